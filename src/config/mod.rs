@@ -1,0 +1,163 @@
+//! The configuration: every key of `gatewire.toml`, typed, checked and with its placeholders filled in.
+//!
+//! [`read`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
+//! valid: nothing behind it checks again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::message::{Qos, Topic, TopicFilter};
+use crate::schedule::template::Template;
+
+/// A whole configuration, valid and with defaults filled in.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    pub(crate) connection: Connection,
+    pub(crate) tls: Tls,
+    pub(crate) publish: Vec<Publish>,
+    pub(crate) forward: Vec<Forward>,
+    pub(crate) ingest: Vec<Ingest>,
+    pub(crate) outbox: Outbox,
+    pub(crate) status: Status,
+    pub(crate) log: Log,
+}
+
+/// `[connection]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Connection {
+    /// Host name of the account's IoT Core endpoint (or of another broker): no scheme, no port.
+    pub(crate) endpoint: String,
+    pub(crate) port: u16,
+    pub(crate) client_id: String,
+    /// How long the server keeps subscriptions and queued messages; zero asks for a clean session.
+    pub(crate) session_expiry: Duration,
+    pub(crate) keep_alive: Duration,
+    /// From the start of DNS to CONNACK.
+    pub(crate) connect_timeout: Duration,
+    /// For PUBACK and SUBACK, before they count as missing.
+    pub(crate) ack_timeout: Duration,
+    pub(crate) backoff: Backoff,
+    pub(crate) rate_limit: RateLimit,
+}
+
+/// `connection.backoff`: how long to wait between attempts to connect.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Backoff {
+    pub(crate) min: Duration,
+    pub(crate) max: Duration,
+    /// The link must have been up this long before the next wait starts from `min` again.
+    pub(crate) stable_after: Duration,
+}
+
+/// `connection.rate_limit`: what IoT Core lets one connection do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RateLimit {
+    pub(crate) messages_per_second: u32,
+    /// Bytes a second.
+    pub(crate) bytes_per_second: u64,
+    /// Messages that may go at once after a pause.
+    pub(crate) burst: u32,
+    pub(crate) connects_per_second: u32,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Tls {
+    pub(crate) ca_file: PathBuf,
+    pub(crate) cert_file: PathBuf,
+    pub(crate) key_file: PathBuf,
+}
+
+/// A `[[publish]]`: a scheduled publication.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Publish {
+    pub(crate) name: String,
+    pub(crate) topic: Topic,
+    pub(crate) every: Duration,
+    /// Stop after so many publications since the daemon started.
+    pub(crate) count: Option<u64>,
+    /// Each publication is put off by a random time below this.
+    pub(crate) jitter: Duration,
+    /// The first publication comes at once, not after the first interval.
+    pub(crate) at_start: bool,
+    pub(crate) payload: Template,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+}
+
+/// A `[[forward]]`: messages from IoT Core to a local socket.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Forward {
+    pub(crate) name: String,
+    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) qos: Qos,
+    pub(crate) socket: SocketFile,
+    pub(crate) format: Format,
+    pub(crate) keep: Keep,
+}
+
+/// What a forward writes for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A JSON object and a newline.
+    Json,
+    /// The bare payload and a newline.
+    Payload,
+}
+
+/// `forward.keep`: the bounds of what waits while no reader is there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Keep {
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    pub(crate) when_full: WhenFull,
+}
+
+/// What gives way when a queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WhenFull {
+    DropOldest,
+    RejectNew,
+}
+
+/// A `[[ingest]]`: messages from local programs to IoT Core.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ingest {
+    pub(crate) name: String,
+    pub(crate) socket: SocketFile,
+    /// What clients of this socket may publish to.
+    pub(crate) topics: Vec<TopicFilter>,
+}
+
+/// A Unix socket in the file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SocketFile {
+    pub(crate) path: PathBuf,
+    /// Permission bits, such as `0o660`.
+    pub(crate) mode: u32,
+    /// Left out: the process's own group.
+    pub(crate) group: Option<String>,
+}
+
+/// `[outbox]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Outbox {
+    pub(crate) path: PathBuf,
+    /// Bytes of waiting topics and payloads.
+    pub(crate) max_size: u64,
+    pub(crate) max_age: Duration,
+    pub(crate) when_full: WhenFull,
+    pub(crate) spill_after: Duration,
+}
+
+/// `[status]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Status {
+    pub(crate) socket: SocketFile,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Log {
+    pub(crate) level: log::LevelFilter,
+}

@@ -1,0 +1,39 @@
+//! The limits of AWS IoT Core that gatewire keeps to, each named once.
+//!
+//! Source, unless an item says otherwise: "AWS IoT Core message broker and protocol limits and quotas"
+//! in the AWS General Reference. They are defaults of an AWS account; some can be raised there.
+
+use std::time::Duration;
+
+/// The largest payload of a PUBLISH, in bytes. IoT Core closes the connection on a larger one.
+pub(crate) const MAX_PAYLOAD: usize = 128 * 1024;
+
+/// The longest topic or topic filter, in bytes of UTF-8.
+pub(crate) const MAX_TOPIC_BYTES: usize = 256;
+
+/// The most slashes in a topic or topic filter; the prefix `$aws/rules/<rule>/` of Basic Ingest isn't counted.
+pub(crate) const MAX_TOPIC_SLASHES: usize = 7;
+
+/// The longest client id, in bytes of UTF-8.
+pub(crate) const MAX_CLIENT_ID_BYTES: usize = 128;
+
+/// The most topic filters in one SUBSCRIBE.
+pub(crate) const MAX_FILTERS_PER_SUBSCRIBE: usize = 8;
+
+/// The most subscriptions of one connection.
+pub(crate) const MAX_SUBSCRIPTIONS: usize = 50;
+
+/// The most QoS 1 publications without PUBACK, each way.
+pub(crate) const MAX_IN_FLIGHT: usize = 100;
+
+/// A shorter keep alive counts as this at IoT Core.
+pub(crate) const MIN_KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// The longest keep alive IoT Core takes.
+pub(crate) const MAX_KEEP_ALIVE: Duration = Duration::from_secs(20 * 60);
+
+/// The longest session expiry an MQTT 5 client may ask for.
+pub(crate) const MAX_SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The largest MQTT packet we accept: the largest payload, the longest topic and room for headers and properties.
+pub(crate) const MAX_PACKET: usize = MAX_PAYLOAD + 16 * 1024;

@@ -1,0 +1,268 @@
+//! Topics, filters and messages: checked once where they enter, trusted after.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
+
+/// Why a topic or topic filter can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum TopicError {
+    #[error("it is empty")]
+    Empty,
+    #[error("it is {0} bytes long, IoT Core takes at most {MAX_TOPIC_BYTES}")]
+    TooLong(usize),
+    #[error("it has {0} slashes, IoT Core takes at most {MAX_TOPIC_SLASHES}")]
+    TooManySlashes(usize),
+    #[error("it holds a NUL character")]
+    Nul,
+    #[error("`{0}` is a wildcard, which only a filter may hold")]
+    WildcardInTopic(char),
+    #[error("`+` must stand alone between slashes")]
+    MisplacedPlus,
+    #[error("`#` must stand alone after the last slash")]
+    MisplacedHash,
+    #[error("a shared subscription is `$share/GROUP/FILTER`")]
+    MalformedShare,
+}
+
+/// A topic name that MQTT and IoT Core accept: not empty, no wildcard, within IoT Core's bounds (`MQTT-4.7.1-1`, `MQTT-4.7.3`).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Topic(Arc<str>);
+
+impl Topic {
+    /// Checks `name` against MQTT's rules and IoT Core's bounds.
+    pub(crate) fn new(name: &str) -> Result<Topic, TopicError> {
+        check_bounds(name)?;
+        match name.chars().find(|c| matches!(c, '+' | '#')) {
+            Some(wildcard) => Err(TopicError::WildcardInTopic(wildcard)),
+            None => Ok(Topic(name.into())),
+        }
+    }
+
+    /// Takes a topic as a server sent it. It isn't held to IoT Core's bounds, which another broker may not share.
+    pub(crate) fn received(name: &str) -> Topic {
+        Topic(name.into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A topic filter that MQTT and IoT Core accept (`MQTT-4.7.1-2`, `MQTT-4.7.1-3`).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct TopicFilter(Arc<str>);
+
+impl TopicFilter {
+    /// Checks `filter` against MQTT's rules and IoT Core's bounds.
+    pub(crate) fn new(filter: &str) -> Result<TopicFilter, TopicError> {
+        check_bounds(filter)?;
+        let levels = match filter.strip_prefix("$share/") {
+            None => filter,
+            Some(share) => match share.split_once('/') {
+                Some((group, levels)) if !group.is_empty() && !levels.is_empty() && !group.contains(['+', '#']) => {
+                    levels
+                }
+                _ => return Err(TopicError::MalformedShare),
+            },
+        };
+        let mut rest = levels.split('/').peekable();
+        while let Some(level) = rest.next() {
+            if level.contains('#') && (level != "#" || rest.peek().is_some()) {
+                return Err(TopicError::MisplacedHash);
+            }
+            if level.contains('+') && level != "+" {
+                return Err(TopicError::MisplacedPlus);
+            }
+        }
+        Ok(TopicFilter(filter.into()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a message on `topic` is one this filter asked for (`MQTT-4.7.1`). A wildcard at the start doesn't match a
+    /// topic that begins with `$` (`MQTT-4.7.2-1`); of a shared subscription only the filter behind the group counts.
+    pub(crate) fn matches(&self, topic: &Topic) -> bool {
+        let mut filter = self.as_str();
+        if let Some(share) = filter.strip_prefix("$share/") {
+            filter = share.split_once('/').map_or(share, |(_, levels)| levels);
+        }
+        let topic = topic.as_str();
+        if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+            return false;
+        }
+        let mut topic = topic.split('/');
+        for level in filter.split('/') {
+            match (level, topic.next()) {
+                ("#", _) => return true,
+                ("+", Some(_)) => {}
+                (wanted, Some(found)) if wanted == found => {}
+                _ => return false,
+            }
+        }
+        topic.next().is_none()
+    }
+}
+
+/// The bounds that topics and filters share (`MQTT-4.7.3-1`, `MQTT-4.7.3-2`, and IoT Core's own).
+fn check_bounds(name: &str) -> Result<(), TopicError> {
+    if name.is_empty() {
+        return Err(TopicError::Empty);
+    }
+    if name.len() > MAX_TOPIC_BYTES {
+        return Err(TopicError::TooLong(name.len()));
+    }
+    if name.contains('\0') {
+        return Err(TopicError::Nul);
+    }
+    let counted = match name.strip_prefix("$aws/rules/").and_then(|rest| rest.split_once('/')) {
+        Some((_rule, rest)) => rest,
+        None => name,
+    };
+    match counted.matches('/').count() {
+        slashes if slashes > MAX_TOPIC_SLASHES => Err(TopicError::TooManySlashes(slashes)),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl fmt::Display for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TopicFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// Quality of service. IoT Core has no QoS 2, so neither have we.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Qos {
+    /// QoS 0
+    AtMostOnce,
+    /// QoS 1
+    AtLeastOnce,
+}
+
+impl Qos {
+    /// The number MQTT and the socket lines use.
+    pub(crate) fn level(self) -> u8 {
+        match self {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce => 1,
+        }
+    }
+}
+
+impl TryFrom<i64> for Qos {
+    type Error = ();
+
+    fn try_from(level: i64) -> Result<Qos, ()> {
+        match level {
+            0 => Ok(Qos::AtMostOnce),
+            1 => Ok(Qos::AtLeastOnce),
+            _ => Err(()),
+        }
+    }
+}
+
+/// A message on its way to IoT Core. Cloning shares topic and payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outbound {
+    pub(crate) topic: Topic,
+    /// At most [`MAX_PAYLOAD`](crate::limits::MAX_PAYLOAD) bytes.
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+}
+
+impl Outbound {
+    /// Bytes of topic and payload: what the bounds of the outbox count.
+    pub(crate) fn size(&self) -> usize {
+        self.topic.as_str().len() + self.payload.len()
+    }
+}
+
+/// A message from IoT Core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inbound {
+    pub(crate) topic: Topic,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    /// The server marked it as sent before (DUP).
+    pub(crate) duplicate: bool,
+    pub(crate) received_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(filter: &str, topic: &str) -> bool {
+        TopicFilter::new(filter).unwrap().matches(&Topic::new(topic).unwrap())
+    }
+
+    #[test]
+    fn filters_match_as_mqtt_says() {
+        for (filter, topic) in [
+            ("test/topic", "test/topic"),
+            ("+/topic", "test/topic"),
+            ("test/#", "test/topic/deep"),
+            ("test/#", "test"),
+            ("#", "a/b"),
+            ("+/+", "/b"),
+            ("$aws/#", "$aws/things/x"),
+            ("$share/g/test/+", "test/a"),
+        ] {
+            assert!(matches(filter, topic), "{filter} should match {topic}");
+        }
+        for (filter, topic) in [
+            ("test/topic", "test/topic/x"),
+            ("test/topic", "test"),
+            ("+", "a/b"),
+            ("#", "$aws/things/x"),
+            ("+/things/x", "$aws/things/x"),
+            ("$share/g/test/+", "other/a"),
+            ("Test", "test"),
+        ] {
+            assert!(!matches(filter, topic), "{filter} shouldn't match {topic}");
+        }
+    }
+
+    #[test]
+    fn topics_and_filters_are_refused_with_the_reason() {
+        assert_eq!(Topic::new(""), Err(TopicError::Empty));
+        assert_eq!(Topic::new("a/+"), Err(TopicError::WildcardInTopic('+')));
+        assert_eq!(Topic::new("a\0"), Err(TopicError::Nul));
+        assert_eq!(Topic::new(&"x".repeat(257)), Err(TopicError::TooLong(257)));
+        assert_eq!(Topic::new("1/2/3/4/5/6/7/8/9"), Err(TopicError::TooManySlashes(8)));
+        assert!(Topic::new("$aws/rules/rule/1/2/3/4/5/6/7/8").is_ok());
+        assert_eq!(TopicFilter::new("a/#/b"), Err(TopicError::MisplacedHash));
+        assert_eq!(TopicFilter::new("a#"), Err(TopicError::MisplacedHash));
+        assert_eq!(TopicFilter::new("a/b+"), Err(TopicError::MisplacedPlus));
+        assert_eq!(TopicFilter::new("$share/g"), Err(TopicError::MalformedShare));
+        assert_eq!(TopicFilter::new("$share/+/a"), Err(TopicError::MalformedShare));
+    }
+}

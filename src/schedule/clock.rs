@@ -1,0 +1,1 @@
+//! When a scheduled publication is due. Pure: time comes from the caller.

@@ -1,0 +1,4 @@
+//! Scheduled publications: when ([`clock`]) and what ([`template`]).
+
+pub(crate) mod clock;
+pub(crate) mod template;
