@@ -4,4 +4,5 @@ pub mod cli;
 pub(crate) mod config;
 pub(crate) mod limits;
 pub(crate) mod message;
+pub(crate) mod outbox;
 pub(crate) mod schedule;
