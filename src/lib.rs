@@ -2,7 +2,9 @@
 
 pub mod cli;
 pub(crate) mod config;
+pub(crate) mod inbox;
 pub(crate) mod limits;
+pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod schedule;

@@ -11,6 +11,12 @@ use crate::message::{Outbound, Qos};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Sequence(u64);
 
+impl Sequence {
+    pub(crate) fn new(n: u64) -> Sequence {
+        Sequence(n)
+    }
+}
+
 /// Bytes of memory that a message takes beside its topic and payload, counted against the bound.
 pub(crate) const ENTRY_OVERHEAD: u64 = 192;
 
@@ -82,7 +88,7 @@ impl<W> Ledger<W> {
             }
         }
         self.bytes += message.size() as u64;
-        let sequence = Sequence(self.next_sequence);
+        let sequence = Sequence::new(self.next_sequence);
         self.next_sequence += 1;
         self.waiting.push_back(Entry { sequence, message, accepted_at: now, waiter });
         Ok(dropped)

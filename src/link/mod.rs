@@ -1,0 +1,2 @@
+//! The one connection.
+pub(crate) mod session;

@@ -1,0 +1,130 @@
+//! QoS 1 messages that were sent and aren't acknowledged.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::PacketIdentifier;
+use crate::message::Outbound;
+use crate::outbox::Sequence;
+
+/// The window of unacknowledged publications, in the order of their first transmission.
+#[derive(Debug, Default)]
+pub(super) struct InFlight {
+    entries: VecDeque<Entry>,
+    /// How many of the entries wait to be sent again.
+    unsent: usize,
+    /// No acknowledgement can be overdue before this. `None`: nothing is waited for.
+    check_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    sequence: Sequence,
+    message: Outbound,
+    id: PacketIdentifier,
+    /// When it was last written on this connection; `None`: it waits to be sent again.
+    sent_at: Option<Instant>,
+    /// The server's session may know it (`MQTT-3.3.1-1`).
+    dup: bool,
+}
+
+impl InFlight {
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn uses(&self, id: PacketIdentifier) -> bool {
+        self.entries.iter().any(|entry| entry.id == id)
+    }
+
+    /// A message has been written for the first time.
+    pub(super) fn push(
+        &mut self,
+        sequence: Sequence,
+        message: Outbound,
+        id: PacketIdentifier,
+        now: Instant,
+        ack_timeout: Duration,
+    ) {
+        self.entries.push_back(Entry { sequence, message, id, sent_at: Some(now), dup: false });
+        self.check_at.get_or_insert(now + ack_timeout);
+    }
+
+    /// The server has acknowledged `id`: returns whose message it was, `None` if we don't wait for it.
+    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<Sequence> {
+        let index = self.entries.iter().position(|entry| entry.id == id)?;
+        match self.entries[index].sent_at {
+            Some(_) => {}
+            // It comes late, for the transmission before: the server has it all the same.
+            None if self.entries[index].dup => self.unsent -= 1,
+            // A new session of the server can't know it yet.
+            None => return None,
+        }
+        let entry = self.entries.remove(index)?;
+        if self.entries.len() == self.unsent {
+            self.check_at = None;
+        }
+        Some(entry.sequence)
+    }
+
+    /// When to look for overdue acknowledgements.
+    pub(super) fn check_at(&self) -> Option<Instant> {
+        self.check_at
+    }
+
+    /// Marks what has waited for `ack_timeout` to be sent again with DUP; returns how many those are.
+    pub(super) fn mark_overdue(&mut self, now: Instant, ack_timeout: Duration) -> usize {
+        let mut overdue = 0;
+        let mut earliest: Option<Instant> = None;
+        for entry in &mut self.entries {
+            let Some(sent_at) = entry.sent_at else { continue };
+            let due = sent_at + ack_timeout;
+            if due <= now {
+                entry.sent_at = None;
+                entry.dup = true;
+                overdue += 1;
+            } else {
+                earliest = Some(earliest.map_or(due, |instant| instant.min(due)));
+            }
+        }
+        self.unsent += overdue;
+        self.check_at = earliest;
+        overdue
+    }
+
+    /// A connection is established: all goes again, in order. With the server's session present each is a duplicate with
+    /// its old packet identifier (`MQTT-4.4.0-1`), without it the server has never seen them.
+    pub(super) fn restart(&mut self, session_present: bool) {
+        for entry in &mut self.entries {
+            entry.sent_at = None;
+            entry.dup = session_present;
+        }
+        self.unsent = self.entries.len();
+        self.check_at = None;
+    }
+
+    /// The message to send again next.
+    pub(super) fn next_unsent(&self) -> Option<&Outbound> {
+        (self.unsent > 0)
+            .then(|| self.entries.iter().find(|entry| entry.sent_at.is_none()))?
+            .map(|entry| &entry.message)
+    }
+
+    /// Notes that the message to send again next is sent now; returns it with its packet identifier and DUP.
+    pub(super) fn resend(
+        &mut self,
+        now: Instant,
+        ack_timeout: Duration,
+    ) -> Option<(&Outbound, PacketIdentifier, bool)> {
+        let entry = self.entries.iter_mut().find(|entry| entry.sent_at.is_none())?;
+        entry.sent_at = Some(now);
+        self.unsent -= 1;
+        self.check_at.get_or_insert(now + ack_timeout);
+        Some((&entry.message, entry.id, entry.dup))
+    }
+
+    /// The topics of what is on the wire now, the last sent last.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &crate::message::Topic> {
+        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| &entry.message.topic)
+    }
+}
