@@ -3,5 +3,6 @@
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod limits;
+pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod schedule;
