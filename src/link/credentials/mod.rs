@@ -192,9 +192,7 @@ fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Pr
 }
 
 /// TLS 1.2 and 1.3 as IoT Core speaks them.
-fn client_config(
-    roots: RootCertStore, chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>,
-) -> ClientConfig {
+fn client_config(roots: RootCertStore, chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> ClientConfig {
     let client = SingleCertAndKey::from(CertifiedKey::new(chain, key));
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])

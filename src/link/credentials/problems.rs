@@ -147,7 +147,10 @@ impl fmt::Display for Problem {
                 write!(f, "tls.key_file {key}: doesn't belong to the certificate in tls.cert_file {cert}. ")?;
                 match (belongs_to, authority) {
                     (Some(number), _) => {
-                        write!(f, "It belongs to certificate {number} of that file: this device's own must be the first")
+                        write!(
+                            f,
+                            "It belongs to certificate {number} of that file: this device's own must be the first"
+                        )
                     }
                     (None, Some(subject)) => write!(
                         f,
@@ -255,7 +258,10 @@ impl Holds {
         let wanted = role.wanted();
         match self {
             Holds::Certificate => {
-                write!(f, "holds a certificate, not a key. Put {wanted} there; tls.cert_file and tls.key_file may be swapped")
+                write!(
+                    f,
+                    "holds a certificate, not a key. Put {wanted} there; tls.cert_file and tls.key_file may be swapped"
+                )
             }
             Holds::Key => write!(
                 f,
@@ -275,10 +281,9 @@ impl Holds {
                 f,
                 "holds a certificate in openssl's own form. Convert it: `openssl x509 -in {path} -out certificate.pem.crt`"
             ),
-            Holds::Pkcs7 => write!(
-                f,
-                "holds PKCS#7. Convert it: `openssl pkcs7 -print_certs -in {path} -out certificate.pem.crt`"
-            ),
+            Holds::Pkcs7 => {
+                write!(f, "holds PKCS#7. Convert it: `openssl pkcs7 -print_certs -in {path} -out certificate.pem.crt`")
+            }
         }
     }
 }
