@@ -1,10 +1,45 @@
-//! gatewire: one persistent mTLS MQTT connection between this gateway and AWS IoT Core.
+//! gatewire holds one persistent mTLS MQTT connection between this gateway and AWS IoT Core.
+//!
+//! # The way of a message
+//!
+//! ```text
+//!  schedule ─┐                                          ┌─> forward ─> local readers
+//!            ├─> outbox ─> link ─> IoT Core ─> link ─> inbox
+//!  ingest  ──┘                                          └─> forward ─> local readers
+//! ```
+//!
+//! **Up.** [`schedule`] decides when a publication is due and fills in its payload; [`ingest`] reads lines from local
+//! programs and checks them. Both hand an [`Outbound`](message::Outbound) to the [`outbox`], which keeps the order in which
+//! messages were accepted and holds each until IoT Core has acknowledged it. The [`link`] takes from the outbox as fast as
+//! the window and the rate limit allow. A PUBACK travels back the same way: link, outbox, and the answer on the ingest
+//! socket.
+//!
+//! **Down.** The link hands an [`Inbound`](message::Inbound) to the [`inbox`], which gives it to every [`forward`] with a
+//! filter that matches; the forward writes it to its readers, or keeps it until there is one. Once it is done for all of
+//! them, the inbox returns its token and the link sends the PUBACK.
+//!
+//! # Who knows whom
+//!
+//! Each step knows only its neighbours. `daemon` alone knows them all: it starts them, connects them, and stops them in
+//! order. `config` is read before anything starts and is valid by construction; `observe` and `systemd` say what goes on.
+//!
+//! # How it is built
+//!
+//! What decides is pure (the session, the ledger of the outbox, the queue of a forward, the clocks): state machines without
+//! I/O, clock or randomness of their own, tested with virtual time. What acts is thin: tasks on one thread that move bytes
+//! and do as they are told.
+
+#![forbid(unsafe_code)]
 
 pub mod cli;
 pub(crate) mod config;
+pub(crate) mod daemon;
 pub(crate) mod inbox;
 pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod message;
+pub(crate) mod observe;
 pub(crate) mod outbox;
 pub(crate) mod schedule;
+pub(crate) mod stop;
+pub(crate) mod systemd;

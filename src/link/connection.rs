@@ -1,0 +1,292 @@
+//! One connection, from CONNECT to its end: moves bytes between the transport and the session, messages between the session
+//! and the outbox and inbox, and keeps the time.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use jiff::Timestamp;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::io::poll_read_buf;
+
+use super::Link;
+use super::pace::Quota;
+use super::session::{Answer, End, Event, Session};
+use crate::inbox::AckToken;
+use crate::message::Qos;
+use crate::outbox::Sequence;
+
+/// How much is asked of the transport at once: a TLS record.
+const READ_CHUNK: usize = 16 * 1024;
+
+/// After SIGTERM: for what is in flight and what waits.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
+/// the DISCONNECT with it.
+const CLOSE_TIME: Duration = Duration::from_millis(500);
+
+/// Why a connection has ended by itself.
+#[derive(Debug)]
+pub(super) enum Cause {
+    Session(End),
+    /// The server has closed it.
+    Closed,
+    Io(io::Error),
+    /// CONNACK hasn't come in time.
+    NoConnAck,
+}
+
+/// A connection and what only lives as long as it does.
+pub(super) struct Connection<'a, S> {
+    link: &'a Link,
+    session: &'a mut Session,
+    quota: &'a mut Quota,
+    stream: S,
+    input: BytesMut,
+    /// Bytes that were written and may still lie in the transport's own buffers.
+    unflushed: bool,
+    /// QoS 0 publications in the output: sent once it is written.
+    unwritten: VecDeque<Sequence>,
+    /// When the quota allows the next publication, if it held one back.
+    quota_until: Option<Instant>,
+    connack_deadline: Option<Instant>,
+    /// When CONNACK came.
+    connected_at: Option<Instant>,
+    /// When to give up what is in flight: set once the daemon stops.
+    drain_deadline: Option<Instant>,
+    acks: Vec<AckToken>,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
+    pub(super) fn new(
+        link: &'a Link,
+        session: &'a mut Session,
+        quota: &'a mut Quota,
+        stream: S,
+        connack_deadline: Instant,
+    ) -> Connection<'a, S> {
+        Connection {
+            link,
+            session,
+            quota,
+            stream,
+            input: BytesMut::new(),
+            unflushed: false,
+            unwritten: VecDeque::new(),
+            quota_until: None,
+            connack_deadline: Some(connack_deadline),
+            connected_at: None,
+            drain_deadline: None,
+            acks: Vec::new(),
+        }
+    }
+
+    /// When CONNACK came, if it did.
+    pub(super) fn connected_at(&self) -> Option<Instant> {
+        self.connected_at
+    }
+
+    /// Runs until the daemon stops (`Ok`, after a DISCONNECT where there is anyone to say it to) or the connection ends.
+    pub(super) async fn run(&mut self) -> Result<(), Cause> {
+        self.session.connect();
+        let timer = tokio::time::sleep_until(Instant::now().into());
+        tokio::pin!(timer);
+        loop {
+            let now = Instant::now();
+            self.keep_time(now)?;
+            if self.is_drained(now) {
+                return self.say_goodbye().await;
+            }
+            self.fill(now);
+            let wake_at = self.wake_at().into();
+            if timer.deadline() != wake_at {
+                timer.as_mut().reset(wake_at);
+            }
+            let (link, may_publish) = (self.link, self.session.can_publish() && self.quota_until.is_none());
+            let stopping = self.drain_deadline.is_some();
+            tokio::select! {
+                biased;
+                moved = poll_fn(|cx| self.poll_io(cx)) => match moved.map_err(Cause::Io)? {
+                    Moved::Read => self.received()?,
+                    Moved::Written => self.written(),
+                    Moved::End => return Err(Cause::Closed),
+                },
+                () = link.inbox.acks().ready() => {}
+                () = link.outbox.arrived(), if may_publish => {}
+                () = &mut timer => {}
+                () = link.stop.requested(), if !stopping => {
+                    self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
+                }
+            }
+            self.acknowledge();
+        }
+    }
+
+    /// Does what is due, and tells the watchdog.
+    fn keep_time(&mut self, now: Instant) -> Result<(), Cause> {
+        if self.connack_deadline.is_some_and(|deadline| now >= deadline) {
+            return Err(Cause::NoConnAck);
+        }
+        if self.session.timeout().is_some_and(|timeout| now >= timeout) {
+            self.session.handle_timeout(now).map_err(Cause::Session)?;
+        }
+        self.link.notifier.alive(now);
+        Ok(())
+    }
+
+    /// Whether the daemon stops and nothing is left to wait for.
+    fn is_drained(&self, now: Instant) -> bool {
+        self.drain_deadline
+            .is_some_and(|deadline| now >= deadline || !self.session.is_connected() || self.link.outbox.is_empty())
+    }
+
+    /// The next instant at which there is something to do without anything happening.
+    fn wake_at(&self) -> Instant {
+        let deadlines = [
+            self.connack_deadline,
+            self.drain_deadline,
+            self.quota_until,
+            self.session.timeout(),
+            self.link.notifier.deadline(),
+        ];
+        let far = || Instant::now() + Duration::from_secs(24 * 3600);
+        deadlines.into_iter().flatten().min().unwrap_or_else(far)
+    }
+
+    /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.
+    fn fill(&mut self, now: Instant) {
+        self.quota_until = None;
+        while self.session.has_room()
+            && let Some(size) = self.session.next_resend_size()
+        {
+            if !self.within_quota(now, size) {
+                return;
+            }
+            self.session.resend(now);
+        }
+        while self.session.can_publish()
+            && let Some(size) = self.link.outbox.next_size()
+        {
+            if !self.within_quota(now, size) {
+                return;
+            }
+            let Some((sequence, message)) = self.link.outbox.take() else { return };
+            if message.qos == Qos::AtMostOnce {
+                self.unwritten.push_back(sequence);
+            }
+            self.session.publish(sequence, message, now);
+        }
+    }
+
+    fn within_quota(&mut self, now: Instant, size: usize) -> bool {
+        self.quota_until = self.quota.try_take(now, size).err();
+        self.quota_until.is_none()
+    }
+
+    /// Writes what the session has, reads what has come. Ready when there is something to look at.
+    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
+        let mut wrote = false;
+        while !self.session.output().is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, self.session.output())? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(n) => {
+                    self.session.output().advance(n);
+                    self.unflushed = true;
+                    wrote = true;
+                }
+                Poll::Pending => break,
+            }
+        }
+        if wrote {
+            self.session.wrote(Instant::now());
+        }
+        if self.unflushed && self.session.output().is_empty() && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
+            self.unflushed = false;
+            if !self.unwritten.is_empty() {
+                return Poll::Ready(Ok(Moved::Written));
+            }
+        }
+        self.input.reserve(READ_CHUNK);
+        match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input))? {
+            0 => Poll::Ready(Ok(Moved::End)),
+            _ => Poll::Ready(Ok(Moved::Read)),
+        }
+    }
+
+    /// All output is written: QoS 0 has nothing more to wait for.
+    fn written(&mut self) {
+        for sequence in self.unwritten.drain(..) {
+            self.link.outbox.sent(sequence);
+        }
+    }
+
+    /// Looks at what was read.
+    fn received(&mut self) -> Result<(), Cause> {
+        let now = Instant::now();
+        let end = self.session.receive(&mut self.input, now, Timestamp::now());
+        while let Some(event) = self.session.next_event() {
+            self.handle(event, now);
+        }
+        self.link.state.count(self.session.counters());
+        end.map_err(Cause::Session)
+    }
+
+    fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Connected { session_present } => {
+                self.connack_deadline = None;
+                self.connected_at = Some(now);
+                self.link.connected(session_present);
+            }
+            Event::Message(message, token) => {
+                self.quota.note_received(now, message.payload.len() + message.topic.as_str().len());
+                self.link.inbox.deliver(message, token);
+            }
+            Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
+            Event::Subscription(filter, Answer::Granted) => log::debug!("subscribed to {filter}"),
+            Event::Subscription(filter, Answer::Downgraded) => self.link.filter_downgraded(&filter),
+            Event::Subscription(filter, Answer::Refused) => self.link.filter_refused(&filter),
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        self.link.inbox.acks().drain(&mut self.acks);
+        for token in self.acks.drain(..) {
+            self.session.acknowledge(token);
+        }
+    }
+
+    /// Says DISCONNECT, lets the server close, and closes. That the other side is quicker is no failure.
+    async fn say_goodbye(&mut self) -> Result<(), Cause> {
+        self.acknowledge();
+        self.session.disconnect();
+        let output = self.session.output().split();
+        let goodbye = async {
+            self.stream.write_all(&output).await?;
+            self.stream.shutdown().await?;
+            while self.stream.read_buf(&mut self.input).await? > 0 {
+                self.input.clear();
+            }
+            io::Result::Ok(())
+        };
+        if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIME, goodbye).await {
+            log::debug!("while disconnecting: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// What [`Connection::poll_io`] has done.
+#[derive(Debug, PartialEq, Eq)]
+enum Moved {
+    Read,
+    /// All output, some of it QoS 0 publications.
+    Written,
+    /// The server has closed its side.
+    End,
+}

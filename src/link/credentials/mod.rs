@@ -1,0 +1,223 @@
+//! The three files of `[tls]`: read, checked against each other, and made into a TLS configuration.
+//!
+//! [`load`] reports everything that is wrong at once. What makes the files unusable is a [`Problem`]; what may be this
+//! machine's clock or is merely unwise is a [`Warning`], and the attempt to connect goes on.
+
+mod key;
+mod pem;
+mod problems;
+mod validity;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, ClientConfig, RootCertStore};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::parse_x509_certificate;
+
+use crate::config;
+pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
+pub(crate) use validity::{Validity, Warning};
+
+/// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.
+const ALPN_PORT: u16 = 443;
+const ALPN: &[u8] = b"x-amzn-mqtt-ca";
+
+/// Credentials that belong together, ready for TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Credentials {
+    /// Without ALPN.
+    tls: Arc<ClientConfig>,
+    cert_file: PathBuf,
+    validity: Validity,
+    certificate_id: Arc<str>,
+    warnings: Vec<Warning>,
+}
+
+impl Credentials {
+    /// The TLS configuration for a server on `port`. IoT Core takes MQTT with client certificates on port 443 only when
+    /// ALPN names it.
+    pub(crate) fn client_config(&self, port: u16) -> Arc<ClientConfig> {
+        if port != ALPN_PORT {
+            return Arc::clone(&self.tls);
+        }
+        let mut with_alpn = (*self.tls).clone();
+        with_alpn.alpn_protocols = vec![ALPN.to_vec()];
+        Arc::new(with_alpn)
+    }
+
+    /// From when to when the client certificate is valid.
+    pub(crate) fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// The client certificate's id at IoT Core: the SHA-256 of its DER, in hexadecimal.
+    pub(crate) fn certificate_id(&self) -> &Arc<str> {
+        &self.certificate_id
+    }
+
+    /// What was worth a warning when the files were read.
+    pub(crate) fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// What is worth a warning about the client certificate's validity at `now`: for the log, once a day.
+    pub(crate) fn validity_warning(&self, now: SystemTime) -> Option<Warning> {
+        self.validity.warning(&self.cert_file, now)
+    }
+}
+
+/// Reads and checks the files of `[tls]`.
+///
+/// # Errors
+/// Every problem of every file, in the order CA, certificate, key. A certificate outside its validity is none of them.
+pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, CredentialsProblems> {
+    let mut problems = Vec::new();
+    let roots = noted(Role::Ca, &tls.ca_file, authorities(&tls.ca_file), &mut problems);
+    let chain = noted(Role::Certificate, &tls.cert_file, chain(&tls.cert_file), &mut problems);
+    let key = noted(Role::Key, &tls.key_file, key::read(&tls.key_file), &mut problems);
+    if let (Some(chain), Some(key)) = (&chain, &key)
+        && let Some(mismatch) = mismatch(tls, chain, &*key.signing)
+    {
+        problems.push(mismatch);
+    }
+    let (Some(roots), Some(chain), Some(key), true) = (roots, chain, key, problems.is_empty()) else {
+        return Err(CredentialsProblems(problems));
+    };
+    let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
+    warnings.extend(validity::exposure(&tls.key_file, key.mode));
+    Ok(Credentials {
+        certificate_id: certificate_id(&chain.certificates[0]).into(),
+        cert_file: tls.cert_file.clone(),
+        validity: chain.validity,
+        warnings,
+        tls: Arc::new(client_config(roots, chain.certificates, key.signing)),
+    })
+}
+
+/// The value, or `None` and the fault added to `problems`.
+fn noted<T>(role: Role, path: &Path, result: Result<T, Fault>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|fault| problems.push(Problem::File { role, path: path.to_owned(), fault })).ok()
+}
+
+/// The CA certificates that a server's certificate may descend from.
+fn authorities(path: &Path) -> Result<RootCertStore, Fault> {
+    let contents = pem::read(path)?;
+    if contents.certificates.is_empty() {
+        return Err(contents.instead_of_certificates());
+    }
+    let mut roots = RootCertStore::empty();
+    let mut unusable = None;
+    for (index, der) in contents.certificates.into_iter().enumerate() {
+        let fault = match parsed(index, &der) {
+            Err(fault) => fault,
+            Ok(certificate) if !may_be_authority(&certificate) => {
+                Fault::NotAuthority { subject: certificate.subject().to_string() }
+            }
+            Ok(_) => match roots.add(der) {
+                Ok(()) => continue,
+                Err(error) => Fault::BadCertificate { number: index + 1, reason: error.to_string() },
+            },
+        };
+        unusable.get_or_insert(fault);
+    }
+    // A bundle may hold some that we can't use, as long as one remains.
+    match unusable {
+        Some(fault) if roots.is_empty() => Err(fault),
+        _ => Ok(roots),
+    }
+}
+
+/// Version 1 certificates can't say whether they are a CA's, and what signed itself is its own authority.
+fn may_be_authority(certificate: &X509Certificate<'_>) -> bool {
+    let says_nothing = certificate.extensions().is_empty();
+    certificate.is_ca() || says_nothing || certificate.subject().as_raw() == certificate.issuer().as_raw()
+}
+
+/// The client's certificate and those between it and its CA.
+struct Chain {
+    /// Not empty; the client's own is the first.
+    certificates: Vec<CertificateDer<'static>>,
+    validity: Validity,
+}
+
+fn chain(path: &Path) -> Result<Chain, Fault> {
+    let mut contents = pem::read(path)?;
+    let certificates = std::mem::take(&mut contents.certificates);
+    let Some((own, issuers)) = certificates.split_first() else {
+        return Err(contents.instead_of_certificates());
+    };
+    let validity = Validity::of(&parsed(0, own)?);
+    for (index, issuer) in issuers.iter().enumerate() {
+        parsed(index + 1, issuer)?;
+    }
+    Ok(Chain { certificates, validity })
+}
+
+fn parsed<'a>(index: usize, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Fault> {
+    match parse_x509_certificate(der) {
+        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(_) => Err(Fault::BadCertificate { number: index + 1, reason: "bytes follow its end".to_owned() }),
+        Err(error) => Err(Fault::BadCertificate { number: index + 1, reason: error.to_string() }),
+    }
+}
+
+/// What is wrong if `key` isn't the key of the first certificate of `chain`. rustls has such a check, but it refuses
+/// version 1 certificates, which people make with openssl and IoT Core takes.
+fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Problem> {
+    let public_key = key.public_key()?;
+    let owner = |der: &CertificateDer<'_>| {
+        parse_x509_certificate(der).is_ok_and(|(_, certificate)| certificate.public_key().raw == public_key.as_ref())
+    };
+    let position = chain.certificates.iter().position(owner);
+    if position == Some(0) {
+        return None;
+    }
+    let authority = parse_x509_certificate(&chain.certificates[0])
+        .ok()
+        .filter(|(_, certificate)| certificate.is_ca())
+        .map(|(_, certificate)| certificate.subject().to_string());
+    Some(Problem::KeyMismatch {
+        cert_file: tls.cert_file.clone(),
+        key_file: tls.key_file.clone(),
+        belongs_to: position.map(|index| index + 1),
+        authority,
+    })
+}
+
+/// TLS 1.2 and 1.3 as IoT Core speaks them.
+fn client_config(roots: RootCertStore, chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> ClientConfig {
+    let client = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("the provider has cipher suites for both versions")
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(client));
+    // IoT Core issues no session tickets: a cache would only cost memory.
+    config.resumption = Resumption::disabled();
+    config
+}
+
+/// ring, less the cipher suites that are in none of IoT Core's security policies.
+fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.retain(|suite| {
+        !matches!(
+            suite.suite(),
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+                | CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        )
+    });
+    provider
+}
+
+fn certificate_id(der: &CertificateDer<'_>) -> String {
+    let sha256 = ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().map(|suite| suite.common.hash_provider.hash(der));
+    sha256.iter().flat_map(|hash| hash.as_ref()).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,113 @@
+//! What is worth a warning about credentials that can be used.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::time::ASN1Time;
+
+/// How long before a certificate's end its warnings begin.
+const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The first and last second of a certificate's life, as it says itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Validity {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl Validity {
+    pub(super) fn of(certificate: &X509Certificate<'_>) -> Validity {
+        let validity = certificate.validity();
+        Validity { not_before: timestamp(validity.not_before), not_after: timestamp(validity.not_after) }
+    }
+
+    /// What is worth a warning at `now` about the certificate in `cert_file`.
+    pub(super) fn warning(self, cert_file: &Path, now: SystemTime) -> Option<Warning> {
+        let Validity { not_before, not_after } = self;
+        let clock = whole_seconds(now);
+        let path = cert_file.to_owned();
+        if clock < not_before {
+            return Some(Warning::NotYetValid { path, not_before, clock });
+        }
+        if clock > not_after {
+            return Some(Warning::Expired { path, not_after, clock });
+        }
+        let left = not_after.duration_since(clock).unsigned_abs();
+        (left < EXPIRES_SOON).then(|| Warning::ExpiresSoon { path, not_after, days: left.as_secs() / (24 * 3600) })
+    }
+}
+
+/// `99991231235959Z`, which RFC 5280 has for "no end", is past the last `Timestamp`.
+fn timestamp(time: ASN1Time) -> Timestamp {
+    Timestamp::from_second(time.timestamp()).unwrap_or(Timestamp::MAX)
+}
+
+fn whole_seconds(now: SystemTime) -> Timestamp {
+    let now = Timestamp::try_from(now).unwrap_or(Timestamp::MAX);
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// A warning if users other than owner and group may read the key.
+pub(super) fn exposure(key_file: &Path, mode: u32) -> Option<Warning> {
+    (mode & 0o004 != 0).then(|| Warning::KeyReadableByOthers { path: key_file.to_owned(), mode })
+}
+
+/// Something to tell that keeps nobody from connecting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Warning {
+    Expired {
+        path: PathBuf,
+        not_after: Timestamp,
+        clock: Timestamp,
+    },
+    NotYetValid {
+        path: PathBuf,
+        not_before: Timestamp,
+        clock: Timestamp,
+    },
+    ExpiresSoon {
+        path: PathBuf,
+        not_after: Timestamp,
+        /// Whole days left.
+        days: u64,
+    },
+    KeyReadableByOthers {
+        path: PathBuf,
+        mode: u32,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Warning::Expired { path, not_after, clock } => write!(
+                f,
+                "the certificate {} ended on {not_after}; this machine's clock says {clock}. If the clock is right, create \
+                 a new certificate in IoT Core, attach it to the thing and its policy and put it here; if it is wrong, set \
+                 it (timedatectl). Connecting is tried all the same",
+                path.display()
+            ),
+            Warning::NotYetValid { path, not_before, clock } => write!(
+                f,
+                "the certificate {} is valid from {not_before}, but this machine's clock says {clock}: most likely the \
+                 clock isn't set yet (timedatectl shows whether it is synchronised). Connecting is tried all the same",
+                path.display()
+            ),
+            Warning::ExpiresSoon { path, not_after, days } => write!(
+                f,
+                "the certificate {} ends on {not_after}, in {days} days: create a new one in IoT Core, attach it to the \
+                 thing and its policy, put it here and reload (systemctl reload gatewire)",
+                path.display()
+            ),
+            Warning::KeyReadableByOthers { path, mode } => write!(
+                f,
+                "the key {0} can be read by every user of this machine (mode {mode:04o}): run \
+                 `chown root:gatewire {0} && chmod 0640 {0}`",
+                path.display()
+            ),
+        }
+    }
+}

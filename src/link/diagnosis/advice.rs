@@ -1,0 +1,253 @@
+//! What to do about a failure: likely causes, likeliest first.
+
+use rustls::AlertDescription as Alert;
+
+use super::tls::CLOCK_UNSET_BEFORE;
+use super::{DnsFault, LinkError, Peer, TcpFault, TlsFault, is_network_loss};
+use crate::link::transport::Endpoint;
+
+const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
+const SET_CLOCK: &str = "this machine's clock isn't set: `timedatectl` shows whether it is synchronised, and time \
+                         synchronisation needs its network (NTP, UDP port 123). It is tried again until then";
+
+impl LinkError {
+    /// Likely causes in order, and what to do: one or two sentences.
+    pub(crate) fn advice(&self) -> String {
+        match self {
+            LinkError::InvalidEndpoint(_) => {
+                format!("Set connection.endpoint to the host name alone, without scheme and port; {DESCRIBE_ENDPOINT}.")
+            }
+            LinkError::Dns { endpoint, fault, .. } => dns(endpoint, fault),
+            LinkError::Tcp { endpoint, attempts, .. } => tcp(endpoint, TcpFault::of(attempts)),
+            LinkError::Tls { peer, fault } => tls(peer, fault),
+            LinkError::ClosedBeforeConnack { peer } => closed_before_connack(peer),
+            LinkError::ConnackRefused { peer, code } => refused(peer, *code),
+            LinkError::ConnackTimeout { .. } => "The server is overloaded, or what answers there isn't MQTT: check \
+                 connection.endpoint and connection.port. It is tried again."
+                .to_owned(),
+            LinkError::ClosedByServer { peer, last_sent } => closed(peer, last_sent),
+            LinkError::KeepAliveLost { .. } => "The network on the way is gone or drops packets, or a NAT forgot the \
+                 connection: if this repeats, lower connection.keep_alive."
+                .to_owned(),
+            LinkError::MalformedPacket { .. } => {
+                "What answers there may not be an MQTT server: check connection.endpoint \
+                 and connection.port."
+                    .to_owned()
+            }
+            LinkError::PacketTooLarge { .. } => {
+                "IoT Core sends none of that size; another broker must be set to at most \
+                 128 KiB a payload."
+                    .to_owned()
+            }
+            LinkError::ProtocolViolation { .. } => {
+                "This is a fault of the server, or of gatewire: please report it with \
+                 this line."
+                    .to_owned()
+            }
+            LinkError::Io { kind, .. } if is_network_loss(*kind) => {
+                "The network is down or the route is gone: check the \
+                 cable, Wi-Fi or modem (`ip route`). It is tried again."
+                    .to_owned()
+            }
+            LinkError::Io { .. } => "It is tried again; if it repeats, look at the kernel's log (`dmesg`).".to_owned(),
+        }
+    }
+}
+
+/// IoT Core's older endpoints, `ID.iot.REGION.amazonaws.com`, have certificates of a CA that isn't Amazon's own.
+fn is_not_ats(endpoint: &Endpoint) -> bool {
+    let mut labels = endpoint.host.split('.');
+    let first = labels.next().unwrap_or_default();
+    endpoint.is_iot_core() && labels.next() == Some("iot") && !first.ends_with("-ats")
+}
+
+fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
+    match fault {
+        DnsFault::NotFound if endpoint.is_iot_core() => format!(
+            "connection.endpoint is mistyped, still the placeholder, or has the wrong region: {DESCRIBE_ENDPOINT}. If it is \
+             right, the name server here doesn't know public names."
+        ),
+        DnsFault::NotFound => {
+            "connection.endpoint is mistyped, or the name server here doesn't know it (`getent hosts NAME` asks it)."
+                .to_owned()
+        }
+        DnsFault::Temporary | DnsFault::Timeout => "The network is down, or no name server can be reached: check the \
+             connection (`ip route`) and /etc/resolv.conf (`resolvectl status`). It is tried again."
+            .to_owned(),
+        DnsFault::Other(_) => format!("Check /etc/resolv.conf and `getent hosts {}`.", endpoint.host),
+    }
+}
+
+fn tcp(endpoint: &Endpoint, fault: TcpFault) -> String {
+    match fault {
+        TcpFault::Silent if endpoint.port == 443 => {
+            "A firewall on the way drops the packets, or the network is down: ask \
+             for outgoing TCP to port 443 of this host."
+                .to_owned()
+        }
+        TcpFault::Silent => format!(
+            "A firewall on the way drops outgoing TCP to port {}, or the network is down: have it opened, or set \
+             connection.port = 443, which is mostly open.",
+            endpoint.port
+        ),
+        TcpFault::Refused if endpoint.is_iot_core() => format!(
+            "IoT Core listens on ports 8883 and 443, so connection.port = {} is wrong or a firewall refuses for it: try \
+             the other.",
+            endpoint.port
+        ),
+        TcpFault::Refused => format!(
+            "Nothing listens on port {} there, or a firewall refuses for it: check connection.endpoint and \
+             connection.port, and that the broker runs.",
+            endpoint.port
+        ),
+        TcpFault::Forbidden => format!(
+            "A packet filter of this machine forbids it: allow outgoing TCP to port {} (`nft list ruleset`; the unit's \
+             IPAddressDeny).",
+            endpoint.port
+        ),
+        TcpFault::Unreachable => {
+            "The network is down or has no route: check the cable, Wi-Fi or modem (`ip route` must \
+             show a default route). It is tried again."
+                .to_owned()
+        }
+        TcpFault::Other => "It is tried again; if it repeats, check the network (`ip route`) and the kernel's log \
+             (`dmesg`)."
+            .to_owned(),
+    }
+}
+
+fn tls(peer: &Peer, fault: &TlsFault) -> String {
+    match fault {
+        TlsFault::Alert(alert) => alerted(peer, *alert),
+        TlsFault::UnknownIssuer if is_not_ats(&peer.endpoint) => format!(
+            "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
+        ),
+        TlsFault::UnknownIssuer if peer.endpoint.is_iot_core() => "tls.ca_file holds the wrong CA: it must be Amazon's \
+             (https://www.amazontrust.com/repository/AmazonRootCA1.pem). If it is, a captive portal or a proxy that opens \
+             TLS answers in IoT Core's place: have this host let through."
+            .to_owned(),
+        TlsFault::UnknownIssuer => "tls.ca_file must hold the CA that signed the server's certificate; a proxy that opens \
+             TLS or a captive portal may also answer in its place."
+            .to_owned(),
+        TlsFault::WrongName { .. } => "Another server answers: connection.endpoint must be a name in the server's \
+             certificate, and DNS or a proxy may lead elsewhere."
+            .to_owned(),
+        TlsFault::ServerExpired { clock, .. } | TlsFault::ServerNotYetValid { clock, .. }
+            if *clock < CLOCK_UNSET_BEFORE =>
+        {
+            format!("Most likely {SET_CLOCK}.")
+        }
+        TlsFault::ServerNotYetValid { .. } => format!("Most likely {SET_CLOCK}."),
+        TlsFault::ServerExpired { .. } => "If this machine's clock is wrong, set it (`timedatectl`); if it is right, the \
+             server needs a new certificate, or it isn't the one you mean."
+            .to_owned(),
+        TlsFault::ServerCertificate(_) => "The server's certificate must be remade, or another server answers in its \
+             place: check connection.endpoint."
+            .to_owned(),
+        TlsFault::NotTls(_) => "What listens there isn't an MQTT server with TLS: check connection.endpoint and \
+             connection.port (8883 or 443), or whether a captive portal answers."
+            .to_owned(),
+        TlsFault::Incompatible(_) => "The server must speak TLS 1.2 or 1.3 with AES-GCM: for IoT Core choose the security \
+             policy IoTSecurityPolicy_TLS13_1_2_2022_10."
+            .to_owned(),
+        TlsFault::Closed => format!(
+            "A firewall or proxy that doesn't let TLS for this host through, or the server rejects the certificate: {}.",
+            certificate_state(peer)
+        ),
+        TlsFault::Timeout { .. } => "The network loses packets, large ones perhaps (the MTU of a VPN or modem), or what \
+             answers isn't TLS. It is tried again."
+            .to_owned(),
+        TlsFault::Other(_) => "It is tried again; if it repeats, please report it with this line.".to_owned(),
+    }
+}
+
+fn alerted(peer: &Peer, alert: Alert) -> String {
+    match alert {
+        Alert::CertificateExpired => {
+            "The client certificate (tls.cert_file) has ended by the server's clock: create a new \
+             one and put it in its place."
+                .to_owned()
+        }
+        Alert::CertificateRevoked => {
+            format!(
+                "The client certificate was revoked: create a new one, or activate it again: {}.",
+                certificate_state(peer)
+            )
+        }
+        Alert::BadCertificate
+        | Alert::CertificateUnknown
+        | Alert::UnknownCA
+        | Alert::AccessDenied
+        | Alert::UnsupportedCertificate
+        | Alert::CertificateRequired
+        | Alert::DecryptError
+        | Alert::HandshakeFailure => {
+            format!(
+                "The client certificate isn't active, or isn't registered in this account and region, or has no policy \
+                     attached: {}.",
+                certificate_state(peer)
+            )
+        }
+        Alert::UnrecognisedName => {
+            format!("The server doesn't know this host name: check connection.endpoint; {DESCRIBE_ENDPOINT}.")
+        }
+        Alert::NoApplicationProtocol => {
+            "The server doesn't speak MQTT on this port: IoT Core does on 443 (with ALPN) and \
+             8883; another broker needs another port than 443."
+                .to_owned()
+        }
+        Alert::ProtocolVersion | Alert::InsufficientSecurity => {
+            "The server must speak TLS 1.2 or 1.3 with AES-GCM.".to_owned()
+        }
+        _ => "It is tried again; if it repeats, check connection.endpoint and connection.port.".to_owned(),
+    }
+}
+
+/// The command that shows whether IoT Core knows and accepts our certificate.
+fn certificate_state(peer: &Peer) -> String {
+    if peer.endpoint.is_iot_core() {
+        format!("`aws iot describe-certificate --certificate-id {}` must say ACTIVE", peer.certificate_id)
+    } else {
+        format!("the server must accept the certificate with SHA-256 {}", peer.certificate_id)
+    }
+}
+
+fn closed_before_connack(peer: &Peer) -> String {
+    format!(
+        "IoT Core does so if no policy attached to the certificate allows iot:Connect on client/{}, or if the certificate \
+         isn't active: `gatewire policy` prints the policy needed, and {}.",
+        peer.client_id,
+        certificate_state(peer)
+    )
+}
+
+fn refused(peer: &Peer, code: u8) -> String {
+    match code {
+        1 => "The server doesn't speak the configured version of MQTT: change connection.protocol.".to_owned(),
+        2 => format!(
+            "The server doesn't take the client id `{}`: at IoT Core it has at most 128 bytes and no leading `$`.",
+            peer.client_id
+        ),
+        3 => {
+            "The server is overloaded or starting, or this client id connects too often. It is tried again.".to_owned()
+        }
+        4 | 5 => format!(
+            "A policy attached to the certificate must allow iot:Connect on client/{}: `gatewire policy` prints it.",
+            peer.client_id
+        ),
+        _ => "The server gave a code that MQTT 3.1.1 doesn't have: check connection.endpoint.".to_owned(),
+    }
+}
+
+fn closed(peer: &Peer, last_sent: &[String]) -> String {
+    let forbidden = if last_sent.is_empty() {
+        "a policy that doesn't allow what was sent".to_owned()
+    } else {
+        format!("a policy that doesn't allow {}", last_sent.join(" or "))
+    };
+    format!(
+        "IoT Core closes without a reason. Likely are, in this order: {forbidden} (`gatewire policy` prints the policy \
+         needed); another client connecting as `{}`; a limit passed. Its log in CloudWatch (AWSIotLogsV2) says which.",
+        peer.client_id
+    )
+}

@@ -1,0 +1,312 @@
+//! Why there is no link: every way in which connecting fails or a connection ends, each with a code for programs, what
+//! happened for the log, and what to do for the reader of the log.
+
+mod advice;
+mod tls;
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::transport::Endpoint;
+pub(crate) use tls::TlsFault;
+
+/// The server at the other end, and who we are to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) endpoint: Endpoint,
+    /// The address of the endpoint that answered.
+    pub(crate) address: SocketAddr,
+    pub(crate) client_id: Arc<str>,
+    /// See [`Credentials::certificate_id`](super::credentials::Credentials::certificate_id).
+    pub(crate) certificate_id: Arc<str>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.endpoint.host.parse::<IpAddr>() {
+            Ok(_) => write!(f, "{}", self.endpoint),
+            Err(_) => write!(f, "{} ({})", self.endpoint, self.address.ip()),
+        }
+    }
+}
+
+/// How far a connection had come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// TLS isn't up.
+    Handshake,
+    /// CONNECT is sent or about to be.
+    AwaitingConnack,
+    /// CONNACK has come.
+    Connected {
+        /// Short descriptions of the last packets sent, such as ``PUBLISH to `a/b` ``: the suspects if the server closes.
+        last_sent: Vec<String>,
+    },
+}
+
+/// Why there is no link. Its text says what was tried, on what, and what came back, in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum LinkError {
+    #[error("connection.endpoint {0:?} is neither a host name nor an IP address")]
+    InvalidEndpoint(Arc<str>),
+    #[error("looking up {} in DNS: {fault} (after {})", endpoint.host, Shown(*took))]
+    Dns { endpoint: Endpoint, fault: DnsFault, took: Duration },
+    #[error("connecting to {endpoint} by TCP: {} (after {})", Attempts(attempts), Shown(*took))]
+    Tcp {
+        endpoint: Endpoint,
+        /// One for each address tried, in that order; at least one.
+        attempts: Vec<Attempt>,
+        took: Duration,
+    },
+    #[error("TLS with {peer}: {fault}")]
+    Tls { peer: Arc<Peer>, fault: TlsFault },
+    #[error("MQTT CONNECT as `{}` to {peer}: the connection was closed instead of a CONNACK", peer.client_id)]
+    ClosedBeforeConnack { peer: Arc<Peer> },
+    #[error("MQTT CONNECT as `{}` to {peer}: refused with CONNACK return code {code}{}", peer.client_id, meaning(*code))]
+    ConnackRefused {
+        peer: Arc<Peer>,
+        /// MQTT 3.1.1, table 3.1.
+        code: u8,
+    },
+    #[error("MQTT CONNECT as `{}` to {peer}: no CONNACK (after {})", peer.client_id, Shown(*waited))]
+    ConnackTimeout { peer: Arc<Peer>, waited: Duration },
+    #[error("{peer} closed the connection of `{}`{}", peer.client_id, Sent(last_sent))]
+    ClosedByServer { peer: Arc<Peer>, last_sent: Vec<String> },
+    #[error("{peer} didn't answer PINGREQ within {}", Shown(*waited))]
+    KeepAliveLost { peer: Arc<Peer>, waited: Duration },
+    #[error("{peer} sent what isn't MQTT: {detail}")]
+    MalformedPacket { peer: Arc<Peer>, detail: String },
+    #[error("{peer} sent a packet of {size} bytes, more than the {limit} we take")]
+    PacketTooLarge { peer: Arc<Peer>, size: usize, limit: usize },
+    #[error("{peer} broke the rules of MQTT: {detail}")]
+    ProtocolViolation { peer: Arc<Peer>, detail: String },
+    #[error("the connection with {peer} broke: {}", kind_or(*kind, detail))]
+    Io {
+        peer: Arc<Peer>,
+        kind: ErrorKind,
+        /// The operating system's or TLS library's own words.
+        detail: String,
+    },
+}
+
+/// Why a name has no address.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum DnsFault {
+    #[error("there is no such name")]
+    NotFound,
+    #[error("no name server gave an answer for now")]
+    Temporary,
+    #[error("no answer")]
+    Timeout,
+    #[error("{0}")]
+    Other(String),
+}
+
+/// One address that TCP was tried with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) address: SocketAddr,
+    /// `None`: it never answered.
+    pub(crate) failure: Option<ErrorKind>,
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.failure {
+            None => write!(f, "{}: no answer", self.address.ip()),
+            Some(kind) => write!(f, "{}: {kind}", self.address.ip()),
+        }
+    }
+}
+
+/// What status and journal show of a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Failure {
+    /// Stable, `snake_case`.
+    pub(crate) code: &'static str,
+    /// One line: what was tried, on what, what came back.
+    pub(crate) message: String,
+    /// Likely causes, likeliest first, and what to do.
+    pub(crate) advice: String,
+}
+
+impl From<&LinkError> for Failure {
+    fn from(error: &LinkError) -> Failure {
+        Failure { code: error.code(), message: error.message(), advice: error.advice() }
+    }
+}
+
+impl LinkError {
+    /// The one diagnosis for an I/O error of a connection, whether it came from the handshake or later: with TLS 1.3 the
+    /// server's verdict on the client's certificate comes with the first read after the handshake (RFC 8446, 4.4.2.4).
+    pub(crate) fn from_io(error: &io::Error, peer: &Arc<Peer>, phase: Phase) -> LinkError {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(tls) = tls {
+            return LinkError::Tls { peer: Arc::clone(peer), fault: TlsFault::from(tls) };
+        }
+        match error.kind() {
+            ErrorKind::UnexpectedEof
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+            | ErrorKind::NotConnected => LinkError::closed(peer, phase),
+            kind => LinkError::Io { peer: Arc::clone(peer), kind, detail: error.to_string() },
+        }
+    }
+
+    /// The server ended the connection without saying why: end of file, reset, broken pipe.
+    pub(crate) fn closed(peer: &Arc<Peer>, phase: Phase) -> LinkError {
+        let peer = Arc::clone(peer);
+        match phase {
+            Phase::Handshake => LinkError::Tls { peer, fault: TlsFault::Closed },
+            Phase::AwaitingConnack => LinkError::ClosedBeforeConnack { peer },
+            Phase::Connected { last_sent } => LinkError::ClosedByServer { peer, last_sent },
+        }
+    }
+
+    /// What was tried, on what, what came back: one line.
+    pub(crate) fn message(&self) -> String {
+        self.to_string()
+    }
+
+    /// A stable `snake_case` name for status and journal.
+    pub(crate) fn code(&self) -> &'static str {
+        match self {
+            LinkError::InvalidEndpoint(_) => "invalid_endpoint",
+            LinkError::Dns { fault: DnsFault::NotFound, .. } => "dns_not_found",
+            LinkError::Dns { fault: DnsFault::Timeout, .. } => "dns_timeout",
+            LinkError::Dns { .. } => "dns_failed",
+            LinkError::Tcp { attempts, .. } => TcpFault::of(attempts).code(),
+            LinkError::Tls { fault, .. } => fault.code(),
+            LinkError::ClosedBeforeConnack { .. } => "closed_before_connack",
+            LinkError::ConnackRefused { code, .. } => match code {
+                1 => "connack_refused_protocol_version",
+                2 => "connack_refused_client_id",
+                3 => "connack_refused_server_unavailable",
+                4 => "connack_refused_bad_credentials",
+                5 => "connack_refused_not_authorized",
+                _ => "connack_refused",
+            },
+            LinkError::ConnackTimeout { .. } => "connack_timeout",
+            LinkError::ClosedByServer { .. } => "closed_by_server",
+            LinkError::KeepAliveLost { .. } => "keep_alive_lost",
+            LinkError::MalformedPacket { .. } => "malformed_packet",
+            LinkError::PacketTooLarge { .. } => "packet_too_large",
+            LinkError::ProtocolViolation { .. } => "protocol_violation",
+            LinkError::Io { kind, .. } if is_network_loss(*kind) => "network_lost",
+            LinkError::Io { .. } => "io",
+        }
+    }
+}
+
+/// What the attempts at all addresses come to. A silent address weighs most, since it is what time was lost on; one without
+/// a route least, since a host without IPv6 has such beside the one that matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TcpFault {
+    Silent,
+    Refused,
+    /// A packet filter of this machine.
+    Forbidden,
+    Unreachable,
+    Other,
+}
+
+impl TcpFault {
+    fn of(attempts: &[Attempt]) -> TcpFault {
+        let any = |wanted: &[Option<ErrorKind>]| attempts.iter().any(|attempt| wanted.contains(&attempt.failure));
+        if any(&[None, Some(ErrorKind::TimedOut)]) {
+            TcpFault::Silent
+        } else if any(&[Some(ErrorKind::ConnectionRefused)]) {
+            TcpFault::Refused
+        } else if any(&[Some(ErrorKind::PermissionDenied)]) {
+            TcpFault::Forbidden
+        } else if attempts.iter().all(|attempt| attempt.failure.is_some_and(is_network_loss)) {
+            TcpFault::Unreachable
+        } else {
+            TcpFault::Other
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            TcpFault::Silent => "tcp_timeout",
+            TcpFault::Refused => "tcp_refused",
+            TcpFault::Forbidden => "tcp_forbidden",
+            TcpFault::Unreachable => "tcp_unreachable",
+            TcpFault::Other => "tcp_failed",
+        }
+    }
+}
+
+/// The path to the server is gone, rather than the server.
+fn is_network_loss(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TimedOut
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::AddrNotAvailable
+    )
+}
+
+/// MQTT 3.1.1, table 3.1.
+fn meaning(code: u8) -> &'static str {
+    match code {
+        1 => " (unacceptable protocol version)",
+        2 => " (client id rejected)",
+        3 => " (server unavailable)",
+        4 => " (bad user name or password)",
+        5 => " (not authorized)",
+        _ => "",
+    }
+}
+
+fn kind_or(kind: ErrorKind, detail: &str) -> String {
+    match kind {
+        ErrorKind::TimedOut => "what was sent wasn't acknowledged in time (TCP timeout)".to_owned(),
+        kind if is_network_loss(kind) => kind.to_string(),
+        _ => detail.to_owned(),
+    }
+}
+
+struct Attempts<'a>(&'a [Attempt]);
+
+impl fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, attempt) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{attempt}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Sent<'a>(&'a [String]);
+
+impl fmt::Display for Sent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            sent => write!(f, "; sent last: {}", sent.join(", ")),
+        }
+    }
+}
+
+/// A duration as people read it: milliseconds below ten seconds.
+pub(super) struct Shown(pub(super) Duration);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            short if short < Duration::from_secs(10) => write!(f, "{} ms", short.as_millis()),
+            long => write!(f, "{} s", long.as_secs()),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What the link is doing, for those who ask: the status socket and `systemctl status`.
+
+use std::cell::{Cell, RefCell};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::link::diagnosis::Failure;
+use crate::link::session::Counters;
+use crate::observe::journal::now;
+
+/// `link.state` of the status document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum State {
+    /// CONNACK has come.
+    Connected,
+    /// From DNS to CONNACK.
+    Connecting,
+    /// Until the next attempt.
+    Waiting,
+    /// The daemon is stopping.
+    Stopped,
+}
+
+/// Shared by the link, which writes it, and those who read.
+#[derive(Debug)]
+pub(crate) struct LinkState {
+    fixed: Fixed,
+    current: RefCell<Current>,
+    counters: Cell<Counters>,
+    connections: Cell<u64>,
+    attempts: Cell<u64>,
+    filters_refused: RefCell<Vec<String>>,
+}
+
+/// What the configuration says.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Fixed {
+    pub(crate) endpoint: String,
+    pub(crate) port: u16,
+    pub(crate) client_id: String,
+    pub(crate) protocol: &'static str,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Current {
+    state: State,
+    since: Timestamp,
+    session_present: Option<bool>,
+    next_attempt: Option<Timestamp>,
+    last_error: Option<LastError>,
+}
+
+/// `link.last_error` of the status document.
+#[derive(Debug, Clone, Serialize)]
+struct LastError {
+    #[serde(flatten)]
+    failure: Failure,
+    at: Timestamp,
+}
+
+/// The `link` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct LinkStatus {
+    #[serde(flatten)]
+    current: Current,
+    #[serde(flatten)]
+    fixed: Fixed,
+    /// Filters that the server refused on the present connection.
+    filters_refused: Vec<String>,
+}
+
+/// The link's part of the `counters` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct LinkCounters {
+    /// Attempts to connect.
+    attempts: u64,
+    /// Those that got as far as CONNACK.
+    connections: u64,
+    /// PUBLISH packets sent, `resent` included.
+    published: u64,
+    resent: u64,
+    /// PUBLISH packets received.
+    received: u64,
+}
+
+impl LinkState {
+    pub(crate) fn new(fixed: Fixed) -> LinkState {
+        let current = Current {
+            state: State::Connecting,
+            since: now(),
+            session_present: None,
+            next_attempt: None,
+            last_error: None,
+        };
+        LinkState {
+            fixed,
+            current: RefCell::new(current),
+            counters: Cell::default(),
+            connections: Cell::new(0),
+            attempts: Cell::new(0),
+            filters_refused: RefCell::default(),
+        }
+    }
+
+    fn change(&self, state: State, session_present: Option<bool>, next_attempt: Option<Timestamp>) {
+        let mut current = self.current.borrow_mut();
+        if current.state != state {
+            current.state = state;
+            current.since = now();
+        }
+        current.session_present = session_present;
+        current.next_attempt = next_attempt;
+    }
+
+    pub(super) fn connecting(&self) {
+        self.attempts.set(self.attempts.get() + 1);
+        self.change(State::Connecting, None, None);
+    }
+
+    pub(super) fn connected(&self, session_present: bool) {
+        self.connections.set(self.connections.get() + 1);
+        self.filters_refused.borrow_mut().clear();
+        self.change(State::Connected, Some(session_present), None);
+    }
+
+    pub(super) fn failed(&self, failure: Failure, next_attempt: Timestamp) {
+        self.change(State::Waiting, None, Some(next_attempt));
+        self.current.borrow_mut().last_error = Some(LastError { failure, at: now() });
+    }
+
+    pub(super) fn stopped(&self) {
+        self.change(State::Stopped, None, None);
+    }
+
+    pub(super) fn filter_refused(&self, filter: &str) {
+        self.filters_refused.borrow_mut().push(filter.to_owned());
+    }
+
+    pub(super) fn count(&self, counters: Counters) {
+        self.counters.set(counters);
+    }
+
+    pub(crate) fn status(&self) -> LinkStatus {
+        LinkStatus {
+            current: self.current.borrow().clone(),
+            fixed: self.fixed.clone(),
+            filters_refused: self.filters_refused.borrow().clone(),
+        }
+    }
+
+    pub(crate) fn counters(&self) -> LinkCounters {
+        let Counters { published, resent, received } = self.counters.get();
+        LinkCounters { attempts: self.attempts.get(), connections: self.connections.get(), published, resent, received }
+    }
+}

@@ -1,0 +1,243 @@
+//! From a host name to a TLS connection: DNS, TCP, TLS, each with its own share of the time and its own error.
+
+mod dns;
+mod race;
+mod tcp;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{CipherSuite, ClientConfig, ProtocolVersion};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::credentials::Credentials;
+use super::diagnosis::{Attempt, LinkError, Peer, Phase, Shown, TlsFault};
+use crate::config;
+use dns::Resolver;
+
+/// Where the server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// A name or an IP address.
+    pub(crate) host: Arc<str>,
+    pub(crate) port: u16,
+}
+
+impl Endpoint {
+    /// Whether this is AWS IoT Core rather than another broker.
+    pub(crate) fn is_iot_core(&self) -> bool {
+        let aws = self.host.ends_with(".amazonaws.com") || self.host.ends_with(".amazonaws.com.cn");
+        aws && self.host.contains(".iot.")
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// A step done on the way to a connection, as `check --connect` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    Resolved {
+        host: Arc<str>,
+        addresses: Vec<SocketAddr>,
+        took: Duration,
+    },
+    TcpConnected {
+        address: SocketAddr,
+        /// The addresses that failed, or hadn't answered yet, when this one won.
+        lost: Vec<Attempt>,
+        took: Duration,
+    },
+    TlsEstablished {
+        version: Option<ProtocolVersion>,
+        cipher_suite: Option<CipherSuite>,
+        took: Duration,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Resolved { host, addresses, took } => {
+                write!(f, "DNS: {host} has ")?;
+                list(f, addresses.iter().map(SocketAddr::ip))?;
+                write!(f, " ({})", Shown(*took))
+            }
+            Step::TcpConnected { address, lost, took } => {
+                write!(f, "TCP: connected to {address} ({})", Shown(*took))?;
+                if !lost.is_empty() {
+                    f.write_str("; without success: ")?;
+                    list(f, lost.iter())?;
+                }
+                Ok(())
+            }
+            Step::TlsEstablished { version, cipher_suite, took } => {
+                let version = version.and_then(|version| version.as_str()).unwrap_or("unknown version");
+                let suite = cipher_suite.and_then(|suite| suite.as_str()).unwrap_or("unknown cipher suite");
+                write!(f, "TLS: {version}, {suite} ({})", Shown(*took))
+            }
+        }
+    }
+}
+
+fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = T>) -> fmt::Result {
+    for (index, item) in items.enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        write!(f, "{separator}{item}")?;
+    }
+    Ok(())
+}
+
+/// A TLS connection on which nothing of MQTT has been said yet.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) peer: Arc<Peer>,
+    /// When `connect_timeout` is over: CONNACK must have come by then.
+    pub(crate) deadline: Instant,
+}
+
+/// Makes connections to one server, one after another.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    endpoint: Endpoint,
+    client_id: Arc<str>,
+    certificate_id: Arc<str>,
+    tls: Arc<ClientConfig>,
+    connect_timeout: Duration,
+    keep_alive: Duration,
+    resolver: Resolver,
+}
+
+impl Connector {
+    pub(crate) fn new(connection: &config::Connection, credentials: &Credentials) -> Connector {
+        Connector {
+            endpoint: Endpoint { host: connection.endpoint.as_str().into(), port: connection.port },
+            client_id: connection.client_id.as_str().into(),
+            certificate_id: Arc::clone(credentials.certificate_id()),
+            tls: credentials.client_config(connection.port),
+            connect_timeout: connection.connect_timeout,
+            keep_alive: connection.keep_alive,
+            resolver: Resolver::default(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Goes through DNS, TCP and TLS and calls `progress` after each. May be dropped at any point.
+    ///
+    /// # Errors
+    /// The step that failed: `InvalidEndpoint`, `Dns`, `Tcp`, `Tls`, or `Io` if the network broke during the handshake.
+    pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Connection, LinkError> {
+        let deadline = Instant::now() + self.connect_timeout;
+        let Ok(name) = ServerName::try_from(self.endpoint.host.to_string()) else {
+            return Err(LinkError::InvalidEndpoint(Arc::clone(&self.endpoint.host)));
+        };
+        let addresses = self.resolve(deadline, progress).await?;
+        let (tcp, address) = self.race(addresses, deadline, progress).await?;
+        let peer = Arc::new(Peer {
+            endpoint: self.endpoint.clone(),
+            address,
+            client_id: Arc::clone(&self.client_id),
+            certificate_id: Arc::clone(&self.certificate_id),
+        });
+        let stream = self.secure(tcp, name, &peer, deadline, progress).await?;
+        Ok(Connection { stream, peer, deadline })
+    }
+
+    async fn resolve(
+        &mut self,
+        deadline: Instant,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<Vec<SocketAddr>, LinkError> {
+        if let Ok(address) = self.endpoint.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, self.endpoint.port)]);
+        }
+        let start = Instant::now();
+        match self.resolver.resolve(&self.endpoint, Share::Dns.of(deadline - start)).await {
+            Ok(addresses) => {
+                let host = Arc::clone(&self.endpoint.host);
+                progress(Step::Resolved { host, addresses: addresses.clone(), took: start.elapsed() });
+                Ok(addresses)
+            }
+            Err(fault) => Err(LinkError::Dns { endpoint: self.endpoint.clone(), fault, took: start.elapsed() }),
+        }
+    }
+
+    async fn race(
+        &self,
+        addresses: Vec<SocketAddr>,
+        deadline: Instant,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<(TcpStream, SocketAddr), LinkError> {
+        let start = Instant::now();
+        match race::run(addresses, Share::Tcp.of(deadline - start), tcp::connect).await {
+            Ok(won) => {
+                tcp::tune(&won.connection, self.keep_alive);
+                progress(Step::TcpConnected { address: won.address, lost: won.lost, took: start.elapsed() });
+                Ok((won.connection, won.address))
+            }
+            Err(attempts) => Err(LinkError::Tcp { endpoint: self.endpoint.clone(), attempts, took: start.elapsed() }),
+        }
+    }
+
+    async fn secure(
+        &self,
+        tcp: TcpStream,
+        name: ServerName<'static>,
+        peer: &Arc<Peer>,
+        deadline: Instant,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<TlsStream<TcpStream>, LinkError> {
+        let start = Instant::now();
+        let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
+        let stream = match timeout(Share::Tls.of(deadline - start), handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(LinkError::from_io(&error, peer, Phase::Handshake)),
+            Err(_) => {
+                let fault = TlsFault::Timeout { waited: start.elapsed() };
+                return Err(LinkError::Tls { peer: Arc::clone(peer), fault });
+            }
+        };
+        let (_, tls) = stream.get_ref();
+        progress(Step::TlsEstablished {
+            version: tls.protocol_version(),
+            cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+            took: start.elapsed(),
+        });
+        Ok(stream)
+    }
+}
+
+/// How much of what is left of `connect_timeout` a step may use, so that none eats everything. Of 20 s, DNS has 10 (glibc
+/// asks the second name server after 5), TCP at least 5 (three SYNs), TLS at least 3.3, CONNACK at least 1.6; and since
+/// the steps before are mostly done in milliseconds, TCP mostly has 10, TLS 13 and CONNACK all that is left.
+#[derive(Debug, Clone, Copy)]
+enum Share {
+    Dns,
+    Tcp,
+    Tls,
+}
+
+impl Share {
+    fn of(self, left: Duration) -> Duration {
+        match self {
+            Share::Dns | Share::Tcp => left / 2,
+            Share::Tls => left * 2 / 3,
+        }
+    }
+}

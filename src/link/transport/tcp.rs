@@ -1,0 +1,40 @@
+//! One TCP connection and its socket options.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+/// Silence before the kernel probes the other end. MQTT's own keep alive is mostly quicker; this is for a process that is
+/// stopped or hangs, and for a long keep alive behind a NAT that forgets after some minutes.
+const PROBE_AFTER: Duration = Duration::from_secs(150);
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+const PROBES: u32 = 4;
+
+/// The longest that sent data may stay unacknowledged: beyond it a modem's pause isn't one.
+const MAX_USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(address).await
+}
+
+/// Sets the options of a connection. That data stays unacknowledged by TCP for a keep alive ends it, sooner than MQTT would
+/// notice at one and a half.
+pub(super) fn tune(stream: &TcpStream, keep_alive: Duration) {
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let results = [
+        // Packets are put together before they are written: waiting for more would only delay them.
+        ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
+        ("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes)),
+        ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(Some(keep_alive.min(MAX_USER_TIMEOUT)))),
+    ];
+    for (option, result) in results {
+        if let Err(error) = result {
+            // The connection works without; it only notices a dead network later.
+            log::warn!("setting {option} on the connection failed: {error}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What goes on, for people and programs: the log and the status document.
+
+pub(crate) mod journal;
+pub(crate) mod status;
