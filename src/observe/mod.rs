@@ -2,3 +2,4 @@
 
 pub(crate) mod journal;
 pub(crate) mod status;
+pub(crate) mod status_socket;

@@ -1,0 +1,223 @@
+//! The task of one client of a forward socket.
+
+use std::io::{self, IoSlice};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+use super::Forward;
+use super::queue::{ClientId, Due, Role};
+use crate::socket::{Line, Lines, MAX_LINE, Stream, append_string};
+
+/// How long a client may take to say that it is an observer; a reader need say nothing.
+const UNDECIDED: Duration = Duration::from_millis(100);
+
+/// The most bytes written before other tasks have their turn.
+const TURN: usize = 256 * 1024;
+
+/// The most pieces in one write.
+const PIECES: usize = 64;
+
+/// With more answers than this unwritten, in bytes, nothing more is read from a client.
+const MAX_ANSWERS: usize = 16 * 1024;
+
+/// The only line that a client may send.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hello {
+    observe: bool,
+}
+
+/// A client and its connection. Dropping it gives what it wasn't written back to the queue.
+pub(super) struct Reader {
+    forward: Rc<Forward>,
+    id: ClientId,
+    stream: Stream,
+    lines: Lines,
+    /// To bad lines; written between two messages.
+    answers: Vec<u8>,
+    /// It may still send something.
+    reading: bool,
+    decided: bool,
+}
+
+/// How writing has ended.
+enum Wrote {
+    /// All there is.
+    All,
+    /// The socket takes no more.
+    Blocked,
+    /// It is the turn of others.
+    Enough,
+    /// The client was cut.
+    Cut,
+}
+
+impl Reader {
+    pub(super) fn new(forward: Rc<Forward>, stream: Stream) -> Reader {
+        let id = forward.queue.borrow_mut().attach(Instant::now());
+        Reader { forward, id, stream, lines: Lines::default(), answers: Vec::new(), reading: true, decided: false }
+    }
+
+    /// Serves the client until it has gone or is cut.
+    pub(super) async fn run(mut self) {
+        // How a client goes, orderly or not, is all the same.
+        if let Err(error) = self.serve().await {
+            log::debug!("forward `{}`: a client has gone: {error}", self.forward.name());
+        }
+    }
+
+    async fn serve(&mut self) -> io::Result<()> {
+        self.wait_for_hello().await?;
+        loop {
+            let more = self.answer();
+            match self.write()? {
+                Wrote::All if more => {}
+                Wrote::All => self.idle().await?,
+                Wrote::Blocked => self.blocked().await?,
+                Wrote::Enough => tokio::task::yield_now().await,
+                Wrote::Cut => return Ok(()),
+            }
+        }
+    }
+
+    /// Waits for the first line, or until none has come for so long that this must be a reader.
+    async fn wait_for_hello(&mut self) -> io::Result<()> {
+        let mut patience = pin!(tokio::time::sleep(UNDECIDED));
+        while !self.decided {
+            tokio::select! {
+                biased;
+                ready = self.stream.readable() => {
+                    ready?;
+                    self.read()?;
+                    self.answer();
+                }
+                () = &mut patience => self.decide(Role::Reader),
+            }
+        }
+        Ok(())
+    }
+
+    fn decide(&mut self, role: Role) {
+        if !std::mem::replace(&mut self.decided, true) {
+            self.forward.change(|queue| queue.decide(self.id, role, Instant::now()));
+            self.forward.changed.notify_waiters();
+        }
+    }
+
+    /// Everything is written: waits for more, or for a word from the client.
+    async fn idle(&mut self) -> io::Result<()> {
+        self.stream.watch_writes(false)?;
+        tokio::select! {
+            biased;
+            () = self.forward.changed.notified() => Ok(()),
+            ready = self.stream.readable(), if self.reading => ready.and_then(|()| self.read()),
+        }
+    }
+
+    /// The client takes nothing: waits until it does, but not for ever.
+    async fn blocked(&mut self) -> io::Result<()> {
+        self.stream.watch_writes(true)?;
+        let timeout = self.forward.queue.borrow().timeout(self.id);
+        let may_read = self.reading && self.answers.len() < MAX_ANSWERS;
+        tokio::select! {
+            biased;
+            ready = self.stream.writable() => ready,
+            () = self.forward.cut.notified() => Ok(()),
+            ready = self.stream.readable(), if may_read => ready.and_then(|()| self.read()),
+            () = until(timeout), if timeout.is_some() => {
+                self.forward.change(|queue| queue.handle_timeout(self.id, Instant::now()));
+                Ok(())
+            }
+            () = self.forward.changed.notified(), if timeout.is_none() => Ok(()),
+        }
+    }
+
+    /// Reads what the client has sent. An error if it has closed the connection.
+    fn read(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 1024];
+        match self.stream.try_read(&mut buffer)? {
+            Some(0) if self.stream.is_closed() => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Some(0) => {
+                self.reading = false;
+                self.lines.end();
+            }
+            Some(n) => self.lines.push(&buffer[..n]),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at the lines that have come. A client that has said something else than that it is an observer, or can't say
+    /// anything any more, is a reader. Returns whether lines are left, to be looked at when the answers are written.
+    fn answer(&mut self) -> bool {
+        while self.answers.len() < MAX_ANSWERS
+            && let Some(line) = self.lines.next()
+        {
+            let detail = match line {
+                Line::Text(text) => match serde_json::from_str(text) {
+                    Ok(Hello { observe }) if !self.decided => {
+                        self.decide(if observe { Role::Observer } else { Role::Reader });
+                        continue;
+                    }
+                    Ok(Hello { .. }) => {
+                        "{\"observe\":true} must be the first line, within 100 ms after connecting; this client stays what it is"
+                    }
+                    Err(_) => "this socket takes only {\"observe\":true}",
+                },
+                Line::TooLong => "the line is longer than 256 KiB",
+                Line::NotUtf8 => "the line isn't UTF-8",
+            };
+            const { assert!(MAX_LINE == 256 * 1024) };
+            self.answers.extend_from_slice(b"{\"error\":\"bad_line\",\"detail\":");
+            append_string(&mut self.answers, detail);
+            self.answers.extend_from_slice(b"}\n");
+            self.decide(Role::Reader);
+        }
+        if !self.reading {
+            self.decide(Role::Reader);
+        }
+        self.answers.len() >= MAX_ANSWERS
+    }
+
+    /// Writes what is due, as much in one write as there is.
+    fn write(&mut self) -> io::Result<Wrote> {
+        let mut written = 0;
+        while written < TURN {
+            if !self.answers.is_empty() && self.forward.queue.borrow().is_between_lines(self.id) {
+                let Some(n) = self.stream.try_write(&[IoSlice::new(&self.answers)])? else { return Ok(Wrote::Blocked) };
+                self.answers.drain(..n);
+                written += n;
+                continue;
+            }
+            let queue = self.forward.queue.borrow();
+            let mut pieces = [IoSlice::new(&[]); PIECES];
+            let n = match queue.due(self.id, &mut pieces) {
+                Due::Close => return Ok(Wrote::Cut),
+                Due::Nothing => return Ok(Wrote::All),
+                Due::Pieces(count) => self.stream.try_write(&pieces[..count])?,
+            };
+            drop(queue);
+            let Some(n) = n else { return Ok(Wrote::Blocked) };
+            written += n;
+            self.forward.change(|queue| queue.wrote(self.id, n, Instant::now()));
+        }
+        Ok(Wrote::Enough)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.forward.change(|queue| queue.detach(self.id, Instant::now()));
+        self.forward.changed.notify_waiters();
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,248 @@
+//! A line of a client, taken apart: DESIGN 1.4.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::compact::compact;
+use crate::limits::MAX_PAYLOAD;
+use crate::message::{Qos, TopicError};
+use crate::outbox::Refusal;
+
+const KEYS: [&str; 6] = ["topic", "payload", "payload_base64", "qos", "retain", "id"];
+
+/// The standard alphabet, with or without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Why a line isn't published. The text is the `detail` of the answer.
+#[derive(Debug, PartialEq, Error)]
+pub(super) enum Reject {
+    #[error("the line is longer than 256 KiB; a payload may have 128 KiB")]
+    LineTooLong,
+    #[error("the line isn't UTF-8; send bytes as `payload_base64`")]
+    NotUtf8,
+    #[error("the line isn't a JSON object: {0}")]
+    NotAnObject(String),
+    #[error("unknown key `{0}`; the nearest is `{1}`, and all are topic, payload, payload_base64, qos, retain, id")]
+    UnknownKey(String, &'static str),
+    #[error("`{0}` is there twice")]
+    Twice(&'static str),
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("`{0}` must be {1}")]
+    WrongType(&'static str, &'static str),
+    #[error("`payload` is missing, or `payload_base64` for bytes")]
+    NoPayload,
+    #[error("`payload` and `payload_base64` are both there; send one of them")]
+    TwoPayloads,
+    #[error("`payload_base64` isn't Base64: {0}")]
+    NotBase64(base64::DecodeError),
+    #[error("topic `{0}`: {1}")]
+    BadTopic(String, TopicError),
+    #[error(
+        "this socket takes no messages for `{0}`; `topics` of its [[ingest]] in the configuration says which it does"
+    )]
+    TopicNotAllowed(String),
+    #[error("the payload has {0} bytes, IoT Core takes at most {MAX_PAYLOAD}")]
+    TooLarge(usize),
+    #[error("`qos` must be 0 or 1; IoT Core has no other")]
+    BadQos,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+impl Reject {
+    pub(super) fn code(&self) -> Code {
+        match self {
+            Reject::BadTopic(..) => Code::BadTopic,
+            Reject::TopicNotAllowed(_) => Code::TopicNotAllowed,
+            Reject::TooLarge(_) => Code::TooLarge,
+            Reject::BadQos => Code::BadQos,
+            Reject::Refused(Refusal::OutboxFull) => Code::OutboxFull,
+            Reject::Refused(Refusal::NotConnected) => Code::NotConnected,
+            Reject::Refused(Refusal::ShuttingDown) => Code::ShuttingDown,
+            _ => Code::BadLine,
+        }
+    }
+}
+
+/// The `error` of an answer (DESIGN 1.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Code {
+    BadLine,
+    BadTopic,
+    TopicNotAllowed,
+    TooLarge,
+    BadQos,
+    OutboxFull,
+    /// A QoS 0 message while the link is down.
+    NotConnected,
+    ShuttingDown,
+}
+
+impl Code {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Code::BadLine => "bad_line",
+            Code::BadTopic => "bad_topic",
+            Code::TopicNotAllowed => "topic_not_allowed",
+            Code::TooLarge => "too_large",
+            Code::BadQos => "bad_qos",
+            Code::OutboxFull => "outbox_full",
+            Code::NotConnected => "not_connected",
+            Code::ShuttingDown => "shutting_down",
+        }
+    }
+}
+
+/// What a client asks for. Borrows from its line.
+#[derive(Debug)]
+pub(super) struct Request<'a> {
+    pub(super) topic: Cow<'a, str>,
+    pub(super) payload: Bytes,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+}
+
+/// A JSON object's values as they stand in the line.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    values: [Option<&'a RawValue>; KEYS.len()],
+    /// The first key that isn't one of [`KEYS`].
+    unknown: Option<Cow<'a, str>>,
+    /// A key that is there more than once.
+    twice: Option<&'static str>,
+}
+
+/// A string, borrowed where it holds no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object like {\"topic\":\"a/b\",\"payload\":\"text\"}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(Text(key)) = map.next_key()? {
+            match KEYS.iter().position(|known| *known == key) {
+                Some(index) => {
+                    if fields.values[index].replace(map.next_value()?).is_some() {
+                        fields.twice = Some(KEYS[index]);
+                    }
+                }
+                None => {
+                    map.next_value::<IgnoredAny>().map_err(A::Error::custom)?;
+                    fields.unknown.get_or_insert(key);
+                }
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// Takes a line apart: its `id` as it came, if that could be made out, and what it asks for.
+pub(super) fn parse(line: &str) -> (Option<&str>, Result<Request<'_>, Reject>) {
+    let fields: Fields<'_> = match serde_json::from_str(line) {
+        Ok(fields) => fields,
+        Err(error) => return (None, Err(Reject::NotAnObject(error.to_string()))),
+    };
+    let id = fields.values[5].map(RawValue::get);
+    if id.is_some_and(|id| !is_id(id)) {
+        return (None, Err(Reject::WrongType("id", "a string or a number")));
+    }
+    (id, request(fields))
+}
+
+/// A string or a number: the only JSON values that begin so.
+fn is_id(json: &str) -> bool {
+    json.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+}
+
+fn request(fields: Fields<'_>) -> Result<Request<'_>, Reject> {
+    if let Some(unknown) = fields.unknown {
+        let similarity = |known: &&&str| (strsim::jaro_winkler(known, &unknown) * 1000.0) as u32;
+        let nearest = KEYS.iter().max_by_key(similarity).copied().unwrap_or_default();
+        return Err(Reject::UnknownKey(shorten(&unknown), nearest));
+    }
+    if let Some(key) = fields.twice {
+        return Err(Reject::Twice(key));
+    }
+    let [topic, payload, payload_base64, qos, retain, _] = fields.values.map(|value| value.map(RawValue::get));
+    let topic = string(topic.ok_or(Reject::Missing("topic"))?, "topic")?;
+    let payload = match (payload, payload_base64) {
+        (Some(json), None) => payload_of(json)?,
+        (None, Some(json)) => Bytes::from(BASE64.decode(&*string(json, "payload_base64")?).map_err(Reject::NotBase64)?),
+        (Some(_), Some(_)) => return Err(Reject::TwoPayloads),
+        (None, None) => return Err(Reject::NoPayload),
+    };
+    if payload.len() > MAX_PAYLOAD {
+        return Err(Reject::TooLarge(payload.len()));
+    }
+    let qos = match qos {
+        None | Some("1") => Qos::AtLeastOnce,
+        Some("0") => Qos::AtMostOnce,
+        Some(_) => return Err(Reject::BadQos),
+    };
+    let retain = match retain {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Reject::WrongType("retain", "true or false")),
+    };
+    Ok(Request { topic, payload, qos, retain })
+}
+
+/// A string is sent as it is, anything else as compact JSON.
+fn payload_of(json: &str) -> Result<Bytes, Reject> {
+    if !json.starts_with('"') {
+        return Ok(Bytes::from(compact(json)));
+    }
+    Ok(match string(json, "payload")? {
+        Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
+        Cow::Owned(text) => Bytes::from(text),
+    })
+}
+
+fn string<'a>(json: &'a str, key: &'static str) -> Result<Cow<'a, str>, Reject> {
+    match serde_json::from_str(json) {
+        Ok(Text(text)) => Ok(text),
+        // Such as half a surrogate pair, which no UTF-8 can say.
+        Err(_) if json.starts_with('"') => Err(Reject::WrongType(key, "a string of Unicode characters")),
+        Err(_) => Err(Reject::WrongType(key, "a string")),
+    }
+}
+
+/// What a client has sent, short enough for an answer.
+pub(super) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(64) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

@@ -1,0 +1,88 @@
+use super::*;
+
+fn payload(line: &str) -> Vec<u8> {
+    parse(line).1.unwrap().payload.to_vec()
+}
+
+fn reject(line: &str) -> String {
+    parse(line).1.unwrap_err().to_string()
+}
+
+#[test]
+fn a_line_is_taken_as_the_design_shows_it() {
+    let (id, request) =
+        parse(r#"{"topic":"gateways/g1/door","payload":{"open":true},"qos":0,"retain":true,"id":"a7"}"#);
+    let request = request.unwrap();
+    assert_eq!((id, &*request.topic), (Some("\"a7\""), "gateways/g1/door"));
+    assert_eq!((&*request.payload, request.qos, request.retain), (&br#"{"open":true}"#[..], Qos::AtMostOnce, true));
+
+    let (id, request) = parse(r#"{"topic":"a","payload":""}"#);
+    let request = request.unwrap();
+    assert_eq!((id, request.qos, request.retain), (None, Qos::AtLeastOnce, false));
+}
+
+#[test]
+fn a_string_is_sent_as_it_is_and_other_json_exactly_as_its_values_were() {
+    assert_eq!(payload(r#"{"topic":"a","payload":"plain"}"#), b"plain");
+    assert_eq!(payload(r#"{"topic":"a","payload":"a\nb \u00e9 \ud83e\udd80"}"#), "a\nb é 🦀".as_bytes());
+    assert_eq!(
+        payload(r#"{"topic":"a","payload": { "z" : 1.10, "a": [1e400, -0, null ] } }"#),
+        br#"{"z":1.10,"a":[1e400,-0,null]}"#
+    );
+    assert_eq!(payload(r#"{"topic":"a","payload":null}"#), b"null");
+    assert_eq!(payload(r#"{"topic":"a","payload":12345678901234567890123}"#), b"12345678901234567890123");
+}
+
+#[test]
+fn base64_is_taken_with_and_without_padding() {
+    assert_eq!(payload(r#"{"topic":"a","payload_base64":"/wA="}"#), b"\xff\x00");
+    assert_eq!(payload(r#"{"topic":"a","payload_base64":"/wA"}"#), b"\xff\x00");
+    assert_eq!(payload(r#"{"topic":"a","payload_base64":""}"#), b"");
+    assert!(reject(r#"{"topic":"a","payload_base64":"_wA"}"#).contains("isn't Base64"));
+}
+
+#[test]
+fn every_fault_is_named() {
+    for (line, expected) in [
+        ("[1]", "the line isn't a JSON object: "),
+        ("nonsense", "the line isn't a JSON object: "),
+        (r#"{"topic":"a","payload":1"#, "the line isn't a JSON object: EOF"),
+        (r#"{"topic":"a","payload":1} x"#, "the line isn't a JSON object: trailing"),
+        (r#"{"payload":1}"#, "`topic` is missing"),
+        (r#"{"topic":7,"payload":1}"#, "`topic` must be a string"),
+        (r#"{"topic":"a"}"#, "`payload` is missing"),
+        (r#"{"topic":"a","payload":1,"payload_base64":""}"#, "`payload` and `payload_base64` are both there"),
+        (r#"{"topic":"a","payload":"\ud800"}"#, "`payload` must be a string of Unicode characters"),
+        (r#"{"topic":"a","payload":1,"qos":2}"#, "`qos` must be 0 or 1"),
+        (r#"{"topic":"a","payload":1,"qos":"1"}"#, "`qos` must be 0 or 1"),
+        (r#"{"topic":"a","payload":1,"retain":1}"#, "`retain` must be true or false"),
+        (r#"{"topic":"a","payload":1,"topic":"b"}"#, "`topic` is there twice"),
+        (r#"{"topic":"a","paylod":1}"#, "unknown key `paylod`; the nearest is `payload`"),
+        (r#"{"topic":"a","payload":1,"id":null}"#, "`id` must be a string or a number"),
+        (r#"{"topic":"a","payload":1,"id":[1]}"#, "`id` must be a string or a number"),
+    ] {
+        let found = reject(line);
+        assert!(found.starts_with(expected), "{line}: {found}");
+    }
+}
+
+#[test]
+fn an_answer_to_a_faulty_line_has_its_id_where_it_can_be_made_out() {
+    assert_eq!(parse(r#"{"topic":7,"id":17}"#).0, Some("17"));
+    assert_eq!(parse(r#"{"nonsense":7,"id":-1.50}"#).0, Some("-1.50"));
+    assert_eq!(parse(r#"{"topic":"a","payload":1,"id":{}}"#).0, None);
+}
+
+#[test]
+fn the_largest_payload_is_taken_and_a_larger_one_is_not() {
+    let line = |length| format!(r#"{{"topic":"a","payload":"{}"}}"#, "x".repeat(length));
+    assert_eq!(payload(&line(MAX_PAYLOAD)).len(), MAX_PAYLOAD);
+    assert_eq!(parse(&line(MAX_PAYLOAD + 1)).1.unwrap_err(), Reject::TooLarge(MAX_PAYLOAD + 1));
+}
+
+#[test]
+fn deep_nesting_does_no_harm() {
+    let deep = "[".repeat(50_000) + &"]".repeat(50_000);
+    assert_eq!(payload(&format!(r#"{{"topic":"a","payload":{deep}}}"#)), deep.as_bytes());
+    assert!(reject(&format!(r#"{{"topic":{deep},"payload":1}}"#)).contains("`topic` must be a string"));
+}

@@ -1,0 +1,71 @@
+//! The status socket: connect, read one JSON document, end of file.
+//!
+//! What a client sends is never looked at, so that there is nothing in it to go wrong.
+
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::socket::{self, Listener, Stream};
+
+/// How long a client may take to read the document.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Serves clients, for ever: each gets what `document` returns when it connects. Dropping this future disconnects them and
+/// removes the socket.
+pub(crate) async fn serve(listener: Listener, document: impl Fn() -> Vec<u8>) {
+    socket::serve(listener, Rc::default(), |stream| answer(stream, document())).await;
+}
+
+async fn answer(mut stream: Stream, document: Vec<u8>) {
+    match tokio::time::timeout(PATIENCE, write(&mut stream, &document)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log::debug!("a client of the status socket has gone: {error}"),
+        Err(_) => log::debug!("a client of the status socket doesn't read"),
+    }
+}
+
+async fn write(stream: &mut Stream, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match stream.try_write(&[IoSlice::new(rest)])? {
+            Some(n) => rest = &rest[n..],
+            None => {
+                stream.watch_writes(true)?;
+                stream.writable().await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::config::SocketFile;
+
+    #[tokio::test(flavor = "local")]
+    async fn a_client_gets_the_document_and_the_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("status.sock");
+        let listener = Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap();
+        // More than a socket's buffer holds.
+        let document = b"0123456789".repeat(100_000);
+        let served = document.clone();
+        let server = tokio::task::spawn_local(serve(listener, move || served.clone()));
+        let read = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || {
+                let mut read = Vec::new();
+                UnixStream::connect(path).unwrap().read_to_end(&mut read).unwrap();
+                read
+            }
+        });
+        assert_eq!(read.await.unwrap(), document);
+        server.abort();
+        assert!(server.await.unwrap_err().is_cancelled());
+        assert!(!path.exists(), "the socket is removed");
+    }
+}

@@ -1,0 +1,188 @@
+//! A listening socket in the file system: put there with its permissions, taken away on drop.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::Group;
+use socket2::{Domain, SockAddr, Socket, Type};
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::config::SocketFile;
+
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 128;
+
+/// Why a socket can't be served.
+#[derive(Debug, Error)]
+pub(crate) enum SocketError {
+    #[error(
+        "{path}: another process serves this socket, probably another gatewire; stop it (`ss -xlp` shows who it is) or \
+         configure another path"
+    )]
+    Served { path: PathBuf },
+    #[error("{path}: there is something else than a socket at this path; move it away or configure another path")]
+    NotASocket { path: PathBuf },
+    #[error(
+        "{path}: its directory {directory} doesn't exist; create it, or let systemd do so with RuntimeDirectory=gatewire"
+    )]
+    NoDirectory { path: PathBuf, directory: PathBuf },
+    #[error(
+        "{path}: this process (uid {uid}) may not {action}: {source}; give it the right to, or configure another path"
+    )]
+    Denied { path: PathBuf, uid: u32, action: &'static str, source: io::Error },
+    #[error("{path}: there is no group `{group}`; create it with `groupadd --system {group}` or correct `group`")]
+    UnknownGroup { path: PathBuf, group: String },
+    #[error(
+        "{path}: this process (uid {uid}) isn't a member of the group `{group}`, so it can't give the socket to it; add \
+         SupplementaryGroups={group} to the unit, or leave `group` out"
+    )]
+    NotInGroup { path: PathBuf, uid: u32, group: String },
+    #[error("{path}: the path is too long for a socket, which may have 107 bytes; configure a shorter one")]
+    PathTooLong { path: PathBuf },
+    #[error("{path}: can't {action}: {source}")]
+    Io { path: PathBuf, action: &'static str, source: io::Error },
+}
+
+/// A socket that listens. Dropping it closes it and removes its file.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    fd: AsyncFd<UnixListener>,
+    /// Of a socket that we have made.
+    file: Option<OwnFile>,
+}
+
+impl Listener {
+    /// Makes a socket with the mode and group of `file`; one that nobody serves any more is replaced.
+    pub(crate) fn bind(file: &SocketFile) -> Result<Listener, SocketError> {
+        let path = &file.path;
+        let address = SockAddr::unix(path).map_err(|_| SocketError::PathTooLong { path: path.clone() })?;
+        let gid = file.group.as_deref().map(|group| find_group(path, group)).transpose()?;
+        clear_the_way(path, &address)?;
+
+        let failed = |action| move |source| explain(path, action, source);
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(failed("make a socket"))?;
+        socket.bind(&address).map_err(failed("make the socket file"))?;
+        let own = OwnFile::new(path).map_err(failed("look at the socket file"))?;
+        // Until `listen` every connect is refused: there is no moment at which the wrong mode or group lets anybody in.
+        if let Some(gid) = gid {
+            chown(path, None, Some(gid)).map_err(|source| match (source.kind(), &file.group) {
+                (io::ErrorKind::PermissionDenied, Some(group)) => {
+                    SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
+                }
+                _ => explain(path, "change the group of the socket file", source),
+            })?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(file.mode))
+            .map_err(failed("change the mode of the socket file"))?;
+        socket.listen(BACKLOG).map_err(failed("listen on the socket"))?;
+        Listener::new(socket.into(), Some(own)).map_err(failed("wait for clients of the socket"))
+    }
+
+    fn new(listener: UnixListener, file: Option<OwnFile>) -> io::Result<Listener> {
+        listener.set_nonblocking(true)?;
+        Ok(Listener { fd: AsyncFd::with_interest(listener, Interest::READABLE)?, file })
+    }
+
+    /// Waits for the next client.
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        loop {
+            // The lambda's error WouldBlock only says that somebody gave up before we came.
+            if let Ok(accepted) = self.fd.readable().await?.try_io(|fd| fd.get_ref().accept()) {
+                return accepted.map(|(stream, _)| stream);
+            }
+        }
+    }
+
+    /// For log lines: where it listens.
+    pub(super) fn path(&self) -> &Path {
+        self.file.as_ref().map_or(Path::new("an inherited socket"), |file| &file.path)
+    }
+}
+
+/// A file that we have made, known by its inode: what another process has put there since isn't ours to remove.
+#[derive(Debug)]
+struct OwnFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl OwnFile {
+    fn new(path: &Path) -> io::Result<OwnFile> {
+        Ok(OwnFile { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            log::warn!("the socket {} can't be removed: {error}", self.path.display());
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Removes a socket that nobody serves; anything else at `path` is an error and stays.
+fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(explain(path, "look at what is there", error)),
+    };
+    if !found.file_type().is_socket() {
+        return Err(SocketError::NotASocket { path: path.to_owned() });
+    }
+    // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
+    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).and_then(|probe| probe.connect(address));
+    match probe {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| explain(path, "remove the stale socket", error))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(explain(path, "find out whether the socket that is there is in use", error))
+        }
+        _ => Err(SocketError::Served { path: path.to_owned() }),
+    }
+}
+
+fn find_group(path: &Path, group: &str) -> Result<u32, SocketError> {
+    match Group::from_name(group) {
+        Ok(Some(found)) => Ok(found.gid.as_raw()),
+        Ok(None) => Err(SocketError::UnknownGroup { path: path.to_owned(), group: group.to_owned() }),
+        Err(errno) => Err(explain(path, "look up its group", errno.into())),
+    }
+}
+
+fn explain(path: &Path, action: &'static str, source: io::Error) -> SocketError {
+    let (path, directory) = (path.to_owned(), path.parent().unwrap_or(Path::new("/")).to_owned());
+    match source.kind() {
+        io::ErrorKind::NotFound => SocketError::NoDirectory { path, directory },
+        io::ErrorKind::PermissionDenied => SocketError::Denied { path, uid: uid(), action, source },
+        io::ErrorKind::AddrInUse => SocketError::Served { path },
+        _ => SocketError::Io { path, action, source },
+    }
+}
+
+fn uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// A connection to `path` for tests.
+#[cfg(test)]
+pub(crate) fn connect(path: &Path) -> UnixStream {
+    UnixStream::connect(path).unwrap()
+}
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;

@@ -1,0 +1,24 @@
+//! The local Unix sockets, as far as forward, ingest and status have them in common.
+//!
+//! [`listener`] puts a socket into the file system and takes it away; [`accept`] takes in clients, up to a bound;
+//! [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines.
+
+mod accept;
+mod json;
+mod lines;
+mod listener;
+mod seldom;
+mod stream;
+
+pub(crate) use accept::serve;
+pub(crate) use json::append_string;
+pub(crate) use lines::{Line, Lines, MAX_LINE};
+pub(crate) use listener::{Listener, SocketError};
+pub(crate) use seldom::Seldom;
+pub(crate) use stream::Stream;
+
+/// The most clients one socket serves at a time.
+pub(crate) const MAX_CLIENTS: usize = 256;
+
+/// Bytes asked of a socket at once.
+pub(crate) const READ_CHUNK: usize = 16 * 1024;

@@ -1,0 +1,152 @@
+//! A connection to a local client that costs no needless wake-up.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A Unix stream socket of which the kernel is asked to report only what somebody waits for.
+///
+/// tokio's `UnixStream` registers for writability too. Edge-triggered, that wakes the daemon each time the peer has taken
+/// something from the socket: once a message, for nothing. Here bytes are written directly, and only once the socket
+/// takes no more does [`Stream::watch_writes`] ask for writability, until it is told that this is over.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Gone only if a change of registration failed, which ends the connection.
+    fd: Option<AsyncFd<UnixStream>>,
+    watches_writes: bool,
+    /// The socket may hold input: nothing since has shown that it is empty.
+    has_input: Cell<bool>,
+}
+
+impl Stream {
+    /// Takes a connected socket and makes it non-blocking. Must be called inside a tokio runtime.
+    pub(crate) fn new(stream: UnixStream) -> io::Result<Stream> {
+        stream.set_nonblocking(true)?;
+        let fd = AsyncFd::with_interest(stream, Interest::READABLE)?;
+        Ok(Stream { fd: Some(fd), watches_writes: false, has_input: Cell::new(false) })
+    }
+
+    fn fd(&self) -> io::Result<&AsyncFd<UnixStream>> {
+        self.fd.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Writes what the socket takes at once; `None` if that is nothing.
+    pub(crate) fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        none_if_not_ready(|| self.fd()?.get_ref().write_vectored(pieces))
+    }
+
+    /// Starts or ends the reports that [`Stream::writable`] waits for.
+    pub(crate) fn watch_writes(&mut self, watch: bool) -> io::Result<()> {
+        if watch != self.watches_writes
+            && let Some(fd) = self.fd.take()
+        {
+            let interest = if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            self.fd = Some(AsyncFd::with_interest(fd.into_inner(), interest)?);
+            self.watches_writes = watch;
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket may take something again, once [`Stream::watch_writes`] has been called.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        // Cleared before the attempt: what happens from now on is reported anew.
+        self.fd()?.writable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// Waits until there may be something to read.
+    pub(crate) async fn readable(&self) -> io::Result<()> {
+        if self.has_input.get() {
+            // One read a turn, so that a client that never stops doesn't keep the thread for itself.
+            tokio::task::yield_now().await;
+        } else {
+            self.fd()?.readable().await?.clear_ready();
+            self.has_input.set(true);
+        }
+        Ok(())
+    }
+
+    /// Reads what is there; `None` if that is nothing, 0 at the end.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let read = none_if_not_ready(|| self.fd()?.get_ref().read(buffer))?;
+        // Less than was asked for: the socket is empty (epoll(7), question 9). That the peer has closed stays reported.
+        self.has_input.set(read == Some(buffer.len()));
+        Ok(read)
+    }
+
+    /// Whether the peer can't read any more. After the end of its input: whether it has closed the connection rather than
+    /// only its own writing.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.fd()
+            .is_ok_and(|fd| SockRef::from(fd.get_ref()).send(&[]).is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock))
+    }
+}
+
+/// Does something with a non-blocking socket, again if a signal came between.
+fn none_if_not_ready<T>(mut action: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
+    loop {
+        match action() {
+            Ok(done) => return Ok(Some(done)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Shutdown;
+
+    use super::*;
+
+    fn pair() -> (Stream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (Stream::new(ours).unwrap(), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_blocked_write_goes_on_once_the_peer_reads() {
+        let (mut stream, mut peer) = pair();
+        let (piece, mut written) = ([7; 10_000], 0);
+        while let Some(n) = stream.try_write(&[IoSlice::new(&piece)]).unwrap() {
+            written += n;
+        }
+        stream.watch_writes(true).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut taken = vec![0; written];
+            peer.read_exact(&mut taken).unwrap();
+            peer
+        });
+        stream.writable().await.unwrap();
+        let _peer = reader.join().unwrap();
+        stream.watch_writes(false).unwrap();
+        assert_eq!(stream.try_write(&[IoSlice::new(&piece)]).unwrap(), Some(piece.len()));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_input_is_seen_even_behind_a_short_read() {
+        let (stream, mut peer) = pair();
+        peer.write_all(b"abc").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        let mut buffer = [0; 16];
+        stream.readable().await.unwrap();
+        assert_eq!(stream.try_read(&mut buffer).unwrap(), Some(3));
+        stream.readable().await.unwrap();
+        assert_eq!(stream.try_read(&mut buffer).unwrap(), Some(0));
+    }
+
+    #[tokio::test]
+    async fn half_closed_and_closed_are_told_apart() {
+        let (stream, peer) = pair();
+        assert!(!stream.is_closed());
+        peer.shutdown(Shutdown::Write).unwrap();
+        assert!(!stream.is_closed());
+        drop(peer);
+        assert!(stream.is_closed());
+    }
+}
