@@ -1,1 +1,263 @@
+use bytes::Bytes;
 
+use super::*;
+use crate::config::{Format, WhenFull};
+use crate::message::{Qos, Topic};
+
+#[path = "queue_promises.rs"]
+mod promises;
+
+fn message(payload: &str) -> Inbound {
+    Inbound {
+        topic: Topic::received("t"),
+        payload: Bytes::copy_from_slice(payload.as_bytes()),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        duplicate: false,
+        received_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// A queue and a clock, both driven by hand. Every message is its own number, padded to a length.
+struct Bench {
+    queue: Queue,
+    now: Instant,
+    next: u64,
+    done: Vec<u64>,
+    /// What each client was written.
+    read: std::collections::BTreeMap<ClientId, Vec<u8>>,
+}
+
+impl Bench {
+    fn new(messages: u64, bytes: u64) -> Bench {
+        let keep = config::Keep { messages, bytes, when_full: WhenFull::DropOldest };
+        let queue = Queue::new(Format::Payload, &keep);
+        Bench { queue, now: Instant::now(), next: 0, done: Vec::new(), read: Default::default() }
+    }
+
+    fn arrive(&mut self, length: usize) -> u64 {
+        self.next += 1;
+        let number = self.next.to_string();
+        let text = "0".repeat(length - number.len()) + &number;
+        self.queue.arrive(self.next, &message(&text), Some(AckToken::new(self.next)), self.now);
+        self.collect();
+        self.next
+    }
+
+    fn connect(&mut self) -> ClientId {
+        let id = self.queue.attach(self.now);
+        self.read.insert(id, Vec::new());
+        id
+    }
+
+    fn attach(&mut self, role: Role) -> ClientId {
+        let id = self.connect();
+        self.queue.decide(id, role, self.now);
+        id
+    }
+
+    /// Writes at most `limit` bytes to a client; returns how many.
+    fn write(&mut self, id: ClientId, limit: usize) -> usize {
+        let mut pieces = [IoSlice::new(&[]); 3];
+        let Due::Pieces(count) = self.queue.due(id, &mut pieces) else { return 0 };
+        let offered = pieces[..count].iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
+        assert!(!offered.is_empty(), "something is due, so it isn't nothing");
+        let n = offered.len().min(limit);
+        self.read.entry(id).or_default().extend_from_slice(&offered[..n]);
+        self.queue.wrote(id, n, self.now);
+        self.collect();
+        n
+    }
+
+    fn write_all(&mut self, id: ClientId) -> Vec<u64> {
+        while self.write(id, usize::MAX) > 0 {}
+        self.whole(id)
+    }
+
+    /// The messages that a client has got to the end.
+    fn whole(&self, id: ClientId) -> Vec<u64> {
+        let read = std::str::from_utf8(&self.read[&id]).unwrap();
+        let whole = read.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(|line| line.trim().parse().unwrap()).collect()
+    }
+
+    fn detach(&mut self, id: ClientId) {
+        self.queue.detach(id, self.now);
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        let next = self.next;
+        let number = |token| (1..=next).find(|n| AckToken::new(*n) == token).unwrap();
+        self.done.extend(self.queue.take_done().map(number));
+    }
+
+    fn kept(&self) -> usize {
+        self.queue.keep().len()
+    }
+}
+
+#[test]
+fn a_message_is_done_when_every_reader_connected_at_its_arrival_has_it() {
+    let mut bench = Bench::new(10, 10_000);
+    let (one, two) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
+    bench.arrive(5);
+    assert_eq!(bench.write_all(one), [1]);
+    assert_eq!(bench.done, [0; 0]);
+    bench.attach(Role::Reader);
+    bench.write(two, 4);
+    assert_eq!(bench.done, [0; 0], "half a line is none");
+    bench.write_all(two);
+    assert_eq!(bench.done, [1], "who connects later doesn't count");
+}
+
+#[test]
+fn without_a_reader_messages_are_done_and_wait_for_the_next() {
+    let mut bench = Bench::new(10, 10_000);
+    for _ in 0..3 {
+        bench.arrive(5);
+    }
+    assert_eq!((bench.done.as_slice(), bench.kept()), (&[1, 2, 3][..], 3));
+    let observer = bench.attach(Role::Observer);
+    bench.arrive(5);
+    assert_eq!((bench.write_all(observer), bench.kept()), (vec![4], 4), "an observer counts as nobody");
+    let reader = bench.attach(Role::Reader);
+    bench.arrive(5);
+    assert_eq!(bench.write_all(reader), [1, 2, 3, 4, 5]);
+    assert_eq!((bench.done.as_slice(), bench.kept()), (&[1, 2, 3, 4, 5][..], 0));
+}
+
+#[test]
+fn the_backlog_comes_first_for_one_reader_while_others_go_on() {
+    let mut bench = Bench::new(10, 10_000);
+    bench.arrive(5);
+    bench.arrive(5);
+    let first = bench.attach(Role::Reader);
+    bench.write(first, 3);
+    let second = bench.attach(Role::Reader);
+    bench.arrive(5);
+    assert_eq!(bench.write_all(second), [3]);
+    assert_eq!(bench.write_all(first), [1, 2, 3]);
+}
+
+#[test]
+fn a_backlog_that_its_reader_leaves_goes_to_another_from_the_start_of_the_line() {
+    let mut bench = Bench::new(10, 10_000);
+    for _ in 0..3 {
+        bench.arrive(5);
+    }
+    let first = bench.attach(Role::Reader);
+    let second = bench.attach(Role::Reader);
+    bench.write(first, 6 + 3);
+    bench.arrive(5);
+    bench.write(second, 2);
+    bench.detach(first);
+    assert_eq!(bench.write_all(second), [4, 2, 3], "a line that is begun is finished first");
+    assert_eq!(bench.kept(), 0);
+}
+
+#[test]
+fn what_the_only_reader_wasnt_written_is_kept() {
+    let mut bench = Bench::new(10, 10_000);
+    let reader = bench.attach(Role::Reader);
+    for _ in 0..3 {
+        bench.arrive(5);
+    }
+    bench.write(reader, 6 + 5);
+    assert_eq!(bench.done, [1]);
+    bench.detach(reader);
+    assert_eq!((bench.done.as_slice(), bench.kept()), (&[1, 2, 3][..], 2));
+    bench.arrive(5);
+    let next = bench.attach(Role::Reader);
+    assert_eq!(bench.write_all(next), [2, 3, 4]);
+}
+
+#[test]
+fn what_another_reader_gets_is_not_kept() {
+    let mut bench = Bench::new(10, 10_000);
+    let (one, two) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
+    bench.arrive(5);
+    bench.arrive(5);
+    bench.write(one, 6);
+    bench.detach(two);
+    assert_eq!((bench.done.as_slice(), bench.kept()), (&[1][..], 0));
+    bench.detach(one);
+    assert_eq!((bench.done.as_slice(), bench.kept()), (&[1, 2][..], 1));
+}
+
+#[test]
+fn an_observer_gives_back_what_it_was_owed_as_a_reader() {
+    let mut bench = Bench::new(10, 10_000);
+    let client = bench.connect();
+    bench.arrive(5);
+    assert_eq!(
+        (bench.write(client, 100), bench.done.len()),
+        (0, 0),
+        "nothing is written to a client that is undecided"
+    );
+    bench.queue.decide(client, Role::Observer, bench.now);
+    bench.collect();
+    assert_eq!((bench.done.as_slice(), bench.kept()), (&[1][..], 1));
+    assert_eq!(bench.write_all(client), [1]);
+    let reader = bench.attach(Role::Reader);
+    assert_eq!(bench.write_all(reader), [1]);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_delays_acknowledgements_for_a_moment_and_is_cut_after_ten_seconds() {
+    let mut bench = Bench::new(10, 10_000);
+    let (slow, fast) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
+    bench.arrive(5);
+    bench.write_all(fast);
+    let arrived = bench.now;
+    assert_eq!(bench.queue.timeout(slow), Some(arrived + HOLD));
+    bench.now = arrived + HOLD;
+    bench.queue.handle_timeout(slow, bench.now);
+    bench.collect();
+    assert_eq!(bench.done, [1]);
+    assert_eq!(bench.queue.timeout(slow), Some(arrived + MAX_WAIT));
+    bench.now = arrived + MAX_WAIT;
+    bench.queue.handle_timeout(slow, bench.now);
+    assert_eq!(bench.queue.take_cut(), [Cut { id: slow, role: Role::Reader, unwritten: 6 }]);
+    assert_eq!(bench.queue.due(slow, &mut []), Due::Close);
+    assert_eq!((bench.kept(), bench.queue.counters().missed), (0, 1));
+    bench.collect();
+    assert_eq!(bench.done, [1], "done once");
+}
+
+#[test]
+fn a_reader_with_too_much_unwritten_is_cut_and_slows_nobody() {
+    let mut bench = Bench::new(10_000, 16 * 1024 * 1024);
+    let (slow, fast) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
+    let mut count = 0;
+    while bench.queue.take_cut().is_empty() {
+        count = bench.arrive(10_000);
+        bench.write_all(fast);
+        assert!(bench.queue.text.len() <= MAX_UNWRITTEN + 10_001);
+    }
+    assert_eq!(count, MAX_UNWRITTEN as u64 / 10_001 + 1);
+    assert_eq!(bench.queue.due(slow, &mut []), Due::Close);
+    assert_eq!(bench.done.len() as u64, count);
+    assert_eq!(bench.queue.text.len(), 0);
+}
+
+#[test]
+fn a_reader_that_works_through_a_long_backlog_is_not_cut_for_what_comes_meanwhile() {
+    let mut bench = Bench::new(10_000, 16 * 1024 * 1024);
+    for _ in 0..10 {
+        bench.arrive(50);
+    }
+    let reader = bench.attach(Role::Reader);
+    let observer = bench.attach(Role::Observer);
+    for _ in 0..200 {
+        bench.arrive(10_000);
+        bench.write_all(observer);
+        bench.now += Duration::from_secs(1);
+        bench.write(reader, 1);
+        bench.queue.handle_timeout(reader, bench.now);
+    }
+    assert_eq!(bench.queue.take_cut(), []);
+    assert_eq!(bench.write_all(reader), (1..=210).collect::<Vec<_>>());
+    assert_eq!(bench.write_all(observer), (11..=210).collect::<Vec<_>>());
+    assert_eq!(bench.done.len(), 210);
+}

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::stream::register;
 use crate::config::SocketFile;
 
 /// Connections the kernel holds until they are accepted.
@@ -85,7 +86,7 @@ impl Listener {
 
     fn new(listener: UnixListener, file: Option<OwnFile>) -> io::Result<Listener> {
         listener.set_nonblocking(true)?;
-        Ok(Listener { fd: AsyncFd::with_interest(listener, Interest::READABLE)?, file })
+        Ok(Listener { fd: register(listener, Interest::READABLE)?, file })
     }
 
     /// Waits for the next client.
@@ -175,12 +176,6 @@ fn explain(path: &Path, action: &'static str, source: io::Error) -> SocketError 
 
 fn uid() -> u32 {
     nix::unistd::geteuid().as_raw()
-}
-
-/// A connection to `path` for tests.
-#[cfg(test)]
-pub(crate) fn connect(path: &Path) -> UnixStream {
-    UnixStream::connect(path).unwrap()
 }
 
 #[cfg(test)]

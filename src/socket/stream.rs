@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use socket2::SockRef;
@@ -26,7 +27,7 @@ impl Stream {
     /// Takes a connected socket and makes it non-blocking. Must be called inside a tokio runtime.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Stream> {
         stream.set_nonblocking(true)?;
-        let fd = AsyncFd::with_interest(stream, Interest::READABLE)?;
+        let fd = register(stream, Interest::READABLE)?;
         Ok(Stream { fd: Some(fd), watches_writes: false, has_input: Cell::new(false) })
     }
 
@@ -45,7 +46,7 @@ impl Stream {
             && let Some(fd) = self.fd.take()
         {
             let interest = if watch { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            self.fd = Some(AsyncFd::with_interest(fd.into_inner(), interest)?);
+            self.fd = Some(register(fd.into_inner(), interest)?);
             self.watches_writes = watch;
         }
         Ok(())
@@ -84,6 +85,15 @@ impl Stream {
         self.fd()
             .is_ok_and(|fd| SockRef::from(fd.get_ref()).send(&[]).is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock))
     }
+}
+
+/// Asks the kernel to report what `interest` says, and only that.
+///
+/// The function is deprecated because a type may lie about its file descriptor, in favour of one that is `unsafe`, which this
+/// crate forbids. The sockets of the standard library, which is what turns into an [`OwnedFd`], don't lie.
+#[expect(deprecated, reason = "sound for sockets of the standard library; what replaces it is unsafe")]
+pub(super) fn register<T: AsRawFd + Into<OwnedFd>>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(socket, interest)
 }
 
 /// Does something with a non-blocking socket, again if a signal came between.
