@@ -1,1 +1,118 @@
+use bytes::Bytes;
 
+use super::*;
+use crate::config::{Format, Keep, SocketFile, WhenFull};
+use crate::message::{Qos, Topic, TopicFilter};
+
+fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
+    let config = crate::config::Forward {
+        name: filter.to_owned(),
+        filters: vec![TopicFilter::new(filter).unwrap()],
+        qos: Qos::AtLeastOnce,
+        socket: SocketFile { path: "unused".into(), mode: 0o660, group: None },
+        format: Format::Json,
+        keep: Keep { messages: 10, bytes: 10_000, when_full: WhenFull::DropOldest },
+    };
+    Forward::new(config, Rc::clone(acks))
+}
+
+fn inbox(filters: &[&str]) -> Rc<Inbox> {
+    let acks = Rc::default();
+    Inbox::new(filters.iter().map(|filter| forward(filter, &acks)).collect(), acks, 0)
+}
+
+fn message(topic: &str) -> Inbound {
+    Inbound {
+        topic: Topic::received(topic),
+        payload: Bytes::from_static(b"x"),
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        duplicate: false,
+        received_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn done(inbox: &Inbox) -> Vec<AckToken> {
+    let mut done = Vec::new();
+    inbox.acks().drain(&mut done);
+    done
+}
+
+#[tokio::test]
+async fn what_no_forward_wants_is_acknowledged_and_counted() {
+    let inbox = inbox(&["a"]);
+    inbox.deliver(message("b"), Some(AckToken::new(7)));
+    inbox.acks().ready().await;
+    assert_eq!(done(&inbox), [AckToken::new(7)]);
+    let status = inbox.status();
+    assert_eq!((status.received, status.unmatched, status.unacknowledged), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_message_is_acknowledged_once_however_many_forwards_want_it() {
+    let inbox = inbox(&["a", "+", "#", "b"]);
+    for n in 0..3 {
+        inbox.deliver(message("a"), Some(AckToken::new(n)));
+    }
+    inbox.deliver(message("a"), None);
+    assert_eq!(done(&inbox), [0, 1, 2].map(AckToken::new));
+    assert!(inbox.acks.shared.borrow().is_empty());
+    assert_eq!(inbox.forwards().iter().map(|forward| forward.waiting()).collect::<Vec<_>>(), [4, 4, 4, 0]);
+}
+
+#[test]
+fn a_message_is_acknowledged_only_when_the_last_forward_is_done() {
+    let acks = Acks::default();
+    let token = AckToken::new(1);
+    acks.owe(token, 2);
+    acks.done(token);
+    assert_eq!((acks.done.borrow().len(), acks.owed.get()), (0, 1));
+    acks.done(token);
+    assert_eq!((acks.done.borrow().len(), acks.owed.get()), (1, 0));
+}
+
+#[tokio::test]
+async fn the_link_is_woken_once_for_many_and_not_for_what_it_has_had() {
+    let acks = Acks::default();
+    for n in 0..3 {
+        acks.done(AckToken::new(n));
+    }
+    acks.ready().await;
+    acks.drain(&mut Vec::new());
+    let waiting = acks.ready();
+    tokio::pin!(waiting);
+    assert!(futures_poll(waiting.as_mut()).await.is_pending(), "nothing is left");
+    acks.done(AckToken::new(3));
+    waiting.await;
+}
+
+/// Polls once.
+async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx))).await
+}
+
+#[test]
+fn ids_grow_whatever_the_clock_does_and_stay_below_2_to_the_53() {
+    let mut ids = Ids::new(0x1_0007);
+    let mut last = 0;
+    for time in [
+        "1970-01-01T00:00:00Z",
+        "2026-01-31T12:00:00.123Z",
+        "2026-01-31T12:00:00.123Z",
+        "2025-01-01T00:00:00Z",
+        "2026-01-31T12:00:00.124Z",
+        "9999-12-30T00:00:00Z",
+        "9999-12-30T00:00:00Z",
+    ] {
+        let id = ids.next(time.parse().unwrap());
+        assert!(id > last && id < 1 << 53, "{time}: {id} after {last}");
+        last = id;
+    }
+}
+
+#[test]
+fn ids_of_the_next_start_are_greater_while_the_clock_goes_on() {
+    let (mut before, mut after) = (Ids::new(1023), Ids::new(0));
+    let last = (0..1000).map(|_| before.next("2026-01-31T12:00:00.123Z".parse().unwrap())).last().unwrap();
+    assert!(after.next("2026-01-31T12:00:00.125Z".parse().unwrap()) > last);
+}

@@ -1,1 +1,254 @@
+use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::config::{Format, Keep, SocketFile, WhenFull};
+use crate::inbox::Inbox;
+use crate::message::Qos;
+
+/// A forward that is served in a directory of its own.
+struct Served {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+    inbox: Rc<Inbox>,
+    task: JoinHandle<()>,
+    sent: Cell<u64>,
+}
+
+impl Served {
+    fn start() -> Served {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let config = config::Forward {
+            name: "messages".into(),
+            filters: vec![TopicFilter::new("#").unwrap()],
+            qos: Qos::AtLeastOnce,
+            socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
+            format: Format::Json,
+            keep: Keep { messages: 10_000, bytes: 16 << 20, when_full: WhenFull::DropOldest },
+        };
+        let listener = Listener::bind(&config.socket).unwrap();
+        let acks = Rc::default();
+        let forward = Forward::new(config, Rc::clone(&acks));
+        let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
+        Served { _directory: directory, path, inbox: Inbox::new(vec![forward], acks, 0), task, sent: Cell::new(0) }
+    }
+
+    fn forward(&self) -> &Forward {
+        &self.inbox.forwards()[0]
+    }
+
+    /// Delivers a message with its number in front of `padding` bytes.
+    fn deliver(&self, padding: usize) -> u64 {
+        let number = self.sent.get();
+        self.sent.set(number + 1);
+        let message = Inbound {
+            topic: Topic::received("test/topic"),
+            payload: Bytes::from(format!("{number} {}", "x".repeat(padding))),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            duplicate: false,
+            received_at: Timestamp::now(),
+        };
+        self.inbox.deliver(message, Some(AckToken::new(number)));
+        number
+    }
+
+    /// Waits until the numbers of so many messages have come back as done.
+    async fn done(&self, count: usize) -> Vec<AckToken> {
+        let mut done = Vec::new();
+        while done.len() < count {
+            self.inbox.acks().ready().await;
+            self.inbox.acks().drain(&mut done);
+        }
+        done
+    }
+
+    /// Waits for other tasks to bring something about.
+    async fn until(&self, condition: impl Fn(&ForwardStatus) -> bool) {
+        while !condition(&self.forward().status()) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    async fn connect(path: &Path) -> Client {
+        Client(BufReader::new(UnixStream::connect(path).await.unwrap()))
+    }
+
+    async fn send(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).await.unwrap();
+    }
+
+    async fn json(&mut self) -> serde_json::Value {
+        let mut line = String::new();
+        assert_ne!(self.0.read_line(&mut line).await.unwrap(), 0, "the daemon has disconnected us");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    /// The number of the next message.
+    async fn number(&mut self) -> u64 {
+        let line = self.json().await;
+        line["payload"].as_str().unwrap().split_once(' ').unwrap().0.parse().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_message_reaches_every_reader_and_is_acknowledged() {
+    let served = Served::start();
+    let (mut one, mut two) = (Client::connect(&served.path).await, Client::connect(&served.path).await);
+    served.until(|status| status.readers == 2).await;
+    served.deliver(0);
+    let line = one.json().await;
+    assert_eq!((line["topic"].as_str(), line["payload"].as_str()), (Some("test/topic"), Some("0 ")));
+    assert_eq!(two.number().await, 0);
+    assert_eq!(served.done(1).await, [AckToken::new(0)]);
+    assert_eq!(served.forward().status().written, 1);
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_long_backlog_comes_in_order_and_new_messages_behind_it() {
+    let served = Served::start();
+    for _ in 0..5000 {
+        served.deliver(500);
+    }
+    assert_eq!(served.done(5000).await.len(), 5000);
+    let mut reader = Client::connect(&served.path).await;
+    for expected in 0..6000 {
+        if expected < 1000 {
+            served.deliver(500);
+        }
+        assert_eq!(reader.number().await, expected);
+    }
+    assert_eq!(served.done(1000).await.len(), 1000);
+    let status = served.forward().status();
+    assert_eq!((status.waiting, status.waiting_bytes, status.oldest), (0, 0, None));
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_observer_takes_nothing_from_anybody() {
+    let served = Served::start();
+    served.deliver(0);
+    let mut observer = Client::connect(&served.path).await;
+    observer.send("{\"observe\":true}\n").await;
+    served.until(|status| status.observers == 1).await;
+    served.deliver(0);
+    assert_eq!(observer.number().await, 1);
+    assert_eq!(served.done(2).await.len(), 2);
+    let mut reader = Client::connect(&served.path).await;
+    assert_eq!((reader.number().await, reader.number().await), (0, 1));
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_a_client_says_wrongly_is_answered_between_two_messages() {
+    let served = Served::start();
+    let mut client = Client::connect(&served.path).await;
+    client.send("nonsense\n\n{\"ack\":17}\n\r\n{\"observe\":true}\n").await;
+    for detail in ["this socket takes only", "this socket takes only", "must be the first line"] {
+        let answer = client.json().await;
+        assert_eq!(answer["error"], "bad_line");
+        assert!(answer["detail"].as_str().unwrap().contains(detail), "{answer}");
+    }
+    assert_eq!(served.forward().status().readers, 1, "it is a reader all the same");
+    served.deliver(0);
+    assert_eq!(client.number().await, 0);
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_flood_of_bad_lines_is_answered_line_by_line() {
+    let served = Served::start();
+    let (read, mut write) = UnixStream::connect(&served.path).await.unwrap().into_split();
+    let flood = tokio::task::spawn_local(async move {
+        write.write_all(&b"x\n".repeat(20_000)).await.unwrap();
+        write
+    });
+    let mut answers = BufReader::new(read).lines();
+    for _ in 0..20_000 {
+        assert!(answers.next_line().await.unwrap().unwrap().starts_with("{\"error\":\"bad_line\""));
+    }
+    drop(flood.await.unwrap());
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_reader_may_shut_down_its_side_and_one_that_closes_is_noticed() {
+    let served = Served::start();
+    let mut half = Client::connect(&served.path).await;
+    half.0.get_mut().shutdown().await.unwrap();
+    served.until(|status| status.readers == 1).await;
+    served.deliver(0);
+    assert_eq!(half.number().await, 0);
+    let gone = Client::connect(&served.path).await;
+    served.until(|status| status.readers == 2).await;
+    drop(gone);
+    served.until(|status| status.readers == 1).await;
+    // This one can't be noticed before the next message, which isn't lost.
+    drop(half);
+    served.deliver(0);
+    served.until(|status| status.waiting == 1 && status.readers == 0).await;
+    assert_eq!(Client::connect(&served.path).await.number().await, 1);
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_reader_that_does_not_read_is_cut_and_slows_nobody() {
+    let served = Served::start();
+    let mut slow = Client::connect(&served.path).await;
+    let mut fast = Client::connect(&served.path).await;
+    // Of 5 MiB the socket's buffer takes some hundred KiB.
+    for _ in 0..500 {
+        let number = served.deliver(10_000);
+        assert_eq!(fast.number().await, number);
+    }
+    assert_eq!(served.done(500).await.len(), 500);
+    let status = served.forward().status();
+    assert_eq!((status.disconnected_slow, status.readers, status.waiting), (1, 1, 0));
+    assert!(status.dropped.slow_reader > 0);
+    let mut rest = Vec::new();
+    slow.0.read_to_end(&mut rest).await.unwrap();
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_only_reader_that_does_not_read_delays_acknowledgements_only_for_a_moment() {
+    let served = Served::start();
+    let _slow = Client::connect(&served.path).await;
+    served.until(|status| status.readers == 1).await;
+    // Less than cuts it, more than the socket takes.
+    for _ in 0..80 {
+        served.deliver(10_000);
+    }
+    assert_eq!(served.done(80).await.len(), 80);
+    assert_eq!(served.forward().status().disconnected_slow, 0);
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn readers_are_disconnected_when_serving_ends_and_what_they_were_not_written_waits() {
+    let served = Served::start();
+    let mut reader = Client::connect(&served.path).await;
+    served.until(|status| status.readers == 1).await;
+    for _ in 0..80 {
+        served.deliver(10_000);
+    }
+    assert_eq!(reader.number().await, 0);
+    served.task.abort();
+    served.until(|status| status.readers == 0).await;
+    assert!(!served.path.exists());
+    let status = served.forward().status();
+    assert_eq!(status.written + status.waiting as u64, 80);
+    let mut rest = Vec::new();
+    reader.0.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest.iter().filter(|byte| **byte == b'\n').count() as u64 + 1, status.written);
+}

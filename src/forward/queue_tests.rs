@@ -78,7 +78,8 @@ impl Bench {
     fn whole(&self, id: ClientId) -> Vec<u64> {
         let read = std::str::from_utf8(&self.read[&id]).unwrap();
         let whole = read.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-        whole.map(|line| line.trim().parse().unwrap()).collect()
+        // A number is in the last digits: to parse all of a long line takes long.
+        whole.map(|line| line[line.len().saturating_sub(10)..].trim().parse().unwrap()).collect()
     }
 
     fn detach(&mut self, id: ClientId) {

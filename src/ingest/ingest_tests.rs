@@ -1,1 +1,199 @@
+use std::path::PathBuf;
+use std::time::Duration;
 
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::config::{SocketFile, WhenFull};
+use crate::message::TopicFilter;
+
+/// An ingest served in a directory of its own, and the outbox behind it.
+struct Served {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+    ingest: Rc<Ingest>,
+    outbox: Rc<Outbox>,
+    stop: Rc<Stop>,
+    task: JoinHandle<()>,
+}
+
+impl Served {
+    fn start() -> Served {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.sock");
+        let outbox = Outbox::new(&config::Outbox {
+            path: PathBuf::new(),
+            max_size: 64 << 20,
+            max_age: Duration::from_secs(1000),
+            when_full: WhenFull::RejectNew,
+            spill_after: Duration::from_secs(1),
+        });
+        outbox.link_up();
+        let config = config::Ingest {
+            name: "publish".into(),
+            socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
+            topics: vec![TopicFilter::new("g/#").unwrap()],
+        };
+        let listener = Listener::bind(&config.socket).unwrap();
+        let stop = Rc::new(Stop::default());
+        let ingest = Ingest::new(config, Rc::clone(&outbox), Rc::clone(&stop));
+        let task = tokio::task::spawn_local(Rc::clone(&ingest).serve(listener));
+        Served { _directory: directory, path, ingest, outbox, stop, task }
+    }
+
+    async fn connect(&self) -> BufReader<UnixStream> {
+        BufReader::new(UnixStream::connect(&self.path).await.unwrap())
+    }
+
+    /// What the link does: takes the next message and has it acknowledged. Returns its payload.
+    async fn deliver(&self) -> String {
+        loop {
+            if let Some((sequence, message)) = self.outbox.take() {
+                self.outbox.delivered(sequence);
+                return String::from_utf8(message.payload.to_vec()).unwrap();
+            }
+            self.outbox.arrived().await;
+        }
+    }
+}
+
+async fn send(client: &mut BufReader<UnixStream>, text: &str) {
+    client.get_mut().write_all(text.as_bytes()).await.unwrap();
+}
+
+async fn answer(client: &mut BufReader<UnixStream>) -> Value {
+    let mut line = String::new();
+    client.read_line(&mut line).await.unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_line_is_answered_when_its_message_is_acknowledged() {
+    let served = Served::start();
+    let mut client = served.connect().await;
+    send(&mut client, "{\"topic\":\"g/1\",\"payload\":{\"open\": true},\"id\":\"a7\"}\n").await;
+    assert_eq!(served.deliver().await, "{\"open\":true}");
+    assert_eq!(answer(&mut client).await, json!({"id": "a7", "result": "delivered"}));
+    served.ingest.settled().await;
+    let status = served.ingest.status();
+    assert_eq!((status.clients, status.accepted, status.refused.len()), (1, 1, 0));
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn every_fault_has_its_code_and_the_connection_stays() {
+    let served = Served::start();
+    let mut client = served.connect().await;
+    let too_large = "x".repeat(128 * 1024 + 1);
+    let too_long = "x".repeat(256 * 1024 + 1);
+    for (line, code) in [
+        ("nonsense", "bad_line"),
+        (too_long.as_str(), "bad_line"),
+        (r#"{"topic":"g/+","payload":1,"id":1}"#, "bad_topic"),
+        (r#"{"topic":"other","payload":1,"id":1}"#, "topic_not_allowed"),
+        (&format!(r#"{{"topic":"g/1","payload":"{too_large}","id":1}}"#), "too_large"),
+        (r#"{"topic":"g/1","payload":1,"qos":2,"id":1}"#, "bad_qos"),
+    ] {
+        send(&mut client, line).await;
+        send(&mut client, "\n").await;
+        let answer = answer(&mut client).await;
+        assert_eq!(answer["error"], code, "{answer}");
+        assert!(!answer["detail"].as_str().unwrap().is_empty());
+        assert_eq!(answer.get("id"), (code != "bad_line").then_some(&json!(1)));
+    }
+    served.outbox.link_down();
+    send(&mut client, "{\"topic\":\"g/1\",\"payload\":1,\"qos\":0}\n").await;
+    assert_eq!(answer(&mut client).await["error"], "not_connected");
+    served.stop.request();
+    send(&mut client, "{\"topic\":\"g/1\",\"payload\":1}\n").await;
+    assert_eq!(answer(&mut client).await["error"], "shutting_down");
+    let refused = serde_json::to_value(served.ingest.status()).unwrap()["refused"].clone();
+    assert_eq!(
+        refused,
+        json!({"bad_line": 2, "bad_topic": 1, "topic_not_allowed": 1, "too_large": 1, "bad_qos": 1, "not_connected": 1,
+            "shutting_down": 1})
+    );
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_has_said_all_gets_every_answer_and_the_end() {
+    let served = Served::start();
+    let mut client = served.connect().await;
+    let lines: Vec<String> = (0..50).map(|n| format!("{{\"topic\":\"g/1\",\"payload\":{n},\"id\":{n}}}")).collect();
+    send(&mut client, &lines.join("\n")).await;
+    client.get_mut().shutdown().await.unwrap();
+    for n in 0..50 {
+        assert_eq!(served.deliver().await, n.to_string());
+    }
+    let mut answers = String::new();
+    client.read_to_string(&mut answers).await.unwrap();
+    let expected: String = (0..50).map(|n| format!("{{\"id\":{n},\"result\":\"delivered\"}}\n")).collect();
+    assert_eq!(answers, expected);
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_leaves_at_once_loses_only_its_answers() {
+    let served = Served::start();
+    let path = served.path.clone();
+    let sender = tokio::task::spawn_blocking(move || {
+        let mut client = std::os::unix::net::UnixStream::connect(path).unwrap();
+        for n in 0..3000 {
+            let bad = if n % 3 == 0 { "nonsense\n" } else { "" };
+            let line = format!("{bad}{{\"topic\":\"g/1\",\"payload\":{n}}}\n");
+            std::io::Write::write_all(&mut client, line.as_bytes()).unwrap();
+        }
+    });
+    for n in 0..3000 {
+        assert_eq!(served.deliver().await, n.to_string());
+    }
+    sender.await.unwrap();
+    served.ingest.settled().await;
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_does_not_wait_for_answers_waits_itself_and_others_go_on() {
+    let served = Served::start();
+    let hasty = served.connect().await.into_inner();
+    let (mut answers, mut lines) = hasty.into_split();
+    // Nothing is acknowledged: after a while the daemon reads no more of this.
+    let flood = tokio::task::spawn_local(async move {
+        lines.write_all(&b"{\"topic\":\"g/1\",\"payload\":1}\n".repeat(100_000)).await.unwrap();
+    });
+    while served.ingest.status().accepted < 1000 {
+        tokio::task::yield_now().await;
+    }
+    let mut other = served.connect().await;
+    send(&mut other, "{\"topic\":\"g/1\",\"payload\":2,\"id\":2}\n").await;
+    while served.outbox.status().waiting < 1001 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(served.ingest.status().accepted, 1001);
+    for _ in 0..1001 {
+        served.deliver().await;
+    }
+    assert_eq!(answer(&mut other).await, json!({"id": 2, "result": "delivered"}));
+    answers.read_exact(&mut [0; 1000]).await.unwrap();
+    flood.abort();
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn a_client_that_says_nothing_costs_nothing_but_its_place() {
+    let served = Served::start();
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(served.connect().await);
+    }
+    while served.ingest.status().clients < 200 {
+        tokio::task::yield_now().await;
+    }
+    assert!(size_of::<Client>() < 512, "{}", size_of::<Client>());
+    served.ingest.settled().await;
+    served.task.abort();
+}
