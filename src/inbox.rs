@@ -178,5 +178,4 @@ impl Inbox {
 }
 
 #[cfg(test)]
-#[path = "inbox_tests.rs"]
 mod tests;

@@ -178,5 +178,4 @@ impl Forward {
 }
 
 #[cfg(test)]
-#[path = "forward_tests.rs"]
 mod tests;

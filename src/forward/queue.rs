@@ -5,12 +5,14 @@
 //! reader at a time, the **drainer**, is written before it goes on with the shared text.
 //!
 //! A message is done (its token is given out) once every reader that was connected when it came has been written it, or it
-//! is queued because there was none. A reader that falls behind holds nothing back for longer than [`HOLD`]: what it
+//! is queued because there was none. A reader that falls behind holds nothing back for longer than [`patience::HOLD`]: what it
 //! hasn't been written by then counts as queued for it.
+
+mod patience;
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -20,16 +22,10 @@ use super::text::Text;
 use crate::config;
 use crate::inbox::AckToken;
 use crate::message::Inbound;
+pub(super) use patience::{Cut, MAX_WAIT};
 
 /// The most one client may leave unwritten, in bytes (DESIGN 1.4).
 pub(super) const MAX_UNWRITTEN: usize = 1024 * 1024;
-
-/// The longest a line may stay unwritten (DESIGN 1.4).
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
-
-/// The longest a reader that doesn't take its line delays the acknowledgement. IoT Core sends nothing more while 100 are
-/// missing, so without a bound one slow reader would stop all of them, of all forwards.
-pub(super) const HOLD: Duration = Duration::from_millis(100);
 
 /// The most that is written at once, in bytes, give or take a line.
 const WRITE: usize = 64 * 1024;
@@ -88,15 +84,6 @@ struct Line {
     held: u32,
     /// At least one reader was written it.
     written: bool,
-}
-
-/// A client that was given up because it doesn't read.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Cut {
-    pub(super) id: ClientId,
-    pub(super) role: Role,
-    /// Bytes that it wasn't written.
-    pub(super) unwritten: u64,
 }
 
 /// What is to be done for a client.
@@ -330,48 +317,6 @@ impl Queue {
         self.forget_passed();
     }
 
-    /// When [`Queue::handle_timeout`] is to be called for a client that takes nothing at the moment.
-    pub(super) fn timeout(&self, id: ClientId) -> Option<Instant> {
-        let client = self.client(id)?;
-        let holding = self.line(client.line.max(self.released)).map(|line| line.arrived + HOLD);
-        [holding, self.patience_ends(client)].into_iter().flatten().min()
-    }
-
-    /// A client that takes nothing: its old lines stop delaying acknowledgements; past [`MAX_WAIT`] it is cut.
-    pub(super) fn handle_timeout(&mut self, id: ClientId, now: Instant) {
-        while let Some(line) = self.line(self.released.max(self.first)).filter(|line| now >= line.arrived + HOLD) {
-            self.done.extend(line.token);
-            let index = self.released.max(self.first) - self.first;
-            self.lines[index as usize].token = None;
-            self.released = self.first + index + 1;
-        }
-        self.cut_where(now, |queue, client| {
-            client.id == id && queue.patience_ends(client).is_some_and(|end| now >= end)
-        });
-    }
-
-    /// When a client that takes nothing is cut: of the lines it waits for the first counts, while it drains the last write.
-    fn patience_ends(&self, client: &Client) -> Option<Instant> {
-        let waits_since = match self.is_draining(client) {
-            true => client.since,
-            false => self.line(client.line)?.arrived.max(client.since),
-        };
-        Some(waits_since + MAX_WAIT)
-    }
-
-    fn cut_where(&mut self, now: Instant, is_slow: impl Fn(&Queue, &Client) -> bool) {
-        while let Some(client) = self.clients.iter().find(|client| is_slow(self, client)) {
-            let (id, role) = (client.id, client.role);
-            let unwritten = self.text.end() - client.at;
-            let missed = self.lines.range((client.line - self.first) as usize..);
-            let missed = missed.filter(|line| line.written || line.due > 1).count() as u64;
-            self.counters.missed += if role.counts() { missed } else { 0 };
-            self.counters.cut += 1;
-            self.cut.push(Cut { id, role, unwritten });
-            self.detach(id, now);
-        }
-    }
-
     /// Messages that are done since the last call.
     pub(super) fn take_done(&mut self) -> impl Iterator<Item = AckToken> {
         self.done.drain(..)
@@ -447,5 +392,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-#[path = "queue_tests.rs"]
 mod tests;

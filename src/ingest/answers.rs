@@ -162,5 +162,4 @@ fn owed_bytes(id: Option<&str>) -> usize {
 }
 
 #[cfg(test)]
-#[path = "answers_tests.rs"]
 mod tests;

@@ -244,5 +244,4 @@ pub(super) fn shorten(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "line_tests.rs"]
 mod tests;

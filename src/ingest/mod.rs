@@ -123,5 +123,4 @@ impl Ingest {
 }
 
 #[cfg(test)]
-#[path = "ingest_tests.rs"]
 mod tests;

@@ -73,5 +73,4 @@ async fn pause_for(error: &io::Error, listener: &Listener, failing: &Seldom) {
 }
 
 #[cfg(test)]
-#[path = "accept_tests.rs"]
 mod tests;

@@ -179,5 +179,4 @@ fn uid() -> u32 {
 }
 
 #[cfg(test)]
-#[path = "listener_tests.rs"]
 mod tests;

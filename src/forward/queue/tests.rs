@@ -1,10 +1,12 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
+use super::patience::HOLD;
 use super::*;
 use crate::config::{Format, WhenFull};
 use crate::message::{Qos, Topic};
 
-#[path = "queue_promises.rs"]
 mod promises;
 
 fn message(payload: &str) -> Inbound {

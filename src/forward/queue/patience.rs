@@ -1,0 +1,65 @@
+//! What happens to clients that don't read.
+
+use std::time::{Duration, Instant};
+
+use super::{Client, ClientId, Queue, Role};
+
+/// The longest a line may stay unwritten (DESIGN 1.4).
+pub(in crate::forward) const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// The longest a reader that doesn't take its line delays the acknowledgement. IoT Core sends nothing more while 100 are
+/// missing, so without a bound one slow reader would stop all of them, of all forwards.
+pub(super) const HOLD: Duration = Duration::from_millis(100);
+
+/// A client that was given up because it doesn't read.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::forward) struct Cut {
+    pub(in crate::forward) id: ClientId,
+    pub(in crate::forward) role: Role,
+    /// Bytes that it wasn't written.
+    pub(in crate::forward) unwritten: u64,
+}
+
+impl Queue {
+    /// When [`Queue::handle_timeout`] is to be called for a client that takes nothing at the moment.
+    pub(in crate::forward) fn timeout(&self, id: ClientId) -> Option<Instant> {
+        let client = self.client(id)?;
+        let holding = self.line(client.line.max(self.released)).map(|line| line.arrived + HOLD);
+        [holding, self.patience_ends(client)].into_iter().flatten().min()
+    }
+
+    /// A client that takes nothing: its old lines stop delaying acknowledgements; past [`MAX_WAIT`] it is cut.
+    pub(in crate::forward) fn handle_timeout(&mut self, id: ClientId, now: Instant) {
+        while let Some(line) = self.line(self.released.max(self.first)).filter(|line| now >= line.arrived + HOLD) {
+            self.done.extend(line.token);
+            let index = self.released.max(self.first) - self.first;
+            self.lines[index as usize].token = None;
+            self.released = self.first + index + 1;
+        }
+        self.cut_where(now, |queue, client| {
+            client.id == id && queue.patience_ends(client).is_some_and(|end| now >= end)
+        });
+    }
+
+    /// When a client that takes nothing is cut: of the lines it waits for the first counts, while it drains the last write.
+    fn patience_ends(&self, client: &Client) -> Option<Instant> {
+        let waits_since = match self.is_draining(client) {
+            true => client.since,
+            false => self.line(client.line)?.arrived.max(client.since),
+        };
+        Some(waits_since + MAX_WAIT)
+    }
+
+    pub(super) fn cut_where(&mut self, now: Instant, is_slow: impl Fn(&Queue, &Client) -> bool) {
+        while let Some(client) = self.clients.iter().find(|client| is_slow(self, client)) {
+            let (id, role) = (client.id, client.role);
+            let unwritten = self.text.end() - client.at;
+            let missed = self.lines.range((client.line - self.first) as usize..);
+            let missed = missed.filter(|line| line.written || line.due > 1).count() as u64;
+            self.counters.missed += if role.counts() { missed } else { 0 };
+            self.counters.cut += 1;
+            self.cut.push(Cut { id, role, unwritten });
+            self.detach(id, now);
+        }
+    }
+}
