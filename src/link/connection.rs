@@ -245,7 +245,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
             Event::Message(message, token) => {
                 self.quota.note_received(now, message.payload.len() + message.topic.as_str().len());
-                self.link.inbox.deliver(message, token);
+                self.link.inbox.deliver(&message, token);
             }
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Subscription(filter, Answer::Granted) => log::debug!("subscribed to {filter}"),
