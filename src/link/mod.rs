@@ -2,4 +2,6 @@
 
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
+#[cfg(test)]
+pub(crate) mod test_pki;
 pub(crate) mod transport;

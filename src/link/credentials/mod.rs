@@ -6,6 +6,8 @@
 mod key;
 mod pem;
 mod problems;
+#[cfg(test)]
+mod tests;
 mod validity;
 
 use std::path::{Path, PathBuf};
