@@ -3,6 +3,8 @@
 mod dns;
 mod race;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
