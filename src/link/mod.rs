@@ -9,6 +9,8 @@ pub(crate) mod diagnosis;
 mod pace;
 mod session;
 pub(crate) mod state;
+#[cfg(test)]
+pub(crate) mod test_pki;
 pub(crate) mod transport;
 
 use std::collections::BTreeMap;

@@ -2,6 +2,8 @@
 //! happened for the log, and what to do for the reader of the log.
 
 mod advice;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::fmt;
