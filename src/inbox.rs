@@ -17,6 +17,11 @@ impl AckToken {
     pub(crate) fn new(n: u64) -> AckToken {
         AckToken(n)
     }
+
+    #[cfg(test)]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// Messages that are done and wait for the link to acknowledge them.
@@ -114,8 +119,7 @@ impl Inbox {
         }
         let owing = (wanting > 1).then(|| Rc::new(Cell::new(wanting)));
         for forward in self.forwards.iter().filter(wanted) {
-            let receipt =
-                token.map(|token| Receipt { acks: Rc::clone(&self.acks), token, owing: owing.clone() });
+            let receipt = token.map(|token| Receipt { acks: Rc::clone(&self.acks), token, owing: owing.clone() });
             forward.deliver(message, receipt);
         }
     }

@@ -34,12 +34,15 @@
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod daemon;
+pub(crate) mod forward;
 pub(crate) mod inbox;
+pub(crate) mod ingest;
 pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod observe;
 pub(crate) mod outbox;
 pub(crate) mod schedule;
+pub(crate) mod socket;
 pub(crate) mod stop;
 pub(crate) mod systemd;

@@ -40,6 +40,8 @@ pub(super) struct Entry {
     owed: Cell<usize>,
     /// It has been written to a reader.
     taken: Cell<bool>,
+    /// It is among the kept lines.
+    kept: Cell<bool>,
     receipt: RefCell<Option<Receipt>>,
 }
 
@@ -159,46 +161,50 @@ impl Queue {
         self.refill(id);
     }
 
-    /// It only observes: it is owed nothing, and keeps what it has been given so far.
-    pub(super) fn observe(&mut self, id: ReaderId, now: Instant) {
-        let Some(reader) = self.readers.get_mut(&id) else { return };
-        if reader.role == Role::Observer {
-            return;
-        }
+    /// It only observes: it is owed nothing, and keeps what it has been given so far. Returns who takes its place.
+    pub(super) fn observe(&mut self, id: ReaderId, now: Instant) -> Option<ReaderId> {
+        let reader = self.readers.get_mut(&id).filter(|reader| reader.role != Role::Observer)?;
         reader.role = Role::Observer;
         reader.progress = now;
         for entry in reader.lines.clone() {
             self.hand_back(entry, None);
         }
-        self.release(id);
+        self.release(id)
     }
 
-    /// It has gone; what only it was owed is kept for the next.
-    pub(super) fn leave(&mut self, id: ReaderId) {
-        let Some(reader) = self.readers.remove(&id) else { return };
+    /// It has gone; what only it was owed is kept for the next. Returns who takes its place.
+    pub(super) fn leave(&mut self, id: ReaderId) -> Option<ReaderId> {
+        let reader = self.readers.remove(&id)?;
         if reader.role != Role::Observer {
             for entry in reader.lines {
                 self.hand_back(entry, None);
             }
         }
-        self.release(id);
+        self.release(id)
     }
 
-    /// What was kept for `id` alone is everybody's again, or needs to be kept no longer.
-    fn release(&mut self, id: ReaderId) {
+    /// What was kept for `id` alone needs to be kept no longer if another has it, or is to get it: should that one fail,
+    /// it is kept again.
+    fn release(&mut self, id: ReaderId) -> Option<ReaderId> {
         if self.kept.iter().any(|kept| kept.only_for == Some(id)) {
-            for kept in self.kept.iter_mut().filter(|kept| kept.only_for == Some(id)) {
-                kept.only_for = None;
+            for mut kept in std::mem::take(&mut self.kept) {
+                if kept.only_for == Some(id) && (kept.entry.taken.get() || kept.entry.owed.get() > 0) {
+                    self.kept_bytes -= kept_size(&kept.entry);
+                    kept.entry.kept.set(false);
+                    continue;
+                }
+                kept.only_for = kept.only_for.filter(|reader| *reader != id);
+                self.kept.push_back(kept);
             }
         }
-        // Whoever is live and has waited for nothing may take over what is kept.
-        if !self.kept.is_empty()
-            && !self.readers.values().any(|reader| reader.role == Role::Draining)
-            && let Some((&next, reader)) = self.readers.iter_mut().find(|(_, reader)| reader.role == Role::Live)
-        {
-            reader.role = Role::Draining;
-            self.refill(next);
+        // Nobody drains what is left: whoever is live takes it over.
+        if self.kept.is_empty() || self.readers.values().any(|reader| reader.role == Role::Draining) {
+            return None;
         }
+        let (&next, reader) = self.readers.iter_mut().find(|(_, reader)| reader.role == Role::Live)?;
+        reader.role = Role::Draining;
+        self.refill(next);
+        Some(next)
     }
 
     /// A reader won't be written `entry` after all.
@@ -228,6 +234,7 @@ impl Queue {
             received_at,
             owed: Cell::new(0),
             taken: Cell::new(false),
+            kept: Cell::new(false),
             receipt: RefCell::new(receipt),
         });
         let mut wake = Vec::with_capacity(self.readers.len());
@@ -254,6 +261,13 @@ impl Queue {
 
     /// Keeps a line at its place in the order, and sees to the bounds.
     fn keep(&mut self, entry: Rc<Entry>, only_for: Option<ReaderId>) {
+        if entry.kept.get() {
+            // It is there for one reader, and now for whoever comes.
+            for kept in self.kept.iter_mut().filter(|kept| kept.entry.id == entry.id) {
+                kept.only_for = None;
+            }
+            return;
+        }
         let fits = |queue: &Queue, size: u64| {
             (queue.kept.len() as u64) < queue.keep.messages && queue.kept_bytes + size <= queue.keep.bytes
         };
@@ -266,6 +280,7 @@ impl Queue {
             match oldest {
                 Some(oldest) => {
                     self.kept_bytes -= kept_size(&oldest.entry);
+                    oldest.entry.kept.set(false);
                     self.counters.dropped_oldest += 1;
                 }
                 None => {
@@ -275,6 +290,7 @@ impl Queue {
             }
         }
         self.kept_bytes += size;
+        entry.kept.set(true);
         let place = self.kept.partition_point(|kept| kept.entry.id < entry.id);
         self.kept.insert(place, Kept { entry, only_for });
     }
@@ -286,6 +302,7 @@ impl Queue {
             && let Some(kept) = self.kept.pop_front()
         {
             self.kept_bytes -= kept_size(&kept.entry);
+            kept.entry.kept.set(false);
             // Kept for a reader that has gone, and written to another since.
             let obsolete = kept.entry.taken.get() && kept.only_for != Some(id);
             if !obsolete {
@@ -300,7 +317,7 @@ impl Queue {
     }
 
     /// What is to be written to `id` next: its first lines, and how much of the first is written already.
-    pub(super) fn next(&mut self, id: ReaderId) -> Option<(usize, impl Iterator<Item = &Bytes>)> {
+    pub(super) fn next(&self, id: ReaderId) -> Option<(usize, impl Iterator<Item = &Bytes>)> {
         let reader = self.readers.get(&id).filter(|reader| reader.role != Role::Undecided)?;
         (!reader.lines.is_empty()).then(|| (reader.written, reader.lines.iter().map(|entry| &entry.line)))
     }
@@ -380,7 +397,7 @@ impl Reader {
         self.bytes += entry.line.len();
         self.lines.push_back(Rc::clone(entry));
         // One line alone may be larger than the bound.
-        if self.bytes > MAX_UNWRITTEN && self.lines.len() > 1 {
+        if self.bytes > MAX_UNWRITTEN && self.lines.len() > 1 && self.role != Role::Undecided {
             self.dismissed.get_or_insert(Dismissal::TooMuch);
         }
         idle || self.dismissed.is_some()

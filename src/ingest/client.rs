@@ -33,6 +33,8 @@ pub(super) struct Conversation {
     output: BytesMut,
     /// The client sends nothing more.
     ended: bool,
+    /// Nor does it read.
+    gone: bool,
 }
 
 struct Answer {
@@ -49,6 +51,7 @@ impl Conversation {
             pending: VecDeque::new(),
             output: BytesMut::new(),
             ended: false,
+            gone: false,
         }
     }
 
@@ -63,7 +66,7 @@ impl Conversation {
         loop {
             self.settle(cx);
             let blocked = self.write(cx)?.is_pending();
-            if self.ended && self.pending.is_empty() && self.output.is_empty() {
+            if self.gone || (self.ended && self.pending.is_empty() && self.output.is_empty()) {
                 return Poll::Ready(Ok(()));
             }
             let full = self.pending.len() >= MAX_PENDING || (blocked && self.output.len() >= MAX_UNREAD);
@@ -105,6 +108,7 @@ impl Conversation {
         let n = std::task::ready!(self.client.poll_read(cx, &mut buffer))?;
         if n == 0 {
             self.ended = true;
+            self.gone = self.client.has_gone();
             if let Some(line) = self.lines.end() {
                 self.take(&line);
             }
@@ -146,10 +150,7 @@ impl Conversation {
 }
 
 /// The word for an outcome, or why there is none.
-fn result(
-    ingest: &Ingest,
-    outcome: Result<Outcome, oneshot::error::RecvError>,
-) -> Result<&'static str, Refused> {
+fn result(ingest: &Ingest, outcome: Result<Outcome, oneshot::error::RecvError>) -> Result<&'static str, Refused> {
     match outcome {
         Ok(Outcome::Delivered) => Ok("delivered"),
         Ok(Outcome::Sent) => Ok("sent"),

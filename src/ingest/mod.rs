@@ -154,6 +154,10 @@ impl Ingest {
         *self.refused.borrow_mut().entry(code).or_default() += 1;
     }
 
+    pub(crate) fn has_clients(&self) -> bool {
+        self.clients.borrow().get() > 0
+    }
+
     pub(crate) fn status(&self) -> IngestStatus {
         IngestStatus {
             name: self.config.name.clone(),

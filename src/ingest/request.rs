@@ -63,9 +63,14 @@ impl<'a> Request<'a> {
             .map_err(|error| Refused::new(Code::BadTopic, format!("the topic {topic:?} can't be used: {error}")))?;
         let qos = match self.qos {
             None => Qos::AtLeastOnce,
-            Some(level) => level.get().parse().ok().and_then(|level: i64| Qos::try_from(level).ok()).ok_or_else(|| {
-                Refused::new(Code::BadQos, format!("`qos` is {}; it must be 0 or 1, IoT Core has no QoS 2", level.get()))
-            })?,
+            Some(level) => {
+                level.get().parse().ok().and_then(|level: i64| Qos::try_from(level).ok()).ok_or_else(|| {
+                    Refused::new(
+                        Code::BadQos,
+                        format!("`qos` is {}; it must be 0 or 1, IoT Core has no QoS 2", level.get()),
+                    )
+                })?
+            }
         };
         let retain = typed("retain", "true or false", self.retain)?.unwrap_or(false);
         let payload = self.payload()?;
@@ -100,11 +105,7 @@ fn bad_line(detail: String) -> Refused {
     Refused::new(Code::BadLine, detail)
 }
 
-fn typed<'a, T: Deserialize<'a>>(
-    key: &str,
-    wanted: &str,
-    value: Option<&'a RawValue>,
-) -> Result<Option<T>, Refused> {
+fn typed<'a, T: Deserialize<'a>>(key: &str, wanted: &str, value: Option<&'a RawValue>) -> Result<Option<T>, Refused> {
     let typed = value.map(|value| serde_json::from_str(value.get())).transpose();
     typed.map_err(|error| bad_line(format!("`{key}` must be {wanted}: {error}")))
 }

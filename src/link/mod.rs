@@ -126,9 +126,7 @@ impl Link {
         let session = match (session_present, self.config.session_expiry.is_zero()) {
             (true, _) => "its session was kept: subscriptions stand, queued messages follow",
             (false, true) => "a clean session",
-            (false, false) => {
-                "a new session, without subscriptions and queued messages"
-            }
+            (false, false) => "a new session, without subscriptions and queued messages",
         };
         log::info!(
             GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();

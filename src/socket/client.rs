@@ -1,9 +1,11 @@
 //! One client of a local socket.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::task::{Context, Poll, ready};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -21,7 +23,7 @@ pub(crate) struct Client {
 impl Client {
     pub(super) fn new(stream: UnixStream) -> io::Result<Client> {
         stream.set_nonblocking(true)?;
-        let stream = AsyncFd::with_interest(stream, Interest::READABLE)?;
+        let stream = AsyncFd::register_with_interest(stream, Interest::READABLE)?;
         Ok(Client { stream: Some(stream), blocked: false })
     }
 
@@ -33,10 +35,18 @@ impl Client {
     fn register(&mut self, blocked: bool) -> io::Result<()> {
         let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         if let Some(stream) = self.stream.take() {
-            self.stream = Some(AsyncFd::with_interest(stream.into_inner(), interest)?);
+            self.stream = Some(AsyncFd::register_with_interest(stream.into_inner(), interest)?);
             self.blocked = blocked;
         }
         Ok(())
+    }
+
+    /// After the end of what it sent: whether the client has closed the socket, rather than shut down its side.
+    pub(crate) fn has_gone(&self) -> bool {
+        let Some(stream) = &self.stream else { return true };
+        let mut polled = [PollFd::new(stream.get_ref().as_fd(), PollFlags::empty())];
+        let hung_up = |polled: &PollFd<'_>| polled.revents().is_some_and(|events| events.contains(PollFlags::POLLHUP));
+        poll(&mut polled, PollTimeout::ZERO).is_ok() && hung_up(&polled[0])
     }
 
     /// Reads into `buffer`, which isn't empty; 0 is the end. Poll it after [`Client::poll_write`], which may exchange the

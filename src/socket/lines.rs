@@ -5,9 +5,6 @@ use bytes::{Buf, Bytes, BytesMut};
 /// The longest line taken from a client, in bytes without its newline.
 pub(crate) const MAX_LINE: usize = 256 * 1024;
 
-/// Room made for a read.
-const READ_CHUNK: usize = 4 * 1024;
-
 /// Why a line isn't one we can look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadLine {
@@ -37,11 +34,6 @@ impl Line {
 }
 
 impl Lines {
-    /// How much room to make for the next read: more while a long line comes in.
-    pub(crate) fn wanted(&self) -> usize {
-        READ_CHUNK.max(self.buffer.len().min(64 * 1024))
-    }
-
     /// Adds bytes that were read.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -43,7 +43,9 @@ pub(crate) enum SocketError {
     #[error("the socket {path} can't be made: the directory {} doesn't exist. systemd makes /run/gatewire \
              (RuntimeDirectory=gatewire); elsewhere, `mkdir` it", parent.display())]
     NoDirectory { path: PathBuf, parent: PathBuf },
-    #[error("the socket {0} can't be made: permission denied. The user gatewire runs as must be able to write in its directory")]
+    #[error(
+        "the socket {0} can't be made: permission denied. The user gatewire runs as must be able to write in its directory"
+    )]
     Denied(PathBuf),
     #[error("the socket {path}: there is no group `{group}`. `getent group` lists those there are")]
     UnknownGroup { path: PathBuf, group: String },
@@ -102,7 +104,7 @@ impl Listener {
         };
         listener.set_nonblocking(true).map_err(failed("listen"))?;
         let metadata = fs::symlink_metadata(&path).map_err(failed("stat"))?;
-        let listener = AsyncFd::with_interest(listener, Interest::READABLE).map_err(failed("listen"))?;
+        let listener = AsyncFd::register_with_interest(listener, Interest::READABLE).map_err(failed("listen"))?;
         let file = (metadata.dev(), metadata.ino());
         Ok(Listener { listener, path, file, clients: Rc::default(), refused_logged: None })
     }
@@ -188,8 +190,11 @@ fn protect(file: &Path, socket: &SocketFile) -> Result<(), SocketError> {
         chown(file, None, Some(group.gid))
             .map_err(|_| SocketError::ForeignGroup { path: path(), group: name.clone() })?;
     }
-    fs::set_permissions(file, Permissions::from_mode(socket.mode))
-        .map_err(|source| SocketError::Io { path: path(), doing: "chmod", source })
+    fs::set_permissions(file, Permissions::from_mode(socket.mode)).map_err(|source| SocketError::Io {
+        path: path(),
+        doing: "chmod",
+        source,
+    })
 }
 
 fn bind_error(path: &Path, error: io::Error) -> SocketError {
