@@ -23,7 +23,7 @@ pub(crate) struct Client {
 impl Client {
     pub(super) fn new(stream: UnixStream) -> io::Result<Client> {
         stream.set_nonblocking(true)?;
-        let stream = AsyncFd::register_with_interest(stream, Interest::READABLE)?;
+        let stream = super::watch(stream, Interest::READABLE)?;
         Ok(Client { stream: Some(stream), blocked: false })
     }
 
@@ -35,7 +35,7 @@ impl Client {
     fn register(&mut self, blocked: bool) -> io::Result<()> {
         let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         if let Some(stream) = self.stream.take() {
-            self.stream = Some(AsyncFd::register_with_interest(stream.into_inner(), interest)?);
+            self.stream = Some(super::watch(stream.into_inner(), interest)?);
             self.blocked = blocked;
         }
         Ok(())

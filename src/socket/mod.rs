@@ -6,6 +6,7 @@ mod lines;
 use std::cell::Cell;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind, Write as _};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -104,7 +105,7 @@ impl Listener {
         };
         listener.set_nonblocking(true).map_err(failed("listen"))?;
         let metadata = fs::symlink_metadata(&path).map_err(failed("stat"))?;
-        let listener = AsyncFd::register_with_interest(listener, Interest::READABLE).map_err(failed("listen"))?;
+        let listener = watch(listener, Interest::READABLE).map_err(failed("listen"))?;
         let file = (metadata.dev(), metadata.ino());
         Ok(Listener { listener, path, file, clients: Rc::default(), refused_logged: None })
     }
@@ -161,6 +162,15 @@ impl Drop for Listener {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Registers a socket for just what we want to be woken for.
+///
+/// tokio deprecates this safe function because a type could give away another file descriptor than its own; the replacement
+/// is `unsafe`, which this crate forbids. The sockets of the standard library own theirs and never change it.
+#[expect(deprecated, reason = "sound for the types that own their file descriptor, and the replacement is unsafe")]
+fn watch<T: AsRawFd + Into<OwnedFd>>(socket: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(socket, interest)
 }
 
 /// Whether the place for the socket is free, or holds a socket that nobody serves.
