@@ -170,11 +170,8 @@ impl<'a> Reader<'a> {
     fn forward(&self, section: Section<'a>, name: String) -> Option<Forward> {
         let filters = section.require("filters", "[\"test/topic\"]", |node| self.filters(node));
         let socket = self.socket(&section, None);
-        match section.get("ack", word(&[("written", "written"), ("reader", "reader")])) {
-            Some("reader") => {
-                section.error("ack", "\"reader\" is not supported yet; leave it out, or write \"written\"")
-            }
-            _ => {}
+        if section.get("ack", word(&[("written", "written"), ("reader", "reader")])) == Some("reader") {
+            section.error("ack", "\"reader\" is not supported yet; leave it out, or write \"written\"");
         }
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
         let formats = word(&[("json", Format::Json), ("payload", Format::Payload)]);
