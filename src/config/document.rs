@@ -95,7 +95,7 @@ pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) 
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let offset = error.span().map_or(0, |span| span.start);
-        report.error(&source.place(offset), format!("not TOML: {}", error.message().replace('\n', ", ")));
+        report.not_toml(&source.place(offset), format!("not TOML: {}", error.message().replace('\n', ", ")));
     }
     source.table(0, table.into_inner())
 }

@@ -1,6 +1,6 @@
 //! Everything that is wrong with a configuration, each with its place.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -51,11 +51,26 @@ fn lines(remarks: &[Remark]) -> String {
 pub(super) struct Report {
     errors: RefCell<Vec<Remark>>,
     warnings: RefCell<Vec<Remark>>,
+    /// Some of it isn't TOML, and who knows what it holds.
+    incomplete: Cell<bool>,
 }
 
 impl Report {
     pub(super) fn error(&self, place: &Place, text: impl Into<String>) {
         self.errors.borrow_mut().push(Remark { place: place.clone(), text: text.into() });
+    }
+
+    /// Text that isn't TOML. What seems to be missing afterwards may stand in it.
+    pub(super) fn not_toml(&self, place: &Place, text: impl Into<String>) {
+        self.incomplete.set(true);
+        self.error(place, text);
+    }
+
+    /// A key that should be there isn't.
+    pub(super) fn missing(&self, place: &Place, text: impl Into<String>) {
+        if !self.incomplete.get() {
+            self.error(place, text);
+        }
     }
 
     pub(super) fn warning(&self, place: &Place, text: &str) {

@@ -70,6 +70,10 @@ impl<'a> Section<'a> {
         self.report.error(&self.place(key), format!("`{}.{key}`: {text}", self.name));
     }
 
+    pub(super) fn missing(&self, key: &str, text: &str) {
+        self.report.missing(&self.place(key), format!("`{}.{key}`: {text}", self.name));
+    }
+
     pub(super) fn warning(&self, key: &str, text: &str) {
         self.report.warning(&self.place(key), &format!("`{}.{key}`: {text}", self.name));
     }
@@ -97,7 +101,7 @@ impl<'a> Section<'a> {
         read: impl FnOnce(&'a Node) -> Result<T, String>,
     ) -> Option<T> {
         if self.node(key).is_none() {
-            self.error(key, &format!("is missing; it is written like `{key} = {example}`"));
+            self.missing(key, &format!("is missing; it is written like `{key} = {example}`"));
         }
         self.get(key, read)
     }

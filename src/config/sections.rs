@@ -55,8 +55,8 @@ impl<'a> Reader<'a> {
             keep_alive,
             connect_timeout: section.get_or("connect_timeout", 20 * SECOND, duration(SECOND..=10 * MINUTE)),
             ack_timeout: section.get_or("ack_timeout", 10 * SECOND, duration(SECOND..=10 * MINUTE)),
-            backoff: backoff(&section.section("backoff")),
-            rate_limit: rate_limit(&section.section("rate_limit")),
+            backoff: backoff(section.section("backoff")),
+            rate_limit: rate_limit(section.section("rate_limit")),
         };
         section.finish();
         (endpoint.is_some() && client_id.is_some()).then_some(connection)
@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
             Some(_) => section.error("protocol", "\"5\" is not supported yet; write `protocol = \"3.1.1\"`"),
             None if section.node("protocol").is_none() => {
                 let text = "is missing, and its default \"5\" is not supported yet; write `protocol = \"3.1.1\"`";
-                section.error("protocol", text);
+                section.missing("protocol", text);
             }
             None => {}
         }
@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
         let formats = word(&[("json", Format::Json), ("payload", Format::Payload)]);
         let format = section.get_or("format", Format::Json, formats);
-        let keep = keep(&section.section("keep"));
+        let keep = keep(section.section("keep"));
         let place = section.place("filters");
         section.finish();
         Some(Forward { name, filters: filters?, qos, socket: socket?, format, keep, place })
@@ -308,7 +308,7 @@ impl<'a> Reader<'a> {
 
 const WHEN_FULL: &[(&str, WhenFull)] = &[("drop-oldest", WhenFull::DropOldest), ("reject-new", WhenFull::RejectNew)];
 
-fn backoff(section: &Section<'_>) -> Backoff {
+fn backoff(section: Section<'_>) -> Backoff {
     let backoff = Backoff {
         min: section.get_or("min", SECOND, duration(100 * MS..=HOUR)),
         max: section.get_or("max", 2 * MINUTE, duration(100 * MS..=HOUR)),
@@ -317,25 +317,30 @@ fn backoff(section: &Section<'_>) -> Backoff {
     if backoff.min > backoff.max {
         section.error("min", "must not be longer than `max`");
     }
+    section.finish();
     backoff
 }
 
-fn rate_limit(section: &Section<'_>) -> RateLimit {
+fn rate_limit(section: Section<'_>) -> RateLimit {
     let number = |key, default| section.get_or(key, default, integer(1..=i64::from(u32::MAX))) as u32;
-    RateLimit {
+    let rate_limit = RateLimit {
         messages_per_second: number("messages_per_second", 100),
         bytes_per_second: section.get_or("bytes_per_second", 512 * KIB, size(KIB..=64 * 1024 * MIB)),
         burst: number("burst", 10),
         connects_per_second: number("connects_per_second", 1),
-    }
+    };
+    section.finish();
+    rate_limit
 }
 
-fn keep(section: &Section<'_>) -> Keep {
-    Keep {
+fn keep(section: Section<'_>) -> Keep {
+    let keep = Keep {
         messages: section.get_or("messages", 10_000, integer(1..=1_000_000_000)).unsigned_abs(),
         bytes: section.get_or("bytes", 16 * MIB, size(KIB..=64 * 1024 * MIB)),
         when_full: section.get_or("when_full", WhenFull::DropOldest, word(WHEN_FULL)),
-    }
+    };
+    section.finish();
+    keep
 }
 
 fn qos(node: &Node) -> Result<Qos, String> {
