@@ -20,6 +20,11 @@ impl AckToken {
     pub(crate) fn new(n: u64) -> AckToken {
         AckToken(n)
     }
+
+    #[cfg(test)]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// The messages that are done, on their way to the link.
@@ -140,7 +145,7 @@ impl Inbox {
 
     /// Gives a message to every forward with a filter that matches. `token`, which QoS 1 messages have, comes back through
     /// [`Acks`] once it is done for all of them; at once if there is none.
-    pub(crate) fn deliver(&self, message: Inbound, token: Option<AckToken>) {
+    pub(crate) fn deliver(&self, message: &Inbound, token: Option<AckToken>) {
         self.received.set(self.received.get() + 1);
         let matching = || self.forwards.iter().filter(|forward| forward.wants(&message.topic));
         let count = matching().count();
@@ -156,16 +161,12 @@ impl Inbox {
         }
         let (id, now) = (self.ids.borrow_mut().next(message.received_at), Instant::now());
         for forward in matching() {
-            forward.deliver(id, &message, token, now);
+            forward.deliver(id, message, token, now);
         }
     }
 
     pub(crate) fn acks(&self) -> &Acks {
         &self.acks
-    }
-
-    pub(crate) fn forwards(&self) -> &[Rc<Forward>] {
-        &self.forwards
     }
 
     pub(crate) fn status(&self) -> InboxStatus {

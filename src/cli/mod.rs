@@ -1,8 +1,79 @@
 //! The command line: one file a command.
 
+mod check;
+mod run;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a command ends with (`sysexits.h` where it has a word for it).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Done = 0,
+    /// A failure of gatewire itself (`EX_SOFTWARE`).
+    Internal = 70,
+    /// The command line can't be understood (`EX_USAGE`).
+    Usage = 64,
+    /// Configuration, credentials or sockets can't be used (`EX_CONFIG`).
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+const ABOUT: &str = "Holds one persistent mTLS MQTT connection to AWS IoT Core";
+
+const LONG_ABOUT: &str = "\
+gatewire holds one persistent mTLS MQTT connection to AWS IoT Core. It publishes on a schedule, forwards what it \
+subscribes to onto local Unix sockets, and lets local programs publish through it. It reconnects by itself, for ever.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  gatewire check                             is the configuration right, do the credentials fit?
+  gatewire run                               the daemon, in the foreground
+  gatewire --config ./gatewire.toml check    with another configuration
+  journalctl -u gatewire                     what it does when systemd runs it
+
+Exit codes: 0 done, 64 usage, 78 configuration or credentials unusable.";
+
+#[derive(Debug, Parser)]
+#[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
+struct Arguments {
+    /// The configuration; conf.d/*.toml beside it is read, too
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/gatewire/gatewire.toml")]
+    config: PathBuf,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground, until SIGTERM or SIGINT
+    Run,
+    /// Read the configuration and credentials as `run` would, and report every problem at once
+    Check,
+}
 
 /// Parses the command line and runs the command it names.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // --help and --version come here, too. When nobody takes the text there is nobody to tell.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    match arguments.command {
+        Command::Run => run::run(&arguments.config),
+        Command::Check => check::run(&arguments.config),
+    }
+    .into()
 }

@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{Format, Keep, SocketFile, WhenFull};
+use crate::config::{Format, Keep, Place, SocketFile, WhenFull};
 use crate::inbox::Inbox;
 use crate::message::Qos;
 
@@ -15,6 +15,7 @@ struct Served {
     _directory: tempfile::TempDir,
     path: PathBuf,
     inbox: Rc<Inbox>,
+    forward: Rc<Forward>,
     task: JoinHandle<()>,
     sent: Cell<u64>,
 }
@@ -27,19 +28,21 @@ impl Served {
             name: "messages".into(),
             filters: vec![TopicFilter::new("#").unwrap()],
             qos: Qos::AtLeastOnce,
-            socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
+            socket: SocketFile { path: path.clone(), mode: 0o660, group: None, place: Place::nowhere() },
             format: Format::Json,
             keep: Keep { messages: 10_000, bytes: 16 << 20, when_full: WhenFull::DropOldest },
+            place: Place::nowhere(),
         };
         let listener = Listener::bind(&config.socket).unwrap();
         let acks = Rc::default();
         let forward = Forward::new(config, Rc::clone(&acks));
         let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
-        Served { _directory: directory, path, inbox: Inbox::new(vec![forward], acks, 0), task, sent: Cell::new(0) }
+        let inbox = Inbox::new(vec![Rc::clone(&forward)], acks, 0);
+        Served { _directory: directory, path, inbox, forward, task, sent: Cell::new(0) }
     }
 
     fn forward(&self) -> &Forward {
-        &self.inbox.forwards()[0]
+        &self.forward
     }
 
     /// Delivers a message with its number in front of `padding` bytes.
@@ -54,7 +57,7 @@ impl Served {
             duplicate: false,
             received_at: Timestamp::now(),
         };
-        self.inbox.deliver(message, Some(AckToken::new(number)));
+        self.inbox.deliver(&message, Some(AckToken::new(number)));
         number
     }
 

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::config::{Format, Keep, SocketFile, WhenFull};
+use crate::config::{Format, Keep, Place, SocketFile, WhenFull};
 use crate::message::{Qos, Topic, TopicFilter};
 
 fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
@@ -9,9 +9,10 @@ fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
         name: filter.to_owned(),
         filters: vec![TopicFilter::new(filter).unwrap()],
         qos: Qos::AtLeastOnce,
-        socket: SocketFile { path: "unused".into(), mode: 0o660, group: None },
+        socket: SocketFile { path: "unused".into(), mode: 0o660, group: None, place: Place::nowhere() },
         format: Format::Json,
         keep: Keep { messages: 10, bytes: 10_000, when_full: WhenFull::DropOldest },
+        place: Place::nowhere(),
     };
     Forward::new(config, Rc::clone(acks))
 }
@@ -41,7 +42,7 @@ fn done(inbox: &Inbox) -> Vec<AckToken> {
 #[tokio::test]
 async fn what_no_forward_wants_is_acknowledged_and_counted() {
     let inbox = inbox(&["a"]);
-    inbox.deliver(message("b"), Some(AckToken::new(7)));
+    inbox.deliver(&message("b"), Some(AckToken::new(7)));
     inbox.acks().ready().await;
     assert_eq!(done(&inbox), [AckToken::new(7)]);
     let status = inbox.status();
@@ -52,12 +53,12 @@ async fn what_no_forward_wants_is_acknowledged_and_counted() {
 async fn a_message_is_acknowledged_once_however_many_forwards_want_it() {
     let inbox = inbox(&["a", "+", "#", "b"]);
     for n in 0..3 {
-        inbox.deliver(message("a"), Some(AckToken::new(n)));
+        inbox.deliver(&message("a"), Some(AckToken::new(n)));
     }
-    inbox.deliver(message("a"), None);
+    inbox.deliver(&message("a"), None);
     assert_eq!(done(&inbox), [0, 1, 2].map(AckToken::new));
     assert!(inbox.acks.shared.borrow().is_empty());
-    assert_eq!(inbox.forwards().iter().map(|forward| forward.waiting()).collect::<Vec<_>>(), [4, 4, 4, 0]);
+    assert_eq!(inbox.forwards.iter().map(|forward| forward.waiting()).collect::<Vec<_>>(), [4, 4, 4, 0]);
 }
 
 #[test]

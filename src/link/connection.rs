@@ -23,6 +23,9 @@ use crate::outbox::Sequence;
 /// How much is asked of the transport at once: a TLS record.
 const READ_CHUNK: usize = 16 * 1024;
 
+/// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
+const TURN: usize = 128 * 1024;
+
 /// After SIGTERM: for what is in flight and what waits.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
@@ -60,6 +63,8 @@ pub(super) struct Connection<'a, S> {
     /// When to give up what is in flight: set once the daemon stops.
     drain_deadline: Option<Instant>,
     acks: Vec<AckToken>,
+    /// Bytes read since others had their turn.
+    since_turn: usize,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
@@ -83,6 +88,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             connected_at: None,
             drain_deadline: None,
             acks: Vec::new(),
+            since_turn: 0,
         }
     }
 
@@ -124,6 +130,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 }
             }
             self.acknowledge();
+            if self.since_turn > TURN {
+                self.since_turn = 0;
+                tokio::task::yield_now().await;
+            }
         }
     }
 
@@ -214,7 +224,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         self.input.reserve(READ_CHUNK);
         match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input))? {
             0 => Poll::Ready(Ok(Moved::End)),
-            _ => Poll::Ready(Ok(Moved::Read)),
+            n => {
+                self.since_turn += n;
+                Poll::Ready(Ok(Moved::Read))
+            }
         }
     }
 
@@ -245,7 +258,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
             Event::Message(message, token) => {
                 self.quota.note_received(now, message.payload.len() + message.topic.as_str().len());
-                self.link.inbox.deliver(message, token);
+                self.link.inbox.deliver(&message, token);
             }
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Subscription(filter, Answer::Granted) => log::debug!("subscribed to {filter}"),

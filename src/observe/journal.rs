@@ -37,7 +37,7 @@ impl Log for StandardError {
         }
         let level = record.level().as_str().to_ascii_lowercase();
         // When standard error is gone there is nobody left to tell.
-        let _ = writeln!(std::io::stderr().lock(), "{} {level}: {}", now(), record.args());
+        let _ = writeln!(std::io::stderr().lock(), "{:.3} {level}: {}", now(), record.args());
     }
 
     fn flush(&self) {}

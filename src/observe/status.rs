@@ -1,1 +1,46 @@
+//! The status document: what the daemon is doing, in one JSON object.
 
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::forward::ForwardStatus;
+use crate::inbox::InboxStatus;
+use crate::ingest::IngestStatus;
+use crate::link::state::{LinkCounters, LinkStatus};
+use crate::outbox::OutboxStatus;
+use crate::schedule::PublishStatus;
+
+/// Each part says its own; the names of the keys are a promise to scripts.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    pub(crate) version: &'static str,
+    /// When the daemon started.
+    pub(crate) started: Timestamp,
+    pub(crate) link: LinkStatus,
+    pub(crate) outbox: OutboxStatus,
+    pub(crate) inbox: InboxStatus,
+    pub(crate) counters: LinkCounters,
+    pub(crate) publish: Vec<PublishStatus>,
+    pub(crate) forward: Vec<ForwardStatus>,
+    pub(crate) ingest: Vec<IngestStatus>,
+    pub(crate) certificate: CertificateStatus,
+}
+
+/// The `certificate` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct CertificateStatus {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+}
+
+impl Status {
+    /// The document, and a newline.
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec(self).unwrap_or_else(|error| {
+            log::error!(GATEWIRE_EVENT = "internal"; "the status can't be written as JSON: {error}");
+            b"{}".to_vec()
+        });
+        json.push(b'\n');
+        json
+    }
+}

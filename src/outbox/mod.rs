@@ -83,6 +83,8 @@ pub(crate) struct OutboxStatus {
     /// Messages on disk: none, they wait in memory.
     pub(crate) stored: u64,
     pub(crate) dropped: Dropped,
+    /// Messages set aside because IoT Core refuses them: none yet, they are sent again and again.
+    pub(crate) quarantined: u64,
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
     pub(crate) sent: u64,
@@ -211,6 +213,7 @@ impl Outbox {
                 full: self.counters.dropped_full.get(),
                 not_connected: self.counters.dropped_not_connected.get(),
             },
+            quarantined: 0,
             accepted: self.counters.accepted.get(),
             delivered: self.counters.delivered.get(),
             sent: self.counters.sent.get(),

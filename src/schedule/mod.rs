@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 use serde::Serialize;
 
 use crate::config;
@@ -145,5 +145,6 @@ impl Entry {
 fn wall(at: Instant, now: Instant, clock: Timestamp) -> Timestamp {
     let ahead = SignedDuration::try_from(at.saturating_duration_since(now)).unwrap_or(SignedDuration::ZERO);
     let behind = SignedDuration::try_from(now.saturating_duration_since(at)).unwrap_or(SignedDuration::ZERO);
-    clock.saturating_add(ahead - behind).unwrap_or(clock)
+    let shown = clock.saturating_add(ahead - behind).unwrap_or(clock);
+    shown.round(Unit::Millisecond).unwrap_or(shown)
 }

@@ -6,6 +6,8 @@
 mod key;
 mod pem;
 mod problems;
+#[cfg(test)]
+mod tests;
 mod validity;
 
 use std::path::{Path, PathBuf};
@@ -162,7 +164,7 @@ fn chain(path: &Path) -> Result<Chain, Fault> {
 
 fn parsed<'a>(index: usize, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Fault> {
     match parse_x509_certificate(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         Ok(_) => Err(Fault::BadCertificate { number: index + 1, reason: "bytes follow its end".to_owned() }),
         Err(error) => Err(Fault::BadCertificate { number: index + 1, reason: error.to_string() }),
     }

@@ -169,7 +169,7 @@ fn der(bytes: &[u8]) -> Option<Der> {
 fn damage(error: Error) -> Fault {
     Fault::Damaged(match error {
         Error::MissingSectionEnd { end_marker } => {
-            format!("the line {} is missing", String::from_utf8_lossy(&end_marker).trim())
+            format!("the line -----END {}----- is missing", String::from_utf8_lossy(&end_marker))
         }
         Error::IllegalSectionStart { line } => format!("the line {:?} is malformed", String::from_utf8_lossy(&line)),
         Error::Base64Decode(_) => "what is between BEGIN and END isn't base64".to_owned(),

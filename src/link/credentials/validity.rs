@@ -36,7 +36,8 @@ impl Validity {
             return Some(Warning::Expired { path, not_after, clock });
         }
         let left = not_after.duration_since(clock).unsigned_abs();
-        (left < EXPIRES_SOON).then(|| Warning::ExpiresSoon { path, not_after, days: left.as_secs() / (24 * 3600) })
+        let days = left.as_secs() / (24 * 3600);
+        (left < EXPIRES_SOON).then_some(Warning::ExpiresSoon { path, not_after, days })
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) enum Arrival {
 }
 
 impl Owed {
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -286,6 +286,7 @@ impl Session {
     }
 
     /// Messages received and not yet acknowledged.
+    #[cfg(test)]
     pub(crate) fn unacknowledged(&self) -> usize {
         self.owed.len()
     }
@@ -328,6 +329,7 @@ impl Session {
     }
 
     /// QoS 1 messages sent and not acknowledged.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }

@@ -62,3 +62,38 @@ fn fault(error: LookupError) -> DnsFault {
         _ => DnsFault::Other(std::io::Error::from(error).to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn endpoint(host: &str) -> Endpoint {
+        Endpoint { host: host.into(), port: 8883 }
+    }
+
+    #[tokio::test]
+    async fn a_slow_lookup_is_joined_by_the_next_attempt_rather_than_doubled() {
+        let (answer, asked) = mpsc::channel();
+        let slow = spawn_blocking(move || Ok(asked.recv().unwrap()));
+        let mut resolver = Resolver { running: Some(slow) };
+        let nowhere = endpoint("gatewire.invalid");
+        assert_eq!(resolver.resolve(&nowhere, Duration::ZERO).await, Err(DnsFault::Timeout));
+
+        let address = SocketAddr::from(([192, 0, 2, 1], 8883));
+        answer.send(vec![address]).unwrap();
+        assert_eq!(resolver.resolve(&nowhere, Duration::from_secs(60)).await, Ok(vec![address]));
+        assert!(resolver.running.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_failed_meanwhile_is_made_again() {
+        let mut resolver = Resolver { running: Some(spawn_blocking(|| Err(DnsFault::Temporary))) };
+        while !resolver.running.as_ref().unwrap().is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let addresses = resolver.resolve(&endpoint("localhost"), Duration::from_secs(60)).await.unwrap();
+        assert!(addresses.contains(&SocketAddr::from(([127, 0, 0, 1], 8883))), "{addresses:?}");
+    }
+}

@@ -3,6 +3,8 @@
 mod dns;
 mod race;
 mod tcp;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -122,6 +124,7 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
+    /// For the server and client id of `connection`; made anew when configuration or credentials change.
     pub(crate) fn new(connection: &config::Connection, credentials: &Credentials) -> Connector {
         Connector {
             endpoint: Endpoint { host: connection.endpoint.as_str().into(), port: connection.port },
@@ -134,6 +137,7 @@ impl Connector {
         }
     }
 
+    /// Where it connects to.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

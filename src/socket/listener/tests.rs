@@ -2,9 +2,10 @@ use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;
 
 use super::*;
+use crate::config::Place;
 
 fn file(path: &Path) -> SocketFile {
-    SocketFile { path: path.to_owned(), mode: 0o660, group: None }
+    SocketFile { path: path.to_owned(), mode: 0o660, group: None, place: Place::nowhere() }
 }
 
 fn refused(path: &Path) -> SocketError {

@@ -1,0 +1,72 @@
+# `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+BINARY := target/release/gatewire
+PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev
+VENV := tests/.venv
+# apt-get wants root; on a desktop that is what sudo is for.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help
+help: ## what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## the binary, as it is installed: target/release/gatewire
+	$(CARGO) build --release --locked
+
+.PHONY: demo
+demo: tools build ## the main job on this machine, with mosquitto in the place of IoT Core (DEMO_SECONDS=15)
+	packaging/demo $(BINARY)
+
+.PHONY: test
+test: tools $(VENV)/.done lint unit deny doc ## everything that must pass
+
+.PHONY: unit
+unit: tools $(VENV)/.done ## the tests alone
+	$(CARGO) test --locked
+
+.PHONY: lint
+lint: ## formatting, clippy, the systemd unit
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	packaging/verify-unit
+
+.PHONY: deny
+deny: ## licences, bans and sources of all crates
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny
+	$(CARGO) deny --locked check licenses bans sources
+
+.PHONY: doc
+doc: ## the documentation of the code, without warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
+
+.PHONY: bench
+bench: tools build ## memory, CPU and wake-ups, measured on this machine
+	python3 benches/run $(BINARY)
+
+.PHONY: tools
+tools: # what the tests and the demo need beside Rust
+	@missing=(); for package in $(PACKAGES); do \
+	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing+=($$package); \
+	done; \
+	if [ $${#missing[@]} -gt 0 ]; then \
+	    echo "installing $${missing[*]}"; \
+	    $(SUDO) apt-get update -q; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"; \
+	fi
+
+# The AWS SDK for Python is the other end of some tests.
+$(VENV)/.done: tests/python/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+	touch $@
+
+.PHONY: clean
+clean: ## remove what was built
+	$(CARGO) clean
+	rm -rf $(VENV) certs/dev

@@ -1,0 +1,162 @@
+//! TOML files as one tree in which each value knows its place.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use serde_json::{Map, Number, Value as Json};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::report::{Place, Report};
+
+/// A value and where it stands.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) place: Place,
+    pub(super) value: Value,
+}
+
+#[derive(Debug)]
+pub(super) enum Value {
+    String(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    Datetime(String),
+    Array(Vec<Node>),
+    Table(Table),
+}
+
+/// Keys in the order written.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Of its header, or its first key.
+    pub(super) place: Place,
+    pub(super) entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// Of the key.
+    pub(super) place: Place,
+    pub(super) node: Node,
+}
+
+impl Value {
+    /// What a person calls it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Value::String(_) => "a string",
+            Value::Integer(_) => "an integer",
+            Value::Float(_) => "a number with a fraction",
+            Value::Boolean(_) => "a boolean",
+            Value::Datetime(_) => "a date or time",
+            Value::Array(_) => "an array",
+            Value::Table(_) => "a table",
+        }
+    }
+}
+
+impl Table {
+    pub(super) fn get(&self, key: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// Lays `later` over this: tables merge, arrays of tables append, of anything else the later one counts.
+    pub(super) fn merge(&mut self, later: Table) {
+        for entry in later.entries {
+            let Some(known) = self.entries.iter_mut().find(|known| known.key == entry.key) else {
+                self.entries.push(entry);
+                continue;
+            };
+            match (&mut known.node.value, entry.node.value) {
+                (Value::Table(known), Value::Table(later)) => known.merge(later),
+                (Value::Array(known), Value::Array(mut later)) if is_of_tables(known) && is_of_tables(&later) => {
+                    known.append(&mut later);
+                }
+                (known_value, later) => {
+                    *known_value = later;
+                    known.node.place = entry.node.place;
+                    known.place = entry.place;
+                }
+            }
+        }
+    }
+}
+
+fn is_of_tables(array: &[Node]) -> bool {
+    array.iter().all(|node| matches!(node.value, Value::Table(_)))
+}
+
+/// Parses one file. What of it isn't TOML is reported, the rest is used, so that all errors come at once.
+pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) -> Table {
+    let source = Source { text, file, order };
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let offset = error.span().map_or(0, |span| span.start);
+        report.not_toml(&source.place(offset), format!("not TOML: {}", error.message().replace('\n', ", ")));
+    }
+    source.table(0, table.into_inner())
+}
+
+struct Source<'a> {
+    text: &'a str,
+    file: &'a Rc<Path>,
+    order: usize,
+}
+
+impl Source<'_> {
+    fn place(&self, offset: usize) -> Place {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Place { order: self.order, file: Rc::clone(self.file), line }
+    }
+
+    fn table(&self, offset: usize, table: DeTable<'_>) -> Table {
+        let entry = |(key, value): (Spanned<_>, Spanned<DeValue<'_>>)| {
+            let place = self.place(key.span().start);
+            let key: std::borrow::Cow<'_, str> = key.into_inner();
+            Entry { key: key.into_owned(), place, node: self.node(value) }
+        };
+        Table { place: self.place(offset), entries: table.into_iter().map(entry).collect() }
+    }
+
+    fn node(&self, value: Spanned<DeValue<'_>>) -> Node {
+        let start = value.span().start;
+        let value = match value.into_inner() {
+            DeValue::String(text) => Value::String(text.into_owned()),
+            DeValue::Integer(integer) => {
+                match i64::from_str_radix(integer.as_str(), integer.radix()) {
+                    Ok(integer) => Value::Integer(integer),
+                    // Past 64 bits: no key takes such a number, a payload takes it as a float.
+                    Err(_) => Value::Float(integer.as_str().parse().unwrap_or(f64::INFINITY)),
+                }
+            }
+            DeValue::Float(float) => Value::Float(float.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Boolean(boolean) => Value::Boolean(boolean),
+            DeValue::Datetime(datetime) => Value::Datetime(datetime.to_string()),
+            DeValue::Array(items) => Value::Array(items.into_iter().map(|item| self.node(item)).collect()),
+            DeValue::Table(table) => Value::Table(self.table(start, table)),
+        };
+        Node { place: self.place(start), value }
+    }
+}
+
+/// A payload as JSON, members in the order written.
+pub(super) fn json(node: &Node) -> Result<Json, String> {
+    Ok(match &node.value {
+        Value::String(text) | Value::Datetime(text) => Json::String(text.clone()),
+        Value::Integer(integer) => Json::from(*integer),
+        Value::Float(float) => {
+            let number = Number::from_f64(*float);
+            Json::Number(number.ok_or_else(|| format!("JSON has no number {float}; write it as a string"))?)
+        }
+        Value::Boolean(boolean) => Json::Bool(*boolean),
+        Value::Array(items) => Json::Array(items.iter().map(json).collect::<Result<_, _>>()?),
+        Value::Table(table) => {
+            let member = |entry: &Entry| Ok((entry.key.clone(), json(&entry.node)?));
+            Json::Object(table.entries.iter().map(member).collect::<Result<Map<_, _>, String>>()?)
+        }
+    })
+}

@@ -1,0 +1,135 @@
+//! Takes the keys of one table, one after another, and says what is wrong with each.
+
+use std::cell::RefCell;
+
+use super::document::{Node, Table, Value};
+use super::report::{Place, Report, nearest};
+
+/// A table that is being read.
+pub(super) struct Section<'a> {
+    /// As it is written in front of a key: `connection`, `publish`.
+    name: String,
+    table: Option<&'a Table>,
+    /// Where to complain about what isn't there.
+    place: Place,
+    report: &'a Report,
+    /// The keys asked for so far: those that exist.
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Section<'a> {
+    /// The table at `key` of `parent`; one that isn't there is empty.
+    pub(super) fn of(parent: &'a Table, key: &'static str, report: &'a Report) -> Section<'a> {
+        let (table, place) = match parent.get(key) {
+            None => (None, parent.place.clone()),
+            Some(entry) => match &entry.node.value {
+                Value::Table(table) => (Some(table), entry.place.clone()),
+                other => {
+                    report.error(&entry.place, format!("`{key}`: must be a table, [{key}], not {}", other.kind()));
+                    (None, entry.place.clone())
+                }
+            },
+        };
+        Section { name: key.to_owned(), table, place, report, known: RefCell::default() }
+    }
+
+    /// A table of its own, as in an array.
+    pub(super) fn whole(name: &str, table: &'a Table, report: &'a Report) -> Section<'a> {
+        let place = table.place.clone();
+        Section { name: name.to_owned(), table: Some(table), place, report, known: RefCell::default() }
+    }
+
+    /// An inline table at `key`.
+    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
+        let node = self.node(key);
+        let table = match node.map(|node| &node.value) {
+            Some(Value::Table(table)) => Some(table),
+            Some(other) => {
+                self.error(key, &format!("must be a table, such as {{ ... }}, not {}", other.kind()));
+                None
+            }
+            None => None,
+        };
+        let place = table.map_or(self.place.clone(), |table| table.place.clone());
+        let name = format!("{}.{key}", self.name);
+        Section { name, table, place, report: self.report, known: RefCell::default() }
+    }
+
+    /// The value at `key`, if there is one.
+    pub(super) fn node(&self, key: &'static str) -> Option<&'a Node> {
+        self.known.borrow_mut().push(key);
+        Some(&self.table?.get(key)?.node)
+    }
+
+    /// The place of a key, or of the table if it isn't there.
+    pub(super) fn place(&self, key: &str) -> Place {
+        self.table.and_then(|table| table.get(key)).map_or(&self.place, |entry| &entry.place).clone()
+    }
+
+    pub(super) fn error(&self, key: &str, text: &str) {
+        self.report.error(&self.place(key), format!("`{}.{key}`: {text}", self.name));
+    }
+
+    pub(super) fn missing(&self, key: &str, text: &str) {
+        self.report.missing(&self.place(key), format!("`{}.{key}`: {text}", self.name));
+    }
+
+    pub(super) fn warning(&self, key: &str, text: &str) {
+        self.report.warning(&self.place(key), &format!("`{}.{key}`: {text}", self.name));
+    }
+
+    /// The value at `key`, read by `read`; `None` if it isn't there or is wrong, which is reported.
+    pub(super) fn get<T>(&self, key: &'static str, read: impl FnOnce(&'a Node) -> Result<T, String>) -> Option<T> {
+        read(self.node(key)?).map_err(|text| self.error(key, &text)).ok()
+    }
+
+    /// Likewise, with a value for a key that isn't there.
+    pub(super) fn get_or<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&'a Node) -> Result<T, String>,
+    ) -> T {
+        self.get(key, read).unwrap_or(default)
+    }
+
+    /// Likewise, for a key that must be there; `example` shows how it is written.
+    pub(super) fn require<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        read: impl FnOnce(&'a Node) -> Result<T, String>,
+    ) -> Option<T> {
+        if self.node(key).is_none() {
+            self.missing(key, &format!("is missing; it is written like `{key} = {example}`"));
+        }
+        self.get(key, read)
+    }
+
+    /// A key whose feature comes later.
+    pub(super) fn not_yet(&self, key: &'static str, instead: &str) {
+        if self.node(key).is_some() {
+            self.error(key, &format!("not supported yet; {instead}"));
+        }
+    }
+
+    /// Reports what nobody asked for. `context` are words like ` in a [[publish]]`.
+    pub(super) fn finish(self) {
+        let known = self.known.borrow();
+        for entry in self.table.iter().flat_map(|table| &table.entries) {
+            if known.contains(&entry.key.as_str()) {
+                continue;
+            }
+            let hint = match nearest(&entry.key, known.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => {
+                    let mut names = known.clone();
+                    names.sort_unstable();
+                    names.dedup();
+                    format!("there are {}", names.join(", "))
+                }
+            };
+            self.report.error(&entry.place, format!("`{}.{}`: unknown key; {hint}", self.name, entry.key));
+        }
+    }
+}

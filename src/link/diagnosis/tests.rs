@@ -1,0 +1,210 @@
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use rustls::AlertDescription as Alert;
+
+use super::*;
+
+const ATS: &str = "abc123-ats.iot.eu-west-1.amazonaws.com";
+const SECOND: Duration = Duration::from_secs(1);
+
+fn peer_at(host: &str) -> Arc<Peer> {
+    Arc::new(Peer {
+        endpoint: Endpoint { host: host.into(), port: 8883 },
+        address: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 8883)),
+        client_id: "thing-1".into(),
+        certificate_id: "c0ffee".into(),
+    })
+}
+
+fn tcp(port: u16, failures: &[Option<ErrorKind>]) -> LinkError {
+    let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), port));
+    let attempts = failures.iter().map(|failure| Attempt { address, failure: *failure }).collect();
+    LinkError::Tcp { endpoint: Endpoint { host: ATS.into(), port }, attempts, took: SECOND }
+}
+
+fn tls(host: &str, fault: TlsFault) -> LinkError {
+    LinkError::Tls { peer: peer_at(host), fault }
+}
+
+/// Checks code, message and advice of one error, and that each text is one line that ends as a text of its kind does.
+#[track_caller]
+fn check(error: &LinkError, code: &str, message: &str, advice: &str) {
+    let failure = Failure::from(error);
+    assert_eq!(failure.code, code);
+    assert!(failure.message.contains(message), "{:?} lacks {message:?}", failure.message);
+    assert!(failure.advice.contains(advice), "{:?} lacks {advice:?}", failure.advice);
+    for text in [&failure.message, &failure.advice] {
+        assert!(!text.contains('\n') && !text.contains("  "), "{text:?}");
+    }
+    assert!(failure.advice.ends_with('.') && !failure.message.ends_with('.'), "{failure:?}");
+}
+
+#[test]
+fn failures_before_tls_say_what_was_tried_and_what_to_do() {
+    let endpoint = Endpoint { host: ATS.into(), port: 8883 };
+    let dns = |fault| LinkError::Dns { endpoint: endpoint.clone(), fault, took: SECOND };
+    check(
+        &LinkError::InvalidEndpoint("mqtts://x".into()),
+        "invalid_endpoint",
+        "\"mqtts://x\"",
+        "without scheme and port",
+    );
+    check(&dns(DnsFault::NotFound), "dns_not_found", ATS, "aws iot describe-endpoint");
+    check(&dns(DnsFault::Temporary), "dns_failed", "no name server", "/etc/resolv.conf");
+    check(&dns(DnsFault::Timeout), "dns_timeout", "no answer (after 1000 ms)", "network is down");
+    check(&dns(DnsFault::Other("odd".to_owned())), "dns_failed", "odd", "getent hosts");
+    check(&tcp(8883, &[None]), "tcp_timeout", "192.0.2.1: no answer", "connection.port = 443");
+    check(&tcp(443, &[None]), "tcp_timeout", "amazonaws.com:443", "outgoing TCP to port 443");
+    check(&tcp(1883, &[Some(ErrorKind::ConnectionRefused)]), "tcp_refused", "connection refused", "ports 8883 and 443");
+    check(&tcp(8883, &[Some(ErrorKind::PermissionDenied)]), "tcp_forbidden", "permission denied", "packet filter");
+    check(
+        &tcp(8883, &[Some(ErrorKind::NetworkUnreachable)]),
+        "tcp_unreachable",
+        "network unreachable",
+        "default route",
+    );
+    check(&tcp(8883, &[Some(ErrorKind::Other)]), "tcp_failed", "192.0.2.1: ", "tried again");
+}
+
+#[test]
+fn what_matters_of_several_addresses_makes_the_code() {
+    let (unreachable, refused) = (Some(ErrorKind::NetworkUnreachable), Some(ErrorKind::ConnectionRefused));
+    assert_eq!(tcp(8883, &[unreachable, refused]).code(), "tcp_refused");
+    assert_eq!(tcp(8883, &[refused, None, unreachable]).code(), "tcp_timeout");
+    assert_eq!(tcp(8883, &[Some(ErrorKind::TimedOut), unreachable]).code(), "tcp_timeout");
+    assert_eq!(tcp(8883, &[unreachable, Some(ErrorKind::HostUnreachable)]).code(), "tcp_unreachable");
+    assert!(tcp(8883, &[unreachable, None]).message().contains("192.0.2.1: network unreachable, 192.0.2.1: no answer"));
+}
+
+#[test]
+fn alerts_about_our_certificate_name_it_and_its_state() {
+    for (alert, code) in [
+        (Alert::BadCertificate, "tls_alert_bad_certificate"),
+        (Alert::CertificateUnknown, "tls_alert_certificate_unknown"),
+        (Alert::UnknownCA, "tls_alert_unknown_ca"),
+        (Alert::AccessDenied, "tls_alert_access_denied"),
+        (Alert::HandshakeFailure, "tls_alert_handshake_failure"),
+        (Alert::DecryptError, "tls_alert_decrypt_error"),
+        (Alert::UnsupportedCertificate, "tls_alert_unsupported_certificate"),
+        (Alert::CertificateRequired, "tls_alert_certificate_required"),
+    ] {
+        check(&tls(ATS, TlsFault::Alert(alert)), code, "alert", "isn't active, or isn't registered");
+        check(&tls(ATS, TlsFault::Alert(alert)), code, ATS, "describe-certificate --certificate-id c0ffee");
+    }
+    let alert = |alert| tls(ATS, TlsFault::Alert(alert));
+    check(&alert(Alert::CertificateExpired), "tls_alert_certificate_expired", "alert", "has ended");
+    check(&alert(Alert::CertificateRevoked), "tls_alert_certificate_revoked", "alert", "was revoked");
+    check(&alert(Alert::UnrecognisedName), "tls_alert_unrecognized_name", "alert", "connection.endpoint");
+    check(&alert(Alert::NoApplicationProtocol), "tls_alert_no_application_protocol", "alert", "443 (with ALPN)");
+    check(&alert(Alert::ProtocolVersion), "tls_alert_protocol_version", "alert", "TLS 1.2 or 1.3");
+    check(&alert(Alert::InternalError), "tls_alert", "InternalError", "tried again");
+    check(
+        &tls("broker.lan", TlsFault::Alert(Alert::UnknownCA)),
+        "tls_alert_unknown_ca",
+        "broker.lan",
+        "SHA-256 c0ffee",
+    );
+}
+
+#[test]
+fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
+    let unknown = |host| tls(host, TlsFault::UnknownIssuer);
+    check(&unknown(ATS), "tls_unknown_ca", "tls.ca_file", "AmazonRootCA1.pem");
+    check(
+        &unknown("abc123.iot.eu-west-1.amazonaws.com"),
+        "tls_unknown_ca",
+        "tls.ca_file",
+        "isn't the account's ATS endpoint",
+    );
+    check(&unknown("broker.lan"), "tls_unknown_ca", "broker.lan", "the CA that signed");
+    let wrong = TlsFault::WrongName { presented: vec!["a.example".to_owned()] };
+    check(&tls(ATS, wrong), "tls_wrong_name", "another name: a.example", "Another server answers");
+    check(&tls(ATS, TlsFault::ServerCertificate("odd".to_owned())), "tls_server_certificate", "odd", "remade");
+    check(&tls(ATS, TlsFault::NotTls("odd".to_owned())), "tls_not_spoken", "isn't TLS", "captive portal");
+    check(&tls(ATS, TlsFault::Incompatible("odd".to_owned())), "tls_incompatible", "odd", "security policy");
+    check(&tls(ATS, TlsFault::Closed), "tls_closed", "during the handshake", "c0ffee");
+    check(&tls(ATS, TlsFault::Timeout { waited: 12 * SECOND }), "tls_timeout", "after 12 s", "MTU");
+    check(&tls(ATS, TlsFault::Other("odd".to_owned())), "tls_failed", "odd", "report it");
+}
+
+#[test]
+fn a_clock_that_is_not_set_comes_first() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let expired = |clock| tls(ATS, TlsFault::ServerExpired { not_after: Some(at(1_000_000_000)), clock });
+    let early = |clock| tls(ATS, TlsFault::ServerNotYetValid { not_before: None, clock });
+    let (unset, set) = (at(1_500_000_000), at(1_800_000_000));
+    check(&expired(unset), "tls_server_expired", "clock says 2017-", "Most likely this machine's clock isn't set");
+    check(&expired(set), "tls_server_expired", "ended on 2001-", "if it is right, the server needs");
+    check(&early(unset), "tls_server_not_yet_valid", "clock says 2017-", "Most likely this machine's clock isn't set");
+    check(&early(set), "tls_server_not_yet_valid", "clock says 2027-", "Most likely this machine's clock isn't set");
+}
+
+#[test]
+fn failures_of_mqtt_name_the_client_id_and_the_policy() {
+    let peer = peer_at(ATS);
+    let refused = |code| LinkError::ConnackRefused { peer: peer_at(ATS), code };
+    let closed = LinkError::closed(&peer, Phase::AwaitingConnack);
+    check(&closed, "closed_before_connack", "CONNECT as `thing-1`", "iot:Connect on client/thing-1");
+    check(&refused(1), "connack_refused_protocol_version", "code 1 (unacc", "connection.protocol");
+    check(&refused(2), "connack_refused_client_id", "code 2", "128 bytes");
+    check(&refused(3), "connack_refused_server_unavailable", "code 3", "tried again");
+    check(&refused(4), "connack_refused_bad_credentials", "code 4", "iot:Connect on client/thing-1");
+    check(&refused(5), "connack_refused_not_authorized", "(not authorized)", "iot:Connect on client/thing-1");
+    check(&refused(9), "connack_refused", "code 9", "MQTT 3.1.1");
+    let waited = 5 * SECOND;
+    let timeout = LinkError::ConnackTimeout { peer: peer_at(ATS), waited };
+    check(&timeout, "connack_timeout", "no CONNACK (after 5000 ms)", "connection.port");
+
+    let last_sent = vec![Sent::Subscribe(TopicFilter::new("a/#").unwrap()), Sent::Publish(Topic::new("b").unwrap())];
+    let closed = LinkError::closed(&peer, Phase::Connected { last_sent });
+    check(
+        &closed,
+        "closed_by_server",
+        "sent last: SUBSCRIBE to `a/#`, PUBLISH to `b`",
+        "lacks iot:Subscribe on topicfilter/a/# or iot:Publish on topic/b",
+    );
+    let closed = LinkError::closed(&peer, Phase::Connected { last_sent: Vec::new() });
+    check(&closed, "closed_by_server", "closed the connection of `thing-1`", "another client connects as `thing-1`");
+
+    let lost = LinkError::KeepAliveLost { peer: peer_at(ATS), waited };
+    check(&lost, "keep_alive_lost", "PINGREQ within 5000 ms", "connection.keep_alive");
+    let malformed = LinkError::MalformedPacket { peer: peer_at(ATS), detail: "odd".to_owned() };
+    check(&malformed, "malformed_packet", "odd", "MQTT server");
+    let large = LinkError::PacketTooLarge { peer: peer_at(ATS), size: 300_000, limit: 147_456 };
+    check(&large, "packet_too_large", "300000 bytes, more than the 147456", "128 KiB");
+    let violation = LinkError::ProtocolViolation { peer, detail: "a second CONNACK".to_owned() };
+    check(&violation, "protocol_violation", "a second CONNACK", "report it");
+}
+
+#[test]
+fn an_io_error_is_diagnosed_by_phase_and_kind() {
+    let peer = peer_at("broker.lan");
+    let of = |kind: ErrorKind, phase| LinkError::from_io(&io::Error::from(kind), &peer, phase);
+    let connected = || Phase::Connected { last_sent: Vec::new() };
+    for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe] {
+        assert_eq!(of(kind, Phase::Handshake).code(), "tls_closed");
+        assert_eq!(of(kind, Phase::AwaitingConnack).code(), "closed_before_connack");
+        assert_eq!(of(kind, connected()).code(), "closed_by_server");
+    }
+    check(&of(ErrorKind::TimedOut, connected()), "network_lost", "TCP timeout", "ip route");
+    check(&of(ErrorKind::NetworkUnreachable, connected()), "network_lost", "network unreachable", "ip route");
+    let odd = LinkError::from_io(&io::Error::from_raw_os_error(5), &peer, connected());
+    check(&odd, "io", "Input/output error", "dmesg");
+
+    let alert = rustls::Error::AlertReceived(Alert::CertificateUnknown);
+    let wrapped = io::Error::new(ErrorKind::InvalidData, alert);
+    for phase in [Phase::Handshake, Phase::AwaitingConnack, connected()] {
+        assert_eq!(LinkError::from_io(&wrapped, &peer, phase).code(), "tls_alert_certificate_unknown");
+    }
+}
+
+#[test]
+fn names_and_addresses_are_shown_so_that_they_can_be_copied() {
+    let mut peer = Peer::clone(&peer_at("broker.lan"));
+    assert_eq!(peer.to_string(), "broker.lan:8883 (192.0.2.1)");
+    peer.endpoint.host = "192.0.2.1".into();
+    assert_eq!(peer.to_string(), "192.0.2.1:8883");
+    peer.endpoint.host = "2001:db8::1".into();
+    assert_eq!(peer.to_string(), "[2001:db8::1]:8883");
+}

@@ -1,0 +1,356 @@
+//! The binary against a server that says what each test needs: what a real broker won't do on command.
+
+mod support;
+
+use std::time::Duration;
+
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, SubAck, SubscribeReasonCode};
+use serde_json::json;
+use support::daemon::{Gatewire, Setup};
+use support::eventually;
+use support::scripted::{Broker, Peer, text};
+
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
+const SHORT_ACKS: &str = "ack_timeout = \"1s\"\nbackoff = { min = \"100ms\", max = \"200ms\" }\n\
+    rate_limit = { connects_per_second = 100, messages_per_second = 100000, burst = 1000 }\n";
+
+fn forward(filters: usize) -> String {
+    let filters: Vec<String> = (0..filters).map(|i| format!("\"f/{i:02}\"")).collect();
+    format!("[[forward]]\nname = \"f\"\nfilters = [{}]\nsocket = \"DIR/f.sock\"\n", filters.join(","))
+}
+
+/// Hands over `n` messages whose payloads are their numbers, from 0.
+fn publish(gatewire: &Gatewire, n: usize) -> support::socket::Client {
+    let mut client = gatewire.client("publish.sock");
+    for i in 0..n {
+        client.send(&format!("{{\"topic\":\"t\",\"payload\":{i},\"id\":{i}}}"));
+    }
+    client
+}
+
+/// Payloads, packet identifiers and DUP of the next `n` PUBLISH packets.
+fn received(peer: &mut Peer, n: usize) -> Vec<(String, u16, bool)> {
+    (0..n).map(|_| peer.publish()).map(|publish| (text(&publish), publish.pkid, publish.dup)).collect()
+}
+
+#[test]
+fn connect_says_what_is_configured_and_nothing_comes_before_connack() {
+    let broker = Broker::start();
+    let setup = Setup::with_connection(broker.port, "keep_alive = \"90s\"\n", &format!("{}{INGEST}", forward(1)));
+    let gatewire = setup.start();
+    let mut peer = broker.accept();
+    let connect = peer.connect();
+    assert_eq!((connect.client_id.as_str(), connect.clean_session, connect.keep_alive), ("thing-1", false, 90));
+    assert_eq!((connect.last_will, connect.login), (None, None));
+    let _client = publish(&gatewire, 3);
+    assert!(peer.is_silent(Duration::from_millis(500)));
+    peer.connack(false);
+    let subscribe = peer.subscribe();
+    assert_eq!(subscribe.filters[0].path, "f/00");
+    assert_eq!(subscribe.filters[0].qos, QoS::AtLeastOnce);
+    assert_eq!(
+        received(&mut peer, 3).iter().map(|(payload, ..)| payload.as_str()).collect::<Vec<_>>(),
+        ["0", "1", "2"]
+    );
+}
+
+#[test]
+fn a_session_expiry_of_zero_asks_for_a_clean_session() {
+    let broker = Broker::start();
+    let _gatewire = Setup::with_connection(broker.port, "session_expiry = \"0s\"\n", "").start();
+    assert!(broker.accept().connect().clean_session);
+}
+
+#[test]
+fn filters_go_eight_a_packet_and_only_when_the_session_lost_them() {
+    let broker = Broker::start();
+    let _gatewire = Setup::new(broker.port, &forward(20)).start();
+    let mut peer = broker.connected(false);
+    let requests: Vec<_> = (0..3).map(|_| peer.subscribe()).collect();
+    assert_eq!(requests.iter().map(|request| request.filters.len()).collect::<Vec<_>>(), [8, 8, 4]);
+    requests.iter().for_each(|request| peer.grant(request));
+    assert!(peer.is_silent(Duration::from_millis(200)));
+    peer.close();
+    let mut peer = broker.connected(true);
+    assert!(peer.is_silent(Duration::from_millis(300)), "the session is present");
+    peer.close();
+    assert_eq!(broker.connected(false).subscribe().filters.len(), 8);
+}
+
+#[test]
+fn a_refused_filter_is_named_with_the_policy_it_needs_and_the_others_stand() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, &forward(2)).start();
+    let mut peer = broker.connected(false);
+    let request = peer.subscribe();
+    let codes = vec![SubscribeReasonCode::Failure, SubscribeReasonCode::Success(QoS::AtLeastOnce)];
+    peer.send(&Packet::SubAck(SubAck::new(request.pkid, codes)));
+    let line = gatewire.wait_for("refused to subscribe us to `f/00`");
+    assert!(line.contains("iot:Subscribe on topicfilter/f/00"), "{line}");
+    assert_eq!(gatewire.status()["link"]["filters_refused"], json!(["f/00"]));
+    peer.message("f/01", "still comes", 7);
+    assert_eq!(gatewire.client("f.sock").payload(), "still comes");
+    assert!(matches!(peer.next(), Some(Packet::PubAck(ack)) if ack.pkid == 7));
+}
+
+#[test]
+fn a_subscribe_without_answer_goes_again_with_its_identifier() {
+    let broker = Broker::start();
+    let _gatewire = Setup::with_connection(broker.port, SHORT_ACKS, &forward(3)).start();
+    let mut peer = broker.connected(false);
+    let first = peer.subscribe();
+    assert_eq!(peer.subscribe(), first);
+    peer.grant(&first);
+    assert!(peer.is_silent(Duration::from_millis(1500)));
+}
+
+#[test]
+fn a_publish_without_answer_goes_again_with_its_identifier_and_dup_on_the_same_connection() {
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, SHORT_ACKS, INGEST).start();
+    let mut peer = broker.connected(false);
+    let mut client = publish(&gatewire, 2);
+    let sent = received(&mut peer, 2);
+    assert!(!sent[0].2 && !sent[1].2);
+    peer.puback(sent[1].1);
+    let again = received(&mut peer, 1);
+    assert_eq!(again, [("0".to_owned(), sent[0].1, true)]);
+    peer.puback(sent[0].1);
+    assert_eq!(client.json(), json!({"id": 0, "result": "delivered"}));
+    assert_eq!(client.json(), json!({"id": 1, "result": "delivered"}));
+    assert!(peer.is_silent(Duration::from_millis(1500)));
+    assert_eq!(gatewire.status()["counters"]["resent"], 1);
+}
+
+#[test]
+fn what_was_in_flight_goes_first_and_in_order_after_a_reconnect() {
+    for session_present in [true, false] {
+        let broker = Broker::start();
+        let gatewire = Setup::new(broker.port, INGEST).start();
+        let mut peer = broker.connected(false);
+        let mut client = publish(&gatewire, 5);
+        let sent = received(&mut peer, 5);
+        peer.puback(sent[2].1);
+        eventually("the PUBACK", || (gatewire.status()["outbox"]["in_flight"] == 4).then_some(()));
+        peer.close();
+        let mut peer = broker.connected(session_present);
+        let _more = publish(&gatewire, 1);
+        let again = received(&mut peer, 5);
+        let payloads: Vec<&str> = again.iter().map(|(payload, ..)| payload.as_str()).collect();
+        assert_eq!(payloads, ["0", "1", "3", "4", "0"]);
+        assert!(again[..4].iter().all(|(_, _, dup)| *dup == session_present) && !again[4].2, "{again:?}");
+        if session_present {
+            assert_eq!((again[0].1, again[1].1, again[2].1), (sent[0].1, sent[1].1, sent[3].1));
+        }
+        again.iter().rev().for_each(|(_, id, _)| peer.puback(*id));
+        (0..5).for_each(|n| assert_eq!(client.json(), json!({"id": n, "result": "delivered"})));
+    }
+}
+
+#[test]
+fn never_more_than_a_hundred_are_in_flight() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected(false);
+    let _client = publish(&gatewire, 150);
+    let mut sent = received(&mut peer, 100);
+    assert!(peer.is_silent(Duration::from_millis(300)));
+    sent.sort_by_key(|(_, id, _)| *id);
+    sent.dedup_by_key(|(_, id, _)| *id);
+    assert_eq!(sent.len(), 100, "packet identifiers are unique");
+    (50..75).for_each(|i| peer.puback(sent[i].1));
+    assert_eq!(received(&mut peer, 25).last().unwrap().0, "124");
+    assert!(peer.is_silent(Duration::from_millis(300)));
+}
+
+#[test]
+fn the_rate_limit_holds_back_what_comes_too_fast() {
+    let broker = Broker::start();
+    let limit = "rate_limit = { messages_per_second = 20, burst = 5 }\n";
+    let gatewire = Setup::with_connection(broker.port, limit, INGEST).start();
+    let mut peer = broker.connected(false);
+    let start = std::time::Instant::now();
+    let _client = publish(&gatewire, 25);
+    received(&mut peer, 25);
+    // 5 at once, 20 more at 20 a second.
+    assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_message_from_the_server_is_acknowledged_once_and_only_when_it_is_taken_care_of() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, &forward(1)).start();
+    let mut peer = broker.connected(false);
+    let request = peer.subscribe();
+    peer.grant(&request);
+    let mut reader = gatewire.client("f.sock");
+    peer.message("f/00", "one", 11);
+    peer.message("other", "a filter that was removed", 12);
+    peer.message("f/00", "two", 13);
+    for id in [11, 12, 13] {
+        assert!(matches!(peer.next(), Some(Packet::PubAck(ack)) if ack.pkid == id));
+    }
+    assert_eq!((reader.payload(), reader.payload()), ("one".to_owned(), "two".to_owned()));
+    assert_eq!(gatewire.status()["inbox"]["unmatched"], 1);
+}
+
+#[test]
+fn silence_is_met_with_a_ping_and_a_missing_answer_with_a_new_connection() {
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, "keep_alive = \"5s\"\n", "").start();
+    let mut peer = broker.connected(false);
+    assert_eq!(peer.next_within(Duration::from_secs(8)), Ok(Some(Packet::PingReq)));
+    peer.send(&Packet::PingResp);
+    assert_eq!(peer.next_within(Duration::from_secs(8)), Ok(Some(Packet::PingReq)));
+    let line = gatewire.wait_for("didn't answer PINGREQ");
+    assert!(line.contains("next attempt in"), "{line}");
+    assert_eq!(gatewire.status()["link"]["last_error"]["code"], "keep_alive_lost");
+    broker.connected(true);
+}
+
+#[test]
+fn a_refused_connect_is_explained_and_tried_again() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, "").start();
+    for code in [ConnectReturnCode::NotAuthorized, ConnectReturnCode::BadClientId] {
+        let mut peer = broker.accept();
+        peer.connect();
+        peer.send(&Packet::ConnAck(ConnAck::new(code, false)));
+        assert_eq!(peer.next(), None, "nothing more is said on that connection");
+    }
+    let line = gatewire.wait_for("refused with CONNACK return code 5");
+    assert!(line.contains("thing-1") && line.contains("iot:Connect"), "{line}");
+    gatewire.wait_for("refused with CONNACK return code 2");
+    broker.connected(false);
+    gatewire.wait_for("connected to localhost");
+}
+
+#[test]
+fn closing_instead_of_connack_is_explained() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, "").start();
+    let mut peer = broker.accept();
+    peer.connect();
+    peer.close();
+    let line = gatewire.wait_for("the connection was closed instead of a CONNACK");
+    assert!(line.contains("iot:Connect") && line.contains("client/thing-1"), "{line}");
+}
+
+#[test]
+fn a_withheld_connack_ends_the_attempt() {
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, "connect_timeout = \"1s\"\n", "").start();
+    let mut peer = broker.accept();
+    peer.connect();
+    assert_eq!(peer.next(), None);
+    gatewire.wait_for("no CONNACK");
+}
+
+#[test]
+fn a_close_after_a_publish_names_it() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("publish.sock");
+    client.send(r#"{"topic":"forbidden/topic","payload":1}"#);
+    assert_eq!(peer.publish().topic, "forbidden/topic");
+    peer.close();
+    let line = gatewire.wait_for("closed the connection");
+    assert!(line.contains("PUBLISH to `forbidden/topic`") && line.contains("iot:Publish"), "{line}");
+}
+
+#[test]
+fn what_is_not_mqtt_ends_the_connection_and_not_the_daemon() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, &forward(1)).start();
+    let qos_2 = [0x34, 6, 0, 1, b'a', 0, 1, b'x'];
+    let publish_not_utf8 = [0x30, 5, 0, 2, 0xff, 0xfe, b'x'];
+    let junk: [&[u8]; 7] = [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        &[0x30, 0xff, 0xff, 0xff, 0x7f],
+        &[0x30, 0xff, 0xff, 0xff, 0xff],
+        &qos_2,
+        &publish_not_utf8,
+        &[0x90, 2, 0, 1],
+        &[0x00, 0x00],
+    ];
+    for bytes in junk {
+        let mut peer = broker.connected(false);
+        peer.subscribe();
+        peer.raw(bytes);
+        assert_eq!(peer.next(), None, "{bytes:x?}");
+    }
+    // A packet that ends in the middle, and before CONNACK.
+    let mut peer = broker.connected(false);
+    peer.subscribe();
+    peer.raw(&[0x30, 100, 0, 1, b'f']);
+    peer.close();
+    let mut peer = broker.accept();
+    peer.connect();
+    peer.message("f/00", "too early", 1);
+    assert_eq!(peer.next(), None);
+    let request = broker.connected(false).subscribe();
+    assert_eq!(request.filters.len(), 1);
+    gatewire.wait_for("HTTP/1.1 400");
+    gatewire.wait_for("more than the");
+    assert_eq!(gatewire.count("internal error"), 0, "{:?}", gatewire.log());
+}
+
+#[test]
+fn connack_alone_does_not_reset_the_backoff() {
+    let broker = Broker::start();
+    let backoff = "backoff = { min = \"100ms\", max = \"10s\" }\nrate_limit = { connects_per_second = 1000 }\n";
+    let gatewire = Setup::with_connection(broker.port, backoff, "").start();
+    for _ in 0..6 {
+        broker.connected(false).close();
+    }
+    let lines: Vec<String> = gatewire.log().into_iter().filter(|line| line.contains("attempt")).collect();
+    let sixth = gatewire.wait_for("attempt 7 in");
+    assert!(lines.len() >= 5, "{lines:?} {sixth}");
+}
+
+#[test]
+fn disconnect_is_the_last_packet_after_what_was_in_flight() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected(false);
+    let mut client = publish(&gatewire, 3);
+    let sent = received(&mut peer, 3);
+    gatewire.signal("TERM");
+    gatewire.wait_for("SIGTERM: stopping");
+    client.send(r#"{"topic":"t","payload":"late","id":9}"#);
+    eventually("the late line", || (gatewire.status()["ingest"][0]["refused"]["shutting_down"] == 1).then_some(()));
+    sent.iter().for_each(|(_, id, _)| peer.puback(*id));
+    (0..3).for_each(|n| assert_eq!(client.json(), json!({"id": n, "result": "delivered"})));
+    assert_eq!(client.json()["error"], "shutting_down");
+    assert_eq!(peer.next(), Some(Packet::Disconnect));
+    assert_eq!(peer.next(), None);
+    assert_eq!(gatewire.wait().0, 0);
+}
+
+#[test]
+fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected(false);
+    let mut client = publish(&gatewire, 1);
+    received(&mut peer, 1);
+    gatewire.signal("TERM");
+    assert_eq!(peer.next(), Some(Packet::Disconnect));
+    assert_eq!(client.json()["error"], "shutting_down");
+    peer.close();
+    let (code, took) = gatewire.wait();
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(2), "{took:?} after DISCONNECT");
+}
+
+#[test]
+fn a_stop_in_the_middle_of_connecting_is_immediate() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, "").start();
+    let _tcp = broker.accept_tcp();
+    let (code, took) = gatewire.stop();
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}

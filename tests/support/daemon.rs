@@ -1,0 +1,175 @@
+//! The daemon under test.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::socket::Client;
+use super::{CERTIFICATES, PATIENCE};
+
+/// A configuration in a directory of its own, not started yet.
+pub struct Setup {
+    pub directory: TempDir,
+    command: Command,
+}
+
+impl Setup {
+    /// A configuration for the broker at `port` with `thing-1`'s certificates, and `rest` behind it. `DIR` in `rest` is the
+    /// directory.
+    pub fn new(port: u16, rest: &str) -> Setup {
+        let backoff = "backoff = { min = \"100ms\", max = \"300ms\", stable_after = \"1m\" }";
+        let limits = "rate_limit = { messages_per_second = 1000000, bytes_per_second = \"1 GiB\", burst = 100000, connects_per_second = 100 }";
+        Setup::with_connection(port, &format!("{backoff}\n{limits}\n"), rest)
+    }
+
+    /// Likewise, with other lines in `[connection]`.
+    pub fn with_connection(port: u16, connection: &str, rest: &str) -> Setup {
+        let head = format!(
+            "[connection]\nendpoint = \"localhost\"\nport = {port}\nclient_id = \"thing-1\"\nprotocol = \"3.1.1\"\n{connection}\n\
+             [tls]\nca_file = \"{}\"\ncert_file = \"{}\"\nkey_file = \"{}\"\n\
+             [status]\nsocket = \"DIR/status.sock\"\n[outbox]\npath = \"DIR/gatewire.db\"\n",
+            CERTIFICATES.path("AmazonRootCA1.pem").display(),
+            CERTIFICATES.path("certificate.pem.crt").display(),
+            CERTIFICATES.path("private.pem.key").display(),
+        );
+        Setup::with_text(&format!("{head}{rest}"))
+    }
+
+    pub fn with_text(text: &str) -> Setup {
+        let directory = TempDir::new().unwrap();
+        let text = text.replace("DIR", &directory.path().display().to_string());
+        std::fs::write(directory.path().join("gatewire.toml"), text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+        command.arg("--config").arg(directory.path().join("gatewire.toml"));
+        for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
+            command.env_remove(name);
+        }
+        Setup { directory, command }
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Setup {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs `gatewire check` or another command that ends by itself: exit code, standard output, standard error.
+    pub fn output(mut self, command: &str) -> (i32, String, String) {
+        let output = self.command.arg(command).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Starts `gatewire run`.
+    pub fn start(mut self) -> Gatewire {
+        let mut child = self.command.arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
+        let (stderr, shared) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                shared.0.lock().unwrap().push(line);
+                shared.1.notify_all();
+            }
+        });
+        Gatewire { child, log, directory: self.directory }
+    }
+
+    /// Starts it and waits for its link.
+    pub fn connect(self) -> Gatewire {
+        let gatewire = self.start();
+        gatewire.wait_for("connected to");
+        gatewire
+    }
+}
+
+/// A running daemon. It is killed with the test.
+pub struct Gatewire {
+    child: Child,
+    log: Arc<(Mutex<Vec<String>>, Condvar)>,
+    directory: TempDir,
+}
+
+impl Gatewire {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A client of one of its sockets, once that is there.
+    pub fn client(&self, name: &str) -> Client {
+        Client::connect(&self.path(name))
+    }
+
+    /// The first log line that holds `text`, now or soon.
+    pub fn wait_for(&self, text: &str) -> String {
+        self.wait_for_nth(text, 1)
+    }
+
+    /// The `n`th such line, from 1.
+    pub fn wait_for_nth(&self, text: &str, n: usize) -> String {
+        let (lines, changed) = &*self.log;
+        let guard = lines.lock().unwrap();
+        let found = |lines: &[String]| lines.iter().filter(|line| line.contains(text)).nth(n - 1).cloned();
+        let (guard, _) = changed.wait_timeout_while(guard, PATIENCE, |lines| found(lines).is_none()).unwrap();
+        found(&guard).unwrap_or_else(|| panic!("no {n}th line with {text:?} in\n{}", guard.join("\n")))
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        self.log.0.lock().unwrap().clone()
+    }
+
+    pub fn count(&self, text: &str) -> usize {
+        self.log().iter().filter(|line| line.contains(text)).count()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Its exit code; how long that took.
+    pub fn wait(mut self) -> (i32, Duration) {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert_eq!(status.signal(), None, "{:?}", self.log());
+                return (status.code().unwrap(), start.elapsed());
+            }
+            assert!(start.elapsed() < PATIENCE, "it doesn't end: {:?}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// SIGTERM and the exit code.
+    pub fn stop(self) -> (i32, Duration) {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    pub fn status(&self) -> Value {
+        let text = self.client("status.sock").read_to_end();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+}
+
+impl Drop for Gatewire {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of gatewire\n{}\n---", self.log().join("\n"));
+        }
+    }
+}

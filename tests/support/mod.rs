@@ -1,0 +1,52 @@
+//! What the tests of the binary share: certificates, the daemon, brokers, clients of its sockets.
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
+pub mod daemon;
+pub mod mosquitto;
+pub mod scripted;
+pub mod socket;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long anything may take that should happen at once; a machine under load takes its time.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory with certificates from `certs/make-dev-certs`.
+pub struct Certificates {
+    directory: TempDir,
+}
+
+impl Certificates {
+    /// New ones: their CA is nobody else's.
+    pub fn make(client_id: &str, kind: &str) -> Certificates {
+        let directory = TempDir::new().unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("certs/make-dev-certs");
+        let made = Command::new(script).args(["-k", kind]).arg(directory.path()).arg(client_id).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        Certificates { directory }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+}
+
+/// The certificates of the client `thing-1`, made once a test binary.
+pub static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::make("thing-1", "ec"));
+
+/// Calls `look` until it finds something. For what gives no other sign than that it can be found.
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,181 @@
+//! mosquitto in the place of IoT Core: mutual TLS, the identity from the certificate.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use tempfile::TempDir;
+
+use super::{CERTIFICATES, PATIENCE, eventually};
+
+pub struct Mosquitto {
+    child: Child,
+    pub port: u16,
+    directory: TempDir,
+}
+
+impl Mosquitto {
+    /// On a free port. mosquitto can't choose one itself: another process may take it in between, then it is tried again.
+    pub fn start() -> Mosquitto {
+        Mosquitto::with_options("")
+    }
+
+    pub fn with_options(options: &str) -> Mosquitto {
+        for _ in 0..10 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let directory = TempDir::new().unwrap();
+            let config = format!(
+                "user root\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
+                 use_identity_as_username true\nmax_queued_messages 1000000\nmax_inflight_messages 100\n\
+                 connection_messages true\nlog_type all\nautosave_on_changes true\nautosave_interval 1\n{options}\n",
+                CERTIFICATES.path("AmazonRootCA1.pem").display(),
+                CERTIFICATES.path("server.crt").display(),
+                CERTIFICATES.path("server.key").display(),
+            );
+            let config = config.replace("DIR", &directory.path().display().to_string());
+            fs::write(directory.path().join("mosquitto.conf"), config).unwrap();
+            if let Some(child) = run(directory.path(), port) {
+                return Mosquitto { child, port, directory };
+            }
+        }
+        panic!("mosquitto doesn't start");
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on its port after [`Mosquitto::kill`].
+    pub fn restart(&mut self) {
+        let (path, port) = (self.directory.path(), self.port);
+        self.child = eventually("mosquitto to start again", || run(path, port));
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    pub fn wait_for(&self, text: &str) {
+        eventually(&format!("{text:?} in mosquitto's log"), || self.log().contains(text).then_some(()));
+    }
+
+    fn client(&self, program: &str, id: &str) -> Command {
+        let mut command = Command::new(program);
+        command.args(["-h", "localhost", "-p", &self.port.to_string(), "-i", id, "-q", "1"]);
+        command.arg("--cafile").arg(CERTIFICATES.path("AmazonRootCA1.pem"));
+        command.arg("--cert").arg(CERTIFICATES.path("certificate.pem.crt"));
+        command.arg("--key").arg(CERTIFICATES.path("private.pem.key"));
+        command
+    }
+
+    /// Publishes one message.
+    pub fn publish(&self, topic: &str, payload: &[u8]) {
+        self.publish_with(topic, payload, &[]);
+    }
+
+    pub fn publish_with(&self, topic: &str, payload: &[u8], options: &[&str]) {
+        let mut command = self.client("mosquitto_pub", "test-publisher");
+        command.args(["-t", topic, "-s"]).args(options).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(payload).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// A publisher that takes a message a line.
+    pub fn publisher(&self, topic: &str) -> Publisher {
+        let mut child =
+            self.client("mosquitto_pub", "test-lines").args(["-t", topic, "-l"]).stdin(Stdio::piped()).spawn().unwrap();
+        Publisher { input: child.stdin.take().unwrap(), child }
+    }
+
+    /// A subscriber, ready: its payloads, a line each.
+    pub fn subscribe(&self, filter: &str) -> Subscriber {
+        let id = format!("test-subscriber-{}", fastrand::u32(..));
+        let mut command = self.client("mosquitto_sub", &id);
+        command.args(["-c", "-t", filter, "-F", "%t %p"]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (sender, lines) = channel();
+        let output = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        self.wait_for(&format!("Sending SUBACK to {id}"));
+        Subscriber { child, lines }
+    }
+}
+
+fn run(directory: &Path, port: u16) -> Option<Child> {
+    let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+    let mut child = Command::new(program)
+        .arg("-c")
+        .arg(directory.join("mosquitto.conf"))
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .expect("mosquitto must be installed; `make test` does it");
+    eventually("mosquitto to listen or end", || {
+        if child.try_wait().unwrap().is_some() {
+            return Some(false);
+        }
+        TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
+    })
+    .then_some(child)
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub struct Publisher {
+    child: Child,
+    input: ChildStdin,
+}
+
+impl Publisher {
+    pub fn send(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    /// Waits until all is published.
+    pub fn finish(mut self) {
+        drop(self.input);
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+pub struct Subscriber {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Subscriber {
+    /// The next message, `TOPIC PAYLOAD`.
+    pub fn next(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("no message at the broker")
+    }
+
+    /// A message, if one is there already.
+    pub fn try_next(&self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

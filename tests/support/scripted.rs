@@ -1,0 +1,189 @@
+//! A server that does what the test says, for what a real broker won't do on command.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use rumqttc::mqttbytes::v4::{
+    ConnAck, Connect, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,
+};
+use rumqttc::mqttbytes::{Error, QoS};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+
+use super::{CERTIFICATES, PATIENCE};
+
+const MAX: usize = 1 << 24;
+
+/// A TLS server that asks for `thing-1`'s certificate.
+pub struct Broker {
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    pub port: u16,
+}
+
+impl Broker {
+    pub fn start() -> Broker {
+        let certificates = |name| {
+            CertificateDer::pem_file_iter(CERTIFICATES.path(name)).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(certificates("AmazonRootCA1.pem"));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+        let key = PrivateKeyDer::from_pem_file(CERTIFICATES.path("server.key")).unwrap();
+        let tls = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(certificates("server.crt"), key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Broker { listener, tls: Arc::new(tls), port }
+    }
+
+    /// The next TCP connection.
+    pub fn accept_tcp(&self) -> TcpStream {
+        self.listener.set_nonblocking(true).unwrap();
+        let stream = super::eventually("a connection", || self.listener.accept().ok()).0;
+        stream.set_nonblocking(false).unwrap();
+        stream
+    }
+
+    /// The next TLS connection.
+    pub fn accept(&self) -> Peer {
+        let tcp = self.accept_tcp();
+        tcp.set_nodelay(true).unwrap();
+        let tls = ServerConnection::new(Arc::clone(&self.tls)).unwrap();
+        Peer { stream: StreamOwned::new(tls, tcp), input: BytesMut::new() }
+    }
+
+    /// The next connection, with its CONNECT accepted.
+    pub fn connected(&self, session_present: bool) -> Peer {
+        let mut peer = self.accept();
+        peer.connect();
+        peer.connack(session_present);
+        peer
+    }
+}
+
+/// The daemon at the other end of a connection.
+pub struct Peer {
+    stream: StreamOwned<ServerConnection, TcpStream>,
+    input: BytesMut,
+}
+
+impl Peer {
+    /// The next packet; `None` once the daemon has closed.
+    pub fn next(&mut self) -> Option<Packet> {
+        self.next_within(PATIENCE).expect("no packet")
+    }
+
+    /// Likewise; an error if neither comes in time.
+    pub fn next_within(&mut self, time: Duration) -> Result<Option<Packet>, ()> {
+        let deadline = Instant::now() + time;
+        loop {
+            if !self.input.is_empty() {
+                match Packet::read(&mut self.input, MAX) {
+                    Ok(packet) => return Ok(Some(packet)),
+                    Err(Error::InsufficientBytes(_)) => {}
+                    Err(error) => panic!("the daemon sent what isn't MQTT: {error:?}"),
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(());
+            }
+            self.stream.sock.set_read_timeout(Some(left)).unwrap();
+            let mut buffer = [0; 16384];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(n) => self.input.extend_from_slice(&buffer[..n]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Err(()),
+                Err(error) if is_end(&error) => return Ok(None),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Whether no packet comes within `time`.
+    pub fn is_silent(&mut self, time: Duration) -> bool {
+        match self.next_within(time) {
+            Err(()) => true,
+            Ok(packet) => panic!("{packet:?}"),
+        }
+    }
+
+    pub fn connect(&mut self) -> Connect {
+        match self.next() {
+            Some(Packet::Connect(connect)) => connect,
+            other => panic!("{other:?} instead of CONNECT"),
+        }
+    }
+
+    pub fn publish(&mut self) -> Publish {
+        match self.next() {
+            Some(Packet::Publish(publish)) => publish,
+            other => panic!("{other:?} instead of PUBLISH"),
+        }
+    }
+
+    pub fn subscribe(&mut self) -> Subscribe {
+        match self.next() {
+            Some(Packet::Subscribe(subscribe)) => subscribe,
+            other => panic!("{other:?} instead of SUBSCRIBE"),
+        }
+    }
+
+    pub fn send(&mut self, packet: &Packet) {
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes, MAX).unwrap();
+        self.raw(&bytes);
+    }
+
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    pub fn connack(&mut self, session_present: bool) {
+        self.send(&Packet::ConnAck(ConnAck::new(ConnectReturnCode::Success, session_present)));
+    }
+
+    pub fn puback(&mut self, id: u16) {
+        self.send(&Packet::PubAck(PubAck::new(id)));
+    }
+
+    /// Grants everything that a SUBSCRIBE asks for.
+    pub fn grant(&mut self, subscribe: &Subscribe) {
+        let codes = subscribe.filters.iter().map(|_| SubscribeReasonCode::Success(QoS::AtLeastOnce)).collect();
+        self.send(&Packet::SubAck(SubAck::new(subscribe.pkid, codes)));
+    }
+
+    pub fn message(&mut self, topic: &str, payload: &str, id: u16) {
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
+        publish.pkid = id;
+        self.send(&Packet::Publish(publish));
+    }
+
+    /// Closes as a server does that has had enough.
+    pub fn close(mut self) {
+        self.stream.conn.send_close_notify();
+        let _ = self.stream.conn.complete_io(&mut self.stream.sock);
+    }
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)
+}
+
+/// The payload as text.
+pub fn text(publish: &Publish) -> String {
+    String::from_utf8(publish.payload.to_vec()).unwrap()
+}
