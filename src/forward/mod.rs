@@ -21,7 +21,7 @@ use crate::config;
 use crate::inbox::{AckToken, Acks};
 use crate::message::{Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
-use queue::{Cut, Queue, Role};
+use queue::{Cause, Cut, Queue, Role};
 use reader::Reader;
 
 /// A `[[forward]]`: its queue, and the tasks that write from it.
@@ -146,18 +146,20 @@ impl Forward {
     }
 
     fn log_cut(&self, client: &Cut) {
-        let name = self.config.name.as_str();
-        let (who, fate) = match client.role {
-            Role::Observer => ("an observer", "other clients aren't concerned"),
-            Role::Reader | Role::Undecided => {
-                ("a reader", "what no other reader gets waits in `keep` for the next one")
-            }
+        let (name, path) = (self.config.name.as_str(), self.config.socket.path.display());
+        let who = match client.role {
+            Role::Observer => "an observer",
+            Role::Reader | Role::Undecided => "a reader",
+        };
+        let why = match client.cause {
+            Cause::TooMuch => "has left more than 1 MiB of lines unread",
+            Cause::TooSlow => "has left lines unread for more than 10 s",
         };
         log::warn!(
             GATEWIRE_EVENT = "reader_disconnected", GATEWIRE_FORWARD = name;
-            "forward `{name}`: {who} of {} was disconnected because it doesn't read, with {} bytes unwritten; {fate}. Lines \
-             may stay unread for {} s and up to {} KiB",
-            self.config.socket.path.display(), client.unwritten, queue::MAX_WAIT.as_secs(), queue::MAX_UNWRITTEN / 1024
+            "forward {name}: {who} of {path} {why} and is disconnected, with {} bytes unwritten; the others go on, and what \
+             no other gets waits in `keep` for the next. See why that program doesn't read",
+            client.unwritten
         );
     }
 
@@ -170,9 +172,10 @@ impl Forward {
         };
         log::warn!(
             GATEWIRE_EVENT = "messages_dropped", GATEWIRE_FORWARD = name;
-            "forward `{name}`: {new} messages were dropped, {which} first, {dropped} since the start: no reader takes them from \
-             {} and `keep` is full ({} messages, {} bytes). Start a reader or give `keep` more; said at most once a minute",
-            self.config.socket.path.display(), keep.messages, keep.bytes
+            "forward {name}: no reader has come for its messages and `keep` is full ({} messages, {} bytes): {new} dropped, \
+             {which} first, {dropped} since the start. Start the program that reads {}, or give `keep` more; said at most \
+             once a minute",
+            keep.messages, keep.bytes, self.config.socket.path.display()
         );
     }
 }

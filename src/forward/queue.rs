@@ -22,7 +22,7 @@ use super::text::Text;
 use crate::config;
 use crate::inbox::AckToken;
 use crate::message::Inbound;
-pub(super) use patience::{Cut, MAX_WAIT};
+pub(super) use patience::{Cause, Cut};
 
 /// The most one client may leave unwritten, in bytes (DESIGN 1.4).
 pub(super) const MAX_UNWRITTEN: usize = 1024 * 1024;
@@ -171,7 +171,7 @@ impl Queue {
             self.skip_for_drainer(end);
         }
         if self.text.len() > MAX_UNWRITTEN {
-            self.cut_where(now, |queue, client| queue.text.end() - client.at > MAX_UNWRITTEN as u64);
+            self.cut_where(Cause::TooMuch, now, |queue, client| queue.text.end() - client.at > MAX_UNWRITTEN as u64);
         }
     }
 

@@ -22,30 +22,36 @@ const BACKLOG: i32 = 128;
 #[derive(Debug, Error)]
 pub(crate) enum SocketError {
     #[error(
-        "{path}: another process serves this socket, probably another gatewire; stop it (`ss -xlp` shows who it is) or \
-         configure another path"
+        "the socket {path} is served by another process, perhaps another gatewire: stop it (`ss -xlp` shows who it is), or \
+         give this one another path"
     )]
     Served { path: PathBuf },
-    #[error("{path}: there is something else than a socket at this path; move it away or configure another path")]
+    #[error(
+        "the socket {path} can't be made: a file that isn't a socket is there. Move it away, or choose another path"
+    )]
     NotASocket { path: PathBuf },
     #[error(
-        "{path}: its directory {directory} doesn't exist; create it, or let systemd do so with RuntimeDirectory=gatewire"
+        "the socket {path} can't be made: the directory {directory} doesn't exist. Create it, or let \
+         systemd do so with RuntimeDirectory=gatewire"
     )]
     NoDirectory { path: PathBuf, directory: PathBuf },
     #[error(
-        "{path}: this process (uid {uid}) may not {action}: {source}; give it the right to, or configure another path"
+        "the socket {path} can't be made: this process (uid {uid}) may not {action}: {source}. Give it the right \
+         to, or choose another path"
     )]
     Denied { path: PathBuf, uid: u32, action: &'static str, source: io::Error },
-    #[error("{path}: there is no group `{group}`; create it with `groupadd --system {group}` or correct `group`")]
+    #[error(
+        "the socket {path}: there is no group `{group}`. Create it with `groupadd --system {group}` or correct `group`"
+    )]
     UnknownGroup { path: PathBuf, group: String },
     #[error(
-        "{path}: this process (uid {uid}) isn't a member of the group `{group}`, so it can't give the socket to it; add \
+        "the socket {path} can't be given to the group `{group}`: this process (uid {uid}) isn't in it. Add \
          SupplementaryGroups={group} to the unit, or leave `group` out"
     )]
     NotInGroup { path: PathBuf, uid: u32, group: String },
-    #[error("{path}: the path is too long for a socket, which may have 107 bytes; configure a shorter one")]
+    #[error("the socket {path} can't be made: a path of a socket has at most 107 bytes. Choose a shorter one")]
     PathTooLong { path: PathBuf },
-    #[error("{path}: can't {action}: {source}")]
+    #[error("the socket {path}: can't {action}: {source}")]
     Io { path: PathBuf, action: &'static str, source: io::Error },
 }
 

@@ -5,17 +5,27 @@ use std::time::{Duration, Instant};
 use super::{Client, ClientId, Queue, Role};
 
 /// The longest a line may stay unwritten (DESIGN 1.4).
-pub(in crate::forward) const MAX_WAIT: Duration = Duration::from_secs(10);
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest a reader that doesn't take its line delays the acknowledgement. IoT Core sends nothing more while 100 are
 /// missing, so without a bound one slow reader would stop all of them, of all forwards.
 pub(super) const HOLD: Duration = Duration::from_millis(100);
+
+/// Why a client was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::forward) enum Cause {
+    /// More than [`super::MAX_UNWRITTEN`].
+    TooMuch,
+    /// Longer than [`MAX_WAIT`].
+    TooSlow,
+}
 
 /// A client that was given up because it doesn't read.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::forward) struct Cut {
     pub(in crate::forward) id: ClientId,
     pub(in crate::forward) role: Role,
+    pub(in crate::forward) cause: Cause,
     /// Bytes that it wasn't written.
     pub(in crate::forward) unwritten: u64,
 }
@@ -36,7 +46,7 @@ impl Queue {
             self.lines[index as usize].token = None;
             self.released = self.first + index + 1;
         }
-        self.cut_where(now, |queue, client| {
+        self.cut_where(Cause::TooSlow, now, |queue, client| {
             client.id == id && queue.patience_ends(client).is_some_and(|end| now >= end)
         });
     }
@@ -50,7 +60,7 @@ impl Queue {
         Some(waits_since + MAX_WAIT)
     }
 
-    pub(super) fn cut_where(&mut self, now: Instant, is_slow: impl Fn(&Queue, &Client) -> bool) {
+    pub(super) fn cut_where(&mut self, cause: Cause, now: Instant, is_slow: impl Fn(&Queue, &Client) -> bool) {
         while let Some(client) = self.clients.iter().find(|client| is_slow(self, client)) {
             let (id, role) = (client.id, client.role);
             let unwritten = self.text.end() - client.at;
@@ -58,7 +68,7 @@ impl Queue {
             let missed = missed.filter(|line| line.written || line.due > 1).count() as u64;
             self.counters.missed += if role.counts() { missed } else { 0 };
             self.counters.cut += 1;
-            self.cut.push(Cut { id, role, unwritten });
+            self.cut.push(Cut { id, role, cause, unwritten });
             self.detach(id, now);
         }
     }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::patience::HOLD;
+use super::patience::{HOLD, MAX_WAIT};
 use super::*;
 use crate::config::{Format, WhenFull};
 use crate::message::{Qos, Topic};
@@ -221,7 +221,7 @@ fn a_reader_that_takes_nothing_delays_acknowledgements_for_a_moment_and_is_cut_a
     assert_eq!(bench.queue.timeout(slow), Some(arrived + MAX_WAIT));
     bench.now = arrived + MAX_WAIT;
     bench.queue.handle_timeout(slow, bench.now);
-    assert_eq!(bench.queue.take_cut(), [Cut { id: slow, role: Role::Reader, unwritten: 6 }]);
+    assert_eq!(bench.queue.take_cut(), [Cut { id: slow, role: Role::Reader, cause: Cause::TooSlow, unwritten: 6 }]);
     assert_eq!(bench.queue.due(slow, &mut []), Due::Close);
     assert_eq!((bench.kept(), bench.queue.counters().missed), (0, 1));
     bench.collect();
