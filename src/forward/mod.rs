@@ -1,6 +1,6 @@
 //! Messages to local programs: the reader sockets.
 //!
-//! [`queue`] decides who is owed what; [`reader`] is the task of one client; [`line`] is how a message is written;
+//! [`queue`] decides who is owed what; [`reader`] is the task of one client; [`mod@line`] is how a message is written;
 //! [`keep`] holds what waits for a reader.
 
 mod keep;

@@ -1,6 +1,6 @@
 //! Messages from local programs: the ingest sockets.
 //!
-//! [`line`] takes apart what a client sends; [`client`] is its task; [`answers`] keeps the answers in the order of the lines.
+//! [`mod@line`] takes apart what a client sends; [`client`] is its task; [`answers`] keeps the answers in the order of the lines.
 
 mod answers;
 mod client;
