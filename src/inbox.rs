@@ -20,11 +20,6 @@ impl AckToken {
     pub(crate) fn new(n: u64) -> AckToken {
         AckToken(n)
     }
-
-    #[cfg(test)]
-    pub(crate) fn number(self) -> u64 {
-        self.0
-    }
 }
 
 /// The messages that are done, on their way to the link.
