@@ -70,6 +70,10 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Res
             Value::Integer(n) => return Err(format!("must be a duration with its unit in quotes, such as \"{n}s\"")),
             other => return Err(format!("must be a duration such as \"30s\", not {}", other.kind())),
         };
+        if text.contains('M') {
+            // humantime's months: somebody who wrote this wants minutes.
+            return Err(format!("\"{text}\" isn't a duration; minutes are \"m\", as in \"5m\""));
+        }
         let parsed = humantime::parse_duration(text).map_err(|error| {
             format!("\"{text}\" isn't a duration such as \"500ms\", \"30s\", \"5m\" or \"7d\": {error}")
         })?;
