@@ -31,7 +31,7 @@ use crate::stop::Stop;
 use crate::systemd::Notifier;
 use connection::{Cause, Connection};
 use credentials::Credentials;
-use diagnosis::{Failure, LinkError, Peer, Phase};
+use diagnosis::{Failure, LinkError, Peer, Phase, Sent};
 use pace::{Backoff, ConnectLimit, Quota};
 use session::{End, Malformed, Options, Session};
 use state::LinkState;
@@ -220,10 +220,10 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, session: &Session) ->
 }
 
 /// What the server hasn't answered, the last sent last.
-fn suspects(session: &Session) -> Vec<String> {
+fn suspects(session: &Session) -> Vec<Sent> {
     let (topics, filters) = session.unanswered();
-    let subscribes = filters.map(|filter| format!("SUBSCRIBE to `{filter}`"));
-    let mut suspects: Vec<String> = subscribes.chain(topics.map(|topic| format!("PUBLISH to `{topic}`"))).collect();
+    let subscribes = filters.cloned().map(Sent::Subscribe);
+    let mut suspects: Vec<Sent> = subscribes.chain(topics.cloned().map(Sent::Publish)).collect();
     suspects.dedup();
     suspects.split_off(suspects.len().saturating_sub(SUSPECTS))
 }

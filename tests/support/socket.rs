@@ -44,10 +44,10 @@ impl Client {
 
     /// The next line without its newline; `None` at the end.
     pub fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        match self.reader.read_line(&mut line) {
+        let mut line = Vec::new();
+        match self.reader.read_until(b'\n', &mut line) {
             Ok(0) => None,
-            Ok(_) => Some(line.trim_end_matches('\n').to_owned()),
+            Ok(_) => Some(String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned()),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
             Err(error) => panic!("no line: {error}"),
         }

@@ -3,7 +3,7 @@
 use rustls::AlertDescription as Alert;
 
 use super::tls::CLOCK_UNSET_BEFORE;
-use super::{DnsFault, LinkError, Peer, TcpFault, TlsFault, is_network_loss};
+use super::{DnsFault, LinkError, Peer, Sent, TcpFault, TlsFault, is_network_loss};
 use crate::link::transport::Endpoint;
 
 const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
@@ -215,7 +215,7 @@ fn certificate_state(peer: &Peer) -> String {
 fn closed_before_connack(peer: &Peer) -> String {
     format!(
         "IoT Core does so if no policy attached to the certificate allows iot:Connect on client/{}, or if the certificate \
-         isn't active: `gatewire policy` prints the policy needed, and {}.",
+         isn't active: {}.",
         peer.client_id,
         certificate_state(peer)
     )
@@ -231,23 +231,22 @@ fn refused(peer: &Peer, code: u8) -> String {
         3 => {
             "The server is overloaded or starting, or this client id connects too often. It is tried again.".to_owned()
         }
-        4 | 5 => format!(
-            "A policy attached to the certificate must allow iot:Connect on client/{}: `gatewire policy` prints it.",
-            peer.client_id
-        ),
+        4 | 5 => format!("A policy attached to the certificate must allow iot:Connect on client/{}.", peer.client_id),
         _ => "The server gave a code that MQTT 3.1.1 doesn't have: check connection.endpoint.".to_owned(),
     }
 }
 
-fn closed(peer: &Peer, last_sent: &[String]) -> String {
+fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
     let forbidden = if last_sent.is_empty() {
-        "a policy that doesn't allow what was sent".to_owned()
+        "the certificate's policy doesn't allow what was sent".to_owned()
     } else {
-        format!("a policy that doesn't allow {}", last_sent.join(" or "))
+        let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
+        needed.dedup();
+        format!("the certificate's policy lacks {}", needed.join(" or "))
     };
     format!(
-        "IoT Core closes without a reason. Likely are, in this order: {forbidden} (`gatewire policy` prints the policy \
-         needed); another client connecting as `{}`; a limit passed. Its log in CloudWatch (AWSIotLogsV2) says which.",
+        "IoT Core closes without a reason. Likely are, in this order: {forbidden}; another client connects as `{}`; a limit \
+         was passed. Its log in CloudWatch (AWSIotLogsV2) says which.",
         peer.client_id
     )
 }

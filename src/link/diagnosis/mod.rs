@@ -16,6 +16,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::transport::Endpoint;
+use crate::message::{Topic, TopicFilter};
 pub(crate) use tls::TlsFault;
 
 /// The server at the other end, and who we are to it.
@@ -47,9 +48,35 @@ pub(crate) enum Phase {
     AwaitingConnack,
     /// CONNACK has come.
     Connected {
-        /// Short descriptions of the last packets sent, such as ``PUBLISH to `a/b` ``: the suspects if the server closes.
-        last_sent: Vec<String>,
+        /// What the server hasn't answered, the last sent last: the suspects if it closes.
+        last_sent: Vec<Sent>,
     },
+}
+
+/// A packet that a policy may forbid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Publish(Topic),
+    Subscribe(TopicFilter),
+}
+
+impl Sent {
+    /// What a policy must allow for it.
+    pub(super) fn needs(&self) -> String {
+        match self {
+            Sent::Publish(topic) => format!("iot:Publish on topic/{topic}"),
+            Sent::Subscribe(filter) => format!("iot:Subscribe on topicfilter/{filter}"),
+        }
+    }
+}
+
+impl fmt::Display for Sent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sent::Publish(topic) => write!(f, "PUBLISH to `{topic}`"),
+            Sent::Subscribe(filter) => write!(f, "SUBSCRIBE to `{filter}`"),
+        }
+    }
 }
 
 /// Why there is no link. Its text says what was tried, on what, and what came back, in one line.
@@ -78,8 +105,8 @@ pub(crate) enum LinkError {
     },
     #[error("MQTT CONNECT as `{}` to {peer}: no CONNACK (after {})", peer.client_id, Shown(*waited))]
     ConnackTimeout { peer: Arc<Peer>, waited: Duration },
-    #[error("{peer} closed the connection of `{}`{}", peer.client_id, Sent(last_sent))]
-    ClosedByServer { peer: Arc<Peer>, last_sent: Vec<String> },
+    #[error("{peer} closed the connection of `{}`{}", peer.client_id, Last(last_sent))]
+    ClosedByServer { peer: Arc<Peer>, last_sent: Vec<Sent> },
     #[error("{peer} didn't answer PINGREQ within {}", Shown(*waited))]
     KeepAliveLost { peer: Arc<Peer>, waited: Duration },
     #[error("{peer} sent what isn't MQTT: {detail}")]
@@ -290,13 +317,17 @@ impl fmt::Display for Attempts<'_> {
     }
 }
 
-struct Sent<'a>(&'a [String]);
+struct Last<'a>(&'a [Sent]);
 
-impl fmt::Display for Sent<'_> {
+impl fmt::Display for Last<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
-            sent => write!(f, "; sent last: {}", sent.join(", ")),
+            sent => {
+                f.write_str("; sent last: ")?;
+                let sent: Vec<String> = sent.iter().map(Sent::to_string).collect();
+                f.write_str(&sent.join(", "))
+            }
         }
     }
 }

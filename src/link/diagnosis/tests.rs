@@ -156,11 +156,16 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     let timeout = LinkError::ConnackTimeout { peer: peer_at(ATS), waited };
     check(&timeout, "connack_timeout", "no CONNACK (after 5000 ms)", "connection.port");
 
-    let last_sent = vec!["SUBSCRIBE to `a/#`".to_owned(), "PUBLISH to `b`".to_owned()];
+    let last_sent = vec![Sent::Subscribe(TopicFilter::new("a/#").unwrap()), Sent::Publish(Topic::new("b").unwrap())];
     let closed = LinkError::closed(&peer, Phase::Connected { last_sent });
-    check(&closed, "closed_by_server", "sent last: SUBSCRIBE to `a/#`, PUBLISH to `b`", "`a/#` or PUBLISH to `b`");
+    check(
+        &closed,
+        "closed_by_server",
+        "sent last: SUBSCRIBE to `a/#`, PUBLISH to `b`",
+        "lacks iot:Subscribe on topicfilter/a/# or iot:Publish on topic/b",
+    );
     let closed = LinkError::closed(&peer, Phase::Connected { last_sent: Vec::new() });
-    check(&closed, "closed_by_server", "closed the connection of `thing-1`", "another client connecting as `thing-1`");
+    check(&closed, "closed_by_server", "closed the connection of `thing-1`", "another client connects as `thing-1`");
 
     let lost = LinkError::KeepAliveLost { peer: peer_at(ATS), waited };
     check(&lost, "keep_alive_lost", "PINGREQ within 5000 ms", "connection.keep_alive");

@@ -1,0 +1,250 @@
+//! Starting, being watched and stopping: exit codes, what systemd is told, faults of the files.
+
+mod support;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use support::daemon::Setup;
+use support::mosquitto::Mosquitto;
+use support::scripted::Broker;
+use support::{CERTIFICATES, Certificates, PATIENCE};
+
+/// A port on which nobody listens.
+fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// systemd's end of the notification socket.
+struct Notifications(UnixDatagram);
+
+impl Notifications {
+    fn listen(setup: &Setup) -> (Notifications, std::path::PathBuf) {
+        let path = setup.directory.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        (Notifications(socket), path)
+    }
+
+    fn next(&self) -> String {
+        let mut buffer = [0; 4096];
+        let n = self.0.recv(&mut buffer).expect("no notification");
+        String::from_utf8(buffer[..n].to_vec()).unwrap()
+    }
+
+    /// The first that holds `text`, and all before it.
+    fn until(&self, text: &str) -> Vec<String> {
+        let mut seen = vec![self.next()];
+        while !seen.last().unwrap().contains(text) {
+            seen.push(self.next());
+        }
+        seen
+    }
+}
+
+#[test]
+fn systemd_is_told_readiness_without_network_status_and_the_stop() {
+    let setup = Setup::new(closed_port(), "");
+    let (notifications, path) = Notifications::listen(&setup);
+    let gatewire = setup.env("NOTIFY_SOCKET", path).start();
+    notifications.until("READY=1");
+    assert!(gatewire.path("status.sock").exists(), "ready means that the sockets listen");
+    let failed = notifications.until("STATUS=not connected");
+    assert!(failed.last().unwrap().contains("next attempt in"), "{failed:?}");
+    gatewire.signal("INT");
+    notifications.until("STOPPING=1");
+    assert_eq!(gatewire.wait().0, 0);
+}
+
+#[test]
+fn systemd_sees_the_link_and_gets_signs_of_life() {
+    let broker = Broker::start();
+    let setup = Setup::new(broker.port, "");
+    let (notifications, path) = Notifications::listen(&setup);
+    let _gatewire = setup.env("NOTIFY_SOCKET", path).env("WATCHDOG_USEC", "400000").start();
+    let _peer = broker.connected(false);
+    notifications.until("STATUS=connected to localhost as thing-1");
+    for _ in 0..3 {
+        notifications.until("WATCHDOG=1");
+    }
+}
+
+#[test]
+fn signs_of_life_go_on_while_the_link_is_down() {
+    let setup = Setup::with_connection(closed_port(), "backoff = { min = \"1m\", max = \"1m\" }\n", "");
+    let (notifications, path) = Notifications::listen(&setup);
+    let _gatewire = setup.env("NOTIFY_SOCKET", path).env("WATCHDOG_USEC", "200000").start();
+    notifications.until("STATUS=not connected");
+    for _ in 0..3 {
+        notifications.until("WATCHDOG=1");
+    }
+}
+
+#[test]
+fn an_idle_daemon_only_wakes_for_its_keep_alive() {
+    let broker = Broker::start();
+    let gatewire =
+        Setup::new(broker.port, "[[ingest]]\nname = \"i\"\nsocket = \"DIR/i.sock\"\ntopics = [\"#\"]\n").start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("i.sock");
+    client.send(r#"{"topic":"t","payload":1}"#);
+    let id = peer.publish().pkid;
+    peer.puback(id);
+    assert_eq!(client.json()["result"], "delivered");
+    let switches = || {
+        let status = fs::read_to_string(format!("/proc/{}/task/{0}/status", gatewire.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap().to_owned();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    // It may still be on its way to sleep.
+    let mut before = switches();
+    while !peer.is_silent(Duration::from_millis(300)) || switches() != before {
+        before = switches();
+    }
+    // Nothing is due for a minute: any wake-up in this time is one too many.
+    assert!(peer.is_silent(Duration::from_secs(3)));
+    assert_eq!(switches(), before);
+}
+
+#[test]
+fn a_hangup_changes_nothing() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, "").start();
+    let _peer = broker.connected(false);
+    gatewire.wait_for("connected to");
+    gatewire.signal("HUP");
+    gatewire.wait_for("reloading is not supported yet");
+    assert_eq!(gatewire.status()["link"]["state"], "connected");
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn the_command_line_has_its_exit_codes() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_gatewire")).args(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, out, _) = run(&["--help"]);
+    assert!(code == 0 && out.contains("gatewire check") && out.contains("--config"), "{out}");
+    assert_eq!(run(&["--version"]).1, format!("gatewire {}\n", env!("CARGO_PKG_VERSION")));
+    for wrong in [&[][..], &["wat"], &["run", "--wat"], &["--config"]] {
+        let (code, _, error) = run(wrong);
+        assert!(code == 64 && !error.is_empty(), "{wrong:?}: {code} {error}");
+    }
+    let (code, _, error) = run(&["--config", "/nowhere/gatewire.toml", "check"]);
+    assert!(code == 78 && error.starts_with("/nowhere/gatewire.toml: there is no such file"), "{error}");
+}
+
+#[test]
+fn check_says_what_run_would_and_run_refuses_what_check_refuses() {
+    let good =
+        Setup::new(1, "[[publish]]\nname = \"p\"\ntopic = \"a/b\"\nevery = \"5m\"\npayload = \"x\"\n").output("check");
+    assert_eq!(good.0, 0);
+    assert!(good.1.contains("localhost:1 as thing-1") && good.1.contains("on a/b every 5m"), "{good:?}");
+    let bad = "[[publish]]\nname = \"p\"\ntopc = \"a/b\"\nevery = \"5m\"\npayload = \"x\"\n";
+    let (code, _, error) = Setup::new(1, bad).output("check");
+    assert!(code == 78 && error.contains("did you mean `topic`?"), "{error}");
+    let gatewire = Setup::new(1, bad).start();
+    gatewire.wait_for("did you mean `topic`?");
+    assert_eq!(gatewire.wait().0, 78);
+}
+
+/// The answer of `check` after `change` was made to copies of the credential files.
+fn with_credentials(change: impl Fn(&std::path::Path)) -> (i32, String) {
+    let names = ["AmazonRootCA1.pem", "certificate.pem.crt", "private.pem.key"];
+    let mut setup = Setup::new(1, "");
+    let directory = setup.directory.path().to_owned();
+    for name in names {
+        fs::copy(CERTIFICATES.path(name), directory.join(name)).unwrap();
+    }
+    change(&directory);
+    let path = directory.join("gatewire.toml");
+    let original = CERTIFICATES.path("x").parent().unwrap().display().to_string();
+    let text = fs::read_to_string(&path).unwrap().replace(&original, &directory.display().to_string());
+    fs::write(&path, text).unwrap();
+    setup = setup.env("UNUSED", "");
+    let (code, _, error) = setup.output("check");
+    (code, error)
+}
+
+#[test]
+fn faulty_credentials_are_named_with_what_to_do() {
+    let other = Certificates::make("thing-2", "rsa");
+    let remove = |name: &'static str| move |directory: &std::path::Path| fs::remove_file(directory.join(name)).unwrap();
+    let (code, error) = with_credentials(remove("private.pem.key"));
+    assert!(code == 78 && error.contains("private.pem.key"), "{error}");
+    let (code, error) = with_credentials(|directory| {
+        fs::rename(directory.join("private.pem.key"), directory.join("x")).unwrap();
+        fs::rename(directory.join("certificate.pem.crt"), directory.join("private.pem.key")).unwrap();
+        fs::rename(directory.join("x"), directory.join("certificate.pem.crt")).unwrap();
+    });
+    assert!(code == 78 && error.lines().count() == 2 && error.contains("certificate.pem.crt"), "{error}");
+    let (code, error) = with_credentials(|directory| {
+        fs::copy(other.path("private.pem.key"), directory.join("private.pem.key")).unwrap();
+    });
+    assert!(code == 78 && error.contains("Both must be from one creation of a certificate"), "{error}");
+    let (code, error) = with_credentials(|directory| fs::write(directory.join("AmazonRootCA1.pem"), "").unwrap());
+    assert!(code == 78 && error.contains("AmazonRootCA1.pem"), "{error}");
+    let (code, error) = with_credentials(|directory| {
+        fs::set_permissions(directory.join("private.pem.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    });
+    assert!(code == 0 && error.contains("warning: ") && error.contains("chmod"), "{error}");
+}
+
+#[test]
+fn an_expired_certificate_is_a_warning_and_the_attempt_goes_on() {
+    let setup = Setup::new(closed_port(), "");
+    let directory = setup.directory.path().to_owned();
+    let expired = directory.join("expired.crt");
+    let made = Command::new("openssl")
+        .args(["x509", "-req", "-CAcreateserial", "-days", "-1", "-in", "/dev/stdin", "-out"])
+        .arg(&expired)
+        .arg("-CA")
+        .arg(CERTIFICATES.path("AmazonRootCA1.pem"))
+        .arg("-CAkey")
+        .arg(CERTIFICATES.path("ca.key"))
+        .arg("-CAserial")
+        .arg(directory.join("serial"))
+        .stdin(request().stdout.unwrap())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let path = directory.join("gatewire.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let text =
+        text.replace(&CERTIFICATES.path("certificate.pem.crt").display().to_string(), &expired.display().to_string());
+    fs::write(&path, text).unwrap();
+    let gatewire = setup.start();
+    let line = gatewire.wait_for("expired.crt");
+    assert!(line.contains("warn") && line.contains("clock"), "{line}");
+    gatewire.wait_for("next attempt in");
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+/// A certificate request for `thing-1`'s key.
+fn request() -> std::process::Child {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-new", "-subj", "/CN=thing-1", "-key"]).arg(CERTIFICATES.path("private.pem.key"));
+    openssl.stdout(std::process::Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_server_that_is_not_trusted_is_explained_and_tried_again() {
+    let broker = Mosquitto::start();
+    let other = Certificates::make("thing-1", "ec");
+    let setup = Setup::new(broker.port, "");
+    let path = setup.directory.path().join("gatewire.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let ca = |certificates: &Certificates| certificates.path("AmazonRootCA1.pem").display().to_string();
+    fs::write(&path, text.replace(&ca(&CERTIFICATES), &ca(&other))).unwrap();
+    let gatewire = setup.start();
+    let line = gatewire.wait_for("next attempt in");
+    assert!(line.contains("TLS with localhost") && line.contains("tls.ca_file"), "{line}");
+    gatewire.wait_for("attempt 3 in");
+    assert_eq!(gatewire.status()["link"]["last_error"]["code"], "tls_unknown_ca");
+}
