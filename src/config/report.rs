@@ -1,6 +1,6 @@
 //! Everything that is wrong with a configuration, each with its place.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
@@ -72,24 +72,27 @@ fn lines(remarks: &[Remark]) -> String {
 pub(super) struct Report {
     errors: RefCell<Vec<Remark>>,
     warnings: RefCell<Vec<Remark>>,
-    /// Some of it couldn't be read, and who knows what it holds.
-    incomplete: Cell<bool>,
+    /// What couldn't be read, and who knows what it holds.
+    unread: RefCell<Vec<Place>>,
 }
 
 impl Report {
+    /// What seems to be wrong on a line that couldn't be read follows from that, and isn't told.
     pub(super) fn error(&self, place: &Place, text: &str) {
-        self.errors.borrow_mut().push(Remark::new(place, text));
+        if !self.unread.borrow().contains(place) {
+            self.errors.borrow_mut().push(Remark::new(place, text));
+        }
     }
 
     /// A file that can't be read, or text that isn't TOML. What seems to be missing afterwards may stand in it.
     pub(super) fn unread(&self, place: &Place, text: &str) {
-        self.incomplete.set(true);
         self.error(place, text);
+        self.unread.borrow_mut().push(place.clone());
     }
 
     /// A key that should be there isn't.
     pub(super) fn missing(&self, place: &Place, text: &str) {
-        if !self.incomplete.get() {
+        if self.is_complete() {
             self.error(place, text);
         }
     }
@@ -100,7 +103,7 @@ impl Report {
 
     /// Whether everything could be read.
     pub(super) fn is_complete(&self) -> bool {
-        !self.incomplete.get()
+        self.unread.borrow().is_empty()
     }
 
     /// How many errors there are so far.
