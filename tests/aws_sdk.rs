@@ -1,5 +1,7 @@
 //! The AWS SDK for Python as the other end, with mosquitto in between.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::io::{BufRead as _, BufReader};

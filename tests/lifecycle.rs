@@ -1,5 +1,7 @@
 //! Starting, being watched and stopping: exit codes, what systemd is told, faults of the files.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The binary against a server that says what each test needs: what a real broker won't do on command.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::time::Duration;

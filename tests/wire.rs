@@ -1,5 +1,7 @@
 //! End to end against mosquitto: from a configuration file to the broker and back.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;

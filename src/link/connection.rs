@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use jiff::Timestamp;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
 use super::Link;
 use super::pace::Quota;
 use super::session::{Answer, End, Event, Session};
+use super::transport::{Stream, acknowledge_at_once};
 use crate::inbox::AckToken;
 use crate::message::Qos;
 use crate::outbox::Sequence;
@@ -25,6 +26,9 @@ const READ_CHUNK: usize = 16 * 1024;
 
 /// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
 const TURN: usize = 128 * 1024;
+
+/// Putting the timer off by less than this happens with every packet, and isn't worth a new one.
+const WORTH_A_NEW_TIMER: Duration = Duration::from_secs(1);
 
 /// After SIGTERM: for what is in flight and what waits.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -45,11 +49,11 @@ pub(super) enum Cause {
 }
 
 /// A connection and what only lives as long as it does.
-pub(super) struct Connection<'a, S> {
+pub(super) struct Connection<'a> {
     link: &'a Link,
     session: &'a mut Session,
     quota: &'a mut Quota,
-    stream: S,
+    stream: Stream,
     input: BytesMut,
     /// Bytes that were written and may still lie in the transport's own buffers.
     unflushed: bool,
@@ -67,14 +71,14 @@ pub(super) struct Connection<'a, S> {
     since_turn: usize,
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
+impl<'a> Connection<'a> {
     pub(super) fn new(
         link: &'a Link,
         session: &'a mut Session,
         quota: &'a mut Quota,
-        stream: S,
+        stream: Stream,
         connack_deadline: Instant,
-    ) -> Connection<'a, S> {
+    ) -> Connection<'a> {
         Connection {
             link,
             session,
@@ -111,7 +115,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             self.fill(now);
             let wake_at = self.wake_at().into();
             if timer.deadline() != wake_at {
-                timer.as_mut().reset(wake_at);
+                // A timer that is put off still wakes us at its old time: an idle link gets a new one instead.
+                match wake_at > timer.deadline() + WORTH_A_NEW_TIMER {
+                    true => timer.set(tokio::time::sleep_until(wake_at)),
+                    false => timer.as_mut().reset(wake_at),
+                }
             }
             let (link, may_publish) = (self.link, self.session.can_publish() && self.quota_until.is_none());
             let stopping = self.drain_deadline.is_some();
@@ -214,6 +222,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
         if wrote {
             self.session.wrote(Instant::now());
+            if self.connected_at.is_none() {
+                acknowledge_at_once(&self.stream);
+            }
         }
         if self.unflushed && self.session.output().is_empty() && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
             self.unflushed = false;

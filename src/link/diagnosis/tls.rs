@@ -62,7 +62,8 @@ impl From<&rustls::Error> for TlsFault {
 impl From<&CertificateError> for TlsFault {
     fn from(error: &CertificateError) -> TlsFault {
         match error {
-            CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+            // A CA of the same name and another key makes a bad signature.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
             CertificateError::NotValidForName => TlsFault::WrongName { presented: Vec::new() },
             CertificateError::NotValidForNameContext { presented, .. } => {
                 TlsFault::WrongName { presented: presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect() }

@@ -102,10 +102,20 @@ fn list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item =
     Ok(())
 }
 
+/// TLS over TCP.
+pub(crate) type Stream = TlsStream<TcpStream>;
+
+/// Has what comes next on `stream` acknowledged at once, rather than after the kernel's 40 ms; until the next write. A server
+/// that holds back small packets until then (Nagle's algorithm: mosquitto does, behind its TLS session tickets) would hold
+/// back CONNACK as long.
+pub(crate) fn acknowledge_at_once(stream: &Stream) {
+    tcp::acknowledge_at_once(stream.get_ref().0);
+}
+
 /// A TLS connection on which nothing of MQTT has been said yet.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    pub(crate) stream: TlsStream<TcpStream>,
+    pub(crate) stream: Stream,
     pub(crate) peer: Arc<Peer>,
     /// When `connect_timeout` is over: CONNACK must have come by then.
     pub(crate) deadline: Instant,
@@ -206,7 +216,7 @@ impl Connector {
         peer: &Arc<Peer>,
         deadline: Instant,
         progress: &mut dyn FnMut(Step),
-    ) -> Result<TlsStream<TcpStream>, LinkError> {
+    ) -> Result<Stream, LinkError> {
         let start = Instant::now();
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
         let stream = match timeout(Share::Tls.of(deadline - start), handshake).await {

@@ -38,3 +38,9 @@ pub(super) fn tune(stream: &TcpStream, keep_alive: Duration) {
         }
     }
 }
+
+pub(super) fn acknowledge_at_once(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_tcp_quickack(true) {
+        log::debug!("setting TCP_QUICKACK on the connection failed: {error}");
+    }
+}
