@@ -1,5 +1,7 @@
 //! `gatewire check`, and what `run` says to a bad configuration.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! The configuration: every key of `gatewire.toml`, typed, checked and with its placeholders filled in.
 //!
-//! [`read`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
+//! [`read()`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
 //! valid: nothing behind it checks again.
 
 mod document;

@@ -1,5 +1,7 @@
 //! Configurations that nobody wrote: valid ones are understood, no text brings the reader down.
 
+use std::fmt::Debug;
+
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -10,10 +12,7 @@ use super::*;
 /// `key = value` and what becomes of it.
 type Pair<T> = (String, T);
 
-fn pair<T: Clone>(key: &str, values: &[(&str, T)]) -> impl Strategy<Value = Pair<T>> + use<T>
-where
-    T: std::fmt::Debug + 'static,
-{
+fn pair<T: Clone + Debug + 'static>(key: &str, values: &[(&str, T)]) -> impl Strategy<Value = Pair<T>> + use<T> {
     let pairs: Vec<Pair<T>> = values.iter().map(|(text, value)| (format!("{key} = {text}\n"), value.clone())).collect();
     select(pairs)
 }
