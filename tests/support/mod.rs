@@ -1,5 +1,6 @@
 //! What the tests of the binary share: certificates, the daemon, brokers, clients of its sockets.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
+#![allow(unreachable_pub, reason = "shared by the test files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 pub mod daemon;

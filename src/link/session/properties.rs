@@ -102,7 +102,7 @@ impl World {
                     self.waiting.push_back(self.accepted);
                 }
             }
-            Step::ToServer(n) => self.to_server(n),
+            Step::ToServer(n) => self.carry_to_server(n),
             Step::Acknowledge(index) => {
                 if !self.owed.is_empty() {
                     let id = self.owed.remove(index % self.owed.len());
@@ -115,7 +115,7 @@ impl World {
                     self.owed.remove(index % self.owed.len());
                 }
             }
-            Step::ToClient(piece) => self.to_client(piece),
+            Step::ToClient(piece) => self.carry_to_client(piece),
             Step::Pass(seconds) => {
                 self.now += Duration::from_secs(seconds);
                 if self.session.handle_timeout(self.now).is_err() {
@@ -157,7 +157,7 @@ impl World {
         self.session.wrote(self.now);
     }
 
-    fn to_server(&mut self, n: usize) {
+    fn carry_to_server(&mut self, n: usize) {
         let mut input = self.to_server.clone();
         let mut taken = 0;
         while let Ok(packet) = Packet::read(&mut input, MAX) {
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    fn to_client(&mut self, piece: usize) {
+    fn carry_to_client(&mut self, piece: usize) {
         let bytes = self.to_client.split();
         let mut input = BytesMut::new();
         for chunk in bytes.chunks(piece) {
