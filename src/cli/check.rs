@@ -1,53 +1,48 @@
 //! `gatewire check`: every problem of configuration and credentials at once.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
-use std::time::SystemTime;
 
 use super::Exit;
-use crate::config::{self, Config, Environment};
-use crate::link::credentials;
+use super::inputs::{self, Inputs};
+use crate::config::Config;
 
 /// Problems and warnings go to standard error, what was found to standard output.
 pub(super) fn run(path: &Path) -> Exit {
-    let loaded = match config::read(path, &Environment::of_process()) {
-        Ok(loaded) => loaded,
-        Err(error) => {
-            eprintln!("{error}");
-            return Exit::Config;
+    let (warnings, errors, summary, exit) = match inputs::read(path) {
+        Ok(Inputs { config, credentials, mut warnings }) => {
+            warnings.extend(credentials.warnings().iter().map(|warning| format!("warning: {warning}")));
+            (warnings, Vec::new(), summary(&config), Exit::Done)
         }
+        Err(problems) => (problems.warnings, problems.errors, String::new(), Exit::Config),
     };
-    for warning in &loaded.warnings {
-        eprintln!("{warning}");
-    }
-    match credentials::load(&loaded.config.tls, SystemTime::now()) {
-        Ok(credentials) => {
-            for warning in credentials.warnings() {
-                eprintln!("warning: {warning}");
-            }
-        }
-        Err(problems) => {
-            eprintln!("{problems}");
-            return Exit::Config;
-        }
-    }
-    summarise(&loaded.config);
-    Exit::Done
+    let report: String = warnings.into_iter().chain(errors).map(|line| line + "\n").collect();
+    // Whoever closed them doesn't want to read; the exit code tells all the same.
+    let _ = io::stderr().write_all(report.as_bytes());
+    let _ = io::stdout().write_all(summary.as_bytes());
+    exit
 }
 
-fn summarise(config: &Config) {
+fn summary(config: &Config) -> String {
     let connection = &config.connection;
-    println!("configuration and credentials can be used");
-    println!("  link     {}:{} as {}", connection.endpoint, connection.port, connection.client_id);
+    let mut summary = "configuration and credentials can be used\n".to_owned();
+    let mut line = |kind: &str, text: String| {
+        // Writing to memory can't fail.
+        let _ = writeln!(summary, "  {kind:<8} {text}");
+    };
+    line("link", format!("{}:{} as {}", connection.endpoint, connection.port, connection.client_id));
     for publish in &config.publish {
         let every = humantime::format_duration(publish.every);
-        println!("  publish  {}: on {} every {every}", publish.name, publish.topic);
+        line("publish", format!("{}: on {} every {every}", publish.name, publish.topic));
     }
     for forward in &config.forward {
         let filters: Vec<&str> = forward.filters.iter().map(|filter| filter.as_str()).collect();
-        println!("  forward  {}: {} to {}", forward.name, filters.join(", "), forward.socket.path.display());
+        line("forward", format!("{}: {} to {}", forward.name, filters.join(", "), forward.socket.path.display()));
     }
     for ingest in &config.ingest {
         let topics: Vec<&str> = ingest.topics.iter().map(|topic| topic.as_str()).collect();
-        println!("  ingest   {}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", "));
+        line("ingest", format!("{}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", ")));
     }
+    summary
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod check;
+mod inputs;
 mod run;
 
 use std::path::PathBuf;

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use serde_json::{Map, Number, Value as Json};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -20,6 +19,8 @@ pub(super) struct Node {
 pub(super) enum Value {
     String(String),
     Integer(i64),
+    /// More than 64 bits.
+    LongInteger,
     Float(f64),
     Boolean(bool),
     Datetime(String),
@@ -49,6 +50,7 @@ impl Value {
         match self {
             Value::String(_) => "a string",
             Value::Integer(_) => "an integer",
+            Value::LongInteger => "an integer of more than 64 bits",
             Value::Float(_) => "a number with a fraction",
             Value::Boolean(_) => "a boolean",
             Value::Datetime(_) => "a date or time",
@@ -91,25 +93,29 @@ fn is_of_tables(array: &[Node]) -> bool {
 
 /// Parses one file. What of it isn't TOML is reported, the rest is used, so that all errors come at once.
 pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) -> Table {
-    let source = Source { text, file, order };
+    let source = Source { line_ends: text.match_indices('\n').map(|(offset, _)| offset).collect(), file, order };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
-        let offset = error.span().map_or(0, |span| span.start);
-        report.not_toml(&source.place(offset), format!("not TOML: {}", error.message().replace('\n', ", ")));
+        let span = error.span().unwrap_or(0..0);
+        let near = match text.get(span.clone()).and_then(|near| near.lines().next()) {
+            Some(near) if !near.trim().is_empty() => format!(", at `{near}`"),
+            _ => String::new(),
+        };
+        report.unread(&source.place(span.start), &format!("not TOML: {}{near}", error.message()));
     }
     source.table(0, table.into_inner())
 }
 
 struct Source<'a> {
-    text: &'a str,
+    /// Offsets, so that a place is found without going through the text again.
+    line_ends: Vec<usize>,
     file: &'a Rc<Path>,
     order: usize,
 }
 
 impl Source<'_> {
     fn place(&self, offset: usize) -> Place {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + self.line_ends.partition_point(|end| *end < offset);
         Place { order: self.order, file: Rc::clone(self.file), line }
     }
 
@@ -127,11 +133,7 @@ impl Source<'_> {
         let value = match value.into_inner() {
             DeValue::String(text) => Value::String(text.into_owned()),
             DeValue::Integer(integer) => {
-                match i64::from_str_radix(integer.as_str(), integer.radix()) {
-                    Ok(integer) => Value::Integer(integer),
-                    // Past 64 bits: no key takes such a number, a payload takes it as a float.
-                    Err(_) => Value::Float(integer.as_str().parse().unwrap_or(f64::INFINITY)),
-                }
+                i64::from_str_radix(integer.as_str(), integer.radix()).map_or(Value::LongInteger, Value::Integer)
             }
             DeValue::Float(float) => Value::Float(float.as_str().parse().unwrap_or(f64::NAN)),
             DeValue::Boolean(boolean) => Value::Boolean(boolean),
@@ -141,22 +143,4 @@ impl Source<'_> {
         };
         Node { place: self.place(start), value }
     }
-}
-
-/// A payload as JSON, members in the order written.
-pub(super) fn json(node: &Node) -> Result<Json, String> {
-    Ok(match &node.value {
-        Value::String(text) | Value::Datetime(text) => Json::String(text.clone()),
-        Value::Integer(integer) => Json::from(*integer),
-        Value::Float(float) => {
-            let number = Number::from_f64(*float);
-            Json::Number(number.ok_or_else(|| format!("JSON has no number {float}; write it as a string"))?)
-        }
-        Value::Boolean(boolean) => Json::Bool(*boolean),
-        Value::Array(items) => Json::Array(items.iter().map(json).collect::<Result<_, _>>()?),
-        Value::Table(table) => {
-            let member = |entry: &Entry| Ok((entry.key.clone(), json(&entry.node)?));
-            Json::Object(table.entries.iter().map(member).collect::<Result<Map<_, _>, String>>()?)
-        }
-    })
 }

@@ -1,13 +1,17 @@
 //! The configuration: every key of `gatewire.toml`, typed, checked and with its placeholders filled in.
 //!
-//! [`read`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
+//! [`read()`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
 //! valid: nothing behind it checks again.
 
 mod document;
+mod endpoint;
+mod paths;
+mod payload;
 mod read;
 mod report;
 mod section;
 mod sections;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -15,12 +19,10 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::limits::MAX_SUBSCRIPTIONS;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::template::Template;
 
 pub(crate) use read::{Environment, read};
-pub(crate) use report::Place;
 
 /// A whole configuration, valid and with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,8 +109,6 @@ pub(crate) struct Forward {
     pub(crate) socket: SocketFile,
     pub(crate) format: Format,
     pub(crate) keep: Keep,
-    /// Of its `filters`.
-    pub(crate) place: Place,
 }
 
 /// What a forward writes for a message.
@@ -152,8 +152,6 @@ pub(crate) struct SocketFile {
     pub(crate) mode: u32,
     /// Left out: the process's own group.
     pub(crate) group: Option<String>,
-    /// Of its `socket`.
-    pub(crate) place: Place,
 }
 
 /// `[outbox]`

@@ -1,34 +1,40 @@
 //! From files to a configuration, or to a report of everything that is wrong with them.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use nix::unistd::{Group, User, geteuid, gethostname};
+
 use super::document::{self, Table};
-use super::report::{ConfigError, Remark, Report};
-use super::sections::{self, Reader};
-use super::{Config, Log};
-use crate::schedule::template::Fixed;
+use super::report::{ConfigErrors, Place, Remark, Report};
+use super::sections::Reader;
+use super::{Config, Tls};
+
+/// The largest file that is read, in bytes: far more than a person writes, far less than a Pi's memory.
+const MAX_FILE: u64 = 16 << 20;
 
 /// What a configuration may refer to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Environment {
     pub(crate) hostname: String,
     pub(crate) credentials_directory: Option<String>,
     pub(crate) runtime_directory: Option<String>,
     pub(crate) state_directory: Option<String>,
+    pub(crate) group_exists: fn(&str) -> bool,
 }
 
 impl Environment {
     /// This machine's and this process's.
     pub(crate) fn of_process() -> Environment {
-        let hostname = nix::unistd::gethostname().unwrap_or_default();
         Environment {
-            hostname: hostname.to_string_lossy().into_owned(),
+            hostname: gethostname().unwrap_or_default().to_string_lossy().into_owned(),
             credentials_directory: std::env::var("CREDENTIALS_DIRECTORY").ok(),
             runtime_directory: std::env::var("RUNTIME_DIRECTORY").ok(),
             state_directory: std::env::var("STATE_DIRECTORY").ok(),
+            // One that can't be looked up now may be there when it is needed.
+            group_exists: |name| !matches!(Group::from_name(name), Ok(None)),
         }
     }
 }
@@ -45,74 +51,100 @@ pub(crate) struct Loaded {
 /// that is given twice the later counts.
 ///
 /// # Errors
-/// A file that can't be read; or everything that is wrong in all of them.
-pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Loaded, ConfigError> {
+/// Everything that is wrong in all of them, files that can't be read included.
+pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let report = Report::default();
-    let main: Rc<Path> = path.into();
-    let mut root = document::parse(&read_file(path)?, &main, 0, &report);
-    for (order, path) in drop_ins(path)?.iter().enumerate() {
-        let text = read_file(path)?;
-        root.merge(document::parse(&text, &path.as_path().into(), order + 1, &report));
+    let mut root = parse(path, 0, &report);
+    for (order, path) in drop_ins(path, &report).iter().enumerate() {
+        root.merge(parse(path, order + 1, &report));
     }
-    let config = build(&root, environment, &report);
-    let warnings = report.finish()?;
+    let (config, tls) = build(&root, environment, &report);
+    let (errors, warnings) = report.finish();
     match config {
-        Some(config) => Ok(Loaded { config, warnings }),
-        // Whatever is missing has been reported.
-        None => Err(ConfigError::Invalid(Vec::new())),
+        Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
+        _ => Err(ConfigErrors { errors, warnings, tls }),
     }
 }
 
-fn build(root: &Table, environment: &Environment, report: &Report) -> Option<Config> {
-    let fixed = Fixed { client_id: String::new(), hostname: environment.hostname.clone() };
-    let mut reader = Reader { root, report, environment, fixed };
-    sections::check_root(root, report);
+/// The configuration as far as it can be used, and `[tls]` by itself.
+fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Config>, Option<Tls>) {
+    let mut reader = Reader::new(root, report, environment);
+    reader.check_root();
     let connection = reader.connection();
-    let (tls, outbox, log): (_, _, Log) = (reader.tls(), reader.outbox(), reader.log());
+    let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
-    let config = Config { connection: connection?, tls, publish, forward, ingest, outbox, status: status?, log };
-    sections::check_together(&config, report);
-    Some(config)
+    let config = connection.zip(tls.clone()).zip(status).map(|((connection, tls), status)| Config {
+        connection,
+        tls,
+        publish,
+        forward,
+        ingest,
+        outbox,
+        status,
+        log,
+    });
+    (config, tls)
+}
+
+/// What a file holds, or nothing, which is reported.
+fn parse(path: &Path, order: usize, report: &Report) -> Table {
+    let file: Rc<Path> = path.into();
+    match read_file(path) {
+        Ok(text) => document::parse(&text, &file, order, report),
+        Err(error) => {
+            let place = Place { order, file, line: 0 };
+            report.unread(&place, &reason(&error));
+            Table { place, entries: Vec::new() }
+        }
+    }
 }
 
 /// `conf.d/*.toml` beside the main file, by name.
-fn drop_ins(main: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+fn drop_ins(main: &Path, report: &Report) -> Vec<PathBuf> {
     let directory = main.with_file_name("conf.d");
-    let entries = match fs::read_dir(&directory) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(&directory, &error)),
-        Ok(entries) => entries,
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| unreadable(&directory, &error))?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if path.extension().is_some_and(|extension| extension == "toml") && !hidden {
-            paths.push(path);
+    let listed = fs::read_dir(&directory)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>());
+    match listed {
+        Ok(mut paths) => {
+            paths.retain(|path| {
+                let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+                path.extension().is_some_and(|extension| extension == "toml") && !hidden
+            });
+            paths.sort_unstable();
+            paths
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => {
+            report.unread(&Place { order: 1, file: directory.into(), line: 0 }, &reason(&error));
+            Vec::new()
         }
     }
-    paths.sort_unstable();
-    Ok(paths)
 }
 
-fn read_file(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    match File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)? {
+        len if len as u64 > MAX_FILE => Err(ErrorKind::FileTooLarge.into()),
+        _ => Ok(text),
+    }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> ConfigError {
-    let text = match error.kind() {
+/// Why a file or directory can't be read, and what to do.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
         ErrorKind::NotFound => {
             "there is no such file. The package brings /etc/gatewire/gatewire.toml; another is named with --config"
                 .to_owned()
         }
         ErrorKind::PermissionDenied => {
-            let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
-            let user = user.map_or_else(|| nix::unistd::geteuid().to_string(), |user| user.name);
+            let user = User::from_uid(geteuid()).ok().flatten();
+            let user = user.map_or_else(|| geteuid().to_string(), |user| user.name);
             format!("the user {user} may not read it. Become root, or a member of the group gatewire")
         }
         ErrorKind::IsADirectory => "it is a directory, not a file".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),
         ErrorKind::InvalidData => "it isn't UTF-8, which TOML must be".to_owned(),
+        ErrorKind::FileTooLarge => format!("it is larger than {} MiB, no configuration is", MAX_FILE >> 20),
         _ => format!("it can't be read: {error}"),
-    };
-    ConfigError::Unreadable { path: path.to_owned(), text }
+    }
 }

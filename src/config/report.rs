@@ -1,19 +1,21 @@
 //! Everything that is wrong with a configuration, each with its place.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 
 use thiserror::Error;
 
+use super::Tls;
+
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    /// Its number in the order of reading.
+pub(super) struct Place {
+    /// The file's number in the order of reading.
     pub(super) order: usize,
     pub(super) file: Rc<Path>,
-    /// From 1.
+    /// From 1; 0 is the file as a whole.
     pub(super) line: usize,
 }
 
@@ -27,27 +29,46 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.line)
+        match self.line {
+            0 => write!(f, "{}", self.file.display()),
+            line => write!(f, "{}:{line}", self.file.display()),
+        }
     }
 }
 
-/// Something to be said about a place: `FILE:LINE: text`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
-#[error("{place}: {text}")]
+/// Something to be said about a place: `FILE:LINE: text`, one line whatever the file holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Remark {
     place: Place,
     text: String,
 }
 
-/// Why there is no configuration.
-#[derive(Debug, PartialEq, Eq, Error)]
-pub(crate) enum ConfigError {
-    /// A file or directory that can't be read.
-    #[error("{}: {text}", path.display())]
-    Unreadable { path: PathBuf, text: String },
-    /// Errors, in the order of files and lines.
-    #[error("{}", lines(.0))]
-    Invalid(Vec<Remark>),
+impl Remark {
+    fn new(place: &Place, text: &str) -> Remark {
+        let mut printable = String::with_capacity(text.len());
+        for c in text.chars() {
+            // Names and values come from the file: a line end or an escape sequence of theirs must not act on the reader's terminal.
+            if c.is_control() { printable.extend(c.escape_default()) } else { printable.push(c) }
+        }
+        Remark { place: place.clone(), text: printable }
+    }
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.text)
+    }
+}
+
+/// Why there is no configuration: everything that is wrong with it.
+#[derive(Debug, Error)]
+#[error("{}", lines(errors))]
+pub(crate) struct ConfigErrors {
+    /// In the order of files and lines.
+    pub(crate) errors: Vec<Remark>,
+    pub(crate) warnings: Vec<Remark>,
+    /// `[tls]`, if nothing is wrong there: its files can be looked at all the same.
+    pub(crate) tls: Option<Tls>,
 }
 
 fn lines(remarks: &[Remark]) -> String {
@@ -59,40 +80,52 @@ fn lines(remarks: &[Remark]) -> String {
 pub(super) struct Report {
     errors: RefCell<Vec<Remark>>,
     warnings: RefCell<Vec<Remark>>,
-    /// Some of it isn't TOML, and who knows what it holds.
-    incomplete: Cell<bool>,
+    /// What couldn't be read, and who knows what it holds.
+    unread: RefCell<Vec<Place>>,
 }
 
 impl Report {
-    pub(super) fn error(&self, place: &Place, text: impl Into<String>) {
-        self.errors.borrow_mut().push(Remark { place: place.clone(), text: text.into() });
+    /// What seems to be wrong on a line that couldn't be read follows from that, and isn't told.
+    pub(super) fn error(&self, place: &Place, text: &str) {
+        if !self.unread.borrow().contains(place) {
+            self.errors.borrow_mut().push(Remark::new(place, text));
+        }
     }
 
-    /// Text that isn't TOML. What seems to be missing afterwards may stand in it.
-    pub(super) fn not_toml(&self, place: &Place, text: impl Into<String>) {
-        self.incomplete.set(true);
+    /// A file that can't be read, or text that isn't TOML. What seems to be missing afterwards may stand in it.
+    pub(super) fn unread(&self, place: &Place, text: &str) {
         self.error(place, text);
+        self.unread.borrow_mut().push(place.clone());
     }
 
     /// A key that should be there isn't.
-    pub(super) fn missing(&self, place: &Place, text: impl Into<String>) {
-        if !self.incomplete.get() {
+    pub(super) fn missing(&self, place: &Place, text: &str) {
+        if self.is_complete() {
             self.error(place, text);
         }
     }
 
     pub(super) fn warning(&self, place: &Place, text: &str) {
-        let text = format!("warning: {text}");
-        self.warnings.borrow_mut().push(Remark { place: place.clone(), text });
+        self.warnings.borrow_mut().push(Remark::new(place, &format!("warning: {text}")));
     }
 
-    /// The warnings, if there are no errors.
-    pub(super) fn finish(self) -> Result<Vec<Remark>, ConfigError> {
+    /// Whether everything could be read.
+    pub(super) fn is_complete(&self) -> bool {
+        self.unread.borrow().is_empty()
+    }
+
+    /// How many errors there are so far.
+    pub(super) fn error_count(&self) -> usize {
+        self.errors.borrow().len()
+    }
+
+    /// Errors and warnings, each in the order of files and lines.
+    pub(super) fn finish(self) -> (Vec<Remark>, Vec<Remark>) {
         let (mut errors, mut warnings) = (self.errors.into_inner(), self.warnings.into_inner());
         errors.sort();
         errors.dedup();
         warnings.sort();
-        if errors.is_empty() { Ok(warnings) } else { Err(ConfigError::Invalid(errors)) }
+        (errors, warnings)
     }
 }
 

@@ -15,6 +15,21 @@ pub(super) struct Section<'a> {
     report: &'a Report,
     /// The keys asked for so far: those that exist.
     known: RefCell<Vec<&'static str>>,
+    /// Those that will exist: known, but nothing to recommend.
+    later: RefCell<Vec<&'static str>>,
+}
+
+/// Takes complaints about the parts of one value, each at its own place.
+pub(super) struct Complaints<'a> {
+    /// As it is written: `forward.filters`.
+    key: String,
+    report: &'a Report,
+}
+
+impl Complaints<'_> {
+    pub(super) fn at(&self, part: &Node, text: String) {
+        self.report.error(&part.place, &format!("`{}`: {text}", self.key));
+    }
 }
 
 impl<'a> Section<'a> {
@@ -25,18 +40,17 @@ impl<'a> Section<'a> {
             Some(entry) => match &entry.node.value {
                 Value::Table(table) => (Some(table), entry.place.clone()),
                 other => {
-                    report.error(&entry.place, format!("`{key}`: must be a table, [{key}], not {}", other.kind()));
+                    report.error(&entry.place, &format!("`{key}`: must be a table, [{key}], not {}", other.kind()));
                     (None, entry.place.clone())
                 }
             },
         };
-        Section { name: key.to_owned(), table, place, report, known: RefCell::default() }
+        Section::new(key.to_owned(), table, place, report)
     }
 
     /// A table of its own, as in an array.
     pub(super) fn whole(name: &str, table: &'a Table, report: &'a Report) -> Section<'a> {
-        let place = table.place.clone();
-        Section { name: name.to_owned(), table: Some(table), place, report, known: RefCell::default() }
+        Section::new(name.to_owned(), Some(table), table.place.clone(), report)
     }
 
     /// An inline table at `key`.
@@ -52,7 +66,11 @@ impl<'a> Section<'a> {
         };
         let place = table.map_or(self.place.clone(), |table| table.place.clone());
         let name = format!("{}.{key}", self.name);
-        Section { name, table, place, report: self.report, known: RefCell::default() }
+        Section::new(name, table, place, self.report)
+    }
+
+    fn new(name: String, table: Option<&'a Table>, place: Place, report: &'a Report) -> Section<'a> {
+        Section { name, table, place, report, known: RefCell::default(), later: RefCell::default() }
     }
 
     /// The value at `key`, if there is one.
@@ -67,11 +85,11 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn error(&self, key: &str, text: &str) {
-        self.report.error(&self.place(key), format!("`{}.{key}`: {text}", self.name));
+        self.report.error(&self.place(key), &format!("`{}.{key}`: {text}", self.name));
     }
 
     pub(super) fn missing(&self, key: &str, text: &str) {
-        self.report.missing(&self.place(key), format!("`{}.{key}`: {text}", self.name));
+        self.report.missing(&self.place(key), &format!("`{}.{key}`: {text}", self.name));
     }
 
     pub(super) fn warning(&self, key: &str, text: &str) {
@@ -106,18 +124,32 @@ impl<'a> Section<'a> {
         self.get(key, read)
     }
 
-    /// A key whose feature comes later.
-    pub(super) fn not_yet(&self, key: &'static str, instead: &str) {
-        if self.node(key).is_some() {
-            self.error(key, &format!("not supported yet; {instead}"));
-        }
+    /// Likewise, for a value of several parts, which `read` complains about one by one.
+    pub(super) fn require_parts<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        read: impl FnOnce(&'a Node, &Complaints<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let complaints = Complaints { key: format!("{}.{key}", self.name), report: self.report };
+        read(self.require(key, example, Ok)?, &complaints)
     }
 
-    /// Reports what nobody asked for. `context` are words like ` in a [[publish]]`.
+    /// A key whose feature comes later; whether it is there.
+    pub(super) fn not_yet(&self, key: &'static str, instead: &str) -> bool {
+        self.later.borrow_mut().push(key);
+        let is_there = self.table.is_some_and(|table| table.get(key).is_some());
+        if is_there {
+            self.error(key, &format!("not supported yet; {instead}"));
+        }
+        is_there
+    }
+
+    /// Reports what nobody asked for.
     pub(super) fn finish(self) {
-        let known = self.known.borrow();
+        let (known, later) = (self.known.borrow(), self.later.borrow());
         for entry in self.table.iter().flat_map(|table| &table.entries) {
-            if known.contains(&entry.key.as_str()) {
+            if known.contains(&entry.key.as_str()) || later.contains(&entry.key.as_str()) {
                 continue;
             }
             let hint = match nearest(&entry.key, known.iter().copied()) {
@@ -129,7 +161,7 @@ impl<'a> Section<'a> {
                     format!("there are {}", names.join(", "))
                 }
             };
-            self.report.error(&entry.place, format!("`{}.{}`: unknown key; {hint}", self.name, entry.key));
+            self.report.error(&entry.place, &format!("`{}.{}`: unknown key; {hint}", self.name, entry.key));
         }
     }
 }

@@ -3,8 +3,23 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::WhenFull;
 use super::document::{Node, Value};
 use super::report::nearest;
+use crate::message::Qos;
+
+pub(super) const MS: Duration = Duration::from_millis(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;
+
+/// The words of `when_full`.
+pub(super) const WHEN_FULL: &[(&str, WhenFull)] =
+    &[("drop-oldest", WhenFull::DropOldest), ("reject-new", WhenFull::RejectNew)];
 
 pub(super) fn string(node: &Node) -> Result<&str, String> {
     match &node.value {
@@ -55,15 +70,23 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Res
             Value::Integer(n) => return Err(format!("must be a duration with its unit in quotes, such as \"{n}s\"")),
             other => return Err(format!("must be a duration such as \"30s\", not {}", other.kind())),
         };
+        if text.contains('M') {
+            // humantime's months: somebody who wrote this wants minutes.
+            return Err(format!("\"{text}\" isn't a duration; minutes are \"m\", as in \"5m\""));
+        }
         let parsed = humantime::parse_duration(text).map_err(|error| {
             format!("\"{text}\" isn't a duration such as \"500ms\", \"30s\", \"5m\" or \"7d\": {error}")
         })?;
         if range.contains(&parsed) {
             return Ok(parsed);
         }
-        let shown = |duration: &Duration| humantime::format_duration(*duration).to_string();
-        Err(format!("\"{text}\" is out of range, it must be from {} to {}", shown(range.start()), shown(range.end())))
+        Err(format!("\"{text}\" is out of range, it must be from {} to {}", shown(*range.start()), shown(*range.end())))
     }
+}
+
+/// A duration as it is written in the configuration.
+pub(super) fn shown(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
 }
 
 /// Units of sizes, in bytes.
@@ -104,10 +127,30 @@ pub(super) fn mode(node: &Node) -> Result<u32, String> {
     }
 }
 
-pub(super) fn strings(node: &Node) -> Result<Vec<(&Node, &str)>, String> {
+/// What a table of an array is called in the log and in the status.
+pub(super) fn name(node: &Node) -> Result<String, String> {
+    match string(node)? {
+        "" => Err("must not be empty".to_owned()),
+        name if name.contains(char::is_control) => Err("must not hold control characters".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
+pub(super) fn qos(node: &Node) -> Result<Qos, String> {
+    match node.value {
+        Value::Integer(level) => Qos::try_from(level).map_err(|()| match level {
+            2 => "IoT Core has no QoS 2; use 1".to_owned(),
+            _ => format!("must be 0 or 1, not {level}"),
+        }),
+        ref other => Err(format!("must be 0 or 1, not {}", other.kind())),
+    }
+}
+
+/// The items of an array that isn't empty.
+pub(super) fn strings(node: &Node) -> Result<&[Node], String> {
     match &node.value {
         Value::Array(items) if items.is_empty() => Err("must hold at least one string".to_owned()),
-        Value::Array(items) => items.iter().map(|item| Ok((item, string(item)?))).collect(),
+        Value::Array(items) => Ok(items),
         other => Err(format!("must be an array of strings such as [\"test/topic\"], not {}", other.kind())),
     }
 }

@@ -1,0 +1,45 @@
+//! What `run` and `check` begin with: the configuration and the credentials it names.
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use crate::config::{self, Config, Environment};
+use crate::link::credentials::{self, Credentials};
+
+/// All that is needed to connect.
+pub(super) struct Inputs {
+    pub(super) config: Config,
+    pub(super) credentials: Credentials,
+    /// About the configuration, a line each; those about the credentials are theirs.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Everything that is wrong with both, a line each: the credentials are looked at even if the configuration can't be used, as
+/// long as it says where they are.
+pub(super) struct Problems {
+    pub(super) warnings: Vec<String>,
+    pub(super) errors: Vec<String>,
+}
+
+/// Reads the configuration at `path` and the files of its `[tls]`.
+pub(super) fn read(path: &Path) -> Result<Inputs, Problems> {
+    let (config, warnings, mut errors) = match config::read(path, &Environment::of_process()) {
+        Ok(loaded) => (Ok(loaded.config), loaded.warnings, Vec::new()),
+        Err(found) => (Err(found.tls), found.warnings, lines(&found.errors)),
+    };
+    let warnings = lines(&warnings);
+    let tls = config.as_ref().map_or_else(Option::as_ref, |config| Some(&config.tls));
+    let credentials = tls.map(|tls| credentials::load(tls, SystemTime::now()));
+    match (config, credentials) {
+        (Ok(config), Some(Ok(credentials))) => Ok(Inputs { config, credentials, warnings }),
+        (_, Some(Err(problems))) => {
+            errors.extend(problems.to_string().lines().map(str::to_owned));
+            Err(Problems { warnings, errors })
+        }
+        _ => Err(Problems { warnings, errors }),
+    }
+}
+
+fn lines(remarks: &[impl ToString]) -> Vec<String> {
+    remarks.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,97 @@
+//! Paths, and the sockets that lie at some of them.
+
+use std::path::{Path, PathBuf};
+
+use super::document::Node;
+use super::section::Section;
+use super::sections::Reader;
+use super::values::{mode, string};
+use super::{Environment, SocketFile};
+
+/// `sun_path` of a Unix socket address, less its final NUL (`unix(7)`).
+const MAX_SOCKET_PATH: usize = 107;
+
+impl<'a> Reader<'a> {
+    /// `socket`, `mode` and `group` of a section. No two sockets may have one path.
+    pub(super) fn socket(&self, section: &Section<'a>, default: Option<&str>) -> Option<SocketFile> {
+        let path = |node: &Node| {
+            let path = path(node, self.environment)?;
+            match path.as_os_str().len() {
+                len if len > MAX_SOCKET_PATH => {
+                    Err(format!("is {len} bytes long, a socket's path may have at most {MAX_SOCKET_PATH}"))
+                }
+                _ => Ok(path),
+            }
+        };
+        let found = match default {
+            None => section.require("socket", "\"/run/gatewire/messages.sock\"", path),
+            Some(default) => Some(section.get_or("socket", PathBuf::from(default), path)),
+        };
+        let mode = section.get_or("mode", 0o660, mode);
+        let group = section.get("group", |node| self.group(node));
+        let path = found?;
+        let mut sockets = self.sockets.borrow_mut();
+        match sockets.iter().find(|(known, _)| *known == path) {
+            Some((_, first)) => {
+                section.error("socket", &format!("{} is taken by the one at {first}", path.display()));
+            }
+            None => sockets.push((path.clone(), section.place("socket"))),
+        }
+        Some(SocketFile { path, mode, group })
+    }
+
+    fn group(&self, node: &Node) -> Result<String, String> {
+        match string(node)? {
+            "" => Err("must not be empty; leave it out for the process's own group".to_owned()),
+            group if !(self.environment.group_exists)(group) => Err(format!(
+                "there is no group \"{group}\" on this machine (`getent group` lists them); leave it out for the \
+                 process's own group"
+            )),
+            group => Ok(group.to_owned()),
+        }
+    }
+}
+
+/// An absolute path of a file, or one in a directory that systemd names.
+pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, String> {
+    let text = string(node)?;
+    if text.contains('\0') {
+        return Err("must not hold a NUL character".to_owned());
+    }
+    let path = match text.strip_prefix('$') {
+        Some(rest) => in_directory(rest, environment)?,
+        None => PathBuf::from(text),
+    };
+    if !path.is_absolute() {
+        return Err(format!("\"{text}\" must be an absolute path, one that begins with `/`"));
+    }
+    if text.ends_with('/') || path.file_name().is_none() {
+        return Err(format!("\"{text}\" must name a file, not a directory"));
+    }
+    Ok(path)
+}
+
+/// `rest` is what follows `$`.
+fn in_directory(rest: &str, environment: &Environment) -> Result<PathBuf, String> {
+    let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let (value, directive) = match name {
+        "CREDENTIALS_DIRECTORY" => (&environment.credentials_directory, "LoadCredential="),
+        "RUNTIME_DIRECTORY" => (&environment.runtime_directory, "RuntimeDirectory="),
+        "STATE_DIRECTORY" => (&environment.state_directory, "StateDirectory="),
+        _ => {
+            return Err(format!(
+                "${name} can't stand in a path; $CREDENTIALS_DIRECTORY, $RUNTIME_DIRECTORY and $STATE_DIRECTORY can"
+            ));
+        }
+    };
+    // systemd lists several directories with colons: ours is the first.
+    let directory = value.as_deref().and_then(|value| value.split(':').next()).unwrap_or_default();
+    // To join with what begins with `/` would leave the directory.
+    let file = rest.trim_start_matches('/');
+    match Path::new(directory) {
+        _ if directory.is_empty() => Err(format!("${name} isn't set: systemd sets it for a unit with `{directive}`")),
+        _ if file.is_empty() => Err(format!("must name a file in it, such as \"${name}/NAME\"")),
+        path if !path.is_absolute() => Err(format!("${name} is \"{directory}\", which isn't an absolute path")),
+        path => Ok(path.join(file)),
+    }
+}

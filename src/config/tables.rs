@@ -1,0 +1,157 @@
+//! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`.
+
+use std::time::Duration;
+
+use super::document::{Node, Value};
+use super::payload::payload;
+use super::section::{Complaints, Section};
+use super::sections::Reader;
+use super::values::{DAY, KIB, MIB, MS, WHEN_FULL, boolean, duration, integer, name, qos, size, string, strings, word};
+use super::{Format, Forward, Ingest, Keep, Publish, WhenFull};
+use crate::limits::MAX_SUBSCRIPTIONS;
+use crate::message::{Qos, Topic, TopicFilter};
+use crate::schedule::template::fill;
+
+impl<'a> Reader<'a> {
+    pub(super) fn publishes(&self) -> Vec<Publish> {
+        self.named("publish").into_iter().filter_map(|(section, name)| self.publish(section, name)).collect()
+    }
+
+    pub(super) fn forwards(&self) -> Vec<Forward> {
+        self.named("forward").into_iter().filter_map(|(section, name)| self.forward(section, name)).collect()
+    }
+
+    pub(super) fn ingests(&self) -> Vec<Ingest> {
+        self.named("ingest").into_iter().filter_map(|(section, name)| self.ingest(section, name)).collect()
+    }
+
+    /// The tables of `[[kind]]`, each with its name. Two of one name are reported with both places.
+    fn named(&self, kind: &'static str) -> Vec<(Section<'a>, String)> {
+        let Some(entry) = self.root.get(kind) else { return Vec::new() };
+        let text = format!("`{kind}`: must be an array of tables, [[{kind}]]");
+        let Value::Array(items) = &entry.node.value else {
+            self.report.error(&entry.place, &text);
+            return Vec::new();
+        };
+        let mut named: Vec<(Section<'a>, String)> = Vec::new();
+        for item in items {
+            let Value::Table(table) = &item.value else {
+                self.report.error(&item.place, &text);
+                continue;
+            };
+            let section = Section::whole(kind, table, self.report);
+            let name = section.require("name", "\"hello\"", name).unwrap_or_default();
+            if let Some((first, _)) = named.iter().find(|(_, known)| *known == name && !name.is_empty()) {
+                section.error("name", &format!("\"{name}\" is taken by the [[{kind}]] at {}", first.place("name")));
+            }
+            named.push((section, name));
+        }
+        named
+    }
+
+    fn publish(&self, section: Section<'a>, name: String) -> Option<Publish> {
+        let scheduled = ["cron", "timezone"].map(|key| section.not_yet(key, "write `every = \"5m\"`"))[0];
+        let instead = "let a program read the value and publish it through an [[ingest]] socket";
+        let sourced = ["file", "command", "metrics", "timeout"].map(|key| section.not_yet(key, instead));
+        for key in ["on_change", "min_change", "batch"] {
+            section.not_yet(key, "leave it out");
+        }
+        let topic = section.require("topic", "\"test/topic\"", |node| self.topic(node));
+        let interval = duration(10 * MS..=366 * DAY);
+        // What isn't supported yet takes their place: to ask for them, too, would puzzle.
+        let every = match scheduled {
+            true => section.get("every", interval),
+            false => section.require("every", "\"1m\"", interval),
+        };
+        let jitter = section.get_or("jitter", Duration::ZERO, duration(Duration::ZERO..=366 * DAY));
+        if every.is_some_and(|every| jitter >= every) {
+            section.error("jitter", "must be shorter than `every`");
+        }
+        let payload = match sourced[..3].contains(&true) && section.node("payload").is_none() {
+            true => None,
+            false => section.require_parts("payload", "{ message = \"Hello\" }", |node, complaints| {
+                payload(node, &self.fixed, complaints)
+            }),
+        };
+        let count = section.get("count", integer(1..=i64::MAX)).map(i64::unsigned_abs);
+        let at_start = section.get_or("at_start", true, boolean);
+        let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
+        let retain = section.get_or("retain", false, boolean);
+        if retain && topic.as_ref().is_some_and(|topic| topic.as_str().starts_with("$aws/")) {
+            section.error("retain", "IoT Core retains nothing under `$aws/`; leave it out");
+        }
+        section.finish();
+        Some(Publish { name, topic: topic?, every: every?, count, jitter, at_start, payload: payload?, qos, retain })
+    }
+
+    fn forward(&self, section: Section<'a>, name: String) -> Option<Forward> {
+        let filters =
+            section.require_parts("filters", "[\"test/topic\"]", |node, complaints| self.filters(node, complaints));
+        self.count_subscriptions(&section, &name, filters.as_deref().unwrap_or_default());
+        let socket = self.socket(&section, None);
+        if section.get("ack", word(&[("written", "written"), ("reader", "reader")])) == Some("reader") {
+            section.error("ack", "\"reader\" is not supported yet; leave it out, or write \"written\"");
+        }
+        let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
+        let formats = word(&[("json", Format::Json), ("payload", Format::Payload)]);
+        let format = section.get_or("format", Format::Json, formats);
+        let keep = keep(section.section("keep"));
+        section.finish();
+        Some(Forward { name, filters: filters?, qos, socket: socket?, format, keep })
+    }
+
+    /// Names the forward with which all filters together get too many.
+    fn count_subscriptions(&self, section: &Section<'a>, name: &str, filters: &[TopicFilter]) {
+        let mut all = self.filters.borrow_mut();
+        let before = all.len();
+        all.extend(filters.iter().cloned());
+        if before <= MAX_SUBSCRIPTIONS && all.len() > MAX_SUBSCRIPTIONS {
+            let text = format!(
+                "with those of \"{name}\" there are {} filters, IoT Core takes at most {MAX_SUBSCRIPTIONS} a connection; a \
+                 wildcard covers several topics",
+                all.len()
+            );
+            section.error("filters", &text);
+        }
+    }
+
+    fn ingest(&self, section: Section<'a>, name: String) -> Option<Ingest> {
+        section.not_yet("batch", "leave it out");
+        let socket = self.socket(&section, None);
+        let topics = section.require_parts("topics", "[\"gateways/{{client_id}}/#\"]", |node, complaints| {
+            let topics = self.filters(node, complaints)?;
+            let shared = topics.iter().find(|topic| topic.as_str().starts_with("$share/"));
+            shared.inspect(|topic| complaints.at(node, format!("\"{topic}\" can be subscribed to, not published to")));
+            shared.is_none().then_some(topics)
+        });
+        section.finish();
+        Some(Ingest { name, socket: socket?, topics: topics? })
+    }
+
+    fn topic(&self, node: &Node) -> Result<Topic, String> {
+        let topic = fill(string(node)?, &self.fixed).map_err(|error| error.to_string())?;
+        Topic::new(&topic).map_err(|error| format!("\"{topic}\" can't be published to: {error}"))
+    }
+
+    fn filters(&self, node: &Node, complaints: &Complaints<'_>) -> Option<Vec<TopicFilter>> {
+        let items = strings(node).map_err(|text| complaints.at(node, text)).ok()?;
+        let filter = |item: &Node| {
+            let filter = fill(string(item)?, &self.fixed).map_err(|error| error.to_string())?;
+            TopicFilter::new(&filter).map_err(|error| format!("\"{filter}\" isn't a topic filter: {error}"))
+        };
+        // All of them, and only then whether one is missing: each complaint is wanted.
+        let filters: Vec<_> =
+            items.iter().map(|item| filter(item).map_err(|text| complaints.at(item, text)).ok()).collect();
+        filters.into_iter().collect()
+    }
+}
+
+fn keep(section: Section<'_>) -> Keep {
+    let keep = Keep {
+        messages: section.get_or("messages", 10_000, integer(1..=1_000_000_000)).unsigned_abs(),
+        bytes: section.get_or("bytes", 16 * MIB, size(KIB..=64 * 1024 * MIB)),
+        when_full: section.get_or("when_full", WhenFull::DropOldest, word(WHEN_FULL)),
+    };
+    section.finish();
+    keep
+}

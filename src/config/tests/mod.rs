@@ -1,0 +1,201 @@
+//! What the reader says of files that people write.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+
+mod generated;
+mod shipped;
+mod texts;
+
+fn environment() -> Environment {
+    Environment {
+        hostname: "pi4".to_owned(),
+        credentials_directory: Some(String::new()),
+        runtime_directory: Some("/run/a:/run/b".to_owned()),
+        state_directory: None,
+        group_exists: |name| name == "gatewire",
+    }
+}
+
+/// A directory with `gatewire.toml` and `conf.d` files.
+fn files(main: &[u8], drop_ins: &[(&str, &[u8])]) -> TempDir {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("gatewire.toml"), main).unwrap();
+    if !drop_ins.is_empty() {
+        fs::create_dir(directory.path().join("conf.d")).unwrap();
+    }
+    for (name, text) in drop_ins {
+        fs::write(directory.path().join("conf.d").join(name), text).unwrap();
+    }
+    directory
+}
+
+fn load(main: &str, drop_ins: &[(&str, &str)]) -> Result<(Config, Vec<String>), Vec<String>> {
+    let drop_ins: Vec<_> = drop_ins.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
+    load_bytes(main.as_bytes(), &drop_ins)
+}
+
+fn load_bytes(main: &[u8], drop_ins: &[(&str, &[u8])]) -> Result<(Config, Vec<String>), Vec<String>> {
+    let directory = files(main, drop_ins);
+    let strip = |text: String| text.replace(&format!("{}/", directory.path().display()), "");
+    match read(&directory.path().join("gatewire.toml"), &environment()) {
+        Ok(loaded) => Ok((loaded.config, loaded.warnings.iter().map(|warning| strip(warning.to_string())).collect())),
+        Err(error) => Err(strip(error.to_string()).lines().map(str::to_owned).collect()),
+    }
+}
+
+const CONNECTION: &str = "[connection]\nendpoint = \"localhost\"\nclient_id = \"thing-1\"\nprotocol = \"3.1.1\"\n";
+
+/// The errors of a file that begins with a good `[connection]` of four lines.
+fn errors(rest: &str) -> Vec<String> {
+    load(&format!("{CONNECTION}{rest}"), &[]).expect_err(rest)
+}
+
+fn publish(rest: &str) -> String {
+    format!("[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1s\"\npayload = \"x\"\n{rest}\n")
+}
+
+#[test]
+fn left_out_keys_have_the_defaults_of_the_documentation() {
+    let (config, warnings) = load(CONNECTION, &[]).unwrap();
+    assert_eq!(warnings, [""; 0]);
+    let connection = config.connection;
+    assert_eq!((connection.port, connection.keep_alive), (8883, Duration::from_secs(60)));
+    assert_eq!(connection.backoff.max, Duration::from_secs(120));
+    assert_eq!((connection.rate_limit.messages_per_second, connection.rate_limit.bytes_per_second), (100, 512 * 1024));
+    assert_eq!(config.tls.key_file, Path::new("/etc/gatewire/certs/private.pem.key"));
+    assert_eq!(config.status.socket.path, Path::new("/run/gatewire/status.sock"));
+    assert_eq!((config.status.socket.mode, &config.status.socket.group), (0o660, &None));
+    assert_eq!(config.outbox.max_size, 256 << 20);
+}
+
+#[test]
+fn all_errors_of_all_files_come_in_one_run_in_order() {
+    let main = "[connection]\nendpoint = \"localhost\"\nclient_id = \"thing-1\"\nprotocol = \"3.1.1\"\nkeepalive = \"60s\"\nport = \"8883\"\n";
+    let drop_in = "[connectoin]\n[connection]\nack_timeout = 10\n[[publish]]\nname = \"p\"\n";
+    let found = load(main, &[("10-more.toml", drop_in)]).unwrap_err();
+    assert_eq!(
+        found,
+        [
+            "gatewire.toml:5: `connection.keepalive`: unknown key; did you mean `keep_alive`?",
+            "gatewire.toml:6: `connection.port`: must be an integer, not a string",
+            "conf.d/10-more.toml:1: `connectoin`: unknown section; did you mean `connection`?",
+            "conf.d/10-more.toml:3: `connection.ack_timeout`: must be a duration with its unit in quotes, such as \"10s\"",
+            "conf.d/10-more.toml:4: `publish.every`: is missing; it is written like `every = \"1m\"`",
+            "conf.d/10-more.toml:4: `publish.payload`: is missing; it is written like `payload = { message = \"Hello\" }`",
+            "conf.d/10-more.toml:4: `publish.topic`: is missing; it is written like `topic = \"test/topic\"`",
+        ]
+    );
+}
+
+#[test]
+fn protocol_5_and_silence_about_it_are_not_supported_yet() {
+    for protocol in ["protocol = \"5\"", ""] {
+        let found = load(&CONNECTION.replace("protocol = \"3.1.1\"", protocol), &[]).unwrap_err();
+        assert!(found.len() == 1 && found[0].contains("not supported yet; write `protocol = \"3.1.1\"`"), "{found:#?}");
+    }
+    let found = load("", &[]).unwrap_err();
+    assert!(
+        found.iter().any(|error| error.starts_with("gatewire.toml:1: `connection.endpoint`: is missing")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_short_keep_alive_is_a_warning() {
+    let (_, warnings) = load(&format!("{CONNECTION}keep_alive = \"5s\""), &[]).unwrap();
+    assert_eq!(warnings, ["gatewire.toml:5: warning: `connection.keep_alive`: IoT Core counts less than 30s as 30s"]);
+}
+
+#[test]
+fn later_files_win_and_arrays_of_tables_append() {
+    let first = "[connection]\nport = 1\nbackoff = { min = \"2s\" }\n";
+    let second = format!("[connection]\nport = 2\nbackoff.max = \"3s\"\n{}", publish("").replace("\"p\"", "\"q\""));
+    let hidden = "nonsense =";
+    let files = [("20.toml", second.as_str()), ("10.toml", first), ("30.txt", hidden), (".40.toml", hidden)];
+    let (config, _) = load(&format!("{CONNECTION}{}", publish("")), &files).unwrap();
+    assert_eq!(config.connection.port, 2);
+    let backoff = &config.connection.backoff;
+    assert_eq!((backoff.min, backoff.max), (Duration::from_secs(2), Duration::from_secs(3)));
+    let names: Vec<&str> = config.publish.iter().map(|publish| publish.name.as_str()).collect();
+    assert_eq!(names, ["p", "q"]);
+    let found = load(&format!("{CONNECTION}{}", publish("")), &[("10.toml", &publish(""))]).unwrap_err();
+    assert_eq!(found, ["conf.d/10.toml:2: `publish.name`: \"p\" is taken by the [[publish]] at gatewire.toml:6"]);
+}
+
+#[test]
+fn placeholders_and_directories_are_filled_in() {
+    let text = format!(
+        "{}{}[[ingest]]\nname = \"i\"\nsocket = \"$RUNTIME_DIRECTORY/i.sock\"\ntopics = [\"g/{{{{client_id}}}}/#\"]\n",
+        CONNECTION.replace("thing-1", "thing-{{hostname}}"),
+        publish("").replace("\"t\"", "\"g/{{client_id}}\"")
+    );
+    let (config, _) = load(&text, &[]).unwrap();
+    assert_eq!(config.connection.client_id, "thing-pi4");
+    assert_eq!(config.publish[0].topic.as_str(), "g/thing-pi4");
+    assert_eq!(config.ingest[0].topics[0].as_str(), "g/thing-pi4/#");
+    assert_eq!(config.ingest[0].socket.path, Path::new("/run/a/i.sock"));
+    // What follows can't lead out of the directory.
+    let (config, _) = load(&text.replace("Y/i.sock", "Y//etc/i.sock"), &[]).unwrap();
+    assert_eq!(config.ingest[0].socket.path, Path::new("/run/a/etc/i.sock"));
+    let found = load(&CONNECTION.replace("thing-1", "{{client_id}}"), &[]).unwrap_err();
+    assert!(found[0].contains("but not itself"), "{found:#?}");
+}
+
+#[test]
+fn what_does_not_go_together_is_found() {
+    let forward =
+        |n: usize, filters: &str| format!("[[forward]]\nname = \"f{n}\"\nfilters = [{filters}]\nsocket = \"/s{n}\"\n");
+    let many = |from: usize, to: usize| (from..to).map(|i| format!("\"t/{i}\"")).collect::<Vec<_>>().join(",");
+    assert!(load(&format!("{CONNECTION}{}{}", forward(1, &many(0, 50)), forward(2, &many(10, 40))), &[]).is_ok());
+    let found = errors(&format!("{}{}", forward(1, &many(0, 30)), forward(2, &many(25, 51))));
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("gatewire.toml:11: `forward.filters`: with those of \"f2\" there are 51 filters"),
+        "{found:#?}"
+    );
+    let found = errors(&format!("{}{}", forward(1, "\"a\""), forward(1, "\"b\"").replace("f1", "g")));
+    assert_eq!(found, ["gatewire.toml:12: `forward.socket`: /s1 is taken by the one at gatewire.toml:8"]);
+}
+
+#[test]
+fn an_error_does_not_hide_another() {
+    // Without a client id: whether topics that hold it are right, whether sockets clash, whether conf.d is right.
+    let main = CONNECTION.replace("client_id = \"thing-1\"", "client_id = 5")
+        + "[[publish]]\nname = \"p\"\ntopic = \"{{client_id}}\"\nevery = \"1s\"\npayload = \"x\"\n\
+           [[ingest]]\nname = \"i\"\nsocket = \"/s\"\ntopics = [\n\"a\",\n\"b#\",\n\"c+\"]\n\
+           [[forward]]\nname = \"f\"\nsocket = \"/s\"\nfilters = [\"a\"]\n";
+    let drop_ins: [(&str, &[u8]); 3] = [("1.toml", b"\xff"), ("2.toml", b"[log]\nlevel = 1\n"), ("3.toml", b"=")];
+    assert_eq!(
+        load_bytes(main.as_bytes(), &drop_ins).unwrap_err(),
+        [
+            "gatewire.toml:3: `connection.client_id`: must be a string in quotes, not an integer",
+            "gatewire.toml:12: `ingest.socket`: /s is taken by the one at gatewire.toml:19",
+            "gatewire.toml:15: `ingest.topics`: \"b#\" isn't a topic filter: `#` must stand alone after the last slash",
+            "gatewire.toml:16: `ingest.topics`: \"c+\" isn't a topic filter: `+` must stand alone between slashes",
+            "conf.d/1.toml: it isn't UTF-8, which TOML must be",
+            "conf.d/2.toml:2: `log.level`: must be a string in quotes, not an integer",
+            "conf.d/3.toml:1: not TOML: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`",
+        ]
+    );
+}
+
+#[test]
+fn credentials_can_be_checked_although_something_else_is_wrong() {
+    let tls = |text: &str| {
+        let directory = files(text.as_bytes(), &[]);
+        read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().tls
+    };
+    let placed = tls("[tls]\nkey_file = \"/here/key\"\n").unwrap();
+    assert_eq!(
+        (placed.key_file.as_path(), placed.ca_file.file_name().unwrap()),
+        (Path::new("/here/key"), "AmazonRootCA1.pem".as_ref())
+    );
+    // Where nobody knows which files are meant, none are looked at.
+    assert_eq!(tls("[tls]\nkey_file = \"here\"\n"), None);
+    assert_eq!(tls("[tls\nkey_file = \"/here/key\"\n"), None);
+}

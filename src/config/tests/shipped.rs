@@ -1,0 +1,115 @@
+//! The configuration that is shipped.
+
+use serde_json::Value;
+
+use super::*;
+
+const SHIPPED: &str = include_str!("../../../config/gatewire.toml");
+
+fn real() -> String {
+    SHIPPED.replace("xxxxxxxxxxxxxx", "a1b2c3")
+}
+
+#[test]
+fn the_shipped_configuration_is_right_but_for_its_placeholder() {
+    let found = load(SHIPPED, &[]).unwrap_err();
+    assert!(found.len() == 1 && found[0].contains("is still the placeholder"), "{found:#?}");
+    assert_eq!(load(&real(), &[]).unwrap().1, [""; 0]);
+}
+
+#[test]
+fn the_shipped_comments_show_the_defaults() {
+    let real = real();
+    // Except for what is optional, and thus has none.
+    let optional = ["count", "group"];
+    let uncommented: String = real
+        .lines()
+        .map(|line| {
+            match line
+                .strip_prefix("# ")
+                .filter(|rest| is_key(rest) && !optional.iter().any(|key| rest.starts_with(key)))
+            {
+                Some(key) => format!("{key}\n"),
+                None => format!("{line}\n"),
+            }
+        })
+        .collect();
+    assert_eq!(load(&uncommented, &[]).unwrap().0, load(&real, &[]).unwrap().0);
+}
+
+#[test]
+fn every_key_stands_in_the_shipped_configuration() {
+    let mut missing = Vec::new();
+    for (header, key) in keys() {
+        let section = SHIPPED.split_once(&format!("\n[{header}]")).map(|(_, rest)| rest.split("\n[").next().unwrap());
+        let section = section.unwrap_or_else(|| panic!("no [{header}]"));
+        let lines = section.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+        let stands = match key.split_once('.') {
+            None => lines.filter_map(|line| line.split_once('=')).any(|(name, _)| name.trim() == key),
+            Some((outer, inner)) => lines
+                .filter_map(|line| line.split_once('='))
+                .any(|(name, value)| name.trim() == outer && value.contains(&format!(" {inner} = "))),
+        };
+        if !stands {
+            missing.push(format!("{header} {key}"));
+        }
+    }
+    assert_eq!(missing, [""; 0]);
+}
+
+/// All keys, each with the header of its section: those that the reader says there are when it meets one that isn't.
+fn keys() -> Vec<(String, String)> {
+    let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\ntls.zzzz = 1\n\
+                publish = [{ zzzz = 1 }]\nforward = [{ zzzz = 1, keep = { zzzz = 1 } }]\ningest = [{ zzzz = 1 }]\n\
+                outbox.zzzz = 1\nstatus.zzzz = 1\nlog.zzzz = 1\n";
+    let mut keys = Vec::new();
+    for error in load(text, &[]).unwrap_err() {
+        let Some((place, names)) = error.split_once(".zzzz`: unknown key; there are ") else { continue };
+        let section = place.rsplit_once('`').unwrap().1;
+        let (header, prefix) = match section.split_once('.') {
+            Some((header, table)) => (header, format!("{table}.")),
+            None => (section, String::new()),
+        };
+        let header =
+            if ["publish", "forward", "ingest"].contains(&header) { format!("[{header}]") } else { header.to_owned() };
+        keys.extend(names.split(", ").map(|name| (header.clone(), format!("{prefix}{name}"))));
+    }
+    assert!(keys.len() > 50, "{keys:?}");
+    keys
+}
+
+#[test]
+fn the_shipped_policy_is_one_that_can_be_pasted() {
+    let from = SHIPPED.find("#   { \"Version\"").unwrap();
+    let policy: String =
+        SHIPPED[from..].lines().take_while(|line| line.starts_with("#   ")).map(|line| &line[1..]).collect();
+    let policy: Value = serde_json::from_str(&policy).unwrap();
+    let allowed = |action: &str| -> Vec<&str> {
+        let statements = policy["Statement"].as_array().unwrap().iter();
+        statements
+            .filter(|statement| statement["Action"] == action)
+            .flat_map(|statement| strings(&statement["Resource"]))
+            .collect()
+    };
+    let arn = |resource: &str| format!("arn:aws:iot:REGION:ACCOUNT:{resource}");
+    let config = load(&real(), &[]).unwrap().0;
+    assert_eq!(allowed("iot:Connect"), [arn(&format!("client/{}", config.connection.client_id))]);
+    assert_eq!(allowed("iot:Subscribe"), [arn(&format!("topicfilter/{}", config.forward[0].filters[0]))]);
+    assert_eq!(allowed("iot:Receive"), [arn(&format!("topic/{}", config.forward[0].filters[0]))]);
+    let ingested = config.ingest[0].topics[0].as_str().replace('#', "*");
+    let publish = [arn(&format!("topic/{}", config.publish[0].topic)), arn(&format!("topic/{ingested}"))];
+    assert_eq!(allowed("iot:Publish"), publish);
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(items) => items.iter().map(|item| item.as_str().unwrap()).collect(),
+        value => vec![value.as_str().unwrap()],
+    }
+}
+
+fn is_key(line: &str) -> bool {
+    line.split_once('=').is_some_and(|(key, _)| {
+        !key.trim().is_empty() && key.trim().chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    })
+}

@@ -1,0 +1,255 @@
+//! What is said of a value that is wrong: where it stands, what is wrong, what is right.
+
+use super::*;
+
+#[test]
+fn an_error_says_what_is_wrong_and_what_is_right() {
+    for (rest, line, text) in [
+        ("keep_alive = \"1s\"", 5, "`connection.keep_alive`: \"1s\" is out of range, it must be from 5s to 20m"),
+        ("keep_alive = \"soon\"", 5, "isn't a duration such as \"500ms\""),
+        ("port = 0", 5, "0 is out of range, it must be from 1 to 65535"),
+        ("keep_alive = \"1M\"", 5, "\"1M\" isn't a duration; minutes are \"m\", as in \"5m\""),
+        ("keep_alive = 60", 5, "must be a duration with its unit in quotes, such as \"60s\""),
+        ("session_expiry = \"8d\"", 5, "\"8d\" is out of range, it must be from 0s to 7days"),
+        ("backoff = { min = \"5m\", max = \"1m\" }", 5, "`connection.backoff.min`: 5m is longer than `max`, 1m"),
+        ("backoff = { max = \"500ms\" }", 5, "`connection.backoff.min`: 1s is longer than `max`, 500ms"),
+        ("backoff = 5", 5, "`connection.backoff`: must be a table, such as { ... }, not an integer"),
+        ("port = 8883\nport = 443", 6, "not TOML: duplicate key, at `port`"),
+        (
+            "prxy = 1",
+            5,
+            "`connection.prxy`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, port, protocol, rate_limit, session_expiry",
+        ),
+        ("\"a\\nb\" = 1", 5, "`connection.a\\nb`: unknown key"),
+        ("tls = 5\n[log]\nlevel = 5", 5, "`connection.tls`: unknown key"),
+        ("backoff = { mim = \"1s\" }", 5, "`connection.backoff.mim`: unknown key; did you mean `min`?"),
+        ("rate_limit = { burst = 0 }", 5, "`connection.rate_limit.burst`: 0 is out of range"),
+        ("will = { topic = \"t\" }", 5, "`connection.will`: not supported yet"),
+        ("proxy = \"http://p\"", 5, "`connection.proxy`: not supported yet"),
+        (
+            "[[forward]]\nname = \"f\"\nfilters = [\"a/#/b\"]\nsocket = \"/s\"",
+            7,
+            "\"a/#/b\" isn't a topic filter: `#` must stand",
+        ),
+        ("[[forward]]\nname = \"f\"\nfilters = []\nsocket = \"/s\"", 7, "must hold at least one string"),
+        ("[[forward]]\nname = \"f\"\nfilters = \"a\"\nsocket = \"/s\"", 7, "must be an array of strings"),
+        ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"s\"", 8, "\"s\" must be an absolute path"),
+        (
+            "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nmode = 660",
+            9,
+            "must be in quotes, such as \"0660\"",
+        ),
+        (
+            "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nmode = \"0999\"",
+            9,
+            "isn't permission bits in octal",
+        ),
+        ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nack = \"reader\"", 9, "not supported yet"),
+        (
+            "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nformat = \"jsno\"",
+            9,
+            "did you mean \"json\"?",
+        ),
+        ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nkeep = { bytes = 5 }", 9, "such as \"5 B\""),
+        ("[[ingest]]\nname = \"i\"\nsocket = \"$HOME/x\"\ntopics = [\"a\"]", 7, "$HOME can't stand in a path"),
+        (
+            "[[ingest]]\nname = \"i\"\nsocket = \"$STATE_DIRECTORY/x\"\ntopics = [\"a\"]",
+            7,
+            "systemd sets it for a unit with `StateDirectory=`",
+        ),
+        (
+            "[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"a\"]\nbatch = { max = 5 }",
+            9,
+            "`ingest.batch`: not supported yet",
+        ),
+        ("[[ingest]]\nname = \"i\"\nsocket = \"$STATE_DIRECTORY\"\ntopics = [\"a\"]", 7, "$STATE_DIRECTORY isn't set"),
+        (
+            "[[ingest]]\nname = \"i\"\nsocket = \"$CREDENTIALS_DIRECTORY/x\"\ntopics = [\"a\"]",
+            7,
+            "$CREDENTIALS_DIRECTORY isn't set: systemd sets it for a unit with `LoadCredential=`",
+        ),
+        (
+            "[[ingest]]\nname = \"i\"\nsocket = \"$RUNTIME_DIRECTORY/\"\ntopics = [\"a\"]",
+            7,
+            "must name a file in it, such as \"$RUNTIME_DIRECTORY/NAME\"",
+        ),
+        (
+            "[[ingest]]\nname = \"i\"\nsocket = \"/x/\"\ntopics = [\"a\"]",
+            7,
+            "\"/x/\" must name a file, not a directory",
+        ),
+        ("[[ingest]]\nname = \"i\"\nsocket = \"/\\u0000\"\ntopics = [\"a\"]", 7, "must not hold a NUL character"),
+        ("[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"$share/g/a\"]", 8, "not published to"),
+        ("[[ingest]]\nname = \"\"\nsocket = \"/x\"\ntopics = [\"a\"]", 6, "`ingest.name`: must not be empty"),
+        ("[[ingest]]\nname = \"a\\tb\"\nsocket = \"/x\"\ntopics = [\"a\"]", 6, "must not hold control characters"),
+        ("[[ingest]]\nsocket = \"/x\"\ntopics = [\"a\"]", 5, "`ingest.name`: is missing"),
+        ("[status]\ngroup = \"gatewier\"", 6, "there is no group \"gatewier\" on this machine"),
+        (
+            &format!("[status]\nsocket = \"/{}\"", "s".repeat(107)),
+            6,
+            "is 108 bytes long, a socket's path may have at most 107",
+        ),
+        ("publish = [5]\n[log]", 5, "`connection.publish`: unknown key"),
+        ("[publish]\nname = \"p\"", 5, "`publish`: must be an array of tables, [[publish]]"),
+        ("[outbox]\nmax_size = \"lots\"", 6, "isn't a size such as \"512 KiB\""),
+        ("[log]\nlevel = \"loud\"", 6, "isn't one of \"error\", \"warn\", \"info\", \"debug\""),
+        ("[tls\nca_file = 1", 5, "not TOML"),
+    ] {
+        let found = errors(rest);
+        let expected = format!("gatewire.toml:{line}: ");
+        assert!(found.iter().any(|error| error.starts_with(&expected) && error.contains(text)), "{rest}\n{found:#?}");
+    }
+}
+
+#[test]
+fn an_error_in_a_publication_says_what_is_wrong() {
+    for (rest, text) in [
+        ("qos = 2", "`publish.qos`: IoT Core has no QoS 2; use 1"),
+        ("jitter = \"1s\"", "must be shorter than `every`"),
+        ("count = 0", "0 is out of range"),
+        ("cron = \"* * * * *\"", "`publish.cron`: not supported yet"),
+        ("timezone = \"Europe/Berlin\"", "`publish.timezone`: not supported yet"),
+        ("file = \"/x\"", "`publish.file`: not supported yet"),
+        ("command = [\"x\"]", "`publish.command`: not supported yet"),
+        ("metrics = [\"cpu\"]", "`publish.metrics`: not supported yet"),
+        ("on_change = true", "`publish.on_change`: not supported yet"),
+        ("batch = { max = 50 }", "`publish.batch`: not supported yet"),
+        ("qos = 3", "`publish.qos`: must be 0 or 1, not 3"),
+        ("qos = \"1\"", "`publish.qos`: must be 0 or 1, not a string"),
+        ("min_change = 1", "`publish.min_change`: not supported yet"),
+        ("timeout = \"10s\"", "`publish.timeout`: not supported yet"),
+        ("retain = 1", "must be true or false"),
+        ("topik = 1", "did you mean `topic`?"),
+    ] {
+        let found = errors(&publish(rest));
+        assert!(
+            found.len() == 1 && found[0].starts_with("gatewire.toml:10: ") && found[0].contains(text),
+            "{found:#?}"
+        );
+    }
+    for (payload, text) in [
+        ("\"{{cuont}}\"", "did you mean `{{count}}`?"),
+        ("{ v = \"{{value}}\" }", "`{{value}}` is not supported yet"),
+        ("{ v = inf }", "JSON has no number inf"),
+        ("[1, [nan]]", "JSON has no number NaN"),
+        ("{ v = 9223372036854775808 }", "an integer may have at most 64 bits"),
+        ("{ \"{{cuont}}\" = 1 }", "did you mean `{{count}}`?"),
+        ("\"{{count\"", "without `}}`"),
+        ("5", "must be a string, a table or an array, not an integer"),
+        (&format!("\"{}\"", "x".repeat(131_073)), "may get 131073 bytes long"),
+    ] {
+        let found = errors(&publish("").replace("\"x\"", payload));
+        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: ") && found[0].contains(text), "{found:#?}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_yet_takes_the_place_of_what_is_missing() {
+    let found = errors("[[publish]]\nname = \"p\"\ntopic = \"t\"\ncron = \"* * * * *\"\nfile = \"/x\"\n");
+    assert_eq!(
+        found,
+        [
+            "gatewire.toml:8: `publish.cron`: not supported yet; write `every = \"5m\"`",
+            "gatewire.toml:9: `publish.file`: not supported yet; let a program read the value and publish it through an \
+             [[ingest]] socket",
+        ]
+    );
+}
+
+#[test]
+fn every_part_of_a_payload_is_complained_about_where_it_stands() {
+    let found = errors(
+        "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1s\"\n[publish.payload]\nok = \"{{count}}\"\n\
+         a = \"{{cuont}}\"\nb = [1, nan]\nc = 0xffffffffffffffffff\n",
+    );
+    assert_eq!(
+        found,
+        [
+            "gatewire.toml:11: `publish.payload`: `{{cuont}}` isn't known; did you mean `{{count}}`?",
+            "gatewire.toml:12: `publish.payload`: JSON has no number NaN; write it as a string",
+            "gatewire.toml:13: `publish.payload`: an integer may have at most 64 bits; write it as a string",
+        ]
+    );
+}
+
+#[test]
+fn nothing_under_aws_can_be_retained() {
+    let found = errors(&publish("retain = true").replace("\"t\"", "\"$aws/rules/r\""));
+    assert_eq!(found, ["gatewire.toml:10: `publish.retain`: IoT Core retains nothing under `$aws/`; leave it out"]);
+}
+
+#[test]
+fn a_client_id_that_iot_core_refuses_is_refused_here() {
+    let long = "x".repeat(129);
+    for (client_id, text) in [
+        ("", "must not be empty"),
+        ("$thing", "must not begin with `$`, which IoT Core keeps for itself"),
+        ("a\\u0000", "must not hold a NUL character"),
+        (long.as_str(), "is 129 bytes long, IoT Core takes at most 128"),
+        ("{{hostnam}}", "`{{hostnam}}` isn't known; did you mean `{{hostname}}`?"),
+        ("{{count}}", "may only stand in a payload"),
+    ] {
+        let found = load(&CONNECTION.replace("thing-1", client_id), &[]).unwrap_err();
+        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:3: `connection.client_id`: "), "{found:#?}");
+        assert!(found[0].contains(text), "{found:#?}");
+    }
+}
+
+#[test]
+fn an_endpoint_copied_from_somewhere_is_explained() {
+    for (endpoint, text) in [
+        ("https://a.amazonaws.com", "must not begin with \"https://\""),
+        ("a.amazonaws.com:8883", "write `endpoint = \"a.amazonaws.com\"` and `port = 8883`"),
+        ("a.amazonaws.com/", "must not hold '/'"),
+        ("", "must not be empty; it is only the host name"),
+        ("mqtts://a.amazonaws.com:8883", "must not begin with \"mqtts://\""),
+        (":8883", "must not hold ':'"),
+        ("a.amazonaws.com ", "must not hold ' '"),
+        ("[::1]", "write `endpoint = \"::1\"`"),
+        ("[::1]:443", "write `endpoint = \"::1\"` and `port = 443`"),
+        ("a..b", "is neither a host name nor an IP address"),
+        ("1.2.3", "is neither a host name nor an IP address"),
+        (
+            "xxxxxxxxxxxxxx-ats.iot.eu-west-1.amazonaws.com",
+            "is still the placeholder. Your account's endpoint is shown by",
+        ),
+    ] {
+        let found = load(&CONNECTION.replace("localhost", endpoint), &[]).unwrap_err();
+        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:2: ") && found[0].contains(text), "{found:#?}");
+    }
+    for endpoint in ["127.0.0.1", "::1", "a1b2-ats.iot.eu-west-1.amazonaws.com"] {
+        assert!(load(&CONNECTION.replace("localhost", endpoint), &[]).is_ok(), "{endpoint}");
+    }
+}
+
+#[test]
+fn an_endpoint_whose_certificate_is_not_amazons_is_a_warning() {
+    let warnings = |endpoint: &str| load(&CONNECTION.replace("localhost", endpoint), &[]).unwrap().1;
+    let found = warnings("a1b2.iot.eu-west-1.amazonaws.com");
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("gatewire.toml:2: warning: `connection.endpoint`: \"a1b2\" doesn't end with \"-ats\"")
+    );
+    for endpoint in [
+        "a1b2-ats.iot.eu-west-1.amazonaws.com",
+        "a1b2.ats.iot.cn-north-1.amazonaws.com.cn",
+        "vpce-1.data.iot.eu-west-1.vpce.amazonaws.com",
+        "a1b2.iot.example",
+        "mqtt.example",
+    ] {
+        assert_eq!(warnings(endpoint), [""; 0], "{endpoint}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_explained() {
+    let said = |path: &Path| read(path, &environment()).unwrap_err().to_string();
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.toml");
+    assert!(said(&path).contains("there is no such file. The package brings /etc/gatewire/gatewire.toml"));
+    assert!(said(directory.path()).contains("it is a directory"));
+    assert!(said(Path::new("/etc/passwd/gatewire.toml")).contains("a part of the path is a file"));
+    assert!(said(Path::new("/dev/zero")).contains("it is larger than 16 MiB"));
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert!(said(&path).contains("it isn't UTF-8"));
+}

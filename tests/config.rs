@@ -1,0 +1,192 @@
+//! `gatewire check`, and what `run` says to a bad configuration.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::io::pipe;
+use std::process::{Command, Output, Stdio};
+
+use support::CERTIFICATES;
+use tempfile::TempDir;
+
+const CONNECTION: &str = "[connection]\nendpoint = \"localhost\"\nclient_id = \"thing-1\"\nprotocol = \"3.1.1\"\n";
+
+/// A configuration in a directory of its own.
+struct Files(TempDir);
+
+impl Files {
+    fn new(text: &str) -> Files {
+        let files = Files(TempDir::new().unwrap());
+        files.write("gatewire.toml", text);
+        files
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// With the credentials of the tests where systemd would put them.
+    fn command(&self, command: &str) -> Command {
+        let mut gatewire = gatewire();
+        gatewire.arg("--config").arg(self.0.path().join("gatewire.toml")).arg(command);
+        gatewire.env("CREDENTIALS_DIRECTORY", CERTIFICATES.path(""));
+        gatewire
+    }
+
+    fn check(&self) -> Said {
+        self.said(self.command("check").output().unwrap())
+    }
+
+    /// Paths without the directory.
+    fn said(&self, output: Output) -> Said {
+        let text = |bytes| String::from_utf8(bytes).unwrap().replace(&format!("{}/", self.0.path().display()), "");
+        Said { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+}
+
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn gatewire() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+    for name in ["NOTIFY_SOCKET", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY", "STATE_DIRECTORY"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+const TLS: &str = "[tls]\nca_file = \"$CREDENTIALS_DIRECTORY/AmazonRootCA1.pem\"\n\
+                   cert_file = \"$CREDENTIALS_DIRECTORY/certificate.pem.crt\"\n\
+                   key_file = \"$CREDENTIALS_DIRECTORY/private.pem.key\"\n";
+
+#[test]
+fn a_good_configuration_is_summed_up_and_exits_0() {
+    let files = Files::new(&format!(
+        "{CONNECTION}{TLS}[[publish]]\nname = \"hello\"\ntopic = \"test/topic\"\nevery = \"90s\"\npayload = \"x\"\n\
+         [[forward]]\nname = \"messages\"\nfilters = [\"a/#\", \"b\"]\nsocket = \"/run/messages.sock\"\n"
+    ));
+    files.write(
+        "conf.d/10.toml",
+        "[connection]\nport = 443\n[[ingest]]\nname = \"up\"\nsocket = \"/run/up.sock\"\ntopics = [\"{{client_id}}/+\"]\n",
+    );
+    let said = files.check();
+    assert_eq!((said.code, said.stderr.as_str()), (Some(0), ""), "{said:?}");
+    assert_eq!(
+        said.stdout.lines().collect::<Vec<_>>(),
+        [
+            "configuration and credentials can be used",
+            "  link     localhost:443 as thing-1",
+            "  publish  hello: on test/topic every 1m 30s",
+            "  forward  messages: a/#, b to /run/messages.sock",
+            "  ingest   up: /run/up.sock to thing-1/+",
+        ]
+    );
+}
+
+#[test]
+fn a_warning_is_told_and_exits_0() {
+    let said = Files::new(&format!("{CONNECTION}keep_alive = \"10s\"\n{TLS}")).check();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(
+        said.stderr,
+        "gatewire.toml:5: warning: `connection.keep_alive`: IoT Core counts less than 30s as 30s\n"
+    );
+}
+
+#[test]
+fn everything_that_is_wrong_is_told_at_once_and_exits_78() {
+    let tls = TLS.replace("certificate.pem.crt", "nowhere.pem");
+    let files = Files::new(&format!("{CONNECTION}keep_alive = \"10s\"\nprt = 1\n{tls}"));
+    files.write("conf.d/10.toml", "[status]\nmode = 660\n[[publish]]\nname = \"p\"\n");
+    let said = files.check();
+    assert_eq!((said.code, said.stdout.as_str()), (Some(78), ""), "{said:?}");
+    let lines: Vec<&str> = said.stderr.lines().collect();
+    assert_eq!(
+        lines[..7],
+        [
+            "gatewire.toml:5: warning: `connection.keep_alive`: IoT Core counts less than 30s as 30s",
+            "gatewire.toml:6: `connection.prt`: unknown key; did you mean `port`?",
+            "conf.d/10.toml:2: `status.mode`: must be in quotes, such as \"0660\"",
+            "conf.d/10.toml:3: `publish.every`: is missing; it is written like `every = \"1m\"`",
+            "conf.d/10.toml:3: `publish.payload`: is missing; it is written like `payload = { message = \"Hello\" }`",
+            "conf.d/10.toml:3: `publish.topic`: is missing; it is written like `topic = \"test/topic\"`",
+            lines[6],
+        ]
+    );
+    assert!(lines[6].contains("nowhere.pem"), "{lines:#?}");
+}
+
+#[test]
+fn run_refuses_what_check_refuses() {
+    let files = Files::new(&format!("{CONNECTION}prt = 1\n{}", TLS.replace("certificate.pem.crt", "nowhere.pem")));
+    let (checked, ran) = (files.check(), files.said(files.command("run").output().unwrap()));
+    assert_eq!((checked.code, ran.code), (Some(78), Some(78)));
+    for line in checked.stderr.lines() {
+        assert!(ran.stderr.lines().any(|logged| logged.ends_with(&format!(" error: {line}"))), "{line}\n{ran:#?}");
+    }
+    assert!(ran.stderr.trim_end().ends_with("`gatewire check` shows the same report"), "{ran:#?}");
+}
+
+#[test]
+fn the_shipped_configuration_tells_a_newcomer_all_that_is_left_to_do() {
+    let shipped = include_str!("../config/gatewire.toml");
+    let files = Files::new(shipped);
+    files.write(
+        "gatewire.toml",
+        &format!("{shipped}\n").replace("# ca_file   = \"/etc/gatewire", "ca_file = \"/nowhere"),
+    );
+    let said = files.check();
+    assert_eq!(said.code, Some(78));
+    assert!(
+        said.stderr.contains("`connection.endpoint`: is still the placeholder. Your account's endpoint"),
+        "{said:?}"
+    );
+    assert!(said.stderr.contains("/nowhere/certs/AmazonRootCA1.pem"), "{said:?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_what_to_do() {
+    let files = Files::new("");
+    fs::remove_file(files.0.path().join("gatewire.toml")).unwrap();
+    let said = files.check();
+    assert_eq!(said.code, Some(78));
+    assert_eq!(
+        said.stderr,
+        "gatewire.toml: there is no such file. The package brings /etc/gatewire/gatewire.toml; another is named with \
+         --config\n"
+    );
+}
+
+#[test]
+fn nobody_reading_the_answer_changes_nothing_about_it() {
+    for (text, code) in [(format!("{CONNECTION}{TLS}"), 0), (String::new(), 78)] {
+        let files = Files::new(&text);
+        let closed = || Stdio::from(pipe().unwrap().1);
+        let status = files.command("check").stdout(closed()).stderr(closed()).status().unwrap();
+        assert_eq!(status.code(), Some(code));
+    }
+}
+
+#[test]
+fn usage_errors_exit_64_and_help_exits_0() {
+    for arguments in [&[][..], &["chekc"], &["check", "--conect"], &["--config"], &["check", "more"]] {
+        let output = gatewire().args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    for (argument, part) in
+        [("--help", "Examples:"), ("--version", concat!("gatewire ", env!("CARGO_PKG_VERSION"), "\n"))]
+    {
+        let output = gatewire().arg(argument).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8(output.stdout).unwrap().contains(part) && output.stderr.is_empty());
+    }
+}
