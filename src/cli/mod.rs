@@ -31,8 +31,9 @@ impl From<Exit> for ExitCode {
 const ABOUT: &str = "Holds one persistent mTLS MQTT connection to AWS IoT Core";
 
 const LONG_ABOUT: &str = "\
-gatewire holds one persistent mTLS MQTT connection to AWS IoT Core. It publishes on a schedule, forwards what it \
-subscribes to onto local Unix sockets, and lets local programs publish through it. It reconnects by itself, for ever.";
+gatewire holds one persistent mTLS MQTT connection to AWS IoT Core. It publishes on a
+schedule, forwards what it subscribes to onto local Unix sockets, and lets local programs
+publish through it. It reconnects by itself, for ever.";
 
 const AFTER_HELP: &str = "\
 Examples:
