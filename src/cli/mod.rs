@@ -42,7 +42,7 @@ Examples:
   gatewire --config ./gatewire.toml check    with another configuration
   journalctl -u gatewire                     what it does when systemd runs it
 
-Exit codes: 0 done, 64 usage, 78 configuration or credentials unusable.";
+Exit codes: 0 done, 64 usage, 70 a failure of gatewire itself, 78 configuration or credentials unusable.";
 
 #[derive(Debug, Parser)]
 #[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
