@@ -44,6 +44,17 @@ fn scheduled_publications_arrive_in_order_and_stop_after_their_count() {
 }
 
 #[test]
+fn a_qos_0_publication_due_at_the_start_waits_for_the_first_connection() {
+    let broker = Mosquitto::start();
+    let subscriber = broker.subscribe("test/topic");
+    let publish = "[[publish]]\nname = \"p\"\ntopic = \"test/topic\"\nevery = \"100ms\"\ncount = 3\nqos = 0\npayload = \"{{count}}\"\n";
+    let _gatewire = Setup::new(broker.port, publish).connect();
+    for n in 1..=3 {
+        assert_eq!(subscriber.next(), format!("test/topic {n}"));
+    }
+}
+
+#[test]
 fn messages_come_out_of_the_socket_as_lines() {
     let broker = Mosquitto::start();
     let rest = format!(

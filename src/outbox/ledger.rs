@@ -24,6 +24,15 @@ pub(crate) const ENTRY_OVERHEAD: u64 = 192;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// What is known of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// The daemon has just started: the first attempt hasn't ended yet.
+    Coming,
+    Up,
+    Down,
+}
+
 /// The messages of the outbox. `W` is who waits for the outcome of one.
 #[derive(Debug)]
 pub(crate) struct Ledger<W> {
@@ -38,7 +47,7 @@ pub(crate) struct Ledger<W> {
     in_flight_bytes: u64,
     max_bytes: u64,
     when_full: WhenFull,
-    link_up: bool,
+    link: Link,
 }
 
 #[derive(Debug)]
@@ -66,7 +75,7 @@ impl<W> Ledger<W> {
             in_flight_bytes: 0,
             max_bytes,
             when_full,
-            link_up: false,
+            link: Link::Coming,
         }
     }
 
@@ -121,18 +130,18 @@ impl<W> Ledger<W> {
         Some(entry.waiter)
     }
 
-    pub(crate) fn is_link_up(&self) -> bool {
-        self.link_up
+    pub(crate) fn link(&self) -> Link {
+        self.link
     }
 
     pub(crate) fn link_up(&mut self) {
-        self.link_up = true;
+        self.link = Link::Up;
     }
 
     /// The connection is gone. QoS 0 messages are forgotten, those who waited for them are returned. QoS 1 messages that
     /// were in flight stay so: the session sends them again.
     pub(crate) fn link_down(&mut self) -> Vec<W> {
-        self.link_up = false;
+        self.link = Link::Down;
         let mut dropped = Vec::new();
         for queue in [&mut self.in_flight, &mut self.waiting] {
             if queue.iter().all(|entry| entry.message.qos == Qos::AtLeastOnce) {
@@ -265,6 +274,6 @@ mod tests {
         ledger.take();
         assert_eq!(ledger.link_down(), vec![0, 2, 4]);
         assert_eq!((ledger.in_flight(), ledger.waiting(), ledger.bytes()), (1, 2, 300));
-        assert!(!ledger.is_link_up());
+        assert_eq!(ledger.link(), Link::Down);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config;
 use crate::message::{Outbound, Qos};
-use ledger::{Full, Ledger};
+use ledger::{Full, Ledger, Link};
 
 pub(crate) use ledger::Sequence;
 
@@ -109,28 +109,36 @@ impl Outbox {
         })
     }
 
-    /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back.
+    /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
+    /// taken only while the link is up: somebody waits for the answer.
     pub(crate) fn accept(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Refusal> {
+        self.admit(&message, self.ledger.borrow().link() == Link::Up)?;
         let (waiter, outcome) = oneshot::channel();
         self.take_in(message, Some(waiter))?;
         Ok(outcome)
     }
 
-    /// Takes a message whose outcome nobody waits for.
+    /// Takes a message whose outcome nobody waits for. QoS 0 is taken before the first attempt to connect has ended, too:
+    /// what is scheduled for the start isn't lost to the milliseconds that connecting takes.
     pub(crate) fn submit(&self, message: Outbound) -> Result<(), Refusal> {
+        self.admit(&message, self.ledger.borrow().link() != Link::Down)?;
         self.take_in(message, None)
     }
 
-    fn take_in(&self, message: Outbound, waiter: Waiter) -> Result<(), Refusal> {
+    fn admit(&self, message: &Outbound, takes_qos_0: bool) -> Result<(), Refusal> {
         if self.closed.get() {
             return Err(Refusal::ShuttingDown);
         }
-        let mut ledger = self.ledger.borrow_mut();
-        if message.qos == Qos::AtMostOnce && !ledger.is_link_up() {
+        if message.qos == Qos::AtMostOnce && !takes_qos_0 {
             add(&self.counters.dropped_not_connected, 1);
             return Err(Refusal::NotConnected);
         }
-        let dropped = ledger.accept(message, waiter, Timestamp::now()).map_err(|Full| Refusal::OutboxFull)?;
+        Ok(())
+    }
+
+    fn take_in(&self, message: Outbound, waiter: Waiter) -> Result<(), Refusal> {
+        let dropped =
+            self.ledger.borrow_mut().accept(message, waiter, Timestamp::now()).map_err(|Full| Refusal::OutboxFull)?;
         add(&self.counters.dropped_full, dropped.len() as u64);
         settle(dropped, &Outcome::Refused(Refusal::OutboxFull));
         add(&self.counters.accepted, 1);
