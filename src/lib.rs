@@ -30,6 +30,10 @@
 //! and do as they are told.
 
 #![forbid(unsafe_code)]
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "the documentation is for who works on it, and built with private items"
+)]
 
 pub mod cli;
 pub(crate) mod config;

@@ -151,6 +151,49 @@ fn what_was_in_flight_goes_first_and_in_order_after_a_reconnect() {
 }
 
 #[test]
+fn a_server_that_hangs_up_forgets_and_discards_gets_every_message_in_order() {
+    const MESSAGES: usize = 1500;
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, SHORT_ACKS, INGEST).start();
+    let path = gatewire.path("publish.sock");
+    let client = std::thread::spawn(move || {
+        let mut client = support::socket::Client::connect(&path);
+        for n in 0..MESSAGES {
+            client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"id\":{n}}}"));
+        }
+        (0..MESSAGES).for_each(|n| assert_eq!(client.json(), json!({"id": n, "result": "delivered"})));
+    });
+    let mut arrived: Vec<usize> = Vec::new();
+    for connection in 0..=25 {
+        let calm = connection == 25;
+        let mut peer = broker.connected(connection > 0 && random.bool());
+        let mut packets = if calm { usize::MAX } else { random.usize(1..200) };
+        while packets > 0 && !client.is_finished() {
+            let Ok(packet) = peer.next_within(Duration::from_millis(100)) else { continue };
+            let Some(Packet::Publish(publish)) = packet else { panic!("{packet:?}") };
+            packets -= 1;
+            let n: usize = text(&publish).parse().unwrap();
+            if !arrived.contains(&n) {
+                arrived.push(n);
+            }
+            // IoT Core discards what it doesn't want to take now, and says nothing.
+            if calm || random.u8(..) > 20 {
+                peer.puback(publish.pkid);
+            }
+        }
+        if client.is_finished() {
+            break;
+        }
+        peer.close();
+    }
+    client.join().unwrap();
+    assert_eq!(arrived, (0..MESSAGES).collect::<Vec<_>>(), "seed {seed}");
+}
+
+#[test]
 fn never_more_than_a_hundred_are_in_flight() {
     let broker = Broker::start();
     let gatewire = Setup::new(broker.port, INGEST).start();

@@ -19,14 +19,6 @@ pub(super) struct Place {
     pub(super) line: usize,
 }
 
-#[cfg(test)]
-impl Place {
-    /// For tests that make by hand what is read from a file.
-    pub(crate) fn nowhere() -> Place {
-        Place { order: 0, file: Path::new("test").into(), line: 1 }
-    }
-}
-
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {

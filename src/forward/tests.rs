@@ -6,7 +6,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{Format, Keep, Place, SocketFile, WhenFull};
+use crate::config::{Format, Keep, SocketFile, WhenFull};
 use crate::inbox::Inbox;
 use crate::message::Qos;
 
@@ -28,10 +28,9 @@ impl Served {
             name: "messages".into(),
             filters: vec![TopicFilter::new("#").unwrap()],
             qos: Qos::AtLeastOnce,
-            socket: SocketFile { path: path.clone(), mode: 0o660, group: None, place: Place::nowhere() },
+            socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             format: Format::Json,
             keep: Keep { messages: 10_000, bytes: 16 << 20, when_full: WhenFull::DropOldest },
-            place: Place::nowhere(),
         };
         let listener = Listener::bind(&config.socket).unwrap();
         let acks = Rc::default();

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::config::{Format, Keep, Place, SocketFile, WhenFull};
+use crate::config::{Format, Keep, SocketFile, WhenFull};
 use crate::message::{Qos, Topic, TopicFilter};
 
 fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
@@ -9,10 +9,9 @@ fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
         name: filter.to_owned(),
         filters: vec![TopicFilter::new(filter).unwrap()],
         qos: Qos::AtLeastOnce,
-        socket: SocketFile { path: "unused".into(), mode: 0o660, group: None, place: Place::nowhere() },
+        socket: SocketFile { path: "unused".into(), mode: 0o660, group: None },
         format: Format::Json,
         keep: Keep { messages: 10, bytes: 10_000, when_full: WhenFull::DropOldest },
-        place: Place::nowhere(),
     };
     Forward::new(config, Rc::clone(acks))
 }

@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{Place, SocketFile, WhenFull};
+use crate::config::{SocketFile, WhenFull};
 use crate::message::TopicFilter;
 
 /// An ingest served in a directory of its own, and the outbox behind it.
@@ -34,7 +34,7 @@ impl Served {
         outbox.link_up();
         let config = config::Ingest {
             name: "publish".into(),
-            socket: SocketFile { path: path.clone(), mode: 0o660, group: None, place: Place::nowhere() },
+            socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             topics: vec![TopicFilter::new("g/#").unwrap()],
         };
         let listener = Listener::bind(&config.socket).unwrap();

@@ -44,15 +44,13 @@ mod tests {
     use std::os::unix::net::UnixStream;
 
     use super::*;
-    use crate::config::{Place, SocketFile};
+    use crate::config::SocketFile;
 
     #[tokio::test(flavor = "local")]
     async fn a_client_gets_the_document_and_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("status.sock");
-        let listener =
-            Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None, place: Place::nowhere() })
-                .unwrap();
+        let listener = Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap();
         // More than a socket's buffer holds.
         let document = b"0123456789".repeat(100_000);
         let served = document.clone();

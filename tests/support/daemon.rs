@@ -123,7 +123,9 @@ impl Gatewire {
         let guard = lines.lock().unwrap();
         let found = |lines: &[String]| lines.iter().filter(|line| line.contains(text)).nth(n - 1).cloned();
         let (guard, _) = changed.wait_timeout_while(guard, PATIENCE, |lines| found(lines).is_none()).unwrap();
-        found(&guard).unwrap_or_else(|| panic!("no {n}th line with {text:?} in\n{}", guard.join("\n")))
+        let line = found(&guard);
+        drop(guard);
+        line.unwrap_or_else(|| panic!("no {n}th line with {text:?}"))
     }
 
     pub fn log(&self) -> Vec<String> {

@@ -2,10 +2,9 @@ use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;
 
 use super::*;
-use crate::config::Place;
 
 fn file(path: &Path) -> SocketFile {
-    SocketFile { path: path.to_owned(), mode: 0o660, group: None, place: Place::nowhere() }
+    SocketFile { path: path.to_owned(), mode: 0o660, group: None }
 }
 
 fn refused(path: &Path) -> SocketError {
