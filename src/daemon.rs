@@ -34,17 +34,20 @@ const LAST_ANSWERS: Duration = Duration::from_millis(200);
 /// How often the certificate's validity is looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
 
-/// Why the daemon can't start.
+/// Why the daemon can't start, or go on.
 #[derive(Debug, Error)]
-pub(crate) enum StartError {
+pub(crate) enum DaemonError {
     #[error(transparent)]
     Socket(#[from] SocketError),
     #[error("the runtime can't be started: {0}")]
     Runtime(#[from] io::Error),
+    /// A defect: the panic has been logged.
+    #[error("{0} has failed; gatewire stops, so that it is started anew")]
+    TaskFailed(&'static str),
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(config: &Config, credentials: Credentials) -> Result<(), StartError> {
+pub(crate) fn run(config: &Config, credentials: Credentials) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let result = runtime.block_on(LocalSet::new().run_until(serve(config, credentials)));
     // A look-up in DNS that hangs in the C library mustn't hold us.
@@ -64,7 +67,7 @@ struct Parts {
     ingests: Vec<Rc<Ingest>>,
 }
 
-async fn serve(config: &Config, credentials: Credentials) -> Result<(), StartError> {
+async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let now = Instant::now();
@@ -73,7 +76,7 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), StartErr
     let parts = Rc::new(assemble(config, &credentials, &stop, now));
     let listeners = listen(config, &parts)?;
     announce(config);
-    let schedule = {
+    let mut schedule = {
         let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(&parts.outbox));
         spawn_local(async move { schedule.run(|message| outbox.submit(message)).await })
     };
@@ -89,7 +92,7 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), StartErr
     let filters = filters(config);
     let mut link = spawn_local(async move { link.run(filters).await });
 
-    wait_for_the_end(&mut signals, &mut link, &credentials).await;
+    let ended = wait_for_the_end(&mut signals, &mut link, &mut schedule, &credentials).await;
 
     notifier.stopping();
     schedule.abort();
@@ -107,7 +110,7 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), StartErr
     say_what_is_unread(&parts.forwards);
     drop(listeners);
     log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
-    Ok(())
+    ended
 }
 
 fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, now: Instant) -> Parts {
@@ -145,7 +148,7 @@ impl Drop for Listeners {
 }
 
 /// Opens every socket before any of them is served: a daemon that can't have them all has none.
-fn listen(config: &Config, parts: &Rc<Parts>) -> Result<Listeners, StartError> {
+fn listen(config: &Config, parts: &Rc<Parts>) -> Result<Listeners, DaemonError> {
     let bind = |socket: &SocketFile| Listener::bind(socket);
     let forwards = config.forward.iter().map(|forward| bind(&forward.socket)).collect::<Result<Vec<_>, _>>()?;
     let ingests = config.ingest.iter().map(|ingest| bind(&ingest.socket)).collect::<Result<Vec<_>, _>>()?;
@@ -202,13 +205,16 @@ fn announce(config: &Config) {
     );
 }
 
-/// Until a signal says so, or the link task is gone, which it never is unless it failed.
-async fn wait_for_the_end(signals: &mut Signals, link: &mut JoinHandle<()>, credentials: &Credentials) {
-    for warning in credentials.warnings() {
-        log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
-    }
+/// Until a signal says so. A task that ends before was ended by a panic: without it the daemon would only seem to work.
+async fn wait_for_the_end(
+    signals: &mut Signals,
+    link: &mut JoinHandle<()>,
+    schedule: &mut JoinHandle<()>,
+    credentials: &Credentials,
+) -> Result<(), DaemonError> {
     let mut look = tokio::time::interval(CERTIFICATE_LOOK);
     look.tick().await;
+    let mut all_published = false;
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -217,10 +223,17 @@ async fn wait_for_the_end(signals: &mut Signals, link: &mut JoinHandle<()>, cred
                     "SIGHUP: reloading is not supported yet, nothing has changed; `systemctl restart gatewire` applies a new \
                      configuration"
                 ),
-                Some(SIGINT) => return log::info!(GATEWIRE_EVENT = "stopping"; "SIGINT: stopping"),
-                _ => return log::info!(GATEWIRE_EVENT = "stopping"; "SIGTERM: stopping"),
+                signal => {
+                    let name = if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" };
+                    log::info!(GATEWIRE_EVENT = "stopping"; "{name}: stopping");
+                    return Ok(());
+                }
             },
-            _ = &mut *link => return,
+            _ = &mut *link => return Err(DaemonError::TaskFailed("the link")),
+            ended = &mut *schedule, if !all_published => match ended {
+                Ok(()) => all_published = true,
+                Err(_) => return Err(DaemonError::TaskFailed("the schedule")),
+            },
             _ = look.tick() => {
                 if let Some(warning) = credentials.validity_warning(SystemTime::now()) {
                     log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");

@@ -31,8 +31,9 @@ impl From<Exit> for ExitCode {
 const ABOUT: &str = "Holds one persistent mTLS MQTT connection to AWS IoT Core";
 
 const LONG_ABOUT: &str = "\
-gatewire holds one persistent mTLS MQTT connection to AWS IoT Core. It publishes on a schedule, forwards what it \
-subscribes to onto local Unix sockets, and lets local programs publish through it. It reconnects by itself, for ever.";
+gatewire holds one persistent mTLS MQTT connection to AWS IoT Core. It publishes on a
+schedule, forwards what it subscribes to onto local Unix sockets, and lets local programs
+publish through it. It reconnects by itself, for ever.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -41,7 +42,7 @@ Examples:
   gatewire --config ./gatewire.toml check    with another configuration
   journalctl -u gatewire                     what it does when systemd runs it
 
-Exit codes: 0 done, 64 usage, 78 configuration or credentials unusable.";
+Exit codes: 0 done, 64 usage, 70 a failure of gatewire itself, 78 configuration or credentials unusable.";
 
 #[derive(Debug, Parser)]
 #[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]

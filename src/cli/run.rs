@@ -6,7 +6,7 @@ use log::LevelFilter;
 
 use super::Exit;
 use super::inputs::{self, Inputs, Problems};
-use crate::daemon::{self, StartError};
+use crate::daemon::{self, DaemonError};
 use crate::observe::journal;
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -20,13 +20,16 @@ pub(super) fn run(path: &Path) -> Exit {
     for warning in &warnings {
         log::warn!(GATEWIRE_EVENT = "config"; "{warning}");
     }
+    for warning in credentials.warnings() {
+        log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
+    }
     match daemon::run(&config, credentials) {
         Ok(()) => Exit::Done,
-        Err(error @ StartError::Socket(_)) => {
+        Err(error @ DaemonError::Socket(_)) => {
             log::error!(GATEWIRE_EVENT = "config"; "{error}");
             Exit::Config
         }
-        Err(error @ StartError::Runtime(_)) => {
+        Err(error @ (DaemonError::Runtime(_) | DaemonError::TaskFailed(_))) => {
             log::error!(GATEWIRE_EVENT = "failed"; "{error}");
             Exit::Internal
         }

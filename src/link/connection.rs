@@ -210,9 +210,10 @@ impl<'a> Connection<'a> {
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
         let mut wrote = false;
         while !self.session.output().is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, self.session.output())? {
-                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(n) => {
+            match Pin::new(&mut self.stream).poll_write(cx, self.session.output()) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.last_word(cx, error))),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
                     self.session.output().advance(n);
                     self.unflushed = true;
                     wrote = true;
@@ -239,6 +240,16 @@ impl<'a> Connection<'a> {
                 self.since_turn += n;
                 Poll::Ready(Ok(Moved::Read))
             }
+        }
+    }
+
+    /// Why writing failed. A server that refuses our certificate says so in a TLS alert and closes; with TLS 1.3 that may be
+    /// while we write, and the alert still waits to be read.
+    fn last_word(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
+        self.input.reserve(READ_CHUNK);
+        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
+            Poll::Ready(Err(alert)) if alert.get_ref().is_some() => alert,
+            _ => error,
         }
     }
 
