@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-CARGO ?= cargo
+# rustup's directory isn't always in PATH, in a shell of sudo for one.
+CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
 BINARY := target/release/gatewire
 PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev
 VENV := tests/.venv
@@ -38,7 +39,7 @@ lint: ## formatting, clippy, the systemd unit
 
 .PHONY: deny
 deny: ## licences, bans and sources of all crates
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
 	$(CARGO) deny --locked check licenses bans sources
 
 .PHONY: doc
@@ -50,7 +51,8 @@ bench: tools build ## memory, CPU and wake-ups, measured on this machine
 	python3 benches/run $(BINARY)
 
 .PHONY: tools
-tools: # what the tests and the demo need beside Rust
+tools: # what the tests and the demo need beside Rust, which Debian has only too old
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: https://rustup.rs tells how to install it" >&2; exit 1; }
 	@missing=(); for package in $(PACKAGES); do \
 	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing+=($$package); \
 	done; \

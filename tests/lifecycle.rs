@@ -5,21 +5,15 @@
 mod support;
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use support::daemon::Setup;
-use support::mosquitto::Mosquitto;
 use support::scripted::Broker;
-use support::{CERTIFICATES, Certificates, PATIENCE};
-
-/// A port on which nobody listens.
-fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use support::{CERTIFICATES, Certificates, PATIENCE, closed_port, eventually};
 
 /// systemd's end of the notification socket.
 struct Notifications(UnixDatagram);
@@ -159,17 +153,14 @@ fn check_says_what_run_would_and_run_refuses_what_check_refuses() {
 /// The answer of `check` after `change` was made to copies of the credential files.
 fn with_credentials(change: impl Fn(&std::path::Path)) -> (i32, String) {
     let names = ["AmazonRootCA1.pem", "certificate.pem.crt", "private.pem.key"];
-    let mut setup = Setup::new(1, "");
+    let setup = Setup::new(1, "");
     let directory = setup.directory.path().to_owned();
     for name in names {
         fs::copy(CERTIFICATES.path(name), directory.join(name)).unwrap();
     }
     change(&directory);
-    let path = directory.join("gatewire.toml");
     let original = CERTIFICATES.path("x").parent().unwrap().display().to_string();
-    let text = fs::read_to_string(&path).unwrap().replace(&original, &directory.display().to_string());
-    fs::write(&path, text).unwrap();
-    setup = setup.env("UNUSED", "");
+    let setup = setup.edit(&original, &directory.display().to_string());
     let (code, _, error) = setup.output("check");
     (code, error)
 }
@@ -200,53 +191,44 @@ fn faulty_credentials_are_named_with_what_to_do() {
 
 #[test]
 fn an_expired_certificate_is_a_warning_and_the_attempt_goes_on() {
-    let setup = Setup::new(closed_port(), "");
-    let directory = setup.directory.path().to_owned();
-    let expired = directory.join("expired.crt");
-    let made = Command::new("openssl")
-        .args(["x509", "-req", "-CAcreateserial", "-days", "-1", "-in", "/dev/stdin", "-out"])
-        .arg(&expired)
-        .arg("-CA")
-        .arg(CERTIFICATES.path("AmazonRootCA1.pem"))
-        .arg("-CAkey")
-        .arg(CERTIFICATES.path("ca.key"))
-        .arg("-CAserial")
-        .arg(directory.join("serial"))
-        .stdin(request().stdout.unwrap())
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let path = directory.join("gatewire.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    let text =
-        text.replace(&CERTIFICATES.path("certificate.pem.crt").display().to_string(), &expired.display().to_string());
-    fs::write(&path, text).unwrap();
-    let gatewire = setup.start();
+    let expired = CERTIFICATES.issue("expired.crt", "private.pem.key", "extendedKeyUsage=clientAuth", -1);
+    let gatewire = Setup::new(closed_port(), "").credential("certificate.pem.crt", &expired).start();
     let line = gatewire.wait_for("expired.crt");
     assert!(line.contains("warn") && line.contains("clock"), "{line}");
     gatewire.wait_for("next attempt in");
     assert_eq!(gatewire.stop().0, 0);
 }
 
-/// A certificate request for `thing-1`'s key.
-fn request() -> std::process::Child {
-    let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-new", "-subj", "/CN=thing-1", "-key"]).arg(CERTIFICATES.path("private.pem.key"));
-    openssl.stdout(std::process::Stdio::piped()).spawn().unwrap()
-}
-
 #[test]
-fn a_server_that_is_not_trusted_is_explained_and_tried_again() {
-    let broker = Mosquitto::start();
-    let other = Certificates::make("thing-1", "ec");
-    let setup = Setup::new(broker.port, "");
-    let path = setup.directory.path().join("gatewire.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    let ca = |certificates: &Certificates| certificates.path("AmazonRootCA1.pem").display().to_string();
-    fs::write(&path, text.replace(&ca(&CERTIFICATES), &ca(&other))).unwrap();
-    let gatewire = setup.start();
-    let line = gatewire.wait_for("next attempt in");
-    assert!(line.contains("TLS with localhost") && line.contains("tls.ca_file"), "{line}");
-    gatewire.wait_for("attempt 3 in");
-    assert_eq!(gatewire.status()["link"]["last_error"]["code"], "tls_unknown_ca");
+fn the_status_document_has_the_keys_that_scripts_rely_on() {
+    let broker = Broker::start();
+    let rest = "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1h\"\npayload = \"x\"\n\
+        [[forward]]\nname = \"f\"\nfilters = [\"t\"]\nsocket = \"DIR/f.sock\"\n\
+        [[ingest]]\nname = \"i\"\nsocket = \"DIR/i.sock\"\ntopics = [\"t\"]\n";
+    let gatewire = Setup::new(broker.port, rest).start();
+    broker.connected(false).close();
+    let _peer = broker.connected(true);
+    let status = eventually("the second connection", || {
+        Some(gatewire.status()).filter(|status| status["link"]["session_present"] == true)
+    });
+    for (at, keys) in [
+        ("", "version link outbox inbox counters publish forward ingest certificate"),
+        ("/link", "state since endpoint client_id protocol session_present next_attempt last_error"),
+        ("/link/last_error", "code message advice at"),
+        ("/outbox", "waiting in_flight bytes oldest stored dropped quarantined"),
+        ("/certificate", "not_after"),
+        ("/publish/0", "name"),
+        ("/forward/0", "name"),
+        ("/ingest/0", "name"),
+    ] {
+        let object = status.pointer(at).and_then(Value::as_object).unwrap_or_else(|| panic!("no {at} in {status}"));
+        for key in keys.split(' ') {
+            assert!(object.contains_key(key), "no {key} in {at} of {status}");
+        }
+    }
+    let link = &status["link"];
+    assert_eq!((&link["state"], &link["endpoint"]), (&json!("connected"), &json!("localhost")));
+    assert_eq!((&link["client_id"], &link["protocol"]), (&json!("thing-1"), &json!("3.1.1")));
+    assert_eq!(link["last_error"]["code"], "closed_by_server");
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
 }

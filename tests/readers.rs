@@ -1,5 +1,7 @@
 //! What one reader of a forward may cost the others and the link.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -32,4 +34,22 @@ fn a_reader_that_takes_nothing_does_not_stop_the_link() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(gatewire.status()["forward"][0]["disconnected_slow"], 0);
     feeder.join().unwrap().finish();
+}
+
+#[test]
+fn ids_grow_across_a_restart() {
+    let broker = Mosquitto::start();
+    let mut last = 0;
+    for _ in 0..3 {
+        let gatewire = Setup::new(broker.port, FORWARD).connect();
+        broker.wait_for("Sending SUBACK to thing-1");
+        let mut reader = gatewire.client("messages.sock");
+        for _ in 0..2 {
+            broker.publish("test/topic", b"x");
+            let id = reader.json()["id"].as_u64().unwrap();
+            assert!(id > last && id < 1 << 53, "{id} after {last}");
+            last = id;
+        }
+        assert_eq!(gatewire.stop().0, 0);
+    }
 }

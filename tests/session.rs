@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, SubAck, SubscribeReasonCode};
@@ -215,7 +215,7 @@ fn the_rate_limit_holds_back_what_comes_too_fast() {
     let limit = "rate_limit = { messages_per_second = 20, burst = 5 }\n";
     let gatewire = Setup::with_connection(broker.port, limit, INGEST).start();
     let mut peer = broker.connected(false);
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     let _client = publish(&gatewire, 25);
     received(&mut peer, 25);
     // 5 at once, 20 more at 20 a second.
@@ -347,55 +347,13 @@ fn connack_alone_does_not_reset_the_backoff() {
     let broker = Broker::start();
     let backoff = "backoff = { min = \"100ms\", max = \"10s\" }\nrate_limit = { connects_per_second = 1000 }\n";
     let gatewire = Setup::with_connection(broker.port, backoff, "").start();
-    for _ in 0..6 {
+    broker.connected(false).close();
+    // From `min` again each time, no wait would exceed 100 ms. That chance keeps ten growing ones under 250 ms happens once
+    // in a hundred million runs; mostly the third or fourth is longer.
+    let grown = (0..10).any(|_| {
+        let waiting = Instant::now();
         broker.connected(false).close();
-    }
-    let lines: Vec<String> = gatewire.log().into_iter().filter(|line| line.contains("attempt")).collect();
-    let sixth = gatewire.wait_for("attempt 7 in");
-    assert!(lines.len() >= 5, "{lines:?} {sixth}");
-}
-
-#[test]
-fn disconnect_is_the_last_packet_after_what_was_in_flight() {
-    let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
-    let mut peer = broker.connected(false);
-    let mut client = publish(&gatewire, 3);
-    let sent = received(&mut peer, 3);
-    gatewire.signal("TERM");
-    gatewire.wait_for("SIGTERM: stopping");
-    client.send(r#"{"topic":"t","payload":"late","id":9}"#);
-    eventually("the late line", || (gatewire.status()["ingest"][0]["refused"]["shutting_down"] == 1).then_some(()));
-    sent.iter().for_each(|(_, id, _)| peer.puback(*id));
-    (0..3).for_each(|n| assert_eq!(client.json(), json!({"id": n, "result": "delivered"})));
-    assert_eq!(client.json()["error"], "shutting_down");
-    assert_eq!(peer.next(), Some(Packet::Disconnect));
-    assert_eq!(peer.next(), None);
-    assert_eq!(gatewire.wait().0, 0);
-}
-
-#[test]
-fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
-    let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
-    let mut peer = broker.connected(false);
-    let mut client = publish(&gatewire, 1);
-    received(&mut peer, 1);
-    gatewire.signal("TERM");
-    assert_eq!(peer.next(), Some(Packet::Disconnect));
-    assert_eq!(client.json()["error"], "shutting_down");
-    peer.close();
-    let (code, took) = gatewire.wait();
-    assert_eq!(code, 0);
-    assert!(took < Duration::from_secs(2), "{took:?} after DISCONNECT");
-}
-
-#[test]
-fn a_stop_in_the_middle_of_connecting_is_immediate() {
-    let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, "").start();
-    let _tcp = broker.accept_tcp();
-    let (code, took) = gatewire.stop();
-    assert_eq!(code, 0);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+        waiting.elapsed() > Duration::from_millis(250)
+    });
+    assert!(grown, "{:?}", gatewire.log());
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::socket::Client;
-use super::{CERTIFICATES, PATIENCE};
+use super::{CERTIFICATES, PATIENCE, eventually, program};
 
 /// A configuration in a directory of its own, not started yet.
 pub struct Setup {
@@ -45,12 +45,26 @@ impl Setup {
         let directory = TempDir::new().unwrap();
         let text = text.replace("DIR", &directory.path().display().to_string());
         std::fs::write(directory.path().join("gatewire.toml"), text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+        let mut command = program(env!("CARGO_BIN_EXE_gatewire"));
         command.arg("--config").arg(directory.path().join("gatewire.toml"));
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
             command.env_remove(name);
         }
         Setup { directory, command }
+    }
+
+    /// With another text in the place of `from` in the configuration, which must hold it.
+    pub fn edit(self, from: &str, to: &str) -> Setup {
+        let path = self.directory.path().join("gatewire.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "no {from:?} in\n{text}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        self
+    }
+
+    /// With another credential file than that of `thing-1`.
+    pub fn credential(self, name: &str, path: &Path) -> Setup {
+        self.edit(&CERTIFICATES.path(name).display().to_string(), &path.display().to_string())
     }
 
     pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Setup {
@@ -158,6 +172,22 @@ impl Gatewire {
     pub fn stop(self) -> (i32, Duration) {
         self.signal("TERM");
         self.wait()
+    }
+
+    /// Waits until its link has failed in the way that `code` names: message and advice.
+    pub fn wait_for_failure(&self, code: &str) -> String {
+        let error = eventually(&format!("last_error {code}"), || {
+            let error = self.status()["link"]["last_error"].clone();
+            error["code"].as_str().is_some_and(|found| found.starts_with(code)).then_some(error)
+        });
+        format!("{} {}", error["message"], error["advice"])
+    }
+
+    /// What the kernel says of it, from /proc/PID/status.
+    pub fn process_status(&self, key: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     pub fn status(&self) -> Value {

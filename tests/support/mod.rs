@@ -8,6 +8,8 @@ pub mod mosquitto;
 pub mod scripted;
 pub mod socket;
 
+use std::ffi::OsStr;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -36,6 +38,47 @@ impl Certificates {
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+
+    /// Has the CA sign a certificate into `name` for one of the keys, with extensions as in an openssl configuration. It
+    /// ends after so many days; it has ended if they are negative.
+    pub fn issue(&self, name: &str, key: &str, extensions: &str, days: i32) -> PathBuf {
+        let (request, file) = (self.path(&format!("{name}.csr")), self.path(&format!("{name}.ext")));
+        std::fs::write(&file, extensions).unwrap();
+        let openssl = |command: &mut Command| assert!(command.output().unwrap().status.success(), "{command:?}");
+        openssl(
+            Command::new("openssl")
+                .args(["req", "-new", "-subj", "/CN=issued", "-key"])
+                .arg(self.path(key))
+                .arg("-out")
+                .arg(&request),
+        );
+        openssl(
+            Command::new("openssl")
+                .args(["x509", "-req", "-set_serial", "1", "-days", &days.to_string(), "-CA"])
+                .arg(self.path("AmazonRootCA1.pem"))
+                .arg("-CAkey")
+                .arg(self.path("ca.key"))
+                .arg("-extfile")
+                .arg(&file)
+                .arg("-in")
+                .arg(&request)
+                .arg("-out")
+                .arg(self.path(name)),
+        );
+        self.path(name)
+    }
+}
+
+/// A program that the kernel kills with the test, even with one that is itself killed.
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(path);
+    command
+}
+
+/// A port on which nobody listens.
+pub fn closed_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The certificates of the client `thing-1`, made once a test binary.

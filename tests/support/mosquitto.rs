@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use tempfile::TempDir;
 
-use super::{CERTIFICATES, PATIENCE, eventually};
+use super::{CERTIFICATES, PATIENCE, eventually, program};
 
 pub struct Mosquitto {
     child: Child,
@@ -60,12 +60,19 @@ impl Mosquitto {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
+    /// The topics of all that a client has published, in the order of arrival.
+    pub fn received(&self, client_id: &str) -> Vec<String> {
+        let publish = format!("Received PUBLISH from {client_id} (");
+        let topic = |line: &str| Some(line.split_once(&publish)?.1.split('\'').nth(1)?.to_owned());
+        self.log().lines().filter_map(topic).collect()
+    }
+
     pub fn wait_for(&self, text: &str) {
         eventually(&format!("{text:?} in mosquitto's log"), || self.log().contains(text).then_some(()));
     }
 
-    fn client(&self, program: &str, id: &str) -> Command {
-        let mut command = Command::new(program);
+    fn client(&self, name: &str, id: &str) -> Command {
+        let mut command = program(name);
         command.args(["-h", "localhost", "-p", &self.port.to_string(), "-i", id, "-q", "1"]);
         command.arg("--cafile").arg(CERTIFICATES.path("AmazonRootCA1.pem"));
         command.arg("--cert").arg(CERTIFICATES.path("certificate.pem.crt"));
@@ -115,15 +122,15 @@ impl Mosquitto {
 
 fn run(directory: &Path, port: u16) -> Option<Child> {
     let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
-    let program = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
-    let mut child = Command::new(program)
+    let path = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
+    let mut child = program(path)
         .arg("-c")
         .arg(directory.join("mosquitto.conf"))
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .expect("mosquitto must be installed; `make test` does it");
-    eventually("mosquitto to listen or end", || {
+        .unwrap();
+    eventually("mosquitto to listen or end (`make test` installs it)", || {
         if child.try_wait().unwrap().is_some() {
             return Some(false);
         }

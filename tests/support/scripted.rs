@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use socket2::SockRef;
 
 use super::{CERTIFICATES, PATIENCE};
 
@@ -28,6 +29,11 @@ pub struct Broker {
 
 impl Broker {
     pub fn start() -> Broker {
+        Broker::start_as("server.crt")
+    }
+
+    /// With another certificate for the server's key.
+    pub fn start_as(certificate: &str) -> Broker {
         let certificates = |name| {
             CertificateDer::pem_file_iter(CERTIFICATES.path(name)).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
         };
@@ -41,7 +47,7 @@ impl Broker {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_client_cert_verifier(verifier)
-            .with_single_cert(certificates("server.crt"), key)
+            .with_single_cert(certificates(certificate), key)
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -120,6 +126,15 @@ impl Peer {
         }
     }
 
+    /// TLS alone; fails with the daemon's alert if it doesn't like our certificate.
+    pub fn handshake(&mut self) -> io::Result<()> {
+        self.stream.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        while self.stream.conn.is_handshaking() {
+            self.stream.conn.complete_io(&mut self.stream.sock)?;
+        }
+        Ok(())
+    }
+
     pub fn connect(&mut self) -> Connect {
         match self.next() {
             Some(Packet::Connect(connect)) => connect,
@@ -170,6 +185,11 @@ impl Peer {
         let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload);
         publish.pkid = id;
         self.send(&Packet::Publish(publish));
+    }
+
+    /// Ends the connection with a TCP reset.
+    pub fn reset(self) {
+        SockRef::from(&self.stream.sock).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Closes as a server does that has had enough.

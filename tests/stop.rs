@@ -1,0 +1,117 @@
+//! The end: what is still delivered, what the broker and the clients are told, how long it takes.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use rumqttc::mqttbytes::v4::Packet;
+use serde_json::json;
+use support::daemon::Setup;
+use support::mosquitto::Mosquitto;
+use support::scripted::Broker;
+use support::{closed_port, eventually};
+
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
+
+/// Exit code 0, and nothing was waited for.
+fn assert_quick((code, took): (i32, Duration)) {
+    assert_eq!(code, 0);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn the_broker_sees_a_clean_disconnect() {
+    for signal in ["TERM", "INT"] {
+        let broker = Mosquitto::start();
+        let gatewire = Setup::new(broker.port, INGEST).connect();
+        let mut client = gatewire.client("publish.sock");
+        assert_eq!(client.ask(r#"{"topic":"x","payload":1}"#), json!({"result": "delivered"}));
+        gatewire.signal(signal);
+        assert_quick(gatewire.wait());
+        broker.wait_for("Received DISCONNECT from thing-1");
+        broker.wait_for("Client thing-1 disconnected.");
+        assert_eq!(client.line(), None);
+    }
+}
+
+#[test]
+fn disconnect_is_the_last_packet_after_what_was_in_flight() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("publish.sock");
+    (0..3).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"id\":{n}}}")));
+    let sent: Vec<u16> = (0..3).map(|_| peer.publish().pkid).collect();
+    gatewire.signal("TERM");
+    gatewire.wait_for("SIGTERM: stopping");
+    client.send(r#"{"topic":"t","payload":"late","id":9}"#);
+    eventually("the late line", || (gatewire.status()["ingest"][0]["refused"]["shutting_down"] == 1).then_some(()));
+    sent.iter().for_each(|id| peer.puback(*id));
+    (0..3).for_each(|n| assert_eq!(client.json(), json!({"id": n, "result": "delivered"})));
+    assert_eq!(client.json()["error"], "shutting_down");
+    assert_eq!(peer.next(), Some(Packet::Disconnect));
+    assert_eq!(peer.next(), None);
+    assert_eq!(gatewire.wait().0, 0);
+}
+
+#[test]
+fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("publish.sock");
+    client.send(r#"{"topic":"t","payload":1}"#);
+    peer.publish();
+    let start = Instant::now();
+    gatewire.signal("TERM");
+    assert_eq!(peer.next(), Some(Packet::Disconnect));
+    let waited = start.elapsed();
+    assert!(waited > Duration::from_millis(4900) && waited < Duration::from_secs(8), "{waited:?}");
+    assert_eq!(client.json()["error"], "shutting_down");
+    assert_eq!(peer.next(), None);
+    assert_quick(gatewire.wait());
+}
+
+#[test]
+fn a_second_signal_ends_the_waiting() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("publish.sock");
+    client.send(r#"{"topic":"t","payload":1}"#);
+    peer.publish();
+    gatewire.signal("TERM");
+    gatewire.wait_for("SIGTERM: stopping");
+    gatewire.signal("TERM");
+    gatewire.wait_for("a second signal: stopping at once");
+    assert_eq!(client.json()["error"], "shutting_down");
+    assert_quick(gatewire.wait());
+}
+
+#[test]
+fn a_stop_in_the_middle_of_connecting_is_immediate() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, "").start();
+    let _tcp = broker.accept_tcp();
+    assert_quick(gatewire.stop());
+
+    let gatewire = Setup::new(broker.port, "").start();
+    let mut peer = broker.accept();
+    peer.connect();
+    assert_quick(gatewire.stop());
+}
+#[test]
+fn a_stop_without_network_is_quick_and_says_what_is_lost() {
+    let rest = format!("{INGEST}[[publish]]\nname = \"tick\"\ntopic = \"tick\"\nevery = \"1h\"\npayload = \"x\"\n");
+    let gatewire = Setup::new(closed_port(), &rest).start();
+    gatewire.wait_for("next attempt in");
+    let mut client = gatewire.client("publish.sock");
+    client.send(r#"{"topic":"x","payload":1,"id":1}"#);
+    eventually("both to wait", || (gatewire.status()["outbox"]["waiting"] == 2).then_some(()));
+    gatewire.signal("TERM");
+    assert_eq!(client.json()["error"], "shutting_down");
+    gatewire.wait_for("2 messages hadn't been acknowledged by IoT Core and are lost");
+    assert_quick(gatewire.wait());
+}
