@@ -68,7 +68,12 @@ impl ConnectLimit {
     }
 }
 
-/// What one connection may send: token buckets for messages and for bytes, each refilled a second at a time's worth.
+/// What one connection may send: token buckets for messages and for bytes, shared with what it receives.
+///
+/// IoT Core counts both directions together, and what comes in can't be held back: it becomes a debt, paid with at most half
+/// of what flows into a bucket, so that the other half is left for what goes out, whatever comes in. A debt grows to one
+/// bucket: what comes in beyond that is IoT Core's to discard and to send again. So out alone keeps to `rate × time + burst`,
+/// always; in and out together to `rate × time + 2 × burst`, while no more than half of the rate comes in.
 #[derive(Debug)]
 pub(super) struct Quota {
     messages: Bucket,
@@ -86,7 +91,7 @@ impl Quota {
         }
     }
 
-    /// Takes a message of so many bytes out of both buckets, or says when that will be possible.
+    /// Takes a message of so many bytes out of both buckets, or says when that will be possible if nothing comes in.
     pub(super) fn try_take(&mut self, now: Instant, bytes: usize) -> Result<(), Instant> {
         let bytes = bytes as u64;
         let at = self.messages.available_at(now, 1).max(self.bytes.available_at(now, bytes));
@@ -98,157 +103,75 @@ impl Quota {
         Ok(())
     }
 
-    /// A message came in: IoT Core counts both directions together. Incoming messages can't be held back, but neither may
-    /// they stop what goes out: they take no more than the bucket holds.
+    /// A message of so many bytes came in.
     pub(super) fn note_received(&mut self, now: Instant, bytes: usize) {
-        self.messages.take_what_is_there(now, 1);
-        self.bytes.take_what_is_there(now, bytes as u64);
+        self.messages.owe(now, 1);
+        self.bytes.owe(now, bytes as u64);
     }
 }
 
-/// A token bucket in exact integers. A token is `SECOND` units; each nanosecond adds `rate` units.
+/// A token bucket in exact integers. A token is [`TOKEN`] units, so that the rate and half of it are whole units a nanosecond.
 #[derive(Debug)]
 struct Bucket {
+    /// Tokens a second.
     rate: u64,
-    capacity: u128,
-    level: u128,
+    /// In units, as the two below.
+    capacity: i128,
+    /// What may be taken. Below zero only after a message larger than the bucket.
+    level: i128,
+    /// What was received and isn't paid for yet; at most the capacity.
+    debt: i128,
     updated: Instant,
 }
 
-/// Units of a token: with these, the rate a second is the units a nanosecond.
-const SECOND: u128 = 1_000_000_000;
+/// Units of a token: `rate` tokens a second are `2 × rate` units a nanosecond.
+const TOKEN: i128 = 2_000_000_000;
 
 impl Bucket {
     fn new(rate: u64, burst: u64, now: Instant) -> Bucket {
-        let capacity = u128::from(burst.max(1)) * SECOND;
-        Bucket { rate: rate.max(1), capacity, level: capacity, updated: now }
+        let capacity = units(burst.max(1));
+        Bucket { rate: rate.max(1), capacity, level: capacity, debt: 0, updated: now }
     }
 
+    /// Half of what flows in pays the debt, as does what the full bucket can't hold.
     fn refill(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.updated).as_nanos();
-        self.level = self.capacity.min(self.level.saturating_add(elapsed.saturating_mul(self.rate.into())));
+        let elapsed = i128::try_from(now.saturating_duration_since(self.updated).as_nanos()).unwrap_or(i128::MAX);
+        let half = elapsed.saturating_mul(self.rate.into());
+        let paid = half.min(self.debt);
+        let level = self.level.saturating_add(half).saturating_add(half - paid);
+        self.level = level.min(self.capacity);
+        self.debt = (self.debt - paid - (level - self.level)).max(0);
         self.updated = self.updated.max(now);
     }
 
-    /// When `tokens` can be taken. More than the bucket can hold may be taken once it is full.
+    /// When `tokens` can be taken. More than the bucket can hold may be taken once it is full; the rest then flows in first.
     fn available_at(&mut self, now: Instant, tokens: u64) -> Instant {
         self.refill(now);
-        let needed = (u128::from(tokens) * SECOND).min(self.capacity);
-        let missing = needed.saturating_sub(self.level);
-        let wait = missing.div_ceil(self.rate.into());
+        let missing = units(tokens).min(self.capacity) - self.level;
+        if missing <= 0 {
+            return now;
+        }
+        let inflow = (missing + missing.min(self.debt)).unsigned_abs();
+        let wait = inflow.div_ceil(2 * u128::from(self.rate));
         now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
     }
 
     /// Only after [`Bucket::available_at`] has said now.
     fn take(&mut self, tokens: u64) {
-        self.level = self.level.saturating_sub(u128::from(tokens) * SECOND);
+        self.level -= units(tokens);
     }
 
-    fn take_what_is_there(&mut self, now: Instant, tokens: u64) {
+    /// Notes `tokens` that are gone already.
+    fn owe(&mut self, now: Instant, tokens: u64) {
         self.refill(now);
-        self.take(tokens);
+        self.debt = self.capacity.min(self.debt + units(tokens));
     }
+}
+
+/// Below 2^95: a few of them can be added up.
+fn units(tokens: u64) -> i128 {
+    i128::from(tokens) * TOKEN
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn backoff() -> Backoff {
-        Backoff::new(&config::Backoff {
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(120),
-            stable_after: Duration::from_secs(60),
-        })
-    }
-
-    fn rate_limit(messages_per_second: u32, bytes_per_second: u64, burst: u32) -> config::RateLimit {
-        config::RateLimit { messages_per_second, bytes_per_second, burst, connects_per_second: 1 }
-    }
-
-    #[test]
-    fn waits_double_up_to_the_maximum_and_stay_above_half_the_minimum() {
-        let now = Instant::now();
-        let mut high = backoff();
-        let waits: Vec<u64> = (0..9).map(|_| high.next_wait(now, 1.0).as_secs()).collect();
-        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 64, 120, 120]);
-        let mut low = backoff();
-        assert!((0..100).all(|_| low.next_wait(now, 0.0) == Duration::from_millis(500)));
-        assert_eq!(low.attempts(), 100);
-    }
-
-    #[test]
-    fn only_a_link_that_lasted_resets_the_wait() {
-        let start = Instant::now();
-        let mut backoff = backoff();
-        for _ in 0..5 {
-            backoff.next_wait(start, 1.0);
-        }
-        backoff.link_up(start);
-        assert_eq!(backoff.next_wait(start + Duration::from_secs(59), 1.0), Duration::from_secs(32));
-        backoff.link_up(start);
-        assert_eq!(backoff.next_wait(start + Duration::from_secs(60), 1.0), Duration::from_secs(1));
-    }
-
-    #[test]
-    fn connects_keep_their_distance() {
-        let start = Instant::now();
-        let mut limit = ConnectLimit::new(&rate_limit(100, 1000, 10));
-        assert_eq!(limit.wait(start), Duration::ZERO);
-        limit.attempted(start);
-        assert_eq!(limit.wait(start + Duration::from_millis(300)), Duration::from_millis(700));
-        assert_eq!(limit.wait(start + Duration::from_secs(2)), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_message_larger_than_the_bucket_goes_once_it_is_full() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(1000, 2000, start);
-        assert_eq!(bucket.available_at(start, 5000), start);
-        bucket.take(5000);
-        let full = start + Duration::from_secs(2);
-        assert_eq!(bucket.available_at(start, 5000), full);
-        assert_eq!(bucket.available_at(full, 5000), full);
-    }
-
-    #[test]
-    fn a_flood_from_the_server_does_not_stop_what_goes_out() {
-        let start = Instant::now();
-        let mut quota = Quota::new(&rate_limit(100, 1_000_000, 10), start);
-        for _ in 0..100_000 {
-            quota.note_received(start, 100);
-        }
-        assert_eq!(quota.try_take(start, 100), Err(start + Duration::from_millis(10)));
-    }
-
-    proptest! {
-        #[test]
-        fn no_window_sees_more_than_rate_and_burst_and_nothing_starves(
-            rate in 1..2000u32,
-            burst in 1..50u32,
-            pauses in prop::collection::vec(0..50_000_000u64, 1..300),
-        ) {
-            let start = Instant::now();
-            let mut quota = Quota::new(&rate_limit(rate, u64::MAX, burst), start);
-            let mut now = start;
-            let mut taken: Vec<Instant> = Vec::new();
-            for pause in pauses {
-                now += Duration::from_nanos(pause);
-                if let Err(at) = quota.try_take(now, 1) {
-                    prop_assert!(at > now && at <= now + Duration::from_secs(1) / rate + Duration::from_nanos(1));
-                    now = at;
-                    prop_assert_eq!(quota.try_take(now, 1), Ok(()));
-                }
-                taken.push(now);
-            }
-            for (i, from) in taken.iter().enumerate() {
-                for (j, to) in taken.iter().enumerate().skip(i) {
-                    let window = (*to - *from).as_nanos() * u128::from(rate) / SECOND;
-                    prop_assert!((j - i + 1) as u128 <= window + u128::from(burst) + 1);
-                }
-            }
-        }
-    }
-}
+mod tests;
