@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use signal_hook_tokio::Signals;
 use thiserror::Error;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
 use tokio_stream::StreamExt as _;
 
 use crate::config::{self, Config, SocketFile};
@@ -26,9 +26,13 @@ use crate::outbox::Outbox;
 use crate::schedule::Schedule;
 use crate::socket::{Listener, SocketError};
 use crate::stop::Stop;
+use crate::store::{OpenError, Store};
 use crate::systemd::Notifier;
 
-/// After the link has stopped: for the last answers to reach the clients.
+/// After the link has stopped: for the disk to take what is left. A card may need seconds for a sync.
+const STORE_TIME: Duration = Duration::from_secs(5);
+
+/// After that: for the last answers to reach the clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// How often the certificate's validity is looked at.
@@ -39,6 +43,8 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
 pub(crate) enum DaemonError {
     #[error(transparent)]
     Socket(#[from] SocketError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
     #[error("the runtime can't be started: {0}")]
     Runtime(#[from] io::Error),
     /// A defect: the panic has been logged.
@@ -59,6 +65,7 @@ pub(crate) fn run(config: &Config, credentials: Credentials) -> Result<(), Daemo
 struct Parts {
     started: Timestamp,
     validity: Validity,
+    store: Rc<Store>,
     link: Rc<LinkState>,
     outbox: Rc<Outbox>,
     inbox: Rc<Inbox>,
@@ -73,9 +80,12 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     let now = Instant::now();
     let notifier = Rc::new(Notifier::from_environment(now));
     let stop = Rc::new(Stop::default());
-    let parts = Rc::new(assemble(config, &credentials, &stop, now));
+    let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
+    let store = Store::open(&config.outbox.path, &forwards)?;
+    let parts = Rc::new(assemble(config, &credentials, &stop, store, now));
     let listeners = listen(config, &parts)?;
-    announce(config);
+    announce(config, &parts);
+    let mut keepers = keep(&parts);
     let mut schedule = {
         let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(&parts.outbox));
         spawn_local(async move { schedule.run(|message| outbox.submit(message)).await })
@@ -92,14 +102,16 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     let filters = filters(config);
     let mut link = spawn_local(async move { link.run(filters).await });
 
-    let ended = wait_for_the_end(&mut signals, &mut link, &mut schedule, &credentials).await;
+    let ended = wait_for_the_end(&mut signals, &mut link, &mut schedule, &mut keepers, &credentials).await;
 
     notifier.stopping();
     schedule.abort();
     parts.outbox.close();
     stop.request();
     await_link(&mut signals, link).await;
-    say_what_is_left(parts.outbox.abandon());
+    // What the disk doesn't take in time is lost, and said so.
+    let _ = tokio::time::timeout(STORE_TIME, parts.outbox.store_the_rest()).await;
+    say_what_is_left(parts.outbox.stored(), parts.outbox.abandon());
     let settled = async {
         for ingest in &parts.ingests {
             ingest.settled().await;
@@ -109,12 +121,20 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     let _ = tokio::time::timeout(LAST_ANSWERS, settled).await;
     say_what_is_unread(&parts.forwards);
     drop(listeners);
+    drop(keepers);
+    let _ = tokio::time::timeout(STORE_TIME, parts.store.close()).await;
     log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
     ended
 }
 
-fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, now: Instant) -> Parts {
-    let outbox = Outbox::new(&config.outbox);
+fn assemble(
+    config: &Config,
+    credentials: &Credentials,
+    stop: &Rc<Stop>,
+    store: Rc<Store>,
+    now: Instant,
+) -> Parts {
+    let outbox = Outbox::new(&config.outbox, &store);
     let acks: Rc<Acks> = Rc::default();
     let forward = |forward: &config::Forward| Forward::new(forward.clone(), Rc::clone(&acks));
     let forwards: Vec<Rc<Forward>> = config.forward.iter().map(forward).collect();
@@ -133,7 +153,15 @@ fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, now: In
         ingests: config.ingest.iter().map(ingest).collect(),
         forwards,
         outbox,
+        store,
     }
+}
+
+/// The tasks that keep on the disk what has to be there.
+fn keep(parts: &Parts) -> JoinSet<()> {
+    let mut keepers = JoinSet::new();
+    keepers.spawn_local(Rc::clone(&parts.outbox).keep(Rc::clone(&parts.store)));
+    keepers
 }
 
 /// The tasks that serve the sockets. When they are dropped, the sockets go.
@@ -178,7 +206,7 @@ fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
 }
 
 /// A few lines that say what this daemon will do.
-fn announce(config: &Config) {
+fn announce(config: &Config, parts: &Parts) {
     let connection = &config.connection;
     log::info!(
         GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str(),
@@ -198,10 +226,13 @@ fn announce(config: &Config) {
         let topics: Vec<&str> = ingest.topics.iter().map(TopicFilter::as_str).collect();
         log::info!("ingest {}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", "));
     }
+    let waiting = match parts.outbox.status().waiting {
+        0 => String::new(),
+        n => format!("; {n} messages wait in it"),
+    };
     log::info!(
-        GATEWIRE_EVENT = "memory_only";
-        "messages wait in memory only: what IoT Core hasn't acknowledged is lost when gatewire or this machine stops \
-         ([outbox] is checked, but not used yet)"
+        "outbox: what IoT Core hasn't acknowledged within {} is kept in {}{waiting}",
+        humantime::format_duration(config.outbox.spill_after), config.outbox.path.display()
     );
 }
 
@@ -210,6 +241,7 @@ async fn wait_for_the_end(
     signals: &mut Signals,
     link: &mut JoinHandle<()>,
     schedule: &mut JoinHandle<()>,
+    keepers: &mut JoinSet<()>,
     credentials: &Credentials,
 ) -> Result<(), DaemonError> {
     let mut look = tokio::time::interval(CERTIFICATE_LOOK);
@@ -230,6 +262,7 @@ async fn wait_for_the_end(
                 }
             },
             _ = &mut *link => return Err(DaemonError::TaskFailed("the link")),
+            _ = keepers.join_next() => return Err(DaemonError::TaskFailed("what keeps messages on the disk")),
             ended = &mut *schedule, if !all_published => match ended {
                 Ok(()) => all_published = true,
                 Err(_) => return Err(DaemonError::TaskFailed("the schedule")),
@@ -259,12 +292,18 @@ async fn await_link(signals: &mut Signals, mut link: JoinHandle<()>) {
     }
 }
 
-fn say_what_is_left(count: usize) {
-    if count > 0 {
-        log::warn!(
-            GATEWIRE_EVENT = "lost", GATEWIRE_COUNT = count;
-            "{count} messages hadn't been acknowledged by IoT Core and are lost: they were in memory only. Clients that \
-             waited for an answer have been told"
+fn say_what_is_left(stored: u64, lost: usize) {
+    if stored > 0 {
+        log::info!(
+            GATEWIRE_EVENT = "stored", GATEWIRE_COUNT = stored;
+            "{stored} messages wait for IoT Core on the disk: they are sent after the next start"
+        );
+    }
+    if lost > 0 {
+        log::error!(
+            GATEWIRE_EVENT = "lost", GATEWIRE_COUNT = lost;
+            "{lost} messages that IoT Core hadn't acknowledged are lost: the disk couldn't be written. Clients that waited for \
+             an answer have been told"
         );
     }
 }
@@ -286,6 +325,7 @@ impl Parts {
             started: self.started,
             link: self.link.status(),
             outbox: self.outbox.status(),
+            store: self.store.status(),
             inbox: self.inbox.status(),
             counters: self.link.counters(),
             publish: self.schedule.status(),

@@ -49,4 +49,5 @@ pub(crate) mod outbox;
 pub(crate) mod schedule;
 pub(crate) mod socket;
 pub(crate) mod stop;
+pub(crate) mod store;
 pub(crate) mod systemd;

@@ -25,7 +25,7 @@ pub(super) fn run(path: &Path) -> Exit {
     }
     match daemon::run(&config, credentials) {
         Ok(()) => Exit::Done,
-        Err(error @ DaemonError::Socket(_)) => {
+        Err(error @ (DaemonError::Socket(_) | DaemonError::Store(_))) => {
             log::error!(GATEWIRE_EVENT = "config"; "{error}");
             Exit::Config
         }

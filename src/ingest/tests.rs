@@ -24,7 +24,7 @@ impl Served {
     fn start() -> Served {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
-        let outbox = Outbox::new(&config::Outbox {
+        let outbox = Outbox::in_memory(&config::Outbox {
             path: PathBuf::new(),
             max_size: 64 << 20,
             max_age: Duration::from_secs(1000),
