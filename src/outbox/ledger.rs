@@ -199,6 +199,9 @@ impl<W> Ledger<W> {
         if self.backlog.finished() > 0 {
             self.flush_at.get_or_insert(now + FLUSH_AFTER);
         }
+        if self.backlog.is_empty() {
+            (self.spill_check, self.expiry_check) = (None, None);
+        }
         Some(entry.waiter)
     }
 

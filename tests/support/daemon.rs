@@ -1,5 +1,6 @@
 //! The daemon under test.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,8 @@ use super::{CERTIFICATES, PATIENCE, eventually, program};
 
 /// A configuration in a directory of its own, not started yet.
 pub struct Setup {
-    pub directory: TempDir,
-    command: Command,
+    pub directory: Arc<TempDir>,
+    environment: Vec<(String, OsString)>,
 }
 
 impl Setup {
@@ -42,15 +43,25 @@ impl Setup {
     }
 
     pub fn with_text(text: &str) -> Setup {
-        let directory = TempDir::new().unwrap();
+        let directory = Arc::new(TempDir::new().unwrap());
         let text = text.replace("DIR", &directory.path().display().to_string());
         std::fs::write(directory.path().join("gatewire.toml"), text).unwrap();
+        Setup { directory, environment: Vec::new() }
+    }
+
+    /// The same configuration once more, in the same directory: to start it a second time.
+    pub fn again(&self) -> Setup {
+        Setup { directory: Arc::clone(&self.directory), environment: self.environment.clone() }
+    }
+
+    fn command(&self) -> Command {
         let mut command = program(env!("CARGO_BIN_EXE_gatewire"));
-        command.arg("--config").arg(directory.path().join("gatewire.toml"));
+        command.arg("--config").arg(self.directory.path().join("gatewire.toml"));
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
             command.env_remove(name);
         }
-        Setup { directory, command }
+        command.envs(self.environment.iter().cloned());
+        command
     }
 
     /// With another text in the place of `from` in the configuration, which must hold it.
@@ -67,21 +78,21 @@ impl Setup {
         self.edit(&CERTIFICATES.path(name).display().to_string(), &path.display().to_string())
     }
 
-    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Setup {
-        self.command.env(name, value);
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Setup {
+        self.environment.push((name.to_owned(), value.into()));
         self
     }
 
     /// Runs `gatewire check` or another command that ends by itself: exit code, standard output, standard error.
-    pub fn output(mut self, command: &str) -> (i32, String, String) {
-        let output = self.command.arg(command).output().unwrap();
+    pub fn output(&self, command: &str) -> (i32, String, String) {
+        let output = self.command().arg(command).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
     /// Starts `gatewire run`.
-    pub fn start(mut self) -> Gatewire {
-        let mut child = self.command.arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn start(&self) -> Gatewire {
+        let mut child = self.command().arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let (stderr, shared) = (child.stderr.take().unwrap(), Arc::clone(&log));
         std::thread::spawn(move || {
@@ -90,11 +101,11 @@ impl Setup {
                 shared.1.notify_all();
             }
         });
-        Gatewire { child, log, directory: self.directory }
+        Gatewire { child, log, directory: Arc::clone(&self.directory) }
     }
 
     /// Starts it and waits for its link.
-    pub fn connect(self) -> Gatewire {
+    pub fn connect(&self) -> Gatewire {
         let gatewire = self.start();
         gatewire.wait_for("connected to");
         gatewire
@@ -105,7 +116,7 @@ impl Setup {
 pub struct Gatewire {
     child: Child,
     log: Arc<(Mutex<Vec<String>>, Condvar)>,
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl Gatewire {
@@ -166,6 +177,12 @@ impl Gatewire {
             assert!(start.elapsed() < PATIENCE, "it doesn't end: {:?}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// SIGKILL: it can't do anything about it.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// SIGTERM and the exit code.
