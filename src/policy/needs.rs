@@ -74,11 +74,15 @@ pub(crate) fn of(config: &Config, ingest_retain: IngestRetain) -> Vec<Need> {
     }
     for ingest in &config.ingest {
         let source = format!("ingest \"{}\"", ingest.name);
-        for topics in ingest.topics.iter().flat_map(|filter| topics_of(filter.levels(), Parent::Matches)) {
-            if ingest_retain == IngestRetain::Used {
-                needs.topics(Purpose::Retain, topics.clone(), &source);
+        for filter in &ingest.topics {
+            // IoT Core retains nothing under `$aws/`.
+            let may_retain = ingest_retain == IngestRetain::Used && !filter.as_str().starts_with("$aws/");
+            for topics in topics_of(filter.levels(), Parent::Matches) {
+                if may_retain {
+                    needs.topics(Purpose::Retain, topics.clone(), &source);
+                }
+                needs.topics(Purpose::PublishIngest, topics, &source);
             }
-            needs.topics(Purpose::PublishIngest, topics, &source);
         }
     }
     for forward in &config.forward {

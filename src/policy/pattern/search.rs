@@ -6,9 +6,9 @@ use thiserror::Error;
 
 use super::{Pattern, Piece};
 
-/// How many states a search may look at. Policies as people write them need some hundreds; nested wildcards made for it
-/// could need more than there is memory.
-const MAX_STATES: usize = 50_000;
+/// How many positions a search may look at: a second's work. Policies as people write them need some thousands; wildcards
+/// nested for the purpose could need more than there is memory.
+const MAX_WORK: usize = 2_000_000;
 
 /// The wildcards are too many and too intertwined to be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -59,13 +59,11 @@ impl Pattern {
         let mut trail = Trail::default();
         let mut seen: BTreeMap<usize, Vec<Reached>> = BTreeMap::new();
         let start = Reached::start(&others);
+        let mut work = 0;
         for position in self.closure(0) {
             trail.start((position, start.clone()));
         }
         while let Some((index, (position, reached))) = trail.next() {
-            if trail.len() > MAX_STATES {
-                return Err(TooComplex);
-            }
             if position == self.0.len() && !reached.accepts(&others) {
                 return Ok(Some(trail.word(index)));
             }
@@ -73,6 +71,10 @@ impl Pattern {
                 let next = reached.step(&others, c);
                 for position in self.step(position, c) {
                     let known = seen.entry(position).or_default();
+                    work += (known.len() + 1) * (next.0.len() + 1);
+                    if work > MAX_WORK {
+                        return Err(TooComplex);
+                    }
                     if !known.iter().any(|smaller| smaller.0.is_subset(&next.0)) {
                         known.push(next.clone());
                         trail.add(index, c, (position, next.clone()));
@@ -152,10 +154,6 @@ impl<S: Clone> Trail<S> {
         let (state, _) = self.states.get(index)?;
         self.next += 1;
         Some((index, state.clone()))
-    }
-
-    fn len(&self) -> usize {
-        self.states.len()
     }
 
     /// The string that leads to a state.

@@ -5,12 +5,19 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn filter() -> impl Strategy<Value = String> {
-    "([ab*?]{1,2}|\\+|\\$aws|\\$share/g/a)(/([ab]|\\+|\\*|\\$\\{)){0,3}(/#)?"
+/// What may be published to.
+fn topics() -> impl Strategy<Value = String> {
+    "([ab*?]{1,2}|\\+|\\$aws/rules/r)(/([ab]|\\+|\\*|\\$\\{)){0,3}(/#)?"
+}
+
+/// What may be subscribed to.
+fn filters() -> impl Strategy<Value = String> {
+    (prop_oneof![Just(""), Just("$share/g/")], "([ab*?]{1,2}|\\+)(/([ab]|\\+|\\*|\\$\\{)){0,3}(/#)?")
+        .prop_map(|(group, filter)| group.to_owned() + &filter)
 }
 
 fn topic() -> impl Strategy<Value = String> {
-    "(\\$aws/rules/r/)?[ab*?$]{1,2}(/[ab]){0,3}"
+    "[ab*?]{1,2}(/[ab]){0,3}"
 }
 
 fn list(filters: &[String]) -> String {
@@ -21,8 +28,8 @@ prop_compose! {
     fn configurations()(
         client_id in "[a-c*?-]{1,6}",
         publishes in vec((topic(), any::<bool>()), 0..4),
-        topics in vec(filter(), 1..4),
-        filters in btree_set(filter(), 1..4)
+        topics in vec(topics(), 1..4),
+        filters in btree_set(filters(), 1..4)
     ) -> Config {
         let publishes: String =
             publishes.iter().enumerate().map(|(n, (topic, retain))| publish(&format!("p{n}"), topic, *retain)).collect();

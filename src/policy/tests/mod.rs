@@ -83,16 +83,17 @@ fn expected(statements: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
 #[test]
 fn the_least_policy_names_what_the_configuration_does() {
     let text = publish("a", "test/topic", false)
-        + &publish("b", "$aws/rules/store/{{client_id}}/t", true)
+        + &publish("b", "$aws/rules/store/{{client_id}}/t", false)
+        + &publish("c", "last", true)
         + &ingest(r#""gateways/{{client_id}}/#", "x/+/y", "test/topic""#)
         + &forward(r#""test/topic", "cmd/+/#""#);
     assert_eq!(
         resources(&least(&config("thing-1", &text))),
         expected(&[
             ("Connect", &["client/thing-1"]),
-            ("PublishSchedule", &["topic/test/topic", "topic/$aws/rules/store/thing-1/t"]),
+            ("PublishSchedule", &["topic/test/topic", "topic/$aws/rules/store/thing-1/t", "topic/last"]),
             ("PublishIngest", &["topic/gateways/thing-1", "topic/gateways/thing-1/*", "topic/x/*/y"]),
-            ("Retain", &["topic/$aws/rules/store/thing-1/t"]),
+            ("Retain", &["topic/last"]),
             ("SubscribeForward", &["topicfilter/test/topic", "topicfilter/cmd/+/#"]),
             ("ReceiveForward", &["topic/test/topic", "topic/cmd/*/*"]),
         ])
@@ -145,7 +146,7 @@ fn wildcards_of_policies_in_names_are_escaped() {
 
 #[test]
 fn ingest_may_retain_only_if_asked_for() {
-    let config = config("thing-1", &ingest(r#""a/+""#));
+    let config = config("thing-1", &ingest(r#""a/+", "$aws/rules/r/#""#));
     assert_eq!(resources(&least(&config)).len(), 2);
     let needs = needs::of(&config, IngestRetain::Used);
     assert_eq!(resources(&least::policy(&needs, &scope()))[2..], expected(&[("Retain", &["topic/a/*"])]));
