@@ -67,6 +67,7 @@ enum Command {
     /// Read the configuration and credentials as `run` would, and report every problem at once
     Check,
     /// Print the least IoT policy that this configuration needs, or compare an existing one
+    #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::Arguments),
 }
 

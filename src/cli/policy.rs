@@ -18,16 +18,16 @@ use crate::policy::scope::{self, Known, Scope};
 /// The largest policy file that is read, in bytes: many times what IoT Core takes.
 const MAX_FILE: u64 = 1 << 20;
 
-const LONG_ABOUT: &str = "\
+pub(super) const LONG_ABOUT: &str = "\
 Print the least IoT policy under which this configuration works, as JSON. With --against,
 compare an existing policy: what it denies that is needed, with the statement to add; what
 only IoT Core can decide (a Condition, a variable such as a thing's attribute); and what it
 allows without need.
 
-A program on an [[ingest]] socket may ask for \"retain\", which the configuration doesn't
+A program on an [[ingest]] socket may ask for `retain`, which the configuration doesn't
 tell; --ingest-retain counts iot:RetainPublish on its topics as needed.";
 
-const AFTER_HELP: &str = "\
+pub(super) const AFTER_HELP: &str = "\
 Examples:
   gatewire policy --account 123456789012 > policy.json
   aws iot create-policy --policy-name gateway --policy-document file://policy.json
@@ -40,7 +40,6 @@ unusable.";
 
 /// The command line of `gatewire policy`.
 #[derive(Debug, Args)]
-#[command(long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// The region, such as eu-west-1 [default: that of connection.endpoint]
     #[arg(long, value_parser = scope::region)]

@@ -18,17 +18,20 @@ pub(crate) struct TooComplex;
 impl Pattern {
     /// A shortest string that both match, if there is one.
     pub(crate) fn overlap(&self, other: &Pattern) -> Option<String> {
+        // Most begin with the same partition, region and account, and differ soon after.
+        let begin = self.shared_begin(other)?;
         let alphabet = Alphabet::of([self, other]);
         let mut trail = Trail::default();
         let mut seen = BTreeSet::new();
-        let starts = self.closure(0).flat_map(|own| other.closure(0).map(move |others| (own, others)));
+        let from = begin.chars().count();
+        let starts = self.closure(from).flat_map(|own| other.closure(from).map(move |others| (own, others)));
         for state in starts {
             seen.insert(state);
             trail.start(state);
         }
         while let Some((index, (own, others))) = trail.next() {
             if own == self.0.len() && others == other.0.len() {
-                return Some(trail.word(index));
+                return Some(begin + &trail.word(index));
             }
             for c in alphabet.of_piece(self.0.get(own)) {
                 for next_own in self.step(own, c) {
@@ -41,6 +44,19 @@ impl Pattern {
             }
         }
         None
+    }
+
+    /// The characters with which every string of both begins; `None` if they go on with different ones.
+    fn shared_begin(&self, other: &Pattern) -> Option<String> {
+        let mut begin = String::new();
+        for pieces in self.0.iter().zip(&other.0) {
+            match pieces {
+                (Piece::Char(own), Piece::Char(others)) if own == others => begin.push(*own),
+                (Piece::Char(_), Piece::Char(_)) => return None,
+                _ => break,
+            }
+        }
+        Some(begin)
     }
 
     /// A shortest string that this pattern matches and none of `others` does; `None` if together they match all.

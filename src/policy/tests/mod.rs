@@ -56,9 +56,12 @@ fn document(policy: &Value) -> Document {
     parse(policy.to_string().as_bytes()).unwrap()
 }
 
+fn variables() -> Variables {
+    Variables { client_id: "thing-1".to_owned(), thing: "thing-1".to_owned() }
+}
+
 fn compared(needs: Vec<Need>, policy: &Value) -> Report {
-    let variables = Variables { client_id: "thing-1".to_owned(), thing: "thing-1".to_owned() };
-    Report::new(&document(policy), needs, scope(), &variables, Vec::new())
+    Report::new(&document(policy), needs, scope(), &variables(), Vec::new())
 }
 
 /// Resources without region and account, by statement.
