@@ -107,7 +107,9 @@ pub(crate) fn judge(need: &Need, grants: &[Grant<'_>], scope: &Scope) -> Verdict
             reasons.push(Reason::NotAllowed { example, partly });
         }
         Some(Escape::Unknown) => doubts.extend(asked.doubts(&possible)),
-        None if asked.outside(&certain).is_some() => doubts.extend(asked.doubts(&possible)),
+        None if certain.len() < possible.len() && asked.outside(&certain).is_some() => {
+            doubts.extend(asked.doubts(&possible))
+        }
         None => {}
     }
     match (reasons.is_empty(), doubts.is_empty()) {

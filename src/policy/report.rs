@@ -135,16 +135,25 @@ fn width_words(what: &What) -> String {
         What::Action { text, suffices } if suffices.is_empty() => format!("gatewire never uses {text}"),
         What::Action { text, suffices } => {
             let names: Vec<&str> = suffices.iter().map(|action| action.name()).collect();
-            format!("{text} allows more actions than are needed; {} would do", names.join(", "))
+            format!("{text} may allow other actions, too; {} would do", names.join(", "))
         }
         What::Resource { text, action, suffices } if suffices.is_empty() => {
             format!("{action} on {text} isn't needed")
         }
         What::Resource { text, action, suffices } => {
-            format!("{action} on {text} allows more than is needed; {} would do", suffices.join(", "))
+            format!("{action} on {text} allows more than is needed; {} would do", first_of(suffices))
         }
         What::Idle { text, takes } => {
             format!("{text} has no effect; resources of these actions begin with {}", takes.join(" or "))
         }
+    }
+}
+
+/// A list that can be read: the first ones, and how many more there are.
+fn first_of(all: &[String]) -> String {
+    const SHOWN: usize = 4;
+    match all.len().saturating_sub(SHOWN) {
+        0 => all.join(", "),
+        more => format!("{} and {more} more", all[..SHOWN].join(", ")),
     }
 }

@@ -60,7 +60,7 @@ fn without_each_resource(policy: &Value) -> Vec<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn the_least_policy_is_enough_and_nothing_of_it_can_be_spared(config in configurations()) {

@@ -40,7 +40,7 @@ fn what_is_missing_comes_with_the_statement_to_add() {
             "denied     iot:Publish on topic/a/*/b, for ingest \"i\"",
             "           the statements allow a part of it only: not topic/a//b, for one",
             r#"           add {"Effect":"Allow","Action":"iot:Publish","Resource":"ARN:topic/a/*/b"}"#,
-            "wider      statement 1: IOT:pub* allows more actions than are needed; iot:Publish would do",
+            "wider      statement 1: IOT:pub* may allow other actions, too; iot:Publish would do",
             "the policy allows 0 of 2 needs, 2 denied",
         ],
     );
@@ -162,7 +162,7 @@ fn what_is_wider_than_needed_is_told_with_what_would_do() {
     assert_lines(
         &wider.join("\n"),
         &[
-            "wider      statement 1: iot:* allows more actions than are needed; iot:Connect, iot:Publish, iot:Subscribe, \
+            "wider      statement 1: iot:* may allow other actions, too; iot:Connect, iot:Publish, iot:Subscribe, \
              iot:Receive would do",
             "wider      statement 1: gatewire never uses greengrass:Discover",
             "wider      statement 1: iot:Connect on * allows more than is needed; ARN:client/thing-1 would do",
