@@ -49,6 +49,19 @@ impl Report {
         self.count(|verdict| matches!(verdict, Verdict::Denied(_))) == 0
     }
 
+    fn sum(&self) -> String {
+        let total = self.verdicts.len();
+        let allowed = self.count(|verdict| matches!(verdict, Verdict::Allowed));
+        let undecided = self.count(|verdict| matches!(verdict, Verdict::Undecided(_)));
+        let mut text = format!("the policy allows {allowed} of {total} needs");
+        for (count, word) in [(total - allowed - undecided, "denied"), (undecided, "undecided")] {
+            if count > 0 {
+                text += &format!(", {count} {word}");
+            }
+        }
+        text
+    }
+
     fn count(&self, is: fn(&Verdict) -> bool) -> usize {
         self.verdicts.iter().filter(|(_, verdict)| is(verdict)).count()
     }
@@ -56,52 +69,43 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        for (need, verdict) in &self.verdicts {
-            verdict_lines(&mut text, need, verdict, &self.scope)?;
-        }
-        for wider in &self.wider {
-            writeln!(text, "wider      {}: {}", wider.statement, width_words(&wider.what))?;
-        }
-        for note in &self.notes {
-            writeln!(text, "note       {note}")?;
-        }
-        let total = self.verdicts.len();
-        let allowed = self.count(|verdict| matches!(verdict, Verdict::Allowed));
-        let undecided = self.count(|verdict| matches!(verdict, Verdict::Undecided(_)));
-        write!(text, "the policy allows {allowed} of {total} needs")?;
-        for (count, word) in [(total - allowed - undecided, "denied"), (undecided, "undecided")] {
-            if count > 0 {
-                write!(text, ", {count} {word}")?;
+        let verdicts = self.verdicts.iter().flat_map(|(need, verdict)| verdict_lines(need, verdict, &self.scope));
+        let wider =
+            self.wider.iter().map(|found| format!("wider      {}: {}", found.statement, width_words(&found.what)));
+        let notes = self.notes.iter().map(|note| format!("note       {note}"));
+        for line in verdicts.chain(wider).chain(notes).chain([self.sum()]) {
+            // What stands in a policy or a topic must neither act on the reader's terminal nor pass for a line of ours.
+            for c in line.chars() {
+                if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
             }
+            writeln!(f)?;
         }
-        // What stands in a policy or a topic must not act on the reader's terminal.
-        for c in text.chars() {
-            if c.is_control() && c != '\n' { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
-        }
-        writeln!(f)
+        Ok(())
     }
 }
 
-fn verdict_lines(text: &mut String, need: &Need, verdict: &Verdict, scope: &Scope) -> fmt::Result {
-    let what = format!("{} on {}, for {}", need.purpose.action(), need.resource, need.sources.join(", "));
+fn verdict_lines(need: &Need, verdict: &Verdict, scope: &Scope) -> Vec<String> {
+    let word = match verdict {
+        Verdict::Allowed => "allowed",
+        Verdict::Undecided(_) => "undecided",
+        Verdict::Denied(_) => "denied",
+    };
+    let (action, resource, sources) = (need.purpose.action(), &need.resource, need.sources.join(", "));
+    let mut lines = vec![format!("{word:<9}  {action} on {resource}, for {sources}")];
+    let mut add = |text: String| lines.push(format!("           {text}"));
     match verdict {
-        Verdict::Allowed => writeln!(text, "allowed    {what}"),
-        Verdict::Undecided(doubts) => {
-            writeln!(text, "undecided  {what}")?;
-            doubts.iter().try_for_each(|doubt| writeln!(text, "           {}", doubt_words(doubt)))
-        }
+        Verdict::Allowed => {}
+        Verdict::Undecided(doubts) => doubts.iter().map(doubt_words).for_each(add),
         Verdict::Denied(reasons) => {
-            writeln!(text, "denied     {what}")?;
             for reason in reasons {
-                writeln!(text, "           {}", reason_words(reason, need))?;
+                add(reason_words(reason, need));
                 if matches!(reason, Reason::NotAllowed { .. }) {
-                    writeln!(text, "           add {}", statement_for(need, scope))?;
+                    add(format!("add {}", statement_for(need, scope)));
                 }
             }
-            Ok(())
         }
     }
+    lines
 }
 
 fn reason_words(reason: &Reason, need: &Need) -> String {

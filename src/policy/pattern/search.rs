@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use thiserror::Error;
-
 use super::{Pattern, Piece};
 
 /// How many positions a search may look at: a second's work. Policies as people write them need some thousands; wildcards
@@ -11,8 +9,7 @@ use super::{Pattern, Piece};
 const MAX_WORK: usize = 2_000_000;
 
 /// The wildcards are too many and too intertwined to be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("its wildcards are too intertwined to be compared")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooComplex;
 
 impl Pattern {

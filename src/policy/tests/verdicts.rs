@@ -177,8 +177,25 @@ fn what_is_wider_than_needed_is_told_with_what_would_do() {
 }
 
 #[test]
-fn nothing_from_a_policy_acts_on_the_terminal() {
-    let said = report(&config("thing-1", ""), &[connect(), ("Allow", json!("iot:\u{1b}[2J\n"), json!("*"))]);
-    assert!(said.contains("iot:\\u{1b}[2J"), "{said}");
-    assert!(!said.contains('\u{1b}'));
+fn a_long_list_of_what_would_do_is_cut() {
+    let topics: String = (0..6).map(|n| publish(&format!("p{n}"), &format!("t/{n}"), false)).collect();
+    let said = report(&config("thing-1", &topics), &[connect(), ("Allow", json!("iot:Publish"), arn("topic/*"))]);
+    assert!(said.contains(":topic/t/3 and 2 more would do"), "{said}");
+}
+
+#[test]
+fn wildcards_that_cannot_be_compared_are_undecided() {
+    let config = config("thing-1", &ingest(r#""+/+/+/+/+/+/+/+""#));
+    let lengths: Vec<Value> = (0..60).map(|n| arn(&format!("topic/*/{}/*", "?".repeat(n)))).collect();
+    let said = report(&config, &[connect(), ("Allow", json!("iot:Publish"), json!(lengths))]);
+    assert!(said.contains("undecided  iot:Publish on topic/*/*/*/*/*/*/*/*"), "{said}");
+    assert!(said.contains("all statements together: their wildcards are too intertwined"), "{said}");
+}
+
+#[test]
+fn nothing_from_a_policy_acts_on_the_terminal_or_passes_for_a_line_of_ours() {
+    let forged = json!("iot:\u{1b}[2J\nallowed    iot:Publish*");
+    let said = report(&config("thing-1", ""), &[connect(), ("Allow", forged, json!("*"))]);
+    assert!(said.contains("iot:\\u{1b}[2J\\nallowed"), "{said}");
+    assert_eq!((said.matches('\u{1b}').count(), said.matches("\nallowed").count()), (0, 0), "{said}");
 }
