@@ -46,6 +46,7 @@ pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod observe;
 pub(crate) mod outbox;
+pub(crate) mod policy;
 pub(crate) mod schedule;
 pub(crate) mod socket;
 pub(crate) mod stop;

@@ -87,14 +87,18 @@ impl TopicFilter {
         &self.0
     }
 
+    /// The filter by which topics are matched: of a shared subscription, what stands behind the group.
+    pub(crate) fn levels(&self) -> &str {
+        match self.0.strip_prefix("$share/") {
+            Some(share) => share.split_once('/').map_or(share, |(_, levels)| levels),
+            None => &self.0,
+        }
+    }
+
     /// Whether a message on `topic` is one this filter asked for (`MQTT-4.7.1`). A wildcard at the start doesn't match a
     /// topic that begins with `$` (`MQTT-4.7.2-1`); of a shared subscription only the filter behind the group counts.
     pub(crate) fn matches(&self, topic: &Topic) -> bool {
-        let mut filter = self.as_str();
-        if let Some(share) = filter.strip_prefix("$share/") {
-            filter = share.split_once('/').map_or(share, |(_, levels)| levels);
-        }
-        let topic = topic.as_str();
+        let (filter, topic) = (self.levels(), topic.as_str());
         if topic.starts_with('$') && filter.starts_with(['+', '#']) {
             return false;
         }
