@@ -198,7 +198,7 @@ mod tests {
 
     fn message(size: usize, qos: Qos) -> Outbound {
         let topic = Topic::new("t").unwrap();
-        Outbound { topic, payload: Bytes::from(vec![b'x'; size - 1]), qos, retain: false }
+        Outbound { topic, payload: Bytes::from(vec![b'x'; size - 1]), qos, retain: false, properties: None }
     }
 
     fn qos1(size: usize) -> Outbound {

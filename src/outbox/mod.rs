@@ -42,6 +42,10 @@ pub(crate) enum Refusal {
     NotConnected,
     #[error("gatewire is shutting down; send it again when it is back")]
     ShuttingDown,
+    #[error("IoT Core refuses it: {reason}")]
+    Rejected { reason: String },
+    #[error("its `expires_in` has passed before it could be sent")]
+    Expired,
 }
 
 type Waiter = Option<oneshot::Sender<Outcome>>;
@@ -63,6 +67,8 @@ struct Counters {
     sent: Cell<u64>,
     dropped_full: Cell<u64>,
     dropped_not_connected: Cell<u64>,
+    dropped_rejected: Cell<u64>,
+    dropped_expired: Cell<u64>,
 }
 
 fn add(counter: &Cell<u64>, n: u64) {
@@ -97,6 +103,10 @@ pub(crate) struct Dropped {
     pub(crate) full: u64,
     /// QoS 0 while the link was down.
     pub(crate) not_connected: u64,
+    /// IoT Core refused them: MQTT 5 only.
+    pub(crate) rejected: u64,
+    /// Their `expires_in` had passed.
+    pub(crate) expired: u64,
 }
 
 impl Outbox {
@@ -190,6 +200,16 @@ impl Outbox {
         self.finish(sequence, &self.counters.sent, &Outcome::Sent);
     }
 
+    /// IoT Core has refused a message, or says that it would.
+    pub(crate) fn rejected(&self, sequence: Sequence, reason: String) {
+        self.finish(sequence, &self.counters.dropped_rejected, &Outcome::Refused(Refusal::Rejected { reason }));
+    }
+
+    /// The time of a message had passed before it could be sent.
+    pub(crate) fn expired(&self, sequence: Sequence) {
+        self.finish(sequence, &self.counters.dropped_expired, &Outcome::Refused(Refusal::Expired));
+    }
+
     fn finish(&self, sequence: Sequence, counter: &Cell<u64>, outcome: &Outcome) {
         if let Some(waiter) = self.ledger.borrow_mut().remove(sequence) {
             add(counter, 1);
@@ -220,6 +240,8 @@ impl Outbox {
             dropped: Dropped {
                 full: self.counters.dropped_full.get(),
                 not_connected: self.counters.dropped_not_connected.get(),
+                rejected: self.counters.dropped_rejected.get(),
+                expired: self.counters.dropped_expired.get(),
             },
             quarantined: 0,
             accepted: self.counters.accepted.get(),
