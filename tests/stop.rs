@@ -39,7 +39,7 @@ fn the_broker_sees_a_clean_disconnect() {
 #[test]
 fn disconnect_is_the_last_packet_after_what_was_in_flight() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     (0..3).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"id\":{n}}}")));
@@ -59,7 +59,7 @@ fn disconnect_is_the_last_packet_after_what_was_in_flight() {
 #[test]
 fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     client.send(r#"{"topic":"t","payload":1}"#);
@@ -77,7 +77,7 @@ fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
 #[test]
 fn a_second_signal_ends_the_waiting() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     client.send(r#"{"topic":"t","payload":1}"#);
@@ -93,11 +93,11 @@ fn a_second_signal_ends_the_waiting() {
 #[test]
 fn a_stop_in_the_middle_of_connecting_is_immediate() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, "").start();
+    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
     let _tcp = broker.accept_tcp();
     assert_quick(gatewire.stop());
 
-    let gatewire = Setup::new(broker.port, "").start();
+    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
     let mut peer = broker.accept();
     peer.connect();
     assert_quick(gatewire.stop());

@@ -237,13 +237,17 @@ fn properties_of(
     if properties.is_none() && expires_in.is_none() {
         return Ok(None);
     }
+    // Serde would take an array, too.
+    if properties.is_some_and(|json| !json.starts_with('{')) {
+        return Err(Reject::WrongType("properties", "an object"));
+    }
     let parsed = properties.map(serde_json::from_str::<Properties>).transpose();
     let mut properties =
-        parsed.map_err(|error| Reject::BadProperties(shorten(&error.to_string())))?.unwrap_or_default();
-    if let Some(json) = expires_in {
-        if properties.expires_in.replace(whole_seconds(json)?).is_some() {
-            return Err(Reject::TwoExpiries);
-        }
+        parsed.map_err(|error| Reject::BadProperties(cut(&error.to_string(), 300)))?.unwrap_or_default();
+    if let Some(json) = expires_in
+        && properties.expires_in.replace(whole_seconds(json)?).is_some()
+    {
+        return Err(Reject::TwoExpiries);
     }
     properties.check(payload)?;
     Ok(Some(properties))
@@ -280,7 +284,11 @@ fn string<'a>(json: &'a str, key: &'static str) -> Result<Cow<'a, str>, Reject> 
 
 /// What a client has sent, short enough for an answer.
 pub(super) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(64) {
+    cut(text, 64)
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

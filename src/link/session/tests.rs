@@ -1,5 +1,7 @@
 //! The session against a server that says what each test needs.
 
+mod mqtt5;
+
 use super::*;
 use crate::message::Outbound;
 use crate::outbox::Sequence;
@@ -162,15 +164,14 @@ fn a_present_session_is_resumed_without_subscribe_and_a_lost_one_with() {
 
 #[test]
 fn a_subscribe_without_answer_goes_again_with_its_identifier() {
-    for protocol in [Protocol::Mqtt311] {
-        let mut bench = Bench::connected(protocol, filters(1), false);
-        let first = bench.sent();
-        assert_eq!(bench.session.timeout(), Some(bench.now + Duration::from_secs(10)));
-        bench.pass(Duration::from_secs(10)).unwrap();
-        assert_eq!(bench.sent(), first);
-        bench.reconnect(true);
-        assert!(matches!(bench.sent()[..], [Heard::Subscribe { .. }]), "it was never granted");
-    }
+    let protocol = Protocol::Mqtt311;
+    let mut bench = Bench::connected(protocol, filters(1), false);
+    let first = bench.sent();
+    assert_eq!(bench.session.timeout(), Some(bench.now + Duration::from_secs(10)));
+    bench.pass(Duration::from_secs(10)).unwrap();
+    assert_eq!(bench.sent(), first);
+    bench.reconnect(true);
+    assert!(matches!(bench.sent()[..], [Heard::Subscribe { .. }]), "it was never granted");
 }
 
 #[test]
@@ -234,37 +235,35 @@ fn identifiers_in_flight_are_skipped_when_they_wrap() {
 
 #[test]
 fn a_missing_puback_brings_the_message_again_with_dup_and_its_identifier() {
-    for protocol in [Protocol::Mqtt311] {
-        let mut bench = Bench::connected(protocol, filters(0), false);
-        bench.publish("a");
-        bench.pass(Duration::from_secs(4)).unwrap();
-        bench.publish("b");
-        bench.publishes();
-        assert_eq!(bench.session.timeout(), Some(bench.now + Duration::from_secs(6)));
-        bench.pass(Duration::from_secs(6)).unwrap();
-        assert!(!bench.session.can_publish(), "what is sent again goes first");
-        bench.resend_all();
-        assert_eq!(bench.publishes(), [triple("a", 1, true)]);
-        bench.pass(Duration::from_secs(4)).unwrap();
-        bench.resend_all();
-        assert_eq!(bench.publishes(), [triple("b", 2, true)]);
-        bench.receive(Say::PubAck(2)).unwrap();
-        bench.receive(Say::PubAck(1)).unwrap();
-        assert_eq!(bench.session.in_flight(), 0);
-        assert_eq!(bench.session.counters(), Counters { published: 4, resent: 2, received: 0 });
-    }
+    let protocol = Protocol::Mqtt311;
+    let mut bench = Bench::connected(protocol, filters(0), false);
+    bench.publish("a");
+    bench.pass(Duration::from_secs(4)).unwrap();
+    bench.publish("b");
+    bench.publishes();
+    assert_eq!(bench.session.timeout(), Some(bench.now + Duration::from_secs(6)));
+    bench.pass(Duration::from_secs(6)).unwrap();
+    assert!(!bench.session.can_publish(), "what is sent again goes first");
+    bench.resend_all();
+    assert_eq!(bench.publishes(), [triple("a", 1, true)]);
+    bench.pass(Duration::from_secs(4)).unwrap();
+    bench.resend_all();
+    assert_eq!(bench.publishes(), [triple("b", 2, true)]);
+    bench.receive(Say::PubAck(2)).unwrap();
+    bench.receive(Say::PubAck(1)).unwrap();
+    assert_eq!(bench.session.in_flight(), 0);
+    assert_eq!(bench.session.counters(), Counters { published: 4, resent: 2, received: 0 });
 }
 
 #[test]
 fn a_puback_that_comes_late_still_counts() {
-    for protocol in [Protocol::Mqtt311] {
-        let mut bench = Bench::connected(protocol, filters(0), false);
-        let sequence = bench.publish("a");
-        bench.pass(Duration::from_secs(10)).unwrap();
-        bench.receive(Say::PubAck(1)).unwrap();
-        assert_eq!(bench.session.next_event(), Some(Event::Delivered(sequence)));
-        assert_eq!(bench.session.next_resend_size(), None);
-    }
+    let protocol = Protocol::Mqtt311;
+    let mut bench = Bench::connected(protocol, filters(0), false);
+    let sequence = bench.publish("a");
+    bench.pass(Duration::from_secs(10)).unwrap();
+    bench.receive(Say::PubAck(1)).unwrap();
+    assert_eq!(bench.session.next_event(), Some(Event::Delivered(sequence)));
+    assert_eq!(bench.session.next_resend_size(), None);
 }
 
 #[test]
@@ -299,7 +298,7 @@ fn pubacks_go_out_in_the_order_of_arrival() {
         bench.session.acknowledge(tokens[2]);
         assert!(bench.sent().is_empty());
         bench.session.acknowledge(tokens[0]);
-        assert_eq!(bench.sent(), [7, 9, 8].map(|id| Heard::PubAck(id)));
+        assert_eq!(bench.sent(), [7, 9, 8].map(Heard::PubAck));
     }
 }
 
