@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAckProperties, Connect, ConnectProperties, Filter, Packet, Publish, PublishProperties, SubAck, Subscribe,
@@ -208,11 +208,15 @@ fn packet(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant) -> 
         subscription_identifiers: Vec::new(),
         content_type: properties.content_type.clone(),
     });
-    let mut publish = Publish::new(message.topic.as_str(), qos(message.qos), message.payload.clone(), properties);
-    publish.retain = message.retain;
-    publish.pkid = id;
-    publish.dup = dup;
-    Packet::Publish(publish)
+    Packet::Publish(Publish {
+        dup,
+        qos: qos(message.qos),
+        retain: message.retain,
+        topic: Bytes::copy_from_slice(message.topic.as_str().as_bytes()),
+        pkid: id,
+        payload: message.payload.clone(),
+        properties,
+    })
 }
 
 pub(super) fn subscribe(id: PacketIdentifier, filters: &[(TopicFilter, Qos)], output: &mut BytesMut) {
