@@ -15,9 +15,9 @@ use crate::config::{self, Config, SocketFile};
 use crate::forward::Forward;
 use crate::inbox::{Acks, Inbox};
 use crate::ingest::Ingest;
-use crate::link::Link;
 use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
+use crate::link::{Link, SaidOnce};
 use crate::message::{Qos, TopicFilter};
 use crate::observe::journal;
 use crate::observe::status::{CertificateStatus, Status};
@@ -98,6 +98,7 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
         notifier: Rc::clone(&notifier),
         state: Rc::clone(&parts.link),
         stop: Rc::clone(&stop),
+        said: SaidOnce::default(),
     };
     let filters = filters(config);
     let mut link = spawn_local(async move { link.run(filters).await });
@@ -127,18 +128,14 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     ended
 }
 
-fn assemble(
-    config: &Config,
-    credentials: &Credentials,
-    stop: &Rc<Stop>,
-    store: Rc<Store>,
-    now: Instant,
-) -> Parts {
+fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: Rc<Store>, now: Instant) -> Parts {
     let outbox = Outbox::new(&config.outbox, &store);
     let acks: Rc<Acks> = Rc::default();
     let forward = |forward: &config::Forward| Forward::new(forward.clone(), Rc::clone(&acks));
     let forwards: Vec<Rc<Forward>> = config.forward.iter().map(forward).collect();
-    let ingest = |ingest: &config::Ingest| Ingest::new(ingest.clone(), Rc::clone(&outbox), Rc::clone(stop));
+    let ingest = |ingest: &config::Ingest| {
+        Ingest::new(ingest.clone(), config.connection.protocol, Rc::clone(&outbox), Rc::clone(stop))
+    };
     Parts {
         started: journal::now(),
         validity: credentials.validity(),
@@ -146,7 +143,7 @@ fn assemble(
             endpoint: config.connection.endpoint.clone(),
             port: config.connection.port,
             client_id: config.connection.client_id.clone(),
-            protocol: "3.1.1",
+            protocol: config.connection.protocol.as_str(),
         })),
         inbox: Inbox::new(forwards.clone(), acks, fastrand::u64(..)),
         schedule: Rc::new(Schedule::new(&config.publish, now)),
@@ -211,8 +208,8 @@ fn announce(config: &Config, parts: &Parts) {
     log::info!(
         GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str(),
         GATEWIRE_CLIENT_ID = connection.client_id.as_str();
-        "gatewire {} keeps a link to {}:{} as `{}` (MQTT 3.1.1)",
-        env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id
+        "gatewire {} keeps a link to {}:{} as `{}` (MQTT {})",
+        env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id, connection.protocol.as_str()
     );
     for publish in &config.publish {
         let every = humantime::format_duration(publish.every);
@@ -232,7 +229,8 @@ fn announce(config: &Config, parts: &Parts) {
     };
     log::info!(
         "outbox: what IoT Core hasn't acknowledged within {} is kept in {}{waiting}",
-        humantime::format_duration(config.outbox.spill_after), config.outbox.path.display()
+        humantime::format_duration(config.outbox.spill_after),
+        config.outbox.path.display()
     );
 }
 

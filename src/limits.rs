@@ -35,5 +35,8 @@ pub(crate) const MAX_KEEP_ALIVE: Duration = Duration::from_secs(20 * 60);
 /// The longest session expiry an MQTT 5 client may ask for.
 pub(crate) const MAX_SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// The most bytes of MQTT 5 properties that a message may carry: IoT Core's bound on its user properties, which we keep all to.
+pub(crate) const MAX_PROPERTIES: usize = 8 * 1024;
+
 /// The largest MQTT packet we accept: the largest payload, the longest topic and room for headers and properties.
 pub(crate) const MAX_PACKET: usize = MAX_PAYLOAD + 16 * 1024;

@@ -1,13 +1,17 @@
 //! Topics, filters and messages: checked once where they enter, trusted after.
 
+mod properties;
+
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
+pub(crate) use properties::{BASE64, Properties, PropertiesError};
 
 /// Why a topic or topic filter can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -191,7 +195,7 @@ impl TryFrom<i64> for Qos {
     }
 }
 
-/// A message on its way to IoT Core. Cloning shares topic and payload.
+/// A message on its way to IoT Core. Cloning shares topic, payload and properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outbound {
     pub(crate) topic: Topic,
@@ -199,12 +203,20 @@ pub(crate) struct Outbound {
     pub(crate) payload: Bytes,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+    /// MQTT 5 only.
+    pub(crate) properties: Option<Arc<Properties>>,
 }
 
 impl Outbound {
-    /// Bytes of topic and payload: what the bounds of the outbox count.
+    /// Bytes of topic, payload and properties: what the bounds of the outbox count.
     pub(crate) fn size(&self) -> usize {
-        self.topic.as_str().len() + self.payload.len()
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());
+        self.topic.as_str().len() + self.payload.len() + properties
+    }
+
+    /// Whether the time in which it was to be sent has passed.
+    pub(crate) fn has_expired(&self, now: Instant) -> bool {
+        self.properties.as_ref().is_some_and(|properties| properties.has_expired(now))
     }
 }
 
@@ -218,6 +230,8 @@ pub(crate) struct Inbound {
     /// The server marked it as sent before (DUP).
     pub(crate) duplicate: bool,
     pub(crate) received_at: Timestamp,
+    /// MQTT 5 only; `None` where the message has none.
+    pub(crate) properties: Option<Arc<Properties>>,
 }
 
 #[cfg(test)]

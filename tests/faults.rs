@@ -73,7 +73,7 @@ fn a_name_without_an_address_is_explained_and_a_stop_does_not_wait_for_it() {
 fn a_server_that_says_nothing_gets_its_time_and_no_more() {
     let broker = Broker::start();
     let connection = "connect_timeout = \"1s\"\nbackoff = { min = \"100ms\", max = \"200ms\" }\n";
-    let gatewire = Setup::with_connection(broker.port, connection, "").start();
+    let gatewire = Setup::with_connection(broker.port, connection, "").speaking("3.1.1").start();
     let _silent = broker.accept_tcp();
     gatewire.wait_for_failure("tls_timeout");
     broker.connected(false);
@@ -83,7 +83,7 @@ fn a_server_that_says_nothing_gets_its_time_and_no_more() {
 #[test]
 fn a_reset_connection_is_made_again() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, "").start();
+    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
     broker.connected(false).reset();
     gatewire.wait_for_failure("closed_by_server");
     broker.connected(true);
@@ -124,7 +124,7 @@ fn a_flood_from_local_clients_without_a_link_takes_bounded_memory() {
 fn a_flood_from_the_server_without_a_reader_takes_bounded_memory() {
     let broker = Broker::start();
     let rest = "[[forward]]\nname = \"f\"\nfilters = [\"t\"]\nsocket = \"DIR/f.sock\"\n";
-    let gatewire = Setup::new(broker.port, rest).start();
+    let gatewire = Setup::new(broker.port, rest).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let request = peer.subscribe();
     peer.grant(&request);

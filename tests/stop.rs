@@ -39,7 +39,7 @@ fn the_broker_sees_a_clean_disconnect() {
 #[test]
 fn disconnect_is_the_last_packet_after_what_was_in_flight() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     (0..3).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"id\":{n}}}")));
@@ -59,7 +59,7 @@ fn disconnect_is_the_last_packet_after_what_was_in_flight() {
 #[test]
 fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     client.send(r#"{"topic":"t","payload":1}"#);
@@ -78,7 +78,7 @@ fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
 #[test]
 fn a_second_signal_ends_the_waiting() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     client.send(r#"{"topic":"t","payload":1}"#);
@@ -94,11 +94,11 @@ fn a_second_signal_ends_the_waiting() {
 #[test]
 fn a_stop_in_the_middle_of_connecting_is_immediate() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, "").start();
+    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
     let _tcp = broker.accept_tcp();
     assert_quick(gatewire.stop());
 
-    let gatewire = Setup::new(broker.port, "").start();
+    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
     let mut peer = broker.accept();
     peer.connect();
     assert_quick(gatewire.stop());
@@ -106,7 +106,8 @@ fn a_stop_in_the_middle_of_connecting_is_immediate() {
 #[test]
 fn a_stop_without_network_is_quick_and_what_waited_is_sent_after_the_next_start() {
     let broker = Broker::start();
-    let rest = format!("{INGEST}[[publish]]\nname = \"tick\"\ntopic = \"tick\"\nevery = \"1h\"\ncount = 1\npayload = \"x\"\n");
+    let rest =
+        format!("{INGEST}[[publish]]\nname = \"tick\"\ntopic = \"tick\"\nevery = \"1h\"\ncount = 1\npayload = \"x\"\n");
     let setup = Setup::new(broker.port, &rest);
     let port = |port: u16| format!("port = {port}");
     let closed = closed_port();
@@ -127,12 +128,12 @@ fn a_stop_without_network_is_quick_and_what_waited_is_sent_after_the_next_start(
 
     let gatewire = setup.edit("count = 1", "at_start = false").edit(&port(closed), &port(broker.port)).start();
     gatewire.wait_for("2 messages wait in it");
-    let mut peer = broker.connected(false);
+    let mut peer = broker.connected_5(false, &[]);
     let mut sent = [peer.publish(), peer.publish()];
     sent.sort_by_key(|publish| publish.topic.clone());
-    assert_eq!(sent.each_ref().map(|publish| publish.topic.as_str()), ["tick", "x"]);
+    assert_eq!(sent.each_ref().map(|publish| str::from_utf8(&publish.topic).unwrap()), ["tick", "x"]);
     assert!(sent.iter().all(|publish| !publish.dup));
-    sent.iter().for_each(|publish| peer.puback(publish.pkid));
+    sent.iter().for_each(|publish| peer.puback(publish.pkid, 0));
     eventually("an empty disk", || {
         let outbox = &gatewire.status()["outbox"];
         (outbox["waiting"] == 0 && outbox["stored"] == 0).then_some(())

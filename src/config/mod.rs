@@ -44,6 +44,7 @@ pub(crate) struct Connection {
     pub(crate) endpoint: String,
     pub(crate) port: u16,
     pub(crate) client_id: String,
+    pub(crate) protocol: Protocol,
     /// How long the server keeps subscriptions and queued messages; zero asks for a clean session.
     pub(crate) session_expiry: Duration,
     pub(crate) keep_alive: Duration,
@@ -53,6 +54,23 @@ pub(crate) struct Connection {
     pub(crate) ack_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) rate_limit: RateLimit,
+}
+
+/// `connection.protocol`: the version of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Mqtt311,
+    Mqtt5,
+}
+
+impl Protocol {
+    /// As it is written in the configuration and in the status.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Mqtt311 => "3.1.1",
+            Protocol::Mqtt5 => "5",
+        }
+    }
 }
 
 /// `connection.backoff`: how long to wait between attempts to connect.

@@ -11,13 +11,16 @@ use super::paths::path;
 use super::report::{Place, Report, nearest};
 use super::section::Section;
 use super::values::{DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, duration, integer, shown, size, string, word};
-use super::{Backoff, Connection, Environment, Log, Outbox, RateLimit, Status, Tls, WhenFull};
+use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, RateLimit, Status, Tls, WhenFull};
 use crate::limits::{MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MIN_KEEP_ALIVE};
 use crate::message::TopicFilter;
 use crate::schedule::template::{Fixed, fill};
 
 /// The sections there are.
 const SECTIONS: [&str; 8] = ["connection", "tls", "publish", "forward", "ingest", "outbox", "status", "log"];
+
+/// The words of `protocol`.
+const PROTOCOLS: &[(&str, Protocol)] = &[("5", Protocol::Mqtt5), ("3.1.1", Protocol::Mqtt311)];
 
 /// What is needed to read a section.
 pub(super) struct Reader<'a> {
@@ -62,7 +65,6 @@ impl<'a> Reader<'a> {
         if let Some(client_id) = &client_id {
             self.fixed.client_id.clone_from(client_id);
         }
-        self.protocol(&section);
         let keep_alive = section.get_or("keep_alive", MINUTE, duration(5 * SECOND..=MAX_KEEP_ALIVE));
         if keep_alive < MIN_KEEP_ALIVE {
             section.warning("keep_alive", "IoT Core counts less than 30s as 30s");
@@ -73,6 +75,7 @@ impl<'a> Reader<'a> {
             endpoint: endpoint.clone().unwrap_or_default(),
             port: section.get_or("port", 8883, integer(1..=65535)) as u16,
             client_id: client_id.clone().unwrap_or_default(),
+            protocol: section.get_or("protocol", Protocol::Mqtt5, word(PROTOCOLS)),
             session_expiry: section.get_or("session_expiry", HOUR, duration(Duration::ZERO..=MAX_SESSION_EXPIRY)),
             keep_alive,
             connect_timeout: section.get_or("connect_timeout", 20 * SECOND, duration(SECOND..=10 * MINUTE)),
@@ -82,19 +85,6 @@ impl<'a> Reader<'a> {
         };
         section.finish();
         (endpoint.is_some() && client_id.is_some()).then_some(connection)
-    }
-
-    /// `protocol = "5"` is what it will be when nothing is said; until then something has to be.
-    fn protocol(&self, section: &Section<'_>) {
-        match section.get("protocol", word(&[("5", "5"), ("3.1.1", "3.1.1")])) {
-            Some("3.1.1") => {}
-            Some(_) => section.error("protocol", "\"5\" is not supported yet; write `protocol = \"3.1.1\"`"),
-            None if section.node("protocol").is_none() => {
-                let text = "is missing, and its default \"5\" is not supported yet; write `protocol = \"3.1.1\"`";
-                section.missing("protocol", text);
-            }
-            None => {}
-        }
     }
 
     fn client_id(&self, node: &Node) -> Result<String, String> {

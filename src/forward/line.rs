@@ -48,7 +48,13 @@ impl Encoder {
         out.extend_from_slice(if message.duplicate { b",\"duplicate\":true" } else { b",\"duplicate\":false" });
         out.extend_from_slice(b",\"received_at\":\"");
         out.extend_from_slice(self.clock(message.received_at));
-        out.extend_from_slice(b"\"}");
+        out.push(b'"');
+        if let Some(properties) = &message.properties {
+            out.extend_from_slice(b",\"properties\":");
+            // Writing to a `Vec` can't fail.
+            let _ = serde_json::to_writer(&mut *out, properties);
+        }
+        out.push(b'}');
     }
 
     /// RFC 3339, UTC, always with three digits of the second's fraction.
@@ -98,6 +104,7 @@ mod tests {
             retain: false,
             duplicate: false,
             received_at: "2026-01-31T12:00:00.123456Z".parse().unwrap(),
+            properties: None,
         }
     }
 

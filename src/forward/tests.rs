@@ -55,6 +55,7 @@ impl Served {
             retain: false,
             duplicate: false,
             received_at: Timestamp::now(),
+            properties: None,
         };
         self.inbox.deliver(&message, Some(AckToken::new(number)));
         number

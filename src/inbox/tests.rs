@@ -29,6 +29,7 @@ fn message(topic: &str) -> Inbound {
         retain: false,
         duplicate: false,
         received_at: Timestamp::UNIX_EPOCH,
+        properties: None,
     }
 }
 

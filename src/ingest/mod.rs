@@ -10,11 +10,13 @@ mod line;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 
-use crate::config;
+use crate::config::{self, Protocol};
 use crate::message::{Outbound, Topic};
 use crate::outbox::{Outbox, Outcome, Refusal};
 use crate::socket::{self, Listener, READ_CHUNK};
@@ -26,6 +28,8 @@ use line::{Code, Reject, Request, shorten};
 #[derive(Debug)]
 pub(crate) struct Ingest {
     config: config::Ingest,
+    /// What the link speaks: only MQTT 5 carries properties.
+    protocol: Protocol,
     outbox: Rc<Outbox>,
     stop: Rc<Stop>,
     clients: Rc<Cell<usize>>,
@@ -52,9 +56,10 @@ pub(crate) struct IngestStatus {
 
 impl Ingest {
     /// Takes messages for `outbox` until `stop` is requested; from then on lines are answered `shutting_down`.
-    pub(crate) fn new(config: config::Ingest, outbox: Rc<Outbox>, stop: Rc<Stop>) -> Rc<Ingest> {
+    pub(crate) fn new(config: config::Ingest, protocol: Protocol, outbox: Rc<Outbox>, stop: Rc<Stop>) -> Rc<Ingest> {
         Rc::new(Ingest {
             config,
+            protocol,
             outbox,
             stop,
             clients: Rc::default(),
@@ -103,8 +108,15 @@ impl Ingest {
             Some(topic) if topic.as_str() == request.topic => topic.clone(),
             _ => last_topic.insert(self.check(&request.topic)?).clone(),
         };
-        let Request { payload, qos, retain, .. } = request;
-        let outcome = self.outbox.accept(Outbound { topic, payload, qos, retain })?;
+        let Request { payload, qos, retain, properties, .. } = request;
+        if properties.is_some() && self.protocol != Protocol::Mqtt5 {
+            return Err(Reject::NeedsMqtt5);
+        }
+        let properties = properties.map(|mut properties| {
+            properties.count_from(Instant::now());
+            Arc::new(properties)
+        });
+        let outcome = self.outbox.accept(Outbound { topic, payload, qos, retain, properties })?;
         self.accepted.set(self.accepted.get() + 1);
         Ok(outcome)
     }

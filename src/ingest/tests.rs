@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{SocketFile, WhenFull};
+use crate::config::{Protocol, SocketFile, WhenFull};
 use crate::message::TopicFilter;
 
 /// An ingest served in a directory of its own, and the outbox behind it.
@@ -39,7 +39,7 @@ impl Served {
         };
         let listener = Listener::bind(&config.socket).unwrap();
         let stop = Rc::new(Stop::default());
-        let ingest = Ingest::new(config, Rc::clone(&outbox), Rc::clone(&stop));
+        let ingest = Ingest::new(config, Protocol::Mqtt5, Rc::clone(&outbox), Rc::clone(&stop));
         let task = tokio::task::spawn_local(Rc::clone(&ingest).serve(listener));
         Served { _directory: directory, path, ingest, outbox, stop, task }
     }

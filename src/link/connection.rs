@@ -113,6 +113,10 @@ impl<'a> Connection<'a> {
                 return self.say_goodbye().await;
             }
             self.fill(now);
+            if self.pass_on_events(now) {
+                // A message that isn't sent may have been the last, or makes room for another.
+                continue;
+            }
             let wake_at = self.wake_at().into();
             if timer.deadline() != wake_at {
                 // A timer that is put off still wakes us at its old time: an idle link gets a new one instead.
@@ -194,10 +198,10 @@ impl<'a> Connection<'a> {
                 return;
             }
             let Some((sequence, message)) = self.link.outbox.take() else { return };
-            if message.qos == Qos::AtMostOnce {
+            let has_no_ack = message.qos == Qos::AtMostOnce;
+            if self.session.publish(sequence, message, now) && has_no_ack {
                 self.unwritten.push_back(sequence);
             }
-            self.session.publish(sequence, message, now);
         }
     }
 
@@ -264,28 +268,39 @@ impl<'a> Connection<'a> {
     fn received(&mut self) -> Result<(), Cause> {
         let now = Instant::now();
         let end = self.session.receive(&mut self.input, now, Timestamp::now());
-        while let Some(event) = self.session.next_event() {
-            self.handle(event, now);
-        }
+        self.pass_on_events(now);
         self.link.state.count(self.session.counters());
         end.map_err(Cause::Session)
     }
 
+    /// Whether there were any.
+    fn pass_on_events(&mut self, now: Instant) -> bool {
+        let mut any = false;
+        while let Some(event) = self.session.next_event() {
+            any = true;
+            self.handle(event, now);
+        }
+        any
+    }
+
     fn handle(&mut self, event: Event, now: Instant) {
         match event {
-            Event::Connected { session_present } => {
+            Event::Connected { session_present, session_expiry } => {
                 self.connack_deadline = None;
                 self.connected_at = Some(now);
-                self.link.connected(session_present);
+                self.link.connected(session_present, session_expiry);
             }
             Event::Message(message, token) => {
                 self.quota.note_received(now, message.payload.len() + message.topic.as_str().len());
                 self.link.inbox.deliver(&message, token);
             }
+            Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
+            Event::Rejected(sequence, topic, rejection) => self.link.rejected(sequence, &topic, &rejection),
+            Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Subscription(filter, Answer::Granted) => log::debug!("subscribed to {filter}"),
             Event::Subscription(filter, Answer::Downgraded) => self.link.filter_downgraded(&filter),
-            Event::Subscription(filter, Answer::Refused) => self.link.filter_refused(&filter),
+            Event::Subscription(filter, Answer::Refused(reason)) => self.link.filter_refused(&filter, &reason),
         }
     }
 

@@ -7,33 +7,37 @@ mod connection;
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
 mod pace;
+pub(crate) mod reason;
 mod session;
 pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod test_pki;
 pub(crate) mod transport;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use humantime::format_duration;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config;
+use crate::config::{self, Protocol};
 use crate::inbox::Inbox;
-use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET};
-use crate::message::{Qos, TopicFilter};
+use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET, MAX_PROPERTIES};
+use crate::message::{Qos, Topic, TopicFilter};
 use crate::observe::journal;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, Sequence};
 use crate::stop::Stop;
 use crate::systemd::Notifier;
 use connection::{Cause, Connection};
 use credentials::Credentials;
 use diagnosis::{Failure, LinkError, Peer, Phase, Sent};
 use pace::{Backoff, ConnectLimit, Quota};
-use session::{End, Malformed, Options, Session};
+use reason::{Reason, ReasonCode};
+use session::{End, Malformed, Options, Rejection, Session};
 use state::LinkState;
 use transport::Connector;
 
@@ -42,6 +46,9 @@ const EXPLAIN_AGAIN: Duration = Duration::from_secs(3600);
 
 /// How many of the packets sent last are named when the server closes the connection.
 const SUSPECTS: usize = 5;
+
+/// The bound on the topics that are named when IoT Core refuses messages.
+const MAX_TOPICS_SAID: usize = 256;
 
 /// The link and its neighbours.
 pub(crate) struct Link {
@@ -52,6 +59,20 @@ pub(crate) struct Link {
     pub(crate) notifier: Rc<Notifier>,
     pub(crate) state: Rc<LinkState>,
     pub(crate) stop: Rc<Stop>,
+    /// The topics of messages that were refused or cut.
+    pub(crate) said: SaidOnce,
+}
+
+/// Topics about which something was said, so that it isn't said again.
+#[derive(Debug, Default)]
+pub(crate) struct SaidOnce(RefCell<HashSet<Topic>>);
+
+impl SaidOnce {
+    /// Whether `topic` is new. Once there are [`MAX_TOPICS_SAID`], none is.
+    fn first(&self, topic: &Topic) -> bool {
+        let mut said = self.0.borrow_mut();
+        said.len() < MAX_TOPICS_SAID && said.insert(topic.clone())
+    }
 }
 
 /// What lasts from one connection to the next.
@@ -70,8 +91,9 @@ impl Link {
     pub(crate) async fn run(&self, filters: BTreeMap<TopicFilter, Qos>) {
         let config = &self.config;
         let options = Options {
+            protocol: config.protocol,
             client_id: config.client_id.clone(),
-            clean_session: config.session_expiry.is_zero(),
+            session_expiry: config.session_expiry,
             keep_alive: config.keep_alive,
             ack_timeout: config.ack_timeout,
             max_in_flight: MAX_IN_FLIGHT,
@@ -119,7 +141,7 @@ impl Link {
     }
 
     /// CONNACK has come.
-    fn connected(&self, session_present: bool) {
+    fn connected(&self, session_present: bool, session_expiry: Option<Duration>) {
         self.state.connected(session_present);
         self.outbox.link_up();
         let (endpoint, client_id) = (&self.config.endpoint, &self.config.client_id);
@@ -132,6 +154,12 @@ impl Link {
             GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
             "connected to {endpoint} as `{client_id}`; {session}"
         );
+        if let Some(expiry) = session_expiry {
+            let (given, asked) = (format_duration(expiry), format_duration(self.config.session_expiry));
+            log::info!(
+                "the server keeps the session for {given} after a disconnect, not for the {asked} of session_expiry"
+            );
+        }
         self.notifier.status(&format!("connected to {endpoint} as {client_id}"));
     }
 
@@ -160,14 +188,52 @@ impl Link {
         }
     }
 
-    fn filter_refused(&self, filter: &TopicFilter) {
+    fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
         self.state.filter_refused(filter.as_str());
+        let said = match self.config.protocol {
+            Protocol::Mqtt311 => String::new(),
+            Protocol::Mqtt5 => format!(" with reason code {reason}"),
+        };
+        let advice = match (self.config.protocol, reason.code) {
+            (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => format!(
+                " Add iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics to the certificate's policy;"
+            ),
+            (Protocol::Mqtt5, _) => " Change it in `filters` of its [[forward]];".to_owned(),
+        };
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
-            "the server refused to subscribe us to `{filter}`: nothing arrives for it, the other filters stand. Add \
-             iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics to the certificate's policy; it is asked \
-             for again at the next connection"
+            "the server refused to subscribe us to `{filter}`{said}: nothing arrives for it, the other filters stand.{advice} \
+             it is asked for again at the next connection"
         );
+    }
+
+    /// A message that the server doesn't take: said once a topic.
+    fn rejected(&self, sequence: Sequence, topic: &Topic, rejection: &Rejection) {
+        if self.said.first(topic) {
+            let advice = match rejection {
+                Rejection::PubAck(reason) if reason.code == ReasonCode::NOT_AUTHORIZED => {
+                    format!("Add iot:Publish on topic/{topic} to the certificate's policy")
+                }
+                _ => "Change what publishes it".to_owned(),
+            };
+            log::error!(
+                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = topic.as_str();
+                "IoT Core refuses a message to `{topic}`: {rejection}. It isn't sent again, and further ones to this topic \
+                 are only counted (outbox.dropped.rejected). {advice}"
+            );
+        }
+        self.outbox.rejected(sequence, rejection.to_string());
+    }
+
+    /// A message from the server comes without its properties: said once a topic.
+    fn properties_left_out(&self, topic: &Topic) {
+        if self.said.first(topic) {
+            log::warn!(
+                GATEWIRE_EVENT = "properties_left_out", GATEWIRE_TOPIC = topic.as_str();
+                "a message on `{topic}` carries more than {} KiB of properties: it is passed on without them",
+                MAX_PROPERTIES / 1024
+            );
+        }
     }
 
     fn filter_downgraded(&self, filter: &TopicFilter) {
@@ -201,21 +267,28 @@ fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
 /// What a connection's end means, with all that is known about it.
 fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, session: &Session) -> LinkError {
     let peer = Arc::clone(peer);
-    let phase = match session.is_connected() {
+    let end = match cause {
+        Cause::Closed => return LinkError::closed(&peer, phase(session)),
+        Cause::Io(error) => return LinkError::from_io(&error, &peer, phase(session)),
+        Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: began.elapsed() },
+        Cause::Session(end) => end,
+    };
+    match end {
+        End::Refused(reason) => LinkError::ConnackRefused { peer, reason },
+        End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: suspects(session) },
+        End::NoPingResp(waited) => LinkError::KeepAliveLost { peer, waited },
+        End::NoPubAck(topic, waited) => LinkError::Unanswered { peer, sent: Sent::Publish(topic), waited },
+        End::NoSubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Subscribe(filter), waited },
+        End::Malformed(Malformed::TooLarge(size)) => LinkError::PacketTooLarge { peer, size, limit: MAX_PACKET },
+        End::Malformed(Malformed::Invalid(detail)) => LinkError::MalformedPacket { peer, detail },
+        End::Violation(detail) => LinkError::ProtocolViolation { peer, detail },
+    }
+}
+
+fn phase(session: &Session) -> Phase {
+    match session.is_connected() {
         true => Phase::Connected { last_sent: suspects(session) },
         false => Phase::AwaitingConnack,
-    };
-    match cause {
-        Cause::Closed => LinkError::closed(&peer, phase),
-        Cause::Io(error) => LinkError::from_io(&error, &peer, phase),
-        Cause::NoConnAck => LinkError::ConnackTimeout { peer, waited: began.elapsed() },
-        Cause::Session(End::Refused(code)) => LinkError::ConnackRefused { peer, code },
-        Cause::Session(End::NoPingResp(waited)) => LinkError::KeepAliveLost { peer, waited },
-        Cause::Session(End::Malformed(Malformed::TooLarge(size))) => {
-            LinkError::PacketTooLarge { peer, size, limit: MAX_PACKET }
-        }
-        Cause::Session(End::Malformed(Malformed::Invalid(detail))) => LinkError::MalformedPacket { peer, detail },
-        Cause::Session(End::Violation(detail)) => LinkError::ProtocolViolation { peer, detail },
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which messages wait, which are in flight, which go to the disk, which may be forgotten. Pure: no I/O, no clock.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -100,13 +101,17 @@ impl<W> Entry<W> {
     }
 
     fn to_row(&self, seq: u64) -> Row {
-        let Outbound { topic, payload, qos, retain } = self.message.clone();
-        Row { seq, at: self.at, accepted: self.accepted, topic, payload, qos, retain, duplicate: false }
+        let Outbound { topic, payload, qos, retain, properties } = self.message.clone();
+        Row { seq, at: self.at, accepted: self.accepted, topic, payload, qos, retain, duplicate: false, properties }
     }
 
-    fn from_row(row: Row, due: Instant) -> Entry<W> {
-        let Row { at, accepted, topic, payload, qos, retain, .. } = row;
-        Entry { message: Outbound { topic, payload, qos, retain }, at, accepted, due, waiter: None }
+    /// `expires_in` goes on counting from the acceptance, as far as its time is certain.
+    fn from_row(row: Row, now: Instant, moment: &Moment) -> Entry<W> {
+        let Row { at, accepted, topic, payload, qos, retain, mut properties, .. } = row;
+        if let Some(properties) = &mut properties {
+            Arc::make_mut(properties).count_on(now, moment.age(accepted));
+        }
+        Entry { message: Outbound { topic, payload, qos, retain, properties }, at, accepted, due: now, waiter: None }
     }
 }
 
@@ -286,9 +291,9 @@ impl<W> Ledger<W> {
     }
 
     /// The read has ended.
-    pub(crate) fn load_ended(&mut self, page: Option<Page>, now: Instant) {
+    pub(crate) fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment) {
         let Some(page) = page else { return self.backlog.load_failed() };
-        let rows = page.rows.into_iter().map(|row| (row.seq, Entry::from_row(row, now)));
+        let rows = page.rows.into_iter().map(|row| (row.seq, Entry::from_row(row, now, moment)));
         self.missing += self.backlog.end_load(rows, page.complete);
         self.expiry_check = None;
         self.shed();

@@ -43,14 +43,18 @@ pub(crate) enum Outcome {
 /// Why a message isn't taken, or was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    #[error("the outbox is full: more waits for IoT Core than [outbox] max_size, or than memory holds while the disk can't be written; see `gatewire status`")]
+    #[error(
+        "the outbox is full: more waits for IoT Core than [outbox] max_size, or than memory holds while the disk can't be written; see `gatewire status`"
+    )]
     OutboxFull,
-    #[error("it has waited for IoT Core for longer than [outbox] max_age")]
+    #[error("it has expired: it waited for IoT Core for longer than its `expires_in`, or [outbox] max_age")]
     Expired,
     #[error("the link is down, and a QoS 0 message isn't kept; send it with QoS 1 to have it kept")]
     NotConnected,
     #[error("gatewire is shutting down; send it again when it is back")]
     ShuttingDown,
+    #[error("IoT Core refuses it: {reason}")]
+    Rejected { reason: String },
 }
 
 type Waiter = oneshot::Sender<Outcome>;
@@ -116,10 +120,12 @@ pub(crate) struct OutboxStatus {
 pub(crate) struct Dropped {
     /// The outbox was full and `when_full` is `drop-oldest`.
     pub(crate) full: u64,
-    /// They had waited for `max_age`.
+    /// They had waited for `max_age`, or for their own `expires_in`.
     pub(crate) expired: u64,
     /// QoS 0 while the link was down.
     pub(crate) not_connected: u64,
+    /// IoT Core refused them: MQTT 5 only.
+    pub(crate) rejected: u64,
     /// A damaged database took them with it.
     pub(crate) damaged: u64,
 }
@@ -225,6 +231,18 @@ impl Outbox {
         }
     }
 
+    fn count(&self, outcome: &Outcome) {
+        let mut dropped = self.counters.dropped.get();
+        match outcome {
+            Outcome::Delivered => add(&self.counters.delivered, 1),
+            Outcome::Sent => add(&self.counters.sent, 1),
+            Outcome::Refused(Refusal::Rejected { .. }) => dropped.rejected += 1,
+            Outcome::Refused(Refusal::Expired) => dropped.expired += 1,
+            Outcome::Stored | Outcome::Refused(_) => {}
+        }
+        self.counters.dropped.set(dropped);
+    }
+
     fn count_dropped(&self, cause: Cause) {
         let mut dropped = self.counters.dropped.get();
         match cause {
@@ -255,7 +273,7 @@ impl Outbox {
             log::warn!(
                 GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + damaged;
                 "messages dropped that IoT Core hadn't got: {full} of the oldest because more than [outbox] max_size = {} bytes \
-                 waited, {expired} older than max_age = {}, {damaged} in damaged parts of the database; since the start {}, {} \
+                 waited, {expired} expired (older than max_age = {} or their own expires_in), {damaged} in damaged parts of the database; since the start {}, {} \
                  and {}. Said at most once a minute",
                 self.config.max_size, humantime::format_duration(self.config.max_age), now.full, now.expired, now.damaged
             );
@@ -320,19 +338,29 @@ impl Outbox {
 
     /// IoT Core has acknowledged a QoS 1 message.
     pub(crate) fn delivered(&self, sequence: Sequence) {
-        self.finish(sequence, &self.counters.delivered, &Outcome::Delivered);
+        self.finish(sequence, &Outcome::Delivered);
     }
 
     /// A QoS 0 message has been written to the link.
     pub(crate) fn sent(&self, sequence: Sequence) {
-        self.finish(sequence, &self.counters.sent, &Outcome::Sent);
+        self.finish(sequence, &Outcome::Sent);
     }
 
-    fn finish(&self, sequence: Sequence, counter: &Cell<u64>, outcome: &Outcome) {
+    /// IoT Core has refused a message, or says that it would.
+    pub(crate) fn rejected(&self, sequence: Sequence, reason: String) {
+        self.finish(sequence, &Outcome::Refused(Refusal::Rejected { reason }));
+    }
+
+    /// The time of a message had passed before it could be sent.
+    pub(crate) fn expired(&self, sequence: Sequence) {
+        self.finish(sequence, &Outcome::Refused(Refusal::Expired));
+    }
+
+    fn finish(&self, sequence: Sequence, outcome: &Outcome) {
         let now = Instant::now();
         let had_room = self.has_room();
         let Some(waiter) = self.ledger.borrow_mut().remove(sequence, now) else { return };
-        add(counter, 1);
+        self.count(outcome);
         settle(waiter, outcome);
         if !had_room {
             self.eased.notify_waiters();
@@ -417,7 +445,7 @@ impl Kept for Outbox {
     }
 
     fn load_ended(&self, outcome: Result<Page, Failure>) {
-        self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now());
+        self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now(), &Moment::now());
         self.settle_dropped();
         self.arrived.notify_one();
     }

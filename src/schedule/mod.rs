@@ -106,6 +106,7 @@ impl Entry {
             payload: Bytes::from(payload),
             qos: self.config.qos,
             retain: self.config.retain,
+            properties: None,
         });
         self.note(outcome);
     }

@@ -34,7 +34,8 @@ const LOG_PAGES: i64 = 1024;
 const CREATE: &str = "
     CREATE TABLE message (
         key INTEGER PRIMARY KEY, at INTEGER NOT NULL, boot INTEGER NOT NULL, since_boot INTEGER NOT NULL,
-        size INTEGER NOT NULL, flags INTEGER NOT NULL, checksum INTEGER NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL
+        size INTEGER NOT NULL, flags INTEGER NOT NULL, checksum INTEGER NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL,
+        properties BLOB NOT NULL
     );
     CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL, messages INTEGER NOT NULL, bytes INTEGER NOT NULL);
     CREATE TABLE note (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, value TEXT NOT NULL);
@@ -87,9 +88,8 @@ impl Database {
             let version = connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
             Ok((version, connection.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0))?))
         })?;
-        let tables: i64 = self.sql(|connection| {
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        })?;
+        let tables: i64 =
+            self.sql(|connection| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)))?;
         match (application, version) {
             (APPLICATION, SCHEMA) => {}
             (APPLICATION, found) if found > SCHEMA => {
@@ -127,7 +127,9 @@ impl Database {
         })?;
         // The names of the file and its log, too.
         let directory = directory_of(&self.path);
-        File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| Fault::of_io(&error, directory))
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| Fault::of_io(&error, directory))
     }
 
     /// Closing won't copy the log into the database: both are left as they were found.
@@ -231,7 +233,8 @@ impl Database {
         }
         if (messages, bytes) != (0, 0) {
             self.sql(|connection| {
-                let update = "UPDATE queue SET messages = max(0, messages + ?2), bytes = max(0, bytes + ?3) WHERE id = ?1";
+                let update =
+                    "UPDATE queue SET messages = max(0, messages + ?2), bytes = max(0, bytes + ?3) WHERE id = ?1";
                 connection.prepare_cached(update)?.execute(params![write.queue.number(), messages, bytes])
             })?;
         }
@@ -272,15 +275,18 @@ impl Database {
             // Written anew after damage: what was known of its time is kept as that of a boot of its own.
             super::Accepted::Earlier(at) => (0, at.map_or(0, |at| at.as_millisecond())),
         };
+        let properties = row.properties_json();
         let columns = Columns {
             key,
             at: row.at.as_millisecond(),
             boot,
             since_boot,
+            size: row.size() as i64,
             flags: row.flags().into(),
-            checksum: row.checksum(key).into(),
+            checksum: row.checksum(key, &properties).into(),
             topic: row.topic.as_str().as_bytes(),
             payload: &row.payload,
+            properties: &properties,
         };
         match self.insert_columns(&columns)? {
             true => Ok(()),
@@ -293,12 +299,12 @@ impl Database {
 
     /// Adds a message, unless there is one of this key. Returns whether it did.
     pub(super) fn insert_columns(&mut self, columns: &Columns<'_>) -> Done<bool> {
-        let Columns { key, at, boot, since_boot, flags, checksum, topic, payload } = *columns;
-        let size = columns.size();
-        let insert = "INSERT OR IGNORE INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+        let Columns { key, at, boot, since_boot, size, flags, checksum, topic, payload, properties } = *columns;
+        let insert = "INSERT OR IGNORE INTO message VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
         self.sql(|connection| {
             let mut insert = connection.prepare_cached(insert)?;
-            let added = insert.execute(params![key, at, boot, since_boot, size, flags, checksum, topic, payload])?;
+            let added = insert
+                .execute(params![key, at, boot, since_boot, size, flags, checksum, topic, payload, properties])?;
             Ok(added == 1)
         })
     }
@@ -311,7 +317,7 @@ impl Database {
         let mut bytes = 0;
         let mut unsound = None;
         self.sql(|connection| {
-            let query = "SELECT key, at, message.boot, since_boot, flags, checksum, topic, payload, boot.offset
+            let query = "SELECT key, at, message.boot, since_boot, size, flags, checksum, topic, payload, properties, boot.offset
                          FROM message LEFT JOIN boot ON boot.id = message.boot
                          WHERE key BETWEEN ?1 AND ?2 ORDER BY key";
             let mut query = connection.prepare_cached(query)?;
@@ -323,7 +329,7 @@ impl Database {
                 }
                 let columns = columns_of(row)?;
                 // An hour that was noted with a message written anew stands for itself.
-                let offset = if columns.boot == 0 && columns.since_boot > 0 { Some(0) } else { row.get(8)? };
+                let offset = if columns.boot == 0 && columns.since_boot > 0 { Some(0) } else { row.get(10)? };
                 let Some(row) = columns.to_row(this_boot, offset) else {
                     unsound = Some(columns.key);
                     break;
@@ -367,8 +373,7 @@ impl Database {
     /// Looks at the whole database, unless `interrupted` says that there is something else to do. `None`: it did say so.
     pub(super) fn quick_check(&mut self, interrupted: impl FnMut() -> bool + Send + 'static) -> Done<Option<()>> {
         self.sql(|connection| connection.progress_handler(1000, Some(interrupted)))?;
-        let found: rusqlite::Result<String> =
-            self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        let found: rusqlite::Result<String> = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
         self.sql(|connection| connection.progress_handler(0, None::<fn() -> bool>))?;
         match found {
             Ok(verdict) if verdict == "ok" => Ok(Some(())),
@@ -380,8 +385,7 @@ impl Database {
 
     /// The file's size in bytes, without its log.
     pub(super) fn file_size(&mut self) -> Done<u64> {
-        let pages: i64 =
-            self.sql(|connection| connection.pragma_query_value(None, "page_count", |row| row.get(0)))?;
+        let pages: i64 = self.sql(|connection| connection.pragma_query_value(None, "page_count", |row| row.get(0)))?;
         Ok(u64::try_from(pages).unwrap_or(0) * PAGE_SIZE as u64)
     }
 
@@ -411,10 +415,12 @@ fn columns_of<'a>(row: &'a SqlRow<'_>) -> rusqlite::Result<Columns<'a>> {
         at: row.get(1)?,
         boot: row.get(2)?,
         since_boot: row.get(3)?,
-        flags: row.get(4)?,
-        checksum: row.get(5)?,
-        topic: bytes_of(row.get_ref(6)?),
-        payload: bytes_of(row.get_ref(7)?),
+        size: row.get(4)?,
+        flags: row.get(5)?,
+        checksum: row.get(6)?,
+        topic: bytes_of(row.get_ref(7)?),
+        payload: bytes_of(row.get_ref(8)?),
+        properties: bytes_of(row.get_ref(9)?),
     })
 }
 

@@ -318,7 +318,8 @@ struct Lock {
 impl Lock {
     /// `Ok(None)`: another process holds it.
     fn take(path: &Path) -> io::Result<Option<Lock>> {
-        let file = File::options().write(true).create(true).truncate(false).open(database::with_suffix(path, ".lock"))?;
+        let file =
+            File::options().write(true).create(true).truncate(false).open(database::with_suffix(path, ".lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(std::fs::TryLockError::WouldBlock) => Ok(None),

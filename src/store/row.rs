@@ -1,11 +1,13 @@
 //! What the store keeps of a message, and how that is written down.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 
 use super::QueueId;
-use crate::message::{Qos, Topic};
+use crate::message::{Properties, Qos, Topic};
 
 /// A message of a queue, as it lies in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub(crate) struct Row {
     pub(crate) retain: bool,
     /// The server had marked it as sent before (DUP), or it was given to a reader before.
     pub(crate) duplicate: bool,
+    /// MQTT 5 only.
+    pub(crate) properties: Option<Arc<Properties>>,
 }
 
 /// When a message was accepted, in a way that a clock which is set later can't falsify.
@@ -33,9 +37,17 @@ pub(crate) enum Accepted {
 }
 
 impl Row {
-    /// Bytes of topic and payload: what the bounds count.
+    /// Bytes of topic, payload and properties: what the bounds count.
     pub(crate) fn size(&self) -> u64 {
-        (self.topic.as_str().len() + self.payload.len()) as u64
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());
+        (self.topic.as_str().len() + self.payload.len() + properties) as u64
+    }
+
+    /// The properties as they are written: in the JSON of the socket lines; nothing where there are none.
+    pub(super) fn properties_json(&self) -> Vec<u8> {
+        let json = self.properties.as_ref().map(|properties| serde_json::to_vec(properties));
+        // Strings, numbers and lists of them: nothing in it can fail to be written.
+        json.and_then(Result::ok).unwrap_or_default()
     }
 
     pub(super) fn flags(&self) -> u8 {
@@ -44,8 +56,8 @@ impl Row {
 
     /// The content's checksum. SQLite has none of its own: a page of a payload that has turned to garbage reads as well as
     /// any other.
-    pub(super) fn checksum(&self, key: i64) -> u32 {
-        checksum(key, self.flags(), self.topic.as_str().as_bytes(), &self.payload)
+    pub(super) fn checksum(&self, key: i64, properties: &[u8]) -> u32 {
+        checksum(key, self.flags(), [self.topic.as_str().as_bytes(), &self.payload, properties])
     }
 }
 
@@ -56,27 +68,27 @@ pub(super) struct Columns<'a> {
     pub(super) at: i64,
     pub(super) boot: i64,
     pub(super) since_boot: i64,
+    pub(super) size: i64,
     pub(super) flags: i64,
     pub(super) checksum: i64,
     pub(super) topic: &'a [u8],
     pub(super) payload: &'a [u8],
+    /// Empty: it has none.
+    pub(super) properties: &'a [u8],
 }
 
 impl Columns<'_> {
     /// Whether the content is what was written.
     pub(super) fn are_sound(&self) -> bool {
         self.key >= 0
-            && u8::try_from(self.flags)
-                .is_ok_and(|flags| i64::from(checksum(self.key, flags, self.topic, self.payload)) == self.checksum)
+            && u8::try_from(self.flags).is_ok_and(|flags| {
+                i64::from(checksum(self.key, flags, [self.topic, self.payload, self.properties])) == self.checksum
+            })
             && std::str::from_utf8(self.topic).is_ok()
     }
 
     pub(super) fn queue(&self) -> QueueId {
         QueueId::of_key(self.key)
-    }
-
-    pub(super) fn size(&self) -> i64 {
-        (self.topic.len() + self.payload.len()) as i64
     }
 
     /// The message. `this_boot` is the number of the present boot; `offset` is how far the clock of the message's boot was
@@ -87,9 +99,9 @@ impl Columns<'_> {
         }
         let accepted = match self.boot == this_boot {
             true => Accepted::ThisBoot(u64::try_from(self.since_boot).unwrap_or(0)),
-            false => Accepted::Earlier(offset.and_then(|offset| {
-                Timestamp::from_millisecond(offset.saturating_add(self.since_boot)).ok()
-            })),
+            false => Accepted::Earlier(
+                offset.and_then(|offset| Timestamp::from_millisecond(offset.saturating_add(self.since_boot)).ok()),
+            ),
         };
         Some(Row {
             seq: QueueId::seq_of_key(self.key),
@@ -100,17 +112,22 @@ impl Columns<'_> {
             qos: if self.flags & 1 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
             retain: self.flags & 2 != 0,
             duplicate: self.flags & 4 != 0,
+            properties: match self.properties {
+                [] => None,
+                json => Some(Arc::new(serde_json::from_slice(json).ok()?)),
+            },
         })
     }
 }
 
-fn checksum(key: i64, flags: u8, topic: &[u8], payload: &[u8]) -> u32 {
+fn checksum(key: i64, flags: u8, parts: [&[u8]; 3]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&key.to_le_bytes());
     hasher.update(&[flags]);
-    hasher.update(&(topic.len() as u32).to_le_bytes());
-    hasher.update(topic);
-    hasher.update(payload);
+    for part in parts {
+        hasher.update(&(part.len() as u32).to_le_bytes());
+        hasher.update(part);
+    }
     hasher.finalize()
 }
 

@@ -19,6 +19,9 @@ const MAX_RECORD: usize = 512 * 1024;
 
 const LEAF_OF_A_TABLE: u8 = 13;
 
+/// The most columns of any table of ours.
+const COLUMNS: usize = 10;
+
 /// What a leaf holds, told apart by the number of columns.
 #[derive(Debug)]
 pub(super) enum Found<'a> {
@@ -82,7 +85,8 @@ impl Pages {
         let mut free = HashSet::new();
         let Some(first) = self.read(1).filter(|page| page.starts_with(b"SQLite format 3\0")) else { return free };
         let mut trunk = be32(&first, 32);
-        while let Some(number) = trunk.filter(|number| *number != 0 && *number <= self.count && !free.contains(number)) {
+        while let Some(number) = trunk.filter(|number| *number != 0 && *number <= self.count && !free.contains(number))
+        {
             let Some(page) = self.read(number) else { break };
             let leaves = be32(&page, 4).unwrap_or(0) as usize;
             if leaves > PAGE_SIZE / 4 - 2 {
@@ -198,16 +202,18 @@ impl<'a> Value<'a> {
 /// Makes of a record what its number of columns says it is. The first column of each table is its rowid, and left out.
 fn parse(rowid: i64, record: &[u8]) -> Option<Found<'_>> {
     match *values(record)?.as_slice() {
-        [Value::Null, at, boot, since_boot, _size, flags, checksum, topic, payload] => {
+        [Value::Null, at, boot, since_boot, size, flags, checksum, topic, payload, properties] => {
             let columns = Columns {
                 key: rowid,
                 at: at.integer()?,
                 boot: boot.integer()?,
                 since_boot: since_boot.integer()?,
+                size: size.integer()?,
                 flags: flags.integer()?,
                 checksum: checksum.integer()?,
                 topic: topic.bytes()?,
                 payload: payload.bytes()?,
+                properties: properties.bytes()?,
             };
             columns.are_sound().then_some(Found::Message(columns))
         }
@@ -230,7 +236,7 @@ fn values(record: &[u8]) -> Option<Vec<Value<'_>>> {
         let (value, length) = value(kind, record.get(content..)?)?;
         content += length;
         values.push(value);
-        if values.len() > 9 {
+        if values.len() > COLUMNS {
             return None;
         }
     }

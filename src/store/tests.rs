@@ -5,7 +5,7 @@ use tempfile::TempDir;
 
 use super::database::{PAGE_SIZE, with_suffix};
 use super::*;
-use crate::message::{Qos, Topic};
+use crate::message::{Properties, Qos, Topic};
 
 /// Drives a future on a runtime of its own: the answers come from the store's thread.
 fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -22,6 +22,16 @@ fn row(seq: u64, size: usize) -> Row {
         qos: Qos::AtLeastOnce,
         retain: seq % 2 == 0,
         duplicate: seq % 3 == 0,
+        properties: (seq % 4 == 0).then(|| Arc::new(properties(seq))),
+    }
+}
+
+fn properties(seq: u64) -> Properties {
+    Properties {
+        correlation_data: Some(Bytes::from(seq.to_le_bytes().to_vec())),
+        user_properties: vec![("seq".to_owned(), seq.to_string()); 2],
+        expires_in: Some(60),
+        ..Properties::default()
     }
 }
 
@@ -119,7 +129,8 @@ fn notes_are_remembered() {
     let path = directory.path().join("gatewire.db");
     for text in ["a", "b"] {
         let store = open(&path);
-        wait(store.write(Write { note: Some(("filters", text.to_owned())), ..change(Vec::new(), Vec::new()) })).unwrap();
+        wait(store.write(Write { note: Some(("filters", text.to_owned())), ..change(Vec::new(), Vec::new()) }))
+            .unwrap();
         wait(store.close());
         let store = open(&path);
         assert_eq!(wait(store.note("filters")), Some(text.to_owned()));
@@ -199,7 +210,9 @@ fn whatever_lies_in_its_place_the_store_opens_and_keeps_it_aside() {
     let nothing: fn(&Path) = |path| std::fs::create_dir(path).unwrap();
     for (what, make) in [
         ("zeros", (|path| std::fs::write(path, vec![0; 20_000]).unwrap()) as fn(&Path)),
-        ("text", |path| std::fs::write(path, "not a database, but long enough to be taken for one ".repeat(9)).unwrap()),
+        ("text", |path| {
+            std::fs::write(path, "not a database, but long enough to be taken for one ".repeat(9)).unwrap()
+        }),
         ("a short file", |path| std::fs::write(path, "x").unwrap()),
         ("a directory", nothing),
     ] {

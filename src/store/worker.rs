@@ -280,7 +280,9 @@ impl Worker {
             salvage(&self.path, |found| {
                 match found {
                     Found::Message(columns) => carried += u64::from(database.insert_columns(&columns)?),
-                    Found::Queue { id, name } => queues.extend(u16::try_from(id).ok().and_then(QueueId::new).map(|id| (id, name.to_owned()))),
+                    Found::Queue { id, name } => {
+                        queues.extend(u16::try_from(id).ok().and_then(QueueId::new).map(|id| (id, name.to_owned())))
+                    }
                     Found::Note { name, value } => database.set_note(name, value)?,
                     Found::Boot { id, offset } => database.note_boot(id, offset)?,
                 }

@@ -32,7 +32,7 @@ impl Setup {
     /// Likewise, with other lines in `[connection]`.
     pub fn with_connection(port: u16, connection: &str, rest: &str) -> Setup {
         let head = format!(
-            "[connection]\nendpoint = \"localhost\"\nport = {port}\nclient_id = \"thing-1\"\nprotocol = \"3.1.1\"\n{connection}\n\
+            "[connection]\nendpoint = \"localhost\"\nport = {port}\nclient_id = \"thing-1\"\n{connection}\n\
              [tls]\nca_file = \"{}\"\ncert_file = \"{}\"\nkey_file = \"{}\"\n\
              [status]\nsocket = \"DIR/status.sock\"\n[outbox]\npath = \"DIR/gatewire.db\"\n",
             CERTIFICATES.path("AmazonRootCA1.pem").display(),
@@ -40,6 +40,11 @@ impl Setup {
             CERTIFICATES.path("private.pem.key").display(),
         );
         Setup::with_text(&format!("{head}{rest}"))
+    }
+
+    /// With a version of MQTT that may not be the default.
+    pub fn speaking(self, protocol: &str) -> Setup {
+        self.edit("[connection]\n", &format!("[connection]\nprotocol = \"{protocol}\"\n"))
     }
 
     pub fn with_text(text: &str) -> Setup {

@@ -6,6 +6,7 @@
 pub mod daemon;
 pub mod mosquitto;
 pub mod scripted;
+pub mod scripted5;
 pub mod socket;
 
 use std::ffi::OsStr;

@@ -102,9 +102,14 @@ impl Mosquitto {
 
     /// A subscriber, ready: its payloads, a line each.
     pub fn subscribe(&self, filter: &str) -> Subscriber {
+        self.subscribe_with(filter, &[], "%t %p")
+    }
+
+    /// Likewise, with other options and another form of the lines.
+    pub fn subscribe_with(&self, filter: &str, options: &[&str], format: &str) -> Subscriber {
         let id = format!("test-subscriber-{}", fastrand::u32(..));
         let mut command = self.client("mosquitto_sub", &id);
-        command.args(["-c", "-t", filter, "-F", "%t %p"]).stdout(Stdio::piped());
+        command.args(["-c", "-t", filter, "-F", format]).args(options).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let output = child.stdout.take().unwrap();

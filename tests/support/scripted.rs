@@ -1,4 +1,5 @@
-//! A server that does what the test says, for what a real broker won't do on command.
+//! A server that does what the test says, for what a real broker won't do on command. It speaks MQTT 3.1.1; see
+//! [`super::scripted5`] for MQTT 5.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -93,14 +94,19 @@ impl Peer {
 
     /// Likewise; an error if neither comes in time.
     pub fn next_within(&mut self, time: Duration) -> Result<Option<Packet>, ()> {
+        self.read(time, |input| match Packet::read(input, MAX) {
+            Ok(packet) => Some(packet),
+            Err(Error::InsufficientBytes(_)) => None,
+            Err(error) => panic!("the daemon sent what isn't MQTT: {error:?}"),
+        })
+    }
+
+    /// What `take` finds in the bytes that come; `None` once the daemon has closed.
+    pub fn read<P>(&mut self, time: Duration, take: impl Fn(&mut BytesMut) -> Option<P>) -> Result<Option<P>, ()> {
         let deadline = Instant::now() + time;
         loop {
-            if !self.input.is_empty() {
-                match Packet::read(&mut self.input, MAX) {
-                    Ok(packet) => return Ok(Some(packet)),
-                    Err(Error::InsufficientBytes(_)) => {}
-                    Err(error) => panic!("the daemon sent what isn't MQTT: {error:?}"),
-                }
+            if let Some(found) = (!self.input.is_empty()).then(|| take(&mut self.input)).flatten() {
+                return Ok(Some(found));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -93,11 +93,18 @@ fn all_errors_of_all_files_come_in_one_run_in_order() {
 }
 
 #[test]
-fn protocol_5_and_silence_about_it_are_not_supported_yet() {
-    for protocol in ["protocol = \"5\"", ""] {
-        let found = load(&CONNECTION.replace("protocol = \"3.1.1\"", protocol), &[]).unwrap_err();
-        assert!(found.len() == 1 && found[0].contains("not supported yet; write `protocol = \"3.1.1\"`"), "{found:#?}");
-    }
+fn mqtt_5_is_spoken_unless_3_1_1_is_asked_for() {
+    let without = CONNECTION.replace("protocol = \"3.1.1\"\n", "");
+    assert_eq!(load(&without, &[]).unwrap().0.connection.protocol, Protocol::Mqtt5);
+    let five = CONNECTION.replace("3.1.1", "5");
+    assert_eq!(load(&five, &[]).unwrap().0.connection.protocol, Protocol::Mqtt5);
+    assert_eq!(load(CONNECTION, &[]).unwrap().0.connection.protocol, Protocol::Mqtt311);
+    let found = load(&CONNECTION.replace("3.1.1", "3.1"), &[]).unwrap_err();
+    assert!(found.len() == 1 && found[0].contains("isn't one of \"5\", \"3.1.1\""), "{found:#?}");
+}
+
+#[test]
+fn what_is_needed_is_asked_for() {
     let found = load("", &[]).unwrap_err();
     assert!(
         found.iter().any(|error| error.starts_with("gatewire.toml:1: `connection.endpoint`: is missing")),

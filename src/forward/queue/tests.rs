@@ -17,6 +17,7 @@ fn message(payload: &str) -> Inbound {
         retain: false,
         duplicate: false,
         received_at: Timestamp::UNIX_EPOCH,
+        properties: None,
     }
 }
 

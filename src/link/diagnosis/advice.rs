@@ -3,7 +3,7 @@
 use rustls::AlertDescription as Alert;
 
 use super::tls::CLOCK_UNSET_BEFORE;
-use super::{DnsFault, LinkError, Peer, Sent, TcpFault, TlsFault, is_network_loss};
+use super::{DnsFault, LinkError, Peer, Sent, TcpFault, TlsFault, disconnected, is_network_loss};
 use crate::link::transport::Endpoint;
 
 const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
@@ -21,11 +21,18 @@ impl LinkError {
             LinkError::Tcp { endpoint, attempts, .. } => tcp(endpoint, TcpFault::of(attempts)),
             LinkError::Tls { peer, fault } => tls(peer, fault),
             LinkError::ClosedBeforeConnack { peer } => closed_before_connack(peer),
-            LinkError::ConnackRefused { peer, code } => refused(peer, *code),
+            LinkError::ConnackRefused { peer, reason } => disconnected::refused_advice(peer, reason.code),
             LinkError::ConnackTimeout { .. } => "The server is overloaded, or what answers there isn't MQTT: check \
                  connection.endpoint and connection.port. It is tried again."
                 .to_owned(),
             LinkError::ClosedByServer { peer, last_sent } => closed(peer, last_sent),
+            LinkError::Disconnected { peer, reason, last_sent } => {
+                disconnected::advice(peer, reason.code, last_sent)
+            }
+            LinkError::Unanswered { .. } => "The network on the way loses packets, or IoT Core discarded it because a limit \
+                 was passed (connection.rate_limit keeps to those of an account without raised limits). It is sent again on \
+                 a new connection; if this repeats, raise connection.ack_timeout."
+                .to_owned(),
             LinkError::KeepAliveLost { .. } => "The network on the way is gone or drops packets, or a NAT forgot the \
                  connection: if this repeats, lower connection.keep_alive."
                 .to_owned(),
@@ -219,21 +226,6 @@ fn closed_before_connack(peer: &Peer) -> String {
         peer.client_id,
         certificate_state(peer)
     )
-}
-
-fn refused(peer: &Peer, code: u8) -> String {
-    match code {
-        1 => "The server doesn't speak the configured version of MQTT: change connection.protocol.".to_owned(),
-        2 => format!(
-            "The server doesn't take the client id `{}`: at IoT Core it has at most 128 bytes and no leading `$`.",
-            peer.client_id
-        ),
-        3 => {
-            "The server is overloaded or starting, or this client id connects too often. It is tried again.".to_owned()
-        }
-        4 | 5 => format!("A policy attached to the certificate must allow iot:Connect on client/{}.", peer.client_id),
-        _ => "The server gave a code that MQTT 3.1.1 doesn't have: check connection.endpoint.".to_owned(),
-    }
 }
 
 fn closed(peer: &Peer, last_sent: &[Sent]) -> String {

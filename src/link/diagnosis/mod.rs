@@ -2,6 +2,7 @@
 //! happened for the log, and what to do for the reader of the log.
 
 mod advice;
+mod disconnected;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::reason::Reason;
 use super::transport::Endpoint;
 use crate::message::{Topic, TopicFilter};
 pub(crate) use tls::TlsFault;
@@ -97,16 +99,20 @@ pub(crate) enum LinkError {
     Tls { peer: Arc<Peer>, fault: TlsFault },
     #[error("MQTT CONNECT as `{}` to {peer}: the connection was closed instead of a CONNACK", peer.client_id)]
     ClosedBeforeConnack { peer: Arc<Peer> },
-    #[error("MQTT CONNECT as `{}` to {peer}: refused with CONNACK return code {code}{}", peer.client_id, meaning(*code))]
+    #[error("MQTT CONNECT as `{}` to {peer}: refused with CONNACK {}", peer.client_id, Refused(reason))]
     ConnackRefused {
         peer: Arc<Peer>,
-        /// MQTT 3.1.1, table 3.1.
-        code: u8,
+        /// Below 0x80 a return code of MQTT 3.1.1 (table 3.1), else a reason code of MQTT 5.
+        reason: Reason,
     },
     #[error("MQTT CONNECT as `{}` to {peer}: no CONNACK (after {})", peer.client_id, Shown(*waited))]
     ConnackTimeout { peer: Arc<Peer>, waited: Duration },
     #[error("{peer} closed the connection of `{}`{}", peer.client_id, Last(last_sent))]
     ClosedByServer { peer: Arc<Peer>, last_sent: Vec<Sent> },
+    #[error("{peer} ended the connection of `{}` with DISCONNECT, reason code {reason}{}", peer.client_id, Last(last_sent))]
+    Disconnected { peer: Arc<Peer>, reason: Reason, last_sent: Vec<Sent> },
+    #[error("{peer} didn't acknowledge the {sent} within {}", Shown(*waited))]
+    Unanswered { peer: Arc<Peer>, sent: Sent, waited: Duration },
     #[error("{peer} didn't answer PINGREQ within {}", Shown(*waited))]
     KeepAliveLost { peer: Arc<Peer>, waited: Duration },
     #[error("{peer} sent what isn't MQTT: {detail}")]
@@ -214,16 +220,12 @@ impl LinkError {
             LinkError::Tcp { attempts, .. } => TcpFault::of(attempts).code(),
             LinkError::Tls { fault, .. } => fault.code(),
             LinkError::ClosedBeforeConnack { .. } => "closed_before_connack",
-            LinkError::ConnackRefused { code, .. } => match code {
-                1 => "connack_refused_protocol_version",
-                2 => "connack_refused_client_id",
-                3 => "connack_refused_server_unavailable",
-                4 => "connack_refused_bad_credentials",
-                5 => "connack_refused_not_authorized",
-                _ => "connack_refused",
-            },
+            LinkError::ConnackRefused { reason, .. } => disconnected::refused_code(reason.code),
             LinkError::ConnackTimeout { .. } => "connack_timeout",
             LinkError::ClosedByServer { .. } => "closed_by_server",
+            LinkError::Disconnected { reason, .. } => disconnected::code(reason.code),
+            LinkError::Unanswered { sent: Sent::Publish(_), .. } => "no_puback",
+            LinkError::Unanswered { sent: Sent::Subscribe(_), .. } => "no_suback",
             LinkError::KeepAliveLost { .. } => "keep_alive_lost",
             LinkError::MalformedPacket { .. } => "malformed_packet",
             LinkError::PacketTooLarge { .. } => "packet_too_large",
@@ -285,15 +287,22 @@ fn is_network_loss(kind: ErrorKind) -> bool {
     )
 }
 
-/// MQTT 3.1.1, table 3.1.
-fn meaning(code: u8) -> &'static str {
-    match code {
-        1 => " (unacceptable protocol version)",
-        2 => " (client id rejected)",
-        3 => " (server unavailable)",
-        4 => " (bad user name or password)",
-        5 => " (not authorized)",
-        _ => "",
+/// The code of a CONNACK that refuses, in the words of its version of MQTT.
+struct Refused<'a>(&'a Reason);
+
+impl fmt::Display for Refused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // MQTT 3.1.1, table 3.1.
+        let meaning = match self.0.code.0 {
+            1 => " (unacceptable protocol version)",
+            2 => " (client id rejected)",
+            3 => " (server unavailable)",
+            4 => " (bad user name or password)",
+            5 => " (not authorized)",
+            0x80.. => return write!(f, "reason code {}", self.0),
+            _ => "",
+        };
+        write!(f, "return code {}{meaning}", self.0.code.0)
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::PacketIdentifier;
 use crate::limits::MAX_FILTERS_PER_SUBSCRIBE;
+use crate::link::reason::{Reason, ReasonCode};
 use crate::message::{Qos, TopicFilter};
 
 /// The filters of the session.
@@ -32,7 +33,7 @@ pub(crate) enum Answer {
     Granted,
     /// The server grants less than was asked for: QoS 0 instead of 1.
     Downgraded,
-    Refused,
+    Refused(Reason),
 }
 
 impl Subscriptions {
@@ -72,7 +73,7 @@ impl Subscriptions {
     pub(super) fn answered(
         &mut self,
         id: PacketIdentifier,
-        granted: &[Option<Qos>],
+        granted: Vec<Result<Qos, Reason>>,
     ) -> Option<Vec<(TopicFilter, Answer)>> {
         let index = self.pending.iter().position(|pending| pending.id == id)?;
         if self.pending[index].filters.len() != granted.len() {
@@ -80,16 +81,27 @@ impl Subscriptions {
         }
         let asked = self.pending.swap_remove(index).filters;
         let answers = asked.into_iter().zip(granted).map(|((filter, wanted), granted)| match granted {
-            Some(qos) => {
+            Ok(qos) => {
                 self.established.insert(filter.clone());
-                (filter, if *qos < wanted { Answer::Downgraded } else { Answer::Granted })
+                (filter, if qos < wanted { Answer::Downgraded } else { Answer::Granted })
             }
-            None => {
+            Err(reason) => {
                 self.refused.insert(filter.clone());
-                (filter, Answer::Refused)
+                (filter, Answer::Refused(reason))
             }
         });
         Some(answers.collect())
+    }
+
+    /// Leaves out, on this connection, the filters for which `refusal` has a reason; returns them with it.
+    pub(super) fn leave_out(
+        &mut self,
+        refusal: impl Fn(&TopicFilter) -> Option<ReasonCode>,
+    ) -> Vec<(TopicFilter, Answer)> {
+        let missing = self.wanted.keys().filter(|filter| !self.established.contains(*filter));
+        let refused: Vec<_> = missing.filter_map(|filter| Some((filter.clone(), refusal(filter)?))).collect();
+        self.refused.extend(refused.iter().map(|(filter, _)| filter.clone()));
+        refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
     }
 
     /// When the first SUBSCRIBE without answer is overdue.

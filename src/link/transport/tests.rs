@@ -45,6 +45,7 @@ async fn listener() -> (TcpListener, u16) {
 
 fn connector(host: &str, port: u16, files: &Files) -> Connector {
     let connection = config::Connection {
+        protocol: config::Protocol::Mqtt5,
         endpoint: host.to_owned(),
         port,
         client_id: "thing-1".to_owned(),

@@ -1,13 +1,13 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::message::Topic;
+use crate::message::{Properties, Topic};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn message(size: usize, qos: Qos) -> Outbound {
     let topic = Topic::new("t").unwrap();
-    Outbound { topic, payload: Bytes::from(vec![b'x'; size - 1]), qos, retain: false }
+    Outbound { topic, payload: Bytes::from(vec![b'x'; size - 1]), qos, retain: false, properties: None }
 }
 
 fn qos1(size: usize) -> Outbound {
@@ -217,7 +217,8 @@ fn a_disk_that_fails_drops_nothing_and_is_tried_again() {
 #[test]
 fn memory_is_bounded_when_nothing_can_be_written() {
     let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), Totals::default(), 1, 0);
-    let accepted = (0..).take_while(|waiter| accept_at(&mut ledger, qos1(1000), *waiter, Instant::now()).is_ok()).count();
+    let accepted =
+        (0..).take_while(|waiter| accept_at(&mut ledger, qos1(1000), *waiter, Instant::now()).is_ok()).count();
     assert_eq!(accepted as u64, MEMORY / (1000 + ENTRY_OVERHEAD));
     assert!(!ledger.has_room());
 }
@@ -283,9 +284,10 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
     while !ledger.is_empty() {
         if let Some(load) = ledger.next_load() {
             let first = load.after.map_or(0, |after| after + 1);
-            let page: Vec<Row> = rows.range(first..=load.until).take(load.max_rows).map(|(_, row)| row.clone()).collect();
+            let page: Vec<Row> =
+                rows.range(first..=load.until).take(load.max_rows).map(|(_, row)| row.clone()).collect();
             let complete = page.last().is_none_or(|last| last.seq == load.until);
-            ledger.load_ended(Some(Page { rows: page, complete }), now);
+            ledger.load_ended(Some(Page { rows: page, complete }), now, &moment(Duration::ZERO));
         }
         for sequence in take_all(&mut ledger) {
             assert_eq!(sequence, Sequence(next));
@@ -298,4 +300,18 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
     assert_eq!((next, ledger.missing()), (SECONDS * 10, 0));
     write(&mut ledger, &mut rows, now + FLUSH_AFTER);
     assert!(rows.is_empty(), "{} are left", rows.len());
+}
+
+#[test]
+fn the_time_of_a_message_goes_on_counting_on_the_disk() {
+    let properties = Properties { expires_in: Some(3600), ..Properties::default() };
+    let message = Outbound { properties: Some(Arc::new(properties)), ..qos1(100) };
+    let start = Instant::now();
+    let entry =
+        Entry { message, at: Timestamp::UNIX_EPOCH, accepted: Accepted::ThisBoot(0), due: start, waiter: Some(1) };
+    let loaded = |age| Entry::<u32>::from_row(entry.to_row(7), start, &moment(age)).message;
+    assert_eq!(loaded(HOUR / 2).properties.unwrap().expiry_left(start), Some(1800));
+    assert!(!loaded(HOUR / 2).has_expired(start));
+    assert!(loaded(HOUR).has_expired(start));
+    assert!(loaded(HOUR * 2).has_expired(start));
 }

@@ -419,7 +419,10 @@ impl<T: Item> Backlog<T> {
         let first = self.entries().map(|entry| entry.seq).min();
         if stored.last.zip(first).is_some_and(|(last, first)| last >= first) {
             // The clock was set back between two starts. What is there is taken up at the next start.
-            log::warn!("{} messages on the disk are left for the next start: their order isn't certain", stored.messages);
+            log::warn!(
+                "{} messages on the disk are left for the next start: their order isn't certain",
+                stored.messages
+            );
             return;
         }
         self.open_gap(stored);
