@@ -5,11 +5,13 @@
 //! memory until then, so that nothing is lost when it fails.
 //!
 //! [`database`] is the database and what is done with it; [`worker`] the thread; [`salvage`] reads what is left of a damaged
-//! one; [`backlog`] decides (pure) what of a queue is in memory and what on the disk; [`keeper`] carries out what it decides.
+//! one; [`backlog`] decides (pure) what of a queue is in memory and what on the disk, [`durable`] (pure) when it goes there;
+//! [`keeper`] carries out what they decide.
 
 pub(crate) mod backlog;
 mod clock;
 mod database;
+pub(crate) mod durable;
 mod failure;
 pub(crate) mod keeper;
 mod row;

@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::*;
 use crate::message::{Properties, Topic};
+use crate::store::durable::{FLUSH_AFTER, FLUSH_AT};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
