@@ -108,10 +108,12 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     notifier.stopping();
     schedule.abort();
     parts.outbox.close();
+    parts.forwards.iter().for_each(|forward| forward.stop());
     stop.request();
     await_link(&mut signals, link).await;
     // What the disk doesn't take in time is lost, and said so.
-    let _ = tokio::time::timeout(STORE_TIME, parts.outbox.store_the_rest()).await;
+    let deadline = tokio::time::Instant::now() + STORE_TIME;
+    let _ = tokio::time::timeout_at(deadline, parts.outbox.store_the_rest()).await;
     say_what_is_left(parts.outbox.stored(), parts.outbox.abandon());
     let settled = async {
         for ingest in &parts.ingests {
@@ -120,8 +122,15 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     };
     // Who doesn't read has had its chance.
     let _ = tokio::time::timeout(LAST_ANSWERS, settled).await;
+    // What the readers leave unread waits from now on.
+    listeners.close().await;
+    let rest = async {
+        for forward in &parts.forwards {
+            forward.stored().await;
+        }
+    };
+    let _ = tokio::time::timeout_at(deadline, rest).await;
     say_what_is_unread(&parts.forwards);
-    drop(listeners);
     drop(keepers);
     let _ = tokio::time::timeout(STORE_TIME, parts.store.close()).await;
     log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
@@ -131,7 +140,8 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
 fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: Rc<Store>, now: Instant) -> Parts {
     let outbox = Outbox::new(&config.outbox, &store);
     let acks: Rc<Acks> = Rc::default();
-    let forward = |forward: &config::Forward| Forward::new(forward.clone(), Rc::clone(&acks));
+    let spill_after = config.outbox.spill_after;
+    let forward = |forward: &config::Forward| Forward::new(forward.clone(), spill_after, Rc::clone(&acks), &store);
     let forwards: Vec<Rc<Forward>> = config.forward.iter().map(forward).collect();
     let ingest = |ingest: &config::Ingest| {
         Ingest::new(ingest.clone(), config.connection.protocol, Rc::clone(&outbox), Rc::clone(stop))
@@ -158,11 +168,25 @@ fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: 
 fn keep(parts: &Parts) -> JoinSet<()> {
     let mut keepers = JoinSet::new();
     keepers.spawn_local(Rc::clone(&parts.outbox).keep(Rc::clone(&parts.store)));
+    for forward in &parts.forwards {
+        keepers.spawn_local(Rc::clone(forward).keep(Rc::clone(&parts.store)));
+    }
     keepers
 }
 
 /// The tasks that serve the sockets. When they are dropped, the sockets go.
 struct Listeners(Vec<JoinHandle<()>>);
+
+impl Listeners {
+    /// Ends them, and what they hold of their clients.
+    async fn close(mut self) {
+        for task in std::mem::take(&mut self.0) {
+            task.abort();
+            // It was aborted, or had ended before.
+            let _ = task.await;
+        }
+    }
+}
 
 impl Drop for Listeners {
     fn drop(&mut self) {
@@ -307,12 +331,22 @@ fn say_what_is_left(stored: u64, lost: usize) {
 }
 
 fn say_what_is_unread(forwards: &[Rc<Forward>]) {
-    for forward in forwards.iter().filter(|forward| forward.waiting() > 0) {
-        let (name, count) = (forward.name(), forward.waiting());
-        log::warn!(
-            GATEWIRE_EVENT = "lost", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = count;
-            "forward {name}: {count} messages that no reader has taken are lost: they were in memory only"
-        );
+    for forward in forwards {
+        let (name, (waiting, stored)) = (forward.name(), forward.waiting());
+        if stored > 0 {
+            log::info!(
+                GATEWIRE_EVENT = "stored", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = stored;
+                "forward {name}: {stored} messages wait for a reader on the disk"
+            );
+        }
+        if waiting > stored {
+            let lost = waiting - stored;
+            log::error!(
+                GATEWIRE_EVENT = "lost", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = lost;
+                "forward {name}: {lost} messages that no reader has taken couldn't be stored; those of QoS 1 IoT Core sends \
+                 again, the others are lost"
+            );
+        }
     }
 }
 

@@ -126,7 +126,17 @@ pub(crate) struct Forward {
     pub(crate) qos: Qos,
     pub(crate) socket: SocketFile,
     pub(crate) format: Format,
+    pub(crate) ack: Ack,
     pub(crate) keep: Keep,
+}
+
+/// `forward.ack`: when a reader has a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ack {
+    /// Once it is written to the reader's socket.
+    Written,
+    /// Once the reader has said so.
+    Reader,
 }
 
 /// What a forward writes for a message.

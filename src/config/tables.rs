@@ -7,7 +7,7 @@ use super::payload::payload;
 use super::section::{Complaints, Section};
 use super::sections::Reader;
 use super::values::{DAY, KIB, MIB, MS, WHEN_FULL, boolean, duration, integer, name, qos, size, string, strings, word};
-use super::{Format, Forward, Ingest, Keep, Publish, WhenFull};
+use super::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
 use crate::limits::MAX_SUBSCRIPTIONS;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::template::fill;
@@ -89,15 +89,16 @@ impl<'a> Reader<'a> {
             section.require_parts("filters", "[\"test/topic\"]", |node, complaints| self.filters(node, complaints));
         self.count_subscriptions(&section, &name, filters.as_deref().unwrap_or_default());
         let socket = self.socket(&section, None);
-        if section.get("ack", word(&[("written", "written"), ("reader", "reader")])) == Some("reader") {
-            section.error("ack", "\"reader\" is not supported yet; leave it out, or write \"written\"");
-        }
+        let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
         let formats = word(&[("json", Format::Json), ("payload", Format::Payload)]);
         let format = section.get_or("format", Format::Json, formats);
+        if ack == Ack::Reader && format == Format::Payload {
+            section.error("ack", "\"reader\" needs `format = \"json\"`: a bare payload has no id to acknowledge");
+        }
         let keep = keep(section.section("keep"));
         section.finish();
-        Some(Forward { name, filters: filters?, qos, socket: socket?, format, keep })
+        Some(Forward { name, filters: filters?, qos, socket: socket?, format, ack, keep })
     }
 
     /// Names the forward with which all filters together get too many.

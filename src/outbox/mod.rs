@@ -454,7 +454,7 @@ impl Kept for Outbox {
         self.ledger.borrow().timeout()
     }
 
-    fn changed(&self) -> &Notify {
+    fn news(&self) -> &Notify {
         &self.changed
     }
 

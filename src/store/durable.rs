@@ -75,6 +75,10 @@ impl<T: Lasting> Durable<T> {
         }
     }
 
+    pub(crate) fn queue(&self) -> QueueId {
+        self.queue
+    }
+
     /// A message is here, or has to be on the disk sooner than it had. None is due before `at`.
     pub(crate) fn expect(&mut self, at: Instant) {
         self.spill_check = Some(self.spill_check.map_or(at, |check| check.min(at)));

@@ -13,6 +13,7 @@ use super::{Contents, Failure, Load, Page, Store, Write};
 /// Waits after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+const RETRY_STOPPING: Duration = Duration::from_millis(100);
 
 /// A queue that decides what of it is on the disk.
 pub(crate) trait Kept {
@@ -27,8 +28,8 @@ pub(crate) trait Kept {
     /// When to ask again, should nothing happen before.
     fn timeout(&self) -> Option<Instant>;
     /// Told when there may be something new to write or read.
-    fn changed(&self) -> &Notify;
-    /// The daemon stops: it isn't the time to wait before trying again.
+    fn news(&self) -> &Notify;
+    /// The daemon stops: it isn't the time to wait for long before trying again.
     fn is_stopping(&self) -> bool;
 }
 
@@ -42,7 +43,10 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     let (mut write_retry, mut load_retry) = (Retry::default(), Retry::default());
     loop {
         let now = Instant::now();
-        if write.is_none() && (write_retry.is_over(now) || kept.is_stopping()) {
+        if kept.is_stopping() {
+            write_retry.hurry(now);
+        }
+        if write.is_none() && write_retry.is_over(now) {
             write = kept.next_write().map(|write| {
                 let store = Rc::clone(&store);
                 Box::pin(async move { store.write(write).await }) as _
@@ -74,7 +78,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 load_retry.note(outcome.is_err());
                 kept.load_ended(outcome);
             }
-            () = kept.changed().notified() => {}
+            () = kept.news().notified() => {}
             () = until(wake_at) => {}
         }
     }
@@ -113,6 +117,10 @@ impl Retry {
     fn note(&mut self, failed: bool) {
         self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
         self.at = failed.then(|| Instant::now() + self.wait);
+    }
+
+    fn hurry(&mut self, now: Instant) {
+        self.at = self.at.map(|at| at.min(now + RETRY_STOPPING));
     }
 
     fn is_over(&self, now: Instant) -> bool {

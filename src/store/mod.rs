@@ -84,10 +84,6 @@ impl QueueId {
         self.key(*seqs.start())..=self.key(*seqs.end())
     }
 
-    fn of_key(key: i64) -> QueueId {
-        QueueId((key >> QueueId::SEQ_BITS) as u16)
-    }
-
     fn seq_of_key(key: i64) -> u64 {
         key as u64 & QueueId::MAX_SEQ
     }
@@ -261,11 +257,6 @@ impl Store {
         self.pending.fetch_add(1, Ordering::Relaxed);
         // Should the thread have ended, the answer says so.
         let _ = self.jobs.send(job).await;
-    }
-
-    /// Whether the last write failed, so that memory is all there is.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.trouble.borrow().is_some()
     }
 
     fn note_outcome(&self, outcome: &Result<(), Failure>) {

@@ -44,7 +44,11 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
             9,
             "isn't permission bits in octal",
         ),
-        ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nack = \"reader\"", 9, "not supported yet"),
+        (
+            "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nformat = \"payload\"\nack = \"reader\"",
+            10,
+            "`forward.ack`: \"reader\" needs `format = \"json\"`",
+        ),
         (
             "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nformat = \"jsno\"",
             9,
