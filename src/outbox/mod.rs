@@ -172,7 +172,7 @@ impl Outbox {
             self.connected.notified().await;
             store.check_in_background();
         };
-        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), check);
+        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), store.opened(), check);
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is

@@ -104,13 +104,20 @@ async fn until(deadline: Option<Instant>) {
 
 /// When to try again.
 #[derive(Debug, Default)]
-struct Retry {
+pub(super) struct Retry {
     at: Option<Instant>,
     wait: Duration,
 }
 
 impl Retry {
-    fn note(&mut self, failed: bool) {
+    /// Completes when it is time.
+    pub(super) async fn over(&self) {
+        if let Some(at) = self.at {
+            tokio::time::sleep_until(at.into()).await;
+        }
+    }
+
+    pub(super) fn note(&mut self, failed: bool) {
         self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
         self.at = failed.then(|| Instant::now() + self.wait);
     }
