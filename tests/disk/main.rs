@@ -5,6 +5,8 @@
 
 mod full;
 mod preload;
+mod slow;
+mod start;
 #[path = "../support/mod.rs"]
 mod support;
 mod volume;
