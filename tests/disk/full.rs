@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::preload::Fault;
 use crate::support::daemon::{Gatewire, Setup};
+use crate::support::mosquitto::Mosquitto;
 use crate::support::patiently;
 use crate::volume::Volume;
 use crate::{INGEST, arrived, ask_all, cut_off, line, verdict, wait_until_delivered};
@@ -18,6 +19,17 @@ const LINES: usize = 600;
 
 fn store_error(gatewire: &Gatewire) -> Value {
     gatewire.status()["store"]["error"].clone()
+}
+
+/// Likewise cut off, with a disk that fails on command.
+fn with_faults() -> (Fault, Mosquitto, Gatewire) {
+    let mut fault = None;
+    let (broker, gatewire) = cut_off(|port| {
+        let (made, setup) = Fault::on(Setup::new(port, INGEST));
+        fault = Some(made);
+        setup
+    });
+    (fault.unwrap(), broker, gatewire)
 }
 
 #[test]
@@ -95,13 +107,7 @@ fn errors_of_the_device_lose_nothing_and_end_when_they_end() {
     for (word, said) in
         [("EIO", "see `dmesg` for errors of the device"), ("EROFS", "gatewire.db"), ("ENOSPC", "no space")]
     {
-        let mut fault = None;
-        let (mut broker, gatewire) = cut_off(|port| {
-            let (made, setup) = Fault::on(Setup::new(port, INGEST));
-            fault = Some(made);
-            setup
-        });
-        let fault = fault.unwrap();
+        let (fault, mut broker, gatewire) = with_faults();
         let mut client = gatewire.client("up.sock");
         assert!(ask_all(&mut client, 0..20, 1000).iter().all(|(_, verdict)| verdict == "stored"));
         fault.begin(word);
@@ -117,4 +123,21 @@ fn errors_of_the_device_lose_nothing_and_end_when_they_end() {
         assert_eq!(arrived(&broker), (0..40).collect::<Vec<_>>());
         assert!(gatewire.status()["store"]["moved_aside"].as_array().unwrap().is_empty());
     }
+}
+
+#[test]
+fn a_stop_with_a_disk_that_takes_nothing_says_what_is_lost_and_does_not_spin() {
+    let (fault, _broker, gatewire) = with_faults();
+    fault.begin("EIO");
+    let mut client = gatewire.client("up.sock");
+    client.send(&line(0, 100));
+    gatewire.wait_for("nothing can be stored");
+    gatewire.signal("TERM");
+    gatewire.wait_for("SIGTERM: stopping");
+    let before = gatewire.cpu_seconds();
+    gatewire.wait_for("1 messages that IoT Core hadn't acknowledged are lost");
+    let spent = gatewire.cpu_seconds() - before;
+    assert!(spent < 0.5, "{spent} s of CPU");
+    assert_eq!(verdict(&client.json()), "shutting_down");
+    assert_eq!(gatewire.wait().0, 0);
 }

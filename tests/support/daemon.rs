@@ -228,6 +228,14 @@ impl Gatewire {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// CPU time that it has spent, all threads.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
+        ticks / nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap() as f64
+    }
+
     pub fn status(&self) -> Value {
         let text = self.client("status.sock").read_to_end();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
