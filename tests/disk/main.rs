@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod backlog;
+mod bounds;
 mod full;
 mod preload;
+mod quiet;
 mod slow;
 mod start;
 #[path = "../support/mod.rs"]
