@@ -29,7 +29,7 @@ use crate::stop::Stop;
 use crate::store::{OpenError, Store};
 use crate::systemd::Notifier;
 
-/// After the link has stopped: for the disk to take what is left. A card may need seconds for a sync.
+/// After the link has stopped: for the disk to take what is left, and to close the database. A card may need seconds for a sync.
 const STORE_TIME: Duration = Duration::from_secs(5);
 
 /// After that: for the last answers to reach the clients.
@@ -112,8 +112,8 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     stop.request();
     await_link(&mut signals, link).await;
     // What the disk doesn't take in time is lost, and said so.
-    let deadline = tokio::time::Instant::now() + STORE_TIME;
-    let _ = tokio::time::timeout_at(deadline, parts.outbox.store_the_rest()).await;
+    let store_until = tokio::time::Instant::now() + STORE_TIME;
+    let _ = tokio::time::timeout_at(store_until, parts.outbox.store_the_rest()).await;
     say_what_is_left(parts.outbox.stored(), parts.outbox.abandon());
     let settled = async {
         for ingest in &parts.ingests {
@@ -129,10 +129,11 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
             forward.stored().await;
         }
     };
-    let _ = tokio::time::timeout_at(deadline, rest).await;
+    let _ = tokio::time::timeout_at(store_until, rest).await;
     say_what_is_unread(&parts.forwards);
     drop(keepers);
-    let _ = tokio::time::timeout(STORE_TIME, parts.store.close()).await;
+    // Left open, it is just as complete; the next start takes a little longer.
+    let _ = tokio::time::timeout_at(store_until, parts.store.close()).await;
     log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
     ended
 }
@@ -324,8 +325,8 @@ fn say_what_is_left(stored: u64, lost: usize) {
     if lost > 0 {
         log::error!(
             GATEWIRE_EVENT = "lost", GATEWIRE_COUNT = lost;
-            "{lost} messages that IoT Core hadn't acknowledged are lost: the disk couldn't be written. Clients that waited for \
-             an answer have been told"
+            "{lost} messages that IoT Core hadn't acknowledged are lost, but for those that the disk took without saying so: it \
+             couldn't be written in time. Clients that waited for an answer have been told"
         );
     }
 }

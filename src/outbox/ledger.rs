@@ -261,7 +261,9 @@ impl<W> Ledger<W> {
 
     /// When to ask for something to write, or call [`Ledger::expire`], though nothing has happened.
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        [self.backlog.timeout(), self.expiry_check].into_iter().flatten().min()
+        // With nothing at the front nothing can expire: what is in flight no longer does.
+        let expiry_check = self.expiry_check.filter(|_| self.backlog.front().is_some());
+        [self.backlog.timeout(), expiry_check].into_iter().flatten().min()
     }
 
     /// Whether the head of the backlog has run short.
@@ -293,11 +295,14 @@ impl<W> Ledger<W> {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Gives up everything that isn't on the disk; returns who waited. How many that were is the first number.
+    /// The end, whatever the disk says later: how many QoS 1 messages aren't known to be on it, and who waits.
     pub(crate) fn abandon(&mut self) -> (usize, Vec<W>) {
-        let lost: Vec<_> = self.backlog.forget_where(|_| true);
-        let kept = lost.iter().filter(|entry| entry.is_kept()).count();
-        (kept, lost.into_iter().filter_map(|entry| entry.waiter).collect())
+        let (mut unconfirmed, mut waiters) = (0, Vec::new());
+        for entry in self.backlog.unconfirmed() {
+            unconfirmed += usize::from(entry.is_kept());
+            waiters.extend(entry.waiter.take());
+        }
+        (unconfirmed, waiters)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

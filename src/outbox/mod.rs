@@ -172,7 +172,7 @@ impl Outbox {
             self.connected.notified().await;
             store.check_in_background();
         };
-        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), check);
+        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), store.opened(), check);
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
@@ -253,6 +253,15 @@ impl Outbox {
         self.counters.dropped.set(dropped);
     }
 
+    /// Gives up what has waited for too long, if it is time to look.
+    fn expire(&self) {
+        let now = Instant::now();
+        if self.ledger.borrow().expiry_is_due(now) {
+            self.ledger.borrow_mut().expire(now, &Moment::now());
+            self.settle_dropped();
+        }
+    }
+
     /// Tells those who waited for messages that were given up, and the log at most once a minute.
     fn settle_dropped(&self) {
         let dropped = self.ledger.borrow_mut().take_dropped();
@@ -300,11 +309,11 @@ impl Outbox {
         }
     }
 
-    /// Gives up what isn't on the disk; returns how many QoS 1 messages that were.
+    /// The disk has had its time; returns how many QoS 1 messages aren't known to be on it. Who waits for them is told.
     pub(crate) fn abandon(&self) -> usize {
-        let (lost, waiters) = self.ledger.borrow_mut().abandon();
+        let (unconfirmed, waiters) = self.ledger.borrow_mut().abandon();
         waiters.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Refused(Refusal::ShuttingDown)));
-        lost
+        unconfirmed
     }
 
     /// How many messages are on the disk.
@@ -426,6 +435,7 @@ impl Kept for Outbox {
     }
 
     fn next_write(&self) -> Option<Write> {
+        self.expire();
         self.ledger.borrow_mut().next_write(Instant::now(), Moment::now)
     }
 
@@ -436,17 +446,13 @@ impl Kept for Outbox {
     }
 
     fn next_load(&self) -> Option<Load> {
-        let now = Instant::now();
-        if self.ledger.borrow().expiry_is_due(now) {
-            self.ledger.borrow_mut().expire(now, &Moment::now());
-            self.settle_dropped();
-        }
         self.ledger.borrow_mut().next_load()
     }
 
     fn load_ended(&self, outcome: Result<Page, Failure>) {
         self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now(), &Moment::now());
         self.settle_dropped();
+        self.expire();
         self.arrived.notify_one();
     }
 

@@ -81,10 +81,12 @@ impl Fault {
                 Fault::Damage(detail)
             }
             ErrorCode::DiskFull => Fault::Refused(Failure::Full { path: shown }),
-            ErrorCode::ReadOnly => Fault::Broken(Failure::ReadOnly { path: shown }),
+            ErrorCode::ReadOnly => Fault::Broken(ask_the_system(path, Failure::ReadOnly { path: shown })),
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Fault::Broken(Failure::Busy { path: shown }),
-            ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Fault::Broken(denied_or_full(path, detail)),
-            _ => Fault::Broken(Failure::Io { path: shown, detail: format!("{detail} (SQLite error {extended_code})") }),
+            _ => {
+                let detail = format!("{detail} (SQLite error {extended_code})");
+                Fault::Broken(ask_the_system(path, Failure::Io { path: shown, detail }))
+            }
         }
     }
 
@@ -99,13 +101,10 @@ impl Fault {
     }
 }
 
-/// SQLite only says that it can't open a file. The system says why when it is asked again.
-fn denied_or_full(path: &Path, detail: String) -> Failure {
-    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
-        Err(error) => match Fault::of_io(&error, path) {
-            Fault::Broken(failure) => failure,
-            _ => Failure::Io { path: path.display().to_string(), detail },
-        },
-        Ok(_) => Failure::Io { path: path.display().to_string(), detail },
+/// SQLite says that it can't open, lock or write a file. Why, the system says when it is asked again.
+fn ask_the_system(path: &Path, otherwise: Failure) -> Failure {
+    match std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(|error| Fault::of_io(&error, path)) {
+        Err(Fault::Broken(failure)) => failure,
+        _ => otherwise,
     }
 }

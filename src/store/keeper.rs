@@ -13,6 +13,8 @@ use super::{Contents, Failure, Load, Page, Store, Write};
 /// Waits after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The longest wait while the daemon stops: there are only seconds left.
 const RETRY_STOPPING: Duration = Duration::from_millis(100);
 
 /// A queue that decides what of it is on the disk.
@@ -44,7 +46,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     loop {
         let now = Instant::now();
         if kept.is_stopping() {
-            write_retry.hurry(now);
+            write_retry.hurry();
         }
         if write.is_none() && write_retry.is_over(now) {
             write = kept.next_write().map(|write| {
@@ -58,7 +60,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 Box::pin(async move { store.load(load).await }) as _
             });
         }
-        let retries = [write_retry.at, load_retry.at].map(|at| at.filter(|at| *at > now));
+        let retries = [write_retry.at(), load_retry.at()].map(|at| at.filter(|at| *at > now));
         let timeout = kept.timeout().filter(|_| write.is_none()).map(|at| write_retry.not_before(at));
         let wake_at = retries.into_iter().chain([timeout]).flatten().min();
         tokio::select! {
@@ -108,26 +110,38 @@ async fn until(deadline: Option<Instant>) {
 
 /// When to try again.
 #[derive(Debug, Default)]
-struct Retry {
-    at: Option<Instant>,
+pub(super) struct Retry {
+    failed_at: Option<Instant>,
     wait: Duration,
 }
 
 impl Retry {
-    fn note(&mut self, failed: bool) {
+    pub(super) fn note(&mut self, failed: bool) {
         self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
-        self.at = failed.then(|| Instant::now() + self.wait);
+        self.failed_at = failed.then(Instant::now);
     }
 
-    fn hurry(&mut self, now: Instant) {
-        self.at = self.at.map(|at| at.min(now + RETRY_STOPPING));
+    fn hurry(&mut self) {
+        self.wait = self.wait.min(RETRY_STOPPING);
+    }
+
+    /// `None`: nothing has failed.
+    fn at(&self) -> Option<Instant> {
+        self.failed_at.map(|failed_at| failed_at + self.wait)
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.at.is_none_or(|at| now >= at)
+        self.at().is_none_or(|at| now >= at)
+    }
+
+    /// Completes when it is.
+    pub(super) async fn over(&self) {
+        if let Some(at) = self.at() {
+            tokio::time::sleep_until(at.into()).await;
+        }
     }
 
     fn not_before(&self, at: Instant) -> Instant {
-        self.at.map_or(at, |retry| at.max(retry))
+        self.at().map_or(at, |retry| at.max(retry))
     }
 }

@@ -37,6 +37,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::observe::journal;
 pub(crate) use clock::{Moment, accepted_now};
 pub(crate) use failure::{Failure, OpenError};
+use keeper::Retry;
 pub(crate) use row::{Accepted, Row};
 use worker::{Job, Worker};
 
@@ -243,6 +244,19 @@ impl Store {
             self.note_trouble(failure);
         }
         outcome
+    }
+
+    /// Completes once the database is open: one that couldn't be at the start is tried again and again, though there be nothing
+    /// to write. What lies in it has waited for long enough.
+    pub(crate) async fn opened(&self) {
+        let mut retry = Retry::default();
+        while self.contents.borrow().generation == 0 {
+            retry.note(true);
+            retry.over().await;
+            let (reply, answer) = oneshot::channel();
+            self.submit(Job::Open(reply)).await;
+            self.note_outcome(&answer.await.unwrap_or(Err(Failure::Gone)));
+        }
     }
 
     /// Has the whole database looked at, once, whenever there is nothing else to do.

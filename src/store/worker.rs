@@ -31,6 +31,8 @@ pub(super) enum Job {
     Write(Write, oneshot::Sender<Result<(), Failure>>),
     Load(Load, oneshot::Sender<Result<Page, Failure>>),
     Note(&'static str, oneshot::Sender<Option<String>>),
+    /// Open the database, if it isn't.
+    Open(oneshot::Sender<Result<(), Failure>>),
     /// Look at all pages when there is nothing else to do.
     Check,
     /// Nothing comes after it.
@@ -130,6 +132,10 @@ impl Worker {
             Job::Note(name, reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
                 let _ = reply.send(self.attempt(|database| database.note(name)).ok().flatten());
+            }
+            Job::Open(reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.attempt(|_| Ok(())));
             }
             Job::Check => self.checks_left = CHECKS,
             Job::Write(..) | Job::Close(_) => {}

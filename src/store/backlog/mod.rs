@@ -259,6 +259,11 @@ impl<T: Item> Backlog<T> {
         self.entries().filter(unstored).map(|entry| &entry.item)
     }
 
+    /// What is in memory and not known to be on the disk, though it may be.
+    pub(crate) fn unconfirmed(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries_mut().filter(|entry| entry.disk != Disk::Yes).map(|entry| &mut entry.item)
+    }
+
     fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
         self.taken.iter().chain(&self.head).chain(&self.tail)
     }
