@@ -17,7 +17,7 @@ use crate::inbox::{Acks, Inbox};
 use crate::ingest::Ingest;
 use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
-use crate::link::{Link, SaidOnce};
+use crate::link::{Link, Memory, SaidOnce};
 use crate::message::{Qos, TopicFilter};
 use crate::observe::journal;
 use crate::observe::status::{CertificateStatus, Status};
@@ -98,6 +98,7 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
         notifier: Rc::clone(&notifier),
         state: Rc::clone(&parts.link),
         stop: Rc::clone(&stop),
+        memory: Memory::new(&config.connection, &parts.store).map(Rc::new),
         said: SaidOnce::default(),
     };
     let filters = filters(config);

@@ -298,6 +298,11 @@ impl<'a> Connection<'a> {
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, topic, rejection) => self.link.rejected(sequence, &topic, &rejection),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
+            Event::Settled(standing) => {
+                if let Some(memory) = self.link.memory.clone() {
+                    tokio::task::spawn_local(async move { memory.remember(standing).await });
+                }
+            }
             Event::Subscription(filter, Answer::Granted) => log::debug!("subscribed to {filter}"),
             Event::Subscription(filter, Answer::Downgraded) => self.link.filter_downgraded(&filter),
             Event::Subscription(filter, Answer::Refused(reason)) => self.link.filter_refused(&filter, &reason),

@@ -6,6 +6,7 @@
 mod connection;
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
+mod memory;
 mod pace;
 pub(crate) mod reason;
 mod session;
@@ -35,9 +36,10 @@ use crate::systemd::Notifier;
 use connection::{Cause, Connection};
 use credentials::Credentials;
 use diagnosis::{Failure, LinkError, Peer, Phase, Sent};
+pub(crate) use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
 use reason::{Reason, ReasonCode};
-use session::{End, Malformed, Options, Rejection, Session};
+use session::{End, Malformed, Options, Rejection, Remembered, Session};
 use state::LinkState;
 use transport::Connector;
 
@@ -59,6 +61,7 @@ pub(crate) struct Link {
     pub(crate) notifier: Rc<Notifier>,
     pub(crate) state: Rc<LinkState>,
     pub(crate) stop: Rc<Stop>,
+    pub(crate) memory: Option<Rc<Memory>>,
     /// The topics of messages that were refused or cut.
     pub(crate) said: SaidOnce,
 }
@@ -98,9 +101,13 @@ impl Link {
             ack_timeout: config.ack_timeout,
             max_in_flight: MAX_IN_FLIGHT,
         };
+        let remembered = match &self.memory {
+            Some(memory) => memory.recall().await,
+            None => Remembered::default(),
+        };
         let mut lasting = Lasting {
             connector: Connector::new(config, &self.credentials),
-            session: Session::new(options, filters),
+            session: Session::new(options, filters, remembered),
             quota: Quota::new(&config.rate_limit, Instant::now()),
             backoff: Backoff::new(&config.backoff),
             connects: ConnectLimit::new(&config.rate_limit),
@@ -130,6 +137,9 @@ impl Link {
             return Ok(());
         };
         let connected = connected?;
+        if let Some(memory) = &self.memory {
+            memory.doubt().await;
+        }
         let peer = Arc::clone(&connected.peer);
         let Lasting { session, quota, .. } = lasting;
         let mut connection = Connection::new(self, session, quota, connected.stream, connected.deadline.into());
@@ -203,7 +213,7 @@ impl Link {
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
             "the server refused to subscribe us to `{filter}`{said}: nothing arrives for it, the other filters stand.{advice} \
-             it is asked for again at the next connection"
+             it is asked for again in an hour"
         );
     }
 
@@ -278,6 +288,7 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, session: &Session) ->
         End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: suspects(session) },
         End::NoPingResp(waited) => LinkError::KeepAliveLost { peer, waited },
         End::NoPubAck(topic, waited) => LinkError::Unanswered { peer, sent: Sent::Publish(topic), waited },
+        End::NoUnsubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Unsubscribe(filter), waited },
         End::NoSubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Subscribe(filter), waited },
         End::Malformed(Malformed::TooLarge(size)) => LinkError::PacketTooLarge { peer, size, limit: MAX_PACKET },
         End::Malformed(Malformed::Invalid(detail)) => LinkError::MalformedPacket { peer, detail },

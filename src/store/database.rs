@@ -188,7 +188,7 @@ impl Database {
 
     /// All or nothing of these; synced if any of them says so.
     pub(super) fn write<'a>(&mut self, writes: impl Iterator<Item = &'a Write> + Clone) -> Done<()> {
-        let synced = writes.clone().any(|write| !write.insert.is_empty());
+        let synced = writes.clone().any(|write| !write.insert.is_empty() || write.note.is_some());
         self.transaction(synced, |database| {
             for write in writes {
                 database.apply(write)?;

@@ -60,6 +60,8 @@ pub(crate) enum Phase {
 pub(crate) enum Sent {
     Publish(Topic),
     Subscribe(TopicFilter),
+    /// No policy forbids it.
+    Unsubscribe(TopicFilter),
 }
 
 impl Sent {
@@ -67,7 +69,7 @@ impl Sent {
     pub(super) fn needs(&self) -> String {
         match self {
             Sent::Publish(topic) => format!("iot:Publish on topic/{topic}"),
-            Sent::Subscribe(filter) => format!("iot:Subscribe on topicfilter/{filter}"),
+            Sent::Subscribe(filter) | Sent::Unsubscribe(filter) => format!("iot:Subscribe on topicfilter/{filter}"),
         }
     }
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Sent {
         match self {
             Sent::Publish(topic) => write!(f, "PUBLISH to `{topic}`"),
             Sent::Subscribe(filter) => write!(f, "SUBSCRIBE to `{filter}`"),
+            Sent::Unsubscribe(filter) => write!(f, "UNSUBSCRIBE from `{filter}`"),
         }
     }
 }
@@ -226,6 +229,7 @@ impl LinkError {
             LinkError::Disconnected { reason, .. } => disconnected::code(reason.code),
             LinkError::Unanswered { sent: Sent::Publish(_), .. } => "no_puback",
             LinkError::Unanswered { sent: Sent::Subscribe(_), .. } => "no_suback",
+            LinkError::Unanswered { sent: Sent::Unsubscribe(_), .. } => "no_unsuback",
             LinkError::KeepAliveLost { .. } => "keep_alive_lost",
             LinkError::MalformedPacket { .. } => "malformed_packet",
             LinkError::PacketTooLarge { .. } => "packet_too_large",

@@ -1,5 +1,6 @@
 //! What the session tells the daemon.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -8,7 +9,7 @@ use super::subscriptions::Answer;
 use super::wire::Malformed;
 use crate::inbox::AckToken;
 use crate::link::reason::Reason;
-use crate::message::{Inbound, Topic, TopicFilter};
+use crate::message::{Inbound, Qos, Topic, TopicFilter};
 use crate::outbox::Sequence;
 
 /// Something the daemon has to know.
@@ -32,6 +33,8 @@ pub(crate) enum Event {
     Expired(Sequence),
     /// The server's answer to one filter.
     Subscription(TopicFilter, Answer),
+    /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.
+    Settled(BTreeMap<TopicFilter, Qos>),
 }
 
 /// Why the server doesn't take a message. The text follows "IoT Core refuses it: ".
@@ -69,6 +72,8 @@ pub(crate) enum End {
     /// MQTT 5, likewise.
     #[error("no SUBACK for {0} within {1:?}")]
     NoSubAck(TopicFilter, Duration),
+    #[error("no UNSUBACK for {0} within {1:?}")]
+    NoUnsubAck(TopicFilter, Duration),
 }
 
 /// Counts for status, since the start.

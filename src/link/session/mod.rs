@@ -33,11 +33,11 @@ use crate::inbox::AckToken;
 use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::Reason;
 use crate::message::{Inbound, Qos, Topic, TopicFilter};
-use acks::{Arrival, Owed};
+use acks::{Arrival, Digest, Owed};
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::InFlight;
-pub(crate) use subscriptions::Answer;
-use subscriptions::Subscriptions;
+pub(crate) use subscriptions::{Answer, Remembered};
+use subscriptions::{Request, Subscriptions};
 use terms::Terms;
 pub(crate) use wire::Malformed;
 use wire::{Incoming, Opening, Received, Wire};
@@ -100,8 +100,8 @@ struct Liveness {
 }
 
 impl Session {
-    /// A session that wants to be subscribed to `filters`.
-    pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>) -> Session {
+    /// A session that wants to be subscribed to `filters`, and of which this is `remembered`.
+    pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Session {
         Session {
             wire: Wire::new(options.protocol),
             keep_alive: options.keep_alive,
@@ -110,7 +110,7 @@ impl Session {
             output: BytesMut::new(),
             events: VecDeque::new(),
             in_flight: InFlight::default(),
-            subscriptions: Subscriptions::new(filters),
+            subscriptions: Subscriptions::new(filters, remembered),
             owed: Owed::default(),
             next_id: 1,
             counters: Counters::default(),
@@ -191,7 +191,8 @@ impl Session {
                 return Err(violation("the server sent a second CONNACK"));
             }
             (State::Connected(liveness), Received::PingResp) => liveness.ping_sent = None,
-            (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted)?,
+            (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
+            (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
             (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason),
             (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock),
@@ -210,19 +211,33 @@ impl Session {
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
         self.subscriptions.restart(session_present);
         self.in_flight.restart(session_present);
+        self.owed.restart(session_present);
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
         self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
         self.terms = terms;
-        loop {
-            let filters = self.subscriptions.next_request();
-            if filters.is_empty() {
-                return Ok(());
-            }
+        self.request(now);
+        Ok(())
+    }
+
+    /// Other filters are wanted from now on: asks the server for the difference, now or once there is a connection. What it
+    /// refused is asked for once more.
+    pub(crate) fn want(&mut self, filters: BTreeMap<TopicFilter, Qos>, now: Instant) {
+        self.subscriptions.want(filters);
+        if self.is_connected() {
+            self.request(now);
+        }
+    }
+
+    fn request(&mut self, now: Instant) {
+        while let Some(request) = self.subscriptions.next_request() {
             let id = self.allocate();
-            self.wire.subscribe(id, &filters, &mut self.output);
-            self.subscriptions.requested(id, filters, now);
+            self.wire.request(id, &request, &mut self.output);
+            self.subscriptions.requested(id, request, now);
+        }
+        if let Some(standing) = self.subscriptions.settled() {
+            self.events.push_back(Event::Settled(standing.clone()));
         }
     }
 
@@ -234,25 +249,41 @@ impl Session {
         });
     }
 
-    fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>) -> Result<(), End> {
+    fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>, now: Instant) -> Result<(), End> {
         if !self.subscriptions.uses(id) {
             // The answer to a SUBSCRIBE that was sent twice.
             return Ok(());
         }
-        let answers = self.subscriptions.answered(id, granted);
+        let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
         self.events.extend(answers.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        self.request(now);
         Ok(())
     }
 
-    fn incoming(&mut self, publish: Incoming, received_at: Timestamp) {
+    fn unsuback(&mut self, id: PacketIdentifier, now: Instant) -> Result<(), End> {
+        if self.subscriptions.uses(id) {
+            let unsubscribed = self.subscriptions.unsubscribed(id);
+            unsubscribed.ok_or_else(|| violation("an UNSUBACK answers a SUBSCRIBE"))?;
+            self.request(now);
+        }
+        Ok(())
+    }
+
+    fn incoming(&mut self, mut publish: Incoming, received_at: Timestamp) {
         self.counters.received += 1;
         let token = match publish.qos {
             Qos::AtMostOnce => None,
-            Qos::AtLeastOnce => match self.owed.receive(publish.id) {
-                Arrival::New(token) => Some(token),
-                Arrival::Repeated => return,
-            },
+            Qos::AtLeastOnce => {
+                let digest = Digest::of(publish.topic.as_str(), &publish.payload);
+                match self.owed.receive(publish.id, digest) {
+                    Arrival::New { token, again } => {
+                        publish.duplicate |= again;
+                        Some(token)
+                    }
+                    Arrival::Repeated => return,
+                }
+            }
         };
         let Incoming { topic, payload, qos, retain, duplicate, properties, .. } = publish;
         let carried = properties.filter(|properties| {
@@ -299,7 +330,8 @@ impl Session {
         let State::Connected(liveness) = &self.state else { return None };
         let acks = self.in_flight.check_at();
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
-        [acks, subacks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
+        let asks = self.subscriptions.ask_again_at();
+        [acks, subacks, asks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
     }
 
     /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
@@ -323,6 +355,10 @@ impl Session {
                 liveness.ping_sent = Some(now);
             }
         }
+        if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
+            self.subscriptions.ask_again(now);
+            self.request(now);
+        }
         match self.options.protocol {
             Protocol::Mqtt311 => {
                 self.repeat_overdue(now);
@@ -335,7 +371,7 @@ impl Session {
     /// Sends again what the server hasn't answered in time, on the same connection as Device Advisor wants it.
     fn repeat_overdue(&mut self, now: Instant) {
         for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
-            self.wire.subscribe(pending.id, &pending.filters, &mut self.output);
+            self.wire.request(pending.id, &pending.request, &mut self.output);
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
             self.in_flight.mark_overdue(now, self.options.ack_timeout);
@@ -345,10 +381,14 @@ impl Session {
     /// MQTT 5 forbids to send a PUBLISH again on the same connection (`MQTT-4.4.0-1`): a new one is needed for that.
     fn end_if_overdue(&mut self, now: Instant) -> Result<(), End> {
         let ack_timeout = self.options.ack_timeout;
-        if self.subscriptions.deadline(ack_timeout).is_some_and(|deadline| deadline <= now)
-            && let Some(filter) = self.subscriptions.unanswered().next()
-        {
-            return Err(End::NoSubAck(filter.clone(), ack_timeout));
+        match self.subscriptions.overdue(now, ack_timeout).next().map(|pending| &pending.request) {
+            Some(Request::Subscribe(filters)) if let Some((filter, _)) = filters.first() => {
+                return Err(End::NoSubAck(filter.clone(), ack_timeout));
+            }
+            Some(Request::Unsubscribe(filters)) if let Some(filter) = filters.first() => {
+                return Err(End::NoUnsubAck(filter.clone(), ack_timeout));
+            }
+            _ => {}
         }
         match self.in_flight.overdue(now, ack_timeout) {
             Some(topic) => Err(End::NoPubAck(topic.clone(), ack_timeout)),

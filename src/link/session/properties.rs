@@ -80,7 +80,7 @@ impl World {
         };
         let mut world = World {
             protocol,
-            session: Session::new(options, BTreeMap::new()),
+            session: Session::new(options, BTreeMap::new(), super::Remembered::default()),
             now: Instant::now(),
             accepted: 0,
             waiting: VecDeque::new(),
@@ -218,7 +218,7 @@ impl World {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Delivered(sequence) => assert!(self.delivered.insert(sequence), "{sequence:?} delivered twice"),
-                Event::Connected { .. } => {}
+                Event::Connected { .. } | Event::Settled(_) => {}
                 other => panic!("{other:?}"),
             }
         }

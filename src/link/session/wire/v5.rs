@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAckProperties, Connect, ConnectProperties, Filter, Packet, Publish, PublishProperties, SubAck, Subscribe,
-    SubscribeReasonCode,
+    SubscribeReasonCode, Unsubscribe,
 };
 
 use super::{Frame, Incoming, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
@@ -60,6 +60,7 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
             Received::PubAck(ack.pkid, Reason::new(puback, text))
         }
         Packet::SubAck(ack) => suback(ack),
+        Packet::UnsubAck(ack) => Received::UnsubAck(ack.pkid),
         Packet::PingResp(_) => Received::PingResp,
         Packet::Disconnect(packet) => {
             let text = packet.properties.and_then(|properties| properties.reason_string);
@@ -72,7 +73,6 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
         Packet::PubComp(_) => Received::Unexpected("PUBCOMP"),
         Packet::Subscribe(_) => Received::Unexpected("SUBSCRIBE"),
         Packet::Unsubscribe(_) => Received::Unexpected("UNSUBSCRIBE"),
-        Packet::UnsubAck(_) => Received::Unexpected("UNSUBACK"),
         Packet::PingReq(_) => Received::Unexpected("PINGREQ"),
     })
 }
@@ -224,6 +224,11 @@ pub(super) fn subscribe(id: PacketIdentifier, filters: &[(TopicFilter, Qos)], ou
     let mut subscribe = Subscribe::new_many(filters, None);
     subscribe.pkid = id;
     encode(&Packet::Subscribe(subscribe), output);
+}
+
+pub(super) fn unsubscribe(id: PacketIdentifier, filters: &[TopicFilter], output: &mut BytesMut) {
+    let filters = filters.iter().map(TopicFilter::to_string).collect();
+    encode(&Packet::Unsubscribe(Unsubscribe { pkid: id, filters, properties: None }), output);
 }
 
 fn qos(qos: Qos) -> QoS {
