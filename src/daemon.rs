@@ -217,7 +217,7 @@ fn listen(config: &Config, parts: &Rc<Parts>) -> Result<Listeners, DaemonError> 
 }
 
 /// What every forward together wants, each filter with the highest QoS that any of them asks for.
-fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
+pub(crate) fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
     let mut filters = BTreeMap::new();
     for forward in &config.forward {
         for filter in &forward.filters {

@@ -35,7 +35,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
 /// the DISCONNECT with it.
-const CLOSE_TIME: Duration = Duration::from_millis(500);
+pub(super) const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// Why a connection has ended by itself.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! [`session`] decides what MQTT has to say and [`pace`] when; [`transport`] opens the way with the [`credentials`];
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
+pub(crate) mod check;
 mod connection;
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{self, Protocol};
+use crate::config;
 use crate::inbox::Inbox;
 use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET, MAX_PROPERTIES};
 use crate::message::{Qos, Topic, TopicFilter};
@@ -35,7 +36,7 @@ use crate::stop::Stop;
 use crate::systemd::Notifier;
 use connection::{Cause, Connection};
 use credentials::Credentials;
-use diagnosis::{Failure, LinkError, Peer, Phase, Sent};
+use diagnosis::{Failure, FilterRefused, LinkError, Peer, Phase, Sent};
 pub(crate) use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
 use reason::{Reason, ReasonCode};
@@ -147,7 +148,7 @@ impl Link {
         if let Some(connected_at) = connection.connected_at() {
             lasting.backoff.link_up(connected_at);
         }
-        ended.map_err(|cause| explain(cause, &peer, began, &lasting.session))
+        ended.map_err(|cause| explain(cause, &peer, began, phase(&lasting.session)))
     }
 
     /// CONNACK has come.
@@ -200,20 +201,12 @@ impl Link {
 
     fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
         self.state.filter_refused(filter.as_str());
-        let said = match self.config.protocol {
-            Protocol::Mqtt311 => String::new(),
-            Protocol::Mqtt5 => format!(" with reason code {reason}"),
-        };
-        let advice = match (self.config.protocol, reason.code) {
-            (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => format!(
-                " Add iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics to the certificate's policy;"
-            ),
-            (Protocol::Mqtt5, _) => " Change it in `filters` of its [[forward]];".to_owned(),
-        };
+        let (protocol, filter, reason) = (self.config.protocol, filter.clone(), reason.clone());
+        let refused = FilterRefused { protocol, filter, reason };
         log::error!(
-            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
-            "the server refused to subscribe us to `{filter}`{said}: nothing arrives for it, the other filters stand.{advice} \
-             it is asked for again in an hour"
+            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
+            "{refused}: nothing arrives for it, the other filters stand; it is asked for again in an hour. {}",
+            refused.advice()
         );
     }
 
@@ -274,18 +267,18 @@ fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
     );
 }
 
-/// What a connection's end means, with all that is known about it.
-fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, session: &Session) -> LinkError {
+/// What a connection's end means, with all that is known about it. `phase` is how far it had come.
+fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> LinkError {
     let peer = Arc::clone(peer);
     let end = match cause {
-        Cause::Closed => return LinkError::closed(&peer, phase(session)),
-        Cause::Io(error) => return LinkError::from_io(&error, &peer, phase(session)),
+        Cause::Closed => return LinkError::closed(&peer, phase),
+        Cause::Io(error) => return LinkError::from_io(&error, &peer, phase),
         Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: began.elapsed() },
         Cause::Session(end) => end,
     };
     match end {
         End::Refused(reason) => LinkError::ConnackRefused { peer, reason },
-        End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: suspects(session) },
+        End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: phase.last_sent() },
         End::NoPingResp(waited) => LinkError::KeepAliveLost { peer, waited },
         End::NoPubAck(topic, waited) => LinkError::Unanswered { peer, sent: Sent::Publish(topic), waited },
         End::NoUnsubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Unsubscribe(filter), waited },

@@ -29,6 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -316,6 +317,24 @@ impl Store {
     }
 }
 
+/// Whether a daemon holds the store at `path`. Nothing is written for that.
+pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+    match File::open(database::with_suffix(path, ".lock")) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How often, and how far apart, it is tried to take the lock: [`is_held`] takes it for a moment, and that must not keep a
+/// daemon from starting.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Holds the store for this process, for as long as it lives.
 #[derive(Debug)]
 struct Lock {
@@ -327,10 +346,13 @@ impl Lock {
     fn take(path: &Path) -> io::Result<Option<Lock>> {
         let file =
             File::options().write(true).create(true).truncate(false).open(database::with_suffix(path, ".lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        for _ in 0..LOCK_ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Lock { _file: file })),
+                Err(std::fs::TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            }
         }
+        Ok(None)
     }
 }

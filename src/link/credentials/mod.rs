@@ -6,6 +6,7 @@
 mod key;
 mod pem;
 mod problems;
+mod server;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -14,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
@@ -25,6 +27,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::config;
 pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
+pub(crate) use server::{ServerCertificate, Verifier};
 pub(crate) use validity::{Validity, Warning};
 
 /// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.
@@ -36,6 +39,7 @@ const ALPN: &[u8] = b"x-amzn-mqtt-ca";
 pub(crate) struct Credentials {
     /// Without ALPN.
     tls: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
     cert_file: PathBuf,
     validity: Validity,
     certificate_id: Arc<str>,
@@ -52,6 +56,11 @@ impl Credentials {
         let mut with_alpn = (*self.tls).clone();
         with_alpn.alpn_protocols = vec![ALPN.to_vec()];
         Arc::new(with_alpn)
+    }
+
+    /// What looks at the server's certificate.
+    pub(crate) fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
     }
 
     /// From when to when the client certificate is valid.
@@ -94,12 +103,14 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     };
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
     warnings.extend(validity::exposure(&tls.key_file, key.mode));
+    let verifier = Arc::new(Verifier::new(verifier(roots)));
     Ok(Credentials {
         certificate_id: certificate_id(&chain.certificates[0]).into(),
         cert_file: tls.cert_file.clone(),
         validity: chain.validity,
         warnings,
-        tls: Arc::new(client_config(roots, chain.certificates, key.signing)),
+        tls: Arc::new(client_config(&verifier, chain.certificates, key.signing)),
+        verifier,
     })
 }
 
@@ -194,16 +205,28 @@ fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Pr
 }
 
 /// TLS 1.2 and 1.3 as IoT Core speaks them.
-fn client_config(roots: RootCertStore, chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> ClientConfig {
+fn client_config(
+    verifier: &Arc<Verifier>,
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+) -> ClientConfig {
     let client = SingleCertAndKey::from(CertifiedKey::new(chain, key));
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("the provider has cipher suites for both versions")
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>)
         .with_client_cert_resolver(Arc::new(client));
     // IoT Core issues no session tickets: a cache would only cost memory.
     config.resumption = Resumption::disabled();
     config
+}
+
+/// rustls's verifier of server certificates.
+fn verifier(roots: RootCertStore) -> Arc<WebPkiServerVerifier> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()))
+        .build()
+        .expect("there is a root, and no list of revoked certificates to be wrong")
 }
 
 /// ring, less the cipher suites that are in none of IoT Core's security policies.

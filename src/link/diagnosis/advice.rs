@@ -5,6 +5,7 @@ use rustls::AlertDescription as Alert;
 use super::tls::CLOCK_UNSET_BEFORE;
 use super::{DnsFault, LinkError, Peer, Sent, TcpFault, TlsFault, disconnected, is_network_loss};
 use crate::link::transport::Endpoint;
+use crate::policy::scope::region_of_endpoint;
 
 const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
 const SET_CLOCK: &str = "this machine's clock isn't set: `timedatectl` shows whether it is synchronised, and time \
@@ -70,17 +71,27 @@ fn is_not_ats(endpoint: &Endpoint) -> bool {
 
 fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
     match fault {
-        DnsFault::NotFound if endpoint.is_iot_core() => format!(
-            "connection.endpoint is mistyped, still the placeholder, or has the wrong region: {DESCRIBE_ENDPOINT}. If it is \
-             right, the name server here doesn't know public names."
-        ),
+        DnsFault::NotFound if endpoint.is_iot_core() => {
+            let region = region_of_endpoint(&endpoint.host).map(|region| format!(" ({region})")).unwrap_or_default();
+            format!(
+                "connection.endpoint is mistyped or has the wrong region{region}: {DESCRIBE_ENDPOINT} for the region that \
+                 `--region` names. If it is right, the name server here doesn't know public names (`getent hosts amazon.com`)."
+            )
+        }
         DnsFault::NotFound => {
             "connection.endpoint is mistyped, or the name server here doesn't know it (`getent hosts NAME` asks it)."
                 .to_owned()
         }
-        DnsFault::Temporary | DnsFault::Timeout => "The network is down, or no name server can be reached: check the \
-             connection (`ip route`) and /etc/resolv.conf (`resolvectl status`). It is tried again."
-            .to_owned(),
+        DnsFault::Temporary => {
+            "The network is down, or there is no name server that can be reached: check the connection (`ip \
+             route` must show a default route) and /etc/resolv.conf (`resolvectl status`). It is tried again."
+                .to_owned()
+        }
+        DnsFault::Timeout => {
+            "The name server doesn't answer: a wrong one in /etc/resolv.conf (`resolvectl status`), a firewall \
+             that drops UDP port 53, or the network is down (`ip route`). It is tried again."
+                .to_owned()
+        }
         DnsFault::Other(_) => format!("Check /etc/resolv.conf and `getent hosts {}`.", endpoint.host),
     }
 }
@@ -126,16 +137,7 @@ fn tcp(endpoint: &Endpoint, fault: TcpFault) -> String {
 fn tls(peer: &Peer, fault: &TlsFault) -> String {
     match fault {
         TlsFault::Alert(alert) => alerted(peer, *alert),
-        TlsFault::UnknownIssuer if is_not_ats(&peer.endpoint) => format!(
-            "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
-        ),
-        TlsFault::UnknownIssuer if peer.endpoint.is_iot_core() => "tls.ca_file holds the wrong CA: it must be Amazon's \
-             (https://www.amazontrust.com/repository/AmazonRootCA1.pem). If it is, a captive portal or a proxy that opens \
-             TLS answers in IoT Core's place: have this host let through."
-            .to_owned(),
-        TlsFault::UnknownIssuer => "tls.ca_file must hold the CA that signed the server's certificate; a proxy that opens \
-             TLS or a captive portal may also answer in its place."
-            .to_owned(),
+        TlsFault::UnknownIssuer { issuer } => unknown_issuer(&peer.endpoint, issuer.as_deref()),
         TlsFault::WrongName { .. } => "Another server answers: connection.endpoint must be a name in the server's \
              certificate, and DNS or a proxy may lead elsewhere."
             .to_owned(),
@@ -145,26 +147,62 @@ fn tls(peer: &Peer, fault: &TlsFault) -> String {
             format!("Most likely {SET_CLOCK}.")
         }
         TlsFault::ServerNotYetValid { .. } => format!("Most likely {SET_CLOCK}."),
-        TlsFault::ServerExpired { .. } => "If this machine's clock is wrong, set it (`timedatectl`); if it is right, the \
+        TlsFault::ServerExpired { .. } => {
+            "If this machine's clock is wrong, set it (`timedatectl`); if it is right, the \
              server needs a new certificate, or it isn't the one you mean."
-            .to_owned(),
+                .to_owned()
+        }
         TlsFault::ServerCertificate(_) => "The server's certificate must be remade, or another server answers in its \
              place: check connection.endpoint."
             .to_owned(),
         TlsFault::NotTls(_) => "What listens there isn't an MQTT server with TLS: check connection.endpoint and \
              connection.port (8883 or 443), or whether a captive portal answers."
             .to_owned(),
-        TlsFault::Incompatible(_) => "The server must speak TLS 1.2 or 1.3 with AES-GCM: for IoT Core choose the security \
+        TlsFault::Incompatible(_) => {
+            "The server must speak TLS 1.2 or 1.3 with AES-GCM: for IoT Core choose the security \
              policy IoTSecurityPolicy_TLS13_1_2_2022_10."
-            .to_owned(),
+                .to_owned()
+        }
         TlsFault::Closed => format!(
             "A firewall or proxy that doesn't let TLS for this host through, or the server rejects the certificate: {}.",
             certificate_state(peer)
         ),
-        TlsFault::Timeout { .. } => "The network loses packets, large ones perhaps (the MTU of a VPN or modem), or what \
+        TlsFault::Timeout { .. } => {
+            "The network loses packets, large ones perhaps (the MTU of a VPN or modem), or what \
              answers isn't TLS. It is tried again."
-            .to_owned(),
+                .to_owned()
+        }
         TlsFault::Other(_) => "It is tried again; if it repeats, please report it with this line.".to_owned(),
+    }
+}
+
+/// Amazon's CAs, as they call themselves; Starfield is theirs, too.
+const AMAZON: [&str; 2] = ["O=Amazon", "O=Starfield Technologies"];
+
+fn unknown_issuer(endpoint: &Endpoint, issuer: Option<&str>) -> String {
+    let is_amazon = issuer.map(|issuer| AMAZON.iter().any(|name| issuer.contains(name)));
+    let right_file = "the file must be Amazon's (https://www.amazontrust.com/repository/AmazonRootCA1.pem)";
+    match (endpoint.is_iot_core(), is_amazon) {
+        (true, Some(true)) => {
+            format!("This is Amazon's server, so tls.ca_file holds the wrong CA: {right_file}.")
+        }
+        (true, _) if is_not_ats(endpoint) => format!(
+            "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
+        ),
+        (true, Some(false)) => {
+            "That isn't Amazon: a captive portal (log in to the network), or a proxy or firewall that opens \
+             TLS, answers in IoT Core's place. Have this host let through unopened."
+                .to_owned()
+        }
+        (true, None) => format!(
+            "tls.ca_file holds the wrong CA: {right_file}. If it is, a captive portal or a proxy that opens TLS answers in IoT \
+             Core's place: have this host let through."
+        ),
+        (false, _) => {
+            "tls.ca_file must hold the CA that signed the server's certificate; a proxy that opens TLS or a captive \
+             portal may also answer in its place."
+                .to_owned()
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod advice;
 mod disconnected;
+mod filter;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -16,9 +17,11 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::credentials::ServerCertificate;
 use super::reason::Reason;
 use super::transport::Endpoint;
 use crate::message::{Topic, TopicFilter};
+pub(crate) use filter::FilterRefused;
 pub(crate) use tls::TlsFault;
 
 /// The server at the other end, and who we are to it.
@@ -53,6 +56,16 @@ pub(crate) enum Phase {
         /// What the server hasn't answered, the last sent last: the suspects if it closes.
         last_sent: Vec<Sent>,
     },
+}
+
+impl Phase {
+    /// The suspects if the server ends the connection.
+    pub(crate) fn last_sent(self) -> Vec<Sent> {
+        match self {
+            Phase::Handshake | Phase::AwaitingConnack => Vec::new(),
+            Phase::Connected { last_sent } => last_sent,
+        }
+    }
 }
 
 /// A packet that a policy may forbid.
@@ -198,6 +211,16 @@ impl LinkError {
         }
     }
 
+    /// Adds what is known of the server's certificate to a fault that needs it.
+    pub(crate) fn with_certificate(self, certificate: Option<ServerCertificate>) -> LinkError {
+        match (self, certificate) {
+            (LinkError::Tls { peer, fault: TlsFault::UnknownIssuer { .. } }, Some(certificate)) => {
+                LinkError::Tls { peer, fault: TlsFault::UnknownIssuer { issuer: Some(certificate.issuer) } }
+            }
+            (other, _) => other,
+        }
+    }
+
     /// The server ended the connection without saying why: end of file, reset, broken pipe.
     pub(crate) fn closed(peer: &Arc<Peer>, phase: Phase) -> LinkError {
         let peer = Arc::clone(peer);
@@ -218,6 +241,7 @@ impl LinkError {
         match self {
             LinkError::InvalidEndpoint(_) => "invalid_endpoint",
             LinkError::Dns { fault: DnsFault::NotFound, .. } => "dns_not_found",
+            LinkError::Dns { fault: DnsFault::Temporary, .. } => "dns_no_server",
             LinkError::Dns { fault: DnsFault::Timeout, .. } => "dns_timeout",
             LinkError::Dns { .. } => "dns_failed",
             LinkError::Tcp { attempts, .. } => TcpFault::of(attempts).code(),
@@ -346,7 +370,7 @@ impl fmt::Display for Last<'_> {
 }
 
 /// A duration as people read it: milliseconds below ten seconds.
-pub(super) struct Shown(pub(super) Duration);
+pub(crate) struct Shown(pub(crate) Duration);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -51,9 +51,9 @@ fn failures_before_tls_say_what_was_tried_and_what_to_do() {
         "\"mqtts://x\"",
         "without scheme and port",
     );
-    check(&dns(DnsFault::NotFound), "dns_not_found", ATS, "aws iot describe-endpoint");
-    check(&dns(DnsFault::Temporary), "dns_failed", "no name server", "/etc/resolv.conf");
-    check(&dns(DnsFault::Timeout), "dns_timeout", "no answer (after 1000 ms)", "network is down");
+    check(&dns(DnsFault::NotFound), "dns_not_found", ATS, "the wrong region (eu-west-1): `aws iot describe-endpoint");
+    check(&dns(DnsFault::Temporary), "dns_no_server", "no name server", "/etc/resolv.conf");
+    check(&dns(DnsFault::Timeout), "dns_timeout", "no answer (after 1000 ms)", "name server doesn't answer");
     check(&dns(DnsFault::Other("odd".to_owned())), "dns_failed", "odd", "getent hosts");
     check(&tcp(8883, &[None]), "tcp_timeout", "192.0.2.1: no answer", "connection.port = 443");
     check(&tcp(443, &[None]), "tcp_timeout", "amazonaws.com:443", "outgoing TCP to port 443");
@@ -110,7 +110,15 @@ fn alerts_about_our_certificate_name_it_and_its_state() {
 
 #[test]
 fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
-    let unknown = |host| tls(host, TlsFault::UnknownIssuer);
+    let unknown = |host| tls(host, TlsFault::UnknownIssuer { issuer: None });
+    let signed_by = |issuer: &str| tls(ATS, TlsFault::UnknownIssuer { issuer: Some(issuer.into()) });
+    check(
+        &signed_by("CN=FortiGate CA, O=Fortinet"),
+        "tls_unknown_ca",
+        "\"CN=FortiGate CA, O=Fortinet\"",
+        "captive portal",
+    );
+    check(&signed_by("C=US, O=Amazon, CN=Amazon RSA 2048 M01"), "tls_unknown_ca", "O=Amazon", "holds the wrong CA");
     check(&unknown(ATS), "tls_unknown_ca", "tls.ca_file", "AmazonRootCA1.pem");
     check(
         &unknown("abc123.iot.eu-west-1.amazonaws.com"),

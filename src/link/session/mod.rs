@@ -9,6 +9,7 @@
 //! session, a failed SUBACK noticed.
 
 mod acks;
+pub(crate) mod dialogue;
 mod event;
 mod in_flight;
 #[cfg(test)]

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::credentials::Credentials;
+use super::credentials::{Credentials, ServerCertificate, Verifier};
 use super::diagnosis::{Attempt, LinkError, Peer, Phase, Shown, TlsFault};
 use crate::config;
 use dns::Resolver;
@@ -65,6 +65,7 @@ pub(crate) enum Step {
     TlsEstablished {
         version: Option<ProtocolVersion>,
         cipher_suite: Option<CipherSuite>,
+        certificate: Option<ServerCertificate>,
         took: Duration,
     },
 }
@@ -85,10 +86,11 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
-            Step::TlsEstablished { version, cipher_suite, took } => {
+            Step::TlsEstablished { version, cipher_suite, certificate, took } => {
                 let version = version.and_then(|version| version.as_str()).unwrap_or("unknown version");
                 let suite = cipher_suite.and_then(|suite| suite.as_str()).unwrap_or("unknown cipher suite");
-                write!(f, "TLS: {version}, {suite} ({})", Shown(*took))
+                write!(f, "TLS: {version}, {suite} ({})", Shown(*took))?;
+                certificate.as_ref().map_or(Ok(()), |certificate| write!(f, "; {certificate}"))
             }
         }
     }
@@ -128,6 +130,7 @@ pub(crate) struct Connector {
     client_id: Arc<str>,
     certificate_id: Arc<str>,
     tls: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
     connect_timeout: Duration,
     keep_alive: Duration,
     resolver: Resolver,
@@ -141,6 +144,7 @@ impl Connector {
             client_id: connection.client_id.as_str().into(),
             certificate_id: Arc::clone(credentials.certificate_id()),
             tls: credentials.client_config(connection.port),
+            verifier: Arc::clone(credentials.verifier()),
             connect_timeout: connection.connect_timeout,
             keep_alive: connection.keep_alive,
             resolver: Resolver::default(),
@@ -221,7 +225,10 @@ impl Connector {
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
         let stream = match timeout(Share::Tls.of(deadline - start), handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(LinkError::from_io(&error, peer, Phase::Handshake)),
+            Ok(Err(error)) => {
+                let error = LinkError::from_io(&error, peer, Phase::Handshake);
+                return Err(error.with_certificate(self.verifier.take_refused()));
+            }
             Err(_) => {
                 let fault = TlsFault::Timeout { waited: start.elapsed() };
                 return Err(LinkError::Tls { peer: Arc::clone(peer), fault });
@@ -231,6 +238,7 @@ impl Connector {
         progress(Step::TlsEstablished {
             version: tls.protocol_version(),
             cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+            certificate: tls.peer_certificates().and_then(|chain| ServerCertificate::of(chain.first()?)),
             took: start.elapsed(),
         });
         Ok(stream)
