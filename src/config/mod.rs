@@ -19,6 +19,8 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::template::Template;
 
@@ -54,6 +56,7 @@ pub(crate) struct Connection {
     pub(crate) ack_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) rate_limit: RateLimit,
+    pub(crate) will: Option<Will>,
 }
 
 /// `connection.protocol`: the version of MQTT.
@@ -91,6 +94,16 @@ pub(crate) struct RateLimit {
     /// Messages that may go at once after a pause.
     pub(crate) burst: u32,
     pub(crate) connects_per_second: u32,
+}
+
+/// `connection.will`: what the server publishes in our name once the connection has ended without our DISCONNECT.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Will {
+    pub(crate) topic: Topic,
+    /// At most [`MAX_WILL_PAYLOAD`](crate::limits::MAX_WILL_PAYLOAD) bytes.
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
 }
 
 /// `[tls]`

@@ -97,6 +97,7 @@ impl Link {
             keep_alive: config.keep_alive,
             ack_timeout: config.ack_timeout,
             max_in_flight: MAX_IN_FLIGHT,
+            will: config.will.clone(),
         };
         let mut lasting = Lasting {
             connector: Connector::new(config, &self.credentials),

@@ -154,6 +154,19 @@ fn placeholders_and_directories_are_filled_in() {
 }
 
 #[test]
+fn a_will_has_its_placeholders_filled_in_and_defaults() {
+    let read = |will: &str| load(&format!("{CONNECTION}will = {will}\n"), &[]).unwrap().0.connection.will.unwrap();
+    let will = read("{ topic = \"g/{{client_id}}/link\", payload = \"{{hostname}} lost\" }");
+    assert_eq!((will.topic.as_str(), &will.payload[..]), ("g/thing-1/link", &b"pi4 lost"[..]));
+    assert_eq!((will.qos, will.retain), (Qos::AtLeastOnce, false));
+    let will = read("{ topic = \"t\", payload = { up = false, on = \"{{hostname}}\" }, qos = 0, retain = true }");
+    assert_eq!(&will.payload[..], br#"{"up":false,"on":"pi4"}"#);
+    assert_eq!((will.qos, will.retain), (Qos::AtMostOnce, true));
+    assert_eq!(&read("{ topic = \"t\", payload = \"\" }").payload[..], b"");
+    assert_eq!(load(CONNECTION, &[]).unwrap().0.connection.will, None);
+}
+
+#[test]
 fn what_does_not_go_together_is_found() {
     let forward =
         |n: usize, filters: &str| format!("[[forward]]\nname = \"f{n}\"\nfilters = [{filters}]\nsocket = \"/s{n}\"\n");
