@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod generated;
+mod proxy;
 mod shipped;
 mod texts;
 

@@ -16,15 +16,14 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("backoff = 5", 5, "`connection.backoff`: must be a table, such as { ... }, not an integer"),
         ("port = 8883\nport = 443", 6, "not TOML: duplicate key, at `port`"),
         (
-            "prxy = 1",
+            "zzzz = 1",
             5,
-            "`connection.prxy`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, port, protocol, rate_limit, session_expiry, will",
+            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, port, protocol, proxy, rate_limit, session_expiry, will",
         ),
         ("\"a\\nb\" = 1", 5, "`connection.a\\nb`: unknown key"),
         ("tls = 5\n[log]\nlevel = 5", 5, "`connection.tls`: unknown key"),
         ("backoff = { mim = \"1s\" }", 5, "`connection.backoff.mim`: unknown key; did you mean `min`?"),
         ("rate_limit = { burst = 0 }", 5, "`connection.rate_limit.burst`: 0 is out of range"),
-        ("proxy = \"http://p\"", 5, "`connection.proxy`: not supported yet"),
         (
             "[[forward]]\nname = \"f\"\nfilters = [\"a/#/b\"]\nsocket = \"/s\"",
             7,
