@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # rustup's directory isn't always in PATH, in a shell of sudo for one.
 CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
 BINARY := target/release/gatewire
-PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev
+PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev tinyproxy-bin iproute2
 VENV := tests/.venv
 # apt-get wants root; on a desktop that is what sudo is for.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)

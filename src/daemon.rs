@@ -154,6 +154,7 @@ fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: 
         link: Rc::new(LinkState::new(Fixed {
             endpoint: config.connection.endpoint.clone(),
             port: config.connection.port,
+            proxy: config.connection.proxy.as_ref().map(ToString::to_string),
             client_id: config.connection.client_id.clone(),
             protocol: config.connection.protocol.as_str(),
         })),

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// The largest payload of a PUBLISH, in bytes. IoT Core closes the connection on a larger one.
 pub(crate) const MAX_PAYLOAD: usize = 128 * 1024;
 
+/// The largest payload of a will, in bytes: its length has two bytes (MQTT 3.1.1, 3.1.3.3; MQTT 5, 3.1.3.4).
+pub(crate) const MAX_WILL_PAYLOAD: usize = 65_535;
+
 /// The longest topic or topic filter, in bytes of UTF-8.
 pub(crate) const MAX_TOPIC_BYTES: usize = 256;
 

@@ -7,6 +7,7 @@ mod document;
 mod endpoint;
 mod paths;
 mod payload;
+mod proxy;
 mod read;
 mod report;
 mod section;
@@ -16,8 +17,11 @@ mod tables;
 mod tests;
 mod values;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::template::Template;
@@ -54,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) ack_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) rate_limit: RateLimit,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) will: Option<Will>,
 }
 
 /// `connection.protocol`: the version of MQTT.
@@ -91,6 +97,49 @@ pub(crate) struct RateLimit {
     /// Messages that may go at once after a pause.
     pub(crate) burst: u32,
     pub(crate) connects_per_second: u32,
+}
+
+/// `connection.proxy`: the HTTP proxy through which the endpoint is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    /// A name or an IP address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) login: Option<Login>,
+}
+
+/// `HOST:PORT`, as a person may see it.
+impl fmt::Display for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// Who we are to the proxy. Nothing shows the password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    /// Without a colon, which would end it (RFC 7617, 2).
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// `connection.will`: what the server publishes in our name once the connection has ended without our DISCONNECT.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Will {
+    pub(crate) topic: Topic,
+    /// At most [`MAX_WILL_PAYLOAD`](crate::limits::MAX_WILL_PAYLOAD) bytes.
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
 }
 
 /// `[tls]`

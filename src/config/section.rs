@@ -69,6 +69,11 @@ impl<'a> Section<'a> {
         Section::new(name, table, place, self.report)
     }
 
+    /// Likewise; `None` if there is none, or what is there isn't a table, which is reported.
+    pub(super) fn optional_section(&self, key: &'static str) -> Option<Section<'a>> {
+        Some(self.section(key)).filter(|section| section.table.is_some())
+    }
+
     fn new(name: String, table: Option<&'a Table>, place: Place, report: &'a Report) -> Section<'a> {
         Section { name, table, place, report, known: RefCell::default(), later: RefCell::default() }
     }

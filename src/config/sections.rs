@@ -5,15 +5,21 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::document::{Node, Table};
 use super::endpoint::{self, endpoint};
 use super::paths::path;
+use super::payload::payload;
+use super::proxy::{is_public, proxy};
 use super::report::{Place, Report, nearest};
 use super::section::Section;
-use super::values::{DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, duration, integer, shown, size, string, word};
-use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, RateLimit, Status, Tls, WhenFull};
-use crate::limits::{MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MIN_KEEP_ALIVE};
-use crate::message::TopicFilter;
+use super::values::{
+    DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
+};
+use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, Proxy, RateLimit, Status, Tls, WhenFull, Will};
+use crate::limits::{MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_WILL_PAYLOAD, MIN_KEEP_ALIVE};
+use crate::message::{Qos, TopicFilter};
 use crate::schedule::template::{Fixed, fill};
 
 /// The sections there are.
@@ -69,8 +75,6 @@ impl<'a> Reader<'a> {
         if keep_alive < MIN_KEEP_ALIVE {
             section.warning("keep_alive", "IoT Core counts less than 30s as 30s");
         }
-        section.not_yet("will", "leave it out");
-        section.not_yet("proxy", "leave it out; port 443 is what most closed networks let through");
         let connection = Connection {
             endpoint: endpoint.clone().unwrap_or_default(),
             port: section.get_or("port", 8883, integer(1..=65535)) as u16,
@@ -82,7 +86,17 @@ impl<'a> Reader<'a> {
             ack_timeout: section.get_or("ack_timeout", 10 * SECOND, duration(SECOND..=10 * MINUTE)),
             backoff: backoff(section.section("backoff")),
             rate_limit: rate_limit(section.section("rate_limit")),
+            proxy: section.get("proxy", proxy),
+            will: section.optional_section("will").and_then(|section| self.will(section)),
         };
+        let has_password = |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.is_empty());
+        if connection.proxy.as_ref().is_some_and(has_password) && is_public(&section.place("proxy").file) {
+            section.warning(
+                "proxy",
+                "everyone on this machine may read its password here; put it into conf.d/proxy.toml, owned by root and the \
+                 group gatewire, with mode 0640",
+            );
+        }
         section.finish();
         (endpoint.is_some() && client_id.is_some()).then_some(connection)
     }
@@ -106,6 +120,33 @@ impl<'a> Reader<'a> {
             }
             _ => Ok(client_id),
         }
+    }
+
+    /// `None` if anything is wrong with it, which is reported.
+    fn will(&self, section: Section<'a>) -> Option<Will> {
+        let topic = section.require("topic", "\"gateways/{{client_id}}/link\"", |node| match self.topic(node)? {
+            topic if topic.as_str().starts_with('$') => Err(format!(
+                "IoT Core ignores a will under `$`; choose another topic, from which a rule can publish to \"{topic}\""
+            )),
+            topic => Ok(topic),
+        });
+        let payload = section.require_parts("payload", "\"lost\"", |node, complaints| {
+            let template = payload(node, &self.fixed, complaints)?;
+            match template.constant() {
+                None => complaints.at(node, "holds what changes with each publication; a will is said once".to_owned()),
+                Some(text) if text.len() > MAX_WILL_PAYLOAD => {
+                    let len = text.len();
+                    complaints
+                        .at(node, format!("is {len} bytes long, MQTT takes at most {MAX_WILL_PAYLOAD} in a will"));
+                }
+                Some(text) => return Some(Bytes::copy_from_slice(text.as_bytes())),
+            }
+            None
+        });
+        let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
+        let retain = section.get_or("retain", false, boolean);
+        section.finish();
+        Some(Will { topic: topic?, payload: payload?, qos, retain })
     }
 
     /// `None` if anything is wrong with it, which is reported.

@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
         Some(Ingest { name, socket: socket?, topics: topics? })
     }
 
-    fn topic(&self, node: &Node) -> Result<Topic, String> {
+    pub(super) fn topic(&self, node: &Node) -> Result<Topic, String> {
         let topic = fill(string(node)?, &self.fixed).map_err(|error| error.to_string())?;
         Topic::new(&topic).map_err(|error| format!("\"{topic}\" can't be published to: {error}"))
     }

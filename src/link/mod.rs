@@ -101,6 +101,7 @@ impl Link {
             keep_alive: config.keep_alive,
             ack_timeout: config.ack_timeout,
             max_in_flight: MAX_IN_FLIGHT,
+            will: config.will.clone(),
         };
         let remembered = match &self.memory {
             Some(memory) => memory.recall().await,

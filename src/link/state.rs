@@ -39,6 +39,8 @@ pub(crate) struct LinkState {
 pub(crate) struct Fixed {
     pub(crate) endpoint: String,
     pub(crate) port: u16,
+    /// `HOST:PORT`, without the login.
+    pub(crate) proxy: Option<String>,
     pub(crate) client_id: String,
     pub(crate) protocol: &'static str,
 }

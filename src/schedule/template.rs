@@ -187,6 +187,15 @@ impl Template {
         }
     }
 
+    /// The text, if nothing in it changes with each publication.
+    pub(crate) fn constant(&self) -> Option<&str> {
+        match &self.segments[..] {
+            [] => Some(""),
+            [Segment::Literal(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// No payload gets longer than this, in bytes.
     pub(crate) fn max_len(&self) -> usize {
         let len = |segment: &Segment| match segment {

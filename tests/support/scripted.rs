@@ -65,7 +65,11 @@ impl Broker {
 
     /// The next TLS connection.
     pub fn accept(&self) -> Peer {
-        let tcp = self.accept_tcp();
+        self.secure(self.accept_tcp())
+    }
+
+    /// TLS on a connection that came otherwise.
+    pub fn secure(&self, tcp: TcpStream) -> Peer {
         tcp.set_nodelay(true).unwrap();
         let tls = ServerConnection::new(Arc::clone(&self.tls)).unwrap();
         Peer { stream: StreamOwned::new(tls, tcp), input: BytesMut::new() }

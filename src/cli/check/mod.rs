@@ -67,7 +67,8 @@ fn summary(config: &Config) -> String {
         // Writing to memory can't fail.
         let _ = writeln!(summary, "  {kind:<8} {text}");
     };
-    line("link", format!("{}:{} as {}", connection.endpoint, connection.port, connection.client_id));
+    let through = connection.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+    line("link", format!("{}:{}{through} as {}", connection.endpoint, connection.port, connection.client_id));
     for publish in &config.publish {
         let every = humantime::format_duration(publish.every);
         line("publish", format!("{}: on {} every {every}", publish.name, publish.topic));

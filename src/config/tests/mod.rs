@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod generated;
+mod proxy;
 mod shipped;
 mod texts;
 
@@ -151,6 +152,19 @@ fn placeholders_and_directories_are_filled_in() {
     assert_eq!(config.ingest[0].socket.path, Path::new("/run/a/etc/i.sock"));
     let found = load(&CONNECTION.replace("thing-1", "{{client_id}}"), &[]).unwrap_err();
     assert!(found[0].contains("but not itself"), "{found:#?}");
+}
+
+#[test]
+fn a_will_has_its_placeholders_filled_in_and_defaults() {
+    let read = |will: &str| load(&format!("{CONNECTION}will = {will}\n"), &[]).unwrap().0.connection.will.unwrap();
+    let will = read("{ topic = \"g/{{client_id}}/link\", payload = \"{{hostname}} lost\" }");
+    assert_eq!((will.topic.as_str(), &will.payload[..]), ("g/thing-1/link", &b"pi4 lost"[..]));
+    assert_eq!((will.qos, will.retain), (Qos::AtLeastOnce, false));
+    let will = read("{ topic = \"t\", payload = { up = false, on = \"{{hostname}}\" }, qos = 0, retain = true }");
+    assert_eq!(&will.payload[..], br#"{"up":false,"on":"pi4"}"#);
+    assert_eq!((will.qos, will.retain), (Qos::AtMostOnce, true));
+    assert_eq!(&read("{ topic = \"t\", payload = \"\" }").payload[..], b"");
+    assert_eq!(load(CONNECTION, &[]).unwrap().0.connection.will, None);
 }
 
 #[test]

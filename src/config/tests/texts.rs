@@ -16,16 +16,14 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("backoff = 5", 5, "`connection.backoff`: must be a table, such as { ... }, not an integer"),
         ("port = 8883\nport = 443", 6, "not TOML: duplicate key, at `port`"),
         (
-            "prxy = 1",
+            "zzzz = 1",
             5,
-            "`connection.prxy`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, port, protocol, rate_limit, session_expiry",
+            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, port, protocol, proxy, rate_limit, session_expiry, will",
         ),
         ("\"a\\nb\" = 1", 5, "`connection.a\\nb`: unknown key"),
         ("tls = 5\n[log]\nlevel = 5", 5, "`connection.tls`: unknown key"),
         ("backoff = { mim = \"1s\" }", 5, "`connection.backoff.mim`: unknown key; did you mean `min`?"),
         ("rate_limit = { burst = 0 }", 5, "`connection.rate_limit.burst`: 0 is out of range"),
-        ("will = { topic = \"t\" }", 5, "`connection.will`: not supported yet"),
-        ("proxy = \"http://p\"", 5, "`connection.proxy`: not supported yet"),
         (
             "[[forward]]\nname = \"f\"\nfilters = [\"a/#/b\"]\nsocket = \"/s\"",
             7,
@@ -102,6 +100,29 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         let found = errors(rest);
         let expected = format!("gatewire.toml:{line}: ");
         assert!(found.iter().any(|error| error.starts_with(&expected) && error.contains(text)), "{rest}\n{found:#?}");
+    }
+}
+
+#[test]
+fn an_error_in_a_will_says_what_is_wrong() {
+    let long = "x".repeat(65_536);
+    for (will, text) in [
+        ("\"lost\"", "`connection.will`: must be a table"),
+        ("{ topic = \"t\" }", "`connection.will.payload`: is missing; it is written like `payload = \"lost\"`"),
+        ("{ payload = \"x\" }", "`connection.will.topic`: is missing"),
+        ("{ topic = \"a/+\", payload = \"x\" }", "`connection.will.topic`: \"a/+\" can't be published to: `+`"),
+        ("{ topic = \"$aws/things/x/shadow/update\", payload = \"x\" }", "IoT Core ignores a will under `$`"),
+        ("{ topic = \"t\", payload = \"x\", qos = 2 }", "`connection.will.qos`: IoT Core has no QoS 2"),
+        ("{ topic = \"t\", payload = \"{{count}}\" }", "holds what changes with each publication; a will is said once"),
+        ("{ topic = \"t\", payload = { at = \"{{timestamp}}\" } }", "`connection.will.payload`: holds what changes"),
+        ("{ topic = \"t\", payload = \"x\", delay = \"1m\" }", "`connection.will.delay`: unknown key"),
+        (
+            &format!("{{ topic = \"t\", payload = \"{long}\" }}"),
+            "is 65536 bytes long, MQTT takes at most 65535 in a will",
+        ),
+    ] {
+        let found = errors(&format!("will = {will}\n"));
+        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:5: ") && found[0].contains(text), "{found:#?}");
     }
 }
 

@@ -20,6 +20,7 @@ impl LinkError {
             }
             LinkError::Dns { endpoint, fault, .. } => dns(endpoint, fault),
             LinkError::Tcp { endpoint, attempts, .. } => tcp(endpoint, TcpFault::of(attempts)),
+            LinkError::Proxy { proxy, endpoint, fault, .. } => fault.advice(proxy, endpoint),
             LinkError::Tls { peer, fault } => tls(peer, fault),
             LinkError::ClosedBeforeConnack { peer } => closed_before_connack(peer),
             LinkError::ConnackRefused { peer, reason } => disconnected::refused_advice(peer, reason.code),

@@ -4,6 +4,7 @@
 mod advice;
 mod disconnected;
 mod filter;
+mod proxy;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -22,14 +23,17 @@ use super::reason::Reason;
 use super::transport::Endpoint;
 use crate::message::{Topic, TopicFilter};
 pub(crate) use filter::FilterRefused;
+pub(crate) use proxy::ProxyFault;
 pub(crate) use tls::TlsFault;
 
 /// The server at the other end, and who we are to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) endpoint: Endpoint,
-    /// The address of the endpoint that answered.
+    /// The address that answered: of the endpoint, or of the proxy.
     pub(crate) address: SocketAddr,
+    /// The proxy on the way.
+    pub(crate) proxy: Option<Endpoint>,
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](super::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
@@ -37,9 +41,10 @@ pub(crate) struct Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.endpoint.host.parse::<IpAddr>() {
-            Ok(_) => write!(f, "{}", self.endpoint),
-            Err(_) => write!(f, "{} ({})", self.endpoint, self.address.ip()),
+        match (&self.proxy, self.endpoint.host.parse::<IpAddr>()) {
+            (Some(proxy), _) => write!(f, "{} (through the proxy {proxy})", self.endpoint),
+            (None, Ok(_)) => write!(f, "{}", self.endpoint),
+            (None, Err(_)) => write!(f, "{} ({})", self.endpoint, self.address.ip()),
         }
     }
 }
@@ -111,6 +116,8 @@ pub(crate) enum LinkError {
         attempts: Vec<Attempt>,
         took: Duration,
     },
+    #[error("reaching {endpoint} through the proxy {proxy}: {fault} (after {})", Shown(*took))]
+    Proxy { proxy: Endpoint, endpoint: Endpoint, fault: ProxyFault, took: Duration },
     #[error("TLS with {peer}: {fault}")]
     Tls { peer: Arc<Peer>, fault: TlsFault },
     #[error("MQTT CONNECT as `{}` to {peer}: the connection was closed instead of a CONNACK", peer.client_id)]
@@ -245,6 +252,7 @@ impl LinkError {
             LinkError::Dns { fault: DnsFault::Timeout, .. } => "dns_timeout",
             LinkError::Dns { .. } => "dns_failed",
             LinkError::Tcp { attempts, .. } => TcpFault::of(attempts).code(),
+            LinkError::Proxy { fault, .. } => fault.code(),
             LinkError::Tls { fault, .. } => fault.code(),
             LinkError::ClosedBeforeConnack { .. } => "closed_before_connack",
             LinkError::ConnackRefused { reason, .. } => disconnected::refused_code(reason.code),

@@ -13,6 +13,7 @@ fn peer_at(host: &str) -> Arc<Peer> {
     Arc::new(Peer {
         endpoint: Endpoint { host: host.into(), port: 8883 },
         address: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 8883)),
+        proxy: None,
         client_id: "thing-1".into(),
         certificate_id: "c0ffee".into(),
     })
@@ -66,6 +67,67 @@ fn failures_before_tls_say_what_was_tried_and_what_to_do() {
         "default route",
     );
     check(&tcp(8883, &[Some(ErrorKind::Other)]), "tcp_failed", "192.0.2.1: ", "tried again");
+}
+
+#[test]
+fn failures_on_the_way_through_a_proxy_say_whose_they_are() {
+    let through = |port, fault| LinkError::Proxy {
+        proxy: Endpoint { host: "proxy.lan".into(), port: 3128 },
+        endpoint: Endpoint { host: ATS.into(), port },
+        fault,
+        took: SECOND,
+    };
+    let proxy = |fault| through(8883, fault);
+    let tcp = |failure| {
+        let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 9), 3128));
+        proxy(ProxyFault::Tcp(vec![Attempt { address, failure }]))
+    };
+    let login = |sent, schemes: &[&str]| {
+        proxy(ProxyFault::Login { sent, schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect() })
+    };
+    let refused = |status| ProxyFault::Refused { status, reason: "Because".to_owned() };
+    let not_found = proxy(ProxyFault::Dns(DnsFault::NotFound));
+    check(&not_found, "proxy_dns_not_found", "looking up the proxy in DNS: there is no such name", "hosts proxy.lan");
+    check(
+        &proxy(ProxyFault::Dns(DnsFault::Timeout)),
+        "proxy_dns_timeout",
+        "through the proxy proxy.lan:3128",
+        "network",
+    );
+    check(&proxy(ProxyFault::Dns(DnsFault::Temporary)), "proxy_dns_failed", "no name server", "resolv.conf");
+    check(&tcp(Some(ErrorKind::ConnectionRefused)), "proxy_tcp_refused", "192.0.2.9: connection refused", "port 3128");
+    check(&tcp(None), "proxy_tcp_timeout", "192.0.2.9: no answer (after 1000 ms)", "connection.proxy");
+    check(&tcp(Some(ErrorKind::PermissionDenied)), "proxy_tcp_forbidden", "permission denied", "packet filter");
+    check(&tcp(Some(ErrorKind::NetworkUnreachable)), "proxy_tcp_unreachable", "unreachable", "ip route");
+    check(&tcp(Some(ErrorKind::Other)), "proxy_tcp_failed", "other error", "tried again");
+    check(&login(false, &["Basic"]), "proxy_login_required", "it wants a login (after", "USER:PASSWORD@HOST:PORT");
+    check(
+        &login(true, &["NTLM", "basic"]),
+        "proxy_login_refused",
+        "refuses the login",
+        "the password in connection.proxy",
+    );
+    check(&login(true, &["NTLM", "Negotiate"]), "proxy_login_refused", "refuses", "takes NTLM, Negotiate and gatewire");
+    check(&proxy(refused(403)), "proxy_refused", "it answered 403 \"Because\"", "connection.port = 443");
+    check(
+        &through(443, refused(403)),
+        "proxy_refused",
+        "amazonaws.com:443 through",
+        "let through by who runs the proxy",
+    );
+    check(&proxy(refused(502)), "proxy_refused", "502", "connection.endpoint is mistyped");
+    check(
+        &proxy(ProxyFault::NotHttp("SSH-2".to_owned())),
+        "proxy_not_http",
+        "an HTTP proxy: \"SSH-2\"",
+        "host and port",
+    );
+    check(&proxy(ProxyFault::TooLong(8192)), "proxy_not_http", "longer than 8 KiB", "host and port");
+    check(&proxy(ProxyFault::Closed), "proxy_closed", "closed the connection instead", "tried again");
+    check(&proxy(ProxyFault::Timeout), "proxy_timeout", "no answer to CONNECT", "overloaded");
+    let broken = ProxyFault::from_io(&io::Error::from(ErrorKind::TimedOut));
+    check(&proxy(broken), "proxy_io", "TCP timeout", "ip route");
+    assert_eq!(ProxyFault::from_io(&io::Error::from(ErrorKind::ConnectionReset)), ProxyFault::Closed);
 }
 
 #[test]
@@ -251,4 +313,6 @@ fn names_and_addresses_are_shown_so_that_they_can_be_copied() {
     assert_eq!(peer.to_string(), "192.0.2.1:8883");
     peer.endpoint.host = "2001:db8::1".into();
     assert_eq!(peer.to_string(), "[2001:db8::1]:8883");
+    peer.proxy = Some(Endpoint { host: "proxy".into(), port: 3128 });
+    assert_eq!(peer.to_string(), "[2001:db8::1]:8883 (through the proxy proxy:3128)");
 }

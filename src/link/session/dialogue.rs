@@ -50,7 +50,7 @@ impl Dialogue {
         let wire = Wire::new(config.protocol);
         let mut output = BytesMut::new();
         let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        wire.connect(&Opening { client_id: &config.client_id, session_expiry, keep_alive }, &mut output);
+        wire.connect(&Opening { client_id: &config.client_id, session_expiry, keep_alive, will: None }, &mut output);
         Dialogue { wire, output, awaiting: Awaiting::ConnAck, terms: Terms::default(), last_id: 0 }
     }
 

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use jiff::Timestamp;
 
-use crate::config::Protocol;
+use crate::config::{Protocol, Will};
 use crate::inbox::AckToken;
 use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::Reason;
@@ -60,6 +60,7 @@ pub(crate) struct Options {
     pub(crate) ack_timeout: Duration,
     /// QoS 1 publications without PUBACK.
     pub(crate) max_in_flight: usize,
+    pub(crate) will: Option<Will>,
 }
 
 /// See the module.
@@ -124,8 +125,8 @@ impl Session {
         self.connection_lost();
         self.state = State::Connecting;
         let keep_alive = u16::try_from(self.options.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        let Options { client_id, session_expiry, .. } = &self.options;
-        let opening = Opening { client_id, session_expiry: *session_expiry, keep_alive };
+        let Options { client_id, session_expiry, will, .. } = &self.options;
+        let opening = Opening { client_id, session_expiry: *session_expiry, keep_alive, will: will.as_ref() };
         self.wire.connect(&opening, &mut self.output);
     }
 

@@ -77,6 +77,7 @@ impl World {
             keep_alive: Duration::from_secs(1200),
             ack_timeout: ACK_TIMEOUT,
             max_in_flight: WINDOW,
+            will: None,
         };
         let mut world = World {
             protocol,

@@ -18,6 +18,7 @@ fn options(protocol: Protocol) -> Options {
         keep_alive: Duration::from_secs(60),
         ack_timeout: Duration::from_secs(10),
         max_in_flight: 3,
+        will: None,
     }
 }
 

@@ -55,6 +55,8 @@ fn connector(host: &str, port: u16, files: &Files) -> Connector {
         ack_timeout: Duration::from_secs(10),
         backoff: config::Backoff { min: Duration::ZERO, max: Duration::ZERO, stable_after: Duration::ZERO },
         rate_limit: config::RateLimit { messages_per_second: 1, bytes_per_second: 1, burst: 1, connects_per_second: 1 },
+        proxy: None,
+        will: None,
     };
     Connector::new(&connection, &credentials::load(&files.tls, SystemTime::now()).unwrap())
 }
