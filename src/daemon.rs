@@ -47,6 +47,8 @@ pub(crate) enum DaemonError {
     Store(#[from] OpenError),
     #[error("the runtime can't be started: {0}")]
     Runtime(#[from] io::Error),
+    #[error("the kernel gives no timer for `cron` (timerfd): {0}")]
+    Timer(io::Error),
     /// A defect: the panic has been logged.
     #[error("{0} has failed; gatewire stops, so that it is started anew")]
     TaskFailed(&'static str),
@@ -77,12 +79,11 @@ struct Parts {
 async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let now = Instant::now();
-    let notifier = Rc::new(Notifier::from_environment(now));
+    let notifier = Rc::new(Notifier::from_environment(Instant::now()));
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
     let store = Store::open(&config.outbox.path, &forwards)?;
-    let parts = Rc::new(assemble(config, &credentials, &stop, store, now));
+    let parts = Rc::new(assemble(config, &credentials, &stop, store));
     let listeners = listen(config, &parts)?;
     announce(config, &parts);
     let mut keepers = keep(&parts);
@@ -139,7 +140,7 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
     ended
 }
 
-fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: Rc<Store>, now: Instant) -> Parts {
+fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: Rc<Store>) -> Parts {
     let outbox = Outbox::new(&config.outbox, &store);
     let acks: Rc<Acks> = Rc::default();
     let spill_after = config.outbox.spill_after;
@@ -159,7 +160,7 @@ fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: 
             protocol: config.connection.protocol.as_str(),
         })),
         inbox: Inbox::new(forwards.clone(), acks, fastrand::u64(..)),
-        schedule: Rc::new(Schedule::new(&config.publish, now)),
+        schedule: Rc::new(Schedule::new(&config.publish)),
         ingests: config.ingest.iter().map(ingest).collect(),
         forwards,
         outbox,
@@ -239,8 +240,7 @@ fn announce(config: &Config, parts: &Parts) {
         env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id, connection.protocol.as_str()
     );
     for publish in &config.publish {
-        let every = humantime::format_duration(publish.every);
-        log::info!("publish {}: on {} every {every}", publish.name, publish.topic);
+        log::info!("publish {}: on {} {}", publish.name, publish.topic, publish.when);
     }
     for forward in &config.forward {
         let filters: Vec<&str> = forward.filters.iter().map(TopicFilter::as_str).collect();
@@ -265,7 +265,7 @@ fn announce(config: &Config, parts: &Parts) {
 async fn wait_for_the_end(
     signals: &mut Signals,
     link: &mut JoinHandle<()>,
-    schedule: &mut JoinHandle<()>,
+    schedule: &mut JoinHandle<io::Result<()>>,
     keepers: &mut JoinSet<()>,
     credentials: &Credentials,
 ) -> Result<(), DaemonError> {
@@ -289,7 +289,8 @@ async fn wait_for_the_end(
             _ = &mut *link => return Err(DaemonError::TaskFailed("the link")),
             _ = keepers.join_next() => return Err(DaemonError::TaskFailed("what keeps messages on the disk")),
             ended = &mut *schedule, if !all_published => match ended {
-                Ok(()) => all_published = true,
+                Ok(Ok(())) => all_published = true,
+                Ok(Err(error)) => return Err(DaemonError::Timer(error)),
                 Err(_) => return Err(DaemonError::TaskFailed("the schedule")),
             },
             _ = look.tick() => {

@@ -8,6 +8,7 @@ mod endpoint;
 mod paths;
 mod payload;
 mod proxy;
+mod publish;
 mod read;
 mod report;
 mod section;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::message::{Qos, Topic, TopicFilter};
+use crate::schedule::clock::Cron;
 use crate::schedule::template::Template;
 
 pub(crate) use read::{Environment, read};
@@ -155,16 +157,32 @@ pub(crate) struct Tls {
 pub(crate) struct Publish {
     pub(crate) name: String,
     pub(crate) topic: Topic,
-    pub(crate) every: Duration,
+    pub(crate) when: When,
     /// Stop after so many publications since the daemon started.
     pub(crate) count: Option<u64>,
     /// Each publication is put off by a random time below this.
     pub(crate) jitter: Duration,
-    /// The first publication comes at once, not after the first interval.
+    /// With `every`, the first publication comes at once, not after the first interval; with `cron`, there is one more at once.
     pub(crate) at_start: bool,
     pub(crate) payload: Template,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+}
+
+/// When a publication is due.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum When {
+    Every(Duration),
+    Cron(Cron),
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            When::Every(every) => write!(f, "every {}", humantime::format_duration(*every)),
+            When::Cron(cron) => cron.fmt(f),
+        }
+    }
 }
 
 /// A `[[forward]]`: messages from IoT Core to a local socket.

@@ -70,8 +70,7 @@ fn summary(config: &Config) -> String {
     let through = connection.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
     line("link", format!("{}:{}{through} as {}", connection.endpoint, connection.port, connection.client_id));
     for publish in &config.publish {
-        let every = humantime::format_duration(publish.every);
-        line("publish", format!("{}: on {} every {every}", publish.name, publish.topic));
+        line("publish", format!("{}: on {} {}", publish.name, publish.topic, publish.when));
     }
     for forward in &config.forward {
         let filters: Vec<&str> = forward.filters.iter().map(|filter| filter.as_str()).collect();

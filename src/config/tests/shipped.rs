@@ -26,7 +26,7 @@ fn the_shipped_configuration_is_right_but_for_its_placeholder() {
 fn the_shipped_comments_show_the_defaults() {
     let real = real();
     // Except for what is optional, and thus has none.
-    let optional = ["count", "group", "proxy", "will"];
+    let optional = ["cron", "timezone", "count", "group", "proxy", "will"];
     let uncommented: String = real
         .lines()
         .map(|line| {
