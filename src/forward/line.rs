@@ -27,6 +27,10 @@ impl Encoder {
         Encoder { format, clock: (i64::MIN, Vec::new()) }
     }
 
+    pub(super) fn writes(&self, format: Format) -> bool {
+        self.format == format
+    }
+
     /// Appends the line of a message, newline included; `is_duplicate` marks it as one that may have come before.
     pub(super) fn append(&mut self, out: &mut Vec<u8>, id: u64, message: &Inbound, is_duplicate: bool) {
         match self.format {

@@ -168,6 +168,19 @@ impl Queue {
         }
     }
 
+    /// Goes on with other settings. Clients whose lines would change in form, or in how they are acknowledged, have to go.
+    pub(super) fn reconfigure(&mut self, config: &config::Forward, spill_after: Duration, now: Instant) {
+        if config.ack != self.ack || !self.encoder.writes(config.format) {
+            while let Some(client) = self.clients.first() {
+                self.detach(client.id, now);
+            }
+            self.ack = config.ack;
+            self.encoder = Encoder::new(config.format);
+        }
+        self.spill_after = spill_after;
+        self.keep.set_bounds(&config.keep);
+    }
+
     /// A message has come.
     pub(super) fn arrive(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, now: Instant) {
         let is_draining = self.ack == Ack::Written && self.only_reader_drains();

@@ -196,7 +196,7 @@ impl Reader {
             Word::Observe(_) => Err(
                 "{\"observe\":true} must be the first line, within 100 ms after connecting; this client stays what it is",
             ),
-            Word::Ack(_) if self.forward.config.ack == Ack::Written => Err(self.forward.what_it_takes()),
+            Word::Ack(_) if self.forward.config().ack == Ack::Written => Err(self.forward.what_it_takes()),
             Word::Ack(_) if self.role == Role::Observer => Err("an observer acknowledges nothing"),
             Word::Ack(id) => {
                 self.decide(Role::Reader);

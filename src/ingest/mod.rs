@@ -27,9 +27,10 @@ use line::{Code, Reject, Request, shorten};
 /// An `[[ingest]]`: checks what its clients send, and hands it to the outbox.
 #[derive(Debug)]
 pub(crate) struct Ingest {
-    config: config::Ingest,
+    name: String,
+    config: RefCell<Rc<config::Ingest>>,
     /// What the link speaks: only MQTT 5 carries properties.
-    protocol: Protocol,
+    protocol: Cell<Protocol>,
     outbox: Rc<Outbox>,
     stop: Rc<Stop>,
     clients: Rc<Cell<usize>>,
@@ -40,6 +41,13 @@ pub(crate) struct Ingest {
     settled: Notify,
     /// What is read goes through here: a client that says nothing needs no buffer.
     scratch: RefCell<Box<[u8]>>,
+}
+
+/// The topic that a client used last, and the configuration that allows it.
+#[derive(Debug)]
+struct LastTopic {
+    topic: Topic,
+    checked_by: Rc<config::Ingest>,
 }
 
 /// One of the `ingest` of the status document.
@@ -58,8 +66,9 @@ impl Ingest {
     /// Takes messages for `outbox` until `stop` is requested; from then on lines are answered `shutting_down`.
     pub(crate) fn new(config: config::Ingest, protocol: Protocol, outbox: Rc<Outbox>, stop: Rc<Stop>) -> Rc<Ingest> {
         Rc::new(Ingest {
-            config,
-            protocol,
+            name: config.name.clone(),
+            config: RefCell::new(Rc::new(config)),
+            protocol: Cell::new(protocol),
             outbox,
             stop,
             clients: Rc::default(),
@@ -71,9 +80,21 @@ impl Ingest {
         })
     }
 
-    /// Serves clients, for ever. Dropping this future disconnects them and removes the socket; what was accepted stays
-    /// accepted.
-    pub(crate) async fn serve(self: Rc<Self>, listener: Listener) {
+    /// Whether it can go on as this configuration says, with its clients: only the topics may be others.
+    pub(crate) fn can_become(&self, config: &config::Ingest) -> bool {
+        let present = self.config.borrow();
+        *config
+            == config::Ingest { topics: config.topics.clone(), socket: config.socket.clone(), ..(**present).clone() }
+    }
+
+    /// Goes on as another configuration says; clients stay.
+    pub(crate) fn reconfigure(&self, config: config::Ingest, protocol: Protocol) {
+        *self.config.borrow_mut() = Rc::new(config);
+        self.protocol.set(protocol);
+    }
+
+    /// Serves clients, for ever. Dropping this future disconnects them; what was accepted stays accepted.
+    pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::clone(&self.clients);
         socket::serve(listener, clients, |stream| Client::new(Rc::clone(&self), stream).run()).await;
     }
@@ -87,8 +108,8 @@ impl Ingest {
 
     pub(crate) fn status(&self) -> IngestStatus {
         IngestStatus {
-            name: self.config.name.clone(),
-            socket: self.config.socket.path.display().to_string(),
+            name: self.name.clone(),
+            socket: self.config.borrow().socket.path.display().to_string(),
             clients: self.clients.get(),
             accepted: self.accepted.get(),
             refused: self.refused.borrow().clone(),
@@ -99,17 +120,20 @@ impl Ingest {
     fn accept(
         &self,
         request: Request<'_>,
-        last_topic: &mut Option<Topic>,
+        last_topic: &mut Option<LastTopic>,
     ) -> Result<oneshot::Receiver<Outcome>, Reject> {
         if self.stop.is_requested() {
             return Err(Refusal::ShuttingDown.into());
         }
+        let checked_by = Rc::clone(&self.config.borrow());
         let topic = match last_topic {
-            Some(topic) if topic.as_str() == request.topic => topic.clone(),
-            _ => last_topic.insert(self.check(&request.topic)?).clone(),
+            Some(last) if last.topic.as_str() == request.topic && Rc::ptr_eq(&last.checked_by, &checked_by) => {
+                last.topic.clone()
+            }
+            _ => last_topic.insert(LastTopic { topic: self.check(&request.topic)?, checked_by }).topic.clone(),
         };
         let Request { payload, qos, retain, properties, .. } = request;
-        if properties.is_some() && self.protocol != Protocol::Mqtt5 {
+        if properties.is_some() && self.protocol.get() != Protocol::Mqtt5 {
             return Err(Reject::NeedsMqtt5);
         }
         let properties = properties.map(|mut properties| {
@@ -123,7 +147,7 @@ impl Ingest {
 
     fn check(&self, topic: &str) -> Result<Topic, Reject> {
         let checked = Topic::new(topic).map_err(|error| Reject::BadTopic(shorten(topic), error))?;
-        match self.config.topics.iter().any(|filter| filter.matches(&checked)) {
+        match self.config.borrow().topics.iter().any(|filter| filter.matches(&checked)) {
             true => Ok(checked),
             false => Err(Reject::TopicNotAllowed(topic.to_owned())),
         }

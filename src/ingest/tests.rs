@@ -37,7 +37,7 @@ impl Served {
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             topics: vec![TopicFilter::new("g/#").unwrap()],
         };
-        let listener = Listener::bind(&config.socket).unwrap();
+        let listener = Rc::new(Listener::bind(&config.socket).unwrap());
         let stop = Rc::new(Stop::default());
         let ingest = Ingest::new(config, Protocol::Mqtt5, Rc::clone(&outbox), Rc::clone(&stop));
         let task = tokio::task::spawn_local(Rc::clone(&ingest).serve(listener));

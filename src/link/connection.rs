@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -13,10 +14,11 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
-use super::Link;
 use super::pace::Quota;
+use super::reload::Setup;
 use super::session::{Answer, End, Event, Session};
 use super::transport::{Stream, acknowledge_at_once};
+use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
 use crate::message::Qos;
 use crate::outbox::Sequence;
@@ -53,6 +55,7 @@ pub(super) struct Connection<'a> {
     link: &'a Link,
     session: &'a mut Session,
     quota: &'a mut Quota,
+    setup: &'a mut Rc<Setup>,
     stream: Stream,
     input: BytesMut,
     /// Bytes that were written and may still lie in the transport's own buffers.
@@ -74,8 +77,7 @@ pub(super) struct Connection<'a> {
 impl<'a> Connection<'a> {
     pub(super) fn new(
         link: &'a Link,
-        session: &'a mut Session,
-        quota: &'a mut Quota,
+        Lasting { session, quota, setup, .. }: &'a mut Lasting,
         stream: Stream,
         connack_deadline: Instant,
     ) -> Connection<'a> {
@@ -83,6 +85,7 @@ impl<'a> Connection<'a> {
             link,
             session,
             quota,
+            setup,
             stream,
             input: BytesMut::new(),
             unflushed: false,
@@ -101,8 +104,9 @@ impl<'a> Connection<'a> {
         self.connected_at
     }
 
-    /// Runs until the daemon stops (`Ok`, after a DISCONNECT where there is anyone to say it to) or the connection ends.
-    pub(super) async fn run(&mut self) -> Result<(), Cause> {
+    /// Runs until the daemon stops or the configuration needs another connection (`Ok`, after a DISCONNECT where there is anyone
+    /// to say it to), or the connection ends.
+    pub(super) async fn run(&mut self) -> Result<Ended, Cause> {
         self.session.connect();
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
@@ -110,7 +114,8 @@ impl<'a> Connection<'a> {
             let now = Instant::now();
             self.keep_time(now)?;
             if self.is_drained(now) {
-                return self.say_goodbye().await;
+                self.say_goodbye().await;
+                return Ok(Ended::Stopped);
             }
             self.fill(now);
             if self.pass_on_events(now) {
@@ -137,6 +142,12 @@ impl<'a> Connection<'a> {
                 () = link.inbox.acks().ready() => {}
                 () = link.outbox.arrived(), if may_publish => {}
                 () = &mut timer => {}
+                () = link.changed.announced(), if !stopping => {
+                    if !link.apply_to_connection(self.setup, self.session, self.quota) {
+                        self.say_goodbye().await;
+                        return Ok(Ended::Reconfigured);
+                    }
+                }
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
                 }
@@ -299,11 +310,14 @@ impl<'a> Connection<'a> {
             Event::Rejected(sequence, topic, rejection) => self.link.rejected(sequence, &topic, &rejection),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
-                if let Some(memory) = self.link.memory.clone() {
+                if let Some(memory) = self.link.memory() {
                     tokio::task::spawn_local(async move { memory.remember(standing).await });
                 }
             }
-            Event::Subscription(filter, Answer::Granted) => log::debug!("subscribed to {filter}"),
+            Event::Subscription(filter, Answer::Granted) => {
+                self.link.state.filter_granted(filter.as_str());
+                log::debug!("subscribed to {filter}");
+            }
             Event::Subscription(filter, Answer::Downgraded) => self.link.filter_downgraded(&filter),
             Event::Subscription(filter, Answer::Refused(reason)) => self.link.filter_refused(&filter, &reason),
         }
@@ -317,7 +331,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Says DISCONNECT, lets the server close, and closes. That the other side is quicker is no failure.
-    async fn say_goodbye(&mut self) -> Result<(), Cause> {
+    async fn say_goodbye(&mut self) {
         self.acknowledge();
         self.session.disconnect();
         let output = self.session.output().split();
@@ -332,7 +346,6 @@ impl<'a> Connection<'a> {
         if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIME, goodbye).await {
             log::debug!("while disconnecting: {error}");
         }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod diagnosis;
 mod memory;
 mod pace;
 pub(crate) mod reason;
+mod reload;
 mod session;
 pub(crate) mod state;
 #[cfg(test)]
@@ -17,7 +18,7 @@ pub(crate) mod test_pki;
 pub(crate) mod transport;
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -28,19 +29,21 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config;
 use crate::inbox::Inbox;
-use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET, MAX_PROPERTIES};
-use crate::message::{Qos, Topic, TopicFilter};
+use crate::limits::{MAX_PACKET, MAX_PROPERTIES};
+use crate::message::{Topic, TopicFilter};
 use crate::observe::journal;
 use crate::outbox::{Outbox, Sequence};
 use crate::stop::Stop;
+use crate::store::Store;
 use crate::systemd::Notifier;
 use connection::{Cause, Connection};
-use credentials::Credentials;
+use credentials::Fingerprint;
 use diagnosis::{Failure, FilterRefused, LinkError, Peer, Phase, Sent};
-pub(crate) use memory::Memory;
+use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
 use reason::{Reason, ReasonCode};
-use session::{End, Malformed, Options, Rejection, Remembered, Session};
+pub(crate) use reload::{Change, Setup};
+use session::{End, Malformed, Rejection, Session};
 use state::LinkState;
 use transport::Connector;
 
@@ -55,14 +58,18 @@ const MAX_TOPICS_SAID: usize = 256;
 
 /// The link and its neighbours.
 pub(crate) struct Link {
-    pub(crate) config: config::Connection,
-    pub(crate) credentials: Credentials,
+    pub(crate) setup: RefCell<Rc<Setup>>,
+    /// [`Link::setup`] has changed, and isn't applied yet.
+    pub(crate) changed: Change,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) inbox: Rc<Inbox>,
     pub(crate) notifier: Rc<Notifier>,
     pub(crate) state: Rc<LinkState>,
     pub(crate) stop: Rc<Stop>,
-    pub(crate) memory: Option<Rc<Memory>>,
+    pub(crate) store: Rc<Store>,
+    pub(crate) memory: RefCell<Option<Rc<Memory>>>,
+    /// Credential files that could not be used, so that it isn't said at each attempt.
+    pub(crate) refused_credentials: RefCell<Option<Fingerprint>>,
     /// The topics of messages that were refused or cut.
     pub(crate) said: SaidOnce,
 }
@@ -86,67 +93,79 @@ struct Lasting {
     quota: Quota,
     backoff: Backoff,
     connects: ConnectLimit,
+    /// What all of this was made for.
+    setup: Rc<Setup>,
     /// The last failure explained in full, and when.
     explained: Option<(&'static str, Instant)>,
 }
 
+/// Why there is no connection any more, though nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The daemon stops.
+    Stopped,
+    /// The configuration has changed in a way that needs a new connection, or one at once.
+    Reconfigured,
+}
+
 impl Link {
-    /// Keeps the link until the daemon stops; it never gives up. `filters` is what the session is to be subscribed to.
-    pub(crate) async fn run(&self, filters: BTreeMap<TopicFilter, Qos>) {
-        let config = &self.config;
-        let options = Options {
-            protocol: config.protocol,
-            client_id: config.client_id.clone(),
-            session_expiry: config.session_expiry,
-            keep_alive: config.keep_alive,
-            ack_timeout: config.ack_timeout,
-            max_in_flight: MAX_IN_FLIGHT,
-            will: config.will.clone(),
-        };
-        let remembered = match &self.memory {
-            Some(memory) => memory.recall().await,
-            None => Remembered::default(),
-        };
+    /// Keeps the link until the daemon stops; it never gives up.
+    pub(crate) async fn run(&self) {
+        let setup = self.setup();
+        let remembered = self.recall(&setup).await;
+        let connection = &setup.connection;
         let mut lasting = Lasting {
-            connector: Connector::new(config, &self.credentials),
-            session: Session::new(options, filters, remembered),
-            quota: Quota::new(&config.rate_limit, Instant::now()),
-            backoff: Backoff::new(&config.backoff),
-            connects: ConnectLimit::new(&config.rate_limit),
+            connector: Connector::new(connection, &setup.credentials),
+            session: Session::new(reload::options(connection), setup.filters.clone(), remembered),
+            quota: Quota::new(&connection.rate_limit, Instant::now()),
+            backoff: Backoff::new(&connection.backoff),
+            connects: ConnectLimit::new(&connection.rate_limit),
+            setup,
             explained: None,
         };
         while !self.stop.is_requested() {
+            self.apply_changes(&mut lasting).await;
             let ended = self.attempt(&mut lasting).await;
             lasting.session.connection_lost();
             self.outbox.link_down();
             match ended {
-                Ok(()) => break,
+                Ok(Ended::Stopped) => break,
+                Ok(Ended::Reconfigured) => self.wait_for_the_limit(&lasting).await,
                 Err(error) => self.wait(&error, &mut lasting).await,
             }
         }
         self.state.stopped();
     }
 
-    /// One connection from DNS to its end. `Ok`: the daemon stops.
-    async fn attempt(&self, lasting: &mut Lasting) -> Result<(), LinkError> {
+    /// What is configured now.
+    fn setup(&self) -> Rc<Setup> {
+        Rc::clone(&self.setup.borrow())
+    }
+
+    fn memory(&self) -> Option<Rc<Memory>> {
+        self.memory.borrow().clone()
+    }
+
+    /// One connection from DNS to its end.
+    async fn attempt(&self, lasting: &mut Lasting) -> Result<Ended, LinkError> {
         self.state.connecting();
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
         let began = Instant::now();
         lasting.connects.attempted(began);
         let mut progress = |step| log::debug!("{step}");
-        let Some(connected) = self.unless_stopped(lasting.connector.connect(&mut progress)).await else {
-            return Ok(());
+        let connected = match self.unless_interrupted(lasting.connector.connect(&mut progress)).await {
+            Ok(connected) => connected?,
+            Err(interrupted) => return Ok(interrupted),
         };
-        let connected = connected?;
-        if let Some(memory) = &self.memory {
+        if let Some(memory) = self.memory() {
             memory.doubt().await;
         }
         let peer = Arc::clone(&connected.peer);
-        let Lasting { session, quota, .. } = lasting;
-        let mut connection = Connection::new(self, session, quota, connected.stream, connected.deadline.into());
+        let mut connection = Connection::new(self, lasting, connected.stream, connected.deadline.into());
         let ended = connection.run().await;
-        if let Some(connected_at) = connection.connected_at() {
+        let connected_at = connection.connected_at();
+        if let Some(connected_at) = connected_at {
             lasting.backoff.link_up(connected_at);
         }
         ended.map_err(|cause| explain(cause, &peer, began, phase(&lasting.session)))
@@ -156,8 +175,9 @@ impl Link {
     fn connected(&self, session_present: bool, session_expiry: Option<Duration>) {
         self.state.connected(session_present);
         self.outbox.link_up();
-        let (endpoint, client_id) = (&self.config.endpoint, &self.config.client_id);
-        let session = match (session_present, self.config.session_expiry.is_zero()) {
+        let setup = self.setup();
+        let config::Connection { endpoint, client_id, session_expiry: asked, .. } = &setup.connection;
+        let session = match (session_present, asked.is_zero()) {
             (true, _) => "its session was kept: subscriptions stand, queued messages follow",
             (false, true) => "a clean session",
             (false, false) => "a new session, without subscriptions and queued messages",
@@ -167,7 +187,7 @@ impl Link {
             "connected to {endpoint} as `{client_id}`; {session}"
         );
         if let Some(expiry) = session_expiry {
-            let (given, asked) = (format_duration(expiry), format_duration(self.config.session_expiry));
+            let (given, asked) = (format_duration(expiry), format_duration(*asked));
             log::info!(
                 "the server keeps the session for {given} after a disconnect, not for the {asked} of session_expiry"
             );
@@ -183,18 +203,30 @@ impl Link {
         self.notifier.status(&format!("not connected: {}; next attempt in {wait:.1?}", failure.message));
         report(&failure, wait, lasting);
         self.state.failed(failure, after(wait));
-        self.unless_stopped(tokio::time::sleep(wait)).await;
+        // If there is a reason to try at once, the next attempt does.
+        let _ = self.unless_interrupted(tokio::time::sleep(wait)).await;
+        self.wait_for_the_limit(lasting).await;
     }
 
-    /// Runs something that may take long, with signs of life for the watchdog. `None`: the daemon stops.
-    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// IoT Core takes only so many attempts a second, whatever the reason for another.
+    async fn wait_for_the_limit(&self, lasting: &Lasting) {
+        let wait = lasting.connects.wait(Instant::now());
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    /// Runs something that may take long, with signs of life for the watchdog.
+    async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Ended> {
         tokio::pin!(work);
         loop {
             let deadline = self.notifier.deadline();
             tokio::select! {
                 biased;
-                () = self.stop.requested() => return None,
-                done = &mut work => return Some(done),
+                () = self.stop.requested() => return Err(Ended::Stopped),
+                () = self.changed.announced() => return Err(Ended::Reconfigured),
+                done = &mut work => return Ok(done),
                 () = until(deadline) => self.notifier.alive(Instant::now()),
             }
         }
@@ -202,7 +234,7 @@ impl Link {
 
     fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
         self.state.filter_refused(filter.as_str());
-        let (protocol, filter, reason) = (self.config.protocol, filter.clone(), reason.clone());
+        let (protocol, filter, reason) = (self.setup().connection.protocol, filter.clone(), reason.clone());
         let refused = FilterRefused { protocol, filter, reason };
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();

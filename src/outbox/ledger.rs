@@ -116,6 +116,12 @@ impl<W> Ledger<W> {
         }
     }
 
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.expiry_check = None;
+        self.shed();
+    }
+
     /// Whether memory has room for more. Without, whoever can wait should: the disk takes some soon.
     pub(crate) fn has_room(&self) -> bool {
         self.backlog.is_failing() || self.backlog.memory() < MEMORY * 3 / 4

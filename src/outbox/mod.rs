@@ -62,7 +62,7 @@ type Waiter = oneshot::Sender<Outcome>;
 /// The outbox as the tasks see it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    config: config::Outbox,
+    config: RefCell<config::Outbox>,
     ledger: RefCell<Ledger<Waiter>>,
     drain: RefCell<Option<Drain>>,
     /// Something for the link.
@@ -146,7 +146,7 @@ impl Outbox {
 
     fn with(config: &config::Outbox, ledger: Ledger<Waiter>) -> Rc<Outbox> {
         Rc::new(Outbox {
-            config: config.clone(),
+            config: RefCell::new(config.clone()),
             ledger: RefCell::new(ledger),
             drain: RefCell::default(),
             arrived: Notify::new(),
@@ -164,6 +164,14 @@ impl Outbox {
     #[cfg(test)]
     pub(crate) fn in_memory(config: &config::Outbox) -> Rc<Outbox> {
         Outbox::with(config, Ledger::new(Bounds::new(config), crate::store::Totals::default(), 0, 0))
+    }
+
+    /// Other bounds hold from now on.
+    pub(crate) fn reconfigure(&self, config: &config::Outbox) {
+        self.config.borrow_mut().clone_from(config);
+        self.ledger.borrow_mut().set_bounds(Bounds::new(config));
+        self.settle_dropped();
+        self.tell_keeper();
     }
 
     /// Keeps on the disk what has to be there, for ever. Once the link is up there is time to look at the whole database.
@@ -279,12 +287,13 @@ impl Outbox {
         if news != (0, 0, 0) && self.drops.is_due(Instant::now()) {
             self.drops_said.set(now);
             let (full, expired, damaged) = news;
+            let config = self.config.borrow();
             log::warn!(
                 GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + damaged;
                 "messages dropped that IoT Core hadn't got: {full} of the oldest because more than [outbox] max_size = {} bytes \
                  waited, {expired} expired (older than max_age = {} or their own expires_in), {damaged} in damaged parts of the database; since the start {}, {} \
                  and {}. Said at most once a minute",
-                self.config.max_size, humantime::format_duration(self.config.max_age), now.full, now.expired, now.damaged
+                config.max_size, humantime::format_duration(config.max_age), now.full, now.expired, now.damaged
             );
         }
     }

@@ -53,6 +53,11 @@ impl Entry {
         }
     }
 
+    /// Whether it was made for this configuration.
+    pub(super) fn is_for(&self, config: &config::Publish) -> bool {
+        self.config == *config
+    }
+
     /// When to look at it again.
     pub(super) fn wake(&self) -> Wake {
         if self.is_done() { Wake::default() } else { self.clock.wake() }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
+use tokio::sync::Notify;
 
 use crate::config;
 use crate::message::Outbound;
@@ -26,6 +27,7 @@ pub(crate) use entry::PublishStatus;
 pub(crate) struct Schedule {
     entries: RefCell<Vec<Entry>>,
     watch: RefCell<ClockWatch>,
+    changed: Notify,
 }
 
 impl Schedule {
@@ -33,10 +35,22 @@ impl Schedule {
     pub(crate) fn new(publications: &[config::Publish]) -> Schedule {
         let now = now();
         let entries = publications.iter().map(|config| Entry::new(config, &now)).collect();
-        Schedule { entries: RefCell::new(entries), watch: RefCell::new(ClockWatch::new(now)) }
+        Schedule { entries: RefCell::new(entries), watch: RefCell::new(ClockWatch::new(now)), changed: Notify::new() }
     }
 
-    /// Hands each publication to `submit` when it is due; ends when all are made.
+    /// Publishes these from now on. One that hasn't changed goes on where it is.
+    pub(crate) fn reconfigure(&self, publications: &[config::Publish]) {
+        let now = now();
+        let mut old = self.entries.take();
+        let entries = publications.iter().map(|config| match old.iter().position(|entry| entry.is_for(config)) {
+            Some(index) => old.swap_remove(index),
+            None => Entry::new(config, &now),
+        });
+        *self.entries.borrow_mut() = entries.collect();
+        self.changed.notify_one();
+    }
+
+    /// Hands each publication to `submit` when it is due, for ever.
     ///
     /// # Errors
     /// There is no timer for `cron`.
@@ -44,9 +58,6 @@ impl Schedule {
         let mut timer = WallTimer::default();
         loop {
             let wake = self.wake();
-            if wake == Wake::default() {
-                return Ok(());
-            }
             // Before the look at the clock: when it is set in between, the timer knows.
             if let Some(wall) = wake.wall {
                 timer.arm(wall)?;
@@ -57,6 +68,7 @@ impl Schedule {
             }
             tokio::select! {
                 () = sleep_until(wake.mono) => {}
+                () = self.changed.notified() => {}
                 fired = timer.fired(), if wake.wall.is_some() => fired?,
             }
         }

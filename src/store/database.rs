@@ -173,7 +173,7 @@ impl Database {
 
     /// There are these queues, too: written with the next change.
     pub(super) fn add_queues(&mut self, queues: Vec<(QueueId, String)>) {
-        self.new_queues = queues;
+        self.new_queues.extend(queues);
     }
 
     fn write_new_queues(&mut self) -> Done<()> {

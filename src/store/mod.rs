@@ -101,6 +101,21 @@ pub(crate) struct Totals {
     pub(crate) last: Option<u64>,
 }
 
+/// Where a queue is, and what is in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) queue: QueueId,
+    pub(crate) stored: Totals,
+    /// Of the database; 0: none is open yet.
+    pub(crate) generation: u64,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place { queue: QueueId::OUTBOX, stored: Totals::default(), generation: 0 }
+    }
+}
+
 /// A change of a queue: all of it, or nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -168,7 +183,6 @@ pub(crate) struct Store {
     /// How many jobs wait: the thread stops looking at old pages for them.
     pending: Arc<AtomicUsize>,
     contents: watch::Receiver<Contents>,
-    queues: Vec<(String, QueueId)>,
     trouble: RefCell<Option<(Failure, Timestamp)>>,
     moved_aside: Arc<std::sync::Mutex<Vec<String>>>,
     checked: Cell<bool>,
@@ -190,16 +204,15 @@ impl Store {
         let (opened, first) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(receiver, &opened));
         let started = match thread {
-            Ok(_) => first.recv().unwrap_or_else(|_| Ok((Err(Failure::Gone), Vec::new()))),
-            Err(_) => Ok((Err(Failure::Gone), Vec::new())),
+            Ok(_) => first.recv().unwrap_or(Ok(Err(Failure::Gone))),
+            Err(_) => Ok(Err(Failure::Gone)),
         };
-        let (outcome, queues) = started?;
+        let outcome = started?;
         let store = Store {
             path: path.to_owned(),
             jobs,
             pending,
             contents,
-            queues,
             trouble: RefCell::default(),
             moved_aside,
             checked: Cell::new(false),
@@ -210,9 +223,12 @@ impl Store {
         Ok(Rc::new(store))
     }
 
-    /// The queue of a forward that was named to [`Store::open`].
-    pub(crate) fn queue(&self, forward: &str) -> QueueId {
-        self.queues.iter().find(|(name, _)| name == forward).map_or(QueueId::OUTBOX, |(_, queue)| *queue)
+    /// The place of a forward's queue, which is made if there is none.
+    pub(crate) async fn place(&self, forward: &str) -> Place {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Place(forward.to_owned(), reply)).await;
+        // Should the thread have ended, nothing is stored any more, whatever the place.
+        answer.await.unwrap_or_default()
     }
 
     /// What the database holds now, and whenever that has to be told anew.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::database::{Database, directory_of, log_of, make_directory, with_suffix};
 use super::failure::{Failure, Fault, OpenError};
 use super::salvage::{Found, salvage};
-use super::{Contents, Load, Lock, Page, QueueId, Totals, Write};
+use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
 
 /// The most writes in one transaction.
 const GROUP: usize = 64;
@@ -31,6 +31,8 @@ pub(super) enum Job {
     Write(Write, oneshot::Sender<Result<(), Failure>>),
     Load(Load, oneshot::Sender<Result<Page, Failure>>),
     Note(&'static str, oneshot::Sender<Option<String>>),
+    /// A forward that needs a queue.
+    Place(String, oneshot::Sender<Place>),
     /// Open the database, if it isn't.
     Open(oneshot::Sender<Result<(), Failure>>),
     /// Look at all pages when there is nothing else to do.
@@ -39,8 +41,8 @@ pub(super) enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// What came of the first attempt to open, and the queues of the forwards.
-type Opened = Result<(Result<(), Failure>, Vec<(String, QueueId)>), OpenError>;
+/// What came of the first attempt to open.
+type Opened = Result<Result<(), Failure>, OpenError>;
 
 pub(super) struct Worker {
     path: PathBuf,
@@ -95,8 +97,7 @@ impl Worker {
             Ok(()) => Ok(()),
         };
         self.name_queues();
-        let names = self.queues.iter().skip(1).map(|(id, name)| (name.clone(), *id)).collect();
-        let _ = opened.send(Ok((outcome, names)));
+        let _ = opened.send(Ok(outcome));
         let mut group = Vec::new();
         loop {
             if self.checks_left > 0 && jobs.is_empty() {
@@ -132,6 +133,10 @@ impl Worker {
             Job::Note(name, reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
                 let _ = reply.send(self.attempt(|database| database.note(name)).ok().flatten());
+            }
+            Job::Place(forward, reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.place(forward));
             }
             Job::Open(reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
@@ -223,6 +228,25 @@ impl Worker {
         Ok(())
     }
 
+    /// The place of a forward's queue, which is made if there is none.
+    fn place(&mut self, forward: String) -> Place {
+        if !self.forwards.contains(&forward) {
+            self.forwards.push(forward.clone());
+        }
+        let known = self.queues.len();
+        self.name_queues();
+        let new: Vec<(QueueId, String)> = self.queues[known..].to_vec();
+        if let Some(database) = &mut self.database {
+            database.add_queues(new);
+        }
+        let named = self.queues.iter().find(|(_, name)| *name == forward).map(|(queue, _)| *queue);
+        let queue = named.or_else(|| QueueId::for_name(&forward, |_| false)).unwrap_or(QueueId::OUTBOX);
+        // One that was removed from the configuration before may have left something.
+        let queues = self.attempt(Database::queues).unwrap_or_default();
+        let stored = queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals);
+        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 } }
+    }
+
     /// Gives every forward a queue.
     fn name_queues(&mut self) {
         for name in &self.forwards {
@@ -230,7 +254,7 @@ impl Worker {
                 continue;
             }
             let is_taken = |id: QueueId| self.queues.iter().any(|(taken, _)| *taken == id);
-            // With no number left, a forward has no queue of its own and nothing of it is stored: there are a thousand.
+            // With no number left, a forward shares its queue with another: there are a thousand.
             if let Some(id) = QueueId::for_name(name, is_taken) {
                 self.queues.push((id, name.clone()));
             }

@@ -126,6 +126,7 @@ fn an_error_in_a_will_says_what_is_wrong() {
     }
 }
 
+#[test]
 fn a_client_id_that_iot_core_refuses_is_refused_here() {
     let long = "x".repeat(129);
     for (client_id, text) in [

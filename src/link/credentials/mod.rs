@@ -3,6 +3,7 @@
 //! [`load`] reports everything that is wrong at once. What makes the files unusable is a [`Problem`]; what may be this
 //! machine's clock or is merely unwise is a [`Warning`], and the attempt to connect goes on.
 
+mod fingerprint;
 mod key;
 mod pem;
 mod problems;
@@ -26,6 +27,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
 use crate::config;
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
 pub(crate) use server::{ServerCertificate, Verifier};
 pub(crate) use validity::{Validity, Warning};
@@ -44,6 +46,7 @@ pub(crate) struct Credentials {
     validity: Validity,
     certificate_id: Arc<str>,
     warnings: Vec<Warning>,
+    fingerprint: Fingerprint,
 }
 
 impl Credentials {
@@ -73,6 +76,16 @@ impl Credentials {
         &self.certificate_id
     }
 
+    /// What the files looked like when they were read.
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Whether both come from the same files in the same state.
+    pub(crate) fn are_same(&self, other: &Credentials) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+
     /// What was worth a warning when the files were read.
     pub(crate) fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -89,6 +102,8 @@ impl Credentials {
 /// # Errors
 /// Every problem of every file, in the order CA, certificate, key. A certificate outside its validity is none of them.
 pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, CredentialsProblems> {
+    // Before they are read: what changes meanwhile is noticed the next time.
+    let fingerprint = Fingerprint::of(tls);
     let mut problems = Vec::new();
     let roots = noted(Role::Ca, &tls.ca_file, authorities(&tls.ca_file), &mut problems);
     let chain = noted(Role::Certificate, &tls.cert_file, chain(&tls.cert_file), &mut problems);
@@ -108,6 +123,7 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
         certificate_id: certificate_id(&chain.certificates[0]).into(),
         cert_file: tls.cert_file.clone(),
         validity: chain.validity,
+        fingerprint,
         warnings,
         tls: Arc::new(client_config(&verifier, chain.certificates, key.signing)),
         verifier,

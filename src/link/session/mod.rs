@@ -80,6 +80,8 @@ pub(crate) struct Session {
     terms: Terms,
     /// What counts on this connection: ours, or the server's if it wants another.
     keep_alive: Duration,
+    /// What is in flight was sent in the session of another client id, protocol or server.
+    is_another: bool,
 }
 
 #[derive(Debug)]
@@ -117,7 +119,25 @@ impl Session {
             next_id: 1,
             counters: Counters::default(),
             terms: Terms::default(),
+            is_another: false,
         }
+    }
+
+    /// Other options, from the next connection on. Only between two connections. With another server, client id or protocol it
+    /// is `another` session: of that one this is remembered, and what was in flight goes into it as new messages.
+    pub(crate) fn reconfigure(&mut self, options: Options, another: Option<Remembered>) {
+        self.wire = Wire::new(options.protocol);
+        self.keep_alive = options.keep_alive;
+        self.options = options;
+        if let Some(remembered) = another {
+            self.subscriptions.begin_another(remembered);
+            self.is_another = true;
+        }
+    }
+
+    /// How long to wait for acknowledgements from now on.
+    pub(crate) fn set_ack_timeout(&mut self, ack_timeout: Duration) {
+        self.options.ack_timeout = ack_timeout;
     }
 
     /// A transport is open: says CONNECT on it.
@@ -212,8 +232,9 @@ impl Session {
         let keep_alive = terms.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
         self.subscriptions.restart(session_present);
-        self.in_flight.restart(session_present);
-        self.owed.restart(session_present);
+        let is_same = session_present && !std::mem::take(&mut self.is_another);
+        self.in_flight.restart(is_same);
+        self.owed.restart(is_same);
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
