@@ -350,7 +350,9 @@ impl<T: Item> Backlog<T> {
     /// The load has ended: these are the next messages, and all there are if `complete`. Returns how many that should have
     /// been there weren't.
     pub(crate) fn end_load(&mut self, items: impl IntoIterator<Item = (u64, T)>, complete: bool) -> u64 {
-        let (Some(until), Some(mut gap)) = (self.loading.take(), self.gap.take()) else { return 0 };
+        // Without `loading` the disk is another than the one that was asked: nothing of the gap may be touched.
+        let Some(until) = self.loading.take() else { return 0 };
+        let Some(mut gap) = self.gap.take() else { return 0 };
         for (seq, item) in items {
             gap.after = Some(seq);
             // One that came back late lies in memory already.
@@ -394,17 +396,12 @@ impl<T: Item> Backlog<T> {
     /// The disk is another than before: one that could be opened only now (`late`), or one made anew after damage.
     pub(crate) fn reattach(&mut self, stored: Totals, late: bool) {
         self.loading = None;
-        let (mut known, mut known_bytes) = (0, 0);
         for entry in self.entries_mut().filter(|entry| entry.disk != Disk::No) {
-            known += u64::from(entry.disk == Disk::Yes);
-            known_bytes += if entry.disk == Disk::Yes { entry.item.size() } else { 0 };
             entry.disk = Disk::Maybe;
         }
+        // What damage took of the gap shows when its end has been loaded.
         if late {
             self.put_before_all(stored);
-        } else if let Some(gap) = &mut self.gap {
-            gap.messages = stored.messages.saturating_sub(known);
-            gap.bytes = stored.bytes.saturating_sub(known_bytes);
         }
         // What is older than all we know of was finished long ago.
         let first = self.entries().map(|entry| entry.seq).min();
