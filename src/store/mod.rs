@@ -275,11 +275,6 @@ impl Store {
         let _ = self.jobs.send(job).await;
     }
 
-    /// Whether the last write failed, so that memory is all there is.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.trouble.borrow().is_some()
-    }
-
     fn note_outcome(&self, outcome: &Result<(), Failure>) {
         match outcome {
             Err(failure) => self.note_trouble(failure),

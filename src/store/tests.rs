@@ -20,9 +20,9 @@ fn row(seq: u64, size: usize) -> Row {
         topic: Topic::new(&format!("gateways/g1/{seq}")).unwrap(),
         payload: Bytes::from(vec![(seq % 251) as u8; size]),
         qos: Qos::AtLeastOnce,
-        retain: seq % 2 == 0,
-        duplicate: seq % 3 == 0,
-        properties: (seq % 4 == 0).then(|| Arc::new(properties(seq))),
+        retain: seq.is_multiple_of(2),
+        duplicate: seq.is_multiple_of(3),
+        properties: seq.is_multiple_of(4).then(|| Arc::new(properties(seq))),
     }
 }
 
