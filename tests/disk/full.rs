@@ -89,13 +89,13 @@ fn a_daemon_starts_on_a_read_only_disk_and_takes_up_what_is_on_it_once_it_may_wr
     let setup = volume.setup(broker.port, INGEST);
     ask_all(&mut gatewire.client("up.sock"), 0..50, 1000);
     gatewire.kill();
-    volume.remount("remount,ro");
+    volume.remount("remount,bind,ro");
     broker.restart();
     let gatewire = setup.connect();
     gatewire.wait_for("nothing can be stored");
     assert!(store_error(&gatewire).as_str().unwrap().contains("the file system is read-only"));
     assert_eq!(ask_all(&mut gatewire.client("up.sock"), 100..101, 10), [(100, "delivered".to_owned())]);
-    volume.remount("remount,rw");
+    volume.remount("remount,bind,rw");
     gatewire.wait_patiently("is written again");
     wait_until_delivered(&gatewire);
     let mut numbers = arrived(&broker);

@@ -72,7 +72,7 @@ impl Volume {
         std::fs::remove_file(self.path("filler")).unwrap();
     }
 
-    /// `options` as in `mount -o`: `remount,ro`.
+    /// `options` as in `mount -o`: `remount,bind,ro`.
     pub(crate) fn remount(&self, options: &str) {
         let enter = self.enter();
         let mounted = Command::new(&enter[0])
