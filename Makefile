@@ -47,7 +47,7 @@ doc: ## the documentation of the code, without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 
 .PHONY: bench
-bench: tools build ## memory, CPU and wake-ups, measured on this machine
+bench: tools build ## memory, CPU, wake-ups and disk writes, measured on this machine
 	python3 benches/run $(BINARY)
 
 .PHONY: tools

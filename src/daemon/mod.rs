@@ -28,7 +28,7 @@ use crate::observe::status::{CertificateStatus, Status};
 use crate::outbox::Outbox;
 use crate::schedule::Schedule;
 use crate::stop::Stop;
-use crate::store::{OpenError, Store};
+use crate::store::{self, OpenError, Store};
 use crate::systemd::Notifier;
 use services::{Services, ServicesError};
 
@@ -204,6 +204,13 @@ fn announce(config: &Config, parts: &Parts) {
         humantime::format_duration(config.outbox.spill_after),
         config.outbox.path.display()
     );
+    if let Err(error) = store::is_synchronised() {
+        log::warn!(
+            GATEWIRE_EVENT = "clock_unknown";
+            "the kernel doesn't tell whether its clock is synchronised ({error}): for [outbox] max_age the time that the machine \
+             was off doesn't count. A unit of your own must allow the system call adjtimex, and not have ProtectClock="
+        );
+    }
 }
 
 /// Until a signal says so. A task that ends before was ended by a panic: without it the daemon would only seem to work.

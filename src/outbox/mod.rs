@@ -267,6 +267,7 @@ impl Outbox {
         if self.ledger.borrow().expiry_is_due(now) {
             self.ledger.borrow_mut().expire(now, &Moment::now());
             self.settle_dropped();
+            self.look_at_drain(None);
         }
     }
 
@@ -384,8 +385,14 @@ impl Outbox {
             self.eased.notify_waiters();
         }
         self.tell_keeper();
+        self.look_at_drain(Some(sequence));
+    }
+
+    /// Says when the backlog is out.
+    fn look_at_drain(&self, gone: Option<Sequence>) {
+        let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
-        if let Some(drained) = drain.as_mut().and_then(|drain| drain.gone(sequence, now)) {
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, Instant::now())) {
             *drain = None;
             log::info!(
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
@@ -462,6 +469,7 @@ impl Kept for Outbox {
         self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now(), &Moment::now());
         self.settle_dropped();
         self.expire();
+        self.look_at_drain(None);
         self.arrived.notify_one();
     }
 

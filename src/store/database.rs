@@ -465,8 +465,8 @@ fn look_at_header(path: &Path) -> Done<()> {
     }
     let mut header = [0; 100];
     let mut file = File::open(path).map_err(|error| Fault::of_io(&error, path))?;
-    if file.read_exact(&mut header).is_err() {
-        return Err(Fault::Damage("it ends within its header".to_owned()));
+    if let Err(error) = file.read_exact(&mut header) {
+        return Err(Fault::Damage(format!("its header can't be read: {error}")));
     }
     let field = |at: usize| i64::from(u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
     let (pages, version, application) = (field(28), field(60), field(68));

@@ -36,7 +36,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::observe::journal;
-pub(crate) use clock::{Moment, accepted_now};
+pub(crate) use clock::{Moment, accepted_now, is_synchronised};
 pub(crate) use failure::{Failure, OpenError};
 use keeper::Retry;
 pub(crate) use row::{Accepted, Row};

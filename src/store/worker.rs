@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::database::{Database, directory_of, log_of, make_directory, with_suffix};
-use super::failure::{Failure, Fault, OpenError};
+use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::salvage::{Found, salvage};
 use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
 
@@ -20,6 +20,13 @@ const GROUP: usize = 64;
 
 /// A database that is damaged again before this isn't made anew: the device is to blame.
 const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// The device has lost what can't be read so often, each time within [`READ_AGAIN_WITHIN`]: then the rest is saved. Those who
+/// ask wait for 15 s in all until then.
+const UNREADABLE: u32 = 5;
+
+/// See [`UNREADABLE`]. Longer than anybody waits before asking again.
+const READ_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// An empty database larger than this is given back to the file system.
 const WORTH_SHRINKING: u64 = 16 * 1024 * 1024;
@@ -56,6 +63,8 @@ pub(super) struct Worker {
     pending: Arc<AtomicUsize>,
     moved_aside: Arc<Mutex<Vec<String>>>,
     rebuilt_at: Option<Instant>,
+    /// How often something couldn't be read, and when it was last.
+    unreadable: Option<(u32, Instant)>,
     checks_left: u32,
 }
 
@@ -80,6 +89,7 @@ impl Worker {
             pending,
             moved_aside,
             rebuilt_at: None,
+            unreadable: None,
             checks_left: 0,
         }
     }
@@ -163,7 +173,8 @@ impl Worker {
     /// Does something with the database, which is opened if it isn't. When that finds damage, the database is made anew and
     /// it is tried a second time.
     fn attempt<T>(&mut self, mut work: impl FnMut(&mut Database) -> Result<T, Fault>) -> Result<T, Failure> {
-        for _ in 0..2 {
+        // Open it, find the damage, try again.
+        for _ in 0..3 {
             let outcome = match &mut self.database {
                 Some(database) => work(database),
                 None => match self.connect() {
@@ -171,6 +182,7 @@ impl Worker {
                     Err(fault) => Err(fault),
                 },
             };
+            let outcome = outcome.map_err(|fault| self.doubted(fault));
             match outcome {
                 Ok(done) => return Ok(done),
                 Err(Fault::Refused(failure)) => return Err(failure),
@@ -190,6 +202,19 @@ impl Worker {
         Err(self.io_failure("it is damaged".to_owned()))
     }
 
+    /// Damage isn't certain as long as the device doesn't give all that is there, unless it goes on like that.
+    fn doubted(&mut self, fault: Fault) -> Fault {
+        let unreadable = || [self.path.clone(), log_of(&self.path)].iter().find_map(|path| unreadable(path));
+        let Some(failure) = matches!(fault, Fault::Damage(_)).then(unreadable).flatten() else { return fault };
+        if let Some(mut database) = self.database.take() {
+            database.leave_the_log();
+        }
+        let recent = self.unreadable.filter(|(_, last)| last.elapsed() < READ_AGAIN_WITHIN);
+        let count = recent.map_or(0, |(count, _)| count) + 1;
+        self.unreadable = (count < UNREADABLE).then(|| (count, Instant::now()));
+        if count < UNREADABLE { Fault::Broken(failure) } else { Fault::Damage(failure.to_string()) }
+    }
+
     fn io_failure(&self, detail: String) -> Failure {
         Failure::Io { path: self.path.display().to_string(), detail }
     }
@@ -205,8 +230,11 @@ impl Worker {
         finish_swap(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
         let opened = Database::open(&self.path, self.boot).and_then(|database| self.adopt(database));
         match opened {
-            Err(Fault::Damage(detail)) => self.rebuild(&detail),
-            outcome => outcome,
+            Err(fault) => match self.doubted(fault) {
+                Fault::Damage(detail) => self.rebuild(&detail),
+                fault => Err(fault),
+            },
+            Ok(()) => Ok(()),
         }
     }
 
@@ -358,13 +386,14 @@ impl Worker {
         match database.quick_check(move || pending.load(Ordering::Relaxed) > 0) {
             Ok(Some(())) => self.checks_left = 0,
             Ok(None) => {}
-            Err(Fault::Damage(detail)) => {
+            Err(fault) => {
                 self.checks_left = 0;
-                if self.rebuild(&detail).is_err() {
+                if let Fault::Damage(detail) = self.doubted(fault)
+                    && self.rebuild(&detail).is_err()
+                {
                     self.database = None;
                 }
             }
-            Err(_) => self.checks_left = 0,
         }
     }
 

@@ -94,8 +94,8 @@ impl Setup {
     }
 
     /// Run by another program: one that ends by executing what its arguments go on with, so that the process stays the same.
-    pub fn under<S: Into<OsString>>(mut self, words: impl IntoIterator<Item = S>) -> Setup {
-        self.wrapper.extend(words.into_iter().map(Into::into));
+    pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Setup {
+        self.wrapper.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 

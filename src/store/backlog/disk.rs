@@ -168,17 +168,12 @@ impl<T: Item> Backlog<T> {
     /// The disk is another than before: one that could be opened only now (`late`), or one made anew after damage.
     pub(crate) fn reattach(&mut self, stored: Totals, late: bool) {
         self.loading = None;
-        let (mut known, mut known_bytes) = (0, 0);
         for entry in self.entries_mut().filter(|entry| entry.disk != Disk::No) {
-            known += u64::from(entry.disk == Disk::Yes);
-            known_bytes += if entry.disk == Disk::Yes { entry.item.size() } else { 0 };
             entry.disk = Disk::Maybe;
         }
+        // What damage took of the gap shows when its end has been loaded.
         if late {
             self.put_before_all(stored);
-        } else if let Some(gap) = &mut self.gap {
-            gap.messages = stored.messages.saturating_sub(known);
-            gap.bytes = stored.bytes.saturating_sub(known_bytes);
         }
         // What is older than all we know of was finished long ago.
         let first = self.entries().map(|entry| entry.seq).min();
