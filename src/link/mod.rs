@@ -125,18 +125,21 @@ impl Link {
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
         let began = Instant::now();
-        lasting.connects.attempted(began);
         let mut progress = |step| log::debug!("{step}");
         let Some(connected) = self.unless_stopped(lasting.connector.connect(&mut progress)).await else {
             return Ok(());
         };
         let connected = connected?;
         let peer = Arc::clone(&connected.peer);
+        lasting.connects.note(Instant::now());
         let Lasting { session, quota, .. } = lasting;
         let mut connection = Connection::new(self, session, quota, connected.stream, connected.deadline.into());
         let ended = connection.run().await;
         if let Some(connected_at) = connection.connected_at() {
             lasting.backoff.link_up(connected_at);
+            if connected_at.elapsed() < self.config.backoff.stable_after {
+                lasting.connects.note(Instant::now());
+            }
         }
         ended.map_err(|cause| explain(cause, &peer, began, &lasting.session))
     }

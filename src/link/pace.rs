@@ -57,12 +57,13 @@ impl ConnectLimit {
         ConnectLimit { interval: Duration::from_secs(1) / config.connects_per_second.max(1), next: None }
     }
 
-    /// An attempt begins.
-    pub(super) fn attempted(&mut self, now: Instant) {
+    /// CONNECT is about to be said, or a connection that didn't last has ended: from there, too, AWS's device test counts the
+    /// second that it wants to see.
+    pub(super) fn note(&mut self, now: Instant) {
         self.next = Some(now + self.interval);
     }
 
-    /// How long the next attempt has to wait at least.
+    /// How long the next attempt to connect has to wait at least.
     pub(super) fn wait(&self, now: Instant) -> Duration {
         self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }

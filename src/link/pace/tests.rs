@@ -43,7 +43,7 @@ fn connects_keep_their_distance() {
     let start = Instant::now();
     let mut limit = ConnectLimit::new(&rate_limit(100, 1000, 10));
     assert_eq!(limit.wait(start), Duration::ZERO);
-    limit.attempted(start);
+    limit.note(start);
     assert_eq!(limit.wait(start + Duration::from_millis(300)), Duration::from_millis(700));
     assert_eq!(limit.wait(start + Duration::from_secs(2)), Duration::ZERO);
 }
