@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -14,9 +15,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
 use super::Link;
+use super::addresses::Addresses;
 use super::pace::Quota;
 use super::session::{Answer, End, Event, Session};
-use super::transport::{Stream, acknowledge_at_once};
+use super::transport::{Stream, acknowledge_at_once, local_address};
 use crate::inbox::AckToken;
 use crate::message::Qos;
 use crate::outbox::Sequence;
@@ -43,6 +45,8 @@ pub(super) enum Cause {
     Session(End),
     /// The server has closed it.
     Closed,
+    /// Our own address, from which it was, is gone.
+    AddressLost(IpAddr),
     Io(io::Error),
     /// CONNACK hasn't come in time.
     NoConnAck,
@@ -54,6 +58,7 @@ pub(super) struct Connection<'a> {
     session: &'a mut Session,
     quota: &'a mut Quota,
     stream: Stream,
+    addresses: &'a Addresses,
     input: BytesMut,
     /// Bytes that were written and may still lie in the transport's own buffers.
     unflushed: bool,
@@ -77,6 +82,7 @@ impl<'a> Connection<'a> {
         session: &'a mut Session,
         quota: &'a mut Quota,
         stream: Stream,
+        addresses: &'a Addresses,
         connack_deadline: Instant,
     ) -> Connection<'a> {
         Connection {
@@ -84,6 +90,7 @@ impl<'a> Connection<'a> {
             session,
             quota,
             stream,
+            addresses,
             input: BytesMut::new(),
             unflushed: false,
             unwritten: VecDeque::new(),
@@ -106,6 +113,7 @@ impl<'a> Connection<'a> {
         self.session.connect();
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
+        let (addresses, local) = (self.addresses, local_address(&self.stream));
         loop {
             let now = Instant::now();
             self.keep_time(now)?;
@@ -137,6 +145,7 @@ impl<'a> Connection<'a> {
                 () = link.inbox.acks().ready() => {}
                 () = link.outbox.arrived(), if may_publish => {}
                 () = &mut timer => {}
+                gone = lost(addresses, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
                 }
@@ -329,6 +338,13 @@ impl<'a> Connection<'a> {
         }
         Ok(())
     }
+}
+
+/// Waits until the address of a connection isn't this machine's any more.
+async fn lost(addresses: &Addresses, local: Option<SocketAddr>) -> IpAddr {
+    let Some(local) = local else { return std::future::pending().await };
+    addresses.lost(local).await;
+    local.ip()
 }
 
 /// What [`Connection::poll_io`] has done.

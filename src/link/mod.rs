@@ -3,6 +3,7 @@
 //! [`session`] decides what MQTT has to say and [`pace`] when; [`transport`] opens the way with the [`credentials`];
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
+mod addresses;
 mod connection;
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
@@ -16,6 +17,7 @@ pub(crate) mod transport;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::observe::journal;
 use crate::outbox::{Outbox, Sequence};
 use crate::stop::Stop;
 use crate::systemd::Notifier;
+use addresses::Addresses;
 use connection::{Cause, Connection};
 use credentials::Credentials;
 use diagnosis::{Failure, LinkError, Peer, Phase, Sent};
@@ -82,6 +85,7 @@ struct Lasting {
     quota: Quota,
     backoff: Backoff,
     connects: ConnectLimit,
+    addresses: Addresses,
     /// The last failure explained in full, and when.
     explained: Option<(&'static str, Instant)>,
 }
@@ -105,6 +109,7 @@ impl Link {
             quota: Quota::new(&config.rate_limit, Instant::now()),
             backoff: Backoff::new(&config.backoff),
             connects: ConnectLimit::new(&config.rate_limit),
+            addresses: Addresses::watch(),
             explained: None,
         };
         while !self.stop.is_requested() {
@@ -132,8 +137,9 @@ impl Link {
         let connected = connected?;
         let peer = Arc::clone(&connected.peer);
         lasting.connects.note(Instant::now());
-        let Lasting { session, quota, .. } = lasting;
-        let mut connection = Connection::new(self, session, quota, connected.stream, connected.deadline.into());
+        let Lasting { session, quota, addresses, .. } = lasting;
+        let deadline = connected.deadline.into();
+        let mut connection = Connection::new(self, session, quota, connected.stream, addresses, deadline);
         let ended = connection.run().await;
         if let Some(connected_at) = connection.connected_at() {
             lasting.backoff.link_up(connected_at);
@@ -167,15 +173,33 @@ impl Link {
         self.notifier.status(&format!("connected to {endpoint} as {client_id}"));
     }
 
-    /// Says why there is no link, and waits for the next attempt.
+    /// Says why there is no link, and waits for the next attempt; for less long if the network changes that was to blame.
     async fn wait(&self, error: &LinkError, lasting: &mut Lasting) {
         let now = Instant::now();
-        let wait = lasting.backoff.next_wait(now, fastrand::f64()).max(lasting.connects.wait(now));
+        let backoff = match error {
+            // There is another address already, or one comes soon.
+            LinkError::AddressLost { .. } => {
+                lasting.backoff.restart();
+                Duration::ZERO
+            }
+            _ => lasting.backoff.next_wait(now, fastrand::f64()),
+        };
+        let wait = backoff.max(lasting.connects.wait(now));
         let failure = Failure::from(error);
-        self.notifier.status(&format!("not connected: {}; next attempt in {wait:.1?}", failure.message));
+        self.notifier.status(&format!("not connected: {}; next attempt {}", failure.message, When(wait)));
         report(&failure, wait, lasting);
         self.state.failed(failure, after(wait));
-        self.unless_stopped(tokio::time::sleep(wait)).await;
+        let Lasting { backoff, connects, addresses, .. } = lasting;
+        let waited = async {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = addresses.came(), if error.is_of_the_network() => {
+                    backoff.restart();
+                    tokio::time::sleep(connects.wait(Instant::now())).await;
+                }
+            }
+        };
+        self.unless_stopped(waited).await;
     }
 
     /// Runs something that may take long, with signs of life for the watchdog. `None`: the daemon stops.
@@ -248,6 +272,18 @@ impl Link {
     }
 }
 
+/// `in 1.5s`, or `at once`.
+struct When(Duration);
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_zero() {
+            true => f.write_str("at once"),
+            false => write!(f, "in {:.1?}", self.0),
+        }
+    }
+}
+
 /// A line a failure: in full when it is new or an hour has passed, else a short one.
 fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
     let now = Instant::now();
@@ -257,14 +293,14 @@ fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
         let attempts = lasting.backoff.attempts();
         log::warn!(
             GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-            "{message}; attempt {} in {wait:.1?}", attempts + 1
+            "{message}; attempt {} {}", attempts + 1, When(wait)
         );
         return;
     }
     lasting.explained = Some((code, now));
     log::warn!(
         GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-        "{message}; next attempt in {wait:.1?}. {advice}"
+        "{message}; next attempt {}. {advice}", When(wait)
     );
 }
 
@@ -274,6 +310,7 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, session: &Session) ->
     let end = match cause {
         Cause::Closed => return LinkError::closed(&peer, phase(session)),
         Cause::Io(error) => return LinkError::from_io(&error, &peer, phase(session)),
+        Cause::AddressLost(address) => return LinkError::AddressLost { peer, address },
         Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: began.elapsed() },
         Cause::Session(end) => end,
     };

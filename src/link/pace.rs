@@ -39,6 +39,12 @@ impl Backoff {
         ceiling.mul_f64(random.clamp(0.0, 1.0)).max(self.config.min / 2)
     }
 
+    /// The network has changed: what it was like before says nothing of it.
+    pub(super) fn restart(&mut self) {
+        self.attempts = 0;
+        self.up_since = None;
+    }
+
     /// Failures since the link was last stable.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts

@@ -18,6 +18,8 @@ use super::{CERTIFICATES, PATIENCE, eventually, program};
 pub struct Setup {
     pub directory: Arc<TempDir>,
     environment: Vec<(String, OsString)>,
+    /// A program and its arguments in front of the daemon.
+    inside: Vec<String>,
 }
 
 impl Setup {
@@ -51,17 +53,23 @@ impl Setup {
         let directory = Arc::new(TempDir::new().unwrap());
         let text = text.replace("DIR", &directory.path().display().to_string());
         std::fs::write(directory.path().join("gatewire.toml"), text).unwrap();
-        Setup { directory, environment: Vec::new() }
+        Setup { directory, environment: Vec::new(), inside: Vec::new() }
     }
 
     /// The same configuration once more, in the same directory: to start it a second time.
     pub fn again(&self) -> Setup {
-        Setup { directory: Arc::clone(&self.directory), environment: self.environment.clone() }
+        Setup {
+            directory: Arc::clone(&self.directory),
+            environment: self.environment.clone(),
+            inside: self.inside.clone(),
+        }
     }
 
     fn command(&self) -> Command {
-        let mut command = program(env!("CARGO_BIN_EXE_gatewire"));
-        command.arg("--config").arg(self.directory.path().join("gatewire.toml"));
+        let binary = [env!("CARGO_BIN_EXE_gatewire").to_owned()];
+        let mut words = self.inside.iter().chain(&binary);
+        let mut command = program(words.next().unwrap());
+        command.args(words).arg("--config").arg(self.directory.path().join("gatewire.toml"));
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
             command.env_remove(name);
         }
@@ -85,6 +93,12 @@ impl Setup {
 
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Setup {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// To be started by another program, which becomes it.
+    pub fn inside(mut self, words: Vec<String>) -> Setup {
+        self.inside = words;
         self
     }
 
