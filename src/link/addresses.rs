@@ -43,7 +43,7 @@ enum News {
 impl Addresses {
     /// From now on. Where the kernel doesn't let us listen, nothing is ever heard: lost networks are noticed later then.
     pub(super) fn watch() -> Addresses {
-        let watched = open().and_then(|socket| AsyncFd::with_interest(socket, Interest::READABLE));
+        let watched = open().and_then(register);
         Addresses(watched.map_err(|error| log::warn!("changes of addresses can't be watched: {error}")).ok())
     }
 
@@ -64,20 +64,30 @@ impl Addresses {
 
     async fn news(&self) -> News {
         let Some(socket) = &self.0 else { return std::future::pending().await };
-        let mut datagram = [0; MAX_DATAGRAM];
-        let read =
-            |socket: &OwnedFd| recv(socket.as_raw_fd(), &mut datagram, MsgFlags::MSG_DONTWAIT).map_err(io::Error::from);
         match socket.async_io(Interest::READABLE, read).await {
-            Ok(length) if !brings_address(&datagram[..length]) => News::Changed,
-            Ok(_) => News::Came,
-            // So many that some were lost.
-            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => News::Came,
+            Ok(news) => news,
             Err(error) => {
                 log::warn!("changes of addresses can't be read: {error}");
                 std::future::pending().await
             }
         }
     }
+}
+
+/// The next notification.
+fn read(socket: &OwnedFd) -> io::Result<News> {
+    let mut datagram = [0; MAX_DATAGRAM];
+    match recv(socket.as_raw_fd(), &mut datagram, MsgFlags::MSG_DONTWAIT) {
+        Ok(length) if !brings_address(&datagram[..length]) => Ok(News::Changed),
+        // Or so many that some were lost.
+        Ok(_) | Err(Errno::ENOBUFS) => Ok(News::Came),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[expect(deprecated, reason = "its successor is `unsafe` for what `OwnedFd` assures: that it stays open, and the same")]
+fn register(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(socket, Interest::READABLE)
 }
 
 fn open() -> io::Result<OwnedFd> {

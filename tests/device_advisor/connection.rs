@@ -88,7 +88,7 @@ fn without_connack(broker: &Broker, version: Version, mut end: Instant) -> Vec<D
 #[test]
 fn mqtt_connect_jitter_backoff_retries() {
     both(|version| {
-        let (broker, law) = (Broker::start(), Law { min: 200 * MS, max: 5000 * MS });
+        let (broker, law) = (Broker::start(), Law { min: 100 * MS, max: 5000 * MS });
         let _gatewire = law.setup(broker.port, version, "0s").start();
         // CONNACK lets the waits begin anew, since the connection counts as stable at once. Each round's first connection comes
         // without a wait, or after the wait that follows a success.
