@@ -180,6 +180,23 @@ fn the_name_of_the_server_is_looked_up_by_the_proxy() {
 }
 
 #[test]
+fn port_443_asks_for_mqtt_by_alpn_and_another_does_not() {
+    for (port, protocol) in [(443, Some(b"x-amzn-mqtt-ca".to_vec())), (8883, None)] {
+        let (proxy, url) = scripted_proxy();
+        let broker = Broker::start();
+        let gatewire = through(&url, port).speaking("3.1.1").start();
+        let (mut client, head) = accept(&proxy);
+        assert_eq!(head[0], format!("CONNECT localhost:{port} HTTP/1.1"));
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let mut peer = broker.secure(client);
+        peer.connect();
+        assert_eq!(peer.asked_for(), (Some("localhost".to_owned()), protocol));
+        peer.connack(false);
+        gatewire.wait_for("connected to localhost");
+    }
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_proxy() {
     let (proxy, url) = scripted_proxy();
     let gatewire = through(&url, 8883).start();

@@ -18,7 +18,10 @@ use super::values::{
     DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
 };
 use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, Proxy, RateLimit, Status, Tls, WhenFull, Will};
-use crate::limits::{MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_WILL_PAYLOAD, MIN_KEEP_ALIVE};
+use crate::limits::{
+    BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
+    MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
+};
 use crate::message::{Qos, TopicFilter};
 use crate::schedule::template::{Fixed, fill};
 
@@ -39,6 +42,8 @@ pub(super) struct Reader<'a> {
     pub(super) sockets: RefCell<Vec<(PathBuf, Place)>>,
     /// The filters of all forwards so far.
     pub(super) filters: RefCell<BTreeSet<TopicFilter>>,
+    /// How many of them there may be.
+    pub(super) max_subscriptions: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -46,7 +51,9 @@ impl<'a> Reader<'a> {
         // Stands in for a client id that is wrong or missing, so that topics that hold it aren't called wrong, too.
         let client_id = "client".to_owned();
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
-        Reader { root, report, environment, fixed, sockets: RefCell::default(), filters: RefCell::default() }
+        let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
+        let (sockets, filters) = (RefCell::default(), RefCell::default());
+        Reader { root, report, environment, fixed, sockets, filters, max_subscriptions }
     }
 
     /// Keys at the top that are no section.
@@ -75,6 +82,9 @@ impl<'a> Reader<'a> {
         if keep_alive < MIN_KEEP_ALIVE {
             section.warning("keep_alive", "IoT Core counts less than 30s as 30s");
         }
+        let subscriptions = integer(1..=i64::from(u32::MAX));
+        self.max_subscriptions =
+            section.get_or("max_subscriptions", i64::from(MAX_SUBSCRIPTIONS), subscriptions) as usize;
         let connection = Connection {
             endpoint: endpoint.clone().unwrap_or_default(),
             port: section.get_or("port", 8883, integer(1..=65535)) as u16,
@@ -217,12 +227,12 @@ fn backoff(section: Section<'_>) -> Backoff {
 }
 
 fn rate_limit(section: Section<'_>) -> RateLimit {
-    let number = |key, default| section.get_or(key, default, integer(1..=i64::from(u32::MAX))) as u32;
+    let number = |key, default: u32| section.get_or(key, i64::from(default), integer(1..=i64::from(u32::MAX))) as u32;
     let rate_limit = RateLimit {
-        messages_per_second: number("messages_per_second", 100),
-        bytes_per_second: section.get_or("bytes_per_second", 512 * KIB, size(KIB..=64 * 1024 * MIB)),
+        messages_per_second: number("messages_per_second", MESSAGES_PER_SECOND),
+        bytes_per_second: section.get_or("bytes_per_second", BYTES_PER_SECOND, size(KIB..=64 * 1024 * MIB)),
         burst: number("burst", 10),
-        connects_per_second: number("connects_per_second", 1),
+        connects_per_second: number("connects_per_second", CONNECTS_PER_SECOND),
     };
     section.finish();
     rate_limit

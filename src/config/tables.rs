@@ -5,7 +5,6 @@ use super::section::{Complaints, Section};
 use super::sections::Reader;
 use super::values::{KIB, MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
 use super::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
-use crate::limits::MAX_SUBSCRIPTIONS;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::template::fill;
 
@@ -66,12 +65,12 @@ impl<'a> Reader<'a> {
     /// Names the forward with which all filters together get too many.
     fn count_subscriptions(&self, section: &Section<'a>, name: &str, filters: &[TopicFilter]) {
         let mut all = self.filters.borrow_mut();
-        let before = all.len();
+        let (before, most) = (all.len(), self.max_subscriptions);
         all.extend(filters.iter().cloned());
-        if before <= MAX_SUBSCRIPTIONS && all.len() > MAX_SUBSCRIPTIONS {
+        if before <= most && all.len() > most {
             let text = format!(
-                "with those of \"{name}\" there are {} filters, IoT Core takes at most {MAX_SUBSCRIPTIONS} a connection; a \
-                 wildcard covers several topics",
+                "with those of \"{name}\" there are {} filters, connection.max_subscriptions allows {most}; a wildcard covers \
+                 several topics",
                 all.len()
             );
             section.error("filters", &text);

@@ -132,7 +132,7 @@ impl Check {
 
     async fn open(&mut self, report: Report<'_>) -> Result<transport::Connection, LinkError> {
         sleep(self.connects.wait(Instant::now())).await;
-        self.connects.attempted(Instant::now());
+        self.connects.note(Instant::now());
         self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
     }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -14,10 +15,11 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
+use super::addresses::Addresses;
 use super::pace::Quota;
 use super::reload::Setup;
 use super::session::{Answer, End, Event, Session};
-use super::transport::{Stream, acknowledge_at_once};
+use super::transport::{Stream, acknowledge_at_once, local_address};
 use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
 use crate::message::Qos;
@@ -45,6 +47,8 @@ pub(super) enum Cause {
     Session(End),
     /// The server has closed it.
     Closed,
+    /// Our own address, from which it was, is gone.
+    AddressLost(IpAddr),
     Io(io::Error),
     /// CONNACK hasn't come in time.
     NoConnAck,
@@ -57,6 +61,7 @@ pub(super) struct Connection<'a> {
     quota: &'a mut Quota,
     setup: &'a mut Rc<Setup>,
     stream: Stream,
+    addresses: &'a Addresses,
     input: BytesMut,
     /// Bytes that were written and may still lie in the transport's own buffers.
     unflushed: bool,
@@ -77,7 +82,7 @@ pub(super) struct Connection<'a> {
 impl<'a> Connection<'a> {
     pub(super) fn new(
         link: &'a Link,
-        Lasting { session, quota, setup, .. }: &'a mut Lasting,
+        Lasting { session, quota, setup, addresses, .. }: &'a mut Lasting,
         stream: Stream,
         connack_deadline: Instant,
     ) -> Connection<'a> {
@@ -87,6 +92,7 @@ impl<'a> Connection<'a> {
             quota,
             setup,
             stream,
+            addresses,
             input: BytesMut::new(),
             unflushed: false,
             unwritten: VecDeque::new(),
@@ -110,6 +116,7 @@ impl<'a> Connection<'a> {
         self.session.connect();
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
+        let (addresses, local) = (self.addresses, local_address(&self.stream));
         loop {
             let now = Instant::now();
             self.keep_time(now)?;
@@ -148,6 +155,7 @@ impl<'a> Connection<'a> {
                         return Ok(Ended::Reconfigured);
                     }
                 }
+                gone = lost(addresses, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
                 }
@@ -347,6 +355,13 @@ impl<'a> Connection<'a> {
             log::debug!("while disconnecting: {error}");
         }
     }
+}
+
+/// Waits until the address of a connection isn't this machine's any more.
+async fn lost(addresses: &Addresses, local: Option<SocketAddr>) -> IpAddr {
+    let Some(local) = local else { return std::future::pending().await };
+    addresses.lost(local).await;
+    local.ip()
 }
 
 /// What [`Connection::poll_io`] has done.

@@ -3,6 +3,7 @@
 //! [`session`] decides what MQTT has to say and [`pace`] when; [`transport`] opens the way with the [`credentials`];
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
+mod addresses;
 pub(crate) mod check;
 mod connection;
 pub(crate) mod credentials;
@@ -19,6 +20,7 @@ pub(crate) mod transport;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::outbox::{Outbox, Sequence};
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::systemd::Notifier;
+use addresses::Addresses;
 use connection::{Cause, Connection};
 use credentials::Fingerprint;
 use diagnosis::{Failure, FilterRefused, LinkError, Peer, Phase, Sent};
@@ -95,6 +98,7 @@ struct Lasting {
     connects: ConnectLimit,
     /// What all of this was made for.
     setup: Rc<Setup>,
+    addresses: Addresses,
     /// The last failure explained in full, and when.
     explained: Option<(&'static str, Instant)>,
 }
@@ -121,6 +125,7 @@ impl Link {
             backoff: Backoff::new(&connection.backoff),
             connects: ConnectLimit::new(&connection.rate_limit),
             setup,
+            addresses: Addresses::watch(),
             explained: None,
         };
         while !self.stop.is_requested() {
@@ -130,7 +135,7 @@ impl Link {
             self.outbox.link_down();
             match ended {
                 Ok(Ended::Stopped) => break,
-                Ok(Ended::Reconfigured) => self.wait_for_the_limit(&lasting).await,
+                Ok(Ended::Reconfigured) => self.wait_for_the_limit(&lasting.connects).await,
                 Err(error) => self.wait(&error, &mut lasting).await,
             }
         }
@@ -152,7 +157,6 @@ impl Link {
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
         let began = Instant::now();
-        lasting.connects.attempted(began);
         let mut progress = |step| log::debug!("{step}");
         let connected = match self.unless_interrupted(lasting.connector.connect(&mut progress)).await {
             Ok(connected) => connected?,
@@ -162,11 +166,15 @@ impl Link {
             memory.doubt().await;
         }
         let peer = Arc::clone(&connected.peer);
+        lasting.connects.note(Instant::now());
         let mut connection = Connection::new(self, lasting, connected.stream, connected.deadline.into());
         let ended = connection.run().await;
         let connected_at = connection.connected_at();
         if let Some(connected_at) = connected_at {
             lasting.backoff.link_up(connected_at);
+            if connected_at.elapsed() < self.setup().connection.backoff.stable_after {
+                lasting.connects.note(Instant::now());
+            }
         }
         ended.map_err(|cause| explain(cause, &peer, began, phase(&lasting.session)))
     }
@@ -195,22 +203,37 @@ impl Link {
         self.notifier.status(&format!("connected to {endpoint} as {client_id}"));
     }
 
-    /// Says why there is no link, and waits for the next attempt.
+    /// Says why there is no link, and waits for the next attempt; for less long if the network changes that was to blame.
     async fn wait(&self, error: &LinkError, lasting: &mut Lasting) {
         let now = Instant::now();
-        let wait = lasting.backoff.next_wait(now, fastrand::f64()).max(lasting.connects.wait(now));
+        let backoff = match error {
+            // There is another address already, or one comes soon.
+            LinkError::AddressLost { .. } => {
+                lasting.backoff.restart();
+                Duration::ZERO
+            }
+            _ => lasting.backoff.next_wait(now, fastrand::f64()),
+        };
+        let wait = backoff.max(lasting.connects.wait(now));
         let failure = Failure::from(error);
-        self.notifier.status(&format!("not connected: {}; next attempt in {wait:.1?}", failure.message));
+        self.notifier.status(&format!("not connected: {}; next attempt {}", failure.message, When(wait)));
         report(&failure, wait, lasting);
         self.state.failed(failure, after(wait));
+        let Lasting { backoff, connects, addresses, .. } = lasting;
+        let waited = async {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = addresses.came(), if error.is_of_the_network() => backoff.restart(),
+            }
+        };
         // If there is a reason to try at once, the next attempt does.
-        let _ = self.unless_interrupted(tokio::time::sleep(wait)).await;
-        self.wait_for_the_limit(lasting).await;
+        let _ = self.unless_interrupted(waited).await;
+        self.wait_for_the_limit(connects).await;
     }
 
     /// IoT Core takes only so many attempts a second, whatever the reason for another.
-    async fn wait_for_the_limit(&self, lasting: &Lasting) {
-        let wait = lasting.connects.wait(Instant::now());
+    async fn wait_for_the_limit(&self, connects: &ConnectLimit) {
+        let wait = connects.wait(Instant::now());
         tokio::select! {
             () = self.stop.requested() => {}
             () = tokio::time::sleep(wait) => {}
@@ -280,6 +303,18 @@ impl Link {
     }
 }
 
+/// `in 1.5s`, or `at once`.
+struct When(Duration);
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_zero() {
+            true => f.write_str("at once"),
+            false => write!(f, "in {:.1?}", self.0),
+        }
+    }
+}
+
 /// A line a failure: in full when it is new or an hour has passed, else a short one.
 fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
     let now = Instant::now();
@@ -289,14 +324,14 @@ fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
         let attempts = lasting.backoff.attempts();
         log::warn!(
             GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-            "{message}; attempt {} in {wait:.1?}", attempts + 1
+            "{message}; attempt {} {}", attempts + 1, When(wait)
         );
         return;
     }
     lasting.explained = Some((code, now));
     log::warn!(
         GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-        "{message}; next attempt in {wait:.1?}. {advice}"
+        "{message}; next attempt {}. {advice}", When(wait)
     );
 }
 
@@ -306,6 +341,7 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> Link
     let end = match cause {
         Cause::Closed => return LinkError::closed(&peer, phase),
         Cause::Io(error) => return LinkError::from_io(&error, &peer, phase),
+        Cause::AddressLost(address) => return LinkError::AddressLost { peer, address },
         Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: began.elapsed() },
         Cause::Session(end) => end,
     };

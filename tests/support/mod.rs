@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 pub mod daemon;
+pub mod device;
 pub mod mosquitto;
+pub mod network;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;

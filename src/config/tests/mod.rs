@@ -180,6 +180,12 @@ fn what_does_not_go_together_is_found() {
         found[0].starts_with("gatewire.toml:11: `forward.filters`: with those of \"f2\" there are 51 filters"),
         "{found:#?}"
     );
+    assert!(found[0].contains("connection.max_subscriptions allows 50; a wildcard"), "{found:#?}");
+    // Another broker may take more, or fewer.
+    let with_most = |most: usize, n: usize| {
+        load(&format!("{CONNECTION}max_subscriptions = {most}\n{}", forward(1, &many(0, n))), &[]).is_ok()
+    };
+    assert!(with_most(51, 51) && with_most(2, 2) && !with_most(51, 52) && !with_most(2, 3));
     let found = errors(&format!("{}{}", forward(1, "\"a\""), forward(1, "\"b\"").replace("f1", "g")));
     assert_eq!(found, ["gatewire.toml:12: `forward.socket`: /s1 is taken by the one at gatewire.toml:8"]);
 }

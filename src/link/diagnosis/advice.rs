@@ -38,6 +38,9 @@ impl LinkError {
             LinkError::KeepAliveLost { .. } => "The network on the way is gone or drops packets, or a NAT forgot the \
                  connection: if this repeats, lower connection.keep_alive."
                 .to_owned(),
+            LinkError::AddressLost { .. } => "The network has changed (DHCP, another Wi-Fi, cable or modem): it is connected from \
+                 another address as soon as there is one."
+                .to_owned(),
             LinkError::MalformedPacket { .. } => {
                 "What answers there may not be an MQTT server: check connection.endpoint \
                  and connection.port."

@@ -4,6 +4,7 @@
 mod advice;
 mod disconnected;
 mod filter;
+mod network;
 mod proxy;
 #[cfg(test)]
 mod tests;
@@ -138,6 +139,8 @@ pub(crate) enum LinkError {
     Unanswered { peer: Arc<Peer>, sent: Sent, waited: Duration },
     #[error("{peer} didn't answer PINGREQ within {}", Shown(*waited))]
     KeepAliveLost { peer: Arc<Peer>, waited: Duration },
+    #[error("the address {address}, from which {peer} was reached, isn't this machine's any more")]
+    AddressLost { peer: Arc<Peer>, address: IpAddr },
     #[error("{peer} sent what isn't MQTT: {detail}")]
     MalformedPacket { peer: Arc<Peer>, detail: String },
     #[error("{peer} sent a packet of {size} bytes, more than the {limit} we take")]
@@ -263,6 +266,7 @@ impl LinkError {
             LinkError::Unanswered { sent: Sent::Subscribe(_), .. } => "no_suback",
             LinkError::Unanswered { sent: Sent::Unsubscribe(_), .. } => "no_unsuback",
             LinkError::KeepAliveLost { .. } => "keep_alive_lost",
+            LinkError::AddressLost { .. } => "address_lost",
             LinkError::MalformedPacket { .. } => "malformed_packet",
             LinkError::PacketTooLarge { .. } => "packet_too_large",
             LinkError::ProtocolViolation { .. } => "protocol_violation",

@@ -306,6 +306,18 @@ fn an_io_error_is_diagnosed_by_phase_and_kind() {
 }
 
 #[test]
+fn only_what_nobody_has_said_against_us_may_end_with_another_network() {
+    let address = IpAddr::from(Ipv4Addr::new(10, 0, 0, 5));
+    let lost = LinkError::AddressLost { peer: peer_at("broker.lan"), address };
+    check(&lost, "address_lost", "the address 10.0.0.5, from which broker.lan:8883 (192.0.2.1) was reached", "DHCP");
+    assert!(lost.is_of_the_network());
+    assert!(tcp(8883, &[None]).is_of_the_network());
+    assert!(tls(ATS, TlsFault::Timeout { waited: SECOND }).is_of_the_network());
+    assert!(!tls(ATS, TlsFault::UnknownIssuer { issuer: None }).is_of_the_network());
+    assert!(!LinkError::ClosedBeforeConnack { peer: peer_at(ATS) }.is_of_the_network());
+}
+
+#[test]
 fn names_and_addresses_are_shown_so_that_they_can_be_copied() {
     let mut peer = Peer::clone(&peer_at("broker.lan"));
     assert_eq!(peer.to_string(), "broker.lan:8883 (192.0.2.1)");

@@ -125,6 +125,11 @@ pub(crate) fn acknowledge_at_once(stream: &Stream) {
     tcp::acknowledge_at_once(stream.get_ref().0);
 }
 
+/// The address of this machine that `stream` is from.
+pub(crate) fn local_address(stream: &Stream) -> Option<SocketAddr> {
+    stream.get_ref().0.local_addr().ok()
+}
+
 /// A TLS connection on which nothing of MQTT has been said yet.
 #[derive(Debug)]
 pub(crate) struct Connection {
