@@ -92,7 +92,7 @@ impl std::fmt::Display for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.times {
             1 => Ok(()),
-            times => write!(f, " ({times} times since {})", self.since),
+            times => write!(f, ", {times} times since {}", self.since),
         }
     }
 }
@@ -159,6 +159,6 @@ mod tests {
             assert_eq!(say(9), Say::Briefly(row(times, if times == 1 { 9 } else { 0 })));
         }
         assert_eq!(row(1, 0).to_string(), "");
-        assert_eq!(row(3, 60).to_string(), " (3 times since 1970-01-01T00:01:00Z)");
+        assert_eq!(row(3, 60).to_string(), ", 3 times since 1970-01-01T00:01:00Z");
     }
 }
