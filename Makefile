@@ -32,10 +32,11 @@ unit: tools $(VENV)/.done ## the tests alone
 	$(CARGO) test --locked
 
 .PHONY: lint
-lint: ## formatting, clippy, the systemd unit
+lint: ## formatting, clippy, the systemd unit, the message catalogue
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	packaging/verify-unit
+	packaging/verify-catalog
 
 .PHONY: deny
 deny: ## licences, bans and sources of all crates

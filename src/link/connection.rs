@@ -316,6 +316,7 @@ impl<'a> Connection<'a> {
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, topic, rejection) => self.link.rejected(sequence, &topic, &rejection),
+            Event::Overdue(topic, count) => self.link.overdue(&topic, count),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
                 if let Some(memory) = self.link.memory() {

@@ -41,7 +41,7 @@ use crate::systemd::Notifier;
 use addresses::Addresses;
 use connection::{Cause, Connection};
 use credentials::Fingerprint;
-use diagnosis::{Failure, FilterRefused, LinkError, Peer, Phase, Sent};
+use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, NO_PUBACK, Peer, Phase, Say, Sent, Telling};
 use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
 use reason::{Reason, ReasonCode};
@@ -49,9 +49,6 @@ pub(crate) use reload::{Change, Setup};
 use session::{End, Malformed, Rejection, Session};
 use state::LinkState;
 use transport::Connector;
-
-/// A failure that goes on is explained in full again after this long.
-const EXPLAIN_AGAIN: Duration = Duration::from_secs(3600);
 
 /// How many of the packets sent last are named when the server closes the connection.
 const SUSPECTS: usize = 5;
@@ -77,14 +74,17 @@ pub(crate) struct Link {
     pub(crate) said: SaidOnce,
 }
 
-/// Topics about which something was said, so that it isn't said again.
+/// What was said about messages, so that it isn't said again and again.
 #[derive(Debug, Default)]
-pub(crate) struct SaidOnce(RefCell<HashSet<Topic>>);
+pub(crate) struct SaidOnce {
+    topics: RefCell<HashSet<Topic>>,
+    overdue: RefCell<Telling>,
+}
 
 impl SaidOnce {
     /// Whether `topic` is new. Once there are [`MAX_TOPICS_SAID`], none is.
     fn first(&self, topic: &Topic) -> bool {
-        let mut said = self.0.borrow_mut();
+        let mut said = self.topics.borrow_mut();
         said.len() < MAX_TOPICS_SAID && said.insert(topic.clone())
     }
 }
@@ -99,8 +99,8 @@ struct Lasting {
     /// What all of this was made for.
     setup: Rc<Setup>,
     addresses: Addresses,
-    /// The last failure explained in full, and when.
-    explained: Option<(&'static str, Instant)>,
+    telling: Telling,
+    closes: Closes,
 }
 
 /// Why there is no connection any more, though nothing failed.
@@ -126,7 +126,8 @@ impl Link {
             connects: ConnectLimit::new(&connection.rate_limit),
             setup,
             addresses: Addresses::watch(),
-            explained: None,
+            telling: Telling::default(),
+            closes: Closes::default(),
         };
         while !self.stop.is_requested() {
             self.apply_changes(&mut lasting).await;
@@ -176,7 +177,10 @@ impl Link {
                 lasting.connects.note(Instant::now());
             }
         }
-        ended.map_err(|cause| explain(cause, &peer, began, phase(&lasting.session)))
+        ended.map_err(|cause| {
+            let error = explain(cause, &peer, began, phase(&lasting.session));
+            lasting.closes.ended(error, connected_at.map(|since| since.elapsed()))
+        })
     }
 
     /// CONNACK has come.
@@ -217,7 +221,12 @@ impl Link {
         let wait = backoff.max(lasting.connects.wait(now));
         let failure = Failure::from(error);
         self.notifier.status(&format!("not connected: {}; next attempt {}", failure.message, When(wait)));
-        report(&failure, wait, lasting);
+        let before = match (self.state.is_connected(), lasting.backoff.attempts()) {
+            (true, 1) => Before::Stable,
+            (true, _) => Before::Up,
+            (false, _) => Before::Down,
+        };
+        report(&failure, wait, lasting.telling.failed(&failure.advice, before, now, journal::now()));
         self.state.failed(failure, after(wait));
         let Lasting { backoff, connects, addresses, .. } = lasting;
         let waited = async {
@@ -284,6 +293,21 @@ impl Link {
         self.outbox.rejected(sequence, rejection.to_string());
     }
 
+    /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
+    fn overdue(&self, topic: &Topic, count: usize) {
+        let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
+        {
+            Say::InFull(_) => format!(". {NO_PUBACK}"),
+            Say::Briefly(_) => "; they are sent again".to_owned(),
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "puback_missing", GATEWIRE_TOPIC = topic.as_str(), GATEWIRE_COUNT = count;
+            "the server didn't acknowledge {count} messages within {}, one to `{topic}` among them{said}",
+            format_duration(self.setup().connection.ack_timeout)
+        );
+    }
+
     /// A message from the server comes without its properties: said once a topic.
     fn properties_left_out(&self, topic: &Topic) {
         if self.said.first(topic) {
@@ -315,24 +339,20 @@ impl fmt::Display for When {
     }
 }
 
-/// A line a failure: in full when it is new or an hour has passed, else a short one.
-fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
-    let now = Instant::now();
+/// Says a failure, in full, in short, or not any more.
+fn report(failure: &Failure, wait: Duration, say: Say) {
     let Failure { code, message, advice } = failure;
-    let known = lasting.explained.is_some_and(|(last, at)| last == *code && now.duration_since(at) < EXPLAIN_AGAIN);
-    if known {
-        let attempts = lasting.backoff.attempts();
-        log::warn!(
+    match say {
+        Say::InFull(row) => log::warn!(
             GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-            "{message}; attempt {} {}", attempts + 1, When(wait)
-        );
-        return;
+            "{message}{row}; next attempt {}. {advice}", When(wait)
+        ),
+        Say::Briefly(row) => log::warn!(
+            GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
+            "{message}{row}; next attempt {}", When(wait)
+        ),
+        Say::Nothing => log::debug!("{message}; next attempt {}", When(wait)),
     }
-    lasting.explained = Some((code, now));
-    log::warn!(
-        GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-        "{message}; next attempt {}. {advice}", When(wait)
-    );
 }
 
 /// What a connection's end means, with all that is known about it. `phase` is how far it had come.
@@ -365,11 +385,16 @@ fn phase(session: &Session) -> Phase {
     }
 }
 
-/// What the server hasn't answered, the last sent last.
+/// What the server may have closed the connection for, the last sent last.
 fn suspects(session: &Session) -> Vec<Sent> {
-    let (topics, filters) = session.unanswered();
-    let subscribes = filters.cloned().map(Sent::Subscribe);
-    let mut suspects: Vec<Sent> = subscribes.chain(topics.cloned().map(Sent::Publish)).collect();
+    let unanswered = session.unanswered(Instant::now());
+    let publish = |(topic, retain): (&Topic, bool)| match retain {
+        false => Sent::Publish(topic.clone()),
+        true => Sent::PublishRetained(topic.clone()),
+    };
+    let messages = unanswered.without_ack.into_iter().chain(unanswered.messages).map(publish);
+    let mut suspects: Vec<Sent> =
+        unanswered.filters.into_iter().cloned().map(Sent::Subscribe).chain(messages).collect();
     suspects.dedup();
     suspects.split_off(suspects.len().saturating_sub(SUSPECTS))
 }

@@ -30,12 +30,17 @@ impl Reason {
 
 /// What another computer says, made fit for one line of a log: short, and without characters that could pass for another line.
 pub(crate) fn shown(text: &str) -> Box<str> {
-    let mut shown: String =
-        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if text.chars().nth(MAX_SHOWN).is_some() {
+    let end = text.char_indices().nth(MAX_SHOWN).map(|(end, _)| end);
+    let mut shown = one_line(&text[..end.unwrap_or(text.len())]);
+    if end.is_some() {
         shown.push('…');
     }
     shown.into()
+}
+
+/// Without characters that could pass for another line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 impl fmt::Display for Reason {

@@ -154,7 +154,6 @@ impl Link {
         lasting.connector = Connector::new(new, &setup.credentials);
         lasting.session.reconfigure(options(new), another);
         lasting.session.want(setup.filters.clone(), Instant::now());
-        lasting.explained = None;
         lasting.setup = setup;
     }
 

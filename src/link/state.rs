@@ -140,6 +140,10 @@ impl LinkState {
         self.change(State::Connected, Some(session_present), None);
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.current.borrow().state == State::Connected
+    }
+
     pub(super) fn failed(&self, failure: Failure, next_attempt: Timestamp) {
         self.change(State::Waiting, None, Some(next_attempt));
         self.current.borrow_mut().last_error = Some(LastError { failure, at: now() });

@@ -11,6 +11,11 @@ const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:
 const SET_CLOCK: &str = "this machine's clock isn't set: `timedatectl` shows whether it is synchronised, and time \
                          synchronisation needs its network (NTP, UDP port 123). It is tried again until then";
 
+/// What to do where an acknowledgement is missing.
+pub(crate) const NO_PUBACK: &str = "The network on the way loses packets, or IoT Core discarded it because a limit was passed \
+                                    (connection.rate_limit keeps to those of an account without raised limits). It is sent \
+                                    again; if this repeats, raise connection.ack_timeout.";
+
 impl LinkError {
     /// Likely causes in order, and what to do: one or two sentences.
     pub(crate) fn advice(&self) -> String {
@@ -28,19 +33,19 @@ impl LinkError {
                  connection.endpoint and connection.port. It is tried again."
                 .to_owned(),
             LinkError::ClosedByServer { peer, last_sent } => closed(peer, last_sent),
-            LinkError::Disconnected { peer, reason, last_sent } => {
-                disconnected::advice(peer, reason.code, last_sent)
+            LinkError::TakenOver { peer, .. } => {
+                format!("Most likely {}", two_devices(peer, "another client connects"))
             }
-            LinkError::Unanswered { .. } => "The network on the way loses packets, or IoT Core discarded it because a limit \
-                 was passed (connection.rate_limit keeps to those of an account without raised limits). It is sent again on \
-                 a new connection; if this repeats, raise connection.ack_timeout."
-                .to_owned(),
+            LinkError::Disconnected { peer, reason, last_sent } => disconnected::advice(peer, reason.code, last_sent),
+            LinkError::Unanswered { .. } => NO_PUBACK.to_owned(),
             LinkError::KeepAliveLost { .. } => "The network on the way is gone or drops packets, or a NAT forgot the \
                  connection: if this repeats, lower connection.keep_alive."
                 .to_owned(),
-            LinkError::AddressLost { .. } => "The network has changed (DHCP, another Wi-Fi, cable or modem): it is connected from \
+            LinkError::AddressLost { .. } => {
+                "The network has changed (DHCP, another Wi-Fi, cable or modem): it is connected from \
                  another address as soon as there is one."
-                .to_owned(),
+                    .to_owned()
+            }
             LinkError::MalformedPacket { .. } => {
                 "What answers there may not be an MQTT server: check connection.endpoint \
                  and connection.port."
@@ -73,13 +78,18 @@ fn is_not_ats(endpoint: &Endpoint) -> bool {
     endpoint.is_iot_core() && labels.next() == Some("iot") && !first.ends_with("-ats")
 }
 
+/// The region that an endpoint is in by its name, to be put behind a word.
+fn region(endpoint: &Endpoint) -> String {
+    region_of_endpoint(&endpoint.host).map(|region| format!(" ({region})")).unwrap_or_default()
+}
+
 fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
     match fault {
         DnsFault::NotFound if endpoint.is_iot_core() => {
-            let region = region_of_endpoint(&endpoint.host).map(|region| format!(" ({region})")).unwrap_or_default();
             format!(
-                "connection.endpoint is mistyped or has the wrong region{region}: {DESCRIBE_ENDPOINT} for the region that \
-                 `--region` names. If it is right, the name server here doesn't know public names (`getent hosts amazon.com`)."
+                "connection.endpoint is mistyped or has the wrong region{}: {DESCRIBE_ENDPOINT} for the region that \
+                 `--region` names. If it is right, the name server here doesn't know public names (`getent hosts amazon.com`).",
+                region(endpoint)
             )
         }
         DnsFault::NotFound => {
@@ -232,8 +242,9 @@ fn alerted(peer: &Peer, alert: Alert) -> String {
         | Alert::DecryptError
         | Alert::HandshakeFailure => {
             format!(
-                "The client certificate isn't active, or isn't registered in this account and region, or has no policy \
+                "The client certificate isn't active, or isn't registered in this account and region{}, or has no policy \
                      attached: {}.",
+                region(&peer.endpoint),
                 certificate_state(peer)
             )
         }
@@ -270,17 +281,30 @@ fn closed_before_connack(peer: &Peer) -> String {
     )
 }
 
+/// What to do about a client id that two devices have; `what` is what the other does.
+pub(super) fn two_devices(peer: &Peer, what: &str) -> String {
+    format!(
+        "{what} as `{}`: two devices share this client id and push each other out. Give each its own connection.client_id (and \
+         certificate); look for a second gatewire, a cloned SD card, a test client.",
+        peer.client_id
+    )
+}
+
 fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
-    let forbidden = if last_sent.is_empty() {
-        "the certificate's policy doesn't allow what was sent".to_owned()
-    } else {
-        let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
-        needed.dedup();
-        format!("the certificate's policy lacks {}", needed.join(" or "))
+    let forbidden = match last_sent {
+        [] => "the certificate's policy doesn't allow what was sent".to_owned(),
+        sent => format!("the certificate's policy lacks {}", needed(sent)),
     };
     format!(
         "IoT Core closes without a reason. Likely are, in this order: {forbidden}; another client connects as `{}`; a limit \
          was passed. Its log in CloudWatch (AWSIotLogsV2) says which.",
         peer.client_id
     )
+}
+
+/// The permissions that a policy may lack.
+pub(super) fn needed(last_sent: &[Sent]) -> String {
+    let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
+    needed.dedup();
+    needed.join(" or ")
 }

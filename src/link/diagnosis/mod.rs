@@ -2,10 +2,12 @@
 //! happened for the log, and what to do for the reader of the log.
 
 mod advice;
+mod closes;
 mod disconnected;
 mod filter;
 mod network;
 mod proxy;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -20,11 +22,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::credentials::ServerCertificate;
-use super::reason::Reason;
+use super::reason::{Reason, one_line};
 use super::transport::Endpoint;
 use crate::message::{Topic, TopicFilter};
+pub(crate) use advice::NO_PUBACK;
+pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
 pub(crate) use proxy::ProxyFault;
+pub(crate) use telling::{Before, Say, Telling};
 pub(crate) use tls::TlsFault;
 
 /// The server at the other end, and who we are to it.
@@ -78,6 +83,8 @@ impl Phase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sent {
     Publish(Topic),
+    /// With RETAIN, which needs a permission of its own.
+    PublishRetained(Topic),
     Subscribe(TopicFilter),
     /// No policy forbids it.
     Unsubscribe(TopicFilter),
@@ -88,6 +95,7 @@ impl Sent {
     pub(super) fn needs(&self) -> String {
         match self {
             Sent::Publish(topic) => format!("iot:Publish on topic/{topic}"),
+            Sent::PublishRetained(topic) => format!("iot:Publish and iot:RetainPublish on topic/{topic}"),
             Sent::Subscribe(filter) | Sent::Unsubscribe(filter) => format!("iot:Subscribe on topicfilter/{filter}"),
         }
     }
@@ -97,6 +105,7 @@ impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Sent::Publish(topic) => write!(f, "PUBLISH to `{topic}`"),
+            Sent::PublishRetained(topic) => write!(f, "PUBLISH with RETAIN to `{topic}`"),
             Sent::Subscribe(filter) => write!(f, "SUBSCRIBE to `{filter}`"),
             Sent::Unsubscribe(filter) => write!(f, "UNSUBSCRIBE from `{filter}`"),
         }
@@ -133,6 +142,11 @@ pub(crate) enum LinkError {
     ConnackTimeout { peer: Arc<Peer>, waited: Duration },
     #[error("{peer} closed the connection of `{}`{}", peer.client_id, Last(last_sent))]
     ClosedByServer { peer: Arc<Peer>, last_sent: Vec<Sent> },
+    #[error(
+        "{peer} closed the connection of `{}` after {}, with nothing in flight, {times} times in a row", peer.client_id,
+        Shown(*lived)
+    )]
+    TakenOver { peer: Arc<Peer>, times: u32, lived: Duration },
     #[error("{peer} ended the connection of `{}` with DISCONNECT, reason code {reason}{}", peer.client_id, Last(last_sent))]
     Disconnected { peer: Arc<Peer>, reason: Reason, last_sent: Vec<Sent> },
     #[error("{peer} didn't acknowledge the {sent} within {}", Shown(*waited))]
@@ -199,7 +213,7 @@ pub(crate) struct Failure {
 
 impl From<&LinkError> for Failure {
     fn from(error: &LinkError) -> Failure {
-        Failure { code: error.code(), message: error.message(), advice: error.advice() }
+        Failure { code: error.code(), message: error.message(), advice: one_line(&error.advice()) }
     }
 }
 
@@ -243,7 +257,7 @@ impl LinkError {
 
     /// What was tried, on what, what came back: one line.
     pub(crate) fn message(&self) -> String {
-        self.to_string()
+        one_line(&self.to_string())
     }
 
     /// A stable `snake_case` name for status and journal.
@@ -261,10 +275,11 @@ impl LinkError {
             LinkError::ConnackRefused { reason, .. } => disconnected::refused_code(reason.code),
             LinkError::ConnackTimeout { .. } => "connack_timeout",
             LinkError::ClosedByServer { .. } => "closed_by_server",
+            LinkError::TakenOver { .. } => "client_id_taken_over",
             LinkError::Disconnected { reason, .. } => disconnected::code(reason.code),
-            LinkError::Unanswered { sent: Sent::Publish(_), .. } => "no_puback",
             LinkError::Unanswered { sent: Sent::Subscribe(_), .. } => "no_suback",
             LinkError::Unanswered { sent: Sent::Unsubscribe(_), .. } => "no_unsuback",
+            LinkError::Unanswered { .. } => "no_puback",
             LinkError::KeepAliveLost { .. } => "keep_alive_lost",
             LinkError::AddressLost { .. } => "address_lost",
             LinkError::MalformedPacket { .. } => "malformed_packet",

@@ -241,6 +241,10 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     let closed = LinkError::closed(&peer, Phase::Connected { last_sent: Vec::new() });
     check(&closed, "closed_by_server", "closed the connection of `thing-1`", "another client connects as `thing-1`");
 
+    let last_sent = vec![Sent::PublishRetained(Topic::new("b").unwrap())];
+    let closed = LinkError::closed(&peer, Phase::Connected { last_sent });
+    check(&closed, "closed_by_server", "PUBLISH with RETAIN to `b`", "iot:Publish and iot:RetainPublish on topic/b");
+
     let lost = LinkError::KeepAliveLost { peer: peer_at(ATS), waited };
     check(&lost, "keep_alive_lost", "PINGREQ within 5000 ms", "connection.keep_alive");
     let malformed = LinkError::MalformedPacket { peer: peer_at(ATS), detail: "odd".to_owned() };
@@ -327,4 +331,38 @@ fn names_and_addresses_are_shown_so_that_they_can_be_copied() {
     assert_eq!(peer.to_string(), "[2001:db8::1]:8883");
     peer.proxy = Some(Endpoint { host: "proxy".into(), port: 3128 });
     assert_eq!(peer.to_string(), "[2001:db8::1]:8883 (through the proxy proxy:3128)");
+}
+
+#[test]
+fn connections_that_are_closed_soon_and_for_no_visible_reason_mean_a_second_device() {
+    let closed = |last_sent| LinkError::closed(&peer_at(ATS), Phase::Connected { last_sent });
+    let mut closes = Closes::default();
+    let mut code = |error, lived| closes.ended(error, lived).code();
+    let soon = Some(10 * SECOND);
+    assert_eq!([code(closed(Vec::new()), soon), code(closed(Vec::new()), soon)], ["closed_by_server"; 2]);
+    // The network may be away in between; that says nothing.
+    assert_eq!(code(tcp(8883, &[None]), None), "tcp_timeout");
+    assert_eq!(code(closed(Vec::new()), soon), "client_id_taken_over");
+    assert_eq!(code(closed(Vec::new()), soon), "client_id_taken_over");
+    // What was sent is likelier to be the reason, and who stays connected for long isn't pushed out.
+    for (last_sent, lived) in [(vec![Sent::Publish(Topic::new("a").unwrap())], soon), (Vec::new(), Some(600 * SECOND))]
+    {
+        assert_eq!(code(closed(last_sent), lived), "closed_by_server");
+        assert_eq!(code(closed(Vec::new()), soon), "closed_by_server", "the row begins anew");
+    }
+    let mut closes = Closes { in_a_row: 2 };
+    let taken_over = closes.ended(closed(Vec::new()), soon);
+    check(
+        &taken_over,
+        "client_id_taken_over",
+        "of `thing-1` after 10 s, with nothing in",
+        "two devices share this client",
+    );
+}
+
+#[test]
+fn a_topic_cannot_forge_a_line() {
+    let last_sent = vec![Sent::Publish(Topic::new("a\nERROR b").unwrap())];
+    let failure = Failure::from(&LinkError::closed(&peer_at(ATS), Phase::Connected { last_sent }));
+    assert!(failure.message.ends_with("`a\u{fffd}ERROR b`") && !failure.advice.contains('\n'), "{failure:?}");
 }

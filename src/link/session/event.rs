@@ -31,10 +31,22 @@ pub(crate) enum Event {
     Rejected(Sequence, Topic, Rejection),
     /// A publication that isn't sent because its time has passed.
     Expired(Sequence),
+    /// So many messages, among them one to this topic, have had no PUBACK in time and are sent again (MQTT 3.1.1).
+    Overdue(Topic, usize),
     /// The server's answer to one filter.
     Subscription(TopicFilter, Answer),
     /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.
     Settled(BTreeMap<TopicFilter, Qos>),
+}
+
+/// What the server hasn't answered, each the last sent last.
+#[derive(Debug)]
+pub(crate) struct Unanswered<'a> {
+    pub(crate) filters: Vec<&'a TopicFilter>,
+    /// Topics of messages with QoS 1, and whether they are to be retained.
+    pub(crate) messages: Vec<(&'a Topic, bool)>,
+    /// Likewise of messages with QoS 0 that were sent just now.
+    pub(crate) without_ack: Vec<(&'a Topic, bool)>,
 }
 
 /// Why the server doesn't take a message. The text follows "IoT Core refuses it: ".

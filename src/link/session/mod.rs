@@ -33,10 +33,11 @@ use crate::config::{Protocol, Will};
 use crate::inbox::AckToken;
 use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::Reason;
-use crate::message::{Inbound, Qos, Topic, TopicFilter};
+use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Arrival, Digest, Owed};
-pub(crate) use event::{Counters, End, Event, Rejection};
+pub(crate) use event::{Counters, End, Event, Rejection, Unanswered};
 use in_flight::InFlight;
+use sending::SentQos0;
 pub(crate) use subscriptions::{Answer, Remembered};
 use subscriptions::{Request, Subscriptions};
 use terms::Terms;
@@ -72,6 +73,7 @@ pub(crate) struct Session {
     output: BytesMut,
     events: VecDeque<Event>,
     in_flight: InFlight,
+    sent_qos_0: SentQos0,
     subscriptions: Subscriptions,
     owed: Owed,
     next_id: PacketIdentifier,
@@ -114,6 +116,7 @@ impl Session {
             output: BytesMut::new(),
             events: VecDeque::new(),
             in_flight: InFlight::default(),
+            sent_qos_0: SentQos0::default(),
             subscriptions: Subscriptions::new(filters, remembered),
             owed: Owed::default(),
             next_id: 1,
@@ -156,6 +159,7 @@ impl Session {
         self.output.clear();
         self.events.clear();
         self.owed.connection_lost();
+        self.sent_qos_0.clear();
     }
 
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
@@ -342,10 +346,14 @@ impl Session {
         self.in_flight.len()
     }
 
-    /// Topics of the publications and filters of the SUBSCRIBEs that the server hasn't answered: the suspects when it
-    /// closes the connection.
-    pub(crate) fn unanswered(&self) -> (impl Iterator<Item = &Topic>, impl Iterator<Item = &TopicFilter>) {
-        (self.in_flight.topics(), self.subscriptions.unanswered())
+    /// What the server hasn't answered: the suspects when it closes the connection at `now`. A message with QoS 0 is never
+    /// answered, so that it counts for a while.
+    pub(crate) fn unanswered(&self, now: Instant) -> Unanswered<'_> {
+        Unanswered {
+            filters: self.subscriptions.unanswered().collect(),
+            messages: self.in_flight.sent().map(|message| (&message.topic, message.retain)).collect(),
+            without_ack: self.sent_qos_0.since(now).collect(),
+        }
     }
 
     /// When [`Session::handle_timeout`] has to be called at the latest.
@@ -397,7 +405,9 @@ impl Session {
             self.wire.request(pending.id, &pending.request, &mut self.output);
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
-            self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            let first = self.in_flight.overdue(now, self.options.ack_timeout).cloned();
+            let count = self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
         }
     }
 
