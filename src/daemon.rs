@@ -108,6 +108,9 @@ async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonEr
 
     notifier.stopping();
     schedule.abort();
+    // Nothing comes in between: what waits in batches is accepted, and then nothing more.
+    parts.schedule.flush(|message| parts.outbox.submit(message));
+    parts.ingests.iter().for_each(|ingest| ingest.flush());
     parts.outbox.close();
     stop.request();
     await_link(&mut signals, link).await;

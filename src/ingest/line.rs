@@ -48,6 +48,8 @@ pub(super) enum Reject {
     TopicNotAllowed(String),
     #[error("the payload has {0} bytes, IoT Core takes at most {MAX_PAYLOAD}")]
     TooLarge(usize),
+    #[error("the payload takes {0} bytes in a batch, IoT Core takes at most {MAX_PAYLOAD} a message")]
+    TooLargeForBatch(usize),
     #[error("`qos` must be 0 or 1; IoT Core has no other")]
     BadQos,
     #[error("`properties` isn't what it should be: {0}")]
@@ -69,7 +71,7 @@ impl Reject {
         match self {
             Reject::BadTopic(..) => Code::BadTopic,
             Reject::TopicNotAllowed(_) => Code::TopicNotAllowed,
-            Reject::TooLarge(_) => Code::TooLarge,
+            Reject::TooLarge(_) | Reject::TooLargeForBatch(_) => Code::TooLarge,
             Reject::BadQos => Code::BadQos,
             Reject::Refused(Refusal::OutboxFull) => Code::OutboxFull,
             Reject::Refused(Refusal::NotConnected) => Code::NotConnected,

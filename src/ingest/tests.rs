@@ -36,6 +36,7 @@ impl Served {
             name: "publish".into(),
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             topics: vec![TopicFilter::new("g/#").unwrap()],
+            batch: None,
         };
         let listener = Listener::bind(&config.socket).unwrap();
         let stop = Rc::new(Stop::default());

@@ -1,22 +1,28 @@
-//! Scheduled publications: when ([`clock`]) and what ([`template`]).
+//! Scheduled publications: when ([`clock`]) and what ([`source`], [`value`], [`template`]).
 
 pub(crate) mod clock;
 mod entry;
+mod source;
 pub(crate) mod template;
+mod trouble;
+mod value;
 mod wall_timer;
 
 use std::cell::RefCell;
 use std::io;
+use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
+use tokio::task::{JoinError, JoinSet};
 
 use crate::config;
 use crate::message::Outbound;
 use crate::outbox::Refusal;
 use clock::{ClockWatch, Now, Wake};
-use entry::Entry;
+use entry::{Entry, ToRead};
+use source::{Reading, SourceError};
 use wall_timer::WallTimer;
 
 pub(crate) use entry::PublishStatus;
@@ -26,6 +32,16 @@ pub(crate) use entry::PublishStatus;
 pub(crate) struct Schedule {
     entries: RefCell<Vec<Entry>>,
     watch: RefCell<ClockWatch>,
+}
+
+/// A source is being read, for an entry each. When they are dropped, commands that run are killed.
+type Runs = JoinSet<Run>;
+
+/// A source has been read for the publication of an entry.
+struct Run {
+    index: usize,
+    due: Timestamp,
+    outcome: Result<Reading, SourceError>,
 }
 
 impl Schedule {
@@ -42,22 +58,24 @@ impl Schedule {
     /// There is no timer for `cron`.
     pub(crate) async fn run(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) -> io::Result<()> {
         let mut timer = WallTimer::default();
+        let mut runs: Runs = JoinSet::new();
         loop {
             let wake = self.wake();
-            if wake == Wake::default() {
+            if wake == Wake::default() && runs.is_empty() {
                 return Ok(());
             }
             // Before the look at the clock: when it is set in between, the timer knows.
             if let Some(wall) = wake.wall {
                 timer.arm(wall)?;
             }
-            self.look(&submit);
+            self.look(&mut runs, &submit);
             if self.wake() != wake {
                 continue;
             }
             tokio::select! {
                 () = sleep_until(wake.mono) => {}
                 fired = timer.fired(), if wake.wall.is_some() => fired?,
+                Some(run) = runs.join_next() => self.note(run, &submit),
             }
         }
     }
@@ -66,8 +84,13 @@ impl Schedule {
         self.entries.borrow().iter().fold(Wake::default(), |wake, entry| wake.or(entry.wake()))
     }
 
-    /// Looks at the clocks and publishes what is due.
-    fn look(&self, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+    /// Hands what waits in batches to `submit`.
+    pub(crate) fn flush(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) {
+        self.entries.borrow_mut().iter_mut().for_each(|entry| entry.flush(Timestamp::now(), &submit));
+    }
+
+    /// Looks at the clocks, and publishes what is due or has it read.
+    fn look(&self, runs: &mut Runs, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
         let now = now();
         let set_by = self.watch.borrow_mut().set_by(&now);
         let mut entries = self.entries.borrow_mut();
@@ -75,7 +98,28 @@ impl Schedule {
             say_that_the_clock_was_set(step, entries.iter().any(|entry| entry.wake().wall.is_some()));
             entries.iter_mut().for_each(|entry| entry.restart(&now));
         }
-        entries.iter_mut().for_each(|entry| entry.tick(&now, submit));
+        for (index, entry) in entries.iter_mut().enumerate() {
+            if let Some(ToRead { source, due }) = entry.tick(&now, submit) {
+                runs.spawn_local(async move { Run { index, due, outcome: source.read().await } });
+            }
+        }
+    }
+
+    /// Publishes what was read.
+    fn note(&self, run: Result<Run, JoinError>, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+        match run {
+            Ok(Run { index, due, outcome }) => {
+                if let Some(entry) = self.entries.borrow_mut().get_mut(index) {
+                    entry.read(due, outcome, &now(), submit);
+                }
+            }
+            // A defect: a schedule without its source would only seem to work.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    resume_unwind(panic);
+                }
+            }
+        }
     }
 
     pub(crate) fn status(&self) -> Vec<PublishStatus> {
