@@ -131,7 +131,7 @@ pub(crate) struct Publish {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum When {
     Every(Duration),
-    Cron(Cron),
+    Cron(Box<Cron>),
 }
 
 impl fmt::Display for When {

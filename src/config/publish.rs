@@ -191,7 +191,7 @@ fn when(section: &Section<'_>) -> Option<When> {
             .map_err(|error| format!("\"{text}\" isn't a cron pattern such as \"*/5 * * * *\": {error}"))
     });
     let cron = cron.map_err(|text| section.error("cron", &text)).ok()?;
-    (!zone_is_wrong).then_some(When::Cron(cron))
+    (!zone_is_wrong).then(|| When::Cron(Box::new(cron)))
 }
 
 /// A name of the IANA database such as `Europe/Berlin`.

@@ -53,9 +53,9 @@ impl Batches {
     /// (bytes, properties) is sent by itself, after what waits before it.
     pub(super) fn add(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Reject> {
         let element = match Element::new(&message.payload) {
-            Err(NotBatchable::TooLarge(len)) => return Err(Reject::TooLargeForBatch(len)),
             Ok(element) if message.properties.is_none() => element,
-            Ok(_) | Err(NotBatchable::NotUtf8) => {
+            Err(NotBatchable::TooLarge) if message.properties.is_none() => return Err(Reject::TooLargeForBatch),
+            _ => {
                 self.send(&message.topic);
                 return Ok(self.outbox.accept(message)?);
             }

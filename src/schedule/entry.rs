@@ -252,8 +252,8 @@ impl Entry {
 
     fn note(&mut self, outcome: Result<Done, Trouble>, now: Timestamp) {
         match outcome {
-            Ok(Done::Submitted | Done::Unchanged) => self.troubles.over(&self.config.name),
-            Ok(Done::Waits) => self.troubles.over_but_refusal(&self.config.name),
+            Ok(Done::Submitted) => self.troubles.over(&self.config.name),
+            Ok(Done::Waits | Done::Unchanged) => self.troubles.over_but_refusal(&self.config.name),
             Err(trouble) => {
                 match trouble {
                     Trouble::Source(_) | Trouble::Payload(_) | Trouble::Batch(_) => self.failed += 1,

@@ -56,8 +56,8 @@ pub(crate) enum RenderError {
     NotJson(String),
     #[error("has no `{0}`")]
     NoField(String),
-    #[error("makes a payload of {0} bytes, IoT Core takes at most {MAX_PAYLOAD}")]
-    TooLarge(usize),
+    #[error("makes a payload of more than the {MAX_PAYLOAD} bytes that IoT Core takes")]
+    TooLarge,
 }
 
 /// A name that changes with each publication.
@@ -241,7 +241,7 @@ impl Template {
             };
             // A field may stand there many times.
             if out.len() > MAX_PAYLOAD {
-                return Err(RenderError::TooLarge(out.len()));
+                return Err(RenderError::TooLarge);
             }
         }
         Ok(out)

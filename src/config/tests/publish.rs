@@ -155,3 +155,12 @@ fn an_ingest_may_have_batches() {
     let found = errors(&format!("{ingest}batch = {{ within = 5 }}\n"));
     assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: `ingest.batch.within`: must be a duration"));
 }
+
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let text = include_str!("../../../docs/sources.md");
+    let example = text.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    let found = read_one(example);
+    assert_eq!(found.when.to_string(), "cron `*/5 6-22 * * *` (Europe/Berlin)");
+    assert!(found.payload.takes_value() && found.on_change.is_some());
+}

@@ -110,9 +110,9 @@ impl Machine {
     }
 
     /// The file system of /.
+    #[allow(clippy::useless_conversion, reason = "on 32-bit architectures these counts have 32 bits")]
     fn disk(&self) -> Option<Json> {
         let found = statvfs(&self.root).ok()?;
-        // The types differ between architectures.
         let block = u64::from(found.fragment_size());
         let bytes = |blocks: u64| blocks.saturating_mul(block);
         let (total, free, available) =
