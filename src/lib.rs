@@ -35,6 +35,7 @@
     reason = "the documentation is for who works on it, and built with private items"
 )]
 
+pub(crate) mod batch;
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod daemon;

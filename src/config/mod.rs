@@ -164,7 +164,13 @@ pub(crate) struct Publish {
     pub(crate) jitter: Duration,
     /// With `every`, the first publication comes at once, not after the first interval; with `cron`, there is one more at once.
     pub(crate) at_start: bool,
+    /// Where `{{value}}` comes from.
+    pub(crate) source: Option<Source>,
+    /// With a source and left out: the value itself.
     pub(crate) payload: Template,
+    /// Only values that have moved are published.
+    pub(crate) on_change: Option<OnChange>,
+    pub(crate) batch: Option<Batch>,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
 }
@@ -173,7 +179,7 @@ pub(crate) struct Publish {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum When {
     Every(Duration),
-    Cron(Cron),
+    Cron(Box<Cron>),
 }
 
 impl fmt::Display for When {
@@ -183,6 +189,60 @@ impl fmt::Display for When {
             When::Cron(cron) => cron.fmt(f),
         }
     }
+}
+
+/// What a publication reads each time.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    File(PathBuf),
+    /// A program and its arguments.
+    Command {
+        argv: Vec<String>,
+        timeout: Duration,
+    },
+    /// None of them twice.
+    Metrics(Vec<Metric>),
+}
+
+/// `publish.metrics`: something that this machine tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metric {
+    Cpu,
+    Memory,
+    Disk,
+    Temperature,
+    Network,
+    Uptime,
+}
+
+impl Metric {
+    /// As it is written in the configuration and in the value.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Metric::Cpu => "cpu",
+            Metric::Memory => "memory",
+            Metric::Disk => "disk",
+            Metric::Temperature => "temperature",
+            Metric::Network => "network",
+            Metric::Uptime => "uptime",
+        }
+    }
+}
+
+/// `publish.on_change`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct OnChange {
+    /// By how much a number has to differ from the one sent last; `None`: at all.
+    pub(crate) min_change: Option<f64>,
+}
+
+/// `batch`: several messages in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// The most elements of an array.
+    pub(crate) max: usize,
+    /// How long the first may wait for the others.
+    pub(crate) within: Duration,
 }
 
 /// A `[[forward]]`: messages from IoT Core to a local socket.
@@ -237,6 +297,7 @@ pub(crate) struct Ingest {
     pub(crate) socket: SocketFile,
     /// What clients of this socket may publish to.
     pub(crate) topics: Vec<TopicFilter>,
+    pub(crate) batch: Option<Batch>,
 }
 
 /// A Unix socket in the file system.

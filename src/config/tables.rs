@@ -1,6 +1,7 @@
 //! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`.
 
 use super::document::{Node, Value};
+use super::publish::batch;
 use super::section::{Complaints, Section};
 use super::sections::Reader;
 use super::values::{KIB, MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
@@ -78,7 +79,7 @@ impl<'a> Reader<'a> {
     }
 
     fn ingest(&self, section: Section<'a>, name: String) -> Option<Ingest> {
-        section.not_yet("batch", "leave it out");
+        let batch = batch(&section);
         let socket = self.socket(&section, None);
         let topics = section.require_parts("topics", "[\"gateways/{{client_id}}/#\"]", |node, complaints| {
             let topics = self.filters(node, complaints)?;
@@ -87,7 +88,7 @@ impl<'a> Reader<'a> {
             shared.is_none().then_some(topics)
         });
         section.finish();
-        Some(Ingest { name, socket: socket?, topics: topics? })
+        Some(Ingest { name, socket: socket?, topics: topics?, batch })
     }
 
     pub(super) fn topic(&self, node: &Node) -> Result<Topic, String> {

@@ -104,6 +104,9 @@ async fn serve(config: &Config, credentials: Credentials, read: &Read<'_>) -> Re
 
     notifier.stopping();
     schedule.abort();
+    // Nothing comes in between: what waits in batches is accepted, and then nothing more.
+    parts.schedule.flush(|message| outbox.submit(message));
+    parts.services.ingests().iter().for_each(|ingest| ingest.flush());
     outbox.close();
     parts.services.stop_forwards();
     stop.request();

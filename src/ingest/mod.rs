@@ -1,8 +1,10 @@
 //! Messages from local programs: the ingest sockets.
 //!
-//! [`mod@line`] takes apart what a client sends; [`client`] is its task; [`answers`] keeps the answers in the order of the lines.
+//! [`mod@line`] takes apart what a client sends; [`client`] is its task; [`answers`] keeps the answers in the order of the lines;
+//! [`batches`] makes one message of several.
 
 mod answers;
+mod batches;
 mod client;
 mod compact;
 mod line;
@@ -21,6 +23,7 @@ use crate::message::{Outbound, Topic};
 use crate::outbox::{Outbox, Outcome, Refusal};
 use crate::socket::{self, Listener, READ_CHUNK};
 use crate::stop::Stop;
+use batches::Batches;
 use client::Client;
 use line::{Code, Reject, Request, shorten};
 
@@ -32,6 +35,7 @@ pub(crate) struct Ingest {
     /// What the link speaks: only MQTT 5 carries properties.
     protocol: Cell<Protocol>,
     outbox: Rc<Outbox>,
+    batches: Option<Batches>,
     stop: Rc<Stop>,
     clients: Rc<Cell<usize>>,
     accepted: Cell<u64>,
@@ -56,7 +60,7 @@ pub(crate) struct IngestStatus {
     pub(crate) name: String,
     pub(crate) socket: String,
     pub(crate) clients: usize,
-    /// Messages handed to the outbox.
+    /// Lines whose message was handed to the outbox, or added to a batch.
     pub(crate) accepted: u64,
     /// Lines answered with an error at once, by its code.
     pub(crate) refused: BTreeMap<Code, u64>,
@@ -66,6 +70,7 @@ impl Ingest {
     /// Takes messages for `outbox` until `stop` is requested; from then on lines are answered `shutting_down`.
     pub(crate) fn new(config: config::Ingest, protocol: Protocol, outbox: Rc<Outbox>, stop: Rc<Stop>) -> Rc<Ingest> {
         Rc::new(Ingest {
+            batches: config.batch.map(|batch| Batches::new(batch, Rc::clone(&outbox))),
             name: config.name.clone(),
             config: RefCell::new(Rc::new(config)),
             protocol: Cell::new(protocol),
@@ -96,7 +101,21 @@ impl Ingest {
     /// Serves clients, for ever. Dropping this future disconnects them; what was accepted stays accepted.
     pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::clone(&self.clients);
-        socket::serve(listener, clients, |stream| Client::new(Rc::clone(&self), stream).run()).await;
+        let batches = async {
+            match &self.batches {
+                Some(batches) => batches.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = socket::serve(listener, clients, |stream| Client::new(Rc::clone(&self), stream).run()) => {}
+            () = batches => {}
+        }
+    }
+
+    /// Sends what waits in batches.
+    pub(crate) fn flush(&self) {
+        self.batches.iter().for_each(Batches::flush);
     }
 
     /// Completes when every line has its answer, written to the client: then the daemon may end.
@@ -116,7 +135,7 @@ impl Ingest {
         }
     }
 
-    /// Hands a message to the outbox. `last_topic` is the one its client used last, which needn't be checked again.
+    /// Hands a message to the outbox, or adds it to a batch. `last_topic` is the one its client used last, which needn't be checked again.
     fn accept(
         &self,
         request: Request<'_>,
@@ -140,7 +159,11 @@ impl Ingest {
             properties.count_from(Instant::now());
             Arc::new(properties)
         });
-        let outcome = self.outbox.accept(Outbound { topic, payload, qos, retain, properties })?;
+        let message = Outbound { topic, payload, qos, retain, properties };
+        let outcome = match &self.batches {
+            Some(batches) => batches.add(message)?,
+            None => self.outbox.accept(message)?,
+        };
         self.accepted.set(self.accepted.get() + 1);
         Ok(outcome)
     }

@@ -1,23 +1,29 @@
-//! Scheduled publications: when ([`clock`]) and what ([`template`]).
+//! Scheduled publications: when ([`clock`]) and what ([`source`], [`value`], [`template`]).
 
 pub(crate) mod clock;
 mod entry;
+mod source;
 pub(crate) mod template;
+mod trouble;
+mod value;
 mod wall_timer;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::config;
 use crate::message::Outbound;
 use crate::outbox::Refusal;
 use clock::{ClockWatch, Now, Wake};
-use entry::Entry;
+use entry::{Entry, ToRead};
+use source::{Reading, SourceError};
 use wall_timer::WallTimer;
 
 pub(crate) use entry::PublishStatus;
@@ -25,28 +31,53 @@ pub(crate) use entry::PublishStatus;
 /// All scheduled publications.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    entries: RefCell<Vec<Entry>>,
+    /// Each with a number of its own.
+    entries: RefCell<Vec<(u64, Entry)>>,
+    /// Removed from the configuration; what waits in their batches isn't sent yet.
+    gone: RefCell<Vec<Entry>>,
+    next_id: Cell<u64>,
     watch: RefCell<ClockWatch>,
     changed: Notify,
+}
+
+/// A source is being read, for an entry each. When they are dropped, commands that run are killed.
+type Runs = JoinSet<Run>;
+
+/// A source has been read for the publication of an entry.
+struct Run {
+    id: u64,
+    due: Timestamp,
+    outcome: Result<Reading, SourceError>,
 }
 
 impl Schedule {
     /// Schedules `publications` from now on.
     pub(crate) fn new(publications: &[config::Publish]) -> Schedule {
-        let now = now();
-        let entries = publications.iter().map(|config| Entry::new(config, &now)).collect();
-        Schedule { entries: RefCell::new(entries), watch: RefCell::new(ClockWatch::new(now)), changed: Notify::new() }
+        let schedule = Schedule {
+            entries: RefCell::default(),
+            gone: RefCell::default(),
+            next_id: Cell::new(0),
+            watch: RefCell::new(ClockWatch::new(now())),
+            changed: Notify::new(),
+        };
+        schedule.reconfigure(publications);
+        schedule
     }
 
     /// Publishes these from now on. One that hasn't changed goes on where it is.
     pub(crate) fn reconfigure(&self, publications: &[config::Publish]) {
         let now = now();
         let mut old = self.entries.take();
-        let entries = publications.iter().map(|config| match old.iter().position(|entry| entry.is_for(config)) {
+        let entries = publications.iter().map(|config| match old.iter().position(|(_, entry)| entry.is_for(config)) {
             Some(index) => old.swap_remove(index),
-            None => Entry::new(config, &now),
+            None => {
+                self.next_id.set(self.next_id.get() + 1);
+                (self.next_id.get(), Entry::new(config, &now))
+            }
         });
-        *self.entries.borrow_mut() = entries.collect();
+        let entries = entries.collect();
+        *self.entries.borrow_mut() = entries;
+        self.gone.borrow_mut().extend(old.into_iter().map(|(_, entry)| entry));
         self.changed.notify_one();
     }
 
@@ -56,13 +87,14 @@ impl Schedule {
     /// There is no timer for `cron`.
     pub(crate) async fn run(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) -> io::Result<()> {
         let mut timer = WallTimer::default();
+        let mut runs: Runs = JoinSet::new();
         loop {
             let wake = self.wake();
             // Before the look at the clock: when it is set in between, the timer knows.
             if let Some(wall) = wake.wall {
                 timer.arm(wall)?;
             }
-            self.look(&submit);
+            self.look(&mut runs, &submit);
             if self.wake() != wake {
                 continue;
             }
@@ -70,29 +102,64 @@ impl Schedule {
                 () = sleep_until(wake.mono) => {}
                 () = self.changed.notified() => {}
                 fired = timer.fired(), if wake.wall.is_some() => fired?,
+                Some(run) = runs.join_next() => self.note(run, &submit),
             }
         }
     }
 
     fn wake(&self) -> Wake {
-        self.entries.borrow().iter().fold(Wake::default(), |wake, entry| wake.or(entry.wake()))
+        self.entries.borrow().iter().fold(Wake::default(), |wake, (_, entry)| wake.or(entry.wake()))
     }
 
-    /// Looks at the clocks and publishes what is due.
-    fn look(&self, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+    /// Hands what waits in batches to `submit`.
+    pub(crate) fn flush(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) {
+        self.entries.borrow_mut().iter_mut().for_each(|(_, entry)| entry.flush(Timestamp::now(), &submit));
+        self.flush_gone(&submit);
+    }
+
+    fn flush_gone(&self, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+        self.gone.take().iter_mut().for_each(|entry| entry.flush(Timestamp::now(), submit));
+    }
+
+    /// Looks at the clocks, and publishes what is due or has it read.
+    fn look(&self, runs: &mut Runs, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
         let now = now();
         let set_by = self.watch.borrow_mut().set_by(&now);
         let mut entries = self.entries.borrow_mut();
         if let Some(step) = set_by {
-            say_that_the_clock_was_set(step, entries.iter().any(|entry| entry.wake().wall.is_some()));
-            entries.iter_mut().for_each(|entry| entry.restart(&now));
+            say_that_the_clock_was_set(step, entries.iter().any(|(_, entry)| entry.wake().wall.is_some()));
+            entries.iter_mut().for_each(|(_, entry)| entry.restart(&now));
         }
-        entries.iter_mut().for_each(|entry| entry.tick(&now, submit));
+        self.flush_gone(submit);
+        for (id, entry) in entries.iter_mut() {
+            if let Some(ToRead { source, due }) = entry.tick(&now, submit) {
+                let id = *id;
+                runs.spawn_local(async move { Run { id, due, outcome: source.read().await } });
+            }
+        }
+    }
+
+    /// Publishes what was read.
+    fn note(&self, run: Result<Run, JoinError>, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+        match run {
+            Ok(Run { id, due, outcome }) => {
+                // Its entry may have gone meanwhile.
+                if let Some((_, entry)) = self.entries.borrow_mut().iter_mut().find(|(known, _)| *known == id) {
+                    entry.read(due, outcome, &now(), submit);
+                }
+            }
+            // A defect: a schedule without its source would only seem to work.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    resume_unwind(panic);
+                }
+            }
+        }
     }
 
     pub(crate) fn status(&self) -> Vec<PublishStatus> {
         let now = now();
-        self.entries.borrow().iter().map(|entry| entry.status(&now)).collect()
+        self.entries.borrow().iter().map(|(_, entry)| entry.status(&now)).collect()
     }
 }
 

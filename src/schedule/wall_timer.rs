@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 
 use jiff::Timestamp;
+use nix::errno::Errno;
 use nix::libc::time_t;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
@@ -44,9 +45,13 @@ impl WallTimer {
         let seconds = time_t::try_from(time.as_second().max(1)).unwrap_or(time_t::MAX);
         let at = TimeSpec::new(seconds, time.subsec_nanosecond().max(0).into());
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
-        timer.get_ref().0.set(Expiration::OneShot(at), flags)?;
+        let armed = timer.get_ref().0.set(Expiration::OneShot(at), flags);
         self.timer = Some(timer);
-        Ok(())
+        match armed {
+            // The clock was set since it was armed last; it is armed all the same (timerfd_create(2), Notes).
+            Ok(()) | Err(Errno::ECANCELED) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Completes when the time has come or the clock was set; never if no time is set.

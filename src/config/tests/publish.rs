@@ -19,17 +19,25 @@ fn an_error_in_a_publication_says_what_is_wrong() {
         ("count = 0", "0 is out of range"),
         ("cron = \"* * * * *\"", "`publish.cron`: excludes `every`; leave one of them out"),
         ("timezone = \"UTC\"", "`publish.timezone`: is for `cron`, which isn't there"),
-        ("file = \"/x\"", "`publish.file`: not supported yet"),
-        ("command = [\"x\"]", "`publish.command`: not supported yet"),
-        ("metrics = [\"cpu\"]", "`publish.metrics`: not supported yet"),
-        ("on_change = true", "`publish.on_change`: not supported yet"),
-        ("batch = { max = 50 }", "`publish.batch`: not supported yet"),
         ("qos = 3", "`publish.qos`: must be 0 or 1, not 3"),
         ("qos = \"1\"", "`publish.qos`: must be 0 or 1, not a string"),
-        ("min_change = 1", "`publish.min_change`: not supported yet"),
-        ("timeout = \"10s\"", "`publish.timeout`: not supported yet"),
         ("retain = 1", "must be true or false"),
         ("topik = 1", "did you mean `topic`?"),
+        ("comand = []", "did you mean `command`?"),
+        ("file = \"x\"", "`publish.file`: \"x\" must be an absolute path"),
+        ("command = \"vcgencmd measure_temp\"", "no shell takes it apart: [\"vcgencmd\", \"measure_temp\"]"),
+        ("command = []", "must hold at least one string"),
+        ("command = [1]", "must be a string in quotes"),
+        ("command = [\"\"]", "must begin with the name or path of a program"),
+        ("command = [\"a\\u0000\"]", "must not hold a NUL character"),
+        ("metrics = [\"cpu\", \"memroy\"]", "did you mean \"memory\"?"),
+        ("metrics = [\"cpu\", \"cpu\"]", "\"cpu\" is there twice"),
+        ("timeout = \"5s\"", "`publish.timeout`: is for `command`, which isn't there"),
+        ("on_change = true", "`publish.on_change`: needs something to read: `file`, `command` or `metrics`"),
+        ("min_change = 1", "`publish.min_change`: is for `on_change = true`, which isn't there"),
+        ("batch = { max = 0 }", "`publish.batch.max`: 0 is out of range, it must be from 1 to 1000"),
+        ("batch = { whithin = \"1s\" }", "`publish.batch.whithin`: unknown key; did you mean `within`?"),
+        ("batch = 5", "must be a table, such as { ... }"),
     ] {
         let found = errors(&publish(rest));
         assert!(
@@ -39,7 +47,8 @@ fn an_error_in_a_publication_says_what_is_wrong() {
     }
     for (payload, text) in [
         ("\"{{cuont}}\"", "did you mean `{{count}}`?"),
-        ("{ v = \"{{value}}\" }", "`{{value}}` is not supported yet"),
+        ("{ v = \"{{value}}\" }", "`{{value}}` needs something to read it from: `file`, `command` or `metrics`"),
+        ("{ v = \"{{value.}}\" }", "fields are named like `{{value.temp}}`"),
         ("{ v = inf }", "JSON has no number inf"),
         ("[1, [nan]]", "JSON has no number NaN"),
         ("{ v = 9223372036854775808 }", "an integer may have at most 64 bits"),
@@ -102,4 +111,56 @@ fn a_wrong_pattern_or_zone_is_explained() {
     }
     // Both at once.
     assert_eq!(errors(&scheduled("\"* *\"", "timezone = \"Nowhere\"")).len(), 2);
+}
+
+#[test]
+fn a_source_reads_the_value_and_only_one_can() {
+    let found =
+        read_one(&publish("file = \"/sys/class/thermal/thermal_zone0/temp\"\non_change = true\nmin_change = 0.5"));
+    assert_eq!(found.source, Some(Source::File("/sys/class/thermal/thermal_zone0/temp".into())));
+    assert_eq!(found.on_change, Some(OnChange { min_change: Some(0.5) }));
+    let found = read_one(&publish("command = [\"vcgencmd\", \"measure_temp\"]\nbatch = { max = 5 }"));
+    let argv = vec!["vcgencmd".to_owned(), "measure_temp".to_owned()];
+    assert_eq!(found.source, Some(Source::Command { argv, timeout: Duration::from_secs(10) }));
+    assert_eq!((found.on_change, found.batch), (None, Some(Batch { max: 5, within: Duration::from_secs(10) })));
+    let without = publish("metrics = [\"uptime\", \"cpu\"]\nbatch = {}").replace("payload = \"x\"\n", "");
+    let found = read_one(&without);
+    assert_eq!(found.source, Some(Source::Metrics(vec![Metric::Uptime, Metric::Cpu])));
+    assert_eq!(found.payload, crate::schedule::template::Template::bare_value(), "the value itself");
+    assert_eq!(found.batch, Some(Batch { max: 50, within: Duration::from_secs(10) }));
+    assert_eq!(
+        errors(&publish("command = [\"x\"]\nfile = \"/x\"\nmetrics = [\"cpu\"]")),
+        [
+            "gatewire.toml:10: `publish.command`: excludes `file`; leave one of them out",
+            "gatewire.toml:12: `publish.metrics`: excludes `file`; leave one of them out",
+        ]
+    );
+    // A source that is wrong is one: nothing else is said to be missing.
+    let wrong = publish("file = 5\non_change = true\nmin_change = -1").replace("payload = \"x\"\n", "");
+    assert_eq!(
+        errors(&wrong),
+        [
+            "gatewire.toml:9: `publish.file`: must be a string in quotes, not an integer",
+            "gatewire.toml:11: `publish.min_change`: -1 is out of range, it must be above 0",
+        ]
+    );
+}
+
+#[test]
+fn an_ingest_may_have_batches() {
+    let ingest = "[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"a\"]\n";
+    let (config, _) = load(&format!("{CONNECTION}{ingest}batch = {{ max = 9, within = \"500ms\" }}\n"), &[]).unwrap();
+    assert_eq!(config.ingest[0].batch, Some(Batch { max: 9, within: Duration::from_millis(500) }));
+    assert_eq!(load(&format!("{CONNECTION}{ingest}"), &[]).unwrap().0.ingest[0].batch, None);
+    let found = errors(&format!("{ingest}batch = {{ within = 5 }}\n"));
+    assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: `ingest.batch.within`: must be a duration"));
+}
+
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let text = include_str!("../../../docs/sources.md");
+    let example = text.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    let found = read_one(example);
+    assert_eq!(found.when.to_string(), "cron `*/5 6-22 * * *` (Europe/Berlin)");
+    assert!(found.payload.takes_value() && found.on_change.is_some());
 }

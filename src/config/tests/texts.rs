@@ -59,11 +59,6 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
             7,
             "systemd sets it for a unit with `StateDirectory=`",
         ),
-        (
-            "[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"a\"]\nbatch = { max = 5 }",
-            9,
-            "`ingest.batch`: not supported yet",
-        ),
         ("[[ingest]]\nname = \"i\"\nsocket = \"$STATE_DIRECTORY\"\ntopics = [\"a\"]", 7, "$STATE_DIRECTORY isn't set"),
         (
             "[[ingest]]\nname = \"i\"\nsocket = \"$CREDENTIALS_DIRECTORY/x\"\ntopics = [\"a\"]",

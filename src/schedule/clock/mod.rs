@@ -56,7 +56,7 @@ pub(crate) struct Clock(Kind);
 #[derive(Debug, Clone)]
 enum Kind {
     Every(Grid),
-    Cron(Calendar),
+    Cron(Box<Calendar>),
 }
 
 impl Clock {
@@ -65,7 +65,9 @@ impl Clock {
         let config::Publish { when, jitter, at_start, .. } = config;
         Clock(match when {
             When::Every(every) => Kind::Every(Grid::new(start.mono, *every, *jitter, *at_start, random)),
-            When::Cron(cron) => Kind::Cron(Calendar::new(cron.clone(), *jitter, *at_start, start, random)),
+            When::Cron(cron) => {
+                Kind::Cron(Box::new(Calendar::new(Cron::clone(cron), *jitter, *at_start, start, random)))
+            }
         })
     }
 
