@@ -17,6 +17,7 @@ use crate::inbox::{Acks, Inbox};
 use crate::ingest::Ingest;
 use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
+use crate::link::transport::Endpoint;
 use crate::link::{Link, SaidOnce};
 use crate::message::{Qos, TopicFilter};
 use crate::observe::journal;
@@ -142,7 +143,7 @@ fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: 
         link: Rc::new(LinkState::new(Fixed {
             endpoint: config.connection.endpoint.clone(),
             port: config.connection.port,
-            proxy: config.connection.proxy.as_ref().map(ToString::to_string),
+            proxy: config.connection.proxy.as_ref().map(|proxy| Endpoint::from(proxy).to_string()),
             client_id: config.connection.client_id.clone(),
             protocol: config.connection.protocol.as_str(),
         })),

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::Exit;
 use super::inputs::{self, Inputs};
 use crate::config::Config;
+use crate::link::transport::Endpoint;
 
 /// Problems and warnings go to standard error, what was found to standard output.
 pub(super) fn run(path: &Path) -> Exit {
@@ -31,7 +32,8 @@ fn summary(config: &Config) -> String {
         // Writing to memory can't fail.
         let _ = writeln!(summary, "  {kind:<8} {text}");
     };
-    let through = connection.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+    let proxy = connection.proxy.as_ref().map(Endpoint::from);
+    let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
     line("link", format!("{}:{}{through} as {}", connection.endpoint, connection.port, connection.client_id));
     for publish in &config.publish {
         let every = humantime::format_duration(publish.every);
