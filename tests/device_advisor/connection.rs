@@ -43,9 +43,9 @@ impl Law {
         self.max.min(self.min * (1 << n))
     }
 
-    /// Keeps to the law, grows, and isn't the ceiling itself. That at random none of five is
-    /// clearly above `min` happens in one of two hundred rounds, that all are within a tenth of their ceilings in one of ten
-    /// thousand; so a test looks at two rounds together, or at more than five.
+    /// Keeps to the law, grows, and isn't the ceiling itself. By chance none of five is clearly above `min` in one of two
+    /// hundred rounds, and all are within a tenth of their ceilings in one of ten thousand; so a test looks at two rounds
+    /// together, or at more than five waits.
     fn check(&self, rounds: &[Vec<Duration>]) {
         for gaps in rounds {
             for (n, gap) in gaps.iter().enumerate() {
