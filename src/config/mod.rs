@@ -110,16 +110,6 @@ pub(crate) struct Proxy {
     pub(crate) login: Option<Login>,
 }
 
-/// `HOST:PORT`, as a person may see it.
-impl fmt::Display for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
-        }
-    }
-}
-
 /// Who we are to the proxy. Nothing shows the password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Login {

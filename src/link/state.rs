@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config;
 use crate::link::diagnosis::Failure;
 use crate::link::session::Counters;
+use crate::link::transport::Endpoint;
 use crate::observe::journal::now;
 
 /// `link.state` of the status document.
@@ -52,7 +53,7 @@ impl Fixed {
         Fixed {
             endpoint: connection.endpoint.clone(),
             port: connection.port,
-            proxy: connection.proxy.as_ref().map(ToString::to_string),
+            proxy: connection.proxy.as_ref().map(|proxy| Endpoint::from(proxy).to_string()),
             client_id: connection.client_id.clone(),
             protocol: connection.protocol.as_str(),
         }

@@ -43,9 +43,9 @@ impl Law {
         self.max.min(self.min * (1 << n))
     }
 
-    /// Keeps to the law, grows, and isn't the ceiling itself. That at random none of the later ones is above `min`, or all are
-    /// within a tenth of their ceilings, happens in one of a thousand rounds of five, and of ten thousand; so a test looks at
-    /// two rounds together or at more than five.
+    /// Keeps to the law, grows, and isn't the ceiling itself. By chance none of five is clearly above `min` in one of two
+    /// hundred rounds, and all are within a tenth of their ceilings in one of ten thousand; so a test looks at two rounds
+    /// together, or at more than five waits.
     fn check(&self, rounds: &[Vec<Duration>]) {
         for gaps in rounds {
             for (n, gap) in gaps.iter().enumerate() {
@@ -103,7 +103,7 @@ fn mqtt_connect_jitter_backoff_retries() {
 #[test]
 fn mqtt_connect_exponential_backoff_retries() {
     both(|version| {
-        let (broker, law) = (Broker::start(), Law { min: 200 * MS, max: 1000 * MS });
+        let (broker, law) = (Broker::start(), Law { min: 100 * MS, max: 2000 * MS });
         let _gatewire = law.setup(broker.port, version, "1m").start();
         let mut gaps = Vec::new();
         let mut end = None;

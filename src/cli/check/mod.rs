@@ -12,6 +12,7 @@ use clap::Args;
 use super::Exit;
 use super::inputs;
 use crate::config::Config;
+use crate::link::transport::Endpoint;
 use connect::Until;
 
 pub(super) const LONG_ABOUT: &str = "\
@@ -67,7 +68,8 @@ fn summary(config: &Config) -> String {
         // Writing to memory can't fail.
         let _ = writeln!(summary, "  {kind:<8} {text}");
     };
-    let through = connection.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+    let proxy = connection.proxy.as_ref().map(Endpoint::from);
+    let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
     line("link", format!("{}:{}{through} as {}", connection.endpoint, connection.port, connection.client_id));
     for publish in &config.publish {
         line("publish", format!("{}: on {} {}", publish.name, publish.topic, publish.when));

@@ -41,6 +41,13 @@ impl Endpoint {
     }
 }
 
+/// Without the login, as a person may see it.
+impl From<&config::Proxy> for Endpoint {
+    fn from(proxy: &config::Proxy) -> Endpoint {
+        Endpoint { host: proxy.host.as_str().into(), port: proxy.port }
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {

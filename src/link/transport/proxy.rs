@@ -1,7 +1,6 @@
 //! Through an HTTP proxy: CONNECT (RFC 9110, 9.3.6) with a login where the proxy wants one (RFC 7617).
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -34,8 +33,7 @@ impl fmt::Debug for Proxy {
 
 impl Proxy {
     pub(super) fn new(proxy: &config::Proxy) -> Proxy {
-        let endpoint = Endpoint { host: Arc::from(proxy.host.as_str()), port: proxy.port };
-        Proxy { endpoint, login: proxy.login.clone() }
+        Proxy { endpoint: Endpoint::from(proxy), login: proxy.login.clone() }
     }
 
     /// Has the proxy at the other end of `tcp` connect to `endpoint`. What follows on `tcp` is between us and that.
