@@ -18,7 +18,7 @@ fn two_gateways_with_one_client_id_are_told_so() {
     for protocol in ["3.1.1", "5"] {
         let broker = Mosquitto::start();
         let gateways = [(); 2].map(|()| Setup::new(broker.port, "").speaking(protocol).start());
-        for gateway in gateways {
+        for gateway in &gateways {
             let said = gateway.wait_for_failure("client_id_taken_over");
             assert!(said.contains("two devices share this client id") && said.contains("`thing-1`"), "{said}");
         }

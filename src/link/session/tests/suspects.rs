@@ -41,8 +41,8 @@ fn what_has_no_puback_in_time_is_told_where_it_is_sent_again_on_the_same_connect
     send(&mut bench, "a", Qos::AtLeastOnce, false);
     send(&mut bench, "b", Qos::AtLeastOnce, false);
     bench.pass(Duration::from_secs(9)).unwrap();
-    assert_eq!(bench.session.next_event(), None);
+    assert_eq!(bench.event(), None);
     bench.pass(Duration::from_secs(1)).unwrap();
-    assert_eq!(bench.session.next_event(), Some(Event::Overdue(Topic::new("a").unwrap(), 2)));
-    assert_eq!(bench.session.next_event(), None);
+    assert_eq!(bench.event(), Some(Event::Overdue(Topic::new("a").unwrap(), 2)));
+    assert_eq!(bench.event(), None);
 }
