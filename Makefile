@@ -7,7 +7,7 @@ SHELL := /bin/bash
 # rustup's directory isn't always in PATH, in a shell of sudo for one.
 CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
 BINARY := target/release/gatewire
-PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev
+PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev tinyproxy-bin iproute2
 VENV := tests/.venv
 # apt-get wants root; on a desktop that is what sudo is for.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -32,10 +32,11 @@ unit: tools $(VENV)/.done ## the tests alone
 	$(CARGO) test --locked
 
 .PHONY: lint
-lint: ## formatting, clippy, the systemd unit
+lint: ## formatting, clippy, the systemd unit, the message catalogue
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	packaging/verify-unit
+	packaging/verify-catalog
 
 .PHONY: deny
 deny: ## licences, bans and sources of all crates
@@ -47,7 +48,7 @@ doc: ## the documentation of the code, without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 
 .PHONY: bench
-bench: tools build ## memory, CPU and wake-ups, measured on this machine
+bench: tools build ## memory, CPU, wake-ups and disk writes, measured on this machine
 	python3 benches/run $(BINARY)
 
 .PHONY: tools

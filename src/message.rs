@@ -1,13 +1,17 @@
 //! Topics, filters and messages: checked once where they enter, trusted after.
 
+mod properties;
+
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
+pub(crate) use properties::{BASE64, Properties, PropertiesError};
 
 /// Why a topic or topic filter can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -87,14 +91,18 @@ impl TopicFilter {
         &self.0
     }
 
+    /// The filter by which topics are matched: of a shared subscription, what stands behind the group.
+    pub(crate) fn levels(&self) -> &str {
+        match self.0.strip_prefix("$share/") {
+            Some(share) => share.split_once('/').map_or(share, |(_, levels)| levels),
+            None => &self.0,
+        }
+    }
+
     /// Whether a message on `topic` is one this filter asked for (`MQTT-4.7.1`). A wildcard at the start doesn't match a
     /// topic that begins with `$` (`MQTT-4.7.2-1`); of a shared subscription only the filter behind the group counts.
     pub(crate) fn matches(&self, topic: &Topic) -> bool {
-        let mut filter = self.as_str();
-        if let Some(share) = filter.strip_prefix("$share/") {
-            filter = share.split_once('/').map_or(share, |(_, levels)| levels);
-        }
-        let topic = topic.as_str();
+        let (filter, topic) = (self.levels(), topic.as_str());
         if topic.starts_with('$') && filter.starts_with(['+', '#']) {
             return false;
         }
@@ -187,7 +195,7 @@ impl TryFrom<i64> for Qos {
     }
 }
 
-/// A message on its way to IoT Core. Cloning shares topic and payload.
+/// A message on its way to IoT Core. Cloning shares topic, payload and properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outbound {
     pub(crate) topic: Topic,
@@ -195,12 +203,20 @@ pub(crate) struct Outbound {
     pub(crate) payload: Bytes,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+    /// MQTT 5 only.
+    pub(crate) properties: Option<Arc<Properties>>,
 }
 
 impl Outbound {
-    /// Bytes of topic and payload: what the bounds of the outbox count.
+    /// Bytes of topic, payload and properties: what the bounds of the outbox count.
     pub(crate) fn size(&self) -> usize {
-        self.topic.as_str().len() + self.payload.len()
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());
+        self.topic.as_str().len() + self.payload.len() + properties
+    }
+
+    /// Whether the time in which it was to be sent has passed.
+    pub(crate) fn has_expired(&self, now: Instant) -> bool {
+        self.properties.as_ref().is_some_and(|properties| properties.has_expired(now))
     }
 }
 
@@ -214,6 +230,26 @@ pub(crate) struct Inbound {
     /// The server marked it as sent before (DUP).
     pub(crate) duplicate: bool,
     pub(crate) received_at: Timestamp,
+    /// MQTT 5 only; `None` where the message has none.
+    pub(crate) properties: Option<Arc<Properties>>,
+}
+
+impl Inbound {
+    /// Bytes of topic, payload and properties: what `forward.keep` counts.
+    pub(crate) fn size(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());
+        self.topic.as_str().len() + self.payload.len() + properties
+    }
+
+    /// The same in memory of its own: it may stay for long, and mustn't hold on to the buffer that it was received in.
+    pub(crate) fn detached(&self) -> Inbound {
+        let mut properties = self.properties.clone();
+        if let Some(properties) = properties.as_mut().filter(|properties| properties.correlation_data.is_some()) {
+            let properties = Arc::make_mut(properties);
+            properties.correlation_data = properties.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data));
+        }
+        Inbound { payload: Bytes::copy_from_slice(&self.payload), properties, ..self.clone() }
+    }
 }
 
 #[cfg(test)]

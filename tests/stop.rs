@@ -39,7 +39,7 @@ fn the_broker_sees_a_clean_disconnect() {
 #[test]
 fn disconnect_is_the_last_packet_after_what_was_in_flight() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     (0..3).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"id\":{n}}}")));
@@ -59,7 +59,7 @@ fn disconnect_is_the_last_packet_after_what_was_in_flight() {
 #[test]
 fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     client.send(r#"{"topic":"t","payload":1}"#);
@@ -69,7 +69,8 @@ fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
     assert_eq!(peer.next(), Some(Packet::Disconnect));
     let waited = start.elapsed();
     assert!(waited > Duration::from_millis(4900) && waited < Duration::from_secs(8), "{waited:?}");
-    assert_eq!(client.json()["error"], "shutting_down");
+    assert_eq!(client.json()["result"], "stored");
+    gatewire.wait_for("1 messages wait for IoT Core on the disk");
     assert_eq!(peer.next(), None);
     assert_quick(gatewire.wait());
 }
@@ -77,7 +78,7 @@ fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
 #[test]
 fn a_second_signal_ends_the_waiting() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     client.send(r#"{"topic":"t","payload":1}"#);
@@ -86,32 +87,55 @@ fn a_second_signal_ends_the_waiting() {
     gatewire.wait_for("SIGTERM: stopping");
     gatewire.signal("TERM");
     gatewire.wait_for("a second signal: stopping at once");
-    assert_eq!(client.json()["error"], "shutting_down");
+    assert_eq!(client.json()["result"], "stored");
     assert_quick(gatewire.wait());
 }
 
 #[test]
 fn a_stop_in_the_middle_of_connecting_is_immediate() {
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, "").start();
+    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
     let _tcp = broker.accept_tcp();
     assert_quick(gatewire.stop());
 
-    let gatewire = Setup::new(broker.port, "").start();
+    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
     let mut peer = broker.accept();
     peer.connect();
     assert_quick(gatewire.stop());
 }
 #[test]
-fn a_stop_without_network_is_quick_and_says_what_is_lost() {
-    let rest = format!("{INGEST}[[publish]]\nname = \"tick\"\ntopic = \"tick\"\nevery = \"1h\"\npayload = \"x\"\n");
-    let gatewire = Setup::new(closed_port(), &rest).start();
+fn a_stop_without_network_is_quick_and_what_waited_is_sent_after_the_next_start() {
+    let broker = Broker::start();
+    let rest =
+        format!("{INGEST}[[publish]]\nname = \"tick\"\ntopic = \"tick\"\nevery = \"1h\"\ncount = 1\npayload = \"x\"\n");
+    let setup = Setup::new(broker.port, &rest);
+    let port = |port: u16| format!("port = {port}");
+    let closed = closed_port();
+    let setup = setup.edit(&port(broker.port), &port(closed));
+    let gatewire = setup.start();
     gatewire.wait_for("next attempt in");
     let mut client = gatewire.client("publish.sock");
     client.send(r#"{"topic":"x","payload":1,"id":1}"#);
-    eventually("both to wait", || (gatewire.status()["outbox"]["waiting"] == 2).then_some(()));
+    assert_eq!(client.json(), json!({"id": 1, "result": "stored"}));
+    let status = eventually("both to wait", || {
+        let status = gatewire.status();
+        (status["outbox"]["waiting"] == 2).then_some(status)
+    });
+    assert!(status["outbox"]["stored"].as_u64().unwrap() >= 1, "{status}");
     gatewire.signal("TERM");
-    assert_eq!(client.json()["error"], "shutting_down");
-    gatewire.wait_for("2 messages hadn't been acknowledged by IoT Core and are lost");
+    gatewire.wait_for("2 messages wait for IoT Core on the disk");
     assert_quick(gatewire.wait());
+
+    let gatewire = setup.edit("count = 1", "at_start = false").edit(&port(closed), &port(broker.port)).start();
+    gatewire.wait_for("2 messages wait in it");
+    let mut peer = broker.connected_5(false, &[]);
+    let mut sent = [peer.publish(), peer.publish()];
+    sent.sort_by_key(|publish| publish.topic.clone());
+    assert_eq!(sent.each_ref().map(|publish| str::from_utf8(&publish.topic).unwrap()), ["tick", "x"]);
+    assert!(sent.iter().all(|publish| !publish.dup));
+    sent.iter().for_each(|publish| peer.puback(publish.pkid, 0));
+    eventually("an empty disk", || {
+        let outbox = &gatewire.status()["outbox"];
+        (outbox["waiting"] == 0 && outbox["stored"] == 0).then_some(())
+    });
 }

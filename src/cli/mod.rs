@@ -2,6 +2,7 @@
 
 mod check;
 mod inputs;
+mod policy;
 mod run;
 
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use clap::{Parser, Subcommand};
 #[repr(u8)]
 pub(crate) enum Exit {
     Done = 0,
+    /// The answer is no.
+    No = 1,
     /// A failure of gatewire itself (`EX_SOFTWARE`).
     Internal = 70,
     /// The command line can't be understood (`EX_USAGE`).
@@ -38,11 +41,14 @@ publish through it. It reconnects by itself, for ever.";
 const AFTER_HELP: &str = "\
 Examples:
   gatewire check                             is the configuration right, do the credentials fit?
+  gatewire check --connect                   does the way to IoT Core work, and if not, why?
+  gatewire policy --account 123456789012     the IoT policy that the configuration needs
   gatewire run                               the daemon, in the foreground
   gatewire --config ./gatewire.toml check    with another configuration
   journalctl -u gatewire                     what it does when systemd runs it
 
-Exit codes: 0 done, 64 usage, 70 a failure of gatewire itself, 78 configuration or credentials unusable.";
+Exit codes: 0 done, 1 the answer is no, 64 usage, 70 a failure of gatewire itself, 78 configuration or credentials
+unusable.";
 
 #[derive(Debug, Parser)]
 #[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
@@ -59,8 +65,12 @@ struct Arguments {
 enum Command {
     /// Run the daemon in the foreground, until SIGTERM or SIGINT
     Run,
-    /// Read the configuration and credentials as `run` would, and report every problem at once
-    Check,
+    /// Read the configuration and credentials, report every problem at once; with --connect try the way to IoT Core
+    #[command(long_about = check::LONG_ABOUT, after_help = check::AFTER_HELP)]
+    Check(check::Arguments),
+    /// Print the least IoT policy that this configuration needs, or compare an existing one
+    #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
+    Policy(policy::Arguments),
 }
 
 /// Parses the command line and runs the command it names.
@@ -75,7 +85,8 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Run => run::run(&arguments.config),
-        Command::Check => check::run(&arguments.config),
+        Command::Check(check) => check::run(&arguments.config, &check),
+        Command::Policy(policy) => policy::run(&arguments.config, policy),
     }
     .into()
 }

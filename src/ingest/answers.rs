@@ -150,6 +150,7 @@ impl Answers {
 fn result_of(outcome: Result<Outcome, oneshot::error::RecvError>) -> Result<&'static str, Reject> {
     match outcome {
         Ok(Outcome::Delivered) => Ok("delivered"),
+        Ok(Outcome::Stored) => Ok("stored"),
         Ok(Outcome::Sent) => Ok("sent"),
         Ok(Outcome::Refused(refusal)) => Err(refusal.into()),
         // The outbox is gone, and with it the message.

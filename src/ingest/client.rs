@@ -5,10 +5,20 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use super::Ingest;
+use super::LastTopic;
 use super::answers::Answers;
 use super::line::{Reject, parse};
-use crate::message::Topic;
 use crate::socket::{Line, Lines, Stream};
+
+/// Which lines of a client were taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    All,
+    /// More answers are owed than there may be.
+    AnswersFull,
+    /// Memory is full of messages on their way to the disk.
+    OutboxBusy,
+}
 
 /// A client and its connection. Dropping it loses its answers, not its messages.
 pub(super) struct Client {
@@ -16,7 +26,7 @@ pub(super) struct Client {
     stream: Stream,
     lines: Lines,
     answers: Answers,
-    last_topic: Option<Topic>,
+    last_topic: Option<LastTopic>,
     /// More may come from the client.
     reading: bool,
     /// The socket takes no more answers at the moment.
@@ -42,15 +52,16 @@ impl Client {
     /// Serves the client until it has sent everything and has every answer, or has gone.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.serve().await {
-            log::debug!("ingest `{}`: a client has gone: {error}", self.ingest.config.name);
+            log::debug!("ingest `{}`: a client has gone: {error}", self.ingest.name);
         }
     }
 
     async fn serve(&mut self) -> io::Result<()> {
         loop {
-            let room = self.take_lines();
+            let taken = self.take_lines();
             self.write();
             self.owe(!self.answers.are_empty());
+            let room = taken == Taken::All;
             if !self.reading && room && self.answers.are_empty() {
                 return Ok(());
             }
@@ -58,6 +69,7 @@ impl Client {
             tokio::select! {
                 biased;
                 () = poll_fn(|cx| self.answers.poll_ready(cx)) => {}
+                () = self.ingest.outbox.eased(), if taken == Taken::OutboxBusy => {}
                 ready = self.stream.writable(), if self.blocked => {
                     ready?;
                     self.blocked = false;
@@ -71,15 +83,18 @@ impl Client {
         }
     }
 
-    /// Takes the lines that are complete, as far as there is room for their answers. Returns whether that was all.
-    fn take_lines(&mut self) -> bool {
+    /// Takes the lines that are complete, as far as there is room for their messages and their answers.
+    fn take_lines(&mut self) -> Taken {
         let Client { ingest, lines, answers, last_topic, .. } = self;
         while answers.have_room() {
+            if !ingest.outbox.has_room() {
+                return Taken::OutboxBusy;
+            }
             let (id, request) = match lines.next() {
                 Some(Line::Text(line)) => parse(line),
                 Some(Line::TooLong) => (None, Err(Reject::LineTooLong)),
                 Some(Line::NotUtf8) => (None, Err(Reject::NotUtf8)),
-                None => return true,
+                None => return Taken::All,
             };
             match request.and_then(|request| ingest.accept(request, last_topic)) {
                 Ok(outcome) => answers.wait_for(id, outcome),
@@ -89,7 +104,7 @@ impl Client {
                 }
             }
         }
-        false
+        Taken::AnswersFull
     }
 
     /// Reads what is there. A client that has closed the connection gets no answers, but all it sent before is taken.

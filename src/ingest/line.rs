@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,17 +11,12 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::compact::compact;
+use crate::batch::NotBatchable;
 use crate::limits::MAX_PAYLOAD;
-use crate::message::{Qos, TopicError};
+use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError};
 use crate::outbox::Refusal;
 
-const KEYS: [&str; 6] = ["topic", "payload", "payload_base64", "qos", "retain", "id"];
-
-/// The standard alphabet, with or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const KEYS: [&str; 8] = ["topic", "payload", "payload_base64", "qos", "retain", "id", "properties", "expires_in"];
 
 /// Why a line isn't published. The text is the `detail` of the answer.
 #[derive(Debug, PartialEq, Error)]
@@ -34,7 +27,7 @@ pub(super) enum Reject {
     NotUtf8,
     #[error("the line isn't a JSON object: {0}")]
     NotAnObject(String),
-    #[error("unknown key `{0}`; the nearest is `{1}`, and all are topic, payload, payload_base64, qos, retain, id")]
+    #[error("unknown key `{0}`; the nearest is `{1}`, and all are {all}", all = KEYS.join(", "))]
     UnknownKey(String, &'static str),
     #[error("`{0}` is there twice")]
     Twice(&'static str),
@@ -56,8 +49,20 @@ pub(super) enum Reject {
     TopicNotAllowed(String),
     #[error("the payload has {0} bytes, IoT Core takes at most {MAX_PAYLOAD}")]
     TooLarge(usize),
+    #[error("the payload {}", NotBatchable::TooLarge)]
+    TooLargeForBatch,
     #[error("`qos` must be 0 or 1; IoT Core has no other")]
     BadQos,
+    #[error("`properties` isn't what it should be: {0}")]
+    BadProperties(String),
+    #[error("`properties` {0}")]
+    Unsendable(#[from] PropertiesError),
+    #[error("`expires_in` must be a duration like \"30s\" or \"1h\", of at least 1s; minutes are \"m\"")]
+    BadExpiresIn,
+    #[error("`expires_in` is there twice, in `properties` too; send one of them")]
+    TwoExpiries,
+    #[error("`properties` and `expires_in` need MQTT 5: the configuration must say protocol = \"5\" in [connection]")]
+    NeedsMqtt5,
     #[error(transparent)]
     Refused(#[from] Refusal),
 }
@@ -67,11 +72,13 @@ impl Reject {
         match self {
             Reject::BadTopic(..) => Code::BadTopic,
             Reject::TopicNotAllowed(_) => Code::TopicNotAllowed,
-            Reject::TooLarge(_) => Code::TooLarge,
+            Reject::TooLarge(_) | Reject::TooLargeForBatch => Code::TooLarge,
             Reject::BadQos => Code::BadQos,
             Reject::Refused(Refusal::OutboxFull) => Code::OutboxFull,
             Reject::Refused(Refusal::NotConnected) => Code::NotConnected,
             Reject::Refused(Refusal::ShuttingDown) => Code::ShuttingDown,
+            Reject::Refused(Refusal::Rejected { .. }) => Code::Rejected,
+            Reject::Refused(Refusal::Expired) => Code::Expired,
             _ => Code::BadLine,
         }
     }
@@ -89,6 +96,10 @@ pub(crate) enum Code {
     OutboxFull,
     /// A QoS 0 message while the link is down.
     NotConnected,
+    /// IoT Core refused it.
+    Rejected,
+    /// Its `expires_in` had passed before it could be sent.
+    Expired,
     ShuttingDown,
 }
 
@@ -102,6 +113,8 @@ impl Code {
             Code::BadQos => "bad_qos",
             Code::OutboxFull => "outbox_full",
             Code::NotConnected => "not_connected",
+            Code::Rejected => "rejected",
+            Code::Expired => "expired",
             Code::ShuttingDown => "shutting_down",
         }
     }
@@ -114,6 +127,7 @@ pub(super) struct Request<'a> {
     pub(super) payload: Bytes,
     pub(super) qos: Qos,
     pub(super) retain: bool,
+    pub(super) properties: Option<Properties>,
 }
 
 /// A JSON object's values as they stand in the line.
@@ -191,7 +205,8 @@ fn request(fields: Fields<'_>) -> Result<Request<'_>, Reject> {
     if let Some(key) = fields.twice {
         return Err(Reject::Twice(key));
     }
-    let [topic, payload, payload_base64, qos, retain, _] = fields.values.map(|value| value.map(RawValue::get));
+    let [topic, payload, payload_base64, qos, retain, _, properties, expires_in] =
+        fields.values.map(|value| value.map(RawValue::get));
     let topic = string(topic.ok_or(Reject::Missing("topic"))?, "topic")?;
     let payload = match (payload, payload_base64) {
         (Some(json), None) => payload_of(json)?,
@@ -212,7 +227,42 @@ fn request(fields: Fields<'_>) -> Result<Request<'_>, Reject> {
         Some("true") => true,
         Some(_) => return Err(Reject::WrongType("retain", "true or false")),
     };
-    Ok(Request { topic, payload, qos, retain })
+    let properties = properties_of(properties, expires_in, &payload)?;
+    Ok(Request { topic, payload, qos, retain, properties })
+}
+
+/// What `properties` and `expires_in` come to; `None` if neither says anything.
+fn properties_of(
+    properties: Option<&str>,
+    expires_in: Option<&str>,
+    payload: &[u8],
+) -> Result<Option<Properties>, Reject> {
+    if properties.is_none() && expires_in.is_none() {
+        return Ok(None);
+    }
+    // Serde would take an array, too.
+    if properties.is_some_and(|json| !json.starts_with('{')) {
+        return Err(Reject::WrongType("properties", "an object"));
+    }
+    let parsed = properties.map(serde_json::from_str::<Properties>).transpose();
+    let mut properties =
+        parsed.map_err(|error| Reject::BadProperties(cut(&error.to_string(), 300)))?.unwrap_or_default();
+    if let Some(json) = expires_in
+        && properties.expires_in.replace(whole_seconds(json)?).is_some()
+    {
+        return Err(Reject::TwoExpiries);
+    }
+    properties.check(payload)?;
+    Ok(Some(properties))
+}
+
+/// A duration in quotes; MQTT counts in seconds, so that a fraction is cut off.
+fn whole_seconds(json: &str) -> Result<u32, Reject> {
+    let text = string(json, "expires_in").map_err(|_| Reject::BadExpiresIn)?;
+    // humantime's `M` are months: somebody who wrote this wants minutes.
+    let duration = (!text.contains('M')).then(|| humantime::parse_duration(&text).ok()).flatten();
+    let seconds = duration.and_then(|duration| u32::try_from(duration.as_secs()).ok());
+    seconds.filter(|seconds| *seconds > 0).ok_or(Reject::BadExpiresIn)
 }
 
 /// A string is sent as it is, anything else as compact JSON.
@@ -237,7 +287,11 @@ fn string<'a>(json: &'a str, key: &'static str) -> Result<Cow<'a, str>, Reject> 
 
 /// What a client has sent, short enough for an answer.
 pub(super) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(64) {
+    cut(text, 64)
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

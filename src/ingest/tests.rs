@@ -7,8 +7,10 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{SocketFile, WhenFull};
+use crate::config::{Protocol, SocketFile, WhenFull};
 use crate::message::TopicFilter;
+
+mod batches;
 
 /// An ingest served in a directory of its own, and the outbox behind it.
 struct Served {
@@ -22,9 +24,13 @@ struct Served {
 
 impl Served {
     fn start() -> Served {
+        Served::with(None)
+    }
+
+    fn with(batch: Option<config::Batch>) -> Served {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
-        let outbox = Outbox::new(&config::Outbox {
+        let outbox = Outbox::in_memory(&config::Outbox {
             path: PathBuf::new(),
             max_size: 64 << 20,
             max_age: Duration::from_secs(1000),
@@ -36,10 +42,11 @@ impl Served {
             name: "publish".into(),
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             topics: vec![TopicFilter::new("g/#").unwrap()],
+            batch,
         };
-        let listener = Listener::bind(&config.socket).unwrap();
+        let listener = Rc::new(Listener::bind(&config.socket).unwrap());
         let stop = Rc::new(Stop::default());
-        let ingest = Ingest::new(config, Rc::clone(&outbox), Rc::clone(&stop));
+        let ingest = Ingest::new(config, Protocol::Mqtt5, Rc::clone(&outbox), Rc::clone(&stop));
         let task = tokio::task::spawn_local(Rc::clone(&ingest).serve(listener));
         Served { _directory: directory, path, ingest, outbox, stop, task }
     }

@@ -9,6 +9,7 @@ use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
 use crate::outbox::OutboxStatus;
 use crate::schedule::PublishStatus;
+use crate::store::StoreStatus;
 
 /// Each part says its own; the names of the keys are a promise to scripts.
 #[derive(Debug, Serialize)]
@@ -18,6 +19,7 @@ pub(crate) struct Status {
     pub(crate) started: Timestamp,
     pub(crate) link: LinkStatus,
     pub(crate) outbox: OutboxStatus,
+    pub(crate) store: StoreStatus,
     pub(crate) inbox: InboxStatus,
     pub(crate) counters: LinkCounters,
     pub(crate) publish: Vec<PublishStatus>,

@@ -1,24 +1,27 @@
-//! Which messages wait, which are in flight, which may be forgotten. Pure: no I/O, no clock.
+//! Which messages wait, which are in flight, which go to the disk, which may be forgotten. Pure: no I/O, no clock.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MEMORY};
 use crate::config::WhenFull;
 use crate::message::{Outbound, Qos};
+use crate::store::backlog::{ENTRY_OVERHEAD, Item};
+use crate::store::durable::{Durable, Lasting};
+use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
 
 /// The place of a message in the order of acceptance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Sequence(u64);
 
 impl Sequence {
+    #[cfg(test)]
     pub(crate) fn new(n: u64) -> Sequence {
         Sequence(n)
     }
 }
-
-/// Bytes of memory that a message takes beside its topic and payload, counted against the bound.
-pub(crate) const ENTRY_OVERHEAD: u64 = 192;
 
 /// The outbox holds all it may, and none of it may give way.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,97 +39,159 @@ pub(crate) enum Link {
 /// The messages of the outbox. `W` is who waits for the outcome of one.
 #[derive(Debug)]
 pub(crate) struct Ledger<W> {
-    /// Accepted and not yet handed to the link, in order.
-    waiting: VecDeque<Entry<W>>,
-    /// Handed to the link and not yet settled, in order. The link's window bounds it.
-    in_flight: VecDeque<Entry<W>>,
-    next_sequence: u64,
-    /// Topics and payloads of both.
-    bytes: u64,
-    /// Those of `in_flight` alone.
-    in_flight_bytes: u64,
-    max_bytes: u64,
-    when_full: WhenFull,
+    backlog: Durable<Entry<W>>,
+    bounds: Bounds,
+    next: u64,
     link: Link,
+    /// No waiting message is too old before this.
+    expiry_check: Option<Instant>,
+    /// Messages given up since the last [`Ledger::take_dropped`].
+    dropped: Vec<(Cause, Option<W>)>,
+}
+
+/// Why a message was given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// To make room for newer ones.
+    Full,
+    /// It had waited for `max_age`.
+    Expired,
+    /// QoS 0, and the connection ended.
+    NotConnected,
 }
 
 #[derive(Debug)]
 struct Entry<W> {
-    sequence: Sequence,
     message: Outbound,
-    accepted_at: Timestamp,
-    waiter: W,
+    at: Timestamp,
+    accepted: Accepted,
+    /// When it has to be on the disk at the latest.
+    due: Instant,
+    waiter: Option<W>,
 }
 
-impl<W> Entry<W> {
+impl<W> Item for Entry<W> {
     fn size(&self) -> u64 {
         self.message.size() as u64
     }
 }
 
+impl<W> Lasting for Entry<W> {
+    fn due(&self) -> Option<Instant> {
+        self.is_kept().then_some(self.due)
+    }
+
+    fn to_row(&self, seq: u64) -> Row {
+        let Outbound { topic, payload, qos, retain, properties } = self.message.clone();
+        Row { seq, at: self.at, accepted: self.accepted, topic, payload, qos, retain, duplicate: false, properties }
+    }
+}
+
+impl<W> Entry<W> {
+    fn is_kept(&self) -> bool {
+        self.message.qos == Qos::AtLeastOnce
+    }
+
+    /// `expires_in` goes on counting from the acceptance, as far as its time is certain.
+    fn from_row(row: Row, now: Instant, moment: &Moment) -> Entry<W> {
+        let Row { at, accepted, topic, payload, qos, retain, mut properties, .. } = row;
+        if let Some(properties) = &mut properties {
+            Arc::make_mut(properties).count_on(now, moment.age(accepted));
+        }
+        Entry { message: Outbound { topic, payload, qos, retain, properties }, at, accepted, due: now, waiter: None }
+    }
+}
+
 impl<W> Ledger<W> {
-    /// An empty ledger that holds at most `max_bytes` of topics, payloads and overhead.
-    pub(crate) fn new(max_bytes: u64, when_full: WhenFull) -> Ledger<W> {
+    /// A ledger of which `stored` is on the disk, in the database of this `generation`. Places begin at `first`, or after
+    /// what is stored.
+    pub(crate) fn new(bounds: Bounds, stored: Totals, generation: u64, first: u64) -> Ledger<W> {
         Ledger {
-            waiting: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            next_sequence: 0,
-            bytes: 0,
-            in_flight_bytes: 0,
-            max_bytes,
-            when_full,
+            backlog: Durable::new(QueueId::OUTBOX, stored, generation),
+            bounds,
+            next: stored.last.map_or(first, |last| first.max(last + 1)),
             link: Link::Coming,
+            expiry_check: None,
+            dropped: Vec::new(),
         }
     }
 
-    /// Adds a message behind the others. Returns who waited for the messages that had to give way: the oldest that the link
-    /// hasn't got yet. What is in flight never gives way, it may have been delivered already.
-    pub(crate) fn accept(&mut self, message: Outbound, waiter: W, now: Timestamp) -> Result<Vec<W>, Full> {
-        let needed = message.size() as u64 + ENTRY_OVERHEAD;
-        let mut dropped = Vec::new();
-        if self.memory() + needed > self.max_bytes {
-            let unmovable = self.in_flight_bytes + ENTRY_OVERHEAD * self.in_flight.len() as u64;
-            if self.when_full == WhenFull::RejectNew || unmovable + needed > self.max_bytes {
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.expiry_check = None;
+        self.shed();
+    }
+
+    /// Whether memory has room for more. Without, whoever can wait should: the disk takes some soon.
+    pub(crate) fn has_room(&self) -> bool {
+        self.backlog.is_failing() || self.backlog.memory() < MEMORY * 3 / 4
+    }
+
+    /// Adds a message behind the others. The oldest that the link hasn't got yet may give way for it; what is in flight never
+    /// does, it may have been delivered already.
+    pub(crate) fn accept(
+        &mut self,
+        message: Outbound,
+        waiter: Option<W>,
+        now: Instant,
+        at: Timestamp,
+        accepted: Accepted,
+    ) -> Result<(), Full> {
+        let size = message.size() as u64;
+        if self.backlog.memory() + size + ENTRY_OVERHEAD > MEMORY {
+            return Err(Full);
+        }
+        if self.bounds.is_over(self.backlog.bytes() + size, self.count() + 1) {
+            let unmovable = self.backlog.taken_items().map(|(_, entry)| entry.size()).sum::<u64>();
+            let no_way = self.bounds.is_over(unmovable + size, self.backlog.taken() as u64 + 1);
+            if self.bounds.when_full == WhenFull::RejectNew || self.backlog.is_failing() || no_way {
                 return Err(Full);
             }
-            while self.memory() + needed > self.max_bytes
-                && let Some(oldest) = self.waiting.pop_front()
-            {
-                self.bytes -= oldest.size();
-                dropped.push(oldest.waiter);
-            }
         }
-        self.bytes += message.size() as u64;
-        let sequence = Sequence::new(self.next_sequence);
-        self.next_sequence += 1;
-        self.waiting.push_back(Entry { sequence, message, accepted_at: now, waiter });
-        Ok(dropped)
+        let due = now + self.bounds.spill_after;
+        if (self.link == Link::Down && waiter.is_some()) || self.backlog.memory() > MEMORY / 2 {
+            self.backlog.hurry();
+        }
+        self.backlog.expect(due);
+        self.backlog.insert(self.next, Entry { message, at, accepted, due, waiter });
+        self.next += 1;
+        self.shed();
+        Ok(())
     }
 
-    fn memory(&self) -> u64 {
-        self.bytes + ENTRY_OVERHEAD * (self.waiting.len() + self.in_flight.len()) as u64
+    /// Lets the oldest give way until the bounds are kept. Those on the disk alone have to be loaded first.
+    fn shed(&mut self) {
+        while self.bounds.is_over(self.backlog.bytes(), self.count())
+            && let Some(entry) = self.backlog.drop_front()
+        {
+            self.dropped.push((Cause::Full, entry.waiter));
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.backlog.waiting() + self.backlog.taken() as u64
     }
 
     /// Topic and payload bytes of the message that [`take`](Self::take) would give.
     pub(crate) fn next_size(&self) -> Option<usize> {
-        self.waiting.front().map(|entry| entry.message.size())
+        let (_, entry) = self.backlog.front()?;
+        let taken = self.backlog.taken_memory();
+        (taken == 0 || taken + entry.size() <= MAX_IN_FLIGHT_BYTES).then(|| entry.message.size())
     }
 
     /// Hands the oldest waiting message to the link.
     pub(crate) fn take(&mut self) -> Option<(Sequence, Outbound)> {
-        let entry = self.waiting.pop_front()?;
-        self.in_flight_bytes += entry.size();
-        let taken = (entry.sequence, entry.message.clone());
-        self.in_flight.push_back(entry);
-        Some(taken)
+        let (seq, entry) = self.backlog.take()?;
+        Some((Sequence(seq), entry.message.clone()))
     }
 
     /// Forgets a message that the link had, and returns who waited for it; `None` if it is forgotten already.
-    pub(crate) fn remove(&mut self, sequence: Sequence) -> Option<W> {
-        let index = self.in_flight.binary_search_by_key(&sequence, |entry| entry.sequence).ok()?;
-        let entry = self.in_flight.remove(index)?;
-        self.bytes -= entry.size();
-        self.in_flight_bytes -= entry.size();
+    pub(crate) fn remove(&mut self, sequence: Sequence, now: Instant) -> Option<Option<W>> {
+        let entry = self.backlog.finish(sequence.0)?;
+        self.backlog.note_finished(now);
+        if self.backlog.is_empty() {
+            self.expiry_check = None;
+        }
         Some(entry.waiter)
     }
 
@@ -138,142 +203,149 @@ impl<W> Ledger<W> {
         self.link = Link::Up;
     }
 
-    /// The connection is gone. QoS 0 messages are forgotten, those who waited for them are returned. QoS 1 messages that
-    /// were in flight stay so: the session sends them again.
-    pub(crate) fn link_down(&mut self) -> Vec<W> {
+    /// The connection is gone. QoS 0 messages are forgotten. QoS 1 messages that were in flight stay so: the session sends
+    /// them again. What a client waits for is to be on the disk.
+    pub(crate) fn link_down(&mut self) {
         self.link = Link::Down;
-        let mut dropped = Vec::new();
-        for queue in [&mut self.in_flight, &mut self.waiting] {
-            if queue.iter().all(|entry| entry.message.qos == Qos::AtLeastOnce) {
-                continue;
-            }
-            for entry in std::mem::take(queue) {
-                match entry.message.qos {
-                    Qos::AtLeastOnce => queue.push_back(entry),
-                    Qos::AtMostOnce => {
-                        self.bytes -= entry.message.size() as u64;
-                        dropped.push(entry.waiter);
-                    }
-                }
-            }
-        }
-        self.in_flight_bytes = self.in_flight.iter().map(Entry::size).sum();
-        dropped
+        self.backlog.hurry();
+        let gone = self.backlog.forget_where(|entry| !entry.is_kept());
+        self.dropped.extend(gone.into_iter().map(|entry| (Cause::NotConnected, entry.waiter)));
     }
 
-    /// Empties the ledger.
-    pub(crate) fn drain(&mut self) -> Vec<W> {
-        self.bytes = 0;
-        self.in_flight_bytes = 0;
-        self.in_flight.drain(..).chain(self.waiting.drain(..)).map(|entry| entry.waiter).collect()
+    /// Everything is to be on the disk.
+    pub(crate) fn stop(&mut self) {
+        self.backlog.stop();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.backlog.is_stopping()
+    }
+
+    /// Nothing is in memory alone, and nothing on the disk that is delivered.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.backlog.is_stored()
+    }
+
+    /// Whether there is something to write or read before [`Ledger::timeout`], or that has changed.
+    pub(crate) fn needs_keeper(&mut self) -> bool {
+        let timeout = self.timeout();
+        self.backlog.needs_keeper(timeout)
+    }
+
+    /// What to write now.
+    pub(crate) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
+        let pressed = self.backlog.memory() > MEMORY / 2;
+        let is_down = self.link == Link::Down;
+        self.backlog.next_write(now, |entry| pressed || (is_down && entry.waiter.is_some()), moment)
+    }
+
+    /// The write has ended; returns who waited for what is on the disk now.
+    pub(crate) fn write_ended(&mut self, successful: bool, now: Instant) -> Vec<W> {
+        let mut stored = Vec::new();
+        self.backlog.write_ended(successful, now, |entry| stored.extend(entry.waiter.take()));
+        stored
+    }
+
+    /// What to read now.
+    pub(crate) fn next_load(&mut self) -> Option<Load> {
+        self.backlog.next_load()
+    }
+
+    /// The read has ended.
+    pub(crate) fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment) {
+        self.backlog.load_ended(page, |row| Entry::from_row(row, now, moment));
+        self.expiry_check = None;
+        self.shed();
+    }
+
+    /// The disk is another than before, and holds this.
+    pub(crate) fn attach(&mut self, stored: Totals, generation: u64) {
+        if self.backlog.attach(stored, generation) {
+            self.expiry_check = None;
+        }
+    }
+
+    /// When to ask for something to write, or call [`Ledger::expire`], though nothing has happened.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        // With nothing at the front nothing can expire: what is in flight no longer does.
+        let expiry_check = self.expiry_check.filter(|_| self.backlog.front().is_some());
+        [self.backlog.timeout(), expiry_check].into_iter().flatten().min()
+    }
+
+    /// Whether the head of the backlog has run short.
+    pub(crate) fn needs_load(&self) -> bool {
+        self.backlog.needs_load()
+    }
+
+    /// Whether it is time for [`Ledger::expire`].
+    pub(crate) fn expiry_is_due(&self, now: Instant) -> bool {
+        self.expiry_check.is_none_or(|at| at <= now) && self.backlog.front().is_some()
+    }
+
+    /// Gives up what has waited for too long.
+    pub(crate) fn expire(&mut self, now: Instant, moment: &Moment) {
+        self.expiry_check = None;
+        while let Some((_, entry)) = self.backlog.front() {
+            let left = self.bounds.max_age.saturating_sub(moment.age(entry.accepted));
+            if !left.is_zero() {
+                self.expiry_check = now.checked_add(left);
+                return;
+            }
+            let entry = self.backlog.drop_front();
+            self.dropped.extend(entry.map(|entry| (Cause::Expired, entry.waiter)));
+        }
+    }
+
+    /// Messages given up since the last call, and who waited for them.
+    pub(crate) fn take_dropped(&mut self) -> Vec<(Cause, Option<W>)> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// The end, whatever the disk says later: how many QoS 1 messages aren't known to be on it, and who waits.
+    pub(crate) fn abandon(&mut self) -> (usize, Vec<W>) {
+        let (mut unconfirmed, mut waiters) = (0, Vec::new());
+        for entry in self.backlog.unconfirmed() {
+            unconfirmed += usize::from(entry.is_kept());
+            waiters.extend(entry.waiter.take());
+        }
+        (unconfirmed, waiters)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.is_empty()
+        self.backlog.is_empty()
     }
 
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    pub(crate) fn waiting(&self) -> u64 {
+        self.backlog.waiting()
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
+        self.backlog.taken()
     }
 
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.backlog.bytes()
     }
 
+    pub(crate) fn stored(&self) -> u64 {
+        self.backlog.stored()
+    }
+
+    /// Messages that should have been on the disk and weren't: what damage took.
+    pub(crate) fn missing(&self) -> u64 {
+        self.backlog.missing()
+    }
+
+    /// The place that the next message gets.
+    pub(crate) fn next_sequence(&self) -> Sequence {
+        Sequence(self.next)
+    }
+
+    /// When the oldest was accepted.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.in_flight.front().or(self.waiting.front()).map(|entry| entry.accepted_at)
+        self.backlog.oldest().map(|entry| entry.at)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::message::Topic;
-
-    fn message(size: usize, qos: Qos) -> Outbound {
-        let topic = Topic::new("t").unwrap();
-        Outbound { topic, payload: Bytes::from(vec![b'x'; size - 1]), qos, retain: false }
-    }
-
-    fn qos1(size: usize) -> Outbound {
-        message(size, Qos::AtLeastOnce)
-    }
-
-    /// A ledger with room for exactly `n` messages of 100 bytes.
-    fn with_room_for(n: u64, when_full: WhenFull) -> Ledger<u32> {
-        Ledger::new(n * (100 + ENTRY_OVERHEAD), when_full)
-    }
-
-    fn accept(ledger: &mut Ledger<u32>, waiter: u32) -> Result<Vec<u32>, Full> {
-        ledger.accept(qos1(100), waiter, Timestamp::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn messages_leave_in_the_order_they_came() {
-        let mut ledger = with_room_for(10, WhenFull::DropOldest);
-        for waiter in 0..5 {
-            accept(&mut ledger, waiter).unwrap();
-        }
-        let taken: Vec<Sequence> = std::iter::from_fn(|| ledger.take()).map(|(sequence, _)| sequence).collect();
-        assert!(taken.is_sorted());
-        assert_eq!((ledger.waiting(), ledger.in_flight()), (0, 5));
-        for (waiter, sequence) in [3, 0, 4, 1, 2].map(|i| (i as u32, taken[i])) {
-            assert_eq!(ledger.remove(sequence), Some(waiter));
-            assert_eq!(ledger.remove(sequence), None);
-        }
-        assert!(ledger.is_empty());
-        assert_eq!(ledger.bytes(), 0);
-    }
-
-    #[test]
-    fn a_full_outbox_drops_the_oldest_waiting_and_nothing_in_flight() {
-        let mut ledger = with_room_for(3, WhenFull::DropOldest);
-        for waiter in 0..3 {
-            assert_eq!(accept(&mut ledger, waiter), Ok(vec![]));
-        }
-        ledger.take();
-        assert_eq!(accept(&mut ledger, 3), Ok(vec![1]));
-        ledger.take();
-        ledger.take();
-        assert_eq!(accept(&mut ledger, 4), Err(Full));
-        assert_eq!(ledger.in_flight(), 3);
-    }
-
-    #[test]
-    fn a_message_that_can_never_fit_drops_nothing() {
-        let mut ledger = with_room_for(3, WhenFull::DropOldest);
-        accept(&mut ledger, 0).unwrap();
-        assert_eq!(ledger.accept(qos1(5000), 1, Timestamp::UNIX_EPOCH), Err(Full));
-        assert_eq!(ledger.waiting(), 1);
-    }
-
-    #[test]
-    fn reject_new_keeps_what_it_has() {
-        let mut ledger = with_room_for(2, WhenFull::RejectNew);
-        accept(&mut ledger, 0).unwrap();
-        accept(&mut ledger, 1).unwrap();
-        assert_eq!(accept(&mut ledger, 2), Err(Full));
-        assert_eq!(ledger.waiting(), 2);
-    }
-
-    #[test]
-    fn a_lost_link_gives_up_qos_0_and_keeps_qos_1() {
-        let mut ledger = with_room_for(10, WhenFull::DropOldest);
-        ledger.link_up();
-        for waiter in 0..6 {
-            let qos = if waiter % 2 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
-            ledger.accept(message(100, qos), waiter, Timestamp::UNIX_EPOCH).unwrap();
-        }
-        ledger.take();
-        ledger.take();
-        assert_eq!(ledger.link_down(), vec![0, 2, 4]);
-        assert_eq!((ledger.in_flight(), ledger.waiting(), ledger.bytes()), (1, 2, 300));
-        assert_eq!(ledger.link(), Link::Down);
-    }
-}
+mod tests;

@@ -1,12 +1,15 @@
 //! What waits for IoT Core: every message that a schedule or a local client has handed over, until the link has delivered it.
 //!
 //! The decisions are in [`ledger`]; this file gives them to the tasks: who accepted a message may wait for its [`Outcome`],
-//! and the link is woken when there is something to send.
+//! the link is woken when there is something to send, and the store is given what has to outlive the daemon.
 
+mod bounds;
+mod drain;
 mod ledger;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,18 +18,22 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config;
 use crate::message::{Outbound, Qos};
-use ledger::{Full, Ledger, Link};
+use crate::socket::Seldom;
+use crate::store::keeper::{Kept, keep};
+use crate::store::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write, accepted_now};
+use bounds::Bounds;
+use drain::{Drain, DrainStatus};
+use ledger::{Cause, Full, Ledger, Link};
 
 pub(crate) use ledger::Sequence;
-
-/// The most memory the outbox takes, in bytes of topics and payloads with [`ledger::ENTRY_OVERHEAD`] a message.
-const MEMORY_BOUND: u64 = 16 * 1024 * 1024;
 
 /// What became of an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// QoS 1: IoT Core has acknowledged it.
     Delivered,
+    /// QoS 1: it is on the disk, synced, and goes to IoT Core from there.
+    Stored,
     /// QoS 0: it was written to the link.
     Sent,
     /// It was given up.
@@ -36,23 +43,40 @@ pub(crate) enum Outcome {
 /// Why a message isn't taken, or was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    #[error("the outbox is full: IoT Core takes messages more slowly than they come, or the link is down")]
+    #[error(
+        "the outbox is full: more waits for IoT Core than [outbox] max_size, or than memory holds while the disk can't be written; see `gatewire status`"
+    )]
     OutboxFull,
+    #[error("it has expired: it waited for IoT Core for longer than its `expires_in`, or [outbox] max_age")]
+    Expired,
     #[error("the link is down, and a QoS 0 message isn't kept; send it with QoS 1 to have it kept")]
     NotConnected,
     #[error("gatewire is shutting down; send it again when it is back")]
     ShuttingDown,
+    #[error("IoT Core refuses it: {reason}")]
+    Rejected { reason: String },
 }
 
-type Waiter = Option<oneshot::Sender<Outcome>>;
+type Waiter = oneshot::Sender<Outcome>;
 
 /// The outbox as the tasks see it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
+    config: RefCell<config::Outbox>,
     ledger: RefCell<Ledger<Waiter>>,
+    drain: RefCell<Option<Drain>>,
+    /// Something for the link.
     arrived: Notify,
+    /// Something for the store.
+    changed: Notify,
+    /// Memory has room again, or everything is stored.
+    eased: Notify,
+    /// The link is up.
+    connected: Notify,
     closed: Cell<bool>,
     counters: Counters,
+    drops: Seldom,
+    drops_said: Cell<Dropped>,
 }
 
 /// What has happened since the start.
@@ -61,8 +85,7 @@ struct Counters {
     accepted: Cell<u64>,
     delivered: Cell<u64>,
     sent: Cell<u64>,
-    dropped_full: Cell<u64>,
-    dropped_not_connected: Cell<u64>,
+    dropped: Cell<Dropped>,
 }
 
 fn add(counter: &Cell<u64>, n: u64) {
@@ -73,14 +96,14 @@ fn add(counter: &Cell<u64>, n: u64) {
 #[derive(Debug, Serialize)]
 pub(crate) struct OutboxStatus {
     /// Messages not yet handed to the link.
-    pub(crate) waiting: usize,
+    pub(crate) waiting: u64,
     /// QoS 1 messages handed to the link and not yet acknowledged.
     pub(crate) in_flight: usize,
     /// Topics and payloads of both.
     pub(crate) bytes: u64,
     /// When the oldest of them was accepted.
     pub(crate) oldest: Option<Timestamp>,
-    /// Messages on disk: none, they wait in memory.
+    /// How many of them are on the disk.
     pub(crate) stored: u64,
     pub(crate) dropped: Dropped,
     /// Messages set aside because IoT Core refuses them: none yet, they are sent again and again.
@@ -88,25 +111,76 @@ pub(crate) struct OutboxStatus {
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
     pub(crate) sent: u64,
+    /// The backlog of the last outage, while it goes out.
+    pub(crate) drain: Option<DrainStatus>,
 }
 
 /// Messages given up, by cause.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Dropped {
     /// The outbox was full and `when_full` is `drop-oldest`.
     pub(crate) full: u64,
+    /// They had waited for `max_age`, or for their own `expires_in`.
+    pub(crate) expired: u64,
     /// QoS 0 while the link was down.
     pub(crate) not_connected: u64,
+    /// IoT Core refused them: MQTT 5 only.
+    pub(crate) rejected: u64,
+    /// A damaged database took them with it.
+    pub(crate) damaged: u64,
 }
 
 impl Outbox {
-    pub(crate) fn new(config: &config::Outbox) -> Rc<Outbox> {
+    /// The outbox, with what the store holds of it.
+    pub(crate) fn new(config: &config::Outbox, store: &Store) -> Rc<Outbox> {
+        let contents = store.contents();
+        let (totals, generation) = {
+            let contents = contents.borrow();
+            (contents.totals(QueueId::OUTBOX), contents.generation)
+        };
+        // Places grow from one start to the next by the clock, too: should the store only be opened later, its messages
+        // still come before.
+        let first = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        Outbox::with(config, Ledger::new(Bounds::new(config), totals, generation, first))
+    }
+
+    fn with(config: &config::Outbox, ledger: Ledger<Waiter>) -> Rc<Outbox> {
         Rc::new(Outbox {
-            ledger: RefCell::new(Ledger::new(config.max_size.min(MEMORY_BOUND), config.when_full)),
+            config: RefCell::new(config.clone()),
+            ledger: RefCell::new(ledger),
+            drain: RefCell::default(),
             arrived: Notify::new(),
+            changed: Notify::new(),
+            eased: Notify::new(),
+            connected: Notify::new(),
             closed: Cell::new(false),
             counters: Counters::default(),
+            drops: Seldom::default(),
+            drops_said: Cell::default(),
         })
+    }
+
+    /// An outbox that nothing keeps on a disk.
+    #[cfg(test)]
+    pub(crate) fn in_memory(config: &config::Outbox) -> Rc<Outbox> {
+        Outbox::with(config, Ledger::new(Bounds::new(config), crate::store::Totals::default(), 0, 0))
+    }
+
+    /// Other bounds hold from now on.
+    pub(crate) fn reconfigure(&self, config: &config::Outbox) {
+        self.config.borrow_mut().clone_from(config);
+        self.ledger.borrow_mut().set_bounds(Bounds::new(config));
+        self.settle_dropped();
+        self.tell_keeper();
+    }
+
+    /// Keeps on the disk what has to be there, for ever. Once the link is up there is time to look at the whole database.
+    pub(crate) async fn keep(self: Rc<Self>, store: Rc<Store>) {
+        let check = async {
+            self.connected.notified().await;
+            store.check_in_background();
+        };
+        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), store.opened(), check);
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
@@ -125,25 +199,108 @@ impl Outbox {
         self.take_in(message, None)
     }
 
+    /// Whether there is room in memory. A client without should wait for [`Outbox::eased`] before its next message.
+    pub(crate) fn has_room(&self) -> bool {
+        self.ledger.borrow().has_room()
+    }
+
+    /// Completes when there may be room again.
+    pub(crate) async fn eased(&self) {
+        self.eased.notified().await;
+    }
+
     fn admit(&self, message: &Outbound, takes_qos_0: bool) -> Result<(), Refusal> {
         if self.closed.get() {
             return Err(Refusal::ShuttingDown);
         }
         if message.qos == Qos::AtMostOnce && !takes_qos_0 {
-            add(&self.counters.dropped_not_connected, 1);
+            self.count_dropped(Cause::NotConnected);
             return Err(Refusal::NotConnected);
         }
         Ok(())
     }
 
-    fn take_in(&self, message: Outbound, waiter: Waiter) -> Result<(), Refusal> {
-        let dropped =
-            self.ledger.borrow_mut().accept(message, waiter, Timestamp::now()).map_err(|Full| Refusal::OutboxFull)?;
-        add(&self.counters.dropped_full, dropped.len() as u64);
-        settle(dropped, &Outcome::Refused(Refusal::OutboxFull));
+    fn take_in(&self, message: Outbound, waiter: Option<Waiter>) -> Result<(), Refusal> {
+        let mut ledger = self.ledger.borrow_mut();
+        let accepted = ledger.accept(message, waiter, Instant::now(), Timestamp::now(), accepted_now());
+        drop(ledger);
+        accepted.map_err(|Full| Refusal::OutboxFull)?;
         add(&self.counters.accepted, 1);
+        self.settle_dropped();
         self.arrived.notify_one();
+        self.tell_keeper();
         Ok(())
+    }
+
+    /// The keeper knows when the first message is due; it has to be told of what comes before that.
+    fn tell_keeper(&self) {
+        if self.ledger.borrow_mut().needs_keeper() {
+            self.changed.notify_one();
+        }
+    }
+
+    fn count(&self, outcome: &Outcome) {
+        let mut dropped = self.counters.dropped.get();
+        match outcome {
+            Outcome::Delivered => add(&self.counters.delivered, 1),
+            Outcome::Sent => add(&self.counters.sent, 1),
+            Outcome::Refused(Refusal::Rejected { .. }) => dropped.rejected += 1,
+            Outcome::Refused(Refusal::Expired) => dropped.expired += 1,
+            Outcome::Stored | Outcome::Refused(_) => {}
+        }
+        self.counters.dropped.set(dropped);
+    }
+
+    fn count_dropped(&self, cause: Cause) {
+        let mut dropped = self.counters.dropped.get();
+        match cause {
+            Cause::Full => dropped.full += 1,
+            Cause::Expired => dropped.expired += 1,
+            Cause::NotConnected => dropped.not_connected += 1,
+        }
+        self.counters.dropped.set(dropped);
+    }
+
+    /// Gives up what has waited for too long, if it is time to look.
+    fn expire(&self) {
+        let now = Instant::now();
+        if self.ledger.borrow().expiry_is_due(now) {
+            self.ledger.borrow_mut().expire(now, &Moment::now());
+            self.settle_dropped();
+            self.look_at_drain(None);
+        }
+    }
+
+    /// Tells those who waited for messages that were given up, and the log at most once a minute.
+    fn settle_dropped(&self) {
+        let dropped = self.ledger.borrow_mut().take_dropped();
+        for (cause, waiter) in dropped {
+            self.count_dropped(cause);
+            let refusal = match cause {
+                Cause::Full => Refusal::OutboxFull,
+                Cause::Expired => Refusal::Expired,
+                Cause::NotConnected => Refusal::NotConnected,
+            };
+            settle(waiter, &Outcome::Refused(refusal));
+        }
+        let (now, said) = (self.dropped(), self.drops_said.get());
+        let news = (now.full - said.full, now.expired - said.expired, now.damaged - said.damaged);
+        if news != (0, 0, 0) && self.drops.is_due(Instant::now()) {
+            self.drops_said.set(now);
+            let (full, expired, damaged) = news;
+            let config = self.config.borrow();
+            log::warn!(
+                GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + damaged;
+                "messages dropped that IoT Core hadn't got: {full} of the oldest because more than [outbox] max_size = {} bytes \
+                 waited, {expired} expired (older than max_age = {} or their own expires_in), {damaged} in damaged parts of the database; since the start {}, {} \
+                 and {}. Said at most once a minute",
+                config.max_size, humantime::format_duration(config.max_age), now.full, now.expired, now.damaged
+            );
+        }
+    }
+
+    fn dropped(&self) -> Dropped {
+        Dropped { damaged: self.ledger.borrow().missing(), ..self.counters.dropped.get() }
     }
 
     /// Accepts nothing from now on.
@@ -152,12 +309,26 @@ impl Outbox {
         self.arrived.notify_one();
     }
 
-    /// Gives up what is left, once the link has stopped; returns how many QoS 1 messages that were.
+    /// Has everything that is left put on the disk, once the link has stopped. Completes when it is, for which the disk may
+    /// take any time.
+    pub(crate) async fn store_the_rest(&self) {
+        self.ledger.borrow_mut().stop();
+        self.changed.notify_one();
+        while !self.ledger.borrow().is_stored() {
+            self.eased.notified().await;
+        }
+    }
+
+    /// The disk has had its time; returns how many QoS 1 messages aren't known to be on it. Who waits for them is told.
     pub(crate) fn abandon(&self) -> usize {
-        let left = self.ledger.borrow_mut().drain();
-        let count = left.len();
-        settle(left, &Outcome::Refused(Refusal::ShuttingDown));
-        count
+        let (unconfirmed, waiters) = self.ledger.borrow_mut().abandon();
+        waiters.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Refused(Refusal::ShuttingDown)));
+        unconfirmed
+    }
+
+    /// How many messages are on the disk.
+    pub(crate) fn stored(&self) -> u64 {
+        self.ledger.borrow().stored()
     }
 
     /// Completes when there may be something new for the link.
@@ -177,36 +348,83 @@ impl Outbox {
 
     /// The next message to send, in the order of acceptance.
     pub(crate) fn take(&self) -> Option<(Sequence, Outbound)> {
-        self.ledger.borrow_mut().take()
+        let taken = self.ledger.borrow_mut().take();
+        if self.ledger.borrow().needs_load() {
+            self.changed.notify_one();
+        }
+        taken
     }
 
     /// IoT Core has acknowledged a QoS 1 message.
     pub(crate) fn delivered(&self, sequence: Sequence) {
-        self.finish(sequence, &self.counters.delivered, &Outcome::Delivered);
+        self.finish(sequence, &Outcome::Delivered);
     }
 
     /// A QoS 0 message has been written to the link.
     pub(crate) fn sent(&self, sequence: Sequence) {
-        self.finish(sequence, &self.counters.sent, &Outcome::Sent);
+        self.finish(sequence, &Outcome::Sent);
     }
 
-    fn finish(&self, sequence: Sequence, counter: &Cell<u64>, outcome: &Outcome) {
-        if let Some(waiter) = self.ledger.borrow_mut().remove(sequence) {
-            add(counter, 1);
-            settle([waiter], outcome);
+    /// IoT Core has refused a message, or says that it would.
+    pub(crate) fn rejected(&self, sequence: Sequence, reason: String) {
+        self.finish(sequence, &Outcome::Refused(Refusal::Rejected { reason }));
+    }
+
+    /// The time of a message had passed before it could be sent.
+    pub(crate) fn expired(&self, sequence: Sequence) {
+        self.finish(sequence, &Outcome::Refused(Refusal::Expired));
+    }
+
+    fn finish(&self, sequence: Sequence, outcome: &Outcome) {
+        let now = Instant::now();
+        let had_room = self.has_room();
+        let Some(waiter) = self.ledger.borrow_mut().remove(sequence, now) else { return };
+        self.count(outcome);
+        settle(waiter, outcome);
+        if !had_room {
+            self.eased.notify_waiters();
+        }
+        self.tell_keeper();
+        self.look_at_drain(Some(sequence));
+    }
+
+    /// Says when the backlog is out.
+    fn look_at_drain(&self, gone: Option<Sequence>) {
+        let is_empty = self.ledger.borrow().is_empty();
+        let mut drain = self.drain.borrow_mut();
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, Instant::now())) {
+            *drain = None;
+            log::info!(
+                GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
+                "the backlog is out: {} messages in {:.0?}", drained.messages, drained.took
+            );
         }
     }
 
-    /// The session is established: QoS 0 messages are taken too.
+    /// The session is established: QoS 0 messages are taken too, and what waited goes out.
     pub(crate) fn link_up(&self) {
-        self.ledger.borrow_mut().link_up();
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.link_up();
+        let waiting = ledger.waiting() + ledger.in_flight() as u64;
+        let drain = Drain::begin(ledger.next_sequence(), waiting, Instant::now());
+        if let Some(drain) = &drain {
+            let oldest = ledger.oldest().map_or_else(String::new, |at| format!(", the oldest from {at:.0}"));
+            log::info!(
+                GATEWIRE_EVENT = "backlog", GATEWIRE_COUNT = drain.messages();
+                "{} messages wait for IoT Core{oldest}: they go first, in order, at the rate of [connection] rate_limit",
+                drain.messages()
+            );
+        }
+        *self.drain.borrow_mut() = drain;
+        self.connected.notify_one();
     }
 
     /// The connection is gone: QoS 0 messages that weren't written are given up, QoS 1 messages stay.
     pub(crate) fn link_down(&self) {
-        let dropped = self.ledger.borrow_mut().link_down();
-        add(&self.counters.dropped_not_connected, dropped.len() as u64);
-        settle(dropped, &Outcome::Refused(Refusal::NotConnected));
+        self.ledger.borrow_mut().link_down();
+        *self.drain.borrow_mut() = None;
+        self.settle_dropped();
+        self.changed.notify_one();
     }
 
     pub(crate) fn status(&self) -> OutboxStatus {
@@ -216,22 +434,61 @@ impl Outbox {
             in_flight: ledger.in_flight(),
             bytes: ledger.bytes(),
             oldest: ledger.oldest(),
-            stored: 0,
-            dropped: Dropped {
-                full: self.counters.dropped_full.get(),
-                not_connected: self.counters.dropped_not_connected.get(),
-            },
+            stored: ledger.stored(),
+            dropped: self.dropped(),
             quarantined: 0,
             accepted: self.counters.accepted.get(),
             delivered: self.counters.delivered.get(),
             sent: self.counters.sent.get(),
+            drain: self.drain.borrow().as_ref().map(|drain| drain.status(Instant::now())),
         }
     }
 }
 
-/// Tells those who wait. One who has gone away doesn't mind.
-fn settle(waiters: impl IntoIterator<Item = Waiter>, outcome: &Outcome) {
-    for waiter in waiters.into_iter().flatten() {
+impl Kept for Outbox {
+    fn attach(&self, contents: &Contents) {
+        self.ledger.borrow_mut().attach(contents.totals(QueueId::OUTBOX), contents.generation);
+    }
+
+    fn next_write(&self) -> Option<Write> {
+        self.expire();
+        self.ledger.borrow_mut().next_write(Instant::now(), Moment::now)
+    }
+
+    fn write_ended(&self, outcome: Result<(), Failure>) {
+        let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), Instant::now());
+        stored.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Stored));
+        self.eased.notify_waiters();
+    }
+
+    fn next_load(&self) -> Option<Load> {
+        self.ledger.borrow_mut().next_load()
+    }
+
+    fn load_ended(&self, outcome: Result<Page, Failure>) {
+        self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now(), &Moment::now());
+        self.settle_dropped();
+        self.expire();
+        self.look_at_drain(None);
+        self.arrived.notify_one();
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        self.ledger.borrow().timeout()
+    }
+
+    fn news(&self) -> &Notify {
+        &self.changed
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.ledger.borrow().is_stopping()
+    }
+}
+
+/// Tells who waits. One who has gone away doesn't mind.
+fn settle(waiter: Option<Waiter>, outcome: &Outcome) {
+    if let Some(waiter) = waiter {
         let _ = waiter.send(outcome.clone());
     }
 }

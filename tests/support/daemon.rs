@@ -1,5 +1,6 @@
 //! The daemon under test.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::socket::Client;
-use super::{CERTIFICATES, PATIENCE, eventually, program};
+use super::{CERTIFICATES, PATIENCE, eventually, patiently, program};
 
 /// A configuration in a directory of its own, not started yet.
 pub struct Setup {
-    pub directory: TempDir,
-    command: Command,
+    pub directory: Arc<TempDir>,
+    environment: Vec<(String, OsString)>,
+    wrapper: Vec<OsString>,
 }
 
 impl Setup {
@@ -31,7 +33,7 @@ impl Setup {
     /// Likewise, with other lines in `[connection]`.
     pub fn with_connection(port: u16, connection: &str, rest: &str) -> Setup {
         let head = format!(
-            "[connection]\nendpoint = \"localhost\"\nport = {port}\nclient_id = \"thing-1\"\nprotocol = \"3.1.1\"\n{connection}\n\
+            "[connection]\nendpoint = \"localhost\"\nport = {port}\nclient_id = \"thing-1\"\n{connection}\n\
              [tls]\nca_file = \"{}\"\ncert_file = \"{}\"\nkey_file = \"{}\"\n\
              [status]\nsocket = \"DIR/status.sock\"\n[outbox]\npath = \"DIR/gatewire.db\"\n",
             CERTIFICATES.path("AmazonRootCA1.pem").display(),
@@ -41,16 +43,35 @@ impl Setup {
         Setup::with_text(&format!("{head}{rest}"))
     }
 
+    /// With a version of MQTT that may not be the default.
+    pub fn speaking(self, protocol: &str) -> Setup {
+        self.edit("[connection]\n", &format!("[connection]\nprotocol = \"{protocol}\"\n"))
+    }
+
     pub fn with_text(text: &str) -> Setup {
-        let directory = TempDir::new().unwrap();
+        let directory = Arc::new(TempDir::new().unwrap());
         let text = text.replace("DIR", &directory.path().display().to_string());
         std::fs::write(directory.path().join("gatewire.toml"), text).unwrap();
-        let mut command = program(env!("CARGO_BIN_EXE_gatewire"));
-        command.arg("--config").arg(directory.path().join("gatewire.toml"));
+        Setup { directory, environment: Vec::new(), wrapper: Vec::new() }
+    }
+
+    /// The same configuration once more, in the same directory: to start it a second time.
+    pub fn again(&self) -> Setup {
+        let Setup { directory, environment, wrapper } = self;
+        Setup { directory: Arc::clone(directory), environment: environment.clone(), wrapper: wrapper.clone() }
+    }
+
+    fn command(&self) -> Command {
+        let mut words =
+            self.wrapper.iter().map(OsString::as_os_str).chain([OsStr::new(env!("CARGO_BIN_EXE_gatewire"))]);
+        let mut command = program(words.next().unwrap());
+        command.args(words);
+        command.arg("--config").arg(self.directory.path().join("gatewire.toml"));
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
             command.env_remove(name);
         }
-        Setup { directory, command }
+        command.envs(self.environment.iter().cloned());
+        command
     }
 
     /// With another text in the place of `from` in the configuration, which must hold it.
@@ -67,21 +88,37 @@ impl Setup {
         self.edit(&CERTIFICATES.path(name).display().to_string(), &path.display().to_string())
     }
 
-    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Setup {
-        self.command.env(name, value);
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Setup {
+        self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Run by another program: one that ends by executing what its arguments go on with, so that the process stays the same.
+    pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Setup {
+        self.wrapper.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
     /// Runs `gatewire check` or another command that ends by itself: exit code, standard output, standard error.
-    pub fn output(mut self, command: &str) -> (i32, String, String) {
-        let output = self.command.arg(command).output().unwrap();
+    pub fn output(&self, command: &str) -> (i32, String, String) {
+        self.output_of(&[command])
+    }
+
+    /// Likewise, with arguments.
+    pub fn output_of(&self, command: &[&str]) -> (i32, String, String) {
+        let output = self.command().args(command).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     }
 
+    /// Starts a command whose standard output is of interest.
+    pub fn spawn(&self, command: &[&str]) -> Child {
+        self.command().args(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+    }
+
     /// Starts `gatewire run`.
-    pub fn start(mut self) -> Gatewire {
-        let mut child = self.command.arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    pub fn start(&self) -> Gatewire {
+        let mut child = self.command().arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let (stderr, shared) = (child.stderr.take().unwrap(), Arc::clone(&log));
         std::thread::spawn(move || {
@@ -90,11 +127,11 @@ impl Setup {
                 shared.1.notify_all();
             }
         });
-        Gatewire { child, log, directory: self.directory }
+        Gatewire { child, log, directory: Arc::clone(&self.directory) }
     }
 
     /// Starts it and waits for its link.
-    pub fn connect(self) -> Gatewire {
+    pub fn connect(&self) -> Gatewire {
         let gatewire = self.start();
         gatewire.wait_for("connected to");
         gatewire
@@ -105,7 +142,7 @@ impl Setup {
 pub struct Gatewire {
     child: Child,
     log: Arc<(Mutex<Vec<String>>, Condvar)>,
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl Gatewire {
@@ -129,6 +166,11 @@ impl Gatewire {
     /// The first log line that holds `text`, now or soon.
     pub fn wait_for(&self, text: &str) -> String {
         self.wait_for_nth(text, 1)
+    }
+
+    /// Likewise, for what may take its time.
+    pub fn wait_patiently(&self, text: &str) {
+        patiently(&format!("a line with {text:?}"), || (self.count(text) > 0).then_some(()));
     }
 
     /// The `n`th such line, from 1.
@@ -168,6 +210,12 @@ impl Gatewire {
         }
     }
 
+    /// SIGKILL: it can't do anything about it.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// SIGTERM and the exit code.
     pub fn stop(self) -> (i32, Duration) {
         self.signal("TERM");
@@ -188,6 +236,14 @@ impl Gatewire {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// CPU time that it has spent, all threads.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
+        ticks / nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap() as f64
     }
 
     pub fn status(&self) -> Value {

@@ -86,3 +86,29 @@ fn deep_nesting_does_no_harm() {
     assert_eq!(payload(&format!(r#"{{"topic":"a","payload":{deep}}}"#)), deep.as_bytes());
     assert!(reject(&format!(r#"{{"topic":{deep},"payload":1}}"#)).contains("`topic` must be a string"));
 }
+
+#[test]
+fn properties_and_expiry_are_taken_and_their_faults_named() {
+    let taken = |rest: &str| parse(&format!(r#"{{"topic":"a","payload":"x",{rest}}}"#)).1.unwrap().properties.unwrap();
+    let properties = taken(r#""properties":{"content_type":"c","user_properties":[["k","v"]],"expires_in":7}"#);
+    assert_eq!((properties.content_type.as_deref(), properties.expires_in), (Some("c"), Some(7)));
+    assert_eq!(taken(r#""expires_in":"1h 5s""#).expires_in, Some(3605));
+    assert_eq!(taken(r#""expires_in":"1500ms","properties":{}"#).expires_in, Some(1));
+    assert!(parse(r#"{"topic":"a","payload":"x"}"#).1.unwrap().properties.is_none());
+    for (rest, expected) in [
+        (r#""expires_in":60"#, "`expires_in` must be a duration"),
+        (r#""expires_in":"500ms""#, "`expires_in` must be a duration"),
+        (r#""expires_in":"1M""#, "`expires_in` must be a duration"),
+        (r#""expires_in":"200y""#, "`expires_in` must be a duration"),
+        (r#""expires_in":"1s","properties":{"expires_in":1}"#, "`expires_in` is there twice"),
+        (r#""properties":[]"#, "`properties` must be an object"),
+        (r#""properties":{"content-type":"c"}"#, "`properties` isn't what it should be: unknown field `content-type`"),
+        (r#""properties":{"response_topic":"a/#"}"#, "`properties` has a `response_topic` that can't be one: `#`"),
+        (r#""properties":{"payload_format_indicator":2}"#, "`properties` has a `payload_format_indicator`"),
+    ] {
+        let found = reject(&format!(r#"{{"topic":"a","payload":"x",{rest}}}"#));
+        assert!(found.starts_with(expected), "{rest}: {found}");
+    }
+    let large = format!(r#"{{"topic":"a","payload":"x","properties":{{"content_type":"{}"}}}}"#, "x".repeat(8190));
+    assert!(reject(&large).starts_with("`properties` takes 8193 bytes, at most 8192"), "{}", reject(&large));
+}

@@ -19,7 +19,10 @@ pub(crate) enum TlsFault {
     /// The server gave up and said so; mostly its verdict on our certificate.
     Alert(Alert),
     /// The server's certificate descends from no CA of `tls.ca_file`.
-    UnknownIssuer,
+    UnknownIssuer {
+        /// Who has signed it, by its own words.
+        issuer: Option<Box<str>>,
+    },
     WrongName {
         /// The names that the server's certificate is valid for.
         presented: Vec<String>,
@@ -63,7 +66,9 @@ impl From<&CertificateError> for TlsFault {
     fn from(error: &CertificateError) -> TlsFault {
         match error {
             // A CA of the same name and another key makes a bad signature.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFault::UnknownIssuer { issuer: None }
+            }
             CertificateError::NotValidForName => TlsFault::WrongName { presented: Vec::new() },
             CertificateError::NotValidForNameContext { presented, .. } => {
                 TlsFault::WrongName { presented: presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect() }
@@ -98,7 +103,7 @@ impl TlsFault {
     pub(super) fn code(&self) -> &'static str {
         match self {
             TlsFault::Alert(alert) => alert_code(*alert),
-            TlsFault::UnknownIssuer => "tls_unknown_ca",
+            TlsFault::UnknownIssuer { .. } => "tls_unknown_ca",
             TlsFault::WrongName { .. } => "tls_wrong_name",
             TlsFault::ServerExpired { .. } => "tls_server_expired",
             TlsFault::ServerNotYetValid { .. } => "tls_server_not_yet_valid",
@@ -135,7 +140,15 @@ impl fmt::Display for TlsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsFault::Alert(alert) => write!(f, "the server refused with the alert {alert:?}"),
-            TlsFault::UnknownIssuer => f.write_str("the server's certificate isn't from a CA in tls.ca_file"),
+            TlsFault::UnknownIssuer { issuer: None } => {
+                f.write_str("the server's certificate isn't from a CA in tls.ca_file")
+            }
+            TlsFault::UnknownIssuer { issuer: Some(issuer) } => {
+                write!(
+                    f,
+                    "the server's certificate isn't from a CA in tls.ca_file; it says that \"{issuer}\" has signed it"
+                )
+            }
             TlsFault::WrongName { presented } if presented.is_empty() => {
                 f.write_str("the server's certificate is for another name")
             }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::PacketIdentifier;
-use crate::message::Outbound;
+use crate::message::{Outbound, Topic};
 use crate::outbox::Sequence;
 
 /// The window of unacknowledged publications, in the order of their first transmission.
@@ -50,8 +50,13 @@ impl InFlight {
         self.check_at.get_or_insert(now + ack_timeout);
     }
 
+    /// How many are on the wire: sent on this connection and not acknowledged.
+    pub(super) fn on_the_wire(&self) -> usize {
+        self.entries.len() - self.unsent
+    }
+
     /// The server has acknowledged `id`: returns whose message it was, `None` if we don't wait for it.
-    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<Sequence> {
+    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<(Sequence, Topic)> {
         let index = self.entries.iter().position(|entry| entry.id == id)?;
         match self.entries[index].sent_at {
             Some(_) => {}
@@ -64,12 +69,19 @@ impl InFlight {
         if self.entries.len() == self.unsent {
             self.check_at = None;
         }
-        Some(entry.sequence)
+        Some((entry.sequence, entry.message.topic))
     }
 
     /// When to look for overdue acknowledgements.
     pub(super) fn check_at(&self) -> Option<Instant> {
         self.check_at
+    }
+
+    /// The topic of the message whose acknowledgement is overdue the longest.
+    pub(super) fn overdue(&self, now: Instant, ack_timeout: Duration) -> Option<&Topic> {
+        let on_the_wire = self.entries.iter().filter_map(|entry| Some((entry.sent_at?, &entry.message.topic)));
+        let (sent_at, topic) = on_the_wire.min_by_key(|(sent_at, _)| *sent_at)?;
+        (sent_at + ack_timeout <= now).then_some(topic)
     }
 
     /// Marks what has waited for `ack_timeout` to be sent again with DUP; returns how many those are.
@@ -103,11 +115,19 @@ impl InFlight {
         self.check_at = None;
     }
 
-    /// The message to send again next.
-    pub(super) fn next_unsent(&self) -> Option<&Outbound> {
+    /// The message to send again next, and whether it goes with DUP.
+    pub(super) fn next_unsent(&self) -> Option<(&Outbound, bool)> {
         (self.unsent > 0)
             .then(|| self.entries.iter().find(|entry| entry.sent_at.is_none()))?
-            .map(|entry| &entry.message)
+            .map(|entry| (&entry.message, entry.dup))
+    }
+
+    /// Forgets the message to send again next.
+    pub(super) fn give_up_next(&mut self) -> Option<(Sequence, Topic)> {
+        let index = self.entries.iter().position(|entry| entry.sent_at.is_none())?;
+        let entry = self.entries.remove(index)?;
+        self.unsent -= 1;
+        Some((entry.sequence, entry.message.topic))
     }
 
     /// Notes that the message to send again next is sent now; returns it with its packet identifier and DUP.
@@ -123,8 +143,8 @@ impl InFlight {
         Some((&entry.message, entry.id, entry.dup))
     }
 
-    /// The topics of what is on the wire now, the last sent last.
-    pub(super) fn topics(&self) -> impl Iterator<Item = &crate::message::Topic> {
-        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| &entry.message.topic)
+    /// The messages on the wire now, the last sent last.
+    pub(super) fn sent(&self) -> impl Iterator<Item = &Outbound> {
+        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| &entry.message)
     }
 }

@@ -9,10 +9,16 @@
 //! session, a failed SUBACK noticed.
 
 mod acks;
+pub(crate) mod dialogue;
+mod event;
 mod in_flight;
 #[cfg(test)]
 mod properties;
+mod sending;
 mod subscriptions;
+mod terms;
+#[cfg(test)]
+mod test_server;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -22,75 +28,40 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use jiff::Timestamp;
-use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v4::Publish;
-use thiserror::Error;
 
+use crate::config::{Protocol, Will};
 use crate::inbox::AckToken;
-use crate::message::{Inbound, Outbound, Qos, Topic, TopicFilter};
-use crate::outbox::Sequence;
-use acks::{Arrival, Owed};
+use crate::limits::MAX_PROPERTIES;
+use crate::link::reason::Reason;
+use crate::message::{Inbound, Qos, TopicFilter};
+use acks::{Arrival, Digest, Owed};
+pub(crate) use event::{Counters, End, Event, Rejection, Unanswered};
 use in_flight::InFlight;
-pub(crate) use subscriptions::Answer;
-use subscriptions::Subscriptions;
+use sending::SentQos0;
+pub(crate) use subscriptions::{Answer, Remembered};
+use subscriptions::{Request, Subscriptions};
+use terms::Terms;
 pub(crate) use wire::Malformed;
-use wire::{Received, Wire};
+use wire::{Incoming, Opening, Received, Wire};
 
 /// MQTT's packet identifier: from 1, unique among what waits for an acknowledgement.
 type PacketIdentifier = u16;
 
-/// No publication is added while more bytes than this wait to be written.
-const OUTPUT_HIGH_WATER: usize = 64 * 1024;
-
 /// What a session needs to know from the configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
+    pub(crate) protocol: Protocol,
     pub(crate) client_id: String,
-    /// Ask the server to forget the session when the connection ends.
-    pub(crate) clean_session: bool,
+    /// How long the server is asked to keep the session; zero: as long as the connection. MQTT 3.1.1 can't say more than
+    /// whether it is zero.
+    pub(crate) session_expiry: Duration,
     /// At least 1 s; fractions of a second are cut off, MQTT has none.
     pub(crate) keep_alive: Duration,
-    /// For PUBACK and SUBACK, before the packet is sent again.
+    /// For PUBACK and SUBACK, before the packet is sent again (MQTT 3.1.1) or the connection given up (MQTT 5).
     pub(crate) ack_timeout: Duration,
     /// QoS 1 publications without PUBACK.
     pub(crate) max_in_flight: usize,
-}
-
-/// Something the daemon has to know.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// CONNACK: messages flow from now on.
-    Connected { session_present: bool },
-    /// A message from the server; one with QoS 1 waits for [`Session::acknowledge`].
-    Message(Inbound, Option<AckToken>),
-    /// The server has acknowledged a publication.
-    Delivered(Sequence),
-    /// The server's answer to one filter.
-    Subscription(TopicFilter, Answer),
-}
-
-/// Why a connection must be given up.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum End {
-    #[error("CONNACK with return code {0}")]
-    Refused(u8),
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
-    #[error("{0}")]
-    Violation(String),
-    #[error("no PINGRESP within {0:?}")]
-    NoPingResp(Duration),
-}
-
-/// Counts for status, since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    /// PUBLISH packets sent, those sent again included.
-    pub(crate) published: u64,
-    /// PUBLISH packets sent again.
-    pub(crate) resent: u64,
-    /// PUBLISH packets received.
-    pub(crate) received: u64,
+    pub(crate) will: Option<Will>,
 }
 
 /// See the module.
@@ -102,10 +73,17 @@ pub(crate) struct Session {
     output: BytesMut,
     events: VecDeque<Event>,
     in_flight: InFlight,
+    sent_qos_0: SentQos0,
     subscriptions: Subscriptions,
     owed: Owed,
     next_id: PacketIdentifier,
     counters: Counters,
+    /// What the server restricts on this connection.
+    terms: Terms,
+    /// What counts on this connection: ours, or the server's if it wants another.
+    keep_alive: Duration,
+    /// What is in flight was sent in the session of another client id, protocol or server.
+    is_another: bool,
 }
 
 #[derive(Debug)]
@@ -128,20 +106,41 @@ struct Liveness {
 }
 
 impl Session {
-    /// A session that wants to be subscribed to `filters`.
-    pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>) -> Session {
+    /// A session that wants to be subscribed to `filters`, and of which this is `remembered`.
+    pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Session {
         Session {
+            wire: Wire::new(options.protocol),
+            keep_alive: options.keep_alive,
             options,
-            wire: Wire::new(),
             state: State::Disconnected,
             output: BytesMut::new(),
             events: VecDeque::new(),
             in_flight: InFlight::default(),
-            subscriptions: Subscriptions::new(filters),
+            sent_qos_0: SentQos0::default(),
+            subscriptions: Subscriptions::new(filters, remembered),
             owed: Owed::default(),
             next_id: 1,
             counters: Counters::default(),
+            terms: Terms::default(),
+            is_another: false,
         }
+    }
+
+    /// Other options, from the next connection on. Only between two connections. With another server, client id or protocol it
+    /// is `another` session: of that one this is remembered, and what was in flight goes into it as new messages.
+    pub(crate) fn reconfigure(&mut self, options: Options, another: Option<Remembered>) {
+        self.wire = Wire::new(options.protocol);
+        self.keep_alive = options.keep_alive;
+        self.options = options;
+        if let Some(remembered) = another {
+            self.subscriptions.begin_another(remembered);
+            self.is_another = true;
+        }
+    }
+
+    /// How long to wait for acknowledgements from now on.
+    pub(crate) fn set_ack_timeout(&mut self, ack_timeout: Duration) {
+        self.options.ack_timeout = ack_timeout;
     }
 
     /// A transport is open: says CONNECT on it.
@@ -149,7 +148,9 @@ impl Session {
         self.connection_lost();
         self.state = State::Connecting;
         let keep_alive = u16::try_from(self.options.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        self.wire.connect(&self.options.client_id, self.options.clean_session, keep_alive, &mut self.output);
+        let Options { client_id, session_expiry, will, .. } = &self.options;
+        let opening = Opening { client_id, session_expiry: *session_expiry, keep_alive, will: will.as_ref() };
+        self.wire.connect(&opening, &mut self.output);
     }
 
     /// The connection is gone, however that came. What was in flight waits for the next one.
@@ -158,6 +159,7 @@ impl Session {
         self.output.clear();
         self.events.clear();
         self.owed.connection_lost();
+        self.sent_qos_0.clear();
     }
 
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
@@ -205,22 +207,20 @@ impl Session {
 
     fn packet(&mut self, packet: Received, now: Instant, clock: Timestamp) -> Result<(), End> {
         match (&mut self.state, packet) {
-            (State::Connecting, Received::ConnAck { refused: Some(code), .. }) => return Err(End::Refused(code)),
-            (State::Connecting, Received::ConnAck { session_present, refused: None }) => {
-                self.established(session_present, now);
+            (_, Received::Disconnect(reason)) => return Err(End::Disconnected(reason)),
+            (State::Connecting, Received::Refused(reason)) => return Err(End::Refused(reason)),
+            (State::Connecting, Received::ConnAck { session_present, terms }) => {
+                self.established(session_present, terms, now)?;
             }
             (State::Connecting, _) => return Err(violation("the server sent something before CONNACK")),
-            (State::Connected(_), Received::ConnAck { .. }) => {
+            (State::Connected(_), Received::ConnAck { .. } | Received::Refused(_)) => {
                 return Err(violation("the server sent a second CONNACK"));
             }
             (State::Connected(liveness), Received::PingResp) => liveness.ping_sent = None,
-            (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, &granted)?,
+            (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
+            (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
-            (State::Connected(_) | State::Disconnecting, Received::PubAck(id)) => {
-                if let Some(sequence) = self.in_flight.acknowledge(id) {
-                    self.events.push_back(Event::Delivered(sequence));
-                }
-            }
+            (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason),
             (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock),
             // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
             (State::Disconnecting | State::Disconnected, _) => {}
@@ -228,50 +228,99 @@ impl Session {
         Ok(())
     }
 
-    fn established(&mut self, session_present: bool, now: Instant) {
+    fn established(&mut self, session_present: bool, terms: Terms, now: Instant) -> Result<(), End> {
+        if let Some(fault) = terms.fault() {
+            return Err(violation(&format!("the server sent {fault}")));
+        }
         self.state = State::Connected(Liveness { last_sent: now, last_received: now, ping_sent: None });
+        let keep_alive = terms.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
+        self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
         self.subscriptions.restart(session_present);
-        self.in_flight.restart(session_present);
-        self.events.push_back(Event::Connected { session_present });
-        loop {
-            let filters = self.subscriptions.next_request();
-            if filters.is_empty() {
-                break;
-            }
-            let id = self.allocate();
-            self.wire.subscribe(id, &filters, &mut self.output);
-            self.subscriptions.requested(id, filters, now);
+        let is_same = session_present && !std::mem::take(&mut self.is_another);
+        self.in_flight.restart(is_same);
+        self.owed.restart(is_same);
+        let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
+        self.events.push_back(Event::Connected { session_present, session_expiry });
+        let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
+        self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        self.terms = terms;
+        self.request(now);
+        Ok(())
+    }
+
+    /// Other filters are wanted from now on: asks the server for the difference, now or once there is a connection. What it
+    /// refused is asked for once more.
+    pub(crate) fn want(&mut self, filters: BTreeMap<TopicFilter, Qos>, now: Instant) {
+        self.subscriptions.want(filters);
+        if self.is_connected() {
+            self.request(now);
         }
     }
 
-    fn suback(&mut self, id: PacketIdentifier, granted: &[Option<Qos>]) -> Result<(), End> {
+    fn request(&mut self, now: Instant) {
+        while let Some(request) = self.subscriptions.next_request() {
+            let id = self.allocate();
+            self.wire.request(id, &request, &mut self.output);
+            self.subscriptions.requested(id, request, now);
+        }
+        if let Some(standing) = self.subscriptions.settled() {
+            self.events.push_back(Event::Settled(standing.clone()));
+        }
+    }
+
+    fn puback(&mut self, id: PacketIdentifier, reason: Reason) {
+        let Some((sequence, topic)) = self.in_flight.acknowledge(id) else { return };
+        self.events.push_back(match reason.is_failure() {
+            false => Event::Delivered(sequence),
+            true => Event::Rejected(sequence, topic, Rejection::PubAck(reason)),
+        });
+    }
+
+    fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>, now: Instant) -> Result<(), End> {
         if !self.subscriptions.uses(id) {
             // The answer to a SUBSCRIBE that was sent twice.
             return Ok(());
         }
-        let answers = self.subscriptions.answered(id, granted);
+        let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
         self.events.extend(answers.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        self.request(now);
         Ok(())
     }
 
-    fn incoming(&mut self, publish: Publish, received_at: Timestamp) {
+    fn unsuback(&mut self, id: PacketIdentifier, now: Instant) -> Result<(), End> {
+        if self.subscriptions.uses(id) {
+            let unsubscribed = self.subscriptions.unsubscribed(id);
+            unsubscribed.ok_or_else(|| violation("an UNSUBACK answers a SUBSCRIBE"))?;
+            self.request(now);
+        }
+        Ok(())
+    }
+
+    fn incoming(&mut self, mut publish: Incoming, received_at: Timestamp) {
         self.counters.received += 1;
-        let (qos, token) = match publish.qos {
-            QoS::AtMostOnce => (Qos::AtMostOnce, None),
-            _ => match self.owed.receive(publish.pkid) {
-                Arrival::New(token) => (Qos::AtLeastOnce, Some(token)),
-                Arrival::Repeated => return,
-            },
+        let token = match publish.qos {
+            Qos::AtMostOnce => None,
+            Qos::AtLeastOnce => {
+                let digest = Digest::of(publish.topic.as_str(), &publish.payload);
+                match self.owed.receive(publish.id, digest) {
+                    Arrival::New { token, again } => {
+                        publish.duplicate |= again;
+                        Some(token)
+                    }
+                    Arrival::Repeated => return,
+                }
+            }
         };
-        let message = Inbound {
-            topic: Topic::received(&publish.topic),
-            payload: publish.payload,
-            qos,
-            retain: publish.retain,
-            duplicate: publish.dup,
-            received_at,
-        };
+        let Incoming { topic, payload, qos, retain, duplicate, properties, .. } = publish;
+        let carried = properties.filter(|properties| {
+            let few = properties.wire_len() <= MAX_PROPERTIES;
+            if !few {
+                self.events.push_back(Event::PropertiesLeftOut(topic.clone()));
+            }
+            few
+        });
+        let message = Inbound { topic, payload, qos, retain, duplicate, received_at, properties: carried };
         self.events.push_back(Event::Message(message, token));
     }
 
@@ -291,53 +340,20 @@ impl Session {
         self.owed.len()
     }
 
-    /// Whether there is room to send a message, be it again or for the first time.
-    pub(crate) fn has_room(&self) -> bool {
-        self.is_connected() && self.output.len() < OUTPUT_HIGH_WATER
-    }
-
-    /// Whether a new message may be sent: what has to be sent again goes first.
-    pub(crate) fn can_publish(&self) -> bool {
-        self.has_room() && self.in_flight.len() < self.options.max_in_flight && self.in_flight.next_unsent().is_none()
-    }
-
-    /// Sends a message for the first time. Only after [`Session::can_publish`].
-    pub(crate) fn publish(&mut self, sequence: Sequence, message: Outbound, now: Instant) {
-        self.counters.published += 1;
-        match message.qos {
-            Qos::AtMostOnce => self.wire.publish(&message, 0, false, &mut self.output),
-            Qos::AtLeastOnce => {
-                let id = self.allocate();
-                self.wire.publish(&message, id, false, &mut self.output);
-                self.in_flight.push(sequence, message, id, now, self.options.ack_timeout);
-            }
-        }
-    }
-
-    /// Bytes of topic and payload of the message that has to be sent again next.
-    pub(crate) fn next_resend_size(&self) -> Option<usize> {
-        self.in_flight.next_unsent().map(Outbound::size)
-    }
-
-    /// Sends that message again. Only after [`Session::has_room`].
-    pub(crate) fn resend(&mut self, now: Instant) {
-        if let Some((message, id, dup)) = self.in_flight.resend(now, self.options.ack_timeout) {
-            self.wire.publish(message, id, dup, &mut self.output);
-            self.counters.published += 1;
-            self.counters.resent += 1;
-        }
-    }
-
     /// QoS 1 messages sent and not acknowledged.
     #[cfg(test)]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Topics of the publications and filters of the SUBSCRIBEs that the server hasn't answered: the suspects when it
-    /// closes the connection.
-    pub(crate) fn unanswered(&self) -> (impl Iterator<Item = &Topic>, impl Iterator<Item = &TopicFilter>) {
-        (self.in_flight.topics(), self.subscriptions.unanswered())
+    /// What the server hasn't answered: the suspects when it closes the connection at `now`. A message with QoS 0 is never
+    /// answered, so that it counts for a while.
+    pub(crate) fn unanswered(&self, now: Instant) -> Unanswered<'_> {
+        Unanswered {
+            filters: self.subscriptions.unanswered().collect(),
+            messages: self.in_flight.sent().map(|message| (&message.topic, message.retain)).collect(),
+            without_ack: self.sent_qos_0.since(now).collect(),
+        }
     }
 
     /// When [`Session::handle_timeout`] has to be called at the latest.
@@ -345,15 +361,16 @@ impl Session {
         let State::Connected(liveness) = &self.state else { return None };
         let acks = self.in_flight.check_at();
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
-        [acks, subacks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
+        let asks = self.subscriptions.ask_again_at();
+        [acks, subacks, asks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
     }
 
     /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
     /// reason enough to ask), or its answer overdue.
     fn liveness_deadline(&self, liveness: &Liveness) -> Instant {
         match liveness.ping_sent {
-            Some(sent) => sent + self.options.keep_alive / 2,
-            None => liveness.last_sent.min(liveness.last_received) + self.options.keep_alive,
+            Some(sent) => sent + self.keep_alive / 2,
+            None => liveness.last_sent.min(liveness.last_received) + self.keep_alive,
         }
     }
 
@@ -362,20 +379,57 @@ impl Session {
         let State::Connected(liveness) = &self.state else { return Ok(()) };
         if now >= self.liveness_deadline(liveness) {
             if liveness.ping_sent.is_some() {
-                return Err(End::NoPingResp(self.options.keep_alive / 2));
+                return Err(End::NoPingResp(self.keep_alive / 2));
             }
             self.wire.pingreq(&mut self.output);
             if let State::Connected(liveness) = &mut self.state {
                 liveness.ping_sent = Some(now);
             }
         }
+        if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
+            self.subscriptions.ask_again(now);
+            self.request(now);
+        }
+        match self.options.protocol {
+            Protocol::Mqtt311 => {
+                self.repeat_overdue(now);
+                Ok(())
+            }
+            Protocol::Mqtt5 => self.end_if_overdue(now),
+        }
+    }
+
+    /// Sends again what the server hasn't answered in time, on the same connection as Device Advisor wants it.
+    fn repeat_overdue(&mut self, now: Instant) {
         for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
-            self.wire.subscribe(pending.id, &pending.filters, &mut self.output);
+            self.wire.request(pending.id, &pending.request, &mut self.output);
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
-            self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            let first = self.in_flight.overdue(now, self.options.ack_timeout).cloned();
+            let count = self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
         }
-        Ok(())
+    }
+
+    /// MQTT 5 forbids to send a PUBLISH again on the same connection (`MQTT-4.4.0-1`): a new one is needed for that.
+    fn end_if_overdue(&mut self, now: Instant) -> Result<(), End> {
+        let ack_timeout = self.options.ack_timeout;
+        match self.subscriptions.overdue(now, ack_timeout).next().map(|pending| &pending.request) {
+            Some(Request::Subscribe(filters)) if let Some((filter, _)) = filters.first() => {
+                return Err(End::NoSubAck(filter.clone(), ack_timeout));
+            }
+            Some(Request::Unsubscribe(filters)) if let Some(filter) = filters.first() => {
+                return Err(End::NoUnsubAck(filter.clone(), ack_timeout));
+            }
+            _ => {}
+        }
+        match self.in_flight.overdue(now, ack_timeout) {
+            Some(topic) => Err(End::NoPubAck(topic.clone(), ack_timeout)),
+            None => {
+                self.in_flight.mark_overdue(now, ack_timeout);
+                Ok(())
+            }
+        }
     }
 
     /// A packet identifier that isn't in use (`MQTT-2.3.1-2`).

@@ -1,0 +1,170 @@
+//! `gatewire policy`: the policy that the certificate needs, and whether an existing one does.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Exit;
+use crate::config::{self, Config, Environment};
+use crate::policy::document::{self, Document, DocumentError};
+use crate::policy::least;
+use crate::policy::needs::{self, IngestRetain};
+use crate::policy::report::Report;
+use crate::policy::resource::Variables;
+use crate::policy::scope::{self, Known, Scope};
+
+/// The largest policy file that is read, in bytes: many times what IoT Core takes.
+const MAX_FILE: u64 = 1 << 20;
+
+pub(super) const LONG_ABOUT: &str = "\
+Print the least IoT policy under which this configuration works, as JSON. With --against,
+compare an existing policy: what it denies that is needed, with the statement to add; what
+only IoT Core can decide (a Condition, a variable such as a thing's attribute); and what it
+allows without need.
+
+A program on an [[ingest]] socket may ask for `retain`, which the configuration doesn't
+tell; --ingest-retain counts iot:RetainPublish on its topics as needed.";
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  gatewire policy --account 123456789012 > policy.json
+  aws iot create-policy --policy-name gateway --policy-document file://policy.json
+  aws iot get-policy --policy-name gateway --query policyDocument --output text |
+    gatewire policy --against -
+
+Exit codes: 0 printed, or nothing is denied (what is undecided or wider than needed is only
+told); 1 the policy denies something that is needed; 64 usage; 78 configuration or policy
+unusable.";
+
+/// The command line of `gatewire policy`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The region, such as eu-west-1 [default: that of connection.endpoint]
+    #[arg(long, value_parser = scope::region)]
+    region: Option<String>,
+
+    /// The account, 12 digits; with --against, that of the policy if left out
+    #[arg(long, value_parser = scope::account, required_unless_present = "against")]
+    account: Option<String>,
+
+    /// Compare this policy (`-`: standard input) instead of printing one
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+
+    /// With --against: the thing that the certificate is attached to [default: the client id]
+    #[arg(long, value_name = "NAME", requires = "against")]
+    thing: Option<String>,
+
+    /// Programs on the ingest sockets publish retained messages
+    #[arg(long)]
+    ingest_retain: bool,
+}
+
+/// What keeps the command from answering: a line for standard error, and the exit code.
+struct Failure(String, Exit);
+
+/// The answer goes to standard output, all else to standard error.
+pub(super) fn run(path: &Path, arguments: Arguments) -> Exit {
+    let (text, exit) = match answer(path, arguments) {
+        Ok(answer) => answer,
+        Err(Failure(text, exit)) => {
+            tell(&text);
+            return exit;
+        }
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => exit,
+        // Half a policy in a file must not pass for a whole one; who closed the pipe has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
+        Err(error) => {
+            tell(&format!("the answer can't be written to standard output: {error}"));
+            Exit::Internal
+        }
+    }
+}
+
+fn tell(text: &str) {
+    // When nobody takes it there is nobody to tell; the exit code says all the same.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+fn answer(path: &Path, arguments: Arguments) -> Result<(String, Exit), Failure> {
+    let config = configuration(path)?;
+    let region = region(&config, arguments.region);
+    let ingest_retain = if arguments.ingest_retain { IngestRetain::Used } else { IngestRetain::Unused };
+    let needs = needs::of(&config, ingest_retain);
+    match (arguments.against, region, arguments.account) {
+        (Some(file), region, account) => {
+            let document = document(&file)?;
+            let client_id = config.connection.client_id;
+            let variables = Variables { thing: arguments.thing.unwrap_or_else(|| client_id.clone()), client_id };
+            let resources = document.statements.iter().flat_map(|statement| &statement.resources);
+            let (scope, notes) = Known { region, account }.completed(resources.map(String::as_str));
+            let report = Report::new(&document, needs, scope, &variables, notes);
+            Ok((report.to_string(), if report.is_allowed() { Exit::Done } else { Exit::No }))
+        }
+        (None, Some(region), Some(account)) => {
+            let policy = least::policy(&needs, &Scope::new(&region, &account));
+            if let Some(problem) = least::too_long(&policy) {
+                tell(&format!("warning: {problem}"));
+            }
+            Ok((format!("{policy:#}\n"), Exit::Done))
+        }
+        (None, ..) => Err(Failure(
+            format!(
+                "connection.endpoint ({}) doesn't tell the region of IoT Core: give it with --region, such as eu-west-1",
+                config.connection.endpoint
+            ),
+            Exit::Usage,
+        )),
+    }
+}
+
+/// That of the command line, else that of the endpoint.
+fn region(config: &Config, given: Option<String>) -> Option<String> {
+    let endpoint = &config.connection.endpoint;
+    let found = scope::region_of_endpoint(endpoint);
+    if let (Some(given), Some(found)) = (&given, &found)
+        && given != found
+    {
+        tell(&format!("warning: --region {given} isn't that of connection.endpoint, {endpoint}"));
+    }
+    given.or(found)
+}
+
+fn configuration(path: &Path) -> Result<Config, Failure> {
+    let (loaded, warnings) = match config::read(path, &Environment::of_process()) {
+        Ok(loaded) => (Ok(loaded.config), loaded.warnings),
+        Err(errors) => (Err(Failure(errors.to_string(), Exit::Config)), errors.warnings),
+    };
+    warnings.iter().for_each(|warning| tell(&warning.to_string()));
+    loaded
+}
+
+/// The policy in `file`; every problem of it begins with its name.
+fn document(file: &Path) -> Result<Document, Failure> {
+    let is_stdin = file == Path::new("-");
+    let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let refused = |text: String| {
+        let lines: Vec<String> = text.lines().map(|line| format!("{name}{line}")).collect();
+        Failure(lines.join("\n"), Exit::Config)
+    };
+    let text = if is_stdin { read(io::stdin().lock()) } else { File::open(file).and_then(read) };
+    let text = text.map_err(|error| refused(format!(": the policy can't be read: {error}")))?;
+    document::parse(&text).map_err(|error| match error {
+        DocumentError::NotJson { .. } => refused(format!(":{error}")),
+        DocumentError::NotAPolicy(problems) => {
+            refused(problems.iter().map(|problem| format!(": {problem}\n")).collect())
+        }
+    })
+}
+
+fn read(from: impl Read) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match from.take(MAX_FILE + 1).read_to_end(&mut text)? {
+        len if len as u64 > MAX_FILE => Err(io::ErrorKind::FileTooLarge.into()),
+        _ => Ok(text),
+    }
+}

@@ -1,0 +1,108 @@
+//! What a server means by the reason code of a CONNACK or DISCONNECT (MQTT 5, 3.2.2.2 and 3.14.2.1).
+
+use super::advice::{needed, two_devices};
+use super::{Peer, Sent};
+use crate::limits::MAX_PAYLOAD;
+use crate::link::reason::ReasonCode;
+
+/// The code of status and journal for a CONNACK that refuses; below 0x80 it is one of MQTT 3.1.1 (table 3.1).
+pub(super) fn refused_code(code: ReasonCode) -> &'static str {
+    match code.0 {
+        1 | 0x84 => "connack_refused_protocol_version",
+        2 | 0x85 => "connack_refused_client_id",
+        3 | 0x88 | 0x89 => "connack_refused_server_unavailable",
+        4 | 0x86 => "connack_refused_bad_credentials",
+        5 | 0x87 => "connack_refused_not_authorized",
+        0x97 => "connack_refused_quota_exceeded",
+        0x9F => "connack_refused_rate_exceeded",
+        _ => "connack_refused",
+    }
+}
+
+/// What to do about a CONNACK that refuses.
+pub(super) fn refused_advice(peer: &Peer, code: ReasonCode) -> String {
+    match code.0 {
+        1 | 0x84 => "The server doesn't speak the configured version of MQTT: change connection.protocol.".to_owned(),
+        2 | 0x85 => format!(
+            "The server doesn't take the client id `{}`: at IoT Core it has at most 128 bytes and no leading `$`.",
+            peer.client_id
+        ),
+        3 | 0x88 | 0x89 => {
+            "The server is overloaded or starting, or this client id connects too often. It is tried again.".to_owned()
+        }
+        4 | 5 | 0x86 | 0x87 => {
+            format!("A policy attached to the certificate must allow iot:Connect on client/{}.", peer.client_id)
+        }
+        0x97 | 0x9F => {
+            "A limit of the account on connections or on connecting was passed: another program may use the same \
+             account or client id. It is tried again."
+                .to_owned()
+        }
+        0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
+        0x80.. => {
+            "The server didn't like the CONNECT: its log in CloudWatch (AWSIotLogsV2) says why. It is tried again."
+                .to_owned()
+        }
+        _ => "The server gave a code that MQTT doesn't have: check connection.endpoint.".to_owned(),
+    }
+}
+
+/// The code of status and journal for a DISCONNECT.
+pub(super) fn code(code: ReasonCode) -> &'static str {
+    match code.0 {
+        0x81 | 0x82 => "disconnected_protocol_error",
+        0x87 => "disconnected_not_authorized",
+        0x89 | 0x8B => "disconnected_server_unavailable",
+        0x8D => "disconnected_keep_alive_timeout",
+        0x8E => "disconnected_session_taken_over",
+        0x90 => "disconnected_topic_name_invalid",
+        0x93 => "disconnected_receive_maximum_exceeded",
+        0x95 => "disconnected_packet_too_large",
+        0x96 => "disconnected_message_rate_too_high",
+        0x97 => "disconnected_quota_exceeded",
+        0x98 => "disconnected_administrative_action",
+        _ => "disconnected",
+    }
+}
+
+/// What to do about a DISCONNECT.
+pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> String {
+    match code.0 {
+        0x8E => two_devices(peer, "Another client has connected"),
+        0x87 if last_sent.is_empty() => {
+            "The certificate's policy doesn't allow what was sent, or not any more.".to_owned()
+        }
+        0x87 => format!("The certificate's policy lacks {}.", needed(last_sent)),
+        0x97 | 0x96 => "A limit of the account was passed (publishes a second, bytes a second, subscriptions): lower \
+             connection.rate_limit, or have the limit raised in the Service Quotas of AWS. It is tried again."
+            .to_owned(),
+        0x95 => format!(
+            "A message was larger than the server takes: IoT Core takes payloads of up to {} KiB. What was in flight is named \
+             above.",
+            MAX_PAYLOAD / 1024
+        ),
+        0x8F | 0x90 => {
+            "The server doesn't take the topic or filter sent last, such as one under `$aws/` that IoT Core \
+             doesn't offer: change it in the configuration or in the program that publishes it."
+                .to_owned()
+        }
+        0x89 | 0x8B => {
+            "The server restarts or is overloaded; nothing is to be done here. It is tried again.".to_owned()
+        }
+        0x8D => {
+            "The server heard nothing for one and a half times the keep alive: the network on the way lost packets, or \
+             this machine stood still. It is tried again."
+                .to_owned()
+        }
+        0x98 => {
+            "Somebody has disconnected this client, or its certificate or policy was changed: ask who looks after the \
+             AWS account. It is tried again."
+                .to_owned()
+        }
+        0x81 | 0x82 | 0x93 | 0x94 | 0x99 => {
+            "This is a fault of gatewire, or of the server: please report it with this line.".to_owned()
+        }
+        0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
+        _ => "Its log in CloudWatch (AWSIotLogsV2) may say more. It is tried again.".to_owned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! What the session tells the daemon.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::subscriptions::Answer;
+use super::wire::Malformed;
+use crate::inbox::AckToken;
+use crate::link::reason::Reason;
+use crate::message::{Inbound, Qos, Topic, TopicFilter};
+use crate::outbox::Sequence;
+
+/// Something the daemon has to know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// CONNACK: messages flow from now on.
+    Connected {
+        session_present: bool,
+        /// How long the server keeps the session, if it isn't what was asked for.
+        session_expiry: Option<Duration>,
+    },
+    /// A message from the server; one with QoS 1 waits for [`Session::acknowledge`](super::Session::acknowledge).
+    Message(Inbound, Option<AckToken>),
+    /// The next message has lost its properties, they were over [`MAX_PROPERTIES`](crate::limits::MAX_PROPERTIES).
+    PropertiesLeftOut(Topic),
+    /// The server has acknowledged a publication.
+    Delivered(Sequence),
+    /// A publication that isn't sent, or not sent again, because the server refuses it.
+    Rejected(Sequence, Topic, Rejection),
+    /// A publication that isn't sent because its time has passed.
+    Expired(Sequence),
+    /// So many messages, among them one to this topic, have had no PUBACK in time and are sent again (MQTT 3.1.1).
+    Overdue(Topic, usize),
+    /// The server's answer to one filter.
+    Subscription(TopicFilter, Answer),
+    /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.
+    Settled(BTreeMap<TopicFilter, Qos>),
+}
+
+/// What the server hasn't answered, each the last sent last.
+#[derive(Debug)]
+pub(crate) struct Unanswered<'a> {
+    pub(crate) filters: Vec<&'a TopicFilter>,
+    /// Topics of messages with QoS 1, and whether they are to be retained.
+    pub(crate) messages: Vec<(&'a Topic, bool)>,
+    /// Likewise of messages with QoS 0 that were sent just now.
+    pub(crate) without_ack: Vec<(&'a Topic, bool)>,
+}
+
+/// Why the server doesn't take a message. The text follows "IoT Core refuses it: ".
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Rejection {
+    /// PUBACK with a failure.
+    #[error("PUBACK with reason code {0}")]
+    PubAck(Reason),
+    #[error("as a packet it has {size} bytes, its CONNACK allows {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("its CONNACK says that it takes QoS 0 only")]
+    NoQos1,
+    #[error("its CONNACK says that it retains no messages")]
+    NoRetain,
+}
+
+/// Why a connection must be given up.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum End {
+    /// CONNACK with a failure: below 0x80 a return code of MQTT 3.1.1, else a reason code of MQTT 5.
+    #[error("CONNACK with {0}")]
+    Refused(Reason),
+    /// DISCONNECT from the server (MQTT 5).
+    #[error("DISCONNECT with {0}")]
+    Disconnected(Reason),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("{0}")]
+    Violation(String),
+    #[error("no PINGRESP within {0:?}")]
+    NoPingResp(Duration),
+    /// MQTT 5, where a PUBLISH may only be sent again on a new connection (`MQTT-4.4.0-1`).
+    #[error("no PUBACK for a message to {0} within {1:?}")]
+    NoPubAck(Topic, Duration),
+    /// MQTT 5, likewise.
+    #[error("no SUBACK for {0} within {1:?}")]
+    NoSubAck(TopicFilter, Duration),
+    #[error("no UNSUBACK for {0} within {1:?}")]
+    NoUnsubAck(TopicFilter, Duration),
+}
+
+/// Counts for status, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// PUBLISH packets sent, those sent again included.
+    pub(crate) published: u64,
+    /// PUBLISH packets sent again.
+    pub(crate) resent: u64,
+    /// PUBLISH packets received.
+    pub(crate) received: u64,
+}

@@ -1,0 +1,74 @@
+//! What the server restricts in its CONNACK.
+
+use std::time::{Duration, Instant};
+
+use super::event::Rejection;
+use super::wire::Wire;
+use crate::link::reason::ReasonCode;
+use crate::message::{Outbound, Qos, TopicFilter};
+
+/// A PUBLISH is at most so many bytes longer than topic, payload and properties: fixed header, packet identifier and the
+/// lengths of topic and properties.
+const PUBLISH_OVERHEAD: usize = 5 + 2 + 2 + 4;
+
+/// What holds for one connection (MQTT 5, 3.2.2.3). MQTT 3.1.1 has no such restrictions: there it is the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// QoS 1 publications without PUBACK that the server takes.
+    pub(super) receive_maximum: Option<usize>,
+    /// Bytes of a whole packet.
+    pub(super) max_packet: Option<usize>,
+    /// The server takes QoS 0 only.
+    pub(super) no_qos_1: bool,
+    pub(super) no_retain: bool,
+    pub(super) no_wildcards: bool,
+    pub(super) no_shared: bool,
+    /// Instead of the one we asked for.
+    pub(super) keep_alive: Option<Duration>,
+    /// Instead of the one we asked for.
+    pub(super) session_expiry: Option<Duration>,
+    /// The server gave us a client id, although we have one.
+    pub(super) renamed: bool,
+}
+
+impl Terms {
+    /// What a server may not say (MQTT 5, 3.2.2.3.3, 3.2.2.3.6, `MQTT-3.2.2-16`).
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        if self.receive_maximum == Some(0) {
+            Some("a CONNACK with a receive maximum of 0")
+        } else if self.max_packet == Some(0) {
+            Some("a CONNACK with a maximum packet size of 0")
+        } else if self.renamed {
+            Some("a CONNACK that assigns a client id, although it was told one")
+        } else {
+            None
+        }
+    }
+
+    /// Why `message` can't be sent to this server (`MQTT-3.2.2-11`, `MQTT-3.2.2-14`, `MQTT-3.2.2-15`).
+    pub(super) fn rejection(&self, message: &Outbound, now: Instant) -> Option<Rejection> {
+        if self.no_qos_1 && message.qos == Qos::AtLeastOnce {
+            return Some(Rejection::NoQos1);
+        }
+        if self.no_retain && message.retain {
+            return Some(Rejection::NoRetain);
+        }
+        let limit = self.max_packet?;
+        if message.size() + PUBLISH_OVERHEAD <= limit {
+            return None;
+        }
+        let size = Wire::size(message, now);
+        (size > limit).then_some(Rejection::TooLarge { size, limit })
+    }
+
+    /// Why `filter` can't be subscribed to at this server (MQTT 5, 3.2.2.3.11 and 3.2.2.3.13).
+    pub(super) fn filter_refusal(&self, filter: &TopicFilter) -> Option<ReasonCode> {
+        if self.no_shared && filter.as_str().starts_with("$share/") {
+            Some(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED)
+        } else if self.no_wildcards && filter.as_str().contains(['+', '#']) {
+            Some(ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED)
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What comes from the server, in both versions of MQTT.
+
+use super::*;
+
+#[test]
+fn pubacks_go_out_in_the_order_of_arrival() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let mut tokens = Vec::new();
+        for id in [7, 9, 8] {
+            bench.receive(incoming("x", id)).unwrap();
+            let Some(Event::Message(message, Some(token))) = bench.event() else { panic!() };
+            assert_eq!(message.qos, Qos::AtLeastOnce);
+            tokens.push(token);
+        }
+        bench.session.acknowledge(tokens[1]);
+        bench.session.acknowledge(tokens[2]);
+        assert!(bench.sent().is_empty());
+        bench.session.acknowledge(tokens[0]);
+        assert_eq!(bench.sent(), [7, 9, 8].map(Heard::PubAck));
+    }
+}
+
+#[test]
+fn a_message_repeated_before_its_puback_is_passed_on_once() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        bench.receive(incoming("x", 7)).unwrap();
+        bench.receive(incoming("x", 7)).unwrap();
+        assert!(matches!(bench.event(), Some(Event::Message(..))));
+        assert_eq!(bench.event(), None);
+    }
+}
+
+#[test]
+fn a_token_of_an_earlier_connection_acknowledges_nothing() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        bench.receive(incoming("x", 7)).unwrap();
+        let Some(Event::Message(_, Some(token))) = bench.event() else { panic!() };
+        bench.reconnect(true);
+        bench.receive(incoming("x", 7)).unwrap();
+        bench.session.acknowledge(token);
+        assert!(bench.sent().is_empty());
+        assert_eq!(bench.session.unacknowledged(), 1);
+    }
+}
+
+#[test]
+fn what_a_server_may_not_send_ends_the_connection() {
+    for protocol in BOTH {
+        let connack = || Say::ConnAck { session_present: false };
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        assert!(matches!(bench.receive(connack()), Err(End::Violation(_))));
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let exactly_once = Say::Publish { payload: "x", id: 1, qos: 2 };
+        assert!(matches!(bench.receive(exactly_once), Err(End::Violation(_))));
+        let mut bench = Bench::new(protocol, filters(0));
+        bench.session.connect();
+        assert!(matches!(bench.receive(incoming("x", 1)), Err(End::Violation(_))));
+        let mut bench = Bench::new(protocol, filters(0));
+        bench.session.connect();
+        let code = if protocol == Protocol::Mqtt5 { 0x87 } else { 5 };
+        assert_eq!(bench.receive(Say::Refused(code)), Err(End::Refused(Reason::new(code, None))));
+    }
+}
+
+#[test]
+fn bytes_that_are_not_mqtt_end_the_connection() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let mut garbage = BytesMut::from(&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..]);
+        let end = bench.session.receive(&mut garbage, bench.now, Timestamp::UNIX_EPOCH);
+        assert!(
+            matches!(&end, Err(End::Malformed(Malformed::Invalid(text))) if text.contains("HTTP/1.1 400")),
+            "{end:?}"
+        );
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let mut oversize = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0x7f][..]);
+        let end = bench.session.receive(&mut oversize, bench.now, Timestamp::UNIX_EPOCH);
+        assert_eq!(end, Err(End::Malformed(Malformed::TooLarge(268_435_455))));
+    }
+}
+
+#[test]
+fn an_incomplete_packet_waits_for_the_rest() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let bytes = incoming("hello", 3).bytes(protocol);
+        let mut input = BytesMut::new();
+        for byte in bytes {
+            assert_eq!(bench.event(), None);
+            input.extend_from_slice(&[byte]);
+            bench.session.receive(&mut input, bench.now, Timestamp::UNIX_EPOCH).unwrap();
+        }
+        assert!(matches!(bench.event(), Some(Event::Message(message, _)) if message.payload == "hello"));
+    }
+}
+
+/// Whether messages come as duplicates, as the session passes them on.
+fn duplicates(bench: &mut Bench) -> Vec<bool> {
+    std::iter::from_fn(|| bench.event())
+        .filter_map(|event| if let Event::Message(message, _) = event { Some(message.duplicate) } else { None })
+        .collect()
+}
+
+#[test]
+fn what_the_server_sends_again_after_a_reconnect_is_marked_as_a_duplicate() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        for (payload, id) in [("one", 1), ("two", 2), ("three", 3)] {
+            bench.receive(incoming(payload, id)).unwrap();
+        }
+        let Some(Event::Message(_, Some(token))) = bench.event() else { panic!() };
+        // Its PUBACK may be lost on the way.
+        bench.session.acknowledge(token);
+        duplicates(&mut bench);
+        bench.reconnect(true);
+        for (payload, id) in [("two", 2), ("three", 3), ("four", 1), ("two", 2)] {
+            bench.receive(incoming(payload, id)).unwrap();
+        }
+        // The last is the repetition of one that isn't acknowledged on this connection.
+        assert_eq!(duplicates(&mut bench), [true, true, false]);
+        bench.reconnect(true);
+        bench.reconnect(true);
+        bench.receive(incoming("two", 2)).unwrap();
+        assert_eq!(duplicates(&mut bench), [true], "an attempt on which nothing came changes nothing");
+        bench.reconnect(false);
+        bench.receive(incoming("two", 2)).unwrap();
+        assert_eq!(duplicates(&mut bench), [false], "a new session repeats nothing");
+    }
+}

@@ -1,0 +1,251 @@
+//! MQTT 5.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{
+    ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
+    Subscribe, SubscribeReasonCode, Unsubscribe,
+};
+
+use super::{Frame, Incoming, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
+use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET};
+use crate::link::reason::Reason;
+use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
+
+/// The codec's bound is on the remaining length.
+const MAX: Option<u32> = Some(MAX_PACKET as u32);
+
+/// The packet at the front of `input`, which is there as a whole.
+pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Malformed> {
+    let body = frame.body(input);
+    // Where the reason code stands, which the codec gives as a different type without number for each packet (3.2.2, 3.4.2,
+    // 3.14.2); left out it means success.
+    let at = |index: usize| body.get(index).copied().unwrap_or(0);
+    let (connack, puback, disconnect) = (at(1), at(2), at(0));
+    match (frame.kind, body.len()) {
+        // A server that knows only MQTT 3.1.1 refuses in its words, without properties.
+        (2, 2) => return Ok(refused_by_3_1_1(input, frame, connack)),
+        // The reason code may be left out (3.14.2.1), and so may the properties (3.14.2.2.1): the codec wants both.
+        (14, 0 | 1) => {
+            let _ = input.split_to(frame.total);
+            return Ok(Received::Disconnect(Reason::new(disconnect, None)));
+        }
+        _ => {}
+    }
+    let payload = if frame.kind == 3 { Some(payload_length(body, frame.flags)?) } else { None };
+    let packet = match Packet::read(input, MAX) {
+        Ok(packet) => packet,
+        // Also that bytes are missing: within a packet that is there as a whole.
+        Err(error) => return Err(Malformed::Invalid(error.to_string())),
+    };
+    Ok(match packet {
+        Packet::ConnAck(ack) if connack != 0 => {
+            Received::Refused(Reason::new(connack, ack.properties.and_then(|properties| properties.reason_string)))
+        }
+        Packet::ConnAck(ack) => {
+            let terms = ack.properties.map(terms).unwrap_or_default();
+            Received::ConnAck { session_present: ack.session_present, terms }
+        }
+        // The codec takes too few bytes for properties after two subscription identifiers, and too many if a property
+        // doesn't end where they all do.
+        Packet::Publish(publish) if payload != Some(publish.payload.len()) => {
+            return Err(Malformed::Invalid("a PUBLISH whose properties don't have their length".to_owned()));
+        }
+        Packet::Publish(publish) => incoming(publish)?,
+        Packet::PubAck(ack) => {
+            let text = ack.properties.and_then(|properties| properties.reason_string);
+            Received::PubAck(ack.pkid, Reason::new(puback, text))
+        }
+        Packet::SubAck(ack) => suback(ack),
+        Packet::UnsubAck(ack) => Received::UnsubAck(ack.pkid),
+        Packet::PingResp(_) => Received::PingResp,
+        Packet::Disconnect(packet) => {
+            let text = packet.properties.and_then(|properties| properties.reason_string);
+            Received::Disconnect(Reason::new(disconnect, text))
+        }
+        Packet::Auth(_) => Received::Unexpected("AUTH"),
+        Packet::Connect(..) => Received::Unexpected("CONNECT"),
+        Packet::PubRec(_) => Received::Unexpected("PUBREC"),
+        Packet::PubRel(_) => Received::Unexpected("PUBREL"),
+        Packet::PubComp(_) => Received::Unexpected("PUBCOMP"),
+        Packet::Subscribe(_) => Received::Unexpected("SUBSCRIBE"),
+        Packet::Unsubscribe(_) => Received::Unexpected("UNSUBSCRIBE"),
+        Packet::PingReq(_) => Received::Unexpected("PINGREQ"),
+    })
+}
+
+fn refused_by_3_1_1(input: &mut BytesMut, frame: Frame, code: u8) -> Received {
+    let _ = input.split_to(frame.total);
+    match code {
+        0 => Received::Unexpected("a CONNACK of MQTT 3.1.1"),
+        code => Received::Refused(Reason::new(code, None)),
+    }
+}
+
+/// How long the payload of a PUBLISH is by the lengths of what stands before it.
+fn payload_length(body: &[u8], flags: u8) -> Result<usize, Malformed> {
+    let truncated = || Malformed::Invalid("a PUBLISH that is shorter than its parts".to_owned());
+    let [high, low, ..] = body else { return Err(truncated()) };
+    let id = if flags & 0b0110 == 0 { 0 } else { 2 };
+    let properties = 2 + usize::from(u16::from_be_bytes([*high, *low])) + id;
+    let (size, length) = body.get(properties..).and_then(super::variable_integer).ok_or_else(truncated)?;
+    body.len().checked_sub(properties + size + length).ok_or_else(truncated)
+}
+
+/// What the server restricts.
+fn terms(properties: ConnAckProperties) -> Terms {
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    Terms {
+        receive_maximum: properties.receive_max.map(usize::from),
+        max_packet: properties.max_packet_size.map(|size| size as usize),
+        no_qos_1: properties.max_qos == Some(0),
+        no_retain: properties.retain_available == Some(0),
+        no_wildcards: properties.wildcard_subscription_available == Some(0),
+        no_shared: properties.shared_subscription_available == Some(0),
+        keep_alive: properties.server_keep_alive.map(|keep_alive| seconds(keep_alive.into())),
+        session_expiry: properties.session_expiry_interval.map(seconds),
+        renamed: properties.assigned_client_identifier.is_some(),
+    }
+}
+
+fn incoming(publish: Publish) -> Result<Received, Malformed> {
+    let qos = match publish.qos {
+        QoS::AtMostOnce => Qos::AtMostOnce,
+        QoS::AtLeastOnce => Qos::AtLeastOnce,
+        QoS::ExactlyOnce => return Ok(Received::Unexpected("PUBLISH with QoS 2")),
+    };
+    let alias = publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some());
+    if alias || publish.topic.is_empty() {
+        return Ok(Received::Unexpected("PUBLISH with a topic alias, of which we take none"));
+    }
+    let topic = std::str::from_utf8(&publish.topic);
+    let topic = topic.map_err(|_| Malformed::Invalid("a topic that isn't UTF-8".to_owned()))?;
+    Ok(Received::Publish(Incoming {
+        topic: Topic::received(topic),
+        payload: publish.payload,
+        qos,
+        retain: publish.retain,
+        duplicate: publish.dup,
+        id: publish.pkid,
+        properties: publish.properties.map(carried).filter(|carried| *carried != Properties::default()).map(Arc::new),
+    }))
+}
+
+/// What a message carries for its readers.
+fn carried(properties: PublishProperties) -> Properties {
+    Properties {
+        content_type: properties.content_type,
+        response_topic: properties.response_topic,
+        correlation_data: properties.correlation_data,
+        payload_format_indicator: properties.payload_format_indicator,
+        user_properties: properties.user_properties,
+        expires_in: properties.message_expiry_interval,
+        ..Properties::default()
+    }
+}
+
+fn suback(ack: SubAck) -> Received {
+    let text = ack.properties.and_then(|properties| properties.reason_string);
+    let granted = |code: SubscribeReasonCode| match code {
+        SubscribeReasonCode::Success(QoS::AtMostOnce) => Ok(Qos::AtMostOnce),
+        SubscribeReasonCode::Success(_) => Ok(Qos::AtLeastOnce),
+        failure => Err(Reason::new(number(failure), text.clone())),
+    };
+    Received::SubAck(ack.pkid, ack.return_codes.into_iter().map(granted).collect())
+}
+
+/// The reason code of a failed SUBSCRIBE (3.9.3).
+fn number(code: SubscribeReasonCode) -> u8 {
+    match code {
+        SubscribeReasonCode::Success(qos) => qos as u8,
+        SubscribeReasonCode::Failure | SubscribeReasonCode::Unspecified => 0x80,
+        SubscribeReasonCode::ImplementationSpecific => 0x83,
+        SubscribeReasonCode::NotAuthorized => 0x87,
+        SubscribeReasonCode::TopicFilterInvalid => 0x8F,
+        SubscribeReasonCode::PkidInUse => 0x91,
+        SubscribeReasonCode::QuotaExceeded => 0x97,
+        SubscribeReasonCode::SharedSubscriptionsNotSupported => 0x9E,
+        SubscribeReasonCode::SubscriptionIdNotSupported => 0xA1,
+        SubscribeReasonCode::WildcardSubscriptionsNotSupported => 0xA2,
+    }
+}
+
+pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
+    let mut properties = ConnectProperties::new();
+    let expiry = u32::try_from(opening.session_expiry.as_secs()).unwrap_or(u32::MAX);
+    properties.session_expiry_interval = Some(expiry);
+    properties.receive_maximum = Some(MAX_IN_FLIGHT as u16);
+    properties.max_packet_size = MAX;
+    let connect = Connect {
+        keep_alive: opening.keep_alive,
+        client_id: opening.client_id.to_owned(),
+        clean_start: opening.session_expiry.is_zero(),
+        properties: Some(properties),
+    };
+    // Without a delay: it is for those who want to know now.
+    let will = opening.will.map(|will| LastWill {
+        topic: Bytes::copy_from_slice(will.topic.as_str().as_bytes()),
+        message: will.payload.clone(),
+        qos: qos(will.qos),
+        retain: will.retain,
+        properties: None,
+    });
+    encode(&Packet::Connect(connect, will, None), output);
+}
+
+pub(super) fn publish(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant, output: &mut BytesMut) {
+    encode(&packet(message, id, dup, now), output);
+}
+
+/// Bytes that a message takes as a packet.
+pub(super) fn size(message: &Outbound, now: Instant) -> usize {
+    packet(message, 1, false, now).size()
+}
+
+fn packet(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant) -> Packet {
+    let properties = message.properties.as_ref().map(|properties| PublishProperties {
+        payload_format_indicator: properties.payload_format_indicator,
+        message_expiry_interval: properties.expiry_left(now),
+        topic_alias: None,
+        response_topic: properties.response_topic.clone(),
+        correlation_data: properties.correlation_data.clone(),
+        user_properties: properties.user_properties.clone(),
+        subscription_identifiers: Vec::new(),
+        content_type: properties.content_type.clone(),
+    });
+    Packet::Publish(Publish {
+        dup,
+        qos: qos(message.qos),
+        retain: message.retain,
+        topic: Bytes::copy_from_slice(message.topic.as_str().as_bytes()),
+        pkid: id,
+        payload: message.payload.clone(),
+        properties,
+    })
+}
+
+pub(super) fn subscribe(id: PacketIdentifier, filters: &[(TopicFilter, Qos)], output: &mut BytesMut) {
+    let filters = filters.iter().map(|(filter, level)| Filter::new(filter.as_str(), qos(*level)));
+    let mut subscribe = Subscribe::new_many(filters, None);
+    subscribe.pkid = id;
+    encode(&Packet::Subscribe(subscribe), output);
+}
+
+pub(super) fn unsubscribe(id: PacketIdentifier, filters: &[TopicFilter], output: &mut BytesMut) {
+    let filters = filters.iter().map(TopicFilter::to_string).collect();
+    encode(&Packet::Unsubscribe(Unsubscribe { pkid: id, filters, properties: None }), output);
+}
+
+fn qos(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+    }
+}
+
+fn encode(packet: &Packet, output: &mut BytesMut) {
+    checked(output, |output| packet.write(output, MAX).map_err(|error| error.to_string()));
+}

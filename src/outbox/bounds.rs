@@ -1,0 +1,38 @@
+//! What the outbox may hold.
+
+use std::time::Duration;
+
+use crate::config::{self, WhenFull};
+
+/// The most memory that messages take, in bytes, each with [`ENTRY_OVERHEAD`](crate::store::backlog::ENTRY_OVERHEAD); from
+/// half of it on they are moved to the disk, from three quarters on clients have to wait.
+pub(crate) const MEMORY: u64 = 8 * 1024 * 1024;
+
+/// The most memory of messages in flight, in bytes, unless one alone is larger: four seconds of what IoT Core takes.
+pub(crate) const MAX_IN_FLIGHT_BYTES: u64 = 2 * 1024 * 1024;
+
+/// What a message counts at least, in bytes: what a row has beside topic and payload, so that the file stays below twice
+/// `max_size` however small they are.
+const LEAST: u64 = 48;
+
+/// `[outbox]`, without its path.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    /// Bytes of topics and payloads.
+    pub(crate) max_size: u64,
+    pub(crate) max_age: Duration,
+    pub(crate) when_full: WhenFull,
+    pub(crate) spill_after: Duration,
+}
+
+impl Bounds {
+    pub(crate) fn new(config: &config::Outbox) -> Bounds {
+        let config::Outbox { max_size, max_age, when_full, spill_after, .. } = *config;
+        Bounds { max_size, max_age, when_full, spill_after }
+    }
+
+    /// Whether so many messages with so many bytes are more than there may be.
+    pub(crate) fn is_over(&self, bytes: u64, messages: u64) -> bool {
+        bytes > self.max_size || messages.saturating_mul(LEAST) > self.max_size
+    }
+}

@@ -1,0 +1,272 @@
+//! Policy documents as IoT Core takes them.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+const VERSION: &str = "2012-10-17";
+
+/// A policy document that IoT Core would take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    pub(crate) statements: Vec<Statement>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Statement {
+    /// From 1.
+    pub(crate) number: usize,
+    pub(crate) sid: Option<String>,
+    pub(crate) effect: Effect,
+    /// With wildcards; case doesn't count.
+    pub(crate) actions: Vec<String>,
+    /// With wildcards and variables.
+    pub(crate) resources: Vec<String>,
+    /// What its `Condition` tests, such as `Bool iot:Connection.Thing.IsAttached`; empty if it has none.
+    pub(crate) conditions: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Allow,
+    Deny,
+}
+
+impl fmt::Display for Statement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "statement {}", self.number)?;
+        match &self.sid {
+            Some(sid) => write!(f, " ({sid})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why a document can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum DocumentError {
+    #[error("{line}:{column}: not JSON: {reason}")]
+    NotJson { line: usize, column: usize, reason: String },
+    /// It is JSON, but no policy that IoT Core would take: everything that is wrong.
+    #[error("{}", .0.join("\n"))]
+    NotAPolicy(Vec<String>),
+}
+
+/// Reads a policy document.
+///
+/// # Errors
+/// Where it isn't JSON, or everything for which IoT Core would refuse it.
+pub(crate) fn parse(text: &[u8]) -> Result<Document, DocumentError> {
+    let value = serde_json::from_slice(text).map_err(|error| DocumentError::NotJson {
+        line: error.line(),
+        column: error.column(),
+        reason: without_place(&error),
+    })?;
+    let mut problems = Problems::default();
+    let statements = problems.document(&value);
+    match problems.0.is_empty() {
+        true => Ok(Document { statements }),
+        false => Err(DocumentError::NotAPolicy(problems.0)),
+    }
+}
+
+/// What serde_json says, without the place that it ends with.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason).to_owned()
+}
+
+/// Collects what is wrong with a document while it is read.
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, problem: String) {
+        self.0.push(problem);
+    }
+
+    fn document(&mut self, value: &Value) -> Vec<Statement> {
+        let Some(document) = value.as_object() else {
+            self.add(format!("a policy is a JSON object, this is {}", kind(value)));
+            return Vec::new();
+        };
+        if document.contains_key("policyDocument") {
+            self.add(
+                "this is what `aws iot get-policy` prints around the policy; get the document alone with `--query \
+                 policyDocument --output text`"
+                    .to_owned(),
+            );
+            return Vec::new();
+        }
+        self.unknown_keys("the policy", document, &["Version", "Id", "Statement"]);
+        match document.get("Version").map(|version| version.as_str()) {
+            Some(Some(VERSION)) => {}
+            Some(_) => self.add(format!("\"Version\" must be \"{VERSION}\", IoT Core takes no other")),
+            None => self.add(format!("\"Version\": \"{VERSION}\" is missing, without which IoT Core takes no policy")),
+        }
+        let statements: &[Value] = match document.get("Statement") {
+            Some(Value::Array(statements)) if !statements.is_empty() => statements,
+            Some(statement @ Value::Object(_)) => std::slice::from_ref(statement),
+            Some(_) => return self.no_statements("\"Statement\" must be an object or an array of at least one"),
+            None => return self.no_statements("\"Statement\" is missing"),
+        };
+        statements.iter().enumerate().filter_map(|(index, value)| self.statement(index + 1, value)).collect()
+    }
+
+    fn no_statements(&mut self, problem: &str) -> Vec<Statement> {
+        self.add(problem.to_owned());
+        Vec::new()
+    }
+
+    fn statement(&mut self, number: usize, value: &Value) -> Option<Statement> {
+        let name = format!("statement {number}");
+        let Some(statement) = value.as_object() else {
+            self.add(format!("{name} must be an object, not {}", kind(value)));
+            return None;
+        };
+        for key in ["NotAction", "NotResource", "Principal", "NotPrincipal"] {
+            if statement.contains_key(key) {
+                self.add(format!("{name}: IoT Core's policies know no \"{key}\", only IAM's do"));
+            }
+        }
+        let known = [
+            "Sid",
+            "Effect",
+            "Action",
+            "Resource",
+            "Condition",
+            "NotAction",
+            "NotResource",
+            "Principal",
+            "NotPrincipal",
+        ];
+        self.unknown_keys(&name, statement, &known);
+        let effect = match statement.get("Effect").and_then(Value::as_str) {
+            Some("Allow") => Some(Effect::Allow),
+            Some("Deny") => Some(Effect::Deny),
+            _ => {
+                self.add(format!("{name}: \"Effect\" must be \"Allow\" or \"Deny\""));
+                None
+            }
+        };
+        let actions = self.strings(&name, statement, "Action", "NotAction");
+        let resources = self.strings(&name, statement, "Resource", "NotResource");
+        let conditions = self.conditions(&name, statement.get("Condition"));
+        let sid = statement.get("Sid").and_then(Value::as_str).map(str::to_owned);
+        Some(Statement {
+            number,
+            sid,
+            effect: effect?,
+            actions: actions?,
+            resources: resources?,
+            conditions: conditions?,
+        })
+    }
+
+    /// A string or an array of them. That `instead` stands there is reported by itself.
+    fn strings(&mut self, name: &str, of: &Map<String, Value>, key: &str, instead: &str) -> Option<Vec<String>> {
+        let found = match of.get(key) {
+            Some(Value::String(one)) => Some(vec![one.clone()]),
+            Some(Value::Array(all)) if !all.is_empty() => {
+                all.iter().map(|one| one.as_str().map(str::to_owned)).collect()
+            }
+            None if of.contains_key(instead) => return None,
+            _ => None,
+        };
+        if found.is_none() {
+            self.add(format!("{name}: \"{key}\" must be a string or an array of strings"));
+        }
+        found
+    }
+
+    /// `{"Bool": {"key": "value"}}` as `Bool key`.
+    fn conditions(&mut self, name: &str, condition: Option<&Value>) -> Option<Vec<String>> {
+        let mut found = Vec::new();
+        let operators = match condition {
+            None => return Some(found),
+            Some(condition) => condition.as_object(),
+        };
+        for (operator, keys) in operators.into_iter().flatten() {
+            match keys.as_object() {
+                Some(keys) => found.extend(keys.keys().map(|key| format!("{operator} {key}"))),
+                None => found.push(operator.clone()),
+            }
+        }
+        if operators.is_none() {
+            self.add(format!("{name}: \"Condition\" must be an object"));
+        }
+        operators.map(|_| found)
+    }
+
+    fn unknown_keys(&mut self, name: &str, of: &Map<String, Value>, known: &[&str]) {
+        for key in of.keys().filter(|key| !known.contains(&key.as_str())) {
+            self.add(format!("{name}: unknown key {key:?}"));
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        match parse(text.as_bytes()) {
+            Err(DocumentError::NotAPolicy(problems)) => problems,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn one_and_many_are_read_alike() {
+        let text = r#"{"Version":"2012-10-17","Statement":{"Sid":"S","Effect":"Deny","Action":"iot:*","Resource":["a","b"],
+            "Condition":{"Bool":{"iot:Connection.Thing.IsAttached":"true"}}}}"#;
+        let statements = parse(text.as_bytes()).unwrap().statements;
+        assert_eq!(statements.len(), 1);
+        assert_eq!(statements[0].to_string(), "statement 1 (S)");
+        assert_eq!(statements[0].effect, Effect::Deny);
+        assert_eq!((statements[0].actions.len(), statements[0].resources.len()), (1, 2));
+        assert_eq!(statements[0].conditions, ["Bool iot:Connection.Thing.IsAttached"]);
+    }
+
+    #[test]
+    fn broken_json_is_told_with_its_place() {
+        let error = parse(b"{\n  \"Version\": }").unwrap_err();
+        assert_eq!(error.to_string(), "2:14: not JSON: expected value");
+        assert!(matches!(parse(b"\xff"), Err(DocumentError::NotJson { line: 1, .. })));
+    }
+
+    #[test]
+    fn what_iot_core_would_refuse_is_told_at_once() {
+        let text = r#"{"Version":"2008-10-17","Statement":[{"Effect":"allow","NotAction":"x","Resources":"y"},5,
+            {"Effect":"Allow","Action":[],"Resource":[1],"Condition":""}]}"#;
+        assert_eq!(
+            problems(text),
+            [
+                "\"Version\" must be \"2012-10-17\", IoT Core takes no other",
+                "statement 1: IoT Core's policies know no \"NotAction\", only IAM's do",
+                "statement 1: unknown key \"Resources\"",
+                "statement 1: \"Effect\" must be \"Allow\" or \"Deny\"",
+                "statement 1: \"Resource\" must be a string or an array of strings",
+                "statement 2 must be an object, not a number",
+                "statement 3: \"Action\" must be a string or an array of strings",
+                "statement 3: \"Resource\" must be a string or an array of strings",
+                "statement 3: \"Condition\" must be an object",
+            ]
+        );
+        assert_eq!(problems("[]"), ["a policy is a JSON object, this is an array"]);
+        assert_eq!(problems("{}").len(), 2);
+        assert!(problems(r#"{"policyName":"p","policyDocument":"{}"}"#)[0].contains("--query policyDocument"));
+    }
+}

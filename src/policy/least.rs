@@ -1,0 +1,81 @@
+//! The least policy: a statement a purpose, no resource that another covers.
+
+use serde_json::{Value, json};
+
+use super::needs::{Need, Purpose};
+use super::pattern::Pattern;
+use super::resource::{Resource, Variables};
+use super::scope::Scope;
+
+/// The longest document IoT Core takes, in characters that aren't white space.
+const MAX_DOCUMENT: usize = 2048;
+
+/// The least policy for `needs`.
+pub(crate) fn policy(needs: &[Need], scope: &Scope) -> Value {
+    let mut statements: Vec<Value> = Vec::new();
+    let needs = without_covered(needs);
+    for same in needs.chunk_by(|a, b| a.purpose == b.purpose) {
+        let resources: Vec<String> = same.iter().map(|need| format!("{scope}{}", need.resource)).collect();
+        statements.extend(same.first().map(|need| statement(Some(need.purpose), need.purpose, &resources)));
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// The statement that allows one need, on a line.
+pub(super) fn statement_for(need: &Need, scope: &Scope) -> String {
+    statement(None, need.purpose, &[format!("{scope}{}", need.resource)]).to_string()
+}
+
+fn statement(sid: Option<Purpose>, purpose: Purpose, resources: &[String]) -> Value {
+    let resource = match resources {
+        [one] => json!(one),
+        more => json!(more),
+    };
+    let mut statement = serde_json::Map::new();
+    if let Some(sid) = sid {
+        statement.insert("Sid".to_owned(), json!(sid.sid()));
+    }
+    statement.insert("Effect".to_owned(), json!("Allow"));
+    statement.insert("Action".to_owned(), json!(purpose.action().name()));
+    statement.insert("Resource".to_owned(), resource);
+    Value::Object(statement)
+}
+
+/// The wildcards of a need, as a policy's.
+pub(super) fn wildcards(need: &Need) -> Pattern {
+    // Escapes are all the variables that a need holds.
+    Resource::read(&need.resource, &Variables { client_id: String::new(), thing: String::new() }).pattern
+}
+
+/// Leaves out what another resource of the same action covers; of two alike, the later one.
+fn without_covered(needs: &[Need]) -> Vec<&Need> {
+    let wild: Vec<Pattern> = needs.iter().map(wildcards).collect();
+    let covers = |a: usize, b: usize| wild[b].outside(&[&wild[a]]) == Ok(None);
+    let is_covered = |index: usize| {
+        (0..needs.len()).any(|other| {
+            other != index
+                && needs[other].purpose.action() == needs[index].purpose.action()
+                && covers(other, index)
+                && (other < index || !covers(index, other))
+        })
+    };
+    needs.iter().enumerate().filter(|(index, _)| !is_covered(*index)).map(|(_, need)| need).collect()
+}
+
+/// What is to be done about a policy that is longer than IoT Core takes.
+pub(crate) fn too_long(policy: &Value) -> Option<String> {
+    let length = |value: &Value| value.to_string().chars().filter(|c| !c.is_whitespace()).count();
+    let total = length(policy);
+    if total <= MAX_DOCUMENT {
+        return None;
+    }
+    let statements = policy["Statement"].as_array().into_iter().flatten();
+    let largest = statements.max_by_key(|statement| length(statement))?;
+    let count = largest["Resource"].as_array().map_or(1, Vec::len);
+    Some(format!(
+        "the policy has {total} characters without white space, IoT Core takes {MAX_DOCUMENT}. Its largest statement is {} \
+         with {count} resources: put their topics below a common level and name them with one `#` or `+` in the \
+         configuration, or divide the statements between two policies and attach both to the certificate",
+        largest["Sid"].as_str().unwrap_or_default()
+    ))
+}

@@ -1,0 +1,108 @@
+//! MQTT filters in the language of policies, where `+` and `#` are letters and `*` and `?` wildcards.
+
+use super::pattern::{Pattern, Piece};
+use super::resource::escaped;
+
+/// Some of the topics that a filter matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Topics {
+    /// The narrowest wildcards of a policy that cover them.
+    pub(super) resource: String,
+    /// The topics themselves: `+` stays within its level, and a wildcard at the start matches no `$` (`MQTT-4.7.2-1`).
+    pub(super) strings: Vec<Pattern>,
+}
+
+/// Whether `a/#` is about `a`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parent {
+    /// It is by MQTT's rules, which gatewire's ingest sockets follow.
+    Matches,
+    /// It isn't in IoT Core, which sends a subscriber of `a/#` nothing from `a`.
+    Apart,
+}
+
+/// All topics that `levels`, a filter without `$share`, matches.
+pub(super) fn topics_of(levels: &str, parent: Parent) -> Vec<Topics> {
+    let parent = match parent {
+        Parent::Matches => levels.strip_suffix("/#").map(|parent| Topics { strings: strings(parent), ..wild(parent) }),
+        Parent::Apart => None,
+    };
+    parent.into_iter().chain([Topics { strings: strings(levels), ..wild(levels) }]).collect()
+}
+
+fn wild(levels: &str) -> Topics {
+    let levels = levels.split('/').map(|level| match level {
+        "+" | "#" => "*".to_owned(),
+        literal => escaped(literal),
+    });
+    Topics { resource: levels.collect::<Vec<String>>().join("/"), strings: Vec::new() }
+}
+
+fn strings(levels: &str) -> Vec<Pattern> {
+    let (first, rest) = match levels.split_once('/') {
+        Some((first, rest)) => (first, Some(rest)),
+        None => (levels, None),
+    };
+    let rest = rest.map(|rest| rest.split('/').fold(Pattern::default(), |before, next| before.then(&level(next))));
+    let starts = match first {
+        "#" => vec![Pattern::from_iter([Piece::One("$"), Piece::ANY_RUN])],
+        // An empty first level is one; an empty topic isn't.
+        "+" if rest.is_some() => vec![Pattern::default(), named_level()],
+        "+" => vec![named_level()],
+        literal => vec![Pattern::literal(literal)],
+    };
+    starts.into_iter().map(|start| rest.iter().fold(start, |start, rest| start.then(rest))).collect()
+}
+
+/// A first level that isn't empty, for a wildcard.
+fn named_level() -> Pattern {
+    Pattern::from_iter([Piece::One("/$"), Piece::Run("/")])
+}
+
+/// A level behind the first, with the slash before it.
+fn level(level: &str) -> Pattern {
+    Pattern::literal("/").then(&match level {
+        "+" => Pattern::from_iter([Piece::Run("/")]),
+        "#" => Pattern::from_iter([Piece::ANY_RUN]),
+        literal => Pattern::literal(literal),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::message::{Topic, TopicFilter};
+
+    fn resources(levels: &str, parent: Parent) -> Vec<String> {
+        topics_of(levels, parent).into_iter().map(|topics| topics.resource).collect()
+    }
+
+    #[test]
+    fn filters_become_the_narrowest_wildcards() {
+        assert_eq!(resources("a/+/b", Parent::Matches), ["a/*/b"]);
+        assert_eq!(resources("a/#", Parent::Matches), ["a", "a/*"]);
+        assert_eq!(resources("a/#", Parent::Apart), ["a/*"]);
+        assert_eq!(resources("#", Parent::Matches), ["*"]);
+        assert_eq!(resources("+/#", Parent::Matches), ["*", "*/*"]);
+        assert_eq!(resources("a*/b?/${c}/$d", Parent::Apart), ["a${*}/b${?}/${$}{c}/$d"]);
+    }
+
+    proptest! {
+        #[test]
+        fn they_cover_what_the_filter_matches_and_nothing_else(
+            filter in "(\\+|#|[ab$]{0,2}(/(\\+|[ab$]{0,1})){0,3}(/#)?)",
+            topic in "[ab$]{0,2}(/[ab$]{0,2}){0,3}"
+        ) {
+            let (Ok(filter), Ok(topic)) = (TopicFilter::new(&filter), Topic::new(&topic)) else { return Ok(()) };
+            let topics = topics_of(filter.levels(), Parent::Matches);
+            let found = topics.iter().any(|topics| topics.strings.iter().any(|strings| strings.matches(topic.as_str())));
+            prop_assert_eq!(found, filter.matches(&topic));
+            for Topics { resource, strings } in topics {
+                let wild = Pattern::glob(&resource);
+                prop_assert!(strings.iter().all(|strings| strings.outside(&[&wild]) == Ok(None)));
+            }
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! What of a queue is in memory and what on the disk. Pure: no I/O, no clock.
+//!
+//! ```text
+//!   taken │ head │ gap │ tail
+//! ```
+//!
+//! Messages are taken from the front of the **head**, in the order of their places. New ones join at the end. In the middle
+//! of a long queue is the **gap**: messages that are on the disk alone; when the head runs short, the next of them are loaded.
+//! Messages in memory may be on the disk, too, and leave memory for it where that helps. What is **taken** stays in memory
+//! until it is finished.
+
+mod disk;
+mod ranges;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::ops::RangeInclusive;
+
+use super::{Row, Totals};
+use ranges::Ranges;
+
+/// Bytes of memory that a message takes beside its topic and payload, counted against bounds.
+pub(crate) const ENTRY_OVERHEAD: u64 = 192;
+
+/// How much of the head stays in memory once the rest of it is on the disk, in bytes: more than is in flight at a time.
+const HEAD: u64 = 1024 * 1024;
+
+/// The most that is written or loaded at once, in bytes.
+const BATCH: u64 = 512 * 1024;
+
+/// The most messages loaded at once.
+const BATCH_ROWS: usize = 1000;
+
+/// So many ranges of places to be removed are looked through for neighbours that can be one.
+const MANY_RANGES: usize = 256;
+
+/// What a queue holds.
+pub(crate) trait Item {
+    /// Bytes of topic and payload.
+    fn size(&self) -> u64;
+}
+
+/// Whether a message in memory is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    No,
+    /// It is being written.
+    Writing,
+    /// Nobody knows: it wasn't confirmed.
+    Maybe,
+    Yes,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    seq: u64,
+    item: T,
+    disk: Disk,
+}
+
+impl<T: Item> Entry<T> {
+    fn cost(&self) -> u64 {
+        self.item.size() + ENTRY_OVERHEAD
+    }
+}
+
+/// Messages that are on the disk alone: all there are between two places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gap {
+    /// Exclusive. `None`: from the first on.
+    after: Option<u64>,
+    until: u64,
+    messages: u64,
+    bytes: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Backlog<T> {
+    taken: Vec<Entry<T>>,
+    head: VecDeque<Entry<T>>,
+    gap: Option<Gap>,
+    tail: VecDeque<Entry<T>>,
+    /// Places whose messages are finished and still on the disk.
+    finished: Ranges,
+    /// Those of them that are being removed.
+    removing: Ranges,
+    is_writing: bool,
+    /// Up to where a load goes that hasn't ended.
+    loading: Option<u64>,
+    /// What taken, head and tail cost.
+    memory: u64,
+    /// What the taken cost, and what the head does.
+    taken_memory: u64,
+    head_memory: u64,
+    /// Topics and payloads, those of the gap included.
+    bytes: u64,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) delete: Vec<RangeInclusive<u64>>,
+    pub(crate) insert: Vec<Row>,
+}
+
+impl<T: Item> Backlog<T> {
+    /// A queue of which this is on the disk.
+    pub(crate) fn new(stored: Totals) -> Backlog<T> {
+        let mut backlog = Backlog {
+            taken: Vec::new(),
+            head: VecDeque::new(),
+            gap: None,
+            tail: VecDeque::new(),
+            finished: Ranges::default(),
+            removing: Ranges::default(),
+            is_writing: false,
+            loading: None,
+            memory: 0,
+            taken_memory: 0,
+            head_memory: 0,
+            bytes: 0,
+        };
+        backlog.open_gap(stored);
+        backlog
+    }
+
+    fn open_gap(&mut self, stored: Totals) {
+        if let Some(until) = stored.last {
+            let (messages, bytes) = (stored.messages, stored.bytes);
+            self.gap = Some(Gap { after: None, until, messages, bytes });
+            self.bytes += bytes;
+        }
+    }
+
+    /// Adds a message at the place its number gives it: mostly the end.
+    pub(crate) fn insert(&mut self, seq: u64, item: T) {
+        let entry = Entry { seq, item, disk: Disk::No };
+        self.bytes += entry.item.size();
+        self.memory += entry.cost();
+        self.place_waiting(entry);
+    }
+
+    /// Adds a message that counts as taken from the start.
+    pub(crate) fn insert_taken(&mut self, seq: u64, item: T) {
+        let entry = Entry { seq, item, disk: Disk::No };
+        self.bytes += entry.item.size();
+        self.memory += entry.cost();
+        self.taken_memory += entry.cost();
+        self.taken.push(entry);
+    }
+
+    fn place_waiting(&mut self, entry: Entry<T>) {
+        match &self.gap {
+            Some(gap) if gap.after.is_none_or(|after| entry.seq > after) => place(&mut self.tail, entry),
+            _ => {
+                self.head_memory += entry.cost();
+                place(&mut self.head, entry);
+            }
+        }
+    }
+
+    /// The next message to take, if it is in memory.
+    pub(crate) fn front(&self) -> Option<(u64, &T)> {
+        self.head.front().map(|entry| (entry.seq, &entry.item))
+    }
+
+    /// Takes the next message.
+    pub(crate) fn take(&mut self) -> Option<(u64, &mut T)> {
+        let entry = self.head.pop_front()?;
+        self.head_memory -= entry.cost();
+        self.taken_memory += entry.cost();
+        self.taken.push(entry);
+        self.taken.last_mut().map(|entry| (entry.seq, &mut entry.item))
+    }
+
+    /// A message that was taken waits again, at its old place.
+    pub(crate) fn put_back(&mut self, seq: u64) {
+        if let Some(index) = self.taken.iter().position(|entry| entry.seq == seq) {
+            let entry = self.taken.remove(index);
+            self.taken_memory -= entry.cost();
+            self.place_waiting(entry);
+        }
+    }
+
+    /// A message that was taken.
+    pub(crate) fn taken_mut(&mut self, seq: u64) -> Option<&mut T> {
+        self.taken.iter_mut().find(|entry| entry.seq == seq).map(|entry| &mut entry.item)
+    }
+
+    /// A message that was taken is finished, and forgotten. `None` if it was before.
+    pub(crate) fn finish(&mut self, seq: u64) -> Option<T> {
+        let index = self.taken.iter().position(|entry| entry.seq == seq)?;
+        let entry = self.taken.remove(index);
+        self.taken_memory -= entry.cost();
+        Some(self.forget(entry))
+    }
+
+    /// Forgets a message that waits in memory, and its place, if `is_to_go` says so.
+    pub(crate) fn remove_if(&mut self, seq: u64, is_to_go: impl Fn(&T) -> bool) -> Option<T> {
+        let index = self.head.binary_search_by_key(&seq, |entry| entry.seq).ok()?;
+        self.head.get(index).filter(|entry| is_to_go(&entry.item))?;
+        let entry = self.head.remove(index)?;
+        self.head_memory -= entry.cost();
+        Some(self.forget(entry))
+    }
+
+    /// Forgets the message that waits at the end, and its place, if it is in memory.
+    pub(crate) fn drop_back(&mut self) -> Option<T> {
+        if let Some(gap) = self.gap {
+            let entry = self.tail.pop_back_if(|entry| entry.seq > gap.until)?;
+            return Some(self.forget(entry));
+        }
+        let entry = self.head.pop_back()?;
+        self.head_memory -= entry.cost();
+        Some(self.forget(entry))
+    }
+
+    /// Forgets the message at the front, and its place.
+    pub(crate) fn drop_front(&mut self) -> Option<T> {
+        let entry = self.head.pop_front()?;
+        self.head_memory -= entry.cost();
+        Some(self.forget(entry))
+    }
+
+    /// Forgets messages in memory that aren't on the disk; returns them.
+    pub(crate) fn forget_where(&mut self, is_to_go: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut gone = Vec::new();
+        let goes = |entry: &Entry<T>| entry.disk == Disk::No && is_to_go(&entry.item);
+        gone.extend(self.taken.extract_if(.., |entry| goes(entry)));
+        for queue in [&mut self.head, &mut self.tail] {
+            if queue.iter().any(goes) {
+                let (go, stay): (Vec<_>, Vec<_>) = queue.drain(..).partition(goes);
+                queue.extend(stay);
+                gone.extend(go);
+            }
+        }
+        self.taken_memory = self.taken.iter().map(Entry::cost).sum();
+        self.head_memory = self.head.iter().map(Entry::cost).sum();
+        gone.into_iter().map(|entry| self.forget(entry)).collect()
+    }
+
+    fn forget(&mut self, entry: Entry<T>) -> T {
+        self.bytes -= entry.item.size();
+        self.memory -= entry.cost();
+        if entry.disk != Disk::No {
+            self.finished.insert(entry.seq..=entry.seq);
+        }
+        if self.head.is_empty() {
+            self.head.shrink_to(64);
+        }
+        entry.item
+    }
+
+    /// What is in memory and not yet on the disk, in no order.
+    pub(crate) fn unstored(&self) -> impl Iterator<Item = &T> {
+        let unstored = |entry: &&Entry<T>| matches!(entry.disk, Disk::No | Disk::Maybe);
+        self.entries().filter(unstored).map(|entry| &entry.item)
+    }
+
+    /// What is in memory and not known to be on the disk, though it may be.
+    pub(crate) fn unconfirmed(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries_mut().filter(|entry| entry.disk != Disk::Yes).map(|entry| &mut entry.item)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
+        self.taken.iter().chain(&self.head).chain(&self.tail)
+    }
+
+    fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry<T>> {
+        self.taken.iter_mut().chain(&mut self.head).chain(&mut self.tail)
+    }
+
+    /// Messages whose place on the disk is to be given free.
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished.count()
+    }
+
+    /// Messages that wait, those on the disk included, those taken not.
+    pub(crate) fn waiting(&self) -> u64 {
+        (self.head.len() + self.tail.len()) as u64 + self.gap.map_or(0, |gap| gap.messages)
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// What was taken, in that order.
+    pub(crate) fn taken_items(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.taken.iter().map(|entry| (entry.seq, &entry.item))
+    }
+
+    /// Memory of what was taken, in bytes.
+    pub(crate) fn taken_memory(&self) -> u64 {
+        self.taken_memory
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.waiting() == 0
+    }
+
+    /// Topics and payloads of all messages, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Memory of what is in memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// Messages that are on the disk.
+    pub(crate) fn stored(&self) -> u64 {
+        let in_memory = self.entries().filter(|entry| entry.disk == Disk::Yes).count() as u64;
+        in_memory + self.gap.map_or(0, |gap| gap.messages)
+    }
+
+    /// Nothing is in memory alone.
+    pub(crate) fn is_all_stored(&self) -> bool {
+        self.entries().all(|entry| entry.disk == Disk::Yes)
+    }
+
+    /// The oldest message in memory, taken ones included: the oldest of all, unless the head is being loaded.
+    pub(crate) fn oldest(&self) -> Option<&T> {
+        let entries = self.taken.iter().chain(self.head.front());
+        entries.min_by_key(|entry| entry.seq).map(|entry| &entry.item)
+    }
+}
+
+fn place<T>(queue: &mut VecDeque<Entry<T>>, entry: Entry<T>) {
+    match queue.back() {
+        Some(last) if last.seq > entry.seq => {
+            let index = queue.partition_point(|other| other.seq < entry.seq);
+            queue.insert(index, entry);
+        }
+        _ => queue.push_back(entry),
+    }
+}

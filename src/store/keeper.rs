@@ -1,0 +1,147 @@
+//! The task of one queue: gives the store what has to be written or read, one of each at a time, and tries again when that
+//! fails.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+use super::{Contents, Failure, Load, Page, Store, Write};
+
+/// Waits after a failure.
+const RETRY_MIN: Duration = Duration::from_secs(1);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The longest wait while the daemon stops: there are only seconds left.
+const RETRY_STOPPING: Duration = Duration::from_millis(100);
+
+/// A queue that decides what of it is on the disk.
+pub(crate) trait Kept {
+    /// The disk is another than before.
+    fn attach(&self, contents: &Contents);
+    /// What to write now. It is asked again only after [`Kept::write_ended`].
+    fn next_write(&self) -> Option<Write>;
+    fn write_ended(&self, outcome: Result<(), Failure>);
+    /// What to read now. It is asked again only after [`Kept::load_ended`].
+    fn next_load(&self) -> Option<Load>;
+    fn load_ended(&self, outcome: Result<Page, Failure>);
+    /// When to ask again, should nothing happen before.
+    fn timeout(&self) -> Option<Instant>;
+    /// Told when there may be something new to write or read.
+    fn news(&self) -> &Notify;
+    /// The daemon stops: it isn't the time to wait for long before trying again.
+    fn is_stopping(&self) -> bool;
+}
+
+type Pending<T> = Option<Pin<Box<dyn Future<Output = Result<T, Failure>>>>>;
+
+/// Serves a queue, for ever.
+pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
+    let mut contents = Some(store.contents());
+    let mut write: Pending<()> = None;
+    let mut load: Pending<Page> = None;
+    let (mut write_retry, mut load_retry) = (Retry::default(), Retry::default());
+    loop {
+        let now = Instant::now();
+        if kept.is_stopping() {
+            write_retry.hurry();
+        }
+        if write.is_none() && write_retry.is_over(now) {
+            write = kept.next_write().map(|write| {
+                let store = Rc::clone(&store);
+                Box::pin(async move { store.write(write).await }) as _
+            });
+        }
+        if load.is_none() && load_retry.is_over(now) {
+            load = kept.next_load().map(|load| {
+                let store = Rc::clone(&store);
+                Box::pin(async move { store.load(load).await }) as _
+            });
+        }
+        let retries = [write_retry.at(), load_retry.at()].map(|at| at.filter(|at| *at > now));
+        let timeout = kept.timeout().filter(|_| write.is_none()).map(|at| write_retry.not_before(at));
+        let wake_at = retries.into_iter().chain([timeout]).flatten().min();
+        tokio::select! {
+            biased;
+            is_open = changed(&mut contents) => match &mut contents {
+                Some(contents) if is_open => kept.attach(&contents.borrow_and_update()),
+                // The store's thread has ended: every answer will say so.
+                _ => contents = None,
+            },
+            outcome = done(&mut write) => {
+                write = None;
+                write_retry.note(outcome.is_err());
+                kept.write_ended(outcome);
+            }
+            outcome = done(&mut load) => {
+                load = None;
+                load_retry.note(outcome.is_err());
+                kept.load_ended(outcome);
+            }
+            () = kept.news().notified() => {}
+            () = until(wake_at) => {}
+        }
+    }
+}
+
+/// Completes when there is something new. Returns whether there may be more.
+async fn changed(contents: &mut Option<watch::Receiver<Contents>>) -> bool {
+    match contents {
+        Some(contents) => contents.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn done<T>(pending: &mut Pending<T>) -> Result<T, Failure> {
+    match pending {
+        Some(pending) => pending.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// When to try again.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    failed_at: Option<Instant>,
+    wait: Duration,
+}
+
+impl Retry {
+    pub(super) fn note(&mut self, failed: bool) {
+        self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
+        self.failed_at = failed.then(Instant::now);
+    }
+
+    fn hurry(&mut self) {
+        self.wait = self.wait.min(RETRY_STOPPING);
+    }
+
+    /// `None`: nothing has failed.
+    fn at(&self) -> Option<Instant> {
+        self.failed_at.map(|failed_at| failed_at + self.wait)
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.at().is_none_or(|at| now >= at)
+    }
+
+    /// Completes when it is.
+    pub(super) async fn over(&self) {
+        if let Some(at) = self.at() {
+            tokio::time::sleep_until(at.into()).await;
+        }
+    }
+
+    fn not_before(&self, at: Instant) -> Instant {
+        self.at().map_or(at, |retry| at.max(retry))
+    }
+}

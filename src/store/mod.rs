@@ -1,0 +1,374 @@
+//! What has to outlive the daemon: one SQLite database, written by one thread.
+//!
+//! It holds queues of messages: what waits for IoT Core, and for each forward what waits for a reader; and short notes. The
+//! tasks hand it a [`Write`] and wait: when it comes back, it is on the disk, through power loss. They keep everything in
+//! memory until then, so that nothing is lost when it fails.
+//!
+//! [`database`] is the database and what is done with it; [`worker`] the thread; [`salvage`] reads what is left of a damaged
+//! one; [`backlog`] decides (pure) what of a queue is in memory and what on the disk, [`durable`] (pure) when it goes there;
+//! [`keeper`] carries out what they decide.
+
+pub(crate) mod backlog;
+mod clock;
+mod database;
+pub(crate) mod durable;
+mod failure;
+pub(crate) mod keeper;
+mod row;
+mod salvage;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::observe::journal;
+pub(crate) use clock::{Moment, accepted_now, is_synchronised};
+pub(crate) use failure::{Failure, OpenError};
+use keeper::Retry;
+pub(crate) use row::{Accepted, Row};
+use worker::{Job, Worker};
+
+/// Jobs that wait for the thread. Who waits for one doesn't ask for the next, so that these are plenty.
+const MAX_JOBS: usize = 256;
+
+/// The number of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct QueueId(u16);
+
+impl QueueId {
+    /// What waits for IoT Core.
+    pub(crate) const OUTBOX: QueueId = QueueId(0);
+
+    /// The bits of a key that say the place in the queue.
+    const SEQ_BITS: u32 = 53;
+
+    /// How many there can be, the outbox included: what is left of a positive key.
+    const COUNT: u16 = 1 << (63 - QueueId::SEQ_BITS);
+
+    /// The highest place in a queue.
+    pub(crate) const MAX_SEQ: u64 = (1 << QueueId::SEQ_BITS) - 1;
+
+    fn new(number: u16) -> Option<QueueId> {
+        (number < QueueId::COUNT).then_some(QueueId(number))
+    }
+
+    /// A number for a new queue, which depends on its name alone as far as possible: should the list of queues be destroyed,
+    /// the messages still find theirs.
+    fn for_name(name: &str, is_taken: impl Fn(QueueId) -> bool) -> Option<QueueId> {
+        let others = QueueId::COUNT - 1;
+        let start = (crc32fast::hash(name.as_bytes()) % u32::from(others)) as u16;
+        (0..others).map(|i| QueueId(1 + (start + i) % others)).find(|queue| !is_taken(*queue))
+    }
+
+    fn number(self) -> u16 {
+        self.0
+    }
+
+    fn key(self, seq: u64) -> i64 {
+        (i64::from(self.0) << QueueId::SEQ_BITS) | seq.min(QueueId::MAX_SEQ) as i64
+    }
+
+    fn keys(self, seqs: RangeInclusive<u64>) -> RangeInclusive<i64> {
+        self.key(*seqs.start())..=self.key(*seqs.end())
+    }
+
+    fn seq_of_key(key: i64) -> u64 {
+        key as u64 & QueueId::MAX_SEQ
+    }
+}
+
+/// What a queue holds on the disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) messages: u64,
+    /// Topics and payloads.
+    pub(crate) bytes: u64,
+    pub(crate) first: Option<u64>,
+    pub(crate) last: Option<u64>,
+}
+
+/// Where a queue is, and what is in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) queue: QueueId,
+    pub(crate) stored: Totals,
+    /// Of the database; 0: none is open yet.
+    pub(crate) generation: u64,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place { queue: QueueId::OUTBOX, stored: Totals::default(), generation: 0 }
+    }
+}
+
+/// A change of a queue: all of it, or nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Write {
+    pub(crate) queue: QueueId,
+    /// Places of messages that are done; ranges may include places where there is none. Removed before `insert` is added.
+    pub(crate) delete: Vec<RangeInclusive<u64>>,
+    pub(crate) insert: Vec<Row>,
+    /// How far the clock is ahead of the time since boot, in milliseconds, if it is synchronised.
+    pub(crate) clock_offset: Option<i64>,
+    /// A note to be remembered under a name.
+    pub(crate) note: Option<(&'static str, String)>,
+}
+
+/// A question for the messages of a queue from `after` (exclusive) to `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) queue: QueueId,
+    pub(crate) after: Option<u64>,
+    pub(crate) until: u64,
+    /// Not more than this, but at least one message.
+    pub(crate) max_bytes: u64,
+    pub(crate) max_rows: usize,
+}
+
+/// The answer.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// In order.
+    pub(crate) rows: Vec<Row>,
+    /// There is no more up to `until`.
+    pub(crate) complete: bool,
+}
+
+/// What the database holds. It is told anew when it had to be made anew, or could only be opened late.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Contents {
+    /// The same as long as it is the same database.
+    pub(crate) generation: u64,
+    queues: Vec<(QueueId, String, Totals)>,
+}
+
+impl Contents {
+    pub(crate) fn totals(&self, queue: QueueId) -> Totals {
+        self.queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals)
+    }
+}
+
+/// The `store` of the status document.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct StoreStatus {
+    path: String,
+    /// Why nothing can be written at the moment.
+    error: Option<String>,
+    /// Since when.
+    since: Option<Timestamp>,
+    /// Where damaged databases were moved to since the start.
+    moved_aside: Vec<String>,
+}
+
+/// The store, as the tasks see it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    path: PathBuf,
+    jobs: mpsc::Sender<Job>,
+    /// How many jobs wait: the thread stops looking at old pages for them.
+    pending: Arc<AtomicUsize>,
+    contents: watch::Receiver<Contents>,
+    trouble: RefCell<Option<(Failure, Timestamp)>>,
+    moved_aside: Arc<std::sync::Mutex<Vec<String>>>,
+    checked: Cell<bool>,
+}
+
+impl Store {
+    /// Opens the database and starts its thread. `forwards` are the names of the queues there should be beside the outbox.
+    ///
+    /// # Errors
+    /// Only what a person has to decide. A damaged database is moved aside and what is readable carried over; one that can't
+    /// be opened just now is tried again and again, and until then everything waits in memory.
+    pub(crate) fn open(path: &Path, forwards: &[&str]) -> Result<Rc<Store>, OpenError> {
+        let (jobs, receiver) = mpsc::channel(MAX_JOBS);
+        let pending: Arc<AtomicUsize> = Arc::default();
+        let (publish, contents) = watch::channel(Contents::default());
+        let moved_aside = Arc::default();
+        let names = forwards.iter().map(|name| (*name).to_owned()).collect();
+        let worker = Worker::new(path, names, publish, Arc::clone(&pending), Arc::clone(&moved_aside));
+        let (opened, first) = std::sync::mpsc::sync_channel(1);
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(receiver, &opened));
+        let started = match thread {
+            Ok(_) => first.recv().unwrap_or(Ok(Err(Failure::Gone))),
+            Err(_) => Ok(Err(Failure::Gone)),
+        };
+        let outcome = started?;
+        let store = Store {
+            path: path.to_owned(),
+            jobs,
+            pending,
+            contents,
+            trouble: RefCell::default(),
+            moved_aside,
+            checked: Cell::new(false),
+        };
+        if let Err(failure) = outcome {
+            store.note_trouble(&failure);
+        }
+        Ok(Rc::new(store))
+    }
+
+    /// The place of a forward's queue, which is made if there is none.
+    pub(crate) async fn place(&self, forward: &str) -> Place {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Place(forward.to_owned(), reply)).await;
+        // Should the thread have ended, nothing is stored any more, whatever the place.
+        answer.await.unwrap_or_default()
+    }
+
+    /// What the database holds now, and whenever that has to be told anew.
+    pub(crate) fn contents(&self) -> watch::Receiver<Contents> {
+        self.contents.clone()
+    }
+
+    /// A note that was remembered.
+    pub(crate) async fn note(&self, name: &'static str) -> Option<String> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Note(name, reply)).await;
+        answer.await.ok().flatten()
+    }
+
+    /// Completes when the change is on the disk.
+    pub(crate) async fn write(&self, write: Write) -> Result<(), Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Write(write, reply)).await;
+        let outcome = answer.await.unwrap_or(Err(Failure::Gone));
+        self.note_outcome(&outcome);
+        outcome
+    }
+
+    /// Reads messages.
+    pub(crate) async fn load(&self, load: Load) -> Result<Page, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Load(load, reply)).await;
+        let outcome = answer.await.unwrap_or(Err(Failure::Gone));
+        if let Err(failure) = &outcome {
+            self.note_trouble(failure);
+        }
+        outcome
+    }
+
+    /// Completes once the database is open: one that couldn't be at the start is tried again and again, though there be nothing
+    /// to write. What lies in it has waited for long enough.
+    pub(crate) async fn opened(&self) {
+        let mut retry = Retry::default();
+        while self.contents.borrow().generation == 0 {
+            retry.note(true);
+            retry.over().await;
+            let (reply, answer) = oneshot::channel();
+            self.submit(Job::Open(reply)).await;
+            self.note_outcome(&answer.await.unwrap_or(Err(Failure::Gone)));
+        }
+    }
+
+    /// Has the whole database looked at, once, whenever there is nothing else to do.
+    pub(crate) fn check_in_background(&self) {
+        if !self.checked.replace(true) {
+            // If there is no room for it, there is too much else to do.
+            let _ = self.jobs.try_send(Job::Check);
+        }
+    }
+
+    async fn submit(&self, job: Job) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        // Should the thread have ended, the answer says so.
+        let _ = self.jobs.send(job).await;
+    }
+
+    fn note_outcome(&self, outcome: &Result<(), Failure>) {
+        match outcome {
+            Err(failure) => self.note_trouble(failure),
+            Ok(()) if self.trouble.take().is_some() => log::info!(
+                GATEWIRE_EVENT = "store_recovered";
+                "{} is written again: what waited in memory is stored now", self.path.display()
+            ),
+            Ok(()) => {}
+        }
+    }
+
+    fn note_trouble(&self, failure: &Failure) {
+        let mut trouble = self.trouble.borrow_mut();
+        if trouble.as_ref().is_none_or(|(known, _)| known != failure) {
+            log::error!(
+                GATEWIRE_EVENT = "store_failing";
+                "nothing can be stored: {failure}. What is stored stays; new messages wait in memory as long as there is room, \
+                 and it is tried again"
+            );
+            let since = trouble.as_ref().map_or_else(journal::now, |(_, since)| *since);
+            *trouble = Some((failure.clone(), since));
+        }
+    }
+
+    pub(crate) fn status(&self) -> StoreStatus {
+        let trouble = self.trouble.borrow();
+        StoreStatus {
+            path: self.path.display().to_string(),
+            error: trouble.as_ref().map(|(failure, _)| failure.to_string()),
+            since: trouble.as_ref().map(|(_, since)| *since),
+            moved_aside: self.moved_aside.lock().map(|names| names.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Closes the database, as soon as what was asked of it is done.
+    pub(crate) async fn close(&self) {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Close(reply)).await;
+        // Should the thread have ended before, it is closed.
+        let _ = answer.await;
+    }
+}
+
+/// Whether a daemon holds the store at `path`. Nothing is written for that.
+pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+    match File::open(database::with_suffix(path, ".lock")) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How often, and how far apart, it is tried to take the lock: [`is_held`] takes it for a moment, and that must not keep a
+/// daemon from starting.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Holds the store for this process, for as long as it lives.
+#[derive(Debug)]
+struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// `Ok(None)`: another process holds it.
+    fn take(path: &Path) -> io::Result<Option<Lock>> {
+        let file =
+            File::options().write(true).create(true).truncate(false).open(database::with_suffix(path, ".lock"))?;
+        for _ in 0..LOCK_ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Lock { _file: file })),
+                Err(std::fs::TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}

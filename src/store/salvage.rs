@@ -1,0 +1,284 @@
+//! Reads what can be read of a damaged database.
+//!
+//! SQLite follows the tree from its root: one bad page near the root, and all that hangs on it is out of reach. This reads
+//! the pages themselves ("Database File Format", sqlite.org/fileformat2.html): every leaf of a table that is one, and every
+//! message in it whose checksum is right. The pages are those of the write-ahead log where it has them, else those of the
+//! file. Pages that the file's own list calls free are left out: they hold what was deleted.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::database::{PAGE_SIZE, log_of};
+use super::row::Columns;
+
+/// The largest message that is looked for, in bytes: a payload, a topic, and room.
+const MAX_RECORD: usize = 512 * 1024;
+
+const LEAF_OF_A_TABLE: u8 = 13;
+
+/// The most columns of any table of ours.
+const COLUMNS: usize = 10;
+
+/// What a leaf holds, told apart by the number of columns.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    Message(Columns<'a>),
+    Queue { id: i64, name: &'a str },
+    Note { name: &'a str, value: &'a str },
+    Boot { id: i64, offset: i64 },
+}
+
+/// Gives everything that is readable to `take`, in the order of the pages. Only an error of `take` stops it.
+pub(super) fn salvage<E>(path: &Path, mut take: impl FnMut(Found<'_>) -> Result<(), E>) -> Result<(), E> {
+    let pages = Pages::open(path);
+    let free = pages.free();
+    let mut record = Vec::new();
+    for number in (1..=pages.count).filter(|number| !free.contains(number)) {
+        let Some(page) = pages.read(number) else { continue };
+        for cell in cells(&page, number) {
+            let Some(rowid) = pages.record(&page, cell, &mut record) else { continue };
+            if let Some(found) = parse(rowid, &record) {
+                take(found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The pages of a database and its log.
+struct Pages {
+    file: Option<File>,
+    log: Option<File>,
+    /// Where the log has pages: the newest of each.
+    logged: HashMap<u32, u64>,
+    count: u32,
+}
+
+impl Pages {
+    fn open(path: &Path) -> Pages {
+        let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
+        let log = File::open(log_of(path)).ok();
+        let logged = log.as_ref().map(read_log).unwrap_or_default();
+        let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
+        let in_file = u32::try_from(size.div_ceil(PAGE_SIZE as u64)).unwrap_or(u32::MAX);
+        let count = logged.keys().copied().max().unwrap_or(0).max(in_file);
+        Pages { file, log, logged, count }
+    }
+
+    fn read(&self, number: u32) -> Option<Vec<u8>> {
+        let mut page = vec![0; PAGE_SIZE];
+        if let (Some(log), Some(at)) = (&self.log, self.logged.get(&number)) {
+            log.read_exact_at(&mut page, *at).ok()?;
+            return Some(page);
+        }
+        let at = u64::from(number.checked_sub(1)?) * PAGE_SIZE as u64;
+        // The last page of a file that was cut may still hold something.
+        let n = read_up_to(self.file.as_ref()?, &mut page, at).ok()?;
+        (n > 0).then_some(page)
+    }
+
+    /// The pages that the database calls free, as far as its list is readable.
+    fn free(&self) -> HashSet<u32> {
+        let mut free = HashSet::new();
+        let Some(first) = self.read(1).filter(|page| page.starts_with(b"SQLite format 3\0")) else { return free };
+        let mut trunk = be32(&first, 32);
+        while let Some(number) = trunk.filter(|number| *number != 0 && *number <= self.count && !free.contains(number))
+        {
+            let Some(page) = self.read(number) else { break };
+            let leaves = be32(&page, 4).unwrap_or(0) as usize;
+            if leaves > PAGE_SIZE / 4 - 2 {
+                break;
+            }
+            free.insert(number);
+            free.extend((0..leaves).filter_map(|i| be32(&page, 8 + 4 * i)));
+            trunk = be32(&page, 0);
+        }
+        free
+    }
+
+    /// Collects the record of a cell with its overflow pages into `record`; returns its rowid.
+    fn record(&self, page: &[u8], cell: usize, record: &mut Vec<u8>) -> Option<i64> {
+        let (length, at) = varint(page, cell)?;
+        let (rowid, at) = varint(page, at)?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= MAX_RECORD)?;
+        let local = local_part(length);
+        record.clear();
+        record.extend_from_slice(page.get(at..at + local)?);
+        let mut next = if local < length { be32(page, at + local)? } else { 0 };
+        while record.len() < length {
+            let page = self.read(next).filter(|_| next != 0)?;
+            let part = (length - record.len()).min(PAGE_SIZE - 4);
+            record.extend_from_slice(page.get(4..4 + part)?);
+            next = be32(&page, 0)?;
+        }
+        Some(rowid)
+    }
+}
+
+fn read_up_to(file: &File, page: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < page.len() {
+        match file.read_at(&mut page[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return if done > 0 { Ok(done) } else { Err(error) },
+        }
+    }
+    Ok(done)
+}
+
+/// Where in the log the newest form of each page is. Frames count as long as they carry the log's own salt: what a later
+/// damaged frame hides from SQLite is worth having, too, and each message has a checksum of its own.
+fn read_log(log: &File) -> HashMap<u32, u64> {
+    const HEADER: u64 = 32;
+    const FRAME_HEADER: usize = 24;
+    let mut pages = HashMap::new();
+    let mut header = [0; HEADER as usize];
+    if log.read_exact_at(&mut header, 0).is_err() || be32(&header, 8) != Some(PAGE_SIZE as u32) {
+        return pages;
+    }
+    let mut at = HEADER;
+    let mut frame = [0; FRAME_HEADER];
+    while log.read_exact_at(&mut frame, at).is_ok() {
+        at += FRAME_HEADER as u64;
+        if frame[8..16] == header[16..24]
+            && let Some(number) = be32(&frame, 0).filter(|number| (1..=MAX_PAGES).contains(number))
+        {
+            pages.insert(number, at);
+        }
+        at += PAGE_SIZE as u64;
+    }
+    pages
+}
+
+/// No database of ours is larger: 64 GiB.
+const MAX_PAGES: u32 = 16 * 1024 * 1024;
+
+/// Where the cells of a leaf of a table are; none if it isn't one.
+fn cells(page: &[u8], number: u32) -> impl Iterator<Item = usize> + '_ {
+    let header = if number == 1 { 100 } else { 0 };
+    let is_leaf = page.get(header) == Some(&LEAF_OF_A_TABLE);
+    let count = if is_leaf { be16(page, header + 3).unwrap_or(0) } else { 0 };
+    (0..count).filter_map(move |i| be16(page, header + 8 + 2 * i))
+}
+
+/// How much of a record of this length lies in the leaf itself: section 1.6 of the file format, for tables.
+fn local_part(length: usize) -> usize {
+    const MAX_LOCAL: usize = PAGE_SIZE - 35;
+    const MIN_LOCAL: usize = (PAGE_SIZE - 12) * 32 / 255 - 23;
+    if length <= MAX_LOCAL {
+        return length;
+    }
+    let local = MIN_LOCAL + (length - MIN_LOCAL) % (PAGE_SIZE - 4);
+    if local <= MAX_LOCAL { local } else { MIN_LOCAL }
+}
+
+/// A value of a record.
+#[derive(Debug, Clone, Copy)]
+enum Value<'a> {
+    Null,
+    Integer(i64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    fn integer(self) -> Option<i64> {
+        if let Value::Integer(n) = self { Some(n) } else { None }
+    }
+
+    fn bytes(self) -> Option<&'a [u8]> {
+        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    fn text(self) -> Option<&'a str> {
+        self.bytes().and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+}
+
+/// Makes of a record what its number of columns says it is. The first column of each table is its rowid, and left out.
+fn parse(rowid: i64, record: &[u8]) -> Option<Found<'_>> {
+    match *values(record)?.as_slice() {
+        [Value::Null, at, boot, since_boot, size, flags, checksum, topic, payload, properties] => {
+            let columns = Columns {
+                key: rowid,
+                at: at.integer()?,
+                boot: boot.integer()?,
+                since_boot: since_boot.integer()?,
+                size: size.integer()?,
+                flags: flags.integer()?,
+                checksum: checksum.integer()?,
+                topic: topic.bytes()?,
+                payload: payload.bytes()?,
+                properties: properties.bytes()?,
+            };
+            columns.are_sound().then_some(Found::Message(columns))
+        }
+        [Value::Null, name, _messages, _bytes] => Some(Found::Queue { id: rowid, name: name.text()? }),
+        [Value::Null, name, value] => Some(Found::Note { name: name.text()?, value: value.text()? }),
+        [Value::Null, offset] => Some(Found::Boot { id: rowid, offset: offset.integer()? }),
+        _ => None,
+    }
+}
+
+/// The values of a record: section 2.1 of the file format. `None` if it can't be one of ours.
+fn values(record: &[u8]) -> Option<Vec<Value<'_>>> {
+    let (header, mut at) = varint(record, 0)?;
+    let header = usize::try_from(header).ok().filter(|header| *header <= record.len())?;
+    let mut content = header;
+    let mut values = Vec::new();
+    while at < header {
+        let (kind, next) = varint(record, at)?;
+        at = next;
+        let (value, length) = value(kind, record.get(content..)?)?;
+        content += length;
+        values.push(value);
+        if values.len() > COLUMNS {
+            return None;
+        }
+    }
+    Some(values)
+}
+
+fn value(kind: i64, content: &[u8]) -> Option<(Value<'_>, usize)> {
+    let length = match kind {
+        0 => return Some((Value::Null, 0)),
+        8 | 9 => return Some((Value::Integer(kind - 8), 0)),
+        1..=4 => kind as usize,
+        5 => 6,
+        6 => 8,
+        12.. => {
+            let length = usize::try_from((kind - 12) / 2).ok()?;
+            return Some((Value::Bytes(content.get(..length)?), length));
+        }
+        _ => return None,
+    };
+    let bytes = content.get(..length)?;
+    let sign = if bytes.first()? & 0x80 != 0 { -1 } else { 0 };
+    let integer = bytes.iter().fold(sign, |n: i64, byte| n << 8 | i64::from(*byte));
+    Some((Value::Integer(integer), length))
+}
+
+/// A number of one to nine bytes, and where it ends.
+fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    let mut n: i64 = 0;
+    for i in 0..8 {
+        let byte = *bytes.get(at + i)?;
+        n = n << 7 | i64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return Some((n, at + i + 1));
+        }
+    }
+    Some((n << 8 | i64::from(*bytes.get(at + 8)?), at + 9))
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(usize::from(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?)))
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}

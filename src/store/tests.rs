@@ -1,0 +1,305 @@
+use std::os::unix::fs::PermissionsExt as _;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::database::{PAGE_SIZE, with_suffix};
+use super::*;
+use crate::message::{Properties, Qos, Topic};
+
+/// Drives a future on a runtime of its own: the answers come from the store's thread.
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+fn row(seq: u64, size: usize) -> Row {
+    Row {
+        seq,
+        at: "2026-01-31T12:00:00.123Z".parse().unwrap(),
+        accepted: Accepted::ThisBoot(1000 + seq),
+        topic: Topic::new(&format!("gateways/g1/{seq}")).unwrap(),
+        payload: Bytes::from(vec![(seq % 251) as u8; size]),
+        qos: Qos::AtLeastOnce,
+        retain: seq.is_multiple_of(2),
+        duplicate: seq.is_multiple_of(3),
+        properties: seq.is_multiple_of(4).then(|| Arc::new(properties(seq))),
+    }
+}
+
+fn properties(seq: u64) -> Properties {
+    Properties {
+        correlation_data: Some(Bytes::from(seq.to_le_bytes().to_vec())),
+        user_properties: vec![("seq".to_owned(), seq.to_string()); 2],
+        expires_in: Some(60),
+        ..Properties::default()
+    }
+}
+
+fn change(delete: Vec<RangeInclusive<u64>>, insert: Vec<Row>) -> Write {
+    Write { queue: QueueId::OUTBOX, delete, insert, clock_offset: None, note: None }
+}
+
+fn everything(queue: QueueId) -> Load {
+    Load { queue, after: None, until: QueueId::MAX_SEQ, max_bytes: u64::MAX, max_rows: usize::MAX }
+}
+
+fn open(path: &Path) -> Rc<Store> {
+    Store::open(path, &["commands", "events"]).unwrap()
+}
+
+/// The rows of the outbox that a new start finds.
+fn found(path: &Path) -> Vec<Row> {
+    let store = open(path);
+    let rows = wait(store.load(everything(QueueId::OUTBOX))).unwrap().rows;
+    wait(store.close());
+    rows
+}
+
+/// A database with rows in it, closed; how large their payloads are goes up to more than a page.
+fn filled(directory: &TempDir, count: u64) -> (PathBuf, Vec<Row>) {
+    let path = directory.path().join("gatewire.db");
+    let rows: Vec<Row> = (1..=count).map(|seq| row(seq, (seq as usize * 97) % 6000)).collect();
+    let store = open(&path);
+    for chunk in rows.chunks(100) {
+        wait(store.write(change(Vec::new(), chunk.to_vec()))).unwrap();
+    }
+    wait(store.close());
+    (path, rows)
+}
+
+#[test]
+fn what_was_written_is_there_after_a_start_and_what_was_removed_is_not() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 300);
+    assert_eq!(found(&path), rows);
+    let store = open(&path);
+    let totals = store.contents().borrow().totals(QueueId::OUTBOX);
+    let bytes = rows.iter().map(Row::size).sum();
+    assert_eq!(totals, Totals { messages: 300, bytes, first: Some(1), last: Some(300) });
+    wait(store.write(change(vec![1..=99, 150..=150], Vec::new()))).unwrap();
+    wait(store.close());
+    let left: Vec<u64> = found(&path).iter().map(|row| row.seq).collect();
+    assert_eq!(left, (100..=300).filter(|seq| *seq != 150).collect::<Vec<_>>());
+    let totals = open(&path).contents().borrow().totals(QueueId::OUTBOX);
+    assert_eq!((totals.messages, totals.first), (200, Some(100)));
+}
+
+#[test]
+fn queues_do_not_mix_and_keep_their_numbers() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("deep/er/gatewire.db");
+    let store = open(&path);
+    let (commands, events) = (wait(store.place("commands")).queue, wait(store.place("events")).queue);
+    assert!(commands != events && commands != QueueId::OUTBOX && events != QueueId::OUTBOX);
+    for (queue, seq) in [(commands, 7), (events, QueueId::MAX_SEQ), (QueueId::OUTBOX, 0)] {
+        wait(store.write(Write { queue, ..change(Vec::new(), vec![row(seq, 10)]) })).unwrap();
+    }
+    wait(store.close());
+    let store = Store::open(&path, &["events", "new", "commands"]).unwrap();
+    assert_eq!((wait(store.place("commands")).queue, wait(store.place("events")).queue), (commands, events));
+    for (queue, seq) in [(commands, 7), (events, QueueId::MAX_SEQ), (QueueId::OUTBOX, 0)] {
+        let page = wait(store.load(everything(queue))).unwrap();
+        assert_eq!(page.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [seq]);
+    }
+    assert!(wait(store.load(everything(wait(store.place("new")).queue))).unwrap().rows.is_empty());
+}
+
+#[test]
+fn a_load_goes_page_by_page() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 50);
+    let store = open(&path);
+    let (mut after, mut loaded) = (None, Vec::new());
+    loop {
+        let load = Load { after, max_bytes: 10_000, max_rows: 7, ..everything(QueueId::OUTBOX) };
+        let page = wait(store.load(load)).unwrap();
+        assert!(page.rows.len() <= 7);
+        after = page.rows.last().map(|row| row.seq).or(after);
+        loaded.extend(page.rows);
+        if page.complete {
+            break;
+        }
+    }
+    assert_eq!(loaded, rows);
+}
+
+#[test]
+fn notes_are_remembered() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    for text in ["a", "b"] {
+        let store = open(&path);
+        wait(store.write(Write { note: Some(("filters", text.to_owned())), ..change(Vec::new(), Vec::new()) }))
+            .unwrap();
+        wait(store.close());
+        let store = open(&path);
+        assert_eq!(wait(store.note("filters")), Some(text.to_owned()));
+        assert_eq!(wait(store.note("other")), None);
+        wait(store.close());
+    }
+}
+
+#[test]
+fn a_second_instance_is_told_so() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    let store = open(&path);
+    let error = Store::open(&path, &[]).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    wait(store.close());
+}
+
+#[test]
+fn a_newer_schema_and_another_programs_database_are_left_as_they_are() {
+    let directory = TempDir::new().unwrap();
+    let (path, _) = filled(&directory, 10);
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 2).unwrap();
+    newer.close().unwrap();
+    let foreign = directory.path().join("foreign.db");
+    rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE photos (name TEXT)").unwrap();
+    for path in [path, foreign] {
+        let before = std::fs::read(&path).unwrap();
+        let error = Store::open(&path, &[]).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { found: 2, .. } | OpenError::Foreign { .. }), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        assert!(!with_suffix(&path, "-wal").exists());
+    }
+}
+
+#[test]
+fn each_page_overwritten_in_turn_costs_what_was_on_it() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 120);
+    let pristine = std::fs::read(&path).unwrap();
+    let pages = pristine.len() / PAGE_SIZE;
+    assert!(pages > 60, "{pages}");
+    for page in 0..pages {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        let mut image = pristine.clone();
+        image[page * PAGE_SIZE..(page + 1) * PAGE_SIZE].fill(0xa5);
+        std::fs::write(&path, image).unwrap();
+        let found = found(&path);
+        assert!(found.iter().all(|row| rows.contains(row)), "page {page}: something else was found");
+        // The smallest of these messages take up to 40 a page.
+        assert!(found.len() + 40 >= rows.len(), "page {page}: {} of {} found", found.len(), rows.len());
+        assert!(found.is_sorted_by_key(|row| row.seq));
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_gives_what_is_left_of_it() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 60);
+    let pristine = std::fs::read(&path).unwrap();
+    let mut most = 0;
+    for length in (0..pristine.len()).step_by(512) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        std::fs::write(&path, &pristine[..length]).unwrap();
+        let found = found(&path);
+        assert!(found.iter().all(|row| rows.contains(row)));
+        most = most.max(found.len());
+    }
+    assert!(most > 50, "{most}");
+}
+
+#[test]
+fn whatever_lies_in_its_place_the_store_opens_and_keeps_it_aside() {
+    let nothing: fn(&Path) = |path| std::fs::create_dir(path).unwrap();
+    for (what, make) in [
+        ("zeros", (|path| std::fs::write(path, vec![0; 20_000]).unwrap()) as fn(&Path)),
+        ("text", |path| {
+            std::fs::write(path, "not a database, but long enough to be taken for one ".repeat(9)).unwrap()
+        }),
+        ("a short file", |path| std::fs::write(path, "x").unwrap()),
+        ("a directory", nothing),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        make(&path);
+        let store = open(&path);
+        wait(store.write(change(Vec::new(), vec![row(1, 100)]))).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let aside = store.status().moved_aside;
+        assert_eq!(aside.len(), 1, "{what}: {aside:?}");
+        assert!(Path::new(&aside[0]).exists() && aside[0].contains("gatewire.db.damaged-"), "{aside:?}");
+        wait(store.close());
+        assert_eq!(found(&path).len(), 1, "{what}");
+    }
+}
+
+#[test]
+fn damage_found_in_use_is_mended_and_told() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 120);
+    let mut image = std::fs::read(&path).unwrap();
+    let middle = image.len() / 2 / PAGE_SIZE * PAGE_SIZE;
+    image[middle..middle + PAGE_SIZE].fill(0x5a);
+    std::fs::write(&path, image).unwrap();
+    let store = open(&path);
+    let before = store.contents().borrow().generation;
+    let page = wait(store.load(everything(QueueId::OUTBOX))).unwrap();
+    assert!(page.rows.len() < rows.len() && page.rows.iter().all(|row| rows.contains(row)));
+    let contents = store.contents();
+    assert!(contents.borrow().generation > before);
+    assert_eq!(contents.borrow().totals(QueueId::OUTBOX).messages, page.rows.len() as u64);
+    assert_eq!(store.status().moved_aside.len(), 1);
+}
+
+#[test]
+fn a_log_without_its_database_is_not_thrown_away() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    let store = open(&path);
+    wait(store.write(change(Vec::new(), (1..=20).map(|seq| row(seq, 500)).collect()))).unwrap();
+    // As a kill leaves it: the messages are in the log only.
+    let copy = directory.path().join("copy.db");
+    std::fs::copy(with_suffix(&path, "-wal"), with_suffix(&copy, "-wal")).unwrap();
+    for length in [None, Some(0)] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        std::fs::copy(with_suffix(&copy, "-wal"), with_suffix(&path, "-wal")).unwrap();
+        if let Some(length) = length {
+            std::fs::write(&path, vec![0; length]).unwrap();
+        }
+        assert_eq!(found(&path).len(), 20);
+    }
+}
+
+#[test]
+fn a_new_database_that_was_being_made_when_the_power_went_is_put_right() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 30);
+    let new = with_suffix(&path, ".new");
+    // Not finished: the damaged one is still in its place.
+    std::fs::write(&new, "half").unwrap();
+    assert_eq!(found(&path), rows);
+    assert!(!new.exists());
+    // Finished: the damaged one was moved aside already.
+    std::fs::rename(&path, &new).unwrap();
+    assert_eq!(found(&path), rows);
+}
+
+#[test]
+fn an_emptied_database_gives_its_space_back() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    let store = open(&path);
+    for n in 0..40u64 {
+        let rows = (0..5).map(|i| row(n * 5 + i, 120_000)).collect();
+        wait(store.write(change(Vec::new(), rows))).unwrap();
+    }
+    wait(store.write(change(vec![0..=QueueId::MAX_SEQ], Vec::new()))).unwrap();
+    wait(store.close());
+    assert!(std::fs::metadata(&path).unwrap().len() < 1 << 20);
+}
+
+#[test]
+fn what_is_on_the_card_is_for_gatewire_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("state/gatewire.db");
+    wait(open(&path).close());
+    let mode = std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o750);
+}

@@ -1,0 +1,443 @@
+//! The thread of the store: one job after the other, writes that wait together in one transaction.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::database::{Database, directory_of, log_of, make_directory, with_suffix};
+use super::failure::{Failure, Fault, OpenError, unreadable};
+use super::salvage::{Found, salvage};
+use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
+
+/// The most writes in one transaction.
+const GROUP: usize = 64;
+
+/// A database that is damaged again before this isn't made anew: the device is to blame.
+const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// The device has lost what can't be read so often, each time within [`READ_AGAIN_WITHIN`]: then the rest is saved. Those who
+/// ask wait for 15 s in all until then.
+const UNREADABLE: u32 = 5;
+
+/// See [`UNREADABLE`]. Longer than anybody waits before asking again.
+const READ_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// An empty database larger than this is given back to the file system.
+const WORTH_SHRINKING: u64 = 16 * 1024 * 1024;
+
+/// How often looking at all pages is begun, before it is left to those who read them.
+const CHECKS: u32 = 5;
+
+pub(super) enum Job {
+    Write(Write, oneshot::Sender<Result<(), Failure>>),
+    Load(Load, oneshot::Sender<Result<Page, Failure>>),
+    Note(&'static str, oneshot::Sender<Option<String>>),
+    /// A forward that needs a queue.
+    Place(String, oneshot::Sender<Place>),
+    /// Open the database, if it isn't.
+    Open(oneshot::Sender<Result<(), Failure>>),
+    /// Look at all pages when there is nothing else to do.
+    Check,
+    /// Nothing comes after it.
+    Close(oneshot::Sender<()>),
+}
+
+/// What came of the first attempt to open.
+type Opened = Result<Result<(), Failure>, OpenError>;
+
+pub(super) struct Worker {
+    path: PathBuf,
+    forwards: Vec<String>,
+    queues: Vec<(QueueId, String)>,
+    lock: Option<Lock>,
+    database: Option<Database>,
+    boot: i64,
+    generation: u64,
+    publish: watch::Sender<Contents>,
+    pending: Arc<AtomicUsize>,
+    moved_aside: Arc<Mutex<Vec<String>>>,
+    rebuilt_at: Option<Instant>,
+    /// How often something couldn't be read, and when it was last.
+    unreadable: Option<(u32, Instant)>,
+    checks_left: u32,
+}
+
+impl Worker {
+    pub(super) fn new(
+        path: &Path,
+        forwards: Vec<String>,
+        publish: watch::Sender<Contents>,
+        pending: Arc<AtomicUsize>,
+        moved_aside: Arc<Mutex<Vec<String>>>,
+    ) -> Worker {
+        let queues = vec![(QueueId::OUTBOX, "outbox".to_owned())];
+        Worker {
+            path: path.to_owned(),
+            forwards,
+            queues,
+            lock: None,
+            database: None,
+            boot: this_boot(),
+            generation: 0,
+            publish,
+            pending,
+            moved_aside,
+            rebuilt_at: None,
+            unreadable: None,
+            checks_left: 0,
+        }
+    }
+
+    /// Opens the database, tells `opened`, and works until nobody can ask for anything any more.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>, opened: &SyncSender<Opened>) {
+        let outcome = self.connect();
+        let outcome = match outcome {
+            Err(Fault::Unusable(error)) => {
+                let _ = opened.send(Err(error));
+                return;
+            }
+            Err(Fault::Refused(failure) | Fault::Broken(failure)) => Err(failure),
+            Err(Fault::Damage(detail)) => Err(Failure::Io { path: self.path.display().to_string(), detail }),
+            Ok(()) => Ok(()),
+        };
+        self.name_queues();
+        let _ = opened.send(Ok(outcome));
+        let mut group = Vec::new();
+        loop {
+            if self.checks_left > 0 && jobs.is_empty() {
+                self.check();
+                continue;
+            }
+            let Some(job) = jobs.blocking_recv() else { break };
+            let mut next = Some(job);
+            while let Some(Job::Write(write, reply)) = next {
+                group.push((write, reply));
+                next = (group.len() < GROUP).then(|| jobs.try_recv().ok()).flatten();
+            }
+            self.pending.fetch_sub(group.len(), Ordering::Relaxed);
+            self.write(&mut group);
+            match next {
+                Some(Job::Close(reply)) => {
+                    drop(self);
+                    let _ = reply.send(());
+                    return;
+                }
+                Some(job) => self.other(job),
+                None => {}
+            }
+        }
+    }
+
+    fn other(&mut self, job: Job) {
+        match job {
+            Job::Load(load, reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.attempt(|database| database.load(&load)));
+            }
+            Job::Note(name, reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.attempt(|database| database.note(name)).ok().flatten());
+            }
+            Job::Place(forward, reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.place(forward));
+            }
+            Job::Open(reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.attempt(|_| Ok(())));
+            }
+            Job::Check => self.checks_left = CHECKS,
+            Job::Write(..) | Job::Close(_) => {}
+        }
+    }
+
+    fn write(&mut self, group: &mut Vec<(Write, oneshot::Sender<Result<(), Failure>>)>) {
+        if group.is_empty() {
+            return;
+        }
+        let outcome = self.attempt(|database| database.write(group.iter().map(|(write, _)| write)));
+        for (_, reply) in group.drain(..) {
+            let _ = reply.send(outcome.clone());
+        }
+        if outcome.is_ok() {
+            self.shrink_if_empty();
+        }
+    }
+
+    /// Does something with the database, which is opened if it isn't. When that finds damage, the database is made anew and
+    /// it is tried a second time.
+    fn attempt<T>(&mut self, mut work: impl FnMut(&mut Database) -> Result<T, Fault>) -> Result<T, Failure> {
+        // Open it, find the damage, try again.
+        for _ in 0..3 {
+            let outcome = match &mut self.database {
+                Some(database) => work(database),
+                None => match self.connect() {
+                    Ok(()) => continue,
+                    Err(fault) => Err(fault),
+                },
+            };
+            let outcome = outcome.map_err(|fault| self.doubted(fault));
+            match outcome {
+                Ok(done) => return Ok(done),
+                Err(Fault::Refused(failure)) => return Err(failure),
+                Err(Fault::Broken(failure)) => {
+                    self.database = None;
+                    return Err(failure);
+                }
+                Err(Fault::Unusable(error)) => return Err(self.io_failure(error.to_string())),
+                Err(Fault::Damage(detail)) => match self.rebuild(&detail) {
+                    Ok(()) => {}
+                    Err(Fault::Refused(failure) | Fault::Broken(failure)) => return Err(failure),
+                    Err(Fault::Damage(detail)) => return Err(self.io_failure(detail)),
+                    Err(Fault::Unusable(error)) => return Err(self.io_failure(error.to_string())),
+                },
+            }
+        }
+        Err(self.io_failure("it is damaged".to_owned()))
+    }
+
+    /// Damage isn't certain as long as the device doesn't give all that is there, unless it goes on like that.
+    fn doubted(&mut self, fault: Fault) -> Fault {
+        let unreadable = || [self.path.clone(), log_of(&self.path)].iter().find_map(|path| unreadable(path));
+        let Some(failure) = matches!(fault, Fault::Damage(_)).then(unreadable).flatten() else { return fault };
+        if let Some(mut database) = self.database.take() {
+            database.leave_the_log();
+        }
+        let recent = self.unreadable.filter(|(_, last)| last.elapsed() < READ_AGAIN_WITHIN);
+        let count = recent.map_or(0, |(count, _)| count) + 1;
+        self.unreadable = (count < UNREADABLE).then(|| (count, Instant::now()));
+        if count < UNREADABLE { Fault::Broken(failure) } else { Fault::Damage(failure.to_string()) }
+    }
+
+    fn io_failure(&self, detail: String) -> Failure {
+        Failure::Io { path: self.path.display().to_string(), detail }
+    }
+
+    /// Opens the database, and makes it anew if it is damaged.
+    fn connect(&mut self) -> Result<(), Fault> {
+        make_directory(&self.path)?;
+        if self.lock.is_none() {
+            let lock = Lock::take(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
+            let locked = || Fault::Unusable(OpenError::Locked { path: self.path.clone() });
+            self.lock = Some(lock.ok_or_else(locked)?);
+        }
+        finish_swap(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
+        let opened = Database::open(&self.path, self.boot).and_then(|database| self.adopt(database));
+        match opened {
+            Err(fault) => match self.doubted(fault) {
+                Fault::Damage(detail) => self.rebuild(&detail),
+                fault => Err(fault),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Takes an open database over: its queues are known to everybody from now on.
+    fn adopt(&mut self, mut database: Database) -> Result<(), Fault> {
+        let mut contents = database.queues()?;
+        self.queues = vec![(QueueId::OUTBOX, "outbox".to_owned())];
+        let known = contents.iter().filter(|(id, ..)| *id != QueueId::OUTBOX);
+        self.queues.extend(known.map(|(id, name, _)| (*id, name.clone())));
+        self.name_queues();
+        let is_new = |id: &QueueId| !contents.iter().any(|(known, ..)| known == id);
+        let new: Vec<_> = self.queues.iter().filter(|(id, _)| is_new(id)).cloned().collect();
+        database.add_queues(new.clone());
+        contents.extend(new.into_iter().map(|(id, name)| (id, name, Totals::default())));
+        self.say_what_nobody_wants(&contents);
+        self.generation += 1;
+        self.database = Some(database);
+        let _ = self.publish.send(Contents { generation: self.generation, queues: contents });
+        Ok(())
+    }
+
+    /// The place of a forward's queue, which is made if there is none.
+    fn place(&mut self, forward: String) -> Place {
+        if !self.forwards.contains(&forward) {
+            self.forwards.push(forward.clone());
+        }
+        let known = self.queues.len();
+        self.name_queues();
+        let new: Vec<(QueueId, String)> = self.queues[known..].to_vec();
+        if let Some(database) = &mut self.database {
+            database.add_queues(new);
+        }
+        let named = self.queues.iter().find(|(_, name)| *name == forward).map(|(queue, _)| *queue);
+        let queue = named.or_else(|| QueueId::for_name(&forward, |_| false)).unwrap_or(QueueId::OUTBOX);
+        // One that was removed from the configuration before may have left something.
+        let queues = self.attempt(Database::queues).unwrap_or_default();
+        let stored = queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals);
+        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 } }
+    }
+
+    /// Gives every forward a queue.
+    fn name_queues(&mut self) {
+        for name in &self.forwards {
+            if self.queues.iter().any(|(_, known)| known == name) {
+                continue;
+            }
+            let is_taken = |id: QueueId| self.queues.iter().any(|(taken, _)| *taken == id);
+            // With no number left, a forward shares its queue with another: there are a thousand.
+            if let Some(id) = QueueId::for_name(name, is_taken) {
+                self.queues.push((id, name.clone()));
+            }
+        }
+    }
+
+    fn say_what_nobody_wants(&self, contents: &[(QueueId, String, Totals)]) {
+        for (id, name, totals) in contents {
+            if *id != QueueId::OUTBOX && totals.messages > 0 && !self.forwards.contains(name) {
+                log::warn!(
+                    GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = name.as_str();
+                    "{} messages wait for the readers of the forward {name}, which isn't configured any more; they stay in {} \
+                     until there is a forward of that name again",
+                    totals.messages, self.path.display()
+                );
+            }
+        }
+    }
+
+    /// Makes a new database with what can be read of a damaged one, which is moved aside. In this order: should there be no
+    /// room for the new one, the old one stays where it is until there is.
+    fn rebuild(&mut self, detail: &str) -> Result<(), Fault> {
+        let path = self.path.display().to_string();
+        if let Some(mut database) = self.database.take() {
+            database.leave_the_log();
+        }
+        if self.rebuilt_at.is_some_and(|at| at.elapsed() < NOT_AGAIN_WITHIN) {
+            return Err(Fault::Broken(Failure::DamagedAgain { path }));
+        }
+        let new = new_of(&self.path);
+        remove(&new).map_err(|error| Fault::of_io(&error, &new))?;
+        let carried = self.carry_over(&new)?;
+        let aside = self.swap(&new).map_err(|error| Fault::of_io(&error, &self.path))?;
+        self.rebuilt_at = Some(Instant::now());
+        log::error!(
+            GATEWIRE_EVENT = "store_damaged";
+            "{path} was damaged ({detail}) and is now {}; {carried} messages could be read and were carried over to a new one. \
+             If this happens again, replace the card",
+            aside.display()
+        );
+        if let Ok(mut names) = self.moved_aside.lock() {
+            names.push(aside.display().to_string());
+        }
+        Database::open(&self.path, self.boot).and_then(|database| self.adopt(database))
+    }
+
+    /// Copies what is readable to a new database; returns how many messages that are.
+    fn carry_over(&mut self, new: &Path) -> Result<u64, Fault> {
+        let mut database = Database::open(new, self.boot)?;
+        let mut carried = 0;
+        let mut queues = Vec::new();
+        database.in_transaction(|database| {
+            salvage(&self.path, |found| {
+                match found {
+                    Found::Message(columns) => carried += u64::from(database.insert_columns(&columns)?),
+                    Found::Queue { id, name } => {
+                        queues.extend(u16::try_from(id).ok().and_then(QueueId::new).map(|id| (id, name.to_owned())))
+                    }
+                    Found::Note { name, value } => database.set_note(name, value)?,
+                    Found::Boot { id, offset } => database.note_boot(id, offset)?,
+                }
+                Ok::<(), Fault>(())
+            })
+        })?;
+        queues.retain(|(id, _)| *id != QueueId::OUTBOX);
+        queues.dedup_by_key(|(id, _)| *id);
+        self.queues = vec![(QueueId::OUTBOX, "outbox".to_owned())];
+        self.queues.append(&mut queues);
+        self.name_queues();
+        database.add_queues(self.queues.clone());
+        database.in_transaction(|database| database.recount(&self.queues))?;
+        database.close()?;
+        Ok(carried)
+    }
+
+    /// Puts the new database into the place of the damaged one; returns where that is now.
+    fn swap(&self, new: &Path) -> std::io::Result<PathBuf> {
+        let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let name = |n: u32| match n {
+            0 => with_suffix(&self.path, &format!(".damaged-{time}")),
+            n => with_suffix(&self.path, &format!(".damaged-{time}-{n}")),
+        };
+        let is_free = |path: &PathBuf| !path.exists() && !log_of(path).exists();
+        let aside = (0..1000).map(name).find(is_free).unwrap_or_else(|| name(0));
+        for (from, to) in [(log_of(&self.path), log_of(&aside)), (self.path.clone(), aside.clone())] {
+            match fs::rename(from, to) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        fs::rename(new, &self.path)?;
+        File::open(directory_of(&self.path))?.sync_all()?;
+        Ok(aside)
+    }
+
+    /// Looks at all pages, unless something else is asked for meanwhile.
+    fn check(&mut self) {
+        self.checks_left -= 1;
+        let pending = Arc::clone(&self.pending);
+        let Some(database) = &mut self.database else { return };
+        match database.quick_check(move || pending.load(Ordering::Relaxed) > 0) {
+            Ok(Some(())) => self.checks_left = 0,
+            Ok(None) => {}
+            Err(fault) => {
+                self.checks_left = 0;
+                if let Fault::Damage(detail) = self.doubted(fault)
+                    && self.rebuild(&detail).is_err()
+                {
+                    self.database = None;
+                }
+            }
+        }
+    }
+
+    fn shrink_if_empty(&mut self) {
+        let Some(database) = &mut self.database else { return };
+        let shrunk = match database.file_size() {
+            Ok(size) if size > WORTH_SHRINKING => database.shrink_if_empty(),
+            outcome => outcome.map(drop),
+        };
+        if let Err(fault) = shrunk {
+            // It stays as large as it is.
+            log::debug!("{} couldn't be shrunk: {fault:?}", self.path.display());
+        }
+    }
+}
+
+/// Where a new database is made, beside the damaged one.
+fn new_of(path: &Path) -> PathBuf {
+    with_suffix(path, ".new")
+}
+
+/// A new database that was finished takes its place if the damaged one had just been moved aside; one that wasn't is removed.
+fn finish_swap(path: &Path) -> std::io::Result<()> {
+    let new = new_of(path);
+    match path.exists() || log_of(path).exists() {
+        true => remove(&new),
+        false if new.exists() && !log_of(&new).exists() => fs::rename(new, path),
+        false => remove(&new),
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    for file in [path.to_owned(), log_of(path), with_suffix(path, "-journal")] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The number of this boot of the machine: of the kernel's random name for it, as much as SQLite can hold.
+fn this_boot() -> i64 {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).take(15).collect();
+    i64::from_str_radix(&digits, 16).unwrap_or(1).max(1)
+}

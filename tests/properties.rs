@@ -1,0 +1,48 @@
+//! The properties of MQTT 5 from a local program to another client and back, through mosquitto.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use serde_json::json;
+use support::daemon::Setup;
+use support::mosquitto::Mosquitto;
+
+const FORWARD: &str = "[[forward]]\nname = \"messages\"\nfilters = [\"test/#\"]\nsocket = \"DIR/messages.sock\"\n";
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"up/#\"]\n";
+
+#[test]
+fn properties_travel_both_ways() {
+    let broker = Mosquitto::start();
+    let subscriber = broker.subscribe_with("up/#", &["-V", "5"], "%t %p %C %R %D %F %E %P");
+    let gatewire = Setup::new(broker.port, &format!("{FORWARD}{INGEST}")).connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let mut client = gatewire.client("publish.sock");
+    let line = r#"{"topic":"up/x","payload":"text","expires_in":"1h","properties":{"content_type":"text/plain","response_topic":"up/y","correlation_data_base64":"YWJj","payload_format_indicator":1,"user_properties":[["k","v"],["k","w"]]}}"#;
+    assert_eq!(client.ask(line), json!({"result": "delivered"}));
+    assert_eq!(subscriber.next(), "up/x text text/plain up/y abc 1 3600 k:v k:w");
+
+    let mut reader = gatewire.client("messages.sock");
+    let publish = "-V 5 -D publish content-type text/plain -D publish response-topic a/b -D publish correlation-data abc \
+        -D publish user-property k v -D publish user-property k w -D publish message-expiry-interval 3600";
+    broker.publish_with("test/topic", b"x", &publish.split_whitespace().collect::<Vec<_>>());
+    let line = reader.line().unwrap();
+    let properties = r#"Z","properties":{"content_type":"text/plain","response_topic":"a/b","correlation_data_base64":"YWJj","user_properties":[["k","v"],["k","w"]],"expires_in":3600}}"#;
+    assert!(line.ends_with(properties), "{line}");
+    broker.publish("test/topic", b"none");
+    assert_eq!(reader.json().get("properties"), None);
+}
+
+#[test]
+fn properties_that_cannot_be_sent_are_refused_with_the_reason() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, INGEST).speaking("3.1.1");
+    let gatewire = setup.connect();
+    let mut client = gatewire.client("publish.sock");
+    for rest in [r#""expires_in":"1h""#, r#""properties":{"content_type":"x"}"#] {
+        let answer = client.ask(&format!(r#"{{"topic":"up/x","payload":1,{rest},"id":1}}"#));
+        assert_eq!((&answer["error"], &answer["id"]), (&json!("bad_line"), &json!(1)));
+        assert!(answer["detail"].as_str().unwrap().contains("protocol = \"5\""), "{answer}");
+    }
+    assert_eq!(client.ask(r#"{"topic":"up/x","payload":1}"#), json!({"result": "delivered"}));
+}
