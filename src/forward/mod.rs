@@ -3,6 +3,9 @@
 //! [`queue`] decides who is owed what; [`reader`] is the task of one client; [`mod@line`] is how a message is written;
 //! [`keep`] holds what waits for a reader.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use reader::fuzzing;
+
 mod keep;
 mod line;
 mod queue;

@@ -5,6 +5,8 @@
 mod answers;
 mod client;
 mod compact;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 
 use std::cell::{Cell, RefCell};

@@ -15,6 +15,9 @@ pub(crate) mod state;
 pub(crate) mod test_pki;
 pub(crate) mod transport;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use session::fuzzing;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
