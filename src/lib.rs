@@ -40,6 +40,8 @@ pub mod cli;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub(crate) mod inbox;
 pub(crate) mod ingest;
 pub(crate) mod limits;

@@ -28,6 +28,8 @@ use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::clock::Cron;
 use crate::schedule::template::Template;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use read::fuzzing;
 pub(crate) use read::{Environment, read};
 
 /// A whole configuration, valid and with defaults filled in.

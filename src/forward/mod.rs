@@ -3,6 +3,9 @@
 //! [`queue`] decides who is owed what; [`reader`] is the task of one client; [`mod@line`] is how a message is written;
 //! [`mod@keep`] holds what waits for a reader, in memory and on the disk.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use reader::fuzzing;
+
 mod keep;
 mod line;
 mod queue;
@@ -105,7 +108,7 @@ impl Forward {
     }
 
     /// A forward with nothing on a disk; [`Forward::store_at_once`] is its disk.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn in_memory(config: config::Forward, acks: Rc<Acks>) -> Rc<Forward> {
         let keep = Keep::new(&config.keep, crate::store::QueueId::OUTBOX, crate::store::Totals::default(), 1);
         Forward::with(config, Duration::from_secs(1), acks, keep)

@@ -1,5 +1,8 @@
 //! The task of one client of a forward socket.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;

@@ -7,6 +7,8 @@ mod answers;
 mod batches;
 mod client;
 mod compact;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 
 use std::cell::{Cell, RefCell};

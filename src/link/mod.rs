@@ -18,6 +18,9 @@ pub(crate) mod state;
 pub(crate) mod test_pki;
 pub(crate) mod transport;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use session::fuzzing;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;
@@ -280,7 +283,10 @@ impl Link {
         if self.said.first(topic) {
             let advice = match rejection {
                 Rejection::PubAck(reason) if reason.code == ReasonCode::NOT_AUTHORIZED => {
-                    format!("Add iot:Publish on topic/{topic} to the certificate's policy")
+                    format!(
+                        "Add iot:Publish on topic/{topic} to the certificate's policy, and iot:RetainPublish if it is to be \
+                         retained"
+                    )
                 }
                 _ => "Change what publishes it".to_owned(),
             };
@@ -295,15 +301,19 @@ impl Link {
 
     /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
     fn overdue(&self, topic: &Topic, count: usize) {
+        let what = match count {
+            1 => format!("a message to `{topic}`"),
+            _ => format!("{count} messages, one to `{topic}` among them,"),
+        };
         let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
         {
             Say::InFull(_) => format!(". {NO_PUBACK}"),
-            Say::Briefly(_) => "; they are sent again".to_owned(),
+            Say::Briefly(_) => "; it is sent again".to_owned(),
             Say::Nothing => return,
         };
         log::warn!(
             GATEWIRE_EVENT = "puback_missing", GATEWIRE_TOPIC = topic.as_str(), GATEWIRE_COUNT = count;
-            "the server didn't acknowledge {count} messages within {}, one to `{topic}` among them{said}",
+            "the server didn't acknowledge {what} within {}{said}",
             format_duration(self.setup().connection.ack_timeout)
         );
     }

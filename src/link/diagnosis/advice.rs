@@ -166,9 +166,16 @@ fn tls(peer: &Peer, fault: &TlsFault) -> String {
              server needs a new certificate, or it isn't the one you mean."
                 .to_owned()
         }
-        TlsFault::ServerCertificate(_) => "The server's certificate must be remade, or another server answers in its \
+        TlsFault::ServerCertificate { issuer: Some(issuer), .. }
+            if peer.endpoint.is_iot_core() && !is_amazon(issuer) =>
+        {
+            NOT_AMAZON.to_owned()
+        }
+        TlsFault::ServerCertificate { .. } => {
+            "The server's certificate must be remade, or another server answers in its \
              place: check connection.endpoint."
-            .to_owned(),
+                .to_owned()
+        }
         TlsFault::NotTls(_) => "What listens there isn't an MQTT server with TLS: check connection.endpoint and \
              connection.port (8883 or 443), or whether a captive portal answers."
             .to_owned(),
@@ -193,21 +200,23 @@ fn tls(peer: &Peer, fault: &TlsFault) -> String {
 /// Amazon's CAs, as they call themselves; Starfield is theirs, too.
 const AMAZON: [&str; 2] = ["O=Amazon", "O=Starfield Technologies"];
 
+fn is_amazon(issuer: &str) -> bool {
+    AMAZON.iter().any(|name| issuer.contains(name))
+}
+
+const NOT_AMAZON: &str = "That isn't Amazon: a captive portal (log in to the network), or a proxy or firewall that opens TLS, \
+                          answers in IoT Core's place. Have this host let through unopened.";
+
 fn unknown_issuer(endpoint: &Endpoint, issuer: Option<&str>) -> String {
-    let is_amazon = issuer.map(|issuer| AMAZON.iter().any(|name| issuer.contains(name)));
     let right_file = "the file must be Amazon's (https://www.amazontrust.com/repository/AmazonRootCA1.pem)";
-    match (endpoint.is_iot_core(), is_amazon) {
+    match (endpoint.is_iot_core(), issuer.map(is_amazon)) {
         (true, Some(true)) => {
             format!("This is Amazon's server, so tls.ca_file holds the wrong CA: {right_file}.")
         }
         (true, _) if is_not_ats(endpoint) => format!(
             "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
         ),
-        (true, Some(false)) => {
-            "That isn't Amazon: a captive portal (log in to the network), or a proxy or firewall that opens \
-             TLS, answers in IoT Core's place. Have this host let through unopened."
-                .to_owned()
-        }
+        (true, Some(false)) => NOT_AMAZON.to_owned(),
         (true, None) => format!(
             "tls.ca_file holds the wrong CA: {right_file}. If it is, a captive portal or a proxy that opens TLS answers in IoT \
              Core's place: have this host let through."
@@ -291,14 +300,14 @@ pub(super) fn two_devices(peer: &Peer, what: &str) -> String {
 }
 
 fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
-    let forbidden = match last_sent {
-        [] => "the certificate's policy doesn't allow what was sent".to_owned(),
-        sent => format!("the certificate's policy lacks {}", needed(sent)),
+    let another = format!("another client connects as `{}`", peer.client_id);
+    let causes = match last_sent {
+        [] => format!("{another}; the certificate was deactivated, or its policy changed"),
+        sent => format!("the certificate's policy lacks {}; {another}", needed(sent)),
     };
     format!(
-        "IoT Core closes without a reason. Likely are, in this order: {forbidden}; another client connects as `{}`; a limit \
-         was passed. Its log in CloudWatch (AWSIotLogsV2) says which.",
-        peer.client_id
+        "IoT Core closes without a reason. Likely are, in this order: {causes}; a limit was passed. Its log in CloudWatch \
+         (AWSIotLogsV2) says which."
     )
 }
 

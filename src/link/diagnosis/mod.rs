@@ -236,13 +236,13 @@ impl LinkError {
     }
 
     /// Adds what is known of the server's certificate to a fault that needs it.
-    pub(crate) fn with_certificate(self, certificate: Option<ServerCertificate>) -> LinkError {
-        match (self, certificate) {
-            (LinkError::Tls { peer, fault: TlsFault::UnknownIssuer { .. } }, Some(certificate)) => {
-                LinkError::Tls { peer, fault: TlsFault::UnknownIssuer { issuer: Some(certificate.issuer) } }
-            }
-            (other, _) => other,
+    pub(crate) fn with_certificate(mut self, certificate: Option<ServerCertificate>) -> LinkError {
+        if let LinkError::Tls { fault, .. } = &mut self
+            && let TlsFault::UnknownIssuer { issuer } | TlsFault::ServerCertificate { issuer, .. } = fault
+        {
+            *issuer = certificate.map(|certificate| certificate.issuer);
         }
+        self
     }
 
     /// The server ended the connection without saying why: end of file, reset, broken pipe.

@@ -170,6 +170,10 @@ fn alerts_about_our_certificate_name_it_and_its_state() {
     );
 }
 
+fn odd_certificate(issuer: Option<Box<str>>) -> TlsFault {
+    TlsFault::ServerCertificate { reason: "odd".to_owned(), issuer }
+}
+
 #[test]
 fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
     let unknown = |host| tls(host, TlsFault::UnknownIssuer { issuer: None });
@@ -191,7 +195,9 @@ fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
     check(&unknown("broker.lan"), "tls_unknown_ca", "broker.lan", "the CA that signed");
     let wrong = TlsFault::WrongName { presented: vec!["a.example".to_owned()] };
     check(&tls(ATS, wrong), "tls_wrong_name", "another name: a.example", "Another server answers");
-    check(&tls(ATS, TlsFault::ServerCertificate("odd".to_owned())), "tls_server_certificate", "odd", "remade");
+    check(&tls(ATS, odd_certificate(None)), "tls_server_certificate", "(odd)", "remade");
+    let portal = odd_certificate(Some("O=Hotel WiFi".into()));
+    check(&tls(ATS, portal), "tls_server_certificate", "\"O=Hotel WiFi\" has signed it", "captive portal");
     check(&tls(ATS, TlsFault::NotTls("odd".to_owned())), "tls_not_spoken", "isn't TLS", "captive portal");
     check(&tls(ATS, TlsFault::Incompatible("odd".to_owned())), "tls_incompatible", "odd", "security policy");
     check(&tls(ATS, TlsFault::Closed), "tls_closed", "during the handshake", "c0ffee");

@@ -35,8 +35,12 @@ pub(crate) enum TlsFault {
         not_before: Option<Timestamp>,
         clock: Timestamp,
     },
-    /// The server's certificate is bad in another way.
-    ServerCertificate(String),
+    /// The server's certificate is bad in another way; one that a device has signed for itself, for instance.
+    ServerCertificate {
+        reason: String,
+        /// Who has signed it, by its own words.
+        issuer: Option<Box<str>>,
+    },
     /// What answers doesn't speak TLS.
     NotTls(String),
     /// No version, cipher suite or protocol in common.
@@ -81,7 +85,8 @@ impl From<&CertificateError> for TlsFault {
             CertificateError::NotValidYetContext { time, not_before } => {
                 TlsFault::ServerNotYetValid { not_before: Some(timestamp(*not_before)), clock: timestamp(*time) }
             }
-            other => TlsFault::ServerCertificate(other.to_string()),
+            CertificateError::Other(other) => TlsFault::ServerCertificate { reason: other.to_string(), issuer: None },
+            other => TlsFault::ServerCertificate { reason: other.to_string(), issuer: None },
         }
     }
 }
@@ -107,7 +112,7 @@ impl TlsFault {
             TlsFault::WrongName { .. } => "tls_wrong_name",
             TlsFault::ServerExpired { .. } => "tls_server_expired",
             TlsFault::ServerNotYetValid { .. } => "tls_server_not_yet_valid",
-            TlsFault::ServerCertificate(_) => "tls_server_certificate",
+            TlsFault::ServerCertificate { .. } => "tls_server_certificate",
             TlsFault::NotTls(_) => "tls_not_spoken",
             TlsFault::Incompatible(_) => "tls_incompatible",
             TlsFault::Closed => "tls_closed",
@@ -140,14 +145,8 @@ impl fmt::Display for TlsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsFault::Alert(alert) => write!(f, "the server refused with the alert {alert:?}"),
-            TlsFault::UnknownIssuer { issuer: None } => {
-                f.write_str("the server's certificate isn't from a CA in tls.ca_file")
-            }
-            TlsFault::UnknownIssuer { issuer: Some(issuer) } => {
-                write!(
-                    f,
-                    "the server's certificate isn't from a CA in tls.ca_file; it says that \"{issuer}\" has signed it"
-                )
+            TlsFault::UnknownIssuer { issuer } => {
+                write!(f, "the server's certificate isn't from a CA in tls.ca_file{}", SignedBy(issuer))
             }
             TlsFault::WrongName { presented } if presented.is_empty() => {
                 f.write_str("the server's certificate is for another name")
@@ -167,12 +166,26 @@ impl fmt::Display for TlsFault {
             TlsFault::ServerNotYetValid { not_before: None, clock } => {
                 write!(f, "the server's certificate isn't valid yet; this machine's clock says {clock}")
             }
-            TlsFault::ServerCertificate(reason) => write!(f, "the server's certificate can't be trusted: {reason}"),
+            TlsFault::ServerCertificate { reason, issuer } => {
+                write!(f, "the server's certificate can't be trusted ({reason}){}", SignedBy(issuer))
+            }
             TlsFault::NotTls(reason) => write!(f, "what came back isn't TLS ({reason})"),
             TlsFault::Incompatible(reason) => write!(f, "nothing in common with the server ({reason})"),
             TlsFault::Closed => f.write_str("the connection was closed during the handshake"),
             TlsFault::Timeout { waited } => write!(f, "the handshake didn't end (after {})", Shown(*waited)),
             TlsFault::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Goes behind what is wrong with a certificate.
+struct SignedBy<'a>(&'a Option<Box<str>>);
+
+impl fmt::Display for SignedBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(issuer) => write!(f, "; it says that \"{issuer}\" has signed it"),
+            None => Ok(()),
         }
     }
 }

@@ -11,6 +11,8 @@
 mod acks;
 pub(crate) mod dialogue;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod in_flight;
 #[cfg(test)]
 mod properties;
@@ -341,7 +343,7 @@ impl Session {
     }
 
     /// QoS 1 messages sent and not acknowledged.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
