@@ -1,4 +1,4 @@
-//! A message as its readers see it: DESIGN 1.4.
+//! A message as its readers see it: docs/sockets.md tells its form.
 
 use std::io::Write as _;
 

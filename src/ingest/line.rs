@@ -1,4 +1,4 @@
-//! A line of a client, taken apart: DESIGN 1.4.
+//! A line of a client, taken apart: docs/sockets.md tells what it may hold.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -84,7 +84,7 @@ impl Reject {
     }
 }
 
-/// The `error` of an answer (DESIGN 1.4).
+/// The `error` of an answer (docs/sockets.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Code {
