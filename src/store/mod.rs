@@ -13,6 +13,7 @@ mod clock;
 mod database;
 pub(crate) mod durable;
 mod failure;
+mod files;
 pub(crate) mod keeper;
 mod row;
 mod salvage;
@@ -335,7 +336,7 @@ impl Store {
 
 /// Whether a daemon holds the store at `path`. Nothing is written for that.
 pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
-    match File::open(database::with_suffix(path, ".lock")) {
+    match File::open(files::with_suffix(path, ".lock")) {
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(std::fs::TryLockError::WouldBlock) => Ok(true),
@@ -360,8 +361,7 @@ struct Lock {
 impl Lock {
     /// `Ok(None)`: another process holds it.
     fn take(path: &Path) -> io::Result<Option<Lock>> {
-        let file =
-            File::options().write(true).create(true).truncate(false).open(database::with_suffix(path, ".lock"))?;
+        let file = File::options().write(true).create(true).truncate(false).open(files::with_suffix(path, ".lock"))?;
         for _ in 0..LOCK_ATTEMPTS {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Lock { _file: file })),

@@ -3,7 +3,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::database::{PAGE_SIZE, with_suffix};
+use super::database::PAGE_SIZE;
+use super::files::with_suffix;
 use super::*;
 use crate::message::{Properties, Qos, Topic};
 

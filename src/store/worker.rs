@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::database::{Database, directory_of, log_of, make_directory, with_suffix};
+use super::database::Database;
 use super::failure::{Failure, Fault, OpenError, unreadable};
+use super::files::{directory_of, log_of, make_directory, with_suffix};
 use super::salvage::{Found, salvage};
 use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
 
