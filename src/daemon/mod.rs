@@ -18,15 +18,14 @@ use tokio_stream::StreamExt as _;
 
 use crate::config::Config;
 use crate::forward::Forward;
-use crate::inbox::{Acks, Inbox};
 use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Change, Link, SaidOnce, Setup};
 use crate::message::{Qos, TopicFilter};
 use crate::observe::journal;
 use crate::observe::status::{CertificateStatus, Status};
-use crate::outbox::Outbox;
 use crate::schedule::Schedule;
+use crate::socket::Inherited;
 use crate::stop::Stop;
 use crate::store::{self, OpenError, Store};
 use crate::systemd::Notifier;
@@ -63,8 +62,10 @@ pub(crate) enum DaemonError {
 ///
 /// `read` reads the configuration and the credentials anew, for SIGHUP.
 pub(crate) fn run(config: &Config, credentials: Credentials, read: &Read<'_>) -> Result<(), DaemonError> {
+    // Before there is another thread, as it reads and changes the environment.
+    let inherited = Inherited::from_environment();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let result = runtime.block_on(LocalSet::new().run_until(serve(config, credentials, read)));
+    let result = runtime.block_on(LocalSet::new().run_until(serve(config, credentials, inherited, read)));
     // A look-up in DNS that hangs in the C library mustn't hold us.
     runtime.shutdown_background();
     result
@@ -80,14 +81,20 @@ struct Parts {
     services: Services,
 }
 
-async fn serve(config: &Config, credentials: Credentials, read: &Read<'_>) -> Result<(), DaemonError> {
+async fn serve(
+    config: &Config,
+    credentials: Credentials,
+    inherited: Inherited,
+    read: &Read<'_>,
+) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     let notifier = Rc::new(Notifier::from_environment(Instant::now()));
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
     let store = Store::open(&config.outbox.path, &forwards)?;
-    let parts = Rc::new(assemble(config, credentials, &notifier, &stop, store));
+    let services = Services::new(config, store, Rc::clone(&stop), inherited);
+    let parts = Rc::new(assemble(config, credentials, &notifier, services));
     let Services { outbox, store, vital, .. } = &parts.services;
     let prepared = parts.services.prepare(config).await?;
     parts.services.apply(config, prepared, parts.document()).await;
@@ -132,27 +139,18 @@ async fn serve(config: &Config, credentials: Credentials, read: &Read<'_>) -> Re
     ended
 }
 
-fn assemble(
-    config: &Config,
-    credentials: Credentials,
-    notifier: &Rc<Notifier>,
-    stop: &Rc<Stop>,
-    store: Rc<Store>,
-) -> Parts {
-    let outbox = Outbox::new(&config.outbox, &store);
-    let acks: Rc<Acks> = Rc::default();
-    let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), fastrand::u64(..));
+fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, services: Services) -> Parts {
     let setup =
         Setup { connection: config.connection.clone(), tls: config.tls.clone(), credentials, filters: filters(config) };
     let link = Link {
         setup: RefCell::new(Rc::new(setup)),
         changed: Change::default(),
-        outbox: Rc::clone(&outbox),
-        inbox: Rc::clone(&inbox),
+        outbox: Rc::clone(&services.outbox),
+        inbox: Rc::clone(&services.inbox),
         notifier: Rc::clone(notifier),
         state: Rc::new(LinkState::new(Fixed::new(&config.connection))),
-        stop: Rc::clone(stop),
-        store: Rc::clone(&store),
+        stop: Rc::clone(&services.stop),
+        store: Rc::clone(&services.store),
         memory: RefCell::default(),
         refused_credentials: RefCell::default(),
         said: SaidOnce::default(),
@@ -162,7 +160,7 @@ fn assemble(
         path: config.outbox.path.clone(),
         link: Rc::new(link),
         schedule: Rc::new(Schedule::new(&config.publish)),
-        services: Services::new(store, outbox, inbox, acks, Rc::clone(stop)),
+        services,
     }
 }
 

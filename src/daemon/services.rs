@@ -15,7 +15,7 @@ use crate::forward::Forward;
 use crate::inbox::{Acks, Inbox};
 use crate::ingest::Ingest;
 use crate::outbox::Outbox;
-use crate::socket::{Listener, SocketError, give_access};
+use crate::socket::{Inherited, Listener, SocketError};
 use crate::stop::Stop;
 use crate::store::{Place, Store};
 
@@ -92,6 +92,7 @@ pub(super) struct Services {
     leaving: RefCell<Vec<Weak<Forward>>>,
     keepers: RefCell<BTreeMap<String, AbortHandle>>,
     ingests: RefCell<Vec<Rc<Ingest>>>,
+    inherited: Inherited,
     listeners: RefCell<Listeners>,
     serving: RefCell<BTreeMap<Service, Serving>>,
 }
@@ -104,13 +105,10 @@ pub(super) struct Prepared {
 }
 
 impl Services {
-    pub(super) fn new(
-        store: Rc<Store>,
-        outbox: Rc<Outbox>,
-        inbox: Rc<Inbox>,
-        acks: Rc<Acks>,
-        stop: Rc<Stop>,
-    ) -> Services {
+    pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Services {
+        let acks: Rc<Acks> = Rc::default();
+        let outbox = Outbox::new(&config.outbox, &store);
+        let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), fastrand::u64(..));
         Services {
             store,
             outbox,
@@ -122,6 +120,7 @@ impl Services {
             leaving: RefCell::default(),
             keepers: RefCell::default(),
             ingests: RefCell::default(),
+            inherited,
             listeners: RefCell::default(),
             serving: RefCell::default(),
         }
@@ -162,8 +161,11 @@ impl Services {
         let mut listeners = Listeners::new();
         for socket in forwards.chain(ingests).chain([&config.status.socket]) {
             let listener = match present.get(&socket.path) {
-                Some(listener) => give_access(socket).map(|()| Rc::clone(listener))?,
-                None => Rc::new(Listener::bind(socket)?),
+                Some(listener) => listener.give_access(socket).map(|()| Rc::clone(listener))?,
+                None => match self.inherited.get(&socket.path)? {
+                    Some(listener) => listener,
+                    None => Rc::new(Listener::bind(socket)?),
+                },
             };
             listeners.insert(socket.path.clone(), listener);
         }
@@ -188,8 +190,16 @@ impl Services {
             // It was aborted, or had ended before.
             let _ = task.await;
         }
-        // The sockets that nobody serves any more go.
+        // The sockets that nobody serves any more go, unless they are systemd's.
         *self.listeners.borrow_mut() = listeners;
+        for path in self.inherited.unused() {
+            log::warn!(
+                GATEWIRE_EVENT = "socket_unit";
+                "systemd listens at {} for gatewire, and nothing in the configuration has this path: who connects there waits for \
+                 ever. Take it out of the socket unit, or give it to a [[forward]] or an [[ingest]]",
+                path.display()
+            );
+        }
     }
 
     fn apply_forwards(&self, config: &Config, places: &mut BTreeMap<String, Place>) {

@@ -45,8 +45,9 @@ pub(crate) enum SocketError {
     )]
     UnknownGroup { path: PathBuf, group: String },
     #[error(
-        "the socket {path} can't be given to the group `{group}`: this process (uid {uid}) isn't in it. Add \
-         SupplementaryGroups={group} to the unit, or leave `group` out"
+        "the socket {path} can't be given to the group `{group}`: this process (uid {uid}) isn't in it, or the unit hides it. \
+         `systemctl edit gatewire` takes the lines [Service], SupplementaryGroups={group} and PrivateUsers=no; or leave \
+         `group` out"
     )]
     NotInGroup { path: PathBuf, uid: u32, group: String },
     #[error("the socket {path} can't be made: a path of a socket has at most 107 bytes. Choose a shorter one")]
@@ -55,10 +56,11 @@ pub(crate) enum SocketError {
     Io { path: PathBuf, action: &'static str, source: io::Error },
 }
 
-/// A socket that listens. Dropping it closes it and removes its file.
+/// A socket that listens. Dropping it closes it, and removes its file if we have made that.
 #[derive(Debug)]
 pub(crate) struct Listener {
     fd: AsyncFd<UnixListener>,
+    path: PathBuf,
     /// Of a socket that we have made.
     file: Option<OwnFile>,
 }
@@ -77,12 +79,23 @@ impl Listener {
         // Until `listen` every connect is refused: there is no moment at which the wrong mode or group lets anybody in.
         give_access(file)?;
         socket.listen(BACKLOG).map_err(failed("listen on the socket"))?;
-        Listener::new(socket.into(), Some(own)).map_err(failed("wait for clients of the socket"))
+        Listener::new(path, socket.into(), Some(own))
     }
 
-    fn new(listener: UnixListener, file: Option<OwnFile>) -> io::Result<Listener> {
-        listener.set_nonblocking(true)?;
-        Ok(Listener { fd: register(listener, Interest::READABLE)?, file })
+    /// A socket that another process has made and that listens at `path`. Its file is never removed.
+    pub(super) fn inherited(path: &Path, listener: UnixListener) -> Result<Listener, SocketError> {
+        Listener::new(path, listener, None)
+    }
+
+    fn new(path: &Path, listener: UnixListener, file: Option<OwnFile>) -> Result<Listener, SocketError> {
+        let registered = listener.set_nonblocking(true).and_then(|()| register(listener, Interest::READABLE));
+        let fd = registered.map_err(|source| explain(path, "wait for clients of the socket", source))?;
+        Ok(Listener { fd, path: path.to_owned(), file })
+    }
+
+    /// Gives it the mode and group of `file`, unless they are another's to set.
+    pub(crate) fn give_access(&self, file: &SocketFile) -> Result<(), SocketError> {
+        if self.file.is_some() { give_access(file) } else { Ok(()) }
     }
 
     /// Waits for the next client.
@@ -97,7 +110,7 @@ impl Listener {
 
     /// For log lines: where it listens.
     pub(super) fn path(&self) -> &Path {
-        self.file.as_ref().map_or(Path::new("an inherited socket"), |file| &file.path)
+        &self.path
     }
 }
 
@@ -153,12 +166,13 @@ fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
 }
 
 /// Gives the socket at the path of `file` its mode and group.
-pub(crate) fn give_access(file: &SocketFile) -> Result<(), SocketError> {
+fn give_access(file: &SocketFile) -> Result<(), SocketError> {
     let path = &file.path;
     if let Some(group) = &file.group {
         let gid = find_group(path, group)?;
         chown(path, None, Some(gid)).map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => {
+            // EINVAL: in a user namespace (PrivateUsers=yes) that doesn't know the group.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
                 SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
             }
             _ => explain(path, "change the group of the socket file", source),

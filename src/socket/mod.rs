@@ -1,9 +1,10 @@
 //! The local Unix sockets, as far as forward, ingest and status have them in common.
 //!
-//! [`listener`] puts a socket into the file system and takes it away; [`accept`] takes in clients, up to a bound;
+//! [`listener`] puts a socket into the file system and takes it away; [`inherited`] has those that systemd opened; [`accept`] takes in clients, up to a bound;
 //! [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines.
 
 mod accept;
+mod inherited;
 mod json;
 mod lines;
 mod listener;
@@ -11,9 +12,10 @@ mod seldom;
 mod stream;
 
 pub(crate) use accept::serve;
+pub(crate) use inherited::Inherited;
 pub(crate) use json::append_string;
 pub(crate) use lines::{Line, Lines, MAX_LINE};
-pub(crate) use listener::{Listener, SocketError, give_access};
+pub(crate) use listener::{Listener, SocketError};
 pub(crate) use seldom::Seldom;
 pub(crate) use stream::Stream;
 
