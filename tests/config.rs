@@ -190,3 +190,17 @@ fn usage_errors_exit_64_and_help_exits_0() {
         assert!(String::from_utf8(output.stdout).unwrap().contains(part) && output.stderr.is_empty());
     }
 }
+
+#[test]
+fn the_shipped_configuration_is_known_until_its_endpoint_is_filled_in() {
+    let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/gatewire.toml")).unwrap();
+    let setup = support::daemon::Setup::with_text(&shipped);
+    let (code, output, errors) = setup.output_of(&["check", "--configured"]);
+    assert_eq!((code, output.as_str()), (1, ""));
+    assert!(errors.contains("gatewire.toml is still the placeholder: gatewire isn't started"), "{errors}");
+    // A file of conf.d may be where it is filled in. That the credentials aren't there is for `run` to say.
+    std::fs::create_dir(setup.directory.path().join("conf.d")).unwrap();
+    let drop_in = "[connection]\nendpoint = \"a1b2c3-ats.iot.eu-west-1.amazonaws.com\"\n";
+    std::fs::write(setup.directory.path().join("conf.d/site.toml"), drop_in).unwrap();
+    assert_eq!(setup.output_of(&["check", "--configured"]), (0, String::new(), String::new()));
+}

@@ -13,13 +13,18 @@ const EXAMPLE: &str = "only the host name, such as a1b2c3d4e5f6g7-ats.iot.eu-wes
 const WHERE: &str = "Your account's endpoint is shown by `aws iot describe-endpoint --endpoint-type iot:Data-ATS`, or in \
                      the AWS IoT console under Settings";
 
+/// Whether it is what the shipped configuration has.
+pub(super) fn is_placeholder(text: &str) -> bool {
+    text.starts_with("xxxx")
+}
+
 /// A host name or IP address.
 pub(super) fn endpoint(node: &Node) -> Result<String, String> {
     let text = string(node)?;
     if text.is_empty() {
         return Err(format!("must not be empty; it is {EXAMPLE}. {WHERE}"));
     }
-    if text.starts_with("xxxx") {
+    if is_placeholder(text) {
         return Err(format!("is still the placeholder. {WHERE}"));
     }
     if let Some((scheme, _)) = text.split_once("://") {

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use nix::unistd::{Group, User, geteuid, gethostname};
 
-use super::document::{self, Table};
+use super::document::{self, Table, Value};
+use super::endpoint::is_placeholder;
 use super::report::{ConfigErrors, Place, Remark, Report};
 use super::sections::Reader;
 use super::{Config, Tls};
@@ -57,16 +58,30 @@ pub(crate) struct Loaded {
 /// Everything that is wrong in all of them, files that can't be read included.
 pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let report = Report::default();
-    let mut root = parse(path, 0, &report);
-    for (order, path) in drop_ins(path, &report).iter().enumerate() {
-        root.merge(parse(path, order + 1, &report));
-    }
+    let root = merged(path, &report);
     let (config, tls) = build(&root, environment, &report);
     let (errors, warnings) = report.finish();
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         _ => Err(ConfigErrors { errors, warnings, tls }),
     }
+}
+
+/// Whether nobody has said yet which account's endpoint this is for: it is the one of the shipped configuration.
+pub(crate) fn is_unconfigured(path: &Path) -> bool {
+    let root = merged(path, &Report::default());
+    let Some(Value::Table(connection)) = root.get("connection").map(|entry| &entry.node.value) else { return false };
+    let endpoint = connection.get("endpoint").map(|entry| &entry.node.value);
+    matches!(endpoint, Some(Value::String(text)) if is_placeholder(text))
+}
+
+/// The file at `path`, and `conf.d/*.toml` beside it laid over it.
+fn merged(path: &Path, report: &Report) -> Table {
+    let mut root = parse(path, 0, report);
+    for (order, path) in drop_ins(path, report).iter().enumerate() {
+        root.merge(parse(path, order + 1, report));
+    }
+    root
 }
 
 /// The configuration as far as it can be used, and `[tls]` by itself.

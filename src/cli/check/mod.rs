@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::Exit;
 use super::inputs;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::link::transport::Endpoint;
 use connect::Until;
 
@@ -26,7 +26,8 @@ reports that daemon's link.";
 
 pub(super) const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 a step of --connect failed, or the running daemon isn't
-connected; 64 usage; 78 configuration or credentials unusable.";
+connected, or with --configured the endpoint is still the placeholder; 64 usage;
+78 configuration or credentials unusable.";
 
 /// The command line of `gatewire check`.
 #[derive(Debug, Args)]
@@ -38,10 +39,17 @@ pub(super) struct Arguments {
     /// With --connect: no further than TLS, which does a running daemon no harm
     #[arg(long, requires = "connect")]
     tls_only: bool,
+
+    /// Only look whether the shipped configuration has been edited (what the systemd unit asks before it starts the daemon)
+    #[arg(long, conflicts_with = "connect")]
+    configured: bool,
 }
 
 /// Problems and warnings go to standard error, what was found to standard output.
 pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
+    if arguments.configured {
+        return configured(path);
+    }
     let (warnings, errors, inputs) = match inputs::read(path) {
         Ok(mut inputs) => {
             let mut warnings = std::mem::take(&mut inputs.warnings);
@@ -59,6 +67,22 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
         return Exit::Done;
     }
     connect::run(&inputs, if arguments.tls_only { Until::Tls } else { Until::Subscribed })
+}
+
+/// Whatever else may be wrong is for `run` to say.
+fn configured(path: &Path) -> Exit {
+    if !config::is_unconfigured(path) {
+        return Exit::Done;
+    }
+    let said = format!(
+        "connection.endpoint in {} is still the placeholder: gatewire isn't started. Put your account's endpoint, your client id \
+         and the three files of the certificate in place, try them with `sudo -u gatewire gatewire check --connect`, and then \
+         `systemctl start gatewire`\n",
+        path.display()
+    );
+    // The exit code tells all the same.
+    let _ = io::stderr().write_all(said.as_bytes());
+    Exit::No
 }
 
 fn summary(config: &Config) -> String {
