@@ -80,6 +80,11 @@ impl Broker {
 }
 
 impl Device {
+    /// See [`Peer::forgive`].
+    pub fn forgive(&mut self) {
+        self.peer.forgive();
+    }
+
     /// The next packet; `None` once the daemon has closed.
     pub fn next(&mut self) -> Option<Said> {
         self.next_within(PATIENCE).expect("no packet")
