@@ -12,7 +12,7 @@ use crate::support::daemon::{Gatewire, Setup};
 use crate::verdict::{Verdict, judge};
 
 /// Kills of all tests together, unless `GATEWIRE_SOAK_KILLS` says otherwise.
-pub(crate) const KILLS: usize = 240;
+pub(crate) const KILLS: usize = 260;
 
 pub(crate) struct Run {
     name: String,

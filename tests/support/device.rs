@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
 
@@ -103,6 +103,11 @@ impl Device {
             }),
             Version::Mqtt5 => self.peer.read(time, |input: &mut BytesMut| {
                 use rumqttc::v5::mqttbytes::Error::InsufficientBytes;
+                // A DISCONNECT that says nothing more: the codec takes it for an error.
+                if input.starts_with(&[0xe0, 0]) {
+                    input.advance(2);
+                    return Some(Said::Disconnect);
+                }
                 match v5::Packet::read(input, None) {
                     Ok(packet) => Some(said_5(packet)),
                     Err(InsufficientBytes(_)) => None,
