@@ -262,6 +262,15 @@ impl Queue {
         }
         self.appoint_drainer(now);
         self.distribute(now);
+        self.store_if_unread(now);
+    }
+
+    /// What comes while no reader is there is put on the disk at once. What waits already must be there before it: after a crash
+    /// it would else come from the server again, behind what the disk has.
+    fn store_if_unread(&mut self, now: Instant) {
+        if self.readers() == 0 {
+            self.keep.hasten(now);
+        }
     }
 
     /// A client takes no part in the shared text any more.
@@ -293,6 +302,7 @@ impl Queue {
         self.forget_passed();
         self.appoint_drainer(now);
         self.distribute(now);
+        self.store_if_unread(now);
     }
 
     /// One reader less waits for the lines from number `from` on.
