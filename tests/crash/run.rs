@@ -14,6 +14,10 @@ use crate::verdict::{Verdict, judge};
 /// Kills of all tests together, unless `GATEWIRE_SOAK_KILLS` says otherwise.
 pub(crate) const KILLS: usize = 260;
 
+/// The most numbers of messages that a failure names; the files have all.
+const FEW: usize = 100;
+
+/// See the module.
 pub(crate) struct Run {
     name: String,
     seed: u64,
@@ -66,7 +70,14 @@ impl Run {
             });
             std::fs::write(self.path(&format!("{whose}.{kind}")), lines).unwrap();
         }
-        panic!("{}, {whose}: missing {missing:?}; overtaken (by, number): {overtaken:?}", self.name);
+        let (gone, late) = (&missing[..missing.len().min(FEW)], &overtaken[..overtaken.len().min(FEW)]);
+        panic!(
+            "{}, {whose}: {} missing: {gone:?}; {} overtaken (by, number): {late:?}. The lists are {whose}.promised and \
+             {whose}.arrived",
+            self.name,
+            missing.len(),
+            overtaken.len()
+        );
     }
 
     /// The last words of a run that has passed.
