@@ -265,14 +265,6 @@ impl Queue {
         self.store_if_unread(now);
     }
 
-    /// What comes while no reader is there is put on the disk at once. What waits already must be there before it: after a crash
-    /// it would else come from the server again, behind what the disk has.
-    fn store_if_unread(&mut self, now: Instant) {
-        if self.readers() == 0 {
-            self.keep.hasten(now);
-        }
-    }
-
     /// A client takes no part in the shared text any more.
     fn leave_the_text(&mut self, id: ClientId) {
         let (next, end, first) = (self.next_line(), self.text.end(), self.first);

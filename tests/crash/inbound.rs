@@ -114,7 +114,7 @@ impl Reader {
         }
         let mut lines = BufReader::new(stream);
         // Not before it has a line: so it is one that gatewire knows of.
-        let dies_after = (self.acknowledges && self.rng.bool()).then(|| self.rng.usize(1..200));
+        let dies_after = (self.acknowledges && self.rng.u8(..4) > 0).then(|| self.rng.usize(1..150));
         let mut unacknowledged = Vec::new();
         for count in 0.. {
             if dies_after.is_some_and(|most| count >= most) {

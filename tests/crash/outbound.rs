@@ -50,11 +50,11 @@ fn outbound(
         let outbox = gatewire.status()["outbox"].clone();
         (outbox["waiting"] == 0 && outbox["in_flight"] == 0).then_some(outbox)
     });
-    assert!(outbox["dropped"].as_object().unwrap().values().all(|count| count == 0), "{outbox}");
     // Before gatewire goes: the scripted server has to have a connection.
     let arrived = cloud.finish();
     assert_eq!(gatewire.stop().0, 0);
     conclude(&run, &produced, &arrived);
+    assert!(outbox["dropped"].as_object().unwrap().values().all(|count| count == 0), "{outbox}");
 }
 
 fn conclude(run: &Run, produced: &[Produced; PRODUCERS], arrived: &[String]) {
