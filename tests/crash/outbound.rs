@@ -5,7 +5,7 @@ use std::thread::sleep;
 use fastrand::Rng;
 
 use crate::cloud::Cloud;
-use crate::producer::{Produced, Producer, parse_topic, socket};
+use crate::producer::{Produced, Producer, parse_topic};
 use crate::run::{Run, milliseconds};
 use crate::support::daemon::{Gatewire, Setup};
 use crate::support::device::Version;
@@ -18,7 +18,7 @@ const PRODUCERS: usize = 2;
 
 /// SIGKILL without notice.
 fn kill(_: &mut Rng, gatewire: Gatewire) -> bool {
-    gatewire.kill().is_some()
+    gatewire.kill_if_alive()
 }
 
 /// SIGKILL in the middle of a stop, unless that is quicker.
@@ -26,7 +26,7 @@ fn stop_and_kill(rng: &mut Rng, gatewire: Gatewire) -> bool {
     gatewire.signal("TERM");
     let most = if rng.bool() { 15 } else { 200 };
     sleep(milliseconds(rng, most));
-    gatewire.kill().is_some()
+    gatewire.kill_if_alive()
 }
 
 fn outbound(
@@ -41,7 +41,7 @@ fn outbound(
     let setup = setup.edit("[outbox]\n", &format!("[outbox]\n{outbox}\n"));
     let run = Run::new(format!("{name}, MQTT {}", version.name()), share, setup);
     let cloud = cloud.start(run.rng(1));
-    let start = |name: usize| Producer::start(socket(&run.path("")), name, run.rng(2 + name as u64));
+    let start = |name: usize| Producer::start(run.path("up.sock"), name, run.rng(2 + name as u64));
     let producers = std::array::from_fn::<_, PRODUCERS, _>(start);
     let gatewire = run.kill_again_and_again(end);
     cloud.calm_down();

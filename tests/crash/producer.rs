@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, sleep};
@@ -135,9 +135,4 @@ pub(crate) fn parse_topic(topic: &str) -> (usize, u64) {
     let mut words = topic.strip_prefix("up/").unwrap().split('/');
     let (name, number) = (words.next().unwrap(), words.next().unwrap());
     (name.parse().unwrap(), number.parse().unwrap())
-}
-
-/// Where gatewire listens.
-pub(crate) fn socket(directory: &Path) -> PathBuf {
-    directory.join("up.sock")
 }

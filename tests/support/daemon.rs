@@ -231,10 +231,15 @@ impl Gatewire {
         }
     }
 
-    /// SIGKILL: it can't do anything about it. The signal, unless it had ended already.
-    pub fn kill(mut self) -> Option<i32> {
+    /// SIGKILL: it can't do anything about it.
+    pub fn kill(self) {
+        self.kill_if_alive();
+    }
+
+    /// SIGKILL, and whether it wasn't at its end already.
+    pub fn kill_if_alive(mut self) -> bool {
         self.child.kill().unwrap();
-        self.child.wait().unwrap().signal()
+        self.child.wait().unwrap().signal().is_some()
     }
 
     /// SIGTERM and the exit code.
