@@ -19,9 +19,9 @@ use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Link, SaidOnce};
 use crate::message::{Qos, TopicFilter};
-use crate::observe::journal;
 use crate::observe::status::{CertificateStatus, Status};
 use crate::observe::status_socket;
+use crate::observe::{journal, memory};
 use crate::outbox::Outbox;
 use crate::schedule::Schedule;
 use crate::socket::{Listener, SocketError};
@@ -321,6 +321,7 @@ impl Parts {
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started,
+            memory: memory::status(),
             link: self.link.status(),
             outbox: self.outbox.status(),
             store: self.store.status(),

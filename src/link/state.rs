@@ -47,6 +47,8 @@ pub(crate) struct Fixed {
 struct Current {
     state: State,
     since: Timestamp,
+    /// Since when there has been no connection; `None` while there is one.
+    disconnected_since: Option<Timestamp>,
     session_present: Option<bool>,
     next_attempt: Option<Timestamp>,
     last_error: Option<LastError>,
@@ -87,9 +89,11 @@ pub(crate) struct LinkCounters {
 
 impl LinkState {
     pub(crate) fn new(fixed: Fixed) -> LinkState {
+        let start = now();
         let current = Current {
             state: State::Connecting,
-            since: now(),
+            since: start,
+            disconnected_since: Some(start),
             session_present: None,
             next_attempt: None,
             last_error: None,
@@ -107,8 +111,14 @@ impl LinkState {
     fn change(&self, state: State, session_present: Option<bool>, next_attempt: Option<Timestamp>) {
         let mut current = self.current.borrow_mut();
         if current.state != state {
+            let at = now();
+            match (current.state, state) {
+                (_, State::Connected) => current.disconnected_since = None,
+                (State::Connected, _) => current.disconnected_since = Some(at),
+                _ => {}
+            }
             current.state = state;
-            current.since = now();
+            current.since = at;
         }
         current.session_present = session_present;
         current.next_attempt = next_attempt;

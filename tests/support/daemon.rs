@@ -59,7 +59,8 @@ impl Setup {
         Setup { directory: Arc::clone(&self.directory), environment: self.environment.clone() }
     }
 
-    fn command(&self) -> Command {
+    /// `gatewire --config ...`, without a command.
+    pub fn command(&self) -> Command {
         let mut command = program(env!("CARGO_BIN_EXE_gatewire"));
         command.arg("--config").arg(self.directory.path().join("gatewire.toml"));
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
@@ -90,9 +91,19 @@ impl Setup {
 
     /// Runs `gatewire check` or another command that ends by itself: exit code, standard output, standard error.
     pub fn output(&self, command: &str) -> (i32, String, String) {
-        let output = self.command().arg(command).output().unwrap();
+        self.output_of(&[command])
+    }
+
+    /// Likewise, with arguments.
+    pub fn output_of(&self, command: &[&str]) -> (i32, String, String) {
+        let output = self.command().args(command).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Starts a command whose standard output is of interest.
+    pub fn spawn(&self, command: &[&str]) -> Child {
+        self.command().args(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
     }
 
     /// Starts `gatewire run`.
