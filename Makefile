@@ -8,6 +8,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
 BINARY := target/release/gatewire
 PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev
+PACKAGES += jq nodejs groff
 VENV := tests/.venv
 # apt-get wants root; on a desktop that is what sudo is for.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -19,6 +20,10 @@ help: ## what there is to make
 .PHONY: build
 build: ## the binary, as it is installed: target/release/gatewire
 	$(CARGO) build --release --locked
+
+.PHONY: man
+man: ## manual pages and shell completions: target/man, target/completions
+	$(CARGO) run --quiet --locked --example man -- target/man target/completions
 
 .PHONY: demo
 demo: tools build ## the main job on this machine, with mosquitto in the place of IoT Core (DEMO_SECONDS=15)

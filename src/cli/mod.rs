@@ -13,7 +13,7 @@ mod tail;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// What a command ends with (`sysexits.h` where it has a word for it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +88,11 @@ enum Command {
     /// Follow what comes out of the forward sockets
     #[command(long_about = tail::LONG_ABOUT, after_help = tail::AFTER_HELP)]
     Tail(tail::Arguments),
+}
+
+/// The command line as it is parsed, for what is made of it: manual pages, completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Parses the command line and runs the command it names.

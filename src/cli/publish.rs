@@ -25,9 +25,13 @@ use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, Topic};
 
 pub(super) const LONG_ABOUT: &str = "\
-Publish a message through the running daemon, or with --lines many. It goes by an [[ingest]] socket whose `topics` allow
-TOPIC, and the command returns when IoT Core has acknowledged it (it prints `delivered`), or when it is on this machine's
-disk and goes to IoT Core from there (`stored`); with QoS 0 when it is written to the connection (`sent`).";
+Publish a message through the running daemon, or with --lines many. It goes by an
+[[ingest]] socket whose `topics` allow TOPIC, and the command returns when IoT Core has
+acknowledged it (it prints `delivered`), or when it is on this machine's disk and goes to
+IoT Core from there (`stored`); with QoS 0 when it is written to the connection (`sent`).
+
+It may wait for long where the disk can't be written either: `timeout` bounds that. A
+message that it was given before may be published all the same.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -36,8 +40,9 @@ Examples:
   sensor | gatewire publish gateways/thing-gateway-01/values --lines
   timeout 30 gatewire publish gateways/thing-gateway-01/door closed
 
-Exit codes: 0 all are delivered, stored or sent; 1 one was refused, the reason is on standard error; 64 usage; 69 the daemon
-can't be reached, or stopped before it had answered all; 78 configuration unusable.";
+Exit codes: 0 all are delivered, stored or sent; 1 one was refused, the reason is on
+standard error; 64 usage; 69 the daemon can't be reached, or stopped before it had
+answered all; 78 configuration unusable.";
 
 /// The longest answer, in bytes: many times what a daemon writes.
 const MAX_ANSWER: u64 = 64 * 1024;

@@ -16,21 +16,23 @@ use super::output::{Failure, Style, Tone, printable, tell, unwritable};
 use super::{Exit, inputs};
 
 pub(super) const LONG_ABOUT: &str = "\
-Follow what comes out of the forward sockets: each message a line, exactly as the socket gives it, from now on.
+Follow what comes out of the forward sockets: each message a line, exactly as the socket
+gives it, from now on.
 
-It is an observer: it takes no message away from the programs that read the socket, and IoT Core's messages don't wait for
-it. What waits for a reader it doesn't show. A message that several forwards want is shown once for each.
+It is an observer: it takes no message away from the programs that read the socket, and
+no message waits for it. What waits for a reader it doesn't show. A message that several
+forwards want is shown once for each.
 
-It ends when the daemon stops, and when nobody reads its output any more. Where that is read too slowly for 10 s messages
-are missed, which it says.";
+It ends when the daemon stops, and when nobody reads its output any more. Where that is
+read too slowly, 1 MiB or 10 s behind, messages are missed, which it says.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   gatewire tail
   gatewire tail --forward messages | jq -r --unbuffered .payload
 
-Exit codes: 0 nobody reads the output any more; 64 usage; 69 the daemon can't be reached, or has stopped; 78 configuration
-unusable.";
+Exit codes: 0 nobody reads the output any more; 64 usage; 69 the daemon can't be reached,
+or has stopped; 78 configuration unusable.";
 
 /// The longest line, in bytes: a daemon's has about 300 KiB at most.
 const MAX_LINE: usize = 1 << 20;

@@ -21,24 +21,26 @@ use document::Document;
 const MAX_DOCUMENT: u64 = 16 << 20;
 
 pub(super) const LONG_ABOUT: &str = "\
-Show what the running daemon is doing: whether it is connected, and if not why and since when; what waits; when each
-schedule last published; when the certificate expires.
+Show what the running daemon is doing: whether it is connected, and if not why and since
+when; what waits; when each schedule last published; when the certificate expires.
 
-It asks the socket of [status] in the configuration, and is answered whatever state the link and the outbox are in.";
+It asks the socket of [status] in the configuration, and is answered whatever state the
+link and the outbox are in.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   gatewire status
   gatewire status --json | jq .outbox.waiting
-  gatewire status --prometheus | sponge /var/lib/prometheus/node-exporter/gatewire.prom
+  gatewire status --prometheus > gatewire.prom
   watch -n 1 gatewire status
 
-Exit codes: 0 the daemon has answered, connected or not; 64 usage; 69 the daemon can't be reached; 78 configuration unusable.";
+Exit codes: 0 the daemon has answered, connected or not; 64 usage; 69 the daemon can't be
+reached; 78 configuration unusable.";
 
 /// The command line of `gatewire status`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The document as it is, for programs: docs/sockets.md names its keys
+    /// The document as it is, for programs
     #[arg(long, conflicts_with = "prometheus")]
     json: bool,
 
