@@ -1,7 +1,6 @@
 //! The manual pages and the completions that `make man` writes.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![allow(unreachable_pub, reason = "the modules of the example are private here")]
 
 #[path = "../examples/man/commands.rs"]
 mod commands;

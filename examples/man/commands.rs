@@ -18,7 +18,7 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// The pages, each with the name of its file.
-pub fn pages() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn pages() -> Vec<(String, Vec<u8>)> {
     let mut root = gatewire::cli::command().disable_help_subcommand(true);
     root.build();
     let commands: Vec<&Command> = [&root].into_iter().chain(root.get_subcommands()).collect();
@@ -27,7 +27,7 @@ pub fn pages() -> Vec<(String, Vec<u8>)> {
 }
 
 /// The completions, each with the name that its shell wants.
-pub fn completions() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn completions() -> Vec<(String, Vec<u8>)> {
     let generate = |(shell, file): (Shell, &str)| {
         let mut content = Vec::new();
         clap_complete::generate(shell, &mut gatewire::cli::command(), "gatewire", &mut content);
@@ -88,7 +88,9 @@ fn after_help(command: &Command, page: &mut Roff) {
         let body = &paragraph[part.len()..];
         if let Some(lines) = body.strip_prefix('\n') {
             page.control("EX", []);
-            lines.lines().for_each(|line| drop(page.text([roman(line.trim_start())])));
+            for line in lines.lines() {
+                page.text([roman(line.trim_start())]);
+            }
             page.control("EE", []);
         } else {
             page.text([roman(body.split_whitespace().collect::<Vec<_>>().join(" "))]);

@@ -10,34 +10,34 @@ is shipped does.";
 
 /// A section: `[name]`, or `[[name]]` of which there may be several.
 #[derive(Debug)]
-pub struct Section {
+pub(crate) struct Section {
     /// With its brackets.
-    pub header: String,
+    pub(crate) header: String,
     /// The comment above it.
     intro: Vec<Block>,
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Keys that one comment is about.
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     text: Vec<Block>,
-    pub keys: Vec<Key>,
+    pub(crate) keys: Vec<Key>,
 }
 
 /// A key, as it stands there.
 #[derive(Debug)]
-pub struct Key {
-    pub name: String,
+pub(crate) struct Key {
+    pub(crate) name: String,
     /// What it is set to, in TOML.
-    pub value: String,
+    pub(crate) value: String,
     /// The line is commented out.
     is_comment: bool,
 }
 
 /// A piece of a comment.
 #[derive(Debug)]
-pub enum Block {
+pub(crate) enum Block {
     /// Its words may flow.
     Paragraph(String),
     /// Indented in the comment: its lines stay as they are.
@@ -45,7 +45,7 @@ pub enum Block {
 }
 
 /// The page and its file's name.
-pub fn page() -> (String, Vec<u8>) {
+pub(crate) fn page() -> (String, Vec<u8>) {
     let (intro, sections) = shipped();
     let mut page = Roff::new();
     let version = concat!("gatewire ", env!("CARGO_PKG_VERSION"));
@@ -88,10 +88,14 @@ fn blocks(page: &mut Roff, blocks: &[Block], between: &str) {
             page.control(between, []);
         }
         match block {
-            Block::Paragraph(text) => drop(page.text(inlines(text))),
+            Block::Paragraph(text) => {
+                page.text(inlines(text));
+            }
             Block::Lines(lines) => {
                 page.control("EX", []);
-                lines.iter().for_each(|line| drop(page.text([roman(line)])));
+                for line in lines {
+                    page.text([roman(line)]);
+                }
                 page.control("EE", []);
             }
         }
@@ -105,7 +109,7 @@ fn inlines(text: &str) -> Vec<Inline> {
 }
 
 /// What the shipped file begins with, and its sections.
-pub fn shipped() -> (Vec<Block>, Vec<Section>) {
+pub(crate) fn shipped() -> (Vec<Block>, Vec<Section>) {
     let (mut intro, mut sections): (Vec<Block>, Vec<Section>) = (Vec::new(), Vec::new());
     let mut comment: Vec<&str> = Vec::new();
     // Whether a key on this line has the comment of the one before.
