@@ -78,7 +78,8 @@ impl Acks {
 /// An id is the time of arrival in milliseconds since 2020, times 1024, plus a part that is random for each start of the
 /// daemon; or one more than the id before it, if that is greater. So ids cost no disk write and stay below 2^53 (until
 /// 2298), and what holds is: within a process they always grow. Across restarts they grow and are unique as long as the
-/// clock doesn't go back. On a machine without a clock that starts in the past, two messages have the same id only if they
+/// clock doesn't go back, and where it does they are still greater than those of all messages that wait on the disk. On a
+/// machine without a clock that starts in the past, two messages have the same id only if they
 /// come in the same millisecond of the repeated time and the random parts (1 in 1024) agree.
 #[derive(Debug)]
 struct Ids {
@@ -92,8 +93,14 @@ impl Ids {
     /// Leaves room below 2^53 for 2^30 more, should the clock be far in the future.
     const MAX: u64 = (1 << 53) - (1 << 30);
 
-    fn new(random: u64) -> Ids {
-        Ids { last: 0, random: random % (1 << Ids::RANDOM_BITS) }
+    /// Ids greater than `last`.
+    fn new(last: u64, random: u64) -> Ids {
+        Ids { last, random: random % (1 << Ids::RANDOM_BITS) }
+    }
+
+    /// Ids after this are greater than `last`.
+    fn skip(&mut self, last: u64) {
+        self.last = self.last.max(last);
     }
 
     fn next(&mut self, received_at: Timestamp) -> u64 {
@@ -107,7 +114,7 @@ impl Ids {
 /// Between the link and the forwards.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    forwards: Vec<Rc<Forward>>,
+    forwards: RefCell<Vec<Rc<Forward>>>,
     acks: Rc<Acks>,
     ids: RefCell<Ids>,
     received: Cell<u64>,
@@ -129,20 +136,29 @@ impl Inbox {
     /// An inbox for `forwards`, which report to `acks` what they are done with. `random` makes the ids of this start of the
     /// daemon its own.
     pub(crate) fn new(forwards: Vec<Rc<Forward>>, acks: Rc<Acks>, random: u64) -> Rc<Inbox> {
+        let last = forwards.iter().filter_map(|forward| forward.last_stored()).max();
         Rc::new(Inbox {
-            forwards,
+            forwards: RefCell::new(forwards),
             acks,
-            ids: RefCell::new(Ids::new(random)),
+            ids: RefCell::new(Ids::new(last.unwrap_or(0), random)),
             received: Cell::new(0),
             unmatched: Cell::new(0),
         })
+    }
+
+    /// From now on messages go to these.
+    pub(crate) fn set_forwards(&self, forwards: Vec<Rc<Forward>>) {
+        let last = forwards.iter().filter_map(|forward| forward.last_stored()).max().unwrap_or(0);
+        self.ids.borrow_mut().skip(last);
+        *self.forwards.borrow_mut() = forwards;
     }
 
     /// Gives a message to every forward with a filter that matches. `token`, which QoS 1 messages have, comes back through
     /// [`Acks`] once it is done for all of them; at once if there is none.
     pub(crate) fn deliver(&self, message: &Inbound, token: Option<AckToken>) {
         self.received.set(self.received.get() + 1);
-        let matching = || self.forwards.iter().filter(|forward| forward.wants(&message.topic));
+        let forwards = self.forwards.borrow();
+        let matching = || forwards.iter().filter(|forward| forward.wants(&message.topic));
         let count = matching().count();
         if let Some(token) = token {
             self.acks.owe(token, count);

@@ -234,6 +234,24 @@ pub(crate) struct Inbound {
     pub(crate) properties: Option<Arc<Properties>>,
 }
 
+impl Inbound {
+    /// Bytes of topic, payload and properties: what `forward.keep` counts.
+    pub(crate) fn size(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());
+        self.topic.as_str().len() + self.payload.len() + properties
+    }
+
+    /// The same in memory of its own: it may stay for long, and mustn't hold on to the buffer that it was received in.
+    pub(crate) fn detached(&self) -> Inbound {
+        let mut properties = self.properties.clone();
+        if let Some(properties) = properties.as_mut().filter(|properties| properties.correlation_data.is_some()) {
+            let properties = Arc::make_mut(properties);
+            properties.correlation_data = properties.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data));
+        }
+        Inbound { payload: Bytes::copy_from_slice(&self.payload), properties, ..self.clone() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -53,3 +53,77 @@ fn ids_grow_across_a_restart() {
         assert_eq!(gatewire.stop().0, 0);
     }
 }
+
+fn numbers(client: &mut support::socket::Client, range: std::ops::Range<usize>) {
+    range.for_each(|n| assert_eq!(client.payload(), n.to_string()));
+}
+
+#[test]
+fn what_no_reader_has_taken_survives_a_kill_and_comes_first_and_in_order() {
+    for protocol in ["3.1.1", "5"] {
+        let broker = Mosquitto::start();
+        let setup = Setup::new(broker.port, FORWARD).speaking(protocol);
+        let gatewire = setup.connect();
+        broker.wait_for("Sending SUBACK to thing-1");
+        (0..50).for_each(|n| broker.publish("test/topic", n.to_string().as_bytes()));
+        // What IoT Core was told to be done is on the disk.
+        eventually("every PUBACK", || {
+            (broker.log().matches("Received PUBACK from thing-1").count() == 50).then_some(())
+        });
+        assert_eq!(gatewire.status()["forward"][0]["stored"], 50);
+        gatewire.kill();
+        let gatewire = setup.again().connect();
+        broker.publish("test/topic", b"50");
+        let mut reader = gatewire.client("messages.sock");
+        numbers(&mut reader, 0..51);
+        broker.publish("test/topic", b"51");
+        numbers(&mut reader, 51..52);
+        assert_eq!(gatewire.stop().0, 0);
+        let gatewire = setup.again().connect();
+        assert_eq!(gatewire.status()["forward"][0]["waiting"], 0, "what was written doesn't come again");
+    }
+}
+
+#[test]
+fn qos_0_waits_for_a_reader_too_and_survives_a_stop() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, FORWARD);
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    (0..3).for_each(|n| broker.publish_with("test/topic", n.to_string().as_bytes(), &["-q", "0"]));
+    eventually("them", || (gatewire.status()["forward"][0]["waiting"] == 3).then_some(()));
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.again().connect();
+    numbers(&mut gatewire.client("messages.sock"), 0..3);
+}
+
+#[test]
+fn a_reader_that_acknowledges_gets_again_what_it_has_not() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, &format!("{FORWARD}ack = \"reader\"\n"));
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let mut reader = gatewire.client("messages.sock");
+    (0..4).for_each(|n| broker.publish("test/topic", n.to_string().as_bytes()));
+    let ids: Vec<u64> = (0..4).map(|_| reader.json()["id"].as_u64().unwrap()).collect();
+    reader.send(&format!("{{\"ack\":{}}}", ids[0]));
+    eventually("one less", || (gatewire.status()["forward"][0]["waiting"] == 3).then_some(()));
+    drop(reader);
+    let mut reader = gatewire.client("messages.sock");
+    let line = reader.json();
+    assert_eq!((&line["id"], &line["duplicate"]), (&ids[1].into(), &true.into()));
+    reader.send(&format!("{{\"ack\":{}}}", ids[1]));
+    eventually("two less", || (gatewire.status()["forward"][0]["waiting"] == 2).then_some(()));
+    eventually("every PUBACK", || (broker.log().matches("Received PUBACK from thing-1").count() == 4).then_some(()));
+    gatewire.kill();
+    let gatewire = setup.again().connect();
+    let mut reader = gatewire.client("messages.sock");
+    // What is done leaves the disk a little later, and so may come again.
+    let mut again = Vec::new();
+    while again.last() != Some(&ids[3]) {
+        again.push(reader.json()["id"].as_u64().unwrap());
+    }
+    assert!(again.ends_with(&ids[2..]) && ids.ends_with(&again), "{again:?} of {ids:?}");
+    again.iter().for_each(|id| reader.send(&format!("{{\"ack\":{id}}}")));
+    eventually("none", || (gatewire.status()["forward"][0]["waiting"] == 0).then_some(()));
+}

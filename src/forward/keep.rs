@@ -1,218 +1,382 @@
-//! Lines that wait for a reader.
+//! What waits for a reader, or for a reader's word: in memory, and on the disk where that has to be. Pure: no I/O, no clock.
 
-use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use crate::config::{self, WhenFull};
+use crate::inbox::AckToken;
+use crate::message::Inbound;
+use crate::store::backlog::{ENTRY_OVERHEAD, Item};
+use crate::store::durable::{Durable, Lasting};
+use crate::store::{Accepted, Contents, Load, Moment, Page, QueueId, Row, Totals, Write};
 
-/// The most memory the kept lines of one forward may take, whatever `keep.bytes` says, in bytes.
-const MEMORY_BOUND: u64 = 16 * 1024 * 1024;
+/// The most memory that messages of one forward take, in bytes, each with [`ENTRY_OVERHEAD`]; from half of it on they are
+/// moved to the disk. What has to be acknowledged is taken beyond it, if the disk doesn't take it: the server sends no more
+/// than its window of those.
+const MEMORY: u64 = 4 * 1024 * 1024;
 
-/// Bytes of memory that a kept line takes beside its text, counted against the bound.
-pub(super) const ENTRY_OVERHEAD: u64 = 64;
-
-/// A line that nobody has been written.
+/// A message that waits.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) id: u64,
-    pub(super) received_at: Timestamp,
-    /// A copy of its own: it may stay for long, and must not hold on to a larger buffer.
-    pub(super) line: Box<[u8]>,
+    message: Inbound,
+    /// To be given out once it is on the disk, or done.
+    token: Option<AckToken>,
+    /// When it has to be on the disk at the latest.
+    due: Instant,
+    /// A reader was written it before.
+    given: bool,
+    /// It may have been, by an earlier process.
+    maybe_given: bool,
 }
 
-impl Kept {
+impl Item for Kept {
     fn size(&self) -> u64 {
-        self.line.len() as u64 + ENTRY_OVERHEAD
+        self.message.size() as u64
     }
 }
 
-/// The kept lines of a forward, in the order of their ids, within the bounds of `forward.keep`.
+impl Lasting for Kept {
+    fn due(&self) -> Option<Instant> {
+        Some(self.due)
+    }
+
+    fn to_row(&self, seq: u64) -> Row {
+        let Inbound { topic, payload, qos, retain, duplicate, received_at, properties } = self.message.clone();
+        let duplicate = duplicate || self.given;
+        // How old it is decides nothing.
+        let accepted = Accepted::Earlier(None);
+        Row { seq, at: received_at, accepted, topic, payload, qos, retain, duplicate, properties }
+    }
+}
+
+impl Kept {
+    fn new(message: &Inbound, token: Option<AckToken>, due: Instant) -> Kept {
+        Kept { message: message.detached(), token, due, given: false, maybe_given: false }
+    }
+
+    fn from_row(row: Row, now: Instant) -> Kept {
+        let Row { at, topic, payload, qos, retain, duplicate, properties, .. } = row;
+        let message = Inbound { topic, payload, qos, retain, duplicate, received_at: at, properties };
+        Kept { message, token: None, due: now, given: false, maybe_given: true }
+    }
+}
+
+/// The messages of a forward that no reader has yet, or none has acknowledged, in the order of their ids. Those **taken** are
+/// on their way to a reader, or owed to one; the others wait, within the bounds of `forward.keep`.
 #[derive(Debug)]
 pub(super) struct Keep {
-    lines: VecDeque<Kept>,
-    /// Their sizes.
-    bytes: u64,
-    max_lines: u64,
+    backlog: Durable<Kept>,
+    max_messages: u64,
     max_bytes: u64,
     when_full: WhenFull,
-    /// Bytes of the first line that its reader has got: until it has got the rest, the line stays first.
-    written: usize,
+    last_stored: Option<u64>,
+    done: Vec<AckToken>,
     dropped: u64,
 }
 
 impl Keep {
-    pub(super) fn new(config: &config::Keep) -> Keep {
+    /// The keep of which `stored` is on the disk, in the database of this `generation`.
+    pub(super) fn new(config: &config::Keep, queue: QueueId, stored: Totals, generation: u64) -> Keep {
         Keep {
-            lines: VecDeque::new(),
-            bytes: 0,
-            max_lines: config.messages,
-            max_bytes: config.bytes.min(MEMORY_BOUND),
+            backlog: Durable::new(queue, stored, generation),
+            max_messages: config.messages,
+            max_bytes: config.bytes,
             when_full: config.when_full,
-            written: 0,
+            last_stored: stored.last,
+            done: Vec::new(),
             dropped: 0,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.lines.len()
+    pub(super) fn set_bounds(&mut self, config: &config::Keep) {
+        (self.max_messages, self.max_bytes, self.when_full) = (config.messages, config.bytes, config.when_full);
+        self.shed();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty()
+    /// Adds a message that waits from now on, at the place its id gives it. It is to be on the disk by `due`. If there is no
+    /// room, the oldest or the newest give way, as configured.
+    pub(super) fn insert(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
+        let is_too_much = token.is_none() && self.backlog.memory() + message.size() as u64 + ENTRY_OVERHEAD > MEMORY;
+        if is_too_much || message.size() as u64 > self.max_bytes {
+            self.dropped += 1;
+            self.done.extend(token);
+            return;
+        }
+        self.backlog.insert(id, Kept::new(message, token, due));
+        self.expect(due);
+        self.shed();
     }
 
-    /// Bytes of memory.
+    /// Adds a message that a reader is owed otherwise: only so that it is on the disk.
+    pub(super) fn hold(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
+        self.backlog.insert_taken(id, Kept::new(message, token, due));
+        self.expect(due);
+    }
+
+    fn expect(&mut self, due: Instant) {
+        self.backlog.expect(due);
+        if self.backlog.memory() > MEMORY / 2 {
+            self.backlog.hurry();
+        }
+    }
+
+    fn shed(&mut self) {
+        while self.waiting() > self.max_messages || self.waiting_bytes() > self.max_bytes {
+            let dropped = match self.when_full {
+                WhenFull::DropOldest => self.backlog.drop_front(),
+                WhenFull::RejectNew => self.backlog.drop_back(),
+            };
+            let Some(dropped) = dropped else { return };
+            self.done.extend(dropped.token);
+            self.dropped += 1;
+        }
+    }
+
+    /// The message that comes next is in memory.
+    pub(super) fn is_ready(&self) -> bool {
+        self.backlog.front().is_some()
+    }
+
+    /// Takes the next message: its id, and whether it is to be marked as a duplicate.
+    pub(super) fn take(&mut self) -> Option<(u64, &Inbound, bool)> {
+        self.backlog.take().map(|(id, kept)| (id, &kept.message, kept.given || kept.message.duplicate))
+    }
+
+    /// A reader has been written a message that was taken, and may have it.
+    pub(super) fn note_given(&mut self, id: u64) {
+        if let Some(kept) = self.backlog.taken_mut(id) {
+            kept.given = true;
+        }
+    }
+
+    /// A message that was taken waits again.
+    pub(super) fn put_back(&mut self, id: u64, now: Instant) {
+        if let Some(kept) = self.backlog.taken_mut(id) {
+            kept.due = kept.due.min(now);
+            self.backlog.put_back(id);
+            self.backlog.expect(now);
+            self.shed();
+        }
+    }
+
+    /// A message that was taken is done.
+    pub(super) fn finish(&mut self, id: u64, now: Instant) {
+        let finished = self.backlog.finish(id);
+        self.note_finished(finished, now);
+    }
+
+    /// A reader has acknowledged a message: one that was taken, or that was given to a reader before and waits again. Returns
+    /// whether there was one.
+    pub(super) fn acknowledge(&mut self, id: u64, now: Instant) -> bool {
+        let finished = self.backlog.finish(id);
+        let finished = finished.or_else(|| self.backlog.remove_if(id, |kept| kept.given || kept.maybe_given));
+        self.note_finished(finished, now)
+    }
+
+    fn note_finished(&mut self, finished: Option<Kept>, now: Instant) -> bool {
+        let Some(kept) = finished else { return false };
+        self.done.extend(kept.token);
+        self.backlog.note_finished(now);
+        true
+    }
+
+    /// Messages that are done, or on the disk, since the last call.
+    pub(super) fn take_done(&mut self) -> impl Iterator<Item = AckToken> {
+        self.done.drain(..)
+    }
+
+    /// Messages, those on the disk and those taken included.
+    pub(super) fn len(&self) -> u64 {
+        self.waiting() + self.backlog.taken() as u64
+    }
+
+    /// Messages that no reader is owed yet.
+    pub(super) fn waiting(&self) -> u64 {
+        self.backlog.waiting()
+    }
+
+    /// Topics and payloads of those, in bytes.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let taken = self.backlog.taken_memory() - self.backlog.taken() as u64 * ENTRY_OVERHEAD;
+        self.backlog.bytes() - taken
+    }
+
+    /// Topics and payloads of all, in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        self.backlog.bytes()
+    }
+
+    /// Memory of what was taken, in bytes.
+    pub(super) fn taken_memory(&self) -> u64 {
+        self.backlog.taken_memory()
     }
 
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.lines.front().map(|kept| kept.received_at)
+        self.backlog.oldest().map(|kept| kept.message.received_at)
     }
 
-    /// Lines given up because there was no room.
+    /// How many are on the disk.
+    pub(super) fn stored(&self) -> u64 {
+        self.backlog.stored()
+    }
+
+    /// The highest id on the disk at the start.
+    pub(super) fn last_stored(&self) -> Option<u64> {
+        self.last_stored
+    }
+
+    /// Messages given up because there was no room.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// Adds a line at the place its id gives it. If there is no room, the oldest or the newest give way, as configured.
-    pub(super) fn insert(&mut self, kept: Kept) {
-        if kept.size() > self.max_bytes {
-            self.dropped += 1;
-            return;
-        }
-        self.bytes += kept.size();
-        match self.lines.back() {
-            Some(last) if last.id > kept.id => {
-                let after = self.lines.partition_point(|line| line.id < kept.id).max(self.pinned());
-                self.lines.insert(after, kept);
-            }
-            _ => self.lines.push_back(kept),
-        }
-        while self.lines.len() as u64 > self.max_lines || self.bytes > self.max_bytes {
-            let dropped = match self.when_full {
-                WhenFull::DropOldest => self.lines.remove(self.pinned()),
-                WhenFull::RejectNew if self.lines.len() > self.pinned() => self.lines.pop_back(),
-                WhenFull::RejectNew => None,
-            };
-            let Some(dropped) = dropped else { return };
-            self.bytes -= dropped.size();
-            self.dropped += 1;
-        }
+    /// Messages that should have been on the disk and weren't: what damage took.
+    pub(super) fn missing(&self) -> u64 {
+        self.backlog.missing()
     }
 
-    /// Whether the first line is partly written.
-    pub(super) fn is_begun(&self) -> bool {
-        self.written > 0
+    /// Whether there is something to write or read before [`Keep::timeout`], or that has changed.
+    pub(super) fn needs_keeper(&mut self) -> bool {
+        let timeout = self.timeout();
+        self.backlog.needs_load() || self.backlog.needs_keeper(timeout)
     }
 
-    /// How many lines at the front must stay: one that is partly written.
-    fn pinned(&self) -> usize {
-        usize::from(self.is_begun())
+    pub(super) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
+        let pressed = self.backlog.memory() > MEMORY / 2;
+        self.backlog.next_write(now, |_| pressed, moment)
     }
 
-    /// Fills `pieces` with the text that comes next, up to `limit` bytes and a line; returns how many it filled.
-    pub(super) fn pieces<'a>(&'a self, pieces: &mut [IoSlice<'a>], limit: usize) -> usize {
-        let (mut filled, mut bytes, mut skip) = (0, 0, self.written);
-        for (piece, kept) in pieces.iter_mut().zip(&self.lines) {
-            if bytes >= limit {
-                break;
-            }
-            let text = &kept.line[std::mem::take(&mut skip)..];
-            *piece = IoSlice::new(text);
-            bytes += text.len();
-            filled += 1;
-        }
-        filled
+    pub(super) fn write_ended(&mut self, successful: bool, now: Instant) {
+        let done = &mut self.done;
+        self.backlog.write_ended(successful, now, |kept| done.extend(kept.token.take()));
     }
 
-    /// The reader has got `n` more bytes. Returns how many lines that completed.
-    pub(super) fn wrote(&mut self, n: usize) -> u64 {
-        self.written += n;
-        let mut complete = 0;
-        while let Some(first) = self.lines.front()
-            && self.written >= first.line.len()
-        {
-            self.written -= first.line.len();
-            self.bytes -= first.size();
-            self.lines.pop_front();
-            complete += 1;
-        }
-        if self.lines.is_empty() {
-            self.lines = VecDeque::new();
-        }
-        complete
+    pub(super) fn next_load(&mut self) -> Option<Load> {
+        self.backlog.next_load()
     }
 
-    /// The reader has gone: the next one gets the first line from its start.
-    pub(super) fn reader_gone(&mut self) {
-        self.written = 0;
+    pub(super) fn load_ended(&mut self, page: Option<Page>, now: Instant) {
+        self.backlog.load_ended(page, |row| Kept::from_row(row, now));
+        self.shed();
+    }
+
+    pub(super) fn attach(&mut self, contents: &Contents) {
+        let queue = self.backlog.queue();
+        self.backlog.attach(contents.totals(queue), contents.generation);
+    }
+
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        self.backlog.timeout()
+    }
+
+    /// Everything is to be on the disk.
+    pub(super) fn stop(&mut self) {
+        self.backlog.stop();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.backlog.is_stopping()
+    }
+
+    /// Everything is on the disk.
+    pub(super) fn is_stored(&self) -> bool {
+        self.backlog.is_stored()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
+    use crate::message::{Qos, Topic};
 
     fn keep(messages: u64, bytes: u64, when_full: WhenFull) -> Keep {
-        Keep::new(&config::Keep { messages, bytes, when_full })
+        Keep::new(&config::Keep { messages, bytes, when_full }, QueueId::OUTBOX, Totals::default(), 1)
     }
 
-    fn kept(id: u64, length: usize) -> Kept {
-        Kept { id, received_at: Timestamp::UNIX_EPOCH, line: vec![b'x'; length].into() }
+    fn insert(keep: &mut Keep, id: u64, length: usize) {
+        let message = Inbound {
+            topic: Topic::received("t"),
+            payload: Bytes::from(vec![b'x'; length - 1]),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            duplicate: false,
+            received_at: Timestamp::UNIX_EPOCH,
+            properties: None,
+        };
+        keep.insert(id, &message, Some(AckToken::new(id)), Instant::now());
     }
 
-    fn ids(keep: &Keep) -> Vec<u64> {
-        keep.lines.iter().map(|kept| kept.id).collect()
+    fn ids(keep: &mut Keep) -> Vec<u64> {
+        std::iter::from_fn(|| keep.take().map(|(id, ..)| id)).collect()
     }
 
     #[test]
-    fn lines_that_come_back_take_their_old_place() {
+    fn messages_that_come_back_take_their_old_place() {
         let mut keep = keep(10, 10_000, WhenFull::DropOldest);
         for id in [5, 9, 2, 7, 1] {
-            keep.insert(kept(id, 10));
+            insert(&mut keep, id, 10);
         }
-        assert_eq!(ids(&keep), [1, 2, 5, 7, 9]);
+        assert_eq!(ids(&mut keep), [1, 2, 5, 7, 9]);
+        for id in [7, 2, 9] {
+            keep.put_back(id, Instant::now());
+        }
+        assert_eq!(ids(&mut keep), [2, 7, 9]);
     }
 
     #[test]
-    fn when_full_the_oldest_or_the_newest_gives_way_and_is_counted() {
+    fn when_full_the_oldest_or_the_newest_gives_way_is_counted_and_not_asked_for_again() {
         let mut oldest = keep(3, 10_000, WhenFull::DropOldest);
         let mut newest = keep(3, 10_000, WhenFull::RejectNew);
         for id in [1, 2, 3, 5, 4] {
-            oldest.insert(kept(id, 10));
-            newest.insert(kept(id, 10));
+            insert(&mut oldest, id, 10);
+            insert(&mut newest, id, 10);
         }
-        assert_eq!((ids(&oldest), oldest.dropped()), (vec![3, 4, 5], 2));
-        assert_eq!((ids(&newest), newest.dropped()), (vec![1, 2, 3], 2));
+        assert_eq!((ids(&mut oldest), oldest.dropped()), (vec![3, 4, 5], 2));
+        assert_eq!((ids(&mut newest), newest.dropped()), (vec![1, 2, 3], 2));
+        assert_eq!(oldest.take_done().collect::<Vec<_>>(), [1, 2].map(AckToken::new));
+        assert_eq!(newest.take_done().collect::<Vec<_>>(), [5, 4].map(AckToken::new));
     }
 
     #[test]
-    fn bytes_are_bounded_and_one_line_too_large_displaces_nothing() {
+    fn bytes_are_bounded_and_one_message_too_large_displaces_nothing() {
         let mut keep = keep(100, 500, WhenFull::DropOldest);
         for id in 1..=10 {
-            keep.insert(kept(id, 100));
+            insert(&mut keep, id, 100);
             assert!(keep.bytes() <= 500);
         }
-        keep.insert(kept(11, 500));
-        assert_eq!((ids(&keep), keep.dropped()), (vec![8, 9, 10], 8));
+        insert(&mut keep, 11, 501);
+        assert_eq!((ids(&mut keep), keep.dropped()), (vec![6, 7, 8, 9, 10], 6));
     }
 
     #[test]
-    fn a_line_half_written_stays_until_it_is_whole_or_its_reader_is_gone() {
+    fn what_is_on_its_way_to_a_reader_stays() {
         let mut keep = keep(2, 10_000, WhenFull::DropOldest);
-        keep.insert(kept(3, 10));
-        assert_eq!(keep.wrote(4), 0);
-        for id in [1, 4, 5] {
-            keep.insert(kept(id, 10));
+        insert(&mut keep, 3, 10);
+        keep.take();
+        for id in [4, 5, 6] {
+            insert(&mut keep, id, 10);
         }
-        assert_eq!(ids(&keep), [3, 5]);
-        assert_eq!(keep.wrote(6 + 9), 1);
-        keep.reader_gone();
-        let mut pieces = [IoSlice::new(&[]); 4];
-        assert_eq!(keep.pieces(&mut pieces, 1000), 1);
-        assert_eq!(pieces[0].len(), 10);
+        assert_eq!((ids(&mut keep), keep.dropped()), (vec![5, 6], 1));
+        keep.put_back(3, Instant::now());
+        assert_eq!(ids(&mut keep), [3]);
+    }
+
+    #[test]
+    fn qos_0_does_not_take_memory_without_bound() {
+        let mut keep = keep(u64::MAX, u64::MAX, WhenFull::DropOldest);
+        let message = Inbound {
+            topic: Topic::received("t"),
+            payload: Bytes::from(vec![b'x'; 100_000]),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            duplicate: false,
+            received_at: Timestamp::UNIX_EPOCH,
+            properties: None,
+        };
+        (0..100).for_each(|id| keep.insert(id, &message, None, Instant::now()));
+        assert!(keep.bytes() <= MEMORY && keep.dropped() == 100 - keep.len());
     }
 }

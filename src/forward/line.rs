@@ -1,4 +1,4 @@
-//! A message as its readers see it: DESIGN 1.4.
+//! A message as its readers see it: docs/sockets.md tells its form.
 
 use std::io::Write as _;
 
@@ -27,16 +27,20 @@ impl Encoder {
         Encoder { format, clock: (i64::MIN, Vec::new()) }
     }
 
-    /// Appends the line of a message, newline included.
-    pub(super) fn append(&mut self, out: &mut Vec<u8>, id: u64, message: &Inbound) {
+    pub(super) fn writes(&self, format: Format) -> bool {
+        self.format == format
+    }
+
+    /// Appends the line of a message, newline included; `is_duplicate` marks it as one that may have come before.
+    pub(super) fn append(&mut self, out: &mut Vec<u8>, id: u64, message: &Inbound, is_duplicate: bool) {
         match self.format {
-            Format::Json => self.append_json(out, id, message),
+            Format::Json => self.append_json(out, id, message, is_duplicate),
             Format::Payload => out.extend_from_slice(&message.payload),
         }
         out.push(b'\n');
     }
 
-    fn append_json(&mut self, out: &mut Vec<u8>, id: u64, message: &Inbound) {
+    fn append_json(&mut self, out: &mut Vec<u8>, id: u64, message: &Inbound, is_duplicate: bool) {
         out.reserve(message.payload.len() + message.topic.as_str().len() + FRAME);
         // Writing to a `Vec` can't fail.
         let _ = write!(out, "{{\"id\":{id},\"topic\":");
@@ -45,7 +49,7 @@ impl Encoder {
         let qos = message.qos.level();
         let _ = write!(out, ",\"qos\":{qos}");
         out.extend_from_slice(if message.retain { b",\"retain\":true" } else { b",\"retain\":false" });
-        out.extend_from_slice(if message.duplicate { b",\"duplicate\":true" } else { b",\"duplicate\":false" });
+        out.extend_from_slice(if is_duplicate { b",\"duplicate\":true" } else { b",\"duplicate\":false" });
         out.extend_from_slice(b",\"received_at\":\"");
         out.extend_from_slice(self.clock(message.received_at));
         out.push(b'"');
@@ -110,7 +114,7 @@ mod tests {
 
     fn line(format: Format, message: &Inbound) -> String {
         let mut out = b"before".to_vec();
-        Encoder::new(format).append(&mut out, 17, message);
+        Encoder::new(format).append(&mut out, 17, message, message.duplicate);
         String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
     }
 

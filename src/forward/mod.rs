@@ -1,7 +1,10 @@
 //! Messages to local programs: the reader sockets.
 //!
 //! [`queue`] decides who is owed what; [`reader`] is the task of one client; [`mod@line`] is how a message is written;
-//! [`keep`] holds what waits for a reader.
+//! [`mod@keep`] holds what waits for a reader, in memory and on the disk.
+
+#[cfg(any(test, fuzzing))]
+pub(crate) use reader::fuzzing;
 
 mod keep;
 mod line;
@@ -11,7 +14,7 @@ mod text;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -21,19 +24,27 @@ use crate::config;
 use crate::inbox::{AckToken, Acks};
 use crate::message::{Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
+use crate::store::keeper::{self, Kept};
+use crate::store::{Contents, Failure, Load, Moment, Page, Place, Store, Write};
+use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
 use reader::Reader;
 
 /// A `[[forward]]`: its queue, and the tasks that write from it.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    config: config::Forward,
+    name: String,
+    config: RefCell<Rc<config::Forward>>,
     queue: RefCell<Queue>,
     acks: Rc<Acks>,
     /// There may be something to write for a client that had been written all.
     changed: Notify,
     /// A client was cut.
     cut: Notify,
+    /// Something for the store.
+    disk: Notify,
+    /// Everything may be stored.
+    eased: Notify,
     /// Messages dropped when that was last logged.
     drops_logged: Cell<u64>,
     drops: Seldom,
@@ -46,10 +57,14 @@ pub(crate) struct ForwardStatus {
     pub(crate) socket: String,
     pub(crate) readers: u32,
     pub(crate) observers: usize,
-    /// Messages that wait for a reader.
-    pub(crate) waiting: usize,
-    /// The memory they take, in bytes.
+    /// Messages that wait for a reader, or for a reader's acknowledgement.
+    pub(crate) waiting: u64,
+    /// Those of them that readers were given and haven't acknowledged, with `ack = "reader"`.
+    pub(crate) unacknowledged: usize,
+    /// Their topics and payloads, in bytes.
     pub(crate) waiting_bytes: u64,
+    /// How many of them are on the disk.
+    pub(crate) stored: u64,
     /// When the oldest of them was received.
     pub(crate) oldest: Option<Timestamp>,
     /// Messages written to at least one reader.
@@ -64,27 +79,51 @@ pub(crate) struct ForwardStatus {
 pub(crate) struct Dropped {
     /// Messages for which `keep` had no room: no reader gets them.
     pub(crate) keep_full: u64,
+    /// Messages that a damaged database took with it.
+    pub(crate) damaged: u64,
     /// Lines that a slow reader missed when it was disconnected, and others got.
     pub(crate) slow_reader: u64,
 }
 
 impl Forward {
-    /// A forward without readers. It reports to `acks` what it is done with.
-    pub(crate) fn new(config: config::Forward, acks: Rc<Acks>) -> Rc<Forward> {
+    /// A forward without readers, with what the store holds of it. It reports to `acks` what it is done with.
+    pub(crate) fn new(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, place: Place) -> Rc<Forward> {
+        let keep = Keep::new(&config.keep, place.queue, place.stored, place.generation);
+        Forward::with(config, spill_after, acks, keep)
+    }
+
+    fn with(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, keep: Keep) -> Rc<Forward> {
         Rc::new(Forward {
-            queue: RefCell::new(Queue::new(config.format, &config.keep)),
-            config,
+            queue: RefCell::new(Queue::new(&config, spill_after, keep)),
+            name: config.name.clone(),
+            config: RefCell::new(Rc::new(config)),
             acks,
             changed: Notify::new(),
             cut: Notify::new(),
+            disk: Notify::new(),
+            eased: Notify::new(),
             drops_logged: Cell::new(0),
             drops: Seldom::default(),
         })
     }
 
+    /// A forward with nothing on a disk; [`Forward::store_at_once`] is its disk.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn in_memory(config: config::Forward, acks: Rc<Acks>) -> Rc<Forward> {
+        let keep = Keep::new(&config.keep, crate::store::QueueId::OUTBOX, crate::store::Totals::default(), 1);
+        Forward::with(config, Duration::from_secs(1), acks, keep)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn store_at_once(&self) {
+        while self.next_write().is_some() {
+            self.write_ended(Ok(()));
+        }
+    }
+
     /// Whether a filter of this forward matches.
     pub(crate) fn wants(&self, topic: &Topic) -> bool {
-        self.config.filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
+        self.config.borrow().filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
     }
 
     /// Takes a message: writes it to every reader, or keeps it. Its token goes to the [`Acks`] once that is done.
@@ -93,34 +132,80 @@ impl Forward {
         self.changed.notify_waiters();
     }
 
-    /// Serves readers, for ever. Dropping this future disconnects them and removes the socket.
-    pub(crate) async fn serve(self: Rc<Self>, listener: Listener) {
+    /// Serves readers, for ever. Dropping this future disconnects them.
+    pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::default();
         socket::serve(listener, clients, |stream| Reader::new(Rc::clone(&self), stream).run()).await;
     }
 
-    /// How many messages wait for a reader, in memory only: what is lost if the daemon ends now.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.borrow().keep().len()
+    /// Keeps on the disk what has to be there, for ever.
+    pub(crate) async fn keep(self: Rc<Self>, store: Rc<Store>) {
+        keeper::keep(self, store).await;
+    }
+
+    /// Has everything that waits put on the disk, from now on at once: what is there can be acknowledged before the link ends.
+    pub(crate) fn stop(&self) {
+        self.change(|queue| queue.keep_mut().stop());
+    }
+
+    /// Completes when all is on the disk, for which that may take any time.
+    pub(crate) async fn stored(&self) {
+        while !self.queue.borrow().keep().is_stored() {
+            self.eased.notified().await;
+        }
+    }
+
+    /// How many messages wait for a reader, and how many of them are on the disk.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let queue = self.queue.borrow();
+        (queue.keep().len(), queue.keep().stored())
+    }
+
+    /// The highest id of a message that was on the disk at the start.
+    pub(crate) fn last_stored(&self) -> Option<u64> {
+        self.queue.borrow().keep().last_stored()
+    }
+
+    /// What a client may say, for one that said something else.
+    fn what_it_takes(&self) -> &'static str {
+        match self.config().ack {
+            config::Ack::Written => "this socket takes only {\"observe\":true}: its forward has ack = \"written\"",
+            config::Ack::Reader => "this socket takes only {\"observe\":true} and {\"ack\":ID}",
+        }
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.config.name
+        &self.name
+    }
+
+    fn config(&self) -> Rc<config::Forward> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Goes on as another configuration says. What waits stays; readers are disconnected only if what they are written, or how
+    /// they acknowledge it, changes.
+    pub(crate) fn reconfigure(&self, config: config::Forward, spill_after: Duration) {
+        self.change(|queue| queue.reconfigure(&config, spill_after, Instant::now()));
+        *self.config.borrow_mut() = Rc::new(config);
+        self.cut.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn status(&self) -> ForwardStatus {
         let queue = self.queue.borrow();
         let (keep, counters) = (queue.keep(), queue.counters());
         ForwardStatus {
-            name: self.config.name.clone(),
-            socket: self.config.socket.path.display().to_string(),
+            name: self.name.clone(),
+            socket: self.config().socket.path.display().to_string(),
             readers: queue.readers(),
             observers: queue.observers(),
             waiting: keep.len(),
+            unacknowledged: queue.unacknowledged(),
             waiting_bytes: keep.bytes(),
+            stored: keep.stored(),
             oldest: keep.oldest(),
             written: counters.written,
-            dropped: Dropped { keep_full: keep.dropped(), slow_reader: counters.missed },
+            dropped: Dropped { keep_full: keep.dropped(), damaged: keep.missing(), slow_reader: counters.missed },
             disconnected_slow: counters.cut,
         }
     }
@@ -132,8 +217,14 @@ impl Forward {
         for token in queue.take_done() {
             self.acks.done(token);
         }
-        let (cut, dropped) = (queue.take_cut(), queue.keep().dropped());
+        let (cut, dropped, assigned) = (queue.take_cut(), queue.keep().dropped(), queue.take_assigned());
+        if queue.keep_mut().needs_keeper() {
+            self.disk.notify_one();
+        }
         drop(queue);
+        if assigned {
+            self.changed.notify_waiters();
+        }
         if !cut.is_empty() {
             cut.iter().for_each(|client| self.log_cut(client));
             self.cut.notify_waiters();
@@ -146,7 +237,8 @@ impl Forward {
     }
 
     fn log_cut(&self, client: &Cut) {
-        let (name, path) = (self.config.name.as_str(), self.config.socket.path.display());
+        let (name, config) = (self.name.as_str(), self.config());
+        let path = config.socket.path.display();
         let who = match client.role {
             Role::Observer => "an observer",
             Role::Reader | Role::Undecided => "a reader",
@@ -165,7 +257,8 @@ impl Forward {
 
     fn log_drops(&self, dropped: u64) {
         let new = dropped - self.drops_logged.replace(dropped);
-        let (name, keep) = (self.config.name.as_str(), &self.config.keep);
+        let (name, config) = (self.name.as_str(), self.config());
+        let keep = &config.keep;
         let which = match keep.when_full {
             config::WhenFull::DropOldest => "the oldest",
             config::WhenFull::RejectNew => "the newest",
@@ -175,8 +268,50 @@ impl Forward {
             "forward {name}: no reader has come for its messages and `keep` is full ({} messages, {} bytes): {new} dropped, \
              {which} first, {dropped} since the start. Start the program that reads {}, or give `keep` more; said at most \
              once a minute",
-            keep.messages, keep.bytes, self.config.socket.path.display()
+            keep.messages, keep.bytes, config.socket.path.display()
         );
+    }
+}
+
+impl Kept for Forward {
+    fn attach(&self, contents: &Contents) {
+        self.change(|queue| {
+            queue.keep_mut().attach(contents);
+            queue.kept(Instant::now());
+        });
+    }
+
+    fn next_write(&self) -> Option<Write> {
+        self.queue.borrow_mut().keep_mut().next_write(Instant::now(), Moment::now)
+    }
+
+    fn write_ended(&self, outcome: Result<(), Failure>) {
+        self.change(|queue| queue.keep_mut().write_ended(outcome.is_ok(), Instant::now()));
+        self.eased.notify_waiters();
+    }
+
+    fn next_load(&self) -> Option<Load> {
+        self.queue.borrow_mut().keep_mut().next_load()
+    }
+
+    fn load_ended(&self, outcome: Result<Page, Failure>) {
+        self.change(|queue| {
+            let now = Instant::now();
+            queue.keep_mut().load_ended(outcome.ok(), now);
+            queue.kept(now);
+        });
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        self.queue.borrow().keep().timeout()
+    }
+
+    fn news(&self) -> &Notify {
+        &self.disk
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.queue.borrow().keep().is_stopping()
     }
 }
 

@@ -1,100 +1,64 @@
 //! Who is owed which line. Pure: no I/O, no clock.
 //!
-//! A message that comes while readers are connected is appended once to a text that they all share; each reader has a place
-//! in it. What all have passed is forgotten. A message that comes while no reader is there goes to [`Keep`], from which one
-//! reader at a time, the **drainer**, is written before it goes on with the shared text.
+//! With `ack = "written"`, a message that comes while readers are connected is appended once to a text that they all share;
+//! each reader has a place in it. What all have passed is forgotten. A message that comes while no reader is there goes to
+//! [`Keep`], from which one reader at a time, the **drainer**, is written before it goes on with the shared text.
 //!
 //! A message is done (its token is given out) once every reader that was connected when it came has been written it, or it
-//! is queued because there was none. A reader that falls behind holds nothing back for longer than [`patience::HOLD`]: what it
-//! hasn't been written by then counts as queued for it.
+//! is on the disk. A reader that falls behind for longer than [`patience::HOLD`] has what it wasn't written put there.
+//!
+//! With `ack = "reader"`, every message goes to [`Keep`], and from there to one reader: the one that has the fewest to
+//! acknowledge. It is done once that is acknowledged, or on the disk. The shared text is for observers.
 
+mod clients;
+mod drawn;
+mod giving;
 mod patience;
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
-use super::keep::{Keep, Kept};
+use super::keep::Keep;
 use super::line::Encoder;
 use super::text::Text;
-use crate::config;
+use crate::config::{self, Ack};
 use crate::inbox::AckToken;
 use crate::message::Inbound;
+use clients::Client;
+pub(super) use clients::{ClientId, Due, Role};
+use patience::HOLD;
 pub(super) use patience::{Cause, Cut};
 
-/// The most one client may leave unwritten, in bytes (DESIGN 1.4).
+/// The most one client may leave unwritten, in bytes (docs/sockets.md).
 pub(super) const MAX_UNWRITTEN: usize = 1024 * 1024;
 
 /// The most that is written at once, in bytes, give or take a line.
 const WRITE: usize = 64 * 1024;
 
+/// The most memory that the messages take which readers of a forward have to acknowledge, in bytes. One each they may have.
+const MAX_TAKEN: u64 = 4 * 1024 * 1024;
+
 /// What is kept of the memory for lines while there are none.
 const SPARE_LINES: usize = 64;
-
-/// A client, never the same twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ClientId(u64);
-
-/// What a client is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Not known yet: it is owed lines as a reader is, and isn't written any.
-    Undecided,
-    Reader,
-    /// Sees new messages and counts as nobody.
-    Observer,
-}
-
-impl Role {
-    /// Whether messages wait for it.
-    fn counts(self) -> bool {
-        self != Role::Observer
-    }
-}
-
-#[derive(Debug)]
-struct Client {
-    id: ClientId,
-    role: Role,
-    /// The number of the line it is at.
-    line: u64,
-    /// The place in the text it is at: in that line.
-    at: u64,
-    /// Where that line starts.
-    line_start: u64,
-    /// Its wait for a line isn't counted from before this: when it connected, or was last written a kept line.
-    since: Instant,
-}
 
 /// A line of the shared text.
 #[derive(Debug)]
 struct Line {
     id: u64,
-    received_at: Timestamp,
+    message: Inbound,
     arrived: Instant,
     /// Where the next line starts.
     end: u64,
-    /// What to give out once it is done; `None` once it was.
+    /// What to give out once it is done; `None` once it was, or [`Keep`] has it.
     token: Option<AckToken>,
+    /// [`Keep`] holds it, so that it is on the disk.
+    kept: bool,
     /// Readers that it isn't written to yet.
     due: u32,
     /// Clients, observers included, that aren't past it.
     held: u32,
     /// At least one reader was written it.
     written: bool,
-}
-
-/// What is to be done for a client.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    /// Nothing is to be written.
-    Nothing,
-    /// So many pieces.
-    Pieces(usize),
-    /// It was cut: close the connection.
-    Close,
 }
 
 /// Since the start of the daemon.
@@ -110,6 +74,9 @@ pub(super) struct Counters {
 /// The queue of one forward.
 #[derive(Debug)]
 pub(super) struct Queue {
+    ack: Ack,
+    /// How long a message waits for a reader's acknowledgement before it goes to the disk.
+    spill_after: Duration,
     encoder: Encoder,
     text: Text,
     /// The lines of `text`.
@@ -121,66 +88,100 @@ pub(super) struct Queue {
     /// In the order of their ids.
     clients: Vec<Client>,
     next_client: u64,
+    /// The highest id that a reader was written, or may have been by an earlier process.
+    newest: u64,
     keep: Keep,
     /// The reader that is written the kept lines. There is one whenever there are kept lines and readers.
     drainer: Option<ClientId>,
     done: Vec<AckToken>,
     cut: Vec<Cut>,
+    /// Since the last [`Queue::take_assigned`] a reader was assigned a kept message.
+    assigned: bool,
     counters: Counters,
 }
 
 impl Queue {
-    pub(super) fn new(format: config::Format, keep: &config::Keep) -> Queue {
+    pub(super) fn new(config: &config::Forward, spill_after: Duration, keep: Keep) -> Queue {
         Queue {
-            encoder: Encoder::new(format),
+            ack: config.ack,
+            spill_after,
+            encoder: Encoder::new(config.format),
             text: Text::default(),
             lines: VecDeque::new(),
             first: 0,
             released: 0,
             clients: Vec::new(),
             next_client: 0,
-            keep: Keep::new(keep),
+            newest: keep.last_stored().unwrap_or(0),
+            keep,
             drainer: None,
             done: Vec::new(),
             cut: Vec::new(),
+            assigned: false,
             counters: Counters::default(),
         }
     }
 
+    /// Goes on with other settings. Clients whose lines would change in form, or in how they are acknowledged, have to go.
+    pub(super) fn reconfigure(&mut self, config: &config::Forward, spill_after: Duration, now: Instant) {
+        if config.ack != self.ack || !self.encoder.writes(config.format) {
+            while let Some(client) = self.clients.first() {
+                self.detach(client.id, now);
+            }
+            self.ack = config.ack;
+            self.encoder = Encoder::new(config.format);
+        }
+        self.spill_after = spill_after;
+        self.keep.set_bounds(&config.keep);
+    }
+
     /// A message has come.
     pub(super) fn arrive(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, now: Instant) {
-        let start = self.text.end();
-        self.encoder.append(self.text.buffer(), id, message);
-        let end = self.text.end();
-        let due = self.readers();
-        let queued = due == 0 || self.only_reader_drains();
-        if queued {
-            self.keep.insert(Kept { id, received_at: message.received_at, line: self.text.slice(start, end).into() });
-            self.done.extend(token);
+        let is_draining = self.ack == Ack::Written && self.only_reader_drains();
+        let due = if self.ack == Ack::Written && !is_draining { self.readers() } else { 0 };
+        let sharing = self.clients.iter().filter(|client| self.shares(client)).count() as u32;
+        if sharing > u32::from(is_draining) {
+            let (token, held) = (token.filter(|_| due > 0), sharing - u32::from(is_draining));
+            let message = message.clone();
+            self.append(Line { id, message, arrived: now, end: 0, token, kept: false, due, held, written: false });
         }
-        let held = if queued { self.clients.len() as u32 - due } else { self.clients.len() as u32 };
-        if held == 0 {
-            self.text.truncate(start);
-            self.text.forget(start);
-            return;
-        }
-        let (due, token) = if queued { (0, None) } else { (due, token) };
-        let received_at = message.received_at;
-        self.lines.push_back(Line { id, received_at, arrived: now, end, token, due, held, written: false });
-        if queued {
-            self.skip_for_drainer(end);
+        if due == 0 {
+            let wait = match self.ack {
+                _ if self.readers() == 0 => Duration::ZERO,
+                Ack::Written => HOLD,
+                Ack::Reader => self.spill_after,
+            };
+            // What nobody waits for may be written together with more.
+            let wait = if token.is_none() { self.spill_after } else { wait };
+            self.keep.insert(id, message, token, now + wait);
+            self.distribute(now);
         }
         if self.text.len() > MAX_UNWRITTEN {
             self.cut_where(Cause::TooMuch, now, |queue, client| queue.text.end() - client.at > MAX_UNWRITTEN as u64);
         }
     }
 
-    /// The only reader is still being written kept lines, and nothing after them is due to it: a new message joins the kept
-    /// ones, so that a reader with a long way to go isn't cut for what comes meanwhile.
-    fn only_reader_drains(&self) -> bool {
-        let end = self.next_line();
-        let mut readers = self.clients.iter().filter(|client| client.role.counts());
-        self.drainer.is_some() && readers.all(|client| Some(client.id) == self.drainer && client.line == end)
+    /// Adds a line to the shared text.
+    fn append(&mut self, line: Line) {
+        let due = line.due;
+        self.encoder.append(self.text.buffer(), line.id, &line.message, line.message.duplicate);
+        let end = self.text.end();
+        self.lines.push_back(Line { end, ..line });
+        if due == 0 && self.ack == Ack::Written {
+            self.skip_for_drainer(end);
+        }
+        if self.ack == Ack::Reader {
+            // They aren't written it: theirs come from `keep`.
+            let next = self.next_line();
+            for client in self.clients.iter_mut().filter(|client| client.role == Role::Reader) {
+                (client.line, client.at, client.line_start) = (next, end, end);
+            }
+        }
+    }
+
+    /// Whether the lines of the shared text are for this client, too.
+    fn shares(&self, client: &Client) -> bool {
+        self.ack == Ack::Written || client.role != Role::Reader
     }
 
     /// The line just appended is for observers: the drainer has it among the kept ones.
@@ -191,111 +192,57 @@ impl Queue {
         }
     }
 
-    /// A client has connected.
-    pub(super) fn attach(&mut self, now: Instant) -> ClientId {
-        let id = ClientId(self.next_client);
-        self.next_client += 1;
-        let (line, at) = (self.next_line(), self.text.end());
-        self.clients.push(Client { id, role: Role::Undecided, line, at, line_start: at, since: now });
-        id
-    }
-
-    /// It is known what a client is, which was undecided. Lines owed to an observer as to a reader go the way they had gone
-    /// without it.
-    pub(super) fn decide(&mut self, id: ClientId, role: Role, now: Instant) {
-        let Some(client) = self.client_mut(id).filter(|client| client.role == Role::Undecided) else { return };
-        client.role = role;
-        client.since = now;
-        if role == Role::Observer {
-            let line = client.line;
-            self.no_longer_due(line);
-        }
-        self.appoint_drainer(now);
-    }
-
-    /// A client has gone. What it wasn't written is kept if it was due to nobody else.
-    pub(super) fn detach(&mut self, id: ClientId, now: Instant) {
-        let Ok(index) = self.index(id) else { return };
-        let client = self.clients.remove(index);
-        if client.role.counts() {
-            self.no_longer_due(client.line);
-        }
-        for line in self.lines.range_mut((client.line - self.first) as usize..) {
-            line.held -= 1;
-        }
-        if self.drainer == Some(id) {
-            self.drainer = None;
-            self.keep.reader_gone();
-        }
-        self.forget_passed();
-        self.appoint_drainer(now);
-    }
-
     /// One reader less waits for the lines from number `from` on.
-    fn no_longer_due(&mut self, from: u64) {
-        let skip = (from - self.first) as usize;
-        let mut start = match skip.checked_sub(1) {
-            Some(before) => self.lines[before].end,
-            None => self.text.end() - self.text.len() as u64,
-        };
-        for line in self.lines.range_mut(skip..) {
-            line.due -= 1;
+    fn no_longer_due(&mut self, from: u64, now: Instant) {
+        for line in self.lines.range_mut((from - self.first) as usize..) {
+            // Of a line that is for observers alone the drainer was no reader.
             if line.due == 0 {
-                self.done.extend(line.token.take());
-                if !line.written {
-                    let text = self.text.slice(start, line.end).into();
-                    self.keep.insert(Kept { id: line.id, received_at: line.received_at, line: text });
+                continue;
+            }
+            line.due -= 1;
+            if line.due > 0 {
+                continue;
+            }
+            match (line.written, line.kept) {
+                (true, true) => self.keep.finish(line.id, now),
+                (true, false) => self.done.extend(line.token.take()),
+                (false, true) => self.keep.put_back(line.id, now),
+                (false, false) => {
+                    let due = if line.token.is_some() { now } else { now + self.spill_after };
+                    self.keep.insert(line.id, &line.message, line.token.take(), due);
                 }
             }
-            start = line.end;
-        }
-    }
-
-    /// Finds a reader for the kept lines: the one that is connected longest.
-    fn appoint_drainer(&mut self, now: Instant) {
-        if self.drainer.is_none() && !self.keep.is_empty() {
-            let reader = self.clients.iter_mut().find(|client| client.role == Role::Reader);
-            self.drainer = reader.map(|reader| {
-                reader.since = now;
-                reader.id
-            });
         }
     }
 
     /// What to write to a client now.
-    pub(super) fn due<'a>(&'a self, id: ClientId, pieces: &mut [IoSlice<'a>]) -> Due {
+    pub(super) fn due(&self, id: ClientId) -> Due<'_> {
         let Some(client) = self.client(id) else { return Due::Close };
         if client.role == Role::Undecided {
             return Due::Nothing;
         }
-        if self.is_draining(client) {
-            return Due::Pieces(self.keep.pieces(pieces, WRITE));
-        }
-        // A drainer that was in the middle of a line finishes that first.
-        let end = match self.drainer == Some(id) {
-            true => self.line(client.line).map_or(client.at, |line| line.end),
-            false => self.text.end().min(client.at + WRITE as u64),
-        };
-        let text = self.text.slice(client.at, end);
-        match pieces.first_mut() {
-            Some(piece) if !text.is_empty() => {
-                *piece = IoSlice::new(text);
-                Due::Pieces(1)
+        let text = match self.is_drawing(client) {
+            true => client.drawn.text(),
+            false => {
+                // A drainer that is in the middle of a line finishes that first.
+                let end = match self.drainer == Some(id) {
+                    true => self
+                        .line(client.line)
+                        .filter(|_| client.at > client.line_start)
+                        .map_or(client.at, |line| line.end),
+                    false => self.text.end().min(client.at + WRITE as u64),
+                };
+                self.text.slice(client.at, end)
             }
-            _ => Due::Nothing,
-        }
+        };
+        if text.is_empty() { Due::Nothing } else { Due::Text(text) }
     }
 
     /// Of what [`Queue::due`] said, `n` bytes were written.
     pub(super) fn wrote(&mut self, id: ClientId, n: usize, now: Instant) {
         let Ok(index) = self.index(id) else { return };
-        if self.is_draining(&self.clients[index]) {
-            self.clients[index].since = now;
-            self.counters.written += self.keep.wrote(n);
-            if self.keep.is_empty() {
-                self.drainer = None;
-            }
-            return;
+        if self.is_drawing(&self.clients[index]) {
+            return self.wrote_drawn(index, n, now);
         }
         let client = &mut self.clients[index];
         client.at += n as u64;
@@ -309,7 +256,9 @@ impl Queue {
             if client.role.counts() {
                 self.counters.written += u64::from(!std::mem::replace(&mut line.written, true));
                 line.due -= 1;
-                if line.due == 0 {
+                if line.due == 0 && line.kept {
+                    self.keep.finish(line.id, now);
+                } else if line.due == 0 {
                     self.done.extend(line.token.take());
                 }
             }
@@ -319,7 +268,12 @@ impl Queue {
 
     /// Messages that are done since the last call.
     pub(super) fn take_done(&mut self) -> impl Iterator<Item = AckToken> {
-        self.done.drain(..)
+        self.done.drain(..).chain(self.keep.take_done())
+    }
+
+    /// Whether a reader was assigned a kept message since the last call.
+    pub(super) fn take_assigned(&mut self) -> bool {
+        std::mem::take(&mut self.assigned)
     }
 
     /// Clients that were cut since the last call.
@@ -330,12 +284,16 @@ impl Queue {
     /// Whether a client is between two lines, so that something else may be written to it.
     pub(super) fn is_between_lines(&self, id: ClientId) -> bool {
         let client = self.client(id);
-        client
-            .is_none_or(|client| client.at == client.line_start && !(self.is_draining(client) && self.keep.is_begun()))
+        client.is_none_or(|client| client.at == client.line_start && !client.drawn.is_within_line())
     }
 
     pub(super) fn keep(&self) -> &Keep {
         &self.keep
+    }
+
+    /// To write from it or read into it. After reading, and when it holds something it didn't, [`Queue::kept`] is to be called.
+    pub(super) fn keep_mut(&mut self) -> &mut Keep {
+        &mut self.keep
     }
 
     pub(super) fn counters(&self) -> Counters {
@@ -351,9 +309,9 @@ impl Queue {
         self.clients.len() - self.readers() as usize
     }
 
-    /// Whether the next bytes for a client are kept ones.
-    fn is_draining(&self, client: &Client) -> bool {
-        self.drainer == Some(client.id) && client.at == client.line_start
+    /// Whether the next bytes for a client are those of kept messages.
+    fn is_drawing(&self, client: &Client) -> bool {
+        !client.drawn.is_written() && client.at == client.line_start
     }
 
     fn forget_passed(&mut self) {

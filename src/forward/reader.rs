@@ -1,5 +1,8 @@
 //! The task of one client of a forward socket.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
@@ -9,6 +12,7 @@ use serde::Deserialize;
 
 use super::Forward;
 use super::queue::{ClientId, Due, Role};
+use crate::config::Ack;
 use crate::socket::{Line, Lines, MAX_LINE, Stream, append_string};
 
 /// How long a client may take to say that it is an observer; a reader need say nothing.
@@ -17,17 +21,17 @@ const UNDECIDED: Duration = Duration::from_millis(100);
 /// The most bytes written before other tasks have their turn.
 const TURN: usize = 256 * 1024;
 
-/// The most pieces in one write.
-const PIECES: usize = 64;
-
 /// With more answers than this unwritten, in bytes, nothing more is read from a client.
 const MAX_ANSWERS: usize = 16 * 1024;
 
-/// The only line that a client may send.
+/// The lines that a client may send.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Hello {
-    observe: bool,
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum Word {
+    /// What it is: only as its first line.
+    Observe(bool),
+    /// It has done what is to be done with the message of this id.
+    Ack(u64),
 }
 
 /// A client and its connection. Dropping it gives what it wasn't written back to the queue.
@@ -41,6 +45,7 @@ pub(super) struct Reader {
     /// It may still send something.
     reading: bool,
     decided: bool,
+    role: Role,
 }
 
 /// How writing has ended.
@@ -58,7 +63,16 @@ enum Wrote {
 impl Reader {
     pub(super) fn new(forward: Rc<Forward>, stream: Stream) -> Reader {
         let id = forward.queue.borrow_mut().attach(Instant::now());
-        Reader { forward, id, stream, lines: Lines::default(), answers: Vec::new(), reading: true, decided: false }
+        Reader {
+            forward,
+            id,
+            stream,
+            lines: Lines::default(),
+            answers: Vec::new(),
+            reading: true,
+            decided: false,
+            role: Role::Reader,
+        }
     }
 
     /// Serves the client until it has gone or is cut.
@@ -156,21 +170,13 @@ impl Reader {
         while self.answers.len() < MAX_ANSWERS
             && let Some(line) = self.lines.next()
         {
-            let detail = match line {
-                Line::Text(text) => match serde_json::from_str(text) {
-                    Ok(Hello { observe }) if !self.decided => {
-                        self.decide(if observe { Role::Observer } else { Role::Reader });
-                        continue;
-                    }
-                    Ok(Hello { .. }) => {
-                        "{\"observe\":true} must be the first line, within 100 ms after connecting; this client stays what it is"
-                    }
-                    Err(_) => "this socket takes only {\"observe\":true}",
-                },
-                Line::TooLong => "the line is longer than 256 KiB",
-                Line::NotUtf8 => "the line isn't UTF-8",
+            let heard = match line {
+                Line::Text(text) => serde_json::from_str(text).map_err(|_| self.forward.what_it_takes()),
+                Line::TooLong => Err("the line is longer than 256 KiB"),
+                Line::NotUtf8 => Err("the line isn't UTF-8"),
             };
             const { assert!(MAX_LINE == 256 * 1024) };
+            let Err(detail) = heard.and_then(|word| self.heed(word)) else { continue };
             self.answers.extend_from_slice(b"{\"error\":\"bad_line\",\"detail\":");
             append_string(&mut self.answers, detail);
             self.answers.extend_from_slice(b"}\n");
@@ -180,6 +186,29 @@ impl Reader {
             self.decide(Role::Reader);
         }
         self.answers.len() >= MAX_ANSWERS
+    }
+
+    /// Does what a client has said, or returns why not.
+    fn heed(&mut self, word: Word) -> Result<(), &'static str> {
+        match word {
+            Word::Observe(observe) if !self.decided => {
+                self.role = if observe { Role::Observer } else { Role::Reader };
+                self.decide(self.role);
+                Ok(())
+            }
+            Word::Observe(_) => Err(
+                "{\"observe\":true} must be the first line, within 100 ms after connecting; this client stays what it is",
+            ),
+            Word::Ack(_) if self.forward.config().ack == Ack::Written => Err(self.forward.what_it_takes()),
+            Word::Ack(_) if self.role == Role::Observer => Err("an observer acknowledges nothing"),
+            Word::Ack(id) => {
+                self.decide(Role::Reader);
+                match self.forward.change(|queue| queue.acknowledge(id, Instant::now())) {
+                    true => Ok(()),
+                    false => Err("no message of this id was given to a reader of this socket"),
+                }
+            }
+        }
     }
 
     /// Writes what is due, as much in one write as there is.
@@ -193,11 +222,10 @@ impl Reader {
                 continue;
             }
             let queue = self.forward.queue.borrow();
-            let mut pieces = [IoSlice::new(&[]); PIECES];
-            let n = match queue.due(self.id, &mut pieces) {
+            let n = match queue.due(self.id) {
                 Due::Close => return Ok(Wrote::Cut),
                 Due::Nothing => return Ok(Wrote::All),
-                Due::Pieces(count) => self.stream.try_write(&pieces[..count])?,
+                Due::Text(text) => self.stream.try_write(&[IoSlice::new(text)])?,
             };
             drop(queue);
             let Some(n) = n else { return Ok(Wrote::Blocked) };

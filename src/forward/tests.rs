@@ -6,23 +6,30 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{Format, Keep, SocketFile, WhenFull};
+use crate::config::{Ack, Format, SocketFile, WhenFull};
 use crate::inbox::Inbox;
 use crate::message::Qos;
 
+const SPILL_AFTER: Duration = Duration::from_millis(300);
+
 /// A forward that is served in a directory of its own.
 struct Served {
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
+    store: Rc<Store>,
     path: PathBuf,
     inbox: Rc<Inbox>,
     forward: Rc<Forward>,
     task: JoinHandle<()>,
+    keeper: JoinHandle<()>,
     sent: Cell<u64>,
 }
 
 impl Served {
-    fn start() -> Served {
-        let directory = tempfile::tempdir().unwrap();
+    async fn start() -> Served {
+        Served::start_in(tempfile::tempdir().unwrap(), Ack::Written).await
+    }
+
+    async fn start_in(directory: tempfile::TempDir, ack: Ack) -> Served {
         let path = directory.path().join("a.sock");
         let config = config::Forward {
             name: "messages".into(),
@@ -30,14 +37,29 @@ impl Served {
             qos: Qos::AtLeastOnce,
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             format: Format::Json,
-            keep: Keep { messages: 10_000, bytes: 16 << 20, when_full: WhenFull::DropOldest },
+            ack,
+            keep: config::Keep { messages: 10_000, bytes: 16 << 20, when_full: WhenFull::DropOldest },
         };
-        let listener = Listener::bind(&config.socket).unwrap();
+        let listener = Rc::new(Listener::bind(&config.socket).unwrap());
         let acks = Rc::default();
-        let forward = Forward::new(config, Rc::clone(&acks));
+        let store = Store::open(&directory.path().join("gatewire.db"), &["messages"]).unwrap();
+        let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), store.place("messages").await);
         let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
+        let keeper = tokio::task::spawn_local(Rc::clone(&forward).keep(Rc::clone(&store)));
         let inbox = Inbox::new(vec![Rc::clone(&forward)], acks, 0);
-        Served { _directory: directory, path, inbox, forward, task, sent: Cell::new(0) }
+        Served { directory, path, inbox, forward, task, keeper, store, sent: Cell::new(0) }
+    }
+
+    /// Ends as a killed daemon would, and starts again.
+    async fn again(self, ack: Ack) -> Served {
+        self.task.abort();
+        self.keeper.abort();
+        self.until(|status| status.readers == 0).await;
+        self.store.close().await;
+        let sent = self.sent.get();
+        let again = Served::start_in(self.directory, ack).await;
+        again.sent.set(sent);
+        again
     }
 
     fn forward(&self) -> &Forward {
@@ -105,7 +127,7 @@ impl Client {
 
 #[tokio::test(flavor = "local")]
 async fn a_message_reaches_every_reader_and_is_acknowledged() {
-    let served = Served::start();
+    let served = Served::start().await;
     let (mut one, mut two) = (Client::connect(&served.path).await, Client::connect(&served.path).await);
     served.until(|status| status.readers == 2).await;
     served.deliver(0);
@@ -119,7 +141,7 @@ async fn a_message_reaches_every_reader_and_is_acknowledged() {
 
 #[tokio::test(flavor = "local")]
 async fn a_long_backlog_comes_in_order_and_new_messages_behind_it() {
-    let served = Served::start();
+    let served = Served::start().await;
     for _ in 0..5000 {
         served.deliver(500);
     }
@@ -139,7 +161,7 @@ async fn a_long_backlog_comes_in_order_and_new_messages_behind_it() {
 
 #[tokio::test(flavor = "local")]
 async fn an_observer_takes_nothing_from_anybody() {
-    let served = Served::start();
+    let served = Served::start().await;
     served.deliver(0);
     let mut observer = Client::connect(&served.path).await;
     observer.send("{\"observe\":true}\n").await;
@@ -154,7 +176,7 @@ async fn an_observer_takes_nothing_from_anybody() {
 
 #[tokio::test(flavor = "local")]
 async fn what_a_client_says_wrongly_is_answered_between_two_messages() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut client = Client::connect(&served.path).await;
     client.send("nonsense\n\n{\"ack\":17}\n\r\n{\"observe\":true}\n").await;
     for detail in ["this socket takes only", "this socket takes only", "must be the first line"] {
@@ -170,7 +192,7 @@ async fn what_a_client_says_wrongly_is_answered_between_two_messages() {
 
 #[tokio::test(flavor = "local")]
 async fn a_flood_of_bad_lines_is_answered_line_by_line() {
-    let served = Served::start();
+    let served = Served::start().await;
     let (read, mut write) = UnixStream::connect(&served.path).await.unwrap().into_split();
     let flood = tokio::task::spawn_local(async move {
         write.write_all(&b"x\n".repeat(20_000)).await.unwrap();
@@ -186,7 +208,7 @@ async fn a_flood_of_bad_lines_is_answered_line_by_line() {
 
 #[tokio::test(flavor = "local")]
 async fn a_reader_may_shut_down_its_side_and_one_that_closes_is_noticed() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut half = Client::connect(&served.path).await;
     half.0.get_mut().shutdown().await.unwrap();
     served.until(|status| status.readers == 1).await;
@@ -206,7 +228,7 @@ async fn a_reader_may_shut_down_its_side_and_one_that_closes_is_noticed() {
 
 #[tokio::test(flavor = "local")]
 async fn a_reader_that_does_not_read_is_cut_and_slows_nobody() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut slow = Client::connect(&served.path).await;
     let mut fast = Client::connect(&served.path).await;
     // Of 5 MiB the socket's buffer takes some hundred KiB.
@@ -225,7 +247,7 @@ async fn a_reader_that_does_not_read_is_cut_and_slows_nobody() {
 
 #[tokio::test(flavor = "local")]
 async fn the_only_reader_that_does_not_read_delays_acknowledgements_only_for_a_moment() {
-    let served = Served::start();
+    let served = Served::start().await;
     let _slow = Client::connect(&served.path).await;
     served.until(|status| status.readers == 1).await;
     // Less than cuts it, more than the socket takes.
@@ -239,7 +261,7 @@ async fn the_only_reader_that_does_not_read_delays_acknowledgements_only_for_a_m
 
 #[tokio::test(flavor = "local")]
 async fn readers_are_disconnected_when_serving_ends_and_what_they_were_not_written_waits() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut reader = Client::connect(&served.path).await;
     served.until(|status| status.readers == 1).await;
     for _ in 0..80 {
@@ -250,8 +272,68 @@ async fn readers_are_disconnected_when_serving_ends_and_what_they_were_not_writt
     served.until(|status| status.readers == 0).await;
     assert!(!served.path.exists());
     let status = served.forward().status();
-    assert_eq!(status.written + status.waiting as u64, 80);
+    assert_eq!(status.written + status.waiting, 80);
     let mut rest = Vec::new();
     reader.0.read_to_end(&mut rest).await.unwrap();
     assert_eq!(rest.iter().filter(|byte| **byte == b'\n').count() as u64 + 1, status.written);
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_waits_for_a_reader_outlives_the_daemon() {
+    let served = Served::start().await;
+    for _ in 0..300 {
+        served.deliver(5000);
+    }
+    assert_eq!(served.done(300).await.len(), 300);
+    let served = served.again(Ack::Written).await;
+    served.deliver(5000);
+    let mut reader = Client::connect(&served.path).await;
+    for expected in 0..301 {
+        assert_eq!(reader.number().await, expected);
+    }
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_a_reader_does_not_acknowledge_comes_again_after_a_restart_too() {
+    let served = Served::start_in(tempfile::tempdir().unwrap(), Ack::Reader).await;
+    let mut reader = Client::connect(&served.path).await;
+    served.until(|status| status.readers == 1).await;
+    (0..3).for_each(|number| assert_eq!(served.deliver(0), number));
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(reader.json().await["id"].as_u64().unwrap());
+    }
+    reader.send(&format!("{{\"ack\":{}}}\n", ids[1])).await;
+    // The others are stored, for then they are done, too.
+    assert_eq!(served.done(3).await.len(), 3);
+    assert_eq!(served.forward().status().stored, 2);
+    drop(reader);
+    served.until(|status| status.unacknowledged == 0).await;
+    let mut again = Client::connect(&served.path).await;
+    for expected in [ids[0], ids[2]] {
+        let line = again.json().await;
+        assert_eq!((line["id"].as_u64(), &line["duplicate"]), (Some(expected), &serde_json::Value::Bool(true)));
+    }
+    let served = served.again(Ack::Reader).await;
+    let mut reader = Client::connect(&served.path).await;
+    for expected in [ids[0], ids[2]] {
+        assert_eq!(reader.json().await["id"], expected);
+        reader.send(&format!("{{\"ack\":{expected}}}\n")).await;
+    }
+    served.until(|status| status.waiting == 0).await;
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn an_acknowledgement_of_what_was_never_given_is_answered() {
+    let served = Served::start_in(tempfile::tempdir().unwrap(), Ack::Reader).await;
+    let mut client = Client::connect(&served.path).await;
+    client.send("{\"ack\":17}\n{\"ack\":\"17\"}\n{\"ack\":1,\"observe\":true}\n").await;
+    for detail in ["no message of this id", "takes only", "takes only"] {
+        let answer = client.json().await;
+        assert_eq!(answer["error"], "bad_line");
+        assert!(answer["detail"].as_str().unwrap().contains(detail), "{answer}");
+    }
+    served.task.abort();
 }

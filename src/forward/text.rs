@@ -36,13 +36,6 @@ impl Text {
         self.buffer.get(index(from)..index(to)).unwrap_or_default()
     }
 
-    /// Takes back what was appended after `place`.
-    pub(super) fn truncate(&mut self, place: u64) {
-        let excess = self.end().saturating_sub(place);
-        let kept = self.len().saturating_sub(usize::try_from(excess).unwrap_or(usize::MAX));
-        self.buffer.truncate(self.forgotten + kept);
-    }
-
     /// Forgets what is before `place`. Memory is moved only once half of it is forgotten.
     pub(super) fn forget(&mut self, place: u64) {
         let forget = usize::try_from(place.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.len());
@@ -77,7 +70,6 @@ mod tests {
             assert_eq!(text.slice(from as u64, text.end()), &whole[from..]);
             assert!(text.buffer.len() <= SPARE + 1000, "forgotten text is given back");
         }
-        text.truncate(text.end() - 10);
-        assert_eq!(text.slice(text.end() - 5, text.end()), &whole[whole.len() - 15..whole.len() - 10]);
+        assert_eq!(text.slice(text.end() - 5, text.end()), &whole[whole.len() - 5..]);
     }
 }

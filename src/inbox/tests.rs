@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::config::{Format, Keep, SocketFile, WhenFull};
+use crate::config::{Ack, Format, Keep, SocketFile, WhenFull};
 use crate::message::{Qos, Topic, TopicFilter};
 
 fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
@@ -11,9 +11,10 @@ fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
         qos: Qos::AtLeastOnce,
         socket: SocketFile { path: "unused".into(), mode: 0o660, group: None },
         format: Format::Json,
+        ack: Ack::Written,
         keep: Keep { messages: 10, bytes: 10_000, when_full: WhenFull::DropOldest },
     };
-    Forward::new(config, Rc::clone(acks))
+    Forward::in_memory(config, Rc::clone(acks))
 }
 
 fn inbox(filters: &[&str]) -> Rc<Inbox> {
@@ -34,6 +35,7 @@ fn message(topic: &str) -> Inbound {
 }
 
 fn done(inbox: &Inbox) -> Vec<AckToken> {
+    inbox.forwards.borrow().iter().for_each(|forward| forward.store_at_once());
     let mut done = Vec::new();
     inbox.acks().drain(&mut done);
     done
@@ -58,7 +60,7 @@ async fn a_message_is_acknowledged_once_however_many_forwards_want_it() {
     inbox.deliver(&message("a"), None);
     assert_eq!(done(&inbox), [0, 1, 2].map(AckToken::new));
     assert!(inbox.acks.shared.borrow().is_empty());
-    assert_eq!(inbox.forwards.iter().map(|forward| forward.waiting()).collect::<Vec<_>>(), [4, 4, 4, 0]);
+    assert_eq!(inbox.forwards.borrow().iter().map(|forward| forward.waiting().0).collect::<Vec<_>>(), [4, 4, 4, 0]);
 }
 
 #[test]
@@ -94,7 +96,7 @@ async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task
 
 #[test]
 fn ids_grow_whatever_the_clock_does_and_stay_below_2_to_the_53() {
-    let mut ids = Ids::new(0x1_0007);
+    let mut ids = Ids::new(0, 0x1_0007);
     let mut last = 0;
     for time in [
         "1970-01-01T00:00:00Z",
@@ -113,7 +115,7 @@ fn ids_grow_whatever_the_clock_does_and_stay_below_2_to_the_53() {
 
 #[test]
 fn ids_of_the_next_start_are_greater_while_the_clock_goes_on() {
-    let (mut before, mut after) = (Ids::new(1023), Ids::new(0));
+    let (mut before, mut after) = (Ids::new(0, 1023), Ids::new(0, 0));
     let last = (0..1000).map(|_| before.next("2026-01-31T12:00:00.123Z".parse().unwrap())).last().unwrap();
     assert!(after.next("2026-01-31T12:00:00.125Z".parse().unwrap()) > last);
 }

@@ -1,12 +1,15 @@
 //! What the link is doing, for those who ask: the status socket and `systemctl status`.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::config;
 use crate::link::diagnosis::Failure;
 use crate::link::session::Counters;
+use crate::link::transport::Endpoint;
 use crate::observe::journal::now;
 
 /// `link.state` of the status document.
@@ -26,12 +29,12 @@ pub(crate) enum State {
 /// Shared by the link, which writes it, and those who read.
 #[derive(Debug)]
 pub(crate) struct LinkState {
-    fixed: Fixed,
+    fixed: RefCell<Fixed>,
     current: RefCell<Current>,
     counters: Cell<Counters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
-    filters_refused: RefCell<Vec<String>>,
+    filters_refused: RefCell<BTreeSet<String>>,
 }
 
 /// What the configuration says.
@@ -39,8 +42,22 @@ pub(crate) struct LinkState {
 pub(crate) struct Fixed {
     pub(crate) endpoint: String,
     pub(crate) port: u16,
+    /// `HOST:PORT`, without the login.
+    pub(crate) proxy: Option<String>,
     pub(crate) client_id: String,
     pub(crate) protocol: &'static str,
+}
+
+impl Fixed {
+    pub(crate) fn new(connection: &config::Connection) -> Fixed {
+        Fixed {
+            endpoint: connection.endpoint.clone(),
+            port: connection.port,
+            proxy: connection.proxy.as_ref().map(|proxy| Endpoint::from(proxy).to_string()),
+            client_id: connection.client_id.clone(),
+            protocol: connection.protocol.as_str(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -69,8 +86,8 @@ pub(crate) struct LinkStatus {
     current: Current,
     #[serde(flatten)]
     fixed: Fixed,
-    /// Filters that the server refused on the present connection.
-    filters_refused: Vec<String>,
+    /// Filters that the server refuses.
+    filters_refused: BTreeSet<String>,
 }
 
 /// The link's part of the `counters` of the status document.
@@ -99,7 +116,7 @@ impl LinkState {
             last_error: None,
         };
         LinkState {
-            fixed,
+            fixed: RefCell::new(fixed),
             current: RefCell::new(current),
             counters: Cell::default(),
             connections: Cell::new(0),
@@ -131,8 +148,11 @@ impl LinkState {
 
     pub(super) fn connected(&self, session_present: bool) {
         self.connections.set(self.connections.get() + 1);
-        self.filters_refused.borrow_mut().clear();
         self.change(State::Connected, Some(session_present), None);
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.current.borrow().state == State::Connected
     }
 
     pub(super) fn failed(&self, failure: Failure, next_attempt: Timestamp) {
@@ -145,7 +165,17 @@ impl LinkState {
     }
 
     pub(super) fn filter_refused(&self, filter: &str) {
-        self.filters_refused.borrow_mut().push(filter.to_owned());
+        self.filters_refused.borrow_mut().insert(filter.to_owned());
+    }
+
+    pub(super) fn filter_granted(&self, filter: &str) {
+        self.filters_refused.borrow_mut().remove(filter);
+    }
+
+    pub(super) fn reconfigured(&self, connection: &config::Connection) {
+        *self.fixed.borrow_mut() = Fixed::new(connection);
+        // What is refused again is said again.
+        self.filters_refused.borrow_mut().clear();
     }
 
     pub(super) fn count(&self, counters: Counters) {
@@ -155,7 +185,7 @@ impl LinkState {
     pub(crate) fn status(&self) -> LinkStatus {
         LinkStatus {
             current: self.current.borrow().clone(),
-            fixed: self.fixed.clone(),
+            fixed: self.fixed.borrow().clone(),
             filters_refused: self.filters_refused.borrow().clone(),
         }
     }

@@ -2,5 +2,6 @@
 
 pub(crate) mod journal;
 pub(crate) mod memory;
+mod message_id;
 pub(crate) mod status;
 pub(crate) mod status_socket;

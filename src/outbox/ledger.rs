@@ -1,14 +1,15 @@
 //! Which messages wait, which are in flight, which go to the disk, which may be forgotten. Pure: no I/O, no clock.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MEMORY};
 use crate::config::WhenFull;
 use crate::message::{Outbound, Qos};
-use crate::store::backlog::{Backlog, ENTRY_OVERHEAD, Item};
+use crate::store::backlog::{ENTRY_OVERHEAD, Item};
+use crate::store::durable::{Durable, Lasting};
 use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
 
 /// The place of a message in the order of acceptance.
@@ -16,17 +17,11 @@ use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
 pub(crate) struct Sequence(u64);
 
 impl Sequence {
+    #[cfg(test)]
     pub(crate) fn new(n: u64) -> Sequence {
         Sequence(n)
     }
 }
-
-/// Messages that are delivered and still on the disk are removed when there are so many, or after [`FLUSH_AFTER`], or with
-/// whatever else is written. Should the daemon be killed before, they are delivered a second time.
-const FLUSH_AT: u64 = 256;
-
-/// See [`FLUSH_AT`].
-const FLUSH_AFTER: Duration = Duration::from_secs(5);
 
 /// The outbox holds all it may, and none of it may give way.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,28 +39,14 @@ pub(crate) enum Link {
 /// The messages of the outbox. `W` is who waits for the outcome of one.
 #[derive(Debug)]
 pub(crate) struct Ledger<W> {
-    backlog: Backlog<Entry<W>>,
+    backlog: Durable<Entry<W>>,
     bounds: Bounds,
     next: u64,
-    /// Which database the backlog lies in; 0: none could be opened yet.
-    generation: u64,
     link: Link,
-    stopping: bool,
-    /// The last write failed.
-    failing: bool,
-    /// There may be something that has to be on the disk at once.
-    urgent: bool,
-    /// No message in memory has waited for too long before this.
-    spill_check: Option<Instant>,
-    /// When to remove what is delivered.
-    flush_at: Option<Instant>,
     /// No waiting message is too old before this.
     expiry_check: Option<Instant>,
     /// Messages given up since the last [`Ledger::take_dropped`].
     dropped: Vec<(Cause, Option<W>)>,
-    missing: u64,
-    /// What [`Ledger::timeout`] was when it was last asked for.
-    told: Option<Instant>,
 }
 
 /// Why a message was given up.
@@ -95,14 +76,20 @@ impl<W> Item for Entry<W> {
     }
 }
 
-impl<W> Entry<W> {
-    fn is_kept(&self) -> bool {
-        self.message.qos == Qos::AtLeastOnce
+impl<W> Lasting for Entry<W> {
+    fn due(&self) -> Option<Instant> {
+        self.is_kept().then_some(self.due)
     }
 
     fn to_row(&self, seq: u64) -> Row {
         let Outbound { topic, payload, qos, retain, properties } = self.message.clone();
         Row { seq, at: self.at, accepted: self.accepted, topic, payload, qos, retain, duplicate: false, properties }
+    }
+}
+
+impl<W> Entry<W> {
+    fn is_kept(&self) -> bool {
+        self.message.qos == Qos::AtLeastOnce
     }
 
     /// `expires_in` goes on counting from the acceptance, as far as its time is certain.
@@ -120,26 +107,24 @@ impl<W> Ledger<W> {
     /// what is stored.
     pub(crate) fn new(bounds: Bounds, stored: Totals, generation: u64, first: u64) -> Ledger<W> {
         Ledger {
-            backlog: Backlog::new(stored),
+            backlog: Durable::new(QueueId::OUTBOX, stored, generation),
             bounds,
             next: stored.last.map_or(first, |last| first.max(last + 1)),
-            generation,
             link: Link::Coming,
-            stopping: false,
-            failing: false,
-            urgent: false,
-            spill_check: None,
-            flush_at: None,
             expiry_check: None,
             dropped: Vec::new(),
-            missing: 0,
-            told: None,
         }
+    }
+
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.expiry_check = None;
+        self.shed();
     }
 
     /// Whether memory has room for more. Without, whoever can wait should: the disk takes some soon.
     pub(crate) fn has_room(&self) -> bool {
-        self.failing || self.backlog.memory() < MEMORY * 3 / 4
+        self.backlog.is_failing() || self.backlog.memory() < MEMORY * 3 / 4
     }
 
     /// Adds a message behind the others. The oldest that the link hasn't got yet may give way for it; what is in flight never
@@ -159,13 +144,15 @@ impl<W> Ledger<W> {
         if self.bounds.is_over(self.backlog.bytes() + size, self.count() + 1) {
             let unmovable = self.backlog.taken_items().map(|(_, entry)| entry.size()).sum::<u64>();
             let no_way = self.bounds.is_over(unmovable + size, self.backlog.taken() as u64 + 1);
-            if self.bounds.when_full == WhenFull::RejectNew || self.failing || no_way {
+            if self.bounds.when_full == WhenFull::RejectNew || self.backlog.is_failing() || no_way {
                 return Err(Full);
             }
         }
         let due = now + self.bounds.spill_after;
-        self.urgent |= (self.link == Link::Down && waiter.is_some()) || self.backlog.memory() > MEMORY / 2;
-        self.spill_check.get_or_insert(due);
+        if (self.link == Link::Down && waiter.is_some()) || self.backlog.memory() > MEMORY / 2 {
+            self.backlog.hurry();
+        }
+        self.backlog.expect(due);
         self.backlog.insert(self.next, Entry { message, at, accepted, due, waiter });
         self.next += 1;
         self.shed();
@@ -201,11 +188,9 @@ impl<W> Ledger<W> {
     /// Forgets a message that the link had, and returns who waited for it; `None` if it is forgotten already.
     pub(crate) fn remove(&mut self, sequence: Sequence, now: Instant) -> Option<Option<W>> {
         let entry = self.backlog.finish(sequence.0)?;
-        if self.backlog.finished() > 0 {
-            self.flush_at.get_or_insert(now + FLUSH_AFTER);
-        }
+        self.backlog.note_finished(now);
         if self.backlog.is_empty() {
-            (self.spill_check, self.expiry_check) = (None, None);
+            self.expiry_check = None;
         }
         Some(entry.waiter)
     }
@@ -222,97 +207,69 @@ impl<W> Ledger<W> {
     /// them again. What a client waits for is to be on the disk.
     pub(crate) fn link_down(&mut self) {
         self.link = Link::Down;
-        self.urgent = true;
+        self.backlog.hurry();
         let gone = self.backlog.forget_where(|entry| !entry.is_kept());
         self.dropped.extend(gone.into_iter().map(|entry| (Cause::NotConnected, entry.waiter)));
     }
 
     /// Everything is to be on the disk.
     pub(crate) fn stop(&mut self) {
-        self.stopping = true;
-        self.urgent = true;
+        self.backlog.stop();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping
+        self.backlog.is_stopping()
     }
 
     /// Nothing is in memory alone, and nothing on the disk that is delivered.
     pub(crate) fn is_stored(&self) -> bool {
-        self.backlog.is_all_stored() && self.backlog.finished() == 0
+        self.backlog.is_stored()
     }
 
     /// Whether there is something to write or read before [`Ledger::timeout`], or that has changed.
     pub(crate) fn needs_keeper(&mut self) -> bool {
         let timeout = self.timeout();
-        self.urgent || self.backlog.finished() >= FLUSH_AT || std::mem::replace(&mut self.told, timeout) != timeout
+        self.backlog.needs_keeper(timeout)
     }
 
     /// What to write now.
     pub(crate) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
-        let flush = self.stopping || self.flush_at.is_some_and(|at| at <= now) || self.backlog.finished() >= FLUSH_AT;
-        let look = self.urgent || self.spill_check.is_some_and(|at| at <= now);
-        if !flush && !look {
-            return None;
-        }
-        let (stopping, pressed) = (self.stopping, self.backlog.memory() > MEMORY / 2);
+        let pressed = self.backlog.memory() > MEMORY / 2;
         let is_down = self.link == Link::Down;
-        let wanted = |entry: &Entry<W>| {
-            let at_once = stopping || pressed || (is_down && entry.waiter.is_some());
-            entry.is_kept() && (at_once || entry.due <= now)
-        };
-        let batch = self.backlog.begin_write(flush, wanted, |seq, entry| entry.to_row(seq));
-        if look && batch.as_ref().is_none_or(|batch| batch.insert.is_empty()) {
-            self.urgent = false;
-            let unstored = self.backlog.unstored().filter(|entry| entry.is_kept());
-            self.spill_check = unstored.map(|entry| entry.due).min().filter(|due| *due > now);
-        }
-        let batch = batch?;
-        self.flush_at = None;
-        let clock_offset = moment().offset();
-        Some(Write { queue: QueueId::OUTBOX, delete: batch.delete, insert: batch.insert, clock_offset, note: None })
+        self.backlog.next_write(now, |entry| pressed || (is_down && entry.waiter.is_some()), moment)
     }
 
     /// The write has ended; returns who waited for what is on the disk now.
     pub(crate) fn write_ended(&mut self, successful: bool, now: Instant) -> Vec<W> {
-        self.failing = !successful;
-        self.urgent = true;
         let mut stored = Vec::new();
-        self.backlog.end_write(successful, |entry| stored.extend(entry.waiter.take()));
-        if self.backlog.finished() > 0 {
-            self.flush_at.get_or_insert(now + FLUSH_AFTER);
-        }
+        self.backlog.write_ended(successful, now, |entry| stored.extend(entry.waiter.take()));
         stored
     }
 
     /// What to read now.
     pub(crate) fn next_load(&mut self) -> Option<Load> {
-        self.backlog.begin_load(QueueId::OUTBOX)
+        self.backlog.next_load()
     }
 
     /// The read has ended.
     pub(crate) fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment) {
-        let Some(page) = page else { return self.backlog.load_failed() };
-        let rows = page.rows.into_iter().map(|row| (row.seq, Entry::from_row(row, now, moment)));
-        self.missing += self.backlog.end_load(rows, page.complete);
+        self.backlog.load_ended(page, |row| Entry::from_row(row, now, moment));
         self.expiry_check = None;
         self.shed();
     }
 
     /// The disk is another than before, and holds this.
     pub(crate) fn attach(&mut self, stored: Totals, generation: u64) {
-        if self.generation == generation {
-            return;
+        if self.backlog.attach(stored, generation) {
+            self.expiry_check = None;
         }
-        self.backlog.reattach(stored, self.generation == 0);
-        self.generation = generation;
-        self.urgent = true;
-        self.expiry_check = None;
     }
 
     /// When to ask for something to write, or call [`Ledger::expire`], though nothing has happened.
     pub(crate) fn timeout(&self) -> Option<Instant> {
-        [self.spill_check, self.flush_at, self.expiry_check].into_iter().flatten().min()
+        // With nothing at the front nothing can expire: what is in flight no longer does.
+        let expiry_check = self.expiry_check.filter(|_| self.backlog.front().is_some());
+        [self.backlog.timeout(), expiry_check].into_iter().flatten().min()
     }
 
     /// Whether the head of the backlog has run short.
@@ -344,11 +301,14 @@ impl<W> Ledger<W> {
         std::mem::take(&mut self.dropped)
     }
 
-    /// Gives up everything that isn't on the disk; returns who waited. How many that were is the first number.
+    /// The end, whatever the disk says later: how many QoS 1 messages aren't known to be on it, and who waits.
     pub(crate) fn abandon(&mut self) -> (usize, Vec<W>) {
-        let lost: Vec<_> = self.backlog.forget_where(|_| true);
-        let kept = lost.iter().filter(|entry| entry.is_kept()).count();
-        (kept, lost.into_iter().filter_map(|entry| entry.waiter).collect())
+        let (mut unconfirmed, mut waiters) = (0, Vec::new());
+        for entry in self.backlog.unconfirmed() {
+            unconfirmed += usize::from(entry.is_kept());
+            waiters.extend(entry.waiter.take());
+        }
+        (unconfirmed, waiters)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -373,7 +333,7 @@ impl<W> Ledger<W> {
 
     /// Messages that should have been on the disk and weren't: what damage took.
     pub(crate) fn missing(&self) -> u64 {
-        self.missing
+        self.backlog.missing()
     }
 
     /// The place that the next message gets.

@@ -62,7 +62,7 @@ type Waiter = oneshot::Sender<Outcome>;
 /// The outbox as the tasks see it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    config: config::Outbox,
+    config: RefCell<config::Outbox>,
     ledger: RefCell<Ledger<Waiter>>,
     drain: RefCell<Option<Drain>>,
     /// Something for the link.
@@ -146,7 +146,7 @@ impl Outbox {
 
     fn with(config: &config::Outbox, ledger: Ledger<Waiter>) -> Rc<Outbox> {
         Rc::new(Outbox {
-            config: config.clone(),
+            config: RefCell::new(config.clone()),
             ledger: RefCell::new(ledger),
             drain: RefCell::default(),
             arrived: Notify::new(),
@@ -166,13 +166,21 @@ impl Outbox {
         Outbox::with(config, Ledger::new(Bounds::new(config), crate::store::Totals::default(), 0, 0))
     }
 
+    /// Other bounds hold from now on.
+    pub(crate) fn reconfigure(&self, config: &config::Outbox) {
+        self.config.borrow_mut().clone_from(config);
+        self.ledger.borrow_mut().set_bounds(Bounds::new(config));
+        self.settle_dropped();
+        self.tell_keeper();
+    }
+
     /// Keeps on the disk what has to be there, for ever. Once the link is up there is time to look at the whole database.
     pub(crate) async fn keep(self: Rc<Self>, store: Rc<Store>) {
         let check = async {
             self.connected.notified().await;
             store.check_in_background();
         };
-        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), check);
+        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), store.opened(), check);
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
@@ -253,6 +261,16 @@ impl Outbox {
         self.counters.dropped.set(dropped);
     }
 
+    /// Gives up what has waited for too long, if it is time to look.
+    fn expire(&self) {
+        let now = Instant::now();
+        if self.ledger.borrow().expiry_is_due(now) {
+            self.ledger.borrow_mut().expire(now, &Moment::now());
+            self.settle_dropped();
+            self.look_at_drain(None);
+        }
+    }
+
     /// Tells those who waited for messages that were given up, and the log at most once a minute.
     fn settle_dropped(&self) {
         let dropped = self.ledger.borrow_mut().take_dropped();
@@ -270,12 +288,13 @@ impl Outbox {
         if news != (0, 0, 0) && self.drops.is_due(Instant::now()) {
             self.drops_said.set(now);
             let (full, expired, damaged) = news;
+            let config = self.config.borrow();
             log::warn!(
                 GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + damaged;
                 "messages dropped that IoT Core hadn't got: {full} of the oldest because more than [outbox] max_size = {} bytes \
                  waited, {expired} expired (older than max_age = {} or their own expires_in), {damaged} in damaged parts of the database; since the start {}, {} \
                  and {}. Said at most once a minute",
-                self.config.max_size, humantime::format_duration(self.config.max_age), now.full, now.expired, now.damaged
+                config.max_size, humantime::format_duration(config.max_age), now.full, now.expired, now.damaged
             );
         }
     }
@@ -300,11 +319,11 @@ impl Outbox {
         }
     }
 
-    /// Gives up what isn't on the disk; returns how many QoS 1 messages that were.
+    /// The disk has had its time; returns how many QoS 1 messages aren't known to be on it. Who waits for them is told.
     pub(crate) fn abandon(&self) -> usize {
-        let (lost, waiters) = self.ledger.borrow_mut().abandon();
+        let (unconfirmed, waiters) = self.ledger.borrow_mut().abandon();
         waiters.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Refused(Refusal::ShuttingDown)));
-        lost
+        unconfirmed
     }
 
     /// How many messages are on the disk.
@@ -366,8 +385,14 @@ impl Outbox {
             self.eased.notify_waiters();
         }
         self.tell_keeper();
+        self.look_at_drain(Some(sequence));
+    }
+
+    /// Says when the backlog is out.
+    fn look_at_drain(&self, gone: Option<Sequence>) {
+        let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
-        if let Some(drained) = drain.as_mut().and_then(|drain| drain.gone(sequence, now)) {
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, Instant::now())) {
             *drain = None;
             log::info!(
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
@@ -426,6 +451,7 @@ impl Kept for Outbox {
     }
 
     fn next_write(&self) -> Option<Write> {
+        self.expire();
         self.ledger.borrow_mut().next_write(Instant::now(), Moment::now)
     }
 
@@ -436,17 +462,14 @@ impl Kept for Outbox {
     }
 
     fn next_load(&self) -> Option<Load> {
-        let now = Instant::now();
-        if self.ledger.borrow().expiry_is_due(now) {
-            self.ledger.borrow_mut().expire(now, &Moment::now());
-            self.settle_dropped();
-        }
         self.ledger.borrow_mut().next_load()
     }
 
     fn load_ended(&self, outcome: Result<Page, Failure>) {
         self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now(), &Moment::now());
         self.settle_dropped();
+        self.expire();
+        self.look_at_drain(None);
         self.arrived.notify_one();
     }
 
@@ -454,7 +477,7 @@ impl Kept for Outbox {
         self.ledger.borrow().timeout()
     }
 
-    fn changed(&self) -> &Notify {
+    fn news(&self) -> &Notify {
         &self.changed
     }
 

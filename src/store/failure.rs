@@ -75,16 +75,20 @@ impl Fault {
         };
         match code {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Fault::Damage(detail),
+            // CORRUPTFS is what SQLite makes of EIO, when it doesn't say right away that the database is corrupt.
             ErrorCode::SystemIoFailure
-                if [ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_CORRUPTFS].contains(extended_code) =>
+                if [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_CORRUPTFS]
+                    .contains(extended_code) =>
             {
                 Fault::Damage(detail)
             }
             ErrorCode::DiskFull => Fault::Refused(Failure::Full { path: shown }),
-            ErrorCode::ReadOnly => Fault::Broken(Failure::ReadOnly { path: shown }),
+            ErrorCode::ReadOnly => Fault::Broken(ask_the_system(path, Failure::ReadOnly { path: shown })),
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Fault::Broken(Failure::Busy { path: shown }),
-            ErrorCode::CannotOpen | ErrorCode::PermissionDenied => Fault::Broken(denied_or_full(path, detail)),
-            _ => Fault::Broken(Failure::Io { path: shown, detail: format!("{detail} (SQLite error {extended_code})") }),
+            _ => {
+                let detail = format!("{detail} (SQLite error {extended_code})");
+                Fault::Broken(ask_the_system(path, Failure::Io { path: shown, detail }))
+            }
         }
     }
 
@@ -99,13 +103,19 @@ impl Fault {
     }
 }
 
-/// SQLite only says that it can't open a file. The system says why when it is asked again.
-fn denied_or_full(path: &Path, detail: String) -> Failure {
-    match std::fs::OpenOptions::new().read(true).write(true).open(path) {
-        Err(error) => match Fault::of_io(&error, path) {
-            Fault::Broken(failure) => failure,
-            _ => Failure::Io { path: path.display().to_string(), detail },
-        },
-        Ok(_) => Failure::Io { path: path.display().to_string(), detail },
+/// Damage that may be none: whether the device gives all that is in a file. SQLite doesn't tell the one from the other.
+pub(super) fn unreadable(path: &Path) -> Option<Failure> {
+    let mut file = std::fs::File::open(path).ok()?;
+    // Of a directory nothing can be read, which is no fault of the device.
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    let error = io::copy(&mut file, &mut io::sink()).err().filter(|_| is_file)?;
+    Some(Failure::Io { path: path.display().to_string(), detail: error.to_string() })
+}
+
+/// SQLite says that it can't open, lock or write a file. Why, the system says when it is asked again.
+fn ask_the_system(path: &Path, otherwise: Failure) -> Failure {
+    match std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(|error| Fault::of_io(&error, path)) {
+        Err(Fault::Broken(failure)) => failure,
+        _ => otherwise,
     }
 }

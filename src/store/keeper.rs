@@ -14,6 +14,9 @@ use super::{Contents, Failure, Load, Page, Store, Write};
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// The longest wait while the daemon stops: there are only seconds left.
+const RETRY_STOPPING: Duration = Duration::from_millis(100);
+
 /// A queue that decides what of it is on the disk.
 pub(crate) trait Kept {
     /// The disk is another than before.
@@ -27,8 +30,8 @@ pub(crate) trait Kept {
     /// When to ask again, should nothing happen before.
     fn timeout(&self) -> Option<Instant>;
     /// Told when there may be something new to write or read.
-    fn changed(&self) -> &Notify;
-    /// The daemon stops: it isn't the time to wait before trying again.
+    fn news(&self) -> &Notify;
+    /// The daemon stops: it isn't the time to wait for long before trying again.
     fn is_stopping(&self) -> bool;
 }
 
@@ -42,7 +45,10 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     let (mut write_retry, mut load_retry) = (Retry::default(), Retry::default());
     loop {
         let now = Instant::now();
-        if write.is_none() && (write_retry.is_over(now) || kept.is_stopping()) {
+        if kept.is_stopping() {
+            write_retry.hurry();
+        }
+        if write.is_none() && write_retry.is_over(now) {
             write = kept.next_write().map(|write| {
                 let store = Rc::clone(&store);
                 Box::pin(async move { store.write(write).await }) as _
@@ -54,7 +60,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 Box::pin(async move { store.load(load).await }) as _
             });
         }
-        let retries = [write_retry.at, load_retry.at].map(|at| at.filter(|at| *at > now));
+        let retries = [write_retry.at(), load_retry.at()].map(|at| at.filter(|at| *at > now));
         let timeout = kept.timeout().filter(|_| write.is_none()).map(|at| write_retry.not_before(at));
         let wake_at = retries.into_iter().chain([timeout]).flatten().min();
         tokio::select! {
@@ -74,7 +80,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 load_retry.note(outcome.is_err());
                 kept.load_ended(outcome);
             }
-            () = kept.changed().notified() => {}
+            () = kept.news().notified() => {}
             () = until(wake_at) => {}
         }
     }
@@ -104,22 +110,38 @@ async fn until(deadline: Option<Instant>) {
 
 /// When to try again.
 #[derive(Debug, Default)]
-struct Retry {
-    at: Option<Instant>,
+pub(super) struct Retry {
+    failed_at: Option<Instant>,
     wait: Duration,
 }
 
 impl Retry {
-    fn note(&mut self, failed: bool) {
+    pub(super) fn note(&mut self, failed: bool) {
         self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
-        self.at = failed.then(|| Instant::now() + self.wait);
+        self.failed_at = failed.then(Instant::now);
+    }
+
+    fn hurry(&mut self) {
+        self.wait = self.wait.min(RETRY_STOPPING);
+    }
+
+    /// `None`: nothing has failed.
+    fn at(&self) -> Option<Instant> {
+        self.failed_at.map(|failed_at| failed_at + self.wait)
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        self.at.is_none_or(|at| now >= at)
+        self.at().is_none_or(|at| now >= at)
+    }
+
+    /// Completes when it is.
+    pub(super) async fn over(&self) {
+        if let Some(at) = self.at() {
+            tokio::time::sleep_until(at.into()).await;
+        }
     }
 
     fn not_before(&self, at: Instant) -> Instant {
-        self.at.map_or(at, |retry| at.max(retry))
+        self.at().map_or(at, |retry| at.max(retry))
     }
 }

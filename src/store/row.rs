@@ -45,7 +45,7 @@ impl Row {
 
     /// The properties as they are written: in the JSON of the socket lines; nothing where there are none.
     pub(super) fn properties_json(&self) -> Vec<u8> {
-        let json = self.properties.as_ref().map(|properties| serde_json::to_vec(properties));
+        let json = self.properties.as_ref().map(serde_json::to_vec);
         // Strings, numbers and lists of them: nothing in it can fail to be written.
         json.and_then(Result::ok).unwrap_or_default()
     }
@@ -85,10 +85,6 @@ impl Columns<'_> {
                 i64::from(checksum(self.key, flags, [self.topic, self.payload, self.properties])) == self.checksum
             })
             && std::str::from_utf8(self.topic).is_ok()
-    }
-
-    pub(super) fn queue(&self) -> QueueId {
-        QueueId::of_key(self.key)
     }
 
     /// The message. `this_boot` is the number of the present boot; `offset` is how far the clock of the message's boot was

@@ -1,6 +1,6 @@
 //! The daemon under test.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -12,12 +12,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::socket::Client;
-use super::{CERTIFICATES, PATIENCE, eventually, program};
+use super::{CERTIFICATES, PATIENCE, eventually, patiently, program};
 
 /// A configuration in a directory of its own, not started yet.
 pub struct Setup {
     pub directory: Arc<TempDir>,
     environment: Vec<(String, OsString)>,
+    wrapper: Vec<OsString>,
 }
 
 impl Setup {
@@ -51,17 +52,21 @@ impl Setup {
         let directory = Arc::new(TempDir::new().unwrap());
         let text = text.replace("DIR", &directory.path().display().to_string());
         std::fs::write(directory.path().join("gatewire.toml"), text).unwrap();
-        Setup { directory, environment: Vec::new() }
+        Setup { directory, environment: Vec::new(), wrapper: Vec::new() }
     }
 
     /// The same configuration once more, in the same directory: to start it a second time.
     pub fn again(&self) -> Setup {
-        Setup { directory: Arc::clone(&self.directory), environment: self.environment.clone() }
+        let Setup { directory, environment, wrapper } = self;
+        Setup { directory: Arc::clone(directory), environment: environment.clone(), wrapper: wrapper.clone() }
     }
 
     /// `gatewire --config ...`, without a command.
     pub fn command(&self) -> Command {
-        let mut command = program(env!("CARGO_BIN_EXE_gatewire"));
+        let mut words =
+            self.wrapper.iter().map(OsString::as_os_str).chain([OsStr::new(env!("CARGO_BIN_EXE_gatewire"))]);
+        let mut command = program(words.next().unwrap());
+        command.args(words);
         command.arg("--config").arg(self.directory.path().join("gatewire.toml"));
         for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM"] {
             command.env_remove(name);
@@ -86,6 +91,12 @@ impl Setup {
 
     pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Setup {
         self.environment.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Run by another program: one that ends by executing what its arguments go on with, so that the process stays the same.
+    pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Setup {
+        self.wrapper.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
@@ -158,6 +169,11 @@ impl Gatewire {
         self.wait_for_nth(text, 1)
     }
 
+    /// Likewise, for what may take its time.
+    pub fn wait_patiently(&self, text: &str) {
+        patiently(&format!("a line with {text:?}"), || (self.count(text) > 0).then_some(()));
+    }
+
     /// The `n`th such line, from 1.
     pub fn wait_for_nth(&self, text: &str, n: usize) -> String {
         let (lines, changed) = &*self.log;
@@ -221,6 +237,14 @@ impl Gatewire {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// CPU time that it has spent, all threads.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
+        ticks / nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).unwrap().unwrap() as f64
     }
 
     pub fn status(&self) -> Value {

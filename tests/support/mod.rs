@@ -4,10 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 pub mod daemon;
+pub mod device;
 pub mod mosquitto;
+pub mod network;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;
+pub mod tinyproxy;
 
 use std::ffi::OsStr;
 use std::net::TcpListener;
@@ -86,13 +89,22 @@ pub fn closed_port() -> u16 {
 pub static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| Certificates::make("thing-1", "ec"));
 
 /// Calls `look` until it finds something. For what gives no other sign than that it can be found.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, look)
+}
+
+/// Likewise, for what may take its time: a disk is tried again only every 30 s, a large backlog goes out.
+pub fn patiently<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within(6 * PATIENCE, what, look)
+}
+
+fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(start.elapsed() < time, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Client, ClientId, Queue, Role};
 
-/// The longest a line may stay unwritten (DESIGN 1.4).
+/// The longest a line may stay unwritten (docs/sockets.md).
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest a reader that doesn't take its line delays the acknowledgement. IoT Core sends nothing more while 100 are
@@ -38,13 +38,16 @@ impl Queue {
         [holding, self.patience_ends(client)].into_iter().flatten().min()
     }
 
-    /// A client that takes nothing: its old lines stop delaying acknowledgements; past [`MAX_WAIT`] it is cut.
+    /// A client that takes nothing: its old lines are put on the disk; past [`MAX_WAIT`] it is cut.
     pub(in crate::forward) fn handle_timeout(&mut self, id: ClientId, now: Instant) {
-        while let Some(line) = self.line(self.released.max(self.first)).filter(|line| now >= line.arrived + HOLD) {
-            self.done.extend(line.token);
+        while self.line(self.released.max(self.first)).is_some_and(|line| now >= line.arrived + HOLD) {
             let index = self.released.max(self.first) - self.first;
-            self.lines[index as usize].token = None;
             self.released = self.first + index + 1;
+            let line = &mut self.lines[index as usize];
+            if line.due > 0 && line.token.is_some() {
+                line.kept = true;
+                self.keep.hold(line.id, &line.message, line.token.take(), now);
+            }
         }
         self.cut_where(Cause::TooSlow, now, |queue, client| {
             client.id == id && queue.patience_ends(client).is_some_and(|end| now >= end)
@@ -53,7 +56,7 @@ impl Queue {
 
     /// When a client that takes nothing is cut: of the lines it waits for the first counts, while it drains the last write.
     fn patience_ends(&self, client: &Client) -> Option<Instant> {
-        let waits_since = match self.is_draining(client) {
+        let waits_since = match self.is_drawing(client) {
             true => client.since,
             false => self.line(client.line)?.arrived.max(client.since),
         };
@@ -63,7 +66,7 @@ impl Queue {
     pub(super) fn cut_where(&mut self, cause: Cause, now: Instant, is_slow: impl Fn(&Queue, &Client) -> bool) {
         while let Some(client) = self.clients.iter().find(|client| is_slow(self, client)) {
             let (id, role) = (client.id, client.role);
-            let unwritten = self.text.end() - client.at;
+            let unwritten = self.text.end() - client.at + client.drawn.text().len() as u64;
             let missed = self.lines.range((client.line - self.first) as usize..);
             let missed = missed.filter(|line| line.written || line.due > 1).count() as u64;
             self.counters.missed += if role.counts() { missed } else { 0 };

@@ -1,13 +1,16 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::patience::{HOLD, MAX_WAIT};
 use super::*;
-use crate::config::{Format, WhenFull};
+use crate::config::{Format, SocketFile, WhenFull};
 use crate::message::{Qos, Topic};
+use crate::store::{Moment, Page, QueueId, Row, Totals};
 
 mod promises;
+mod shared;
 
 fn message(payload: &str) -> Inbound {
     Inbound {
@@ -16,26 +19,66 @@ fn message(payload: &str) -> Inbound {
         qos: Qos::AtLeastOnce,
         retain: false,
         duplicate: false,
-        received_at: Timestamp::UNIX_EPOCH,
+        received_at: jiff::Timestamp::UNIX_EPOCH,
         properties: None,
     }
 }
 
-/// A queue and a clock, both driven by hand. Every message is its own number, padded to a length.
+const SPILL_AFTER: Duration = Duration::from_secs(1);
+
+/// A queue, a clock and a disk, all driven by hand. Every message is its own number, padded to a length.
 struct Bench {
     queue: Queue,
+    disk: BTreeMap<u64, Row>,
+    /// How many rows were written.
+    writes: usize,
     now: Instant,
     next: u64,
     done: Vec<u64>,
     /// What each client was written.
-    read: std::collections::BTreeMap<ClientId, Vec<u8>>,
+    read: BTreeMap<ClientId, Vec<u8>>,
 }
 
 impl Bench {
     fn new(messages: u64, bytes: u64) -> Bench {
-        let keep = config::Keep { messages, bytes, when_full: WhenFull::DropOldest };
-        let queue = Queue::new(Format::Payload, &keep);
-        Bench { queue, now: Instant::now(), next: 0, done: Vec::new(), read: Default::default() }
+        Bench::with(Ack::Written, messages, bytes)
+    }
+
+    fn with(ack: Ack, messages: u64, bytes: u64) -> Bench {
+        let config = config::Forward {
+            name: "messages".into(),
+            filters: Vec::new(),
+            qos: Qos::AtLeastOnce,
+            socket: SocketFile { path: "unused".into(), mode: 0o660, group: None },
+            format: Format::Payload,
+            ack,
+            keep: config::Keep { messages, bytes, when_full: WhenFull::DropOldest },
+        };
+        let keep = Keep::new(&config.keep, QueueId::OUTBOX, Totals::default(), 1);
+        let queue = Queue::new(&config, SPILL_AFTER, keep);
+        let disk = BTreeMap::new();
+        Bench { queue, disk, writes: 0, now: Instant::now(), next: 0, done: Vec::new(), read: BTreeMap::new() }
+    }
+
+    /// The disk does at once what it is asked.
+    fn serve_disk(&mut self) {
+        let moment = || Moment { since_boot: Duration::ZERO, synchronised: None };
+        while let Some(write) = self.queue.keep_mut().next_write(self.now, moment) {
+            for range in write.delete {
+                self.disk.retain(|id, _| !range.contains(id));
+            }
+            self.writes += write.insert.len();
+            for row in write.insert {
+                assert!(self.disk.insert(row.seq, row).is_none(), "written once");
+            }
+            self.queue.keep_mut().write_ended(true, self.now);
+        }
+        while let Some(load) = self.queue.keep_mut().next_load() {
+            let first = load.after.map_or(0, |after| after + 1);
+            let rows: Vec<Row> = self.disk.range(first..=load.until).map(|(_, row)| row.clone()).collect();
+            self.queue.keep_mut().load_ended(Some(Page { rows, complete: true }), self.now);
+            self.queue.kept(self.now);
+        }
     }
 
     fn arrive(&mut self, length: usize) -> u64 {
@@ -61,9 +104,7 @@ impl Bench {
 
     /// Writes at most `limit` bytes to a client; returns how many.
     fn write(&mut self, id: ClientId, limit: usize) -> usize {
-        let mut pieces = [IoSlice::new(&[]); 3];
-        let Due::Pieces(count) = self.queue.due(id, &mut pieces) else { return 0 };
-        let offered = pieces[..count].iter().map(|piece| &**piece).collect::<Vec<_>>().concat();
+        let Due::Text(offered) = self.queue.due(id) else { return 0 };
         assert!(!offered.is_empty(), "something is due, so it isn't nothing");
         let n = offered.len().min(limit);
         self.read.entry(id).or_default().extend_from_slice(&offered[..n]);
@@ -91,12 +132,13 @@ impl Bench {
     }
 
     fn collect(&mut self) {
+        self.serve_disk();
         let next = self.next;
         let number = |token| (1..=next).find(|n| AckToken::new(*n) == token).unwrap();
         self.done.extend(self.queue.take_done().map(number));
     }
 
-    fn kept(&self) -> usize {
+    fn kept(&self) -> u64 {
         self.queue.keep().len()
     }
 }
@@ -223,7 +265,7 @@ fn a_reader_that_takes_nothing_delays_acknowledgements_for_a_moment_and_is_cut_a
     bench.now = arrived + MAX_WAIT;
     bench.queue.handle_timeout(slow, bench.now);
     assert_eq!(bench.queue.take_cut(), [Cut { id: slow, role: Role::Reader, cause: Cause::TooSlow, unwritten: 6 }]);
-    assert_eq!(bench.queue.due(slow, &mut []), Due::Close);
+    assert_eq!(bench.queue.due(slow), Due::Close);
     assert_eq!((bench.kept(), bench.queue.counters().missed), (0, 1));
     bench.collect();
     assert_eq!(bench.done, [1], "done once");
@@ -240,7 +282,7 @@ fn a_reader_with_too_much_unwritten_is_cut_and_slows_nobody() {
         assert!(bench.queue.text.len() <= MAX_UNWRITTEN + 10_001);
     }
     assert_eq!(count, MAX_UNWRITTEN as u64 / 10_001 + 1);
-    assert_eq!(bench.queue.due(slow, &mut []), Due::Close);
+    assert_eq!(bench.queue.due(slow), Due::Close);
     assert_eq!(bench.done.len() as u64, count);
     assert_eq!(bench.queue.text.len(), 0);
 }

@@ -143,8 +143,8 @@ impl InFlight {
         Some((&entry.message, entry.id, entry.dup))
     }
 
-    /// The topics of what is on the wire now, the last sent last.
-    pub(super) fn topics(&self) -> impl Iterator<Item = &Topic> {
-        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| &entry.message.topic)
+    /// The messages on the wire now, the last sent last.
+    pub(super) fn sent(&self) -> impl Iterator<Item = &Outbound> {
+        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| &entry.message)
     }
 }

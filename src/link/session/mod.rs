@@ -9,7 +9,10 @@
 //! session, a failed SUBACK noticed.
 
 mod acks;
+pub(crate) mod dialogue;
 mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod in_flight;
 #[cfg(test)]
 mod properties;
@@ -28,16 +31,17 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use jiff::Timestamp;
 
-use crate::config::Protocol;
+use crate::config::{Protocol, Will};
 use crate::inbox::AckToken;
 use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::Reason;
-use crate::message::{Inbound, Qos, Topic, TopicFilter};
-use acks::{Arrival, Owed};
-pub(crate) use event::{Counters, End, Event, Rejection};
+use crate::message::{Inbound, Qos, TopicFilter};
+use acks::{Arrival, Digest, Owed};
+pub(crate) use event::{Counters, End, Event, Rejection, Unanswered};
 use in_flight::InFlight;
-pub(crate) use subscriptions::Answer;
-use subscriptions::Subscriptions;
+use sending::SentQos0;
+pub(crate) use subscriptions::{Answer, Remembered};
+use subscriptions::{Request, Subscriptions};
 use terms::Terms;
 pub(crate) use wire::Malformed;
 use wire::{Incoming, Opening, Received, Wire};
@@ -59,6 +63,7 @@ pub(crate) struct Options {
     pub(crate) ack_timeout: Duration,
     /// QoS 1 publications without PUBACK.
     pub(crate) max_in_flight: usize,
+    pub(crate) will: Option<Will>,
 }
 
 /// See the module.
@@ -70,6 +75,7 @@ pub(crate) struct Session {
     output: BytesMut,
     events: VecDeque<Event>,
     in_flight: InFlight,
+    sent_qos_0: SentQos0,
     subscriptions: Subscriptions,
     owed: Owed,
     next_id: PacketIdentifier,
@@ -78,6 +84,8 @@ pub(crate) struct Session {
     terms: Terms,
     /// What counts on this connection: ours, or the server's if it wants another.
     keep_alive: Duration,
+    /// What is in flight was sent in the session of another client id, protocol or server.
+    is_another: bool,
 }
 
 #[derive(Debug)]
@@ -100,8 +108,8 @@ struct Liveness {
 }
 
 impl Session {
-    /// A session that wants to be subscribed to `filters`.
-    pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>) -> Session {
+    /// A session that wants to be subscribed to `filters`, and of which this is `remembered`.
+    pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Session {
         Session {
             wire: Wire::new(options.protocol),
             keep_alive: options.keep_alive,
@@ -110,12 +118,31 @@ impl Session {
             output: BytesMut::new(),
             events: VecDeque::new(),
             in_flight: InFlight::default(),
-            subscriptions: Subscriptions::new(filters),
+            sent_qos_0: SentQos0::default(),
+            subscriptions: Subscriptions::new(filters, remembered),
             owed: Owed::default(),
             next_id: 1,
             counters: Counters::default(),
             terms: Terms::default(),
+            is_another: false,
         }
+    }
+
+    /// Other options, from the next connection on. Only between two connections. With another server, client id or protocol it
+    /// is `another` session: of that one this is remembered, and what was in flight goes into it as new messages.
+    pub(crate) fn reconfigure(&mut self, options: Options, another: Option<Remembered>) {
+        self.wire = Wire::new(options.protocol);
+        self.keep_alive = options.keep_alive;
+        self.options = options;
+        if let Some(remembered) = another {
+            self.subscriptions.begin_another(remembered);
+            self.is_another = true;
+        }
+    }
+
+    /// How long to wait for acknowledgements from now on.
+    pub(crate) fn set_ack_timeout(&mut self, ack_timeout: Duration) {
+        self.options.ack_timeout = ack_timeout;
     }
 
     /// A transport is open: says CONNECT on it.
@@ -123,8 +150,8 @@ impl Session {
         self.connection_lost();
         self.state = State::Connecting;
         let keep_alive = u16::try_from(self.options.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        let Options { client_id, session_expiry, .. } = &self.options;
-        let opening = Opening { client_id, session_expiry: *session_expiry, keep_alive };
+        let Options { client_id, session_expiry, will, .. } = &self.options;
+        let opening = Opening { client_id, session_expiry: *session_expiry, keep_alive, will: will.as_ref() };
         self.wire.connect(&opening, &mut self.output);
     }
 
@@ -134,6 +161,7 @@ impl Session {
         self.output.clear();
         self.events.clear();
         self.owed.connection_lost();
+        self.sent_qos_0.clear();
     }
 
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
@@ -191,7 +219,8 @@ impl Session {
                 return Err(violation("the server sent a second CONNACK"));
             }
             (State::Connected(liveness), Received::PingResp) => liveness.ping_sent = None,
-            (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted)?,
+            (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
+            (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
             (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason),
             (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock),
@@ -209,20 +238,35 @@ impl Session {
         let keep_alive = terms.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
         self.subscriptions.restart(session_present);
-        self.in_flight.restart(session_present);
+        let is_same = session_present && !std::mem::take(&mut self.is_another);
+        self.in_flight.restart(is_same);
+        self.owed.restart(is_same);
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
         self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
         self.terms = terms;
-        loop {
-            let filters = self.subscriptions.next_request();
-            if filters.is_empty() {
-                return Ok(());
-            }
+        self.request(now);
+        Ok(())
+    }
+
+    /// Other filters are wanted from now on: asks the server for the difference, now or once there is a connection. What it
+    /// refused is asked for once more.
+    pub(crate) fn want(&mut self, filters: BTreeMap<TopicFilter, Qos>, now: Instant) {
+        self.subscriptions.want(filters);
+        if self.is_connected() {
+            self.request(now);
+        }
+    }
+
+    fn request(&mut self, now: Instant) {
+        while let Some(request) = self.subscriptions.next_request() {
             let id = self.allocate();
-            self.wire.subscribe(id, &filters, &mut self.output);
-            self.subscriptions.requested(id, filters, now);
+            self.wire.request(id, &request, &mut self.output);
+            self.subscriptions.requested(id, request, now);
+        }
+        if let Some(standing) = self.subscriptions.settled() {
+            self.events.push_back(Event::Settled(standing.clone()));
         }
     }
 
@@ -234,25 +278,41 @@ impl Session {
         });
     }
 
-    fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>) -> Result<(), End> {
+    fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>, now: Instant) -> Result<(), End> {
         if !self.subscriptions.uses(id) {
             // The answer to a SUBSCRIBE that was sent twice.
             return Ok(());
         }
-        let answers = self.subscriptions.answered(id, granted);
+        let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
         self.events.extend(answers.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        self.request(now);
         Ok(())
     }
 
-    fn incoming(&mut self, publish: Incoming, received_at: Timestamp) {
+    fn unsuback(&mut self, id: PacketIdentifier, now: Instant) -> Result<(), End> {
+        if self.subscriptions.uses(id) {
+            let unsubscribed = self.subscriptions.unsubscribed(id);
+            unsubscribed.ok_or_else(|| violation("an UNSUBACK answers a SUBSCRIBE"))?;
+            self.request(now);
+        }
+        Ok(())
+    }
+
+    fn incoming(&mut self, mut publish: Incoming, received_at: Timestamp) {
         self.counters.received += 1;
         let token = match publish.qos {
             Qos::AtMostOnce => None,
-            Qos::AtLeastOnce => match self.owed.receive(publish.id) {
-                Arrival::New(token) => Some(token),
-                Arrival::Repeated => return,
-            },
+            Qos::AtLeastOnce => {
+                let digest = Digest::of(publish.topic.as_str(), &publish.payload);
+                match self.owed.receive(publish.id, digest) {
+                    Arrival::New { token, again } => {
+                        publish.duplicate |= again;
+                        Some(token)
+                    }
+                    Arrival::Repeated => return,
+                }
+            }
         };
         let Incoming { topic, payload, qos, retain, duplicate, properties, .. } = publish;
         let carried = properties.filter(|properties| {
@@ -283,15 +343,19 @@ impl Session {
     }
 
     /// QoS 1 messages sent and not acknowledged.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// Topics of the publications and filters of the SUBSCRIBEs that the server hasn't answered: the suspects when it
-    /// closes the connection.
-    pub(crate) fn unanswered(&self) -> (impl Iterator<Item = &Topic>, impl Iterator<Item = &TopicFilter>) {
-        (self.in_flight.topics(), self.subscriptions.unanswered())
+    /// What the server hasn't answered: the suspects when it closes the connection at `now`. A message with QoS 0 is never
+    /// answered, so that it counts for a while.
+    pub(crate) fn unanswered(&self, now: Instant) -> Unanswered<'_> {
+        Unanswered {
+            filters: self.subscriptions.unanswered().collect(),
+            messages: self.in_flight.sent().map(|message| (&message.topic, message.retain)).collect(),
+            without_ack: self.sent_qos_0.since(now).collect(),
+        }
     }
 
     /// When [`Session::handle_timeout`] has to be called at the latest.
@@ -299,7 +363,8 @@ impl Session {
         let State::Connected(liveness) = &self.state else { return None };
         let acks = self.in_flight.check_at();
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
-        [acks, subacks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
+        let asks = self.subscriptions.ask_again_at();
+        [acks, subacks, asks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
     }
 
     /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
@@ -323,6 +388,10 @@ impl Session {
                 liveness.ping_sent = Some(now);
             }
         }
+        if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
+            self.subscriptions.ask_again(now);
+            self.request(now);
+        }
         match self.options.protocol {
             Protocol::Mqtt311 => {
                 self.repeat_overdue(now);
@@ -335,20 +404,26 @@ impl Session {
     /// Sends again what the server hasn't answered in time, on the same connection as Device Advisor wants it.
     fn repeat_overdue(&mut self, now: Instant) {
         for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
-            self.wire.subscribe(pending.id, &pending.filters, &mut self.output);
+            self.wire.request(pending.id, &pending.request, &mut self.output);
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
-            self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            let first = self.in_flight.overdue(now, self.options.ack_timeout).cloned();
+            let count = self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
         }
     }
 
     /// MQTT 5 forbids to send a PUBLISH again on the same connection (`MQTT-4.4.0-1`): a new one is needed for that.
     fn end_if_overdue(&mut self, now: Instant) -> Result<(), End> {
         let ack_timeout = self.options.ack_timeout;
-        if self.subscriptions.deadline(ack_timeout).is_some_and(|deadline| deadline <= now)
-            && let Some(filter) = self.subscriptions.unanswered().next()
-        {
-            return Err(End::NoSubAck(filter.clone(), ack_timeout));
+        match self.subscriptions.overdue(now, ack_timeout).next().map(|pending| &pending.request) {
+            Some(Request::Subscribe(filters)) if let Some((filter, _)) = filters.first() => {
+                return Err(End::NoSubAck(filter.clone(), ack_timeout));
+            }
+            Some(Request::Unsubscribe(filters)) if let Some(filter) = filters.first() => {
+                return Err(End::NoUnsubAck(filter.clone(), ack_timeout));
+            }
+            _ => {}
         }
         match self.in_flight.overdue(now, ack_timeout) {
             Some(topic) => Err(End::NoPubAck(topic.clone(), ack_timeout)),

@@ -77,10 +77,11 @@ impl World {
             keep_alive: Duration::from_secs(1200),
             ack_timeout: ACK_TIMEOUT,
             max_in_flight: WINDOW,
+            will: None,
         };
         let mut world = World {
             protocol,
-            session: Session::new(options, BTreeMap::new()),
+            session: Session::new(options, BTreeMap::new(), super::Remembered::default()),
             now: Instant::now(),
             accepted: 0,
             waiting: VecDeque::new(),
@@ -218,7 +219,7 @@ impl World {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Delivered(sequence) => assert!(self.delivered.insert(sequence), "{sequence:?} delivered twice"),
-                Event::Connected { .. } => {}
+                Event::Connected { .. } | Event::Settled(_) | Event::Overdue(..) => {}
                 other => panic!("{other:?}"),
             }
         }

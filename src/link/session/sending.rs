@@ -1,14 +1,44 @@
 //! Publications to the server: what may be sent now, first and again.
 
-use std::time::Instant;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::Session;
 use super::event::Event;
-use crate::message::{Outbound, Qos};
+use crate::message::{Outbound, Qos, Topic};
 use crate::outbox::Sequence;
 
 /// No publication is added while more bytes than this wait to be written.
 const OUTPUT_HIGH_WATER: usize = 64 * 1024;
+
+/// How long a server may take to close the connection on a message that it forbids.
+const JUDGED_WITHIN: Duration = Duration::from_secs(5);
+
+/// More suspects than this aren't worth naming.
+const MAX_SUSPECTS: usize = 5;
+
+/// The last messages with QoS 0 on this connection.
+#[derive(Debug, Default)]
+pub(super) struct SentQos0(VecDeque<(Topic, bool, Instant)>);
+
+impl SentQos0 {
+    fn push(&mut self, topic: Topic, retain: bool, now: Instant) {
+        if self.0.len() == MAX_SUSPECTS {
+            self.0.pop_front();
+        }
+        self.0.push_back((topic, retain, now));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Topic and RETAIN of those that the server may be closing the connection for at `now`.
+    pub(super) fn since(&self, now: Instant) -> impl Iterator<Item = (&Topic, bool)> {
+        let recent = move |sent_at: Instant| now.duration_since(sent_at) <= JUDGED_WITHIN;
+        self.0.iter().filter(move |(.., sent_at)| recent(*sent_at)).map(|(topic, retain, _)| (topic, *retain))
+    }
+}
 
 impl Session {
     /// Whether there is room to send a message, be it again or for the first time.
@@ -38,7 +68,10 @@ impl Session {
         }
         self.counters.published += 1;
         match message.qos {
-            Qos::AtMostOnce => self.wire.publish(&message, 0, false, now, &mut self.output),
+            Qos::AtMostOnce => {
+                self.wire.publish(&message, 0, false, now, &mut self.output);
+                self.sent_qos_0.push(message.topic, message.retain, now);
+            }
             Qos::AtLeastOnce => {
                 let id = self.allocate();
                 self.wire.publish(&message, id, false, now, &mut self.output);

@@ -8,23 +8,60 @@ use crate::limits::MAX_FILTERS_PER_SUBSCRIBE;
 use crate::link::reason::{Reason, ReasonCode};
 use crate::message::{Qos, TopicFilter};
 
+/// A filter that the server refused is asked for again after this long.
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// What is known of the server's session from an earlier process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    /// The filters it holds, with the QoS that was asked for.
+    pub(crate) filters: BTreeMap<TopicFilter, Qos>,
+    /// Nothing can have changed since. If not, each of them may be there or not.
+    pub(crate) sure: bool,
+}
+
 /// The filters of the session.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
     wanted: BTreeMap<TopicFilter, Qos>,
-    /// Granted in the server's session, as far as this process has seen.
-    established: BTreeSet<TopicFilter>,
-    /// Refused on this connection: asked for again on the next.
-    refused: BTreeSet<TopicFilter>,
+    /// In the server's session, with the QoS that was asked for.
+    standing: BTreeMap<TopicFilter, Qos>,
+    /// In the server's session or not, nobody knows.
+    doubtful: BTreeSet<TopicFilter>,
+    refused: BTreeMap<TopicFilter, Refused>,
     pending: Vec<Pending>,
 }
 
-/// A SUBSCRIBE without SUBACK.
+/// For how long a filter isn't asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// This server says that it can't.
+    OnThisConnection,
+    Until(Instant),
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE without answer.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) id: PacketIdentifier,
-    pub(super) filters: Vec<(TopicFilter, Qos)>,
+    pub(super) request: Request,
     sent_at: Instant,
+}
+
+/// What is asked of the server in one packet, at most [`MAX_FILTERS_PER_SUBSCRIBE`] filters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Request {
+    Subscribe(Vec<(TopicFilter, Qos)>),
+    Unsubscribe(Vec<TopicFilter>),
+}
+
+impl Request {
+    fn filters(&self) -> Box<dyn Iterator<Item = &TopicFilter> + '_> {
+        match self {
+            Request::Subscribe(filters) => Box::new(filters.iter().map(|(filter, _)| filter)),
+            Request::Unsubscribe(filters) => Box::new(filters.iter()),
+        }
+    }
 }
 
 /// What the server said about one filter.
@@ -37,60 +74,124 @@ pub(crate) enum Answer {
 }
 
 impl Subscriptions {
-    pub(super) fn new(wanted: BTreeMap<TopicFilter, Qos>) -> Subscriptions {
-        Subscriptions { wanted, established: BTreeSet::new(), refused: BTreeSet::new(), pending: Vec::new() }
+    pub(super) fn new(wanted: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Subscriptions {
+        let mut subscriptions = Subscriptions {
+            wanted,
+            standing: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            pending: Vec::new(),
+        };
+        subscriptions.begin_another(remembered);
+        subscriptions
+    }
+
+    /// From the next connection on it is another session, of which this is remembered.
+    pub(super) fn begin_another(&mut self, remembered: Remembered) {
+        self.standing.clear();
+        self.doubtful.clear();
+        self.refused.clear();
+        self.pending.clear();
+        match remembered.sure {
+            true => self.standing = remembered.filters,
+            false => self.doubtful.extend(remembered.filters.into_keys()),
+        }
     }
 
     /// A connection is established. What the server's session doesn't hold has to be asked for.
     pub(super) fn restart(&mut self, session_present: bool) {
-        self.pending.clear();
-        self.refused.clear();
+        // Whether what wasn't answered has happened, nobody knows.
+        for filter in self.pending.drain(..).flat_map(|pending| pending.request.filters().cloned().collect::<Vec<_>>())
+        {
+            self.standing.remove(&filter);
+            self.doubtful.insert(filter);
+        }
+        self.refused.retain(|_, refused| *refused != Refused::OnThisConnection);
         if !session_present {
-            self.established.clear();
+            self.standing.clear();
+            self.doubtful.clear();
         }
     }
 
-    /// The next filters to ask for in one packet, or nothing.
-    pub(super) fn next_request(&self) -> Vec<(TopicFilter, Qos)> {
-        let missing = self.wanted.iter().filter(|(filter, _)| {
-            !self.established.contains(*filter)
-                && !self.refused.contains(*filter)
-                && !self.pending.iter().any(|pending| pending.filters.iter().any(|(asked, _)| asked == *filter))
-        });
-        missing.take(MAX_FILTERS_PER_SUBSCRIBE).map(|(filter, qos)| (filter.clone(), *qos)).collect()
+    /// Other filters are wanted from now on. What was refused is asked for once more.
+    pub(super) fn want(&mut self, wanted: BTreeMap<TopicFilter, Qos>) {
+        self.wanted = wanted;
+        self.refused.retain(|_, refused| *refused == Refused::OnThisConnection);
     }
 
-    pub(super) fn requested(&mut self, id: PacketIdentifier, filters: Vec<(TopicFilter, Qos)>, now: Instant) {
-        self.pending.push(Pending { id, filters, sent_at: now });
+    /// What to ask for next in one packet.
+    pub(super) fn next_request(&self) -> Option<Request> {
+        let asked: BTreeSet<&TopicFilter> = self.pending.iter().flat_map(|pending| pending.request.filters()).collect();
+        let unwanted = self.standing.keys().chain(&self.doubtful).filter(|filter| !self.wanted.contains_key(*filter));
+        let unwanted: BTreeSet<&TopicFilter> = unwanted.filter(|filter| !asked.contains(filter)).collect();
+        if !unwanted.is_empty() {
+            let first = unwanted.into_iter().take(MAX_FILTERS_PER_SUBSCRIBE).cloned();
+            return Some(Request::Unsubscribe(first.collect()));
+        }
+        let missing = self.wanted.iter().filter(|(filter, qos)| {
+            self.standing.get(*filter) != Some(*qos) && !self.refused.contains_key(*filter) && !asked.contains(filter)
+        });
+        let first = missing.take(MAX_FILTERS_PER_SUBSCRIBE).map(|(filter, qos)| (filter.clone(), *qos));
+        let first: Vec<_> = first.collect();
+        (!first.is_empty()).then_some(Request::Subscribe(first))
+    }
+
+    pub(super) fn requested(&mut self, id: PacketIdentifier, request: Request, now: Instant) {
+        self.pending.push(Pending { id, request, sent_at: now });
     }
 
     pub(super) fn uses(&self, id: PacketIdentifier) -> bool {
         self.pending.iter().any(|pending| pending.id == id)
     }
 
-    /// SUBACK. Returns each filter with what became of it; `None` if it answers nothing that we asked, or not for each
-    /// filter (`MQTT-3.8.4-5`).
+    /// SUBACK. Returns each filter with what became of it; `None` if it doesn't answer what we asked, filter by filter
+    /// (`MQTT-3.8.4-5`).
     pub(super) fn answered(
         &mut self,
         id: PacketIdentifier,
         granted: Vec<Result<Qos, Reason>>,
+        now: Instant,
     ) -> Option<Vec<(TopicFilter, Answer)>> {
-        let index = self.pending.iter().position(|pending| pending.id == id)?;
-        if self.pending[index].filters.len() != granted.len() {
-            return None;
-        }
-        let asked = self.pending.swap_remove(index).filters;
-        let answers = asked.into_iter().zip(granted).map(|((filter, wanted), granted)| match granted {
-            Ok(qos) => {
-                self.established.insert(filter.clone());
-                (filter, if qos < wanted { Answer::Downgraded } else { Answer::Granted })
-            }
-            Err(reason) => {
-                self.refused.insert(filter.clone());
-                (filter, Answer::Refused(reason))
+        let asked = self.take(id, |request| match request {
+            Request::Subscribe(filters) if filters.len() == granted.len() => Some(filters.clone()),
+            _ => None,
+        })?;
+        let answers = asked.into_iter().zip(granted).map(|((filter, wanted), granted)| {
+            self.doubtful.remove(&filter);
+            match granted {
+                Ok(qos) => {
+                    self.standing.insert(filter.clone(), wanted);
+                    (filter, if qos < wanted { Answer::Downgraded } else { Answer::Granted })
+                }
+                Err(reason) => {
+                    self.standing.remove(&filter);
+                    self.refused.insert(filter.clone(), Refused::Until(now + ASK_AGAIN));
+                    (filter, Answer::Refused(reason))
+                }
             }
         });
         Some(answers.collect())
+    }
+
+    /// UNSUBACK: whatever it says, the server has no such subscription now, or never will let go of it. `None` if it doesn't
+    /// answer what we asked.
+    pub(super) fn unsubscribed(&mut self, id: PacketIdentifier) -> Option<()> {
+        let gone = self.take(id, |request| match request {
+            Request::Unsubscribe(filters) => Some(filters.clone()),
+            Request::Subscribe(_) => None,
+        })?;
+        for filter in gone {
+            self.standing.remove(&filter);
+            self.doubtful.remove(&filter);
+        }
+        Some(())
+    }
+
+    fn take<T>(&mut self, id: PacketIdentifier, fits: impl Fn(&Request) -> Option<T>) -> Option<T> {
+        let index = self.pending.iter().position(|pending| pending.id == id)?;
+        let taken = fits(&self.pending[index].request)?;
+        self.pending.swap_remove(index);
+        Some(taken)
     }
 
     /// Leaves out, on this connection, the filters for which `refusal` has a reason; returns them with it.
@@ -98,18 +199,34 @@ impl Subscriptions {
         &mut self,
         refusal: impl Fn(&TopicFilter) -> Option<ReasonCode>,
     ) -> Vec<(TopicFilter, Answer)> {
-        let missing = self.wanted.keys().filter(|filter| !self.established.contains(*filter));
+        let missing = self.wanted.keys().filter(|filter| !self.standing.contains_key(*filter));
         let refused: Vec<_> = missing.filter_map(|filter| Some((filter.clone(), refusal(filter)?))).collect();
-        self.refused.extend(refused.iter().map(|(filter, _)| filter.clone()));
+        self.refused.extend(refused.iter().map(|(filter, _)| (filter.clone(), Refused::OnThisConnection)));
         refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
     }
 
-    /// When the first SUBSCRIBE without answer is overdue.
+    /// Nothing is being asked: the filters that stand, with the QoS that was asked for.
+    pub(super) fn settled(&self) -> Option<&BTreeMap<TopicFilter, Qos>> {
+        self.pending.is_empty().then_some(&self.standing)
+    }
+
+    /// When the first request without answer is overdue.
     pub(super) fn deadline(&self, ack_timeout: Duration) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.sent_at + ack_timeout).min()
     }
 
-    /// The SUBSCRIBEs that are overdue, to be sent again with the same packet identifier.
+    /// When a filter that was refused is to be asked for again.
+    pub(super) fn ask_again_at(&self) -> Option<Instant> {
+        let until = |refused: &Refused| if let Refused::Until(until) = refused { Some(*until) } else { None };
+        self.refused.values().filter_map(until).min()
+    }
+
+    /// Forgets the refusals whose time is over.
+    pub(super) fn ask_again(&mut self, now: Instant) {
+        self.refused.retain(|_, refused| !matches!(refused, Refused::Until(until) if *until <= now));
+    }
+
+    /// The requests that are overdue, to be sent again with the same packet identifier.
     pub(super) fn overdue(&mut self, now: Instant, ack_timeout: Duration) -> impl Iterator<Item = &Pending> {
         self.pending.iter_mut().filter(move |pending| pending.sent_at + ack_timeout <= now).map(move |pending| {
             pending.sent_at = now;
@@ -119,6 +236,12 @@ impl Subscriptions {
 
     /// Filters asked for and not answered.
     pub(super) fn unanswered(&self) -> impl Iterator<Item = &TopicFilter> {
-        self.pending.iter().flat_map(|pending| pending.filters.iter().map(|(filter, _)| filter))
+        self.pending
+            .iter()
+            .flat_map(|pending| match &pending.request {
+                Request::Subscribe(filters) => filters.as_slice(),
+                Request::Unsubscribe(_) => &[],
+            })
+            .map(|(filter, _)| filter)
     }
 }

@@ -17,6 +17,7 @@ pub(super) enum Heard {
     Publish { payload: Bytes, id: u16, dup: bool },
     PubAck(u16),
     Subscribe { id: u16, filters: Vec<String> },
+    Unsubscribe { id: u16, filters: Vec<String> },
     PingReq,
     Disconnect,
 }
@@ -31,6 +32,8 @@ pub(super) enum Say {
     PubAck(u16),
     /// The reason codes; 0 and 1 are QoS, 0x80 a failure.
     SubAck(u16, Vec<u8>),
+    /// For so many filters.
+    UnsubAck(u16, usize),
     Publish {
         payload: &'static str,
         id: u16,
@@ -70,6 +73,14 @@ impl Say {
                 body.extend(codes);
                 0x90
             }
+            Say::UnsubAck(id, count) => {
+                body.extend(id.to_be_bytes());
+                if five {
+                    body.push(0);
+                    body.extend(vec![0; *count]);
+                }
+                0xb0
+            }
             Say::Publish { payload, id, qos } => {
                 body.extend([0, 1, b't']);
                 body.extend(id.to_be_bytes());
@@ -107,6 +118,7 @@ fn hear_3_1_1(bytes: &mut BytesMut) -> Option<Heard> {
             id: subscribe.pkid,
             filters: subscribe.filters.into_iter().map(|filter| filter.path).collect(),
         },
+        v4::Packet::Unsubscribe(packet) => Heard::Unsubscribe { id: packet.pkid, filters: packet.topics },
         v4::Packet::PingReq => Heard::PingReq,
         v4::Packet::Disconnect => Heard::Disconnect,
         other => panic!("{other:?}"),
@@ -132,6 +144,7 @@ fn hear_5(bytes: &mut BytesMut) -> Option<Heard> {
             id: subscribe.pkid,
             filters: subscribe.filters.into_iter().map(|filter| filter.path).collect(),
         },
+        v5::Packet::Unsubscribe(packet) => Heard::Unsubscribe { id: packet.pkid, filters: packet.filters },
         v5::Packet::PingReq(_) => Heard::PingReq,
         other => panic!("{other:?}"),
     })

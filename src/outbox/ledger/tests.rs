@@ -1,7 +1,10 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::*;
 use crate::message::{Properties, Topic};
+use crate::store::durable::{FLUSH_AFTER, FLUSH_AT};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -251,6 +254,23 @@ fn what_is_too_old_is_given_up_by_the_time_since_boot() {
     ledger.expire(due, &jumped);
     assert_eq!(dropped(&mut ledger), [(Cause::Expired, Some(1))]);
     assert_eq!(ledger.waiting(), 1);
+}
+
+#[test]
+fn what_is_in_flight_for_longer_than_it_may_wait_keeps_nobody_awake() {
+    let mut ledger = with_room_for(10, WhenFull::DropOldest);
+    let start = Instant::now();
+    accept_at(&mut ledger, qos1(100), 0, start).unwrap();
+    ledger.expire(start, &moment(Duration::ZERO));
+    assert!(next_write(&mut ledger, start + HOUR).is_some());
+    ledger.write_ended(true, start + HOUR);
+    assert!(next_write(&mut ledger, start + HOUR).is_none());
+    assert_eq!(ledger.timeout(), Some(start + 7 * 24 * HOUR));
+    ledger.take();
+    assert_eq!(ledger.timeout(), None);
+    // One that waits behind it is looked at.
+    accept_at(&mut ledger, qos1(100), 1, start + 8 * 24 * HOUR).unwrap();
+    assert!(ledger.expiry_is_due(start + 8 * 24 * HOUR));
 }
 
 /// A day without a link at ten messages a second, the disk being a model of one: memory stays within its bound, and

@@ -26,6 +26,10 @@ impl Ranges {
         other.0.into_iter().for_each(|(start, end)| self.insert(start..=end));
     }
 
+    pub(super) fn contains(&self, number: u64) -> bool {
+        self.0.range(..=number).next_back().is_some_and(|(_, end)| *end >= number)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -80,6 +84,7 @@ mod tests {
                 set.extend(start..=start + length);
             }
             prop_assert_eq!(ranges.count(), set.len() as u64);
+            prop_assert!((0..220).all(|number| ranges.contains(number) == set.contains(&number)));
             let list: Vec<_> = ranges.iter().collect();
             prop_assert!(list.windows(2).all(|pair| pair[0].end() + 1 < *pair[1].start()));
             prop_assert_eq!(list.into_iter().flatten().collect::<BTreeSet<_>>(), set);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::message::{Qos, Topic};
-use crate::store::{Accepted, Load, Page};
+use crate::store::{Accepted, Load, Page, QueueId};
 
 /// A message of so many bytes.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +70,12 @@ impl Disk {
 enum Step {
     /// So many messages of so many bytes come.
     Insert(u8, u64),
+    /// So many that count as taken from the start.
+    Hold(u8, u64),
     Take(u8),
+    /// The last one waiting, or another, is given up.
+    DropBack,
+    Remove(u8),
     /// One of those taken is finished.
     Finish(u8),
     PutBack(u8),
@@ -96,7 +101,10 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         8 => (1..20u8, prop_oneof![1..300u64, Just(100_000)]).prop_map(|(n, size)| Step::Insert(n, size)),
+        2 => (1..20u8, 1..300u64).prop_map(|(n, size)| Step::Hold(n, size)),
         6 => (1..30u8).prop_map(Step::Take),
+        1 => Just(Step::DropBack),
+        1 => any::<u8>().prop_map(Step::Remove),
         6 => any::<u8>().prop_map(Step::Finish),
         1 => any::<u8>().prop_map(Step::PutBack),
         1 => Just(Step::DropFront),
@@ -143,6 +151,28 @@ impl World {
                     self.backlog().insert(seq, Message(size));
                 }
             }
+            Step::Hold(count, size) => {
+                for _ in 0..count {
+                    let seq = self.next;
+                    self.next += 1;
+                    self.alive.insert(seq, size);
+                    self.taken.push(seq);
+                    self.backlog().insert_taken(seq, Message(size));
+                }
+            }
+            Step::DropBack => {
+                if self.backlog().drop_back().is_some() {
+                    let last = self.waiting().last().unwrap();
+                    self.forget(last);
+                }
+            }
+            Step::Remove(which) => {
+                let waiting: Vec<u64> = self.waiting().collect();
+                let seq = waiting[..].get(which as usize).copied();
+                if seq.is_some_and(|seq| self.backlog().remove_if(seq, |_| true).is_some()) {
+                    seq.into_iter().for_each(|seq| self.forget(seq));
+                }
+            }
             Step::Take(count) => (0..count).for_each(|_| self.take()),
             Step::Finish(which) => {
                 if let Some(index) = (which as usize).checked_rem(self.taken.len()) {
@@ -181,6 +211,15 @@ impl World {
             Step::Damage(part) => self.damage(part),
         }
         self.check();
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = u64> {
+        self.alive.keys().copied().filter(|seq| !self.taken.contains(seq))
+    }
+
+    fn forget(&mut self, seq: u64) {
+        self.alive.remove(&seq);
+        self.stored.remove(&seq);
     }
 
     fn take(&mut self) {
@@ -307,6 +346,21 @@ fn a_long_backlog_leaves_memory_and_comes_back_in_order() {
     }
     assert_eq!(world.backlog().waiting(), 2000);
     world.drain();
+}
+
+#[test]
+fn an_answer_of_the_disk_that_was_before_changes_nothing() {
+    let stored = Totals { messages: 3, bytes: 30, first: Some(1), last: Some(3) };
+    let mut backlog: Backlog<Message> = Backlog::new(stored);
+    backlog.begin_load(QueueId::OUTBOX).unwrap();
+    // It had to be opened anew for the load.
+    backlog.reattach(stored, false);
+    assert_eq!(backlog.end_load([(1, Message(10))], true), 0);
+    assert_eq!((backlog.waiting(), backlog.bytes()), (3, 30));
+    let load = backlog.begin_load(QueueId::OUTBOX).unwrap();
+    assert_eq!((load.after, load.until), (None, 3));
+    assert_eq!(backlog.end_load((1..=3).map(|seq| (seq, Message(10))), true), 0);
+    assert_eq!((backlog.waiting(), backlog.bytes()), (3, 30));
 }
 
 #[test]

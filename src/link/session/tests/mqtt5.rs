@@ -20,7 +20,7 @@ fn reconnect_on(bench: &mut Bench, session_present: bool, properties: &[u8]) -> 
 }
 
 fn events(bench: &mut Bench) -> Vec<Event> {
-    std::iter::from_fn(|| bench.session.next_event()).collect()
+    std::iter::from_fn(|| bench.event()).collect()
 }
 
 fn expiring(bench: &mut Bench, seconds: u32) -> Sequence {

@@ -14,11 +14,12 @@ use rumqttc::mqttbytes::v4::{Packet, PubAck};
 use thiserror::Error;
 
 use super::PacketIdentifier;
+use super::subscriptions::Request;
 use super::terms::Terms;
-use crate::config::Protocol;
+use crate::config::{Protocol, Will};
 use crate::limits::MAX_PACKET;
 use crate::link::reason::Reason;
-use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
+use crate::message::{Outbound, Properties, Qos, Topic};
 
 /// Bytes from the server that aren't MQTT, or more than we take.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -44,6 +45,7 @@ pub(super) enum Received {
     PubAck(PacketIdentifier, Reason),
     /// SUBACK: the QoS granted for each filter, or why it failed.
     SubAck(PacketIdentifier, Vec<Result<Qos, Reason>>),
+    UnsubAck(PacketIdentifier),
     PingResp,
     /// MQTT 5 only.
     Disconnect(Reason),
@@ -71,6 +73,7 @@ pub(super) struct Opening<'a> {
     pub(super) session_expiry: Duration,
     /// Seconds.
     pub(super) keep_alive: u16,
+    pub(super) will: Option<&'a Will>,
 }
 
 /// Reads and writes packets of one version of MQTT.
@@ -125,10 +128,12 @@ impl Wire {
         v5::size(message, now)
     }
 
-    pub(super) fn subscribe(&self, id: PacketIdentifier, filters: &[(TopicFilter, Qos)], output: &mut BytesMut) {
-        match self.protocol {
-            Protocol::Mqtt311 => v4::subscribe(id, filters, output),
-            Protocol::Mqtt5 => v5::subscribe(id, filters, output),
+    pub(super) fn request(&self, id: PacketIdentifier, request: &Request, output: &mut BytesMut) {
+        match (self.protocol, request) {
+            (Protocol::Mqtt311, Request::Subscribe(filters)) => v4::subscribe(id, filters, output),
+            (Protocol::Mqtt311, Request::Unsubscribe(filters)) => v4::unsubscribe(id, filters, output),
+            (Protocol::Mqtt5, Request::Subscribe(filters)) => v5::subscribe(id, filters, output),
+            (Protocol::Mqtt5, Request::Unsubscribe(filters)) => v5::unsubscribe(id, filters, output),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
-    Connect, ConnectReturnCode, Packet, Publish, Subscribe, SubscribeFilter, SubscribeReasonCode,
+    Connect, ConnectReturnCode, LastWill, Packet, Publish, Subscribe, SubscribeFilter, SubscribeReasonCode, Unsubscribe,
 };
 use rumqttc::mqttbytes::{Error, QoS};
 
@@ -44,6 +44,7 @@ pub(super) fn decode(input: &mut BytesMut) -> Result<Received, Malformed> {
         },
         Packet::PubAck(ack) => Received::PubAck(ack.pkid, Reason::new(0, None)),
         Packet::SubAck(ack) => Received::SubAck(ack.pkid, ack.return_codes.into_iter().map(granted).collect()),
+        Packet::UnsubAck(ack) => Received::UnsubAck(ack.pkid),
         Packet::PingResp => Received::PingResp,
         Packet::Connect(_) => Received::Unexpected("CONNECT"),
         Packet::PubRec(_) => Received::Unexpected("PUBREC"),
@@ -51,7 +52,6 @@ pub(super) fn decode(input: &mut BytesMut) -> Result<Received, Malformed> {
         Packet::PubComp(_) => Received::Unexpected("PUBCOMP"),
         Packet::Subscribe(_) => Received::Unexpected("SUBSCRIBE"),
         Packet::Unsubscribe(_) => Received::Unexpected("UNSUBSCRIBE"),
-        Packet::UnsubAck(_) => Received::Unexpected("UNSUBACK"),
         Packet::PingReq => Received::Unexpected("PINGREQ"),
         Packet::Disconnect => Received::Unexpected("DISCONNECT"),
     })
@@ -83,6 +83,12 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
     let mut connect = Connect::new(opening.client_id);
     connect.clean_session = opening.session_expiry.is_zero();
     connect.keep_alive = opening.keep_alive;
+    connect.last_will = opening.will.map(|will| LastWill {
+        topic: will.topic.to_string(),
+        message: will.payload.clone(),
+        qos: qos(will.qos),
+        retain: will.retain,
+    });
     encode(&Packet::Connect(connect), output);
 }
 
@@ -99,6 +105,11 @@ pub(super) fn subscribe(id: PacketIdentifier, filters: &[(TopicFilter, Qos)], ou
     let mut subscribe = Subscribe::new_many(filters);
     subscribe.pkid = id;
     encode(&Packet::Subscribe(subscribe), output);
+}
+
+pub(super) fn unsubscribe(id: PacketIdentifier, filters: &[TopicFilter], output: &mut BytesMut) {
+    let topics = filters.iter().map(TopicFilter::to_string).collect();
+    encode(&Packet::Unsubscribe(Unsubscribe { pkid: id, topics }), output);
 }
 
 pub(super) fn encode(packet: &Packet, output: &mut BytesMut) {

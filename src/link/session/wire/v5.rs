@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAckProperties, Connect, ConnectProperties, Filter, Packet, Publish, PublishProperties, SubAck, Subscribe,
-    SubscribeReasonCode,
+    ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
+    Subscribe, SubscribeReasonCode, Unsubscribe,
 };
 
 use super::{Frame, Incoming, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
@@ -60,6 +60,7 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
             Received::PubAck(ack.pkid, Reason::new(puback, text))
         }
         Packet::SubAck(ack) => suback(ack),
+        Packet::UnsubAck(ack) => Received::UnsubAck(ack.pkid),
         Packet::PingResp(_) => Received::PingResp,
         Packet::Disconnect(packet) => {
             let text = packet.properties.and_then(|properties| properties.reason_string);
@@ -72,7 +73,6 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
         Packet::PubComp(_) => Received::Unexpected("PUBCOMP"),
         Packet::Subscribe(_) => Received::Unexpected("SUBSCRIBE"),
         Packet::Unsubscribe(_) => Received::Unexpected("UNSUBSCRIBE"),
-        Packet::UnsubAck(_) => Received::Unexpected("UNSUBACK"),
         Packet::PingReq(_) => Received::Unexpected("PINGREQ"),
     })
 }
@@ -185,7 +185,15 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
         clean_start: opening.session_expiry.is_zero(),
         properties: Some(properties),
     };
-    encode(&Packet::Connect(connect, None, None), output);
+    // Without a delay: it is for those who want to know now.
+    let will = opening.will.map(|will| LastWill {
+        topic: Bytes::copy_from_slice(will.topic.as_str().as_bytes()),
+        message: will.payload.clone(),
+        qos: qos(will.qos),
+        retain: will.retain,
+        properties: None,
+    });
+    encode(&Packet::Connect(connect, will, None), output);
 }
 
 pub(super) fn publish(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant, output: &mut BytesMut) {
@@ -224,6 +232,11 @@ pub(super) fn subscribe(id: PacketIdentifier, filters: &[(TopicFilter, Qos)], ou
     let mut subscribe = Subscribe::new_many(filters, None);
     subscribe.pkid = id;
     encode(&Packet::Subscribe(subscribe), output);
+}
+
+pub(super) fn unsubscribe(id: PacketIdentifier, filters: &[TopicFilter], output: &mut BytesMut) {
+    let filters = filters.iter().map(TopicFilter::to_string).collect();
+    encode(&Packet::Unsubscribe(Unsubscribe { pkid: id, filters, properties: None }), output);
 }
 
 fn qos(qos: Qos) -> QoS {

@@ -1,0 +1,336 @@
+//! The daemon: starts every part, connects them, and stops them in order. The only place that knows them all.
+
+mod reload;
+mod services;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use signal_hook_tokio::Signals;
+use thiserror::Error;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio_stream::StreamExt as _;
+
+use crate::config::Config;
+use crate::forward::Forward;
+use crate::inbox::{Acks, Inbox};
+use crate::link::credentials::{Credentials, Validity};
+use crate::link::state::{Fixed, LinkState};
+use crate::link::{Change, Link, SaidOnce, Setup};
+use crate::message::{Qos, TopicFilter};
+use crate::observe::status::{CertificateStatus, Status};
+use crate::observe::{journal, memory};
+use crate::outbox::Outbox;
+use crate::schedule::Schedule;
+use crate::stop::Stop;
+use crate::store::{self, OpenError, Store};
+use crate::systemd::Notifier;
+use services::{Services, ServicesError};
+
+pub(crate) use reload::Read;
+
+/// After the link has stopped: for the disk to take what is left, and to close the database. A card may need seconds for a sync.
+const STORE_TIME: Duration = Duration::from_secs(5);
+
+/// After that: for the last answers to reach the clients.
+const LAST_ANSWERS: Duration = Duration::from_millis(200);
+
+/// How often the certificate's validity is looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
+
+/// Why the daemon can't start, or go on.
+#[derive(Debug, Error)]
+pub(crate) enum DaemonError {
+    #[error(transparent)]
+    Services(#[from] ServicesError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("the runtime can't be started: {0}")]
+    Runtime(#[from] io::Error),
+    #[error("the kernel gives no timer for `cron` (timerfd): {0}")]
+    Timer(io::Error),
+    /// A defect: the panic has been logged.
+    #[error("{0} has failed; gatewire stops, so that it is started anew")]
+    TaskFailed(&'static str),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// `read` reads the configuration and the credentials anew, for SIGHUP.
+pub(crate) fn run(config: &Config, credentials: Credentials, read: &Read<'_>) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    let result = runtime.block_on(LocalSet::new().run_until(serve(config, credentials, read)));
+    // A look-up in DNS that hangs in the C library mustn't hold us.
+    runtime.shutdown_background();
+    result
+}
+
+/// Everything, and what the status document is made of.
+struct Parts {
+    started: Timestamp,
+    /// Of the database.
+    path: PathBuf,
+    link: Rc<Link>,
+    schedule: Rc<Schedule>,
+    services: Services,
+}
+
+async fn serve(config: &Config, credentials: Credentials, read: &Read<'_>) -> Result<(), DaemonError> {
+    // First of all, so that no signal meets its default action.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let notifier = Rc::new(Notifier::from_environment(Instant::now()));
+    let stop = Rc::new(Stop::default());
+    let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
+    let store = Store::open(&config.outbox.path, &forwards)?;
+    let parts = Rc::new(assemble(config, credentials, &notifier, &stop, store));
+    let Services { outbox, store, vital, .. } = &parts.services;
+    let prepared = parts.services.prepare(config).await?;
+    parts.services.apply(config, prepared, parts.document()).await;
+    announce(config, &parts);
+    vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
+    let mut schedule = {
+        let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(outbox));
+        spawn_local(async move { schedule.run(|message| outbox.submit(message)).await })
+    };
+    let link = Rc::clone(&parts.link);
+    let mut link = spawn_local(async move { link.run().await });
+
+    let ended = wait_for_the_end(&mut signals, &mut link, &mut schedule, &parts, read).await;
+
+    notifier.stopping();
+    schedule.abort();
+    // Nothing comes in between: what waits in batches is accepted, and then nothing more.
+    parts.schedule.flush(|message| outbox.submit(message));
+    parts.services.ingests().iter().for_each(|ingest| ingest.flush());
+    outbox.close();
+    parts.services.stop_forwards();
+    stop.request();
+    await_link(&mut signals, link).await;
+    // What the disk doesn't take in time is lost, and said so.
+    let store_until = tokio::time::Instant::now() + STORE_TIME;
+    let _ = tokio::time::timeout_at(store_until, outbox.store_the_rest()).await;
+    say_what_is_left(outbox.stored(), outbox.abandon());
+    let settled = async {
+        for ingest in parts.services.ingests() {
+            ingest.settled().await;
+        }
+    };
+    // Who doesn't read has had its chance.
+    let _ = tokio::time::timeout(LAST_ANSWERS, settled).await;
+    // What the readers leave unread waits from now on.
+    parts.services.close().await;
+    let _ = tokio::time::timeout_at(store_until, parts.services.stored()).await;
+    say_what_is_unread(&parts.services.forwards());
+    // Left open, it is just as complete; the next start takes a little longer.
+    let _ = tokio::time::timeout_at(store_until, store.close()).await;
+    log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
+    ended
+}
+
+fn assemble(
+    config: &Config,
+    credentials: Credentials,
+    notifier: &Rc<Notifier>,
+    stop: &Rc<Stop>,
+    store: Rc<Store>,
+) -> Parts {
+    let outbox = Outbox::new(&config.outbox, &store);
+    let acks: Rc<Acks> = Rc::default();
+    let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), fastrand::u64(..));
+    let setup =
+        Setup { connection: config.connection.clone(), tls: config.tls.clone(), credentials, filters: filters(config) };
+    let link = Link {
+        setup: RefCell::new(Rc::new(setup)),
+        changed: Change::default(),
+        outbox: Rc::clone(&outbox),
+        inbox: Rc::clone(&inbox),
+        notifier: Rc::clone(notifier),
+        state: Rc::new(LinkState::new(Fixed::new(&config.connection))),
+        stop: Rc::clone(stop),
+        store: Rc::clone(&store),
+        memory: RefCell::default(),
+        refused_credentials: RefCell::default(),
+        said: SaidOnce::default(),
+    };
+    Parts {
+        started: journal::now(),
+        path: config.outbox.path.clone(),
+        link: Rc::new(link),
+        schedule: Rc::new(Schedule::new(&config.publish)),
+        services: Services::new(store, outbox, inbox, acks, Rc::clone(stop)),
+    }
+}
+
+/// What every forward together wants, each filter with the highest QoS that any of them asks for.
+pub(crate) fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
+    let mut filters = BTreeMap::new();
+    for forward in &config.forward {
+        for filter in &forward.filters {
+            let qos = filters.entry(filter.clone()).or_insert(forward.qos);
+            *qos = forward.qos.max(*qos);
+        }
+    }
+    filters
+}
+
+/// A few lines that say what this daemon will do.
+fn announce(config: &Config, parts: &Parts) {
+    let connection = &config.connection;
+    log::info!(
+        GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str(),
+        GATEWIRE_CLIENT_ID = connection.client_id.as_str();
+        "gatewire {} keeps a link to {}:{} as `{}` (MQTT {})",
+        env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id, connection.protocol.as_str()
+    );
+    for publish in &config.publish {
+        log::info!("publish {}: on {} {}", publish.name, publish.topic, publish.when);
+    }
+    for forward in &config.forward {
+        let filters: Vec<&str> = forward.filters.iter().map(TopicFilter::as_str).collect();
+        log::info!("forward {}: {} to {}", forward.name, filters.join(", "), forward.socket.path.display());
+    }
+    for ingest in &config.ingest {
+        let topics: Vec<&str> = ingest.topics.iter().map(TopicFilter::as_str).collect();
+        log::info!("ingest {}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", "));
+    }
+    let waiting = match parts.services.outbox.status().waiting {
+        0 => String::new(),
+        n => format!("; {n} messages wait in it"),
+    };
+    log::info!(
+        "outbox: what IoT Core hasn't acknowledged within {} is kept in {}{waiting}",
+        humantime::format_duration(config.outbox.spill_after),
+        config.outbox.path.display()
+    );
+    if let Err(error) = store::is_synchronised() {
+        log::warn!(
+            GATEWIRE_EVENT = "clock_unknown";
+            "the kernel doesn't tell whether its clock is synchronised ({error}): for [outbox] max_age the time that the machine \
+             was off doesn't count. A unit of your own must allow the system call adjtimex, and not have ProtectClock="
+        );
+    }
+}
+
+/// Until a signal says so. A task that ends before was ended by a panic: without it the daemon would only seem to work.
+async fn wait_for_the_end(
+    signals: &mut Signals,
+    link: &mut JoinHandle<()>,
+    schedule: &mut JoinHandle<io::Result<()>>,
+    parts: &Rc<Parts>,
+    read: &Read<'_>,
+) -> Result<(), DaemonError> {
+    let mut look = tokio::time::interval(CERTIFICATE_LOOK);
+    look.tick().await;
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Some(SIGHUP) => reload::reload(parts, read).await,
+                signal => {
+                    let name = if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" };
+                    log::info!(GATEWIRE_EVENT = "stopping"; "{name}: stopping");
+                    return Ok(());
+                }
+            },
+            _ = &mut *link => return Err(DaemonError::TaskFailed("the link")),
+            what = parts.services.vital.failed() => return Err(DaemonError::TaskFailed(what)),
+            ended = &mut *schedule => return match ended {
+                Ok(Err(error)) => Err(DaemonError::Timer(error)),
+                Ok(Ok(())) | Err(_) => Err(DaemonError::TaskFailed("the schedule")),
+            },
+            _ = look.tick() => {
+                if let Some(warning) = parts.link.credentials().validity_warning(SystemTime::now()) {
+                    log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
+                }
+            }
+        }
+    }
+}
+
+/// The link delivers what it can and says goodbye. A second signal cuts that short.
+async fn await_link(signals: &mut Signals, mut link: JoinHandle<()>) {
+    if link.is_finished() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            _ = &mut link => return,
+            signal = signals.next() => if signal != Some(SIGHUP) {
+                log::warn!("a second signal: stopping at once");
+                return;
+            }
+        }
+    }
+}
+
+fn say_what_is_left(stored: u64, lost: usize) {
+    if stored > 0 {
+        log::info!(
+            GATEWIRE_EVENT = "stored", GATEWIRE_COUNT = stored;
+            "{stored} messages wait for IoT Core on the disk: they are sent after the next start"
+        );
+    }
+    if lost > 0 {
+        log::error!(
+            GATEWIRE_EVENT = "lost", GATEWIRE_COUNT = lost;
+            "{lost} messages that IoT Core hadn't acknowledged are lost, but for those that the disk took without saying so: it \
+             couldn't be written in time. Clients that waited for an answer have been told"
+        );
+    }
+}
+
+fn say_what_is_unread(forwards: &[Rc<Forward>]) {
+    for forward in forwards {
+        let (name, (waiting, stored)) = (forward.name(), forward.waiting());
+        if stored > 0 {
+            log::info!(
+                GATEWIRE_EVENT = "stored", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = stored;
+                "forward {name}: {stored} messages wait for a reader on the disk"
+            );
+        }
+        if waiting > stored {
+            let lost = waiting - stored;
+            log::error!(
+                GATEWIRE_EVENT = "lost", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = lost;
+                "forward {name}: {lost} messages that no reader has taken couldn't be stored; those of QoS 1 IoT Core sends \
+                 again, the others are lost"
+            );
+        }
+    }
+}
+
+impl Parts {
+    /// What the status socket answers with.
+    fn document(self: &Rc<Self>) -> Rc<dyn Fn() -> Vec<u8>> {
+        // The socket is one of the parts: a strong reference would keep them all.
+        let parts = Rc::downgrade(self);
+        Rc::new(move || parts.upgrade().map_or_else(Vec::new, |parts| parts.status().to_json()))
+    }
+
+    fn status(&self) -> Status {
+        let Services { store, outbox, inbox, .. } = &self.services;
+        let Validity { not_before, not_after } = self.link.credentials().validity();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            started: self.started,
+            memory: memory::status(),
+            link: self.link.state.status(),
+            outbox: outbox.status(),
+            store: store.status(),
+            inbox: inbox.status(),
+            counters: self.link.state.counters(),
+            publish: self.schedule.status(),
+            forward: self.services.forwards().iter().map(|forward| forward.status()).collect(),
+            ingest: self.services.ingests().iter().map(|ingest| ingest.status()).collect(),
+            certificate: CertificateStatus { not_before, not_after },
+        }
+    }
+}
+
+const SIGHUP: i32 = nix::libc::SIGHUP;
+const SIGINT: i32 = nix::libc::SIGINT;
+const SIGTERM: i32 = nix::libc::SIGTERM;

@@ -1,0 +1,95 @@
+//! Which reader is given which kept message.
+
+use std::time::Instant;
+
+use super::{Client, MAX_TAKEN, Queue, Role};
+use crate::config::Ack;
+
+impl Queue {
+    /// The only reader is still being written kept lines, and nothing after them is due to it: a new message joins the kept
+    /// ones, so that a reader with a long way to go isn't cut for what comes meanwhile.
+    pub(super) fn only_reader_drains(&self) -> bool {
+        let end = self.next_line();
+        let mut readers = self.clients.iter().filter(|client| client.role.counts());
+        self.drainer.is_some() && readers.all(|client| Some(client.id) == self.drainer && client.line == end)
+    }
+
+    /// Finds a reader for the kept messages: the one that is connected longest.
+    pub(super) fn appoint_drainer(&mut self, now: Instant) {
+        if self.ack == Ack::Written && self.drainer.is_none() && self.keep.waiting() > 0 {
+            let reader = self.clients.iter_mut().find(|client| client.role == Role::Reader);
+            self.drainer = reader.map(|reader| {
+                reader.since = now;
+                reader.id
+            });
+        }
+    }
+
+    /// Gives kept messages to those who can take them.
+    pub(in crate::forward) fn distribute(&mut self, now: Instant) {
+        while self.keep.is_ready()
+            && let Some(index) = self.next_to_draw()
+            && let Some((id, message, is_duplicate)) = self.keep.take()
+        {
+            let client = &mut self.clients[index];
+            if client.drawn.is_written() {
+                client.since = now;
+            }
+            client.drawn.append(&mut self.encoder, id, message, is_duplicate);
+            self.assigned = true;
+        }
+    }
+
+    fn next_to_draw(&self) -> Option<usize> {
+        if self.ack == Ack::Written {
+            let index = self.index(self.drainer?).ok()?;
+            return self.clients[index].drawn.has_room().then_some(index);
+        }
+        let is_full = self.keep.taken_memory() >= MAX_TAKEN;
+        let has_room = |client: &Client| client.drawn.has_room() && (!is_full || client.drawn.owed() == 0);
+        let readers =
+            self.clients.iter().enumerate().filter(|(_, client)| client.role == Role::Reader && has_room(client));
+        readers.min_by_key(|(_, client)| client.drawn.owed()).map(|(index, _)| index)
+    }
+
+    /// A reader has acknowledged a message. Returns whether one of this id can have been given to a reader.
+    pub(in crate::forward) fn acknowledge(&mut self, id: u64, now: Instant) -> bool {
+        if self.keep.acknowledge(id, now) {
+            self.clients.iter_mut().for_each(|client| client.drawn.settle(id));
+            self.distribute(now);
+            return true;
+        }
+        id <= self.newest
+    }
+
+    pub(super) fn wrote_drawn(&mut self, index: usize, n: usize, now: Instant) {
+        let client = &mut self.clients[index];
+        client.since = now;
+        for id in client.drawn.wrote(n) {
+            self.counters.written += 1;
+            self.newest = self.newest.max(id);
+            match self.ack {
+                Ack::Reader => self.keep.note_given(id),
+                Ack::Written => {
+                    client.drawn.settle(id);
+                    self.keep.finish(id, now);
+                }
+            }
+        }
+        self.distribute(now);
+        if self.clients[index].drawn.is_written() && self.keep.waiting() == 0 {
+            self.drainer = None;
+        }
+    }
+
+    /// There may be messages to give out that the disk held.
+    pub(in crate::forward) fn kept(&mut self, now: Instant) {
+        self.appoint_drainer(now);
+        self.distribute(now);
+    }
+
+    /// Messages that readers were given and haven't acknowledged.
+    pub(in crate::forward) fn unacknowledged(&self) -> usize {
+        self.clients.iter().map(|client| client.drawn.owed()).sum()
+    }
+}

@@ -1,0 +1,119 @@
+//! What is remembered from one start of the daemon to the next: which filters the server's session holds.
+//!
+//! With that, a start that finds its session kept asks for nothing that stands already (on a SUBSCRIBE IoT Core sends its
+//! retained messages again), and takes back the filters that the configuration has lost since. The server may have begun a new
+//! session and forgotten all without our having noted that, if the daemon is killed just then; so before each CONNECT what is
+//! remembered is marked as doubtful, and afterwards, when all filters stand, as sure again.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::session::Remembered;
+use crate::config;
+use crate::message::{Qos, TopicFilter};
+use crate::store::{QueueId, Store, Write};
+
+const NAME: &str = "filters";
+
+/// A disk that takes longer than this isn't waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The note about the server's session.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    store: Rc<Store>,
+    /// What the note is to say, but for its `sure` and `filters`.
+    blank: Note,
+    /// What it says on the disk, as far as is known.
+    noted: RefCell<Option<Note>>,
+}
+
+/// As it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    endpoint: String,
+    client_id: String,
+    /// The sessions of MQTT 3.1.1 and MQTT 5 don't interchange.
+    protocol: String,
+    sure: bool,
+    filters: BTreeMap<String, u8>,
+}
+
+impl Memory {
+    /// `None`: the server keeps no session, so there is nothing to remember.
+    pub(crate) fn new(config: &config::Connection, store: &Rc<Store>) -> Option<Memory> {
+        let blank = Note {
+            endpoint: config.endpoint.clone(),
+            client_id: config.client_id.clone(),
+            protocol: config.protocol.as_str().to_owned(),
+            sure: false,
+            filters: BTreeMap::new(),
+        };
+        (!config.session_expiry.is_zero()).then(|| Memory { store: Rc::clone(store), blank, noted: RefCell::default() })
+    }
+
+    /// What an earlier process has noted of this session.
+    pub(crate) async fn recall(&self) -> Remembered {
+        let text = tokio::time::timeout(PATIENCE, self.store.note(NAME)).await.ok().flatten();
+        // A note in another form is another version's: as good as none.
+        let note = text.and_then(|text| serde_json::from_str::<Note>(&text).ok());
+        let note = note.filter(|note| Note { sure: false, filters: BTreeMap::new(), ..note.clone() } == self.blank);
+        let remembered = note.as_ref().map(Note::remembered).unwrap_or_default();
+        *self.noted.borrow_mut() = note;
+        remembered
+    }
+
+    /// A CONNECT is to be sent: it may make all of it untrue.
+    pub(crate) async fn doubt(&self) {
+        let doubtful = match &*self.noted.borrow() {
+            Some(note) if note.sure => Note { sure: false, ..note.clone() },
+            _ => return,
+        };
+        // If the disk doesn't take it, waiting won't mend that.
+        let _ = tokio::time::timeout(PATIENCE, self.write(doubtful)).await;
+    }
+
+    /// The session holds these filters, and no others.
+    pub(crate) async fn remember(&self, standing: BTreeMap<TopicFilter, Qos>) {
+        let filters: BTreeMap<String, u8> =
+            standing.into_iter().map(|(filter, qos)| (filter.to_string(), qos.level())).collect();
+        if filters.is_empty() && self.noted.borrow().is_none() {
+            return;
+        }
+        let note = Note { sure: true, filters, ..self.blank.clone() };
+        if self.noted.borrow().as_ref() != Some(&note) {
+            self.write(note).await;
+        }
+    }
+
+    async fn write(&self, note: Note) {
+        // A map of strings: nothing in it can fail to be written.
+        let Ok(text) = serde_json::to_string(&note) else { return };
+        *self.noted.borrow_mut() = Some(note);
+        let change = Write {
+            queue: QueueId::OUTBOX,
+            delete: Vec::new(),
+            insert: Vec::new(),
+            clock_offset: None,
+            note: Some((NAME, text)),
+        };
+        if self.store.write(change).await.is_err() {
+            // What it says now, nobody knows; the next time it is written whatever it says.
+            *self.noted.borrow_mut() = None;
+        }
+    }
+}
+
+impl Note {
+    fn remembered(&self) -> Remembered {
+        let filters = self
+            .filters
+            .iter()
+            .filter_map(|(filter, qos)| Some((TopicFilter::new(filter).ok()?, Qos::try_from(i64::from(*qos)).ok()?)));
+        Remembered { filters: filters.collect(), sure: self.sure }
+    }
+}

@@ -1,0 +1,200 @@
+//! A backlog, and when what of it goes to the disk. Pure: no I/O, no clock.
+//!
+//! Every message knows when it is due on the disk; one that is finished before never gets there. What is finished and on the
+//! disk is removed from it together with others.
+
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
+use super::backlog::{Backlog, Item};
+use super::{Load, Moment, Page, QueueId, Row, Totals, Write};
+
+/// Messages that are finished and still on the disk are removed when there are so many, or after [`FLUSH_AFTER`], or with
+/// whatever else is written. Should the daemon be killed before, they are delivered a second time.
+pub(crate) const FLUSH_AT: u64 = 256;
+
+/// See [`FLUSH_AT`].
+pub(crate) const FLUSH_AFTER: Duration = Duration::from_secs(5);
+
+/// A message that may have to be on the disk.
+pub(crate) trait Lasting: Item {
+    /// When it has to be on the disk at the latest; `None` if it never has.
+    fn due(&self) -> Option<Instant>;
+    fn to_row(&self, seq: u64) -> Row;
+}
+
+/// See the module. What isn't about the disk is asked of the [`Backlog`] itself.
+#[derive(Debug)]
+pub(crate) struct Durable<T> {
+    backlog: Backlog<T>,
+    queue: QueueId,
+    /// Which database the backlog lies in; 0: none could be opened yet.
+    generation: u64,
+    stopping: bool,
+    /// The last write failed.
+    failing: bool,
+    /// There may be something that has to be on the disk at once.
+    urgent: bool,
+    /// No message in memory is due on the disk before this.
+    spill_check: Option<Instant>,
+    /// When to remove what is finished.
+    flush_at: Option<Instant>,
+    missing: u64,
+    /// What [`Durable::timeout`] was when it was last asked for.
+    told: Option<Instant>,
+}
+
+impl<T> Deref for Durable<T> {
+    type Target = Backlog<T>;
+
+    fn deref(&self) -> &Backlog<T> {
+        &self.backlog
+    }
+}
+
+impl<T> DerefMut for Durable<T> {
+    fn deref_mut(&mut self) -> &mut Backlog<T> {
+        &mut self.backlog
+    }
+}
+
+impl<T: Lasting> Durable<T> {
+    /// The queue of which `stored` is on the disk, in the database of this `generation`.
+    pub(crate) fn new(queue: QueueId, stored: Totals, generation: u64) -> Durable<T> {
+        Durable {
+            backlog: Backlog::new(stored),
+            queue,
+            generation,
+            stopping: false,
+            failing: false,
+            urgent: false,
+            spill_check: None,
+            flush_at: None,
+            missing: 0,
+            told: None,
+        }
+    }
+
+    pub(crate) fn queue(&self) -> QueueId {
+        self.queue
+    }
+
+    /// A message is here, or has to be on the disk sooner than it had. None is due before `at`.
+    pub(crate) fn expect(&mut self, at: Instant) {
+        self.spill_check = Some(self.spill_check.map_or(at, |check| check.min(at)));
+    }
+
+    /// There may be something that has to be on the disk at once.
+    pub(crate) fn hurry(&mut self) {
+        self.urgent = true;
+    }
+
+    /// Something is finished.
+    pub(crate) fn note_finished(&mut self, now: Instant) {
+        if self.backlog.finished() > 0 {
+            self.flush_at.get_or_insert(now + FLUSH_AFTER);
+        }
+        if self.backlog.is_empty() {
+            self.spill_check = None;
+        }
+    }
+
+    /// Everything is to be on the disk, and off it what is finished.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+        self.urgent = true;
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// The last write failed.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// Nothing is in memory alone, and nothing on the disk that is finished.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.backlog.is_all_stored() && self.backlog.finished() == 0
+    }
+
+    /// Whether there is something to write or read before [`Durable::timeout`], or `timeout`, which is that or earlier, has
+    /// changed.
+    pub(crate) fn needs_keeper(&mut self, timeout: Option<Instant>) -> bool {
+        self.urgent || self.backlog.finished() >= FLUSH_AT || std::mem::replace(&mut self.told, timeout) != timeout
+    }
+
+    /// What to write now: what is due, or said to be wanted `at_once`.
+    pub(crate) fn next_write(
+        &mut self,
+        now: Instant,
+        at_once: impl Fn(&T) -> bool,
+        moment: impl FnOnce() -> Moment,
+    ) -> Option<Write> {
+        let flush = self.stopping || self.flush_at.is_some_and(|at| at <= now) || self.backlog.finished() >= FLUSH_AT;
+        let look = self.urgent || self.spill_check.is_some_and(|at| at <= now);
+        if !flush && !look {
+            return None;
+        }
+        let stopping = self.stopping;
+        let wanted = |item: &T| item.due().is_some_and(|due| stopping || due <= now || at_once(item));
+        let batch = self.backlog.begin_write(flush, wanted, |seq, item| item.to_row(seq));
+        if look && batch.as_ref().is_none_or(|batch| batch.insert.is_empty()) {
+            self.urgent = false;
+            self.spill_check = self.backlog.unstored().filter_map(Lasting::due).min().filter(|due| *due > now);
+        }
+        let batch = batch?;
+        self.flush_at = None;
+        Some(Write {
+            queue: self.queue,
+            delete: batch.delete,
+            insert: batch.insert,
+            clock_offset: moment().offset(),
+            note: None,
+        })
+    }
+
+    /// The write has ended. If it was successful, `stored` is called for each message that is on the disk now.
+    pub(crate) fn write_ended(&mut self, successful: bool, now: Instant, stored: impl FnMut(&mut T)) {
+        self.failing = !successful;
+        self.urgent = true;
+        self.backlog.end_write(successful, stored);
+        if self.backlog.finished() > 0 {
+            self.flush_at.get_or_insert(now + FLUSH_AFTER);
+        }
+    }
+
+    /// What to read now.
+    pub(crate) fn next_load(&mut self) -> Option<Load> {
+        self.backlog.begin_load(self.queue)
+    }
+
+    /// The read has ended.
+    pub(crate) fn load_ended(&mut self, page: Option<Page>, from_row: impl Fn(Row) -> T) {
+        let Some(page) = page else { return self.backlog.load_failed() };
+        let rows = page.rows.into_iter().map(|row| (row.seq, from_row(row)));
+        self.missing += self.backlog.end_load(rows, page.complete);
+    }
+
+    /// The disk is this one, and holds this. Returns whether it is another than before.
+    pub(crate) fn attach(&mut self, stored: Totals, generation: u64) -> bool {
+        if self.generation == generation {
+            return false;
+        }
+        self.backlog.reattach(stored, self.generation == 0);
+        self.generation = generation;
+        self.urgent = true;
+        true
+    }
+
+    /// When to ask for something to write, though nothing has happened.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        [self.spill_check, self.flush_at].into_iter().flatten().min()
+    }
+
+    /// Messages that should have been on the disk and weren't: what damage took.
+    pub(crate) fn missing(&self) -> u64 {
+        self.missing
+    }
+}

@@ -1,0 +1,62 @@
+//! A disk that takes its time.
+
+use std::time::{Duration, Instant};
+
+use rumqttc::mqttbytes::v4::Packet;
+use serde_json::Value;
+
+use crate::preload::Fault;
+use crate::support::daemon::{Gatewire, Setup};
+use crate::support::eventually;
+use crate::support::scripted::{Broker, Peer};
+use crate::{INGEST, line, verdict};
+
+/// A daemon whose disk hangs over the message 0, which the server doesn't acknowledge. A client waits for it.
+fn hanging() -> (Fault, Gatewire, Peer, crate::Client) {
+    let broker = Broker::start();
+    let setup = Setup::new(broker.port, INGEST)
+        .speaking("3.1.1")
+        .edit("[connection]\n", "[connection]\nkeep_alive = \"5s\"\nack_timeout = \"1m\"\n")
+        .edit("[outbox]\n", "[outbox]\nspill_after = \"100ms\"\n");
+    let (fault, setup) = Fault::on(setup);
+    let gatewire = setup.start();
+    let mut peer = broker.connected(false);
+    fault.begin("stall");
+    let mut client = gatewire.client("up.sock");
+    client.send(&line(0, 100));
+    peer.publish();
+    eventually("a sync that hangs", || fault.is_stalled().then_some(()));
+    (fault, gatewire, peer, client)
+}
+
+#[test]
+fn a_disk_that_hangs_stops_neither_the_link_nor_the_sockets() {
+    let (fault, gatewire, mut peer, mut waiting) = hanging();
+    let mut client = gatewire.client("up.sock");
+    for number in 1..=50 {
+        client.send(&line(number, 100));
+        let id = peer.publish().pkid;
+        peer.puback(id);
+        assert_eq!(verdict(&client.json()), "delivered");
+        let status = gatewire.status();
+        assert_eq!((&status["outbox"]["in_flight"], &status["store"]["error"]), (&1.into(), &Value::Null));
+    }
+    assert_eq!(peer.next(), Some(Packet::PingReq), "the keep alive of 5 s goes on");
+    assert!(waiting.is_silent());
+    fault.end();
+    assert_eq!(verdict(&waiting.json()), "stored");
+    assert_eq!(gatewire.count("nothing can be stored"), 0);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_ever_for_a_disk_that_hangs() {
+    let (fault, gatewire, _peer, mut waiting) = hanging();
+    let start = Instant::now();
+    gatewire.signal("TERM");
+    gatewire.wait_for("1 messages that IoT Core hadn't acknowledged are lost, but for those that the disk took");
+    assert_eq!(verdict(&waiting.json()), "shutting_down");
+    // 5 s for the server and 5 for the disk: systemd waits for longer.
+    assert_eq!(gatewire.wait().0, 0);
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    drop(fault);
+}
