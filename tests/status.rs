@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+// The reader of the document is the binary's: here it is asked what it passes over.
+#[path = "../src/cli/status/document.rs"]
+#[allow(dead_code, reason = "what the page makes of it is the binary's business")]
+mod document;
 mod support;
 
 use std::fs;
@@ -81,6 +85,42 @@ fn json_is_the_document_with_the_keys_that_scripts_rely_on() {
         (&json!("connected"), &Value::Null)
     );
     assert!(document["memory"]["resident"].as_u64().unwrap() > 1 << 20, "{document}");
+}
+
+/// Reads a document as the page does; there must be no key in it that the page doesn't know.
+fn known(text: &str) -> document::Document {
+    let mut unknown = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
+    let document = serde_ignored::deserialize(&mut deserializer, note).unwrap();
+    assert_eq!(unknown, Vec::<String>::new());
+    document
+}
+
+#[test]
+fn the_page_knows_every_key_of_the_document() {
+    let mut broker = Mosquitto::start();
+    let publish = "[[publish]]\nname = \"failing\"\ntopic = \"t\"\nevery = \"1h\"\nfile = \"DIR/absent\"\n";
+    let slow = "rate_limit = { messages_per_second = 20, burst = 1, connects_per_second = 100 }\n\
+        backoff = { min = \"100ms\", max = \"300ms\", stable_after = \"1m\" }\n";
+    let setup = Setup::with_connection(broker.port, slow, &format!("{REST}{publish}"));
+    let gatewire = setup.connect();
+    eventually("a publication that fails", || (gatewire.status()["publish"][1]["failing"] == true).then_some(()));
+    let document = known(&status(&setup, &["--json"]));
+    assert!(document.publish[1].trouble().is_some_and(|trouble| trouble.message.contains("absent")));
+    broker.kill();
+    gatewire.wait_for("next attempt in");
+    assert!(known(&status(&setup, &["--json"])).link.last_error.is_some());
+    let mut client = gatewire.client("publish.sock");
+    (0..200).for_each(|_| client.send("{\"topic\":\"up/x\",\"payload\":\"x\"}"));
+    (0..200).for_each(|_| assert_eq!(client.json()["result"], "stored"));
+    broker.restart();
+    // Ten seconds' worth.
+    let drain = eventually("a backlog on its way out", || known(&status(&setup, &["--json"])).outbox.drain);
+    assert!(drain.messages >= 200 && drain.delivered < 200, "{drain:?}");
+    let page = eventually("an estimate", || Some(status(&setup, &[])).filter(|page| page.contains(" left\n")));
+    assert!(line(&page, "             the backlog goes out: ").contains(" are delivered, about "), "{page}");
+    assert!(status(&setup, &["--prometheus"]).contains("\ngatewire_outbox_drain_left_seconds "));
 }
 
 #[test]

@@ -221,8 +221,11 @@ impl Connection {
 
 fn observe(path: &Path) -> Result<UnixStream, Unreachable> {
     let mut stream = connect(path)?;
-    stream.write_all(OBSERVE).map_err(|error| Unreachable::new(path, error))?;
-    Ok(stream)
+    match stream.write_all(OBSERVE) {
+        // It has closed the connection already, and mostly said why: that is still to be read.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(stream),
+        written => written.map(|()| stream).map_err(|error| Unreachable::new(path, error)),
+    }
 }
 
 /// Where lines go.

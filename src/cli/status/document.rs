@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -84,6 +84,16 @@ pub(super) struct Outbox {
     pub(super) accepted: u64,
     pub(super) delivered: u64,
     pub(super) sent: u64,
+    pub(super) drain: Option<Drain>,
+}
+
+/// The backlog of an outage, on its way out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Drain {
+    pub(super) messages: u64,
+    pub(super) delivered: u64,
+    pub(super) seconds_left: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -127,44 +137,22 @@ pub(super) struct Publish {
     pub(super) last_run: Option<Timestamp>,
     pub(super) last_published: Option<Timestamp>,
     pub(super) next_run: Option<Timestamp>,
-    #[serde(deserialize_with = "trouble")]
+    pub(super) failing: bool,
     pub(super) last_error: Option<Trouble>,
 }
 
 /// What went wrong with a publication.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Trouble {
     pub(super) message: String,
-    /// Not known: it was so at the last run.
-    pub(super) at: Option<Timestamp>,
+    pub(super) at: Timestamp,
 }
 
 impl Publish {
-    /// When a run last went well, as far as that is known.
-    pub(super) fn last_success(&self) -> Option<Timestamp> {
-        let without_error = || self.last_run.filter(|_| self.last_error.is_none());
-        self.last_published.or_else(without_error)
-    }
-
-    /// What goes wrong now: nothing has gone well since.
+    /// What goes wrong now.
     pub(super) fn trouble(&self) -> Option<&Trouble> {
-        let over = |at| self.last_published.is_some_and(|published| published > at);
-        self.last_error.as_ref().filter(|trouble| !trouble.at.is_some_and(over))
+        self.last_error.as_ref().filter(|_| self.failing)
     }
-}
-
-/// A text alone, or an object.
-fn trouble<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trouble>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        Text(String),
-        Object(Trouble),
-    }
-    Ok(Option::deserialize(deserializer)?.map(|form| match form {
-        Form::Text(message) => Trouble { message, at: None },
-        Form::Object(trouble) => trouble,
-    }))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -175,7 +163,9 @@ pub(super) struct Forward {
     pub(super) readers: u64,
     pub(super) observers: u64,
     pub(super) waiting: u64,
+    pub(super) unacknowledged: u64,
     pub(super) waiting_bytes: u64,
+    pub(super) stored: u64,
     pub(super) oldest: Option<Timestamp>,
     pub(super) written: u64,
     pub(super) dropped: BTreeMap<String, u64>,

@@ -180,6 +180,15 @@ impl Metrics {
             "Messages set aside because IoT Core refuses them.",
             outbox.quarantined,
         );
+        if let Some(drain) = &outbox.drain {
+            let help = "Messages of the backlog of the last outage that aren't delivered yet; absent if there is none.";
+            let left = drain.messages.saturating_sub(drain.delivered);
+            self.one("outbox_drain_left_messages", Gauge, help, left);
+            if let Some(seconds) = drain.seconds_left {
+                let help = "The time until they are, at the pace so far.";
+                self.one("outbox_drain_left_seconds", Gauge, help, seconds);
+            }
+        }
         self.one("outbox_accepted_total", Counter, "Messages accepted.", outbox.accepted);
         self.one("outbox_delivered_total", Counter, "QoS 1 messages that IoT Core has acknowledged.", outbox.delivered);
         self.one("outbox_sent_total", Counter, "QoS 0 messages written to the link.", outbox.sent);
@@ -204,13 +213,13 @@ impl Metrics {
         self.each(of, "publish_unchanged_total", Counter, "Values that hadn't moved.", |p| Some(p.unchanged as f64));
         self.each(of, "publish_failed_total", Counter, "Runs without a value.", |p| Some(p.failed as f64));
         self.each(of, "publish_refused_total", Counter, "Messages the outbox didn't take.", |p| Some(p.refused as f64));
-        self.each(of, "publish_failing", Gauge, "Whether nothing has gone well since the last error.", |p| {
+        self.each(of, "publish_failing", Gauge, "Whether the last run went wrong.", |p| {
             Some(f64::from(u8::from(p.trouble().is_some())))
         });
         let at = |at: Option<Timestamp>| at.map(seconds);
         self.each(of, "publish_last_run_timestamp_seconds", Gauge, "The last run of a schedule.", |p| at(p.last_run));
-        let help = "The last run of a schedule that went well.";
-        self.each(of, "publish_last_success_timestamp_seconds", Gauge, help, |p| at(p.last_success()));
+        let help = "When the outbox last took a message of a schedule.";
+        self.each(of, "publish_last_published_timestamp_seconds", Gauge, help, |p| at(p.last_published));
         self.each(of, "publish_next_run_timestamp_seconds", Gauge, "The next run of a schedule.", |p| at(p.next_run));
     }
 
@@ -221,7 +230,10 @@ impl Metrics {
         self.each(of, "forward_waiting_messages", Gauge, "Messages that wait for a reader.", |f| {
             Some(f.waiting as f64)
         });
-        self.each(of, "forward_waiting_bytes", Gauge, "What they take.", |f| Some(f.waiting_bytes as f64));
+        self.each(of, "forward_stored_messages", Gauge, "How many of them are on the disk.", |f| Some(f.stored as f64));
+        let help = "How many of them readers were given and haven't acknowledged.";
+        self.each(of, "forward_unacknowledged_messages", Gauge, help, |f| Some(f.unacknowledged as f64));
+        self.each(of, "forward_waiting_bytes", Gauge, "Their topics and payloads.", |f| Some(f.waiting_bytes as f64));
         let help = "When the oldest of them was received; absent if there are none.";
         self.each(of, "forward_oldest_timestamp_seconds", Gauge, help, |f| f.oldest.map(seconds));
         self.each(of, "forward_written_total", Counter, "Messages written to a reader.", |f| Some(f.written as f64));

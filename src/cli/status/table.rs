@@ -1,8 +1,8 @@
 //! The status as a page for people. Pure: it is given the time.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::document::{Certificate, Document, Forward, Ingest, Link, Outbox, Publish, State, Store};
+use super::document::{Certificate, Document, Drain, Forward, Ingest, Link, Outbox, Publish, State, Store};
 use super::words::{bytes, causes, clock, count, relative, span, wrapped};
 use crate::cli::output::{Style, Tone, printable};
 
@@ -162,6 +162,14 @@ impl Page {
             ),
         };
         self.entry("outbox", None, &waits);
+        if let Some(drain) = &outbox.drain {
+            let left = drain.seconds_left.and_then(|seconds| i64::try_from(seconds).ok());
+            let left = left.map_or_else(String::new, |seconds| {
+                format!(", about {} left", span(SignedDuration::from_secs(seconds)))
+            });
+            let Drain { messages, delivered, .. } = drain;
+            self.more(None, &format!("the backlog goes out: {delivered} of {messages} are delivered{left}"));
+        }
         self.more(
             None,
             &format!("{} accepted, {} delivered, {} sent with QoS 0", outbox.accepted, outbox.delivered, outbox.sent),
@@ -224,15 +232,13 @@ impl Page {
 
     fn publishes(&mut self, publishes: &[Publish]) {
         let row = |publish: &Publish| {
-            let trouble = publish.trouble().map(|trouble| match trouble.at {
-                Some(at) => format!("{}: {}", relative(at, self.now), trouble.message),
-                None => format!("the last run: {}", trouble.message),
-            });
+            let trouble =
+                publish.trouble().map(|trouble| format!("{}: {}", relative(trouble.at, self.now), trouble.message));
             let lost = publish.skipped + publish.failed + publish.refused;
             Row {
                 cells: vec![
                     publish.name.clone(),
-                    self.ago(publish.last_success()),
+                    self.ago(publish.last_published),
                     self.ago(publish.last_run),
                     publish.next_run.map_or_else(|| "none".to_owned(), |at| relative(at, self.now)),
                     publish.count.to_string(),
@@ -260,6 +266,8 @@ impl Page {
                     forward.readers.to_string(),
                     forward.observers.to_string(),
                     forward.waiting.to_string(),
+                    forward.stored.to_string(),
+                    forward.unacknowledged.to_string(),
                     bytes(forward.waiting_bytes),
                     forward.oldest.map_or_else(|| "-".to_owned(), |at| relative(at, self.now)),
                     forward.written.to_string(),
@@ -268,7 +276,8 @@ impl Page {
                 below: (!below.is_empty()).then(|| below.join("; ")),
             }
         };
-        let heads = ["FORWARD", "READERS", "OBSERVERS", "WAITING", "SIZE", "OLDEST", "WRITTEN", "SOCKET"];
+        let heads =
+            ["FORWARD", "READERS", "OBSERVERS", "WAITING", "STORED", "UNACKED", "SIZE", "OLDEST", "WRITTEN", "SOCKET"];
         let rows: Vec<Row> = forwards.iter().map(row).collect();
         self.rows(&heads, &rows);
     }

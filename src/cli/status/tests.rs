@@ -33,18 +33,21 @@ fn outage() -> Value {
             "waiting": 12, "in_flight": 3, "bytes": 2048, "oldest": "2026-01-31T11:48:00Z", "stored": 15,
             "dropped": {"full": 2, "expired": 0, "not_connected": 1}, "quarantined": 1,
             "accepted": 340, "delivered": 320, "sent": 3,
+            "drain": {"messages": 600, "delivered": 150, "seconds_left": 75},
         },
         "store": {"path": "/var/lib/gatewire/gatewire.db", "error": null, "since": null, "moved_aside": []},
         "inbox": {"received": 40, "unmatched": 1, "unacknowledged": 2},
         "counters": {"attempts": 17, "connections": 3, "published": 325, "resent": 2, "received": 40},
         "publish": [
             {"name": "hello", "topic": "test/topic", "count": 17, "skipped": 1, "refused": 0,
-             "last_run": "2026-01-31T11:59:30Z", "next_run": "2026-01-31T12:00:30Z", "last_error": null},
+             "last_run": "2026-01-31T11:59:30Z", "last_published": "2026-01-31T11:59:30Z", "next_run": "2026-01-31T12:00:30Z",
+             "failing": false, "last_error": null},
             {"name": "temperature", "topic": "t", "count": 3, "last_run": "2026-01-31T11:59:58Z", "last_published": null,
-             "next_run": null, "last_error": {"message": "no such file", "at": "2026-01-31T11:59:58Z"}},
+             "next_run": null, "failing": true, "last_error": {"message": "no such file", "at": "2026-01-31T11:59:58Z"}},
         ],
         "forward": [{
             "name": "messages", "socket": "/run/gatewire/messages.sock", "readers": 0, "observers": 1, "waiting": 4,
+            "unacknowledged": 1, "stored": 3,
             "waiting_bytes": 700, "oldest": "2026-01-31T11:00:00Z", "written": 36,
             "dropped": {"keep_full": 5}, "disconnected_slow": 1,
         }],
@@ -70,6 +73,7 @@ last error   20s ago: looking up x.example in DNS: no name server gave an answer
 traffic      325 out, 2 of them re-sent, 40 in; 3 connections in 17 attempts, 2 reconnects
 outbox       12 messages wait for IoT Core, 3 in flight: 2.0 KiB, 15 on the disk, the oldest for
              12m, since 2026-01-31 11:48:00 UTC
+             the backlog goes out: 150 of 600 are delivered, about 1m 15s left
              340 accepted, 320 delivered, 3 sent with QoS 0
              dropped: 2 full, 1 not connected
              1 message set aside, because IoT Core refuses it
@@ -84,8 +88,8 @@ hello        30s ago    30s ago   in 30s    17    0          1     test/topic
 temperature  never      2s ago    none      3     0          0     t
   2s ago: no such file
 
-FORWARD   READERS  OBSERVERS  WAITING  SIZE   OLDEST  WRITTEN  SOCKET
-messages  0        1          4        700 B  1h ago  36       /run/gatewire/messages.sock
+FORWARD   READERS  OBSERVERS  WAITING  STORED  UNACKED  SIZE   OLDEST  WRITTEN  SOCKET
+messages  0        1          4        3       1        700 B  1h ago  36       /run/gatewire/messages.sock
   dropped: 5 keep full; 1 reader disconnected for not reading
 
 INGEST   CLIENTS  ACCEPTED  REFUSED  SOCKET
@@ -135,14 +139,11 @@ fn a_schedule_says_when_it_last_succeeded_and_what_goes_wrong_now() {
         (cells[1].trim().to_owned(), rows.get(1).map(|line| line.trim().to_owned()))
     };
     let (run, before) = ("2026-01-31T11:59:00Z", "2026-01-31T11:00:00Z");
-    // Only the last run is known: it went well or it didn't.
-    assert_eq!(row(json!({"name": "p", "last_run": run, "last_error": null})), ("1m ago".to_owned(), None));
-    let failed = ("never".to_owned(), Some("the last run: full".to_owned()));
-    assert_eq!(row(json!({"name": "p", "last_run": run, "last_error": "full"})), failed);
-    // An error since the last success, and one before it.
-    let publish = |published, failed| json!({"name": "p", "last_published": published, "last_error": {"message": "full", "at": failed}});
-    assert_eq!(row(publish(before, run)), ("1h ago".to_owned(), Some("1m ago: full".to_owned())));
-    assert_eq!(row(publish(run, before)), ("1m ago".to_owned(), None));
+    let publish = |published, failed, failing| json!({"name": "p", "last_published": published, "failing": failing, "last_error": {"message": "full", "at": failed}});
+    assert_eq!(row(publish(before, run, true)), ("1h ago".to_owned(), Some("1m ago: full".to_owned())));
+    // What is over isn't shown, and not told from the times: a value that hasn't moved isn't published.
+    assert_eq!(row(publish(run, before, false)), ("1m ago".to_owned(), None));
+    assert_eq!(row(publish(before, run, false)), ("1h ago".to_owned(), None));
 }
 
 #[test]
@@ -169,8 +170,12 @@ fn metrics_have_a_head_a_unit_and_escaped_labels() {
         "gatewire_link_info{endpoint=\"x.example\",client_id=\"a\\\"b\\\\c\\nd\",protocol=\"5\"} 1\n",
         "gatewire_outbox_dropped_total{cause=\"full\"} 2\n",
         "gatewire_outbox_oldest_timestamp_seconds 1769860080\n",
+        "gatewire_outbox_drain_left_messages 450\n",
+        "gatewire_outbox_drain_left_seconds 75\n",
+        "gatewire_forward_stored_messages{forward=\"messages\"} 3\n",
+        "gatewire_forward_unacknowledged_messages{forward=\"messages\"} 1\n",
         "gatewire_forward_dropped_total{forward=\"messages\",cause=\"keep_full\"} 5\n",
-        "gatewire_publish_last_success_timestamp_seconds{publish=\"hello\"} 1769860770\n",
+        "gatewire_publish_last_published_timestamp_seconds{publish=\"hello\"} 1769860770\n",
         "gatewire_publish_failing{publish=\"temperature\"} 1\n",
     ] {
         assert!(text.contains(expected), "{expected} isn't in\n{text}");
