@@ -8,7 +8,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
 BINARY := target/release/gatewire
 PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev tinyproxy-bin iproute2
-PACKAGES += jq nodejs groff
+PACKAGES += jq nodejs groff curl systemd
 VENV := tests/.venv
 FUZZ_SECONDS ?= 60
 # apt-get wants root; on a desktop that is what sudo is for.
