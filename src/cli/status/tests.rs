@@ -23,7 +23,7 @@ fn outage() -> Value {
             "state": "waiting", "since": "2026-01-31T11:59:40Z", "disconnected_since": "2026-01-31T11:47:57Z",
             "session_present": null, "next_attempt": "2026-01-31T12:00:40Z",
             "last_error": {
-                "code": "dns_temporary", "message": "looking up x.example in DNS: no name server gave an answer for now",
+                "code": "dns_no_server", "message": "looking up x.example in DNS: no name server gave an answer for now",
                 "advice": "See whether the network is up (`ip route`, `resolvectl status`); gatewire tries again by itself, for ever.",
                 "at": "2026-01-31T11:59:40Z",
             },
@@ -67,7 +67,7 @@ gatewire 0.1.0, up for 3d 4h, since 2026-01-28 08:00:00 UTC; memory 5.2 MiB, at 
 link         not connected for 12m 3s, since 2026-01-31 11:47:57 UTC; next attempt in 40s
              x.example:8883 as thing-1, MQTT 5
 last error   20s ago: looking up x.example in DNS: no name server gave an answer for now
-             (dns_temporary)
+             (dns_no_server)
              See whether the network is up (`ip route`, `resolvectl status`); gatewire tries again
              by itself, for ever.
 traffic      325 out, 2 of them re-sent, 40 in; 3 connections in 17 attempts, 2 reconnects
@@ -110,7 +110,7 @@ fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
     let page = page(document);
     let link = "link         connected for 20s, since 2026-01-31 11:59:40 UTC; it goes on with the session of before";
     assert_eq!(line(&page, "link"), link);
-    assert!(page.contains("not subscribed, refused: a/#\n") && page.contains("(dns_temporary)\n"), "{page}");
+    assert!(page.contains("not subscribed, refused: a/#\n") && page.contains("(dns_no_server)\n"), "{page}");
     assert!(!page.contains("See whether"), "advice for what is over: {page}");
     assert_eq!(line(&page, "outbox"), "outbox       nothing waits for IoT Core");
 }
