@@ -14,6 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::unistd::{Gid, Group, Uid, User, chown};
 use serde_json::{Value, json};
@@ -111,9 +112,11 @@ fn the_page_knows_every_key_of_the_document() {
     broker.kill();
     gatewire.wait_for("next attempt in");
     assert!(known(&status(&setup, &["--json"])).link.last_error.is_some());
+    let went = Instant::now();
     let mut client = gatewire.client("publish.sock");
     (0..200).for_each(|_| client.send("{\"topic\":\"up/x\",\"payload\":\"x\"}"));
     (0..200).for_each(|_| assert_eq!(client.json()["result"], "stored"));
+    eventually("an outage worth a word", || (went.elapsed() > Duration::from_secs(1)).then_some(()));
     broker.restart();
     // Ten seconds' worth.
     let drain = eventually("a backlog on its way out", || known(&status(&setup, &["--json"])).outbox.drain);
@@ -121,6 +124,12 @@ fn the_page_knows_every_key_of_the_document() {
     let page = eventually("an estimate", || Some(status(&setup, &[])).filter(|page| page.contains(" left\n")));
     assert!(line(&page, "             the backlog goes out: ").contains(" are delivered, about "), "{page}");
     assert!(status(&setup, &["--prometheus"]).contains("\ngatewire_outbox_drain_left_seconds "));
+    // The journal tells it in that order.
+    let log = gatewire.log();
+    let said = |text: &str| {
+        log.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text:?} in {log:#?}"))
+    };
+    assert!(said("s without a connection; ") < said("messages wait for IoT Core, the oldest from "), "{log:#?}");
 }
 
 #[test]

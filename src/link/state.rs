@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub(crate) enum State {
 pub(crate) struct LinkState {
     fixed: RefCell<Fixed>,
     current: RefCell<Current>,
+    /// When the last connection ended, or the daemon started: by a clock that nobody sets.
+    down_since: Cell<Instant>,
     counters: Cell<Counters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
@@ -118,6 +121,7 @@ impl LinkState {
         LinkState {
             fixed: RefCell::new(fixed),
             current: RefCell::new(current),
+            down_since: Cell::new(Instant::now()),
             counters: Cell::default(),
             connections: Cell::new(0),
             attempts: Cell::new(0),
@@ -131,7 +135,10 @@ impl LinkState {
             let at = now();
             match (current.state, state) {
                 (_, State::Connected) => current.disconnected_since = None,
-                (State::Connected, _) => current.disconnected_since = Some(at),
+                (State::Connected, _) => {
+                    current.disconnected_since = Some(at);
+                    self.down_since.set(Instant::now());
+                }
                 _ => {}
             }
             current.state = state;
@@ -146,9 +153,11 @@ impl LinkState {
         self.change(State::Connecting, None, None);
     }
 
-    pub(super) fn connected(&self, session_present: bool) {
+    /// CONNACK has come; returns how long there was no connection.
+    pub(super) fn connected(&self, session_present: bool) -> Duration {
         self.connections.set(self.connections.get() + 1);
         self.change(State::Connected, Some(session_present), None);
+        self.down_since.get().elapsed()
     }
 
     pub(super) fn is_connected(&self) -> bool {
