@@ -108,7 +108,7 @@ fn the_page_knows_every_key_of_the_document() {
     let gatewire = setup.connect();
     eventually("a publication that fails", || (gatewire.status()["publish"][1]["failing"] == true).then_some(()));
     let document = known(&status(&setup, &["--json"]));
-    assert!(document.publish[1].trouble().is_some_and(|trouble| trouble.message.contains("absent")));
+    assert!(document.publish[1].last_error.as_ref().is_some_and(|error| error.message.contains("absent")));
     broker.kill();
     gatewire.wait_for("next attempt in");
     assert!(known(&status(&setup, &["--json"])).link.last_error.is_some());
@@ -179,6 +179,30 @@ fn prometheus_can_parse_the_metrics() {
     ] {
         assert!(parsed.lines().any(|line| line == expected), "no {expected} in\n{parsed}");
     }
+}
+
+#[test]
+fn only_a_terminal_gets_colours_and_only_if_it_wants_them() {
+    let setup = Setup::new(closed_port(), "");
+    let gatewire = setup.start();
+    gatewire.wait_for("next attempt in");
+    // script(1) runs a command with a terminal for its output.
+    let on_terminal = |environment: &[(&str, &str)]| {
+        let command =
+            format!("{} status --socket {}", env!("CARGO_BIN_EXE_gatewire"), gatewire.path("status.sock").display());
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &command, "/dev/null"]).stdin(Stdio::null());
+        let output =
+            script.env("TERM", "xterm").env_remove("NO_COLOR").envs(environment.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(on_terminal(&[]).contains("\u{1b}[1mlink"));
+    for plain in [[("NO_COLOR", "1")], [("TERM", "dumb")]] {
+        let page = on_terminal(&plain);
+        assert!(page.contains("link  ") && !page.contains('\u{1b}'), "{page:?}");
+    }
+    assert!(!status(&setup, &[]).contains('\u{1b}'));
 }
 
 #[test]

@@ -148,13 +148,6 @@ pub(super) struct Trouble {
     pub(super) at: Timestamp,
 }
 
-impl Publish {
-    /// What goes wrong now.
-    pub(super) fn trouble(&self) -> Option<&Trouble> {
-        self.last_error.as_ref().filter(|_| self.failing)
-    }
-}
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Forward {

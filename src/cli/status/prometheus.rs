@@ -214,7 +214,7 @@ impl Metrics {
         self.each(of, "publish_failed_total", Counter, "Runs without a value.", |p| Some(p.failed as f64));
         self.each(of, "publish_refused_total", Counter, "Messages the outbox didn't take.", |p| Some(p.refused as f64));
         self.each(of, "publish_failing", Gauge, "Whether the last run went wrong.", |p| {
-            Some(f64::from(u8::from(p.trouble().is_some())))
+            Some(f64::from(u8::from(p.failing)))
         });
         let at = |at: Option<Timestamp>| at.map(seconds);
         self.each(of, "publish_last_run_timestamp_seconds", Gauge, "The last run of a schedule.", |p| at(p.last_run));

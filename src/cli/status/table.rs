@@ -41,8 +41,7 @@ struct Page {
 /// A row of a table, and what is to be said below it.
 struct Row {
     cells: Vec<String>,
-    /// Something is wrong with it.
-    below: Option<String>,
+    below: Option<(Tone, String)>,
 }
 
 impl Page {
@@ -232,8 +231,13 @@ impl Page {
 
     fn publishes(&mut self, publishes: &[Publish]) {
         let row = |publish: &Publish| {
-            let trouble =
-                publish.trouble().map(|trouble| format!("{}: {}", relative(trouble.at, self.now), trouble.message));
+            let below = publish.last_error.as_ref().map(|error| {
+                let text = format!("{}: {}", relative(error.at, self.now), error.message);
+                match publish.failing {
+                    true => (Tone::Bad, text),
+                    false => (Tone::Aside, format!("works again; last error {text}")),
+                }
+            });
             let lost = publish.skipped + publish.failed + publish.refused;
             Row {
                 cells: vec![
@@ -246,7 +250,7 @@ impl Page {
                     lost.to_string(),
                     publish.topic.clone(),
                 ],
-                below: trouble,
+                below,
             }
         };
         let heads = ["PUBLISH", "PUBLISHED", "LAST RUN", "NEXT RUN", "RUNS", "UNCHANGED", "LOST", "TOPIC"];
@@ -273,7 +277,7 @@ impl Page {
                     forward.written.to_string(),
                     forward.socket.clone(),
                 ],
-                below: (!below.is_empty()).then(|| below.join("; ")),
+                below: (!below.is_empty()).then(|| (Tone::Bad, below.join("; "))),
             }
         };
         let heads =
@@ -291,7 +295,7 @@ impl Page {
                 ingest.refused.values().sum::<u64>().to_string(),
                 ingest.socket.clone(),
             ],
-            below: causes(&ingest.refused).map(|refused| format!("refused: {refused}")),
+            below: causes(&ingest.refused).map(|refused| (Tone::Bad, format!("refused: {refused}"))),
         };
         let rows: Vec<Row> = ingests.iter().map(row).collect();
         self.rows(&["INGEST", "CLIENTS", "ACCEPTED", "REFUSED", "SOCKET"], &rows);
@@ -317,8 +321,9 @@ impl Page {
         for (row, cells) in rows.iter().zip(&cells) {
             let padded: Vec<String> = cells.iter().map(String::as_str).zip(&widths).map(pad).collect();
             self.line(&padded.join("  "));
-            for part in row.below.iter().flat_map(|below| wrapped(&printable(below), WIDTH - 2)) {
-                self.line(&format!("  {}", self.style.paint(Tone::Bad, &part)));
+            let Some((tone, below)) = &row.below else { continue };
+            for part in wrapped(&printable(below), WIDTH - 2) {
+                self.line(&format!("  {}", self.style.paint(*tone, &part)));
             }
         }
     }
