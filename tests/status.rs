@@ -81,6 +81,18 @@ fn json_is_the_document_with_the_keys_that_scripts_rely_on() {
     );
     has(&document["outbox"], "waiting in_flight bytes oldest stored dropped quarantined");
     has(&document["certificate"], "not_after");
+    // Each key of it is told of in docs/sockets.md.
+    let told = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sockets.md")).unwrap();
+    let (_, told) = told.split_once("\n## Status\n").unwrap();
+    for (part, value) in document.as_object().unwrap() {
+        let row =
+            told.lines().find(|row| row.split('|').nth(1).is_some_and(|cell| cell.contains(&format!("`{part}`"))));
+        let row = row.unwrap_or_else(|| panic!("no {part} in docs/sockets.md"));
+        let one = value.as_array().map_or(value, |items| &items[0]);
+        for key in one.as_object().into_iter().flat_map(|object| object.keys()) {
+            assert!(row.contains(&format!("`{key}`")), "no {key} of {part} in docs/sockets.md");
+        }
+    }
     assert_eq!(
         (&document["link"]["state"], &document["link"]["disconnected_since"]),
         (&json!("connected"), &Value::Null)
