@@ -41,6 +41,7 @@ unit: tools $(VENV)/.done ## the tests alone
 lint: ## formatting, clippy, the systemd unit, the message catalogue
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib -- --cfg fuzzing -D warnings # what the fuzzers call is built for them alone
 	packaging/verify-unit
 	packaging/verify-catalog
 

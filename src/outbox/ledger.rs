@@ -17,7 +17,7 @@ use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
 pub(crate) struct Sequence(u64);
 
 impl Sequence {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new(n: u64) -> Sequence {
         Sequence(n)
     }
