@@ -23,13 +23,18 @@ fn recipe(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes").join(name)
 }
 
-/// A configuration with the `[[ingest]]` of the shipped one and `piece` in `conf.d`, their sockets in the test's directory.
+/// A configuration with the `[[ingest]]` of the shipped one and `piece` in `conf.d`, their files in the test's directory.
 fn setup(port: u16, piece: &str) -> Setup {
+    setup_with(port, piece, str::to_owned)
+}
+
+/// Likewise, with an edited piece.
+fn setup_with(port: u16, piece: &str, edit: impl FnOnce(&str) -> String) -> Setup {
     let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gatewire.toml")).unwrap();
     let (_, ingest) = shipped.split_once("\n[[ingest]]\n").unwrap();
     let (ingest, _) = ingest.split_once("\n[outbox]\n").unwrap();
     let setup = Setup::new(port, &format!("[[ingest]]\n{}\n", ingest.replace("/run/gatewire", "DIR")));
-    let piece = fs::read_to_string(recipe(piece)).unwrap();
+    let piece = edit(&fs::read_to_string(recipe(piece)).unwrap());
     let directory = setup.directory.path();
     fs::create_dir(directory.join("conf.d")).unwrap();
     fs::write(directory.join("conf.d/piece.toml"), piece.replace("/run/gatewire", directory.to_str().unwrap()))
@@ -174,18 +179,8 @@ fn a_node_red_flow_receives_and_publishes() {
     assert!(flow.lines.map_while(Result::ok).all(|line| !line.starts_with("status ")), "it ends when it is closed");
 }
 
-#[test]
-fn messages_reach_a_webhook_of_home_assistant() {
-    let broker = Mosquitto::start();
-    let setup = setup(broker.port, "home-assistant.toml");
-    let gatewire = setup.connect();
-    broker.wait_for("Sending SUBACK to thing-1");
-    let server = TcpListener::bind("127.0.0.1:0").unwrap();
-    server.set_nonblocking(true).unwrap();
-    let address = format!("http://{}/api/webhook/x", server.local_addr().unwrap());
-    let _program = Program::start(Command::new(recipe("home-assistant.sh")).env("WEBHOOK", address), &gatewire);
-    let payload = "{\"light\":\"on\", \"why\":\"it's dark\"}";
-    broker.publish("gateways/thing-1/home/light", payload.as_bytes());
+/// In the place of Home Assistant: takes one request, which gets `answer`; its head in lower case, and its body.
+fn serve(server: &TcpListener, answer: &str) -> (String, Vec<u8>) {
     let (mut client, _) = eventually("a request", || server.accept().ok());
     client.set_nonblocking(false).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -193,15 +188,46 @@ fn messages_reach_a_webhook_of_home_assistant() {
     let (mut head, mut line) = (String::new(), String::new());
     while line != "\r\n" {
         line.clear();
-        reader.read_line(&mut line).unwrap();
+        assert_ne!(reader.read_line(&mut line).unwrap(), 0, "{head}");
         head.push_str(&line.to_lowercase());
     }
-    assert!(head.starts_with("post /api/webhook/x http/1.1\r\n"), "{head}");
-    assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let length = answer.len();
+    write!(client, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}").unwrap();
+    (head, body)
+}
+
+#[test]
+fn home_assistant_is_read_and_gets_messages() {
+    let broker = Mosquitto::start();
+    let rooms = broker.subscribe_with("gateways/thing-1/living-room", &[], "%p");
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", server.local_addr().unwrap());
+    let token = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&token, "header = \"Authorization: Bearer TOKEN\"\n").unwrap();
+    let setup = setup_with(broker.port, "home-assistant.toml", |piece| {
+        let token = token.path().to_str().unwrap();
+        piece.replace("http://localhost:8123", &address).replace("/etc/gatewire/home-assistant.curl", token)
+    });
+    let gatewire = setup.connect();
+    let state = "{\"entity_id\":\"sensor.x\",\"state\":\"21.5\",\"last_updated\":\"2026-01-31T12:00:00+00:00\"}";
+    let (head, _) = serve(&server, state);
+    assert!(head.starts_with("get /api/states/sensor.living_room_temperature http/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\nauthorization: bearer token\r\n"), "{head}");
+    let expected = json!({"celsius": 21.5, "at": "2026-01-31T12:00:00+00:00"});
+    assert_eq!(serde_json::from_str::<Value>(&rooms.next()).unwrap(), expected);
+
+    broker.wait_for("Sending SUBACK to thing-1");
+    let webhook = format!("{address}/api/webhook/x");
+    let _program = Program::start(Command::new(recipe("home-assistant.sh")).env("WEBHOOK", webhook), &gatewire);
+    let payload = "{\"light\":\"on\", \"why\":\"it's dark\"}";
+    broker.publish("gateways/thing-1/home/light", payload.as_bytes());
+    let (head, body) = serve(&server, "");
+    assert!(head.starts_with("post /api/webhook/x http/1.1\r\n"), "{head}");
+    assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
     let message: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&message["payload"], &message["topic"]), (&json!(payload), &json!("gateways/thing-1/home/light")));
 }

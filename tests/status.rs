@@ -274,25 +274,30 @@ fn without_permission_it_says_which_group_to_join() {
     let socket = gatewire.path("status.sock");
     eventually("the socket", || socket.exists().then_some(()));
     let is_root = Uid::effective().is_root();
-    let denied = |mode| {
+    let denied = |mode, command: &[&str]| {
         fs::set_permissions(&socket, fs::Permissions::from_mode(mode)).unwrap();
         // Root without its capabilities is a user like others.
         let prefix: &[&str] = if is_root { &["setpriv", "--bounding-set=-all", "--"] } else { &["setpriv", "--"] };
-        let mut command = Command::new(prefix[0]);
-        command.args(&prefix[1..]).arg(env!("CARGO_BIN_EXE_gatewire")).args(["status", "--socket"]);
-        let output = command.arg(&socket).output().unwrap();
-        assert_eq!(output.status.code(), Some(69), "{output:?}");
+        let mut process = Command::new(prefix[0]);
+        process.args(&prefix[1..]).arg(env!("CARGO_BIN_EXE_gatewire")).args(command).arg("--socket").arg(&socket);
+        let output = process.stdin(Stdio::null()).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(69), &b""[..]), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
+    let commands: [&[&str]; 3] = [&["status"], &["tail"], &["publish", "up/x", "payload"]];
     let user = User::from_uid(Uid::effective()).unwrap().unwrap().name;
     if is_root {
         let (uid, gid) = (Uid::from_raw(65534), Gid::from_raw(65534));
         chown(&socket, Some(uid), Some(gid)).unwrap();
         let group = Group::from_gid(gid).unwrap().unwrap().name;
-        let err = denied(0o660);
-        assert!(err.contains(&format!("`sudo usermod -aG {group} {user}`, then log in again")), "{err}");
-        assert!(denied(0o600).contains("`sudo -u nobody`"), "{err}");
+        for command in commands {
+            let err = denied(0o660, command);
+            assert!(err.contains(&format!("`sudo usermod -aG {group} {user}`, then log in again")), "{err}");
+            assert!(denied(0o600, command).contains("`sudo -u nobody`"), "{err}");
+        }
     } else {
-        assert!(denied(0o000).contains(&format!("`sudo -u {user}`")));
+        for command in commands {
+            assert!(denied(0o000, command).contains(&format!("`sudo -u {user}`")));
+        }
     }
 }

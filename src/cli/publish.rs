@@ -3,9 +3,10 @@
 //! A thread of its own writes the lines and shuts down its side after the last; this one reads the answers meanwhile, because
 //! the daemon reads on only as long as its answers are read.
 
-use std::collections::BTreeMap;
+mod answers;
+
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::net::UnixStream;
@@ -15,14 +16,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use base64::Engine as _;
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::client::{Unreachable, connect};
-use super::output::{self, Failure, tell};
+use super::output::{Failure, tell};
 use super::{Exit, inputs};
 use crate::config::Config;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, Topic};
+use answers::Answers;
 
 pub(super) const LONG_ABOUT: &str = "\
 Publish a message through the running daemon, or with --lines many. It goes by an
@@ -43,9 +45,6 @@ Examples:
 Exit codes: 0 all are delivered, stored or sent; 1 one was refused, the reason is on
 standard error; 64 usage; 69 the daemon can't be reached, or stopped before it had
 answered all; 78 configuration unusable.";
-
-/// The longest answer, in bytes: many times what a daemon writes.
-const MAX_ANSWER: u64 = 64 * 1024;
 
 /// The command line of `gatewire publish`.
 #[derive(Debug, Args)]
@@ -137,15 +136,6 @@ impl Payload<'_> {
     }
 }
 
-/// A line from the daemon.
-#[derive(Debug, Deserialize)]
-struct Answer {
-    id: Option<u64>,
-    result: Option<String>,
-    error: Option<String>,
-    detail: Option<String>,
-}
-
 /// Results go to standard output, all else to standard error.
 pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
     publish(config, arguments).unwrap_or_else(Failure::end)
@@ -165,7 +155,7 @@ fn publish(config: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     let broken = |error| Failure::from(Unreachable::new(&path, error));
     let sender = Sender { stream: stream.try_clone().map_err(broken)?, progress: Arc::default(), message: arguments };
     let (progress, lines) = (Arc::clone(&sender.progress), sender.message.lines);
-    let mut answers = Answers { path: &path, lines, results: BTreeMap::new(), refused: 0, shut: 0 };
+    let mut answers = Answers::new(&path, lines);
     // Not waited for: should the daemon go away, it may sit there waiting for standard input.
     std::thread::spawn(move || sender.run(is_stdin));
     answers.read(stream)?;
@@ -303,83 +293,6 @@ fn refuse(lines: bool, id: u64, why: &str) {
     match lines {
         true => tell(&format!("line {id} is not published: {why}")),
         false => tell(&format!("not published: {why}")),
-    }
-}
-
-/// What the daemon has answered.
-struct Answers<'a> {
-    path: &'a Path,
-    lines: bool,
-    /// How often each result has come.
-    results: BTreeMap<String, u64>,
-    refused: u64,
-    /// Messages that weren't taken because the daemon was stopping.
-    shut: u64,
-}
-
-impl Answers<'_> {
-    /// Reads answers until the daemon closes the connection.
-    fn read(&mut self, stream: UnixStream) -> Result<(), Failure> {
-        let mut reader = BufReader::new(stream);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            match reader.by_ref().take(MAX_ANSWER).read_until(b'\n', &mut line) {
-                // It has ended, after all answers or not: that is counted.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
-                Err(error) => return Err(Unreachable::new(self.path, error).into()),
-                Ok(0) => return Ok(()),
-                Ok(_) => self.take(&line)?,
-            }
-        }
-    }
-
-    fn take(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let answer: Answer = serde_json::from_slice(line).map_err(|error| Unreachable::Strange {
-            path: self.path.to_owned(),
-            detail: format!("not an answer: {error}"),
-        })?;
-        let detail = answer.detail.unwrap_or_default();
-        match (answer.result, answer.error, answer.id) {
-            (Some(result), ..) => *self.results.entry(result).or_default() += 1,
-            (None, Some(code), Some(id)) => {
-                *(if code == "shutting_down" { &mut self.shut } else { &mut self.refused }) += 1;
-                refuse(self.lines, id, &format!("{code}: {detail}"));
-            }
-            // Not about a message of ours.
-            (None, ..) => return Err(Unreachable::Refused { path: self.path.to_owned(), detail }.into()),
-        }
-        Ok(())
-    }
-
-    /// Says what has become of all, once the daemon has closed the connection.
-    fn end(self, progress: &Progress) -> Result<Exit, Failure> {
-        let answered = self.results.values().sum::<u64>() + self.refused + self.shut;
-        // In this order: what is sent after `done` was looked at isn't missed.
-        let (done, sent) = (progress.done.load(Ordering::SeqCst), progress.sent.load(Ordering::SeqCst));
-        let results: Vec<String> = match self.lines {
-            true => self.results.iter().map(|(result, n)| format!("{n} {result}")).collect(),
-            false => self.results.into_keys().collect(),
-        };
-        if !results.is_empty() {
-            output::answer(format!("{}\n", results.join(", ")).as_bytes())?;
-        }
-        let unanswered = sent.saturating_sub(answered);
-        if !done || unanswered > 0 {
-            let text = match unanswered {
-                0 => String::new(),
-                1 => ": the last message has no answer, it may be published or not".to_owned(),
-                n => format!(": the last {n} messages have no answer, they may be published or not"),
-            };
-            return Err(Failure(format!("gatewire has stopped{text}"), Exit::Unavailable));
-        }
-        let refused = self.refused + progress.refused.load(Ordering::SeqCst);
-        Ok(match (self.shut, progress.broken.load(Ordering::SeqCst), refused) {
-            (1.., ..) => Exit::Unavailable,
-            (_, true, _) => Exit::Internal,
-            (_, _, 1..) => Exit::No,
-            (0, false, 0) => Exit::Done,
-        })
     }
 }
 
