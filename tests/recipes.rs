@@ -217,7 +217,7 @@ fn home_assistant_is_read_and_gets_messages() {
     let (head, _) = serve(&server, state);
     assert!(head.starts_with("get /api/states/sensor.living_room_temperature http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nauthorization: bearer token\r\n"), "{head}");
-    let expected = json!({"celsius": 21.5, "at": "2026-01-31T12:00:00+00:00"});
+    let expected = json!({"celsius": "21.5", "at": "2026-01-31T12:00:00+00:00"});
     assert_eq!(serde_json::from_str::<Value>(&rooms.next()).unwrap(), expected);
 
     broker.wait_for("Sending SUBACK to thing-1");
