@@ -20,8 +20,13 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Create,
-    Write { at: usize, data: Vec<u8> },
-    Truncate { length: usize },
+    Write {
+        at: usize,
+        data: Vec<u8>,
+    },
+    Truncate {
+        length: usize,
+    },
     Unlink,
     /// Of the directory if the name is empty.
     Sync,
@@ -139,7 +144,11 @@ impl Disk {
             let inode = &self.inodes[inode];
             let mut content = inode.synced.clone();
             for (order, change) in &inode.pending {
-                let mut fill = |gap: &mut [u8]| if is_stale { rng.fill(gap) };
+                let mut fill = |gap: &mut [u8]| {
+                    if is_stale {
+                        rng.fill(gap)
+                    }
+                };
                 match extents[order] {
                     Extent::None => {}
                     Extent::Whole => apply(&mut content, change, None, &mut fill),

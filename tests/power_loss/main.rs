@@ -31,6 +31,7 @@ const THREADS: u64 = 2;
 /// States of the disk that a daemon is started on, beside those of the first moments.
 const STARTS: usize = 12;
 
+/// `GATEWIRE_SEED` repeats what the messages are and which parts of the disk are left; not how the daemon's threads take turns.
 fn seed() -> u64 {
     let seed = std::env::var("GATEWIRE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     eprintln!("GATEWIRE_SEED={seed}");
@@ -154,12 +155,11 @@ fn start(files: &Files, promised: &BTreeSet<String>) {
 /// directions; promises ended.
 fn assert_eventful(events: &[Event]) {
     let count = |is_one: fn(&Event) -> bool| events.iter().filter(|event| is_one(event)).count();
-    let logs = count(|event| {
-        matches!(event, Event::Change { file, change: Change::Write { at: 0, .. } } if file == "gatewire.db-wal")
-    });
-    let pages = count(|event| {
-        matches!(event, Event::Change { file, change: Change::Write { .. } } if file == "gatewire.db")
-    });
+    let logs = count(
+        |event| matches!(event, Event::Change { file, change: Change::Write { at: 0, .. } } if file == "gatewire.db-wal"),
+    );
+    let pages =
+        count(|event| matches!(event, Event::Change { file, change: Change::Write { .. } } if file == "gatewire.db"));
     let down = count(|event| matches!(event, Event::Promised(topic) if topic.starts_with("down/")));
     let ended = count(|event| matches!(event, Event::Acknowledged(_)));
     assert!(logs >= 5 && pages >= 2000 && down >= 400 && ended >= 800, "{logs} {pages} {down} {ended}");

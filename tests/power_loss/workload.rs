@@ -177,12 +177,7 @@ fn die_while_cut_off(setup: &Setup, recording: &Recording, producer: &mut Produc
 }
 
 /// More without a link; the way out of all but some of it, while more comes; a stop. Returns what is out.
-fn empty_a_backlog(
-    setup: &Setup,
-    broker: &Broker,
-    recording: &Recording,
-    producer: &mut Producer,
-) -> BTreeSet<String> {
+fn empty_a_backlog(setup: &Setup, broker: &Broker, recording: &Recording, producer: &mut Producer) -> BTreeSet<String> {
     let gatewire = setup.start();
     let mut client = gatewire.client("up.sock");
     producer.produce(&mut client, 100, 20, 9000);
