@@ -21,7 +21,7 @@ use recording::Event;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use support::scripted::Broker;
-use support::{patiently, socket::Client};
+use support::socket::Client;
 use tempfile::TempDir;
 use workload::Link;
 
@@ -146,7 +146,7 @@ fn start(files: &Files, promised: &BTreeSet<String>) {
     while !read.is_superset(&down) {
         read.insert(reader.json()["topic"].as_str().unwrap().to_owned());
     }
-    let status = patiently("a status", || Some(gatewire.status()));
+    let status = gatewire.status();
     assert_eq!(status["store"]["moved_aside"].as_array().map(Vec::len), Some(0), "{:?}", gatewire.log());
     assert_eq!(status["store"]["error"], serde_json::Value::Null);
 }

@@ -38,13 +38,7 @@ pub(crate) struct Link<'a> {
 impl<'a> Link<'a> {
     pub(crate) fn accept(broker: &Broker, recording: Option<&'a Recording>) -> Link<'a> {
         let mut peer = broker.connected(false);
-        let subscribe = loop {
-            // What waits may come before the subscription: it comes again, for it has no PUBACK.
-            match peer.next() {
-                Some(Packet::Subscribe(subscribe)) => break subscribe,
-                other => panic!("{other:?} instead of SUBSCRIBE"),
-            }
-        };
+        let subscribe = peer.subscribe();
         peer.grant(&subscribe);
         let (unacknowledged, offered, acknowledged) = Default::default();
         Link { peer, recording, unacknowledged, offered, acknowledged, next_id: 1 }
