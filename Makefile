@@ -8,6 +8,7 @@ SHELL := /bin/bash
 CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
 BINARY := target/release/gatewire
 PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev tinyproxy-bin iproute2
+PACKAGES += jq nodejs groff curl systemd
 VENV := tests/.venv
 FUZZ_SECONDS ?= 60
 # apt-get wants root; on a desktop that is what sudo is for.
@@ -20,6 +21,10 @@ help: ## what there is to make
 .PHONY: build
 build: ## the binary, as it is installed: target/release/gatewire
 	$(CARGO) build --release --locked
+
+.PHONY: man
+man: ## manual pages and shell completions: target/man, target/completions
+	$(CARGO) run --quiet --locked --example man -- target/man target/completions
 
 .PHONY: demo
 demo: tools build ## the main job on this machine, with mosquitto in the place of IoT Core (DEMO_SECONDS=15)

@@ -1,8 +1,10 @@
-//! What `run` and `check` begin with: the configuration and the credentials it names.
+//! What commands begin with: the configuration, and for some the credentials it names.
 
 use std::path::Path;
 use std::time::SystemTime;
 
+use super::Exit;
+use super::output::Failure;
 use crate::config::{self, Config, Environment};
 use crate::link::credentials::{self, Credentials};
 
@@ -19,6 +21,26 @@ pub(super) struct Inputs {
 pub(super) struct Problems {
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<String>,
+}
+
+/// Reads the configuration at `path` alone, with its warnings, a line each.
+pub(super) fn configuration(path: &Path) -> Result<(Config, Vec<String>), Failure> {
+    match config::read(path, &Environment::of_process()) {
+        Ok(loaded) => Ok((loaded.config, lines(&loaded.warnings))),
+        Err(found) => {
+            let report = [lines(&found.warnings), lines(&found.errors)].concat();
+            Err(Failure(report.join("\n"), Exit::Config))
+        }
+    }
+}
+
+/// Likewise for a command that needs to know where the daemon listens and can be told by `--socket`.
+pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
+    let hint = "where gatewire listens is in the configuration, which can't be used; `--socket PATH` tells it, too";
+    match configuration(path) {
+        Ok((config, _)) => Ok(config),
+        Err(Failure(report, exit)) => Err(Failure(format!("{report}\n{hint}"), exit)),
+    }
 }
 
 /// Reads the configuration at `path` and the files of its `[tls]`.

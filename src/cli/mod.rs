@@ -1,14 +1,19 @@
 //! The command line: one file a command.
 
 mod check;
+mod client;
 mod inputs;
+mod output;
 mod policy;
+mod publish;
 mod run;
+mod status;
+mod tail;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// What a command ends with (`sysexits.h` where it has a word for it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +26,8 @@ pub(crate) enum Exit {
     Internal = 70,
     /// The command line can't be understood (`EX_USAGE`).
     Usage = 64,
+    /// The daemon can't be reached (`EX_UNAVAILABLE`).
+    Unavailable = 69,
     /// Configuration, credentials or sockets can't be used (`EX_CONFIG`).
     Config = 78,
 }
@@ -44,11 +51,14 @@ Examples:
   gatewire check --connect                   does the way to IoT Core work, and if not, why?
   gatewire policy --account 123456789012     the IoT policy that the configuration needs
   gatewire run                               the daemon, in the foreground
+  gatewire status                            is it connected, what waits, what went wrong?
+  gatewire tail                              the messages that come, as they come
+  gatewire publish TOPIC PAYLOAD             a message through the running daemon
   gatewire --config ./gatewire.toml check    with another configuration
   journalctl -u gatewire                     what it does when systemd runs it
 
-Exit codes: 0 done, 1 the answer is no, 64 usage, 70 a failure of gatewire itself, 78 configuration or credentials
-unusable.";
+Exit codes: 0 done, 1 the answer is no, 64 usage, 69 the daemon can't be reached, 70 a failure of gatewire itself,
+78 configuration or credentials unusable.";
 
 #[derive(Debug, Parser)]
 #[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
@@ -71,6 +81,20 @@ enum Command {
     /// Print the least IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::Arguments),
+    /// Show what the running daemon is doing
+    #[command(long_about = status::LONG_ABOUT, after_help = status::AFTER_HELP)]
+    Status(status::Arguments),
+    /// Publish through the running daemon
+    #[command(long_about = publish::LONG_ABOUT, after_help = publish::AFTER_HELP)]
+    Publish(publish::Arguments),
+    /// Follow what comes out of the forward sockets
+    #[command(long_about = tail::LONG_ABOUT, after_help = tail::AFTER_HELP)]
+    Tail(tail::Arguments),
+}
+
+/// The command line as it is parsed, for what is made of it: manual pages, completions.
+pub fn command() -> clap::Command {
+    Arguments::command()
 }
 
 /// Parses the command line and runs the command it names.
@@ -87,6 +111,9 @@ pub fn main() -> ExitCode {
         Command::Run => run::run(&arguments.config),
         Command::Check(check) => check::run(&arguments.config, &check),
         Command::Policy(policy) => policy::run(&arguments.config, policy),
+        Command::Status(status) => status::run(&arguments.config, &status),
+        Command::Publish(publish) => publish::run(&arguments.config, publish),
+        Command::Tail(tail) => tail::run(&arguments.config, tail),
     }
     .into()
 }

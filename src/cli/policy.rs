@@ -1,13 +1,14 @@
 //! `gatewire policy`: the policy that the certificate needs, and whether an existing one does.
 
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Exit;
-use crate::config::{self, Config, Environment};
+use super::output::{self, Failure, tell};
+use super::{Exit, inputs};
+use crate::config::Config;
 use crate::policy::document::{self, Document, DocumentError};
 use crate::policy::least;
 use crate::policy::needs::{self, IngestRetain};
@@ -62,36 +63,15 @@ pub(super) struct Arguments {
     ingest_retain: bool,
 }
 
-/// What keeps the command from answering: a line for standard error, and the exit code.
-struct Failure(String, Exit);
-
 /// The answer goes to standard output, all else to standard error.
 pub(super) fn run(path: &Path, arguments: Arguments) -> Exit {
-    let (text, exit) = match answer(path, arguments) {
-        Ok(answer) => answer,
-        Err(Failure(text, exit)) => {
-            tell(&text);
-            return exit;
-        }
-    };
-    match io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => exit,
-        // Half a policy in a file must not pass for a whole one; who closed the pipe has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
-        Err(error) => {
-            tell(&format!("the answer can't be written to standard output: {error}"));
-            Exit::Internal
-        }
-    }
-}
-
-fn tell(text: &str) {
-    // When nobody takes it there is nobody to tell; the exit code says all the same.
-    let _ = writeln!(io::stderr(), "{text}");
+    let answered = answer(path, arguments).and_then(|(text, exit)| output::answer(text.as_bytes()).map(|()| exit));
+    answered.unwrap_or_else(Failure::end)
 }
 
 fn answer(path: &Path, arguments: Arguments) -> Result<(String, Exit), Failure> {
-    let config = configuration(path)?;
+    let (config, warnings) = inputs::configuration(path)?;
+    warnings.iter().for_each(|warning| tell(warning));
     let region = region(&config, arguments.region);
     let ingest_retain = if arguments.ingest_retain { IngestRetain::Used } else { IngestRetain::Unused };
     let needs = needs::of(&config, ingest_retain);
@@ -132,15 +112,6 @@ fn region(config: &Config, given: Option<String>) -> Option<String> {
         tell(&format!("warning: --region {given} isn't that of connection.endpoint, {endpoint}"));
     }
     given.or(found)
-}
-
-fn configuration(path: &Path) -> Result<Config, Failure> {
-    let (loaded, warnings) = match config::read(path, &Environment::of_process()) {
-        Ok(loaded) => (Ok(loaded.config), loaded.warnings),
-        Err(errors) => (Err(Failure(errors.to_string(), Exit::Config)), errors.warnings),
-    };
-    warnings.iter().for_each(|warning| tell(&warning.to_string()));
-    loaded
 }
 
 /// The policy in `file`; every problem of it begins with its name.

@@ -142,7 +142,10 @@ fn reason(error: &io::Error) -> String {
         ErrorKind::PermissionDenied => {
             let user = User::from_uid(geteuid()).ok().flatten();
             let user = user.map_or_else(|| geteuid().to_string(), |user| user.name);
-            format!("the user {user} may not read it. Become root, or a member of the group gatewire")
+            format!(
+                "the user {user} may not read it. Become root, or a member of the group gatewire: `sudo usermod -aG gatewire \
+                 {user}`, then log in again"
+            )
         }
         ErrorKind::IsADirectory => "it is a directory, not a file".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),

@@ -1,5 +1,6 @@
 //! The daemon: starts every part, connects them, and stops them in order. The only place that knows them all.
 
+mod announce;
 mod reload;
 mod services;
 
@@ -23,12 +24,12 @@ use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Change, Link, SaidOnce, Setup};
 use crate::message::{Qos, TopicFilter};
-use crate::observe::journal;
 use crate::observe::status::{CertificateStatus, Status};
+use crate::observe::{journal, memory};
 use crate::outbox::Outbox;
 use crate::schedule::Schedule;
 use crate::stop::Stop;
-use crate::store::{self, OpenError, Store};
+use crate::store::{OpenError, Store};
 use crate::systemd::Notifier;
 use services::{Services, ServicesError};
 
@@ -91,7 +92,7 @@ async fn serve(config: &Config, credentials: Credentials, read: &Read<'_>) -> Re
     let Services { outbox, store, vital, .. } = &parts.services;
     let prepared = parts.services.prepare(config).await?;
     parts.services.apply(config, prepared, parts.document()).await;
-    announce(config, &parts);
+    announce::announce(config, parts.services.outbox.status().waiting);
     vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
     let mut schedule = {
         let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(outbox));
@@ -176,44 +177,6 @@ pub(crate) fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
         }
     }
     filters
-}
-
-/// A few lines that say what this daemon will do.
-fn announce(config: &Config, parts: &Parts) {
-    let connection = &config.connection;
-    log::info!(
-        GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str(),
-        GATEWIRE_CLIENT_ID = connection.client_id.as_str();
-        "gatewire {} keeps a link to {}:{} as `{}` (MQTT {})",
-        env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id, connection.protocol.as_str()
-    );
-    for publish in &config.publish {
-        log::info!("publish {}: on {} {}", publish.name, publish.topic, publish.when);
-    }
-    for forward in &config.forward {
-        let filters: Vec<&str> = forward.filters.iter().map(TopicFilter::as_str).collect();
-        log::info!("forward {}: {} to {}", forward.name, filters.join(", "), forward.socket.path.display());
-    }
-    for ingest in &config.ingest {
-        let topics: Vec<&str> = ingest.topics.iter().map(TopicFilter::as_str).collect();
-        log::info!("ingest {}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", "));
-    }
-    let waiting = match parts.services.outbox.status().waiting {
-        0 => String::new(),
-        n => format!("; {n} messages wait in it"),
-    };
-    log::info!(
-        "outbox: what IoT Core hasn't acknowledged within {} is kept in {}{waiting}",
-        humantime::format_duration(config.outbox.spill_after),
-        config.outbox.path.display()
-    );
-    if let Err(error) = store::is_synchronised() {
-        log::warn!(
-            GATEWIRE_EVENT = "clock_unknown";
-            "the kernel doesn't tell whether its clock is synchronised ({error}): for [outbox] max_age the time that the machine \
-             was off doesn't count. A unit of your own must allow the system call adjtimex, and not have ProtectClock="
-        );
-    }
 }
 
 /// Until a signal says so. A task that ends before was ended by a panic: without it the daemon would only seem to work.
@@ -317,6 +280,7 @@ impl Parts {
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started,
+            memory: memory::status(),
             link: self.link.state.status(),
             outbox: outbox.status(),
             store: store.status(),

@@ -188,8 +188,7 @@ impl Link {
 
     /// CONNACK has come.
     fn connected(&self, session_present: bool, session_expiry: Option<Duration>) {
-        self.state.connected(session_present);
-        self.outbox.link_up();
+        let away = Duration::from_secs(self.state.connected(session_present).as_secs());
         let setup = self.setup();
         let config::Connection { endpoint, client_id, session_expiry: asked, .. } = &setup.connection;
         let session = match (session_present, asked.is_zero()) {
@@ -199,8 +198,10 @@ impl Link {
         };
         log::info!(
             GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
-            "connected to {endpoint} as `{client_id}`; {session}"
+            "connected to {endpoint} as `{client_id}`{}; {session}",
+            if away.is_zero() { String::new() } else { format!(" after {} without a connection", format_duration(away)) }
         );
+        self.outbox.link_up();
         if let Some(expiry) = session_expiry {
             let (given, asked) = (format_duration(expiry), format_duration(*asked));
             log::info!(
@@ -337,14 +338,14 @@ impl Link {
     }
 }
 
-/// `in 1.5s`, or `at once`.
+/// `in 1.5 s`, or `at once`.
 struct When(Duration);
 
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.is_zero() {
             true => f.write_str("at once"),
-            false => write!(f, "in {:.1?}", self.0),
+            false => write!(f, "in {:.1} s", self.0.as_secs_f64()),
         }
     }
 }

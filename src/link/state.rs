@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub(crate) enum State {
 pub(crate) struct LinkState {
     fixed: RefCell<Fixed>,
     current: RefCell<Current>,
+    /// When the last connection ended, or the daemon started: by a clock that nobody sets.
+    down_since: Cell<Instant>,
     counters: Cell<Counters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
@@ -64,6 +67,8 @@ impl Fixed {
 struct Current {
     state: State,
     since: Timestamp,
+    /// Since when there has been no connection; `None` while there is one.
+    disconnected_since: Option<Timestamp>,
     session_present: Option<bool>,
     next_attempt: Option<Timestamp>,
     last_error: Option<LastError>,
@@ -104,9 +109,11 @@ pub(crate) struct LinkCounters {
 
 impl LinkState {
     pub(crate) fn new(fixed: Fixed) -> LinkState {
+        let start = now();
         let current = Current {
             state: State::Connecting,
-            since: now(),
+            since: start,
+            disconnected_since: Some(start),
             session_present: None,
             next_attempt: None,
             last_error: None,
@@ -114,6 +121,7 @@ impl LinkState {
         LinkState {
             fixed: RefCell::new(fixed),
             current: RefCell::new(current),
+            down_since: Cell::new(Instant::now()),
             counters: Cell::default(),
             connections: Cell::new(0),
             attempts: Cell::new(0),
@@ -124,8 +132,17 @@ impl LinkState {
     fn change(&self, state: State, session_present: Option<bool>, next_attempt: Option<Timestamp>) {
         let mut current = self.current.borrow_mut();
         if current.state != state {
+            let at = now();
+            match (current.state, state) {
+                (_, State::Connected) => current.disconnected_since = None,
+                (State::Connected, _) => {
+                    current.disconnected_since = Some(at);
+                    self.down_since.set(Instant::now());
+                }
+                _ => {}
+            }
             current.state = state;
-            current.since = now();
+            current.since = at;
         }
         current.session_present = session_present;
         current.next_attempt = next_attempt;
@@ -136,9 +153,11 @@ impl LinkState {
         self.change(State::Connecting, None, None);
     }
 
-    pub(super) fn connected(&self, session_present: bool) {
+    /// CONNACK has come; returns how long there was no connection.
+    pub(super) fn connected(&self, session_present: bool) -> Duration {
         self.connections.set(self.connections.get() + 1);
         self.change(State::Connected, Some(session_present), None);
+        self.down_since.get().elapsed()
     }
 
     pub(super) fn is_connected(&self) -> bool {

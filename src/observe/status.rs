@@ -7,6 +7,7 @@ use crate::forward::ForwardStatus;
 use crate::inbox::InboxStatus;
 use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
+use crate::observe::memory::MemoryStatus;
 use crate::outbox::OutboxStatus;
 use crate::schedule::PublishStatus;
 use crate::store::StoreStatus;
@@ -17,6 +18,7 @@ pub(crate) struct Status {
     pub(crate) version: &'static str,
     /// When the daemon started.
     pub(crate) started: Timestamp,
+    pub(crate) memory: Option<MemoryStatus>,
     pub(crate) link: LinkStatus,
     pub(crate) outbox: OutboxStatus,
     pub(crate) store: StoreStatus,

@@ -84,6 +84,8 @@ pub(crate) struct PublishStatus {
     /// When the outbox last took a message.
     last_published: Option<Timestamp>,
     next_run: Option<Timestamp>,
+    /// Whether the last run had trouble, `last_error`.
+    failing: bool,
     last_error: Option<LastError>,
 }
 
@@ -307,6 +309,7 @@ impl Entry {
             last_run: self.last_run.map(to_milliseconds),
             last_published: self.last_published,
             next_run: (!self.is_done()).then(|| self.clock.next(now)).flatten().map(to_milliseconds),
+            failing: self.troubles.is_met(),
             last_error: self.troubles.last().cloned(),
         }
     }

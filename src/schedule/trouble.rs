@@ -49,8 +49,7 @@ impl Troubles {
         self.last.as_ref()
     }
 
-    /// The run before had one.
-    #[cfg(test)]
+    /// The last run had one.
     pub(super) fn is_met(&self) -> bool {
         self.current.is_some()
     }

@@ -68,7 +68,8 @@ impl Setup {
         }
     }
 
-    fn command(&self) -> Command {
+    /// `gatewire --config ...`, without a command.
+    pub fn command(&self) -> Command {
         let mut words =
             self.wrapper.iter().map(OsString::as_os_str).chain([OsStr::new(env!("CARGO_BIN_EXE_gatewire"))]);
         let mut command = program(words.next().unwrap());

@@ -306,8 +306,8 @@ fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
         sent => format!("the certificate's policy lacks {}; {another}", needed(sent)),
     };
     format!(
-        "IoT Core closes without a reason. Likely are, in this order: {causes}; a limit was passed. Its log in CloudWatch \
-         (AWSIotLogsV2) says which."
+        "It gave no reason. Likely, in this order: {causes}; a limit was passed. IoT Core's log in CloudWatch (AWSIotLogsV2) \
+         says which."
     )
 }
 

@@ -1,0 +1,314 @@
+//! `gatewire publish`: messages through the running daemon, by one of its ingest sockets.
+//!
+//! A thread of its own writes the lines and shuts down its side after the last; this one reads the answers meanwhile, because
+//! the daemon reads on only as long as its answers are read.
+
+mod answers;
+
+use std::ffi::OsString;
+use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use base64::Engine as _;
+use clap::Args;
+use serde::Serialize;
+
+use super::client::{Unreachable, connect};
+use super::output::{Failure, tell};
+use super::{Exit, inputs};
+use crate::config::Config;
+use crate::limits::MAX_PAYLOAD;
+use crate::message::{BASE64, Properties, Topic};
+use answers::Answers;
+
+pub(super) const LONG_ABOUT: &str = "\
+Publish a message through the running daemon, or with --lines many. It goes by an
+[[ingest]] socket whose `topics` allow TOPIC, and the command returns when IoT Core has
+acknowledged it (it prints `delivered`), or when it is on this machine's disk and goes to
+IoT Core from there (`stored`); with QoS 0 when it is written to the connection (`sent`).
+
+It may wait for long where the disk can't be written either: `timeout` bounds that. A
+message that it was given before may be published all the same.";
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  gatewire publish gateways/thing-gateway-01/door '{\"open\":true}'
+  gatewire publish gateways/thing-gateway-01/photo - < photo.jpg
+  sensor | gatewire publish gateways/thing-gateway-01/values --lines
+  timeout 30 gatewire publish gateways/thing-gateway-01/door closed
+
+Exit codes: 0 all are delivered, stored or sent; 1 one was refused, the reason is on
+standard error; 64 usage; 69 the daemon can't be reached, or stopped before it had
+answered all; 78 configuration unusable.";
+
+/// The command line of `gatewire publish`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Where to publish
+    topic: String,
+
+    /// The message, as it is; `-` is standard input, to the last byte [default: an empty message]
+    #[arg(allow_negative_numbers = true)]
+    payload: Option<OsString>,
+
+    /// Publish each line of standard input by itself, without its newline; empty ones are left out
+    #[arg(long)]
+    lines: bool,
+
+    /// 1: until IoT Core has acknowledged it. 0: once, and only while connected
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    qos: u8,
+
+    /// Ask IoT Core to keep it for future subscribers
+    #[arg(long)]
+    retain: bool,
+
+    /// MQTT 5: for how long it is worth sending, such as 30s or 1h
+    #[arg(long, value_name = "DURATION")]
+    expires_in: Option<String>,
+
+    /// MQTT 5: what the payload is, such as application/json
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+
+    /// MQTT 5: where answers are awaited
+    #[arg(long, value_name = "TOPIC")]
+    response_topic: Option<String>,
+
+    /// MQTT 5: what tells answers apart
+    #[arg(long, value_name = "BYTES")]
+    correlation_data: Option<OsString>,
+
+    /// MQTT 5: any name and value; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    user_property: Vec<(String, String)>,
+
+    /// Publish by this [[ingest]], not by the first whose `topics` allow TOPIC
+    #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+    ingest: Option<String>,
+
+    /// Publish by this socket; the configuration isn't read then
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A line to the daemon. The answer brings `id` back: the number of the message, from 1.
+#[derive(Debug, Serialize)]
+struct Request<'a> {
+    id: u64,
+    topic: &'a str,
+    qos: u8,
+    retain: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<&'a Properties>,
+    #[serde(flatten)]
+    payload: Payload<'a>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Payload<'a> {
+    Payload(&'a str),
+    PayloadBase64(String),
+}
+
+impl Payload<'_> {
+    /// Text as text, unless so much of it must be escaped that a line wouldn't hold the longest; else Base64.
+    fn of(bytes: &[u8]) -> Payload<'_> {
+        let is_short =
+            |text: &str| serde_json::to_string(text).is_ok_and(|quoted| quoted.len() <= 64 + text.len() * 3 / 2);
+        match std::str::from_utf8(bytes) {
+            Ok(text) if is_short(text) => Payload::Payload(text),
+            _ => Payload::PayloadBase64(BASE64.encode(bytes)),
+        }
+    }
+}
+
+/// Results go to standard output, all else to standard error.
+pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
+    publish(config, arguments).unwrap_or_else(Failure::end)
+}
+
+fn publish(config: &Path, arguments: Arguments) -> Result<Exit, Failure> {
+    let is_stdin = arguments.payload.as_ref().is_some_and(|payload| payload == "-");
+    if arguments.lines && arguments.payload.is_some() && !is_stdin {
+        let text = "--lines publishes the lines of standard input: PAYLOAD can only be `-`, or left out";
+        return Err(Failure(text.to_owned(), Exit::Usage));
+    }
+    let path = match &arguments.socket {
+        Some(path) => path.clone(),
+        None => socket(&inputs::of_daemon(config)?, &arguments.topic, arguments.ingest.as_deref())?,
+    };
+    let stream = connect(&path)?;
+    let broken = |error| Failure::from(Unreachable::new(&path, error));
+    let sender = Sender { stream: stream.try_clone().map_err(broken)?, progress: Arc::default(), message: arguments };
+    let (progress, lines) = (Arc::clone(&sender.progress), sender.message.lines);
+    let mut answers = Answers::new(&path, lines);
+    // Not waited for: should the daemon go away, it may sit there waiting for standard input.
+    std::thread::spawn(move || sender.run(is_stdin));
+    answers.read(stream)?;
+    answers.end(&progress)
+}
+
+/// The socket of the ingest that takes messages for `topic`, or of the one of this name.
+fn socket(config: &Config, topic: &str, name: Option<&str>) -> Result<PathBuf, Failure> {
+    let found = match name {
+        Some(name) => config.ingest.iter().find(|ingest| ingest.name == name).ok_or_else(|| {
+            let names: Vec<&str> = config.ingest.iter().map(|ingest| ingest.name.as_str()).collect();
+            let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            Failure(format!("there is no [[ingest]] `{name}`; there are {there_are}"), Exit::Usage)
+        }),
+        None => {
+            let no = |text| Failure(text, Exit::No);
+            let checked = Topic::new(topic).map_err(|error| no(format!("not published: topic `{topic}`: {error}")))?;
+            config.ingest.iter().find(|ingest| ingest.topics.iter().any(|filter| filter.matches(&checked))).ok_or_else(
+                || {
+                    let all = config.ingest.iter().flat_map(|ingest| &ingest.topics).map(|filter| filter.as_str());
+                    let allowed = all.collect::<Vec<_>>().join(", ");
+                    let allowed = if allowed.is_empty() { "there is none".to_owned() } else { allowed };
+                    no(format!(
+                        "not published: no [[ingest]] takes messages for `{topic}`; `topics` in the configuration say which \
+                         ({allowed})"
+                    ))
+                },
+            )
+        }
+    };
+    found.map(|ingest| ingest.socket.path.clone())
+}
+
+/// How far the sender has come.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Lines that the daemon was sent, or the last in part.
+    sent: AtomicU64,
+    /// Messages that can't be sent.
+    refused: AtomicU64,
+    /// Everything is sent.
+    done: AtomicBool,
+    /// Standard input couldn't be read to its end.
+    broken: AtomicBool,
+}
+
+/// What writes the lines.
+struct Sender {
+    stream: UnixStream,
+    progress: Arc<Progress>,
+    message: Arguments,
+}
+
+impl Sender {
+    fn run(mut self, is_stdin: bool) {
+        let sent = if self.message.lines { self.each_line() } else { self.one(is_stdin) };
+        if let Err(error) = sent {
+            self.progress.broken.store(true, Ordering::SeqCst);
+            tell(&format!("standard input can't be read: {error}"));
+        }
+        self.progress.done.store(true, Ordering::SeqCst);
+        // If it fails there is nobody who would read.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    fn one(&mut self, is_stdin: bool) -> io::Result<()> {
+        let mut payload = self.message.payload.take().unwrap_or_default().into_vec();
+        if is_stdin {
+            payload.clear();
+            io::stdin().take(MAX_PAYLOAD as u64 + 1).read_to_end(&mut payload)?;
+        }
+        self.send(1, &payload);
+        Ok(())
+    }
+
+    /// Sends each line of standard input, as long as somebody takes them.
+    fn each_line(&mut self) -> io::Result<()> {
+        let mut input = io::stdin().lock();
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            if input.by_ref().take(MAX_PAYLOAD as u64 + 2).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let is_whole = line.last() == Some(&b'\n');
+            line.pop_if(|last| *last == b'\n');
+            if !is_whole && line.len() > MAX_PAYLOAD {
+                input.skip_until(b'\n')?;
+            }
+            if !line.is_empty() && !self.send(number, &line) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a message; whether the daemon takes more.
+    fn send(&mut self, id: u64, payload: &[u8]) -> bool {
+        if payload.len() > MAX_PAYLOAD {
+            self.progress.refused.fetch_add(1, Ordering::SeqCst);
+            refuse(
+                self.message.lines,
+                id,
+                &format!("too_large: it has more than {MAX_PAYLOAD} bytes, IoT Core takes no more"),
+            );
+            return true;
+        }
+        let Arguments { content_type, response_topic, correlation_data, user_property, .. } = &self.message;
+        let properties = Properties {
+            content_type: content_type.clone(),
+            response_topic: response_topic.clone(),
+            correlation_data: correlation_data.clone().map(|data| data.into_vec().into()),
+            user_properties: user_property.clone(),
+            ..Properties::default()
+        };
+        let request = Request {
+            id,
+            topic: &self.message.topic,
+            qos: self.message.qos,
+            retain: self.message.retain,
+            expires_in: self.message.expires_in.as_deref(),
+            properties: (properties != Properties::default()).then_some(&properties),
+            payload: Payload::of(payload),
+        };
+        // Writing to memory can't fail.
+        let mut line = serde_json::to_vec(&request).unwrap_or_default();
+        line.push(b'\n');
+        self.progress.sent.fetch_add(1, Ordering::SeqCst);
+        self.stream.write_all(&line).is_ok()
+    }
+}
+
+/// Says why a message isn't published.
+fn refuse(lines: bool, id: u64, why: &str) {
+    match lines {
+        true => tell(&format!("line {id} is not published: {why}")),
+        false => tell(&format!("not published: {why}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_goes_as_text_and_what_a_line_would_not_hold_as_base64() {
+        for text in ["", "\"", "21 °C", "{\"open\":true,\"at\":\"the back\"}\n"] {
+            assert_eq!(Payload::of(text.as_bytes()), Payload::Payload(text));
+        }
+        assert_eq!(Payload::of(b"\xff"), Payload::PayloadBase64("/w==".to_owned()));
+        for worst in [vec![0; MAX_PAYLOAD], vec![b'"'; MAX_PAYLOAD], vec![0xff; MAX_PAYLOAD]] {
+            let line = serde_json::to_vec(&Payload::of(&worst)).unwrap();
+            assert!(line.len() < 200 * 1024, "{}", line.len());
+        }
+    }
+}

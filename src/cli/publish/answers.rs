@@ -1,0 +1,108 @@
+//! What the daemon answers to the messages of `gatewire publish`, and what comes of it.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use serde::Deserialize;
+
+use super::{Progress, refuse};
+use crate::cli::Exit;
+use crate::cli::client::Unreachable;
+use crate::cli::output::{self, Failure};
+
+/// The longest answer, in bytes: many times what a daemon writes.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// A line from the daemon.
+#[derive(Debug, Deserialize)]
+struct Answer {
+    id: Option<u64>,
+    result: Option<String>,
+    error: Option<String>,
+    detail: Option<String>,
+}
+
+/// What the daemon has answered.
+pub(super) struct Answers<'a> {
+    path: &'a Path,
+    lines: bool,
+    /// How often each result has come.
+    results: BTreeMap<String, u64>,
+    refused: u64,
+    /// Messages that weren't taken because the daemon was stopping.
+    shut: u64,
+}
+
+impl<'a> Answers<'a> {
+    /// None yet, at the socket at `path`; each message is a line of standard input if `lines`.
+    pub(super) fn new(path: &'a Path, lines: bool) -> Answers<'a> {
+        Answers { path, lines, results: BTreeMap::new(), refused: 0, shut: 0 }
+    }
+
+    /// Reads answers until the daemon closes the connection.
+    pub(super) fn read(&mut self, stream: UnixStream) -> Result<(), Failure> {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            match reader.by_ref().take(MAX_ANSWER).read_until(b'\n', &mut line) {
+                // It has ended, after all answers or not: that is counted.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+                Err(error) => return Err(Unreachable::new(self.path, error).into()),
+                Ok(0) => return Ok(()),
+                Ok(_) => self.take(&line)?,
+            }
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), Failure> {
+        let answer: Answer = serde_json::from_slice(line).map_err(|error| Unreachable::Strange {
+            path: self.path.to_owned(),
+            detail: format!("not an answer: {error}"),
+        })?;
+        let detail = answer.detail.unwrap_or_default();
+        match (answer.result, answer.error, answer.id) {
+            (Some(result), ..) => *self.results.entry(result).or_default() += 1,
+            (None, Some(code), Some(id)) => {
+                *(if code == "shutting_down" { &mut self.shut } else { &mut self.refused }) += 1;
+                refuse(self.lines, id, &format!("{code}: {detail}"));
+            }
+            // Not about a message of ours.
+            (None, ..) => return Err(Unreachable::Refused { path: self.path.to_owned(), detail }.into()),
+        }
+        Ok(())
+    }
+
+    /// Says what has become of all, once the daemon has closed the connection.
+    pub(super) fn end(self, progress: &Progress) -> Result<Exit, Failure> {
+        let answered = self.results.values().sum::<u64>() + self.refused + self.shut;
+        // In this order: what is sent after `done` was looked at isn't missed.
+        let (done, sent) = (progress.done.load(Ordering::SeqCst), progress.sent.load(Ordering::SeqCst));
+        let results: Vec<String> = match self.lines {
+            true => self.results.iter().map(|(result, n)| format!("{n} {result}")).collect(),
+            false => self.results.into_keys().collect(),
+        };
+        if !results.is_empty() {
+            output::answer(format!("{}\n", results.join(", ")).as_bytes())?;
+        }
+        let unanswered = sent.saturating_sub(answered);
+        if !done || unanswered > 0 {
+            let text = match unanswered {
+                0 => String::new(),
+                1 => ": the last message has no answer, it may be published or not".to_owned(),
+                n => format!(": the last {n} messages have no answer, they may be published or not"),
+            };
+            return Err(Failure(format!("gatewire has stopped{text}"), Exit::Unavailable));
+        }
+        let refused = self.refused + progress.refused.load(Ordering::SeqCst);
+        Ok(match (self.shut, progress.broken.load(Ordering::SeqCst), refused) {
+            (1.., ..) => Exit::Unavailable,
+            (_, true, _) => Exit::Internal,
+            (_, _, 1..) => Exit::No,
+            (0, false, 0) => Exit::Done,
+        })
+    }
+}

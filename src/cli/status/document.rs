@@ -1,0 +1,183 @@
+//! The status document, as its reader sees it.
+//!
+//! It may come from a daemon of another version, such as while a new one is installed and the old one still runs: what isn't
+//! known is passed over, what is missing is left empty.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Document {
+    pub(super) version: String,
+    pub(super) started: Option<Timestamp>,
+    pub(super) memory: Option<Memory>,
+    pub(super) link: Link,
+    pub(super) outbox: Outbox,
+    pub(super) store: Store,
+    pub(super) inbox: Inbox,
+    pub(super) counters: Counters,
+    pub(super) publish: Vec<Publish>,
+    pub(super) forward: Vec<Forward>,
+    pub(super) ingest: Vec<Ingest>,
+    pub(super) certificate: Certificate,
+}
+
+/// Bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Memory {
+    pub(super) resident: u64,
+    pub(super) peak: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Link {
+    pub(super) state: State,
+    pub(super) since: Option<Timestamp>,
+    pub(super) disconnected_since: Option<Timestamp>,
+    pub(super) session_present: Option<bool>,
+    pub(super) next_attempt: Option<Timestamp>,
+    pub(super) last_error: Option<LinkError>,
+    pub(super) endpoint: String,
+    pub(super) port: u16,
+    pub(super) proxy: Option<String>,
+    pub(super) client_id: String,
+    pub(super) protocol: String,
+    pub(super) filters_refused: Vec<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Connected,
+    Connecting,
+    Waiting,
+    Stopped,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LinkError {
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) advice: String,
+    pub(super) at: Option<Timestamp>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Outbox {
+    pub(super) waiting: u64,
+    pub(super) in_flight: u64,
+    pub(super) bytes: u64,
+    pub(super) oldest: Option<Timestamp>,
+    pub(super) stored: u64,
+    pub(super) dropped: BTreeMap<String, u64>,
+    pub(super) quarantined: u64,
+    pub(super) accepted: u64,
+    pub(super) delivered: u64,
+    pub(super) sent: u64,
+    pub(super) drain: Option<Drain>,
+}
+
+/// The backlog of an outage, on its way out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Drain {
+    pub(super) messages: u64,
+    pub(super) delivered: u64,
+    pub(super) seconds_left: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Store {
+    pub(super) path: String,
+    pub(super) error: Option<String>,
+    pub(super) since: Option<Timestamp>,
+    pub(super) moved_aside: Vec<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Inbox {
+    pub(super) received: u64,
+    pub(super) unmatched: u64,
+    pub(super) unacknowledged: u64,
+}
+
+/// Those of the link.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Counters {
+    pub(super) attempts: u64,
+    pub(super) connections: u64,
+    pub(super) published: u64,
+    pub(super) resent: u64,
+    pub(super) received: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Publish {
+    pub(super) name: String,
+    pub(super) topic: String,
+    pub(super) count: u64,
+    pub(super) skipped: u64,
+    pub(super) unchanged: u64,
+    pub(super) failed: u64,
+    pub(super) refused: u64,
+    pub(super) last_run: Option<Timestamp>,
+    pub(super) last_published: Option<Timestamp>,
+    pub(super) next_run: Option<Timestamp>,
+    pub(super) failing: bool,
+    pub(super) last_error: Option<Trouble>,
+}
+
+/// What went wrong with a publication.
+#[derive(Debug, Deserialize)]
+pub(super) struct Trouble {
+    pub(super) message: String,
+    pub(super) at: Timestamp,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Forward {
+    pub(super) name: String,
+    pub(super) socket: String,
+    pub(super) readers: u64,
+    pub(super) observers: u64,
+    pub(super) waiting: u64,
+    pub(super) unacknowledged: u64,
+    pub(super) waiting_bytes: u64,
+    pub(super) stored: u64,
+    pub(super) oldest: Option<Timestamp>,
+    pub(super) written: u64,
+    pub(super) dropped: BTreeMap<String, u64>,
+    pub(super) disconnected_slow: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Ingest {
+    pub(super) name: String,
+    pub(super) socket: String,
+    pub(super) clients: u64,
+    pub(super) accepted: u64,
+    pub(super) refused: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Certificate {
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) not_after: Option<Timestamp>,
+}

@@ -1,0 +1,100 @@
+//! `gatewire status`: what the running daemon is doing.
+
+mod document;
+mod prometheus;
+mod table;
+mod words;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::client::{PATIENCE, Unreachable, connect};
+use super::output::{self, Failure, Style};
+use super::{Exit, inputs};
+use document::Document;
+
+/// The longest document that is read, in bytes: many times what a daemon writes.
+const MAX_DOCUMENT: u64 = 16 << 20;
+
+pub(super) const LONG_ABOUT: &str = "\
+Show what the running daemon is doing: whether it is connected, and if not why and since
+when; what waits; when each schedule last published; when the certificate expires.
+
+It asks the socket of [status] in the configuration, and is answered whatever state the
+link and the outbox are in.";
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  gatewire status
+  gatewire status --json | jq .outbox.waiting
+  gatewire status --prometheus > gatewire.prom
+  watch -n 1 gatewire status
+
+Exit codes: 0 the daemon has answered, connected or not; 64 usage; 69 the daemon can't be
+reached; 78 configuration unusable.";
+
+/// The command line of `gatewire status`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The document as it is, for programs
+    #[arg(long, conflicts_with = "prometheus")]
+    json: bool,
+
+    /// Metrics in Prometheus' exposition format
+    #[arg(long)]
+    prometheus: bool,
+
+    /// Ask this socket; the configuration isn't read then
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// The answer goes to standard output, all else to standard error.
+pub(super) fn run(config: &Path, arguments: &Arguments) -> Exit {
+    let answered = answer(config, arguments).and_then(|text| output::answer(&text));
+    answered.map_or_else(Failure::end, |()| Exit::Done)
+}
+
+fn answer(config: &Path, arguments: &Arguments) -> Result<Vec<u8>, Failure> {
+    let path = match &arguments.socket {
+        Some(path) => path.clone(),
+        None => inputs::of_daemon(config)?.status.socket.path,
+    };
+    let (text, document) = fetch(&path)?;
+    Ok(match (arguments.json, arguments.prometheus) {
+        (true, _) => text,
+        (_, true) => prometheus::exposition(&document).into_bytes(),
+        _ => table::table(&document, Timestamp::now(), Style::of_stdout()).into_bytes(),
+    })
+}
+
+/// The document that the daemon at `path` gives, as it is and understood.
+fn fetch(path: &Path) -> Result<(Vec<u8>, Document), Unreachable> {
+    let text = read(path)?;
+    let strange = |detail: String| Unreachable::Strange { path: path.to_owned(), detail };
+    let value: Value = serde_json::from_slice(&text).map_err(|error| strange(format!("not JSON: {error}")))?;
+    if let (Some(error), None) = (value.get("error"), value.get("version")) {
+        let detail = value.get("detail").unwrap_or(error).as_str().unwrap_or("of no known kind").to_owned();
+        return Err(Unreachable::Refused { path: path.to_owned(), detail });
+    }
+    let document = serde_json::from_value(value).map_err(|error| strange(format!("not a status document: {error}")))?;
+    Ok((text, document))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Unreachable> {
+    let stream = connect(path)?;
+    let mut text = Vec::new();
+    let bounded = stream.set_read_timeout(Some(PATIENCE)).map(|()| stream.take(MAX_DOCUMENT));
+    match bounded.and_then(|mut stream| stream.read_to_end(&mut text)) {
+        Ok(0) => Err(Unreachable::Absent { path: path.to_owned() }),
+        Ok(_) => Ok(text),
+        Err(error) => Err(Unreachable::new(path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,277 @@
+//! The status as metrics, in version 0.0.4 of Prometheus' text format:
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>
+//!
+//! Times are points in time, in seconds since 1970: how old something is, a query computes at its own time.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::document::{Document, Forward, Ingest, Publish, State};
+
+/// What a metric is; a counter's name ends with `_total`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gauge,
+    Counter,
+}
+
+use Kind::{Counter, Gauge};
+
+/// A document as metrics.
+pub(super) fn exposition(document: &Document) -> String {
+    let mut metrics = Metrics(String::new());
+    metrics.process(document);
+    metrics.link(document);
+    metrics.outbox(document);
+    metrics.inbox(document);
+    metrics.publishes(&document.publish);
+    metrics.forwards(&document.forward);
+    metrics.ingests(&document.ingest);
+    metrics.0
+}
+
+struct Metrics(String);
+
+type Labels<'a> = &'a [(&'a str, &'a str)];
+
+impl Metrics {
+    /// The head of a metric; its samples follow.
+    fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        let word = if kind == Counter { "counter" } else { "gauge" };
+        // Writing to memory can't fail; so below.
+        let _ = writeln!(self.0, "# HELP gatewire_{name} {help}\n# TYPE gatewire_{name} {word}");
+    }
+
+    fn sample(&mut self, name: &str, labels: Labels<'_>, value: f64) {
+        let _ = write!(self.0, "gatewire_{name}");
+        for (i, (label, value)) in labels.iter().enumerate() {
+            let open = if i == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{label}=\"{}\"", escaped(value));
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: Kind, help: &str, value: u64) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value as f64);
+    }
+
+    /// A point in time; nothing if there is none.
+    fn time(&mut self, name: &str, help: &str, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.family(name, Gauge, help);
+            self.sample(name, &[], seconds(at));
+        }
+    }
+
+    /// A sample for each of several.
+    fn each<T>(&mut self, of: Of<'_, T>, name: &str, kind: Kind, help: &str, value: impl Fn(&T) -> Option<f64>) {
+        let samples: Vec<(&str, f64)> =
+            of.items.iter().filter_map(|item| Some(((of.name)(item), value(item)?))).collect();
+        if samples.is_empty() {
+            return;
+        }
+        self.family(name, kind, help);
+        for (named, value) in samples {
+            self.sample(name, &[(of.label, named)], value);
+        }
+    }
+
+    /// Likewise, each with several counts.
+    fn each_by<T>(
+        &mut self,
+        of: Of<'_, T>,
+        name: &str,
+        help: &str,
+        by: &str,
+        counts: fn(&T) -> &BTreeMap<String, u64>,
+    ) {
+        if of.items.iter().all(|item| counts(item).is_empty()) {
+            return;
+        }
+        self.family(name, Counter, help);
+        for item in of.items {
+            for (cause, n) in counts(item) {
+                self.sample(name, &[(of.label, (of.name)(item)), (by, cause)], *n as f64);
+            }
+        }
+    }
+
+    fn process(&mut self, document: &Document) {
+        self.family("build_info", Gauge, "The version of gatewire; always 1.");
+        self.sample("build_info", &[("version", &document.version)], 1.0);
+        self.time("start_timestamp_seconds", "When gatewire started.", document.started);
+        if let Some(memory) = &document.memory {
+            self.one("memory_resident_bytes", Gauge, "Resident memory of the process.", memory.resident);
+            self.one("memory_resident_peak_bytes", Gauge, "The most that was resident.", memory.peak);
+        }
+        self.one(
+            "store_failing",
+            Gauge,
+            "Whether the database can't be written at the moment.",
+            document.store.error.is_some().into(),
+        );
+        let certificate = &document.certificate;
+        self.time(
+            "certificate_not_before_timestamp_seconds",
+            "When the certificate begins to be valid.",
+            certificate.not_before,
+        );
+        self.time("certificate_not_after_timestamp_seconds", "When the certificate expires.", certificate.not_after);
+    }
+
+    fn link(&mut self, document: &Document) {
+        let (link, counters) = (&document.link, &document.counters);
+        self.one(
+            "link_up",
+            Gauge,
+            "Whether there is a connection to IoT Core.",
+            (link.state == State::Connected).into(),
+        );
+        self.family("link_info", Gauge, "Where gatewire connects to, and as whom; always 1.");
+        let labels = [("endpoint", &*link.endpoint), ("client_id", &*link.client_id), ("protocol", &*link.protocol)];
+        self.sample("link_info", &labels, 1.0);
+        self.family("link_state", Gauge, "1 for the state that the link is in, 0 for the others.");
+        for (name, state) in [
+            ("connected", State::Connected),
+            ("connecting", State::Connecting),
+            ("waiting", State::Waiting),
+            ("stopped", State::Stopped),
+        ] {
+            self.sample("link_state", &[("state", name)], f64::from(u8::from(link.state == state)));
+        }
+        self.time("link_since_timestamp_seconds", "Since when the link is in its state.", link.since);
+        let help = "Since when there is no connection; absent while there is one.";
+        self.time("link_disconnected_since_timestamp_seconds", help, link.disconnected_since);
+        if let Some(present) = link.session_present {
+            let help = "Whether IoT Core still had the session when the connection began.";
+            self.one("link_session_present", Gauge, help, present.into());
+        }
+        if let Some((error, at)) = link.last_error.as_ref().and_then(|error| Some((error, error.at?))) {
+            self.family("link_last_error_timestamp_seconds", Gauge, "When the link last failed, and how.");
+            self.sample("link_last_error_timestamp_seconds", &[("code", &error.code)], seconds(at));
+        }
+        let refused = link.filters_refused.len() as u64;
+        self.one("link_filters_refused", Gauge, "Filters that IoT Core refused on this connection.", refused);
+        self.one("link_attempts_total", Counter, "Attempts to connect.", counters.attempts);
+        self.one("link_connections_total", Counter, "Attempts that got as far as CONNACK.", counters.connections);
+        let reconnects = counters.connections.saturating_sub(1);
+        self.one("link_reconnects_total", Counter, "Connections after the first.", reconnects);
+        self.one("link_published_total", Counter, "PUBLISH packets sent, re-sent ones included.", counters.published);
+        self.one("link_resent_total", Counter, "PUBLISH packets sent again.", counters.resent);
+        self.one("link_received_total", Counter, "PUBLISH packets received.", counters.received);
+    }
+
+    fn outbox(&mut self, document: &Document) {
+        let outbox = &document.outbox;
+        self.one("outbox_waiting_messages", Gauge, "Messages not yet handed to the link.", outbox.waiting);
+        let help = "QoS 1 messages handed to the link and not yet acknowledged.";
+        self.one("outbox_in_flight_messages", Gauge, help, outbox.in_flight);
+        self.one("outbox_bytes", Gauge, "Topics and payloads of both.", outbox.bytes);
+        self.one("outbox_stored_messages", Gauge, "How many of them are on the disk.", outbox.stored);
+        let help = "When the oldest of them was accepted; absent if there are none.";
+        self.time("outbox_oldest_timestamp_seconds", help, outbox.oldest);
+        self.one(
+            "outbox_quarantined_messages",
+            Gauge,
+            "Messages set aside because IoT Core refuses them.",
+            outbox.quarantined,
+        );
+        if let Some(drain) = &outbox.drain {
+            let help = "Messages of the backlog of the last outage that aren't delivered yet; absent if there is none.";
+            let left = drain.messages.saturating_sub(drain.delivered);
+            self.one("outbox_drain_left_messages", Gauge, help, left);
+            if let Some(seconds) = drain.seconds_left {
+                let help = "The time until they are, at the pace so far.";
+                self.one("outbox_drain_left_seconds", Gauge, help, seconds);
+            }
+        }
+        self.one("outbox_accepted_total", Counter, "Messages accepted.", outbox.accepted);
+        self.one("outbox_delivered_total", Counter, "QoS 1 messages that IoT Core has acknowledged.", outbox.delivered);
+        self.one("outbox_sent_total", Counter, "QoS 0 messages written to the link.", outbox.sent);
+        self.family("outbox_dropped_total", Counter, "Messages given up, by cause.");
+        for (cause, n) in &outbox.dropped {
+            self.sample("outbox_dropped_total", &[("cause", cause)], *n as f64);
+        }
+    }
+
+    fn inbox(&mut self, document: &Document) {
+        let inbox = &document.inbox;
+        self.one("inbox_received_total", Counter, "Messages from IoT Core.", inbox.received);
+        self.one("inbox_unmatched_total", Counter, "Those that no forward wanted.", inbox.unmatched);
+        let help = "QoS 1 messages from IoT Core that it isn't told of yet.";
+        self.one("inbox_unacknowledged_messages", Gauge, help, inbox.unacknowledged);
+    }
+
+    fn publishes(&mut self, items: &[Publish]) {
+        let of = Of { items, label: "publish", name: |publish: &Publish| &publish.name };
+        self.each(of, "publish_runs_total", Counter, "Runs of a schedule.", |p| Some(p.count as f64));
+        self.each(of, "publish_skipped_total", Counter, "Due times that passed unused.", |p| Some(p.skipped as f64));
+        self.each(of, "publish_unchanged_total", Counter, "Values that hadn't moved.", |p| Some(p.unchanged as f64));
+        self.each(of, "publish_failed_total", Counter, "Runs without a value.", |p| Some(p.failed as f64));
+        self.each(of, "publish_refused_total", Counter, "Messages the outbox didn't take.", |p| Some(p.refused as f64));
+        self.each(of, "publish_failing", Gauge, "Whether the last run went wrong.", |p| {
+            Some(f64::from(u8::from(p.failing)))
+        });
+        let at = |at: Option<Timestamp>| at.map(seconds);
+        self.each(of, "publish_last_run_timestamp_seconds", Gauge, "The last run of a schedule.", |p| at(p.last_run));
+        let help = "When the outbox last took a message of a schedule.";
+        self.each(of, "publish_last_published_timestamp_seconds", Gauge, help, |p| at(p.last_published));
+        self.each(of, "publish_next_run_timestamp_seconds", Gauge, "The next run of a schedule.", |p| at(p.next_run));
+    }
+
+    fn forwards(&mut self, items: &[Forward]) {
+        let of = Of { items, label: "forward", name: |forward: &Forward| &forward.name };
+        self.each(of, "forward_readers", Gauge, "Connected readers.", |f| Some(f.readers as f64));
+        self.each(of, "forward_observers", Gauge, "Connected observers.", |f| Some(f.observers as f64));
+        self.each(of, "forward_waiting_messages", Gauge, "Messages that wait for a reader.", |f| {
+            Some(f.waiting as f64)
+        });
+        self.each(of, "forward_stored_messages", Gauge, "How many of them are on the disk.", |f| Some(f.stored as f64));
+        let help = "How many of them readers were given and haven't acknowledged.";
+        self.each(of, "forward_unacknowledged_messages", Gauge, help, |f| Some(f.unacknowledged as f64));
+        self.each(of, "forward_waiting_bytes", Gauge, "Their topics and payloads.", |f| Some(f.waiting_bytes as f64));
+        let help = "When the oldest of them was received; absent if there are none.";
+        self.each(of, "forward_oldest_timestamp_seconds", Gauge, help, |f| f.oldest.map(seconds));
+        self.each(of, "forward_written_total", Counter, "Messages written to a reader.", |f| Some(f.written as f64));
+        let help = "What didn't reach a reader, by cause.";
+        self.each_by(of, "forward_dropped_total", help, "cause", |forward| &forward.dropped);
+        let help = "Clients disconnected because they didn't read.";
+        self.each(of, "forward_disconnected_total", Counter, help, |f| Some(f.disconnected_slow as f64));
+    }
+
+    fn ingests(&mut self, items: &[Ingest]) {
+        let of = Of { items, label: "ingest", name: |ingest: &Ingest| &ingest.name };
+        self.each(of, "ingest_clients", Gauge, "Connected clients.", |i| Some(i.clients as f64));
+        self.each(of, "ingest_accepted_total", Counter, "Messages taken from clients.", |i| Some(i.accepted as f64));
+        let help = "Lines answered with an error at once, by its code.";
+        self.each_by(of, "ingest_refused_total", help, "code", |ingest| &ingest.refused);
+    }
+}
+
+/// Several of a kind, each with a label that holds its name.
+struct Of<'a, T> {
+    items: &'a [T],
+    label: &'static str,
+    name: fn(&T) -> &str,
+}
+
+impl<T> Clone for Of<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Of<'_, T> {}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
+}
+
+/// A label's value: backslash, quote and newline are escaped, all else stands as it is.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

@@ -1,0 +1,335 @@
+//! The status as a page for people. Pure: it is given the time.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::document::{Certificate, Document, Drain, Forward, Ingest, Link, Outbox, Publish, State, Store};
+use super::words::{bytes, causes, clock, count, relative, span, wrapped};
+use crate::cli::output::{Style, Tone, printable};
+
+/// Where the values of the upper part begin.
+const INDENT: usize = 13;
+
+/// The width that long texts are wrapped to.
+const WIDTH: usize = 100;
+
+/// A certificate that ends within so many days is worth a colour: time enough to renew it.
+const SOON_DAYS: i64 = 30;
+
+/// The page.
+pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> String {
+    let mut page = Page { text: String::new(), now, style };
+    page.head(document);
+    page.link(&document.link);
+    page.last_error(&document.link);
+    page.traffic(document);
+    page.outbox(&document.outbox);
+    page.inbox(document);
+    page.store(&document.store);
+    page.certificate(&document.certificate);
+    page.publishes(&document.publish);
+    page.forwards(&document.forward);
+    page.ingests(&document.ingest);
+    page.text
+}
+
+struct Page {
+    text: String,
+    now: Timestamp,
+    style: Style,
+}
+
+/// A row of a table, and what is to be said below it.
+struct Row {
+    cells: Vec<String>,
+    below: Option<(Tone, String)>,
+}
+
+impl Page {
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line.trim_end());
+        self.text.push('\n');
+    }
+
+    /// A line with a name in front, or one that goes on with what the line before is about.
+    fn entry(&mut self, name: &str, tone: Option<Tone>, value: &str) {
+        let name = self.style.paint(Tone::Heading, &format!("{name:<INDENT$}"));
+        for (i, part) in wrapped(&printable(value), WIDTH - INDENT).iter().enumerate() {
+            let part = tone.map_or_else(|| part.clone(), |tone| self.style.paint(tone, part));
+            match i {
+                0 => self.line(&format!("{name}{part}")),
+                _ => self.line(&format!("{:INDENT$}{part}", "")),
+            }
+        }
+    }
+
+    fn more(&mut self, tone: Option<Tone>, value: &str) {
+        self.entry("", tone, value);
+    }
+
+    /// `for 3m 2s, since 2026-01-31 12:00:00 UTC`
+    fn since(&self, at: Timestamp) -> String {
+        format!("for {}, since {}", span(self.now.duration_since(at)), clock(at))
+    }
+
+    fn ago(&self, at: Option<Timestamp>) -> String {
+        at.map_or_else(|| "never".to_owned(), |at| relative(at, self.now))
+    }
+
+    fn head(&mut self, document: &Document) {
+        let mut head = format!("gatewire {}", document.version);
+        if let Some(started) = document.started {
+            head.push_str(&format!(", up {}", self.since(started)));
+        }
+        if let Some(memory) = &document.memory {
+            head.push_str(&format!("; memory {}, at most {}", bytes(memory.resident), bytes(memory.peak)));
+        }
+        self.line(&printable(&head));
+        self.line("");
+    }
+
+    fn link(&mut self, link: &Link) {
+        let since = |at: Option<Timestamp>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+        let (tone, state) = match link.state {
+            State::Connected => {
+                let session = match link.session_present {
+                    Some(true) => "; it goes on with the session of before",
+                    Some(false) => "; a new session",
+                    None => "",
+                };
+                (Tone::Good, format!("connected {}{session}", since(link.since).trim_start()))
+            }
+            State::Connecting => {
+                (Tone::Doubtful, format!("not connected{}; connecting now", since(link.disconnected_since)))
+            }
+            State::Waiting => {
+                let next = link
+                    .next_attempt
+                    .map_or_else(String::new, |at| format!("; next attempt {}", relative(at, self.now)));
+                (Tone::Bad, format!("not connected{}{next}", since(link.disconnected_since)))
+            }
+            State::Stopped => {
+                (Tone::Bad, format!("not connected{}; gatewire is stopping", since(link.disconnected_since)))
+            }
+            State::Unknown => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
+        };
+        self.entry("link", Some(tone), &state);
+        let proxy = link.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+        let Link { endpoint, port, client_id, protocol, .. } = link;
+        self.more(None, &format!("{endpoint}:{port}{proxy} as {client_id}, MQTT {protocol}"));
+        if !link.filters_refused.is_empty() {
+            self.more(Some(Tone::Bad), &format!("not subscribed, refused: {}", link.filters_refused.join(", ")));
+        }
+    }
+
+    fn last_error(&mut self, link: &Link) {
+        let Some(error) = &link.last_error else { return };
+        // While it is connected, it is history.
+        let tone = if link.state == State::Connected { Tone::Aside } else { Tone::Bad };
+        self.entry("last error", Some(tone), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
+        if link.state != State::Connected {
+            self.more(None, &error.advice);
+        }
+    }
+
+    fn traffic(&mut self, document: &Document) {
+        let counters = &document.counters;
+        let reconnects = counters.connections.saturating_sub(1);
+        self.entry(
+            "traffic",
+            None,
+            &format!(
+                "{} out, {} of them re-sent, {} in; {} in {}, {}",
+                counters.published,
+                counters.resent,
+                counters.received,
+                count(counters.connections, "connection"),
+                count(counters.attempts, "attempt"),
+                count(reconnects, "reconnect"),
+            ),
+        );
+    }
+
+    fn outbox(&mut self, outbox: &Outbox) {
+        let oldest = outbox.oldest.map_or_else(String::new, |at| format!(", the oldest {}", self.since(at)));
+        let waits = match (outbox.waiting, outbox.in_flight) {
+            (0, 0) => "nothing waits for IoT Core".to_owned(),
+            (waiting, in_flight) => format!(
+                "{} for IoT Core, {in_flight} in flight: {}, {} on the disk{oldest}",
+                waits(waiting),
+                bytes(outbox.bytes),
+                outbox.stored
+            ),
+        };
+        self.entry("outbox", None, &waits);
+        if let Some(drain) = &outbox.drain {
+            let left = drain.seconds_left.and_then(|seconds| i64::try_from(seconds).ok());
+            let left = left.map_or_else(String::new, |seconds| {
+                format!(", about {} left", span(SignedDuration::from_secs(seconds)))
+            });
+            let Drain { messages, delivered, .. } = drain;
+            self.more(None, &format!("the backlog goes out: {delivered} of {messages} are delivered{left}"));
+        }
+        self.more(
+            None,
+            &format!("{} accepted, {} delivered, {} sent with QoS 0", outbox.accepted, outbox.delivered, outbox.sent),
+        );
+        if let Some(dropped) = causes(&outbox.dropped) {
+            self.more(Some(Tone::Bad), &format!("dropped: {dropped}"));
+        }
+        if outbox.quarantined > 0 {
+            let text = format!("{} set aside, because IoT Core refuses it", count(outbox.quarantined, "message"));
+            self.more(Some(Tone::Bad), &text);
+        }
+    }
+
+    fn inbox(&mut self, document: &Document) {
+        let waiting: u64 = document.forward.iter().map(|forward| forward.waiting).sum();
+        let oldest = document.forward.iter().filter_map(|forward| forward.oldest).min();
+        let oldest = oldest.map_or_else(String::new, |at| format!(", the oldest {}", self.since(at)));
+        let text = match waiting {
+            0 => "nothing waits for readers".to_owned(),
+            n => format!("{} for readers{oldest}", waits(n)),
+        };
+        let inbox = &document.inbox;
+        let owed = match inbox.unacknowledged {
+            0 => String::new(),
+            n => format!("; {n} not acknowledged to IoT Core yet"),
+        };
+        self.entry("inbox", None, &format!("{text}{owed}"));
+        if inbox.unmatched > 0 {
+            let text = format!("{} came that no forward wants", count(inbox.unmatched, "message"));
+            self.more(Some(Tone::Doubtful), &text);
+        }
+    }
+
+    fn store(&mut self, store: &Store) {
+        match &store.error {
+            None => self.entry("store", None, &store.path),
+            Some(error) => {
+                let since = store.since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+                self.entry("store", Some(Tone::Bad), &format!("can't be written{since}: {error}"));
+            }
+        }
+        for path in &store.moved_aside {
+            self.more(Some(Tone::Bad), &format!("a damaged database was moved to {path}"));
+        }
+    }
+
+    fn certificate(&mut self, certificate: &Certificate) {
+        let Some(end) = certificate.not_after else { return };
+        let left = end.duration_since(self.now);
+        let (tone, text) = if left.is_negative() {
+            (Some(Tone::Bad), format!("expired {}, at {}: IoT Core refuses it", relative(end, self.now), clock(end)))
+        } else if certificate.not_before.is_some_and(|start| start > self.now) {
+            (Some(Tone::Bad), "not valid yet: is this machine's clock set? (`timedatectl`)".to_owned())
+        } else {
+            let soon = left.as_hours() < SOON_DAYS * 24;
+            (soon.then_some(Tone::Doubtful), format!("expires {}, at {}", relative(end, self.now), clock(end)))
+        };
+        self.entry("certificate", tone, &text);
+    }
+
+    fn publishes(&mut self, publishes: &[Publish]) {
+        let row = |publish: &Publish| {
+            let below = publish.last_error.as_ref().map(|error| {
+                let text = format!("{}: {}", relative(error.at, self.now), error.message);
+                match publish.failing {
+                    true => (Tone::Bad, text),
+                    false => (Tone::Aside, format!("works again; last error {text}")),
+                }
+            });
+            let lost = publish.skipped + publish.failed + publish.refused;
+            Row {
+                cells: vec![
+                    publish.name.clone(),
+                    self.ago(publish.last_published),
+                    self.ago(publish.last_run),
+                    publish.next_run.map_or_else(|| "none".to_owned(), |at| relative(at, self.now)),
+                    publish.count.to_string(),
+                    publish.unchanged.to_string(),
+                    lost.to_string(),
+                    publish.topic.clone(),
+                ],
+                below,
+            }
+        };
+        let heads = ["PUBLISH", "PUBLISHED", "LAST RUN", "NEXT RUN", "RUNS", "UNCHANGED", "LOST", "TOPIC"];
+        let rows: Vec<Row> = publishes.iter().map(row).collect();
+        self.rows(&heads, &rows);
+    }
+
+    fn forwards(&mut self, forwards: &[Forward]) {
+        let row = |forward: &Forward| {
+            let dropped = causes(&forward.dropped).map(|dropped| format!("dropped: {dropped}"));
+            let slow = (forward.disconnected_slow > 0)
+                .then(|| format!("{} disconnected for not reading", count(forward.disconnected_slow, "reader")));
+            let below: Vec<String> = dropped.into_iter().chain(slow).collect();
+            Row {
+                cells: vec![
+                    forward.name.clone(),
+                    forward.readers.to_string(),
+                    forward.observers.to_string(),
+                    forward.waiting.to_string(),
+                    forward.stored.to_string(),
+                    forward.unacknowledged.to_string(),
+                    bytes(forward.waiting_bytes),
+                    forward.oldest.map_or_else(|| "-".to_owned(), |at| relative(at, self.now)),
+                    forward.written.to_string(),
+                    forward.socket.clone(),
+                ],
+                below: (!below.is_empty()).then(|| (Tone::Bad, below.join("; "))),
+            }
+        };
+        let heads =
+            ["FORWARD", "READERS", "OBSERVERS", "WAITING", "STORED", "UNACKED", "SIZE", "OLDEST", "WRITTEN", "SOCKET"];
+        let rows: Vec<Row> = forwards.iter().map(row).collect();
+        self.rows(&heads, &rows);
+    }
+
+    fn ingests(&mut self, ingests: &[Ingest]) {
+        let row = |ingest: &Ingest| Row {
+            cells: vec![
+                ingest.name.clone(),
+                ingest.clients.to_string(),
+                ingest.accepted.to_string(),
+                ingest.refused.values().sum::<u64>().to_string(),
+                ingest.socket.clone(),
+            ],
+            below: causes(&ingest.refused).map(|refused| (Tone::Bad, format!("refused: {refused}"))),
+        };
+        let rows: Vec<Row> = ingests.iter().map(row).collect();
+        self.rows(&["INGEST", "CLIENTS", "ACCEPTED", "REFUSED", "SOCKET"], &rows);
+    }
+
+    /// A table with its heads, columns as wide as they need to be; nothing if there are no rows.
+    fn rows(&mut self, heads: &[&str], rows: &[Row]) {
+        if rows.is_empty() {
+            return;
+        }
+        let cells: Vec<Vec<String>> =
+            rows.iter().map(|row| row.cells.iter().map(|cell| printable(cell).into_owned()).collect()).collect();
+        let width = |column: usize| {
+            let longest = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+            longest.unwrap_or(0).max(heads[column].len())
+        };
+        let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+        let pad =
+            |(cell, width): (&str, &usize)| format!("{cell}{:1$}", "", width.saturating_sub(cell.chars().count()));
+        let heads = heads.iter().copied().zip(&widths).map(pad).collect::<Vec<_>>().join("  ");
+        self.line("");
+        self.line(&self.style.paint(Tone::Heading, heads.trim_end()));
+        for (row, cells) in rows.iter().zip(&cells) {
+            let padded: Vec<String> = cells.iter().map(String::as_str).zip(&widths).map(pad).collect();
+            self.line(&padded.join("  "));
+            let Some((tone, below)) = &row.below else { continue };
+            for part in wrapped(&printable(below), WIDTH - 2) {
+                self.line(&format!("  {}", self.style.paint(*tone, &part)));
+            }
+        }
+    }
+}
+
+/// `1 message waits`, `2 messages wait`
+fn waits(n: u64) -> String {
+    format!("{} wait{}", count(n, "message"), if n == 1 { "s" } else { "" })
+}

@@ -1,0 +1,183 @@
+//! What a person and a monitoring system read of a document.
+
+use serde_json::json;
+
+use super::*;
+
+const NOW: &str = "2026-01-31T12:00:00Z";
+
+fn page(document: Value) -> String {
+    table::table(&serde_json::from_value(document).unwrap(), NOW.parse().unwrap(), Style::Plain)
+}
+
+/// One line of a page.
+fn line(page: &str, start: &str) -> String {
+    let found = page.lines().find(|line| line.trim_start().starts_with(start));
+    found.unwrap_or_else(|| panic!("no {start:?} in\n{page}")).to_owned()
+}
+
+fn outage() -> Value {
+    json!({
+        "version": "0.1.0", "started": "2026-01-28T08:00:00Z", "memory": {"resident": 5_452_595, "peak": 6_291_456},
+        "link": {
+            "state": "waiting", "since": "2026-01-31T11:59:40Z", "disconnected_since": "2026-01-31T11:47:57Z",
+            "session_present": null, "next_attempt": "2026-01-31T12:00:40Z",
+            "last_error": {
+                "code": "dns_no_server", "message": "looking up x.example in DNS: no name server gave an answer for now",
+                "advice": "See whether the network is up (`ip route`, `resolvectl status`); gatewire tries again by itself, for ever.",
+                "at": "2026-01-31T11:59:40Z",
+            },
+            "endpoint": "x.example", "port": 8883, "client_id": "thing-1", "protocol": "5", "filters_refused": [],
+        },
+        "outbox": {
+            "waiting": 12, "in_flight": 3, "bytes": 2048, "oldest": "2026-01-31T11:48:00Z", "stored": 15,
+            "dropped": {"full": 2, "expired": 0, "not_connected": 1}, "quarantined": 1,
+            "accepted": 340, "delivered": 320, "sent": 3,
+            "drain": {"messages": 600, "delivered": 150, "seconds_left": 75},
+        },
+        "store": {"path": "/var/lib/gatewire/gatewire.db", "error": null, "since": null, "moved_aside": []},
+        "inbox": {"received": 40, "unmatched": 1, "unacknowledged": 2},
+        "counters": {"attempts": 17, "connections": 3, "published": 325, "resent": 2, "received": 40},
+        "publish": [
+            {"name": "hello", "topic": "test/topic", "count": 17, "skipped": 1, "refused": 0,
+             "last_run": "2026-01-31T11:59:30Z", "last_published": "2026-01-31T11:59:30Z", "next_run": "2026-01-31T12:00:30Z",
+             "failing": false, "last_error": null},
+            {"name": "temperature", "topic": "t", "count": 3, "last_run": "2026-01-31T11:59:58Z", "last_published": null,
+             "next_run": null, "failing": true, "last_error": {"message": "no such file", "at": "2026-01-31T11:59:58Z"}},
+        ],
+        "forward": [{
+            "name": "messages", "socket": "/run/gatewire/messages.sock", "readers": 0, "observers": 1, "waiting": 4,
+            "unacknowledged": 1, "stored": 3,
+            "waiting_bytes": 700, "oldest": "2026-01-31T11:00:00Z", "written": 36,
+            "dropped": {"keep_full": 5}, "disconnected_slow": 1,
+        }],
+        "ingest": [{"name": "publish", "socket": "/run/gatewire/publish.sock", "clients": 2, "accepted": 300,
+                    "refused": {"bad_line": 2, "too_large": 1}}],
+        "certificate": {"not_before": "2025-01-01T00:00:00Z", "not_after": "2027-01-31T13:00:00Z"},
+    })
+}
+
+#[test]
+fn the_page_answers_what_an_operator_asks() {
+    assert_eq!(
+        page(outage()),
+        "\
+gatewire 0.1.0, up for 3d 4h, since 2026-01-28 08:00:00 UTC; memory 5.2 MiB, at most 6.0 MiB
+
+link         not connected for 12m 3s, since 2026-01-31 11:47:57 UTC; next attempt in 40s
+             x.example:8883 as thing-1, MQTT 5
+last error   20s ago: looking up x.example in DNS: no name server gave an answer for now
+             (dns_no_server)
+             See whether the network is up (`ip route`, `resolvectl status`); gatewire tries again
+             by itself, for ever.
+traffic      325 out, 2 of them re-sent, 40 in; 3 connections in 17 attempts, 2 reconnects
+outbox       12 messages wait for IoT Core, 3 in flight: 2.0 KiB, 15 on the disk, the oldest for
+             12m, since 2026-01-31 11:48:00 UTC
+             the backlog goes out: 150 of 600 are delivered, about 1m 15s left
+             340 accepted, 320 delivered, 3 sent with QoS 0
+             dropped: 2 full, 1 not connected
+             1 message set aside, because IoT Core refuses it
+inbox        4 messages wait for readers, the oldest for 1h, since 2026-01-31 11:00:00 UTC; 2 not
+             acknowledged to IoT Core yet
+             1 message came that no forward wants
+store        /var/lib/gatewire/gatewire.db
+certificate  expires in 365d 1h, at 2027-01-31 13:00:00 UTC
+
+PUBLISH      PUBLISHED  LAST RUN  NEXT RUN  RUNS  UNCHANGED  LOST  TOPIC
+hello        30s ago    30s ago   in 30s    17    0          1     test/topic
+temperature  never      2s ago    none      3     0          0     t
+  2s ago: no such file
+
+FORWARD   READERS  OBSERVERS  WAITING  STORED  UNACKED  SIZE   OLDEST  WRITTEN  SOCKET
+messages  0        1          4        3       1        700 B  1h ago  36       /run/gatewire/messages.sock
+  dropped: 5 keep full; 1 reader disconnected for not reading
+
+INGEST   CLIENTS  ACCEPTED  REFUSED  SOCKET
+publish  2        300       3        /run/gatewire/publish.sock
+  refused: 2 bad line, 1 too large
+"
+    );
+}
+
+#[test]
+fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
+    let mut document = outage();
+    document["link"]["state"] = json!("connected");
+    document["link"]["disconnected_since"] = Value::Null;
+    document["link"]["session_present"] = json!(true);
+    document["link"]["filters_refused"] = json!(["a/#"]);
+    document["outbox"] = json!({});
+    let page = page(document);
+    let link = "link         connected for 20s, since 2026-01-31 11:59:40 UTC; it goes on with the session of before";
+    assert_eq!(line(&page, "link"), link);
+    assert!(page.contains("not subscribed, refused: a/#\n") && page.contains("(dns_no_server)\n"), "{page}");
+    assert!(!page.contains("See whether"), "advice for what is over: {page}");
+    assert_eq!(line(&page, "outbox"), "outbox       nothing waits for IoT Core");
+}
+
+#[test]
+fn the_certificate_says_when_it_ends_and_when_that_is_urgent() {
+    let certificate = |not_before: &str, not_after: &str| {
+        let document = json!({"certificate": {"not_before": not_before, "not_after": not_after}});
+        let document: Document = serde_json::from_value(document).unwrap();
+        let page = table::table(&document, NOW.parse().unwrap(), Style::Colour);
+        page.lines().find(|line| line.contains("certificate")).unwrap().split_once("\u{1b}[0m").unwrap().1.to_owned()
+    };
+    let start = "2025-01-01T00:00:00Z";
+    assert!(certificate(start, "2026-03-05T00:00:00Z").starts_with("expires in 32d"));
+    assert!(certificate(start, "2026-02-05T00:00:00Z").starts_with("\u{1b}[33mexpires in 4d 12h"));
+    assert!(certificate(start, "2026-01-31T11:00:00Z").starts_with("\u{1b}[1;31mexpired 1h ago"));
+    assert!(certificate("2026-02-01T00:00:00Z", "2027-01-01T00:00:00Z").contains("timedatectl"));
+}
+
+#[test]
+fn a_schedule_says_when_it_last_succeeded_and_what_goes_wrong_now() {
+    let row = |publish: Value| {
+        let page = page(json!({"publish": [publish]}));
+        let rows: Vec<&str> = page.lines().skip_while(|line| !line.starts_with("PUBLISH")).skip(1).collect();
+        let cells: Vec<String> = rows[0].split("  ").filter(|cell| !cell.is_empty()).map(str::to_owned).collect();
+        (cells[1].trim().to_owned(), rows.get(1).map(|line| line.trim().to_owned()))
+    };
+    let (run, before) = ("2026-01-31T11:59:00Z", "2026-01-31T11:00:00Z");
+    let publish = |published, failed, failing| json!({"name": "p", "last_published": published, "failing": failing, "last_error": {"message": "full", "at": failed}});
+    assert_eq!(row(publish(before, run, true)), ("1h ago".to_owned(), Some("1m ago: full".to_owned())));
+    // What is over isn't told from the times: a value that hasn't moved isn't published.
+    let over = ("1h ago".to_owned(), Some("works again; last error 1m ago: full".to_owned()));
+    assert_eq!(row(publish(before, run, false)), over);
+}
+
+#[test]
+fn a_document_of_another_version_is_read_as_far_as_it_is_known() {
+    let page = page(json!({"version": "9.0.0", "link": {"state": "dreaming", "mood": 7}, "weather": []}));
+    assert!(page.starts_with("gatewire 9.0.0\n") && page.contains("doesn't know"), "{page}");
+}
+
+#[test]
+fn what_the_server_says_cannot_command_the_terminal() {
+    let message = "refused: \u{1b}[2J\u{9b}31m";
+    let page = page(json!({"link": {"state": "waiting", "last_error": {"code": "x", "message": message}}}));
+    assert!(line(&page, "last error").contains("\\u001b[2J\\u009b31m"), "{page}");
+    assert!(page.chars().all(|c| c == '\n' || !c.is_control()), "{page:?}");
+}
+
+#[test]
+fn metrics_have_a_head_a_unit_and_escaped_labels() {
+    let mut document = outage();
+    document["link"]["client_id"] = json!("a\"b\\c\nd");
+    let text = prometheus::exposition(&serde_json::from_value(document).unwrap());
+    for expected in [
+        "# HELP gatewire_link_up Whether there is a connection to IoT Core.\n# TYPE gatewire_link_up gauge\ngatewire_link_up 0\n",
+        "gatewire_link_info{endpoint=\"x.example\",client_id=\"a\\\"b\\\\c\\nd\",protocol=\"5\"} 1\n",
+        "gatewire_outbox_dropped_total{cause=\"full\"} 2\n",
+        "gatewire_outbox_oldest_timestamp_seconds 1769860080\n",
+        "gatewire_outbox_drain_left_messages 450\n",
+        "gatewire_outbox_drain_left_seconds 75\n",
+        "gatewire_forward_stored_messages{forward=\"messages\"} 3\n",
+        "gatewire_forward_unacknowledged_messages{forward=\"messages\"} 1\n",
+        "gatewire_forward_dropped_total{forward=\"messages\",cause=\"keep_full\"} 5\n",
+        "gatewire_publish_last_published_timestamp_seconds{publish=\"hello\"} 1769860770\n",
+        "gatewire_publish_failing{publish=\"temperature\"} 1\n",
+    ] {
+        assert!(text.contains(expected), "{expected} isn't in\n{text}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Times, sizes and counts as people read them.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// A duration with its two largest units: `3d 4h`, `12m 3s`, `0s`.
+pub(super) fn span(duration: SignedDuration) -> String {
+    let seconds = duration.unsigned_abs().as_secs();
+    let units = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let first = units.iter().position(|(n, _)| *n > 0).unwrap_or(units.len() - 1);
+    let shown = units[first..].iter().take(2).enumerate().filter(|(i, (n, _))| *i == 0 || *n > 0);
+    shown.map(|(_, (n, unit))| format!("{n}{unit}")).collect::<Vec<_>>().join(" ")
+}
+
+/// How long ago, or in how long: `5s ago`, `in 55s`.
+pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
+    let passed = now.duration_since(at);
+    match passed.is_negative() {
+        // A begun second counts: what is due in 0.9 s isn't due now.
+        true => format!("in {}", span(passed - SignedDuration::from_millis(999))),
+        false => format!("{} ago", span(passed)),
+    }
+}
+
+/// A time, to the second.
+pub(super) fn clock(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// Bytes: `512 B`, `5.2 MiB`.
+pub(super) fn bytes(n: u64) -> String {
+    let mut value = n as f64;
+    for unit in ["B", "KiB", "MiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} GiB")
+}
+
+/// `1 message`, `2 messages`.
+pub(super) fn count(n: u64, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Those that aren't zero, with their causes: `2 full, 1 expired`. `None` if all are.
+pub(super) fn causes(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let shown: Vec<String> =
+        counts.iter().filter(|(_, n)| **n > 0).map(|(cause, n)| format!("{n} {}", cause.replace('_', " "))).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+/// `text` in lines of at most `width` characters, unless a word is longer.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += length;
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_their_two_largest_units() {
+        let span = |seconds| span(SignedDuration::from_secs(seconds));
+        assert_eq!([0, 59, 60, 61, 3600, 3661].map(span), ["0s", "59s", "1m", "1m 1s", "1h", "1h 1m"]);
+        assert_eq!([86_399, 86_401, -90_000].map(span), ["23h 59m", "1d", "1d 1h"]);
+    }
+
+    #[test]
+    fn times_are_told_from_now() {
+        let now = Timestamp::from_millisecond(10_000).unwrap();
+        let at = |ms| relative(Timestamp::from_millisecond(ms).unwrap(), now);
+        assert_eq!([9_001, 9_000, 10_000, 10_001, 11_000].map(at), ["0s ago", "1s ago", "0s ago", "in 1s", "in 1s"]);
+        assert_eq!(clock(now), "1970-01-01 00:00:10 UTC");
+    }
+
+    #[test]
+    fn sizes_and_counts_have_their_units() {
+        assert_eq!([0, 1023, 1024, 5_452_595].map(bytes), ["0 B", "1023 B", "1.0 KiB", "5.2 MiB"]);
+        assert_eq!(bytes(3 << 30), "3.0 GiB");
+        assert_eq!([0, 1, 2].map(|n| count(n, "message")), ["0 messages", "1 message", "2 messages"]);
+        let dropped =
+            BTreeMap::from([("full".to_owned(), 2), ("expired".to_owned(), 0), ("not_connected".to_owned(), 1)]);
+        assert_eq!(causes(&dropped).unwrap(), "2 full, 1 not connected");
+        assert_eq!(causes(&BTreeMap::from([("full".to_owned(), 0)])), None);
+    }
+
+    #[test]
+    fn long_texts_are_wrapped_between_words() {
+        assert_eq!(wrapped("a bb ccc dddd  eeeeeeee f", 6), ["a bb", "ccc", "dddd", "eeeeeeee", "f"]);
+        assert_eq!(wrapped("", 6), [""]);
+    }
+}

@@ -1,0 +1,303 @@
+//! `gatewire tail`: follows what comes out of forward sockets.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Read as _, Write};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::{Unreachable, connect};
+use super::output::{Failure, Style, Tone, printable, tell, unwritable};
+use super::{Exit, inputs};
+
+pub(super) const LONG_ABOUT: &str = "\
+Follow what comes out of the forward sockets: each message a line, exactly as the socket
+gives it, from now on.
+
+It is an observer: it takes no message away from the programs that read the socket, and
+no message waits for it. What waits for a reader it doesn't show. A message that several
+forwards want is shown once for each.
+
+It ends when the daemon stops, and when nobody reads its output any more. Where that is
+read too slowly, 1 MiB or 10 s behind, messages are missed, which it says.";
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  gatewire tail
+  gatewire tail --forward messages | jq -r --unbuffered .payload
+
+Exit codes: 0 nobody reads the output any more; 64 usage; 69 the daemon can't be reached,
+or has stopped; 78 configuration unusable.";
+
+/// The longest line, in bytes: a daemon's has about 300 KiB at most.
+const MAX_LINE: usize = 1 << 20;
+
+/// What says to a forward that we are an observer.
+const OBSERVE: &[u8] = b"{\"observe\":true}\n";
+
+/// How the line begins that comes instead of messages where no more clients are served.
+const TOO_MANY: &[u8] = b"{\"error\":\"too_many_clients\"";
+
+/// The command line of `gatewire tail`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Follow this forward only
+    #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+    forward: Option<String>,
+
+    /// Follow this socket; the configuration isn't read then
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+/// Messages go to standard output, all else to standard error.
+pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
+    follow(config, arguments).map_or_else(Failure::end, |()| Exit::Done)
+}
+
+fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
+    let paths = match arguments.socket {
+        Some(path) => vec![path],
+        None => sockets(config, arguments.forward.as_deref())?,
+    };
+    let connections: Result<Vec<_>, _> = paths.into_iter().map(Connection::open).collect();
+    let mut connections = connections?;
+    let mut output = Output { out: io::stdout(), style: Style::of_stdout() };
+    loop {
+        match wait(&connections).map_err(|error| Failure(format!("waiting for messages: {error}"), Exit::Internal))? {
+            Ready::Unread => return Ok(()),
+            Ready::Connections(ready) => {
+                for i in ready {
+                    if connections[i].read(&mut output)? == Heard::Enough {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The sockets of all forwards, or of the one of this name.
+fn sockets(config: &Path, name: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
+    let forwards = inputs::of_daemon(config)?.forward;
+    let wanted = |forward: &&crate::config::Forward| name.is_none_or(|name| forward.name == name);
+    let paths: Vec<PathBuf> = forwards.iter().filter(wanted).map(|forward| forward.socket.path.clone()).collect();
+    match (paths.is_empty(), name) {
+        (false, _) => Ok(paths),
+        (true, Some(name)) if !forwards.is_empty() => {
+            let names: Vec<&str> = forwards.iter().map(|forward| forward.name.as_str()).collect();
+            Err(Failure(format!("there is no [[forward]] `{name}`; there are {}", names.join(", ")), Exit::Usage))
+        }
+        (true, _) => {
+            Err(Failure("the configuration has no [[forward]]: nothing is to follow".to_owned(), Exit::Config))
+        }
+    }
+}
+
+/// What there is to do.
+enum Ready {
+    /// The reader of our output has gone.
+    Unread,
+    /// These have something to say.
+    Connections(Vec<usize>),
+}
+
+/// Waits until something comes, or until nobody is there to read it: `tail | head -1` must not go on until the next message.
+fn wait(connections: &[Connection]) -> io::Result<Ready> {
+    let stdout = io::stdout();
+    let mut watched = vec![PollFd::new(stdout.as_fd(), PollFlags::empty())];
+    watched.extend(connections.iter().map(|connection| PollFd::new(connection.stream.as_fd(), PollFlags::POLLIN)));
+    loop {
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+            Ok(_) => break,
+        }
+    }
+    let happened = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
+    if happened(&watched[0]) {
+        return Ok(Ready::Unread);
+    }
+    let ready = watched[1..].iter().enumerate().filter(|(_, fd)| happened(fd)).map(|(i, _)| i);
+    Ok(Ready::Connections(ready.collect()))
+}
+
+/// How a read has ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    Something,
+    /// The reader of our output has gone.
+    Enough,
+}
+
+/// A connection to a forward socket.
+struct Connection {
+    path: PathBuf,
+    stream: UnixStream,
+    /// The begin of a line that isn't complete.
+    rest: Vec<u8>,
+    /// Nothing has come yet.
+    is_new: bool,
+    /// It was made anew after the daemon had closed one.
+    remade: bool,
+}
+
+impl Connection {
+    fn open(path: PathBuf) -> Result<Connection, Unreachable> {
+        let stream = observe(&path)?;
+        Ok(Connection { path, stream, rest: Vec::new(), is_new: true, remade: false })
+    }
+
+    /// Passes on what has come. A closed connection is made anew; if that fails the daemon has stopped.
+    fn read(&mut self, output: &mut Output<impl Write>) -> Result<Heard, Failure> {
+        let mut buffer = [0; 64 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => self.closed(),
+            Ok(n) => self.take(&buffer[..n], output),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Heard::Something),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => self.closed(),
+            Err(error) => Err(Unreachable::new(&self.path, error).into()),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8], output: &mut Output<impl Write>) -> Result<Heard, Failure> {
+        self.rest.extend_from_slice(bytes);
+        let Some(end) = memchr::memrchr(b'\n', &self.rest) else {
+            return match self.rest.len() > MAX_LINE {
+                true => {
+                    Err(Unreachable::Strange { path: self.path.clone(), detail: "a line without end".to_owned() }
+                        .into())
+                }
+                false => Ok(Heard::Something),
+            };
+        };
+        if std::mem::take(&mut self.is_new) {
+            self.check_first()?;
+        }
+        let written = output.lines(&self.rest[..=end]);
+        self.rest.drain(..=end);
+        match written {
+            Ok(()) => Ok(Heard::Something),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Heard::Enough),
+            Err(error) => Err(unwritable(&error)),
+        }
+    }
+
+    /// Looks at what comes first on a connection.
+    fn check_first(&self) -> Result<(), Failure> {
+        if self.rest.starts_with(TOO_MANY) {
+            let detail = "it serves no more clients (`ss -xp` shows them)".to_owned();
+            return Err(Unreachable::Refused { path: self.path.clone(), detail }.into());
+        }
+        if self.remade {
+            tell(&format!(
+                "gatewire tail: messages were missed here: {} was read too slowly, and gatewire had closed the connection",
+                self.path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// The daemon has closed the connection: it has stopped, or we were too slow for it.
+    fn closed(&mut self) -> Result<Heard, Failure> {
+        let stopped = || Failure("gatewire tail: gatewire has stopped".to_owned(), Exit::Unavailable);
+        if self.is_new {
+            return Err(stopped());
+        }
+        self.stream = observe(&self.path).map_err(|error| match error {
+            Unreachable::Absent { .. } => stopped(),
+            other => other.into(),
+        })?;
+        self.rest.clear();
+        (self.is_new, self.remade) = (true, true);
+        Ok(Heard::Something)
+    }
+}
+
+fn observe(path: &Path) -> Result<UnixStream, Unreachable> {
+    let mut stream = connect(path)?;
+    match stream.write_all(OBSERVE) {
+        // It has closed the connection already, and mostly said why: that is still to be read.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(stream),
+        written => written.map(|()| stream).map_err(|error| Unreachable::new(path, error)),
+    }
+}
+
+/// Where lines go.
+struct Output<W> {
+    out: W,
+    style: Style,
+}
+
+impl<W: Write> Output<W> {
+    /// Writes whole lines: as they are, or for a terminal with colours and without what a terminal would obey.
+    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        match self.style {
+            Style::Plain => self.out.write_all(lines)?,
+            Style::Colour => {
+                let text = String::from_utf8_lossy(lines);
+                let painted: String = text.lines().map(|line| painted(&printable(line), self.style) + "\n").collect();
+                self.out.write_all(painted.as_bytes())?;
+            }
+        }
+        self.out.flush()
+    }
+}
+
+/// The parts of a message's line that people look for, as they stand there.
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    topic: &'a RawValue,
+    #[serde(borrow, alias = "payload_base64")]
+    payload: &'a RawValue,
+}
+
+/// A line with the topic and the payload set off from the rest; one that isn't a message's as it is.
+fn painted(line: &str, style: Style) -> String {
+    let Ok(Parts { topic, payload }) = serde_json::from_str(line) else { return line.to_owned() };
+    let (mut shown, mut rest) = (String::with_capacity(line.len() + 40), line);
+    for (part, tone) in [(topic, Some(Tone::Name)), (payload, None)] {
+        // The key is in front of it: what looks like it elsewhere isn't meant.
+        let Some((before, after)) = rest.split_once(&format!("\":{}", part.get())) else { continue };
+        let part = tone.map_or_else(|| part.get().to_owned(), |tone| style.paint(tone, part.get()));
+        // Writing to memory can't fail.
+        let _ = write!(shown, "{}{part}", style.paint(Tone::Aside, &format!("{before}\":")));
+        rest = after;
+    }
+    shown + &style.paint(Tone::Aside, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(style: Style, lines: &[u8]) -> Vec<u8> {
+        let mut output = Output { out: Vec::new(), style };
+        output.lines(lines).unwrap();
+        output.out
+    }
+
+    #[test]
+    fn elsewhere_than_on_a_terminal_every_byte_is_that_of_the_socket() {
+        let lines = b"{\"id\":1,\"topic\":\"t\",\"payload\":\"x\"}\n\x1b[2J\xff\n";
+        assert_eq!(written(Style::Plain, lines), lines);
+    }
+
+    #[test]
+    fn on_a_terminal_topic_and_payload_are_set_off_and_nothing_commands_it() {
+        let line = "{\"id\":1,\"topic\":\"topic\",\"payload\":\"a \u{9b}b\",\"qos\":1}\n";
+        let shown = String::from_utf8(written(Style::Colour, line.as_bytes())).unwrap();
+        assert_eq!(
+            shown,
+            "\u{1b}[2m{\"id\":1,\"topic\":\u{1b}[0m\u{1b}[36m\"topic\"\u{1b}[0m\u{1b}[2m,\"payload\":\u{1b}[0m\"a \\u009bb\"\u{1b}[2m,\"qos\":1}\u{1b}[0m\n"
+        );
+        // format = "payload"
+        assert_eq!(written(Style::Colour, b"\x1b[2J\xff\n"), "\\u001b[2J\u{fffd}\n".as_bytes());
+    }
+}

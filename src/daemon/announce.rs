@@ -1,0 +1,82 @@
+//! What a start says: five lines at most that tell what this daemon will do.
+
+use crate::config::{Config, Forward, Ingest, Publish};
+use crate::message::TopicFilter;
+use crate::store;
+
+/// So many of a kind are named, the others counted.
+const MOST: usize = 5;
+
+/// Says what a daemon with this configuration will do; so many messages wait in its outbox.
+pub(super) fn announce(config: &Config, waiting: u64) {
+    let connection = &config.connection;
+    log::info!(
+        GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str(),
+        GATEWIRE_CLIENT_ID = connection.client_id.as_str();
+        "gatewire {} keeps a link to {}:{} as `{}` (MQTT {})",
+        env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id, connection.protocol.as_str()
+    );
+    let kinds = [
+        line("publish", config.publish.iter().map(publish)),
+        line("forward", config.forward.iter().map(forward)),
+        line("ingest", config.ingest.iter().map(ingest)),
+    ];
+    kinds.into_iter().flatten().for_each(|line| log::info!("{line}"));
+    let waiting = match waiting {
+        0 => String::new(),
+        1 => "; 1 message waits in it".to_owned(),
+        n => format!("; {n} messages wait in it"),
+    };
+    log::info!(
+        "outbox: what IoT Core hasn't acknowledged within {} is kept in {}{waiting}",
+        humantime::format_duration(config.outbox.spill_after),
+        config.outbox.path.display()
+    );
+    if let Err(error) = store::is_synchronised() {
+        log::warn!(
+            GATEWIRE_EVENT = "clock_unknown";
+            "the kernel doesn't tell whether its clock is synchronised ({error}): for [outbox] max_age the time that the machine \
+             was off doesn't count. A unit of your own must allow the system call adjtimex, and not have ProtectClock="
+        );
+    }
+}
+
+fn publish(publish: &Publish) -> String {
+    format!("{}: on {} {}", publish.name, publish.topic, publish.when)
+}
+
+fn forward(forward: &Forward) -> String {
+    format!("{}: {} to {}", forward.name, listed(&forward.filters), forward.socket.path.display())
+}
+
+fn ingest(ingest: &Ingest) -> String {
+    format!("{}: {} to {}", ingest.name, ingest.socket.path.display(), listed(&ingest.topics))
+}
+
+fn listed(filters: &[TopicFilter]) -> String {
+    filters.iter().map(TopicFilter::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// One line for all of a kind; `None` if there are none.
+fn line(kind: &str, mut items: impl ExactSizeIterator<Item = String>) -> Option<String> {
+    let shown: Vec<String> = items.by_ref().take(MOST).collect();
+    let more = match items.len() {
+        0 => String::new(),
+        n => format!("; and {n} more"),
+    };
+    (!shown.is_empty()).then(|| format!("{kind} {}{more}", shown.join("; ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_takes_one_line_however_many_there_are() {
+        let of = |n: usize| line("publish", (0..n).map(|i| format!("p{i}: on t")));
+        assert_eq!(of(0), None);
+        assert_eq!(of(1).unwrap(), "publish p0: on t");
+        assert_eq!(of(MOST).unwrap().matches("; ").count(), MOST - 1);
+        assert!(of(MOST + 2).unwrap().ends_with("; p4: on t; and 2 more"));
+    }
+}

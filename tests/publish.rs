@@ -1,0 +1,158 @@
+//! `gatewire publish`: what it hands to the daemon, and what it ends with.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Stdio};
+
+use support::daemon::Setup;
+use support::mosquitto::Mosquitto;
+use support::{closed_port, eventually};
+
+const INGESTS: &str = "[[ingest]]\nname = \"doors\"\nsocket = \"DIR/doors.sock\"\ntopics = [\"up/door/+\"]\n\
+    [[ingest]]\nname = \"all\"\nsocket = \"DIR/all.sock\"\ntopics = [\"up/#\"]\n";
+
+fn publish(setup: &Setup, arguments: &[&str]) -> (i32, String, String) {
+    setup.output_of(&[&["publish"], arguments].concat())
+}
+
+fn done(word: &str) -> (i32, String, String) {
+    (0, format!("{word}\n"), String::new())
+}
+
+/// With something to read on standard input.
+fn spawn(setup: &Setup, arguments: &[&str]) -> Child {
+    let mut command = setup.command();
+    command.arg("publish").args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+fn piped(setup: &Setup, arguments: &[&str], input: &[u8]) -> (i32, String, String) {
+    let mut child = spawn(setup, arguments);
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_message_is_delivered_as_it_was_given() {
+    let broker = Mosquitto::start();
+    let subscriber = broker.subscribe_with("up/#", &[], "%t %q %r %x");
+    let setup = Setup::new(broker.port, INGESTS);
+    let gatewire = setup.connect();
+    assert_eq!(publish(&setup, &["up/door/front", r#"{"open":true}"#]), done("delivered"));
+    assert_eq!(subscriber.next(), "up/door/front 1 0 7b226f70656e223a747275657d");
+    assert_eq!(publish(&setup, &["up/x", "-5", "--qos", "0"]), done("sent"));
+    assert_eq!(subscriber.next(), "up/x 0 0 2d35");
+    assert_eq!(publish(&setup, &["up/x"]), done("delivered"));
+    assert_eq!(subscriber.next(), "up/x 1 0 ");
+    assert_eq!(piped(&setup, &["up/x", "-"], b"\xff\n\x00"), done("delivered"));
+    assert_eq!(subscriber.next(), "up/x 1 0 ff0a00");
+    // The first that allows the topic, or the one that is named.
+    let accepted = |n: usize| gatewire.status()["ingest"][n]["accepted"].clone();
+    assert_eq!((accepted(0), accepted(1)), (1.into(), 3.into()));
+    assert_eq!(publish(&setup, &["up/door/front", "x", "--ingest", "all"]), done("delivered"));
+    let socket = gatewire.path("all.sock");
+    assert_eq!(publish(&setup, &["up/door/front", "x", "--socket", socket.to_str().unwrap()]), done("delivered"));
+    assert_eq!((accepted(0), accepted(1)), (1.into(), 5.into()));
+}
+
+#[test]
+fn retain_and_properties_go_with_it() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, INGESTS);
+    let _gatewire = setup.connect();
+    let options = "--retain --expires-in 1h --content-type text/plain --response-topic up/y --correlation-data abc \
+        --user-property k=v --user-property k=w=x";
+    let arguments: Vec<&str> = ["up/x", "text"].into_iter().chain(options.split_whitespace()).collect();
+    assert_eq!(publish(&setup, &arguments), done("delivered"));
+    let subscriber = broker.subscribe_with("up/x", &["-V", "5"], "%r %p %C %R %D %P");
+    assert_eq!(subscriber.next(), "1 text text/plain up/y abc k:v k:w=x");
+}
+
+#[test]
+fn lines_are_messages_in_their_order() {
+    let broker = Mosquitto::start();
+    let subscriber = broker.subscribe("up/#");
+    let setup = Setup::new(broker.port, INGESTS);
+    let _gatewire = setup.connect();
+    // More than the daemon takes without an answer being read.
+    let input: String = (0..3000).map(|n| format!("line {n}\n\n")).collect();
+    assert_eq!(piped(&setup, &["up/x", "--lines"], input.as_bytes()), done("3000 delivered"));
+    for n in 0..3000 {
+        assert_eq!(subscriber.next(), format!("up/x line {n}"));
+    }
+    let mut mixed = b"first\n".to_vec();
+    mixed.extend(std::iter::repeat_n(b'x', 500_000));
+    mixed.extend(b"\nlast");
+    let (code, out, err) = piped(&setup, &["up/x", "-", "--lines"], &mixed);
+    assert_eq!((code, out.as_str()), (1, "2 delivered\n"));
+    assert!(err.starts_with("line 2 is not published: too_large: ") && err.lines().count() == 1, "{err}");
+    assert_eq!([subscriber.next(), subscriber.next()], ["up/x first", "up/x last"]);
+}
+
+#[test]
+fn what_is_refused_says_why() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, INGESTS).speaking("3.1.1");
+    let gatewire = setup.connect();
+    let refused = |arguments: &[&str], why: &str| {
+        let (code, out, err) = publish(&setup, arguments);
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(err.starts_with("not published: ") && err.contains(why) && err.lines().count() == 1, "{err}");
+    };
+    refused(&["down/x", "x"], "(up/door/+, up/#)");
+    refused(&["up/+", "x"], "topic `up/+`");
+    refused(&["up/x", "x", "--ingest", "doors"], "topic_not_allowed: ");
+    refused(&["up/x", "x", "--content-type", "text/plain"], "protocol = \"5\"");
+    let (code, _, err) = piped(&setup, &["up/x", "-"], &[b'x'; 131_073]);
+    assert!(code == 1 && err.starts_with("not published: too_large"), "{code} {err}");
+    assert_eq!(gatewire.status()["ingest"][1]["accepted"], 0);
+    for arguments in [
+        &["up/x", "x", "--qos", "2"][..],
+        &["up/x", "x", "--ingest", "windows"],
+        &["up/x", "x", "--lines"],
+        &["up/x", "x", "--user-property", "k"],
+    ] {
+        assert_eq!(publish(&setup, arguments).0, 64, "{arguments:?}");
+    }
+}
+
+#[test]
+fn while_the_link_is_down_it_is_stored() {
+    let setup = Setup::with_connection(closed_port(), "backoff = { min = \"1m\", max = \"1m\" }\n", INGESTS);
+    let gatewire = setup.start();
+    gatewire.wait_for("next attempt in");
+    assert_eq!(publish(&setup, &["up/x", "x"]), done("stored"));
+    assert_eq!(gatewire.status()["outbox"]["stored"], 1);
+    let (code, _, err) = publish(&setup, &["up/x", "x", "--qos", "0"]);
+    assert!(code == 1 && err.contains("not_connected: "), "{code} {err}");
+}
+
+#[test]
+fn a_daemon_that_is_away_or_goes_away_is_told_apart_from_a_refusal() {
+    let setup = Setup::new(closed_port(), INGESTS);
+    let (code, out, err) = publish(&setup, &["up/x", "x"]);
+    assert_eq!((code, out.as_str()), (69, ""));
+    assert!(err.contains("`systemctl status gatewire`"), "{err}");
+
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, INGESTS);
+    let gatewire = setup.connect();
+    let mut child = spawn(&setup, &["up/x", "--lines"]);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"one\n").unwrap();
+    eventually("the message", || (gatewire.status()["outbox"]["delivered"] == 1).then_some(()));
+    gatewire.kill();
+    let status = child.wait().unwrap();
+    let mut err = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_to_string(&mut err).unwrap();
+    assert_eq!((status.code(), err.as_str()), (Some(69), "gatewire has stopped\n"));
+    assert_eq!(BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap(), "1 delivered");
+}

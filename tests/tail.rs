@@ -1,0 +1,149 @@
+//! `gatewire tail`: what it shows, what it leaves alone, how it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Lines, Read as _};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, ChildStdout, Stdio};
+
+use support::daemon::{Gatewire, Setup};
+use support::mosquitto::Mosquitto;
+use support::{PATIENCE, closed_port, eventually};
+
+const FORWARDS: &str = "[[forward]]\nname = \"messages\"\nfilters = [\"test/#\"]\nsocket = \"DIR/messages.sock\"\n\
+    [[forward]]\nname = \"bare\"\nfilters = [\"bare/#\"]\nsocket = \"DIR/bare.sock\"\nformat = \"payload\"\n";
+
+struct Tail {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Tail {
+    /// Follows these forwards, once they know of it.
+    fn start(setup: &Setup, gatewire: &Gatewire, options: &[&str], forwards: &[usize]) -> Tail {
+        // Its sockets are there once it answers.
+        gatewire.status();
+        let mut command = setup.command();
+        command.arg("tail").args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        eventually("an observer", || {
+            let status = gatewire.status();
+            forwards.iter().all(|n| status["forward"][*n]["observers"] == 1).then_some(())
+        });
+        Tail { child, lines }
+    }
+
+    fn next(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// Exit code and standard error.
+    fn end(mut self) -> (i32, String) {
+        let code = eventually("the end of tail", || self.child.try_wait().unwrap()).code().unwrap();
+        let mut err = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        (code, err)
+    }
+}
+
+#[test]
+fn each_message_is_a_line_as_the_socket_gives_it_and_no_reader_misses_it() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, FORWARDS);
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let mut tail = Tail::start(&setup, &gatewire, &[], &[0, 1]);
+    broker.publish("test/a", b"\x1b[2J \"quoted\"");
+    let shown = tail.next();
+    broker.publish("bare/a", b"as it is");
+    assert_eq!(tail.next(), "as it is");
+    // Both wait for a reader all the same.
+    assert_eq!(gatewire.client("messages.sock").line().unwrap(), shown);
+    assert_eq!(gatewire.client("bare.sock").line().unwrap(), "as it is");
+    assert!(shown.contains(r#","topic":"test/a","payload":"\u001b[2J \"quoted\"","#), "{shown}");
+}
+
+#[test]
+fn one_forward_can_be_followed_alone() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, FORWARDS);
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let mut tail = Tail::start(&setup, &gatewire, &["--forward", "bare"], &[1]);
+    assert_eq!(gatewire.status()["forward"][0]["observers"], 0);
+    broker.publish("test/a", b"not this");
+    broker.publish("bare/a", b"this");
+    assert_eq!(tail.next(), "this");
+    let (code, _, err) = setup.output_of(&["tail", "--forward", "bear"]);
+    assert_eq!((code, err.as_str()), (64, "there is no [[forward]] `bear`; there are messages, bare\n"));
+}
+
+#[test]
+fn it_ends_with_its_reader_without_waiting_for_a_message() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, FORWARDS);
+    let gatewire = setup.connect();
+    let Tail { mut child, lines } = Tail::start(&setup, &gatewire, &[], &[0, 1]);
+    drop(lines);
+    let status = eventually("the end of tail", || child.try_wait().unwrap());
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!((status.code(), err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn it_ends_with_the_daemon() {
+    let setup = Setup::new(closed_port(), FORWARDS);
+    let gatewire = setup.start();
+    let tail = Tail::start(&setup, &gatewire, &[], &[0, 1]);
+    assert_eq!(gatewire.stop().0, 0);
+    assert_eq!(tail.end(), (69, "gatewire tail: gatewire has stopped\n".to_owned()));
+    let (code, out, err) = setup.output_of(&["tail"]);
+    assert!(code == 69 && out.is_empty() && err.contains("`systemctl status gatewire`"), "{code} {err}");
+}
+
+#[test]
+fn where_it_is_read_too_slowly_it_says_that_messages_were_missed_and_goes_on() {
+    let setup = Setup::new(closed_port(), FORWARDS);
+    let listener = UnixListener::bind(setup.directory.path().join("messages.sock")).unwrap();
+    let mut command = setup.command();
+    command.args(["tail", "--forward", "messages"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let serve = |text: &[u8]| {
+        let (mut client, _) = listener.accept().unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut hello = [0; 17];
+        client.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"{\"observe\":true}\n");
+        std::io::Write::write_all(&mut client, text).unwrap();
+    };
+    // What a daemon does to who doesn't read: it closes the connection, in the middle of a line for all it knows.
+    serve(b"first\nhal");
+    assert_eq!(lines.next().unwrap().unwrap(), "first");
+    serve(b"second\n");
+    assert_eq!(lines.next().unwrap().unwrap(), "second");
+    // And what one does that stops: nobody is told of messages that nobody missed.
+    serve(b"");
+    let tail = Tail { child, lines };
+    let (code, err) = tail.end();
+    assert_eq!(code, 69);
+    let said: Vec<&str> = err.lines().collect();
+    assert!(
+        said.len() == 2 && said[0].contains("messages were missed here") && said[1].contains("has stopped"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_socket_that_serves_no_more_clients_is_no_message() {
+    let setup = Setup::new(closed_port(), FORWARDS);
+    let gatewire = setup.start();
+    let clients: Vec<_> = (0..256).map(|_| gatewire.client("messages.sock")).collect();
+    let (code, out, err) = setup.output_of(&["tail", "--forward", "messages"]);
+    assert!(code == 69 && out.is_empty() && err.contains("serves no more clients"), "{code} {out} {err}");
+    drop(clients);
+}
