@@ -225,6 +225,19 @@ fn never_more_than_a_hundred_are_in_flight() {
 }
 
 #[test]
+fn a_window_of_large_messages_goes_out_without_waiting_for_an_acknowledgement() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
+    let mut client = gatewire.client("publish.sock");
+    let payload = "x".repeat(8000);
+    (0..100).for_each(|i| client.send(&format!("{{\"topic\":\"t\",\"payload\":\"{payload}\",\"id\":{i}}}")));
+    // Together they are far more than is written at once.
+    eventually("all of them", || (gatewire.status()["outbox"]["waiting"] == 100).then_some(()));
+    let mut peer = broker.connected(false);
+    (0..100).for_each(|i| assert_eq!(peer.publish().pkid, i + 1));
+}
+
+#[test]
 fn the_rate_limit_holds_back_what_comes_too_fast() {
     let broker = Broker::start();
     let limit = "rate_limit = { messages_per_second = 20, burst = 5 }\n";

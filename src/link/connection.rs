@@ -144,6 +144,7 @@ impl<'a> Connection<'a> {
                 moved = poll_fn(|cx| self.poll_io(cx)) => match moved.map_err(Cause::Io)? {
                     Moved::Read => self.received()?,
                     Moved::Written => self.written(),
+                    Moved::Room => {}
                     Moved::End => return Err(Cause::Closed),
                 },
                 () = link.inbox.acks().ready() => {}
@@ -231,7 +232,7 @@ impl<'a> Connection<'a> {
 
     /// Writes what the session has, reads what has come. Ready when there is something to look at.
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
-        let mut wrote = false;
+        let (mut wrote, had_room) = (false, self.session.has_room());
         while !self.session.output().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, self.session.output()) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.last_word(cx, error))),
@@ -257,7 +258,11 @@ impl<'a> Connection<'a> {
             }
         }
         self.input.reserve(READ_CHUNK);
-        match ready!(poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input))? {
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        if read.is_pending() && !had_room && self.session.has_room() {
+            return Poll::Ready(Ok(Moved::Room));
+        }
+        match ready!(read)? {
             0 => Poll::Ready(Ok(Moved::End)),
             n => {
                 self.since_turn += n;
@@ -371,6 +376,8 @@ enum Moved {
     Read,
     /// All output, some of it QoS 0 publications.
     Written,
+    /// So much output that there is room for more publications: nothing else may happen that would fetch them.
+    Room,
     /// The server has closed its side.
     End,
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::clock::{Clock, Due, Now, Wake};
+use super::clock::{Clock, Due, Now, Wake, to_milliseconds};
 use super::source::{Reading, Source, SourceError};
 use super::template::Tick;
 use super::trouble::{LastError, Trouble, Troubles};
@@ -253,7 +253,7 @@ impl Entry {
     ) -> Result<Done, Trouble> {
         let config::Publish { topic, qos, retain, .. } = &self.config;
         submit(Outbound { topic: topic.clone(), payload, qos: *qos, retain: *retain, properties: None })?;
-        self.last_published = Some(now);
+        self.last_published = Some(to_milliseconds(now));
         Ok(Done::Submitted)
     }
 
@@ -306,9 +306,9 @@ impl Entry {
             unchanged: self.unchanged,
             failed: self.failed,
             refused: self.refused,
-            last_run: self.last_run,
+            last_run: self.last_run.map(to_milliseconds),
             last_published: self.last_published,
-            next_run: (!self.is_done()).then(|| self.clock.next(now)).flatten(),
+            next_run: (!self.is_done()).then(|| self.clock.next(now)).flatten().map(to_milliseconds),
             failing: self.troubles.is_met(),
             last_error: self.troubles.last().cloned(),
         }

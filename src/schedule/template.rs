@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use serde_json::Value as Json;
 use thiserror::Error;
 
+use super::clock::to_milliseconds;
 use super::value::Value;
 use crate::limits::MAX_PAYLOAD;
 
@@ -232,7 +233,7 @@ impl Template {
                 Segment::Literal(text) => out.write_all(text.as_bytes()),
                 Segment::Varying(Varying::Count) => write!(out, "{}", tick.count),
                 Segment::Varying(Varying::Timestamp) => {
-                    write!(out, "{:.3}", tick.due.round(Unit::Millisecond).unwrap_or(tick.due))
+                    write!(out, "{:.3}", to_milliseconds(tick.due))
                 }
                 Segment::Value(field, stands) => {
                     tick.value.map(|value| render_value(value, field, *stands, &mut out)).transpose()?;

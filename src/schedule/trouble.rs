@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::clock::to_milliseconds;
 use super::source::SourceError;
 use super::template::RenderError;
 use crate::batch::NotBatchable;
@@ -56,7 +57,7 @@ impl Troubles {
     /// A run of `name` at `now` had this trouble. It is said if it isn't the one of the run before.
     pub(super) fn met(&mut self, name: &str, trouble: Trouble, now: Timestamp) {
         self.runs += 1;
-        self.last = Some(LastError { message: trouble.to_string(), at: now });
+        self.last = Some(LastError { message: trouble.to_string(), at: to_milliseconds(now) });
         if self.current.as_ref() != Some(&trouble) {
             match &trouble {
                 Trouble::Refused(_) => log::warn!(

@@ -1,21 +1,14 @@
 //! Libraries that stand between the daemon and the system, to have it answer as no sound machine does on command.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use tempfile::TempDir;
 
 use crate::support::daemon::Setup;
 
-/// Builds `tests/disk/NAME.c` into the setup's directory, and has the daemon load it.
+/// Builds `tests/disk/NAME.c`, and has the daemon load it.
 pub(crate) fn preload(setup: Setup, name: &str) -> Setup {
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/disk").join(name).with_extension("c");
-    let library = setup.directory.path().join(name).with_extension("so");
-    let built =
-        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).arg("-ldl").output();
-    let built = built.expect("cc (`make test` installs it)");
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    setup.env("LD_PRELOAD", library)
+    crate::support::preload::preload(setup, &format!("tests/disk/{name}.c"))
 }
 
 /// What the database's file system does, see `fault.c`.

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod device;
 pub mod mosquitto;
 pub mod network;
+pub mod preload;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;

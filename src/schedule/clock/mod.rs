@@ -106,6 +106,10 @@ impl Clock {
 fn shown(at: Instant, now: &Now) -> Timestamp {
     let ahead = SignedDuration::try_from(at.saturating_duration_since(now.mono)).unwrap_or(SignedDuration::ZERO);
     let behind = SignedDuration::try_from(now.mono.saturating_duration_since(at)).unwrap_or(SignedDuration::ZERO);
-    let shown = now.wall.saturating_add(ahead - behind).unwrap_or(now.wall);
-    shown.round(Unit::Millisecond).unwrap_or(shown)
+    to_milliseconds(now.wall.saturating_add(ahead - behind).unwrap_or(now.wall))
+}
+
+/// As people want to read it.
+pub(crate) fn to_milliseconds(time: Timestamp) -> Timestamp {
+    time.round(Unit::Millisecond).unwrap_or(time)
 }
