@@ -184,7 +184,7 @@ impl<'a> Connection<'a> {
     fn fill(&mut self, now: Instant) {
         self.quota_until = None;
         while self.session.has_room()
-            && let Some(size) = self.session.next_resend_size()
+            && let Some(size) = self.session.next_resend_size(now)
         {
             if !self.within_quota(now, size) {
                 return;
@@ -192,7 +192,8 @@ impl<'a> Connection<'a> {
             self.session.resend(now);
         }
         while self.session.can_publish()
-            && let Some(size) = self.link.outbox.next_size()
+            && let Some((size, target)) = self.link.outbox.next()
+            && self.session.admits(&target, now)
         {
             if !self.within_quota(now, size) {
                 return;
@@ -296,7 +297,7 @@ impl<'a> Connection<'a> {
             }
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
-            Event::Rejected(sequence, topic, rejection) => self.link.rejected(sequence, &topic, &rejection),
+            Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
                 if let Some(memory) = self.link.memory.clone() {

@@ -11,6 +11,7 @@ mod pace;
 pub(crate) mod reason;
 mod session;
 pub(crate) mod state;
+mod suspects;
 #[cfg(test)]
 pub(crate) mod test_pki;
 pub(crate) mod transport;
@@ -28,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::{self, Protocol};
 use crate::inbox::Inbox;
 use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET, MAX_PROPERTIES};
-use crate::message::{Qos, Topic, TopicFilter};
+use crate::message::{Qos, Target, Topic, TopicFilter};
 use crate::observe::journal;
 use crate::outbox::{Outbox, Sequence};
 use crate::stop::Stop;
@@ -218,7 +219,8 @@ impl Link {
     }
 
     /// A message that the server doesn't take: said once a topic.
-    fn rejected(&self, sequence: Sequence, topic: &Topic, rejection: &Rejection) {
+    fn rejected(&self, sequence: Sequence, target: &Target, rejection: &Rejection) {
+        let topic = &target.topic;
         if self.said.first(topic) {
             let advice = match rejection {
                 Rejection::PubAck(reason) if reason.code == ReasonCode::NOT_AUTHORIZED => {
@@ -305,9 +307,7 @@ fn phase(session: &Session) -> Phase {
 
 /// What the server hasn't answered, the last sent last.
 fn suspects(session: &Session) -> Vec<Sent> {
-    let (topics, filters) = session.unanswered();
-    let subscribes = filters.cloned().map(Sent::Subscribe);
-    let mut suspects: Vec<Sent> = subscribes.chain(topics.cloned().map(Sent::Publish)).collect();
+    let mut suspects: Vec<Sent> = session.last_sent(Instant::now()).map(Sent::from).collect();
     suspects.dedup();
     suspects.split_off(suspects.len().saturating_sub(SUSPECTS))
 }

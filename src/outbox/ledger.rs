@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MEMORY};
 use crate::config::WhenFull;
-use crate::message::{Outbound, Qos};
+use crate::message::{Outbound, Qos, Target};
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
 use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
@@ -166,11 +166,12 @@ impl<W> Ledger<W> {
         self.backlog.waiting() + self.backlog.taken() as u64
     }
 
-    /// Topic and payload bytes of the message that [`take`](Self::take) would give.
-    pub(crate) fn next_size(&self) -> Option<usize> {
+    /// Topic and payload bytes of the message that [`take`](Self::take) would give, and where it goes.
+    pub(crate) fn next(&self) -> Option<(usize, Target)> {
         let (_, entry) = self.backlog.front()?;
         let taken = self.backlog.taken_memory();
-        (taken == 0 || taken + entry.size() <= MAX_IN_FLIGHT_BYTES).then(|| entry.message.size())
+        (taken == 0 || taken + entry.size() <= MAX_IN_FLIGHT_BYTES)
+            .then(|| (entry.message.size(), entry.message.target()))
     }
 
     /// Hands the oldest waiting message to the link.

@@ -17,7 +17,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config;
-use crate::message::{Outbound, Qos};
+use crate::message::{Outbound, Qos, Target};
 use crate::socket::Seldom;
 use crate::store::keeper::{Kept, keep};
 use crate::store::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write, accepted_now};
@@ -331,9 +331,9 @@ impl Outbox {
         self.ledger.borrow().is_empty()
     }
 
-    /// Bytes of topic and payload of the next message to send.
-    pub(crate) fn next_size(&self) -> Option<usize> {
-        self.ledger.borrow().next_size()
+    /// The next message to send: bytes of its topic and payload, and where it goes.
+    pub(crate) fn next(&self) -> Option<(usize, Target)> {
+        self.ledger.borrow().next()
     }
 
     /// The next message to send, in the order of acceptance.

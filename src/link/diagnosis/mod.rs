@@ -17,6 +17,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::reason::Reason;
+use super::suspects::Suspect;
 use super::transport::Endpoint;
 use crate::message::{Topic, TopicFilter};
 pub(crate) use tls::TlsFault;
@@ -62,6 +63,15 @@ pub(crate) enum Sent {
     Subscribe(TopicFilter),
     /// No policy forbids it.
     Unsubscribe(TopicFilter),
+}
+
+impl From<Suspect> for Sent {
+    fn from(suspect: Suspect) -> Sent {
+        match suspect {
+            Suspect::Publish(target) => Sent::Publish(target.topic),
+            Suspect::Subscribe(filter) => Sent::Subscribe(filter),
+        }
+    }
 }
 
 impl Sent {

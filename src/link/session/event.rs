@@ -9,7 +9,7 @@ use super::subscriptions::Answer;
 use super::wire::Malformed;
 use crate::inbox::AckToken;
 use crate::link::reason::Reason;
-use crate::message::{Inbound, Qos, Topic, TopicFilter};
+use crate::message::{Inbound, Qos, Target, Topic, TopicFilter};
 use crate::outbox::Sequence;
 
 /// Something the daemon has to know.
@@ -28,7 +28,7 @@ pub(crate) enum Event {
     /// The server has acknowledged a publication.
     Delivered(Sequence),
     /// A publication that isn't sent, or not sent again, because the server refuses it.
-    Rejected(Sequence, Topic, Rejection),
+    Rejected(Sequence, Target, Rejection),
     /// A publication that isn't sent because its time has passed.
     Expired(Sequence),
     /// The server's answer to one filter.

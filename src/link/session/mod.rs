@@ -10,6 +10,8 @@
 
 mod acks;
 mod event;
+#[cfg(test)]
+mod forbidden;
 mod in_flight;
 #[cfg(test)]
 mod properties;
@@ -20,6 +22,7 @@ mod terms;
 mod test_server;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -31,14 +34,17 @@ use jiff::Timestamp;
 use crate::config::Protocol;
 use crate::inbox::AckToken;
 use crate::limits::MAX_PROPERTIES;
-use crate::link::reason::Reason;
-use crate::message::{Inbound, Qos, Topic, TopicFilter};
+use crate::link::reason::{Reason, ReasonCode};
+use crate::link::suspects::{Suspect, Suspects};
+use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Arrival, Digest, Owed};
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::InFlight;
+use sending::Throttle;
 pub(crate) use subscriptions::{Answer, Remembered};
 use subscriptions::{Request, Subscriptions};
 use terms::Terms;
+pub(crate) use trials::{Guilty, Verdict};
 pub(crate) use wire::Malformed;
 use wire::{Incoming, Opening, Received, Wire};
 
@@ -71,6 +77,11 @@ pub(crate) struct Session {
     events: VecDeque<Event>,
     in_flight: InFlight,
     subscriptions: Subscriptions,
+    suspects: Suspects,
+    /// Filters wait to be asked for until something else is answered.
+    requests_held: bool,
+    /// The server throttles us.
+    throttle: Throttle,
     owed: Owed,
     next_id: PacketIdentifier,
     counters: Counters,
@@ -111,6 +122,9 @@ impl Session {
             events: VecDeque::new(),
             in_flight: InFlight::default(),
             subscriptions: Subscriptions::new(filters, remembered),
+            suspects: Suspects::default(),
+            requests_held: false,
+            throttle: Throttle::default(),
             owed: Owed::default(),
             next_id: 1,
             counters: Counters::default(),
@@ -190,11 +204,15 @@ impl Session {
             (State::Connected(_), Received::ConnAck { .. } | Received::Refused(_)) => {
                 return Err(violation("the server sent a second CONNACK"));
             }
-            (State::Connected(liveness), Received::PingResp) => liveness.ping_sent = None,
+            (State::Connected(liveness), Received::PingResp) => {
+                liveness.ping_sent = None;
+                self.suspects.ping_answered();
+                self.go_on(now);
+            }
             (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
             (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
-            (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason),
+            (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason, now),
             (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock),
             // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
             (State::Disconnecting | State::Disconnected, _) => {}
@@ -212,6 +230,7 @@ impl Session {
         self.subscriptions.restart(session_present);
         self.in_flight.restart(session_present);
         self.owed.restart(session_present);
+        self.suspects.restart();
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
@@ -230,23 +249,24 @@ impl Session {
         }
     }
 
-    fn request(&mut self, now: Instant) {
-        while let Some(request) = self.subscriptions.next_request() {
-            let id = self.allocate();
-            self.wire.request(id, &request, &mut self.output);
-            self.subscriptions.requested(id, request, now);
-        }
-        if let Some(standing) = self.subscriptions.settled() {
-            self.events.push_back(Event::Settled(standing.clone()));
-        }
+    fn send_request(&mut self, request: Request, now: Instant) {
+        let id = self.allocate();
+        self.wire.request(id, &request, &mut self.output);
+        self.subscriptions.requested(id, request, now);
     }
 
-    fn puback(&mut self, id: PacketIdentifier, reason: Reason) {
-        let Some((sequence, topic)) = self.in_flight.acknowledge(id) else { return };
+    fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
+        if reason.code == ReasonCode::QUOTA_EXCEEDED {
+            return self.throttled(id, now);
+        }
+        let Some((sequence, target)) = self.in_flight.acknowledge(id) else { return };
+        self.suspects.clear(&Suspect::Publish(target.clone()));
+        self.throttle.passed();
         self.events.push_back(match reason.is_failure() {
             false => Event::Delivered(sequence),
-            true => Event::Rejected(sequence, topic, Rejection::PubAck(reason)),
+            true => Event::Rejected(sequence, target, Rejection::PubAck(reason)),
         });
+        self.go_on(now);
     }
 
     fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>, now: Instant) -> Result<(), End> {
@@ -256,7 +276,10 @@ impl Session {
         }
         let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
-        self.events.extend(answers.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        for (filter, answer) in answers {
+            self.suspects.clear(&Suspect::Subscribe(filter.clone()));
+            self.events.push_back(Event::Subscription(filter, answer));
+        }
         self.request(now);
         Ok(())
     }
@@ -319,19 +342,17 @@ impl Session {
         self.in_flight.len()
     }
 
-    /// Topics of the publications and filters of the SUBSCRIBEs that the server hasn't answered: the suspects when it
-    /// closes the connection.
-    pub(crate) fn unanswered(&self) -> (impl Iterator<Item = &Topic>, impl Iterator<Item = &TopicFilter>) {
-        (self.in_flight.topics(), self.subscriptions.unanswered())
-    }
-
     /// When [`Session::handle_timeout`] has to be called at the latest.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let State::Connected(liveness) = &self.state else { return None };
         let acks = self.in_flight.check_at();
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
         let asks = self.subscriptions.ask_again_at();
-        [acks, subacks, asks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
+        let ping = self.suspects.ping_at().filter(|_| liveness.ping_sent.is_none());
+        [acks, subacks, asks, ping, self.throttle.until(), Some(self.liveness_deadline(liveness))]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
@@ -346,15 +367,18 @@ impl Session {
     /// Does what is due by now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
         let State::Connected(liveness) = &self.state else { return Ok(()) };
-        if now >= self.liveness_deadline(liveness) {
+        let is_ping_due = self.suspects.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
+        if is_ping_due || now >= self.liveness_deadline(liveness) {
             if liveness.ping_sent.is_some() {
                 return Err(End::NoPingResp(self.keep_alive / 2));
             }
             self.wire.pingreq(&mut self.output);
+            self.suspects.pinged(now);
             if let State::Connected(liveness) = &mut self.state {
                 liveness.ping_sent = Some(now);
             }
         }
+        self.throttle.look(now);
         if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
             self.subscriptions.ask_again(now);
             self.request(now);
@@ -375,6 +399,7 @@ impl Session {
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
             self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            self.go_on(now);
         }
     }
 

@@ -5,7 +5,7 @@ mod mqtt5;
 mod subscribing;
 
 use super::*;
-use crate::message::Outbound;
+use crate::message::{Outbound, Topic};
 use crate::outbox::Sequence;
 use bytes::Bytes;
 use test_server::{BOTH, Heard, Say, hear};
@@ -101,7 +101,7 @@ impl Bench {
     }
 
     fn resend_all(&mut self) {
-        while self.session.next_resend_size().is_some() {
+        while self.session.next_resend_size(self.now).is_some() {
             self.session.resend(self.now);
         }
     }
@@ -274,7 +274,7 @@ fn a_puback_that_comes_late_still_counts() {
     bench.pass(Duration::from_secs(10)).unwrap();
     bench.receive(Say::PubAck(1)).unwrap();
     assert_eq!(bench.event(), Some(Event::Delivered(sequence)));
-    assert_eq!(bench.session.next_resend_size(), None);
+    assert_eq!(bench.session.next_resend_size(bench.now), None);
 }
 
 #[test]

@@ -230,7 +230,7 @@ fn memory_is_bounded_when_nothing_can_be_written() {
 fn large_messages_in_flight_are_bounded_by_their_size() {
     let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), Totals::default(), 1, 0);
     (0..40).for_each(|waiter| accept_at(&mut ledger, qos1(128 * 1024), waiter, Instant::now()).unwrap());
-    let in_flight = std::iter::from_fn(|| ledger.next_size().and_then(|_| ledger.take())).count();
+    let in_flight = std::iter::from_fn(|| ledger.next().and_then(|_| ledger.take())).count();
     assert_eq!(in_flight as u64, MAX_IN_FLIGHT_BYTES / (128 * 1024 + ENTRY_OVERHEAD));
 }
 
