@@ -215,6 +215,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Whether who may not publish here may not publish to `other` either: what is retained needs more.
+    pub(crate) fn covers(&self, other: &Target) -> bool {
+        self.topic == other.topic && (other.retain || !self.retain)
+    }
+
     /// What a policy must allow for it.
     pub(crate) fn needs(&self) -> String {
         let also = if self.retain { " and iot:RetainPublish" } else { "" };

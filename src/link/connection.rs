@@ -183,6 +183,9 @@ impl<'a> Connection<'a> {
     /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.
     fn fill(&mut self, now: Instant) {
         self.quota_until = None;
+        for target in self.link.outbox.take_released() {
+            self.session.put_on_probation(target, now);
+        }
         while self.session.has_room()
             && let Some(size) = self.session.next_resend_size(now)
         {
@@ -300,6 +303,7 @@ impl<'a> Connection<'a> {
             Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
+                self.link.state.keep_refused(|filter| self.session.is_refused(filter));
                 if let Some(memory) = self.link.memory.clone() {
                     tokio::task::spawn_local(async move { memory.remember(standing).await });
                 }

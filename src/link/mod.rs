@@ -9,6 +9,7 @@ pub(crate) mod diagnosis;
 mod memory;
 mod pace;
 pub(crate) mod reason;
+mod refusals;
 mod session;
 pub(crate) mod state;
 mod suspects;
@@ -29,9 +30,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::config::{self, Protocol};
 use crate::inbox::Inbox;
 use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET, MAX_PROPERTIES};
-use crate::message::{Qos, Target, Topic, TopicFilter};
+use crate::message::{Qos, Topic, TopicFilter};
 use crate::observe::journal;
-use crate::outbox::{Outbox, Sequence};
+use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::systemd::Notifier;
 use connection::{Cause, Connection};
@@ -40,7 +41,7 @@ use diagnosis::{Failure, LinkError, Peer, Phase, Sent};
 pub(crate) use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
 use reason::{Reason, ReasonCode};
-use session::{End, Malformed, Options, Rejection, Remembered, Session};
+use session::{End, Malformed, Options, Remembered, Session};
 use state::LinkState;
 use transport::Connector;
 
@@ -114,8 +115,13 @@ impl Link {
             connects: ConnectLimit::new(&config.rate_limit),
             explained: None,
         };
+        // What is set aside mustn't be sent.
+        self.unless_stopped(self.outbox.recalled()).await;
         while !self.stop.is_requested() {
             let ended = self.attempt(&mut lasting).await;
+            if let Err(error) = &ended {
+                self.judge(error, &mut lasting);
+            }
             lasting.session.connection_lost();
             self.outbox.link_down();
             match ended {
@@ -200,7 +206,8 @@ impl Link {
     }
 
     fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
-        self.state.filter_refused(filter.as_str());
+        let (said, missing) = refusals::suback_failure(filter, reason);
+        self.state.filter_refused(filter, said, missing, journal::now());
         let said = match self.config.protocol {
             Protocol::Mqtt311 => String::new(),
             Protocol::Mqtt5 => format!(" with reason code {reason}"),
@@ -216,25 +223,6 @@ impl Link {
             "the server refused to subscribe us to `{filter}`{said}: nothing arrives for it, the other filters stand.{advice} \
              it is asked for again in an hour"
         );
-    }
-
-    /// A message that the server doesn't take: said once a topic.
-    fn rejected(&self, sequence: Sequence, target: &Target, rejection: &Rejection) {
-        let topic = &target.topic;
-        if self.said.first(topic) {
-            let advice = match rejection {
-                Rejection::PubAck(reason) if reason.code == ReasonCode::NOT_AUTHORIZED => {
-                    format!("Add iot:Publish on topic/{topic} to the certificate's policy")
-                }
-                _ => "Change what publishes it".to_owned(),
-            };
-            log::error!(
-                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = topic.as_str();
-                "IoT Core refuses a message to `{topic}`: {rejection}. It isn't sent again, and further ones to this topic \
-                 are only counted (outbox.dropped.rejected). {advice}"
-            );
-        }
-        self.outbox.rejected(sequence, rejection.to_string());
     }
 
     /// A message from the server comes without its properties: said once a topic.

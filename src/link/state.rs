@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::link::diagnosis::Failure;
 use crate::link::session::Counters;
+use crate::message::TopicFilter;
 use crate::observe::journal::now;
 
 /// `link.state` of the status document.
@@ -31,7 +32,7 @@ pub(crate) struct LinkState {
     counters: Cell<Counters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
-    filters_refused: RefCell<Vec<String>>,
+    filters_refused: RefCell<Vec<FilterRefused>>,
 }
 
 /// What the configuration says.
@@ -67,8 +68,26 @@ pub(crate) struct LinkStatus {
     current: Current,
     #[serde(flatten)]
     fixed: Fixed,
-    /// Filters that the server refused on the present connection.
+    /// Filters that aren't asked for at the moment because the server refuses them.
     filters_refused: Vec<String>,
+    /// The same, and why.
+    filters_left_out: Vec<FilterRefused>,
+}
+
+/// One of `link.filters_left_out` of the status document.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct FilterRefused {
+    #[serde(serialize_with = "as_text")]
+    filter: TopicFilter,
+    since: Timestamp,
+    /// What the server does, or says.
+    reason: String,
+    /// What the certificate's policy has to allow, if it is for that.
+    missing: Option<String>,
+}
+
+fn as_text<S: Serializer>(filter: &TopicFilter, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(filter.as_str())
 }
 
 /// The link's part of the `counters` of the status document.
@@ -121,7 +140,6 @@ impl LinkState {
 
     pub(super) fn connected(&self, session_present: bool) {
         self.connections.set(self.connections.get() + 1);
-        self.filters_refused.borrow_mut().clear();
         self.change(State::Connected, Some(session_present), None);
     }
 
@@ -134,8 +152,16 @@ impl LinkState {
         self.change(State::Stopped, None, None);
     }
 
-    pub(super) fn filter_refused(&self, filter: &str) {
-        self.filters_refused.borrow_mut().push(filter.to_owned());
+    pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: String, missing: Option<String>, at: Timestamp) {
+        let mut refused = self.filters_refused.borrow_mut();
+        let known = refused.iter().position(|known| known.filter == *filter).map(|index| refused.remove(index));
+        let since = known.map_or(at, |known| known.since);
+        refused.push(FilterRefused { filter: filter.clone(), since, reason, missing });
+    }
+
+    /// Forgets those that aren't any more.
+    pub(super) fn keep_refused(&self, is_refused: impl Fn(&TopicFilter) -> bool) {
+        self.filters_refused.borrow_mut().retain(|refused| is_refused(&refused.filter));
     }
 
     pub(super) fn count(&self, counters: Counters) {
@@ -146,7 +172,8 @@ impl LinkState {
         LinkStatus {
             current: self.current.borrow().clone(),
             fixed: self.fixed.clone(),
-            filters_refused: self.filters_refused.borrow().clone(),
+            filters_refused: self.filters_refused.borrow().iter().map(|refused| refused.filter.to_string()).collect(),
+            filters_left_out: self.filters_refused.borrow().clone(),
         }
     }
 

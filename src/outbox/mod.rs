@@ -5,7 +5,10 @@
 
 mod bounds;
 mod drain;
+mod keeping;
 mod ledger;
+mod quarantine;
+mod refusing;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -19,11 +22,12 @@ use tokio::sync::{Notify, oneshot};
 use crate::config;
 use crate::message::{Outbound, Qos, Target};
 use crate::socket::Seldom;
-use crate::store::keeper::{Kept, keep};
-use crate::store::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write, accepted_now};
+use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
 use bounds::Bounds;
 use drain::{Drain, DrainStatus};
+use keeping::Turns;
 use ledger::{Cause, Full, Ledger, Link};
+use quarantine::{Place, Quarantine, QuarantineStatus};
 
 pub(crate) use ledger::Sequence;
 
@@ -57,13 +61,24 @@ pub(crate) enum Refusal {
     Rejected { reason: String },
 }
 
-type Waiter = oneshot::Sender<Outcome>;
+/// Who has to be told what became of a message.
+#[derive(Debug)]
+enum Waiter {
+    Client(oneshot::Sender<Outcome>),
+    /// It was refused before and is tried anew; until then it lies in the quarantine.
+    Quarantine(Place),
+}
 
 /// The outbox as the tasks see it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     config: config::Outbox,
     ledger: RefCell<Ledger<Waiter>>,
+    quarantine: RefCell<Quarantine>,
+    /// What an earlier process has noted of the quarantine is known, or can't be.
+    recalled: Cell<bool>,
+    /// Whose turn it is with the store.
+    turns: Turns,
     drain: RefCell<Option<Drain>>,
     /// Something for the link.
     arrived: Notify,
@@ -106,8 +121,10 @@ pub(crate) struct OutboxStatus {
     /// How many of them are on the disk.
     pub(crate) stored: u64,
     pub(crate) dropped: Dropped,
-    /// Messages set aside because IoT Core refuses them: none yet, they are sent again and again.
+    /// Messages set aside because IoT Core refuses them.
     pub(crate) quarantined: u64,
+    /// The topics that it refuses messages to.
+    pub(crate) quarantine: Vec<QuarantineStatus>,
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
     pub(crate) sent: u64,
@@ -124,8 +141,10 @@ pub(crate) struct Dropped {
     pub(crate) expired: u64,
     /// QoS 0 while the link was down.
     pub(crate) not_connected: u64,
-    /// IoT Core refused them: MQTT 5 only.
+    /// IoT Core refused them, and who sent them was told; or they had QoS 0.
     pub(crate) rejected: u64,
+    /// IoT Core refused them, and the quarantine was full.
+    pub(crate) quarantine_full: u64,
     /// A damaged database took them with it.
     pub(crate) damaged: u64,
 }
@@ -134,20 +153,23 @@ impl Outbox {
     /// The outbox, with what the store holds of it.
     pub(crate) fn new(config: &config::Outbox, store: &Store) -> Rc<Outbox> {
         let contents = store.contents();
-        let (totals, generation) = {
-            let contents = contents.borrow();
-            (contents.totals(QueueId::OUTBOX), contents.generation)
-        };
+        let contents = contents.borrow();
+        let [outbox, quarantine] = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| contents.totals(queue));
         // Places grow from one start to the next by the clock, too: should the store only be opened later, its messages
         // still come before.
         let first = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
-        Outbox::with(config, Ledger::new(Bounds::new(config), totals, generation, first))
+        Outbox::with(config, [outbox, quarantine], contents.generation, first)
     }
 
-    fn with(config: &config::Outbox, ledger: Ledger<Waiter>) -> Rc<Outbox> {
+    fn with(config: &config::Outbox, [outbox, quarantine]: [Totals; 2], generation: u64, first: u64) -> Rc<Outbox> {
+        let bounds = Bounds::new(config);
+        let quarantine = Quarantine::new(&bounds, quarantine, generation, first, Instant::now());
         Rc::new(Outbox {
             config: config.clone(),
-            ledger: RefCell::new(ledger),
+            ledger: RefCell::new(Ledger::new(bounds, outbox, generation, first)),
+            quarantine: RefCell::new(quarantine),
+            recalled: Cell::new(false),
+            turns: Turns::default(),
             drain: RefCell::default(),
             arrived: Notify::new(),
             changed: Notify::new(),
@@ -163,24 +185,16 @@ impl Outbox {
     /// An outbox that nothing keeps on a disk.
     #[cfg(test)]
     pub(crate) fn in_memory(config: &config::Outbox) -> Rc<Outbox> {
-        Outbox::with(config, Ledger::new(Bounds::new(config), crate::store::Totals::default(), 0, 0))
-    }
-
-    /// Keeps on the disk what has to be there, for ever. Once the link is up there is time to look at the whole database.
-    pub(crate) async fn keep(self: Rc<Self>, store: Rc<Store>) {
-        let check = async {
-            self.connected.notified().await;
-            store.check_in_background();
-        };
-        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), store.opened(), check);
+        Outbox::with(config, [Totals::default(); 2], 0, 0)
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
     /// taken only while the link is up: somebody waits for the answer.
     pub(crate) fn accept(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Refusal> {
         self.admit(&message, self.ledger.borrow().link() == Link::Up)?;
+        self.is_not_refused(&message)?;
         let (waiter, outcome) = oneshot::channel();
-        self.take_in(message, Some(waiter))?;
+        self.take_in(message, Some(Waiter::Client(waiter)))?;
         Ok(outcome)
     }
 
@@ -188,7 +202,15 @@ impl Outbox {
     /// what is scheduled for the start isn't lost to the milliseconds that connecting takes.
     pub(crate) fn submit(&self, message: Outbound) -> Result<(), Refusal> {
         self.admit(&message, self.ledger.borrow().link() != Link::Down)?;
-        self.take_in(message, None)
+        let refused = self.is_not_refused(&message);
+        match refused {
+            Err(refusal) if message.qos == Qos::AtMostOnce => Err(refusal),
+            Err(_) => {
+                self.quarantine_at_once(message);
+                Ok(())
+            }
+            Ok(()) => self.take_in(message, None),
+        }
     }
 
     /// Whether there is room in memory. A client without should wait for [`Outbox::eased`] before its next message.
@@ -226,7 +248,9 @@ impl Outbox {
 
     /// The keeper knows when the first message is due; it has to be told of what comes before that.
     fn tell_keeper(&self) {
-        if self.ledger.borrow_mut().needs_keeper() {
+        let needs_keeper = self.ledger.borrow_mut().needs_keeper();
+        let mut quarantine = self.quarantine.borrow_mut();
+        if quarantine.needs_keeper() || quarantine.is_releasing() || needs_keeper {
             self.changed.notify_one();
         }
     }
@@ -272,7 +296,7 @@ impl Outbox {
                 Cause::Expired => Refusal::Expired,
                 Cause::NotConnected => Refusal::NotConnected,
             };
-            settle(waiter, &Outcome::Refused(refusal));
+            self.settle(waiter, &Outcome::Refused(refusal));
         }
         let (now, said) = (self.dropped(), self.drops_said.get());
         let news = (now.full - said.full, now.expired - said.expired, now.damaged - said.damaged);
@@ -290,35 +314,18 @@ impl Outbox {
     }
 
     fn dropped(&self) -> Dropped {
-        Dropped { damaged: self.ledger.borrow().missing(), ..self.counters.dropped.get() }
+        let quarantine = self.quarantine.borrow();
+        Dropped {
+            damaged: self.ledger.borrow().missing() + quarantine.missing(),
+            quarantine_full: quarantine.dropped(),
+            ..self.counters.dropped.get()
+        }
     }
 
     /// Accepts nothing from now on.
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.arrived.notify_one();
-    }
-
-    /// Has everything that is left put on the disk, once the link has stopped. Completes when it is, for which the disk may
-    /// take any time.
-    pub(crate) async fn store_the_rest(&self) {
-        self.ledger.borrow_mut().stop();
-        self.changed.notify_one();
-        while !self.ledger.borrow().is_stored() {
-            self.eased.notified().await;
-        }
-    }
-
-    /// The disk has had its time; returns how many QoS 1 messages aren't known to be on it. Who waits for them is told.
-    pub(crate) fn abandon(&self) -> usize {
-        let (unconfirmed, waiters) = self.ledger.borrow_mut().abandon();
-        waiters.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Refused(Refusal::ShuttingDown)));
-        unconfirmed
-    }
-
-    /// How many messages are on the disk.
-    pub(crate) fn stored(&self) -> u64 {
-        self.ledger.borrow().stored()
     }
 
     /// Completes when there may be something new for the link.
@@ -333,7 +340,16 @@ impl Outbox {
 
     /// The next message to send: bytes of its topic and payload, and where it goes.
     pub(crate) fn next(&self) -> Option<(usize, Target)> {
-        self.ledger.borrow().next()
+        loop {
+            let next = self.ledger.borrow().next()?;
+            match self.why_not(&next.1) {
+                None => return Some(next),
+                Some(reason) => {
+                    let (sequence, _) = self.take()?;
+                    self.refuse(sequence, &reason);
+                }
+            }
+        }
     }
 
     /// The next message to send, in the order of acceptance.
@@ -355,33 +371,43 @@ impl Outbox {
         self.finish(sequence, &Outcome::Sent);
     }
 
-    /// IoT Core has refused a message, or says that it would.
-    pub(crate) fn rejected(&self, sequence: Sequence, reason: String) {
-        self.finish(sequence, &Outcome::Refused(Refusal::Rejected { reason }));
-    }
-
     /// The time of a message had passed before it could be sent.
     pub(crate) fn expired(&self, sequence: Sequence) {
         self.finish(sequence, &Outcome::Refused(Refusal::Expired));
     }
 
     fn finish(&self, sequence: Sequence, outcome: &Outcome) {
-        let now = Instant::now();
         let had_room = self.has_room();
-        let Some(waiter) = self.ledger.borrow_mut().remove(sequence, now) else { return };
+        let Some(entry) = self.ledger.borrow_mut().remove(sequence, Instant::now()) else { return };
         self.count(outcome);
-        settle(waiter, outcome);
+        self.settle(entry.waiter, outcome);
+        self.after_removal(sequence, had_room);
+    }
+
+    /// A message has left the ledger.
+    fn after_removal(&self, sequence: Sequence, had_room: bool) {
         if !had_room {
             self.eased.notify_waiters();
         }
         self.tell_keeper();
         let mut drain = self.drain.borrow_mut();
-        if let Some(drained) = drain.as_mut().and_then(|drain| drain.gone(sequence, now)) {
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.gone(sequence, Instant::now())) {
             *drain = None;
             log::info!(
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
                 "the backlog is out: {} messages in {:.0?}", drained.messages, drained.took
             );
+        }
+    }
+
+    /// Tells who waits. One who has gone away doesn't mind.
+    fn settle(&self, waiter: Option<Waiter>, outcome: &Outcome) {
+        match waiter {
+            Some(Waiter::Client(client)) => drop(client.send(outcome.clone())),
+            // Until it is safe or has ended it stays in the quarantine, also when the daemon stops.
+            Some(Waiter::Quarantine(_)) if *outcome == Outcome::Refused(Refusal::ShuttingDown) => {}
+            Some(Waiter::Quarantine(place)) => self.quarantine.borrow_mut().finish(place, Instant::now()),
+            None => {}
         }
     }
 
@@ -412,7 +438,7 @@ impl Outbox {
     }
 
     pub(crate) fn status(&self) -> OutboxStatus {
-        let ledger = self.ledger.borrow();
+        let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
         OutboxStatus {
             waiting: ledger.waiting(),
             in_flight: ledger.in_flight(),
@@ -420,58 +446,12 @@ impl Outbox {
             oldest: ledger.oldest(),
             stored: ledger.stored(),
             dropped: self.dropped(),
-            quarantined: 0,
+            quarantined: quarantine.len(),
+            quarantine: quarantine.status(),
             accepted: self.counters.accepted.get(),
             delivered: self.counters.delivered.get(),
             sent: self.counters.sent.get(),
             drain: self.drain.borrow().as_ref().map(|drain| drain.status(Instant::now())),
         }
-    }
-}
-
-impl Kept for Outbox {
-    fn attach(&self, contents: &Contents) {
-        self.ledger.borrow_mut().attach(contents.totals(QueueId::OUTBOX), contents.generation);
-    }
-
-    fn next_write(&self) -> Option<Write> {
-        self.expire();
-        self.ledger.borrow_mut().next_write(Instant::now(), Moment::now)
-    }
-
-    fn write_ended(&self, outcome: Result<(), Failure>) {
-        let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), Instant::now());
-        stored.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Stored));
-        self.eased.notify_waiters();
-    }
-
-    fn next_load(&self) -> Option<Load> {
-        self.ledger.borrow_mut().next_load()
-    }
-
-    fn load_ended(&self, outcome: Result<Page, Failure>) {
-        self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now(), &Moment::now());
-        self.settle_dropped();
-        self.expire();
-        self.arrived.notify_one();
-    }
-
-    fn timeout(&self) -> Option<Instant> {
-        self.ledger.borrow().timeout()
-    }
-
-    fn news(&self) -> &Notify {
-        &self.changed
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.ledger.borrow().is_stopping()
-    }
-}
-
-/// Tells who waits. One who has gone away doesn't mind.
-fn settle(waiter: Option<Waiter>, outcome: &Outcome) {
-    if let Some(waiter) = waiter {
-        let _ = waiter.send(outcome.clone());
     }
 }

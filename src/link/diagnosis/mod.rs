@@ -76,7 +76,7 @@ impl From<Suspect> for Sent {
 
 impl Sent {
     /// What a policy must allow for it.
-    pub(super) fn needs(&self) -> String {
+    pub(in crate::link) fn needs(&self) -> String {
         match self {
             Sent::Publish(topic) => format!("iot:Publish on topic/{topic}"),
             Sent::Subscribe(filter) | Sent::Unsubscribe(filter) => format!("iot:Subscribe on topicfilter/{filter}"),

@@ -173,7 +173,7 @@ impl World {
     }
 
     fn judge(&mut self) {
-        match self.session.closed_by_server(self.now).guilty {
+        match self.session.closed_by_server(false, self.now).guilty {
             Some(Guilty::Publish(target, sequences)) => {
                 let topic = number(&target);
                 assert!(self.forbidden_topics.contains(&topic), "{topic} is innocent");

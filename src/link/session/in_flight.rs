@@ -88,10 +88,12 @@ impl InFlight {
         Some(target)
     }
 
-    /// Forgets all messages to `target`.
-    pub(super) fn take_out(&mut self, target: &Target) -> Vec<Sequence> {
-        let (taken, rest): (VecDeque<Entry>, VecDeque<Entry>) =
-            self.entries.drain(..).partition(|entry| entry.message.target() == *target);
+    /// Forgets all messages that can't be sent if none can to `target`, or those that are on the wire to it.
+    pub(super) fn take_out(&mut self, target: &Target, on_the_wire: bool) -> Vec<Sequence> {
+        let (taken, rest): (VecDeque<Entry>, VecDeque<Entry>) = self
+            .entries
+            .drain(..)
+            .partition(|entry| target.covers(&entry.message.target()) && (!on_the_wire || entry.sent_at.is_some()));
         self.entries = rest;
         self.unsent -= taken.iter().filter(|entry| entry.sent_at.is_none()).count();
         self.rest_if_unsent();

@@ -330,6 +330,11 @@ impl Session {
         }
     }
 
+    /// Whether a filter isn't asked for because the server refuses it.
+    pub(crate) fn is_refused(&self, filter: &TopicFilter) -> bool {
+        self.subscriptions.is_refused(filter)
+    }
+
     /// Messages received and not yet acknowledged.
     #[cfg(test)]
     pub(crate) fn unacknowledged(&self) -> usize {

@@ -210,9 +210,9 @@ impl Subscriptions {
         self.refused.insert(filter, Refused::Until(now + ASK_AGAIN));
     }
 
-    /// The filters that aren't asked for because the server refuses them.
-    pub(super) fn refused(&self) -> impl Iterator<Item = &TopicFilter> {
-        self.refused.keys()
+    /// Whether a filter isn't asked for because the server refuses it.
+    pub(super) fn is_refused(&self, filter: &TopicFilter) -> bool {
+        self.refused.contains_key(filter) && self.wanted.contains_key(filter)
     }
 
     /// Nothing is being asked: the filters that stand, with the QoS that was asked for.

@@ -20,7 +20,7 @@ pub(crate) struct Verdict {
 /// What the server closes the connection for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Guilty {
-    /// Messages to this target; those of QoS 1 that were in flight aren't any more.
+    /// Messages to this target, or one of them. Those of QoS 1 that were in flight and can't be sent aren't any more.
     Publish(Target, Vec<Sequence>),
     /// It isn't asked for until an hour has passed, or other filters are wanted.
     Subscribe(TopicFilter),
@@ -93,13 +93,14 @@ impl Session {
         }
     }
 
-    /// The server has closed the established connection in a way that something we sent may have caused.
-    pub(crate) fn closed_by_server(&mut self, now: Instant) -> Verdict {
+    /// The server has closed the established connection in a way that something we sent may have caused; if it
+    /// `is_for_content`, one message, and not others to its target.
+    pub(crate) fn closed_by_server(&mut self, is_for_content: bool, now: Instant) -> Verdict {
         let unanswered: Vec<Suspect> = self.unanswered().collect();
         let shown = self.suspects.closed(unanswered.into_iter(), now);
         let guilty = shown.guilty.map(|guilty| match guilty {
             Suspect::Publish(target) => {
-                let sequences = self.in_flight.take_out(&target);
+                let sequences = self.in_flight.take_out(&target, is_for_content);
                 Guilty::Publish(target, sequences)
             }
             Suspect::Subscribe(filter) => {
