@@ -3,10 +3,10 @@
 //! IoT Core closes the connection on a PUBLISH or SUBSCRIBE that the policy forbids; in MQTT 3.1.1 without a word, in MQTT 5
 //! with a reason that doesn't name the packet. What it hadn't answered then is under suspicion, and cleared by an answer. What
 //! was unanswered at two closes without having been cleared in between is tried **alone** from then on: it is sent when nothing
-//! else is on the wire, and nothing else is sent until it is answered. What closes the connection alone twice in a row is
-//! guilty: once alone may have been the network, which broke just then.
+//! else is on the wire and the server has shown that it answers on this connection, and nothing else is sent until it is
+//! answered. What closes the connection alone twice in a row is guilty: once may have been the network, which broke just then.
 //!
-//! So a bad packet costs four connections at most, and what is sent with it one round trip.
+//! So a bad packet costs four connections at most, and who is suspected with it one or two round trips.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -44,14 +44,14 @@ pub(crate) enum Suspect {
 #[derive(Debug, Clone, Copy)]
 struct Record {
     closes: u32,
-    /// Those in a row at which nothing else was.
+    /// Those in a row at which it was tried alone.
     alone: u32,
     last: Instant,
 }
 
 impl Record {
     fn is_tried_alone(&self) -> bool {
-        self.closes >= IN_COMPANY || self.alone > 0
+        self.closes >= IN_COMPANY
     }
 }
 
@@ -71,6 +71,8 @@ pub(crate) struct Suspects {
     unproven: Vec<Unproven>,
     /// The QoS 0 messages are to be cleared by a PINGREQ: one of them is tried alone, or something else waits to be.
     wants_ping: bool,
+    /// Since when something waits to be tried alone until the server has answered anything on this connection.
+    wants_proof: Option<Instant>,
 }
 
 /// What a close has shown.
@@ -107,6 +109,7 @@ impl Suspects {
     pub(crate) fn restart(&mut self) {
         self.unproven.clear();
         self.wants_ping = false;
+        self.wants_proof = None;
     }
 
     /// A QoS 0 message has been written.
@@ -143,17 +146,22 @@ impl Suspects {
         self.unproven.iter().any(|unproven| self.is_on_trial(&unproven.target))
     }
 
-    /// Whether no QoS 0 message is on the wire. If there is any, [`Suspects::ping_at`] says what to do about that.
-    pub(crate) fn make_way(&mut self, now: Instant) -> bool {
+    /// Whether something can be tried alone: no QoS 0 message is on the wire, and the server `has_answered` something on this
+    /// connection. If not, [`Suspects::ping_at`] says what to do about that.
+    pub(crate) fn make_way(&mut self, has_answered: bool, now: Instant) -> bool {
         self.drop_old(now);
         self.wants_ping |= !self.unproven.is_empty();
-        self.unproven.is_empty()
+        if !has_answered {
+            self.wants_proof.get_or_insert(now);
+        }
+        has_answered && self.unproven.is_empty()
     }
 
     /// When to send a PINGREQ, once that before is answered.
     pub(crate) fn ping_at(&self) -> Option<Instant> {
         let written = self.unproven.iter().filter(|unproven| !unproven.asked).map(|unproven| unproven.written_at);
-        written.max().filter(|_| self.wants_ping).map(|written_at| written_at + PING_AFTER)
+        let ping_at = written.max().filter(|_| self.wants_ping).map(|written_at| written_at + PING_AFTER);
+        self.wants_proof.or(ping_at)
     }
 
     /// A PINGREQ is sent.
@@ -165,6 +173,7 @@ impl Suspects {
 
     /// PINGRESP has come.
     pub(crate) fn ping_answered(&mut self) {
+        self.wants_proof = None;
         for unproven in self.unproven.extract_if(.., |unproven| unproven.asked) {
             self.records.remove(&Suspect::Publish(unproven.target));
         }
@@ -184,10 +193,11 @@ impl Suspects {
         }
         for suspect in unanswered {
             let record = self.records.entry(suspect.clone()).or_insert(Record { closes: 0, alone: 0, last: now });
-            shown.of_a_trial |= is_alone && record.is_tried_alone();
+            let is_trial = is_alone && record.is_tried_alone();
+            shown.of_a_trial |= is_trial;
             record.closes += 1;
             record.last = now;
-            record.alone += u32::from(is_alone);
+            record.alone += u32::from(is_trial);
             if record.alone >= ALONE {
                 shown.guilty = Some(suspect);
             }

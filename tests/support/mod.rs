@@ -8,6 +8,7 @@ pub mod mosquitto;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;
+pub mod strict;
 
 use std::ffi::OsStr;
 use std::net::TcpListener;

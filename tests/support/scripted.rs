@@ -65,7 +65,24 @@ impl Broker {
 
     /// The next TLS connection.
     pub fn accept(&self) -> Peer {
-        let tcp = self.accept_tcp();
+        self.secured(self.accept_tcp())
+    }
+
+    /// Likewise; `None` if none comes in time.
+    pub fn accept_within(&self, time: Duration) -> Option<Peer> {
+        self.listener.set_nonblocking(true).unwrap();
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            if let Ok((stream, _)) = self.listener.accept() {
+                stream.set_nonblocking(false).unwrap();
+                return Some(self.secured(stream));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    fn secured(&self, tcp: TcpStream) -> Peer {
         tcp.set_nodelay(true).unwrap();
         let tls = ServerConnection::new(Arc::clone(&self.tls)).unwrap();
         Peer { stream: StreamOwned::new(tls, tcp), input: BytesMut::new() }

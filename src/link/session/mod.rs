@@ -80,6 +80,8 @@ pub(crate) struct Session {
     suspects: Suspects,
     /// Filters wait to be asked for until something else is answered.
     requests_held: bool,
+    /// The server has answered something on this connection, after CONNECT.
+    has_answered: bool,
     /// The server throttles us.
     throttle: Throttle,
     owed: Owed,
@@ -124,6 +126,7 @@ impl Session {
             subscriptions: Subscriptions::new(filters, remembered),
             suspects: Suspects::default(),
             requests_held: false,
+            has_answered: false,
             throttle: Throttle::default(),
             owed: Owed::default(),
             next_id: 1,
@@ -206,6 +209,7 @@ impl Session {
             }
             (State::Connected(liveness), Received::PingResp) => {
                 liveness.ping_sent = None;
+                self.has_answered = true;
                 self.suspects.ping_answered();
                 self.go_on(now);
             }
@@ -231,6 +235,7 @@ impl Session {
         self.in_flight.restart(session_present);
         self.owed.restart(session_present);
         self.suspects.restart();
+        self.has_answered = false;
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
@@ -260,6 +265,7 @@ impl Session {
             return self.throttled(id, now);
         }
         let Some((sequence, target)) = self.in_flight.acknowledge(id) else { return };
+        self.has_answered = true;
         self.suspects.clear(&Suspect::Publish(target.clone()));
         self.throttle.passed();
         self.events.push_back(match reason.is_failure() {
@@ -274,6 +280,7 @@ impl Session {
             // The answer to a SUBSCRIBE that was sent twice.
             return Ok(());
         }
+        self.has_answered = true;
         let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
         for (filter, answer) in answers {

@@ -1,5 +1,6 @@
 //! What the server may close the connection for is tried alone: it waits until nothing is on the wire, and the rest waits
-//! until it is answered. Who is suspected, [`Suspects`](crate::link::suspects::Suspects) decides.
+//! until it is answered. A server that closes before it has answered anything at all does so whatever is sent: so at least a
+//! PINGRESP comes first. Who is suspected, [`Suspects`](crate::link::suspects::Suspects) decides.
 
 use std::time::Instant;
 
@@ -71,7 +72,9 @@ impl Session {
     }
 
     fn is_wire_clear(&mut self, now: Instant) -> bool {
-        self.in_flight.on_the_wire() == 0 && self.subscriptions.settled().is_some() && self.suspects.make_way(now)
+        self.in_flight.on_the_wire() == 0
+            && self.subscriptions.settled().is_some()
+            && self.suspects.make_way(self.has_answered, now)
     }
 
     /// Filters and targets that the server hasn't answered; filters first, then in the order of sending.

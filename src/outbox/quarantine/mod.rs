@@ -162,7 +162,7 @@ impl Quarantine {
                 dropped.or_else(|| if self.backlog.memory() > MEMORY { self.backlog.drop_back() } else { None });
             let Some(dropped) = dropped else { return };
             // What is being released isn't listed any more.
-            if !self.releasing.zip(place).is_some_and(|(until, place)| place <= until) {
+            if self.releasing.zip(place).is_none_or(|(until, place)| place > until) {
                 self.listed.remove(&dropped.refused.message.target());
             }
             self.dropped += 1;

@@ -1,0 +1,175 @@
+//! One bad message or filter never stops the rest: the binary against a server that closes the connection on what its policy
+//! doesn't allow, in both versions of MQTT.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::daemon::{Gatewire, Setup};
+use support::eventually;
+use support::socket::Client;
+use support::strict::Strict;
+
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
+
+fn setup(server: &Strict, protocol: &str, rest: &str) -> Setup {
+    Setup::new(server.port, &format!("{INGEST}{rest}")).speaking(protocol)
+}
+
+fn numbers(n: usize) -> Vec<String> {
+    (0..n).map(|i| i.to_string()).collect()
+}
+
+/// Hands over `n` messages to a topic, whose payloads are their numbers.
+fn publish(gatewire: &Gatewire, topic: &str, n: usize) -> Client {
+    let mut client = gatewire.client("publish.sock");
+    (0..n).for_each(|i| client.send(&format!("{{\"topic\":\"{topic}\",\"payload\":{i},\"id\":{i}}}")));
+    client
+}
+
+/// The answer to one more message there.
+fn ask(gatewire: &Gatewire, topic: &str) -> Value {
+    gatewire.client("publish.sock").ask(&format!("{{\"topic\":\"{topic}\",\"payload\":\"asked\"}}"))
+}
+
+fn assert_rejected(answer: &Value, topic: &str) {
+    assert_eq!(answer["error"], "rejected", "{answer}");
+    assert!(answer["detail"].as_str().unwrap().contains(&format!("iot:Publish on topic/{topic}")), "{answer}");
+}
+
+fn quarantined(gatewire: &Gatewire) -> Value {
+    gatewire.status()["outbox"]["quarantined"].clone()
+}
+
+#[test]
+fn one_forbidden_topic_among_many_is_set_aside_and_everything_else_arrives_in_order() {
+    for protocol in ["3.1.1", "5"] {
+        let server = Strict::start(protocol, &["secret", "secret/scheduled"]);
+        let schedule = |name: &str, topic: &str| {
+            let timing = "every = \"150ms\"\ncount = 20\npayload = \"{{count}}\"\n";
+            format!("[[publish]]\nname = \"{name}\"\ntopic = \"{topic}\"\n{timing}")
+        };
+        let schedules = schedule("allowed", "open/scheduled") + &schedule("forbidden", "secret/scheduled");
+        let gatewire = setup(&server, protocol, &schedules).start();
+        let clients = ["open/1", "secret", "open/2", "open/3"].map(|topic| publish(&gatewire, topic, 60));
+        for topic in ["open/1", "open/2", "open/3"] {
+            eventually(topic, || (server.arrived(topic).len() == 60).then_some(()));
+            assert_eq!(server.arrived(topic), numbers(60));
+        }
+        let twenty: Vec<String> = (1..=20).map(|i| i.to_string()).collect();
+        eventually("the schedule", || (server.arrived("open/scheduled") == twenty).then_some(()));
+        eventually("both", || (gatewire.count("quarantined") >= 2).then_some(()));
+        assert_rejected(&ask(&gatewire, "secret"), "secret");
+        // A client is told, or its message kept: whichever came first.
+        let [_, mut secret, ..] = clients;
+        let answers: Vec<Value> = (0..60).map(|_| secret.json()).collect();
+        let stored = answers.iter().filter(|answer| answer["result"] == "stored").count();
+        answers.iter().filter(|answer| answer["result"] != "stored").for_each(|answer| assert_rejected(answer, "secret"));
+        eventually("the quarantine", || (quarantined(&gatewire) == 20 + stored).then_some(()));
+        let status = gatewire.status();
+        let listed = &status["outbox"]["quarantine"];
+        assert_eq!((&listed[0]["topic"], &listed[0]["messages"]), (&json!("secret"), &json!(stored)));
+        assert_eq!((&listed[1]["topic"], &listed[1]["messages"]), (&json!("secret/scheduled"), &json!(20)));
+        assert_eq!(listed[1]["missing"], "iot:Publish on topic/secret/scheduled");
+        assert!(server.closes() <= 8, "{} closes", server.closes());
+        let line = gatewire.wait_for("Add iot:Publish on topic/secret/scheduled");
+        assert!(line.contains("refuses messages to `secret/scheduled`: it closes the connection"), "{line}");
+        let closes = server.closes();
+        assert_eq!(ask(&gatewire, "open/1"), json!({"result": "delivered"}));
+        assert_eq!(server.closes(), closes);
+    }
+}
+
+#[test]
+fn a_forbidden_filter_is_left_out_and_the_others_stand() {
+    for protocol in ["3.1.1", "5"] {
+        let server = Strict::start(protocol, &["secret/#"]);
+        let filters: Vec<String> = (0..12).map(|i| format!("\"open/{i}\"")).collect();
+        let forward = format!(
+            "[[forward]]\nname = \"f\"\nfilters = [{}, \"secret/#\"]\nsocket = \"DIR/f.sock\"\n",
+            filters.join(", ")
+        );
+        let gatewire = setup(&server, protocol, &forward).start();
+        let line = gatewire.wait_for("IoT Core refuses the filter `secret/#`");
+        assert!(line.contains("iot:Subscribe on topicfilter/secret/#"), "{line}");
+        eventually("the others", || (server.subscribed().len() == 12).then_some(()));
+        eventually("the link", || (ask(&gatewire, "t")["result"] == "delivered").then_some(()));
+        let link = &gatewire.status()["link"];
+        assert_eq!(link["filters_refused"], json!(["secret/#"]));
+        assert_eq!(link["filters_left_out"][0]["missing"], "iot:Subscribe on topicfilter/secret/#");
+        assert!(server.closes() <= 4, "{} closes", server.closes());
+    }
+}
+
+#[test]
+fn a_forbidden_topic_is_found_though_qos_0_is_not_answered() {
+    for protocol in ["3.1.1", "5"] {
+        let server = Strict::start(protocol, &["secret"]);
+        let gatewire = setup(&server, protocol, "").connect();
+        let mut client = gatewire.client("publish.sock");
+        let mut n = 0;
+        eventually("a rejection", || {
+            n += 1;
+            let _ = client.ask(&format!("{{\"topic\":\"open\",\"payload\":{n},\"qos\":0}}"));
+            let answer = client.ask("{\"topic\":\"secret\",\"payload\":1,\"qos\":0}");
+            if answer["error"] == "rejected" {
+                assert_rejected(&answer, "secret");
+            }
+            (answer["error"] == "rejected").then_some(())
+        });
+        assert_eq!(server.closes(), 4);
+        assert_eq!(gatewire.status()["outbox"]["quarantined"], 0);
+        let sent = client.ask("{\"topic\":\"open\",\"payload\":\"last\",\"qos\":0}");
+        assert_eq!(sent["result"], "sent");
+        eventually("the others", || server.arrived("open").contains(&"last".to_owned()).then_some(()));
+    }
+}
+
+#[test]
+fn what_was_answered_stored_is_kept_through_restarts_and_tried_anew_a_day_later() {
+    for protocol in ["3.1.1", "5"] {
+        let server = Strict::start(protocol, &["secret", "secret/too"]);
+        let setup = setup(&server, protocol, "");
+        let gatewire = setup.connect();
+        let mut client = publish(&gatewire, "secret", 3);
+        (0..3).for_each(|id| assert_eq!(client.json(), json!({"id": id, "result": "stored"})));
+        gatewire.kill();
+        let gatewire = setup.again().start();
+        eventually("the quarantine", || (quarantined(&gatewire) == 3).then_some(()));
+        let mut other = publish(&gatewire, "secret/too", 1);
+        assert_eq!(other.json()["result"], "stored");
+        eventually("the quarantine", || (quarantined(&gatewire) == 4).then_some(()));
+        gatewire.kill();
+
+        let closes = server.closes();
+        let gatewire = setup.again().connect();
+        assert_eq!(quarantined(&gatewire), 4);
+        assert_rejected(&ask(&gatewire, "secret"), "secret");
+        assert_eq!(ask(&gatewire, "open"), json!({"result": "delivered"}));
+        assert_eq!(server.closes(), closes, "what is set aside isn't to be found out again");
+        assert_eq!(gatewire.stop().0, 0);
+
+        a_day_passes(&setup);
+        server.allow("secret");
+        let gatewire = setup.again().connect();
+        eventually("what is allowed now", || (server.arrived("secret") == numbers(3)).then_some(()));
+        assert_eq!(ask(&gatewire, "secret"), json!({"result": "delivered"}));
+        eventually("the quarantine", || (quarantined(&gatewire) == 1).then_some(()));
+        eventually("a rejection", || (ask(&gatewire, "secret/too")["error"] == "rejected").then_some(()));
+        assert_eq!(server.closes(), closes + 1, "once alone is enough the second time");
+    }
+}
+
+/// Makes the note in the database two days older.
+fn a_day_passes(setup: &Setup) {
+    let database = rusqlite::Connection::open(setup.directory.path().join("gatewire.db")).unwrap();
+    let note: String =
+        database.query_row("SELECT value FROM note WHERE name = 'quarantine'", [], |row| row.get(0)).unwrap();
+    let mut note: Value = serde_json::from_str(&note).unwrap();
+    assert!(note["since"].is_string(), "{note}");
+    let before = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(48);
+    note["since"] = json!(before.to_string());
+    let changed = database.execute("UPDATE note SET value = ?1 WHERE name = 'quarantine'", [note.to_string()]).unwrap();
+    assert_eq!(changed, 1);
+}

@@ -1,0 +1,197 @@
+//! A server with a policy, as strict as IoT Core: it closes the connection on a PUBLISH or SUBSCRIBE that isn't allowed.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rumqttc::mqttbytes::v4;
+use rumqttc::v5::mqttbytes::v5;
+
+use super::scripted::{Broker, Peer};
+use super::scripted5::Peer5;
+
+/// How often it is looked whether the test is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What the server has seen, and what it doesn't allow.
+#[derive(Debug, Default)]
+struct Seen {
+    forbidden: BTreeSet<String>,
+    /// Topic and payload of each message, the first time it came.
+    arrived: Vec<(String, String)>,
+    /// The filters that were asked for in a SUBSCRIBE that was granted.
+    subscribed: Vec<String>,
+    /// Connections that it has closed.
+    closes: usize,
+}
+
+/// A server on a thread of its own, which ends with it.
+pub struct Strict {
+    pub port: u16,
+    seen: Arc<Mutex<Seen>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a packet asks for.
+enum Asked {
+    Connect,
+    Publish { topic: String, payload: String, id: u16 },
+    Subscribe { filters: Vec<String>, id: u16 },
+    Ping,
+    Disconnect,
+}
+
+impl Strict {
+    /// A server for one version of MQTT, which doesn't allow these topics and filters.
+    pub fn start(protocol: &'static str, forbidden: &[&str]) -> Strict {
+        let broker = Broker::start();
+        let forbidden = forbidden.iter().map(|name| (*name).to_owned()).collect();
+        let seen = Arc::new(Mutex::new(Seen { forbidden, ..Seen::default() }));
+        let (stop, port) = (Arc::new(AtomicBool::new(false)), broker.port);
+        let (shared, stopped) = (Arc::clone(&seen), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                let Some(peer) = broker.accept_within(LOOK) else { continue };
+                // A daemon that is killed meanwhile is no fault of the server.
+                let _ = catch_unwind(AssertUnwindSafe(|| match protocol {
+                    "5" => serve(&mut Peer5::new(peer), &shared, &stopped),
+                    _ => serve(&mut { peer }, &shared, &stopped),
+                }));
+            }
+        });
+        Strict { port, seen, stop, thread: Some(thread) }
+    }
+
+    /// The policy is changed.
+    pub fn allow(&self, name: &str) {
+        assert!(self.seen.lock().unwrap().forbidden.remove(name));
+    }
+
+    /// What has arrived on a topic, each message once.
+    pub fn arrived(&self, topic: &str) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        seen.arrived.iter().filter(|(other, _)| other == topic).map(|(_, payload)| payload.clone()).collect()
+    }
+
+    pub fn subscribed(&self) -> BTreeSet<String> {
+        self.seen.lock().unwrap().subscribed.iter().cloned().collect()
+    }
+
+    pub fn closes(&self) -> usize {
+        self.seen.lock().unwrap().closes
+    }
+}
+
+impl Drop for Strict {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A daemon, in either version of MQTT.
+trait Daemon {
+    /// `Ok(None)`: it has closed. An error: nothing comes within [`LOOK`].
+    fn ask(&mut self) -> Result<Option<Asked>, ()>;
+    fn say(&mut self, bytes: &[u8]);
+    /// What an answer has between packet identifier and reason codes.
+    const PROPERTIES: &'static [u8];
+}
+
+impl Daemon for Peer {
+    const PROPERTIES: &'static [u8] = &[];
+
+    fn ask(&mut self) -> Result<Option<Asked>, ()> {
+        Ok(self.next_within(LOOK)?.map(|packet| match packet {
+            v4::Packet::Connect(_) => Asked::Connect,
+            v4::Packet::Publish(v4::Publish { topic, payload, pkid: id, .. }) => {
+                Asked::Publish { topic, payload: String::from_utf8(payload.to_vec()).unwrap(), id }
+            }
+            v4::Packet::Subscribe(v4::Subscribe { pkid: id, filters }) => {
+                Asked::Subscribe { filters: filters.into_iter().map(|filter| filter.path).collect(), id }
+            }
+            v4::Packet::PingReq => Asked::Ping,
+            v4::Packet::Disconnect => Asked::Disconnect,
+            other => panic!("{other:?}"),
+        }))
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.raw(bytes);
+    }
+}
+
+impl Daemon for Peer5 {
+    const PROPERTIES: &'static [u8] = &[0];
+
+    fn ask(&mut self) -> Result<Option<Asked>, ()> {
+        Ok(self.next_within(LOOK)?.map(|packet| match packet {
+            v5::Packet::Connect(..) => Asked::Connect,
+            v5::Packet::Publish(v5::Publish { topic, payload, pkid: id, .. }) => Asked::Publish {
+                topic: String::from_utf8(topic.to_vec()).unwrap(),
+                payload: String::from_utf8(payload.to_vec()).unwrap(),
+                id,
+            },
+            v5::Packet::Subscribe(v5::Subscribe { pkid: id, filters, .. }) => {
+                Asked::Subscribe { filters: filters.into_iter().map(|filter| filter.path).collect(), id }
+            }
+            v5::Packet::PingReq(_) => Asked::Ping,
+            v5::Packet::Disconnect(_) => Asked::Disconnect,
+            other => panic!("{other:?}"),
+        }))
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.raw(bytes);
+    }
+}
+
+fn packet(kind: u8, id: u16, rest: &[&[u8]]) -> Vec<u8> {
+    let body: Vec<u8> = id.to_be_bytes().into_iter().chain(rest.concat()).collect();
+    [&[kind, u8::try_from(body.len()).unwrap()], &body[..]].concat()
+}
+
+/// Answers until somebody closes. The session is always there.
+fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
+    while !stopped.load(Ordering::Relaxed) {
+        let Ok(asked) = daemon.ask() else { continue };
+        let answer = {
+            let mut seen = seen.lock().unwrap();
+            let names = match &asked {
+                Some(Asked::Publish { topic, .. }) => std::slice::from_ref(topic),
+                Some(Asked::Subscribe { filters, .. }) => filters,
+                _ => &[],
+            };
+            if names.iter().any(|name| seen.forbidden.contains(name)) {
+                seen.closes += 1;
+                return;
+            }
+            match asked {
+                Some(Asked::Connect) => {
+                    let length = u8::try_from(2 + D::PROPERTIES.len()).unwrap();
+                    [&[0x20, length, 1, 0], D::PROPERTIES].concat()
+                }
+                Some(Asked::Publish { topic, payload, id }) => {
+                    if !seen.arrived.contains(&(topic.clone(), payload.clone())) {
+                        seen.arrived.push((topic, payload));
+                    }
+                    if id == 0 { Vec::new() } else { packet(0x40, id, &[]) }
+                }
+                Some(Asked::Subscribe { filters, id }) => {
+                    let granted = vec![1; filters.len()];
+                    seen.subscribed.extend(filters);
+                    packet(0x90, id, &[D::PROPERTIES, &granted])
+                }
+                Some(Asked::Ping) => vec![0xd0, 0],
+                Some(Asked::Disconnect) | None => return,
+            }
+        };
+        daemon.say(&answer);
+    }
+}
