@@ -7,8 +7,9 @@ SHELL := /bin/bash
 # rustup's directory isn't always in PATH, in a shell of sudo for one.
 CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
 BINARY := target/release/gatewire
-PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev
+PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev tinyproxy-bin iproute2
 VENV := tests/.venv
+FUZZ_SECONDS ?= 60
 # apt-get wants root; on a desktop that is what sudo is for.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -32,10 +33,12 @@ unit: tools $(VENV)/.done ## the tests alone
 	$(CARGO) test --locked
 
 .PHONY: lint
-lint: ## formatting, clippy, the systemd unit
+lint: ## formatting, clippy, the systemd unit, the message catalogue
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --lib -- --cfg fuzzing -D warnings # what the fuzzers call is built for them alone
 	packaging/verify-unit
+	packaging/verify-catalog
 
 .PHONY: deny
 deny: ## licences, bans and sources of all crates
@@ -46,8 +49,18 @@ deny: ## licences, bans and sources of all crates
 doc: ## the documentation of the code, without warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items --quiet
 
+.PHONY: fuzz
+fuzz: ## the fuzzers, each for FUZZ_SECONDS=60 (a stable compiler will do)
+	@$(MAKE) --no-print-directory tools PACKAGES=g++
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-fuzz
+	@for target in $$($(CARGO) fuzz list); do \
+	    mkdir -p fuzz/found/$$target; \
+	    $(CARGO) fuzz run --sanitizer none $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024; \
+	done
+
 .PHONY: bench
-bench: tools build ## memory, CPU and wake-ups, measured on this machine
+bench: tools build ## memory, CPU, wake-ups and disk writes, measured on this machine
 	python3 benches/run $(BINARY)
 
 .PHONY: tools

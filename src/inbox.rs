@@ -98,6 +98,11 @@ impl Ids {
         Ids { last, random: random % (1 << Ids::RANDOM_BITS) }
     }
 
+    /// Ids after this are greater than `last`.
+    fn skip(&mut self, last: u64) {
+        self.last = self.last.max(last);
+    }
+
     fn next(&mut self, received_at: Timestamp) -> u64 {
         let elapsed = u64::try_from(received_at.as_millisecond() - Ids::EPOCH).unwrap_or(0);
         let by_clock = ((elapsed << Ids::RANDOM_BITS) | self.random).min(Ids::MAX);
@@ -109,7 +114,7 @@ impl Ids {
 /// Between the link and the forwards.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    forwards: Vec<Rc<Forward>>,
+    forwards: RefCell<Vec<Rc<Forward>>>,
     acks: Rc<Acks>,
     ids: RefCell<Ids>,
     received: Cell<u64>,
@@ -133,7 +138,7 @@ impl Inbox {
     pub(crate) fn new(forwards: Vec<Rc<Forward>>, acks: Rc<Acks>, random: u64) -> Rc<Inbox> {
         let last = forwards.iter().filter_map(|forward| forward.last_stored()).max();
         Rc::new(Inbox {
-            forwards,
+            forwards: RefCell::new(forwards),
             acks,
             ids: RefCell::new(Ids::new(last.unwrap_or(0), random)),
             received: Cell::new(0),
@@ -141,11 +146,19 @@ impl Inbox {
         })
     }
 
+    /// From now on messages go to these.
+    pub(crate) fn set_forwards(&self, forwards: Vec<Rc<Forward>>) {
+        let last = forwards.iter().filter_map(|forward| forward.last_stored()).max().unwrap_or(0);
+        self.ids.borrow_mut().skip(last);
+        *self.forwards.borrow_mut() = forwards;
+    }
+
     /// Gives a message to every forward with a filter that matches. `token`, which QoS 1 messages have, comes back through
     /// [`Acks`] once it is done for all of them; at once if there is none.
     pub(crate) fn deliver(&self, message: &Inbound, token: Option<AckToken>) {
         self.received.set(self.received.get() + 1);
-        let matching = || self.forwards.iter().filter(|forward| forward.wants(&message.topic));
+        let forwards = self.forwards.borrow();
+        let matching = || forwards.iter().filter(|forward| forward.wants(&message.topic));
         let count = matching().count();
         if let Some(token) = token {
             self.acks.owe(token, count);

@@ -10,13 +10,13 @@
 //!
 //! **Up.** [`schedule`] decides when a publication is due and fills in its payload; [`ingest`] reads lines from local
 //! programs and checks them. Both hand an [`Outbound`](message::Outbound) to the [`outbox`], which keeps the order in which
-//! messages were accepted and holds each until IoT Core has acknowledged it. The [`link`] takes from the outbox as fast as
-//! the window and the rate limit allow. A PUBACK travels back the same way: link, outbox, and the answer on the ingest
-//! socket.
+//! messages were accepted and holds each until IoT Core has acknowledged it: in memory at first, through the [`store`] on the
+//! disk when that takes longer than it may. The [`link`] takes from the outbox as fast as the window and the rate limit allow.
+//! A PUBACK travels back the same way: link, outbox, and the answer on the ingest socket.
 //!
 //! **Down.** The link hands an [`Inbound`](message::Inbound) to the [`inbox`], which gives it to every [`forward`] with a
-//! filter that matches; the forward writes it to its readers, or keeps it until there is one. Once it is done for all of
-//! them, the inbox returns its token and the link sends the PUBACK.
+//! filter that matches; the forward writes it to its readers, or keeps it in the store until there is one. Once it is done for
+//! all of them, the inbox returns its token and the link sends the PUBACK.
 //!
 //! # Who knows whom
 //!
@@ -27,7 +27,7 @@
 //!
 //! What decides is pure (the session, the ledger of the outbox, the queue of a forward, the clocks): state machines without
 //! I/O, clock or randomness of their own, tested with virtual time. What acts is thin: tasks on one thread that move bytes
-//! and do as they are told.
+//! and do as they are told. One more thread does nothing but wait for the disk.
 
 #![forbid(unsafe_code)]
 #![allow(
@@ -35,10 +35,13 @@
     reason = "the documentation is for who works on it, and built with private items"
 )]
 
+pub(crate) mod batch;
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod daemon;
 pub(crate) mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub(crate) mod inbox;
 pub(crate) mod ingest;
 pub(crate) mod limits;

@@ -8,6 +8,9 @@ use std::time::Duration;
 /// The largest payload of a PUBLISH, in bytes. IoT Core closes the connection on a larger one.
 pub(crate) const MAX_PAYLOAD: usize = 128 * 1024;
 
+/// The largest payload of a will, in bytes: its length has two bytes (MQTT 3.1.1, 3.1.3.3; MQTT 5, 3.1.3.4).
+pub(crate) const MAX_WILL_PAYLOAD: usize = 65_535;
+
 /// The longest topic or topic filter, in bytes of UTF-8.
 pub(crate) const MAX_TOPIC_BYTES: usize = 256;
 
@@ -20,8 +23,18 @@ pub(crate) const MAX_CLIENT_ID_BYTES: usize = 128;
 /// The most topic filters in one SUBSCRIBE.
 pub(crate) const MAX_FILTERS_PER_SUBSCRIBE: usize = 8;
 
-/// The most subscriptions of one connection.
-pub(crate) const MAX_SUBSCRIPTIONS: usize = 50;
+/// The most subscriptions of one connection, unless `connection.max_subscriptions` says otherwise.
+pub(crate) const MAX_SUBSCRIPTIONS: u32 = 50;
+
+/// Publications a second on one connection, in and out together; past it they are discarded. A default, as the next two are:
+/// `connection.rate_limit` holds what counts.
+pub(crate) const MESSAGES_PER_SECOND: u32 = 100;
+
+/// Bytes a second on one connection, in and out together; past it they are delayed.
+pub(crate) const BYTES_PER_SECOND: u64 = 512 * 1024;
+
+/// CONNECTs a second of one client id; past it they are refused.
+pub(crate) const CONNECTS_PER_SECOND: u32 = 1;
 
 /// The most QoS 1 publications without PUBACK, each way.
 pub(crate) const MAX_IN_FLIGHT: usize = 100;

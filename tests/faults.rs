@@ -40,7 +40,7 @@ fn a_server_that_is_not_trusted_is_explained_and_tried_again() {
     let gatewire = setup.start();
     let line = gatewire.wait_for("next attempt in");
     assert!(line.contains("TLS with localhost") && line.contains("tls.ca_file"), "{line}");
-    gatewire.wait_for("attempt 3 in");
+    gatewire.wait_for(", 4 times since ");
     gatewire.wait_for_failure("tls_unknown_ca");
 }
 
@@ -55,7 +55,7 @@ fn a_certificate_that_the_server_refuses_is_explained_with_what_aws_needs() {
         .start();
     let said = gatewire.wait_for_failure("tls_alert_");
     assert!(said.contains("isn't active") && said.contains("policy"), "{said}");
-    gatewire.wait_for("attempt 3 in");
+    gatewire.wait_for(", 4 times since ");
 }
 
 #[test]

@@ -108,18 +108,6 @@ fn an_idle_daemon_only_wakes_for_its_keep_alive() {
 }
 
 #[test]
-fn a_hangup_changes_nothing() {
-    let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, "").speaking("3.1.1").start();
-    let _peer = broker.connected(false);
-    gatewire.wait_for("connected to");
-    gatewire.signal("HUP");
-    gatewire.wait_for("reloading is not supported yet");
-    assert_eq!(gatewire.status()["link"]["state"], "connected");
-    assert_eq!(gatewire.stop().0, 0);
-}
-
-#[test]
 fn the_command_line_has_its_exit_codes() {
     let run = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_gatewire")).args(arguments).output().unwrap();

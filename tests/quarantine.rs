@@ -65,7 +65,10 @@ fn one_forbidden_topic_among_many_is_set_aside_and_everything_else_arrives_in_or
         let [_, mut secret, ..] = clients;
         let answers: Vec<Value> = (0..60).map(|_| secret.json()).collect();
         let stored = answers.iter().filter(|answer| answer["result"] == "stored").count();
-        answers.iter().filter(|answer| answer["result"] != "stored").for_each(|answer| assert_rejected(answer, "secret"));
+        answers
+            .iter()
+            .filter(|answer| answer["result"] != "stored")
+            .for_each(|answer| assert_rejected(answer, "secret"));
         eventually("the quarantine", || (quarantined(&gatewire) == 20 + stored).then_some(()));
         let status = gatewire.status();
         let listed = &status["outbox"]["quarantine"];

@@ -41,6 +41,7 @@ publish through it. It reconnects by itself, for ever.";
 const AFTER_HELP: &str = "\
 Examples:
   gatewire check                             is the configuration right, do the credentials fit?
+  gatewire check --connect                   does the way to IoT Core work, and if not, why?
   gatewire policy --account 123456789012     the IoT policy that the configuration needs
   gatewire run                               the daemon, in the foreground
   gatewire --config ./gatewire.toml check    with another configuration
@@ -64,8 +65,9 @@ struct Arguments {
 enum Command {
     /// Run the daemon in the foreground, until SIGTERM or SIGINT
     Run,
-    /// Read the configuration and credentials as `run` would, and report every problem at once
-    Check,
+    /// Read the configuration and credentials, report every problem at once; with --connect try the way to IoT Core
+    #[command(long_about = check::LONG_ABOUT, after_help = check::AFTER_HELP)]
+    Check(check::Arguments),
     /// Print the least IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::Arguments),
@@ -83,7 +85,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Run => run::run(&arguments.config),
-        Command::Check => check::run(&arguments.config),
+        Command::Check(check) => check::run(&arguments.config, &check),
         Command::Policy(policy) => policy::run(&arguments.config, policy),
     }
     .into()

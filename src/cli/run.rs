@@ -6,7 +6,9 @@ use log::LevelFilter;
 
 use super::Exit;
 use super::inputs::{self, Inputs, Problems};
+use crate::config::Config;
 use crate::daemon::{self, DaemonError};
+use crate::link::credentials::Credentials;
 use crate::observe::journal;
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -23,16 +25,24 @@ pub(super) fn run(path: &Path) -> Exit {
     for warning in credentials.warnings() {
         log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
     }
-    match daemon::run(&config, credentials) {
+    match daemon::run(&config, credentials, &|| read(path)) {
         Ok(()) => Exit::Done,
-        Err(error @ (DaemonError::Socket(_) | DaemonError::Store(_))) => {
+        Err(error @ (DaemonError::Services(_) | DaemonError::Store(_))) => {
             log::error!(GATEWIRE_EVENT = "config"; "{error}");
             Exit::Config
         }
-        Err(error @ (DaemonError::Runtime(_) | DaemonError::TaskFailed(_))) => {
+        Err(error @ (DaemonError::Runtime(_) | DaemonError::Timer(_) | DaemonError::TaskFailed(_))) => {
             log::error!(GATEWIRE_EVENT = "failed"; "{error}");
             Exit::Internal
         }
+    }
+}
+
+/// What is there now, for SIGHUP.
+fn read(path: &Path) -> Result<(Config, Credentials, Vec<String>), Vec<String>> {
+    match inputs::read(path) {
+        Ok(Inputs { config, credentials, warnings }) => Ok((config, credentials, warnings)),
+        Err(problems) => Err(problems.errors),
     }
 }
 

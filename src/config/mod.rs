@@ -7,6 +7,8 @@ mod document;
 mod endpoint;
 mod paths;
 mod payload;
+mod proxy;
+mod publish;
 mod read;
 mod report;
 mod section;
@@ -16,12 +18,18 @@ mod tables;
 mod tests;
 mod values;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::message::{Qos, Topic, TopicFilter};
+use crate::schedule::clock::Cron;
 use crate::schedule::template::Template;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use read::fuzzing;
 pub(crate) use read::{Environment, read};
 
 /// A whole configuration, valid and with defaults filled in.
@@ -54,6 +62,8 @@ pub(crate) struct Connection {
     pub(crate) ack_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) rate_limit: RateLimit,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) will: Option<Will>,
 }
 
 /// `connection.protocol`: the version of MQTT.
@@ -93,6 +103,39 @@ pub(crate) struct RateLimit {
     pub(crate) connects_per_second: u32,
 }
 
+/// `connection.proxy`: the HTTP proxy through which the endpoint is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proxy {
+    /// A name or an IP address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) login: Option<Login>,
+}
+
+/// Who we are to the proxy. Nothing shows the password.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Login {
+    /// Without a colon, which would end it (RFC 7617, 2).
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// `connection.will`: what the server publishes in our name once the connection has ended without our DISCONNECT.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Will {
+    pub(crate) topic: Topic,
+    /// At most [`MAX_WILL_PAYLOAD`](crate::limits::MAX_WILL_PAYLOAD) bytes.
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+}
+
 /// `[tls]`
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tls {
@@ -106,16 +149,92 @@ pub(crate) struct Tls {
 pub(crate) struct Publish {
     pub(crate) name: String,
     pub(crate) topic: Topic,
-    pub(crate) every: Duration,
+    pub(crate) when: When,
     /// Stop after so many publications since the daemon started.
     pub(crate) count: Option<u64>,
     /// Each publication is put off by a random time below this.
     pub(crate) jitter: Duration,
-    /// The first publication comes at once, not after the first interval.
+    /// With `every`, the first publication comes at once, not after the first interval; with `cron`, there is one more at once.
     pub(crate) at_start: bool,
+    /// Where `{{value}}` comes from.
+    pub(crate) source: Option<Source>,
+    /// With a source and left out: the value itself.
     pub(crate) payload: Template,
+    /// Only values that have moved are published.
+    pub(crate) on_change: Option<OnChange>,
+    pub(crate) batch: Option<Batch>,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+}
+
+/// When a publication is due.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum When {
+    Every(Duration),
+    Cron(Box<Cron>),
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            When::Every(every) => write!(f, "every {}", humantime::format_duration(*every)),
+            When::Cron(cron) => cron.fmt(f),
+        }
+    }
+}
+
+/// What a publication reads each time.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Source {
+    File(PathBuf),
+    /// A program and its arguments.
+    Command {
+        argv: Vec<String>,
+        timeout: Duration,
+    },
+    /// None of them twice.
+    Metrics(Vec<Metric>),
+}
+
+/// `publish.metrics`: something that this machine tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Metric {
+    Cpu,
+    Memory,
+    Disk,
+    Temperature,
+    Network,
+    Uptime,
+}
+
+impl Metric {
+    /// As it is written in the configuration and in the value.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Metric::Cpu => "cpu",
+            Metric::Memory => "memory",
+            Metric::Disk => "disk",
+            Metric::Temperature => "temperature",
+            Metric::Network => "network",
+            Metric::Uptime => "uptime",
+        }
+    }
+}
+
+/// `publish.on_change`
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct OnChange {
+    /// By how much a number has to differ from the one sent last; `None`: at all.
+    pub(crate) min_change: Option<f64>,
+}
+
+/// `batch`: several messages in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// The most elements of an array.
+    pub(crate) max: usize,
+    /// How long the first may wait for the others.
+    pub(crate) within: Duration,
 }
 
 /// A `[[forward]]`: messages from IoT Core to a local socket.
@@ -170,6 +289,7 @@ pub(crate) struct Ingest {
     pub(crate) socket: SocketFile,
     /// What clients of this socket may publish to.
     pub(crate) topics: Vec<TopicFilter>,
+    pub(crate) batch: Option<Batch>,
 }
 
 /// A Unix socket in the file system.

@@ -1,5 +1,8 @@
 //! From files to a configuration, or to a report of everything that is wrong with them.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};

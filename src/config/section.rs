@@ -15,8 +15,6 @@ pub(super) struct Section<'a> {
     report: &'a Report,
     /// The keys asked for so far: those that exist.
     known: RefCell<Vec<&'static str>>,
-    /// Those that will exist: known, but nothing to recommend.
-    later: RefCell<Vec<&'static str>>,
 }
 
 /// Takes complaints about the parts of one value, each at its own place.
@@ -69,8 +67,13 @@ impl<'a> Section<'a> {
         Section::new(name, table, place, self.report)
     }
 
+    /// Likewise; `None` if there is none, or what is there isn't a table, which is reported.
+    pub(super) fn optional_section(&self, key: &'static str) -> Option<Section<'a>> {
+        Some(self.section(key)).filter(|section| section.table.is_some())
+    }
+
     fn new(name: String, table: Option<&'a Table>, place: Place, report: &'a Report) -> Section<'a> {
-        Section { name, table, place, report, known: RefCell::default(), later: RefCell::default() }
+        Section { name, table, place, report, known: RefCell::default() }
     }
 
     /// The value at `key`, if there is one.
@@ -135,21 +138,11 @@ impl<'a> Section<'a> {
         read(self.require(key, example, Ok)?, &complaints)
     }
 
-    /// A key whose feature comes later; whether it is there.
-    pub(super) fn not_yet(&self, key: &'static str, instead: &str) -> bool {
-        self.later.borrow_mut().push(key);
-        let is_there = self.table.is_some_and(|table| table.get(key).is_some());
-        if is_there {
-            self.error(key, &format!("not supported yet; {instead}"));
-        }
-        is_there
-    }
-
     /// Reports what nobody asked for.
     pub(super) fn finish(self) {
-        let (known, later) = (self.known.borrow(), self.later.borrow());
+        let known = self.known.borrow();
         for entry in self.table.iter().flat_map(|table| &table.entries) {
-            if known.contains(&entry.key.as_str()) || later.contains(&entry.key.as_str()) {
+            if known.contains(&entry.key.as_str()) {
                 continue;
             }
             let hint = match nearest(&entry.key, known.iter().copied()) {

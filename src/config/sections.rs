@@ -5,15 +5,24 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::document::{Node, Table};
 use super::endpoint::{self, endpoint};
 use super::paths::path;
+use super::payload::payload;
+use super::proxy::{is_public, proxy};
 use super::report::{Place, Report, nearest};
 use super::section::Section;
-use super::values::{DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, duration, integer, shown, size, string, word};
-use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, RateLimit, Status, Tls, WhenFull};
-use crate::limits::{MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MIN_KEEP_ALIVE};
-use crate::message::TopicFilter;
+use super::values::{
+    DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
+};
+use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, Proxy, RateLimit, Status, Tls, WhenFull, Will};
+use crate::limits::{
+    BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
+    MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
+};
+use crate::message::{Qos, TopicFilter};
 use crate::schedule::template::{Fixed, fill};
 
 /// The sections there are.
@@ -33,6 +42,8 @@ pub(super) struct Reader<'a> {
     pub(super) sockets: RefCell<Vec<(PathBuf, Place)>>,
     /// The filters of all forwards so far.
     pub(super) filters: RefCell<BTreeSet<TopicFilter>>,
+    /// How many of them there may be.
+    pub(super) max_subscriptions: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -40,7 +51,9 @@ impl<'a> Reader<'a> {
         // Stands in for a client id that is wrong or missing, so that topics that hold it aren't called wrong, too.
         let client_id = "client".to_owned();
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
-        Reader { root, report, environment, fixed, sockets: RefCell::default(), filters: RefCell::default() }
+        let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
+        let (sockets, filters) = (RefCell::default(), RefCell::default());
+        Reader { root, report, environment, fixed, sockets, filters, max_subscriptions }
     }
 
     /// Keys at the top that are no section.
@@ -69,8 +82,9 @@ impl<'a> Reader<'a> {
         if keep_alive < MIN_KEEP_ALIVE {
             section.warning("keep_alive", "IoT Core counts less than 30s as 30s");
         }
-        section.not_yet("will", "leave it out");
-        section.not_yet("proxy", "leave it out; port 443 is what most closed networks let through");
+        let subscriptions = integer(1..=i64::from(u32::MAX));
+        self.max_subscriptions =
+            section.get_or("max_subscriptions", i64::from(MAX_SUBSCRIPTIONS), subscriptions) as usize;
         let connection = Connection {
             endpoint: endpoint.clone().unwrap_or_default(),
             port: section.get_or("port", 8883, integer(1..=65535)) as u16,
@@ -82,7 +96,17 @@ impl<'a> Reader<'a> {
             ack_timeout: section.get_or("ack_timeout", 10 * SECOND, duration(SECOND..=10 * MINUTE)),
             backoff: backoff(section.section("backoff")),
             rate_limit: rate_limit(section.section("rate_limit")),
+            proxy: section.get("proxy", proxy),
+            will: section.optional_section("will").and_then(|section| self.will(section)),
         };
+        let has_password = |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.is_empty());
+        if connection.proxy.as_ref().is_some_and(has_password) && is_public(&section.place("proxy").file) {
+            section.warning(
+                "proxy",
+                "everyone on this machine may read its password here; put it into conf.d/proxy.toml, owned by root and the \
+                 group gatewire, with mode 0640",
+            );
+        }
         section.finish();
         (endpoint.is_some() && client_id.is_some()).then_some(connection)
     }
@@ -106,6 +130,33 @@ impl<'a> Reader<'a> {
             }
             _ => Ok(client_id),
         }
+    }
+
+    /// `None` if anything is wrong with it, which is reported.
+    fn will(&self, section: Section<'a>) -> Option<Will> {
+        let topic = section.require("topic", "\"gateways/{{client_id}}/link\"", |node| match self.topic(node)? {
+            topic if topic.as_str().starts_with('$') => Err(format!(
+                "IoT Core ignores a will under `$`; choose another topic, from which a rule can publish to \"{topic}\""
+            )),
+            topic => Ok(topic),
+        });
+        let payload = section.require_parts("payload", "\"lost\"", |node, complaints| {
+            let template = payload(node, &self.fixed, complaints)?;
+            match template.constant() {
+                None => complaints.at(node, "holds what changes with each publication; a will is said once".to_owned()),
+                Some(text) if text.len() > MAX_WILL_PAYLOAD => {
+                    let len = text.len();
+                    complaints
+                        .at(node, format!("is {len} bytes long, MQTT takes at most {MAX_WILL_PAYLOAD} in a will"));
+                }
+                Some(text) => return Some(Bytes::copy_from_slice(text.as_bytes())),
+            }
+            None
+        });
+        let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
+        let retain = section.get_or("retain", false, boolean);
+        section.finish();
+        Some(Will { topic: topic?, payload: payload?, qos, retain })
     }
 
     /// `None` if anything is wrong with it, which is reported.
@@ -176,12 +227,12 @@ fn backoff(section: Section<'_>) -> Backoff {
 }
 
 fn rate_limit(section: Section<'_>) -> RateLimit {
-    let number = |key, default| section.get_or(key, default, integer(1..=i64::from(u32::MAX))) as u32;
+    let number = |key, default: u32| section.get_or(key, i64::from(default), integer(1..=i64::from(u32::MAX))) as u32;
     let rate_limit = RateLimit {
-        messages_per_second: number("messages_per_second", 100),
-        bytes_per_second: section.get_or("bytes_per_second", 512 * KIB, size(KIB..=64 * 1024 * MIB)),
+        messages_per_second: number("messages_per_second", MESSAGES_PER_SECOND),
+        bytes_per_second: section.get_or("bytes_per_second", BYTES_PER_SECOND, size(KIB..=64 * 1024 * MIB)),
         burst: number("burst", 10),
-        connects_per_second: number("connects_per_second", 1),
+        connects_per_second: number("connects_per_second", CONNECTS_PER_SECOND),
     };
     section.finish();
     rate_limit

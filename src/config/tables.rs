@@ -1,14 +1,11 @@
 //! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`.
 
-use std::time::Duration;
-
 use super::document::{Node, Value};
-use super::payload::payload;
+use super::publish::batch;
 use super::section::{Complaints, Section};
 use super::sections::Reader;
-use super::values::{DAY, KIB, MIB, MS, WHEN_FULL, boolean, duration, integer, name, qos, size, string, strings, word};
+use super::values::{KIB, MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
 use super::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
-use crate::limits::MAX_SUBSCRIPTIONS;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::template::fill;
 
@@ -49,41 +46,6 @@ impl<'a> Reader<'a> {
         named
     }
 
-    fn publish(&self, section: Section<'a>, name: String) -> Option<Publish> {
-        let scheduled = ["cron", "timezone"].map(|key| section.not_yet(key, "write `every = \"5m\"`"))[0];
-        let instead = "let a program read the value and publish it through an [[ingest]] socket";
-        let sourced = ["file", "command", "metrics", "timeout"].map(|key| section.not_yet(key, instead));
-        for key in ["on_change", "min_change", "batch"] {
-            section.not_yet(key, "leave it out");
-        }
-        let topic = section.require("topic", "\"test/topic\"", |node| self.topic(node));
-        let interval = duration(10 * MS..=366 * DAY);
-        // What isn't supported yet takes their place: to ask for them, too, would puzzle.
-        let every = match scheduled {
-            true => section.get("every", interval),
-            false => section.require("every", "\"1m\"", interval),
-        };
-        let jitter = section.get_or("jitter", Duration::ZERO, duration(Duration::ZERO..=366 * DAY));
-        if every.is_some_and(|every| jitter >= every) {
-            section.error("jitter", "must be shorter than `every`");
-        }
-        let payload = match sourced[..3].contains(&true) && section.node("payload").is_none() {
-            true => None,
-            false => section.require_parts("payload", "{ message = \"Hello\" }", |node, complaints| {
-                payload(node, &self.fixed, complaints)
-            }),
-        };
-        let count = section.get("count", integer(1..=i64::MAX)).map(i64::unsigned_abs);
-        let at_start = section.get_or("at_start", true, boolean);
-        let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
-        let retain = section.get_or("retain", false, boolean);
-        if retain && topic.as_ref().is_some_and(|topic| topic.as_str().starts_with("$aws/")) {
-            section.error("retain", "IoT Core retains nothing under `$aws/`; leave it out");
-        }
-        section.finish();
-        Some(Publish { name, topic: topic?, every: every?, count, jitter, at_start, payload: payload?, qos, retain })
-    }
-
     fn forward(&self, section: Section<'a>, name: String) -> Option<Forward> {
         let filters =
             section.require_parts("filters", "[\"test/topic\"]", |node, complaints| self.filters(node, complaints));
@@ -104,12 +66,12 @@ impl<'a> Reader<'a> {
     /// Names the forward with which all filters together get too many.
     fn count_subscriptions(&self, section: &Section<'a>, name: &str, filters: &[TopicFilter]) {
         let mut all = self.filters.borrow_mut();
-        let before = all.len();
+        let (before, most) = (all.len(), self.max_subscriptions);
         all.extend(filters.iter().cloned());
-        if before <= MAX_SUBSCRIPTIONS && all.len() > MAX_SUBSCRIPTIONS {
+        if before <= most && all.len() > most {
             let text = format!(
-                "with those of \"{name}\" there are {} filters, IoT Core takes at most {MAX_SUBSCRIPTIONS} a connection; a \
-                 wildcard covers several topics",
+                "with those of \"{name}\" there are {} filters, connection.max_subscriptions allows {most}; a wildcard covers \
+                 several topics",
                 all.len()
             );
             section.error("filters", &text);
@@ -117,7 +79,7 @@ impl<'a> Reader<'a> {
     }
 
     fn ingest(&self, section: Section<'a>, name: String) -> Option<Ingest> {
-        section.not_yet("batch", "leave it out");
+        let batch = batch(&section);
         let socket = self.socket(&section, None);
         let topics = section.require_parts("topics", "[\"gateways/{{client_id}}/#\"]", |node, complaints| {
             let topics = self.filters(node, complaints)?;
@@ -126,10 +88,10 @@ impl<'a> Reader<'a> {
             shared.is_none().then_some(topics)
         });
         section.finish();
-        Some(Ingest { name, socket: socket?, topics: topics? })
+        Some(Ingest { name, socket: socket?, topics: topics?, batch })
     }
 
-    fn topic(&self, node: &Node) -> Result<Topic, String> {
+    pub(super) fn topic(&self, node: &Node) -> Result<Topic, String> {
         let topic = fill(string(node)?, &self.fixed).map_err(|error| error.to_string())?;
         Topic::new(&topic).map_err(|error| format!("\"{topic}\" can't be published to: {error}"))
     }

@@ -89,6 +89,11 @@ impl Keep {
         }
     }
 
+    pub(super) fn set_bounds(&mut self, config: &config::Keep) {
+        (self.max_messages, self.max_bytes, self.when_full) = (config.messages, config.bytes, config.when_full);
+        self.shed();
+    }
+
     /// Adds a message that waits from now on, at the place its id gives it. It is to be on the disk by `due`. If there is no
     /// room, the oldest or the newest give way, as configured.
     pub(super) fn insert(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {

@@ -1,4 +1,4 @@
-//! A message as its readers see it: DESIGN 1.4.
+//! A message as its readers see it: docs/sockets.md tells its form.
 
 use std::io::Write as _;
 
@@ -25,6 +25,10 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn new(format: Format) -> Encoder {
         Encoder { format, clock: (i64::MIN, Vec::new()) }
+    }
+
+    pub(super) fn writes(&self, format: Format) -> bool {
+        self.format == format
     }
 
     /// Appends the line of a message, newline included; `is_duplicate` marks it as one that may have come before.

@@ -3,6 +3,9 @@
 //! [`queue`] decides who is owed what; [`reader`] is the task of one client; [`mod@line`] is how a message is written;
 //! [`mod@keep`] holds what waits for a reader, in memory and on the disk.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use reader::fuzzing;
+
 mod keep;
 mod line;
 mod queue;
@@ -22,7 +25,7 @@ use crate::inbox::{AckToken, Acks};
 use crate::message::{Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
 use crate::store::keeper::{self, Kept};
-use crate::store::{Contents, Failure, Load, Moment, Page, Store, Write};
+use crate::store::{Contents, Failure, Load, Moment, Page, Place, Store, Write};
 use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
 use reader::Reader;
@@ -30,7 +33,8 @@ use reader::Reader;
 /// A `[[forward]]`: its queue, and the tasks that write from it.
 #[derive(Debug)]
 pub(crate) struct Forward {
-    config: config::Forward,
+    name: String,
+    config: RefCell<Rc<config::Forward>>,
     queue: RefCell<Queue>,
     acks: Rc<Acks>,
     /// There may be something to write for a client that had been written all.
@@ -83,18 +87,16 @@ pub(crate) struct Dropped {
 
 impl Forward {
     /// A forward without readers, with what the store holds of it. It reports to `acks` what it is done with.
-    pub(crate) fn new(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, store: &Store) -> Rc<Forward> {
-        let queue = store.queue(&config.name);
-        let contents = store.contents();
-        let contents = contents.borrow();
-        let keep = Keep::new(&config.keep, queue, contents.totals(queue), contents.generation);
+    pub(crate) fn new(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, place: Place) -> Rc<Forward> {
+        let keep = Keep::new(&config.keep, place.queue, place.stored, place.generation);
         Forward::with(config, spill_after, acks, keep)
     }
 
     fn with(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, keep: Keep) -> Rc<Forward> {
         Rc::new(Forward {
             queue: RefCell::new(Queue::new(&config, spill_after, keep)),
-            config,
+            name: config.name.clone(),
+            config: RefCell::new(Rc::new(config)),
             acks,
             changed: Notify::new(),
             cut: Notify::new(),
@@ -106,7 +108,7 @@ impl Forward {
     }
 
     /// A forward with nothing on a disk; [`Forward::store_at_once`] is its disk.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn in_memory(config: config::Forward, acks: Rc<Acks>) -> Rc<Forward> {
         let keep = Keep::new(&config.keep, crate::store::QueueId::OUTBOX, crate::store::Totals::default(), 1);
         Forward::with(config, Duration::from_secs(1), acks, keep)
@@ -121,7 +123,7 @@ impl Forward {
 
     /// Whether a filter of this forward matches.
     pub(crate) fn wants(&self, topic: &Topic) -> bool {
-        self.config.filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
+        self.config.borrow().filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
     }
 
     /// Takes a message: writes it to every reader, or keeps it. Its token goes to the [`Acks`] once that is done.
@@ -130,8 +132,8 @@ impl Forward {
         self.changed.notify_waiters();
     }
 
-    /// Serves readers, for ever. Dropping this future disconnects them and removes the socket.
-    pub(crate) async fn serve(self: Rc<Self>, listener: Listener) {
+    /// Serves readers, for ever. Dropping this future disconnects them.
+    pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::default();
         socket::serve(listener, clients, |stream| Reader::new(Rc::clone(&self), stream).run()).await;
     }
@@ -166,22 +168,35 @@ impl Forward {
 
     /// What a client may say, for one that said something else.
     fn what_it_takes(&self) -> &'static str {
-        match self.config.ack {
+        match self.config().ack {
             config::Ack::Written => "this socket takes only {\"observe\":true}: its forward has ack = \"written\"",
             config::Ack::Reader => "this socket takes only {\"observe\":true} and {\"ack\":ID}",
         }
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.config.name
+        &self.name
+    }
+
+    fn config(&self) -> Rc<config::Forward> {
+        Rc::clone(&self.config.borrow())
+    }
+
+    /// Goes on as another configuration says. What waits stays; readers are disconnected only if what they are written, or how
+    /// they acknowledge it, changes.
+    pub(crate) fn reconfigure(&self, config: config::Forward, spill_after: Duration) {
+        self.change(|queue| queue.reconfigure(&config, spill_after, Instant::now()));
+        *self.config.borrow_mut() = Rc::new(config);
+        self.cut.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn status(&self) -> ForwardStatus {
         let queue = self.queue.borrow();
         let (keep, counters) = (queue.keep(), queue.counters());
         ForwardStatus {
-            name: self.config.name.clone(),
-            socket: self.config.socket.path.display().to_string(),
+            name: self.name.clone(),
+            socket: self.config().socket.path.display().to_string(),
             readers: queue.readers(),
             observers: queue.observers(),
             waiting: keep.len(),
@@ -222,7 +237,8 @@ impl Forward {
     }
 
     fn log_cut(&self, client: &Cut) {
-        let (name, path) = (self.config.name.as_str(), self.config.socket.path.display());
+        let (name, config) = (self.name.as_str(), self.config());
+        let path = config.socket.path.display();
         let who = match client.role {
             Role::Observer => "an observer",
             Role::Reader | Role::Undecided => "a reader",
@@ -241,7 +257,8 @@ impl Forward {
 
     fn log_drops(&self, dropped: u64) {
         let new = dropped - self.drops_logged.replace(dropped);
-        let (name, keep) = (self.config.name.as_str(), &self.config.keep);
+        let (name, config) = (self.name.as_str(), self.config());
+        let keep = &config.keep;
         let which = match keep.when_full {
             config::WhenFull::DropOldest => "the oldest",
             config::WhenFull::RejectNew => "the newest",
@@ -251,7 +268,7 @@ impl Forward {
             "forward {name}: no reader has come for its messages and `keep` is full ({} messages, {} bytes): {new} dropped, \
              {which} first, {dropped} since the start. Start the program that reads {}, or give `keep` more; said at most \
              once a minute",
-            keep.messages, keep.bytes, self.config.socket.path.display()
+            keep.messages, keep.bytes, config.socket.path.display()
         );
     }
 }

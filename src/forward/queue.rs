@@ -10,6 +10,7 @@
 //! With `ack = "reader"`, every message goes to [`Keep`], and from there to one reader: the one that has the fewest to
 //! acknowledge. It is done once that is acknowledged, or on the disk. The shared text is for observers.
 
+mod clients;
 mod drawn;
 mod giving;
 mod patience;
@@ -23,11 +24,12 @@ use super::text::Text;
 use crate::config::{self, Ack};
 use crate::inbox::AckToken;
 use crate::message::Inbound;
-use drawn::Drawn;
+use clients::Client;
+pub(super) use clients::{ClientId, Due, Role};
 use patience::HOLD;
 pub(super) use patience::{Cause, Cut};
 
-/// The most one client may leave unwritten, in bytes (DESIGN 1.4).
+/// The most one client may leave unwritten, in bytes (docs/sockets.md).
 pub(super) const MAX_UNWRITTEN: usize = 1024 * 1024;
 
 /// The most that is written at once, in bytes, give or take a line.
@@ -38,43 +40,6 @@ const MAX_TAKEN: u64 = 4 * 1024 * 1024;
 
 /// What is kept of the memory for lines while there are none.
 const SPARE_LINES: usize = 64;
-
-/// A client, never the same twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ClientId(u64);
-
-/// What a client is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Not known yet: it is owed lines as a reader is, and isn't written any.
-    Undecided,
-    Reader,
-    /// Sees new messages and counts as nobody.
-    Observer,
-}
-
-impl Role {
-    /// Whether messages wait for it.
-    fn counts(self) -> bool {
-        self != Role::Observer
-    }
-}
-
-#[derive(Debug)]
-struct Client {
-    id: ClientId,
-    role: Role,
-    /// The number of the line it is at.
-    line: u64,
-    /// The place in the text it is at: in that line.
-    at: u64,
-    /// Where that line starts.
-    line_start: u64,
-    /// Its wait for a line isn't counted from before this: when it connected, or was last written a kept line.
-    since: Instant,
-    /// Kept messages that it is written, or has to acknowledge.
-    drawn: Drawn,
-}
 
 /// A line of the shared text.
 #[derive(Debug)]
@@ -94,17 +59,6 @@ struct Line {
     held: u32,
     /// At least one reader was written it.
     written: bool,
-}
-
-/// What is to be done for a client.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Due<'a> {
-    /// Nothing is to be written.
-    Nothing,
-    /// This, as much of it as the socket takes.
-    Text(&'a [u8]),
-    /// It was cut: close the connection.
-    Close,
 }
 
 /// Since the start of the daemon.
@@ -168,6 +122,19 @@ impl Queue {
         }
     }
 
+    /// Goes on with other settings. Clients whose lines would change in form, or in how they are acknowledged, have to go.
+    pub(super) fn reconfigure(&mut self, config: &config::Forward, spill_after: Duration, now: Instant) {
+        if config.ack != self.ack || !self.encoder.writes(config.format) {
+            while let Some(client) = self.clients.first() {
+                self.detach(client.id, now);
+            }
+            self.ack = config.ack;
+            self.encoder = Encoder::new(config.format);
+        }
+        self.spill_after = spill_after;
+        self.keep.set_bounds(&config.keep);
+    }
+
     /// A message has come.
     pub(super) fn arrive(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, now: Instant) {
         let is_draining = self.ack == Ack::Written && self.only_reader_drains();
@@ -223,63 +190,6 @@ impl Queue {
         if let Some(client) = self.drainer.and_then(|id| self.client_mut(id)) {
             (client.line, client.at, client.line_start) = (next, end, end);
         }
-    }
-
-    /// A client has connected.
-    pub(super) fn attach(&mut self, now: Instant) -> ClientId {
-        let id = ClientId(self.next_client);
-        self.next_client += 1;
-        let (line, at) = (self.next_line(), self.text.end());
-        let drawn = Drawn::default();
-        self.clients.push(Client { id, role: Role::Undecided, line, at, line_start: at, since: now, drawn });
-        id
-    }
-
-    /// It is known what a client is, which was undecided. Lines owed to an observer as to a reader go the way they had gone
-    /// without it.
-    pub(super) fn decide(&mut self, id: ClientId, role: Role, now: Instant) {
-        let Some(client) = self.client_mut(id).filter(|client| client.role == Role::Undecided) else { return };
-        client.role = role;
-        client.since = now;
-        let line = client.line;
-        match self.ack {
-            Ack::Written if role == Role::Observer => self.no_longer_due(line, now),
-            Ack::Reader if role == Role::Reader => self.leave_the_text(id),
-            _ => {}
-        }
-        self.appoint_drainer(now);
-        self.distribute(now);
-    }
-
-    /// A client takes no part in the shared text any more.
-    fn leave_the_text(&mut self, id: ClientId) {
-        let (next, end, first) = (self.next_line(), self.text.end(), self.first);
-        let Some(client) = self.client_mut(id) else { return };
-        let skip = (client.line - first) as usize;
-        (client.line, client.at, client.line_start) = (next, end, end);
-        for line in self.lines.range_mut(skip..) {
-            line.held -= 1;
-        }
-        self.forget_passed();
-    }
-
-    /// A client has gone. What it wasn't written is kept if it was due to nobody else; what it didn't acknowledge waits again.
-    pub(super) fn detach(&mut self, id: ClientId, now: Instant) {
-        let Ok(index) = self.index(id) else { return };
-        let client = self.clients.remove(index);
-        if client.role.counts() && self.ack == Ack::Written {
-            self.no_longer_due(client.line, now);
-        }
-        for line in self.lines.range_mut((client.line - self.first) as usize..) {
-            line.held -= 1;
-        }
-        client.drawn.into_owed().for_each(|id| self.keep.put_back(id, now));
-        if self.drainer == Some(id) {
-            self.drainer = None;
-        }
-        self.forget_passed();
-        self.appoint_drainer(now);
-        self.distribute(now);
     }
 
     /// One reader less waits for the lines from number `from` on.

@@ -1,5 +1,8 @@
 //! The task of one client of a forward socket.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
@@ -196,7 +199,7 @@ impl Reader {
             Word::Observe(_) => Err(
                 "{\"observe\":true} must be the first line, within 100 ms after connecting; this client stays what it is",
             ),
-            Word::Ack(_) if self.forward.config.ack == Ack::Written => Err(self.forward.what_it_takes()),
+            Word::Ack(_) if self.forward.config().ack == Ack::Written => Err(self.forward.what_it_takes()),
             Word::Ack(_) if self.role == Role::Observer => Err("an observer acknowledges nothing"),
             Word::Ack(id) => {
                 self.decide(Role::Reader);

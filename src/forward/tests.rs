@@ -25,11 +25,11 @@ struct Served {
 }
 
 impl Served {
-    fn start() -> Served {
-        Served::start_in(tempfile::tempdir().unwrap(), Ack::Written)
+    async fn start() -> Served {
+        Served::start_in(tempfile::tempdir().unwrap(), Ack::Written).await
     }
 
-    fn start_in(directory: tempfile::TempDir, ack: Ack) -> Served {
+    async fn start_in(directory: tempfile::TempDir, ack: Ack) -> Served {
         let path = directory.path().join("a.sock");
         let config = config::Forward {
             name: "messages".into(),
@@ -40,10 +40,10 @@ impl Served {
             ack,
             keep: config::Keep { messages: 10_000, bytes: 16 << 20, when_full: WhenFull::DropOldest },
         };
-        let listener = Listener::bind(&config.socket).unwrap();
+        let listener = Rc::new(Listener::bind(&config.socket).unwrap());
         let acks = Rc::default();
         let store = Store::open(&directory.path().join("gatewire.db"), &["messages"]).unwrap();
-        let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), &store);
+        let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), store.place("messages").await);
         let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
         let keeper = tokio::task::spawn_local(Rc::clone(&forward).keep(Rc::clone(&store)));
         let inbox = Inbox::new(vec![Rc::clone(&forward)], acks, 0);
@@ -57,7 +57,7 @@ impl Served {
         self.until(|status| status.readers == 0).await;
         self.store.close().await;
         let sent = self.sent.get();
-        let again = Served::start_in(self.directory, ack);
+        let again = Served::start_in(self.directory, ack).await;
         again.sent.set(sent);
         again
     }
@@ -127,7 +127,7 @@ impl Client {
 
 #[tokio::test(flavor = "local")]
 async fn a_message_reaches_every_reader_and_is_acknowledged() {
-    let served = Served::start();
+    let served = Served::start().await;
     let (mut one, mut two) = (Client::connect(&served.path).await, Client::connect(&served.path).await);
     served.until(|status| status.readers == 2).await;
     served.deliver(0);
@@ -141,7 +141,7 @@ async fn a_message_reaches_every_reader_and_is_acknowledged() {
 
 #[tokio::test(flavor = "local")]
 async fn a_long_backlog_comes_in_order_and_new_messages_behind_it() {
-    let served = Served::start();
+    let served = Served::start().await;
     for _ in 0..5000 {
         served.deliver(500);
     }
@@ -161,7 +161,7 @@ async fn a_long_backlog_comes_in_order_and_new_messages_behind_it() {
 
 #[tokio::test(flavor = "local")]
 async fn an_observer_takes_nothing_from_anybody() {
-    let served = Served::start();
+    let served = Served::start().await;
     served.deliver(0);
     let mut observer = Client::connect(&served.path).await;
     observer.send("{\"observe\":true}\n").await;
@@ -176,7 +176,7 @@ async fn an_observer_takes_nothing_from_anybody() {
 
 #[tokio::test(flavor = "local")]
 async fn what_a_client_says_wrongly_is_answered_between_two_messages() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut client = Client::connect(&served.path).await;
     client.send("nonsense\n\n{\"ack\":17}\n\r\n{\"observe\":true}\n").await;
     for detail in ["this socket takes only", "this socket takes only", "must be the first line"] {
@@ -192,7 +192,7 @@ async fn what_a_client_says_wrongly_is_answered_between_two_messages() {
 
 #[tokio::test(flavor = "local")]
 async fn a_flood_of_bad_lines_is_answered_line_by_line() {
-    let served = Served::start();
+    let served = Served::start().await;
     let (read, mut write) = UnixStream::connect(&served.path).await.unwrap().into_split();
     let flood = tokio::task::spawn_local(async move {
         write.write_all(&b"x\n".repeat(20_000)).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_flood_of_bad_lines_is_answered_line_by_line() {
 
 #[tokio::test(flavor = "local")]
 async fn a_reader_may_shut_down_its_side_and_one_that_closes_is_noticed() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut half = Client::connect(&served.path).await;
     half.0.get_mut().shutdown().await.unwrap();
     served.until(|status| status.readers == 1).await;
@@ -228,7 +228,7 @@ async fn a_reader_may_shut_down_its_side_and_one_that_closes_is_noticed() {
 
 #[tokio::test(flavor = "local")]
 async fn a_reader_that_does_not_read_is_cut_and_slows_nobody() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut slow = Client::connect(&served.path).await;
     let mut fast = Client::connect(&served.path).await;
     // Of 5 MiB the socket's buffer takes some hundred KiB.
@@ -247,7 +247,7 @@ async fn a_reader_that_does_not_read_is_cut_and_slows_nobody() {
 
 #[tokio::test(flavor = "local")]
 async fn the_only_reader_that_does_not_read_delays_acknowledgements_only_for_a_moment() {
-    let served = Served::start();
+    let served = Served::start().await;
     let _slow = Client::connect(&served.path).await;
     served.until(|status| status.readers == 1).await;
     // Less than cuts it, more than the socket takes.
@@ -261,7 +261,7 @@ async fn the_only_reader_that_does_not_read_delays_acknowledgements_only_for_a_m
 
 #[tokio::test(flavor = "local")]
 async fn readers_are_disconnected_when_serving_ends_and_what_they_were_not_written_waits() {
-    let served = Served::start();
+    let served = Served::start().await;
     let mut reader = Client::connect(&served.path).await;
     served.until(|status| status.readers == 1).await;
     for _ in 0..80 {
@@ -280,7 +280,7 @@ async fn readers_are_disconnected_when_serving_ends_and_what_they_were_not_writt
 
 #[tokio::test(flavor = "local")]
 async fn what_waits_for_a_reader_outlives_the_daemon() {
-    let served = Served::start();
+    let served = Served::start().await;
     for _ in 0..300 {
         served.deliver(5000);
     }
@@ -296,7 +296,7 @@ async fn what_waits_for_a_reader_outlives_the_daemon() {
 
 #[tokio::test(flavor = "local")]
 async fn what_a_reader_does_not_acknowledge_comes_again_after_a_restart_too() {
-    let served = Served::start_in(tempfile::tempdir().unwrap(), Ack::Reader);
+    let served = Served::start_in(tempfile::tempdir().unwrap(), Ack::Reader).await;
     let mut reader = Client::connect(&served.path).await;
     served.until(|status| status.readers == 1).await;
     (0..3).for_each(|number| assert_eq!(served.deliver(0), number));
@@ -327,7 +327,7 @@ async fn what_a_reader_does_not_acknowledge_comes_again_after_a_restart_too() {
 
 #[tokio::test(flavor = "local")]
 async fn an_acknowledgement_of_what_was_never_given_is_answered() {
-    let served = Served::start_in(tempfile::tempdir().unwrap(), Ack::Reader);
+    let served = Served::start_in(tempfile::tempdir().unwrap(), Ack::Reader).await;
     let mut client = Client::connect(&served.path).await;
     client.send("{\"ack\":17}\n{\"ack\":\"17\"}\n{\"ack\":1,\"observe\":true}\n").await;
     for detail in ["no message of this id", "takes only", "takes only"] {

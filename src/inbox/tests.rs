@@ -35,7 +35,7 @@ fn message(topic: &str) -> Inbound {
 }
 
 fn done(inbox: &Inbox) -> Vec<AckToken> {
-    inbox.forwards.iter().for_each(|forward| forward.store_at_once());
+    inbox.forwards.borrow().iter().for_each(|forward| forward.store_at_once());
     let mut done = Vec::new();
     inbox.acks().drain(&mut done);
     done
@@ -60,7 +60,7 @@ async fn a_message_is_acknowledged_once_however_many_forwards_want_it() {
     inbox.deliver(&message("a"), None);
     assert_eq!(done(&inbox), [0, 1, 2].map(AckToken::new));
     assert!(inbox.acks.shared.borrow().is_empty());
-    assert_eq!(inbox.forwards.iter().map(|forward| forward.waiting().0).collect::<Vec<_>>(), [4, 4, 4, 0]);
+    assert_eq!(inbox.forwards.borrow().iter().map(|forward| forward.waiting().0).collect::<Vec<_>>(), [4, 4, 4, 0]);
 }
 
 #[test]

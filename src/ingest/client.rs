@@ -5,9 +5,9 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 
 use super::Ingest;
+use super::LastTopic;
 use super::answers::Answers;
 use super::line::{Reject, parse};
-use crate::message::Topic;
 use crate::socket::{Line, Lines, Stream};
 
 /// Which lines of a client were taken.
@@ -26,7 +26,7 @@ pub(super) struct Client {
     stream: Stream,
     lines: Lines,
     answers: Answers,
-    last_topic: Option<Topic>,
+    last_topic: Option<LastTopic>,
     /// More may come from the client.
     reading: bool,
     /// The socket takes no more answers at the moment.
@@ -52,7 +52,7 @@ impl Client {
     /// Serves the client until it has sent everything and has every answer, or has gone.
     pub(super) async fn run(mut self) {
         if let Err(error) = self.serve().await {
-            log::debug!("ingest `{}`: a client has gone: {error}", self.ingest.config.name);
+            log::debug!("ingest `{}`: a client has gone: {error}", self.ingest.name);
         }
     }
 

@@ -1,4 +1,4 @@
-//! A line of a client, taken apart: DESIGN 1.4.
+//! A line of a client, taken apart: docs/sockets.md tells what it may hold.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::compact::compact;
+use crate::batch::NotBatchable;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError};
 use crate::outbox::Refusal;
@@ -48,6 +49,8 @@ pub(super) enum Reject {
     TopicNotAllowed(String),
     #[error("the payload has {0} bytes, IoT Core takes at most {MAX_PAYLOAD}")]
     TooLarge(usize),
+    #[error("the payload {}", NotBatchable::TooLarge)]
+    TooLargeForBatch,
     #[error("`qos` must be 0 or 1; IoT Core has no other")]
     BadQos,
     #[error("`properties` isn't what it should be: {0}")]
@@ -69,7 +72,7 @@ impl Reject {
         match self {
             Reject::BadTopic(..) => Code::BadTopic,
             Reject::TopicNotAllowed(_) => Code::TopicNotAllowed,
-            Reject::TooLarge(_) => Code::TooLarge,
+            Reject::TooLarge(_) | Reject::TooLargeForBatch => Code::TooLarge,
             Reject::BadQos => Code::BadQos,
             Reject::Refused(Refusal::OutboxFull) => Code::OutboxFull,
             Reject::Refused(Refusal::NotConnected) => Code::NotConnected,
@@ -81,7 +84,7 @@ impl Reject {
     }
 }
 
-/// The `error` of an answer (DESIGN 1.4).
+/// The `error` of an answer (docs/sockets.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Code {

@@ -1,10 +1,14 @@
 //! Messages from local programs: the ingest sockets.
 //!
-//! [`mod@line`] takes apart what a client sends; [`client`] is its task; [`answers`] keeps the answers in the order of the lines.
+//! [`mod@line`] takes apart what a client sends; [`client`] is its task; [`answers`] keeps the answers in the order of the lines;
+//! [`batches`] makes one message of several.
 
 mod answers;
+mod batches;
 mod client;
 mod compact;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 
 use std::cell::{Cell, RefCell};
@@ -21,16 +25,19 @@ use crate::message::{Outbound, Topic};
 use crate::outbox::{Outbox, Outcome, Refusal};
 use crate::socket::{self, Listener, READ_CHUNK};
 use crate::stop::Stop;
+use batches::Batches;
 use client::Client;
 use line::{Code, Reject, Request, shorten};
 
 /// An `[[ingest]]`: checks what its clients send, and hands it to the outbox.
 #[derive(Debug)]
 pub(crate) struct Ingest {
-    config: config::Ingest,
+    name: String,
+    config: RefCell<Rc<config::Ingest>>,
     /// What the link speaks: only MQTT 5 carries properties.
-    protocol: Protocol,
+    protocol: Cell<Protocol>,
     outbox: Rc<Outbox>,
+    batches: Option<Batches>,
     stop: Rc<Stop>,
     clients: Rc<Cell<usize>>,
     accepted: Cell<u64>,
@@ -42,13 +49,20 @@ pub(crate) struct Ingest {
     scratch: RefCell<Box<[u8]>>,
 }
 
+/// The topic that a client used last, and the configuration that allows it.
+#[derive(Debug)]
+struct LastTopic {
+    topic: Topic,
+    checked_by: Rc<config::Ingest>,
+}
+
 /// One of the `ingest` of the status document.
 #[derive(Debug, Serialize)]
 pub(crate) struct IngestStatus {
     pub(crate) name: String,
     pub(crate) socket: String,
     pub(crate) clients: usize,
-    /// Messages handed to the outbox.
+    /// Lines whose message was handed to the outbox, or added to a batch.
     pub(crate) accepted: u64,
     /// Lines answered with an error at once, by its code.
     pub(crate) refused: BTreeMap<Code, u64>,
@@ -58,8 +72,10 @@ impl Ingest {
     /// Takes messages for `outbox` until `stop` is requested; from then on lines are answered `shutting_down`.
     pub(crate) fn new(config: config::Ingest, protocol: Protocol, outbox: Rc<Outbox>, stop: Rc<Stop>) -> Rc<Ingest> {
         Rc::new(Ingest {
-            config,
-            protocol,
+            batches: config.batch.map(|batch| Batches::new(batch, Rc::clone(&outbox))),
+            name: config.name.clone(),
+            config: RefCell::new(Rc::new(config)),
+            protocol: Cell::new(protocol),
             outbox,
             stop,
             clients: Rc::default(),
@@ -71,11 +87,37 @@ impl Ingest {
         })
     }
 
-    /// Serves clients, for ever. Dropping this future disconnects them and removes the socket; what was accepted stays
-    /// accepted.
-    pub(crate) async fn serve(self: Rc<Self>, listener: Listener) {
+    /// Whether it can go on as this configuration says, with its clients: only the topics may be others.
+    pub(crate) fn can_become(&self, config: &config::Ingest) -> bool {
+        let present = self.config.borrow();
+        *config
+            == config::Ingest { topics: config.topics.clone(), socket: config.socket.clone(), ..(**present).clone() }
+    }
+
+    /// Goes on as another configuration says; clients stay.
+    pub(crate) fn reconfigure(&self, config: config::Ingest, protocol: Protocol) {
+        *self.config.borrow_mut() = Rc::new(config);
+        self.protocol.set(protocol);
+    }
+
+    /// Serves clients, for ever. Dropping this future disconnects them; what was accepted stays accepted.
+    pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::clone(&self.clients);
-        socket::serve(listener, clients, |stream| Client::new(Rc::clone(&self), stream).run()).await;
+        let batches = async {
+            match &self.batches {
+                Some(batches) => batches.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = socket::serve(listener, clients, |stream| Client::new(Rc::clone(&self), stream).run()) => {}
+            () = batches => {}
+        }
+    }
+
+    /// Sends what waits in batches.
+    pub(crate) fn flush(&self) {
+        self.batches.iter().for_each(Batches::flush);
     }
 
     /// Completes when every line has its answer, written to the client: then the daemon may end.
@@ -87,43 +129,50 @@ impl Ingest {
 
     pub(crate) fn status(&self) -> IngestStatus {
         IngestStatus {
-            name: self.config.name.clone(),
-            socket: self.config.socket.path.display().to_string(),
+            name: self.name.clone(),
+            socket: self.config.borrow().socket.path.display().to_string(),
             clients: self.clients.get(),
             accepted: self.accepted.get(),
             refused: self.refused.borrow().clone(),
         }
     }
 
-    /// Hands a message to the outbox. `last_topic` is the one its client used last, which needn't be checked again.
+    /// Hands a message to the outbox, or adds it to a batch. `last_topic` is the one its client used last, which needn't be checked again.
     fn accept(
         &self,
         request: Request<'_>,
-        last_topic: &mut Option<Topic>,
+        last_topic: &mut Option<LastTopic>,
     ) -> Result<oneshot::Receiver<Outcome>, Reject> {
         if self.stop.is_requested() {
             return Err(Refusal::ShuttingDown.into());
         }
+        let checked_by = Rc::clone(&self.config.borrow());
         let topic = match last_topic {
-            Some(topic) if topic.as_str() == request.topic => topic.clone(),
-            _ => last_topic.insert(self.check(&request.topic)?).clone(),
+            Some(last) if last.topic.as_str() == request.topic && Rc::ptr_eq(&last.checked_by, &checked_by) => {
+                last.topic.clone()
+            }
+            _ => last_topic.insert(LastTopic { topic: self.check(&request.topic)?, checked_by }).topic.clone(),
         };
         let Request { payload, qos, retain, properties, .. } = request;
-        if properties.is_some() && self.protocol != Protocol::Mqtt5 {
+        if properties.is_some() && self.protocol.get() != Protocol::Mqtt5 {
             return Err(Reject::NeedsMqtt5);
         }
         let properties = properties.map(|mut properties| {
             properties.count_from(Instant::now());
             Arc::new(properties)
         });
-        let outcome = self.outbox.accept(Outbound { topic, payload, qos, retain, properties })?;
+        let message = Outbound { topic, payload, qos, retain, properties };
+        let outcome = match &self.batches {
+            Some(batches) => batches.add(message)?,
+            None => self.outbox.accept(message)?,
+        };
         self.accepted.set(self.accepted.get() + 1);
         Ok(outcome)
     }
 
     fn check(&self, topic: &str) -> Result<Topic, Reject> {
         let checked = Topic::new(topic).map_err(|error| Reject::BadTopic(shorten(topic), error))?;
-        match self.config.topics.iter().any(|filter| filter.matches(&checked)) {
+        match self.config.borrow().topics.iter().any(|filter| filter.matches(&checked)) {
             true => Ok(checked),
             false => Err(Reject::TopicNotAllowed(topic.to_owned())),
         }

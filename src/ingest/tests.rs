@@ -10,6 +10,8 @@ use super::*;
 use crate::config::{Protocol, SocketFile, WhenFull};
 use crate::message::TopicFilter;
 
+mod batches;
+
 /// An ingest served in a directory of its own, and the outbox behind it.
 struct Served {
     _directory: tempfile::TempDir,
@@ -22,6 +24,10 @@ struct Served {
 
 impl Served {
     fn start() -> Served {
+        Served::with(None)
+    }
+
+    fn with(batch: Option<config::Batch>) -> Served {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.sock");
         let outbox = Outbox::in_memory(&config::Outbox {
@@ -36,8 +42,9 @@ impl Served {
             name: "publish".into(),
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             topics: vec![TopicFilter::new("g/#").unwrap()],
+            batch,
         };
-        let listener = Listener::bind(&config.socket).unwrap();
+        let listener = Rc::new(Listener::bind(&config.socket).unwrap());
         let stop = Rc::new(Stop::default());
         let ingest = Ingest::new(config, Protocol::Mqtt5, Rc::clone(&outbox), Rc::clone(&stop));
         let task = tokio::task::spawn_local(Rc::clone(&ingest).serve(listener));

@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -13,10 +15,12 @@ use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
-use super::Link;
+use super::addresses::Addresses;
 use super::pace::Quota;
+use super::reload::Setup;
 use super::session::{Answer, End, Event, Session};
-use super::transport::{Stream, acknowledge_at_once};
+use super::transport::{Stream, acknowledge_at_once, local_address};
+use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
 use crate::message::Qos;
 use crate::outbox::Sequence;
@@ -35,7 +39,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
 /// the DISCONNECT with it.
-const CLOSE_TIME: Duration = Duration::from_millis(500);
+pub(super) const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// Why a connection has ended by itself.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(super) enum Cause {
     Session(End),
     /// The server has closed it.
     Closed,
+    /// Our own address, from which it was, is gone.
+    AddressLost(IpAddr),
     Io(io::Error),
     /// CONNACK hasn't come in time.
     NoConnAck,
@@ -53,7 +59,9 @@ pub(super) struct Connection<'a> {
     link: &'a Link,
     session: &'a mut Session,
     quota: &'a mut Quota,
+    setup: &'a mut Rc<Setup>,
     stream: Stream,
+    addresses: &'a Addresses,
     input: BytesMut,
     /// Bytes that were written and may still lie in the transport's own buffers.
     unflushed: bool,
@@ -74,8 +82,7 @@ pub(super) struct Connection<'a> {
 impl<'a> Connection<'a> {
     pub(super) fn new(
         link: &'a Link,
-        session: &'a mut Session,
-        quota: &'a mut Quota,
+        Lasting { session, quota, setup, addresses, .. }: &'a mut Lasting,
         stream: Stream,
         connack_deadline: Instant,
     ) -> Connection<'a> {
@@ -83,7 +90,9 @@ impl<'a> Connection<'a> {
             link,
             session,
             quota,
+            setup,
             stream,
+            addresses,
             input: BytesMut::new(),
             unflushed: false,
             unwritten: VecDeque::new(),
@@ -101,16 +110,19 @@ impl<'a> Connection<'a> {
         self.connected_at
     }
 
-    /// Runs until the daemon stops (`Ok`, after a DISCONNECT where there is anyone to say it to) or the connection ends.
-    pub(super) async fn run(&mut self) -> Result<(), Cause> {
+    /// Runs until the daemon stops or the configuration needs another connection (`Ok`, after a DISCONNECT where there is anyone
+    /// to say it to), or the connection ends.
+    pub(super) async fn run(&mut self) -> Result<Ended, Cause> {
         self.session.connect();
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
+        let (addresses, local) = (self.addresses, local_address(&self.stream));
         loop {
             let now = Instant::now();
             self.keep_time(now)?;
             if self.is_drained(now) {
-                return self.say_goodbye().await;
+                self.say_goodbye().await;
+                return Ok(Ended::Stopped);
             }
             self.fill(now);
             if self.pass_on_events(now) {
@@ -137,6 +149,13 @@ impl<'a> Connection<'a> {
                 () = link.inbox.acks().ready() => {}
                 () = link.outbox.arrived(), if may_publish => {}
                 () = &mut timer => {}
+                () = link.changed.announced(), if !stopping => {
+                    if !link.apply_to_connection(self.setup, self.session, self.quota) {
+                        self.say_goodbye().await;
+                        return Ok(Ended::Reconfigured);
+                    }
+                }
+                gone = lost(addresses, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
                 }
@@ -301,14 +320,17 @@ impl<'a> Connection<'a> {
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
+            Event::Overdue(topic, count) => self.link.overdue(&topic, count),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
                 self.link.state.keep_refused(|filter| self.session.is_refused(filter));
-                if let Some(memory) = self.link.memory.clone() {
+                if let Some(memory) = self.link.memory() {
                     tokio::task::spawn_local(async move { memory.remember(standing).await });
                 }
             }
-            Event::Subscription(filter, Answer::Granted) => log::debug!("subscribed to {filter}"),
+            Event::Subscription(filter, Answer::Granted) => {
+                log::debug!("subscribed to {filter}");
+            }
             Event::Subscription(filter, Answer::Downgraded) => self.link.filter_downgraded(&filter),
             Event::Subscription(filter, Answer::Refused(reason)) => self.link.filter_refused(&filter, &reason),
         }
@@ -322,7 +344,7 @@ impl<'a> Connection<'a> {
     }
 
     /// Says DISCONNECT, lets the server close, and closes. That the other side is quicker is no failure.
-    async fn say_goodbye(&mut self) -> Result<(), Cause> {
+    async fn say_goodbye(&mut self) {
         self.acknowledge();
         self.session.disconnect();
         let output = self.session.output().split();
@@ -337,8 +359,14 @@ impl<'a> Connection<'a> {
         if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIME, goodbye).await {
             log::debug!("while disconnecting: {error}");
         }
-        Ok(())
     }
+}
+
+/// Waits until the address of a connection isn't this machine's any more.
+async fn lost(addresses: &Addresses, local: Option<SocketAddr>) -> IpAddr {
+    let Some(local) = local else { return std::future::pending().await };
+    addresses.lost(local).await;
+    local.ip()
 }
 
 /// What [`Connection::poll_io`] has done.

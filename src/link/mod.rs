@@ -3,6 +3,8 @@
 //! [`session`] decides what MQTT has to say and [`pace`] when; [`transport`] opens the way with the [`credentials`];
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
+mod addresses;
+pub(crate) mod check;
 mod connection;
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
@@ -10,6 +12,7 @@ mod memory;
 mod pace;
 pub(crate) mod reason;
 mod refusals;
+mod reload;
 mod session;
 pub(crate) mod state;
 mod suspects;
@@ -17,8 +20,12 @@ mod suspects;
 pub(crate) mod test_pki;
 pub(crate) mod transport;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use session::fuzzing;
+
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,26 +34,26 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{self, Protocol};
+use crate::config;
 use crate::inbox::Inbox;
-use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET, MAX_PROPERTIES};
-use crate::message::{Qos, Topic, TopicFilter};
+use crate::limits::{MAX_PACKET, MAX_PROPERTIES};
+use crate::message::{Topic, TopicFilter};
 use crate::observe::journal;
 use crate::outbox::Outbox;
 use crate::stop::Stop;
+use crate::store::Store;
 use crate::systemd::Notifier;
+use addresses::Addresses;
 use connection::{Cause, Connection};
-use credentials::Credentials;
-use diagnosis::{Failure, LinkError, Peer, Phase, Sent};
-pub(crate) use memory::Memory;
+use credentials::Fingerprint;
+use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, NO_PUBACK, Peer, Phase, Say, Sent, Telling};
+use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
-use reason::{Reason, ReasonCode};
-use session::{End, Malformed, Options, Remembered, Session};
+use reason::Reason;
+pub(crate) use reload::{Change, Setup};
+use session::{End, Malformed, Session};
 use state::LinkState;
 use transport::Connector;
-
-/// A failure that goes on is explained in full again after this long.
-const EXPLAIN_AGAIN: Duration = Duration::from_secs(3600);
 
 /// How many of the packets sent last are named when the server closes the connection.
 const SUSPECTS: usize = 5;
@@ -56,26 +63,33 @@ const MAX_TOPICS_SAID: usize = 256;
 
 /// The link and its neighbours.
 pub(crate) struct Link {
-    pub(crate) config: config::Connection,
-    pub(crate) credentials: Credentials,
+    pub(crate) setup: RefCell<Rc<Setup>>,
+    /// [`Link::setup`] has changed, and isn't applied yet.
+    pub(crate) changed: Change,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) inbox: Rc<Inbox>,
     pub(crate) notifier: Rc<Notifier>,
     pub(crate) state: Rc<LinkState>,
     pub(crate) stop: Rc<Stop>,
-    pub(crate) memory: Option<Rc<Memory>>,
+    pub(crate) store: Rc<Store>,
+    pub(crate) memory: RefCell<Option<Rc<Memory>>>,
+    /// Credential files that could not be used, so that it isn't said at each attempt.
+    pub(crate) refused_credentials: RefCell<Option<Fingerprint>>,
     /// The topics of messages that were refused or cut.
     pub(crate) said: SaidOnce,
 }
 
-/// Topics about which something was said, so that it isn't said again.
+/// What was said about messages, so that it isn't said again and again.
 #[derive(Debug, Default)]
-pub(crate) struct SaidOnce(RefCell<HashSet<Topic>>);
+pub(crate) struct SaidOnce {
+    topics: RefCell<HashSet<Topic>>,
+    overdue: RefCell<Telling>,
+}
 
 impl SaidOnce {
     /// Whether `topic` is new. Once there are [`MAX_TOPICS_SAID`], none is.
     fn first(&self, topic: &Topic) -> bool {
-        let mut said = self.0.borrow_mut();
+        let mut said = self.topics.borrow_mut();
         said.len() < MAX_TOPICS_SAID && said.insert(topic.clone())
     }
 }
@@ -87,37 +101,43 @@ struct Lasting {
     quota: Quota,
     backoff: Backoff,
     connects: ConnectLimit,
-    /// The last failure explained in full, and when.
-    explained: Option<(&'static str, Instant)>,
+    /// What all of this was made for.
+    setup: Rc<Setup>,
+    addresses: Addresses,
+    telling: Telling,
+    closes: Closes,
+}
+
+/// Why there is no connection any more, though nothing failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// The daemon stops.
+    Stopped,
+    /// The configuration has changed in a way that needs a new connection, or one at once.
+    Reconfigured,
 }
 
 impl Link {
-    /// Keeps the link until the daemon stops; it never gives up. `filters` is what the session is to be subscribed to.
-    pub(crate) async fn run(&self, filters: BTreeMap<TopicFilter, Qos>) {
-        let config = &self.config;
-        let options = Options {
-            protocol: config.protocol,
-            client_id: config.client_id.clone(),
-            session_expiry: config.session_expiry,
-            keep_alive: config.keep_alive,
-            ack_timeout: config.ack_timeout,
-            max_in_flight: MAX_IN_FLIGHT,
-        };
-        let remembered = match &self.memory {
-            Some(memory) => memory.recall().await,
-            None => Remembered::default(),
-        };
+    /// Keeps the link until the daemon stops; it never gives up.
+    pub(crate) async fn run(&self) {
+        let setup = self.setup();
+        let remembered = self.recall(&setup).await;
+        let connection = &setup.connection;
         let mut lasting = Lasting {
-            connector: Connector::new(config, &self.credentials),
-            session: Session::new(options, filters, remembered),
-            quota: Quota::new(&config.rate_limit, Instant::now()),
-            backoff: Backoff::new(&config.backoff),
-            connects: ConnectLimit::new(&config.rate_limit),
-            explained: None,
+            connector: Connector::new(connection, &setup.credentials),
+            session: Session::new(reload::options(connection), setup.filters.clone(), remembered),
+            quota: Quota::new(&connection.rate_limit, Instant::now()),
+            backoff: Backoff::new(&connection.backoff),
+            connects: ConnectLimit::new(&connection.rate_limit),
+            setup,
+            addresses: Addresses::watch(),
+            telling: Telling::default(),
+            closes: Closes::default(),
         };
         // What is set aside mustn't be sent.
-        self.unless_stopped(self.outbox.recalled()).await;
+        self.recalled().await;
         while !self.stop.is_requested() {
+            self.apply_changes(&mut lasting).await;
             let ended = self.attempt(&mut lasting).await;
             if let Err(error) = &ended {
                 self.judge(error, &mut lasting);
@@ -125,44 +145,61 @@ impl Link {
             lasting.session.connection_lost();
             self.outbox.link_down();
             match ended {
-                Ok(()) => break,
+                Ok(Ended::Stopped) => break,
+                Ok(Ended::Reconfigured) => self.wait_for_the_limit(&lasting.connects).await,
                 Err(error) => self.wait(&error, &mut lasting).await,
             }
         }
         self.state.stopped();
     }
 
-    /// One connection from DNS to its end. `Ok`: the daemon stops.
-    async fn attempt(&self, lasting: &mut Lasting) -> Result<(), LinkError> {
+    /// What is configured now.
+    fn setup(&self) -> Rc<Setup> {
+        Rc::clone(&self.setup.borrow())
+    }
+
+    fn memory(&self) -> Option<Rc<Memory>> {
+        self.memory.borrow().clone()
+    }
+
+    /// One connection from DNS to its end.
+    async fn attempt(&self, lasting: &mut Lasting) -> Result<Ended, LinkError> {
         self.state.connecting();
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
         let began = Instant::now();
-        lasting.connects.attempted(began);
         let mut progress = |step| log::debug!("{step}");
-        let Some(connected) = self.unless_stopped(lasting.connector.connect(&mut progress)).await else {
-            return Ok(());
+        let connected = match self.unless_interrupted(lasting.connector.connect(&mut progress)).await {
+            Ok(connected) => connected?,
+            Err(interrupted) => return Ok(interrupted),
         };
-        let connected = connected?;
-        if let Some(memory) = &self.memory {
+        if let Some(memory) = self.memory() {
             memory.doubt().await;
         }
         let peer = Arc::clone(&connected.peer);
-        let Lasting { session, quota, .. } = lasting;
-        let mut connection = Connection::new(self, session, quota, connected.stream, connected.deadline.into());
+        lasting.connects.note(Instant::now());
+        let mut connection = Connection::new(self, lasting, connected.stream, connected.deadline.into());
         let ended = connection.run().await;
-        if let Some(connected_at) = connection.connected_at() {
+        let connected_at = connection.connected_at();
+        if let Some(connected_at) = connected_at {
             lasting.backoff.link_up(connected_at);
+            if connected_at.elapsed() < self.setup().connection.backoff.stable_after {
+                lasting.connects.note(Instant::now());
+            }
         }
-        ended.map_err(|cause| explain(cause, &peer, began, &lasting.session))
+        ended.map_err(|cause| {
+            let error = explain(cause, &peer, began, phase(&lasting.session));
+            lasting.closes.ended(error, connected_at.map(|since| since.elapsed()))
+        })
     }
 
     /// CONNACK has come.
     fn connected(&self, session_present: bool, session_expiry: Option<Duration>) {
         self.state.connected(session_present);
         self.outbox.link_up();
-        let (endpoint, client_id) = (&self.config.endpoint, &self.config.client_id);
-        let session = match (session_present, self.config.session_expiry.is_zero()) {
+        let setup = self.setup();
+        let config::Connection { endpoint, client_id, session_expiry: asked, .. } = &setup.connection;
+        let session = match (session_present, asked.is_zero()) {
             (true, _) => "its session was kept: subscriptions stand, queued messages follow",
             (false, true) => "a clean session",
             (false, false) => "a new session, without subscriptions and queued messages",
@@ -172,7 +209,7 @@ impl Link {
             "connected to {endpoint} as `{client_id}`; {session}"
         );
         if let Some(expiry) = session_expiry {
-            let (given, asked) = (format_duration(expiry), format_duration(self.config.session_expiry));
+            let (given, asked) = (format_duration(expiry), format_duration(*asked));
             log::info!(
                 "the server keeps the session for {given} after a disconnect, not for the {asked} of session_expiry"
             );
@@ -180,48 +217,91 @@ impl Link {
         self.notifier.status(&format!("connected to {endpoint} as {client_id}"));
     }
 
-    /// Says why there is no link, and waits for the next attempt.
+    /// Says why there is no link, and waits for the next attempt; for less long if the network changes that was to blame.
     async fn wait(&self, error: &LinkError, lasting: &mut Lasting) {
         let now = Instant::now();
-        let wait = lasting.backoff.next_wait(now, fastrand::f64()).max(lasting.connects.wait(now));
+        let backoff = match error {
+            // There is another address already, or one comes soon.
+            LinkError::AddressLost { .. } => {
+                lasting.backoff.restart();
+                Duration::ZERO
+            }
+            _ => lasting.backoff.next_wait(now, fastrand::f64()),
+        };
+        let wait = backoff.max(lasting.connects.wait(now));
         let failure = Failure::from(error);
-        self.notifier.status(&format!("not connected: {}; next attempt in {wait:.1?}", failure.message));
-        report(&failure, wait, lasting);
+        self.notifier.status(&format!("not connected: {}; next attempt {}", failure.message, When(wait)));
+        let before = match (self.state.is_connected(), lasting.backoff.attempts()) {
+            (true, 1) => Before::Stable,
+            (true, _) => Before::Up,
+            (false, _) => Before::Down,
+        };
+        report(&failure, wait, lasting.telling.failed(&failure.advice, before, now, journal::now()));
         self.state.failed(failure, after(wait));
-        self.unless_stopped(tokio::time::sleep(wait)).await;
+        let Lasting { backoff, connects, addresses, .. } = lasting;
+        let waited = async {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = addresses.came(), if error.is_of_the_network() => backoff.restart(),
+            }
+        };
+        // If there is a reason to try at once, the next attempt does.
+        let _ = self.unless_interrupted(waited).await;
+        self.wait_for_the_limit(connects).await;
     }
 
-    /// Runs something that may take long, with signs of life for the watchdog. `None`: the daemon stops.
-    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// IoT Core takes only so many attempts a second, whatever the reason for another.
+    async fn wait_for_the_limit(&self, connects: &ConnectLimit) {
+        let wait = connects.wait(Instant::now());
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    /// Runs something that may take long, with signs of life for the watchdog.
+    async fn unless_interrupted<T>(&self, work: impl Future<Output = T>) -> Result<T, Ended> {
         tokio::pin!(work);
         loop {
             let deadline = self.notifier.deadline();
             tokio::select! {
                 biased;
-                () = self.stop.requested() => return None,
-                done = &mut work => return Some(done),
+                () = self.stop.requested() => return Err(Ended::Stopped),
+                () = self.changed.announced() => return Err(Ended::Reconfigured),
+                done = &mut work => return Ok(done),
                 () = until(deadline) => self.notifier.alive(Instant::now()),
             }
         }
     }
 
     fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
-        let (said, missing) = refusals::suback_failure(filter, reason);
-        self.state.filter_refused(filter, said, missing, journal::now());
-        let said = match self.config.protocol {
-            Protocol::Mqtt311 => String::new(),
-            Protocol::Mqtt5 => format!(" with reason code {reason}"),
-        };
-        let advice = match (self.config.protocol, reason.code) {
-            (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => format!(
-                " Add iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics to the certificate's policy;"
-            ),
-            (Protocol::Mqtt5, _) => " Change it in `filters` of its [[forward]];".to_owned(),
-        };
+        let (protocol, filter, reason) = (self.setup().connection.protocol, filter.clone(), reason.clone());
+        let refused = FilterRefused { protocol, filter, reason };
+        let (said, missing) = refusals::suback_failure(&refused.filter, &refused.reason);
+        self.state.filter_refused(&refused.filter, said, missing, journal::now());
         log::error!(
-            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
-            "the server refused to subscribe us to `{filter}`{said}: nothing arrives for it, the other filters stand.{advice} \
-             it is asked for again in an hour"
+            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
+            "{refused}: nothing arrives for it, the other filters stand; it is asked for again in an hour. {}",
+            refused.advice()
+        );
+    }
+
+    /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
+    fn overdue(&self, topic: &Topic, count: usize) {
+        let what = match count {
+            1 => format!("a message to `{topic}`"),
+            _ => format!("{count} messages, one to `{topic}` among them,"),
+        };
+        let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
+        {
+            Say::InFull(_) => format!(". {NO_PUBACK}"),
+            Say::Briefly(_) => "; it is sent again".to_owned(),
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "puback_missing", GATEWIRE_TOPIC = topic.as_str(), GATEWIRE_COUNT = count;
+            "the server didn't acknowledge {what} within {}{said}",
+            format_duration(self.setup().connection.ack_timeout)
         );
     }
 
@@ -244,38 +324,47 @@ impl Link {
     }
 }
 
-/// A line a failure: in full when it is new or an hour has passed, else a short one.
-fn report(failure: &Failure, wait: Duration, lasting: &mut Lasting) {
-    let now = Instant::now();
-    let Failure { code, message, advice } = failure;
-    let known = lasting.explained.is_some_and(|(last, at)| last == *code && now.duration_since(at) < EXPLAIN_AGAIN);
-    if known {
-        let attempts = lasting.backoff.attempts();
-        log::warn!(
-            GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-            "{message}; attempt {} in {wait:.1?}", attempts + 1
-        );
-        return;
+/// `in 1.5s`, or `at once`.
+struct When(Duration);
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.is_zero() {
+            true => f.write_str("at once"),
+            false => write!(f, "in {:.1?}", self.0),
+        }
     }
-    lasting.explained = Some((code, now));
-    log::warn!(
-        GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
-        "{message}; next attempt in {wait:.1?}. {advice}"
-    );
 }
 
-/// What a connection's end means, with all that is known about it.
-fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, session: &Session) -> LinkError {
+/// Says a failure, in full, in short, or not any more.
+fn report(failure: &Failure, wait: Duration, say: Say) {
+    let Failure { code, message, advice } = failure;
+    match say {
+        Say::InFull(row) => log::warn!(
+            GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
+            "{message}{row}; next attempt {}. {advice}", When(wait)
+        ),
+        Say::Briefly(row) => log::warn!(
+            GATEWIRE_EVENT = "link_down", GATEWIRE_ERROR = *code;
+            "{message}{row}; next attempt {}", When(wait)
+        ),
+        Say::Nothing => log::debug!("{message}; next attempt {}", When(wait)),
+    }
+}
+
+/// What a connection's end means, with all that is known about it. `phase` is how far it had come.
+fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> LinkError {
     let peer = Arc::clone(peer);
     let end = match cause {
-        Cause::Closed => return LinkError::closed(&peer, phase(session)),
-        Cause::Io(error) => return LinkError::from_io(&error, &peer, phase(session)),
+        Cause::Closed => return LinkError::closed(&peer, phase),
+        Cause::Io(error) => return LinkError::from_io(&error, &peer, phase),
+        Cause::AddressLost(address) => return LinkError::AddressLost { peer, address },
         Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: began.elapsed() },
         Cause::Session(end) => end,
     };
     match end {
         End::Refused(reason) => LinkError::ConnackRefused { peer, reason },
-        End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: suspects(session) },
+        End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: phase.last_sent() },
         End::NoPingResp(waited) => LinkError::KeepAliveLost { peer, waited },
         End::NoPubAck(topic, waited) => LinkError::Unanswered { peer, sent: Sent::Publish(topic), waited },
         End::NoUnsubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Unsubscribe(filter), waited },
@@ -293,7 +382,7 @@ fn phase(session: &Session) -> Phase {
     }
 }
 
-/// What the server hasn't answered, the last sent last.
+/// What the server may have closed the connection for, the last sent last.
 fn suspects(session: &Session) -> Vec<Sent> {
     let mut suspects: Vec<Sent> = session.last_sent(Instant::now()).map(Sent::from).collect();
     suspects.dedup();

@@ -44,6 +44,12 @@ impl Backoff {
         self.attempts = self.attempts.saturating_sub(1);
     }
 
+    /// The network has changed: what it was like before says nothing of it.
+    pub(super) fn restart(&mut self) {
+        self.attempts = 0;
+        self.up_since = None;
+    }
+
     /// Failures since the link was last stable.
     pub(super) fn attempts(&self) -> u32 {
         self.attempts
@@ -62,12 +68,13 @@ impl ConnectLimit {
         ConnectLimit { interval: Duration::from_secs(1) / config.connects_per_second.max(1), next: None }
     }
 
-    /// An attempt begins.
-    pub(super) fn attempted(&mut self, now: Instant) {
+    /// CONNECT is about to be said, or a connection that didn't last has ended: from there, too, AWS's device test counts the
+    /// second that it wants to see.
+    pub(super) fn note(&mut self, now: Instant) {
         self.next = Some(now + self.interval);
     }
 
-    /// How long the next attempt has to wait at least.
+    /// How long the next attempt to connect has to wait at least.
     pub(super) fn wait(&self, now: Instant) -> Duration {
         self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The most characters of a reason string that are shown: the server may send 64 KiB.
+/// The most characters of what another computer says that are shown: a reason string may have 64 KiB.
 const MAX_SHOWN: usize = 200;
 
 /// Why the server did something: a reason code, and the server's own words if it gave some.
@@ -28,14 +28,19 @@ impl Reason {
     }
 }
 
-/// Fit for one line of a log: short, and without characters that could pass for another line.
-fn shown(text: &str) -> Box<str> {
-    let mut shown: String =
-        text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    if text.chars().nth(MAX_SHOWN).is_some() {
+/// What another computer says, made fit for one line of a log: short, and without characters that could pass for another line.
+pub(crate) fn shown(text: &str) -> Box<str> {
+    let end = text.char_indices().nth(MAX_SHOWN).map(|(end, _)| end);
+    let mut shown = one_line(&text[..end.unwrap_or(text.len())]);
+    if end.is_some() {
         shown.push('…');
     }
     shown.into()
+}
+
+/// Without characters that could pass for another line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 impl fmt::Display for Reason {

@@ -11,6 +11,14 @@ use crate::observe::journal;
 use crate::outbox::Sequence;
 
 impl Link {
+    /// Completes when it is known which topics are set aside, or the daemon stops.
+    pub(super) async fn recalled(&self) {
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = self.outbox.recalled() => {}
+        }
+    }
+
     /// A message that the server doesn't take. If that is for its topic, the topic is set aside; if it is for its content, that
     /// is said once a topic.
     pub(super) fn rejected(&self, sequence: Sequence, target: &Target, rejection: &Rejection) {

@@ -5,8 +5,10 @@ use std::cell::{Cell, RefCell};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
+use crate::config;
 use crate::link::diagnosis::Failure;
 use crate::link::session::Counters;
+use crate::link::transport::Endpoint;
 use crate::message::TopicFilter;
 use crate::observe::journal::now;
 
@@ -27,7 +29,7 @@ pub(crate) enum State {
 /// Shared by the link, which writes it, and those who read.
 #[derive(Debug)]
 pub(crate) struct LinkState {
-    fixed: Fixed,
+    fixed: RefCell<Fixed>,
     current: RefCell<Current>,
     counters: Cell<Counters>,
     connections: Cell<u64>,
@@ -40,8 +42,22 @@ pub(crate) struct LinkState {
 pub(crate) struct Fixed {
     pub(crate) endpoint: String,
     pub(crate) port: u16,
+    /// `HOST:PORT`, without the login.
+    pub(crate) proxy: Option<String>,
     pub(crate) client_id: String,
     pub(crate) protocol: &'static str,
+}
+
+impl Fixed {
+    pub(crate) fn new(connection: &config::Connection) -> Fixed {
+        Fixed {
+            endpoint: connection.endpoint.clone(),
+            port: connection.port,
+            proxy: connection.proxy.as_ref().map(|proxy| Endpoint::from(proxy).to_string()),
+            client_id: connection.client_id.clone(),
+            protocol: connection.protocol.as_str(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -114,7 +130,7 @@ impl LinkState {
             last_error: None,
         };
         LinkState {
-            fixed,
+            fixed: RefCell::new(fixed),
             current: RefCell::new(current),
             counters: Cell::default(),
             connections: Cell::new(0),
@@ -143,6 +159,10 @@ impl LinkState {
         self.change(State::Connected, Some(session_present), None);
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.current.borrow().state == State::Connected
+    }
+
     pub(super) fn failed(&self, failure: Failure, next_attempt: Timestamp) {
         self.change(State::Waiting, None, Some(next_attempt));
         self.current.borrow_mut().last_error = Some(LastError { failure, at: now() });
@@ -152,6 +172,7 @@ impl LinkState {
         self.change(State::Stopped, None, None);
     }
 
+    /// The server refuses a filter: `reason` says how, `missing` what the policy has to allow.
     pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: String, missing: Option<String>, at: Timestamp) {
         let mut refused = self.filters_refused.borrow_mut();
         let known = refused.iter().position(|known| known.filter == *filter).map(|index| refused.remove(index));
@@ -164,6 +185,10 @@ impl LinkState {
         self.filters_refused.borrow_mut().retain(|refused| is_refused(&refused.filter));
     }
 
+    pub(super) fn reconfigured(&self, connection: &config::Connection) {
+        *self.fixed.borrow_mut() = Fixed::new(connection);
+    }
+
     pub(super) fn count(&self, counters: Counters) {
         self.counters.set(counters);
     }
@@ -171,7 +196,7 @@ impl LinkState {
     pub(crate) fn status(&self) -> LinkStatus {
         LinkStatus {
             current: self.current.borrow().clone(),
-            fixed: self.fixed.clone(),
+            fixed: self.fixed.borrow().clone(),
             filters_refused: self.filters_refused.borrow().iter().map(|refused| refused.filter.to_string()).collect(),
             filters_left_out: self.filters_refused.borrow().clone(),
         }

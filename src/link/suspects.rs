@@ -4,11 +4,12 @@
 //! with a reason that doesn't name the packet. What it hadn't answered then is under suspicion, and cleared by an answer. What
 //! was unanswered at two closes without having been cleared in between is tried **alone** from then on: it is sent when nothing
 //! else is on the wire and the server has shown that it answers on this connection, and nothing else is sent until it is
-//! answered. What closes the connection alone twice in a row is guilty: once may have been the network, which broke just then.
+//! answered. What closes the connection alone three times in a row is guilty: once or twice may have been the network, which
+//! broke just then. Where connections have lately ended for other reasons, it has to be more often.
 //!
-//! So a bad packet costs four connections at most, and who is suspected with it one or two round trips.
+//! So a bad packet costs five connections at most, and who is suspected with it one or two round trips.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::message::{Target, TopicFilter};
@@ -17,10 +18,16 @@ use crate::message::{Target, TopicFilter};
 const IN_COMPANY: u32 = 2;
 
 /// Closes in a row that something caused alone, before it is guilty.
-const ALONE: u32 = 2;
+const ALONE: u32 = 3;
+
+/// How many more those must be at most where the server closes for other reasons, too.
+const MAX_DOUBT: u32 = 5;
+
+/// A close for another reason is forgotten after so long.
+const DOUBT_FOR: Duration = Duration::from_secs(3600);
 
 /// A QoS 0 message isn't answered: it is suspected if it was written less than this before the connection was closed.
-const LATELY: Duration = Duration::from_secs(10);
+const LATELY: Duration = Duration::from_secs(5);
 
 /// The PINGREQ whose answer clears a QoS 0 message is sent so long after it: nothing says that the server looks at a policy
 /// before it answers a PINGREQ.
@@ -71,6 +78,8 @@ pub(crate) struct Suspects {
     unproven: Vec<Unproven>,
     /// The QoS 0 messages are to be cleared by a PINGREQ: one of them is tried alone, or something else waits to be.
     wants_ping: bool,
+    /// The last closes that nothing we sent can have caused, at most [`MAX_DOUBT`].
+    doubts: VecDeque<Instant>,
     /// Since when something waits to be tried alone until the server has answered anything on this connection.
     wants_proof: Option<Instant>,
 }
@@ -96,7 +105,22 @@ impl Suspects {
 
     /// The server has answered this.
     pub(crate) fn clear(&mut self, suspect: &Suspect) {
-        self.records.remove(suspect);
+        if let Some(record) = self.records.remove(suspect)
+            && record.alone > 0
+        {
+            self.doubt(record.last);
+        }
+    }
+
+    /// A connection was closed for something else than what we sent.
+    fn doubt(&mut self, at: Instant) {
+        self.doubts.truncate(MAX_DOUBT as usize - 1);
+        self.doubts.push_front(at);
+    }
+
+    /// How many closes alone in a row make guilty.
+    fn enough(&self) -> u32 {
+        ALONE + self.doubts.len() as u32
     }
 
     /// This was guilty, and is given another chance: alone, and once is enough.
@@ -174,8 +198,9 @@ impl Suspects {
     /// PINGRESP has come.
     pub(crate) fn ping_answered(&mut self) {
         self.wants_proof = None;
-        for unproven in self.unproven.extract_if(.., |unproven| unproven.asked) {
-            self.records.remove(&Suspect::Publish(unproven.target));
+        let asked: Vec<Unproven> = self.unproven.extract_if(.., |unproven| unproven.asked).collect();
+        for unproven in asked {
+            self.clear(&Suspect::Publish(unproven.target));
         }
         self.wants_ping &= !self.unproven.is_empty();
     }
@@ -183,6 +208,7 @@ impl Suspects {
     /// The server has closed the connection while it hadn't answered these, beside the QoS 0 messages.
     pub(crate) fn closed(&mut self, unanswered: impl Iterator<Item = Suspect>, now: Instant) -> Shown {
         self.drop_old(now);
+        self.forget(now);
         let written = self.unproven.drain(..).map(|unproven| Suspect::Publish(unproven.target));
         let unanswered: BTreeSet<Suspect> = unanswered.chain(written).collect();
         let is_alone = unanswered.len() == 1;
@@ -190,7 +216,9 @@ impl Suspects {
         if unanswered.is_empty() {
             // It closes for reasons of its own.
             self.end_rows();
+            self.doubt(now);
         }
+        let enough = self.enough();
         for suspect in unanswered {
             let record = self.records.entry(suspect.clone()).or_insert(Record { closes: 0, alone: 0, last: now });
             let is_trial = is_alone && record.is_tried_alone();
@@ -198,7 +226,7 @@ impl Suspects {
             record.closes += 1;
             record.last = now;
             record.alone += u32::from(is_trial);
-            if record.alone >= ALONE {
+            if record.alone >= enough {
                 shown.guilty = Some(suspect);
             }
         }
@@ -216,10 +244,11 @@ impl Suspects {
         self.end_rows();
     }
 
-    /// What has closed a connection alone, and wasn't cleared since.
+    /// What is guilty if it closes a connection alone once more.
     #[cfg(test)]
     pub(crate) fn accused(&self) -> impl Iterator<Item = &Suspect> {
-        self.records.iter().filter(|(_, record)| record.alone > 0).map(|(suspect, _)| suspect)
+        let is_accused = |record: &Record| record.alone + 1 >= self.enough();
+        self.records.iter().filter(move |(_, record)| is_accused(record)).map(|(suspect, _)| suspect)
     }
 
     fn end_rows(&mut self) {
@@ -228,6 +257,7 @@ impl Suspects {
 
     fn forget(&mut self, now: Instant) {
         self.records.retain(|_, record| now < record.last + FORGET_AFTER);
+        self.doubts.retain(|at| now < *at + DOUBT_FOR);
         while self.records.len() > MAX_REMEMBERED {
             let oldest = self.records.iter().min_by_key(|(_, record)| record.last).map(|(suspect, _)| suspect.clone());
             let Some(oldest) = oldest else { return };

@@ -1,5 +1,6 @@
 //! What goes on, for people and programs: the log and the status document.
 
 pub(crate) mod journal;
+mod message_id;
 pub(crate) mod status;
 pub(crate) mod status_socket;

@@ -11,9 +11,8 @@ use crate::socket::{self, Listener, Stream};
 /// How long a client may take to read the document.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Serves clients, for ever: each gets what `document` returns when it connects. Dropping this future disconnects them and
-/// removes the socket.
-pub(crate) async fn serve(listener: Listener, document: impl Fn() -> Vec<u8>) {
+/// Serves clients, for ever: each gets what `document` returns when it connects. Dropping this future disconnects them.
+pub(crate) async fn serve(listener: Rc<Listener>, document: impl Fn() -> Vec<u8>) {
     socket::serve(listener, Rc::default(), |stream| answer(stream, document())).await;
 }
 
@@ -50,7 +49,7 @@ mod tests {
     async fn a_client_gets_the_document_and_the_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("status.sock");
-        let listener = Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap();
+        let listener = Rc::new(Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap());
         // More than a socket's buffer holds.
         let document = b"0123456789".repeat(100_000);
         let served = document.clone();

@@ -43,14 +43,13 @@ impl Drain {
         (messages >= WORTH_SAYING).then_some(Drain { until, messages, delivered: 0, began: now })
     }
 
-    /// A message is delivered, or given up. Returns what has been drained once that was the last of the backlog.
-    pub(super) fn gone(&mut self, sequence: Sequence, now: Instant) -> Option<Drained> {
-        if sequence >= self.until {
-            // They are taken in order: the backlog is out, but for a few in flight.
-            return Some(Drained { messages: self.delivered, took: now.duration_since(self.began) });
-        }
-        self.delivered += 1;
-        (self.delivered >= self.messages)
+    /// A message is delivered or given up, or something else has changed; `is_empty`: nothing waits any more. Returns what has
+    /// been drained once the backlog is out.
+    pub(super) fn look(&mut self, gone: Option<Sequence>, is_empty: bool, now: Instant) -> Option<Drained> {
+        // They are taken in order: when a later one is gone, the backlog is out, but for a few in flight.
+        let is_later = gone.is_some_and(|sequence| sequence >= self.until);
+        self.delivered += u64::from(gone.is_some() && !is_later);
+        (is_later || is_empty || self.delivered >= self.messages)
             .then(|| Drained { messages: self.delivered, took: now.duration_since(self.began) })
     }
 

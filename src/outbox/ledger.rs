@@ -16,7 +16,7 @@ use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
 pub(crate) struct Sequence(u64);
 
 impl Sequence {
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn new(n: u64) -> Sequence {
         Sequence(n)
     }
@@ -109,6 +109,12 @@ impl<W> Ledger<W> {
             expiry_check: None,
             dropped: Vec::new(),
         }
+    }
+
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+        self.expiry_check = None;
+        self.shed();
     }
 
     /// Whether memory has room for more. Without, whoever can wait should: the disk takes some soon.

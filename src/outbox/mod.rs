@@ -72,7 +72,7 @@ enum Waiter {
 /// The outbox as the tasks see it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    config: config::Outbox,
+    config: RefCell<config::Outbox>,
     ledger: RefCell<Ledger<Waiter>>,
     quarantine: RefCell<Quarantine>,
     /// What an earlier process has noted of the quarantine is known, or can't be.
@@ -165,7 +165,7 @@ impl Outbox {
         let bounds = Bounds::new(config);
         let quarantine = Quarantine::new(&bounds, quarantine, generation, first, Instant::now());
         Rc::new(Outbox {
-            config: config.clone(),
+            config: RefCell::new(config.clone()),
             ledger: RefCell::new(Ledger::new(bounds, outbox, generation, first)),
             quarantine: RefCell::new(quarantine),
             recalled: Cell::new(false),
@@ -186,6 +186,16 @@ impl Outbox {
     #[cfg(test)]
     pub(crate) fn in_memory(config: &config::Outbox) -> Rc<Outbox> {
         Outbox::with(config, [Totals::default(); 2], 0, 0)
+    }
+
+    /// Other bounds hold from now on.
+    pub(crate) fn reconfigure(&self, config: &config::Outbox) {
+        self.config.borrow_mut().clone_from(config);
+        let bounds = Bounds::new(config);
+        self.quarantine.borrow_mut().set_bounds(&bounds);
+        self.ledger.borrow_mut().set_bounds(bounds);
+        self.settle_dropped();
+        self.tell_keeper();
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
@@ -283,6 +293,7 @@ impl Outbox {
         if self.ledger.borrow().expiry_is_due(now) {
             self.ledger.borrow_mut().expire(now, &Moment::now());
             self.settle_dropped();
+            self.look_at_drain(None);
         }
     }
 
@@ -303,12 +314,13 @@ impl Outbox {
         if news != (0, 0, 0) && self.drops.is_due(Instant::now()) {
             self.drops_said.set(now);
             let (full, expired, damaged) = news;
+            let config = self.config.borrow();
             log::warn!(
                 GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + damaged;
                 "messages dropped that IoT Core hadn't got: {full} of the oldest because more than [outbox] max_size = {} bytes \
                  waited, {expired} expired (older than max_age = {} or their own expires_in), {damaged} in damaged parts of the database; since the start {}, {} \
                  and {}. Said at most once a minute",
-                self.config.max_size, humantime::format_duration(self.config.max_age), now.full, now.expired, now.damaged
+                config.max_size, humantime::format_duration(config.max_age), now.full, now.expired, now.damaged
             );
         }
     }
@@ -390,8 +402,14 @@ impl Outbox {
             self.eased.notify_waiters();
         }
         self.tell_keeper();
+        self.look_at_drain(Some(sequence));
+    }
+
+    /// Says when the backlog is out.
+    fn look_at_drain(&self, gone: Option<Sequence>) {
+        let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
-        if let Some(drained) = drain.as_mut().and_then(|drain| drain.gone(sequence, Instant::now())) {
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, Instant::now())) {
             *drain = None;
             log::info!(
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;

@@ -13,6 +13,7 @@ pub(crate) enum Purpose {
     Connect,
     PublishSchedule,
     PublishIngest,
+    PublishWill,
     Retain,
     SubscribeForward,
     ReceiveForward,
@@ -25,6 +26,7 @@ impl Purpose {
             Purpose::Connect => "Connect",
             Purpose::PublishSchedule => "PublishSchedule",
             Purpose::PublishIngest => "PublishIngest",
+            Purpose::PublishWill => "PublishWill",
             Purpose::Retain => "Retain",
             Purpose::SubscribeForward => "SubscribeForward",
             Purpose::ReceiveForward => "ReceiveForward",
@@ -34,7 +36,7 @@ impl Purpose {
     pub(crate) fn action(self) -> Action {
         match self {
             Purpose::Connect => Action::Connect,
-            Purpose::PublishSchedule | Purpose::PublishIngest => Action::Publish,
+            Purpose::PublishSchedule | Purpose::PublishIngest | Purpose::PublishWill => Action::Publish,
             Purpose::Retain => Action::RetainPublish,
             Purpose::SubscribeForward => Action::Subscribe,
             Purpose::ReceiveForward => Action::Receive,
@@ -65,6 +67,12 @@ pub(crate) enum IngestRetain {
 pub(crate) fn of(config: &Config, ingest_retain: IngestRetain) -> Vec<Need> {
     let mut needs = Needs::default();
     needs.exact(Purpose::Connect, &config.connection.client_id, "connection.client_id");
+    if let Some(will) = &config.connection.will {
+        needs.exact(Purpose::PublishWill, will.topic.as_str(), "connection.will");
+        if will.retain {
+            needs.exact(Purpose::Retain, will.topic.as_str(), "connection.will");
+        }
+    }
     for publish in &config.publish {
         let source = format!("publish \"{}\"", publish.name);
         needs.exact(Purpose::PublishSchedule, publish.topic.as_str(), &source);

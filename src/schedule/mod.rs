@@ -1,151 +1,188 @@
-//! Scheduled publications: when ([`clock`]) and what ([`template`]).
+//! Scheduled publications: when ([`clock`]) and what ([`source`], [`value`], [`template`]).
 
 pub(crate) mod clock;
+mod entry;
+mod source;
 pub(crate) mod template;
+mod trouble;
+mod value;
+mod wall_timer;
 
-use std::cell::RefCell;
-use std::time::Instant;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::panic::resume_unwind;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use jiff::{SignedDuration, Timestamp, Unit};
-use serde::Serialize;
+use jiff::{SignedDuration, Timestamp};
+use nix::time::{ClockId, clock_gettime};
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::config;
 use crate::message::Outbound;
-use crate::observe::journal;
 use crate::outbox::Refusal;
-use clock::{Clock, Due};
-use template::Tick;
+use clock::{ClockWatch, Now, Wake};
+use entry::{Entry, ToRead};
+use source::{Reading, SourceError};
+use wall_timer::WallTimer;
+
+pub(crate) use entry::PublishStatus;
 
 /// All scheduled publications.
 #[derive(Debug)]
 pub(crate) struct Schedule {
-    entries: RefCell<Vec<Entry>>,
+    /// Each with a number of its own.
+    entries: RefCell<Vec<(u64, Entry)>>,
+    /// Removed from the configuration; what waits in their batches isn't sent yet.
+    gone: RefCell<Vec<Entry>>,
+    next_id: Cell<u64>,
+    watch: RefCell<ClockWatch>,
+    changed: Notify,
 }
 
-#[derive(Debug)]
-struct Entry {
-    config: config::Publish,
-    clock: Clock,
-    /// Publications so far: the next one's `{{count}}` is one more.
-    count: u64,
-    skipped: u64,
-    refused: u64,
-    last_run: Option<Timestamp>,
-    /// Why the last publication wasn't taken; `None` if it was.
-    last_error: Option<Refusal>,
-}
+/// A source is being read, for an entry each. When they are dropped, commands that run are killed.
+type Runs = JoinSet<Run>;
 
-/// One of the `publish` of the status document.
-#[derive(Debug, Serialize)]
-pub(crate) struct PublishStatus {
-    name: String,
-    topic: String,
-    /// Publications made since the start, `refused` included.
-    count: u64,
-    /// Due times that passed while the machine slept or stood still.
-    skipped: u64,
-    /// Publications that the outbox didn't take.
-    refused: u64,
-    last_run: Option<Timestamp>,
-    next_run: Option<Timestamp>,
-    last_error: Option<String>,
+/// A source has been read for the publication of an entry.
+struct Run {
+    id: u64,
+    due: Timestamp,
+    outcome: Result<Reading, SourceError>,
 }
 
 impl Schedule {
-    /// Schedules `publications` from `start` on.
-    pub(crate) fn new(publications: &[config::Publish], start: Instant) -> Schedule {
-        let entry = |config: &config::Publish| Entry {
-            config: config.clone(),
-            clock: Clock::new(start, config.every, config.jitter, config.count, config.at_start, fastrand::f64()),
-            count: 0,
-            skipped: 0,
-            refused: 0,
-            last_run: None,
-            last_error: None,
+    /// Schedules `publications` from now on.
+    pub(crate) fn new(publications: &[config::Publish]) -> Schedule {
+        let schedule = Schedule {
+            entries: RefCell::default(),
+            gone: RefCell::default(),
+            next_id: Cell::new(0),
+            watch: RefCell::new(ClockWatch::new(now())),
+            changed: Notify::new(),
         };
-        Schedule { entries: RefCell::new(publications.iter().map(entry).collect()) }
+        schedule.reconfigure(publications);
+        schedule
     }
 
-    /// Hands each publication to `submit` when it is due; ends when all are made.
-    pub(crate) async fn run(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) {
-        while let Some(due) = self.next() {
-            tokio::time::sleep_until(due.into()).await;
-            let (now, clock) = (Instant::now(), Timestamp::now());
-            for entry in self.entries.borrow_mut().iter_mut() {
-                if let Some(due) = entry.clock.take(now, fastrand::f64()) {
-                    entry.publish(&due, wall(due.at, now, clock), &submit);
+    /// Publishes these from now on. One that hasn't changed goes on where it is.
+    pub(crate) fn reconfigure(&self, publications: &[config::Publish]) {
+        let now = now();
+        let mut old = self.entries.take();
+        let entries = publications.iter().map(|config| match old.iter().position(|(_, entry)| entry.is_for(config)) {
+            Some(index) => old.swap_remove(index),
+            None => {
+                self.next_id.set(self.next_id.get() + 1);
+                (self.next_id.get(), Entry::new(config, &now))
+            }
+        });
+        let entries = entries.collect();
+        *self.entries.borrow_mut() = entries;
+        self.gone.borrow_mut().extend(old.into_iter().map(|(_, entry)| entry));
+        self.changed.notify_one();
+    }
+
+    /// Hands each publication to `submit` when it is due, for ever.
+    ///
+    /// # Errors
+    /// There is no timer for `cron`.
+    pub(crate) async fn run(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) -> io::Result<()> {
+        let mut timer = WallTimer::default();
+        let mut runs: Runs = JoinSet::new();
+        loop {
+            let wake = self.wake();
+            // Before the look at the clock: when it is set in between, the timer knows.
+            if let Some(wall) = wake.wall {
+                timer.arm(wall)?;
+            }
+            self.look(&mut runs, &submit);
+            if self.wake() != wake {
+                continue;
+            }
+            tokio::select! {
+                () = sleep_until(wake.mono) => {}
+                () = self.changed.notified() => {}
+                fired = timer.fired(), if wake.wall.is_some() => fired?,
+                Some(run) = runs.join_next() => self.note(run, &submit),
+            }
+        }
+    }
+
+    fn wake(&self) -> Wake {
+        self.entries.borrow().iter().fold(Wake::default(), |wake, (_, entry)| wake.or(entry.wake()))
+    }
+
+    /// Hands what waits in batches to `submit`.
+    pub(crate) fn flush(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) {
+        self.entries.borrow_mut().iter_mut().for_each(|(_, entry)| entry.flush(Timestamp::now(), &submit));
+        self.flush_gone(&submit);
+    }
+
+    fn flush_gone(&self, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+        self.gone.take().iter_mut().for_each(|entry| entry.flush(Timestamp::now(), submit));
+    }
+
+    /// Looks at the clocks, and publishes what is due or has it read.
+    fn look(&self, runs: &mut Runs, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+        let now = now();
+        let set_by = self.watch.borrow_mut().set_by(&now);
+        let mut entries = self.entries.borrow_mut();
+        if let Some(step) = set_by {
+            say_that_the_clock_was_set(step, entries.iter().any(|(_, entry)| entry.wake().wall.is_some()));
+            entries.iter_mut().for_each(|(_, entry)| entry.restart(&now));
+        }
+        self.flush_gone(submit);
+        for (id, entry) in entries.iter_mut() {
+            if let Some(ToRead { source, due }) = entry.tick(&now, submit) {
+                let id = *id;
+                runs.spawn_local(async move { Run { id, due, outcome: source.read().await } });
+            }
+        }
+    }
+
+    /// Publishes what was read.
+    fn note(&self, run: Result<Run, JoinError>, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
+        match run {
+            Ok(Run { id, due, outcome }) => {
+                // Its entry may have gone meanwhile.
+                if let Some((_, entry)) = self.entries.borrow_mut().iter_mut().find(|(known, _)| *known == id) {
+                    entry.read(due, outcome, &now(), submit);
+                }
+            }
+            // A defect: a schedule without its source would only seem to work.
+            Err(error) => {
+                if let Ok(panic) = error.try_into_panic() {
+                    resume_unwind(panic);
                 }
             }
         }
     }
 
-    fn next(&self) -> Option<Instant> {
-        self.entries.borrow().iter().filter_map(|entry| entry.clock.next()).min()
-    }
-
     pub(crate) fn status(&self) -> Vec<PublishStatus> {
-        let (now, clock) = (Instant::now(), journal::now());
-        self.entries.borrow().iter().map(|entry| entry.status(now, clock)).collect()
+        let now = now();
+        self.entries.borrow().iter().map(|(_, entry)| entry.status(&now)).collect()
     }
 }
 
-impl Entry {
-    fn publish(&mut self, due: &Due, at: Timestamp, submit: impl Fn(Outbound) -> Result<(), Refusal>) {
-        let name = &self.config.name;
-        if due.skipped > 0 {
-            self.skipped += due.skipped;
-            log::info!("publish {name}: skipped {} due times that passed while this machine stood still", due.skipped);
-        }
-        self.count += 1;
-        self.last_run = Some(at);
-        let mut payload = Vec::with_capacity(self.config.payload.max_len());
-        self.config.payload.render(&Tick { count: self.count, due: at }, &mut payload);
-        let outcome = submit(Outbound {
-            topic: self.config.topic.clone(),
-            payload: Bytes::from(payload),
-            qos: self.config.qos,
-            retain: self.config.retain,
-            properties: None,
-        });
-        self.note(outcome);
-    }
+fn now() -> Now {
+    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
+    Now { mono: Instant::now(), wall: Timestamp::now(), since_boot }
+}
 
-    /// Counts a refusal, and says it when it is the first of its kind in a row.
-    fn note(&mut self, outcome: Result<(), Refusal>) {
-        let Err(refusal) = outcome else {
-            self.last_error = None;
-            return;
-        };
-        self.refused += 1;
-        if self.last_error.as_ref() != Some(&refusal) {
-            let (name, topic) = (&self.config.name, self.config.topic.as_str());
-            log::warn!(
-                GATEWIRE_EVENT = "publish_refused", GATEWIRE_PUBLISH = name.as_str(), GATEWIRE_TOPIC = topic;
-                "publish {name}: not published on {topic}: {refusal}"
-            );
-            self.last_error = Some(refusal);
-        }
-    }
-
-    fn status(&self, now: Instant, clock: Timestamp) -> PublishStatus {
-        PublishStatus {
-            name: self.config.name.clone(),
-            topic: self.config.topic.to_string(),
-            count: self.count,
-            skipped: self.skipped,
-            refused: self.refused,
-            last_run: self.last_run,
-            next_run: self.clock.next().map(|next| wall(next, now, clock)),
-            last_error: self.last_error.as_ref().map(Refusal::to_string),
-        }
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 
-/// What a clock on the wall shows at `at`, when it shows `clock` at `now`.
-fn wall(at: Instant, now: Instant, clock: Timestamp) -> Timestamp {
-    let ahead = SignedDuration::try_from(at.saturating_duration_since(now)).unwrap_or(SignedDuration::ZERO);
-    let behind = SignedDuration::try_from(now.saturating_duration_since(at)).unwrap_or(SignedDuration::ZERO);
-    let shown = clock.saturating_add(ahead - behind).unwrap_or(clock);
-    shown.round(Unit::Millisecond).unwrap_or(shown)
+/// Worth a line only where something goes by it.
+fn say_that_the_clock_was_set(step: SignedDuration, matters: bool) {
+    if matters {
+        let way = if step.is_negative() { "back" } else { "forward" };
+        let by = humantime::format_duration(Duration::from_secs(step.unsigned_abs().as_secs()));
+        log::info!(
+            GATEWIRE_EVENT = "clock_set";
+            "this machine's clock was put {way} by {by}: cron goes on from the new time, what lies between is neither made nor repeated"
+        );
+    }
 }

@@ -3,8 +3,11 @@
 use std::io::Write as _;
 
 use jiff::{Timestamp, Unit};
-use serde_json::Value;
+use serde_json::Value as Json;
 use thiserror::Error;
+
+use super::value::Value;
+use crate::limits::MAX_PAYLOAD;
 
 /// What `{{client_id}}` and `{{hostname}}` stand for: known when the configuration is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,11 +18,13 @@ pub(crate) struct Fixed {
 
 /// What changes from one publication to the next.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tick {
+pub(crate) struct Tick<'a> {
     /// From 1.
     pub(crate) count: u64,
     /// When the publication was due; written to the millisecond.
     pub(crate) due: Timestamp,
+    /// What the source has read, if there is one.
+    pub(crate) value: Option<&'a Value>,
 }
 
 /// Why a text with placeholders can't be used.
@@ -27,8 +32,8 @@ pub(crate) struct Tick {
 pub(crate) enum TemplateError {
     #[error("`{{{{{name}}}}}` isn't known; {}", hint(.nearest.as_deref()))]
     Unknown { name: String, nearest: Option<String> },
-    #[error("`{{{{{0}}}}}` is not supported yet")]
-    NotSupportedYet(&'static str),
+    #[error("`{{{{{0}}}}}` isn't the name of a field; fields are named like `{{{{value.temp}}}}`")]
+    NotAField(String),
     #[error("`{{{{{0}}}}}` changes with each publication and may only stand in a payload")]
     OnlyInPayload(&'static str),
     #[error("`{{{{` without `}}}}`; a literal `{{{{` is written `{{{{\"{{{{\"}}}}`")]
@@ -38,8 +43,21 @@ pub(crate) enum TemplateError {
 fn hint(nearest: Option<&str>) -> String {
     match nearest {
         Some(name) => format!("did you mean `{{{{{name}}}}}`?"),
-        None => "there are client_id, hostname, count and timestamp".to_owned(),
+        None => "there are client_id, hostname, count, timestamp and value".to_owned(),
     }
+}
+
+/// Why a value doesn't go into a payload. The text follows "the value".
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum RenderError {
+    #[error("isn't UTF-8, and only what is can stand in JSON; leave `payload` out to send it as it is")]
+    NotUtf8,
+    #[error("isn't JSON, so that it has no `{0}`")]
+    NotJson(String),
+    #[error("has no `{0}`")]
+    NoField(String),
+    #[error("makes a payload of more than the {MAX_PAYLOAD} bytes that IoT Core takes")]
+    TooLarge,
 }
 
 /// A name that changes with each publication.
@@ -50,7 +68,7 @@ enum Varying {
 }
 
 /// The names that are known.
-const NAMES: [&str; 4] = ["client_id", "hostname", "count", "timestamp"];
+const NAMES: [&str; 5] = ["client_id", "hostname", "count", "timestamp", "value"];
 
 /// Digits of the largest count.
 const COUNT_LEN: usize = 20;
@@ -70,6 +88,20 @@ enum Segment {
     Literal(String),
     /// Neither a count nor a timestamp holds anything that JSON would escape.
     Varying(Varying),
+    Value(Field, Stands),
+}
+
+/// What of the value: all of it, or what stands at a path of names.
+type Field = Vec<String>;
+
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    InText,
+    /// With more in the same JSON string.
+    InString,
+    /// As a JSON string of its own, without the quotes.
+    Alone,
 }
 
 /// What [`pieces`] finds in a text.
@@ -78,6 +110,7 @@ enum Piece<'a> {
     /// The value of a fixed name.
     Fixed(&'a str),
     Varying(Varying),
+    Value(Field),
 }
 
 /// Fills in `{{client_id}}` and `{{hostname}}`, the only names that may stand in topics, filters and client ids.
@@ -88,6 +121,7 @@ pub(crate) fn fill(source: &str, fixed: &Fixed) -> Result<String, TemplateError>
             Piece::Text(text) | Piece::Fixed(text) => filled.push_str(text),
             Piece::Varying(Varying::Count) => return Err(TemplateError::OnlyInPayload("count")),
             Piece::Varying(Varying::Timestamp) => return Err(TemplateError::OnlyInPayload("timestamp")),
+            Piece::Value(_) => return Err(TemplateError::OnlyInPayload("value")),
         }
     }
     Ok(filled)
@@ -101,23 +135,29 @@ impl Template {
             match piece {
                 Piece::Text(text) | Piece::Fixed(text) => template.literal(text),
                 Piece::Varying(varying) => template.segments.push(Segment::Varying(varying)),
+                Piece::Value(field) => template.segments.push(Segment::Value(field, Stands::InText)),
             }
         }
         Ok(template)
     }
 
+    /// The value itself, whatever it is.
+    pub(crate) fn bare_value() -> Template {
+        Template { segments: vec![Segment::Value(Field::new(), Stands::InText)] }
+    }
+
     /// A payload that is sent as compact JSON, members in the order written. A string that is nothing but one placeholder
-    /// whose value is a number becomes that number.
-    pub(crate) fn json(value: &Value, fixed: &Fixed) -> Result<Template, TemplateError> {
+    /// whose value is a number becomes that number; if it is a field of a JSON value, it becomes what that is.
+    pub(crate) fn json(value: &Json, fixed: &Fixed) -> Result<Template, TemplateError> {
         let mut template = Template { segments: Vec::new() };
         template.value(value, fixed)?;
         Ok(template)
     }
 
-    fn value(&mut self, value: &Value, fixed: &Fixed) -> Result<(), TemplateError> {
+    fn value(&mut self, value: &Json, fixed: &Fixed) -> Result<(), TemplateError> {
         match value {
-            Value::String(text) => self.string(text, fixed),
-            Value::Array(items) => {
+            Json::String(text) => self.string(text, fixed),
+            Json::Array(items) => {
                 for (i, item) in items.iter().enumerate() {
                     self.literal(if i == 0 { "[" } else { "," });
                     self.value(item, fixed)?;
@@ -125,7 +165,7 @@ impl Template {
                 self.literal(if items.is_empty() { "[]" } else { "]" });
                 Ok(())
             }
-            Value::Object(members) => {
+            Json::Object(members) => {
                 for (i, (key, member)) in members.iter().enumerate() {
                     self.literal(if i == 0 { "{" } else { "," });
                     self.quoted(pieces(key, fixed)?);
@@ -135,7 +175,7 @@ impl Template {
                 self.literal(if members.is_empty() { "{}" } else { "}" });
                 Ok(())
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => {
+            Json::Null | Json::Bool(_) | Json::Number(_) => {
                 self.literal(&value.to_string());
                 Ok(())
             }
@@ -144,8 +184,9 @@ impl Template {
 
     fn string(&mut self, text: &str, fixed: &Fixed) -> Result<(), TemplateError> {
         let pieces = pieces(text, fixed)?;
-        match pieces[..] {
+        match &pieces[..] {
             [Piece::Varying(Varying::Count)] => self.segments.push(Segment::Varying(Varying::Count)),
+            [Piece::Value(field)] => self.segments.push(Segment::Value(field.clone(), Stands::Alone)),
             [Piece::Fixed(value)] if serde_json::from_str::<serde_json::Number>(value).is_ok() => self.literal(value),
             _ => self.quoted(pieces),
         }
@@ -157,10 +198,11 @@ impl Template {
         for piece in pieces {
             match piece {
                 Piece::Text(text) | Piece::Fixed(text) => {
-                    let quoted = Value::from(text).to_string();
+                    let quoted = Json::from(text).to_string();
                     self.literal(&quoted[1..quoted.len() - 1]);
                 }
                 Piece::Varying(varying) => self.segments.push(Segment::Varying(varying)),
+                Piece::Value(field) => self.segments.push(Segment::Value(field, Stands::InString)),
             }
         }
         self.literal("\"");
@@ -173,8 +215,17 @@ impl Template {
         }
     }
 
-    /// Appends the payload of one publication to `out`.
-    pub(crate) fn render(&self, tick: &Tick, out: &mut Vec<u8>) {
+    /// Whether it holds `{{value}}`: it needs a source.
+    pub(crate) fn takes_value(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::Value(..)))
+    }
+
+    /// The payload of one publication.
+    ///
+    /// # Errors
+    /// The value of `tick` isn't what the template makes of it. Without `{{value}}` there is none.
+    pub(crate) fn render(&self, tick: &Tick<'_>) -> Result<Vec<u8>, RenderError> {
+        let mut out = Vec::with_capacity(self.max_len() + tick.value.map_or(0, |value| value.bytes().len()));
         for segment in &self.segments {
             // Writing to memory can't fail.
             let _ = match segment {
@@ -183,19 +234,68 @@ impl Template {
                 Segment::Varying(Varying::Timestamp) => {
                     write!(out, "{:.3}", tick.due.round(Unit::Millisecond).unwrap_or(tick.due))
                 }
+                Segment::Value(field, stands) => {
+                    tick.value.map(|value| render_value(value, field, *stands, &mut out)).transpose()?;
+                    Ok(())
+                }
             };
+            // A field may stand there many times.
+            if out.len() > MAX_PAYLOAD {
+                return Err(RenderError::TooLarge);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The text, if nothing in it changes with each publication.
+    pub(crate) fn constant(&self) -> Option<&str> {
+        match &self.segments[..] {
+            [] => Some(""),
+            [Segment::Literal(text)] => Some(text),
+            _ => None,
         }
     }
 
-    /// No payload gets longer than this, in bytes.
+    /// No payload gets longer than this, in bytes, without its values.
     pub(crate) fn max_len(&self) -> usize {
         let len = |segment: &Segment| match segment {
             Segment::Literal(text) => text.len(),
             Segment::Varying(Varying::Count) => COUNT_LEN,
             Segment::Varying(Varying::Timestamp) => TIMESTAMP_LEN,
+            Segment::Value(..) => 0,
         };
         self.segments.iter().map(len).sum()
     }
+}
+
+fn render_value(value: &Value, field: &[String], stands: Stands, out: &mut Vec<u8>) -> Result<(), RenderError> {
+    if field.is_empty() {
+        match (stands, value.as_number()) {
+            (Stands::InText, _) => out.extend_from_slice(value.bytes()),
+            (Stands::Alone, Some(number)) => out.extend_from_slice(number.as_bytes()),
+            (Stands::Alone, None) if value.is_made_as_json() => out.extend_from_slice(value.bytes()),
+            _ => quote(value.as_str().ok_or(RenderError::NotUtf8)?, stands, out),
+        }
+        return Ok(());
+    }
+    let found = value.field(field).ok_or_else(|| {
+        let name = field.join(".");
+        if value.as_json().is_some() { RenderError::NoField(name) } else { RenderError::NotJson(name) }
+    })?;
+    match (found, stands) {
+        (Json::String(text), Stands::InText) => out.extend_from_slice(text.as_bytes()),
+        (Json::String(text), _) => quote(text, stands, out),
+        (json, Stands::InString) => quote(&json.to_string(), stands, out),
+        (json, Stands::InText | Stands::Alone) => out.extend_from_slice(json.to_string().as_bytes()),
+    }
+    Ok(())
+}
+
+/// As a JSON string; within one, without its quotes.
+fn quote(text: &str, stands: Stands, out: &mut Vec<u8>) {
+    let quoted = Json::from(text).to_string();
+    let quoted = if stands == Stands::Alone { &quoted[..] } else { &quoted[1..quoted.len() - 1] };
+    out.extend_from_slice(quoted.as_bytes());
 }
 
 /// Takes a text apart at its placeholders.
@@ -217,7 +317,8 @@ fn pieces<'a>(source: &'a str, fixed: &'a Fixed) -> Result<Vec<Piece<'a>>, Templ
             "hostname" => Piece::Fixed(&fixed.hostname),
             "count" => Piece::Varying(Varying::Count),
             "timestamp" => Piece::Varying(Varying::Timestamp),
-            "value" => return Err(TemplateError::NotSupportedYet("value")),
+            "value" => Piece::Value(Field::new()),
+            name if name.starts_with("value.") => Piece::Value(field(name)?),
             unknown => return Err(TemplateError::Unknown { name: unknown.to_owned(), nearest: nearest(unknown) }),
         });
         rest = after;
@@ -228,6 +329,15 @@ fn pieces<'a>(source: &'a str, fixed: &'a Fixed) -> Result<Vec<Piece<'a>>, Templ
     Ok(pieces)
 }
 
+/// The path in `value.rooms.0.name`.
+fn field(name: &str) -> Result<Field, TemplateError> {
+    let field: Field = name.split('.').skip(1).map(str::to_owned).collect();
+    match field.iter().any(String::is_empty) {
+        true => Err(TemplateError::NotAField(name.to_owned())),
+        false => Ok(field),
+    }
+}
+
 fn nearest(name: &str) -> Option<String> {
     let similarity = |known: &&str| strsim::jaro_winkler(known, name);
     let best = NAMES.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
@@ -235,65 +345,4 @@ fn nearest(name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn fixed() -> Fixed {
-        Fixed { client_id: "thing-1".to_owned(), hostname: "pi\"4".to_owned() }
-    }
-
-    fn render(template: &Template) -> String {
-        let mut out = Vec::new();
-        let tick = Tick { count: 7, due: "2026-01-31T12:00:00.1239Z".parse().unwrap() };
-        template.render(&tick, &mut out);
-        assert!(out.len() <= template.max_len());
-        String::from_utf8(out).unwrap()
-    }
-
-    fn text(source: &str) -> String {
-        render(&Template::text(source, &fixed()).unwrap())
-    }
-
-    #[test]
-    fn a_text_is_sent_as_it_is_with_its_placeholders_filled_in() {
-        assert_eq!(text("Hello [{{count}}]"), "Hello [7]");
-        assert_eq!(text("{{ client_id }} on {{hostname}}: { } }} {"), "thing-1 on pi\"4: { } }} {");
-        assert_eq!(text(r#"{{"{{"}}count}}"#), "{{count}}");
-        assert_eq!(text("{{timestamp}}"), "2026-01-31T12:00:00.124Z");
-        assert_eq!(text(""), "");
-    }
-
-    #[test]
-    fn json_keeps_its_order_and_escapes_what_is_filled_in() {
-        let value = json!({"z": "Hello [{{count}}]", "a": [1, 2.5, null, true, {}, []], "host": "{{hostname}}\n"});
-        let template = Template::json(&value, &fixed()).unwrap();
-        let expected = r#"{"z":"Hello [7]","a":[1,2.5,null,true,{},[]],"host":"pi\"4\n"}"#;
-        assert_eq!(render(&template), expected);
-        assert!(matches!(template.segments[..], [Segment::Literal(_), Segment::Varying(_), Segment::Literal(_)]));
-    }
-
-    #[test]
-    fn a_string_that_is_one_number_is_sent_as_a_number() {
-        let fixed = Fixed { client_id: "42".to_owned(), hostname: "042".to_owned() };
-        let value = json!(["{{count}}", "{{count}} ", "{{client_id}}", "{{hostname}}", "{{timestamp}}"]);
-        let template = Template::json(&value, &fixed).unwrap();
-        assert_eq!(render(&template), r#"[7,"7 ",42,"042","2026-01-31T12:00:00.124Z"]"#);
-    }
-
-    #[test]
-    fn a_topic_may_hold_only_what_does_not_change() {
-        assert_eq!(fill("gateways/{{client_id}}/x", &fixed()).unwrap(), "gateways/thing-1/x");
-        assert_eq!(fill("a/{{count}}", &fixed()), Err(TemplateError::OnlyInPayload("count")));
-    }
-
-    #[test]
-    fn a_wrong_name_is_refused_with_the_nearest() {
-        let error = |source| Template::text(source, &fixed()).unwrap_err().to_string();
-        assert_eq!(error("{{clientid}}"), "`{{clientid}}` isn't known; did you mean `{{client_id}}`?");
-        assert!(error("{{}}").contains("there are client_id, hostname, count and timestamp"));
-        assert_eq!(error("{{value}}"), "`{{value}}` is not supported yet");
-        assert_eq!(error("{{count"), "`{{` without `}}`; a literal `{{` is written `{{\"{{\"}}`");
-    }
-}
+mod tests;

@@ -18,9 +18,9 @@ const TOO_MANY: &[u8] =
     b"{\"error\":\"too_many_clients\",\"detail\":\"this socket serves at most 256 clients at a time; \
     close connections that aren't used, or try again later\"}\n";
 
-/// Gives each client to `handle` and runs the future it returns, for ever. Dropping this future ends them all, closes the
-/// socket and removes its file. `clients` is kept at the number of those connected.
-pub(crate) async fn serve<F>(listener: Listener, clients: Rc<Cell<usize>>, handle: impl Fn(Stream) -> F)
+/// Gives each client to `handle` and runs the future it returns, for ever. Dropping this future ends them all; the socket
+/// stays open for as long as anybody has the listener. `clients` is kept at the number of those connected.
+pub(crate) async fn serve<F>(listener: Rc<Listener>, clients: Rc<Cell<usize>>, handle: impl Fn(Stream) -> F)
 where
     F: Future<Output = ()> + 'static,
 {

@@ -1,6 +1,6 @@
 //! What a client sends, cut into lines, with bounded memory.
 
-/// The longest line a client may send, in bytes without its newline (DESIGN 1.4).
+/// The longest line a client may send, in bytes without its newline (docs/sockets.md).
 pub(crate) const MAX_LINE: usize = 256 * 1024;
 
 /// A line from a client.

@@ -68,7 +68,6 @@ impl Listener {
     pub(crate) fn bind(file: &SocketFile) -> Result<Listener, SocketError> {
         let path = &file.path;
         let address = SockAddr::unix(path).map_err(|_| SocketError::PathTooLong { path: path.clone() })?;
-        let gid = file.group.as_deref().map(|group| find_group(path, group)).transpose()?;
         clear_the_way(path, &address)?;
 
         let failed = |action| move |source| explain(path, action, source);
@@ -76,16 +75,7 @@ impl Listener {
         socket.bind(&address).map_err(failed("make the socket file"))?;
         let own = OwnFile::new(path).map_err(failed("look at the socket file"))?;
         // Until `listen` every connect is refused: there is no moment at which the wrong mode or group lets anybody in.
-        if let Some(gid) = gid {
-            chown(path, None, Some(gid)).map_err(|source| match (source.kind(), &file.group) {
-                (io::ErrorKind::PermissionDenied, Some(group)) => {
-                    SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
-                }
-                _ => explain(path, "change the group of the socket file", source),
-            })?;
-        }
-        fs::set_permissions(path, fs::Permissions::from_mode(file.mode))
-            .map_err(failed("change the mode of the socket file"))?;
+        give_access(file)?;
         socket.listen(BACKLOG).map_err(failed("listen on the socket"))?;
         Listener::new(socket.into(), Some(own)).map_err(failed("wait for clients of the socket"))
     }
@@ -160,6 +150,22 @@ fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
         }
         _ => Err(SocketError::Served { path: path.to_owned() }),
     }
+}
+
+/// Gives the socket at the path of `file` its mode and group.
+pub(crate) fn give_access(file: &SocketFile) -> Result<(), SocketError> {
+    let path = &file.path;
+    if let Some(group) = &file.group {
+        let gid = find_group(path, group)?;
+        chown(path, None, Some(gid)).map_err(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
+            }
+            _ => explain(path, "change the group of the socket file", source),
+        })?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))
+        .map_err(|source| explain(path, "change the mode of the socket file", source))
 }
 
 fn find_group(path: &Path, group: &str) -> Result<u32, SocketError> {

@@ -13,7 +13,7 @@ mod stream;
 pub(crate) use accept::serve;
 pub(crate) use json::append_string;
 pub(crate) use lines::{Line, Lines, MAX_LINE};
-pub(crate) use listener::{Listener, SocketError};
+pub(crate) use listener::{Listener, SocketError, give_access};
 pub(crate) use seldom::Seldom;
 pub(crate) use stream::Stream;
 

@@ -1,5 +1,6 @@
 //! The times that a message's age is counted by: since boot, and the clock's only once the kernel vouches for it.
 
+use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,7 +20,7 @@ pub(crate) struct Moment {
 impl Moment {
     /// Now.
     pub(crate) fn now() -> Moment {
-        let synchronised = kernel_says_synchronised().then(Timestamp::now);
+        let synchronised = is_synchronised().is_ok_and(|yes| yes).then(Timestamp::now);
         Moment { since_boot: since_boot(), synchronised }
     }
 
@@ -51,10 +52,12 @@ fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
-/// `STA_UNSYNC` of adjtimex(2). Where that may not be asked, the clock counts as not synchronised.
-fn kernel_says_synchronised() -> bool {
+/// What the kernel says of its clock: `STA_UNSYNC` of adjtimex(2). Where that may not be asked, the clock counts as not
+/// synchronised.
+pub(crate) fn is_synchronised() -> io::Result<bool> {
     let mut timex = rtime_clock::adjtime::Timex::new();
-    rtime_clock::adjtime::adjtimex(&mut timex).is_ok() && timex.0.status & nix::libc::STA_UNSYNC == 0
+    rtime_clock::adjtime::adjtimex(&mut timex)?;
+    Ok(timex.0.status & nix::libc::STA_UNSYNC == 0)
 }
 
 #[cfg(test)]

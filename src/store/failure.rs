@@ -75,8 +75,10 @@ impl Fault {
         };
         match code {
             ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Fault::Damage(detail),
+            // CORRUPTFS is what SQLite makes of EIO, when it doesn't say right away that the database is corrupt.
             ErrorCode::SystemIoFailure
-                if [ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_CORRUPTFS].contains(extended_code) =>
+                if [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_CORRUPTFS]
+                    .contains(extended_code) =>
             {
                 Fault::Damage(detail)
             }
@@ -99,6 +101,15 @@ impl Fault {
             _ => Failure::Io { path: shown, detail: error.to_string() },
         })
     }
+}
+
+/// Damage that may be none: whether the device gives all that is in a file. SQLite doesn't tell the one from the other.
+pub(super) fn unreadable(path: &Path) -> Option<Failure> {
+    let mut file = std::fs::File::open(path).ok()?;
+    // Of a directory nothing can be read, which is no fault of the device.
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    let error = io::copy(&mut file, &mut io::sink()).err().filter(|_| is_file)?;
+    Some(Failure::Io { path: path.display().to_string(), detail: error.to_string() })
 }
 
 /// SQLite says that it can't open, lock or write a file. Why, the system says when it is asked again.

@@ -13,6 +13,7 @@ mod clock;
 mod database;
 pub(crate) mod durable;
 mod failure;
+mod files;
 pub(crate) mod keeper;
 mod row;
 mod salvage;
@@ -29,13 +30,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::observe::journal;
-pub(crate) use clock::{Moment, accepted_now};
+pub(crate) use clock::{Moment, accepted_now, is_synchronised};
 pub(crate) use failure::{Failure, OpenError};
 use keeper::Retry;
 pub(crate) use row::{Accepted, Row};
@@ -113,6 +115,21 @@ pub(crate) struct Totals {
     pub(crate) last: Option<u64>,
 }
 
+/// Where a queue is, and what is in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) queue: QueueId,
+    pub(crate) stored: Totals,
+    /// Of the database; 0: none is open yet.
+    pub(crate) generation: u64,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place { queue: QueueId::OUTBOX, stored: Totals::default(), generation: 0 }
+    }
+}
+
 /// A change of a queue: all of it, or nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Write {
@@ -180,7 +197,6 @@ pub(crate) struct Store {
     /// How many jobs wait: the thread stops looking at old pages for them.
     pending: Arc<AtomicUsize>,
     contents: watch::Receiver<Contents>,
-    queues: Vec<(String, QueueId)>,
     trouble: RefCell<Option<(Failure, Timestamp)>>,
     moved_aside: Arc<std::sync::Mutex<Vec<String>>>,
     checked: Cell<bool>,
@@ -202,16 +218,15 @@ impl Store {
         let (opened, first) = std::sync::mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(receiver, &opened));
         let started = match thread {
-            Ok(_) => first.recv().unwrap_or_else(|_| Ok((Err(Failure::Gone), Vec::new()))),
-            Err(_) => Ok((Err(Failure::Gone), Vec::new())),
+            Ok(_) => first.recv().unwrap_or(Ok(Err(Failure::Gone))),
+            Err(_) => Ok(Err(Failure::Gone)),
         };
-        let (outcome, queues) = started?;
+        let outcome = started?;
         let store = Store {
             path: path.to_owned(),
             jobs,
             pending,
             contents,
-            queues,
             trouble: RefCell::default(),
             moved_aside,
             checked: Cell::new(false),
@@ -222,9 +237,12 @@ impl Store {
         Ok(Rc::new(store))
     }
 
-    /// The queue of a forward that was named to [`Store::open`].
-    pub(crate) fn queue(&self, forward: &str) -> QueueId {
-        self.queues.iter().find(|(name, _)| name == forward).map_or(QueueId::OUTBOX, |(_, queue)| *queue)
+    /// The place of a forward's queue, which is made if there is none.
+    pub(crate) async fn place(&self, forward: &str) -> Place {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Place(forward.to_owned(), reply)).await;
+        // Should the thread have ended, nothing is stored any more, whatever the place.
+        answer.await.unwrap_or_default()
     }
 
     /// What the database holds now, and whenever that has to be told anew.
@@ -329,6 +347,24 @@ impl Store {
     }
 }
 
+/// Whether a daemon holds the store at `path`. Nothing is written for that.
+pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+    match File::open(files::with_suffix(path, ".lock")) {
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// How often, and how far apart, it is tried to take the lock: [`is_held`] takes it for a moment, and that must not keep a
+/// daemon from starting.
+const LOCK_ATTEMPTS: u32 = 10;
+const LOCK_INTERVAL: Duration = Duration::from_millis(20);
+
 /// Holds the store for this process, for as long as it lives.
 #[derive(Debug)]
 struct Lock {
@@ -338,12 +374,14 @@ struct Lock {
 impl Lock {
     /// `Ok(None)`: another process holds it.
     fn take(path: &Path) -> io::Result<Option<Lock>> {
-        let file =
-            File::options().write(true).create(true).truncate(false).open(database::with_suffix(path, ".lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { _file: file })),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        let file = File::options().write(true).create(true).truncate(false).open(files::with_suffix(path, ".lock"))?;
+        for _ in 0..LOCK_ATTEMPTS {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Lock { _file: file })),
+                Err(std::fs::TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            }
         }
+        Ok(None)
     }
 }

@@ -11,7 +11,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::database::{PAGE_SIZE, log_of};
+use super::database::PAGE_SIZE;
+use super::files::log_of;
 use super::row::Columns;
 
 /// The largest message that is looked for, in bytes: a payload, a topic, and room.

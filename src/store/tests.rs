@@ -3,7 +3,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::database::{PAGE_SIZE, with_suffix};
+use super::database::PAGE_SIZE;
+use super::files::with_suffix;
 use super::*;
 use crate::message::{Properties, Qos, Topic};
 
@@ -20,9 +21,9 @@ fn row(seq: u64, size: usize) -> Row {
         topic: Topic::new(&format!("gateways/g1/{seq}")).unwrap(),
         payload: Bytes::from(vec![(seq % 251) as u8; size]),
         qos: Qos::AtLeastOnce,
-        retain: seq % 2 == 0,
-        duplicate: seq % 3 == 0,
-        properties: (seq % 4 == 0).then(|| Arc::new(properties(seq))),
+        retain: seq.is_multiple_of(2),
+        duplicate: seq.is_multiple_of(3),
+        properties: seq.is_multiple_of(4).then(|| Arc::new(properties(seq))),
     }
 }
 
@@ -89,19 +90,19 @@ fn queues_do_not_mix_and_keep_their_numbers() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("deep/er/gatewire.db");
     let store = open(&path);
-    let (commands, events) = (store.queue("commands"), store.queue("events"));
+    let (commands, events) = (wait(store.place("commands")).queue, wait(store.place("events")).queue);
     assert!(commands != events && commands != QueueId::OUTBOX && events != QueueId::OUTBOX);
     for (queue, seq) in [(commands, 7), (events, QueueId::MAX_SEQ), (QueueId::OUTBOX, 0)] {
         wait(store.write(Write { queue, ..change(Vec::new(), vec![row(seq, 10)]) })).unwrap();
     }
     wait(store.close());
     let store = Store::open(&path, &["events", "new", "commands"]).unwrap();
-    assert_eq!((store.queue("commands"), store.queue("events")), (commands, events));
+    assert_eq!((wait(store.place("commands")).queue, wait(store.place("events")).queue), (commands, events));
     for (queue, seq) in [(commands, 7), (events, QueueId::MAX_SEQ), (QueueId::OUTBOX, 0)] {
         let page = wait(store.load(everything(queue))).unwrap();
         assert_eq!(page.rows.iter().map(|row| row.seq).collect::<Vec<_>>(), [seq]);
     }
-    assert!(wait(store.load(everything(store.queue("new")))).unwrap().rows.is_empty());
+    assert!(wait(store.load(everything(wait(store.place("new")).queue))).unwrap().rows.is_empty());
 }
 
 #[test]

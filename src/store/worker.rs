@@ -10,16 +10,24 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::database::{Database, directory_of, log_of, make_directory, with_suffix};
-use super::failure::{Failure, Fault, OpenError};
+use super::database::Database;
+use super::failure::{Failure, Fault, OpenError, unreadable};
+use super::files::{directory_of, log_of, make_directory, with_suffix};
 use super::salvage::{Found, salvage};
-use super::{Contents, Load, Lock, Page, QueueId, Totals, Write};
+use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
 
 /// The most writes in one transaction.
 const GROUP: usize = 64;
 
 /// A database that is damaged again before this isn't made anew: the device is to blame.
 const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+
+/// The device has lost what can't be read so often, each time within [`READ_AGAIN_WITHIN`]: then the rest is saved. Those who
+/// ask wait for 15 s in all until then.
+const UNREADABLE: u32 = 5;
+
+/// See [`UNREADABLE`]. Longer than anybody waits before asking again.
+const READ_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// An empty database larger than this is given back to the file system.
 const WORTH_SHRINKING: u64 = 16 * 1024 * 1024;
@@ -31,6 +39,8 @@ pub(super) enum Job {
     Write(Write, oneshot::Sender<Result<(), Failure>>),
     Load(Load, oneshot::Sender<Result<Page, Failure>>),
     Note(&'static str, oneshot::Sender<Option<String>>),
+    /// A forward that needs a queue.
+    Place(String, oneshot::Sender<Place>),
     /// Open the database, if it isn't.
     Open(oneshot::Sender<Result<(), Failure>>),
     /// Look at all pages when there is nothing else to do.
@@ -39,8 +49,8 @@ pub(super) enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// What came of the first attempt to open, and the queues of the forwards.
-type Opened = Result<(Result<(), Failure>, Vec<(String, QueueId)>), OpenError>;
+/// What came of the first attempt to open.
+type Opened = Result<Result<(), Failure>, OpenError>;
 
 pub(super) struct Worker {
     path: PathBuf,
@@ -54,6 +64,8 @@ pub(super) struct Worker {
     pending: Arc<AtomicUsize>,
     moved_aside: Arc<Mutex<Vec<String>>>,
     rebuilt_at: Option<Instant>,
+    /// How often something couldn't be read, and when it was last.
+    unreadable: Option<(u32, Instant)>,
     checks_left: u32,
 }
 
@@ -78,6 +90,7 @@ impl Worker {
             pending,
             moved_aside,
             rebuilt_at: None,
+            unreadable: None,
             checks_left: 0,
         }
     }
@@ -95,8 +108,7 @@ impl Worker {
             Ok(()) => Ok(()),
         };
         self.name_queues();
-        let names = self.forward_queues().map(|(id, name)| (name.clone(), *id)).collect();
-        let _ = opened.send(Ok((outcome, names)));
+        let _ = opened.send(Ok(outcome));
         let mut group = Vec::new();
         loop {
             if self.checks_left > 0 && jobs.is_empty() {
@@ -133,6 +145,10 @@ impl Worker {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
                 let _ = reply.send(self.attempt(|database| database.note(name)).ok().flatten());
             }
+            Job::Place(forward, reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.place(forward));
+            }
             Job::Open(reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
                 let _ = reply.send(self.attempt(|_| Ok(())));
@@ -158,7 +174,8 @@ impl Worker {
     /// Does something with the database, which is opened if it isn't. When that finds damage, the database is made anew and
     /// it is tried a second time.
     fn attempt<T>(&mut self, mut work: impl FnMut(&mut Database) -> Result<T, Fault>) -> Result<T, Failure> {
-        for _ in 0..2 {
+        // Open it, find the damage, try again.
+        for _ in 0..3 {
             let outcome = match &mut self.database {
                 Some(database) => work(database),
                 None => match self.connect() {
@@ -166,6 +183,7 @@ impl Worker {
                     Err(fault) => Err(fault),
                 },
             };
+            let outcome = outcome.map_err(|fault| self.doubted(fault));
             match outcome {
                 Ok(done) => return Ok(done),
                 Err(Fault::Refused(failure)) => return Err(failure),
@@ -185,6 +203,19 @@ impl Worker {
         Err(self.io_failure("it is damaged".to_owned()))
     }
 
+    /// Damage isn't certain as long as the device doesn't give all that is there, unless it goes on like that.
+    fn doubted(&mut self, fault: Fault) -> Fault {
+        let unreadable = || [self.path.clone(), log_of(&self.path)].iter().find_map(|path| unreadable(path));
+        let Some(failure) = matches!(fault, Fault::Damage(_)).then(unreadable).flatten() else { return fault };
+        if let Some(mut database) = self.database.take() {
+            database.leave_the_log();
+        }
+        let recent = self.unreadable.filter(|(_, last)| last.elapsed() < READ_AGAIN_WITHIN);
+        let count = recent.map_or(0, |(count, _)| count) + 1;
+        self.unreadable = (count < UNREADABLE).then(|| (count, Instant::now()));
+        if count < UNREADABLE { Fault::Broken(failure) } else { Fault::Damage(failure.to_string()) }
+    }
+
     fn io_failure(&self, detail: String) -> Failure {
         Failure::Io { path: self.path.display().to_string(), detail }
     }
@@ -200,8 +231,11 @@ impl Worker {
         finish_swap(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
         let opened = Database::open(&self.path, self.boot).and_then(|database| self.adopt(database));
         match opened {
-            Err(Fault::Damage(detail)) => self.rebuild(&detail),
-            outcome => outcome,
+            Err(fault) => match self.doubted(fault) {
+                Fault::Damage(detail) => self.rebuild(&detail),
+                fault => Err(fault),
+            },
+            Ok(()) => Ok(()),
         }
     }
 
@@ -227,6 +261,25 @@ impl Worker {
         self.queues.iter().filter(|(id, _)| !id.is_built_in())
     }
 
+    /// The place of a forward's queue, which is made if there is none.
+    fn place(&mut self, forward: String) -> Place {
+        if !self.forwards.contains(&forward) {
+            self.forwards.push(forward.clone());
+        }
+        let known = self.queues.len();
+        self.name_queues();
+        let new: Vec<(QueueId, String)> = self.queues[known..].to_vec();
+        if let Some(database) = &mut self.database {
+            database.add_queues(new);
+        }
+        let named = self.queues.iter().find(|(_, name)| *name == forward).map(|(queue, _)| *queue);
+        let queue = named.or_else(|| QueueId::for_name(&forward, |_| false)).unwrap_or(QueueId::OUTBOX);
+        // One that was removed from the configuration before may have left something.
+        let queues = self.attempt(Database::queues).unwrap_or_default();
+        let stored = queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals);
+        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 } }
+    }
+
     /// Gives every forward a queue.
     fn name_queues(&mut self) {
         for name in &self.forwards {
@@ -234,7 +287,7 @@ impl Worker {
                 continue;
             }
             let is_taken = |id: QueueId| self.queues.iter().any(|(taken, _)| *taken == id);
-            // With no number left, a forward has no queue of its own and nothing of it is stored: there are a thousand.
+            // With no number left, a forward shares its queue with another: there are a thousand.
             if let Some(id) = QueueId::for_name(name, is_taken) {
                 self.queues.push((id, name.clone()));
             }
@@ -338,13 +391,14 @@ impl Worker {
         match database.quick_check(move || pending.load(Ordering::Relaxed) > 0) {
             Ok(Some(())) => self.checks_left = 0,
             Ok(None) => {}
-            Err(Fault::Damage(detail)) => {
+            Err(fault) => {
                 self.checks_left = 0;
-                if self.rebuild(&detail).is_err() {
+                if let Fault::Damage(detail) = self.doubted(fault)
+                    && self.rebuild(&detail).is_err()
+                {
                     self.database = None;
                 }
             }
-            Err(_) => self.checks_left = 0,
         }
     }
 

@@ -77,13 +77,17 @@ fn a_clock_that_jumps_expires_nothing_unless_the_kernel_vouches_for_it() {
         (3600, 0, "yes", 0),
         (2 * week, 0, "yes", 10),
         (2 * week, 0, "no", 0),
+        (2 * week, 0, "denied", 0),
     ] {
         let broker = Mosquitto::start();
         let accepted = ["--boot", "7", "--offset", "1000000", "--age", &age.to_string()];
         let setup = filled(broker.port, "max_age = \"7d\"", &[(10, &accepted)]);
         let setup =
             preload(setup, "clock").env("CLOCK_AHEAD", ahead.to_string()).env("CLOCK_SYNCHRONISED", synchronised);
-        let status = wait_until_delivered(&setup.connect());
+        let gatewire = setup.connect();
+        let status = wait_until_delivered(&gatewire);
+        let warnings = gatewire.count("the kernel doesn't tell whether its clock is synchronised");
+        assert_eq!(warnings, usize::from(synchronised == "denied"));
         let dropped = &status["outbox"]["dropped"]["expired"];
         assert_eq!(*dropped, Value::from(expired), "{age} s old, clock {ahead} s ahead, synchronised: {synchronised}");
         assert_eq!(broker.received("thing-1").len(), 10 - expired);

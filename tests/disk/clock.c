@@ -1,6 +1,7 @@
-/* Shows the daemon another clock: LD_PRELOAD=clock.so CLOCK_AHEAD=SECONDS CLOCK_SYNCHRONISED=yes|no. Time since boot stays. */
+/* Shows the daemon another clock: LD_PRELOAD=clock.so CLOCK_AHEAD=SECONDS CLOCK_SYNCHRONISED=yes|no|denied. Time since boot stays. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timex.h>
@@ -24,6 +25,10 @@ int adjtimex(struct timex *timex)
     memset(timex, 0, sizeof *timex);
     if (synchronised && strcmp(synchronised, "yes") == 0)
         return TIME_OK;
+    if (synchronised && strcmp(synchronised, "denied") == 0) {
+        errno = EPERM;
+        return -1;
+    }
     timex->status = STA_UNSYNC;
     return TIME_ERROR;
 }

@@ -4,6 +4,7 @@
  *
  *   EIO, EROFS, ENOSPC   writing and syncing fails with that
  *   read                 reading fails with EIO
+ *   sector               reading the 41st page of the database itself fails with EIO
  *   stall                syncing doesn't return; FILE.stalled is made when the first one hangs
  */
 #define _GNU_SOURCE
@@ -17,15 +18,19 @@
 
 enum kind { READ, WRITE, SYNC };
 
-static int is_database(int fd)
+static const off_t SECTOR = 40 * 4096;
+
+/* What follows "gatewire.db" in the file's name; NULL if it has another. */
+static const char *suffix_of(int fd, char *path, size_t size)
 {
-    char link[64], path[4096];
+    char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 1);
+    ssize_t length = readlink(link, path, size - 1);
     if (length < 0)
-        return 0;
+        return NULL;
     path[length] = 0;
-    return strstr(path, "gatewire.db") != NULL;
+    const char *name = strstr(path, "gatewire.db");
+    return name ? name + strlen("gatewire.db") : NULL;
 }
 
 static int is_told(const char *word)
@@ -51,12 +56,16 @@ static void say_that_it_hangs(void)
 }
 
 /* The error to fail with, 0 for none. */
-static int fault(int fd, enum kind kind)
+static int fault(int fd, enum kind kind, off_t at, size_t n)
 {
-    if (!is_database(fd))
+    char path[4096];
+    const char *suffix = suffix_of(fd, path, sizeof path);
+    if (!suffix)
         return 0;
-    if (kind == READ)
-        return is_told("read") ? EIO : 0;
+    if (kind == READ) {
+        int is_sector = *suffix == 0 && at <= SECTOR && SECTOR < at + (off_t)n;
+        return is_told("read") || (is_sector && is_told("sector")) ? EIO : 0;
+    }
     if (kind == SYNC && is_told("stall")) {
         say_that_it_hangs();
         while (is_told("stall"))
@@ -65,11 +74,11 @@ static int fault(int fd, enum kind kind)
     return is_told("EIO") ? EIO : is_told("EROFS") ? EROFS : is_told("ENOSPC") ? ENOSPC : 0;
 }
 
-#define FAULTY(kind, type, name, parameters, arguments)                   \
+#define FAULTY(kind, type, name, parameters, arguments, at, length)       \
     type name parameters                                                  \
     {                                                                     \
         static type (*real) parameters;                                   \
-        int error = fault(fd, kind);                                      \
+        int error = fault(fd, kind, at, length);                          \
         if (error) {                                                      \
             errno = error;                                                \
             return -1;                                                    \
@@ -79,13 +88,13 @@ static int fault(int fd, enum kind kind)
         return real arguments;                                            \
     }
 
-FAULTY(READ, ssize_t, read, (int fd, void *to, size_t n), (fd, to, n))
-FAULTY(READ, ssize_t, pread, (int fd, void *to, size_t n, off_t at), (fd, to, n, at))
-FAULTY(READ, ssize_t, pread64, (int fd, void *to, size_t n, off64_t at), (fd, to, n, at))
-FAULTY(WRITE, ssize_t, write, (int fd, const void *from, size_t n), (fd, from, n))
-FAULTY(WRITE, ssize_t, pwrite, (int fd, const void *from, size_t n, off_t at), (fd, from, n, at))
-FAULTY(WRITE, ssize_t, pwrite64, (int fd, const void *from, size_t n, off64_t at), (fd, from, n, at))
-FAULTY(WRITE, int, ftruncate, (int fd, off_t n), (fd, n))
-FAULTY(WRITE, int, ftruncate64, (int fd, off64_t n), (fd, n))
-FAULTY(SYNC, int, fsync, (int fd), (fd))
-FAULTY(SYNC, int, fdatasync, (int fd), (fd))
+FAULTY(READ, ssize_t, read, (int fd, void *to, size_t n), (fd, to, n), lseek(fd, 0, SEEK_CUR), n)
+FAULTY(READ, ssize_t, pread, (int fd, void *to, size_t n, off_t at), (fd, to, n, at), at, n)
+FAULTY(READ, ssize_t, pread64, (int fd, void *to, size_t n, off64_t at), (fd, to, n, at), at, n)
+FAULTY(WRITE, ssize_t, write, (int fd, const void *from, size_t n), (fd, from, n), 0, n)
+FAULTY(WRITE, ssize_t, pwrite, (int fd, const void *from, size_t n, off_t at), (fd, from, n, at), at, n)
+FAULTY(WRITE, ssize_t, pwrite64, (int fd, const void *from, size_t n, off64_t at), (fd, from, n, at), at, n)
+FAULTY(WRITE, int, ftruncate, (int fd, off_t n), (fd, n), n, 0)
+FAULTY(WRITE, int, ftruncate64, (int fd, off64_t n), (fd, n), n, 0)
+FAULTY(SYNC, int, fsync, (int fd), (fd), 0, 0)
+FAULTY(SYNC, int, fdatasync, (int fd), (fd), 0, 0)

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::backlog::filled;
 use crate::preload::Fault;
 use crate::support::daemon::{Gatewire, Setup};
 use crate::support::mosquitto::Mosquitto;
@@ -88,13 +89,13 @@ fn a_daemon_starts_on_a_read_only_disk_and_takes_up_what_is_on_it_once_it_may_wr
     let setup = volume.setup(broker.port, INGEST);
     ask_all(&mut gatewire.client("up.sock"), 0..50, 1000);
     gatewire.kill();
-    volume.remount("remount,ro");
+    volume.remount("remount,bind,ro");
     broker.restart();
     let gatewire = setup.connect();
     gatewire.wait_for("nothing can be stored");
     assert!(store_error(&gatewire).as_str().unwrap().contains("the file system is read-only"));
     assert_eq!(ask_all(&mut gatewire.client("up.sock"), 100..101, 10), [(100, "delivered".to_owned())]);
-    volume.remount("remount,rw");
+    volume.remount("remount,bind,rw");
     gatewire.wait_patiently("is written again");
     wait_until_delivered(&gatewire);
     let mut numbers = arrived(&broker);
@@ -140,4 +141,46 @@ fn a_stop_with_a_disk_that_takes_nothing_says_what_is_lost_and_does_not_spin() {
     assert!(spent < 0.5, "{spent} s of CPU");
     assert_eq!(verdict(&client.json()), "shutting_down");
     assert_eq!(gatewire.wait().0, 0);
+}
+
+#[test]
+fn what_cannot_be_read_for_a_moment_is_read_later() {
+    // At the start: nobody knows yet what waits, and a message goes out at once. Later: it waits behind the others.
+    for word in ["read", "sector"] {
+        let broker = Mosquitto::start();
+        let (fault, setup) = Fault::on(filled(broker.port, "", &[(5000, &[])]));
+        fault.begin(word);
+        let gatewire = setup.connect();
+        gatewire.wait_for("nothing can be stored");
+        let mut client = gatewire.client("up.sock");
+        client.send(&line(9999, 100));
+        fault.end();
+        gatewire.wait_patiently("is written again");
+        assert!(["delivered", "stored"].contains(&verdict(&client.json())));
+        let status = wait_until_delivered(&gatewire);
+        assert!(status["store"]["moved_aside"].as_array().unwrap().is_empty());
+        let mut arrived = arrived(&broker);
+        arrived.retain(|number| *number < 5000);
+        assert_eq!(arrived, (0..5000).collect::<Vec<_>>(), "{word}");
+    }
+}
+
+#[test]
+fn a_sector_that_stays_unreadable_costs_what_was_on_it() {
+    let broker = Mosquitto::start();
+    let (fault, setup) = Fault::on(filled(broker.port, "", &[(5000, &[])]));
+    fault.begin("sector");
+    let gatewire = setup.connect();
+    gatewire.wait_patiently("gatewire.db was damaged");
+    // The new one lies elsewhere on the card.
+    fault.end();
+    let status = wait_until_delivered(&gatewire);
+    let missing = status["outbox"]["dropped"]["damaged"].as_u64().unwrap() as usize;
+    assert!((1..20).contains(&missing), "{status}");
+    gatewire.wait_for(&format!("{missing} in damaged parts of the database"));
+    gatewire.wait_for(&format!("the backlog is out: {} messages", 5000 - missing));
+    assert_eq!((gatewire.count("nothing can be stored"), &status["outbox"]["drain"]), (1, &Value::Null));
+    let arrived = arrived(&broker);
+    assert_eq!(arrived.len() + missing, 5000);
+    assert!(arrived.is_sorted());
 }

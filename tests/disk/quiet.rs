@@ -6,12 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::daemon::{Gatewire, Setup};
 use crate::support::mosquitto::Mosquitto;
+use crate::support::patiently;
 use crate::{INGEST, ask_all};
 
 const FORWARD: &str = "[[forward]]\nname = \"down\"\nfilters = [\"down\"]\nsocket = \"DIR/down.sock\"\n";
 
 /// How long; `make bench` looks for two minutes.
 const SECONDS: u64 = 20;
+
+const NOTE: &[u8] = b"\"sure\":true";
 
 /// Messages a second, each way.
 const RATE: u64 = 20;
@@ -28,13 +31,28 @@ fn last_change(directory: &Path) -> Vec<SystemTime> {
     files.iter().filter_map(|path| fs::metadata(path).ok()?.modified().ok()).collect()
 }
 
+/// Waits until the note that the filters stand is written, which each connection begins with.
+fn wait_for_note(directory: &Path) {
+    patiently("the note of the filters that stand", || {
+        let log = fs::read(directory.join("gatewire.db-wal")).unwrap();
+        log.windows(NOTE.len()).any(|bytes| bytes == NOTE).then_some(())
+    });
+    // Its last page may be on its way still.
+    let mut before = last_change(directory);
+    patiently("an end of the writing", || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = last_change(directory);
+        (std::mem::replace(&mut before, now.clone()) == now).then_some(())
+    });
+}
+
 #[test]
 fn a_healthy_link_and_readers_that_keep_up_cause_no_writes() {
     let mut broker = Mosquitto::start();
     // A machine under the load of all these tests may need more than a second for an answer.
     let setup = Setup::new(broker.port, &format!("{INGEST}{FORWARD}"));
     let gatewire = setup.edit("[outbox]\n", "[outbox]\nspill_after = \"20s\"\n").connect();
-    broker.wait_for("Sending SUBACK to thing-1");
+    wait_for_note(gatewire.directory());
     let (mut client, mut reader) = (gatewire.client("up.sock"), gatewire.client("down.sock"));
     let mut publisher = broker.publisher("down");
     let before = (write_bytes(&gatewire), last_change(gatewire.directory()));

@@ -46,7 +46,7 @@ impl Volume {
     fn enter(&self) -> Vec<OsString> {
         let words = ["nsenter", "-t", &self.holder.id().to_string(), "--mount"].map(OsString::from);
         let user = own_user_namespace(&["--user", "--preserve-credentials"]);
-        words.into_iter().chain(user.into_iter().map(OsString::from)).collect()
+        words.into_iter().chain(user.iter().map(OsString::from)).collect()
     }
 
     /// A file on it, as seen from here.
@@ -72,7 +72,7 @@ impl Volume {
         std::fs::remove_file(self.path("filler")).unwrap();
     }
 
-    /// `options` as in `mount -o`: `remount,ro`.
+    /// `options` as in `mount -o`: `remount,bind,ro`.
     pub(crate) fn remount(&self, options: &str) {
         let enter = self.enter();
         let mounted = Command::new(&enter[0])

@@ -94,16 +94,26 @@ impl Setup {
     }
 
     /// Run by another program: one that ends by executing what its arguments go on with, so that the process stays the same.
-    pub fn under<S: Into<OsString>>(mut self, words: impl IntoIterator<Item = S>) -> Setup {
-        self.wrapper.extend(words.into_iter().map(Into::into));
+    pub fn under<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Setup {
+        self.wrapper.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
     /// Runs `gatewire check` or another command that ends by itself: exit code, standard output, standard error.
     pub fn output(&self, command: &str) -> (i32, String, String) {
-        let output = self.command().arg(command).output().unwrap();
+        self.output_of(&[command])
+    }
+
+    /// Likewise, with arguments.
+    pub fn output_of(&self, command: &[&str]) -> (i32, String, String) {
+        let output = self.command().args(command).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Starts a command whose standard output is of interest.
+    pub fn spawn(&self, command: &[&str]) -> Child {
+        self.command().args(command).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
     }
 
     /// Starts `gatewire run`.

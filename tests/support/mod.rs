@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 pub mod daemon;
+pub mod device;
 pub mod mosquitto;
+pub mod network;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;
 pub mod strict;
+pub mod tinyproxy;
 
 use std::ffi::OsStr;
 use std::net::TcpListener;

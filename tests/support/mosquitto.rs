@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -27,21 +27,21 @@ impl Mosquitto {
         for _ in 0..10 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let directory = TempDir::new().unwrap();
-            let config = format!(
-                "user root\nlistener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
-                 use_identity_as_username true\nmax_queued_messages 1000000\nmax_inflight_messages 100\n\
-                 connection_messages true\nlog_type all\nautosave_on_changes true\nautosave_interval 1\n{options}\n",
-                CERTIFICATES.path("AmazonRootCA1.pem").display(),
-                CERTIFICATES.path("server.crt").display(),
-                CERTIFICATES.path("server.key").display(),
-            );
-            let config = config.replace("DIR", &directory.path().display().to_string());
-            fs::write(directory.path().join("mosquitto.conf"), config).unwrap();
+            configure(directory.path(), &format!("{port} 127.0.0.1"), "server.crt", options);
             if let Some(child) = run(directory.path(), port) {
                 return Mosquitto { child, port, directory };
             }
         }
         panic!("mosquitto doesn't start");
+    }
+
+    /// In a network of its own, at an address there, for which `certificate` is.
+    pub fn inside(words: &[String], address: IpAddr, certificate: &str) -> Mosquitto {
+        let (port, directory) = (8883, TempDir::new().unwrap());
+        configure(directory.path(), &format!("{port} {address}"), certificate, "");
+        let mosquitto = Mosquitto { child: spawn(directory.path(), words), port, directory };
+        mosquitto.wait_for("running");
+        mosquitto
     }
 
     /// SIGKILL.
@@ -125,16 +125,36 @@ impl Mosquitto {
     }
 }
 
-fn run(directory: &Path, port: u16) -> Option<Child> {
+fn configure(directory: &Path, listener: &str, certificate: &str, options: &str) {
+    let config = format!(
+        "user root\nlistener {listener}\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
+         use_identity_as_username true\nmax_queued_messages 1000000\nmax_inflight_messages 100\n\
+         connection_messages true\nlog_type all\nautosave_on_changes true\nautosave_interval 1\n{options}\n",
+        CERTIFICATES.path("AmazonRootCA1.pem").display(),
+        CERTIFICATES.path(certificate).display(),
+        CERTIFICATES.path("server.key").display(),
+    );
+    let config = config.replace("DIR", &directory.display().to_string());
+    fs::write(directory.join("mosquitto.conf"), config).unwrap();
+}
+
+/// mosquitto, behind a program that becomes it.
+fn spawn(directory: &Path, inside: &[String]) -> Child {
     let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
     let path = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
-    let mut child = program(path)
+    let words: Vec<&str> = inside.iter().map(String::as_str).chain([path]).collect();
+    program(words[0])
+        .args(&words[1..])
         .arg("-c")
         .arg(directory.join("mosquitto.conf"))
         .stdout(log.try_clone().unwrap())
         .stderr(log)
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+fn run(directory: &Path, port: u16) -> Option<Child> {
+    let mut child = spawn(directory, &[]);
     eventually("mosquitto to listen or end (`make test` installs it)", || {
         if child.try_wait().unwrap().is_some() {
             return Some(false);

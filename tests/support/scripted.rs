@@ -14,10 +14,10 @@ use rumqttc::mqttbytes::{Error, QoS};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use socket2::SockRef;
 
-use super::{CERTIFICATES, PATIENCE};
+use super::{CERTIFICATES, Certificates, PATIENCE};
 
 const MAX: usize = 1 << 24;
 
@@ -35,21 +35,28 @@ impl Broker {
 
     /// With another certificate for the server's key.
     pub fn start_as(certificate: &str) -> Broker {
-        let certificates = |name| {
-            CertificateDer::pem_file_iter(CERTIFICATES.path(name)).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
+        Broker::start_from(&CERTIFICATES, certificate, rustls::ALL_VERSIONS)
+    }
+
+    /// With the certificate and key of a server of `own`, and only some versions of TLS.
+    pub fn start_from(own: &Certificates, certificate: &str, versions: &[&'static SupportedProtocolVersion]) -> Broker {
+        let certificates = |of: &Certificates, name| {
+            CertificateDer::pem_file_iter(of.path(name)).unwrap().collect::<Result<Vec<_>, _>>().unwrap()
         };
         let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(certificates("AmazonRootCA1.pem"));
+        roots.add_parsable_certificates(certificates(&CERTIFICATES, "AmazonRootCA1.pem"));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
-        let key = PrivateKeyDer::from_pem_file(CERTIFICATES.path("server.key")).unwrap();
-        let tls = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+        let key = PrivateKeyDer::from_pem_file(own.path("server.key")).unwrap();
+        let mut tls = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
             .unwrap()
             .with_client_cert_verifier(verifier)
-            .with_single_cert(certificates(certificate), key)
+            .with_single_cert(certificates(own, certificate), key)
             .unwrap();
+        // As IoT Core on port 443; who doesn't ask for it gets in all the same.
+        tls.alpn_protocols = vec![b"x-amzn-mqtt-ca".to_vec()];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         Broker { listener, tls: Arc::new(tls), port }
@@ -65,7 +72,7 @@ impl Broker {
 
     /// The next TLS connection.
     pub fn accept(&self) -> Peer {
-        self.secured(self.accept_tcp())
+        self.secure(self.accept_tcp())
     }
 
     /// Likewise; `None` if none comes in time.
@@ -75,14 +82,15 @@ impl Broker {
         while Instant::now() < deadline {
             if let Ok((stream, _)) = self.listener.accept() {
                 stream.set_nonblocking(false).unwrap();
-                return Some(self.secured(stream));
+                return Some(self.secure(stream));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
         None
     }
 
-    fn secured(&self, tcp: TcpStream) -> Peer {
+    /// TLS on a connection that came otherwise.
+    pub fn secure(&self, tcp: TcpStream) -> Peer {
         tcp.set_nodelay(true).unwrap();
         let tls = ServerConnection::new(Arc::clone(&self.tls)).unwrap();
         Peer { stream: StreamOwned::new(tls, tcp), input: BytesMut::new() }
@@ -156,6 +164,19 @@ impl Peer {
             self.stream.conn.complete_io(&mut self.stream.sock)?;
         }
         Ok(())
+    }
+
+    /// Whether the daemon has closed, whatever of TLS it has said before.
+    pub fn is_closed(&mut self) -> bool {
+        self.stream.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        let rest = self.stream.sock.read_to_end(&mut Vec::new());
+        rest.is_ok() || rest.is_err_and(|error| is_end(&error))
+    }
+
+    /// What the daemon asked for in its ClientHello: the server's name, and the protocol by ALPN.
+    pub fn asked_for(&self) -> (Option<String>, Option<Vec<u8>>) {
+        let tls = &self.stream.conn;
+        (tls.server_name().map(str::to_owned), tls.alpn_protocol().map(<[u8]>::to_vec))
     }
 
     pub fn connect(&mut self) -> Connect {

@@ -116,7 +116,7 @@ proptest! {
         prop_assert_eq!(&known(config.forward.iter().map(|forward| &forward.name).collect()), &names);
         prop_assert_eq!(&known(config.ingest.iter().map(|ingest| &ingest.name).collect()), &names);
         for publish in &config.publish {
-            prop_assert_eq!((publish.topic.as_str(), publish.every, publish.qos), (topic.as_str(), every.1, qos.1));
+            prop_assert_eq!((publish.topic.as_str(), &publish.when, publish.qos), (topic.as_str(), &When::Every(every.1), qos.1));
         }
         for forward in &config.forward {
             prop_assert_eq!(forward.filters.iter().map(TopicFilter::as_str).collect::<Vec<_>>(), filters.clone());

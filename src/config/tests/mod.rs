@@ -8,6 +8,8 @@ use tempfile::TempDir;
 use super::*;
 
 mod generated;
+mod proxy;
+mod publish;
 mod shipped;
 mod texts;
 
@@ -85,7 +87,7 @@ fn all_errors_of_all_files_come_in_one_run_in_order() {
             "gatewire.toml:6: `connection.port`: must be an integer, not a string",
             "conf.d/10-more.toml:1: `connectoin`: unknown section; did you mean `connection`?",
             "conf.d/10-more.toml:3: `connection.ack_timeout`: must be a duration with its unit in quotes, such as \"10s\"",
-            "conf.d/10-more.toml:4: `publish.every`: is missing; it is written like `every = \"1m\"`",
+            "conf.d/10-more.toml:4: `publish.every`: is missing; it is written like `every = \"1m\"` or `cron = \"*/5 * * * *\"`",
             "conf.d/10-more.toml:4: `publish.payload`: is missing; it is written like `payload = { message = \"Hello\" }`",
             "conf.d/10-more.toml:4: `publish.topic`: is missing; it is written like `topic = \"test/topic\"`",
         ]
@@ -154,6 +156,19 @@ fn placeholders_and_directories_are_filled_in() {
 }
 
 #[test]
+fn a_will_has_its_placeholders_filled_in_and_defaults() {
+    let read = |will: &str| load(&format!("{CONNECTION}will = {will}\n"), &[]).unwrap().0.connection.will.unwrap();
+    let will = read("{ topic = \"g/{{client_id}}/link\", payload = \"{{hostname}} lost\" }");
+    assert_eq!((will.topic.as_str(), &will.payload[..]), ("g/thing-1/link", &b"pi4 lost"[..]));
+    assert_eq!((will.qos, will.retain), (Qos::AtLeastOnce, false));
+    let will = read("{ topic = \"t\", payload = { up = false, on = \"{{hostname}}\" }, qos = 0, retain = true }");
+    assert_eq!(&will.payload[..], br#"{"up":false,"on":"pi4"}"#);
+    assert_eq!((will.qos, will.retain), (Qos::AtMostOnce, true));
+    assert_eq!(&read("{ topic = \"t\", payload = \"\" }").payload[..], b"");
+    assert_eq!(load(CONNECTION, &[]).unwrap().0.connection.will, None);
+}
+
+#[test]
 fn what_does_not_go_together_is_found() {
     let forward =
         |n: usize, filters: &str| format!("[[forward]]\nname = \"f{n}\"\nfilters = [{filters}]\nsocket = \"/s{n}\"\n");
@@ -165,6 +180,12 @@ fn what_does_not_go_together_is_found() {
         found[0].starts_with("gatewire.toml:11: `forward.filters`: with those of \"f2\" there are 51 filters"),
         "{found:#?}"
     );
+    assert!(found[0].contains("connection.max_subscriptions allows 50; a wildcard"), "{found:#?}");
+    // Another broker may take more, or fewer.
+    let with_most = |most: usize, n: usize| {
+        load(&format!("{CONNECTION}max_subscriptions = {most}\n{}", forward(1, &many(0, n))), &[]).is_ok()
+    };
+    assert!(with_most(51, 51) && with_most(2, 2) && !with_most(51, 52) && !with_most(2, 3));
     let found = errors(&format!("{}{}", forward(1, "\"a\""), forward(1, "\"b\"").replace("f1", "g")));
     assert_eq!(found, ["gatewire.toml:12: `forward.socket`: /s1 is taken by the one at gatewire.toml:8"]);
 }

@@ -16,16 +16,14 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("backoff = 5", 5, "`connection.backoff`: must be a table, such as { ... }, not an integer"),
         ("port = 8883\nport = 443", 6, "not TOML: duplicate key, at `port`"),
         (
-            "prxy = 1",
+            "zzzz = 1",
             5,
-            "`connection.prxy`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, port, protocol, rate_limit, session_expiry",
+            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, max_subscriptions, port, protocol, proxy, rate_limit, session_expiry, will",
         ),
         ("\"a\\nb\" = 1", 5, "`connection.a\\nb`: unknown key"),
         ("tls = 5\n[log]\nlevel = 5", 5, "`connection.tls`: unknown key"),
         ("backoff = { mim = \"1s\" }", 5, "`connection.backoff.mim`: unknown key; did you mean `min`?"),
         ("rate_limit = { burst = 0 }", 5, "`connection.rate_limit.burst`: 0 is out of range"),
-        ("will = { topic = \"t\" }", 5, "`connection.will`: not supported yet"),
-        ("proxy = \"http://p\"", 5, "`connection.proxy`: not supported yet"),
         (
             "[[forward]]\nname = \"f\"\nfilters = [\"a/#/b\"]\nsocket = \"/s\"",
             7,
@@ -60,11 +58,6 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
             "[[ingest]]\nname = \"i\"\nsocket = \"$STATE_DIRECTORY/x\"\ntopics = [\"a\"]",
             7,
             "systemd sets it for a unit with `StateDirectory=`",
-        ),
-        (
-            "[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"a\"]\nbatch = { max = 5 }",
-            9,
-            "`ingest.batch`: not supported yet",
         ),
         ("[[ingest]]\nname = \"i\"\nsocket = \"$STATE_DIRECTORY\"\ntopics = [\"a\"]", 7, "$STATE_DIRECTORY isn't set"),
         (
@@ -106,80 +99,26 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
 }
 
 #[test]
-fn an_error_in_a_publication_says_what_is_wrong() {
-    for (rest, text) in [
-        ("qos = 2", "`publish.qos`: IoT Core has no QoS 2; use 1"),
-        ("jitter = \"1s\"", "must be shorter than `every`"),
-        ("count = 0", "0 is out of range"),
-        ("cron = \"* * * * *\"", "`publish.cron`: not supported yet"),
-        ("timezone = \"Europe/Berlin\"", "`publish.timezone`: not supported yet"),
-        ("file = \"/x\"", "`publish.file`: not supported yet"),
-        ("command = [\"x\"]", "`publish.command`: not supported yet"),
-        ("metrics = [\"cpu\"]", "`publish.metrics`: not supported yet"),
-        ("on_change = true", "`publish.on_change`: not supported yet"),
-        ("batch = { max = 50 }", "`publish.batch`: not supported yet"),
-        ("qos = 3", "`publish.qos`: must be 0 or 1, not 3"),
-        ("qos = \"1\"", "`publish.qos`: must be 0 or 1, not a string"),
-        ("min_change = 1", "`publish.min_change`: not supported yet"),
-        ("timeout = \"10s\"", "`publish.timeout`: not supported yet"),
-        ("retain = 1", "must be true or false"),
-        ("topik = 1", "did you mean `topic`?"),
+fn an_error_in_a_will_says_what_is_wrong() {
+    let long = "x".repeat(65_536);
+    for (will, text) in [
+        ("\"lost\"", "`connection.will`: must be a table"),
+        ("{ topic = \"t\" }", "`connection.will.payload`: is missing; it is written like `payload = \"lost\"`"),
+        ("{ payload = \"x\" }", "`connection.will.topic`: is missing"),
+        ("{ topic = \"a/+\", payload = \"x\" }", "`connection.will.topic`: \"a/+\" can't be published to: `+`"),
+        ("{ topic = \"$aws/things/x/shadow/update\", payload = \"x\" }", "IoT Core ignores a will under `$`"),
+        ("{ topic = \"t\", payload = \"x\", qos = 2 }", "`connection.will.qos`: IoT Core has no QoS 2"),
+        ("{ topic = \"t\", payload = \"{{count}}\" }", "holds what changes with each publication; a will is said once"),
+        ("{ topic = \"t\", payload = { at = \"{{timestamp}}\" } }", "`connection.will.payload`: holds what changes"),
+        ("{ topic = \"t\", payload = \"x\", delay = \"1m\" }", "`connection.will.delay`: unknown key"),
+        (
+            &format!("{{ topic = \"t\", payload = \"{long}\" }}"),
+            "is 65536 bytes long, MQTT takes at most 65535 in a will",
+        ),
     ] {
-        let found = errors(&publish(rest));
-        assert!(
-            found.len() == 1 && found[0].starts_with("gatewire.toml:10: ") && found[0].contains(text),
-            "{found:#?}"
-        );
+        let found = errors(&format!("will = {will}\n"));
+        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:5: ") && found[0].contains(text), "{found:#?}");
     }
-    for (payload, text) in [
-        ("\"{{cuont}}\"", "did you mean `{{count}}`?"),
-        ("{ v = \"{{value}}\" }", "`{{value}}` is not supported yet"),
-        ("{ v = inf }", "JSON has no number inf"),
-        ("[1, [nan]]", "JSON has no number NaN"),
-        ("{ v = 9223372036854775808 }", "an integer may have at most 64 bits"),
-        ("{ \"{{cuont}}\" = 1 }", "did you mean `{{count}}`?"),
-        ("\"{{count\"", "without `}}`"),
-        ("5", "must be a string, a table or an array, not an integer"),
-        (&format!("\"{}\"", "x".repeat(131_073)), "may get 131073 bytes long"),
-    ] {
-        let found = errors(&publish("").replace("\"x\"", payload));
-        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: ") && found[0].contains(text), "{found:#?}");
-    }
-}
-
-#[test]
-fn what_is_not_supported_yet_takes_the_place_of_what_is_missing() {
-    let found = errors("[[publish]]\nname = \"p\"\ntopic = \"t\"\ncron = \"* * * * *\"\nfile = \"/x\"\n");
-    assert_eq!(
-        found,
-        [
-            "gatewire.toml:8: `publish.cron`: not supported yet; write `every = \"5m\"`",
-            "gatewire.toml:9: `publish.file`: not supported yet; let a program read the value and publish it through an \
-             [[ingest]] socket",
-        ]
-    );
-}
-
-#[test]
-fn every_part_of_a_payload_is_complained_about_where_it_stands() {
-    let found = errors(
-        "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1s\"\n[publish.payload]\nok = \"{{count}}\"\n\
-         a = \"{{cuont}}\"\nb = [1, nan]\nc = 0xffffffffffffffffff\n",
-    );
-    assert_eq!(
-        found,
-        [
-            "gatewire.toml:11: `publish.payload`: `{{cuont}}` isn't known; did you mean `{{count}}`?",
-            "gatewire.toml:12: `publish.payload`: JSON has no number NaN; write it as a string",
-            "gatewire.toml:13: `publish.payload`: an integer may have at most 64 bits; write it as a string",
-        ]
-    );
-}
-
-#[test]
-fn nothing_under_aws_can_be_retained() {
-    let found = errors(&publish("retain = true").replace("\"t\"", "\"$aws/rules/r\""));
-    assert_eq!(found, ["gatewire.toml:10: `publish.retain`: IoT Core retains nothing under `$aws/`; leave it out"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Client, ClientId, Queue, Role};
 
-/// The longest a line may stay unwritten (DESIGN 1.4).
+/// The longest a line may stay unwritten (docs/sockets.md).
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest a reader that doesn't take its line delays the acknowledgement. IoT Core sends nothing more while 100 are

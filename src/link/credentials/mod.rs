@@ -3,9 +3,11 @@
 //! [`load`] reports everything that is wrong at once. What makes the files unusable is a [`Problem`]; what may be this
 //! machine's clock or is merely unwise is a [`Warning`], and the attempt to connect goes on.
 
+mod fingerprint;
 mod key;
 mod pem;
 mod problems;
+mod server;
 #[cfg(test)]
 mod tests;
 mod validity;
@@ -14,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use rustls::client::Resumption;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
@@ -24,7 +27,9 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
 use crate::config;
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
+pub(crate) use server::{ServerCertificate, Verifier};
 pub(crate) use validity::{Validity, Warning};
 
 /// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.
@@ -36,10 +41,12 @@ const ALPN: &[u8] = b"x-amzn-mqtt-ca";
 pub(crate) struct Credentials {
     /// Without ALPN.
     tls: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
     cert_file: PathBuf,
     validity: Validity,
     certificate_id: Arc<str>,
     warnings: Vec<Warning>,
+    fingerprint: Fingerprint,
 }
 
 impl Credentials {
@@ -54,6 +61,11 @@ impl Credentials {
         Arc::new(with_alpn)
     }
 
+    /// What looks at the server's certificate.
+    pub(crate) fn verifier(&self) -> &Arc<Verifier> {
+        &self.verifier
+    }
+
     /// From when to when the client certificate is valid.
     pub(crate) fn validity(&self) -> Validity {
         self.validity
@@ -62,6 +74,16 @@ impl Credentials {
     /// The client certificate's id at IoT Core: the SHA-256 of its DER, in hexadecimal.
     pub(crate) fn certificate_id(&self) -> &Arc<str> {
         &self.certificate_id
+    }
+
+    /// What the files looked like when they were read.
+    pub(crate) fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Whether both come from the same files in the same state.
+    pub(crate) fn are_same(&self, other: &Credentials) -> bool {
+        self.fingerprint == other.fingerprint
     }
 
     /// What was worth a warning when the files were read.
@@ -80,6 +102,8 @@ impl Credentials {
 /// # Errors
 /// Every problem of every file, in the order CA, certificate, key. A certificate outside its validity is none of them.
 pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, CredentialsProblems> {
+    // Before they are read: what changes meanwhile is noticed the next time.
+    let fingerprint = Fingerprint::of(tls);
     let mut problems = Vec::new();
     let roots = noted(Role::Ca, &tls.ca_file, authorities(&tls.ca_file), &mut problems);
     let chain = noted(Role::Certificate, &tls.cert_file, chain(&tls.cert_file), &mut problems);
@@ -94,12 +118,15 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     };
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
     warnings.extend(validity::exposure(&tls.key_file, key.mode));
+    let verifier = Arc::new(Verifier::new(verifier(roots)));
     Ok(Credentials {
         certificate_id: certificate_id(&chain.certificates[0]).into(),
         cert_file: tls.cert_file.clone(),
         validity: chain.validity,
+        fingerprint,
         warnings,
-        tls: Arc::new(client_config(roots, chain.certificates, key.signing)),
+        tls: Arc::new(client_config(&verifier, chain.certificates, key.signing)),
+        verifier,
     })
 }
 
@@ -194,16 +221,28 @@ fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Pr
 }
 
 /// TLS 1.2 and 1.3 as IoT Core speaks them.
-fn client_config(roots: RootCertStore, chain: Vec<CertificateDer<'static>>, key: Arc<dyn SigningKey>) -> ClientConfig {
+fn client_config(
+    verifier: &Arc<Verifier>,
+    chain: Vec<CertificateDer<'static>>,
+    key: Arc<dyn SigningKey>,
+) -> ClientConfig {
     let client = SingleCertAndKey::from(CertifiedKey::new(chain, key));
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("the provider has cipher suites for both versions")
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>)
         .with_client_cert_resolver(Arc::new(client));
     // IoT Core issues no session tickets: a cache would only cost memory.
     config.resumption = Resumption::disabled();
     config
+}
+
+/// rustls's verifier of server certificates.
+fn verifier(roots: RootCertStore) -> Arc<WebPkiServerVerifier> {
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider()))
+        .build()
+        .expect("there is a root, and no list of revoked certificates to be wrong")
 }
 
 /// ring, less the cipher suites that are in none of IoT Core's security policies.

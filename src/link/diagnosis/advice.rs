@@ -5,10 +5,16 @@ use rustls::AlertDescription as Alert;
 use super::tls::CLOCK_UNSET_BEFORE;
 use super::{DnsFault, LinkError, Peer, Sent, TcpFault, TlsFault, disconnected, is_network_loss};
 use crate::link::transport::Endpoint;
+use crate::policy::scope::region_of_endpoint;
 
 const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
 const SET_CLOCK: &str = "this machine's clock isn't set: `timedatectl` shows whether it is synchronised, and time \
                          synchronisation needs its network (NTP, UDP port 123). It is tried again until then";
+
+/// What to do where an acknowledgement is missing.
+pub(crate) const NO_PUBACK: &str = "The network on the way loses packets, or IoT Core discarded it because a limit was passed \
+                                    (connection.rate_limit keeps to those of an account without raised limits). It is sent \
+                                    again; if this repeats, raise connection.ack_timeout.";
 
 impl LinkError {
     /// Likely causes in order, and what to do: one or two sentences.
@@ -19,6 +25,7 @@ impl LinkError {
             }
             LinkError::Dns { endpoint, fault, .. } => dns(endpoint, fault),
             LinkError::Tcp { endpoint, attempts, .. } => tcp(endpoint, TcpFault::of(attempts)),
+            LinkError::Proxy { proxy, endpoint, fault, .. } => fault.advice(proxy, endpoint),
             LinkError::Tls { peer, fault } => tls(peer, fault),
             LinkError::ClosedBeforeConnack { peer } => closed_before_connack(peer),
             LinkError::ConnackRefused { peer, reason } => disconnected::refused_advice(peer, reason.code),
@@ -26,16 +33,19 @@ impl LinkError {
                  connection.endpoint and connection.port. It is tried again."
                 .to_owned(),
             LinkError::ClosedByServer { peer, last_sent } => closed(peer, last_sent),
-            LinkError::Disconnected { peer, reason, last_sent } => {
-                disconnected::advice(peer, reason.code, last_sent)
+            LinkError::TakenOver { peer, .. } => {
+                format!("Most likely {}", two_devices(peer, "another client connects"))
             }
-            LinkError::Unanswered { .. } => "The network on the way loses packets, or IoT Core discarded it because a limit \
-                 was passed (connection.rate_limit keeps to those of an account without raised limits). It is sent again on \
-                 a new connection; if this repeats, raise connection.ack_timeout."
-                .to_owned(),
+            LinkError::Disconnected { peer, reason, last_sent } => disconnected::advice(peer, reason.code, last_sent),
+            LinkError::Unanswered { .. } => NO_PUBACK.to_owned(),
             LinkError::KeepAliveLost { .. } => "The network on the way is gone or drops packets, or a NAT forgot the \
                  connection: if this repeats, lower connection.keep_alive."
                 .to_owned(),
+            LinkError::AddressLost { .. } => {
+                "The network has changed (DHCP, another Wi-Fi, cable or modem): it is connected from \
+                 another address as soon as there is one."
+                    .to_owned()
+            }
             LinkError::MalformedPacket { .. } => {
                 "What answers there may not be an MQTT server: check connection.endpoint \
                  and connection.port."
@@ -68,19 +78,34 @@ fn is_not_ats(endpoint: &Endpoint) -> bool {
     endpoint.is_iot_core() && labels.next() == Some("iot") && !first.ends_with("-ats")
 }
 
+/// The region that an endpoint is in by its name, to be put behind a word.
+fn region(endpoint: &Endpoint) -> String {
+    region_of_endpoint(&endpoint.host).map(|region| format!(" ({region})")).unwrap_or_default()
+}
+
 fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
     match fault {
-        DnsFault::NotFound if endpoint.is_iot_core() => format!(
-            "connection.endpoint is mistyped, still the placeholder, or has the wrong region: {DESCRIBE_ENDPOINT}. If it is \
-             right, the name server here doesn't know public names."
-        ),
+        DnsFault::NotFound if endpoint.is_iot_core() => {
+            format!(
+                "connection.endpoint is mistyped or has the wrong region{}: {DESCRIBE_ENDPOINT} for the region that \
+                 `--region` names. If it is right, the name server here doesn't know public names (`getent hosts amazon.com`).",
+                region(endpoint)
+            )
+        }
         DnsFault::NotFound => {
             "connection.endpoint is mistyped, or the name server here doesn't know it (`getent hosts NAME` asks it)."
                 .to_owned()
         }
-        DnsFault::Temporary | DnsFault::Timeout => "The network is down, or no name server can be reached: check the \
-             connection (`ip route`) and /etc/resolv.conf (`resolvectl status`). It is tried again."
-            .to_owned(),
+        DnsFault::Temporary => {
+            "The network is down, or there is no name server that can be reached: check the connection (`ip \
+             route` must show a default route) and /etc/resolv.conf (`resolvectl status`). It is tried again."
+                .to_owned()
+        }
+        DnsFault::Timeout => {
+            "The name server doesn't answer: a wrong one in /etc/resolv.conf (`resolvectl status`), a firewall \
+             that drops UDP port 53, or the network is down (`ip route`). It is tried again."
+                .to_owned()
+        }
         DnsFault::Other(_) => format!("Check /etc/resolv.conf and `getent hosts {}`.", endpoint.host),
     }
 }
@@ -126,16 +151,7 @@ fn tcp(endpoint: &Endpoint, fault: TcpFault) -> String {
 fn tls(peer: &Peer, fault: &TlsFault) -> String {
     match fault {
         TlsFault::Alert(alert) => alerted(peer, *alert),
-        TlsFault::UnknownIssuer if is_not_ats(&peer.endpoint) => format!(
-            "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
-        ),
-        TlsFault::UnknownIssuer if peer.endpoint.is_iot_core() => "tls.ca_file holds the wrong CA: it must be Amazon's \
-             (https://www.amazontrust.com/repository/AmazonRootCA1.pem). If it is, a captive portal or a proxy that opens \
-             TLS answers in IoT Core's place: have this host let through."
-            .to_owned(),
-        TlsFault::UnknownIssuer => "tls.ca_file must hold the CA that signed the server's certificate; a proxy that opens \
-             TLS or a captive portal may also answer in its place."
-            .to_owned(),
+        TlsFault::UnknownIssuer { issuer } => unknown_issuer(&peer.endpoint, issuer.as_deref()),
         TlsFault::WrongName { .. } => "Another server answers: connection.endpoint must be a name in the server's \
              certificate, and DNS or a proxy may lead elsewhere."
             .to_owned(),
@@ -145,26 +161,71 @@ fn tls(peer: &Peer, fault: &TlsFault) -> String {
             format!("Most likely {SET_CLOCK}.")
         }
         TlsFault::ServerNotYetValid { .. } => format!("Most likely {SET_CLOCK}."),
-        TlsFault::ServerExpired { .. } => "If this machine's clock is wrong, set it (`timedatectl`); if it is right, the \
+        TlsFault::ServerExpired { .. } => {
+            "If this machine's clock is wrong, set it (`timedatectl`); if it is right, the \
              server needs a new certificate, or it isn't the one you mean."
-            .to_owned(),
-        TlsFault::ServerCertificate(_) => "The server's certificate must be remade, or another server answers in its \
+                .to_owned()
+        }
+        TlsFault::ServerCertificate { issuer: Some(issuer), .. }
+            if peer.endpoint.is_iot_core() && !is_amazon(issuer) =>
+        {
+            NOT_AMAZON.to_owned()
+        }
+        TlsFault::ServerCertificate { .. } => {
+            "The server's certificate must be remade, or another server answers in its \
              place: check connection.endpoint."
-            .to_owned(),
+                .to_owned()
+        }
         TlsFault::NotTls(_) => "What listens there isn't an MQTT server with TLS: check connection.endpoint and \
              connection.port (8883 or 443), or whether a captive portal answers."
             .to_owned(),
-        TlsFault::Incompatible(_) => "The server must speak TLS 1.2 or 1.3 with AES-GCM: for IoT Core choose the security \
+        TlsFault::Incompatible(_) => {
+            "The server must speak TLS 1.2 or 1.3 with AES-GCM: for IoT Core choose the security \
              policy IoTSecurityPolicy_TLS13_1_2_2022_10."
-            .to_owned(),
+                .to_owned()
+        }
         TlsFault::Closed => format!(
             "A firewall or proxy that doesn't let TLS for this host through, or the server rejects the certificate: {}.",
             certificate_state(peer)
         ),
-        TlsFault::Timeout { .. } => "The network loses packets, large ones perhaps (the MTU of a VPN or modem), or what \
+        TlsFault::Timeout { .. } => {
+            "The network loses packets, large ones perhaps (the MTU of a VPN or modem), or what \
              answers isn't TLS. It is tried again."
-            .to_owned(),
+                .to_owned()
+        }
         TlsFault::Other(_) => "It is tried again; if it repeats, please report it with this line.".to_owned(),
+    }
+}
+
+/// Amazon's CAs, as they call themselves; Starfield is theirs, too.
+const AMAZON: [&str; 2] = ["O=Amazon", "O=Starfield Technologies"];
+
+fn is_amazon(issuer: &str) -> bool {
+    AMAZON.iter().any(|name| issuer.contains(name))
+}
+
+const NOT_AMAZON: &str = "That isn't Amazon: a captive portal (log in to the network), or a proxy or firewall that opens TLS, \
+                          answers in IoT Core's place. Have this host let through unopened.";
+
+fn unknown_issuer(endpoint: &Endpoint, issuer: Option<&str>) -> String {
+    let right_file = "the file must be Amazon's (https://www.amazontrust.com/repository/AmazonRootCA1.pem)";
+    match (endpoint.is_iot_core(), issuer.map(is_amazon)) {
+        (true, Some(true)) => {
+            format!("This is Amazon's server, so tls.ca_file holds the wrong CA: {right_file}.")
+        }
+        (true, _) if is_not_ats(endpoint) => format!(
+            "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
+        ),
+        (true, Some(false)) => NOT_AMAZON.to_owned(),
+        (true, None) => format!(
+            "tls.ca_file holds the wrong CA: {right_file}. If it is, a captive portal or a proxy that opens TLS answers in IoT \
+             Core's place: have this host let through."
+        ),
+        (false, _) => {
+            "tls.ca_file must hold the CA that signed the server's certificate; a proxy that opens TLS or a captive \
+             portal may also answer in its place."
+                .to_owned()
+        }
     }
 }
 
@@ -190,8 +251,9 @@ fn alerted(peer: &Peer, alert: Alert) -> String {
         | Alert::DecryptError
         | Alert::HandshakeFailure => {
             format!(
-                "The client certificate isn't active, or isn't registered in this account and region, or has no policy \
+                "The client certificate isn't active, or isn't registered in this account and region{}, or has no policy \
                      attached: {}.",
+                region(&peer.endpoint),
                 certificate_state(peer)
             )
         }
@@ -228,17 +290,30 @@ fn closed_before_connack(peer: &Peer) -> String {
     )
 }
 
-fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
-    let forbidden = if last_sent.is_empty() {
-        "the certificate's policy doesn't allow what was sent".to_owned()
-    } else {
-        let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
-        needed.dedup();
-        format!("the certificate's policy lacks {}", needed.join(" or "))
-    };
+/// What to do about a client id that two devices have; `what` is what the other does.
+pub(super) fn two_devices(peer: &Peer, what: &str) -> String {
     format!(
-        "IoT Core closes without a reason. Likely are, in this order: {forbidden}; another client connects as `{}`; a limit \
-         was passed. Its log in CloudWatch (AWSIotLogsV2) says which.",
+        "{what} as `{}`: two devices share this client id and push each other out. Give each its own connection.client_id (and \
+         certificate); look for a second gatewire, a cloned SD card, a test client.",
         peer.client_id
     )
+}
+
+fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
+    let another = format!("another client connects as `{}`", peer.client_id);
+    let causes = match last_sent {
+        [] => format!("{another}; the certificate was deactivated, or its policy changed"),
+        sent => format!("the certificate's policy lacks {}; {another}", needed(sent)),
+    };
+    format!(
+        "IoT Core closes without a reason. Likely are, in this order: {causes}; a limit was passed. Its log in CloudWatch \
+         (AWSIotLogsV2) says which."
+    )
+}
+
+/// The permissions that a policy may lack.
+pub(super) fn needed(last_sent: &[Sent]) -> String {
+    let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
+    needed.dedup();
+    needed.join(" or ")
 }

@@ -1,5 +1,6 @@
 //! What a server means by the reason code of a CONNACK or DISCONNECT (MQTT 5, 3.2.2.2 and 3.14.2.1).
 
+use super::advice::{needed, two_devices};
 use super::{Peer, Sent};
 use crate::limits::MAX_PAYLOAD;
 use crate::link::reason::ReasonCode;
@@ -67,12 +68,11 @@ pub(super) fn code(code: ReasonCode) -> &'static str {
 /// What to do about a DISCONNECT.
 pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> String {
     match code.0 {
-        0x8E => format!(
-            "Another client has connected as `{}`: two devices share this client id and push each other out. Give each its \
-             own connection.client_id (and certificate); look for a second gatewire, a cloned SD card, a test client.",
-            peer.client_id
-        ),
-        0x87 => format!("{}.", lacking(last_sent)),
+        0x8E => two_devices(peer, "Another client has connected"),
+        0x87 if last_sent.is_empty() => {
+            "The certificate's policy doesn't allow what was sent, or not any more.".to_owned()
+        }
+        0x87 => format!("The certificate's policy lacks {}.", needed(last_sent)),
         0x97 | 0x96 => "A limit of the account was passed (publishes a second, bytes a second, subscriptions): lower \
              connection.rate_limit, or have the limit raised in the Service Quotas of AWS. It is tried again."
             .to_owned(),
@@ -105,14 +105,4 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
         0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
         _ => "Its log in CloudWatch (AWSIotLogsV2) may say more. It is tried again.".to_owned(),
     }
-}
-
-/// What a policy has to allow for what was sent last.
-fn lacking(last_sent: &[Sent]) -> String {
-    if last_sent.is_empty() {
-        return "The certificate's policy doesn't allow what was sent, or not any more".to_owned();
-    }
-    let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
-    needed.dedup();
-    format!("The certificate's policy lacks {}", needed.join(" or "))
 }

@@ -2,7 +2,12 @@
 //! happened for the log, and what to do for the reader of the log.
 
 mod advice;
+mod closes;
 mod disconnected;
+mod filter;
+mod network;
+mod proxy;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -16,18 +21,26 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::reason::Reason;
+use super::credentials::ServerCertificate;
+use super::reason::{Reason, one_line};
 use super::suspects::Suspect;
 use super::transport::Endpoint;
-use crate::message::{Topic, TopicFilter};
+use crate::message::{Target, Topic, TopicFilter};
+pub(crate) use advice::NO_PUBACK;
+pub(crate) use closes::Closes;
+pub(crate) use filter::FilterRefused;
+pub(crate) use proxy::ProxyFault;
+pub(crate) use telling::{Before, Say, Telling};
 pub(crate) use tls::TlsFault;
 
 /// The server at the other end, and who we are to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) endpoint: Endpoint,
-    /// The address of the endpoint that answered.
+    /// The address that answered: of the endpoint, or of the proxy.
     pub(crate) address: SocketAddr,
+    /// The proxy on the way.
+    pub(crate) proxy: Option<Endpoint>,
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](super::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
@@ -35,9 +48,10 @@ pub(crate) struct Peer {
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.endpoint.host.parse::<IpAddr>() {
-            Ok(_) => write!(f, "{}", self.endpoint),
-            Err(_) => write!(f, "{} ({})", self.endpoint, self.address.ip()),
+        match (&self.proxy, self.endpoint.host.parse::<IpAddr>()) {
+            (Some(proxy), _) => write!(f, "{} (through the proxy {proxy})", self.endpoint),
+            (None, Ok(_)) => write!(f, "{}", self.endpoint),
+            (None, Err(_)) => write!(f, "{} ({})", self.endpoint, self.address.ip()),
         }
     }
 }
@@ -56,10 +70,22 @@ pub(crate) enum Phase {
     },
 }
 
+impl Phase {
+    /// The suspects if the server ends the connection.
+    pub(crate) fn last_sent(self) -> Vec<Sent> {
+        match self {
+            Phase::Handshake | Phase::AwaitingConnack => Vec::new(),
+            Phase::Connected { last_sent } => last_sent,
+        }
+    }
+}
+
 /// A packet that a policy may forbid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Sent {
     Publish(Topic),
+    /// With RETAIN, which needs a permission of its own.
+    PublishRetained(Topic),
     Subscribe(TopicFilter),
     /// No policy forbids it.
     Unsubscribe(TopicFilter),
@@ -68,7 +94,8 @@ pub(crate) enum Sent {
 impl From<Suspect> for Sent {
     fn from(suspect: Suspect) -> Sent {
         match suspect {
-            Suspect::Publish(target) => Sent::Publish(target.topic),
+            Suspect::Publish(Target { topic, retain: false }) => Sent::Publish(topic),
+            Suspect::Publish(Target { topic, retain: true }) => Sent::PublishRetained(topic),
             Suspect::Subscribe(filter) => Sent::Subscribe(filter),
         }
     }
@@ -79,6 +106,7 @@ impl Sent {
     pub(in crate::link) fn needs(&self) -> String {
         match self {
             Sent::Publish(topic) => format!("iot:Publish on topic/{topic}"),
+            Sent::PublishRetained(topic) => format!("iot:Publish and iot:RetainPublish on topic/{topic}"),
             Sent::Subscribe(filter) | Sent::Unsubscribe(filter) => format!("iot:Subscribe on topicfilter/{filter}"),
         }
     }
@@ -88,6 +116,7 @@ impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Sent::Publish(topic) => write!(f, "PUBLISH to `{topic}`"),
+            Sent::PublishRetained(topic) => write!(f, "PUBLISH with RETAIN to `{topic}`"),
             Sent::Subscribe(filter) => write!(f, "SUBSCRIBE to `{filter}`"),
             Sent::Unsubscribe(filter) => write!(f, "UNSUBSCRIBE from `{filter}`"),
         }
@@ -108,6 +137,8 @@ pub(crate) enum LinkError {
         attempts: Vec<Attempt>,
         took: Duration,
     },
+    #[error("reaching {endpoint} through the proxy {proxy}: {fault} (after {})", Shown(*took))]
+    Proxy { proxy: Endpoint, endpoint: Endpoint, fault: ProxyFault, took: Duration },
     #[error("TLS with {peer}: {fault}")]
     Tls { peer: Arc<Peer>, fault: TlsFault },
     #[error("MQTT CONNECT as `{}` to {peer}: the connection was closed instead of a CONNACK", peer.client_id)]
@@ -122,12 +153,19 @@ pub(crate) enum LinkError {
     ConnackTimeout { peer: Arc<Peer>, waited: Duration },
     #[error("{peer} closed the connection of `{}`{}", peer.client_id, Last(last_sent))]
     ClosedByServer { peer: Arc<Peer>, last_sent: Vec<Sent> },
+    #[error(
+        "{peer} closed the connection of `{}` after {}, with nothing in flight, {times} times in a row", peer.client_id,
+        Shown(*lived)
+    )]
+    TakenOver { peer: Arc<Peer>, times: u32, lived: Duration },
     #[error("{peer} ended the connection of `{}` with DISCONNECT, reason code {reason}{}", peer.client_id, Last(last_sent))]
     Disconnected { peer: Arc<Peer>, reason: Reason, last_sent: Vec<Sent> },
     #[error("{peer} didn't acknowledge the {sent} within {}", Shown(*waited))]
     Unanswered { peer: Arc<Peer>, sent: Sent, waited: Duration },
     #[error("{peer} didn't answer PINGREQ within {}", Shown(*waited))]
     KeepAliveLost { peer: Arc<Peer>, waited: Duration },
+    #[error("the address {address}, from which {peer} was reached, isn't this machine's any more")]
+    AddressLost { peer: Arc<Peer>, address: IpAddr },
     #[error("{peer} sent what isn't MQTT: {detail}")]
     MalformedPacket { peer: Arc<Peer>, detail: String },
     #[error("{peer} sent a packet of {size} bytes, more than the {limit} we take")]
@@ -186,7 +224,7 @@ pub(crate) struct Failure {
 
 impl From<&LinkError> for Failure {
     fn from(error: &LinkError) -> Failure {
-        Failure { code: error.code(), message: error.message(), advice: error.advice() }
+        Failure { code: error.code(), message: error.message(), advice: one_line(&error.advice()) }
     }
 }
 
@@ -208,6 +246,16 @@ impl LinkError {
         }
     }
 
+    /// Adds what is known of the server's certificate to a fault that needs it.
+    pub(crate) fn with_certificate(mut self, certificate: Option<ServerCertificate>) -> LinkError {
+        if let LinkError::Tls { fault, .. } = &mut self
+            && let TlsFault::UnknownIssuer { issuer } | TlsFault::ServerCertificate { issuer, .. } = fault
+        {
+            *issuer = certificate.map(|certificate| certificate.issuer);
+        }
+        self
+    }
+
     /// The server ended the connection without saying why: end of file, reset, broken pipe.
     pub(crate) fn closed(peer: &Arc<Peer>, phase: Phase) -> LinkError {
         let peer = Arc::clone(peer);
@@ -220,7 +268,7 @@ impl LinkError {
 
     /// What was tried, on what, what came back: one line.
     pub(crate) fn message(&self) -> String {
-        self.to_string()
+        one_line(&self.to_string())
     }
 
     /// A stable `snake_case` name for status and journal.
@@ -228,19 +276,23 @@ impl LinkError {
         match self {
             LinkError::InvalidEndpoint(_) => "invalid_endpoint",
             LinkError::Dns { fault: DnsFault::NotFound, .. } => "dns_not_found",
+            LinkError::Dns { fault: DnsFault::Temporary, .. } => "dns_no_server",
             LinkError::Dns { fault: DnsFault::Timeout, .. } => "dns_timeout",
             LinkError::Dns { .. } => "dns_failed",
             LinkError::Tcp { attempts, .. } => TcpFault::of(attempts).code(),
+            LinkError::Proxy { fault, .. } => fault.code(),
             LinkError::Tls { fault, .. } => fault.code(),
             LinkError::ClosedBeforeConnack { .. } => "closed_before_connack",
             LinkError::ConnackRefused { reason, .. } => disconnected::refused_code(reason.code),
             LinkError::ConnackTimeout { .. } => "connack_timeout",
             LinkError::ClosedByServer { .. } => "closed_by_server",
+            LinkError::TakenOver { .. } => "client_id_taken_over",
             LinkError::Disconnected { reason, .. } => disconnected::code(reason.code),
-            LinkError::Unanswered { sent: Sent::Publish(_), .. } => "no_puback",
             LinkError::Unanswered { sent: Sent::Subscribe(_), .. } => "no_suback",
             LinkError::Unanswered { sent: Sent::Unsubscribe(_), .. } => "no_unsuback",
+            LinkError::Unanswered { .. } => "no_puback",
             LinkError::KeepAliveLost { .. } => "keep_alive_lost",
+            LinkError::AddressLost { .. } => "address_lost",
             LinkError::MalformedPacket { .. } => "malformed_packet",
             LinkError::PacketTooLarge { .. } => "packet_too_large",
             LinkError::ProtocolViolation { .. } => "protocol_violation",
@@ -356,7 +408,7 @@ impl fmt::Display for Last<'_> {
 }
 
 /// A duration as people read it: milliseconds below ten seconds.
-pub(super) struct Shown(pub(super) Duration);
+pub(crate) struct Shown(pub(crate) Duration);
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

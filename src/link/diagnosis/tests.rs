@@ -13,6 +13,7 @@ fn peer_at(host: &str) -> Arc<Peer> {
     Arc::new(Peer {
         endpoint: Endpoint { host: host.into(), port: 8883 },
         address: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 8883)),
+        proxy: None,
         client_id: "thing-1".into(),
         certificate_id: "c0ffee".into(),
     })
@@ -51,9 +52,9 @@ fn failures_before_tls_say_what_was_tried_and_what_to_do() {
         "\"mqtts://x\"",
         "without scheme and port",
     );
-    check(&dns(DnsFault::NotFound), "dns_not_found", ATS, "aws iot describe-endpoint");
-    check(&dns(DnsFault::Temporary), "dns_failed", "no name server", "/etc/resolv.conf");
-    check(&dns(DnsFault::Timeout), "dns_timeout", "no answer (after 1000 ms)", "network is down");
+    check(&dns(DnsFault::NotFound), "dns_not_found", ATS, "the wrong region (eu-west-1): `aws iot describe-endpoint");
+    check(&dns(DnsFault::Temporary), "dns_no_server", "no name server", "/etc/resolv.conf");
+    check(&dns(DnsFault::Timeout), "dns_timeout", "no answer (after 1000 ms)", "name server doesn't answer");
     check(&dns(DnsFault::Other("odd".to_owned())), "dns_failed", "odd", "getent hosts");
     check(&tcp(8883, &[None]), "tcp_timeout", "192.0.2.1: no answer", "connection.port = 443");
     check(&tcp(443, &[None]), "tcp_timeout", "amazonaws.com:443", "outgoing TCP to port 443");
@@ -66,6 +67,67 @@ fn failures_before_tls_say_what_was_tried_and_what_to_do() {
         "default route",
     );
     check(&tcp(8883, &[Some(ErrorKind::Other)]), "tcp_failed", "192.0.2.1: ", "tried again");
+}
+
+#[test]
+fn failures_on_the_way_through_a_proxy_say_whose_they_are() {
+    let through = |port, fault| LinkError::Proxy {
+        proxy: Endpoint { host: "proxy.lan".into(), port: 3128 },
+        endpoint: Endpoint { host: ATS.into(), port },
+        fault,
+        took: SECOND,
+    };
+    let proxy = |fault| through(8883, fault);
+    let tcp = |failure| {
+        let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 9), 3128));
+        proxy(ProxyFault::Tcp(vec![Attempt { address, failure }]))
+    };
+    let login = |sent, schemes: &[&str]| {
+        proxy(ProxyFault::Login { sent, schemes: schemes.iter().map(|scheme| (*scheme).to_owned()).collect() })
+    };
+    let refused = |status| ProxyFault::Refused { status, reason: "Because".to_owned() };
+    let not_found = proxy(ProxyFault::Dns(DnsFault::NotFound));
+    check(&not_found, "proxy_dns_not_found", "looking up the proxy in DNS: there is no such name", "hosts proxy.lan");
+    check(
+        &proxy(ProxyFault::Dns(DnsFault::Timeout)),
+        "proxy_dns_timeout",
+        "through the proxy proxy.lan:3128",
+        "network",
+    );
+    check(&proxy(ProxyFault::Dns(DnsFault::Temporary)), "proxy_dns_failed", "no name server", "resolv.conf");
+    check(&tcp(Some(ErrorKind::ConnectionRefused)), "proxy_tcp_refused", "192.0.2.9: connection refused", "port 3128");
+    check(&tcp(None), "proxy_tcp_timeout", "192.0.2.9: no answer (after 1000 ms)", "connection.proxy");
+    check(&tcp(Some(ErrorKind::PermissionDenied)), "proxy_tcp_forbidden", "permission denied", "packet filter");
+    check(&tcp(Some(ErrorKind::NetworkUnreachable)), "proxy_tcp_unreachable", "unreachable", "ip route");
+    check(&tcp(Some(ErrorKind::Other)), "proxy_tcp_failed", "other error", "tried again");
+    check(&login(false, &["Basic"]), "proxy_login_required", "it wants a login (after", "USER:PASSWORD@HOST:PORT");
+    check(
+        &login(true, &["NTLM", "basic"]),
+        "proxy_login_refused",
+        "refuses the login",
+        "the password in connection.proxy",
+    );
+    check(&login(true, &["NTLM", "Negotiate"]), "proxy_login_refused", "refuses", "takes NTLM, Negotiate and gatewire");
+    check(&proxy(refused(403)), "proxy_refused", "it answered 403 \"Because\"", "connection.port = 443");
+    check(
+        &through(443, refused(403)),
+        "proxy_refused",
+        "amazonaws.com:443 through",
+        "let through by who runs the proxy",
+    );
+    check(&proxy(refused(502)), "proxy_refused", "502", "connection.endpoint is mistyped");
+    check(
+        &proxy(ProxyFault::NotHttp("SSH-2".to_owned())),
+        "proxy_not_http",
+        "an HTTP proxy: \"SSH-2\"",
+        "host and port",
+    );
+    check(&proxy(ProxyFault::TooLong(8192)), "proxy_not_http", "longer than 8 KiB", "host and port");
+    check(&proxy(ProxyFault::Closed), "proxy_closed", "closed the connection instead", "tried again");
+    check(&proxy(ProxyFault::Timeout), "proxy_timeout", "no answer to CONNECT", "overloaded");
+    let broken = ProxyFault::from_io(&io::Error::from(ErrorKind::TimedOut));
+    check(&proxy(broken), "proxy_io", "TCP timeout", "ip route");
+    assert_eq!(ProxyFault::from_io(&io::Error::from(ErrorKind::ConnectionReset)), ProxyFault::Closed);
 }
 
 #[test]
@@ -108,9 +170,21 @@ fn alerts_about_our_certificate_name_it_and_its_state() {
     );
 }
 
+fn odd_certificate(issuer: Option<Box<str>>) -> TlsFault {
+    TlsFault::ServerCertificate { reason: "odd".to_owned(), issuer }
+}
+
 #[test]
 fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
-    let unknown = |host| tls(host, TlsFault::UnknownIssuer);
+    let unknown = |host| tls(host, TlsFault::UnknownIssuer { issuer: None });
+    let signed_by = |issuer: &str| tls(ATS, TlsFault::UnknownIssuer { issuer: Some(issuer.into()) });
+    check(
+        &signed_by("CN=FortiGate CA, O=Fortinet"),
+        "tls_unknown_ca",
+        "\"CN=FortiGate CA, O=Fortinet\"",
+        "captive portal",
+    );
+    check(&signed_by("C=US, O=Amazon, CN=Amazon RSA 2048 M01"), "tls_unknown_ca", "O=Amazon", "holds the wrong CA");
     check(&unknown(ATS), "tls_unknown_ca", "tls.ca_file", "AmazonRootCA1.pem");
     check(
         &unknown("abc123.iot.eu-west-1.amazonaws.com"),
@@ -121,7 +195,9 @@ fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
     check(&unknown("broker.lan"), "tls_unknown_ca", "broker.lan", "the CA that signed");
     let wrong = TlsFault::WrongName { presented: vec!["a.example".to_owned()] };
     check(&tls(ATS, wrong), "tls_wrong_name", "another name: a.example", "Another server answers");
-    check(&tls(ATS, TlsFault::ServerCertificate("odd".to_owned())), "tls_server_certificate", "odd", "remade");
+    check(&tls(ATS, odd_certificate(None)), "tls_server_certificate", "(odd)", "remade");
+    let portal = odd_certificate(Some("O=Hotel WiFi".into()));
+    check(&tls(ATS, portal), "tls_server_certificate", "\"O=Hotel WiFi\" has signed it", "captive portal");
     check(&tls(ATS, TlsFault::NotTls("odd".to_owned())), "tls_not_spoken", "isn't TLS", "captive portal");
     check(&tls(ATS, TlsFault::Incompatible("odd".to_owned())), "tls_incompatible", "odd", "security policy");
     check(&tls(ATS, TlsFault::Closed), "tls_closed", "during the handshake", "c0ffee");
@@ -170,6 +246,10 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     );
     let closed = LinkError::closed(&peer, Phase::Connected { last_sent: Vec::new() });
     check(&closed, "closed_by_server", "closed the connection of `thing-1`", "another client connects as `thing-1`");
+
+    let last_sent = vec![Sent::PublishRetained(Topic::new("b").unwrap())];
+    let closed = LinkError::closed(&peer, Phase::Connected { last_sent });
+    check(&closed, "closed_by_server", "PUBLISH with RETAIN to `b`", "iot:Publish and iot:RetainPublish on topic/b");
 
     let lost = LinkError::KeepAliveLost { peer: peer_at(ATS), waited };
     check(&lost, "keep_alive_lost", "PINGREQ within 5000 ms", "connection.keep_alive");
@@ -236,6 +316,18 @@ fn an_io_error_is_diagnosed_by_phase_and_kind() {
 }
 
 #[test]
+fn only_what_nobody_has_said_against_us_may_end_with_another_network() {
+    let address = IpAddr::from(Ipv4Addr::new(10, 0, 0, 5));
+    let lost = LinkError::AddressLost { peer: peer_at("broker.lan"), address };
+    check(&lost, "address_lost", "the address 10.0.0.5, from which broker.lan:8883 (192.0.2.1) was reached", "DHCP");
+    assert!(lost.is_of_the_network());
+    assert!(tcp(8883, &[None]).is_of_the_network());
+    assert!(tls(ATS, TlsFault::Timeout { waited: SECOND }).is_of_the_network());
+    assert!(!tls(ATS, TlsFault::UnknownIssuer { issuer: None }).is_of_the_network());
+    assert!(!LinkError::ClosedBeforeConnack { peer: peer_at(ATS) }.is_of_the_network());
+}
+
+#[test]
 fn names_and_addresses_are_shown_so_that_they_can_be_copied() {
     let mut peer = Peer::clone(&peer_at("broker.lan"));
     assert_eq!(peer.to_string(), "broker.lan:8883 (192.0.2.1)");
@@ -243,4 +335,40 @@ fn names_and_addresses_are_shown_so_that_they_can_be_copied() {
     assert_eq!(peer.to_string(), "192.0.2.1:8883");
     peer.endpoint.host = "2001:db8::1".into();
     assert_eq!(peer.to_string(), "[2001:db8::1]:8883");
+    peer.proxy = Some(Endpoint { host: "proxy".into(), port: 3128 });
+    assert_eq!(peer.to_string(), "[2001:db8::1]:8883 (through the proxy proxy:3128)");
+}
+
+#[test]
+fn connections_that_are_closed_soon_and_for_no_visible_reason_mean_a_second_device() {
+    let closed = |last_sent| LinkError::closed(&peer_at(ATS), Phase::Connected { last_sent });
+    let mut closes = Closes::default();
+    let mut code = |error, lived| closes.ended(error, lived).code();
+    let soon = Some(10 * SECOND);
+    assert_eq!([code(closed(Vec::new()), soon), code(closed(Vec::new()), soon)], ["closed_by_server"; 2]);
+    // The network may be away in between; that says nothing.
+    assert_eq!(code(tcp(8883, &[None]), None), "tcp_timeout");
+    assert_eq!(code(closed(Vec::new()), soon), "client_id_taken_over");
+    assert_eq!(code(closed(Vec::new()), soon), "client_id_taken_over");
+    // What was sent is likelier to be the reason, and who stays connected for long isn't pushed out.
+    for (last_sent, lived) in [(vec![Sent::Publish(Topic::new("a").unwrap())], soon), (Vec::new(), Some(600 * SECOND))]
+    {
+        assert_eq!(code(closed(last_sent), lived), "closed_by_server");
+        assert_eq!(code(closed(Vec::new()), soon), "closed_by_server", "the row begins anew");
+    }
+    let mut closes = Closes { in_a_row: 2 };
+    let taken_over = closes.ended(closed(Vec::new()), soon);
+    check(
+        &taken_over,
+        "client_id_taken_over",
+        "of `thing-1` after 10 s, with nothing in",
+        "two devices share this client",
+    );
+}
+
+#[test]
+fn a_topic_cannot_forge_a_line() {
+    let last_sent = vec![Sent::Publish(Topic::new("a\nERROR b").unwrap())];
+    let failure = Failure::from(&LinkError::closed(&peer_at(ATS), Phase::Connected { last_sent }));
+    assert!(failure.message.ends_with("`a\u{fffd}ERROR b`") && !failure.advice.contains('\n'), "{failure:?}");
 }

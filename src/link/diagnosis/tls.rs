@@ -19,7 +19,10 @@ pub(crate) enum TlsFault {
     /// The server gave up and said so; mostly its verdict on our certificate.
     Alert(Alert),
     /// The server's certificate descends from no CA of `tls.ca_file`.
-    UnknownIssuer,
+    UnknownIssuer {
+        /// Who has signed it, by its own words.
+        issuer: Option<Box<str>>,
+    },
     WrongName {
         /// The names that the server's certificate is valid for.
         presented: Vec<String>,
@@ -32,8 +35,12 @@ pub(crate) enum TlsFault {
         not_before: Option<Timestamp>,
         clock: Timestamp,
     },
-    /// The server's certificate is bad in another way.
-    ServerCertificate(String),
+    /// The server's certificate is bad in another way; one that a device has signed for itself, for instance.
+    ServerCertificate {
+        reason: String,
+        /// Who has signed it, by its own words.
+        issuer: Option<Box<str>>,
+    },
     /// What answers doesn't speak TLS.
     NotTls(String),
     /// No version, cipher suite or protocol in common.
@@ -63,7 +70,9 @@ impl From<&CertificateError> for TlsFault {
     fn from(error: &CertificateError) -> TlsFault {
         match error {
             // A CA of the same name and another key makes a bad signature.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                TlsFault::UnknownIssuer { issuer: None }
+            }
             CertificateError::NotValidForName => TlsFault::WrongName { presented: Vec::new() },
             CertificateError::NotValidForNameContext { presented, .. } => {
                 TlsFault::WrongName { presented: presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect() }
@@ -76,7 +85,8 @@ impl From<&CertificateError> for TlsFault {
             CertificateError::NotValidYetContext { time, not_before } => {
                 TlsFault::ServerNotYetValid { not_before: Some(timestamp(*not_before)), clock: timestamp(*time) }
             }
-            other => TlsFault::ServerCertificate(other.to_string()),
+            CertificateError::Other(other) => TlsFault::ServerCertificate { reason: other.to_string(), issuer: None },
+            other => TlsFault::ServerCertificate { reason: other.to_string(), issuer: None },
         }
     }
 }
@@ -98,11 +108,11 @@ impl TlsFault {
     pub(super) fn code(&self) -> &'static str {
         match self {
             TlsFault::Alert(alert) => alert_code(*alert),
-            TlsFault::UnknownIssuer => "tls_unknown_ca",
+            TlsFault::UnknownIssuer { .. } => "tls_unknown_ca",
             TlsFault::WrongName { .. } => "tls_wrong_name",
             TlsFault::ServerExpired { .. } => "tls_server_expired",
             TlsFault::ServerNotYetValid { .. } => "tls_server_not_yet_valid",
-            TlsFault::ServerCertificate(_) => "tls_server_certificate",
+            TlsFault::ServerCertificate { .. } => "tls_server_certificate",
             TlsFault::NotTls(_) => "tls_not_spoken",
             TlsFault::Incompatible(_) => "tls_incompatible",
             TlsFault::Closed => "tls_closed",
@@ -135,7 +145,9 @@ impl fmt::Display for TlsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsFault::Alert(alert) => write!(f, "the server refused with the alert {alert:?}"),
-            TlsFault::UnknownIssuer => f.write_str("the server's certificate isn't from a CA in tls.ca_file"),
+            TlsFault::UnknownIssuer { issuer } => {
+                write!(f, "the server's certificate isn't from a CA in tls.ca_file{}", SignedBy(issuer))
+            }
             TlsFault::WrongName { presented } if presented.is_empty() => {
                 f.write_str("the server's certificate is for another name")
             }
@@ -154,12 +166,26 @@ impl fmt::Display for TlsFault {
             TlsFault::ServerNotYetValid { not_before: None, clock } => {
                 write!(f, "the server's certificate isn't valid yet; this machine's clock says {clock}")
             }
-            TlsFault::ServerCertificate(reason) => write!(f, "the server's certificate can't be trusted: {reason}"),
+            TlsFault::ServerCertificate { reason, issuer } => {
+                write!(f, "the server's certificate can't be trusted ({reason}){}", SignedBy(issuer))
+            }
             TlsFault::NotTls(reason) => write!(f, "what came back isn't TLS ({reason})"),
             TlsFault::Incompatible(reason) => write!(f, "nothing in common with the server ({reason})"),
             TlsFault::Closed => f.write_str("the connection was closed during the handshake"),
             TlsFault::Timeout { waited } => write!(f, "the handshake didn't end (after {})", Shown(*waited)),
             TlsFault::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Goes behind what is wrong with a certificate.
+struct SignedBy<'a>(&'a Option<Box<str>>);
+
+impl fmt::Display for SignedBy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(issuer) => write!(f, "; it says that \"{issuer}\" has signed it"),
+            None => Ok(()),
         }
     }
 }

@@ -39,11 +39,20 @@ fn only_a_link_that_lasted_resets_the_wait() {
 }
 
 #[test]
+fn another_network_begins_anew() {
+    let (now, mut backoff) = (Instant::now(), backoff());
+    let mut waits = |n| (0..n).map(|_| backoff.next_wait(now, 1.0).as_secs()).collect::<Vec<_>>();
+    assert_eq!(waits(3), [1, 2, 4]);
+    backoff.restart();
+    assert_eq!((backoff.next_wait(now, 1.0).as_secs(), backoff.attempts()), (1, 1));
+}
+
+#[test]
 fn connects_keep_their_distance() {
     let start = Instant::now();
     let mut limit = ConnectLimit::new(&rate_limit(100, 1000, 10));
     assert_eq!(limit.wait(start), Duration::ZERO);
-    limit.attempted(start);
+    limit.note(start);
     assert_eq!(limit.wait(start + Duration::from_millis(300)), Duration::from_millis(700));
     assert_eq!(limit.wait(start + Duration::from_secs(2)), Duration::ZERO);
 }

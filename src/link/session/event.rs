@@ -31,6 +31,8 @@ pub(crate) enum Event {
     Rejected(Sequence, Target, Rejection),
     /// A publication that isn't sent because its time has passed.
     Expired(Sequence),
+    /// So many messages, among them one to this topic, have had no PUBACK in time and are sent again (MQTT 3.1.1).
+    Overdue(Topic, usize),
     /// The server's answer to one filter.
     Subscription(TopicFilter, Answer),
     /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.

@@ -94,6 +94,7 @@ impl World {
             keep_alive: Duration::from_secs(1200),
             ack_timeout: Duration::from_secs(600),
             max_in_flight: 5,
+            will: None,
         };
         let wanted = (0..FILTERS).map(|i| (filter(i), Qos::AtLeastOnce)).collect();
         let mut world = World {
@@ -151,8 +152,8 @@ impl World {
         self.send();
     }
 
-    /// The network has broken while something innocent was alone on the wire, which hasn't been answered since: that the same
-    /// happens twice in a row is what can't be told from a server that closes.
+    /// The network has broken while something innocent was alone on the wire, again and again and without an answer in between:
+    /// that it does so once more can't be told from a server that closes.
     fn has_blamed_an_innocent(&self) -> bool {
         self.session.suspects.accused().any(|suspect| match suspect {
             Suspect::Publish(target) => !self.forbidden_topics.contains(&number(target)),
@@ -328,6 +329,6 @@ proptest! {
         prop_assert!(world.waiting.is_empty());
         prop_assert_eq!(world.session.in_flight(), 0);
         let guilty = world.forbidden_filters.len() + found.len();
-        prop_assert!(has_breaks || world.closes <= 4 * guilty, "{} closes for {guilty}", world.closes);
+        prop_assert!(has_breaks || world.closes <= 5 * guilty, "{} closes for {guilty}", world.closes);
     }
 }

@@ -9,9 +9,12 @@
 //! session, a failed SUBACK noticed.
 
 mod acks;
+pub(crate) mod dialogue;
 mod event;
 #[cfg(test)]
 mod forbidden;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod in_flight;
 #[cfg(test)]
 mod properties;
@@ -31,7 +34,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use jiff::Timestamp;
 
-use crate::config::Protocol;
+use crate::config::{Protocol, Will};
 use crate::inbox::AckToken;
 use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::{Reason, ReasonCode};
@@ -65,6 +68,7 @@ pub(crate) struct Options {
     pub(crate) ack_timeout: Duration,
     /// QoS 1 publications without PUBACK.
     pub(crate) max_in_flight: usize,
+    pub(crate) will: Option<Will>,
 }
 
 /// See the module.
@@ -91,6 +95,8 @@ pub(crate) struct Session {
     terms: Terms,
     /// What counts on this connection: ours, or the server's if it wants another.
     keep_alive: Duration,
+    /// What is in flight was sent in the session of another client id, protocol or server.
+    is_another: bool,
 }
 
 #[derive(Debug)]
@@ -132,7 +138,27 @@ impl Session {
             next_id: 1,
             counters: Counters::default(),
             terms: Terms::default(),
+            is_another: false,
         }
+    }
+
+    /// Other options, from the next connection on. Only between two connections. With another server, client id or protocol it
+    /// is `another` session: of that one this is remembered, and what was in flight goes into it as new messages.
+    pub(crate) fn reconfigure(&mut self, options: Options, another: Option<Remembered>) {
+        self.wire = Wire::new(options.protocol);
+        self.keep_alive = options.keep_alive;
+        self.options = options;
+        if let Some(remembered) = another {
+            self.subscriptions.begin_another(remembered);
+            // What one server forbids, or one policy, says nothing of another.
+            self.suspects = Suspects::default();
+            self.is_another = true;
+        }
+    }
+
+    /// How long to wait for acknowledgements from now on.
+    pub(crate) fn set_ack_timeout(&mut self, ack_timeout: Duration) {
+        self.options.ack_timeout = ack_timeout;
     }
 
     /// A transport is open: says CONNECT on it.
@@ -140,8 +166,8 @@ impl Session {
         self.connection_lost();
         self.state = State::Connecting;
         let keep_alive = u16::try_from(self.options.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        let Options { client_id, session_expiry, .. } = &self.options;
-        let opening = Opening { client_id, session_expiry: *session_expiry, keep_alive };
+        let Options { client_id, session_expiry, will, .. } = &self.options;
+        let opening = Opening { client_id, session_expiry: *session_expiry, keep_alive, will: will.as_ref() };
         self.wire.connect(&opening, &mut self.output);
     }
 
@@ -232,8 +258,9 @@ impl Session {
         let keep_alive = terms.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
         self.subscriptions.restart(session_present);
-        self.in_flight.restart(session_present);
-        self.owed.restart(session_present);
+        let is_same = session_present && !std::mem::take(&mut self.is_another);
+        self.in_flight.restart(is_same);
+        self.owed.restart(is_same);
         self.suspects.restart();
         self.has_answered = false;
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
@@ -349,7 +376,7 @@ impl Session {
     }
 
     /// QoS 1 messages sent and not acknowledged.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
@@ -410,7 +437,9 @@ impl Session {
             self.wire.request(pending.id, &pending.request, &mut self.output);
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
-            self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            let first = self.in_flight.overdue(now, self.options.ack_timeout).cloned();
+            let count = self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
             self.go_on(now);
         }
     }

@@ -77,6 +77,7 @@ impl World {
             keep_alive: Duration::from_secs(1200),
             ack_timeout: ACK_TIMEOUT,
             max_in_flight: WINDOW,
+            will: None,
         };
         let mut world = World {
             protocol,
@@ -218,7 +219,7 @@ impl World {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Delivered(sequence) => assert!(self.delivered.insert(sequence), "{sequence:?} delivered twice"),
-                Event::Connected { .. } | Event::Settled(_) => {}
+                Event::Connected { .. } | Event::Settled(_) | Event::Overdue(..) => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -27,7 +27,8 @@ impl Session {
         self.has_room() && self.in_flight.len() < self.window() && self.in_flight.next_unsent().is_none()
     }
 
-    /// Sends a message for the first time. Only after [`Session::can_publish`] and [`Session::admits`]. `false`: it isn't sent, an event says why.
+    /// Sends a message for the first time. Only after [`Session::can_publish`] and [`Session::admits`]. `false`: it isn't sent, an
+    /// event says why.
     pub(crate) fn publish(&mut self, sequence: Sequence, message: Outbound, now: Instant) -> bool {
         if message.has_expired(now) {
             self.events.push_back(Event::Expired(sequence));
@@ -78,6 +79,7 @@ impl Session {
             self.counters.resent += 1;
         }
     }
+
     /// The server has no room for a message just now. Its PUBACK ends the packet identifier; sent again it is another packet.
     pub(super) fn throttled(&mut self, id: PacketIdentifier, now: Instant) {
         let fresh = self.allocate();

@@ -75,12 +75,27 @@ pub(crate) enum Answer {
 
 impl Subscriptions {
     pub(super) fn new(wanted: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Subscriptions {
-        let (mut standing, mut doubtful) = (BTreeMap::new(), BTreeSet::new());
+        let mut subscriptions = Subscriptions {
+            wanted,
+            standing: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            pending: Vec::new(),
+        };
+        subscriptions.begin_another(remembered);
+        subscriptions
+    }
+
+    /// From the next connection on it is another session, of which this is remembered.
+    pub(super) fn begin_another(&mut self, remembered: Remembered) {
+        self.standing.clear();
+        self.doubtful.clear();
+        self.refused.clear();
+        self.pending.clear();
         match remembered.sure {
-            true => standing = remembered.filters,
-            false => doubtful.extend(remembered.filters.into_keys()),
+            true => self.standing = remembered.filters,
+            false => self.doubtful.extend(remembered.filters.into_keys()),
         }
-        Subscriptions { wanted, standing, doubtful, refused: BTreeMap::new(), pending: Vec::new() }
     }
 
     /// A connection is established. What the server's session doesn't hold has to be asked for.

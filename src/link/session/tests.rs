@@ -3,6 +3,7 @@
 mod incoming;
 mod mqtt5;
 mod subscribing;
+mod suspects;
 
 use super::*;
 use crate::message::{Outbound, Topic};
@@ -18,6 +19,7 @@ fn options(protocol: Protocol) -> Options {
         keep_alive: Duration::from_secs(60),
         ack_timeout: Duration::from_secs(10),
         max_in_flight: 3,
+        will: None,
     }
 }
 
@@ -272,6 +274,7 @@ fn a_puback_that_comes_late_still_counts() {
     let mut bench = Bench::connected(protocol, filters(0), false);
     let sequence = bench.publish("a");
     bench.pass(Duration::from_secs(10)).unwrap();
+    assert!(matches!(bench.event(), Some(Event::Overdue(..))));
     bench.receive(Say::PubAck(1)).unwrap();
     assert_eq!(bench.event(), Some(Event::Delivered(sequence)));
     assert_eq!(bench.session.next_resend_size(bench.now), None);

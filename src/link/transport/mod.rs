@@ -1,6 +1,7 @@
-//! From a host name to a TLS connection: DNS, TCP, TLS, each with its own share of the time and its own error.
+//! From a host name to a TLS connection: DNS, TCP, perhaps a proxy, TLS, each with its own share of the time and its own error.
 
 mod dns;
+mod proxy;
 mod race;
 mod tcp;
 #[cfg(test)]
@@ -18,10 +19,11 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::credentials::Credentials;
-use super::diagnosis::{Attempt, LinkError, Peer, Phase, Shown, TlsFault};
+use super::credentials::{Credentials, ServerCertificate, Verifier};
+use super::diagnosis::{Attempt, DnsFault, LinkError, Peer, Phase, ProxyFault, Shown, TlsFault};
 use crate::config;
 use dns::Resolver;
+use proxy::Proxy;
 
 /// Where the server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,13 @@ impl Endpoint {
     pub(crate) fn is_iot_core(&self) -> bool {
         let aws = self.host.ends_with(".amazonaws.com") || self.host.ends_with(".amazonaws.com.cn");
         aws && self.host.contains(".iot.")
+    }
+}
+
+/// Without the login, as a person may see it.
+impl From<&config::Proxy> for Endpoint {
+    fn from(proxy: &config::Proxy) -> Endpoint {
+        Endpoint { host: proxy.host.as_str().into(), port: proxy.port }
     }
 }
 
@@ -62,9 +71,16 @@ pub(crate) enum Step {
         lost: Vec<Attempt>,
         took: Duration,
     },
+    /// The proxy, to which TCP was connected, has connected to the server.
+    ProxyConnected {
+        proxy: Endpoint,
+        server: Endpoint,
+        took: Duration,
+    },
     TlsEstablished {
         version: Option<ProtocolVersion>,
         cipher_suite: Option<CipherSuite>,
+        certificate: Option<ServerCertificate>,
         took: Duration,
     },
 }
@@ -85,10 +101,14 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
-            Step::TlsEstablished { version, cipher_suite, took } => {
+            Step::ProxyConnected { proxy, server, took } => {
+                write!(f, "proxy: {proxy} has connected to {server} ({})", Shown(*took))
+            }
+            Step::TlsEstablished { version, cipher_suite, certificate, took } => {
                 let version = version.and_then(|version| version.as_str()).unwrap_or("unknown version");
                 let suite = cipher_suite.and_then(|suite| suite.as_str()).unwrap_or("unknown cipher suite");
-                write!(f, "TLS: {version}, {suite} ({})", Shown(*took))
+                write!(f, "TLS: {version}, {suite} ({})", Shown(*took))?;
+                certificate.as_ref().map_or(Ok(()), |certificate| write!(f, "; {certificate}"))
             }
         }
     }
@@ -112,6 +132,11 @@ pub(crate) fn acknowledge_at_once(stream: &Stream) {
     tcp::acknowledge_at_once(stream.get_ref().0);
 }
 
+/// The address of this machine that `stream` is from.
+pub(crate) fn local_address(stream: &Stream) -> Option<SocketAddr> {
+    stream.get_ref().0.local_addr().ok()
+}
+
 /// A TLS connection on which nothing of MQTT has been said yet.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -125,9 +150,11 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Connector {
     endpoint: Endpoint,
+    proxy: Option<Proxy>,
     client_id: Arc<str>,
     certificate_id: Arc<str>,
     tls: Arc<ClientConfig>,
+    verifier: Arc<Verifier>,
     connect_timeout: Duration,
     keep_alive: Duration,
     resolver: Resolver,
@@ -138,9 +165,11 @@ impl Connector {
     pub(crate) fn new(connection: &config::Connection, credentials: &Credentials) -> Connector {
         Connector {
             endpoint: Endpoint { host: connection.endpoint.as_str().into(), port: connection.port },
+            proxy: connection.proxy.as_ref().map(Proxy::new),
             client_id: connection.client_id.as_str().into(),
             certificate_id: Arc::clone(credentials.certificate_id()),
             tls: credentials.client_config(connection.port),
+            verifier: Arc::clone(credentials.verifier()),
             connect_timeout: connection.connect_timeout,
             keep_alive: connection.keep_alive,
             resolver: Resolver::default(),
@@ -152,20 +181,23 @@ impl Connector {
         &self.endpoint
     }
 
-    /// Goes through DNS, TCP and TLS and calls `progress` after each. May be dropped at any point.
+    /// Goes through DNS, TCP (both to the proxy, if there is one), CONNECT to the proxy and TLS, and calls `progress` after
+    /// each. May be dropped at any point.
     ///
     /// # Errors
-    /// The step that failed: `InvalidEndpoint`, `Dns`, `Tcp`, `Tls`, or `Io` if the network broke during the handshake.
+    /// The step that failed: `InvalidEndpoint`, `Dns`, `Tcp`, `Proxy`, `Tls`, or `Io` if the network broke during the handshake.
     pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Connection, LinkError> {
         let deadline = Instant::now() + self.connect_timeout;
         let Ok(name) = ServerName::try_from(self.endpoint.host.to_string()) else {
             return Err(LinkError::InvalidEndpoint(Arc::clone(&self.endpoint.host)));
         };
         let addresses = self.resolve(deadline, progress).await?;
-        let (tcp, address) = self.race(addresses, deadline, progress).await?;
+        let (mut tcp, address) = self.race(addresses, deadline, progress).await?;
+        self.tunnel(&mut tcp, deadline, progress).await?;
         let peer = Arc::new(Peer {
             endpoint: self.endpoint.clone(),
             address,
+            proxy: self.proxy.as_ref().map(|proxy| proxy.endpoint.clone()),
             client_id: Arc::clone(&self.client_id),
             certificate_id: Arc::clone(&self.certificate_id),
         });
@@ -178,17 +210,40 @@ impl Connector {
         deadline: Instant,
         progress: &mut dyn FnMut(Step),
     ) -> Result<Vec<SocketAddr>, LinkError> {
-        if let Ok(address) = self.endpoint.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, self.endpoint.port)]);
+        let Endpoint { host, port } = self.first_hop().clone();
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
         }
         let start = Instant::now();
-        match self.resolver.resolve(&self.endpoint, Share::Dns.of(deadline - start)).await {
+        let endpoint = Endpoint { host, port };
+        match self.resolver.resolve(&endpoint, Share::Dns.of(deadline - start)).await {
             Ok(addresses) => {
-                let host = Arc::clone(&self.endpoint.host);
-                progress(Step::Resolved { host, addresses: addresses.clone(), took: start.elapsed() });
+                let took = start.elapsed();
+                progress(Step::Resolved { host: endpoint.host, addresses: addresses.clone(), took });
                 Ok(addresses)
             }
-            Err(fault) => Err(LinkError::Dns { endpoint: self.endpoint.clone(), fault, took: start.elapsed() }),
+            Err(fault) => Err(self.unresolved(fault, start.elapsed())),
+        }
+    }
+
+    /// Where TCP goes to.
+    fn first_hop(&self) -> &Endpoint {
+        self.proxy.as_ref().map_or(&self.endpoint, |proxy| &proxy.endpoint)
+    }
+
+    fn unresolved(&self, fault: DnsFault, took: Duration) -> LinkError {
+        let endpoint = self.endpoint.clone();
+        match &self.proxy {
+            None => LinkError::Dns { endpoint, fault, took },
+            Some(proxy) => proxy.failed(endpoint, ProxyFault::Dns(fault), took),
+        }
+    }
+
+    fn unreachable(&self, attempts: Vec<Attempt>, took: Duration) -> LinkError {
+        let endpoint = self.endpoint.clone();
+        match &self.proxy {
+            None => LinkError::Tcp { endpoint, attempts, took },
+            Some(proxy) => proxy.failed(endpoint, ProxyFault::Tcp(attempts), took),
         }
     }
 
@@ -205,7 +260,27 @@ impl Connector {
                 progress(Step::TcpConnected { address: won.address, lost: won.lost, took: start.elapsed() });
                 Ok((won.connection, won.address))
             }
-            Err(attempts) => Err(LinkError::Tcp { endpoint: self.endpoint.clone(), attempts, took: start.elapsed() }),
+            Err(attempts) => Err(self.unreachable(attempts, start.elapsed())),
+        }
+    }
+
+    /// Has the proxy connect to the server, if there is one.
+    async fn tunnel(
+        &self,
+        tcp: &mut TcpStream,
+        deadline: Instant,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<(), LinkError> {
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        let start = Instant::now();
+        let answer = timeout(Share::Proxy.of(deadline - start), proxy.tunnel(tcp, &self.endpoint)).await;
+        let (server, took) = (self.endpoint.clone(), start.elapsed());
+        match answer.unwrap_or(Err(ProxyFault::Timeout)) {
+            Ok(()) => {
+                progress(Step::ProxyConnected { proxy: proxy.endpoint.clone(), server, took });
+                Ok(())
+            }
+            Err(fault) => Err(proxy.failed(server, fault, took)),
         }
     }
 
@@ -221,7 +296,10 @@ impl Connector {
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
         let stream = match timeout(Share::Tls.of(deadline - start), handshake).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(LinkError::from_io(&error, peer, Phase::Handshake)),
+            Ok(Err(error)) => {
+                let error = LinkError::from_io(&error, peer, Phase::Handshake);
+                return Err(error.with_certificate(self.verifier.take_refused()));
+            }
             Err(_) => {
                 let fault = TlsFault::Timeout { waited: start.elapsed() };
                 return Err(LinkError::Tls { peer: Arc::clone(peer), fault });
@@ -231,6 +309,7 @@ impl Connector {
         progress(Step::TlsEstablished {
             version: tls.protocol_version(),
             cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+            certificate: tls.peer_certificates().and_then(|chain| ServerCertificate::of(chain.first()?)),
             took: start.elapsed(),
         });
         Ok(stream)
@@ -239,18 +318,20 @@ impl Connector {
 
 /// How much of what is left of `connect_timeout` a step may use, so that none eats everything. Of 20 s, DNS has 10 (glibc
 /// asks the second name server after 5), TCP at least 5 (three SYNs), TLS at least 3.3, CONNACK at least 1.6; and since
-/// the steps before are mostly done in milliseconds, TCP mostly has 10, TLS 13 and CONNACK all that is left.
+/// the steps before are mostly done in milliseconds, TCP mostly has 10, TLS 13 and CONNACK all that is left. A proxy has half
+/// of what TCP leaves: it connects by TCP in its turn.
 #[derive(Debug, Clone, Copy)]
 enum Share {
     Dns,
     Tcp,
+    Proxy,
     Tls,
 }
 
 impl Share {
     fn of(self, left: Duration) -> Duration {
         match self {
-            Share::Dns | Share::Tcp => left / 2,
+            Share::Dns | Share::Tcp | Share::Proxy => left / 2,
             Share::Tls => left * 2 / 3,
         }
     }

@@ -55,6 +55,8 @@ fn connector(host: &str, port: u16, files: &Files) -> Connector {
         ack_timeout: Duration::from_secs(10),
         backoff: config::Backoff { min: Duration::ZERO, max: Duration::ZERO, stable_after: Duration::ZERO },
         rate_limit: config::RateLimit { messages_per_second: 1, bytes_per_second: 1, burst: 1, connects_per_second: 1 },
+        proxy: None,
+        will: None,
     };
     Connector::new(&connection, &credentials::load(&files.tls, SystemTime::now()).unwrap())
 }
@@ -142,6 +144,8 @@ async fn a_name_is_resolved_connected_and_secured_with_sni_and_the_client_certif
     assert!(addresses.contains(address));
     assert_eq!(*address, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     assert!(steps[2].to_string().starts_with("TLS: TLSv1_3, TLS13_AES_256_GCM_SHA384 ("), "{}", steps[2]);
+    let certificate = "; certificate from \"CN=ca\", valid until 2200-01-01T00:00:00Z";
+    assert!(steps[2].to_string().ends_with(certificate), "{}", steps[2]);
 }
 
 #[tokio::test]
@@ -192,7 +196,11 @@ async fn a_server_whose_certificate_cannot_be_trusted_is_refused() {
     let (authority, other) = (Authority::new("ca"), Authority::new("other"));
     let files = Files::of(&authority);
     for (issued, code, said) in [
-        (other.issue(&["localhost"], ALWAYS), "tls_unknown_ca", "isn't from a CA in tls.ca_file"),
+        (
+            other.issue(&["localhost"], ALWAYS),
+            "tls_unknown_ca",
+            "isn't from a CA in tls.ca_file; it says that \"CN=other\" has",
+        ),
         (authority.issue(&["a.example", "b.example"], ALWAYS), "tls_wrong_name", "another name: a.example, b.example"),
         (authority.issue(&["localhost"], 2000..2001), "tls_server_expired", "ended on 2001-01-01T00:00:00Z"),
         (authority.issue(&["localhost"], 2150..2200), "tls_server_not_yet_valid", "valid from 2150-01-01T00:00:00Z"),

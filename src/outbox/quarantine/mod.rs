@@ -100,13 +100,18 @@ pub(super) enum Returning {
     ToOutbox(Place, Refused),
 }
 
+/// What the quarantine may hold, by the bounds of the outbox.
+fn share(bounds: &Bounds) -> Bounds {
+    Bounds { max_size: bounds.max_size / SHARE, ..bounds.clone() }
+}
+
 impl Quarantine {
     /// The quarantine of which `stored` is on the disk, in the database of this `generation`. `bounds` are the outbox's; places
     /// begin at `first`, or after what is stored.
     pub(super) fn new(bounds: &Bounds, stored: Totals, generation: u64, first: u64, now: Instant) -> Quarantine {
         Quarantine {
             backlog: Durable::new(QueueId::QUARANTINE, stored, generation),
-            bounds: Bounds { max_size: bounds.max_size / SHARE, ..bounds.clone() },
+            bounds: share(bounds),
             next: stored.last.map_or(first, |last| first.max(last + 1)),
             listed: Listed::default(),
             try_again_at: (stored.messages > 0).then(|| now + TRY_AGAIN),
@@ -114,6 +119,12 @@ impl Quarantine {
             released: Vec::new(),
             dropped: 0,
         }
+    }
+
+    /// Other bounds of the outbox hold from now on.
+    pub(super) fn set_bounds(&mut self, bounds: &Bounds) {
+        self.bounds = share(bounds);
+        self.shed();
     }
 
     /// What an earlier process has noted, read now, when the clock shows `clock`.

@@ -104,6 +104,17 @@ fn the_least_policy_names_what_the_configuration_does() {
 }
 
 #[test]
+fn a_will_is_published_and_retained_under_the_policy_of_its_client() {
+    // Behind the last line of `[connection]`.
+    let will = |text: &str| resources(&least(&config("thing-1", &format!("will = {{ {text} }}\n"))));
+    assert_eq!(
+        will(r#"topic = "lost/{{client_id}}", payload = "x", retain = true"#)[1..],
+        expected(&[("PublishWill", &["topic/lost/thing-1"]), ("Retain", &["topic/lost/thing-1"])])
+    );
+    assert_eq!(will(r#"topic = "lost", payload = "x""#)[1..], expected(&[("PublishWill", &["topic/lost"])]));
+}
+
+#[test]
 fn what_another_resource_covers_is_left_out() {
     let text = publish("a", "a/b", false)
         + &publish("b", "c", false)

@@ -5,7 +5,7 @@ use crate::config::SocketFile;
 
 /// Serves in a directory of its own; a client is echoed one byte and held until it closes.
 fn serve_echo(path: &std::path::Path) -> (tokio::task::JoinHandle<()>, Rc<Cell<usize>>) {
-    let listener = Listener::bind(&SocketFile { path: path.to_owned(), mode: 0o600, group: None }).unwrap();
+    let listener = Rc::new(Listener::bind(&SocketFile { path: path.to_owned(), mode: 0o600, group: None }).unwrap());
     let clients: Rc<Cell<usize>> = Rc::default();
     let echo = async |stream: Stream| {
         let mut byte = [0];

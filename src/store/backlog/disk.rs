@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::{BATCH, BATCH_ROWS, Backlog, Batch, Disk, Entry, Gap, HEAD, Item, MANY_RANGES, place};
+use super::{BATCH, BATCH_ROWS, Backlog, Batch, Disk, Entry, Gap, HEAD, Item, MANY_RANGES};
 use crate::store::{Load, QueueId, Row, Totals};
 
 impl<T: Item> Backlog<T> {
@@ -117,23 +117,25 @@ impl<T: Item> Backlog<T> {
     /// The load has ended: these are the next messages, and all there are if `complete`. Returns how many that should have
     /// been there weren't.
     pub(crate) fn end_load(&mut self, items: impl IntoIterator<Item = (u64, T)>, complete: bool) -> u64 {
-        let (Some(until), Some(mut gap)) = (self.loading.take(), self.gap.take()) else { return 0 };
+        // Without `loading` the disk is another than the one that was asked: nothing of the gap may be touched.
+        let Some(until) = self.loading.take() else { return 0 };
+        let Some(mut gap) = self.gap.take() else { return 0 };
         for (seq, item) in items {
             gap.after = Some(seq);
-            // What is taken or finished isn't one of the gap, though it may lie among them on the disk.
-            let is_done = self.finished.contains(seq) || self.removing.contains(seq);
-            if is_done || self.taken.iter().any(|entry| entry.seq == seq) {
-                continue;
+            // Those that came back late lie in memory already.
+            while let Some(late) = self.tail.pop_front_if(|entry| entry.seq <= seq) {
+                self.head.push_back(late);
             }
-            // One that came back late lies in memory already.
-            if self.tail.iter().take_while(|entry| entry.seq <= seq).any(|entry| entry.seq == seq) {
+            // Nor is what is taken or finished one of the gap, though it may lie among them on the disk.
+            let is_known = self.head.back().is_some_and(|last| last.seq == seq)
+                || self.finished.contains(seq)
+                || self.removing.contains(seq)
+                || self.taken.iter().any(|entry| entry.seq == seq);
+            if is_known {
                 continue;
             }
             gap.messages = gap.messages.saturating_sub(1);
             gap.bytes = gap.bytes.saturating_sub(item.size());
-            while let Some(late) = self.tail.pop_front_if(|entry| entry.seq < seq) {
-                self.head.push_back(late);
-            }
             let entry = Entry { seq, item, disk: Disk::Yes };
             self.memory += entry.cost();
             self.head.push_back(entry);
@@ -141,17 +143,14 @@ impl<T: Item> Backlog<T> {
         if !complete || gap.until > until {
             // More may have joined the gap meanwhile.
             gap.after = if complete { Some(until) } else { gap.after };
+            while let Some(late) = self.tail.pop_front_if(|entry| complete && entry.seq <= until) {
+                self.head.push_back(late);
+            }
             self.gap = Some(gap);
             self.recount();
             return 0;
         }
-        if self.head.back().zip(self.tail.front()).is_some_and(|(last, next)| last.seq > next.seq) {
-            for entry in std::mem::take(&mut self.tail) {
-                place(&mut self.head, entry);
-            }
-        } else {
-            self.head.append(&mut self.tail);
-        }
+        self.head.append(&mut self.tail);
         self.recount();
         gap.messages
     }
@@ -169,17 +168,12 @@ impl<T: Item> Backlog<T> {
     /// The disk is another than before: one that could be opened only now (`late`), or one made anew after damage.
     pub(crate) fn reattach(&mut self, stored: Totals, late: bool) {
         self.loading = None;
-        let (mut known, mut known_bytes) = (0, 0);
         for entry in self.entries_mut().filter(|entry| entry.disk != Disk::No) {
-            known += u64::from(entry.disk == Disk::Yes);
-            known_bytes += if entry.disk == Disk::Yes { entry.item.size() } else { 0 };
             entry.disk = Disk::Maybe;
         }
+        // What damage took of the gap shows when its end has been loaded.
         if late {
             self.put_before_all(stored);
-        } else if let Some(gap) = &mut self.gap {
-            gap.messages = stored.messages.saturating_sub(known);
-            gap.bytes = stored.bytes.saturating_sub(known_bytes);
         }
         // What is older than all we know of was finished long ago.
         let first = self.entries().map(|entry| entry.seq).min();

@@ -349,6 +349,21 @@ fn a_long_backlog_leaves_memory_and_comes_back_in_order() {
 }
 
 #[test]
+fn an_answer_of_the_disk_that_was_before_changes_nothing() {
+    let stored = Totals { messages: 3, bytes: 30, first: Some(1), last: Some(3) };
+    let mut backlog: Backlog<Message> = Backlog::new(stored);
+    backlog.begin_load(QueueId::OUTBOX).unwrap();
+    // It had to be opened anew for the load.
+    backlog.reattach(stored, false);
+    assert_eq!(backlog.end_load([(1, Message(10))], true), 0);
+    assert_eq!((backlog.waiting(), backlog.bytes()), (3, 30));
+    let load = backlog.begin_load(QueueId::OUTBOX).unwrap();
+    assert_eq!((load.after, load.until), (None, 3));
+    assert_eq!(backlog.end_load((1..=3).map(|seq| (seq, Message(10))), true), 0);
+    assert_eq!((backlog.waiting(), backlog.bytes()), (3, 30));
+}
+
+#[test]
 fn a_disk_that_could_not_be_opened_at_first_comes_first_afterwards() {
     let mut backlog: Backlog<Message> = Backlog::new(Totals::default());
     for seq in 100..103 {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::PacketIdentifier;
 use super::subscriptions::Request;
 use super::terms::Terms;
-use crate::config::Protocol;
+use crate::config::{Protocol, Will};
 use crate::limits::MAX_PACKET;
 use crate::link::reason::Reason;
 use crate::message::{Outbound, Properties, Qos, Topic};
@@ -73,6 +73,7 @@ pub(super) struct Opening<'a> {
     pub(super) session_expiry: Duration,
     /// Seconds.
     pub(super) keep_alive: u16,
+    pub(super) will: Option<&'a Will>,
 }
 
 /// Reads and writes packets of one version of MQTT.

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
-    Connect, ConnectReturnCode, Packet, Publish, Subscribe, SubscribeFilter, SubscribeReasonCode, Unsubscribe,
+    Connect, ConnectReturnCode, LastWill, Packet, Publish, Subscribe, SubscribeFilter, SubscribeReasonCode, Unsubscribe,
 };
 use rumqttc::mqttbytes::{Error, QoS};
 
@@ -83,6 +83,12 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
     let mut connect = Connect::new(opening.client_id);
     connect.clean_session = opening.session_expiry.is_zero();
     connect.keep_alive = opening.keep_alive;
+    connect.last_will = opening.will.map(|will| LastWill {
+        topic: will.topic.to_string(),
+        message: will.payload.clone(),
+        qos: qos(will.qos),
+        retain: will.retain,
+    });
     encode(&Packet::Connect(connect), output);
 }
 

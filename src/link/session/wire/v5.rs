@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAckProperties, Connect, ConnectProperties, Filter, Packet, Publish, PublishProperties, SubAck, Subscribe,
-    SubscribeReasonCode, Unsubscribe,
+    ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
+    Subscribe, SubscribeReasonCode, Unsubscribe,
 };
 
 use super::{Frame, Incoming, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
@@ -185,7 +185,15 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
         clean_start: opening.session_expiry.is_zero(),
         properties: Some(properties),
     };
-    encode(&Packet::Connect(connect, None, None), output);
+    // Without a delay: it is for those who want to know now.
+    let will = opening.will.map(|will| LastWill {
+        topic: Bytes::copy_from_slice(will.topic.as_str().as_bytes()),
+        message: will.payload.clone(),
+        qos: qos(will.qos),
+        retain: will.retain,
+        properties: None,
+    });
+    encode(&Packet::Connect(connect, will, None), output);
 }
 
 pub(super) fn publish(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant, output: &mut BytesMut) {

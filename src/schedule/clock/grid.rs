@@ -1,66 +1,55 @@
-//! When a scheduled publication is due. Pure: time and randomness come from the caller.
+//! `every`: due times on a grid.
 //!
-//! Due times lie on a grid that begins with the daemon and has `every` between its points. However late a publication is
+//! The grid begins with the daemon and has `every` between its points. However late a publication is
 //! made, the next one is on the grid again. Time is the monotonic clock: a clock that is set doesn't move the grid, and
 //! while the machine sleeps the grid stands still.
 
 use std::time::{Duration, Instant};
 
-/// The times of one publication.
+/// The due times of one publication.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock {
+pub(super) struct Grid {
     start: Instant,
     every: Duration,
     jitter: Duration,
-    /// How many publications are left; `None`: no end.
-    left: Option<u64>,
     /// The number of the next grid point, `start` being 0.
     point: u64,
     /// When the publication of that point goes out: on it, or up to `jitter` later.
     due: Instant,
 }
 
-/// A publication that is due.
+/// A point of the grid that has come.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Due {
-    /// The grid point it belongs to.
-    pub(crate) at: Instant,
-    /// Grid points that had passed unnoticed before it: the machine slept or stood still.
-    pub(crate) skipped: u64,
+pub(super) struct Point {
+    pub(super) at: Instant,
+    /// Points that had passed unnoticed before it.
+    pub(super) skipped: u64,
 }
 
-impl Clock {
+impl Grid {
     /// A grid that begins at `start`. `random` is uniform in `[0, 1)` and places the first publication within `jitter`,
     /// which is shorter than `every`.
-    pub(crate) fn new(
-        start: Instant,
-        every: Duration,
-        jitter: Duration,
-        count: Option<u64>,
-        at_start: bool,
-        random: f64,
-    ) -> Clock {
-        let mut clock = Clock { start, every, jitter, left: count, point: 0, due: start };
-        clock.set_point(u64::from(!at_start), random);
-        clock
+    pub(super) fn new(start: Instant, every: Duration, jitter: Duration, at_start: bool, random: f64) -> Grid {
+        let mut grid = Grid { start, every, jitter, point: 0, due: start };
+        grid.set_point(u64::from(!at_start), random);
+        grid
     }
 
-    /// When the next publication goes out; `None` once all are made.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        (self.left != Some(0)).then_some(self.due)
+    /// When the next publication goes out.
+    pub(super) fn next(&self) -> Instant {
+        self.due
     }
 
     /// The publication that is due at `now`, if one is. Of several that were missed only the latest is made: what a person
-    /// wants to know after a pause is how things are, not how often they weren't asked. `random` as in [`Clock::new`].
-    pub(crate) fn take(&mut self, now: Instant, random: f64) -> Option<Due> {
-        if self.next()? > now {
+    /// wants to know after a pause is how things are, not how often they weren't asked. `random` as in [`Grid::new`].
+    pub(super) fn take(&mut self, now: Instant, random: f64) -> Option<Point> {
+        if self.due > now {
             return None;
         }
         let latest = self.point.max(self.latest_point(now));
-        let due = Due { at: self.at(latest), skipped: latest - self.point };
-        self.left = self.left.map(|left| left - 1);
+        let point = Point { at: self.at(latest), skipped: latest - self.point };
         self.set_point(latest + 1, random);
-        Some(due)
+        Some(point)
     }
 
     fn set_point(&mut self, point: u64, random: f64) {
@@ -95,43 +84,32 @@ mod tests {
     #[test]
     fn the_first_publication_comes_at_once_or_after_an_interval() {
         let start = Instant::now();
-        let clock = |at_start| Clock::new(start, MINUTE, Duration::ZERO, None, at_start, 0.5);
-        assert_eq!(clock(true).next(), Some(start));
-        assert_eq!(clock(false).next(), Some(start + MINUTE));
-    }
-
-    #[test]
-    fn it_stops_after_its_count() {
-        let start = Instant::now();
-        let mut clock = Clock::new(start, MINUTE, Duration::ZERO, Some(2), true, 0.0);
-        assert_eq!(clock.take(start, 0.0), Some(Due { at: start, skipped: 0 }));
-        assert_eq!(clock.take(start, 0.0), None);
-        assert!(clock.take(start + MINUTE, 0.0).is_some());
-        assert_eq!(clock.next(), None);
-        assert_eq!(clock.take(start + 9 * MINUTE, 0.0), None);
+        let grid = |at_start| Grid::new(start, MINUTE, Duration::ZERO, at_start, 0.5);
+        assert_eq!(grid(true).next(), start);
+        assert_eq!(grid(false).next(), start + MINUTE);
     }
 
     #[test]
     fn after_a_pause_one_publication_is_made_and_the_grid_goes_on() {
         let start = Instant::now();
-        let mut clock = Clock::new(start, MINUTE, Duration::ZERO, None, true, 0.0);
-        clock.take(start, 0.0);
+        let mut grid = Grid::new(start, MINUTE, Duration::ZERO, true, 0.0);
+        grid.take(start, 0.0);
         let late = start + 5 * MINUTE + Duration::from_secs(20);
-        assert_eq!(clock.take(late, 0.0), Some(Due { at: start + 5 * MINUTE, skipped: 4 }));
-        assert_eq!(clock.take(late, 0.0), None);
-        assert_eq!(clock.next(), Some(start + 6 * MINUTE));
+        assert_eq!(grid.take(late, 0.0), Some(Point { at: start + 5 * MINUTE, skipped: 4 }));
+        assert_eq!(grid.take(late, 0.0), None);
+        assert_eq!(grid.next(), start + 6 * MINUTE);
     }
 
     #[test]
     fn a_million_publications_do_not_drift() {
         let start = Instant::now();
         let every = Duration::from_nanos(333_333_333);
-        let mut clock = Clock::new(start, every, Duration::ZERO, None, true, 0.0);
+        let mut grid = Grid::new(start, every, Duration::ZERO, true, 0.0);
         for _ in 0..1_000_000 {
-            let due = clock.next().unwrap();
-            assert_eq!(clock.take(due, 0.0).unwrap().skipped, 0);
+            let due = grid.next();
+            assert_eq!(grid.take(due, 0.0).unwrap().skipped, 0);
         }
-        assert_eq!(clock.next(), Some(start + Duration::from_nanos(333_333_333 * 1_000_000)));
+        assert_eq!(grid.next(), start + Duration::from_nanos(333_333_333 * 1_000_000));
     }
 
     proptest! {
@@ -143,17 +121,17 @@ mod tests {
         ) {
             let start = Instant::now();
             let every = Duration::from_nanos(every);
-            let mut clock = Clock::new(start, every, every.mul_f64(jitter), None, true, 0.0);
+            let mut grid = Grid::new(start, every, every.mul_f64(jitter), true, 0.0);
             let (mut now, mut points) = (start, 0);
             for (pause, random) in pauses {
                 now += Duration::from_nanos(pause);
-                while let Some(due) = clock.take(now, random) {
+                while let Some(due) = grid.take(now, random) {
                     points += due.skipped;
                     prop_assert_eq!(due.at, start + every * u32::try_from(points).unwrap());
                     prop_assert!(due.at <= now);
                     points += 1;
                 }
-                let next = clock.next().unwrap();
+                let next = grid.next();
                 prop_assert!(next > now && next <= now + every + every);
             }
         }

@@ -1,33 +1,38 @@
 //! The daemon: starts every part, connects them, and stops them in order. The only place that knows them all.
 
+mod reload;
+mod services;
+
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use signal_hook_tokio::Signals;
 use thiserror::Error;
-use tokio::task::{JoinHandle, JoinSet, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio_stream::StreamExt as _;
 
-use crate::config::{self, Config, SocketFile};
+use crate::config::Config;
 use crate::forward::Forward;
 use crate::inbox::{Acks, Inbox};
-use crate::ingest::Ingest;
 use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
-use crate::link::{Link, Memory, SaidOnce};
+use crate::link::{Change, Link, SaidOnce, Setup};
 use crate::message::{Qos, TopicFilter};
 use crate::observe::journal;
 use crate::observe::status::{CertificateStatus, Status};
-use crate::observe::status_socket;
 use crate::outbox::Outbox;
 use crate::schedule::Schedule;
-use crate::socket::{Listener, SocketError};
 use crate::stop::Stop;
-use crate::store::{OpenError, Store};
+use crate::store::{self, OpenError, Store};
 use crate::systemd::Notifier;
+use services::{Services, ServicesError};
+
+pub(crate) use reload::Read;
 
 /// After the link has stopped: for the disk to take what is left, and to close the database. A card may need seconds for a sync.
 const STORE_TIME: Duration = Duration::from_secs(5);
@@ -42,182 +47,127 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Error)]
 pub(crate) enum DaemonError {
     #[error(transparent)]
-    Socket(#[from] SocketError),
+    Services(#[from] ServicesError),
     #[error(transparent)]
     Store(#[from] OpenError),
     #[error("the runtime can't be started: {0}")]
     Runtime(#[from] io::Error),
+    #[error("the kernel gives no timer for `cron` (timerfd): {0}")]
+    Timer(io::Error),
     /// A defect: the panic has been logged.
     #[error("{0} has failed; gatewire stops, so that it is started anew")]
     TaskFailed(&'static str),
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(config: &Config, credentials: Credentials) -> Result<(), DaemonError> {
+///
+/// `read` reads the configuration and the credentials anew, for SIGHUP.
+pub(crate) fn run(config: &Config, credentials: Credentials, read: &Read<'_>) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let result = runtime.block_on(LocalSet::new().run_until(serve(config, credentials)));
+    let result = runtime.block_on(LocalSet::new().run_until(serve(config, credentials, read)));
     // A look-up in DNS that hangs in the C library mustn't hold us.
     runtime.shutdown_background();
     result
 }
 
-/// What the status document is made of.
+/// Everything, and what the status document is made of.
 struct Parts {
     started: Timestamp,
-    validity: Validity,
-    store: Rc<Store>,
-    link: Rc<LinkState>,
-    outbox: Rc<Outbox>,
-    inbox: Rc<Inbox>,
+    /// Of the database.
+    path: PathBuf,
+    link: Rc<Link>,
     schedule: Rc<Schedule>,
-    forwards: Vec<Rc<Forward>>,
-    ingests: Vec<Rc<Ingest>>,
+    services: Services,
 }
 
-async fn serve(config: &Config, credentials: Credentials) -> Result<(), DaemonError> {
+async fn serve(config: &Config, credentials: Credentials, read: &Read<'_>) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    let now = Instant::now();
-    let notifier = Rc::new(Notifier::from_environment(now));
+    let notifier = Rc::new(Notifier::from_environment(Instant::now()));
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
     let store = Store::open(&config.outbox.path, &forwards)?;
-    let parts = Rc::new(assemble(config, &credentials, &stop, store, now));
-    let listeners = listen(config, &parts)?;
+    let parts = Rc::new(assemble(config, credentials, &notifier, &stop, store));
+    let Services { outbox, store, vital, .. } = &parts.services;
+    let prepared = parts.services.prepare(config).await?;
+    parts.services.apply(config, prepared, parts.document()).await;
     announce(config, &parts);
-    let mut keepers = keep(&parts);
+    vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
     let mut schedule = {
-        let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(&parts.outbox));
+        let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(outbox));
         spawn_local(async move { schedule.run(|message| outbox.submit(message)).await })
     };
-    let link = Link {
-        config: config.connection.clone(),
-        credentials: credentials.clone(),
-        outbox: Rc::clone(&parts.outbox),
-        inbox: Rc::clone(&parts.inbox),
-        notifier: Rc::clone(&notifier),
-        state: Rc::clone(&parts.link),
-        stop: Rc::clone(&stop),
-        memory: Memory::new(&config.connection, &parts.store).map(Rc::new),
-        said: SaidOnce::default(),
-    };
-    let filters = filters(config);
-    let mut link = spawn_local(async move { link.run(filters).await });
+    let link = Rc::clone(&parts.link);
+    let mut link = spawn_local(async move { link.run().await });
 
-    let ended = wait_for_the_end(&mut signals, &mut link, &mut schedule, &mut keepers, &credentials).await;
+    let ended = wait_for_the_end(&mut signals, &mut link, &mut schedule, &parts, read).await;
 
     notifier.stopping();
     schedule.abort();
-    parts.outbox.close();
-    parts.forwards.iter().for_each(|forward| forward.stop());
+    // Nothing comes in between: what waits in batches is accepted, and then nothing more.
+    parts.schedule.flush(|message| outbox.submit(message));
+    parts.services.ingests().iter().for_each(|ingest| ingest.flush());
+    outbox.close();
+    parts.services.stop_forwards();
     stop.request();
     await_link(&mut signals, link).await;
     // What the disk doesn't take in time is lost, and said so.
     let store_until = tokio::time::Instant::now() + STORE_TIME;
-    let _ = tokio::time::timeout_at(store_until, parts.outbox.store_the_rest()).await;
-    say_what_is_left(parts.outbox.stored(), parts.outbox.abandon());
+    let _ = tokio::time::timeout_at(store_until, outbox.store_the_rest()).await;
+    say_what_is_left(outbox.stored(), outbox.abandon());
     let settled = async {
-        for ingest in &parts.ingests {
+        for ingest in parts.services.ingests() {
             ingest.settled().await;
         }
     };
     // Who doesn't read has had its chance.
     let _ = tokio::time::timeout(LAST_ANSWERS, settled).await;
     // What the readers leave unread waits from now on.
-    listeners.close().await;
-    let rest = async {
-        for forward in &parts.forwards {
-            forward.stored().await;
-        }
-    };
-    let _ = tokio::time::timeout_at(store_until, rest).await;
-    say_what_is_unread(&parts.forwards);
-    drop(keepers);
+    parts.services.close().await;
+    let _ = tokio::time::timeout_at(store_until, parts.services.stored()).await;
+    say_what_is_unread(&parts.services.forwards());
     // Left open, it is just as complete; the next start takes a little longer.
-    let _ = tokio::time::timeout_at(store_until, parts.store.close()).await;
+    let _ = tokio::time::timeout_at(store_until, store.close()).await;
     log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
     ended
 }
 
-fn assemble(config: &Config, credentials: &Credentials, stop: &Rc<Stop>, store: Rc<Store>, now: Instant) -> Parts {
+fn assemble(
+    config: &Config,
+    credentials: Credentials,
+    notifier: &Rc<Notifier>,
+    stop: &Rc<Stop>,
+    store: Rc<Store>,
+) -> Parts {
     let outbox = Outbox::new(&config.outbox, &store);
     let acks: Rc<Acks> = Rc::default();
-    let spill_after = config.outbox.spill_after;
-    let forward = |forward: &config::Forward| Forward::new(forward.clone(), spill_after, Rc::clone(&acks), &store);
-    let forwards: Vec<Rc<Forward>> = config.forward.iter().map(forward).collect();
-    let ingest = |ingest: &config::Ingest| {
-        Ingest::new(ingest.clone(), config.connection.protocol, Rc::clone(&outbox), Rc::clone(stop))
+    let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), fastrand::u64(..));
+    let setup =
+        Setup { connection: config.connection.clone(), tls: config.tls.clone(), credentials, filters: filters(config) };
+    let link = Link {
+        setup: RefCell::new(Rc::new(setup)),
+        changed: Change::default(),
+        outbox: Rc::clone(&outbox),
+        inbox: Rc::clone(&inbox),
+        notifier: Rc::clone(notifier),
+        state: Rc::new(LinkState::new(Fixed::new(&config.connection))),
+        stop: Rc::clone(stop),
+        store: Rc::clone(&store),
+        memory: RefCell::default(),
+        refused_credentials: RefCell::default(),
+        said: SaidOnce::default(),
     };
     Parts {
         started: journal::now(),
-        validity: credentials.validity(),
-        link: Rc::new(LinkState::new(Fixed {
-            endpoint: config.connection.endpoint.clone(),
-            port: config.connection.port,
-            client_id: config.connection.client_id.clone(),
-            protocol: config.connection.protocol.as_str(),
-        })),
-        inbox: Inbox::new(forwards.clone(), acks, fastrand::u64(..)),
-        schedule: Rc::new(Schedule::new(&config.publish, now)),
-        ingests: config.ingest.iter().map(ingest).collect(),
-        forwards,
-        outbox,
-        store,
+        path: config.outbox.path.clone(),
+        link: Rc::new(link),
+        schedule: Rc::new(Schedule::new(&config.publish)),
+        services: Services::new(store, outbox, inbox, acks, Rc::clone(stop)),
     }
-}
-
-/// The tasks that keep on the disk what has to be there.
-fn keep(parts: &Parts) -> JoinSet<()> {
-    let mut keepers = JoinSet::new();
-    keepers.spawn_local(Rc::clone(&parts.outbox).keep(Rc::clone(&parts.store)));
-    for forward in &parts.forwards {
-        keepers.spawn_local(Rc::clone(forward).keep(Rc::clone(&parts.store)));
-    }
-    keepers
-}
-
-/// The tasks that serve the sockets. When they are dropped, the sockets go.
-struct Listeners(Vec<JoinHandle<()>>);
-
-impl Listeners {
-    /// Ends them, and what they hold of their clients.
-    async fn close(mut self) {
-        for task in std::mem::take(&mut self.0) {
-            task.abort();
-            // It was aborted, or had ended before.
-            let _ = task.await;
-        }
-    }
-}
-
-impl Drop for Listeners {
-    fn drop(&mut self) {
-        for task in &self.0 {
-            task.abort();
-        }
-    }
-}
-
-/// Opens every socket before any of them is served: a daemon that can't have them all has none.
-fn listen(config: &Config, parts: &Rc<Parts>) -> Result<Listeners, DaemonError> {
-    let bind = |socket: &SocketFile| Listener::bind(socket);
-    let forwards = config.forward.iter().map(|forward| bind(&forward.socket)).collect::<Result<Vec<_>, _>>()?;
-    let ingests = config.ingest.iter().map(|ingest| bind(&ingest.socket)).collect::<Result<Vec<_>, _>>()?;
-    let status = bind(&config.status.socket)?;
-    let mut tasks = Vec::new();
-    for (forward, listener) in parts.forwards.iter().zip(forwards) {
-        tasks.push(spawn_local(Rc::clone(forward).serve(listener)));
-    }
-    for (ingest, listener) in parts.ingests.iter().zip(ingests) {
-        tasks.push(spawn_local(Rc::clone(ingest).serve(listener)));
-    }
-    let parts = Rc::clone(parts);
-    tasks.push(spawn_local(status_socket::serve(status, move || parts.status().to_json())));
-    Ok(Listeners(tasks))
 }
 
 /// What every forward together wants, each filter with the highest QoS that any of them asks for.
-fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
+pub(crate) fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
     let mut filters = BTreeMap::new();
     for forward in &config.forward {
         for filter in &forward.filters {
@@ -238,8 +188,7 @@ fn announce(config: &Config, parts: &Parts) {
         env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id, connection.protocol.as_str()
     );
     for publish in &config.publish {
-        let every = humantime::format_duration(publish.every);
-        log::info!("publish {}: on {} every {every}", publish.name, publish.topic);
+        log::info!("publish {}: on {} {}", publish.name, publish.topic, publish.when);
     }
     for forward in &config.forward {
         let filters: Vec<&str> = forward.filters.iter().map(TopicFilter::as_str).collect();
@@ -249,7 +198,7 @@ fn announce(config: &Config, parts: &Parts) {
         let topics: Vec<&str> = ingest.topics.iter().map(TopicFilter::as_str).collect();
         log::info!("ingest {}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", "));
     }
-    let waiting = match parts.outbox.status().waiting {
+    let waiting = match parts.services.outbox.status().waiting {
         0 => String::new(),
         n => format!("; {n} messages wait in it"),
     };
@@ -258,27 +207,29 @@ fn announce(config: &Config, parts: &Parts) {
         humantime::format_duration(config.outbox.spill_after),
         config.outbox.path.display()
     );
+    if let Err(error) = store::is_synchronised() {
+        log::warn!(
+            GATEWIRE_EVENT = "clock_unknown";
+            "the kernel doesn't tell whether its clock is synchronised ({error}): for [outbox] max_age the time that the machine \
+             was off doesn't count. A unit of your own must allow the system call adjtimex, and not have ProtectClock="
+        );
+    }
 }
 
 /// Until a signal says so. A task that ends before was ended by a panic: without it the daemon would only seem to work.
 async fn wait_for_the_end(
     signals: &mut Signals,
     link: &mut JoinHandle<()>,
-    schedule: &mut JoinHandle<()>,
-    keepers: &mut JoinSet<()>,
-    credentials: &Credentials,
+    schedule: &mut JoinHandle<io::Result<()>>,
+    parts: &Rc<Parts>,
+    read: &Read<'_>,
 ) -> Result<(), DaemonError> {
     let mut look = tokio::time::interval(CERTIFICATE_LOOK);
     look.tick().await;
-    let mut all_published = false;
     loop {
         tokio::select! {
             signal = signals.next() => match signal {
-                Some(SIGHUP) => log::warn!(
-                    GATEWIRE_EVENT = "reload_unsupported";
-                    "SIGHUP: reloading is not supported yet, nothing has changed; `systemctl restart gatewire` applies a new \
-                     configuration"
-                ),
+                Some(SIGHUP) => reload::reload(parts, read).await,
                 signal => {
                     let name = if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" };
                     log::info!(GATEWIRE_EVENT = "stopping"; "{name}: stopping");
@@ -286,13 +237,13 @@ async fn wait_for_the_end(
                 }
             },
             _ = &mut *link => return Err(DaemonError::TaskFailed("the link")),
-            _ = keepers.join_next() => return Err(DaemonError::TaskFailed("what keeps messages on the disk")),
-            ended = &mut *schedule, if !all_published => match ended {
-                Ok(()) => all_published = true,
-                Err(_) => return Err(DaemonError::TaskFailed("the schedule")),
+            what = parts.services.vital.failed() => return Err(DaemonError::TaskFailed(what)),
+            ended = &mut *schedule => return match ended {
+                Ok(Err(error)) => Err(DaemonError::Timer(error)),
+                Ok(Ok(())) | Err(_) => Err(DaemonError::TaskFailed("the schedule")),
             },
             _ = look.tick() => {
-                if let Some(warning) = credentials.validity_warning(SystemTime::now()) {
+                if let Some(warning) = parts.link.credentials().validity_warning(SystemTime::now()) {
                     log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
                 }
             }
@@ -353,19 +304,28 @@ fn say_what_is_unread(forwards: &[Rc<Forward>]) {
 }
 
 impl Parts {
+    /// What the status socket answers with.
+    fn document(self: &Rc<Self>) -> Rc<dyn Fn() -> Vec<u8>> {
+        // The socket is one of the parts: a strong reference would keep them all.
+        let parts = Rc::downgrade(self);
+        Rc::new(move || parts.upgrade().map_or_else(Vec::new, |parts| parts.status().to_json()))
+    }
+
     fn status(&self) -> Status {
+        let Services { store, outbox, inbox, .. } = &self.services;
+        let Validity { not_before, not_after } = self.link.credentials().validity();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started,
-            link: self.link.status(),
-            outbox: self.outbox.status(),
-            store: self.store.status(),
-            inbox: self.inbox.status(),
-            counters: self.link.counters(),
+            link: self.link.state.status(),
+            outbox: outbox.status(),
+            store: store.status(),
+            inbox: inbox.status(),
+            counters: self.link.state.counters(),
             publish: self.schedule.status(),
-            forward: self.forwards.iter().map(|forward| forward.status()).collect(),
-            ingest: self.ingests.iter().map(|ingest| ingest.status()).collect(),
-            certificate: CertificateStatus { not_before: self.validity.not_before, not_after: self.validity.not_after },
+            forward: self.services.forwards().iter().map(|forward| forward.status()).collect(),
+            ingest: self.services.ingests().iter().map(|ingest| ingest.status()).collect(),
+            certificate: CertificateStatus { not_before, not_after },
         }
     }
 }

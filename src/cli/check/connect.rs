@@ -1,0 +1,134 @@
+//! `gatewire check --connect`: the way to IoT Core, a line a step.
+
+use std::io::{self, Write as _};
+
+use serde_json::Value;
+use signal_hook_tokio::Signals;
+use tokio_stream::StreamExt as _;
+
+use super::daemon::{self, Daemon};
+use crate::cli::Exit;
+use crate::cli::inputs::Inputs;
+use crate::daemon::filters;
+use crate::link::check::{Check, Outcome};
+use crate::link::diagnosis::Failure;
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    Tls,
+    Subscribed,
+}
+
+/// Goes to IoT Core, or asks the daemon that is there already.
+pub(super) fn run(inputs: &Inputs, until: Until) -> Exit {
+    if until == Until::Subscribed {
+        match daemon::find(&inputs.config) {
+            Daemon::Absent => {}
+            Daemon::Runs(status) => return report_daemon(inputs, &status["link"]),
+            Daemon::Unknown(why) => {
+                failed(
+                    &format!("a gatewire may be running, whose connection a second one would end: {why}"),
+                    "Run this as root or as gatewire's user, or with --tls-only, which stops short of MQTT.",
+                );
+                return Exit::No;
+            }
+        }
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            failed(&format!("the runtime can't be started: {error}"), "Free memory or file descriptors.");
+            return Exit::Internal;
+        }
+    };
+    let passed = runtime.block_on(go(inputs, until));
+    // A look-up in DNS that hangs in the C library mustn't hold us.
+    runtime.shutdown_background();
+    if passed { Exit::Done } else { Exit::No }
+}
+
+async fn go(inputs: &Inputs, until: Until) -> bool {
+    let Inputs { config, credentials, .. } = inputs;
+    let mut check = Check::new(&config.connection, credentials, filters(config));
+    if until == Until::Tls {
+        return check.tls(&mut report).await;
+    }
+    let passed = unless_interrupted(check.all(&mut report)).await;
+    if !check.has_begun_session() {
+        return passed;
+    }
+    match daemon::find(config) {
+        // Whoever interrupts this, too, gets what he asks for.
+        Daemon::Absent => unless_interrupted(check.end_session(&mut report)).await && passed,
+        Daemon::Runs(_) | Daemon::Unknown(_) => {
+            failed(
+                "a gatewire was started meanwhile: the session that this check began is left to it",
+                "It may lack subscriptions: restart it once with session_expiry = \"0s\".",
+            );
+            false
+        }
+    }
+}
+
+/// `false` if a signal ends it.
+async fn unless_interrupted(work: impl Future<Output = bool>) -> bool {
+    let Ok(mut signals) = Signals::new([nix::libc::SIGINT, nix::libc::SIGTERM, nix::libc::SIGHUP]) else {
+        return work.await;
+    };
+    tokio::select! {
+        passed = work => passed,
+        _ = signals.next() => {
+            say("failed", "interrupted");
+            false
+        }
+    }
+}
+
+fn report(outcome: Outcome) {
+    match outcome {
+        Outcome::Passed(line) => say("ok", &line),
+        Outcome::Failed(Failure { message, advice, .. }) => failed(&message, &advice),
+    }
+}
+
+/// What a running daemon says of its link.
+fn report_daemon(inputs: &Inputs, link: &Value) -> Exit {
+    let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
+    let (state, since) = (text(&link["state"]), text(&link["since"]));
+    let (endpoint, client_id) = (text(&link["endpoint"]), text(&link["client_id"]));
+    let connection = &inputs.config.connection;
+    if endpoint != connection.endpoint || client_id != connection.client_id {
+        say("note", "it runs with another configuration than this: `systemctl restart gatewire` applies the new one");
+    }
+    let filters = link["filters_refused"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for filter in filters {
+        say("note", &format!("the server refuses the filter `{filter}`; the daemon's log says why"));
+    }
+    let running = "gatewire is running; nothing is tried beside it, a second connection would end its own";
+    if state == "connected" {
+        say("ok", &format!("{running}. It is connected to {endpoint} as `{client_id}` since {since}"));
+        return Exit::Done;
+    }
+    let error = &link["last_error"];
+    match error["message"].as_str() {
+        Some(message) => failed(
+            &format!("{running}. It isn't connected ({state} since {since}): {message}"),
+            error["advice"].as_str().unwrap_or_default(),
+        ),
+        None => failed(&format!("{running}. It isn't connected yet ({state} since {since})"), "Ask again in a moment."),
+    }
+    Exit::No
+}
+
+fn failed(message: &str, advice: &str) {
+    say("failed", message);
+    say("", advice);
+}
+
+/// A line at once: steps take their time.
+fn say(kind: &str, text: &str) {
+    let mut stdout = io::stdout().lock();
+    // Whoever closed it doesn't want to read; the exit code tells all the same.
+    let _ = writeln!(stdout, "  {kind:<8} {text}").and_then(|()| stdout.flush());
+}

@@ -1,0 +1,62 @@
+//! Whether a daemon runs with this configuration, and what it says.
+
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::store;
+
+/// How long a daemon may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest status document that is read, in bytes: many times what a daemon writes.
+const MAX_STATUS: u64 = 4 << 20;
+
+/// What is known of the daemon.
+pub(super) enum Daemon {
+    Absent,
+    /// It runs, and this is its status.
+    Runs(Value),
+    /// It runs, or may run: why it can't be asked.
+    Unknown(String),
+}
+
+/// Looks for a daemon: its status socket answers, or it holds the store.
+pub(super) fn find(config: &Config) -> Daemon {
+    let path = &config.status.socket.path;
+    match status(path) {
+        Ok(Some(status)) => return Daemon::Runs(status),
+        Ok(None) => {}
+        Err(error) => return Daemon::Unknown(format!("asking its status socket {}: {error}", path.display())),
+    }
+    let store = &config.outbox.path;
+    match store::is_held(store) {
+        Ok(false) => Daemon::Absent,
+        Ok(true) => Daemon::Unknown(format!(
+            "it holds the store {}, but nobody answers at {} (another [status] socket than when it was started?)",
+            store.display(),
+            path.display()
+        )),
+        Err(error) => Daemon::Unknown(format!("looking who holds the store {}: {error}", store.display())),
+    }
+}
+
+/// The status document; `None` if nobody listens.
+fn status(path: &Path) -> io::Result<Option<Value>> {
+    let stream = match UnixStream::connect(path) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut text = Vec::new();
+    match stream.take(MAX_STATUS).read_to_end(&mut text) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(io::Error::other("it doesn't answer")),
+        Err(error) => Err(error),
+        Ok(_) => Ok(Some(serde_json::from_slice(&text)?)),
+    }
+}

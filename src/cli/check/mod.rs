@@ -1,0 +1,86 @@
+//! `gatewire check`: every problem of configuration and credentials at once; with `--connect` the way to IoT Core, too.
+
+mod connect;
+mod daemon;
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use clap::Args;
+
+use super::Exit;
+use super::inputs;
+use crate::config::Config;
+use crate::link::transport::Endpoint;
+use connect::Until;
+
+pub(super) const LONG_ABOUT: &str = "\
+Read the configuration and credentials as `run` would, and report every problem at once.
+
+With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE a filter, a
+line a step, and what to do about the first that fails. It connects as the configured
+client, publishes and acknowledges nothing, and leaves the session as it was. Where a
+daemon is running it connects to nothing, a second connection would end the daemon's: it
+reports that daemon's link.";
+
+pub(super) const AFTER_HELP: &str = "\
+Exit codes: 0 all is well; 1 a step of --connect failed, or the running daemon isn't
+connected; 64 usage; 78 configuration or credentials unusable.";
+
+/// The command line of `gatewire check`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Go on to IoT Core, step by step; with a daemon running, report its link
+    #[arg(long)]
+    connect: bool,
+
+    /// With --connect: no further than TLS, which does a running daemon no harm
+    #[arg(long, requires = "connect")]
+    tls_only: bool,
+}
+
+/// Problems and warnings go to standard error, what was found to standard output.
+pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
+    let (warnings, errors, inputs) = match inputs::read(path) {
+        Ok(mut inputs) => {
+            let mut warnings = std::mem::take(&mut inputs.warnings);
+            warnings.extend(inputs.credentials.warnings().iter().map(|warning| format!("warning: {warning}")));
+            (warnings, Vec::new(), Some(inputs))
+        }
+        Err(problems) => (problems.warnings, problems.errors, None),
+    };
+    let report: String = warnings.into_iter().chain(errors).map(|line| line + "\n").collect();
+    // Whoever closed them doesn't want to read; the exit code tells all the same.
+    let _ = io::stderr().write_all(report.as_bytes());
+    let Some(inputs) = inputs else { return Exit::Config };
+    let _ = io::stdout().write_all(summary(&inputs.config).as_bytes());
+    if !arguments.connect {
+        return Exit::Done;
+    }
+    connect::run(&inputs, if arguments.tls_only { Until::Tls } else { Until::Subscribed })
+}
+
+fn summary(config: &Config) -> String {
+    let connection = &config.connection;
+    let mut summary = "configuration and credentials can be used\n".to_owned();
+    let mut line = |kind: &str, text: String| {
+        // Writing to memory can't fail.
+        let _ = writeln!(summary, "  {kind:<8} {text}");
+    };
+    let proxy = connection.proxy.as_ref().map(Endpoint::from);
+    let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
+    line("link", format!("{}:{}{through} as {}", connection.endpoint, connection.port, connection.client_id));
+    for publish in &config.publish {
+        line("publish", format!("{}: on {} {}", publish.name, publish.topic, publish.when));
+    }
+    for forward in &config.forward {
+        let filters: Vec<&str> = forward.filters.iter().map(|filter| filter.as_str()).collect();
+        line("forward", format!("{}: {} to {}", forward.name, filters.join(", "), forward.socket.path.display()));
+    }
+    for ingest in &config.ingest {
+        let topics: Vec<&str> = ingest.topics.iter().map(|topic| topic.as_str()).collect();
+        line("ingest", format!("{}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", ")));
+    }
+    summary
+}

@@ -1,0 +1,211 @@
+//! `[[publish]]`: what is published, and when.
+
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::document::{Node, Value};
+use super::paths::path;
+use super::payload::payload;
+use super::section::Section;
+use super::sections::Reader;
+use super::values::{DAY, HOUR, MS, SECOND, boolean, duration, integer, qos, string, strings, word};
+use super::{Batch, Metric, OnChange, Publish, Source, When};
+use crate::message::Qos;
+use crate::schedule::clock::Cron;
+use crate::schedule::template::Template;
+
+impl<'a> Reader<'a> {
+    pub(super) fn publish(&self, section: Section<'a>, name: String) -> Option<Publish> {
+        let topic = section.require("topic", "\"test/topic\"", |node| self.topic(node));
+        let when = when(&section);
+        let jitter = section.get_or("jitter", Duration::ZERO, duration(Duration::ZERO..=366 * DAY));
+        if matches!(when, Some(When::Every(every)) if jitter >= every) {
+            section.error("jitter", "must be shorter than `every`");
+        }
+        let source = self.source(&section);
+        let on_change = on_change(&section, &source);
+        let payload = self.payload(&section, &source);
+        let batch = batch(&section);
+        let count = section.get("count", integer(1..=i64::MAX)).map(i64::unsigned_abs);
+        // A pattern says exactly when; a start is no time of it.
+        let at_start = section.get_or("at_start", !matches!(when, Some(When::Cron(_))), boolean);
+        let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
+        let retain = section.get_or("retain", false, boolean);
+        if retain && topic.as_ref().is_some_and(|topic| topic.as_str().starts_with("$aws/")) {
+            section.error("retain", "IoT Core retains nothing under `$aws/`; leave it out");
+        }
+        section.finish();
+        let (topic, when, payload, source) = (topic?, when?, payload?, source.read()?);
+        Some(Publish { name, topic, when, count, jitter, at_start, source, payload, on_change, batch, qos, retain })
+    }
+
+    /// `file`, `command` with `timeout`, or `metrics`.
+    fn source(&self, section: &Section<'a>) -> Found {
+        let given: Vec<&str> = SOURCES.into_iter().filter(|key| section.node(key).is_some()).collect();
+        let timeout = section.get("timeout", duration(100 * MS..=HOUR));
+        if section.node("timeout").is_some() && !given.contains(&"command") {
+            section.error("timeout", "is for `command`, which isn't there; leave it out");
+        }
+        if let [first, others @ ..] = &given[..] {
+            others.iter().for_each(|key| section.error(key, &format!("excludes `{first}`; leave one of them out")));
+        }
+        let command = |argv| Source::Command { argv, timeout: timeout.unwrap_or(10 * SECOND) };
+        let source = match given[..] {
+            [] => return Found::None,
+            ["file"] => section.get("file", |node| path(node, self.environment)).map(Source::File),
+            ["command"] => section.get("command", argv).map(command),
+            ["metrics"] => section.get("metrics", metrics).map(Source::Metrics),
+            _ => None,
+        };
+        source.map_or(Found::Wrong, Found::Right)
+    }
+
+    /// With a source it may be left out.
+    fn payload(&self, section: &Section<'a>, source: &Found) -> Option<Template> {
+        if *source != Found::None && section.node("payload").is_none() {
+            return Some(Template::bare_value());
+        }
+        let template = section.require_parts("payload", "{ message = \"Hello\" }", |node, complaints| {
+            payload(node, &self.fixed, complaints)
+        })?;
+        if *source == Found::None && template.takes_value() {
+            section.error("payload", "`{{value}}` needs something to read it from: `file`, `command` or `metrics`");
+        }
+        Some(template)
+    }
+}
+
+/// The keys that say where a value comes from.
+const SOURCES: [&str; 3] = ["file", "command", "metrics"];
+
+/// What is said of a source.
+#[derive(PartialEq)]
+enum Found {
+    None,
+    /// Something that can't be used, which is reported.
+    Wrong,
+    Right(Source),
+}
+
+impl Found {
+    /// The source, if there is one; `None` if it is wrong.
+    fn read(self) -> Option<Option<Source>> {
+        match self {
+            Found::None => Some(None),
+            Found::Wrong => None,
+            Found::Right(source) => Some(Some(source)),
+        }
+    }
+}
+
+/// A program and its arguments.
+fn argv(node: &Node) -> Result<Vec<String>, String> {
+    if let Value::String(line) = &node.value {
+        let words: Vec<String> = line.split_whitespace().map(|word| format!("{word:?}")).collect();
+        return Err(format!("must be an array of strings, no shell takes it apart: [{}]", words.join(", ")));
+    }
+    let argv = strings(node)?.iter().map(|word| string(word).map(str::to_owned)).collect::<Result<Vec<_>, _>>()?;
+    match argv.iter().find(|word| word.contains('\0')) {
+        Some(_) => Err("must not hold a NUL character".to_owned()),
+        None if argv[0].is_empty() => Err("must begin with the name or path of a program".to_owned()),
+        None => Ok(argv),
+    }
+}
+
+fn metrics(node: &Node) -> Result<Vec<Metric>, String> {
+    let words = word(&[
+        ("cpu", Metric::Cpu),
+        ("memory", Metric::Memory),
+        ("disk", Metric::Disk),
+        ("temperature", Metric::Temperature),
+        ("network", Metric::Network),
+        ("uptime", Metric::Uptime),
+    ]);
+    let mut metrics = Vec::new();
+    for item in strings(node)? {
+        let metric = words(item)?;
+        if metrics.contains(&metric) {
+            return Err(format!("\"{}\" is there twice", metric.as_str()));
+        }
+        metrics.push(metric);
+    }
+    Ok(metrics)
+}
+
+/// `on_change` with `min_change`.
+fn on_change(section: &Section<'_>, source: &Found) -> Option<OnChange> {
+    let wanted = section.get_or("on_change", false, boolean);
+    let min_change = section.get("min_change", positive);
+    if wanted && *source == Found::None {
+        section.error("on_change", "needs something to read: `file`, `command` or `metrics`");
+    }
+    if !wanted && section.node("min_change").is_some() {
+        section.error("min_change", "is for `on_change = true`, which isn't there");
+    }
+    wanted.then_some(OnChange { min_change })
+}
+
+/// A number above 0.
+fn positive(node: &Node) -> Result<f64, String> {
+    let number = match node.value {
+        Value::Integer(integer) => integer as f64,
+        Value::Float(float) => float,
+        ref other => return Err(format!("must be a number, not {}", other.kind())),
+    };
+    match number {
+        number if number > 0.0 && number.is_finite() => Ok(number),
+        number => Err(format!("{number} is out of range, it must be above 0")),
+    }
+}
+
+/// `batch`, if it is there.
+pub(super) fn batch(section: &Section<'_>) -> Option<Batch> {
+    section.node("batch")?;
+    let section = section.section("batch");
+    let max = section.get_or("max", 50, integer(1..=1000));
+    let within = section.get_or("within", 10 * SECOND, duration(10 * MS..=DAY));
+    section.finish();
+    Some(Batch { max: usize::try_from(max).unwrap_or(usize::MAX), within })
+}
+
+/// `every`, or `cron` with `timezone`.
+fn when(section: &Section<'_>) -> Option<When> {
+    let zone = section.get("timezone", zone);
+    let Some(pattern) = section.node("cron") else {
+        if section.node("timezone").is_some() {
+            section.error("timezone", "is for `cron`, which isn't there; leave it out");
+        }
+        let example = "\"1m\"` or `cron = \"*/5 * * * *\"";
+        return section.require("every", example, duration(10 * MS..=366 * DAY)).map(When::Every);
+    };
+    if section.node("every").is_some() {
+        section.error("cron", "excludes `every`; leave one of them out");
+        return None;
+    }
+    // Whether the pattern is right can be told in any zone.
+    let zone_is_wrong = zone.is_none() && section.node("timezone").is_some();
+    let zone = zone.unwrap_or_else(|| TimeZone::try_system().unwrap_or(TimeZone::UTC));
+    let cron = string(pattern).and_then(|text| {
+        Cron::new(text, zone)
+            .map_err(|error| format!("\"{text}\" isn't a cron pattern such as \"*/5 * * * *\": {error}"))
+    });
+    let cron = cron.map_err(|text| section.error("cron", &text)).ok()?;
+    (!zone_is_wrong).then(|| When::Cron(Box::new(cron)))
+}
+
+/// A name of the IANA database such as `Europe/Berlin`.
+fn zone(node: &Node) -> Result<TimeZone, String> {
+    let name = string(node)?;
+    TimeZone::get(name).map_err(|_| {
+        let database = jiff::tz::db();
+        let names: Vec<String> = database.available().map(|name| name.to_string()).collect();
+        match super::report::nearest(name, names.iter().map(String::as_str)) {
+            Some(nearest) => format!("there is no time zone \"{name}\"; did you mean \"{nearest}\"?"),
+            None if names.is_empty() => {
+                format!("this machine knows no time zone \"{name}\"; Debian's package is tzdata")
+            }
+            None => format!("there is no time zone \"{name}\"; they are written like \"Europe/Berlin\""),
+        }
+    })
+}

@@ -1,0 +1,30 @@
+//! A file that holds anything.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use super::{Environment, build};
+use crate::config::document;
+use crate::config::report::Report;
+
+/// Reads `text` as a configuration: it can be used, or each complaint is a line that begins with its place.
+pub fn configuration(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let environment = Environment {
+        hostname: "pi4".to_owned(),
+        credentials_directory: Some("/run/credentials".to_owned()),
+        runtime_directory: None,
+        state_directory: Some("/var/lib/a:/var/lib/b".to_owned()),
+        group_exists: |name| name == "gatewire",
+    };
+    let report = Report::default();
+    let file: Rc<Path> = Path::new("f.toml").into();
+    let root = document::parse(text, &file, 0, &report);
+    let (config, _) = build(&root, &environment, &report);
+    let (errors, warnings) = report.finish();
+    assert!(config.is_some() || !errors.is_empty(), "what can't be used is complained about");
+    for remark in errors.iter().chain(&warnings) {
+        let line = remark.to_string();
+        assert!(line.starts_with("f.toml:") && !line.contains(char::is_control), "{line:?}");
+    }
+}

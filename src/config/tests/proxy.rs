@@ -1,0 +1,78 @@
+//! `connection.proxy`: what is understood, what is said of what isn't.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+fn proxy(url: &str) -> Result<Proxy, Vec<String>> {
+    load(&format!("{CONNECTION}proxy = \"{url}\"\n"), &[]).map(|(config, _)| config.connection.proxy.unwrap())
+}
+
+#[test]
+fn a_proxy_is_a_host_a_port_and_perhaps_a_login() {
+    let login = |user: &str, password: &str| Some(Login { user: user.to_owned(), password: password.to_owned() });
+    for (url, host, port, expected) in [
+        ("http://proxy.example:3128", "proxy.example", 3128, None),
+        ("http://proxy:80/", "proxy", 80, None),
+        ("http://192.0.2.1:8080", "192.0.2.1", 8080, None),
+        ("http://[2001:db8::1]:3128", "2001:db8::1", 3128, None),
+        ("http://me:secret@proxy:1", "proxy", 1, login("me", "secret")),
+        ("http://me@proxy:1", "proxy", 1, login("me", "")),
+        ("http://me:a:b%40c%25%2f@[::1]:1", "::1", 1, login("me", "a:b@c%/")),
+        ("http://DOMAIN%5Cme:p@ss@proxy:1", "proxy", 1, login("DOMAIN\\me", "p@ss")),
+        ("http://j%C3%BCrgen:%e2%82%ac@proxy:1", "proxy", 1, login("jürgen", "€")),
+    ] {
+        assert_eq!(proxy(url), Ok(Proxy { host: host.to_owned(), port, login: expected }), "{url}");
+    }
+}
+
+#[test]
+fn a_wrong_proxy_is_explained_without_its_password() {
+    for (url, text) in [
+        ("proxy.example:3128", "must begin with \"http://\""),
+        ("https://me:secret@proxy:3128", "TLS to the proxy itself is not supported; write \"http://\""),
+        ("socks5://me:secret@proxy:1080", "gatewire speaks to HTTP proxies only"),
+        ("http://proxy", "must end with the port"),
+        ("http://me:secret@proxy", "must end with the port"),
+        ("http://me:secret@proxy:0", "must end with the port"),
+        ("http://me:secret@proxy:65536", "must end with the port"),
+        ("http://[::1]", "must end with the port"),
+        ("http://me:secret@proxy:3128/path", "must end with the port"),
+        ("http://me:sec/secret@proxy:3128", "/ is written %2F"),
+        ("http://me:sec#secret@proxy:3128", "# %23"),
+        ("http://::1:3128", "an IPv6 address stands in brackets"),
+        ("http://[proxy]:3128", "an IPv6 address stands in brackets"),
+        ("http://me:secret@pro xy:3128", "neither a name nor an IP address"),
+        ("http://:3128", "neither a name nor an IP address"),
+        ("http://:secret@proxy:1", "the user name must not be empty"),
+        ("http://m%3Ae:secret@proxy:1", "can't hold a colon"),
+        ("http://me:secret%@proxy:1", "% is written %25"),
+        ("http://me:secret%+1@proxy:1", "% is written %25"),
+        ("http://me:secret%€@proxy:1", "% is written %25"),
+        ("http://me:secret%ff@proxy:1", "isn't UTF-8"),
+        ("http://me:secret%0a@proxy:1", "control characters"),
+    ] {
+        let found = proxy(url).expect_err(url);
+        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:5: `connection.proxy`: "), "{found:#?}");
+        assert!(found[0].contains(text) && !found[0].contains("secret"), "{found:#?}");
+    }
+    assert!(!format!("{:?}", proxy("http://me:secret@proxy:1").unwrap()).contains("secret"));
+}
+
+#[test]
+fn a_password_that_everyone_may_read_is_a_warning() {
+    let warnings = |url: &str, mode: u32| {
+        let directory = files(format!("{CONNECTION}proxy = \"{url}\"\n").as_bytes(), &[]);
+        let path = directory.path().join("gatewire.toml");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        read(&path, &environment()).unwrap().warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let found = warnings("http://me:secret@proxy:1", 0o644);
+    assert!(
+        found.len() == 1 && found[0].contains("gatewire.toml:5: warning: `connection.proxy`: everyone"),
+        "{found:?}"
+    );
+    assert!(found[0].contains("conf.d/proxy.toml") && !found[0].contains("secret"), "{found:?}");
+    assert_eq!(warnings("http://me:secret@proxy:1", 0o640), [""; 0]);
+    assert_eq!(warnings("http://me@proxy:1", 0o644), [""; 0]);
+}

@@ -1,0 +1,166 @@
+//! What the reader makes of `[[publish]]`.
+
+use super::*;
+
+/// With a cron pattern, which is on line 8.
+fn scheduled(cron: &str, rest: &str) -> String {
+    format!("[[publish]]\nname = \"p\"\ntopic = \"t\"\ncron = {cron}\npayload = \"x\"\n{rest}\n")
+}
+
+fn read_one(rest: &str) -> Publish {
+    load(&format!("{CONNECTION}{rest}"), &[]).unwrap().0.publish.remove(0)
+}
+
+#[test]
+fn an_error_in_a_publication_says_what_is_wrong() {
+    for (rest, text) in [
+        ("qos = 2", "`publish.qos`: IoT Core has no QoS 2; use 1"),
+        ("jitter = \"1s\"", "must be shorter than `every`"),
+        ("count = 0", "0 is out of range"),
+        ("cron = \"* * * * *\"", "`publish.cron`: excludes `every`; leave one of them out"),
+        ("timezone = \"UTC\"", "`publish.timezone`: is for `cron`, which isn't there"),
+        ("qos = 3", "`publish.qos`: must be 0 or 1, not 3"),
+        ("qos = \"1\"", "`publish.qos`: must be 0 or 1, not a string"),
+        ("retain = 1", "must be true or false"),
+        ("topik = 1", "did you mean `topic`?"),
+        ("comand = []", "did you mean `command`?"),
+        ("file = \"x\"", "`publish.file`: \"x\" must be an absolute path"),
+        ("command = \"vcgencmd measure_temp\"", "no shell takes it apart: [\"vcgencmd\", \"measure_temp\"]"),
+        ("command = []", "must hold at least one string"),
+        ("command = [1]", "must be a string in quotes"),
+        ("command = [\"\"]", "must begin with the name or path of a program"),
+        ("command = [\"a\\u0000\"]", "must not hold a NUL character"),
+        ("metrics = [\"cpu\", \"memroy\"]", "did you mean \"memory\"?"),
+        ("metrics = [\"cpu\", \"cpu\"]", "\"cpu\" is there twice"),
+        ("timeout = \"5s\"", "`publish.timeout`: is for `command`, which isn't there"),
+        ("on_change = true", "`publish.on_change`: needs something to read: `file`, `command` or `metrics`"),
+        ("min_change = 1", "`publish.min_change`: is for `on_change = true`, which isn't there"),
+        ("batch = { max = 0 }", "`publish.batch.max`: 0 is out of range, it must be from 1 to 1000"),
+        ("batch = { whithin = \"1s\" }", "`publish.batch.whithin`: unknown key; did you mean `within`?"),
+        ("batch = 5", "must be a table, such as { ... }"),
+    ] {
+        let found = errors(&publish(rest));
+        assert!(
+            found.len() == 1 && found[0].starts_with("gatewire.toml:10: ") && found[0].contains(text),
+            "{found:#?}"
+        );
+    }
+    for (payload, text) in [
+        ("\"{{cuont}}\"", "did you mean `{{count}}`?"),
+        ("{ v = \"{{value}}\" }", "`{{value}}` needs something to read it from: `file`, `command` or `metrics`"),
+        ("{ v = \"{{value.}}\" }", "fields are named like `{{value.temp}}`"),
+        ("{ v = inf }", "JSON has no number inf"),
+        ("[1, [nan]]", "JSON has no number NaN"),
+        ("{ v = 9223372036854775808 }", "an integer may have at most 64 bits"),
+        ("{ \"{{cuont}}\" = 1 }", "did you mean `{{count}}`?"),
+        ("\"{{count\"", "without `}}`"),
+        ("5", "must be a string, a table or an array, not an integer"),
+        (&format!("\"{}\"", "x".repeat(131_073)), "may get 131073 bytes long"),
+    ] {
+        let found = errors(&publish("").replace("\"x\"", payload));
+        assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: ") && found[0].contains(text), "{found:#?}");
+    }
+}
+
+#[test]
+fn every_part_of_a_payload_is_complained_about_where_it_stands() {
+    let found = errors(
+        "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1s\"\n[publish.payload]\nok = \"{{count}}\"\n\
+         a = \"{{cuont}}\"\nb = [1, nan]\nc = 0xffffffffffffffffff\n",
+    );
+    assert_eq!(
+        found,
+        [
+            "gatewire.toml:11: `publish.payload`: `{{cuont}}` isn't known; did you mean `{{count}}`?",
+            "gatewire.toml:12: `publish.payload`: JSON has no number NaN; write it as a string",
+            "gatewire.toml:13: `publish.payload`: an integer may have at most 64 bits; write it as a string",
+        ]
+    );
+}
+
+#[test]
+fn nothing_under_aws_can_be_retained() {
+    let found = errors(&publish("retain = true").replace("\"t\"", "\"$aws/rules/r\""));
+    assert_eq!(found, ["gatewire.toml:10: `publish.retain`: IoT Core retains nothing under `$aws/`; leave it out"]);
+}
+
+#[test]
+fn a_pattern_says_when_in_its_time_zone() {
+    let found = read_one(&scheduled("\"*/5 3 * * *\"", "timezone = \"Europe/Berlin\""));
+    assert_eq!(found.when.to_string(), "cron `*/5 3 * * *` (Europe/Berlin)");
+    assert!(!found.at_start, "a start is no time of the pattern");
+    let found = read_one(&scheduled("\"*/10 * * * * *\"", "at_start = true\njitter = \"5s\""));
+    assert!(found.at_start && matches!(found.when, When::Cron(_)));
+    assert!(read_one(&publish("")).at_start);
+    assert_eq!(read_one(&publish("")).when.to_string(), "every 1s");
+}
+
+#[test]
+fn a_wrong_pattern_or_zone_is_explained() {
+    for (cron, rest, line, text) in [
+        ("5", "", 8, "`publish.cron`: must be a string in quotes, not an integer"),
+        ("\"* * * *\"", "", 8, "isn't a cron pattern such as \"*/5 * * * *\": it has 4 fields"),
+        ("\"0 0 30 2 *\"", "", 8, "there is no such day"),
+        ("\"0 3 * * *\"", "timezone = \"Europe/Berlim\"", 10, "did you mean \"Europe/Berlin\"?"),
+        ("\"0 3 * * *\"", "timezone = \"+01\"", 10, "there is no time zone \"+01\"; they are written like"),
+        ("\"0 3 * * *\"", "timezone = 1", 10, "`publish.timezone`: must be a string"),
+    ] {
+        let found = errors(&scheduled(cron, rest));
+        let place = format!("gatewire.toml:{line}: ");
+        assert!(found.len() == 1 && found[0].starts_with(&place) && found[0].contains(text), "{found:#?}");
+    }
+    // Both at once.
+    assert_eq!(errors(&scheduled("\"* *\"", "timezone = \"Nowhere\"")).len(), 2);
+}
+
+#[test]
+fn a_source_reads_the_value_and_only_one_can() {
+    let found =
+        read_one(&publish("file = \"/sys/class/thermal/thermal_zone0/temp\"\non_change = true\nmin_change = 0.5"));
+    assert_eq!(found.source, Some(Source::File("/sys/class/thermal/thermal_zone0/temp".into())));
+    assert_eq!(found.on_change, Some(OnChange { min_change: Some(0.5) }));
+    let found = read_one(&publish("command = [\"vcgencmd\", \"measure_temp\"]\nbatch = { max = 5 }"));
+    let argv = vec!["vcgencmd".to_owned(), "measure_temp".to_owned()];
+    assert_eq!(found.source, Some(Source::Command { argv, timeout: Duration::from_secs(10) }));
+    assert_eq!((found.on_change, found.batch), (None, Some(Batch { max: 5, within: Duration::from_secs(10) })));
+    let without = publish("metrics = [\"uptime\", \"cpu\"]\nbatch = {}").replace("payload = \"x\"\n", "");
+    let found = read_one(&without);
+    assert_eq!(found.source, Some(Source::Metrics(vec![Metric::Uptime, Metric::Cpu])));
+    assert_eq!(found.payload, crate::schedule::template::Template::bare_value(), "the value itself");
+    assert_eq!(found.batch, Some(Batch { max: 50, within: Duration::from_secs(10) }));
+    assert_eq!(
+        errors(&publish("command = [\"x\"]\nfile = \"/x\"\nmetrics = [\"cpu\"]")),
+        [
+            "gatewire.toml:10: `publish.command`: excludes `file`; leave one of them out",
+            "gatewire.toml:12: `publish.metrics`: excludes `file`; leave one of them out",
+        ]
+    );
+    // A source that is wrong is one: nothing else is said to be missing.
+    let wrong = publish("file = 5\non_change = true\nmin_change = -1").replace("payload = \"x\"\n", "");
+    assert_eq!(
+        errors(&wrong),
+        [
+            "gatewire.toml:9: `publish.file`: must be a string in quotes, not an integer",
+            "gatewire.toml:11: `publish.min_change`: -1 is out of range, it must be above 0",
+        ]
+    );
+}
+
+#[test]
+fn an_ingest_may_have_batches() {
+    let ingest = "[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"a\"]\n";
+    let (config, _) = load(&format!("{CONNECTION}{ingest}batch = {{ max = 9, within = \"500ms\" }}\n"), &[]).unwrap();
+    assert_eq!(config.ingest[0].batch, Some(Batch { max: 9, within: Duration::from_millis(500) }));
+    assert_eq!(load(&format!("{CONNECTION}{ingest}"), &[]).unwrap().0.ingest[0].batch, None);
+    let found = errors(&format!("{ingest}batch = {{ within = 5 }}\n"));
+    assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: `ingest.batch.within`: must be a duration"));
+}
+
+#[test]
+fn the_example_of_the_documentation_is_right() {
+    let text = include_str!("../../../docs/sources.md");
+    let example = text.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    let found = read_one(example);
+    assert_eq!(found.when.to_string(), "cron `*/5 6-22 * * *` (Europe/Berlin)");
+    assert!(found.payload.takes_value() && found.on_change.is_some());
+}

@@ -1,0 +1,314 @@
+//! The sockets and who serves them: what comes and goes with the configuration.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::rc::{Rc, Weak};
+
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinHandle, spawn_local};
+
+use crate::config::{self, Config, SocketFile};
+use crate::forward::Forward;
+use crate::inbox::{Acks, Inbox};
+use crate::ingest::Ingest;
+use crate::outbox::Outbox;
+use crate::socket::{Listener, SocketError, give_access};
+use crate::stop::Stop;
+use crate::store::{Place, Store};
+
+/// Why the sockets can't be as the configuration says.
+#[derive(Debug, Error)]
+pub(crate) enum ServicesError {
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    #[error(
+        "forward {0} was removed a moment ago, and its last messages aren't stored yet; reload again when they are"
+    )]
+    StillLeaving(String),
+}
+
+/// Tasks without which the daemon would only seem to work.
+#[derive(Debug, Default)]
+pub(super) struct Vital {
+    failed: Cell<Option<&'static str>>,
+    told: Notify,
+}
+
+impl Vital {
+    /// Runs a task until it is aborted. That it ends by a panic is told.
+    pub(super) fn spawn(self: &Rc<Self>, what: &'static str, task: impl Future<Output = ()> + 'static) -> AbortHandle {
+        let task = spawn_local(task);
+        let abort = task.abort_handle();
+        let vital = Rc::clone(self);
+        spawn_local(async move {
+            if task.await.is_err_and(|error| error.is_panic()) {
+                vital.failed.set(Some(what));
+                vital.told.notify_one();
+            }
+        });
+        abort
+    }
+
+    /// Completes when one of them has ended by a panic.
+    pub(super) async fn failed(&self) -> &'static str {
+        loop {
+            if let Some(what) = self.failed.get() {
+                return what;
+            }
+            self.told.notified().await;
+        }
+    }
+}
+
+/// Who is served at a socket.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Service {
+    Forward(String),
+    Ingest(String),
+    Status,
+}
+
+#[derive(Debug)]
+struct Serving {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+type Listeners = BTreeMap<PathBuf, Rc<Listener>>;
+
+/// All of them, and their neighbours.
+pub(super) struct Services {
+    pub(super) store: Rc<Store>,
+    pub(super) outbox: Rc<Outbox>,
+    pub(super) inbox: Rc<Inbox>,
+    pub(super) acks: Rc<Acks>,
+    pub(super) stop: Rc<Stop>,
+    pub(super) vital: Rc<Vital>,
+    forwards: RefCell<Vec<Rc<Forward>>>,
+    /// Those that were removed, and go when all of theirs is stored.
+    leaving: RefCell<Vec<Weak<Forward>>>,
+    keepers: RefCell<BTreeMap<String, AbortHandle>>,
+    ingests: RefCell<Vec<Rc<Ingest>>>,
+    listeners: RefCell<Listeners>,
+    serving: RefCell<BTreeMap<Service, Serving>>,
+}
+
+/// What a configuration needs and there isn't yet: nothing is changed by it.
+pub(super) struct Prepared {
+    listeners: Listeners,
+    /// Of the forwards that are new.
+    places: BTreeMap<String, Place>,
+}
+
+impl Services {
+    pub(super) fn new(
+        store: Rc<Store>,
+        outbox: Rc<Outbox>,
+        inbox: Rc<Inbox>,
+        acks: Rc<Acks>,
+        stop: Rc<Stop>,
+    ) -> Services {
+        Services {
+            store,
+            outbox,
+            inbox,
+            acks,
+            stop,
+            vital: Rc::default(),
+            forwards: RefCell::default(),
+            leaving: RefCell::default(),
+            keepers: RefCell::default(),
+            ingests: RefCell::default(),
+            listeners: RefCell::default(),
+            serving: RefCell::default(),
+        }
+    }
+
+    pub(super) fn forwards(&self) -> Vec<Rc<Forward>> {
+        self.forwards.borrow().clone()
+    }
+
+    pub(super) fn ingests(&self) -> Vec<Rc<Ingest>> {
+        self.ingests.borrow().clone()
+    }
+
+    /// Opens every socket before any of them is served: a configuration that can't have them all is refused.
+    pub(super) async fn prepare(&self, config: &Config) -> Result<Prepared, ServicesError> {
+        let listeners = self.open_sockets(config)?;
+        self.leaving.borrow_mut().retain(|forward| forward.strong_count() > 0);
+        let mut places = BTreeMap::new();
+        for forward in &config.forward {
+            if self.forwards.borrow().iter().any(|known| known.name() == forward.name) {
+                continue;
+            }
+            let leaving =
+                self.leaving.borrow().iter().filter_map(Weak::upgrade).any(|known| known.name() == forward.name);
+            if leaving {
+                return Err(ServicesError::StillLeaving(forward.name.clone()));
+            }
+            places.insert(forward.name.clone(), self.store.place(&forward.name).await);
+        }
+        Ok(Prepared { listeners, places })
+    }
+
+    /// One that is open already gets its mode and group anew.
+    fn open_sockets(&self, config: &Config) -> Result<Listeners, SocketError> {
+        let present = self.listeners.borrow();
+        let forwards = config.forward.iter().map(|forward| &forward.socket);
+        let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
+        let mut listeners = Listeners::new();
+        for socket in forwards.chain(ingests).chain([&config.status.socket]) {
+            let listener = match present.get(&socket.path) {
+                Some(listener) => give_access(socket).map(|()| Rc::clone(listener))?,
+                None => Rc::new(Listener::bind(socket)?),
+            };
+            listeners.insert(socket.path.clone(), listener);
+        }
+        Ok(listeners)
+    }
+
+    /// Makes everything as the configuration says. `document` is what the status socket answers.
+    pub(super) async fn apply(&self, config: &Config, prepared: Prepared, document: Rc<dyn Fn() -> Vec<u8>>) {
+        let Prepared { listeners, mut places } = prepared;
+        self.apply_forwards(config, &mut places);
+        self.apply_ingests(config);
+        let wanted = self.wanted(config, &document);
+        let ended = self.end_others(&wanted);
+        for (service, (path, serve)) in wanted {
+            let is_served = self.serving.borrow().contains_key(&service);
+            if let Some(listener) = listeners.get(&path).filter(|_| !is_served) {
+                let task = spawn_local(serve(Rc::clone(listener)));
+                self.serving.borrow_mut().insert(service, Serving { path, task });
+            }
+        }
+        for task in ended {
+            // It was aborted, or had ended before.
+            let _ = task.await;
+        }
+        // The sockets that nobody serves any more go.
+        *self.listeners.borrow_mut() = listeners;
+    }
+
+    fn apply_forwards(&self, config: &Config, places: &mut BTreeMap<String, Place>) {
+        let spill_after = config.outbox.spill_after;
+        let mut old = self.forwards.take();
+        let forwards = config.forward.iter().map(|config| match old.iter().position(|old| old.name() == config.name) {
+            Some(index) => {
+                let forward = old.swap_remove(index);
+                forward.reconfigure(config.clone(), spill_after);
+                forward
+            }
+            None => {
+                let place = places.remove(&config.name).unwrap_or_default();
+                self.new_forward(config, spill_after, place)
+            }
+        });
+        let forwards: Vec<Rc<Forward>> = forwards.collect();
+        self.inbox.set_forwards(forwards.clone());
+        *self.forwards.borrow_mut() = forwards;
+        old.into_iter().for_each(|forward| self.let_go(forward));
+    }
+
+    fn new_forward(&self, config: &config::Forward, spill_after: std::time::Duration, place: Place) -> Rc<Forward> {
+        let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
+        let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
+        let keeper = self.vital.spawn("what keeps messages on the disk", keeper);
+        self.keepers.borrow_mut().insert(config.name.clone(), keeper);
+        forward
+    }
+
+    /// A forward isn't configured any more: what waits for its readers stays on the disk.
+    fn let_go(&self, forward: Rc<Forward>) {
+        self.leaving.borrow_mut().push(Rc::downgrade(&forward));
+        let keeper = self.keepers.borrow_mut().remove(forward.name());
+        spawn_local(async move {
+            forward.stop();
+            forward.stored().await;
+            if let Some(keeper) = keeper {
+                keeper.abort();
+            }
+        });
+    }
+
+    fn apply_ingests(&self, config: &Config) {
+        let protocol = config.connection.protocol;
+        let old = self.ingests.take();
+        let ingests = config.ingest.iter().map(|config| match old.iter().find(|old| old.can_become(config)) {
+            Some(ingest) => {
+                ingest.reconfigure(config.clone(), protocol);
+                Rc::clone(ingest)
+            }
+            None => {
+                // Its clients have to connect anew: what they are owed is said to them before.
+                self.end(&Service::Ingest(config.name.clone()));
+                Ingest::new(config.clone(), protocol, Rc::clone(&self.outbox), Rc::clone(&self.stop))
+            }
+        });
+        *self.ingests.borrow_mut() = ingests.collect();
+    }
+
+    fn end(&self, service: &Service) {
+        if let Some(serving) = self.serving.borrow_mut().remove(service) {
+            serving.task.abort();
+        }
+    }
+
+    /// Who is to be served where, and how.
+    fn wanted(&self, config: &Config, document: &Rc<dyn Fn() -> Vec<u8>>) -> BTreeMap<Service, (PathBuf, Serve)> {
+        let mut wanted: BTreeMap<Service, (PathBuf, Serve)> = BTreeMap::new();
+        let path = |socket: &SocketFile| socket.path.clone();
+        for (forward, config) in self.forwards.borrow().iter().zip(&config.forward) {
+            let forward = Rc::clone(forward);
+            let serve: Serve = Box::new(move |listener| Box::pin(forward.serve(listener)));
+            wanted.insert(Service::Forward(config.name.clone()), (path(&config.socket), serve));
+        }
+        for (ingest, config) in self.ingests.borrow().iter().zip(&config.ingest) {
+            let ingest = Rc::clone(ingest);
+            let serve: Serve = Box::new(move |listener| Box::pin(ingest.serve(listener)));
+            wanted.insert(Service::Ingest(config.name.clone()), (path(&config.socket), serve));
+        }
+        let document = Rc::clone(document);
+        let serve: Serve =
+            Box::new(move |listener| Box::pin(crate::observe::status_socket::serve(listener, move || document())));
+        wanted.insert(Service::Status, (path(&config.status.socket), serve));
+        wanted
+    }
+
+    /// Ends whatever is served and shouldn't be, or not there.
+    fn end_others(&self, wanted: &BTreeMap<Service, (PathBuf, Serve)>) -> Vec<JoinHandle<()>> {
+        let goes = |service: &Service, path: &Path| wanted.get(service).is_none_or(|(wanted, _)| wanted != path);
+        let mut serving = self.serving.borrow_mut();
+        let ended = serving.extract_if(.., |service, serving| goes(service, &serving.path));
+        let ended: Vec<JoinHandle<()>> = ended.map(|(_, serving)| serving.task).collect();
+        ended.iter().for_each(JoinHandle::abort);
+        ended
+    }
+
+    /// Everything that waits for a reader is put on the disk from now on.
+    pub(super) fn stop_forwards(&self) {
+        self.forwards.borrow().iter().for_each(|forward| forward.stop());
+    }
+
+    /// Ends the sockets, and what they hold of their clients.
+    pub(super) async fn close(&self) {
+        for (_, serving) in self.serving.take() {
+            serving.task.abort();
+            // It was aborted, or had ended before.
+            let _ = serving.task.await;
+        }
+        self.listeners.take();
+    }
+
+    /// Completes when everything that waits for a reader is on the disk.
+    pub(super) async fn stored(&self) {
+        let leaving: Vec<Rc<Forward>> = self.leaving.borrow().iter().filter_map(Weak::upgrade).collect();
+        for forward in self.forwards().iter().chain(&leaving) {
+            forward.stored().await;
+        }
+    }
+}
+
+type Serve = Box<dyn FnOnce(Rc<Listener>) -> std::pin::Pin<Box<dyn Future<Output = ()>>>>;

@@ -1,0 +1,275 @@
+//! The way to the server once, step by step: what `gatewire check --connect` does.
+//!
+//! It leaves everything as it was. Nothing is published or acknowledged, and a session that the server has kept stays: its
+//! filters, and those of the configuration, which the daemon is about to ask for, too. A session that the check itself has begun
+//! is ended again ([`Check::end_session`]): the daemon would take it for its own and miss its subscriptions.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use humantime::format_duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{sleep, timeout, timeout_at};
+
+use super::connection::{CLOSE_TIME, Cause};
+use super::credentials::Credentials;
+use super::diagnosis::{Failure, FilterRefused, LinkError, Peer, Phase, Sent, Shown};
+use super::explain;
+use super::pace::ConnectLimit;
+use super::reason::Reason;
+use super::session::dialogue::{Dialogue, Reply};
+use super::transport::{self, Connector, Stream};
+use crate::config;
+use crate::message::{Qos, TopicFilter};
+
+/// How often it is tried to end the session that the check has begun.
+const ATTEMPTS_TO_END: usize = 3;
+
+/// What became of a step.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// What was found, in one line.
+    Passed(String),
+    Failed(Failure),
+}
+
+/// Takes the outcome of each step as it comes.
+pub(crate) type Report<'a> = &'a mut dyn FnMut(Outcome);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Check {
+    config: config::Connection,
+    filters: BTreeMap<TopicFilter, Qos>,
+    connector: Connector,
+    connects: ConnectLimit,
+    has_begun_session: bool,
+}
+
+impl Check {
+    /// `filters` is what the daemon would subscribe to.
+    pub(crate) fn new(
+        config: &config::Connection,
+        credentials: &Credentials,
+        filters: BTreeMap<TopicFilter, Qos>,
+    ) -> Check {
+        Check {
+            config: config.clone(),
+            filters,
+            connector: Connector::new(config, credentials),
+            connects: ConnectLimit::new(&config.rate_limit),
+            has_begun_session: false,
+        }
+    }
+
+    /// DNS, TCP and TLS. Whether they passed.
+    pub(crate) async fn tls(&mut self, report: Report<'_>) -> bool {
+        self.open(report).await.map_err(|error| report(failed(&error))).is_ok()
+    }
+
+    /// All steps, each with its own limit of time. Whether they passed.
+    pub(crate) async fn all(&mut self, report: Report<'_>) -> bool {
+        let mut talk = match self.connect(report).await {
+            Ok(talk) => talk,
+            Err(error) => {
+                report(failed(&error));
+                return false;
+            }
+        };
+        let mut passed = true;
+        for (filter, qos) in &self.filters {
+            match talk.subscribe(filter, *qos, self.config.ack_timeout).await {
+                Ok(Ok(granted)) => report(Outcome::Passed(subscribed(filter, *qos, granted))),
+                Ok(Err(reason)) => {
+                    passed = false;
+                    let (protocol, filter) = (self.config.protocol, filter.clone());
+                    report(Outcome::Failed(Failure::from(&FilterRefused { protocol, filter, reason })));
+                }
+                Err(error) => {
+                    report(failed(&error));
+                    return false;
+                }
+            }
+        }
+        talk.close().await;
+        passed
+    }
+
+    /// Whether the server holds a session now because of the check.
+    pub(crate) fn has_begun_session(&self) -> bool {
+        self.has_begun_session
+    }
+
+    /// Ends the session that the check has begun: a clean one takes its place, and ends with its connection. Whether that
+    /// worked. The caller has made sure that no daemon runs: it would lose its session.
+    pub(crate) async fn end_session(&mut self, report: Report<'_>) -> bool {
+        let mut attempts = 1;
+        loop {
+            match self.clean_session().await {
+                Ok(()) => {
+                    report(Outcome::Passed("session: the one that this check began is ended again".to_owned()));
+                    return true;
+                }
+                Err(error) if attempts == ATTEMPTS_TO_END => {
+                    report(Outcome::Failed(left_behind(&error, self.config.session_expiry)));
+                    return false;
+                }
+                Err(_) => attempts += 1,
+            }
+        }
+    }
+
+    async fn clean_session(&mut self) -> Result<(), LinkError> {
+        let connection = self.open(&mut |_| {}).await?;
+        let (talk, _) = Talk::begin(connection, &self.config, Duration::ZERO).await?;
+        self.has_begun_session = false;
+        talk.close().await;
+        Ok(())
+    }
+
+    async fn open(&mut self, report: Report<'_>) -> Result<transport::Connection, LinkError> {
+        sleep(self.connects.wait(Instant::now())).await;
+        self.connects.note(Instant::now());
+        self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
+    }
+
+    async fn connect(&mut self, report: Report<'_>) -> Result<Talk, LinkError> {
+        let connection = self.open(report).await?;
+        let began = Instant::now();
+        let expiry = self.config.session_expiry;
+        let (talk, session_present) = Talk::begin(connection, &self.config, expiry).await?;
+        self.has_begun_session = !session_present && !expiry.is_zero();
+        let session = match (session_present, expiry.is_zero()) {
+            (true, _) => "its session was kept, and stays",
+            (false, true) => "a clean session",
+            (false, false) => "a new session",
+        };
+        let (client_id, version) = (&self.config.client_id, self.config.protocol.as_str());
+        report(Outcome::Passed(format!(
+            "MQTT {version}: accepted as `{client_id}`; {session} ({})",
+            Shown(began.elapsed())
+        )));
+        Ok(talk)
+    }
+}
+
+fn failed(error: &LinkError) -> Outcome {
+    Outcome::Failed(Failure::from(error))
+}
+
+fn subscribed(filter: &TopicFilter, asked: Qos, granted: Qos) -> String {
+    let lower = if granted < asked { ", not 1: messages for it may be lost on the way here" } else { "" };
+    format!("SUBSCRIBE: `{filter}` granted with QoS {}{lower}", granted.level())
+}
+
+fn left_behind(error: &LinkError, session_expiry: Duration) -> Failure {
+    Failure {
+        code: "session_left_behind",
+        message: format!("ending the session that this check began: {error}"),
+        advice: format!(
+            "The server keeps it until it expires ({}), and gatewire would take it for its own, with the filters it \
+             remembers: start it after that, or once with session_expiry = \"0s\".",
+            format_duration(session_expiry)
+        ),
+    }
+}
+
+/// A connection on which CONNACK has come.
+struct Talk {
+    stream: Stream,
+    input: BytesMut,
+    peer: Arc<Peer>,
+    dialogue: Dialogue,
+}
+
+impl Talk {
+    /// Says CONNECT and waits for CONNACK; also tells whether the server had the session.
+    async fn begin(
+        connection: transport::Connection,
+        config: &config::Connection,
+        session_expiry: Duration,
+    ) -> Result<(Talk, bool), LinkError> {
+        let began = Instant::now();
+        let transport::Connection { stream, peer, deadline } = connection;
+        let mut talk =
+            Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(config, session_expiry) };
+        let connack = talk.reply(|reply| match reply {
+            Reply::Connected { session_present } => Some(session_present),
+            Reply::Subscription(_) => None,
+        });
+        match timeout_at(deadline, connack).await.unwrap_or(Err(Cause::NoConnAck)) {
+            Ok(session_present) => Ok((talk, session_present)),
+            Err(cause) => Err(explain(cause, &talk.peer, began, Phase::AwaitingConnack)),
+        }
+    }
+
+    /// What the server grants for one filter. Only that filter is unanswered, so that there is one suspect if it closes.
+    async fn subscribe(
+        &mut self,
+        filter: &TopicFilter,
+        qos: Qos,
+        ack_timeout: Duration,
+    ) -> Result<Result<Qos, Reason>, LinkError> {
+        let began = Instant::now();
+        if let Some(Reply::Subscription(ruled_out)) = self.dialogue.subscribe(filter, qos) {
+            return Ok(ruled_out);
+        }
+        let suback = self.reply(|reply| match reply {
+            Reply::Subscription(answer) => Some(answer),
+            Reply::Connected { .. } => None,
+        });
+        let sent = Sent::Subscribe(filter.clone());
+        match timeout(ack_timeout, suback).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(cause)) => Err(explain(cause, &self.peer, began, Phase::Connected { last_sent: vec![sent] })),
+            Err(_) => Err(LinkError::Unanswered { peer: Arc::clone(&self.peer), sent, waited: ack_timeout }),
+        }
+    }
+
+    /// Writes what there is to say and reads until `take` has found its answer.
+    async fn reply<T>(&mut self, take: impl Fn(Reply) -> Option<T>) -> Result<T, Cause> {
+        self.write().await.map_err(Cause::Io)?;
+        loop {
+            if self.stream.read_buf(&mut self.input).await.map_err(Cause::Io)? == 0 {
+                return Err(Cause::Closed);
+            }
+            while let Some(reply) = self.dialogue.receive(&mut self.input).map_err(Cause::Session)? {
+                if let Some(answer) = take(reply) {
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self) -> io::Result<()> {
+        let output = self.dialogue.output().split();
+        let written = async {
+            self.stream.write_all(&output).await?;
+            self.stream.flush().await
+        };
+        let Err(error) = written.await else { return Ok(()) };
+        // A server that refuses our certificate may close while we write: its alert still waits to be read.
+        match self.stream.read_buf(&mut self.input).await {
+            Err(alert) if alert.get_ref().is_some() => Err(alert),
+            _ => Err(error),
+        }
+    }
+
+    /// Says DISCONNECT and lets the server close.
+    async fn close(mut self) {
+        self.dialogue.disconnect();
+        let goodbye = async {
+            self.write().await?;
+            self.stream.shutdown().await?;
+            while self.stream.read_buf(&mut self.input).await? > 0 {
+                self.input.clear();
+            }
+            io::Result::Ok(())
+        };
+        // The server has closed first, or doesn't: nothing more is wanted of it.
+        let _ = timeout(CLOSE_TIME, goodbye).await;
+    }
+}

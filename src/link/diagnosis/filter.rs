@@ -1,0 +1,47 @@
+//! A filter that the server doesn't subscribe us to. The link stays; nothing arrives for the filter.
+
+use thiserror::Error;
+
+use super::Failure;
+use crate::config::Protocol;
+use crate::link::reason::{Reason, ReasonCode};
+use crate::message::TopicFilter;
+
+/// SUBACK with a failure, or a CONNACK that rules the filter out. Its text says what was tried and what came back.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the server refused to subscribe us to `{filter}`{}", said(*protocol, reason))]
+pub(crate) struct FilterRefused {
+    pub(crate) protocol: Protocol,
+    pub(crate) filter: TopicFilter,
+    pub(crate) reason: Reason,
+}
+
+/// The failure of a SUBACK in MQTT 3.1.1 has no reason.
+fn said(protocol: Protocol, reason: &Reason) -> String {
+    match protocol {
+        Protocol::Mqtt311 => String::new(),
+        Protocol::Mqtt5 => format!(" with reason code {reason}"),
+    }
+}
+
+impl FilterRefused {
+    /// What to do about it: one sentence.
+    pub(crate) fn advice(&self) -> String {
+        let filter = &self.filter;
+        match (self.protocol, self.reason.code) {
+            (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => format!(
+                "Add iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics to the certificate's policy."
+            ),
+            (Protocol::Mqtt5, ReasonCode::QUOTA_EXCEEDED) => {
+                "IoT Core takes 50 filters a connection: join some of them, or have the limit raised.".to_owned()
+            }
+            (Protocol::Mqtt5, _) => "Change it in `filters` of its [[forward]].".to_owned(),
+        }
+    }
+}
+
+impl From<&FilterRefused> for Failure {
+    fn from(refused: &FilterRefused) -> Failure {
+        Failure { code: "subscribe_refused", message: refused.to_string(), advice: refused.advice() }
+    }
+}

@@ -1,0 +1,193 @@
+//! What of the link can change while the daemon runs: configuration and credentials.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Notify;
+
+use super::credentials::{self, Credentials, Fingerprint};
+use super::memory::Memory;
+use super::pace::{Backoff, ConnectLimit, Quota};
+use super::session::{Options, Remembered};
+use super::transport::Connector;
+use super::{Lasting, Link};
+use crate::config;
+use crate::limits::MAX_IN_FLIGHT;
+use crate::message::{Qos, TopicFilter};
+
+/// What the link is made for.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) connection: config::Connection,
+    pub(crate) tls: config::Tls,
+    pub(crate) credentials: Credentials,
+    /// What the session is to be subscribed to.
+    pub(crate) filters: BTreeMap<TopicFilter, Qos>,
+}
+
+impl Setup {
+    /// Whether a connection that was made for `self` won't do for `new`.
+    fn needs_another_connection(&self, new: &Setup) -> bool {
+        // What is applied without.
+        let same = config::Connection {
+            backoff: new.connection.backoff.clone(),
+            rate_limit: new.connection.rate_limit.clone(),
+            ack_timeout: new.connection.ack_timeout,
+            connect_timeout: new.connection.connect_timeout,
+            ..self.connection.clone()
+        };
+        same != new.connection || !self.credentials.are_same(&new.credentials)
+    }
+
+    /// Whether the server keeps one session for both.
+    fn is_same_session(&self, new: &Setup) -> bool {
+        let identity = |setup: &Setup| {
+            let config::Connection { endpoint, client_id, protocol, .. } = &setup.connection;
+            (endpoint.clone(), client_id.clone(), *protocol)
+        };
+        identity(self) == identity(new)
+    }
+}
+
+/// Tells the link that its [`Setup`] has changed.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    announced: Notify,
+    is_pending: Cell<bool>,
+}
+
+impl Change {
+    /// Completes once after each change.
+    pub(super) async fn announced(&self) {
+        while !self.is_pending.get() {
+            self.announced.notified().await;
+        }
+    }
+}
+
+pub(super) fn options(connection: &config::Connection) -> Options {
+    Options {
+        protocol: connection.protocol,
+        client_id: connection.client_id.clone(),
+        session_expiry: connection.session_expiry,
+        keep_alive: connection.keep_alive,
+        ack_timeout: connection.ack_timeout,
+        max_in_flight: MAX_IN_FLIGHT,
+        will: connection.will.clone(),
+    }
+}
+
+impl Link {
+    /// Changes what the link is made for. It is applied at once; the connection ends only if it has to.
+    pub(crate) fn reconfigure(&self, setup: Setup) {
+        self.state.reconfigured(&setup.connection);
+        *self.setup.borrow_mut() = Rc::new(setup);
+        self.changed.is_pending.set(true);
+        self.changed.announced.notify_waiters();
+    }
+
+    /// Those that are used now, or at the next attempt.
+    pub(crate) fn credentials(&self) -> Credentials {
+        self.setup.borrow().credentials.clone()
+    }
+
+    /// Opens the note about the session, and reads it.
+    pub(super) async fn recall(&self, setup: &Setup) -> Remembered {
+        let memory = Memory::new(&setup.connection, &self.store).map(Rc::new);
+        self.memory.borrow_mut().clone_from(&memory);
+        match memory {
+            Some(memory) => memory.recall().await,
+            None => Remembered::default(),
+        }
+    }
+
+    /// Whether the present connection does for what is configured now. If so, the rest is applied to it.
+    pub(super) fn apply_to_connection(
+        &self,
+        made_for: &mut Rc<Setup>,
+        session: &mut super::Session,
+        quota: &mut Quota,
+    ) -> bool {
+        let setup = self.setup();
+        if made_for.needs_another_connection(&setup) {
+            return false;
+        }
+        let now = Instant::now();
+        self.changed.is_pending.set(false);
+        session.set_ack_timeout(setup.connection.ack_timeout);
+        session.want(setup.filters.clone(), now);
+        if made_for.connection.rate_limit != setup.connection.rate_limit {
+            *quota = Quota::new(&setup.connection.rate_limit, now);
+        }
+        // The pace of attempts is that of the old until there is the next: `apply_changes` compares with this.
+        let pace = made_for.connection.clone();
+        let connection =
+            config::Connection { backoff: pace.backoff, rate_limit: pace.rate_limit, ..setup.connection.clone() };
+        *made_for = Rc::new(Setup { connection, ..(*setup).clone() });
+        true
+    }
+
+    /// Between two connections: makes everything for what is configured now, and for the credentials that are on the disk now.
+    pub(super) async fn apply_changes(&self, lasting: &mut Lasting) {
+        self.look_at_the_credentials();
+        let setup = self.setup();
+        self.changed.is_pending.set(false);
+        if Rc::ptr_eq(&setup, &lasting.setup) {
+            return;
+        }
+        let (old, new) = (&lasting.setup.connection, &setup.connection);
+        if old.backoff != new.backoff {
+            lasting.backoff = Backoff::new(&new.backoff);
+        }
+        if old.rate_limit != new.rate_limit {
+            lasting.quota = Quota::new(&new.rate_limit, Instant::now());
+            lasting.connects = ConnectLimit::new(&new.rate_limit);
+        }
+        let another = match lasting.setup.is_same_session(&setup)
+            && old.session_expiry.is_zero() == new.session_expiry.is_zero()
+        {
+            true => None,
+            false => Some(self.recall(&setup).await),
+        };
+        lasting.connector = Connector::new(new, &setup.credentials);
+        lasting.session.reconfigure(options(new), another);
+        lasting.session.want(setup.filters.clone(), Instant::now());
+        lasting.setup = setup;
+    }
+
+    /// Takes up credential files that have changed since they were read; if they can't be used, says so once, and the ones that
+    /// were read before go on.
+    fn look_at_the_credentials(&self) {
+        let setup = self.setup();
+        let found = Fingerprint::of(&setup.tls);
+        if found == *setup.credentials.fingerprint() || self.refused_credentials.borrow().as_ref() == Some(&found) {
+            return;
+        }
+        match credentials::load(&setup.tls, SystemTime::now()) {
+            Ok(credentials) => {
+                log::info!(
+                    GATEWIRE_EVENT = "credentials_changed";
+                    "the credential files have changed: from now on the certificate in {} is used", setup.tls.cert_file.display()
+                );
+                credentials
+                    .warnings()
+                    .iter()
+                    .for_each(|warning| log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}"));
+                self.refused_credentials.replace(None);
+                *self.setup.borrow_mut() = Rc::new(Setup { credentials, ..(*setup).clone() });
+            }
+            Err(problems) => {
+                for problem in problems.to_string().lines() {
+                    log::error!(GATEWIRE_EVENT = "credentials_refused"; "{problem}");
+                }
+                log::error!(
+                    GATEWIRE_EVENT = "credentials_refused";
+                    "the credential files have changed and can't be used: the ones read before go on"
+                );
+                self.refused_credentials.replace(Some(found));
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The times of a cron pattern in a time zone, whatever the zone does to its clocks.
+//!
+//! A pattern for any hour (`*/5 * * * *`) goes by real time: each minute that a clock on the wall shows counts, in an hour that
+//! comes twice both times, and an hour that is left out has none. A pattern that names hours (`30 2 * * *`) means times of the
+//! day, each of which comes once: at its first time if it comes twice, and at the end of the gap if it is left out.
+
+use std::fmt;
+
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
+
+/// A pattern of five fields, or of six with seconds in front, and the zone of its clock.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cron {
+    pattern: croner::Cron,
+    zone: TimeZone,
+}
+
+impl Cron {
+    /// # Errors
+    /// Why `pattern` isn't one, or that none of its times ever comes (30 February).
+    pub(crate) fn new(pattern: &str, zone: TimeZone) -> Result<Cron, String> {
+        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+        let pattern = parser.parse(pattern).map_err(|error| match pattern.split_whitespace().count() {
+            5 | 6 => error.to_string().trim_end_matches('.').to_owned(),
+            n => format!("it has {n} fields, there must be five (minute, hour, day, month, day of the week), or six with seconds in front"),
+        })?;
+        let cron = Cron { pattern, zone };
+        // The days of the week repeat after 28 years, 40 across a year without a leap day.
+        match cron.after(Timestamp::UNIX_EPOCH) {
+            Some(_) => Ok(cron),
+            None => Err("there is no such day".to_owned()),
+        }
+    }
+
+    /// The first of its times after `time`; `None` at the end of the calendar.
+    pub(super) fn after(&self, time: Timestamp) -> Option<Timestamp> {
+        if self.goes_by_real_time() {
+            let shown = time.to_zoned(self.zone.clone());
+            return Some(self.pattern.find_next_occurrence(&shown, false).ok()?.timestamp());
+        }
+        let mut shown = self.zone.to_datetime(time);
+        loop {
+            shown = self.pattern.find_next_occurrence(&shown, false).ok()?;
+            let at = self.when(shown)?;
+            // In the second pass of an hour that comes twice its times have been.
+            if at > time {
+                return Some(at);
+            }
+        }
+    }
+
+    /// How many times of the day come at `time` beside the one it was made for: those that the zone has just left out.
+    pub(super) fn left_out(&self, time: Timestamp) -> u64 {
+        let before = time.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(time);
+        let change = self.zone.following(before).next().filter(|change| change.timestamp() == time);
+        if self.goes_by_real_time() || change.is_none() {
+            return 0;
+        }
+        let (mut shown, end) = (self.zone.to_datetime(before), self.zone.to_datetime(time));
+        let mut due = 0;
+        while let Ok(next) = self.pattern.find_next_occurrence(&shown, false)
+            && next <= end
+        {
+            (shown, due) = (next, due + 1);
+        }
+        u64::saturating_sub(due, 1)
+    }
+
+    /// Any hour will do.
+    fn goes_by_real_time(&self) -> bool {
+        self.pattern.pattern.hours.values().len() == 24
+    }
+
+    /// When a clock on the wall first shows `shown`, or has just skipped it.
+    fn when(&self, shown: DateTime) -> Option<Timestamp> {
+        let ambiguous = self.zone.to_ambiguous_timestamp(shown);
+        match ambiguous.offset() {
+            AmbiguousOffset::Gap { .. } => {
+                let before = ambiguous.earlier().ok()?;
+                Some(self.zone.following(before).next()?.timestamp())
+            }
+            _ => ambiguous.earlier().ok(),
+        }
+    }
+}
+
+/// As in ``cron `*/5 * * * *` (Europe/Berlin)``.
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cron `{}` ({})", self.pattern.as_str(), self.zone.iana_name().unwrap_or("local time"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use jiff::ToSpan as _;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    fn cron(pattern: &str, zone: &str) -> Cron {
+        Cron::new(pattern, TimeZone::get(zone).unwrap()).unwrap()
+    }
+
+    /// The times after `from` up to and with `to`, as the zone's clock shows them.
+    fn times(cron: &Cron, from: &str, to: &str) -> Vec<String> {
+        let (mut time, to) = (from.parse::<Timestamp>().unwrap(), to.parse::<Timestamp>().unwrap());
+        let mut times = Vec::new();
+        while let Some(next) = cron.after(time).filter(|next| *next <= to) {
+            times.push(next.to_zoned(cron.zone.clone()).strftime("%H:%M %:z").to_string());
+            time = next;
+        }
+        times
+    }
+
+    #[test]
+    fn fields_are_five_or_six() {
+        assert_eq!(times(&cron("*/20 * * * *", "UTC"), "2026-01-31T12:00:00Z", "2026-01-31T13:00:00Z").len(), 3);
+        assert_eq!(times(&cron("*/20 * * * * *", "UTC"), "2026-01-31T12:00:00.5Z", "2026-01-31T12:01:00Z").len(), 3);
+        let error = |pattern| Cron::new(pattern, TimeZone::UTC).unwrap_err();
+        assert!(error("* * * *").starts_with("it has 4 fields, there must be five"));
+        assert!(error("* * * * * * 2030").starts_with("it has 7 fields"));
+        assert!(error("").starts_with("it has 0 fields"));
+        assert_eq!(error("61 * * * *"), "Component error: Number out of bounds");
+        assert!(error("0/10 * * * *").contains("Use \"*/10\""));
+        assert_eq!(error("0 0 30 2 *"), "there is no such day");
+        assert!(Cron::new("0 0 29 2 *", TimeZone::UTC).is_ok());
+    }
+
+    #[test]
+    fn a_time_of_the_day_that_is_left_out_comes_at_the_end_of_the_gap() {
+        // 29 March 2026, 01:00 UTC: from 02:00 to 03:00.
+        let night = ("2026-03-28T23:30:00Z", "2026-03-29T02:00:00Z");
+        assert_eq!(times(&cron("30 2 * * *", "Europe/Berlin"), night.0, night.1), ["03:00 +02:00"]);
+        // Several, and one that is due then anyway: all in one.
+        let several = cron("*/10 2,3 * * *", "Europe/Berlin");
+        assert_eq!(times(&several, night.0, night.1)[..2], ["03:00 +02:00", "03:10 +02:00"]);
+        assert_eq!(several.left_out("2026-03-29T01:00:00Z".parse().unwrap()), 6);
+        assert_eq!(several.left_out("2026-03-29T01:10:00Z".parse().unwrap()), 0);
+        assert_eq!(several.left_out("2026-10-25T01:00:00Z".parse().unwrap()), 0);
+        // A whole day: 30 December 2011 never was in Samoa.
+        let day = ("2011-12-30T09:00:00Z", "2011-12-31T09:00:00Z");
+        assert_eq!(times(&cron("0 12 * * *", "Pacific/Apia"), day.0, day.1), ["00:00 +14:00", "12:00 +14:00"]);
+    }
+
+    #[test]
+    fn a_time_of_the_day_that_comes_twice_counts_once() {
+        // 25 October 2026, 01:00 UTC: from 03:00 back to 02:00.
+        let night = ("2026-10-24T23:30:00Z", "2026-10-25T03:00:00Z");
+        assert_eq!(times(&cron("30 2 * * *", "Europe/Berlin"), night.0, night.1), ["02:30 +02:00"]);
+        assert_eq!(
+            times(&cron("0,30 2,3 * * *", "Europe/Berlin"), night.0, night.1),
+            ["02:00 +02:00", "02:30 +02:00", "03:00 +01:00", "03:30 +01:00"]
+        );
+        // From within the second pass.
+        assert_eq!(times(&cron("30 2 * * *", "Europe/Berlin"), "2026-10-25T01:10:00Z", night.1), [""; 0]);
+    }
+
+    #[test]
+    fn every_so_many_minutes_goes_by_real_time() {
+        let pattern = cron("*/30 * * * *", "Europe/Berlin");
+        assert_eq!(
+            times(&pattern, "2026-03-29T00:15:00Z", "2026-03-29T01:45:00Z"),
+            ["01:30 +01:00", "03:00 +02:00", "03:30 +02:00"]
+        );
+        assert_eq!(
+            times(&pattern, "2026-10-24T23:45:00Z", "2026-10-25T02:15:00Z"),
+            ["02:00 +02:00", "02:30 +02:00", "02:00 +01:00", "02:30 +01:00", "03:00 +01:00"]
+        );
+    }
+
+    /// Days on which clocks are put forward or back, each in the middle of the days that are looked at.
+    const CHANGES: [(&str, &str); 8] = [
+        ("Europe/Berlin", "2026-03-29T01:00:00Z"),
+        ("Europe/Berlin", "2026-10-25T01:00:00Z"),
+        ("America/New_York", "2026-11-01T06:00:00Z"),
+        ("Australia/Lord_Howe", "2026-04-04T15:00:00Z"),
+        ("Australia/Lord_Howe", "2026-10-03T15:30:00Z"),
+        ("America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+        ("Pacific/Apia", "2011-12-30T10:00:00Z"),
+        ("UTC", "2026-06-15T00:00:00Z"),
+    ];
+
+    proptest! {
+        /// Against a calendar that is gone through minute by minute.
+        #[test]
+        fn no_time_is_lost_and_none_comes_twice(
+            (zone, change) in select(CHANGES.to_vec()),
+            minute in select(vec!["*", "*/7", "0", "30", "0,15,59", "10-20"]),
+            hour in select(vec!["*", "*/2", "2", "0", "1-3", "0,2,23", "12"]),
+            day in select(vec!["*", "29-31", "1,4,25"]),
+            start in -90_000..3_600_i64,
+        ) {
+            let cron = cron(&format!("{minute} {hour} {day} * *"), zone);
+            let from = change.parse::<Timestamp>().unwrap() + SignedDuration::from_secs(start);
+            let to = from + SignedDuration::from_hours(80);
+            let mut expected = BTreeSet::new();
+            if hour == "*" {
+                let mut time = Timestamp::from_second(from.as_second().div_euclid(60) * 60).unwrap();
+                while time <= to {
+                    if cron.pattern.is_time_matching(&time.to_zoned(cron.zone.clone())).unwrap() {
+                        expected.insert(time);
+                    }
+                    time += SignedDuration::from_mins(1);
+                }
+            } else {
+                let mut shown = cron.zone.to_datetime(from).date().saturating_sub(3.days()).to_datetime(jiff::civil::Time::midnight());
+                let end = cron.zone.to_datetime(to).saturating_add(2.days());
+                while shown <= end {
+                    if cron.pattern.is_time_matching(&shown).unwrap() {
+                        expected.insert(cron.when(shown).unwrap());
+                    }
+                    shown = shown.saturating_add(1.minute());
+                }
+            }
+            expected.retain(|time| *time > from && *time <= to);
+            let mut found = Vec::new();
+            let mut time = from;
+            while let Some(next) = cron.after(time).filter(|next| *next <= to) {
+                prop_assert!(next > time);
+                found.push(next);
+                time = next;
+            }
+            prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Where the values of a schedule come from: a file, a command, or this machine itself.
+//!
+//! Each reading is bounded in size and in time, and nothing of it holds up the runtime: what may block is done on a thread of
+//! its own, of which a source has one at most.
+
+mod aside;
+mod command;
+mod file;
+mod metrics;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::value::Value;
+use crate::config::{self, Metric};
+use aside::Aside;
+use command::CommandError;
+use file::FileError;
+use metrics::{Baseline, Machine};
+
+pub(crate) use metrics::MetricError;
+
+/// A source of values. It is read by one at a time.
+#[derive(Debug)]
+pub(crate) struct Source(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    File { path: PathBuf, aside: Aside<Result<Vec<u8>, FileError>> },
+    Command { argv: Vec<String>, timeout: Duration },
+    Metrics { metrics: Vec<Metric>, baseline: Baseline, aside: Aside<metrics::Reading> },
+}
+
+/// What was read, and what of it couldn't be.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) value: Value,
+    /// A metric that this machine doesn't have.
+    pub(crate) lacks: Option<SourceError>,
+}
+
+/// Why there is no value.
+#[derive(Debug, PartialEq, Error)]
+pub(crate) enum SourceError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+}
+
+impl Source {
+    pub(crate) fn new(config: &config::Source) -> Source {
+        Source(match config.clone() {
+            config::Source::File(path) => Kind::File { path, aside: Aside::default() },
+            config::Source::Command { argv, timeout } => Kind::Command { argv, timeout },
+            config::Source::Metrics(metrics) => {
+                Kind::Metrics { metrics, baseline: Baseline::default(), aside: Aside::default() }
+            }
+        })
+    }
+
+    /// Reads the value as it is now. Dropping this future ends a command that is running, with its children.
+    pub(crate) async fn read(&self) -> Result<Reading, SourceError> {
+        match &self.0 {
+            Kind::File { path, aside } => {
+                let file = path.clone();
+                let read = aside.run(move || file::read(&file)).await;
+                let bytes = read.unwrap_or_else(|| Err(FileError::Slow(path.clone())))?;
+                Ok(Reading { value: Value::text(bytes), lacks: None })
+            }
+            Kind::Command { argv, timeout } => {
+                let bytes = command::run(argv, *timeout).await?;
+                Ok(Reading { value: Value::text(bytes), lacks: None })
+            }
+            Kind::Metrics { metrics, baseline, aside } => {
+                let (metrics, before) = (metrics.clone(), baseline.get());
+                let read = aside.run(move || Machine::default().read(&metrics, before)).await;
+                let reading = read.ok_or(MetricError::Slow)?;
+                baseline.set(reading.cpu);
+                Ok(Reading { value: Value::json(reading.value), lacks: reading.lacks.map(SourceError::from) })
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What a source has read: bytes, which may be JSON. And whether it has moved since. Pure.
+
+use std::cell::OnceCell;
+
+use serde_json::{Number, Value as Json};
+
+/// How a JSON number that was subtracted may be off by its binary form: 0.3 has moved by 0.1 from 0.2.
+const ROUNDING: f64 = 1e-9;
+
+/// A value, as a file or a command has it, or made here.
+#[derive(Debug, Clone)]
+pub(crate) struct Value {
+    bytes: Vec<u8>,
+    /// Parsed when it is asked for first; `None`: it isn't JSON.
+    json: OnceCell<Option<Json>>,
+    made_as_json: bool,
+}
+
+impl Value {
+    /// What a file holds or a command prints, without the newline at its end.
+    pub(crate) fn text(mut bytes: Vec<u8>) -> Value {
+        if bytes.ends_with(b"\n") {
+            bytes.pop();
+            if bytes.ends_with(b"\r") {
+                bytes.pop();
+            }
+        }
+        Value { bytes, json: OnceCell::new(), made_as_json: false }
+    }
+
+    /// A value of this machine.
+    pub(crate) fn json(json: Json) -> Value {
+        Value { bytes: json.to_string().into_bytes(), json: OnceCell::from(Some(json)), made_as_json: true }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// It is JSON because it was made so, not because it happens to look like it.
+    pub(crate) fn is_made_as_json(&self) -> bool {
+        self.made_as_json
+    }
+
+    /// `None` if it isn't UTF-8.
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes).ok()
+    }
+
+    /// Its text, if that is a JSON number.
+    pub(crate) fn as_number(&self) -> Option<&str> {
+        let text = self.as_str()?.trim_ascii();
+        serde_json::from_str::<Number>(text).is_ok().then_some(text)
+    }
+
+    /// `None` if it isn't JSON.
+    pub(crate) fn as_json(&self) -> Option<&Json> {
+        self.json.get_or_init(|| serde_json::from_slice(&self.bytes).ok()).as_ref()
+    }
+
+    /// What stands at `path` of a JSON value: names of members, or places in arrays from 0.
+    pub(crate) fn field(&self, path: &[String]) -> Option<&Json> {
+        path.iter().try_fold(self.as_json()?, |json, name| match json {
+            Json::Object(members) => members.get(name),
+            Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+            _ => None,
+        })
+    }
+
+    /// Whether it differs from `before`; numbers, also those within JSON, by at least `min_change`, if that is given.
+    pub(crate) fn has_moved(&self, before: &Value, min_change: Option<f64>) -> bool {
+        match (before.as_json(), self.as_json()) {
+            (Some(before), Some(now)) => differs(before, now, min_change),
+            _ => self.bytes != before.bytes,
+        }
+    }
+}
+
+fn differs(before: &Json, now: &Json, min_change: Option<f64>) -> bool {
+    match (before, now) {
+        (Json::Number(a), Json::Number(b)) => match (a.as_f64(), b.as_f64(), min_change) {
+            (Some(a), Some(b), Some(min)) => (a - b).abs() >= min * (1.0 - ROUNDING),
+            _ => a != b,
+        },
+        (Json::Array(a), Json::Array(b)) => {
+            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| differs(a, b, min_change))
+        }
+        (Json::Object(a), Json::Object(b)) => {
+            let member_differs = |(key, a): (&String, &Json)| b.get(key).is_none_or(|b| differs(a, b, min_change));
+            a.len() != b.len() || a.iter().any(member_differs)
+        }
+        _ => before != now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn text(text: &str) -> Value {
+        Value::text(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn one_newline_at_the_end_goes() {
+        for (read, value) in
+            [("48312\n", "48312"), ("a\r\n", "a"), ("a\n\n", "a\n"), ("a ", "a "), ("\n", ""), ("", "")]
+        {
+            assert_eq!(text(read).as_str(), Some(value));
+        }
+        assert_eq!(Value::text(vec![0xff, b'\n']).bytes(), [0xff]);
+        assert_eq!(Value::text(vec![0xff]).as_str(), None);
+    }
+
+    #[test]
+    fn a_number_is_what_json_calls_one() {
+        for (read, number) in [("48312\n", "48312"), ("-1.5e3", "-1.5e3"), (" 7 ", "7")] {
+            assert_eq!(text(read).as_number(), Some(number));
+        }
+        for read in ["042", "+5", "NaN", "0x10", "", "1 2", "[1]", "\"1\"", "21.5'C"] {
+            assert_eq!(text(read).as_number(), None, "{read}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_by_their_path() {
+        let value = text(r#"{"temp": 21.5, "rooms": [{"name": "kitchen"}], "a.b": 1}"#);
+        let field = |path: &str| value.field(&path.split('.').map(str::to_owned).collect::<Vec<_>>()).cloned();
+        assert_eq!(field("temp"), Some(json!(21.5)));
+        assert_eq!(field("rooms.0.name"), Some(json!("kitchen")));
+        for path in ["humidity", "rooms.1", "rooms.x", "temp.x"] {
+            assert_eq!(field(path), None, "{path}");
+        }
+        assert_eq!(text("21.5'C").field(&["temp".to_owned()]), None);
+    }
+
+    #[test]
+    fn a_value_has_moved_when_it_differs_by_enough() {
+        let moved = |before: &str, now: &str, min| text(now).has_moved(&text(before), min);
+        for (before, now, min) in [
+            ("1", "2", None),
+            ("a", "b", Some(5.0)),
+            ("0.2", "0.3", Some(0.1)),
+            ("10", "a", Some(5.0)),
+            ("10", "5", Some(5.0)),
+            (r#"{"t":1,"s":"a"}"#, r#"{"t":1,"s":"b"}"#, Some(5.0)),
+            (r#"{"t":1,"r":[1,2]}"#, r#"{"t":1,"r":[1,7]}"#, Some(5.0)),
+            (r#"{"t":1}"#, r#"{"t":1,"u":1}"#, Some(5.0)),
+            (r#"{"t":1}"#, r#"{"u":1}"#, Some(5.0)),
+            ("[1]", "[1,1]", Some(5.0)),
+            ("9007199254740993", "9007199254740992", None),
+        ] {
+            assert!(moved(before, now, min), "{before} {now} {min:?}");
+        }
+        for (before, now, min) in [
+            ("1", "1", None),
+            ("1", "1\n", None),
+            (r#"{"a":1, "b":2}"#, r#"{"b":2,"a":1}"#, None),
+            ("10", "14.9", Some(5.0)),
+            (r#"{"t":1,"r":[1,2]}"#, r#"{"t":2,"r":[3,4]}"#, Some(5.0)),
+            ("a", "a", Some(0.0)),
+        ] {
+            assert!(!moved(before, now, min), "{before} {now} {min:?}");
+        }
+    }
+
+    proptest! {
+        /// However it wanders: what was sent last is never off by `min` or more.
+        #[test]
+        fn what_was_sent_is_never_off_by_more(steps in prop::collection::vec(-3.0..3.0f64, 1..100), min in 0.1..5.0f64) {
+            let (mut now, mut sent) = (20.0, text("20"));
+            for step in steps {
+                now += step;
+                let value = Value::json(json!(now));
+                if value.has_moved(&sent, Some(min)) {
+                    sent = value;
+                }
+                let last = sent.as_json().and_then(Json::as_f64).unwrap();
+                prop_assert!((now - last).abs() < min);
+            }
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! `gatewire check --connect`: a line a step, what to do about the one that fails, and nothing left behind.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::process::Child;
+use std::thread::JoinHandle;
+
+use support::daemon::Setup;
+use support::mosquitto::Mosquitto;
+use support::scripted::{Broker, Peer};
+use support::{Certificates, PATIENCE, closed_port};
+
+const FORWARD: &str = "[[forward]]\nname = \"f\"\nfilters = [\"a/#\", \"b\"]\nsocket = \"DIR/f.sock\"\n";
+const QUICK: &str = "ack_timeout = \"1s\"\nrate_limit = { connects_per_second = 100 }\n";
+const BOTH: [&str; 2] = ["3.1.1", "5"];
+
+/// What the command said on standard output, and its exit code.
+fn check(setup: &Setup) -> (i32, String) {
+    check_with(setup, &[])
+}
+
+fn check_with(setup: &Setup, options: &[&str]) -> (i32, String) {
+    let (code, stdout, _) = setup.output_of(&[&["check", "--connect"], options].concat());
+    (code, stdout)
+}
+
+fn setup(port: u16, protocol: &str) -> Setup {
+    Setup::with_connection(port, QUICK, FORWARD).speaking(protocol)
+}
+
+/// Every text, in this order.
+#[track_caller]
+fn holds(said: &str, texts: &[&str]) {
+    let mut rest = said;
+    for text in texts {
+        let at = rest.find(text).unwrap_or_else(|| panic!("no {text:?} where it should be in\n{said}"));
+        rest = &rest[at + text.len()..];
+    }
+}
+
+/// The command against a server that a test plays, byte by byte, in one version of MQTT.
+struct Play {
+    broker: Broker,
+    five: bool,
+    running: JoinHandle<(i32, String)>,
+}
+
+impl Play {
+    fn start(protocol: &str) -> Play {
+        let broker = Broker::start();
+        let setup = setup(broker.port, protocol);
+        Play { running: std::thread::spawn(move || check(&setup)), broker, five: protocol == "5" }
+    }
+
+    /// The next connection, with its CONNECT, which asks for a clean session or not.
+    fn accept(&self, clean: bool) -> Peer {
+        let mut peer = self.broker.accept();
+        let connect = packet(&mut peer).unwrap();
+        assert_eq!(connect[0], 0x10);
+        // The flags stand after the length, the protocol's name and its version; none says that there is a will.
+        assert_eq!(connect[9], if clean { 2 } else { 0 }, "{connect:x?}");
+        peer
+    }
+
+    fn connected(&self, session_present: bool) -> Peer {
+        let mut peer = self.accept(false);
+        self.connack(&mut peer, session_present);
+        peer
+    }
+
+    fn connack(&self, peer: &mut Peer, session_present: bool) {
+        let rest: &[u8] = if self.five { &[0, 0] } else { &[0] };
+        peer.raw(&[&[0x20, 1 + rest.len() as u8, session_present.into()], rest].concat());
+    }
+
+    /// The next packet must ask for this filter alone; its identifier.
+    fn subscribe(&self, peer: &mut Peer, filter: &str) -> [u8; 2] {
+        let packet = packet(peer).unwrap();
+        assert_eq!(packet[0], 0x82, "{packet:x?}");
+        let head = if self.five { 5 } else { 4 };
+        let expected = [&[0, filter.len() as u8], filter.as_bytes(), &[1]].concat();
+        assert_eq!(packet[head..], expected, "{packet:x?}");
+        [packet[2], packet[3]]
+    }
+
+    fn suback(&self, peer: &mut Peer, [high, low]: [u8; 2], code: u8) {
+        match self.five {
+            true => peer.raw(&[0x90, 4, high, low, 0, code]),
+            false => peer.raw(&[0x90, 3, high, low, code]),
+        }
+    }
+
+    /// The connection that ends the session which the command has begun.
+    fn end_of_session(&self) {
+        let mut peer = self.accept(true);
+        self.connack(&mut peer, false);
+        farewell(&mut peer);
+    }
+
+    fn said(self) -> (i32, String) {
+        self.running.join().unwrap()
+    }
+}
+
+/// The next packet as it is, all shorter than 128 bytes; `None` at the end.
+fn packet(peer: &mut Peer) -> Option<Vec<u8>> {
+    let whole = |input: &mut bytes::BytesMut| {
+        let length = 2 + usize::from(*input.get(1)?);
+        (input.len() >= length).then(|| input.split_to(length).to_vec())
+    };
+    peer.read(PATIENCE, whole).expect("no packet")
+}
+
+/// DISCONNECT, and the end.
+fn farewell(peer: &mut Peer) {
+    assert_eq!(packet(peer).unwrap(), [0xe0, 0]);
+    assert_eq!(packet(peer), None);
+}
+
+#[test]
+fn every_step_is_a_line_and_the_session_that_was_begun_is_ended() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start();
+        let setup = setup(broker.port, protocol);
+        let (code, said) = check(&setup);
+        assert_eq!(code, 0, "{said}");
+        let mqtt = format!("ok       MQTT {protocol}: accepted as `thing-1`; a new session");
+        holds(
+            &said,
+            &[
+                "ok       DNS: localhost has ",
+                "ok       TCP: connected to 127.0.0.1:",
+                "ok       TLS: TLSv1_3, TLS13_AES_256_GCM_SHA384 (",
+                "certificate from \"",
+                "\", valid until 2",
+                &mqtt,
+                "ok       SUBSCRIBE: `a/#` granted with QoS 1",
+                "ok       SUBSCRIBE: `b` granted with QoS 1",
+                "ok       session: the one that this check began is ended again",
+            ],
+        );
+        assert!(!setup.directory.path().join("gatewire.db").exists(), "no state is written");
+        // Nobody is subscribed any more, and the daemon finds no session that it would take for its own.
+        broker.publish("b", b"lost");
+        let gatewire = setup.start();
+        gatewire.wait_for("connected to localhost as `thing-1`; a new session");
+        let mut reader = gatewire.client("f.sock");
+        broker.publish("b", b"first");
+        assert_eq!(reader.payload(), "first");
+    }
+}
+
+#[test]
+fn a_session_that_the_server_keeps_stays_with_its_messages() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start();
+        let setup = setup(broker.port, protocol);
+        let gatewire = setup.connect();
+        broker.wait_for("Sending SUBACK to thing-1");
+        assert_eq!(gatewire.stop().0, 0);
+        for payload in ["1", "2", "3"] {
+            broker.publish("a/x", payload.as_bytes());
+        }
+        for _ in 0..2 {
+            let (code, said) = check(&setup);
+            assert_eq!(code, 0, "{said}");
+            holds(&said, &["its session was kept, and stays", "SUBSCRIBE: `a/#`", "SUBSCRIBE: `b`"]);
+            assert!(!said.contains("session: the one"), "{said}");
+        }
+        let gatewire = setup.start();
+        gatewire.wait_for("its session was kept");
+        let mut reader = gatewire.client("f.sock");
+        assert_eq!([(); 3].map(|()| reader.payload()), ["1", "2", "3"]);
+    }
+}
+
+#[test]
+fn a_running_daemon_is_asked_and_left_alone() {
+    let mut broker = Mosquitto::start();
+    let setup = setup(broker.port, "5");
+    let gatewire = setup.connect();
+    let (code, said) = check(&setup);
+    assert_eq!(code, 0, "{said}");
+    holds(&said, &["gatewire is running; nothing is tried beside it", "connected to localhost as `thing-1` since "]);
+    let (code, said) = check_with(&setup, &["--tls-only"]);
+    assert_eq!(code, 0, "{said}");
+    holds(&said, &["ok       TLS: "]);
+    assert!(!said.contains("MQTT"), "{said}");
+    assert_eq!(gatewire.status()["counters"]["connections"], 1, "its connection wasn't touched");
+
+    broker.kill();
+    gatewire.wait_for_failure("tcp_refused");
+    let (code, said) = check(&setup);
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed", "It isn't connected (", "connection refused", "check connection.endpoint"]);
+    assert_eq!(check_with(&setup, &["--tls-only"]).0, 1);
+}
+
+#[test]
+fn a_daemon_that_cannot_be_asked_is_not_disturbed() {
+    let broker = Mosquitto::start();
+    let setup = setup(broker.port, "5");
+    let gatewire = setup.connect();
+    let elsewhere = setup.edit("status.sock", "other.sock");
+    let (code, said) = check(&elsewhere);
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed", "a gatewire may be running", "it holds the store", "--tls-only"]);
+    assert_eq!(std::fs::metadata(gatewire.path("status.sock")).map(|_| ()).ok(), Some(()));
+    assert_eq!(broker.log().matches("New client connected").count(), 1);
+}
+
+#[test]
+fn filters_are_asked_for_one_at_a_time_and_messages_are_left_for_the_daemon() {
+    for protocol in BOTH {
+        let play = Play::start(protocol);
+        let mut peer = play.connected(true);
+        let id = play.subscribe(&mut peer, "a/#");
+        let message: &[u8] = if play.five { &[0x32, 6, 0, 1, b't', 0, 9, 0] } else { &[0x32, 5, 0, 1, b't', 0, 9] };
+        peer.raw(message);
+        play.suback(&mut peer, id, 1);
+        let id = play.subscribe(&mut peer, "b");
+        play.suback(&mut peer, id, 0);
+        farewell(&mut peer);
+        let (code, said) = play.said();
+        assert_eq!(code, 0, "{said}");
+        holds(&said, &["`a/#` granted with QoS 1\n", "`b` granted with QoS 0, not 1: messages for it may be lost"]);
+    }
+}
+
+#[test]
+fn a_refused_filter_is_named_with_the_statement_it_needs_and_the_others_are_asked_for() {
+    for protocol in BOTH {
+        let play = Play::start(protocol);
+        let mut peer = play.connected(false);
+        let id = play.subscribe(&mut peer, "a/#");
+        play.suback(&mut peer, id, if play.five { 0x87 } else { 0x80 });
+        let id = play.subscribe(&mut peer, "b");
+        play.suback(&mut peer, id, 1);
+        farewell(&mut peer);
+        play.end_of_session();
+        let (code, said) = play.said();
+        assert_eq!(code, 1, "{said}");
+        holds(
+            &said,
+            &[
+                "failed   the server refused to subscribe us to `a/#`",
+                "iot:Subscribe on topicfilter/a/#",
+                "ok       SUBSCRIBE: `b`",
+                "ok       session: ",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_filter_on_which_the_server_hangs_up_is_the_only_suspect() {
+    for protocol in BOTH {
+        let play = Play::start(protocol);
+        let mut peer = play.connected(false);
+        let id = play.subscribe(&mut peer, "a/#");
+        play.suback(&mut peer, id, 1);
+        play.subscribe(&mut peer, "b");
+        peer.close();
+        play.end_of_session();
+        let (code, said) = play.said();
+        assert_eq!(code, 1, "{said}");
+        holds(&said, &["ok       SUBSCRIBE: `a/#`", "failed ", "sent last: SUBSCRIBE to `b`\n", "topicfilter/b;"]);
+    }
+}
+
+#[test]
+fn an_interrupted_check_ends_its_session_all_the_same() {
+    let broker = Broker::start();
+    let setup = setup(broker.port, "3.1.1");
+    let child = setup.spawn(&["check", "--connect"]);
+    let pid = child.id();
+    let play = Play { running: std::thread::spawn(move || said(child)), broker, five: false };
+    let mut peer = play.connected(false);
+    play.subscribe(&mut peer, "a/#");
+    assert!(std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
+    assert_eq!(packet(&mut peer), None);
+    play.end_of_session();
+    let (code, said) = play.said();
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed   interrupted", "ok       session: "]);
+}
+
+fn said(child: Child) -> (i32, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn a_session_that_cannot_be_ended_is_said() {
+    let play = Play::start("3.1.1");
+    let peer = play.connected(false);
+    peer.close();
+    for _ in 0..3 {
+        play.accept(true).close();
+    }
+    let (code, said) = play.said();
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed   ", "failed   ending the session that this check began: ", "start it after that"]);
+}
+
+#[test]
+fn a_connect_that_is_refused_or_not_answered_is_explained() {
+    for protocol in BOTH {
+        let play = Play::start(protocol);
+        let refusal: &[u8] = if play.five { &[0x20, 3, 0, 0x87, 0] } else { &[0x20, 2, 0, 5] };
+        play.accept(false).raw(refusal);
+        let (code, said) = play.said();
+        assert_eq!(code, 1, "{said}");
+        holds(&said, &["ok       TLS", "failed   MQTT CONNECT as `thing-1`", "not authorized", "client/thing-1"]);
+
+        let play = Play::start(protocol);
+        play.accept(false).close();
+        let (code, said) = play.said();
+        assert_eq!(code, 1, "{said}");
+        holds(&said, &["failed   MQTT CONNECT as `thing-1`", "closed instead of a CONNACK", "iot:Connect on client/"]);
+
+        let play = Play::start(protocol);
+        let mut peer = play.connected(true);
+        play.subscribe(&mut peer, "a/#");
+        let (code, said) = play.said();
+        assert_eq!(code, 1, "{said}");
+        holds(&said, &["failed   ", "didn't acknowledge the SUBSCRIBE to `a/#` within 1000 ms"]);
+        drop(peer);
+    }
+    let broker = Broker::start();
+    let setup = setup(broker.port, "5").edit("ack_timeout", "connect_timeout = \"2s\"\nack_timeout");
+    let running = std::thread::spawn(move || check(&setup));
+    let mut peer = broker.accept();
+    packet(&mut peer).unwrap();
+    assert_eq!(packet(&mut peer), None, "it gives up");
+    let (code, said) = running.join().unwrap();
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed   MQTT CONNECT", "no CONNACK (after ", "check connection.endpoint"]);
+}
+
+#[test]
+fn the_first_step_that_fails_is_the_last_and_says_what_to_do() {
+    let (code, said) = check(&setup(8883, "5").edit("\"localhost\"", "\"gatewire.invalid\""));
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed   looking up gatewire.invalid in DNS: ", "\n           "]);
+    assert!(!said.contains("TCP:"), "{said}");
+
+    let (code, said) = check(&setup(closed_port(), "5"));
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["ok       DNS", "failed   connecting to localhost:", "connection refused", "that the broker runs"]);
+
+    let broker = Mosquitto::start();
+    let other = Certificates::make("thing-1", "ec");
+    let (code, said) =
+        check(&setup(broker.port, "5").credential("AmazonRootCA1.pem", &other.path("AmazonRootCA1.pem")));
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["ok       TCP", "failed   TLS with localhost", "has signed it", "tls.ca_file must hold"]);
+
+    let unknown = setup(broker.port, "5")
+        .credential("certificate.pem.crt", &other.path("certificate.pem.crt"))
+        .credential("private.pem.key", &other.path("private.pem.key"));
+    let (code, said) = check(&unknown);
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed   TLS with localhost", "alert", "isn't active"]);
+}
+
+#[test]
+fn tls_only_needs_connect() {
+    let (code, _, stderr) = setup(1, "5").output_of(&["check", "--tls-only"]);
+    assert_eq!(code, 64);
+    assert!(stderr.contains("--connect"), "{stderr}");
+}

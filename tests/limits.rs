@@ -1,0 +1,94 @@
+//! IoT Core's limits, as a daemon keeps to them that wasn't told otherwise. Those of topics, client ids and payloads are held by
+//! the configuration and the ingest sockets, the window of a hundred and the filters of a SUBSCRIBE by `tests/session.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::daemon::Setup;
+use support::scripted::Broker;
+
+const SECOND: Duration = Duration::from_secs(1);
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
+
+fn forward(name: &str, filters: std::ops::Range<usize>) -> String {
+    let filters: Vec<String> = filters.map(|n| format!("\"f/{n}\"")).collect();
+    format!("[[forward]]\nname = \"{name}\"\nfilters = [{}]\nsocket = \"DIR/{name}.sock\"\n", filters.join(","))
+}
+
+#[test]
+fn the_forward_that_asks_for_the_fifty_first_filter_is_named() {
+    let rest = forward("first", 0..30) + &forward("second", 30..51);
+    let setup = Setup::new(8883, &rest);
+    for command in ["check", "run"] {
+        let (code, _, errors) = setup.output(command);
+        assert_eq!(code, 78, "{errors}");
+        assert!(errors.contains("with those of \"second\" there are 51 filters"), "{errors}");
+    }
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, "max_subscriptions = 51\n", &rest).speaking("3.1.1").start();
+    let mut peer = broker.connected(false);
+    let asked: Vec<usize> = (0..7).map(|_| peer.subscribe().filters.len()).collect();
+    assert_eq!(asked, [8, 8, 8, 8, 8, 8, 3]);
+    drop(gatewire);
+}
+
+#[test]
+fn connects_are_a_second_apart() {
+    let broker = Broker::start();
+    let backoff = "backoff = { min = \"100ms\", max = \"100ms\" }\n";
+    let _gatewire = Setup::with_connection(broker.port, backoff, "").speaking("3.1.1").start();
+    let connects: Vec<Instant> = (0..3)
+        .map(|_| {
+            let mut peer = broker.accept();
+            let at = Instant::now();
+            peer.connect();
+            peer.close();
+            at
+        })
+        .collect();
+    for pair in connects.windows(2) {
+        // What the accepting takes may shorten what is measured.
+        assert!(pair[1] - pair[0] > SECOND * 8 / 10, "{:?}", pair[1] - pair[0]);
+    }
+}
+
+#[test]
+fn no_second_sees_more_publications_than_iot_core_takes() {
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, "", INGEST).speaking("3.1.1").start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("publish.sock");
+    (0..250).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"qos\":0}}")));
+    let start = Instant::now();
+    let mut last = VecDeque::new();
+    for _ in 0..250 {
+        peer.publish();
+        let now = Instant::now();
+        last.push_back(now);
+        last.retain(|at| now - *at < SECOND);
+        // A hundred, the burst, and what this machine's scheduling may have pushed together.
+        assert!(last.len() <= 100 + 10 + 15, "{}", last.len());
+    }
+    assert!(start.elapsed() > SECOND * 2, "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_payload_of_128_kib_goes_and_a_larger_one_is_refused_here() {
+    const MOST: usize = 128 * 1024;
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("publish.sock");
+    let line = |len: usize| format!("{{\"topic\":\"t\",\"payload\":\"{}\"}}", "x".repeat(len));
+    assert_eq!(client.ask(&line(MOST + 1))["error"], "too_large");
+    client.send(&line(MOST));
+    let publish = peer.publish();
+    assert_eq!(publish.payload.len(), MOST);
+    peer.puback(publish.pkid);
+    assert_eq!(client.json(), json!({"result": "delivered"}));
+}

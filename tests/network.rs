@@ -1,0 +1,113 @@
+//! A network that goes silent or changes under the connection: two network namespaces, the daemon in one, mosquitto in the other.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::daemon::{Gatewire, Setup};
+use support::mosquitto::Mosquitto;
+use support::network::Network;
+use support::{CERTIFICATES, eventually};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a loaded machine may take for what should happen at once.
+const SLACK: Duration = Duration::from_millis(1500);
+
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
+
+/// A daemon that is connected across a network of its own.
+fn connected(network: &Network, connection: &str) -> (Mosquitto, Gatewire) {
+    CERTIFICATES.issue("network.crt", "server.key", &format!("subjectAltName=IP:{}", Network::SERVER), 1);
+    let broker = Mosquitto::inside(&network.on_server(), Network::SERVER, "network.crt");
+    let setup = Setup::with_connection(broker.port, connection, INGEST)
+        .edit("\"localhost\"", &format!("\"{}\"", Network::SERVER))
+        .under(network.on_device());
+    (broker, setup.connect())
+}
+
+/// Until the daemon has given the connection up, with the code of why.
+fn given_up(gatewire: &Gatewire) -> String {
+    let code = || gatewire.status()["link"]["last_error"]["code"].as_str().map(str::to_owned);
+    eventually("the end of the connection", code)
+}
+
+#[test]
+fn a_silent_network_is_noticed_within_one_and_a_half_keep_alives() {
+    let Some(network) = Network::make() else { return };
+    let backoff = "backoff = { min = \"100ms\", max = \"500ms\" }\nconnect_timeout = \"1s\"\n";
+    let (_broker, gatewire) = connected(&network, &format!("keep_alive = \"5s\"\n{backoff}"));
+    network.silence();
+    let silent = Instant::now();
+    assert_eq!(given_up(&gatewire), "keep_alive_lost");
+    let took = silent.elapsed();
+    assert!(took < 5 * SECOND * 3 / 2 + SLACK, "{took:?}");
+    network.speak();
+    gatewire.wait_for_nth("connected to", 2);
+}
+
+#[test]
+fn with_a_message_in_flight_a_silent_network_is_noticed_within_a_keep_alive() {
+    let Some(network) = Network::make() else { return };
+    let backoff = "backoff = { min = \"100ms\", max = \"500ms\" }\nconnect_timeout = \"1s\"\n";
+    let (broker, gatewire) = connected(&network, &format!("keep_alive = \"5s\"\n{backoff}"));
+    network.silence();
+    let mut client = gatewire.client("publish.sock");
+    let sent = Instant::now();
+    client.send(r#"{"topic":"late","payload":1}"#);
+    assert_eq!(given_up(&gatewire), "network_lost");
+    let took = sent.elapsed();
+    assert!(took < 5 * SECOND + SLACK, "{took:?}");
+    network.speak();
+    assert_eq!(client.json()["result"], "stored");
+    eventually("the message", || (broker.received("thing-1") == ["late"]).then_some(()));
+}
+
+/// A wait that nobody would sit through: what comes sooner comes because the kernel said so.
+const PATIENT: &str = "backoff = { min = \"1m\", max = \"2m\" }\n";
+
+#[test]
+fn an_address_that_is_replaced_is_noticed_at_once() {
+    let Some(network) = Network::make() else { return };
+    let (broker, gatewire) = connected(&network, PATIENT);
+    // Of a network of its own: one of the same goes with the first.
+    network.add("10.231.0.3/16");
+    network.remove("10.231.0.2/24");
+    let gone = Instant::now();
+    gatewire.wait_for("the address 10.231.0.2, from which 10.231.0.1:8883 was reached, isn't this machine's any more");
+    gatewire.wait_for_nth("connected to", 2);
+    let took = gone.elapsed();
+    assert!(took < SECOND + SLACK, "{took:?}");
+    broker.wait_for("New client connected from 10.231.0.3");
+}
+
+#[test]
+fn an_address_that_comes_after_an_outage_ends_the_wait() {
+    let Some(network) = Network::make() else { return };
+    let (broker, gatewire) = connected(&network, PATIENT);
+    network.remove("10.231.0.2/24");
+    // It has tried at once, and waits now for longer than this test takes.
+    gatewire.wait_for("network unreachable");
+    network.add("10.231.0.4/24");
+    let came = Instant::now();
+    gatewire.wait_for_nth("connected to", 2);
+    let took = came.elapsed();
+    assert!(took < SECOND + SLACK, "{took:?}");
+    broker.wait_for("New client connected from 10.231.0.4");
+}
+
+#[test]
+fn other_addresses_may_come_and_go() {
+    let Some(network) = Network::make() else { return };
+    let (_broker, gatewire) = connected(&network, PATIENT);
+    for _ in 0..20 {
+        network.add("10.231.0.7/24");
+        network.remove("10.231.0.7/24");
+    }
+    let mut client = gatewire.client("publish.sock");
+    assert_eq!(client.ask(r#"{"topic":"t","payload":1}"#)["result"], "delivered");
+    let status = gatewire.status();
+    assert_eq!((&status["counters"]["connections"], &status["link"]["last_error"]), (&1.into(), &().into()));
+}
