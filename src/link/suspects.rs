@@ -5,7 +5,8 @@
 //! was unanswered at two closes without having been cleared in between is tried **alone** from then on: it is sent when nothing
 //! else is on the wire and the server has shown that it answers on this connection, and nothing else is sent until it is
 //! answered. What closes the connection alone three times in a row is guilty: once or twice may have been the network, which
-//! broke just then. Where connections have lately ended for other reasons, it has to be more often.
+//! broke just then. A close whose suspects are all cleared later was for another reason, or for none: where there were such
+//! closes lately, it has to be more often.
 //!
 //! So a bad packet costs five connections at most, and who is suspected with it one or two round trips.
 
@@ -25,6 +26,9 @@ const MAX_DOUBT: u32 = 5;
 
 /// A close for another reason is forgotten after so long.
 const DOUBT_FOR: Duration = Duration::from_secs(3600);
+
+/// The most closes that are remembered to be explained.
+const MAX_CLOSES: usize = 16;
 
 /// A QoS 0 message isn't answered: it is suspected if it was written less than this before the connection was closed.
 const LATELY: Duration = Duration::from_secs(5);
@@ -78,7 +82,9 @@ pub(crate) struct Suspects {
     unproven: Vec<Unproven>,
     /// The QoS 0 messages are to be cleared by a PINGREQ: one of them is tried alone, or something else waits to be.
     wants_ping: bool,
-    /// The last closes that nothing we sent can have caused, at most [`MAX_DOUBT`].
+    /// The last closes for which nobody was found guilty yet, at most [`MAX_CLOSES`], with those who may be.
+    unexplained: VecDeque<(Instant, BTreeSet<Suspect>)>,
+    /// The last closes for which nobody can be, at most [`MAX_DOUBT`], the last first.
     doubts: VecDeque<Instant>,
     /// Since when something waits to be tried alone until the server has answered anything on this connection.
     wants_proof: Option<Instant>,
@@ -105,10 +111,10 @@ impl Suspects {
 
     /// The server has answered this.
     pub(crate) fn clear(&mut self, suspect: &Suspect) {
-        if let Some(record) = self.records.remove(suspect)
-            && record.alone > 0
-        {
-            self.doubt(record.last);
+        self.records.remove(suspect);
+        self.unexplained.iter_mut().for_each(|(_, suspects)| suspects.retain(|other| other != suspect));
+        while let Some(index) = self.unexplained.iter().position(|(_, suspects)| suspects.is_empty()) {
+            self.unexplained.remove(index).into_iter().for_each(|(at, _)| self.doubt(at));
         }
     }
 
@@ -217,6 +223,9 @@ impl Suspects {
             // It closes for reasons of its own.
             self.end_rows();
             self.doubt(now);
+        } else {
+            self.unexplained.truncate(MAX_CLOSES - 1);
+            self.unexplained.push_front((now, unanswered.clone()));
         }
         let enough = self.enough();
         for suspect in unanswered {
@@ -231,6 +240,7 @@ impl Suspects {
             }
         }
         if let Some(guilty) = &shown.guilty {
+            self.unexplained.retain(|(_, suspects)| !suspects.contains(guilty));
             self.put_on_probation(guilty.clone(), now);
         }
         self.forget(now);
@@ -258,6 +268,7 @@ impl Suspects {
     fn forget(&mut self, now: Instant) {
         self.records.retain(|_, record| now < record.last + FORGET_AFTER);
         self.doubts.retain(|at| now < *at + DOUBT_FOR);
+        self.unexplained.retain(|(at, _)| now < *at + DOUBT_FOR);
         while self.records.len() > MAX_REMEMBERED {
             let oldest = self.records.iter().min_by_key(|(_, record)| record.last).map(|(suspect, _)| suspect.clone());
             let Some(oldest) = oldest else { return };

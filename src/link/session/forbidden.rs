@@ -298,6 +298,30 @@ impl World {
     }
 }
 
+/// A server that closes, while messages are in flight, for reasons that have nothing to do with them.
+#[test]
+fn two_hundred_closes_at_random_set_nothing_aside() {
+    for (protocol, seed) in BOTH.into_iter().flat_map(|protocol| (0..20).map(move |seed| (protocol, seed))) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut world = World::new(protocol, BTreeSet::new(), BTreeSet::new());
+        while world.closes < 200 {
+            world.take(Step::Accept(random.usize(..TOPICS), true));
+            // Up to five packets: that it closes on the first again and again is as likely as in a network of the worst kind.
+            world.take(Step::Serve(random.usize(..5)));
+            if random.usize(..4) > 0 || world.session.in_flight() == 0 {
+                world.take(Step::Hear);
+            } else {
+                world.closed = true;
+                world.take(Step::Hear);
+            }
+            world.take(Step::Pass(1));
+        }
+        world.settle();
+        assert!(world.owed.iter().all(|n| world.delivered.contains(n)), "seed {seed}");
+        assert_eq!(world.standing.len(), FILTERS, "seed {seed}");
+    }
+}
+
 fn some_of(n: usize) -> impl Strategy<Value = BTreeSet<usize>> {
     prop::collection::btree_set(0..n, 0..=3)
 }
