@@ -1,4 +1,5 @@
-//! A server with a policy, as strict as IoT Core: it closes the connection on a PUBLISH or SUBSCRIBE that isn't allowed.
+//! A server with a policy, as strict as IoT Core: it closes the connection on a PUBLISH or SUBSCRIBE that isn't allowed, or
+//! answers it with a failure. It may have its moods, too, and close for no reason at all.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,12 +21,26 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 struct Seen {
     forbidden: BTreeSet<String>,
+    /// It answers these with a failure.
+    refused: BTreeSet<String>,
+    /// It closes on one in ten messages, whichever that is, so many times.
+    moods: Option<(fastrand::Rng, usize)>,
     /// Topic and payload of each message, the first time it came.
     arrived: Vec<(String, String)>,
     /// The filters that were asked for in a SUBSCRIBE that was granted.
     subscribed: Vec<String>,
     /// Connections that it has closed.
     closes: usize,
+}
+
+impl Seen {
+    /// Whether it closes just because.
+    fn is_in_a_mood(&mut self) -> bool {
+        let Some((random, times)) = &mut self.moods else { return false };
+        let is_due = *times > 0 && random.usize(..10) == 0;
+        *times -= usize::from(is_due);
+        is_due
+    }
 }
 
 /// A server on a thread of its own, which ends with it.
@@ -71,6 +86,21 @@ impl Strict {
         assert!(self.seen.lock().unwrap().forbidden.remove(name));
     }
 
+    /// From now on this topic or filter is answered with a failure.
+    pub fn refuse(&self, name: &str) {
+        self.seen.lock().unwrap().refused.insert(name.to_owned());
+    }
+
+    /// Closes connections in the middle of messages, so many times.
+    pub fn close_at_random(&self, random: fastrand::Rng, times: usize) {
+        self.seen.lock().unwrap().moods = Some((random, times));
+    }
+
+    /// The policy is changed for what was answered with a failure.
+    pub fn grant(&self, name: &str) {
+        assert!(self.seen.lock().unwrap().refused.remove(name));
+    }
+
     /// What has arrived on a topic, each message once.
     pub fn arrived(&self, topic: &str) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
@@ -102,10 +132,13 @@ trait Daemon {
     fn say(&mut self, bytes: &[u8]);
     /// What an answer has between packet identifier and reason codes.
     const PROPERTIES: &'static [u8];
+    /// "Not authorized", in a SUBACK.
+    const FAILURE: u8;
 }
 
 impl Daemon for Peer {
     const PROPERTIES: &'static [u8] = &[];
+    const FAILURE: u8 = 0x80;
 
     fn ask(&mut self) -> Result<Option<Asked>, ()> {
         Ok(self.next_within(LOOK)?.map(|packet| match packet {
@@ -129,6 +162,7 @@ impl Daemon for Peer {
 
 impl Daemon for Peer5 {
     const PROPERTIES: &'static [u8] = &[0];
+    const FAILURE: u8 = 0x87;
 
     fn ask(&mut self) -> Result<Option<Asked>, ()> {
         Ok(self.next_within(LOOK)?.map(|packet| match packet {
@@ -168,7 +202,8 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
                 Some(Asked::Subscribe { filters, .. }) => filters,
                 _ => &[],
             };
-            if names.iter().any(|name| seen.forbidden.contains(name)) {
+            let is_in_a_mood = matches!(asked, Some(Asked::Publish { .. })) && seen.is_in_a_mood();
+            if is_in_a_mood || names.iter().any(|name| seen.forbidden.contains(name)) {
                 seen.closes += 1;
                 return;
             }
@@ -177,6 +212,9 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
                     let length = u8::try_from(2 + D::PROPERTIES.len()).unwrap();
                     [&[0x20, length, 1, 0], D::PROPERTIES].concat()
                 }
+                Some(Asked::Publish { topic, id, .. }) if seen.refused.contains(&topic) => {
+                    packet(0x40, id, &[&[D::FAILURE], D::PROPERTIES])
+                }
                 Some(Asked::Publish { topic, payload, id }) => {
                     if !seen.arrived.contains(&(topic.clone(), payload.clone())) {
                         seen.arrived.push((topic, payload));
@@ -184,9 +222,12 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
                     if id == 0 { Vec::new() } else { packet(0x40, id, &[]) }
                 }
                 Some(Asked::Subscribe { filters, id }) => {
-                    let granted = vec![1; filters.len()];
-                    seen.subscribed.extend(filters);
-                    packet(0x90, id, &[D::PROPERTIES, &granted])
+                    let answer = |filter| if seen.refused.contains(filter) { D::FAILURE } else { 1 };
+                    let answers: Vec<u8> = filters.iter().map(answer).collect();
+                    let granted = filters.into_iter().zip(&answers).filter(|(_, answer)| **answer != D::FAILURE);
+                    let granted: Vec<String> = granted.map(|(filter, _)| filter).collect();
+                    seen.subscribed.extend(granted);
+                    packet(0x90, id, &[D::PROPERTIES, &answers])
                 }
                 Some(Asked::Ping) => vec![0xd0, 0],
                 Some(Asked::Disconnect) | None => return,
