@@ -174,6 +174,29 @@ fn what_was_answered_stored_is_kept_through_restarts_and_tried_anew_a_day_later(
     }
 }
 
+#[test]
+fn more_than_memory_holds_moves_to_the_quarantine_and_back_through_the_disk() {
+    const MESSAGES: usize = 80;
+    let server = Strict::start("5", &["secret"]);
+    server.be_away(true);
+    let gatewire = setup(&server, "5", "").start();
+    let mut client = gatewire.client("publish.sock");
+    let payload = |i: usize| format!("{i:03}{}", "x".repeat(100_000));
+    for i in 0..MESSAGES {
+        client.send(&format!("{{\"topic\":\"secret\",\"payload\":\"{}\"}}", payload(i)));
+        assert_eq!(client.json(), json!({"result": "stored"}));
+    }
+    server.be_away(false);
+    eventually("the quarantine", || (quarantined(&gatewire) == MESSAGES).then_some(()));
+    assert_passes(&gatewire, "open");
+    server.allow("secret");
+    reload(&gatewire);
+    gatewire.wait_for("what IoT Core refused is tried anew: 1 topics, 80 messages");
+    eventually("all of them", || (server.arrived("secret").len() == MESSAGES).then_some(()));
+    assert!(server.arrived("secret").into_iter().eq((0..MESSAGES).map(payload)));
+    assert_eq!(gatewire.status()["outbox"]["dropped"]["quarantine_full"], 0);
+}
+
 fn reload(gatewire: &Gatewire) {
     let before = gatewire.count("the configuration is read anew");
     gatewire.signal("HUP");

@@ -79,7 +79,7 @@ impl Link {
     fn filter_left_out(&self, filter: TopicFilter, reason: String) {
         let missing = Sent::Subscribe(filter.clone()).needs();
         log::error!(
-            GATEWIRE_EVENT = "quarantined", GATEWIRE_FILTER = filter.as_str();
+            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
             "IoT Core refuses the filter `{filter}`: {reason}. It is left out: nothing arrives for it, the other filters stand. \
              Add {missing} and iot:Receive on its topics to the certificate's policy; it is asked for again in an hour"
         );

@@ -116,6 +116,8 @@ impl Kept for Outbox {
         if self.turns.writing.get() == QueueId::QUARANTINE {
             self.turns.ledger_first.set(outcome.is_err());
             self.quarantine.borrow_mut().write_ended(outcome.is_ok(), now);
+            // What waits for room there goes on.
+            self.arrived.notify_one();
         } else {
             let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), now);
             stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &Outcome::Stored));

@@ -310,17 +310,20 @@ impl Outbox {
             self.settle(waiter, &Outcome::Refused(refusal));
         }
         let (now, said) = (self.dropped(), self.drops_said.get());
-        let news = (now.full - said.full, now.expired - said.expired, now.damaged - said.damaged);
-        if news != (0, 0, 0) && self.drops.is_due(Instant::now()) {
+        let of = |count: fn(&Dropped) -> u64| count(&now) - count(&said);
+        let news = (of(|n| n.full), of(|n| n.expired), of(|n| n.quarantine_full), of(|n| n.damaged));
+        if news != (0, 0, 0, 0) && self.drops.is_due(Instant::now()) {
             self.drops_said.set(now);
-            let (full, expired, damaged) = news;
+            let (full, expired, quarantine, damaged) = news;
             let config = self.config.borrow();
             log::warn!(
-                GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + damaged;
+                GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + quarantine + damaged;
                 "messages dropped that IoT Core hadn't got: {full} of the oldest because more than [outbox] max_size = {} bytes \
-                 waited, {expired} expired (older than max_age = {} or their own expires_in), {damaged} in damaged parts of the database; since the start {}, {} \
+                 waited, {expired} expired (older than max_age = {} or their own expires_in), {quarantine} that IoT Core refuses because the \
+                 quarantine holds an eighth of max_size, {damaged} in damaged parts of the database; since the start {}, {}, {} \
                  and {}. Said at most once a minute",
-                config.max_size, humantime::format_duration(config.max_age), now.full, now.expired, now.damaged
+                config.max_size, humantime::format_duration(config.max_age), now.full, now.expired, now.quarantine_full,
+                now.damaged
             );
         }
     }
@@ -350,12 +353,14 @@ impl Outbox {
         self.ledger.borrow().is_empty()
     }
 
-    /// The next message to send: bytes of its topic and payload, and where it goes.
+    /// The next message to send: bytes of its topic and payload, and where it goes. What isn't sent moves to the quarantine, no
+    /// faster than that is written.
     pub(crate) fn next(&self) -> Option<(usize, Target)> {
         loop {
             let next = self.ledger.borrow().next()?;
             match self.why_not(&next.1) {
                 None => return Some(next),
+                Some(_) if !self.quarantine.borrow().has_room() => return None,
                 Some(reason) => {
                     let (sequence, _) = self.take()?;
                     self.refuse(sequence, &reason);

@@ -49,6 +49,7 @@ impl Outbox {
 
     fn hold(&self, refused: Refused, was_stored: bool, reason: &str) {
         self.quarantine.borrow_mut().insert(refused, was_stored, reason, Instant::now(), Timestamp::now());
+        self.settle_dropped();
     }
 
     /// Whether messages like this one are sent.
@@ -65,7 +66,13 @@ impl Outbox {
 
     /// Everything that IoT Core refused is tried anew, as if a day had passed: the policy may have changed.
     pub(crate) fn release_quarantine(&self) {
-        self.quarantine.borrow_mut().release();
+        let (messages, topics) = self.quarantine.borrow_mut().release();
+        if (messages, topics) != (0, 0) {
+            log::info!(
+                GATEWIRE_EVENT = "quarantine_released", GATEWIRE_COUNT = messages;
+                "what IoT Core refused is tried anew: {topics} topics, {messages} messages"
+            );
+        }
         self.changed.notify_one();
         self.arrived.notify_one();
     }

@@ -23,6 +23,8 @@ struct Seen {
     forbidden: BTreeSet<String>,
     /// It answers these with a failure.
     refused: BTreeSet<String>,
+    /// It takes no CONNECT.
+    away: bool,
     /// It closes on one in ten messages, whichever that is, so many times.
     moods: Option<(fastrand::Rng, usize)>,
     /// Topic and payload of each message, the first time it came.
@@ -89,6 +91,11 @@ impl Strict {
     /// From now on this topic or filter is answered with a failure.
     pub fn refuse(&self, name: &str) {
         self.seen.lock().unwrap().refused.insert(name.to_owned());
+    }
+
+    /// Takes no CONNECT from now on, or does again.
+    pub fn be_away(&self, away: bool) {
+        self.seen.lock().unwrap().away = away;
     }
 
     /// Closes connections in the middle of messages, so many times.
@@ -208,6 +215,7 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
                 return;
             }
             match asked {
+                Some(Asked::Connect) if seen.away => return,
                 Some(Asked::Connect) => {
                     let length = u8::try_from(2 + D::PROPERTIES.len()).unwrap();
                     [&[0x20, length, 1, 0], D::PROPERTIES].concat()

@@ -29,8 +29,12 @@ const TRY_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// a card wears out.
 const SPILL_AFTER: Duration = Duration::from_secs(60);
 
-/// The most memory of messages that aren't on the disk yet, in bytes.
-const MEMORY: u64 = 2 * 1024 * 1024;
+/// The most memory of messages that aren't on the disk yet, in bytes. There is room for all that may be in flight to a topic
+/// when it is set aside, beside [`PRESSED`].
+const MEMORY: u64 = 4 * 1024 * 1024;
+
+/// From so much memory on they are written without delay, and what the outbox holds has to wait for that.
+const PRESSED: u64 = 1024 * 1024;
 
 /// The quarantine has this part of `[outbox] max_size`, beside it.
 const SHARE: u64 = 8;
@@ -156,7 +160,7 @@ impl Quarantine {
         let due = if was_stored { now } else { now + SPILL_AFTER };
         self.backlog.insert(self.next, Held { refused, was_stored, due });
         self.backlog.expect(due);
-        if was_stored || self.backlog.memory() > MEMORY / 2 {
+        if was_stored || self.backlog.memory() > PRESSED {
             self.backlog.hurry();
         }
         self.next += 1;
@@ -180,6 +184,11 @@ impl Quarantine {
         }
     }
 
+    /// Whether memory has room for what moves here from the outbox. A disk that takes nothing isn't waited for.
+    pub(super) fn has_room(&self) -> bool {
+        self.backlog.is_failing() || self.backlog.memory() <= PRESSED
+    }
+
     fn is_over(&self) -> bool {
         self.bounds.is_over(self.backlog.bytes(), self.backlog.waiting() + self.backlog.taken() as u64)
     }
@@ -189,11 +198,14 @@ impl Quarantine {
         self.try_again_at.is_some_and(|at| at <= now)
     }
 
-    /// All of it is to be tried anew.
-    pub(super) fn release(&mut self) {
+    /// All of it is to be tried anew. Returns how many messages that are, and how many topics are set aside no longer.
+    pub(super) fn release(&mut self) -> (u64, usize) {
         self.try_again_at = None;
-        self.released.extend(self.listed.release());
+        let released = self.listed.release();
+        let count = (self.len(), released.len());
+        self.released.extend(released);
         self.releasing = self.next.checked_sub(1).filter(|_| self.backlog.waiting() > 0);
+        count
     }
 
     /// The targets that may be sent again since the last call.
@@ -281,7 +293,7 @@ impl Quarantine {
 
     /// What to write now. The note goes with what is written anyway, or alone when the topics have changed.
     pub(super) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
-        let pressed = self.backlog.memory() > MEMORY / 2;
+        let pressed = self.backlog.memory() > PRESSED;
         let write = self.backlog.next_write(now, |_| pressed, moment);
         let is_note_due = self.listed.is_note_urgent() || (self.backlog.is_stopping() && self.listed.is_note_old());
         let nothing = Write {
