@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::bounds::Bounds;
 use crate::message::{Outbound, Target};
-use crate::store::backlog::Item;
+use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
 use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
 use listed::Listed;
@@ -29,11 +29,12 @@ const TRY_AGAIN: Duration = Duration::from_secs(24 * 3600);
 /// a card wears out.
 const SPILL_AFTER: Duration = Duration::from_secs(60);
 
-/// The most memory of messages that aren't on the disk yet, in bytes. There is room for all that may be in flight to a topic
-/// when it is set aside, beside [`PRESSED`].
-const MEMORY: u64 = 4 * 1024 * 1024;
+/// The most memory, in bytes: there is room for all that may be in flight to a topic when it is set aside, beside what waits to
+/// be written, what goes back, and what the backlog keeps of its head.
+const MEMORY: u64 = 6 * 1024 * 1024;
 
-/// From so much memory on they are written without delay, and what the outbox holds has to wait for that.
+/// With more bytes than this that aren't on the disk they are written without delay, and what the outbox holds has to wait for
+/// that. Nor are more on their way back at a time.
 const PRESSED: u64 = 1024 * 1024;
 
 /// The quarantine has this part of `[outbox] max_size`, beside it.
@@ -160,24 +161,27 @@ impl Quarantine {
         let due = if was_stored { now } else { now + SPILL_AFTER };
         self.backlog.insert(self.next, Held { refused, was_stored, due });
         self.backlog.expect(due);
-        if was_stored || self.backlog.memory() > PRESSED {
+        if was_stored || self.is_pressed() {
             self.backlog.hurry();
         }
         self.next += 1;
         self.shed();
     }
 
-    /// Lets the oldest go until the bounds are kept. Those on the disk alone have to be loaded first; should the disk hang, the
-    /// newest give way.
+    /// Lets the oldest go until the bounds are kept; those on the disk alone have to be loaded first. Should the disk hang, the
+    /// newest give way to the bound of memory.
     fn shed(&mut self) {
-        while self.is_over() || self.backlog.memory() > MEMORY {
-            let place = self.backlog.front().map(|(place, _)| place);
-            let dropped = self.backlog.drop_front();
-            let dropped =
-                dropped.or_else(|| if self.backlog.memory() > MEMORY { self.backlog.drop_back() } else { None });
+        loop {
+            let is_over = self.is_over();
+            let oldest = self.backlog.front().map(|(place, _)| place).filter(|_| is_over);
+            let dropped = match is_over {
+                true => self.backlog.drop_front(),
+                false if self.backlog.memory() > MEMORY && self.is_pressed() => self.backlog.drop_back(),
+                false => None,
+            };
             let Some(dropped) = dropped else { return };
             // What is being released isn't listed any more.
-            if self.releasing.zip(place).is_none_or(|(until, place)| place > until) {
+            if self.releasing.zip(oldest).is_none_or(|(until, oldest)| oldest > until) {
                 self.listed.remove(&dropped.refused.message.target());
             }
             self.dropped += 1;
@@ -186,7 +190,12 @@ impl Quarantine {
 
     /// Whether memory has room for what moves here from the outbox. A disk that takes nothing isn't waited for.
     pub(super) fn has_room(&self) -> bool {
-        self.backlog.is_failing() || self.backlog.memory() <= PRESSED
+        self.backlog.is_failing() || !self.is_pressed()
+    }
+
+    fn is_pressed(&self) -> bool {
+        let unstored = || self.backlog.unstored().map(|held| held.size() + ENTRY_OVERHEAD).sum::<u64>();
+        self.backlog.memory() > PRESSED && unstored() > PRESSED
     }
 
     fn is_over(&self) -> bool {
@@ -233,7 +242,8 @@ impl Quarantine {
             let target = held.refused.message.target();
             let has_expired = moment.age(held.refused.accepted) >= self.bounds.max_age;
             let why_not = self.listed.why_not(&target);
-            if why_not.is_none() && !has_expired && !has_room(held.size()) {
+            let has_room = || self.backlog.taken_memory() <= PRESSED && has_room(held.size());
+            if why_not.is_none() && !has_expired && !has_room() {
                 return None;
             }
             let refused = self.backlog.take().map(|(_, held)| held.refused.clone())?;
@@ -293,7 +303,7 @@ impl Quarantine {
 
     /// What to write now. The note goes with what is written anyway, or alone when the topics have changed.
     pub(super) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
-        let pressed = self.backlog.memory() > PRESSED;
+        let pressed = self.is_pressed();
         let write = self.backlog.next_write(now, |_| pressed, moment);
         let is_note_due = self.listed.is_note_urgent() || (self.backlog.is_stopping() && self.listed.is_note_old());
         let nothing = Write {
