@@ -112,7 +112,9 @@ impl Suspects {
     /// The server has answered this.
     pub(crate) fn clear(&mut self, suspect: &Suspect) {
         self.records.remove(suspect);
-        self.unexplained.iter_mut().for_each(|(_, suspects)| suspects.retain(|other| other != suspect));
+        for (_, suspects) in &mut self.unexplained {
+            suspects.remove(suspect);
+        }
         while let Some(index) = self.unexplained.iter().position(|(_, suspects)| suspects.is_empty()) {
             self.unexplained.remove(index).into_iter().for_each(|(at, _)| self.doubt(at));
         }
@@ -276,3 +278,6 @@ impl Suspects {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

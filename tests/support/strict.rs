@@ -141,11 +141,14 @@ trait Daemon {
     const PROPERTIES: &'static [u8];
     /// "Not authorized", in a SUBACK.
     const FAILURE: u8;
+    /// What is said before closing on what isn't allowed.
+    const LAST_WORD: &'static [u8];
 }
 
 impl Daemon for Peer {
     const PROPERTIES: &'static [u8] = &[];
     const FAILURE: u8 = 0x80;
+    const LAST_WORD: &'static [u8] = &[];
 
     fn ask(&mut self) -> Result<Option<Asked>, ()> {
         Ok(self.next_within(LOOK)?.map(|packet| match packet {
@@ -170,6 +173,8 @@ impl Daemon for Peer {
 impl Daemon for Peer5 {
     const PROPERTIES: &'static [u8] = &[0];
     const FAILURE: u8 = 0x87;
+    /// DISCONNECT, "not authorized".
+    const LAST_WORD: &'static [u8] = &[0xe0, 2, 0x87, 0];
 
     fn ask(&mut self) -> Result<Option<Asked>, ()> {
         Ok(self.next_within(LOOK)?.map(|packet| match packet {
@@ -202,6 +207,7 @@ fn packet(kind: u8, id: u16, rest: &[&[u8]]) -> Vec<u8> {
 fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
     while !stopped.load(Ordering::Relaxed) {
         let Ok(asked) = daemon.ask() else { continue };
+        let is_forbidden;
         let answer = {
             let mut seen = seen.lock().unwrap();
             let names = match &asked {
@@ -210,11 +216,11 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
                 _ => &[],
             };
             let is_in_a_mood = matches!(asked, Some(Asked::Publish { .. })) && seen.is_in_a_mood();
-            if is_in_a_mood || names.iter().any(|name| seen.forbidden.contains(name)) {
-                seen.closes += 1;
-                return;
-            }
+            is_forbidden = names.iter().any(|name| seen.forbidden.contains(name));
+            seen.closes += usize::from(is_in_a_mood || is_forbidden);
             match asked {
+                _ if is_in_a_mood => return,
+                _ if is_forbidden => D::LAST_WORD.to_vec(),
                 Some(Asked::Connect) if seen.away => return,
                 Some(Asked::Connect) => {
                     let length = u8::try_from(2 + D::PROPERTIES.len()).unwrap();
@@ -242,5 +248,8 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
             }
         };
         daemon.say(&answer);
+        if is_forbidden {
+            return;
+        }
     }
 }
