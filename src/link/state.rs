@@ -178,6 +178,7 @@ impl LinkState {
         let known = refused.iter().position(|known| known.filter == *filter).map(|index| refused.remove(index));
         let since = known.map_or(at, |known| known.since);
         refused.push(FilterRefused { filter: filter.clone(), since, reason, missing });
+        refused.sort_by(|one, other| one.filter.cmp(&other.filter));
     }
 
     /// Forgets those that aren't any more.
