@@ -32,6 +32,10 @@ test: tools $(VENV)/.done lint unit deny doc ## everything that must pass
 unit: tools $(VENV)/.done ## the tests alone
 	$(CARGO) test --locked
 
+.PHONY: soak
+soak: tools ## gatewire killed at random moments for as long as you like (GATEWIRE_SOAK_KILLS=5000)
+	GATEWIRE_SOAK_KILLS=$${GATEWIRE_SOAK_KILLS:-5000} $(CARGO) test --locked --test crash -- --nocapture
+
 .PHONY: lint
 lint: ## formatting, clippy, the systemd unit, the message catalogue
 	$(CARGO) fmt --check

@@ -121,6 +121,12 @@ impl Keep {
         }
     }
 
+    /// Everything that the server waits for is to be on the disk at once.
+    pub(super) fn hasten(&mut self, now: Instant) {
+        self.backlog.unconfirmed().filter(|kept| kept.token.is_some()).for_each(|kept| kept.due = kept.due.min(now));
+        self.expect(now);
+    }
+
     fn shed(&mut self) {
         while self.waiting() > self.max_messages || self.waiting_bytes() > self.max_bytes {
             let dropped = match self.when_full {

@@ -1,7 +1,8 @@
 //! The daemon under test.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,7 @@ pub struct Setup {
     pub directory: Arc<TempDir>,
     environment: Vec<(String, OsString)>,
     wrapper: Vec<OsString>,
+    log_file: Option<PathBuf>,
 }
 
 impl Setup {
@@ -52,13 +54,18 @@ impl Setup {
         let directory = Arc::new(TempDir::new().unwrap());
         let text = text.replace("DIR", &directory.path().display().to_string());
         std::fs::write(directory.path().join("gatewire.toml"), text).unwrap();
-        Setup { directory, environment: Vec::new(), wrapper: Vec::new() }
+        Setup { directory, environment: Vec::new(), wrapper: Vec::new(), log_file: None }
     }
 
     /// The same configuration once more, in the same directory: to start it a second time.
     pub fn again(&self) -> Setup {
-        let Setup { directory, environment, wrapper } = self;
-        Setup { directory: Arc::clone(directory), environment: environment.clone(), wrapper: wrapper.clone() }
+        let Setup { directory, environment, wrapper, log_file } = self;
+        Setup {
+            directory: Arc::clone(directory),
+            environment: environment.clone(),
+            wrapper: wrapper.clone(),
+            log_file: log_file.clone(),
+        }
     }
 
     fn command(&self) -> Command {
@@ -99,6 +106,12 @@ impl Setup {
         self
     }
 
+    /// What it logs is also added to a file of the directory, one start after the other.
+    pub fn keep_log(mut self, name: &str) -> Setup {
+        self.log_file = Some(self.directory.path().join(name));
+        self
+    }
+
     /// Runs `gatewire check` or another command that ends by itself: exit code, standard output, standard error.
     pub fn output(&self, command: &str) -> (i32, String, String) {
         self.output_of(&[command])
@@ -121,8 +134,16 @@ impl Setup {
         let mut child = self.command().arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
         let (stderr, shared) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        let open = |path| File::options().create(true).append(true).open(path).unwrap();
+        let mut file = self.log_file.as_ref().map(open);
+        if let Some(file) = &mut file {
+            writeln!(file, "--- process {}", child.id()).unwrap();
+        }
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(file) = &mut file {
+                    writeln!(file, "{line}").unwrap();
+                }
                 shared.0.lock().unwrap().push(line);
                 shared.1.notify_all();
             }
@@ -211,9 +232,14 @@ impl Gatewire {
     }
 
     /// SIGKILL: it can't do anything about it.
-    pub fn kill(mut self) {
+    pub fn kill(self) {
+        self.kill_if_alive();
+    }
+
+    /// SIGKILL, and whether it wasn't at its end already.
+    pub fn kill_if_alive(mut self) -> bool {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.wait().unwrap().signal().is_some()
     }
 
     /// SIGTERM and the exit code.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
 
@@ -80,6 +80,11 @@ impl Broker {
 }
 
 impl Device {
+    /// See [`Peer::forgive`].
+    pub fn forgive(&mut self) {
+        self.peer.forgive();
+    }
+
     /// The next packet; `None` once the daemon has closed.
     pub fn next(&mut self) -> Option<Said> {
         self.next_within(PATIENCE).expect("no packet")
@@ -98,6 +103,11 @@ impl Device {
             }),
             Version::Mqtt5 => self.peer.read(time, |input: &mut BytesMut| {
                 use rumqttc::v5::mqttbytes::Error::InsufficientBytes;
+                // A DISCONNECT that says nothing more: the codec takes it for an error.
+                if input.starts_with(&[0xe0, 0]) {
+                    input.advance(2);
+                    return Some(Said::Disconnect);
+                }
                 match v5::Packet::read(input, None) {
                     Ok(packet) => Some(said_5(packet)),
                     Err(InsufficientBytes(_)) => None,

@@ -93,7 +93,7 @@ impl Broker {
     pub fn secure(&self, tcp: TcpStream) -> Peer {
         tcp.set_nodelay(true).unwrap();
         let tls = ServerConnection::new(Arc::clone(&self.tls)).unwrap();
-        Peer { stream: StreamOwned::new(tls, tcp), input: BytesMut::new() }
+        Peer { stream: StreamOwned::new(tls, tcp), input: BytesMut::new(), forgiving: false }
     }
 
     /// The next connection, with its CONNECT accepted.
@@ -109,6 +109,7 @@ impl Broker {
 pub struct Peer {
     stream: StreamOwned<ServerConnection, TcpStream>,
     input: BytesMut,
+    forgiving: bool,
 }
 
 impl Peer {
@@ -206,9 +207,16 @@ impl Peer {
         self.raw(&bytes);
     }
 
+    /// From now on it is all the same if a daemon that has gone can't be written to: reading tells.
+    pub fn forgive(&mut self) {
+        self.forgiving = true;
+    }
+
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
-        self.stream.flush().unwrap();
+        match self.stream.write_all(bytes).and_then(|()| self.stream.flush()) {
+            Err(error) if self.forgiving && is_end(&error) => {}
+            written => written.unwrap(),
+        }
     }
 
     pub fn connack(&mut self, session_present: bool) {

@@ -79,6 +79,7 @@ impl Queue {
         }
         self.appoint_drainer(now);
         self.distribute(now);
+        self.store_if_unread(now);
     }
 
     /// A client takes no part in the shared text any more.
@@ -110,5 +111,6 @@ impl Queue {
         self.forget_passed();
         self.appoint_drainer(now);
         self.distribute(now);
+        self.store_if_unread(now);
     }
 }

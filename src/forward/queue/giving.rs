@@ -40,6 +40,14 @@ impl Queue {
         }
     }
 
+    /// What comes while no reader is there is put on the disk at once. What waits already must be there before it: after a crash
+    /// it would else come from the server again, behind what the disk has.
+    pub(super) fn store_if_unread(&mut self, now: Instant) {
+        if self.readers() == 0 {
+            self.keep.hasten(now);
+        }
+    }
+
     fn next_to_draw(&self) -> Option<usize> {
         if self.ack == Ack::Written {
             let index = self.index(self.drainer?).ok()?;

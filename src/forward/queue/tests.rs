@@ -219,6 +219,25 @@ fn what_the_only_reader_wasnt_written_is_kept() {
 }
 
 #[test]
+fn when_the_last_reader_leaves_what_it_was_not_given_yet_is_stored_before_what_comes_next() {
+    for decides in [false, true] {
+        let mut bench = Bench::with(Ack::Reader, 10, 10 * WRITE as u64);
+        let client = if decides { bench.attach(Role::Reader) } else { bench.connect() };
+        // More than is given at once.
+        for _ in 0..3 {
+            bench.arrive(WRITE);
+        }
+        assert!(bench.disk.is_empty() && bench.done.is_empty(), "its acknowledgement may come in time");
+        match decides {
+            true => bench.detach(client),
+            false => bench.queue.decide(client, Role::Observer, bench.now),
+        }
+        bench.collect();
+        assert_eq!((bench.disk.keys().copied().collect(), &bench.done), (vec![1, 2, 3], &vec![1, 2, 3]));
+    }
+}
+
+#[test]
 fn what_another_reader_gets_is_not_kept() {
     let mut bench = Bench::new(10, 10_000);
     let (one, two) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
