@@ -207,7 +207,31 @@ pub(crate) struct Outbound {
     pub(crate) properties: Option<Arc<Properties>>,
 }
 
+/// What a policy decides by for a message on its way to IoT Core: its topic, and whether it is retained.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Target {
+    pub(crate) topic: Topic,
+    pub(crate) retain: bool,
+}
+
+impl Target {
+    /// Whether who may not publish here may not publish to `other` either: what is retained needs more.
+    pub(crate) fn covers(&self, other: &Target) -> bool {
+        self.topic == other.topic && (other.retain || !self.retain)
+    }
+
+    /// What a policy must allow for it.
+    pub(crate) fn needs(&self) -> String {
+        let also = if self.retain { " and iot:RetainPublish" } else { "" };
+        format!("iot:Publish{also} on topic/{}", self.topic)
+    }
+}
+
 impl Outbound {
+    pub(crate) fn target(&self) -> Target {
+        Target { topic: self.topic.clone(), retain: self.retain }
+    }
+
     /// Bytes of topic, payload and properties: what the bounds of the outbox count.
     pub(crate) fn size(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());

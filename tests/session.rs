@@ -90,7 +90,7 @@ fn a_refused_filter_is_named_with_the_policy_it_needs_and_the_others_stand() {
     peer.send(&Packet::SubAck(SubAck::new(request.pkid, codes)));
     let line = gatewire.wait_for("refused to subscribe us to `f/00`");
     assert!(line.contains("iot:Subscribe on topicfilter/f/00"), "{line}");
-    assert_eq!(gatewire.status()["link"]["filters_refused"], json!(["f/00"]));
+    assert_eq!(gatewire.status()["link"]["filters_refused"][0]["filter"], "f/00");
     peer.message("f/01", "still comes", 7);
     assert_eq!(gatewire.client("f.sock").payload(), "still comes");
     assert!(matches!(peer.next(), Some(Packet::PubAck(ack)) if ack.pkid == 7));
@@ -110,7 +110,9 @@ fn a_subscribe_without_answer_goes_again_with_its_identifier() {
 #[test]
 fn a_publish_without_answer_goes_again_with_its_identifier_and_dup_on_the_same_connection() {
     let broker = Broker::start();
-    let gatewire = Setup::with_connection(broker.port, SHORT_ACKS, INGEST).speaking("3.1.1").start();
+    let setup = Setup::with_connection(broker.port, SHORT_ACKS, INGEST).speaking("3.1.1");
+    // Both times are a second otherwise, and which passes first decides whether the outcome is "stored".
+    let gatewire = setup.edit("[outbox]\n", "[outbox]\nspill_after = \"60s\"\n").start();
     let mut peer = broker.connected(false);
     let mut client = publish(&gatewire, 2);
     let sent = received(&mut peer, 2);

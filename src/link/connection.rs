@@ -203,8 +203,11 @@ impl<'a> Connection<'a> {
     /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.
     fn fill(&mut self, now: Instant) {
         self.quota_until = None;
+        for target in self.link.outbox.take_released() {
+            self.session.put_on_probation(target, now);
+        }
         while self.session.has_room()
-            && let Some(size) = self.session.next_resend_size()
+            && let Some(size) = self.session.next_resend_size(now)
         {
             if !self.within_quota(now, size) {
                 return;
@@ -212,7 +215,8 @@ impl<'a> Connection<'a> {
             self.session.resend(now);
         }
         while self.session.can_publish()
-            && let Some(size) = self.link.outbox.next_size()
+            && let Some((size, target)) = self.link.outbox.next()
+            && self.session.admits(&target, now)
         {
             if !self.within_quota(now, size) {
                 return;
@@ -320,16 +324,16 @@ impl<'a> Connection<'a> {
             }
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
-            Event::Rejected(sequence, topic, rejection) => self.link.rejected(sequence, &topic, &rejection),
+            Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
+                self.link.state.keep_refused(|filter| self.session.is_refused(filter));
                 if let Some(memory) = self.link.memory() {
                     tokio::task::spawn_local(async move { memory.remember(standing).await });
                 }
             }
             Event::Subscription(filter, Answer::Granted) => {
-                self.link.state.filter_granted(filter.as_str());
                 log::debug!("subscribed to {filter}");
             }
             Event::Subscription(filter, Answer::Downgraded) => self.link.filter_downgraded(&filter),

@@ -11,9 +11,11 @@ pub(crate) mod diagnosis;
 mod memory;
 mod pace;
 pub(crate) mod reason;
+mod refusals;
 mod reload;
 mod session;
 pub(crate) mod state;
+mod suspects;
 #[cfg(test)]
 pub(crate) mod test_pki;
 pub(crate) mod transport;
@@ -37,7 +39,7 @@ use crate::inbox::Inbox;
 use crate::limits::{MAX_PACKET, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
 use crate::observe::journal;
-use crate::outbox::{Outbox, Sequence};
+use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::systemd::Notifier;
@@ -47,9 +49,9 @@ use credentials::Fingerprint;
 use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, NO_PUBACK, Peer, Phase, Say, Sent, Telling};
 use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
-use reason::{Reason, ReasonCode};
+use reason::Reason;
 pub(crate) use reload::{Change, Setup};
-use session::{End, Malformed, Rejection, Session};
+use session::{End, Malformed, Session};
 use state::LinkState;
 use transport::Connector;
 
@@ -132,9 +134,14 @@ impl Link {
             telling: Telling::default(),
             closes: Closes::default(),
         };
+        // What is set aside mustn't be sent.
+        self.recalled().await;
         while !self.stop.is_requested() {
             self.apply_changes(&mut lasting).await;
             let ended = self.attempt(&mut lasting).await;
+            if let Err(error) = &ended {
+                self.judge(error, &mut lasting);
+            }
             lasting.session.connection_lost();
             self.outbox.link_down();
             match ended {
@@ -269,35 +276,15 @@ impl Link {
     }
 
     fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
-        self.state.filter_refused(filter.as_str());
         let (protocol, filter, reason) = (self.setup().connection.protocol, filter.clone(), reason.clone());
         let refused = FilterRefused { protocol, filter, reason };
+        let (said, missing) = refusals::suback_failure(&refused.filter, &refused.reason);
+        self.state.filter_refused(&refused.filter, said, missing, journal::now());
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
             "{refused}: nothing arrives for it, the other filters stand; it is asked for again in an hour. {}",
             refused.advice()
         );
-    }
-
-    /// A message that the server doesn't take: said once a topic.
-    fn rejected(&self, sequence: Sequence, topic: &Topic, rejection: &Rejection) {
-        if self.said.first(topic) {
-            let advice = match rejection {
-                Rejection::PubAck(reason) if reason.code == ReasonCode::NOT_AUTHORIZED => {
-                    format!(
-                        "Add iot:Publish on topic/{topic} to the certificate's policy, and iot:RetainPublish if it is to be \
-                         retained"
-                    )
-                }
-                _ => "Change what publishes it".to_owned(),
-            };
-            log::error!(
-                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = topic.as_str();
-                "IoT Core refuses a message to `{topic}`: {rejection}. It isn't sent again, and further ones to this topic \
-                 are only counted (outbox.dropped.rejected). {advice}"
-            );
-        }
-        self.outbox.rejected(sequence, rejection.to_string());
     }
 
     /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
@@ -398,14 +385,7 @@ fn phase(session: &Session) -> Phase {
 
 /// What the server may have closed the connection for, the last sent last.
 fn suspects(session: &Session) -> Vec<Sent> {
-    let unanswered = session.unanswered(Instant::now());
-    let publish = |(topic, retain): (&Topic, bool)| match retain {
-        false => Sent::Publish(topic.clone()),
-        true => Sent::PublishRetained(topic.clone()),
-    };
-    let messages = unanswered.without_ack.into_iter().chain(unanswered.messages).map(publish);
-    let mut suspects: Vec<Sent> =
-        unanswered.filters.into_iter().cloned().map(Sent::Subscribe).chain(messages).collect();
+    let mut suspects: Vec<Sent> = session.last_sent(Instant::now()).map(Sent::from).collect();
     suspects.dedup();
     suspects.split_off(suspects.len().saturating_sub(SUSPECTS))
 }

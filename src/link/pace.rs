@@ -39,6 +39,11 @@ impl Backoff {
         ceiling.mul_f64(random.clamp(0.0, 1.0)).max(self.config.min / 2)
     }
 
+    /// The connection that has ended was worth it: its end doesn't make the wait longer.
+    pub(super) fn forgive(&mut self) {
+        self.attempts = self.attempts.saturating_sub(1);
+    }
+
     /// The network has changed: what it was like before says nothing of it.
     pub(super) fn restart(&mut self) {
         self.attempts = 0;

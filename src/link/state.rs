@@ -1,16 +1,16 @@
 //! What the link is doing, for those who ask: the status socket and `systemctl status`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::config;
 use crate::link::diagnosis::Failure;
 use crate::link::session::Counters;
 use crate::link::transport::Endpoint;
+use crate::message::TopicFilter;
 use crate::observe::journal::now;
 
 /// `link.state` of the status document.
@@ -37,7 +37,7 @@ pub(crate) struct LinkState {
     counters: Cell<Counters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
-    filters_refused: RefCell<BTreeSet<String>>,
+    filters_refused: RefCell<Vec<FilterRefused>>,
 }
 
 /// What the configuration says.
@@ -89,8 +89,24 @@ pub(crate) struct LinkStatus {
     current: Current,
     #[serde(flatten)]
     fixed: Fixed,
-    /// Filters that the server refuses.
-    filters_refused: BTreeSet<String>,
+    /// Filters that aren't asked for at the moment because the server refuses them.
+    filters_refused: Vec<FilterRefused>,
+}
+
+/// One of `link.filters_refused` of the status document.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct FilterRefused {
+    #[serde(serialize_with = "as_text")]
+    filter: TopicFilter,
+    since: Timestamp,
+    /// What the server does, or says.
+    reason: String,
+    /// What the certificate's policy has to allow, if it is for that.
+    missing: Option<String>,
+}
+
+fn as_text<S: Serializer>(filter: &TopicFilter, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(filter.as_str())
 }
 
 /// The link's part of the `counters` of the status document.
@@ -173,18 +189,22 @@ impl LinkState {
         self.change(State::Stopped, None, None);
     }
 
-    pub(super) fn filter_refused(&self, filter: &str) {
-        self.filters_refused.borrow_mut().insert(filter.to_owned());
+    /// The server refuses a filter: `reason` says how, `missing` what the policy has to allow.
+    pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: String, missing: Option<String>, at: Timestamp) {
+        let mut refused = self.filters_refused.borrow_mut();
+        let known = refused.iter().position(|known| known.filter == *filter).map(|index| refused.remove(index));
+        let since = known.map_or(at, |known| known.since);
+        refused.push(FilterRefused { filter: filter.clone(), since, reason, missing });
+        refused.sort_by(|one, other| one.filter.cmp(&other.filter));
     }
 
-    pub(super) fn filter_granted(&self, filter: &str) {
-        self.filters_refused.borrow_mut().remove(filter);
+    /// Forgets those that aren't any more.
+    pub(super) fn keep_refused(&self, is_refused: impl Fn(&TopicFilter) -> bool) {
+        self.filters_refused.borrow_mut().retain(|refused| is_refused(&refused.filter));
     }
 
     pub(super) fn reconfigured(&self, connection: &config::Connection) {
         *self.fixed.borrow_mut() = Fixed::new(connection);
-        // What is refused again is said again.
-        self.filters_refused.borrow_mut().clear();
     }
 
     pub(super) fn count(&self, counters: Counters) {

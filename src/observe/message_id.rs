@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 21] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -64,6 +64,7 @@ const KINDS: [Kind; 20] = [
     kind("link_down", &[], "87ea5cbcdf114611aae99d73b800affa"),
     kind("subscribe_refused", &[], "fc653a4c84d1469e9467b0d95c72dfd6"),
     kind("publish_rejected", &[], "9ab5f713a4f746139a72695dbc864700"),
+    kind("quarantined", &[], "3922a91797634d0b9881fbb7bf7e811d"),
     kind("puback_missing", &[], "14f2346f40034df0868dadf28f8c626e"),
     kind("config", &[], "8f9b4c922b3548f28abb0c92d9724080"),
     kind("credentials", &[], "8bbfcd7a269942b999f2bb714502cdc1"),

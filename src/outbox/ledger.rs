@@ -1,13 +1,12 @@
 //! Which messages wait, which are in flight, which go to the disk, which may be forgotten. Pure: no I/O, no clock.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
 use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MEMORY};
 use crate::config::WhenFull;
-use crate::message::{Outbound, Qos};
+use crate::message::{Outbound, Qos, Target};
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
 use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
@@ -61,13 +60,13 @@ pub(crate) enum Cause {
 }
 
 #[derive(Debug)]
-struct Entry<W> {
-    message: Outbound,
-    at: Timestamp,
-    accepted: Accepted,
+pub(super) struct Entry<W> {
+    pub(super) message: Outbound,
+    pub(super) at: Timestamp,
+    pub(super) accepted: Accepted,
     /// When it has to be on the disk at the latest.
     due: Instant,
-    waiter: Option<W>,
+    pub(super) waiter: Option<W>,
 }
 
 impl<W> Item for Entry<W> {
@@ -92,13 +91,9 @@ impl<W> Entry<W> {
         self.message.qos == Qos::AtLeastOnce
     }
 
-    /// `expires_in` goes on counting from the acceptance, as far as its time is certain.
     fn from_row(row: Row, now: Instant, moment: &Moment) -> Entry<W> {
-        let Row { at, accepted, topic, payload, qos, retain, mut properties, .. } = row;
-        if let Some(properties) = &mut properties {
-            Arc::make_mut(properties).count_on(now, moment.age(accepted));
-        }
-        Entry { message: Outbound { topic, payload, qos, retain, properties }, at, accepted, due: now, waiter: None }
+        let (message, at, accepted) = row.into_outbound(now, moment);
+        Entry { message, at, accepted, due: now, waiter: None }
     }
 }
 
@@ -172,11 +167,12 @@ impl<W> Ledger<W> {
         self.backlog.waiting() + self.backlog.taken() as u64
     }
 
-    /// Topic and payload bytes of the message that [`take`](Self::take) would give.
-    pub(crate) fn next_size(&self) -> Option<usize> {
+    /// Topic and payload bytes of the message that [`take`](Self::take) would give, and where it goes.
+    pub(crate) fn next(&self) -> Option<(usize, Target)> {
         let (_, entry) = self.backlog.front()?;
         let taken = self.backlog.taken_memory();
-        (taken == 0 || taken + entry.size() <= MAX_IN_FLIGHT_BYTES).then(|| entry.message.size())
+        (taken == 0 || taken + entry.size() <= MAX_IN_FLIGHT_BYTES)
+            .then(|| (entry.message.size(), entry.message.target()))
     }
 
     /// Hands the oldest waiting message to the link.
@@ -185,14 +181,25 @@ impl<W> Ledger<W> {
         Some((Sequence(seq), entry.message.clone()))
     }
 
-    /// Forgets a message that the link had, and returns who waited for it; `None` if it is forgotten already.
-    pub(crate) fn remove(&mut self, sequence: Sequence, now: Instant) -> Option<Option<W>> {
+    /// Whether there is room for a message of so many bytes without another one giving way, and some left in memory.
+    pub(crate) fn has_room_for(&self, size: u64) -> bool {
+        self.backlog.memory() + size + ENTRY_OVERHEAD < MEMORY / 2
+            && !self.bounds.is_over(self.backlog.bytes() + size, self.count() + 1)
+    }
+
+    /// Whether a message that the link has may be on the disk.
+    pub(super) fn may_be_stored(&self, sequence: Sequence) -> bool {
+        self.backlog.taken_may_be_stored(sequence.0)
+    }
+
+    /// Forgets a message that the link had, and returns it with who waited for it; `None` if it is forgotten already.
+    pub(super) fn remove(&mut self, sequence: Sequence, now: Instant) -> Option<Entry<W>> {
         let entry = self.backlog.finish(sequence.0)?;
         self.backlog.note_finished(now);
         if self.backlog.is_empty() {
             self.expiry_check = None;
         }
-        Some(entry.waiter)
+        Some(entry)
     }
 
     pub(crate) fn link(&self) -> Link {

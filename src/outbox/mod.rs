@@ -5,7 +5,11 @@
 
 mod bounds;
 mod drain;
+mod dropping;
+mod keeping;
 mod ledger;
+mod quarantine;
+mod refusing;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -17,13 +21,15 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config;
-use crate::message::{Outbound, Qos};
+use crate::message::{Outbound, Qos, Target};
 use crate::socket::Seldom;
-use crate::store::keeper::{Kept, keep};
-use crate::store::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write, accepted_now};
+use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
 use bounds::Bounds;
 use drain::{Drain, DrainStatus};
+use dropping::Dropped;
+use keeping::Turns;
 use ledger::{Cause, Full, Ledger, Link};
+use quarantine::{Place, Quarantine, QuarantineStatus};
 
 pub(crate) use ledger::Sequence;
 
@@ -57,13 +63,24 @@ pub(crate) enum Refusal {
     Rejected { reason: String },
 }
 
-type Waiter = oneshot::Sender<Outcome>;
+/// Who has to be told what became of a message.
+#[derive(Debug)]
+enum Waiter {
+    Client(oneshot::Sender<Outcome>),
+    /// It was refused before and is tried anew; until then it lies in the quarantine.
+    Quarantine(Place),
+}
 
 /// The outbox as the tasks see it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     config: RefCell<config::Outbox>,
     ledger: RefCell<Ledger<Waiter>>,
+    quarantine: RefCell<Quarantine>,
+    /// What an earlier process has noted of the quarantine is known, or can't be.
+    recalled: Cell<bool>,
+    /// Whose turn it is with the store.
+    turns: Turns,
     drain: RefCell<Option<Drain>>,
     /// Something for the link.
     arrived: Notify,
@@ -106,8 +123,10 @@ pub(crate) struct OutboxStatus {
     /// How many of them are on the disk.
     pub(crate) stored: u64,
     pub(crate) dropped: Dropped,
-    /// Messages set aside because IoT Core refuses them: none yet, they are sent again and again.
+    /// Messages set aside because IoT Core refuses them.
     pub(crate) quarantined: u64,
+    /// The topics that it refuses messages to.
+    pub(crate) quarantine: Vec<QuarantineStatus>,
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
     pub(crate) sent: u64,
@@ -115,39 +134,27 @@ pub(crate) struct OutboxStatus {
     pub(crate) drain: Option<DrainStatus>,
 }
 
-/// Messages given up, by cause.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) struct Dropped {
-    /// The outbox was full and `when_full` is `drop-oldest`.
-    pub(crate) full: u64,
-    /// They had waited for `max_age`, or for their own `expires_in`.
-    pub(crate) expired: u64,
-    /// QoS 0 while the link was down.
-    pub(crate) not_connected: u64,
-    /// IoT Core refused them: MQTT 5 only.
-    pub(crate) rejected: u64,
-    /// A damaged database took them with it.
-    pub(crate) damaged: u64,
-}
-
 impl Outbox {
     /// The outbox, with what the store holds of it.
     pub(crate) fn new(config: &config::Outbox, store: &Store) -> Rc<Outbox> {
         let contents = store.contents();
-        let (totals, generation) = {
-            let contents = contents.borrow();
-            (contents.totals(QueueId::OUTBOX), contents.generation)
-        };
+        let contents = contents.borrow();
+        let [outbox, quarantine] = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| contents.totals(queue));
         // Places grow from one start to the next by the clock, too: should the store only be opened later, its messages
         // still come before.
         let first = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
-        Outbox::with(config, Ledger::new(Bounds::new(config), totals, generation, first))
+        Outbox::with(config, [outbox, quarantine], contents.generation, first)
     }
 
-    fn with(config: &config::Outbox, ledger: Ledger<Waiter>) -> Rc<Outbox> {
+    fn with(config: &config::Outbox, [outbox, quarantine]: [Totals; 2], generation: u64, first: u64) -> Rc<Outbox> {
+        let bounds = Bounds::new(config);
+        let quarantine = Quarantine::new(&bounds, quarantine, generation, first, Instant::now());
         Rc::new(Outbox {
             config: RefCell::new(config.clone()),
-            ledger: RefCell::new(ledger),
+            ledger: RefCell::new(Ledger::new(bounds, outbox, generation, first)),
+            quarantine: RefCell::new(quarantine),
+            recalled: Cell::new(false),
+            turns: Turns::default(),
             drain: RefCell::default(),
             arrived: Notify::new(),
             changed: Notify::new(),
@@ -163,32 +170,26 @@ impl Outbox {
     /// An outbox that nothing keeps on a disk.
     #[cfg(test)]
     pub(crate) fn in_memory(config: &config::Outbox) -> Rc<Outbox> {
-        Outbox::with(config, Ledger::new(Bounds::new(config), crate::store::Totals::default(), 0, 0))
+        Outbox::with(config, [Totals::default(); 2], 0, 0)
     }
 
     /// Other bounds hold from now on.
     pub(crate) fn reconfigure(&self, config: &config::Outbox) {
         self.config.borrow_mut().clone_from(config);
-        self.ledger.borrow_mut().set_bounds(Bounds::new(config));
+        let bounds = Bounds::new(config);
+        self.quarantine.borrow_mut().set_bounds(&bounds);
+        self.ledger.borrow_mut().set_bounds(bounds);
         self.settle_dropped();
         self.tell_keeper();
-    }
-
-    /// Keeps on the disk what has to be there, for ever. Once the link is up there is time to look at the whole database.
-    pub(crate) async fn keep(self: Rc<Self>, store: Rc<Store>) {
-        let check = async {
-            self.connected.notified().await;
-            store.check_in_background();
-        };
-        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), store.opened(), check);
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
     /// taken only while the link is up: somebody waits for the answer.
     pub(crate) fn accept(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Refusal> {
         self.admit(&message, self.ledger.borrow().link() == Link::Up)?;
+        self.is_not_refused(&message)?;
         let (waiter, outcome) = oneshot::channel();
-        self.take_in(message, Some(waiter))?;
+        self.take_in(message, Some(Waiter::Client(waiter)))?;
         Ok(outcome)
     }
 
@@ -196,7 +197,15 @@ impl Outbox {
     /// what is scheduled for the start isn't lost to the milliseconds that connecting takes.
     pub(crate) fn submit(&self, message: Outbound) -> Result<(), Refusal> {
         self.admit(&message, self.ledger.borrow().link() != Link::Down)?;
-        self.take_in(message, None)
+        let refused = self.is_not_refused(&message);
+        match refused {
+            Err(refusal) if message.qos == Qos::AtMostOnce => Err(refusal),
+            Err(_) => {
+                self.quarantine_at_once(message);
+                Ok(())
+            }
+            Ok(()) => self.take_in(message, None),
+        }
     }
 
     /// Whether there is room in memory. A client without should wait for [`Outbox::eased`] before its next message.
@@ -234,7 +243,9 @@ impl Outbox {
 
     /// The keeper knows when the first message is due; it has to be told of what comes before that.
     fn tell_keeper(&self) {
-        if self.ledger.borrow_mut().needs_keeper() {
+        let needs_keeper = self.ledger.borrow_mut().needs_keeper();
+        let mut quarantine = self.quarantine.borrow_mut();
+        if quarantine.needs_keeper() || quarantine.is_releasing() || needs_keeper {
             self.changed.notify_one();
         }
     }
@@ -271,64 +282,10 @@ impl Outbox {
         }
     }
 
-    /// Tells those who waited for messages that were given up, and the log at most once a minute.
-    fn settle_dropped(&self) {
-        let dropped = self.ledger.borrow_mut().take_dropped();
-        for (cause, waiter) in dropped {
-            self.count_dropped(cause);
-            let refusal = match cause {
-                Cause::Full => Refusal::OutboxFull,
-                Cause::Expired => Refusal::Expired,
-                Cause::NotConnected => Refusal::NotConnected,
-            };
-            settle(waiter, &Outcome::Refused(refusal));
-        }
-        let (now, said) = (self.dropped(), self.drops_said.get());
-        let news = (now.full - said.full, now.expired - said.expired, now.damaged - said.damaged);
-        if news != (0, 0, 0) && self.drops.is_due(Instant::now()) {
-            self.drops_said.set(now);
-            let (full, expired, damaged) = news;
-            let config = self.config.borrow();
-            log::warn!(
-                GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = full + expired + damaged;
-                "messages dropped that IoT Core hadn't got: {full} of the oldest because more than [outbox] max_size = {} bytes \
-                 waited, {expired} expired (older than max_age = {} or their own expires_in), {damaged} in damaged parts of the database; since the start {}, {} \
-                 and {}. Said at most once a minute",
-                config.max_size, humantime::format_duration(config.max_age), now.full, now.expired, now.damaged
-            );
-        }
-    }
-
-    fn dropped(&self) -> Dropped {
-        Dropped { damaged: self.ledger.borrow().missing(), ..self.counters.dropped.get() }
-    }
-
     /// Accepts nothing from now on.
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.arrived.notify_one();
-    }
-
-    /// Has everything that is left put on the disk, once the link has stopped. Completes when it is, for which the disk may
-    /// take any time.
-    pub(crate) async fn store_the_rest(&self) {
-        self.ledger.borrow_mut().stop();
-        self.changed.notify_one();
-        while !self.ledger.borrow().is_stored() {
-            self.eased.notified().await;
-        }
-    }
-
-    /// The disk has had its time; returns how many QoS 1 messages aren't known to be on it. Who waits for them is told.
-    pub(crate) fn abandon(&self) -> usize {
-        let (unconfirmed, waiters) = self.ledger.borrow_mut().abandon();
-        waiters.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Refused(Refusal::ShuttingDown)));
-        unconfirmed
-    }
-
-    /// How many messages are on the disk.
-    pub(crate) fn stored(&self) -> u64 {
-        self.ledger.borrow().stored()
     }
 
     /// Completes when there may be something new for the link.
@@ -341,9 +298,20 @@ impl Outbox {
         self.ledger.borrow().is_empty()
     }
 
-    /// Bytes of topic and payload of the next message to send.
-    pub(crate) fn next_size(&self) -> Option<usize> {
-        self.ledger.borrow().next_size()
+    /// The next message to send: bytes of its topic and payload, and where it goes. What isn't sent moves to the quarantine, no
+    /// faster than that is written.
+    pub(crate) fn next(&self) -> Option<(usize, Target)> {
+        loop {
+            let next = self.ledger.borrow().next()?;
+            match self.why_not(&next.1) {
+                None => return Some(next),
+                Some(_) if !self.quarantine.borrow().has_room() => return None,
+                Some(reason) => {
+                    let (sequence, _) = self.take()?;
+                    self.refuse(sequence, &reason);
+                }
+            }
+        }
     }
 
     /// The next message to send, in the order of acceptance.
@@ -365,22 +333,21 @@ impl Outbox {
         self.finish(sequence, &Outcome::Sent);
     }
 
-    /// IoT Core has refused a message, or says that it would.
-    pub(crate) fn rejected(&self, sequence: Sequence, reason: String) {
-        self.finish(sequence, &Outcome::Refused(Refusal::Rejected { reason }));
-    }
-
     /// The time of a message had passed before it could be sent.
     pub(crate) fn expired(&self, sequence: Sequence) {
         self.finish(sequence, &Outcome::Refused(Refusal::Expired));
     }
 
     fn finish(&self, sequence: Sequence, outcome: &Outcome) {
-        let now = Instant::now();
         let had_room = self.has_room();
-        let Some(waiter) = self.ledger.borrow_mut().remove(sequence, now) else { return };
+        let Some(entry) = self.ledger.borrow_mut().remove(sequence, Instant::now()) else { return };
         self.count(outcome);
-        settle(waiter, outcome);
+        self.settle(entry.waiter, outcome);
+        self.after_removal(sequence, had_room);
+    }
+
+    /// A message has left the ledger.
+    fn after_removal(&self, sequence: Sequence, had_room: bool) {
         if !had_room {
             self.eased.notify_waiters();
         }
@@ -398,6 +365,17 @@ impl Outbox {
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
                 "the backlog is out: {} messages in {:.0?}", drained.messages, drained.took
             );
+        }
+    }
+
+    /// Tells who waits. One who has gone away doesn't mind.
+    fn settle(&self, waiter: Option<Waiter>, outcome: &Outcome) {
+        match waiter {
+            Some(Waiter::Client(client)) => drop(client.send(outcome.clone())),
+            // Until it is safe or has ended it stays in the quarantine, also when the daemon stops.
+            Some(Waiter::Quarantine(_)) if *outcome == Outcome::Refused(Refusal::ShuttingDown) => {}
+            Some(Waiter::Quarantine(place)) => self.quarantine.borrow_mut().finish(place, Instant::now()),
+            None => {}
         }
     }
 
@@ -428,7 +406,7 @@ impl Outbox {
     }
 
     pub(crate) fn status(&self) -> OutboxStatus {
-        let ledger = self.ledger.borrow();
+        let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
         OutboxStatus {
             waiting: ledger.waiting(),
             in_flight: ledger.in_flight(),
@@ -436,59 +414,12 @@ impl Outbox {
             oldest: ledger.oldest(),
             stored: ledger.stored(),
             dropped: self.dropped(),
-            quarantined: 0,
+            quarantined: quarantine.len(),
+            quarantine: quarantine.status(),
             accepted: self.counters.accepted.get(),
             delivered: self.counters.delivered.get(),
             sent: self.counters.sent.get(),
             drain: self.drain.borrow().as_ref().map(|drain| drain.status(Instant::now())),
         }
-    }
-}
-
-impl Kept for Outbox {
-    fn attach(&self, contents: &Contents) {
-        self.ledger.borrow_mut().attach(contents.totals(QueueId::OUTBOX), contents.generation);
-    }
-
-    fn next_write(&self) -> Option<Write> {
-        self.expire();
-        self.ledger.borrow_mut().next_write(Instant::now(), Moment::now)
-    }
-
-    fn write_ended(&self, outcome: Result<(), Failure>) {
-        let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), Instant::now());
-        stored.into_iter().for_each(|waiter| settle(Some(waiter), &Outcome::Stored));
-        self.eased.notify_waiters();
-    }
-
-    fn next_load(&self) -> Option<Load> {
-        self.ledger.borrow_mut().next_load()
-    }
-
-    fn load_ended(&self, outcome: Result<Page, Failure>) {
-        self.ledger.borrow_mut().load_ended(outcome.ok(), Instant::now(), &Moment::now());
-        self.settle_dropped();
-        self.expire();
-        self.look_at_drain(None);
-        self.arrived.notify_one();
-    }
-
-    fn timeout(&self) -> Option<Instant> {
-        self.ledger.borrow().timeout()
-    }
-
-    fn news(&self) -> &Notify {
-        &self.changed
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.ledger.borrow().is_stopping()
-    }
-}
-
-/// Tells who waits. One who has gone away doesn't mind.
-fn settle(waiter: Option<Waiter>, outcome: &Outcome) {
-    if let Some(waiter) = waiter {
-        let _ = waiter.send(outcome.clone());
     }
 }

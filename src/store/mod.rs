@@ -57,8 +57,11 @@ impl QueueId {
     /// The bits of a key that say the place in the queue.
     const SEQ_BITS: u32 = 53;
 
-    /// How many there can be, the outbox included: what is left of a positive key.
+    /// How many there can be, those of the daemon itself included: what is left of a positive key.
     const COUNT: u16 = 1 << (63 - QueueId::SEQ_BITS);
+
+    /// What IoT Core refuses. The last number.
+    pub(crate) const QUARANTINE: QueueId = QueueId(QueueId::COUNT - 1);
 
     /// The highest place in a queue.
     pub(crate) const MAX_SEQ: u64 = (1 << QueueId::SEQ_BITS) - 1;
@@ -67,10 +70,20 @@ impl QueueId {
         (number < QueueId::COUNT).then_some(QueueId(number))
     }
 
-    /// A number for a new queue, which depends on its name alone as far as possible: should the list of queues be destroyed,
+    /// The queues that are there without being asked for, with the names that they have in the database.
+    fn built_in() -> Vec<(QueueId, String)> {
+        vec![(QueueId::OUTBOX, "outbox".to_owned()), (QueueId::QUARANTINE, "quarantine".to_owned())]
+    }
+
+    /// Whether it isn't a forward's.
+    fn is_built_in(self) -> bool {
+        self == QueueId::OUTBOX || self == QueueId::QUARANTINE
+    }
+
+    /// A number for a forward's queue, which depends on its name alone as far as possible: should the list of queues be destroyed,
     /// the messages still find theirs.
     fn for_name(name: &str, is_taken: impl Fn(QueueId) -> bool) -> Option<QueueId> {
-        let others = QueueId::COUNT - 1;
+        let others = QueueId::COUNT - 2;
         let start = (crc32fast::hash(name.as_bytes()) % u32::from(others)) as u16;
         (0..others).map(|i| QueueId(1 + (start + i) % others)).find(|queue| !is_taken(*queue))
     }

@@ -1,13 +1,14 @@
 //! What the store keeps of a message, and how that is written down.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 
-use super::QueueId;
-use crate::message::{Properties, Qos, Topic};
+use super::{Moment, QueueId};
+use crate::message::{Outbound, Properties, Qos, Topic};
 
 /// A message of a queue, as it lies in the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,16 @@ impl Row {
     pub(crate) fn size(&self) -> u64 {
         let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());
         (self.topic.as_str().len() + self.payload.len() + properties) as u64
+    }
+
+    /// The message, on its way to IoT Core again; its `expires_in` goes on counting from the acceptance, as far as its time is
+    /// certain.
+    pub(crate) fn into_outbound(self, now: Instant, moment: &Moment) -> (Outbound, Timestamp, Accepted) {
+        let Row { at, accepted, topic, payload, qos, retain, mut properties, .. } = self;
+        if let Some(properties) = &mut properties {
+            Arc::make_mut(properties).count_on(now, moment.age(accepted));
+        }
+        (Outbound { topic, payload, qos, retain, properties }, at, accepted)
     }
 
     /// The properties as they are written: in the JSON of the socket lines; nothing where there are none.

@@ -77,7 +77,7 @@ impl Worker {
         pending: Arc<AtomicUsize>,
         moved_aside: Arc<Mutex<Vec<String>>>,
     ) -> Worker {
-        let queues = vec![(QueueId::OUTBOX, "outbox".to_owned())];
+        let queues = QueueId::built_in();
         Worker {
             path: path.to_owned(),
             forwards,
@@ -242,8 +242,8 @@ impl Worker {
     /// Takes an open database over: its queues are known to everybody from now on.
     fn adopt(&mut self, mut database: Database) -> Result<(), Fault> {
         let mut contents = database.queues()?;
-        self.queues = vec![(QueueId::OUTBOX, "outbox".to_owned())];
-        let known = contents.iter().filter(|(id, ..)| *id != QueueId::OUTBOX);
+        self.queues = QueueId::built_in();
+        let known = contents.iter().filter(|(id, ..)| !id.is_built_in());
         self.queues.extend(known.map(|(id, name, _)| (*id, name.clone())));
         self.name_queues();
         let is_new = |id: &QueueId| !contents.iter().any(|(known, ..)| known == id);
@@ -255,6 +255,10 @@ impl Worker {
         self.database = Some(database);
         let _ = self.publish.send(Contents { generation: self.generation, queues: contents });
         Ok(())
+    }
+
+    fn forward_queues(&self) -> impl Iterator<Item = &(QueueId, String)> {
+        self.queues.iter().filter(|(id, _)| !id.is_built_in())
     }
 
     /// The place of a forward's queue, which is made if there is none.
@@ -279,7 +283,7 @@ impl Worker {
     /// Gives every forward a queue.
     fn name_queues(&mut self) {
         for name in &self.forwards {
-            if self.queues.iter().any(|(_, known)| known == name) {
+            if self.forward_queues().any(|(_, known)| known == name) {
                 continue;
             }
             let is_taken = |id: QueueId| self.queues.iter().any(|(taken, _)| *taken == id);
@@ -292,7 +296,7 @@ impl Worker {
 
     fn say_what_nobody_wants(&self, contents: &[(QueueId, String, Totals)]) {
         for (id, name, totals) in contents {
-            if *id != QueueId::OUTBOX && totals.messages > 0 && !self.forwards.contains(name) {
+            if !id.is_built_in() && totals.messages > 0 && !self.forwards.contains(name) {
                 log::warn!(
                     GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = name.as_str();
                     "{} messages wait for the readers of the forward {name}, which isn't configured any more; they stay in {} \
@@ -348,9 +352,9 @@ impl Worker {
                 Ok::<(), Fault>(())
             })
         })?;
-        queues.retain(|(id, _)| *id != QueueId::OUTBOX);
+        queues.retain(|(id, _)| !id.is_built_in());
         queues.dedup_by_key(|(id, _)| *id);
-        self.queues = vec![(QueueId::OUTBOX, "outbox".to_owned())];
+        self.queues = QueueId::built_in();
         self.queues.append(&mut queues);
         self.name_queues();
         database.add_queues(self.queues.clone());

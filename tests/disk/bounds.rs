@@ -62,9 +62,9 @@ fn past_max_age_a_message_is_given_up_and_counted() {
     assert_eq!(broker.received("thing-1").len(), 20);
     assert_eq!(
         status["outbox"]["dropped"],
-        json!({"full": 0, "expired": 10, "not_connected": 0, "rejected": 0, "damaged": 0})
+        json!({"full": 0, "expired": 10, "not_connected": 0, "rejected": 0, "quarantine_full": 0, "damaged": 0})
     );
-    gatewire.wait_for("10 expired (older than max_age = 1m");
+    gatewire.wait_for("10 that had waited for [outbox] max_age");
 }
 
 #[test]

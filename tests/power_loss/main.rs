@@ -147,7 +147,9 @@ fn start(files: &Files, promised: &BTreeSet<String>) {
         read.insert(reader.json()["topic"].as_str().unwrap().to_owned());
     }
     let status = gatewire.status();
-    assert_eq!(status["store"]["moved_aside"].as_array().map(Vec::len), Some(0), "{:?}", gatewire.log());
+    // Half of a new database, with nothing in it, may count as a damaged one.
+    let moved_aside = status["store"]["moved_aside"].as_array().unwrap();
+    assert!(moved_aside.is_empty() || promised.is_empty(), "{:?}", gatewire.log());
     assert_eq!(status["store"]["error"], serde_json::Value::Null);
 }
 

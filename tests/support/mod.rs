@@ -11,6 +11,7 @@ pub mod preload;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;
+pub mod strict;
 pub mod tinyproxy;
 
 use std::ffi::OsStr;

@@ -75,6 +75,20 @@ impl Broker {
         self.secure(self.accept_tcp())
     }
 
+    /// Likewise; `None` if none comes in time.
+    pub fn accept_within(&self, time: Duration) -> Option<Peer> {
+        self.listener.set_nonblocking(true).unwrap();
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            if let Ok((stream, _)) = self.listener.accept() {
+                stream.set_nonblocking(false).unwrap();
+                return Some(self.secure(stream));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
     /// TLS on a connection that came otherwise.
     pub fn secure(&self, tcp: TcpStream) -> Peer {
         tcp.set_nodelay(true).unwrap();

@@ -31,12 +31,17 @@ impl Broker {
 }
 
 impl Peer5 {
+    pub fn new(peer: Peer) -> Peer5 {
+        Peer5(peer)
+    }
+
     /// The next packet; `None` once the daemon has closed.
     pub fn next(&mut self) -> Option<Packet> {
         self.next_within(PATIENCE).expect("no packet")
     }
 
-    fn next_within(&mut self, time: Duration) -> Result<Option<Packet>, ()> {
+    /// Likewise; an error if neither comes in time.
+    pub fn next_within(&mut self, time: Duration) -> Result<Option<Packet>, ()> {
         self.0.read(time, |input: &mut BytesMut| match Packet::read(input, None) {
             Ok(packet) => Some(packet),
             Err(Error::InsufficientBytes(_)) => None,

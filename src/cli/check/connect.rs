@@ -101,9 +101,11 @@ fn report_daemon(inputs: &Inputs, link: &Value) -> Exit {
     if endpoint != connection.endpoint || client_id != connection.client_id {
         say("note", "it runs with another configuration than this: `systemctl restart gatewire` applies the new one");
     }
-    let filters = link["filters_refused"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    for filter in filters {
-        say("note", &format!("the server refuses the filter `{filter}`; the daemon's log says why"));
+    for refused in link["filters_refused"].as_array().into_iter().flatten() {
+        let (filter, reason) = (text(&refused["filter"]), text(&refused["reason"]));
+        let missing =
+            refused["missing"].as_str().map_or_else(String::new, |missing| format!("; the policy lacks {missing}"));
+        say("note", &format!("the server refuses the filter `{filter}`: {reason}{missing}"));
     }
     let running = "gatewire is running; nothing is tried beside it, a second connection would end its own";
     if state == "connected" {

@@ -47,7 +47,17 @@ pub(super) struct Link {
     pub(super) proxy: Option<String>,
     pub(super) client_id: String,
     pub(super) protocol: String,
-    pub(super) filters_refused: Vec<String>,
+    pub(super) filters_refused: Vec<FilterRefused>,
+}
+
+/// A filter that gatewire isn't subscribed to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FilterRefused {
+    pub(super) filter: String,
+    pub(super) since: Option<Timestamp>,
+    pub(super) reason: String,
+    pub(super) missing: Option<String>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -81,10 +91,23 @@ pub(super) struct Outbox {
     pub(super) stored: u64,
     pub(super) dropped: BTreeMap<String, u64>,
     pub(super) quarantined: u64,
+    pub(super) quarantine: Vec<Quarantined>,
     pub(super) accepted: u64,
     pub(super) delivered: u64,
     pub(super) sent: u64,
     pub(super) drain: Option<Drain>,
+}
+
+/// A topic whose messages are set aside.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Quarantined {
+    pub(super) topic: String,
+    pub(super) retain: bool,
+    pub(super) since: Option<Timestamp>,
+    pub(super) messages: u64,
+    pub(super) reason: String,
+    pub(super) missing: Option<String>,
 }
 
 /// The backlog of an outage, on its way out.

@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::document::{Certificate, Document, Drain, Forward, Ingest, Link, Outbox, Publish, State, Store};
+use super::document::{
+    Certificate, Document, Drain, FilterRefused, Forward, Ingest, Link, Outbox, Publish, Quarantined, State, Store,
+};
 use super::words::{bytes, causes, clock, count, relative, span, wrapped};
 use crate::cli::output::{Style, Tone, printable};
 
@@ -116,8 +118,10 @@ impl Page {
         let proxy = link.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
         let Link { endpoint, port, client_id, protocol, .. } = link;
         self.more(None, &format!("{endpoint}:{port}{proxy} as {client_id}, MQTT {protocol}"));
-        if !link.filters_refused.is_empty() {
-            self.more(Some(Tone::Bad), &format!("not subscribed, refused: {}", link.filters_refused.join(", ")));
+        for FilterRefused { filter, since, reason, missing } in &link.filters_refused {
+            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+            let lacks = lacks(missing.as_deref());
+            self.more(Some(Tone::Bad), &format!("not subscribed to {filter}{since}: {reason}{lacks}"));
         }
     }
 
@@ -179,6 +183,11 @@ impl Page {
         if outbox.quarantined > 0 {
             let text = format!("{} set aside, because IoT Core refuses it", count(outbox.quarantined, "message"));
             self.more(Some(Tone::Bad), &text);
+        }
+        for Quarantined { topic, retain, since, messages, reason, missing } in &outbox.quarantine {
+            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+            let (retained, lacks) = (if *retain { ", retained" } else { "" }, lacks(missing.as_deref()));
+            self.more(Some(Tone::Bad), &format!("{topic}{retained}: {messages}{since}: {reason}{lacks}"));
         }
     }
 
@@ -332,4 +341,9 @@ impl Page {
 /// `1 message waits`, `2 messages wait`
 fn waits(n: u64) -> String {
     format!("{} wait{}", count(n, "message"), if n == 1 { "s" } else { "" })
+}
+
+/// What the certificate's policy has to allow, to be put behind a reason.
+fn lacks(missing: Option<&str>) -> String {
+    missing.map_or_else(String::new, |missing| format!("; the policy lacks {missing}"))
 }

@@ -32,6 +32,8 @@ fn outage() -> Value {
         "outbox": {
             "waiting": 12, "in_flight": 3, "bytes": 2048, "oldest": "2026-01-31T11:48:00Z", "stored": 15,
             "dropped": {"full": 2, "expired": 0, "not_connected": 1}, "quarantined": 1,
+            "quarantine": [{"topic": "secret", "retain": false, "since": "2026-01-31T11:59:00Z", "messages": 1,
+                            "reason": "the server closes the connection", "missing": "iot:Publish on topic/secret"}],
             "accepted": 340, "delivered": 320, "sent": 3,
             "drain": {"messages": 600, "delivered": 150, "seconds_left": 75},
         },
@@ -77,6 +79,8 @@ outbox       12 messages wait for IoT Core, 3 in flight: 2.0 KiB, 15 on the disk
              340 accepted, 320 delivered, 3 sent with QoS 0
              dropped: 2 full, 1 not connected
              1 message set aside, because IoT Core refuses it
+             secret: 1 for 1m, since 2026-01-31 11:59:00 UTC: the server closes the connection; the
+             policy lacks iot:Publish on topic/secret
 inbox        4 messages wait for readers, the oldest for 1h, since 2026-01-31 11:00:00 UTC; 2 not
              acknowledged to IoT Core yet
              1 message came that no forward wants
@@ -105,12 +109,19 @@ fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
     document["link"]["state"] = json!("connected");
     document["link"]["disconnected_since"] = Value::Null;
     document["link"]["session_present"] = json!(true);
-    document["link"]["filters_refused"] = json!(["a/#"]);
+    let missing = "iot:Subscribe on topicfilter/a/#";
+    document["link"]["filters_refused"] =
+        json!([{"filter": "a/#", "since": "2026-01-31T11:59:41Z", "reason": "refused", "missing": missing}]);
     document["outbox"] = json!({});
     let page = page(document);
     let link = "link         connected for 20s, since 2026-01-31 11:59:40 UTC; it goes on with the session of before";
     assert_eq!(line(&page, "link"), link);
-    assert!(page.contains("not subscribed, refused: a/#\n") && page.contains("(dns_no_server)\n"), "{page}");
+    assert!(
+        page.contains("not subscribed to a/# for 19s, since")
+            && page.contains(missing)
+            && page.contains("(dns_no_server)\n"),
+        "{page}"
+    );
     assert!(!page.contains("See whether"), "advice for what is over: {page}");
     assert_eq!(line(&page, "outbox"), "outbox       nothing waits for IoT Core");
 }

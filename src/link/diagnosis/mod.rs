@@ -23,8 +23,9 @@ use thiserror::Error;
 
 use super::credentials::ServerCertificate;
 use super::reason::{Reason, one_line};
+use super::suspects::Suspect;
 use super::transport::Endpoint;
-use crate::message::{Topic, TopicFilter};
+use crate::message::{Target, Topic, TopicFilter};
 pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
@@ -90,9 +91,19 @@ pub(crate) enum Sent {
     Unsubscribe(TopicFilter),
 }
 
+impl From<Suspect> for Sent {
+    fn from(suspect: Suspect) -> Sent {
+        match suspect {
+            Suspect::Publish(Target { topic, retain: false }) => Sent::Publish(topic),
+            Suspect::Publish(Target { topic, retain: true }) => Sent::PublishRetained(topic),
+            Suspect::Subscribe(filter) => Sent::Subscribe(filter),
+        }
+    }
+}
+
 impl Sent {
     /// What a policy must allow for it.
-    pub(super) fn needs(&self) -> String {
+    pub(in crate::link) fn needs(&self) -> String {
         match self {
             Sent::Publish(topic) => format!("iot:Publish on topic/{topic}"),
             Sent::PublishRetained(topic) => format!("iot:Publish and iot:RetainPublish on topic/{topic}"),

@@ -9,7 +9,7 @@ use super::subscriptions::Answer;
 use super::wire::Malformed;
 use crate::inbox::AckToken;
 use crate::link::reason::Reason;
-use crate::message::{Inbound, Qos, Topic, TopicFilter};
+use crate::message::{Inbound, Qos, Target, Topic, TopicFilter};
 use crate::outbox::Sequence;
 
 /// Something the daemon has to know.
@@ -28,7 +28,7 @@ pub(crate) enum Event {
     /// The server has acknowledged a publication.
     Delivered(Sequence),
     /// A publication that isn't sent, or not sent again, because the server refuses it.
-    Rejected(Sequence, Topic, Rejection),
+    Rejected(Sequence, Target, Rejection),
     /// A publication that isn't sent because its time has passed.
     Expired(Sequence),
     /// So many messages, among them one to this topic, have had no PUBACK in time and are sent again (MQTT 3.1.1).
@@ -37,16 +37,6 @@ pub(crate) enum Event {
     Subscription(TopicFilter, Answer),
     /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.
     Settled(BTreeMap<TopicFilter, Qos>),
-}
-
-/// What the server hasn't answered, each the last sent last.
-#[derive(Debug)]
-pub(crate) struct Unanswered<'a> {
-    pub(crate) filters: Vec<&'a TopicFilter>,
-    /// Topics of messages with QoS 1, and whether they are to be retained.
-    pub(crate) messages: Vec<(&'a Topic, bool)>,
-    /// Likewise of messages with QoS 0 that were sent just now.
-    pub(crate) without_ack: Vec<(&'a Topic, bool)>,
 }
 
 /// Why the server doesn't take a message. The text follows "IoT Core refuses it: ".

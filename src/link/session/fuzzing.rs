@@ -91,7 +91,7 @@ impl<'a> Play<'a> {
                 0xe7 => self.pass(Duration::from_secs(10)),
                 0xe8 => self.pass(Duration::from_secs(60)),
                 0xe9 => {
-                    while self.session.has_room() && self.session.next_resend_size().is_some() {
+                    while self.session.has_room() && self.session.next_resend_size(self.now).is_some() {
                         self.session.resend(self.now);
                     }
                 }

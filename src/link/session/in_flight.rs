@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::PacketIdentifier;
-use crate::message::{Outbound, Topic};
+use crate::message::{Outbound, Target, Topic};
 use crate::outbox::Sequence;
 
 /// The window of unacknowledged publications, in the order of their first transmission.
@@ -56,7 +56,7 @@ impl InFlight {
     }
 
     /// The server has acknowledged `id`: returns whose message it was, `None` if we don't wait for it.
-    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<(Sequence, Topic)> {
+    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<(Sequence, Target)> {
         let index = self.entries.iter().position(|entry| entry.id == id)?;
         match self.entries[index].sent_at {
             Some(_) => {}
@@ -66,10 +66,38 @@ impl InFlight {
             None => return None,
         }
         let entry = self.entries.remove(index)?;
+        self.rest_if_unsent();
+        Some((entry.sequence, entry.message.target()))
+    }
+
+    /// Without anything on the wire nothing can be overdue.
+    fn rest_if_unsent(&mut self) {
         if self.entries.len() == self.unsent {
             self.check_at = None;
         }
-        Some((entry.sequence, entry.message.topic))
+    }
+
+    /// The server has refused `id` for now: its message is to be sent once more, as a new packet with the identifier `fresh`.
+    /// `None` if we don't wait for it.
+    pub(super) fn send_anew(&mut self, id: PacketIdentifier, fresh: PacketIdentifier) -> Option<Target> {
+        let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
+        self.unsent += usize::from(entry.sent_at.take().is_some());
+        (entry.id, entry.dup) = (fresh, false);
+        let target = entry.message.target();
+        self.rest_if_unsent();
+        Some(target)
+    }
+
+    /// Forgets all messages that can't be sent if none can to `target`, or those that are on the wire to it.
+    pub(super) fn take_out(&mut self, target: &Target, on_the_wire: bool) -> Vec<Sequence> {
+        let (taken, rest): (VecDeque<Entry>, VecDeque<Entry>) = self
+            .entries
+            .drain(..)
+            .partition(|entry| target.covers(&entry.message.target()) && (!on_the_wire || entry.sent_at.is_some()));
+        self.entries = rest;
+        self.unsent -= taken.iter().filter(|entry| entry.sent_at.is_none()).count();
+        self.rest_if_unsent();
+        taken.into_iter().map(|entry| entry.sequence).collect()
     }
 
     /// When to look for overdue acknowledgements.
@@ -123,11 +151,11 @@ impl InFlight {
     }
 
     /// Forgets the message to send again next.
-    pub(super) fn give_up_next(&mut self) -> Option<(Sequence, Topic)> {
+    pub(super) fn give_up_next(&mut self) -> Option<(Sequence, Target)> {
         let index = self.entries.iter().position(|entry| entry.sent_at.is_none())?;
         let entry = self.entries.remove(index)?;
         self.unsent -= 1;
-        Some((entry.sequence, entry.message.topic))
+        Some((entry.sequence, entry.message.target()))
     }
 
     /// Notes that the message to send again next is sent now; returns it with its packet identifier and DUP.
@@ -143,8 +171,8 @@ impl InFlight {
         Some((&entry.message, entry.id, entry.dup))
     }
 
-    /// The messages on the wire now, the last sent last.
-    pub(super) fn sent(&self) -> impl Iterator<Item = &Outbound> {
-        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| &entry.message)
+    /// Where to what is on the wire now goes, the last sent last.
+    pub(super) fn on_the_wire_to(&self) -> impl Iterator<Item = Target> {
+        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| entry.message.target())
     }
 }

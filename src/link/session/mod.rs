@@ -11,6 +11,8 @@
 mod acks;
 pub(crate) mod dialogue;
 mod event;
+#[cfg(test)]
+mod forbidden;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod in_flight;
@@ -23,6 +25,7 @@ mod terms;
 mod test_server;
 #[cfg(test)]
 mod tests;
+mod trials;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -34,15 +37,17 @@ use jiff::Timestamp;
 use crate::config::{Protocol, Will};
 use crate::inbox::AckToken;
 use crate::limits::MAX_PROPERTIES;
-use crate::link::reason::Reason;
+use crate::link::reason::{Reason, ReasonCode};
+use crate::link::suspects::{Suspect, Suspects};
 use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Arrival, Digest, Owed};
-pub(crate) use event::{Counters, End, Event, Rejection, Unanswered};
+pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::InFlight;
-use sending::SentQos0;
+use sending::Throttle;
 pub(crate) use subscriptions::{Answer, Remembered};
 use subscriptions::{Request, Subscriptions};
 use terms::Terms;
+pub(crate) use trials::{Guilty, Verdict};
 pub(crate) use wire::Malformed;
 use wire::{Incoming, Opening, Received, Wire};
 
@@ -75,8 +80,14 @@ pub(crate) struct Session {
     output: BytesMut,
     events: VecDeque<Event>,
     in_flight: InFlight,
-    sent_qos_0: SentQos0,
     subscriptions: Subscriptions,
+    suspects: Suspects,
+    /// Filters wait to be asked for until something else is answered.
+    requests_held: bool,
+    /// The server has answered something on this connection, after CONNECT.
+    has_answered: bool,
+    /// The server throttles us.
+    throttle: Throttle,
     owed: Owed,
     next_id: PacketIdentifier,
     counters: Counters,
@@ -118,8 +129,11 @@ impl Session {
             output: BytesMut::new(),
             events: VecDeque::new(),
             in_flight: InFlight::default(),
-            sent_qos_0: SentQos0::default(),
             subscriptions: Subscriptions::new(filters, remembered),
+            suspects: Suspects::default(),
+            requests_held: false,
+            has_answered: false,
+            throttle: Throttle::default(),
             owed: Owed::default(),
             next_id: 1,
             counters: Counters::default(),
@@ -136,6 +150,8 @@ impl Session {
         self.options = options;
         if let Some(remembered) = another {
             self.subscriptions.begin_another(remembered);
+            // What one server forbids, or one policy, says nothing of another.
+            self.suspects = Suspects::default();
             self.is_another = true;
         }
     }
@@ -161,7 +177,6 @@ impl Session {
         self.output.clear();
         self.events.clear();
         self.owed.connection_lost();
-        self.sent_qos_0.clear();
     }
 
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
@@ -218,11 +233,16 @@ impl Session {
             (State::Connected(_), Received::ConnAck { .. } | Received::Refused(_)) => {
                 return Err(violation("the server sent a second CONNACK"));
             }
-            (State::Connected(liveness), Received::PingResp) => liveness.ping_sent = None,
+            (State::Connected(liveness), Received::PingResp) => {
+                liveness.ping_sent = None;
+                self.has_answered = true;
+                self.suspects.ping_answered();
+                self.go_on(now);
+            }
             (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
             (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
-            (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason),
+            (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason, now),
             (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock),
             // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
             (State::Disconnecting | State::Disconnected, _) => {}
@@ -241,6 +261,8 @@ impl Session {
         let is_same = session_present && !std::mem::take(&mut self.is_another);
         self.in_flight.restart(is_same);
         self.owed.restart(is_same);
+        self.suspects.restart();
+        self.has_answered = false;
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
@@ -259,23 +281,25 @@ impl Session {
         }
     }
 
-    fn request(&mut self, now: Instant) {
-        while let Some(request) = self.subscriptions.next_request() {
-            let id = self.allocate();
-            self.wire.request(id, &request, &mut self.output);
-            self.subscriptions.requested(id, request, now);
-        }
-        if let Some(standing) = self.subscriptions.settled() {
-            self.events.push_back(Event::Settled(standing.clone()));
-        }
+    fn send_request(&mut self, request: Request, now: Instant) {
+        let id = self.allocate();
+        self.wire.request(id, &request, &mut self.output);
+        self.subscriptions.requested(id, request, now);
     }
 
-    fn puback(&mut self, id: PacketIdentifier, reason: Reason) {
-        let Some((sequence, topic)) = self.in_flight.acknowledge(id) else { return };
+    fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
+        if reason.code == ReasonCode::QUOTA_EXCEEDED {
+            return self.throttled(id, now);
+        }
+        let Some((sequence, target)) = self.in_flight.acknowledge(id) else { return };
+        self.has_answered = true;
+        self.suspects.clear(&Suspect::Publish(target.clone()));
+        self.throttle.passed();
         self.events.push_back(match reason.is_failure() {
             false => Event::Delivered(sequence),
-            true => Event::Rejected(sequence, topic, Rejection::PubAck(reason)),
+            true => Event::Rejected(sequence, target, Rejection::PubAck(reason)),
         });
+        self.go_on(now);
     }
 
     fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>, now: Instant) -> Result<(), End> {
@@ -283,9 +307,13 @@ impl Session {
             // The answer to a SUBSCRIBE that was sent twice.
             return Ok(());
         }
+        self.has_answered = true;
         let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
-        self.events.extend(answers.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        for (filter, answer) in answers {
+            self.suspects.clear(&Suspect::Subscribe(filter.clone()));
+            self.events.push_back(Event::Subscription(filter, answer));
+        }
         self.request(now);
         Ok(())
     }
@@ -336,6 +364,11 @@ impl Session {
         }
     }
 
+    /// Whether a filter isn't asked for because the server refuses it.
+    pub(crate) fn is_refused(&self, filter: &TopicFilter) -> bool {
+        self.subscriptions.is_refused(filter)
+    }
+
     /// Messages received and not yet acknowledged.
     #[cfg(test)]
     pub(crate) fn unacknowledged(&self) -> usize {
@@ -348,23 +381,17 @@ impl Session {
         self.in_flight.len()
     }
 
-    /// What the server hasn't answered: the suspects when it closes the connection at `now`. A message with QoS 0 is never
-    /// answered, so that it counts for a while.
-    pub(crate) fn unanswered(&self, now: Instant) -> Unanswered<'_> {
-        Unanswered {
-            filters: self.subscriptions.unanswered().collect(),
-            messages: self.in_flight.sent().map(|message| (&message.topic, message.retain)).collect(),
-            without_ack: self.sent_qos_0.since(now).collect(),
-        }
-    }
-
     /// When [`Session::handle_timeout`] has to be called at the latest.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let State::Connected(liveness) = &self.state else { return None };
         let acks = self.in_flight.check_at();
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
         let asks = self.subscriptions.ask_again_at();
-        [acks, subacks, asks, Some(self.liveness_deadline(liveness))].into_iter().flatten().min()
+        let ping = self.suspects.ping_at().filter(|_| liveness.ping_sent.is_none());
+        [acks, subacks, asks, ping, self.throttle.until(), Some(self.liveness_deadline(liveness))]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
@@ -379,15 +406,18 @@ impl Session {
     /// Does what is due by now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
         let State::Connected(liveness) = &self.state else { return Ok(()) };
-        if now >= self.liveness_deadline(liveness) {
+        let is_ping_due = self.suspects.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
+        if is_ping_due || now >= self.liveness_deadline(liveness) {
             if liveness.ping_sent.is_some() {
                 return Err(End::NoPingResp(self.keep_alive / 2));
             }
             self.wire.pingreq(&mut self.output);
+            self.suspects.pinged(now);
             if let State::Connected(liveness) = &mut self.state {
                 liveness.ping_sent = Some(now);
             }
         }
+        self.throttle.look(now);
         if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
             self.subscriptions.ask_again(now);
             self.request(now);
@@ -410,6 +440,7 @@ impl Session {
             let first = self.in_flight.overdue(now, self.options.ack_timeout).cloned();
             let count = self.in_flight.mark_overdue(now, self.options.ack_timeout);
             self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
+            self.go_on(now);
         }
     }
 

@@ -145,7 +145,7 @@ impl World {
 
     /// What the link does whenever it wakes.
     fn send(&mut self) {
-        while self.session.has_room() && self.session.next_resend_size().is_some() {
+        while self.session.has_room() && self.session.next_resend_size(self.now).is_some() {
             self.session.resend(self.now);
         }
         while self.session.can_publish()

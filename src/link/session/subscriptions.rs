@@ -119,21 +119,35 @@ impl Subscriptions {
         self.refused.retain(|_, refused| *refused == Refused::OnThisConnection);
     }
 
-    /// What to ask for next in one packet.
-    pub(super) fn next_request(&self) -> Option<Request> {
-        let asked: BTreeSet<&TopicFilter> = self.pending.iter().flat_map(|pending| pending.request.filters()).collect();
+    /// What to ask for next in one packet, without the filters that are `tried_alone`.
+    pub(super) fn next_request(&self, tried_alone: impl Fn(&TopicFilter) -> bool) -> Option<Request> {
+        let asked = self.asked();
         let unwanted = self.standing.keys().chain(&self.doubtful).filter(|filter| !self.wanted.contains_key(*filter));
         let unwanted: BTreeSet<&TopicFilter> = unwanted.filter(|filter| !asked.contains(filter)).collect();
         if !unwanted.is_empty() {
             let first = unwanted.into_iter().take(MAX_FILTERS_PER_SUBSCRIBE).cloned();
             return Some(Request::Unsubscribe(first.collect()));
         }
-        let missing = self.wanted.iter().filter(|(filter, qos)| {
-            self.standing.get(*filter) != Some(*qos) && !self.refused.contains_key(*filter) && !asked.contains(filter)
-        });
-        let first = missing.take(MAX_FILTERS_PER_SUBSCRIBE).map(|(filter, qos)| (filter.clone(), *qos));
-        let first: Vec<_> = first.collect();
+        let first = self.missing().filter(|(filter, _)| !tried_alone(filter)).take(MAX_FILTERS_PER_SUBSCRIBE);
+        let first: Vec<_> = first.map(|(filter, qos)| (filter.clone(), qos)).collect();
         (!first.is_empty()).then_some(Request::Subscribe(first))
+    }
+
+    /// What to ask for next in a packet with one filter.
+    pub(super) fn next_request_alone(&self) -> Option<Request> {
+        self.missing().next().map(|(filter, qos)| Request::Subscribe(vec![(filter.clone(), qos)]))
+    }
+
+    fn asked(&self) -> BTreeSet<&TopicFilter> {
+        self.pending.iter().flat_map(|pending| pending.request.filters()).collect()
+    }
+
+    /// Filters that are wanted, don't stand, and aren't being asked for.
+    fn missing(&self) -> impl Iterator<Item = (&TopicFilter, Qos)> {
+        let asked = self.asked();
+        self.wanted.iter().map(|(filter, qos)| (filter, *qos)).filter(move |(filter, qos)| {
+            self.standing.get(*filter) != Some(qos) && !self.refused.contains_key(*filter) && !asked.contains(filter)
+        })
     }
 
     pub(super) fn requested(&mut self, id: PacketIdentifier, request: Request, now: Instant) {
@@ -203,6 +217,17 @@ impl Subscriptions {
         let refused: Vec<_> = missing.filter_map(|filter| Some((filter.clone(), refusal(filter)?))).collect();
         self.refused.extend(refused.iter().map(|(filter, _)| (filter.clone(), Refused::OnThisConnection)));
         refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
+    }
+
+    /// The server closes the connection on this filter.
+    pub(super) fn refuse(&mut self, filter: TopicFilter, now: Instant) {
+        self.standing.remove(&filter);
+        self.refused.insert(filter, Refused::Until(now + ASK_AGAIN));
+    }
+
+    /// Whether a filter isn't asked for because the server refuses it.
+    pub(super) fn is_refused(&self, filter: &TopicFilter) -> bool {
+        self.refused.contains_key(filter) && self.wanted.contains_key(filter)
     }
 
     /// Nothing is being asked: the filters that stand, with the QoS that was asked for.

@@ -103,7 +103,7 @@ impl Bench {
     }
 
     fn resend_all(&mut self) {
-        while self.session.next_resend_size().is_some() {
+        while self.session.next_resend_size(self.now).is_some() {
             self.session.resend(self.now);
         }
     }
@@ -277,7 +277,7 @@ fn a_puback_that_comes_late_still_counts() {
     assert!(matches!(bench.event(), Some(Event::Overdue(..))));
     bench.receive(Say::PubAck(1)).unwrap();
     assert_eq!(bench.event(), Some(Event::Delivered(sequence)));
-    assert_eq!(bench.session.next_resend_size(), None);
+    assert_eq!(bench.session.next_resend_size(bench.now), None);
 }
 
 #[test]

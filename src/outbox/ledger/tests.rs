@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -60,8 +61,8 @@ fn messages_leave_in_the_order_they_came() {
     assert!(taken.is_sorted());
     assert_eq!((ledger.waiting(), ledger.in_flight()), (0, 5));
     for (waiter, sequence) in [3, 0, 4, 1, 2].map(|i| (i as u32, taken[i])) {
-        assert_eq!(ledger.remove(sequence, Instant::now()), Some(Some(waiter)));
-        assert_eq!(ledger.remove(sequence, Instant::now()), None);
+        assert_eq!(ledger.remove(sequence, Instant::now()).unwrap().waiter, Some(waiter));
+        assert!(ledger.remove(sequence, Instant::now()).is_none());
     }
     assert!(ledger.is_empty());
     assert_eq!((ledger.bytes(), ledger.timeout()), (0, None));
@@ -135,7 +136,7 @@ fn what_is_acknowledged_in_time_never_touches_the_disk() {
         let (sequence, _) = ledger.take().unwrap();
         now += Duration::from_millis(900);
         assert!(next_write(&mut ledger, now).is_none());
-        assert_eq!(ledger.remove(sequence, now), Some(Some(waiter)));
+        assert_eq!(ledger.remove(sequence, now).unwrap().waiter, Some(waiter));
     }
     assert_eq!((ledger.stored(), ledger.timeout()), (0, None));
 }
@@ -230,7 +231,7 @@ fn memory_is_bounded_when_nothing_can_be_written() {
 fn large_messages_in_flight_are_bounded_by_their_size() {
     let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), Totals::default(), 1, 0);
     (0..40).for_each(|waiter| accept_at(&mut ledger, qos1(128 * 1024), waiter, Instant::now()).unwrap());
-    let in_flight = std::iter::from_fn(|| ledger.next_size().and_then(|_| ledger.take())).count();
+    let in_flight = std::iter::from_fn(|| ledger.next().and_then(|_| ledger.take())).count();
     assert_eq!(in_flight as u64, MAX_IN_FLIGHT_BYTES / (128 * 1024 + ENTRY_OVERHEAD));
 }
 

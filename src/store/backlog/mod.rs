@@ -189,6 +189,11 @@ impl<T: Item> Backlog<T> {
         self.taken.iter_mut().find(|entry| entry.seq == seq).map(|entry| &mut entry.item)
     }
 
+    /// Whether a message that was taken may be on the disk.
+    pub(crate) fn taken_may_be_stored(&self, seq: u64) -> bool {
+        self.taken.iter().any(|entry| entry.seq == seq && entry.disk != Disk::No)
+    }
+
     /// A message that was taken is finished, and forgotten. `None` if it was before.
     pub(crate) fn finish(&mut self, seq: u64) -> Option<T> {
         let index = self.taken.iter().position(|entry| entry.seq == seq)?;

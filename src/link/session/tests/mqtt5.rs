@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::link::reason::ReasonCode;
-use crate::message::Properties;
+use crate::message::{Properties, Target};
 
 fn five(filters_wanted: usize) -> Bench {
     Bench::connected(Protocol::Mqtt5, filters(filters_wanted), false)
@@ -21,6 +21,10 @@ fn reconnect_on(bench: &mut Bench, session_present: bool, properties: &[u8]) -> 
 
 fn events(bench: &mut Bench) -> Vec<Event> {
     std::iter::from_fn(|| bench.event()).collect()
+}
+
+fn target() -> Target {
+    Target { topic: Topic::new("t").unwrap(), retain: false }
 }
 
 fn expiring(bench: &mut Bench, seconds: u32) -> Sequence {
@@ -65,10 +69,10 @@ fn a_puback_with_a_failure_settles_the_message_as_rejected() {
     let sequence = bench.publish("a");
     bench.receive_bytes(&[0x40, 3, 0, 1, 0x87]).unwrap();
     let rejection = Rejection::PubAck(Reason::new(0x87, None));
-    assert_eq!(events(&mut bench), [Event::Rejected(sequence, Topic::new("t").unwrap(), rejection)]);
+    assert_eq!(events(&mut bench), [Event::Rejected(sequence, target(), rejection)]);
     assert_eq!(bench.session.in_flight(), 0);
     bench.reconnect(true);
-    assert_eq!(bench.session.next_resend_size(), None);
+    assert_eq!(bench.session.next_resend_size(bench.now), None);
 }
 
 #[test]
@@ -100,9 +104,8 @@ fn what_the_server_does_not_take_is_rejected_first_and_again() {
     reconnect_on(&mut bench, true, &[0x27, 0, 0, 0, 12]).unwrap();
     events(&mut bench);
     bench.resend_all();
-    let topic = Topic::new("t").unwrap();
     let too_large = Rejection::TooLarge { size: 17, limit: 12 };
-    assert_eq!(events(&mut bench), [Event::Rejected(sequence, topic.clone(), too_large)]);
+    assert_eq!(events(&mut bench), [Event::Rejected(sequence, target(), too_large)]);
     bench.publish("fits");
     assert_eq!(bench.publishes(), [triple("fits", 2, false)]);
     assert_eq!(events(&mut bench), []);
@@ -110,7 +113,7 @@ fn what_the_server_does_not_take_is_rejected_first_and_again() {
     reconnect_on(&mut bench, false, &[0x24, 0]).unwrap();
     events(&mut bench);
     let sequence = bench.publish("x");
-    assert_eq!(events(&mut bench), [Event::Rejected(sequence, topic, Rejection::NoQos1)]);
+    assert_eq!(events(&mut bench), [Event::Rejected(sequence, target(), Rejection::NoQos1)]);
 }
 
 #[test]

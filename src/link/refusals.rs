@@ -1,0 +1,112 @@
+//! What IoT Core refuses: said once, set aside, and the rest goes on.
+
+use std::time::Instant;
+
+use super::diagnosis::{LinkError, Sent};
+use super::reason::{Reason, ReasonCode};
+use super::session::{Guilty, Rejection, Verdict};
+use super::{Lasting, Link};
+use crate::message::{Target, TopicFilter};
+use crate::observe::journal;
+use crate::outbox::Sequence;
+
+impl Link {
+    /// Completes when it is known which topics are set aside, or the daemon stops.
+    pub(super) async fn recalled(&self) {
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = self.outbox.recalled() => {}
+        }
+    }
+
+    /// A message that the server doesn't take. If that is for its topic, the topic is set aside; if it is for its content, that
+    /// is said once a topic.
+    pub(super) fn rejected(&self, sequence: Sequence, target: &Target, rejection: &Rejection) {
+        match rejection {
+            Rejection::PubAck(reason) if is_for_the_topic(reason.code) => {
+                self.set_aside(target, &format!("it answers a PUBLISH with {rejection}"));
+            }
+            _ if self.said.first(&target.topic) => log::error!(
+                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
+                "IoT Core refuses a message to `{}`: {rejection}. Its sender is told; if nobody waits for that, the message is \
+                 kept and tried again in a day (outbox.quarantine). Change what publishes it. Said once a topic", target.topic
+            ),
+            _ => {}
+        }
+        self.outbox.refuse(sequence, &rejection.to_string());
+    }
+
+    /// Messages to a target aren't sent from now on.
+    fn set_aside(&self, target: &Target, reason: &str) {
+        if self.outbox.set_aside(target.clone(), reason) {
+            log::error!(
+                GATEWIRE_EVENT = "quarantined", GATEWIRE_TOPIC = target.topic.as_str();
+                "IoT Core refuses messages to `{}`: {reason}. They are set aside (outbox.quarantine) and everything else goes on. \
+                 Add {} to the certificate's policy; the topic is tried again once a day", target.topic, target.needs()
+            );
+        }
+    }
+
+    /// Draws the conclusions from the end of a connection, or of the attempt to make one.
+    pub(super) fn judge(&self, error: &LinkError, lasting: &mut Lasting) {
+        let reason = match error {
+            LinkError::ClosedByServer { .. } => None,
+            LinkError::Disconnected { reason, .. } if may_be_for_a_packet(reason.code) => Some(reason),
+            _ => return lasting.session.ended_otherwise(),
+        };
+        let is_for_content = reason.is_some_and(|reason| is_for_the_content(reason.code));
+        let Verdict { guilty, of_a_trial } = lasting.session.closed_by_server(is_for_content, Instant::now());
+        if of_a_trial {
+            lasting.backoff.forgive();
+        }
+        let ends = |packet: &str| match reason {
+            None => format!("it closes the connection on a {packet}"),
+            Some(reason) => format!("it ends the connection on a {packet} with reason code {reason}"),
+        };
+        match guilty {
+            Some(Guilty::Publish(target, sequences)) => {
+                let reason = ends("PUBLISH");
+                if !is_for_content {
+                    self.set_aside(&target, &reason);
+                }
+                sequences.into_iter().for_each(|sequence| self.outbox.refuse(sequence, &reason));
+            }
+            Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE")),
+            None => {}
+        }
+    }
+
+    fn filter_left_out(&self, filter: TopicFilter, reason: String) {
+        let missing = Sent::Subscribe(filter.clone()).needs();
+        log::error!(
+            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
+            "IoT Core refuses the filter `{filter}`: {reason}. It is left out: nothing arrives for it, the other filters stand. \
+             Add {missing} and iot:Receive on its topics to the certificate's policy; it is asked for again in an hour"
+        );
+        self.state.filter_refused(&filter, reason, Some(missing), journal::now());
+    }
+}
+
+/// Whether a PUBACK with this code says something about every message to its topic.
+fn is_for_the_topic(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::NOT_AUTHORIZED | ReasonCode::TOPIC_NAME_INVALID)
+}
+
+/// Whether a DISCONNECT with this code is about the content of one message.
+fn is_for_the_content(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::PACKET_TOO_LARGE | ReasonCode::PAYLOAD_FORMAT_INVALID)
+}
+
+/// Whether a DISCONNECT with this code may be the answer to one of our packets (MQTT 5, 3.14.2.1): not when the server stops or
+/// is overloaded, someone else has taken the session over, or somebody has thrown us out.
+fn may_be_for_a_packet(code: ReasonCode) -> bool {
+    // Unspecified, malformed, protocol error, implementation specific, not authorized; topic filter and name invalid; packet
+    // too large, quota exceeded, payload format invalid, retain and QoS not supported; shared and wildcard subscriptions.
+    matches!(code.0, 0x80..=0x83 | 0x87 | 0x8F | 0x90 | 0x95 | 0x97 | 0x99..=0x9B | 0x9E | 0xA2)
+}
+
+/// What a failed SUBACK says, and what a policy may have to allow.
+pub(super) fn suback_failure(filter: &TopicFilter, reason: &Reason) -> (String, Option<String>) {
+    let is_policy = matches!(reason.code, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED);
+    (format!("it answers a SUBSCRIBE with {reason}"), is_policy.then(|| Sent::Subscribe(filter.clone()).needs()))
+}

@@ -1,0 +1,158 @@
+//! The outbox and the store: what is written and read, and in which order.
+//!
+//! The ledger and the quarantine are two queues of one keeper. A message that moves from the one to the other is on the disk in
+//! its new place before it leaves the old one, whatever happens in between: what the quarantine has to write goes first, and it
+//! lets go of what it gives back only when that is safe in the ledger.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::{Outbox, Outcome, Refusal, Waiter};
+use crate::store::keeper::{Kept, keep};
+use crate::store::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write};
+
+/// The note about the quarantine isn't waited for longer than this.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Which queue writes and reads.
+#[derive(Debug)]
+pub(super) struct Turns {
+    writing: Cell<QueueId>,
+    loading: Cell<QueueId>,
+    /// The quarantine couldn't write: the ledger may try, unless a message would be lost between the two.
+    ledger_first: Cell<bool>,
+}
+
+impl Default for Turns {
+    fn default() -> Turns {
+        let none = || Cell::new(QueueId::OUTBOX);
+        Turns { writing: none(), loading: none(), ledger_first: Cell::new(false) }
+    }
+}
+
+impl Outbox {
+    /// Keeps on the disk what has to be there, for ever. Once the link is up there is time to look at the whole database.
+    pub(crate) async fn keep(self: Rc<Self>, store: Rc<Store>) {
+        self.recall(&store).await;
+        let check = async {
+            self.connected.notified().await;
+            store.check_in_background();
+        };
+        tokio::join!(keep(Rc::clone(&self), Rc::clone(&store)), store.opened(), check);
+    }
+
+    async fn recall(&self, store: &Store) {
+        let note = tokio::time::timeout(PATIENCE, store.note(super::quarantine::NOTE)).await;
+        if let Some(note) = note.ok().flatten() {
+            self.quarantine.borrow_mut().recall(&note, Instant::now(), Timestamp::now());
+        }
+        self.recalled.set(true);
+        self.eased.notify_waiters();
+    }
+
+    /// Completes when it is known which topics are set aside.
+    pub(crate) async fn recalled(&self) {
+        while !self.recalled.get() {
+            self.eased.notified().await;
+        }
+    }
+
+    /// Has everything that is left put on the disk, once the link has stopped. Completes when it is, for which the disk may
+    /// take any time.
+    pub(crate) async fn store_the_rest(&self) {
+        self.ledger.borrow_mut().stop();
+        self.quarantine.borrow_mut().stop();
+        self.changed.notify_one();
+        while !(self.ledger.borrow().is_stored() && self.quarantine.borrow().is_stored()) {
+            self.eased.notified().await;
+        }
+    }
+
+    /// The disk has had its time; returns how many QoS 1 messages aren't known to be on it. Who waits for them is told.
+    pub(crate) fn abandon(&self) -> usize {
+        let (mut unconfirmed, waiters) = self.ledger.borrow_mut().abandon();
+        for waiter in waiters {
+            // It lies in the quarantine, too.
+            unconfirmed -= usize::from(matches!(waiter, Waiter::Quarantine(_)));
+            self.settle(Some(waiter), &Outcome::Refused(Refusal::ShuttingDown));
+        }
+        unconfirmed + self.quarantine.borrow_mut().unconfirmed()
+    }
+
+    /// How many messages are on the disk, on their way to IoT Core.
+    pub(crate) fn stored(&self) -> u64 {
+        self.ledger.borrow().stored()
+    }
+}
+
+impl Kept for Outbox {
+    fn attach(&self, contents: &Contents) {
+        let totals = |queue| contents.totals(queue);
+        self.ledger.borrow_mut().attach(totals(QueueId::OUTBOX), contents.generation);
+        self.quarantine.borrow_mut().attach(totals(QueueId::QUARANTINE), contents.generation, Instant::now());
+    }
+
+    fn next_write(&self) -> Option<Write> {
+        self.expire();
+        self.try_anew();
+        let now = Instant::now();
+        let ledger = || self.ledger.borrow_mut().next_write(now, Moment::now);
+        let quarantine = || self.quarantine.borrow_mut().next_write(now, Moment::now);
+        let ledger_first = self.turns.ledger_first.take() && !self.quarantine.borrow().must_write_first();
+        let write = match ledger_first {
+            true => ledger().or_else(quarantine),
+            false => quarantine().or_else(ledger),
+        };
+        self.turns.writing.set(write.as_ref().map_or(QueueId::OUTBOX, |write| write.queue));
+        write
+    }
+
+    fn write_ended(&self, outcome: Result<(), Failure>) {
+        let now = Instant::now();
+        if self.turns.writing.get() == QueueId::QUARANTINE {
+            self.turns.ledger_first.set(outcome.is_err());
+            self.quarantine.borrow_mut().write_ended(outcome.is_ok(), now);
+            // What waits for room there goes on.
+            self.arrived.notify_one();
+        } else {
+            let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), now);
+            stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &Outcome::Stored));
+        }
+        self.eased.notify_waiters();
+    }
+
+    fn next_load(&self) -> Option<Load> {
+        let load = self.ledger.borrow_mut().next_load();
+        let load = load.or_else(|| self.quarantine.borrow_mut().next_load());
+        self.turns.loading.set(load.as_ref().map_or(QueueId::OUTBOX, |load| load.queue));
+        load
+    }
+
+    fn load_ended(&self, outcome: Result<Page, Failure>) {
+        let (page, now) = (outcome.ok(), Instant::now());
+        match self.turns.loading.get() == QueueId::QUARANTINE {
+            true => self.quarantine.borrow_mut().load_ended(page, now, &Moment::now()),
+            false => self.ledger.borrow_mut().load_ended(page, now, &Moment::now()),
+        }
+        self.settle_dropped();
+        self.expire();
+        self.arrived.notify_one();
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        let timeouts = [self.ledger.borrow().timeout(), self.quarantine.borrow().timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    fn news(&self) -> &Notify {
+        &self.changed
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.ledger.borrow().is_stopping()
+    }
+}

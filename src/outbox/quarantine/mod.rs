@@ -1,0 +1,373 @@
+//! What IoT Core refuses: the messages, and the topics that are set aside. Pure: no I/O, no clock.
+//!
+//! A policy decides by topic: once one is set aside, messages to it aren't sent. Those that nobody waits for lie here, in a
+//! queue of their own on the disk. Once a day, and when it is [released](Quarantine::release), all of it is tried anew: the
+//! messages go back to the outbox one after the other, as far as that has room, and leave the disk here only when they are
+//! delivered or on the disk there. What is refused again gets a new place, behind what is still to be released.
+
+mod listed;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::bounds::Bounds;
+use crate::message::{Outbound, Target};
+use crate::store::backlog::{ENTRY_OVERHEAD, Item};
+use crate::store::durable::{Durable, Lasting};
+use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
+use listed::Listed;
+pub(super) use listed::NOTE;
+pub(crate) use listed::QuarantineStatus;
+
+/// What is set aside is tried anew after so long.
+const TRY_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// A message that wasn't on the disk before may wait in memory for so long: its topic may be published to every second, and
+/// a card wears out.
+const SPILL_AFTER: Duration = Duration::from_secs(60);
+
+/// The most memory, in bytes: there is room for all that may be in flight to a topic when it is set aside, beside what waits to
+/// be written, what goes back, and what the backlog keeps of its head.
+const MEMORY: u64 = 6 * 1024 * 1024;
+
+/// With more bytes than this that aren't on the disk they are written without delay, and what the outbox holds has to wait for
+/// that. Nor are more on their way back at a time.
+const PRESSED: u64 = 1024 * 1024;
+
+/// The quarantine has this part of `[outbox] max_size`, beside it.
+const SHARE: u64 = 8;
+
+/// A message that was refused.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    pub(super) message: Outbound,
+    pub(super) at: Timestamp,
+    pub(super) accepted: Accepted,
+}
+
+#[derive(Debug)]
+struct Held {
+    refused: Refused,
+    /// It was on the disk elsewhere.
+    was_stored: bool,
+    /// When it has to be on the disk at the latest.
+    due: Instant,
+}
+
+impl Item for Held {
+    fn size(&self) -> u64 {
+        self.refused.message.size() as u64
+    }
+}
+
+impl Lasting for Held {
+    fn due(&self) -> Option<Instant> {
+        Some(self.due)
+    }
+
+    fn to_row(&self, seq: u64) -> Row {
+        let Refused { message: Outbound { topic, payload, qos, retain, properties }, at, accepted } =
+            self.refused.clone();
+        Row { seq, at, accepted, topic, payload, qos, retain, duplicate: false, properties }
+    }
+}
+
+/// The place of a message in the quarantine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(u64);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    backlog: Durable<Held>,
+    bounds: Bounds,
+    /// The place that the next message gets.
+    next: u64,
+    listed: Listed,
+    /// When all is to be tried anew; `None`: there is nothing.
+    try_again_at: Option<Instant>,
+    /// Up to here messages go back to the outbox.
+    releasing: Option<u64>,
+    /// Targets that may be sent again, for the link to be told.
+    released: Vec<Target>,
+    dropped: u64,
+}
+
+/// What is to be done with a message that goes back.
+#[derive(Debug)]
+pub(super) enum Returning {
+    /// It has waited for `max_age` meanwhile, and is gone.
+    Expired,
+    /// The outbox has to take it, and [`Quarantine::finish`] its place once it is safe there.
+    ToOutbox(Place, Refused),
+}
+
+/// What the quarantine may hold, by the bounds of the outbox.
+fn share(bounds: &Bounds) -> Bounds {
+    Bounds { max_size: bounds.max_size / SHARE, ..bounds.clone() }
+}
+
+impl Quarantine {
+    /// The quarantine of which `stored` is on the disk, in the database of this `generation`. `bounds` are the outbox's; places
+    /// begin at `first`, or after what is stored.
+    pub(super) fn new(bounds: &Bounds, stored: Totals, generation: u64, first: u64, now: Instant) -> Quarantine {
+        Quarantine {
+            backlog: Durable::new(QueueId::QUARANTINE, stored, generation),
+            bounds: share(bounds),
+            next: stored.last.map_or(first, |last| first.max(last + 1)),
+            listed: Listed::default(),
+            try_again_at: (stored.messages > 0).then(|| now + TRY_AGAIN),
+            releasing: None,
+            released: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Other bounds of the outbox hold from now on.
+    pub(super) fn set_bounds(&mut self, bounds: &Bounds) {
+        self.bounds = share(bounds);
+        self.shed();
+    }
+
+    /// What an earlier process has noted, read now, when the clock shows `clock`.
+    pub(super) fn recall(&mut self, note: &str, now: Instant, clock: Timestamp) {
+        if let Some(since) = self.listed.recall(note) {
+            // A clock that isn't set yet shows a time before that: then the day begins now.
+            let age = Duration::try_from(clock.duration_since(since)).unwrap_or_default();
+            self.try_again_at = Some(now + TRY_AGAIN.saturating_sub(age));
+        }
+    }
+
+    /// Why messages to `target` aren't sent, if they aren't.
+    pub(super) fn why_not(&self, target: &Target) -> Option<String> {
+        self.listed.why_not(target)
+    }
+
+    /// Nothing is sent to `target` from now on. Returns whether that is new.
+    pub(super) fn set_aside(&mut self, target: Target, reason: &str, now: Instant, clock: Timestamp) -> bool {
+        self.try_again_at.get_or_insert(now + TRY_AGAIN);
+        self.released.retain(|released| *released != target);
+        self.listed.set_aside(target, reason, clock)
+    }
+
+    /// Keeps a message that was refused for this `reason`. One that was on the disk is to be there again before it leaves its
+    /// old place.
+    pub(super) fn insert(&mut self, refused: Refused, was_stored: bool, reason: &str, now: Instant, clock: Timestamp) {
+        self.try_again_at.get_or_insert(now + TRY_AGAIN);
+        self.listed.add(refused.message.target(), reason, clock);
+        let due = if was_stored { now } else { now + SPILL_AFTER };
+        self.backlog.insert(self.next, Held { refused, was_stored, due });
+        self.backlog.expect(due);
+        if was_stored || self.is_pressed() {
+            self.backlog.hurry();
+        }
+        self.next += 1;
+        self.shed();
+    }
+
+    /// Lets the oldest go until the bounds are kept; those on the disk alone have to be loaded first. Should the disk hang, the
+    /// newest give way to the bound of memory.
+    fn shed(&mut self) {
+        loop {
+            let is_over = self.is_over();
+            let oldest = self.backlog.front().map(|(place, _)| place).filter(|_| is_over);
+            let dropped = match is_over {
+                true => self.backlog.drop_front(),
+                false if self.backlog.memory() > MEMORY && self.is_pressed() => self.backlog.drop_back(),
+                false => None,
+            };
+            let Some(dropped) = dropped else { return };
+            // What is being released isn't listed any more.
+            if self.releasing.zip(oldest).is_none_or(|(until, oldest)| oldest > until) {
+                self.listed.remove(&dropped.refused.message.target());
+            }
+            self.dropped += 1;
+        }
+    }
+
+    /// Whether memory has room for what moves here from the outbox. A disk that takes nothing isn't waited for.
+    pub(super) fn has_room(&self) -> bool {
+        self.backlog.is_failing() || !self.is_pressed()
+    }
+
+    fn is_pressed(&self) -> bool {
+        let unstored = || self.backlog.unstored().map(|held| held.size() + ENTRY_OVERHEAD).sum::<u64>();
+        self.backlog.memory() > PRESSED && unstored() > PRESSED
+    }
+
+    fn is_over(&self) -> bool {
+        self.bounds.is_over(self.backlog.bytes(), self.backlog.waiting() + self.backlog.taken() as u64)
+    }
+
+    /// Whether the day is over.
+    pub(super) fn is_release_due(&self, now: Instant) -> bool {
+        self.try_again_at.is_some_and(|at| at <= now)
+    }
+
+    /// All of it is to be tried anew. Returns how many messages that are, and how many topics are set aside no longer.
+    pub(super) fn release(&mut self) -> (u64, usize) {
+        self.try_again_at = None;
+        let released = self.listed.release();
+        let count = (self.len(), released.len());
+        self.released.extend(released);
+        self.releasing = self.next.checked_sub(1).filter(|_| self.backlog.waiting() > 0);
+        count
+    }
+
+    /// The targets that may be sent again since the last call.
+    pub(super) fn take_released(&mut self) -> Vec<Target> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// The next message that goes back, if `has_room` for one of that many bytes.
+    pub(super) fn next_returning(
+        &mut self,
+        now: Instant,
+        moment: &Moment,
+        clock: Timestamp,
+        has_room: impl Fn(u64) -> bool,
+    ) -> Option<Returning> {
+        while let Some(until) = self.releasing {
+            let Some((place, held)) = self.backlog.front() else {
+                self.releasing = self.releasing.filter(|_| self.backlog.waiting() > 0);
+                return None;
+            };
+            if place > until {
+                self.releasing = None;
+                return None;
+            }
+            let target = held.refused.message.target();
+            let has_expired = moment.age(held.refused.accepted) >= self.bounds.max_age;
+            let why_not = self.listed.why_not(&target);
+            let has_room = || self.backlog.taken_memory() <= PRESSED && has_room(held.size());
+            if why_not.is_none() && !has_expired && !has_room() {
+                return None;
+            }
+            let refused = self.backlog.take().map(|(_, held)| held.refused.clone())?;
+            match why_not {
+                _ if has_expired => {
+                    self.finish(Place(place), now);
+                    return Some(Returning::Expired);
+                }
+                Some(_) => self.refused_again(Place(place), refused, &target, now, clock),
+                None => return Some(Returning::ToOutbox(Place(place), refused)),
+            }
+        }
+        None
+    }
+
+    fn refused_again(&mut self, place: Place, refused: Refused, target: &Target, now: Instant, clock: Timestamp) {
+        let reason = self.listed.reason(target).unwrap_or_default();
+        self.insert(refused, true, &reason, now, clock);
+        self.finish(place, now);
+    }
+
+    /// Whether something is on its way back that waits for room.
+    pub(super) fn is_releasing(&self) -> bool {
+        self.releasing.is_some()
+    }
+
+    /// A message that went back is safe in the outbox, or has ended there.
+    pub(super) fn finish(&mut self, place: Place, now: Instant) {
+        if self.backlog.finish(place.0).is_some() {
+            self.backlog.note_finished(now);
+        }
+    }
+
+    /// Messages, without those that have gone back.
+    pub(super) fn len(&self) -> u64 {
+        self.backlog.waiting()
+    }
+
+    /// Messages given up because there was no room.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Messages that should have been on the disk and weren't.
+    pub(super) fn missing(&self) -> u64 {
+        self.backlog.missing()
+    }
+
+    pub(super) fn status(&self) -> Vec<QuarantineStatus> {
+        self.listed.status()
+    }
+
+    pub(super) fn needs_keeper(&mut self) -> bool {
+        let timeout = self.timeout();
+        self.needs_load() || self.listed.is_note_urgent() || self.backlog.needs_keeper(timeout)
+    }
+
+    /// What to write now. The note goes with what is written anyway, or alone when the topics have changed.
+    pub(super) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
+        let pressed = self.is_pressed();
+        let write = self.backlog.next_write(now, |_| pressed, moment);
+        let is_note_due = self.listed.is_note_urgent() || (self.backlog.is_stopping() && self.listed.is_note_old());
+        let nothing = Write {
+            queue: QueueId::QUARANTINE,
+            delete: Vec::new(),
+            insert: Vec::new(),
+            clock_offset: None,
+            note: None,
+        };
+        let mut write = write.or_else(|| is_note_due.then_some(nothing))?;
+        write.note = self.listed.begin_note();
+        Some(write)
+    }
+
+    /// Whether something has to be written here before it may leave its old place.
+    pub(super) fn must_write_first(&self) -> bool {
+        self.backlog.unstored().any(|held| held.was_stored)
+    }
+
+    pub(super) fn write_ended(&mut self, successful: bool, now: Instant) {
+        if !successful {
+            self.listed.note_failed();
+        }
+        self.backlog.write_ended(successful, now, |_| {});
+    }
+
+    fn needs_load(&self) -> bool {
+        (self.releasing.is_some() || self.is_over()) && self.backlog.needs_load()
+    }
+
+    pub(super) fn next_load(&mut self) -> Option<Load> {
+        if self.needs_load() { self.backlog.next_load() } else { None }
+    }
+
+    pub(super) fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment) {
+        self.backlog.load_ended(page, |row| {
+            let (message, at, accepted) = row.into_outbound(now, moment);
+            Held { refused: Refused { message, at, accepted }, was_stored: true, due: now }
+        });
+        self.shed();
+    }
+
+    pub(super) fn attach(&mut self, stored: Totals, generation: u64, now: Instant) {
+        if self.backlog.attach(stored, generation) && stored.messages > 0 {
+            self.next = stored.last.map_or(self.next, |last| self.next.max(last + 1));
+            self.try_again_at.get_or_insert(now + TRY_AGAIN);
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Option<Instant> {
+        [self.backlog.timeout(), self.try_again_at].into_iter().flatten().min()
+    }
+
+    /// Everything is to be on the disk.
+    pub(super) fn stop(&mut self) {
+        self.backlog.stop();
+    }
+
+    pub(super) fn is_stored(&self) -> bool {
+        self.backlog.is_stored() && !self.listed.is_note_old()
+    }
+
+    /// How many messages aren't known to be on the disk.
+    pub(super) fn unconfirmed(&mut self) -> usize {
+        self.backlog.unconfirmed().count()
+    }
+}

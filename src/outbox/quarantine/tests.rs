@@ -1,0 +1,271 @@
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::config::WhenFull;
+use crate::message::{Qos, Topic};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const NOON: &str = "2026-01-31T12:00:00Z";
+
+fn target(topic: &str, retain: bool) -> Target {
+    Target { topic: Topic::new(topic).unwrap(), retain }
+}
+
+fn refused(topic: &str, payload: &str) -> Refused {
+    let topic = Topic::new(topic).unwrap();
+    let payload = Bytes::copy_from_slice(payload.as_bytes());
+    let message = Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: false, properties: None };
+    Refused { message, at: clock(0), accepted: Accepted::ThisBoot(0) }
+}
+
+/// So many hours after [`NOON`].
+fn clock(hours: i64) -> Timestamp {
+    NOON.parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_hours(hours)
+}
+
+/// A quarantine, the disk it is on, and a clock.
+struct Bench {
+    quarantine: Quarantine,
+    rows: BTreeMap<u64, Row>,
+    note: Option<String>,
+    start: Instant,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(max_size: u64) -> Bench {
+        let start = Instant::now();
+        let quarantine = Quarantine::new(&bounds(max_size), Totals::default(), 1, 0, start);
+        Bench { quarantine, rows: BTreeMap::new(), note: None, start, now: start }
+    }
+
+    fn clock(&self) -> Timestamp {
+        clock(0) + jiff::SignedDuration::try_from(self.now - self.start).unwrap()
+    }
+
+    fn set_aside(&mut self, topic: &str) -> bool {
+        self.quarantine.set_aside(target(topic, false), "it closes the connection", self.now, self.clock())
+    }
+
+    fn insert(&mut self, topic: &str, payload: &str, was_stored: bool) {
+        let clock = self.clock();
+        self.quarantine.insert(refused(topic, payload), was_stored, "it closes the connection", self.now, clock);
+    }
+
+    /// Writes and reads whatever is asked for now; returns how many writes that were.
+    fn keep(&mut self) -> usize {
+        let mut writes = 0;
+        loop {
+            let write = self.quarantine.next_write(self.now, || Moment { since_boot: HOUR, synchronised: None });
+            let load = self.quarantine.next_load();
+            if write.is_none() && load.is_none() {
+                return writes;
+            }
+            if let Some(Write { delete, insert, note, .. }) = write {
+                delete.into_iter().for_each(|range| self.rows.retain(|seq, _| !range.contains(seq)));
+                self.rows.extend(insert.into_iter().map(|row| (row.seq, row)));
+                self.note = note.map(|(_, text)| text).or(self.note.take());
+                self.quarantine.write_ended(true, self.now);
+                writes += 1;
+            }
+            if let Some(load) = load {
+                let rows = self.rows.range(load.after.map_or(0, |after| after + 1)..=load.until);
+                let page = Page { rows: rows.map(|(_, row)| row.clone()).collect(), complete: true };
+                self.quarantine.load_ended(Some(page), self.now, &Moment { since_boot: HOUR, synchronised: None });
+            }
+        }
+    }
+
+    /// A new process finds what is on the disk, when its clock shows so many hours after [`NOON`].
+    fn restart(&mut self, hours: i64) {
+        let bytes = self.rows.values().map(Row::size).sum();
+        let mut ends = self.rows.keys().copied();
+        let totals = Totals { messages: self.rows.len() as u64, bytes, first: ends.next(), last: ends.next_back() };
+        let totals = Totals { last: totals.last.or(totals.first), ..totals };
+        self.quarantine = Quarantine::new(&bounds(1_000_000), totals, 2, 0, self.now);
+        if let Some(note) = &self.note {
+            self.quarantine.recall(note, self.now, clock(hours));
+        }
+    }
+
+    /// What goes back to the outbox, if that has all the room.
+    fn returning(&mut self) -> Vec<(Place, String)> {
+        let mut all = Vec::new();
+        loop {
+            self.keep();
+            let moment = Moment { since_boot: HOUR, synchronised: None };
+            let clock = self.clock();
+            match self.quarantine.next_returning(self.now, &moment, clock, |_| true) {
+                Some(Returning::ToOutbox(place, refused)) => {
+                    all.push((place, String::from_utf8(refused.message.payload.to_vec()).unwrap()));
+                }
+                Some(Returning::Expired) => {}
+                None => return all,
+            }
+        }
+    }
+
+    fn payloads(&self) -> Vec<String> {
+        self.rows.values().map(|row| String::from_utf8(row.payload.to_vec()).unwrap()).collect()
+    }
+}
+
+fn bounds(max_size: u64) -> Bounds {
+    Bounds { max_size, max_age: 7 * DAY, when_full: WhenFull::DropOldest, spill_after: Duration::from_secs(1) }
+}
+
+#[test]
+fn what_may_not_be_published_may_not_be_retained_either_but_not_the_other_way_round() {
+    let mut quarantine = Bench::new(1_000_000).quarantine;
+    quarantine.set_aside(target("plain", false), "no", Instant::now(), clock(0));
+    quarantine.set_aside(target("kept", true), "no", Instant::now(), clock(0));
+    let why = |topic, retain| quarantine.why_not(&target(topic, retain));
+    assert_eq!(why("plain", false).unwrap(), "no; the certificate's policy must allow iot:Publish on topic/plain");
+    assert!(why("plain", true).is_some());
+    assert_eq!(
+        why("kept", true).unwrap(),
+        "no; the certificate's policy must allow iot:Publish and iot:RetainPublish on topic/kept"
+    );
+    assert_eq!((why("kept", false), why("other", false)), (None, None));
+}
+
+#[test]
+fn all_is_tried_anew_after_a_day_in_the_order_in_which_it_was_refused() {
+    let mut bench = Bench::new(1_000_000);
+    assert_eq!(bench.quarantine.timeout(), None, "without anything to try there is no reason to wake");
+    assert!(bench.set_aside("a") && !bench.set_aside("a"));
+    bench.insert("a", "1", true);
+    bench.insert("b", "2", true);
+    bench.now += DAY - Duration::from_secs(1);
+    assert!(!bench.quarantine.is_release_due(bench.now) && bench.returning().is_empty());
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.quarantine.timeout(), Some(bench.now));
+    assert!(bench.quarantine.is_release_due(bench.now));
+    bench.quarantine.release();
+    assert_eq!(bench.quarantine.take_released(), [target("a", false)], "`b` was refused for one message's content");
+    assert_eq!(bench.quarantine.why_not(&target("a", false)), None);
+    let returned = bench.returning();
+    assert_eq!(returned.iter().map(|(_, payload)| payload.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(bench.payloads(), ["1", "2"], "they are here until they are safe elsewhere");
+    returned.into_iter().for_each(|(place, _)| bench.quarantine.finish(place, bench.now));
+    bench.now += HOUR;
+    bench.keep();
+    assert!(bench.rows.is_empty() && bench.quarantine.timeout().is_none());
+}
+
+#[test]
+fn a_start_tries_anew_only_what_has_waited_for_a_day() {
+    // A clock that isn't set shows an earlier time: then the day begins again.
+    for (hours, left) in [(1, 23), (23, 1), (24, 0), (100, 0), (-100, 24)] {
+        let mut bench = Bench::new(1_000_000);
+        bench.set_aside("a");
+        bench.insert("a", "1", true);
+        bench.keep();
+        bench.restart(hours);
+        assert!(bench.quarantine.why_not(&target("a", false)).is_some());
+        assert_eq!(serde_json::to_value(bench.quarantine.status()).unwrap()[0]["messages"], 1);
+        assert_eq!(bench.quarantine.timeout(), Some(bench.now + left * HOUR), "{hours}");
+        bench.quarantine.release();
+        assert_eq!(bench.returning().len(), 1);
+    }
+}
+
+#[test]
+fn what_is_refused_again_keeps_its_date_and_is_not_returned_a_second_time() {
+    let mut bench = Bench::new(1_000_000);
+    bench.set_aside("a");
+    (0..50).for_each(|i| bench.insert("a", &i.to_string(), true));
+    bench.keep();
+    bench.now += DAY;
+    bench.quarantine.release();
+    let first = bench.quarantine.next_returning(
+        bench.now,
+        &Moment { since_boot: HOUR, synchronised: None },
+        bench.clock(),
+        |_| true,
+    );
+    let Some(Returning::ToOutbox(place, again)) = first else { panic!("{first:?}") };
+    assert!(bench.set_aside("a"));
+    let clock = bench.clock();
+    bench.quarantine.insert(again.clone(), true, "still", bench.now, clock);
+    bench.quarantine.finish(place, bench.now);
+    assert!(bench.returning().is_empty(), "its topic is known to be refused");
+    assert_eq!(bench.quarantine.len(), 50);
+    bench.now += HOUR;
+    bench.keep();
+    assert_eq!(bench.payloads(), (0..50).map(|i| i.to_string()).collect::<Vec<_>>());
+    let status = serde_json::to_value(bench.quarantine.status()).unwrap();
+    assert_eq!((&status[0]["since"], &status[0]["messages"]), (&NOON.into(), &50.into()));
+}
+
+#[test]
+fn an_old_message_expires_instead_of_being_tried_anew() {
+    let mut bench = Bench::new(1_000_000);
+    bench.insert("a", "1", true);
+    bench.quarantine.release();
+    let moment = Moment { since_boot: 8 * DAY, synchronised: None };
+    let clock = bench.clock();
+    let returning = bench.quarantine.next_returning(bench.now, &moment, clock, |_| true);
+    assert!(matches!(returning, Some(Returning::Expired)));
+    assert_eq!(bench.quarantine.len(), 0);
+}
+
+#[test]
+fn over_its_share_the_oldest_go_and_are_counted() {
+    let mut bench = Bench::new(8 * 1000);
+    (0..20).for_each(|i| bench.insert("a", &format!("{i:099}"), true));
+    assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (10, 10));
+    assert_eq!(serde_json::to_value(bench.quarantine.status()).unwrap()[0]["messages"], 10);
+    bench.keep();
+    assert!(bench.payloads()[0].ends_with("10"));
+    bench.insert("a", &"x".repeat(2000), true);
+    assert_eq!(bench.quarantine.len(), 0, "not even one of this size");
+}
+
+#[test]
+fn a_disk_that_hangs_does_not_fill_the_memory() {
+    let mut bench = Bench::new(1 << 30);
+    for i in 0..100 {
+        bench.insert("a", &"x".repeat(100_000), i % 2 == 0);
+        bench.quarantine.next_write(bench.now, || Moment { since_boot: HOUR, synchronised: None });
+        assert!(bench.quarantine.backlog.memory() <= MEMORY);
+    }
+    assert!(bench.quarantine.dropped() > 35);
+}
+
+#[test]
+fn the_card_is_written_at_once_only_for_what_it_held_already() {
+    let mut bench = Bench::new(1_000_000);
+    assert_eq!(bench.keep(), 0);
+    bench.set_aside("a");
+    assert_eq!(bench.keep(), 1, "which topics are set aside isn't to be found out again");
+    for i in 0..59 {
+        bench.insert("a", &i.to_string(), false);
+        bench.now += Duration::from_secs(1);
+        assert_eq!(bench.keep(), 0);
+    }
+    bench.now += Duration::from_secs(1);
+    assert_eq!(bench.keep(), 1);
+    bench.insert("a", "stored", true);
+    assert_eq!(bench.keep(), 1);
+    bench.insert("a", "last", false);
+    assert_eq!(bench.keep(), 0);
+    bench.quarantine.stop();
+    bench.keep();
+    assert!(bench.quarantine.is_stored() && bench.rows.len() == 61);
+}
+
+#[test]
+fn no_more_topics_are_remembered_than_there_is_room_for() {
+    let mut bench = Bench::new(1_000_000);
+    for i in 0..300 {
+        bench.now += Duration::from_secs(1);
+        bench.set_aside(&format!("t/{i}"));
+    }
+    assert_eq!(bench.quarantine.status().len(), 128);
+    assert_eq!(bench.quarantine.why_not(&target("t/100", false)), None);
+    assert!(bench.quarantine.why_not(&target("t/299", false)).is_some());
+}

@@ -1,0 +1,206 @@
+//! Messages on their way between the outbox, the quarantine and the disk, with a process that is killed at any moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::super::{Outbox, Sequence};
+use super::*;
+use crate::config::{self, WhenFull};
+use crate::message::Topic;
+use crate::store::keeper::Kept;
+use crate::store::{Failure, Page, QueueId, Row, Totals, Write};
+
+const TOPICS: usize = 3;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Accept(usize),
+    /// What the outbox wants written next is, or fails.
+    Write(bool),
+    Load,
+    /// The link takes so many messages.
+    Take(usize),
+    Deliver(usize),
+    Refuse(usize),
+    SetAside(usize),
+    Release,
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..TOPICS).prop_map(Step::Accept),
+        8 => prop::bool::weighted(0.9).prop_map(Step::Write),
+        4 => Just(Step::Load),
+        4 => (1..4usize).prop_map(Step::Take),
+        2 => any::<usize>().prop_map(Step::Deliver),
+        3 => any::<usize>().prop_map(Step::Refuse),
+        1 => (0..TOPICS).prop_map(Step::SetAside),
+        2 => Just(Step::Release),
+        1 => Just(Step::Kill),
+    ]
+}
+
+struct World {
+    outbox: Rc<Outbox>,
+    disk: BTreeMap<(QueueId, u64), Row>,
+    in_flight: Vec<(Sequence, u64)>,
+    accepted: u64,
+    delivered: BTreeSet<u64>,
+    /// Written once: not to be lost by anything.
+    stored: BTreeSet<u64>,
+    generation: u64,
+}
+
+fn number(payload: &[u8]) -> u64 {
+    std::str::from_utf8(payload).unwrap().parse().unwrap()
+}
+
+fn target(topic: usize) -> Target {
+    Target { topic: Topic::new(&format!("t/{topic}")).unwrap(), retain: false }
+}
+
+impl World {
+    fn new() -> World {
+        let world = World {
+            outbox: outbox([Totals::default(); 2], 1),
+            disk: BTreeMap::new(),
+            in_flight: Vec::new(),
+            accepted: 0,
+            delivered: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            generation: 1,
+        };
+        world.outbox.link_up();
+        world.check();
+        world
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Accept(topic) => {
+                self.accepted += 1;
+                let payload = Bytes::from(self.accepted.to_string());
+                let Target { topic, retain } = target(topic);
+                let message = Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, properties: None };
+                self.outbox.submit(message).unwrap();
+            }
+            Step::Write(successful) => self.write(successful),
+            Step::Load => self.load(),
+            Step::Take(n) => self.take(n),
+            Step::Deliver(index) => {
+                if let Some((sequence, n)) = self.pick(index) {
+                    self.delivered.insert(n);
+                    self.outbox.delivered(sequence);
+                }
+            }
+            Step::Refuse(index) => {
+                if let Some((sequence, _)) = self.pick(index) {
+                    self.outbox.refuse(sequence, "PUBACK");
+                }
+            }
+            Step::SetAside(topic) => drop(self.outbox.set_aside(target(topic), "it closes the connection")),
+            Step::Release => self.outbox.release_quarantine(),
+            Step::Kill => {
+                self.generation += 1;
+                let totals = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| self.totals(queue));
+                self.outbox = outbox(totals, self.generation);
+                self.outbox.link_up();
+                self.in_flight.clear();
+            }
+        }
+        self.check();
+    }
+
+    fn pick(&mut self, index: usize) -> Option<(Sequence, u64)> {
+        (!self.in_flight.is_empty()).then(|| self.in_flight.remove(index % self.in_flight.len()))
+    }
+
+    fn take(&mut self, n: usize) {
+        for _ in 0..n {
+            if self.outbox.next().is_none() {
+                return;
+            }
+            let (sequence, message) = self.outbox.take().unwrap();
+            self.in_flight.push((sequence, number(&message.payload)));
+        }
+    }
+
+    fn write(&mut self, successful: bool) {
+        let Some(Write { queue, delete, insert, .. }) = self.outbox.next_write() else { return };
+        if !successful {
+            return self.outbox.write_ended(Err(Failure::Gone));
+        }
+        for range in delete {
+            self.disk.retain(|(other, seq), _| *other != queue || !range.contains(seq));
+        }
+        for row in insert {
+            self.stored.insert(number(&row.payload));
+            assert!(self.disk.insert((queue, row.seq), row).is_none(), "a place was taken");
+        }
+        self.outbox.write_ended(Ok(()));
+    }
+
+    fn load(&mut self) {
+        let Some(load) = self.outbox.next_load() else { return };
+        let first = load.after.map_or(0, |after| after + 1);
+        let rows = self.disk.range((load.queue, first)..=(load.queue, load.until)).map(|(_, row)| row.clone());
+        self.outbox.load_ended(Ok(Page { rows: rows.collect(), complete: true }));
+    }
+
+    fn totals(&self, queue: QueueId) -> Totals {
+        let of_queue = || self.disk.iter().filter(|((other, _), _)| *other == queue);
+        Totals {
+            messages: of_queue().count() as u64,
+            bytes: of_queue().map(|(_, row)| row.size()).sum(),
+            first: of_queue().map(|((_, seq), _)| *seq).min(),
+            last: of_queue().map(|((_, seq), _)| *seq).max(),
+        }
+    }
+
+    fn check(&self) {
+        let on_disk: BTreeSet<u64> = self.disk.values().map(|row| number(&row.payload)).collect();
+        let lost: Vec<&u64> =
+            self.stored.iter().filter(|n| !self.delivered.contains(n) && !on_disk.contains(n)).collect();
+        assert!(lost.is_empty(), "on no disk any more: {lost:?}");
+    }
+}
+
+fn outbox(totals: [Totals; 2], generation: u64) -> Rc<Outbox> {
+    let config = config::Outbox {
+        path: "unused".into(),
+        max_size: 1 << 20,
+        max_age: Duration::from_secs(7 * 24 * 3600),
+        when_full: WhenFull::DropOldest,
+        spill_after: Duration::ZERO,
+    };
+    Outbox::with(&config, totals, generation, generation * 1_000_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_stored_lies_on_the_disk_until_it_is_delivered_wherever_it_moves(
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+        }
+        // A process that finds all that, and a policy that allows it.
+        world.step(Step::Kill);
+        world.step(Step::Release);
+        for _ in 0..world.accepted * 4 + 20 {
+            for step in [Step::Write(true), Step::Load, Step::Take(10), Step::Deliver(0)] {
+                world.step(step);
+            }
+        }
+        prop_assert!(world.stored.is_subset(&world.delivered));
+        prop_assert_eq!(world.outbox.status().quarantined, 0);
+    }
+}
