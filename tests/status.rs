@@ -260,8 +260,13 @@ fn a_configuration_that_cannot_be_used_can_be_gone_around() {
     let socket = gatewire.path("status.sock");
     let setup = setup.edit("client_id", "client_ide");
     let (code, out, err) = setup.output_of(&["status"]);
-    assert_eq!((code, out.as_str()), (78, ""));
-    assert!(err.contains("did you mean `client_id`?") && err.ends_with("`--socket PATH` tells it, too\n"), "{err}");
+    assert!(code == 0 && out.contains("not connected"), "{code} {out} {err}");
+    assert!(err.contains("did you mean `client_id`?") && err.contains("had before"), "{err}");
+    let (code, _, err) = setup.output_of(&["tail"]);
+    assert!(code == 78 && err.ends_with("`--socket PATH` tells it, too\n"), "{code} {err}");
+    let setup = setup.edit("[status]", "[state]");
+    let (code, out, err) = setup.output_of(&["status"]);
+    assert_eq!((code, out.as_str()), (78, ""), "{err}");
     assert!(status(&setup, &["--socket", socket.to_str().unwrap()]).contains("not connected"));
     let (code, ..) = setup.output_of(&["status", "--json", "--prometheus"]);
     assert_eq!(code, 64);

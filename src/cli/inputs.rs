@@ -1,6 +1,6 @@
 //! What commands begin with: the configuration, and for some the credentials it names.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Exit;
@@ -25,11 +25,26 @@ pub(super) struct Problems {
 
 /// Reads the configuration at `path` alone, with its warnings, a line each.
 pub(super) fn configuration(path: &Path) -> Result<(Config, Vec<String>), Failure> {
-    match config::read(path, &Environment::of_process()) {
+    match config::read(path, &Environment::of_service()) {
         Ok(loaded) => Ok((loaded.config, lines(&loaded.warnings))),
         Err(found) => {
             let report = [lines(&found.warnings), lines(&found.errors)].concat();
             Err(Failure(report.join("\n"), Exit::Config))
+        }
+    }
+}
+
+/// Where the daemon answers `gatewire status`. Of a configuration that can't be used, too, as far as that is clear: then with what
+/// is wrong, for the daemon that runs may have read another one.
+pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), Failure> {
+    match config::read(path, &Environment::of_service()) {
+        Ok(loaded) => Ok((loaded.config.status.socket.path, None)),
+        Err(found) => {
+            let problem = Failure(lines(&found.errors).join("\n"), Exit::Config);
+            match found.status {
+                Some(status) => Ok((status.socket.path, Some(problem))),
+                None => Err(problem),
+            }
         }
     }
 }
@@ -44,8 +59,8 @@ pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
 }
 
 /// Reads the configuration at `path` and the files of its `[tls]`.
-pub(super) fn read(path: &Path) -> Result<Inputs, Problems> {
-    let (config, warnings, mut errors) = match config::read(path, &Environment::of_process()) {
+pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Problems> {
+    let (config, warnings, mut errors) = match config::read(path, environment) {
         Ok(loaded) => (Ok(loaded.config), loaded.warnings, Vec::new()),
         Err(found) => (Err(found.tls), found.warnings, lines(&found.errors)),
     };

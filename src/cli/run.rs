@@ -6,7 +6,7 @@ use log::LevelFilter;
 
 use super::Exit;
 use super::inputs::{self, Inputs, Problems};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::daemon::{self, DaemonError};
 use crate::link::credentials::Credentials;
 use crate::observe::journal;
@@ -14,7 +14,7 @@ use crate::observe::journal;
 /// Runs the daemon until SIGTERM or SIGINT.
 pub(super) fn run(path: &Path) -> Exit {
     journal::init(LevelFilter::Info);
-    let Inputs { config, credentials, warnings } = match inputs::read(path) {
+    let Inputs { config, credentials, warnings } = match inputs::read(path, &Environment::of_process()) {
         Ok(inputs) => inputs,
         Err(problems) => return refuse(&problems),
     };
@@ -40,7 +40,7 @@ pub(super) fn run(path: &Path) -> Exit {
 
 /// What is there now, for SIGHUP.
 fn read(path: &Path) -> Result<(Config, Credentials, Vec<String>), Vec<String>> {
-    match inputs::read(path) {
+    match inputs::read(path, &Environment::of_process()) {
         Ok(Inputs { config, credentials, warnings }) => Ok((config, credentials, warnings)),
         Err(problems) => Err(problems.errors),
     }

@@ -14,7 +14,7 @@ use super::document::{self, Table, Value};
 use super::endpoint::is_placeholder;
 use super::report::{ConfigErrors, Place, Remark, Report};
 use super::sections::Reader;
-use super::{Config, Tls};
+use super::{Config, Status, Tls};
 
 /// The largest file that is read, in bytes: far more than a person writes, far less than a Pi's memory.
 const MAX_FILE: u64 = 16 << 20;
@@ -30,6 +30,19 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
+    /// As the daemon sees it when systemd runs it, for the commands that are run beside it: where this process has no such
+    /// directories, those of gatewire.service.
+    pub(crate) fn of_service() -> Environment {
+        let process = Environment::of_process();
+        let or = |directory: Option<String>, otherwise: &str| directory.or_else(|| Some(otherwise.to_owned()));
+        Environment {
+            credentials_directory: or(process.credentials_directory, "/run/credentials/gatewire.service"),
+            runtime_directory: or(process.runtime_directory, "/run/gatewire"),
+            state_directory: or(process.state_directory, "/var/lib/gatewire"),
+            ..process
+        }
+    }
+
     /// This machine's and this process's.
     pub(crate) fn of_process() -> Environment {
         Environment {
@@ -59,11 +72,11 @@ pub(crate) struct Loaded {
 pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
     let report = Report::default();
     let root = merged(path, &report);
-    let (config, tls) = build(&root, environment, &report);
+    let (config, tls, status) = build(&root, environment, &report);
     let (errors, warnings) = report.finish();
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
-        _ => Err(ConfigErrors { errors, warnings, tls }),
+        _ => Err(ConfigErrors { errors, warnings, tls, status }),
     }
 }
 
@@ -84,14 +97,14 @@ fn merged(path: &Path, report: &Report) -> Table {
     root
 }
 
-/// The configuration as far as it can be used, and `[tls]` by itself.
-fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Config>, Option<Tls>) {
+/// The configuration as far as it can be used, and `[tls]` and `[status]` by themselves.
+fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Config>, Option<Tls>, Option<Status>) {
     let mut reader = Reader::new(root, report, environment);
     reader.check_root();
     let connection = reader.connection();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
-    let config = connection.zip(tls.clone()).zip(status).map(|((connection, tls), status)| Config {
+    let config = connection.zip(tls.clone()).zip(status.clone()).map(|((connection, tls), status)| Config {
         connection,
         tls,
         publish,
@@ -101,7 +114,7 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Co
         status,
         log,
     });
-    (config, tls)
+    (config, tls, status)
 }
 
 /// What a file holds, or nothing, which is reported.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use thiserror::Error;
 
-use super::Tls;
+use super::{Status, Tls};
 
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +61,8 @@ pub(crate) struct ConfigErrors {
     pub(crate) warnings: Vec<Remark>,
     /// `[tls]`, if nothing is wrong there: its files can be looked at all the same.
     pub(crate) tls: Option<Tls>,
+    /// `[status]`, if nothing is wrong there: the daemon that runs can be asked all the same.
+    pub(crate) status: Option<Status>,
 }
 
 fn lines(remarks: &[Remark]) -> String {

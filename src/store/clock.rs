@@ -54,10 +54,19 @@ fn since_boot() -> Duration {
 
 /// What the kernel says of its clock: `STA_UNSYNC` of adjtimex(2). Where that may not be asked, the clock counts as not
 /// synchronised.
+#[cfg(target_pointer_width = "64")]
 pub(crate) fn is_synchronised() -> io::Result<bool> {
     let mut timex = rtime_clock::adjtime::Timex::new();
     rtime_clock::adjtime::adjtimex(&mut timex)?;
     Ok(timex.0.status & nix::libc::STA_UNSYNC == 0)
+}
+
+/// Whether systemd-timesyncd has synchronised the clock since the machine booted: a file says so. The kernel can't be asked
+/// without unsafe code, for which there is no library that knows 32-bit machines. With another time service the clock counts as
+/// not synchronised.
+#[cfg(not(target_pointer_width = "64"))]
+pub(crate) fn is_synchronised() -> io::Result<bool> {
+    std::fs::exists("/run/systemd/timesync/synchronized")
 }
 
 #[cfg(test)]

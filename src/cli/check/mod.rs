@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::Exit;
 use super::inputs;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Environment};
 use crate::link::transport::Endpoint;
 use connect::Until;
 
@@ -50,7 +50,7 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
     if arguments.configured {
         return configured(path);
     }
-    let (warnings, errors, inputs) = match inputs::read(path) {
+    let (warnings, errors, inputs) = match inputs::read(path, &Environment::of_service()) {
         Ok(mut inputs) => {
             let mut warnings = std::mem::take(&mut inputs.warnings);
             warnings.extend(inputs.credentials.warnings().iter().map(|warning| format!("warning: {warning}")));

@@ -60,11 +60,18 @@ pub(super) fn run(config: &Path, arguments: &Arguments) -> Exit {
 }
 
 fn answer(config: &Path, arguments: &Arguments) -> Result<Vec<u8>, Failure> {
-    let path = match &arguments.socket {
-        Some(path) => path.clone(),
-        None => inputs::of_daemon(config)?.status.socket.path,
+    let (path, problem) = match &arguments.socket {
+        Some(path) => (path.clone(), None),
+        None => inputs::status_socket(config)?,
     };
-    let (text, document) = fetch(&path)?;
+    let (text, document) = match (fetch(&path), problem) {
+        (answer, None) => answer?,
+        (Err(_), Some(problem)) => return Err(problem),
+        (Ok(answer), Some(Failure(report, _))) => {
+            output::tell(&format!("{report}\nThe daemon runs with the configuration that it had before:"));
+            answer
+        }
+    };
     Ok(match (arguments.json, arguments.prometheus) {
         (true, _) => text,
         (_, true) => prometheus::exposition(&document).into_bytes(),
