@@ -15,6 +15,15 @@ use tempfile::TempDir;
 use super::socket::Client;
 use super::{CERTIFICATES, PATIENCE, eventually, patiently, program};
 
+/// The program under test, and the one that runs it if it is for another kind of machine: the words of GATEWIRE_UNDER_TEST
+/// (tests/emulated), or else what cargo has built.
+fn under_test() -> Vec<OsString> {
+    match std::env::var("GATEWIRE_UNDER_TEST") {
+        Ok(words) => words.split(' ').map(OsString::from).collect(),
+        Err(_) => vec![env!("CARGO_BIN_EXE_gatewire").into()],
+    }
+}
+
 /// A configuration in a directory of its own, not started yet.
 pub struct Setup {
     pub directory: Arc<TempDir>,
@@ -70,8 +79,8 @@ impl Setup {
 
     /// `gatewire --config ...`, without a command.
     pub fn command(&self) -> Command {
-        let mut words =
-            self.wrapper.iter().map(OsString::as_os_str).chain([OsStr::new(env!("CARGO_BIN_EXE_gatewire"))]);
+        let gatewire = under_test();
+        let mut words = self.wrapper.iter().chain(&gatewire).map(OsString::as_os_str);
         let mut command = program(words.next().unwrap());
         command.args(words);
         command.arg("--config").arg(self.directory.path().join("gatewire.toml"));
