@@ -10,13 +10,21 @@ BINARY := target/release/gatewire
 PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev tinyproxy-bin iproute2
 PACKAGES += jq nodejs groff curl systemd
 VENV := tests/.venv
+# For packages, and for those of other machines: compilers for C, what Debian's Rust is linked with, and qemu to try them.
+PACKAGING := gcc libc6-dev dpkg-dev lintian python3
+CROSS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
+CROSS += gcc-arm-linux-gnueabi libc6-dev-armel-cross libedit2 libxml2 libz3-4
+EMULATION := qemu-user-static mmdebstrap mosquitto openssl
+SYSTEMD := mmdebstrap systemd-container
+ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)-1
 FUZZ_SECONDS ?= 60
 # apt-get wants root; on a desktop that is what sudo is for.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 .PHONY: help
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9 -]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## the binary, as it is installed: target/release/gatewire
@@ -67,6 +75,40 @@ fuzz: ## the fuzzers, each for FUZZ_SECONDS=60 (a stable compiler will do)
 	    $(CARGO) fuzz run --sanitizer none $$target fuzz/found/$$target fuzz/corpus/$$target -- \
 	        -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024; \
 	done
+
+.PHONY: deb
+deb: ## a Debian package for this machine: target/debian/
+	@$(MAKE) --no-print-directory tools PACKAGES="$(PACKAGING)"
+	packaging/deb
+	lintian --allow-root --fail-on error,warning target/debian/gatewire_$(VERSION)_$(ARCHITECTURE).deb
+
+.PHONY: deb-arm64 deb-armhf deb-armv6
+deb-arm64 deb-armhf deb-armv6: deb-%: ## for a 64-bit Pi; for a 32-bit system from the Pi 2 on; for the Pi 1 and the Zero
+	@$(MAKE) --no-print-directory tools PACKAGES="$(PACKAGING) $(CROSS)"
+	packaging/deb $*
+	lintian --allow-root --fail-on error,warning \
+	    $(if $(filter armv6,$*),target/debian/armv6/gatewire_$(VERSION)_armhf.deb,target/debian/gatewire_$(VERSION)_$*.deb)
+
+.PHONY: cross-arm64 cross-armhf cross-armv6
+cross-arm64 cross-armhf cross-armv6: cross-%: ## the binary alone, for these: target/cross/
+	@$(MAKE) --no-print-directory tools PACKAGES="$(CROSS)"
+	packaging/binary $* target/cross/gatewire-$*
+
+.PHONY: test-arm64 test-armhf test-armv6
+test-arm64 test-armhf test-armv6: test-%: deb-% ## its package tried by qemu, against mosquitto
+	@$(MAKE) --no-print-directory tools PACKAGES="$(PACKAGES) $(EMULATION)"
+	CARGO=$(CARGO) tests/emulated $* \
+	    $(if $(filter armv6,$*),target/debian/armv6/gatewire_$(VERSION)_armhf.deb,target/debian/gatewire_$(VERSION)_$*.deb)
+	$(if $(filter arm64,$*),tests/installed-emulated target/debian/gatewire_$(VERSION)_arm64.deb)
+
+.PHONY: test-systemd
+test-systemd: deb ## the package installed in a container with a real systemd, upgraded, rebooted, purged
+	@$(MAKE) --no-print-directory tools PACKAGES="$(SYSTEMD)"
+	tests/systemd/run target/debian/gatewire_$(VERSION)_$(ARCHITECTURE).deb
+
+.PHONY: reproducible
+reproducible: ## two packages from two clones of this commit are the same
+	packaging/reproducible
 
 .PHONY: bench
 bench: tools build ## memory, CPU, wake-ups and disk writes, measured on this machine
