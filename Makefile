@@ -77,17 +77,17 @@ fuzz: ## the fuzzers, each for FUZZ_SECONDS=60 (a stable compiler will do)
 	done
 
 .PHONY: deb
-deb: ## a Debian package for this machine: target/debian/
+deb: ## a Debian package for this machine: target/deb/
 	@$(MAKE) --no-print-directory tools PACKAGES="$(PACKAGING)"
 	packaging/deb
-	lintian --allow-root --fail-on error,warning target/debian/gatewire_$(VERSION)_$(ARCHITECTURE).deb
+	lintian --allow-root --fail-on error,warning target/deb/gatewire_$(VERSION)_$(ARCHITECTURE).deb
 
 .PHONY: deb-arm64 deb-armhf deb-armv6
 deb-arm64 deb-armhf deb-armv6: deb-%: ## for a 64-bit Pi; for a 32-bit system from the Pi 2 on; for the Pi 1 and the Zero
 	@$(MAKE) --no-print-directory tools PACKAGES="$(PACKAGING) $(CROSS)"
 	packaging/deb $*
 	lintian --allow-root --fail-on error,warning \
-	    $(if $(filter armv6,$*),target/debian/armv6/gatewire_$(VERSION)_armhf.deb,target/debian/gatewire_$(VERSION)_$*.deb)
+	    $(if $(filter armv6,$*),target/deb/armv6/gatewire_$(VERSION)_armhf.deb,target/deb/gatewire_$(VERSION)_$*.deb)
 
 .PHONY: cross-arm64 cross-armhf cross-armv6
 cross-arm64 cross-armhf cross-armv6: cross-%: ## the binary alone, for these: target/cross/
@@ -98,13 +98,13 @@ cross-arm64 cross-armhf cross-armv6: cross-%: ## the binary alone, for these: ta
 test-arm64 test-armhf test-armv6: test-%: deb-% ## its package tried by qemu, against mosquitto
 	@$(MAKE) --no-print-directory tools PACKAGES="$(PACKAGES) $(EMULATION)"
 	CARGO=$(CARGO) tests/emulated $* \
-	    $(if $(filter armv6,$*),target/debian/armv6/gatewire_$(VERSION)_armhf.deb,target/debian/gatewire_$(VERSION)_$*.deb)
-	$(if $(filter arm64,$*),tests/installed-emulated target/debian/gatewire_$(VERSION)_arm64.deb)
+	    $(if $(filter armv6,$*),target/deb/armv6/gatewire_$(VERSION)_armhf.deb,target/deb/gatewire_$(VERSION)_$*.deb)
+	$(if $(filter arm64,$*),tests/installed-emulated target/deb/gatewire_$(VERSION)_arm64.deb)
 
 .PHONY: test-systemd
 test-systemd: deb ## the package installed in a container with a real systemd, upgraded, rebooted, purged
 	@$(MAKE) --no-print-directory tools PACKAGES="$(SYSTEMD)"
-	tests/systemd/run target/debian/gatewire_$(VERSION)_$(ARCHITECTURE).deb
+	tests/systemd/run target/deb/gatewire_$(VERSION)_$(ARCHITECTURE).deb
 
 .PHONY: reproducible
 reproducible: ## two packages from two clones of this commit are the same
