@@ -41,8 +41,8 @@ pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), F
         Ok(loaded) => Ok((loaded.config.status.socket.path, None)),
         Err(found) => {
             let problem = Failure(lines(&found.errors).join("\n"), Exit::Config);
-            match found.status {
-                Some(status) => Ok((status.socket.path, Some(problem))),
+            match found.status_socket {
+                Some(path) => Ok((path, Some(problem))),
                 None => Err(problem),
             }
         }
@@ -62,7 +62,7 @@ pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
 pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Problems> {
     let (config, warnings, mut errors) = match config::read(path, environment) {
         Ok(loaded) => (Ok(loaded.config), loaded.warnings, Vec::new()),
-        Err(found) => (Err(found.tls), found.warnings, lines(&found.errors)),
+        Err(found) => (Err(found.tls.map(|tls| *tls)), found.warnings, lines(&found.errors)),
     };
     let warnings = lines(&warnings);
     let tls = config.as_ref().map_or_else(Option::as_ref, |config| Some(&config.tls));

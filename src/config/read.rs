@@ -76,7 +76,12 @@ pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Loaded, Con
     let (errors, warnings) = report.finish();
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
-        _ => Err(ConfigErrors { errors, warnings, tls, status }),
+        _ => Err(ConfigErrors {
+            errors,
+            warnings,
+            tls: tls.map(Box::new),
+            status_socket: status.map(|status| status.socket.path),
+        }),
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use thiserror::Error;
 
-use super::{Status, Tls};
+use super::Tls;
 
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,9 +60,9 @@ pub(crate) struct ConfigErrors {
     pub(crate) errors: Vec<Remark>,
     pub(crate) warnings: Vec<Remark>,
     /// `[tls]`, if nothing is wrong there: its files can be looked at all the same.
-    pub(crate) tls: Option<Tls>,
-    /// `[status]`, if nothing is wrong there: the daemon that runs can be asked all the same.
-    pub(crate) status: Option<Status>,
+    pub(crate) tls: Option<Box<Tls>>,
+    /// The socket of `[status]`, if nothing is wrong there: the daemon that runs can be asked all the same.
+    pub(crate) status_socket: Option<PathBuf>,
 }
 
 fn lines(remarks: &[Remark]) -> String {

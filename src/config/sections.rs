@@ -92,8 +92,8 @@ impl<'a> Reader<'a> {
             protocol: section.get_or("protocol", Protocol::Mqtt5, word(PROTOCOLS)),
             session_expiry: section.get_or("session_expiry", HOUR, duration(Duration::ZERO..=MAX_SESSION_EXPIRY)),
             keep_alive,
-            connect_timeout: section.get_or("connect_timeout", 20 * SECOND, duration(SECOND..=10 * MINUTE)),
-            ack_timeout: section.get_or("ack_timeout", 10 * SECOND, duration(SECOND..=10 * MINUTE)),
+            connect_timeout: section.get_or("connect_timeout", 20 * SECOND, duration(100 * MS..=10 * MINUTE)),
+            ack_timeout: section.get_or("ack_timeout", 10 * SECOND, duration(100 * MS..=10 * MINUTE)),
             backoff: backoff(section.section("backoff")),
             rate_limit: rate_limit(section.section("rate_limit")),
             proxy: section.get("proxy", proxy),
@@ -181,10 +181,10 @@ impl<'a> Reader<'a> {
         let default = PathBuf::from("/var/lib/gatewire/gatewire.db");
         let outbox = Outbox {
             path: section.get_or("path", default, |node| path(node, self.environment)),
-            max_size: section.get_or("max_size", 256 * MIB, size(MIB..=64 * 1024 * MIB)),
-            max_age: section.get_or("max_age", 7 * DAY, duration(MINUTE..=3660 * DAY)),
+            max_size: section.get_or("max_size", 256 * MIB, size(64 * KIB..=64 * 1024 * MIB)),
+            max_age: section.get_or("max_age", 7 * DAY, duration(SECOND..=3660 * DAY)),
             when_full: section.get_or("when_full", WhenFull::DropOldest, word(WHEN_FULL)),
-            spill_after: section.get_or("spill_after", SECOND, duration(10 * MS..=MINUTE)),
+            spill_after: section.get_or("spill_after", SECOND, duration(Duration::ZERO..=HOUR)),
         };
         section.finish();
         outbox
@@ -214,8 +214,8 @@ impl<'a> Reader<'a> {
 
 fn backoff(section: Section<'_>) -> Backoff {
     let backoff = Backoff {
-        min: section.get_or("min", SECOND, duration(100 * MS..=HOUR)),
-        max: section.get_or("max", 2 * MINUTE, duration(100 * MS..=HOUR)),
+        min: section.get_or("min", SECOND, duration(10 * MS..=HOUR)),
+        max: section.get_or("max", 2 * MINUTE, duration(10 * MS..=HOUR)),
         stable_after: section.get_or("stable_after", MINUTE, duration(Duration::ZERO..=DAY)),
     };
     if backoff.min > backoff.max {

@@ -4,7 +4,7 @@ use super::document::{Node, Value};
 use super::publish::batch;
 use super::section::{Complaints, Section};
 use super::sections::Reader;
-use super::values::{KIB, MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
+use super::values::{MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
 use super::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::template::fill;
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
 fn keep(section: Section<'_>) -> Keep {
     let keep = Keep {
         messages: section.get_or("messages", 10_000, integer(1..=1_000_000_000)).unsigned_abs(),
-        bytes: section.get_or("bytes", 16 * MIB, size(KIB..=64 * 1024 * MIB)),
+        bytes: section.get_or("bytes", 16 * MIB, size(1..=64 * 1024 * MIB)),
         when_full: section.get_or("when_full", WhenFull::DropOldest, word(WHEN_FULL)),
     };
     section.finish();

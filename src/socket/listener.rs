@@ -15,8 +15,9 @@ use tokio::io::unix::AsyncFd;
 use super::stream::register;
 use crate::config::SocketFile;
 
-/// Connections the kernel holds until they are accepted.
-const BACKLOG: i32 = 128;
+/// Connections the kernel holds until they are accepted, or fewer where net.core.somaxconn is less: more than are taken, so that
+/// a burst of clients gets our answer and not the kernel's.
+const BACKLOG: i32 = 4096;
 
 /// Why a socket can't be served.
 #[derive(Debug, Error)]

@@ -20,7 +20,7 @@ pub fn configuration(text: &[u8]) {
     let report = Report::default();
     let file: Rc<Path> = Path::new("f.toml").into();
     let root = document::parse(text, &file, 0, &report);
-    let (config, _) = build(&root, &environment, &report);
+    let (config, ..) = build(&root, &environment, &report);
     let (errors, warnings) = report.finish();
     assert!(config.is_some() || !errors.is_empty(), "what can't be used is complained about");
     for remark in errors.iter().chain(&warnings) {
