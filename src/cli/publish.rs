@@ -88,8 +88,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     user_property: Vec<(String, String)>,
 
-    /// Publish by this [[ingest]], not by the first whose `topics` allow TOPIC
-    #[arg(long, value_name = "NAME", conflicts_with = "socket")]
+    // Not a comment for rustdoc, which would look for what is in the brackets.
+    #[arg(
+        help = "Publish by this [[ingest]], not by the first whose `topics` allow TOPIC",
+        long,
+        value_name = "NAME",
+        conflicts_with = "socket"
+    )]
     ingest: Option<String>,
 
     /// Publish by this socket; the configuration isn't read then
