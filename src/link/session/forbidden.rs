@@ -211,8 +211,8 @@ impl World {
             self.session.publish(Sequence::new(n), message, self.now);
         }
         let written = self.session.output().split();
+        self.session.wrote(written.len(), self.now);
         self.to_server.unsplit(written);
-        self.session.wrote(self.now);
     }
 
     fn serve(&mut self, n: usize) {

@@ -163,8 +163,8 @@ impl World {
         }
         assert!(self.session.in_flight() <= WINDOW);
         let written = self.session.output().split();
+        self.session.wrote(written.len(), self.now);
         self.to_server.unsplit(written);
-        self.session.wrote(self.now);
     }
 
     fn carry_to_server(&mut self, n: usize) {

@@ -47,7 +47,8 @@ impl Session {
             Qos::AtLeastOnce => {
                 let id = self.allocate();
                 self.wire.publish(&message, id, false, now, &mut self.output);
-                self.in_flight.push(sequence, message, id, now, self.options.ack_timeout);
+                let (sent, timeout) = (self.just_put(now), self.ack_timeout());
+                self.in_flight.push(sequence, message, id, sent, timeout);
             }
         }
         true
@@ -73,8 +74,10 @@ impl Session {
             });
             return;
         }
-        if let Some((message, id, dup)) = self.in_flight.resend(now, self.options.ack_timeout) {
+        if let Some((message, id, dup)) = self.in_flight.resend() {
             self.wire.publish(message, id, dup, now, &mut self.output);
+            let (sent, timeout) = (self.just_put(now), self.ack_timeout());
+            self.in_flight.resent(sent, timeout);
             self.counters.published += 1;
             self.counters.resent += 1;
         }

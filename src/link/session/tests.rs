@@ -90,7 +90,7 @@ impl Bench {
     fn sent(&mut self) -> Vec<Heard> {
         let mut bytes = self.session.output().split();
         if !bytes.is_empty() {
-            self.session.wrote(self.now);
+            self.session.wrote(bytes.len(), self.now);
         }
         std::iter::from_fn(|| (!bytes.is_empty()).then(|| hear(self.protocol(), &mut bytes).unwrap())).collect()
     }
@@ -320,7 +320,7 @@ fn a_side_that_only_talks_or_only_listens_pings_too() {
         let mut bench = Bench::connected(protocol, filters(0), false);
         for _ in 0..6 {
             bench.pass(Duration::from_secs(10)).unwrap();
-            bench.session.wrote(bench.now);
+            bench.session.wrote(0, bench.now);
         }
         assert_eq!(bench.sent(), [Heard::PingReq]);
     }

@@ -132,6 +132,11 @@ pub(crate) fn acknowledge_at_once(stream: &Stream) {
     tcp::acknowledge_at_once(stream.get_ref().0);
 }
 
+/// Has the kernel forget what it hasn't sent on `stream`, once that is dropped: it would be in the next connection's way.
+pub(crate) fn abandon(stream: &Stream) {
+    tcp::abandon(stream.get_ref().0);
+}
+
 /// The address of this machine that `stream` is from.
 pub(crate) fn local_address(stream: &Stream) -> Option<SocketAddr> {
     stream.get_ref().0.local_addr().ok()
