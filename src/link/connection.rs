@@ -83,6 +83,8 @@ pub(super) struct Connection<'a> {
     acks: Vec<AckToken>,
     /// Bytes read since others had their turn.
     since_turn: usize,
+    /// A server that never stops sending mustn't keep us from hearing anything else: that a stop is requested, for one.
+    is_others_turn: bool,
 }
 
 impl<'a> Connection<'a> {
@@ -108,6 +110,7 @@ impl<'a> Connection<'a> {
             drain_deadline: None,
             acks: Vec::new(),
             since_turn: 0,
+            is_others_turn: false,
         }
     }
 
@@ -145,9 +148,10 @@ impl<'a> Connection<'a> {
             }
             let (link, may_publish) = (self.link, self.session.can_publish() && self.quota_until.is_none());
             let stopping = self.drain_deadline.is_some();
+            let is_others_turn = std::mem::take(&mut self.is_others_turn);
             tokio::select! {
                 biased;
-                moved = poll_fn(|cx| self.poll_io(cx)) => match moved.map_err(Cause::Io)? {
+                moved = poll_fn(|cx| self.poll_io(cx)), if !is_others_turn => match moved.map_err(Cause::Io)? {
                     Moved::Read => self.received()?,
                     Moved::Written => self.written(),
                     Moved::Room => {}
@@ -158,9 +162,6 @@ impl<'a> Connection<'a> {
                         return Err(Cause::Io(error));
                     }
                 },
-                () = link.inbox.acks().ready() => {}
-                () = link.outbox.arrived(), if may_publish => {}
-                () = &mut timer => {}
                 () = link.changed.announced(), if !stopping => {
                     if !link.apply_to_connection(self.setup, self.session, self.quota) {
                         self.say_goodbye().await;
@@ -171,10 +172,15 @@ impl<'a> Connection<'a> {
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
                 }
+                () = link.inbox.acks().ready() => {}
+                () = link.outbox.arrived(), if may_publish => {}
+                () = &mut timer => {}
+                () = std::future::ready(()), if is_others_turn => {}
             }
             self.acknowledge();
             if self.since_turn > TURN {
                 self.since_turn = 0;
+                self.is_others_turn = true;
                 tokio::task::yield_now().await;
             }
         }

@@ -165,7 +165,6 @@ impl World {
         self.to_server.clear();
         self.to_client.clear();
         self.closed = false;
-        self.session.connection_lost();
         match by_server {
             true => self.judge(),
             false => self.session.ended_otherwise(),

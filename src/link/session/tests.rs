@@ -2,6 +2,7 @@
 
 mod incoming;
 mod mqtt5;
+mod patience;
 mod subscribing;
 mod suspects;
 
@@ -251,6 +252,7 @@ fn a_missing_puback_brings_the_message_again_with_dup_and_its_identifier() {
     let protocol = Protocol::Mqtt311;
     let mut bench = Bench::connected(protocol, filters(0), false);
     bench.publish("a");
+    bench.publishes();
     bench.pass(Duration::from_secs(4)).unwrap();
     bench.publish("b");
     bench.publishes();
