@@ -363,6 +363,7 @@ impl<'a> Connection<'a> {
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
+            Event::Throttled(topic, wait) => self.link.throttled(&topic, wait),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
                 self.link.state.keep_refused(|filter| self.session.is_refused(filter));

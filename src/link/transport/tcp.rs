@@ -15,7 +15,7 @@ const PROBES: u32 = 4;
 
 /// How much the kernel takes that it can't send yet, in bytes. What it has taken looks as if it were under way: on a slow uplink
 /// that would be long for answers to be waited for, and DISCONNECT would come behind it.
-const MAX_UNSENT: u32 = 32 * 1024;
+const MAX_UNSENT: u32 = 8 * 1024;
 
 /// The longest that sent data may stay unacknowledged: beyond it a modem's pause isn't one.
 const MAX_USER_TIMEOUT: Duration = Duration::from_secs(60);
