@@ -111,3 +111,35 @@ fn other_addresses_may_come_and_go() {
     let status = gatewire.status();
     assert_eq!((&status["counters"]["connections"], &status["link"]["last_error"]), (&1.into(), &().into()));
 }
+
+#[test]
+fn a_slow_uplink_is_not_taken_for_missing_acknowledgements() {
+    for protocol in ["3.1.1", "5"] {
+        let Some(network) = Network::make() else { return };
+        let connection = format!("protocol = \"{protocol}\"\nack_timeout = \"3s\"\n");
+        let (_broker, gatewire) = connected(&network, &connection);
+        network.slow("200kbit");
+        let mut client = gatewire.client("publish.sock");
+        // Four seconds each.
+        client.send(&format!("{{\"topic\":\"large\",\"payload\":\"{}\"}}", "x".repeat(100_000)));
+        (0..25).for_each(|_| client.send(&format!("{{\"topic\":\"t\",\"payload\":\"{}\"}}", "x".repeat(4000))));
+        eventually("all of it", || (gatewire.status()["outbox"]["delivered"] == 26).then_some(()));
+        let counters = gatewire.status()["counters"].clone();
+        assert_eq!((&counters["resent"], &counters["connections"]), (&0.into(), &1.into()));
+    }
+}
+
+#[test]
+fn on_a_slow_uplink_a_stop_says_goodbye_too() {
+    let Some(network) = Network::make() else { return };
+    let (broker, gatewire) = connected(&network, "");
+    network.slow("200kbit");
+    let mut client = gatewire.client("publish.sock");
+    // Ten seconds.
+    (0..60).for_each(|_| client.send(&format!("{{\"topic\":\"t\",\"payload\":\"{}\"}}", "x".repeat(4000))));
+    eventually("the first", || (gatewire.status()["outbox"]["delivered"].as_u64() > Some(0)).then_some(()));
+    gatewire.signal("TERM");
+    let (code, took) = gatewire.wait();
+    assert!(code == 0 && took < Duration::from_secs(6) + SLACK, "{code} {took:?}");
+    broker.wait_for("Received DISCONNECT from thing-1");
+}

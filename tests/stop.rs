@@ -139,3 +139,26 @@ fn a_stop_without_network_is_quick_and_what_waited_is_sent_after_the_next_start(
         (outbox["waiting"] == 0 && outbox["stored"] == 0).then_some(())
     });
 }
+
+#[test]
+fn a_server_that_never_stops_sending_does_not_keep_it_from_stopping() {
+    let broker = Broker::start();
+    let rest = "[[forward]]\nname = \"a\"\nfilters = [\"f\"]\nsocket = \"DIR/a.sock\"\nack = \"reader\"\n\
+                [[forward]]\nname = \"b\"\nfilters = [\"f\"]\nsocket = \"DIR/b.sock\"\n";
+    let gatewire = Setup::new(broker.port, rest).speaking("3.1.1").start();
+    let mut peer = broker.connected(false);
+    let request = peer.subscribe();
+    peer.grant(&request);
+    // It never reads.
+    let _reader = gatewire.client("a.sock");
+    std::thread::spawn(move || {
+        // Until nobody takes it any more.
+        for id in (1..=u16::MAX).cycle() {
+            peer.message("f", "x", id);
+        }
+    });
+    eventually("the flood", || (gatewire.status()["counters"]["received"].as_u64() > Some(2000)).then_some(()));
+    gatewire.signal("TERM");
+    let (code, took) = gatewire.wait();
+    assert!(code == 0 && took < Duration::from_secs(7), "{code} {took:?}");
+}

@@ -128,6 +128,10 @@ impl Reader {
             biased;
             () = self.forward.changed.notified() => Ok(()),
             ready = self.stream.readable(), if self.reading => ready.and_then(|()| self.read()),
+            // It has nothing more to say, and is a reader until it doesn't listen any more, either.
+            closed = self.stream.closed(), if !self.reading => {
+                closed.and(Err(io::ErrorKind::BrokenPipe.into()))
+            }
         }
     }
 

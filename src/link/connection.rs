@@ -19,7 +19,7 @@ use super::addresses::Addresses;
 use super::pace::Quota;
 use super::reload::Setup;
 use super::session::{Answer, End, Event, Session};
-use super::transport::{Stream, acknowledge_at_once, local_address};
+use super::transport::{Stream, abandon, acknowledge_at_once, local_address};
 use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
 use crate::message::Qos;
@@ -34,8 +34,14 @@ const TURN: usize = 128 * 1024;
 /// Putting the timer off by less than this happens with every packet, and isn't worth a new one.
 const WORTH_A_NEW_TIMER: Duration = Duration::from_secs(1);
 
+/// How much is read after writing has failed: as much as a kernel keeps of what the server has said last.
+const MAX_LAST_WORD: usize = 4 << 20;
+
 /// After SIGTERM: for what is in flight and what waits.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
+
+/// Of that, for nothing but answers: what is sent in it would only be in DISCONNECT's way on a slow uplink.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
 
 /// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
 /// the DISCONNECT with it.
@@ -77,6 +83,8 @@ pub(super) struct Connection<'a> {
     acks: Vec<AckToken>,
     /// Bytes read since others had their turn.
     since_turn: usize,
+    /// A server that never stops sending mustn't keep us from hearing anything else: that a stop is requested, for one.
+    is_others_turn: bool,
 }
 
 impl<'a> Connection<'a> {
@@ -102,6 +110,7 @@ impl<'a> Connection<'a> {
             drain_deadline: None,
             acks: Vec::new(),
             since_turn: 0,
+            is_others_turn: false,
         }
     }
 
@@ -139,17 +148,20 @@ impl<'a> Connection<'a> {
             }
             let (link, may_publish) = (self.link, self.session.can_publish() && self.quota_until.is_none());
             let stopping = self.drain_deadline.is_some();
+            let is_others_turn = std::mem::take(&mut self.is_others_turn);
             tokio::select! {
                 biased;
-                moved = poll_fn(|cx| self.poll_io(cx)) => match moved.map_err(Cause::Io)? {
+                moved = poll_fn(|cx| self.poll_io(cx)), if !is_others_turn => match moved.map_err(Cause::Io)? {
                     Moved::Read => self.received()?,
                     Moved::Written => self.written(),
                     Moved::Room => {}
                     Moved::End => return Err(Cause::Closed),
+                    Moved::Failed(error) => {
+                        // What the server has said before is more than that nobody listens any more.
+                        self.received()?;
+                        return Err(Cause::Io(error));
+                    }
                 },
-                () = link.inbox.acks().ready() => {}
-                () = link.outbox.arrived(), if may_publish => {}
-                () = &mut timer => {}
                 () = link.changed.announced(), if !stopping => {
                     if !link.apply_to_connection(self.setup, self.session, self.quota) {
                         self.say_goodbye().await;
@@ -160,10 +172,15 @@ impl<'a> Connection<'a> {
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
                 }
+                () = link.inbox.acks().ready() => {}
+                () = link.outbox.arrived(), if may_publish => {}
+                () = &mut timer => {}
+                () = std::future::ready(()), if is_others_turn => {}
             }
             self.acknowledge();
             if self.since_turn > TURN {
                 self.since_turn = 0;
+                self.is_others_turn = true;
                 tokio::task::yield_now().await;
             }
         }
@@ -175,7 +192,12 @@ impl<'a> Connection<'a> {
             return Err(Cause::NoConnAck);
         }
         if self.session.timeout().is_some_and(|timeout| now >= timeout) {
-            self.session.handle_timeout(now).map_err(Cause::Session)?;
+            self.session.handle_timeout(now).map_err(|end| {
+                if self.session.is_burdened() {
+                    abandon(&self.stream);
+                }
+                Cause::Session(end)
+            })?;
         }
         self.link.notifier.alive(now);
         Ok(())
@@ -206,6 +228,9 @@ impl<'a> Connection<'a> {
         for target in self.link.outbox.take_released() {
             self.session.put_on_probation(target, now);
         }
+        if self.is_late(now) {
+            return;
+        }
         while self.session.has_room()
             && let Some(size) = self.session.next_resend_size(now)
         {
@@ -229,6 +254,13 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Whether the daemon stops, and nothing more is to be sent for that: there is too little time left, or the uplink is behind as
+    /// it is. What isn't sent stays stored.
+    fn is_late(&mut self, now: Instant) -> bool {
+        let is_last = self.drain_deadline.is_some_and(|deadline| now + ANSWER_TIME >= deadline);
+        is_last || (self.drain_deadline.is_some() && !self.session.output().is_empty())
+    }
+
     fn within_quota(&mut self, now: Instant, size: usize) -> bool {
         self.quota_until = self.quota.try_take(now, size).err();
         self.quota_until.is_none()
@@ -236,21 +268,21 @@ impl<'a> Connection<'a> {
 
     /// Writes what the session has, reads what has come. Ready when there is something to look at.
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
-        let (mut wrote, had_room) = (false, self.session.has_room());
+        let (mut wrote, had_room) = (0, self.session.has_room());
         while !self.session.output().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, self.session.output()) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.last_word(cx, error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.session.output().advance(n);
                     self.unflushed = true;
-                    wrote = true;
+                    wrote += n;
                 }
                 Poll::Pending => break,
             }
         }
-        if wrote {
-            self.session.wrote(Instant::now());
+        if wrote > 0 {
+            self.session.wrote(wrote, Instant::now());
             if self.connected_at.is_none() {
                 acknowledge_at_once(&self.stream);
             }
@@ -275,14 +307,19 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Why writing failed. A server that refuses our certificate says so in a TLS alert and closes; with TLS 1.3 that may be
-    /// while we write, and the alert still waits to be read.
+    /// Why writing failed. A server that has ended the connection may have said why, and what it has said still waits to be
+    /// read: MQTT, or a TLS alert if it refuses our certificate.
     fn last_word(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
-        self.input.reserve(READ_CHUNK);
-        match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
-            Poll::Ready(Err(alert)) if alert.get_ref().is_some() => alert,
-            _ => error,
+        let mut left = MAX_LAST_WORD;
+        while left > 0 {
+            self.input.reserve(READ_CHUNK);
+            match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
+                Poll::Ready(Ok(n)) if n > 0 => left = left.saturating_sub(n),
+                Poll::Ready(Err(alert)) if alert.get_ref().is_some() => return alert,
+                _ => break,
+            }
         }
+        error
     }
 
     /// All output is written: QoS 0 has nothing more to wait for.
@@ -326,6 +363,7 @@ impl<'a> Connection<'a> {
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
+            Event::Throttled(topic, wait) => self.link.throttled(&topic, wait),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing) => {
                 self.link.state.keep_refused(|filter| self.session.is_refused(filter));
@@ -375,7 +413,7 @@ async fn lost(addresses: &Addresses, local: Option<SocketAddr>) -> IpAddr {
 }
 
 /// What [`Connection::poll_io`] has done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Moved {
     Read,
     /// All output, some of it QoS 0 publications.
@@ -384,4 +422,6 @@ enum Moved {
     Room,
     /// The server has closed its side.
     End,
+    /// It can't be written to any more.
+    Failed(io::Error),
 }

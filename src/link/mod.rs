@@ -84,6 +84,7 @@ pub(crate) struct Link {
 pub(crate) struct SaidOnce {
     topics: RefCell<HashSet<Topic>>,
     overdue: RefCell<Telling>,
+    throttled: RefCell<Telling>,
 }
 
 impl SaidOnce {

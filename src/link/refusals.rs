@@ -1,14 +1,21 @@
 //! What IoT Core refuses: said once, set aside, and the rest goes on.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::diagnosis::{LinkError, Sent};
+use humantime::format_duration;
+
+use super::diagnosis::{Before, LinkError, Say, Sent};
 use super::reason::{Reason, ReasonCode};
 use super::session::{Guilty, Rejection, Verdict};
 use super::{Lasting, Link};
-use crate::message::{Target, TopicFilter};
+use crate::message::{Target, Topic, TopicFilter};
 use crate::observe::journal;
 use crate::outbox::Sequence;
+
+/// What to do about it.
+const THROTTLED: &str = "More is published than the account may, by this gateway or all together: publish less often, or several \
+                         values in one message (`batch`), set connection.rate_limit lower, or have the limit raised (Service \
+                         Quotas, AWS IoT Core). Nothing is lost meanwhile: what waits is sent later.";
 
 impl Link {
     /// Completes when it is known which topics are set aside, or the daemon stops.
@@ -34,6 +41,21 @@ impl Link {
             _ => {}
         }
         self.outbox.refuse(sequence, &rejection.to_string());
+    }
+
+    /// The server takes no messages for now (MQTT 5).
+    pub(super) fn throttled(&self, topic: &Topic, wait: Duration) {
+        let said = self.said.throttled.borrow_mut().failed(THROTTLED, Before::Down, Instant::now(), journal::now());
+        let said = match said {
+            Say::InFull(_) => format!(". {THROTTLED}"),
+            Say::Briefly(_) => "; it is sent again".to_owned(),
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "throttled", GATEWIRE_TOPIC = topic.as_str();
+            "IoT Core takes no more messages for now (0x97, quota exceeded), one to `{topic}` first; the next goes in {}{said}",
+            format_duration(wait)
+        );
     }
 
     /// Messages to a target aren't sent from now on.

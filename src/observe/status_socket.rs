@@ -17,10 +17,25 @@ pub(crate) async fn serve(listener: Rc<Listener>, document: impl Fn() -> Vec<u8>
 }
 
 async fn answer(mut stream: Stream, document: Vec<u8>) {
-    match tokio::time::timeout(PATIENCE, write(&mut stream, &document)).await {
+    match tokio::time::timeout(PATIENCE, write_and_drain(&mut stream, &document)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => log::debug!("a client of the status socket has gone: {error}"),
         Err(_) => log::debug!("a client of the status socket doesn't read"),
+    }
+}
+
+/// Has the client read all of it. To close while something that it has sent is unread would take that from it: the kernel
+/// resets such a connection.
+async fn write_and_drain(stream: &mut Stream, document: &[u8]) -> io::Result<()> {
+    write(stream, document).await?;
+    stream.end()?;
+    stream.watch_writes(false)?;
+    let mut ignored = [0; 1024];
+    loop {
+        if stream.try_read(&mut ignored)? == Some(0) {
+            return Ok(());
+        }
+        stream.readable().await?;
     }
 }
 
@@ -39,11 +54,26 @@ async fn write(stream: &mut Stream, mut rest: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 
     use super::*;
     use crate::config::SocketFile;
+
+    #[tokio::test(flavor = "local")]
+    async fn a_client_that_says_something_gets_the_end_all_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("status.sock");
+        let listener = Rc::new(Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap());
+        let _server = tokio::task::spawn_local(serve(listener, || b"{}".to_vec()));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut client = UnixStream::connect(path).unwrap();
+            client.write_all(b"what?\n").unwrap();
+            let mut read = String::new();
+            client.read_to_string(&mut read).map(|_| read)
+        });
+        assert_eq!(read.await.unwrap().unwrap(), "{}");
+    }
 
     #[tokio::test(flavor = "local")]
     async fn a_client_gets_the_document_and_the_end() {

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -38,6 +39,11 @@ impl Stream {
     /// Writes what the socket takes at once; `None` if that is nothing.
     pub(crate) fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         none_if_not_ready(|| self.fd()?.get_ref().write_vectored(pieces))
+    }
+
+    /// Nothing more is written: the peer reads the end after what is on its way.
+    pub(crate) fn end(&self) -> io::Result<()> {
+        self.fd()?.get_ref().shutdown(Shutdown::Write)
     }
 
     /// Starts or ends the reports that [`Stream::writable`] waits for.
@@ -79,6 +85,12 @@ impl Stream {
         Ok(read)
     }
 
+    /// Waits until the peer has closed the connection. Only while writability isn't watched.
+    pub(crate) async fn closed(&self) -> io::Result<()> {
+        // What isn't asked for is reported all the same if it is the end.
+        self.fd()?.writable().await.map(drop)
+    }
+
     /// Whether the peer can't read any more. After the end of its input: whether it has closed the connection rather than
     /// only its own writing.
     pub(crate) fn is_closed(&self) -> bool {
@@ -110,8 +122,6 @@ fn none_if_not_ready<T>(mut action: impl FnMut() -> io::Result<T>) -> io::Result
 
 #[cfg(test)]
 mod tests {
-    use std::net::Shutdown;
-
     use super::*;
 
     fn pair() -> (Stream, UnixStream) {

@@ -58,6 +58,15 @@ impl Network {
         ip(&["-n", &self.device, "neigh", "del", "10.231.0.1", "dev", "eth0"]);
     }
 
+    /// The device sends no more than so much, such as `200kbit`.
+    pub fn slow(&self, rate: &str) {
+        // Packets as on a wire: what the kernel hands over in one piece to such a card would mostly be dropped.
+        self.device(&["link", "set", "eth0", "gso_max_segs", "1"]);
+        let words = format!("-n {} qdisc replace dev eth0 root tbf rate {rate} burst 4kb latency 200ms", self.device);
+        let output = Command::new("tc").args(words.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     fn device(&self, arguments: &[&str]) {
         ip(&[&["-n", &self.device], arguments].concat());
     }

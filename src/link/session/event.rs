@@ -33,6 +33,9 @@ pub(crate) enum Event {
     Expired(Sequence),
     /// So many messages, among them one to this topic, have had no PUBACK in time and are sent again (MQTT 3.1.1).
     Overdue(Topic, usize),
+    /// The server has refused a message to this topic for now: it is sent again, and nothing until so much time has passed
+    /// (MQTT 5, quota exceeded).
+    Throttled(Topic, Duration),
     /// The server's answer to one filter.
     Subscription(TopicFilter, Answer),
     /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.

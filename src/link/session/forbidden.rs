@@ -165,7 +165,6 @@ impl World {
         self.to_server.clear();
         self.to_client.clear();
         self.closed = false;
-        self.session.connection_lost();
         match by_server {
             true => self.judge(),
             false => self.session.ended_otherwise(),
@@ -211,8 +210,8 @@ impl World {
             self.session.publish(Sequence::new(n), message, self.now);
         }
         let written = self.session.output().split();
+        self.session.wrote(written.len(), self.now);
         self.to_server.unsplit(written);
-        self.session.wrote(self.now);
     }
 
     fn serve(&mut self, n: usize) {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::PacketIdentifier;
+use super::patience::Awaited;
 use crate::message::{Outbound, Target, Topic};
 use crate::outbox::Sequence;
 
@@ -22,8 +23,8 @@ struct Entry {
     sequence: Sequence,
     message: Outbound,
     id: PacketIdentifier,
-    /// When it was last written on this connection; `None`: it waits to be sent again.
-    sent_at: Option<Instant>,
+    /// Its last transmission on this connection; `None`: it waits to be sent again.
+    sent: Option<Awaited>,
     /// The server's session may know it (`MQTT-3.3.1-1`).
     dup: bool,
 }
@@ -43,11 +44,21 @@ impl InFlight {
         sequence: Sequence,
         message: Outbound,
         id: PacketIdentifier,
-        now: Instant,
+        sent: Awaited,
         ack_timeout: Duration,
     ) {
-        self.entries.push_back(Entry { sequence, message, id, sent_at: Some(now), dup: false });
-        self.check_at.get_or_insert(now + ack_timeout);
+        self.entries.push_back(Entry { sequence, message, id, sent: Some(sent), dup: false });
+        self.check_at.get_or_insert(sent.since() + ack_timeout);
+    }
+
+    /// What ends at `place` has been written or answered ([`Awaited::moved`]).
+    pub(super) fn moved(&mut self, place: u64, now: Instant) {
+        self.entries.iter_mut().filter_map(|entry| entry.sent.as_mut()).for_each(|sent| sent.moved(place, now));
+    }
+
+    /// Bytes of topics and payloads that are on the wire.
+    pub(super) fn size_on_the_wire(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.sent.is_some()).map(|entry| entry.message.size()).sum()
     }
 
     /// How many are on the wire: sent on this connection and not acknowledged.
@@ -55,10 +66,10 @@ impl InFlight {
         self.entries.len() - self.unsent
     }
 
-    /// The server has acknowledged `id`: returns whose message it was, `None` if we don't wait for it.
-    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<(Sequence, Target)> {
+    /// The server has acknowledged `id`: returns whose message it was and its transmission, `None` if we don't wait for it.
+    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<(Sequence, Target, Option<Awaited>)> {
         let index = self.entries.iter().position(|entry| entry.id == id)?;
-        match self.entries[index].sent_at {
+        match self.entries[index].sent {
             Some(_) => {}
             // It comes late, for the transmission before: the server has it all the same.
             None if self.entries[index].dup => self.unsent -= 1,
@@ -67,7 +78,7 @@ impl InFlight {
         }
         let entry = self.entries.remove(index)?;
         self.rest_if_unsent();
-        Some((entry.sequence, entry.message.target()))
+        Some((entry.sequence, entry.message.target(), entry.sent))
     }
 
     /// Without anything on the wire nothing can be overdue.
@@ -81,7 +92,7 @@ impl InFlight {
     /// `None` if we don't wait for it.
     pub(super) fn send_anew(&mut self, id: PacketIdentifier, fresh: PacketIdentifier) -> Option<Target> {
         let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
-        self.unsent += usize::from(entry.sent_at.take().is_some());
+        self.unsent += usize::from(entry.sent.take().is_some());
         (entry.id, entry.dup) = (fresh, false);
         let target = entry.message.target();
         self.rest_if_unsent();
@@ -93,9 +104,9 @@ impl InFlight {
         let (taken, rest): (VecDeque<Entry>, VecDeque<Entry>) = self
             .entries
             .drain(..)
-            .partition(|entry| target.covers(&entry.message.target()) && (!on_the_wire || entry.sent_at.is_some()));
+            .partition(|entry| target.covers(&entry.message.target()) && (!on_the_wire || entry.sent.is_some()));
         self.entries = rest;
-        self.unsent -= taken.iter().filter(|entry| entry.sent_at.is_none()).count();
+        self.unsent -= taken.iter().filter(|entry| entry.sent.is_none()).count();
         self.rest_if_unsent();
         taken.into_iter().map(|entry| entry.sequence).collect()
     }
@@ -107,9 +118,9 @@ impl InFlight {
 
     /// The topic of the message whose acknowledgement is overdue the longest.
     pub(super) fn overdue(&self, now: Instant, ack_timeout: Duration) -> Option<&Topic> {
-        let on_the_wire = self.entries.iter().filter_map(|entry| Some((entry.sent_at?, &entry.message.topic)));
-        let (sent_at, topic) = on_the_wire.min_by_key(|(sent_at, _)| *sent_at)?;
-        (sent_at + ack_timeout <= now).then_some(topic)
+        let on_the_wire = self.entries.iter().filter_map(|entry| Some((entry.sent?.since(), &entry.message.topic)));
+        let (since, topic) = on_the_wire.min_by_key(|(since, _)| *since)?;
+        (since + ack_timeout <= now).then_some(topic)
     }
 
     /// Marks what has waited for `ack_timeout` to be sent again with DUP; returns how many those are.
@@ -117,10 +128,10 @@ impl InFlight {
         let mut overdue = 0;
         let mut earliest: Option<Instant> = None;
         for entry in &mut self.entries {
-            let Some(sent_at) = entry.sent_at else { continue };
-            let due = sent_at + ack_timeout;
+            let Some(sent) = entry.sent else { continue };
+            let due = sent.since() + ack_timeout;
             if due <= now {
-                entry.sent_at = None;
+                entry.sent = None;
                 entry.dup = true;
                 overdue += 1;
             } else {
@@ -136,7 +147,7 @@ impl InFlight {
     /// its old packet identifier (`MQTT-4.4.0-1`), without it the server has never seen them.
     pub(super) fn restart(&mut self, session_present: bool) {
         for entry in &mut self.entries {
-            entry.sent_at = None;
+            entry.sent = None;
             entry.dup = session_present;
         }
         self.unsent = self.entries.len();
@@ -146,33 +157,34 @@ impl InFlight {
     /// The message to send again next, and whether it goes with DUP.
     pub(super) fn next_unsent(&self) -> Option<(&Outbound, bool)> {
         (self.unsent > 0)
-            .then(|| self.entries.iter().find(|entry| entry.sent_at.is_none()))?
+            .then(|| self.entries.iter().find(|entry| entry.sent.is_none()))?
             .map(|entry| (&entry.message, entry.dup))
     }
 
     /// Forgets the message to send again next.
     pub(super) fn give_up_next(&mut self) -> Option<(Sequence, Target)> {
-        let index = self.entries.iter().position(|entry| entry.sent_at.is_none())?;
+        let index = self.entries.iter().position(|entry| entry.sent.is_none())?;
         let entry = self.entries.remove(index)?;
         self.unsent -= 1;
         Some((entry.sequence, entry.message.target()))
     }
 
-    /// Notes that the message to send again next is sent now; returns it with its packet identifier and DUP.
-    pub(super) fn resend(
-        &mut self,
-        now: Instant,
-        ack_timeout: Duration,
-    ) -> Option<(&Outbound, PacketIdentifier, bool)> {
-        let entry = self.entries.iter_mut().find(|entry| entry.sent_at.is_none())?;
-        entry.sent_at = Some(now);
-        self.unsent -= 1;
-        self.check_at.get_or_insert(now + ack_timeout);
+    /// The message to send again next, with its packet identifier and DUP.
+    pub(super) fn resend(&self) -> Option<(&Outbound, PacketIdentifier, bool)> {
+        let entry = self.entries.iter().find(|entry| entry.sent.is_none())?;
         Some((&entry.message, entry.id, entry.dup))
+    }
+
+    /// It is in the output.
+    pub(super) fn resent(&mut self, sent: Awaited, ack_timeout: Duration) {
+        let Some(entry) = self.entries.iter_mut().find(|entry| entry.sent.is_none()) else { return };
+        entry.sent = Some(sent);
+        self.unsent -= 1;
+        self.check_at.get_or_insert(sent.since() + ack_timeout);
     }
 
     /// Where to what is on the wire now goes, the last sent last.
     pub(super) fn on_the_wire_to(&self) -> impl Iterator<Item = Target> {
-        self.entries.iter().filter(|entry| entry.sent_at.is_some()).map(|entry| entry.message.target())
+        self.entries.iter().filter(|entry| entry.sent.is_some()).map(|entry| entry.message.target())
     }
 }

@@ -16,6 +16,7 @@ mod forbidden;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod in_flight;
+mod patience;
 #[cfg(test)]
 mod properties;
 mod sending;
@@ -43,6 +44,7 @@ use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Arrival, Digest, Owed};
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::InFlight;
+use patience::{Awaited, BURDEN, Patience};
 use sending::Throttle;
 pub(crate) use subscriptions::{Answer, Remembered};
 use subscriptions::{Request, Subscriptions};
@@ -78,8 +80,11 @@ pub(crate) struct Session {
     wire: Wire,
     state: State,
     output: BytesMut,
+    /// Bytes of the output that were ever written.
+    written: u64,
     events: VecDeque<Event>,
     in_flight: InFlight,
+    patience: Patience,
     subscriptions: Subscriptions,
     suspects: Suspects,
     /// Filters wait to be asked for until something else is answered.
@@ -114,8 +119,8 @@ enum State {
 struct Liveness {
     last_sent: Instant,
     last_received: Instant,
-    /// When a PINGREQ without answer was sent.
-    ping_sent: Option<Instant>,
+    /// A PINGREQ without answer.
+    ping_sent: Option<Awaited>,
 }
 
 impl Session {
@@ -127,8 +132,10 @@ impl Session {
             options,
             state: State::Disconnected,
             output: BytesMut::new(),
+            written: 0,
             events: VecDeque::new(),
             in_flight: InFlight::default(),
+            patience: Patience::default(),
             subscriptions: Subscriptions::new(filters, remembered),
             suspects: Suspects::default(),
             requests_held: false,
@@ -187,16 +194,43 @@ impl Session {
         self.state = State::Disconnecting;
     }
 
-    /// Bytes to be written to the transport: whoever writes them takes them off the front and calls [`Session::wrote`].
+    /// Bytes to be written to the transport: whoever writes some takes them off the front and calls [`Session::wrote`].
     pub(crate) fn output(&mut self) -> &mut BytesMut {
         &mut self.output
     }
 
-    /// Some of the output has been written.
-    pub(crate) fn wrote(&mut self, now: Instant) {
+    /// So many bytes of the output have been written.
+    pub(crate) fn wrote(&mut self, bytes: usize, now: Instant) {
+        let before = self.written;
+        self.written += bytes as u64;
         if let State::Connected(liveness) = &mut self.state {
             liveness.last_sent = now;
         }
+        self.moved(before, now);
+    }
+
+    /// What ends at `place` has been written or answered: what is behind it waits for its answer from now on.
+    fn moved(&mut self, place: u64, now: Instant) {
+        self.in_flight.moved(place, now);
+        self.subscriptions.moved(place, now);
+        if let State::Connected(Liveness { ping_sent: Some(ping), .. }) = &mut self.state {
+            ping.moved(place, now);
+        }
+    }
+
+    /// The packet that was put into the output just now.
+    fn just_put(&self, now: Instant) -> Awaited {
+        Awaited::new(self.written + self.output.len() as u64, now)
+    }
+
+    /// Whether so much is on the wire that much of it may not have left this machine.
+    pub(crate) fn is_burdened(&self) -> bool {
+        self.in_flight.size_on_the_wire() >= BURDEN
+    }
+
+    /// How long to wait for a PUBACK.
+    fn ack_timeout(&self) -> Duration {
+        self.patience.of(self.options.ack_timeout)
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -284,14 +318,18 @@ impl Session {
     fn send_request(&mut self, request: Request, now: Instant) {
         let id = self.allocate();
         self.wire.request(id, &request, &mut self.output);
-        self.subscriptions.requested(id, request, now);
+        self.subscriptions.requested(id, request, self.just_put(now));
     }
 
     fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
         if reason.code == ReasonCode::QUOTA_EXCEEDED {
             return self.throttled(id, now);
         }
-        let Some((sequence, target)) = self.in_flight.acknowledge(id) else { return };
+        let Some((sequence, target, sent)) = self.in_flight.acknowledge(id) else { return };
+        if let Some(sent) = sent {
+            self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+            self.moved(sent.end(), now);
+        }
         self.has_answered = true;
         self.suspects.clear(&Suspect::Publish(target.clone()));
         self.throttle.passed();
@@ -398,7 +436,7 @@ impl Session {
     /// reason enough to ask), or its answer overdue.
     fn liveness_deadline(&self, liveness: &Liveness) -> Instant {
         match liveness.ping_sent {
-            Some(sent) => sent + self.keep_alive / 2,
+            Some(ping) => ping.since() + self.keep_alive / 2,
             None => liveness.last_sent.min(liveness.last_received) + self.keep_alive,
         }
     }
@@ -413,8 +451,9 @@ impl Session {
             }
             self.wire.pingreq(&mut self.output);
             self.suspects.pinged(now);
+            let ping = self.just_put(now);
             if let State::Connected(liveness) = &mut self.state {
-                liveness.ping_sent = Some(now);
+                liveness.ping_sent = Some(ping);
             }
         }
         self.throttle.look(now);
@@ -433,12 +472,20 @@ impl Session {
 
     /// Sends again what the server hasn't answered in time, on the same connection as Device Advisor wants it.
     fn repeat_overdue(&mut self, now: Instant) {
+        if self.subscriptions.deadline(self.options.ack_timeout).is_some_and(|deadline| deadline <= now) {
+            self.acquit();
+        }
         for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
             self.wire.request(pending.id, &pending.request, &mut self.output);
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
-            let first = self.in_flight.overdue(now, self.options.ack_timeout).cloned();
-            let count = self.in_flight.mark_overdue(now, self.options.ack_timeout);
+            let ack_timeout = self.ack_timeout();
+            let first = self.in_flight.overdue(now, ack_timeout).cloned();
+            if first.is_some() {
+                self.patience.was_too_short(self.in_flight.size_on_the_wire());
+                self.acquit();
+            }
+            let count = self.in_flight.mark_overdue(now, ack_timeout);
             self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
             self.go_on(now);
         }
@@ -446,22 +493,27 @@ impl Session {
 
     /// MQTT 5 forbids to send a PUBLISH again on the same connection (`MQTT-4.4.0-1`): a new one is needed for that.
     fn end_if_overdue(&mut self, now: Instant) -> Result<(), End> {
-        let ack_timeout = self.options.ack_timeout;
-        match self.subscriptions.overdue(now, ack_timeout).next().map(|pending| &pending.request) {
-            Some(Request::Subscribe(filters)) if let Some((filter, _)) = filters.first() => {
-                return Err(End::NoSubAck(filter.clone(), ack_timeout));
-            }
-            Some(Request::Unsubscribe(filters)) if let Some(filter) = filters.first() => {
-                return Err(End::NoUnsubAck(filter.clone(), ack_timeout));
-            }
-            _ => {}
+        if let Some(end) = self.overdue_request(now) {
+            self.acquit();
+            return Err(end);
         }
-        match self.in_flight.overdue(now, ack_timeout) {
-            Some(topic) => Err(End::NoPubAck(topic.clone(), ack_timeout)),
-            None => {
-                self.in_flight.mark_overdue(now, ack_timeout);
-                Ok(())
-            }
+        let ack_timeout = self.ack_timeout();
+        let overdue = self.in_flight.overdue(now, ack_timeout).cloned();
+        let Some(topic) = overdue else {
+            self.in_flight.mark_overdue(now, ack_timeout);
+            return Ok(());
+        };
+        self.patience.was_too_short(self.in_flight.size_on_the_wire());
+        self.acquit();
+        Err(End::NoPubAck(topic, ack_timeout))
+    }
+
+    /// That a SUBSCRIBE or UNSUBSCRIBE isn't answered in time.
+    fn overdue_request(&mut self, now: Instant) -> Option<End> {
+        let ack_timeout = self.options.ack_timeout;
+        match self.subscriptions.overdue(now, ack_timeout).next().map(|pending| &pending.request)? {
+            Request::Subscribe(filters) => Some(End::NoSubAck(filters.first()?.0.clone(), ack_timeout)),
+            Request::Unsubscribe(filters) => Some(End::NoUnsubAck(filters.first()?.clone(), ack_timeout)),
         }
     }
 

@@ -163,8 +163,8 @@ impl World {
         }
         assert!(self.session.in_flight() <= WINDOW);
         let written = self.session.output().split();
+        self.session.wrote(written.len(), self.now);
         self.to_server.unsplit(written);
-        self.session.wrote(self.now);
     }
 
     fn carry_to_server(&mut self, n: usize) {
@@ -219,7 +219,7 @@ impl World {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Delivered(sequence) => assert!(self.delivered.insert(sequence), "{sequence:?} delivered twice"),
-                Event::Connected { .. } | Event::Settled(_) | Event::Overdue(..) => {}
+                Event::Connected { .. } | Event::Settled(_) | Event::Overdue(..) | Event::Throttled(..) => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -9,7 +9,7 @@ use crate::message::{Outbound, Qos};
 use crate::outbox::Sequence;
 
 /// No publication is added while more bytes than this wait to be written.
-const OUTPUT_HIGH_WATER: usize = 64 * 1024;
+const OUTPUT_HIGH_WATER: usize = 16 * 1024;
 
 impl Session {
     /// Whether there is room to send a message, be it again or for the first time.
@@ -47,7 +47,8 @@ impl Session {
             Qos::AtLeastOnce => {
                 let id = self.allocate();
                 self.wire.publish(&message, id, false, now, &mut self.output);
-                self.in_flight.push(sequence, message, id, now, self.options.ack_timeout);
+                let (sent, timeout) = (self.just_put(now), self.ack_timeout());
+                self.in_flight.push(sequence, message, id, sent, timeout);
             }
         }
         true
@@ -73,8 +74,10 @@ impl Session {
             });
             return;
         }
-        if let Some((message, id, dup)) = self.in_flight.resend(now, self.options.ack_timeout) {
+        if let Some((message, id, dup)) = self.in_flight.resend() {
             self.wire.publish(message, id, dup, now, &mut self.output);
+            let (sent, timeout) = (self.just_put(now), self.ack_timeout());
+            self.in_flight.resent(sent, timeout);
             self.counters.published += 1;
             self.counters.resent += 1;
         }
@@ -84,8 +87,10 @@ impl Session {
     pub(super) fn throttled(&mut self, id: PacketIdentifier, now: Instant) {
         let fresh = self.allocate();
         if let Some(target) = self.in_flight.send_anew(id, fresh) {
-            self.suspects.clear(&Suspect::Publish(target));
-            self.throttle.hit(now);
+            self.suspects.clear(&Suspect::Publish(target.clone()));
+            if let Some(wait) = self.throttle.hit(now) {
+                self.events.push_back(Event::Throttled(target.topic, wait));
+            }
             self.go_on(now);
         }
     }
@@ -102,12 +107,14 @@ const THROTTLE_MIN: Duration = Duration::from_secs(1);
 const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
 impl Throttle {
-    /// What was sent before the wait began may be refused in it: that is the same hit.
-    fn hit(&mut self, now: Instant) {
-        if self.until.is_none() {
-            self.wait = (self.wait * 2).clamp(THROTTLE_MIN, THROTTLE_MAX);
-            self.until = Some(now + self.wait);
+    /// How long to wait from now on. What was sent before the wait began may be refused in it: that is the same hit, `None`.
+    fn hit(&mut self, now: Instant) -> Option<Duration> {
+        if self.until.is_some() {
+            return None;
         }
+        self.wait = (self.wait * 2).clamp(THROTTLE_MIN, THROTTLE_MAX);
+        self.until = Some(now + self.wait);
+        Some(self.wait)
     }
 
     pub(super) fn passed(&mut self) {

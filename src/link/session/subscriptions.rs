@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::PacketIdentifier;
+use super::patience::Awaited;
 use crate::limits::MAX_FILTERS_PER_SUBSCRIBE;
 use crate::link::reason::{Reason, ReasonCode};
 use crate::message::{Qos, TopicFilter};
@@ -45,7 +46,7 @@ enum Refused {
 pub(super) struct Pending {
     pub(super) id: PacketIdentifier,
     pub(super) request: Request,
-    sent_at: Instant,
+    sent: Awaited,
 }
 
 /// What is asked of the server in one packet, at most [`MAX_FILTERS_PER_SUBSCRIBE`] filters.
@@ -150,8 +151,13 @@ impl Subscriptions {
         })
     }
 
-    pub(super) fn requested(&mut self, id: PacketIdentifier, request: Request, now: Instant) {
-        self.pending.push(Pending { id, request, sent_at: now });
+    pub(super) fn requested(&mut self, id: PacketIdentifier, request: Request, sent: Awaited) {
+        self.pending.push(Pending { id, request, sent });
+    }
+
+    /// What ends at `place` has been written or answered ([`Awaited::moved`]).
+    pub(super) fn moved(&mut self, place: u64, now: Instant) {
+        self.pending.iter_mut().for_each(|pending| pending.sent.moved(place, now));
     }
 
     pub(super) fn uses(&self, id: PacketIdentifier) -> bool {
@@ -237,7 +243,7 @@ impl Subscriptions {
 
     /// When the first request without answer is overdue.
     pub(super) fn deadline(&self, ack_timeout: Duration) -> Option<Instant> {
-        self.pending.iter().map(|pending| pending.sent_at + ack_timeout).min()
+        self.pending.iter().map(|pending| pending.sent.since() + ack_timeout).min()
     }
 
     /// When a filter that was refused is to be asked for again.
@@ -253,8 +259,8 @@ impl Subscriptions {
 
     /// The requests that are overdue, to be sent again with the same packet identifier.
     pub(super) fn overdue(&mut self, now: Instant, ack_timeout: Duration) -> impl Iterator<Item = &Pending> {
-        self.pending.iter_mut().filter(move |pending| pending.sent_at + ack_timeout <= now).map(move |pending| {
-            pending.sent_at = now;
+        self.pending.iter_mut().filter(move |pending| pending.sent.since() + ack_timeout <= now).map(move |pending| {
+            pending.sent = Awaited::new(pending.sent.end(), now);
             &*pending
         })
     }

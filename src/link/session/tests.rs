@@ -2,6 +2,7 @@
 
 mod incoming;
 mod mqtt5;
+mod patience;
 mod subscribing;
 mod suspects;
 
@@ -90,7 +91,7 @@ impl Bench {
     fn sent(&mut self) -> Vec<Heard> {
         let mut bytes = self.session.output().split();
         if !bytes.is_empty() {
-            self.session.wrote(self.now);
+            self.session.wrote(bytes.len(), self.now);
         }
         std::iter::from_fn(|| (!bytes.is_empty()).then(|| hear(self.protocol(), &mut bytes).unwrap())).collect()
     }
@@ -251,6 +252,7 @@ fn a_missing_puback_brings_the_message_again_with_dup_and_its_identifier() {
     let protocol = Protocol::Mqtt311;
     let mut bench = Bench::connected(protocol, filters(0), false);
     bench.publish("a");
+    bench.publishes();
     bench.pass(Duration::from_secs(4)).unwrap();
     bench.publish("b");
     bench.publishes();
@@ -320,7 +322,7 @@ fn a_side_that_only_talks_or_only_listens_pings_too() {
         let mut bench = Bench::connected(protocol, filters(0), false);
         for _ in 0..6 {
             bench.pass(Duration::from_secs(10)).unwrap();
-            bench.session.wrote(bench.now);
+            bench.session.wrote(0, bench.now);
         }
         assert_eq!(bench.sent(), [Heard::PingReq]);
     }

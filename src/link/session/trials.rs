@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
-use super::Session;
 use super::event::Event;
+use super::{Session, State};
 use crate::link::suspects::Suspect;
 use crate::message::{Target, TopicFilter};
 use crate::outbox::Sequence;
@@ -99,7 +99,9 @@ impl Session {
     /// The server has closed the established connection in a way that something we sent may have caused; if it
     /// `is_for_content`, one message, and not others to its target.
     pub(crate) fn closed_by_server(&mut self, is_for_content: bool, now: Instant) -> Verdict {
-        let unanswered: Vec<Suspect> = self.unanswered().collect();
+        // Before CONNACK nothing was sent that it could be for: what is unanswered was on another connection.
+        let is_established = !matches!(self.state, State::Disconnected | State::Connecting);
+        let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
         let shown = self.suspects.closed(unanswered.into_iter(), now);
         let guilty = shown.guilty.map(|guilty| match guilty {
             Suspect::Publish(target) => {
@@ -112,6 +114,16 @@ impl Session {
             }
         });
         Verdict { guilty, of_a_trial: shown.of_a_trial }
+    }
+
+    /// An answer is overdue. What was tried alone was on the wire for all that time, and the server hasn't closed the connection for
+    /// it: it goes with the others again, which mustn't wait for it for ever.
+    pub(super) fn acquit(&mut self) {
+        if self.suspects.is_empty() {
+            return;
+        }
+        let tried: Vec<Suspect> = self.unanswered().filter(|suspect| self.suspects.is_tried_alone(suspect)).collect();
+        tried.iter().for_each(|suspect| self.suspects.clear(suspect));
     }
 
     /// There was no connection, or it has ended in another way.

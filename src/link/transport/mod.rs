@@ -132,6 +132,11 @@ pub(crate) fn acknowledge_at_once(stream: &Stream) {
     tcp::acknowledge_at_once(stream.get_ref().0);
 }
 
+/// Has the kernel forget what it hasn't sent on `stream`, once that is dropped: it would be in the next connection's way.
+pub(crate) fn abandon(stream: &Stream) {
+    tcp::abandon(stream.get_ref().0);
+}
+
 /// The address of this machine that `stream` is from.
 pub(crate) fn local_address(stream: &Stream) -> Option<SocketAddr> {
     stream.get_ref().0.local_addr().ok()
@@ -294,7 +299,7 @@ impl Connector {
     ) -> Result<Stream, LinkError> {
         let start = Instant::now();
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
-        let stream = match timeout(Share::Tls.of(deadline - start), handshake).await {
+        let mut stream = match timeout(Share::Tls.of(deadline - start), handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 let error = LinkError::from_io(&error, peer, Phase::Handshake);
@@ -305,7 +310,8 @@ impl Connector {
                 return Err(LinkError::Tls { peer: Arc::clone(peer), fault });
             }
         };
-        let (_, tls) = stream.get_ref();
+        let (_, tls) = stream.get_mut();
+        tls.set_buffer_limit(Some(MAX_ENCRYPTED));
         progress(Step::TlsEstablished {
             version: tls.protocol_version(),
             cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
@@ -315,6 +321,9 @@ impl Connector {
         Ok(stream)
     }
 }
+
+/// How much may be encrypted and not written yet, in bytes. As with what the kernel hasn't sent, nobody sees it.
+const MAX_ENCRYPTED: usize = 4 * 1024;
 
 /// How much of what is left of `connect_timeout` a step may use, so that none eats everything. Of 20 s, DNS has 10 (glibc
 /// asks the second name server after 5), TCP at least 5 (three SYNs), TLS at least 3.3, CONNACK at least 1.6; and since

@@ -13,6 +13,10 @@ const PROBE_AFTER: Duration = Duration::from_secs(150);
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
+/// How much the kernel takes that it can't send yet, in bytes. What it has taken looks as if it were under way: on a slow uplink
+/// that would be long for answers to be waited for, and DISCONNECT would come behind it.
+const MAX_UNSENT: u32 = 8 * 1024;
+
 /// The longest that sent data may stay unacknowledged: beyond it a modem's pause isn't one.
 const MAX_USER_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -29,6 +33,7 @@ pub(super) fn tune(stream: &TcpStream, keep_alive: Duration) {
         // Packets are put together before they are written: waiting for more would only delay them.
         ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
         ("SO_KEEPALIVE", socket.set_tcp_keepalive(&probes)),
+        ("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(MAX_UNSENT)),
         ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(Some(keep_alive.min(MAX_USER_TIMEOUT)))),
     ];
     for (option, result) in results {
@@ -36,6 +41,13 @@ pub(super) fn tune(stream: &TcpStream, keep_alive: Duration) {
             // The connection works without; it only notices a dead network later.
             log::warn!("setting {option} on the connection failed: {error}");
         }
+    }
+}
+
+/// Has the kernel forget what it hasn't sent, once the connection is dropped: it would be in the next one's way.
+pub(super) fn abandon(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        log::debug!("setting SO_LINGER on the connection failed: {error}");
     }
 }
 

@@ -1,0 +1,187 @@
+//! How long the server may take to answer, where it is the uplink that is slow.
+
+use super::*;
+use crate::link::suspects::Suspect;
+use crate::message::Target;
+
+const S: Duration = Duration::from_secs(1);
+
+impl Bench {
+    /// So much of the output is written now.
+    fn write(&mut self, bytes: usize) {
+        let written = self.session.output().split_to(bytes);
+        self.session.wrote(written.len(), self.now);
+    }
+
+    fn unwritten(&mut self) -> usize {
+        self.session.output().len()
+    }
+}
+
+fn is_over(outcome: &Result<(), End>) -> bool {
+    matches!(outcome, Err(End::NoPubAck(..)))
+}
+
+#[test]
+fn what_is_still_being_written_is_not_overdue() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    bench.publish(&"x".repeat(100_000));
+    while bench.unwritten() > 10_000 {
+        bench.write(10_000);
+        bench.pass(9 * S).unwrap();
+    }
+    let left = bench.unwritten();
+    bench.write(left);
+    bench.pass(9 * S).unwrap();
+    assert!(is_over(&bench.pass(S)));
+}
+
+#[test]
+fn a_window_whose_acknowledgements_come_slowly_is_not_overdue() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, BTreeMap::new(), false);
+        for payload in ["a", "b", "c"] {
+            bench.publish(payload);
+        }
+        bench.publishes();
+        for id in 1..=3 {
+            bench.pass(9 * S).unwrap();
+            assert_eq!(bench.event(), None);
+            bench.receive(Say::PubAck(id)).unwrap();
+            assert!(matches!(bench.event(), Some(Event::Delivered(_))));
+        }
+    }
+}
+
+#[test]
+fn what_is_left_out_by_the_server_is_overdue_however_much_comes_for_later_ones() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    bench.publish("left out");
+    for id in 2..=10 {
+        bench.publish("later");
+        bench.publishes();
+        bench.pass(S).unwrap();
+        bench.receive(Say::PubAck(id)).unwrap();
+    }
+    assert!(is_over(&bench.pass(S)));
+}
+
+#[test]
+fn a_ping_waits_for_what_is_written_before_it() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, filters(0), false);
+    bench.session.options.ack_timeout = 1000 * S;
+    bench.publish(&"x".repeat(20_000));
+    bench.pass(60 * S).unwrap();
+    for _ in 0..3 {
+        bench.pass(29 * S).unwrap();
+        bench.write(6_000);
+    }
+    let left = bench.unwritten();
+    bench.write(left);
+    bench.pass(29 * S).unwrap();
+    assert_eq!(bench.pass(S), Err(End::NoPingResp(30 * S)));
+}
+
+#[test]
+fn what_may_lie_in_a_modem_gets_twice_the_time_on_the_next_connection() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    bench.publish(&"x".repeat(50_000));
+    for patience in [10, 20, 40] {
+        bench.resend_all();
+        bench.publishes();
+        bench.pass((patience - 1) * S).unwrap();
+        assert!(is_over(&bench.pass(S)), "{patience}");
+        bench.reconnect(true);
+    }
+    bench.resend_all();
+    bench.publishes();
+    bench.pass(11 * S).unwrap();
+    bench.receive(Say::PubAck(1)).unwrap();
+    bench.publish("small");
+    bench.publishes();
+    bench.pass(11 * S).unwrap();
+    bench.receive(Say::PubAck(2)).unwrap();
+    bench.publish("in time");
+    bench.publishes();
+    bench.receive(Say::PubAck(3)).unwrap();
+    bench.publish("not in time");
+    bench.publishes();
+    assert!(is_over(&bench.pass(10 * S)));
+}
+
+#[test]
+fn small_messages_without_answer_never_wait_longer() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    bench.publish("small");
+    for _ in 0..3 {
+        bench.resend_all();
+        bench.publishes();
+        assert!(is_over(&bench.pass(10 * S)));
+        bench.reconnect(true);
+    }
+}
+
+fn is_suspected(bench: &Bench) -> bool {
+    let target = Target { topic: Topic::new("t").unwrap(), retain: false };
+    bench.session.suspects.is_tried_alone(&Suspect::Publish(target))
+}
+
+/// Two closes without a reason, as of a network that resets connections, while a message was unanswered.
+fn with_a_suspect(protocol: Protocol) -> Bench {
+    let mut bench = Bench::connected(protocol, BTreeMap::new(), false);
+    bench.publish("never answered");
+    for _ in 0..2 {
+        bench.resend_all();
+        bench.publishes();
+        bench.session.closed_by_server(false, bench.now);
+        bench.reconnect(true);
+    }
+    assert!(is_suspected(&bench));
+    bench
+}
+
+#[test]
+fn a_suspect_that_is_never_answered_does_not_stop_the_rest() {
+    for protocol in BOTH {
+        let mut bench = with_a_suspect(protocol);
+        let mut others = 0;
+        for _ in 0..100 {
+            let other = Target { topic: Topic::new("other").unwrap(), retain: false };
+            bench.resend_all();
+            if bench.session.can_publish() && bench.session.admits(&other, bench.now) {
+                bench.accepted += 1;
+                let message = Outbound { topic: other.topic, ..outbound("other") };
+                bench.session.publish(Sequence::new(bench.accepted), message, bench.now);
+            }
+            for packet in bench.sent() {
+                match packet {
+                    Heard::PingReq => bench.receive(Say::PingResp).unwrap(),
+                    Heard::Publish { payload, id, .. } if payload == "other" => {
+                        others += 1;
+                        bench.receive(Say::PubAck(id)).unwrap();
+                    }
+                    _ => {}
+                }
+            }
+            if bench.pass(S).is_err() {
+                bench.session.ended_otherwise();
+                bench.reconnect(true);
+            }
+        }
+        assert!(others > 50, "{protocol:?}: {others}");
+    }
+}
+
+#[test]
+fn a_disconnect_before_connack_accuses_nobody() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    bench.publish("innocent");
+    bench.publishes();
+    for _ in 0..10 {
+        bench.session.connection_lost();
+        bench.session.connect();
+        let verdict = bench.session.closed_by_server(false, bench.now);
+        assert!(verdict.guilty.is_none() && !verdict.of_a_trial);
+    }
+    assert!(!is_suspected(&bench));
+}
