@@ -1,5 +1,6 @@
 //! TOML files as one tree in which each value knows its place.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -98,12 +99,21 @@ pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) 
     for error in errors {
         let span = error.span().unwrap_or(0..0);
         let near = match text.get(span.clone()).and_then(|near| near.lines().next()) {
-            Some(near) if !near.trim().is_empty() => format!(", at `{near}`"),
+            Some(near) if !near.trim().is_empty() => format!(", at `{}`", without_login(near)),
             _ => String::new(),
         };
         report.unread(&source.place(span.start), &format!("not TOML: {}{near}", error.message()));
     }
     source.table(0, table.into_inner())
+}
+
+/// `text` without what stands between `://` and the last `@`: the password of a proxy isn't for the journal.
+fn without_login(text: &str) -> Cow<'_, str> {
+    let login = text.find("://").map(|scheme| scheme + 3).zip(text.rfind('@')).filter(|(start, end)| start < end);
+    match login {
+        Some((start, end)) => Cow::Owned(format!("{}...{}", &text[..start], &text[end..])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 struct Source<'a> {

@@ -235,6 +235,8 @@ impl Services {
         self.leaving.borrow_mut().push(Rc::downgrade(&forward));
         let keeper = self.keepers.borrow_mut().remove(forward.name());
         spawn_local(async move {
+            // What its readers weren't written waits once they are gone: then it is stored.
+            forward.deserted().await;
             forward.stop();
             forward.stored().await;
             if let Some(keeper) = keeper {

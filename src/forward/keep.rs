@@ -131,7 +131,7 @@ impl Keep {
         while self.waiting() > self.max_messages || self.waiting_bytes() > self.max_bytes {
             let dropped = match self.when_full {
                 WhenFull::DropOldest => self.backlog.drop_front(),
-                WhenFull::RejectNew => self.backlog.drop_back(),
+                WhenFull::RejectNew => self.backlog.drop_back_if(|_| true),
             };
             let Some(dropped) = dropped else { return };
             self.done.extend(dropped.token);

@@ -148,6 +148,13 @@ impl Forward {
         self.change(|queue| queue.keep_mut().stop());
     }
 
+    /// Completes when no client is left.
+    pub(crate) async fn deserted(&self) {
+        while self.queue.borrow().has_clients() {
+            self.changed.notified().await;
+        }
+    }
+
     /// Completes when all is on the disk, for which that may take any time.
     pub(crate) async fn stored(&self) {
         while !self.queue.borrow().keep().is_stored() {

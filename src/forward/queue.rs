@@ -305,6 +305,10 @@ impl Queue {
         self.clients.iter().filter(|client| client.role.counts()).count() as u32
     }
 
+    pub(super) fn has_clients(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
     pub(super) fn observers(&self) -> usize {
         self.clients.len() - self.readers() as usize
     }

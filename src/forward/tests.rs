@@ -337,3 +337,29 @@ async fn an_acknowledgement_of_what_was_never_given_is_answered() {
     }
     served.task.abort();
 }
+
+#[tokio::test(flavor = "local")]
+async fn a_forward_that_goes_stores_what_its_readers_were_not_written() {
+    let served = Served::start().await;
+    let _slow = Client::connect(&served.path).await;
+    served.until(|status| status.readers == 1).await;
+    for _ in 0..80 {
+        served.deliver(10_000);
+    }
+    let mut done = Vec::new();
+    // As on a reload without it.
+    let (forward, keeper) = (Rc::clone(&served.forward), served.keeper);
+    drop(served.forward);
+    let gone = tokio::task::spawn_local(async move {
+        forward.deserted().await;
+        forward.stop();
+        forward.stored().await;
+        keeper.abort();
+    });
+    served.inbox.set_forwards(Vec::new());
+    served.task.abort();
+    let _ = served.task.await;
+    gone.await.unwrap();
+    served.inbox.acks().drain(&mut done);
+    assert_eq!(done.len(), 80, "the server hears of all of them");
+}

@@ -204,3 +204,25 @@ async fn a_client_that_says_nothing_costs_nothing_but_its_place() {
     served.ingest.settled().await;
     served.task.abort();
 }
+
+#[tokio::test(flavor = "local")]
+async fn who_waits_for_room_goes_on_when_the_link_is_lost_with_what_was_in_its_way() {
+    let served = Served::start();
+    let topic = Topic::new("g/flood").unwrap();
+    while served.outbox.has_room() {
+        let (payload, qos) = (bytes::Bytes::from(vec![b'x'; 100_000]), crate::message::Qos::AtMostOnce);
+        drop(
+            served
+                .outbox
+                .accept(Outbound { topic: topic.clone(), payload, qos, retain: false, properties: None })
+                .unwrap(),
+        );
+    }
+    let mut client = served.connect().await;
+    send(&mut client, "{\"topic\":\"g/1\",\"payload\":\"x\",\"id\":1}\n").await;
+    // It has been read, and waits.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    served.outbox.link_down();
+    served.outbox.link_up();
+    tokio::time::timeout(Duration::from_secs(5), served.deliver()).await.unwrap();
+}

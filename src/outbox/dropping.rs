@@ -28,6 +28,10 @@ impl Outbox {
     /// Tells those who waited for messages that were given up, and the log at most once a minute.
     pub(super) fn settle_dropped(&self) {
         let dropped = self.ledger.borrow_mut().take_dropped();
+        if !dropped.is_empty() {
+            // There is room for others.
+            self.eased.notify_waiters();
+        }
         for (cause, waiter) in dropped {
             self.count_dropped(cause);
             let refusal = match cause {

@@ -175,6 +175,11 @@ impl<W> Ledger<W> {
             .then(|| (entry.message.size(), entry.message.target()))
     }
 
+    /// Whether the message of [`Ledger::next`] may be on the disk.
+    pub(crate) fn is_next_stored(&self) -> bool {
+        self.backlog.front_may_be_stored()
+    }
+
     /// Hands the oldest waiting message to the link.
     pub(crate) fn take(&mut self) -> Option<(Sequence, Outbound)> {
         let (seq, entry) = self.backlog.take()?;

@@ -305,7 +305,7 @@ impl Outbox {
             let next = self.ledger.borrow().next()?;
             match self.why_not(&next.1) {
                 None => return Some(next),
-                Some(_) if !self.quarantine.borrow().has_room() => return None,
+                Some(_) if !self.quarantine.borrow().has_room(self.ledger.borrow().is_next_stored()) => return None,
                 Some(reason) => {
                     let (sequence, _) = self.take()?;
                     self.refuse(sequence, &reason);

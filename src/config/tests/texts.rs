@@ -15,6 +15,7 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("backoff = { max = \"500ms\" }", 5, "`connection.backoff.min`: 1s is longer than `max`, 500ms"),
         ("backoff = 5", 5, "`connection.backoff`: must be a table, such as { ... }, not an integer"),
         ("port = 8883\nport = 443", 6, "not TOML: duplicate key, at `port`"),
+        ("proxy = http://user:p@ss@proxy.example:3128", 5, ", at `http://...@proxy.example:3128`"),
         (
             "zzzz = 1",
             5,

@@ -114,8 +114,10 @@ impl Quarantine {
     /// The quarantine of which `stored` is on the disk, in the database of this `generation`. `bounds` are the outbox's; places
     /// begin at `first`, or after what is stored.
     pub(super) fn new(bounds: &Bounds, stored: Totals, generation: u64, first: u64, now: Instant) -> Quarantine {
+        let mut backlog = Durable::new(QueueId::QUARANTINE, stored, generation);
+        backlog.moves_within();
         Quarantine {
-            backlog: Durable::new(QueueId::QUARANTINE, stored, generation),
+            backlog,
             bounds: share(bounds),
             next: stored.last.map_or(first, |last| first.max(last + 1)),
             listed: Listed::default(),
@@ -169,14 +171,16 @@ impl Quarantine {
     }
 
     /// Lets the oldest go until the bounds are kept; those on the disk alone have to be loaded first. Should the disk hang, the
-    /// newest give way to the bound of memory.
+    /// newest give way to the bound of memory, but for what is on the disk already.
     fn shed(&mut self) {
         loop {
             let is_over = self.is_over();
             let oldest = self.backlog.front().map(|(place, _)| place).filter(|_| is_over);
             let dropped = match is_over {
                 true => self.backlog.drop_front(),
-                false if self.backlog.memory() > MEMORY && self.is_pressed() => self.backlog.drop_back(),
+                false if self.backlog.memory() > MEMORY && self.is_pressed() => {
+                    self.backlog.drop_back_if(|held| !held.was_stored)
+                }
                 false => None,
             };
             let Some(dropped) = dropped else { return };
@@ -188,9 +192,10 @@ impl Quarantine {
         }
     }
 
-    /// Whether memory has room for what moves here from the outbox. A disk that takes nothing isn't waited for.
-    pub(super) fn has_room(&self) -> bool {
-        self.backlog.is_failing() || !self.is_pressed()
+    /// Whether memory has room for what moves here from the outbox. A disk that takes nothing isn't waited for, unless the message
+    /// is on it: it stays there.
+    pub(super) fn has_room(&self, is_stored: bool) -> bool {
+        !self.is_pressed() || (self.backlog.is_failing() && !is_stored)
     }
 
     fn is_pressed(&self) -> bool {
@@ -243,7 +248,8 @@ impl Quarantine {
             let has_expired = moment.age(held.refused.accepted) >= self.bounds.max_age;
             let why_not = self.listed.why_not(&target);
             let has_room = || self.backlog.taken_memory() <= PRESSED && has_room(held.size());
-            if why_not.is_none() && !has_expired && !has_room() {
+            let waits = if why_not.is_none() { !has_room() } else { self.is_pressed() };
+            if waits && !has_expired {
                 return None;
             }
             let refused = self.backlog.take().map(|(_, held)| held.refused.clone())?;

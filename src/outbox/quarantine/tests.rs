@@ -269,3 +269,61 @@ fn no_more_topics_are_remembered_than_there_is_room_for() {
     assert_eq!(bench.quarantine.why_not(&target("t/100", false)), None);
     assert!(bench.quarantine.why_not(&target("t/299", false)).is_some());
 }
+
+#[test]
+fn what_is_refused_again_leaves_its_old_places_once_all_of_it_has_new_ones() {
+    let mut bench = Bench::new(64 << 20);
+    for n in 0..12 {
+        bench.insert("a", &format!("{n:02}{}", "x".repeat(100_000)), false);
+    }
+    bench.now += Duration::from_secs(61);
+    bench.keep();
+    assert_eq!(bench.rows.len(), 12);
+    bench.quarantine.release();
+    bench.set_aside("a");
+    let moment = Moment { since_boot: HOUR, synchronised: None };
+    // Loads until there is something to write, which isn't all; then the process is killed.
+    let write = loop {
+        assert!(bench.quarantine.next_returning(bench.now, &moment, clock(0), |_| true).is_none());
+        if let Some(write) = bench.quarantine.next_write(bench.now, || moment) {
+            break write;
+        }
+        let load = bench.quarantine.next_load().unwrap();
+        let rows = bench.rows.range(load.after.map_or(0, |after| after + 1)..=load.until);
+        let page = Page { rows: rows.map(|(_, row)| row.clone()).collect(), complete: true };
+        bench.quarantine.load_ended(Some(page), bench.now, &moment);
+    };
+    assert!(write.insert.len() < 12);
+    write.delete.into_iter().for_each(|range| bench.rows.retain(|seq, _| !range.contains(seq)));
+    bench.rows.extend(write.insert.into_iter().map(|row| (row.seq, row)));
+    let left: std::collections::BTreeSet<String> = bench.payloads().into_iter().map(|p| p[..2].to_owned()).collect();
+    assert_eq!(left.len(), 12, "{left:?}");
+}
+
+#[test]
+fn a_full_disk_costs_nothing_that_is_stored() {
+    let mut bench = Bench::new(256 << 20);
+    for n in 0..300 {
+        bench.insert("a", &format!("{n:03}{}", "x".repeat(100_000)), false);
+        bench.now += Duration::from_secs(61);
+        bench.keep();
+    }
+    bench.quarantine.release();
+    bench.set_aside("a");
+    let moment = Moment { since_boot: HOUR, synchronised: None };
+    for _ in 0..1000 {
+        // It can be read, but not written.
+        let _ = bench.quarantine.next_returning(bench.now, &moment, clock(0), |_| true);
+        if bench.quarantine.next_write(bench.now, || moment).is_some() {
+            bench.quarantine.write_ended(false, bench.now);
+        }
+        if let Some(load) = bench.quarantine.next_load() {
+            let mut rows = bench.rows.range(load.after.map_or(0, |after| after + 1)..=load.until);
+            let page: Vec<Row> = rows.by_ref().take(6).map(|(_, row)| row.clone()).collect();
+            let page = Page { rows: page, complete: rows.next().is_none() };
+            bench.quarantine.load_ended(Some(page), bench.now, &moment);
+        }
+    }
+    bench.keep();
+    assert_eq!((bench.quarantine.dropped(), bench.rows.len()), (0, 300));
+}

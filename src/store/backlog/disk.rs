@@ -17,7 +17,7 @@ impl<T: Item> Backlog<T> {
         if self.is_writing {
             return None;
         }
-        let (mut batch, mut bytes, mut again) = (Batch::default(), 0, Vec::new());
+        let (mut batch, mut bytes, mut again, mut is_cut) = (Batch::default(), 0, Vec::new(), false);
         for entry in self.entries_mut() {
             if matches!(entry.disk, Disk::No | Disk::Maybe) && wanted(&entry.item) {
                 if entry.disk == Disk::Maybe {
@@ -27,6 +27,7 @@ impl<T: Item> Backlog<T> {
                 batch.insert.push(to_row(entry.seq, &entry.item));
                 bytes += entry.cost();
                 if bytes >= BATCH {
+                    is_cut = true;
                     break;
                 }
             }
@@ -35,7 +36,9 @@ impl<T: Item> Backlog<T> {
             return None;
         }
         self.merge_finished();
-        self.removing = std::mem::take(&mut self.finished);
+        if !(is_cut && self.is_moved_within) {
+            self.removing = std::mem::take(&mut self.finished);
+        }
         batch.delete = self.removing.iter().chain(again.into_iter().map(|seq| seq..=seq)).collect();
         self.is_writing = true;
         Some(batch)

@@ -87,6 +87,8 @@ pub(crate) struct Backlog<T> {
     /// Those of them that are being removed.
     removing: Ranges,
     is_writing: bool,
+    /// What is finished here may have moved to another place in the same queue: it isn't removed before all of that is written.
+    is_moved_within: bool,
     /// Up to where a load goes that hasn't ended.
     loading: Option<u64>,
     /// What taken, head and tail cost.
@@ -106,6 +108,11 @@ pub(crate) struct Batch {
 }
 
 impl<T: Item> Backlog<T> {
+    /// Messages move to other places of this queue.
+    pub(crate) fn moves_within(&mut self) {
+        self.is_moved_within = true;
+    }
+
     /// A queue of which this is on the disk.
     pub(crate) fn new(stored: Totals) -> Backlog<T> {
         let mut backlog = Backlog {
@@ -116,6 +123,7 @@ impl<T: Item> Backlog<T> {
             finished: Ranges::default(),
             removing: Ranges::default(),
             is_writing: false,
+            is_moved_within: false,
             loading: None,
             memory: 0,
             taken_memory: 0,
@@ -166,6 +174,11 @@ impl<T: Item> Backlog<T> {
         self.head.front().map(|entry| (entry.seq, &entry.item))
     }
 
+    /// Whether the message at the front may be on the disk.
+    pub(crate) fn front_may_be_stored(&self) -> bool {
+        self.head.front().is_some_and(|entry| entry.disk != Disk::No)
+    }
+
     /// Takes the next message.
     pub(crate) fn take(&mut self) -> Option<(u64, &mut T)> {
         let entry = self.head.pop_front()?;
@@ -211,13 +224,15 @@ impl<T: Item> Backlog<T> {
         Some(self.forget(entry))
     }
 
-    /// Forgets the message that waits at the end, and its place, if it is in memory.
-    pub(crate) fn drop_back(&mut self) -> Option<T> {
+    /// Forgets the newest message in memory that `may_go`, and its place.
+    pub(crate) fn drop_back_if(&mut self, may_go: impl Fn(&T) -> bool) -> Option<T> {
         if let Some(gap) = self.gap {
-            let entry = self.tail.pop_back_if(|entry| entry.seq > gap.until)?;
+            let index = self.tail.iter().rposition(|entry| entry.seq > gap.until && may_go(&entry.item))?;
+            let entry = self.tail.remove(index)?;
             return Some(self.forget(entry));
         }
-        let entry = self.head.pop_back()?;
+        let index = self.head.iter().rposition(|entry| may_go(&entry.item))?;
+        let entry = self.head.remove(index)?;
         self.head_memory -= entry.cost();
         Some(self.forget(entry))
     }

@@ -161,7 +161,7 @@ impl World {
                 }
             }
             Step::DropBack => {
-                if self.backlog().drop_back().is_some() {
+                if self.backlog().drop_back_if(|_| true).is_some() {
                     let last = self.waiting().last().unwrap();
                     self.forget(last);
                 }
