@@ -272,7 +272,10 @@ impl<'a> Connection<'a> {
         while !self.session.output().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, self.session.output()) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(0)) => {
+                    let error = self.last_word(cx, io::ErrorKind::WriteZero.into());
+                    return Poll::Ready(Ok(Moved::Failed(error)));
+                }
                 Poll::Ready(Ok(n)) => {
                     self.session.output().advance(n);
                     self.unflushed = true;
@@ -287,10 +290,16 @@ impl<'a> Connection<'a> {
                 acknowledge_at_once(&self.stream);
             }
         }
-        if self.unflushed && self.session.output().is_empty() && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
-            self.unflushed = false;
-            if !self.unwritten.is_empty() {
-                return Poll::Ready(Ok(Moved::Written));
+        if self.unflushed && self.session.output().is_empty() {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    if !self.unwritten.is_empty() {
+                        return Poll::Ready(Ok(Moved::Written));
+                    }
+                }
+                Poll::Pending => {}
             }
         }
         self.input.reserve(READ_CHUNK);

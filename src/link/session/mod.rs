@@ -43,7 +43,7 @@ use crate::link::suspects::{Suspect, Suspects};
 use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Arrival, Digest, Owed};
 pub(crate) use event::{Counters, End, Event, Rejection};
-use in_flight::InFlight;
+use in_flight::{Acknowledged, InFlight};
 use patience::{Awaited, BURDEN, Patience};
 use sending::Throttle;
 pub(crate) use subscriptions::{Answer, Remembered};
@@ -325,9 +325,12 @@ impl Session {
         if reason.code == ReasonCode::QUOTA_EXCEEDED {
             return self.throttled(id, now);
         }
-        let Some((sequence, target, sent)) = self.in_flight.acknowledge(id) else { return };
+        let Some(Acknowledged { sequence, target, sent, dup }) = self.in_flight.acknowledge(id) else { return };
         if let Some(sent) = sent {
-            self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+            // One for a message that was sent twice may be late for the first time, and says nothing of the second.
+            if !dup {
+                self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+            }
             self.moved(sent.end(), now);
         }
         self.has_answered = true;
@@ -447,6 +450,7 @@ impl Session {
         let is_ping_due = self.suspects.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
         if is_ping_due || now >= self.liveness_deadline(liveness) {
             if liveness.ping_sent.is_some() {
+                self.acquit();
                 return Err(End::NoPingResp(self.keep_alive / 2));
             }
             self.wire.pingreq(&mut self.output);
