@@ -104,6 +104,19 @@ pub(super) struct Prepared {
     places: BTreeMap<String, Place>,
 }
 
+/// Gives sockets that are open their modes and groups; all of them or, with the reason, none.
+fn give_access(kept: &[(&Rc<Listener>, &SocketFile)]) -> Result<(), SocketError> {
+    let mut before = Vec::new();
+    for (listener, socket) in kept {
+        before.push((listener, listener.access()));
+        if let Err(error) = listener.give_access(socket) {
+            before.iter().for_each(|(listener, access)| listener.restore(access.as_ref()));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 impl Services {
     pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Services {
         let acks: Rc<Acks> = Rc::default();
@@ -136,7 +149,6 @@ impl Services {
 
     /// Opens every socket before any of them is served: a configuration that can't have them all is refused.
     pub(super) async fn prepare(&self, config: &Config) -> Result<Prepared, ServicesError> {
-        let listeners = self.open_sockets(config)?;
         self.leaving.borrow_mut().retain(|forward| forward.strong_count() > 0);
         let mut places = BTreeMap::new();
         for forward in &config.forward {
@@ -150,25 +162,30 @@ impl Services {
             }
             places.insert(forward.name.clone(), self.store.place(&forward.name).await);
         }
-        Ok(Prepared { listeners, places })
+        Ok(Prepared { listeners: self.open_sockets(config)?, places })
     }
 
-    /// One that is open already gets its mode and group anew.
+    /// One that is open already gets its mode and group anew, once it is clear that all can be had; one whose file somebody has
+    /// removed is made anew.
     fn open_sockets(&self, config: &Config) -> Result<Listeners, SocketError> {
         let present = self.listeners.borrow();
         let forwards = config.forward.iter().map(|forward| &forward.socket);
         let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
-        let mut listeners = Listeners::new();
+        let (mut listeners, mut kept) = (Listeners::new(), Vec::new());
         for socket in forwards.chain(ingests).chain([&config.status.socket]) {
             let listener = match present.get(&socket.path) {
-                Some(listener) => listener.give_access(socket).map(|()| Rc::clone(listener))?,
-                None => match self.inherited.get(&socket.path)? {
+                Some(listener) if listener.is_in_place() => {
+                    kept.push((listener, socket));
+                    Rc::clone(listener)
+                }
+                _ => match self.inherited.get(&socket.path)? {
                     Some(listener) => listener,
                     None => Rc::new(Listener::bind(socket)?),
                 },
             };
             listeners.insert(socket.path.clone(), listener);
         }
+        give_access(&kept)?;
         Ok(listeners)
     }
 
@@ -178,7 +195,7 @@ impl Services {
         self.apply_forwards(config, &mut places);
         self.apply_ingests(config);
         let wanted = self.wanted(config, &document);
-        let ended = self.end_others(&wanted);
+        let ended = self.end_others(&wanted, &listeners);
         for (service, (path, serve)) in wanted {
             let is_served = self.serving.borrow().contains_key(&service);
             if let Some(listener) = listeners.get(&path).filter(|_| !is_served) {
@@ -289,9 +306,14 @@ impl Services {
         wanted
     }
 
-    /// Ends whatever is served and shouldn't be, or not there.
-    fn end_others(&self, wanted: &BTreeMap<Service, (PathBuf, Serve)>) -> Vec<JoinHandle<()>> {
-        let goes = |service: &Service, path: &Path| wanted.get(service).is_none_or(|(wanted, _)| wanted != path);
+    /// Ends whatever is served and shouldn't be, or not there, or at a socket that was made anew.
+    fn end_others(&self, wanted: &BTreeMap<Service, (PathBuf, Serve)>, listeners: &Listeners) -> Vec<JoinHandle<()>> {
+        let old = self.listeners.borrow();
+        let is_new =
+            |path: &Path| !old.get(path).zip(listeners.get(path)).is_some_and(|(old, new)| Rc::ptr_eq(old, new));
+        let goes = |service: &Service, path: &Path| {
+            wanted.get(service).is_none_or(|(wanted, _)| wanted != path) || is_new(path)
+        };
         let mut serving = self.serving.borrow_mut();
         let ended = serving.extract_if(.., |service, serving| goes(service, &serving.path));
         let ended: Vec<JoinHandle<()>> = ended.map(|(_, serving)| serving.task).collect();
