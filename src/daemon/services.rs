@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -28,6 +29,12 @@ pub(crate) enum ServicesError {
         "forward {0} was removed a moment ago, and its last messages aren't stored yet; reload again when they are"
     )]
     StillLeaving(String),
+    #[error(
+        "forward {name} is new, and the disk doesn't say within {} s what waits for its readers: it hangs, or is busy; see `dmesg`, \
+         and reload again",
+        patience.as_secs()
+    )]
+    DiskSilent { name: String, patience: Duration },
 }
 
 /// Tasks without which the daemon would only seem to work.
@@ -147,8 +154,9 @@ impl Services {
         self.ingests.borrow().clone()
     }
 
-    /// Opens every socket before any of them is served: a configuration that can't have them all is refused.
-    pub(super) async fn prepare(&self, config: &Config) -> Result<Prepared, ServicesError> {
+    /// Opens every socket before any of them is served: a configuration that can't have them all is refused. So is one for which
+    /// the disk doesn't answer within `patience`.
+    pub(super) async fn prepare(&self, config: &Config, patience: Duration) -> Result<Prepared, ServicesError> {
         self.leaving.borrow_mut().retain(|forward| forward.strong_count() > 0);
         let mut places = BTreeMap::new();
         for forward in &config.forward {
@@ -160,7 +168,9 @@ impl Services {
             if leaving {
                 return Err(ServicesError::StillLeaving(forward.name.clone()));
             }
-            places.insert(forward.name.clone(), self.store.place(&forward.name).await);
+            let place = tokio::time::timeout(patience, self.store.place(&forward.name)).await;
+            let place = place.map_err(|_| ServicesError::DiskSilent { name: forward.name.clone(), patience })?;
+            places.insert(forward.name.clone(), place);
         }
         Ok(Prepared { listeners: self.open_sockets(config)?, places })
     }
@@ -239,7 +249,7 @@ impl Services {
         old.into_iter().for_each(|forward| self.let_go(forward));
     }
 
-    fn new_forward(&self, config: &config::Forward, spill_after: std::time::Duration, place: Place) -> Rc<Forward> {
+    fn new_forward(&self, config: &config::Forward, spill_after: Duration, place: Place) -> Rc<Forward> {
         let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
         let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
         let keeper = self.vital.spawn("what keeps messages on the disk", keeper);
