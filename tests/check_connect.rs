@@ -177,6 +177,22 @@ fn a_session_that_the_server_keeps_stays_with_its_messages() {
 }
 
 #[test]
+fn a_kept_session_holds_no_filter_afterwards_that_it_did_not_hold_before() {
+    for protocol in BOTH {
+        let broker = Mosquitto::start();
+        let setup = setup(broker.port, protocol);
+        assert_eq!(setup.connect().stop().0, 0);
+        let setup = setup.edit("\"b\"", "\"b\", \"new/f\"");
+        let (code, said) = check(&setup);
+        assert_eq!(code, 0, "{said}");
+        holds(&said, &["its session was kept, and stays", "SUBSCRIBE: `new/f`"]);
+        let log = broker.log();
+        let log = &log[log.find("Received UNSUBSCRIBE from thing-1").unwrap()..];
+        assert!(log.contains("new/f") && !log.contains("\ta/#") && !log.contains("\tb"), "{log}");
+    }
+}
+
+#[test]
 fn a_running_daemon_is_asked_and_left_alone() {
     let mut broker = Mosquitto::start();
     let setup = setup(broker.port, "5");

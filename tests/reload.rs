@@ -213,3 +213,38 @@ fn new_credentials_are_taken_up_at_sighup_and_at_the_next_connect_and_broken_one
     gatewire.wait_for("the credential files have changed: from now on");
     drop(broker.connected(true));
 }
+
+/// Mode and group.
+fn access(path: &std::path::Path) -> (u32, u32) {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).unwrap();
+    (found.mode() & 0o777, found.gid())
+}
+
+#[test]
+fn a_refused_configuration_leaves_the_access_to_sockets_as_it_is() {
+    let broker = Broker::start();
+    let (setup, gatewire, _peer) = start(&broker, INGEST);
+    let before = access(&gatewire.path("publish.sock"));
+    let other = "[[ingest]]\nname = \"other\"\nsocket = \"/nowhere/at/all.sock\"\ntopics = [\"#\"]\n[[ingest]]\n";
+    let setup = setup.edit("publish.sock\"", "publish.sock\"\nmode = \"0666\"").edit("[[ingest]]\n", other);
+    gatewire.signal("HUP");
+    gatewire.wait_for("the old one stays in force");
+    assert_eq!(access(&gatewire.path("publish.sock")), before);
+    let _setup = setup.edit(other, "[[ingest]]\n");
+    reload(&gatewire);
+    assert_eq!(access(&gatewire.path("publish.sock")).0, 0o666);
+}
+
+#[test]
+fn a_socket_whose_file_was_removed_is_made_anew() {
+    let broker = Broker::start();
+    let (_setup, gatewire, mut peer) = start(&broker, INGEST);
+    std::fs::remove_file(gatewire.path("publish.sock")).unwrap();
+    reload(&gatewire);
+    let mut client = gatewire.client("publish.sock");
+    client.send(r#"{"topic":"t","payload":1}"#);
+    let id = peer.publish().pkid;
+    peer.puback(id);
+    assert_eq!(client.json(), json!({"result": "delivered"}));
+}

@@ -162,3 +162,17 @@ fn a_server_that_never_stops_sending_does_not_keep_it_from_stopping() {
     let (code, took) = gatewire.wait();
     assert!(code == 0 && took < Duration::from_secs(7), "{code} {took:?}");
 }
+
+#[test]
+fn a_stop_with_messages_in_every_state_is_quick_where_the_server_answers() {
+    let broker = Mosquitto::start();
+    let rest = "[[forward]]\nname = \"f\"\nfilters = [\"t\"]\nsocket = \"DIR/f.sock\"\n";
+    let gatewire = Setup::new(broker.port, &format!("{INGEST}{rest}")).connect();
+    let _reader = gatewire.client("f.sock");
+    let mut client = gatewire.client("publish.sock");
+    // What comes back is acknowledged, beside what goes out.
+    (0..5000).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n}}}")));
+    gatewire.signal("TERM");
+    assert_quick(gatewire.wait());
+    broker.wait_for("Received DISCONNECT from thing-1");
+}

@@ -97,7 +97,7 @@ async fn serve(
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, services));
     let Services { outbox, store, vital, .. } = &parts.services;
-    let prepared = parts.services.prepare(config).await?;
+    let prepared = parts.services.prepare(config, Duration::MAX).await?;
     parts.services.apply(config, prepared, parts.document()).await;
     announce::announce(config, parts.services.outbox.status().waiting);
     vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));

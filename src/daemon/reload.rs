@@ -1,11 +1,15 @@
 //! SIGHUP: another configuration, without letting go of anything that it leaves as it is.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{Parts, filters};
 use crate::config::Config;
 use crate::link::Setup;
 use crate::link::credentials::Credentials;
+
+/// How long the disk may take to answer: nothing else is heard meanwhile, SIGTERM neither.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The configuration and the credentials, read anew; or what is wrong with them, a line each.
 pub(crate) type Read<'a> = dyn Fn() -> Result<(Config, Credentials, Vec<String>), Vec<String>> + 'a;
@@ -34,7 +38,7 @@ async fn apply(parts: &Rc<Parts>, config: &Config, credentials: &Credentials) ->
             config.outbox.path.display()
         ));
     }
-    let prepared = parts.services.prepare(config).await.map_err(|error| error.to_string())?;
+    let prepared = parts.services.prepare(config, PATIENCE).await.map_err(|error| error.to_string())?;
     parts.services.apply(config, prepared, parts.document()).await;
     parts.services.outbox.reconfigure(&config.outbox);
     parts.services.outbox.release_quarantine();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::Notify;
@@ -28,6 +29,12 @@ pub(crate) enum ServicesError {
         "forward {0} was removed a moment ago, and its last messages aren't stored yet; reload again when they are"
     )]
     StillLeaving(String),
+    #[error(
+        "forward {name} is new, and the disk doesn't say within {} s what waits for its readers: it hangs, or is busy; see `dmesg`, \
+         and reload again",
+        patience.as_secs()
+    )]
+    DiskSilent { name: String, patience: Duration },
 }
 
 /// Tasks without which the daemon would only seem to work.
@@ -104,6 +111,19 @@ pub(super) struct Prepared {
     places: BTreeMap<String, Place>,
 }
 
+/// Gives sockets that are open their modes and groups; all of them or, with the reason, none.
+fn give_access(kept: &[(&Rc<Listener>, &SocketFile)]) -> Result<(), SocketError> {
+    let mut before = Vec::new();
+    for (listener, socket) in kept {
+        before.push((listener, listener.access()));
+        if let Err(error) = listener.give_access(socket) {
+            before.iter().for_each(|(listener, access)| listener.restore(access.as_ref()));
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 impl Services {
     pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Services {
         let acks: Rc<Acks> = Rc::default();
@@ -134,9 +154,9 @@ impl Services {
         self.ingests.borrow().clone()
     }
 
-    /// Opens every socket before any of them is served: a configuration that can't have them all is refused.
-    pub(super) async fn prepare(&self, config: &Config) -> Result<Prepared, ServicesError> {
-        let listeners = self.open_sockets(config)?;
+    /// Opens every socket before any of them is served: a configuration that can't have them all is refused. So is one for which
+    /// the disk doesn't answer within `patience`.
+    pub(super) async fn prepare(&self, config: &Config, patience: Duration) -> Result<Prepared, ServicesError> {
         self.leaving.borrow_mut().retain(|forward| forward.strong_count() > 0);
         let mut places = BTreeMap::new();
         for forward in &config.forward {
@@ -148,27 +168,34 @@ impl Services {
             if leaving {
                 return Err(ServicesError::StillLeaving(forward.name.clone()));
             }
-            places.insert(forward.name.clone(), self.store.place(&forward.name).await);
+            let place = tokio::time::timeout(patience, self.store.place(&forward.name)).await;
+            let place = place.map_err(|_| ServicesError::DiskSilent { name: forward.name.clone(), patience })?;
+            places.insert(forward.name.clone(), place);
         }
-        Ok(Prepared { listeners, places })
+        Ok(Prepared { listeners: self.open_sockets(config)?, places })
     }
 
-    /// One that is open already gets its mode and group anew.
+    /// One that is open already gets its mode and group anew, once it is clear that all can be had; one whose file somebody has
+    /// removed is made anew.
     fn open_sockets(&self, config: &Config) -> Result<Listeners, SocketError> {
         let present = self.listeners.borrow();
         let forwards = config.forward.iter().map(|forward| &forward.socket);
         let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
-        let mut listeners = Listeners::new();
+        let (mut listeners, mut kept) = (Listeners::new(), Vec::new());
         for socket in forwards.chain(ingests).chain([&config.status.socket]) {
             let listener = match present.get(&socket.path) {
-                Some(listener) => listener.give_access(socket).map(|()| Rc::clone(listener))?,
-                None => match self.inherited.get(&socket.path)? {
+                Some(listener) if listener.is_in_place() => {
+                    kept.push((listener, socket));
+                    Rc::clone(listener)
+                }
+                _ => match self.inherited.get(&socket.path)? {
                     Some(listener) => listener,
                     None => Rc::new(Listener::bind(socket)?),
                 },
             };
             listeners.insert(socket.path.clone(), listener);
         }
+        give_access(&kept)?;
         Ok(listeners)
     }
 
@@ -178,7 +205,7 @@ impl Services {
         self.apply_forwards(config, &mut places);
         self.apply_ingests(config);
         let wanted = self.wanted(config, &document);
-        let ended = self.end_others(&wanted);
+        let ended = self.end_others(&wanted, &listeners);
         for (service, (path, serve)) in wanted {
             let is_served = self.serving.borrow().contains_key(&service);
             if let Some(listener) = listeners.get(&path).filter(|_| !is_served) {
@@ -222,7 +249,7 @@ impl Services {
         old.into_iter().for_each(|forward| self.let_go(forward));
     }
 
-    fn new_forward(&self, config: &config::Forward, spill_after: std::time::Duration, place: Place) -> Rc<Forward> {
+    fn new_forward(&self, config: &config::Forward, spill_after: Duration, place: Place) -> Rc<Forward> {
         let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
         let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
         let keeper = self.vital.spawn("what keeps messages on the disk", keeper);
@@ -289,9 +316,14 @@ impl Services {
         wanted
     }
 
-    /// Ends whatever is served and shouldn't be, or not there.
-    fn end_others(&self, wanted: &BTreeMap<Service, (PathBuf, Serve)>) -> Vec<JoinHandle<()>> {
-        let goes = |service: &Service, path: &Path| wanted.get(service).is_none_or(|(wanted, _)| wanted != path);
+    /// Ends whatever is served and shouldn't be, or not there, or at a socket that was made anew.
+    fn end_others(&self, wanted: &BTreeMap<Service, (PathBuf, Serve)>, listeners: &Listeners) -> Vec<JoinHandle<()>> {
+        let old = self.listeners.borrow();
+        let is_new =
+            |path: &Path| !old.get(path).zip(listeners.get(path)).is_some_and(|(old, new)| Rc::ptr_eq(old, new));
+        let goes = |service: &Service, path: &Path| {
+            wanted.get(service).is_none_or(|(wanted, _)| wanted != path) || is_new(path)
+        };
         let mut serving = self.serving.borrow_mut();
         let ended = serving.extract_if(.., |service, serving| goes(service, &serving.path));
         let ended: Vec<JoinHandle<()>> = ended.map(|(_, serving)| serving.task).collect();

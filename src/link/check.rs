@@ -1,10 +1,10 @@
 //! The way to the server once, step by step: what `gatewire check --connect` does.
 //!
-//! It leaves everything as it was. Nothing is published or acknowledged, and a session that the server has kept stays: its
-//! filters, and those of the configuration, which the daemon is about to ask for, too. A session that the check itself has begun
-//! is ended again ([`Check::end_session`]): the daemon would take it for its own and miss its subscriptions.
+//! It leaves everything as it was. Nothing is published or acknowledged, and a session that the server has kept stays, with the
+//! filters that it had. A session that the check itself has begun is ended again ([`Check::end_session`]): the daemon would take
+//! it for its own and miss its subscriptions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use humantime::format_duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::connection::{CLOSE_TIME, Cause};
@@ -44,21 +45,25 @@ pub(crate) type Report<'a> = &'a mut dyn FnMut(Outcome);
 pub(crate) struct Check {
     config: config::Connection,
     filters: BTreeMap<TopicFilter, Qos>,
+    /// Those that a session which the server has kept may hold, if that is known.
+    standing: Option<BTreeSet<TopicFilter>>,
     connector: Connector,
     connects: ConnectLimit,
     has_begun_session: bool,
 }
 
 impl Check {
-    /// `filters` is what the daemon would subscribe to.
+    /// `filters` is what the daemon would subscribe to, `standing` what its session may hold, if it has noted that.
     pub(crate) fn new(
         config: &config::Connection,
         credentials: &Credentials,
         filters: BTreeMap<TopicFilter, Qos>,
+        standing: Option<BTreeSet<TopicFilter>>,
     ) -> Check {
         Check {
             config: config.clone(),
             filters,
+            standing,
             connector: Connector::new(config, credentials),
             connects: ConnectLimit::new(&config.rate_limit),
             has_begun_session: false,
@@ -79,10 +84,13 @@ impl Check {
                 return false;
             }
         };
-        let mut passed = true;
+        let (mut passed, mut granted_anew) = (true, Vec::new());
         for (filter, qos) in &self.filters {
             match talk.subscribe(filter, *qos, self.config.ack_timeout).await {
-                Ok(Ok(granted)) => report(Outcome::Passed(subscribed(filter, *qos, granted))),
+                Ok(Ok(granted)) => {
+                    granted_anew.extend(self.is_new(filter).then_some(filter));
+                    report(Outcome::Passed(subscribed(filter, *qos, granted)));
+                }
                 Ok(Err(reason)) => {
                     passed = false;
                     let (protocol, filter) = (self.config.protocol, filter.clone());
@@ -94,8 +102,19 @@ impl Check {
                 }
             }
         }
+        for filter in granted_anew {
+            if let Err(error) = talk.unsubscribe(filter, self.config.ack_timeout).await {
+                report(failed(&error));
+                return false;
+            }
+        }
         talk.close().await;
         passed
+    }
+
+    /// Whether the session that the server has kept didn't hold this filter before the check.
+    fn is_new(&self, filter: &TopicFilter) -> bool {
+        !self.has_begun_session && self.standing.as_ref().is_some_and(|standing| !standing.contains(filter))
     }
 
     /// Whether the server holds a session now because of the check.
@@ -198,7 +217,7 @@ impl Talk {
             Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(config, session_expiry) };
         let connack = talk.reply(|reply| match reply {
             Reply::Connected { session_present } => Some(session_present),
-            Reply::Subscription(_) => None,
+            _ => None,
         });
         match timeout_at(deadline, connack).await.unwrap_or(Err(Cause::NoConnAck)) {
             Ok(session_present) => Ok((talk, session_present)),
@@ -219,13 +238,32 @@ impl Talk {
         }
         let suback = self.reply(|reply| match reply {
             Reply::Subscription(answer) => Some(answer),
-            Reply::Connected { .. } => None,
+            _ => None,
         });
-        let sent = Sent::Subscribe(filter.clone());
-        match timeout(ack_timeout, suback).await {
+        let answer = timeout(ack_timeout, suback).await;
+        self.answered(answer, Sent::Subscribe(filter.clone()), began, ack_timeout)
+    }
+
+    /// Takes a filter back.
+    async fn unsubscribe(&mut self, filter: &TopicFilter, ack_timeout: Duration) -> Result<(), LinkError> {
+        let began = Instant::now();
+        self.dialogue.unsubscribe(filter);
+        let unsuback = self.reply(|reply| matches!(reply, Reply::Unsubscribed).then_some(()));
+        let answer = timeout(ack_timeout, unsuback).await;
+        self.answered(answer, Sent::Unsubscribe(filter.clone()), began, ack_timeout)
+    }
+
+    fn answered<T>(
+        &self,
+        answer: Result<Result<T, Cause>, Elapsed>,
+        sent: Sent,
+        began: Instant,
+        waited: Duration,
+    ) -> Result<T, LinkError> {
+        match answer {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => Err(explain(cause, &self.peer, began, Phase::Connected { last_sent: vec![sent] })),
-            Err(_) => Err(LinkError::Unanswered { peer: Arc::clone(&self.peer), sent, waited: ack_timeout }),
+            Err(_) => Err(LinkError::Unanswered { peer: Arc::clone(&self.peer), sent, waited }),
         }
     }
 

@@ -40,8 +40,8 @@ const MAX_LAST_WORD: usize = 4 << 20;
 /// After SIGTERM: for what is in flight and what waits.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
-/// Of that, for nothing but answers: what is sent in it would only be in DISCONNECT's way on a slow uplink.
-const ANSWER_TIME: Duration = Duration::from_secs(2);
+/// Of that, for nothing but answers on a slow uplink: what is sent in it would only be in DISCONNECT's way.
+const ANSWER_TIME: Duration = Duration::from_secs(3);
 
 /// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
 /// the DISCONNECT with it.
@@ -80,6 +80,8 @@ pub(super) struct Connection<'a> {
     connected_at: Option<Instant>,
     /// When to give up what is in flight: set once the daemon stops.
     drain_deadline: Option<Instant>,
+    /// Since then the transport has taken no more for a while.
+    is_slow: bool,
     acks: Vec<AckToken>,
     /// Bytes read since others had their turn.
     since_turn: usize,
@@ -108,6 +110,7 @@ impl<'a> Connection<'a> {
             connack_deadline: Some(connack_deadline),
             connected_at: None,
             drain_deadline: None,
+            is_slow: false,
             acks: Vec::new(),
             since_turn: 0,
             is_others_turn: false,
@@ -231,7 +234,7 @@ impl<'a> Connection<'a> {
         if self.is_late(now) {
             return;
         }
-        while self.session.has_room()
+        while self.has_room()
             && let Some(size) = self.session.next_resend_size(now)
         {
             if !self.within_quota(now, size) {
@@ -239,7 +242,8 @@ impl<'a> Connection<'a> {
             }
             self.session.resend(now);
         }
-        while self.session.can_publish()
+        while self.has_room()
+            && self.session.can_publish()
             && let Some((size, target)) = self.link.outbox.next()
             && self.session.admits(&target, now)
         {
@@ -254,11 +258,16 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Whether the daemon stops, and nothing more is to be sent for that: there is too little time left, or the uplink is behind as
-    /// it is. What isn't sent stays stored.
-    fn is_late(&mut self, now: Instant) -> bool {
-        let is_last = self.drain_deadline.is_some_and(|deadline| now + ANSWER_TIME >= deadline);
-        is_last || (self.drain_deadline.is_some() && !self.session.output().is_empty())
+    /// Whether there is room for another message. Once the daemon stops, only behind what is written: DISCONNECT is to come
+    /// soon.
+    fn has_room(&mut self) -> bool {
+        self.session.has_room() && (self.drain_deadline.is_none() || self.session.output().is_empty())
+    }
+
+    /// Whether the daemon stops, and the uplink is too slow for more than answers in the time that is left. What isn't sent stays
+    /// stored.
+    fn is_late(&self, now: Instant) -> bool {
+        self.is_slow && self.drain_deadline.is_some_and(|deadline| now + ANSWER_TIME >= deadline)
     }
 
     fn within_quota(&mut self, now: Instant, size: usize) -> bool {
@@ -268,17 +277,23 @@ impl<'a> Connection<'a> {
 
     /// Writes what the session has, reads what has come. Ready when there is something to look at.
     fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
-        let (mut wrote, had_room) = (0, self.session.has_room());
+        let (mut wrote, had_room) = (0, self.has_room());
         while !self.session.output().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, self.session.output()) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(0)) => {
+                    let error = self.last_word(cx, io::ErrorKind::WriteZero.into());
+                    return Poll::Ready(Ok(Moved::Failed(error)));
+                }
                 Poll::Ready(Ok(n)) => {
                     self.session.output().advance(n);
                     self.unflushed = true;
                     wrote += n;
                 }
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.is_slow |= self.drain_deadline.is_some();
+                    break;
+                }
             }
         }
         if wrote > 0 {
@@ -287,15 +302,21 @@ impl<'a> Connection<'a> {
                 acknowledge_at_once(&self.stream);
             }
         }
-        if self.unflushed && self.session.output().is_empty() && Pin::new(&mut self.stream).poll_flush(cx)?.is_ready() {
-            self.unflushed = false;
-            if !self.unwritten.is_empty() {
-                return Poll::Ready(Ok(Moved::Written));
+        if self.unflushed && self.session.output().is_empty() {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    if !self.unwritten.is_empty() {
+                        return Poll::Ready(Ok(Moved::Written));
+                    }
+                }
+                Poll::Pending => {}
             }
         }
         self.input.reserve(READ_CHUNK);
         let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
-        if read.is_pending() && !had_room && self.session.has_room() {
+        if read.is_pending() && !had_room && self.has_room() {
             return Poll::Ready(Ok(Moved::Room));
         }
         match ready!(read)? {

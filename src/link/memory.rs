@@ -6,7 +6,8 @@
 //! remembered is marked as doubtful, and afterwards, when all filters stand, as sure again.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::session::Remembered;
 use crate::config;
 use crate::message::{Qos, TopicFilter};
-use crate::store::{QueueId, Store, Write};
+use crate::store::{self, QueueId, Store, Write};
 
 const NAME: &str = "filters";
 
@@ -46,22 +47,14 @@ struct Note {
 impl Memory {
     /// `None`: the server keeps no session, so there is nothing to remember.
     pub(crate) fn new(config: &config::Connection, store: &Rc<Store>) -> Option<Memory> {
-        let blank = Note {
-            endpoint: config.endpoint.clone(),
-            client_id: config.client_id.clone(),
-            protocol: config.protocol.as_str().to_owned(),
-            sure: false,
-            filters: BTreeMap::new(),
-        };
+        let blank = Note::blank(config);
         (!config.session_expiry.is_zero()).then(|| Memory { store: Rc::clone(store), blank, noted: RefCell::default() })
     }
 
     /// What an earlier process has noted of this session.
     pub(crate) async fn recall(&self) -> Remembered {
         let text = tokio::time::timeout(PATIENCE, self.store.note(NAME)).await.ok().flatten();
-        // A note in another form is another version's: as good as none.
-        let note = text.and_then(|text| serde_json::from_str::<Note>(&text).ok());
-        let note = note.filter(|note| Note { sure: false, filters: BTreeMap::new(), ..note.clone() } == self.blank);
+        let note = text.and_then(|text| Note::read(&text, &self.blank));
         let remembered = note.as_ref().map(Note::remembered).unwrap_or_default();
         *self.noted.borrow_mut() = note;
         remembered
@@ -108,7 +101,30 @@ impl Memory {
     }
 }
 
+/// The filters that the server's session may hold by what a daemon has noted in the store at `path`; `None` if it has noted
+/// nothing, or that can't be read. For when no daemon runs.
+pub(crate) fn noted_at(path: &Path, config: &config::Connection) -> Option<BTreeSet<TopicFilter>> {
+    let note = Note::read(&store::note_at(path, NAME)?, &Note::blank(config))?;
+    Some(note.remembered().filters.into_keys().collect())
+}
+
 impl Note {
+    fn blank(config: &config::Connection) -> Note {
+        Note {
+            endpoint: config.endpoint.clone(),
+            client_id: config.client_id.clone(),
+            protocol: config.protocol.as_str().to_owned(),
+            sure: false,
+            filters: BTreeMap::new(),
+        }
+    }
+
+    /// A note in another form is another version's, and one about another session says nothing of this: as good as none.
+    fn read(text: &str, blank: &Note) -> Option<Note> {
+        let note: Note = serde_json::from_str(text).ok()?;
+        (Note { sure: false, filters: BTreeMap::new(), ..note.clone() } == *blank).then_some(note)
+    }
+
     fn remembered(&self) -> Remembered {
         let filters = self
             .filters

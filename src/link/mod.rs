@@ -8,7 +8,7 @@ pub(crate) mod check;
 mod connection;
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
-mod memory;
+pub(crate) mod memory;
 mod pace;
 pub(crate) mod reason;
 mod refusals;

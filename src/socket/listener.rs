@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _,
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::Group;
+use nix::unistd::{Group, getegid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 use tokio::io::Interest;
@@ -99,6 +99,27 @@ impl Listener {
         if self.file.is_some() { give_access(file) } else { Ok(()) }
     }
 
+    /// Whether its file is still there, as far as that is ours.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| identity(&file.path).is_ok_and(|found| found == file.identity))
+    }
+
+    /// Its present mode and group, if they are ours to set.
+    pub(crate) fn access(&self) -> Option<Access> {
+        let found = fs::symlink_metadata(&self.file.as_ref()?.path).ok()?;
+        Some(Access { mode: found.mode() & 0o7777, gid: found.gid() })
+    }
+
+    /// Gives it the mode and group that it had.
+    pub(crate) fn restore(&self, access: Option<&Access>) {
+        let Some(Access { mode, gid }) = access else { return };
+        let restored = chown(&self.path, None, Some(*gid))
+            .and_then(|()| fs::set_permissions(&self.path, fs::Permissions::from_mode(*mode)));
+        if let Err(error) = restored {
+            log::warn!("the socket {} can't be given its mode and group back: {error}", self.path.display());
+        }
+    }
+
     /// Waits for the next client.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         loop {
@@ -113,6 +134,13 @@ impl Listener {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Who may use a socket.
+#[derive(Debug)]
+pub(crate) struct Access {
+    mode: u32,
+    gid: u32,
 }
 
 /// A file that we have made, known by its inode: what another process has put there since isn't ours to remove.
@@ -166,19 +194,17 @@ fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
     }
 }
 
-/// Gives the socket at the path of `file` its mode and group.
+/// Gives the socket at the path of `file` its mode and group: without one in the configuration our own.
 fn give_access(file: &SocketFile) -> Result<(), SocketError> {
     let path = &file.path;
-    if let Some(group) = &file.group {
-        let gid = find_group(path, group)?;
-        chown(path, None, Some(gid)).map_err(|source| match source.kind() {
-            // EINVAL: in a user namespace (PrivateUsers=yes) that doesn't know the group.
-            io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput => {
-                SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
-            }
-            _ => explain(path, "change the group of the socket file", source),
-        })?;
-    }
+    let gid = file.group.as_ref().map_or_else(|| Ok(getegid().as_raw()), |group| find_group(path, group))?;
+    chown(path, None, Some(gid)).map_err(|source| match (source.kind(), &file.group) {
+        // EINVAL: in a user namespace (PrivateUsers=yes) that doesn't know the group.
+        (io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput, Some(group)) => {
+            SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
+        }
+        _ => explain(path, "change the group of the socket file", source),
+    })?;
     fs::set_permissions(path, fs::Permissions::from_mode(file.mode))
         .map_err(|source| explain(path, "change the mode of the socket file", source))
 }

@@ -6,6 +6,8 @@
 
 mod open;
 
+pub(crate) use open::note_at;
+
 use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;

@@ -38,6 +38,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::observe::journal;
 pub(crate) use clock::{Moment, accepted_now, is_synchronised};
+pub(crate) use database::note_at;
 pub(crate) use failure::{Failure, OpenError};
 use keeper::Retry;
 pub(crate) use row::{Accepted, Row};

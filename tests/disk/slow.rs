@@ -60,3 +60,18 @@ fn a_stop_does_not_wait_for_ever_for_a_disk_that_hangs() {
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     drop(fault);
 }
+
+#[test]
+fn a_reload_that_needs_a_disk_that_hangs_is_refused() {
+    let (_fault, gatewire, _peer, _waiting) = hanging();
+    let path = gatewire.path("gatewire.toml");
+    let socket = gatewire.path("new.sock");
+    let forward = format!("\n[[forward]]\nname = \"new\"\nfilters = [\"n\"]\nsocket = \"{}\"\n", socket.display());
+    std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + &forward).unwrap();
+    gatewire.signal("HUP");
+    gatewire.wait_for("forward new is new, and the disk doesn't say within 2 s");
+    gatewire.wait_for("the old one stays in force");
+    assert!(!socket.exists());
+    gatewire.signal("TERM");
+    assert_eq!(gatewire.wait().0, 0);
+}

@@ -12,6 +12,7 @@ use crate::cli::inputs::Inputs;
 use crate::daemon::filters;
 use crate::link::check::{Check, Outcome};
 use crate::link::diagnosis::Failure;
+use crate::link::memory::noted_at;
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,8 @@ pub(super) fn run(inputs: &Inputs, until: Until) -> Exit {
 
 async fn go(inputs: &Inputs, until: Until) -> bool {
     let Inputs { config, credentials, .. } = inputs;
-    let mut check = Check::new(&config.connection, credentials, filters(config));
+    let standing = noted_at(&config.outbox.path, &config.connection);
+    let mut check = Check::new(&config.connection, credentials, filters(config), standing);
     if until == Until::Tls {
         return check.tls(&mut report).await;
     }

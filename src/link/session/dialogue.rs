@@ -24,6 +24,8 @@ pub(crate) enum Reply {
     Connected { session_present: bool },
     /// What is granted for the filter asked for.
     Subscription(Result<Qos, Reason>),
+    /// UNSUBACK.
+    Unsubscribed,
 }
 
 /// One connection's talk.
@@ -40,6 +42,7 @@ pub(crate) struct Dialogue {
 enum Awaiting {
     ConnAck,
     SubAck(PacketIdentifier),
+    UnsubAck(PacketIdentifier),
     Nothing,
 }
 
@@ -59,11 +62,19 @@ impl Dialogue {
         if let Some(code) = self.terms.filter_refusal(filter) {
             return Some(Reply::Subscription(Err(Reason::new(code.0, None))));
         }
-        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        let request = Request::Subscribe(vec![(filter.clone(), qos)]);
-        self.wire.request(self.last_id, &request, &mut self.output);
-        self.awaiting = Awaiting::SubAck(self.last_id);
+        self.awaiting = Awaiting::SubAck(self.request(&Request::Subscribe(vec![(filter.clone(), qos)])));
         None
+    }
+
+    /// Takes one filter back.
+    pub(crate) fn unsubscribe(&mut self, filter: &TopicFilter) {
+        self.awaiting = Awaiting::UnsubAck(self.request(&Request::Unsubscribe(vec![filter.clone()])));
+    }
+
+    fn request(&mut self, request: &Request) -> PacketIdentifier {
+        self.last_id = self.last_id.checked_add(1).unwrap_or(1);
+        self.wire.request(self.last_id, request, &mut self.output);
+        self.last_id
     }
 
     pub(crate) fn disconnect(&mut self) {
@@ -106,6 +117,7 @@ impl Dialogue {
                     Err(_) => Err(violation("a SUBACK answers more or fewer filters than were asked for")),
                 }
             }
+            (Awaiting::UnsubAck(asked), Received::UnsubAck(id)) if id == asked => Ok(Some(Reply::Unsubscribed)),
             _ => Ok(None),
         }
     }

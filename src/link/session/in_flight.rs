@@ -29,6 +29,16 @@ struct Entry {
     dup: bool,
 }
 
+/// A message that the server has.
+#[derive(Debug)]
+pub(super) struct Acknowledged {
+    pub(super) sequence: Sequence,
+    pub(super) target: Target,
+    /// Its last transmission; `None` if it was to be sent again.
+    pub(super) sent: Option<Awaited>,
+    pub(super) dup: bool,
+}
+
 impl InFlight {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -66,8 +76,8 @@ impl InFlight {
         self.entries.len() - self.unsent
     }
 
-    /// The server has acknowledged `id`: returns whose message it was and its transmission, `None` if we don't wait for it.
-    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<(Sequence, Target, Option<Awaited>)> {
+    /// The server has acknowledged `id`: `None` if we don't wait for it.
+    pub(super) fn acknowledge(&mut self, id: PacketIdentifier) -> Option<Acknowledged> {
         let index = self.entries.iter().position(|entry| entry.id == id)?;
         match self.entries[index].sent {
             Some(_) => {}
@@ -78,7 +88,8 @@ impl InFlight {
         }
         let entry = self.entries.remove(index)?;
         self.rest_if_unsent();
-        Some((entry.sequence, entry.message.target(), entry.sent))
+        let Entry { sequence, message, sent, dup, .. } = entry;
+        Some(Acknowledged { sequence, target: message.target(), sent, dup })
     }
 
     /// Without anything on the wire nothing can be overdue.

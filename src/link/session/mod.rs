@@ -26,6 +26,7 @@ mod terms;
 mod test_server;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod trials;
 mod wire;
 
@@ -43,8 +44,8 @@ use crate::link::suspects::{Suspect, Suspects};
 use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Arrival, Digest, Owed};
 pub(crate) use event::{Counters, End, Event, Rejection};
-use in_flight::InFlight;
-use patience::{Awaited, BURDEN, Patience};
+use in_flight::{Acknowledged, InFlight};
+use patience::{Awaited, Patience};
 use sending::Throttle;
 pub(crate) use subscriptions::{Answer, Remembered};
 use subscriptions::{Request, Subscriptions};
@@ -199,40 +200,6 @@ impl Session {
         &mut self.output
     }
 
-    /// So many bytes of the output have been written.
-    pub(crate) fn wrote(&mut self, bytes: usize, now: Instant) {
-        let before = self.written;
-        self.written += bytes as u64;
-        if let State::Connected(liveness) = &mut self.state {
-            liveness.last_sent = now;
-        }
-        self.moved(before, now);
-    }
-
-    /// What ends at `place` has been written or answered: what is behind it waits for its answer from now on.
-    fn moved(&mut self, place: u64, now: Instant) {
-        self.in_flight.moved(place, now);
-        self.subscriptions.moved(place, now);
-        if let State::Connected(Liveness { ping_sent: Some(ping), .. }) = &mut self.state {
-            ping.moved(place, now);
-        }
-    }
-
-    /// The packet that was put into the output just now.
-    fn just_put(&self, now: Instant) -> Awaited {
-        Awaited::new(self.written + self.output.len() as u64, now)
-    }
-
-    /// Whether so much is on the wire that much of it may not have left this machine.
-    pub(crate) fn is_burdened(&self) -> bool {
-        self.in_flight.size_on_the_wire() >= BURDEN
-    }
-
-    /// How long to wait for a PUBACK.
-    fn ack_timeout(&self) -> Duration {
-        self.patience.of(self.options.ack_timeout)
-    }
-
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected(_))
     }
@@ -325,9 +292,12 @@ impl Session {
         if reason.code == ReasonCode::QUOTA_EXCEEDED {
             return self.throttled(id, now);
         }
-        let Some((sequence, target, sent)) = self.in_flight.acknowledge(id) else { return };
+        let Some(Acknowledged { sequence, target, sent, dup }) = self.in_flight.acknowledge(id) else { return };
         if let Some(sent) = sent {
-            self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+            // One for a message that was sent twice may be late for the first time, and says nothing of the second.
+            if !dup {
+                self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+            }
             self.moved(sent.end(), now);
         }
         self.has_answered = true;
@@ -417,104 +387,6 @@ impl Session {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
-    }
-
-    /// When [`Session::handle_timeout`] has to be called at the latest.
-    pub(crate) fn timeout(&self) -> Option<Instant> {
-        let State::Connected(liveness) = &self.state else { return None };
-        let acks = self.in_flight.check_at();
-        let subacks = self.subscriptions.deadline(self.options.ack_timeout);
-        let asks = self.subscriptions.ask_again_at();
-        let ping = self.suspects.ping_at().filter(|_| liveness.ping_sent.is_none());
-        [acks, subacks, asks, ping, self.throttle.until(), Some(self.liveness_deadline(liveness))]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
-    /// reason enough to ask), or its answer overdue.
-    fn liveness_deadline(&self, liveness: &Liveness) -> Instant {
-        match liveness.ping_sent {
-            Some(ping) => ping.since() + self.keep_alive / 2,
-            None => liveness.last_sent.min(liveness.last_received) + self.keep_alive,
-        }
-    }
-
-    /// Does what is due by now.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
-        let State::Connected(liveness) = &self.state else { return Ok(()) };
-        let is_ping_due = self.suspects.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
-        if is_ping_due || now >= self.liveness_deadline(liveness) {
-            if liveness.ping_sent.is_some() {
-                return Err(End::NoPingResp(self.keep_alive / 2));
-            }
-            self.wire.pingreq(&mut self.output);
-            self.suspects.pinged(now);
-            let ping = self.just_put(now);
-            if let State::Connected(liveness) = &mut self.state {
-                liveness.ping_sent = Some(ping);
-            }
-        }
-        self.throttle.look(now);
-        if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
-            self.subscriptions.ask_again(now);
-            self.request(now);
-        }
-        match self.options.protocol {
-            Protocol::Mqtt311 => {
-                self.repeat_overdue(now);
-                Ok(())
-            }
-            Protocol::Mqtt5 => self.end_if_overdue(now),
-        }
-    }
-
-    /// Sends again what the server hasn't answered in time, on the same connection as Device Advisor wants it.
-    fn repeat_overdue(&mut self, now: Instant) {
-        if self.subscriptions.deadline(self.options.ack_timeout).is_some_and(|deadline| deadline <= now) {
-            self.acquit();
-        }
-        for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
-            self.wire.request(pending.id, &pending.request, &mut self.output);
-        }
-        if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
-            let ack_timeout = self.ack_timeout();
-            let first = self.in_flight.overdue(now, ack_timeout).cloned();
-            if first.is_some() {
-                self.patience.was_too_short(self.in_flight.size_on_the_wire());
-                self.acquit();
-            }
-            let count = self.in_flight.mark_overdue(now, ack_timeout);
-            self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
-            self.go_on(now);
-        }
-    }
-
-    /// MQTT 5 forbids to send a PUBLISH again on the same connection (`MQTT-4.4.0-1`): a new one is needed for that.
-    fn end_if_overdue(&mut self, now: Instant) -> Result<(), End> {
-        if let Some(end) = self.overdue_request(now) {
-            self.acquit();
-            return Err(end);
-        }
-        let ack_timeout = self.ack_timeout();
-        let overdue = self.in_flight.overdue(now, ack_timeout).cloned();
-        let Some(topic) = overdue else {
-            self.in_flight.mark_overdue(now, ack_timeout);
-            return Ok(());
-        };
-        self.patience.was_too_short(self.in_flight.size_on_the_wire());
-        self.acquit();
-        Err(End::NoPubAck(topic, ack_timeout))
-    }
-
-    /// That a SUBSCRIBE or UNSUBSCRIBE isn't answered in time.
-    fn overdue_request(&mut self, now: Instant) -> Option<End> {
-        let ack_timeout = self.options.ack_timeout;
-        match self.subscriptions.overdue(now, ack_timeout).next().map(|pending| &pending.request)? {
-            Request::Subscribe(filters) => Some(End::NoSubAck(filters.first()?.0.clone(), ack_timeout)),
-            Request::Unsubscribe(filters) => Some(End::NoUnsubAck(filters.first()?.clone(), ack_timeout)),
-        }
     }
 
     /// A packet identifier that isn't in use (`MQTT-2.3.1-2`).

@@ -33,6 +33,12 @@ const CREATE: &str = "
     CREATE TABLE boot (id INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
 ";
 
+/// A note in the store at `path`, which no daemon holds.
+pub(crate) fn note_at(path: &Path, name: &str) -> Option<String> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    connection.query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0)).ok()
+}
+
 impl Database {
     /// Opens the database of this path, or makes it. The caller holds the lock. `boot` is the number of this boot.
     pub(in crate::store) fn open(path: &Path, boot: i64) -> Done<Database> {

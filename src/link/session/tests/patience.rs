@@ -95,7 +95,6 @@ fn what_may_lie_in_a_modem_gets_twice_the_time_on_the_next_connection() {
     }
     bench.resend_all();
     bench.publishes();
-    bench.pass(11 * S).unwrap();
     bench.receive(Say::PubAck(1)).unwrap();
     bench.publish("small");
     bench.publishes();
