@@ -248,3 +248,20 @@ fn a_socket_whose_file_was_removed_is_made_anew() {
     peer.puback(id);
     assert_eq!(client.json(), json!({"result": "delivered"}));
 }
+
+#[test]
+fn what_waits_in_a_batch_goes_out_when_its_ingest_goes() {
+    let broker = Broker::start();
+    let batch = "batch = { max = 50, within = \"1h\" }\n";
+    for without in ["", INGEST] {
+        let (setup, gatewire, mut peer) = start(&broker, &format!("{INGEST}{batch}"));
+        let mut client = gatewire.client("publish.sock");
+        client.send(r#"{"topic":"t","payload":1}"#);
+        eventually("the line", || (gatewire.status()["ingest"][0]["accepted"] == 1).then_some(()));
+        let directory = setup.directory.path().display().to_string();
+        let text = |rest: &str| rest.replace("DIR", &directory);
+        let _setup = setup.edit(&text(&format!("{INGEST}{batch}")), &text(without));
+        reload(&gatewire);
+        assert_eq!(support::scripted::text(&peer.publish()), "[1]");
+    }
+}

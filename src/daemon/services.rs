@@ -286,7 +286,12 @@ impl Services {
                 Ingest::new(config.clone(), protocol, Rc::clone(&self.outbox), Rc::clone(&self.stop))
             }
         });
-        *self.ingests.borrow_mut() = ingests.collect();
+        let ingests: Vec<Rc<Ingest>> = ingests.collect();
+        for gone in old.iter().filter(|old| !ingests.iter().any(|ingest| Rc::ptr_eq(old, ingest))) {
+            // What it has taken over goes out, though it isn't a whole batch.
+            gone.flush();
+        }
+        *self.ingests.borrow_mut() = ingests;
     }
 
     fn end(&self, service: &Service) {
