@@ -99,6 +99,22 @@ fn an_address_that_comes_after_an_outage_ends_the_wait() {
 }
 
 #[test]
+fn an_address_that_is_renewed_does_not_end_the_wait() {
+    let Some(network) = Network::make() else { return };
+    network.add("10.232.0.2/24");
+    let (_broker, gatewire) = connected(&network, PATIENT);
+    network.remove("10.231.0.2/24");
+    // It has tried at once, and waits now for longer than this test takes.
+    gatewire.wait_for("network unreachable");
+    let attempts = || gatewire.status()["counters"]["attempts"].as_u64().unwrap();
+    let before = attempts();
+    (0..20).for_each(|_| network.renew("10.232.0.2/24"));
+    network.add("10.231.0.4/24");
+    gatewire.wait_for_nth("connected to", 2);
+    assert_eq!(attempts(), before + 1, "for the one that is new");
+}
+
+#[test]
 fn other_addresses_may_come_and_go() {
     let Some(network) = Network::make() else { return };
     let (_broker, gatewire) = connected(&network, PATIENT);

@@ -1,13 +1,18 @@
 //! This machine's addresses, as the kernel tells of them (rtnetlink(7)): a connection whose own address is taken away has
 //! ended, although TCP wouldn't notice for long, and a new address may be the way out that was missing.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
 use nix::libc::{RTM_NEWADDR, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR};
-use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, recv, socket,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -29,7 +34,11 @@ const LINK_SCOPE: u8 = 253;
 
 /// Hears of every address that comes or goes.
 #[derive(Debug)]
-pub(super) struct Addresses(Option<AsyncFd<OwnedFd>>);
+pub(super) struct Addresses {
+    socket: Option<AsyncFd<OwnedFd>>,
+    /// Those that were there already: the kernel tells of one that is renewed (DHCP, router advertisements) as of a new one.
+    known: RefCell<BTreeSet<IpAddr>>,
+}
 
 /// What the kernel said.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +53,8 @@ impl Addresses {
     /// From now on. Where the kernel doesn't let us listen, nothing is ever heard: lost networks are noticed later then.
     pub(super) fn watch() -> Addresses {
         let watched = open().and_then(register);
-        Addresses(watched.map_err(|error| log::warn!("changes of addresses can't be watched: {error}")).ok())
+        let socket = watched.map_err(|error| log::warn!("changes of addresses can't be watched: {error}")).ok();
+        Addresses { socket, known: RefCell::new(present()) }
     }
 
     /// Waits until `local` isn't an address of this machine any more. May be dropped at any point.
@@ -59,17 +69,50 @@ impl Addresses {
 
     /// Waits until there is a new address from which others may be reached. May be dropped at any point.
     pub(super) async fn came(&self) {
-        while self.news().await != News::Came {}
+        while !(self.news().await == News::Came && self.has_new()) {}
+    }
+
+    /// Whether there is an address that wasn't there before; from now on it was.
+    fn has_new(&self) -> bool {
+        let present = present();
+        let is_new = !present.is_subset(&self.known.borrow());
+        *self.known.borrow_mut() = present;
+        is_new
+    }
+
+    /// Forgets what has gone: when it comes back it is new. What has come isn't known yet: it may not be of use before the kernel
+    /// tells of it once more.
+    fn forget_lost(&self) {
+        let present = present();
+        self.known.borrow_mut().retain(|address| present.contains(address));
     }
 
     async fn news(&self) -> News {
-        let Some(socket) = &self.0 else { return std::future::pending().await };
+        let Some(socket) = &self.socket else { return std::future::pending().await };
         match socket.async_io(Interest::READABLE, read).await {
-            Ok(news) => news,
+            Ok(news) => {
+                self.forget_lost();
+                news
+            }
             Err(error) => {
                 log::warn!("changes of addresses can't be read: {error}");
                 std::future::pending().await
             }
+        }
+    }
+}
+
+/// The addresses of this machine.
+fn present() -> BTreeSet<IpAddr> {
+    let address = |address: SockaddrStorage| {
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::from(address.ip())))
+    };
+    match getifaddrs() {
+        Ok(interfaces) => interfaces.filter_map(|interface| address(interface.address?)).collect(),
+        Err(error) => {
+            log::debug!("the addresses of this machine can't be listed: {error}");
+            BTreeSet::new()
         }
     }
 }

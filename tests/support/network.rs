@@ -40,6 +40,11 @@ impl Network {
         self.device(&["addr", "add", address, "dev", "eth0"]);
     }
 
+    /// An address that the device has is given to it once more, as DHCP does.
+    pub fn renew(&self, address: &str) {
+        self.device(&["addr", "change", address, "dev", "eth0", "valid_lft", "1000", "preferred_lft", "1000"]);
+    }
+
     /// The device loses an address.
     pub fn remove(&self, address: &str) {
         self.device(&["addr", "del", address, "dev", "eth0"]);
