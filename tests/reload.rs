@@ -189,8 +189,13 @@ fn new_credentials_are_taken_up_at_sighup_and_at_the_next_connect_and_broken_one
         setup.credential(name, &directory.path().join(name))
     });
     let gatewire = setup.start();
-    let peer = broker.connected(false);
+    let mut peer = broker.connected(false);
     let validity = gatewire.status()["certificate"].clone();
+
+    // The same once more.
+    install_pair(&first);
+    reload(&gatewire);
+    assert!(peer.is_silent(Duration::from_millis(200)), "nothing has changed but the times of the files");
 
     // Half of another pair.
     install(names[0], &second[0]);

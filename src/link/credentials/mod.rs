@@ -19,7 +19,7 @@ use std::time::SystemTime;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, TrustAnchor};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, RootCertStore};
@@ -47,6 +47,14 @@ pub(crate) struct Credentials {
     certificate_id: Arc<str>,
     warnings: Vec<Warning>,
     fingerprint: Fingerprint,
+    contents: Arc<Contents>,
+}
+
+/// What the files hold. The key is the one that belongs to the certificate.
+#[derive(Debug, PartialEq, Eq)]
+struct Contents {
+    roots: Vec<TrustAnchor<'static>>,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl Credentials {
@@ -81,9 +89,9 @@ impl Credentials {
         &self.fingerprint
     }
 
-    /// Whether both come from the same files in the same state.
+    /// Whether a connection made with one is as good as one made with the other, whatever has become of the files.
     pub(crate) fn are_same(&self, other: &Credentials) -> bool {
-        self.fingerprint == other.fingerprint
+        self.contents == other.contents
     }
 
     /// What was worth a warning when the files were read.
@@ -118,12 +126,14 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     };
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
     warnings.extend(validity::exposure(&tls.key_file, key.mode));
+    let contents = Arc::new(Contents { roots: roots.roots.clone(), chain: chain.certificates.clone() });
     let verifier = Arc::new(Verifier::new(verifier(roots)));
     Ok(Credentials {
         certificate_id: certificate_id(&chain.certificates[0]).into(),
         cert_file: tls.cert_file.clone(),
         validity: chain.validity,
         fingerprint,
+        contents,
         warnings,
         tls: Arc::new(client_config(&verifier, chain.certificates, key.signing)),
         verifier,
