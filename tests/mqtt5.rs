@@ -111,6 +111,22 @@ fn a_disconnect_from_the_server_is_explained_by_its_reason_code() {
 }
 
 #[test]
+fn what_no_policy_would_mend_is_not_said_to_lack_one() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, INGEST).start();
+    let mut peer = broker.connected_5(false, &[]);
+    let mut client = gatewire.client("publish.sock");
+    client.send("{\"topic\":\"nothing\",\"payload\":1}");
+    let id = peer.publish().pkid;
+    peer.puback(id, 0x90);
+    let reason = client.json()["detail"].to_string();
+    assert!(reason.contains("0x90 (topic name invalid)") && !reason.contains("iot:"), "{reason}");
+    let line = gatewire.wait_for("IoT Core refuses messages to `nothing`");
+    assert!(line.contains("Change the name") && !line.contains("policy"), "{line}");
+    assert!(gatewire.status()["outbox"]["quarantine"][0]["missing"].is_null());
+}
+
+#[test]
 fn a_message_that_the_server_refuses_is_not_sent_again_and_its_client_told() {
     let broker = Broker::start();
     let gatewire = Setup::new(broker.port, INGEST).start();

@@ -13,6 +13,7 @@ mod pace;
 pub(crate) mod reason;
 mod refusals;
 mod reload;
+mod said;
 mod session;
 pub(crate) mod state;
 mod suspects;
@@ -24,7 +25,6 @@ pub(crate) mod transport;
 pub(crate) use session::fuzzing;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::rc::Rc;
@@ -36,8 +36,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config;
 use crate::inbox::Inbox;
-use crate::limits::{MAX_PACKET, MAX_PROPERTIES};
-use crate::message::{Topic, TopicFilter};
+use crate::limits::MAX_PACKET;
+use crate::message::TopicFilter;
 use crate::observe::journal;
 use crate::outbox::Outbox;
 use crate::stop::Stop;
@@ -46,20 +46,18 @@ use crate::systemd::Notifier;
 use addresses::Addresses;
 use connection::{Cause, Connection};
 use credentials::Fingerprint;
-use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, NO_PUBACK, Peer, Phase, Say, Sent, Telling};
+use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, Peer, Phase, Say, Sent, Telling};
 use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
 use reason::Reason;
 pub(crate) use reload::{Change, Setup};
+pub(crate) use said::SaidOnce;
 use session::{End, Malformed, Session};
 use state::LinkState;
 use transport::Connector;
 
 /// How many of the packets sent last are named when the server closes the connection.
 const SUSPECTS: usize = 5;
-
-/// The bound on the topics that are named when IoT Core refuses messages.
-const MAX_TOPICS_SAID: usize = 256;
 
 /// The link and its neighbours.
 pub(crate) struct Link {
@@ -75,24 +73,7 @@ pub(crate) struct Link {
     pub(crate) memory: RefCell<Option<Rc<Memory>>>,
     /// Credential files that could not be used, so that it isn't said at each attempt.
     pub(crate) refused_credentials: RefCell<Option<Fingerprint>>,
-    /// The topics of messages that were refused or cut.
     pub(crate) said: SaidOnce,
-}
-
-/// What was said about messages, so that it isn't said again and again.
-#[derive(Debug, Default)]
-pub(crate) struct SaidOnce {
-    topics: RefCell<HashSet<Topic>>,
-    overdue: RefCell<Telling>,
-    throttled: RefCell<Telling>,
-}
-
-impl SaidOnce {
-    /// Whether `topic` is new. Once there are [`MAX_TOPICS_SAID`], none is.
-    fn first(&self, topic: &Topic) -> bool {
-        let mut said = self.topics.borrow_mut();
-        said.len() < MAX_TOPICS_SAID && said.insert(topic.clone())
-    }
 }
 
 /// What lasts from one connection to the next.
@@ -285,43 +266,6 @@ impl Link {
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
             "{refused}: nothing arrives for it, the other filters stand; it is asked for again in an hour. {}",
             refused.advice()
-        );
-    }
-
-    /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
-    fn overdue(&self, topic: &Topic, count: usize) {
-        let what = match count {
-            1 => format!("a message to `{topic}`"),
-            _ => format!("{count} messages, one to `{topic}` among them,"),
-        };
-        let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
-        {
-            Say::InFull(_) => format!(". {NO_PUBACK}"),
-            Say::Briefly(_) => "; it is sent again".to_owned(),
-            Say::Nothing => return,
-        };
-        log::warn!(
-            GATEWIRE_EVENT = "puback_missing", GATEWIRE_TOPIC = topic.as_str(), GATEWIRE_COUNT = count;
-            "the server didn't acknowledge {what} within {}{said}",
-            format_duration(self.setup().connection.ack_timeout)
-        );
-    }
-
-    /// A message from the server comes without its properties: said once a topic.
-    fn properties_left_out(&self, topic: &Topic) {
-        if self.said.first(topic) {
-            log::warn!(
-                GATEWIRE_EVENT = "properties_left_out", GATEWIRE_TOPIC = topic.as_str();
-                "a message on `{topic}` carries more than {} KiB of properties: it is passed on without them",
-                MAX_PROPERTIES / 1024
-            );
-        }
-    }
-
-    fn filter_downgraded(&self, filter: &TopicFilter) {
-        log::warn!(
-            GATEWIRE_EVENT = "subscribe_downgraded", GATEWIRE_FILTER = filter.as_str();
-            "the server granted `{filter}` with QoS 0 only: messages for it may be lost on the way here"
         );
     }
 }

@@ -64,11 +64,14 @@ impl fmt::Display for ReasonCode {
 
 impl ReasonCode {
     pub(crate) const UNSPECIFIED: ReasonCode = ReasonCode(0x80);
+    pub(crate) const IMPLEMENTATION_SPECIFIC: ReasonCode = ReasonCode(0x83);
     pub(crate) const NOT_AUTHORIZED: ReasonCode = ReasonCode(0x87);
+    pub(crate) const TOPIC_FILTER_INVALID: ReasonCode = ReasonCode(0x8F);
     pub(crate) const TOPIC_NAME_INVALID: ReasonCode = ReasonCode(0x90);
     pub(crate) const PACKET_TOO_LARGE: ReasonCode = ReasonCode(0x95);
     pub(crate) const QUOTA_EXCEEDED: ReasonCode = ReasonCode(0x97);
     pub(crate) const PAYLOAD_FORMAT_INVALID: ReasonCode = ReasonCode(0x99);
+    pub(crate) const RETAIN_NOT_SUPPORTED: ReasonCode = ReasonCode(0x9A);
     pub(crate) const SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: ReasonCode = ReasonCode(0x9E);
     pub(crate) const WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: ReasonCode = ReasonCode(0xA2);
 

@@ -31,12 +31,12 @@ impl Link {
     pub(super) fn rejected(&self, sequence: Sequence, target: &Target, rejection: &Rejection) {
         match rejection {
             Rejection::PubAck(reason) if is_for_the_topic(reason.code) => {
-                self.set_aside(target, &format!("it answers a PUBLISH with {rejection}"));
+                self.set_aside(target, &format!("it answers a PUBLISH with {rejection}"), Some(reason.code));
             }
-            _ if self.said.first(&target.topic) => log::error!(
+            _ if self.said.rejected.first(&target.topic, Instant::now()) => log::error!(
                 GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
                 "IoT Core refuses a message to `{}`: {rejection}. Its sender is told; if nobody waits for that, the message is \
-                 kept and tried again in a day (outbox.quarantine). Change what publishes it. Said once a topic", target.topic
+                 kept and tried again in a day (outbox.quarantine). Change what publishes it. Said once a day and topic", target.topic
             ),
             _ => {}
         }
@@ -58,13 +58,15 @@ impl Link {
         );
     }
 
-    /// Messages to a target aren't sent from now on.
-    fn set_aside(&self, target: &Target, reason: &str) {
-        if self.outbox.set_aside(target.clone(), reason) {
+    /// Messages to a target aren't sent from now on: IoT Core does this on one, with this code if it gives any.
+    fn set_aside(&self, target: &Target, reason: &str, code: Option<ReasonCode>) {
+        let missing = may_be_the_policy(code).then(|| target.needs());
+        if self.outbox.set_aside(target.clone(), reason, missing.clone()) {
+            let remedy = remedy(missing.as_deref(), code);
             log::error!(
                 GATEWIRE_EVENT = "quarantined", GATEWIRE_TOPIC = target.topic.as_str();
                 "IoT Core refuses messages to `{}`: {reason}. They are set aside (outbox.quarantine) and everything else goes on. \
-                 Add {} to the certificate's policy; the topic is tried again once a day", target.topic, target.needs()
+                 {remedy}; the topic is tried again once a day", target.topic
             );
         }
     }
@@ -85,27 +87,30 @@ impl Link {
             None => format!("it closes the connection on a {packet}"),
             Some(reason) => format!("it ends the connection on a {packet} with reason code {reason}"),
         };
+        let code = reason.map(|reason| reason.code);
         match guilty {
             Some(Guilty::Publish(target, sequences)) => {
                 let reason = ends("PUBLISH");
                 if !is_for_content {
-                    self.set_aside(&target, &reason);
+                    self.set_aside(&target, &reason, code);
                 }
                 sequences.into_iter().for_each(|sequence| self.outbox.refuse(sequence, &reason));
             }
-            Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE")),
+            Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE"), code),
             None => {}
         }
     }
 
-    fn filter_left_out(&self, filter: TopicFilter, reason: String) {
-        let missing = Sent::Subscribe(filter.clone()).needs();
+    fn filter_left_out(&self, filter: TopicFilter, reason: String, code: Option<ReasonCode>) {
+        let missing = may_be_the_policy(code).then(|| Sent::Subscribe(filter.clone()).needs());
+        let needs = missing.as_ref().map(|missing| format!("{missing} and iot:Receive on its topics"));
+        let remedy = remedy(needs.as_deref(), code);
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
             "IoT Core refuses the filter `{filter}`: {reason}. It is left out: nothing arrives for it, the other filters stand. \
-             Add {missing} and iot:Receive on its topics to the certificate's policy; it is asked for again in an hour"
+             {remedy}; it is asked for again in an hour"
         );
-        self.state.filter_refused(&filter, reason, Some(missing), journal::now());
+        self.state.filter_refused(&filter, reason, missing, journal::now());
     }
 }
 
@@ -125,6 +130,29 @@ fn may_be_for_a_packet(code: ReasonCode) -> bool {
     // Unspecified, malformed, protocol error, implementation specific, not authorized; topic filter and name invalid; packet
     // too large, quota exceeded, payload format invalid, retain and QoS not supported; shared and wildcard subscriptions.
     matches!(code.0, 0x80..=0x83 | 0x87 | 0x8F | 0x90 | 0x95 | 0x97 | 0x99..=0x9B | 0x9E | 0xA2)
+}
+
+/// Whether a policy that forbids it may be why a packet is refused: a close without a reason, or with one that is none.
+fn may_be_the_policy(code: Option<ReasonCode>) -> bool {
+    code.is_none_or(|code| {
+        matches!(code, ReasonCode::UNSPECIFIED | ReasonCode::IMPLEMENTATION_SPECIFIC | ReasonCode::NOT_AUTHORIZED)
+    })
+}
+
+/// What to do about a refusal: what the policy has to allow, or what else may help.
+fn remedy(missing: Option<&str>, code: Option<ReasonCode>) -> String {
+    if let Some(missing) = missing {
+        return format!("Add {missing} to the certificate's policy");
+    }
+    match code {
+        Some(ReasonCode::TOPIC_FILTER_INVALID | ReasonCode::TOPIC_NAME_INVALID) => {
+            "Change the name: there may be levels under `$` that this server doesn't offer, or more than it takes"
+        }
+        Some(ReasonCode::QUOTA_EXCEEDED) => "A limit of the account was passed: Service Quotas shows and raises it",
+        Some(ReasonCode::RETAIN_NOT_SUPPORTED) => "Publish it without `retain`: this server keeps no messages",
+        _ => "The server's log may say why (CloudWatch, AWSIotLogsV2)",
+    }
+    .to_owned()
 }
 
 /// What a failed SUBACK says, and what a policy may have to allow.

@@ -16,10 +16,11 @@ impl Outbox {
         self.quarantine.borrow().why_not(target)
     }
 
-    /// Sets a target aside: messages to it aren't sent until it is tried anew. `reason` says what IoT Core does. Returns whether
-    /// that is new.
-    pub(crate) fn set_aside(&self, target: Target, reason: &str) -> bool {
-        let is_new = self.quarantine.borrow_mut().set_aside(target, reason, Instant::now(), Timestamp::now());
+    /// Sets a target aside: messages to it aren't sent until it is tried anew. `reason` says what IoT Core does, `missing` what
+    /// its policy lacks, if that may be why. Returns whether that is new.
+    pub(crate) fn set_aside(&self, target: Target, reason: &str, missing: Option<String>) -> bool {
+        let (now, clock) = (Instant::now(), Timestamp::now());
+        let is_new = self.quarantine.borrow_mut().set_aside(target, reason, missing, now, clock);
         self.tell_keeper();
         is_new
     }

@@ -12,8 +12,9 @@ use crate::limits::MAX_IN_FLIGHT;
 pub(super) struct Owed {
     queue: VecDeque<Entry>,
     next_token: u64,
-    /// What was acknowledged last on this connection: the server may not have heard of it.
-    acknowledged: VecDeque<(PacketIdentifier, Digest)>,
+    /// What was acknowledged last on this connection, and where each PUBACK begins in all that was ever put into the output: the
+    /// server may not have heard of it.
+    acknowledged: VecDeque<(PacketIdentifier, Digest, u64)>,
     /// What the server may send again on this connection, because it was on its way on the one before.
     expected: VecDeque<(PacketIdentifier, Digest)>,
 }
@@ -34,7 +35,8 @@ impl Digest {
 
 #[derive(Debug)]
 struct Entry {
-    id: PacketIdentifier,
+    /// `None`: the server waits for its PUBACK no more, it has used the identifier for another message.
+    id: Option<PacketIdentifier>,
     token: AckToken,
     digest: Digest,
     done: bool,
@@ -59,12 +61,16 @@ impl Owed {
     }
 
     pub(super) fn receive(&mut self, id: PacketIdentifier, digest: Digest) -> Arrival {
-        if self.queue.iter().any(|entry| entry.id == id) {
-            return Arrival::Repeated;
+        if let Some(entry) = self.queue.iter_mut().find(|entry| entry.id == Some(id)) {
+            if entry.digest == digest {
+                return Arrival::Repeated;
+            }
+            // IoT Core gives up after an hour what isn't acknowledged. A PUBACK for that would be one for this.
+            entry.id = None;
         }
         self.next_token += 1;
         let token = AckToken::new(self.next_token);
-        self.queue.push_back(Entry { id, token, digest, done: false });
+        self.queue.push_back(Entry { id: Some(id), token, digest, done: false });
         Arrival::New { token, again: self.is_expected(id, digest) }
     }
 
@@ -98,22 +104,87 @@ impl Owed {
         }
     }
 
-    /// The next packet identifier to acknowledge: in the order in which the messages came (`MQTT-4.6.0-2`).
-    pub(super) fn next(&mut self) -> Option<PacketIdentifier> {
-        let entry = self.queue.pop_front_if(|entry| entry.done)?;
-        if self.acknowledged.len() >= MAX_IN_FLIGHT {
-            self.acknowledged.pop_front();
+    /// The next packet identifier to acknowledge, in the order in which the messages came (`MQTT-4.6.0-2`). Its PUBACK begins at
+    /// `place` in all that was ever put into the output.
+    pub(super) fn next(&mut self, place: u64) -> Option<PacketIdentifier> {
+        loop {
+            let entry = self.queue.pop_front_if(|entry| entry.done)?;
+            let Some(id) = entry.id else { continue };
+            if self.acknowledged.len() >= MAX_IN_FLIGHT {
+                self.acknowledged.pop_front();
+            }
+            self.acknowledged.push_back((id, entry.digest, place));
+            return Some(id);
         }
-        self.acknowledged.push_back((entry.id, entry.digest));
-        Some(entry.id)
+    }
+
+    /// The server has answered what came behind `place`, and so has heard of what was acknowledged before: it won't come again.
+    pub(super) fn heard(&mut self, place: u64) {
+        while self.acknowledged.pop_front_if(|(.., begin)| *begin < place).is_some() {}
     }
 
     pub(super) fn connection_lost(&mut self) {
-        let owed = self.queue.drain(..).map(|entry| (entry.id, entry.digest));
-        let lately: Vec<_> = self.acknowledged.drain(..).chain(owed).collect();
+        let owed = self.queue.drain(..).filter_map(|entry| Some((entry.id?, entry.digest)));
+        let acknowledged = self.acknowledged.drain(..).map(|(id, digest, _)| (id, digest));
+        let lately: Vec<_> = acknowledged.chain(owed).collect();
         // An attempt on which nothing came changes nothing.
         if !lately.is_empty() {
             self.expected = lately.into();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ON: Digest = Digest(1);
+    const OFF: Digest = Digest(2);
+
+    fn token(arrival: Arrival) -> AckToken {
+        let Arrival::New { token, again: false } = arrival else { panic!("{arrival:?}") };
+        token
+    }
+
+    /// Takes a message in and acknowledges it at `place`.
+    fn acknowledge(owed: &mut Owed, id: PacketIdentifier, place: u64) {
+        let token = token(owed.receive(id, ON));
+        owed.done(token);
+        assert_eq!(owed.next(place), Some(id));
+    }
+
+    fn is_again(owed: &mut Owed, id: PacketIdentifier) -> bool {
+        matches!(owed.receive(id, ON), Arrival::New { again: true, .. })
+    }
+
+    #[test]
+    fn what_the_server_may_not_have_heard_of_is_recognised_when_it_comes_again() {
+        let mut owed = Owed::default();
+        acknowledge(&mut owed, 1, 10);
+        acknowledge(&mut owed, 2, 14);
+        // A PINGREQ that ends at 14 was answered.
+        owed.heard(14);
+        owed.connection_lost();
+        owed.restart(true);
+        assert!(!is_again(&mut owed, 1), "a new message, with an identifier that is free since");
+        owed.connection_lost();
+        acknowledge(&mut owed, 2, 20);
+        owed.connection_lost();
+        assert!(is_again(&mut owed, 2));
+        owed.connection_lost();
+        owed.restart(false);
+        assert!(!is_again(&mut owed, 2), "the server has forgotten it");
+    }
+
+    #[test]
+    fn another_message_with_an_identifier_that_is_owed_is_no_repetition() {
+        let mut owed = Owed::default();
+        let first = token(owed.receive(1, ON));
+        assert_eq!(owed.receive(1, ON), Arrival::Repeated);
+        let second = token(owed.receive(1, OFF));
+        owed.done(first);
+        assert_eq!(owed.next(0), None, "it would be one for the second");
+        owed.done(second);
+        assert_eq!((owed.next(0), owed.next(4)), (Some(1), None));
     }
 }

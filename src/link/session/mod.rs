@@ -235,7 +235,9 @@ impl Session {
                 return Err(violation("the server sent a second CONNACK"));
             }
             (State::Connected(liveness), Received::PingResp) => {
-                liveness.ping_sent = None;
+                if let Some(ping) = liveness.ping_sent.take() {
+                    self.owed.heard(ping.end());
+                }
                 self.has_answered = true;
                 self.suspects.ping_answered();
                 self.go_on(now);
@@ -297,6 +299,7 @@ impl Session {
             // One for a message that was sent twice may be late for the first time, and says nothing of the second.
             if !dup {
                 self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+                self.owed.heard(sent.end());
             }
             self.moved(sent.end(), now);
         }
@@ -366,7 +369,7 @@ impl Session {
     pub(crate) fn acknowledge(&mut self, token: AckToken) {
         self.owed.done(token);
         while matches!(self.state, State::Connected(_))
-            && let Some(id) = self.owed.next()
+            && let Some(id) = self.owed.next(self.place())
         {
             self.wire.puback(id, &mut self.output);
         }

@@ -30,7 +30,12 @@ impl Session {
 
     /// The packet that was put into the output just now.
     pub(super) fn just_put(&self, now: Instant) -> Awaited {
-        Awaited::new(self.written + self.output.len() as u64, now)
+        Awaited::new(self.place(), now)
+    }
+
+    /// The end of the output, in all that was ever put there.
+    pub(super) fn place(&self) -> u64 {
+        self.written + self.output.len() as u64
     }
 
     /// Whether so much is on the wire that much of it may not have left this machine.

@@ -33,6 +33,8 @@ struct About {
     /// In the quarantine.
     messages: u64,
     reason: String,
+    /// What the certificate's policy has to allow, where that may be why.
+    missing: Option<String>,
     /// No message is sent there: it isn't for the content of single ones.
     is_set_aside: bool,
 }
@@ -48,7 +50,7 @@ pub(crate) struct QuarantineStatus {
     messages: u64,
     /// What IoT Core does, or says.
     reason: String,
-    /// What the certificate's policy has to allow; `null` where single messages are refused for their content.
+    /// What the certificate's policy has to allow; `null` where it is for something else, such as the content of a message.
     missing: Option<String>,
 }
 
@@ -66,6 +68,7 @@ struct Noted {
     since: Timestamp,
     messages: u64,
     reason: String,
+    missing: Option<String>,
     is_set_aside: bool,
 }
 
@@ -74,9 +77,9 @@ impl Listed {
     /// version's: as good as none.
     pub(super) fn recall(&mut self, text: &str) -> Option<Timestamp> {
         let note: Note = serde_json::from_str(text).ok()?;
-        for Noted { topic, retain, since, messages, reason, is_set_aside } in note.targets {
+        for Noted { topic, retain, since, messages, reason, missing, is_set_aside } in note.targets {
             let target = Target { topic: Topic::received(&topic), retain };
-            self.targets.entry(target).or_insert(About { since, messages, reason, is_set_aside });
+            self.targets.entry(target).or_insert(About { since, messages, reason, missing, is_set_aside });
         }
         self.since = note.since;
         self.since
@@ -91,16 +94,22 @@ impl Listed {
             }
         }
         let since = self.before.get(&target).copied().unwrap_or(clock);
-        let about = About { since, messages: 0, reason: reason.to_owned(), is_set_aside: false };
+        let about = About { since, messages: 0, reason: reason.to_owned(), missing: None, is_set_aside: false };
         self.is_note_old = true;
         self.targets.entry(target).or_insert(about)
     }
 
-    pub(super) fn set_aside(&mut self, target: Target, reason: &str, clock: Timestamp) -> bool {
+    pub(super) fn set_aside(
+        &mut self,
+        target: Target,
+        reason: &str,
+        missing: Option<String>,
+        clock: Timestamp,
+    ) -> bool {
         let about = self.about(target, reason, clock);
         let is_new = !std::mem::replace(&mut about.is_set_aside, true);
         if is_new {
-            about.reason = reason.to_owned();
+            (about.reason, about.missing) = (reason.to_owned(), missing);
             self.is_note_urgent = true;
         }
         is_new
@@ -130,21 +139,22 @@ impl Listed {
     }
 
     /// Where the topic is refused, what is retained there is, too.
-    fn set_aside_for(&self, target: &Target) -> Option<(Target, &About)> {
+    fn set_aside_for(&self, target: &Target) -> Option<&About> {
         let plain = Target { topic: target.topic.clone(), retain: false };
-        [plain, target.clone()].into_iter().find_map(|target| {
-            let about = self.targets.get(&target).filter(|about| about.is_set_aside)?;
-            Some((target, about))
-        })
+        let found = |target| self.targets.get(target).filter(|about| about.is_set_aside);
+        [&plain, target].into_iter().find_map(found)
     }
 
     pub(super) fn why_not(&self, target: &Target) -> Option<String> {
-        let (found, about) = self.set_aside_for(target)?;
-        Some(format!("{}; the certificate's policy must allow {}", about.reason, found.needs()))
+        let About { reason, missing, .. } = self.set_aside_for(target)?;
+        Some(match missing {
+            Some(missing) => format!("{reason}; the certificate's policy must allow {missing}"),
+            None => reason.clone(),
+        })
     }
 
     pub(super) fn reason(&self, target: &Target) -> Option<String> {
-        self.set_aside_for(target).map(|(_, about)| about.reason.clone())
+        self.set_aside_for(target).map(|about| about.reason.clone())
     }
 
     pub(super) fn status(&self) -> Vec<QuarantineStatus> {
@@ -154,7 +164,7 @@ impl Listed {
             since: about.since,
             messages: about.messages,
             reason: about.reason.clone(),
-            missing: about.is_set_aside.then(|| target.needs()),
+            missing: about.missing.clone(),
         };
         self.targets.iter().map(status).collect()
     }
@@ -179,6 +189,7 @@ impl Listed {
             since: about.since,
             messages: about.messages,
             reason: about.reason.clone(),
+            missing: about.missing.clone(),
             is_set_aside: about.is_set_aside,
         };
         let note = Note { since: self.since, targets: self.targets.iter().map(noted).collect() };

@@ -149,10 +149,17 @@ impl Quarantine {
     }
 
     /// Nothing is sent to `target` from now on. Returns whether that is new.
-    pub(super) fn set_aside(&mut self, target: Target, reason: &str, now: Instant, clock: Timestamp) -> bool {
+    pub(super) fn set_aside(
+        &mut self,
+        target: Target,
+        reason: &str,
+        missing: Option<String>,
+        now: Instant,
+        clock: Timestamp,
+    ) -> bool {
         self.try_again_at.get_or_insert(now + TRY_AGAIN);
         self.released.retain(|released| *released != target);
-        self.listed.set_aside(target, reason, clock)
+        self.listed.set_aside(target, reason, missing, clock)
     }
 
     /// Keeps a message that was refused for this `reason`. One that was on the disk is to be there again before it leaves its

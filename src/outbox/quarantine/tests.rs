@@ -47,7 +47,7 @@ impl Bench {
     }
 
     fn set_aside(&mut self, topic: &str) -> bool {
-        self.quarantine.set_aside(target(topic, false), "it closes the connection", self.now, self.clock())
+        self.quarantine.set_aside(target(topic, false), "it closes the connection", None, self.now, self.clock())
     }
 
     fn insert(&mut self, topic: &str, payload: &str, was_stored: bool) {
@@ -120,8 +120,11 @@ fn bounds(max_size: u64) -> Bounds {
 #[test]
 fn what_may_not_be_published_may_not_be_retained_either_but_not_the_other_way_round() {
     let mut quarantine = Bench::new(1_000_000).quarantine;
-    quarantine.set_aside(target("plain", false), "no", Instant::now(), clock(0));
-    quarantine.set_aside(target("kept", true), "no", Instant::now(), clock(0));
+    for (topic, retain, missing) in [("plain", false, true), ("kept", true, true), ("too/long", false, false)] {
+        let target = target(topic, retain);
+        let missing = missing.then(|| target.needs());
+        quarantine.set_aside(target, "no", missing, Instant::now(), clock(0));
+    }
     let why = |topic, retain| quarantine.why_not(&target(topic, retain));
     assert_eq!(why("plain", false).unwrap(), "no; the certificate's policy must allow iot:Publish on topic/plain");
     assert!(why("plain", true).is_some());
@@ -129,6 +132,7 @@ fn what_may_not_be_published_may_not_be_retained_either_but_not_the_other_way_ro
         why("kept", true).unwrap(),
         "no; the certificate's policy must allow iot:Publish and iot:RetainPublish on topic/kept"
     );
+    assert_eq!(why("too/long", false).unwrap(), "no", "a policy wouldn't help");
     assert_eq!((why("kept", false), why("other", false)), (None, None));
 }
 

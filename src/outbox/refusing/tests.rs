@@ -103,7 +103,7 @@ impl World {
                     self.outbox.refuse(sequence, "PUBACK");
                 }
             }
-            Step::SetAside(topic) => drop(self.outbox.set_aside(target(topic), "it closes the connection")),
+            Step::SetAside(topic) => drop(self.outbox.set_aside(target(topic), "it closes the connection", None)),
             Step::Release => self.outbox.release_quarantine(),
             Step::Kill => {
                 self.generation += 1;

@@ -1,0 +1,100 @@
+//! What is said about single messages and filters: not again and again.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use humantime::format_duration;
+
+use super::Link;
+use super::diagnosis::{Before, NO_PUBACK, Say, Telling};
+use crate::limits::MAX_PROPERTIES;
+use crate::message::{Topic, TopicFilter};
+use crate::observe::journal;
+
+/// The bound on the topics of one kind that are named within [`NAME_AGAIN`].
+const MAX_NAMED: usize = 256;
+
+/// What goes on is said again after so long.
+const NAME_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
+/// What was said.
+#[derive(Debug, Default)]
+pub(crate) struct SaidOnce {
+    /// Topics of single messages that IoT Core refuses.
+    pub(super) rejected: Named,
+    properties_left_out: Named,
+    overdue: RefCell<Telling>,
+    pub(super) throttled: RefCell<Telling>,
+}
+
+/// Topics that were named lately.
+#[derive(Debug, Default)]
+pub(super) struct Named(RefCell<Option<(Instant, HashSet<Topic>)>>);
+
+impl Named {
+    /// Whether `topic` is to be named: it wasn't lately, nor so many others.
+    pub(super) fn first(&self, topic: &Topic, now: Instant) -> bool {
+        let mut named = self.0.borrow_mut();
+        let (since, topics) = named.get_or_insert_with(|| (now, HashSet::new()));
+        if now.saturating_duration_since(*since) >= NAME_AGAIN {
+            *since = now;
+            topics.clear();
+        }
+        topics.len() < MAX_NAMED && topics.insert(topic.clone())
+    }
+}
+
+impl Link {
+    /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
+    pub(super) fn overdue(&self, topic: &Topic, count: usize) {
+        let what = match count {
+            1 => format!("a message to `{topic}`"),
+            _ => format!("{count} messages, one to `{topic}` among them,"),
+        };
+        let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
+        {
+            Say::InFull(_) => format!(". {NO_PUBACK}"),
+            Say::Briefly(_) => "; it is sent again".to_owned(),
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "puback_missing", GATEWIRE_TOPIC = topic.as_str(), GATEWIRE_COUNT = count;
+            "the server didn't acknowledge {what} within {}{said}",
+            format_duration(self.setup().connection.ack_timeout)
+        );
+    }
+
+    /// A message from the server comes without its properties: said once a topic.
+    pub(super) fn properties_left_out(&self, topic: &Topic) {
+        if self.said.properties_left_out.first(topic, Instant::now()) {
+            log::warn!(
+                GATEWIRE_EVENT = "properties_left_out", GATEWIRE_TOPIC = topic.as_str();
+                "a message on `{topic}` carries more than {} KiB of properties: it is passed on without them",
+                MAX_PROPERTIES / 1024
+            );
+        }
+    }
+
+    pub(super) fn filter_downgraded(&self, filter: &TopicFilter) {
+        log::warn!(
+            GATEWIRE_EVENT = "subscribe_downgraded", GATEWIRE_FILTER = filter.as_str();
+            "the server granted `{filter}` with QoS 0 only: messages for it may be lost on the way here"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_named_once_a_day_and_not_too_many_are() {
+        let (named, start) = (Named::default(), Instant::now());
+        let topic = |n: usize| Topic::new(&format!("t/{n}")).unwrap();
+        let count = |now| (0..MAX_NAMED + 10).filter(|n| named.first(&topic(*n), now)).count();
+        assert_eq!(count(start), MAX_NAMED);
+        assert_eq!(count(start + NAME_AGAIN - Duration::from_secs(1)), 0);
+        assert_eq!(count(start + NAME_AGAIN), MAX_NAMED);
+    }
+}
