@@ -1,41 +1,35 @@
 //! One connection, from CONNECT to its end: moves bytes between the transport and the session, messages between the session
 //! and the outbox and inbox, and keeps the time.
 
+mod moving;
+
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use jiff::Timestamp;
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _};
-use tokio_util::io::poll_read_buf;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::addresses::Addresses;
 use super::pace::Quota;
 use super::reload::Setup;
 use super::session::{Answer, End, Event, Session};
-use super::transport::{Stream, abandon, acknowledge_at_once, local_address};
+use super::transport::{Stream, abandon, local_address};
 use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
 use crate::message::Qos;
 use crate::outbox::Sequence;
-
-/// How much is asked of the transport at once: a TLS record.
-const READ_CHUNK: usize = 16 * 1024;
+use moving::Moved;
 
 /// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
 const TURN: usize = 128 * 1024;
 
 /// Putting the timer off by less than this happens with every packet, and isn't worth a new one.
 const WORTH_A_NEW_TIMER: Duration = Duration::from_secs(1);
-
-/// How much is read after writing has failed: as much as a kernel keeps of what the server has said last.
-const MAX_LAST_WORD: usize = 4 << 20;
 
 /// After SIGTERM: for what is in flight and what waits.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -275,74 +269,6 @@ impl<'a> Connection<'a> {
         self.quota_until.is_none()
     }
 
-    /// Writes what the session has, reads what has come. Ready when there is something to look at.
-    fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
-        let (mut wrote, had_room) = (0, self.has_room());
-        while !self.session.output().is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, self.session.output()) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
-                Poll::Ready(Ok(0)) => {
-                    let error = self.last_word(cx, io::ErrorKind::WriteZero.into());
-                    return Poll::Ready(Ok(Moved::Failed(error)));
-                }
-                Poll::Ready(Ok(n)) => {
-                    self.session.output().advance(n);
-                    self.unflushed = true;
-                    wrote += n;
-                }
-                Poll::Pending => {
-                    self.is_slow |= self.drain_deadline.is_some();
-                    break;
-                }
-            }
-        }
-        if wrote > 0 {
-            self.session.wrote(wrote, Instant::now());
-            if self.connected_at.is_none() {
-                acknowledge_at_once(&self.stream);
-            }
-        }
-        if self.unflushed && self.session.output().is_empty() {
-            match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
-                Poll::Ready(Ok(())) => {
-                    self.unflushed = false;
-                    if !self.unwritten.is_empty() {
-                        return Poll::Ready(Ok(Moved::Written));
-                    }
-                }
-                Poll::Pending => {}
-            }
-        }
-        self.input.reserve(READ_CHUNK);
-        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
-        if read.is_pending() && !had_room && self.has_room() {
-            return Poll::Ready(Ok(Moved::Room));
-        }
-        match ready!(read)? {
-            0 => Poll::Ready(Ok(Moved::End)),
-            n => {
-                self.since_turn += n;
-                Poll::Ready(Ok(Moved::Read))
-            }
-        }
-    }
-
-    /// Why writing failed. A server that has ended the connection may have said why, and what it has said still waits to be
-    /// read: MQTT, or a TLS alert if it refuses our certificate.
-    fn last_word(&mut self, cx: &mut Context<'_>, error: io::Error) -> io::Error {
-        let mut left = MAX_LAST_WORD;
-        while left > 0 {
-            self.input.reserve(READ_CHUNK);
-            match poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input) {
-                Poll::Ready(Ok(n)) if n > 0 => left = left.saturating_sub(n),
-                Poll::Ready(Err(alert)) if alert.get_ref().is_some() => return alert,
-                _ => break,
-            }
-        }
-        error
-    }
-
     /// All output is written: QoS 0 has nothing more to wait for.
     fn written(&mut self) {
         for sequence in self.unwritten.drain(..) {
@@ -431,18 +357,4 @@ async fn lost(addresses: &Addresses, local: Option<SocketAddr>) -> IpAddr {
     let Some(local) = local else { return std::future::pending().await };
     addresses.lost(local).await;
     local.ip()
-}
-
-/// What [`Connection::poll_io`] has done.
-#[derive(Debug)]
-enum Moved {
-    Read,
-    /// All output, some of it QoS 0 publications.
-    Written,
-    /// So much output that there is room for more publications: nothing else may happen that would fetch them.
-    Room,
-    /// The server has closed its side.
-    End,
-    /// It can't be written to any more.
-    Failed(io::Error),
 }

@@ -7,6 +7,7 @@ mod disconnected;
 mod filter;
 mod network;
 mod proxy;
+mod sent;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -23,13 +24,13 @@ use thiserror::Error;
 
 use super::credentials::ServerCertificate;
 use super::reason::{Reason, one_line};
-use super::suspects::Suspect;
 use super::transport::Endpoint;
-use crate::message::{Target, Topic, TopicFilter};
 pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
 pub(crate) use proxy::ProxyFault;
+use sent::Last;
+pub(crate) use sent::Sent;
 pub(crate) use telling::{Before, Say, Telling};
 pub(crate) use tls::TlsFault;
 
@@ -76,49 +77,6 @@ impl Phase {
         match self {
             Phase::Handshake | Phase::AwaitingConnack => Vec::new(),
             Phase::Connected { last_sent } => last_sent,
-        }
-    }
-}
-
-/// A packet that a policy may forbid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Sent {
-    Publish(Topic),
-    /// With RETAIN, which needs a permission of its own.
-    PublishRetained(Topic),
-    Subscribe(TopicFilter),
-    /// No policy forbids it.
-    Unsubscribe(TopicFilter),
-}
-
-impl From<Suspect> for Sent {
-    fn from(suspect: Suspect) -> Sent {
-        match suspect {
-            Suspect::Publish(Target { topic, retain: false }) => Sent::Publish(topic),
-            Suspect::Publish(Target { topic, retain: true }) => Sent::PublishRetained(topic),
-            Suspect::Subscribe(filter) => Sent::Subscribe(filter),
-        }
-    }
-}
-
-impl Sent {
-    /// What a policy must allow for it.
-    pub(in crate::link) fn needs(&self) -> String {
-        match self {
-            Sent::Publish(topic) => format!("iot:Publish on topic/{topic}"),
-            Sent::PublishRetained(topic) => format!("iot:Publish and iot:RetainPublish on topic/{topic}"),
-            Sent::Subscribe(filter) | Sent::Unsubscribe(filter) => format!("iot:Subscribe on topicfilter/{filter}"),
-        }
-    }
-}
-
-impl fmt::Display for Sent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Sent::Publish(topic) => write!(f, "PUBLISH to `{topic}`"),
-            Sent::PublishRetained(topic) => write!(f, "PUBLISH with RETAIN to `{topic}`"),
-            Sent::Subscribe(filter) => write!(f, "SUBSCRIBE to `{filter}`"),
-            Sent::Unsubscribe(filter) => write!(f, "UNSUBSCRIBE from `{filter}`"),
         }
     }
 }
@@ -389,21 +347,6 @@ impl fmt::Display for Attempts<'_> {
             write!(f, "{separator}{attempt}")?;
         }
         Ok(())
-    }
-}
-
-struct Last<'a>(&'a [Sent]);
-
-impl fmt::Display for Last<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => Ok(()),
-            sent => {
-                f.write_str("; sent last: ")?;
-                let sent: Vec<String> = sent.iter().map(Sent::to_string).collect();
-                f.write_str(&sent.join(", "))
-            }
-        }
     }
 }
 

@@ -5,6 +5,7 @@ use rustls::AlertDescription as Alert;
 
 use super::*;
 use crate::link::reason::Reason;
+use crate::message::{Topic, TopicFilter};
 
 const ATS: &str = "abc123-ats.iot.eu-west-1.amazonaws.com";
 const SECOND: Duration = Duration::from_secs(1);
