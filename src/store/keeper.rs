@@ -70,15 +70,16 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 // The store's thread has ended: every answer will say so.
                 _ => contents = None,
             },
-            outcome = done(&mut write) => {
-                write = None;
-                write_retry.note(outcome.is_err());
-                kept.write_ended(outcome);
-            }
+            // Before that to a write: what it removes may have been read.
             outcome = done(&mut load) => {
                 load = None;
                 load_retry.note(outcome.is_err());
                 kept.load_ended(outcome);
+            }
+            outcome = done(&mut write) => {
+                write = None;
+                write_retry.note(outcome.is_err());
+                kept.write_ended(outcome);
             }
             () = kept.news().notified() => {}
             () = until(wake_at) => {}
