@@ -3,6 +3,7 @@
 mod announce;
 mod reload;
 mod services;
+mod vital;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
