@@ -98,6 +98,25 @@ fn qos_0_waits_for_a_reader_too_and_survives_a_stop() {
 }
 
 #[test]
+fn what_waited_on_the_disk_and_a_reader_had_before_a_restart_is_a_duplicate() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, &format!("{FORWARD}ack = \"reader\"\n"));
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    (0..2).for_each(|n| broker.publish("test/topic", n.to_string().as_bytes()));
+    eventually("them", || (gatewire.status()["forward"][0]["stored"] == 2).then_some(()));
+    let mut reader = gatewire.client("messages.sock");
+    let given = [reader.json(), reader.json()];
+    assert!(given.iter().all(|line| line["duplicate"] == false), "{given:?}");
+    reader.send(&format!("{{\"ack\":{}}}", given[0]["id"]));
+    eventually("one less", || (gatewire.status()["forward"][0]["waiting"] == 1).then_some(()));
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.again().connect();
+    let line = gatewire.client("messages.sock").json();
+    assert_eq!((&line["id"], &line["duplicate"]), (&given[1]["id"], &true.into()));
+}
+
+#[test]
 fn a_reader_that_acknowledges_gets_again_what_it_has_not() {
     let broker = Mosquitto::start();
     let setup = Setup::new(broker.port, &format!("{FORWARD}ack = \"reader\"\n"));

@@ -24,7 +24,7 @@ pub(super) struct Kept {
     token: Option<AckToken>,
     /// When it has to be on the disk at the latest.
     due: Instant,
-    /// A reader was written it before.
+    /// A reader was written it before. What is written from then on says so.
     given: bool,
     /// It may have been, by an earlier process.
     maybe_given: bool,
@@ -149,11 +149,15 @@ impl Keep {
         self.backlog.take().map(|(id, kept)| (id, &kept.message, kept.given || kept.message.duplicate))
     }
 
-    /// A reader has been written a message that was taken, and may have it.
-    pub(super) fn note_given(&mut self, id: u64) {
-        if let Some(kept) = self.backlog.taken_mut(id) {
-            kept.given = true;
+    /// A reader has been written a message that was taken, and may have it. Should it not be done `by` then, the disk is to know.
+    pub(super) fn note_given(&mut self, id: u64, by: Instant) {
+        let Some(kept) = self.backlog.taken_mut(id) else { return };
+        if std::mem::replace(&mut kept.given, true) || kept.message.duplicate {
+            return;
         }
+        kept.due = by;
+        self.backlog.rewrite(id);
+        self.backlog.expect(by);
     }
 
     /// A message that was taken waits again.
@@ -293,10 +297,14 @@ impl Keep {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;
     use crate::message::{Qos, Topic};
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn keep(messages: u64, bytes: u64, when_full: WhenFull) -> Keep {
         Keep::new(&config::Keep { messages, bytes, when_full }, QueueId::OUTBOX, Totals::default(), 1)
@@ -368,6 +376,28 @@ mod tests {
         assert_eq!((ids(&mut keep), keep.dropped()), (vec![5, 6], 1));
         keep.put_back(3, Instant::now());
         assert_eq!(ids(&mut keep), [3]);
+    }
+
+    #[test]
+    fn what_a_reader_has_had_for_long_is_a_duplicate_on_the_disk_too() {
+        let mut keep = keep(10, 10_000, WhenFull::DropOldest);
+        let start = Instant::now();
+        let moment = || Moment { since_boot: Duration::ZERO, synchronised: None };
+        (1..=3).for_each(|id| insert(&mut keep, id, 10));
+        let write = keep.next_write(start + SECOND, moment).unwrap();
+        assert!(write.insert.len() == 3 && write.insert.iter().all(|row| !row.duplicate));
+        (0..2).for_each(|_| drop(keep.take()));
+        keep.note_given(1, start + SECOND * 2);
+        keep.write_ended(true, start + SECOND);
+        keep.note_given(2, start + SECOND * 2);
+        assert!(keep.next_write(start + SECOND, moment).is_none(), "it may be done soon");
+        assert!(keep.acknowledge(2, start + SECOND) && keep.timeout().is_some());
+        let write = keep.next_write(start + SECOND * 2, moment).unwrap();
+        let rows: Vec<(u64, bool)> = write.insert.iter().map(|row| (row.seq, row.duplicate)).collect();
+        assert_eq!((rows, write.delete), (vec![(1, true)], vec![2..=2, 1..=1]));
+        keep.write_ended(true, start + SECOND * 2);
+        keep.put_back(1, start + SECOND * 2);
+        assert!(keep.next_write(start + SECOND * 3, moment).is_none(), "the disk knows");
     }
 
     #[test]
