@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::daemon::Setup;
+use support::daemon::{Gatewire, Setup};
 use support::eventually;
 use support::mosquitto::Mosquitto;
 
@@ -95,6 +95,25 @@ fn qos_0_waits_for_a_reader_too_and_survives_a_stop() {
     assert_eq!(gatewire.stop().0, 0);
     let gatewire = setup.again().connect();
     numbers(&mut gatewire.client("messages.sock"), 0..3);
+}
+
+#[test]
+fn ids_of_the_next_start_are_behind_all_that_were_reserved() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, FORWARD);
+    let id = |gatewire: &Gatewire| {
+        let mut reader = gatewire.client("messages.sock");
+        broker.publish("test/topic", b"x");
+        reader.json()["id"].as_u64().unwrap()
+    };
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let first = id(&gatewire);
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.again().connect();
+    // By the clock it would be seconds later, 1024 a millisecond; the clock could be back for hours.
+    let hours = (id(&gatewire) - first) / 1024 / 3_600_000;
+    assert!((2..7).contains(&hours), "{hours}");
 }
 
 #[test]

@@ -111,13 +111,13 @@ async fn until(deadline: Option<Instant>) {
 
 /// When to try again.
 #[derive(Debug, Default)]
-pub(super) struct Retry {
+pub(crate) struct Retry {
     failed_at: Option<Instant>,
     wait: Duration,
 }
 
 impl Retry {
-    pub(super) fn note(&mut self, failed: bool) {
+    pub(crate) fn note(&mut self, failed: bool) {
         self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
         self.failed_at = failed.then(Instant::now);
     }
@@ -136,7 +136,7 @@ impl Retry {
     }
 
     /// Completes when it is.
-    pub(super) async fn over(&self) {
+    pub(crate) async fn over(&self) {
         if let Some(at) = self.at() {
             tokio::time::sleep_until(at.into()).await;
         }
