@@ -1,16 +1,18 @@
 //! Messages from IoT Core, given to every forward that wants them; and when IoT Core may be told so.
 
+mod ids;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::forward::Forward;
 use crate::message::Inbound;
+use ids::Ids;
 
 /// Names a QoS 1 message from the server until it is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,50 +75,16 @@ impl Acks {
     }
 }
 
-/// Gives out the `id`s of messages.
-///
-/// An id is the time of arrival in milliseconds since 2020, times 1024, plus a part that is random for each start of the
-/// daemon; or one more than the id before it, if that is greater. So ids cost no disk write and stay below 2^53 (until
-/// 2298), and what holds is: within a process they always grow. Across restarts they grow and are unique as long as the
-/// clock doesn't go back, and where it does they are still greater than those of all messages that wait on the disk. On a
-/// machine without a clock that starts in the past, two messages have the same id only if they
-/// come in the same millisecond of the repeated time and the random parts (1 in 1024) agree.
-#[derive(Debug)]
-struct Ids {
-    last: u64,
-    random: u64,
-}
-
-impl Ids {
-    const EPOCH: i64 = 1_577_836_800_000;
-    const RANDOM_BITS: u32 = 10;
-    /// Leaves room below 2^53 for 2^30 more, should the clock be far in the future.
-    const MAX: u64 = (1 << 53) - (1 << 30);
-
-    /// Ids greater than `last`.
-    fn new(last: u64, random: u64) -> Ids {
-        Ids { last, random: random % (1 << Ids::RANDOM_BITS) }
-    }
-
-    /// Ids after this are greater than `last`.
-    fn skip(&mut self, last: u64) {
-        self.last = self.last.max(last);
-    }
-
-    fn next(&mut self, received_at: Timestamp) -> u64 {
-        let elapsed = u64::try_from(received_at.as_millisecond() - Ids::EPOCH).unwrap_or(0);
-        let by_clock = ((elapsed << Ids::RANDOM_BITS) | self.random).min(Ids::MAX);
-        self.last = by_clock.max(self.last + 1);
-        self.last
-    }
-}
-
 /// Between the link and the forwards.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     forwards: RefCell<Vec<Rc<Forward>>>,
     acks: Rc<Acks>,
     ids: RefCell<Ids>,
+    /// What earlier processes may have given out is known, as far as it will be.
+    recalled: Cell<bool>,
+    /// That is so now, or ids run out of what is reserved.
+    ids_news: Notify,
     received: Cell<u64>,
     unmatched: Cell<u64>,
 }
@@ -141,6 +109,8 @@ impl Inbox {
             forwards: RefCell::new(forwards),
             acks,
             ids: RefCell::new(Ids::new(last.unwrap_or(0), random)),
+            recalled: Cell::new(false),
+            ids_news: Notify::new(),
             received: Cell::new(0),
             unmatched: Cell::new(0),
         })
@@ -170,7 +140,7 @@ impl Inbox {
             }
             return;
         }
-        let (id, now) = (self.ids.borrow_mut().next(message.received_at), Instant::now());
+        let (id, now) = (self.next_id(message.received_at), Instant::now());
         for forward in matching() {
             forward.deliver(id, message, token, now);
         }

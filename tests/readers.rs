@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::daemon::Setup;
+use support::daemon::{Gatewire, Setup};
 use support::eventually;
 use support::mosquitto::Mosquitto;
 
@@ -95,6 +95,44 @@ fn qos_0_waits_for_a_reader_too_and_survives_a_stop() {
     assert_eq!(gatewire.stop().0, 0);
     let gatewire = setup.again().connect();
     numbers(&mut gatewire.client("messages.sock"), 0..3);
+}
+
+#[test]
+fn ids_of_the_next_start_are_behind_all_that_were_reserved() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, FORWARD);
+    let id = |gatewire: &Gatewire| {
+        let mut reader = gatewire.client("messages.sock");
+        broker.publish("test/topic", b"x");
+        reader.json()["id"].as_u64().unwrap()
+    };
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let first = id(&gatewire);
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.again().connect();
+    // By the clock it would be seconds later, 1024 a millisecond; the clock could be back for hours.
+    let hours = (id(&gatewire) - first) / 1024 / 3_600_000;
+    assert!((2..7).contains(&hours), "{hours}");
+}
+
+#[test]
+fn what_waited_on_the_disk_and_a_reader_had_before_a_restart_is_a_duplicate() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, &format!("{FORWARD}ack = \"reader\"\n"));
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    (0..2).for_each(|n| broker.publish("test/topic", n.to_string().as_bytes()));
+    eventually("them", || (gatewire.status()["forward"][0]["stored"] == 2).then_some(()));
+    let mut reader = gatewire.client("messages.sock");
+    let given = [reader.json(), reader.json()];
+    assert!(given.iter().all(|line| line["duplicate"] == false), "{given:?}");
+    reader.send(&format!("{{\"ack\":{}}}", given[0]["id"]));
+    eventually("one less", || (gatewire.status()["forward"][0]["waiting"] == 1).then_some(()));
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.again().connect();
+    let line = gatewire.client("messages.sock").json();
+    assert_eq!((&line["id"], &line["duplicate"]), (&given[1]["id"], &true.into()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod announce;
 mod reload;
 mod services;
+mod vital;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -96,11 +97,12 @@ async fn serve(
     let store = Store::open(&config.outbox.path, &forwards)?;
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, services));
-    let Services { outbox, store, vital, .. } = &parts.services;
+    let Services { outbox, inbox, store, vital, .. } = &parts.services;
     let prepared = parts.services.prepare(config, Duration::MAX).await?;
     parts.services.apply(config, prepared, parts.document()).await;
     announce::announce(config, parts.services.outbox.status().waiting);
     vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
+    vital.spawn("what keeps ids from going back", Rc::clone(inbox).keep_ids(Rc::clone(store)));
     let mut schedule = {
         let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(outbox));
         spawn_local(async move { schedule.run(|message| outbox.submit(message)).await })

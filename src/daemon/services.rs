@@ -1,6 +1,6 @@
 //! The sockets and who serves them: what comes and goes with the configuration.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,9 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
+use super::vital::Vital;
 use crate::config::{self, Config, SocketFile};
 use crate::forward::Forward;
 use crate::inbox::{Acks, Inbox};
@@ -35,39 +35,6 @@ pub(crate) enum ServicesError {
         patience.as_secs()
     )]
     DiskSilent { name: String, patience: Duration },
-}
-
-/// Tasks without which the daemon would only seem to work.
-#[derive(Debug, Default)]
-pub(super) struct Vital {
-    failed: Cell<Option<&'static str>>,
-    told: Notify,
-}
-
-impl Vital {
-    /// Runs a task until it is aborted. That it ends by a panic is told.
-    pub(super) fn spawn(self: &Rc<Self>, what: &'static str, task: impl Future<Output = ()> + 'static) -> AbortHandle {
-        let task = spawn_local(task);
-        let abort = task.abort_handle();
-        let vital = Rc::clone(self);
-        spawn_local(async move {
-            if task.await.is_err_and(|error| error.is_panic()) {
-                vital.failed.set(Some(what));
-                vital.told.notify_one();
-            }
-        });
-        abort
-    }
-
-    /// Completes when one of them has ended by a panic.
-    pub(super) async fn failed(&self) -> &'static str {
-        loop {
-            if let Some(what) = self.failed.get() {
-                return what;
-            }
-            self.told.notified().await;
-        }
-    }
 }
 
 /// Who is served at a socket.
@@ -209,7 +176,7 @@ impl Services {
         for (service, (path, serve)) in wanted {
             let is_served = self.serving.borrow().contains_key(&service);
             if let Some(listener) = listeners.get(&path).filter(|_| !is_served) {
-                let task = spawn_local(serve(Rc::clone(listener)));
+                let task = self.vital.spawn("what serves a socket", serve(Rc::clone(listener)));
                 self.serving.borrow_mut().insert(service, Serving { path, task });
             }
         }
@@ -253,7 +220,7 @@ impl Services {
         let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
         let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
         let keeper = self.vital.spawn("what keeps messages on the disk", keeper);
-        self.keepers.borrow_mut().insert(config.name.clone(), keeper);
+        self.keepers.borrow_mut().insert(config.name.clone(), keeper.abort_handle());
         forward
     }
 

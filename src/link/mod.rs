@@ -116,7 +116,7 @@ impl Link {
             telling: Telling::default(),
             closes: Closes::default(),
         };
-        // What is set aside mustn't be sent.
+        // What is set aside mustn't be sent, and no id given out twice.
         self.recalled().await;
         while !self.stop.is_requested() {
             self.apply_changes(&mut lasting).await;

@@ -18,11 +18,11 @@ const THROTTLED: &str = "More is published than the account may, by this gateway
                          Quotas, AWS IoT Core). Nothing is lost meanwhile: what waits is sent later.";
 
 impl Link {
-    /// Completes when it is known which topics are set aside, or the daemon stops.
+    /// Completes when it is known which topics are set aside and which ids were given out, or the daemon stops.
     pub(super) async fn recalled(&self) {
         tokio::select! {
             () = self.stop.requested() => {}
-            () = self.outbox.recalled() => {}
+            ((), ()) = async { tokio::join!(self.outbox.recalled(), self.inbox.ids_recalled()) } => {}
         }
     }
 

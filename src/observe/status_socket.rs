@@ -12,8 +12,14 @@ use crate::socket::{self, Listener, Stream};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves clients, for ever: each gets what `document` returns when it connects. Dropping this future disconnects them.
-pub(crate) async fn serve(listener: Rc<Listener>, document: impl Fn() -> Vec<u8>) {
-    socket::serve(listener, Rc::default(), |stream| answer(stream, document())).await;
+pub(crate) async fn serve(listener: Rc<Listener>, document: impl Fn() -> Vec<u8> + 'static) {
+    let document = Rc::new(document);
+    let handle = |stream| {
+        let document = Rc::clone(&document);
+        // It is made in the client's own task: what goes wrong in that is the client's alone.
+        async move { answer(stream, document()).await }
+    };
+    socket::serve(listener, Rc::default(), handle).await;
 }
 
 async fn answer(mut stream: Stream, document: Vec<u8>) {

@@ -70,15 +70,16 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 // The store's thread has ended: every answer will say so.
                 _ => contents = None,
             },
-            outcome = done(&mut write) => {
-                write = None;
-                write_retry.note(outcome.is_err());
-                kept.write_ended(outcome);
-            }
+            // Before that to a write: what it removes may have been read.
             outcome = done(&mut load) => {
                 load = None;
                 load_retry.note(outcome.is_err());
                 kept.load_ended(outcome);
+            }
+            outcome = done(&mut write) => {
+                write = None;
+                write_retry.note(outcome.is_err());
+                kept.write_ended(outcome);
             }
             () = kept.news().notified() => {}
             () = until(wake_at) => {}
@@ -110,13 +111,13 @@ async fn until(deadline: Option<Instant>) {
 
 /// When to try again.
 #[derive(Debug, Default)]
-pub(super) struct Retry {
+pub(crate) struct Retry {
     failed_at: Option<Instant>,
     wait: Duration,
 }
 
 impl Retry {
-    pub(super) fn note(&mut self, failed: bool) {
+    pub(crate) fn note(&mut self, failed: bool) {
         self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
         self.failed_at = failed.then(Instant::now);
     }
@@ -135,7 +136,7 @@ impl Retry {
     }
 
     /// Completes when it is.
-    pub(super) async fn over(&self) {
+    pub(crate) async fn over(&self) {
         if let Some(at) = self.at() {
             tokio::time::sleep_until(at.into()).await;
         }

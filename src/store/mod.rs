@@ -40,7 +40,7 @@ use crate::observe::journal;
 pub(crate) use clock::{Moment, accepted_now, is_synchronised};
 pub(crate) use database::note_at;
 pub(crate) use failure::{Failure, OpenError};
-use keeper::Retry;
+pub(crate) use keeper::Retry;
 pub(crate) use row::{Accepted, Row};
 use worker::{Job, Worker};
 

@@ -1,4 +1,5 @@
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -272,14 +273,25 @@ fn a_log_without_its_database_is_not_thrown_away() {
 fn a_new_database_that_was_being_made_when_the_power_went_is_put_right() {
     let directory = TempDir::new().unwrap();
     let (path, rows) = filled(&directory, 30);
-    let new = with_suffix(&path, ".new");
+    let [new, ready, aside] = [".new", ".ready", ".damaged-19700101T000000Z"].map(|suffix| with_suffix(&path, suffix));
+    let log = |path: &Path| with_suffix(path, "-wal");
     // Not finished: the damaged one is still in its place.
     std::fs::write(&new, "half").unwrap();
     assert_eq!(found(&path), rows);
     assert!(!new.exists());
-    // Finished: the damaged one was moved aside already.
-    std::fs::rename(&path, &new).unwrap();
-    assert_eq!(found(&path), rows);
+    // Finished: of the damaged one and its log none, one or both have been moved aside.
+    for (has_database, has_log) in [(true, true), (true, false), (false, false)] {
+        std::fs::rename(&path, &ready).unwrap();
+        File::options().write(true).open(&ready).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        std::fs::write(if has_database { &path } else { &aside }, "damaged").unwrap();
+        std::fs::write(log(if has_log { &path } else { &aside }), "its log").unwrap();
+        assert_eq!(found(&path), rows);
+        assert!(!ready.exists());
+        for (file, content) in [(aside.clone(), "damaged"), (log(&aside), "its log")] {
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
+            std::fs::remove_file(&file).unwrap();
+        }
+    }
 }
 
 #[test]

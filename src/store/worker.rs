@@ -1,26 +1,23 @@
 //! The thread of the store: one job after the other, writes that wait together in one transaction.
 
-use std::fs::{self, File};
+mod rebuild;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::database::Database;
 use super::failure::{Failure, Fault, OpenError, unreadable};
-use super::files::{directory_of, log_of, make_directory, with_suffix};
-use super::salvage::{Found, salvage};
+use super::files::{log_of, make_directory};
 use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
 
 /// The most writes in one transaction.
 const GROUP: usize = 64;
-
-/// A database that is damaged again before this isn't made anew: the device is to blame.
-const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// The device has lost what can't be read so often, each time within [`READ_AGAIN_WITHIN`]: then the rest is saved. Those who
 /// ask wait for 15 s in all until then.
@@ -228,7 +225,13 @@ impl Worker {
             let locked = || Fault::Unusable(OpenError::Locked { path: self.path.clone() });
             self.lock = Some(lock.ok_or_else(locked)?);
         }
-        finish_swap(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
+        if let Some(aside) = self.finish_swap()? {
+            log::error!(
+                GATEWIRE_EVENT = "store_damaged";
+                "{} was damaged and is now {}: the stop before this start came while it was made anew, which is done now",
+                self.path.display(), aside.display()
+            );
+        }
         let opened = Database::open(&self.path, self.boot).and_then(|database| self.adopt(database));
         match opened {
             Err(fault) => match self.doubted(fault) {
@@ -307,82 +310,6 @@ impl Worker {
         }
     }
 
-    /// Makes a new database with what can be read of a damaged one, which is moved aside. In this order: should there be no
-    /// room for the new one, the old one stays where it is until there is.
-    fn rebuild(&mut self, detail: &str) -> Result<(), Fault> {
-        let path = self.path.display().to_string();
-        if let Some(mut database) = self.database.take() {
-            database.leave_the_log();
-        }
-        if self.rebuilt_at.is_some_and(|at| at.elapsed() < NOT_AGAIN_WITHIN) {
-            return Err(Fault::Broken(Failure::DamagedAgain { path }));
-        }
-        let new = new_of(&self.path);
-        remove(&new).map_err(|error| Fault::of_io(&error, &new))?;
-        let carried = self.carry_over(&new)?;
-        let aside = self.swap(&new).map_err(|error| Fault::of_io(&error, &self.path))?;
-        self.rebuilt_at = Some(Instant::now());
-        log::error!(
-            GATEWIRE_EVENT = "store_damaged";
-            "{path} was damaged ({detail}) and is now {}; {carried} messages could be read and were carried over to a new one. \
-             If this happens again, replace the card",
-            aside.display()
-        );
-        if let Ok(mut names) = self.moved_aside.lock() {
-            names.push(aside.display().to_string());
-        }
-        Database::open(&self.path, self.boot).and_then(|database| self.adopt(database))
-    }
-
-    /// Copies what is readable to a new database; returns how many messages that are.
-    fn carry_over(&mut self, new: &Path) -> Result<u64, Fault> {
-        let mut database = Database::open(new, self.boot)?;
-        let mut carried = 0;
-        let mut queues = Vec::new();
-        database.in_transaction(|database| {
-            salvage(&self.path, |found| {
-                match found {
-                    Found::Message(columns) => carried += u64::from(database.insert_columns(&columns)?),
-                    Found::Queue { id, name } => {
-                        queues.extend(u16::try_from(id).ok().and_then(QueueId::new).map(|id| (id, name.to_owned())))
-                    }
-                    Found::Note { name, value } => database.set_note(name, value)?,
-                    Found::Boot { id, offset } => database.note_boot(id, offset)?,
-                }
-                Ok::<(), Fault>(())
-            })
-        })?;
-        queues.retain(|(id, _)| !id.is_built_in());
-        queues.dedup_by_key(|(id, _)| *id);
-        self.queues = QueueId::built_in();
-        self.queues.append(&mut queues);
-        self.name_queues();
-        database.add_queues(self.queues.clone());
-        database.in_transaction(|database| database.recount(&self.queues))?;
-        database.close()?;
-        Ok(carried)
-    }
-
-    /// Puts the new database into the place of the damaged one; returns where that is now.
-    fn swap(&self, new: &Path) -> std::io::Result<PathBuf> {
-        let time = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
-        let name = |n: u32| match n {
-            0 => with_suffix(&self.path, &format!(".damaged-{time}")),
-            n => with_suffix(&self.path, &format!(".damaged-{time}-{n}")),
-        };
-        let is_free = |path: &PathBuf| !path.exists() && !log_of(path).exists();
-        let aside = (0..1000).map(name).find(is_free).unwrap_or_else(|| name(0));
-        for (from, to) in [(log_of(&self.path), log_of(&aside)), (self.path.clone(), aside.clone())] {
-            match fs::rename(from, to) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        fs::rename(new, &self.path)?;
-        File::open(directory_of(&self.path))?.sync_all()?;
-        Ok(aside)
-    }
-
     /// Looks at all pages, unless something else is asked for meanwhile.
     fn check(&mut self) {
         self.checks_left -= 1;
@@ -413,31 +340,6 @@ impl Worker {
             log::debug!("{} couldn't be shrunk: {fault:?}", self.path.display());
         }
     }
-}
-
-/// Where a new database is made, beside the damaged one.
-fn new_of(path: &Path) -> PathBuf {
-    with_suffix(path, ".new")
-}
-
-/// A new database that was finished takes its place if the damaged one had just been moved aside; one that wasn't is removed.
-fn finish_swap(path: &Path) -> std::io::Result<()> {
-    let new = new_of(path);
-    match path.exists() || log_of(path).exists() {
-        true => remove(&new),
-        false if new.exists() && !log_of(&new).exists() => fs::rename(new, path),
-        false => remove(&new),
-    }
-}
-
-fn remove(path: &Path) -> std::io::Result<()> {
-    for file in [path.to_owned(), log_of(path), with_suffix(path, "-journal")] {
-        match fs::remove_file(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// The number of this boot of the machine: of the kernel's random name for it, as much as SQLite can hold.

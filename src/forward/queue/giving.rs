@@ -77,7 +77,7 @@ impl Queue {
             self.counters.written += 1;
             self.newest = self.newest.max(id);
             match self.ack {
-                Ack::Reader => self.keep.note_given(id),
+                Ack::Reader => self.keep.note_given(id, now + self.spill_after),
                 Ack::Written => {
                     client.drawn.settle(id);
                     self.keep.finish(id, now);

@@ -202,6 +202,15 @@ impl<T: Item> Backlog<T> {
         self.taken.iter_mut().find(|entry| entry.seq == seq).map(|entry| &mut entry.item)
     }
 
+    /// What a message that was taken is on the disk isn't all any more: it is to be written once more.
+    pub(crate) fn rewrite(&mut self, seq: u64) {
+        if let Some(entry) = self.taken.iter_mut().find(|entry| entry.seq == seq)
+            && matches!(entry.disk, Disk::Writing | Disk::Yes)
+        {
+            entry.disk = Disk::Maybe;
+        }
+    }
+
     /// Whether a message that was taken may be on the disk.
     pub(crate) fn taken_may_be_stored(&self, seq: u64) -> bool {
         self.taken.iter().any(|entry| entry.seq == seq && entry.disk != Disk::No)

@@ -91,7 +91,11 @@ enum Step {
         said: bool,
     },
     BeginLoad,
-    EndLoad(bool),
+    /// If it `sees` a write that hasn't been answered, the disk did that before.
+    EndLoad {
+        successful: bool,
+        sees: bool,
+    },
     /// The daemon is killed and started again.
     Crash,
     /// The database is made anew without this part of its messages.
@@ -111,7 +115,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (any::<bool>(), any::<bool>()).prop_map(|(all, flush)| Step::BeginWrite { all, flush }),
         6 => (prop::bool::weighted(0.9), prop::bool::weighted(0.9)).prop_map(|(done, said)| Step::EndWrite { done, said }),
         6 => Just(Step::BeginLoad),
-        6 => prop::bool::weighted(0.9).prop_map(Step::EndLoad),
+        6 => (prop::bool::weighted(0.9), any::<bool>()).prop_map(|(successful, sees)| Step::EndLoad { successful, sees }),
         1 => Just(Step::Crash),
         1 => (0..4u8).prop_map(Step::Damage),
     ];
@@ -130,6 +134,8 @@ struct World {
     stored: BTreeSet<u64>,
     taken: Vec<u64>,
     writing: Option<Batch>,
+    /// The disk has done that.
+    is_written: bool,
     loading: Option<Load>,
     /// Damage took some: what waits need not be exact.
     damaged: bool,
@@ -206,7 +212,7 @@ impl World {
                 assert!(load.is_none() || self.loading.is_none());
                 self.loading = load.or(self.loading);
             }
-            Step::EndLoad(successful) => self.end_load(successful),
+            Step::EndLoad { successful, sees } => self.end_load(successful, sees),
             Step::Crash => self.crash(),
             Step::Damage(part) => self.damage(part),
         }
@@ -235,8 +241,10 @@ impl World {
     }
 
     fn end_write(&mut self, done: bool, said: bool) {
+        let is_written = std::mem::take(&mut self.is_written);
         let Some(batch) = self.writing.take() else { return };
-        if done {
+        let said = said || is_written;
+        if done && !is_written {
             self.disk.write(&batch);
         }
         let mut count = 0;
@@ -248,8 +256,13 @@ impl World {
         }
     }
 
-    fn end_load(&mut self, successful: bool) {
+    /// Of two answers that have come, that to the load is looked at first.
+    fn end_load(&mut self, successful: bool, sees: bool) {
         let Some(load) = self.loading.take() else { return };
+        if let Some(batch) = self.writing.as_ref().filter(|_| sees && !self.is_written) {
+            self.disk.write(batch);
+            self.is_written = true;
+        }
         if successful {
             let (rows, complete) = self.disk.load(&load, 10);
             let missing = self.backlog().end_load(rows, complete);
@@ -261,8 +274,11 @@ impl World {
 
     /// What was stored comes again, whether taken or not.
     fn crash(&mut self) {
+        let is_written = std::mem::take(&mut self.is_written);
         if let Some(batch) = self.writing.take() {
-            self.disk.write(&batch);
+            if !is_written {
+                self.disk.write(&batch);
+            }
             self.stored.extend(batch.insert.iter().map(|row| row.seq).filter(|seq| self.alive.contains_key(seq)));
         }
         self.loading = None;
@@ -307,7 +323,7 @@ impl World {
     fn drain(&mut self) {
         for _ in 0..10_000 {
             self.end_write(true, true);
-            self.end_load(true);
+            self.end_load(true, false);
             self.step(&Step::BeginLoad);
             self.step(&Step::Take(u8::MAX));
             self.step(&Step::Finish(0));

@@ -1,0 +1,141 @@
+//! A new database is made of what can be read of a damaged one, and takes its place.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::Worker;
+use crate::store::QueueId;
+use crate::store::database::Database;
+use crate::store::failure::{Failure, Fault};
+use crate::store::files::{directory_of, log_of, with_suffix};
+use crate::store::salvage::{Found, salvage};
+
+/// A database that is damaged again before this isn't made anew: the device is to blame.
+const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+
+impl Worker {
+    /// Makes a new database with what can be read of a damaged one, which is moved aside. In this order: should there be no
+    /// room for the new one, the old one stays where it is until there is.
+    pub(super) fn rebuild(&mut self, detail: &str) -> Result<(), Fault> {
+        let path = self.path.display().to_string();
+        if let Some(mut database) = self.database.take() {
+            database.leave_the_log();
+        }
+        if self.rebuilt_at.is_some_and(|at| at.elapsed() < NOT_AGAIN_WITHIN) {
+            return Err(Fault::Broken(Failure::DamagedAgain { path }));
+        }
+        let (new, ready) = (new_of(&self.path), ready_of(&self.path));
+        remove(&new).map_err(|error| Fault::of_io(&error, &new))?;
+        let carried = self.carry_over(&new)?;
+        fs::rename(&new, &ready).and_then(|()| sync_names(&ready)).map_err(|error| Fault::of_io(&error, &ready))?;
+        let aside = self.finish_swap()?.unwrap_or_default();
+        self.rebuilt_at = Some(Instant::now());
+        log::error!(
+            GATEWIRE_EVENT = "store_damaged";
+            "{path} was damaged ({detail}) and is now {}; {carried} messages could be read and were carried over to a new one. \
+             If this happens again, replace the card",
+            aside.display()
+        );
+        Database::open(&self.path, self.boot).and_then(|database| self.adopt(database))
+    }
+
+    /// Copies what is readable to a new database; returns how many messages that are.
+    fn carry_over(&mut self, new: &Path) -> Result<u64, Fault> {
+        let mut database = Database::open(new, self.boot)?;
+        let mut carried = 0;
+        let mut queues = Vec::new();
+        database.in_transaction(|database| {
+            salvage(&self.path, |found| {
+                match found {
+                    Found::Message(columns) => carried += u64::from(database.insert_columns(&columns)?),
+                    Found::Queue { id, name } => {
+                        queues.extend(u16::try_from(id).ok().and_then(QueueId::new).map(|id| (id, name.to_owned())))
+                    }
+                    Found::Note { name, value } => database.set_note(name, value)?,
+                    Found::Boot { id, offset } => database.note_boot(id, offset)?,
+                }
+                Ok::<(), Fault>(())
+            })
+        })?;
+        queues.retain(|(id, _)| !id.is_built_in());
+        queues.dedup_by_key(|(id, _)| *id);
+        self.queues = QueueId::built_in();
+        self.queues.append(&mut queues);
+        self.name_queues();
+        database.add_queues(self.queues.clone());
+        database.in_transaction(|database| database.recount(&self.queues))?;
+        database.close()?;
+        Ok(carried)
+    }
+
+    /// Puts a new database that is ready into the place of the damaged one, if there is one: also after a crash in the middle
+    /// of that. One that isn't ready is removed. Returns where the damaged one is now.
+    pub(super) fn finish_swap(&mut self) -> Result<Option<PathBuf>, Fault> {
+        let aside = swap(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
+        if let Some(aside) = &aside
+            && let Ok(mut names) = self.moved_aside.lock()
+        {
+            names.push(aside.display().to_string());
+        }
+        Ok(aside)
+    }
+}
+
+/// Where a new database is made.
+fn new_of(path: &Path) -> PathBuf {
+    with_suffix(path, ".new")
+}
+
+/// Where it waits, complete and synced, until the damaged one is out of its way.
+fn ready_of(path: &Path) -> PathBuf {
+    with_suffix(path, ".ready")
+}
+
+/// Returns where the damaged one is now.
+fn swap(path: &Path) -> io::Result<Option<PathBuf>> {
+    remove(&new_of(path))?;
+    let ready = ready_of(path);
+    if !ready.exists() {
+        return Ok(None);
+    }
+    // The same name again, if one of two files got there before a crash.
+    let time = Timestamp::try_from(fs::metadata(&ready)?.modified()?).unwrap_or(Timestamp::UNIX_EPOCH);
+    let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let name = |n: u32| match n {
+        0 => with_suffix(path, &format!(".damaged-{time}")),
+        n => with_suffix(path, &format!(".damaged-{time}-{n}")),
+    };
+    let is_free =
+        |aside: &PathBuf| !(path.exists() && aside.exists() || log_of(path).exists() && log_of(aside).exists());
+    let aside = (0..1000).map(name).find(is_free).unwrap_or_else(|| name(0));
+    for (from, to) in [(log_of(path), log_of(&aside)), (path.to_owned(), aside.clone())] {
+        match fs::rename(from, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    // Before anything is in the old place: else a crash could leave the new one beside the old one's log.
+    sync_names(path)?;
+    fs::rename(&ready, path)?;
+    sync_names(path)?;
+    Ok(Some(aside))
+}
+
+/// Has the disk know what is called how in the directory of `path`.
+fn sync_names(path: &Path) -> io::Result<()> {
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    for file in [path.to_owned(), log_of(path), with_suffix(path, "-journal")] {
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
