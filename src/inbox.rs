@@ -102,13 +102,13 @@ pub(crate) struct InboxStatus {
 
 impl Inbox {
     /// An inbox for `forwards`, which report to `acks` what they are done with. `random` makes the ids of this start of the
-    /// daemon its own.
-    pub(crate) fn new(forwards: Vec<Rc<Forward>>, acks: Rc<Acks>, random: u64) -> Rc<Inbox> {
+    /// daemon its own; unless the database `is_read`, they are greater than those of all starts that could read it.
+    pub(crate) fn new(forwards: Vec<Rc<Forward>>, acks: Rc<Acks>, is_read: bool, random: u64) -> Rc<Inbox> {
         let last = forwards.iter().filter_map(|forward| forward.last_stored()).max();
         Rc::new(Inbox {
             forwards: RefCell::new(forwards),
             acks,
-            ids: RefCell::new(Ids::new(last.unwrap_or(0), random)),
+            ids: RefCell::new(Ids::new(last.unwrap_or(0), is_read, random)),
             recalled: Cell::new(false),
             ids_news: Notify::new(),
             received: Cell::new(0),

@@ -95,7 +95,8 @@ impl Services {
     pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Services {
         let acks: Rc<Acks> = Rc::default();
         let outbox = Outbox::new(&config.outbox, &store);
-        let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), fastrand::u64(..));
+        let is_read = store.contents().borrow().generation > 0;
+        let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), is_read, fastrand::u64(..));
         Services {
             store,
             outbox,

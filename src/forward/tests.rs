@@ -46,7 +46,7 @@ impl Served {
         let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), store.place("messages").await);
         let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
         let keeper = tokio::task::spawn_local(Rc::clone(&forward).keep(Rc::clone(&store)));
-        let inbox = Inbox::new(vec![Rc::clone(&forward)], acks, 0);
+        let inbox = Inbox::new(vec![Rc::clone(&forward)], acks, true, 0);
         Served { directory, path, inbox, forward, task, keeper, store, sent: Cell::new(0) }
     }
 

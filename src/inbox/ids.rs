@@ -17,17 +17,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Gives out the ids.
 ///
 /// An id is the time of arrival in milliseconds since 2020, times 1024, plus a part that is random for each start of the
-/// daemon; or one more than the id before it, if that is greater. They stay below 2^53 (until 2298). Those of some hours ahead
+/// daemon; or one more than the id before it, if that is greater. They stay below 2^53. Those of some hours ahead
 /// are reserved by a note on the disk, and the next start goes on behind what is reserved if its clock is behind that: so they
-/// grow across restarts and are unique, for one small write at a start and every three hours. Without the note, because there
-/// is no disk, two messages have the same id only if they come in the same millisecond of a time that the clock shows twice
-/// and the random parts (1 in 1024) agree.
+/// grow across restarts and are unique, for one small write at a start and every three hours. A process that can't read the note
+/// when it starts adds 2^52. Without any database two messages have the same id only if they come in the same millisecond of a
+/// time that the clock shows twice and the random parts (1 in 1024) agree.
 #[derive(Debug)]
 pub(super) struct Ids {
     last: u64,
     /// The last one given out by this process; 0: none was.
     given: u64,
     random: u64,
+    /// What is added to the time: 0, or [`QueueId::UNREAD`].
+    base: u64,
     /// None above this was given out, or will be if the disk works.
     reserved: u64,
 }
@@ -35,16 +37,17 @@ pub(super) struct Ids {
 impl Ids {
     const EPOCH: i64 = 1_577_836_800_000;
     const RANDOM_BITS: u32 = 10;
-    /// Leaves room below 2^53 for 2^30 more, should the clock be far in the future.
-    const MAX: u64 = (1 << 53) - (1 << 30);
-    /// In that room, which a clock set wrong for once leads to.
-    const RESERVE_AT_LAST: u64 = 1 << 16;
+    /// Of the time: leaves room for 2^30 more, should the clock be far in the future.
+    const MAX: u64 = QueueId::UNREAD - (1 << 30);
+    /// Of ids that don't go by the clock any more.
+    const RESERVE_AT_LAST: u64 = 1 << 24;
     /// Six hours.
     const RESERVE: u64 = (6 * 3600 * 1000) << Ids::RANDOM_BITS;
 
-    /// Ids greater than `last`.
-    pub(super) fn new(last: u64, random: u64) -> Ids {
-        Ids { last, given: 0, random: random % (1 << Ids::RANDOM_BITS), reserved: 0 }
+    /// Ids greater than `last`; if the database hasn't been read, than all that processes that had read it gave out.
+    pub(super) fn new(last: u64, is_read: bool, random: u64) -> Ids {
+        let base = if is_read { 0 } else { QueueId::UNREAD };
+        Ids { last, given: 0, random: random % (1 << Ids::RANDOM_BITS), base, reserved: 0 }
     }
 
     /// Ids after this are greater than `last`.
@@ -60,7 +63,7 @@ impl Ids {
 
     fn by_clock(&self, now: Timestamp) -> u64 {
         let elapsed = u64::try_from(now.as_millisecond() - Ids::EPOCH).unwrap_or(0);
-        ((elapsed << Ids::RANDOM_BITS) | self.random).min(Ids::MAX)
+        self.base + ((elapsed << Ids::RANDOM_BITS) | self.random).min(Ids::MAX)
     }
 
     /// An earlier process has reserved ids up to this one. Of those that the clock hasn't come to, it may have given out any.
@@ -73,7 +76,8 @@ impl Ids {
     /// reserved.
     fn wants(&self, now: Timestamp) -> Option<u64> {
         let newest = self.given.max(self.by_clock(now));
-        let reserve = if newest + Ids::RESERVE <= Ids::MAX { Ids::RESERVE } else { Ids::RESERVE_AT_LAST };
+        let goes_by_clock = newest + Ids::RESERVE <= self.base + Ids::MAX;
+        let reserve = if goes_by_clock { Ids::RESERVE } else { Ids::RESERVE_AT_LAST };
         (newest + reserve / 2 > self.reserved).then_some(newest + reserve)
     }
 }
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn ids_grow_whatever_the_clock_does_and_stay_below_2_to_the_53() {
-        let mut ids = Ids::new(0, 0x1_0007);
+        let mut ids = Ids::new(0, true, 0x1_0007);
         let mut last = 0;
         for time in [
             "1970-01-01T00:00:00Z",
@@ -166,17 +170,21 @@ mod tests {
     #[test]
     fn ids_of_the_next_start_are_greater_whatever_the_clock_does() {
         let (mut last, mut reserved) = (0, 0);
-        for (start, gives) in [
-            ("2026-01-31T12:00:00Z", true),
-            ("2026-01-31T17:00:00Z", true),
-            ("2026-01-31T16:00:00Z", false),
-            ("2026-01-31T16:00:00Z", true),
-            ("1970-01-01T00:00:00Z", true),
-            ("9999-12-30T00:00:00Z", true),
-            ("2026-01-31T12:00:00Z", true),
+        for (start, gives, is_read) in [
+            ("2026-01-31T12:00:00Z", true, true),
+            ("2026-01-31T17:00:00Z", true, true),
+            ("2026-01-31T16:00:00Z", false, true),
+            ("2026-01-31T16:00:00Z", true, true),
+            ("1970-01-01T00:00:00Z", true, true),
+            ("9999-12-30T00:00:00Z", true, true),
+            ("2026-01-31T12:00:00Z", true, true),
+            ("2025-01-31T12:00:00Z", true, false),
+            ("2026-01-31T12:00:00Z", true, true),
         ] {
-            let mut ids = Ids::new(0, last);
-            ids.recall(reserved);
+            let mut ids = Ids::new(0, is_read, last);
+            if is_read {
+                ids.recall(reserved);
+            }
             let before = reserved;
             let mut writes = 0;
             for minute in 0..12 * 60 {

@@ -21,7 +21,7 @@ fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
 
 fn inbox(filters: &[&str]) -> Rc<Inbox> {
     let acks = Rc::default();
-    Inbox::new(filters.iter().map(|filter| forward(filter, &acks)).collect(), acks, 0)
+    Inbox::new(filters.iter().map(|filter| forward(filter, &acks)).collect(), acks, true, 0)
 }
 
 fn message(topic: &str) -> Inbound {

@@ -140,9 +140,10 @@ impl Outbox {
         let contents = store.contents();
         let contents = contents.borrow();
         let [outbox, quarantine] = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| contents.totals(queue));
-        // Places grow from one start to the next by the clock, too: should the store only be opened later, its messages
-        // still come before.
-        let first = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        // Places grow from one start to the next by the clock, too: what is deleted and comes to light when a damaged database
+        // is read is never taken for another message.
+        let by_clock = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        let first = if contents.generation == 0 { QueueId::UNREAD + by_clock } else { by_clock };
         Outbox::with(config, [outbox, quarantine], contents.generation, first)
     }
 

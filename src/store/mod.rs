@@ -64,6 +64,10 @@ impl QueueId {
     /// What IoT Core refuses. The last number.
     pub(crate) const QUARANTINE: QueueId = QueueId(QueueId::COUNT - 1);
 
+    /// Places from here on are given out by a process that couldn't read the database when it started: so what it finds there
+    /// later comes before, whatever the clocks of both processes have shown.
+    pub(crate) const UNREAD: u64 = 1 << (QueueId::SEQ_BITS - 1);
+
     /// The highest place in a queue.
     pub(crate) const MAX_SEQ: u64 = (1 << QueueId::SEQ_BITS) - 1;
 

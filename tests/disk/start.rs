@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::preload::preload;
 use crate::support::daemon::{Gatewire, Setup};
+use crate::support::eventually;
 use crate::support::mosquitto::Mosquitto;
-use crate::{INGEST, arrived, ask_all, cut_off, wait_until_delivered};
+use crate::{INGEST, arrived, ask_all, cut_off, line, verdict, wait_until_delivered};
 
 /// Root may do everything; without these capabilities it may do what others may as the owner.
 fn as_anybody() -> &'static [&'static str] {
@@ -67,6 +69,34 @@ fn a_database_of_another_owner_is_taken_up_once_it_is_given_to_gatewire() {
         assert_eq!(gatewire.count("nothing can be stored"), 1);
         assert!(gatewire.status()["store"]["moved_aside"].as_array().unwrap().is_empty());
     }
+}
+
+#[test]
+fn what_lies_in_a_database_that_is_opened_late_comes_first_though_the_clock_was_set_back() {
+    let day = |days: i64| (days * 24 * 3600).to_string();
+    let mut setup = None;
+    let (mut broker, gatewire) = cut_off(|port| {
+        let setup = setup.insert(preload(Setup::new(port, INGEST), "clock"));
+        setup.again().env("CLOCK_AHEAD", day(1))
+    });
+    let setup = setup.unwrap();
+    ask_all(&mut gatewire.client("up.sock"), 0..MESSAGES, 1000);
+    stopped(gatewire);
+    may(&database(&setup), 0);
+    let gatewire = setup.again().under(as_anybody()).start();
+    gatewire.wait_for("nothing can be stored");
+    let mut client = gatewire.client("up.sock");
+    (100..110).for_each(|number| client.send(&line(number, 1000)));
+    eventually("them", || (gatewire.status()["outbox"]["waiting"] == 10).then_some(()));
+    may(&database(&setup), 0o600);
+    gatewire.wait_patiently("is written again");
+    (100..110).for_each(|_| assert_eq!(verdict(&client.json()), "stored"));
+    assert_eq!(ask_all(&mut client, [110], 1000)[0].1, "stored");
+    gatewire.kill();
+    broker.restart();
+    let gatewire = setup.connect();
+    wait_until_delivered(&gatewire);
+    assert_eq!(arrived(&broker), (0..MESSAGES).chain(100..111).collect::<Vec<_>>());
 }
 
 #[test]

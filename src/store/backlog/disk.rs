@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::ranges::Ranges;
 use super::{BATCH, BATCH_ROWS, Backlog, Batch, Disk, Entry, Gap, HEAD, Item, MANY_RANGES};
 use crate::store::{Load, QueueId, Row, Totals};
 
@@ -175,8 +176,10 @@ impl<T: Item> Backlog<T> {
             entry.disk = Disk::Maybe;
         }
         // What damage took of the gap shows when its end has been loaded.
-        if late {
-            self.put_before_all(stored);
+        if late && !self.put_before_all(stored) {
+            // What is finished was another's.
+            self.finished = Ranges::default();
+            return;
         }
         // What is older than all we know of was finished long ago.
         let first = self.entries().map(|entry| entry.seq).min();
@@ -191,22 +194,23 @@ impl<T: Item> Backlog<T> {
         self.recount();
     }
 
-    /// What was on the disk before all that is in memory.
-    fn put_before_all(&mut self, stored: Totals) {
+    /// What was on the disk before all that is in memory. `false`: it can't be, which takes two starts in a row without the
+    /// database, and a clock that was set back between them ([`QueueId::UNREAD`]).
+    fn put_before_all(&mut self, stored: Totals) -> bool {
         let first = self.entries().map(|entry| entry.seq).min();
         if stored.last.zip(first).is_some_and(|(last, first)| last >= first) {
-            // The clock was set back between two starts. What is there is taken up at the next start.
             log::warn!(
                 "{} messages on the disk are left for the next start: their order isn't certain",
                 stored.messages
             );
-            return;
+            return false;
         }
         self.open_gap(stored);
         if self.gap.is_some() {
             // No gap was there before, and so no tail.
             self.tail = std::mem::take(&mut self.head);
         }
+        true
     }
 
     /// Makes one range of neighbours where nothing that is still wanted lies between them.
