@@ -113,7 +113,7 @@ fn ids_of_the_next_start_are_behind_all_that_were_reserved() {
     let gatewire = setup.again().connect();
     // By the clock it would be seconds later, 1024 a millisecond; the clock could be back for hours.
     let hours = (id(&gatewire) - first) / 1024 / 3_600_000;
-    assert!((2..7).contains(&hours), "{hours}");
+    assert!((24..50).contains(&hours), "{hours}");
 }
 
 #[test]

@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Gives out the ids.
 ///
 /// An id is the time of arrival in milliseconds since 2020, times 1024, plus a part that is random for each start of the
-/// daemon; or one more than the id before it, if that is greater. They stay below 2^53. Those of some hours ahead
+/// daemon; or one more than the id before it, if that is greater. They stay below 2^53. Those of two days ahead
 /// are reserved by a note on the disk, and the next start goes on behind what is reserved if its clock is behind that: so they
-/// grow across restarts and are unique, for one small write at a start and every three hours. A process that can't read the note
+/// grow across restarts and are unique, for one small write at a start and each day. A process that can't read the note
 /// when it starts adds 2^52. Without any database two messages have the same id only if they come in the same millisecond of a
 /// time that the clock shows twice and the random parts (1 in 1024) agree.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ impl Ids {
     const MAX: u64 = QueueId::UNREAD - (1 << 30);
     /// Of ids that don't go by the clock any more.
     const RESERVE_AT_LAST: u64 = 1 << 24;
-    /// Six hours.
-    const RESERVE: u64 = (6 * 3600 * 1000) << Ids::RANDOM_BITS;
+    /// Two days.
+    const RESERVE: u64 = (48 * 3600 * 1000) << Ids::RANDOM_BITS;
 
     /// Ids greater than `last`; if the database hasn't been read, than all that processes that had read it gave out.
     pub(super) fn new(last: u64, is_read: bool, random: u64) -> Ids {
@@ -199,7 +199,7 @@ mod tests {
                     last = id;
                 }
             }
-            assert!(writes <= 5 && (gives || reserved == before), "{start}: {writes}");
+            assert!(writes <= 3 && (gives || reserved == before), "{start}: {writes}");
         }
     }
 }
