@@ -31,6 +31,12 @@ impl Notifier {
         }
     }
 
+    /// The start takes longer: until so much later nobody is to worry.
+    pub(crate) fn not_yet(&self, time: Duration) {
+        let time = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        send(&[NotifyState::ExtendTimeoutUsec(time)]);
+    }
+
     /// What `systemctl status` shows.
     pub(crate) fn status(&self, text: &str) {
         send(&[NotifyState::Status(text)]);

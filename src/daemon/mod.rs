@@ -8,7 +8,7 @@ mod vital;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,6 +40,9 @@ const STORE_TIME: Duration = Duration::from_secs(5);
 
 /// After that: for the last answers to reach the clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
+
+/// A database that isn't open after so long is told of, and systemd asked for more time as often.
+const STORE_LOOK: Duration = Duration::from_secs(5);
 
 /// How often the certificate's validity is looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
@@ -94,7 +97,7 @@ async fn serve(
     let notifier = Rc::new(Notifier::from_environment(Instant::now()));
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
-    let store = Store::open(&config.outbox.path, &forwards)?;
+    let Some(store) = open_store(&config.outbox.path, &forwards, &mut signals, &notifier).await? else { return Ok(()) };
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, services));
     let Services { outbox, inbox, store, vital, .. } = &parts.services;
@@ -140,6 +143,46 @@ async fn serve(
     let _ = tokio::time::timeout_at(store_until, store.close()).await;
     log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
     ended
+}
+
+/// `None`: a signal has ended the wait.
+async fn open_store(
+    path: &Path,
+    forwards: &[&str],
+    signals: &mut Signals,
+    notifier: &Notifier,
+) -> Result<Option<Rc<Store>>, DaemonError> {
+    let opening = Store::open(path, forwards);
+    tokio::pin!(opening);
+    let mut look = tokio::time::interval(STORE_LOOK);
+    look.tick().await;
+    let mut is_said = false;
+    loop {
+        tokio::select! {
+            store = &mut opening => return Ok(Some(store?)),
+            signal = signals.next() => if signal != Some(SIGHUP) {
+                notifier.stopping();
+                log::info!(GATEWIRE_EVENT = "stopped"; "{}: stopped before the database was open", name_of(signal));
+                return Ok(None);
+            },
+            _ = look.tick() => {
+                notifier.not_yet(STORE_LOOK * 6);
+                if !std::mem::replace(&mut is_said, true) {
+                    notifier.status("waiting for the database");
+                    log::warn!(
+                        GATEWIRE_EVENT = "store_slow";
+                        "{} isn't open after {} s: it is damaged and read through for what can be saved, which takes its time, or \
+                         the disk is slow or hangs (`dmesg`). Nothing is sent or taken in until then",
+                        path.display(), STORE_LOOK.as_secs()
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn name_of(signal: Option<i32>) -> &'static str {
+    if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" }
 }
 
 fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, services: Services) -> Parts {
@@ -194,8 +237,7 @@ async fn wait_for_the_end(
             signal = signals.next() => match signal {
                 Some(SIGHUP) => reload::reload(parts, read).await,
                 signal => {
-                    let name = if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" };
-                    log::info!(GATEWIRE_EVENT = "stopping"; "{name}: stopping");
+                    log::info!(GATEWIRE_EVENT = "stopping"; "{}: stopping", name_of(signal));
                     return Ok(());
                 }
             },

@@ -208,22 +208,23 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the database and starts its thread. `forwards` are the names of the queues there should be beside the outbox.
+    /// Starts the thread of the database, and completes when that is open, for which a damaged one has to be read through.
+    /// `forwards` are the names of the queues there should be beside the outbox.
     ///
     /// # Errors
     /// Only what a person has to decide. A damaged database is moved aside and what is readable carried over; one that can't
     /// be opened just now is tried again and again, and until then everything waits in memory.
-    pub(crate) fn open(path: &Path, forwards: &[&str]) -> Result<Rc<Store>, OpenError> {
+    pub(crate) async fn open(path: &Path, forwards: &[&str]) -> Result<Rc<Store>, OpenError> {
         let (jobs, receiver) = mpsc::channel(MAX_JOBS);
         let pending: Arc<AtomicUsize> = Arc::default();
         let (publish, contents) = watch::channel(Contents::default());
         let moved_aside = Arc::default();
         let names = forwards.iter().map(|name| (*name).to_owned()).collect();
         let worker = Worker::new(path, names, publish, Arc::clone(&pending), Arc::clone(&moved_aside));
-        let (opened, first) = std::sync::mpsc::sync_channel(1);
-        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(receiver, &opened));
+        let (opened, first) = oneshot::channel();
+        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(receiver, opened));
         let started = match thread {
-            Ok(_) => first.recv().unwrap_or(Ok(Err(Failure::Gone))),
+            Ok(_) => first.await.unwrap_or(Ok(Err(Failure::Gone))),
             Err(_) => Ok(Err(Failure::Gone)),
         };
         let outcome = started?;

@@ -46,7 +46,7 @@ fn everything(queue: QueueId) -> Load {
 }
 
 fn open(path: &Path) -> Rc<Store> {
-    Store::open(path, &["commands", "events"]).unwrap()
+    wait(Store::open(path, &["commands", "events"])).unwrap()
 }
 
 /// The rows of the outbox that a new start finds.
@@ -97,7 +97,7 @@ fn queues_do_not_mix_and_keep_their_numbers() {
         wait(store.write(Write { queue, ..change(Vec::new(), vec![row(seq, 10)]) })).unwrap();
     }
     wait(store.close());
-    let store = Store::open(&path, &["events", "new", "commands"]).unwrap();
+    let store = wait(Store::open(&path, &["events", "new", "commands"])).unwrap();
     assert_eq!((wait(store.place("commands")).queue, wait(store.place("events")).queue), (commands, events));
     for (queue, seq) in [(commands, 7), (events, QueueId::MAX_SEQ), (QueueId::OUTBOX, 0)] {
         let page = wait(store.load(everything(queue))).unwrap();
@@ -146,7 +146,7 @@ fn a_second_instance_is_told_so() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gatewire.db");
     let store = open(&path);
-    let error = Store::open(&path, &[]).unwrap_err();
+    let error = wait(Store::open(&path, &[])).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
     wait(store.close());
 }
@@ -162,7 +162,7 @@ fn a_newer_schema_and_another_programs_database_are_left_as_they_are() {
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE photos (name TEXT)").unwrap();
     for path in [path, foreign] {
         let before = std::fs::read(&path).unwrap();
-        let error = Store::open(&path, &[]).unwrap_err();
+        let error = wait(Store::open(&path, &[])).unwrap_err();
         assert!(matches!(error, OpenError::Newer { found: 2, .. } | OpenError::Foreign { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
         assert!(!with_suffix(&path, "-wal").exists());

@@ -5,7 +5,6 @@ mod rebuild;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -93,7 +92,7 @@ impl Worker {
     }
 
     /// Opens the database, tells `opened`, and works until nobody can ask for anything any more.
-    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>, opened: &SyncSender<Opened>) {
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>, opened: oneshot::Sender<Opened>) {
         let outcome = self.connect();
         let outcome = match outcome {
             Err(Fault::Unusable(error)) => {

@@ -75,3 +75,19 @@ fn a_reload_that_needs_a_disk_that_hangs_is_refused() {
     gatewire.signal("TERM");
     assert_eq!(gatewire.wait().0, 0);
 }
+
+#[test]
+fn a_start_that_waits_for_the_disk_says_so_and_is_stopped_by_a_signal() {
+    let broker = Broker::start();
+    let (fault, setup) = Fault::on(Setup::new(broker.port, INGEST).speaking("3.1.1"));
+    fault.begin("stall");
+    let gatewire = setup.start();
+    gatewire.wait_for("gatewire.db isn't open after 5 s");
+    gatewire.signal("TERM");
+    assert_eq!(gatewire.wait().0, 0);
+    let gatewire = setup.start();
+    gatewire.wait_for("gatewire.db isn't open after 5 s");
+    fault.end();
+    broker.connected(false);
+    assert_eq!(gatewire.stop().0, 0);
+}
