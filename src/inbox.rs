@@ -146,6 +146,11 @@ impl Inbox {
         }
     }
 
+    /// The connection is gone: the server sends again what it has no PUBACK for, if it keeps the session.
+    pub(crate) fn link_down(&self) {
+        self.forwards.borrow().iter().for_each(|forward| forward.link_down());
+    }
+
     pub(crate) fn acks(&self) -> &Acks {
         &self.acks
     }

@@ -22,6 +22,8 @@ pub(super) struct Kept {
     message: Inbound,
     /// To be given out once it is on the disk, or done.
     token: Option<AckToken>,
+    /// The connection of `token` is gone: the server may send it again.
+    is_orphan: bool,
     /// When it has to be on the disk at the latest.
     due: Instant,
     /// A reader was written it before. What is written from then on says so.
@@ -52,13 +54,13 @@ impl Lasting for Kept {
 
 impl Kept {
     fn new(message: &Inbound, token: Option<AckToken>, due: Instant) -> Kept {
-        Kept { message: message.detached(), token, due, given: false, maybe_given: false }
+        Kept { message: message.detached(), token, is_orphan: false, due, given: false, maybe_given: false }
     }
 
     fn from_row(row: Row, now: Instant) -> Kept {
         let Row { at, topic, payload, qos, retain, duplicate, properties, .. } = row;
         let message = Inbound { topic, payload, qos, retain, duplicate, received_at: at, properties };
-        Kept { message, token: None, due: now, given: false, maybe_given: true }
+        Kept { message, token: None, is_orphan: false, due: now, given: false, maybe_given: true }
     }
 }
 
@@ -106,6 +108,26 @@ impl Keep {
         self.backlog.insert(id, Kept::new(message, token, due));
         self.expect(due);
         self.shed();
+    }
+
+    /// The connection is gone, and with it the meaning of its tokens.
+    pub(super) fn link_down(&mut self) {
+        self.backlog.unconfirmed().filter(|kept| kept.token.is_some()).for_each(|kept| kept.is_orphan = true);
+    }
+
+    /// Whether the server has sent a message again that waits already, and on which the disk has kept it waiting for its PUBACK.
+    /// With many such connections it would else wait as many times.
+    pub(super) fn adopts(&mut self, message: &Inbound, token: Option<AckToken>) -> bool {
+        if !message.duplicate || token.is_none() {
+            return false;
+        }
+        let is_it = |kept: &Kept| {
+            kept.is_orphan && kept.message.topic == message.topic && kept.message.payload == message.payload
+        };
+        let Some(kept) = self.backlog.waiting_unconfirmed().find(|kept| is_it(kept)) else { return false };
+        kept.is_orphan = false;
+        self.done.extend(std::mem::replace(&mut kept.token, token));
+        true
     }
 
     /// Adds a message that a reader is owed otherwise: only so that it is on the disk.

@@ -132,6 +132,11 @@ impl Forward {
         self.changed.notify_waiters();
     }
 
+    /// See [`Inbox::link_down`](crate::inbox::Inbox::link_down).
+    pub(crate) fn link_down(&self) {
+        self.change(|queue| queue.keep_mut().link_down());
+    }
+
     /// Serves readers, for ever. Dropping this future disconnects them.
     pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::default();

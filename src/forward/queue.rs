@@ -153,7 +153,9 @@ impl Queue {
             };
             // What nobody waits for may be written together with more.
             let wait = if token.is_none() { self.spill_after } else { wait };
-            self.keep.insert(id, message, token, now + wait);
+            if !self.keep.adopts(message, token) {
+                self.keep.insert(id, message, token, now + wait);
+            }
             self.distribute(now);
         }
         if self.text.len() > MAX_UNWRITTEN {

@@ -126,6 +126,7 @@ impl Link {
             }
             lasting.session.connection_lost();
             self.outbox.link_down();
+            self.inbox.link_down();
             match ended {
                 Ok(Ended::Stopped) => break,
                 Ok(Ended::Reconfigured) => self.wait_for_the_limit(&lasting.connects).await,

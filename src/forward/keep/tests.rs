@@ -11,8 +11,8 @@ fn keep(messages: u64, bytes: u64, when_full: WhenFull) -> Keep {
     Keep::new(&config::Keep { messages, bytes, when_full }, QueueId::OUTBOX, Totals::default(), 1)
 }
 
-fn insert(keep: &mut Keep, id: u64, length: usize) {
-    let message = Inbound {
+fn message(length: usize) -> Inbound {
+    Inbound {
         topic: Topic::received("t"),
         payload: Bytes::from(vec![b'x'; length - 1]),
         qos: Qos::AtLeastOnce,
@@ -20,8 +20,11 @@ fn insert(keep: &mut Keep, id: u64, length: usize) {
         duplicate: false,
         received_at: Timestamp::UNIX_EPOCH,
         properties: None,
-    };
-    keep.insert(id, &message, Some(AckToken::new(id)), Instant::now());
+    }
+}
+
+fn insert(keep: &mut Keep, id: u64, length: usize) {
+    keep.insert(id, &message(length), Some(AckToken::new(id)), Instant::now());
 }
 
 fn ids(keep: &mut Keep) -> Vec<u64> {
@@ -64,6 +67,32 @@ fn bytes_are_bounded_and_one_message_too_large_displaces_nothing() {
     }
     insert(&mut keep, 11, 501);
     assert_eq!((ids(&mut keep), keep.dropped()), (vec![6, 7, 8, 9, 10], 6));
+}
+
+#[test]
+fn what_the_server_sends_again_while_the_disk_takes_nothing_does_not_wait_twice() {
+    let mut keep = keep(u64::MAX, u64::MAX, WhenFull::DropOldest);
+    (1..=3).for_each(|id| insert(&mut keep, id, 10));
+    let mut repeated = message(10);
+    let mut token = 3;
+    let mut again = |keep: &mut Keep, duplicate| {
+        repeated.duplicate = duplicate;
+        token += 1;
+        keep.adopts(&repeated, Some(AckToken::new(token)))
+    };
+    assert!(!again(&mut keep, true), "its PUBACK may still go out");
+    for _ in 0..5 {
+        keep.link_down();
+        assert!(!again(&mut keep, false), "another one that says the same");
+        assert!((0..3).all(|_| again(&mut keep, true)) && !again(&mut keep, true));
+    }
+    assert_eq!(keep.waiting(), 3);
+    let released: Vec<AckToken> = keep.take_done().collect();
+    assert_eq!(released.len(), 15, "nobody waits for those any more");
+    while keep.take().is_some() {}
+    (1..=3).for_each(|id| keep.finish(id, Instant::now()));
+    let last: Vec<AckToken> = keep.take_done().collect();
+    assert_eq!(last, [token - 3, token - 2, token - 1].map(AckToken::new));
 }
 
 #[test]

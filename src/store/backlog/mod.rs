@@ -293,6 +293,12 @@ impl<T: Item> Backlog<T> {
         self.entries_mut().filter(|entry| entry.disk != Disk::Yes).map(|entry| &mut entry.item)
     }
 
+    /// Of that, what waits, in order.
+    pub(crate) fn waiting_unconfirmed(&mut self) -> impl Iterator<Item = &mut T> {
+        let waiting = self.head.iter_mut().chain(&mut self.tail);
+        waiting.filter(|entry| entry.disk != Disk::Yes).map(|entry| &mut entry.item)
+    }
+
     fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
         self.taken.iter().chain(&self.head).chain(&self.tail)
     }
