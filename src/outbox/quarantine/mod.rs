@@ -181,14 +181,13 @@ impl Quarantine {
     /// newest give way to the bound of memory, but for what is on the disk already.
     fn shed(&mut self) {
         loop {
-            let is_over = self.is_over();
-            let oldest = self.backlog.front().map(|(place, _)| place).filter(|_| is_over);
-            let dropped = match is_over {
-                true => self.backlog.drop_front(),
-                false if self.backlog.memory() > MEMORY && self.is_pressed() => {
+            let oldest = self.backlog.front().map(|(place, _)| place).filter(|_| self.is_over());
+            let dropped = match oldest {
+                Some(_) => self.backlog.drop_front(),
+                None if self.backlog.memory() > MEMORY && self.is_pressed() => {
                     self.backlog.drop_back_if(|held| !held.was_stored)
                 }
-                false => None,
+                None => None,
             };
             let Some(dropped) = dropped else { return };
             // What is being released isn't listed any more.

@@ -241,6 +241,30 @@ fn a_disk_that_hangs_does_not_fill_the_memory() {
 }
 
 #[test]
+fn a_disk_that_neither_gives_its_oldest_nor_takes_anything_does_not_fill_the_memory() {
+    let mut bench = Bench::new(1 << 30);
+    (0..20).for_each(|_| bench.insert("a", &"x".repeat(100_000), true));
+    bench.keep();
+    // It holds more than its share now, and none of it is in memory.
+    bench.restart(1);
+    let moment = Moment { since_boot: HOUR, synchronised: None };
+    for _ in 0..200 {
+        bench.insert("a", &"x".repeat(100_000), false);
+        if bench.quarantine.next_write(bench.now, || moment).is_some() {
+            bench.quarantine.write_ended(false, bench.now);
+        }
+        if bench.quarantine.next_load().is_some() {
+            bench.quarantine.load_ended(None, bench.now, &moment);
+        }
+        assert!(bench.quarantine.backlog.memory() <= MEMORY);
+    }
+    let dropped = bench.quarantine.dropped();
+    assert_eq!((bench.quarantine.len(), bench.rows.len()), (220 - dropped, 20), "what is stored stays");
+    bench.keep();
+    assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (1, 219), "then the oldest go, as ever");
+}
+
+#[test]
 fn the_card_is_written_at_once_only_for_what_it_held_already() {
     let mut bench = Bench::new(1_000_000);
     assert_eq!(bench.keep(), 0);
