@@ -18,7 +18,7 @@ use super::addresses::Addresses;
 use super::pace::Quota;
 use super::reload::Setup;
 use super::session::{Answer, End, Event, Session};
-use super::transport::{Stream, abandon, local_address};
+use super::transport::{Stream, abandon, local_address, not_arrived};
 use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
 use crate::message::Qos;
@@ -189,6 +189,10 @@ impl<'a> Connection<'a> {
             return Err(Cause::NoConnAck);
         }
         if self.session.timeout().is_some_and(|timeout| now >= timeout) {
+            // It may be the uplink that takes its time.
+            if let Some(bytes) = not_arrived(&self.stream, !self.unflushed) {
+                self.session.not_arrived(bytes, now);
+            }
             self.session.handle_timeout(now).map_err(|end| {
                 if self.session.is_burdened() {
                     abandon(&self.stream);

@@ -129,7 +129,7 @@ fn configure(directory: &Path, listener: &str, certificate: &str, options: &str)
     let config = format!(
         "user root\nlistener {listener}\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
          use_identity_as_username true\nmax_queued_messages 1000000\nmax_inflight_messages 100\n\
-         connection_messages true\nlog_type all\nautosave_on_changes true\nautosave_interval 1\n{options}\n",
+         connection_messages true\nset_tcp_nodelay true\nlog_type all\nautosave_on_changes true\nautosave_interval 1\n{options}\n",
         CERTIFICATES.path("AmazonRootCA1.pem").display(),
         CERTIFICATES.path(certificate).display(),
         CERTIFICATES.path("server.key").display(),
@@ -168,6 +168,11 @@ impl Drop for Mosquitto {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            eprintln!("--- the end of mosquitto's log, last line first\n{}\n---", last.join("\n"));
+        }
     }
 }
 

@@ -35,6 +35,15 @@ impl Network {
         Some(network)
     }
 
+    /// On a connection from now on the server lets hardly more than a packet be under way: the queue of a slow card never overflows,
+    /// and what is in it has soon been sent.
+    pub fn bound_window(&self) {
+        let command = "echo 4096 4096 4096 > /proc/sys/net/ipv4/tcp_rmem";
+        let words = [on(&self.server), ["sh", "-c", command].map(str::to_owned).to_vec()].concat();
+        let output = Command::new(&words[0]).args(&words[1..]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
     /// The device gets an address, with the length of its network.
     pub fn add(&self, address: &str) {
         self.device(&["addr", "add", address, "dev", "eth0"]);
@@ -65,9 +74,9 @@ impl Network {
 
     /// The device sends no more than so much, such as `200kbit`.
     pub fn slow(&self, rate: &str) {
-        // Packets as on a wire: what the kernel hands over in one piece to such a card would mostly be dropped.
+        // Packets as on a wire: what the kernel hands over in one piece to such a card would be dropped.
         self.device(&["link", "set", "eth0", "gso_max_segs", "1"]);
-        let words = format!("-n {} qdisc replace dev eth0 root tbf rate {rate} burst 4kb latency 200ms", self.device);
+        let words = format!("-n {} qdisc replace dev eth0 root tbf rate {rate} burst 4kb latency 1s", self.device);
         let output = Command::new("tc").args(words.split(' ')).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }

@@ -45,7 +45,7 @@ use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Arrival, Digest, Owed};
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::{Acknowledged, InFlight};
-use patience::{Awaited, Patience};
+use patience::{Awaited, Patience, Progress};
 use sending::Throttle;
 pub(crate) use subscriptions::{Answer, Remembered};
 use subscriptions::{Request, Subscriptions};
@@ -81,8 +81,7 @@ pub(crate) struct Session {
     wire: Wire,
     state: State,
     output: BytesMut,
-    /// Bytes of the output that were ever written.
-    written: u64,
+    progress: Progress,
     events: VecDeque<Event>,
     in_flight: InFlight,
     patience: Patience,
@@ -133,7 +132,7 @@ impl Session {
             options,
             state: State::Disconnected,
             output: BytesMut::new(),
-            written: 0,
+            progress: Progress::default(),
             events: VecDeque::new(),
             in_flight: InFlight::default(),
             patience: Patience::default(),
@@ -237,6 +236,7 @@ impl Session {
             (State::Connected(liveness), Received::PingResp) => {
                 if let Some(ping) = liveness.ping_sent.take() {
                     self.owed.heard(ping.end());
+                    self.progress.arrived(ping.end());
                 }
                 self.has_answered = true;
                 self.suspects.ping_answered();
@@ -257,6 +257,7 @@ impl Session {
         if let Some(fault) = terms.fault() {
             return Err(violation(&format!("the server sent {fault}")));
         }
+        self.progress.arrived(self.progress.written());
         self.state = State::Connected(Liveness { last_sent: now, last_received: now, ping_sent: None });
         let keep_alive = terms.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
@@ -287,7 +288,8 @@ impl Session {
     fn send_request(&mut self, request: Request, now: Instant) {
         let id = self.allocate();
         self.wire.request(id, &request, &mut self.output);
-        self.subscriptions.requested(id, request, self.just_put(now));
+        let sent = self.just_put(now);
+        self.subscriptions.requested(id, request, sent);
     }
 
     fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
@@ -301,7 +303,7 @@ impl Session {
                 self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
                 self.owed.heard(sent.end());
             }
-            self.moved(sent.end(), now);
+            self.answered(sent.end(), now);
         }
         self.has_answered = true;
         self.suspects.clear(&Suspect::Publish(target.clone()));

@@ -8,6 +8,33 @@ pub(super) const BURDEN: usize = 16 * 1024;
 /// How often the patience is doubled at most: to over ten minutes, from the default of 10 s.
 const MAX_DOUBLINGS: u32 = 6;
 
+/// How far the output has come, of all connections.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    written: u64,
+    arrived: u64,
+    /// When to look next how much has arrived.
+    pub(super) look_at: Option<Instant>,
+}
+
+impl Progress {
+    /// Bytes of the output that were ever written.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+
+    /// What ends at `place` has arrived at the server, or is lost with an earlier connection. Returns whether that is news.
+    pub(super) fn arrived(&mut self, place: u64) -> bool {
+        let is_more = place > self.arrived;
+        self.arrived = self.arrived.max(place);
+        is_more
+    }
+}
+
 /// A packet that the server has to answer, from when it was put into the output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Awaited {
@@ -31,7 +58,8 @@ impl Awaited {
         self.since
     }
 
-    /// What ends at `place` has been written or answered. What comes behind it waits from now on: it wasn't its turn yet.
+    /// What ends at `place` has been written, has arrived or was answered. What comes behind it waits from now on: it wasn't its
+    /// turn yet.
     pub(super) fn moved(&mut self, place: u64, now: Instant) {
         if self.end > place {
             self.since = now;
@@ -39,8 +67,8 @@ impl Awaited {
     }
 }
 
-/// The time for an acknowledgement. What the kernel and a modem have taken and not sent can't be seen: where that may be the
-/// reason for one that hasn't come, the next has twice the time, until they come in time again.
+/// The time for an acknowledgement. What a proxy on the way, or a modem that answers for TCP, has taken and not sent can't be
+/// seen: where that may be the reason for one that hasn't come, the next has twice the time, until they come in time again.
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     doublings: u32,

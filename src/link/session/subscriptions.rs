@@ -241,6 +241,11 @@ impl Subscriptions {
         self.pending.is_empty().then_some(&self.standing)
     }
 
+    /// Whether a request is without answer.
+    pub(super) fn is_asking(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// When the first request without answer is overdue.
     pub(super) fn deadline(&self, ack_timeout: Duration) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.sent.since() + ack_timeout).min()

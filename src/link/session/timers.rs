@@ -11,16 +11,32 @@ use crate::config::Protocol;
 impl Session {
     /// So many bytes of the output have been written.
     pub(crate) fn wrote(&mut self, bytes: usize, now: Instant) {
-        let before = self.written;
-        self.written += bytes as u64;
+        let before = self.progress.written();
+        self.progress.wrote(bytes);
         if let State::Connected(liveness) = &mut self.state {
             liveness.last_sent = now;
         }
         self.moved(before, now);
     }
 
-    /// What ends at `place` has been written or answered: what is behind it waits for its answer from now on.
-    pub(super) fn moved(&mut self, place: u64, now: Instant) {
+    /// Of what was written so many bytes may not have arrived yet: the server's TCP hasn't acknowledged them. If more has arrived
+    /// than was known, what hasn't waits for its answer from now on. To be told before each [`Session::handle_timeout`], which
+    /// is due twice in an `ack_timeout` for this: what arrives in between still has half of it.
+    pub(crate) fn not_arrived(&mut self, bytes: usize, now: Instant) {
+        let place = self.progress.written().saturating_sub(bytes as u64);
+        if self.progress.arrived(place) {
+            self.moved(place, now);
+        }
+    }
+
+    /// The server has answered what ends at `place`.
+    pub(super) fn answered(&mut self, place: u64, now: Instant) {
+        self.progress.arrived(place);
+        self.moved(place, now);
+    }
+
+    /// What ends at `place` has been written, has arrived or was answered: what is behind it waits for its answer from now on.
+    fn moved(&mut self, place: u64, now: Instant) {
         self.in_flight.moved(place, now);
         self.subscriptions.moved(place, now);
         if let State::Connected(Liveness { ping_sent: Some(ping), .. }) = &mut self.state {
@@ -29,13 +45,22 @@ impl Session {
     }
 
     /// The packet that was put into the output just now.
-    pub(super) fn just_put(&self, now: Instant) -> Awaited {
+    pub(super) fn just_put(&mut self, now: Instant) -> Awaited {
+        if !self.is_waiting() {
+            self.progress.look_at = Some(now + self.ack_timeout() / 2);
+        }
         Awaited::new(self.place(), now)
+    }
+
+    /// Whether the server has to answer something.
+    fn is_waiting(&self) -> bool {
+        let is_ping = matches!(self.state, State::Connected(Liveness { ping_sent: Some(_), .. }));
+        is_ping || self.in_flight.on_the_wire() > 0 || self.subscriptions.is_asking()
     }
 
     /// The end of the output, in all that was ever put there.
     pub(super) fn place(&self) -> u64 {
-        self.written + self.output.len() as u64
+        self.progress.written() + self.output.len() as u64
     }
 
     /// Whether so much is on the wire that much of it may not have left this machine.
@@ -55,7 +80,8 @@ impl Session {
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
         let asks = self.subscriptions.ask_again_at();
         let ping = self.suspects.ping_at().filter(|_| liveness.ping_sent.is_none());
-        [acks, subacks, asks, ping, self.throttle.until(), Some(self.liveness_deadline(liveness))]
+        let look = self.progress.look_at.filter(|_| self.is_waiting());
+        [look, acks, subacks, asks, ping, self.throttle.until(), Some(self.liveness_deadline(liveness))]
             .into_iter()
             .flatten()
             .min()
@@ -72,6 +98,9 @@ impl Session {
 
     /// Does what is due by now.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
+        if self.progress.look_at.is_some_and(|at| at <= now) {
+            self.progress.look_at = Some(now + self.ack_timeout() / 2);
+        }
         let State::Connected(liveness) = &self.state else { return Ok(()) };
         let is_ping_due = self.suspects.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
         if is_ping_due || now >= self.liveness_deadline(liveness) {

@@ -137,6 +137,16 @@ pub(crate) fn abandon(stream: &Stream) {
     tcp::abandon(stream.get_ref().0);
 }
 
+/// How many of the bytes that were written to `stream` may not have arrived at the other end, as they are encrypted. `None`: the
+/// kernel doesn't tell.
+pub(crate) fn not_arrived(stream: &Stream, is_flushed: bool) -> Option<usize> {
+    match tcp::unacknowledged(stream.get_ref().0)? {
+        0 if is_flushed => Some(0),
+        // So much may not have left `stream` itself, or have arrived without the end of its TLS record.
+        bytes => Some(bytes + MAX_ENCRYPTED),
+    }
+}
+
 /// The address of this machine that `stream` is from.
 pub(crate) fn local_address(stream: &Stream) -> Option<SocketAddr> {
     stream.get_ref().0.local_addr().ok()

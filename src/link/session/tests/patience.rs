@@ -13,6 +13,13 @@ impl Bench {
         self.session.wrote(written.len(), self.now);
     }
 
+    /// When there is something to do next, so much hasn't arrived.
+    fn look(&mut self, missing: usize) -> Result<(), End> {
+        self.now = self.session.timeout().unwrap();
+        self.session.not_arrived(missing, self.now);
+        self.session.handle_timeout(self.now)
+    }
+
     fn unwritten(&mut self) -> usize {
         self.session.output().len()
     }
@@ -64,6 +71,99 @@ fn what_is_left_out_by_the_server_is_overdue_however_much_comes_for_later_ones()
         bench.receive(Say::PubAck(id)).unwrap();
     }
     assert!(is_over(&bench.pass(S)));
+}
+
+#[test]
+fn what_is_still_on_its_way_is_not_overdue() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        bench.publish(&"x".repeat(100_000));
+        bench.publishes();
+        for missing in (1..9).rev() {
+            bench.look(missing * 10_000).unwrap();
+        }
+        // Nothing more of it arrives.
+        let stuck = bench.now;
+        bench.look(10_000).unwrap();
+        assert_eq!(bench.event(), None);
+        let outcome = bench.look(10_000);
+        assert_eq!(bench.now - stuck, 10 * S);
+        match protocol {
+            Protocol::Mqtt5 => assert!(is_over(&outcome)),
+            Protocol::Mqtt311 => assert!(matches!(bench.event(), Some(Event::Overdue(_, 1)))),
+        }
+    }
+}
+
+#[test]
+fn what_arrives_between_two_looks_still_has_half_of_the_time() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    bench.publish(&"x".repeat(100_000));
+    bench.publishes();
+    let begin = bench.now;
+    bench.look(1_000).unwrap();
+    bench.look(0).unwrap();
+    assert_eq!(bench.now - begin, 10 * S);
+    assert!(is_over(&bench.look(0)));
+    assert_eq!(bench.now - begin, 15 * S);
+}
+
+#[test]
+fn what_has_arrived_is_overdue_in_time_however_much_comes_behind_it() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    let begin = bench.now;
+    bench.publish("left out");
+    bench.publish(&"x".repeat(100_000));
+    bench.publishes();
+    bench.look(80_000).unwrap();
+    assert!(is_over(&bench.look(20_000)));
+    assert_eq!(bench.now - begin, 10 * S);
+}
+
+#[test]
+fn what_arrived_on_another_connection_is_no_progress() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    bench.publish(&"x".repeat(10_000));
+    bench.publishes();
+    bench.reconnect(true);
+    let begin = bench.now;
+    bench.resend_all();
+    bench.publishes();
+    // Encrypted it is more than it was.
+    bench.look(10_100).unwrap();
+    assert!(is_over(&bench.look(10_100)));
+    assert_eq!(bench.now - begin, 10 * S);
+}
+
+#[test]
+fn nobody_looks_where_nothing_is_waited_for() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, BTreeMap::new(), false);
+    let begin = bench.now;
+    bench.publish("answered");
+    bench.publishes();
+    assert_eq!(bench.session.timeout(), Some(begin + 5 * S));
+    bench.receive(Say::PubAck(1)).unwrap();
+    assert_eq!(bench.session.timeout(), Some(begin + 60 * S));
+    bench.now += 20 * S;
+    bench.publish("another");
+    bench.publishes();
+    assert_eq!(bench.session.timeout(), Some(begin + 25 * S));
+}
+
+#[test]
+fn an_answer_to_a_ping_that_is_on_its_way_is_waited_for() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, filters(0), false);
+    bench.session.options.ack_timeout = 1000 * S;
+    bench.publish(&"x".repeat(20_000));
+    bench.publishes();
+    bench.pass(60 * S).unwrap();
+    assert_eq!(bench.sent(), [Heard::PingReq]);
+    for missing in [9_000, 3_000] {
+        bench.look(missing).unwrap();
+    }
+    let stuck = bench.now;
+    assert_eq!(bench.look(3_000), Err(End::NoPingResp(30 * S)));
+    assert_eq!(bench.now - stuck, 30 * S);
 }
 
 #[test]
