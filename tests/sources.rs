@@ -139,7 +139,7 @@ fn the_end_of_the_daemon_is_the_end_of_what_it_runs() {
     let (_subscriber, gatewire) = start(&broker, &publish(hangs));
     let pid = written(&gatewire.path("pid"));
     let (code, took) = gatewire.stop();
-    assert!(code == 0 && took < Duration::from_secs(6), "{took:?}");
+    assert!(code == 0 && took < Duration::from_secs(3), "{took:?}");
     wait_until_gone(&pid);
 }
 

@@ -10,7 +10,7 @@ use crate::support::scripted::Broker;
 const MS: Duration = Duration::from_millis(1);
 
 /// What a loaded machine may add to a wait.
-const SLACK: Duration = Duration::from_millis(1500);
+const SLACK: Duration = Duration::from_millis(700);
 
 #[test]
 fn mqtt_connect() {
