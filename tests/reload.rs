@@ -36,6 +36,30 @@ fn reload(gatewire: &Gatewire) {
 }
 
 #[test]
+fn what_a_reload_would_refuse_is_told_before_it() {
+    let broker = Broker::start();
+    let (setup, gatewire, _peer) = start(&broker, FORWARD);
+    let ask = |setup: &Setup| setup.output_of(&["check", "--reloadable"]);
+    assert_eq!(ask(&setup), (0, String::new(), String::new()));
+    // systemd shows the credentials to the daemon alone: what is there can't have changed since its start.
+    let hidden = "/nowhere/gatewire.service";
+    let setup = setup.env("CREDENTIALS_DIRECTORY", hidden);
+    let key = CERTIFICATES.path("private.pem.key").display().to_string();
+    let setup = setup.edit(&key, "$CREDENTIALS_DIRECTORY/key");
+    assert_eq!(ask(&setup), (0, String::new(), String::new()));
+    let setup = setup.edit("$CREDENTIALS_DIRECTORY/key", "/nowhere/key");
+    let (code, _, said) = ask(&setup);
+    assert!(code == 78 && said.contains("tls.key_file /nowhere/key: "), "{said}");
+    let setup = setup.edit("/nowhere/key", &key).edit("gatewire.db", "other.db");
+    let (code, _, said) = ask(&setup);
+    assert!(code == 78 && said.contains("`outbox.path` can't change while gatewire runs"), "{said}");
+    let setup = setup.edit("other.db", "gatewire.db").edit("name = \"f\"", "nme = \"f\"");
+    let (code, _, said) = ask(&setup);
+    assert!(code == 78 && said.contains("did you mean `name`?") && said.contains("keeps the configuration"), "{said}");
+    assert_eq!(gatewire.count("reload_refused"), 0, "the daemon isn't asked");
+}
+
+#[test]
 fn filters_change_on_the_same_connection_and_readers_stay() {
     let broker = Broker::start();
     let (setup, gatewire, mut peer) = start(&broker, FORWARD);

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use super::Exit;
 use super::output::Failure;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, Tls};
 use crate::link::credentials::{self, Credentials};
 
 /// All that is needed to connect.
@@ -56,6 +56,24 @@ pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
         Ok((config, _)) => Ok(config),
         Err(Failure(report, exit)) => Err(Failure(format!("{report}\n{hint}"), exit)),
     }
+}
+
+/// Reads the configuration at `path`, and the files of its `[tls]` where this process can see them: systemd shows what
+/// LoadCredential= has loaded to the daemon, and before version 254 not to what it runs for a reload. They are loaded at a start,
+/// and the same until the next.
+pub(super) fn reloadable(path: &Path, environment: &Environment) -> Result<Config, Problems> {
+    match config::read(path, environment) {
+        Ok(loaded) if are_hidden(&loaded.config.tls, environment) => Ok(loaded.config),
+        _ => read(path, environment).map(|inputs| inputs.config),
+    }
+}
+
+fn are_hidden(tls: &Tls, environment: &Environment) -> bool {
+    let Some(directory) = environment.credentials_directory.as_deref().filter(|directory| !directory.is_empty()) else {
+        return false;
+    };
+    let is_hidden = std::fs::read_dir(directory).is_err();
+    is_hidden && [&tls.ca_file, &tls.cert_file, &tls.key_file].iter().any(|file| file.starts_with(directory))
 }
 
 /// Reads the configuration at `path` and the files of its `[tls]`.

@@ -2,6 +2,7 @@
 
 mod connect;
 mod daemon;
+mod reloadable;
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -43,12 +44,19 @@ pub(super) struct Arguments {
     /// Only look whether the shipped configuration has been edited (what the systemd unit asks before it starts the daemon)
     #[arg(long, conflicts_with = "connect")]
     configured: bool,
+
+    /// Only tell what would keep a running daemon from taking the configuration (what the systemd unit asks before a reload)
+    #[arg(long, conflicts_with_all = ["connect", "configured"])]
+    reloadable: bool,
 }
 
 /// Problems and warnings go to standard error, what was found to standard output.
 pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
     if arguments.configured {
         return configured(path);
+    }
+    if arguments.reloadable {
+        return reloadable::run(path);
     }
     let (warnings, errors, inputs) = match inputs::read(path, &Environment::of_service()) {
         Ok(mut inputs) => {
