@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod support;
+
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -227,6 +229,7 @@ fn a_command_line_that_lacks_something_exits_64() {
         (&["--account", ACCOUNT, "--region", "Ireland"], "a region is written like eu-west-1"),
         (&["--account", ACCOUNT], "connection.endpoint (localhost) doesn't tell the region"),
         (&["--account", ACCOUNT, "--thing", "x"], "--against <FILE>"),
+        (&["--against", "p.json", "--thing", "a b"], "the name of a thing has letters"),
     ] {
         let (code, stdout, stderr) = files.policy(arguments);
         assert_eq!((code, stdout.as_str()), (Some(64), ""), "{arguments:?}");
@@ -271,4 +274,72 @@ fn a_policy_that_is_too_long_is_a_warning() {
         stderr.starts_with("warning: the policy has ") && stderr.contains("PublishIngest with 60 resources"),
         "{stderr}"
     );
+}
+
+#[test]
+fn several_policies_count_together() {
+    let files = Files::new(ENDPOINT, "thing-gateway-01");
+    let mut parts: serde_json::Value = serde_json::from_str(LEAST).unwrap();
+    let statements = parts["Statement"].as_array_mut().unwrap();
+    let first = statements.split_off(2);
+    let second = std::mem::replace(statements, first);
+    files.write("first.json", &parts.to_string());
+    parts["Statement"] = second.into();
+    files.write("second.json", &parts.to_string());
+    assert_eq!(files.policy(&["--against", "first.json"]).0, Some(1));
+    let (code, report, _) = files.policy(&["--against", "first.json", "--against", "second.json"]);
+    assert_eq!(code, Some(0), "{report}");
+    let deny = LEAST.replace("Allow", "Deny");
+    files.write("deny.json", &deny);
+    let (code, report, _) = files.policy(&["--against", "second.json", "--against", "deny.json"]);
+    assert_eq!(code, Some(1));
+    assert!(report.contains("deny.json: statement 1 (Connect) forbids it"), "{report}");
+    let (code, _, stderr) =
+        files.policy(&["--against", "none.json", "--against", "first.json", "--against", "no.json"]);
+    assert_eq!((code, stderr.matches("the policy can't be read").count()), (Some(78), 2), "{stderr}");
+    let (code, _, stderr) = files.policy(&["--against", "-", "--against", "-"]);
+    assert_eq!(code, Some(64), "{stderr}");
+}
+
+#[test]
+fn a_policy_is_read_however_it_was_saved() {
+    let files = Files::new(ENDPOINT, "thing-gateway-01");
+    let utf16: Vec<u8> = "\u{feff}".encode_utf16().chain(LEAST.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let string = serde_json::to_vec(LEAST).unwrap();
+    for saved in [format!("\u{feff}{LEAST}").into_bytes(), utf16, string] {
+        fs::write(files.0.path().join("saved.json"), saved).unwrap();
+        let (code, report, stderr) = files.policy(&["--against", "saved.json"]);
+        assert_eq!(code, Some(0), "{report}{stderr}");
+    }
+    fs::write(files.0.path().join("saved.json"), b"{\n\"Version\": \"\xe4\"}").unwrap();
+    let (code, _, stderr) = files.policy(&["--against", "saved.json"]);
+    assert_eq!(code, Some(78));
+    assert!(stderr.starts_with("saved.json: the file isn't text in UTF-8: byte 13 of line 2"), "{stderr}");
+}
+
+#[test]
+fn the_certificate_answers_for_its_variables() {
+    let certificates = support::Certificates::make("thing-gateway-01", "ec");
+    let files = Files::new(ENDPOINT, "thing-gateway-01");
+    let policy = LEAST.replace("client/thing-gateway-01", "client/${iot:Certificate.Subject.CommonName}");
+    // Without the file nobody here knows.
+    let (code, report, _) = files.policy_of_stdin(&policy);
+    assert_eq!(code, Some(0));
+    assert!(report.contains("undecided  iot:Connect") && report.contains("certificate.pem.crt"), "{report}");
+    let config = fs::read_to_string(files.0.path().join("gatewire.toml")).unwrap();
+    let cert_file = certificates.path("certificate.pem.crt");
+    files.write("gatewire.toml", &format!("{config}[tls]\ncert_file = {cert_file:?}\n"));
+    let (code, report, _) = files.policy_of_stdin(&policy);
+    assert_eq!(code, Some(0));
+    assert!(report.starts_with("allowed    iot:Connect"), "{report}");
+    let conditional = |name: &str| {
+        let condition = format!(
+            "\"Condition\": {{\"StringEquals\": {{\"iot:Certificate.Subject.CommonName\": \"{name}\"}}}}, \"Effect\""
+        );
+        files.policy_of_stdin(&LEAST.replacen("\"Effect\"", &condition, 1))
+    };
+    assert_eq!(conditional("thing-gateway-01").0, Some(0));
+    let (code, report, _) = conditional("another");
+    assert_eq!(code, Some(1));
+    assert!(report.contains("its condition doesn't hold: StringEquals iot:Certificate.Subject.CommonName"), "{report}");
 }

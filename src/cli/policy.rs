@@ -9,11 +9,13 @@ use clap::Args;
 use super::output::{self, Failure, tell};
 use super::{Exit, inputs};
 use crate::config::Config;
+use crate::link::credentials;
+use crate::policy::certificate;
+use crate::policy::context::{self, Certificate, Context};
 use crate::policy::document::{self, Document, DocumentError};
 use crate::policy::least;
 use crate::policy::needs::{self, IngestRetain};
 use crate::policy::report::Report;
-use crate::policy::resource::Variables;
 use crate::policy::scope::{self, Known, Scope};
 
 /// The largest policy file that is read, in bytes: many times what IoT Core takes.
@@ -23,7 +25,8 @@ pub(super) const LONG_ABOUT: &str = "\
 Print the least IoT policy under which this configuration works, as JSON. With --against,
 compare an existing policy: what it denies that is needed, with the statement to add; what
 only IoT Core can decide (a Condition, a variable such as a thing's attribute); and what it
-allows without need.
+allows without need. If several policies are attached to the certificate, give each of them:
+IoT Core looks at all of them together.
 
 A program on an [[ingest]] socket may ask for `retain`, which the configuration doesn't
 tell; --ingest-retain counts iot:RetainPublish on its topics as needed.";
@@ -50,12 +53,12 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = scope::account, required_unless_present = "against")]
     account: Option<String>,
 
-    /// Compare this policy (`-`: standard input) instead of printing one
+    /// Compare this policy (`-`: standard input) instead of printing one; may be given several times
     #[arg(long, value_name = "FILE")]
-    against: Option<PathBuf>,
+    against: Vec<PathBuf>,
 
     /// With --against: the thing that the certificate is attached to [default: the client id]
-    #[arg(long, value_name = "NAME", requires = "against")]
+    #[arg(long, value_name = "NAME", requires = "against", value_parser = context::thing)]
     thing: Option<String>,
 
     /// Programs on the ingest sockets publish retained messages
@@ -75,24 +78,23 @@ fn answer(path: &Path, arguments: Arguments) -> Result<(String, Exit), Failure> 
     let region = region(&config, arguments.region);
     let ingest_retain = if arguments.ingest_retain { IngestRetain::Used } else { IngestRetain::Unused };
     let needs = needs::of(&config, ingest_retain);
-    match (arguments.against, region, arguments.account) {
-        (Some(file), region, account) => {
-            let document = document(&file)?;
-            let client_id = config.connection.client_id;
-            let variables = Variables { thing: arguments.thing.unwrap_or_else(|| client_id.clone()), client_id };
+    match (arguments.against.as_slice(), region, arguments.account) {
+        (files @ [_, ..], region, account) => {
+            let document = documents(files)?;
+            let context = Context::of(&config, arguments.thing, certificate(&config));
             let resources = document.statements.iter().flat_map(|statement| &statement.resources);
             let (scope, notes) = Known { region, account }.completed(resources.map(String::as_str));
-            let report = Report::new(&document, needs, scope, &variables, notes);
+            let report = Report::new(&document, needs, scope, &context, notes);
             Ok((report.to_string(), if report.is_allowed() { Exit::Done } else { Exit::No }))
         }
-        (None, Some(region), Some(account)) => {
+        ([], Some(region), Some(account)) => {
             let policy = least::policy(&needs, &Scope::new(&region, &account));
             if let Some(problem) = least::too_long(&policy) {
                 tell(&format!("warning: {problem}"));
             }
             Ok((format!("{policy:#}\n"), Exit::Done))
         }
-        (None, ..) => Err(Failure(
+        ([], ..) => Err(Failure(
             format!(
                 "connection.endpoint ({}) doesn't tell the region of IoT Core: give it with --region, such as eu-west-1",
                 config.connection.endpoint
@@ -114,10 +116,44 @@ fn region(config: &Config, given: Option<String>) -> Option<String> {
     given.or(found)
 }
 
+/// What `cert_file` tells a policy. The comparison goes on without it.
+fn certificate(config: &Config) -> Certificate {
+    match credentials::certificate(&config.tls.cert_file) {
+        Ok(der) => certificate::variables(&der),
+        Err(problem) => Certificate::Unknown(problem.to_string()),
+    }
+}
+
+/// The statements of all policies, which IoT Core looks at together.
+fn documents(files: &[PathBuf]) -> Result<Document, Failure> {
+    if files.iter().filter(|file| file.as_path() == Path::new("-")).count() > 1 {
+        return Err(Failure("`--against -` can be given once: there is one standard input".to_owned(), Exit::Usage));
+    }
+    let mut statements = Vec::new();
+    let mut refused: Vec<String> = Vec::new();
+    for file in files {
+        match document(file) {
+            Ok(document) => statements.extend(document.statements.into_iter().map(|mut statement| {
+                statement.document = (files.len() > 1).then(|| name(file));
+                statement
+            })),
+            Err(Failure(text, _)) => refused.push(text),
+        }
+    }
+    match refused.is_empty() {
+        true => Ok(Document { statements }),
+        false => Err(Failure(refused.join("\n"), Exit::Config)),
+    }
+}
+
+fn name(file: &Path) -> String {
+    if file == Path::new("-") { "standard input".to_owned() } else { file.display().to_string() }
+}
+
 /// The policy in `file`; every problem of it begins with its name.
 fn document(file: &Path) -> Result<Document, Failure> {
     let is_stdin = file == Path::new("-");
-    let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let name = name(file);
     let refused = |text: String| {
         let lines: Vec<String> = text.lines().map(|line| format!("{name}{line}")).collect();
         Failure(lines.join("\n"), Exit::Config)
@@ -126,6 +162,7 @@ fn document(file: &Path) -> Result<Document, Failure> {
     let text = text.map_err(|error| refused(format!(": the policy can't be read: {error}")))?;
     document::parse(&text).map_err(|error| match error {
         DocumentError::NotJson { .. } => refused(format!(":{error}")),
+        DocumentError::Encoding(_) => refused(error.to_string()),
         DocumentError::NotAPolicy(problems) => {
             refused(problems.iter().map(|problem| format!(": {problem}\n")).collect())
         }

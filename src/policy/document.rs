@@ -5,6 +5,9 @@ use std::fmt;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::condition::Condition;
+use super::text::{self, NotText};
+
 const VERSION: &str = "2012-10-17";
 
 /// A policy document that IoT Core would take.
@@ -23,8 +26,12 @@ pub(crate) struct Statement {
     pub(crate) actions: Vec<String>,
     /// With wildcards and variables.
     pub(crate) resources: Vec<String>,
-    /// What its `Condition` tests, such as `Bool iot:Connection.Thing.IsAttached`; empty if it has none.
-    pub(crate) conditions: Vec<String>,
+    /// It is about every resource but these (`NotResource`).
+    pub(crate) all_but: bool,
+    /// What its `Condition` tests; empty if it has none. All of it has to hold.
+    pub(crate) conditions: Vec<Condition>,
+    /// The name of the document, where several are compared.
+    pub(crate) document: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +42,9 @@ pub(crate) enum Effect {
 
 impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(document) = &self.document {
+            write!(f, "{document}: ")?;
+        }
         write!(f, "statement {}", self.number)?;
         match &self.sid {
             Some(sid) => write!(f, " ({sid})"),
@@ -46,6 +56,8 @@ impl fmt::Display for Statement {
 /// Why a document can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum DocumentError {
+    #[error(": {0}")]
+    Encoding(NotText),
     #[error("{line}:{column}: not JSON: {reason}")]
     NotJson { line: usize, column: usize, reason: String },
     /// It is JSON, but no policy that IoT Core would take: everything that is wrong.
@@ -53,22 +65,30 @@ pub(crate) enum DocumentError {
     NotAPolicy(Vec<String>),
 }
 
-/// Reads a policy document.
+/// Reads a policy document, however it was saved.
 ///
 /// # Errors
 /// Where it isn't JSON, or everything for which IoT Core would refuse it.
-pub(crate) fn parse(text: &[u8]) -> Result<Document, DocumentError> {
-    let value = serde_json::from_slice(text).map_err(|error| DocumentError::NotJson {
-        line: error.line(),
-        column: error.column(),
-        reason: without_place(&error),
-    })?;
+pub(crate) fn parse(bytes: &[u8]) -> Result<Document, DocumentError> {
+    let mut value = json(&text::decode(bytes).map_err(DocumentError::Encoding)?)?;
+    // The whole document as one string, as `--query policyDocument` without `--output text` prints it.
+    if let Value::String(inner) = &value {
+        value = json(inner)?;
+    }
     let mut problems = Problems::default();
     let statements = problems.document(&value);
     match problems.0.is_empty() {
         true => Ok(Document { statements }),
         false => Err(DocumentError::NotAPolicy(problems.0)),
     }
+}
+
+fn json(text: &str) -> Result<Value, DocumentError> {
+    serde_json::from_str(text).map_err(|error| DocumentError::NotJson {
+        line: error.line(),
+        column: error.column(),
+        reason: without_place(&error),
+    })
 }
 
 /// What serde_json says, without the place that it ends with.
@@ -125,7 +145,7 @@ impl Problems {
             self.add(format!("{name} must be an object, not {}", kind(value)));
             return None;
         };
-        for key in ["NotAction", "NotResource", "Principal", "NotPrincipal"] {
+        for key in ["NotAction", "Principal", "NotPrincipal"] {
             if statement.contains_key(key) {
                 self.add(format!("{name}: IoT Core's policies know no \"{key}\", only IAM's do"));
             }
@@ -151,7 +171,12 @@ impl Problems {
             }
         };
         let actions = self.strings(&name, statement, "Action", "NotAction");
-        let resources = self.strings(&name, statement, "Resource", "NotResource");
+        let all_but = statement.contains_key("NotResource");
+        if all_but && statement.contains_key("Resource") {
+            self.add(format!("{name}: \"Resource\" and \"NotResource\" exclude each other"));
+        }
+        let key = if all_but { "NotResource" } else { "Resource" };
+        let resources = self.strings(&name, statement, key, "");
         let conditions = self.conditions(&name, statement.get("Condition"));
         let sid = statement.get("Sid").and_then(Value::as_str).map(str::to_owned);
         Some(Statement {
@@ -160,7 +185,9 @@ impl Problems {
             effect: effect?,
             actions: actions?,
             resources: resources?,
+            all_but,
             conditions: conditions?,
+            document: None,
         })
     }
 
@@ -180,29 +207,53 @@ impl Problems {
         found
     }
 
-    /// `{"Bool": {"key": "value"}}` as `Bool key`.
-    fn conditions(&mut self, name: &str, condition: Option<&Value>) -> Option<Vec<String>> {
+    /// `{"Bool": {"key": "value"}}`, a condition a key.
+    fn conditions(&mut self, name: &str, condition: Option<&Value>) -> Option<Vec<Condition>> {
         let mut found = Vec::new();
         let operators = match condition {
             None => return Some(found),
             Some(condition) => condition.as_object(),
         };
-        for (operator, keys) in operators.into_iter().flatten() {
-            match keys.as_object() {
-                Some(keys) => found.extend(keys.keys().map(|key| format!("{operator} {key}"))),
-                None => found.push(operator.clone()),
+        let Some(operators) = operators else {
+            self.add(format!("{name}: \"Condition\" must be an object"));
+            return None;
+        };
+        for (operator, keys) in operators {
+            let Some(keys) = keys.as_object() else {
+                self.add(format!("{name}: {operator:?} in \"Condition\" must be an object of keys and values"));
+                continue;
+            };
+            for (key, values) in keys {
+                match compared_with(values) {
+                    Some(values) => {
+                        found.push(Condition { operator: operator.clone(), key: key.clone(), values });
+                    }
+                    None => self.add(format!(
+                        "{name}: the value of {key:?} in \"Condition\" must be a string or an array of strings"
+                    )),
+                }
             }
         }
-        if operators.is_none() {
-            self.add(format!("{name}: \"Condition\" must be an object"));
-        }
-        operators.map(|_| found)
+        Some(found)
     }
 
     fn unknown_keys(&mut self, name: &str, of: &Map<String, Value>, known: &[&str]) {
         for key in of.keys().filter(|key| !known.contains(&key.as_str())) {
             self.add(format!("{name}: unknown key {key:?}"));
         }
+    }
+}
+
+/// What a condition compares with: a string, a number or a boolean, or several of them.
+fn compared_with(values: &Value) -> Option<Vec<String>> {
+    let one = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        _ => None,
+    };
+    match values {
+        Value::Array(all) => all.iter().map(one).collect(),
+        value => one(value).map(|value| vec![value]),
     }
 }
 
@@ -237,14 +288,32 @@ mod tests {
         assert_eq!(statements[0].to_string(), "statement 1 (S)");
         assert_eq!(statements[0].effect, Effect::Deny);
         assert_eq!((statements[0].actions.len(), statements[0].resources.len()), (1, 2));
-        assert_eq!(statements[0].conditions, ["Bool iot:Connection.Thing.IsAttached"]);
+        assert_eq!(statements[0].conditions[0].to_string(), "Bool iot:Connection.Thing.IsAttached \"true\"");
     }
 
     #[test]
     fn broken_json_is_told_with_its_place() {
         let error = parse(b"{\n  \"Version\": }").unwrap_err();
         assert_eq!(error.to_string(), "2:14: not JSON: expected value");
-        assert!(matches!(parse(b"\xff"), Err(DocumentError::NotJson { line: 1, .. })));
+        assert!(matches!(parse(b"\xff"), Err(DocumentError::Encoding(_))));
+    }
+
+    #[test]
+    fn it_is_read_however_it_was_saved() {
+        let text =
+            r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:Connect","NotResource":"ä"}}"#;
+        let plain = parse(text.as_bytes()).unwrap();
+        assert!(plain.statements[0].all_but);
+        let utf16 = |order: fn(u16) -> [u8; 2]| -> Vec<u8> { text.encode_utf16().flat_map(order).collect() };
+        for saved in [
+            format!("\u{feff}{text}").into_bytes(),
+            [b"\xff\xfe".as_slice(), &utf16(u16::to_le_bytes)].concat(),
+            [b"\xfe\xff".as_slice(), &utf16(u16::to_be_bytes)].concat(),
+            utf16(u16::to_le_bytes),
+            Value::String(text.to_owned()).to_string().into_bytes(),
+        ] {
+            assert_eq!(parse(&saved).as_ref(), Ok(&plain));
+        }
     }
 
     #[test]

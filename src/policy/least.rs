@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::context::Context;
 use super::needs::{Need, Purpose};
 use super::pattern::Pattern;
-use super::resource::{Resource, Variables};
+use super::resource::Resource;
 use super::scope::Scope;
 
 /// The longest document IoT Core takes, in characters that aren't white space.
@@ -44,7 +45,7 @@ fn statement(sid: Option<Purpose>, purpose: Purpose, resources: &[String]) -> Va
 /// The wildcards of a need, as a policy's.
 pub(super) fn wildcards(need: &Need) -> Pattern {
     // Escapes are all the variables that a need holds.
-    Resource::read(&need.resource, &Variables { client_id: String::new(), thing: String::new() }).pattern
+    Resource::read(&need.resource, &Context::unknown()).pattern
 }
 
 /// Leaves out what another resource of the same action covers; of two alike, the later one.

@@ -2,20 +2,26 @@
 //! one does.
 //!
 //! [`needs`] turns a [`Config`](crate::config::Config) into what it needs; [`least`] writes that as a policy. [`document`]
-//! reads a policy, [`resource`] its wildcards and variables, [`evaluate`] decides need by need as IoT Core does, [`width`]
+//! reads a policy, [`resource`] its wildcards and variables, [`context`] knows their values, [`condition`] what
+//! conditions make of them, [`evaluate`] decides need by need as IoT Core does, [`width`]
 //! finds what it allows without need, [`report`] puts both into words. All of it is pure; whether a policy's wildcards cover
 //! a need's is decided by [`pattern`], exactly.
 
+pub(crate) mod certificate;
+pub(crate) mod condition;
+pub(crate) mod context;
 pub(crate) mod document;
 pub(crate) mod evaluate;
 pub(crate) mod least;
 pub(crate) mod needs;
+mod notes;
 mod pattern;
 pub(crate) mod report;
 pub(crate) mod resource;
 pub(crate) mod scope;
 #[cfg(test)]
 mod tests;
+mod text;
 mod topics;
 pub(crate) mod width;
 

@@ -2,11 +2,12 @@
 
 use std::fmt::{self, Write as _};
 
+use super::context::Context;
 use super::document::Document;
 use super::evaluate::{self, Doubt, Reason, Unknown, Verdict};
 use super::least::statement_for;
 use super::needs::Need;
-use super::resource::Variables;
+use super::notes;
 use super::scope::Scope;
 use super::width::{self, What, Wider};
 
@@ -25,20 +26,14 @@ impl Report {
         document: &Document,
         needs: Vec<Need>,
         scope: Scope,
-        variables: &Variables,
+        context: &Context,
         mut notes: Vec<String>,
     ) -> Report {
-        let grants = evaluate::grants(document, variables);
-        if grants.iter().any(|grant| grant.resources.iter().any(|resource| resource.names_thing)) {
-            notes.push(format!(
-                "${{iot:Connection.Thing.ThingName}} is taken to be \"{}\"; IoT Core knows it only if the certificate is \
-                 attached to that thing",
-                variables.thing
-            ));
-        }
+        let grants = evaluate::grants(document, context);
+        notes.extend(notes::of(&grants, &scope, context));
         let wider = width::of(&grants, &needs, &scope);
         let judged = needs.into_iter().map(|need| {
-            let verdict = evaluate::judge(&need, &grants, &scope);
+            let verdict = evaluate::judge(&need, &grants, &scope, context);
             (need, verdict)
         });
         Report { verdicts: judged.collect(), wider, notes, scope }
@@ -99,7 +94,13 @@ fn verdict_lines(need: &Need, verdict: &Verdict, scope: &Scope) -> Vec<String> {
         Verdict::Denied(reasons) => {
             for reason in reasons {
                 add(reason_words(reason, need));
-                if matches!(reason, Reason::NotAllowed { .. }) {
+                if let Reason::NotAllowed { unmet, .. } = reason {
+                    unmet.iter().for_each(|unmet| {
+                        add(format!(
+                            "{} would allow it, but its condition doesn't hold: {}",
+                            unmet.statement, unmet.why
+                        ));
+                    });
                     add(format!("add {}", statement_for(need, scope)));
                 }
             }
@@ -111,7 +112,7 @@ fn verdict_lines(need: &Need, verdict: &Verdict, scope: &Scope) -> Vec<String> {
 fn reason_words(reason: &Reason, need: &Need) -> String {
     match reason {
         Reason::NotAllowed { partly: false, .. } => "no statement allows it".to_owned(),
-        Reason::NotAllowed { example, partly: true } => {
+        Reason::NotAllowed { example, partly: true, .. } => {
             format!("the statements allow a part of it only: not {example}, for one")
         }
         Reason::Forbidden { statement, resource, example } => {
@@ -124,8 +125,11 @@ fn reason_words(reason: &Reason, need: &Need) -> String {
 fn doubt_words(Doubt { statement, resource, unknown }: &Doubt) -> String {
     match unknown {
         Unknown::Variables(names) => {
-            let names: Vec<String> = names.iter().map(|name| format!("${{{name}}}")).collect();
-            format!("{statement}: only IoT Core knows {} in {resource}", names.join(" and "))
+            let shown: Vec<String> = names.iter().map(|variable| format!("${{{}}}", variable.name)).collect();
+            let mut whys: Vec<&str> = names.iter().filter_map(|variable| variable.why.as_deref()).collect();
+            whys.dedup();
+            let why = if whys.is_empty() { String::new() } else { format!(": {}", whys.join("; ")) };
+            format!("{statement}: only IoT Core knows {} in {resource}{why}", shown.join(" and "))
         }
         Unknown::Conditions(conditions) => {
             format!("{statement}: only IoT Core knows whether its condition holds ({})", conditions.join(", "))

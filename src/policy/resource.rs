@@ -1,29 +1,7 @@
 //! Resources as they stand in a policy: wildcards, escapes and policy variables.
 
+use super::context::{Context, Known};
 use super::pattern::{Pattern, Piece};
-
-/// What IoT Core puts in the place of policy variables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Variables {
-    pub(crate) client_id: String,
-    pub(crate) thing: String,
-}
-
-/// The variable for the name of the thing.
-const THING_NAME: &str = "iot:Connection.Thing.ThingName";
-const CLIENT_ID: &str = "iot:ClientId";
-
-impl Variables {
-    /// Names of variables are like those of conditions, in which case doesn't count.
-    fn value(&self, name: &str) -> Option<&str> {
-        match name {
-            "*" | "?" | "$" => None,
-            _ if name.eq_ignore_ascii_case(CLIENT_ID) => Some(&self.client_id),
-            _ if name.eq_ignore_ascii_case(THING_NAME) => Some(&self.thing),
-            _ => None,
-        }
-    }
-}
 
 /// A resource of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +10,23 @@ pub(crate) struct Resource {
     pub(crate) text: String,
     /// What it matches; at most, where it holds variables that nobody here knows.
     pub(crate) pattern: Pattern,
-    /// The variables whose values only IoT Core knows.
-    pub(crate) unknown: Vec<String>,
+    /// The variables whose values only IoT Core knows for sure.
+    pub(crate) unknown: Vec<Variable>,
     /// It holds the name of the thing.
     pub(crate) names_thing: bool,
 }
 
+/// A variable whose value isn't certain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    /// Why it isn't, where there is something to say.
+    pub(crate) why: Option<String>,
+}
+
 impl Resource {
     /// Reads a resource of a document of version 2012-10-17.
-    pub(crate) fn read(text: &str, variables: &Variables) -> Resource {
+    pub(crate) fn read(text: &str, context: &Context) -> Resource {
         let mut resource =
             Resource { text: text.to_owned(), pattern: Pattern::default(), unknown: Vec::new(), names_thing: false };
         let mut rest = text;
@@ -49,7 +35,7 @@ impl Resource {
                 Some(variable) => {
                     // One that isn't closed has no value either.
                     let (name, after) = variable.split_once('}').unwrap_or((variable, ""));
-                    resource.fill_in(name, variables);
+                    resource.fill_in(name, context);
                     after
                 }
                 None => {
@@ -61,20 +47,25 @@ impl Resource {
         resource
     }
 
-    fn fill_in(&mut self, name: &str, variables: &Variables) {
-        self.names_thing |= name.eq_ignore_ascii_case(THING_NAME);
-        // Wildcards in a value have no meaning of their own.
-        let literal = match name {
-            "*" | "?" | "$" => Some(name),
-            _ => variables.value(name),
+    fn fill_in(&mut self, name: &str, context: &Context) {
+        self.names_thing |= Context::is_thing_name(name);
+        let known = match name {
+            "*" | "?" | "$" => Known::Values(vec![name.to_owned()]),
+            _ => context.value(name, None),
         };
-        match literal {
+        let (value, doubt) = match known {
+            Known::Values(values) => (values.into_iter().next(), None),
+            Known::Perhaps(value, why) => (Some(value), Some(Some(why))),
+            // What IoT Core makes of a variable that has no value AWS doesn't say.
+            Known::Missing(why) => (None, Some(Some(why))),
+            Known::Unknown(why) => (None, Some(why)),
+        };
+        match value {
+            // Wildcards in a value have no meaning of their own.
             Some(value) => value.chars().for_each(|c| self.pattern.push(Piece::Char(c))),
-            None => {
-                self.pattern.push(Piece::ANY_RUN);
-                self.unknown.push(name.to_owned());
-            }
+            None => self.pattern.push(Piece::ANY_RUN),
         }
+        self.unknown.extend(doubt.map(|why| Variable { name: name.to_owned(), why }));
     }
 }
 
@@ -101,7 +92,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Resource {
-        Resource::read(text, &Variables { client_id: "c*".to_owned(), thing: "t".to_owned() })
+        Resource::read(text, &Context { client_id: "c*".to_owned(), thing: Some("t".to_owned()), ..Context::unknown() })
     }
 
     #[test]
@@ -118,9 +109,9 @@ mod tests {
     #[test]
     fn a_variable_without_a_known_value_may_be_anything() {
         let resource = read("a/${iot:Connection.Thing.IsAttached}/b");
-        assert_eq!(resource.unknown, ["iot:Connection.Thing.IsAttached"]);
+        assert_eq!(resource.unknown[0].name, "iot:Connection.Thing.IsAttached");
         assert!(resource.pattern.matches("a/true/b") && !resource.pattern.matches("a/true/c"));
-        assert_eq!(read("a/${open").unknown, ["open"]);
+        assert_eq!(read("a/${open").unknown[0].name, "open");
     }
 
     proptest! {

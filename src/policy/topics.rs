@@ -3,6 +3,12 @@
 use super::pattern::{Pattern, Piece};
 use super::resource::escaped;
 
+/// What may stand in one level of a topic. No topic holds `+` or `#` (`MQTT-3.3.2-2`), so what a policy names with them as
+/// letters meets nothing here.
+const LEVEL: Piece = Piece::Run("/+#");
+/// What may stand in all levels that follow.
+const REST: Piece = Piece::Run("+#");
+
 /// Some of the topics that a filter matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Topics {
@@ -45,7 +51,7 @@ fn strings(levels: &str) -> Vec<Pattern> {
     };
     let rest = rest.map(|rest| rest.split('/').fold(Pattern::default(), |before, next| before.then(&level(next))));
     let starts = match first {
-        "#" => vec![Pattern::from_iter([Piece::One("$"), Piece::ANY_RUN])],
+        "#" => vec![Pattern::from_iter([Piece::One("$+#"), REST])],
         // An empty first level is one; an empty topic isn't.
         "+" if rest.is_some() => vec![Pattern::default(), named_level()],
         "+" => vec![named_level()],
@@ -56,14 +62,14 @@ fn strings(levels: &str) -> Vec<Pattern> {
 
 /// A first level that isn't empty, for a wildcard.
 fn named_level() -> Pattern {
-    Pattern::from_iter([Piece::One("/$"), Piece::Run("/")])
+    Pattern::from_iter([Piece::One("/$+#"), LEVEL])
 }
 
 /// A level behind the first, with the slash before it.
 fn level(level: &str) -> Pattern {
     Pattern::literal("/").then(&match level {
-        "+" => Pattern::from_iter([Piece::Run("/")]),
-        "#" => Pattern::from_iter([Piece::ANY_RUN]),
+        "+" => Pattern::from_iter([LEVEL]),
+        "#" => Pattern::from_iter([REST]),
         literal => Pattern::literal(literal),
     })
 }
@@ -102,6 +108,10 @@ mod tests {
             for Topics { resource, strings } in topics {
                 let wild = Pattern::glob(&resource);
                 prop_assert!(strings.iter().all(|strings| strings.outside(&[&wild]) == Ok(None)));
+                // The letters `+` and `#` of a policy meet no topic.
+                let letters = Pattern::literal(filter.as_str());
+                let holds_letters = filter.as_str().contains(['+', '#']);
+                prop_assert!(!holds_letters || strings.iter().all(|strings| strings.overlap(&letters).is_none()));
             }
         }
     }

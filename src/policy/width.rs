@@ -51,7 +51,8 @@ fn of_action(text: &str, needs: &[Need]) -> Option<What> {
 fn of_resource(grant: &Grant<'_>, resource: &Resource, needs: &[Need], scope: &Scope) -> Vec<What> {
     let named: Vec<Action> = Action::ALL.into_iter().filter(|action| grant.names(*action)).collect();
     // What it may be where IoT Core fills in a variable is for IoT Core to say.
-    if named.is_empty() || !resource.unknown.is_empty() {
+    // Nor is what a statement leaves out wider than needed.
+    if named.is_empty() || !resource.unknown.is_empty() || grant.statement.all_but {
         return Vec::new();
     }
     let asked = |action: &Action| {

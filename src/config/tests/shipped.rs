@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::*;
+use crate::policy::context::Context;
 use crate::policy::document;
 use crate::policy::needs::{self, IngestRetain};
 use crate::policy::report::Report;
-use crate::policy::resource::Variables;
 use crate::policy::scope::Scope;
 
 const SHIPPED: &str = include_str!("../../../config/gatewire.toml");
@@ -104,10 +104,11 @@ fn the_shipped_policy_is_one_that_can_be_pasted() {
         SHIPPED[from..].lines().take_while(|line| line.starts_with("#   ")).map(|line| &line[1..]).collect();
     let policy: Value = serde_json::from_str(&policy).unwrap();
     let config = load(&real(), &[]).unwrap().0;
-    let document = document::parse(policy.to_string().as_bytes()).unwrap();
-    let variables = Variables { client_id: config.connection.client_id.clone(), thing: String::new() };
-    let scope = Scope::new("REGION", "ACCOUNT");
-    let report = Report::new(&document, needs::of(&config, IngestRetain::Unused), scope, &variables, Vec::new());
+    let policy = policy.to_string().replace("REGION", "eu-west-1").replace("ACCOUNT", "123456789012");
+    let document = document::parse(policy.as_bytes()).unwrap();
+    let context = Context { client_id: config.connection.client_id.clone(), ..Context::unknown() };
+    let scope = Scope::new("eu-west-1", "123456789012");
+    let report = Report::new(&document, needs::of(&config, IngestRetain::Unused), scope, &context, Vec::new());
     let report = report.to_string();
     assert!(report.lines().rev().skip(1).all(|line| line.starts_with("allowed ")), "{report}");
 }

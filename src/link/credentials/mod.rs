@@ -140,6 +140,17 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     })
 }
 
+/// The client's certificate alone, as DER.
+///
+/// # Errors
+/// What is wrong with the file.
+pub(crate) fn certificate(path: &Path) -> Result<CertificateDer<'static>, CredentialsProblems> {
+    let first = |chain: Chain| chain.certificates.into_iter().next();
+    chain(path).map_or_else(Err, |chain| first(chain).ok_or(Fault::Empty)).map_err(|fault| {
+        CredentialsProblems(vec![Problem::File { role: Role::Certificate, path: path.to_owned(), fault }])
+    })
+}
+
 /// The value, or `None` and the fault added to `problems`.
 fn noted<T>(role: Role, path: &Path, result: Result<T, Fault>, problems: &mut Vec<Problem>) -> Option<T> {
     result.map_err(|fault| problems.push(Problem::File { role, path: path.to_owned(), fault })).ok()

@@ -10,6 +10,8 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+pub(crate) use search::{TooComplex, common_outside};
+
 /// What a stretch of a string may be. A wildcard names the characters that it doesn't stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece {
@@ -65,6 +67,11 @@ impl Pattern {
 
     pub(crate) fn push(&mut self, piece: Piece) {
         self.0.push(piece);
+    }
+
+    /// Its pieces, from the left.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = Piece> {
+        self.0.iter().copied()
     }
 
     /// Whether `text` is one of its strings.

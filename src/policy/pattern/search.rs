@@ -58,45 +58,70 @@ impl Pattern {
 
     /// A shortest string that this pattern matches and none of `others` does; `None` if together they match all.
     ///
-    /// Strings of this pattern are spelled out from the left; beside the position in it goes the set of all positions in
-    /// `others` that the string so far can have reached. Of two such sets at the same position the smaller one alone is
-    /// followed: whatever escapes the larger one escapes it, too. A character that nobody names gives the smallest set of
-    /// all, which is why wildcards hardly ever multiply the work.
-    ///
     /// # Errors
     /// The search was given up.
     pub(crate) fn outside(&self, others: &[&Pattern]) -> Result<Option<String>, TooComplex> {
-        // What has nothing in common with this pattern can't help to match it.
-        let others: Vec<&Pattern> = others.iter().copied().filter(|other| self.overlap(other).is_some()).collect();
-        let alphabet = Alphabet::of(others.iter().copied().chain([self]));
-        let mut trail = Trail::default();
-        let mut seen: BTreeMap<usize, Vec<Reached>> = BTreeMap::new();
-        let start = Reached::start(&others);
-        let mut work = 0;
-        for position in self.closure(0) {
-            trail.start((position, start.clone()));
+        common_outside(&[self], others)
+    }
+}
+
+/// A shortest string that each of `all` matches and none of `others` does; `None` if there is none.
+///
+/// Strings are spelled out from the left; beside the positions in `all` goes the set of all positions in `others` that the
+/// string so far can have reached. Of two such sets at the same positions the smaller one alone is followed: whatever escapes
+/// the larger one escapes it, too. A character that nobody names gives the smallest set of all, which is why wildcards hardly
+/// ever multiply the work.
+///
+/// # Errors
+/// The search was given up.
+pub(crate) fn common_outside(all: &[&Pattern], others: &[&Pattern]) -> Result<Option<String>, TooComplex> {
+    // What has nothing in common with a pattern can't help to match what all of them match.
+    let helps = |other: &&Pattern| all.iter().all(|pattern| pattern.overlap(other).is_some());
+    let others: Vec<&Pattern> = others.iter().copied().filter(helps).collect();
+    let alphabet = Alphabet::of(others.iter().chain(all).copied());
+    let mut trail = Trail::default();
+    let mut seen: BTreeMap<Positions, Vec<Reached>> = BTreeMap::new();
+    let start = Reached::start(&others);
+    let mut work = 0;
+    for positions in combined(all.iter().map(|pattern| pattern.closure(0).collect())) {
+        trail.start((positions, start.clone()));
+    }
+    while let Some((index, (positions, reached))) = trail.next() {
+        let ended = positions.iter().zip(all).all(|(&position, pattern)| position == pattern.0.len());
+        if ended && !reached.accepts(&others) {
+            return Ok(Some(trail.word(index)));
         }
-        while let Some((index, (position, reached))) = trail.next() {
-            if position == self.0.len() && !reached.accepts(&others) {
-                return Ok(Some(trail.word(index)));
-            }
-            for c in alphabet.of_piece(self.0.get(position)) {
-                let next = reached.step(&others, c);
-                for position in self.step(position, c) {
-                    let known = seen.entry(position).or_default();
-                    work += (known.len() + 1) * (next.0.len() + 1);
-                    if work > MAX_WORK {
-                        return Err(TooComplex);
-                    }
-                    if !known.iter().any(|smaller| smaller.0.is_subset(&next.0)) {
-                        known.push(next.clone());
-                        trail.add(index, c, (position, next.clone()));
-                    }
+        for c in alphabet.of_piece(positions.first().and_then(|&first| all[0].0.get(first))) {
+            let steps = positions.iter().zip(all).map(|(&position, pattern)| pattern.step(position, c).collect());
+            let next = reached.step(&others, c);
+            for positions in combined(steps) {
+                let known = seen.entry(positions.clone()).or_default();
+                work += (known.len() + 1) * (next.0.len() + 1);
+                if work > MAX_WORK {
+                    return Err(TooComplex);
+                }
+                if !known.iter().any(|smaller| smaller.0.is_subset(&next.0)) {
+                    known.push(next.clone());
+                    trail.add(index, c, (positions, next.clone()));
                 }
             }
         }
-        Ok(None)
     }
+    Ok(None)
+}
+
+/// A position in each of several patterns.
+type Positions = Vec<usize>;
+
+/// Every way to take one position of each pattern's.
+fn combined(each: impl Iterator<Item = Vec<usize>>) -> Vec<Positions> {
+    each.fold(vec![Vec::new()], |before, next| {
+        let longer = |positions: &Positions| {
+            let positions = positions.clone();
+            next.iter().map(move |&position| positions.iter().copied().chain([position]).collect()).collect::<Vec<_>>()
+        };
+        before.iter().flat_map(longer).collect()
+    })
 }
 
 /// Where a string can have led in each of several patterns: the pattern's index and the position in it.

@@ -118,6 +118,20 @@ proptest! {
     }
 
     #[test]
+    fn what_several_share_agrees_with_trying_every_string(all in vec(pattern(), 1..4), others in vec(pattern(), 0..3)) {
+        let all_match = |text: &str| all.iter().all(|pattern| pattern.matches(text));
+        let any = |text: &str| others.iter().any(|other| other.matches(text));
+        match common_outside(&all.iter().collect::<Vec<_>>(), &others.iter().collect::<Vec<_>>()).unwrap() {
+            Some(found) => prop_assert!(all_match(&found) && !any(&found), "{found:?}"),
+            None => {
+                for text in strings() {
+                    prop_assert!(!all_match(&text) || any(&text), "{text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn overlap_agrees_with_trying_every_string(a in pattern(), b in pattern()) {
         match a.overlap(&b) {
             Some(shared) => prop_assert!(a.matches(&shared) && b.matches(&shared), "{shared:?}"),

@@ -75,8 +75,8 @@ proptest! {
                 continue;
             }
             let document = document(&poorer);
-            let grants = evaluate::grants(&document, &variables());
-            let is_denied = |need| matches!(evaluate::judge(need, &grants, &scope()), Verdict::Denied(_));
+            let grants = evaluate::grants(&document, &context("thing-1"));
+            let is_denied = |need| matches!(evaluate::judge(need, &grants, &scope(), &context("thing-1")), Verdict::Denied(_));
             prop_assert!(needs.iter().any(is_denied), "{policy:#}\n{poorer:#}");
         }
     }

@@ -5,10 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::context::Context;
 use super::document::{Document, parse};
 use super::needs::{IngestRetain, Need};
 use super::report::Report;
-use super::resource::Variables;
 use super::scope::Scope;
 use super::{least, needs};
 use crate::config::{self, Config, Environment};
@@ -56,12 +56,13 @@ fn document(policy: &Value) -> Document {
     parse(policy.to_string().as_bytes()).unwrap()
 }
 
-fn variables() -> Variables {
-    Variables { client_id: "thing-1".to_owned(), thing: "thing-1".to_owned() }
+/// That of a client with this id, whose thing has its name.
+fn context(client_id: &str) -> Context {
+    Context { client_id: client_id.to_owned(), ..Context::unknown() }
 }
 
 fn compared(needs: Vec<Need>, policy: &Value) -> Report {
-    Report::new(&document(policy), needs, scope(), &variables(), Vec::new())
+    Report::new(&document(policy), needs, scope(), &context("thing-1"), Vec::new())
 }
 
 /// Resources without region and account, by statement.

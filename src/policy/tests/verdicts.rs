@@ -1,5 +1,6 @@
 //! What existing policies are told.
 
+use super::super::context::Certificate;
 use super::*;
 
 fn report(config: &Config, statements: &[(&str, Value, Value)]) -> String {
@@ -122,7 +123,7 @@ fn a_condition_is_undecided() {
         &[
             "undecided  iot:Connect on client/thing-1, for connection.client_id",
             "           statement 1 (Attached): only IoT Core knows whether its condition holds (Bool \
-             iot:Connection.Thing.IsAttached)",
+             iot:Connection.Thing.IsAttached \"true\")",
             "the policy allows 0 of 1 needs, 1 undecided",
         ],
     );
@@ -198,4 +199,197 @@ fn nothing_from_a_policy_acts_on_the_terminal_or_passes_for_a_line_of_ours() {
     let said = report(&config("thing-1", ""), &[connect(), ("Allow", forged, json!("*"))]);
     assert!(said.contains("iot:\\u{1b}[2J\\nallowed"), "{said}");
     assert_eq!((said.matches('\u{1b}').count(), said.matches("\nallowed").count()), (0, 0), "{said}");
+}
+
+/// Statements as they are, told to a configuration of `thing-1`.
+fn told(config: &Config, context: &Context, statements: Value) -> String {
+    let text = json!({ "Version": "2012-10-17", "Statement": statements }).to_string();
+    let text = text.replace("ARN:", "arn:aws:iot:eu-west-1:123456789012:");
+    let document = parse(text.as_bytes()).unwrap();
+    Report::new(&document, needs::of(config, IngestRetain::Unused), scope(), context, Vec::new()).to_string()
+}
+
+#[test]
+fn mqtt_wildcards_are_letters_in_topics() {
+    let config = config("thing-1", &(forward(r##""building/#""##) + &publish("p", "building/vault/door", false)));
+    let said = told(
+        &config,
+        &context("thing-1"),
+        json!([
+            {"Effect": "Allow", "Action": "iot:*", "Resource": "*"},
+            {"Effect": "Deny", "Action": ["iot:Receive", "iot:Publish"], "Resource":
+                ["ARN:topic/building/vault/#", "ARN:topic/+/vault/*", "ARN:topic/building/+/door"]},
+        ]),
+    );
+    assert!(said.contains("the policy allows 4 of 4 needs"), "{said}");
+    assert!(
+        said.contains(
+            "note       statement 2: topic/building/vault/# matches no topic and denies nothing: `+` and `#` are letters in a \
+             policy's topics. Its wildcard is `*`: topic/building/vault/*\n"
+        ),
+        "{said}"
+    );
+    // Nor do they allow anything.
+    let allow = json!({"Effect": "Allow", "Action": "iot:Receive", "Resource": "ARN:topic/building/#"});
+    let said = told(&config, &context("thing-1"), allow);
+    assert!(said.contains("denied     iot:Receive on topic/building/*"), "{said}");
+    assert!(said.contains("matches no topic and allows nothing"), "{said}");
+    // In a filter they mean themselves.
+    let deny = json!([
+        {"Effect": "Allow", "Action": "iot:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iot:Subscribe", "Resource": "ARN:topicfilter/building/#"},
+    ]);
+    assert!(told(&config, &context("thing-1"), deny).contains("denied     iot:Subscribe on topicfilter/building/#"));
+}
+
+#[test]
+fn a_condition_about_the_connect_is_decided() {
+    let attributes = |operator: &str, values: Value| {
+        json!({"Effect": "Allow", "Action": "iot:Connect", "Resource": "ARN:client/thing-1",
+            "Condition": {operator: {"iot:ConnectAttributes": values}}})
+    };
+    let plain = config("thing-1", "");
+    let will = config("thing-1", "will = { topic = \"lost\", payload = \"x\" }\n");
+    let clean = config("thing-1", "session_expiry = \"0s\"\n");
+    let connect = |config: &Config, statement: &Value| {
+        let context = Context::of(config, None, Certificate::Unknown("no file".to_owned()));
+        told(config, &context, statement.clone()).lines().take(3).collect::<Vec<_>>().join("\n")
+    };
+    let all = attributes("ForAllValues:StringEquals", json!(["PersistentConnect"]));
+    assert!(connect(&plain, &all).starts_with("allowed "));
+    assert!(connect(&clean, &all).starts_with("allowed "));
+    assert_eq!(
+        connect(&will, &all),
+        "denied     iot:Connect on client/thing-1, for connection.client_id\n           \
+         no statement allows it\n           \
+         statement 1 would allow it, but its condition doesn't hold: ForAllValues:StringEquals iot:ConnectAttributes \
+         \"PersistentConnect\": it is \"PersistentConnect\" and \"LastWill\" here"
+    );
+    let none = attributes("ForAllValues:StringNotEquals", json!("PersistentConnect"));
+    assert!(connect(&plain, &none).starts_with("denied "));
+    assert!(connect(&clean, &none).starts_with("allowed "));
+    let deny = json!([
+        {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iot:Connect", "Resource": "*",
+            "Condition": {"ForAnyValue:StringEquals": {"iot:ConnectAttributes": ["LastWill"]}}},
+    ]);
+    assert!(connect(&plain, &deny).starts_with("allowed "));
+    assert!(connect(&will, &deny).contains("statement 2 forbids it by *"));
+}
+
+#[test]
+fn a_condition_about_client_and_certificate_is_decided() {
+    let config = config("thing-1", "");
+    let fields = [("iot:certificate.subject.commonname".to_owned(), vec!["thing-1".to_owned()])];
+    let certificate = Certificate::Known(fields.into());
+    let context = Context { certificate, ..context("thing-1") };
+    let on = |resource: &str, condition: Value| {
+        let statement =
+            json!({"Effect": "Allow", "Action": "iot:Connect", "Resource": resource, "Condition": condition});
+        told(&config, &context, json!([statement]))
+    };
+    let common_name = "ARN:client/${iot:Certificate.Subject.CommonName}";
+    assert!(on(common_name, json!({})).starts_with("allowed "));
+    for (condition, word) in [
+        (json!({"StringEquals": {"iot:ClientId": "thing-1"}}), "allowed "),
+        (json!({"StringEquals": {"iot:ClientId": "thing-2"}}), "denied "),
+        (json!({"StringLike": {"iot:Certificate.Subject.CommonName": "thing-*"}}), "allowed "),
+        (json!({"StringNotEquals": {"iot:Certificate.Subject.CommonName": "${iot:ClientId}"}}), "denied "),
+        (json!({"StringEquals": {"iot:Certificate.Subject.Organization": "ACME"}}), "denied "),
+        (
+            json!({"StringEquals": {"iot:ClientId": "thing-1"}, "Bool": {"iot:Connection.Thing.IsAttached": true}}),
+            "undecided ",
+        ),
+        (json!({"StringEquals": {"iot:ClientId": "x"}, "Bool": {"iot:Connection.Thing.IsAttached": true}}), "denied "),
+    ] {
+        let said = on("*", condition.clone());
+        assert!(said.starts_with(word), "{condition}: {said}");
+    }
+    let said = on("ARN:client/${iot:Certificate.Subject.Organization}", json!({}));
+    assert!(said.contains("undecided ") && said.contains("the certificate has no subject.organization"), "{said}");
+}
+
+#[test]
+fn a_thing_of_another_name_than_the_client_is_undecided() {
+    let statements = json!([
+        {"Effect": "Allow", "Action": "iot:Connect", "Resource": "*"},
+        {"Effect": "Allow", "Action": "iot:Publish", "Resource": "ARN:topic/things/${iot:Connection.Thing.ThingName}/t"},
+    ]);
+    let told = |client_id: &str, thing: Option<&str>, topic: &str| {
+        let config = config(client_id, &publish("p", topic, false));
+        let context = Context { thing: thing.map(str::to_owned), ..context(client_id) };
+        told(&config, &context, statements.clone())
+    };
+    let said = told("thing-1", Some("thing-A"), "things/thing-A/t");
+    assert!(said.contains("undecided  iot:Publish on topic/things/thing-A/t"), "{said}");
+    assert!(said.contains("only if the certificate is attached to it exclusively"), "{said}");
+    assert!(told("thing-1", Some("thing-1"), "things/thing-1/t").contains("allowed    iot:Publish"));
+    assert!(told("thing-1", Some("thing-A"), "things/thing-1/t").contains("denied     iot:Publish"));
+    let said = told("site/7", None, "things/site/7/t");
+    assert!(said.contains("undecided  iot:Publish"), "{said}");
+    assert!(said.contains("the client id \"site/7\" can't be the name of a thing"), "{said}");
+}
+
+#[test]
+fn not_resource_is_everything_else() {
+    let config = config("thing-1", &(publish("p", "a/b", false) + &publish("q", "a/secret", false)));
+    let told = |statements: Value| told(&config, &context("thing-1"), statements);
+    let said = told(json!([
+        {"Effect": "Allow", "Action": "iot:Publish", "NotResource": "ARN:topic/a/s*"},
+        {"Effect": "Allow", "Action": "iot:Connect", "NotResource": ["ARN:client/other", "ARN:client/more"]},
+    ]));
+    assert!(said.contains("allowed    iot:Connect"), "{said}");
+    assert!(said.contains("allowed    iot:Publish on topic/a/b"), "{said}");
+    assert!(said.contains("denied     iot:Publish on topic/a/secret"), "{said}");
+    assert!(said.contains("note       statement 1: \"NotResource\" is read as every resource but those"), "{said}");
+    let said = told(json!([
+        {"Effect": "Allow", "Action": "iot:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "iot:Publish", "NotResource": "ARN:topic/a/b"},
+    ]));
+    assert!(said.contains("allowed    iot:Publish on topic/a/b"), "{said}");
+    assert!(
+        said.contains(
+            "statement 2 forbids it by NotResource ARN:topic/a/b"
+                .replace("ARN:", "arn:aws:iot:eu-west-1:123456789012:")
+                .as_str()
+        ),
+        "{said}"
+    );
+    // What two of them leave out together is left.
+    let said = told(json!([
+        {"Effect": "Allow", "Action": "iot:*", "NotResource": ["ARN:topic/a/*", "ARN:client/x"]},
+        {"Effect": "Allow", "Action": "iot:*", "NotResource": "ARN:topic/*/secret"},
+    ]));
+    assert!(
+        said.contains("allowed    iot:Publish on topic/a/b")
+            && said.contains("denied     iot:Publish on topic/a/secret")
+    );
+    // What a variable leaves out may be anything.
+    let said = told(json!([
+        {"Effect": "Allow", "Action": "iot:*", "NotResource": "ARN:topic/${iot:Connection.Thing.ThingTypeName}/b"},
+    ]));
+    assert!(said.contains("allowed    iot:Connect") && said.contains("undecided  iot:Publish on topic/a/b"), "{said}");
+    assert!(said.contains("allowed    iot:Publish on topic/a/secret"), "{said}");
+}
+
+#[test]
+fn placeholders_are_named_as_such() {
+    let said = told(
+        &config("thing-1", ""),
+        &context("thing-1"),
+        json!([
+            {"Effect": "Allow", "Action": "iot:Connect", "Resource": "arn:aws:iot:REGION:ACCOUNT_ID:client/<thing>"},
+            {"Effect": "Allow", "Action": "iot:Connect", "Resource": "client/thing-1"},
+        ]),
+    );
+    for note in [
+        "statement 1: REGION in arn:aws:iot:REGION:ACCOUNT_ID:client/<thing> is a placeholder: put the region of the endpoint \
+         there, eu-west-1",
+        "statement 1: ACCOUNT_ID in arn:aws:iot:REGION:ACCOUNT_ID:client/<thing> is a placeholder: put the number of the \
+         account there, 123456789012",
+        "statement 1: <thing> in arn:aws:iot:REGION:ACCOUNT_ID:client/<thing> is a placeholder: put the real name there",
+        "statement 2: client/thing-1 isn't an ARN and matches nothing; one begins with arn:aws:iot:eu-west-1:123456789012:",
+    ] {
+        assert!(said.contains(&format!("note       {note}\n")), "{note}\n{said}");
+    }
 }
