@@ -117,6 +117,52 @@ fn ids_of_the_next_start_are_behind_all_that_were_reserved() {
 }
 
 #[test]
+fn what_an_observer_is_given_that_says_so_late_is_given_to_the_next_reader_all_the_same() {
+    for ack in ["written", "reader"] {
+        let broker = Mosquitto::start();
+        let gatewire = Setup::new(broker.port, &format!("{FORWARD}ack = \"{ack}\"\n")).connect();
+        broker.wait_for("Sending SUBACK to thing-1");
+        broker.publish("test/topic", b"0");
+        eventually("it", || (gatewire.status()["forward"][0]["stored"] == 1).then_some(()));
+        let mut late = gatewire.client("messages.sock");
+        // It is taken for a reader, as nothing needs to be sent to be one.
+        numbers(&mut late, 0..1);
+        broker.publish("test/topic", b"1");
+        numbers(&mut late, 1..2);
+        late.send(r#"{"observe":true}"#);
+        eventually("an observer", || {
+            let forward = &gatewire.status()["forward"][0];
+            (forward["observers"] == 1 && forward["readers"] == 0 && forward["waiting"] == 2).then_some(())
+        });
+        broker.publish("test/topic", b"2");
+        numbers(&mut late, 2..3);
+        let mut reader = gatewire.client("messages.sock");
+        for n in 0..3 {
+            let line = reader.json();
+            assert_eq!((&line["payload"], &line["duplicate"]), (&n.to_string().into(), &false.into()));
+        }
+    }
+}
+
+#[test]
+fn a_reader_need_not_say_anything_and_an_observer_can_say_so_by_its_name() {
+    let broker = Mosquitto::start();
+    let gatewire = Setup::new(broker.port, FORWARD).connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    broker.publish("test/topic", b"0");
+    eventually("it", || (gatewire.status()["forward"][0]["stored"] == 1).then_some(()));
+    let mut observers = Vec::new();
+    for name in ["\0gatewire-observer of a test", gatewire.path("gatewire-observer.1").to_str().unwrap()] {
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&socket2::SockAddr::unix(name).unwrap()).unwrap();
+        socket.connect(&socket2::SockAddr::unix(gatewire.path("messages.sock")).unwrap()).unwrap();
+        observers.push(socket);
+    }
+    eventually("them", || (gatewire.status()["forward"][0]["observers"] == 2).then_some(()));
+    numbers(&mut gatewire.client("messages.sock"), 0..1);
+}
+
+#[test]
 fn what_waited_on_the_disk_and_a_reader_had_before_a_restart_is_a_duplicate() {
     let broker = Mosquitto::start();
     let setup = Setup::new(broker.port, &format!("{FORWARD}ack = \"reader\"\n"));

@@ -10,6 +10,7 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use support::daemon::{Gatewire, Setup};
 use support::mosquitto::Mosquitto;
+use support::preload::preload;
 use support::{PATIENCE, closed_port, eventually};
 
 const FORWARDS: &str = "[[forward]]\nname = \"messages\"\nfilters = [\"test/#\"]\nsocket = \"DIR/messages.sock\"\n\
@@ -64,6 +65,34 @@ fn each_message_is_a_line_as_the_socket_gives_it_and_no_reader_misses_it() {
     assert_eq!(gatewire.client("messages.sock").line().unwrap(), shown);
     assert_eq!(gatewire.client("bare.sock").line().unwrap(), "as it is");
     assert!(shown.contains(r#","topic":"test/a","payload":"\u001b[2J \"quoted\"","#), "{shown}");
+}
+
+#[test]
+fn however_late_it_gets_its_turn_it_takes_nothing() {
+    for ack in ["written", "reader"] {
+        let broker = Mosquitto::start();
+        let setup = Setup::new(broker.port, &FORWARDS.replacen("filters", &format!("ack = \"{ack}\"\nfilters"), 1));
+        let gatewire = setup.connect();
+        broker.wait_for("Sending SUBACK to thing-1");
+        broker.publish("test/a", b"waits");
+        eventually("it", || (gatewire.status()["forward"][0]["stored"] == 1).then_some(()));
+        // Stopped between its connection and the first word that it could say.
+        let stopped = preload(setup.again(), "tests/support/stop.c");
+        let mut tail = Tail::start(&stopped, &gatewire, &["--forward", "messages"], &[0]);
+        let process = format!("/proc/{}/stat", tail.child.id());
+        eventually("it to be stopped", || std::fs::read_to_string(&process).unwrap().contains(") T ").then_some(()));
+        assert_eq!(gatewire.status()["forward"][0]["waiting"], 1);
+        broker.publish("test/a", b"new");
+        let mut reader = gatewire.client("messages.sock");
+        let lines = [reader.json(), reader.json()];
+        let read = lines.each_ref().map(|line| (&line["payload"], &line["duplicate"]));
+        assert_eq!(read, [(&"waits".into(), &false.into()), (&"new".into(), &false.into())]);
+        let pid = nix::unistd::Pid::from_raw(tail.child.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+        assert!(tail.next().contains("\"payload\":\"new\""));
+        tail.child.kill().unwrap();
+        tail.child.wait().unwrap();
+    }
 }
 
 #[test]

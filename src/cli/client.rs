@@ -67,8 +67,16 @@ impl Unreachable {
 
 /// Connects to the socket at `path`.
 pub(super) fn connect(path: &Path) -> Result<UnixStream, Unreachable> {
+    connect_from(None, path)
+}
+
+/// Connects to the socket at `path` from one that is bound to `name`.
+pub(super) fn connect_from(name: Option<&SockAddr>, path: &Path) -> Result<UnixStream, Unreachable> {
     let connect = || {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        if let Some(name) = name {
+            socket.bind(name)?;
+        }
         // A daemon that hangs lets nobody in once its backlog is full; this bounds the wait for it (unix(7), SO_SNDTIMEO).
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.connect(&SockAddr::unix(path)?)?;

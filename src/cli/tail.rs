@@ -10,10 +10,12 @@ use clap::Args;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use socket2::SockAddr;
 
-use super::client::{Unreachable, connect};
+use super::client::{Unreachable, connect_from};
 use super::output::{Failure, Style, Tone, printable, tell, unwritable};
 use super::{Exit, inputs};
+use crate::socket::OBSERVER;
 
 pub(super) const LONG_ABOUT: &str = "\
 Follow what comes out of the forward sockets: each message a line, exactly as the socket
@@ -219,8 +221,12 @@ impl Connection {
     }
 }
 
+/// Connects as an observer. The name that our socket has says so before there is a connection: however late the line comes, we
+/// are never taken for a reader. The line itself is for a daemon that doesn't know the name yet.
 fn observe(path: &Path) -> Result<UnixStream, Unreachable> {
-    let mut stream = connect(path)?;
+    let name = format!("\0{OBSERVER}/{}/{:x}", std::process::id(), fastrand::u64(..));
+    let name = SockAddr::unix(name).map_err(|error| Unreachable::new(path, error))?;
+    let mut stream = connect_from(Some(&name), path)?;
     match stream.write_all(OBSERVE) {
         // It has closed the connection already, and mostly said why: that is still to be read.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(stream),

@@ -57,6 +57,11 @@ impl Kept {
         Kept { message: message.detached(), token, is_orphan: false, due, given: false, maybe_given: false }
     }
 
+    /// Whether a reader may have been written it before.
+    fn is_duplicate(&self) -> bool {
+        self.given || self.message.duplicate
+    }
+
     fn from_row(row: Row, now: Instant) -> Kept {
         let Row { at, topic, payload, qos, retain, duplicate, properties, .. } = row;
         let message = Inbound { topic, payload, qos, retain, duplicate, received_at: at, properties };
@@ -168,18 +173,33 @@ impl Keep {
 
     /// Takes the next message: its id, and whether it is to be marked as a duplicate.
     pub(super) fn take(&mut self) -> Option<(u64, &Inbound, bool)> {
-        self.backlog.take().map(|(id, kept)| (id, &kept.message, kept.given || kept.message.duplicate))
+        self.backlog.take().map(|(id, kept)| (id, &kept.message, kept.is_duplicate()))
+    }
+
+    /// A message that was taken, and whether it is to be marked as a duplicate.
+    pub(super) fn taken(&self, id: u64) -> Option<(&Inbound, bool)> {
+        self.backlog.taken_item(id).map(|kept| (&kept.message, kept.is_duplicate()))
     }
 
     /// A reader has been written a message that was taken, and may have it. Should it not be done `by` then, the disk is to know.
-    pub(super) fn note_given(&mut self, id: u64, by: Instant) {
-        let Some(kept) = self.backlog.taken_mut(id) else { return };
+    /// Returns whether none had been written it before.
+    pub(super) fn note_given(&mut self, id: u64, by: Instant) -> bool {
+        let Some(kept) = self.backlog.taken_mut(id) else { return false };
         if std::mem::replace(&mut kept.given, true) || kept.message.duplicate {
-            return;
+            return false;
         }
         kept.due = by;
         self.backlog.rewrite(id);
         self.backlog.expect(by);
+        true
+    }
+
+    /// The only one that was written a message that was taken is no reader.
+    pub(super) fn note_not_given(&mut self, id: u64) {
+        if let Some(kept) = self.backlog.taken_mut(id) {
+            kept.given = false;
+            self.backlog.rewrite(id);
+        }
     }
 
     /// A message that was taken waits again.

@@ -14,6 +14,7 @@ mod clients;
 mod drawn;
 mod giving;
 mod patience;
+mod presumed;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -28,6 +29,7 @@ use clients::Client;
 pub(super) use clients::{ClientId, Due, Role};
 use patience::HOLD;
 pub(super) use patience::{Cause, Cut};
+use presumed::Presumed;
 
 /// The most one client may leave unwritten, in bytes (docs/sockets.md).
 pub(super) const MAX_UNWRITTEN: usize = 1024 * 1024;
@@ -59,6 +61,8 @@ struct Line {
     held: u32,
     /// At least one reader was written it.
     written: bool,
+    /// At least one of them is certain to be a reader.
+    is_read: bool,
 }
 
 /// Since the start of the daemon.
@@ -95,6 +99,7 @@ pub(super) struct Queue {
     drainer: Option<ClientId>,
     done: Vec<AckToken>,
     cut: Vec<Cut>,
+    presumed: Presumed,
     /// Since the last [`Queue::take_assigned`] a reader was assigned a kept message.
     assigned: bool,
     counters: Counters,
@@ -117,6 +122,7 @@ impl Queue {
             drainer: None,
             done: Vec::new(),
             cut: Vec::new(),
+            presumed: Presumed::default(),
             assigned: false,
             counters: Counters::default(),
         }
@@ -143,7 +149,8 @@ impl Queue {
         if sharing > u32::from(is_draining) {
             let (token, held) = (token.filter(|_| due > 0), sharing - u32::from(is_draining));
             let message = message.clone();
-            self.append(Line { id, message, arrived: now, end: 0, token, kept: false, due, held, written: false });
+            let (kept, written, is_read) = (false, false, false);
+            self.append(Line { id, message, arrived: now, end: 0, token, kept, due, held, written, is_read });
         }
         if due == 0 {
             let wait = match self.ack {
@@ -257,6 +264,12 @@ impl Queue {
             line.held -= 1;
             if client.role.counts() {
                 self.counters.written += u64::from(!std::mem::replace(&mut line.written, true));
+                if client.is_certain {
+                    line.is_read = true;
+                    self.presumed.forget(line.id);
+                } else if !line.is_read {
+                    self.presumed.note(line.id, &line.message, line.message.duplicate, id);
+                }
                 line.due -= 1;
                 if line.due == 0 && line.kept {
                     self.keep.finish(line.id, now);
@@ -266,6 +279,7 @@ impl Queue {
             }
         }
         self.forget_passed();
+        self.bound_presumed();
     }
 
     /// Messages that are done since the last call.

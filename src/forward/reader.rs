@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::Forward;
-use super::queue::{ClientId, Due, Role};
+use super::queue::{ClientId, Due, Queue, Role};
 use crate::config::Ack;
 use crate::socket::{Line, Lines, MAX_LINE, Stream, append_string};
 
-/// How long a client may take to say that it is an observer; a reader need say nothing.
-const UNDECIDED: Duration = Duration::from_millis(100);
+/// How long nothing that waits is given to a client that hasn't said what it is; a reader need say nothing. One that says only
+/// later that it is an observer has what it was given taken back ([`super::queue`]), so that nothing is decided by this but how
+/// long a silent reader waits, and what a slow observer sees.
+const UNDECIDED: Duration = Duration::from_millis(250);
 
 /// The most bytes written before other tasks have their turn.
 const TURN: usize = 256 * 1024;
@@ -44,8 +46,8 @@ pub(super) struct Reader {
     answers: Vec<u8>,
     /// It may still send something.
     reading: bool,
-    decided: bool,
-    role: Role,
+    /// It has sent a line.
+    has_spoken: bool,
 }
 
 /// How writing has ended.
@@ -62,17 +64,8 @@ enum Wrote {
 
 impl Reader {
     pub(super) fn new(forward: Rc<Forward>, stream: Stream) -> Reader {
-        let id = forward.queue.borrow_mut().attach(Instant::now());
-        Reader {
-            forward,
-            id,
-            stream,
-            lines: Lines::default(),
-            answers: Vec::new(),
-            reading: true,
-            decided: false,
-            role: Role::Reader,
-        }
+        let id = forward.queue.borrow_mut().attach(stream.is_observer(), Instant::now());
+        Reader { forward, id, stream, lines: Lines::default(), answers: Vec::new(), reading: true, has_spoken: false }
     }
 
     /// Serves the client until it has gone or is cut.
@@ -100,7 +93,7 @@ impl Reader {
     /// Waits for the first line, or until none has come for so long that this must be a reader.
     async fn wait_for_hello(&mut self) -> io::Result<()> {
         let mut patience = pin!(tokio::time::sleep(UNDECIDED));
-        while !self.decided {
+        while self.role() == Some(Role::Undecided) {
             tokio::select! {
                 biased;
                 ready = self.stream.readable() => {
@@ -108,17 +101,25 @@ impl Reader {
                     self.read()?;
                     self.answer();
                 }
-                () = &mut patience => self.decide(Role::Reader),
+                () = &mut patience => self.decide(|queue, id, now| queue.presume_reader(id, now)),
             }
         }
         Ok(())
     }
 
-    fn decide(&mut self, role: Role) {
-        if !std::mem::replace(&mut self.decided, true) {
-            self.forward.change(|queue| queue.decide(self.id, role, Instant::now()));
-            self.forward.changed.notify_waiters();
-        }
+    /// What it is; `None` once it was cut.
+    fn role(&self) -> Option<Role> {
+        self.forward.queue.borrow().role(self.id)
+    }
+
+    fn decide<T>(&mut self, decide: impl FnOnce(&mut Queue, ClientId, Instant) -> T) -> T {
+        let decided = self.forward.change(|queue| decide(queue, self.id, Instant::now()));
+        self.forward.changed.notify_waiters();
+        decided
+    }
+
+    fn confirm_reader(&mut self) {
+        self.decide(|queue, id, now| queue.confirm_reader(id, now));
     }
 
     /// Everything is written: waits for more, or for a word from the client.
@@ -180,33 +181,37 @@ impl Reader {
                 Line::NotUtf8 => Err("the line isn't UTF-8"),
             };
             const { assert!(MAX_LINE == 256 * 1024) };
-            let Err(detail) = heard.and_then(|word| self.heed(word)) else { continue };
+            let is_first = !std::mem::replace(&mut self.has_spoken, true);
+            let Err(detail) = heard.and_then(|word| self.heed(word, is_first)) else { continue };
             self.answers.extend_from_slice(b"{\"error\":\"bad_line\",\"detail\":");
             append_string(&mut self.answers, detail);
             self.answers.extend_from_slice(b"}\n");
-            self.decide(Role::Reader);
+            self.confirm_reader();
         }
         if !self.reading {
-            self.decide(Role::Reader);
+            self.confirm_reader();
         }
         self.answers.len() >= MAX_ANSWERS
     }
 
     /// Does what a client has said, or returns why not.
-    fn heed(&mut self, word: Word) -> Result<(), &'static str> {
+    fn heed(&mut self, word: Word, is_first: bool) -> Result<(), &'static str> {
         match word {
-            Word::Observe(observe) if !self.decided => {
-                self.role = if observe { Role::Observer } else { Role::Reader };
-                self.decide(self.role);
+            Word::Observe(true) if is_first => match self.decide(|queue, id, now| queue.observe(id, now)) {
+                true => Ok(()),
+                false => Err(
+                    "{\"observe\":true} comes too late: this client was given 1 MiB without a word, and is a reader",
+                ),
+            },
+            Word::Observe(false) if is_first && self.role() != Some(Role::Observer) => {
+                self.confirm_reader();
                 Ok(())
             }
-            Word::Observe(_) => Err(
-                "{\"observe\":true} must be the first line, within 100 ms after connecting; this client stays what it is",
-            ),
+            Word::Observe(_) => Err("{\"observe\":true} must be the first line; this client stays what it is"),
             Word::Ack(_) if self.forward.config().ack == Ack::Written => Err(self.forward.what_it_takes()),
-            Word::Ack(_) if self.role == Role::Observer => Err("an observer acknowledges nothing"),
+            Word::Ack(_) if self.role() == Some(Role::Observer) => Err("an observer acknowledges nothing"),
             Word::Ack(id) => {
-                self.decide(Role::Reader);
+                self.confirm_reader();
                 match self.forward.change(|queue| queue.acknowledge(id, Instant::now())) {
                     true => Ok(()),
                     false => Err("no message of this id was given to a reader of this socket"),

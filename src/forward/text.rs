@@ -36,6 +36,12 @@ impl Text {
         self.buffer.get(index(from)..index(to)).unwrap_or_default()
     }
 
+    /// Takes back what is after `place`.
+    pub(super) fn truncate(&mut self, place: u64) {
+        let keep = usize::try_from(place.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        self.buffer.truncate(self.forgotten.saturating_add(keep));
+    }
+
     /// Forgets what is before `place`. Memory is moved only once half of it is forgotten.
     pub(super) fn forget(&mut self, place: u64) {
         let forget = usize::try_from(place.saturating_sub(self.start)).unwrap_or(usize::MAX).min(self.len());

@@ -1,13 +1,15 @@
 //! The local Unix sockets, as far as forward, ingest and status have them in common.
 //!
 //! [`listener`] puts a socket into the file system and takes it away; [`inherited`] has those that systemd opened; [`accept`] takes in clients, up to a bound;
-//! [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines.
+//! [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines; [`observer`] is how a client says that
+//! it is one before it is connected.
 
 mod accept;
 mod inherited;
 mod json;
 mod lines;
 mod listener;
+mod observer;
 mod seldom;
 mod stream;
 
@@ -16,6 +18,7 @@ pub(crate) use inherited::Inherited;
 pub(crate) use json::append_string;
 pub(crate) use lines::{Line, Lines, MAX_LINE};
 pub(crate) use listener::{Listener, SocketError};
+pub(crate) use observer::OBSERVER;
 pub(crate) use seldom::Seldom;
 pub(crate) use stream::Stream;
 

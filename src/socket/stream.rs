@@ -10,6 +10,8 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::observer::is_observer;
+
 /// A Unix stream socket of which the kernel is asked to report only what somebody waits for.
 ///
 /// tokio's `UnixStream` registers for writability too. Edge-triggered, that wakes the daemon each time the peer has taken
@@ -44,6 +46,11 @@ impl Stream {
     /// Nothing more is written: the peer reads the end after what is on its way.
     pub(crate) fn end(&self) -> io::Result<()> {
         self.fd()?.get_ref().shutdown(Shutdown::Write)
+    }
+
+    /// Whether the peer was bound to the name of an observer when it connected.
+    pub(crate) fn is_observer(&self) -> bool {
+        self.fd().and_then(|fd| fd.get_ref().peer_addr()).is_ok_and(|address| is_observer(&address))
     }
 
     /// Starts or ends the reports that [`Stream::writable`] waits for.

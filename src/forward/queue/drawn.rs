@@ -71,6 +71,16 @@ impl Drawn {
         whole
     }
 
+    /// The client isn't to be given any of these: all that is owed, and the text behind the line that it is in.
+    pub(super) fn give_up(&mut self) -> Vec<u64> {
+        let within = self.ends.front().filter(|_| self.is_within_line());
+        let end = within.map_or(self.written, |(_, end)| *end);
+        self.text.truncate(end);
+        self.ends.retain(|(_, line_end)| *line_end <= end);
+        self.cost = 0;
+        std::mem::take(&mut self.owed).into_keys().collect()
+    }
+
     /// A message is no longer owed.
     pub(super) fn settle(&mut self, id: u64) {
         if let Some(cost) = self.owed.remove(&id) {

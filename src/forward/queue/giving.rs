@@ -74,16 +74,29 @@ impl Queue {
         let client = &mut self.clients[index];
         client.since = now;
         for id in client.drawn.wrote(n) {
+            if !client.role.counts() {
+                // The rest of a line that it was being written when it turned out to be an observer.
+                continue;
+            }
             self.counters.written += 1;
             self.newest = self.newest.max(id);
             match self.ack {
-                Ack::Reader => self.keep.note_given(id, now + self.spill_after),
+                Ack::Reader => {
+                    let is_first = self.keep.note_given(id, now + self.spill_after);
+                    if is_first && !client.is_certain {
+                        client.first_given.push(id);
+                    }
+                }
                 Ack::Written => {
                     client.drawn.settle(id);
+                    if let Some((message, is_duplicate)) = self.keep.taken(id).filter(|_| !client.is_certain) {
+                        self.presumed.note(id, message, is_duplicate, client.id);
+                    }
                     self.keep.finish(id, now);
                 }
             }
         }
+        self.bound_presumed();
         self.distribute(now);
         if self.clients[index].drawn.is_written() && self.keep.waiting() == 0 {
             self.drainer = None;

@@ -91,15 +91,24 @@ impl Bench {
     }
 
     fn connect(&mut self) -> ClientId {
-        let id = self.queue.attach(self.now);
+        let id = self.queue.attach(false, self.now);
         self.read.insert(id, Vec::new());
         id
     }
 
     fn attach(&mut self, role: Role) -> ClientId {
         let id = self.connect();
-        self.queue.decide(id, role, self.now);
+        self.decide(id, role);
         id
+    }
+
+    fn decide(&mut self, id: ClientId, role: Role) {
+        match role {
+            Role::Undecided => {}
+            Role::Reader => self.queue.presume_reader(id, self.now),
+            Role::Observer => assert!(self.queue.observe(id, self.now)),
+        }
+        self.collect();
     }
 
     /// Writes at most `limit` bytes to a client; returns how many.
@@ -230,7 +239,7 @@ fn when_the_last_reader_leaves_what_it_was_not_given_yet_is_stored_before_what_c
         assert!(bench.disk.is_empty() && bench.done.is_empty(), "its acknowledgement may come in time");
         match decides {
             true => bench.detach(client),
-            false => bench.queue.decide(client, Role::Observer, bench.now),
+            false => bench.decide(client, Role::Observer),
         }
         bench.collect();
         assert_eq!((bench.disk.keys().copied().collect(), &bench.done), (vec![1, 2, 3], &vec![1, 2, 3]));
@@ -260,12 +269,64 @@ fn an_observer_gives_back_what_it_was_owed_as_a_reader() {
         (0, 0),
         "nothing is written to a client that is undecided"
     );
-    bench.queue.decide(client, Role::Observer, bench.now);
-    bench.collect();
+    bench.decide(client, Role::Observer);
     assert_eq!((bench.done.as_slice(), bench.kept()), (&[1][..], 1));
     assert_eq!(bench.write_all(client), [1]);
     let reader = bench.attach(Role::Reader);
     assert_eq!(bench.write_all(reader), [1]);
+}
+
+#[test]
+fn what_only_a_late_observer_was_given_waits_for_a_reader_as_if_it_had_never_been_given() {
+    let mut bench = Bench::new(10, 10_000);
+    bench.arrive(5);
+    bench.arrive(5);
+    let late = bench.attach(Role::Reader);
+    // One line and the begin of the next, whose rest it must get, too.
+    bench.write(late, 8);
+    bench.arrive(5);
+    assert_eq!(bench.kept(), 2);
+    bench.decide(late, Role::Observer);
+    assert_eq!((bench.kept(), bench.queue.readers(), bench.queue.counters().written), (3, 0, 0));
+    bench.arrive(5);
+    assert_eq!(bench.write_all(late), [1, 2, 4]);
+    let reader = bench.attach(Role::Reader);
+    assert_eq!(bench.write_all(reader), [1, 2, 3, 4]);
+    assert_eq!(bench.done, [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_a_reader_gets_too_a_late_observer_does_not_give_back() {
+    let mut bench = Bench::new(10, 10_000);
+    let [late, other, gone] = [(); 3].map(|()| bench.attach(Role::Reader));
+    bench.arrive(5);
+    bench.write_all(late);
+    bench.write_all(gone);
+    bench.detach(gone);
+    bench.arrive(5);
+    bench.write_all(late);
+    bench.decide(late, Role::Observer);
+    assert_eq!(bench.kept(), 0, "the other is still to be written both");
+    assert_eq!((bench.write_all(other), bench.kept()), (vec![1, 2], 0));
+    // Who has said something is what it is.
+    bench.queue.confirm_reader(other, bench.now);
+    assert!(!bench.queue.observe(other, bench.now));
+}
+
+#[test]
+fn what_is_held_for_silent_readers_is_bounded_and_then_they_are_readers() {
+    let mut bench = Bench::new(10_000, 16 << 20);
+    let client = bench.attach(Role::Reader);
+    for _ in 0..10 {
+        bench.arrive(100_000);
+    }
+    bench.write_all(client);
+    assert_eq!(bench.queue.presumed.take_back(client).len(), 10);
+    for _ in 0..20 {
+        bench.arrive(100_000);
+        bench.write_all(client);
+    }
+    assert!(bench.queue.presumed.take_back(client).is_empty() && !bench.queue.observe(client, bench.now));
 }
 
 #[test]

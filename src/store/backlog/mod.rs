@@ -202,6 +202,11 @@ impl<T: Item> Backlog<T> {
         self.taken.iter_mut().find(|entry| entry.seq == seq).map(|entry| &mut entry.item)
     }
 
+    /// The same, to look at.
+    pub(crate) fn taken_item(&self, seq: u64) -> Option<&T> {
+        self.taken.iter().find(|entry| entry.seq == seq).map(|entry| &entry.item)
+    }
+
     /// What a message that was taken is on the disk isn't all any more: it is to be written once more.
     pub(crate) fn rewrite(&mut self, seq: u64) {
         if let Some(entry) = self.taken.iter_mut().find(|entry| entry.seq == seq)

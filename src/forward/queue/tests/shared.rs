@@ -118,7 +118,7 @@ fn a_client_that_turns_out_to_be_a_reader_gets_what_came_meanwhile_once() {
     let client = bench.connect();
     bench.arrive(5);
     assert_eq!(bench.write(client, 100), 0);
-    bench.queue.decide(client, Role::Reader, bench.now);
+    bench.decide(client, Role::Reader);
     assert_eq!(bench.write_all(client), [1]);
     assert_eq!(bench.queue.text.len(), 0);
 }
@@ -161,4 +161,24 @@ fn a_reader_that_takes_nothing_is_cut_and_another_gets_its_share() {
     let mut read = bench.write_all(good);
     read.sort_unstable();
     assert_eq!(read, [1, 2, 3, 4]);
+}
+
+#[test]
+fn what_a_late_observer_was_given_to_acknowledge_waits_again_and_is_no_duplicate() {
+    let mut bench = bench();
+    bench.arrive(5);
+    let late = bench.attach(Role::Reader);
+    bench.arrive(5);
+    assert_eq!(bench.write_all(late), [1, 2]);
+    bench.now += SPILL_AFTER;
+    bench.collect();
+    assert!(bench.disk.values().all(|row| row.duplicate), "a reader has had them, for all one knows");
+    bench.decide(late, Role::Observer);
+    assert!(bench.disk.values().all(|row| !row.duplicate) && bench.queue.readers() == 0);
+    bench.arrive(5);
+    assert_eq!(bench.write_all(late), [1, 2, 3]);
+    let reader = bench.attach(Role::Reader);
+    assert_eq!((bench.write_all(reader), bench.queue.keep().taken(1).unwrap().1), (vec![1, 2, 3], true));
+    // Since it has been given to this one.
+    assert!(bench.queue.acknowledge(1, bench.now));
 }
