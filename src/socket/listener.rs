@@ -1,19 +1,22 @@
 //! A listening socket in the file system: put there with its permissions, taken away on drop.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Group, getegid};
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+pub(crate) use super::file::Access;
+use super::file::OwnFile;
+use super::stale::clear_the_way;
 use super::stream::register;
 use crate::config::SocketFile;
+use crate::owner;
 
 /// Connections the kernel holds until they are accepted, or fewer where net.core.somaxconn is less: more than are taken, so that
 /// a burst of clients gets our answer and not the kernel's.
@@ -37,10 +40,15 @@ pub(crate) enum SocketError {
     )]
     NoDirectory { path: PathBuf, directory: PathBuf },
     #[error(
-        "the socket {path} can't be made: this process (uid {uid}) may not {action}: {source}. Give it the right \
-         to, or choose another path"
+        "the socket {path} can't be made: the user {user} may not {action}: {source}. `ls -ld {directory}` shows who may; systemd \
+         makes /run/gatewire for gatewire (RuntimeDirectory=gatewire)"
     )]
-    Denied { path: PathBuf, uid: u32, action: &'static str, source: io::Error },
+    Denied { path: PathBuf, user: String, action: &'static str, source: io::Error, directory: String },
+    #[error(
+        "the socket {path} can't be made: a socket of the user {owner} is there that nobody serves, and the user {user} may not \
+         remove it: {source}. Remove it: `sudo rm {words}`"
+    )]
+    Stale { path: PathBuf, owner: String, user: String, source: io::Error, words: String },
     #[error(
         "the socket {path}: there is no group `{group}`. Create it with `groupadd --system {group}` or correct `group`"
     )]
@@ -75,10 +83,12 @@ impl Listener {
 
         let failed = |action| move |source| explain(path, action, source);
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).map_err(failed("make a socket"))?;
+        // The file gets the socket's own mode, less the umask: at first nobody may use it.
+        fchmod(&socket, Mode::empty()).map_err(|errno| explain(path, "change the mode of a socket", errno.into()))?;
         socket.bind(&address).map_err(failed("make the socket file"))?;
-        let own = OwnFile::new(path).map_err(failed("look at the socket file"))?;
+        let own = OwnFile::of_new(path).map_err(failed("look at the socket file"))?;
         // Until `listen` every connect is refused: there is no moment at which the wrong mode or group lets anybody in.
-        give_access(file)?;
+        give_access(&own, file)?;
         socket.listen(BACKLOG).map_err(failed("listen on the socket"))?;
         Listener::new(path, socket.into(), Some(own))
     }
@@ -96,26 +106,23 @@ impl Listener {
 
     /// Gives it the mode and group of `file`, unless they are another's to set.
     pub(crate) fn give_access(&self, file: &SocketFile) -> Result<(), SocketError> {
-        if self.file.is_some() { give_access(file) } else { Ok(()) }
+        self.file.as_ref().map_or(Ok(()), |own| give_access(own, file))
     }
 
     /// Whether its file is still there, as far as that is ours.
     pub(crate) fn is_in_place(&self) -> bool {
-        self.file.as_ref().is_none_or(|file| identity(&file.path).is_ok_and(|found| found == file.identity))
+        self.file.as_ref().is_none_or(OwnFile::is_in_place)
     }
 
     /// Its present mode and group, if they are ours to set.
     pub(crate) fn access(&self) -> Option<Access> {
-        let found = fs::symlink_metadata(&self.file.as_ref()?.path).ok()?;
-        Some(Access { mode: found.mode() & 0o7777, gid: found.gid() })
+        self.file.as_ref()?.access().ok()
     }
 
     /// Gives it the mode and group that it had.
     pub(crate) fn restore(&self, access: Option<&Access>) {
-        let Some(Access { mode, gid }) = access else { return };
-        let restored = chown(&self.path, None, Some(*gid))
-            .and_then(|()| fs::set_permissions(&self.path, fs::Permissions::from_mode(*mode)));
-        if let Err(error) = restored {
+        let Some((file, Access { mode, gid })) = self.file.as_ref().zip(access) else { return };
+        if let Err(error) = file.set_group(*gid).and_then(|()| file.set_mode(*mode)) {
             log::warn!("the socket {} can't be given its mode and group back: {error}", self.path.display());
         }
     }
@@ -136,76 +143,26 @@ impl Listener {
     }
 }
 
-/// Who may use a socket.
-#[derive(Debug)]
-pub(crate) struct Access {
-    mode: u32,
-    gid: u32,
-}
-
-/// A file that we have made, known by its inode: what another process has put there since isn't ours to remove.
-#[derive(Debug)]
-struct OwnFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl OwnFile {
-    fn new(path: &Path) -> io::Result<OwnFile> {
-        Ok(OwnFile { path: path.to_owned(), identity: identity(path)? })
-    }
-}
-
-impl Drop for OwnFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            log::warn!("the socket {} can't be removed: {error}", self.path.display());
-        }
-    }
-}
-
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
-}
-
-/// Removes a socket that nobody serves; anything else at `path` is an error and stays.
-fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
-    let found = match fs::symlink_metadata(path) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(explain(path, "look at what is there", error)),
-    };
-    if !found.file_type().is_socket() {
-        return Err(SocketError::NotASocket { path: path.to_owned() });
-    }
-    // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
-    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).and_then(|probe| probe.connect(address));
-    match probe {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(|error| explain(path, "remove the stale socket", error))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(explain(path, "find out whether the socket that is there is in use", error))
-        }
-        _ => Err(SocketError::Served { path: path.to_owned() }),
-    }
-}
-
-/// Gives the socket at the path of `file` its mode and group: without one in the configuration our own.
-fn give_access(file: &SocketFile) -> Result<(), SocketError> {
+/// Gives a socket the mode and group of `file`: without one in the configuration our own. Root in another's directory gives it
+/// to whom the directory belongs.
+fn give_access(own: &OwnFile, file: &SocketFile) -> Result<(), SocketError> {
     let path = &file.path;
-    let gid = file.group.as_ref().map_or_else(|| Ok(getegid().as_raw()), |group| find_group(path, group))?;
-    chown(path, None, Some(gid)).map_err(|source| match (source.kind(), &file.group) {
+    let heir = own.heir().map_err(|source| explain(path, "look at its directory", source))?;
+    let gid = match (&file.group, heir) {
+        (Some(group), _) => find_group(path, group)?,
+        (None, Some((_, gid))) => gid.as_raw(),
+        (None, None) => getegid().as_raw(),
+    };
+    own.set_group(gid).map_err(|source| match (source.kind(), &file.group) {
         // EINVAL: in a user namespace (PrivateUsers=yes) that doesn't know the group.
         (io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput, Some(group)) => {
             SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
         }
         _ => explain(path, "change the group of the socket file", source),
     })?;
-    fs::set_permissions(path, fs::Permissions::from_mode(file.mode))
+    let given = heir.map_or(Ok(()), |(uid, _)| own.set_owner(uid));
+    given
+        .and_then(|()| own.set_mode(file.mode))
         .map_err(|source| explain(path, "change the mode of the socket file", source))
 }
 
@@ -217,11 +174,14 @@ fn find_group(path: &Path, group: &str) -> Result<u32, SocketError> {
     }
 }
 
-fn explain(path: &Path, action: &'static str, source: io::Error) -> SocketError {
-    let (path, directory) = (path.to_owned(), path.parent().unwrap_or(Path::new("/")).to_owned());
+pub(super) fn explain(path: &Path, action: &'static str, source: io::Error) -> SocketError {
+    let (path, directory) = (path.to_owned(), super::file::directory_of(path).to_owned());
     match source.kind() {
         io::ErrorKind::NotFound => SocketError::NoDirectory { path, directory },
-        io::ErrorKind::PermissionDenied => SocketError::Denied { path, uid: uid(), action, source },
+        io::ErrorKind::PermissionDenied => {
+            let (user, directory) = (owner::own_name(), owner::quoted(&directory));
+            SocketError::Denied { path, user, action, source, directory }
+        }
         io::ErrorKind::AddrInUse => SocketError::Served { path },
         _ => SocketError::Io { path, action, source },
     }

@@ -1,16 +1,19 @@
 //! The local Unix sockets, as far as forward, ingest and status have them in common.
 //!
-//! [`listener`] puts a socket into the file system and takes it away; [`inherited`] has those that systemd opened; [`accept`] takes in clients, up to a bound;
-//! [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines; [`observer`] is how a client says that
-//! it is one before it is connected.
+//! [`listener`] puts a socket into the file system and takes it away, [`stale`] what was left there before, and
+//! [`file`](mod@file) gives it to those who may use it; [`inherited`] has those that systemd opened; [`accept`] takes in clients,
+//! up to a bound; [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines; [`observer`] is how a
+//! client says that it is one before it is connected.
 
 mod accept;
+mod file;
 mod inherited;
 mod json;
 mod lines;
 mod listener;
 mod observer;
 mod seldom;
+mod stale;
 mod stream;
 
 pub(crate) use accept::serve;

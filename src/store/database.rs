@@ -4,8 +4,10 @@
 //! queue lie side by side, in order. Beside it are the queues with their totals (nobody has to count a million rows at the
 //! start), what is known of the clocks of earlier boots, and short notes.
 
+mod header;
 mod open;
 
+pub(super) use header::look;
 pub(crate) use open::note_at;
 
 use std::fs::File;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Error, ErrorCode, ffi};
 use thiserror::Error as ThisError;
 
+use super::files;
+use crate::regular::{self, Other, Unread};
+
 /// Why the daemon can't start with this store. The file isn't touched.
 #[derive(Debug, ThisError)]
 pub(crate) enum OpenError {
@@ -27,6 +30,18 @@ pub(crate) enum OpenError {
         path.display()
     )]
     Foreign { path: PathBuf },
+    #[error(
+        "{}: it is {other}, not a database. It is left as it is: move it away, or give [outbox] path a name of its own, such as \
+         /var/lib/gatewire/gatewire.db",
+        path.display()
+    )]
+    NotAFile { path: PathBuf, other: Other },
+    #[error(
+        "{}: it isn't a database of gatewire. It is left as it is: move it away, or give [outbox] path a name of its own, such \
+         as /var/lib/gatewire/gatewire.db",
+        path.display()
+    )]
+    NotADatabase { path: PathBuf },
 }
 
 /// Why the store couldn't do something just now. Nothing is lost by it: who asked has kept what it had.
@@ -39,13 +54,16 @@ pub(crate) enum Failure {
         "{path} can't be written, the file system is read-only; see `dmesg` for why: a card that fails is often mounted so"
     )]
     ReadOnly { path: String },
-    #[error("{path}: {detail}; give it to gatewire's user (`chown gatewire: {path}`) and its directory, too")]
-    Denied { path: String, detail: String },
+    #[error("{path}: {detail}; {mend}")]
+    Denied { path: String, detail: String, mend: String },
     #[error("{path} is locked by another program; see which with `fuser {path}`")]
     Busy { path: String },
     /// Moved aside twice in a short time: the device turns what is written to garbage.
     #[error("{path} was damaged again soon after it was made anew; replace the card, it doesn't keep what is written")]
     DamagedAgain { path: String },
+    /// Something has taken the place of the database while it was in use, or before it could be opened.
+    #[error("{said}")]
+    Unusable { said: String },
     #[error("{path}: {detail}; see `dmesg` for errors of the device")]
     Io { path: String, detail: String },
     #[error("the store's thread has ended")]
@@ -97,7 +115,9 @@ impl Fault {
         Fault::Broken(match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::Full { path: shown },
             io::ErrorKind::ReadOnlyFilesystem => Failure::ReadOnly { path: shown },
-            io::ErrorKind::PermissionDenied => Failure::Denied { path: shown, detail: error.to_string() },
+            io::ErrorKind::PermissionDenied => {
+                Failure::Denied { path: shown, detail: error.to_string(), mend: files::mend(path) }
+            }
             _ => Failure::Io { path: shown, detail: error.to_string() },
         })
     }
@@ -105,16 +125,17 @@ impl Fault {
 
 /// Damage that may be none: whether the device gives all that is in a file. SQLite doesn't tell the one from the other.
 pub(super) fn unreadable(path: &Path) -> Option<Failure> {
-    let mut file = std::fs::File::open(path).ok()?;
-    // Of a directory nothing can be read, which is no fault of the device.
-    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
-    let error = io::copy(&mut file, &mut io::sink()).err().filter(|_| is_file)?;
+    let mut file = match regular::open(path) {
+        Ok(file) => file,
+        Err(Unread::Io(_) | Unread::Other(_) | Unread::TooLarge) => return None,
+    };
+    let error = io::copy(&mut file, &mut io::sink()).err()?;
     Some(Failure::Io { path: path.display().to_string(), detail: error.to_string() })
 }
 
 /// SQLite says that it can't open, lock or write a file. Why, the system says when it is asked again.
 fn ask_the_system(path: &Path, otherwise: Failure) -> Failure {
-    match std::fs::OpenOptions::new().read(true).write(true).open(path).map_err(|error| Fault::of_io(&error, path)) {
+    match files::probe(path).map_err(|error| Fault::of_io(&error, path)) {
         Err(Fault::Broken(failure)) => failure,
         _ => otherwise,
     }

@@ -37,8 +37,10 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::observe::journal;
+use crate::regular::{self, Unread};
 pub(crate) use clock::{Moment, accepted_now, is_synchronised};
 pub(crate) use database::note_at;
+use failure::Fault;
 pub(crate) use failure::{Failure, OpenError};
 pub(crate) use keeper::Retry;
 pub(crate) use row::{Accepted, Row};
@@ -355,14 +357,16 @@ impl Store {
 
 /// Whether a daemon holds the store at `path`. Nothing is written for that.
 pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
-    match File::open(files::with_suffix(path, ".lock")) {
+    match regular::open(&files::lock_of(path)) {
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(std::fs::TryLockError::WouldBlock) => Ok(true),
             Err(std::fs::TryLockError::Error(error)) => Err(error),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
+        Err(Unread::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(Unread::Io(error)) => Err(error),
+        // No daemon can hold that.
+        Err(Unread::Other(_) | Unread::TooLarge) => Ok(false),
     }
 }
 
@@ -379,13 +383,14 @@ struct Lock {
 
 impl Lock {
     /// `Ok(None)`: another process holds it.
-    fn take(path: &Path) -> io::Result<Option<Lock>> {
-        let file = File::options().write(true).create(true).truncate(false).open(files::with_suffix(path, ".lock"))?;
+    fn take(path: &Path) -> Result<Option<Lock>, Fault> {
+        let name = files::lock_of(path);
+        let file = files::open(&name)?;
         for _ in 0..LOCK_ATTEMPTS {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Lock { _file: file })),
                 Err(std::fs::TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
-                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+                Err(std::fs::TryLockError::Error(error)) => return Err(Fault::of_io(&error, &name)),
             }
         }
         Ok(None)

@@ -14,11 +14,13 @@ use std::path::Path;
 use super::database::PAGE_SIZE;
 use super::files::log_of;
 use super::row::Columns;
+use crate::regular;
 
 /// The largest message that is looked for, in bytes: a payload, a topic, and room.
 const MAX_RECORD: usize = 512 * 1024;
 
 const LEAF_OF_A_TABLE: u8 = 13;
+const NODE_OF_A_TABLE: u8 = 5;
 
 /// The most columns of any table of ours.
 const COLUMNS: usize = 10;
@@ -49,6 +51,24 @@ pub(super) fn salvage<E>(path: &Path, mut take: impl FnMut(Found<'_>) -> Result<
     Ok(())
 }
 
+/// Whether a message of ours is in the file itself, whatever its log has.
+pub(super) fn has_message(path: &Path) -> bool {
+    let pages = Pages::of_file(path);
+    let mut record = Vec::new();
+    (1..=pages.count).filter_map(|number| Some((number, pages.read(number)?))).any(|(number, page)| {
+        cells(&page, number).any(|cell| {
+            let rowid = pages.record(&page, cell, &mut record);
+            rowid.is_some_and(|rowid| matches!(parse(rowid, &record), Some(Found::Message(_))))
+        })
+    })
+}
+
+/// Whether the second page looks like the root of the messages' table: it is the first table that is made.
+pub(super) fn has_root(path: &Path) -> bool {
+    let page = Pages::of_file(path).read(2);
+    page.is_some_and(|page| matches!(page[0], LEAF_OF_A_TABLE | NODE_OF_A_TABLE))
+}
+
 /// The pages of a database and its log.
 struct Pages {
     file: Option<File>,
@@ -60,13 +80,18 @@ struct Pages {
 
 impl Pages {
     fn open(path: &Path) -> Pages {
-        let file = File::open(path).ok().filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
-        let log = File::open(log_of(path)).ok();
+        let pages = Pages::of_file(path);
+        let log = regular::open(&log_of(path)).ok();
         let logged = log.as_ref().map(read_log).unwrap_or_default();
+        let count = logged.keys().copied().max().unwrap_or(0).max(pages.count);
+        Pages { log, logged, count, ..pages }
+    }
+
+    fn of_file(path: &Path) -> Pages {
+        let file = regular::open(path).ok();
         let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
         let in_file = u32::try_from(size.div_ceil(PAGE_SIZE as u64)).unwrap_or(u32::MAX);
-        let count = logged.keys().copied().max().unwrap_or(0).max(in_file);
-        Pages { file, log, logged, count }
+        Pages { file, log: None, logged: HashMap::new(), count: in_file.min(MAX_PAGES) }
     }
 
     fn read(&self, number: u32) -> Option<Vec<u8>> {

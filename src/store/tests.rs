@@ -208,16 +208,15 @@ fn a_file_cut_anywhere_gives_what_is_left_of_it() {
 }
 
 #[test]
-fn whatever_lies_in_its_place_the_store_opens_and_keeps_it_aside() {
-    let nothing: fn(&Path) = |path| std::fs::create_dir(path).unwrap();
-    for (what, make) in [
-        ("zeros", (|path| std::fs::write(path, vec![0; 20_000]).unwrap()) as fn(&Path)),
-        ("text", |path| {
-            std::fs::write(path, "not a database, but long enough to be taken for one ".repeat(9)).unwrap()
-        }),
-        ("a short file", |path| std::fs::write(path, "x").unwrap()),
-        ("a directory", nothing),
-    ] {
+fn a_blank_database_and_one_without_its_first_page_are_kept_aside() {
+    let blank: fn(&Path) = |path| std::fs::write(path, vec![0; 20_000]).unwrap();
+    let headless: fn(&Path) = |path| {
+        wait(open(path).close());
+        let mut image = std::fs::read(path).unwrap();
+        image[..PAGE_SIZE].fill(0xa5);
+        std::fs::write(path, image).unwrap();
+    };
+    for (what, make) in [("zeros", blank), ("no first page", headless)] {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("gatewire.db");
         make(&path);
@@ -228,6 +227,70 @@ fn whatever_lies_in_its_place_the_store_opens_and_keeps_it_aside() {
         assert!(Path::new(&aside[0]).exists() && aside[0].contains("gatewire.db.damaged-"), "{aside:?}");
         wait(store.close());
         assert_eq!(found(&path).len(), 1, "{what}");
+    }
+}
+
+/// Whatever is at `path`, told from anything else.
+fn as_it_is(path: &Path) -> String {
+    let metadata = std::fs::symlink_metadata(path).unwrap();
+    let content = if metadata.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
+    format!("{:?} {:o} {} {:?}", metadata.file_type(), metadata.permissions().mode(), metadata.len(), content)
+}
+
+#[test]
+fn what_is_no_database_of_gatewire_is_left_as_it_is() {
+    let text = |path: &Path| std::fs::write(path, "a letter\n".repeat(99)).unwrap();
+    let kinds: [(&str, &dyn Fn(&Path)); 9] = [
+        ("text", &text),
+        ("a byte", &|path| std::fs::write(path, "x").unwrap()),
+        ("a picture", &|path| {
+            std::fs::write(path, [&b"\x89PNG\r\n\x1a\n"[..], &[7; 3 * PAGE_SIZE - 8]].concat()).unwrap();
+        }),
+        ("another program's database", &|path| {
+            rusqlite::Connection::open(path).unwrap().execute_batch("CREATE TABLE note (a TEXT, b TEXT)").unwrap();
+        }),
+        ("another program's database with a damaged table", &|path| {
+            let photos = rusqlite::Connection::open(path).unwrap();
+            photos.execute_batch("CREATE TABLE photos (name TEXT); INSERT INTO photos VALUES ('a')").unwrap();
+            photos.close().unwrap();
+            let mut image = std::fs::read(path).unwrap();
+            image[100..PAGE_SIZE].fill(0x5a);
+            std::fs::write(path, image).unwrap();
+        }),
+        ("a directory", &|path| std::fs::create_dir(path).unwrap()),
+        ("a link", &|path| {
+            text(&path.with_extension("txt"));
+            std::os::unix::fs::symlink(path.with_extension("txt"), path).unwrap();
+        }),
+        ("a FIFO", &|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("a socket", &|path| drop(std::os::unix::net::UnixListener::bind(path).unwrap())),
+    ];
+    for (what, make) in kinds {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        make(&path);
+        let before = as_it_is(&path);
+        let count = std::fs::read_dir(directory.path()).unwrap().count();
+        let error = wait(Store::open(&path, &[])).map(drop).unwrap_err().to_string();
+        assert!(error.starts_with(&path.display().to_string()) && error.contains("[outbox] path"), "{what}: {error}");
+        assert_eq!(as_it_is(&path), before, "{what}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), count, "{what}: something was made beside it");
+    }
+}
+
+#[test]
+fn what_lies_in_the_place_of_the_log_or_the_lock_is_left_as_it_is() {
+    for suffix in ["-wal", "-shm", ".lock"] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        let letter = directory.path().join("letter");
+        std::fs::write(&letter, "precious").unwrap();
+        std::fs::set_permissions(&letter, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&letter, with_suffix(&path, suffix)).unwrap();
+        let error = wait(Store::open(&path, &[])).map(drop).unwrap_err();
+        assert!(matches!(error, OpenError::NotAFile { .. }), "{error}");
+        assert_eq!(std::fs::read_to_string(&letter).unwrap(), "precious");
+        assert_eq!(std::fs::metadata(&letter).unwrap().permissions().mode() & 0o777, 0o644);
     }
 }
 
@@ -313,6 +376,20 @@ fn what_is_on_the_card_is_for_gatewire_alone() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("state/gatewire.db");
     wait(open(&path).close());
-    let mode = std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o750);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(path.parent().unwrap()), 0o750);
+    // As an older gatewire may have left them.
+    for wider in [0o600, 0o644, 0o666] {
+        for file in [path.clone(), with_suffix(&path, ".lock")] {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(wider)).unwrap();
+        }
+        std::fs::write(with_suffix(&path, "-wal"), "").unwrap();
+        std::fs::set_permissions(with_suffix(&path, "-wal"), std::fs::Permissions::from_mode(wider)).unwrap();
+        let store = open(&path);
+        wait(store.write(change(Vec::new(), vec![row(u64::from(wider), 100)]))).unwrap();
+        for suffix in ["", "-wal", ".lock"] {
+            assert_eq!(mode(&with_suffix(&path, suffix)), 0o600, "{suffix} was {wider:o}");
+        }
+        wait(store.close());
+    }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::database::Database;
+use super::database::{self, Database};
 use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::files::{log_of, make_directory};
 use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
@@ -187,12 +187,12 @@ impl Worker {
                     self.database = None;
                     return Err(failure);
                 }
-                Err(Fault::Unusable(error)) => return Err(self.io_failure(error.to_string())),
+                Err(Fault::Unusable(error)) => return Err(Failure::Unusable { said: error.to_string() }),
                 Err(Fault::Damage(detail)) => match self.rebuild(&detail) {
                     Ok(()) => {}
                     Err(Fault::Refused(failure) | Fault::Broken(failure)) => return Err(failure),
                     Err(Fault::Damage(detail)) => return Err(self.io_failure(detail)),
-                    Err(Fault::Unusable(error)) => return Err(self.io_failure(error.to_string())),
+                    Err(Fault::Unusable(error)) => return Err(Failure::Unusable { said: error.to_string() }),
                 },
             }
         }
@@ -219,8 +219,9 @@ impl Worker {
     /// Opens the database, and makes it anew if it is damaged.
     fn connect(&mut self) -> Result<(), Fault> {
         make_directory(&self.path)?;
+        self.refuse_what_is_not_ours()?;
         if self.lock.is_none() {
-            let lock = Lock::take(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
+            let lock = Lock::take(&self.path)?;
             let locked = || Fault::Unusable(OpenError::Locked { path: self.path.clone() });
             self.lock = Some(lock.ok_or_else(locked)?);
         }
@@ -238,6 +239,16 @@ impl Worker {
                 fault => Err(fault),
             },
             Ok(()) => Ok(()),
+        }
+    }
+
+    /// Before anything is made or moved. Where a new database is ready for the place, what is there has been found damaged.
+    fn refuse_what_is_not_ours(&self) -> Result<(), Fault> {
+        match database::look(&self.path) {
+            Err(Fault::Unusable(OpenError::NotADatabase { .. })) if rebuild::is_swapping(&self.path) => Ok(()),
+            Err(fault @ Fault::Unusable(_)) => Err(fault),
+            // What else there is to say is said when it is opened.
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 

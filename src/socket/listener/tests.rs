@@ -1,4 +1,6 @@
+use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixDatagram;
 
 use super::*;
@@ -96,4 +98,28 @@ async fn what_another_process_has_put_in_its_place_is_not_removed() {
     let _other = UnixListener::bind(&path).unwrap();
     drop(listener);
     assert!(path.exists());
+}
+
+#[tokio::test]
+async fn what_somebody_puts_in_its_place_gets_neither_mode_nor_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.sock");
+    let secret = directory.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let before = fs::metadata(&secret).unwrap();
+    let listener = Listener::bind(&file(&path)).unwrap();
+    let access = listener.access();
+    for plant in [|from: &Path, to: &Path| symlink(from, to), |from: &Path, to: &Path| fs::hard_link(from, to)] {
+        fs::remove_file(&path).unwrap();
+        plant(&secret, &path).unwrap();
+        listener.give_access(&SocketFile { mode: 0o666, ..file(&path) }).unwrap();
+        listener.restore(access.as_ref());
+        let after = fs::metadata(&secret).unwrap();
+        assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+        assert!(!listener.is_in_place());
+        assert!(matches!(OwnFile::of_new(&path), Err(error) if error.to_string().contains("something else")));
+    }
+    drop(listener);
+    assert!(path.exists(), "it isn't ours to remove");
 }

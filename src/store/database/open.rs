@@ -1,20 +1,15 @@
 //! Opening a database: whose it is, whether it is whole, and its tables where it is new.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::header::{self, APPLICATION, SCHEMA};
 use super::{Database, Done, PAGE_SIZE};
 use crate::store::failure::{Fault, OpenError};
-use crate::store::files::{directory_of, log_of};
-
-/// `user_version` of the files that this gatewire writes.
-const SCHEMA: i64 = 1;
-
-/// `application_id`: marks the file as gatewire's.
-const APPLICATION: i64 = 0x6761_7431;
+use crate::store::files::{self, directory_of};
 
 /// The most memory that SQLite takes for pages, in KiB.
 const CACHE_KIB: i64 = 512;
@@ -35,6 +30,8 @@ const CREATE: &str = "
 
 /// A note in the store at `path`, which no daemon holds.
 pub(crate) fn note_at(path: &Path, name: &str) -> Option<String> {
+    // To open a FIFO would wait.
+    files::look(path).ok()??;
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     connection.query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0)).ok()
 }
@@ -42,9 +39,12 @@ pub(crate) fn note_at(path: &Path, name: &str) -> Option<String> {
 impl Database {
     /// Opens the database of this path, or makes it. The caller holds the lock. `boot` is the number of this boot.
     pub(in crate::store) fn open(path: &Path, boot: i64) -> Done<Database> {
-        look_at_header(path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| Fault::of_sqlite(&error, path))?;
+        header::look(path)?;
+        files::secure(path)?;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(real(path)?, flags).map_err(|error| Fault::of_sqlite(&error, path))?;
         let path = path.to_owned();
         let mut database =
             Database { connection, path, synced: false, boot, boot_noted: false, new_queues: Vec::new() };
@@ -114,36 +114,8 @@ impl Database {
     }
 }
 
-/// Finds what SQLite wouldn't tell, or would make worse: a newer schema must not be touched, a log without its database would
-/// be deleted, and a file that has lost its end may be read for long before that is noticed.
-fn look_at_header(path: &Path) -> Done<()> {
-    let log_size = fs::metadata(log_of(path)).map_or(0, |metadata| metadata.len());
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => Some(metadata),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Fault::of_io(&error, path)),
-    };
-    let Some(metadata) = metadata.filter(|metadata| !metadata.is_file() || metadata.len() > 0) else {
-        return match log_size {
-            0 => Ok(()),
-            size => Err(Fault::Damage(format!("it is gone or empty, and its log has {size} bytes"))),
-        };
-    };
-    if !metadata.is_file() {
-        return Err(Fault::Damage("it is no file".to_owned()));
-    }
-    let mut header = [0; 100];
-    let mut file = File::open(path).map_err(|error| Fault::of_io(&error, path))?;
-    if let Err(error) = file.read_exact(&mut header) {
-        return Err(Fault::Damage(format!("its header can't be read: {error}")));
-    }
-    let field = |at: usize| i64::from(u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]));
-    let (pages, version, application) = (field(28), field(60), field(68));
-    if application == APPLICATION && version > SCHEMA {
-        return Err(Fault::Unusable(OpenError::Newer { path: path.to_owned(), found: version, known: SCHEMA }));
-    }
-    if log_size == 0 && metadata.len() < pages as u64 * PAGE_SIZE as u64 {
-        return Err(Fault::Damage(format!("it has {} bytes of {} pages", metadata.len(), pages)));
-    }
-    Ok(())
+/// The path without links in its directories, which may be links: SQLite is told to follow none.
+fn real(path: &Path) -> Done<PathBuf> {
+    let directory = fs::canonicalize(directory_of(path)).map_err(|error| Fault::of_io(&error, path))?;
+    Ok(directory.join(path.file_name().unwrap_or(OsStr::new("gatewire.db"))))
 }

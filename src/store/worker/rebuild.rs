@@ -95,6 +95,11 @@ fn ready_of(path: &Path) -> PathBuf {
     with_suffix(path, ".ready")
 }
 
+/// Whether a new database is ready, and the damaged one may still be in its place.
+pub(super) fn is_swapping(path: &Path) -> bool {
+    ready_of(path).exists()
+}
+
 /// Returns where the damaged one is now.
 fn swap(path: &Path) -> io::Result<Option<PathBuf>> {
     remove(&new_of(path))?;
