@@ -10,6 +10,7 @@ use crate::config::{Config, Environment};
 use crate::daemon::{self, DaemonError};
 use crate::link::credentials::Credentials;
 use crate::observe::journal;
+use crate::owner;
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub(super) fn run(path: &Path) -> Exit {
@@ -25,6 +26,7 @@ pub(super) fn run(path: &Path) -> Exit {
     for warning in credentials.warnings() {
         log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
     }
+    warn_root();
     match daemon::run(&config, credentials, &|| read(path)) {
         Ok(()) => Exit::Done,
         Err(error @ (DaemonError::Services(_) | DaemonError::Store(_))) => {
@@ -35,6 +37,18 @@ pub(super) fn run(path: &Path) -> Exit {
             log::error!(GATEWIRE_EVENT = "failed"; "{error}");
             Exit::Internal
         }
+    }
+}
+
+/// What root makes, the service may not be able to use.
+fn warn_root() {
+    if owner::is_root_beside_the_service() {
+        log::warn!(
+            GATEWIRE_EVENT = "as_root";
+            "gatewire runs as root, though this machine has the user gatewire for it: `sudo systemctl start gatewire` starts the \
+             service, and `sudo -u gatewire gatewire run` runs it by hand. Files that root makes in a directory of another user \
+             are given to that user"
+        );
     }
 }
 

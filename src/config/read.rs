@@ -3,8 +3,8 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -15,6 +15,7 @@ use super::endpoint::is_placeholder;
 use super::report::{ConfigErrors, Place, Remark, Report};
 use super::sections::Reader;
 use super::{Config, Status, Tls};
+use crate::regular;
 
 /// The largest file that is read, in bytes: far more than a person writes, far less than a Pi's memory.
 const MAX_FILE: u64 = 16 << 20;
@@ -158,11 +159,8 @@ fn drop_ins(main: &Path, report: &Report) -> Vec<PathBuf> {
 }
 
 fn read_file(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    match File::open(path)?.take(MAX_FILE + 1).read_to_string(&mut text)? {
-        len if len as u64 > MAX_FILE => Err(ErrorKind::FileTooLarge.into()),
-        _ => Ok(text),
-    }
+    let bytes = regular::read(path, MAX_FILE)?;
+    String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into())
 }
 
 /// Why a file or directory can't be read, and what to do.

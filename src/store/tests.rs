@@ -237,10 +237,13 @@ fn as_it_is(path: &Path) -> String {
     format!("{:?} {:o} {} {:?}", metadata.file_type(), metadata.permissions().mode(), metadata.len(), content)
 }
 
+/// What it is, and how it comes to a path.
+type Kind<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn what_is_no_database_of_gatewire_is_left_as_it_is() {
     let text = |path: &Path| std::fs::write(path, "a letter\n".repeat(99)).unwrap();
-    let kinds: [(&str, &dyn Fn(&Path)); 9] = [
+    let kinds: [Kind<'_>; 9] = [
         ("text", &text),
         ("a byte", &|path| std::fs::write(path, "x").unwrap()),
         ("a picture", &|path| {

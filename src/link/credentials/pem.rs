@@ -1,7 +1,6 @@
 //! A PEM file: read within bounds and sorted by what it holds.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_pemfile::{Error, Item, read_one_from_slice};
 
 use super::problems::{Denied, Der, Fault, Holds};
+use crate::regular::{self, Other, Unread};
 
 /// Past this many bytes a file is no credential file: a bundle of every public CA is a quarter of it.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -54,20 +54,14 @@ pub(super) fn read(path: &Path) -> Result<Contents, Fault> {
 
 /// The bytes of a regular file and its mode; the outer error is the operating system's.
 fn read_bounded(path: &Path) -> io::Result<Result<(Vec<u8>, u32), Fault>> {
-    // Before it is opened: opening a FIFO would wait for a writer.
-    let metadata = path.metadata()?;
-    if metadata.is_dir() {
-        return Ok(Err(Fault::Directory));
-    }
-    if !metadata.is_file() {
-        return Ok(Err(Fault::NotRegular));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Ok(Err(Fault::TooLarge { limit: MAX_FILE }));
-    }
-    Ok(Ok((bytes, metadata.permissions().mode() & 0o7777)))
+    let mode = path.metadata()?.permissions().mode() & 0o7777;
+    Ok(match regular::read(path, MAX_FILE) {
+        Ok(bytes) => Ok((bytes, mode)),
+        Err(Unread::Io(error)) => return Err(error),
+        Err(Unread::Other(Other::Directory)) => Err(Fault::Directory),
+        Err(Unread::Other(_)) => Err(Fault::NotRegular),
+        Err(Unread::TooLarge) => Err(Fault::TooLarge { limit: MAX_FILE }),
+    })
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Fault {

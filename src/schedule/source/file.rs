@@ -1,15 +1,13 @@
 //! `file`: what a file holds at the moment.
 
-use std::fs::{File, FileType};
-use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use nix::libc;
 use thiserror::Error;
 
 use super::aside::PATIENCE;
 use crate::limits::MAX_PAYLOAD;
+use crate::regular::{self, Other, Unread};
 
 /// A newline at the end, `\r\n` at most, isn't part of the value.
 const MAX_FILE: u64 = MAX_PAYLOAD as u64 + 2;
@@ -19,8 +17,8 @@ const MAX_FILE: u64 = MAX_PAYLOAD as u64 + 2;
 pub(crate) enum FileError {
     #[error("{} {reason}", path.display())]
     Io { path: PathBuf, reason: String },
-    #[error("{} is {kind}, not a regular file", path.display())]
-    NotRegular { path: PathBuf, kind: &'static str },
+    #[error("{} is {other}, not a regular file", path.display())]
+    NotRegular { path: PathBuf, other: Other },
     #[error("{} is larger than the {MAX_PAYLOAD} bytes that IoT Core takes", .0.display())]
     TooLarge(PathBuf),
     #[error("{} can't be read within {}: its device or file system hangs", .0.display(), humantime::format_duration(PATIENCE))]
@@ -29,26 +27,11 @@ pub(crate) enum FileError {
 
 /// Reads a regular file, which those of /proc and /sys are, too. It may block.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let fail = |error: io::Error| FileError::Io { path: path.to_owned(), reason: reason(&error) };
-    // To open a FIFO would block until somebody writes into it.
-    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).map_err(fail)?;
-    let kind = file.metadata().map_err(fail)?.file_type();
-    if !kind.is_file() {
-        return Err(FileError::NotRegular { path: path.to_owned(), kind: name(kind) });
-    }
-    let mut bytes = Vec::new();
-    match file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(fail)? {
-        len if len as u64 > MAX_FILE => Err(FileError::TooLarge(path.to_owned())),
-        _ => Ok(bytes),
-    }
-}
-
-fn name(kind: FileType) -> &'static str {
-    match () {
-        () if kind.is_dir() => "a directory",
-        () if kind.is_fifo() => "a FIFO",
-        () => "a device",
-    }
+    regular::read(path, MAX_FILE).map_err(|unread| match unread {
+        Unread::Io(error) => FileError::Io { path: path.to_owned(), reason: reason(&error) },
+        Unread::Other(other) => FileError::NotRegular { path: path.to_owned(), other },
+        Unread::TooLarge => FileError::TooLarge(path.to_owned()),
+    })
 }
 
 fn reason(error: &io::Error) -> String {

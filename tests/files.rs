@@ -1,0 +1,193 @@
+//! Files and who may use them: what the daemon makes, what it finds, and what root has left there.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+use support::daemon::Setup;
+use support::{CERTIFICATES, closed_port, eventually};
+
+/// A user that has nothing to do with any other.
+const USER: u32 = 54_321;
+
+const SOCKETS: &str = "[[forward]]\nname = \"all\"\nfilters = [\"a/#\"]\nsocket = \"DIR/messages.sock\"\n\
+                       [[ingest]]\nname = \"in\"\ntopics = [\"a/#\"]\nsocket = \"DIR/publish.sock\"\n";
+
+const LINE: &str = r#"{"topic":"a/b","payload":"x"}"#;
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// A daemon without a link, in a directory of [`USER`], who can read the credentials.
+fn in_a_directory_of_the_user() -> Setup {
+    let mut setup = Setup::new(closed_port(), SOCKETS);
+    for name in ["AmazonRootCA1.pem", "certificate.pem.crt", "private.pem.key"] {
+        let copy = setup.directory.path().join(name);
+        fs::copy(CERTIFICATES.path(name), &copy).unwrap();
+        fs::set_permissions(&copy, Permissions::from_mode(0o600)).unwrap();
+        chown(&copy, Some(USER), Some(USER)).unwrap();
+        setup = setup.credential(name, &copy);
+    }
+    chown(setup.directory.path(), Some(USER), Some(USER)).unwrap();
+    setup
+}
+
+fn as_the_user(setup: &Setup) -> Setup {
+    let id = USER.to_string();
+    setup.again().under(["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups", "--"])
+}
+
+fn owner_and_mode(path: &Path) -> (u32, u32, u32) {
+    let found = fs::symlink_metadata(path).unwrap();
+    (found.uid(), found.gid(), found.mode() & 0o7777)
+}
+
+#[test]
+fn its_files_are_for_gatewire_alone_whatever_the_umask() {
+    for umask in ["000", "022", "777"] {
+        let words = ["sh", "-c", &format!("umask {umask}; exec \"$@\""), "-"];
+        let gatewire = Setup::new(closed_port(), SOCKETS).under(words).start();
+        assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
+        for file in ["gatewire.db", "gatewire.db-wal", "gatewire.db.lock"] {
+            let mode = owner_and_mode(&gatewire.path(file)).2;
+            assert_eq!(mode, 0o600, "{file} is {mode:o} with the umask {umask}");
+        }
+        for socket in ["messages.sock", "publish.sock", "status.sock"] {
+            assert_eq!(owner_and_mode(&gatewire.path(socket)).2, 0o660, "{socket}");
+        }
+        gatewire.stop();
+    }
+}
+
+#[test]
+fn what_an_older_version_left_open_is_closed_and_said() {
+    let setup = Setup::new(closed_port(), SOCKETS);
+    let gatewire = setup.start();
+    assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
+    gatewire.kill();
+    let files = ["gatewire.db", "gatewire.db-wal", "gatewire.db.lock"].map(|file| setup.directory.path().join(file));
+    files.iter().for_each(|file| fs::set_permissions(file, Permissions::from_mode(0o644)).unwrap());
+    let gatewire = setup.again().start();
+    for file in &files {
+        gatewire.wait_for(&format!("{} had the mode 0644", file.display()));
+        assert_eq!(owner_and_mode(file).2, 0o600);
+    }
+    gatewire.stop();
+}
+
+#[test]
+fn what_root_makes_in_the_directory_of_the_service_is_the_services() {
+    if !is_root() {
+        return;
+    }
+    let setup = in_a_directory_of_the_user();
+    let gatewire = setup.start();
+    assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
+    // Its sockets stay.
+    gatewire.kill();
+    for file in ["gatewire.db", "gatewire.db-wal", "gatewire.db.lock"] {
+        assert_eq!(owner_and_mode(&setup.directory.path().join(file)), (USER, USER, 0o600), "{file}");
+    }
+    for socket in ["messages.sock", "publish.sock", "status.sock"] {
+        assert_eq!(owner_and_mode(&setup.directory.path().join(socket)), (USER, USER, 0o660), "{socket}");
+    }
+    let gatewire = as_the_user(&setup).start();
+    assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
+    assert_eq!(gatewire.status()["outbox"]["stored"], 2);
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn what_root_has_left_is_mended_by_one_command_that_is_printed() {
+    if !is_root() {
+        return;
+    }
+    let setup = in_a_directory_of_the_user();
+    let path = |name: &str| setup.directory.path().join(name);
+    let gatewire = as_the_user(&setup).start();
+    assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
+    gatewire.kill();
+    for file in ["gatewire.db", "gatewire.db-wal", "gatewire.db.lock"] {
+        chown(path(file), Some(0), Some(0)).unwrap();
+    }
+    for socket in ["messages.sock", "publish.sock", "status.sock"] {
+        let _ = fs::remove_file(path(socket));
+        drop(UnixListener::bind(path(socket)).unwrap());
+        fs::set_permissions(path(socket), Permissions::from_mode(0o660)).unwrap();
+    }
+    // Sockets that nobody serves are no reason to end; what can't be stored waits.
+    let gatewire = as_the_user(&setup).start();
+    let line = gatewire.wait_for("nothing can be stored");
+    let command =
+        line.split('`').find(|part| part.starts_with("sudo ")).unwrap().trim_start_matches("sudo ").to_owned();
+    assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success(), "{command}");
+    gatewire.wait_patiently("is written again");
+    let mut client = gatewire.client("publish.sock");
+    assert_eq!(client.ask(LINE)["result"], "stored");
+    eventually("both", || (gatewire.status()["outbox"]["stored"] == 2).then_some(()));
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn root_is_told_where_there_is_a_user_for_the_service() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::new(closed_port(), SOCKETS);
+    let passwd = setup.directory.path().join("passwd");
+    let text = fs::read_to_string("/etc/passwd").unwrap();
+    let others: Vec<&str> = text.lines().filter(|line| !line.starts_with("gatewire:")).collect();
+    let with_user = format!("{}\ngatewire:x:{USER}:{USER}::/:/bin/false\n", others.join("\n"));
+    fs::write(&passwd, with_user).unwrap();
+    let mount = "mount --bind \"$1\" /etc/passwd && shift && exec \"$@\"";
+    let words = ["unshare", "--mount", "sh", "-c", mount, "-", passwd.to_str().unwrap()];
+    let gatewire = setup.again().under(words).start();
+    let line = gatewire.wait_for("runs as root");
+    assert!(line.contains("sudo systemctl start gatewire") && line.contains("sudo -u gatewire"), "{line}");
+    gatewire.wait_for("keeps a link");
+    gatewire.stop();
+}
+
+fn fifo(path: &Path) {
+    let _ = fs::remove_file(path);
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_is_named_at_the_start_and_waited_for_by_nobody() {
+    for name in
+        ["gatewire.toml", "conf.d/a.toml", "AmazonRootCA1.pem", "certificate.pem.crt", "private.pem.key", "gatewire.db"]
+    {
+        let setup = in_a_directory_of_the_user();
+        fs::create_dir(setup.directory.path().join("conf.d")).unwrap();
+        fifo(&setup.directory.path().join(name));
+        let gatewire = setup.start();
+        let line = gatewire.wait_for(name);
+        assert!(line.contains("FIFO"), "{line}");
+        assert_eq!(gatewire.wait().0, 78, "{name}");
+    }
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_file_is_refused_at_a_reload_and_keeps_nothing_from_going_on() {
+    let names = ["gatewire.toml", "conf.d/a.toml", "AmazonRootCA1.pem", "certificate.pem.crt", "private.pem.key"];
+    for name in names {
+        let setup = in_a_directory_of_the_user();
+        fs::create_dir(setup.directory.path().join("conf.d")).unwrap();
+        let gatewire = setup.start();
+        gatewire.wait_for("keeps a link");
+        fifo(&setup.directory.path().join(name));
+        gatewire.signal("HUP");
+        gatewire.wait_for("the new configuration is refused");
+        assert!(gatewire.count("FIFO") > 0, "{name}");
+        assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
+        assert_eq!(gatewire.stop().0, 0);
+    }
+}
