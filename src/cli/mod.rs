@@ -107,6 +107,12 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
         }
     };
+    // A panic has said what it is by now; it ends like any other failure of gatewire itself.
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments)));
+    ended.unwrap_or(Exit::Internal).into()
+}
+
+fn run(arguments: Arguments) -> Exit {
     match arguments.command {
         Command::Run => run::run(&arguments.config),
         Command::Check(check) => check::run(&arguments.config, &check),
@@ -115,5 +121,4 @@ pub fn main() -> ExitCode {
         Command::Publish(publish) => publish::run(&arguments.config, publish),
         Command::Tail(tail) => tail::run(&arguments.config, tail),
     }
-    .into()
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use signal_hook_tokio::Signals;
 use thiserror::Error;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{JoinHandle, LocalSet};
 use tokio_stream::StreamExt as _;
 
 use crate::config::Config;
@@ -59,8 +59,11 @@ pub(crate) enum DaemonError {
     #[error("the kernel gives no timer for `cron` (timerfd): {0}")]
     Timer(io::Error),
     /// A defect: the panic has been logged.
-    #[error("{0} has failed; gatewire stops, so that it is started anew")]
-    TaskFailed(&'static str),
+    #[error(
+        "a part that gatewire can't go on without has failed: {0}. The line \"internal error\" before this one has the reason, \
+         please report it. gatewire ends with exit code 70; systemd starts it again"
+    )]
+    PartFailed(&'static str),
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -106,14 +109,21 @@ async fn serve(
     announce::announce(config, parts.services.outbox.status().waiting);
     vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
     vital.spawn("what keeps ids from going back", Rc::clone(inbox).keep_ids(Rc::clone(store)));
-    let mut schedule = {
-        let (schedule, outbox) = (Rc::clone(&parts.schedule), Rc::clone(outbox));
-        spawn_local(async move { schedule.run(|message| outbox.submit(message)).await })
+    let thread = Rc::clone(store);
+    vital.spawn("the thread that writes the database", async move { thread.ended().await });
+    let schedule = {
+        let (schedule, outbox, vital) = (Rc::clone(&parts.schedule), Rc::clone(outbox), Rc::clone(vital));
+        let telling = Rc::clone(&vital);
+        vital.spawn("the schedule", async move {
+            if let Err(error) = schedule.run(|message| outbox.submit(message)).await {
+                telling.fail(DaemonError::Timer(error));
+            }
+        })
     };
     let link = Rc::clone(&parts.link);
-    let mut link = spawn_local(async move { link.run().await });
+    let link = vital.spawn("the link", async move { link.run().await });
 
-    let ended = wait_for_the_end(&mut signals, &mut link, &mut schedule, &parts, read).await;
+    let ended = wait_for_the_end(&mut signals, &parts, read).await;
 
     notifier.stopping();
     schedule.abort();
@@ -126,7 +136,7 @@ async fn serve(
     await_link(&mut signals, link).await;
     // What the disk doesn't take in time is lost, and said so.
     let store_until = tokio::time::Instant::now() + STORE_TIME;
-    let _ = tokio::time::timeout_at(store_until, outbox.store_the_rest()).await;
+    let _ = tokio::time::timeout_at(store_until, store.while_it_works(outbox.store_the_rest())).await;
     say_what_is_left(outbox.stored(), outbox.abandon());
     let settled = async {
         for ingest in parts.services.ingests() {
@@ -137,7 +147,7 @@ async fn serve(
     let _ = tokio::time::timeout(LAST_ANSWERS, settled).await;
     // What the readers leave unread waits from now on.
     parts.services.close().await;
-    let _ = tokio::time::timeout_at(store_until, parts.services.stored()).await;
+    let _ = tokio::time::timeout_at(store_until, store.while_it_works(parts.services.stored())).await;
     say_what_is_unread(&parts.services.forwards());
     // Left open, it is just as complete; the next start takes a little longer.
     let _ = tokio::time::timeout_at(store_until, store.close()).await;
@@ -222,14 +232,8 @@ pub(crate) fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
     filters
 }
 
-/// Until a signal says so. A task that ends before was ended by a panic: without it the daemon would only seem to work.
-async fn wait_for_the_end(
-    signals: &mut Signals,
-    link: &mut JoinHandle<()>,
-    schedule: &mut JoinHandle<io::Result<()>>,
-    parts: &Rc<Parts>,
-    read: &Read<'_>,
-) -> Result<(), DaemonError> {
+/// Until a signal says so, or a vital part has failed.
+async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Read<'_>) -> Result<(), DaemonError> {
     let mut look = tokio::time::interval(CERTIFICATE_LOOK);
     look.tick().await;
     loop {
@@ -241,12 +245,7 @@ async fn wait_for_the_end(
                     return Ok(());
                 }
             },
-            _ = &mut *link => return Err(DaemonError::TaskFailed("the link")),
-            what = parts.services.vital.failed() => return Err(DaemonError::TaskFailed(what)),
-            ended = &mut *schedule => return match ended {
-                Ok(Err(error)) => Err(DaemonError::Timer(error)),
-                Ok(Ok(())) | Err(_) => Err(DaemonError::TaskFailed("the schedule")),
-            },
+            error = parts.services.vital.failed() => return Err(error),
             _ = look.tick() => {
                 if let Some(warning) = parts.link.credentials().validity_warning(SystemTime::now()) {
                     log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");

@@ -1,53 +1,64 @@
-//! Tasks without which the daemon would only seem to work.
+//! The parts without which the daemon would only seem to work: if one of them ends, the daemon does, with exit code 70
+//! (docs/architecture.md has a table of them).
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::thread;
 
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
+use super::DaemonError;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Vital {
-    failed: Cell<Option<&'static str>>,
+    /// The first that has failed.
+    failed: RefCell<Option<DaemonError>>,
     told: Notify,
 }
 
-/// Lives as long as a task, and tells if a panic ends it.
+/// Lives as long as a part, and tells if it ends without having been aborted.
 struct Alarm {
     vital: Rc<Vital>,
     what: &'static str,
+    has_returned: bool,
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
-        if thread::panicking() {
-            self.vital.failed.set(Some(self.what));
-            self.vital.told.notify_one();
+        if self.has_returned || thread::panicking() {
+            self.vital.fail(DaemonError::PartFailed(self.what));
         }
     }
 }
 
 impl Vital {
-    /// Runs a task until it is aborted. That it ends by a panic is told.
+    /// Runs a part, which goes on until it is aborted, or the daemon stops. That it ends before, by a panic or otherwise, is told.
     pub(super) fn spawn(
         self: &Rc<Self>,
         what: &'static str,
-        task: impl Future<Output = ()> + 'static,
+        part: impl Future<Output = ()> + 'static,
     ) -> JoinHandle<()> {
-        let alarm = Alarm { vital: Rc::clone(self), what };
+        let alarm = Alarm { vital: Rc::clone(self), what, has_returned: false };
         spawn_local(async move {
-            let _alarm = alarm;
-            task.await;
+            let mut alarm = alarm;
+            part.await;
+            alarm.has_returned = true;
         })
     }
 
-    /// Completes when one of them has ended by a panic.
-    pub(super) async fn failed(&self) -> &'static str {
+    /// A part has failed. Only the first counts: others may fail because of it.
+    pub(super) fn fail(&self, error: DaemonError) {
+        self.failed.borrow_mut().get_or_insert(error);
+        self.told.notify_one();
+    }
+
+    /// Completes when one of them has failed.
+    pub(super) async fn failed(&self) -> DaemonError {
         loop {
-            if let Some(what) = self.failed.get() {
-                return what;
+            if let Some(error) = self.failed.take() {
+                return error;
             }
             self.told.notified().await;
         }
@@ -59,17 +70,19 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_is_told_and_the_end_of_a_task_is_not() {
+    async fn a_part_that_ends_is_told_of_unless_it_was_aborted() {
         tokio::task::LocalSet::new()
             .run_until(async {
                 let vital = Rc::new(Vital::default());
                 let aborted = vital.spawn("aborted", std::future::pending());
                 aborted.abort();
                 assert!(aborted.await.unwrap_err().is_cancelled());
+                assert!(vital.failed.borrow().is_none());
+                vital.spawn("broken", async { panic!("as a test") }).await.unwrap_err();
                 vital.spawn("ended", async {}).await.unwrap();
-                assert_eq!(vital.failed.get(), None);
-                vital.spawn("broken", async { panic!("as a test") });
-                assert_eq!(vital.failed().await, "broken");
+                assert!(matches!(vital.failed().await, DaemonError::PartFailed("broken")), "the first counts");
+                vital.spawn("ended", async {});
+                assert!(matches!(vital.failed().await, DaemonError::PartFailed("ended")));
             })
             .await;
     }

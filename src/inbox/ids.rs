@@ -100,7 +100,8 @@ impl Inbox {
         // A database that can be opened only later holds a note, too.
         let is_open = store.contents().wait_for(|contents| contents.generation > 0).await.is_ok();
         if !is_open {
-            return;
+            // The store's thread has ended, and the daemon does.
+            return std::future::pending().await;
         }
         self.recall_ids(&store).await;
         let mut retry = Retry::default();

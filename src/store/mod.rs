@@ -253,6 +253,21 @@ impl Store {
         answer.await.unwrap_or_default()
     }
 
+    /// Completes when the thread has ended: nothing is stored or read any more.
+    pub(crate) async fn ended(&self) {
+        let mut contents = self.contents();
+        while contents.changed().await.is_ok() {}
+    }
+
+    /// Completes when `work` does, or when the thread can't do its part of it any more.
+    pub(crate) async fn while_it_works(&self, work: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = work => {}
+            () = self.ended() => {}
+        }
+    }
+
     /// What the database holds now, and whenever that has to be told anew.
     pub(crate) fn contents(&self) -> watch::Receiver<Contents> {
         self.contents.clone()
@@ -326,11 +341,14 @@ impl Store {
     fn note_trouble(&self, failure: &Failure) {
         let mut trouble = self.trouble.borrow_mut();
         if trouble.as_ref().is_none_or(|(known, _)| known != failure) {
-            log::error!(
-                GATEWIRE_EVENT = "store_failing";
-                "nothing can be stored: {failure}. What is stored stays; new messages wait in memory as long as there is room, \
-                 and it is tried again"
-            );
+            // Without the thread nothing is tried again: the daemon ends, and says so.
+            if *failure != Failure::Gone {
+                log::error!(
+                    GATEWIRE_EVENT = "store_failing";
+                    "nothing can be stored: {failure}. What is stored stays; new messages wait in memory as long as there is \
+                     room, and it is tried again"
+                );
+            }
             let since = trouble.as_ref().map_or_else(journal::now, |(_, since)| *since);
             *trouble = Some((failure.clone(), since));
         }

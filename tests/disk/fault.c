@@ -6,6 +6,8 @@
  *   read                 reading fails with EIO
  *   sector               reading the 41st page of the database itself fails with EIO
  *   stall                syncing doesn't return; FILE.stalled is made when the first one hangs
+ *   panic                everything fails with EIO, and the first look of the store's thread at the clock, too, which no
+ *                        program in Rust survives: a panic, as a defect would cause it
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 enum kind { READ, WRITE, SYNC };
@@ -62,6 +66,8 @@ static int fault(int fd, enum kind kind, off_t at, size_t n)
     const char *suffix = suffix_of(fd, path, sizeof path);
     if (!suffix)
         return 0;
+    if (is_told("panic"))
+        return EIO;
     if (kind == READ) {
         int is_sector = *suffix == 0 && at <= SECTOR && SECTOR < at + (off_t)n;
         return is_told("read") || (is_sector && is_told("sector")) ? EIO : 0;
@@ -98,3 +104,19 @@ FAULTY(WRITE, int, ftruncate, (int fd, off_t n), (fd, n), n, 0)
 FAULTY(WRITE, int, ftruncate64, (int fd, off64_t n), (fd, n), n, 0)
 FAULTY(SYNC, int, fsync, (int fd), (fd), 0, 0)
 FAULTY(SYNC, int, fdatasync, (int fd), (fd), 0, 0)
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    static int (*real)(clockid_t, struct timespec *);
+    static int has_failed;
+    char name[16] = "";
+    if (!real)
+        real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    prctl(PR_GET_NAME, name);
+    if (!has_failed && strcmp(name, "store") == 0 && is_told("panic")) {
+        has_failed = 1;
+        errno = EINVAL;
+        return -1;
+    }
+    return real(clock, now);
+}

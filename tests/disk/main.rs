@@ -5,6 +5,7 @@
 
 mod backlog;
 mod bounds;
+mod defect;
 mod full;
 mod preload;
 mod quiet;
