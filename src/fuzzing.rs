@@ -3,7 +3,7 @@
 
 pub use crate::config::fuzzing::configuration;
 pub use crate::forward::fuzzing::forward_lines;
-pub use crate::ingest::fuzzing::ingest_lines;
+pub use crate::ingest::fuzzing::{ingest_client, ingest_lines};
 pub use crate::link::fuzzing::{session_3_1_1, session_5};
 
 #[cfg(test)]
@@ -30,6 +30,7 @@ mod tests {
         feed("session_3_1_1", super::session_3_1_1);
         feed("session_5", super::session_5);
         feed("ingest_lines", super::ingest_lines);
+        feed("ingest_client", super::ingest_client);
         feed("forward_lines", super::forward_lines);
         feed("configuration", super::configuration);
     }

@@ -158,3 +158,46 @@ fn a_daemon_that_is_away_or_goes_away_is_told_apart_from_a_refusal() {
     assert_eq!((status.code(), err.as_str()), (Some(69), "gatewire has stopped\n"));
     assert_eq!(BufReader::new(child.stdout.take().unwrap()).lines().next().unwrap().unwrap(), "1 delivered");
 }
+
+#[test]
+fn clients_that_leave_their_answers_unread_take_nobodys_place() {
+    let setup = Setup::with_connection(closed_port(), "backoff = { min = \"1m\", max = \"1m\" }\n", INGESTS);
+    let gatewire = setup.start();
+    let flood = b"nonsense\n".repeat(3000);
+    for _ in 0..300 {
+        gatewire.client("all.sock").write(&flood);
+    }
+    eventually("the places to be free", || (gatewire.status()["ingest"][1]["clients"] == 0).then_some(()));
+    let mut client = gatewire.client("all.sock");
+    client.write(&flood);
+    client.shutdown_write();
+    for _ in 0..3000 {
+        assert_eq!(client.json()["error"], "bad_line");
+    }
+    assert_eq!(client.line(), None);
+}
+
+#[test]
+fn unfinished_lines_of_many_clients_take_little_memory_and_keep_nobody_waiting() {
+    let setup = Setup::with_connection(closed_port(), "backoff = { min = \"1m\", max = \"1m\" }\n", INGESTS);
+    let gatewire = setup.start();
+    gatewire.wait_for("next attempt in");
+    let before = gatewire.process_status("VmRSS");
+    let unfinished = format!("{{\"topic\":\"up/x\",\"payload\":\"{}", "x".repeat(120_000));
+    let hoarders: Vec<_> = (0..250)
+        .map(|_| {
+            let mut client = gatewire.client("all.sock");
+            // What isn't read stays in the socket, which takes no more then.
+            client.write_some(unfinished.as_bytes());
+            client
+        })
+        .collect();
+    let mut honest = gatewire.client("all.sock");
+    assert_eq!(honest.ask("{\"topic\":\"up/x\",\"payload\":1}")["result"], "stored");
+    let long = format!("{{\"topic\":\"up/x\",\"payload\":\"{}\"}}", "y".repeat(120_000));
+    let mut other = gatewire.client("doors.sock");
+    assert_eq!(other.ask(&long.replace("up/x", "up/door/a"))["result"], "stored");
+    let after = gatewire.process_status("VmRSS");
+    assert!(after - before < 16 * 1024, "{} KiB", after - before);
+    drop(hoarders);
+}

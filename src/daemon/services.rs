@@ -16,7 +16,7 @@ use crate::forward::Forward;
 use crate::inbox::{Acks, Inbox};
 use crate::ingest::Ingest;
 use crate::outbox::Outbox;
-use crate::socket::{Inherited, Listener, SocketError};
+use crate::socket::{Inherited, Listener, SharedMemory, SocketError};
 use crate::stop::Stop;
 use crate::store::{Place, Store};
 
@@ -66,6 +66,7 @@ pub(super) struct Services {
     leaving: RefCell<Vec<Weak<Forward>>>,
     keepers: RefCell<BTreeMap<String, AbortHandle>>,
     ingests: RefCell<Vec<Rc<Ingest>>>,
+    line_memory: Rc<SharedMemory>,
     inherited: Inherited,
     listeners: RefCell<Listeners>,
     serving: RefCell<BTreeMap<Service, Serving>>,
@@ -108,6 +109,7 @@ impl Services {
             leaving: RefCell::default(),
             keepers: RefCell::default(),
             ingests: RefCell::default(),
+            line_memory: Rc::default(),
             inherited,
             listeners: RefCell::default(),
             serving: RefCell::default(),
@@ -251,7 +253,8 @@ impl Services {
             None => {
                 // Its clients have to connect anew: what they are owed is said to them before.
                 self.end(&Service::Ingest(config.name.clone()));
-                Ingest::new(config.clone(), protocol, Rc::clone(&self.outbox), Rc::clone(&self.stop))
+                let (outbox, stop) = (Rc::clone(&self.outbox), Rc::clone(&self.stop));
+                Ingest::new(config.clone(), protocol, outbox, stop, Rc::clone(&self.line_memory))
             }
         });
         let ingests: Vec<Rc<Ingest>> = ingests.collect();

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::Forward;
 use super::queue::{ClientId, Due, Queue, Role};
 use crate::config::Ack;
-use crate::socket::{Line, Lines, MAX_LINE, Stream, append_string};
+use crate::socket::{Line, Lines, Stream, append_string};
 
 /// How long nothing that waits is given to a client that hasn't said what it is; a reader need say nothing. One that says only
 /// later that it is an observer has what it was given taken back ([`super::queue`]), so that nothing is decided by this but how
@@ -25,6 +25,9 @@ const TURN: usize = 256 * 1024;
 
 /// With more answers than this unwritten, in bytes, nothing more is read from a client.
 const MAX_ANSWERS: usize = 16 * 1024;
+
+/// The longest line that a client may send, in bytes: what it may say needs less than a hundred.
+const MAX_LINE: usize = 4 * 1024;
 
 /// The lines that a client may send.
 #[derive(Deserialize)]
@@ -65,7 +68,15 @@ enum Wrote {
 impl Reader {
     pub(super) fn new(forward: Rc<Forward>, stream: Stream) -> Reader {
         let id = forward.queue.borrow_mut().attach(stream.is_observer(), Instant::now());
-        Reader { forward, id, stream, lines: Lines::default(), answers: Vec::new(), reading: true, has_spoken: false }
+        Reader {
+            forward,
+            id,
+            stream,
+            lines: Lines::up_to(MAX_LINE),
+            answers: Vec::new(),
+            reading: true,
+            has_spoken: false,
+        }
     }
 
     /// Serves the client until it has gone or is cut.
@@ -177,10 +188,10 @@ impl Reader {
         {
             let heard = match line {
                 Line::Text(text) => serde_json::from_str(text).map_err(|_| self.forward.what_it_takes()),
-                Line::TooLong => Err("the line is longer than 256 KiB"),
+                Line::TooLong => Err("the line is longer than 4 KiB"),
                 Line::NotUtf8 => Err("the line isn't UTF-8"),
             };
-            const { assert!(MAX_LINE == 256 * 1024) };
+            const { assert!(MAX_LINE == 4 * 1024) };
             let is_first = !std::mem::replace(&mut self.has_spoken, true);
             let Err(detail) = heard.and_then(|word| self.heed(word, is_first)) else { continue };
             self.answers.extend_from_slice(b"{\"error\":\"bad_line\",\"detail\":");

@@ -14,24 +14,34 @@ use crate::socket::append_string;
 /// The most lines of a client without an answer.
 const MAX_WAITING: usize = 1000;
 
-/// The most bytes of answers (and of ids that wait for theirs) of a client, give or take one.
-const MAX_BYTES: usize = 128 * 1024;
+/// The most bytes of answers to write, give or take one.
+const MAX_READY: usize = 16 * 1024;
+
+/// The most bytes of answers that aren't known or come after one that isn't, give or take one.
+const MAX_OWED: usize = 128 * 1024;
 
 /// Bytes of an answer besides its id, roughly.
 const ANSWER: usize = 64;
 
 /// An answer that isn't known yet, or comes after one that isn't.
 #[derive(Debug)]
-struct Owed {
+enum Owed {
     /// The `id` as it came: JSON text.
-    id: Option<Box<str>>,
-    answer: Answer,
+    Waiting {
+        id: Option<Box<str>>,
+        outcome: oneshot::Receiver<Outcome>,
+    },
+    Known(Box<[u8]>),
 }
 
-#[derive(Debug)]
-enum Answer {
-    Waiting(oneshot::Receiver<Outcome>),
-    Rejected(Reject),
+impl Owed {
+    fn bytes(&self) -> usize {
+        ANSWER
+            + match self {
+                Owed::Waiting { id, .. } => id.as_ref().map_or(0, |id| id.len()),
+                Owed::Known(line) => line.len(),
+            }
+    }
 }
 
 /// Answers on their way to a client.
@@ -49,7 +59,7 @@ pub(super) struct Answers {
 impl Answers {
     /// Whether another line may be taken.
     pub(super) fn have_room(&self) -> bool {
-        self.owed.len() < MAX_WAITING && self.owed_bytes + self.ready.len() < MAX_BYTES
+        self.owed.len() < MAX_WAITING && self.owed_bytes < MAX_OWED && self.ready.len() < MAX_READY
     }
 
     /// Every answer is known and written.
@@ -71,78 +81,80 @@ impl Answers {
     pub(super) fn wrote(&mut self, n: usize) {
         self.ready.drain(..n);
         if self.ready.is_empty() {
-            self.ready.shrink_to(MAX_BYTES / 16);
+            self.ready.shrink_to(MAX_READY / 4);
         }
     }
 
     /// The answer to a line comes when the outcome is known.
     pub(super) fn wait_for(&mut self, id: Option<&str>, outcome: oneshot::Receiver<Outcome>) {
-        self.owe(id, Answer::Waiting(outcome));
+        self.owe(Owed::Waiting { id: id.map(Into::into), outcome });
     }
 
     /// The answer to a line is known.
-    pub(super) fn reject(&mut self, id: Option<&str>, reject: Reject) {
-        if self.owed.is_empty() {
-            self.append(id, Err(&reject));
+    pub(super) fn reject(&mut self, id: Option<&str>, reject: &Reject) {
+        if self.owed.is_empty() && !self.unheard {
+            append(&mut self.ready, id, Err(reject));
         } else {
-            self.owe(id, Answer::Rejected(reject));
+            let mut line = Vec::new();
+            append(&mut line, id, Err(reject));
+            self.owe(Owed::Known(line.into()));
         }
     }
 
-    fn owe(&mut self, id: Option<&str>, answer: Answer) {
-        if self.unheard {
-            return;
+    fn owe(&mut self, owed: Owed) {
+        if !self.unheard {
+            self.owed_bytes += owed.bytes();
+            self.owed.push_back(owed);
         }
-        self.owed_bytes += owed_bytes(id);
-        self.owed.push_back(Owed { id: id.map(Into::into), answer });
     }
 
     /// Makes ready what is known, as far as the order allows. Ready when that is anything.
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let before = self.owed.len();
-        while self.ready.len() < MAX_BYTES
-            && let Some(Owed { id, answer }) = self.owed.pop_front()
+        while self.ready.len() < MAX_READY
+            && let Some(owed) = self.owed.front_mut()
         {
-            let result = match answer {
-                Answer::Rejected(reject) => Err(reject),
-                Answer::Waiting(mut outcome) => match Pin::new(&mut outcome).poll(cx) {
-                    Poll::Ready(outcome) => result_of(outcome),
-                    Poll::Pending => {
-                        self.owed.push_front(Owed { id, answer: Answer::Waiting(outcome) });
-                        break;
+            let bytes = owed.bytes();
+            match owed {
+                Owed::Known(line) => self.ready.extend_from_slice(line),
+                Owed::Waiting { id, outcome } => match Pin::new(outcome).poll(cx) {
+                    Poll::Ready(outcome) => {
+                        let result = result_of(outcome);
+                        append(&mut self.ready, id.as_deref(), result.as_ref().copied());
                     }
+                    Poll::Pending => break,
                 },
-            };
-            self.owed_bytes -= owed_bytes(id.as_deref());
-            self.append(id.as_deref(), result.as_ref().copied());
+            }
+            self.owed_bytes -= bytes;
+            self.owed.pop_front();
+        }
+        if self.owed.is_empty() {
+            self.owed.shrink_to(64);
         }
         if self.owed.len() < before { Poll::Ready(()) } else { Poll::Pending }
     }
+}
 
-    fn append(&mut self, id: Option<&str>, result: Result<&str, &Reject>) {
-        if self.unheard {
-            return;
+/// Appends an answer.
+fn append(out: &mut Vec<u8>, id: Option<&str>, result: Result<&str, &Reject>) {
+    out.push(b'{');
+    if let Some(id) = id {
+        out.extend_from_slice(b"\"id\":");
+        out.extend_from_slice(id.as_bytes());
+        out.push(b',');
+    }
+    match result {
+        Ok(result) => {
+            out.extend_from_slice(b"\"result\":\"");
+            out.extend_from_slice(result.as_bytes());
+            out.extend_from_slice(b"\"}\n");
         }
-        let out = &mut self.ready;
-        out.push(b'{');
-        if let Some(id) = id {
-            out.extend_from_slice(b"\"id\":");
-            out.extend_from_slice(id.as_bytes());
-            out.push(b',');
-        }
-        match result {
-            Ok(result) => {
-                out.extend_from_slice(b"\"result\":\"");
-                out.extend_from_slice(result.as_bytes());
-                out.extend_from_slice(b"\"}\n");
-            }
-            Err(reject) => {
-                out.extend_from_slice(b"\"error\":\"");
-                out.extend_from_slice(reject.code().as_str().as_bytes());
-                out.extend_from_slice(b"\",\"detail\":");
-                append_string(out, &reject.to_string());
-                out.extend_from_slice(b"}\n");
-            }
+        Err(reject) => {
+            out.extend_from_slice(b"\"error\":\"");
+            out.extend_from_slice(reject.code().as_str().as_bytes());
+            out.extend_from_slice(b"\",\"detail\":");
+            append_string(out, &reject.to_string());
+            out.extend_from_slice(b"}\n");
         }
     }
 }
@@ -156,10 +168,6 @@ fn result_of(outcome: Result<Outcome, oneshot::error::RecvError>) -> Result<&'st
         // The outbox is gone, and with it the message.
         Err(_) => Err(Refusal::ShuttingDown.into()),
     }
-}
-
-fn owed_bytes(id: Option<&str>) -> usize {
-    ANSWER + id.map_or(0, str::len)
 }
 
 #[cfg(test)]

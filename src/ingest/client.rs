@@ -1,38 +1,42 @@
-//! The task of one client of an ingest socket.
+//! The task of one client of an ingest socket: it waits for what the [`Conversation`] says, and moves the bytes.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Instant;
 
-use super::Ingest;
-use super::LastTopic;
-use super::answers::Answers;
-use super::line::{Reject, parse};
-use crate::socket::{Line, Lines, Stream};
-
-/// Which lines of a client were taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    All,
-    /// More answers are owed than there may be.
-    AnswersFull,
-    /// Memory is full of messages on their way to the disk.
-    OutboxBusy,
-}
+use super::conversation::{Conversation, End, Handed, LINGER, Memory, Next, PATIENCE, Socket, Wants};
+use super::line::{Reject, Request};
+use super::{Ingest, LastTopic};
+use crate::socket::{Room, Stream};
 
 /// A client and its connection. Dropping it loses its answers, not its messages.
 pub(super) struct Client {
     ingest: Rc<Ingest>,
     stream: Stream,
-    lines: Lines,
-    answers: Answers,
+    conversation: Conversation,
     last_topic: Option<LastTopic>,
-    /// More may come from the client.
-    reading: bool,
-    /// The socket takes no more answers at the moment.
-    blocked: bool,
-    /// Counted in [`Ingest::settled`].
+    /// Memory for a long line.
+    room: Option<Room>,
+    /// Its place among those who wait for such memory.
+    in_line: Option<Pin<Box<dyn Future<Output = Room>>>>,
+    /// Counted in [`Ingest::owing`].
     owing: bool,
+}
+
+impl Socket for Stream {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.try_read(buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        self.try_write(&[IoSlice::new(bytes)])
+    }
+
+    fn is_closed(&self) -> bool {
+        Stream::is_closed(self)
+    }
 }
 
 impl Client {
@@ -40,102 +44,89 @@ impl Client {
         Client {
             ingest,
             stream,
-            lines: Lines::default(),
-            answers: Answers::default(),
+            conversation: Conversation::default(),
             last_topic: None,
-            reading: true,
-            blocked: false,
+            room: None,
+            in_line: None,
             owing: false,
         }
     }
 
     /// Serves the client until it has sent everything and has every answer, or has gone.
     pub(super) async fn run(mut self) {
-        if let Err(error) = self.serve().await {
-            log::debug!("ingest `{}`: a client has gone: {error}", self.ingest.name);
+        match self.serve().await {
+            Ok(End::Done) => {}
+            Ok(End::Unread) => self.ingest.say_disconnected(&format!(
+                "a client was disconnected that has read no answer for {} s, though some wait for it: it has to read them, or \
+                 to close the connection after its last line. What it sent before is taken",
+                PATIENCE.as_secs()
+            )),
+            Ok(End::Late) => self.ingest.say_disconnected(&format!(
+                "the last lines of a client that has closed the connection without waiting for answers are lost: for {} s \
+                 there was no room for their messages",
+                LINGER.as_secs()
+            )),
+            Err(error) => log::debug!("ingest `{}`: a client has gone: {error}", self.ingest.name),
         }
     }
 
-    async fn serve(&mut self) -> io::Result<()> {
+    async fn serve(&mut self) -> io::Result<End> {
         loop {
-            let taken = self.take_lines();
-            self.write();
-            self.owe(!self.answers.are_empty());
-            let room = taken == Taken::All;
-            if !self.reading && room && self.answers.are_empty() {
-                return Ok(());
+            let (memory, now) = (self.memory(), Instant::now());
+            let Client { ingest, conversation, last_topic, stream, .. } = self;
+            conversation.take_lines(memory, now, |request| hand_over(ingest, request, last_topic));
+            conversation.write(stream, now);
+            if !self.conversation.needs_room() {
+                self.room = None;
             }
-            self.stream.watch_writes(self.blocked)?;
-            tokio::select! {
-                biased;
-                () = poll_fn(|cx| self.answers.poll_ready(cx)) => {}
-                () = self.ingest.outbox.eased(), if taken == Taken::OutboxBusy => {}
-                ready = self.stream.writable(), if self.blocked => {
-                    ready?;
-                    self.blocked = false;
-                }
-                // Without room its lines stay in the socket: a client that doesn't wait for answers waits here.
-                ready = self.stream.readable(), if self.reading && room => {
-                    ready?;
-                    self.read();
-                }
+            self.owe(self.conversation.is_owing());
+            match self.conversation.next(self.memory(), now) {
+                Next::End(end) => return Ok(end),
+                // So that a client that never stops doesn't keep the thread for itself.
+                Next::Again => tokio::task::yield_now().await,
+                Next::Wait(wants) => self.wait_for(wants).await?,
             }
         }
     }
 
-    /// Takes the lines that are complete, as far as there is room for their messages and their answers.
-    fn take_lines(&mut self) -> Taken {
-        let Client { ingest, lines, answers, last_topic, .. } = self;
-        while answers.have_room() {
-            if !ingest.outbox.has_room() {
-                return Taken::OutboxBusy;
-            }
-            let (id, request) = match lines.next() {
-                Some(Line::Text(line)) => parse(line),
-                Some(Line::TooLong) => (None, Err(Reject::LineTooLong)),
-                Some(Line::NotUtf8) => (None, Err(Reject::NotUtf8)),
-                None => return Taken::All,
-            };
-            match request.and_then(|request| ingest.accept(request, last_topic)) {
-                Ok(outcome) => answers.wait_for(id, outcome),
-                Err(reject) => {
-                    ingest.count(&reject);
-                    answers.reject(id, reject);
-                }
-            }
-        }
-        Taken::AnswersFull
+    fn memory(&self) -> Memory {
+        Memory { has_room: self.room.is_some(), is_contended: self.ingest.memory.is_contended() }
     }
 
-    /// Reads what is there. A client that has closed the connection gets no answers, but all it sent before is taken.
-    fn read(&mut self) {
-        let mut scratch = self.ingest.scratch.borrow_mut();
-        match self.stream.try_read(&mut scratch) {
-            Ok(Some(n)) if n > 0 => self.lines.push(&scratch[..n]),
-            Ok(None) => {}
-            Ok(_) => {
-                self.reading = false;
-                self.lines.end();
-                if self.stream.is_closed() {
-                    self.answers.forget();
-                }
-            }
-            Err(_) => {
-                self.reading = false;
-                self.answers.forget();
-            }
+    async fn wait_for(&mut self, wants: Wants) -> io::Result<()> {
+        self.stream.watch_writes(wants.write)?;
+        let memory = &self.ingest.memory;
+        match wants.room {
+            true => drop(self.in_line.get_or_insert_with(|| Box::pin(Rc::clone(memory).room()))),
+            false => self.in_line = None,
         }
-    }
-
-    /// Writes the answers that are ready. To a client that reads none it isn't an error: it may still be sending.
-    fn write(&mut self) {
-        while !self.answers.ready().is_empty() && !self.blocked {
-            match self.stream.try_write(&[IoSlice::new(self.answers.ready())]) {
-                Ok(Some(n)) => self.answers.wrote(n),
-                Ok(None) => self.blocked = true,
-                Err(_) => self.answers.forget(),
+        let until = wants.until.map(Into::into);
+        tokio::select! {
+            biased;
+            () = poll_fn(|cx| self.conversation.poll_answers(cx)) => {}
+            () = self.ingest.outbox.eased(), if wants.turn => {}
+            ready = self.stream.writable(), if wants.write => {
+                ready?;
+                self.conversation.unblock();
             }
+            closed = self.stream.closed(), if wants.hang_up => {
+                closed?;
+                self.conversation.hung_up(Instant::now());
+            }
+            ready = self.stream.readable(), if wants.read.is_some() => {
+                ready?;
+                let mut scratch = self.ingest.scratch.borrow_mut();
+                let most = wants.read.unwrap_or_default().min(scratch.len());
+                self.conversation.read(&self.stream, &mut scratch[..most], Instant::now());
+            }
+            room = turn_of(&mut self.in_line), if wants.room => {
+                self.in_line = None;
+                self.room = Some(room);
+            }
+            () = memory.contended(), if wants.contention => {}
+            () = sleep_until(until), if until.is_some() => {}
         }
+        Ok(())
     }
 
     /// Whether answers are owed to this client.
@@ -152,5 +143,35 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.owe(false);
+    }
+}
+
+/// Hands a line over, if there is room for its message.
+fn hand_over(ingest: &Ingest, request: Result<Request<'_>, Reject>, last_topic: &mut Option<LastTopic>) -> Handed {
+    let accepted = match request {
+        Ok(_) if !ingest.outbox.has_room() => return Handed::NotYet,
+        Ok(request) => ingest.accept(request, last_topic),
+        Err(reject) => Err(reject),
+    };
+    match accepted {
+        Ok(outcome) => Handed::Accepted(outcome),
+        Err(reject) => {
+            ingest.count(&reject);
+            Handed::Refused(reject)
+        }
+    }
+}
+
+async fn turn_of(in_line: &mut Option<Pin<Box<dyn Future<Output = Room>>>>) -> Room {
+    match in_line {
+        Some(turn) => turn.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(until: Option<tokio::time::Instant>) {
+    match until {
+        Some(until) => tokio::time::sleep_until(until).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,4 +1,6 @@
-//! A local program that sends anything.
+//! A local program that sends anything, and reads when it likes.
+
+pub(super) mod bench;
 
 use std::collections::BTreeMap;
 
@@ -9,6 +11,8 @@ use super::line::{Reject, parse};
 use crate::limits::MAX_PAYLOAD;
 use crate::message::Topic;
 use crate::socket::{Line, Lines};
+
+pub use bench::ingest_client;
 
 /// Reads `input` as the lines of a client of an ingest socket, in pieces whose size its first byte says.
 pub fn ingest_lines(input: &[u8]) {
@@ -37,7 +41,7 @@ fn take(lines: &mut Lines, answers: &mut Answers) {
                     assert_eq!(topic.as_str(), request.topic);
                 }
             }
-            Err(reject) => answers.reject(id, reject),
+            Err(reject) => answers.reject(id, &reject),
         }
         let answer = answers.ready();
         let count = answer.iter().filter(|&&byte| byte == b'\n').count();

@@ -16,13 +16,23 @@ use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError};
 use crate::outbox::Refusal;
 
+/// The longest `id`, in bytes as it stands in the line: every one may have to be kept until its answer is written.
+const MAX_ID: usize = 4096;
+
 const KEYS: [&str; 8] = ["topic", "payload", "payload_base64", "qos", "retain", "id", "properties", "expires_in"];
 
 /// Why a line isn't published. The text is the `detail` of the answer.
 #[derive(Debug, PartialEq, Error)]
 pub(super) enum Reject {
-    #[error("the line is longer than 256 KiB; a payload may have 128 KiB")]
+    #[error(
+        "the line is longer than 256 KiB; a payload may have 128 KiB. If the line has escapes like \\u00e9 for letters, write \
+         them as UTF-8 (in Python: json.dumps(..., ensure_ascii=False)), or send the payload as `payload_base64`"
+    )]
     LineTooLong,
+    #[error("the line isn't complete, and other clients need the memory that it takes; write a line in one go")]
+    Unfinished,
+    #[error("`id` is longer than {MAX_ID} bytes")]
+    LongId,
     #[error("the line isn't UTF-8; send bytes as `payload_base64`")]
     NotUtf8,
     #[error("the line isn't a JSON object: {0}")]
@@ -187,6 +197,9 @@ pub(super) fn parse(line: &str) -> (Option<&str>, Result<Request<'_>, Reject>) {
     let id = fields.values[5].map(RawValue::get);
     if id.is_some_and(|id| !is_id(id)) {
         return (None, Err(Reject::WrongType("id", "a string or a number")));
+    }
+    if id.is_some_and(|id| id.len() > MAX_ID) {
+        return (None, Err(Reject::LongId));
     }
     (id, request(fields))
 }

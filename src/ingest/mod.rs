@@ -1,12 +1,13 @@
 //! Messages from local programs: the ingest sockets.
 //!
-//! [`mod@line`] takes apart what a client sends; [`client`] is its task; [`answers`] keeps the answers in the order of the lines;
-//! [`batches`] makes one message of several.
+//! [`mod@line`] takes apart what a client sends; [`answers`] keeps the answers in the order of the lines; [`conversation`] decides
+//! what is read, written and waited for, and [`client`] is the task that does it; [`batches`] makes one message of several.
 
 mod answers;
 mod batches;
 mod client;
 mod compact;
+mod conversation;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod line;
@@ -23,7 +24,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::config::{self, Protocol};
 use crate::message::{Outbound, Topic};
 use crate::outbox::{Outbox, Outcome, Refusal};
-use crate::socket::{self, Listener, READ_CHUNK};
+use crate::socket::{self, LineMemory, Listener, READ_CHUNK, Seldom, SharedMemory};
 use crate::stop::Stop;
 use batches::Batches;
 use client::Client;
@@ -47,6 +48,9 @@ pub(crate) struct Ingest {
     settled: Notify,
     /// What is read goes through here: a client that says nothing needs no buffer.
     scratch: RefCell<Box<[u8]>>,
+    /// For unfinished lines.
+    memory: Rc<LineMemory>,
+    disconnected: Seldom,
 }
 
 /// The topic that a client used last, and the configuration that allows it.
@@ -70,7 +74,13 @@ pub(crate) struct IngestStatus {
 
 impl Ingest {
     /// Takes messages for `outbox` until `stop` is requested; from then on lines are answered `shutting_down`.
-    pub(crate) fn new(config: config::Ingest, protocol: Protocol, outbox: Rc<Outbox>, stop: Rc<Stop>) -> Rc<Ingest> {
+    pub(crate) fn new(
+        config: config::Ingest,
+        protocol: Protocol,
+        outbox: Rc<Outbox>,
+        stop: Rc<Stop>,
+        memory: Rc<SharedMemory>,
+    ) -> Rc<Ingest> {
         Rc::new(Ingest {
             batches: config.batch.map(|batch| Batches::new(batch, Rc::clone(&outbox))),
             name: config.name.clone(),
@@ -84,6 +94,8 @@ impl Ingest {
             owing: Cell::new(0),
             settled: Notify::new(),
             scratch: RefCell::new(vec![0; READ_CHUNK].into()),
+            memory: LineMemory::new(memory),
+            disconnected: Seldom::default(),
         })
     }
 
@@ -175,6 +187,15 @@ impl Ingest {
         match self.config.borrow().topics.iter().any(|filter| filter.matches(&checked)) {
             true => Ok(checked),
             false => Err(Reject::TopicNotAllowed(topic.to_owned())),
+        }
+    }
+
+    fn say_disconnected(&self, what: &str) {
+        if self.disconnected.is_due(Instant::now()) {
+            log::warn!(
+                GATEWIRE_EVENT = "client_disconnected", GATEWIRE_INGEST = self.name.as_str();
+                "ingest {}: {what}; said at most once a minute", self.name
+            );
         }
     }
 

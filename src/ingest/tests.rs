@@ -46,7 +46,7 @@ impl Served {
         };
         let listener = Rc::new(Listener::bind(&config.socket).unwrap());
         let stop = Rc::new(Stop::default());
-        let ingest = Ingest::new(config, Protocol::Mqtt5, Rc::clone(&outbox), Rc::clone(&stop));
+        let ingest = Ingest::new(config, Protocol::Mqtt5, Rc::clone(&outbox), Rc::clone(&stop), Rc::default());
         let task = tokio::task::spawn_local(Rc::clone(&ingest).serve(listener));
         Served { _directory: directory, path, ingest, outbox, stop, task }
     }
@@ -225,4 +225,67 @@ async fn who_waits_for_room_goes_on_when_the_link_is_lost_with_what_was_in_its_w
     served.outbox.link_down();
     served.outbox.link_up();
     tokio::time::timeout(Duration::from_secs(5), served.deliver()).await.unwrap();
+}
+
+/// Writes it all, and then reads until so many lines have come.
+async fn shout(served: &Served, text: Vec<u8>, lines: usize) -> Vec<String> {
+    let path = served.path.clone();
+    let shout = tokio::task::spawn_blocking(move || {
+        let mut client = std::os::unix::net::UnixStream::connect(path).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        std::io::Write::write_all(&mut client, &text).unwrap();
+        std::io::BufRead::lines(std::io::BufReader::new(client)).take(lines).map(Result::unwrap).collect()
+    });
+    shout.await.unwrap()
+}
+
+#[tokio::test(flavor = "local")]
+async fn answers_that_are_read_late_all_come() {
+    let served = Served::start();
+    let answers = shout(&served, b"x\n".repeat(20_000), 20_000).await;
+    assert!(answers.len() == 20_000 && answers.iter().all(|answer| answer.contains("bad_line")));
+    let id = "i".repeat(150_000);
+    for _ in 0..3 {
+        let answers = shout(&served, format!("{{\"topic\":\"h\",\"payload\":1,\"id\":\"{id}\"}}\n").into(), 1).await;
+        assert!(answers[0].contains("`id` is longer than 4096 bytes"), "{answers:?}");
+    }
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_place_of_a_client_that_goes_is_free_whatever_it_was_waiting_for() {
+    let served = Served::start();
+    let topic = Topic::new("g/flood").unwrap();
+    let full = |served: &Served| {
+        while served.outbox.has_room() {
+            let (payload, qos) = (bytes::Bytes::from(vec![b'x'; 100_000]), crate::message::Qos::AtMostOnce);
+            let message = Outbound { topic: topic.clone(), payload, qos, retain: false, properties: None };
+            drop(served.outbox.accept(message).unwrap());
+        }
+    };
+    for (text, is_full) in [(b"x\n".repeat(20_000), false), (b"{\"topic\":\"g/1\",\"payload\":1}\n".repeat(50), true)] {
+        if is_full {
+            full(&served);
+        }
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            let mut client = UnixStream::connect(&served.path).await.unwrap();
+            client.write_all(&text).await.unwrap();
+            clients.push(client);
+        }
+        while served.ingest.status().clients < 20 {
+            tokio::task::yield_now().await;
+        }
+        drop(clients);
+        served.outbox.link_down();
+        served.outbox.link_up();
+        let gone = async {
+            while served.ingest.status().clients > 0 {
+                served.outbox.take();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    }
+    served.task.abort();
 }

@@ -2,13 +2,15 @@
 //!
 //! [`listener`] puts a socket into the file system and takes it away, [`stale`] what was left there before, and
 //! [`file`](mod@file) gives it to those who may use it; [`inherited`] has those that systemd opened; [`accept`] takes in clients,
-//! up to a bound; [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines; [`observer`] is how a
+//! up to a bound; [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines, for which
+//! [`line_memory`] has room; [`observer`] is how a
 //! client says that it is one before it is connected.
 
 mod accept;
 mod file;
 mod inherited;
 mod json;
+mod line_memory;
 mod lines;
 mod listener;
 mod observer;
@@ -19,7 +21,10 @@ mod stream;
 pub(crate) use accept::serve;
 pub(crate) use inherited::Inherited;
 pub(crate) use json::append_string;
-pub(crate) use lines::{Line, Lines, MAX_LINE};
+pub(crate) use line_memory::{LineMemory, Room, SMALL, SharedMemory};
+#[cfg(any(test, fuzzing))]
+pub(crate) use lines::MAX_LINE;
+pub(crate) use lines::{Line, Lines};
 pub(crate) use listener::{Listener, SocketError};
 pub(crate) use observer::OBSERVER;
 pub(crate) use seldom::Seldom;

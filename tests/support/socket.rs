@@ -38,6 +38,19 @@ impl Client {
         self.reader.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Writes as much as the socket takes at once.
+    pub fn write_some(&mut self, bytes: &[u8]) {
+        let stream = self.reader.get_mut();
+        stream.set_nonblocking(true).unwrap();
+        let mut rest = bytes;
+        while let Ok(n) = stream.write(rest)
+            && n > 0
+        {
+            rest = &rest[n..];
+        }
+        stream.set_nonblocking(false).unwrap();
+    }
+
     pub fn shutdown_write(&mut self) {
         self.reader.get_mut().shutdown(Shutdown::Write).unwrap();
     }
