@@ -22,7 +22,7 @@ use super::explain;
 use super::pace::ConnectLimit;
 use super::reason::Reason;
 use super::session::dialogue::{Dialogue, Reply};
-use super::transport::{self, Connector, Stream};
+use super::transport::{self, Connector, Endpoint, Stream};
 use crate::config;
 use crate::message::{Qos, TopicFilter};
 
@@ -94,7 +94,8 @@ impl Check {
                 Ok(Err(reason)) => {
                     passed = false;
                     let (protocol, filter) = (self.config.protocol, filter.clone());
-                    report(Outcome::Failed(Failure::from(&FilterRefused { protocol, filter, reason })));
+                    let is_iot_core = Endpoint::from(&self.config).is_iot_core();
+                    report(Outcome::Failed(Failure::from(&FilterRefused { protocol, filter, reason, is_iot_core })));
                 }
                 Err(error) => {
                     report(failed(&error));

@@ -54,7 +54,7 @@ pub(crate) use reload::{Change, Setup};
 pub(crate) use said::SaidOnce;
 use session::{End, Malformed, Session};
 use state::LinkState;
-use transport::Connector;
+use transport::{Connector, Endpoint};
 
 /// How many of the packets sent last are named when the server closes the connection.
 const SUSPECTS: usize = 5;
@@ -259,8 +259,13 @@ impl Link {
     }
 
     fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
-        let (protocol, filter, reason) = (self.setup().connection.protocol, filter.clone(), reason.clone());
-        let refused = FilterRefused { protocol, filter, reason };
+        let setup = self.setup();
+        let refused = FilterRefused {
+            protocol: setup.connection.protocol,
+            filter: filter.clone(),
+            reason: reason.clone(),
+            is_iot_core: Endpoint::from(&setup.connection).is_iot_core(),
+        };
         let (said, missing) = refusals::suback_failure(&refused.filter, &refused.reason);
         self.state.filter_refused(&refused.filter, said, missing, journal::now());
         log::error!(

@@ -19,6 +19,12 @@ pub(crate) struct ServerCertificate {
     /// The distinguished name of who has signed it.
     pub(crate) issuer: Box<str>,
     pub(crate) not_after: Timestamp,
+    /// It is its own issuer.
+    pub(crate) is_self_signed: bool,
+    /// It has a `subjectAltName`, which alone tells what host it is for.
+    pub(crate) has_names: bool,
+    /// Where people used to put the host.
+    pub(crate) common_name: Option<Box<str>>,
 }
 
 impl ServerCertificate {
@@ -26,7 +32,14 @@ impl ServerCertificate {
     pub(crate) fn of(der: &CertificateDer<'_>) -> Option<ServerCertificate> {
         let (_, certificate) = parse_x509_certificate(der).ok()?;
         let issuer = shown(&certificate.issuer().to_string());
-        Some(ServerCertificate { issuer, not_after: Validity::of(&certificate).not_after })
+        let common_name = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
+        Some(ServerCertificate {
+            issuer,
+            not_after: Validity::of(&certificate).not_after,
+            is_self_signed: certificate.subject().as_raw() == certificate.issuer().as_raw(),
+            has_names: matches!(certificate.subject_alternative_name(), Ok(Some(_))),
+            common_name: common_name.map(shown),
+        })
     }
 }
 
@@ -36,21 +49,21 @@ impl fmt::Display for ServerCertificate {
     }
 }
 
-/// rustls's own verifier, which decides alone. It remembers the certificate that it refused last.
+/// rustls's own verifier, which decides alone. It remembers the certificate that it saw last.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     rustls: Arc<WebPkiServerVerifier>,
-    refused: Mutex<Option<ServerCertificate>>,
+    seen: Mutex<Option<ServerCertificate>>,
 }
 
 impl Verifier {
     pub(super) fn new(rustls: Arc<WebPkiServerVerifier>) -> Verifier {
-        Verifier { rustls, refused: Mutex::default() }
+        Verifier { rustls, seen: Mutex::default() }
     }
 
-    /// The certificate that was refused since this was asked last.
-    pub(crate) fn take_refused(&self) -> Option<ServerCertificate> {
-        self.refused.lock().ok()?.take()
+    /// The certificate that has come since this was asked last.
+    pub(crate) fn take_seen(&self) -> Option<ServerCertificate> {
+        self.seen.lock().ok()?.take()
     }
 }
 
@@ -63,13 +76,10 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verified = self.rustls.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        if verified.is_err()
-            && let Ok(mut refused) = self.refused.lock()
-        {
-            *refused = ServerCertificate::of(end_entity);
+        if let Ok(mut seen) = self.seen.lock() {
+            *seen = ServerCertificate::of(end_entity);
         }
-        verified
+        self.rustls.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(

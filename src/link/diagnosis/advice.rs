@@ -1,16 +1,15 @@
-//! What to do about a failure: likely causes, likeliest first.
+//! What to do about a failure: likely causes, likeliest first. When the next attempt comes is said elsewhere: not everybody
+//! who asks for advice goes on trying.
 
-use rustls::AlertDescription as Alert;
+mod tls;
 
-use super::tls::CLOCK_UNSET_BEFORE;
-use super::{DnsFault, LinkError, Peer, Sent, TcpFault, TlsFault, disconnected, is_network_loss};
+use super::{DnsFault, LinkError, Peer, Sent, TcpFault, disconnected, is_network_loss};
+use crate::config::Protocol;
 use crate::link::transport::Endpoint;
 use crate::policy::scope::region_of_endpoint;
+use tls::{certificate_state, tls};
 
 const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
-const SET_CLOCK: &str = "this machine's clock isn't set: `timedatectl` shows whether it is synchronised, and time \
-                         synchronisation needs its network (NTP, UDP port 123). It is tried again until then";
-
 /// What to do where an acknowledgement is missing.
 pub(crate) const NO_PUBACK: &str = "The network on the way loses packets, or IoT Core discarded it because a limit was passed \
                                     (connection.rate_limit keeps to those of an account without raised limits). It is sent \
@@ -29,9 +28,11 @@ impl LinkError {
             LinkError::Tls { peer, fault } => tls(peer, fault),
             LinkError::ClosedBeforeConnack { peer } => closed_before_connack(peer),
             LinkError::ConnackRefused { peer, reason } => disconnected::refused_advice(peer, reason.code),
-            LinkError::ConnackTimeout { .. } => "The server is overloaded, or what answers there isn't MQTT: check \
-                 connection.endpoint and connection.port. It is tried again."
-                .to_owned(),
+            LinkError::ConnackTimeout { peer, .. } => format!(
+                "{}The server is overloaded, or what answers there isn't an MQTT server: check connection.endpoint and \
+                 connection.port.",
+                other_version(peer)
+            ),
             LinkError::ClosedByServer { peer, last_sent } => closed(peer, last_sent),
             LinkError::TakenOver { peer, .. } => {
                 format!("Most likely {}", two_devices(peer, "another client connects"))
@@ -46,11 +47,10 @@ impl LinkError {
                  another address as soon as there is one."
                     .to_owned()
             }
-            LinkError::MalformedPacket { .. } => {
-                "What answers there may not be an MQTT server: check connection.endpoint \
-                 and connection.port."
-                    .to_owned()
-            }
+            LinkError::MalformedPacket { peer, .. } => format!(
+                "{}What answers there may not be an MQTT server: check connection.endpoint and connection.port.",
+                other_version(peer)
+            ),
             LinkError::PacketTooLarge { .. } => {
                 "IoT Core sends none of that size; another broker must be set to at most \
                  128 KiB a payload."
@@ -63,10 +63,10 @@ impl LinkError {
             }
             LinkError::Io { kind, .. } if is_network_loss(*kind) => {
                 "The network is down or the route is gone: check the \
-                 cable, Wi-Fi or modem (`ip route`). It is tried again."
+                 cable, Wi-Fi or modem (`ip route`)."
                     .to_owned()
             }
-            LinkError::Io { .. } => "It is tried again; if it repeats, look at the kernel's log (`dmesg`).".to_owned(),
+            LinkError::Io { .. } => "Look at the kernel's log (`dmesg`).".to_owned(),
         }
     }
 }
@@ -98,12 +98,12 @@ fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
         }
         DnsFault::Temporary => {
             "The network is down, or there is no name server that can be reached: check the connection (`ip \
-             route` must show a default route) and /etc/resolv.conf (`resolvectl status`). It is tried again."
+             route` must show a default route) and /etc/resolv.conf (`resolvectl status`)."
                 .to_owned()
         }
         DnsFault::Timeout => {
             "The name server doesn't answer: a wrong one in /etc/resolv.conf (`resolvectl status`), a firewall \
-             that drops UDP port 53, or the network is down (`ip route`). It is tried again."
+             that drops UDP port 53, or the network is down (`ip route`)."
                 .to_owned()
         }
         DnsFault::Other(_) => format!("Check /etc/resolv.conf and `getent hosts {}`.", endpoint.host),
@@ -122,14 +122,21 @@ fn tcp(endpoint: &Endpoint, fault: TcpFault) -> String {
              connection.port = 443, which is mostly open.",
             endpoint.port
         ),
+        TcpFault::Refused if endpoint.is_iot_core() && endpoint.port == 8883 => {
+            "A firewall on the way refuses outgoing TCP to port 8883: have it opened, or set connection.port = 443, which is \
+             mostly open."
+                .to_owned()
+        }
+        TcpFault::Refused if endpoint.is_iot_core() && endpoint.port == 443 => {
+            "A firewall on the way refuses outgoing TCP to port 443 of this host: have it opened.".to_owned()
+        }
         TcpFault::Refused if endpoint.is_iot_core() => format!(
-            "IoT Core listens on ports 8883 and 443, so connection.port = {} is wrong or a firewall refuses for it: try \
-             the other.",
+            "IoT Core doesn't listen on port {}: set connection.port = 8883, or 443 where a firewall closes that.",
             endpoint.port
         ),
         TcpFault::Refused => format!(
-            "Nothing listens on port {} there, or a firewall refuses for it: check connection.endpoint and \
-             connection.port, and that the broker runs.",
+            "Nothing listens on port {} there, or a firewall refuses it: check connection.endpoint and connection.port, and \
+             that the broker runs.",
             endpoint.port
         ),
         TcpFault::Forbidden => format!(
@@ -139,155 +146,60 @@ fn tcp(endpoint: &Endpoint, fault: TcpFault) -> String {
         ),
         TcpFault::Unreachable => {
             "The network is down or has no route: check the cable, Wi-Fi or modem (`ip route` must \
-             show a default route). It is tried again."
+             show a default route)."
                 .to_owned()
         }
-        TcpFault::Other => "It is tried again; if it repeats, check the network (`ip route`) and the kernel's log \
-             (`dmesg`)."
+        TcpFault::Other => "Check the network (`ip route`) and the kernel's log (`dmesg`)."
             .to_owned(),
-    }
-}
-
-fn tls(peer: &Peer, fault: &TlsFault) -> String {
-    match fault {
-        TlsFault::Alert(alert) => alerted(peer, *alert),
-        TlsFault::UnknownIssuer { issuer } => unknown_issuer(&peer.endpoint, issuer.as_deref()),
-        TlsFault::WrongName { .. } => "Another server answers: connection.endpoint must be a name in the server's \
-             certificate, and DNS or a proxy may lead elsewhere."
-            .to_owned(),
-        TlsFault::ServerExpired { clock, .. } | TlsFault::ServerNotYetValid { clock, .. }
-            if *clock < CLOCK_UNSET_BEFORE =>
-        {
-            format!("Most likely {SET_CLOCK}.")
-        }
-        TlsFault::ServerNotYetValid { .. } => format!("Most likely {SET_CLOCK}."),
-        TlsFault::ServerExpired { .. } => {
-            "If this machine's clock is wrong, set it (`timedatectl`); if it is right, the \
-             server needs a new certificate, or it isn't the one you mean."
-                .to_owned()
-        }
-        TlsFault::ServerCertificate { issuer: Some(issuer), .. }
-            if peer.endpoint.is_iot_core() && !is_amazon(issuer) =>
-        {
-            NOT_AMAZON.to_owned()
-        }
-        TlsFault::ServerCertificate { .. } => {
-            "The server's certificate must be remade, or another server answers in its \
-             place: check connection.endpoint."
-                .to_owned()
-        }
-        TlsFault::NotTls(_) => "What listens there isn't an MQTT server with TLS: check connection.endpoint and \
-             connection.port (8883 or 443), or whether a captive portal answers."
-            .to_owned(),
-        TlsFault::Incompatible(_) => {
-            "The server must speak TLS 1.2 or 1.3 with AES-GCM: for IoT Core choose the security \
-             policy IoTSecurityPolicy_TLS13_1_2_2022_10."
-                .to_owned()
-        }
-        TlsFault::Closed => format!(
-            "A firewall or proxy that doesn't let TLS for this host through, or the server rejects the certificate: {}.",
-            certificate_state(peer)
-        ),
-        TlsFault::Timeout { .. } => {
-            "The network loses packets, large ones perhaps (the MTU of a VPN or modem), or what \
-             answers isn't TLS. It is tried again."
-                .to_owned()
-        }
-        TlsFault::Other(_) => "It is tried again; if it repeats, please report it with this line.".to_owned(),
-    }
-}
-
-/// Amazon's CAs, as they call themselves; Starfield is theirs, too.
-const AMAZON: [&str; 2] = ["O=Amazon", "O=Starfield Technologies"];
-
-fn is_amazon(issuer: &str) -> bool {
-    AMAZON.iter().any(|name| issuer.contains(name))
-}
-
-const NOT_AMAZON: &str = "That isn't Amazon: a captive portal (log in to the network), or a proxy or firewall that opens TLS, \
-                          answers in IoT Core's place. Have this host let through unopened.";
-
-fn unknown_issuer(endpoint: &Endpoint, issuer: Option<&str>) -> String {
-    let right_file = "the file must be Amazon's (https://www.amazontrust.com/repository/AmazonRootCA1.pem)";
-    match (endpoint.is_iot_core(), issuer.map(is_amazon)) {
-        (true, Some(true)) => {
-            format!("This is Amazon's server, so tls.ca_file holds the wrong CA: {right_file}.")
-        }
-        (true, _) if is_not_ats(endpoint) => format!(
-            "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
-        ),
-        (true, Some(false)) => NOT_AMAZON.to_owned(),
-        (true, None) => format!(
-            "tls.ca_file holds the wrong CA: {right_file}. If it is, a captive portal or a proxy that opens TLS answers in IoT \
-             Core's place: have this host let through."
-        ),
-        (false, _) => {
-            "tls.ca_file must hold the CA that signed the server's certificate; a proxy that opens TLS or a captive \
-             portal may also answer in its place."
-                .to_owned()
-        }
-    }
-}
-
-fn alerted(peer: &Peer, alert: Alert) -> String {
-    match alert {
-        Alert::CertificateExpired => {
-            "The client certificate (tls.cert_file) has ended by the server's clock: create a new \
-             one and put it in its place."
-                .to_owned()
-        }
-        Alert::CertificateRevoked => {
-            format!(
-                "The client certificate was revoked: create a new one, or activate it again: {}.",
-                certificate_state(peer)
-            )
-        }
-        Alert::BadCertificate
-        | Alert::CertificateUnknown
-        | Alert::UnknownCA
-        | Alert::AccessDenied
-        | Alert::UnsupportedCertificate
-        | Alert::CertificateRequired
-        | Alert::DecryptError
-        | Alert::HandshakeFailure => {
-            format!(
-                "The client certificate isn't active, or isn't registered in this account and region{}, or has no policy \
-                     attached: {}.",
-                region(&peer.endpoint),
-                certificate_state(peer)
-            )
-        }
-        Alert::UnrecognisedName => {
-            format!("The server doesn't know this host name: check connection.endpoint; {DESCRIBE_ENDPOINT}.")
-        }
-        Alert::NoApplicationProtocol => {
-            "The server doesn't speak MQTT on this port: IoT Core does on 443 (with ALPN) and \
-             8883; another broker needs another port than 443."
-                .to_owned()
-        }
-        Alert::ProtocolVersion | Alert::InsufficientSecurity => {
-            "The server must speak TLS 1.2 or 1.3 with AES-GCM.".to_owned()
-        }
-        _ => "It is tried again; if it repeats, check connection.endpoint and connection.port.".to_owned(),
-    }
-}
-
-/// The command that shows whether IoT Core knows and accepts our certificate.
-fn certificate_state(peer: &Peer) -> String {
-    if peer.endpoint.is_iot_core() {
-        format!("`aws iot describe-certificate --certificate-id {}` must say ACTIVE", peer.certificate_id)
-    } else {
-        format!("the server must accept the certificate with SHA-256 {}", peer.certificate_id)
     }
 }
 
 fn closed_before_connack(peer: &Peer) -> String {
-    format!(
-        "IoT Core does so if no policy attached to the certificate allows iot:Connect on client/{}, or if the certificate \
-         isn't active: {}.",
-        peer.client_id,
-        certificate_state(peer)
-    )
+    let connect = may_connect(peer);
+    match peer.endpoint.is_iot_core() {
+        true => format!(
+            "{connect}, or the certificate isn't active: {}. If the certificate registers itself when it is first used (JITP, \
+             JITR), IoT Core closes the first connection, too, and takes a later one.",
+            certificate_state(peer)
+        ),
+        false => format!(
+            "{}{connect}, or it doesn't accept the certificate: {} has the reason.",
+            other_version(peer),
+            server_log(peer)
+        ),
+    }
+}
+
+/// That this client mayn't connect, without a full stop.
+pub(super) fn may_connect(peer: &Peer) -> String {
+    let id = &peer.client_id;
+    match peer.endpoint.is_iot_core() {
+        true => format!("No policy attached to the certificate allows iot:Connect on client/{id}"),
+        false => format!(
+            "The server's access rules don't let the client `{id}` connect, or at AWS no policy attached to the certificate \
+             allows iot:Connect on client/{id}"
+        ),
+    }
+}
+
+/// That a server may know the other version of MQTT alone; nothing at IoT Core, which knows both. Goes before other causes.
+fn other_version(peer: &Peer) -> &'static str {
+    match (peer.endpoint.is_iot_core(), peer.protocol) {
+        (false, Protocol::Mqtt5) => {
+            "The server may know MQTT 3.1.1 only, which closes or stays silent when it is asked for MQTT 5: try \
+             connection.protocol = \"3.1.1\". "
+        }
+        (false, Protocol::Mqtt311) => "The server may know MQTT 5 only: try connection.protocol = \"5\". ",
+        (true, _) => "",
+    }
+}
+
+/// Where the server says why it did something.
+pub(super) fn server_log(peer: &Peer) -> &'static str {
+    match peer.endpoint.is_iot_core() {
+        true => "IoT Core's log in CloudWatch (AWSIotLogsV2)",
+        false => "the server's log",
+    }
 }
 
 /// What to do about a client id that two devices have; `what` is what the other does.
@@ -301,19 +213,36 @@ pub(super) fn two_devices(peer: &Peer, what: &str) -> String {
 
 fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
     let another = format!("another client connects as `{}`", peer.client_id);
-    let causes = match last_sent {
-        [] => format!("{another}; the certificate was deactivated, or its policy changed"),
-        sent => format!("the certificate's policy lacks {}; {another}", needed(sent)),
+    let causes = match (last_sent, peer.endpoint.is_iot_core()) {
+        ([], true) => format!("{another}; the certificate was deactivated, or its policy changed"),
+        ([], false) => format!("{another}; the server was stopped, or no longer accepts the certificate"),
+        (sent, _) => format!("{}; {another}", lacks(peer, sent)),
     };
     format!(
-        "It gave no reason. Likely, in this order: {causes}; a limit was passed. IoT Core's log in CloudWatch (AWSIotLogsV2) \
-         says which."
+        "It gave no reason. Likely, in this order: {causes}; a limit was passed. {} has the reason.",
+        sentence(server_log(peer))
     )
 }
 
-/// The permissions that a policy may lack.
-pub(super) fn needed(last_sent: &[Sent]) -> String {
+/// `text` as the beginning of a sentence.
+pub(super) fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// That what was sent isn't allowed, as part of a sentence.
+pub(super) fn lacks(peer: &Peer, last_sent: &[Sent]) -> String {
     let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
     needed.dedup();
-    needed.join(" or ")
+    let needed = needed.join(" or ");
+    match peer.endpoint.is_iot_core() {
+        true => format!("the certificate's policy lacks {needed}"),
+        false => {
+            let sent: Vec<String> = last_sent.iter().map(Sent::to_string).collect();
+            format!(
+                "the server's access rules don't allow {}, or at AWS the certificate's policy lacks {needed}",
+                sent.join(" or ")
+            )
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! What a server means by the reason code of a CONNACK or DISCONNECT (MQTT 5, 3.2.2.2 and 3.14.2.1).
 
-use super::advice::{needed, two_devices};
+use super::advice::{lacks, may_connect, sentence, server_log, two_devices};
 use super::{Peer, Sent};
+use crate::config::Protocol;
 use crate::limits::MAX_PAYLOAD;
 use crate::link::reason::ReasonCode;
 
@@ -22,27 +23,28 @@ pub(super) fn refused_code(code: ReasonCode) -> &'static str {
 /// What to do about a CONNACK that refuses.
 pub(super) fn refused_advice(peer: &Peer, code: ReasonCode) -> String {
     match code.0 {
-        1 | 0x84 => "The server doesn't speak the configured version of MQTT: change connection.protocol.".to_owned(),
+        1 | 0x84 => format!(
+            "The server doesn't speak this version of MQTT: change connection.protocol to \"{}\".",
+            match peer.protocol {
+                Protocol::Mqtt5 => Protocol::Mqtt311.as_str(),
+                Protocol::Mqtt311 => Protocol::Mqtt5.as_str(),
+            }
+        ),
         2 | 0x85 => format!(
             "The server doesn't take the client id `{}`: at IoT Core it has at most 128 bytes and no leading `$`.",
             peer.client_id
         ),
-        3 | 0x88 | 0x89 => {
-            "The server is overloaded or starting, or this client id connects too often. It is tried again.".to_owned()
-        }
+        3 | 0x88 | 0x89 => "The server is overloaded or starting, or this client id connects too often.".to_owned(),
         4 | 5 | 0x86 | 0x87 => {
-            format!("A policy attached to the certificate must allow iot:Connect on client/{}.", peer.client_id)
+            format!("{}.", may_connect(peer))
         }
         0x97 | 0x9F => {
             "A limit of the account on connections or on connecting was passed: another program may use the same \
-             account or client id. It is tried again."
+             account or client id."
                 .to_owned()
         }
         0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
-        0x80.. => {
-            "The server didn't like the CONNECT: its log in CloudWatch (AWSIotLogsV2) says why. It is tried again."
-                .to_owned()
-        }
+        0x80.. => format!("The server refuses the CONNECT: {} has the reason.", server_log(peer)),
         _ => "The server gave a code that MQTT doesn't have: check connection.endpoint.".to_owned(),
     }
 }
@@ -70,11 +72,11 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
     match code.0 {
         0x8E => two_devices(peer, "Another client has connected"),
         0x87 if last_sent.is_empty() => {
-            "The certificate's policy doesn't allow what was sent, or not any more.".to_owned()
+            "The certificate's policy doesn't allow what was sent, or no longer does.".to_owned()
         }
-        0x87 => format!("The certificate's policy lacks {}.", needed(last_sent)),
+        0x87 => format!("{}.", sentence(&lacks(peer, last_sent))),
         0x97 | 0x96 => "A limit of the account was passed (publishes a second, bytes a second, subscriptions): lower \
-             connection.rate_limit, or have the limit raised in the Service Quotas of AWS. It is tried again."
+             connection.rate_limit, or have the limit raised in the Service Quotas of AWS."
             .to_owned(),
         0x95 => format!(
             "A message was larger than the server takes: IoT Core takes payloads of up to {} KiB. What was in flight is named \
@@ -86,23 +88,21 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
              doesn't offer: change it in the configuration or in the program that publishes it."
                 .to_owned()
         }
-        0x89 | 0x8B => {
-            "The server restarts or is overloaded; nothing is to be done here. It is tried again.".to_owned()
-        }
+        0x89 | 0x8B => "The server restarts or is overloaded; nothing has to be done here.".to_owned(),
         0x8D => {
             "The server heard nothing for one and a half times the keep alive: the network on the way lost packets, or \
-             this machine stood still. It is tried again."
+             this machine stood still."
                 .to_owned()
         }
         0x98 => {
             "Somebody has disconnected this client, or its certificate or policy was changed: ask who looks after the \
-             AWS account. It is tried again."
+             AWS account."
                 .to_owned()
         }
         0x81 | 0x82 | 0x93 | 0x94 | 0x99 => {
             "This is a fault of gatewire, or of the server: please report it with this line.".to_owned()
         }
         0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
-        _ => "Its log in CloudWatch (AWSIotLogsV2) may say more. It is tried again.".to_owned(),
+        _ => format!("{} may say more.", sentence(server_log(peer))),
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct FilterRefused {
     pub(crate) protocol: Protocol,
     pub(crate) filter: TopicFilter,
     pub(crate) reason: Reason,
+    /// The server is AWS IoT Core, as far as its name tells.
+    pub(crate) is_iot_core: bool,
 }
 
 /// The failure of a SUBACK in MQTT 3.1.1 has no reason.
@@ -29,9 +31,13 @@ impl FilterRefused {
     pub(crate) fn advice(&self) -> String {
         let filter = &self.filter;
         match (self.protocol, self.reason.code) {
-            (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => format!(
-                "Add iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics to the certificate's policy."
-            ),
+            (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => {
+                let needs = format!("iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics");
+                match self.is_iot_core {
+                    true => format!("Add {needs} to the certificate's policy."),
+                    false => format!("The server's access rules must allow it; at AWS the policy needs {needs}."),
+                }
+            }
             (Protocol::Mqtt5, ReasonCode::QUOTA_EXCEEDED) => {
                 "IoT Core takes 50 filters a connection: join some of them, or have the limit raised.".to_owned()
             }

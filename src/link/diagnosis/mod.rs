@@ -25,6 +25,7 @@ use thiserror::Error;
 use super::credentials::ServerCertificate;
 use super::reason::{Reason, one_line};
 use super::transport::Endpoint;
+use crate::config::Protocol;
 pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
@@ -42,6 +43,7 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// The proxy on the way.
     pub(crate) proxy: Option<Endpoint>,
+    pub(crate) protocol: Protocol,
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](super::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
@@ -204,12 +206,16 @@ impl LinkError {
         }
     }
 
-    /// Adds what is known of the server's certificate to a fault that needs it.
-    pub(crate) fn with_certificate(mut self, certificate: Option<ServerCertificate>) -> LinkError {
-        if let LinkError::Tls { fault, .. } = &mut self
-            && let TlsFault::UnknownIssuer { issuer } | TlsFault::ServerCertificate { issuer, .. } = fault
-        {
-            *issuer = certificate.map(|certificate| certificate.issuer);
+    /// Adds the server's certificate to a fault of the handshake that it explains; `None` if none had come.
+    pub(crate) fn with_certificate(mut self, seen: Option<ServerCertificate>) -> LinkError {
+        if let LinkError::Tls { fault, .. } = &mut self {
+            match fault {
+                TlsFault::UnknownIssuer { certificate }
+                | TlsFault::WrongName { certificate, .. }
+                | TlsFault::ServerCertificate { certificate, .. } => *certificate = seen.map(Box::new),
+                TlsFault::Closed { answered } => *answered = seen.is_some(),
+                _ => {}
+            }
         }
         self
     }
@@ -218,7 +224,7 @@ impl LinkError {
     pub(crate) fn closed(peer: &Arc<Peer>, phase: Phase) -> LinkError {
         let peer = Arc::clone(peer);
         match phase {
-            Phase::Handshake => LinkError::Tls { peer, fault: TlsFault::Closed },
+            Phase::Handshake => LinkError::Tls { peer, fault: TlsFault::Closed { answered: false } },
             Phase::AwaitingConnack => LinkError::ClosedBeforeConnack { peer },
             Phase::Connected { last_sent } => LinkError::ClosedByServer { peer, last_sent },
         }

@@ -79,7 +79,7 @@ impl ProxyFault {
             ),
             ProxyFault::Dns(_) => {
                 "The network is down, or no name server can be reached: check the connection (`ip route`) \
-                 and /etc/resolv.conf (`resolvectl status`). It is tried again."
+                 and /etc/resolv.conf (`resolvectl status`)."
                     .to_owned()
             }
             ProxyFault::Tcp(attempts) => tcp(TcpFault::of(attempts), proxy),
@@ -94,6 +94,11 @@ impl ProxyFault {
             ProxyFault::Login { sent: true, .. } => {
                 "The user name or the password in connection.proxy is wrong, or isn't \
                  allowed any more; in it % @ / and : are written %25 %40 %2F and %3A."
+                    .to_owned()
+            }
+            ProxyFault::Refused { status: 300..=399, .. } => {
+                "A proxy doesn't redirect. Most likely a captive portal answers in its place: log in to the network with a \
+                 browser, or have this machine let through. Else check host and port of connection.proxy."
                     .to_owned()
             }
             ProxyFault::Refused { status: 500..=599, .. } => format!(
@@ -111,11 +116,10 @@ impl ProxyFault {
             }
             ProxyFault::Closed | ProxyFault::Timeout => format!(
                 "The proxy is overloaded, doesn't let {server} through without saying so, or isn't an HTTP proxy: check \
-                 host and port of connection.proxy. It is tried again."
+                 host and port of connection.proxy."
             ),
             ProxyFault::Io { .. } => {
-                "The network between here and the proxy is down or drops packets (`ip route`). It is \
-                 tried again."
+                "The network between here and the proxy is down or drops packets (`ip route`)."
                     .to_owned()
             }
         }
@@ -140,8 +144,7 @@ fn tcp(fault: TcpFault, proxy: &Endpoint) -> String {
             proxy.port
         ),
         TcpFault::Silent | TcpFault::Unreachable | TcpFault::Other => {
-            "The network is down, or the proxy isn't there: check the connection (`ip route`) and connection.proxy. It is \
-             tried again."
+            "The network is down, or the proxy isn't there: check the connection (`ip route`) and connection.proxy."
                 .to_owned()
         }
     }

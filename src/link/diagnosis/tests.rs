@@ -11,8 +11,13 @@ const ATS: &str = "abc123-ats.iot.eu-west-1.amazonaws.com";
 const SECOND: Duration = Duration::from_secs(1);
 
 fn peer_at(host: &str) -> Arc<Peer> {
+    peer_on(host, 8883, Protocol::Mqtt311)
+}
+
+fn peer_on(host: &str, port: u16, protocol: Protocol) -> Arc<Peer> {
     Arc::new(Peer {
-        endpoint: Endpoint { host: host.into(), port: 8883 },
+        endpoint: Endpoint { host: host.into(), port },
+        protocol,
         address: SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 8883)),
         proxy: None,
         client_id: "thing-1".into(),
@@ -59,7 +64,14 @@ fn failures_before_tls_say_what_was_tried_and_what_to_do() {
     check(&dns(DnsFault::Other("odd".to_owned())), "dns_failed", "odd", "getent hosts");
     check(&tcp(8883, &[None]), "tcp_timeout", "192.0.2.1: no answer", "connection.port = 443");
     check(&tcp(443, &[None]), "tcp_timeout", "amazonaws.com:443", "outgoing TCP to port 443");
-    check(&tcp(1883, &[Some(ErrorKind::ConnectionRefused)]), "tcp_refused", "connection refused", "ports 8883 and 443");
+    check(
+        &tcp(1883, &[Some(ErrorKind::ConnectionRefused)]),
+        "tcp_refused",
+        "connection refused",
+        "connection.port = 8883, or 443",
+    );
+    check(&tcp(8883, &[Some(ErrorKind::ConnectionRefused)]), "tcp_refused", "refused", "connection.port = 443");
+    check(&tcp(443, &[Some(ErrorKind::ConnectionRefused)]), "tcp_refused", "refused", "have it opened");
     check(&tcp(8883, &[Some(ErrorKind::PermissionDenied)]), "tcp_forbidden", "permission denied", "packet filter");
     check(
         &tcp(8883, &[Some(ErrorKind::NetworkUnreachable)]),
@@ -67,7 +79,7 @@ fn failures_before_tls_say_what_was_tried_and_what_to_do() {
         "network unreachable",
         "default route",
     );
-    check(&tcp(8883, &[Some(ErrorKind::Other)]), "tcp_failed", "192.0.2.1: ", "tried again");
+    check(&tcp(8883, &[Some(ErrorKind::Other)]), "tcp_failed", "192.0.2.1: ", "dmesg");
 }
 
 #[test]
@@ -100,7 +112,7 @@ fn failures_on_the_way_through_a_proxy_say_whose_they_are() {
     check(&tcp(None), "proxy_tcp_timeout", "192.0.2.9: no answer (after 1000 ms)", "connection.proxy");
     check(&tcp(Some(ErrorKind::PermissionDenied)), "proxy_tcp_forbidden", "permission denied", "packet filter");
     check(&tcp(Some(ErrorKind::NetworkUnreachable)), "proxy_tcp_unreachable", "unreachable", "ip route");
-    check(&tcp(Some(ErrorKind::Other)), "proxy_tcp_failed", "other error", "tried again");
+    check(&tcp(Some(ErrorKind::Other)), "proxy_tcp_failed", "other error", "ip route");
     check(&login(false, &["Basic"]), "proxy_login_required", "it wants a login (after", "USER:PASSWORD@HOST:PORT");
     check(
         &login(true, &["NTLM", "basic"]),
@@ -116,6 +128,7 @@ fn failures_on_the_way_through_a_proxy_say_whose_they_are() {
         "amazonaws.com:443 through",
         "let through by who runs the proxy",
     );
+    check(&proxy(refused(302)), "proxy_refused", "it answered 302", "captive portal");
     check(&proxy(refused(502)), "proxy_refused", "502", "connection.endpoint is mistyped");
     check(
         &proxy(ProxyFault::NotHttp("SSH-2".to_owned())),
@@ -124,7 +137,7 @@ fn failures_on_the_way_through_a_proxy_say_whose_they_are() {
         "host and port",
     );
     check(&proxy(ProxyFault::TooLong(8192)), "proxy_not_http", "longer than 8 KiB", "host and port");
-    check(&proxy(ProxyFault::Closed), "proxy_closed", "closed the connection instead", "tried again");
+    check(&proxy(ProxyFault::Closed), "proxy_closed", "closed the connection instead", "host and port");
     check(&proxy(ProxyFault::Timeout), "proxy_timeout", "no answer to CONNECT", "overloaded");
     let broken = ProxyFault::from_io(&io::Error::from(ErrorKind::TimedOut));
     check(&proxy(broken), "proxy_io", "TCP timeout", "ip route");
@@ -157,12 +170,12 @@ fn alerts_about_our_certificate_name_it_and_its_state() {
         check(&tls(ATS, TlsFault::Alert(alert)), code, ATS, "describe-certificate --certificate-id c0ffee");
     }
     let alert = |alert| tls(ATS, TlsFault::Alert(alert));
-    check(&alert(Alert::CertificateExpired), "tls_alert_certificate_expired", "alert", "has ended");
+    check(&alert(Alert::CertificateExpired), "tls_alert_certificate_expired", "alert", "has expired");
     check(&alert(Alert::CertificateRevoked), "tls_alert_certificate_revoked", "alert", "was revoked");
     check(&alert(Alert::UnrecognisedName), "tls_alert_unrecognized_name", "alert", "connection.endpoint");
     check(&alert(Alert::NoApplicationProtocol), "tls_alert_no_application_protocol", "alert", "443 (with ALPN)");
     check(&alert(Alert::ProtocolVersion), "tls_alert_protocol_version", "alert", "TLS 1.2 or 1.3");
-    check(&alert(Alert::InternalError), "tls_alert", "InternalError", "tried again");
+    check(&alert(Alert::InternalError), "tls_alert", "InternalError", "connection.endpoint");
     check(
         &tls("broker.lan", TlsFault::Alert(Alert::UnknownCA)),
         "tls_alert_unknown_ca",
@@ -171,14 +184,25 @@ fn alerts_about_our_certificate_name_it_and_its_state() {
     );
 }
 
+fn certificate_from(issuer: Box<str>) -> Box<ServerCertificate> {
+    Box::new(ServerCertificate {
+        issuer,
+        not_after: Timestamp::MAX,
+        is_self_signed: false,
+        has_names: true,
+        common_name: None,
+    })
+}
+
 fn odd_certificate(issuer: Option<Box<str>>) -> TlsFault {
-    TlsFault::ServerCertificate { reason: "odd".to_owned(), issuer }
+    TlsFault::ServerCertificate { reason: "odd".to_owned(), certificate: issuer.map(certificate_from) }
 }
 
 #[test]
 fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
-    let unknown = |host| tls(host, TlsFault::UnknownIssuer { issuer: None });
-    let signed_by = |issuer: &str| tls(ATS, TlsFault::UnknownIssuer { issuer: Some(issuer.into()) });
+    let unknown = |host| tls(host, TlsFault::UnknownIssuer { certificate: None });
+    let signed_by =
+        |issuer: &str| tls(ATS, TlsFault::UnknownIssuer { certificate: Some(certificate_from(issuer.into())) });
     check(
         &signed_by("CN=FortiGate CA, O=Fortinet"),
         "tls_unknown_ca",
@@ -194,16 +218,76 @@ fn a_server_that_is_not_trusted_is_explained_by_what_its_name_tells() {
         "isn't the account's ATS endpoint",
     );
     check(&unknown("broker.lan"), "tls_unknown_ca", "broker.lan", "the CA that signed");
-    let wrong = TlsFault::WrongName { presented: vec!["a.example".to_owned()] };
-    check(&tls(ATS, wrong), "tls_wrong_name", "another name: a.example", "Another server answers");
-    check(&tls(ATS, odd_certificate(None)), "tls_server_certificate", "(odd)", "remade");
+    let wrong = TlsFault::WrongName { presented: vec!["a.example".to_owned()], certificate: None };
+    check(&tls(ATS, wrong), "tls_wrong_name", "another name: a.example", "leads to another server");
+    check(&tls(ATS, odd_certificate(None)), "tls_server_certificate", "trusted: odd", "DNS:abc123-ats");
     let portal = odd_certificate(Some("O=Hotel WiFi".into()));
     check(&tls(ATS, portal), "tls_server_certificate", "\"O=Hotel WiFi\" has signed it", "captive portal");
     check(&tls(ATS, TlsFault::NotTls("odd".to_owned())), "tls_not_spoken", "isn't TLS", "captive portal");
     check(&tls(ATS, TlsFault::Incompatible("odd".to_owned())), "tls_incompatible", "odd", "security policy");
-    check(&tls(ATS, TlsFault::Closed), "tls_closed", "during the handshake", "c0ffee");
+    check(&tls(ATS, TlsFault::Closed { answered: true }), "tls_closed", "during the handshake", "c0ffee");
+    let unanswered = |host, port| LinkError::Tls {
+        peer: peer_on(host, port, Protocol::Mqtt5),
+        fault: TlsFault::Closed { answered: false },
+    };
+    check(&unanswered(ATS, 8883), "tls_closed", "before the server answered", "connection.port = 443");
+    check(&unanswered(ATS, 443), "tls_closed", "before the server answered", "firewall or proxy");
+    check(&unanswered("broker.lan", 8884), "tls_closed", "before the server answered", "may not speak TLS");
+    check(&unanswered("broker.lan", 1883), "tls_closed", "broker.lan:1883", "Port 1883 is MQTT without TLS");
     check(&tls(ATS, TlsFault::Timeout { waited: 12 * SECOND }), "tls_timeout", "after 12 s", "MTU");
     check(&tls(ATS, TlsFault::Other("odd".to_owned())), "tls_failed", "odd", "report it");
+}
+
+#[test]
+fn a_certificate_that_a_broker_was_given_by_hand_is_explained() {
+    let broker = |fault| tls("broker.lan", fault);
+    let nameless = |common_name: Option<&str>| {
+        let certificate = ServerCertificate {
+            has_names: false,
+            common_name: common_name.map(Into::into),
+            ..*certificate_from("CN=me".into())
+        };
+        broker(TlsFault::WrongName { presented: Vec::new(), certificate: Some(Box::new(certificate)) })
+    };
+    check(&nameless(Some("broker.lan")), "tls_wrong_name", "only the common name \"broker.lan\"", "(DNS:broker.lan)");
+    check(&nameless(None), "tls_wrong_name", "it has no subjectAltName", "(DNS:broker.lan)");
+    let own = ServerCertificate { is_self_signed: true, ..*certificate_from("CN=me".into()) };
+    let unknown = TlsFault::UnknownIssuer { certificate: Some(Box::new(own)) };
+    check(&broker(unknown), "tls_unknown_ca", "\"CN=me\" has signed it itself", "into tls.ca_file");
+    for (name, words) in
+        [("CaUsedAsEndEntity", "it is a CA's certificate"), ("UnsupportedCertVersion", "X.509 version 1")]
+    {
+        let other = rustls::OtherError(Arc::new(io::Error::other(name)));
+        let fault = TlsFault::from(&rustls::CertificateError::Other(other));
+        check(&broker(fault), "tls_server_certificate", words, "X.509 version 3, CA:FALSE");
+    }
+}
+
+#[test]
+fn what_only_aws_knows_is_told_of_its_endpoints_alone() {
+    let last_sent = || vec![Sent::Publish(Topic::new("b").unwrap())];
+    let closed = |host| LinkError::closed(&peer_at(host), Phase::Connected { last_sent: last_sent() });
+    check(&closed(ATS), "closed_by_server", "PUBLISH to `b`", "the certificate's policy lacks iot:Publish on topic/b");
+    check(
+        &closed("broker.lan"),
+        "closed_by_server",
+        "PUBLISH to `b`",
+        "the server's access rules don't allow PUBLISH to `b`, or at AWS the certificate's policy lacks iot:Publish on topic/b",
+    );
+    let advice = closed("broker.lan").advice();
+    assert!(!advice.contains("CloudWatch") && advice.contains("The server's log has the reason"), "{advice}");
+    let before = |host| LinkError::ClosedBeforeConnack { peer: peer_on(host, 8883, Protocol::Mqtt5) };
+    check(&before(ATS), "closed_before_connack", "instead of a CONNACK", "JITP");
+    assert!(!before(ATS).advice().contains("connection.protocol"));
+    check(&before("broker.lan"), "closed_before_connack", "instead of a CONNACK", "connection.protocol = \"3.1.1\"");
+    for error in [
+        LinkError::ConnackTimeout { peer: peer_on("broker.lan", 8883, Protocol::Mqtt5), waited: SECOND },
+        LinkError::MalformedPacket { peer: peer_on("broker.lan", 8883, Protocol::Mqtt5), detail: "x".to_owned() },
+        LinkError::ConnackRefused { peer: peer_on("broker.lan", 8883, Protocol::Mqtt5), reason: Reason::new(1, None) },
+    ] {
+        let advice = error.advice();
+        assert!(advice.contains("connection.protocol") && advice.contains("\"3.1.1\""), "{advice}");
+    }
 }
 
 #[test]
@@ -213,7 +297,7 @@ fn a_clock_that_is_not_set_comes_first() {
     let early = |clock| tls(ATS, TlsFault::ServerNotYetValid { not_before: None, clock });
     let (unset, set) = (at(1_500_000_000), at(1_800_000_000));
     check(&expired(unset), "tls_server_expired", "clock says 2017-", "Most likely this machine's clock isn't set");
-    check(&expired(set), "tls_server_expired", "ended on 2001-", "if it is right, the server needs");
+    check(&expired(set), "tls_server_expired", "expired on 2001-", "if it is right, the server needs");
     check(&early(unset), "tls_server_not_yet_valid", "clock says 2017-", "Most likely this machine's clock isn't set");
     check(&early(set), "tls_server_not_yet_valid", "clock says 2027-", "Most likely this machine's clock isn't set");
 }
@@ -226,7 +310,7 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     check(&closed, "closed_before_connack", "CONNECT as `thing-1`", "iot:Connect on client/thing-1");
     check(&refused(1), "connack_refused_protocol_version", "code 1 (unacc", "connection.protocol");
     check(&refused(2), "connack_refused_client_id", "code 2", "128 bytes");
-    check(&refused(3), "connack_refused_server_unavailable", "code 3", "tried again");
+    check(&refused(3), "connack_refused_server_unavailable", "code 3", "overloaded");
     check(&refused(4), "connack_refused_bad_credentials", "code 4", "iot:Connect on client/thing-1");
     check(&refused(5), "connack_refused_not_authorized", "(not authorized)", "iot:Connect on client/thing-1");
     check(&refused(9), "connack_refused", "code 9", "that MQTT doesn't have");
@@ -280,7 +364,7 @@ fn a_disconnect_is_explained_by_its_reason_code() {
         (0x87, "not_authorized", "0x87 (not authorized)", "lacks iot:Publish on topic/a/b"),
         (0x97, "quota_exceeded", "0x97 (quota exceeded)", "connection.rate_limit"),
         (0x95, "packet_too_large", "PUBLISH to `a/b`", "128 KiB"),
-        (0x8B, "server_unavailable", "0x8B (server shutting down)", "nothing is to be done here"),
+        (0x8B, "server_unavailable", "0x8B (server shutting down)", "nothing has to be done here"),
         (0x8D, "keep_alive_timeout", "0x8D (keep alive timeout)", "lost packets"),
         (0x82, "protocol_error", "0x82 (protocol error)", "report it"),
     ] {
@@ -324,7 +408,7 @@ fn only_what_nobody_has_said_against_us_may_end_with_another_network() {
     assert!(lost.is_of_the_network());
     assert!(tcp(8883, &[None]).is_of_the_network());
     assert!(tls(ATS, TlsFault::Timeout { waited: SECOND }).is_of_the_network());
-    assert!(!tls(ATS, TlsFault::UnknownIssuer { issuer: None }).is_of_the_network());
+    assert!(!tls(ATS, TlsFault::UnknownIssuer { certificate: None }).is_of_the_network());
     assert!(!LinkError::ClosedBeforeConnack { peer: peer_at(ATS) }.is_of_the_network());
 }
 

@@ -9,6 +9,7 @@ use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
 use super::Shown;
+use crate::link::credentials::ServerCertificate;
 
 /// Before this, a clock hasn't been set: a Pi without a clock starts from 1970 or from its image's date.
 pub(super) const CLOCK_UNSET_BEFORE: Timestamp = Timestamp::constant(1_577_836_800, 0); // 2020-01-01
@@ -20,12 +21,12 @@ pub(crate) enum TlsFault {
     Alert(Alert),
     /// The server's certificate descends from no CA of `tls.ca_file`.
     UnknownIssuer {
-        /// Who has signed it, by its own words.
-        issuer: Option<Box<str>>,
+        certificate: Option<Box<ServerCertificate>>,
     },
     WrongName {
         /// The names that the server's certificate is valid for.
         presented: Vec<String>,
+        certificate: Option<Box<ServerCertificate>>,
     },
     ServerExpired {
         not_after: Option<Timestamp>,
@@ -38,15 +39,17 @@ pub(crate) enum TlsFault {
     /// The server's certificate is bad in another way; one that a device has signed for itself, for instance.
     ServerCertificate {
         reason: String,
-        /// Who has signed it, by its own words.
-        issuer: Option<Box<str>>,
+        certificate: Option<Box<ServerCertificate>>,
     },
     /// What answers doesn't speak TLS.
     NotTls(String),
     /// No version, cipher suite or protocol in common.
     Incompatible(String),
     /// The connection ended during the handshake without an alert.
-    Closed,
+    Closed {
+        /// The server's certificate had come, so that ours is what it may not like.
+        answered: bool,
+    },
     Timeout {
         waited: Duration,
     },
@@ -71,11 +74,12 @@ impl From<&CertificateError> for TlsFault {
         match error {
             // A CA of the same name and another key makes a bad signature.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                TlsFault::UnknownIssuer { issuer: None }
+                TlsFault::UnknownIssuer { certificate: None }
             }
-            CertificateError::NotValidForName => TlsFault::WrongName { presented: Vec::new() },
+            CertificateError::NotValidForName => TlsFault::WrongName { presented: Vec::new(), certificate: None },
             CertificateError::NotValidForNameContext { presented, .. } => {
-                TlsFault::WrongName { presented: presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect() }
+                let presented = presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect();
+                TlsFault::WrongName { presented, certificate: None }
             }
             CertificateError::Expired => TlsFault::ServerExpired { not_after: None, clock: Timestamp::now() },
             CertificateError::ExpiredContext { time, not_after } => {
@@ -85,10 +89,30 @@ impl From<&CertificateError> for TlsFault {
             CertificateError::NotValidYetContext { time, not_before } => {
                 TlsFault::ServerNotYetValid { not_before: Some(timestamp(*not_before)), clock: timestamp(*time) }
             }
-            CertificateError::Other(other) => TlsFault::ServerCertificate { reason: other.to_string(), issuer: None },
-            other => TlsFault::ServerCertificate { reason: other.to_string(), issuer: None },
+            other => TlsFault::ServerCertificate { reason: flaw(other), certificate: None },
         }
     }
+}
+
+/// What is wrong with a certificate, in words: the verifier gives the names of its own error values, in a text.
+fn flaw(error: &CertificateError) -> String {
+    let text = match error {
+        CertificateError::Other(other) => other.to_string(),
+        other => other.to_string(),
+    };
+    let known = [
+        ("CaUsedAsEndEntity", "it is a CA's certificate, mostly a self-signed one, where a server's own must be"),
+        ("UnsupportedCertVersion", "it is of X.509 version 1, which has no place for the server's name"),
+        ("RequiredEkuNotFound", "its extended key usage doesn't have serverAuth"),
+        ("EndEntityUsedAsCa", "it was signed by a certificate that isn't a CA's"),
+        ("PathLenConstraintViolated", "there are more CAs between it and the root than the root allows"),
+        (
+            "UnsupportedSignatureAlgorithm",
+            "its signature algorithm is too old or too new: SHA-256 with RSA or ECDSA is common",
+        ),
+        ("BadDer", "it can't be read"),
+    ];
+    known.iter().find(|(name, _)| text.contains(name)).map_or(text, |(_, words)| (*words).to_owned())
 }
 
 /// How much of the names in a server's certificate is shown.
@@ -115,7 +139,7 @@ impl TlsFault {
             TlsFault::ServerCertificate { .. } => "tls_server_certificate",
             TlsFault::NotTls(_) => "tls_not_spoken",
             TlsFault::Incompatible(_) => "tls_incompatible",
-            TlsFault::Closed => "tls_closed",
+            TlsFault::Closed { .. } => "tls_closed",
             TlsFault::Timeout { .. } => "tls_timeout",
             TlsFault::Other(_) => "tls_failed",
         }
@@ -145,20 +169,27 @@ impl fmt::Display for TlsFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsFault::Alert(alert) => write!(f, "the server refused with the alert {alert:?}"),
-            TlsFault::UnknownIssuer { issuer } => {
-                write!(f, "the server's certificate isn't from a CA in tls.ca_file{}", SignedBy(issuer))
+            TlsFault::UnknownIssuer { certificate } => {
+                write!(f, "the server's certificate isn't from a CA in tls.ca_file{}", SignedBy(certificate))
             }
-            TlsFault::WrongName { presented } if presented.is_empty() => {
+            TlsFault::WrongName { certificate: Some(certificate), .. } if !certificate.has_names => {
+                write!(f, "the server's certificate names no host: it has no subjectAltName")?;
+                match &certificate.common_name {
+                    Some(name) => write!(f, ", only the common name \"{name}\""),
+                    None => Ok(()),
+                }
+            }
+            TlsFault::WrongName { presented, .. } if presented.is_empty() => {
                 f.write_str("the server's certificate is for another name")
             }
-            TlsFault::WrongName { presented } => {
+            TlsFault::WrongName { presented, .. } => {
                 write!(f, "the server's certificate is for another name: {}", presented.join(", "))
             }
             TlsFault::ServerExpired { not_after: Some(end), clock } => {
-                write!(f, "the server's certificate ended on {end}; this machine's clock says {clock}")
+                write!(f, "the server's certificate expired on {end}; this machine's clock says {clock}")
             }
             TlsFault::ServerExpired { not_after: None, clock } => {
-                write!(f, "the server's certificate has ended; this machine's clock says {clock}")
+                write!(f, "the server's certificate has expired; this machine's clock says {clock}")
             }
             TlsFault::ServerNotYetValid { not_before: Some(start), clock } => {
                 write!(f, "the server's certificate is valid from {start}; this machine's clock says {clock}")
@@ -166,12 +197,15 @@ impl fmt::Display for TlsFault {
             TlsFault::ServerNotYetValid { not_before: None, clock } => {
                 write!(f, "the server's certificate isn't valid yet; this machine's clock says {clock}")
             }
-            TlsFault::ServerCertificate { reason, issuer } => {
-                write!(f, "the server's certificate can't be trusted ({reason}){}", SignedBy(issuer))
+            TlsFault::ServerCertificate { reason, certificate } => {
+                write!(f, "the server's certificate can't be trusted: {reason}{}", SignedBy(certificate))
             }
             TlsFault::NotTls(reason) => write!(f, "what came back isn't TLS ({reason})"),
             TlsFault::Incompatible(reason) => write!(f, "nothing in common with the server ({reason})"),
-            TlsFault::Closed => f.write_str("the connection was closed during the handshake"),
+            TlsFault::Closed { answered: false } => {
+                f.write_str("the connection was closed during the handshake, before the server answered in TLS")
+            }
+            TlsFault::Closed { answered: true } => f.write_str("the connection was closed during the handshake"),
             TlsFault::Timeout { waited } => write!(f, "the handshake didn't end (after {})", Shown(*waited)),
             TlsFault::Other(reason) => f.write_str(reason),
         }
@@ -179,12 +213,15 @@ impl fmt::Display for TlsFault {
 }
 
 /// Goes behind what is wrong with a certificate.
-struct SignedBy<'a>(&'a Option<Box<str>>);
+struct SignedBy<'a>(&'a Option<Box<ServerCertificate>>);
 
 impl fmt::Display for SignedBy<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(issuer) => write!(f, "; it says that \"{issuer}\" has signed it"),
+            Some(certificate) if certificate.is_self_signed => {
+                write!(f, "; \"{}\" has signed it itself", certificate.issuer)
+            }
+            Some(certificate) => write!(f, "; it says that \"{}\" has signed it", certificate.issuer),
             None => Ok(()),
         }
     }

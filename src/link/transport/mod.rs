@@ -21,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::credentials::{Credentials, ServerCertificate, Verifier};
 use super::diagnosis::{Attempt, DnsFault, LinkError, Peer, Phase, ProxyFault, Shown, TlsFault};
-use crate::config;
+use crate::config::{self, Protocol};
 use dns::Resolver;
 use proxy::Proxy;
 
@@ -38,6 +38,13 @@ impl Endpoint {
     pub(crate) fn is_iot_core(&self) -> bool {
         let aws = self.host.ends_with(".amazonaws.com") || self.host.ends_with(".amazonaws.com.cn");
         aws && self.host.contains(".iot.")
+    }
+}
+
+/// The server's own.
+impl From<&config::Connection> for Endpoint {
+    fn from(connection: &config::Connection) -> Endpoint {
+        Endpoint { host: connection.endpoint.as_str().into(), port: connection.port }
     }
 }
 
@@ -166,6 +173,7 @@ pub(crate) struct Connection {
 pub(crate) struct Connector {
     endpoint: Endpoint,
     proxy: Option<Proxy>,
+    protocol: Protocol,
     client_id: Arc<str>,
     certificate_id: Arc<str>,
     tls: Arc<ClientConfig>,
@@ -179,8 +187,9 @@ impl Connector {
     /// For the server and client id of `connection`; made anew when configuration or credentials change.
     pub(crate) fn new(connection: &config::Connection, credentials: &Credentials) -> Connector {
         Connector {
-            endpoint: Endpoint { host: connection.endpoint.as_str().into(), port: connection.port },
+            endpoint: Endpoint::from(connection),
             proxy: connection.proxy.as_ref().map(Proxy::new),
+            protocol: connection.protocol,
             client_id: connection.client_id.as_str().into(),
             certificate_id: Arc::clone(credentials.certificate_id()),
             tls: credentials.client_config(connection.port),
@@ -213,6 +222,7 @@ impl Connector {
             endpoint: self.endpoint.clone(),
             address,
             proxy: self.proxy.as_ref().map(|proxy| proxy.endpoint.clone()),
+            protocol: self.protocol,
             client_id: Arc::clone(&self.client_id),
             certificate_id: Arc::clone(&self.certificate_id),
         });
@@ -309,11 +319,13 @@ impl Connector {
     ) -> Result<Stream, LinkError> {
         let start = Instant::now();
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
-        let mut stream = match timeout(Share::Tls.of(deadline - start), handshake).await {
+        let handshake = timeout(Share::Tls.of(deadline - start), handshake).await;
+        let seen = self.verifier.take_seen();
+        let mut stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
                 let error = LinkError::from_io(&error, peer, Phase::Handshake);
-                return Err(error.with_certificate(self.verifier.take_refused()));
+                return Err(error.with_certificate(seen));
             }
             Err(_) => {
                 let fault = TlsFault::Timeout { waited: start.elapsed() };
@@ -325,7 +337,8 @@ impl Connector {
         progress(Step::TlsEstablished {
             version: tls.protocol_version(),
             cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
-            certificate: tls.peer_certificates().and_then(|chain| ServerCertificate::of(chain.first()?)),
+            // A resumed session verifies none.
+            certificate: seen.or_else(|| ServerCertificate::of(tls.peer_certificates()?.first()?)),
             took: start.elapsed(),
         });
         Ok(stream)

@@ -202,7 +202,7 @@ async fn a_server_whose_certificate_cannot_be_trusted_is_refused() {
             "isn't from a CA in tls.ca_file; it says that \"CN=other\" has",
         ),
         (authority.issue(&["a.example", "b.example"], ALWAYS), "tls_wrong_name", "another name: a.example, b.example"),
-        (authority.issue(&["localhost"], 2000..2001), "tls_server_expired", "ended on 2001-01-01T00:00:00Z"),
+        (authority.issue(&["localhost"], 2000..2001), "tls_server_expired", "expired on 2001-01-01T00:00:00Z"),
         (authority.issue(&["localhost"], 2150..2200), "tls_server_not_yet_valid", "valid from 2150-01-01T00:00:00Z"),
     ] {
         let error = refusal("localhost", &files, server_config(&issued, &authority, BOTH)).await;
