@@ -51,6 +51,7 @@ pub(crate) mod observe;
 pub(crate) mod outbox;
 pub(crate) mod owner;
 pub(crate) mod policy;
+pub(crate) mod printable;
 pub(crate) mod regular;
 pub(crate) mod schedule;
 pub(crate) mod socket;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use crate::printable::printable;
+
 /// Speaks to systemd's notification socket; without one it does nothing.
 #[derive(Debug)]
 pub(crate) struct Notifier {
@@ -39,7 +41,8 @@ impl Notifier {
 
     /// What `systemctl status` shows.
     pub(crate) fn status(&self, text: &str) {
-        send(&[NotifyState::Status(text)]);
+        // A line end would begin another message to systemd.
+        send(&[NotifyState::Status(&printable(text))]);
     }
 
     pub(crate) fn stopping(&self) {

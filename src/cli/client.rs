@@ -44,7 +44,7 @@ pub(super) enum Unreachable {
 
 impl From<Unreachable> for Failure {
     fn from(error: Unreachable) -> Failure {
-        Failure(error.to_string(), Exit::Unavailable)
+        Failure::new(error.to_string(), Exit::Unavailable)
     }
 }
 

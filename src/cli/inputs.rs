@@ -27,10 +27,7 @@ pub(super) struct Problems {
 pub(super) fn configuration(path: &Path) -> Result<(Config, Vec<String>), Failure> {
     match config::read(path, &Environment::of_service()) {
         Ok(loaded) => Ok((loaded.config, lines(&loaded.warnings))),
-        Err(found) => {
-            let report = [lines(&found.warnings), lines(&found.errors)].concat();
-            Err(Failure(report.join("\n"), Exit::Config))
-        }
+        Err(found) => Err(Failure::of_lines([lines(&found.warnings), lines(&found.errors)].concat(), Exit::Config)),
     }
 }
 
@@ -40,7 +37,7 @@ pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), F
     match config::read(path, &Environment::of_service()) {
         Ok(loaded) => Ok((loaded.config.status.socket.path, None)),
         Err(found) => {
-            let problem = Failure(lines(&found.errors).join("\n"), Exit::Config);
+            let problem = Failure::of_lines(lines(&found.errors), Exit::Config);
             match found.status_socket {
                 Some(path) => Ok((path, Some(problem))),
                 None => Err(problem),
@@ -52,10 +49,7 @@ pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), F
 /// Likewise for a command that needs to know where the daemon listens and can be told by `--socket`.
 pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
     let hint = "where gatewire listens is in the configuration, which can't be used; `--socket PATH` tells it, too";
-    match configuration(path) {
-        Ok((config, _)) => Ok(config),
-        Err(Failure(report, exit)) => Err(Failure(format!("{report}\n{hint}"), exit)),
-    }
+    configuration(path).map(|(config, _)| config).map_err(|failure| failure.and(hint))
 }
 
 /// Reads the configuration at `path`, and the files of its `[tls]` where this process can see them: systemd shows what

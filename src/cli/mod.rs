@@ -15,6 +15,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::printable::printable;
+use output::Text;
+
 /// What a command ends with (`sysexits.h` where it has a word for it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -97,15 +100,28 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
+/// Says what is wrong with the command line, or what --help and --version ask for.
+fn refuse(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // When nobody takes the text there is nobody to tell.
+        let _ = output::answer(&Text::of_lines(error.render().to_string().lines()));
+        return Exit::Done;
+    }
+    // It repeats arguments: none of them may pass for a line of its own.
+    let harmless = std::env::args_os().map(|argument| printable(&argument.to_string_lossy()).into_owned());
+    let error = Arguments::try_parse_from(harmless).err();
+    let text =
+        error.map_or_else(|| "the command line can't be understood".to_owned(), |error| error.render().to_string());
+    text.lines().for_each(output::tell);
+    Exit::Usage
+}
+
 /// Parses the command line and runs the command it names.
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| output::tell(&format!("internal error, please report it: {panic}"))));
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(error) => {
-            // --help and --version come here, too. When nobody takes the text there is nobody to tell.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
-        }
+        Err(error) => return refuse(&error).into(),
     };
     // A panic has said what it is by now; it ends like any other failure of gatewire itself.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments)));

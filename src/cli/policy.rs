@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{self, Failure, tell};
+use super::output::{self, Failure, Text, tell};
 use super::{Exit, inputs};
 use crate::config::Config;
 use crate::link::credentials;
@@ -68,7 +68,8 @@ pub(super) struct Arguments {
 
 /// The answer goes to standard output, all else to standard error.
 pub(super) fn run(path: &Path, arguments: Arguments) -> Exit {
-    let answered = answer(path, arguments).and_then(|(text, exit)| output::answer(text.as_bytes()).map(|()| exit));
+    let answered =
+        answer(path, arguments).and_then(|(text, exit)| output::answer(&Text::of_lines(text.lines())).map(|()| exit));
     answered.unwrap_or_else(Failure::end)
 }
 
@@ -94,7 +95,7 @@ fn answer(path: &Path, arguments: Arguments) -> Result<(String, Exit), Failure> 
             }
             Ok((format!("{policy:#}\n"), Exit::Done))
         }
-        ([], ..) => Err(Failure(
+        ([], ..) => Err(Failure::new(
             format!(
                 "connection.endpoint ({}) doesn't tell the region of IoT Core: give it with --region, such as eu-west-1",
                 config.connection.endpoint
@@ -127,7 +128,7 @@ fn certificate(config: &Config) -> Certificate {
 /// The statements of all policies, which IoT Core looks at together.
 fn documents(files: &[PathBuf]) -> Result<Document, Failure> {
     if files.iter().filter(|file| file.as_path() == Path::new("-")).count() > 1 {
-        return Err(Failure("`--against -` can be given once: there is one standard input".to_owned(), Exit::Usage));
+        return Err(Failure::new("`--against -` can be given once: there is one standard input", Exit::Usage));
     }
     let mut statements = Vec::new();
     let mut refused: Vec<String> = Vec::new();
@@ -137,12 +138,12 @@ fn documents(files: &[PathBuf]) -> Result<Document, Failure> {
                 statement.document = (files.len() > 1).then(|| name(file));
                 statement
             })),
-            Err(Failure(text, _)) => refused.push(text),
+            Err(failure) => refused.extend(failure.into_lines()),
         }
     }
     match refused.is_empty() {
         true => Ok(Document { statements }),
-        false => Err(Failure(refused.join("\n"), Exit::Config)),
+        false => Err(Failure::of_lines(refused, Exit::Config)),
     }
 }
 
@@ -156,7 +157,7 @@ fn document(file: &Path) -> Result<Document, Failure> {
     let name = name(file);
     let refused = |text: String| {
         let lines: Vec<String> = text.lines().map(|line| format!("{name}{line}")).collect();
-        Failure(lines.join("\n"), Exit::Config)
+        Failure::of_lines(lines, Exit::Config)
     };
     let text = if is_stdin { read(io::stdin().lock()) } else { File::open(file).and_then(read) };
     let text = text.map_err(|error| refused(format!(": the policy can't be read: {error}")))?;

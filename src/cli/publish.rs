@@ -150,7 +150,7 @@ fn publish(config: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     let is_stdin = arguments.payload.as_ref().is_some_and(|payload| payload == "-");
     if arguments.lines && arguments.payload.is_some() && !is_stdin {
         let text = "--lines publishes the lines of standard input: PAYLOAD can only be `-`, or left out";
-        return Err(Failure(text.to_owned(), Exit::Usage));
+        return Err(Failure::new(text, Exit::Usage));
     }
     let path = match &arguments.socket {
         Some(path) => path.clone(),
@@ -173,10 +173,10 @@ fn socket(config: &Config, topic: &str, name: Option<&str>) -> Result<PathBuf, F
         Some(name) => config.ingest.iter().find(|ingest| ingest.name == name).ok_or_else(|| {
             let names: Vec<&str> = config.ingest.iter().map(|ingest| ingest.name.as_str()).collect();
             let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Failure(format!("there is no [[ingest]] `{name}`; there are {there_are}"), Exit::Usage)
+            Failure::new(format!("there is no [[ingest]] `{name}`; there are {there_are}"), Exit::Usage)
         }),
         None => {
-            let no = |text| Failure(text, Exit::No);
+            let no = |text| Failure::new(text, Exit::No);
             let checked = Topic::new(topic).map_err(|error| no(format!("not published: topic `{topic}`: {error}")))?;
             config.ingest.iter().find(|ingest| ingest.topics.iter().any(|filter| filter.matches(&checked))).ok_or_else(
                 || {

@@ -1,7 +1,6 @@
 //! `gatewire tail`: follows what comes out of forward sockets.
 
-use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Read as _, Write};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use serde_json::value::RawValue;
 use socket2::SockAddr;
 
 use super::client::{Unreachable, connect_from};
-use super::output::{Failure, Style, Tone, printable, tell, unwritable};
+use super::output::{Failure, Style, Text, Tone, pass_on, tell, unwritable};
 use super::{Exit, inputs};
 use crate::socket::OBSERVER;
 
@@ -69,13 +68,15 @@ fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
     };
     let connections: Result<Vec<_>, _> = paths.into_iter().map(Connection::open).collect();
     let mut connections = connections?;
-    let mut output = Output { out: io::stdout(), style: Style::of_stdout() };
+    let style = Style::of_stdout();
     loop {
-        match wait(&connections).map_err(|error| Failure(format!("waiting for messages: {error}"), Exit::Internal))? {
+        match wait(&connections)
+            .map_err(|error| Failure::new(format!("waiting for messages: {error}"), Exit::Internal))?
+        {
             Ready::Unread => return Ok(()),
             Ready::Connections(ready) => {
                 for i in ready {
-                    if connections[i].read(&mut output)? == Heard::Enough {
+                    if connections[i].read(style)? == Heard::Enough {
                         return Ok(());
                     }
                 }
@@ -93,11 +94,9 @@ fn sockets(config: &Path, name: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
         (false, _) => Ok(paths),
         (true, Some(name)) if !forwards.is_empty() => {
             let names: Vec<&str> = forwards.iter().map(|forward| forward.name.as_str()).collect();
-            Err(Failure(format!("there is no [[forward]] `{name}`; there are {}", names.join(", ")), Exit::Usage))
+            Err(Failure::new(format!("there is no [[forward]] `{name}`; there are {}", names.join(", ")), Exit::Usage))
         }
-        (true, _) => {
-            Err(Failure("the configuration has no [[forward]]: nothing is to follow".to_owned(), Exit::Config))
-        }
+        (true, _) => Err(Failure::new("the configuration has no [[forward]]: nothing is to follow", Exit::Config)),
     }
 }
 
@@ -156,18 +155,18 @@ impl Connection {
     }
 
     /// Passes on what has come. A closed connection is made anew; if that fails the daemon has stopped.
-    fn read(&mut self, output: &mut Output<impl Write>) -> Result<Heard, Failure> {
+    fn read(&mut self, style: Style) -> Result<Heard, Failure> {
         let mut buffer = [0; 64 * 1024];
         match self.stream.read(&mut buffer) {
             Ok(0) => self.closed(),
-            Ok(n) => self.take(&buffer[..n], output),
+            Ok(n) => self.take(&buffer[..n], style),
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Heard::Something),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => self.closed(),
             Err(error) => Err(Unreachable::new(&self.path, error).into()),
         }
     }
 
-    fn take(&mut self, bytes: &[u8], output: &mut Output<impl Write>) -> Result<Heard, Failure> {
+    fn take(&mut self, bytes: &[u8], style: Style) -> Result<Heard, Failure> {
         self.rest.extend_from_slice(bytes);
         let Some(end) = memchr::memrchr(b'\n', &self.rest) else {
             return match self.rest.len() > MAX_LINE {
@@ -181,7 +180,7 @@ impl Connection {
         if std::mem::take(&mut self.is_new) {
             self.check_first()?;
         }
-        let written = output.lines(&self.rest[..=end]);
+        let written = pass_on(&self.rest[..=end], |line| painted(line, style));
         self.rest.drain(..=end);
         match written {
             Ok(()) => Ok(Heard::Something),
@@ -207,7 +206,7 @@ impl Connection {
 
     /// The daemon has closed the connection: it has stopped, or we were too slow for it.
     fn closed(&mut self) -> Result<Heard, Failure> {
-        let stopped = || Failure("gatewire tail: gatewire has stopped".to_owned(), Exit::Unavailable);
+        let stopped = || Failure::new("gatewire tail: gatewire has stopped", Exit::Unavailable);
         if self.is_new {
             return Err(stopped());
         }
@@ -234,27 +233,6 @@ fn observe(path: &Path) -> Result<UnixStream, Unreachable> {
     }
 }
 
-/// Where lines go.
-struct Output<W> {
-    out: W,
-    style: Style,
-}
-
-impl<W: Write> Output<W> {
-    /// Writes whole lines: as they are, or for a terminal with colours and without what a terminal would obey.
-    fn lines(&mut self, lines: &[u8]) -> io::Result<()> {
-        match self.style {
-            Style::Plain => self.out.write_all(lines)?,
-            Style::Colour => {
-                let text = String::from_utf8_lossy(lines);
-                let painted: String = text.lines().map(|line| painted(&printable(line), self.style) + "\n").collect();
-                self.out.write_all(painted.as_bytes())?;
-            }
-        }
-        self.out.flush()
-    }
-}
-
 /// The parts of a message's line that people look for, as they stand there.
 #[derive(Deserialize)]
 struct Parts<'a> {
@@ -264,46 +242,33 @@ struct Parts<'a> {
     payload: &'a RawValue,
 }
 
-/// A line with the topic and the payload set off from the rest; one that isn't a message's as it is.
-fn painted(line: &str, style: Style) -> String {
-    let Ok(Parts { topic, payload }) = serde_json::from_str(line) else { return line.to_owned() };
-    let (mut shown, mut rest) = (String::with_capacity(line.len() + 40), line);
+/// A line for a terminal, with the topic and the payload set off from the rest; one that isn't a message's without.
+fn painted(line: &str, style: Style) -> Text {
+    let Ok(Parts { topic, payload }) = serde_json::from_str(line) else { return Text::plain(line) };
+    let (mut shown, mut rest) = (Text::default(), line);
     for (part, tone) in [(topic, Some(Tone::Name)), (payload, None)] {
         // The key is in front of it: what looks like it elsewhere isn't meant.
         let Some((before, after)) = rest.split_once(&format!("\":{}", part.get())) else { continue };
-        let part = tone.map_or_else(|| part.get().to_owned(), |tone| style.paint(tone, part.get()));
-        // Writing to memory can't fail.
-        let _ = write!(shown, "{}{part}", style.paint(Tone::Aside, &format!("{before}\":")));
+        let part = tone.map_or_else(|| Text::plain(part.get()), |tone| style.paint(tone, part.get()));
+        shown = shown.then(style.paint(Tone::Aside, &format!("{before}\":"))).then(part);
         rest = after;
     }
-    shown + &style.paint(Tone::Aside, rest)
+    shown.then(style.paint(Tone::Aside, rest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(style: Style, lines: &[u8]) -> Vec<u8> {
-        let mut output = Output { out: Vec::new(), style };
-        output.lines(lines).unwrap();
-        output.out
-    }
-
-    #[test]
-    fn elsewhere_than_on_a_terminal_every_byte_is_that_of_the_socket() {
-        let lines = b"{\"id\":1,\"topic\":\"t\",\"payload\":\"x\"}\n\x1b[2J\xff\n";
-        assert_eq!(written(Style::Plain, lines), lines);
-    }
-
     #[test]
     fn on_a_terminal_topic_and_payload_are_set_off_and_nothing_commands_it() {
-        let line = "{\"id\":1,\"topic\":\"topic\",\"payload\":\"a \u{9b}b\",\"qos\":1}\n";
-        let shown = String::from_utf8(written(Style::Colour, line.as_bytes())).unwrap();
+        let line = "{\"id\":1,\"topic\":\"topic\",\"payload\":\"a \u{9b}b\",\"qos\":1}";
         assert_eq!(
-            shown,
-            "\u{1b}[2m{\"id\":1,\"topic\":\u{1b}[0m\u{1b}[36m\"topic\"\u{1b}[0m\u{1b}[2m,\"payload\":\u{1b}[0m\"a \\u009bb\"\u{1b}[2m,\"qos\":1}\u{1b}[0m\n"
+            painted(line, Style::Colour).to_string(),
+            "\u{1b}[2m{\"id\":1,\"topic\":\u{1b}[0m\u{1b}[36m\"topic\"\u{1b}[0m\u{1b}[2m,\"payload\":\u{1b}[0m\"a \\u009bb\"\u{1b}[2m,\"qos\":1}\u{1b}[0m"
         );
+        assert_eq!(painted(line, Style::Plain).to_string(), line.replace('\u{9b}', "\\u009b"));
         // format = "payload"
-        assert_eq!(written(Style::Colour, b"\x1b[2J\xff\n"), "\\u001b[2J\u{fffd}\n".as_bytes());
+        assert_eq!(painted("\x1b[2J\u{fffd}", Style::Colour).to_string(), "\\u001b[2J\u{fffd}");
     }
 }

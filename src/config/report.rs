@@ -8,6 +8,7 @@ use std::rc::Rc;
 use thiserror::Error;
 
 use super::Tls;
+use crate::printable::printable;
 
 /// Where something stands.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,8 +23,8 @@ pub(super) struct Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
-            0 => write!(f, "{}", self.file.display()),
-            line => write!(f, "{}:{line}", self.file.display()),
+            0 => write!(f, "{}", printable(&self.file.to_string_lossy())),
+            line => write!(f, "{}:{line}", printable(&self.file.to_string_lossy())),
         }
     }
 }
@@ -37,12 +38,8 @@ pub(crate) struct Remark {
 
 impl Remark {
     fn new(place: &Place, text: &str) -> Remark {
-        let mut printable = String::with_capacity(text.len());
-        for c in text.chars() {
-            // Names and values come from the file: a line end or an escape sequence of theirs must not act on the reader's terminal.
-            if c.is_control() { printable.extend(c.escape_default()) } else { printable.push(c) }
-        }
-        Remark { place: place.clone(), text: printable }
+        // Names and values come from the file.
+        Remark { place: place.clone(), text: printable(text).into_owned() }
     }
 }
 

@@ -97,6 +97,7 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    tokio::task::spawn_local(journal::tell_left_out());
     let notifier = Rc::new(Notifier::from_environment(Instant::now()));
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
@@ -151,6 +152,7 @@ async fn serve(
     say_what_is_unread(&parts.services.forwards());
     // Left open, it is just as complete; the next start takes a little longer.
     let _ = tokio::time::timeout_at(store_until, store.close()).await;
+    log::logger().flush();
     log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
     ended
 }

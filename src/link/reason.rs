@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::printable::printable;
+
 /// The most characters of what another computer says that are shown: a reason string may have 64 KiB.
 const MAX_SHOWN: usize = 200;
 
@@ -40,7 +42,7 @@ pub(crate) fn shown(text: &str) -> Box<str> {
 
 /// Without characters that could pass for another line.
 pub(crate) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    printable(text).into_owned()
 }
 
 impl fmt::Display for Reason {
@@ -130,7 +132,7 @@ mod tests {
         assert_eq!(Reason::new(0x87, None).to_string(), "0x87 (not authorized)");
         assert_eq!(Reason::new(0x8E, Some(String::new())).to_string(), "0x8E (session taken over)");
         let forged = Reason::new(0xFF, Some("no\nERROR all is lost".to_owned()));
-        assert_eq!(forged.to_string(), "0xFF, \"no\u{fffd}ERROR all is lost\"");
+        assert_eq!(forged.to_string(), "0xFF, \"no\\nERROR all is lost\"");
         assert!(Reason::new(0x80, Some("ö".repeat(65_535))).to_string().chars().count() < MAX_SHOWN + 40);
     }
 }

@@ -1,6 +1,6 @@
 //! How an existing policy compares with what a configuration needs, in words.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use super::context::Context;
 use super::document::Document;
@@ -10,6 +10,7 @@ use super::needs::Need;
 use super::notes;
 use super::scope::Scope;
 use super::width::{self, What, Wider};
+use crate::printable::printable;
 
 /// The comparison of a policy with the needs of a configuration.
 #[derive(Debug)]
@@ -70,10 +71,7 @@ impl fmt::Display for Report {
         let notes = self.notes.iter().map(|note| format!("note       {note}"));
         for line in verdicts.chain(wider).chain(notes).chain([self.sum()]) {
             // What stands in a policy or a topic must neither act on the reader's terminal nor pass for a line of ours.
-            for c in line.chars() {
-                if c.is_control() { write!(f, "{}", c.escape_default())? } else { f.write_char(c)? }
-            }
-            writeln!(f)?;
+            writeln!(f, "{}", printable(&line))?;
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! `gatewire check --connect`: the way to IoT Core, a line a step.
 
-use std::io::{self, Write as _};
-
 use serde_json::Value;
 use signal_hook_tokio::Signals;
 use tokio_stream::StreamExt as _;
@@ -9,6 +7,7 @@ use tokio_stream::StreamExt as _;
 use super::daemon::{self, Daemon};
 use crate::cli::Exit;
 use crate::cli::inputs::Inputs;
+use crate::cli::output;
 use crate::daemon::filters;
 use crate::link::check::{Check, Outcome};
 use crate::link::diagnosis::Failure;
@@ -130,9 +129,6 @@ fn failed(message: &str, advice: &str) {
     say("", advice);
 }
 
-/// A line at once: steps take their time.
 fn say(kind: &str, text: &str) {
-    let mut stdout = io::stdout().lock();
-    // Whoever closed it doesn't want to read; the exit code tells all the same.
-    let _ = writeln!(stdout, "  {kind:<8} {text}").and_then(|()| stdout.flush());
+    output::say(&format!("  {kind:<8} {text}"));
 }

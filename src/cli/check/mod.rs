@@ -4,14 +4,13 @@ mod connect;
 mod daemon;
 mod reloadable;
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use clap::Args;
 
 use super::Exit;
 use super::inputs;
+use super::output::{say, tell};
 use crate::config::{self, Config, Environment};
 use crate::link::transport::Endpoint;
 use connect::Until;
@@ -66,11 +65,9 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
         }
         Err(problems) => (problems.warnings, problems.errors, None),
     };
-    let report: String = warnings.into_iter().chain(errors).map(|line| line + "\n").collect();
-    // Whoever closed them doesn't want to read; the exit code tells all the same.
-    let _ = io::stderr().write_all(report.as_bytes());
+    warnings.iter().chain(&errors).for_each(|line| tell(line));
     let Some(inputs) = inputs else { return Exit::Config };
-    let _ = io::stdout().write_all(summary(&inputs.config).as_bytes());
+    summary(&inputs.config).iter().for_each(|line| say(line));
     if !arguments.connect {
         return Exit::Done;
     }
@@ -82,24 +79,19 @@ fn configured(path: &Path) -> Exit {
     if !config::is_unconfigured(path) {
         return Exit::Done;
     }
-    let said = format!(
+    tell(&format!(
         "connection.endpoint in {} is still the placeholder: gatewire isn't started. Put your account's endpoint, your client id \
          and the three files of the certificate in place, try them with `sudo -u gatewire gatewire check --connect`, and then \
-         `systemctl start gatewire`\n",
+         `systemctl start gatewire`",
         path.display()
-    );
-    // The exit code tells all the same.
-    let _ = io::stderr().write_all(said.as_bytes());
+    ));
     Exit::No
 }
 
-fn summary(config: &Config) -> String {
+fn summary(config: &Config) -> Vec<String> {
     let connection = &config.connection;
-    let mut summary = "configuration and credentials can be used\n".to_owned();
-    let mut line = |kind: &str, text: String| {
-        // Writing to memory can't fail.
-        let _ = writeln!(summary, "  {kind:<8} {text}");
-    };
+    let mut summary = vec!["configuration and credentials can be used".to_owned()];
+    let mut line = |kind: &str, text: String| summary.push(format!("  {kind:<8} {text}"));
     let proxy = connection.proxy.as_ref().map(Endpoint::from);
     let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
     line("link", format!("{}:{}{through} as {}", connection.endpoint, connection.port, connection.client_id));

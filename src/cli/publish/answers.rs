@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Progress, refuse};
 use crate::cli::Exit;
 use crate::cli::client::Unreachable;
-use crate::cli::output::{self, Failure};
+use crate::cli::output::{self, Failure, Text};
 
 /// The longest answer, in bytes: many times what a daemon writes.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -86,7 +86,7 @@ impl<'a> Answers<'a> {
             false => self.results.into_keys().collect(),
         };
         if !results.is_empty() {
-            output::answer(format!("{}\n", results.join(", ")).as_bytes())?;
+            output::answer(&Text::of_lines([results.join(", ")]))?;
         }
         let unanswered = sent.saturating_sub(answered);
         if !done || unanswered > 0 {
@@ -95,7 +95,7 @@ impl<'a> Answers<'a> {
                 1 => ": the last message has no answer, it may be published or not".to_owned(),
                 n => format!(": the last {n} messages have no answer, they may be published or not"),
             };
-            return Err(Failure(format!("gatewire has stopped{text}"), Exit::Unavailable));
+            return Err(Failure::new(format!("gatewire has stopped{text}"), Exit::Unavailable));
         }
         let refused = self.refused + progress.refused.load(Ordering::SeqCst);
         Ok(match (self.shut, progress.broken.load(Ordering::SeqCst), refused) {

@@ -5,7 +5,7 @@ mod prometheus;
 mod table;
 mod words;
 
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::{PATIENCE, Unreachable, connect};
-use super::output::{self, Failure, Style};
+use super::output::{self, Failure, Style, Text};
 use super::{Exit, inputs};
 use document::Document;
 
@@ -55,11 +55,10 @@ pub(super) struct Arguments {
 
 /// The answer goes to standard output, all else to standard error.
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Exit {
-    let answered = answer(config, arguments).and_then(|text| output::answer(&text));
-    answered.map_or_else(Failure::end, |()| Exit::Done)
+    answer(config, arguments).map_or_else(Failure::end, |()| Exit::Done)
 }
 
-fn answer(config: &Path, arguments: &Arguments) -> Result<Vec<u8>, Failure> {
+fn answer(config: &Path, arguments: &Arguments) -> Result<(), Failure> {
     let (path, problem) = match &arguments.socket {
         Some(path) => (path.clone(), None),
         None => inputs::status_socket(config)?,
@@ -67,16 +66,19 @@ fn answer(config: &Path, arguments: &Arguments) -> Result<Vec<u8>, Failure> {
     let (text, document) = match (fetch(&path), problem) {
         (answer, None) => answer?,
         (Err(_), Some(problem)) => return Err(problem),
-        (Ok(answer), Some(Failure(report, _))) => {
-            output::tell(&format!("{report}\nThe daemon runs with the configuration that it had before:"));
+        (Ok(answer), Some(problem)) => {
+            problem.and("The daemon runs with the configuration that it had before:").end();
             answer
         }
     };
-    Ok(match (arguments.json, arguments.prometheus) {
-        (true, _) => text,
-        (_, true) => prometheus::exposition(&document).into_bytes(),
-        _ => table::table(&document, Timestamp::now(), Style::of_stdout()).into_bytes(),
-    })
+    match (arguments.json, arguments.prometheus) {
+        (true, _) => match output::pass_on(&text, Text::plain) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(output::unwritable(&error)),
+            _ => Ok(()),
+        },
+        (_, true) => output::answer(&Text::of_lines(prometheus::exposition(&document).lines())),
+        _ => output::answer(&table::table(&document, Timestamp::now(), Style::of_stdout())),
+    }
 }
 
 /// The document that the daemon at `path` gives, as it is and understood.

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::document::{Document, Forward, Ingest, Publish, State};
+use crate::printable::printable;
 
 /// What a metric is; a counter's name ends with `_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,7 +272,9 @@ fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }
 
-/// A label's value: backslash, quote and newline are escaped, all else stands as it is.
+/// A label's value: backslash, quote and newline are escaped, and what isn't shown as itself is written out: the format has no
+/// escapes for it.
 fn escaped(value: &str) -> String {
-    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    let lines = value.split('\n').map(|line| printable(line).replace('\\', "\\\\").replace('"', "\\\""));
+    lines.collect::<Vec<_>>().join("\\n")
 }

@@ -6,7 +6,8 @@ use super::document::{
     Certificate, Document, Drain, FilterRefused, Forward, Ingest, Link, Outbox, Publish, Quarantined, State, Store,
 };
 use super::words::{bytes, causes, clock, count, relative, span, wrapped};
-use crate::cli::output::{Style, Tone, printable};
+use crate::cli::output::{Style, Text, Tone};
+use crate::printable::printable;
 
 /// Where the values of the upper part begin.
 const INDENT: usize = 13;
@@ -18,8 +19,8 @@ const WIDTH: usize = 100;
 const SOON_DAYS: i64 = 30;
 
 /// The page.
-pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> String {
-    let mut page = Page { text: String::new(), now, style };
+pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Text {
+    let mut page = Page { text: Text::default(), now, style };
     page.head(document);
     page.link(&document.link);
     page.last_error(&document.link);
@@ -35,7 +36,7 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> String
 }
 
 struct Page {
-    text: String,
+    text: Text,
     now: Timestamp,
     style: Style,
 }
@@ -47,20 +48,13 @@ struct Row {
 }
 
 impl Page {
-    fn line(&mut self, line: &str) {
-        self.text.push_str(line.trim_end());
-        self.text.push('\n');
-    }
-
     /// A line with a name in front, or one that goes on with what the line before is about.
     fn entry(&mut self, name: &str, tone: Option<Tone>, value: &str) {
         let name = self.style.paint(Tone::Heading, &format!("{name:<INDENT$}"));
         for (i, part) in wrapped(&printable(value), WIDTH - INDENT).iter().enumerate() {
-            let part = tone.map_or_else(|| part.clone(), |tone| self.style.paint(tone, part));
-            match i {
-                0 => self.line(&format!("{name}{part}")),
-                _ => self.line(&format!("{:INDENT$}{part}", "")),
-            }
+            let part = tone.map_or_else(|| Text::plain(part), |tone| self.style.paint(tone, part));
+            let before = if i == 0 { name.clone() } else { Text::plain(&format!("{:INDENT$}", "")) };
+            self.text.line(before.then(part));
         }
     }
 
@@ -85,8 +79,8 @@ impl Page {
         if let Some(memory) = &document.memory {
             head.push_str(&format!("; memory {}, at most {}", bytes(memory.resident), bytes(memory.peak)));
         }
-        self.line(&printable(&head));
-        self.line("");
+        self.text.line(Text::plain(&head));
+        self.text.line(Text::default());
     }
 
     fn link(&mut self, link: &Link) {
@@ -325,14 +319,14 @@ impl Page {
         let pad =
             |(cell, width): (&str, &usize)| format!("{cell}{:1$}", "", width.saturating_sub(cell.chars().count()));
         let heads = heads.iter().copied().zip(&widths).map(pad).collect::<Vec<_>>().join("  ");
-        self.line("");
-        self.line(&self.style.paint(Tone::Heading, heads.trim_end()));
+        self.text.line(Text::default());
+        self.text.line(self.style.paint(Tone::Heading, heads.trim_end()));
         for (row, cells) in rows.iter().zip(&cells) {
             let padded: Vec<String> = cells.iter().map(String::as_str).zip(&widths).map(pad).collect();
-            self.line(&padded.join("  "));
+            self.text.line(Text::plain(&padded.join("  ")));
             let Some((tone, below)) = &row.below else { continue };
             for part in wrapped(&printable(below), WIDTH - 2) {
-                self.line(&format!("  {}", self.style.paint(*tone, &part)));
+                self.text.line(Text::plain("  ").then(self.style.paint(*tone, &part)));
             }
         }
     }

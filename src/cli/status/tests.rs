@@ -7,7 +7,7 @@ use super::*;
 const NOW: &str = "2026-01-31T12:00:00Z";
 
 fn page(document: Value) -> String {
-    table::table(&serde_json::from_value(document).unwrap(), NOW.parse().unwrap(), Style::Plain)
+    table::table(&serde_json::from_value(document).unwrap(), NOW.parse().unwrap(), Style::Plain).to_string()
 }
 
 /// One line of a page.
@@ -131,7 +131,7 @@ fn the_certificate_says_when_it_ends_and_when_that_is_urgent() {
     let certificate = |not_before: &str, not_after: &str| {
         let document = json!({"certificate": {"not_before": not_before, "not_after": not_after}});
         let document: Document = serde_json::from_value(document).unwrap();
-        let page = table::table(&document, NOW.parse().unwrap(), Style::Colour);
+        let page = table::table(&document, NOW.parse().unwrap(), Style::Colour).to_string();
         page.lines().find(|line| line.contains("certificate")).unwrap().split_once("\u{1b}[0m").unwrap().1.to_owned()
     };
     let start = "2025-01-01T00:00:00Z";

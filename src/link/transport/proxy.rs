@@ -11,6 +11,7 @@ use super::Endpoint;
 use crate::config;
 use crate::link::diagnosis::{LinkError, ProxyFault};
 use crate::message::BASE64;
+use crate::printable::printable;
 
 /// The most that is read of a proxy's answer, in bytes: squid sends some hundred.
 const MAX_ANSWER: usize = 8 * 1024;
@@ -124,7 +125,7 @@ fn schemes<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<String> {
 /// The beginning of what came from elsewhere, fit for a line of the log.
 fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_SHOWN)]).into_owned();
-    text.trim().chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    printable(text.trim()).into_owned()
 }
 
 #[cfg(test)]

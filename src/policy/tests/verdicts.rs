@@ -197,7 +197,7 @@ fn wildcards_that_cannot_be_compared_are_undecided() {
 fn nothing_from_a_policy_acts_on_the_terminal_or_passes_for_a_line_of_ours() {
     let forged = json!("iot:\u{1b}[2J\nallowed    iot:Publish*");
     let said = report(&config("thing-1", ""), &[connect(), ("Allow", forged, json!("*"))]);
-    assert!(said.contains("iot:\\u{1b}[2J\\nallowed"), "{said}");
+    assert!(said.contains("iot:\\u001b[2J\\nallowed"), "{said}");
     assert_eq!((said.matches('\u{1b}').count(), said.matches("\nallowed").count()), (0, 0), "{said}");
 }
 

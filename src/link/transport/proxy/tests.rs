@@ -34,7 +34,7 @@ fn an_answer_is_judged_once_its_head_is_whole() {
     }
     let refused = |status, reason: &str| Some(Err(ProxyFault::Refused { status, reason: reason.to_owned() }));
     assert_eq!(verdict("HTTP/1.1 403 Filtered\r\n\r\n<html>..."), refused(403, "Filtered"));
-    assert_eq!(verdict("HTTP/1.1 503 \u{1b}[2J\r\n\r\n"), refused(503, "\\u{1b}[2J"));
+    assert_eq!(verdict("HTTP/1.1 503 \u{1b}[2J\r\n\r\n"), refused(503, "\\u001b[2J"));
     assert_eq!(verdict("HTTP/1.1 100 Continue\r\n\r\n"), refused(100, "Continue"));
 }
 
