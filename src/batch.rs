@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use crate::config;
 use crate::limits::MAX_PAYLOAD;
+use crate::message::exactly;
 
 /// Bytes of `[` and `]`.
 const BRACKETS: usize = 2;
@@ -99,7 +100,7 @@ impl Batch {
         let mut json = std::mem::take(&mut self.json);
         (!json.is_empty()).then(|| {
             json.push(b']');
-            Bytes::from(json)
+            exactly(json)
         })
     }
 }

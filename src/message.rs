@@ -195,6 +195,11 @@ impl TryFrom<i64> for Qos {
     }
 }
 
+/// A payload in no more memory than it needs: what it was made in may be much larger, and the bounds count its length.
+pub(crate) fn exactly(payload: Vec<u8>) -> Bytes {
+    Bytes::from(payload.into_boxed_slice())
+}
+
 /// A message on its way to IoT Core. Cloning shares topic, payload and properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outbound {
@@ -259,20 +264,22 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    /// Bytes of topic, payload and properties: what `forward.keep` counts.
+    /// Bytes of topic, payload and properties: what `forward.keep` counts, and with
+    /// [`ENTRY_OVERHEAD`](crate::store::backlog::ENTRY_OVERHEAD) what it takes in memory.
     pub(crate) fn size(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());
         self.topic.as_str().len() + self.payload.len() + properties
     }
 
-    /// The same in memory of its own: it may stay for long, and mustn't hold on to the buffer that it was received in.
-    pub(crate) fn detached(&self) -> Inbound {
-        let mut properties = self.properties.clone();
+    /// The same in memory of its own: it may stay for long, and mustn't hold on to the buffer that it was received in, which is
+    /// larger than what the bounds count.
+    pub(crate) fn detached(self) -> Inbound {
+        let Inbound { payload, mut properties, .. } = self;
         if let Some(properties) = properties.as_mut().filter(|properties| properties.correlation_data.is_some()) {
             let properties = Arc::make_mut(properties);
             properties.correlation_data = properties.correlation_data.as_ref().map(|data| Bytes::copy_from_slice(data));
         }
-        Inbound { payload: Bytes::copy_from_slice(&self.payload), properties, ..self.clone() }
+        Inbound { payload: Bytes::copy_from_slice(&payload), properties, ..self }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::daemon::Setup;
+use support::patiently;
 use support::scripted::Broker;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,6 +19,38 @@ const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.soc
 fn forward(name: &str, filters: std::ops::Range<usize>) -> String {
     let filters: Vec<String> = filters.map(|n| format!("\"f/{n}\"")).collect();
     format!("[[forward]]\nname = \"{name}\"\nfilters = [{}]\nsocket = \"DIR/{name}.sock\"\n", filters.join(","))
+}
+
+/// A PUBLISH of QoS 0 to `t` with a payload of one byte and 8000 bytes of properties.
+fn heavy_message() -> Vec<u8> {
+    let value = "v".repeat(7992);
+    let properties = [&[0x26, 0, 1, b'k', (value.len() >> 8) as u8, value.len() as u8], value.as_bytes()].concat();
+    let length = |n: usize| [(n % 128) as u8 | 0x80, (n / 128) as u8];
+    let body = [&[0, 1, b't'][..], &length(properties.len()), &properties, b"1"].concat();
+    [&[0x30][..], &length(body.len()), &body].concat()
+}
+
+/// A line of two bytes, of a message of 8 KiB: what counts is what is held.
+#[test]
+fn memory_is_bounded_though_a_reader_takes_nothing_of_messages_that_carry_much() {
+    let broker = Broker::start();
+    let rest = "[[forward]]\nname = \"all\"\nfilters = [\"t\"]\nsocket = \"DIR/all.sock\"\nformat = \"payload\"\n";
+    let gatewire = Setup::new(broker.port, rest).start();
+    let mut peer = broker.connected_5(false, &[]);
+    let id = peer.subscribe().pkid;
+    peer.raw(&[0x90, 4, (id >> 8) as u8, id as u8, 0, 1]);
+    let mut stuck = gatewire.client("all.sock");
+    let messages = heavy_message().repeat(50);
+    let mut sent = 0;
+    peer.raw(&heavy_message());
+    assert_eq!(stuck.line().unwrap(), "1", "from now on it doesn't read");
+    patiently("the reader to be cut", || {
+        peer.raw(&messages);
+        sent += messages.len();
+        (gatewire.count("is disconnected") > 0 || sent > 2 << 30).then_some(())
+    });
+    let peak = gatewire.status()["memory"]["peak"].as_u64().unwrap();
+    assert!(peak < 48 << 20, "{} MiB of {} MiB", peak >> 20, sent >> 20);
 }
 
 #[test]

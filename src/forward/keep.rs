@@ -54,7 +54,7 @@ impl Lasting for Kept {
 
 impl Kept {
     fn new(message: &Inbound, token: Option<AckToken>, due: Instant) -> Kept {
-        Kept { message: message.detached(), token, is_orphan: false, due, given: false, maybe_given: false }
+        Kept { message: message.clone(), token, is_orphan: false, due, given: false, maybe_given: false }
     }
 
     /// Whether a reader may have been written it before.

@@ -256,7 +256,7 @@ impl Forward {
             Role::Reader | Role::Undecided => "a reader",
         };
         let why = match client.cause {
-            Cause::TooMuch => "has left more than 1 MiB of lines unread",
+            Cause::TooMuch => "has left more than 1 MiB of lines unread, or 4 MiB with all that their messages carry",
             Cause::TooSlow => "has left lines unread for more than 10 s",
         };
         log::warn!(

@@ -34,6 +34,9 @@ use presumed::Presumed;
 /// The most one client may leave unwritten, in bytes (docs/sockets.md).
 pub(super) const MAX_UNWRITTEN: usize = 1024 * 1024;
 
+/// The most memory that takes, in bytes: of lines the text, and the messages with all that they carry.
+pub(super) const MAX_HELD: u64 = 4 * 1024 * 1024;
+
 /// The most that is written at once, in bytes, give or take a line.
 const WRITE: usize = 64 * 1024;
 
@@ -51,6 +54,8 @@ struct Line {
     arrived: Instant,
     /// Where the next line starts.
     end: u64,
+    /// What the messages of all lines before it have taken, in bytes.
+    held_before: u64,
     /// What to give out once it is done; `None` once it was, or [`Keep`] has it.
     token: Option<AckToken>,
     /// [`Keep`] holds it, so that it is on the disk.
@@ -63,6 +68,14 @@ struct Line {
     written: bool,
     /// At least one of them is certain to be a reader.
     is_read: bool,
+}
+
+impl Line {
+    /// Memory that it takes, in bytes, its text aside: a list that has grown has room for as many again, and the message's topic
+    /// and payload are allocations of their own.
+    fn cost(&self) -> u64 {
+        self.message.size() as u64 + 2 * size_of::<Line>() as u64 + 64
+    }
 }
 
 /// Since the start of the daemon.
@@ -87,6 +100,8 @@ pub(super) struct Queue {
     lines: VecDeque<Line>,
     /// The number of the first of them.
     first: u64,
+    /// What the messages of all lines that there ever were have taken, in bytes.
+    held: u64,
     /// Tokens of the lines before this number have been given out.
     released: u64,
     /// In the order of their ids.
@@ -114,6 +129,7 @@ impl Queue {
             text: Text::default(),
             lines: VecDeque::new(),
             first: 0,
+            held: 0,
             released: 0,
             clients: Vec::new(),
             next_client: 0,
@@ -149,8 +165,19 @@ impl Queue {
         if sharing > u32::from(is_draining) {
             let (token, held) = (token.filter(|_| due > 0), sharing - u32::from(is_draining));
             let message = message.clone();
-            let (kept, written, is_read) = (false, false, false);
-            self.append(Line { id, message, arrived: now, end: 0, token, kept, due, held, written, is_read });
+            self.append(Line {
+                id,
+                message,
+                arrived: now,
+                end: 0,
+                held_before: self.held,
+                token,
+                kept: false,
+                due,
+                held,
+                written: false,
+                is_read: false,
+            });
         }
         if due == 0 {
             let wait = match self.ack {
@@ -165,14 +192,13 @@ impl Queue {
             }
             self.distribute(now);
         }
-        if self.text.len() > MAX_UNWRITTEN {
-            self.cut_where(Cause::TooMuch, now, |queue, client| queue.text.end() - client.at > MAX_UNWRITTEN as u64);
-        }
+        self.cut_where_too_much(now);
     }
 
     /// Adds a line to the shared text.
     fn append(&mut self, line: Line) {
         let due = line.due;
+        self.held += line.cost();
         self.encoder.append(self.text.buffer(), line.id, &line.message, line.message.duplicate);
         let end = self.text.end();
         self.lines.push_back(Line { end, ..line });

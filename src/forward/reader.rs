@@ -112,6 +112,8 @@ impl Reader {
                     self.read()?;
                     self.answer();
                 }
+                // More has come than may wait for that.
+                () = self.forward.changed.notified() => {}
                 () = &mut patience => self.decide(|queue, id, now| queue.presume_reader(id, now)),
             }
         }

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::compact::compact;
 use crate::batch::NotBatchable;
 use crate::limits::MAX_PAYLOAD;
-use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError};
+use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError, exactly};
 use crate::outbox::Refusal;
 
 /// The longest `id`, in bytes as it stands in the line: every one may have to be kept until its answer is written.
@@ -223,7 +223,7 @@ fn request(fields: Fields<'_>) -> Result<Request<'_>, Reject> {
     let topic = string(topic.ok_or(Reject::Missing("topic"))?, "topic")?;
     let payload = match (payload, payload_base64) {
         (Some(json), None) => payload_of(json)?,
-        (None, Some(json)) => Bytes::from(BASE64.decode(&*string(json, "payload_base64")?).map_err(Reject::NotBase64)?),
+        (None, Some(json)) => exactly(BASE64.decode(&*string(json, "payload_base64")?).map_err(Reject::NotBase64)?),
         (Some(_), Some(_)) => return Err(Reject::TwoPayloads),
         (None, None) => return Err(Reject::NoPayload),
     };
@@ -281,11 +281,11 @@ fn whole_seconds(json: &str) -> Result<u32, Reject> {
 /// A string is sent as it is, anything else as compact JSON.
 fn payload_of(json: &str) -> Result<Bytes, Reject> {
     if !json.starts_with('"') {
-        return Ok(Bytes::from(compact(json)));
+        return Ok(exactly(compact(json)));
     }
     Ok(match string(json, "payload")? {
         Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
-        Cow::Owned(text) => Bytes::from(text),
+        Cow::Owned(text) => exactly(text.into_bytes()),
     })
 }
 

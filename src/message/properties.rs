@@ -18,8 +18,13 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Bytes of memory of one user property beside its two strings.
-const USER_PROPERTY_OVERHEAD: usize = 96;
+/// Bytes of memory of one user property beside its two strings: a list that has grown has room for as many again.
+const USER_PROPERTY_OVERHEAD: usize = 2 * size_of::<(String, String)>();
+
+/// What an allocation of so many bytes takes, with what the allocator (glibc's, of 64 bits) adds to it.
+fn allocated(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16).max(32) }
+}
 
 /// The properties of a message that concern its sender and its receivers. Its JSON form is that of the socket lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,9 +106,20 @@ impl Properties {
             + users.sum::<usize>()
     }
 
-    /// Bytes of memory that they take, roughly and at least [`Properties::wire_len`].
+    /// Bytes of memory that they take, at most and at least [`Properties::wire_len`]. It depends on what they are alone, so that
+    /// it is the same when they come from the disk again.
     pub(crate) fn memory(&self) -> usize {
-        size_of::<Properties>() + self.wire_len() + USER_PROPERTY_OVERHEAD * self.user_properties.len()
+        let text = |text: &Option<String>| text.as_ref().map_or(0, |text| allocated(text.len()));
+        let users = self
+            .user_properties
+            .iter()
+            .map(|(name, value)| USER_PROPERTY_OVERHEAD + allocated(name.len()) + allocated(value.len()));
+        // They are shared, which has two counters in front of them.
+        allocated(size_of::<Properties>() + 2 * size_of::<usize>())
+            + text(&self.content_type)
+            + text(&self.response_topic)
+            + self.correlation_data.as_ref().map_or(0, |data| allocated(data.len()))
+            + users.sum::<usize>()
     }
 
     /// Lets `expires_in` count from `accepted`.
@@ -205,6 +221,19 @@ mod tests {
         assert_eq!(largest.check(b""), Ok(()));
         largest.payload_format_indicator = Some(0);
         assert_eq!(largest.check(b""), Err(PropertiesError::TooLarge(MAX_PROPERTIES + 2)));
+    }
+
+    #[test]
+    fn what_they_take_in_memory_is_counted_however_small_their_parts_are() {
+        // What 8 KiB of properties are at worst.
+        let many =
+            Properties { user_properties: vec![(String::from("k"), String::from("v")); 1170], ..Properties::default() };
+        assert!(many.wire_len() <= MAX_PROPERTIES);
+        let strings = 2 * 32 * many.user_properties.len();
+        let list = 2 * many.user_properties.len() * size_of::<(String, String)>();
+        assert!(many.memory() >= size_of::<Properties>() + strings + list, "{}", many.memory());
+        let none = Properties { content_type: Some(String::new()), ..Properties::default() };
+        assert!([all(), many, none].iter().all(|properties| properties.memory() >= properties.wire_len()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::trouble::{LastError, Trouble, Troubles};
 use super::value::Value;
 use crate::batch::{Batch, Element};
 use crate::config;
-use crate::message::Outbound;
+use crate::message::{Outbound, exactly};
 use crate::outbox::Refusal;
 
 /// A publication and its state.
@@ -202,7 +202,7 @@ impl Entry {
             return self.add(&payload, now, &submit);
         }
         self.count += 1;
-        self.submit(Bytes::from(payload), now.wall, submit)
+        self.submit(exactly(payload), now.wall, submit)
     }
 
     /// Adds a payload to the batch, which is sent when it is full.

@@ -145,3 +145,10 @@ fn qos_0_does_not_take_memory_without_bound() {
     (0..100).for_each(|id| keep.insert(id, &message, None, Instant::now()));
     assert!(keep.bytes() <= MEMORY && keep.dropped() == 100 - keep.len());
 }
+
+#[test]
+fn what_is_counted_for_a_message_is_no_less_than_what_it_takes() {
+    // A list that has grown has room for as many again; the topic and the payload are allocations of their own.
+    let entry = size_of::<(u64, Kept, u64)>();
+    assert!(2 * entry + 32 <= ENTRY_OVERHEAD as usize, "{entry}");
+}

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Client, ClientId, Queue, Role};
+use super::{Client, ClientId, MAX_HELD, MAX_UNWRITTEN, Queue, Role};
 
 /// The longest a line may stay unwritten (docs/sockets.md).
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -14,7 +14,7 @@ pub(super) const HOLD: Duration = Duration::from_millis(100);
 /// Why a client was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::forward) enum Cause {
-    /// More than [`super::MAX_UNWRITTEN`].
+    /// More than [`MAX_UNWRITTEN`] or [`MAX_HELD`].
     TooMuch,
     /// Longer than [`MAX_WAIT`].
     TooSlow,
@@ -61,6 +61,24 @@ impl Queue {
             false => self.line(client.line)?.arrived.max(client.since),
         };
         Some(waits_since + MAX_WAIT)
+    }
+
+    /// Cuts who leaves too much unwritten. What the slowest hasn't been written is in memory.
+    pub(super) fn cut_where_too_much(&mut self, now: Instant) {
+        let held = self.lines.front().map_or(0, |line| self.held - line.held_before);
+        if self.text.len() > MAX_UNWRITTEN / 4 || held > MAX_HELD / 4 {
+            // Who hasn't been written anything isn't slow.
+            while let Some(client) = self.clients.iter().find(|client| client.role == Role::Undecided) {
+                self.presume_reader(client.id, now);
+            }
+        }
+        if self.text.len() > MAX_UNWRITTEN || self.text.len() as u64 + held > MAX_HELD {
+            self.cut_where(Cause::TooMuch, now, |queue, client| {
+                let text = queue.text.end() - client.at;
+                let held = queue.line(client.line).map_or(0, |line| queue.held - line.held_before);
+                text > MAX_UNWRITTEN as u64 || text + held > MAX_HELD
+            });
+        }
     }
 
     pub(super) fn cut_where(&mut self, cause: Cause, now: Instant, is_slow: impl Fn(&Queue, &Client) -> bool) {

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -6,7 +7,7 @@ use bytes::Bytes;
 use super::patience::{HOLD, MAX_WAIT};
 use super::*;
 use crate::config::{Format, SocketFile, WhenFull};
-use crate::message::{Qos, Topic};
+use crate::message::{Properties, Qos, Topic};
 use crate::store::{Moment, Page, QueueId, Row, Totals};
 
 mod promises;
@@ -365,6 +366,39 @@ fn a_reader_with_too_much_unwritten_is_cut_and_slows_nobody() {
     assert_eq!(bench.queue.due(slow), Due::Close);
     assert_eq!(bench.done.len() as u64, count);
     assert_eq!(bench.queue.text.len(), 0);
+}
+
+#[test]
+fn a_client_is_not_cut_for_what_comes_before_it_is_known_what_it_is() {
+    let mut bench = Bench::new(10_000, 16 * 1024 * 1024);
+    let client = bench.connect();
+    let mut read = Vec::new();
+    for _ in 0..200 {
+        bench.arrive(10_000);
+        read = bench.write_all(client);
+    }
+    assert_eq!((bench.queue.take_cut(), bench.queue.role(client)), (Vec::new(), Some(Role::Reader)));
+    assert_eq!(read, (1..=200).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_held_for_a_reader_that_does_not_read_is_bounded_whatever_its_messages_carry() {
+    let mut bench = Bench::new(10_000, 16 * 1024 * 1024);
+    let (slow, fast) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
+    let property = ("k".repeat(50), "v".repeat(8000));
+    let properties = Properties { user_properties: vec![property], ..Properties::default() };
+    let message = Inbound { properties: Some(Arc::new(properties)), ..message("1") };
+    let mut count = 0;
+    while bench.queue.take_cut().is_empty() {
+        count += 1;
+        bench.queue.arrive(count, &message, None, bench.now);
+        let held: u64 = bench.queue.lines.iter().map(|line| line.cost()).sum();
+        assert!(held <= MAX_HELD, "{held} bytes for {count} lines of 2 bytes");
+        bench.write_all(fast);
+    }
+    assert_eq!(bench.queue.due(slow), Due::Close);
+    assert!((400..520).contains(&count), "{count}");
+    assert!(bench.queue.lines.is_empty() && bench.queue.text.len() == 0);
 }
 
 #[test]

@@ -364,7 +364,7 @@ impl Session {
             few
         });
         let message = Inbound { topic, payload, qos, retain, duplicate, received_at, properties: carried };
-        self.events.push_back(Event::Message(message, token));
+        self.events.push_back(Event::Message(message.detached(), token));
     }
 
     /// A message from the server is taken care of. Its PUBACK goes out once all that came before it are, too.

@@ -20,8 +20,9 @@ use std::ops::RangeInclusive;
 use super::{Row, Totals};
 use ranges::Ranges;
 
-/// Bytes of memory that a message takes beside its topic and payload, counted against bounds.
-pub(crate) const ENTRY_OVERHEAD: u64 = 192;
+/// Bytes of memory that a message takes beside its topic, payload and properties, counted against bounds: its place in a list,
+/// and what its allocations take beside their bytes.
+pub(crate) const ENTRY_OVERHEAD: u64 = 320;
 
 /// How much of the head stays in memory once the rest of it is on the disk, in bytes: more than is in flight at a time.
 const HEAD: u64 = 1024 * 1024;

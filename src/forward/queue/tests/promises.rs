@@ -42,7 +42,6 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Model {
     connected: Vec<ClientId>,
-    undecided: BTreeSet<ClientId>,
     observers: BTreeSet<ClientId>,
     /// Those of them that never counted as readers.
     early: BTreeSet<ClientId>,
@@ -66,12 +65,11 @@ impl Model {
             Step::Connect => {
                 let id = bench.connect();
                 self.connected.push(id);
-                self.undecided.insert(id);
                 self.came.insert(id, Vec::new());
             }
             Step::Decide { client, role } => {
                 let Some(id) = self.pick(client) else { return };
-                let is_early = self.undecided.remove(&id);
+                let is_early = bench.queue.role(id) == Some(Role::Undecided);
                 match role {
                     Decision::Presumed => bench.queue.presume_reader(id, bench.now),
                     Decision::Reader => bench.queue.confirm_reader(id, bench.now),
