@@ -39,6 +39,7 @@ pub(crate) mod batch;
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod daemon;
+pub(crate) mod exposure;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

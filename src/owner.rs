@@ -28,6 +28,14 @@ pub(crate) fn own_words() -> String {
     }
 }
 
+/// Who runs the daemon, likewise: the service's user where there is one, else who asks.
+pub(crate) fn words_of_daemon() -> String {
+    match User::from_name(SERVICE_USER) {
+        Ok(Some(_)) => format!("{SERVICE_USER}:"),
+        _ => own_words(),
+    }
+}
+
 /// Whether this is root on a machine that has a user for the service.
 pub(crate) fn is_root_beside_the_service() -> bool {
     geteuid().is_root() && matches!(User::from_name(SERVICE_USER), Ok(Some(_)))

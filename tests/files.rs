@@ -191,3 +191,64 @@ fn a_fifo_in_the_place_of_a_file_is_refused_at_a_reload_and_keeps_nothing_from_g
         assert_eq!(gatewire.stop().0, 0);
     }
 }
+
+#[test]
+fn a_key_or_a_password_that_others_can_read_and_files_that_they_can_change_are_warnings() {
+    let setup = in_a_directory_of_the_user();
+    let path = |name: &str| setup.directory.path().join(name);
+    let set = |name: &str, mode| fs::set_permissions(path(name), Permissions::from_mode(mode)).unwrap();
+    fs::create_dir(path("conf.d")).unwrap();
+    fs::write(path("conf.d/proxy.toml"), "[connection]\nproxy = \"http://me:secret@localhost:1\"\n").unwrap();
+    set("conf.d/proxy.toml", 0o600);
+    let warnings = || {
+        let (code, _, said) = setup.output("check");
+        assert_eq!(code, 0, "{said}");
+        said.lines().filter(|line| line.contains("warning")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(warnings(), [""; 0]);
+    let cases = [
+        ("private.pem.key", 0o640, 0o600, "can be read by its group"),
+        ("private.pem.key", 0o644, 0o600, "can be read by every user"),
+        ("conf.d/proxy.toml", 0o640, 0o600, "its password"),
+        ("gatewire.toml", 0o666, 0o644, "can be changed by every user"),
+        ("conf.d", 0o757, 0o755, "can be changed by every user"),
+        ("AmazonRootCA1.pem", 0o646, 0o644, "can be changed by every user"),
+        ("certificate.pem.crt", 0o602, 0o644, "can be changed by every user"),
+    ];
+    for (name, wrong, right, text) in cases {
+        set(name, wrong);
+        let said = warnings();
+        assert!(said.len() == 1 && said[0].contains(text) && said[0].contains(name), "{name} {wrong:o}: {said:?}");
+        assert!(!said[0].contains("secret"), "{said:?}");
+        set(name, right);
+        assert_eq!(warnings(), [""; 0], "{name}");
+    }
+    set("private.pem.key", 0o640);
+    let gatewire = setup.start();
+    gatewire.wait_for("can be read by its group");
+    gatewire.stop();
+}
+
+#[test]
+fn who_may_use_the_sockets_needs_no_file_that_is_for_gatewire_alone() {
+    if !is_root() {
+        return;
+    }
+    let setup = in_a_directory_of_the_user();
+    fs::create_dir(setup.directory.path().join("conf.d")).unwrap();
+    let secret = setup.directory.path().join("conf.d/proxy.toml");
+    fs::write(&secret, "[connection]\nproxy = \"http://me:secret@localhost:1\"\n").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(setup.directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let gatewire = setup.start();
+    gatewire.wait_for("keeps a link");
+    // Somebody else, in the group of the sockets.
+    let user = (USER + 1).to_string();
+    let words = ["setpriv", "--reuid", &user, "--regid", &USER.to_string(), "--clear-groups", "--"];
+    let member = setup.again().under(words);
+    let (code, out, said) = member.output_of(&["publish", "a/b", "x"]);
+    assert_eq!((code, out.trim()), (0, "stored"), "{said}");
+    assert_eq!(member.output("status").0, 0);
+    assert_eq!(member.output("check").0, 78);
+    gatewire.stop();
+}

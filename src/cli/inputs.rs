@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use super::Exit;
 use super::output::Failure;
 use crate::config::{self, Config, Environment, Tls};
+use crate::exposure;
 use crate::link::credentials::{self, Credentials};
 
 /// All that is needed to connect.
@@ -34,7 +35,7 @@ pub(super) fn configuration(path: &Path) -> Result<(Config, Vec<String>), Failur
 /// Where the daemon answers `gatewire status`. Of a configuration that can't be used, too, as far as that is clear: then with what
 /// is wrong, for the daemon that runs may have read another one.
 pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), Failure> {
-    match config::read(path, &Environment::of_service()) {
+    match config::read_as_client(path, &Environment::of_service()) {
         Ok(loaded) => Ok((loaded.config.status.socket.path, None)),
         Err(found) => {
             let problem = Failure::of_lines(lines(&found.errors), Exit::Config);
@@ -49,7 +50,13 @@ pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), F
 /// Likewise for a command that needs to know where the daemon listens and can be told by `--socket`.
 pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
     let hint = "where gatewire listens is in the configuration, which can't be used; `--socket PATH` tells it, too";
-    configuration(path).map(|(config, _)| config).map_err(|failure| failure.and(hint))
+    match config::read_as_client(path, &Environment::of_service()) {
+        Ok(loaded) => Ok(loaded.config),
+        Err(found) => {
+            let report = [lines(&found.warnings), lines(&found.errors)].concat();
+            Err(Failure::of_lines(report, Exit::Config).and(hint))
+        }
+    }
 }
 
 /// Reads the configuration at `path`, and the files of its `[tls]` where this process can see them: systemd shows what
@@ -76,8 +83,12 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Pro
         Ok(loaded) => (Ok(loaded.config), loaded.warnings, Vec::new()),
         Err(found) => (Err(found.tls.map(|tls| *tls)), found.warnings, lines(&found.errors)),
     };
-    let warnings = lines(&warnings);
+    let mut warnings = lines(&warnings);
     let tls = config.as_ref().map_or_else(Option::as_ref, |config| Some(&config.tls));
+    let files = config::files(path);
+    let credential_files = tls.into_iter().flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
+    let changeable = exposure::changeable(files.iter().chain(credential_files).map(PathBuf::as_path));
+    warnings.extend(changeable.into_iter().map(|line| format!("warning: {line}")));
     let credentials = tls.map(|tls| credentials::load(tls, SystemTime::now()));
     match (config, credentials) {
         (Ok(config), Some(Ok(credentials))) => Ok(Inputs { config, credentials, warnings }),

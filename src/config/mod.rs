@@ -30,7 +30,7 @@ use crate::schedule::template::Template;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
-pub(crate) use read::{Environment, is_unconfigured, read};
+pub(crate) use read::{Environment, files, is_unconfigured, read, read_as_client};
 
 /// A whole configuration, valid and with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]

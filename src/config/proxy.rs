@@ -11,6 +11,7 @@ use rustls::pki_types::ServerName;
 use super::document::Node;
 use super::values::string;
 use super::{Login, Proxy};
+use crate::exposure;
 
 const EXAMPLE: &str = "http://proxy.example:3128";
 
@@ -97,7 +98,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "the user name or the password isn't UTF-8".to_owned())
 }
 
-/// Whether everyone on this machine may read `file`.
-pub(super) fn is_public(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+/// Whether anybody but its owner may read `file`.
+pub(super) fn is_exposed(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|metadata| exposure::readers(metadata.permissions().mode()).is_some())
 }

@@ -71,8 +71,20 @@ pub(crate) struct Loaded {
 /// # Errors
 /// Everything that is wrong in all of them, files that can't be read included.
 pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
+    read_those(path, environment, |_| true)
+}
+
+/// Likewise for who only uses the sockets: a file of `conf.d` that is for gatewire alone, such as one with a password, is left
+/// out. What is read may be less than what the daemon does.
+pub(crate) fn read_as_client(path: &Path, environment: &Environment) -> Result<Loaded, ConfigErrors> {
+    let is_denied = |unread| io::Error::from(unread).kind() == ErrorKind::PermissionDenied;
+    read_those(path, environment, |file| !regular::open(file).is_err_and(is_denied))
+}
+
+/// Of `conf.d`, those that are `wanted`.
+fn read_those(path: &Path, environment: &Environment, wanted: impl Fn(&Path) -> bool) -> Result<Loaded, ConfigErrors> {
     let report = Report::default();
-    let root = merged(path, &report);
+    let root = merged(path, wanted, &report);
     let (config, tls, status) = build(&root, environment, &report);
     let (errors, warnings) = report.finish();
     match config {
@@ -86,18 +98,25 @@ pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Loaded, Con
     }
 }
 
+/// The files that are read for the configuration at `path`, and the directory of those that are added to it.
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    let mut files = vec![path.to_owned(), path.with_file_name("conf.d")];
+    files.extend(drop_ins(path, &Report::default()));
+    files
+}
+
 /// Whether nobody has said yet which account's endpoint this is for: it is the one of the shipped configuration.
 pub(crate) fn is_unconfigured(path: &Path) -> bool {
-    let root = merged(path, &Report::default());
+    let root = merged(path, |_| true, &Report::default());
     let Some(Value::Table(connection)) = root.get("connection").map(|entry| &entry.node.value) else { return false };
     let endpoint = connection.get("endpoint").map(|entry| &entry.node.value);
     matches!(endpoint, Some(Value::String(text)) if is_placeholder(text))
 }
 
 /// The file at `path`, and `conf.d/*.toml` beside it laid over it.
-fn merged(path: &Path, report: &Report) -> Table {
+fn merged(path: &Path, wanted: impl Fn(&Path) -> bool, report: &Report) -> Table {
     let mut root = parse(path, 0, report);
-    for (order, path) in drop_ins(path, report).iter().enumerate() {
+    for (order, path) in drop_ins(path, report).iter().enumerate().filter(|(_, path)| wanted(path)) {
         root.merge(parse(path, order + 1, report));
     }
     root

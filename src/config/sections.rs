@@ -11,13 +11,14 @@ use super::document::{Node, Table};
 use super::endpoint::{self, endpoint};
 use super::paths::path;
 use super::payload::payload;
-use super::proxy::{is_public, proxy};
+use super::proxy::{is_exposed, proxy};
 use super::report::{Place, Report, nearest};
 use super::section::Section;
 use super::values::{
     DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
 };
 use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, Proxy, RateLimit, Status, Tls, WhenFull, Will};
+use crate::exposure;
 use crate::limits::{
     BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
     MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
@@ -100,11 +101,15 @@ impl<'a> Reader<'a> {
             will: section.optional_section("will").and_then(|section| self.will(section)),
         };
         let has_password = |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.is_empty());
-        if connection.proxy.as_ref().is_some_and(has_password) && is_public(&section.place("proxy").file) {
+        let file = section.place("proxy").file;
+        if connection.proxy.as_ref().is_some_and(has_password) && is_exposed(&file) {
+            let command = exposure::command_to_hide(&file);
             section.warning(
                 "proxy",
-                "everyone on this machine may read its password here; put it into conf.d/proxy.toml, owned by root and the \
-                 group gatewire, with mode 0640",
+                &format!(
+                    "its password can be read here by others than gatewire. A proxy with a password belongs into a file of its \
+                     own, conf.d/proxy.toml, for gatewire alone: `{command}`"
+                ),
             );
         }
         section.finish();

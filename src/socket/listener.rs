@@ -54,11 +54,10 @@ pub(crate) enum SocketError {
     )]
     UnknownGroup { path: PathBuf, group: String },
     #[error(
-        "the socket {path} can't be given to the group `{group}`: this process (uid {uid}) isn't in it, or the unit hides it. \
-         `systemctl edit gatewire` takes the lines [Service], SupplementaryGroups={group} and PrivateUsers=no; or leave \
-         `group` out"
+        "the socket {path} can't be given to the group `{group}`: the user {user} isn't in it: \
+         `sudo usermod -aG {group} {user}`, then `sudo systemctl restart gatewire`. A unit of your own must not have PrivateUsers=yes"
     )]
-    NotInGroup { path: PathBuf, uid: u32, group: String },
+    NotInGroup { path: PathBuf, user: String, group: String },
     #[error("the socket {path} can't be made: a path of a socket has at most 107 bytes. Choose a shorter one")]
     PathTooLong { path: PathBuf },
     #[error("the socket {path}: can't {action}: {source}")]
@@ -156,7 +155,7 @@ fn give_access(own: &OwnFile, file: &SocketFile) -> Result<(), SocketError> {
     own.set_group(gid).map_err(|source| match (source.kind(), &file.group) {
         // EINVAL: in a user namespace (PrivateUsers=yes) that doesn't know the group.
         (io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput, Some(group)) => {
-            SocketError::NotInGroup { path: path.clone(), uid: uid(), group: group.clone() }
+            SocketError::NotInGroup { path: path.clone(), user: owner::own_name(), group: group.clone() }
         }
         _ => explain(path, "change the group of the socket file", source),
     })?;
@@ -185,10 +184,6 @@ pub(super) fn explain(path: &Path, action: &'static str, source: io::Error) -> S
         io::ErrorKind::AddrInUse => SocketError::Served { path },
         _ => SocketError::Io { path, action, source },
     }
-}
-
-fn uid() -> u32 {
-    nix::unistd::geteuid().as_raw()
 }
 
 #[cfg(test)]

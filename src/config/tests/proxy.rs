@@ -60,19 +60,22 @@ fn a_wrong_proxy_is_explained_without_its_password() {
 }
 
 #[test]
-fn a_password_that_everyone_may_read_is_a_warning() {
+fn a_password_that_others_may_read_is_a_warning() {
     let warnings = |url: &str, mode: u32| {
         let directory = files(format!("{CONNECTION}proxy = \"{url}\"\n").as_bytes(), &[]);
         let path = directory.path().join("gatewire.toml");
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         read(&path, &environment()).unwrap().warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let found = warnings("http://me:secret@proxy:1", 0o644);
-    assert!(
-        found.len() == 1 && found[0].contains("gatewire.toml:5: warning: `connection.proxy`: everyone"),
-        "{found:?}"
-    );
-    assert!(found[0].contains("conf.d/proxy.toml") && !found[0].contains("secret"), "{found:?}");
-    assert_eq!(warnings("http://me:secret@proxy:1", 0o640), [""; 0]);
+    for mode in [0o644, 0o640] {
+        let found = warnings("http://me:secret@proxy:1", mode);
+        assert!(
+            found.len() == 1 && found[0].contains("gatewire.toml:5: warning: `connection.proxy`: its password"),
+            "{found:?}"
+        );
+        let advice = found[0].contains("conf.d/proxy.toml") && found[0].contains("chmod 0600 ");
+        assert!(advice && !found[0].contains("secret"), "{found:?}");
+    }
+    assert_eq!(warnings("http://me:secret@proxy:1", 0o600), [""; 0]);
     assert_eq!(warnings("http://me@proxy:1", 0o644), [""; 0]);
 }

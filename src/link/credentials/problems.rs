@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::exposure;
+
 /// Everything that is wrong with the files of `[tls]`, a line each.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) struct CredentialsProblems(pub(crate) Vec<Problem>);
@@ -227,7 +229,7 @@ impl Denied {
         }
         match (directory, role) {
             (Some(dir), _) => write!(f, "`chown root:gatewire {0} && chmod 0750 {0}`", dir.display()),
-            (None, Role::Key) => write!(f, "`chown root:gatewire {shown} && chmod 0640 {shown}`"),
+            (None, Role::Key) => write!(f, "`{}`", exposure::command_to_hide(path)),
             (None, Role::Ca | Role::Certificate) => write!(f, "`chmod 0644 {shown}`"),
         }
     }

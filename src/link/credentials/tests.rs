@@ -148,7 +148,7 @@ fn a_file_that_may_not_be_read_is_told_with_the_command_that_helps() {
     for (path, mode) in [(&files.tls.ca_file, 0o644), (&files.tls.cert_file, 0o644), (&files.tls.key_file, 0o000)] {
         set_mode(path, mode);
     }
-    let (role, fault) = as_nobody(|| only_fault(&files, &format!("chmod 0640 {}", files.tls.key_file.display())));
+    let (role, fault) = as_nobody(|| only_fault(&files, &format!("chmod 0600 {}", files.tls.key_file.display())));
     let Fault::Denied(denied) = fault else { panic!("{fault:?}") };
     assert_eq!((role, denied.directory, denied.mode), (Role::Key, None, 0));
 
@@ -335,13 +335,16 @@ fn a_certificate_outside_its_validity_is_a_warning_with_the_clock() {
 }
 
 #[test]
-fn a_key_that_others_may_read_is_a_warning_and_one_for_the_group_is_not() {
+fn a_key_that_anybody_else_may_read_is_a_warning() {
     let files = good();
-    set_mode(&files.tls.key_file, 0o640);
+    set_mode(&files.tls.key_file, 0o600);
     assert_eq!(loaded(&files).warnings(), []);
-    set_mode(&files.tls.key_file, 0o644);
-    let credentials = loaded(&files);
-    let [warning] = credentials.warnings() else { panic!("{:?}", credentials.warnings()) };
-    let command = format!("chown root:gatewire {0} && chmod 0640 {0}", files.tls.key_file.display());
-    assert!(warning.to_string().contains(&command) && warning.to_string().contains("0644"), "{warning}");
+    for (mode, who) in [(0o640, "its group"), (0o660, "its group"), (0o644, "every user"), (0o604, "every user")] {
+        set_mode(&files.tls.key_file, mode);
+        let credentials = loaded(&files);
+        let [warning] = credentials.warnings() else { panic!("{:?}", credentials.warnings()) };
+        let text = warning.to_string();
+        let command = format!("chmod 0600 {}", files.tls.key_file.display());
+        assert!(text.contains(who) && text.contains(&command) && text.contains(&format!("{mode:04o}")), "{text}");
+    }
 }

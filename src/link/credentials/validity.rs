@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::time::ASN1Time;
 
+use crate::exposure::{self, Who};
+
 /// How long before a certificate's end its warnings begin.
 const EXPIRES_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -51,9 +53,10 @@ fn whole_seconds(now: SystemTime) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// A warning if users other than owner and group may read the key.
+/// A warning if somebody but the owner may read the key.
 pub(super) fn exposure(key_file: &Path, mode: u32) -> Option<Warning> {
-    (mode & 0o004 != 0).then(|| Warning::KeyReadableByOthers { path: key_file.to_owned(), mode })
+    let who = exposure::readers(mode).filter(|who| *who == Who::All || !exposure::is_credential(key_file))?;
+    Some(Warning::KeyReadableByOthers { path: key_file.to_owned(), mode, who })
 }
 
 /// Something to tell that keeps nobody from connecting.
@@ -78,6 +81,7 @@ pub(crate) enum Warning {
     KeyReadableByOthers {
         path: PathBuf,
         mode: u32,
+        who: Who,
     },
 }
 
@@ -103,12 +107,18 @@ impl fmt::Display for Warning {
                  thing and its policy, put it here and reload (systemctl reload gatewire)",
                 path.display()
             ),
-            Warning::KeyReadableByOthers { path, mode } => write!(
-                f,
-                "the key {0} can be read by every user of this machine (mode {mode:04o}): run \
-                 `chown root:gatewire {0} && chmod 0640 {0}`",
-                path.display()
-            ),
+            Warning::KeyReadableByOthers { path, mode, who } => {
+                let who = match who {
+                    Who::All => "every user of this machine",
+                    Who::Group => "its group, whose members may only be meant to use the sockets",
+                };
+                write!(
+                    f,
+                    "the private key {} can be read by {who} (mode {mode:04o}): who has it is this gateway. Run `{}`",
+                    path.display(),
+                    exposure::command_to_hide(path)
+                )
+            }
         }
     }
 }
