@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::compact::compact;
 use crate::batch::NotBatchable;
+use crate::json::compact;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError, exactly};
 use crate::outbox::Refusal;
