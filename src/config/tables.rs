@@ -93,14 +93,14 @@ impl<'a> Reader<'a> {
 
     pub(super) fn topic(&self, node: &Node) -> Result<Topic, String> {
         let topic = fill(string(node)?, &self.fixed).map_err(|error| error.to_string())?;
-        Topic::new(&topic).map_err(|error| format!("\"{topic}\" can't be published to: {error}"))
+        Topic::new(&topic).map_err(|error| format!("{topic:?} can't be published to: {error}"))
     }
 
     fn filters(&self, node: &Node, complaints: &Complaints<'_>) -> Option<Vec<TopicFilter>> {
         let items = strings(node).map_err(|text| complaints.at(node, text)).ok()?;
         let filter = |item: &Node| {
             let filter = fill(string(item)?, &self.fixed).map_err(|error| error.to_string())?;
-            TopicFilter::new(&filter).map_err(|error| format!("\"{filter}\" isn't a topic filter: {error}"))
+            TopicFilter::new(&filter).map_err(|error| format!("{filter:?} isn't a topic filter: {error}"))
         };
         // All of them, and only then whether one is missing: each complaint is wanted.
         let filters: Vec<_> =

@@ -66,6 +66,8 @@ impl fmt::Display for ReasonCode {
 
 impl ReasonCode {
     pub(crate) const UNSPECIFIED: ReasonCode = ReasonCode(0x80);
+    pub(crate) const MALFORMED_PACKET: ReasonCode = ReasonCode(0x81);
+    pub(crate) const PROTOCOL_ERROR: ReasonCode = ReasonCode(0x82);
     pub(crate) const IMPLEMENTATION_SPECIFIC: ReasonCode = ReasonCode(0x83);
     pub(crate) const NOT_AUTHORIZED: ReasonCode = ReasonCode(0x87);
     pub(crate) const TOPIC_FILTER_INVALID: ReasonCode = ReasonCode(0x8F);

@@ -9,7 +9,7 @@ use super::subscriptions::Answer;
 use super::wire::Malformed;
 use crate::inbox::AckToken;
 use crate::link::reason::Reason;
-use crate::message::{Inbound, Qos, Target, Topic, TopicFilter};
+use crate::message::{ForbiddenCharacter, Inbound, Qos, Target, Topic, TopicFilter};
 use crate::outbox::Sequence;
 
 /// Something the daemon has to know.
@@ -54,6 +54,9 @@ pub(crate) enum Rejection {
     NoQos1,
     #[error("its CONNACK says that it retains no messages")]
     NoRetain,
+    /// It isn't asked: an earlier version of gatewire has accepted such a message.
+    #[error("it {0}")]
+    Character(ForbiddenCharacter),
 }
 
 /// Why a connection must be given up.

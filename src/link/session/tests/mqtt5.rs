@@ -207,3 +207,18 @@ fn a_disconnect_ends_the_connection_with_its_reason() {
     assert_eq!(end, Err(End::Disconnected(Reason::new(0x8e, None))));
     assert_eq!(events(&mut bench), [Event::Delivered(sequence)], "what came before it counts");
 }
+
+#[test]
+fn a_message_with_characters_that_a_server_may_close_for_is_not_sent() {
+    // As an earlier version has left it on the disk.
+    let mut bench = five(0);
+    let old = Outbound { topic: Topic::received("door/a\nb"), ..outbound("x") };
+    bench.session.publish(Sequence::new(1), old, bench.now);
+    let properties = Properties { content_type: Some("\u{1}".to_owned()), ..Properties::default() };
+    let old = Outbound { properties: Some(Arc::new(properties)), ..outbound("x") };
+    bench.session.publish(Sequence::new(2), old, bench.now);
+    assert!(bench.publishes().is_empty());
+    let rejected = |event: &Event| matches!(event, Event::Rejected(.., Rejection::Character(_)));
+    let events = events(&mut bench);
+    assert!(events.len() == 2 && events.iter().all(rejected), "{events:?}");
+}
