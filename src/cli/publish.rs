@@ -210,7 +210,7 @@ fn ingest<'a>(config: &'a Config, topic: &str, name: Option<&str>) -> Result<&'a
             Failure::new(format!("there is no [[ingest]] `{name}`; there are {there_are}"), Exit::Usage)
         }),
         None => {
-let no = |text| Failure::new(text, Exit::No);
+            let no = |text| Failure::new(text, Exit::No);
             let checked = Topic::new(topic).map_err(|error| no(format!("not published: topic `{topic}`: {error}")))?;
             config.ingest.iter().find(|ingest| ingest.topics.iter().any(|filter| filter.matches(&checked))).ok_or_else(
                 || {

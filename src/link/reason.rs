@@ -72,6 +72,8 @@ impl ReasonCode {
     pub(crate) const NOT_AUTHORIZED: ReasonCode = ReasonCode(0x87);
     pub(crate) const TOPIC_FILTER_INVALID: ReasonCode = ReasonCode(0x8F);
     pub(crate) const TOPIC_NAME_INVALID: ReasonCode = ReasonCode(0x90);
+    pub(crate) const RECEIVE_MAXIMUM_EXCEEDED: ReasonCode = ReasonCode(0x93);
+    pub(crate) const TOPIC_ALIAS_INVALID: ReasonCode = ReasonCode(0x94);
     pub(crate) const PACKET_TOO_LARGE: ReasonCode = ReasonCode(0x95);
     pub(crate) const QUOTA_EXCEEDED: ReasonCode = ReasonCode(0x97);
     pub(crate) const PAYLOAD_FORMAT_INVALID: ReasonCode = ReasonCode(0x99);
