@@ -53,10 +53,17 @@ impl<'a> Reader<'a> {
         let socket = self.socket(&section, None);
         let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
-        let formats = word(&[("json", Format::Json), ("payload", Format::Payload)]);
+        let formats = word(&[("json", Format::Json), ("payload", Format::Payload), ("netstring", Format::Netstring)]);
         let format = section.get_or("format", Format::Json, formats);
-        if ack == Ack::Reader && format == Format::Payload {
+        if ack == Ack::Reader && format != Format::Json {
             section.error("ack", "\"reader\" needs `format = \"json\"`: a bare payload has no id to acknowledge");
+        }
+        if format == Format::Payload {
+            section.warning(
+                "format",
+                "with \"payload\" a newline in a payload ends a line like the newline behind it, so readers can't tell the two \
+                 apart. Where payloads may hold newlines, use \"json\" or \"netstring\"",
+            );
         }
         let keep = keep(section.section("keep"));
         section.finish();
