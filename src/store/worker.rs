@@ -290,9 +290,7 @@ impl Worker {
         // One that was removed from the configuration before may have left something.
         let queues = self.attempt(Database::queues).unwrap_or_default();
         let stored = queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals);
-        let given = self.attempt(|database| database.note(&queue.note_of_given())).ok().flatten();
-        let given = given.and_then(|given| given.parse().ok()).unwrap_or(0);
-        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 }, given }
+        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 } }
     }
 
     /// Gives every forward a queue.

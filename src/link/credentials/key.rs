@@ -4,15 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::SignatureAlgorithm;
-use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::crypto::ring::{self, sign::any_supported_type};
 use rustls::sign::SigningKey;
-use x509_parser::asn1_rs::{FromDer, Integer, Sequence};
-use x509_parser::oid_registry::{self, Oid, asn1_rs::oid};
-use x509_parser::x509::AlgorithmIdentifier;
 
+use super::der::{self, Kind};
 use super::pem;
-use super::problems::Fault;
+use super::problems::{Damage, Fault, Unsupported};
 
 /// A private key, ready to sign.
 pub(super) struct Key {
@@ -30,39 +27,32 @@ pub(super) fn read(path: &Path) -> Result<Key, Fault> {
         return Err(Fault::SeveralKeys(contents.keys.len() + 1));
     }
     match any_supported_type(&der) {
-        Ok(signing) if signing.algorithm() != SignatureAlgorithm::ED25519 => Ok(Key { signing, mode: contents.mode }),
-        Ok(_) => Err(Fault::UnsupportedKey { kind: Some("Ed25519"), reason: None }),
-        Err(error) => Err(Fault::UnsupportedKey { kind: kind(&der), reason: Some(error.to_string()) }),
+        Ok(signing) if signing.algorithm() != SignatureAlgorithm::ED25519 => match can_sign(&*signing) {
+            true => Ok(Key { signing, mode: contents.mode }),
+            false => Err(Fault::Damaged(Damage::Numbers)),
+        },
+        // What they say of it is for programmers, and nobody has promised that it holds nothing of the key.
+        Ok(_) | Err(_) => Err(why_not(der::key(der.secret_der()))),
     }
 }
 
-/// What kind of key `der` holds, where it says so and it is one that people make.
-fn kind(der: &PrivateKeyDer<'_>) -> Option<&'static str> {
-    match der {
-        PrivateKeyDer::Pkcs1(_) => Some("RSA"),
-        PrivateKeyDer::Sec1(_) => Some("EC"),
-        PrivateKeyDer::Pkcs8(pkcs8) => {
-            // PrivateKeyInfo of RFC 5208: SEQUENCE { version, algorithm, key }.
-            let (_, info) = Sequence::from_der(pkcs8.secret_pkcs8_der()).ok()?;
-            let (rest, _version) = Integer::from_der(&info.content).ok()?;
-            let (_, algorithm) = AlgorithmIdentifier::from_der(rest).ok()?;
-            let curve = algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok());
-            kind_of(&algorithm.algorithm, curve.as_ref())
-        }
-        _ => None,
-    }
+/// Whether the key signs: some of its numbers aren't looked at before, and a server would only say that the signature is wrong.
+fn can_sign(key: &dyn SigningKey) -> bool {
+    let schemes = ring::default_provider().signature_verification_algorithms.supported_schemes();
+    key.choose_scheme(&schemes).is_some_and(|signer| signer.sign(b"gatewire").is_ok())
 }
 
-fn kind_of(algorithm: &Oid<'_>, curve: Option<&Oid<'_>>) -> Option<&'static str> {
-    let known = [
-        (oid_registry::OID_PKCS1_RSAENCRYPTION, "RSA"),
-        (oid_registry::OID_PKCS1_RSASSAPSS, "RSA-PSS"),
-        (oid_registry::OID_SIG_ED25519, "Ed25519"),
-        (oid_registry::OID_SIG_ED448, "Ed448"),
-        (oid_registry::OID_NIST_EC_P521, "EC P-521"),
-        (oid!(1.3.132.0.10), "EC secp256k1"),
-        (oid_registry::OID_KEY_TYPE_EC_PUBLIC_KEY, "EC"),
-    ];
-    let name = |oid: &Oid<'_>| known.iter().find(|(known, _)| known == oid).map(|(_, name)| *name);
-    curve.and_then(name).or_else(|| name(algorithm))
+/// The sizes of RSA keys that ring signs with.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
+
+/// Why a key of this kind can't be used.
+fn why_not(kind: Kind) -> Fault {
+    match kind {
+        Kind::Rsa { bits, .. } if !RSA_BITS.contains(&bits) => Fault::UnsupportedKey(Unsupported::RsaSize { bits }),
+        Kind::Rsa { is_exponent_small: true, .. } => Fault::UnsupportedKey(Unsupported::RsaExponent),
+        Kind::Ec { has_public_half: false } => Fault::UnsupportedKey(Unsupported::NoPublicHalf),
+        Kind::Other(name) => Fault::UnsupportedKey(Unsupported::Kind(name)),
+        Kind::Rsa { .. } | Kind::Ec { .. } => Fault::Damaged(Damage::Numbers),
+        Kind::Unknown => Fault::Damaged(Damage::Key),
+    }
 }

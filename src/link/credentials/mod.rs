@@ -3,8 +3,11 @@
 //! [`load`] reports everything that is wrong at once. What makes the files unusable is a [`Problem`]; what may be this
 //! machine's clock or is merely unwise is a [`Warning`], and the attempt to connect goes on.
 
+mod der;
 mod fingerprint;
+mod form;
 mod key;
+mod mend;
 mod pem;
 mod problems;
 mod server;
@@ -28,6 +31,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::config;
 pub(crate) use fingerprint::Fingerprint;
+use problems::Subject;
 pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
 pub(crate) use server::{ServerCertificate, Verifier};
 pub(crate) use validity::{Validity, Warning};
@@ -168,11 +172,11 @@ fn authorities(path: &Path) -> Result<RootCertStore, Fault> {
         let fault = match parsed(index, &der) {
             Err(fault) => fault,
             Ok(certificate) if !may_be_authority(&certificate) => {
-                Fault::NotAuthority { subject: certificate.subject().to_string() }
+                Fault::NotAuthority { subject: Subject::of(&certificate) }
             }
             Ok(_) => match roots.add(der) {
                 Ok(()) => continue,
-                Err(error) => Fault::BadCertificate { number: index + 1, reason: error.to_string() },
+                Err(_) => Fault::BadCertificate { number: index + 1 },
             },
         };
         unusable.get_or_insert(fault);
@@ -213,8 +217,8 @@ fn chain(path: &Path) -> Result<Chain, Fault> {
 fn parsed<'a>(index: usize, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Fault> {
     match parse_x509_certificate(der) {
         Ok(([], certificate)) => Ok(certificate),
-        Ok(_) => Err(Fault::BadCertificate { number: index + 1, reason: "bytes follow its end".to_owned() }),
-        Err(error) => Err(Fault::BadCertificate { number: index + 1, reason: error.to_string() }),
+        // What the parser says of it is for programmers, and nobody has promised what it holds.
+        Ok(_) | Err(_) => Err(Fault::BadCertificate { number: index + 1 }),
     }
 }
 
@@ -232,7 +236,7 @@ fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Pr
     let authority = parse_x509_certificate(&chain.certificates[0])
         .ok()
         .filter(|(_, certificate)| certificate.is_ca())
-        .map(|(_, certificate)| certificate.subject().to_string());
+        .map(|(_, certificate)| Subject::of(&certificate));
     Some(Problem::KeyMismatch {
         cert_file: tls.cert_file.clone(),
         key_file: tls.key_file.clone(),

@@ -5,15 +5,19 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls_pemfile::{Error, Item, read_one_from_slice};
+use rustls_pemfile::{Item, read_one_from_slice};
 
-use super::problems::{Denied, Der, Fault, Holds};
+use super::der::{self, Content};
+use super::form::{self, Label, Section};
+use super::problems::{Damage, Denied, Der, Encoding, Fault, Foreign, Holds};
 use crate::regular::{self, Other, Unread};
+use crate::secret::Secret;
 
 /// Past this many bytes a file is no credential file: a bundle of every public CA is a quarter of it.
 const MAX_FILE: u64 = 1024 * 1024;
 
 /// What was found in a file.
+#[derive(Debug)]
 pub(super) struct Contents {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     pub(super) keys: Vec<PrivateKeyDer<'static>>,
@@ -29,7 +33,7 @@ impl Contents {
         match (self.keys.is_empty(), self.other) {
             (false, _) => Fault::Holds(Holds::Key),
             (true, Some(other)) => Fault::Holds(other),
-            (true, None) => Fault::NoPem,
+            (true, None) => Fault::Foreign(Foreign::Text),
         }
     }
 
@@ -38,7 +42,7 @@ impl Contents {
         match (self.other, self.certificates.is_empty()) {
             (Some(other), _) => Fault::Holds(other),
             (None, false) => Fault::Holds(Holds::Certificate),
-            (None, true) => Fault::NoPem,
+            (None, true) => Fault::Foreign(Foreign::Text),
         }
     }
 }
@@ -46,17 +50,17 @@ impl Contents {
 /// Reads `path` and takes it apart.
 pub(super) fn read(path: &Path) -> Result<Contents, Fault> {
     let (bytes, mode) = read_bounded(path).map_err(|error| unreadable(path, error))??;
-    if bytes.is_empty() {
-        return Err(Fault::Empty);
-    }
-    sections(&bytes, mode)
+    contents(bytes.expose(), mode)
 }
 
+/// What a file holds, and its permission bits.
+type Bytes = (Secret<Vec<u8>>, u32);
+
 /// The bytes of a regular file and its mode; the outer error is the operating system's.
-fn read_bounded(path: &Path) -> io::Result<Result<(Vec<u8>, u32), Fault>> {
+fn read_bounded(path: &Path) -> io::Result<Result<Bytes, Fault>> {
     let mode = path.metadata()?.permissions().mode() & 0o7777;
     Ok(match regular::read(path, MAX_FILE) {
-        Ok(bytes) => Ok((bytes, mode)),
+        Ok(bytes) => Ok((Secret::new(bytes), mode)),
         Err(Unread::Io(error)) => return Err(error),
         Err(Unread::Other(Other::Directory)) => Err(Fault::Directory),
         Err(Unread::Other(_)) => Err(Fault::NotRegular),
@@ -98,19 +102,29 @@ fn group_name(gid: u32) -> String {
     group.ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
 }
 
-fn sections(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
-    let labels = || bytes.split(|byte| *byte == b'\n').filter_map(label);
-    if labels().next().is_none() {
-        return Err(der(bytes).map_or(Fault::NoPem, Fault::Der));
+fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
+    // Windows' editors begin a file with it; it is no part of the text.
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if text.trim_ascii().is_empty() {
+        return Err(Fault::Empty);
     }
-    // The body of such a key isn't base64 alone, so look before it is taken for damaged.
-    if bytes.windows(OLD_ENCRYPTION.len()).any(|window| window == OLD_ENCRYPTION) {
-        return Err(Fault::Holds(Holds::EncryptedKey));
+    if let Some(encoding) = utf16(text) {
+        return Err(Fault::Utf16(encoding));
     }
-    let mut contents =
-        Contents { certificates: Vec::new(), keys: Vec::new(), mode, other: labels().find_map(other_than_plain) };
-    let mut rest = bytes;
-    while let Some((item, after)) = read_one_from_slice(rest).map_err(damage)? {
+    if !form::has_marker(text) {
+        return Err(without_sections(text));
+    }
+    let sections = form::sections(text)?;
+    let other = sections.iter().find_map(|section| match section.label {
+        Label::Other(holds) => Some(holds),
+        _ => None,
+    });
+    mislabelled(&sections)?;
+    let mut contents = Contents { certificates: Vec::new(), keys: Vec::new(), mode, other };
+    let mut rest = text;
+    // What was looked at above has nothing left that this could complain about, but for a key that is encrypted in place.
+    let unparsed = other.map_or(Fault::Damaged(Damage::NotDer), Fault::Holds);
+    while let Some((item, after)) = read_one_from_slice(rest).map_err(|_| unparsed.clone())? {
         rest = after;
         match item {
             Item::X509Certificate(certificate) => contents.certificates.push(certificate),
@@ -123,49 +137,73 @@ fn sections(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
     Ok(contents)
 }
 
-/// How openssl encrypted PKCS#1 and SEC1 keys (RFC 1421).
-const OLD_ENCRYPTION: &[u8] = b"Proc-Type: 4,ENCRYPTED";
-
-/// The label of a line that begins a PEM section.
-fn label(line: &[u8]) -> Option<&[u8]> {
-    line.trim_ascii().strip_prefix(b"-----BEGIN ")?.strip_suffix(b"-----")
-}
-
-fn other_than_plain(label: &[u8]) -> Option<Holds> {
-    match label {
-        b"ENCRYPTED PRIVATE KEY" => Some(Holds::EncryptedKey),
-        b"PUBLIC KEY" | b"RSA PUBLIC KEY" => Some(Holds::PublicKey),
-        b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST" => Some(Holds::Request),
-        b"OPENSSH PRIVATE KEY" => Some(Holds::OpenSshKey),
-        b"TRUSTED CERTIFICATE" => Some(Holds::TrustedCertificate),
-        b"PKCS7" => Some(Holds::Pkcs7),
-        _ => None,
-    }
-}
-
-/// Tells binary DER from other files by its first bytes: a SEQUENCE with a long length (X.690, 8.1), and in it an INTEGER
-/// (a key's version 0 or 1, PKCS#12's version 3) or a SEQUENCE (a certificate's body).
-fn der(bytes: &[u8]) -> Option<Der> {
-    let content = match bytes {
-        [0x30, 0x82, _, _, content @ ..] | [0x30, 0x81, _, content @ ..] => content,
-        // Short keys: the length is below 128.
-        [0x30, length, content @ ..] if usize::from(*length) == content.len() => content,
-        _ => return None,
-    };
-    match content {
-        [0x02, 0x01, 0x03, ..] => Some(Der::Pkcs12),
-        [0x02, 0x01, 0x00 | 0x01, ..] => Some(Der::Key),
-        [0x30, ..] => Some(Der::Certificate),
-        _ => None,
-    }
-}
-
-fn damage(error: Error) -> Fault {
-    Fault::Damaged(match error {
-        Error::MissingSectionEnd { end_marker } => {
-            format!("the line -----END {}----- is missing", String::from_utf8_lossy(&end_marker))
+/// A key that is called a certificate, or the other way round.
+fn mislabelled(sections: &[Section]) -> Result<(), Fault> {
+    for Section { label, der } in sections {
+        match (label, der::content(der.expose())) {
+            (Label::Certificate, Some(Content::Key(_))) => return Err(Fault::Mislabelled { holds: Holds::Key }),
+            (Label::Certificate, Some(Content::EncryptedKey)) => {
+                return Err(Fault::Mislabelled { holds: Holds::EncryptedKey });
+            }
+            (Label::Certificate | Label::Key, Some(Content::Request)) => {
+                return Err(Fault::Mislabelled { holds: Holds::Request });
+            }
+            (Label::Certificate | Label::Key, Some(Content::PublicKey)) => {
+                return Err(Fault::Mislabelled { holds: Holds::PublicKey });
+            }
+            (Label::Key, Some(Content::Certificate)) => return Err(Fault::Mislabelled { holds: Holds::Certificate }),
+            (Label::Key, Some(Content::EncryptedKey)) => return Err(Fault::Holds(Holds::EncryptedKey)),
+            _ => {}
         }
-        Error::IllegalSectionStart { line } => format!("the line {:?} is malformed", String::from_utf8_lossy(&line)),
-        Error::Base64Decode(_) => "what is between BEGIN and END isn't base64".to_owned(),
-    })
+    }
+    Ok(())
+}
+
+/// Text in UTF-16, as `>` in Windows PowerShell writes it: every other byte is zero.
+fn utf16(bytes: &[u8]) -> Option<Encoding> {
+    match bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => Some(Encoding::Utf16),
+        [b'-', 0, b'-', 0, ..] => Some(Encoding::Utf16Le),
+        [0, b'-', 0, b'-', ..] => Some(Encoding::Utf16Be),
+        _ => None,
+    }
+}
+
+/// What a file is in which no section begins or ends.
+fn without_sections(bytes: &[u8]) -> Fault {
+    let begins = |start: &[u8]| bytes.trim_ascii_start().starts_with(start);
+    let lower = bytes[..bytes.len().min(512)].to_ascii_lowercase();
+    let has = |part: &[u8]| memchr::memmem::find(&lower, part).is_some();
+    if let Some(content) = der::content(bytes) {
+        return of_der(content, Fault::Der);
+    }
+    let foreign = match () {
+        () if bytes.starts_with(b"\xFE\xED\xFE\xED") || bytes.starts_with(b"\xCE\xCE\xCE\xCE") => Foreign::JavaKeyStore,
+        () if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"\x1F\x8B") => Foreign::Archive,
+        () if has(b"<html") || has(b"<!doctype") || has(b"<?xml") || has(b"<head") => Foreign::WebPage,
+        () if begins(b"PuTTY-User-Key-File") => return Fault::Holds(Holds::OpenSshKey),
+        () if begins(b"ssh-") || begins(b"ecdsa-sha2-") => return Fault::Holds(Holds::PublicKey),
+        () if form::has_broken_marker(bytes) => return Fault::Damaged(Damage::Dashes),
+        () if begins(b"{") || begins(b"[") => Foreign::Json,
+        () if bytes.first() == Some(&0x30) && bytes.contains(&0) => return Fault::Damaged(Damage::Binary),
+        () if begins(b"LS0tLS1") && form::bare_base64(bytes).is_some() => Foreign::Base64OfPem,
+        () => match form::bare_base64(bytes).and_then(|der| der::content(&der)) {
+            Some(content) => return of_der(content, Fault::BareBase64),
+            None => Foreign::Text,
+        },
+    };
+    Fault::Foreign(foreign)
+}
+
+/// What is right but for its form is that, all else is in the wrong place.
+fn of_der(content: Content, form: fn(Der) -> Fault) -> Fault {
+    match content {
+        Content::Certificate => form(Der::Certificate),
+        Content::Key(_) => form(Der::Key),
+        Content::EncryptedKey => form(Der::EncryptedKey),
+        Content::Pkcs12 => form(Der::Pkcs12),
+        Content::Pkcs7 => form(Der::Pkcs7),
+        Content::Request => Fault::Holds(Holds::Request),
+        Content::PublicKey => Fault::Holds(Holds::PublicKey),
+    }
 }

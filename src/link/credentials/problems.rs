@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use thiserror::Error;
+use x509_parser::certificate::X509Certificate;
 
-use crate::exposure;
+use crate::link::reason::shown;
+use crate::owner::quoted;
 
 /// Everything that is wrong with the files of `[tls]`, a line each.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -36,7 +38,7 @@ pub(crate) enum Problem {
         /// Which certificate of `cert_file`, counted from 1, the key does belong to.
         belongs_to: Option<usize>,
         /// The subject of `cert_file`'s first certificate, if it is a CA's.
-        authority: Option<String>,
+        authority: Option<Subject>,
     },
 }
 
@@ -50,7 +52,7 @@ pub(crate) enum Role {
 
 impl Role {
     /// The configuration key that names the file.
-    fn key(self) -> &'static str {
+    pub(super) fn key(self) -> &'static str {
         match self {
             Role::Ca => "tls.ca_file",
             Role::Certificate => "tls.cert_file",
@@ -59,7 +61,7 @@ impl Role {
     }
 
     /// What belongs into the file and where it comes from.
-    fn wanted(self) -> &'static str {
+    pub(super) fn wanted(self) -> &'static str {
         match self {
             Role::Ca => "Amazon's root CA (https://www.amazontrust.com/repository/AmazonRootCA1.pem)",
             Role::Certificate => "the certificate that IoT Core gave for this device (...-certificate.pem.crt)",
@@ -68,7 +70,7 @@ impl Role {
     }
 }
 
-/// What is wrong with one file.
+/// What is wrong with one file. Nothing here has room for what the file holds, so that no message can.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
     Missing {
@@ -84,25 +86,119 @@ pub(crate) enum Fault {
         limit: u64,
     },
     Io(ErrorKind),
+    /// The right thing, but in another encoding of text.
+    Utf16(Encoding),
     /// The right thing, but binary.
     Der(Der),
-    NoPem,
-    Damaged(String),
+    /// Likewise, in Base64 without a begin and an end.
+    BareBase64(Der),
+    /// The right thing, but its lines aren't lines any more.
+    Layout(Layout),
+    Damaged(Damage),
+    /// Nothing like a certificate or key.
+    Foreign(Foreign),
     Holds(Holds),
+    /// A section that is called otherwise than what it holds.
+    Mislabelled {
+        holds: Holds,
+    },
     BadCertificate {
         /// Counted from 1.
         number: usize,
-        reason: String,
     },
     /// Nothing in the CA file is a CA's certificate.
     NotAuthority {
-        subject: String,
+        subject: Subject,
     },
     SeveralKeys(usize),
-    UnsupportedKey {
-        kind: Option<&'static str>,
-        reason: Option<String>,
+    UnsupportedKey(Unsupported),
+}
+
+/// Whose certificate it is: the one thing of a file that is shown. Only a certificate has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subject(Box<str>);
+
+impl Subject {
+    pub(super) fn of(certificate: &X509Certificate<'_>) -> Subject {
+        Subject(shown(&certificate.subject().to_string()))
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An encoding of text that isn't PEM's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// With a byte order mark.
+    Utf16,
+    Utf16Le,
+    Utf16Be,
+}
+
+/// What has become of the line ends of a PEM file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `echo $KEY`
+    Spaces,
+    /// `\n` in two characters: an environment variable, a JSON string.
+    Escaped,
+    /// Quotes or commas of the program or document that it was copied from.
+    Quoted,
+    Indented,
+    /// Left out.
+    Glued,
+}
+
+/// What is missing or wrong in a PEM file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Damage {
+    NoBegin,
+    NoEnd,
+    /// It ends as another section than it has begun.
+    OtherEnd,
+    /// A begin or an end without its five dashes on both sides.
+    Dashes,
+    /// There is nothing between begin and end.
+    Nothing,
+    NotBase64 {
+        /// Of the file, counted from 1.
+        line: usize,
     },
+    Incomplete,
+    TooLong,
+    NotDer,
+    Binary,
+    /// A key whose parts aren't where they belong.
+    Key,
+    /// A key whose numbers don't fit each other.
+    Numbers,
+}
+
+/// What a file is that has nothing to do with PEM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Foreign {
+    Text,
+    WebPage,
+    Json,
+    JavaKeyStore,
+    Archive,
+    Base64OfPem,
+}
+
+/// Why a private key can't be used that is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsupported {
+    RsaSize {
+        bits: usize,
+    },
+    RsaExponent,
+    NoPublicHalf,
+    /// With its article.
+    Kind(&'static str),
 }
 
 /// Who was kept from reading what.
@@ -121,7 +217,9 @@ pub(crate) struct Denied {
 pub(crate) enum Der {
     Certificate,
     Key,
+    EncryptedKey,
     Pkcs12,
+    Pkcs7,
 }
 
 /// What a file holds instead.
@@ -133,8 +231,11 @@ pub(crate) enum Holds {
     PublicKey,
     Request,
     OpenSshKey,
+    DsaKey,
     TrustedCertificate,
     Pkcs7,
+    RevocationList,
+    Pgp,
 }
 
 impl fmt::Display for Problem {
@@ -161,130 +262,12 @@ impl fmt::Display for Problem {
                     ),
                     (None, None) => write!(
                         f,
-                        "Both must be from one creation of a certificate: `openssl x509 -noout -pubkey -in {cert}` and \
-                         `openssl pkey -pubout -in {key}` must print the same"
+                        "Both must be from one creation of a certificate: `openssl x509 -noout -pubkey -in {}` and \
+                         `openssl pkey -pubout -in {}` must print the same",
+                        quoted(cert_file),
+                        quoted(key_file)
                     ),
                 }
-            }
-        }
-    }
-}
-
-impl Fault {
-    fn explain(&self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (shown, wanted) = (path.display(), role.wanted());
-        match self {
-            Fault::Missing { directory: None } => write!(f, "there is no such file. Put {wanted} there"),
-            Fault::Missing { directory: Some(dir) } => {
-                write!(f, "there is no directory {}. Create it and put {wanted} there", dir.display())
-            }
-            Fault::Denied(denied) => denied.explain(role, path, f),
-            Fault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
-            Fault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
-            Fault::Empty => write!(f, "is empty. Put {wanted} there"),
-            Fault::TooLarge { limit } => {
-                write!(f, "is over {limit} bytes, which no credential file is. Put {wanted} there")
-            }
-            Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
-            Fault::Der(der) => der.explain(&shown, f),
-            Fault::NoPem => write!(f, "holds no PEM section (-----BEGIN ...-----). Put {wanted} there"),
-            Fault::Damaged(how) => write!(f, "is damaged: {how}. Copy it again, whole"),
-            Fault::Holds(holds) => holds.explain(role, &shown, f),
-            Fault::BadCertificate { number, reason } => {
-                write!(f, "certificate {number} in it can't be read ({reason}). Copy it again: {wanted}")
-            }
-            Fault::NotAuthority { subject } => write!(
-                f,
-                "holds no CA certificate, but that of {subject}. Put {wanted} there; tls.ca_file and tls.cert_file may \
-                 be swapped"
-            ),
-            Fault::SeveralKeys(count) => write!(f, "holds {count} private keys. Leave only that of the certificate"),
-            Fault::UnsupportedKey { kind, reason } => {
-                write!(f, "holds {} key that can't be used", kind.map_or("a".to_owned(), |kind| format!("an {kind}")))?;
-                if let Some(reason) = reason {
-                    write!(f, " ({reason})")?;
-                }
-                write!(f, ". gatewire takes RSA of 2048 to 4096 bits, EC P-256 and EC P-384")
-            }
-        }
-    }
-}
-
-impl Denied {
-    fn explain(&self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Denied { directory, user, owner, group, mode } = self;
-        let shown = path.display();
-        match directory {
-            None => write!(f, "the user {user} may not read it (it is {owner}:{group}, mode {mode:04o}). ")?,
-            Some(dir) => write!(
-                f,
-                "the user {user} may not enter the directory {} (it is {owner}:{group}, mode {mode:04o}). ",
-                dir.display()
-            )?,
-        }
-        if user != "gatewire" && user != "root" {
-            write!(f, "If the daemon runs as another user, run this as that one (sudo -u gatewire ...); else run ")?;
-        } else {
-            write!(f, "Run ")?;
-        }
-        match (directory, role) {
-            (Some(dir), _) => write!(f, "`chown root:gatewire {0} && chmod 0750 {0}`", dir.display()),
-            (None, Role::Key) => write!(f, "`{}`", exposure::command_to_hide(path)),
-            (None, Role::Ca | Role::Certificate) => write!(f, "`chmod 0644 {shown}`"),
-        }
-    }
-}
-
-impl Der {
-    fn explain(self, path: &impl fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Der::Certificate => write!(
-                f,
-                "is a binary (DER) certificate. Convert it: `openssl x509 -inform der -in {path} -out certificate.pem.crt`"
-            ),
-            Der::Key => write!(
-                f,
-                "is a binary (DER) key. Convert it: `openssl pkey -inform der -in {path} -out private.pem.key`"
-            ),
-            Der::Pkcs12 => write!(
-                f,
-                "is a PKCS#12 file. Take it apart: `openssl pkcs12 -in {path} -nokeys -out certificate.pem.crt` and \
-                 `openssl pkcs12 -in {path} -nocerts -noenc -out private.pem.key`"
-            ),
-        }
-    }
-}
-
-impl Holds {
-    fn explain(self, role: Role, path: &impl fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let wanted = role.wanted();
-        match self {
-            Holds::Certificate => {
-                write!(
-                    f,
-                    "holds a certificate, not a key. Put {wanted} there; tls.cert_file and tls.key_file may be swapped"
-                )
-            }
-            Holds::Key => write!(
-                f,
-                "holds a private key, not a certificate. Put {wanted} there; {} and tls.key_file may be swapped",
-                role.key()
-            ),
-            Holds::EncryptedKey if role == Role::Key => write!(
-                f,
-                "the key is encrypted, and nobody is there at boot to type its passphrase. Decrypt it: \
-                 `openssl pkey -in {path} -out private.pem.key`"
-            ),
-            Holds::EncryptedKey => write!(f, "holds an encrypted private key. Put {wanted} there"),
-            Holds::PublicKey => write!(f, "holds only a public key. Put {wanted} there"),
-            Holds::Request => write!(f, "holds a certificate request (CSR), not what it asks for. Put {wanted} there"),
-            Holds::OpenSshKey => write!(f, "holds a key for SSH, which isn't one for TLS. Put {wanted} there"),
-            Holds::TrustedCertificate => write!(
-                f,
-                "holds a certificate in openssl's own form. Convert it: `openssl x509 -in {path} -out certificate.pem.crt`"
-            ),
-            Holds::Pkcs7 => {
-                write!(f, "holds PKCS#7. Convert it: `openssl pkcs7 -print_certs -in {path} -out certificate.pem.crt`")
             }
         }
     }

@@ -2,9 +2,11 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use super::problems::{Der, Holds};
+use super::problems::{Damage, Der, Foreign, Holds, Unsupported};
 use super::*;
 use crate::link::test_pki::{ALWAYS, Authority, Files, set_mode};
+
+mod damaged;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -107,7 +109,11 @@ fn every_problem_is_reported_at_once() {
         .collect();
     assert_eq!(
         found,
-        [(Role::Ca, Fault::Missing { directory: None }), (Role::Certificate, Fault::NoPem), (Role::Key, Fault::Empty)]
+        [
+            (Role::Ca, Fault::Missing { directory: None }),
+            (Role::Certificate, Fault::Foreign(Foreign::Text)),
+            (Role::Key, Fault::Empty)
+        ]
     );
     let text = load(&files.tls, at(0)).unwrap_err().to_string();
     assert_eq!(text.lines().count(), 3, "{text}");
@@ -198,8 +204,8 @@ fn what_is_neither_certificate_nor_plain_key_is_named() {
     openssl(&files, "rsa -in plain.pem -pubout -out public.pem");
     let path = |name: &str| files.dir().join(name);
     let mut tls = files.tls.clone();
-    let mut check = |name: &str, holds: Holds, hint: &str| {
-        for role in [Role::Certificate, Role::Key] {
+    let mut check = |name: &str, holds: Holds, hints: [&str; 2]| {
+        for (role, hint) in [Role::Certificate, Role::Key].into_iter().zip(hints) {
             tls.clone_from(&files.tls);
             *(if role == Role::Key { &mut tls.key_file } else { &mut tls.cert_file }) = path(name);
             let problems = load(&tls, at(0)).unwrap_err();
@@ -207,12 +213,12 @@ fn what_is_neither_certificate_nor_plain_key_is_named() {
             assert!(problems.to_string().contains(hint), "{problems}");
         }
     };
-    check("device.csr", Holds::Request, "(CSR)");
-    check("device.p7", Holds::Pkcs7, "openssl pkcs7 -print_certs");
-    check("trusted.pem", Holds::TrustedCertificate, "openssl x509 -in");
-    check("encrypted.pem", Holds::EncryptedKey, "encrypted");
-    check("old.pem", Holds::EncryptedKey, "encrypted");
-    check("public.pem", Holds::PublicKey, "only a public key");
+    check("device.csr", Holds::Request, ["(CSR)"; 2]);
+    check("device.p7", Holds::Pkcs7, ["openssl pkcs7 -print_certs", "Put the private key"]);
+    check("trusted.pem", Holds::TrustedCertificate, ["openssl x509 -in", "Put the private key"]);
+    check("encrypted.pem", Holds::EncryptedKey, ["Put the certificate", "openssl pkey -in"]);
+    check("old.pem", Holds::EncryptedKey, ["Put the certificate", "openssl pkey -in"]);
+    check("public.pem", Holds::PublicKey, ["only a public key"; 2]);
 }
 
 #[test]
@@ -224,13 +230,13 @@ fn binary_files_are_told_how_to_convert() {
     openssl(&files, "genrsa -out rsa.pem 2048");
     openssl(&files, "rsa -in rsa.pem -outform der -out rsa.der");
     for (name, expected, hint) in [
-        ("device.p12", Der::Pkcs12, "openssl pkcs12 -in"),
-        ("key.der", Der::Key, "openssl pkey -inform der"),
-        ("rsa.der", Der::Key, "openssl pkey -inform der"),
-        ("cert.der", Der::Certificate, "openssl x509 -inform der"),
+        ("device.p12", Fault::Der(Der::Pkcs12), "openssl pkcs12 -nocerts -nodes -in"),
+        ("key.der", Fault::Der(Der::Key), "openssl pkey -inform der"),
+        ("rsa.der", Fault::Der(Der::Key), "openssl pkey -inform der"),
+        ("cert.der", Fault::Der(Der::Certificate), "holds a certificate, not a key"),
     ] {
         fs::copy(files.dir().join(name), &files.tls.key_file).unwrap();
-        assert_eq!(only_fault(&files, hint), (Role::Key, Fault::Der(expected)));
+        assert_eq!(only_fault(&files, hint), (Role::Key, expected));
     }
 }
 
@@ -240,21 +246,16 @@ fn keys_that_cannot_be_used_are_refused_with_their_kind() {
     let device = authority.issue_with(&[], ALWAYS, &rcgen::PKCS_ED25519);
     let files = Files::new(&authority.pem(), &device.certificate, &device.key);
     let (_, fault) = only_fault(&files, "RSA of 2048 to 4096 bits");
-    assert_eq!(fault, Fault::UnsupportedKey { kind: Some("Ed25519"), reason: None });
+    assert_eq!(fault, Fault::UnsupportedKey(Unsupported::Kind("an Ed25519 key")));
 
     for (make, expected) in [
-        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521 -out key.pem", "EC P-521"),
-        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out key.pem", "EC secp256k1"),
-        ("genpkey -algorithm ED448 -out key.pem", "Ed448"),
-        ("ecparam -name secp521r1 -genkey -noout -out key.pem", "EC"),
-        ("genrsa -out key.pem 1024", "RSA"),
-        ("genrsa -traditional -out key.pem 1024", "RSA"),
+        ("genrsa -out key.pem 1024", 1024),
+        ("genrsa -traditional -out key.pem 1024", 1024),
+        ("genrsa -out key.pem 1536", 1536),
     ] {
         openssl(&files, make);
-        let (role, fault) = only_fault(&files, &format!("holds an {expected} key"));
-        assert!(
-            matches!((role, fault), (Role::Key, Fault::UnsupportedKey { kind: Some(kind), .. }) if kind == expected)
-        );
+        let (role, fault) = only_fault(&files, &format!("holds an RSA key of {expected} bits"));
+        assert_eq!((role, fault), (Role::Key, Fault::UnsupportedKey(Unsupported::RsaSize { bits: expected })));
     }
 }
 
@@ -275,13 +276,16 @@ fn a_truncated_or_garbled_file_is_called_damaged() {
     let whole = fs::read_to_string(&files.tls.cert_file).unwrap();
     files.write("cert.pem", &whole[..whole.len() / 2]);
     assert!(matches!(
-        only_fault(&files, "the line -----END CERTIFICATE----- is missing"),
+        only_fault(&files, "the line -----END ...----- is missing"),
         (Role::Certificate, Fault::Damaged(_))
     ));
     files.write("cert.pem", whole.replacen('M', "*", 1));
-    assert!(matches!(only_fault(&files, "base64"), (Role::Certificate, Fault::Damaged(_))));
+    assert!(matches!(only_fault(&files, "line 2 holds characters"), (Role::Certificate, Fault::Damaged(_))));
     files.write("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    assert!(matches!(only_fault(&files, "certificate 1"), (_, Fault::BadCertificate { number: 1, .. })));
+    assert_eq!(only_fault(&files, "no certificate or key").1, Fault::Damaged(Damage::NotDer));
+    let sequence = "-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n";
+    files.write("cert.pem", sequence);
+    assert_eq!(only_fault(&files, "certificate 1").1, Fault::BadCertificate { number: 1 });
 }
 
 #[test]

@@ -1,0 +1,331 @@
+//! What to do about a file of `[tls]`: commands that touch this file alone, keep its owner and mode, lose nothing if they fail, and
+//! work as they are printed.
+
+use std::fmt;
+use std::path::Path;
+
+use super::problems::{Damage, Denied, Der, Encoding, Fault, Foreign, Holds, Layout, Role, Unsupported};
+use crate::exposure;
+use crate::owner::quoted;
+
+const SIZES: &str = "gatewire takes RSA of 2048 to 4096 bits, EC P-256 and EC P-384";
+
+/// Where a file is to have its own part of a container: beside it, and never over a file that is there.
+const BESIDE: &str = ".pem";
+
+/// The file is replaced by what `command` makes of it, once that has succeeded. As the shell writes into the file that is there,
+/// it keeps its owner and mode.
+fn in_place(command: &str, path: &Path) -> String {
+    format!("`t=$({command}) && printf '%s\\n' \"$t\" > {}`", quoted(path))
+}
+
+fn openssl(arguments: &str, path: &Path) -> String {
+    in_place(&format!("openssl {arguments} -in {}", quoted(path)), path)
+}
+
+/// Copies a part of a container into a new file with the owner and mode of the container.
+fn taken_out(arguments: &str, path: &Path) -> String {
+    let (file, mut new) = (quoted(path), path.as_os_str().to_owned());
+    new.push(BESIDE);
+    let new = quoted(Path::new(&new));
+    format!(
+        "`(umask 077; set -C; openssl {arguments} -in {file} > {new}) && chown --reference={file} {new} && chmod --reference={file} {new}`"
+    )
+}
+
+/// Line ends where PEM has them, whatever became of them.
+fn rewrapped(path: &Path) -> String {
+    // A space of a name isn't one between lines; only then are begin and end given lines of their own.
+    let script = r#"s/["',`;]//g; s/\\[nr]|[ \t\r]+/\n/g; s/-----(BEGIN|END)\n/-----\1 /g; s/(-----(BEGIN|END) [A-Z0-9]+)\n(PRIVATE|KEY|REQUEST)/\1 \3/g; s/(-----(BEGIN|END) [A-Z0-9]+ PRIVATE)\nKEY/\1 KEY/g; s/-----(BEGIN|END) /\n&/g; s/-----(BEGIN|END) [A-Z0-9 ]+-----/&\n/g"#;
+    let script = quoted(Path::new(script));
+    in_place(&format!("sed -E {script} {} | sed '/^$/d'", quoted(path)), path)
+}
+
+impl Role {
+    /// How the right file comes there.
+    fn get(self, path: &Path) -> String {
+        match self {
+            Role::Ca => format!(
+                "Put {} there: `curl -fsSo {} https://www.amazontrust.com/repository/AmazonRootCA1.pem`",
+                self.wanted(),
+                quoted(path)
+            ),
+            Role::Certificate | Role::Key => format!("Put {} there", self.wanted()),
+        }
+    }
+}
+
+impl Fault {
+    pub(super) fn explain(&self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (wanted, get) = (role.wanted(), role.get(path));
+        match self {
+            Fault::Missing { directory: None } => write!(f, "there is no such file. {get}"),
+            Fault::Missing { directory: Some(dir) } => {
+                write!(f, "there is no directory {}. Create it and put {wanted} there", dir.display())
+            }
+            Fault::Denied(denied) => denied.explain(role, path, f),
+            Fault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
+            Fault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
+            Fault::Empty => write!(f, "is empty. {get}"),
+            Fault::TooLarge { limit } => write!(f, "is over {limit} bytes, which no credential file is. {get}"),
+            Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
+            Fault::Utf16(encoding) => {
+                let name = match encoding {
+                    Encoding::Utf16 => "UTF-16",
+                    Encoding::Utf16Le => "UTF-16LE",
+                    Encoding::Utf16Be => "UTF-16BE",
+                };
+                let command = in_place(&format!("iconv -f {name} -t ASCII {}", quoted(path)), path);
+                write!(f, "is text in {name}, as Windows PowerShell writes it, and PEM is ASCII. Convert it: {command}")
+            }
+            Fault::Der(der) => der.explain(role, path, f),
+            Fault::BareBase64(der) => der.explain_base64(role, path, f),
+            Fault::Layout(layout) => layout.explain(path, f),
+            Fault::Damaged(damage) => {
+                write!(f, "is damaged: {damage}. ")?;
+                match (damage, role) {
+                    (Damage::Dashes, _) => write!(f, "Mend these lines, or copy the file again, whole: {wanted}"),
+                    _ => write!(f, "Copy it again, whole. {get}"),
+                }
+            }
+            Fault::Foreign(foreign) => foreign.explain(role, path, f),
+            Fault::Holds(holds) => holds.explain(role, path, f),
+            Fault::Mislabelled { holds } => {
+                write!(f, "a section in it is called otherwise than what it holds, {}. {get}", holds.article())
+            }
+            Fault::BadCertificate { number } => {
+                write!(f, "certificate {number} in it is damaged, or isn't one. Copy it again, whole. {get}")
+            }
+            Fault::NotAuthority { subject } => write!(
+                f,
+                "holds no CA certificate, but that of {subject}; tls.ca_file and tls.cert_file may be swapped. {get}"
+            ),
+            Fault::SeveralKeys(count) => write!(
+                f,
+                "holds {count} private keys. Leave only the one that was made with the certificate in tls.cert_file"
+            ),
+            Fault::UnsupportedKey(unsupported) => unsupported.explain(path, f),
+        }
+    }
+}
+
+impl Denied {
+    fn explain(&self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Denied { directory, user, owner, group, mode } = self;
+        // Others may have what is theirs in that directory: it stays as it is.
+        if let Some(dir) = directory {
+            return write!(
+                f,
+                "the user {user} may not enter the directory {} (it is {owner}:{group}, mode {mode:04o}). Leave the directory as it \
+                 is: copy the file to one that is for gatewire, such as /etc/gatewire/certs, and name the copy in {}",
+                dir.display(),
+                role.key()
+            );
+        }
+        write!(f, "the user {user} may not read it (it is {owner}:{group}, mode {mode:04o}). ")?;
+        if user != "gatewire" && user != "root" {
+            write!(f, "If the daemon runs as another user, run this as that one (sudo -u gatewire ...); else run ")?;
+        } else {
+            write!(f, "Run ")?;
+        }
+        match role {
+            Role::Key => write!(f, "`{}`", exposure::command_to_hide(path)),
+            Role::Ca | Role::Certificate => write!(f, "`sudo chmod a+r {}`", quoted(path)),
+        }
+    }
+}
+
+impl Der {
+    fn explain(self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self, role) {
+            (Der::Certificate, Role::Ca | Role::Certificate) => write!(
+                f,
+                "is a binary (DER) certificate, and PEM is needed. Convert it: {}",
+                openssl("x509 -inform der", path)
+            ),
+            (Der::Key, Role::Key) => {
+                write!(f, "is a binary (DER) key, and PEM is needed. Convert it: {}", openssl("pkey -inform der", path))
+            }
+            (Der::EncryptedKey, Role::Key) => write!(
+                f,
+                "is a binary (DER) key and encrypted, and nobody is there at boot to type its passphrase. Decrypt and convert it: {}",
+                openssl("pkcs8 -inform der", path)
+            ),
+            (Der::Pkcs7, Role::Ca | Role::Certificate) => {
+                write!(f, "is binary PKCS#7. Convert it: {}", openssl("pkcs7 -inform der -print_certs", path))
+            }
+            (Der::Pkcs12, Role::Key) => write!(
+                f,
+                "is a PKCS#12 file. Take the key out of it into a new file, {}, and name that in tls.key_file",
+                taken_out("pkcs12 -nocerts -nodes", path)
+            ),
+            (Der::Pkcs12, Role::Certificate) => write!(
+                f,
+                "is a PKCS#12 file. Take the certificate out of it into a new file, {}, and name that in tls.cert_file",
+                taken_out("pkcs12 -clcerts -nokeys", path)
+            ),
+            (Der::Pkcs12, Role::Ca) => write!(
+                f,
+                "is a PKCS#12 file. Take the CA out of it into a new file, {}, and name that in tls.ca_file",
+                taken_out("pkcs12 -cacerts -nokeys", path)
+            ),
+            (Der::Certificate, Role::Key) => Holds::Certificate.explain(role, path, f),
+            (Der::Key, _) => Holds::Key.explain(role, path, f),
+            (Der::EncryptedKey, _) => Holds::EncryptedKey.explain(role, path, f),
+            (Der::Pkcs7, Role::Key) => Holds::Pkcs7.explain(role, path, f),
+        }
+    }
+
+    fn explain_base64(self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tool, what) = match (self, role) {
+            (Der::Certificate, Role::Ca | Role::Certificate) => ("x509", "CERTIFICATE"),
+            (Der::Key, Role::Key) => ("pkey", "PRIVATE KEY"),
+            _ => return self.explain(role, path, f),
+        };
+        let command = in_place(&format!("base64 -di {} | openssl {tool} -inform der", quoted(path)), path);
+        write!(
+            f,
+            "holds Base64 without the lines -----BEGIN {what}----- before and -----END {what}----- behind it. Add them: {command}"
+        )
+    }
+}
+
+impl Layout {
+    fn explain(self, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self {
+            Layout::Spaces => {
+                "the line breaks are missing, there are spaces instead (`echo $KEY` without quotes does that)"
+            }
+            Layout::Escaped => "the line breaks are missing, \\n is written in two characters instead",
+            Layout::Quoted => {
+                "the line breaks are missing or the lines have quotes, as if copied from a program or from JSON"
+            }
+            Layout::Indented => "the lines -----BEGIN ...----- and -----END ...----- don't start at the margin",
+            Layout::Glued => {
+                "line breaks are missing: -----BEGIN ...----- and -----END ...----- must be lines of their own"
+            }
+        };
+        write!(f, "{what}. Put them right: {}", rewrapped(path))
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::NoBegin => f.write_str("the line -----BEGIN ...----- is missing"),
+            Damage::NoEnd => f.write_str("the line -----END ...----- is missing, the file is cut off"),
+            Damage::OtherEnd => f.write_str("the lines -----BEGIN ...----- and -----END ...----- don't have the same name"),
+            Damage::Dashes => f.write_str(
+                "the lines with BEGIN and END must be -----BEGIN ...----- and -----END ...-----, in capitals and with five \
+                 hyphens on both sides",
+            ),
+            Damage::Nothing => f.write_str("there is nothing between -----BEGIN ...----- and -----END ...-----"),
+            Damage::NotBase64 { line } => write!(f, "line {line} holds characters that aren't Base64"),
+            Damage::Incomplete => f.write_str("a part between -----BEGIN ...----- and -----END ...----- is missing"),
+            Damage::TooLong => f.write_str("there is more between -----BEGIN ...----- and -----END ...----- than belongs there"),
+            Damage::NotDer => f.write_str("what is between -----BEGIN ...----- and -----END ...----- is no certificate or key"),
+            Damage::Binary => f.write_str("it begins as a binary (DER) file does, but isn't a whole one"),
+            Damage::Key => f.write_str("the private key in it can't be understood"),
+            Damage::Numbers => f.write_str("the numbers of the private key in it don't fit each other"),
+        }
+    }
+}
+
+impl Foreign {
+    fn explain(self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let get = role.get(path);
+        match self {
+            Foreign::Text => write!(f, "holds no certificate or key: -----BEGIN ...----- isn't in it. {get}"),
+            Foreign::WebPage => {
+                write!(f, "is a web page (HTML or XML): a download has gone wrong, or wanted a login. {get}")
+            }
+            Foreign::Json => write!(
+                f,
+                "is JSON, as `aws iot create-keys-and-certificate` prints it. {get}; `jq -r` with .certificatePem or \
+                 .keyPair.PrivateKey takes it out of the JSON"
+            ),
+            Foreign::JavaKeyStore => write!(
+                f,
+                "is a Java key store. {get}; `keytool -importkeystore` makes a PKCS#12 file of a key store, and `openssl pkcs12` \
+                 takes that apart"
+            ),
+            Foreign::Archive => write!(f, "is an archive (zip or gzip). Unpack it. {get}"),
+            Foreign::Base64OfPem => write!(
+                f,
+                "is the Base64 of a PEM file, as Kubernetes keeps it. Decode it: {}",
+                in_place(&format!("base64 -d {}", quoted(path)), path)
+            ),
+        }
+    }
+}
+
+impl Unsupported {
+    fn explain(self, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unsupported::RsaSize { bits } => {
+                write!(
+                    f,
+                    "holds an RSA key of {bits} bits, which can't be used. {SIZES}: create a new key and certificate in IoT Core"
+                )
+            }
+            Unsupported::RsaExponent => {
+                write!(
+                    f,
+                    "holds an RSA key with a public exponent under 65537, which can't be used. Create a new key and certificate"
+                )
+            }
+            Unsupported::NoPublicHalf => {
+                write!(f, "holds an EC key without its public half. Add it: {}", openssl("ec", path))
+            }
+            Unsupported::Kind(name) => {
+                write!(f, "holds {name}, which can't be used. {SIZES}: create a new key and certificate in IoT Core")
+            }
+        }
+    }
+}
+
+impl Holds {
+    fn article(self) -> &'static str {
+        match self {
+            Holds::Certificate => "a certificate",
+            Holds::Key => "a private key",
+            Holds::EncryptedKey => "an encrypted private key",
+            Holds::PublicKey => "only a public key",
+            Holds::Request => "a certificate request (CSR)",
+            Holds::OpenSshKey => "a key for SSH",
+            Holds::DsaKey => "a DSA key",
+            Holds::TrustedCertificate => "a certificate in openssl's own form",
+            Holds::Pkcs7 => "PKCS#7",
+            Holds::RevocationList => "a list of revoked certificates (CRL)",
+            Holds::Pgp => "something of PGP",
+        }
+    }
+
+    fn explain(self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (article, get) = (self.article(), role.get(path));
+        match (self, role) {
+            (Holds::Certificate, _) => {
+                write!(f, "holds {article}, not a key. {get}; tls.cert_file and tls.key_file may be swapped")
+            }
+            (Holds::Key, _) => {
+                write!(f, "holds {article}, not a certificate. {get}; {} and tls.key_file may be swapped", role.key())
+            }
+            (Holds::EncryptedKey, Role::Key) => write!(
+                f,
+                "the key is encrypted, and nobody is there at boot to type its passphrase. Decrypt it: {}",
+                openssl("pkey", path)
+            ),
+            (Holds::TrustedCertificate, Role::Ca | Role::Certificate) => {
+                write!(f, "holds {article}. Convert it: {}", openssl("x509", path))
+            }
+            (Holds::Pkcs7, Role::Ca | Role::Certificate) => {
+                write!(f, "holds {article}. Convert it: {}", openssl("pkcs7 -print_certs", path))
+            }
+            (Holds::Request, _) => write!(f, "holds {article}, not what it asks for. {get}"),
+            (Holds::OpenSshKey, _) => write!(f, "holds {article}, which isn't one for TLS. {get}"),
+            (Holds::DsaKey, _) => write!(f, "holds {article}, which can't be used. {SIZES}. {get}"),
+            (Holds::EncryptedKey | Holds::PublicKey | Holds::RevocationList | Holds::Pgp, _)
+            | (Holds::TrustedCertificate | Holds::Pkcs7, Role::Key) => write!(f, "holds {article}. {get}"),
+        }
+    }
+}
