@@ -87,6 +87,7 @@ pub(crate) struct Inbox {
     ids_news: Notify,
     received: Cell<u64>,
     unmatched: Cell<u64>,
+    too_large: Cell<u64>,
 }
 
 /// The `inbox` of the status document.
@@ -96,6 +97,8 @@ pub(crate) struct InboxStatus {
     pub(crate) received: u64,
     /// Those that no forward wanted.
     pub(crate) unmatched: u64,
+    /// Those that were larger than [`MAX_PACKET`](crate::limits::MAX_PACKET), and dropped.
+    pub(crate) too_large: u64,
     /// QoS 1 messages that aren't done for every forward, so that IoT Core isn't told yet.
     pub(crate) unacknowledged: u64,
 }
@@ -113,6 +116,7 @@ impl Inbox {
             ids_news: Notify::new(),
             received: Cell::new(0),
             unmatched: Cell::new(0),
+            too_large: Cell::new(0),
         })
     }
 
@@ -151,6 +155,11 @@ impl Inbox {
         self.forwards.borrow().iter().for_each(|forward| forward.link_down());
     }
 
+    /// A message was too large, and is dropped.
+    pub(crate) fn too_large(&self) {
+        self.too_large.set(self.too_large.get() + 1);
+    }
+
     pub(crate) fn acks(&self) -> &Acks {
         &self.acks
     }
@@ -159,6 +168,7 @@ impl Inbox {
         InboxStatus {
             received: self.received.get(),
             unmatched: self.unmatched.get(),
+            too_large: self.too_large.get(),
             unacknowledged: self.acks.owed.get(),
         }
     }

@@ -45,6 +45,7 @@ pub(crate) mod forward;
 pub mod fuzzing;
 pub(crate) mod inbox;
 pub(crate) mod ingest;
+pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod message;

@@ -1,6 +1,7 @@
 //! Topics, filters and messages: checked once where they enter, trusted after.
 
 mod properties;
+mod text;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use thiserror::Error;
 
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
 pub(crate) use properties::{BASE64, Properties, PropertiesError};
+pub(crate) use text::{ForbiddenCharacter, check_characters};
 
 /// Why a topic or topic filter can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -22,8 +24,8 @@ pub(crate) enum TopicError {
     TooLong(usize),
     #[error("it has {0} slashes, IoT Core takes at most {MAX_TOPIC_SLASHES}")]
     TooManySlashes(usize),
-    #[error("it holds a NUL character")]
-    Nul,
+    #[error("it {0}")]
+    Character(#[from] ForbiddenCharacter),
     #[error("`{0}` is a wildcard, which only a filter may hold")]
     WildcardInTopic(char),
     #[error("`+` must stand alone between slashes")]
@@ -34,7 +36,8 @@ pub(crate) enum TopicError {
     MalformedShare,
 }
 
-/// A topic name that MQTT and IoT Core accept: not empty, no wildcard, within IoT Core's bounds (`MQTT-4.7.1-1`, `MQTT-4.7.3`).
+/// A topic name that MQTT and IoT Core accept: not empty, no wildcard, no character that a server may close the connection for,
+/// within IoT Core's bounds (`MQTT-4.7.1-1`, `MQTT-4.7.3`, `MQTT-1.5.4`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Topic(Arc<str>);
 
@@ -127,9 +130,7 @@ fn check_bounds(name: &str) -> Result<(), TopicError> {
     if name.len() > MAX_TOPIC_BYTES {
         return Err(TopicError::TooLong(name.len()));
     }
-    if name.contains('\0') {
-        return Err(TopicError::Nul);
-    }
+    check_characters(name)?;
     let counted = match name.strip_prefix("$aws/rules/").and_then(|rest| rest.split_once('/')) {
         Some((_rule, rest)) => rest,
         None => name,
@@ -243,6 +244,12 @@ impl Outbound {
         self.topic.as_str().len() + self.payload.len() + properties
     }
 
+    /// Whether its texts hold only what MQTT lets them. What was accepted by an earlier version may hold more.
+    pub(crate) fn check_characters(&self) -> Result<(), ForbiddenCharacter> {
+        check_characters(self.topic.as_str())?;
+        self.properties.as_ref().map_or(Ok(()), |properties| properties.check_characters())
+    }
+
     /// Whether the time in which it was to be sent has passed.
     pub(crate) fn has_expired(&self, now: Instant) -> bool {
         self.properties.as_ref().is_some_and(|properties| properties.has_expired(now))
@@ -322,7 +329,10 @@ mod tests {
     fn topics_and_filters_are_refused_with_the_reason() {
         assert_eq!(Topic::new(""), Err(TopicError::Empty));
         assert_eq!(Topic::new("a/+"), Err(TopicError::WildcardInTopic('+')));
-        assert_eq!(Topic::new("a\0"), Err(TopicError::Nul));
+        assert!(matches!(Topic::new("a\0"), Err(TopicError::Character(_))));
+        assert!(matches!(Topic::new("door/a\nb"), Err(TopicError::Character(_))));
+        assert!(matches!(TopicFilter::new("door/\u{85}/#"), Err(TopicError::Character(_))));
+        assert!(matches!(TopicFilter::new("$share/g\u{fffe}/a"), Err(TopicError::Character(_))));
         assert_eq!(Topic::new(&"x".repeat(257)), Err(TopicError::TooLong(257)));
         assert_eq!(Topic::new("1/2/3/4/5/6/7/8/9"), Err(TopicError::TooManySlashes(8)));
         assert!(Topic::new("$aws/rules/rule/1/2/3/4/5/6/7/8").is_ok());

@@ -50,17 +50,28 @@ fn a_message_is_delivered_as_it_was_given() {
     assert_eq!(subscriber.next(), "up/door/front 1 0 7b226f70656e223a747275657d");
     assert_eq!(publish(&setup, &["up/x", "-5", "--qos", "0"]), done("sent"));
     assert_eq!(subscriber.next(), "up/x 0 0 2d35");
-    assert_eq!(publish(&setup, &["up/x"]), done("delivered"));
+    assert_eq!(publish(&setup, &["up/x", ""]), done("delivered"));
     assert_eq!(subscriber.next(), "up/x 1 0 ");
     assert_eq!(piped(&setup, &["up/x", "-"], b"\xff\n\x00"), done("delivered"));
     assert_eq!(subscriber.next(), "up/x 1 0 ff0a00");
+    assert_eq!(piped(&setup, &["up/x"], b"x\n"), done("delivered"));
+    assert_eq!(subscriber.next(), "up/x 1 0 780a");
+    // Never an empty message without a word.
+    for arguments in [&["up/x"][..], &["up/x", "-"]] {
+        let (code, out, err) = piped(&setup, arguments, b"");
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(
+            err.starts_with("not published: standard input is empty; an empty message is `gatewire publish"),
+            "{err}"
+        );
+    }
     // The first that allows the topic, or the one that is named.
     let accepted = |n: usize| gatewire.status()["ingest"][n]["accepted"].clone();
-    assert_eq!((accepted(0), accepted(1)), (1.into(), 3.into()));
+    assert_eq!((accepted(0), accepted(1)), (1.into(), 4.into()));
     assert_eq!(publish(&setup, &["up/door/front", "x", "--ingest", "all"]), done("delivered"));
     let socket = gatewire.path("all.sock");
     assert_eq!(publish(&setup, &["up/door/front", "x", "--socket", socket.to_str().unwrap()]), done("delivered"));
-    assert_eq!((accepted(0), accepted(1)), (1.into(), 5.into()));
+    assert_eq!((accepted(0), accepted(1)), (1.into(), 6.into()));
 }
 
 #[test]
@@ -200,4 +211,20 @@ fn unfinished_lines_of_many_clients_take_little_memory_and_keep_nobody_waiting()
     let after = gatewire.process_status("VmRSS");
     assert!(after - before < 16 * 1024, "{} KiB", after - before);
     drop(hoarders);
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_not_waited_for_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("silent.sock");
+    // It takes connections, and says nothing.
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let setup = Setup::new(closed_port(), INGESTS);
+    let arguments = ["up/x", "x", "--timeout", "300ms", "--socket", socket.to_str().unwrap()];
+    let (code, out, err) = publish(&setup, &arguments);
+    assert_eq!((code, out.as_str()), (69, ""));
+    assert!(err.starts_with("no answer within 300ms for 1 message, which may be published all the same."), "{err}");
+    for timeout in ["0s", "soon"] {
+        assert_eq!(publish(&setup, &["up/x", "x", "--timeout", timeout]).0, 64);
+    }
 }

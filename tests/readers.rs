@@ -182,6 +182,40 @@ fn what_waited_on_the_disk_and_a_reader_had_before_a_restart_is_a_duplicate() {
 }
 
 #[test]
+fn what_a_reader_may_have_had_before_a_kill_is_a_duplicate_and_nothing_else_is() {
+    for ack in ["written", "reader"] {
+        let broker = Mosquitto::start();
+        let setup = Setup::new(broker.port, &format!("{FORWARD}ack = \"{ack}\"\n"));
+        let publish = |gatewire: &Gatewire, numbers: std::ops::Range<u64>| {
+            let stored = numbers.end;
+            numbers.for_each(|n| broker.publish("test/topic", n.to_string().as_bytes()));
+            eventually("them", || (gatewire.status()["forward"][0]["stored"] == stored).then_some(()));
+        };
+        let gatewire = setup.connect();
+        broker.wait_for("Sending SUBACK to thing-1");
+        publish(&gatewire, 0..3);
+        gatewire.kill();
+        // Nobody can have had them.
+        let gatewire = setup.again().connect();
+        let mut reader = gatewire.client("messages.sock");
+        let first: Vec<_> = (0..3).map(|_| reader.json()).collect();
+        assert!(first.iter().all(|line| line["duplicate"] == false), "{first:?}");
+        // At once: what was read isn't removed from the disk yet.
+        gatewire.kill();
+        let gatewire = setup.again().connect();
+        publish(&gatewire, 3..5);
+        gatewire.kill();
+        let gatewire = setup.again().connect();
+        let mut reader = gatewire.client("messages.sock");
+        let again: Vec<_> = (0..5).map(|_| reader.json()).collect();
+        for (n, line) in again.iter().enumerate() {
+            assert_eq!((&line["payload"], &line["duplicate"]), (&n.to_string().into(), &(n < 3).into()), "{ack}");
+        }
+        assert!(again.iter().zip(&first).all(|(again, first)| again["id"] == first["id"]));
+    }
+}
+
+#[test]
 fn a_reader_that_acknowledges_gets_again_what_it_has_not() {
     let broker = Mosquitto::start();
     let setup = Setup::new(broker.port, &format!("{FORWARD}ack = \"reader\"\n"));

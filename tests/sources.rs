@@ -237,3 +237,64 @@ fn a_batch_that_the_end_finds_without_a_link_is_stored_and_sent_after_the_next_s
     let _gatewire = setup.again().connect();
     assert_eq!(payload(&subscriber), "[1]");
 }
+
+#[test]
+fn numbers_arrive_with_the_digits_that_were_read() {
+    let broker = Mosquitto::start();
+    let command = r#"command = ["cat", "DIR/value"]
+on_change = true
+payload = { all = "{{value}}", part = "{{value.a}}", object = "{{value.o}}" }"#;
+    let setup = Setup::new(broker.port, &publish(command));
+    let write = |text: &str| {
+        fs::write(setup.directory.path().join("new"), text).unwrap();
+        fs::rename(setup.directory.path().join("new"), setup.directory.path().join("value")).unwrap();
+    };
+    write(r#"{"a": 12345678901234567890123, "o": {"z": 1.10, "a": 1e400}}"#);
+    let subscriber = broker.subscribe("v");
+    let gatewire = setup.connect();
+    let text = r#""all":"{\"a\": 12345678901234567890123, \"o\": {\"z\": 1.10, \"a\": 1e400}}""#;
+    assert_eq!(
+        payload(&subscriber),
+        format!(r#"{{{text},"part":12345678901234567890123,"object":{{"z":1.10,"a":1e400}}}}"#)
+    );
+    write(r#"{"a": 12345678901234567890124, "o": {"z": 1.10, "a": 1e400}}"#);
+    assert!(payload(&subscriber).contains(r#""part":12345678901234567890124,"#));
+    write(r#"{"o": {"a": 1E+400, "z": 1.1}, "a": 12345678901234567890124.0}"#);
+    let unchanged = || gatewire.status()["publish"][0]["unchanged"].as_u64().unwrap();
+    let before = unchanged();
+    eventually("it to be looked at", || (unchanged() > before + 2).then_some(()));
+    // Nothing at all is no value.
+    write("\n");
+    gatewire
+        .wait_for("/value` ends with exit code 0 and prints nothing on standard output: there is no value to publish");
+    assert!(gatewire.status()["publish"][0]["failed"].as_u64() > Some(0));
+    assert_eq!(gatewire.stop().0, 0);
+    assert_eq!(subscriber.try_next(), None);
+}
+
+#[test]
+fn an_empty_file_is_no_value_unless_the_payload_does_without() {
+    let broker = Mosquitto::start();
+    let (_subscriber, gatewire) = start(&broker, &publish("file = \"DIR/empty\""));
+    fs::write(gatewire.path("empty"), "").unwrap();
+    gatewire.wait_for("/empty is empty: there is no value to publish");
+    let (subscriber, gatewire) = start(&broker, &publish("file = \"DIR/empty\"\npayload = \"there\""));
+    fs::write(gatewire.path("empty"), "").unwrap();
+    assert_eq!(payload(&subscriber), "there");
+}
+
+#[test]
+fn numbers_of_ingest_lines_come_back_and_arrive_as_they_were_written() {
+    let ingest = "[[ingest]]\nname = \"i\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"v\"]\n";
+    let broker = Mosquitto::start();
+    for (batch, expected) in [("", "{P}"), ("batch = { max = 1, within = \"1h\" }\n", "[{P}]")] {
+        let (subscriber, gatewire) = start(&broker, &format!("{ingest}{batch}"));
+        let mut client = gatewire.client("publish.sock");
+        let number = "123456789012345678901234567890";
+        for sent in [number, "1e400", r#"{"z":-0.10,"a":[123456789012345678901234567890]}"#] {
+            client.send(&format!(r#"{{"topic":"v","payload": {sent} ,"id":{number}}}"#));
+            assert_eq!(client.line().unwrap(), format!(r#"{{"id":{number},"result":"delivered"}}"#));
+            assert_eq!(payload(&subscriber), expected.replace("{P}", sent));
+        }
+    }
+}

@@ -96,6 +96,30 @@ fn however_late_it_gets_its_turn_it_takes_nothing() {
 }
 
 #[test]
+fn with_netstrings_a_payload_may_hold_anything() {
+    let broker = Mosquitto::start();
+    let forward =
+        "[[forward]]\nname = \"n\"\nfilters = [\"test/#\"]\nsocket = \"DIR/n.sock\"\nformat = \"netstring\"\n";
+    let setup = Setup::new(broker.port, forward);
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let mut tail = Tail::start(&setup, &gatewire, &[], &[0]);
+    for payload in [&b"two\nlines, 3:abc,"[..], b"end\n"] {
+        broker.publish("test/a", payload);
+    }
+    let expected = ["17:two", "lines, 3:abc,,4:end"];
+    assert_eq!(expected, [tail.next(), tail.next()].each_ref().map(String::as_str));
+    let mut reader = gatewire.client("n.sock");
+    assert_eq!(expected, [(); 2].map(|()| reader.line().unwrap()).each_ref().map(String::as_str));
+    // With "payload" they would be four lines, and `check` says so.
+    assert_eq!(setup.output("check").0, 0);
+    let (code, out, err) = setup.edit("netstring", "payload").output("check");
+    assert!(code == 0 && (out + &err).contains("a newline in a payload ends a line"), "{code}");
+    tail.child.kill().unwrap();
+    tail.child.wait().unwrap();
+}
+
+#[test]
 fn one_forward_can_be_followed_alone() {
     let broker = Mosquitto::start();
     let setup = Setup::new(broker.port, FORWARDS);

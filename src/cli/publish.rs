@@ -4,15 +4,17 @@
 //! the daemon reads on only as long as its answers are read.
 
 mod answers;
+mod patience;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead as _, Read as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use clap::Args;
@@ -21,10 +23,14 @@ use serde::Serialize;
 use super::client::{Unreachable, connect};
 use super::output::{Failure, tell};
 use super::{Exit, inputs};
-use crate::config::Config;
+use crate::config::{Config, Ingest};
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, Topic};
 use answers::Answers;
+use patience::Patience;
+
+/// How long to wait for an answer, unless --timeout says otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const LONG_ABOUT: &str = "\
 Publish a message through the running daemon, or with --lines many. It goes by an
@@ -32,19 +38,22 @@ Publish a message through the running daemon, or with --lines many. It goes by a
 acknowledged it (it prints `delivered`), or when it is on this machine's disk and goes to
 IoT Core from there (`stored`); with QoS 0 when it is written to the connection (`sent`).
 
-It may wait for long where the disk can't be written either: `timeout` bounds that. A
-message that it was given before may be published all the same.";
+Without PAYLOAD it publishes what standard input has, as with `-`. An empty message is \"\".
+
+Where neither IoT Core nor the disk takes the message, it says after 5 s what it waits for,
+and gives up after --timeout. The message may be published all the same.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   gatewire publish gateways/thing-gateway-01/door '{\"open\":true}'
   gatewire publish gateways/thing-gateway-01/photo - < photo.jpg
+  date | gatewire publish gateways/thing-gateway-01/time
   sensor | gatewire publish gateways/thing-gateway-01/values --lines
-  timeout 30 gatewire publish gateways/thing-gateway-01/door closed
+  gatewire publish gateways/thing-gateway-01/door \"\" --retain      removes what is retained
 
 Exit codes: 0 all are delivered, stored or sent; 1 one was refused, the reason is on
-standard error; 64 usage; 69 the daemon can't be reached, or stopped before it had
-answered all; 78 configuration unusable.";
+standard error; 64 usage; 69 the daemon can't be reached, has stopped before it had
+answered all, or didn't answer within --timeout; 78 configuration unusable.";
 
 /// The command line of `gatewire publish`.
 #[derive(Debug, Args)]
@@ -52,7 +61,7 @@ pub(super) struct Arguments {
     /// Where to publish
     topic: String,
 
-    /// The message, as it is; `-` is standard input, to the last byte [default: an empty message]
+    /// The message, as it is; `-`, or none at all, is standard input to the last byte
     #[arg(allow_negative_numbers = true)]
     payload: Option<OsString>,
 
@@ -63,6 +72,10 @@ pub(super) struct Arguments {
     /// 1: until IoT Core has acknowledged it. 0: once, and only while connected
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     qos: u8,
+
+    /// Give up when no answer has come for so long, such as 10s or 5m [default: 1m, and what a batch may wait]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Duration>,
 
     /// Ask IoT Core to keep it for future subscribers
     #[arg(long)]
@@ -100,6 +113,13 @@ pub(super) struct Arguments {
     /// Publish by this socket; the configuration isn't read then
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("must be a duration such as 10s or 5m".to_owned()),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -147,15 +167,29 @@ pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
 }
 
 fn publish(config: &Path, arguments: Arguments) -> Result<Exit, Failure> {
-    let is_stdin = arguments.payload.as_ref().is_some_and(|payload| payload == "-");
+    let is_stdin = arguments.payload.as_ref().is_none_or(|payload| payload == "-");
+    if arguments.payload.is_none() && !arguments.lines && io::stdin().is_terminal() {
+        let text = "PAYLOAD is missing: give the message, `-` to type it (Ctrl-D ends it), or \"\" for an empty one";
+        return Err(Failure::new(text, Exit::Usage));
+    }
     if arguments.lines && arguments.payload.is_some() && !is_stdin {
         let text = "--lines publishes the lines of standard input: PAYLOAD can only be `-`, or left out";
         return Err(Failure::new(text, Exit::Usage));
     }
+    let mut patience = Patience::new(PATIENCE);
     let path = match &arguments.socket {
         Some(path) => path.clone(),
-        None => socket(&inputs::of_daemon(config)?, &arguments.topic, arguments.ingest.as_deref())?,
+        None => {
+            let config = inputs::of_daemon(config)?;
+            let ingest = ingest(&config, &arguments.topic, arguments.ingest.as_deref())?;
+            patience = Patience::new(PATIENCE + ingest.batch.map_or(Duration::ZERO, |batch| batch.within));
+            patience.status = Some(config.status.socket.path.clone());
+            ingest.socket.path.clone()
+        }
     };
+    if let Some(timeout) = arguments.timeout {
+        patience.timeout = timeout;
+    }
     let stream = connect(&path)?;
     let broken = |error| Failure::from(Unreachable::new(&path, error));
     let sender = Sender { stream: stream.try_clone().map_err(broken)?, progress: Arc::default(), message: arguments };
@@ -163,13 +197,13 @@ fn publish(config: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     let mut answers = Answers::new(&path, lines);
     // Not waited for: should the daemon go away, it may sit there waiting for standard input.
     std::thread::spawn(move || sender.run(is_stdin));
-    answers.read(stream)?;
+    answers.read(stream, &progress, patience)?;
     answers.end(&progress)
 }
 
-/// The socket of the ingest that takes messages for `topic`, or of the one of this name.
-fn socket(config: &Config, topic: &str, name: Option<&str>) -> Result<PathBuf, Failure> {
-    let found = match name {
+/// The ingest that takes messages for `topic`, or the one of this name.
+fn ingest<'a>(config: &'a Config, topic: &str, name: Option<&str>) -> Result<&'a Ingest, Failure> {
+    match name {
         Some(name) => config.ingest.iter().find(|ingest| ingest.name == name).ok_or_else(|| {
             let names: Vec<&str> = config.ingest.iter().map(|ingest| ingest.name.as_str()).collect();
             let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -190,8 +224,7 @@ fn socket(config: &Config, topic: &str, name: Option<&str>) -> Result<PathBuf, F
                 },
             )
         }
-    };
-    found.map(|ingest| ingest.socket.path.clone())
+    }
 }
 
 /// How far the sender has come.
@@ -231,6 +264,11 @@ impl Sender {
         if is_stdin {
             payload.clear();
             io::stdin().take(MAX_PAYLOAD as u64 + 1).read_to_end(&mut payload)?;
+            if payload.is_empty() {
+                self.progress.refused.fetch_add(1, Ordering::SeqCst);
+                refuse(false, 1, "standard input is empty; an empty message is `gatewire publish TOPIC \"\"`");
+                return Ok(());
+            }
         }
         self.send(1, &payload);
         Ok(())

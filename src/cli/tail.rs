@@ -1,5 +1,7 @@
 //! `gatewire tail`: follows what comes out of forward sockets.
 
+mod frames;
+
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
@@ -14,11 +16,12 @@ use socket2::SockAddr;
 use super::client::{Unreachable, connect_from};
 use super::output::{Failure, Style, Text, Tone, pass_on, tell, unwritable};
 use super::{Exit, inputs};
+use crate::config::Format;
 use crate::socket::OBSERVER;
 
 pub(super) const LONG_ABOUT: &str = "\
-Follow what comes out of the forward sockets: each message a line, exactly as the socket
-gives it, from now on.
+Follow what comes out of the forward sockets: each message a line (or a netstring, where
+the configuration says so), exactly as the socket gives it, from now on.
 
 It is an observer: it takes no message away from the programs that read the socket, and
 no message waits for it. What waits for a reader it doesn't show. A message that several
@@ -62,11 +65,12 @@ pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
 }
 
 fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
-    let paths = match arguments.socket {
-        Some(path) => vec![path],
+    let sockets = match arguments.socket {
+        Some(path) => vec![(path, Format::Json)],
         None => sockets(config, arguments.forward.as_deref())?,
     };
-    let connections: Result<Vec<_>, _> = paths.into_iter().map(Connection::open).collect();
+    let connections: Result<Vec<_>, _> =
+        sockets.into_iter().map(|(path, format)| Connection::open(path, format)).collect();
     let mut connections = connections?;
     let style = Style::of_stdout();
     loop {
@@ -85,13 +89,14 @@ fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The sockets of all forwards, or of the one of this name.
-fn sockets(config: &Path, name: Option<&str>) -> Result<Vec<PathBuf>, Failure> {
+/// The sockets of all forwards, or of the one of this name, and what is written there.
+fn sockets(config: &Path, name: Option<&str>) -> Result<Vec<(PathBuf, Format)>, Failure> {
     let forwards = inputs::of_daemon(config)?.forward;
     let wanted = |forward: &&crate::config::Forward| name.is_none_or(|name| forward.name == name);
-    let paths: Vec<PathBuf> = forwards.iter().filter(wanted).map(|forward| forward.socket.path.clone()).collect();
-    match (paths.is_empty(), name) {
-        (false, _) => Ok(paths),
+    let socket = |forward: &crate::config::Forward| (forward.socket.path.clone(), forward.format);
+    let sockets: Vec<_> = forwards.iter().filter(wanted).map(socket).collect();
+    match (sockets.is_empty(), name) {
+        (false, _) => Ok(sockets),
         (true, Some(name)) if !forwards.is_empty() => {
             let names: Vec<&str> = forwards.iter().map(|forward| forward.name.as_str()).collect();
             Err(Failure::new(format!("there is no [[forward]] `{name}`; there are {}", names.join(", ")), Exit::Usage))
@@ -139,6 +144,7 @@ enum Heard {
 /// A connection to a forward socket.
 struct Connection {
     path: PathBuf,
+    format: Format,
     stream: UnixStream,
     /// The begin of a line that isn't complete.
     rest: Vec<u8>,
@@ -149,9 +155,9 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(path: PathBuf) -> Result<Connection, Unreachable> {
+    fn open(path: PathBuf, format: Format) -> Result<Connection, Unreachable> {
         let stream = observe(&path)?;
-        Ok(Connection { path, stream, rest: Vec::new(), is_new: true, remade: false })
+        Ok(Connection { path, format, stream, rest: Vec::new(), is_new: true, remade: false })
     }
 
     /// Passes on what has come. A closed connection is made anew; if that fails the daemon has stopped.
@@ -168,20 +174,21 @@ impl Connection {
 
     fn take(&mut self, bytes: &[u8], style: Style) -> Result<Heard, Failure> {
         self.rest.extend_from_slice(bytes);
-        let Some(end) = memchr::memrchr(b'\n', &self.rest) else {
-            return match self.rest.len() > MAX_LINE {
-                true => {
-                    Err(Unreachable::Strange { path: self.path.clone(), detail: "a line without end".to_owned() }
-                        .into())
-                }
-                false => Ok(Heard::Something),
+        let strange = |detail: &str| Unreachable::Strange { path: self.path.clone(), detail: detail.to_owned() };
+        let end =
+            frames::whole(&self.rest, self.format).map_err(|frames::Broken| strange("what comes is no netstring"))?;
+        if end == 0 {
+            return if self.rest.len() > MAX_LINE {
+                Err(strange("a line without end").into())
+            } else {
+                Ok(Heard::Something)
             };
-        };
+        }
         if std::mem::take(&mut self.is_new) {
             self.check_first()?;
         }
-        let written = pass_on(&self.rest[..=end], |line| painted(line, style));
-        self.rest.drain(..=end);
+        let written = pass_on(&self.rest[..end], |line| painted(line, style));
+        self.rest.drain(..end);
         match written {
             Ok(()) => Ok(Heard::Something),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Heard::Enough),

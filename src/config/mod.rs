@@ -265,6 +265,8 @@ pub(crate) enum Format {
     Json,
     /// The bare payload and a newline.
     Payload,
+    /// The bare payload as a netstring: its length in decimal digits, a colon, the payload, a comma.
+    Netstring,
 }
 
 /// `forward.keep`: the bounds of what waits while no reader is there.

@@ -23,7 +23,7 @@ use crate::limits::{
     BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
     MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
 };
-use crate::message::{Qos, TopicFilter};
+use crate::message::{Qos, TopicFilter, check_characters};
 use crate::schedule::template::{Fixed, fill};
 
 /// The sections there are.
@@ -129,11 +129,13 @@ impl<'a> Reader<'a> {
                     .to_owned())
             }
             id if id.starts_with('$') => Err("must not begin with `$`, which IoT Core keeps for itself".to_owned()),
-            id if id.contains('\0') => Err("must not hold a NUL character".to_owned()),
             id if id.len() > MAX_CLIENT_ID_BYTES => {
                 Err(format!("is {} bytes long, IoT Core takes at most {MAX_CLIENT_ID_BYTES}", id.len()))
             }
-            _ => Ok(client_id),
+            _ => match check_characters(&client_id) {
+                Ok(()) => Ok(client_id),
+                Err(forbidden) => Err(forbidden.to_string()),
+            },
         }
     }
 

@@ -53,10 +53,17 @@ impl<'a> Reader<'a> {
         let socket = self.socket(&section, None);
         let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
-        let formats = word(&[("json", Format::Json), ("payload", Format::Payload)]);
+        let formats = word(&[("json", Format::Json), ("payload", Format::Payload), ("netstring", Format::Netstring)]);
         let format = section.get_or("format", Format::Json, formats);
-        if ack == Ack::Reader && format == Format::Payload {
+        if ack == Ack::Reader && format != Format::Json {
             section.error("ack", "\"reader\" needs `format = \"json\"`: a bare payload has no id to acknowledge");
+        }
+        if format == Format::Payload {
+            section.warning(
+                "format",
+                "with \"payload\" a newline in a payload ends a line like the newline behind it, so readers can't tell the two \
+                 apart. Where payloads may hold newlines, use \"json\" or \"netstring\"",
+            );
         }
         let keep = keep(section.section("keep"));
         section.finish();
@@ -93,14 +100,14 @@ impl<'a> Reader<'a> {
 
     pub(super) fn topic(&self, node: &Node) -> Result<Topic, String> {
         let topic = fill(string(node)?, &self.fixed).map_err(|error| error.to_string())?;
-        Topic::new(&topic).map_err(|error| format!("\"{topic}\" can't be published to: {error}"))
+        Topic::new(&topic).map_err(|error| format!("{topic:?} can't be published to: {error}"))
     }
 
     fn filters(&self, node: &Node, complaints: &Complaints<'_>) -> Option<Vec<TopicFilter>> {
         let items = strings(node).map_err(|text| complaints.at(node, text)).ok()?;
         let filter = |item: &Node| {
             let filter = fill(string(item)?, &self.fixed).map_err(|error| error.to_string())?;
-            TopicFilter::new(&filter).map_err(|error| format!("\"{filter}\" isn't a topic filter: {error}"))
+            TopicFilter::new(&filter).map_err(|error| format!("{filter:?} isn't a topic filter: {error}"))
         };
         // All of them, and only then whether one is missing: each complaint is wanted.
         let filters: Vec<_> =

@@ -1,5 +1,7 @@
 //! What waits for a reader, or for a reader's word: in memory, and on the disk where that has to be. Pure: no I/O, no clock.
 
+mod ahead;
+
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -9,7 +11,8 @@ use crate::inbox::AckToken;
 use crate::message::Inbound;
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
-use crate::store::{Accepted, Contents, Load, Moment, Page, QueueId, Row, Totals, Write};
+use crate::store::{Accepted, Contents, Load, Moment, Page, Place, Row, Write};
+use ahead::Ahead;
 
 /// The most memory that messages of one forward take, in bytes, each with [`ENTRY_OVERHEAD`]; from half of it on they are
 /// moved to the disk. What has to be acknowledged is taken beyond it, if the disk doesn't take it: the server sends no more
@@ -30,6 +33,8 @@ pub(super) struct Kept {
     given: bool,
     /// It may have been, by an earlier process.
     maybe_given: bool,
+    /// It may be written to a reader at any time, and the disk didn't know it when that began: if it is written there, that says so.
+    exposed: bool,
 }
 
 impl Item for Kept {
@@ -45,7 +50,7 @@ impl Lasting for Kept {
 
     fn to_row(&self, seq: u64) -> Row {
         let Inbound { topic, payload, qos, retain, duplicate, received_at, properties } = self.message.clone();
-        let duplicate = duplicate || self.given;
+        let duplicate = duplicate || self.given || self.exposed;
         // How old it is decides nothing.
         let accepted = Accepted::Earlier(None);
         Row { seq, at: received_at, accepted, topic, payload, qos, retain, duplicate, properties }
@@ -54,7 +59,8 @@ impl Lasting for Kept {
 
 impl Kept {
     fn new(message: &Inbound, token: Option<AckToken>, due: Instant) -> Kept {
-        Kept { message: message.clone(), token, is_orphan: false, due, given: false, maybe_given: false }
+        let (given, maybe_given, exposed) = (false, false, false);
+        Kept { message: message.clone(), token, is_orphan: false, due, given, maybe_given, exposed }
     }
 
     /// Whether a reader may have been written it before.
@@ -62,10 +68,12 @@ impl Kept {
         self.given || self.message.duplicate
     }
 
-    fn from_row(row: Row, now: Instant) -> Kept {
+    fn from_row(row: Row, was_given: bool, now: Instant) -> Kept {
         let Row { at, topic, payload, qos, retain, duplicate, properties, .. } = row;
+        let duplicate = duplicate || was_given;
         let message = Inbound { topic, payload, qos, retain, duplicate, received_at: at, properties };
-        Kept { message, token: None, is_orphan: false, due: now, given: false, maybe_given: true }
+        let (given, maybe_given, exposed) = (false, true, false);
+        Kept { message, token: None, is_orphan: false, due: now, given, maybe_given, exposed }
     }
 }
 
@@ -78,19 +86,22 @@ pub(super) struct Keep {
     max_bytes: u64,
     when_full: WhenFull,
     last_stored: Option<u64>,
+    ahead: Ahead,
     done: Vec<AckToken>,
     dropped: u64,
 }
 
 impl Keep {
-    /// The keep of which `stored` is on the disk, in the database of this `generation`.
-    pub(super) fn new(config: &config::Keep, queue: QueueId, stored: Totals, generation: u64) -> Keep {
+    /// The keep with what is at its place on the disk.
+    pub(super) fn new(config: &config::Keep, place: Place) -> Keep {
+        let Place { queue, stored, generation, given } = place;
         Keep {
             backlog: Durable::new(queue, stored, generation),
             max_messages: config.messages,
             max_bytes: config.bytes,
             when_full: config.when_full,
             last_stored: stored.last,
+            ahead: Ahead::new(given),
             done: Vec::new(),
             dropped: 0,
         }
@@ -137,7 +148,7 @@ impl Keep {
 
     /// Adds a message that a reader is owed otherwise: only so that it is on the disk.
     pub(super) fn hold(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
-        self.backlog.insert_taken(id, Kept::new(message, token, due));
+        self.backlog.insert_taken(id, Kept { exposed: true, ..Kept::new(message, token, due) });
         self.expect(due);
     }
 
@@ -166,14 +177,25 @@ impl Keep {
         }
     }
 
-    /// The message that comes next is in memory.
-    pub(super) fn is_ready(&self) -> bool {
-        self.backlog.front().is_some()
+    /// Whether the message that comes next can be taken: it is in memory, and the disk knows that it may have been given, should it
+    /// be there.
+    pub(super) fn is_ready(&mut self, now: Instant) -> bool {
+        let Some(((id, _), last)) = self.backlog.front().zip(self.backlog.last_of_head()) else { return false };
+        !self.backlog.front_may_be_stored() || self.ahead.allows(id, last, now)
+    }
+
+    /// When to look again whether a message can be taken, if the disk doesn't answer before.
+    pub(super) fn ready_at(&self, now: Instant) -> Option<Instant> {
+        self.ahead.waits_until(now)
     }
 
     /// Takes the next message: its id, and whether it is to be marked as a duplicate.
     pub(super) fn take(&mut self) -> Option<(u64, &Inbound, bool)> {
-        self.backlog.take().map(|(id, kept)| (id, &kept.message, kept.is_duplicate()))
+        let is_stored = self.backlog.front_may_be_stored();
+        self.backlog.take().map(|(id, kept)| {
+            kept.exposed = !is_stored;
+            (id, &kept.message, kept.is_duplicate())
+        })
     }
 
     /// A message that was taken, and whether it is to be marked as a duplicate.
@@ -206,6 +228,9 @@ impl Keep {
     pub(super) fn put_back(&mut self, id: u64, now: Instant) {
         if let Some(kept) = self.backlog.taken_mut(id) {
             kept.due = kept.due.min(now);
+            if std::mem::take(&mut kept.exposed) && !kept.given {
+                self.backlog.rewrite(id);
+            }
             self.backlog.put_back(id);
             self.backlog.expect(now);
             self.shed();
@@ -291,16 +316,22 @@ impl Keep {
     /// Whether there is something to write or read before [`Keep::timeout`], or that has changed.
     pub(super) fn needs_keeper(&mut self) -> bool {
         let timeout = self.timeout();
-        self.backlog.needs_load() || self.backlog.needs_keeper(timeout)
+        self.ahead.is_behind() || self.backlog.needs_load() || self.backlog.needs_keeper(timeout)
     }
 
     pub(super) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
         let pressed = self.backlog.memory() > MEMORY / 2;
-        self.backlog.next_write(now, |_| pressed, moment)
+        let write = self.backlog.next_write(now, |_| pressed, moment);
+        let Some(given) = self.ahead.begin_write() else { return write };
+        let queue = self.backlog.queue();
+        let note = Some((queue.note_of_given().into(), given.to_string()));
+        let nothing = Write { queue, delete: Vec::new(), insert: Vec::new(), clock_offset: None, note: None };
+        Some(Write { note, ..write.unwrap_or(nothing) })
     }
 
     pub(super) fn write_ended(&mut self, successful: bool, now: Instant) {
         let done = &mut self.done;
+        self.ahead.write_ended(successful);
         self.backlog.write_ended(successful, now, |kept| done.extend(kept.token.take()));
     }
 
@@ -309,13 +340,21 @@ impl Keep {
     }
 
     pub(super) fn load_ended(&mut self, page: Option<Page>, now: Instant) {
-        self.backlog.load_ended(page, |row| Kept::from_row(row, now));
+        let ahead = &self.ahead;
+        self.backlog.load_ended(page, |row| {
+            let was_given = ahead.may_have_been_given(row.seq);
+            Kept::from_row(row, was_given, now)
+        });
         self.shed();
     }
 
     pub(super) fn attach(&mut self, contents: &Contents) {
-        let queue = self.backlog.queue();
-        self.backlog.attach(contents.totals(queue), contents.generation);
+        let stored = contents.totals(self.backlog.queue());
+        // What is found late comes without the note.
+        if self.backlog.is_without_disk() {
+            self.ahead.found(stored.last.unwrap_or(0));
+        }
+        self.backlog.attach(stored, contents.generation);
     }
 
     pub(super) fn timeout(&self) -> Option<Instant> {

@@ -31,13 +31,18 @@ impl Encoder {
         self.format == format
     }
 
-    /// Appends the line of a message, newline included; `is_duplicate` marks it as one that may have come before.
+    /// Appends the line of a message, newline included, or its netstring; `is_duplicate` marks it as one that may have come before.
     pub(super) fn append(&mut self, out: &mut Vec<u8>, id: u64, message: &Inbound, is_duplicate: bool) {
         match self.format {
             Format::Json => self.append_json(out, id, message, is_duplicate),
             Format::Payload => out.extend_from_slice(&message.payload),
+            Format::Netstring => {
+                // Writing to a `Vec` can't fail.
+                let _ = write!(out, "{}:", message.payload.len());
+                out.extend_from_slice(&message.payload);
+            }
         }
-        out.push(b'\n');
+        out.push(if self.format == Format::Netstring { b',' } else { b'\n' });
     }
 
     fn append_json(&mut self, out: &mut Vec<u8>, id: u64, message: &Inbound, is_duplicate: bool) {
@@ -147,6 +152,15 @@ mod tests {
     #[test]
     fn the_bare_payload_is_followed_by_a_newline() {
         assert_eq!(line(Format::Payload, &message(b"21.5")), "21.5\n");
+    }
+
+    #[test]
+    fn a_netstring_says_how_long_the_payload_is() {
+        let mut out = Vec::new();
+        for payload in [&b"21.5"[..], b"", b"a\nb,1:c,\0\xff"] {
+            Encoder::new(Format::Netstring).append(&mut out, 17, &message(payload), false);
+        }
+        assert_eq!(out, b"4:21.5,0:,10:a\nb,1:c,\0\xff,");
     }
 
     proptest! {

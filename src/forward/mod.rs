@@ -88,7 +88,7 @@ pub(crate) struct Dropped {
 impl Forward {
     /// A forward without readers, with what the store holds of it. It reports to `acks` what it is done with.
     pub(crate) fn new(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, place: Place) -> Rc<Forward> {
-        let keep = Keep::new(&config.keep, place.queue, place.stored, place.generation);
+        let keep = Keep::new(&config.keep, place);
         Forward::with(config, spill_after, acks, keep)
     }
 
@@ -110,7 +110,7 @@ impl Forward {
     /// A forward with nothing on a disk; [`Forward::store_at_once`] is its disk.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn in_memory(config: config::Forward, acks: Rc<Acks>) -> Rc<Forward> {
-        let keep = Keep::new(&config.keep, crate::store::QueueId::OUTBOX, crate::store::Totals::default(), 1);
+        let keep = Keep::new(&config.keep, Place { generation: 1, ..Place::default() });
         Forward::with(config, Duration::from_secs(1), acks, keep)
     }
 
@@ -298,7 +298,11 @@ impl Kept for Forward {
     }
 
     fn write_ended(&self, outcome: Result<(), Failure>) {
-        self.change(|queue| queue.keep_mut().write_ended(outcome.is_ok(), Instant::now()));
+        self.change(|queue| {
+            let now = Instant::now();
+            queue.keep_mut().write_ended(outcome.is_ok(), now);
+            queue.kept(now);
+        });
         self.eased.notify_waiters();
     }
 

@@ -138,8 +138,13 @@ impl Reader {
     /// Everything is written: waits for more, or for a word from the client.
     async fn idle(&mut self) -> io::Result<()> {
         self.stream.watch_writes(false)?;
+        let ready_at = self.forward.queue.borrow().keep().ready_at(Instant::now());
         tokio::select! {
             biased;
+            () = until(ready_at), if ready_at.is_some() => {
+                self.decide(|queue, _, now| queue.kept(now));
+                Ok(())
+            }
             () = self.forward.changed.notified() => Ok(()),
             ready = self.stream.readable(), if self.reading => ready.and_then(|()| self.read()),
             // It has nothing more to say, and is a reader until it doesn't listen any more, either.

@@ -112,7 +112,7 @@ impl Inbox {
                 news.await;
                 continue;
             };
-            let note = Some((NOTE, wanted.to_string()));
+            let note = Some((NOTE.into(), wanted.to_string()));
             let change =
                 Write { queue: QueueId::OUTBOX, delete: Vec::new(), insert: Vec::new(), clock_offset: None, note };
             let outcome = store.write(change).await;

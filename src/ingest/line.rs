@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::compact::compact;
 use crate::batch::NotBatchable;
+use crate::json::compact;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError, exactly};
 use crate::outbox::Refusal;
@@ -45,6 +45,8 @@ pub(super) enum Reject {
     Missing(&'static str),
     #[error("`{0}` must be {1}")]
     WrongType(&'static str, &'static str),
+    #[error("`{0}` has half of a surrogate pair (U+{1:04X}) as character {2}, which is no character")]
+    Surrogate(&'static str, u32, usize),
     #[error("`payload` is missing, or `payload_base64` for bytes")]
     NoPayload,
     #[error("`payload` and `payload_base64` are both there; send one of them")]
@@ -258,8 +260,11 @@ fn properties_of(
         return Err(Reject::WrongType("properties", "an object"));
     }
     let parsed = properties.map(serde_json::from_str::<Properties>).transpose();
-    let mut properties =
-        parsed.map_err(|error| Reject::BadProperties(cut(&error.to_string(), 300)))?.unwrap_or_default();
+    let unreadable = |error: serde_json::Error| match properties.and_then(half_pair) {
+        Some((code, position)) => Reject::Surrogate("properties", code, position),
+        None => Reject::BadProperties(cut(&error.to_string(), 300)),
+    };
+    let mut properties = parsed.map_err(unreadable)?.unwrap_or_default();
     if let Some(json) = expires_in
         && properties.expires_in.replace(whole_seconds(json)?).is_some()
     {
@@ -292,10 +297,35 @@ fn payload_of(json: &str) -> Result<Bytes, Reject> {
 fn string<'a>(json: &'a str, key: &'static str) -> Result<Cow<'a, str>, Reject> {
     match serde_json::from_str(json) {
         Ok(Text(text)) => Ok(text),
-        // Such as half a surrogate pair, which no UTF-8 can say.
-        Err(_) if json.starts_with('"') => Err(Reject::WrongType(key, "a string of Unicode characters")),
-        Err(_) => Err(Reject::WrongType(key, "a string")),
+        Err(_) => Err(match half_pair(json) {
+            Some((code, position)) => Reject::Surrogate(key, code, position),
+            None => Reject::WrongType(key, "a string"),
+        }),
     }
+}
+
+/// The first half of a surrogate pair that stands alone in JSON, which no UTF-8 can say, and as which character.
+fn half_pair(json: &str) -> Option<(u32, usize)> {
+    let mut rest = json.strip_prefix('"').unwrap_or(json);
+    for position in 1.. {
+        let Some(unit) = hex_escape(rest) else {
+            let length = if rest.starts_with('\\') { 2 } else { rest.chars().next()?.len_utf8() };
+            rest = rest.get(length..)?;
+            continue;
+        };
+        rest = &rest[6..];
+        match (unit, hex_escape(rest)) {
+            (0xD800..=0xDBFF, Some(0xDC00..=0xDFFF)) => rest = &rest[6..],
+            (0xD800..=0xDFFF, _) => return Some((unit, position)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What stands behind `\u`, if the text begins with that.
+fn hex_escape(json: &str) -> Option<u32> {
+    u32::from_str_radix(json.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
 /// What a client has sent, short enough for an answer.

@@ -6,7 +6,6 @@
 mod answers;
 mod batches;
 mod client;
-mod compact;
 mod conversation;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

@@ -77,6 +77,8 @@ pub(super) struct Connection<'a> {
     /// Since then the transport has taken no more for a while.
     is_slow: bool,
     acks: Vec<AckToken>,
+    /// What was read isn't all looked at ([`Session::is_congested`]).
+    was_congested: bool,
     /// Bytes read since others had their turn.
     since_turn: usize,
     /// A server that never stops sending mustn't keep us from hearing anything else: that a stop is requested, for one.
@@ -106,6 +108,7 @@ impl<'a> Connection<'a> {
             drain_deadline: None,
             is_slow: false,
             acks: Vec::new(),
+            was_congested: false,
             since_turn: 0,
             is_others_turn: false,
         }
@@ -117,8 +120,18 @@ impl<'a> Connection<'a> {
     }
 
     /// Runs until the daemon stops or the configuration needs another connection (`Ok`, after a DISCONNECT where there is anyone
-    /// to say it to), or the connection ends.
+    /// to say it to), or the connection ends; a server that has broken the rules of MQTT is told so.
     pub(super) async fn run(&mut self) -> Result<Ended, Cause> {
+        let ended = self.serve().await;
+        if let Err(Cause::Session(end)) = &ended
+            && self.session.say_why(end)
+        {
+            self.hang_up().await;
+        }
+        ended
+    }
+
+    async fn serve(&mut self) -> Result<Ended, Cause> {
         self.session.connect();
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
@@ -175,6 +188,9 @@ impl<'a> Connection<'a> {
                 () = std::future::ready(()), if is_others_turn => {}
             }
             self.acknowledge();
+            if self.was_congested && !self.session.is_congested() {
+                self.received()?;
+            }
             if self.since_turn > TURN {
                 self.since_turn = 0;
                 self.is_others_turn = true;
@@ -284,6 +300,7 @@ impl<'a> Connection<'a> {
     fn received(&mut self) -> Result<(), Cause> {
         let now = Instant::now();
         let end = self.session.receive(&mut self.input, now, Timestamp::now());
+        self.was_congested = self.session.is_congested();
         self.pass_on_events(now);
         self.link.state.count(self.session.counters());
         end.map_err(Cause::Session)
@@ -311,6 +328,7 @@ impl<'a> Connection<'a> {
                 self.link.inbox.deliver(&message, token);
             }
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
+            Event::TooLarge(topic, size) => self.link.too_large(&topic, size),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
@@ -341,6 +359,11 @@ impl<'a> Connection<'a> {
     async fn say_goodbye(&mut self) {
         self.acknowledge();
         self.session.disconnect();
+        self.hang_up().await;
+    }
+
+    /// Writes what is left to say, lets the server close, and closes.
+    async fn hang_up(&mut self) {
         let output = self.session.output().split();
         let goodbye = async {
             self.stream.write_all(&output).await?;

@@ -92,7 +92,7 @@ impl Memory {
             delete: Vec::new(),
             insert: Vec::new(),
             clock_offset: None,
-            note: Some((NAME, text)),
+            note: Some((NAME.into(), text)),
         };
         if self.store.write(change).await.is_err() {
             // What it says now, nobody knows; the next time it is written whatever it says.

@@ -324,6 +324,9 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> Link
         End::Malformed(Malformed::TooLarge(size)) => LinkError::PacketTooLarge { peer, size, limit: MAX_PACKET },
         End::Malformed(Malformed::Invalid(detail)) => LinkError::MalformedPacket { peer, detail },
         End::Violation(detail) => LinkError::ProtocolViolation { peer, detail },
+        end @ (End::TopicAlias | End::TooMany(_)) => {
+            LinkError::ProtocolViolation { peer, detail: format!("the server sent {end}") }
+        }
     }
 }
 

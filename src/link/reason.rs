@@ -66,10 +66,14 @@ impl fmt::Display for ReasonCode {
 
 impl ReasonCode {
     pub(crate) const UNSPECIFIED: ReasonCode = ReasonCode(0x80);
+    pub(crate) const MALFORMED_PACKET: ReasonCode = ReasonCode(0x81);
+    pub(crate) const PROTOCOL_ERROR: ReasonCode = ReasonCode(0x82);
     pub(crate) const IMPLEMENTATION_SPECIFIC: ReasonCode = ReasonCode(0x83);
     pub(crate) const NOT_AUTHORIZED: ReasonCode = ReasonCode(0x87);
     pub(crate) const TOPIC_FILTER_INVALID: ReasonCode = ReasonCode(0x8F);
     pub(crate) const TOPIC_NAME_INVALID: ReasonCode = ReasonCode(0x90);
+    pub(crate) const RECEIVE_MAXIMUM_EXCEEDED: ReasonCode = ReasonCode(0x93);
+    pub(crate) const TOPIC_ALIAS_INVALID: ReasonCode = ReasonCode(0x94);
     pub(crate) const PACKET_TOO_LARGE: ReasonCode = ReasonCode(0x95);
     pub(crate) const QUOTA_EXCEEDED: ReasonCode = ReasonCode(0x97);
     pub(crate) const PAYLOAD_FORMAT_INVALID: ReasonCode = ReasonCode(0x99);

@@ -33,6 +33,11 @@ impl Link {
             Rejection::PubAck(reason) if is_for_the_topic(reason.code) => {
                 self.set_aside(target, &format!("it answers a PUBLISH with {rejection}"), Some(reason.code));
             }
+            Rejection::Character(_) if self.said.rejected.first(&target.topic, Instant::now()) => log::error!(
+                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
+                "a message to `{}` isn't sent: {rejection}. An earlier version of gatewire has accepted it; it is kept \
+                 (outbox.quarantine), and everything else goes on. Said once a day and topic", target.topic
+            ),
             _ if self.said.rejected.first(&target.topic, Instant::now()) => log::error!(
                 GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
                 "IoT Core refuses a message to `{}`: {rejection}. Its sender is told; if nobody waits for that, the message is \
@@ -41,6 +46,17 @@ impl Link {
             _ => {}
         }
         self.outbox.refuse(sequence, &rejection.to_string());
+    }
+
+    /// A message that the server ends the connection for, because of its form: its topic isn't to blame.
+    fn message_set_aside(&self, target: &Target, reason: &str) {
+        if self.said.rejected.first(&target.topic, Instant::now()) {
+            log::error!(
+                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
+                "IoT Core refuses a message to `{}`: {reason}. It is set aside (outbox.quarantine) and tried again in a day; \
+                 others to the same topic are sent. Change what publishes it. Said once a day and topic", target.topic
+            );
+        }
     }
 
     /// The server takes no messages for now (MQTT 5).
@@ -78,8 +94,8 @@ impl Link {
             LinkError::Disconnected { reason, .. } if may_be_for_a_packet(reason.code) => Some(reason),
             _ => return lasting.session.ended_otherwise(),
         };
-        let is_for_content = reason.is_some_and(|reason| is_for_the_content(reason.code));
-        let Verdict { guilty, of_a_trial } = lasting.session.closed_by_server(is_for_content, Instant::now());
+        let is_for_form = reason.is_some_and(|reason| is_for_the_form(reason.code));
+        let Verdict { guilty, of_a_trial } = lasting.session.closed_by_server(is_for_form, Instant::now());
         if of_a_trial {
             lasting.backoff.forgive();
         }
@@ -91,8 +107,9 @@ impl Link {
         match guilty {
             Some(Guilty::Publish(target, sequences)) => {
                 let reason = ends("PUBLISH");
-                if !is_for_content {
-                    self.set_aside(&target, &reason, code);
+                match is_for_form {
+                    true => self.message_set_aside(&target, &reason),
+                    false => self.set_aside(&target, &reason, code),
                 }
                 sequences.into_iter().for_each(|sequence| self.outbox.refuse(sequence, &reason));
             }
@@ -116,12 +133,20 @@ impl Link {
 
 /// Whether a PUBACK with this code says something about every message to its topic.
 fn is_for_the_topic(code: ReasonCode) -> bool {
-    matches!(code, ReasonCode::NOT_AUTHORIZED | ReasonCode::TOPIC_NAME_INVALID)
+    code == ReasonCode::NOT_AUTHORIZED
 }
 
-/// Whether a DISCONNECT with this code is about the content of one message.
-fn is_for_the_content(code: ReasonCode) -> bool {
-    matches!(code, ReasonCode::PACKET_TOO_LARGE | ReasonCode::PAYLOAD_FORMAT_INVALID)
+/// Whether a DISCONNECT with this code is about the form of one message, its topic among it: others to the same topic, with
+/// other properties or another payload, may be in order.
+fn is_for_the_form(code: ReasonCode) -> bool {
+    matches!(
+        code,
+        ReasonCode::MALFORMED_PACKET
+            | ReasonCode::PROTOCOL_ERROR
+            | ReasonCode::TOPIC_NAME_INVALID
+            | ReasonCode::PACKET_TOO_LARGE
+            | ReasonCode::PAYLOAD_FORMAT_INVALID
+    )
 }
 
 /// Whether a DISCONNECT with this code may be the answer to one of our packets (MQTT 5, 3.14.2.1): not when the server stops or

@@ -8,7 +8,7 @@ use humantime::format_duration;
 
 use super::Link;
 use super::diagnosis::{Before, NO_PUBACK, Say, Telling};
-use crate::limits::MAX_PROPERTIES;
+use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
 use crate::observe::journal;
 
@@ -24,6 +24,7 @@ pub(crate) struct SaidOnce {
     /// Topics of single messages that IoT Core refuses.
     pub(super) rejected: Named,
     properties_left_out: Named,
+    too_large: Named,
     overdue: RefCell<Telling>,
     pub(super) throttled: RefCell<Telling>,
 }
@@ -72,6 +73,20 @@ impl Link {
                 GATEWIRE_EVENT = "properties_left_out", GATEWIRE_TOPIC = topic.as_str();
                 "a message on `{topic}` carries more than {} KiB of properties: it is passed on without them",
                 MAX_PROPERTIES / 1024
+            );
+        }
+    }
+
+    /// A message from the server was larger than we take, and is dropped: counted, and said once a topic.
+    pub(super) fn too_large(&self, topic: &Topic, size: usize) {
+        self.inbox.too_large();
+        if self.said.too_large.first(topic, Instant::now()) {
+            log::error!(
+                GATEWIRE_EVENT = "message_too_large", GATEWIRE_TOPIC = topic.as_str();
+                "a message on `{topic}` has {size} bytes, more than the {} KiB that gatewire takes: it is dropped and acknowledged, \
+                 no reader gets it. Have its sender keep to IoT Core's limit, a payload of {} KiB. Said once a day and topic, \
+                 counted in `gatewire status` (inbox.too_large)",
+                MAX_PACKET / 1024, MAX_PAYLOAD / 1024
             );
         }
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Topic, TopicError};
+use super::{ForbiddenCharacter, Topic, TopicError, check_characters};
 use crate::limits::MAX_PROPERTIES;
 
 /// Base64 with the standard alphabet: written with padding, read with or without.
@@ -59,8 +59,8 @@ pub(crate) enum PropertiesError {
     TooLarge(usize),
     #[error("has a `response_topic` that can't be one: {0}")]
     ResponseTopic(TopicError),
-    #[error("holds a NUL character, which no text in MQTT may")]
-    Nul,
+    #[error("can't be sent: `{0}` {1}")]
+    Character(&'static str, ForbiddenCharacter),
     #[error("has a `payload_format_indicator` that is neither 0 (bytes) nor 1 (UTF-8)")]
     FormatIndicator,
     #[error("says with `payload_format_indicator` that the payload is UTF-8, but it isn't")]
@@ -80,9 +80,8 @@ impl Properties {
         if let Some(topic) = &self.response_topic {
             Topic::new(topic).map_err(PropertiesError::ResponseTopic)?;
         }
-        let users = self.user_properties.iter().flat_map(|(name, value)| [name, value]);
-        if users.chain(&self.content_type).any(|text| text.contains('\0')) {
-            return Err(PropertiesError::Nul);
+        for (key, text) in self.texts() {
+            check_characters(text).map_err(|forbidden| PropertiesError::Character(key, forbidden))?;
         }
         if self.expires_in == Some(0) {
             return Err(PropertiesError::Expired);
@@ -92,6 +91,20 @@ impl Properties {
             None | Some(0 | 1) => Ok(()),
             Some(_) => Err(PropertiesError::FormatIndicator),
         }
+    }
+
+    /// Whether their texts hold only what MQTT lets them.
+    pub(crate) fn check_characters(&self) -> Result<(), ForbiddenCharacter> {
+        self.texts().try_for_each(|(_, text)| check_characters(text))
+    }
+
+    /// All that is text, with its key.
+    fn texts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let users = self.user_properties.iter().flat_map(|(name, value)| [name, value]);
+        let users = users.map(|text| ("user_properties", text.as_str()));
+        let content_type = self.content_type.iter().map(|text| ("content_type", text.as_str()));
+        let response_topic = self.response_topic.iter().map(|text| ("response_topic", text.as_str()));
+        content_type.chain(response_topic).chain(users)
     }
 
     /// Bytes that they take in a PUBLISH, without their length.
@@ -213,8 +226,23 @@ mod tests {
         };
         let wildcard = PropertiesError::ResponseTopic(TopicError::WildcardInTopic('#'));
         assert_eq!(refused(|p| p.response_topic = Some("a/#".to_owned())), wildcard);
-        assert_eq!(refused(|p| p.content_type = Some("\0".to_owned())), PropertiesError::Nul);
-        assert_eq!(refused(|p| p.user_properties[1].1 = "\0".to_owned()), PropertiesError::Nul);
+        let forbidden = |text| check_characters(text).unwrap_err();
+        assert_eq!(
+            refused(|p| p.content_type = Some("text\n".to_owned())),
+            PropertiesError::Character("content_type", forbidden("text\n"))
+        );
+        assert_eq!(
+            refused(|p| p.user_properties[1].1 = "\0".to_owned()),
+            PropertiesError::Character("user_properties", forbidden("\0"))
+        );
+        assert_eq!(
+            refused(|p| p.user_properties[0].0 = "\u{9c}".to_owned()),
+            PropertiesError::Character("user_properties", forbidden("\u{9c}"))
+        );
+        assert_eq!(
+            refused(|p| p.response_topic = Some("a\u{ffff}".to_owned())),
+            PropertiesError::ResponseTopic(TopicError::Character(forbidden("a\u{ffff}")))
+        );
         assert_eq!(refused(|p| p.payload_format_indicator = Some(2)), PropertiesError::FormatIndicator);
         assert_eq!(refused(|p| p.expires_in = Some(0)), PropertiesError::Expired);
         let mut largest = Properties { content_type: Some("x".repeat(MAX_PROPERTIES - 3)), ..Properties::default() };

@@ -165,10 +165,19 @@ impl Entry {
         self.run.goes_on = false;
         self.run.said &= std::mem::take(&mut self.run.was_too_long);
         let outcome = outcome.map_err(Trouble::from).and_then(|Reading { value, lacks }| {
+            if let Some(nothing) = self.why_nothing(&value) {
+                return Err(Trouble::Source(nothing));
+            }
             let done = self.publish_if_moved(due, value, now, submit)?;
             lacks.map_or(Ok(done), |lacks| Err(Trouble::Lacks(lacks)))
         });
         self.note(outcome, now.wall);
+    }
+
+    /// An empty value is none: a sensor that failed, or a file that is being written. Only a payload without it doesn't mind.
+    fn why_nothing(&self, value: &Value) -> Option<SourceError> {
+        let is_missed = value.bytes().is_empty() && self.config.payload.takes_value();
+        self.source.as_ref().filter(|_| is_missed)?.nothing()
     }
 
     fn publish_if_moved(

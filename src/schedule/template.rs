@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use thiserror::Error;
 
 use super::clock::to_milliseconds;
-use super::value::Value;
+use super::value::{Value, plain};
+use crate::json;
 use crate::limits::MAX_PAYLOAD;
 
 /// What `{{client_id}}` and `{{hostname}}` stand for: known when the configuration is read.
@@ -53,6 +54,8 @@ fn hint(nearest: Option<&str>) -> String {
 pub(crate) enum RenderError {
     #[error("isn't UTF-8, and only what is can stand in JSON; leave `payload` out to send it as it is")]
     NotUtf8,
+    #[error("has half a character as `{0}`, which can't stand in a text: a \\ud800 to \\udfff by itself is none")]
+    NotUnicode(String),
     #[error("isn't JSON, so that it has no `{0}`")]
     NotJson(String),
     #[error("has no `{0}`")]
@@ -188,7 +191,7 @@ impl Template {
         match &pieces[..] {
             [Piece::Varying(Varying::Count)] => self.segments.push(Segment::Varying(Varying::Count)),
             [Piece::Value(field)] => self.segments.push(Segment::Value(field.clone(), Stands::Alone)),
-            [Piece::Fixed(value)] if serde_json::from_str::<serde_json::Number>(value).is_ok() => self.literal(value),
+            [Piece::Fixed(value)] if json::is_number(value) => self.literal(value),
             _ => self.quoted(pieces),
         }
         Ok(())
@@ -283,11 +286,15 @@ fn render_value(value: &Value, field: &[String], stands: Stands, out: &mut Vec<u
         let name = field.join(".");
         if value.as_json().is_some() { RenderError::NoField(name) } else { RenderError::NotJson(name) }
     })?;
-    match (found, stands) {
-        (Json::String(text), Stands::InText) => out.extend_from_slice(text.as_bytes()),
-        (Json::String(text), _) => quote(text, stands, out),
-        (json, Stands::InString) => quote(&json.to_string(), stands, out),
-        (json, Stands::InText | Stands::Alone) => out.extend_from_slice(json.to_string().as_bytes()),
+    match stands {
+        Stands::Alone => out.extend_from_slice(&json::compact(found)),
+        Stands::InText | Stands::InString => {
+            let text = plain(found).ok_or_else(|| RenderError::NotUnicode(field.join(".")))?;
+            match stands {
+                Stands::InText => out.extend_from_slice(text.as_bytes()),
+                _ => quote(&text, stands, out),
+            }
+        }
     }
     Ok(())
 }

@@ -1,18 +1,13 @@
 //! What a source has read: bytes, which may be JSON. And whether it has moved since. Pure.
 
-use std::cell::OnceCell;
+use std::borrow::Cow;
 
-use serde_json::{Number, Value as Json};
-
-/// How a JSON number that was subtracted may be off by its binary form: 0.3 has moved by 0.1 from 0.2.
-const ROUNDING: f64 = 1e-9;
+use crate::json;
 
 /// A value, as a file or a command has it, or made here.
 #[derive(Debug, Clone)]
 pub(crate) struct Value {
     bytes: Vec<u8>,
-    /// Parsed when it is asked for first; `None`: it isn't JSON.
-    json: OnceCell<Option<Json>>,
     made_as_json: bool,
 }
 
@@ -25,12 +20,12 @@ impl Value {
                 bytes.pop();
             }
         }
-        Value { bytes, json: OnceCell::new(), made_as_json: false }
+        Value { bytes, made_as_json: false }
     }
 
     /// A value of this machine.
-    pub(crate) fn json(json: Json) -> Value {
-        Value { bytes: json.to_string().into_bytes(), json: OnceCell::from(Some(json)), made_as_json: true }
+    pub(crate) fn json(json: &serde_json::Value) -> Value {
+        Value { bytes: json.to_string().into_bytes(), made_as_json: true }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -49,47 +44,34 @@ impl Value {
 
     /// Its text, if that is a JSON number.
     pub(crate) fn as_number(&self) -> Option<&str> {
-        let text = self.as_str()?.trim_ascii();
-        serde_json::from_str::<Number>(text).is_ok().then_some(text)
+        self.as_str().map(str::trim_ascii).filter(|text| json::is_number(text))
     }
 
-    /// `None` if it isn't JSON.
-    pub(crate) fn as_json(&self) -> Option<&Json> {
-        self.json.get_or_init(|| serde_json::from_slice(&self.bytes).ok()).as_ref()
+    /// Its text, if that is JSON.
+    pub(crate) fn as_json(&self) -> Option<&str> {
+        json::parse(self.as_str()?)
     }
 
-    /// What stands at `path` of a JSON value: names of members, or places in arrays from 0.
-    pub(crate) fn field(&self, path: &[String]) -> Option<&Json> {
-        path.iter().try_fold(self.as_json()?, |json, name| match json {
-            Json::Object(members) => members.get(name),
-            Json::Array(items) => items.get(name.parse::<usize>().ok()?),
-            _ => None,
-        })
+    /// What stands at `path` of a JSON value, as it is written there: names of members, or places in arrays from 0.
+    pub(crate) fn field(&self, path: &[String]) -> Option<&str> {
+        path.iter().try_fold(self.as_json()?, |json, name| json::child(json, name))
     }
 
     /// Whether it differs from `before`; numbers, also those within JSON, by at least `min_change`, if that is given.
     pub(crate) fn has_moved(&self, before: &Value, min_change: Option<f64>) -> bool {
         match (before.as_json(), self.as_json()) {
-            (Some(before), Some(now)) => differs(before, now, min_change),
+            (Some(before), Some(now)) => json::differ(before, now, min_change),
             _ => self.bytes != before.bytes,
         }
     }
 }
 
-fn differs(before: &Json, now: &Json, min_change: Option<f64>) -> bool {
-    match (before, now) {
-        (Json::Number(a), Json::Number(b)) => match (a.as_f64(), b.as_f64(), min_change) {
-            (Some(a), Some(b), Some(min)) => (a - b).abs() >= min * (1.0 - ROUNDING),
-            _ => a != b,
-        },
-        (Json::Array(a), Json::Array(b)) => {
-            a.len() != b.len() || a.iter().zip(b).any(|(a, b)| differs(a, b, min_change))
-        }
-        (Json::Object(a), Json::Object(b)) => {
-            let member_differs = |(key, a): (&String, &Json)| b.get(key).is_none_or(|b| differs(a, b, min_change));
-            a.len() != b.len() || a.iter().any(member_differs)
-        }
-        _ => before != now,
+/// A field of JSON text as it stands in a text: a string without its quotes. `None`: it holds half a surrogate pair, which isn't
+/// a character.
+pub(crate) fn plain(json: &str) -> Option<Cow<'_, str>> {
+    match json.starts_with('"') {
+        true => json::string(json),
+        false => String::from_utf8(json::compact(json)).ok().map(Cow::Owned),
     }
 }
 
@@ -117,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_number_is_what_json_calls_one() {
-        for (read, number) in [("48312\n", "48312"), ("-1.5e3", "-1.5e3"), (" 7 ", "7")] {
+        for (read, number) in [("48312\n", "48312"), ("-1.5e3", "-1.5e3"), (" 7 ", "7"), ("1e400", "1e400")] {
             assert_eq!(text(read).as_number(), Some(number));
         }
         for read in ["042", "+5", "NaN", "0x10", "", "1 2", "[1]", "\"1\"", "21.5'C"] {
@@ -128,9 +110,9 @@ mod tests {
     #[test]
     fn fields_are_found_by_their_path() {
         let value = text(r#"{"temp": 21.5, "rooms": [{"name": "kitchen"}], "a.b": 1}"#);
-        let field = |path: &str| value.field(&path.split('.').map(str::to_owned).collect::<Vec<_>>()).cloned();
-        assert_eq!(field("temp"), Some(json!(21.5)));
-        assert_eq!(field("rooms.0.name"), Some(json!("kitchen")));
+        let field = |path: &str| value.field(&path.split('.').map(str::to_owned).collect::<Vec<_>>());
+        assert_eq!(field("temp"), Some("21.5"));
+        assert_eq!(field("rooms.0.name"), Some("\"kitchen\""));
         for path in ["humidity", "rooms.1", "rooms.x", "temp.x"] {
             assert_eq!(field(path), None, "{path}");
         }
@@ -152,12 +134,15 @@ mod tests {
             (r#"{"t":1}"#, r#"{"u":1}"#, Some(5.0)),
             ("[1]", "[1,1]", Some(5.0)),
             ("9007199254740993", "9007199254740992", None),
+            ("12345678901234567890123", "12345678901234567890124", None),
+            ("12345678901234567890123", "12345678901234567890124", Some(1.0)),
         ] {
             assert!(moved(before, now, min), "{before} {now} {min:?}");
         }
         for (before, now, min) in [
             ("1", "1", None),
             ("1", "1\n", None),
+            ("20", "20.0", None),
             (r#"{"a":1, "b":2}"#, r#"{"b":2,"a":1}"#, None),
             ("10", "14.9", Some(5.0)),
             (r#"{"t":1,"r":[1,2]}"#, r#"{"t":2,"r":[3,4]}"#, Some(5.0)),
@@ -174,12 +159,12 @@ mod tests {
             let (mut now, mut sent) = (20.0, text("20"));
             for step in steps {
                 now += step;
-                let value = Value::json(json!(now));
+                let value = Value::json(&json!(now));
                 if value.has_moved(&sent, Some(min)) {
                     sent = value;
                 }
-                let last = sent.as_json().and_then(Json::as_f64).unwrap();
-                prop_assert!((now - last).abs() < min);
+                let last = sent.as_json().unwrap().parse::<f64>().unwrap();
+                prop_assert!((now - last).abs() < min + 1e-9);
             }
         }
     }

@@ -99,6 +99,11 @@ impl<T: Lasting> Durable<T> {
         }
     }
 
+    /// No database could be opened yet.
+    pub(crate) fn is_without_disk(&self) -> bool {
+        self.generation == 0
+    }
+
     /// Everything is to be on the disk, and off it what is finished.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;

@@ -21,6 +21,7 @@ mod salvage;
 mod tests;
 mod worker;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
@@ -95,6 +96,11 @@ impl QueueId {
         (0..others).map(|i| QueueId(1 + (start + i) % others)).find(|queue| !is_taken(*queue))
     }
 
+    /// The name of the note up to which place messages of a queue may have been given to readers.
+    pub(crate) fn note_of_given(self) -> String {
+        format!("given {}", self.0)
+    }
+
     fn number(self) -> u16 {
         self.0
     }
@@ -129,11 +135,13 @@ pub(crate) struct Place {
     pub(crate) stored: Totals,
     /// Of the database; 0: none is open yet.
     pub(crate) generation: u64,
+    /// Readers may have been given its messages up to this place.
+    pub(crate) given: u64,
 }
 
 impl Default for Place {
     fn default() -> Place {
-        Place { queue: QueueId::OUTBOX, stored: Totals::default(), generation: 0 }
+        Place { queue: QueueId::OUTBOX, stored: Totals::default(), generation: 0, given: 0 }
     }
 }
 
@@ -147,7 +155,7 @@ pub(crate) struct Write {
     /// How far the clock is ahead of the time since boot, in milliseconds, if it is synchronised.
     pub(crate) clock_offset: Option<i64>,
     /// A note to be remembered under a name.
-    pub(crate) note: Option<(&'static str, String)>,
+    pub(crate) note: Option<(Cow<'static, str>, String)>,
 }
 
 /// A question for the messages of a queue from `after` (exclusive) to `until`.

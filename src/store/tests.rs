@@ -131,7 +131,7 @@ fn notes_are_remembered() {
     let path = directory.path().join("gatewire.db");
     for text in ["a", "b"] {
         let store = open(&path);
-        wait(store.write(Write { note: Some(("filters", text.to_owned())), ..change(Vec::new(), Vec::new()) }))
+        wait(store.write(Write { note: Some(("filters".into(), text.to_owned())), ..change(Vec::new(), Vec::new()) }))
             .unwrap();
         wait(store.close());
         let store = open(&path);

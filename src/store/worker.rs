@@ -290,7 +290,9 @@ impl Worker {
         // One that was removed from the configuration before may have left something.
         let queues = self.attempt(Database::queues).unwrap_or_default();
         let stored = queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals);
-        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 } }
+        let given = self.attempt(|database| database.note(&queue.note_of_given())).ok().flatten();
+        let given = given.and_then(|given| given.parse().ok()).unwrap_or(0);
+        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 }, given }
     }
 
     /// Gives every forward a queue.

@@ -184,3 +184,32 @@ fn a_sector_that_stays_unreadable_costs_what_was_on_it() {
     assert_eq!(arrived.len() + missing, 5000);
     assert!(arrived.is_sorted());
 }
+
+#[test]
+fn who_publishes_while_nothing_takes_the_message_is_told_why_and_waits_no_longer_than_it_wants() {
+    let volume = Volume::new("8m");
+    volume.fill(8 * MIB);
+    let mut made = None;
+    let (_broker, gatewire) = cut_off(|port| {
+        let setup = volume.setup(port, INGEST);
+        made = Some(setup.again());
+        setup
+    });
+    let setup = made.unwrap();
+    let mut client = gatewire.client("up.sock");
+    client.send(&line(0, LARGE));
+    gatewire.wait_for("nothing can be stored: no space is left on the file system of");
+    let topic = serde_json::from_str::<Value>(&line(0, 1)).unwrap()["topic"].as_str().unwrap().to_owned();
+    let (code, out, err) = setup.output_of(&["publish", &topic, "x", "--timeout", "6s"]);
+    assert_eq!((code, out.as_str()), (69, ""), "{err}");
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(
+        lines[0].starts_with("waiting for the answer to 1 message, for up to 6s (--timeout). Why: there is no link"),
+        "{err}"
+    );
+    assert!(lines[0].contains("; nothing can be stored (no space is left"), "{err}");
+    assert!(
+        lines[1].starts_with("no answer within 6s for 1 message, which may be published all the same. Why: "),
+        "{err}"
+    );
+}

@@ -49,6 +49,26 @@ impl Peer5 {
         })
     }
 
+    /// The reason code of the DISCONNECT with which the daemon ends the connection, whatever comes before it; `None` if it ends
+    /// without.
+    pub fn reason(&mut self) -> Option<u8> {
+        let reason = self.0.read(PATIENCE, |input: &mut BytesMut| {
+            // The packets of a daemon are short: one byte says how long.
+            let length = 2 + usize::from(*input.get(1)?);
+            let packet = (input.len() >= length).then(|| input.split_to(length))?;
+            Some((packet[0] == 0xE0).then(|| packet.get(2).copied().unwrap_or(0)))
+        });
+        match reason.expect("the daemon says nothing")? {
+            Some(code) => Some(code),
+            None => self.reason(),
+        }
+    }
+
+    /// From now on it is all the same if a daemon that has gone can't be written to.
+    pub fn forgive(&mut self) {
+        self.0.forgive();
+    }
+
     /// Whether no packet comes within `time`.
     pub fn is_silent(&mut self, time: Duration) -> bool {
         match self.next_within(time) {

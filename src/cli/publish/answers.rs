@@ -5,9 +5,11 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use serde::Deserialize;
 
+use super::patience::{LOOK, Patience};
 use super::{Progress, refuse};
 use crate::cli::Exit;
 use crate::cli::client::Unreachable;
@@ -42,20 +44,35 @@ impl<'a> Answers<'a> {
         Answers { path, lines, results: BTreeMap::new(), refused: 0, shut: 0 }
     }
 
-    /// Reads answers until the daemon closes the connection.
-    pub(super) fn read(&mut self, stream: UnixStream) -> Result<(), Failure> {
+    /// Reads answers until the daemon closes the connection, or gives none for too long.
+    pub(super) fn read(
+        &mut self,
+        stream: UnixStream,
+        progress: &Progress,
+        mut patience: Patience,
+    ) -> Result<(), Failure> {
+        stream.set_read_timeout(Some(LOOK)).map_err(|error| Unreachable::new(self.path, error))?;
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         loop {
-            line.clear();
+            patience.look(progress.sent.load(Ordering::SeqCst).saturating_sub(self.answered()), Instant::now())?;
             match reader.by_ref().take(MAX_ANSWER).read_until(b'\n', &mut line) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 // It has ended, after all answers or not: that is counted.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
                 Err(error) => return Err(Unreachable::new(self.path, error).into()),
                 Ok(0) => return Ok(()),
-                Ok(_) => self.take(&line)?,
+                Ok(_) => {
+                    self.take(&line)?;
+                    line.clear();
+                    patience.answered();
+                }
             }
         }
+    }
+
+    fn answered(&self) -> u64 {
+        self.results.values().sum::<u64>() + self.refused + self.shut
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), Failure> {
@@ -78,7 +95,7 @@ impl<'a> Answers<'a> {
 
     /// Says what has become of all, once the daemon has closed the connection.
     pub(super) fn end(self, progress: &Progress) -> Result<Exit, Failure> {
-        let answered = self.results.values().sum::<u64>() + self.refused + self.shut;
+        let answered = self.answered();
         // In this order: what is sent after `done` was looked at isn't missed.
         let (done, sent) = (progress.done.load(Ordering::SeqCst), progress.sent.load(Ordering::SeqCst));
         let results: Vec<String> = match self.lines {

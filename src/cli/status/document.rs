@@ -133,6 +133,7 @@ pub(super) struct Store {
 pub(super) struct Inbox {
     pub(super) received: u64,
     pub(super) unmatched: u64,
+    pub(super) too_large: u64,
     pub(super) unacknowledged: u64,
 }
 

@@ -203,6 +203,7 @@ impl Metrics {
         let inbox = &document.inbox;
         self.one("inbox_received_total", Counter, "Messages from IoT Core.", inbox.received);
         self.one("inbox_unmatched_total", Counter, "Those that no forward wanted.", inbox.unmatched);
+        self.one("inbox_too_large_total", Counter, "Those that were too large, and dropped.", inbox.too_large);
         let help = "QoS 1 messages from IoT Core that it isn't told of yet.";
         self.one("inbox_unacknowledged_messages", Gauge, help, inbox.unacknowledged);
     }

@@ -203,6 +203,10 @@ impl Page {
             let text = format!("{} came that no forward wants", count(inbox.unmatched, "message"));
             self.more(Some(Tone::Doubtful), &text);
         }
+        if inbox.too_large > 0 {
+            let text = format!("{} came that no reader gets: too large", count(inbox.too_large, "message"));
+            self.more(Some(Tone::Doubtful), &text);
+        }
     }
 
     fn store(&mut self, store: &Store) {

@@ -38,7 +38,7 @@ fn outage() -> Value {
             "drain": {"messages": 600, "delivered": 150, "seconds_left": 75},
         },
         "store": {"path": "/var/lib/gatewire/gatewire.db", "error": null, "since": null, "moved_aside": []},
-        "inbox": {"received": 40, "unmatched": 1, "unacknowledged": 2},
+        "inbox": {"received": 40, "unmatched": 1, "too_large": 0, "unacknowledged": 2},
         "counters": {"attempts": 17, "connections": 3, "published": 325, "resent": 2, "received": 40},
         "publish": [
             {"name": "hello", "topic": "test/topic", "count": 17, "skipped": 1, "refused": 0,

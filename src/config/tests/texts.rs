@@ -128,7 +128,9 @@ fn a_client_id_that_iot_core_refuses_is_refused_here() {
     for (client_id, text) in [
         ("", "must not be empty"),
         ("$thing", "must not begin with `$`, which IoT Core keeps for itself"),
-        ("a\\u0000", "must not hold a NUL character"),
+        ("a\\u0000", "has NUL (U+0000) as character 2"),
+        ("a\\nb", "has a line feed (U+000A) as character 2"),
+        ("a\\uFFFF", "has a code point that is no character (U+FFFF) as character 2"),
         (long.as_str(), "is 129 bytes long, IoT Core takes at most 128"),
         ("{{hostnam}}", "`{{hostnam}}` isn't known; did you mean `{{hostname}}`?"),
         ("{{count}}", "may only stand in a payload"),

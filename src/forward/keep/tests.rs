@@ -8,7 +8,7 @@ use crate::message::{Qos, Topic};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn keep(messages: u64, bytes: u64, when_full: WhenFull) -> Keep {
-    Keep::new(&config::Keep { messages, bytes, when_full }, QueueId::OUTBOX, Totals::default(), 1)
+    Keep::new(&config::Keep { messages, bytes, when_full }, Place { generation: 1, ..Place::default() })
 }
 
 fn message(length: usize) -> Inbound {

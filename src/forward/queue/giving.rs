@@ -27,8 +27,8 @@ impl Queue {
 
     /// Gives kept messages to those who can take them.
     pub(in crate::forward) fn distribute(&mut self, now: Instant) {
-        while self.keep.is_ready()
-            && let Some(index) = self.next_to_draw()
+        while let Some(index) = self.next_to_draw()
+            && self.keep.is_ready(now)
             && let Some((id, message, is_duplicate)) = self.keep.take()
         {
             let client = &mut self.clients[index];

@@ -8,7 +8,7 @@ use super::patience::{HOLD, MAX_WAIT};
 use super::*;
 use crate::config::{Format, SocketFile, WhenFull};
 use crate::message::{Properties, Qos, Topic};
-use crate::store::{Moment, Page, QueueId, Row, Totals};
+use crate::store::{Moment, Page, Place, Row};
 
 mod promises;
 mod shared;
@@ -33,6 +33,8 @@ struct Bench {
     disk: BTreeMap<u64, Row>,
     /// How many rows were written.
     writes: usize,
+    /// Up to where it was written that messages may have been given.
+    notes: Vec<u64>,
     now: Instant,
     next: u64,
     done: Vec<u64>,
@@ -55,10 +57,11 @@ impl Bench {
             ack,
             keep: config::Keep { messages, bytes, when_full: WhenFull::DropOldest },
         };
-        let keep = Keep::new(&config.keep, QueueId::OUTBOX, Totals::default(), 1);
+        let keep = Keep::new(&config.keep, Place { generation: 1, ..Place::default() });
         let queue = Queue::new(&config, SPILL_AFTER, keep);
         let disk = BTreeMap::new();
-        Bench { queue, disk, writes: 0, now: Instant::now(), next: 0, done: Vec::new(), read: BTreeMap::new() }
+        let (now, done, read) = (Instant::now(), Vec::new(), BTreeMap::new());
+        Bench { queue, disk, writes: 0, notes: Vec::new(), now, next: 0, done, read }
     }
 
     /// The disk does at once what it is asked.
@@ -69,10 +72,12 @@ impl Bench {
                 self.disk.retain(|id, _| !range.contains(id));
             }
             self.writes += write.insert.len();
+            self.notes.extend(write.note.map(|(_, given)| given.parse::<u64>().unwrap()));
             for row in write.insert {
                 assert!(self.disk.insert(row.seq, row).is_none(), "written once");
             }
             self.queue.keep_mut().write_ended(true, self.now);
+            self.queue.kept(self.now);
         }
         while let Some(load) = self.queue.keep_mut().next_load() {
             let first = load.after.map_or(0, |after| after + 1);
@@ -366,6 +371,29 @@ fn a_reader_with_too_much_unwritten_is_cut_and_slows_nobody() {
     assert_eq!(bench.queue.due(slow), Due::Close);
     assert_eq!(bench.done.len() as u64, count);
     assert_eq!(bench.queue.text.len(), 0);
+}
+
+#[test]
+fn what_is_on_the_disk_says_that_a_reader_may_have_it() {
+    let duplicates = |bench: &Bench| bench.disk.values().map(|row| row.duplicate).collect::<Vec<_>>();
+    let mut bench = Bench::new(10, 10_000);
+    bench.arrive(5);
+    assert_eq!((duplicates(&bench), &bench.notes), (vec![false], &Vec::new()));
+    // Before any of what waits there is given.
+    let slow = bench.attach(Role::Reader);
+    assert_eq!((bench.whole(slow), &bench.notes), (vec![], &vec![1]));
+    assert_eq!(bench.write_all(slow), [1]);
+    // What it is still to be written goes to the disk: it may have it at any time from then on.
+    bench.arrive(5);
+    bench.now += HOLD;
+    bench.queue.handle_timeout(slow, bench.now);
+    bench.collect();
+    assert_eq!(duplicates(&bench).last(), Some(&true));
+    // When it goes, it has not had it.
+    bench.detach(slow);
+    assert_eq!(duplicates(&bench), [false]);
+    let next = bench.attach(Role::Reader);
+    assert_eq!((bench.write_all(next), &bench.notes), (vec![2], &vec![1, 2]));
 }
 
 #[test]

@@ -52,7 +52,20 @@ fn every_fault_is_named() {
         (r#"{"topic":7,"payload":1}"#, "`topic` must be a string"),
         (r#"{"topic":"a"}"#, "`payload` is missing"),
         (r#"{"topic":"a","payload":1,"payload_base64":""}"#, "`payload` and `payload_base64` are both there"),
-        (r#"{"topic":"a","payload":"\ud800"}"#, "`payload` must be a string of Unicode characters"),
+        (r#"{"topic":"a","payload":"\ud800"}"#, "`payload` has half of a surrogate pair (U+D800) as character 1,"),
+        (
+            r#"{"topic":"ü\\\ud83e\udd80\udc00","payload":1}"#,
+            "`topic` has half of a surrogate pair (U+DC00) as character 4,",
+        ),
+        (r#"{"topic":"a\ud800\u0041","payload":1}"#, "`topic` has half of a surrogate pair (U+D800) as character 2,"),
+        (
+            r#"{"topic":"a","payload":1,"properties":{"content_type":"a\u0007"}}"#,
+            "`properties` can't be sent: `content_type` has a control character (U+0007) as character 2",
+        ),
+        (
+            r#"{"topic":"a","payload":1,"properties":{"user_properties":[["k","\ufffe"]]}}"#,
+            "`properties` can't be sent: `user_properties` has a code point",
+        ),
         (r#"{"topic":"a","payload":1,"qos":2}"#, "`qos` must be 0 or 1"),
         (r#"{"topic":"a","payload":1,"qos":"1"}"#, "`qos` must be 0 or 1"),
         (r#"{"topic":"a","payload":1,"retain":1}"#, "`retain` must be true or false"),

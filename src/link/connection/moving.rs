@@ -41,8 +41,13 @@ impl Connection<'_> {
             Ok(_) => {}
             Err(error) => return Poll::Ready(Ok(Moved::Failed(self.last_word(cx, error)))),
         }
-        self.input.reserve(READ_CHUNK);
-        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        let read = match self.session.is_congested() {
+            true => Poll::Pending,
+            false => {
+                self.input.reserve(READ_CHUNK);
+                poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input)
+            }
+        };
         if read.is_pending() && !had_room && self.has_room() {
             return Poll::Ready(Ok(Moved::Room));
         }

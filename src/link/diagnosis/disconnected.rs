@@ -99,6 +99,11 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
              AWS account."
                 .to_owned()
         }
+        0x81 | 0x82 | 0x99 if !last_sent.is_empty() => {
+            "The server objects to the form of what was sent last, which is named above. If it is always the same topic, change \
+             what publishes it; if not, please report it with this line."
+                .to_owned()
+        }
         0x81 | 0x82 | 0x93 | 0x94 | 0x99 => {
             "This is a fault of gatewire, or of the server: please report it with this line.".to_owned()
         }

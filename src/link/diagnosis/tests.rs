@@ -453,7 +453,7 @@ fn connections_that_are_closed_soon_and_for_no_visible_reason_mean_a_second_devi
 
 #[test]
 fn a_topic_cannot_forge_a_line() {
-    let last_sent = vec![Sent::Publish(Topic::new("a\nERROR b").unwrap())];
+    let last_sent = vec![Sent::Publish(Topic::received("a\nERROR b"))];
     let failure = Failure::from(&LinkError::closed(&peer_at(ATS), Phase::Connected { last_sent }));
     assert!(failure.message.ends_with("`a\\nERROR b`") && !failure.advice.contains('\n'), "{failure:?}");
 }

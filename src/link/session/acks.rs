@@ -1,13 +1,13 @@
 //! QoS 1 messages from the server that we owe a PUBACK.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::PacketIdentifier;
 use crate::inbox::AckToken;
 use crate::limits::MAX_IN_FLIGHT;
 
-/// What was received on this connection and isn't acknowledged, in the order of arrival. The server's own window bounds it;
-/// one that ignores it is stopped by [`Owed::receive`].
+/// What was received on this connection and isn't acknowledged, in the order of arrival: at most [`MAX_IN_FLIGHT`] that the server
+/// waits for, and as many that it has given up.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
     queue: VecDeque<Entry>,
@@ -17,6 +17,16 @@ pub(super) struct Owed {
     acknowledged: VecDeque<(PacketIdentifier, Digest, u64)>,
     /// What the server may send again on this connection, because it was on its way on the one before.
     expected: VecDeque<(PacketIdentifier, Digest)>,
+    /// Messages with QoS 2 for which PUBREC was said and PUBREL hasn't come.
+    unreleased: BTreeSet<PacketIdentifier>,
+}
+
+/// An acknowledgement to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ack {
+    PubAck(PacketIdentifier),
+    /// Of a message with QoS 2.
+    PubRec(PacketIdentifier),
 }
 
 /// Tells one message from another.
@@ -39,6 +49,8 @@ struct Entry {
     id: Option<PacketIdentifier>,
     token: AckToken,
     digest: Digest,
+    /// QoS 2.
+    is_exactly_once: bool,
     done: bool,
 }
 
@@ -52,6 +64,10 @@ pub(super) enum Arrival {
     },
     /// The server repeats what it hasn't had an answer for: the answer to the first covers it.
     Repeated,
+    /// The server repeats what it had PUBREC for: it hasn't heard that.
+    Unheard,
+    /// It is more than the server may send.
+    TooMany,
 }
 
 impl Owed {
@@ -60,7 +76,16 @@ impl Owed {
         self.queue.len()
     }
 
-    pub(super) fn receive(&mut self, id: PacketIdentifier, digest: Digest) -> Arrival {
+    /// Whether the server may send nothing more before something is acknowledged.
+    pub(super) fn is_full(&self) -> bool {
+        let awaited = self.queue.iter().filter(|entry| entry.id.is_some()).count() + self.unreleased.len();
+        awaited >= MAX_IN_FLIGHT || self.queue.len() >= 2 * MAX_IN_FLIGHT
+    }
+
+    pub(super) fn receive(&mut self, id: PacketIdentifier, digest: Digest, is_exactly_once: bool) -> Arrival {
+        if is_exactly_once && self.unreleased.contains(&id) {
+            return Arrival::Unheard;
+        }
         if let Some(entry) = self.queue.iter_mut().find(|entry| entry.id == Some(id)) {
             if entry.digest == digest {
                 return Arrival::Repeated;
@@ -68,9 +93,12 @@ impl Owed {
             // IoT Core gives up after an hour what isn't acknowledged. A PUBACK for that would be one for this.
             entry.id = None;
         }
+        if self.is_full() {
+            return Arrival::TooMany;
+        }
         self.next_token += 1;
         let token = AckToken::new(self.next_token);
-        self.queue.push_back(Entry { id: Some(id), token, digest, done: false });
+        self.queue.push_back(Entry { id: Some(id), token, digest, is_exactly_once, done: false });
         Arrival::New { token, again: self.is_expected(id, digest) }
     }
 
@@ -93,7 +121,13 @@ impl Owed {
     pub(super) fn restart(&mut self, session_present: bool) {
         if !session_present {
             self.expected.clear();
+            self.unreleased.clear();
         }
+    }
+
+    /// PUBREL: the server lets go of a message with QoS 2.
+    pub(super) fn released(&mut self, id: PacketIdentifier) {
+        self.unreleased.remove(&id);
     }
 
     /// The message of `token` is taken care of. Tokens of an earlier connection are forgotten: the server sends that
@@ -104,17 +138,21 @@ impl Owed {
         }
     }
 
-    /// The next packet identifier to acknowledge, in the order in which the messages came (`MQTT-4.6.0-2`). Its PUBACK begins at
-    /// `place` in all that was ever put into the output.
-    pub(super) fn next(&mut self, place: u64) -> Option<PacketIdentifier> {
+    /// The next acknowledgement, in the order in which the messages came (`MQTT-4.6.0-2`). It begins at `place` in all that was ever
+    /// put into the output.
+    pub(super) fn next(&mut self, place: u64) -> Option<Ack> {
         loop {
             let entry = self.queue.pop_front_if(|entry| entry.done)?;
             let Some(id) = entry.id else { continue };
+            if entry.is_exactly_once {
+                self.unreleased.insert(id);
+                return Some(Ack::PubRec(id));
+            }
             if self.acknowledged.len() >= MAX_IN_FLIGHT {
                 self.acknowledged.pop_front();
             }
             self.acknowledged.push_back((id, entry.digest, place));
-            return Some(id);
+            return Some(Ack::PubAck(id));
         }
     }
 
@@ -148,13 +186,13 @@ mod tests {
 
     /// Takes a message in and acknowledges it at `place`.
     fn acknowledge(owed: &mut Owed, id: PacketIdentifier, place: u64) {
-        let token = token(owed.receive(id, ON));
+        let token = token(owed.receive(id, ON, false));
         owed.done(token);
-        assert_eq!(owed.next(place), Some(id));
+        assert_eq!(owed.next(place), Some(Ack::PubAck(id)));
     }
 
     fn is_again(owed: &mut Owed, id: PacketIdentifier) -> bool {
-        matches!(owed.receive(id, ON), Arrival::New { again: true, .. })
+        matches!(owed.receive(id, ON, false), Arrival::New { again: true, .. })
     }
 
     #[test]
@@ -179,12 +217,40 @@ mod tests {
     #[test]
     fn another_message_with_an_identifier_that_is_owed_is_no_repetition() {
         let mut owed = Owed::default();
-        let first = token(owed.receive(1, ON));
-        assert_eq!(owed.receive(1, ON), Arrival::Repeated);
-        let second = token(owed.receive(1, OFF));
+        let first = token(owed.receive(1, ON, false));
+        assert_eq!(owed.receive(1, ON, false), Arrival::Repeated);
+        let second = token(owed.receive(1, OFF, false));
         owed.done(first);
         assert_eq!(owed.next(0), None, "it would be one for the second");
         owed.done(second);
-        assert_eq!((owed.next(0), owed.next(4)), (Some(1), None));
+        assert_eq!((owed.next(0), owed.next(4)), (Some(Ack::PubAck(1)), None));
+    }
+
+    #[test]
+    fn no_more_is_held_than_the_server_may_send() {
+        let mut owed = Owed::default();
+        for id in 1..=100 {
+            assert!(matches!(owed.receive(id, ON, id % 2 == 0), Arrival::New { .. }), "{id}");
+        }
+        assert_eq!((owed.receive(101, ON, false), owed.receive(7, ON, false)), (Arrival::TooMany, Arrival::Repeated));
+        // A server that gives up what isn't acknowledged uses its identifiers again: that is bounded, too.
+        for id in 1..=100 {
+            assert!(matches!(owed.receive(id, OFF, false), Arrival::New { .. }), "{id}");
+        }
+        assert_eq!(owed.receive(1, ON, false), Arrival::TooMany);
+    }
+
+    #[test]
+    fn a_message_with_qos_2_is_taken_once_until_it_is_released() {
+        let mut owed = Owed::default();
+        let token = token(owed.receive(1, ON, true));
+        assert_eq!(owed.receive(1, ON, true), Arrival::Repeated);
+        owed.done(token);
+        assert_eq!((owed.next(0), owed.next(0)), (Some(Ack::PubRec(1)), None));
+        owed.connection_lost();
+        owed.restart(true);
+        assert_eq!(owed.receive(1, ON, true), Arrival::Unheard);
+        owed.released(1);
+        assert!(matches!(owed.receive(1, ON, true), Arrival::New { .. }));
     }
 }

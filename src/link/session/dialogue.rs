@@ -100,6 +100,7 @@ impl Dialogue {
     fn packet(&mut self, packet: Received) -> Result<Option<Reply>, End> {
         match (self.awaiting, packet) {
             (_, Received::Disconnect(reason)) => Err(End::Disconnected(reason)),
+            (_, Received::TopicAlias) => Err(End::TopicAlias),
             (_, Received::Unexpected(name)) => Err(violation(&format!("the server sent {name}"))),
             (Awaiting::ConnAck, Received::Refused(reason)) => Err(End::Refused(reason)),
             (Awaiting::ConnAck, Received::ConnAck { session_present, terms }) => match terms.fault() {

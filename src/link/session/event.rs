@@ -8,8 +8,9 @@ use thiserror::Error;
 use super::subscriptions::Answer;
 use super::wire::Malformed;
 use crate::inbox::AckToken;
-use crate::link::reason::Reason;
-use crate::message::{Inbound, Qos, Target, Topic, TopicFilter};
+use crate::limits::MAX_IN_FLIGHT;
+use crate::link::reason::{Reason, ReasonCode};
+use crate::message::{ForbiddenCharacter, Inbound, Qos, Target, Topic, TopicFilter};
 use crate::outbox::Sequence;
 
 /// Something the daemon has to know.
@@ -25,6 +26,8 @@ pub(crate) enum Event {
     Message(Inbound, Option<AckToken>),
     /// The next message has lost its properties, they were over [`MAX_PROPERTIES`](crate::limits::MAX_PROPERTIES).
     PropertiesLeftOut(Topic),
+    /// A message of so many bytes, as a packet, has come and is dropped: more than [`MAX_PACKET`](crate::limits::MAX_PACKET).
+    TooLarge(Topic, usize),
     /// The server has acknowledged a publication.
     Delivered(Sequence),
     /// A publication that isn't sent, or not sent again, because the server refuses it.
@@ -54,6 +57,9 @@ pub(crate) enum Rejection {
     NoQos1,
     #[error("its CONNACK says that it retains no messages")]
     NoRetain,
+    /// It isn't asked: an earlier version of gatewire has accepted such a message.
+    #[error("it {0}")]
+    Character(ForbiddenCharacter),
 }
 
 /// Why a connection must be given up.
@@ -69,6 +75,11 @@ pub(crate) enum End {
     Malformed(#[from] Malformed),
     #[error("{0}")]
     Violation(String),
+    #[error("a PUBLISH with a topic alias, although gatewire takes none, or without a topic")]
+    TopicAlias,
+    /// More messages with QoS 1 than it may send before they are acknowledged (`MQTT-3.3.4-9`).
+    #[error("{}", too_many(*.0))]
+    TooMany(Option<Duration>),
     #[error("no PINGRESP within {0:?}")]
     NoPingResp(Duration),
     /// MQTT 5, where a PUBLISH may only be sent again on a new connection (`MQTT-4.4.0-1`).
@@ -90,4 +101,28 @@ pub(crate) struct Counters {
     pub(crate) resent: u64,
     /// PUBLISH packets received.
     pub(crate) received: u64,
+}
+
+fn too_many(waited: Option<Duration>) -> String {
+    match waited {
+        None => format!("more than {MAX_IN_FLIGHT} messages with QoS 1 or 2 before they were acknowledged"),
+        Some(waited) => format!(
+            "{MAX_IN_FLIGHT} messages with QoS 1 or 2 or more, none of which could be acknowledged within {waited:?}: the readers \
+             don't take them, and the disk doesn't either"
+        ),
+    }
+}
+
+impl End {
+    /// What MQTT 5 wants the server told, where it is the server's fault (4.13).
+    pub(super) fn reason(&self) -> Option<ReasonCode> {
+        match self {
+            End::Malformed(Malformed::Invalid(_)) => Some(ReasonCode::MALFORMED_PACKET),
+            End::Malformed(Malformed::TooLarge(_)) => Some(ReasonCode::PACKET_TOO_LARGE),
+            End::Violation(_) => Some(ReasonCode::PROTOCOL_ERROR),
+            End::TopicAlias => Some(ReasonCode::TOPIC_ALIAS_INVALID),
+            End::TooMany(_) => Some(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED),
+            _ => None,
+        }
+    }
 }

@@ -96,6 +96,7 @@ impl<'a> Play<'a> {
                     }
                 }
                 0xea => self.session.disconnect(),
+                0xeb => self.large(),
                 _ => self.reconnect(),
             }
             self.check();
@@ -124,7 +125,20 @@ impl<'a> Play<'a> {
         if self.session.receive(&mut self.input, self.now, Timestamp::UNIX_EPOCH).is_err() {
             self.reconnect();
         }
+        if self.session.is_congested() {
+            // Nothing more is read then.
+            self.reconnect();
+        }
         assert!(self.input.len() <= MAX_PACKET + 5, "what is waited for is bounded");
+    }
+
+    /// A PUBLISH larger than we take, in pieces.
+    fn large(&mut self) {
+        let (qos, id) = (self.take().unwrap_or(0) % 3, self.take().unwrap_or(1));
+        self.receive(&[0x30 | qos << 1, 0x80, 0x80, 0x10, 0, 1, b'a', 0, id, 0]);
+        for _ in 0..9 {
+            self.receive(&[0; 32 * 1024]);
+        }
     }
 
     fn publish(&mut self, qos: Qos) {

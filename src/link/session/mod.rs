@@ -42,7 +42,7 @@ use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::{Reason, ReasonCode};
 use crate::link::suspects::{Suspect, Suspects};
 use crate::message::{Inbound, Qos, TopicFilter};
-use acks::{Arrival, Digest, Owed};
+use acks::{Ack, Arrival, Digest, Owed};
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::{Acknowledged, InFlight};
 use patience::{Awaited, Patience, Progress};
@@ -52,7 +52,7 @@ use subscriptions::{Request, Subscriptions};
 use terms::Terms;
 pub(crate) use trials::{Guilty, Verdict};
 pub(crate) use wire::Malformed;
-use wire::{Incoming, Opening, Received, Wire};
+use wire::{Head, Incoming, Opening, Received, TooLarge, Wire};
 
 /// MQTT's packet identifier: from 1, unique among what waits for an acknowledgement.
 type PacketIdentifier = u16;
@@ -91,9 +91,13 @@ pub(crate) struct Session {
     requests_held: bool,
     /// The server has answered something on this connection, after CONNECT.
     has_answered: bool,
+    /// Publications wait until then for the SUBACKs of filters that are new: the answer to a request would be lost.
+    held_until: Option<Instant>,
     /// The server throttles us.
     throttle: Throttle,
     owed: Owed,
+    /// Since when nothing more is looked at ([`Session::is_congested`]).
+    congested_since: Option<Instant>,
     next_id: PacketIdentifier,
     counters: Counters,
     /// What the server restricts on this connection.
@@ -140,8 +144,10 @@ impl Session {
             suspects: Suspects::default(),
             requests_held: false,
             has_answered: false,
+            held_until: None,
             throttle: Throttle::default(),
             owed: Owed::default(),
+            congested_since: None,
             next_id: 1,
             counters: Counters::default(),
             terms: Terms::default(),
@@ -171,6 +177,7 @@ impl Session {
     /// A transport is open: says CONNECT on it.
     pub(crate) fn connect(&mut self) {
         self.connection_lost();
+        self.wire.restart();
         self.state = State::Connecting;
         let keep_alive = u16::try_from(self.options.keep_alive.as_secs()).unwrap_or(u16::MAX);
         let Options { client_id, session_expiry, will, .. } = &self.options;
@@ -184,6 +191,8 @@ impl Session {
         self.output.clear();
         self.events.clear();
         self.owed.connection_lost();
+        self.congested_since = None;
+        self.held_until = None;
     }
 
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
@@ -216,10 +225,31 @@ impl Session {
         if let State::Connected(liveness) = &mut self.state {
             liveness.last_received = now;
         }
-        while let Some(packet) = self.wire.decode(input)? {
+        let was_passing = self.wire.is_passing();
+        while !self.is_congested()
+            && let Some(packet) = self.wire.decode(input)?
+        {
             self.packet(packet, now, clock)?;
         }
+        if was_passing || self.wire.is_passing() {
+            // The answers that are waited for come behind it.
+            self.moved(0, now);
+        }
+        self.congested_since = self.is_congested().then(|| self.congested_since.unwrap_or(now));
         Ok(())
+    }
+
+    /// Whether nothing more is looked at before a message is acknowledged. MQTT 3.1.1 can't tell the server how many it may send;
+    /// in MQTT 5 it knows.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.options.protocol == Protocol::Mqtt311 && self.is_connected() && self.owed.is_full()
+    }
+
+    /// Tells the server, as far as MQTT 5 wants that, why the connection ends. Whether there is anything to be told.
+    pub(crate) fn say_why(&mut self, end: &End) -> bool {
+        let Some(reason) = end.reason().filter(|_| self.is_connected()) else { return false };
+        self.wire.disconnect_for(reason, &mut self.output);
+        true
     }
 
     fn packet(&mut self, packet: Received, now: Instant, clock: Timestamp) -> Result<(), End> {
@@ -244,9 +274,15 @@ impl Session {
             }
             (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
             (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
+            (_, Received::TopicAlias) => return Err(End::TopicAlias),
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
             (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason, now),
-            (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock),
+            (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock)?,
+            (State::Connected(_), Received::TooLarge(publish)) => self.too_large(publish)?,
+            (State::Connected(_), Received::PubRel(id)) => {
+                self.owed.released(id);
+                self.wire.pubcomp(id, &mut self.output);
+            }
             // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
             (State::Disconnecting | State::Disconnected, _) => {}
         }
@@ -254,11 +290,18 @@ impl Session {
     }
 
     fn established(&mut self, session_present: bool, terms: Terms, now: Instant) -> Result<(), End> {
+        self.progress.arrived(self.progress.written());
+        self.state = State::Connected(Liveness { last_sent: now, last_received: now, ping_sent: None });
         if let Some(fault) = terms.fault() {
             return Err(violation(&format!("the server sent {fault}")));
         }
-        self.progress.arrived(self.progress.written());
-        self.state = State::Connected(Liveness { last_sent: now, last_received: now, ping_sent: None });
+        // One that we know nothing of is taken all the same unless it was refused: a daemon on a new disk could never connect
+        // otherwise, and what comes in it is handled as any other message.
+        if session_present && self.options.session_expiry.is_zero() {
+            return Err(violation(
+                "the server sent a CONNACK that has an old session, although it was asked for a new one (MQTT-3.2.2-4)",
+            ));
+        }
         let keep_alive = terms.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
         self.subscriptions.restart(session_present);
@@ -273,7 +316,15 @@ impl Session {
         self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
         self.terms = terms;
         self.request(now);
+        self.hold(now);
         Ok(())
+    }
+
+    /// Filters are asked for: nothing is published before they are answered, or `ack_timeout` is over.
+    fn hold(&mut self, now: Instant) {
+        if self.subscriptions.is_subscribing() {
+            self.held_until = Some(now + self.options.ack_timeout);
+        }
     }
 
     /// Other filters are wanted from now on: asks the server for the difference, now or once there is a connection. What it
@@ -282,6 +333,7 @@ impl Session {
         self.subscriptions.want(filters);
         if self.is_connected() {
             self.request(now);
+            self.hold(now);
         }
     }
 
@@ -328,6 +380,9 @@ impl Session {
             self.events.push_back(Event::Subscription(filter, answer));
         }
         self.request(now);
+        if !self.subscriptions.is_subscribing() {
+            self.held_until = None;
+        }
         Ok(())
     }
 
@@ -340,22 +395,17 @@ impl Session {
         Ok(())
     }
 
-    fn incoming(&mut self, mut publish: Incoming, received_at: Timestamp) {
+    fn incoming(&mut self, mut publish: Incoming, received_at: Timestamp) -> Result<(), End> {
         self.counters.received += 1;
-        let token = match publish.qos {
-            Qos::AtMostOnce => None,
-            Qos::AtLeastOnce => {
-                let digest = Digest::of(publish.topic.as_str(), &publish.payload);
-                match self.owed.receive(publish.id, digest) {
-                    Arrival::New { token, again } => {
-                        publish.duplicate |= again;
-                        Some(token)
-                    }
-                    Arrival::Repeated => return,
-                }
+        let token = match self.arrival(&publish.head, &publish.payload)? {
+            None if publish.head.qos == Qos::AtLeastOnce => return Ok(()),
+            None => None,
+            Some((token, again)) => {
+                publish.duplicate |= again;
+                Some(token)
             }
         };
-        let Incoming { topic, payload, qos, retain, duplicate, properties, .. } = publish;
+        let Incoming { head: Head { topic, qos, .. }, payload, retain, duplicate, properties, .. } = publish;
         let carried = properties.filter(|properties| {
             let few = properties.wire_len() <= MAX_PROPERTIES;
             if !few {
@@ -365,15 +415,46 @@ impl Session {
         });
         let message = Inbound { topic, payload, qos, retain, duplicate, received_at, properties: carried };
         self.events.push_back(Event::Message(message.detached(), token));
+        Ok(())
+    }
+
+    /// The token of a message that has to be acknowledged, and whether it came before; `None` if it hasn't to be, or is repeated.
+    fn arrival(&mut self, head: &Head, content: &[u8]) -> Result<Option<(AckToken, bool)>, End> {
+        if head.qos == Qos::AtMostOnce {
+            return Ok(None);
+        }
+        match self.owed.receive(head.id, Digest::of(head.topic.as_str(), content), head.is_exactly_once) {
+            Arrival::New { token, again } => Ok(Some((token, again))),
+            Arrival::Repeated => Ok(None),
+            Arrival::Unheard => {
+                self.wire.pubrec(head.id, &mut self.output);
+                Ok(None)
+            }
+            Arrival::TooMany => Err(End::TooMany(None)),
+        }
+    }
+
+    /// A message larger than we take has come by. It is acknowledged: the server would send it again and again.
+    fn too_large(&mut self, publish: TooLarge) -> Result<(), End> {
+        let TooLarge { head, size } = publish;
+        self.counters.received += 1;
+        if let Some((token, _)) = self.arrival(&head, &size.to_be_bytes())? {
+            self.acknowledge(token);
+        }
+        self.events.push_back(Event::TooLarge(head.topic, size));
+        Ok(())
     }
 
     /// A message from the server is taken care of. Its PUBACK goes out once all that came before it are, too.
     pub(crate) fn acknowledge(&mut self, token: AckToken) {
         self.owed.done(token);
         while matches!(self.state, State::Connected(_))
-            && let Some(id) = self.owed.next(self.place())
+            && let Some(ack) = self.owed.next(self.place())
         {
-            self.wire.puback(id, &mut self.output);
+            match ack {
+                Ack::PubAck(id) => self.wire.puback(id, &mut self.output),
+                Ack::PubRec(id) => self.wire.pubrec(id, &mut self.output),
+            }
         }
     }
 

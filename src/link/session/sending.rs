@@ -14,7 +14,10 @@ const OUTPUT_HIGH_WATER: usize = 16 * 1024;
 impl Session {
     /// Whether there is room to send a message, be it again or for the first time.
     pub(crate) fn has_room(&self) -> bool {
-        self.is_connected() && self.output.len() < OUTPUT_HIGH_WATER && self.throttle.until().is_none()
+        self.is_connected()
+            && self.output.len() < OUTPUT_HIGH_WATER
+            && self.throttle.until().is_none()
+            && self.held_until.is_none()
     }
 
     /// How many QoS 1 publications may be without PUBACK: our bound, or the server's if that is lower (`MQTT-3.3.4-7`).

@@ -246,6 +246,11 @@ impl Subscriptions {
         !self.pending.is_empty()
     }
 
+    /// Whether a SUBSCRIBE is without answer.
+    pub(super) fn is_subscribing(&self) -> bool {
+        self.pending.iter().any(|pending| matches!(pending.request, Request::Subscribe(_)))
+    }
+
     /// When the first request without answer is overdue.
     pub(super) fn deadline(&self, ack_timeout: Duration) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.sent.since() + ack_timeout).min()

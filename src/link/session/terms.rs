@@ -45,8 +45,11 @@ impl Terms {
         }
     }
 
-    /// Why `message` can't be sent to this server (`MQTT-3.2.2-11`, `MQTT-3.2.2-14`, `MQTT-3.2.2-15`).
+    /// Why `message` can't be sent to this server, or to any (`MQTT-1.5.4-2`, `MQTT-3.2.2-11`, `MQTT-3.2.2-14`, `MQTT-3.2.2-15`).
     pub(super) fn rejection(&self, message: &Outbound, now: Instant) -> Option<Rejection> {
+        if let Err(forbidden) = message.check_characters() {
+            return Some(Rejection::Character(forbidden));
+        }
         if self.no_qos_1 && message.qos == Qos::AtLeastOnce {
             return Some(Rejection::NoQos1);
         }

@@ -16,6 +16,8 @@ pub(super) enum Heard {
     Connect { client_id: String, clean: bool, keep_alive: u16 },
     Publish { payload: Bytes, id: u16, dup: bool },
     PubAck(u16),
+    PubRec(u16),
+    PubComp(u16),
     Subscribe { id: u16, filters: Vec<String> },
     Unsubscribe { id: u16, filters: Vec<String> },
     PingReq,
@@ -114,6 +116,8 @@ fn hear_3_1_1(bytes: &mut BytesMut) -> Option<Heard> {
         }
         v4::Packet::Publish(publish) => Heard::Publish { payload: publish.payload, id: publish.pkid, dup: publish.dup },
         v4::Packet::PubAck(ack) => Heard::PubAck(ack.pkid),
+        v4::Packet::PubRec(ack) => Heard::PubRec(ack.pkid),
+        v4::Packet::PubComp(ack) => Heard::PubComp(ack.pkid),
         v4::Packet::Subscribe(subscribe) => Heard::Subscribe {
             id: subscribe.pkid,
             filters: subscribe.filters.into_iter().map(|filter| filter.path).collect(),
@@ -140,6 +144,8 @@ fn hear_5(bytes: &mut BytesMut) -> Option<Heard> {
         }
         v5::Packet::Publish(publish) => Heard::Publish { payload: publish.payload, id: publish.pkid, dup: publish.dup },
         v5::Packet::PubAck(ack) => Heard::PubAck(ack.pkid),
+        v5::Packet::PubRec(ack) => Heard::PubRec(ack.pkid),
+        v5::Packet::PubComp(ack) => Heard::PubComp(ack.pkid),
         v5::Packet::Subscribe(subscribe) => Heard::Subscribe {
             id: subscribe.pkid,
             filters: subscribe.filters.into_iter().map(|filter| filter.path).collect(),

@@ -36,7 +36,7 @@ impl Session {
     }
 
     /// What ends at `place` has been written, has arrived or was answered: what is behind it waits for its answer from now on.
-    fn moved(&mut self, place: u64, now: Instant) {
+    pub(super) fn moved(&mut self, place: u64, now: Instant) {
         self.in_flight.moved(place, now);
         self.subscriptions.moved(place, now);
         if let State::Connected(Liveness { ping_sent: Some(ping), .. }) = &mut self.state {
@@ -81,7 +81,9 @@ impl Session {
         let asks = self.subscriptions.ask_again_at();
         let ping = self.suspects.ping_at().filter(|_| liveness.ping_sent.is_none());
         let look = self.progress.look_at.filter(|_| self.is_waiting());
-        [look, acks, subacks, asks, ping, self.throttle.until(), Some(self.liveness_deadline(liveness))]
+        let congested = self.congested_since.map(|since| since + self.options.ack_timeout);
+        let liveness = Some(self.liveness_deadline(liveness));
+        [look, acks, subacks, asks, ping, congested, self.held_until, self.throttle.until(), liveness]
             .into_iter()
             .flatten()
             .min()
@@ -102,6 +104,9 @@ impl Session {
             self.progress.look_at = Some(now + self.ack_timeout() / 2);
         }
         let State::Connected(liveness) = &self.state else { return Ok(()) };
+        if self.congested_since.is_some_and(|since| since + self.options.ack_timeout <= now) {
+            return Err(End::TooMany(Some(self.options.ack_timeout)));
+        }
         let is_ping_due = self.suspects.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
         if is_ping_due || now >= self.liveness_deadline(liveness) {
             if liveness.ping_sent.is_some() {
@@ -116,6 +121,7 @@ impl Session {
             }
         }
         self.throttle.look(now);
+        self.held_until = self.held_until.filter(|until| *until > now);
         if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
             self.subscriptions.ask_again(now);
             self.request(now);

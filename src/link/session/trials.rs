@@ -97,15 +97,15 @@ impl Session {
     }
 
     /// The server has closed the established connection in a way that something we sent may have caused; if it
-    /// `is_for_content`, one message, and not others to its target.
-    pub(crate) fn closed_by_server(&mut self, is_for_content: bool, now: Instant) -> Verdict {
+    /// `is_for_form`, one message, and not others to its target.
+    pub(crate) fn closed_by_server(&mut self, is_for_form: bool, now: Instant) -> Verdict {
         // Before CONNACK nothing was sent that it could be for: what is unanswered was on another connection.
         let is_established = !matches!(self.state, State::Disconnected | State::Connecting);
         let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
         let shown = self.suspects.closed(unanswered.into_iter(), now);
         let guilty = shown.guilty.map(|guilty| match guilty {
             Suspect::Publish(target) => {
-                let sequences = self.in_flight.take_out(&target, is_for_content);
+                let sequences = self.in_flight.take_out(&target, is_for_form);
                 Guilty::Publish(target, sequences)
             }
             Suspect::Subscribe(filter) => {

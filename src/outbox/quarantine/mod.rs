@@ -326,7 +326,7 @@ impl Quarantine {
             note: None,
         };
         let mut write = write.or_else(|| is_note_due.then_some(nothing))?;
-        write.note = self.listed.begin_note();
+        write.note = self.listed.begin_note().map(|(name, text)| (name.into(), text));
         Some(write)
     }
 

@@ -43,6 +43,8 @@ pub(crate) enum CommandError {
     TooLong { command: String, limit: Duration, complaint: Complaint },
     #[error("`{0}` prints more than the {MAX_PAYLOAD} bytes that IoT Core takes; it was killed with its children")]
     TooMuch(String),
+    #[error("`{0}` ends with exit code 0 and prints nothing on standard output: there is no value to publish")]
+    Nothing(String),
     #[error("`{command}` can't be followed: {reason}")]
     Lost { command: String, reason: String },
 }
@@ -196,7 +198,7 @@ async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, into: &mut [u8]) -
 }
 
 /// As a person would type it, cut where it gets long.
-fn shown(argv: &[String]) -> String {
+pub(super) fn shown(argv: &[String]) -> String {
     let line = argv.join(" ").replace(char::is_control, " ");
     match line.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", &line[..end]),

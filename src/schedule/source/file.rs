@@ -21,6 +21,8 @@ pub(crate) enum FileError {
     NotRegular { path: PathBuf, other: Other },
     #[error("{} is larger than the {MAX_PAYLOAD} bytes that IoT Core takes", .0.display())]
     TooLarge(PathBuf),
+    #[error("{} is empty: there is no value to publish", .0.display())]
+    Empty(PathBuf),
     #[error("{} can't be read within {}: its device or file system hangs", .0.display(), humantime::format_duration(PATIENCE))]
     Slow(PathBuf),
 }

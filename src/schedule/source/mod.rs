@@ -63,6 +63,15 @@ impl Source {
         })
     }
 
+    /// What is wrong with a value of which there is nothing.
+    pub(crate) fn nothing(&self) -> Option<SourceError> {
+        match &self.0 {
+            Kind::File { path, .. } => Some(FileError::Empty(path.clone()).into()),
+            Kind::Command { argv, .. } => Some(CommandError::Nothing(command::shown(argv)).into()),
+            Kind::Metrics { .. } => None,
+        }
+    }
+
     /// Reads the value as it is now. Dropping this future ends a command that is running, with its children.
     pub(crate) async fn read(&self) -> Result<Reading, SourceError> {
         match &self.0 {
@@ -81,7 +90,7 @@ impl Source {
                 let read = aside.run(move || Machine::default().read(&metrics, before)).await;
                 let reading = read.ok_or(MetricError::Slow)?;
                 baseline.set(reading.cpu);
-                Ok(Reading { value: Value::json(reading.value), lacks: reading.lacks.map(SourceError::from) })
+                Ok(Reading { value: Value::json(&reading.value), lacks: reading.lacks.map(SourceError::from) })
             }
         }
     }

@@ -81,7 +81,7 @@ fn the_value_stands_in_a_text_as_it_is() {
     assert_eq!(filled(&template, read("48312\n")).unwrap(), "48312C [7]");
     let bare = Template::bare_value();
     assert_eq!(bare.render(&tick(Some(&Value::text(vec![0xff, b'\n'])))).unwrap(), [0xff]);
-    assert_eq!(filled(&bare, Value::json(json!({"cpu": {"percent": 1.5}}))).unwrap(), r#"{"cpu":{"percent":1.5}}"#);
+    assert_eq!(filled(&bare, Value::json(&json!({"cpu": {"percent": 1.5}}))).unwrap(), r#"{"cpu":{"percent":1.5}}"#);
     let template = Template::text("{{value.name}} {{value.temp}} {{value.on}}", &fixed()).unwrap();
     assert_eq!(filled(&template, read(r#"{"temp":21.5,"name":"\"k\"","on":[true]}"#)).unwrap(), "\"k\" 21.5 [true]");
 }
@@ -91,10 +91,22 @@ fn the_value_stands_in_json_as_a_number_if_it_is_one() {
     let template = Template::json(&json!({"v": "{{value}}", "s": "{{value}} C", "{{value}}": 1}), &fixed()).unwrap();
     assert_eq!(filled(&template, read("48.5\n")).unwrap(), r#"{"v":48.5,"s":"48.5 C","48.5":1}"#);
     assert_eq!(filled(&template, read("a\"b\n")).unwrap(), r#"{"v":"a\"b","s":"a\"b C","a\"b":1}"#);
+    for number in ["12345678901234567890123", "1e400", "-0.10"] {
+        assert_eq!(
+            filled(&Template::json(&json!(["{{value}}"]), &fixed()).unwrap(), read(number)).unwrap(),
+            format!("[{number}]")
+        );
+    }
+    for text in ["NaN", "inf", "0x10", "1_000", "+5", "042", ".5"] {
+        assert_eq!(
+            filled(&Template::json(&json!(["{{value}}"]), &fixed()).unwrap(), read(text)).unwrap(),
+            format!("[\"{text}\"]")
+        );
+    }
     assert_eq!(filled(&template, read("true")).unwrap(), r#"{"v":"true","s":"true C","true":1}"#);
     assert_eq!(filled(&template, Value::text(vec![0xff])), Err(RenderError::NotUtf8));
     let alone = Template::json(&json!(["{{value}}"]), &fixed()).unwrap();
-    assert_eq!(filled(&alone, Value::json(json!({"uptime": 5}))).unwrap(), r#"[{"uptime":5}]"#);
+    assert_eq!(filled(&alone, Value::json(&json!({"uptime": 5}))).unwrap(), r#"[{"uptime":5}]"#);
 }
 
 #[test]
@@ -102,11 +114,19 @@ fn a_field_of_a_json_value_stands_in_json_as_what_it_is() {
     let value = r#"{"temp": 21.50, "name": "a\nb", "rooms": [{"on": true}, null]}"#;
     let source = json!({"t": "{{value.temp}}", "n": "{{ value.name }}", "r": "{{value.rooms.0}}", "s": "is {{value.rooms.0.on}}"});
     let template = Template::json(&source, &fixed()).unwrap();
-    assert_eq!(filled(&template, read(value)).unwrap(), r#"{"t":21.5,"n":"a\nb","r":{"on":true},"s":"is true"}"#);
+    assert_eq!(filled(&template, read(value)).unwrap(), r#"{"t":21.50,"n":"a\nb","r":{"on":true},"s":"is true"}"#);
+    let numbers = r#"{"temp": 12345678901234567890123, "name": 1e400, "rooms": [{"x": [1.10, -0]}]}"#;
+    let source = json!({"t": "{{value.temp}}", "n": "{{value.name}}", "r": "{{value.rooms}}", "s": "{{value.temp}} {{value.rooms.0}}"});
+    let template = Template::json(&source, &fixed()).unwrap();
+    assert_eq!(
+        filled(&template, read(numbers)).unwrap(),
+        r#"{"t":12345678901234567890123,"n":1e400,"r":[{"x":[1.10,-0]}],"s":"12345678901234567890123 {\"x\":[1.10,-0]}"}"#
+    );
     let error = |source: &str, value: &str| {
         filled(&Template::text(source, &fixed()).unwrap(), read(value)).unwrap_err().to_string()
     };
     assert_eq!(error("{{value.a.b}}", r#"{"a":{}}"#), "has no `a.b`");
+    assert!(error("{{value.a}}", r#"{"a":"\ud800"}"#).starts_with("has half a character as `a`"));
     assert_eq!(error("{{value.a}}", "21.5'C"), "isn't JSON, so that it has no `a`");
 }
 

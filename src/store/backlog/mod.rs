@@ -175,6 +175,11 @@ impl<T: Item> Backlog<T> {
         self.head.front().map(|entry| (entry.seq, &entry.item))
     }
 
+    /// The place of the last message before the gap.
+    pub(crate) fn last_of_head(&self) -> Option<u64> {
+        self.head.back().map(|entry| entry.seq)
+    }
+
     /// Whether the message at the front may be on the disk.
     pub(crate) fn front_may_be_stored(&self) -> bool {
         self.head.front().is_some_and(|entry| entry.disk != Disk::No)

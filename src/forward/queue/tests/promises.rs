@@ -110,6 +110,7 @@ impl Model {
     fn finish(&self, bench: &mut Bench) {
         for id in &self.connected {
             bench.queue.presume_reader(*id, bench.now);
+            bench.collect();
         }
         for _ in 0..2 {
             for id in &self.connected {

@@ -52,9 +52,6 @@ fn what_a_server_may_not_send_ends_the_connection() {
         let connack = || Say::ConnAck { session_present: false };
         let mut bench = Bench::connected(protocol, filters(0), false);
         assert!(matches!(bench.receive(connack()), Err(End::Violation(_))));
-        let mut bench = Bench::connected(protocol, filters(0), false);
-        let exactly_once = Say::Publish { payload: "x", id: 1, qos: 2 };
-        assert!(matches!(bench.receive(exactly_once), Err(End::Violation(_))));
         let mut bench = Bench::new(protocol, filters(0));
         bench.session.connect();
         assert!(matches!(bench.receive(incoming("x", 1)), Err(End::Violation(_))));
@@ -76,7 +73,7 @@ fn bytes_that_are_not_mqtt_end_the_connection() {
             "{end:?}"
         );
         let mut bench = Bench::connected(protocol, filters(0), false);
-        let mut oversize = BytesMut::from(&[0x30, 0xff, 0xff, 0xff, 0x7f][..]);
+        let mut oversize = BytesMut::from(&[0x90, 0xff, 0xff, 0xff, 0x7f][..]);
         let end = bench.session.receive(&mut oversize, bench.now, Timestamp::UNIX_EPOCH);
         assert_eq!(end, Err(End::Malformed(Malformed::TooLarge(268_435_455))));
     }
@@ -128,5 +125,111 @@ fn what_the_server_sends_again_after_a_reconnect_is_marked_as_a_duplicate() {
         bench.reconnect(false);
         bench.receive(incoming("two", 2)).unwrap();
         assert_eq!(duplicates(&mut bench), [false], "a new session repeats nothing");
+    }
+}
+
+/// A PUBLISH on `t` that is larger than we take.
+fn too_large(qos: u8, id: u16) -> Vec<u8> {
+    let mut bytes = vec![0x30 | qos << 1, 0x80, 0x80, 0x10, 0, 1, b't'];
+    if qos > 0 {
+        bytes.extend(id.to_be_bytes());
+    }
+    bytes.resize(4 + (256 << 10), b'x');
+    bytes
+}
+
+#[test]
+fn a_message_that_is_too_large_is_dropped_acknowledged_in_its_turn_and_named() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        bench.receive(incoming("x", 7)).unwrap();
+        let Some(Event::Message(_, Some(token))) = bench.event() else { panic!() };
+        for piece in too_large(1, 8).chunks(16 * 1024) {
+            bench.receive_bytes(piece).unwrap();
+        }
+        let event = bench.event();
+        assert_eq!(event, Some(Event::TooLarge(Topic::received("t"), 4 + (256 << 10))));
+        assert!(bench.sent().is_empty(), "the first comes first");
+        bench.session.acknowledge(token);
+        assert_eq!(bench.sent(), [Heard::PubAck(7), Heard::PubAck(8)]);
+        bench.receive_bytes(&too_large(0, 0)).unwrap();
+        assert!(matches!(bench.event(), Some(Event::TooLarge(..))));
+        assert!(bench.sent().is_empty());
+        // In the middle of one the connection ends: the next begins with a packet.
+        bench.receive_bytes(&too_large(1, 9)[..1000]).unwrap();
+        bench.reconnect(true);
+    }
+}
+
+#[test]
+fn answers_behind_a_large_message_are_waited_for_while_it_comes() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        bench.publish("a");
+        bench.publishes();
+        let large = too_large(0, 0);
+        for piece in large.chunks(32 * 1024) {
+            bench.receive_bytes(piece).unwrap();
+            bench.pass(Duration::from_secs(9)).unwrap();
+        }
+        assert!(bench.sent().iter().all(|packet| *packet == Heard::PingReq));
+        bench.receive(Say::PubAck(1)).unwrap();
+        assert_eq!(bench.session.in_flight(), 0);
+    }
+}
+
+#[test]
+fn a_message_with_qos_2_is_passed_on_once_and_acknowledged_in_two_steps() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let exactly_once = || Say::Publish { payload: "x", id: 7, qos: 2 };
+        bench.receive(exactly_once()).unwrap();
+        let Some(Event::Message(message, Some(token))) = bench.event() else { panic!() };
+        assert_eq!(message.qos, Qos::AtLeastOnce);
+        bench.session.acknowledge(token);
+        assert_eq!(bench.sent(), [Heard::PubRec(7)]);
+        bench.reconnect(true);
+        bench.receive(exactly_once()).unwrap();
+        assert_eq!((bench.event(), bench.sent()), (None, vec![Heard::PubRec(7)]));
+        for _ in 0..2 {
+            bench.receive_bytes(&[0x62, 2, 0, 7]).unwrap();
+            assert_eq!(bench.sent(), [Heard::PubComp(7)]);
+        }
+        bench.receive_bytes(&too_large(2, 7)).unwrap();
+        assert!(matches!(bench.event(), Some(Event::TooLarge(..))));
+        assert_eq!(bench.sent(), [Heard::PubRec(7)]);
+    }
+}
+
+#[test]
+fn no_more_is_taken_than_may_be_unacknowledged() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let flood: Vec<u8> = (1..=150).flat_map(|id| incoming("x", id).bytes(protocol).to_vec()).collect();
+        let mut input = BytesMut::from(&flood[..]);
+        let end = bench.session.receive(&mut input, bench.now, Timestamp::UNIX_EPOCH);
+        let tokens: Vec<AckToken> = std::iter::from_fn(|| match bench.event()? {
+            Event::Message(_, token) => token,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+        assert_eq!((tokens.len(), bench.session.unacknowledged()), (100, 100));
+        match protocol {
+            Protocol::Mqtt5 => {
+                assert_eq!(end, Err(End::TooMany(None)));
+                assert!(bench.session.say_why(&end.unwrap_err()));
+                assert_eq!(&bench.session.output()[..], [0xe0, 1, 0x93]);
+            }
+            Protocol::Mqtt311 => {
+                // It doesn't know how many it may send: what is too much waits.
+                assert!(end.is_ok() && bench.session.is_congested());
+                bench.session.acknowledge(tokens[0]);
+                assert!(!bench.session.is_congested());
+                bench.session.receive(&mut input, bench.now, Timestamp::UNIX_EPOCH).unwrap();
+                assert!(bench.session.is_congested() && bench.event().is_some() && bench.event().is_none());
+                assert_eq!(bench.session.timeout(), Some(bench.now + Duration::from_secs(10)));
+                assert_eq!(bench.pass(Duration::from_secs(10)), Err(End::TooMany(Some(Duration::from_secs(10)))));
+            }
+        }
     }
 }

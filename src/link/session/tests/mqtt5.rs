@@ -207,3 +207,54 @@ fn a_disconnect_ends_the_connection_with_its_reason() {
     assert_eq!(end, Err(End::Disconnected(Reason::new(0x8e, None))));
     assert_eq!(events(&mut bench), [Event::Delivered(sequence)], "what came before it counts");
 }
+
+#[test]
+fn a_message_with_characters_that_a_server_may_close_for_is_not_sent() {
+    // As an earlier version has left it on the disk.
+    let mut bench = five(0);
+    let old = Outbound { topic: Topic::received("door/a\nb"), ..outbound("x") };
+    bench.session.publish(Sequence::new(1), old, bench.now);
+    let properties = Properties { content_type: Some("\u{1}".to_owned()), ..Properties::default() };
+    let old = Outbound { properties: Some(Arc::new(properties)), ..outbound("x") };
+    bench.session.publish(Sequence::new(2), old, bench.now);
+    assert!(bench.publishes().is_empty());
+    let rejected = |event: &Event| matches!(event, Event::Rejected(.., Rejection::Character(_)));
+    let events = events(&mut bench);
+    assert!(events.len() == 2 && events.iter().all(rejected), "{events:?}");
+}
+
+#[test]
+fn a_server_that_breaks_the_rules_is_told_which() {
+    for (bytes, code) in [
+        (&[0x20, 3, 0, 0, 0][..], 0x82),
+        (&[0xd0, 1, 0], 0x81),
+        (&[0x30, 6, 0, 1, b't', 3, 0x23, 0], 0x81),
+        (&[0x30, 7, 0, 1, b't', 3, 0x23, 0, 1], 0x94),
+        (&[0x30, 3, 0, 0, 0], 0x94),
+        (&[0x90, 0x80, 0x80, 0x80, 0x10], 0x95),
+    ] {
+        let mut bench = five(0);
+        let end = bench.receive_bytes(bytes).unwrap_err();
+        assert!(bench.session.say_why(&end), "{end}");
+        assert_eq!(&bench.session.output()[..], [0xe0, 1, code], "{bytes:x?}: {end}");
+    }
+    for end in [End::NoPingResp(Duration::ZERO), End::Disconnected(Reason::new(0x8e, None))] {
+        assert!(!five(0).session.say_why(&end));
+    }
+}
+
+#[test]
+fn an_old_session_after_a_clean_start_ends_the_connection() {
+    for protocol in BOTH {
+        let clean = Options { session_expiry: Duration::ZERO, ..options(protocol) };
+        let session = Session::new(clean, filters(0), Remembered::default());
+        let mut bench = Bench { session, accepted: 0, now: Instant::now() };
+        bench.session.connect();
+        bench.sent();
+        let end = bench.receive(Say::ConnAck { session_present: true }).unwrap_err();
+        assert!(matches!(&end, End::Violation(text) if text.contains("MQTT-3.2.2-4")), "{end}");
+        bench.session.say_why(&end);
+        let said: &[u8] = if protocol == Protocol::Mqtt5 { &[0xe0, 1, 0x82] } else { &[] };
+        assert_eq!(&bench.session.output()[..], said);
+    }
+}

@@ -124,3 +124,76 @@ fn an_unsubscribe_without_answer_is_repeated_or_ends_the_connection() {
         }
     }
 }
+
+#[test]
+fn nothing_is_published_before_new_filters_are_answered() {
+    for protocol in BOTH {
+        // A session that holds them all waits for nothing.
+        let bench = connected(protocol, 2, remembered(2, true), true);
+        assert!(bench.session.can_publish());
+        let mut bench = connected(protocol, 2, remembered(2, true), false);
+        assert!(!bench.session.can_publish() && !bench.session.has_room());
+        bench.receive(suback(1, &[0x80, 0x80])).unwrap();
+        assert!(bench.session.can_publish(), "a failure is an answer");
+        bench.session.want(filters(3), bench.now);
+        assert!(!bench.session.can_publish());
+        bench.session.connection_lost();
+        bench.session.want(filters(1), bench.now);
+        bench.reconnect(true);
+        // What was taken back isn't waited for.
+        assert_eq!(bench.session.can_publish(), !bench.session.subscriptions.is_subscribing());
+    }
+    // MQTT 5 gives up the connection, MQTT 3.1.1 waits no longer.
+    let mut bench = connected(Protocol::Mqtt311, 1, Remembered::default(), false);
+    assert_eq!(bench.session.timeout(), Some(bench.now + Duration::from_secs(5)));
+    bench.pass(Duration::from_secs(9)).unwrap();
+    assert!(!bench.session.can_publish());
+    bench.pass(Duration::from_secs(1)).unwrap();
+    assert!(bench.session.can_publish());
+}
+
+mod publications_wait {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// SUBACKs come in any order and with any answers, connections end: no PUBLISH leaves while a filter is unanswered.
+        #[test]
+        fn for_every_suback(
+            protocol in prop::sample::select(&BOTH[..]),
+            wanted in 0..20_usize,
+            held in 0..20_usize,
+            steps in prop::collection::vec((0..4_u8, any::<usize>(), any::<bool>()), 1..40),
+        ) {
+            let mut bench = connected(protocol, wanted, remembered(held, true), held > 0);
+            let mut asked: Vec<(u16, usize)> = Vec::new();
+            for (step, index, flag) in steps {
+                match step {
+                    0 if !asked.is_empty() => {
+                        let (id, count) = asked.remove(index % asked.len());
+                        bench.receive(suback(id, &vec![if flag { 1 } else { 0x80 }; count])).unwrap();
+                    }
+                    1 => {
+                        asked.clear();
+                        bench.reconnect(flag);
+                    }
+                    _ if bench.session.can_publish() => {
+                        bench.publish("x");
+                    }
+                    _ => {}
+                }
+                while bench.session.has_room() && bench.session.next_resend_size(bench.now).is_some() {
+                    bench.session.resend(bench.now);
+                }
+                for packet in bench.sent() {
+                    match packet {
+                        Heard::Subscribe { id, filters } => asked.push((id, filters.len())),
+                        Heard::Publish { .. } => prop_assert!(asked.is_empty(), "{asked:?}"),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}

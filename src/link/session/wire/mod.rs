@@ -1,5 +1,6 @@
 //! Packets to bytes and back, on rumqttc's codecs of both protocol versions. The session sees only what they share.
 
+mod publish;
 #[cfg(test)]
 mod tests;
 mod v4;
@@ -10,16 +11,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::mqttbytes::v4::{Packet, PubAck};
+use rumqttc::mqttbytes::v4::{Packet, PubAck, PubComp, PubRec};
 use thiserror::Error;
+
+use publish::Passing;
+pub(super) use publish::{Head, TooLarge};
 
 use super::PacketIdentifier;
 use super::subscriptions::Request;
 use super::terms::Terms;
 use crate::config::{Protocol, Will};
 use crate::limits::MAX_PACKET;
-use crate::link::reason::Reason;
-use crate::message::{Outbound, Properties, Qos, Topic};
+use crate::link::reason::{Reason, ReasonCode};
+use crate::message::{Outbound, Properties, Qos};
 
 /// Bytes from the server that aren't MQTT, or more than we take.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,6 +45,11 @@ pub(super) enum Received {
     /// CONNACK with a failure: a return code of MQTT 3.1.1 (below 0x80) or a reason code of MQTT 5.
     Refused(Reason),
     Publish(Incoming),
+    /// A PUBLISH larger than we take, all of which has come by.
+    TooLarge(TooLarge),
+    /// A PUBLISH with a topic alias, or without a topic.
+    TopicAlias,
+    PubRel(PacketIdentifier),
     /// In MQTT 3.1.1 always a success.
     PubAck(PacketIdentifier, Reason),
     /// SUBACK: the QoS granted for each filter, or why it failed.
@@ -56,13 +65,13 @@ pub(super) enum Received {
 /// A PUBLISH from the server.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    pub(super) topic: Topic,
+    pub(super) head: Head,
     pub(super) payload: Bytes,
-    pub(super) qos: Qos,
     pub(super) retain: bool,
     pub(super) duplicate: bool,
-    /// 0 with QoS 0.
-    pub(super) id: PacketIdentifier,
+    /// The identifiers of the subscriptions it comes for, if they have any.
+    #[cfg_attr(not(test), expect(dead_code, reason = "who looks at it comes next"))]
+    pub(super) subscriptions: Vec<u32>,
     pub(super) properties: Option<Arc<Properties>>,
 }
 
@@ -80,24 +89,55 @@ pub(super) struct Opening<'a> {
 #[derive(Debug)]
 pub(super) struct Wire {
     protocol: Protocol,
+    /// What comes now is the rest of this, of which nothing is kept.
+    passing: Option<Passing>,
 }
 
 impl Wire {
     pub(super) fn new(protocol: Protocol) -> Wire {
-        Wire { protocol }
+        Wire { protocol, passing: None }
     }
 
-    /// Takes the next whole packet from the front of `input`; `None` if more bytes are needed.
+    /// Another connection begins.
+    pub(super) fn restart(&mut self) {
+        self.passing = None;
+    }
+
+    /// Whether a packet that is larger than we take is on its way past: what the server has said after it comes later.
+    pub(super) fn is_passing(&self) -> bool {
+        self.passing.is_some()
+    }
+
+    /// Takes the next whole packet from the front of `input`; `None` if more bytes are needed. Of a PUBLISH larger than we take,
+    /// whatever has come.
     ///
     /// A panic in the decoder counts as a malformed packet: no byte from the network may take the daemon down.
-    pub(super) fn decode(&self, input: &mut BytesMut) -> Result<Option<Received>, Malformed> {
-        let Some(frame) = Frame::at_start(input, self.protocol)? else { return Ok(None) };
+    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Received>, Malformed> {
+        if self.passing.is_none() {
+            let Some(frame) = Frame::at_start(input, self.protocol)? else { return Ok(None) };
+            if !frame.is_too_large() {
+                return self.decode_whole(input, frame);
+            }
+            self.passing = Passing::begin(input, frame)?;
+        }
+        let passed = self.passing.as_mut().and_then(|passing| passing.drop_from(input));
+        if passed.is_some() {
+            self.passing = None;
+        }
+        Ok(passed.map(Received::TooLarge))
+    }
+
+    fn decode_whole(&self, input: &mut BytesMut, frame: Frame) -> Result<Option<Received>, Malformed> {
         if input.len() < frame.total {
             return Ok(None);
         }
-        let decoded = catch_unwind(AssertUnwindSafe(|| match self.protocol {
-            Protocol::Mqtt311 => v4::decode(input),
-            Protocol::Mqtt5 => v5::decode(input, frame),
+        if frame.kind == 2 && frame.body(input).first().is_some_and(|flags| *flags > 1) {
+            return Err(Malformed::Invalid("a CONNACK with flags that MQTT doesn't have".to_owned()));
+        }
+        let decoded = catch_unwind(AssertUnwindSafe(|| match (frame.kind, self.protocol) {
+            (PUBLISH, protocol) => publish::decode(input, frame, protocol),
+            (_, Protocol::Mqtt311) => v4::decode(input),
+            (_, Protocol::Mqtt5) => v5::decode(input, frame),
         }));
         decoded.unwrap_or_else(|_| Err(Malformed::Invalid("the packet decoder gave up on it".to_owned()))).map(Some)
     }
@@ -143,6 +183,16 @@ impl Wire {
         v4::encode(&Packet::PubAck(PubAck::new(id)), output);
     }
 
+    /// The first of two steps by which a message with QoS 2 is acknowledged.
+    pub(super) fn pubrec(&self, id: PacketIdentifier, output: &mut BytesMut) {
+        v4::encode(&Packet::PubRec(PubRec::new(id)), output);
+    }
+
+    /// The second.
+    pub(super) fn pubcomp(&self, id: PacketIdentifier, output: &mut BytesMut) {
+        v4::encode(&Packet::PubComp(PubComp::new(id)), output);
+    }
+
     pub(super) fn pingreq(&self, output: &mut BytesMut) {
         v4::encode(&Packet::PingReq, output);
     }
@@ -150,7 +200,20 @@ impl Wire {
     pub(super) fn disconnect(&self, output: &mut BytesMut) {
         v4::encode(&Packet::Disconnect, output);
     }
+
+    /// DISCONNECT with a reason, which MQTT 3.1.1 doesn't have (MQTT 5, 3.14.2.1).
+    pub(super) fn disconnect_for(&self, reason: ReasonCode, output: &mut BytesMut) {
+        if self.protocol == Protocol::Mqtt5 {
+            output.extend_from_slice(&[0xE0, 1, reason.0]);
+        }
+    }
 }
+
+/// The packet type of a PUBLISH.
+const PUBLISH: u8 = 3;
+
+/// The packet type of a PINGRESP.
+const PINGRESP: u8 = 13;
 
 /// The extent of a packet, from its first bytes.
 #[derive(Debug, Clone, Copy)]
@@ -170,20 +233,26 @@ impl Frame {
     fn at_start(input: &[u8], protocol: Protocol) -> Result<Option<Frame>, Malformed> {
         let Some(&first) = input.first() else { return Ok(None) };
         let (kind, flags) = (first >> 4, first & 0x0f);
-        let flags_allowed = kind == 3 || flags == if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
+        let flags_allowed = kind == PUBLISH || flags == if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
         if !flags_allowed {
             return Err(not_mqtt(input));
         }
         let Some((size, length)) = variable_integer(&input[1..]) else {
             return if input.len() > 4 { Err(not_mqtt(input)) } else { Ok(None) };
         };
-        if length > MAX_PACKET {
+        if length > MAX_PACKET && kind != PUBLISH {
             return Err(Malformed::TooLarge(length));
         }
-        if protocol == Protocol::Mqtt311 && !v4::length_allowed(kind, length) {
+        let is_fixed = protocol == Protocol::Mqtt311 || kind == PINGRESP;
+        if is_fixed && !v4::length_allowed(kind, length) {
             return Err(not_mqtt(input));
         }
         Ok(Some(Frame { kind, flags, header: 1 + size, total: 1 + size + length }))
+    }
+
+    /// The codec's bound is on the remaining length.
+    fn is_too_large(self) -> bool {
+        self.total - self.header > MAX_PACKET
     }
 
     /// What follows the fixed header.

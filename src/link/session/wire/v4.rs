@@ -6,10 +6,10 @@ use rumqttc::mqttbytes::v4::{
 };
 use rumqttc::mqttbytes::{Error, QoS};
 
-use super::{Incoming, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
+use super::{Malformed, Opening, PacketIdentifier, Received, Terms, checked};
 use crate::limits::MAX_PACKET;
 use crate::link::reason::{Reason, ReasonCode};
-use crate::message::{Outbound, Qos, Topic, TopicFilter};
+use crate::message::{Outbound, Qos, TopicFilter};
 
 /// Whether a packet may have this remaining length, where MQTT fixes it.
 pub(super) fn length_allowed(kind: u8, length: usize) -> bool {
@@ -30,25 +30,14 @@ pub(super) fn decode(input: &mut BytesMut) -> Result<Received, Malformed> {
             }
             code => Received::Refused(Reason::new(code as u8, None)),
         },
-        Packet::Publish(publish) => match level(publish.qos) {
-            None => Received::Unexpected("PUBLISH with QoS 2"),
-            Some(qos) => Received::Publish(Incoming {
-                topic: Topic::received(&publish.topic),
-                payload: publish.payload,
-                qos,
-                retain: publish.retain,
-                duplicate: publish.dup,
-                id: publish.pkid,
-                properties: None,
-            }),
-        },
+        Packet::Publish(_) => Received::Unexpected("PUBLISH"),
         Packet::PubAck(ack) => Received::PubAck(ack.pkid, Reason::new(0, None)),
         Packet::SubAck(ack) => Received::SubAck(ack.pkid, ack.return_codes.into_iter().map(granted).collect()),
         Packet::UnsubAck(ack) => Received::UnsubAck(ack.pkid),
         Packet::PingResp => Received::PingResp,
         Packet::Connect(_) => Received::Unexpected("CONNECT"),
         Packet::PubRec(_) => Received::Unexpected("PUBREC"),
-        Packet::PubRel(_) => Received::Unexpected("PUBREL"),
+        Packet::PubRel(release) => Received::PubRel(release.pkid),
         Packet::PubComp(_) => Received::Unexpected("PUBCOMP"),
         Packet::Subscribe(_) => Received::Unexpected("SUBSCRIBE"),
         Packet::Unsubscribe(_) => Received::Unexpected("UNSUBSCRIBE"),

@@ -1,6 +1,5 @@
 //! MQTT 5.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -10,10 +9,10 @@ use rumqttc::v5::mqttbytes::v5::{
     Subscribe, SubscribeReasonCode, Unsubscribe,
 };
 
-use super::{Frame, Incoming, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
+use super::{Frame, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
 use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET};
 use crate::link::reason::Reason;
-use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
+use crate::message::{Outbound, Qos, TopicFilter};
 
 /// The codec's bound is on the remaining length.
 const MAX: Option<u32> = Some(MAX_PACKET as u32);
@@ -28,6 +27,12 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
     match (frame.kind, body.len()) {
         // A server that knows only MQTT 3.1.1 refuses in its words, without properties.
         (2, 2) => return Ok(refused_by_3_1_1(input, frame, connack)),
+        // Likewise, and so may the properties (3.6.2.1): whatever it says, the message is let go of.
+        (6, 2..) => {
+            let id = PacketIdentifier::from_be_bytes([at(0), at(1)]);
+            let _ = input.split_to(frame.total);
+            return Ok(Received::PubRel(id));
+        }
         // The reason code may be left out (3.14.2.1), and so may the properties (3.14.2.2.1): the codec wants both.
         (14, 0 | 1) => {
             let _ = input.split_to(frame.total);
@@ -35,7 +40,6 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
         }
         _ => {}
     }
-    let payload = if frame.kind == 3 { Some(payload_length(body, frame.flags)?) } else { None };
     let packet = match Packet::read(input, MAX) {
         Ok(packet) => packet,
         // Also that bytes are missing: within a packet that is there as a whole.
@@ -49,12 +53,7 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
             let terms = ack.properties.map(terms).unwrap_or_default();
             Received::ConnAck { session_present: ack.session_present, terms }
         }
-        // The codec takes too few bytes for properties after two subscription identifiers, and too many if a property
-        // doesn't end where they all do.
-        Packet::Publish(publish) if payload != Some(publish.payload.len()) => {
-            return Err(Malformed::Invalid("a PUBLISH whose properties don't have their length".to_owned()));
-        }
-        Packet::Publish(publish) => incoming(publish)?,
+        Packet::Publish(_) => Received::Unexpected("PUBLISH"),
         Packet::PubAck(ack) => {
             let text = ack.properties.and_then(|properties| properties.reason_string);
             Received::PubAck(ack.pkid, Reason::new(puback, text))
@@ -85,16 +84,6 @@ fn refused_by_3_1_1(input: &mut BytesMut, frame: Frame, code: u8) -> Received {
     }
 }
 
-/// How long the payload of a PUBLISH is by the lengths of what stands before it.
-fn payload_length(body: &[u8], flags: u8) -> Result<usize, Malformed> {
-    let truncated = || Malformed::Invalid("a PUBLISH that is shorter than its parts".to_owned());
-    let [high, low, ..] = body else { return Err(truncated()) };
-    let id = if flags & 0b0110 == 0 { 0 } else { 2 };
-    let properties = 2 + usize::from(u16::from_be_bytes([*high, *low])) + id;
-    let (size, length) = body.get(properties..).and_then(super::variable_integer).ok_or_else(truncated)?;
-    body.len().checked_sub(properties + size + length).ok_or_else(truncated)
-}
-
 /// What the server restricts.
 fn terms(properties: ConnAckProperties) -> Terms {
     let seconds = |seconds: u32| Duration::from_secs(seconds.into());
@@ -108,42 +97,6 @@ fn terms(properties: ConnAckProperties) -> Terms {
         keep_alive: properties.server_keep_alive.map(|keep_alive| seconds(keep_alive.into())),
         session_expiry: properties.session_expiry_interval.map(seconds),
         renamed: properties.assigned_client_identifier.is_some(),
-    }
-}
-
-fn incoming(publish: Publish) -> Result<Received, Malformed> {
-    let qos = match publish.qos {
-        QoS::AtMostOnce => Qos::AtMostOnce,
-        QoS::AtLeastOnce => Qos::AtLeastOnce,
-        QoS::ExactlyOnce => return Ok(Received::Unexpected("PUBLISH with QoS 2")),
-    };
-    let alias = publish.properties.as_ref().is_some_and(|properties| properties.topic_alias.is_some());
-    if alias || publish.topic.is_empty() {
-        return Ok(Received::Unexpected("PUBLISH with a topic alias, of which we take none"));
-    }
-    let topic = std::str::from_utf8(&publish.topic);
-    let topic = topic.map_err(|_| Malformed::Invalid("a topic that isn't UTF-8".to_owned()))?;
-    Ok(Received::Publish(Incoming {
-        topic: Topic::received(topic),
-        payload: publish.payload,
-        qos,
-        retain: publish.retain,
-        duplicate: publish.dup,
-        id: publish.pkid,
-        properties: publish.properties.map(carried).filter(|carried| *carried != Properties::default()).map(Arc::new),
-    }))
-}
-
-/// What a message carries for its readers.
-fn carried(properties: PublishProperties) -> Properties {
-    Properties {
-        content_type: properties.content_type,
-        response_topic: properties.response_topic,
-        correlation_data: properties.correlation_data,
-        payload_format_indicator: properties.payload_format_indicator,
-        user_properties: properties.user_properties,
-        expires_in: properties.message_expiry_interval,
-        ..Properties::default()
     }
 }
 

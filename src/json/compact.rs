@@ -1,7 +1,7 @@
 //! JSON without its white space, everything else as it was.
 
 /// Removes the white space between the tokens of valid JSON text. Numbers keep their digits, objects their order.
-pub(super) fn compact(json: &str) -> Vec<u8> {
+pub(crate) fn compact(json: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len());
     let (mut in_string, mut escaped) = (false, false);
     for &byte in json.as_bytes() {

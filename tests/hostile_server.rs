@@ -1,0 +1,149 @@
+//! A server that keeps no rules, or sends more than we take: nothing of that stops the link for longer than it must, and no more
+//! is held than was agreed.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use rumqttc::mqttbytes::v4;
+use rumqttc::v5::mqttbytes::v5;
+use serde_json::json;
+use support::daemon::Setup;
+use support::eventually;
+use support::scripted::Broker;
+
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
+const FORWARD: &str = "[[forward]]\nname = \"f\"\nfilters = [\"t/#\"]\nsocket = \"DIR/f.sock\"\n";
+
+/// A PUBLISH of a million bytes on `t/large`.
+fn too_large(qos: u8, id: u8, five: bool) -> Vec<u8> {
+    let mut bytes = vec![0x30 | qos << 1, 0xc0, 0x84, 0x3d, 0, 7];
+    bytes.extend(b"t/large");
+    if qos > 0 {
+        bytes.extend([0, id]);
+    }
+    if five {
+        bytes.push(0);
+    }
+    bytes.resize(4 + 1_000_000, b'x');
+    bytes
+}
+
+#[test]
+fn a_packet_that_is_too_large_is_dropped_and_the_link_stays() {
+    for protocol in ["3.1.1", "5"] {
+        let broker = Broker::start();
+        let gatewire = Setup::new(broker.port, &format!("{INGEST}{FORWARD}")).speaking(protocol).start();
+        let mut client = gatewire.client("publish.sock");
+        let five = protocol == "5";
+        let sent =
+            [too_large(0, 0, five), too_large(1, 7, five), too_large(2, 8, five), too_large(1, 9, five)].concat();
+        let mut acks = Vec::new();
+        if five {
+            let mut peer = broker.connected_5(false, &[]);
+            let id = peer.subscribe().pkid;
+            peer.raw(&[0x90, 4, 0, u8::try_from(id).unwrap(), 0, 1]);
+            peer.raw(&sent);
+            while acks.len() < 3 {
+                acks.push(match peer.next().unwrap() {
+                    v5::Packet::PubAck(ack) => ack.pkid,
+                    v5::Packet::PubRec(ack) => ack.pkid,
+                    other => panic!("{other:?}"),
+                });
+            }
+            client.send("{\"topic\":\"up\",\"payload\":1}");
+            let id = peer.publish().pkid;
+            peer.puback(id, 0);
+            assert_eq!(client.json(), json!({"result": "delivered"}));
+        } else {
+            let mut peer = broker.connected(false);
+            let subscribe = peer.subscribe();
+            peer.grant(&subscribe);
+            peer.raw(&sent);
+            while acks.len() < 3 {
+                acks.push(match peer.next().unwrap() {
+                    v4::Packet::PubAck(ack) => ack.pkid,
+                    v4::Packet::PubRec(ack) => ack.pkid,
+                    other => panic!("{other:?}"),
+                });
+            }
+            client.send("{\"topic\":\"up\",\"payload\":1}");
+            let id = peer.publish().pkid;
+            peer.puback(id);
+            assert_eq!(client.json(), json!({"result": "delivered"}));
+        }
+        assert_eq!(acks, [7, 8, 9]);
+        let line = gatewire.wait_for("a message on `t/large` has 1000004 bytes");
+        assert!(line.contains("it is dropped and acknowledged"), "{line}");
+        assert_eq!(gatewire.count("t/large"), 1, "said once");
+        let status = gatewire.status();
+        assert_eq!((&status["inbox"]["too_large"], &status["counters"]["connections"]), (&json!(4), &json!(1)));
+    }
+}
+
+/// QoS 1 messages on `t` of 60 KiB with these packet identifiers.
+fn flood(ids: std::ops::RangeInclusive<u16>, five: bool) -> Vec<u8> {
+    let message = |id: u16| {
+        let mut bytes = vec![0x32, 0x80, 0xe0, 0x03, 0, 1, b't'];
+        bytes.extend(id.to_be_bytes());
+        if five {
+            bytes.push(0);
+        }
+        bytes.resize(4 + 0xf000, b'x');
+        bytes
+    };
+    ids.flat_map(message).collect()
+}
+
+#[test]
+fn more_than_the_receive_maximum_ends_the_connection_with_its_reason() {
+    let broker = Broker::start();
+    // A reader that never acknowledges.
+    let forward = FORWARD.replace("\"t/#\"", "\"t\"") + "ack = \"reader\"\n";
+    let gatewire = Setup::new(broker.port, &forward).start();
+    let _reader = gatewire.client("f.sock");
+    let mut peer = broker.connected_5(true, &[]);
+    peer.forgive();
+    peer.raw(&flood(1..=400, true));
+    assert_eq!(peer.reason(), Some(0x93));
+    let error = gatewire.wait_for_failure("protocol_violation");
+    assert!(error.contains("more than 100 messages with QoS 1"), "{error}");
+}
+
+#[test]
+fn an_old_session_after_a_clean_start_is_refused_and_explained() {
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, "session_expiry = \"0s\"", INGEST).start();
+    let mut peer = broker.connected_5(true, &[]);
+    assert_eq!(peer.reason(), Some(0x82));
+    let error = gatewire.wait_for_failure("protocol_violation");
+    assert!(error.contains("MQTT-3.2.2-4"), "{error}");
+}
+
+#[test]
+fn what_is_stored_waits_for_the_suback_of_a_new_session() {
+    for protocol in ["3.1.1", "5"] {
+        let broker = Broker::start();
+        let gatewire = Setup::new(broker.port, &format!("{INGEST}{FORWARD}")).speaking(protocol).start();
+        let mut client = gatewire.client("publish.sock");
+        client.send("{\"topic\":\"request\",\"payload\":1}");
+        if protocol == "5" {
+            let mut peer = broker.connected_5(false, &[]);
+            let id = peer.subscribe().pkid;
+            // What it says on its own is no SUBACK.
+            peer.raw(&[0x30, 4, 0, 1, b't', 0]);
+            eventually("the message", || (gatewire.status()["inbox"]["received"] == 1).then_some(()));
+            assert_eq!(gatewire.status()["outbox"]["in_flight"], 0);
+            peer.raw(&[0x90, 4, 0, u8::try_from(id).unwrap(), 0, 1]);
+            assert_eq!(peer.publish().topic, "request");
+        } else {
+            let mut peer = broker.connected(false);
+            let subscribe = peer.subscribe();
+            peer.raw(&[0x30, 3, 0, 1, b't']);
+            eventually("the message", || (gatewire.status()["inbox"]["received"] == 1).then_some(()));
+            assert_eq!(gatewire.status()["outbox"]["in_flight"], 0);
+            peer.grant(&subscribe);
+            assert_eq!(peer.publish().topic, "request");
+        }
+    }
+}
