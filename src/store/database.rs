@@ -8,6 +8,8 @@ mod header;
 mod open;
 
 pub(super) use header::look;
+#[cfg(test)]
+pub(super) use open::CREATE;
 pub(crate) use open::note_at;
 
 use std::fs::File;

@@ -298,6 +298,41 @@ fn what_lies_in_the_place_of_the_log_or_the_lock_is_left_as_it_is() {
 }
 
 #[test]
+fn a_kill_while_the_database_is_made_leaves_one_that_opens() {
+    let made = TempDir::new().unwrap();
+    let path = made.path().join("gatewire.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(&format!("PRAGMA page_size={PAGE_SIZE}; PRAGMA journal_mode=WAL")).unwrap();
+    let empty = std::fs::read(&path).unwrap();
+    connection.execute_batch("PRAGMA wal_autocheckpoint=0; BEGIN").unwrap();
+    connection.execute_batch(super::database::CREATE).unwrap();
+    connection.execute_batch("PRAGMA application_id=0x67617431; PRAGMA user_version=1; COMMIT").unwrap();
+    let log = std::fs::read(with_suffix(&path, "-wal")).unwrap();
+    connection.execute_batch("PRAGMA wal_checkpoint(FULL)").unwrap();
+    let full = std::fs::read(&path).unwrap();
+    let frame = 24 + PAGE_SIZE;
+    assert!(full.len() > 2 * PAGE_SIZE && empty.len() == PAGE_SIZE && (log.len() - 32).is_multiple_of(frame));
+    let opens = |what: &str, database: &[u8], log: &[u8]| {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        std::fs::write(&path, database).unwrap();
+        std::fs::write(with_suffix(&path, "-wal"), log).unwrap();
+        let store = wait(Store::open(&path, &[])).map_err(|error| error.to_string());
+        let store = store.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(store.status().moved_aside, Vec::<String>::new(), "{what}");
+        wait(store.write(change(Vec::new(), vec![row(1, 10)]))).unwrap();
+        wait(store.close());
+    };
+    for end in (0..=log.len()).step_by(997).chain([log.len()]) {
+        opens(&format!("{end} bytes of the log"), &empty, &log[..end]);
+    }
+    // The pages of a checkpoint come in any order, the first among them.
+    opens("all pages but the first", &[&empty[..], &full[PAGE_SIZE..]].concat(), &log);
+    opens("all pages", &full, &log);
+    opens("all pages, and an empty log", &full, &[]);
+}
+
+#[test]
 fn damage_found_in_use_is_mended_and_told() {
     let directory = TempDir::new().unwrap();
     let (path, rows) = filled(&directory, 120);

@@ -1,7 +1,7 @@
 //! What lies at the path of the database, before SQLite looks at it: a database of ours, whole or damaged, or anything else.
 //! What isn't ours is for its owner to move away: only a damaged database of ours is ever moved aside.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
@@ -81,14 +81,40 @@ fn without_header(path: &Path, metadata: &Metadata, header: &[u8]) -> Fault {
     Fault::Unusable(OpenError::NotADatabase { path: path.to_owned() })
 }
 
-/// A SQLite database that isn't marked as ours: nothing yet, another program's, or ours with a damaged header.
+/// A SQLite database that isn't marked as ours: nothing yet, another program's, or ours with a damaged header. Ours is marked by
+/// its first transaction, which a kill may leave in the log alone.
 fn another(path: &Path, metadata: &Metadata, log_size: u64) -> Done<()> {
     if salvage::has_message(path) {
         return Err(Fault::Damage("its header isn't the one of a database of gatewire".to_owned()));
     }
-    // What has a table has a second page.
-    if metadata.len() > PAGE_SIZE as u64 || log_size > 0 {
-        return Err(Fault::Unusable(OpenError::Foreign { path: path.to_owned() }));
+    let foreign = || Err(Fault::Unusable(OpenError::Foreign { path: path.to_owned() }));
+    let logged = if log_size == 0 { None } else { application_in_log(path)? };
+    match logged {
+        Some(APPLICATION) => Ok(()),
+        Some(_) => foreign(),
+        // What has a table has a second page.
+        None if metadata.len() > PAGE_SIZE as u64 => foreign(),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// SQLite's format of a log: a header, then pages, each behind a header that begins with its number.
+const LOG_HEADER: u64 = 32;
+const FRAME_HEADER: u64 = 24;
+
+/// The `application_id` in the last first page that the log holds, whether or not its transaction was completed.
+fn application_in_log(path: &Path) -> Done<Option<i64>> {
+    let log = log_of(path);
+    let file = File::open(&log).map_err(|error| Fault::of_io(&error, &log))?;
+    let mut found = None;
+    let mut at = LOG_HEADER;
+    let mut number = [0; 4];
+    while file.read_exact_at(&mut number, at).is_ok() {
+        let mut application = [0; 4];
+        if u32::from_be_bytes(number) == 1 && file.read_exact_at(&mut application, at + FRAME_HEADER + 68).is_ok() {
+            found = Some(i64::from(u32::from_be_bytes(application)));
+        }
+        at += FRAME_HEADER + PAGE_SIZE as u64;
+    }
+    Ok(found)
 }

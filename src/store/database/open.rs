@@ -17,7 +17,7 @@ const CACHE_KIB: i64 = 512;
 /// The write-ahead log is copied into the database when it has this many pages (4 MiB), and cut to this size.
 const LOG_PAGES: i64 = 1024;
 
-const CREATE: &str = "
+pub(in crate::store) const CREATE: &str = "
     CREATE TABLE message (
         key INTEGER PRIMARY KEY, at INTEGER NOT NULL, boot INTEGER NOT NULL, since_boot INTEGER NOT NULL,
         size INTEGER NOT NULL, flags INTEGER NOT NULL, checksum INTEGER NOT NULL, topic BLOB NOT NULL, payload BLOB NOT NULL,
