@@ -95,6 +95,28 @@ fn however_late_it_gets_its_turn_it_takes_nothing() {
     }
 }
 
+/// After an upgrade the old daemon runs until it is restarted.
+#[test]
+fn it_does_not_connect_to_a_daemon_that_could_take_it_for_a_reader() {
+    let setup = Setup::new(closed_port(), FORWARDS);
+    let gatewire = setup.start();
+    let mut document = gatewire.status();
+    assert_eq!(gatewire.stop().0, 0);
+    document["version"] = "0.0.9".into();
+    document["forward"][0].as_object_mut().unwrap().remove("format").unwrap();
+    let directory = setup.directory.path();
+    let [status, forward] =
+        ["status.sock", "messages.sock"].map(|name| UnixListener::bind(directory.join(name)).unwrap());
+    let answering = std::thread::spawn(move || {
+        std::io::Write::write_all(&mut status.accept().unwrap().0, document.to_string().as_bytes()).unwrap();
+    });
+    let (code, out, err) = setup.output_of(&["tail", "--forward", "messages"]);
+    assert!(code == 69 && out.is_empty() && err.contains("version 0.0.9, which may take"), "{code} {out} {err}");
+    answering.join().unwrap();
+    forward.set_nonblocking(true).unwrap();
+    assert_eq!(forward.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody came");
+}
+
 #[test]
 fn with_netstrings_a_payload_may_hold_anything() {
     let broker = Mosquitto::start();

@@ -15,7 +15,7 @@ use socket2::SockAddr;
 
 use super::client::{Unreachable, connect_from};
 use super::output::{Failure, Style, Text, Tone, pass_on, tell, unwritable};
-use super::{Exit, inputs};
+use super::{Exit, inputs, status};
 use crate::config::Format;
 use crate::socket::OBSERVER;
 
@@ -67,7 +67,17 @@ pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
 fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
     let sockets = match arguments.socket {
         Some(path) => vec![(path, Format::Json)],
-        None => sockets(config, arguments.forward.as_deref())?,
+        None => {
+            let (sockets, status) = sockets(config, arguments.forward.as_deref())?;
+            if let Some(version) = status::too_old_for_observers(&status) {
+                let text = format!(
+                    "the gatewire that runs is of version {version}, which may take `gatewire tail` for a reader and give it what \
+                     waits for your programs. Restart it first: `sudo systemctl restart gatewire`"
+                );
+                return Err(Failure::new(text, Exit::Unavailable));
+            }
+            sockets
+        }
     };
     let connections: Result<Vec<_>, _> =
         sockets.into_iter().map(|(path, format)| Connection::open(path, format)).collect();
@@ -89,14 +99,15 @@ fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The sockets of all forwards, or of the one of this name, and what is written there.
-fn sockets(config: &Path, name: Option<&str>) -> Result<Vec<(PathBuf, Format)>, Failure> {
-    let forwards = inputs::of_daemon(config)?.forward;
+/// The sockets of all forwards, or of the one of this name, and what is written there; and the status socket.
+fn sockets(config: &Path, name: Option<&str>) -> Result<(Vec<(PathBuf, Format)>, PathBuf), Failure> {
+    let config = inputs::of_daemon(config)?;
+    let forwards = config.forward;
     let wanted = |forward: &&crate::config::Forward| name.is_none_or(|name| forward.name == name);
     let socket = |forward: &crate::config::Forward| (forward.socket.path.clone(), forward.format);
     let sockets: Vec<_> = forwards.iter().filter(wanted).map(socket).collect();
     match (sockets.is_empty(), name) {
-        (false, _) => Ok(sockets),
+        (false, _) => Ok((sockets, config.status.socket.path)),
         (true, Some(name)) if !forwards.is_empty() => {
             let names: Vec<&str> = forwards.iter().map(|forward| forward.name.as_str()).collect();
             Err(Failure::new(format!("there is no [[forward]] `{name}`; there are {}", names.join(", ")), Exit::Usage))

@@ -269,6 +269,17 @@ pub(crate) enum Format {
     Netstring,
 }
 
+impl Format {
+    /// As the configuration has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Payload => "payload",
+            Format::Netstring => "netstring",
+        }
+    }
+}
+
 /// `forward.keep`: the bounds of what waits while no reader is there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Keep {

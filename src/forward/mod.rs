@@ -55,6 +55,8 @@ pub(crate) struct Forward {
 pub(crate) struct ForwardStatus {
     pub(crate) name: String,
     pub(crate) socket: String,
+    /// What is written for a message. A daemon that doesn't say it doesn't know observers by name, either.
+    pub(crate) format: &'static str,
     pub(crate) readers: u32,
     pub(crate) observers: usize,
     /// Messages that wait for a reader, or for a reader's acknowledgement.
@@ -209,6 +211,7 @@ impl Forward {
         ForwardStatus {
             name: self.name.clone(),
             socket: self.config().socket.path.display().to_string(),
+            format: self.config().format.as_str(),
             readers: queue.readers(),
             observers: queue.observers(),
             waiting: keep.len(),

@@ -177,6 +177,9 @@ pub(super) struct Trouble {
 pub(super) struct Forward {
     pub(super) name: String,
     pub(super) socket: String,
+    /// Not said by version 0.1.0.
+    #[serde(default)]
+    pub(super) format: Option<String>,
     pub(super) readers: u64,
     pub(super) observers: u64,
     pub(super) waiting: u64,

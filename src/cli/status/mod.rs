@@ -81,6 +81,13 @@ fn answer(config: &Path, arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
+/// The version of the daemon at `path` if it could take an observer for a reader: it knows none by name ([`crate::socket::OBSERVER`]).
+/// `None` also where nobody answers, or not us.
+pub(super) fn too_old_for_observers(path: &Path) -> Option<String> {
+    let (_, document) = fetch(path).ok()?;
+    document.forward.iter().any(|forward| forward.format.is_none()).then_some(document.version)
+}
+
 /// The document that the daemon at `path` gives, as it is and understood.
 fn fetch(path: &Path) -> Result<(Vec<u8>, Document), Unreachable> {
     let text = read(path)?;

@@ -48,7 +48,7 @@ fn outage() -> Value {
              "next_run": null, "failing": true, "last_error": {"message": "no such file", "at": "2026-01-31T11:59:58Z"}},
         ],
         "forward": [{
-            "name": "messages", "socket": "/run/gatewire/messages.sock", "readers": 0, "observers": 1, "waiting": 4,
+            "name": "messages", "socket": "/run/gatewire/messages.sock", "format": "json", "readers": 0, "observers": 1, "waiting": 4,
             "unacknowledged": 1, "stored": 3,
             "waiting_bytes": 700, "oldest": "2026-01-31T11:00:00Z", "written": 36,
             "dropped": {"keep_full": 5}, "disconnected_slow": 1,
