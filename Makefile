@@ -4,16 +4,25 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-# rustup's directory isn't always in PATH, in a shell of sudo for one.
-CARGO ?= $(shell command -v cargo || echo "$$HOME/.cargo/bin/cargo")
+# rustup's directory isn't always in PATH, in a shell of sudo for one. target/rust is there where no Rust is that is new
+# enough: packaging/rust.
+export PATH := $(CURDIR)/target/rust/bin:$(PATH):$(HOME)/.cargo/bin
+CARGO ?= cargo
 BINARY := target/release/gatewire
-PACKAGES := mosquitto mosquitto-clients socat openssl python3 python3-venv gcc libc6-dev tinyproxy-bin iproute2
-PACKAGES += jq nodejs groff curl systemd
+# What building, the demo and the tests need from Debian; cargo fetches crates over HTTPS.
+BUILDING := gcc libc6-dev ca-certificates
+DEMO := $(BUILDING) mosquitto mosquitto-clients socat openssl python3
+PACKAGES := $(DEMO) python3-venv tinyproxy-bin iproute2 jq nodejs groff curl systemd
+# A Node.js that isn't Debian's may have brought it.
+PACKAGES += $(if $(shell command -v npm),,npm)
 VENV := tests/.venv
-# For packages, and for those of other machines: compilers for C, what Debian's Rust is linked with, and qemu to try them.
-PACKAGING := gcc libc6-dev dpkg-dev lintian python3
+NODE_RED := 4.1.8
+# The other ends of some tests: the AWS SDK for Python, Node-RED, Prometheus.
+OTHERS := $(VENV)/.done target/node-red/$(NODE_RED) target/prometheus/.done
+# For packages, and for those of other machines: compilers for C, and qemu to try them.
+PACKAGING := $(BUILDING) dpkg-dev lintian python3
 CROSS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
-CROSS += gcc-arm-linux-gnueabi libc6-dev-armel-cross libedit2 libxml2 libz3-4
+CROSS += gcc-arm-linux-gnueabi libc6-dev-armel-cross
 EMULATION := qemu-user-static mmdebstrap mosquitto openssl
 SYSTEMD := mmdebstrap systemd-container
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
@@ -28,21 +37,24 @@ help: ## what there is to make
 
 .PHONY: build
 build: ## the binary, as it is installed: target/release/gatewire
+	@$(MAKE) --no-print-directory tools PACKAGES="$(BUILDING)"
 	$(CARGO) build --release --locked
 
 .PHONY: man
 man: ## manual pages and shell completions: target/man, target/completions
+	@$(MAKE) --no-print-directory tools PACKAGES="$(BUILDING)"
 	$(CARGO) run --quiet --locked --example man -- target/man target/completions
 
 .PHONY: demo
-demo: tools build ## the main job on this machine, with mosquitto in the place of IoT Core (DEMO_SECONDS=15)
+demo: ## the main job on this machine, with mosquitto in the place of IoT Core (DEMO_SECONDS=15)
+	@$(MAKE) --no-print-directory build BUILDING="$(DEMO)"
 	packaging/demo $(BINARY)
 
 .PHONY: test
-test: tools $(VENV)/.done lint unit deny doc ## everything that must pass
+test: tools $(OTHERS) lint unit deny doc ## everything that must pass
 
 .PHONY: unit
-unit: tools $(VENV)/.done ## the tests alone
+unit: tools $(OTHERS) ## the tests alone
 	$(CARGO) test --locked
 
 .PHONY: soak
@@ -115,8 +127,7 @@ bench: tools build ## memory, CPU, wake-ups and disk writes, measured on this ma
 	python3 benches/run $(BINARY)
 
 .PHONY: tools
-tools: # what the tests and the demo need beside Rust, which Debian has only too old
-	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: https://rustup.rs tells how to install it" >&2; exit 1; }
+tools: # what the tests and the demo need: Debian packages, and Rust
 	@missing=(); for package in $(PACKAGES); do \
 	    dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing+=($$package); \
 	done; \
@@ -125,11 +136,24 @@ tools: # what the tests and the demo need beside Rust, which Debian has only too
 	    $(SUDO) apt-get update -q; \
 	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"; \
 	fi
+	@packaging/rust
 
-# The AWS SDK for Python is the other end of some tests.
-$(VENV)/.done: tests/python/requirements.txt
+$(VENV)/.done: tests/python/requirements.txt | tools
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
+	touch $@
+
+target/node-red/$(NODE_RED): | tools
+	npm install --silent --no-save --omit=dev --prefix target/node-red node-red@$(NODE_RED)
+	touch $@
+
+# Debian's, unpacked: installed, they would be started.
+target/prometheus/.done: | tools
+	mkdir -p target/prometheus
+	cd target/prometheus && for try in 1 2; do \
+	    apt-get -qq -o APT::Sandbox::User= download prometheus prometheus-node-exporter && break; \
+	    $(SUDO) apt-get -q update; \
+	done && for package in *.deb; do dpkg-deb -x "$$package" .; rm "$$package"; done
 	touch $@
 
 .PHONY: clean
