@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::daemon::{Gatewire, Setup};
 use crate::support::mosquitto::Mosquitto;
-use crate::support::patiently;
+use crate::support::{CERTIFICATES, patiently};
 use crate::{INGEST, ask_all};
 
 const FORWARD: &str = "[[forward]]\nname = \"down\"\nfilters = [\"down\"]\nsocket = \"DIR/down.sock\"\n";
@@ -73,4 +73,51 @@ fn a_healthy_link_and_readers_that_keep_up_cause_no_writes() {
     gatewire.wait_for("next attempt in");
     assert_eq!(ask_all(&mut client, [0], 200)[0].1, "stored");
     assert_ne!((write_bytes(&gatewire), last_change(gatewire.directory())), before);
+}
+
+#[test]
+fn the_shipped_configuration_writes_nothing_while_nobody_reads() {
+    let broker = Mosquitto::start();
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gatewire.toml");
+    let setup = Setup::with_text(&fs::read_to_string(shipped).unwrap().replace("/run/gatewire", "DIR"));
+    let uncommented = |setup: Setup, key: &str, value: &str| {
+        let text = fs::read_to_string(setup.directory.path().join("gatewire.toml")).unwrap();
+        let line = text.lines().find(|line| line.starts_with(&format!("# {key} "))).unwrap();
+        setup.edit(&format!("\n{line}\n"), &format!("\n{key} = {value}\n"))
+    };
+    let quoted = |path: &Path| format!("\"{}\"", path.display());
+    let database = quoted(&setup.directory.path().join("gatewire.db"));
+    let status = quoted(&setup.directory.path().join("status.sock"));
+    let setup = setup
+        .edit("xxxxxxxxxxxxxx-ats.iot.eu-west-1.amazonaws.com", "localhost")
+        .edit("client_id = \"thing-gateway-01\"", "client_id = \"thing-1\"")
+        // Its minute would be a long one to wait for.
+        .edit("every = \"1m\"", "every = \"100ms\"")
+        .edit("[status]\n", &format!("[status]\nsocket = {status}\n"));
+    let setup = [
+        ("port", broker.port.to_string()),
+        ("ca_file  ", quoted(&CERTIFICATES.path("AmazonRootCA1.pem"))),
+        ("cert_file", quoted(&CERTIFICATES.path("certificate.pem.crt"))),
+        ("key_file ", quoted(&CERTIFICATES.path("private.pem.key"))),
+        ("path", database),
+        // A machine under the load of all these tests may need more than a second for an answer.
+        ("spill_after", "\"20s\"".to_owned()),
+    ]
+    .iter()
+    .fold(setup, |setup, (key, value)| uncommented(setup, key, value));
+    let gatewire = setup.connect();
+    let published = |count: u64| {
+        patiently("publications", || {
+            (gatewire.status()["outbox"]["delivered"].as_u64().unwrap() >= count).then_some(())
+        });
+    };
+    wait_for_note(gatewire.directory());
+    published(3);
+    let before = (write_bytes(&gatewire), last_change(gatewire.directory()));
+    assert_eq!(before.1.len(), 2);
+    published(20);
+    assert_eq!((write_bytes(&gatewire), last_change(gatewire.directory())), before);
+    // What comes from elsewhere while nobody reads does wait on the disk.
+    broker.publish("test/topic", b"from the cloud");
+    patiently("a stored message", || (gatewire.status()["forward"][0]["stored"] == 1).then_some(()));
 }

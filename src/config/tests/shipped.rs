@@ -113,6 +113,23 @@ fn the_shipped_policy_is_one_that_can_be_pasted() {
     assert!(report.lines().rev().skip(1).all(|line| line.starts_with("allowed ")), "{report}");
 }
 
+/// Each message would be written to the disk while nobody reads it.
+#[test]
+fn the_shipped_configuration_subscribes_to_nothing_that_it_publishes() {
+    let config = load(&real(), &[]).unwrap().0;
+    let filters: Vec<_> = config.forward.iter().flat_map(|forward| &forward.filters).collect();
+    assert!(!filters.is_empty());
+    for filter in filters {
+        for publish in &config.publish {
+            assert!(!filter.matches(&publish.topic), "{} matches {}", filter.as_str(), publish.topic.as_str());
+        }
+        let first = |text: &str| text.split('/').next().unwrap().to_owned();
+        for topics in config.ingest.iter().flat_map(|ingest| &ingest.topics) {
+            assert_ne!(first(filter.as_str()), first(topics.as_str()));
+        }
+    }
+}
+
 fn is_key(line: &str) -> bool {
     line.split_once('=').is_some_and(|(key, _)| {
         !key.trim().is_empty() && key.trim().chars().all(|c| c.is_ascii_lowercase() || c == '_')
