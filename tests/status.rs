@@ -183,6 +183,7 @@ fn prometheus_can_parse_the_metrics() {
     assert!(output.status.success(), "{output:?}\n{metrics}");
     let parsed = String::from_utf8(output.stdout).unwrap();
     for expected in [
+        "gatewire_up 1.0",
         "gatewire_link_up 1.0",
         "gatewire_link_state{state='connected'} 1.0",
         "gatewire_link_state{state='waiting'} 0.0",
@@ -220,17 +221,18 @@ fn only_a_terminal_gets_colours_and_only_if_it_wants_them() {
 #[test]
 fn without_a_daemon_it_says_where_to_look() {
     let setup = Setup::new(closed_port(), "");
-    let absent = |options: &[&str]| {
+    let absent = |options: &[&str], said: &str| {
         let (code, out, err) = setup.output_of(&[&["status"], options].concat());
-        assert_eq!((code, out.as_str()), (69, ""));
+        assert_eq!((code, out.lines().last().unwrap_or_default()), (69, said));
         assert!(err.contains("status.sock") && err.contains("`systemctl status gatewire`"), "{err}");
         assert!(err.contains("`journalctl -u gatewire`") && err.lines().count() == 1, "{err}");
     };
-    absent(&[]);
-    absent(&["--json"]);
+    absent(&[], "");
+    absent(&["--json"], "");
     // One that was killed leaves its socket.
     setup.start().kill();
-    absent(&["--prometheus"]);
+    // A metric that is gone would fire no alert.
+    absent(&["--prometheus"], "gatewire_up 0");
 }
 
 #[test]

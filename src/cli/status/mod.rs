@@ -25,13 +25,13 @@ Show what the running daemon is doing: whether it is connected, and if not why a
 when; what waits; when each schedule last published; when the certificate expires.
 
 It asks the socket of [status] in the configuration, and is answered whatever state the
-link and the outbox are in.";
+link and the outbox are in. Where nobody answers, --prometheus prints `gatewire_up 0`.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   gatewire status
   gatewire status --json | jq .outbox.waiting
-  gatewire status --prometheus > gatewire.prom
+  gatewire status --prometheus
   watch -n 1 gatewire status
 
 Exit codes: 0 the daemon has answered, connected or not; 64 usage; 69 the daemon can't be
@@ -55,22 +55,36 @@ pub(super) struct Arguments {
 
 /// The answer goes to standard output, all else to standard error.
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Exit {
-    answer(config, arguments).map_or_else(Failure::end, |()| Exit::Done)
+    let answered = ask(config, arguments).and_then(|answer| show(answer, arguments));
+    answered.map_or_else(Failure::end, |()| Exit::Done)
 }
 
-fn answer(config: &Path, arguments: &Arguments) -> Result<(), Failure> {
+/// What the daemon answers. Without one the metrics say so, as its absence would fire no alert; the reason goes to standard
+/// error all the same.
+fn ask(config: &Path, arguments: &Arguments) -> Result<(Vec<u8>, Document), Failure> {
+    let answer = fetch_configured(config, arguments);
+    if answer.is_err() && arguments.prometheus {
+        output::answer(&Text::of_lines(prometheus::down().lines()))?;
+    }
+    answer
+}
+
+fn fetch_configured(config: &Path, arguments: &Arguments) -> Result<(Vec<u8>, Document), Failure> {
     let (path, problem) = match &arguments.socket {
         Some(path) => (path.clone(), None),
         None => inputs::status_socket(config)?,
     };
-    let (text, document) = match (fetch(&path), problem) {
-        (answer, None) => answer?,
-        (Err(_), Some(problem)) => return Err(problem),
+    match (fetch(&path), problem) {
+        (answer, None) => Ok(answer?),
+        (Err(_), Some(problem)) => Err(problem),
         (Ok(answer), Some(problem)) => {
             problem.and("The daemon runs with the configuration that it had before:").end();
-            answer
+            Ok(answer)
         }
-    };
+    }
+}
+
+fn show((text, document): (Vec<u8>, Document), arguments: &Arguments) -> Result<(), Failure> {
     match (arguments.json, arguments.prometheus) {
         (true, _) => match output::pass_on(&text, Text::plain) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(output::unwritable(&error)),

@@ -23,6 +23,7 @@ use Kind::{Counter, Gauge};
 /// A document as metrics.
 pub(super) fn exposition(document: &Document) -> String {
     let mut metrics = Metrics(String::new());
+    metrics.up(true);
     metrics.process(document);
     metrics.link(document);
     metrics.outbox(document);
@@ -30,6 +31,13 @@ pub(super) fn exposition(document: &Document) -> String {
     metrics.publishes(&document.publish);
     metrics.forwards(&document.forward);
     metrics.ingests(&document.ingest);
+    metrics.0
+}
+
+/// What there is to say when the daemon doesn't answer: a metric that is gone fires no alert.
+pub(super) fn down() -> String {
+    let mut metrics = Metrics(String::new());
+    metrics.up(false);
     metrics.0
 }
 
@@ -99,6 +107,10 @@ impl Metrics {
                 self.sample(name, &[(of.label, (of.name)(item)), (by, cause)], *n as f64);
             }
         }
+    }
+
+    fn up(&mut self, up: bool) {
+        self.one("up", Gauge, "Whether the daemon answers; if not, this is the only metric.", up.into());
     }
 
     fn process(&mut self, document: &Document) {

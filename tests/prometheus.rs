@@ -1,0 +1,178 @@
+//! The metrics in a real Prometheus, by way of a real node exporter: docs/recipes/gatewire-metrics.service and
+//! prometheus-rules.yml, as they stand there.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use support::daemon::{Gatewire, Setup};
+use support::mosquitto::Mosquitto;
+use support::{closed_port, patiently, program};
+use tempfile::TempDir;
+
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// One of Debian's programs, which `make tools` unpacks.
+fn debian(name: &str) -> PathBuf {
+    let path = path("target/prometheus/usr/bin").join(name);
+    assert!(path.exists(), "{} isn't there: `make tools` unpacks it", path.display());
+    path
+}
+
+/// A server on a port that was free, killed with the test.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    /// `arguments` with PORT in them; `ready` is a path that is answered when it is.
+    fn start(name: &str, directory: &Path, ready: &str, arguments: &[String]) -> Server {
+        let server = (0..5).find_map(|_| {
+            let port = closed_port();
+            let log = File::create(directory.join(format!("{name}.log"))).unwrap();
+            let mut command = program(debian(name));
+            command.args(arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir(directory).spawn();
+            let mut server = Server { child: child.unwrap(), port };
+            // Another process may have taken the port in between.
+            let ready = patiently(name, || match server.get(ready) {
+                Some(_) => Some(true),
+                None => server.child.try_wait().unwrap().map(|_| false),
+            });
+            ready.then_some(server)
+        });
+        let log = || fs::read_to_string(directory.join(format!("{name}.log"))).unwrap();
+        server.unwrap_or_else(|| panic!("{name} doesn't start: {}", log()))
+    }
+
+    fn get(&self, path: &str) -> Option<String> {
+        self.ask(path, &[])
+    }
+
+    fn ask(&self, path: &str, options: &[&str]) -> Option<String> {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        let output =
+            Command::new("curl").args(["-s", "--fail", "--max-time", "20", &url]).args(options).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the service does each time its timer elapses.
+fn run_the_service(gatewire: &Setup, directory: &Path) {
+    let unit = fs::read_to_string(path("docs/recipes/gatewire-metrics.service")).unwrap();
+    let (_, line) = unit.split_once("\nExecStart=/bin/sh -c '").unwrap();
+    let (script, _) = line.split_once("'\n").unwrap();
+    let built = Path::new(env!("CARGO_BIN_EXE_gatewire")).parent().unwrap();
+    let mut search = OsString::from(built);
+    search.extend([OsString::from(":"), std::env::var_os("PATH").unwrap()]);
+    let socket = gatewire.directory.path().join("status.sock");
+    let script = script.replace("--prometheus", &format!("--prometheus --socket {}", socket.display()));
+    let output = Command::new("/bin/sh").args(["-c", &script]).env("PATH", search).current_dir(directory).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_stopped_daemon_fires_an_alert_in_a_real_prometheus() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, "");
+    let gatewire: Gatewire = setup.connect();
+    let directory = TempDir::new().unwrap();
+    let (textfiles, metrics) = (directory.path().join("textfiles"), directory.path().join("metrics"));
+    fs::create_dir(&textfiles).unwrap();
+    fs::create_dir(&metrics).unwrap();
+    // As docs/recipes.md says.
+    std::os::unix::fs::symlink(metrics.join("gatewire.prom"), textfiles.join("gatewire.prom")).unwrap();
+    run_the_service(&setup, &metrics);
+    let exporter = Server::start(
+        "prometheus-node-exporter",
+        directory.path(),
+        "/metrics",
+        &[
+            "--web.listen-address=127.0.0.1:PORT".to_owned(),
+            "--collector.disable-defaults".to_owned(),
+            "--collector.textfile".to_owned(),
+            format!("--collector.textfile.directory={}", textfiles.display()),
+        ],
+    );
+    let page = exporter.get("/metrics").unwrap();
+    assert!(page.contains("\ngatewire_up 1\n") && page.contains("\nnode_textfile_scrape_error 0\n"), "{page}");
+
+    // With rules that don't wait.
+    let rules = fs::read_to_string(path("docs/recipes/prometheus-rules.yml")).unwrap();
+    let rules: Vec<&str> = rules.lines().filter(|line| !line.trim_start().starts_with("for: ")).collect();
+    fs::write(directory.path().join("rules.yml"), rules.join("\n")).unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [rules.yml]\n\
+         scrape_configs:\n  - {{job_name: node, static_configs: [{{targets: ['127.0.0.1:{}']}}]}}\n",
+        exporter.port
+    );
+    fs::write(directory.path().join("prometheus.yml"), config).unwrap();
+    let data = directory.path().join("data");
+    let prometheus = Server::start(
+        "prometheus",
+        directory.path(),
+        "/-/ready",
+        &[
+            "--config.file=prometheus.yml".to_owned(),
+            "--web.listen-address=127.0.0.1:PORT".to_owned(),
+            format!("--storage.tsdb.path={}", data.display()),
+        ],
+    );
+    let value = |query: &str| {
+        let options = ["--get", "--data-urlencode", &format!("query={query}")];
+        let answer: Value = serde_json::from_str(&prometheus.ask("/api/v1/query", &options)?).unwrap();
+        Some(answer["data"]["result"][0]["value"][1].as_str()?.to_owned())
+    };
+    let becomes = |query: &str, expected: Option<&str>| {
+        patiently(&format!("{query} to be {expected:?}"), || (value(query).as_deref() == expected).then_some(()));
+    };
+    let down = "ALERTS{alertname=\"GatewireDown\",alertstate=\"firing\"}";
+    becomes("gatewire_up", Some("1"));
+    becomes("gatewire_link_up", Some("1"));
+    assert_eq!(value(down), None);
+    gatewire.kill();
+    run_the_service(&setup, &metrics);
+    becomes("gatewire_up", Some("0"));
+    becomes(down, Some("1"));
+    let _gatewire = setup.again().connect();
+    run_the_service(&setup, &metrics);
+    becomes("gatewire_up", Some("1"));
+    becomes(down, None);
+}
+
+#[test]
+fn the_alerts_fire_when_they_should() {
+    let directory = TempDir::new().unwrap();
+    let tests = fs::read_to_string(path("tests/prometheus/rules.yml")).unwrap();
+    let rules = path("docs/recipes/prometheus-rules.yml");
+    let file = directory.path().join("tests.yml");
+    fs::write(&file, tests.replace("[RULES]", &format!("['{}']", rules.display()))).unwrap();
+    let promtool = |arguments: &[&str], path: &Path| {
+        let output = Command::new(debian("promtool")).args(arguments).arg(path).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    promtool(&["check", "rules"], &rules);
+    promtool(&["test", "rules"], &file);
+}
