@@ -6,11 +6,11 @@ mod support;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -123,64 +123,12 @@ fn a_node_program_reads_and_publishes() {
     switches_a_lamp("lamp.mjs");
 }
 
-/// The harness, and what debug nodes show.
-struct Flow {
-    _program: Program,
-    stdin: Option<ChildStdin>,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Flow {
-    fn next(&mut self, node: &str) -> Value {
-        loop {
-            let line = self.lines.next().expect("the flow has ended").unwrap();
-            if let Some(rest) = line.strip_prefix(node) {
-                return serde_json::from_str(rest).unwrap();
-            }
-        }
-    }
-}
-
-#[test]
-fn a_node_red_flow_receives_and_publishes() {
-    let broker = Mosquitto::start();
-    let doors = broker.subscribe_with("gateways/thing-1/door", &[], "%p");
-    let forward = "[[forward]]\nname = \"messages\"\nfilters = [\"test/topic\"]\nsocket = \"DIR/messages.sock\"\n\
-        [[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"gateways/{{client_id}}/#\"]\n";
-    let setup = Setup::new(broker.port, forward);
-    let gatewire = setup.connect();
-    broker.wait_for("Sending SUBACK to thing-1");
-    let mut command = Command::new("node");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node/flow.mjs")).arg(recipe("node-red.json"));
-    command.arg(gatewire.directory()).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut program = Program::start(&mut command, &gatewire);
-    let (stdin, stdout) = (program.0.stdin.take(), program.0.stdout.take().unwrap());
-    let mut flow = Flow { _program: program, stdin, lines: BufReader::new(stdout).lines() };
-    let connected = |flow: &mut Flow| (0..2).for_each(|_| while flow.next("status ") != "connected" {});
-    connected(&mut flow);
-    broker.publish("test/topic", b"hello");
-    let message = flow.next("messages ");
-    assert_eq!((&message["topic"], &message["payload"]), (&json!("test/topic"), &json!("hello")));
-    let door = |flow: &mut Flow, topic: &str| {
-        let line = json!({"topic": topic, "payload": {"open": true}});
-        writeln!(flow.stdin.as_mut().unwrap(), "{line}").unwrap();
-    };
-    door(&mut flow, "gateways/thing-1/door");
-    assert_eq!(doors.next(), "{\"open\":true}");
-    assert_eq!(flow.next("answers ")["payload"], json!({"result": "delivered"}));
-    door(&mut flow, "elsewhere");
-    assert_eq!(flow.next("answers ")["payload"]["error"], "topic_not_allowed");
-    gatewire.kill();
-    let _gatewire = setup.again().connect();
-    connected(&mut flow);
-    door(&mut flow, "gateways/thing-1/door");
-    assert_eq!(flow.next("answers ")["payload"], json!({"result": "delivered"}));
-    drop(flow.stdin.take());
-    assert!(flow.lines.map_while(Result::ok).all(|line| !line.starts_with("status ")), "it ends when it is closed");
-}
-
 /// In the place of Home Assistant: takes one request, which gets `answer`; its head in lower case, and its body.
 fn serve(server: &TcpListener, answer: &str) -> (String, Vec<u8>) {
+    serve_with(server, "200 OK", answer)
+}
+
+fn serve_with(server: &TcpListener, status: &str, answer: &str) -> (String, Vec<u8>) {
     let (mut client, _) = eventually("a request", || server.accept().ok());
     client.set_nonblocking(false).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -195,7 +143,7 @@ fn serve(server: &TcpListener, answer: &str) -> (String, Vec<u8>) {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
     let length = answer.len();
-    write!(client, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}").unwrap();
+    write!(client, "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{answer}").unwrap();
     (head, body)
 }
 
@@ -230,25 +178,98 @@ fn home_assistant_is_read_and_gets_messages() {
     assert!(head.contains("\r\ncontent-type: application/json\r\n"), "{head}");
     let message: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!((&message["payload"], &message["topic"]), (&json!(payload), &json!("gateways/thing-1/home/light")));
+    all_done(&gatewire);
+}
+
+fn all_done(gatewire: &Gatewire) {
+    eventually("its acknowledgement", || (gatewire.status()["forward"][0]["waiting"] == 0).then_some(()));
+}
+
+/// A message waits while Home Assistant is away, hangs up, or answers that it can't now, and is there once when it can.
+#[test]
+fn a_message_for_home_assistant_waits_until_it_is_taken() {
+    let broker = Mosquitto::start();
+    let setup = setup_with(broker.port, "home-assistant.toml", |piece| {
+        let (_, forward) = piece.split_once("[[forward]]").unwrap();
+        format!("[[forward]]{forward}")
+    });
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let address = server.local_addr().unwrap();
+    let webhook = format!("http://{address}/api/webhook/x");
+    let start = |gatewire: &Gatewire, credentials: &Path| {
+        let mut command = Command::new(recipe("home-assistant.sh"));
+        command.env("WEBHOOK", &webhook).env("CREDENTIALS_DIRECTORY", credentials);
+        let program = Program::start(&mut command, gatewire);
+        eventually("the program", || (gatewire.status()["forward"][0]["readers"] == 1).then_some(()));
+        program
+    };
+    let publish = |payload: &str| broker.publish("gateways/thing-1/home/light", payload.as_bytes());
+    let payload = |(head, body): (String, Vec<u8>)| {
+        assert!(head.starts_with("post /api/webhook/x "), "{head}");
+        let message: Value = serde_json::from_slice(&body).unwrap();
+        message["payload"].as_str().unwrap().to_owned()
+    };
+    let waiting = |n: u64| assert_eq!(gatewire.status()["forward"][0]["waiting"], n);
+    let nothing = tempfile::tempdir().unwrap();
+    let program = start(&gatewire, nothing.path());
+    ["one", "two", "three"].into_iter().for_each(publish);
+    // It starts, and is behind a proxy that says so; it hangs up; it has taken it.
+    assert_eq!(payload(serve_with(&server, "503 Service Unavailable", "")), "one");
+    assert_eq!(payload(serve_with(&server, "502 Bad Gateway", "")), "one");
+    waiting(3);
+    drop(eventually("a connection", || server.accept().ok()));
+    assert_eq!(payload(serve(&server, "")), "one");
+    // One that is at fault itself doesn't stop the others.
+    assert_eq!(payload(serve_with(&server, "400 Bad Request", "")), "two");
+    // The program ends before the answer has come: the message isn't lost with it.
+    let (client, _) = eventually("a connection", || server.accept().ok());
+    drop(program);
+    drop(client);
+    // While Home Assistant starts it takes webhooks, and forgets them.
+    fs::write(nothing.path().join("home-assistant.curl"), "header = \"Authorization: Bearer TOKEN\"\n").unwrap();
+    let _program = start(&gatewire, nothing.path());
+    let asked = |state: &str| {
+        let (head, _) = serve(&server, &json!({ "state": state }).to_string());
+        assert!(head.starts_with("get /api/config http/1.1\r\n") && head.contains("bearer token"), "{head}");
+    };
+    asked("NOT_RUNNING");
+    asked("STARTING");
+    waiting(1);
+    asked("RUNNING");
+    assert_eq!(payload(serve(&server, "")), "three");
+    all_done(&gatewire);
 }
 
 #[test]
-fn systemd_finds_nothing_wrong_with_the_service_of_the_lamp() {
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let units = ["lamp.service", "home-assistant.service", "gatewire-metrics.service", "gatewire-metrics.timer"];
     let directory = tempfile::tempdir().unwrap();
-    let unit = fs::read_to_string(recipe("lamp.service")).unwrap();
-    // What it starts isn't installed on a machine that only builds.
-    let unit = unit.replace("/usr/local/bin/lamp.py", "/bin/true");
-    let path = directory.path().join("lamp.service");
-    fs::write(&path, &unit).unwrap();
-    let verify = || {
-        let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output();
+    let verify = |name: &str| {
+        let output =
+            Command::new("systemd-analyze").args(["verify", "--man=no", name]).current_dir(&directory).output();
         let output = output.expect("systemd-analyze isn't here: `make tools` installs systemd");
-        String::from_utf8(output.stderr).unwrap().lines().filter(|line| line.contains("lamp")).collect::<String>()
+        let said = String::from_utf8(output.stderr).unwrap();
+        said.lines().filter(|line| line.contains(name)).collect::<String>()
     };
-    assert_eq!(verify(), "");
+    for unit in units {
+        let text = fs::read_to_string(recipe(unit)).unwrap();
+        // What it starts isn't installed on a machine that only builds.
+        let text = text
+            .replace("/usr/local/bin/lamp.py", "/bin/true")
+            .replace("/usr/local/bin/home-assistant.sh", "/bin/true");
+        fs::write(directory.path().join(unit), text).unwrap();
+    }
+    for unit in units {
+        assert_eq!(verify(unit), "");
+    }
     // It does look.
-    fs::write(&path, unit.replace("Restart=always", "Restart=sometimes")).unwrap();
-    assert!(verify().contains("sometimes"), "{}", verify());
+    let path = directory.path().join("lamp.service");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replace("Restart=always", "Restart=sometimes")).unwrap();
+    assert!(verify("lamp.service").contains("sometimes"));
 }
 
 #[test]
