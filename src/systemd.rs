@@ -41,8 +41,7 @@ impl Notifier {
 
     /// What `systemctl status` shows.
     pub(crate) fn status(&self, text: &str) {
-        // A line end would begin another message to systemd.
-        send(&[NotifyState::Status(&printable(text))]);
+        tell_status(text);
     }
 
     pub(crate) fn stopping(&self) {
@@ -64,6 +63,12 @@ impl Notifier {
             send(&[NotifyState::Watchdog]);
         }
     }
+}
+
+/// What `systemctl status` shows, also of a start that comes to nothing.
+pub(crate) fn tell_status(text: &str) {
+    // A line end would begin another message to systemd.
+    send(&[NotifyState::Status(&printable(text))]);
 }
 
 /// A service manager that can't be reached is no reason to stop working.

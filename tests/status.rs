@@ -225,7 +225,7 @@ fn without_a_daemon_it_says_where_to_look() {
         let (code, out, err) = setup.output_of(&[&["status"], options].concat());
         assert_eq!((code, out.lines().last().unwrap_or_default()), (69, said));
         assert!(err.contains("status.sock") && err.contains("`systemctl status gatewire`"), "{err}");
-        assert!(err.contains("`journalctl -u gatewire`") && err.lines().count() == 1, "{err}");
+        assert!(err.contains("`sudo journalctl -u gatewire`") && err.lines().count() == 1, "{err}");
     };
     absent(&[], "");
     absent(&["--json"], "");

@@ -22,14 +22,14 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Unreachable {
     #[error(
         "gatewire isn't running, or not with this configuration: nobody serves the socket {}. `systemctl status gatewire` \
-         shows its state, `journalctl -u gatewire` why it has ended",
+         shows its state, `sudo journalctl -u gatewire` why it has ended",
         path.display()
     )]
     Absent { path: PathBuf },
     #[error("the socket {}: {why}", path.display())]
     Denied { path: PathBuf, why: String },
     #[error(
-        "gatewire doesn't answer at {} within {} s: it hangs. `journalctl -u gatewire` may show why; `systemctl restart \
+        "gatewire doesn't answer at {} within {} s: it hangs. `sudo journalctl -u gatewire` may show why; `systemctl restart \
          gatewire` helps for now",
         path.display(), PATIENCE.as_secs()
     )]

@@ -58,7 +58,7 @@ Examples:
   gatewire tail                              the messages that come, as they come
   gatewire publish TOPIC PAYLOAD             a message through the running daemon
   gatewire --config ./gatewire.toml check    with another configuration
-  journalctl -u gatewire                     what it does when systemd runs it
+  sudo journalctl -u gatewire                what it does when systemd runs it
 
 Exit codes: 0 done, 1 the answer is no, 64 usage, 69 the daemon can't be reached, 70 a failure of gatewire itself,
 78 configuration or credentials unusable.";

@@ -11,6 +11,7 @@ use crate::daemon::{self, DaemonError};
 use crate::link::credentials::Credentials;
 use crate::observe::journal;
 use crate::owner;
+use crate::systemd;
 
 /// Runs the daemon until SIGTERM or SIGINT.
 pub(super) fn run(path: &Path) -> Exit {
@@ -30,6 +31,7 @@ pub(super) fn run(path: &Path) -> Exit {
     match daemon::run(&config, credentials, &|| read(path)) {
         Ok(()) => Exit::Done,
         Err(error @ (DaemonError::Services(_) | DaemonError::Store(_))) => {
+            systemd::tell_status(&format!("not started: {error}"));
             log::error!(GATEWIRE_EVENT = "config"; "{error}");
             Exit::Config
         }
@@ -67,6 +69,10 @@ fn refuse(problems: &Problems) -> Exit {
     }
     for error in &problems.errors {
         log::error!(GATEWIRE_EVENT = "config"; "{error}");
+    }
+    if let Some(first) = problems.errors.first() {
+        // Who may not read the journal sees this in `systemctl status gatewire`.
+        systemd::tell_status(&format!("not started: {first}"));
     }
     log::error!(GATEWIRE_EVENT = "config"; "gatewire can't start like this; `gatewire check` shows the same report");
     Exit::Config

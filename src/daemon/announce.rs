@@ -1,5 +1,9 @@
 //! What a start says: five lines at most that tell what this daemon will do.
 
+use std::path::Path;
+
+use log::Level;
+
 use crate::config::{Config, Forward, Ingest, Publish};
 use crate::message::TopicFilter;
 use crate::store;
@@ -33,11 +37,54 @@ pub(super) fn announce(config: &Config, waiting: u64) {
         config.outbox.path.display()
     );
     if let Err(error) = store::is_synchronised() {
-        log::warn!(
-            GATEWIRE_EVENT = "clock_unknown";
+        let around = Around::of(|path| Path::new(path).exists(), |name| std::env::var_os(name).is_some());
+        log::log!(
+            around.level(), GATEWIRE_EVENT = "clock_unknown";
             "the kernel doesn't tell whether its clock is synchronised ({error}): for [outbox] max_age the time that the machine \
-             was off doesn't count. A unit of your own must allow the system call adjtimex, and not have ProtectClock="
+             was off doesn't count. {}", around.advice()
         );
+    }
+}
+
+/// What gatewire runs in, and what therefore keeps it from asking about the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Around {
+    Container,
+    Unit,
+    /// Nothing that can be recognised.
+    Unknown,
+}
+
+impl Around {
+    /// `exists` says whether there is a file, `set` whether there is a variable of the environment.
+    fn of(exists: impl Fn(&str) -> bool, set: impl Fn(&str) -> bool) -> Around {
+        // Docker's, Podman's and systemd's own signs of a container.
+        if ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"].into_iter().any(exists) || set("container") {
+            Around::Container
+        } else if set("INVOCATION_ID") {
+            Around::Unit
+        } else {
+            Around::Unknown
+        }
+    }
+
+    /// A container refuses it by default, so that there is nothing to warn of.
+    fn level(self) -> Level {
+        if self == Around::Container { Level::Info } else { Level::Warn }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Around::Container => {
+                "Containers refuse that unless they are told otherwise: their seccomp profile must allow the system calls \
+                 adjtimex and clock_adjtime"
+            }
+            Around::Unit => {
+                "Its systemd unit must allow the system calls adjtimex and clock_adjtime (SystemCallFilter=), and not have \
+                 ProtectClock=; the unit that comes with gatewire does"
+            }
+            Around::Unknown => "What it runs in must allow the system calls adjtimex and clock_adjtime",
+        }
     }
 }
 
@@ -78,5 +125,20 @@ mod tests {
         assert_eq!(of(1).unwrap(), "publish p0: on t");
         assert_eq!(of(MOST).unwrap().matches("; ").count(), MOST - 1);
         assert!(of(MOST + 2).unwrap().ends_with("; p4: on t; and 2 more"));
+    }
+
+    #[test]
+    fn a_container_is_not_told_about_its_unit() {
+        let of = |file: &'static str, variable: &'static str| {
+            Around::of(move |path| path == file, move |name| name == variable)
+        };
+        for file in ["/.dockerenv", "/run/.containerenv", "/run/systemd/container"] {
+            assert_eq!(of(file, "INVOCATION_ID"), Around::Container);
+        }
+        assert_eq!(of("", "container"), Around::Container);
+        assert_eq!(of("", "INVOCATION_ID"), Around::Unit);
+        assert_eq!(of("", ""), Around::Unknown);
+        assert!(!Around::Container.advice().contains("unit") && Around::Unit.advice().contains("unit"));
+        assert_eq!((Around::Container.level(), Around::Unit.level()), (Level::Info, Level::Warn));
     }
 }

@@ -13,6 +13,7 @@ use super::inputs;
 use super::output::{say, tell};
 use crate::config::{self, Config, Environment};
 use crate::link::transport::Endpoint;
+use crate::systemd;
 use connect::Until;
 
 pub(super) const LONG_ABOUT: &str = "\
@@ -85,6 +86,8 @@ fn configured(path: &Path) -> Exit {
          `systemctl start gatewire`",
         path.display()
     ));
+    // Who may not read the journal sees this in `systemctl status gatewire`.
+    systemd::tell_status(&format!("not started: connection.endpoint in {} is still the placeholder", path.display()));
     Exit::No
 }
 
