@@ -125,3 +125,72 @@ fn a_payload_of_128_kib_goes_and_a_larger_one_is_refused_here() {
     peer.puback(publish.pkid);
     assert_eq!(client.json(), json!({"result": "delivered"}));
 }
+
+/// A flood from ten clients of one socket; after some of it has come, a line of another with QoS 1. Returns how many messages
+/// were in front of that one.
+fn in_front_of_another(qos: u8, socket: &str) -> usize {
+    const BEFORE: usize = 150;
+    let other = INGEST.replace("publish", "other");
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, "", &format!("{INGEST}{other}")).speaking("3.1.1").start();
+    let mut peer = broker.connected(false);
+    let flood = format!("{{\"topic\":\"flood\",\"payload\":1,\"qos\":{qos}}}\n").repeat(400);
+    let floods: Vec<_> = (0..10)
+        .map(|_| {
+            let mut client = gatewire.client("publish.sock");
+            client.write(flood.as_bytes());
+            client
+        })
+        .collect();
+    let mut client = gatewire.client(socket);
+    for n in 0.. {
+        if n == BEFORE {
+            client.send("{\"topic\":\"other\",\"payload\":2,\"id\":\"me\"}");
+        }
+        let publish = peer.publish();
+        if publish.pkid > 0 {
+            peer.puback(publish.pkid);
+        }
+        if publish.topic == "other" {
+            let answer = client.json();
+            assert!(answer["id"] == "me" && answer["error"].is_null(), "{answer}");
+            drop(floods);
+            return n - BEFORE;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn ten_floods_keep_nobody_waiting_for_long() {
+    for qos in [0, 1] {
+        for socket in ["publish.sock", "other.sock"] {
+            let messages = in_front_of_another(qos, socket);
+            // At a hundred a second; some are on their way to the server and from it, and this machine may stand still for a second.
+            assert!(messages <= 100 + 10 + 60 + 130, "QoS {qos}, {socket}: {messages} were in front of it");
+        }
+    }
+}
+
+#[test]
+fn a_schedule_is_in_time_beside_a_flood() {
+    let schedule = "[[publish]]\nname = \"p\"\ntopic = \"beat\"\nevery = \"500ms\"\npayload = \"{{count}}\"\n";
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, "", &format!("{INGEST}{schedule}")).speaking("3.1.1").start();
+    let mut peer = broker.connected(false);
+    let mut client = gatewire.client("publish.sock");
+    client.write("{\"topic\":\"flood\",\"payload\":1,\"qos\":0}\n".repeat(900).as_bytes());
+    let (mut beats, mut between) = (0, Vec::new());
+    while beats < 8 {
+        let publish = peer.publish();
+        if publish.topic == "beat" {
+            peer.puback(publish.pkid);
+            beats += 1;
+            between.push(0);
+        } else if let Some(last) = between.last_mut() {
+            *last += 1;
+        }
+    }
+    // The flood was there before the second; from then on half a second's messages are between two.
+    assert!(between[0] <= 300 && between[1..].iter().all(|n| *n <= 200), "{between:?}");
+}

@@ -40,7 +40,7 @@ async fn apply(parts: &Rc<Parts>, config: &Config, credentials: &Credentials) ->
     }
     let prepared = parts.services.prepare(config, PATIENCE).await.map_err(|error| error.to_string())?;
     parts.services.apply(config, prepared, parts.document()).await;
-    parts.services.outbox.reconfigure(&config.outbox);
+    parts.services.outbox.reconfigure(&config.outbox, &config.connection.rate_limit);
     parts.services.outbox.release_quarantine();
     parts.schedule.reconfigure(&config.publish);
     parts.link.reconfigure(Setup {

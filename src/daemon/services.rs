@@ -95,7 +95,7 @@ fn give_access(kept: &[(&Rc<Listener>, &SocketFile)]) -> Result<(), SocketError>
 impl Services {
     pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Services {
         let acks: Rc<Acks> = Rc::default();
-        let outbox = Outbox::new(&config.outbox, &store);
+        let outbox = Outbox::new(&config.outbox, &config.connection.rate_limit, &store);
         let is_read = store.contents().borrow().generation > 0;
         let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), is_read, fastrand::u64(..));
         Services {

@@ -9,12 +9,14 @@ use std::time::Instant;
 use super::conversation::{Conversation, End, Handed, LINGER, Memory, Next, PATIENCE, Socket, Wants};
 use super::line::{Reject, Request};
 use super::{Ingest, LastTopic};
+use crate::outbox::Source;
 use crate::socket::{Room, Stream};
 
 /// A client and its connection. Dropping it loses its answers, not its messages.
 pub(super) struct Client {
     ingest: Rc<Ingest>,
     stream: Stream,
+    source: Source,
     conversation: Conversation,
     last_topic: Option<LastTopic>,
     /// Memory for a long line.
@@ -42,6 +44,7 @@ impl Socket for Stream {
 impl Client {
     pub(super) fn new(ingest: Rc<Ingest>, stream: Stream) -> Client {
         Client {
+            source: ingest.outbox.source(ingest.socket, stream.peer()),
             ingest,
             stream,
             conversation: Conversation::default(),
@@ -73,8 +76,9 @@ impl Client {
     async fn serve(&mut self) -> io::Result<End> {
         loop {
             let (memory, now) = (self.memory(), Instant::now());
-            let Client { ingest, conversation, last_topic, stream, .. } = self;
-            conversation.take_lines(memory, now, |request| hand_over(ingest, request, last_topic));
+            let Client { ingest, conversation, last_topic, stream, source, .. } = self;
+            conversation.take_lines(memory, now, |request| hand_over(ingest, source, request, last_topic));
+            source.rest(conversation.is_held_back());
             conversation.write(stream, now);
             if !self.conversation.needs_room() {
                 self.room = None;
@@ -104,7 +108,7 @@ impl Client {
         tokio::select! {
             biased;
             () = poll_fn(|cx| self.conversation.poll_answers(cx)) => {}
-            () = self.ingest.outbox.eased(), if wants.turn => {}
+            () = self.source.turn(), if wants.turn => {}
             ready = self.stream.writable(), if wants.write => {
                 ready?;
                 self.conversation.unblock();
@@ -146,11 +150,19 @@ impl Drop for Client {
     }
 }
 
-/// Hands a line over, if there is room for its message.
-fn hand_over(ingest: &Ingest, request: Result<Request<'_>, Reject>, last_topic: &mut Option<LastTopic>) -> Handed {
+/// Hands a line over, if it is the client's turn.
+fn hand_over(
+    ingest: &Ingest,
+    source: &Source,
+    request: Result<Request<'_>, Reject>,
+    last_topic: &mut Option<LastTopic>,
+) -> Handed {
     let accepted = match request {
-        Ok(_) if !ingest.outbox.has_room() => return Handed::NotYet,
-        Ok(request) => ingest.accept(request, last_topic),
+        Ok(request) if !source.may_hand_over(request.qos) => return Handed::NotYet,
+        Ok(request) => {
+            let bytes = request.topic.len() + request.payload.len();
+            ingest.accept(request, last_topic).inspect(|_| source.handed_over(bytes))
+        }
         Err(reject) => Err(reject),
     };
     match accepted {

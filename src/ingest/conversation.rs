@@ -228,6 +228,11 @@ impl Conversation {
         }
     }
 
+    /// Whether the next line waits for its turn.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.is_held_back
+    }
+
     /// Whether its lines take as much memory as they may without room for more.
     pub(super) fn needs_room(&self) -> bool {
         self.lines.held() > SMALL || self.lines.len() == SMALL
@@ -246,6 +251,10 @@ impl Conversation {
 
     /// Writes the answers that are ready. To a client that reads none it isn't an error: it may still be sending.
     pub(super) fn write(&mut self, socket: &impl Socket, now: Instant) {
+        // A socket says that it takes something again only when half of what it holds is read; it may take a little before.
+        if self.blocked_since.is_some_and(|since| now >= since + PATIENCE) {
+            self.is_blocked = false;
+        }
         while !self.answers.ready().is_empty() && !self.is_blocked {
             match socket.write(self.answers.ready()) {
                 Ok(Some(n)) => {

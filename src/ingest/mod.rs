@@ -37,6 +37,8 @@ pub(crate) struct Ingest {
     /// What the link speaks: only MQTT 5 carries properties.
     protocol: Cell<Protocol>,
     outbox: Rc<Outbox>,
+    /// What the outbox tells its clients from those of others by.
+    socket: u64,
     batches: Option<Batches>,
     stop: Rc<Stop>,
     clients: Rc<Cell<usize>>,
@@ -85,6 +87,7 @@ impl Ingest {
             name: config.name.clone(),
             config: RefCell::new(Rc::new(config)),
             protocol: Cell::new(protocol),
+            socket: outbox.socket_id(),
             outbox,
             stop,
             clients: Rc::default(),

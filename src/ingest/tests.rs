@@ -289,3 +289,73 @@ async fn the_place_of_a_client_that_goes_is_free_whatever_it_was_waiting_for() {
     }
     served.task.abort();
 }
+
+#[tokio::test(flavor = "local")]
+async fn whatever_clients_do_everybody_has_their_turn() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let served = Served::start();
+    // Twenty messages are a second of this link: nearly everybody waits all the time.
+    served.outbox.set_rate(20);
+    let clients = (0..60).map(|_| {
+        let (path, mut random) = (served.path.clone(), random.fork());
+        tokio::task::spawn_local(async move {
+            let mut client = BufReader::new(UnixStream::connect(path).await.unwrap());
+            let lines = random.usize(1..150);
+            let mut text = String::new();
+            for id in 0..lines {
+                text.push_str(match random.u8(..4) {
+                    0 => "nonsense\n",
+                    1 => "{\"topic\":\"g/1\",\"payload\":1,\"qos\":0}\n",
+                    _ => "{\"topic\":\"g/1\",\"payload\":1}\n",
+                });
+                if id % 50 == 49 {
+                    send(&mut client, &std::mem::take(&mut text)).await;
+                }
+            }
+            send(&mut client, &text).await;
+            if random.u8(..3) == 0 {
+                for _ in 0..random.usize(..lines) {
+                    answer(&mut client).await;
+                }
+                return;
+            }
+            client.get_mut().shutdown().await.unwrap();
+            let mut answers = String::new();
+            client.read_to_string(&mut answers).await.unwrap();
+            assert_eq!(answers.lines().count(), lines, "{answers}");
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let link = async {
+        loop {
+            for _ in 0..random.usize(..8) {
+                let Some((sequence, message)) = served.outbox.take() else { break };
+                match message.qos {
+                    crate::message::Qos::AtMostOnce => served.outbox.sent(sequence),
+                    crate::message::Qos::AtLeastOnce => served.outbox.delivered(sequence),
+                }
+            }
+            if random.u8(..100) == 0 {
+                served.outbox.link_down();
+                served.outbox.link_up();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let all = async {
+        for client in clients {
+            client.await.unwrap();
+        }
+        while served.ingest.status().clients > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = link => {}
+        done = tokio::time::timeout(Duration::from_secs(60), all) => done.unwrap(),
+    }
+    assert!(!served.outbox.is_anybody_waiting());
+    served.task.abort();
+}

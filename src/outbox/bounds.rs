@@ -8,6 +8,9 @@ use crate::config::{self, WhenFull};
 /// half of it on they are moved to the disk, from three quarters on clients have to wait.
 pub(crate) const MEMORY: u64 = 8 * 1024 * 1024;
 
+/// The most memory of QoS 0 messages that wait, in bytes: nothing but the link makes room for them, and others need it, too.
+pub(crate) const MAX_QOS_0_BYTES: u64 = MEMORY / 4;
+
 /// The most memory of messages in flight, in bytes, unless one alone is larger: four seconds of what IoT Core takes.
 pub(crate) const MAX_IN_FLIGHT_BYTES: u64 = 2 * 1024 * 1024;
 

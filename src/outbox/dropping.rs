@@ -30,7 +30,7 @@ impl Outbox {
         let dropped = self.ledger.borrow_mut().take_dropped();
         if !dropped.is_empty() {
             // There is room for others.
-            self.eased.notify_waiters();
+            self.ease();
         }
         for (cause, waiter) in dropped {
             self.count_dropped(cause);

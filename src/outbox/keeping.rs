@@ -122,7 +122,7 @@ impl Kept for Outbox {
             let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), now);
             stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &Outcome::Stored));
         }
-        self.eased.notify_waiters();
+        self.ease();
     }
 
     fn next_load(&self) -> Option<Load> {

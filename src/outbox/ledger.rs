@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MEMORY};
+use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MAX_QOS_0_BYTES, MEMORY};
 use crate::config::WhenFull;
 use crate::message::{Outbound, Qos, Target};
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
@@ -42,6 +42,8 @@ pub(crate) struct Ledger<W> {
     bounds: Bounds,
     next: u64,
     link: Link,
+    /// Memory of QoS 0 messages that wait.
+    qos_0: u64,
     /// No waiting message is too old before this.
     expiry_check: Option<Instant>,
     /// Messages given up since the last [`Ledger::take_dropped`].
@@ -106,6 +108,7 @@ impl<W> Ledger<W> {
             bounds,
             next: stored.last.map_or(first, |last| first.max(last + 1)),
             link: Link::Coming,
+            qos_0: 0,
             expiry_check: None,
             dropped: Vec::new(),
         }
@@ -120,6 +123,11 @@ impl<W> Ledger<W> {
     /// Whether memory has room for more. Without, whoever can wait should: the disk takes some soon.
     pub(crate) fn has_room(&self) -> bool {
         self.backlog.is_failing() || self.backlog.memory() < MEMORY * 3 / 4
+    }
+
+    /// Whether memory has room for more QoS 0 messages, which can't be stored.
+    pub(crate) fn has_room_for_qos_0(&self) -> bool {
+        self.qos_0 < MAX_QOS_0_BYTES
     }
 
     /// Adds a message behind the others. The oldest that the link hasn't got yet may give way for it; what is in flight never
@@ -148,6 +156,9 @@ impl<W> Ledger<W> {
             self.backlog.hurry();
         }
         self.backlog.expect(due);
+        if message.qos == Qos::AtMostOnce {
+            self.qos_0 += size + ENTRY_OVERHEAD;
+        }
         self.backlog.insert(self.next, Entry { message, at, accepted, due, waiter });
         self.next += 1;
         self.shed();
@@ -159,6 +170,7 @@ impl<W> Ledger<W> {
         while self.bounds.is_over(self.backlog.bytes(), self.count())
             && let Some(entry) = self.backlog.drop_front()
         {
+            self.no_longer_waits(&entry.message);
             self.dropped.push((Cause::Full, entry.waiter));
         }
     }
@@ -183,7 +195,15 @@ impl<W> Ledger<W> {
     /// Hands the oldest waiting message to the link.
     pub(crate) fn take(&mut self) -> Option<(Sequence, Outbound)> {
         let (seq, entry) = self.backlog.take()?;
-        Some((Sequence(seq), entry.message.clone()))
+        let message = entry.message.clone();
+        self.no_longer_waits(&message);
+        Some((Sequence(seq), message))
+    }
+
+    fn no_longer_waits(&mut self, message: &Outbound) {
+        if message.qos == Qos::AtMostOnce {
+            self.qos_0 = self.qos_0.saturating_sub(message.size() as u64 + ENTRY_OVERHEAD);
+        }
     }
 
     /// Whether there is room for a message of so many bytes without another one giving way, and some left in memory.
@@ -219,6 +239,7 @@ impl<W> Ledger<W> {
     /// them again. What a client waits for is to be on the disk.
     pub(crate) fn link_down(&mut self) {
         self.link = Link::Down;
+        self.qos_0 = 0;
         self.backlog.hurry();
         let gone = self.backlog.forget_where(|entry| !entry.is_kept());
         self.dropped.extend(gone.into_iter().map(|entry| (Cause::NotConnected, entry.waiter)));
@@ -303,8 +324,9 @@ impl<W> Ledger<W> {
                 self.expiry_check = now.checked_add(left);
                 return;
             }
-            let entry = self.backlog.drop_front();
-            self.dropped.extend(entry.map(|entry| (Cause::Expired, entry.waiter)));
+            let Some(entry) = self.backlog.drop_front() else { return };
+            self.no_longer_waits(&entry.message);
+            self.dropped.push((Cause::Expired, entry.waiter));
         }
     }
 

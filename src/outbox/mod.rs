@@ -3,6 +3,7 @@
 //! The decisions are in [`ledger`]; this file gives them to the tasks: who accepted a message may wait for its [`Outcome`],
 //! the link is woken when there is something to send, and the store is given what has to outlive the daemon.
 
+mod admission;
 mod bounds;
 mod drain;
 mod dropping;
@@ -10,6 +11,8 @@ mod keeping;
 mod ledger;
 mod quarantine;
 mod refusing;
+mod shares;
+mod source;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -24,6 +27,7 @@ use crate::config;
 use crate::message::{Outbound, Qos, Target};
 use crate::socket::Seldom;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
+use admission::By;
 use bounds::Bounds;
 use drain::{Drain, DrainStatus};
 use dropping::Dropped;
@@ -31,7 +35,10 @@ use keeping::Turns;
 use ledger::{Cause, Full, Ledger, Link};
 use quarantine::{Place, Quarantine, QuarantineStatus};
 
+use source::Gate;
+
 pub(crate) use ledger::Sequence;
+pub(crate) use source::Source;
 
 /// What became of an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +86,8 @@ pub(crate) struct Outbox {
     quarantine: RefCell<Quarantine>,
     /// What an earlier process has noted of the quarantine is known, or can't be.
     recalled: Cell<bool>,
+    /// Who waits to hand a message over.
+    gate: RefCell<Gate>,
     /// Whose turn it is with the store.
     turns: Turns,
     drain: RefCell<Option<Drain>>,
@@ -136,7 +145,7 @@ pub(crate) struct OutboxStatus {
 
 impl Outbox {
     /// The outbox, with what the store holds of it.
-    pub(crate) fn new(config: &config::Outbox, store: &Store) -> Rc<Outbox> {
+    pub(crate) fn new(config: &config::Outbox, limit: &config::RateLimit, store: &Store) -> Rc<Outbox> {
         let contents = store.contents();
         let contents = contents.borrow();
         let [outbox, quarantine] = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| contents.totals(queue));
@@ -144,10 +153,16 @@ impl Outbox {
         // is read is never taken for another message.
         let by_clock = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
         let first = if contents.generation == 0 { QueueId::UNREAD + by_clock } else { by_clock };
-        Outbox::with(config, [outbox, quarantine], contents.generation, first)
+        Outbox::with(config, limit, [outbox, quarantine], contents.generation, first)
     }
 
-    fn with(config: &config::Outbox, [outbox, quarantine]: [Totals; 2], generation: u64, first: u64) -> Rc<Outbox> {
+    fn with(
+        config: &config::Outbox,
+        limit: &config::RateLimit,
+        [outbox, quarantine]: [Totals; 2],
+        generation: u64,
+        first: u64,
+    ) -> Rc<Outbox> {
         let bounds = Bounds::new(config);
         let quarantine = Quarantine::new(&bounds, quarantine, generation, first, Instant::now());
         Rc::new(Outbox {
@@ -155,6 +170,7 @@ impl Outbox {
             ledger: RefCell::new(Ledger::new(bounds, outbox, generation, first)),
             quarantine: RefCell::new(quarantine),
             recalled: Cell::new(false),
+            gate: RefCell::new(Gate::new(limit)),
             turns: Turns::default(),
             drain: RefCell::default(),
             arrived: Notify::new(),
@@ -171,11 +187,18 @@ impl Outbox {
     /// An outbox that nothing keeps on a disk.
     #[cfg(test)]
     pub(crate) fn in_memory(config: &config::Outbox) -> Rc<Outbox> {
-        Outbox::with(config, [Totals::default(); 2], 0, 0)
+        let limit = config::RateLimit {
+            messages_per_second: 1_000_000,
+            bytes_per_second: 1 << 30,
+            burst: 1000,
+            connects_per_second: 1,
+        };
+        Outbox::with(config, &limit, [Totals::default(); 2], 0, 0)
     }
 
     /// Other bounds hold from now on.
-    pub(crate) fn reconfigure(&self, config: &config::Outbox) {
+    pub(crate) fn reconfigure(&self, config: &config::Outbox, limit: &config::RateLimit) {
+        self.gate.borrow_mut().admission.set_limit(limit);
         self.config.borrow_mut().clone_from(config);
         let bounds = Bounds::new(config);
         self.quarantine.borrow_mut().set_bounds(&bounds);
@@ -190,7 +213,7 @@ impl Outbox {
         self.admit(&message, self.ledger.borrow().link() == Link::Up)?;
         self.is_not_refused(&message)?;
         let (waiter, outcome) = oneshot::channel();
-        self.take_in(message, Some(Waiter::Client(waiter)))?;
+        self.take_in(message, Some(Waiter::Client(waiter)), By::Client)?;
         Ok(outcome)
     }
 
@@ -205,18 +228,19 @@ impl Outbox {
                 self.quarantine_at_once(message);
                 Ok(())
             }
-            Ok(()) => self.take_in(message, None),
+            Ok(()) => self.take_in(message, None, By::Schedule),
         }
     }
 
-    /// Whether there is room in memory. A client without should wait for [`Outbox::eased`] before its next message.
+    /// Whether there is room in memory.
     pub(crate) fn has_room(&self) -> bool {
         self.ledger.borrow().has_room()
     }
 
-    /// Completes when there may be room again.
-    pub(crate) async fn eased(&self) {
-        self.eased.notified().await;
+    /// There may be room again.
+    fn ease(&self) {
+        self.eased.notify_waiters();
+        self.let_in();
     }
 
     fn admit(&self, message: &Outbound, takes_qos_0: bool) -> Result<(), Refusal> {
@@ -230,11 +254,13 @@ impl Outbox {
         Ok(())
     }
 
-    fn take_in(&self, message: Outbound, waiter: Option<Waiter>) -> Result<(), Refusal> {
+    fn take_in(&self, message: Outbound, waiter: Option<Waiter>, by: By) -> Result<(), Refusal> {
+        let size = message.size();
         let mut ledger = self.ledger.borrow_mut();
         let accepted = ledger.accept(message, waiter, Instant::now(), Timestamp::now(), accepted_now());
         drop(ledger);
         accepted.map_err(|Full| Refusal::OutboxFull)?;
+        self.gate.borrow_mut().admission.accepted(by, size, source::now());
         add(&self.counters.accepted, 1);
         self.settle_dropped();
         self.arrived.notify_one();
@@ -286,6 +312,7 @@ impl Outbox {
     /// Accepts nothing from now on.
     pub(crate) fn close(&self) {
         self.closed.set(true);
+        self.let_all_in();
         self.arrived.notify_one();
     }
 
@@ -318,6 +345,11 @@ impl Outbox {
     /// The next message to send, in the order of acceptance.
     pub(crate) fn take(&self) -> Option<(Sequence, Outbound)> {
         let taken = self.ledger.borrow_mut().take();
+        if let Some((_, message)) = &taken {
+            let is_last = self.ledger.borrow().waiting() == 0;
+            self.gate.borrow_mut().admission.taken(message.size(), is_last, source::now());
+            self.let_in();
+        }
         if self.ledger.borrow().needs_load() {
             self.changed.notify_one();
         }
@@ -350,7 +382,7 @@ impl Outbox {
     /// A message has left the ledger.
     fn after_removal(&self, sequence: Sequence, had_room: bool) {
         if !had_room {
-            self.eased.notify_waiters();
+            self.ease();
         }
         self.tell_keeper();
         self.look_at_drain(Some(sequence));
@@ -394,7 +426,10 @@ impl Outbox {
                 drain.messages()
             );
         }
+        drop(ledger);
         *self.drain.borrow_mut() = drain;
+        self.gate.borrow_mut().admission.restart(source::now());
+        self.let_in();
         self.connected.notify_one();
     }
 
@@ -403,6 +438,7 @@ impl Outbox {
         self.ledger.borrow_mut().link_down();
         *self.drain.borrow_mut() = None;
         self.settle_dropped();
+        self.let_in();
         self.changed.notify_one();
     }
 

@@ -28,7 +28,7 @@ pub(crate) use lines::{Line, Lines};
 pub(crate) use listener::{Listener, SocketError};
 pub(crate) use observer::OBSERVER;
 pub(crate) use seldom::Seldom;
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Peer, Stream};
 
 /// The most clients one socket serves at a time.
 pub(crate) const MAX_CLIENTS: usize = 256;

@@ -6,11 +6,20 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::observer::is_observer;
+
+/// The process at the other end, as the kernel knew it when it connected; zeros where it is in another container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub(crate) uid: u32,
+    pub(crate) pid: i32,
+}
 
 /// A Unix stream socket of which the kernel is asked to report only what somebody waits for.
 ///
@@ -36,6 +45,12 @@ impl Stream {
 
     fn fd(&self) -> io::Result<&AsyncFd<UnixStream>> {
         self.fd.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Who has connected.
+    pub(crate) fn peer(&self) -> Peer {
+        let credentials = self.fd().ok().and_then(|fd| getsockopt(fd.get_ref(), PeerCredentials).ok());
+        credentials.map_or_else(Peer::default, |found| Peer { uid: found.uid(), pid: found.pid() })
     }
 
     /// Writes what the socket takes at once; `None` if that is nothing.

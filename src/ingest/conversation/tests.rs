@@ -53,6 +53,14 @@ fn a_client_that_never_reads_is_disconnected() {
     assert_eq!(bench.end, None, "it has read something");
     bench.step(Step::Pass(Duration::from_secs(1)));
     assert_eq!(bench.end, Some(End::Unread));
+    // One that reads a little is slow, and the socket may not say so before half of it is read.
+    let mut bench = Bench::new(b"x\n".repeat(20_000), 1000);
+    bench.step(Step::Send(usize::MAX));
+    for _ in 0..10 {
+        bench.read_unseen(10);
+        bench.step(Step::Pass(PATIENCE));
+        assert_eq!(bench.end, None);
+    }
     // One that is owed nothing may be silent for as long as it likes.
     let mut bench = Bench::new(good(0..1), 1000);
     bench.step(Step::Send(usize::MAX));

@@ -110,6 +110,12 @@ impl Bench {
         }
     }
 
+    /// The client reads so many bytes, of which the socket says nothing.
+    #[cfg(test)]
+    pub(in crate::ingest) fn read_unseen(&mut self, n: usize) {
+        self.pipe.borrow_mut().down.drain(..n);
+    }
+
     /// Lets it happen, and the conversation go on as far as it can.
     pub(in crate::ingest) fn step(&mut self, step: Step) {
         let mut pipe = self.pipe.borrow_mut();

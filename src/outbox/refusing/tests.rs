@@ -178,7 +178,13 @@ fn outbox(totals: [Totals; 2], generation: u64) -> Rc<Outbox> {
         when_full: WhenFull::DropOldest,
         spill_after: Duration::ZERO,
     };
-    Outbox::with(&config, totals, generation, generation * 1_000_000)
+    let limit = config::RateLimit {
+        messages_per_second: 1_000_000,
+        bytes_per_second: 1 << 30,
+        burst: 1000,
+        connects_per_second: 1,
+    };
+    Outbox::with(&config, &limit, totals, generation, generation * 1_000_000)
 }
 
 proptest! {

@@ -1,0 +1,260 @@
+//! How much may wait for the link while it is up. Pure.
+//!
+//! What was accepted goes out in its order: whatever is let in is in front of everybody who comes later. So local clients together
+//! may have what the link takes about a second for between them and the link, whoever they are; the rest waits where it is, and
+//! has its turn by [`super::shares`]. Each message that the link takes lets others in, one that comes from the disk, too: a
+//! backlog doesn't grow while it goes out. Schedules can't wait; they count by themselves, so that neither side can shut the
+//! other out.
+
+use std::time::{Duration, Instant};
+
+use crate::config;
+
+/// What clients, and what schedules, may have in front of the link, in ns of its time.
+const MOST: u64 = 1_000_000_000;
+
+/// A link that takes nothing for so long is stalled: what can be stored is let in again, at the pace of the link.
+const STALLED: Duration = Duration::from_secs(1);
+
+/// Who hands a message over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Client,
+    Schedule,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Admission {
+    /// The link's time for a message, at least, in ns.
+    per_message: u64,
+    bytes_per_second: u64,
+    /// What clients, and what schedules, have handed over and the link hasn't taken, in ns.
+    clients: u64,
+    schedules: u64,
+    /// When the link took something last, or as if it had.
+    moved: Instant,
+}
+
+impl Admission {
+    pub(super) fn new(limit: &config::RateLimit, now: Instant) -> Admission {
+        Admission {
+            per_message: 1_000_000_000 / u64::from(limit.messages_per_second.max(1)),
+            bytes_per_second: limit.bytes_per_second.max(1),
+            clients: 0,
+            schedules: 0,
+            moved: now,
+        }
+    }
+
+    /// Another rate holds from now on.
+    pub(super) fn set_limit(&mut self, limit: &config::RateLimit) {
+        *self = Admission { clients: self.clients, schedules: self.schedules, ..Admission::new(limit, self.moved) };
+    }
+
+    /// What a message of so many bytes takes of the link's time, in ns.
+    pub(super) fn cost(&self, bytes: usize) -> u64 {
+        let by_size = u128::from(bytes as u64) * 1_000_000_000 / u128::from(self.bytes_per_second);
+        u64::try_from(by_size).unwrap_or(u64::MAX).max(self.per_message)
+    }
+
+    /// A message was accepted.
+    pub(super) fn accepted(&mut self, by: By, bytes: usize, now: Instant) {
+        self.settle(now);
+        let cost = self.cost(bytes);
+        match by {
+            By::Client => self.clients = self.clients.saturating_add(cost),
+            By::Schedule => self.schedules = self.schedules.saturating_add(cost).min(MOST),
+        }
+    }
+
+    /// The link has taken a message, or it is gone in another way; `is_last`: nothing else waits.
+    pub(super) fn taken(&mut self, bytes: usize, is_last: bool, now: Instant) {
+        self.settle(now);
+        self.moved = now;
+        if is_last {
+            (self.clients, self.schedules) = (0, 0);
+            return;
+        }
+        let cost = self.cost(bytes);
+        let of_schedules = (cost / 2).max(cost.saturating_sub(self.clients)).min(self.schedules);
+        self.schedules -= of_schedules;
+        self.clients = self.clients.saturating_sub(cost - of_schedules);
+    }
+
+    /// The link is new.
+    pub(super) fn restart(&mut self, now: Instant) {
+        (self.clients, self.schedules, self.moved) = (0, 0, now);
+    }
+
+    /// Whether a client may hand a message over.
+    pub(super) fn has_room(&self, now: Instant) -> bool {
+        self.clients_at(now) < MOST
+    }
+
+    /// When it may, if nothing happens until then.
+    pub(super) fn opens_at(&self) -> Instant {
+        self.moved + STALLED + Duration::from_nanos(self.clients.saturating_sub(MOST) + 1)
+    }
+
+    fn clients_at(&self, now: Instant) -> u64 {
+        let stalled = now.saturating_duration_since(self.moved + STALLED);
+        self.clients.saturating_sub(u64::try_from(stalled.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn settle(&mut self, now: Instant) {
+        self.clients = self.clients_at(now);
+        if let Some(since) = now.checked_sub(STALLED) {
+            self.moved = self.moved.max(since);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::super::shares::{Need, Path, Shares};
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limit(messages_per_second: u32, bytes_per_second: u64) -> config::RateLimit {
+        config::RateLimit { messages_per_second, bytes_per_second, burst: 10, connects_per_second: 1 }
+    }
+
+    #[test]
+    fn about_a_second_of_the_links_time_is_let_in_and_what_it_takes_lets_in_more() {
+        let now = Instant::now();
+        let mut admission = Admission::new(&limit(100, 1 << 20), now);
+        let mut let_in = 0;
+        while admission.has_room(now) {
+            admission.accepted(By::Client, 10, now);
+            let_in += 1;
+        }
+        assert_eq!(let_in, 100);
+        admission.taken(10, false, now);
+        assert!(admission.has_room(now));
+        // By bytes where that is more: 256 KiB are a quarter of a second.
+        let mut admission = Admission::new(&limit(100, 1 << 20), now);
+        (0..4).for_each(|_| admission.accepted(By::Client, 1 << 18, now));
+        assert!(!admission.has_room(now));
+        admission.taken(10, true, now);
+        assert!(admission.has_room(now), "nothing waits");
+    }
+
+    #[test]
+    fn a_stalled_link_lets_in_what_it_would_have_taken() {
+        let now = Instant::now();
+        let mut admission = Admission::new(&limit(100, 1 << 20), now);
+        (0..100).for_each(|_| admission.accepted(By::Client, 10, now));
+        assert!(!admission.has_room(now + STALLED));
+        let (mut at, mut let_in) = (now, 0);
+        while at <= now + STALLED + SECOND {
+            assert!(!admission.has_room(at));
+            at = admission.opens_at();
+            assert!(admission.has_room(at));
+            admission.accepted(By::Client, 10, at);
+            let_in += 1;
+        }
+        assert!((100..=102).contains(&let_in), "{let_in}");
+    }
+
+    #[test]
+    fn schedules_that_are_too_much_for_the_link_leave_clients_half_of_it() {
+        let now = Instant::now();
+        let mut admission = Admission::new(&limit(100, 1 << 20), now);
+        let mut let_in = 0;
+        for _ in 0..1000 {
+            (0..3).for_each(|_| admission.accepted(By::Schedule, 10, now));
+            while admission.has_room(now) {
+                admission.accepted(By::Client, 10, now);
+                let_in += 1;
+            }
+            admission.taken(10, false, now);
+        }
+        assert!((500..700).contains(&let_in), "{let_in}");
+    }
+
+    /// What a client does: how often it wants to hand over a message of how many bytes.
+    #[derive(Debug, Clone)]
+    struct Habit {
+        every: u64,
+        bytes: usize,
+    }
+
+    /// Milliseconds that the messages of the last of `habits` waited, at the longest, for being let in and for the link.
+    fn longest_wait(habits: &[Habit], backlog: usize) -> (u64, u64) {
+        let start = Instant::now();
+        let limit = limit(100, 1 << 20);
+        let (mut admission, mut shares) = (Admission::new(&limit, start), Shares::default());
+        let path = |n: usize| -> Path { [1, 0, 0, n as u64] };
+        let mut wanted: Vec<VecDeque<u64>> = vec![VecDeque::new(); habits.len()];
+        let mut queue: VecDeque<(usize, usize, u64)> = (0..backlog).map(|_| (usize::MAX / 2, 100, 0)).collect();
+        let (mut free_at, mut longest) = (0u64, (0, 0));
+        for ms in 0..10_000u64 {
+            let now = start + Duration::from_millis(ms);
+            for (n, habit) in habits.iter().enumerate() {
+                if ms % habit.every == 0 && wanted[n].len() < 100 {
+                    if wanted[n].is_empty() {
+                        shares.wait(&path(n), Need::Any);
+                    }
+                    wanted[n].push_back(ms);
+                }
+            }
+            while admission.has_room(now)
+                && let Some(n) = shares.first(|_| true)
+            {
+                let n = n as usize;
+                shares.leave(&path(n), Need::Any);
+                let at = wanted[n].pop_front().unwrap();
+                if n + 1 == habits.len() {
+                    longest.0 = longest.0.max(ms - at);
+                }
+                shares.charge(&path(n), admission.cost(habits[n].bytes));
+                admission.accepted(By::Client, habits[n].bytes, now);
+                queue.push_back((n, habits[n].bytes, ms));
+                if !wanted[n].is_empty() {
+                    shares.wait(&path(n), Need::Any);
+                }
+            }
+            while free_at <= ms * 1_000_000
+                && let Some((n, bytes, at)) = queue.pop_front()
+            {
+                admission.taken(bytes, queue.is_empty(), now);
+                free_at = free_at.max(ms * 1_000_000) + admission.cost(bytes);
+                if n + 1 == habits.len() {
+                    longest.1 = longest.1.max(ms - at);
+                }
+            }
+        }
+        longest
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        #[test]
+        fn who_sends_little_waits_for_a_turn_of_each_other_and_a_second(
+            floods in prop::collection::vec((1..20u64, 1..131_072usize), 0..20),
+            bytes in 1..1000usize,
+        ) {
+            let mut habits: Vec<Habit> = floods.iter().map(|(every, bytes)| Habit { every: *every, bytes: *bytes }).collect();
+            habits.push(Habit { every: 3000, bytes });
+            let admission = Admission::new(&limit(100, 1 << 20), Instant::now());
+            let round: u64 = habits.iter().map(|habit| admission.cost(habit.bytes) / 1_000_000 + 1).sum();
+            let (turn, link) = longest_wait(&habits, 0);
+            prop_assert!(turn <= 2 * round + 130, "{turn} ms for a turn, a round is {round} ms");
+            prop_assert!(link <= 1000 + 2 * 130, "{link} ms for the link");
+        }
+    }
+
+    #[test]
+    fn a_backlog_does_not_keep_clients_from_handing_over() {
+        let habits = [Habit { every: 1, bytes: 10 }, Habit { every: 1000, bytes: 10 }];
+        let (turn, _) = longest_wait(&habits, 700);
+        assert!(turn <= 60, "{turn} ms");
+    }
+}
