@@ -114,7 +114,7 @@ fn everything_that_is_wrong_is_told_at_once_and_exits_78() {
         [
             "gatewire.toml:5: warning: `connection.keep_alive`: IoT Core counts less than 30s as 30s",
             "gatewire.toml:6: `connection.prt`: unknown key; did you mean `port`?",
-            "conf.d/10.toml:2: `status.mode`: must be in quotes, such as \"0660\"",
+            "conf.d/10.toml:2: `status.mode`: must be in quotes, \"0660\"",
             "conf.d/10.toml:3: `publish.every`: is missing; it is written like `every = \"1m\"` or `cron = \"*/5 * * * *\"`",
             "conf.d/10.toml:3: `publish.payload`: is missing; it is written like `payload = { message = \"Hello\" }`",
             "conf.d/10.toml:3: `publish.topic`: is missing; it is written like `topic = \"test/topic\"`",

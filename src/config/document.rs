@@ -1,12 +1,12 @@
 //! TOML files as one tree in which each value knows its place.
 
-use std::borrow::Cow;
 use std::path::Path;
 use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::explain::explain;
 use super::report::{Place, Report};
 
 /// A value and where it stands.
@@ -96,24 +96,16 @@ fn is_of_tables(array: &[Node]) -> bool {
 pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) -> Table {
     let source = Source { line_ends: text.match_indices('\n').map(|(offset, _)| offset).collect(), file, order };
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let near = match text.get(span.clone()).and_then(|near| near.lines().next()) {
-            Some(near) if !near.trim().is_empty() => format!(", at `{}`", without_login(near)),
-            _ => String::new(),
-        };
-        report.unread(&source.place(span.start), &format!("not TOML: {}{near}", error.message()));
+    if !errors.is_empty() {
+        let refused: Vec<(usize, String)> = errors
+            .iter()
+            .map(|error| (source.place(error.span().unwrap_or(0..0).start).line, error.message().to_owned()))
+            .collect();
+        for fault in explain(text, &refused) {
+            report.unread(&source.at_line(fault.line), &fault.text, fault.unknown);
+        }
     }
     source.table(0, table.into_inner())
-}
-
-/// `text` without what stands between `://` and the last `@`: the password of a proxy isn't for the journal.
-fn without_login(text: &str) -> Cow<'_, str> {
-    let login = text.find("://").map(|scheme| scheme + 3).zip(text.rfind('@')).filter(|(start, end)| start < end);
-    match login {
-        Some((start, end)) => Cow::Owned(format!("{}...{}", &text[..start], &text[end..])),
-        None => Cow::Borrowed(text),
-    }
 }
 
 struct Source<'a> {
@@ -125,7 +117,10 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn place(&self, offset: usize) -> Place {
-        let line = 1 + self.line_ends.partition_point(|end| *end < offset);
+        self.at_line(1 + self.line_ends.partition_point(|end| *end < offset))
+    }
+
+    fn at_line(&self, line: usize) -> Place {
         Place { order: self.order, file: Rc::clone(self.file), line }
     }
 

@@ -4,7 +4,10 @@
 //! valid: nothing behind it checks again.
 
 mod document;
+mod doubt;
 mod endpoint;
+mod explain;
+mod known;
 mod paths;
 mod payload;
 mod proxy;

@@ -62,6 +62,12 @@ pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, St
         Some(rest) => in_directory(rest, environment)?,
         None => PathBuf::from(text),
     };
+    if text.trim() != text {
+        return Err(format!("has a blank at one end; write \"{}\"", text.trim()));
+    }
+    if text.starts_with('~') {
+        return Err(format!("\"{text}\": `~` isn't filled in; write the whole path, from `/` on"));
+    }
     if !path.is_absolute() {
         return Err(format!("\"{text}\" must be an absolute path, one that begins with `/`"));
     }

@@ -3,6 +3,7 @@
 use serde_json::{Map, Number, Value as Json};
 
 use super::document::{Entry, Node, Value};
+use super::doubt;
 use super::section::Complaints;
 use crate::limits::MAX_PAYLOAD;
 use crate::schedule::template::{Fixed, Template};
@@ -10,7 +11,12 @@ use crate::schedule::template::{Fixed, Template};
 /// A string as it is, a table or an array as JSON. What is wrong inside of it is reported where it stands.
 pub(super) fn payload(node: &Node, fixed: &Fixed, complaints: &Complaints<'_>) -> Option<Template> {
     let template = match &node.value {
-        Value::String(text) => Template::text(text, fixed),
+        Value::String(text) => {
+            if let Some(doubt) = doubt::placeholder(text) {
+                complaints.warn(node, &doubt);
+            }
+            Template::text(text, fixed)
+        }
         Value::Table(_) | Value::Array(_) => Template::json(&json(node, fixed, complaints)?, fixed),
         other => {
             complaints.at(node, format!("must be a string, a table or an array, not {}", other.kind()));
@@ -66,5 +72,8 @@ fn json(node: &Node, fixed: &Fixed, complaints: &Complaints<'_>) -> Option<Json>
 }
 
 fn placeholders(text: &str, node: &Node, fixed: &Fixed, complaints: &Complaints<'_>) -> Option<()> {
+    if let Some(doubt) = doubt::placeholder(text) {
+        complaints.warn(node, &doubt);
+    }
     Template::text(text, fixed).map_err(|error| complaints.at(node, error.to_string())).ok().map(|_| ())
 }

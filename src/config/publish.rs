@@ -18,6 +18,7 @@ use crate::schedule::template::Template;
 impl<'a> Reader<'a> {
     pub(super) fn publish(&self, section: Section<'a>, name: String) -> Option<Publish> {
         let topic = section.require("topic", "\"test/topic\"", |node| self.topic(node));
+        self.doubt_topic(&section, &["$aws/"]);
         let when = when(&section);
         let jitter = section.get_or("jitter", Duration::ZERO, duration(Duration::ZERO..=366 * DAY));
         if matches!(when, Some(When::Every(every)) if jitter >= every) {
@@ -151,6 +152,9 @@ fn positive(node: &Node) -> Result<f64, String> {
     let number = match node.value {
         Value::Integer(integer) => integer as f64,
         Value::Float(float) => float,
+        Value::String(ref text) if text.trim().parse::<f64>().is_ok() => {
+            return Err(format!("must be a number without quotes, {}", text.trim()));
+        }
         ref other => return Err(format!("must be a number, not {}", other.kind())),
     };
     match number {
@@ -200,7 +204,9 @@ fn zone(node: &Node) -> Result<TimeZone, String> {
     TimeZone::get(name).map_err(|_| {
         let database = jiff::tz::db();
         let names: Vec<String> = database.available().map(|name| name.to_string()).collect();
-        match super::report::nearest(name, names.iter().map(String::as_str)) {
+        let city = |zone: &&String| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
+        let of_city = names.iter().find(city).map(String::as_str);
+        match of_city.or_else(|| super::known::nearest(name, names.iter().map(String::as_str))) {
             Some(nearest) => format!("there is no time zone \"{name}\"; did you mean \"{nearest}\"?"),
             None if names.is_empty() => {
                 format!("this machine knows no time zone \"{name}\"; Debian's package is tzdata")

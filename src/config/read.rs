@@ -5,13 +5,15 @@ pub(crate) mod fuzzing;
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::unistd::{Group, User, geteuid, gethostname};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, gethostname};
 
 use super::document::{self, Table, Value};
 use super::endpoint::is_placeholder;
+use super::explain;
 use super::report::{ConfigErrors, Place, Remark, Report};
 use super::sections::Reader;
 use super::{Config, Status, Tls};
@@ -146,61 +148,130 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Co
 fn parse(path: &Path, order: usize, report: &Report) -> Table {
     let file: Rc<Path> = path.into();
     match read_file(path) {
-        Ok(text) => document::parse(&text, &file, order, report),
-        Err(error) => {
-            let place = Place { order, file, line: 0 };
-            report.unread(&place, &reason(&error));
-            Table { place, entries: Vec::new() }
-        }
+        Ok(bytes) => parse_bytes(&bytes, &file, order, report),
+        Err(error) => unread(Place { order, file, line: 0 }, &reason(&error, path, order == 0), report),
     }
 }
 
-/// `conf.d/*.toml` beside the main file, by name.
+fn parse_bytes(bytes: &[u8], file: &Rc<Path>, order: usize, report: &Report) -> Table {
+    match explain::text_of(bytes, file) {
+        Ok(text) => document::parse(text, file, order, report),
+        Err(fault) => unread(Place { order, file: Rc::clone(file), line: fault.line }, &fault.text, report),
+    }
+}
+
+fn unread(place: Place, text: &str, report: &Report) -> Table {
+    report.unread(&place, text, 0..usize::MAX);
+    Table { place, entries: Vec::new() }
+}
+
+/// `conf.d/*.toml` beside the main file, by name. What else is there isn't read, and named.
 fn drop_ins(main: &Path, report: &Report) -> Vec<PathBuf> {
     let directory = main.with_file_name("conf.d");
     let listed = fs::read_dir(&directory)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<PathBuf>>>());
     match listed {
         Ok(mut paths) => {
-            paths.retain(|path| {
-                let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-                path.extension().is_some_and(|extension| extension == "toml") && !hidden
-            });
             paths.sort_unstable();
+            paths.retain(|path| match why_not(path) {
+                Why::Read => true,
+                Why::Expected => false,
+                Why::Not(why) => {
+                    report.warning(&Place { order: 1, file: path.as_path().into(), line: 0 }, why);
+                    false
+                }
+            });
             paths
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => {
-            report.unread(&Place { order: 1, file: directory.into(), line: 0 }, &reason(&error));
+            let place = Place { order: 1, file: directory.as_path().into(), line: 0 };
+            report.unread(&place, &reason(&error, &directory, false), 0..1);
             Vec::new()
         }
     }
 }
 
-fn read_file(path: &Path) -> io::Result<String> {
-    let bytes = regular::read(path, MAX_FILE)?;
-    String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into())
+/// Whether a file of conf.d is read.
+enum Why {
+    Read,
+    /// Nobody expects that it is.
+    Expected,
+    Not(&'static str),
+}
+
+fn why_not(path: &Path) -> Why {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if name.starts_with("README") {
+        return Why::Expected;
+    }
+    if name.starts_with('.') {
+        return Why::Not("isn't read: its name begins with a dot, as those of hidden files do");
+    }
+    if !name.ends_with(".toml") {
+        return Why::Not("isn't read: the names of the files that are end in .toml");
+    }
+    Why::Read
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    Ok(regular::read(path, MAX_FILE)?)
 }
 
 /// Why a file or directory can't be read, and what to do.
-fn reason(error: &io::Error) -> String {
+fn reason(error: &io::Error, path: &Path, is_main: bool) -> String {
     match error.kind() {
-        ErrorKind::NotFound => {
+        ErrorKind::NotFound if is_main => {
             "there is no such file. The package brings /etc/gatewire/gatewire.toml; another is named with --config"
                 .to_owned()
         }
-        ErrorKind::PermissionDenied => {
-            let user = User::from_uid(geteuid()).ok().flatten();
-            let user = user.map_or_else(|| geteuid().to_string(), |user| user.name);
-            format!(
-                "the user {user} may not read it. Become root, or a member of the group gatewire: `sudo usermod -aG gatewire \
-                 {user}`, then log in again"
-            )
+        ErrorKind::NotFound => "it is a link to a file that isn't there; remove it, or put the file there".to_owned(),
+        ErrorKind::PermissionDenied => denied(path),
+        ErrorKind::IsADirectory => {
+            let example = path.join("gatewire.toml");
+            match is_main && example.is_file() {
+                true => format!("it is a directory; the file in it is named with `--config {}`", example.display()),
+                false => "it is a directory, not a file; name a file, or move it away".to_owned(),
+            }
         }
-        ErrorKind::IsADirectory => "it is a directory, not a file".to_owned(),
         ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),
-        ErrorKind::InvalidData => "it isn't UTF-8, which TOML must be".to_owned(),
         ErrorKind::FileTooLarge => format!("it is larger than {} MiB, no configuration is", MAX_FILE >> 20),
-        _ => format!("it can't be read: {error}"),
+        _ if error.raw_os_error().is_none() => format!("{error}; remove it, or put a file there"),
+        _ => format!("it can't be read: {error}; see `dmesg` for errors of the disk"),
     }
+}
+
+/// Who may not read what, and the one command that changes that: for the file or directory in question alone.
+fn denied(path: &Path) -> String {
+    let user = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
+    // The first part of the way that isn't open: what lies in it can't even be looked at.
+    let closed = path
+        .ancestors()
+        .skip(1)
+        .filter(|above| !above.as_os_str().is_empty())
+        .find(|above| fs::metadata(above).is_ok());
+    let way = closed.filter(|_| fs::metadata(path).is_err());
+    let shown = path.display();
+    if let Some(directory) = way {
+        return format!(
+            "the user {user} may not enter the directory {}. `sudo chmod o+x {0}` lets everyone pass through it; or put the configuration into /etc/gatewire",
+            directory.display()
+        );
+    }
+    let Ok(metadata) = fs::metadata(path) else { return format!("the user {user} may not read it") };
+    let owner = User::from_uid(Uid::from_raw(metadata.uid()))
+        .ok()
+        .flatten()
+        .map_or_else(|| metadata.uid().to_string(), |user| user.name);
+    let group = Group::from_gid(Gid::from_raw(metadata.gid()))
+        .ok()
+        .flatten()
+        .map_or_else(|| metadata.gid().to_string(), |group| group.name);
+    let (kind, bits) = if metadata.is_dir() { ("a directory", "0755") } else { ("a file", "0644") };
+    format!(
+        "the user {user} may not read it ({kind} of {owner}:{group}, mode {:04o}). If it holds no password, \
+         `sudo chmod {bits} {shown}` lets everyone read it; if it does, `sudo chown gatewire: {shown}` lets gatewire alone, and \
+         this command needs `sudo -u gatewire`",
+        metadata.mode() & 0o7777
+    )
 }

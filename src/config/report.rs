@@ -1,7 +1,9 @@
 //! Everything that is wrong with a configuration, each with its place.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -71,33 +73,48 @@ fn lines(remarks: &[Remark]) -> String {
 pub(super) struct Report {
     errors: RefCell<Vec<Remark>>,
     warnings: RefCell<Vec<Remark>>,
-    /// What couldn't be read, and who knows what it holds.
-    unread: RefCell<Vec<Place>>,
+    /// What couldn't be read, and who knows what it holds: lines of the file with that number.
+    unread: RefCell<Vec<(usize, Range<usize>)>>,
+    /// Keys that are there, but not in their section.
+    misplaced: RefCell<BTreeSet<String>>,
 }
 
 impl Report {
     /// What seems to be wrong on a line that couldn't be read follows from that, and isn't told.
     pub(super) fn error(&self, place: &Place, text: &str) {
-        if !self.unread.borrow().contains(place) {
+        if !self.is_unread(place) {
             self.errors.borrow_mut().push(Remark::new(place, text));
         }
     }
 
-    /// A file that can't be read, or text that isn't TOML. What seems to be missing afterwards may stand in it.
-    pub(super) fn unread(&self, place: &Place, text: &str) {
+    fn is_unread(&self, place: &Place) -> bool {
+        self.unread.borrow().iter().any(|(order, lines)| *order == place.order && lines.contains(&place.line))
+    }
+
+    /// A file that can't be read, or text that isn't TOML, and the lines whose meaning nobody knows because of it. What seems to
+    /// be missing afterwards may stand in them.
+    pub(super) fn unread(&self, place: &Place, text: &str, lines: Range<usize>) {
+        self.errors.borrow_mut().push(Remark::new(place, text));
+        self.unread.borrow_mut().push((place.order, lines));
+    }
+
+    /// A key that stands where it doesn't belong.
+    pub(super) fn misplaced(&self, place: &Place, key: &str, text: &str) {
         self.error(place, text);
-        self.unread.borrow_mut().push(place.clone());
+        self.misplaced.borrow_mut().insert(key.to_owned());
     }
 
     /// A key that should be there isn't.
-    pub(super) fn missing(&self, place: &Place, text: &str) {
-        if self.is_complete() {
+    pub(super) fn missing(&self, place: &Place, key: &str, text: &str) {
+        if self.is_complete() && !self.misplaced.borrow().contains(key) {
             self.error(place, text);
         }
     }
 
     pub(super) fn warning(&self, place: &Place, text: &str) {
-        self.warnings.borrow_mut().push(Remark::new(place, &format!("warning: {text}")));
+        if !self.is_unread(place) {
+            self.warnings.borrow_mut().push(Remark::new(place, &format!("warning: {text}")));
+        }
     }
 
     /// Whether everything could be read.
@@ -118,10 +135,4 @@ impl Report {
         warnings.sort();
         (errors, warnings)
     }
-}
-
-/// The name among `known` that is most like `name`, if one is like it at all.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = known.into_iter().map(|candidate| (strsim::jaro_winkler(candidate, name), candidate));
-    scored.filter(|(score, _)| *score > 0.75).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, candidate)| candidate)
 }

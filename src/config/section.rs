@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 
 use super::document::{Node, Table, Value};
-use super::report::{Place, Report, nearest};
+use super::known;
+use super::report::{Place, Report};
 
 /// A table that is being read.
 pub(super) struct Section<'a> {
@@ -24,9 +25,28 @@ pub(super) struct Complaints<'a> {
     report: &'a Report,
 }
 
+/// How the table at `key` is written.
+fn example(key: &str) -> &'static str {
+    match key {
+        "will" => "{ topic = \"gateways/{{client_id}}/link\", payload = \"lost\" }",
+        "backoff" => "{ min = \"1s\", max = \"2m\" }",
+        "rate_limit" => "{ messages_per_second = 100 }",
+        "keep" => "{ messages = 10000, bytes = \"16 MiB\" }",
+        "batch" => "{ max = 50, within = \"10s\" }",
+        _ => "{ ... }",
+    }
+}
+
 impl Complaints<'_> {
+    /// Nothing is said with no words: then it was said elsewhere.
     pub(super) fn at(&self, part: &Node, text: String) {
-        self.report.error(&part.place, &format!("`{}`: {text}", self.key));
+        if !text.is_empty() {
+            self.report.error(&part.place, &format!("`{}`: {text}", self.key));
+        }
+    }
+
+    pub(super) fn warn(&self, part: &Node, text: &str) {
+        self.report.warning(&part.place, &format!("`{}`: {text}", self.key));
     }
 }
 
@@ -37,6 +57,17 @@ impl<'a> Section<'a> {
             None => (None, parent.place.clone()),
             Some(entry) => match &entry.node.value {
                 Value::Table(table) => (Some(table), entry.place.clone()),
+                // What it holds is looked at as it is meant.
+                Value::Array(items) if items.iter().all(|item| matches!(item.value, Value::Table(_))) => {
+                    let text = format!(
+                        "`{key}`: there is only one; write its header `[{key}]`, with one bracket on each side"
+                    );
+                    report.error(&entry.place, &text);
+                    let first = items
+                        .first()
+                        .and_then(|item| if let Value::Table(table) = &item.value { Some(table) } else { None });
+                    (first, entry.place.clone())
+                }
                 other => {
                     report.error(&entry.place, &format!("`{key}`: must be a table, [{key}], not {}", other.kind()));
                     (None, entry.place.clone())
@@ -57,7 +88,7 @@ impl<'a> Section<'a> {
         let table = match node.map(|node| &node.value) {
             Some(Value::Table(table)) => Some(table),
             Some(other) => {
-                self.error(key, &format!("must be a table, such as {{ ... }}, not {}", other.kind()));
+                self.error(key, &format!("must be a table, such as {}, not {}", example(key), other.kind()));
                 None
             }
             None => None,
@@ -87,12 +118,22 @@ impl<'a> Section<'a> {
         self.table.and_then(|table| table.get(key)).map_or(&self.place, |entry| &entry.place).clone()
     }
 
+    /// Nothing is said with no words: then it was said elsewhere.
     pub(super) fn error(&self, key: &str, text: &str) {
+        if text.is_empty() {
+            return;
+        }
         self.report.error(&self.place(key), &format!("`{}.{key}`: {text}", self.name));
     }
 
-    pub(super) fn missing(&self, key: &str, text: &str) {
-        self.report.missing(&self.place(key), &format!("`{}.{key}`: {text}", self.name));
+    /// It may be there under another name, which [`Section::finish`] tells.
+    pub(super) fn missing(&self, key: &'static str, text: &str) {
+        let own = known::section(&self.name).map_or(&[][..], |section| section.keys);
+        let is_meant = |other: &str| !own.contains(&other) && known::meant(other, &[key]) == Some(key);
+        if self.table.is_some_and(|table| table.entries.iter().any(|entry| is_meant(&entry.key))) {
+            return;
+        }
+        self.report.missing(&self.place(key), key, &format!("`{}.{key}`: {text}", self.name));
     }
 
     pub(super) fn warning(&self, key: &str, text: &str) {
@@ -145,14 +186,23 @@ impl<'a> Section<'a> {
             if known.contains(&entry.key.as_str()) {
                 continue;
             }
-            let hint = match nearest(&entry.key, known.iter().copied()) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => {
-                    let mut names = known.clone();
-                    names.sort_unstable();
-                    names.dedup();
-                    format!("there are {}", names.join(", "))
+            let section =
+                known::section(&entry.key).filter(|_| matches!(entry.node.value, Value::Table(_) | Value::Array(_)));
+            let hint = match known::meant(&entry.key, &known) {
+                None if section.is_some() => {
+                    let header = section.map(known::header).unwrap_or_default();
+                    format!("it is a section of its own, `{header}`")
                 }
+                Some(name) => format!("did you mean `{name}`?"),
+                None => match known::homes(&entry.key) {
+                    Some(homes) => format!("it belongs to {homes}"),
+                    None => {
+                        let mut names = known.clone();
+                        names.sort_unstable();
+                        names.dedup();
+                        format!("there are {}", names.join(", "))
+                    }
+                },
             };
             self.report.error(&entry.place, &format!("`{}.{}`: unknown key; {hint}", self.name, entry.key));
         }

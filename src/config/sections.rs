@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::document::{Node, Table};
+use super::document::{Node, Table, Value};
+use super::doubt;
 use super::endpoint::{self, endpoint};
+use super::known::{self, SECTIONS};
 use super::paths::path;
 use super::payload::payload;
 use super::proxy::{is_exposed, proxy};
-use super::report::{Place, Report, nearest};
+use super::report::{Place, Report};
 use super::section::Section;
 use super::values::{
     DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
@@ -26,9 +28,6 @@ use crate::limits::{
 use crate::message::{Qos, TopicFilter, check_characters};
 use crate::schedule::template::{Fixed, fill};
 
-/// The sections there are.
-const SECTIONS: [&str; 8] = ["connection", "tls", "publish", "forward", "ingest", "outbox", "status", "log"];
-
 /// The words of `protocol`.
 const PROTOCOLS: &[(&str, Protocol)] = &[("5", Protocol::Mqtt5), ("3.1.1", Protocol::Mqtt311)];
 
@@ -39,6 +38,10 @@ pub(super) struct Reader<'a> {
     pub(super) environment: &'a Environment,
     /// The client id is filled in once it is known.
     pub(super) fixed: Fixed,
+    /// Where the client id stands.
+    pub(super) client_id_place: Option<Place>,
+    /// The endpoint is one of IoT Core's.
+    pub(super) is_iot_core: bool,
     /// The sockets so far, with the places of their paths.
     pub(super) sockets: RefCell<Vec<(PathBuf, Place)>>,
     /// The filters of all forwards so far.
@@ -54,17 +57,26 @@ impl<'a> Reader<'a> {
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
         let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
         let (sockets, filters) = (RefCell::default(), RefCell::default());
-        Reader { root, report, environment, fixed, sockets, filters, max_subscriptions }
+        let (client_id_place, is_iot_core) = (None, false);
+        Reader { root, report, environment, fixed, client_id_place, is_iot_core, sockets, filters, max_subscriptions }
     }
 
     /// Keys at the top that are no section.
     pub(super) fn check_root(&self) {
-        for entry in self.root.entries.iter().filter(|entry| !SECTIONS.contains(&entry.key.as_str())) {
-            let hint = match nearest(&entry.key, SECTIONS) {
+        let names = SECTIONS.map(|section| section.name);
+        for entry in self.root.entries.iter().filter(|entry| !names.contains(&entry.key.as_str())) {
+            let key = &entry.key;
+            let is_table = matches!(&entry.node.value, Value::Table(_) | Value::Array(_));
+            if let Some(homes) = known::homes(key).filter(|_| !is_table || known::section(key).is_none()) {
+                let text = format!("`{key}`: stands above the first section; put it below {homes}");
+                self.report.misplaced(&entry.place, key, &text);
+                continue;
+            }
+            let hint = match known::section_meant(key) {
                 Some(name) => format!("did you mean `{name}`?"),
-                None => format!("there are {}", SECTIONS.join(", ")),
+                None => format!("there are {}", names.join(", ")),
             };
-            self.report.error(&entry.place, &format!("`{}`: unknown section; {hint}", entry.key));
+            self.report.error(&entry.place, &format!("`{key}`: unknown section; {hint}"));
         }
     }
 
@@ -76,8 +88,16 @@ impl<'a> Reader<'a> {
         if let Some(doubt) = endpoint.as_deref().and_then(endpoint::doubt) {
             section.warning("endpoint", &doubt);
         }
+        self.is_iot_core = endpoint.as_deref().is_some_and(endpoint::is_of_aws);
         if let Some(client_id) = &client_id {
             self.fixed.client_id.clone_from(client_id);
+            self.client_id_place = Some(section.place("client_id"));
+            let doubts = [doubt::unseen(client_id).or_else(|| doubt::blanks(client_id)), doubt::placeholder(client_id)];
+            doubts.iter().flatten().for_each(|doubt| section.warning("client_id", doubt));
+        }
+        let port = section.get_or("port", 8883, integer(1..=65535)) as u16;
+        if self.is_iot_core && port != 8883 && port != 443 {
+            section.warning("port", "IoT Core speaks MQTT with certificates on 8883 and 443 alone");
         }
         let keep_alive = section.get_or("keep_alive", MINUTE, duration(5 * SECOND..=MAX_KEEP_ALIVE));
         if keep_alive < MIN_KEEP_ALIVE {
@@ -88,7 +108,7 @@ impl<'a> Reader<'a> {
             section.get_or("max_subscriptions", i64::from(MAX_SUBSCRIPTIONS), subscriptions) as usize;
         let connection = Connection {
             endpoint: endpoint.clone().unwrap_or_default(),
-            port: section.get_or("port", 8883, integer(1..=65535)) as u16,
+            port,
             client_id: client_id.clone().unwrap_or_default(),
             protocol: section.get_or("protocol", Protocol::Mqtt5, word(PROTOCOLS)),
             session_expiry: section.get_or("session_expiry", HOUR, duration(Duration::ZERO..=MAX_SESSION_EXPIRY)),
@@ -121,6 +141,9 @@ impl<'a> Reader<'a> {
         if text.contains("client_id") && text.contains("{{") {
             return Err("may hold {{hostname}}, but not itself".to_owned());
         }
+        if let Some(fault) = doubt::arn(text) {
+            return Err(fault);
+        }
         let client_id = fill(text, &self.fixed).map_err(|error| error.to_string())?;
         match client_id.as_str() {
             "" if text.is_empty() => Err("must not be empty".to_owned()),
@@ -128,7 +151,8 @@ impl<'a> Reader<'a> {
                 Err("comes out empty: this machine has no host name (`hostnamectl hostname NAME` gives it one)"
                     .to_owned())
             }
-            id if id.starts_with('$') => Err("must not begin with `$`, which IoT Core keeps for itself".to_owned()),
+            id if id.starts_with('$') => Err(doubt::placeholder(text)
+                .unwrap_or_else(|| "must not begin with `$`, which IoT Core keeps for itself".to_owned())),
             id if id.len() > MAX_CLIENT_ID_BYTES => {
                 Err(format!("is {} bytes long, IoT Core takes at most {MAX_CLIENT_ID_BYTES}", id.len()))
             }
@@ -147,6 +171,8 @@ impl<'a> Reader<'a> {
             )),
             topic => Ok(topic),
         });
+        // Under `$` IoT Core takes no will at all, which is said above.
+        self.doubt_topic(&section, &[""]);
         let payload = section.require_parts("payload", "\"lost\"", |node, complaints| {
             let template = payload(node, &self.fixed, complaints)?;
             match template.constant() {

@@ -1,13 +1,14 @@
 //! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`.
 
 use super::document::{Node, Value};
+use super::doubt;
 use super::publish::batch;
 use super::section::{Complaints, Section};
 use super::sections::Reader;
 use super::values::{MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
 use super::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
-use crate::message::{Qos, Topic, TopicFilter};
-use crate::schedule::template::fill;
+use crate::message::{Qos, Topic, TopicError, TopicFilter};
+use crate::schedule::template::{Fixed, fill};
 
 impl<'a> Reader<'a> {
     pub(super) fn publishes(&self) -> Vec<Publish> {
@@ -25,10 +26,15 @@ impl<'a> Reader<'a> {
     /// The tables of `[[kind]]`, each with its name. Two of one name are reported with both places.
     fn named(&self, kind: &'static str) -> Vec<(Section<'a>, String)> {
         let Some(entry) = self.root.get(kind) else { return Vec::new() };
-        let text = format!("`{kind}`: must be an array of tables, [[{kind}]]");
-        let Value::Array(items) = &entry.node.value else {
-            self.report.error(&entry.place, &text);
-            return Vec::new();
+        let text =
+            format!("`{kind}`: there may be several; write its header `[[{kind}]]`, with two brackets on each side");
+        let items = match &entry.node.value {
+            Value::Array(items) => &items[..],
+            value => {
+                self.report.error(&entry.place, &text);
+                // What it holds is looked at as it is meant.
+                if matches!(value, Value::Table(_)) { std::slice::from_ref(&entry.node) } else { &[] }
+            }
         };
         let mut named: Vec<(Section<'a>, String)> = Vec::new();
         for item in items {
@@ -47,8 +53,9 @@ impl<'a> Reader<'a> {
     }
 
     fn forward(&self, section: Section<'a>, name: String) -> Option<Forward> {
-        let filters =
-            section.require_parts("filters", "[\"test/topic\"]", |node, complaints| self.filters(node, complaints));
+        let filters = section.require_parts("filters", "[\"test/topic\"]", |node, complaints| {
+            self.filters(node, &["$aws/", "$share/"], complaints)
+        });
         self.count_subscriptions(&section, &name, filters.as_deref().unwrap_or_default());
         let socket = self.socket(&section, None);
         let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
@@ -89,7 +96,7 @@ impl<'a> Reader<'a> {
         let batch = batch(&section);
         let socket = self.socket(&section, None);
         let topics = section.require_parts("topics", "[\"gateways/{{client_id}}/#\"]", |node, complaints| {
-            let topics = self.filters(node, complaints)?;
+            let topics = self.filters(node, &["$aws/"], complaints)?;
             let shared = topics.iter().find(|topic| topic.as_str().starts_with("$share/"));
             shared.inspect(|topic| complaints.at(node, format!("\"{topic}\" can be subscribed to, not published to")));
             shared.is_none().then_some(topics)
@@ -99,15 +106,70 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn topic(&self, node: &Node) -> Result<Topic, String> {
-        let topic = fill(string(node)?, &self.fixed).map_err(|error| error.to_string())?;
-        Topic::new(&topic).map_err(|error| format!("{topic:?} can't be published to: {error}"))
+        let text = string(node)?;
+        self.filled(text, Topic::new, |topic, error| format!("{topic:?} can't be published to: {error}"))
     }
 
-    fn filters(&self, node: &Node, complaints: &Complaints<'_>) -> Option<Vec<TopicFilter>> {
+    /// A topic or filter of `text` with its placeholders filled in. If it is the client id that spoils it, that is what is
+    /// complained about, once, and the error is empty.
+    fn filled<T>(
+        &self,
+        text: &str,
+        make: impl Fn(&str) -> Result<T, TopicError>,
+        say: impl Fn(&str, &TopicError) -> String,
+    ) -> Result<T, String> {
+        let filled = fill(text, &self.fixed).map_err(|error| error.to_string())?;
+        let error = match make(&filled) {
+            Ok(made) => return Ok(made),
+            Err(error) => error,
+        };
+        let harmless = Fixed { client_id: "c".to_owned(), ..self.fixed.clone() };
+        let blamed =
+            self.client_id_place.as_ref().filter(|_| fill(text, &harmless).is_ok_and(|text| make(&text).is_ok()));
+        let Some(place) = blamed else { return Err(say(&filled, &error)) };
+        let id = &self.fixed.client_id;
+        let text = match id.chars().find(|c| matches!(c, '+' | '#')) {
+            Some(c) => {
+                format!("\"{id}\" holds `{c}`, a wildcard, which spoils the topics that have {{{{client_id}}}} in them")
+            }
+            None => format!("\"{id}\" makes \"{filled}\" of \"{text}\", which can't be used: {error}"),
+        };
+        self.report.error(place, &format!("`connection.client_id`: {text}"));
+        Err(String::new())
+    }
+
+    /// What is doubtful in the `topic` of a section; `taken` is what may stand under `$`.
+    pub(super) fn doubt_topic(&self, section: &Section<'a>, taken: &[&str]) {
+        let Some(text) = section.node("topic").and_then(|node| string(node).ok()) else { return };
+        self.doubts(text, taken, |is_error, doubt| {
+            if is_error { section.error("topic", doubt) } else { section.warning("topic", doubt) }
+        });
+    }
+
+    /// Tells each doubt about a topic or filter, and whether it is an error.
+    fn doubts(&self, text: &str, taken: &[&str], tell: impl Fn(bool, &str)) {
+        if let Some(arn) = doubt::arn(text) {
+            tell(true, &arn);
+        }
+        // A shared subscription in the place of a topic is told of by itself.
+        if let Some(reserved) = doubt::reserved(text, taken).filter(|_| !text.starts_with("$share/")) {
+            tell(self.is_iot_core, &reserved);
+        }
+        [doubt::unseen(text).or_else(|| doubt::blanks(text)), doubt::placeholder(text)]
+            .iter()
+            .flatten()
+            .for_each(|doubt| tell(false, doubt));
+    }
+
+    /// Those of `node`; `taken` is what may stand under `$`.
+    fn filters(&self, node: &Node, taken: &[&str], complaints: &Complaints<'_>) -> Option<Vec<TopicFilter>> {
         let items = strings(node).map_err(|text| complaints.at(node, text)).ok()?;
         let filter = |item: &Node| {
-            let filter = fill(string(item)?, &self.fixed).map_err(|error| error.to_string())?;
-            TopicFilter::new(&filter).map_err(|error| format!("{filter:?} isn't a topic filter: {error}"))
+            let text = string(item)?;
+            self.doubts(text, taken, |is_error, doubt| {
+                if is_error { complaints.at(item, doubt.to_owned()) } else { complaints.warn(item, doubt) }
+            });
+            self.filled(text, TopicFilter::new, |filter, error| format!("{filter:?} isn't a topic filter: {error}"))
         };
         // All of them, and only then whether one is missing: each complaint is wanted.
         let filters: Vec<_> =

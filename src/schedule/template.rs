@@ -38,7 +38,9 @@ pub(crate) enum TemplateError {
     NotAField(String),
     #[error("`{{{{{0}}}}}` changes with each publication and may only stand in a payload")]
     OnlyInPayload(&'static str),
-    #[error("`{{{{` without `}}}}`; a literal `{{{{` is written `{{{{\"{{{{\"}}}}`")]
+    #[error(
+        "`{{{{` without `}}}}`; a placeholder is written `{{{{count}}}}`, and a literal `{{{{` as `{{{{\"{{{{\"}}}}`"
+    )]
     Unclosed,
 }
 
@@ -346,7 +348,29 @@ fn field(name: &str) -> Result<Field, TemplateError> {
     }
 }
 
+/// What other programs call the same.
+const OTHER_NAMES: [(&str, &str); 14] = [
+    ("time", "timestamp"),
+    ("now", "timestamp"),
+    ("date", "timestamp"),
+    ("datetime", "timestamp"),
+    ("ts", "timestamp"),
+    ("thing", "client_id"),
+    ("thing_name", "client_id"),
+    ("thingname", "client_id"),
+    ("clientid", "client_id"),
+    ("id", "client_id"),
+    ("host", "hostname"),
+    ("counter", "count"),
+    ("n", "count"),
+    ("payload", "value"),
+];
+
 fn nearest(name: &str) -> Option<String> {
+    let name = &name.to_lowercase().replace('-', "_");
+    if let Some((_, known)) = OTHER_NAMES.iter().find(|(other, _)| other == name) {
+        return Some((*known).to_owned());
+    }
     let similarity = |known: &&str| strsim::jaro_winkler(known, name);
     let best = NAMES.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
     (similarity(&best) > 0.7).then(|| best.to_owned())

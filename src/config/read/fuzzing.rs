@@ -3,13 +3,11 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{Environment, build};
-use crate::config::document;
+use super::{Environment, build, parse_bytes};
 use crate::config::report::Report;
 
 /// Reads `text` as a configuration: it can be used, or each complaint is a line that begins with its place.
 pub fn configuration(text: &[u8]) {
-    let Ok(text) = std::str::from_utf8(text) else { return };
     let environment = Environment {
         hostname: "pi4".to_owned(),
         credentials_directory: Some("/run/credentials".to_owned()),
@@ -19,7 +17,7 @@ pub fn configuration(text: &[u8]) {
     };
     let report = Report::default();
     let file: Rc<Path> = Path::new("f.toml").into();
-    let root = document::parse(text, &file, 0, &report);
+    let root = parse_bytes(text, &file, 0, &report);
     let (config, ..) = build(&root, &environment, &report);
     let (errors, warnings) = report.finish();
     assert!(config.is_some() || !errors.is_empty(), "what can't be used is complained about");

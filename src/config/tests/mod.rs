@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod generated;
+mod misconfigurations;
 mod proxy;
 mod publish;
 mod shipped;
@@ -84,7 +85,7 @@ fn all_errors_of_all_files_come_in_one_run_in_order() {
         found,
         [
             "gatewire.toml:5: `connection.keepalive`: unknown key; did you mean `keep_alive`?",
-            "gatewire.toml:6: `connection.port`: must be an integer, not a string",
+            "gatewire.toml:6: `connection.port`: must be a number without quotes, 8883",
             "conf.d/10-more.toml:1: `connectoin`: unknown section; did you mean `connection`?",
             "conf.d/10-more.toml:3: `connection.ack_timeout`: must be a duration with its unit in quotes, such as \"10s\"",
             "conf.d/10-more.toml:4: `publish.every`: is missing; it is written like `every = \"1m\"` or `cron = \"*/5 * * * *\"`",
@@ -201,13 +202,14 @@ fn an_error_does_not_hide_another() {
     assert_eq!(
         load_bytes(main.as_bytes(), &drop_ins).unwrap_err(),
         [
-            "gatewire.toml:3: `connection.client_id`: must be a string in quotes, not an integer",
+            "gatewire.toml:3: `connection.client_id`: must be a string in quotes, \"5\"",
             "gatewire.toml:12: `ingest.socket`: /s is taken by the one at gatewire.toml:19",
             "gatewire.toml:15: `ingest.topics`: \"b#\" isn't a topic filter: `#` must stand alone after the last slash",
             "gatewire.toml:16: `ingest.topics`: \"c+\" isn't a topic filter: `+` must stand alone between slashes",
-            "conf.d/1.toml: it isn't UTF-8, which TOML must be",
-            "conf.d/2.toml:2: `log.level`: must be a string in quotes, not an integer",
-            "conf.d/3.toml:1: not TOML: unquoted keys cannot be empty, expected letters, numbers, `-`, `_`",
+            "conf.d/1.toml:1: the byte 0xFF in column 1 is a `ÿ` in Latin-1, and isn't UTF-8. Type the character again and save the \
+             file as UTF-8, or convert it: `iconv -f LATIN1 -t UTF-8 conf.d/1.toml > /tmp/utf8.toml`, and copy that over it",
+            "conf.d/2.toml:2: `log.level`: must be a string in quotes, \"1\"",
+            "conf.d/3.toml:1: there is no key before the `=`",
         ]
     );
 }

@@ -76,6 +76,19 @@ fn every_key_stands_in_the_shipped_configuration() {
     assert_eq!(missing, [""; 0]);
 }
 
+#[test]
+fn the_keys_that_are_known_are_those_that_are_read() {
+    let mut read: Vec<(String, String)> = keys().into_iter().filter(|(_, key)| !key.contains('.')).collect();
+    let of = |section: &&known::Known| {
+        section.keys.iter().map(|key| (known::header(section), (*key).to_owned())).collect::<Vec<_>>()
+    };
+    let mut known: Vec<(String, String)> = known::SECTIONS.iter().flat_map(of).collect();
+    read.iter_mut().for_each(|(header, _)| *header = format!("[{header}]"));
+    read.sort();
+    known.sort();
+    assert_eq!(known, read);
+}
+
 /// All keys, each with the header of its section: those that the reader says there are when it meets one that isn't.
 fn keys() -> Vec<(String, String)> {
     let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\nconnection.will.zzzz = 1\ntls.zzzz = 1\n\

@@ -13,9 +13,13 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("session_expiry = \"8d\"", 5, "\"8d\" is out of range, it must be from 0s to 7days"),
         ("backoff = { min = \"5m\", max = \"1m\" }", 5, "`connection.backoff.min`: 5m is longer than `max`, 1m"),
         ("backoff = { max = \"500ms\" }", 5, "`connection.backoff.min`: 1s is longer than `max`, 500ms"),
-        ("backoff = 5", 5, "`connection.backoff`: must be a table, such as { ... }, not an integer"),
-        ("port = 8883\nport = 443", 6, "not TOML: duplicate key, at `port`"),
-        ("proxy = http://user:p@ss@proxy.example:3128", 5, ", at `http://...@proxy.example:3128`"),
+        (
+            "backoff = 5",
+            5,
+            "`connection.backoff`: must be a table, such as { min = \"1s\", max = \"2m\" }, not an integer",
+        ),
+        ("port = 8883\nport = 443", 6, "`port` is there twice, first in line 5; delete one of the two"),
+        ("proxy = http://user:p@ss@proxy.example:3128", 5, "text must be in quotes; write `proxy = \"...\"`"),
         (
             "zzzz = 1",
             5,
@@ -33,11 +37,7 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("[[forward]]\nname = \"f\"\nfilters = []\nsocket = \"/s\"", 7, "must hold at least one string"),
         ("[[forward]]\nname = \"f\"\nfilters = \"a\"\nsocket = \"/s\"", 7, "must be an array of strings"),
         ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"s\"", 8, "\"s\" must be an absolute path"),
-        (
-            "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nmode = 660",
-            9,
-            "must be in quotes, such as \"0660\"",
-        ),
+        ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nmode = 660", 9, "must be in quotes, \"0660\""),
         (
             "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nmode = \"0999\"",
             9,
@@ -88,10 +88,10 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
             "is 108 bytes long, a socket's path may have at most 107",
         ),
         ("publish = [5]\n[log]", 5, "`connection.publish`: unknown key"),
-        ("[publish]\nname = \"p\"", 5, "`publish`: must be an array of tables, [[publish]]"),
+        ("[publish]\nname = \"p\"", 5, "`publish`: there may be several; write its header `[[publish]]`"),
         ("[outbox]\nmax_size = \"lots\"", 6, "isn't a size such as \"512 KiB\""),
         ("[log]\nlevel = \"loud\"", 6, "isn't one of \"error\", \"warn\", \"info\", \"debug\""),
-        ("[tls\nca_file = 1", 5, "not TOML"),
+        ("[tls\nca_file = 1", 5, "the closing `]` of the section's name is missing; write `[tls]`"),
     ] {
         let found = errors(rest);
         let expected = format!("gatewire.toml:{line}: ");
@@ -150,7 +150,7 @@ fn an_endpoint_copied_from_somewhere_is_explained() {
         ("", "must not be empty; it is only the host name"),
         ("mqtts://a.amazonaws.com:8883", "must not begin with \"mqtts://\""),
         (":8883", "must not hold ':'"),
-        ("a.amazonaws.com ", "must not hold ' '"),
+        ("a.amazonaws.com ", "has a blank at one end; write"),
         ("[::1]", "write `endpoint = \"::1\"`"),
         ("[::1]:443", "write `endpoint = \"::1\"` and `port = 443`"),
         ("a..b", "is neither a host name nor an IP address"),
@@ -199,5 +199,42 @@ fn files_that_cannot_be_read_are_explained() {
     fs::File::create(&path).unwrap().set_len((16 << 20) + 1).unwrap();
     assert!(said(&path).contains("it is larger than 16 MiB"));
     fs::write(&path, [0xff, 0xfe]).unwrap();
-    assert!(said(&path).contains("it isn't UTF-8"));
+    assert!(said(&path).contains("this file is UTF-16"));
+}
+
+#[test]
+fn what_of_conf_d_is_not_read_is_named() {
+    let files = [
+        ("10-site.conf", "[connection]\n"),
+        ("20.toml", "[log]\nlevel = \"warn\"\n"),
+        ("20.toml~", "x"),
+        (".30.toml", "x"),
+        ("40.toml.dpkg-old", "x"),
+        ("README", "x"),
+    ];
+    let (config, warnings) = load(CONNECTION, &files).unwrap();
+    assert_eq!(config.log.level, log::LevelFilter::Warn);
+    assert_eq!(
+        warnings,
+        [
+            "conf.d/.30.toml: warning: isn't read: its name begins with a dot, as those of hidden files do",
+            "conf.d/10-site.conf: warning: isn't read: the names of the files that are end in .toml",
+            "conf.d/20.toml~: warning: isn't read: the names of the files that are end in .toml",
+            "conf.d/40.toml.dpkg-old: warning: isn't read: the names of the files that are end in .toml",
+        ]
+    );
+}
+
+#[test]
+fn a_file_of_conf_d_that_cannot_be_read_is_explained() {
+    let directory = files(CONNECTION.as_bytes(), &[("a.toml", b"")]);
+    let link = directory.path().join("conf.d/b.toml");
+    std::os::unix::fs::symlink("/nowhere/x.toml", &link).unwrap();
+    fs::create_dir(directory.path().join("conf.d/c.toml")).unwrap();
+    let said = read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().to_string();
+    assert!(said.contains("conf.d/b.toml: it is a link to a file that isn't there; remove it"), "{said}");
+    assert!(said.contains("conf.d/c.toml: it is a directory, not a file; name a file, or move it away"), "{said}");
+    let said = read(directory.path(), &environment()).unwrap_err().to_string();
+    let file = directory.path().join("gatewire.toml");
+    assert!(said.contains(&format!("the file in it is named with `--config {}`", file.display())), "{said}");
 }

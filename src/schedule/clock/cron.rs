@@ -4,6 +4,8 @@
 //! comes twice both times, and an hour that is left out has none. A pattern that names hours (`30 2 * * *`) means times of the
 //! day, each of which comes once: at its first time if it comes twice, and at the end of the gap if it is left out.
 
+mod fields;
+
 use std::fmt;
 
 use croner::parser::{CronParser, Seconds, Year};
@@ -23,10 +25,7 @@ impl Cron {
     /// Why `pattern` isn't one, or that none of its times ever comes (30 February).
     pub(crate) fn new(pattern: &str, zone: TimeZone) -> Result<Cron, String> {
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let pattern = parser.parse(pattern).map_err(|error| match pattern.split_whitespace().count() {
-            5 | 6 => error.to_string().trim_end_matches('.').to_owned(),
-            n => format!("it has {n} fields, there must be five (minute, hour, day, month, day of the week), or six with seconds in front"),
-        })?;
+        let pattern = parser.parse(pattern).map_err(|_| fields::fault(pattern))?;
         let cron = Cron { pattern, zone };
         // The days of the week repeat after 28 years, 40 across a year without a leap day.
         match cron.after(Timestamp::UNIX_EPOCH) {
@@ -127,8 +126,20 @@ mod tests {
         assert!(error("* * * *").starts_with("it has 4 fields, there must be five"));
         assert!(error("* * * * * * 2030").starts_with("it has 7 fields"));
         assert!(error("").starts_with("it has 0 fields"));
-        assert_eq!(error("61 * * * *"), "Component error: Number out of bounds");
-        assert!(error("0/10 * * * *").contains("Use \"*/10\""));
+        assert_eq!(error("61 * * * *"), "the minute 61 is out of range, it must be from 0 to 59");
+        assert_eq!(error("0 24 * * *"), "the hour 24 is out of range, it must be from 0 to 23");
+        assert_eq!(error("0 0 0 * *"), "the day of the month 0 is out of range, it must be from 1 to 31");
+        assert_eq!(error("0 0 * 13 *"), "the month 13 is out of range, it must be from 1 to 12");
+        assert_eq!(error("0 0 * * 8"), "the day of the week 8 is out of range, it must be from 0 to 7");
+        assert!(
+            error("0 0 * * noday")
+                .starts_with("the day of the week `noday` can't be read; it is `*`, or numbers from 0 to 7, or")
+        );
+        assert!(error("0/10 * * * *").ends_with("write `*/10` or `0-59/10`"));
+        assert!(error("*/0 * * * *").starts_with("the minute `*/0` has no step"));
+        assert_eq!(error("0 22-6 * * *"), "the hour `22-6` goes backwards; write `22-23,0-6`");
+        assert_eq!(error("* * * * * 99"), "the day of the week 99 is out of range, it must be from 0 to 7");
+        assert!(error("*").starts_with("it has 1 field, "));
         assert_eq!(error("0 0 30 2 *"), "there is no such day");
         assert!(Cron::new("0 0 29 2 *", TimeZone::UTC).is_ok());
     }

@@ -63,7 +63,10 @@ fn a_wrong_name_is_refused_with_the_nearest() {
     for source in ["{{value.}}", "{{value..a}}", "{{value.a.}}"] {
         assert!(error(source).ends_with("fields are named like `{{value.temp}}`"), "{source}");
     }
-    assert_eq!(error("{{count"), "`{{` without `}}`; a literal `{{` is written `{{\"{{\"}}`");
+    assert_eq!(
+        error("{{count"),
+        "`{{` without `}}`; a placeholder is written `{{count}}`, and a literal `{{` as `{{\"{{\"}}`"
+    );
 }
 
 fn filled(template: &Template, value: Value) -> Result<String, RenderError> {

@@ -1,0 +1,87 @@
+//! Texts that can be used and most likely aren't what is meant: placeholders written as elsewhere, ARNs, blanks at an end.
+
+use super::explain::{invisible, made_visible};
+
+/// The placeholders there are.
+const NAMES: [&str; 5] = ["client_id", "hostname", "count", "timestamp", "value"];
+
+/// A placeholder as other programs write it: `{name}`, `${name}`, `$name`, `%name%`, `<name>`.
+pub(super) fn placeholder(text: &str) -> Option<String> {
+    // Those that are right don't count.
+    let mut rest = String::new();
+    let mut left = text;
+    while let Some((before, after)) = left.split_once("{{") {
+        rest.push_str(before);
+        rest.push(' ');
+        left = after.split_once("}}").map_or("", |(_, after)| after);
+    }
+    rest.push_str(left);
+    let lower = rest.to_lowercase();
+    for name in NAMES {
+        let ends = |written: &str| {
+            let after = |at: usize| lower[at + written.len()..].chars().next();
+            lower.match_indices(written).any(|(at, _)| !after(at).is_some_and(|c| c.is_alphanumeric() || c == '_'))
+        };
+        let braces = [
+            format!("${{{name}}}"),
+            format!("{{{name}}}"),
+            format!("<{name}>"),
+            format!("%{name}%"),
+            format!("${name}"),
+        ];
+        let written = braces
+            .into_iter()
+            .find(|written| if written.starts_with('$') { ends(written) } else { lower.contains(written) });
+        if let Some(written) = written {
+            return Some(format!(
+                "`{written}` isn't filled in; the placeholder is `{{{{{name}}}}}`, with two braces on each side"
+            ));
+        }
+    }
+    None
+}
+
+/// What is said of an ARN in the place of what it names: `kind` is how IoT Core calls it.
+pub(super) fn arn(text: &str) -> Option<String> {
+    let resource = text.strip_prefix("arn:")?.splitn(5, ':').nth(4).unwrap_or_default();
+    let name = resource.split_once('/').map_or("", |(_, name)| name);
+    Some(match name {
+        "" => format!("\"{text}\" is an ARN; write the name alone"),
+        name => format!("\"{text}\" is an ARN; write the name alone, \"{name}\""),
+    })
+}
+
+/// Blanks where nobody means them: at the ends, or beside a slash.
+pub(super) fn blanks(text: &str) -> Option<String> {
+    let is_blank = |c: char| c.is_whitespace();
+    let place = match () {
+        () if text.starts_with(is_blank) => "begins with a blank",
+        () if text.ends_with(is_blank) => "ends with a blank",
+        () if text.split('/').any(|level| level.starts_with(is_blank) || level.ends_with(is_blank)) => {
+            "has a blank beside a slash"
+        }
+        () => return None,
+    };
+    let meant: Vec<&str> = text.split('/').map(str::trim).collect();
+    Some(format!("\"{text}\" {place}, which counts as a part of it; write \"{}\"", meant.join("/")))
+}
+
+/// A character that nobody sees, as it is copied from a web page.
+pub(super) fn unseen(text: &str) -> Option<String> {
+    // Control characters are refused by themselves.
+    let (c, name) = text.chars().filter(|c| !c.is_control()).find_map(|c| Some((c, invisible(c)?)))?;
+    let meant = made_visible(text);
+    Some(format!("there is an invisible character in it ({name}, U+{:04X}); write \"{}\"", u32::from(c), meant.trim()))
+}
+
+/// What IoT Core says to a topic or filter under `$`: of those that clients can use there are two kinds.
+pub(super) fn reserved(text: &str, prefixes: &[&str]) -> Option<String> {
+    let is_taken = !text.starts_with('$') || prefixes.iter().any(|prefix| text.starts_with(prefix));
+    (!is_taken).then(|| {
+        let prefixes: Vec<String> = prefixes.iter().map(|prefix| format!("`{prefix}`")).collect();
+        format!(
+            "\"{text}\" begins with `$`, and under that IoT Core takes only what begins with {}",
+            prefixes.join(" or ")
+        )
+    })
+}

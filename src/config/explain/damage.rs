@@ -1,0 +1,60 @@
+//! Files that hold no text, or text in another encoding.
+
+use std::path::Path;
+
+use super::Fault;
+
+/// The bytes of `file` as text.
+///
+/// # Errors
+/// They aren't UTF-8: on which line, and what to do.
+pub(crate) fn text_of<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Fault> {
+    let convert = |from: &str| {
+        let file = file.display();
+        format!("`iconv -f {from} -t UTF-8 {file} > /tmp/utf8.toml`, and copy that over it")
+    };
+    let whole = |text: &str| Fault { line: 1, text: text.to_owned(), unknown: 1..usize::MAX };
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || is_utf_16(bytes) {
+        return Err(whole(&format!(
+            "this file is UTF-16 (what some editors call \"Unicode\"), and must be UTF-8. Save it as UTF-8 in the editor, or convert \
+             it: {}",
+            convert("UTF-16")
+        )));
+    }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        let fault = whole(
+            "this file holds NUL bytes: it isn't text, or was damaged when the power failed. Put a copy of the configuration in its \
+             place",
+        );
+        return Err(Fault { line: line_of(bytes, at), ..fault });
+    }
+    std::str::from_utf8(bytes).map_err(|error| {
+        let at = error.valid_up_to();
+        let line = line_of(bytes, at);
+        let begin = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let column = 1 + String::from_utf8_lossy(&bytes[begin..at]).chars().count();
+        let byte = bytes.get(at).copied().unwrap_or_default();
+        // As in Latin-1, whose characters have the numbers of Unicode; what it has for control characters nobody types.
+        let meant = match byte {
+            0xa0..=0xff => format!("a `{}` in Latin-1, and isn't UTF-8", char::from(byte)),
+            _ => "not UTF-8".to_owned(),
+        };
+        let text = format!(
+            "the byte 0x{byte:02X} in column {column} is {meant}. Type the character again and save the file as UTF-8, or convert it: {}",
+            convert("LATIN1")
+        );
+        Fault { line, text, unknown: 1..usize::MAX }
+    })
+}
+
+fn line_of(bytes: &[u8], at: usize) -> usize {
+    1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// Without a byte order mark: every second byte of what is ASCII is zero.
+fn is_utf_16(bytes: &[u8]) -> bool {
+    let start = &bytes[..bytes.len().min(64) & !1];
+    let zeros = |from: usize| start.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
+    let half = start.len() / 2;
+    half >= 4 && ((zeros(1) * 10 >= half * 9 && zeros(0) == 0) || (zeros(0) * 10 >= half * 9 && zeros(1) == 0))
+}

@@ -1,0 +1,128 @@
+//! Why a text isn't TOML, for people who don't know TOML: what is wrong on which line, and what to write instead.
+//!
+//! It is asked only about a text that the TOML parser has refused, and goes through it statement by statement: a header, or a key
+//! with its value. Where a value can be repaired, the line is shown as it should be. Nothing of a line is repeated that may be a
+//! secret: no password of a proxy, nothing that looks like a key.
+
+mod brackets;
+mod characters;
+mod damage;
+mod parts;
+mod quotes;
+mod scalar;
+mod statement;
+mod value;
+
+use std::ops::Range;
+
+use super::known;
+pub(super) use characters::{invisible, made_visible};
+pub(super) use damage::text_of;
+use statement::Statements;
+
+/// Something that isn't TOML.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// From 1.
+    pub(super) line: usize,
+    pub(super) text: String,
+    /// The lines whose meaning nobody knows because of it: what seems to be wrong with them isn't told.
+    pub(super) unknown: Range<usize>,
+}
+
+/// A header or a key, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    /// The number of headers before it: keys with the same number stand in one table.
+    table: usize,
+    is_header: bool,
+    name: String,
+    line: usize,
+}
+
+/// What is wrong with `text`, in the order of its lines; `refused` is where the parser found errors, with what it says.
+pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Fault> {
+    let (mut faults, seen) = Statements::new(text).all();
+    // What the parser says of lines after the first that is explained may follow from that.
+    let first = faults.first().map_or(usize::MAX, |fault| fault.line);
+    for (line, message) in refused {
+        if faults.iter().any(|fault| fault.line == *line || fault.unknown.contains(line)) {
+            continue;
+        }
+        match message.as_str() {
+            "duplicate key" => faults.push(twice(&seen, *line)),
+            message if *line < first => faults.push(Fault {
+                line: *line,
+                text: format!(
+                    "this line can't be read ({message}). A line is `key = value`, with text in quotes, or a section in brackets"
+                ),
+                unknown: *line..*line + 1,
+            }),
+            _ => {}
+        }
+    }
+    faults.sort_by_key(|fault| fault.line);
+    faults
+}
+
+/// What the parser calls a duplicate key.
+fn twice(seen: &[Seen], line: usize) -> Fault {
+    let fault = |line: usize, text: String, until: usize| Fault { line, text, unknown: line..until };
+    let Some(second) = seen.iter().find(|seen| seen.line == line) else {
+        return fault(line, "a key or section that is there already; delete one of them".to_owned(), line + 1);
+    };
+    let bare = |seen: &Seen| seen.name.trim_matches(['[', ']']).to_owned();
+    let first = seen.iter().find(|first| {
+        first.line < line
+            && first.is_header == second.is_header
+            && bare(first) == bare(second)
+            && (first.is_header || first.table == second.table)
+    });
+    let next_header = seen.iter().find(|seen| seen.is_header && seen.line > line).map_or(usize::MAX, |seen| seen.line);
+    match first {
+        Some(first) if first.name != second.name => {
+            let right = known::section(&bare(first)).map_or_else(|| first.name.clone(), known::header);
+            let (wrong, other) = if first.name == right { (second, first) } else { (first, second) };
+            let text = format!("`{}` must be written as in line {}, `{}`", wrong.name, other.line, other.name);
+            Fault { line: wrong.line, text, unknown: first.line..usize::MAX }
+        }
+        Some(first) if second.is_header => fault(
+            line,
+            format!(
+                "the section {} is there twice, first in line {}; put the keys of both under one header",
+                second.name, first.line
+            ),
+            next_header,
+        ),
+        Some(first) => fault(
+            line,
+            format!("`{}` is there twice, first in line {}; delete one of the two", second.name, first.line),
+            line + 1,
+        ),
+        None => {
+            fault(line, format!("`{}` is there already, in another form; delete one of the two", second.name), line + 1)
+        }
+    }
+}
+
+/// A statement as it should be written, for the end of a sentence; nothing if it may hold a secret, or is too long to help.
+fn written(statement: &str) -> String {
+    const LONGEST: usize = 160;
+    let one_line = statement.lines().next().unwrap_or_default();
+    let key = one_line.split_once(" = ").map(|(key, _)| key).filter(|key| !may_be_secret(key));
+    match one_line.len() < statement.len() || one_line.len() > LONGEST || may_be_secret(one_line) {
+        true => key.map_or_else(String::new, |key| format!("; write `{key} = \"...\"`")),
+        false => format!("; write `{one_line}`"),
+    }
+}
+
+/// Whether it holds a login of a URL, or a run of characters as in a PEM file.
+fn may_be_secret(text: &str) -> bool {
+    const PEM_RUN: usize = 48;
+    let login = text.find("://").is_some_and(|scheme| text[scheme..].contains('@'));
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+    login || text.contains("PRIVATE") || text.split(|c| !is_base64(c)).any(|run| run.len() >= PEM_RUN)
+}
+
+#[cfg(test)]
+mod tests;

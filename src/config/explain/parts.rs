@@ -1,0 +1,109 @@
+//! The parts of a line: its key, and what stands where nothing may.
+
+use super::characters::{about_invisible, invisible, plain};
+use super::value::{Scan, Within};
+use crate::config::known;
+
+/// Where the key ends: at its `=` or what stands in its place, or where a value begins.
+pub(super) fn key_end(line: &str) -> usize {
+    let mut quote = None;
+    for (at, c) in line.char_indices() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            Some(_) => {}
+            None if matches!(c, '"' | '\'') && line[..at].trim().is_empty() => quote = Some(c),
+            None if matches!(c, '=' | '#' | '"' | '\'' | '[' | '{' | '\n') => return at,
+            None if matches!(plain(c), Some('=' | ':')) => return at,
+            None if c == ':' && !line[at + 1..].trim_start().starts_with('=') => return at,
+            None => {}
+        }
+    }
+    line.len()
+}
+
+/// A key as TOML takes it: what it is most likely meant to be.
+pub(super) fn well_formed(key: &str) -> String {
+    if key.starts_with(['"', '\'']) {
+        return key.to_owned();
+    }
+    let parts = key.split('.').map(|part| {
+        let words: String =
+            part.trim().chars().map(|c| if c.is_whitespace() { '_' } else { plain(c).unwrap_or(c) }).collect();
+        words.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect::<String>()
+    });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+pub(super) fn what_is_wrong_with(key: &str) -> String {
+    match key.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))) {
+        Some(c) if c.is_whitespace() => "a key has no blanks in it".to_owned(),
+        Some(c) => format!("a key has no `{c}` in it"),
+        None => "this isn't a key".to_owned(),
+    }
+}
+
+/// What is said of something behind a whole value.
+pub(super) struct After {
+    pub(super) problem: String,
+    /// How the value should be written, if it is another.
+    pub(super) fixed: Option<String>,
+    /// The line can't be shown as it should be.
+    pub(super) is_unclear: bool,
+}
+
+/// `rest` follows the value that is written `fixed`.
+pub(super) fn trailing(rest: &str, fixed: &str) -> After {
+    let after = |problem: String| After { problem, fixed: None, is_unclear: false };
+    if rest.trim_matches([',', ';', ' ']).is_empty() {
+        return after(format!("nothing may follow the value, and no `{}`", rest.chars().next().unwrap_or(',')));
+    }
+    if let Some(c) = rest.chars().find(|c| invisible(*c).is_some()) {
+        return after(about_invisible(c));
+    }
+    let name = rest.split('=').next().unwrap_or_default().trim_matches([' ', ',', ';']);
+    if rest.contains('=') && known::is_key(name) {
+        return After { is_unclear: true, ..after(format!("a line holds one key; begin a new line before `{name}`")) };
+    }
+    if ["//", "--", "/*"].iter().any(|mark| rest.starts_with(mark)) {
+        return after(format!("a comment begins with `#`, not with `{}`", &rest[..2]));
+    }
+    if rest.starts_with([']', '}', ')']) {
+        return after(format!("there is a `{}` too many", rest.chars().next().unwrap_or(']')));
+    }
+    if rest.starts_with(',') {
+        let list = format!("[{fixed}{}]", rest.trim_end_matches(']'));
+        let mut scan = Scan::new(&list, 0, "");
+        let fixed = scan.value(Within::Line, 0);
+        let is_unclear = scan.is_open || scan.is_unclear;
+        return After { fixed: Some(fixed), is_unclear, ..after("several values must be in brackets".to_owned()) };
+    }
+    let is_word = rest.len() <= 16 && rest.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ');
+    if let Some(text) = fixed.strip_suffix('"').filter(|_| is_word) {
+        return After {
+            fixed: Some(format!("{text} {rest}\"")),
+            ..after("the whole text must be in quotes".to_owned())
+        };
+    }
+    after("only a comment (`#`) may follow the value".to_owned())
+}
+
+/// Lines that are no setting at all.
+pub(super) fn line_that_is_none(line: &str) -> Option<String> {
+    for mark in ["<<<<<<<", ">>>>>>>", "======="] {
+        if line.starts_with(mark) {
+            return Some(format!(
+                "`{mark}` is what a merge leaves where two versions differ; decide for one of them and delete the mark"
+            ));
+        }
+    }
+    for comment in [";", "//", "/*", "--", "REM ", "*/"] {
+        if line.starts_with(comment) {
+            return Some(format!("a comment begins with `#`, not with `{}`", comment.trim()));
+        }
+    }
+    None
+}
+
+pub(super) fn compact(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, ' ' | '\t')).collect()
+}

@@ -1,0 +1,161 @@
+//! Values without quotes and brackets: what is a number or `true`, and what was meant by anything else.
+
+use toml::de::DeTable;
+
+/// What is wrong with a value, and how it should be written, if that can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mended {
+    pub(super) problem: String,
+    pub(super) fixed: Option<String>,
+}
+
+/// Keys that take a number. All others but those of [`BOOLEANS`] take text, an array or a table.
+const NUMBERS: [&str; 10] = [
+    "port",
+    "count",
+    "qos",
+    "messages",
+    "burst",
+    "messages_per_second",
+    "connects_per_second",
+    "max_subscriptions",
+    "max",
+    "min_change",
+];
+
+/// Keys that take true or false.
+const BOOLEANS: [&str; 3] = ["retain", "at_start", "on_change"];
+
+/// What is wrong with the bare `token`, which isn't empty, as the value of `key`; `None` if nothing is.
+pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
+    if is_value(token) {
+        return None;
+    }
+    let key = key.rsplit('.').next().unwrap_or(key).trim();
+    let kind = kind_of_text(token);
+    // `max` is a number of a batch, and a duration of the backoff.
+    let is_number = NUMBERS.contains(&key) && !(key == "max" && kind == DURATION);
+    let mended = |problem: &str, fixed: Option<String>| Some(Mended { problem: problem.to_owned(), fixed });
+    match token.to_lowercase().as_str() {
+        "true" | "false" => return mended("true and false are written in small letters", Some(token.to_lowercase())),
+        "yes" | "on" | "enabled" if !is_number => return mended("yes is written `true`", Some("true".to_owned())),
+        "no" | "off" | "disabled" if !is_number => return mended("no is written `false`", Some("false".to_owned())),
+        "none" | "null" | "nil" | "~" | "undefined" => {
+            return mended("there is no null in TOML; delete the line, and the key has its default", None);
+        }
+        _ => {}
+    }
+    if key == "mode" && is_octal(token) {
+        return mended("permission bits must be in quotes", Some(format!("\"{token:0>4}\"")));
+    }
+    if let Some((whole, fraction)) = token.split_once(',')
+        && is_digits(whole)
+        && is_digits(fraction)
+    {
+        return mended("the decimal point is a `.`, not a comma", Some(format!("{whole}.{fraction}")));
+    }
+    if is_number {
+        return Some(number(token));
+    }
+    if BOOLEANS.contains(&key) {
+        return mended(&format!("`{key}` takes true or false"), None);
+    }
+    if let Some(text) = token.strip_suffix(['"', '\'']).filter(|text| !text.contains(['"', '\''])) {
+        return mended("the opening quote is missing", Some(quoted(text)));
+    }
+    mended(kind, Some(quoted(without_prefix(token))))
+}
+
+/// What is wrong with the bare `token` where an array of strings is to be; `None` if `key` takes none, or it is no text.
+pub(super) fn bare_list(token: &str, key: &str) -> Option<Mended> {
+    const LISTS: [&str; 4] = ["filters", "topics", "command", "metrics"];
+    if !LISTS.contains(&key) || is_value(token) {
+        return None;
+    }
+    let items = token.split(|c: char| c == ',' || (key == "command" && c.is_whitespace()));
+    let items: Vec<String> = items
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(|item| quoted(item.trim_matches(['"', '\''])))
+        .collect();
+    Some(Mended {
+        problem: "text must be in quotes, and a list of texts in brackets".to_owned(),
+        fixed: Some(format!("[{}]", items.join(", "))),
+    })
+}
+
+/// A number that isn't written as one.
+fn number(token: &str) -> Mended {
+    let groups: Vec<&str> = token.split(['_', '\'', ' ']).filter(|group| !group.is_empty()).collect();
+    let first = groups.first().map_or(0, |group| group.len());
+    let are_thousands = first <= 3 && groups.iter().skip(1).all(|group| group.len() == 3);
+    let digits = groups.concat();
+    if is_digits(&digits) && (are_thousands || !token.contains(' ')) {
+        let number = digits.trim_start_matches('0');
+        let fixed = if number.is_empty() { "0" } else { number };
+        return Mended {
+            problem: "a number is written with its digits alone, and doesn't begin with 0".to_owned(),
+            fixed: Some(fixed.to_owned()),
+        };
+    }
+    let fraction = token.strip_prefix('.').filter(|rest| is_digits(rest)).map(|rest| format!("0.{rest}"));
+    let fraction =
+        fraction.or_else(|| token.strip_suffix('.').filter(|rest| is_digits(rest)).map(|rest| format!("{rest}.0")));
+    if let Some(fixed) = fraction {
+        return Mended { problem: "a number has digits on both sides of its point".to_owned(), fixed: Some(fixed) };
+    }
+    let leading: String = token.chars().take_while(char::is_ascii_digit).collect();
+    Mended {
+        problem: "a number is wanted here, without a unit or other letters".to_owned(),
+        fixed: Some(leading).filter(|digits| digits == "0" || !(digits.is_empty() || digits.starts_with('0'))),
+    }
+}
+
+const DURATION: &str = "a duration must be in quotes";
+
+/// What a text without quotes is.
+fn kind_of_text(token: &str) -> &'static str {
+    const UNITS: [&str; 17] = [
+        "ms", "msec", "s", "sec", "secs", "second", "seconds", "m", "min", "mins", "minute", "minutes", "h", "hour",
+        "hours", "d", "days",
+    ];
+    let begins_with_digit = token.starts_with(|c: char| c.is_ascii_digit());
+    let letters: Vec<String> =
+        token.split(|c: char| !c.is_alphabetic()).filter(|part| !part.is_empty()).map(str::to_lowercase).collect();
+    let plain = token.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '.'));
+    match &letters[..] {
+        _ if !begins_with_digit || !plain => "text must be in quotes",
+        units if !units.is_empty() && units.iter().all(|unit| UNITS.contains(&unit.as_str())) => DURATION,
+        [unit] if ["b", "kb", "kib", "mb", "mib", "gb", "gib", "k", "g"].contains(&unit.as_str()) => {
+            "a size must be in quotes"
+        }
+        _ => "text must be in quotes",
+    }
+}
+
+/// `text` as a TOML string.
+pub(super) fn quoted(text: &str) -> String {
+    if text.contains(['\\', '"']) && !text.contains('\'') {
+        return format!("'{text}'");
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// A string as other languages mark it, `r"..."`: what is in it.
+fn without_prefix(token: &str) -> &str {
+    let rest = token.trim_start_matches(|c: char| c.is_ascii_alphabetic() || matches!(c, '@' | '$'));
+    let inner = rest.strip_prefix(['"', '\'']).and_then(|rest| rest.strip_suffix(['"', '\'']));
+    inner.filter(|_| token.len() - rest.len() <= 2).unwrap_or(token)
+}
+
+fn is_value(token: &str) -> bool {
+    !token.contains(['"', '\'', '\n', '#', '[', '{']) && DeTable::parse(&format!("x = {token}")).is_ok()
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_octal(text: &str) -> bool {
+    (3..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte))
+}

@@ -1,0 +1,221 @@
+//! The names there are: sections and their keys, and what people call them otherwise.
+
+/// A section: its name, whether there may be several, and its keys.
+pub(super) struct Known {
+    pub(super) name: &'static str,
+    /// `[[name]]`
+    pub(super) is_array: bool,
+    pub(super) keys: &'static [&'static str],
+}
+
+/// All of them. A test holds them against what the reader takes.
+pub(super) const SECTIONS: [&Known; 8] = [
+    &Known {
+        name: "connection",
+        is_array: false,
+        keys: &[
+            "endpoint",
+            "port",
+            "client_id",
+            "protocol",
+            "session_expiry",
+            "keep_alive",
+            "connect_timeout",
+            "ack_timeout",
+            "backoff",
+            "rate_limit",
+            "max_subscriptions",
+            "proxy",
+            "will",
+        ],
+    },
+    &Known { name: "tls", is_array: false, keys: &["ca_file", "cert_file", "key_file"] },
+    &Known {
+        name: "publish",
+        is_array: true,
+        keys: &[
+            "name",
+            "topic",
+            "every",
+            "cron",
+            "timezone",
+            "count",
+            "jitter",
+            "at_start",
+            "file",
+            "command",
+            "timeout",
+            "metrics",
+            "payload",
+            "on_change",
+            "min_change",
+            "batch",
+            "qos",
+            "retain",
+        ],
+    },
+    &Known {
+        name: "forward",
+        is_array: true,
+        keys: &["name", "filters", "qos", "socket", "mode", "group", "format", "ack", "keep"],
+    },
+    &Known { name: "ingest", is_array: true, keys: &["name", "socket", "topics", "mode", "group", "batch"] },
+    &Known { name: "outbox", is_array: false, keys: &["path", "max_size", "max_age", "when_full", "spill_after"] },
+    &Known { name: "status", is_array: false, keys: &["socket", "mode", "group"] },
+    &Known { name: "log", is_array: false, keys: &["level"] },
+];
+
+/// What people write, and the key that they mean.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("topics", "filters"),
+    ("topic", "filters"),
+    ("filter", "filters"),
+    ("topic_filter", "filters"),
+    ("filters", "topics"),
+    ("filter", "topics"),
+    ("topic", "topics"),
+    ("host", "endpoint"),
+    ("hostname", "endpoint"),
+    ("server", "endpoint"),
+    ("broker", "endpoint"),
+    ("address", "endpoint"),
+    ("url", "endpoint"),
+    ("thing", "client_id"),
+    ("thing_name", "client_id"),
+    ("thingname", "client_id"),
+    ("device_id", "client_id"),
+    ("id", "client_id"),
+    ("version", "protocol"),
+    ("mqtt_version", "protocol"),
+    ("clean_session", "session_expiry"),
+    ("clean_start", "session_expiry"),
+    ("lwt", "will"),
+    ("last_will", "will"),
+    ("ca", "ca_file"),
+    ("cafile", "ca_file"),
+    ("root_ca", "ca_file"),
+    ("ca_cert", "ca_file"),
+    ("cert", "cert_file"),
+    ("certificate", "cert_file"),
+    ("client_cert", "cert_file"),
+    ("certfile", "cert_file"),
+    ("key", "key_file"),
+    ("keyfile", "key_file"),
+    ("private_key", "key_file"),
+    ("client_key", "key_file"),
+    ("interval", "every"),
+    ("period", "every"),
+    ("frequency", "every"),
+    ("schedule", "cron"),
+    ("tz", "timezone"),
+    ("message", "payload"),
+    ("data", "payload"),
+    ("body", "payload"),
+    ("retained", "retain"),
+    ("exec", "command"),
+    ("script", "command"),
+    ("subscribe", "filters"),
+    ("permissions", "mode"),
+    ("owner", "group"),
+    ("db", "path"),
+    ("database", "path"),
+    ("verbosity", "level"),
+];
+
+/// What people write for a section.
+const OTHER_SECTIONS: &[(&str, &str)] = &[
+    ("mqtt", "connection"),
+    ("aws", "connection"),
+    ("iot", "connection"),
+    ("broker", "connection"),
+    ("server", "connection"),
+    ("ssl", "tls"),
+    ("certs", "tls"),
+    ("certificates", "tls"),
+    ("logging", "log"),
+    ("store", "outbox"),
+    ("storage", "outbox"),
+    ("database", "outbox"),
+    ("queue", "outbox"),
+    ("schedule", "publish"),
+    ("subscribe", "forward"),
+    ("subscription", "forward"),
+];
+
+/// Words that other programs have for those of a key.
+const OTHER_WORDS: &[(&str, &str)] = &[
+    ("warning", "warn"),
+    ("trace", "debug"),
+    ("verbose", "debug"),
+    ("critical", "error"),
+    ("fatal", "error"),
+    ("notice", "info"),
+    ("5.0", "5"),
+    ("v5", "5"),
+    ("mqtt5", "5"),
+    ("3.1", "3.1.1"),
+    ("311", "3.1.1"),
+    ("4", "3.1.1"),
+    ("v3.1.1", "3.1.1"),
+    ("mqtt3.1.1", "3.1.1"),
+    ("text", "payload"),
+    ("raw", "payload"),
+];
+
+/// The section among all that is meant by `name`.
+pub(super) fn section_meant(name: &str) -> Option<&'static str> {
+    let other = OTHER_SECTIONS.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, section)| *section);
+    other.or_else(|| nearest(name, SECTIONS.map(|section| section.name)))
+}
+
+/// The word among `known` that is meant by `word`.
+pub(super) fn word_meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let other = OTHER_WORDS.iter().find(|(other, _)| other.eq_ignore_ascii_case(word));
+    let other = other.and_then(|(_, meant)| known.iter().find(|known| *known == meant).copied());
+    other.or_else(|| nearest(word, known.iter().copied()))
+}
+
+pub(super) fn section(name: &str) -> Option<&'static Known> {
+    SECTIONS.into_iter().find(|known| known.name == name)
+}
+
+/// How the header of a section is written.
+pub(super) fn header(known: &Known) -> String {
+    if known.is_array { format!("[[{}]]", known.name) } else { format!("[{}]", known.name) }
+}
+
+pub(super) fn is_key(name: &str) -> bool {
+    SECTIONS.iter().any(|known| known.keys.contains(&name))
+}
+
+/// The headers of the sections that have this key, as in "`[status]` or `[[forward]]`".
+pub(super) fn homes(key: &str) -> Option<String> {
+    let homes: Vec<String> =
+        SECTIONS.iter().filter(|known| known.keys.contains(&key)).map(|known| format!("`{}`", header(known))).collect();
+    match &homes[..] {
+        [] => None,
+        [only] => Some(only.clone()),
+        [others @ .., last] => Some(format!("{} or {last}", others.join(", "))),
+    }
+}
+
+/// The name among `known` that is meant by `name`, if that can be told: one that is spelt almost so, or means the same.
+pub(super) fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let plain = |text: &str| text.to_lowercase().replace(['-', ' ', '.'], "_");
+    let name = plain(name);
+    let without = |text: &str| text.replace('_', "");
+    let same = known.iter().find(|known| without(&plain(known)) == without(&name)).copied();
+    let other = OTHER_NAMES.iter().find(|(other, key)| without(other) == without(&name) && known.contains(key));
+    let other = other.and_then(|(_, key)| known.iter().find(|known| *known == key).copied());
+    same.or(other).or_else(|| nearest(&name, known.iter().copied()))
+}
+
+/// The name among `known` that is spelt almost like `name`: at most every third letter is another, missing, added or swapped.
+pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    let scored =
+        known.into_iter().map(|candidate| (strsim::damerau_levenshtein(&candidate.to_lowercase(), &lower), candidate));
+    let close =
+        scored.filter(|(distance, candidate)| distance * 3 <= candidate.chars().count().max(name.chars().count()));
+    close.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+}
