@@ -153,6 +153,60 @@ fn every_step_is_a_line_and_the_session_that_was_begun_is_ended() {
 }
 
 #[test]
+fn the_will_goes_with_the_connect_and_is_not_published() {
+    let broker = Mosquitto::start();
+    let will = format!("{QUICK}will = {{ topic = \"gone\", payload = \"lost\" }}\n");
+    for protocol in BOTH {
+        let setup = Setup::with_connection(broker.port, &will, FORWARD).speaking(protocol);
+        let subscriber = broker.subscribe("gone");
+        let (code, said) = check(&setup);
+        assert_eq!(code, 0, "{said}");
+        holds(
+            &said,
+            &[
+                "note     MQTT: another device that is connected as `thing-1` is disconnected by this",
+                "accepted as `thing-1`, with its will on gone; a new session",
+            ],
+        );
+        broker.publish("gone", b"nothing came before");
+        assert_eq!(subscriber.next(), "gone nothing came before", "{protocol}");
+    }
+    let log = broker.log();
+    assert!(log.contains("Will message specified") && log.contains("gone"), "{log}");
+}
+
+#[test]
+fn a_session_of_somebody_else_is_pointed_out() {
+    let play = Play::start("5");
+    let mut peer = play.connected(true);
+    for filter in ["a/#", "b"] {
+        let id = play.subscribe(&mut peer, filter);
+        play.suback(&mut peer, id, 1);
+    }
+    farewell(&mut peer);
+    let (code, said) = play.said();
+    assert_eq!(code, 0, "{said}");
+    holds(&said, &["note     the session of `thing-1` isn't from gatewire on this machine"]);
+}
+
+#[test]
+fn a_running_daemon_that_lacks_a_filter_is_not_all_well() {
+    let broker = Broker::start();
+    let setup = setup(broker.port, "3.1.1");
+    let gatewire = setup.start();
+    let mut peer = broker.connected(false);
+    let subscribe = peer.subscribe();
+    let refused = subscribe.filters.iter().map(|filter| if filter.path == "b" { 0x80 } else { 1 });
+    peer.raw(
+        &[&[0x90, 4, (subscribe.pkid >> 8) as u8, subscribe.pkid as u8][..], &refused.collect::<Vec<u8>>()].concat(),
+    );
+    gatewire.wait_for("to `b`");
+    let (code, said) = check(&setup);
+    assert_eq!(code, 1, "{said}");
+    holds(&said, &["failed   the server refuses the filter `b`: ", "iot:Subscribe on topicfilter/b"]);
+}
+
+#[test]
 fn a_session_that_the_server_keeps_stays_with_its_messages() {
     for protocol in BOTH {
         let broker = Mosquitto::start();
@@ -298,7 +352,7 @@ fn an_interrupted_check_ends_its_session_all_the_same() {
     let mut peer = play.connected(false);
     play.subscribe(&mut peer, "a/#");
     assert!(std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
-    assert_eq!(packet(&mut peer), None);
+    farewell(&mut peer);
     play.end_of_session();
     let (code, said) = play.said();
     assert_eq!(code, 1, "{said}");
@@ -352,7 +406,8 @@ fn a_connect_that_is_refused_or_not_answered_is_explained() {
     let running = std::thread::spawn(move || check(&setup));
     let mut peer = broker.accept();
     packet(&mut peer).unwrap();
-    assert_eq!(packet(&mut peer), None, "it gives up");
+    // It gives up, and says so: its will isn't to be published.
+    farewell(&mut peer);
     let (code, said) = running.join().unwrap();
     assert_eq!(code, 1, "{said}");
     holds(&said, &["failed   MQTT CONNECT", "no CONNACK (after ", "check connection.endpoint"]);

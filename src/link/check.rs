@@ -1,6 +1,7 @@
 //! The way to the server once, step by step: what `gatewire check --connect` does.
 //!
-//! It leaves everything as it was. Nothing is published or acknowledged, and a session that the server has kept stays, with the
+//! It sends the daemon's own CONNECT, and leaves everything as it was: a DISCONNECT ends it, so that its will isn't published,
+//! whatever happens but SIGKILL. Nothing is published or acknowledged, and a session that the server has kept stays, with the
 //! filters that it had. A session that the check itself has begun is ended again ([`Check::end_session`]): the daemon would take
 //! it for its own and miss its subscriptions.
 
@@ -34,6 +35,8 @@ const ATTEMPTS_TO_END: usize = 3;
 pub(crate) enum Outcome {
     /// What was found, in one line.
     Passed(String),
+    /// Something to know, in one line, that isn't a failure.
+    Note(String),
     Failed(Failure),
 }
 
@@ -50,6 +53,8 @@ pub(crate) struct Check {
     connector: Connector,
     connects: ConnectLimit,
     has_begun_session: bool,
+    /// The connection on which CONNECT was sent, until DISCONNECT is.
+    talk: Option<Talk>,
 }
 
 impl Check {
@@ -67,6 +72,7 @@ impl Check {
             connector: Connector::new(config, credentials),
             connects: ConnectLimit::new(&config.rate_limit),
             has_begun_session: false,
+            talk: None,
         }
     }
 
@@ -75,42 +81,47 @@ impl Check {
         self.open(report).await.map_err(|error| report(failed(&error))).is_ok()
     }
 
-    /// All steps, each with its own limit of time. Whether they passed.
+    /// All steps, each with its own limit of time. Whether they passed. Should it not be run to its end, [`Check::hang_up`] is due.
     pub(crate) async fn all(&mut self, report: Report<'_>) -> bool {
-        let mut talk = match self.connect(report).await {
-            Ok(talk) => talk,
-            Err(error) => {
-                report(failed(&error));
-                return false;
-            }
-        };
+        let passed = self.steps(report).await.unwrap_or_else(|error| {
+            report(failed(&error));
+            false
+        });
+        self.hang_up().await;
+        passed
+    }
+
+    /// Says DISCONNECT, if that is due: without it the server would publish the will.
+    pub(crate) async fn hang_up(&mut self) {
+        if let Some(talk) = self.talk.take() {
+            talk.close().await;
+        }
+    }
+
+    async fn steps(&mut self, report: Report<'_>) -> Result<bool, LinkError> {
+        self.connect(report).await?;
         let (mut passed, mut granted_anew) = (true, Vec::new());
-        for (filter, qos) in &self.filters {
-            match talk.subscribe(filter, *qos, self.config.ack_timeout).await {
-                Ok(Ok(granted)) => {
-                    granted_anew.extend(self.is_new(filter).then_some(filter));
-                    report(Outcome::Passed(subscribed(filter, *qos, granted)));
+        let ack_timeout = self.config.ack_timeout;
+        for (filter, qos) in self.filters.clone() {
+            let Some(talk) = &mut self.talk else { break };
+            match talk.subscribe(&filter, qos, ack_timeout).await? {
+                Ok(granted) => {
+                    report(Outcome::Passed(subscribed(&filter, qos, granted)));
+                    granted_anew.extend(Some(filter).filter(|filter| self.is_new(filter)));
                 }
-                Ok(Err(reason)) => {
+                Err(reason) => {
                     passed = false;
-                    let (protocol, filter) = (self.config.protocol, filter.clone());
+                    let protocol = self.config.protocol;
                     let is_iot_core = Endpoint::from(&self.config).is_iot_core();
                     report(Outcome::Failed(Failure::from(&FilterRefused { protocol, filter, reason, is_iot_core })));
                 }
-                Err(error) => {
-                    report(failed(&error));
-                    return false;
-                }
             }
         }
-        for filter in granted_anew {
-            if let Err(error) = talk.unsubscribe(filter, self.config.ack_timeout).await {
-                report(failed(&error));
-                return false;
-            }
+        for filter in &granted_anew {
+            let Some(talk) = &mut self.talk else { break };
+            talk.unsubscribe(filter, ack_timeout).await?;
         }
-        talk.close().await;
-        passed
+        Ok(passed)
     }
 
     /// Whether the session that the server has kept didn't hold this filter before the check.
@@ -144,10 +155,20 @@ impl Check {
 
     async fn clean_session(&mut self) -> Result<(), LinkError> {
         let connection = self.open(&mut |_| {}).await?;
-        let (talk, _) = Talk::begin(connection, &self.config, Duration::ZERO).await?;
-        self.has_begun_session = false;
-        talk.close().await;
-        Ok(())
+        let begun = self.begin(connection, Duration::ZERO).await.map(|_| self.has_begun_session = false);
+        self.hang_up().await;
+        begun
+    }
+
+    /// Says CONNECT; whether the server had the session.
+    async fn begin(&mut self, connection: transport::Connection, expiry: Duration) -> Result<bool, LinkError> {
+        let deadline = connection.deadline;
+        let connected = self.talk.insert(Talk::new(connection, &self.config, expiry)).connected(deadline).await;
+        // To one that has refused or closed there is nothing more to say.
+        if connected.as_ref().is_err_and(|error| !matches!(error, LinkError::ConnackTimeout { .. })) {
+            self.talk = None;
+        }
+        connected
     }
 
     async fn open(&mut self, report: Report<'_>) -> Result<transport::Connection, LinkError> {
@@ -156,23 +177,35 @@ impl Check {
         self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
     }
 
-    async fn connect(&mut self, report: Report<'_>) -> Result<Talk, LinkError> {
+    async fn connect(&mut self, report: Report<'_>) -> Result<(), LinkError> {
         let connection = self.open(report).await?;
         let began = Instant::now();
         let expiry = self.config.session_expiry;
-        let (talk, session_present) = Talk::begin(connection, &self.config, expiry).await?;
+        let client_id = self.config.client_id.clone();
+        report(Outcome::Note(format!(
+            "MQTT: another device that is connected as `{client_id}` is disconnected by this; a client id is for one device alone"
+        )));
+        let session_present = self.begin(connection, expiry).await?;
         self.has_begun_session = !session_present && !expiry.is_zero();
         let session = match (session_present, expiry.is_zero()) {
             (true, _) => "its session was kept, and stays",
             (false, true) => "a clean session",
             (false, false) => "a new session",
         };
-        let (client_id, version) = (&self.config.client_id, self.config.protocol.as_str());
+        let version = self.config.protocol.as_str();
+        let will =
+            self.config.will.as_ref().map_or_else(String::new, |will| format!(", with its will on {}", will.topic));
         report(Outcome::Passed(format!(
-            "MQTT {version}: accepted as `{client_id}`; {session} ({})",
+            "MQTT {version}: accepted as `{client_id}`{will}; {session} ({})",
             Shown(began.elapsed())
         )));
-        Ok(talk)
+        if session_present && self.standing.is_none() {
+            report(Outcome::Note(format!(
+                "the session of `{client_id}` isn't from gatewire on this machine, as far as its database tells: look for another \
+                 device or a test client with this client id"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -197,7 +230,8 @@ fn left_behind(error: &LinkError, session_expiry: Duration) -> Failure {
     }
 }
 
-/// A connection on which CONNACK has come.
+/// A connection on which CONNECT is said.
+#[derive(Debug)]
 struct Talk {
     stream: Stream,
     input: BytesMut,
@@ -206,23 +240,22 @@ struct Talk {
 }
 
 impl Talk {
-    /// Says CONNECT and waits for CONNACK; also tells whether the server had the session.
-    async fn begin(
-        connection: transport::Connection,
-        config: &config::Connection,
-        session_expiry: Duration,
-    ) -> Result<(Talk, bool), LinkError> {
+    /// CONNECT is to be said.
+    fn new(connection: transport::Connection, config: &config::Connection, session_expiry: Duration) -> Talk {
+        let transport::Connection { stream, peer, .. } = connection;
+        Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(config, session_expiry) }
+    }
+
+    /// Says CONNECT and waits for CONNACK; whether the server had the session.
+    async fn connected(&mut self, deadline: tokio::time::Instant) -> Result<bool, LinkError> {
         let began = Instant::now();
-        let transport::Connection { stream, peer, deadline } = connection;
-        let mut talk =
-            Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(config, session_expiry) };
-        let connack = talk.reply(|reply| match reply {
+        let connack = self.reply(|reply| match reply {
             Reply::Connected { session_present } => Some(session_present),
             _ => None,
         });
         match timeout_at(deadline, connack).await.unwrap_or(Err(Cause::NoConnAck)) {
-            Ok(session_present) => Ok((talk, session_present)),
-            Err(cause) => Err(explain(cause, &talk.peer, began, Phase::AwaitingConnack)),
+            Ok(session_present) => Ok(session_present),
+            Err(cause) => Err(explain(cause, &self.peer, began, Phase::AwaitingConnack)),
         }
     }
 

@@ -25,7 +25,7 @@ pub(super) fn run(inputs: &Inputs, until: Until) -> Exit {
     if until == Until::Subscribed {
         match daemon::find(&inputs.config) {
             Daemon::Absent => {}
-            Daemon::Runs(status) => return report_daemon(inputs, &status["link"]),
+            Daemon::Runs(status) => return report_daemon(inputs, &status),
             Daemon::Unknown(why) => {
                 failed(
                     &format!("a gatewire may be running, whose connection a second one would end: {why}"),
@@ -56,12 +56,18 @@ async fn go(inputs: &Inputs, until: Until) -> bool {
         return check.tls(&mut report).await;
     }
     let passed = unless_interrupted(check.all(&mut report)).await;
+    // Where it was interrupted.
+    check.hang_up().await;
     if !check.has_begun_session() {
         return passed;
     }
     match daemon::find(config) {
         // Whoever interrupts this, too, gets what he asks for.
-        Daemon::Absent => unless_interrupted(check.end_session(&mut report)).await && passed,
+        Daemon::Absent => {
+            let ended = unless_interrupted(check.end_session(&mut report)).await;
+            check.hang_up().await;
+            ended && passed
+        }
         Daemon::Runs(_) | Daemon::Unknown(_) => {
             failed(
                 "a gatewire was started meanwhile: the session that this check began is left to it",
@@ -89,12 +95,14 @@ async fn unless_interrupted(work: impl Future<Output = bool>) -> bool {
 fn report(outcome: Outcome) {
     match outcome {
         Outcome::Passed(line) => say("ok", &line),
+        Outcome::Note(line) => say("note", &line),
         Outcome::Failed(Failure { message, advice, .. }) => failed(&message, &advice),
     }
 }
 
 /// What a running daemon says of its link.
-fn report_daemon(inputs: &Inputs, link: &Value) -> Exit {
+fn report_daemon(inputs: &Inputs, status: &Value) -> Exit {
+    let link = &status["link"];
     let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
     let (state, since) = (text(&link["state"]), text(&link["since"]));
     let (endpoint, client_id) = (text(&link["endpoint"]), text(&link["client_id"]));
@@ -102,16 +110,23 @@ fn report_daemon(inputs: &Inputs, link: &Value) -> Exit {
     if endpoint != connection.endpoint || client_id != connection.client_id {
         say("note", "it runs with another configuration than this: `systemctl restart gatewire` applies the new one");
     }
-    for refused in link["filters_refused"].as_array().into_iter().flatten() {
+    let lacks = |refused: &Value| {
+        refused["missing"].as_str().map_or_else(String::new, |missing| format!("The policy lacks {missing}."))
+    };
+    let refused = link["filters_refused"].as_array().map_or(&[][..], |refused| &refused[..]);
+    for refused in refused {
         let (filter, reason) = (text(&refused["filter"]), text(&refused["reason"]));
-        let missing =
-            refused["missing"].as_str().map_or_else(String::new, |missing| format!("; the policy lacks {missing}"));
-        say("note", &format!("the server refuses the filter `{filter}`: {reason}{missing}"));
+        failed(&format!("the server refuses the filter `{filter}`: {reason}"), &lacks(refused));
+    }
+    for aside in status["outbox"]["quarantine"].as_array().into_iter().flatten() {
+        let (topic, reason) = (text(&aside["topic"]), text(&aside["reason"]));
+        say("note", &format!("messages on `{topic}` are set aside, the server refuses them: {reason}"));
+        say("", &lacks(aside));
     }
     let running = "gatewire is running; nothing is tried beside it, a second connection would end its own";
     if state == "connected" {
         say("ok", &format!("{running}. It is connected to {endpoint} as `{client_id}` since {since}"));
-        return Exit::Done;
+        return if refused.is_empty() { Exit::Done } else { Exit::No };
     }
     let error = &link["last_error"];
     match error["message"].as_str() {
@@ -130,5 +145,8 @@ fn failed(message: &str, advice: &str) {
 }
 
 fn say(kind: &str, text: &str) {
+    if kind.is_empty() && text.is_empty() {
+        return;
+    }
     output::say(&format!("  {kind:<8} {text}"));
 }

@@ -21,13 +21,15 @@ Read the configuration and credentials as `run` would, and report every problem 
 
 With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE a filter, a
 line a step, and what to do about the first that fails. It connects as the configured
-client, publishes and acknowledges nothing, and leaves the session as it was. Where a
+client, with the daemon's own CONNECT; another device that is connected with this client
+id is disconnected by that. It acknowledges nothing, leaves the session as it was, and
+says DISCONNECT, so that its will isn't published. Where a
 daemon is running it connects to nothing, a second connection would end the daemon's: it
 reports that daemon's link.";
 
 pub(super) const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 a step of --connect failed, or the running daemon isn't
-connected, or with --configured the endpoint is still the placeholder; 64 usage;
+connected or lacks a filter, or with --configured the endpoint is still the placeholder; 64 usage;
 78 configuration or credentials unusable.";
 
 /// The command line of `gatewire check`.

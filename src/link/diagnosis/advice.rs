@@ -173,12 +173,16 @@ fn closed_before_connack(peer: &Peer) -> String {
 /// That this client mayn't connect, without a full stop.
 pub(super) fn may_connect(peer: &Peer) -> String {
     let id = &peer.client_id;
-    match peer.endpoint.is_iot_core() {
+    let connect = match peer.endpoint.is_iot_core() {
         true => format!("No policy attached to the certificate allows iot:Connect on client/{id}"),
         false => format!(
             "The server's access rules don't let the client `{id}` connect, or at AWS no policy attached to the certificate \
              allows iot:Connect on client/{id}"
         ),
+    };
+    match &peer.will {
+        None => connect,
+        Some(will) => format!("{connect}, or for the will of the CONNECT (connection.will) {}", will.needs()),
     }
 }
 

@@ -26,6 +26,7 @@ use super::credentials::ServerCertificate;
 use super::reason::{Reason, one_line};
 use super::transport::Endpoint;
 use crate::config::Protocol;
+use crate::message::Target;
 pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
@@ -47,6 +48,8 @@ pub(crate) struct Peer {
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](super::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
+    /// Where the will of the CONNECT goes, if it has one.
+    pub(crate) will: Option<Target>,
 }
 
 impl fmt::Display for Peer {

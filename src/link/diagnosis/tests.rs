@@ -22,7 +22,25 @@ fn peer_on(host: &str, port: u16, protocol: Protocol) -> Arc<Peer> {
         proxy: None,
         client_id: "thing-1".into(),
         certificate_id: "c0ffee".into(),
+        will: None,
     })
+}
+
+#[test]
+fn the_will_of_the_connect_is_named_where_that_is_refused() {
+    for (retain, needs) in
+        [(false, "iot:Publish on topic/gone."), (true, "iot:Publish and iot:RetainPublish on topic/gone.")]
+    {
+        let mut peer = (*peer_at(ATS)).clone();
+        peer.will = Some(Target { topic: Topic::new("gone").unwrap(), retain });
+        let reason = Reason::new(0x87, None);
+        let refused = LinkError::ConnackRefused { peer: Arc::new(peer), reason };
+        let advice = refused.advice();
+        assert!(
+            advice.contains("iot:Connect on client/thing-1, or for the will") && advice.ends_with(needs),
+            "{advice}"
+        );
+    }
 }
 
 fn tcp(port: u16, failures: &[Option<ErrorKind>]) -> LinkError {

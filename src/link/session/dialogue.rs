@@ -47,13 +47,16 @@ enum Awaiting {
 }
 
 impl Dialogue {
-    /// Begins with CONNECT, as the daemon says it except for the will: a check must not publish anything. A `session_expiry` of
-    /// zero asks for a clean session.
+    /// Begins with the daemon's own CONNECT, will included: a server may refuse it for that. A DISCONNECT must end it, whatever
+    /// happens, or the server publishes the will. A `session_expiry` of zero asks for a clean session.
     pub(crate) fn connect(config: &config::Connection, session_expiry: Duration) -> Dialogue {
         let wire = Wire::new(config.protocol);
         let mut output = BytesMut::new();
         let keep_alive = u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        wire.connect(&Opening { client_id: &config.client_id, session_expiry, keep_alive, will: None }, &mut output);
+        wire.connect(
+            &Opening { client_id: &config.client_id, session_expiry, keep_alive, will: config.will.as_ref() },
+            &mut output,
+        );
         Dialogue { wire, output, awaiting: Awaiting::ConnAck, terms: Terms::default(), last_id: 0 }
     }
 

@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 use super::credentials::{Credentials, ServerCertificate, Verifier};
 use super::diagnosis::{Attempt, DnsFault, LinkError, Peer, Phase, ProxyFault, Shown, TlsFault};
 use crate::config::{self, Protocol};
+use crate::message::Target;
 use dns::Resolver;
 use proxy::Proxy;
 
@@ -176,6 +177,7 @@ pub(crate) struct Connector {
     protocol: Protocol,
     client_id: Arc<str>,
     certificate_id: Arc<str>,
+    will: Option<Target>,
     tls: Arc<ClientConfig>,
     verifier: Arc<Verifier>,
     connect_timeout: Duration,
@@ -192,6 +194,7 @@ impl Connector {
             protocol: connection.protocol,
             client_id: connection.client_id.as_str().into(),
             certificate_id: Arc::clone(credentials.certificate_id()),
+            will: connection.will.as_ref().map(|will| Target { topic: will.topic.clone(), retain: will.retain }),
             tls: credentials.client_config(connection.port),
             verifier: Arc::clone(credentials.verifier()),
             connect_timeout: connection.connect_timeout,
@@ -225,6 +228,7 @@ impl Connector {
             protocol: self.protocol,
             client_id: Arc::clone(&self.client_id),
             certificate_id: Arc::clone(&self.certificate_id),
+            will: self.will.clone(),
         });
         let stream = self.secure(tcp, name, &peer, deadline, progress).await?;
         Ok(Connection { stream, peer, deadline })
