@@ -3,14 +3,17 @@
 mod announce;
 mod reload;
 mod services;
+mod start;
 mod vital;
+mod watch;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use signal_hook_tokio::Signals;
@@ -29,20 +32,20 @@ use crate::observe::{journal, memory};
 use crate::schedule::Schedule;
 use crate::socket::Inherited;
 use crate::stop::Stop;
-use crate::store::{OpenError, Store};
+use crate::store::OpenError;
 use crate::systemd::Notifier;
 use services::{Services, ServicesError};
+use start::{end, open_store, say_stopped, start};
+use watch::Watch;
 
-pub(crate) use reload::Read;
+use reload::Reading;
+pub(crate) use reload::{Read, Refused};
 
 /// After the link has stopped: for the disk to take what is left, and to close the database. A card may need seconds for a sync.
 const STORE_TIME: Duration = Duration::from_secs(5);
 
 /// After that: for the last answers to reach the clients.
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
-
-/// A database that isn't open after so long is told of, and systemd asked for more time as often.
-const STORE_LOOK: Duration = Duration::from_secs(5);
 
 /// How often the certificate's validity is looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
@@ -54,6 +57,9 @@ pub(crate) enum DaemonError {
     Services(#[from] ServicesError),
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The files can't be used.
+    #[error("{}", .0.errors.join("\n"))]
+    Refused(Refused),
     #[error("the runtime can't be started: {0}")]
     Runtime(#[from] io::Error),
     #[error("the kernel gives no timer for `cron` (timerfd): {0}")]
@@ -68,12 +74,10 @@ pub(crate) enum DaemonError {
 
 /// Runs until SIGTERM or SIGINT.
 ///
-/// `read` reads the configuration and the credentials anew, for SIGHUP.
-pub(crate) fn run(config: &Config, credentials: Credentials, read: &Read<'_>) -> Result<(), DaemonError> {
-    // Before there is another thread, as it reads and changes the environment.
-    let inherited = Inherited::from_environment();
+/// `read` reads the configuration and the credentials: at the start, and anew for SIGHUP.
+pub(crate) fn run(read: &Arc<Read>) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let result = runtime.block_on(LocalSet::new().run_until(serve(config, credentials, inherited, read)));
+    let result = runtime.block_on(LocalSet::new().run_until(start(read)));
     // A look-up in DNS that hangs in the C library mustn't hold us.
     runtime.shutdown_background();
     result
@@ -93,19 +97,22 @@ async fn serve(
     config: &Config,
     credentials: Credentials,
     inherited: Inherited,
-    read: &Read<'_>,
+    (mut signals, notifier): (Signals, Rc<Notifier>),
+    read: &Arc<Read>,
 ) -> Result<(), DaemonError> {
-    // First of all, so that no signal meets its default action.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    tokio::task::spawn_local(journal::tell_left_out());
-    let notifier = Rc::new(Notifier::from_environment(Instant::now()));
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
     let Some(store) = open_store(&config.outbox.path, &forwards, &mut signals, &notifier).await? else { return Ok(()) };
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, services));
     let Services { outbox, inbox, store, vital, .. } = &parts.services;
-    let prepared = parts.services.prepare(config, Duration::MAX).await?;
+    let prepared = tokio::select! {
+        prepared = parts.services.prepare(config, Duration::MAX) => prepared?,
+        signal = end(&mut signals) => {
+            say_stopped(&notifier, signal, "the database was read");
+            return Ok(());
+        }
+    };
     parts.services.apply(config, prepared, parts.document()).await;
     announce::announce(config, parts.services.outbox.status().waiting);
     vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
@@ -157,42 +164,6 @@ async fn serve(
     ended
 }
 
-/// `None`: a signal has ended the wait.
-async fn open_store(
-    path: &Path,
-    forwards: &[&str],
-    signals: &mut Signals,
-    notifier: &Notifier,
-) -> Result<Option<Rc<Store>>, DaemonError> {
-    let opening = Store::open(path, forwards);
-    tokio::pin!(opening);
-    let mut look = tokio::time::interval(STORE_LOOK);
-    look.tick().await;
-    let mut is_said = false;
-    loop {
-        tokio::select! {
-            store = &mut opening => return Ok(Some(store?)),
-            signal = signals.next() => if signal != Some(SIGHUP) {
-                notifier.stopping();
-                log::info!(GATEWIRE_EVENT = "stopped"; "{}: stopped before the database was open", name_of(signal));
-                return Ok(None);
-            },
-            _ = look.tick() => {
-                notifier.not_yet(STORE_LOOK * 6);
-                if !std::mem::replace(&mut is_said, true) {
-                    notifier.status("waiting for the database");
-                    log::warn!(
-                        GATEWIRE_EVENT = "store_slow";
-                        "{} isn't open after {} s: it is damaged and read through for what can be saved, which takes its time, or \
-                         the disk is slow or hangs (`dmesg`). Nothing is sent or taken in until then",
-                        path.display(), STORE_LOOK.as_secs()
-                    );
-                }
-            }
-        }
-    }
-}
-
 fn name_of(signal: Option<i32>) -> &'static str {
     if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" }
 }
@@ -235,13 +206,25 @@ pub(crate) fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
 }
 
 /// Until a signal says so, or a vital part has failed.
-async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Read<'_>) -> Result<(), DaemonError> {
+async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<Read>) -> Result<(), DaemonError> {
     let mut look = tokio::time::interval(CERTIFICATE_LOOK);
     look.tick().await;
+    let mut reading = Reading::default();
+    let mut watch = Watch::new();
+    let mut contents = parts.services.store.contents();
     loop {
+        if watch.add(parts.services.watched()) {
+            // What has happened to them before they were watched.
+            parts.keep_in_place();
+        }
         tokio::select! {
+            () = watch.changed() => parts.keep_in_place(),
+            // Another database is there, with other files.
+            Ok(()) = contents.changed() => {}
+            () = parts.services.retry() => parts.services.keep_in_place(parts.document()).await,
+            answer = reading.answer(read) => reload::reload(parts, answer).await,
             signal = signals.next() => match signal {
-                Some(SIGHUP) => reload::reload(parts, read).await,
+                Some(SIGHUP) => reading.begin(read),
                 signal => {
                     log::info!(GATEWIRE_EVENT = "stopping"; "{}: stopping", name_of(signal));
                     return Ok(());
@@ -310,6 +293,13 @@ fn say_what_is_unread(forwards: &[Rc<Forward>]) {
 }
 
 impl Parts {
+    /// Something has happened to the files that are in use.
+    fn keep_in_place(self: &Rc<Self>) {
+        let store = Rc::clone(&self.services.store);
+        tokio::task::spawn_local(async move { store.keep_in_place().await });
+        self.services.retry_now();
+    }
+
     /// What the status socket answers with.
     fn document(self: &Rc<Self>) -> Rc<dyn Fn() -> Vec<u8>> {
         // The socket is one of the parts: a strong reference would keep them all.

@@ -1,7 +1,11 @@
 //! SIGHUP: another configuration, without letting go of anything that it leaves as it is.
 
 use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::{Parts, filters};
 use crate::config::Config;
@@ -11,17 +15,67 @@ use crate::link::credentials::Credentials;
 /// How long the disk may take to answer: nothing else is heard meanwhile, SIGTERM neither.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The configuration and the credentials, read anew; or what is wrong with them, a line each.
-pub(crate) type Read<'a> = dyn Fn() -> Result<(Config, Credentials, Vec<String>), Vec<String>> + 'a;
+/// The configuration, the credentials, and what is to be said about them; or what is wrong.
+pub(crate) type Answer = Result<(Config, Credentials, Vec<String>), Refused>;
 
-/// Reads everything anew and makes it so, or says why not and leaves everything as it is.
-pub(super) async fn reload(parts: &Rc<Parts>, read: &Read<'_>) {
-    let problems = match read() {
+/// Reads the files, which may take as long as their disk does.
+pub(crate) type Read = dyn Fn() -> Answer + Send + Sync;
+
+/// Why the files can't be used, a line each.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    pub(crate) warnings: Vec<String>,
+    pub(crate) errors: Vec<String>,
+}
+
+/// Files that are being read, by a thread of their own: a disk that hangs holds up nothing else, and signals are heard.
+#[derive(Default)]
+pub(super) struct Reading {
+    answer: Option<oneshot::Receiver<Answer>>,
+    /// They may have changed since it began.
+    again: bool,
+}
+
+impl Reading {
+    pub(super) fn begin(&mut self, read: &Arc<Read>) {
+        if self.answer.is_some() {
+            self.again = true;
+            log::warn!(
+                "SIGHUP: the configuration is still being read for the one before; its disk is slow, or hangs (`dmesg`)"
+            );
+            return;
+        }
+        let (tell, answer) = oneshot::channel();
+        let read = Arc::clone(read);
+        // Should there be no thread, the answer says so.
+        let _ = thread::Builder::new().name("read".to_owned()).spawn(move || drop(tell.send(read())));
+        self.answer = Some(answer);
+    }
+
+    /// What was read. Never completes if nothing is.
+    pub(super) async fn answer(&mut self, read: &Arc<Read>) -> Answer {
+        let Some(answer) = &mut self.answer else { return std::future::pending().await };
+        let told = answer.await;
+        self.answer = None;
+        if std::mem::take(&mut self.again) {
+            self.begin(read);
+        }
+        told.unwrap_or_else(|_| {
+            let errors =
+                vec!["the configuration can't be read: there is no thread for that, or it has failed".to_owned()];
+            Err(Refused { warnings: Vec::new(), errors })
+        })
+    }
+}
+
+/// Makes everything as it was read anew, or says why not and leaves it as it is.
+pub(super) async fn reload(parts: &Rc<Parts>, answer: Answer) {
+    let problems = match answer {
         Ok((config, credentials, warnings)) => match apply(parts, &config, &credentials).await {
             Ok(()) => return say(&config, &credentials, &warnings),
             Err(problem) => vec![problem],
         },
-        Err(problems) => problems,
+        Err(refused) => refused.errors,
     };
     for problem in &problems {
         log::error!(GATEWIRE_EVENT = "reload_refused"; "{problem}");
@@ -53,13 +107,18 @@ async fn apply(parts: &Rc<Parts>, config: &Config, credentials: &Credentials) ->
     Ok(())
 }
 
-fn say(config: &Config, credentials: &Credentials, warnings: &[String]) {
+/// What is to be said about files that can be used.
+pub(super) fn warn(credentials: &Credentials, warnings: &[String]) {
     for warning in warnings {
         log::warn!(GATEWIRE_EVENT = "config"; "{warning}");
     }
     for warning in credentials.warnings() {
         log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
     }
+}
+
+fn say(config: &Config, credentials: &Credentials, warnings: &[String]) {
+    warn(credentials, warnings);
     log::info!(
         GATEWIRE_EVENT = "reloaded";
         "SIGHUP: the configuration is read anew: {} publish, {} forward, {} ingest",

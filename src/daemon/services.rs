@@ -1,11 +1,13 @@
 //! The sockets and who serves them: what comes and goes with the configuration.
 
-use std::cell::RefCell;
+mod in_place;
+
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
@@ -16,7 +18,7 @@ use crate::forward::Forward;
 use crate::inbox::{Acks, Inbox};
 use crate::ingest::Ingest;
 use crate::outbox::Outbox;
-use crate::socket::{Inherited, Listener, SharedMemory, SocketError};
+use crate::socket::{Inherited, Listener, Seldom, SharedMemory, SocketError};
 use crate::stop::Stop;
 use crate::store::{Place, Store};
 
@@ -70,6 +72,13 @@ pub(super) struct Services {
     inherited: Inherited,
     listeners: RefCell<Listeners>,
     serving: RefCell<BTreeMap<Service, Serving>>,
+    /// In force.
+    config: RefCell<Option<Rc<Config>>>,
+    /// When to look whether the sockets are in place.
+    retry_at: Cell<Option<Instant>>,
+    /// When it was said last that one was made again, or can't be.
+    made_again: Seldom,
+    not_made: Seldom,
 }
 
 /// What a configuration needs and there isn't yet: nothing is changed by it.
@@ -113,6 +122,10 @@ impl Services {
             inherited,
             listeners: RefCell::default(),
             serving: RefCell::default(),
+            config: RefCell::default(),
+            retry_at: Cell::default(),
+            made_again: Seldom::default(),
+            not_made: Seldom::default(),
         }
     }
 
@@ -187,6 +200,7 @@ impl Services {
             // It was aborted, or had ended before.
             let _ = task.await;
         }
+        *self.config.borrow_mut() = Some(Rc::new(config.clone()));
         // The sockets that nobody serves any more go, unless they are systemd's.
         *self.listeners.borrow_mut() = listeners;
         for path in self.inherited.unused() {

@@ -14,12 +14,14 @@ pub(crate) use open::note_at;
 
 use std::fs::File;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use super::failure::{Failure, Fault};
+use super::files::{self, log_of};
+use super::place::Place;
 use super::row::{Columns, bytes_of};
 use super::{Load, Page, QueueId, Row, Totals, Write};
 
@@ -37,6 +39,9 @@ pub(super) struct Database {
     boot_noted: bool,
     /// Queues that aren't in the table yet.
     new_queues: Vec<(QueueId, String)>,
+    /// The file itself, and its log once there is one.
+    file: Place,
+    log: Option<Place>,
 }
 
 type Done<T> = Result<T, Fault>;
@@ -46,6 +51,31 @@ impl Database {
     pub(super) fn leave_the_log(&mut self) {
         // If SQLite refuses that, the worst is a copy.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+    }
+
+    /// Whether the names of the file and its log still lead to them.
+    pub(super) fn is_in_place(&mut self) -> bool {
+        if self.log.is_none() {
+            self.log = Place::of(&log_of(&self.path)).ok();
+        }
+        self.is_kept()
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.file.is_kept() && self.log.as_ref().is_none_or(Place::is_kept)
+    }
+
+    /// Whether it is the file at `path`.
+    pub(super) fn is(&self, path: &Path) -> bool {
+        self.file.is(path)
+    }
+
+    /// Copies all of it to a new file, synced.
+    pub(super) fn copy_to(&mut self, new: &Path) -> Done<()> {
+        let file = files::open(new)?;
+        let target = open::real(new)?;
+        self.sql(|connection| connection.execute("VACUUM INTO ?1", [target.to_string_lossy()]))?;
+        file.sync_all().map_err(|error| Fault::of_io(&error, new))
     }
 
     fn sql<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Done<T> {

@@ -15,6 +15,8 @@ pub(crate) mod durable;
 mod failure;
 mod files;
 pub(crate) mod keeper;
+mod lock;
+mod place;
 mod row;
 mod salvage;
 #[cfg(test)]
@@ -23,27 +25,24 @@ mod worker;
 
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
-use std::fs::File;
-use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::observe::journal;
-use crate::regular::{self, Unread};
 pub(crate) use clock::{Moment, accepted_now, is_synchronised};
 pub(crate) use database::note_at;
-use failure::Fault;
 pub(crate) use failure::{Failure, OpenError};
 pub(crate) use keeper::Retry;
+use lock::Lock;
+pub(crate) use lock::is_held;
 pub(crate) use row::{Accepted, Row};
 use worker::{Job, Worker};
 
@@ -202,6 +201,8 @@ pub(crate) struct StoreStatus {
     since: Option<Timestamp>,
     /// Where damaged databases were moved to since the start.
     moved_aside: Vec<String>,
+    /// How often it was removed or replaced while it was in use, and put back.
+    restored: usize,
 }
 
 /// The store, as the tasks see it.
@@ -214,7 +215,11 @@ pub(crate) struct Store {
     contents: watch::Receiver<Contents>,
     trouble: RefCell<Option<(Failure, Timestamp)>>,
     moved_aside: Arc<std::sync::Mutex<Vec<String>>>,
+    restored: Arc<AtomicUsize>,
     checked: Cell<bool>,
+    /// Somebody looks whether the files are in place; and has to look again.
+    looking: Cell<bool>,
+    look_again: Cell<bool>,
 }
 
 impl Store {
@@ -229,8 +234,10 @@ impl Store {
         let pending: Arc<AtomicUsize> = Arc::default();
         let (publish, contents) = watch::channel(Contents::default());
         let moved_aside = Arc::default();
+        let restored = Arc::default();
         let names = forwards.iter().map(|name| (*name).to_owned()).collect();
-        let worker = Worker::new(path, names, publish, Arc::clone(&pending), Arc::clone(&moved_aside));
+        let worker =
+            Worker::new(path, names, publish, Arc::clone(&pending), Arc::clone(&moved_aside), Arc::clone(&restored));
         let (opened, first) = oneshot::channel();
         let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(receiver, opened));
         let started = match thread {
@@ -245,7 +252,10 @@ impl Store {
             contents,
             trouble: RefCell::default(),
             moved_aside,
+            restored,
             checked: Cell::new(false),
+            looking: Cell::new(false),
+            look_again: Cell::new(false),
         };
         if let Err(failure) = outcome {
             store.note_trouble(&failure);
@@ -321,6 +331,33 @@ impl Store {
         }
     }
 
+    /// Completes when the files of the database are where they belong: should somebody have removed or replaced them, they are put
+    /// back. One caller does that, the others have nothing to wait for.
+    pub(crate) async fn keep_in_place(&self) {
+        self.look_again.set(true);
+        if self.looking.replace(true) {
+            return;
+        }
+        let mut retry = Retry::default();
+        while self.look_again.replace(false) {
+            let (reply, answer) = oneshot::channel();
+            self.submit(Job::Look(reply)).await;
+            let outcome = answer.await.unwrap_or(Err(Failure::Gone));
+            self.note_outcome(&outcome);
+            if !matches!(outcome, Ok(()) | Err(Failure::Gone)) {
+                self.look_again.set(true);
+                retry.note(true);
+                retry.over().await;
+            }
+        }
+        self.looking.set(false);
+    }
+
+    /// The files by which it can be told that the database was removed or replaced.
+    pub(crate) fn files(&self) -> [PathBuf; 3] {
+        [self.path.clone(), files::log_of(&self.path), files::lock_of(&self.path)]
+    }
+
     /// Has the whole database looked at, once, whenever there is nothing else to do.
     pub(crate) fn check_in_background(&self) {
         if !self.checked.replace(true) {
@@ -369,6 +406,7 @@ impl Store {
             error: trouble.as_ref().map(|(failure, _)| failure.to_string()),
             since: trouble.as_ref().map(|(_, since)| *since),
             moved_aside: self.moved_aside.lock().map(|names| names.clone()).unwrap_or_default(),
+            restored: self.restored.load(Ordering::Relaxed),
         }
     }
 
@@ -378,47 +416,5 @@ impl Store {
         self.submit(Job::Close(reply)).await;
         // Should the thread have ended before, it is closed.
         let _ = answer.await;
-    }
-}
-
-/// Whether a daemon holds the store at `path`. Nothing is written for that.
-pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
-    match regular::open(&files::lock_of(path)) {
-        Ok(file) => match file.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
-        },
-        Err(Unread::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(Unread::Io(error)) => Err(error),
-        // No daemon can hold that.
-        Err(Unread::Other(_) | Unread::TooLarge) => Ok(false),
-    }
-}
-
-/// How often, and how far apart, it is tried to take the lock: [`is_held`] takes it for a moment, and that must not keep a
-/// daemon from starting.
-const LOCK_ATTEMPTS: u32 = 10;
-const LOCK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Holds the store for this process, for as long as it lives.
-#[derive(Debug)]
-struct Lock {
-    _file: File,
-}
-
-impl Lock {
-    /// `Ok(None)`: another process holds it.
-    fn take(path: &Path) -> Result<Option<Lock>, Fault> {
-        let name = files::lock_of(path);
-        let file = files::open(&name)?;
-        for _ in 0..LOCK_ATTEMPTS {
-            match file.try_lock() {
-                Ok(()) => return Ok(Some(Lock { _file: file })),
-                Err(std::fs::TryLockError::WouldBlock) => thread::sleep(LOCK_INTERVAL),
-                Err(std::fs::TryLockError::Error(error)) => return Err(Fault::of_io(&error, &name)),
-            }
-        }
-        Ok(None)
     }
 }

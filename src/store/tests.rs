@@ -383,7 +383,7 @@ fn a_new_database_that_was_being_made_when_the_power_went_is_put_right() {
     // Finished: of the damaged one and its log none, one or both have been moved aside.
     for (has_database, has_log) in [(true, true), (true, false), (false, false)] {
         std::fs::rename(&path, &ready).unwrap();
-        File::options().write(true).open(&ready).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        std::fs::File::options().write(true).open(&ready).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
         std::fs::write(if has_database { &path } else { &aside }, "damaged").unwrap();
         std::fs::write(log(if has_log { &path } else { &aside }), "its log").unwrap();
         assert_eq!(found(&path), rows);

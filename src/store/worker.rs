@@ -1,6 +1,7 @@
 //! The thread of the store: one job after the other, writes that wait together in one transaction.
 
 mod rebuild;
+mod restore;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,8 @@ pub(super) enum Job {
     Place(String, oneshot::Sender<Place>),
     /// Open the database, if it isn't.
     Open(oneshot::Sender<Result<(), Failure>>),
+    /// Look whether the files are where they belong, and put them back.
+    Look(oneshot::Sender<Result<(), Failure>>),
     /// Look at all pages when there is nothing else to do.
     Check,
     /// Nothing comes after it.
@@ -59,6 +62,8 @@ pub(super) struct Worker {
     publish: watch::Sender<Contents>,
     pending: Arc<AtomicUsize>,
     moved_aside: Arc<Mutex<Vec<String>>>,
+    /// How often it was put back.
+    restored: Arc<AtomicUsize>,
     rebuilt_at: Option<Instant>,
     /// How often something couldn't be read, and when it was last.
     unreadable: Option<(u32, Instant)>,
@@ -72,6 +77,7 @@ impl Worker {
         publish: watch::Sender<Contents>,
         pending: Arc<AtomicUsize>,
         moved_aside: Arc<Mutex<Vec<String>>>,
+        restored: Arc<AtomicUsize>,
     ) -> Worker {
         let queues = QueueId::built_in();
         Worker {
@@ -85,6 +91,7 @@ impl Worker {
             publish,
             pending,
             moved_aside,
+            restored,
             rebuilt_at: None,
             unreadable: None,
             checks_left: 0,
@@ -121,6 +128,9 @@ impl Worker {
             self.write(&mut group);
             match next {
                 Some(Job::Close(reply)) => {
+                    if let Err(failure) = self.keep_in_place() {
+                        log::error!(GATEWIRE_EVENT = "store_failing"; "what is stored may be lost: {failure}");
+                    }
                     drop(self);
                     let _ = reply.send(());
                     return;
@@ -149,6 +159,10 @@ impl Worker {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
                 let _ = reply.send(self.attempt(|_| Ok(())));
             }
+            Job::Look(reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.keep_in_place());
+            }
             Job::Check => self.checks_left = CHECKS,
             Job::Write(..) | Job::Close(_) => {}
         }
@@ -158,7 +172,9 @@ impl Worker {
         if group.is_empty() {
             return;
         }
-        let outcome = self.attempt(|database| database.write(group.iter().map(|(write, _)| write)));
+        let written = self.attempt(|database| database.write(group.iter().map(|(write, _)| write)));
+        // What is written to a file that somebody has removed isn't stored.
+        let outcome = written.and_then(|()| self.keep_in_place());
         for (_, reply) in group.drain(..) {
             let _ = reply.send(outcome.clone());
         }

@@ -126,6 +126,7 @@ pub(super) struct Store {
     pub(super) error: Option<String>,
     pub(super) since: Option<Timestamp>,
     pub(super) moved_aside: Vec<String>,
+    pub(super) restored: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]

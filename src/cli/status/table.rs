@@ -220,6 +220,13 @@ impl Page {
         for path in &store.moved_aside {
             self.more(Some(Tone::Bad), &format!("a damaged database was moved to {path}"));
         }
+        if store.restored > 0 {
+            let times = if store.restored == 1 { "once".to_owned() } else { format!("{} times", store.restored) };
+            self.more(
+                Some(Tone::Bad),
+                &format!("it was removed or replaced while it was in use, and put back, {times}"),
+            );
+        }
     }
 
     fn certificate(&mut self, certificate: &Certificate) {

@@ -37,7 +37,7 @@ fn outage() -> Value {
             "accepted": 340, "delivered": 320, "sent": 3,
             "drain": {"messages": 600, "delivered": 150, "seconds_left": 75},
         },
-        "store": {"path": "/var/lib/gatewire/gatewire.db", "error": null, "since": null, "moved_aside": []},
+        "store": {"path": "/var/lib/gatewire/gatewire.db", "error": null, "since": null, "moved_aside": [], "restored": 0},
         "inbox": {"received": 40, "unmatched": 1, "too_large": 0, "unacknowledged": 2},
         "counters": {"attempts": 17, "connections": 3, "published": 325, "resent": 2, "received": 40},
         "publish": [

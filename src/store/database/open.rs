@@ -10,6 +10,7 @@ use super::header::{self, APPLICATION, SCHEMA};
 use super::{Database, Done, PAGE_SIZE};
 use crate::store::failure::{Fault, OpenError};
 use crate::store::files::{self, directory_of};
+use crate::store::place::Place;
 
 /// The most memory that SQLite takes for pages, in KiB.
 const CACHE_KIB: i64 = 512;
@@ -45,13 +46,22 @@ impl Database {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(real(path)?, flags).map_err(|error| Fault::of_sqlite(&error, path))?;
-        let path = path.to_owned();
-        let mut database =
-            Database { connection, path, synced: false, boot, boot_noted: false, new_queues: Vec::new() };
+        let file = Place::of(path).map_err(|error| Fault::of_io(&error, path))?;
+        let mut database = Database {
+            connection,
+            path: path.to_owned(),
+            synced: false,
+            boot,
+            boot_noted: false,
+            new_queues: Vec::new(),
+            file,
+            log: None,
+        };
         let prepared = database.prepare();
         if prepared.is_err() {
             database.leave_the_log();
         }
+        database.is_in_place();
         prepared.map(|()| database)
     }
 
@@ -115,7 +125,7 @@ impl Database {
 }
 
 /// The path without links in its directories, which may be links: SQLite is told to follow none.
-fn real(path: &Path) -> Done<PathBuf> {
+pub(super) fn real(path: &Path) -> Done<PathBuf> {
     let directory = fs::canonicalize(directory_of(path)).map_err(|error| Fault::of_io(&error, path))?;
     Ok(directory.join(path.file_name().unwrap_or(OsStr::new("gatewire.db"))))
 }

@@ -86,12 +86,12 @@ impl Worker {
 }
 
 /// Where a new database is made.
-fn new_of(path: &Path) -> PathBuf {
+pub(super) fn new_of(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
 }
 
 /// Where it waits, complete and synced, until the damaged one is out of its way.
-fn ready_of(path: &Path) -> PathBuf {
+pub(super) fn ready_of(path: &Path) -> PathBuf {
     with_suffix(path, ".ready")
 }
 
@@ -131,11 +131,11 @@ fn swap(path: &Path) -> io::Result<Option<PathBuf>> {
 }
 
 /// Has the disk know what is called how in the directory of `path`.
-fn sync_names(path: &Path) -> io::Result<()> {
+pub(super) fn sync_names(path: &Path) -> io::Result<()> {
     File::open(directory_of(path))?.sync_all()
 }
 
-fn remove(path: &Path) -> io::Result<()> {
+pub(super) fn remove(path: &Path) -> io::Result<()> {
     for file in [path.to_owned(), log_of(path), with_suffix(path, "-journal")] {
         match fs::remove_file(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,0 +1,107 @@
+//! What comes before there is anything to do: signals, the log, the configuration, the database. A signal ends each of them.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::LevelFilter;
+use signal_hook_tokio::Signals;
+use tokio_stream::StreamExt as _;
+
+use super::reload::{self, Reading};
+use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, name_of, serve};
+use crate::observe::journal;
+use crate::owner;
+use crate::socket::Inherited;
+use crate::store::Store;
+use crate::systemd::Notifier;
+
+/// A database that isn't open after so long is told of, and systemd asked for more time as often.
+const STORE_LOOK: Duration = Duration::from_secs(5);
+
+pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
+    // First of all, so that no signal meets its default action.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    journal::init(LevelFilter::Info);
+    tokio::task::spawn_local(journal::tell_left_out());
+    // Before there is another thread, as it reads and changes the environment.
+    let inherited = Inherited::from_environment();
+    let notifier = Rc::new(Notifier::from_environment(Instant::now()));
+    let mut reading = Reading::default();
+    reading.begin(read);
+    let answer = tokio::select! {
+        answer = reading.answer(read) => answer,
+        signal = end(&mut signals) => {
+            say_stopped(&notifier, signal, "the configuration was read");
+            return Ok(());
+        }
+    };
+    let (config, credentials, warnings) = answer.map_err(DaemonError::Refused)?;
+    log::set_max_level(config.log.level);
+    reload::warn(&credentials, &warnings);
+    warn_root();
+    serve(&config, credentials, inherited, (signals, notifier), read).await
+}
+
+/// What root makes, the service may not be able to use.
+fn warn_root() {
+    if owner::is_root_beside_the_service() {
+        log::warn!(
+            GATEWIRE_EVENT = "as_root";
+            "gatewire runs as root, though this machine has the user gatewire for it: `sudo systemctl start gatewire` starts the \
+             service, and `sudo -u gatewire gatewire run` runs it by hand. Files that root makes in a directory of another user \
+             are given to that user"
+        );
+    }
+}
+
+/// Completes when a signal says that this is the end.
+pub(super) async fn end(signals: &mut Signals) -> Option<i32> {
+    loop {
+        match signals.next().await {
+            Some(SIGHUP) => {}
+            signal => return signal,
+        }
+    }
+}
+
+pub(super) fn say_stopped(notifier: &Notifier, signal: Option<i32>, before: &str) {
+    notifier.stopping();
+    log::info!(GATEWIRE_EVENT = "stopped"; "{}: stopped before {before}", name_of(signal));
+}
+
+/// `None`: a signal has ended the wait.
+pub(super) async fn open_store(
+    path: &Path,
+    forwards: &[&str],
+    signals: &mut Signals,
+    notifier: &Notifier,
+) -> Result<Option<Rc<Store>>, DaemonError> {
+    let opening = Store::open(path, forwards);
+    tokio::pin!(opening);
+    let mut look = tokio::time::interval(STORE_LOOK);
+    look.tick().await;
+    let mut is_said = false;
+    loop {
+        tokio::select! {
+            store = &mut opening => return Ok(Some(store?)),
+            signal = end(signals) => {
+                say_stopped(notifier, signal, "the database was open");
+                return Ok(None);
+            }
+            _ = look.tick() => {
+                notifier.not_yet(STORE_LOOK * 6);
+                if !std::mem::replace(&mut is_said, true) {
+                    notifier.status("waiting for the database");
+                    log::warn!(
+                        GATEWIRE_EVENT = "store_slow";
+                        "{} isn't open after {} s: it is damaged and read through for what can be saved, which takes its time, or \
+                         the disk is slow or hangs (`dmesg`). Nothing is sent or taken in until then",
+                        path.display(), STORE_LOOK.as_secs()
+                    );
+                }
+            }
+        }
+    }
+}
