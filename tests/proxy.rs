@@ -122,7 +122,7 @@ fn whatever_a_proxy_answers_is_explained_and_it_is_tried_again() {
     for (answer, code, text) in [
         ("SSH-2.0-OpenSSH_9.2\r\n", "proxy_not_http", "SSH-2.0-OpenSSH_9.2"),
         ("HTTP/1.1 200 OK\r\n\r\nwelcome", "proxy_not_http", "welcome"),
-        ("HTTP/1.1 403 \u{1b}[31mNo\r\n\r\n", "proxy_refused", "u{1b}[31mNo"),
+        ("HTTP/1.1 403 \u{1b}[31mNo\r\n\r\n", "proxy_refused", "u001b[31mNo"),
         ("HTTP/1.1 504 Gateway Timeout\r\n\r\n", "proxy_refused", "can't reach localhost"),
         ("HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n", "proxy_login_required", "takes NTLM and gatewire"),
     ] {

@@ -13,6 +13,7 @@ mod payload;
 mod proxy;
 mod publish;
 mod read;
+mod redact;
 mod report;
 mod section;
 mod sections;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::schedule::clock::Cron;
 use crate::schedule::template::Template;
+use crate::secret::Secret;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
@@ -115,18 +117,12 @@ pub(crate) struct Proxy {
     pub(crate) login: Option<Login>,
 }
 
-/// Who we are to the proxy. Nothing shows the password.
-#[derive(Clone, PartialEq, Eq)]
+/// Who we are to the proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Login {
     /// Without a colon, which would end it (RFC 7617, 2).
-    pub(crate) user: String,
-    pub(crate) password: String,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
-    }
+    pub(crate) user: Secret<String>,
+    pub(crate) password: Secret<String>,
 }
 
 /// `connection.will`: what the server publishes in our name once the connection has ended without our DISCONNECT.

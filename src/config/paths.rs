@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::document::Node;
+use super::redact::holds_a_key;
 use super::section::Section;
 use super::sections::Reader;
 use super::values::{mode, string};
@@ -55,6 +56,11 @@ impl<'a> Reader<'a> {
 /// An absolute path of a file, or one in a directory that systemd names.
 pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, String> {
     let text = string(node)?;
+    if holds_a_key(text) {
+        return Err("must be the name of a file, and holds what looks like a key or certificate itself. Write that into a file for \
+                    gatewire alone, and its name here"
+            .to_owned());
+    }
     if text.contains('\0') {
         return Err("must not hold a NUL character".to_owned());
     }

@@ -12,6 +12,7 @@ use super::document::Node;
 use super::values::string;
 use super::{Login, Proxy};
 use crate::exposure;
+use crate::secret::Secret;
 
 const EXAMPLE: &str = "http://proxy.example:3128";
 
@@ -77,7 +78,7 @@ fn login(text: &str) -> Result<Login, String> {
     if [&user, &password].iter().any(|part| part.contains(char::is_control)) {
         return Err("the user name and the password can't hold control characters".to_owned());
     }
-    Ok(Login { user, password })
+    Ok(Login { user: Secret::new(user), password: Secret::new(password) })
 }
 
 /// Percent-decoded (RFC 3986, 2.1).

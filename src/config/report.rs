@@ -10,6 +10,7 @@ use std::rc::Rc;
 use thiserror::Error;
 
 use super::Tls;
+use super::redact::without_secrets;
 use crate::printable::printable;
 
 /// Where something stands.
@@ -41,7 +42,7 @@ pub(crate) struct Remark {
 impl Remark {
     fn new(place: &Place, text: &str) -> Remark {
         // Names and values come from the file.
-        Remark { place: place.clone(), text: printable(text).into_owned() }
+        Remark { place: place.clone(), text: printable(&without_secrets(text)).into_owned() }
     }
 }
 

@@ -120,7 +120,8 @@ impl<'a> Reader<'a> {
             proxy: section.get("proxy", proxy),
             will: section.optional_section("will").and_then(|section| self.will(section)),
         };
-        let has_password = |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.is_empty());
+        let has_password =
+            |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.expose().is_empty());
         let file = section.place("proxy").file;
         if connection.proxy.as_ref().is_some_and(has_password) && is_exposed(&file) {
             let command = exposure::command_to_hide(&file);

@@ -24,6 +24,11 @@ pub(super) const WHEN_FULL: &[(&str, WhenFull)] =
 pub(super) fn string(node: &Node) -> Result<&str, String> {
     let quoted = |value: &dyn std::fmt::Display| Err(format!("must be a string in quotes, \"{value}\""));
     match &node.value {
+        Value::String(text) if text.contains("-----BEGIN") => {
+            Err("holds a key or certificate: write that into a file for gatewire \
+                                                                  alone, and name the file under [tls]"
+                .to_owned())
+        }
         Value::String(text) => Ok(text),
         Value::Integer(integer) => quoted(integer),
         Value::Float(float) => quoted(float),

@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::secret::Secret;
 
 fn proxy(url: &str) -> Result<Proxy, Vec<String>> {
     load(&format!("{CONNECTION}proxy = \"{url}\"\n"), &[]).map(|(config, _)| config.connection.proxy.unwrap())
@@ -10,7 +11,9 @@ fn proxy(url: &str) -> Result<Proxy, Vec<String>> {
 
 #[test]
 fn a_proxy_is_a_host_a_port_and_perhaps_a_login() {
-    let login = |user: &str, password: &str| Some(Login { user: user.to_owned(), password: password.to_owned() });
+    let login = |user: &str, password: &str| {
+        Some(Login { user: Secret::new(user.to_owned()), password: Secret::new(password.to_owned()) })
+    };
     for (url, host, port, expected) in [
         ("http://proxy.example:3128", "proxy.example", 3128, None),
         ("http://proxy:80/", "proxy", 80, None),
@@ -78,4 +81,65 @@ fn a_password_that_others_may_read_is_a_warning() {
     }
     assert_eq!(warnings("http://me:secret@proxy:1", 0o600), [""; 0]);
     assert_eq!(warnings("http://me@proxy:1", 0o644), [""; 0]);
+}
+
+#[test]
+fn secrets_in_the_wrong_place_are_never_repeated() {
+    let line = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgxZ3fQk9nW7tB1yTr";
+    let pem = format!("-----BEGIN PRIVATE KEY-----\\n{line}\\n-----END PRIVATE KEY-----\\n");
+    let url = "http://me:hunter2@proxy.example:3128";
+    let keys = [
+        "endpoint",
+        "client_id",
+        "protocol",
+        "session_expiry",
+        "keep_alive",
+        "port",
+        "proxy",
+        "max_subscriptions",
+        "backoff",
+        "prxy",
+    ];
+    let others = [
+        "[tls]\nca_file = VALUE",
+        "[tls]\ncert_file = VALUE",
+        "[tls]\nkey_file = VALUE",
+        "[log]\nlevel = VALUE",
+        "[outbox]\npath = VALUE",
+        "[outbox]\nmax_size = VALUE",
+        "[outbox]\nwhen_full = VALUE",
+        "[status]\nsocket = VALUE",
+        "[status]\ngroup = VALUE",
+        "[status]\nmode = VALUE",
+        "[[publish]]\nname = VALUE",
+        "[[publish]]\nname = \"p\"\ntopic = VALUE\nevery = VALUE\ncron = VALUE",
+        "[[forward]]\nname = \"f\"\nfilters = VALUE\nsocket = VALUE\nformat = VALUE",
+        "VALUE = 1",
+        "[VALUE]",
+        "[tls]\nVALUE = VALUE",
+    ];
+    let texts = keys.iter().map(|key| format!("[connection]\n{key} = VALUE\n")).chain(others.map(str::to_owned));
+    for text in texts {
+        let written = [&pem, line, &format!("/{line}"), url, "me:hunter2@proxy.example:3128"];
+        let forms = written.iter().flat_map(|value| {
+            let multiline = format!("\"\"\"\n{}\"\"\"", value.replace("\\n", "\n"));
+            [
+                format!("\"{value}\""),
+                format!("'{value}'"),
+                (*value).to_owned(),
+                value.replace("\\n", "\n"),
+                multiline,
+                format!("[\"{value}\"]"),
+                format!("\"{value}"),
+            ]
+        });
+        for value in forms {
+            let Err(errors) = load(&text.replace("VALUE", &value), &[]) else { continue };
+            let said = errors.join("\n");
+            assert!(!said.contains("hunter2"), "{text} with {value}:\n{said}");
+            for start in 0..=line.len() - 16 {
+                assert!(!said.contains(&line[start..start + 16]), "{text} with {value}:\n{said}");
+            }
+        }
+    }
 }

@@ -159,7 +159,7 @@ impl fmt::Display for ProxyFault {
             ProxyFault::Login { sent: true, .. } => f.write_str("it refuses the login of connection.proxy"),
             ProxyFault::Refused { status, reason } if reason.is_empty() => write!(f, "it answered {status}"),
             ProxyFault::Refused { status, reason } => write!(f, "it answered {status} \"{reason}\""),
-            ProxyFault::NotHttp(begin) => write!(f, "its answer isn't one of an HTTP proxy: {begin:?}"),
+            ProxyFault::NotHttp(begin) => write!(f, "its answer isn't one of an HTTP proxy: \"{begin}\""),
             ProxyFault::TooLong(limit) => write!(f, "its answer is longer than {} KiB", limit / 1024),
             ProxyFault::Closed => f.write_str("it closed the connection instead of an answer to CONNECT"),
             ProxyFault::Timeout => f.write_str("no answer to CONNECT"),

@@ -50,8 +50,26 @@ impl Proxy {
             match judge(&answer, self.login.is_some()) {
                 None if answer.len() > MAX_ANSWER => return Err(ProxyFault::TooLong(MAX_ANSWER)),
                 None => {}
-                Some(verdict) => return verdict,
+                Some(verdict) => return verdict.map_err(|fault| self.without_login(fault)),
             }
+        }
+    }
+
+    /// What answers may be something that repeats what it is sent.
+    fn without_login(&self, fault: ProxyFault) -> ProxyFault {
+        let Some(config::Login { user, password }) = &self.login else { return fault };
+        let sent = BASE64.encode(format!("{}:{}", user.expose(), password.expose()));
+        let hidden = |text: String| match [&sent, password.expose()].iter().any(|secret| reveals(&text, secret)) {
+            true => "(not shown, it repeats the login)".to_owned(),
+            false => text,
+        };
+        match fault {
+            ProxyFault::NotHttp(begin) => ProxyFault::NotHttp(hidden(begin)),
+            ProxyFault::Refused { status, reason } => ProxyFault::Refused { status, reason: hidden(reason) },
+            ProxyFault::Login { sent, schemes } => {
+                ProxyFault::Login { sent, schemes: schemes.into_iter().map(hidden).collect() }
+            }
+            other => other,
         }
     }
 
@@ -64,12 +82,19 @@ impl Proxy {
         let mut request =
             format!("CONNECT {endpoint} HTTP/1.1\r\nHost: {endpoint}\r\nUser-Agent: gatewire/{version}\r\n");
         if let Some(config::Login { user, password }) = &self.login {
-            let credentials = BASE64.encode(format!("{user}:{password}"));
+            let credentials = BASE64.encode(format!("{}:{}", user.expose(), password.expose()));
             // Writing to memory can't fail.
             let _ = write!(request, "Proxy-Authorization: Basic {credentials}\r\n");
         }
         request + "\r\n"
     }
+}
+
+/// Whether a part of `secret` that tells something of it is in `text`.
+fn reveals(text: &str, secret: &str) -> bool {
+    let letters: Vec<char> = secret.chars().collect();
+    let part = letters.len().min(6);
+    part > 0 && letters.windows(part).any(|window| text.contains(&window.iter().collect::<String>()))
 }
 
 /// What a proxy's answer means, as far as it is there; `None`: it goes on.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::secret::Secret;
 
 fn verdict(answer: &str) -> Option<Result<(), ProxyFault>> {
     judge(answer.as_bytes(), false)
@@ -14,12 +15,25 @@ fn the_request_names_the_server_and_carries_the_login() {
     let agent = format!("User-Agent: gatewire/{}\r\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(plain, format!("CONNECT a.iot.example:8883 HTTP/1.1\r\nHost: a.iot.example:8883\r\n{agent}\r\n"));
     assert!(Proxy::new(&config(None)).request(&server("2001:db8::1")).starts_with("CONNECT [2001:db8::1]:8883 HTTP"));
-    let login = config::Login { user: "Aladdin".to_owned(), password: "open sesame".to_owned() };
+    let login =
+        config::Login { user: Secret::new("Aladdin".to_owned()), password: Secret::new("open sesame".to_owned()) };
     let proxy = Proxy::new(&config(Some(login)));
     // The example of RFC 7617.
     let field = "\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n";
     assert!(proxy.request(&server("a")).ends_with(field));
     assert!(!format!("{proxy:?}").contains("sesame"));
+    // Something that repeats what it is sent.
+    for answer in [
+        "echo: Basic QWxhZGRpbjpvcGVu",
+        "HTTP/1.1 403 no open sesame\r\n\r\n",
+        "HTTP/1.1 407 x\r\nProxy-Authenticate: QWxhZGRpbjpvcGVu\r\n\r\n",
+    ] {
+        let fault = proxy.without_login(judge(answer.as_bytes(), true).unwrap().unwrap_err());
+        let said = format!("{fault:?}");
+        assert!(said.contains("repeats the login") && !said.contains("sesame") && !said.contains("QWxh"), "{said}");
+    }
+    let other = ProxyFault::Refused { status: 403, reason: "Forbidden".to_owned() };
+    assert_eq!(proxy.without_login(other.clone()), other);
 }
 
 #[test]

@@ -1,0 +1,116 @@
+//! What stands in a configuration and must not be repeated: the login of a proxy, a key that was pasted where the name of a file
+//! belongs. Every remark goes through here, whoever wrote it and whatever it quotes.
+
+/// So many characters of a key in a row tell something of it.
+const RUN: usize = 16;
+
+/// What is shown instead.
+const HIDDEN: &str = "...";
+
+/// `text` without logins and without what looks like a part of a key.
+pub(super) fn without_secrets(text: &str) -> String {
+    without_runs(&without_logins(text))
+}
+
+/// Whether a value holds a key or certificate itself.
+pub(super) fn holds_a_key(text: &str) -> bool {
+    text.contains("-----BEGIN") || runs(text).any(|(start, end)| end - start > 2 * RUN && is_random(&text[start..end]))
+}
+
+/// Without what stands between `://` and the last `@`, and in front of an `@` with a colon in it.
+fn without_logins(text: &str) -> String {
+    let Some(at) = text.rfind('@') else { return text.to_owned() };
+    let login = match text[..at].find("://") {
+        Some(scheme) => Some(scheme + 3),
+        None => {
+            let start =
+                text[..at].rfind(|c: char| c.is_whitespace() || "\"'`=".contains(c)).map_or(0, |start| start + 1);
+            text[start..at].contains(':').then_some(start)
+        }
+    };
+    login.map_or_else(|| text.to_owned(), |start| format!("{}{HIDDEN}{}", &text[..start], &text[at..]))
+}
+
+fn without_runs(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), 0);
+    for (start, end) in runs(text).filter(|(start, end)| is_random(&text[*start..*end])) {
+        shown.push_str(&text[rest..start]);
+        shown.push_str(HIDDEN);
+        rest = end;
+    }
+    shown.push_str(&text[rest..]);
+    shown
+}
+
+/// Where runs of Base64 begin and end.
+fn runs(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
+    text.split(move |c| !is_base64(c)).filter(|run| run.len() >= RUN).map(|run| {
+        let start = run.as_ptr() as usize - text.as_ptr() as usize;
+        (start, start + run.len())
+    })
+}
+
+/// Whether letters of both sizes and digits change as they do by chance: in three of five places, and in words far less.
+fn is_random(run: &str) -> bool {
+    let class = |byte: u8| (byte.is_ascii_uppercase(), byte.is_ascii_lowercase());
+    // Paths and topics are parted by slashes.
+    let is_change = |pair: &&[u8]| !pair.contains(&b'/') && class(pair[0]) != class(pair[1]);
+    let changes = run.as_bytes().windows(2).filter(is_change).count();
+    let has = |of: fn(&u8) -> bool| run.as_bytes().iter().any(of);
+    // The shorter it is, the more may be by chance.
+    let is_often = if run.len() >= 40 { changes * 4 >= run.len() } else { changes * 5 >= run.len() * 2 };
+    has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && is_often
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+
+    use super::*;
+    use crate::message::BASE64;
+
+    #[test]
+    fn no_part_of_a_key_is_repeated() {
+        for seed in 0..2000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let bytes: Vec<u8> = (0..48).map(|_| random.u8(..)).collect();
+            let line = BASE64.encode(bytes);
+            let said =
+                without_secrets(&format!("`tls.key_file`: \"-----BEGIN PRIVATE KEY-----\\n{line}\\n\" is no path"));
+            assert!(said.starts_with("`tls.key_file`: ") && said.ends_with("is no path"), "{said}");
+            for start in 0..=line.len() - RUN {
+                assert!(!said.contains(&line[start..start + RUN]), "seed {seed}: {said}");
+            }
+            assert!(holds_a_key(&line), "seed {seed}: {line}");
+        }
+    }
+
+    #[test]
+    fn no_login_is_repeated() {
+        for (text, shown) in [
+            ("not TOML, at `http://me:secret@proxy:1`", "not TOML, at `http://...@proxy:1`"),
+            ("\"http://me:p@ss/word@proxy:1\" is no path", "\"http://...@proxy:1\" is no path"),
+            ("write `endpoint = \"me:secret@proxy\"`", "write `endpoint = \"...@proxy\"`"),
+            ("proxy=me:secret@proxy", "proxy=...@proxy"),
+        ] {
+            assert_eq!(without_secrets(text), shown);
+        }
+    }
+
+    #[test]
+    fn other_words_stay_as_they_are() {
+        for text in [
+            "\"/etc/gatewire/certs/AmazonRootCA1.pem\" must name a file",
+            "\"a1b2c3d4e5f6g7-ats.iot.eu-west-1.amazonaws.com\" TemperatureSensorValue",
+            "AWS_IOT_MQTT_PORT_UPDATE 3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+            "0a9bfe2c0d4de0ca9fd6e6c6c5bd2ac54a3a1a8a6d1c5ce2f3c4b5a697887766-private.pem.key",
+            "/tmp/.tmpQy5rFi/gatewire",
+            "someone@example.org",
+            "`connection.keep_alive`: \"30\" isn't a duration such as \"500ms\"",
+        ] {
+            assert_eq!(without_secrets(text), text);
+            assert!(!holds_a_key(text), "{text}");
+        }
+    }
+}
