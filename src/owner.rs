@@ -36,9 +36,14 @@ pub(crate) fn words_of_daemon() -> String {
     }
 }
 
+/// The user that the service runs as, where there is one.
+pub(crate) fn service_user() -> Option<User> {
+    User::from_name(SERVICE_USER).ok().flatten()
+}
+
 /// Whether this is root on a machine that has a user for the service.
 pub(crate) fn is_root_beside_the_service() -> bool {
-    geteuid().is_root() && matches!(User::from_name(SERVICE_USER), Ok(Some(_)))
+    geteuid().is_root() && service_user().is_some()
 }
 
 /// To whom root gives what it makes in another's directory: else one start as root would leave files that the service can't use.

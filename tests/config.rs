@@ -204,3 +204,111 @@ fn the_shipped_configuration_is_known_until_its_endpoint_is_filled_in() {
     std::fs::write(setup.directory.path().join("conf.d/site.toml"), drop_in).unwrap();
     assert_eq!(setup.output_of(&["check", "--configured"]), (0, String::new(), String::new()));
 }
+
+/// Standard error, without the times that the log has.
+fn says(said: &Said, text: &str) -> bool {
+    said.stderr.lines().any(|line| line.ends_with(text))
+}
+
+#[test]
+fn what_would_end_the_start_is_told_by_check_in_the_same_words() {
+    for (section, text) in [
+        (
+            "[status]\nsocket = \"DIR/none/status.sock\"\n[outbox]\npath = \"DIR/a.db\"\n",
+            "the directory none doesn't exist",
+        ),
+        ("[status]\nsocket = \"DIR/file\"\n[outbox]\npath = \"DIR/a.db\"\n", "a file that isn't a socket is there"),
+        ("[status]\nsocket = \"DIR/s.sock\"\n[outbox]\npath = \"DIR/file\"\n", "it isn't a database of gatewire"),
+        ("[status]\nsocket = \"DIR/s.sock\"\n[outbox]\npath = \"DIR/conf.d\"\n", "it is a directory, not a database"),
+    ] {
+        let files = Files::new("");
+        let section = section.replace("DIR", &files.0.path().display().to_string());
+        files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{section}"));
+        files.write("file", &"text\n".repeat(100));
+        fs::create_dir(files.0.path().join("conf.d")).unwrap();
+        let list = || fs::read_dir(files.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+        let before = list();
+        let checked = files.check();
+        assert_eq!(checked.code, Some(78), "{checked:?}");
+        assert!(checked.stderr.contains(text), "{checked:?}");
+        assert_eq!(list(), before, "nothing is changed");
+        let ran = files.said(files.command("run").output().unwrap());
+        assert_eq!(ran.code, Some(78), "{ran:?}");
+        let line = checked.stderr.lines().last().unwrap();
+        assert!(says(&ran, line), "{line}\n{ran:?}");
+    }
+}
+
+#[test]
+fn what_is_read_and_run_on_a_schedule_is_looked_for() {
+    let publish =
+        |name: &str, source: &str| format!("[[publish]]\nname = \"{name}\"\ntopic = \"t\"\nevery = \"1m\"\n{source}\n");
+    let files = Files::new("");
+    let sources = [
+        publish("a", "file = \"/nowhere/temp\""),
+        publish("b", "command = [\"no-such-program\"]"),
+        publish("c", "command = [\"/nowhere/program\"]"),
+        publish("d", &format!("command = [\"{}\"]", files.0.path().join("plain").display())),
+        publish("e", "command = [\"echo\", \"x\"]"),
+        publish("f", "file = \"/etc/hostname\""),
+    ];
+    files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{}", sources.concat()));
+    files.write("plain", "#!/bin/sh\n");
+    let said = files.check();
+    assert_eq!(said.code, Some(0), "run starts all the same: {said:?}");
+    assert_eq!(
+        said.stderr.lines().collect::<Vec<_>>(),
+        [
+            "warning: publish a: `file` /nowhere/temp can't be read: No such file or directory (os error 2)",
+            "warning: publish b: `command`: there is no program no-such-program in the directories of PATH; write its whole path",
+            "warning: publish c: `command`: there is no program /nowhere/program",
+            "warning: publish d: `command`: plain can't be run: it isn't executable (`chmod +x plain`)",
+        ]
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_told() {
+    let files = Files::new("");
+    let at = files.0.path().join("ro");
+    fs::create_dir(&at).unwrap();
+    files.write("gatewire.toml", &format!("{CONNECTION}{TLS}[outbox]\npath = \"{}/a.db\"\n", at.display()));
+    let mut command = Command::new("unshare");
+    let mount = "mount -t tmpfs -o ro tmpfs \"$1\" && shift && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", mount, "-"]).arg(&at).arg(env!("CARGO_BIN_EXE_gatewire"));
+    command.arg("--config").arg(files.0.path().join("gatewire.toml")).arg("check");
+    command.env("CREDENTIALS_DIRECTORY", CERTIFICATES.path(""));
+    let said = files.said(command.output().unwrap());
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.stderr.contains("nothing could be stored: ") && said.stderr.contains("read-only"), "{said:?}");
+}
+
+#[test]
+fn root_has_the_services_user_look() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let files = Files::new(&format!("{CONNECTION}[tls]\nca_file = \"DIR/AmazonRootCA1.pem\"\n"));
+    let directory = files.0.path();
+    let open =
+        |name: &str, mode: u32| fs::set_permissions(directory.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    let tls = TLS.replace("$CREDENTIALS_DIRECTORY", &directory.display().to_string());
+    files.write("gatewire.toml", &format!("{CONNECTION}{tls}"));
+    for name in ["AmazonRootCA1.pem", "certificate.pem.crt", "private.pem.key"] {
+        fs::copy(CERTIFICATES.path(name), directory.join(name)).unwrap();
+        open(name, 0o644);
+    }
+    fs::copy(env!("CARGO_BIN_EXE_gatewire"), directory.join("gatewire")).unwrap();
+    for (name, mode) in [("", 0o755), ("gatewire.toml", 0o644), ("gatewire", 0o755), ("private.pem.key", 0o600)] {
+        open(name, mode);
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let others = passwd.lines().filter(|line| !line.starts_with("gatewire:"));
+    files.write("passwd", &others.chain(["gatewire:x:64998:64998::/:/bin/false", ""]).collect::<Vec<_>>().join("\n"));
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$1\" /etc/passwd && shift && exec \"$@\"", "-"]);
+    command.arg(directory.join("passwd")).arg(directory.join("gatewire"));
+    command.arg("--config").arg(directory.join("gatewire.toml")).arg("check");
+    let said = files.said(command.output().unwrap());
+    assert_eq!(said.code, Some(78), "{said:?}");
+    assert!(said.stderr.starts_with("checked as the user gatewire, as which the service runs:\n"), "{said:?}");
+    assert!(said.stderr.contains("tls.key_file private.pem.key: the user gatewire may not read it"), "{said:?}");
+}

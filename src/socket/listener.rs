@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{Group, getegid};
+use nix::unistd::{AccessFlags, Gid, Group, access, getegid, geteuid, getgroups};
 use socket2::{Domain, SockAddr, Socket, Type};
 use thiserror::Error;
 use tokio::io::Interest;
@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 
 pub(crate) use super::file::Access;
 use super::file::OwnFile;
-use super::stale::clear_the_way;
+use super::stale::{self, Found, clear_the_way};
 use super::stream::register;
 use crate::config::SocketFile;
 use crate::owner;
@@ -90,6 +90,30 @@ impl Listener {
         give_access(&own, file)?;
         socket.listen(BACKLOG).map_err(failed("listen on the socket"))?;
         Listener::new(path, socket.into(), Some(own))
+    }
+
+    /// Whether [`Listener::bind`] would work, as far as can be told without changing anything. With a daemon running the socket
+    /// may be served: by that.
+    pub(crate) fn probe(file: &SocketFile, is_running: bool) -> Result<(), SocketError> {
+        let path = &file.path;
+        let address = SockAddr::unix(path).map_err(|_| SocketError::PathTooLong { path: path.clone() })?;
+        match stale::look(path, &address)? {
+            Found::Served if !is_running => return Err(SocketError::Served { path: path.clone() }),
+            Found::Served => {}
+            Found::Stale(owner) => stale::may_remove(path, owner)?,
+            Found::Nothing => {
+                let directory = super::file::directory_of(path);
+                let writable = access(directory, AccessFlags::W_OK | AccessFlags::X_OK);
+                writable.map_err(|errno| explain(path, "make the socket file", errno.into()))?;
+            }
+        }
+        let Some(group) = &file.group else { return Ok(()) };
+        let gid = Gid::from_raw(find_group(path, group)?);
+        let is_in = geteuid().is_root() || getegid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid));
+        match is_in {
+            true => Ok(()),
+            false => Err(SocketError::NotInGroup { path: path.clone(), user: owner::own_name(), group: group.clone() }),
+        }
     }
 
     /// A socket that another process has made and that listens at `path`. Its file is never removed.

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::{SocketError, explain};
@@ -13,11 +15,29 @@ use crate::owner;
 /// The kernel's list of the Unix sockets there are, with the paths that they were made with.
 const SOCKETS: &str = "/proc/self/net/unix";
 
+/// What is at the path of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    /// A socket that nobody serves, and whose it is.
+    Stale(u32),
+    Served,
+}
+
 /// Removes a socket that nobody serves; anything else at `path` is an error and stays.
 pub(super) fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
+    match look(path, address)? {
+        Found::Nothing => Ok(()),
+        Found::Stale(owner) => remove(path, owner),
+        Found::Served => Err(SocketError::Served { path: path.to_owned() }),
+    }
+}
+
+/// What is there, which isn't changed.
+pub(super) fn look(path: &Path, address: &SockAddr) -> Result<Found, SocketError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(explain(path, "look at what is there", error)),
     };
     if !found.file_type().is_socket() {
@@ -25,17 +45,36 @@ pub(super) fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), Socke
     }
     // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).and_then(|probe| probe.connect(address));
-    match probe.map_err(|error| error.kind()) {
-        Err(ErrorKind::NotFound) => Ok(()),
-        Err(ErrorKind::ConnectionRefused) => remove(path, found.uid()),
+    Ok(match probe.map_err(|error| error.kind()) {
+        Err(ErrorKind::NotFound) => Found::Nothing,
+        Err(ErrorKind::ConnectionRefused) => Found::Stale(found.uid()),
         // Of another user, as a daemon that was once started as root leaves it.
-        Err(ErrorKind::PermissionDenied) if is_listed(path).is_ok_and(|listed| !listed) => remove(path, found.uid()),
-        _ => Err(SocketError::Served { path: path.to_owned() }),
+        Err(ErrorKind::PermissionDenied) if is_listed(path).is_ok_and(|listed| !listed) => Found::Stale(found.uid()),
+        _ => Found::Served,
+    })
+}
+
+/// What keeps this process from removing the socket of another, without trying.
+pub(super) fn may_remove(path: &Path, owner: u32) -> Result<(), SocketError> {
+    const STICKY: u32 = 0o1000;
+    let (directory, user) = (super::file::directory_of(path), geteuid());
+    let metadata = fs::metadata(directory).map_err(|error| explain(path, "look at its directory", error))?;
+    let is_kept = metadata.mode() & STICKY != 0 && metadata.uid() != user.as_raw() && owner != user.as_raw();
+    match access(directory, AccessFlags::W_OK | AccessFlags::X_OK) {
+        Ok(()) if !is_kept || user.is_root() => Ok(()),
+        outcome => {
+            let source = outcome.err().unwrap_or(Errno::EPERM).into();
+            Err(not_removed(path, owner, source))
+        }
     }
 }
 
 fn remove(path: &Path, owner: u32) -> Result<(), SocketError> {
-    fs::remove_file(path).map_err(|source| match source.kind() {
+    fs::remove_file(path).map_err(|source| not_removed(path, owner, source))
+}
+
+fn not_removed(path: &Path, owner: u32, source: io::Error) -> SocketError {
+    match source.kind() {
         ErrorKind::PermissionDenied => SocketError::Stale {
             path: path.to_owned(),
             owner: owner::name_of(owner),
@@ -44,7 +83,7 @@ fn remove(path: &Path, owner: u32) -> Result<(), SocketError> {
             words: owner::quoted(path),
         },
         _ => explain(path, "remove the stale socket", source),
-    })
+    }
 }
 
 /// Whether there is a socket that was made with this path, which is the last column.

@@ -17,6 +17,7 @@ mod files;
 pub(crate) mod keeper;
 mod lock;
 mod place;
+mod probe;
 mod row;
 mod salvage;
 #[cfg(test)]
@@ -43,6 +44,7 @@ pub(crate) use failure::{Failure, OpenError};
 pub(crate) use keeper::Retry;
 use lock::Lock;
 pub(crate) use lock::is_held;
+pub(crate) use probe::{Obstacle, probe};
 pub(crate) use row::{Accepted, Row};
 use worker::{Job, Worker};
 

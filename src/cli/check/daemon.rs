@@ -45,6 +45,11 @@ pub(super) fn find(config: &Config) -> Daemon {
     }
 }
 
+/// Whether one runs, as far as this process can tell.
+pub(super) fn runs(config: &Config) -> bool {
+    matches!(status(&config.status.socket.path), Ok(Some(_))) || matches!(store::is_held(&config.outbox.path), Ok(true))
+}
+
 /// The status document; `None` if nobody listens.
 fn status(path: &Path) -> io::Result<Option<Value>> {
     let stream = match UnixStream::connect(path) {

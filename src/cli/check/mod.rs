@@ -2,6 +2,8 @@
 
 mod connect;
 mod daemon;
+mod eyes;
+mod preparations;
 mod reloadable;
 
 use std::path::Path;
@@ -17,7 +19,10 @@ use crate::systemd;
 use connect::Until;
 
 pub(super) const LONG_ABOUT: &str = "\
-Read the configuration and credentials as `run` would, and report every problem at once.
+Read the configuration and credentials as `run` would, look whether its sockets and its
+store could be made and whether what it reads and runs is there, and report every problem
+at once. Nothing is changed. Root has the user gatewire look, where there is one: it is
+who runs the service.
 
 With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE a filter, a
 line a step, and what to do about the first that fails. It connects as the configured
@@ -29,8 +34,8 @@ reports that daemon's link.";
 
 pub(super) const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 a step of --connect failed, or the running daemon isn't
-connected or lacks a filter, or with --configured the endpoint is still the placeholder; 64 usage;
-78 configuration or credentials unusable.";
+connected or lacks a filter, or nothing could be stored, or with --configured the endpoint is still the placeholder; 64 usage;
+78 configuration, credentials or sockets unusable.";
 
 /// The command line of `gatewire check`.
 #[derive(Debug, Args)]
@@ -60,6 +65,7 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
     if arguments.reloadable {
         return reloadable::run(path);
     }
+    eyes::become_service(path);
     let (warnings, errors, inputs) = match inputs::read(path, &Environment::of_service()) {
         Ok(mut inputs) => {
             let mut warnings = std::mem::take(&mut inputs.warnings);
@@ -70,6 +76,12 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
     };
     warnings.iter().chain(&errors).for_each(|line| tell(line));
     let Some(inputs) = inputs else { return Exit::Config };
+    let is_running = daemon::runs(&inputs.config);
+    let found = preparations::walk(&inputs.config, is_running);
+    found.warnings.iter().chain(&found.hindered).chain(&found.refused).for_each(|line| tell(line));
+    if let Some(exit) = found.exit() {
+        return exit;
+    }
     summary(&inputs.config).iter().for_each(|line| say(line));
     if !arguments.connect {
         return Exit::Done;

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use super::daemon::{self, Daemon};
+use super::preparations;
 use crate::cli::output::tell;
 use crate::cli::{Exit, inputs};
 use crate::config::Environment;
@@ -18,6 +19,11 @@ pub(super) fn run(path: &Path) -> Exit {
             return Exit::Config;
         }
     };
+    let found = preparations::walk(&config, true);
+    if !found.refused.is_empty() {
+        found.refused.iter().for_each(|problem| tell(problem));
+        return Exit::Config;
+    }
     let store = config.outbox.path.display().to_string();
     match daemon::find(&config) {
         Daemon::Runs(status) => match status["store"]["path"].as_str() {

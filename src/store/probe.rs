@@ -1,0 +1,50 @@
+//! Whether a store could be opened, without changing anything: for `gatewire check`.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
+
+use super::database::look;
+use super::failure::{Fault, OpenError};
+use super::files::{self, all_of, directory_of};
+
+/// What would be wrong with the store at a path.
+#[derive(Debug)]
+pub(crate) enum Obstacle {
+    /// The daemon wouldn't start.
+    Start(OpenError),
+    /// It would start, and store nothing: why, and what to do.
+    Storing(String),
+    /// It would start with what can be saved of a damaged one.
+    Damage(String),
+}
+
+/// Looks at the store at `path`, which no daemon holds. `is_made` says whether a directory that is missing will be there at the start.
+pub(crate) fn probe(path: &Path, is_made: impl Fn(&Path) -> bool) -> Option<Obstacle> {
+    let fault = look_at(path, is_made).err()?;
+    Some(match fault {
+        Fault::Unusable(error) => Obstacle::Start(error),
+        Fault::Damage(how) => Obstacle::Damage(how),
+        Fault::Refused(failure) | Fault::Broken(failure) => Obstacle::Storing(failure.to_string()),
+    })
+}
+
+fn look_at(path: &Path, is_made: impl Fn(&Path) -> bool) -> Result<(), Fault> {
+    let directory = directory_of(path);
+    if !directory.exists() && is_made(directory) {
+        return Ok(());
+    }
+    look(path)?;
+    for file in all_of(path) {
+        files::probe(&file).map_err(|error| Fault::of_io(&error, &file))?;
+    }
+    // Where the directory is missing it is made: in the first above it that is there.
+    let present = directory.ancestors().find(|above| fs::metadata(above).is_ok()).unwrap_or(Path::new("/"));
+    access(present, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| Fault::of_io(&errno.into(), path))?;
+    match statvfs(present) {
+        Ok(found) if found.blocks_available() == 0 => Err(Fault::of_io(&std::io::ErrorKind::StorageFull.into(), path)),
+        _ => Ok(()),
+    }
+}
