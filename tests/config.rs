@@ -312,3 +312,12 @@ fn root_has_the_services_user_look() {
     assert!(said.stderr.starts_with("checked as the user gatewire, as which the service runs:\n"), "{said:?}");
     assert!(said.stderr.contains("tls.key_file private.pem.key: the user gatewire may not read it"), "{said:?}");
 }
+
+#[test]
+fn a_directory_that_only_systemd_names_is_pointed_out() {
+    let status = "[status]\nsocket = \"$RUNTIME_DIRECTORY/status.sock\"\n";
+    let said = Files::new(&format!("{CONNECTION}{TLS}{status}")).check();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let note = "  note     `gatewire run` started by hand ends with: gatewire.toml:10: `status.socket`: $RUNTIME_DIRECTORY isn't set";
+    assert!(said.stdout.contains(note), "{said:?}");
+}

@@ -83,6 +83,11 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
         return exit;
     }
     summary(&inputs.config).iter().for_each(|line| say(line));
+    // What only systemd sets: the service has it.
+    let by_hand = config::read(path, &Environment::of_process()).err();
+    for error in by_hand.iter().flat_map(|found| &found.errors) {
+        say(&format!("  note     `gatewire run` started by hand ends with: {error}"));
+    }
     if !arguments.connect {
         return Exit::Done;
     }
