@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use support::daemon::{Gatewire, Setup};
 use support::preload::preload;
@@ -401,4 +402,42 @@ fn a_socket_that_is_removed_or_replaced_is_made_again() {
     fs::remove_file(&path).unwrap();
     assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
     assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn no_core_and_no_other_process_shows_its_memory() {
+    if !is_root() {
+        return;
+    }
+    let gatewire = as_the_user(&in_a_directory_of_the_user()).start();
+    gatewire.wait_for("keeps a link");
+    let process = PathBuf::from(format!("/proc/{}", gatewire.pid()));
+    let limits = fs::read_to_string(process.join("limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    // What only root may look at is root's (proc(5)).
+    assert_eq!(owner_and_mode(&process.join("mem")).0, 0);
+    gatewire.stop();
+}
+
+#[test]
+fn a_command_inherits_nothing_of_what_systemd_gives_the_daemon() {
+    let command = "[[publish]]\nname = \"c\"\ntopic = \"c\"\nevery = \"1h\"\n\
+                   command = [\"sh\", \"-c\", \"(env; ls /proc/self/fd) > DIR/said.new; mv DIR/said.new DIR/said\"]\n";
+    let ours = ["CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "INVOCATION_ID"];
+    let setup = Setup::new(closed_port(), command);
+    let setup = ours.iter().fold(setup, |setup, name| setup.env(name, "/nowhere")).env("MINE", "kept");
+    let gatewire = setup.start();
+    let said = eventually("the command", || fs::read_to_string(gatewire.path("said")).ok());
+    assert!(said.contains("MINE=kept"), "{said}");
+    for name in ours {
+        assert!(!said.contains(name), "{said}");
+    }
+    // Those that this process has given it are there, too.
+    let script = format!("(env; ls /proc/self/fd) > {}", gatewire.path("here").display());
+    assert!(Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).status().unwrap().success());
+    let descriptors = |text: &str| text.lines().filter_map(|line| line.parse().ok()).collect::<BTreeSet<u32>>();
+    let here = descriptors(&fs::read_to_string(gatewire.path("here")).unwrap());
+    assert!(descriptors(&said).is_subset(&here), "{said}\n{here:?}");
+    gatewire.stop();
 }

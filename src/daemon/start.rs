@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, setrlimit};
 use signal_hook_tokio::Signals;
 use tokio_stream::StreamExt as _;
 
@@ -25,6 +27,7 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     journal::init(LevelFilter::Info);
     tokio::task::spawn_local(journal::tell_left_out());
+    hide_memory();
     // Before there is another thread, as it reads and changes the environment.
     let inherited = Inherited::from_environment();
     let notifier = Rc::new(Notifier::from_environment(Instant::now()));
@@ -42,6 +45,14 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     reload::warn(&credentials, &warnings);
     warn_root();
     serve(&config, credentials, inherited, (signals, notifier), read).await
+}
+
+/// The private key is in it: a crash leaves no core, and no other process of this user may look in.
+fn hide_memory() {
+    let hidden = setrlimit(Resource::RLIMIT_CORE, 0, 0).and_then(|()| set_dumpable(false));
+    if let Err(errno) = hidden {
+        log::debug!("a crash may leave a core: {errno}");
+    }
 }
 
 /// What root makes, the service may not be able to use.

@@ -1,5 +1,10 @@
 //! `command`: what a program prints.
 //!
+//! It is the same user as the daemon, and what that may do, it may: a program that is trusted less gets a unit of its own
+//! (docs/sources.md). The kernel's sandbox for a process (Landlock) doesn't help: it takes away no sockets, and it would have to be
+//! put on between fork and exec, which only unsafe code can do. What systemd tells the daemon isn't told to it, and it inherits no
+//! file.
+//!
 //! It runs in a process group of its own, so that whatever it starts can be ended with it. Nothing of the group outlives the
 //! run: not when it takes too long or prints too much, not when it is given up, and not when it ends and leaves something
 //! behind.
@@ -28,9 +33,29 @@ const MAX_COMPLAINT: usize = 400;
 /// For what stands in the pipes when the program has ended. Something that has left its group may hold them open.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// What systemd tells us isn't meant for a command.
-const OURS: [&str; 7] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "JOURNAL_STREAM"];
+/// What systemd tells us isn't meant for a command: how to speak in our name, and where our secrets and our state are.
+const OURS: [&str; 20] = [
+    "CACHE_DIRECTORY",
+    "CONFIGURATION_DIRECTORY",
+    "CREDENTIALS_DIRECTORY",
+    "FDSTORE",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LOGS_DIRECTORY",
+    "MAINPID",
+    "MANAGERPID",
+    "MEMORY_PRESSURE_WATCH",
+    "MEMORY_PRESSURE_WRITE",
+    "NOTIFY_SOCKET",
+    "RUNTIME_DIRECTORY",
+    "STATE_DIRECTORY",
+    "SYSTEMD_EXEC_PID",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
 
 /// Why a command has no value.
 #[derive(Debug, PartialEq, Eq, Error)]
