@@ -1,5 +1,6 @@
 //! Topics, filters and messages: checked once where they enter, trusted after.
 
+mod overlap;
 mod properties;
 mod text;
 
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
+pub(crate) use overlap::{needed, overlapping};
 pub(crate) use properties::{BASE64, Properties, PropertiesError};
 pub(crate) use text::{ForbiddenCharacter, check_characters};
 

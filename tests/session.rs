@@ -51,6 +51,7 @@ fn connect_says_what_is_configured_and_nothing_comes_before_connack() {
     let subscribe = peer.subscribe();
     assert_eq!(subscribe.filters[0].path, "f/00");
     assert_eq!(subscribe.filters[0].qos, QoS::AtLeastOnce);
+    peer.grant(&subscribe);
     assert_eq!(
         received(&mut peer, 3).iter().map(|(payload, ..)| payload.as_str()).collect::<Vec<_>>(),
         ["0", "1", "2"]
@@ -347,13 +348,13 @@ fn a_close_after_a_publish_names_it() {
 fn what_is_not_mqtt_ends_the_connection_and_not_the_daemon() {
     let broker = Broker::start();
     let gatewire = Setup::new(broker.port, &forward(1)).speaking("3.1.1").start();
-    let qos_2 = [0x34, 6, 0, 1, b'a', 0, 1, b'x'];
+    let qos_3 = [0x36, 6, 0, 1, b'a', 0, 1, b'x'];
     let publish_not_utf8 = [0x30, 5, 0, 2, 0xff, 0xfe, b'x'];
     let junk: [&[u8]; 7] = [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        &[0x30, 0xff, 0xff, 0xff, 0x7f],
+        &[0x90, 0xff, 0xff, 0xff, 0x7f],
         &[0x30, 0xff, 0xff, 0xff, 0xff],
-        &qos_2,
+        &qos_3,
         &publish_not_utf8,
         &[0x90, 2, 0, 1],
         &[0x00, 0x00],

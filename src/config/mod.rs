@@ -3,6 +3,7 @@
 //! [`read()`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
 //! valid: nothing behind it checks again.
 
+mod copies;
 mod document;
 mod doubt;
 mod endpoint;
@@ -22,6 +23,7 @@ mod tables;
 mod tests;
 mod values;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,6 +50,20 @@ pub(crate) struct Config {
     pub(crate) outbox: Outbox,
     pub(crate) status: Status,
     pub(crate) log: Log,
+}
+
+impl Config {
+    /// What all forwards together want, each filter with the highest QoS that any of them asks for.
+    pub(crate) fn filters(&self) -> BTreeMap<TopicFilter, Qos> {
+        let mut filters = BTreeMap::new();
+        for forward in &self.forward {
+            for filter in &forward.filters {
+                let qos = filters.entry(filter.clone()).or_insert(forward.qos);
+                *qos = forward.qos.max(*qos);
+            }
+        }
+        filters
+    }
 }
 
 /// `[connection]`

@@ -131,6 +131,9 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Co
     let connection = reader.connection();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
+    if let Some(connection) = &connection {
+        reader.warn_of_copies(connection.protocol);
+    }
     let config = connection.zip(tls.clone()).zip(status.clone()).map(|((connection, tls), status)| Config {
         connection,
         tls,

@@ -1,12 +1,12 @@
 //! The sections of which there is one: their keys, defaults and bounds.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::copies::Wanted;
 use super::document::{Node, Table, Value};
 use super::doubt;
 use super::endpoint::{self, endpoint};
@@ -25,7 +25,7 @@ use crate::limits::{
     BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
     MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
 };
-use crate::message::{Qos, TopicFilter, check_characters};
+use crate::message::{Qos, check_characters};
 use crate::schedule::template::{Fixed, fill};
 
 /// The words of `protocol`.
@@ -45,7 +45,7 @@ pub(super) struct Reader<'a> {
     /// The sockets so far, with the places of their paths.
     pub(super) sockets: RefCell<Vec<(PathBuf, Place)>>,
     /// The filters of all forwards so far.
-    pub(super) filters: RefCell<BTreeSet<TopicFilter>>,
+    pub(super) wanted: RefCell<Vec<Wanted>>,
     /// How many of them there may be.
     pub(super) max_subscriptions: usize,
 }
@@ -56,9 +56,9 @@ impl<'a> Reader<'a> {
         let client_id = "client".to_owned();
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
         let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
-        let (sockets, filters) = (RefCell::default(), RefCell::default());
+        let (sockets, wanted) = (RefCell::default(), RefCell::default());
         let (client_id_place, is_iot_core) = (None, false);
-        Reader { root, report, environment, fixed, client_id_place, is_iot_core, sockets, filters, max_subscriptions }
+        Reader { root, report, environment, fixed, client_id_place, is_iot_core, sockets, wanted, max_subscriptions }
     }
 
     /// Keys at the top that are no section.

@@ -1,5 +1,8 @@
 //! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`.
 
+use std::collections::BTreeSet;
+
+use super::copies::Wanted;
 use super::document::{Node, Value};
 use super::doubt;
 use super::publish::batch;
@@ -56,10 +59,10 @@ impl<'a> Reader<'a> {
         let filters = section.require_parts("filters", "[\"test/topic\"]", |node, complaints| {
             self.filters(node, &["$aws/", "$share/"], complaints)
         });
-        self.count_subscriptions(&section, &name, filters.as_deref().unwrap_or_default());
         let socket = self.socket(&section, None);
         let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
+        self.count_subscriptions(&section, &name, filters.as_deref().unwrap_or_default(), qos);
         let formats = word(&[("json", Format::Json), ("payload", Format::Payload), ("netstring", Format::Netstring)]);
         let format = section.get_or("format", Format::Json, formats);
         if ack == Ack::Reader && format != Format::Json {
@@ -78,10 +81,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Names the forward with which all filters together get too many.
-    fn count_subscriptions(&self, section: &Section<'a>, name: &str, filters: &[TopicFilter]) {
-        let mut all = self.filters.borrow_mut();
+    fn count_subscriptions(&self, section: &Section<'a>, name: &str, filters: &[TopicFilter], qos: Qos) {
+        let mut wanted = self.wanted.borrow_mut();
+        // One that another covers counts, too: if IoT Core refuses that, it is subscribed to in its place.
+        let mut all: BTreeSet<TopicFilter> = wanted.iter().map(|wanted| wanted.filter.clone()).collect();
         let (before, most) = (all.len(), self.max_subscriptions);
         all.extend(filters.iter().cloned());
+        let (forward, place) = (name.to_owned(), section.place("filters"));
+        let more = |filter: &TopicFilter| Wanted {
+            forward: forward.clone(),
+            filter: filter.clone(),
+            qos,
+            place: place.clone(),
+        };
+        wanted.extend(filters.iter().map(more));
         if before <= most && all.len() > most {
             let text = format!(
                 "with those of \"{name}\" there are {} filters, connection.max_subscriptions allows {most}; a wildcard covers \

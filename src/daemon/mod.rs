@@ -8,7 +8,6 @@ mod vital;
 mod watch;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -26,7 +25,6 @@ use crate::forward::Forward;
 use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Change, Link, SaidOnce, Setup};
-use crate::message::{Qos, TopicFilter};
 use crate::observe::status::{CertificateStatus, Status};
 use crate::observe::{journal, memory};
 use crate::schedule::Schedule;
@@ -169,8 +167,12 @@ fn name_of(signal: Option<i32>) -> &'static str {
 }
 
 fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, services: Services) -> Parts {
-    let setup =
-        Setup { connection: config.connection.clone(), tls: config.tls.clone(), credentials, filters: filters(config) };
+    let setup = Setup {
+        connection: config.connection.clone(),
+        tls: config.tls.clone(),
+        credentials,
+        filters: config.filters(),
+    };
     let link = Link {
         setup: RefCell::new(Rc::new(setup)),
         changed: Change::default(),
@@ -191,18 +193,6 @@ fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, 
         schedule: Rc::new(Schedule::new(&config.publish)),
         services,
     }
-}
-
-/// What every forward together wants, each filter with the highest QoS that any of them asks for.
-pub(crate) fn filters(config: &Config) -> BTreeMap<TopicFilter, Qos> {
-    let mut filters = BTreeMap::new();
-    for forward in &config.forward {
-        for filter in &forward.filters {
-            let qos = filters.entry(filter.clone()).or_insert(forward.qos);
-            *qos = forward.qos.max(*qos);
-        }
-    }
-    filters
 }
 
 /// Until a signal says so, or a vital part has failed.

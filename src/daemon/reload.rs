@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::{Parts, filters};
+use super::Parts;
 use crate::config::Config;
 use crate::link::Setup;
 use crate::link::credentials::Credentials;
@@ -101,7 +101,7 @@ async fn apply(parts: &Rc<Parts>, config: &Config, credentials: &Credentials) ->
         connection: config.connection.clone(),
         tls: config.tls.clone(),
         credentials: credentials.clone(),
-        filters: filters(config),
+        filters: config.filters(),
     });
     log::set_max_level(config.log.level);
     Ok(())

@@ -25,7 +25,7 @@ use super::reason::Reason;
 use super::session::dialogue::{Dialogue, Reply};
 use super::transport::{self, Connector, Endpoint, Stream};
 use crate::config;
-use crate::message::{Qos, TopicFilter};
+use crate::message::{Qos, TopicFilter, needed};
 
 /// How often it is tried to end the session that the check has begun.
 const ATTEMPTS_TO_END: usize = 3;
@@ -102,7 +102,13 @@ impl Check {
         self.connect(report).await?;
         let (mut passed, mut granted_anew) = (true, Vec::new());
         let ack_timeout = self.config.ack_timeout;
-        for (filter, qos) in self.filters.clone() {
+        // As the daemon does: what another filter covers isn't asked for, unless that one is refused.
+        let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
+        loop {
+            let next =
+                needed(&self.filters, |filter| refused.contains(filter)).find(|(filter, _)| !asked.contains(*filter));
+            let Some((filter, qos)) = next.map(|(filter, qos)| (filter.clone(), qos)) else { break };
+            asked.insert(filter.clone());
             let Some(talk) = &mut self.talk else { break };
             match talk.subscribe(&filter, qos, ack_timeout).await? {
                 Ok(granted) => {
@@ -111,6 +117,7 @@ impl Check {
                 }
                 Err(reason) => {
                     passed = false;
+                    refused.insert(filter.clone());
                     let protocol = self.config.protocol;
                     let is_iot_core = Endpoint::from(&self.config).is_iot_core();
                     report(Outcome::Failed(Failure::from(&FilterRefused { protocol, filter, reason, is_iot_core })));

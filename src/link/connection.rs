@@ -334,10 +334,10 @@ impl<'a> Connection<'a> {
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
             Event::Throttled(topic, wait) => self.link.throttled(&topic, wait),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
-            Event::Settled(standing) => {
+            Event::Settled(standing, identifiers) => {
                 self.link.state.keep_refused(|filter| self.session.is_refused(filter));
                 if let Some(memory) = self.link.memory() {
-                    tokio::task::spawn_local(async move { memory.remember(standing).await });
+                    tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });
                 }
             }
             Event::Subscription(filter, Answer::Granted) => {

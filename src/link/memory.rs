@@ -42,6 +42,9 @@ struct Note {
     protocol: String,
     sure: bool,
     filters: BTreeMap<String, u8>,
+    /// Those that some filters have in the session.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    subscription_identifiers: BTreeMap<String, u32>,
 }
 
 impl Memory {
@@ -71,13 +74,15 @@ impl Memory {
     }
 
     /// The session holds these filters, and no others.
-    pub(crate) async fn remember(&self, standing: BTreeMap<TopicFilter, Qos>) {
+    pub(crate) async fn remember(&self, standing: BTreeMap<TopicFilter, Qos>, identifiers: BTreeMap<TopicFilter, u32>) {
         let filters: BTreeMap<String, u8> =
             standing.into_iter().map(|(filter, qos)| (filter.to_string(), qos.level())).collect();
         if filters.is_empty() && self.noted.borrow().is_none() {
             return;
         }
-        let note = Note { sure: true, filters, ..self.blank.clone() };
+        let subscription_identifiers =
+            identifiers.into_iter().map(|(filter, identifier)| (filter.to_string(), identifier)).collect();
+        let note = Note { sure: true, filters, subscription_identifiers, ..self.blank.clone() };
         if self.noted.borrow().as_ref() != Some(&note) {
             self.write(note).await;
         }
@@ -116,13 +121,16 @@ impl Note {
             protocol: config.protocol.as_str().to_owned(),
             sure: false,
             filters: BTreeMap::new(),
+            subscription_identifiers: BTreeMap::new(),
         }
     }
 
     /// A note in another form is another version's, and one about another session says nothing of this: as good as none.
     fn read(text: &str, blank: &Note) -> Option<Note> {
         let note: Note = serde_json::from_str(text).ok()?;
-        (Note { sure: false, filters: BTreeMap::new(), ..note.clone() } == *blank).then_some(note)
+        let Note { endpoint, client_id, protocol, .. } = &note;
+        let is_of_it = [endpoint, client_id, protocol] == [&blank.endpoint, &blank.client_id, &blank.protocol];
+        is_of_it.then_some(note)
     }
 
     fn remembered(&self) -> Remembered {
@@ -130,6 +138,10 @@ impl Note {
             .filters
             .iter()
             .filter_map(|(filter, qos)| Some((TopicFilter::new(filter).ok()?, Qos::try_from(i64::from(*qos)).ok()?)));
-        Remembered { filters: filters.collect(), sure: self.sure }
+        let identifiers = self
+            .subscription_identifiers
+            .iter()
+            .filter_map(|(filter, identifier)| Some((TopicFilter::new(filter).ok()?, *identifier)));
+        Remembered { filters: filters.collect(), identifiers: identifiers.collect(), sure: self.sure }
     }
 }

@@ -79,6 +79,7 @@ impl ReasonCode {
     pub(crate) const PAYLOAD_FORMAT_INVALID: ReasonCode = ReasonCode(0x99);
     pub(crate) const RETAIN_NOT_SUPPORTED: ReasonCode = ReasonCode(0x9A);
     pub(crate) const SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: ReasonCode = ReasonCode(0x9E);
+    pub(crate) const SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED: ReasonCode = ReasonCode(0xA1);
     pub(crate) const WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: ReasonCode = ReasonCode(0xA2);
 
     /// The name of a failure in the specification.

@@ -121,6 +121,8 @@ pub(crate) struct LinkCounters {
     resent: u64,
     /// PUBLISH packets received.
     received: u64,
+    /// Of those, copies of a message that came for another subscription, too: no reader gets them.
+    copies: u64,
 }
 
 impl LinkState {
@@ -220,7 +222,8 @@ impl LinkState {
     }
 
     pub(crate) fn counters(&self) -> LinkCounters {
-        let Counters { published, resent, received } = self.counters.get();
-        LinkCounters { attempts: self.attempts.get(), connections: self.connections.get(), published, resent, received }
+        let Counters { published, resent, received, copies } = self.counters.get();
+        let (attempts, connections) = (self.attempts.get(), self.connections.get());
+        LinkCounters { attempts, connections, published, resent, received, copies }
     }
 }

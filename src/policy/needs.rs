@@ -1,11 +1,13 @@
 //! What a configuration needs of a policy.
 
+use std::collections::BTreeSet;
+
 use super::Action;
 use super::pattern::Pattern;
 use super::resource::escaped;
 use super::topics::{Parent, Topics, topics_of};
 use crate::config::Config;
-use crate::message::TopicFilter;
+use crate::message::{TopicFilter, needed};
 
 /// What something is needed for: a statement of the least policy each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,10 +95,15 @@ pub(crate) fn of(config: &Config, ingest_retain: IngestRetain) -> Vec<Need> {
             }
         }
     }
+    let wanted = config.filters();
+    let subscribed: BTreeSet<&TopicFilter> = needed(&wanted, |_| false).map(|(filter, _)| filter).collect();
     for forward in &config.forward {
         let source = format!("forward \"{}\"", forward.name);
         for filter in &forward.filters {
-            needs.exact(Purpose::SubscribeForward, filter.as_str(), &source);
+            // What another filter covers isn't subscribed to.
+            if subscribed.contains(filter) {
+                needs.exact(Purpose::SubscribeForward, filter.as_str(), &source);
+            }
             for topics in received(filter) {
                 needs.topics(Purpose::ReceiveForward, topics, &source);
             }

@@ -8,7 +8,6 @@ use super::daemon::{self, Daemon};
 use crate::cli::Exit;
 use crate::cli::inputs::Inputs;
 use crate::cli::output;
-use crate::daemon::filters;
 use crate::link::check::{Check, Outcome};
 use crate::link::diagnosis::Failure;
 use crate::link::memory::noted_at;
@@ -51,7 +50,7 @@ pub(super) fn run(inputs: &Inputs, until: Until) -> Exit {
 async fn go(inputs: &Inputs, until: Until) -> bool {
     let Inputs { config, credentials, .. } = inputs;
     let standing = noted_at(&config.outbox.path, &config.connection);
-    let mut check = Check::new(&config.connection, credentials, filters(config), standing);
+    let mut check = Check::new(&config.connection, credentials, config.filters(), standing);
     if until == Until::Tls {
         return check.tls(&mut report).await;
     }

@@ -143,6 +143,7 @@ pub(super) struct Inbox {
 #[serde(default)]
 pub(super) struct Counters {
     pub(super) attempts: u64,
+    pub(super) copies: u64,
     pub(super) connections: u64,
     pub(super) published: u64,
     pub(super) resent: u64,

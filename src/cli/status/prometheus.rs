@@ -176,6 +176,7 @@ impl Metrics {
         self.one("link_published_total", Counter, "PUBLISH packets sent, re-sent ones included.", counters.published);
         self.one("link_resent_total", Counter, "PUBLISH packets sent again.", counters.resent);
         self.one("link_received_total", Counter, "PUBLISH packets received.", counters.received);
+        self.one("link_copies_total", Counter, "Those that were copies of others, and dropped.", counters.copies);
     }
 
     fn outbox(&mut self, document: &Document) {

@@ -39,7 +39,7 @@ fn outage() -> Value {
         },
         "store": {"path": "/var/lib/gatewire/gatewire.db", "error": null, "since": null, "moved_aside": [], "restored": 0},
         "inbox": {"received": 40, "unmatched": 1, "too_large": 0, "unacknowledged": 2},
-        "counters": {"attempts": 17, "connections": 3, "published": 325, "resent": 2, "received": 40},
+        "counters": {"attempts": 17, "connections": 3, "published": 325, "resent": 2, "received": 40, "copies": 0},
         "publish": [
             {"name": "hello", "topic": "test/topic", "count": 17, "skipped": 1, "refused": 0,
              "last_run": "2026-01-31T11:59:30Z", "last_published": "2026-01-31T11:59:30Z", "next_run": "2026-01-31T12:00:30Z",

@@ -65,7 +65,7 @@ impl Dialogue {
         if let Some(code) = self.terms.filter_refusal(filter) {
             return Some(Reply::Subscription(Err(Reason::new(code.0, None))));
         }
-        self.awaiting = Awaiting::SubAck(self.request(&Request::Subscribe(vec![(filter.clone(), qos)])));
+        self.awaiting = Awaiting::SubAck(self.request(&Request::Subscribe(vec![(filter.clone(), qos)], None)));
         None
     }
 

@@ -42,7 +42,8 @@ pub(crate) enum Event {
     /// The server's answer to one filter.
     Subscription(TopicFilter, Answer),
     /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.
-    Settled(BTreeMap<TopicFilter, Qos>),
+    /// Some of them have a subscription identifier.
+    Settled(BTreeMap<TopicFilter, Qos>, BTreeMap<TopicFilter, u32>),
 }
 
 /// Why the server doesn't take a message. The text follows "IoT Core refuses it: ".
@@ -101,6 +102,8 @@ pub(crate) struct Counters {
     pub(crate) resent: u64,
     /// PUBLISH packets received.
     pub(crate) received: u64,
+    /// Of those, copies of a message that came for another subscription, too.
+    pub(crate) copies: u64,
 }
 
 fn too_many(waited: Option<Duration>) -> String {

@@ -269,7 +269,7 @@ impl World {
                     let n = (1..=self.accepted).find(|n| Sequence::new(*n) == sequence).unwrap();
                     assert!(self.delivered.insert(n));
                 }
-                Event::Connected { .. } | Event::Settled(_) | Event::Subscription(..) => {}
+                Event::Connected { .. } | Event::Settled(..) | Event::Subscription(..) => {}
                 other => panic!("{other:?}"),
             }
         }

@@ -50,11 +50,12 @@ impl<'a> Play<'a> {
             max_in_flight: MAX_IN_FLIGHT,
             will: None,
         };
-        let filters = ["a/#", "b/+", "c"].into_iter().filter_map(|filter| TopicFilter::new(filter).ok());
+        let filters = ["a/#", "a/+", "+/b", "b/+", "c"].into_iter().filter_map(|filter| TopicFilter::new(filter).ok());
         let filters: BTreeMap<TopicFilter, Qos> = filters.map(|filter| (filter, Qos::AtLeastOnce)).collect();
         // One that the server still has, and one that it is to be rid of.
         let held = ["c", "old/#"].into_iter().filter_map(|filter| TopicFilter::new(filter).ok());
-        let remembered = Remembered { filters: held.map(|filter| (filter, Qos::AtLeastOnce)).collect(), sure: true };
+        let filters_held = held.map(|filter| (filter, Qos::AtLeastOnce)).collect();
+        let remembered = Remembered { filters: filters_held, sure: true, ..Remembered::default() };
         Play {
             protocol,
             session: Session::new(options, filters, remembered),

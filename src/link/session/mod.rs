@@ -9,6 +9,7 @@
 //! session, a failed SUBACK noticed.
 
 mod acks;
+mod copies;
 pub(crate) mod dialogue;
 mod event;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use crate::link::reason::{Reason, ReasonCode};
 use crate::link::suspects::{Suspect, Suspects};
 use crate::message::{Inbound, Qos, TopicFilter};
 use acks::{Ack, Arrival, Digest, Owed};
+use copies::Copies;
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::{Acknowledged, InFlight};
 use patience::{Awaited, Patience, Progress};
@@ -96,6 +98,7 @@ pub(crate) struct Session {
     /// The server throttles us.
     throttle: Throttle,
     owed: Owed,
+    copies: Copies,
     /// Since when nothing more is looked at ([`Session::is_congested`]).
     congested_since: Option<Instant>,
     next_id: PacketIdentifier,
@@ -147,6 +150,7 @@ impl Session {
             held_until: None,
             throttle: Throttle::default(),
             owed: Owed::default(),
+            copies: Copies::default(),
             congested_since: None,
             next_id: 1,
             counters: Counters::default(),
@@ -277,7 +281,7 @@ impl Session {
             (_, Received::TopicAlias) => return Err(End::TopicAlias),
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
             (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason, now),
-            (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, clock)?,
+            (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, now, clock)?,
             (State::Connected(_), Received::TooLarge(publish)) => self.too_large(publish)?,
             (State::Connected(_), Received::PubRel(id)) => {
                 self.owed.released(id);
@@ -304,10 +308,13 @@ impl Session {
         }
         let keep_alive = terms.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
-        self.subscriptions.restart(session_present);
+        self.subscriptions.restart(session_present, self.options.protocol == Protocol::Mqtt5 && !terms.no_identifiers);
         let is_same = session_present && !std::mem::take(&mut self.is_another);
         self.in_flight.restart(is_same);
         self.owed.restart(is_same);
+        if !is_same {
+            self.copies.clear();
+        }
         self.suspects.restart();
         self.has_answered = false;
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
@@ -373,6 +380,16 @@ impl Session {
             return Ok(());
         }
         self.has_answered = true;
+        let is_about_identifiers = |granted: &Result<Qos, Reason>| {
+            granted.as_ref().is_err_and(|reason| reason.code == ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
+        };
+        if granted.iter().any(is_about_identifiers) {
+            // It hasn't said so in its CONNACK.
+            self.subscriptions.give_up_identifiers();
+            self.subscriptions.unanswered_again(id);
+            self.request(now);
+            return Ok(());
+        }
         let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
         for (filter, answer) in answers {
@@ -395,16 +412,19 @@ impl Session {
         Ok(())
     }
 
-    fn incoming(&mut self, mut publish: Incoming, received_at: Timestamp) -> Result<(), End> {
+    fn incoming(&mut self, mut publish: Incoming, now: Instant, received_at: Timestamp) -> Result<(), End> {
         self.counters.received += 1;
-        let token = match self.arrival(&publish.head, &publish.payload)? {
+        let (token, again) = match self.arrival(&publish.head, &publish.payload)? {
             None if publish.head.qos == Qos::AtLeastOnce => return Ok(()),
-            None => None,
-            Some((token, again)) => {
-                publish.duplicate |= again;
-                Some(token)
-            }
+            None => (None, false),
+            Some((token, again)) => (Some(token), again),
         };
+        publish.duplicate |= again;
+        if self.is_copy(&publish, again, now) {
+            self.counters.copies += 1;
+            token.into_iter().for_each(|token| self.acknowledge(token));
+            return Ok(());
+        }
         let Incoming { head: Head { topic, qos, .. }, payload, retain, duplicate, properties, .. } = publish;
         let carried = properties.filter(|properties| {
             let few = properties.wire_len() <= MAX_PROPERTIES;
@@ -416,6 +436,19 @@ impl Session {
         let message = Inbound { topic, payload, qos, retain, duplicate, received_at, properties: carried };
         self.events.push_back(Event::Message(message.detached(), token));
         Ok(())
+    }
+
+    /// Whether it is a copy of a message that has come for another subscription.
+    fn is_copy(&mut self, publish: &Incoming, again: bool, now: Instant) -> bool {
+        let matching = match publish.subscriptions.is_empty() {
+            true => Vec::new(),
+            false => self.subscriptions.identifiers_for(&publish.head.topic),
+        };
+        // One for a subscription that is taken back, or a shared one, has no copy that comes for those that stand.
+        let known: Vec<u32> =
+            publish.subscriptions.iter().copied().filter(|identifier| matching.contains(identifier)).collect();
+        let digest = || Digest::of(publish.head.topic.as_str(), &publish.payload);
+        !known.is_empty() && self.copies.is_one(digest(), &known, again, now)
     }
 
     /// The token of a message that has to be acknowledged, and whether it came before; `None` if it hasn't to be, or is repeated.

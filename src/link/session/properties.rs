@@ -219,7 +219,7 @@ impl World {
         while let Some(event) = self.session.next_event() {
             match event {
                 Event::Delivered(sequence) => assert!(self.delivered.insert(sequence), "{sequence:?} delivered twice"),
-                Event::Connected { .. } | Event::Settled(_) | Event::Overdue(..) | Event::Throttled(..) => {}
+                Event::Connected { .. } | Event::Settled(..) | Event::Overdue(..) | Event::Throttled(..) => {}
                 other => panic!("{other:?}"),
             }
         }

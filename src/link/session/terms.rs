@@ -23,6 +23,8 @@ pub(super) struct Terms {
     pub(super) no_retain: bool,
     pub(super) no_wildcards: bool,
     pub(super) no_shared: bool,
+    /// The server knows no subscription identifiers.
+    pub(super) no_identifiers: bool,
     /// Instead of the one we asked for.
     pub(super) keep_alive: Option<Duration>,
     /// Instead of the one we asked for.

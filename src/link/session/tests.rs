@@ -2,6 +2,7 @@
 
 mod incoming;
 mod mqtt5;
+mod overlapping;
 mod patience;
 mod subscribing;
 mod suspects;
@@ -72,7 +73,7 @@ impl Bench {
 
     /// The next event, but for the ones that only say how the subscriptions stand.
     fn event(&mut self) -> Option<Event> {
-        std::iter::from_fn(|| self.session.next_event()).find(|event| !matches!(event, Event::Settled(_)))
+        std::iter::from_fn(|| self.session.next_event()).find(|event| !matches!(event, Event::Settled(..)))
     }
 
     fn protocol(&self) -> Protocol {
@@ -271,7 +272,7 @@ fn a_missing_puback_brings_the_message_again_with_dup_and_its_identifier() {
     bench.receive(Say::PubAck(2)).unwrap();
     bench.receive(Say::PubAck(1)).unwrap();
     assert_eq!(bench.session.in_flight(), 0);
-    assert_eq!(bench.session.counters(), Counters { published: 4, resent: 2, received: 0 });
+    assert_eq!(bench.session.counters(), Counters { published: 4, resent: 2, ..Counters::default() });
 }
 
 #[test]

@@ -177,7 +177,7 @@ impl Session {
     fn overdue_request(&mut self, now: Instant) -> Option<End> {
         let ack_timeout = self.options.ack_timeout;
         match self.subscriptions.overdue(now, ack_timeout).next().map(|pending| &pending.request)? {
-            Request::Subscribe(filters) => Some(End::NoSubAck(filters.first()?.0.clone(), ack_timeout)),
+            Request::Subscribe(filters, _) => Some(End::NoSubAck(filters.first()?.0.clone(), ack_timeout)),
             Request::Unsubscribe(filters) => Some(End::NoUnsubAck(filters.first()?.clone(), ack_timeout)),
         }
     }

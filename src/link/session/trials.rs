@@ -38,14 +38,14 @@ impl Session {
             }
             self.send_request(request, now);
         }
-        if let Some(request) = self.subscriptions.next_request_alone() {
+        if let Some(request) = self.subscriptions.next_request_alone(|filter| self.is_suspected(filter)) {
             match !self.is_trial_on() && self.is_wire_clear(now) {
                 true => self.send_request(request, now),
                 false => self.requests_held = true,
             }
         }
         if let Some(standing) = self.subscriptions.settled() {
-            self.events.push_back(Event::Settled(standing.clone()));
+            self.events.push_back(Event::Settled(standing.clone(), self.subscriptions.identifiers().clone()));
         }
     }
 

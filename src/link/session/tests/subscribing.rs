@@ -3,7 +3,7 @@
 use super::*;
 
 fn remembered(n: usize, sure: bool) -> Remembered {
-    Remembered { filters: filters(n), sure }
+    Remembered { filters: filters(n), sure, ..Remembered::default() }
 }
 
 fn connected(protocol: Protocol, wanted: usize, remembered: Remembered, session_present: bool) -> Bench {
@@ -23,7 +23,7 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
 fn settled(bench: &mut Bench) -> Option<Vec<String>> {
     let mut last = None;
     while let Some(event) = bench.session.next_event() {
-        if let Event::Settled(standing) = event {
+        if let Event::Settled(standing, _) = event {
             last = Some(standing.into_keys().map(|filter| filter.to_string()).collect());
         }
     }

@@ -70,7 +70,6 @@ pub(super) struct Incoming {
     pub(super) retain: bool,
     pub(super) duplicate: bool,
     /// The identifiers of the subscriptions it comes for, if they have any.
-    #[cfg_attr(not(test), expect(dead_code, reason = "who looks at it comes next"))]
     pub(super) subscriptions: Vec<u32>,
     pub(super) properties: Option<Arc<Properties>>,
 }
@@ -170,9 +169,11 @@ impl Wire {
 
     pub(super) fn request(&self, id: PacketIdentifier, request: &Request, output: &mut BytesMut) {
         match (self.protocol, request) {
-            (Protocol::Mqtt311, Request::Subscribe(filters)) => v4::subscribe(id, filters, output),
+            (Protocol::Mqtt311, Request::Subscribe(filters, _)) => v4::subscribe(id, filters, output),
             (Protocol::Mqtt311, Request::Unsubscribe(filters)) => v4::unsubscribe(id, filters, output),
-            (Protocol::Mqtt5, Request::Subscribe(filters)) => v5::subscribe(id, filters, output),
+            (Protocol::Mqtt5, Request::Subscribe(filters, identifier)) => {
+                v5::subscribe(id, filters, *identifier, output);
+            }
             (Protocol::Mqtt5, Request::Unsubscribe(filters)) => v5::unsubscribe(id, filters, output),
         }
     }

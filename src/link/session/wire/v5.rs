@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
-    Subscribe, SubscribeReasonCode, Unsubscribe,
+    Subscribe, SubscribeProperties, SubscribeReasonCode, Unsubscribe,
 };
 
 use super::{Frame, Malformed, Opening, PacketIdentifier, Received, Terms, checked};
@@ -94,6 +94,7 @@ fn terms(properties: ConnAckProperties) -> Terms {
         no_retain: properties.retain_available == Some(0),
         no_wildcards: properties.wildcard_subscription_available == Some(0),
         no_shared: properties.shared_subscription_available == Some(0),
+        no_identifiers: properties.subscription_identifiers_available == Some(0),
         keep_alive: properties.server_keep_alive.map(|keep_alive| seconds(keep_alive.into())),
         session_expiry: properties.session_expiry_interval.map(seconds),
         renamed: properties.assigned_client_identifier.is_some(),
@@ -180,9 +181,16 @@ fn packet(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant) -> 
     })
 }
 
-pub(super) fn subscribe(id: PacketIdentifier, filters: &[(TopicFilter, Qos)], output: &mut BytesMut) {
+pub(super) fn subscribe(
+    id: PacketIdentifier,
+    filters: &[(TopicFilter, Qos)],
+    identifier: Option<u32>,
+    output: &mut BytesMut,
+) {
     let filters = filters.iter().map(|(filter, level)| Filter::new(filter.as_str(), qos(*level)));
-    let mut subscribe = Subscribe::new_many(filters, None);
+    let properties =
+        identifier.map(|identifier| SubscribeProperties { id: Some(identifier as usize), user_properties: Vec::new() });
+    let mut subscribe = Subscribe::new_many(filters, properties);
     subscribe.pkid = id;
     encode(&Packet::Subscribe(subscribe), output);
 }

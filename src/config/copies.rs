@@ -1,0 +1,58 @@
+//! Filters of which a server may send a message twice, although each forward is to get it once.
+
+use super::Protocol;
+use super::report::Place;
+use super::sections::Reader;
+use crate::message::{Qos, TopicFilter, overlapping};
+
+/// A filter of a forward.
+pub(super) struct Wanted {
+    pub(super) forward: String,
+    pub(super) filter: TopicFilter,
+    pub(super) qos: Qos,
+    pub(super) place: Place,
+}
+
+impl Reader<'_> {
+    /// Names the filters that have topics in common and can't be told apart at every server: one that covers another with at least
+    /// its QoS is subscribed to in its place, and MQTT 5 has subscription identifiers, but not at IoT Core.
+    pub(super) fn warn_of_copies(&self, protocol: Protocol) {
+        let wanted = self.wanted.borrow();
+        let mut filters = std::collections::BTreeMap::new();
+        for Wanted { filter, qos, .. } in wanted.iter() {
+            let highest = filters.entry(filter.clone()).or_insert(*qos);
+            *highest = (*highest).max(*qos);
+        }
+        for (one, other) in overlapping(&filters) {
+            let is_shared = one.is_shared() || other.is_shared();
+            // What IoT Core knows that MQTT doesn't: `a/#` hasn't `a`.
+            let is_parent =
+                |one: &TopicFilter, other: &TopicFilter| one.as_str().strip_suffix("/#") == Some(other.as_str());
+            if self.is_iot_core && (is_parent(one, other) || is_parent(other, one)) {
+                continue;
+            }
+            let of = |filter: &TopicFilter| wanted.iter().filter(|wanted| wanted.filter == *filter).next_back();
+            let (Some(first), Some(last)) = (of(one), of(other)) else { continue };
+            let (first, last) = if first.place <= last.place { (first, last) } else { (last, first) };
+            let server = match (is_shared, protocol) {
+                (true, _) => "every server sends one for each of them",
+                (false, Protocol::Mqtt311) => "a server may send one for each of them",
+                (false, Protocol::Mqtt5) => {
+                    "a server without subscription identifiers, such as IoT Core, may send one for each of them"
+                }
+            };
+            let mend = match first.qos == last.qos || !(one.covers(other) || other.covers(one)) {
+                true => "use filters of which one covers the other, or that have no topic in common",
+                false => "give both the same `qos`",
+            };
+            self.report.warning(
+                &last.place,
+                &format!(
+                    "`forward.filters`: \"{}\" of \"{}\" and \"{}\" of \"{}\" have topics in common: a message there may come twice, \
+                     as {server}; {mend}",
+                    last.filter, last.forward, first.filter, first.forward
+                ),
+            );
+        }
+    }
+}
