@@ -1,5 +1,7 @@
 //! Filters of which a server may send a message twice, although each forward is to get it once.
 
+use std::collections::BTreeMap;
+
 use super::Protocol;
 use super::report::Place;
 use super::sections::Reader;
@@ -18,7 +20,7 @@ impl Reader<'_> {
     /// its QoS is subscribed to in its place, and MQTT 5 has subscription identifiers, but not at IoT Core.
     pub(super) fn warn_of_copies(&self, protocol: Protocol) {
         let wanted = self.wanted.borrow();
-        let mut filters = std::collections::BTreeMap::new();
+        let mut filters = BTreeMap::new();
         for Wanted { filter, qos, .. } in wanted.iter() {
             let highest = filters.entry(filter.clone()).or_insert(*qos);
             *highest = (*highest).max(*qos);
@@ -31,7 +33,7 @@ impl Reader<'_> {
             if self.is_iot_core && (is_parent(one, other) || is_parent(other, one)) {
                 continue;
             }
-            let of = |filter: &TopicFilter| wanted.iter().filter(|wanted| wanted.filter == *filter).next_back();
+            let of = |filter: &TopicFilter| wanted.iter().rfind(|wanted| wanted.filter == *filter);
             let (Some(first), Some(last)) = (of(one), of(other)) else { continue };
             let (first, last) = if first.place <= last.place { (first, last) } else { (last, first) };
             let server = match (is_shared, protocol) {

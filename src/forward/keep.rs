@@ -129,6 +129,8 @@ impl Keep {
     /// The connection is gone, and with it the meaning of its tokens.
     pub(super) fn link_down(&mut self) {
         self.backlog.unconfirmed().filter(|kept| kept.token.is_some()).for_each(|kept| kept.is_orphan = true);
+        // What the disk doesn't take is beyond the bound for one connection, not for each: the server still has it.
+        while self.backlog.memory() > MEMORY && self.backlog.drop_back_if(|kept| kept.is_orphan).is_some() {}
     }
 
     /// Whether the server has sent a message again that waits already, and on which the disk has kept it waiting for its PUBACK.

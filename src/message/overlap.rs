@@ -51,10 +51,10 @@ impl TopicFilter {
 
 /// The filters of `wanted` that need a subscription: those that no other covers with at least the same QoS, unless the server
 /// refuses that one.
-pub(crate) fn needed<'a>(
-    wanted: &'a BTreeMap<TopicFilter, Qos>,
+pub(crate) fn needed(
+    wanted: &BTreeMap<TopicFilter, Qos>,
     is_refused: impl Fn(&TopicFilter) -> bool,
-) -> impl Iterator<Item = (&'a TopicFilter, Qos)> {
+) -> impl Iterator<Item = (&TopicFilter, Qos)> {
     let is_covered = move |filter: &TopicFilter, qos: Qos| {
         let covers = |(other, at): (&TopicFilter, &Qos)| other != filter && *at >= qos && other.covers(filter);
         wanted.iter().any(|(other, at)| covers((other, at)) && !is_refused(other))

@@ -152,3 +152,17 @@ fn what_is_counted_for_a_message_is_no_less_than_what_it_takes() {
     let entry = size_of::<(u64, Kept, u64)>();
     assert!(2 * entry + 32 <= ENTRY_OVERHEAD as usize, "{entry}");
 }
+
+#[test]
+fn connections_that_end_do_not_add_up_in_memory() {
+    let mut keep = keep(1_000_000, 1 << 30, WhenFull::DropOldest);
+    for connection in 0..20 {
+        for id in 1..=100 {
+            insert(&mut keep, connection * 100 + id, 100_000);
+        }
+        assert!(keep.bytes() <= (4 << 20) + 10_000_000, "one window beyond the bound: {}", keep.bytes());
+        keep.link_down();
+        assert!(keep.bytes() <= 4 << 20, "{}", keep.bytes());
+    }
+    assert_eq!(keep.dropped(), 0, "the server has them");
+}

@@ -9,6 +9,7 @@
 //! session, a failed SUBACK noticed.
 
 mod acks;
+mod asking;
 mod copies;
 pub(crate) mod dialogue;
 mod event;
@@ -20,6 +21,7 @@ mod in_flight;
 mod patience;
 #[cfg(test)]
 mod properties;
+mod receiving;
 mod sending;
 mod subscriptions;
 mod terms;
@@ -38,23 +40,21 @@ use bytes::BytesMut;
 use jiff::Timestamp;
 
 use crate::config::{Protocol, Will};
-use crate::inbox::AckToken;
-use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::{Reason, ReasonCode};
 use crate::link::suspects::{Suspect, Suspects};
-use crate::message::{Inbound, Qos, TopicFilter};
-use acks::{Ack, Arrival, Digest, Owed};
+use crate::message::{Qos, TopicFilter};
+use acks::Owed;
 use copies::Copies;
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::{Acknowledged, InFlight};
 use patience::{Awaited, Patience, Progress};
 use sending::Throttle;
+use subscriptions::Subscriptions;
 pub(crate) use subscriptions::{Answer, Remembered};
-use subscriptions::{Request, Subscriptions};
 use terms::Terms;
 pub(crate) use trials::{Guilty, Verdict};
 pub(crate) use wire::Malformed;
-use wire::{Head, Incoming, Opening, Received, TooLarge, Wire};
+use wire::{Opening, Received, Wire};
 
 /// MQTT's packet identifier: from 1, unique among what waits for an acknowledgement.
 type PacketIdentifier = u16;
@@ -327,30 +327,6 @@ impl Session {
         Ok(())
     }
 
-    /// Filters are asked for: nothing is published before they are answered, or `ack_timeout` is over.
-    fn hold(&mut self, now: Instant) {
-        if self.subscriptions.is_subscribing() {
-            self.held_until = Some(now + self.options.ack_timeout);
-        }
-    }
-
-    /// Other filters are wanted from now on: asks the server for the difference, now or once there is a connection. What it
-    /// refused is asked for once more.
-    pub(crate) fn want(&mut self, filters: BTreeMap<TopicFilter, Qos>, now: Instant) {
-        self.subscriptions.want(filters);
-        if self.is_connected() {
-            self.request(now);
-            self.hold(now);
-        }
-    }
-
-    fn send_request(&mut self, request: Request, now: Instant) {
-        let id = self.allocate();
-        self.wire.request(id, &request, &mut self.output);
-        let sent = self.just_put(now);
-        self.subscriptions.requested(id, request, sent);
-    }
-
     fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
         if reason.code == ReasonCode::QUOTA_EXCEEDED {
             return self.throttled(id, now);
@@ -372,123 +348,6 @@ impl Session {
             true => Event::Rejected(sequence, target, Rejection::PubAck(reason)),
         });
         self.go_on(now);
-    }
-
-    fn suback(&mut self, id: PacketIdentifier, granted: Vec<Result<Qos, Reason>>, now: Instant) -> Result<(), End> {
-        if !self.subscriptions.uses(id) {
-            // The answer to a SUBSCRIBE that was sent twice.
-            return Ok(());
-        }
-        self.has_answered = true;
-        let is_about_identifiers = |granted: &Result<Qos, Reason>| {
-            granted.as_ref().is_err_and(|reason| reason.code == ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
-        };
-        if granted.iter().any(is_about_identifiers) {
-            // It hasn't said so in its CONNACK.
-            self.subscriptions.give_up_identifiers();
-            self.subscriptions.unanswered_again(id);
-            self.request(now);
-            return Ok(());
-        }
-        let answers = self.subscriptions.answered(id, granted, now);
-        let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
-        for (filter, answer) in answers {
-            self.suspects.clear(&Suspect::Subscribe(filter.clone()));
-            self.events.push_back(Event::Subscription(filter, answer));
-        }
-        self.request(now);
-        if !self.subscriptions.is_subscribing() {
-            self.held_until = None;
-        }
-        Ok(())
-    }
-
-    fn unsuback(&mut self, id: PacketIdentifier, now: Instant) -> Result<(), End> {
-        if self.subscriptions.uses(id) {
-            let unsubscribed = self.subscriptions.unsubscribed(id);
-            unsubscribed.ok_or_else(|| violation("an UNSUBACK answers a SUBSCRIBE"))?;
-            self.request(now);
-        }
-        Ok(())
-    }
-
-    fn incoming(&mut self, mut publish: Incoming, now: Instant, received_at: Timestamp) -> Result<(), End> {
-        self.counters.received += 1;
-        let (token, again) = match self.arrival(&publish.head, &publish.payload)? {
-            None if publish.head.qos == Qos::AtLeastOnce => return Ok(()),
-            None => (None, false),
-            Some((token, again)) => (Some(token), again),
-        };
-        publish.duplicate |= again;
-        if self.is_copy(&publish, again, now) {
-            self.counters.copies += 1;
-            token.into_iter().for_each(|token| self.acknowledge(token));
-            return Ok(());
-        }
-        let Incoming { head: Head { topic, qos, .. }, payload, retain, duplicate, properties, .. } = publish;
-        let carried = properties.filter(|properties| {
-            let few = properties.wire_len() <= MAX_PROPERTIES;
-            if !few {
-                self.events.push_back(Event::PropertiesLeftOut(topic.clone()));
-            }
-            few
-        });
-        let message = Inbound { topic, payload, qos, retain, duplicate, received_at, properties: carried };
-        self.events.push_back(Event::Message(message.detached(), token));
-        Ok(())
-    }
-
-    /// Whether it is a copy of a message that has come for another subscription.
-    fn is_copy(&mut self, publish: &Incoming, again: bool, now: Instant) -> bool {
-        let matching = match publish.subscriptions.is_empty() {
-            true => Vec::new(),
-            false => self.subscriptions.identifiers_for(&publish.head.topic),
-        };
-        // One for a subscription that is taken back, or a shared one, has no copy that comes for those that stand.
-        let known: Vec<u32> =
-            publish.subscriptions.iter().copied().filter(|identifier| matching.contains(identifier)).collect();
-        let digest = || Digest::of(publish.head.topic.as_str(), &publish.payload);
-        !known.is_empty() && self.copies.is_one(digest(), &known, again, now)
-    }
-
-    /// The token of a message that has to be acknowledged, and whether it came before; `None` if it hasn't to be, or is repeated.
-    fn arrival(&mut self, head: &Head, content: &[u8]) -> Result<Option<(AckToken, bool)>, End> {
-        if head.qos == Qos::AtMostOnce {
-            return Ok(None);
-        }
-        match self.owed.receive(head.id, Digest::of(head.topic.as_str(), content), head.is_exactly_once) {
-            Arrival::New { token, again } => Ok(Some((token, again))),
-            Arrival::Repeated => Ok(None),
-            Arrival::Unheard => {
-                self.wire.pubrec(head.id, &mut self.output);
-                Ok(None)
-            }
-            Arrival::TooMany => Err(End::TooMany(None)),
-        }
-    }
-
-    /// A message larger than we take has come by. It is acknowledged: the server would send it again and again.
-    fn too_large(&mut self, publish: TooLarge) -> Result<(), End> {
-        let TooLarge { head, size } = publish;
-        self.counters.received += 1;
-        if let Some((token, _)) = self.arrival(&head, &size.to_be_bytes())? {
-            self.acknowledge(token);
-        }
-        self.events.push_back(Event::TooLarge(head.topic, size));
-        Ok(())
-    }
-
-    /// A message from the server is taken care of. Its PUBACK goes out once all that came before it are, too.
-    pub(crate) fn acknowledge(&mut self, token: AckToken) {
-        self.owed.done(token);
-        while matches!(self.state, State::Connected(_))
-            && let Some(ack) = self.owed.next(self.place())
-        {
-            match ack {
-                Ack::PubAck(id) => self.wire.puback(id, &mut self.output),
-                Ack::PubRec(id) => self.wire.pubrec(id, &mut self.output),
-            }
-        }
     }
 
     /// Whether a filter isn't asked for because the server refuses it.

@@ -1,6 +1,7 @@
 //! What comes from the server, in both versions of MQTT.
 
 use super::*;
+use crate::inbox::AckToken;
 
 #[test]
 fn pubacks_go_out_in_the_order_of_arrival() {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::ReasonCode;
 use crate::message::{Properties, Target};
 

@@ -3,6 +3,7 @@
 use rumqttc::v5::mqttbytes::v5;
 
 use super::*;
+use crate::inbox::AckToken;
 
 fn wanted(filters: &[(&str, Qos)]) -> BTreeMap<TopicFilter, Qos> {
     filters.iter().map(|(filter, qos)| (TopicFilter::new(filter).unwrap(), *qos)).collect()
