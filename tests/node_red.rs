@@ -67,7 +67,8 @@ impl NodeRed {
         assert!(curl.wait().unwrap().success(), "{path}: {}", self.log());
     }
 
-    /// As the editor's button does: `full`, `flows` or `nodes`. Ends when both nodes are connected again.
+    /// As the editor's button does: `full`, `flows` or `nodes`. Ends when the flows have started, and both nodes are connected
+    /// again if they can be.
     fn deploy(&mut self, kind: &str, connects: bool) {
         self.seen.set(self.all().len());
         for node in
@@ -78,8 +79,12 @@ impl NodeRed {
             let again = format!("{}\n// again", node["initialize"].as_str().unwrap());
             node["initialize"] = json!(again);
         }
+        let started = |log: String| log.matches("] Started ").count();
+        let before = started(self.log());
         let header = format!("Node-RED-Deployment-Type: {kind}");
         self.post("/flows", &["Node-RED-API-Version: v1", &header], &json!(self.flow));
+        // The answer may come while they still start.
+        patiently("the flows", || (started(self.log()) > before).then_some(()));
         if connects {
             self.wait_until_connected();
         }
