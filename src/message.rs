@@ -1,5 +1,6 @@
 //! Topics, filters and messages: checked once where they enter, trusted after.
 
+mod condition;
 mod overlap;
 mod properties;
 mod text;
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
+pub(crate) use condition::{Condition, TopicPattern, Traits};
 pub(crate) use overlap::{needed, overlapping};
 pub(crate) use properties::{BASE64, Properties, PropertiesError};
 pub(crate) use text::{ForbiddenCharacter, check_characters};
@@ -215,19 +217,14 @@ pub(crate) struct Outbound {
     pub(crate) properties: Option<Arc<Properties>>,
 }
 
-/// What a policy decides by for a message on its way to IoT Core: its topic, and whether it is retained.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What a policy decides by for a message: its topic, and whether it is retained.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) topic: Topic,
     pub(crate) retain: bool,
 }
 
 impl Target {
-    /// Whether who may not publish here may not publish to `other` either: what is retained needs more.
-    pub(crate) fn covers(&self, other: &Target) -> bool {
-        self.topic == other.topic && (other.retain || !self.retain)
-    }
-
     /// What a policy must allow for it.
     pub(crate) fn needs(&self) -> String {
         let also = if self.retain { " and iot:RetainPublish" } else { "" };
@@ -236,10 +233,6 @@ impl Target {
 }
 
 impl Outbound {
-    pub(crate) fn target(&self) -> Target {
-        Target { topic: self.topic.clone(), retain: self.retain }
-    }
-
     /// Bytes of topic, payload and properties: what the bounds of the outbox count.
     pub(crate) fn size(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());

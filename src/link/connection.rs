@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::addresses::Addresses;
 use super::pace::Quota;
 use super::reload::Setup;
-use super::session::{Answer, End, Event, Session};
+use super::session::{Answer, End, Event, Rejection, Session};
 use super::transport::{Stream, abandon, local_address, not_arrived};
 use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
@@ -144,6 +144,10 @@ impl<'a> Connection<'a> {
                 return Ok(Ended::Stopped);
             }
             self.fill(now);
+            if self.session.wants_other_terms(now) {
+                self.say_goodbye().await;
+                return Ok(Ended::OtherTerms);
+            }
             if self.pass_on_events(now) {
                 // A message that isn't sent may have been the last, or makes room for another.
                 continue;
@@ -242,8 +246,8 @@ impl<'a> Connection<'a> {
     /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.
     fn fill(&mut self, now: Instant) {
         self.quota_until = None;
-        for target in self.link.outbox.take_released() {
-            self.session.put_on_probation(target, now);
+        for condition in self.link.outbox.take_released() {
+            self.session.try_again(condition, now);
         }
         if self.is_late(now) {
             return;
@@ -256,20 +260,39 @@ impl<'a> Connection<'a> {
             }
             self.session.resend(now);
         }
-        while self.has_room()
-            && self.session.can_publish()
-            && let Some((size, target)) = self.link.outbox.next()
-            && self.session.admits(&target, now)
-        {
+        while let Some((sequence, size)) = self.next(now) {
             if !self.within_quota(now, size) {
                 return;
             }
-            let Some((sequence, message)) = self.link.outbox.take() else { return };
+            let Some(message) = self.link.outbox.take_at(sequence) else { return };
             let has_no_ack = message.qos == Qos::AtMostOnce;
             if self.session.publish(sequence, message, now) && has_no_ack {
                 self.unwritten.push_back(sequence);
             }
         }
+        self.session.filled(now);
+        self.link.note_holding(self.session, now);
+    }
+
+    /// The message to send next: what may be sent with others goes before what may only be sent alone.
+    fn next(&mut self, now: Instant) -> Option<(Sequence, usize)> {
+        if !self.has_room() || !self.session.can_publish() {
+            return None;
+        }
+        let (link, session) = (self.link, &mut *self.session);
+        if session.is_way_free(now)
+            && let Some(next) = link.outbox.next(|message, has_client| session.admits(message, has_client, now))
+        {
+            return Some(next);
+        }
+        if !session.may_try(now) {
+            return None;
+        }
+        if let Some(next) = link.outbox.next_alone(|message, place| session.rank(message, place, now)) {
+            return Some(next);
+        }
+        session.no_candidate(now);
+        link.outbox.next(|message, has_client| session.admits(message, has_client, now))
     }
 
     /// Whether there is room for another message. Once the daemon stops, only behind what is written: DISCONNECT is to come
@@ -330,7 +353,14 @@ impl<'a> Connection<'a> {
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::TooLarge(topic, size) => self.link.too_large(&topic, size),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
-            Event::Rejected(sequence, target, rejection) => self.link.rejected(sequence, &target, &rejection),
+            Event::Rejected(sequence, message, rejection) => self.link.rejected(sequence, &message, &rejection),
+            Event::Doubtful(sequence, message, rejection) => {
+                let is_local = !matches!(rejection, Rejection::PubAck(_));
+                if !self.link.doubtful(sequence, &message, &rejection) && !is_local {
+                    self.session.keep_apart(message, now);
+                }
+            }
+            Event::Guilty(condition, reason) => self.link.guilty(condition, &reason),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
             Event::Throttled(topic, wait) => self.link.throttled(&topic, wait),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),

@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod connection;
 pub(crate) mod credentials;
 pub(crate) mod diagnosis;
+mod isolation;
 pub(crate) mod memory;
 mod pace;
 pub(crate) mod reason;
@@ -16,7 +17,6 @@ mod reload;
 mod said;
 mod session;
 pub(crate) mod state;
-mod suspects;
 #[cfg(test)]
 pub(crate) mod test_pki;
 pub(crate) mod transport;
@@ -97,6 +97,8 @@ enum Ended {
     Stopped,
     /// The configuration has changed in a way that needs a new connection, or one at once.
     Reconfigured,
+    /// The server allows nothing that waits, and may do so on another connection.
+    OtherTerms,
 }
 
 impl Link {
@@ -129,7 +131,7 @@ impl Link {
             self.inbox.link_down();
             match ended {
                 Ok(Ended::Stopped) => break,
-                Ok(Ended::Reconfigured) => self.wait_for_the_limit(&lasting.connects).await,
+                Ok(Ended::Reconfigured | Ended::OtherTerms) => self.wait_for_the_limit(&lasting.connects).await,
                 Err(error) => self.wait(&error, &mut lasting).await,
             }
         }

@@ -5,20 +5,25 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 
 use super::diagnosis::{Before, LinkError, Say, Sent};
+use super::isolation::{Ground, Guilty};
 use super::reason::{Reason, ReasonCode};
-use super::session::{Guilty, Rejection, Verdict};
+use super::session::{Rejection, Session, Verdict};
 use super::{Lasting, Link};
-use crate::message::{Target, Topic, TopicFilter};
+use crate::message::{Condition, Topic, TopicFilter, TopicPattern, Traits};
 use crate::observe::journal;
-use crate::outbox::Sequence;
+use crate::outbox::{HeldStatus, Sequence};
 
 /// What to do about it.
 const THROTTLED: &str = "More is published than the account may, by this gateway or all together: publish less often, or several \
                          values in one message (`batch`), set connection.rate_limit lower, or have the limit raised (Service \
                          Quotas, AWS IoT Core). Nothing is lost meanwhile: what waits is sent later.";
 
+/// What to do where nothing is taken.
+const EVERYTHING: &str = "Look at the certificate's policy (`gatewire policy` prints what it needs; it must be attached and \
+                          active), and at the server's log (CloudWatch, AWSIotLogsV2): this is no fault of single messages.";
+
 impl Link {
-    /// Completes when it is known which topics are set aside and which ids were given out, or the daemon stops.
+    /// Completes when it is known what is set aside and which ids were given out, or the daemon stops.
     pub(super) async fn recalled(&self) {
         tokio::select! {
             () = self.stop.requested() => {}
@@ -26,35 +31,47 @@ impl Link {
         }
     }
 
-    /// A message that the server doesn't take. If that is for its topic, the topic is set aside; if it is for its content, that
-    /// is said once a topic.
-    pub(super) fn rejected(&self, sequence: Sequence, target: &Target, rejection: &Rejection) {
+    /// A message that the server doesn't take, though it takes others: that is said once a topic.
+    pub(super) fn rejected(&self, sequence: Sequence, message: &Traits, rejection: &Rejection) {
+        let is_for_the_topic =
+            matches!(rejection, Rejection::PubAck(reason) if Ground::of(reason.code) == Ground::Topic);
         match rejection {
-            Rejection::PubAck(reason) if is_for_the_topic(reason.code) => {
-                self.set_aside(target, &format!("it answers a PUBLISH with {rejection}"), Some(reason.code));
-            }
-            Rejection::Character(_) if self.said.rejected.first(&target.topic, Instant::now()) => log::error!(
-                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
+            _ if is_for_the_topic => {}
+            Rejection::Character(_) if self.said.rejected.first(&message.topic, Instant::now()) => log::error!(
+                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
                 "a message to `{}` isn't sent: {rejection}. An earlier version of gatewire has accepted it; it is kept \
-                 (outbox.quarantine), and everything else goes on. Said once a day and topic", target.topic
+                 (outbox.quarantine), and everything else goes on. Said once a day and topic", message.topic
             ),
-            _ if self.said.rejected.first(&target.topic, Instant::now()) => log::error!(
-                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
-                "IoT Core refuses a message to `{}`: {rejection}. Its sender is told; if nobody waits for that, the message is \
-                 kept and tried again in a day (outbox.quarantine). Change what publishes it. Said once a day and topic", target.topic
-            ),
-            _ => {}
+            Rejection::Character(_) => {}
+            _ => self.message_refused(message, &rejection.to_string()),
         }
         self.outbox.refuse(sequence, &rejection.to_string());
     }
 
-    /// A message that the server ends the connection for, because of its form: its topic isn't to blame.
-    fn message_set_aside(&self, target: &Target, reason: &str) {
-        if self.said.rejected.first(&target.topic, Instant::now()) {
+    /// A message that the server doesn't take, and it has taken none on this connection. Returns whether its client was told; else
+    /// it waits again.
+    pub(super) fn doubtful(&self, sequence: Sequence, message: &Traits, rejection: &Rejection) -> bool {
+        let is_told = self.outbox.doubt(sequence, &rejection.to_string());
+        if is_told {
+            let is_policy = matches!(rejection, Rejection::PubAck(reason) if may_be_the_policy(Some(reason.code)));
+            let needs =
+                Condition { retained_only: message.retain, ..Condition::topics(TopicPattern::exactly(&message.topic)) };
+            let lacks = if is_policy {
+                format!("; the certificate's policy must allow {}", needs.needs())
+            } else {
+                String::new()
+            };
+            self.message_refused(message, &format!("{rejection}{lacks}"));
+        }
+        is_told
+    }
+
+    fn message_refused(&self, message: &Traits, reason: &str) {
+        if self.said.rejected.first(&message.topic, Instant::now()) {
             log::error!(
-                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = target.topic.as_str();
-                "IoT Core refuses a message to `{}`: {reason}. It is set aside (outbox.quarantine) and tried again in a day; \
-                 others to the same topic are sent. Change what publishes it. Said once a day and topic", target.topic
+                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
+                "IoT Core refuses a message to `{}`: {reason}. Its sender is told; if nobody waits for that, the message is \
+                 kept and tried again in a day (outbox.quarantine). Change what publishes it. Said once a day and topic", message.topic
             );
         }
     }
@@ -74,16 +91,59 @@ impl Link {
         );
     }
 
-    /// Messages to a target aren't sent from now on: IoT Core does this on one, with this code if it gives any.
-    fn set_aside(&self, target: &Target, reason: &str, code: Option<ReasonCode>) {
-        let missing = may_be_the_policy(code).then(|| target.needs());
-        if self.outbox.set_aside(target.clone(), reason, missing.clone()) {
-            let remedy = remedy(missing.as_deref(), code);
-            log::error!(
-                GATEWIRE_EVENT = "quarantined", GATEWIRE_TOPIC = target.topic.as_str();
-                "IoT Core refuses messages to `{}`: {reason}. They are set aside (outbox.quarantine) and everything else goes on. \
-                 {remedy}; the topic is tried again once a day", target.topic
-            );
+    /// The server answers what meets this with a failure.
+    pub(super) fn guilty(&self, condition: Condition, reason: &Reason) {
+        self.set_aside(
+            condition,
+            &format!("it answers a PUBLISH with PUBACK with reason code {reason}"),
+            Some(reason.code),
+        );
+    }
+
+    /// What meets this isn't sent from now on: IoT Core does this on such a message, with this code if it gives any.
+    fn set_aside(&self, condition: Condition, reason: &str, code: Option<ReasonCode>) {
+        let missing = may_be_the_policy(code).then(|| condition.needs());
+        if !self.outbox.set_aside(condition.clone(), reason, missing.clone()) {
+            return;
+        }
+        let remedy = remedy(missing.as_deref(), code);
+        let topics = condition.topics.to_string();
+        let again = if condition.is_group() {
+            "the group is tried again once a day"
+        } else {
+            "the topic is tried again once a day"
+        };
+        log::error!(
+            GATEWIRE_EVENT = "quarantined", GATEWIRE_TOPIC = topics.as_str();
+            "IoT Core refuses messages to {condition}: {reason}. They are set aside (outbox.quarantine) and everything else goes on. \
+             {remedy}; {again}"
+        );
+    }
+
+    /// Says once that the server refuses everything, and that it does no longer.
+    pub(super) fn note_holding(&self, session: &mut Session, now: Instant) {
+        let change = session.take_holding();
+        let is_news = change.is_some() || session.is_holding();
+        match change {
+            None => {}
+            Some(Some(reason)) => {
+                log::error!(
+                    GATEWIRE_EVENT = "everything_refused";
+                    "IoT Core takes nothing that is sent: {reason}. All messages wait, in their order, and nothing is dropped while \
+                     there is room (outbox.max_size); one is tried now and then. {EVERYTHING}"
+                );
+                let held =
+                    HeldStatus { since: journal::now(), reason, advice: EVERYTHING.to_owned(), next_attempt: None };
+                self.outbox.set_held(Some(held));
+            }
+            Some(None) => {
+                log::info!(GATEWIRE_EVENT = "taken_again"; "IoT Core takes messages again; what waited goes out");
+                self.outbox.set_held(None);
+            }
+        }
+        if is_news {
+            let at = session.next_trial().map(|at| super::after(at.saturating_duration_since(now)));
+            self.outbox.held_until(at);
         }
     }
 
@@ -94,8 +154,9 @@ impl Link {
             LinkError::Disconnected { reason, .. } if may_be_for_a_packet(reason.code) => Some(reason),
             _ => return lasting.session.ended_otherwise(),
         };
-        let is_for_form = reason.is_some_and(|reason| is_for_the_form(reason.code));
-        let Verdict { guilty, of_a_trial } = lasting.session.closed_by_server(is_for_form, Instant::now());
+        let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
+        let verdict = lasting.session.closed_by_server(is_for_form, Instant::now());
+        let Verdict { guilty, refused, returned, of_a_trial } = verdict;
         if of_a_trial {
             lasting.backoff.forgive();
         }
@@ -104,18 +165,18 @@ impl Link {
             Some(reason) => format!("it ends the connection on a {packet} with reason code {reason}"),
         };
         let code = reason.map(|reason| reason.code);
+        if let Some((sequence, message)) = refused {
+            self.message_refused(&message, &ends("PUBLISH"));
+            self.outbox.refuse(sequence, &ends("PUBLISH"));
+        }
+        // First all to its place, so that what is set aside moves to the quarantine in its order.
+        returned.into_iter().for_each(|sequence| self.outbox.put_back(sequence));
         match guilty {
-            Some(Guilty::Publish(target, sequences)) => {
-                let reason = ends("PUBLISH");
-                match is_for_form {
-                    true => self.message_set_aside(&target, &reason),
-                    false => self.set_aside(&target, &reason, code),
-                }
-                sequences.into_iter().for_each(|sequence| self.outbox.refuse(sequence, &reason));
-            }
+            Some(Guilty::Publish(condition)) => self.set_aside(condition, &ends("PUBLISH"), code),
             Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE"), code),
             None => {}
         }
+        self.note_holding(&mut lasting.session, Instant::now());
     }
 
     fn filter_left_out(&self, filter: TopicFilter, reason: String, code: Option<ReasonCode>) {
@@ -129,24 +190,6 @@ impl Link {
         );
         self.state.filter_refused(&filter, reason, missing, journal::now());
     }
-}
-
-/// Whether a PUBACK with this code says something about every message to its topic.
-fn is_for_the_topic(code: ReasonCode) -> bool {
-    code == ReasonCode::NOT_AUTHORIZED
-}
-
-/// Whether a DISCONNECT with this code is about the form of one message, its topic among it: others to the same topic, with
-/// other properties or another payload, may be in order.
-fn is_for_the_form(code: ReasonCode) -> bool {
-    matches!(
-        code,
-        ReasonCode::MALFORMED_PACKET
-            | ReasonCode::PROTOCOL_ERROR
-            | ReasonCode::TOPIC_NAME_INVALID
-            | ReasonCode::PACKET_TOO_LARGE
-            | ReasonCode::PAYLOAD_FORMAT_INVALID
-    )
 }
 
 /// Whether a DISCONNECT with this code may be the answer to one of our packets (MQTT 5, 3.14.2.1): not when the server stops or

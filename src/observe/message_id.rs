@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 23] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -65,6 +65,7 @@ const KINDS: [Kind; 22] = [
     kind("subscribe_refused", &[], "fc653a4c84d1469e9467b0d95c72dfd6"),
     kind("publish_rejected", &[], "9ab5f713a4f746139a72695dbc864700"),
     kind("quarantined", &[], "3922a91797634d0b9881fbb7bf7e811d"),
+    kind("everything_refused", &[], "9d0ce1e5848742b1ba6ec55b0b69a3a9"),
     kind("puback_missing", &[], "14f2346f40034df0868dadf28f8c626e"),
     kind("message_too_large", &[], "6b175831ce5c486e9f01335190b36f74"),
     kind("config", &[], "8f9b4c922b3548f28abb0c92d9724080"),

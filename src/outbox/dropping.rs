@@ -50,10 +50,7 @@ impl Outbox {
         let causes = [
             (of(|n| n.full), "of the oldest, because more than [outbox] max_size waited"),
             (of(|n| n.expired), "that had waited for [outbox] max_age, or for their own expires_in"),
-            (
-                of(|n| n.quarantine_full),
-                "that IoT Core refuses, because the quarantine holds an eighth of [outbox] max_size",
-            ),
+            (of(|n| n.quarantine_full), "that IoT Core refuses, because more than [outbox] max_size waited with them"),
             (of(|n| n.damaged), "that were in damaged parts of the database"),
         ];
         let dropped: u64 = causes.iter().map(|(n, _)| n).sum();

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MAX_QOS_0_BYTES, MEMORY};
 use crate::config::WhenFull;
-use crate::message::{Outbound, Qos, Target};
-use crate::store::backlog::{ENTRY_OVERHEAD, Item};
+use crate::message::{Outbound, Qos};
+use crate::store::backlog::{At, ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
 use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
 
@@ -21,6 +21,9 @@ impl Sequence {
         Sequence(n)
     }
 }
+
+/// So many of the messages that wait are looked through for one that may be sent: those before it may only be sent alone.
+pub(super) const LOOKAHEAD: usize = 2000;
 
 /// The outbox holds all it may, and none of it may give way.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(crate) enum Link {
 pub(crate) struct Ledger<W> {
     backlog: Durable<Entry<W>>,
     bounds: Bounds,
+    /// Bytes and messages in the quarantine, which shares the bounds.
+    beside: (u64, u64),
     next: u64,
     link: Link,
     /// Memory of QoS 0 messages that wait.
@@ -106,6 +111,7 @@ impl<W> Ledger<W> {
         Ledger {
             backlog: Durable::new(QueueId::OUTBOX, stored, generation),
             bounds,
+            beside: (0, 0),
             next: stored.last.map_or(first, |last| first.max(last + 1)),
             link: Link::Coming,
             qos_0: 0,
@@ -144,7 +150,7 @@ impl<W> Ledger<W> {
         if self.backlog.memory() + size + ENTRY_OVERHEAD > MEMORY {
             return Err(Full);
         }
-        if self.bounds.is_over(self.backlog.bytes() + size, self.count() + 1) {
+        if self.is_over_with(size, 1) {
             let unmovable = self.backlog.taken_items().map(|(_, entry)| entry.size()).sum::<u64>();
             let no_way = self.bounds.is_over(unmovable + size, self.backlog.taken() as u64 + 1);
             if self.bounds.when_full == WhenFull::RejectNew || self.backlog.is_failing() || no_way {
@@ -175,29 +181,56 @@ impl<W> Ledger<W> {
         }
     }
 
-    fn count(&self) -> u64 {
+    /// Whether the bounds are passed with so many bytes and messages more. With `drop-oldest` the quarantine gives way first.
+    fn is_over_with(&self, bytes: u64, messages: u64) -> bool {
+        let beside = if self.bounds.when_full == WhenFull::RejectNew { self.beside } else { (0, 0) };
+        self.bounds.is_over(self.backlog.bytes() + bytes + beside.0, self.count() + messages + beside.1)
+    }
+
+    /// Whether `reject-new` has room for so many bytes more.
+    pub(super) fn has_room_by_rule(&self, bytes: u64) -> bool {
+        self.bounds.when_full == WhenFull::DropOldest || !self.is_over_with(bytes, 1)
+    }
+
+    /// The quarantine holds so many bytes and messages.
+    pub(super) fn set_beside(&mut self, bytes: u64, messages: u64) {
+        self.beside = (bytes, messages);
+    }
+
+    /// Messages, those in flight included.
+    pub(super) fn count(&self) -> u64 {
         self.backlog.waiting() + self.backlog.taken() as u64
     }
 
-    /// Topic and payload bytes of the message that [`take`](Self::take) would give, and where it goes.
-    pub(crate) fn next(&self) -> Option<(usize, Target)> {
-        let (_, entry) = self.backlog.front()?;
+    /// The first message that is `wanted`, which is told where it is, of the next [`LOOKAHEAD`]: its place, and
+    /// bytes of topic and payload. `None` also if as much is in flight as may be.
+    pub(super) fn find(&self, mut wanted: impl FnMut(&Entry<W>, At) -> bool) -> Option<(Sequence, usize)> {
+        let (seq, entry, _) = self.backlog.visible().take(LOOKAHEAD).find(|(_, entry, at)| wanted(entry, *at))?;
+        self.fits_in_flight(entry).then(|| (Sequence(seq), entry.message.size()))
+    }
+
+    /// Likewise, the one of the lowest rank, or an older one of the same kind. Without a rank it isn't looked for.
+    pub(super) fn find_least<R: Ord>(&self, rank: impl Fn(&Entry<W>, u32) -> Option<R>) -> Option<(Sequence, usize)> {
+        let head = (0..).zip(self.backlog.visible().take(LOOKAHEAD));
+        let ranked = head.filter_map(|(place, (seq, entry, _))| Some((rank(entry, place)?, seq, entry)));
+        let (_, _, least) = ranked.min_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)))?;
+        let kind = |entry: &Entry<W>| (entry.message.topic.clone(), entry.message.retain, entry.message.qos);
+        let kind_of_least = kind(least);
+        let (seq, entry, _) = self.backlog.visible().find(|(_, entry, _)| kind(entry) == kind_of_least)?;
+        self.fits_in_flight(entry).then(|| (Sequence(seq), entry.message.size()))
+    }
+
+    fn fits_in_flight(&self, entry: &Entry<W>) -> bool {
         let taken = self.backlog.taken_memory();
-        (taken == 0 || taken + entry.size() <= MAX_IN_FLIGHT_BYTES)
-            .then(|| (entry.message.size(), entry.message.target()))
+        taken == 0 || taken + entry.size() <= MAX_IN_FLIGHT_BYTES
     }
 
-    /// Whether the message of [`Ledger::next`] may be on the disk.
-    pub(crate) fn is_next_stored(&self) -> bool {
-        self.backlog.front_may_be_stored()
-    }
-
-    /// Hands the oldest waiting message to the link.
-    pub(crate) fn take(&mut self) -> Option<(Sequence, Outbound)> {
-        let (seq, entry) = self.backlog.take()?;
+    /// Hands a message that was [found](Ledger::find) to the link.
+    pub(crate) fn take(&mut self, sequence: Sequence) -> Option<Outbound> {
+        let (_, entry) = self.backlog.take_at(sequence.0)?;
         let message = entry.message.clone();
         self.no_longer_waits(&message);
-        Some((Sequence(seq), message))
+        Some(message)
     }
 
     fn no_longer_waits(&mut self, message: &Outbound) {
@@ -206,10 +239,22 @@ impl<W> Ledger<W> {
         }
     }
 
+    /// A message that the link had waits again, at its old place.
+    pub(crate) fn put_back(&mut self, sequence: Sequence) {
+        self.backlog.put_back(sequence.0);
+        self.backlog.hurry();
+    }
+
     /// Whether there is room for a message of so many bytes without another one giving way, and some left in memory.
     pub(crate) fn has_room_for(&self, size: u64) -> bool {
         self.backlog.memory() + size + ENTRY_OVERHEAD < MEMORY / 2
             && !self.bounds.is_over(self.backlog.bytes() + size, self.count() + 1)
+    }
+
+    /// Whether somebody waits for what becomes of a message that the link has.
+    pub(super) fn waiter(&self, sequence: Sequence) -> Option<&W> {
+        let mut taken = self.backlog.taken_items();
+        taken.find(|(seq, _)| *seq == sequence.0).and_then(|(_, entry)| entry.waiter.as_ref())
     }
 
     /// Whether a message that the link has may be on the disk.

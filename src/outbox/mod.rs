@@ -24,7 +24,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config;
-use crate::message::{Outbound, Qos, Target};
+use crate::message::{Outbound, Qos};
 use crate::socket::Seldom;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
 use admission::By;
@@ -78,6 +78,13 @@ enum Waiter {
     Quarantine(Place),
 }
 
+impl Waiter {
+    /// Somebody hears what becomes of it.
+    fn is_client(&self) -> bool {
+        matches!(self, Waiter::Client(client) if !client.is_closed())
+    }
+}
+
 /// The outbox as the tasks see it.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -103,6 +110,18 @@ pub(crate) struct Outbox {
     counters: Counters,
     drops: Seldom,
     drops_said: Cell<Dropped>,
+    held: RefCell<Option<HeldStatus>>,
+}
+
+/// `outbox.held` of the status document: nothing is sent, but for a trial now and then, because the server refuses everything.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HeldStatus {
+    pub(crate) since: Timestamp,
+    /// What the server does on a message.
+    pub(crate) reason: String,
+    pub(crate) advice: String,
+    /// When the next message is tried.
+    pub(crate) next_attempt: Option<Timestamp>,
 }
 
 /// What has happened since the start.
@@ -132,9 +151,11 @@ pub(crate) struct OutboxStatus {
     /// How many of them are on the disk.
     pub(crate) stored: u64,
     pub(crate) dropped: Dropped,
+    /// The server refuses everything, and all waits.
+    pub(crate) held: Option<HeldStatus>,
     /// Messages set aside because IoT Core refuses them.
     pub(crate) quarantined: u64,
-    /// The topics that it refuses messages to.
+    /// What these have in common.
     pub(crate) quarantine: Vec<QuarantineStatus>,
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
@@ -181,6 +202,7 @@ impl Outbox {
             counters: Counters::default(),
             drops: Seldom::default(),
             drops_said: Cell::default(),
+            held: RefCell::default(),
         })
     }
 
@@ -203,6 +225,7 @@ impl Outbox {
         let bounds = Bounds::new(config);
         self.quarantine.borrow_mut().set_bounds(&bounds);
         self.ledger.borrow_mut().set_bounds(bounds);
+        self.share_room();
         self.settle_dropped();
         self.tell_keeper();
     }
@@ -224,6 +247,7 @@ impl Outbox {
         let refused = self.is_not_refused(&message);
         match refused {
             Err(refusal) if message.qos == Qos::AtMostOnce => Err(refusal),
+            Err(_) if !self.ledger.borrow().has_room_by_rule(message.size() as u64) => Err(Refusal::OutboxFull),
             Err(_) => {
                 self.quarantine_at_once(message);
                 Ok(())
@@ -256,12 +280,14 @@ impl Outbox {
 
     fn take_in(&self, message: Outbound, waiter: Option<Waiter>, by: By) -> Result<(), Refusal> {
         let size = message.size();
+        self.share_room();
         let mut ledger = self.ledger.borrow_mut();
         let accepted = ledger.accept(message, waiter, Instant::now(), Timestamp::now(), accepted_now());
         drop(ledger);
         accepted.map_err(|Full| Refusal::OutboxFull)?;
         self.gate.borrow_mut().admission.accepted(by, size, source::now());
         add(&self.counters.accepted, 1);
+        self.share_room();
         self.settle_dropped();
         self.arrived.notify_one();
         self.tell_keeper();
@@ -326,26 +352,24 @@ impl Outbox {
         self.ledger.borrow().is_empty()
     }
 
-    /// The next message to send: bytes of its topic and payload, and where it goes. What isn't sent moves to the quarantine, no
-    /// faster than that is written.
-    pub(crate) fn next(&self) -> Option<(usize, Target)> {
-        loop {
-            let next = self.ledger.borrow().next()?;
-            match self.why_not(&next.1) {
-                None => return Some(next),
-                Some(_) if !self.quarantine.borrow().has_room(self.ledger.borrow().is_next_stored()) => return None,
-                Some(reason) => {
-                    let (sequence, _) = self.take()?;
-                    self.refuse(sequence, &reason);
-                }
-            }
-        }
+    /// The first message that the link `admits`, told whether a client waits to be told of it: its place, and bytes of topic and
+    /// payload.
+    pub(crate) fn next(&self, admits: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
+        self.find(admits)
     }
 
-    /// The next message to send, in the order of acceptance.
-    pub(crate) fn take(&self) -> Option<(Sequence, Outbound)> {
-        let taken = self.ledger.borrow_mut().take();
-        if let Some((_, message)) = &taken {
+    /// Of the messages that may only be sent alone, the one of the lowest rank. That is told the place of each.
+    pub(crate) fn next_alone<R: Ord>(&self, rank: impl Fn(&Outbound, u32) -> Option<R>) -> Option<(Sequence, usize)> {
+        let may_be_sent = |message: &Outbound| self.why_not(message).is_none();
+        self.ledger
+            .borrow()
+            .find_least(|entry, place| rank(&entry.message, place).filter(|_| may_be_sent(&entry.message)))
+    }
+
+    /// Hands a message to the link.
+    pub(crate) fn take_at(&self, sequence: Sequence) -> Option<Outbound> {
+        let taken = self.ledger.borrow_mut().take(sequence);
+        if let Some(message) = &taken {
             let is_last = self.ledger.borrow().waiting() == 0;
             self.gate.borrow_mut().admission.taken(message.size(), is_last, source::now());
             self.let_in();
@@ -354,6 +378,13 @@ impl Outbox {
             self.changed.notify_one();
         }
         taken
+    }
+
+    /// Hands the next message to the link.
+    #[cfg(test)]
+    pub(crate) fn take(&self) -> Option<(Sequence, Outbound)> {
+        let (sequence, _) = self.next(|_, _| true)?;
+        Some((sequence, self.take_at(sequence)?))
     }
 
     /// IoT Core has acknowledged a QoS 1 message.
@@ -442,6 +473,18 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// The server refuses everything, or does no longer.
+    pub(crate) fn set_held(&self, held: Option<HeldStatus>) {
+        *self.held.borrow_mut() = held;
+    }
+
+    /// When the server is asked again.
+    pub(crate) fn held_until(&self, at: Option<Timestamp>) {
+        if let Some(held) = &mut *self.held.borrow_mut() {
+            held.next_attempt = at;
+        }
+    }
+
     pub(crate) fn status(&self) -> OutboxStatus {
         let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
         OutboxStatus {
@@ -451,6 +494,7 @@ impl Outbox {
             oldest: ledger.oldest(),
             stored: ledger.stored(),
             dropped: self.dropped(),
+            held: self.held.borrow().clone(),
             quarantined: quarantine.len(),
             quarantine: quarantine.status(),
             accepted: self.counters.accepted.get(),

@@ -7,22 +7,71 @@ use jiff::Timestamp;
 use super::ledger::{Cause, Entry, Sequence};
 use super::quarantine::{Refused, Returning};
 use super::{Outbox, Outcome, Refusal, Waiter};
-use crate::message::{Outbound, Qos, Target};
+use crate::message::{Condition, Outbound, Qos};
 use crate::store::{Moment, accepted_now};
 
 impl Outbox {
-    /// Why messages to `target` aren't sent, if they aren't.
-    pub(super) fn why_not(&self, target: &Target) -> Option<String> {
-        self.quarantine.borrow().why_not(target)
+    /// Why a message isn't sent, if it isn't.
+    pub(super) fn why_not(&self, message: &Outbound) -> Option<String> {
+        let quarantine = self.quarantine.borrow();
+        if quarantine.is_clear() { None } else { quarantine.why_not(&message.traits()) }
     }
 
-    /// Sets a target aside: messages to it aren't sent until it is tried anew. `reason` says what IoT Core does, `missing` what
-    /// its policy lacks, if that may be why. Returns whether that is new.
-    pub(crate) fn set_aside(&self, target: Target, reason: &str, missing: Option<String>) -> bool {
+    /// Messages that meet `condition` aren't sent until they are tried anew. `reason` says what IoT Core does, `missing` what its
+    /// policy lacks, if that may be why. Returns whether that is new.
+    pub(crate) fn set_aside(&self, condition: Condition, reason: &str, missing: Option<String>) -> bool {
         let (now, clock) = (Instant::now(), Timestamp::now());
-        let is_new = self.quarantine.borrow_mut().set_aside(target, reason, missing, now, clock);
+        let is_new = self.quarantine.borrow_mut().set_aside(condition, reason, missing, now, clock);
+        self.move_refused();
         self.tell_keeper();
         is_new
+    }
+
+    /// Moves messages that wait and aren't sent to the quarantine, as fast as that is written.
+    fn move_refused(&self) {
+        let nothing_else = self.find(|_, _| false);
+        debug_assert!(nothing_else.is_none());
+    }
+
+    /// The first message that is `wanted`, told whether a client waits to be told of it. What isn't sent and lies before it
+    /// moves to the quarantine, no faster than that is written.
+    pub(super) fn find(&self, mut wanted: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
+        loop {
+            let mut refused = None;
+            let found = {
+                let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
+                let is_clear = quarantine.is_clear();
+                ledger.find(|entry, at| {
+                    let message = &entry.message;
+                    refused = if is_clear { None } else { quarantine.why_not(&message.traits()) };
+                    match refused {
+                        // All that is refused moves in its order.
+                        Some(_) => !at.is_late && quarantine.has_room(at.is_stored),
+                        None => wanted(message, entry.waiter.as_ref().is_some_and(Waiter::is_client)),
+                    }
+                })
+            };
+            let (Some((sequence, _)), Some(reason)) = (found, refused) else { return found };
+            self.take_at(sequence)?;
+            self.refuse(sequence, &reason);
+        }
+    }
+
+    /// IoT Core refuses a message that the link has, and takes no others. Who waits for it is told; if nobody does, it waits
+    /// to be sent again, at its old place. Returns whether somebody was told.
+    pub(crate) fn doubt(&self, sequence: Sequence, reason: &str) -> bool {
+        let has_client = self.ledger.borrow().waiter(sequence).is_some_and(Waiter::is_client);
+        match has_client {
+            true => self.refuse(sequence, reason),
+            false => self.put_back(sequence),
+        }
+        has_client
+    }
+
+    /// A message that the link has waits again, at its old place.
+    pub(crate) fn put_back(&self, sequence: Sequence) {
+        self.ledger.borrow_mut().put_back(sequence);
+        self.tell_keeper();
     }
 
     /// IoT Core refuses a message that the link has, or would. Who waits for it is told; if nobody does, it is kept.
@@ -31,7 +80,7 @@ impl Outbox {
         let was_stored = self.ledger.borrow().may_be_stored(sequence);
         let Some(entry) = self.ledger.borrow_mut().remove(sequence, Instant::now()) else { return };
         let Entry { message, at, accepted, waiter, .. } = entry;
-        let why = self.why_not(&message.target()).unwrap_or_else(|| reason.to_owned());
+        let why = self.why_not(&message).unwrap_or_else(|| reason.to_owned());
         let outcome = Outcome::Refused(Refusal::Rejected { reason: why });
         match waiter {
             Some(Waiter::Client(client)) if !client.is_closed() => {
@@ -49,37 +98,49 @@ impl Outbox {
     }
 
     fn hold(&self, refused: Refused, was_stored: bool, reason: &str) {
-        self.quarantine.borrow_mut().insert(refused, was_stored, reason, Instant::now(), Timestamp::now());
+        self.share_room();
+        let mut quarantine = self.quarantine.borrow_mut();
+        quarantine.insert(refused, was_stored, reason, Instant::now(), Timestamp::now());
+        drop(quarantine);
+        self.share_room();
         self.settle_dropped();
+    }
+
+    /// The quarantine and the rest share the room that `max_size` gives.
+    pub(super) fn share_room(&self) {
+        let (mut ledger, mut quarantine) = (self.ledger.borrow_mut(), self.quarantine.borrow_mut());
+        quarantine.set_beside(ledger.bytes(), ledger.count());
+        let (bytes, messages) = quarantine.held();
+        ledger.set_beside(bytes, messages);
     }
 
     /// Whether messages like this one are sent.
     pub(super) fn is_not_refused(&self, message: &Outbound) -> Result<(), Refusal> {
-        self.why_not(&message.target()).map_or(Ok(()), |reason| Err(Refusal::Rejected { reason }))
+        self.why_not(message).map_or(Ok(()), |reason| Err(Refusal::Rejected { reason }))
     }
 
     /// Keeps a message that nobody waits for and that wouldn't be sent.
     pub(super) fn quarantine_at_once(&self, message: Outbound) {
-        let reason = self.why_not(&message.target()).unwrap_or_default();
+        let reason = self.why_not(&message).unwrap_or_default();
         self.hold(Refused { message, at: Timestamp::now(), accepted: accepted_now() }, false, &reason);
         self.tell_keeper();
     }
 
     /// Everything that IoT Core refused is tried anew, as if a day had passed: the policy may have changed.
     pub(crate) fn release_quarantine(&self) {
-        let (messages, topics) = self.quarantine.borrow_mut().release();
-        if (messages, topics) != (0, 0) {
+        let (messages, refusals) = self.quarantine.borrow_mut().release();
+        if (messages, refusals) != (0, 0) {
             log::info!(
                 GATEWIRE_EVENT = "quarantine_released", GATEWIRE_COUNT = messages;
-                "what IoT Core refused is tried anew: {topics} topics, {messages} messages"
+                "what IoT Core refused is tried anew: {refusals} topics, {messages} messages"
             );
         }
         self.changed.notify_one();
         self.arrived.notify_one();
     }
 
-    /// The targets that are tried anew since the last call.
-    pub(crate) fn take_released(&self) -> Vec<Target> {
+    /// What is tried anew since the last call.
+    pub(crate) fn take_released(&self) -> Vec<Condition> {
         self.quarantine.borrow_mut().take_released()
     }
 

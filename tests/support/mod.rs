@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod device;
+pub mod judge;
 pub mod mosquitto;
 pub mod network;
 pub mod preload;

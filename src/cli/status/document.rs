@@ -90,6 +90,7 @@ pub(super) struct Outbox {
     pub(super) oldest: Option<Timestamp>,
     pub(super) stored: u64,
     pub(super) dropped: BTreeMap<String, u64>,
+    pub(super) held: Option<Held>,
     pub(super) quarantined: u64,
     pub(super) quarantine: Vec<Quarantined>,
     pub(super) accepted: u64,
@@ -98,12 +99,24 @@ pub(super) struct Outbox {
     pub(super) drain: Option<Drain>,
 }
 
-/// A topic whose messages are set aside.
+/// The server refuses everything, and all waits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Held {
+    pub(super) since: Option<Timestamp>,
+    pub(super) reason: String,
+    pub(super) advice: String,
+}
+
+/// A topic, or a group of topics, whose messages are set aside.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Quarantined {
     pub(super) topic: String,
     pub(super) retain: bool,
+    pub(super) qos: Option<u8>,
+    pub(super) min_size: Option<u64>,
+    pub(super) examples: Vec<String>,
     pub(super) since: Option<Timestamp>,
     pub(super) messages: u64,
     pub(super) reason: String,

@@ -3,7 +3,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::document::{
-    Certificate, Document, Drain, FilterRefused, Forward, Ingest, Link, Outbox, Publish, Quarantined, State, Store,
+    Certificate, Document, Drain, FilterRefused, Forward, Held, Ingest, Link, Outbox, Publish, Quarantined, State,
+    Store,
 };
 use super::words::{bytes, causes, clock, count, relative, span, wrapped};
 use crate::cli::output::{Style, Text, Tone};
@@ -174,14 +175,24 @@ impl Page {
         if let Some(dropped) = causes(&outbox.dropped) {
             self.more(Some(Tone::Bad), &format!("dropped: {dropped}"));
         }
+        if let Some(Held { since, reason, advice }) = &outbox.held {
+            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+            let text = format!("IoT Core takes nothing{since}: {reason}. All messages wait. {advice}");
+            self.more(Some(Tone::Bad), &text);
+        }
         if outbox.quarantined > 0 {
             let text = format!("{} set aside, because IoT Core refuses it", count(outbox.quarantined, "message"));
             self.more(Some(Tone::Bad), &text);
         }
-        for Quarantined { topic, retain, since, messages, reason, missing } in &outbox.quarantine {
+        for quarantined in &outbox.quarantine {
+            let Quarantined { topic, retain, qos, min_size, examples, since, messages, reason, missing } = quarantined;
             let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
             let (retained, lacks) = (if *retain { ", retained" } else { "" }, lacks(missing.as_deref()));
-            self.more(Some(Tone::Bad), &format!("{topic}{retained}: {messages}{since}: {reason}{lacks}"));
+            let qos = qos.map_or_else(String::new, |qos| format!(", QoS {qos}"));
+            let size = min_size.map_or_else(String::new, |min| format!(", {min} bytes or more"));
+            let examples = if examples.is_empty() { String::new() } else { format!(" (as {})", examples.join(", ")) };
+            let which = format!("{topic}{retained}{qos}{size}{examples}");
+            self.more(Some(Tone::Bad), &format!("{which}: {messages}{since}: {reason}{lacks}"));
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::link::suspects::Suspect;
-use crate::message::{Target, Topic, TopicFilter};
+use crate::link::isolation::Suspect;
+use crate::message::{Topic, TopicFilter, Traits};
 
 /// A packet that a policy may forbid.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub(crate) enum Sent {
 impl From<Suspect> for Sent {
     fn from(suspect: Suspect) -> Sent {
         match suspect {
-            Suspect::Publish(Target { topic, retain: false }) => Sent::Publish(topic),
-            Suspect::Publish(Target { topic, retain: true }) => Sent::PublishRetained(topic),
+            Suspect::Publish(Traits { topic, retain: false, .. }) => Sent::Publish(topic),
+            Suspect::Publish(Traits { topic, retain: true, .. }) => Sent::PublishRetained(topic),
             Suspect::Subscribe(filter) => Sent::Subscribe(filter),
         }
     }

@@ -7,7 +7,6 @@ use super::event::{End, Event};
 use super::subscriptions::Request;
 use super::{PacketIdentifier, Session, violation};
 use crate::link::reason::{Reason, ReasonCode};
-use crate::link::suspects::Suspect;
 use crate::message::{Qos, TopicFilter};
 
 impl Session {
@@ -59,7 +58,7 @@ impl Session {
         let answers = self.subscriptions.answered(id, granted, now);
         let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
         for (filter, answer) in answers {
-            self.suspects.clear(&Suspect::Subscribe(filter.clone()));
+            self.isolation.clear_filter(filter.clone(), now);
             self.events.push_back(Event::Subscription(filter, answer));
         }
         self.request(now);

@@ -10,7 +10,7 @@ use super::wire::Malformed;
 use crate::inbox::AckToken;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::link::reason::{Reason, ReasonCode};
-use crate::message::{ForbiddenCharacter, Inbound, Qos, Target, Topic, TopicFilter};
+use crate::message::{Condition, ForbiddenCharacter, Inbound, Qos, Topic, TopicFilter, Traits};
 use crate::outbox::Sequence;
 
 /// Something the daemon has to know.
@@ -31,7 +31,12 @@ pub(crate) enum Event {
     /// The server has acknowledged a publication.
     Delivered(Sequence),
     /// A publication that isn't sent, or not sent again, because the server refuses it.
-    Rejected(Sequence, Target, Rejection),
+    Rejected(Sequence, Traits, Rejection),
+    /// The server has refused a publication, and taken none on this connection: it may be that it refuses everything. If its
+    /// client doesn't wait to be told, it waits to be sent again.
+    Doubtful(Sequence, Traits, Rejection),
+    /// What meets this isn't to be sent any more: the server refuses it with this reason.
+    Guilty(Condition, Reason),
     /// A publication that isn't sent because its time has passed.
     Expired(Sequence),
     /// So many messages, among them one to this topic, have had no PUBACK in time and are sent again (MQTT 3.1.1).

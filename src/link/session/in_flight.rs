@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::PacketIdentifier;
 use super::patience::Awaited;
-use crate::message::{Outbound, Target, Topic};
+use crate::message::{Condition, Outbound, Topic, Traits};
 use crate::outbox::Sequence;
 
 /// The window of unacknowledged publications, in the order of their first transmission.
@@ -33,7 +33,7 @@ struct Entry {
 #[derive(Debug)]
 pub(super) struct Acknowledged {
     pub(super) sequence: Sequence,
-    pub(super) target: Target,
+    pub(super) traits: Traits,
     /// Its last transmission; `None` if it was to be sent again.
     pub(super) sent: Option<Awaited>,
     pub(super) dup: bool,
@@ -89,7 +89,7 @@ impl InFlight {
         let entry = self.entries.remove(index)?;
         self.rest_if_unsent();
         let Entry { sequence, message, sent, dup, .. } = entry;
-        Some(Acknowledged { sequence, target: message.target(), sent, dup })
+        Some(Acknowledged { sequence, traits: message.traits(), sent, dup })
     }
 
     /// Without anything on the wire nothing can be overdue.
@@ -101,25 +101,31 @@ impl InFlight {
 
     /// The server has refused `id` for now: its message is to be sent once more, as a new packet with the identifier `fresh`.
     /// `None` if we don't wait for it.
-    pub(super) fn send_anew(&mut self, id: PacketIdentifier, fresh: PacketIdentifier) -> Option<Target> {
+    pub(super) fn send_anew(&mut self, id: PacketIdentifier, fresh: PacketIdentifier) -> Option<Traits> {
         let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
         self.unsent += usize::from(entry.sent.take().is_some());
         (entry.id, entry.dup) = (fresh, false);
-        let target = entry.message.target();
+        let traits = entry.message.traits();
         self.rest_if_unsent();
-        Some(target)
+        Some(traits)
     }
 
-    /// Forgets all messages that can't be sent if none can to `target`, or those that are on the wire to it.
-    pub(super) fn take_out(&mut self, target: &Target, on_the_wire: bool) -> Vec<Sequence> {
-        let (taken, rest): (VecDeque<Entry>, VecDeque<Entry>) = self
-            .entries
-            .drain(..)
-            .partition(|entry| target.covers(&entry.message.target()) && (!on_the_wire || entry.sent.is_some()));
+    /// Forgets the messages that `go` back to where they waited; returns which those are, in order.
+    pub(super) fn take_back(&mut self, go: impl Fn(&Traits) -> bool) -> Vec<Sequence> {
+        let (taken, rest): (VecDeque<Entry>, VecDeque<Entry>) =
+            self.entries.drain(..).partition(|entry| go(&entry.message.traits()));
         self.entries = rest;
         self.unsent -= taken.iter().filter(|entry| entry.sent.is_none()).count();
         self.rest_if_unsent();
         taken.into_iter().map(|entry| entry.sequence).collect()
+    }
+
+    /// Forgets the message on the wire that meets a condition.
+    pub(super) fn take_on_the_wire(&mut self, condition: &Condition) -> Option<(Sequence, Traits)> {
+        let meets = |entry: &Entry| entry.sent.is_some() && condition.matches(&entry.message.traits());
+        let entry = self.entries.iter().position(meets).and_then(|index| self.entries.remove(index))?;
+        self.rest_if_unsent();
+        Some((entry.sequence, entry.message.traits()))
     }
 
     /// When to look for overdue acknowledgements.
@@ -173,11 +179,11 @@ impl InFlight {
     }
 
     /// Forgets the message to send again next.
-    pub(super) fn give_up_next(&mut self) -> Option<(Sequence, Target)> {
+    pub(super) fn give_up_next(&mut self) -> Option<(Sequence, Traits)> {
         let index = self.entries.iter().position(|entry| entry.sent.is_none())?;
         let entry = self.entries.remove(index)?;
         self.unsent -= 1;
-        Some((entry.sequence, entry.message.target()))
+        Some((entry.sequence, entry.message.traits()))
     }
 
     /// The message to send again next, with its packet identifier and DUP.
@@ -194,8 +200,8 @@ impl InFlight {
         self.check_at.get_or_insert(sent.since() + ack_timeout);
     }
 
-    /// Where to what is on the wire now goes, the last sent last.
-    pub(super) fn on_the_wire_to(&self) -> impl Iterator<Item = Target> {
-        self.entries.iter().filter(|entry| entry.sent.is_some()).map(|entry| entry.message.target())
+    /// What is on the wire now, the last sent last.
+    pub(super) fn on_the_wire_traits(&self) -> impl Iterator<Item = Traits> {
+        self.entries.iter().filter(|entry| entry.sent.is_some()).map(|entry| entry.message.traits())
     }
 }

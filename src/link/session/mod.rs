@@ -40,8 +40,8 @@ use bytes::BytesMut;
 use jiff::Timestamp;
 
 use crate::config::{Protocol, Will};
+use crate::link::isolation::Isolation;
 use crate::link::reason::{Reason, ReasonCode};
-use crate::link::suspects::{Suspect, Suspects};
 use crate::message::{Qos, TopicFilter};
 use acks::Owed;
 use copies::Copies;
@@ -52,7 +52,8 @@ use sending::Throttle;
 use subscriptions::Subscriptions;
 pub(crate) use subscriptions::{Answer, Remembered};
 use terms::Terms;
-pub(crate) use trials::{Guilty, Verdict};
+use trials::Holding;
+pub(crate) use trials::Verdict;
 pub(crate) use wire::Malformed;
 use wire::{Opening, Received, Wire};
 
@@ -88,13 +89,16 @@ pub(crate) struct Session {
     in_flight: InFlight,
     patience: Patience,
     subscriptions: Subscriptions,
-    suspects: Suspects,
+    isolation: Isolation,
+    holding: Holding,
     /// Filters wait to be asked for until something else is answered.
     requests_held: bool,
     /// The server has answered something on this connection, after CONNECT.
     has_answered: bool,
     /// Publications wait until then for the SUBACKs of filters that are new: the answer to a request would be lost.
     held_until: Option<Instant>,
+    /// It has acknowledged a message on this connection.
+    has_acked: bool,
     /// The server throttles us.
     throttle: Throttle,
     owed: Owed,
@@ -144,10 +148,12 @@ impl Session {
             in_flight: InFlight::default(),
             patience: Patience::default(),
             subscriptions: Subscriptions::new(filters, remembered),
-            suspects: Suspects::default(),
+            isolation: Isolation::default(),
+            holding: Holding::default(),
             requests_held: false,
             has_answered: false,
             held_until: None,
+            has_acked: false,
             throttle: Throttle::default(),
             owed: Owed::default(),
             copies: Copies::default(),
@@ -168,7 +174,8 @@ impl Session {
         if let Some(remembered) = another {
             self.subscriptions.begin_another(remembered);
             // What one server forbids, or one policy, says nothing of another.
-            self.suspects = Suspects::default();
+            self.isolation = Isolation::default();
+            self.holding = Holding::default();
             self.is_another = true;
         }
     }
@@ -273,7 +280,7 @@ impl Session {
                     self.progress.arrived(ping.end());
                 }
                 self.has_answered = true;
-                self.suspects.ping_answered();
+                self.isolation.ping_answered(now);
                 self.go_on(now);
             }
             (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
@@ -315,8 +322,10 @@ impl Session {
         if !is_same {
             self.copies.clear();
         }
-        self.suspects.restart();
+        self.isolation.restart(now);
+        self.holding.restart();
         self.has_answered = false;
+        self.has_acked = false;
         let session_expiry = terms.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
@@ -331,7 +340,7 @@ impl Session {
         if reason.code == ReasonCode::QUOTA_EXCEEDED {
             return self.throttled(id, now);
         }
-        let Some(Acknowledged { sequence, target, sent, dup }) = self.in_flight.acknowledge(id) else { return };
+        let Some(Acknowledged { sequence, traits, sent, dup }) = self.in_flight.acknowledge(id) else { return };
         if let Some(sent) = sent {
             // One for a message that was sent twice may be late for the first time, and says nothing of the second.
             if !dup {
@@ -341,12 +350,16 @@ impl Session {
             self.answered(sent.end(), now);
         }
         self.has_answered = true;
-        self.suspects.clear(&Suspect::Publish(target.clone()));
         self.throttle.passed();
-        self.events.push_back(match reason.is_failure() {
-            false => Event::Delivered(sequence),
-            true => Event::Rejected(sequence, target, Rejection::PubAck(reason)),
-        });
+        if reason.is_failure() {
+            self.refused(sequence, traits, Rejection::PubAck(reason), now);
+        } else {
+            self.has_acked = true;
+            self.holding.took();
+            let guilty = self.isolation.took(&traits, now);
+            self.events.extend(guilty.into_iter().map(|(condition, reason)| Event::Guilty(condition, reason)));
+            self.events.push_back(Event::Delivered(sequence));
+        }
         self.go_on(now);
     }
 

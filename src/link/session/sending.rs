@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::Event;
+use super::event::{Event, Rejection};
 use super::{PacketIdentifier, Session};
-use crate::link::suspects::Suspect;
-use crate::message::{Outbound, Qos};
+use crate::link::isolation::Suspect;
+use crate::message::{Outbound, Qos, Traits};
 use crate::outbox::Sequence;
 
 /// No publication is added while more bytes than this wait to be written.
@@ -30,7 +30,7 @@ impl Session {
         self.has_room() && self.in_flight.len() < self.window() && self.in_flight.next_unsent().is_none()
     }
 
-    /// Sends a message for the first time. Only after [`Session::can_publish`] and [`Session::admits`]. `false`: it isn't sent, an
+    /// Sends a message for the first time. Only after [`Session::can_publish`] and [`Session::admits`] or [`Session::may_try`]. `false`: it isn't sent, an
     /// event says why.
     pub(crate) fn publish(&mut self, sequence: Sequence, message: Outbound, now: Instant) -> bool {
         if message.has_expired(now) {
@@ -38,14 +38,17 @@ impl Session {
             return false;
         }
         if let Some(rejection) = self.terms.rejection(&message, now) {
-            self.events.push_back(Event::Rejected(sequence, message.target(), rejection));
+            self.not_allowed(sequence, message.traits(), rejection, now);
             return false;
         }
         self.counters.published += 1;
+        if !self.isolation.is_idle() && self.isolation.is_alone(&Suspect::Publish(message.traits())) {
+            self.isolation.began_trial(now);
+        }
         match message.qos {
             Qos::AtMostOnce => {
                 self.wire.publish(&message, 0, false, now, &mut self.output);
-                self.suspects.wrote(message.target(), now);
+                self.isolation.wrote(message.traits(), now);
             }
             Qos::AtLeastOnce => {
                 let id = self.allocate();
@@ -60,8 +63,8 @@ impl Session {
     /// Bytes of the message that has to be sent again next, once the server's window has room for it and it is admitted.
     pub(crate) fn next_resend_size(&mut self, now: Instant) -> Option<usize> {
         let (message, _) = self.in_flight.next_unsent()?;
-        let (size, target) = (message.size(), message.target());
-        (self.in_flight.on_the_wire() < self.window() && self.admits(&target, now)).then_some(size)
+        let (size, traits) = (message.size(), message.traits());
+        (self.in_flight.on_the_wire() < self.window() && self.admits_again(traits, now)).then_some(size)
     }
 
     /// Sends that message again. Only after [`Session::has_room`]. One that this server refuses isn't, nor one whose time has
@@ -70,11 +73,11 @@ impl Session {
         let Some((message, dup)) = self.in_flight.next_unsent() else { return };
         let rejection = self.terms.rejection(message, now);
         if rejection.is_some() || (!dup && message.has_expired(now)) {
-            let Some((sequence, target)) = self.in_flight.give_up_next() else { return };
-            self.events.push_back(match rejection {
-                Some(rejection) => Event::Rejected(sequence, target, rejection),
-                None => Event::Expired(sequence),
-            });
+            let Some((sequence, traits)) = self.in_flight.give_up_next() else { return };
+            match rejection {
+                Some(rejection) => self.not_allowed(sequence, traits, rejection, now),
+                None => self.events.push_back(Event::Expired(sequence)),
+            }
             return;
         }
         if let Some((message, id, dup)) = self.in_flight.resend() {
@@ -86,13 +89,24 @@ impl Session {
         }
     }
 
+    /// The terms of the server don't allow a message. Unless it takes others, it may be that they allow nothing.
+    fn not_allowed(&mut self, sequence: Sequence, message: Traits, rejection: Rejection, now: Instant) {
+        let is_for_any_server = matches!(rejection, Rejection::Character(_));
+        if self.has_acked || is_for_any_server {
+            self.events.push_back(Event::Rejected(sequence, message, rejection));
+        } else {
+            self.holding.refused_by_terms(rejection.clone(), now);
+            self.events.push_back(Event::Doubtful(sequence, message, rejection));
+        }
+    }
+
     /// The server has no room for a message just now. Its PUBACK ends the packet identifier; sent again it is another packet.
     pub(super) fn throttled(&mut self, id: PacketIdentifier, now: Instant) {
         let fresh = self.allocate();
-        if let Some(target) = self.in_flight.send_anew(id, fresh) {
-            self.suspects.clear(&Suspect::Publish(target.clone()));
+        if let Some(traits) = self.in_flight.send_anew(id, fresh) {
+            self.isolation.spare(&Suspect::Publish(traits.clone()), now);
             if let Some(wait) = self.throttle.hit(now) {
-                self.events.push_back(Event::Throttled(target.topic, wait));
+                self.events.push_back(Event::Throttled(traits.topic, wait));
             }
             self.go_on(now);
         }

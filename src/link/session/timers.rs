@@ -79,14 +79,12 @@ impl Session {
         let acks = self.in_flight.check_at();
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
         let asks = self.subscriptions.ask_again_at();
-        let ping = self.suspects.ping_at().filter(|_| liveness.ping_sent.is_none());
+        let ping = self.isolation.ping_at().filter(|_| liveness.ping_sent.is_none());
         let look = self.progress.look_at.filter(|_| self.is_waiting());
         let congested = self.congested_since.map(|since| since + self.options.ack_timeout);
         let liveness = Some(self.liveness_deadline(liveness));
-        [look, acks, subacks, asks, ping, congested, self.held_until, self.throttle.until(), liveness]
-            .into_iter()
-            .flatten()
-            .min()
+        let others = [self.isolation.look_at(), self.holding.ask_again_at(), self.throttle.until(), self.held_until];
+        [look, acks, subacks, asks, ping, congested, liveness].into_iter().chain(others).flatten().min()
     }
 
     /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
@@ -107,14 +105,14 @@ impl Session {
         if self.congested_since.is_some_and(|since| since + self.options.ack_timeout <= now) {
             return Err(End::TooMany(Some(self.options.ack_timeout)));
         }
-        let is_ping_due = self.suspects.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
+        let is_ping_due = self.isolation.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
         if is_ping_due || now >= self.liveness_deadline(liveness) {
             if liveness.ping_sent.is_some() {
-                self.acquit();
+                self.acquit(now);
                 return Err(End::NoPingResp(self.keep_alive / 2));
             }
             self.wire.pingreq(&mut self.output);
-            self.suspects.pinged(now);
+            self.isolation.pinged(now);
             let ping = self.just_put(now);
             if let State::Connected(liveness) = &mut self.state {
                 liveness.ping_sent = Some(ping);
@@ -122,6 +120,7 @@ impl Session {
         }
         self.throttle.look(now);
         self.held_until = self.held_until.filter(|until| *until > now);
+        self.isolation.looked(now);
         if self.subscriptions.ask_again_at().is_some_and(|at| at <= now) {
             self.subscriptions.ask_again(now);
             self.request(now);
@@ -138,7 +137,7 @@ impl Session {
     /// Sends again what the server hasn't answered in time, on the same connection as Device Advisor wants it.
     fn repeat_overdue(&mut self, now: Instant) {
         if self.subscriptions.deadline(self.options.ack_timeout).is_some_and(|deadline| deadline <= now) {
-            self.acquit();
+            self.acquit(now);
         }
         for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
             self.wire.request(pending.id, &pending.request, &mut self.output);
@@ -148,7 +147,7 @@ impl Session {
             let first = self.in_flight.overdue(now, ack_timeout).cloned();
             if first.is_some() {
                 self.patience.was_too_short(self.in_flight.size_on_the_wire());
-                self.acquit();
+                self.acquit(now);
             }
             let count = self.in_flight.mark_overdue(now, ack_timeout);
             self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
@@ -159,7 +158,7 @@ impl Session {
     /// MQTT 5 forbids to send a PUBLISH again on the same connection (`MQTT-4.4.0-1`): a new one is needed for that.
     fn end_if_overdue(&mut self, now: Instant) -> Result<(), End> {
         if let Some(end) = self.overdue_request(now) {
-            self.acquit();
+            self.acquit(now);
             return Err(end);
         }
         let ack_timeout = self.ack_timeout();
@@ -169,7 +168,7 @@ impl Session {
             return Ok(());
         };
         self.patience.was_too_short(self.in_flight.size_on_the_wire());
-        self.acquit();
+        self.acquit(now);
         Err(End::NoPubAck(topic, ack_timeout))
     }
 

@@ -47,8 +47,14 @@ fn next_write(ledger: &mut Ledger<u32>, now: Instant) -> Option<Write> {
     ledger.next_write(now, || moment(Duration::ZERO))
 }
 
+/// The link takes the next message.
+fn take(ledger: &mut Ledger<u32>) -> Option<(Sequence, Outbound)> {
+    let (sequence, _) = ledger.find(|_, _| true)?;
+    Some((sequence, ledger.take(sequence)?))
+}
+
 fn take_all(ledger: &mut Ledger<u32>) -> Vec<Sequence> {
-    std::iter::from_fn(|| ledger.take()).map(|(sequence, _)| sequence).collect()
+    std::iter::from_fn(|| take(ledger)).map(|(sequence, _)| sequence).collect()
 }
 
 #[test]
@@ -74,11 +80,11 @@ fn a_full_outbox_drops_the_oldest_waiting_and_nothing_in_flight() {
     for waiter in 0..3 {
         accept(&mut ledger, waiter).unwrap();
     }
-    ledger.take();
+    take(&mut ledger);
     accept(&mut ledger, 3).unwrap();
     assert_eq!(dropped(&mut ledger), [(Cause::Full, Some(1))]);
-    ledger.take();
-    ledger.take();
+    take(&mut ledger);
+    take(&mut ledger);
     assert_eq!(accept(&mut ledger, 4), Err(Full));
     assert_eq!(ledger.in_flight(), 3);
 }
@@ -117,8 +123,8 @@ fn a_lost_link_gives_up_qos_0_and_keeps_qos_1() {
         let qos = if waiter % 2 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
         accept_at(&mut ledger, message(100, qos), waiter, Instant::now()).unwrap();
     }
-    ledger.take();
-    ledger.take();
+    take(&mut ledger);
+    take(&mut ledger);
     ledger.link_down();
     let gone = [0, 2, 4].map(|waiter| (Cause::NotConnected, Some(waiter)));
     assert_eq!(dropped(&mut ledger), gone);
@@ -133,7 +139,7 @@ fn what_is_acknowledged_in_time_never_touches_the_disk() {
     ledger.link_up();
     for waiter in 0..500 {
         accept_at(&mut ledger, qos1(100), waiter, now).unwrap();
-        let (sequence, _) = ledger.take().unwrap();
+        let (sequence, _) = take(&mut ledger).unwrap();
         now += Duration::from_millis(900);
         assert!(next_write(&mut ledger, now).is_none());
         assert_eq!(ledger.remove(sequence, now).unwrap().waiter, Some(waiter));
@@ -149,7 +155,7 @@ fn what_waits_longer_than_spill_after_is_written_in_flight_or_not() {
     accept_at(&mut ledger, qos1(100), 0, now).unwrap();
     accept_at(&mut ledger, message(100, Qos::AtMostOnce), 1, now).unwrap();
     accept_at(&mut ledger, qos1(100), 2, now + Duration::from_millis(500)).unwrap();
-    ledger.take();
+    take(&mut ledger);
     let due = now + Duration::from_secs(1);
     assert_eq!(ledger.timeout(), Some(due));
     let write = next_write(&mut ledger, due).unwrap();
@@ -231,7 +237,7 @@ fn memory_is_bounded_when_nothing_can_be_written() {
 fn large_messages_in_flight_are_bounded_by_their_size() {
     let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), Totals::default(), 1, 0);
     (0..40).for_each(|waiter| accept_at(&mut ledger, qos1(128 * 1024), waiter, Instant::now()).unwrap());
-    let in_flight = std::iter::from_fn(|| ledger.next().and_then(|_| ledger.take())).count();
+    let in_flight = std::iter::from_fn(|| take(&mut ledger)).count();
     assert_eq!(in_flight as u64, MAX_IN_FLIGHT_BYTES / (128 * 1024 + ENTRY_OVERHEAD));
 }
 
@@ -267,7 +273,7 @@ fn what_is_in_flight_for_longer_than_it_may_wait_keeps_nobody_awake() {
     ledger.write_ended(true, start + HOUR);
     assert!(next_write(&mut ledger, start + HOUR).is_none());
     assert_eq!(ledger.timeout(), Some(start + 7 * 24 * HOUR));
-    ledger.take();
+    take(&mut ledger);
     assert_eq!(ledger.timeout(), None);
     // One that waits behind it is looked at.
     accept_at(&mut ledger, qos1(100), 1, start + 8 * 24 * HOUR).unwrap();

@@ -1,24 +1,26 @@
-//! The topics that IoT Core refuses messages to, as they are shown, and noted on the disk.
-
-use std::collections::BTreeMap;
+//! What IoT Core refuses, as it is shown, and noted on the disk.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::message::{Target, Topic};
+use crate::message::{Condition, Qos, Topic, TopicPattern, Traits};
 
 /// The name of the note.
 pub(crate) const NOTE: &str = "quarantine";
 
-/// The most topics that are remembered. With more the oldest is forgotten, and found again.
+/// The most that is remembered. With more the oldest is forgotten, and found again.
 const MAX_LISTED: usize = 128;
+
+/// The most topics that are named of a group.
+const MAX_EXAMPLES: usize = 3;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Listed {
-    targets: BTreeMap<Target, About>,
+    /// By topic, groups behind the rest.
+    entries: Vec<About>,
     /// Since when what was released last had been refused.
-    before: BTreeMap<Target, Timestamp>,
+    before: Vec<(Condition, Timestamp)>,
     /// From when on the first of them waits to be tried anew.
     since: Option<Timestamp>,
     /// The note on the disk says something else.
@@ -29,21 +31,33 @@ pub(super) struct Listed {
 
 #[derive(Debug, Clone)]
 struct About {
+    condition: Condition,
     since: Timestamp,
     /// In the quarantine.
     messages: u64,
+    /// Topics of a group.
+    examples: Vec<Topic>,
     reason: String,
     /// What the certificate's policy has to allow, where that may be why.
     missing: Option<String>,
-    /// No message is sent there: it isn't for the content of single ones.
+    /// No such message is sent: it isn't for the content of single ones.
     is_set_aside: bool,
 }
 
 /// One of `outbox.quarantine` of the status document.
 #[derive(Debug, Serialize)]
 pub(crate) struct QuarantineStatus {
+    /// The topic, or what the topics of a group have in common: `*` stands for what varies.
     topic: String,
     retain: bool,
+    /// Only messages of this QoS, or of so many bytes at least, are refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qos: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_size: Option<usize>,
+    /// Some topics of a group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    examples: Vec<String>,
     /// Since when messages to it are refused.
     since: Timestamp,
     /// How many of them are kept.
@@ -64,7 +78,17 @@ struct Note {
 #[derive(Debug, Serialize, Deserialize)]
 struct Noted {
     topic: String,
+    #[serde(default)]
+    is_group: bool,
     retain: bool,
+    #[serde(default)]
+    qos: Option<u8>,
+    #[serde(default)]
+    min_size: Option<usize>,
+    #[serde(default)]
+    except: Vec<String>,
+    #[serde(default)]
+    examples: Vec<String>,
     since: Timestamp,
     messages: u64,
     reason: String,
@@ -72,41 +96,114 @@ struct Noted {
     is_set_aside: bool,
 }
 
+impl From<Noted> for About {
+    fn from(noted: Noted) -> About {
+        let topics = match noted.is_group {
+            true => TopicPattern::parse(&noted.topic),
+            false => TopicPattern::exactly(&Topic::received(&noted.topic)),
+        };
+        let topics_of = |names: Vec<String>| names.iter().map(|name| Topic::received(name)).collect();
+        let condition = Condition {
+            topics,
+            retained_only: noted.retain,
+            qos: noted.qos.and_then(|qos| Qos::try_from(i64::from(qos)).ok()),
+            min_size: noted.min_size,
+            except: topics_of(noted.except),
+        };
+        let Noted { since, messages, reason, missing, is_set_aside, examples, .. } = noted;
+        About { condition, since, messages, examples: topics_of(examples), reason, missing, is_set_aside }
+    }
+}
+
+impl From<&About> for Noted {
+    fn from(about: &About) -> Noted {
+        let About { condition, since, messages, examples, reason, missing, is_set_aside } = about;
+        let names = |topics: &[Topic]| topics.iter().map(Topic::to_string).collect();
+        Noted {
+            topic: condition.topics.to_string(),
+            is_group: condition.is_group(),
+            retain: condition.retained_only,
+            qos: condition.qos.map(Qos::level),
+            min_size: condition.min_size,
+            except: names(&condition.except),
+            examples: names(examples),
+            since: *since,
+            messages: *messages,
+            reason: reason.clone(),
+            missing: missing.clone(),
+            is_set_aside: *is_set_aside,
+        }
+    }
+}
+
 impl Listed {
     /// What an earlier process has noted; returns since when that waits to be tried anew. A note in another form is another
     /// version's: as good as none.
     pub(super) fn recall(&mut self, text: &str) -> Option<Timestamp> {
         let note: Note = serde_json::from_str(text).ok()?;
-        for Noted { topic, retain, since, messages, reason, missing, is_set_aside } in note.targets {
-            let target = Target { topic: Topic::received(&topic), retain };
-            self.targets.entry(target).or_insert(About { since, messages, reason, missing, is_set_aside });
+        for about in note.targets.into_iter().map(About::from) {
+            if !self.entries.iter().any(|known| known.condition == about.condition) {
+                self.entries.push(about);
+            }
         }
+        self.sort();
         self.since = note.since;
         self.since
     }
 
-    fn about(&mut self, target: Target, reason: &str, clock: Timestamp) -> &mut About {
-        self.since.get_or_insert(clock);
-        if self.targets.len() >= MAX_LISTED && !self.targets.contains_key(&target) {
-            let oldest = self.targets.iter().min_by_key(|(_, about)| (about.messages > 0, about.since));
-            if let Some(oldest) = oldest.map(|(target, _)| target.clone()) {
-                self.targets.remove(&oldest);
-            }
-        }
-        let since = self.before.get(&target).copied().unwrap_or(clock);
-        let about = About { since, messages: 0, reason: reason.to_owned(), missing: None, is_set_aside: false };
-        self.is_note_old = true;
-        self.targets.entry(target).or_insert(about)
+    fn sort(&mut self) {
+        self.entries.sort_by_cached_key(|about| (about.condition.is_group(), about.condition.topics.to_string()));
     }
 
+    fn about(&mut self, condition: Condition, reason: &str, clock: Timestamp) -> &mut About {
+        self.since.get_or_insert(clock);
+        self.is_note_old = true;
+        let index = self.entries.iter().position(|about| about.condition == condition).unwrap_or_else(|| {
+            if self.entries.len() >= MAX_LISTED {
+                let ages = self.entries.iter().enumerate();
+                let oldest = ages.min_by_key(|(_, about)| (about.is_set_aside, about.messages > 0, about.since));
+                oldest.map(|(index, _)| index).into_iter().for_each(|index| drop(self.entries.remove(index)));
+            }
+            let before = self.before.iter().find(|(other, _)| *other == condition);
+            let since = before.map_or(clock, |(_, since)| *since);
+            let key = (condition.is_group(), condition.topics.to_string());
+            let about = About {
+                condition,
+                since,
+                messages: 0,
+                examples: Vec::new(),
+                reason: reason.to_owned(),
+                missing: None,
+                is_set_aside: false,
+            };
+            let place = |about: &About| (about.condition.is_group(), about.condition.topics.to_string()) <= key;
+            let index = self.entries.partition_point(place);
+            self.entries.insert(index, about);
+            index
+        });
+        &mut self.entries[index]
+    }
+
+    /// Nothing that meets `condition` is sent from now on. What was listed and meets it, too, becomes a part of it.
     pub(super) fn set_aside(
         &mut self,
-        target: Target,
+        condition: Condition,
         reason: &str,
         missing: Option<String>,
         clock: Timestamp,
     ) -> bool {
-        let about = self.about(target, reason, clock);
+        let parts: Vec<About> = self.entries.extract_if(.., |about| is_part(&about.condition, &condition)).collect();
+        let is_group = condition.is_group();
+        let about = self.about(condition, reason, clock);
+        for part in parts {
+            about.messages += part.messages;
+            about.since = about.since.min(part.since);
+            let topics = part.examples.into_iter().chain(part.condition.topics.topic());
+            about.examples.extend(topics.filter(|_| is_group));
+        }
+        about.examples.sort();
+        about.examples.dedup();
+        about.examples.truncate(MAX_EXAMPLES);
         let is_new = !std::mem::replace(&mut about.is_set_aside, true);
         if is_new {
             (about.reason, about.missing) = (reason.to_owned(), missing);
@@ -115,58 +212,80 @@ impl Listed {
         is_new
     }
 
-    /// A message to `target` is kept.
-    pub(super) fn add(&mut self, target: Target, reason: &str, clock: Timestamp) {
-        self.about(target, reason, clock).messages += 1;
+    /// A message is kept.
+    pub(super) fn add(&mut self, message: &Traits, reason: &str, clock: Timestamp) {
+        let of_group = self.entries.iter().position(|about| about.is_set_aside && about.condition.matches(message));
+        let about = match of_group {
+            Some(index) => &mut self.entries[index],
+            None => self.about(single(message), reason, clock),
+        };
+        about.messages += 1;
+        let wants = about.condition.is_group() && about.examples.len() < MAX_EXAMPLES;
+        if wants && !about.examples.contains(&message.topic) {
+            about.examples.push(message.topic.clone());
+        }
+        self.is_note_old = true;
     }
 
-    /// A message to `target` isn't kept any more.
-    pub(super) fn remove(&mut self, target: &Target) {
-        if let Some(about) = self.targets.get_mut(target) {
-            about.messages = about.messages.saturating_sub(1);
+    /// A message isn't kept any more.
+    pub(super) fn remove(&mut self, message: &Traits) {
+        let single = single(message);
+        let mut listed = self.entries.iter_mut().filter(|about| about.messages > 0);
+        let about = listed.find(|about| about.condition == single || about.condition.matches(message));
+        if let Some(about) = about {
+            about.messages -= 1;
             self.is_note_old = true;
         }
     }
 
     /// What was set aside and isn't any more: nothing is refused from now on.
-    pub(super) fn release(&mut self) -> Vec<Target> {
+    pub(super) fn release(&mut self) -> Vec<Condition> {
         self.since = None;
         self.is_note_old = true;
         self.is_note_urgent = true;
-        let targets = std::mem::take(&mut self.targets);
-        self.before = targets.iter().map(|(target, about)| (target.clone(), about.since)).collect();
-        targets.into_iter().filter(|(_, about)| about.is_set_aside).map(|(target, _)| target).collect()
+        let entries = std::mem::take(&mut self.entries);
+        self.before = entries.iter().map(|about| (about.condition.clone(), about.since)).collect();
+        entries.into_iter().filter(|about| about.is_set_aside).map(|about| about.condition).collect()
     }
 
-    /// Where the topic is refused, what is retained there is, too.
-    fn set_aside_for(&self, target: &Target) -> Option<&About> {
-        let plain = Target { topic: target.topic.clone(), retain: false };
-        let found = |target| self.targets.get(target).filter(|about| about.is_set_aside);
-        [&plain, target].into_iter().find_map(found)
+    fn set_aside_for(&self, message: &Traits) -> Option<&About> {
+        self.entries.iter().find(|about| about.is_set_aside && about.condition.matches(message))
     }
 
-    pub(super) fn why_not(&self, target: &Target) -> Option<String> {
-        let About { reason, missing, .. } = self.set_aside_for(target)?;
+    /// Nothing is set aside.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn why_not(&self, message: &Traits) -> Option<String> {
+        let About { condition, reason, missing, .. } = self.set_aside_for(message)?;
+        let of_group = match condition.is_group() {
+            true => format!("{reason}, as on all messages to {condition}"),
+            false => reason.clone(),
+        };
         Some(match missing {
-            Some(missing) => format!("{reason}; the certificate's policy must allow {missing}"),
-            None => reason.clone(),
+            Some(missing) => format!("{of_group}; the certificate's policy must allow {missing}"),
+            None => of_group,
         })
     }
 
-    pub(super) fn reason(&self, target: &Target) -> Option<String> {
-        self.set_aside_for(target).map(|about| about.reason.clone())
+    pub(super) fn reason(&self, message: &Traits) -> Option<String> {
+        self.set_aside_for(message).map(|about| about.reason.clone())
     }
 
     pub(super) fn status(&self) -> Vec<QuarantineStatus> {
-        let status = |(target, about): (&Target, &About)| QuarantineStatus {
-            topic: target.topic.to_string(),
-            retain: target.retain,
+        let status = |about: &About| QuarantineStatus {
+            topic: about.condition.topics.to_string(),
+            retain: about.condition.retained_only,
+            qos: about.condition.qos.map(Qos::level),
+            min_size: about.condition.min_size,
+            examples: about.examples.iter().map(Topic::to_string).collect(),
             since: about.since,
             messages: about.messages,
             reason: about.reason.clone(),
             missing: about.missing.clone(),
         };
-        self.targets.iter().map(status).collect()
+        self.entries.iter().map(status).collect()
     }
 
     pub(super) fn is_note_old(&self) -> bool {
@@ -183,16 +302,7 @@ impl Listed {
             return None;
         }
         self.is_note_urgent = false;
-        let noted = |(target, about): (&Target, &About)| Noted {
-            topic: target.topic.to_string(),
-            retain: target.retain,
-            since: about.since,
-            messages: about.messages,
-            reason: about.reason.clone(),
-            missing: about.missing.clone(),
-            is_set_aside: about.is_set_aside,
-        };
-        let note = Note { since: self.since, targets: self.targets.iter().map(noted).collect() };
+        let note = Note { since: self.since, targets: self.entries.iter().map(Noted::from).collect() };
         // Strings and numbers: nothing in it can fail to be written.
         Some((NOTE, serde_json::to_string(&note).unwrap_or_default()))
     }
@@ -202,4 +312,19 @@ impl Listed {
         self.is_note_old = true;
         self.is_note_urgent = true;
     }
+}
+
+/// Where a message is listed that is refused by itself.
+fn single(message: &Traits) -> Condition {
+    Condition { retained_only: message.retain, ..Condition::topics(TopicPattern::exactly(&message.topic)) }
+}
+
+/// Whether all that meets one condition meets the other as well, which isn't the same.
+fn is_part(one: &Condition, of: &Condition) -> bool {
+    one != of
+        && of.topics.covers(&one.topics)
+        && (one.retained_only || !of.retained_only)
+        && (of.qos.is_none() || one.qos == of.qos)
+        && of.min_size.is_none_or(|min| one.min_size.is_some_and(|other| other >= min))
+        && !one.topics.topic().is_some_and(|topic| of.except.contains(&topic))
 }

@@ -1,7 +1,7 @@
-//! What IoT Core refuses: the messages, and the topics that are set aside. Pure: no I/O, no clock.
+//! What IoT Core refuses: the messages, and the conditions that they meet. Pure: no I/O, no clock.
 //!
-//! A policy decides by topic: once one is set aside, messages to it aren't sent. Those that nobody waits for lie here, in a
-//! queue of their own on the disk. Once a day, and when it is [released](Quarantine::release), all of it is tried anew: the
+//! Once a condition is set aside, messages that meet it aren't sent. Those that nobody waits for lie here, in a queue of their
+//! own on the disk, which counts against `max_size` with the rest of the outbox and gives way before that. Once a day, and when it is [released](Quarantine::release), all of it is tried anew: the
 //! messages go back to the outbox one after the other, as far as that has room, and leave the disk here only when they are
 //! delivered or on the disk there. What is refused again gets a new place, behind what is still to be released.
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::bounds::Bounds;
-use crate::message::{Outbound, Target};
+use crate::message::{Condition, Outbound, Traits};
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
 use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
@@ -37,8 +37,8 @@ const MEMORY: u64 = 6 * 1024 * 1024;
 /// that. Nor are more on their way back at a time.
 const PRESSED: u64 = 1024 * 1024;
 
-/// The quarantine has this part of `[outbox] max_size`, beside it.
-const SHARE: u64 = 8;
+/// So many messages are on their way back at a time: a group is tried with one of them, the rest would come for nothing.
+const MAX_RETURNING: usize = 100;
 
 /// A message that was refused.
 #[derive(Debug, Clone)]
@@ -83,7 +83,10 @@ pub(crate) struct Place(u64);
 #[derive(Debug)]
 pub(super) struct Quarantine {
     backlog: Durable<Held>,
+    /// Of the outbox, this included.
     bounds: Bounds,
+    /// Bytes and messages in the rest of it.
+    beside: (u64, u64),
     /// The place that the next message gets.
     next: u64,
     listed: Listed,
@@ -91,8 +94,8 @@ pub(super) struct Quarantine {
     try_again_at: Option<Instant>,
     /// Up to here messages go back to the outbox.
     releasing: Option<u64>,
-    /// Targets that may be sent again, for the link to be told.
-    released: Vec<Target>,
+    /// What may be sent again, for the link to be told.
+    released: Vec<Condition>,
     dropped: u64,
 }
 
@@ -105,11 +108,6 @@ pub(super) enum Returning {
     ToOutbox(Place, Refused),
 }
 
-/// What the quarantine may hold, by the bounds of the outbox.
-fn share(bounds: &Bounds) -> Bounds {
-    Bounds { max_size: bounds.max_size / SHARE, ..bounds.clone() }
-}
-
 impl Quarantine {
     /// The quarantine of which `stored` is on the disk, in the database of this `generation`. `bounds` are the outbox's; places
     /// begin at `first`, or after what is stored.
@@ -118,7 +116,8 @@ impl Quarantine {
         backlog.moves_within();
         Quarantine {
             backlog,
-            bounds: share(bounds),
+            bounds: bounds.clone(),
+            beside: (0, 0),
             next: stored.last.map_or(first, |last| first.max(last + 1)),
             listed: Listed::default(),
             try_again_at: (stored.messages > 0).then(|| now + TRY_AGAIN),
@@ -130,7 +129,7 @@ impl Quarantine {
 
     /// Other bounds of the outbox hold from now on.
     pub(super) fn set_bounds(&mut self, bounds: &Bounds) {
-        self.bounds = share(bounds);
+        self.bounds = bounds.clone();
         self.shed();
     }
 
@@ -143,30 +142,47 @@ impl Quarantine {
         }
     }
 
-    /// Why messages to `target` aren't sent, if they aren't.
-    pub(super) fn why_not(&self, target: &Target) -> Option<String> {
-        self.listed.why_not(target)
+    /// The rest of the outbox holds so many bytes and messages.
+    pub(super) fn set_beside(&mut self, bytes: u64, messages: u64) {
+        self.beside = (bytes, messages);
+        self.shed();
     }
 
-    /// Nothing is sent to `target` from now on. Returns whether that is new.
+    /// Bytes and messages that it holds, of the outbox's bounds. What goes back counts there.
+    pub(super) fn held(&self) -> (u64, u64) {
+        let taken = self.backlog.taken_items().map(|(_, held)| held.size()).sum::<u64>();
+        (self.backlog.bytes() - taken, self.backlog.waiting())
+    }
+
+    /// Nothing is set aside.
+    pub(super) fn is_clear(&self) -> bool {
+        self.listed.is_empty()
+    }
+
+    /// Why a message isn't sent, if it isn't.
+    pub(super) fn why_not(&self, message: &Traits) -> Option<String> {
+        self.listed.why_not(message)
+    }
+
+    /// Nothing that meets `condition` is sent from now on. Returns whether that is new.
     pub(super) fn set_aside(
         &mut self,
-        target: Target,
+        condition: Condition,
         reason: &str,
         missing: Option<String>,
         now: Instant,
         clock: Timestamp,
     ) -> bool {
         self.try_again_at.get_or_insert(now + TRY_AGAIN);
-        self.released.retain(|released| *released != target);
-        self.listed.set_aside(target, reason, missing, clock)
+        self.released.retain(|released| *released != condition);
+        self.listed.set_aside(condition, reason, missing, clock)
     }
 
     /// Keeps a message that was refused for this `reason`. One that was on the disk is to be there again before it leaves its
     /// old place.
     pub(super) fn insert(&mut self, refused: Refused, was_stored: bool, reason: &str, now: Instant, clock: Timestamp) {
         self.try_again_at.get_or_insert(now + TRY_AGAIN);
-        self.listed.add(refused.message.target(), reason, clock);
+        self.listed.add(&refused.message.traits(), reason, clock);
         let due = if was_stored { now } else { now + SPILL_AFTER };
         self.backlog.insert(self.next, Held { refused, was_stored, due });
         self.backlog.expect(due);
@@ -192,7 +208,7 @@ impl Quarantine {
             let Some(dropped) = dropped else { return };
             // What is being released isn't listed any more.
             if self.releasing.zip(oldest).is_none_or(|(until, oldest)| oldest > until) {
-                self.listed.remove(&dropped.refused.message.target());
+                self.listed.remove(&dropped.refused.message.traits());
             }
             self.dropped += 1;
         }
@@ -210,7 +226,8 @@ impl Quarantine {
     }
 
     fn is_over(&self) -> bool {
-        self.bounds.is_over(self.backlog.bytes(), self.backlog.waiting() + self.backlog.taken() as u64)
+        let ((bytes, messages), (bytes_beside, messages_beside)) = (self.held(), self.beside);
+        bytes > 0 && self.bounds.is_over(bytes + bytes_beside, messages + messages_beside)
     }
 
     /// Whether the day is over.
@@ -218,7 +235,7 @@ impl Quarantine {
         self.try_again_at.is_some_and(|at| at <= now)
     }
 
-    /// All of it is to be tried anew. Returns how many messages that are, and how many topics are set aside no longer.
+    /// All of it is to be tried anew. Returns how many messages that are, and how many conditions hold no longer.
     pub(super) fn release(&mut self) -> (u64, usize) {
         self.try_again_at = None;
         let released = self.listed.release();
@@ -228,8 +245,8 @@ impl Quarantine {
         count
     }
 
-    /// The targets that may be sent again since the last call.
-    pub(super) fn take_released(&mut self) -> Vec<Target> {
+    /// What may be sent again since the last call.
+    pub(super) fn take_released(&mut self) -> Vec<Condition> {
         std::mem::take(&mut self.released)
     }
 
@@ -250,10 +267,11 @@ impl Quarantine {
                 self.releasing = None;
                 return None;
             }
-            let target = held.refused.message.target();
+            let traits = held.refused.message.traits();
             let has_expired = moment.age(held.refused.accepted) >= self.bounds.max_age;
-            let why_not = self.listed.why_not(&target);
-            let has_room = || self.backlog.taken_memory() <= PRESSED && has_room(held.size());
+            let why_not = self.listed.why_not(&traits);
+            let is_open = self.backlog.taken_memory() <= PRESSED && self.backlog.taken() < MAX_RETURNING;
+            let has_room = || is_open && has_room(held.size());
             let waits = if why_not.is_none() { !has_room() } else { self.is_pressed() };
             if waits && !has_expired {
                 return None;
@@ -264,15 +282,15 @@ impl Quarantine {
                     self.finish(Place(place), now);
                     return Some(Returning::Expired);
                 }
-                Some(_) => self.refused_again(Place(place), refused, &target, now, clock),
+                Some(_) => self.refused_again(Place(place), refused, &traits, now, clock),
                 None => return Some(Returning::ToOutbox(Place(place), refused)),
             }
         }
         None
     }
 
-    fn refused_again(&mut self, place: Place, refused: Refused, target: &Target, now: Instant, clock: Timestamp) {
-        let reason = self.listed.reason(target).unwrap_or_default();
+    fn refused_again(&mut self, place: Place, refused: Refused, traits: &Traits, now: Instant, clock: Timestamp) {
+        let reason = self.listed.reason(traits).unwrap_or_default();
         self.insert(refused, true, &reason, now, clock);
         self.finish(place, now);
     }

@@ -4,14 +4,19 @@ use bytes::Bytes;
 
 use super::*;
 use crate::config::WhenFull;
-use crate::message::{Qos, Topic};
+use crate::message::{Qos, Topic, TopicPattern};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const NOON: &str = "2026-01-31T12:00:00Z";
 
-fn target(topic: &str, retain: bool) -> Target {
-    Target { topic: Topic::new(topic).unwrap(), retain }
+fn traits(topic: &str, retain: bool) -> Traits {
+    Traits { topic: Topic::new(topic).unwrap(), retain, qos: Qos::AtLeastOnce, size: 100 }
+}
+
+/// What messages to a topic meet.
+fn on(topic: &str, retained_only: bool) -> Condition {
+    Condition { retained_only, ..Condition::topics(TopicPattern::exactly(&Topic::new(topic).unwrap())) }
 }
 
 fn refused(topic: &str, payload: &str) -> Refused {
@@ -47,7 +52,7 @@ impl Bench {
     }
 
     fn set_aside(&mut self, topic: &str) -> bool {
-        self.quarantine.set_aside(target(topic, false), "it closes the connection", None, self.now, self.clock())
+        self.quarantine.set_aside(on(topic, false), "it closes the connection", None, self.now, self.clock())
     }
 
     fn insert(&mut self, topic: &str, payload: &str, was_stored: bool) {
@@ -121,11 +126,11 @@ fn bounds(max_size: u64) -> Bounds {
 fn what_may_not_be_published_may_not_be_retained_either_but_not_the_other_way_round() {
     let mut quarantine = Bench::new(1_000_000).quarantine;
     for (topic, retain, missing) in [("plain", false, true), ("kept", true, true), ("too/long", false, false)] {
-        let target = target(topic, retain);
-        let missing = missing.then(|| target.needs());
-        quarantine.set_aside(target, "no", missing, Instant::now(), clock(0));
+        let condition = on(topic, retain);
+        let missing = missing.then(|| condition.needs());
+        quarantine.set_aside(condition, "no", missing, Instant::now(), clock(0));
     }
-    let why = |topic, retain| quarantine.why_not(&target(topic, retain));
+    let why = |topic, retain| quarantine.why_not(&traits(topic, retain));
     assert_eq!(why("plain", false).unwrap(), "no; the certificate's policy must allow iot:Publish on topic/plain");
     assert!(why("plain", true).is_some());
     assert_eq!(
@@ -149,8 +154,8 @@ fn all_is_tried_anew_after_a_day_in_the_order_in_which_it_was_refused() {
     assert_eq!(bench.quarantine.timeout(), Some(bench.now));
     assert!(bench.quarantine.is_release_due(bench.now));
     bench.quarantine.release();
-    assert_eq!(bench.quarantine.take_released(), [target("a", false)], "`b` was refused for one message's content");
-    assert_eq!(bench.quarantine.why_not(&target("a", false)), None);
+    assert_eq!(bench.quarantine.take_released(), [on("a", false)], "`b` was refused for one message's content");
+    assert_eq!(bench.quarantine.why_not(&traits("a", false)), None);
     let returned = bench.returning();
     assert_eq!(returned.iter().map(|(_, payload)| payload.as_str()).collect::<Vec<_>>(), ["1", "2"]);
     assert_eq!(bench.payloads(), ["1", "2"], "they are here until they are safe elsewhere");
@@ -169,7 +174,7 @@ fn a_start_tries_anew_only_what_has_waited_for_a_day() {
         bench.insert("a", "1", true);
         bench.keep();
         bench.restart(hours);
-        assert!(bench.quarantine.why_not(&target("a", false)).is_some());
+        assert!(bench.quarantine.why_not(&traits("a", false)).is_some());
         assert_eq!(serde_json::to_value(bench.quarantine.status()).unwrap()[0]["messages"], 1);
         assert_eq!(bench.quarantine.timeout(), Some(bench.now + left * HOUR), "{hours}");
         bench.quarantine.release();
@@ -218,8 +223,8 @@ fn an_old_message_expires_instead_of_being_tried_anew() {
 }
 
 #[test]
-fn over_its_share_the_oldest_go_and_are_counted() {
-    let mut bench = Bench::new(8 * 1000);
+fn over_max_size_the_oldest_go_and_are_counted() {
+    let mut bench = Bench::new(1000);
     (0..20).for_each(|i| bench.insert("a", &format!("{i:099}"), true));
     assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (10, 10));
     assert_eq!(serde_json::to_value(bench.quarantine.status()).unwrap()[0]["messages"], 10);
@@ -227,6 +232,47 @@ fn over_its_share_the_oldest_go_and_are_counted() {
     assert!(bench.payloads()[0].ends_with("10"));
     bench.insert("a", &"x".repeat(2000), true);
     assert_eq!(bench.quarantine.len(), 0, "not even one of this size");
+}
+
+#[test]
+fn it_gives_way_to_the_rest_of_the_outbox_with_which_it_shares_its_room() {
+    let mut bench = Bench::new(1000);
+    (0..10).for_each(|i| bench.insert("a", &format!("{i:099}"), true));
+    assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (10, 0));
+    bench.quarantine.set_beside(250, 2);
+    assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (7, 3));
+    bench.quarantine.set_beside(5000, 5);
+    assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (0, 10));
+}
+
+#[test]
+fn a_group_takes_over_what_was_listed_of_it_and_is_known_after_a_restart() {
+    let mut bench = Bench::new(1_000_000);
+    for n in 0..5 {
+        bench.set_aside(&format!("ev/{n}/door"));
+        bench.insert(&format!("ev/{n}/door"), "1", true);
+    }
+    bench.set_aside("ev/1/window");
+    let pattern = TopicPattern::between(&Topic::new("ev/1/door").unwrap(), &Topic::new("ev/2/door").unwrap());
+    let group = Condition { except: vec![Topic::new("ev/good/door").unwrap()], ..Condition::topics(pattern) };
+    let clock = bench.clock();
+    assert!(bench.quarantine.set_aside(group.clone(), "no", Some(group.needs()), bench.now, clock));
+    assert!(!bench.quarantine.set_aside(group, "no", None, bench.now, clock));
+    for n in 5..1000 {
+        bench.insert(&format!("ev/{n}/door"), "1", true);
+    }
+    bench.keep();
+    assert!(bench.note.as_ref().unwrap().len() < 2000);
+    for _ in 0..2 {
+        let status = serde_json::to_value(bench.quarantine.status()).unwrap();
+        assert_eq!(status.as_array().unwrap().len(), 2, "{status}");
+        assert_eq!((&status[1]["topic"], &status[1]["messages"]), (&"ev/*/door".into(), &1000.into()));
+        assert_eq!(status[1]["missing"], "iot:Publish on topic/ev/*/door");
+        assert_eq!(status[1]["examples"].as_array().unwrap().len(), 3);
+        assert!(bench.quarantine.why_not(&traits("ev/new/door", false)).is_some());
+        assert!(bench.quarantine.why_not(&traits("ev/good/door", false)).is_none());
+        bench.restart(1);
+    }
 }
 
 #[test]
@@ -261,7 +307,7 @@ fn a_disk_that_neither_gives_its_oldest_nor_takes_anything_does_not_fill_the_mem
     let dropped = bench.quarantine.dropped();
     assert_eq!((bench.quarantine.len(), bench.rows.len()), (220 - dropped, 20), "what is stored stays");
     bench.keep();
-    assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (1, 219), "then the oldest go, as ever");
+    assert_eq!((bench.quarantine.len(), bench.quarantine.dropped()), (9, 211), "then the oldest go, as ever");
 }
 
 #[test]
@@ -294,8 +340,8 @@ fn no_more_topics_are_remembered_than_there_is_room_for() {
         bench.set_aside(&format!("t/{i}"));
     }
     assert_eq!(bench.quarantine.status().len(), 128);
-    assert_eq!(bench.quarantine.why_not(&target("t/100", false)), None);
-    assert!(bench.quarantine.why_not(&target("t/299", false)).is_some());
+    assert_eq!(bench.quarantine.why_not(&traits("t/100", false)), None);
+    assert!(bench.quarantine.why_not(&traits("t/299", false)).is_some());
 }
 
 #[test]

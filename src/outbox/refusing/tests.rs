@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::super::{Outbox, Sequence};
 use super::*;
 use crate::config::{self, WhenFull};
-use crate::message::Topic;
+use crate::message::{Topic, TopicPattern};
 use crate::store::keeper::Kept;
 use crate::store::{Failure, Page, QueueId, Row, Totals, Write};
 
@@ -26,7 +26,9 @@ enum Step {
     Take(usize),
     Deliver(usize),
     Refuse(usize),
+    Doubt(usize),
     SetAside(usize),
+    SetAsideGroup,
     Release,
     Kill,
 }
@@ -39,7 +41,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..4usize).prop_map(Step::Take),
         2 => any::<usize>().prop_map(Step::Deliver),
         3 => any::<usize>().prop_map(Step::Refuse),
+        2 => any::<usize>().prop_map(Step::Doubt),
         1 => (0..TOPICS).prop_map(Step::SetAside),
+        1 => Just(Step::SetAsideGroup),
         2 => Just(Step::Release),
         1 => Just(Step::Kill),
     ]
@@ -60,8 +64,8 @@ fn number(payload: &[u8]) -> u64 {
     std::str::from_utf8(payload).unwrap().parse().unwrap()
 }
 
-fn target(topic: usize) -> Target {
-    Target { topic: Topic::new(&format!("t/{topic}")).unwrap(), retain: false }
+fn topic(n: usize) -> Topic {
+    Topic::new(&format!("t/{n}")).unwrap()
 }
 
 impl World {
@@ -82,11 +86,11 @@ impl World {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Accept(topic) => {
+            Step::Accept(n) => {
                 self.accepted += 1;
                 let payload = Bytes::from(self.accepted.to_string());
-                let Target { topic, retain } = target(topic);
-                let message = Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, properties: None };
+                let (topic, qos) = (topic(n), Qos::AtLeastOnce);
+                let message = Outbound { topic, payload, qos, retain: false, properties: None };
                 self.outbox.submit(message).unwrap();
             }
             Step::Write(successful) => self.write(successful),
@@ -103,7 +107,19 @@ impl World {
                     self.outbox.refuse(sequence, "PUBACK");
                 }
             }
-            Step::SetAside(topic) => drop(self.outbox.set_aside(target(topic), "it closes the connection", None)),
+            Step::SetAside(n) => {
+                let condition = Condition::topics(TopicPattern::exactly(&topic(n)));
+                self.outbox.set_aside(condition, "it closes the connection", None);
+            }
+            Step::SetAsideGroup => {
+                let condition = Condition::topics(TopicPattern::between(&topic(0), &topic(1)));
+                self.outbox.set_aside(condition, "it closes the connection", None);
+            }
+            Step::Doubt(index) => {
+                if let Some((sequence, _)) = self.pick(index) {
+                    assert!(!self.outbox.doubt(sequence, "PUBACK"));
+                }
+            }
             Step::Release => self.outbox.release_quarantine(),
             Step::Kill => {
                 self.generation += 1;
@@ -122,10 +138,15 @@ impl World {
 
     fn take(&mut self, n: usize) {
         for _ in 0..n {
-            if self.outbox.next().is_none() {
-                return;
-            }
-            let (sequence, message) = self.outbox.take().unwrap();
+            // What lies before it may only be sent alone, now and then.
+            let mut passed = if n < 4 { n % 3 } else { 0 };
+            let next = self.outbox.next(|_, _| {
+                let is_passed = passed > 0;
+                passed = passed.saturating_sub(1);
+                !is_passed
+            });
+            let Some((sequence, _)) = next else { return };
+            let message = self.outbox.take_at(sequence).unwrap();
             self.in_flight.push((sequence, number(&message.payload)));
         }
     }

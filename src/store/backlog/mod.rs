@@ -101,6 +101,15 @@ pub(crate) struct Backlog<T> {
     bytes: u64,
 }
 
+/// Where a message is that can be taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At {
+    /// It may be on the disk.
+    pub(crate) is_stored: bool,
+    /// Others that came before it are on the disk alone.
+    pub(crate) is_late: bool,
+}
+
 /// What is to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -189,6 +198,36 @@ impl<T: Item> Backlog<T> {
     pub(crate) fn take(&mut self) -> Option<(u64, &mut T)> {
         let entry = self.head.pop_front()?;
         self.head_memory -= entry.cost();
+        self.taken_memory += entry.cost();
+        self.taken.push(entry);
+        self.taken.last_mut().map(|entry| (entry.seq, &mut entry.item))
+    }
+
+    /// What can be taken, in order: what waits in memory before any that is on the disk
+    /// alone. Where none of that has moved for so long that no more is loaded, what has come since as well.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = (u64, &T, At)> {
+        let is_stuck = !self.head.is_empty() && self.loading.is_none() && !self.needs_load();
+        let tail = self.tail.iter().filter(move |_| is_stuck);
+        let at = |is_late| {
+            move |entry| {
+                let Entry { seq, item, disk }: &Entry<T> = entry;
+                (*seq, item, At { is_stored: *disk != Disk::No, is_late })
+            }
+        };
+        self.head.iter().map(at(false)).chain(tail.map(at(true)))
+    }
+
+    /// Takes a [visible](Backlog::visible) message out of turn.
+    pub(crate) fn take_at(&mut self, seq: u64) -> Option<(u64, &mut T)> {
+        let at = |queue: &VecDeque<Entry<T>>| queue.binary_search_by_key(&seq, |entry| entry.seq).ok();
+        let entry = match at(&self.head) {
+            Some(index) => {
+                let entry = self.head.remove(index)?;
+                self.head_memory -= entry.cost();
+                entry
+            }
+            None => self.tail.remove(at(&self.tail)?)?,
+        };
         self.taken_memory += entry.cost();
         self.taken.push(entry);
         self.taken.last_mut().map(|entry| (entry.seq, &mut entry.item))

@@ -73,6 +73,8 @@ enum Step {
     /// So many that count as taken from the start.
     Hold(u8, u64),
     Take(u8),
+    /// One that is visible, out of turn.
+    TakeAt(u8),
     /// The last one waiting, or another, is given up.
     DropBack,
     Remove(u8),
@@ -107,6 +109,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (1..20u8, prop_oneof![1..300u64, Just(100_000)]).prop_map(|(n, size)| Step::Insert(n, size)),
         2 => (1..20u8, 1..300u64).prop_map(|(n, size)| Step::Hold(n, size)),
         6 => (1..30u8).prop_map(Step::Take),
+        2 => any::<u8>().prop_map(Step::TakeAt),
         1 => Just(Step::DropBack),
         1 => any::<u8>().prop_map(Step::Remove),
         6 => any::<u8>().prop_map(Step::Finish),
@@ -180,6 +183,14 @@ impl World {
                 }
             }
             Step::Take(count) => (0..count).for_each(|_| self.take()),
+            Step::TakeAt(which) => {
+                let visible: Vec<u64> = self.backlog().visible().map(|(seq, ..)| seq).collect();
+                if let Some(index) = (which as usize).checked_rem(visible.len()) {
+                    let seq = visible[index];
+                    assert_eq!(self.backlog().take_at(seq).map(|(taken, _)| taken), Some(seq));
+                    self.taken.push(seq);
+                }
+            }
             Step::Finish(which) => {
                 if let Some(index) = (which as usize).checked_rem(self.taken.len()) {
                     let seq = self.taken.remove(index);

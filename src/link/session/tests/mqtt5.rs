@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::limits::MAX_PROPERTIES;
 use crate::link::reason::ReasonCode;
-use crate::message::{Properties, Target};
+use crate::message::{Condition, Properties, TopicPattern, Traits};
 
 fn five(filters_wanted: usize) -> Bench {
     Bench::connected(Protocol::Mqtt5, filters(filters_wanted), false)
@@ -24,8 +24,8 @@ fn events(bench: &mut Bench) -> Vec<Event> {
     std::iter::from_fn(|| bench.event()).collect()
 }
 
-fn target() -> Target {
-    Target { topic: Topic::new("t").unwrap(), retain: false }
+fn traits(payload: &str) -> Traits {
+    outbound(payload).traits()
 }
 
 fn expiring(bench: &mut Bench, seconds: u32) -> Sequence {
@@ -64,13 +64,43 @@ fn a_missing_suback_ends_the_connection() {
     assert!(bench.sent().is_empty());
 }
 
+/// The server takes a message to another topic, the first of all.
+fn acknowledge_another(bench: &mut Bench) {
+    bench.accepted += 1;
+    let message = Outbound { topic: Topic::new("other").unwrap(), ..outbound("other") };
+    bench.session.publish(Sequence::new(bench.accepted), message, bench.now);
+    bench.publishes();
+    bench.receive(Say::PubAck(1)).unwrap();
+    events(bench);
+}
+
+#[test]
+fn what_is_refused_before_anything_was_taken_is_guilty_only_once_something_is() {
+    let mut bench = five(0);
+    let sequence = bench.publish("a");
+    bench.accepted += 1;
+    let message = Outbound { topic: Topic::new("other").unwrap(), ..outbound("other") };
+    bench.session.publish(Sequence::new(bench.accepted), message, bench.now);
+    bench.publishes();
+    bench.receive_bytes(&[0x40, 3, 0, 1, 0x87]).unwrap();
+    let reason = Reason::new(0x87, None);
+    assert_eq!(events(&mut bench), [Event::Doubtful(sequence, traits("a"), Rejection::PubAck(reason.clone()))]);
+    bench.receive(Say::PubAck(2)).unwrap();
+    let condition = Condition::topics(TopicPattern::exactly(&Topic::new("t").unwrap()));
+    assert_eq!(events(&mut bench)[0], Event::Guilty(condition, reason));
+}
+
 #[test]
 fn a_puback_with_a_failure_settles_the_message_as_rejected() {
     let mut bench = five(0);
+    // A server that takes something.
+    acknowledge_another(&mut bench);
     let sequence = bench.publish("a");
-    bench.receive_bytes(&[0x40, 3, 0, 1, 0x87]).unwrap();
-    let rejection = Rejection::PubAck(Reason::new(0x87, None));
-    assert_eq!(events(&mut bench), [Event::Rejected(sequence, target(), rejection)]);
+    bench.receive_bytes(&[0x40, 3, 0, 2, 0x87]).unwrap();
+    let reason = Reason::new(0x87, None);
+    let condition = Condition::topics(TopicPattern::exactly(&Topic::new("t").unwrap()));
+    let guilty = Event::Guilty(condition, reason.clone());
+    assert_eq!(events(&mut bench), [guilty, Event::Rejected(sequence, traits("a"), Rejection::PubAck(reason))]);
     assert_eq!(bench.session.in_flight(), 0);
     bench.reconnect(true);
     assert_eq!(bench.session.next_resend_size(bench.now), None);
@@ -106,15 +136,23 @@ fn what_the_server_does_not_take_is_rejected_first_and_again() {
     events(&mut bench);
     bench.resend_all();
     let too_large = Rejection::TooLarge { size: 17, limit: 12 };
-    assert_eq!(events(&mut bench), [Event::Rejected(sequence, target(), too_large)]);
+    assert_eq!(
+        events(&mut bench),
+        [Event::Doubtful(sequence, traits("a payload"), too_large.clone())],
+        "it has taken nothing yet"
+    );
     bench.publish("fits");
     assert_eq!(bench.publishes(), [triple("fits", 2, false)]);
     assert_eq!(events(&mut bench), []);
+    bench.receive(Say::PubAck(2)).unwrap();
+    events(&mut bench);
+    let sequence = bench.publish("a payload");
+    assert_eq!(events(&mut bench), [Event::Rejected(sequence, traits("a payload"), too_large)]);
 
     reconnect_on(&mut bench, false, &[0x24, 0]).unwrap();
     events(&mut bench);
     let sequence = bench.publish("x");
-    assert_eq!(events(&mut bench), [Event::Rejected(sequence, target(), Rejection::NoQos1)]);
+    assert_eq!(events(&mut bench), [Event::Doubtful(sequence, traits("x"), Rejection::NoQos1)]);
 }
 
 #[test]

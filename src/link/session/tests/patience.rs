@@ -1,8 +1,7 @@
 //! How long the server may take to answer, where it is the uplink that is slow.
 
 use super::*;
-use crate::link::suspects::Suspect;
-use crate::message::Target;
+use crate::link::isolation::Suspect;
 
 const S: Duration = Duration::from_secs(1);
 
@@ -221,20 +220,20 @@ fn small_messages_without_answer_never_wait_longer() {
 }
 
 fn is_suspected(bench: &Bench) -> bool {
-    let target = Target { topic: Topic::new("t").unwrap(), retain: false };
-    bench.session.suspects.is_tried_alone(&Suspect::Publish(target))
+    bench.session.isolation.is_alone(&Suspect::Publish(outbound("never answered").traits()))
 }
 
 /// Two closes without a reason, as of a network that resets connections, while a message was unanswered.
 fn with_a_suspect(protocol: Protocol) -> Bench {
     let mut bench = Bench::connected(protocol, BTreeMap::new(), false);
     bench.publish("never answered");
-    for _ in 0..2 {
+    for returned in [0, 1] {
         bench.resend_all();
         bench.publishes();
-        bench.session.closed_by_server(false, bench.now);
+        assert_eq!(bench.session.closed_by_server(false, bench.now).returned.len(), returned);
         bench.reconnect(true);
     }
+    bench.publish("never answered");
     assert!(is_suspected(&bench));
     bench
 }
@@ -245,11 +244,11 @@ fn a_suspect_that_is_never_answered_does_not_stop_the_rest() {
         let mut bench = with_a_suspect(protocol);
         let mut others = 0;
         for _ in 0..100 {
-            let other = Target { topic: Topic::new("other").unwrap(), retain: false };
             bench.resend_all();
-            if bench.session.can_publish() && bench.session.admits(&other, bench.now) {
+            let message = Outbound { topic: Topic::new("other").unwrap(), ..outbound("other") };
+            let is_free = bench.session.can_publish() && bench.session.is_way_free(bench.now);
+            if is_free && bench.session.admits(&message, true, bench.now) || bench.session.may_try(bench.now) {
                 bench.accepted += 1;
-                let message = Outbound { topic: other.topic, ..outbound("other") };
                 bench.session.publish(Sequence::new(bench.accepted), message, bench.now);
             }
             for packet in bench.sent() {

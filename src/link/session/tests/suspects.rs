@@ -1,13 +1,13 @@
 //! What is told of messages that the server leaves without an answer, or ends the connection on.
 
 use super::*;
-use crate::link::suspects::Suspect;
-use crate::message::Target;
+use crate::link::isolation::Suspect;
+use crate::message::Traits;
 
 /// The topics that are suspected at the present moment.
 fn suspects(bench: &Bench) -> Vec<(String, bool)> {
     let target = |suspect| match suspect {
-        Suspect::Publish(Target { topic, retain }) => (topic.to_string(), retain),
+        Suspect::Publish(Traits { topic, retain, .. }) => (topic.to_string(), retain),
         Suspect::Subscribe(filter) => panic!("{filter}"),
     };
     bench.session.last_sent(bench.now).map(target).collect()
