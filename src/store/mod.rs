@@ -340,13 +340,17 @@ impl Store {
         if self.looking.replace(true) {
             return;
         }
-        let mut retry = Retry::default();
+        let (mut retry, mut has_failed) = (Retry::default(), false);
         while self.look_again.replace(false) {
             let (reply, answer) = oneshot::channel();
             self.submit(Job::Look(reply)).await;
             let outcome = answer.await.unwrap_or(Err(Failure::Gone));
-            self.note_outcome(&outcome);
+            // That the files are in place doesn't say that they can be written: a trouble of others stands.
+            if outcome.is_err() || std::mem::take(&mut has_failed) {
+                self.note_outcome(&outcome);
+            }
             if !matches!(outcome, Ok(()) | Err(Failure::Gone)) {
+                has_failed = true;
                 self.look_again.set(true);
                 retry.note(true);
                 retry.over().await;
