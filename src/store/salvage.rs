@@ -39,10 +39,11 @@ pub(super) fn salvage<E>(path: &Path, mut take: impl FnMut(Found<'_>) -> Result<
     let pages = Pages::open(path);
     let free = pages.free();
     let mut record = Vec::new();
-    for number in (1..=pages.count).filter(|number| !free.contains(number)) {
+    for number in pages.numbers().filter(|number| !free.contains(number)) {
         let Some(page) = pages.read(number) else { continue };
+        let mut chained = 0;
         for cell in cells(&page, number) {
-            let Some(rowid) = pages.record(&page, cell, &mut record) else { continue };
+            let Some(rowid) = pages.record(&page, cell, &mut record, &mut chained) else { continue };
             if let Some(found) = parse(rowid, &record) {
                 take(found)?;
             }
@@ -55,9 +56,10 @@ pub(super) fn salvage<E>(path: &Path, mut take: impl FnMut(Found<'_>) -> Result<
 pub(super) fn has_message(path: &Path) -> bool {
     let pages = Pages::of_file(path);
     let mut record = Vec::new();
-    (1..=pages.count).filter_map(|number| Some((number, pages.read(number)?))).any(|(number, page)| {
+    pages.numbers().filter_map(|number| Some((number, pages.read(number)?))).any(|(number, page)| {
+        let mut chained = 0;
         cells(&page, number).any(|cell| {
-            let rowid = pages.record(&page, cell, &mut record);
+            let rowid = pages.record(&page, cell, &mut record, &mut chained);
             rowid.is_some_and(|rowid| matches!(parse(rowid, &record), Some(Found::Message(_))))
         })
     })
@@ -75,7 +77,8 @@ struct Pages {
     log: Option<File>,
     /// Where the log has pages: the newest of each.
     logged: HashMap<u32, u64>,
-    count: u32,
+    /// How many the file has.
+    in_file: u32,
 }
 
 impl Pages {
@@ -83,15 +86,21 @@ impl Pages {
         let pages = Pages::of_file(path);
         let log = regular::open(&log_of(path)).ok();
         let logged = log.as_ref().map(read_log).unwrap_or_default();
-        let count = logged.keys().copied().max().unwrap_or(0).max(pages.count);
-        Pages { log, logged, count, ..pages }
+        Pages { log, logged, ..pages }
     }
 
     fn of_file(path: &Path) -> Pages {
         let file = regular::open(path).ok();
         let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
         let in_file = u32::try_from(size.div_ceil(PAGE_SIZE as u64)).unwrap_or(u32::MAX);
-        Pages { file, log: None, logged: HashMap::new(), count: in_file.min(MAX_PAGES) }
+        Pages { file, log: None, logged: HashMap::new(), in_file: in_file.min(MAX_PAGES) }
+    }
+
+    /// The pages that there are. One damaged number in the log makes no millions of them.
+    fn numbers(&self) -> impl Iterator<Item = u32> {
+        let mut beyond: Vec<u32> = self.logged.keys().copied().filter(|number| *number > self.in_file).collect();
+        beyond.sort_unstable();
+        (1..=self.in_file).chain(beyond)
     }
 
     fn read(&self, number: u32) -> Option<Vec<u8>> {
@@ -111,8 +120,7 @@ impl Pages {
         let mut free = HashSet::new();
         let Some(first) = self.read(1).filter(|page| page.starts_with(b"SQLite format 3\0")) else { return free };
         let mut trunk = be32(&first, 32);
-        while let Some(number) = trunk.filter(|number| *number != 0 && *number <= self.count && !free.contains(number))
-        {
+        while let Some(number) = trunk.filter(|number| *number != 0 && !free.contains(number)) {
             let Some(page) = self.read(number) else { break };
             let leaves = be32(&page, 4).unwrap_or(0) as usize;
             if leaves > PAGE_SIZE / 4 - 2 {
@@ -125,8 +133,9 @@ impl Pages {
         free
     }
 
-    /// Collects the record of a cell with its overflow pages into `record`; returns its rowid.
-    fn record(&self, page: &[u8], cell: usize, record: &mut Vec<u8>) -> Option<i64> {
+    /// Collects the record of a cell with its overflow pages into `record`; returns its rowid. `chained` counts the overflow
+    /// pages of the leaf.
+    fn record(&self, page: &[u8], cell: usize, record: &mut Vec<u8>, chained: &mut usize) -> Option<i64> {
         let (length, at) = varint(page, cell)?;
         let (rowid, at) = varint(page, at)?;
         let length = usize::try_from(length).ok().filter(|length| *length <= MAX_RECORD)?;
@@ -135,6 +144,10 @@ impl Pages {
         record.extend_from_slice(page.get(at..at + local)?);
         let mut next = if local < length { be32(page, at + local)? } else { 0 };
         while record.len() < length {
+            *chained += 1;
+            if *chained > MAX_CHAINED {
+                return None;
+            }
             let page = self.read(next).filter(|_| next != 0)?;
             let part = (length - record.len()).min(PAGE_SIZE - 4);
             record.extend_from_slice(page.get(4..4 + part)?);
@@ -192,10 +205,16 @@ fn cells(page: &[u8], number: u32) -> impl Iterator<Item = usize> + '_ {
     (0..count).filter_map(move |i| be16(page, header + 8 + 2 * i))
 }
 
+/// The least that lies in the leaf itself of a record that doesn't fit into it.
+const MIN_LOCAL: usize = (PAGE_SIZE - 12) * 32 / 255 - 23;
+
+/// The most overflow pages that the records of one leaf can have. Cells that overlap, as damage or malice makes them, could
+/// keep the start waiting for hours.
+const MAX_CHAINED: usize = PAGE_SIZE / MIN_LOCAL * MAX_RECORD.div_ceil(PAGE_SIZE - 4);
+
 /// How much of a record of this length lies in the leaf itself: section 1.6 of the file format, for tables.
 fn local_part(length: usize) -> usize {
     const MAX_LOCAL: usize = PAGE_SIZE - 35;
-    const MIN_LOCAL: usize = (PAGE_SIZE - 12) * 32 / 255 - 23;
     if length <= MAX_LOCAL {
         return length;
     }
@@ -307,4 +326,36 @@ fn be16(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn neither_a_wrong_number_nor_records_without_end_keep_the_start_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gatewire.db");
+        // A record of the largest length goes on in a page that goes on in itself.
+        let mut leaf = vec![0; PAGE_SIZE];
+        leaf[100..104].copy_from_slice(&[0xa0, 0x80, 0, 1]);
+        let next = 104 + local_part(MAX_RECORD);
+        leaf[next..next + 4].copy_from_slice(&[0, 0, 0, 2]);
+        let mut overflow = vec![0; PAGE_SIZE];
+        overflow[3] = 2;
+        fs::write(&path, [leaf.clone(), overflow].concat()).unwrap();
+        // The log has a page with the highest number there is.
+        let mut log = vec![0; 32 + 24 + PAGE_SIZE];
+        log[8..12].copy_from_slice(&(PAGE_SIZE as u32).to_be_bytes());
+        log[32..36].copy_from_slice(&MAX_PAGES.to_be_bytes());
+        fs::write(log_of(&path), log).unwrap();
+
+        let pages = Pages::open(&path);
+        assert_eq!(pages.numbers().collect::<Vec<_>>(), [1, 2, MAX_PAGES]);
+        let (mut record, mut chained) = (Vec::new(), 0);
+        let whole = (0..2000).filter(|_| pages.record(&leaf, 100, &mut record, &mut chained).is_some()).count();
+        assert_eq!((whole, record.len()), (PAGE_SIZE / MIN_LOCAL, local_part(MAX_RECORD)));
+    }
 }
