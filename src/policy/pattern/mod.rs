@@ -61,12 +61,15 @@ impl Pattern {
 
     /// Every string of this pattern followed by every one of `next`.
     pub(crate) fn then(mut self, next: &Pattern) -> Pattern {
-        self.0.extend_from_slice(&next.0);
+        next.pieces().for_each(|piece| self.push(piece));
         self
     }
 
+    /// Adds a piece at the end. Of several runs of the same kind one says as much, and a search has less to try.
     pub(crate) fn push(&mut self, piece: Piece) {
-        self.0.push(piece);
+        if !matches!(piece, Piece::Run(_)) || self.0.last() != Some(&piece) {
+            self.0.push(piece);
+        }
     }
 
     /// Its pieces, from the left.
@@ -113,6 +116,8 @@ impl Pattern {
 
 impl FromIterator<Piece> for Pattern {
     fn from_iter<I: IntoIterator<Item = Piece>>(pieces: I) -> Pattern {
-        Pattern(pieces.into_iter().collect())
+        let mut pattern = Pattern::default();
+        pieces.into_iter().for_each(|piece| pattern.push(piece));
+        pattern
     }
 }

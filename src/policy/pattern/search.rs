@@ -83,7 +83,7 @@ pub(crate) fn common_outside(all: &[&Pattern], others: &[&Pattern]) -> Result<Op
     let mut seen: BTreeMap<Positions, Vec<Reached>> = BTreeMap::new();
     let start = Reached::start(&others);
     let mut work = 0;
-    for positions in combined(all.iter().map(|pattern| pattern.closure(0).collect())) {
+    for positions in combined(all.iter().map(|pattern| pattern.closure(0).collect()))? {
         trail.start((positions, start.clone()));
     }
     while let Some((index, (positions, reached))) = trail.next() {
@@ -94,7 +94,7 @@ pub(crate) fn common_outside(all: &[&Pattern], others: &[&Pattern]) -> Result<Op
         for c in alphabet.of_piece(positions.first().and_then(|&first| all[0].0.get(first))) {
             let steps = positions.iter().zip(all).map(|(&position, pattern)| pattern.step(position, c).collect());
             let next = reached.step(&others, c);
-            for positions in combined(steps) {
+            for positions in combined(steps)? {
                 let known = seen.entry(positions.clone()).or_default();
                 work += (known.len() + 1) * (next.0.len() + 1);
                 if work > MAX_WORK {
@@ -113,14 +113,20 @@ pub(crate) fn common_outside(all: &[&Pattern], others: &[&Pattern]) -> Result<Op
 /// A position in each of several patterns.
 type Positions = Vec<usize>;
 
+/// How many of them are looked at: two to the power of the patterns, if a wildcard comes next in each.
+const MAX_COMBINED: usize = 4096;
+
 /// Every way to take one position of each pattern's.
-fn combined(each: impl Iterator<Item = Vec<usize>>) -> Vec<Positions> {
-    each.fold(vec![Vec::new()], |before, next| {
+fn combined(mut each: impl Iterator<Item = Vec<usize>>) -> Result<Vec<Positions>, TooComplex> {
+    each.try_fold(vec![Vec::new()], |before, next| {
+        if before.len() * next.len() > MAX_COMBINED {
+            return Err(TooComplex);
+        }
         let longer = |positions: &Positions| {
             let positions = positions.clone();
             next.iter().map(move |&position| positions.iter().copied().chain([position]).collect()).collect::<Vec<_>>()
         };
-        before.iter().flat_map(longer).collect()
+        Ok(before.iter().flat_map(longer).collect())
     })
 }
 

@@ -25,6 +25,16 @@ fn wildcards_match_as_policies_say() {
 }
 
 #[test]
+fn many_wildcards_in_a_row_and_side_by_side_take_no_longer_than_a_few() {
+    let stars = "*".repeat(1000);
+    assert_eq!(Pattern::glob(&stars), Pattern::glob("*"));
+    assert_eq!(Pattern::literal("a").then(&Pattern::glob("*")).then(&Pattern::glob("**b")), Pattern::glob("a*b"));
+    assert!(Pattern::glob(&stars).overlap(&Pattern::glob("a*")).is_some());
+    let patterns: Vec<Pattern> = (0..64).map(|n| Pattern::glob(&format!("*{n}*"))).collect();
+    assert_eq!(common_outside(&patterns.iter().collect::<Vec<_>>(), &[]), Err(TooComplex));
+}
+
+#[test]
 fn containment_is_exact() {
     for (pattern, others) in [
         ("a/*/b", &["a/*"] as &[&str]),
