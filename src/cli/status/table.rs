@@ -197,7 +197,7 @@ impl Page {
     }
 
     fn inbox(&mut self, document: &Document) {
-        let waiting: u64 = document.forward.iter().map(|forward| forward.waiting).sum();
+        let waiting = total(document.forward.iter().map(|forward| forward.waiting));
         let oldest = document.forward.iter().filter_map(|forward| forward.oldest).min();
         let oldest = oldest.map_or_else(String::new, |at| format!(", the oldest {}", self.since(at)));
         let text = match waiting {
@@ -263,7 +263,7 @@ impl Page {
                     false => (Tone::Aside, format!("works again; last error {text}")),
                 }
             });
-            let lost = publish.skipped + publish.failed + publish.refused;
+            let lost = total([publish.skipped, publish.failed, publish.refused]);
             Row {
                 cells: vec![
                     publish.name.clone(),
@@ -317,7 +317,7 @@ impl Page {
                 ingest.name.clone(),
                 ingest.clients.to_string(),
                 ingest.accepted.to_string(),
-                ingest.refused.values().sum::<u64>().to_string(),
+                total(ingest.refused.values().copied()).to_string(),
                 ingest.socket.clone(),
             ],
             below: causes(&ingest.refused).map(|refused| (Tone::Bad, format!("refused: {refused}"))),
@@ -352,6 +352,11 @@ impl Page {
             }
         }
     }
+}
+
+/// All of them: whatever a document says, there is a number to show.
+fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
 }
 
 /// `1 message waits`, `2 messages wait`
