@@ -2,6 +2,9 @@
 //!
 //! IoT Core bills and limits by message: fifty values in one cost what one does.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::borrow::Cow;
 use std::time::Instant;
 

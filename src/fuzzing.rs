@@ -1,37 +1,122 @@
 //! What the fuzzers of `fuzz/` call: whatever bytes come from IoT Core, from local programs or from a file, nothing panics and
-//! what is promised of the answer holds. Only there for them and for the tests, which feed the same functions with the corpus.
+//! what is promised of the answer holds. Only there for them and for the tests, which feed the same functions with the corpus
+//! and with what chance makes of it.
 
+pub use crate::batch::fuzzing::batch;
+pub use crate::cli::fuzzing::{publish_answers, status_document, tail_stream};
 pub use crate::config::fuzzing::configuration;
 pub use crate::forward::fuzzing::forward_lines;
 pub use crate::ingest::fuzzing::{ingest_client, ingest_lines};
-pub use crate::link::fuzzing::{session_3_1_1, session_5};
+pub use crate::link::fuzzing::{certificate, pem, proxy_answer, session_3_1_1, session_5};
+pub use crate::policy::fuzzing::policy;
+pub use crate::schedule::clock::fuzzing::cron;
+pub use crate::schedule::template::fuzzing::template;
+pub use crate::store::fuzzing::database;
 
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Feeds each file of a corpus.
-    fn feed(target: &str, entry: fn(&[u8])) {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-        let mut fed = 0;
-        for file in fs::read_dir(&directory).unwrap() {
-            let path = file.unwrap().path();
-            // Shown if it panics.
-            println!("{}", path.display());
-            entry(&fs::read(path).unwrap());
-            fed += 1;
+    use fastrand::Rng;
+
+    /// The inputs made of the corpus are always the same.
+    const SEED: u64 = 1;
+
+    /// Shown if its test panics.
+    struct Input<'a>(&'a str, &'a [u8]);
+
+    impl Drop for Input<'_> {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                println!("{}: \"{}\"", self.0, self.1.escape_ascii());
+            }
         }
-        assert!(fed > 0, "{} is empty", directory.display());
     }
 
-    #[test]
-    fn what_the_fuzzers_know_is_survived() {
-        feed("session_3_1_1", super::session_3_1_1);
-        feed("session_5", super::session_5);
-        feed("ingest_lines", super::ingest_lines);
-        feed("ingest_client", super::ingest_client);
-        feed("forward_lines", super::forward_lines);
-        feed("configuration", super::configuration);
+    /// Feeds each file of a corpus, then so many inputs made of them.
+    fn feed(target: &str, entry: fn(&[u8]), made: usize) {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let mut paths: Vec<_> = fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path()).collect();
+        paths.sort();
+        assert!(!paths.is_empty(), "{} is empty", directory.display());
+        let corpus: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+        for (path, input) in paths.iter().zip(&corpus) {
+            let _shown = Input(&path.display().to_string(), input);
+            entry(input);
+        }
+        let mut random = Rng::with_seed(SEED);
+        for number in 0..made {
+            let input = mutated(&corpus, &mut random);
+            let _shown = Input(&format!("input {number} of seed {SEED}"), &input);
+            entry(&input);
+        }
+    }
+
+    /// An input of the corpus with some changes.
+    fn mutated(corpus: &[Vec<u8>], random: &mut Rng) -> Vec<u8> {
+        let mut input = corpus[random.usize(..corpus.len())].clone();
+        for _ in 0..random.usize(1..4) {
+            let (from, to) = (random.usize(..=input.len()), random.usize(..=input.len()));
+            let (from, to) = (from.min(to), from.max(to));
+            match random.u8(..6) {
+                0 => input.truncate(from),
+                1 => drop(input.drain(from..to.min(from + 8))),
+                2 => input.extend_from_within(from..to),
+                3 => {
+                    let other = &corpus[random.usize(..corpus.len())];
+                    input.splice(from..to, other[random.usize(..=other.len())..].iter().copied());
+                }
+                4 => input.insert(from, *random.choice(b"\0\n\r\"\\{}[]*?:,.-0 9\x1b\x7f\xc2\xff").unwrap()),
+                _ => input[from..to].iter_mut().take(1).for_each(|byte| *byte ^= 1 << random.u8(..8)),
+            }
+        }
+        input
+    }
+
+    macro_rules! fed {
+        ($($target:ident: $made:expr,)*) => {
+            $(
+                #[test]
+                fn $target() {
+                    feed(stringify!($target), super::$target, $made);
+                }
+            )*
+
+            #[test]
+            fn each_fuzzer_is_fed_and_has_a_corpus() {
+                let names = |directory: &str| -> Vec<String> {
+                    let entries = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(directory)).unwrap();
+                    let name = |path: std::path::PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+                    let mut names: Vec<_> = entries.map(|entry| name(entry.unwrap().path())).collect();
+                    names.sort();
+                    names
+                };
+                let mut fed = vec![$(stringify!($target)),*];
+                fed.sort_unstable();
+                assert_eq!(names("fuzz/fuzz_targets"), fed);
+                assert_eq!(names("fuzz/corpus"), fed);
+            }
+        };
+    }
+
+    fed! {
+        batch: 2000,
+        certificate: 2000,
+        configuration: 200,
+        cron: 300,
+        database: 100,
+        forward_lines: 200,
+        ingest_client: 200,
+        ingest_lines: 1000,
+        pem: 500,
+        policy: 300,
+        proxy_answer: 2000,
+        publish_answers: 2000,
+        session_3_1_1: 1000,
+        session_5: 1000,
+        status_document: 500,
+        tail_stream: 1000,
+        template: 2000,
     }
 }

@@ -2,6 +2,8 @@
 
 mod check;
 mod client;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod inputs;
 mod output;
 mod policy;

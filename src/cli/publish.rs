@@ -3,7 +3,7 @@
 //! A thread of its own writes the lines and shuts down its side after the last; this one reads the answers meanwhile, because
 //! the daemon reads on only as long as its answers are read.
 
-mod answers;
+pub(crate) mod answers;
 mod patience;
 
 use std::ffi::OsString;

@@ -1,6 +1,8 @@
 //! `gatewire tail`: follows what comes out of forward sockets.
 
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;

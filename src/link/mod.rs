@@ -22,7 +22,11 @@ pub(crate) mod test_pki;
 pub(crate) mod transport;
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use session::fuzzing;
+pub(crate) mod fuzzing {
+    pub use super::credentials::fuzzing::{certificate, pem};
+    pub use super::session::fuzzing::{session_3_1_1, session_5};
+    pub use super::transport::fuzzing::proxy_answer;
+}
 
 use std::cell::RefCell;
 use std::fmt;

@@ -12,6 +12,8 @@ pub(crate) mod condition;
 pub(crate) mod context;
 pub(crate) mod document;
 pub(crate) mod evaluate;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub(crate) mod least;
 pub(crate) mod needs;
 mod notes;

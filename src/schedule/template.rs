@@ -1,5 +1,8 @@
 //! Texts and JSON payloads with placeholders, taken apart once and filled in at each publication.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::io::Write as _;
 
 use jiff::Timestamp;

@@ -46,6 +46,8 @@ use lock::Lock;
 pub(crate) use lock::is_held;
 pub(crate) use probe::{Obstacle, probe};
 pub(crate) use row::{Accepted, Row};
+#[cfg(any(test, fuzzing))]
+pub(crate) use worker::fuzzing;
 use worker::{Job, Worker};
 
 /// Jobs that wait for the thread. Who waits for one doesn't ask for the next, so that these are plenty.

@@ -1,5 +1,7 @@
 //! The thread of the store: one job after the other, writes that wait together in one transaction.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod rebuild;
 mod restore;
 

@@ -1,5 +1,8 @@
 //! What the daemon answers to the messages of `gatewire publish`, and what comes of it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::net::UnixStream;
@@ -63,7 +66,9 @@ impl<'a> Answers<'a> {
                 Err(error) => return Err(Unreachable::new(self.path, error).into()),
                 Ok(0) => return Ok(()),
                 Ok(_) => {
-                    self.take(&line)?;
+                    if let Some((id, why)) = self.note(&line)? {
+                        refuse(self.lines, id, &why);
+                    }
                     line.clear();
                     patience.answered();
                 }
@@ -75,22 +80,25 @@ impl<'a> Answers<'a> {
         self.results.values().sum::<u64>() + self.refused + self.shut
     }
 
-    fn take(&mut self, line: &[u8]) -> Result<(), Failure> {
+    /// Counts an answer. Returns which message is refused, and why.
+    fn note(&mut self, line: &[u8]) -> Result<Option<(u64, String)>, Failure> {
         let answer: Answer = serde_json::from_slice(line).map_err(|error| Unreachable::Strange {
             path: self.path.to_owned(),
             detail: format!("not an answer: {error}"),
         })?;
         let detail = answer.detail.unwrap_or_default();
         match (answer.result, answer.error, answer.id) {
-            (Some(result), ..) => *self.results.entry(result).or_default() += 1,
+            (Some(result), ..) => {
+                *self.results.entry(result).or_default() += 1;
+                Ok(None)
+            }
             (None, Some(code), Some(id)) => {
                 *(if code == "shutting_down" { &mut self.shut } else { &mut self.refused }) += 1;
-                refuse(self.lines, id, &format!("{code}: {detail}"));
+                Ok(Some((id, format!("{code}: {detail}"))))
             }
             // Not about a message of ours.
-            (None, ..) => return Err(Unreachable::Refused { path: self.path.to_owned(), detail }.into()),
+            (None, ..) => Err(Unreachable::Refused { path: self.path.to_owned(), detail }.into()),
         }
-        Ok(())
     }
 
     /// Says what has become of all, once the daemon has closed the connection.

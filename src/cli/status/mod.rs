@@ -1,6 +1,8 @@
 //! `gatewire status`: what the running daemon is doing.
 
 mod document;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod prometheus;
 mod table;
 mod words;
@@ -105,14 +107,19 @@ pub(super) fn too_old_for_observers(path: &Path) -> Option<String> {
 /// The document that the daemon at `path` gives, as it is and understood.
 fn fetch(path: &Path) -> Result<(Vec<u8>, Document), Unreachable> {
     let text = read(path)?;
+    let document = understood(&text, path)?;
+    Ok((text, document))
+}
+
+/// `text` as the document that it should be.
+fn understood(text: &[u8], path: &Path) -> Result<Document, Unreachable> {
     let strange = |detail: String| Unreachable::Strange { path: path.to_owned(), detail };
-    let value: Value = serde_json::from_slice(&text).map_err(|error| strange(format!("not JSON: {error}")))?;
+    let value: Value = serde_json::from_slice(text).map_err(|error| strange(format!("not JSON: {error}")))?;
     if let (Some(error), None) = (value.get("error"), value.get("version")) {
         let detail = value.get("detail").unwrap_or(error).as_str().unwrap_or("of no known kind").to_owned();
         return Err(Unreachable::Refused { path: path.to_owned(), detail });
     }
-    let document = serde_json::from_value(value).map_err(|error| strange(format!("not a status document: {error}")))?;
-    Ok((text, document))
+    serde_json::from_value(value).map_err(|error| strange(format!("not a status document: {error}")))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Unreachable> {

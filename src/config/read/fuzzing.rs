@@ -3,26 +3,37 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use super::{Environment, build, parse_bytes};
+use super::{Config, Environment, build, parse_bytes};
 use crate::config::report::Report;
 
 /// Reads `text` as a configuration: it can be used, or each complaint is a line that begins with its place.
 pub fn configuration(text: &[u8]) {
-    let environment = Environment {
-        hostname: "pi4".to_owned(),
-        credentials_directory: Some("/run/credentials".to_owned()),
-        runtime_directory: None,
-        state_directory: Some("/var/lib/a:/var/lib/b".to_owned()),
-        group_exists: |name| name == "gatewire",
-    };
     let report = Report::default();
     let file: Rc<Path> = Path::new("f.toml").into();
     let root = parse_bytes(text, &file, 0, &report);
-    let (config, ..) = build(&root, &environment, &report);
+    let (config, ..) = build(&root, &environment(), &report);
     let (errors, warnings) = report.finish();
     assert!(config.is_some() || !errors.is_empty(), "what can't be used is complained about");
     for remark in errors.iter().chain(&warnings) {
         let line = remark.to_string();
         assert!(line.starts_with("f.toml:") && !line.contains(char::is_control), "{line:?}");
     }
+}
+
+fn environment() -> Environment {
+    Environment {
+        hostname: "pi4".to_owned(),
+        credentials_directory: Some("/run/credentials".to_owned()),
+        runtime_directory: Some("/run".to_owned()),
+        state_directory: Some("/var/lib/a:/var/lib/b".to_owned()),
+        group_exists: |name| name == "gatewire",
+    }
+}
+
+/// The configuration that `text` is.
+pub(crate) fn configured(text: &str) -> Config {
+    let (report, file) = (Report::default(), Rc::<Path>::from(Path::new("f.toml")));
+    let (config, ..) = build(&parse_bytes(text.as_bytes(), &file, 0, &report), &environment(), &report);
+    let (errors, _) = report.finish();
+    config.unwrap_or_else(|| panic!("{errors:?}"))
 }

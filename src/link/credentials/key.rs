@@ -19,7 +19,11 @@ pub(super) struct Key {
 }
 
 pub(super) fn read(path: &Path) -> Result<Key, Fault> {
-    let mut contents = pem::read(path)?;
+    of(pem::read(path)?)
+}
+
+/// The one key among `contents`.
+pub(super) fn of(mut contents: pem::Contents) -> Result<Key, Fault> {
     let Some(der) = contents.keys.pop() else {
         return Err(contents.instead_of_key());
     };

@@ -6,6 +6,8 @@
 mod der;
 mod fingerprint;
 mod form;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod key;
 mod mend;
 mod pem;
@@ -162,7 +164,10 @@ fn noted<T>(role: Role, path: &Path, result: Result<T, Fault>, problems: &mut Ve
 
 /// The CA certificates that a server's certificate may descend from.
 fn authorities(path: &Path) -> Result<RootCertStore, Fault> {
-    let contents = pem::read(path)?;
+    authorities_of(pem::read(path)?)
+}
+
+fn authorities_of(contents: pem::Contents) -> Result<RootCertStore, Fault> {
     if contents.certificates.is_empty() {
         return Err(contents.instead_of_certificates());
     }
@@ -202,7 +207,10 @@ struct Chain {
 }
 
 fn chain(path: &Path) -> Result<Chain, Fault> {
-    let mut contents = pem::read(path)?;
+    chain_of(pem::read(path)?)
+}
+
+fn chain_of(mut contents: pem::Contents) -> Result<Chain, Fault> {
     let certificates = std::mem::take(&mut contents.certificates);
     let Some((own, issuers)) = certificates.split_first() else {
         return Err(contents.instead_of_certificates());

@@ -102,7 +102,8 @@ fn group_name(gid: u32) -> String {
     group.ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
 }
 
-fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
+/// Takes the bytes of a file apart.
+pub(super) fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
     // Windows' editors begin a file with it; it is no part of the text.
     let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     if text.trim_ascii().is_empty() {

@@ -1,5 +1,8 @@
 //! Through an HTTP proxy: CONNECT (RFC 9110, 9.3.6) with a login where the proxy wants one (RFC 7617).
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
@@ -18,6 +21,9 @@ const MAX_ANSWER: usize = 8 * 1024;
 
 /// How much of what a proxy says of itself is shown.
 const MAX_SHOWN: usize = 80;
+
+/// How many ways to log in a proxy may name: few know more than three.
+const MAX_SCHEMES: usize = 8;
 
 /// The proxy between us and the server.
 pub(super) struct Proxy {
@@ -136,7 +142,8 @@ fn status(line: &str) -> Option<(u16, String)> {
     Some((digits.parse().ok()?, shown(words.next().unwrap_or_default().as_bytes())))
 }
 
-/// The names of the ways in which the proxy lets itself be convinced: the first word of each challenge.
+/// The names of the ways in which the proxy lets itself be convinced: the first word of each challenge. One that offers more
+/// than there are says nothing.
 fn schemes<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<String> {
     let challenges = fields.filter_map(|field| {
         let (name, value) = field.split_once(':')?;
@@ -144,7 +151,11 @@ fn schemes<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<String> {
     });
     // A comma stands between challenges and between their parameters, which have a `=`.
     let words = challenges.flat_map(|value| value.split(',')).filter_map(|part| part.split_whitespace().next());
-    words.filter(|word| !word.contains('=')).map(|word| shown(word.as_bytes())).collect()
+    let schemes: Vec<&str> = words.filter(|word| !word.contains('=')).collect();
+    if schemes.len() > MAX_SCHEMES {
+        return Vec::new();
+    }
+    schemes.into_iter().map(|word| shown(word.as_bytes())).collect()
 }
 
 /// The beginning of what came from elsewhere, fit for a line of the log.

@@ -5,6 +5,8 @@
 //! day, each of which comes once: at its first time if it comes twice, and at the end of the gap if it is left out.
 
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::fmt;
 

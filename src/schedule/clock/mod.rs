@@ -14,6 +14,8 @@ use grid::Grid;
 
 pub(crate) use calendar::ClockWatch;
 pub(crate) use cron::Cron;
+#[cfg(any(test, fuzzing))]
+pub(crate) use cron::fuzzing;
 
 /// The clocks of this machine.
 #[derive(Debug, Clone, Copy)]
