@@ -220,8 +220,9 @@ async fn who_waits_for_room_goes_on_when_the_link_is_lost_with_what_was_in_its_w
     }
     let mut client = served.connect().await;
     send(&mut client, "{\"topic\":\"g/1\",\"payload\":\"x\",\"id\":1}\n").await;
-    // It has been read, and waits.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    while !served.outbox.is_anybody_waiting() {
+        tokio::task::yield_now().await;
+    }
     served.outbox.link_down();
     served.outbox.link_up();
     tokio::time::timeout(Duration::from_secs(5), served.deliver()).await.unwrap();

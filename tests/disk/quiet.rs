@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::daemon::{Gatewire, Setup};
 use crate::support::mosquitto::Mosquitto;
-use crate::support::{CERTIFICATES, patiently};
+use crate::support::{CERTIFICATES, patiently, settled};
 use crate::{INGEST, ask_all};
 
 const FORWARD: &str = "[[forward]]\nname = \"down\"\nfilters = [\"down\"]\nsocket = \"DIR/down.sock\"\n";
@@ -38,12 +38,7 @@ fn wait_for_note(directory: &Path) {
         log.windows(NOTE.len()).any(|bytes| bytes == NOTE).then_some(())
     });
     // Its last page may be on its way still.
-    let mut before = last_change(directory);
-    patiently("an end of the writing", || {
-        std::thread::sleep(Duration::from_millis(100));
-        let now = last_change(directory);
-        (std::mem::replace(&mut before, now.clone()) == now).then_some(())
-    });
+    settled("the files of the database", || last_change(directory));
 }
 
 #[test]
@@ -63,6 +58,7 @@ fn a_healthy_link_and_readers_that_keep_up_cause_no_writes() {
         assert_eq!(ask_all(&mut client, [number as usize], 200)[0].1, "delivered");
         assert_eq!(reader.payload(), number.to_string());
         let next = start + Duration::from_secs(1) * (number as u32 + 1) / RATE as u32;
+        // No more than so many a second: that is what is looked at.
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     let after = (write_bytes(&gatewire), last_change(gatewire.directory()));

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::socket::Client;
-use super::{CERTIFICATES, PATIENCE, eventually, patiently, program};
+use super::{CERTIFICATES, PATIENCE, eventually, found_within, patiently, program};
 
 /// The program under test, and the one that runs it if it is for another kind of machine: the words of GATEWIRE_UNDER_TEST
 /// (tests/emulated), or else what cargo has built.
@@ -231,14 +231,10 @@ impl Gatewire {
     /// Its exit code; how long that took.
     pub fn wait(mut self) -> (i32, Duration) {
         let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                assert_eq!(status.signal(), None, "{:?}", self.log());
-                return (status.code().unwrap(), start.elapsed());
-            }
-            assert!(start.elapsed() < PATIENCE, "it doesn't end: {:?}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let ended = found_within(PATIENCE, || self.child.try_wait().unwrap());
+        let status = ended.unwrap_or_else(|| panic!("it doesn't end: {:?}", self.log()));
+        assert_eq!(status.signal(), None, "{:?}", self.log());
+        (status.code().unwrap(), start.elapsed())
     }
 
     /// SIGKILL: it can't do anything about it.

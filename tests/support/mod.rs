@@ -101,13 +101,29 @@ pub fn patiently<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     within(6 * PATIENCE, what, look)
 }
 
-fn within<T>(time: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
+/// Looks until a hundred looks in a row have seen the same.
+pub fn settled<T: PartialEq>(what: &str, mut look: impl FnMut() -> T) {
+    let (mut before, mut same) = (look(), 0);
+    patiently(&format!("{what} stay as they are"), || {
+        let now = look();
+        same = if now == before { same + 1 } else { 0 };
+        before = now;
+        (same == 100).then_some(())
+    });
+}
+
+fn within<T>(time: Duration, what: &str, look: impl FnMut() -> Option<T>) -> T {
+    found_within(time, look).unwrap_or_else(|| panic!("in vain: {what}"))
+}
+
+/// What `look` finds, if it does so in time. The one place that sleeps between two looks.
+pub fn found_within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + time;
     loop {
-        if let Some(found) = look() {
-            return found;
+        let is_last = Instant::now() >= deadline;
+        match look() {
+            None if !is_last => std::thread::sleep(Duration::from_millis(5)),
+            found => return found,
         }
-        assert!(start.elapsed() < time, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -17,7 +17,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 use socket2::SockRef;
 
-use super::{CERTIFICATES, Certificates, PATIENCE};
+use super::{CERTIFICATES, Certificates, PATIENCE, found_within};
 
 const MAX: usize = 1 << 24;
 
@@ -78,15 +78,9 @@ impl Broker {
     /// Likewise; `None` if none comes in time.
     pub fn accept_within(&self, time: Duration) -> Option<Peer> {
         self.listener.set_nonblocking(true).unwrap();
-        let deadline = Instant::now() + time;
-        while Instant::now() < deadline {
-            if let Ok((stream, _)) = self.listener.accept() {
-                stream.set_nonblocking(false).unwrap();
-                return Some(self.secure(stream));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
+        let (stream, _) = found_within(time, || self.listener.accept().ok())?;
+        stream.set_nonblocking(false).unwrap();
+        Some(self.secure(stream))
     }
 
     /// TLS on a connection that came otherwise.

@@ -13,22 +13,30 @@ async fn shell(script: &str, limit: Duration) -> Result<String, CommandError> {
     run(&argv(&["sh", "-c", script]), limit).await.map(|out| String::from_utf8(out).unwrap())
 }
 
-/// Waits until a process is gone, or a corpse that its parent has still to bury.
-async fn is_gone(pid_file: &Path) {
-    let pid = loop {
-        match fs::read_to_string(pid_file) {
-            Ok(text) if text.ends_with('\n') => break text.trim().to_owned(),
-            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+/// Looks until `look` finds something: what processes do gives no other sign here.
+async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let found = async {
+        loop {
+            match look() {
+                Some(found) => break found,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
         }
     };
-    let lives = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
-    tokio::time::timeout(SECONDS, async {
-        while lives() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+    tokio::time::timeout(SECONDS, found).await.unwrap_or_else(|_| panic!("in vain: {what}"))
+}
+
+/// Waits until a process is gone, or a corpse that its parent has still to bury.
+async fn is_gone(pid_file: &Path) {
+    let pid = eventually("a number of a process", || {
+        fs::read_to_string(pid_file).ok().filter(|text| text.ends_with('\n')).map(|text| text.trim().to_owned())
     })
-    .await
-    .unwrap_or_else(|_| panic!("{pid} lives"));
+    .await;
+    eventually(&format!("{pid} is gone"), || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z ")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "local")]
@@ -91,11 +99,7 @@ async fn a_run_that_is_given_up_is_killed_with_its_children() {
     let directory = tempfile::tempdir().unwrap();
     let pid = directory.path().join("pid");
     let script = format!("sh -c 'echo $$ > {}; sleep 1000'; true", pid.display());
-    let given_up = async {
-        while !pid.exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
+    let given_up = eventually("the child has begun", || pid.exists().then_some(()));
     tokio::select! {
         ended = shell(&script, SECONDS) => panic!("{ended:?}"),
         () = given_up => {}
