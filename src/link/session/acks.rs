@@ -51,6 +51,8 @@ struct Entry {
     digest: Digest,
     /// QoS 2.
     is_exactly_once: bool,
+    /// It came with DUP: the server had sent it on an earlier connection.
+    is_resent: bool,
     done: bool,
 }
 
@@ -70,6 +72,16 @@ pub(super) enum Arrival {
     TooMany,
 }
 
+/// Whether a message may be taken now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    Enough,
+    /// Once another is acknowledged.
+    Later,
+    /// The server has sent as many for the first time as it may, and breaks the rules.
+    Exceeded,
+}
+
 impl Owed {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
@@ -78,11 +90,38 @@ impl Owed {
 
     /// Whether the server may send nothing more before something is acknowledged.
     pub(super) fn is_full(&self) -> bool {
-        let awaited = self.queue.iter().filter(|entry| entry.id.is_some()).count() + self.unreleased.len();
-        awaited >= MAX_IN_FLIGHT || self.queue.len() >= 2 * MAX_IN_FLIGHT
+        self.awaited() >= MAX_IN_FLIGHT || self.queue.len() >= 2 * MAX_IN_FLIGHT
     }
 
-    pub(super) fn receive(&mut self, id: PacketIdentifier, digest: Digest, is_exactly_once: bool) -> Arrival {
+    /// How many the server waits for an answer to.
+    fn awaited(&self) -> usize {
+        self.queue.iter().filter(|entry| entry.id.is_some()).count() + self.unreleased.len()
+    }
+
+    /// Whether there is room for a message.
+    pub(super) fn room(&self, id: PacketIdentifier, digest: Digest, is_exactly_once: bool, is_resent: bool) -> Room {
+        let same = self.queue.iter().find(|entry| entry.id == Some(id));
+        let is_repeated = same.is_some_and(|entry| entry.digest == digest);
+        if is_repeated || is_exactly_once && self.unreleased.contains(&id) {
+            return Room::Enough;
+        }
+        // Another with the same identifier takes the place that this one has with the server.
+        let is_full = self.awaited() - usize::from(same.is_some()) >= MAX_IN_FLIGHT;
+        let first = self.queue.iter().filter(|entry| entry.id.is_some_and(|own| own != id) && !entry.is_resent).count();
+        match is_full || self.queue.len() >= 2 * MAX_IN_FLIGHT {
+            false => Room::Enough,
+            true if !is_resent && first >= MAX_IN_FLIGHT => Room::Exceeded,
+            true => Room::Later,
+        }
+    }
+
+    pub(super) fn receive(
+        &mut self,
+        id: PacketIdentifier,
+        digest: Digest,
+        is_exactly_once: bool,
+        is_resent: bool,
+    ) -> Arrival {
         if is_exactly_once && self.unreleased.contains(&id) {
             return Arrival::Unheard;
         }
@@ -98,7 +137,7 @@ impl Owed {
         }
         self.next_token += 1;
         let token = AckToken::new(self.next_token);
-        self.queue.push_back(Entry { id: Some(id), token, digest, is_exactly_once, done: false });
+        self.queue.push_back(Entry { id: Some(id), token, digest, is_exactly_once, is_resent, done: false });
         Arrival::New { token, again: self.is_expected(id, digest) }
     }
 
@@ -186,13 +225,13 @@ mod tests {
 
     /// Takes a message in and acknowledges it at `place`.
     fn acknowledge(owed: &mut Owed, id: PacketIdentifier, place: u64) {
-        let token = token(owed.receive(id, ON, false));
+        let token = token(owed.receive(id, ON, false, false));
         owed.done(token);
         assert_eq!(owed.next(place), Some(Ack::PubAck(id)));
     }
 
     fn is_again(owed: &mut Owed, id: PacketIdentifier) -> bool {
-        matches!(owed.receive(id, ON, false), Arrival::New { again: true, .. })
+        matches!(owed.receive(id, ON, false, false), Arrival::New { again: true, .. })
     }
 
     #[test]
@@ -217,9 +256,9 @@ mod tests {
     #[test]
     fn another_message_with_an_identifier_that_is_owed_is_no_repetition() {
         let mut owed = Owed::default();
-        let first = token(owed.receive(1, ON, false));
-        assert_eq!(owed.receive(1, ON, false), Arrival::Repeated);
-        let second = token(owed.receive(1, OFF, false));
+        let first = token(owed.receive(1, ON, false, false));
+        assert_eq!(owed.receive(1, ON, false, false), Arrival::Repeated);
+        let second = token(owed.receive(1, OFF, false, false));
         owed.done(first);
         assert_eq!(owed.next(0), None, "it would be one for the second");
         owed.done(second);
@@ -230,27 +269,30 @@ mod tests {
     fn no_more_is_held_than_the_server_may_send() {
         let mut owed = Owed::default();
         for id in 1..=100 {
-            assert!(matches!(owed.receive(id, ON, id % 2 == 0), Arrival::New { .. }), "{id}");
+            assert!(matches!(owed.receive(id, ON, id % 2 == 0, false), Arrival::New { .. }), "{id}");
         }
-        assert_eq!((owed.receive(101, ON, false), owed.receive(7, ON, false)), (Arrival::TooMany, Arrival::Repeated));
+        assert_eq!(
+            (owed.receive(101, ON, false, false), owed.receive(7, ON, false, false)),
+            (Arrival::TooMany, Arrival::Repeated)
+        );
         // A server that gives up what isn't acknowledged uses its identifiers again: that is bounded, too.
         for id in 1..=100 {
-            assert!(matches!(owed.receive(id, OFF, false), Arrival::New { .. }), "{id}");
+            assert!(matches!(owed.receive(id, OFF, false, false), Arrival::New { .. }), "{id}");
         }
-        assert_eq!(owed.receive(1, ON, false), Arrival::TooMany);
+        assert_eq!(owed.receive(1, ON, false, false), Arrival::TooMany);
     }
 
     #[test]
     fn a_message_with_qos_2_is_taken_once_until_it_is_released() {
         let mut owed = Owed::default();
-        let token = token(owed.receive(1, ON, true));
-        assert_eq!(owed.receive(1, ON, true), Arrival::Repeated);
+        let token = token(owed.receive(1, ON, true, false));
+        assert_eq!(owed.receive(1, ON, true, false), Arrival::Repeated);
         owed.done(token);
         assert_eq!((owed.next(0), owed.next(0)), (Some(Ack::PubRec(1)), None));
         owed.connection_lost();
         owed.restart(true);
-        assert_eq!(owed.receive(1, ON, true), Arrival::Unheard);
+        assert_eq!(owed.receive(1, ON, true, false), Arrival::Unheard);
         owed.released(1);
-        assert!(matches!(owed.receive(1, ON, true), Arrival::New { .. }));
+        assert!(matches!(owed.receive(1, ON, true, false), Arrival::New { .. }));
     }
 }

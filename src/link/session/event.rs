@@ -116,7 +116,7 @@ fn too_many(waited: Option<Duration>) -> String {
         None => format!("more than {MAX_IN_FLIGHT} messages with QoS 1 or 2 before they were acknowledged"),
         Some(waited) => format!(
             "{MAX_IN_FLIGHT} messages with QoS 1 or 2 or more, none of which could be acknowledged within {waited:?}: the readers \
-             don't take them, and the disk doesn't either"
+             don't take them, and neither does the disk"
         ),
     }
 }

@@ -43,7 +43,7 @@ use crate::config::{Protocol, Will};
 use crate::link::isolation::Isolation;
 use crate::link::reason::{Reason, ReasonCode};
 use crate::message::{Qos, TopicFilter};
-use acks::Owed;
+use acks::{Owed, Room};
 use copies::Copies;
 pub(crate) use event::{Counters, End, Event, Rejection};
 use in_flight::{Acknowledged, InFlight};
@@ -105,6 +105,8 @@ pub(crate) struct Session {
     copies: Copies,
     /// Since when nothing more is looked at ([`Session::is_congested`]).
     congested_since: Option<Instant>,
+    /// A message that the server shouldn't have sent before another was acknowledged (MQTT 5). Nothing behind it is looked at.
+    overrun: Option<Received>,
     next_id: PacketIdentifier,
     counters: Counters,
     /// What the server restricts on this connection.
@@ -158,6 +160,7 @@ impl Session {
             owed: Owed::default(),
             copies: Copies::default(),
             congested_since: None,
+            overrun: None,
             next_id: 1,
             counters: Counters::default(),
             terms: Terms::default(),
@@ -203,6 +206,7 @@ impl Session {
         self.events.clear();
         self.owed.connection_lost();
         self.congested_since = None;
+        self.overrun = None;
         self.held_until = None;
     }
 
@@ -237,23 +241,38 @@ impl Session {
             liveness.last_received = now;
         }
         let was_passing = self.wire.is_passing();
-        while !self.is_congested()
-            && let Some(packet) = self.wire.decode(input)?
-        {
-            self.packet(packet, now, clock)?;
+        let mut went_on = false;
+        while !self.is_congested() {
+            let held = self.overrun.take();
+            let Some(packet) = held.map_or_else(|| self.wire.decode(input), |packet| Ok(Some(packet)))? else { break };
+            went_on = true;
+            match self.room_for(&packet) {
+                Room::Enough => self.packet(packet, now, clock)?,
+                Room::Later => self.overrun = Some(packet),
+                Room::Exceeded => return Err(End::TooMany(None)),
+            }
         }
         if was_passing || self.wire.is_passing() {
             // The answers that are waited for come behind it.
             self.moved(0, now);
         }
-        self.congested_since = self.is_congested().then(|| self.congested_since.unwrap_or(now));
+        self.congested_since = match (self.is_congested(), self.congested_since) {
+            (false, _) => None,
+            (true, Some(since)) if !went_on => Some(since),
+            (true, _) => Some(now),
+        };
         Ok(())
     }
 
     /// Whether nothing more is looked at before a message is acknowledged. MQTT 3.1.1 can't tell the server how many it may send;
-    /// in MQTT 5 it knows.
+    /// in MQTT 5 it knows, but mosquitto sends everything again that it had on its way on earlier connections, however much that
+    /// is, and would never get rid of it if that ended the connection: it waits, too.
     pub(crate) fn is_congested(&self) -> bool {
-        self.options.protocol == Protocol::Mqtt311 && self.is_connected() && self.owed.is_full()
+        let may_wait = match self.options.protocol {
+            Protocol::Mqtt311 => true,
+            Protocol::Mqtt5 => self.overrun.is_some(),
+        };
+        may_wait && self.is_connected() && self.owed.is_full()
     }
 
     /// Tells the server, as far as MQTT 5 wants that, why the connection ends. Whether there is anything to be told.

@@ -81,7 +81,7 @@ impl Session {
         let asks = self.subscriptions.ask_again_at();
         let ping = self.isolation.ping_at().filter(|_| liveness.ping_sent.is_none());
         let look = self.progress.look_at.filter(|_| self.is_waiting());
-        let congested = self.congested_since.map(|since| since + self.options.ack_timeout);
+        let congested = self.congested_since.map(|since| since + self.congestion_limit());
         let liveness = Some(self.liveness_deadline(liveness));
         let others = [self.isolation.look_at(), self.holding.ask_again_at(), self.throttle.until(), self.held_until];
         [look, acks, subacks, asks, ping, congested, liveness].into_iter().chain(others).flatten().min()
@@ -102,8 +102,9 @@ impl Session {
             self.progress.look_at = Some(now + self.ack_timeout() / 2);
         }
         let State::Connected(liveness) = &self.state else { return Ok(()) };
-        if self.congested_since.is_some_and(|since| since + self.options.ack_timeout <= now) {
-            return Err(End::TooMany(Some(self.options.ack_timeout)));
+        let limit = self.congestion_limit();
+        if self.congested_since.is_some_and(|since| since + limit <= now) {
+            return Err(End::TooMany(Some(limit)));
         }
         let is_ping_due = self.isolation.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
         if is_ping_due || now >= self.liveness_deadline(liveness) {
