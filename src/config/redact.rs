@@ -9,7 +9,7 @@ const HIDDEN: &str = "...";
 
 /// `text` without logins and without what looks like a part of a key.
 pub(super) fn without_secrets(text: &str) -> String {
-    without_runs(&without_logins(text))
+    without_runs(&without_bare_logins(&without_logins(text)))
 }
 
 /// Whether a value holds a key or certificate itself.
@@ -29,6 +29,22 @@ fn without_logins(text: &str) -> String {
         }
     };
     login.map_or_else(|| text.to_owned(), |start| format!("{}{HIDDEN}{}", &text[..start], &text[at..]))
+}
+
+/// Likewise in each word, as there may be several.
+fn without_bare_logins(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || "\"'`=[],".contains(c);
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(is_end) {
+        match word.rfind('@') {
+            Some(at) if word[..at].contains(':') => {
+                let start = word[..at].find("://").map_or(0, |scheme| scheme + 3);
+                shown.extend([&word[..start], HIDDEN, &word[at..]]);
+            }
+            _ => shown.push_str(word),
+        }
+    }
+    shown
 }
 
 fn without_runs(text: &str) -> String {
@@ -93,6 +109,7 @@ mod tests {
             ("\"http://me:p@ss/word@proxy:1\" is no path", "\"http://...@proxy:1\" is no path"),
             ("write `endpoint = \"me:secret@proxy\"`", "write `endpoint = \"...@proxy\"`"),
             ("proxy=me:secret@proxy", "proxy=...@proxy"),
+            ("[me:secret@proxy] = [\"me:secret@proxy\"]", "[...@proxy] = [\"...@proxy\"]"),
         ] {
             assert_eq!(without_secrets(text), shown);
         }

@@ -116,12 +116,12 @@ fn written(statement: &str) -> String {
     }
 }
 
-/// Whether it holds a login of a URL, or a run of characters as in a PEM file.
+/// Whether it may hold a login, with or without a URL around it, or a run of characters as in a PEM file. Written in another way
+/// than in the file, a login isn't recognised as one later.
 fn may_be_secret(text: &str) -> bool {
     const PEM_RUN: usize = 48;
-    let login = text.find("://").is_some_and(|scheme| text[scheme..].contains('@'));
     let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    login || text.contains("PRIVATE") || text.split(|c| !is_base64(c)).any(|run| run.len() >= PEM_RUN)
+    text.contains('@') || text.contains("PRIVATE") || text.split(|c| !is_base64(c)).any(|run| run.len() >= PEM_RUN)
 }
 
 #[cfg(test)]
