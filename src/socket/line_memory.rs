@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 /// The most bytes of an unfinished line without a [`Room`].
 pub(crate) const SMALL: usize = 8 * 1024;
 
-/// So many clients may hold longer ones at a time, each of up to [`MAX_LINE`](super::MAX_LINE) and one read.
+/// So many clients may hold longer ones at a time, each of up to [`MAX_LINE`](super::lines::MAX_LINE) and one read.
 const ROOMS: usize = 14;
 
 /// And so many of each socket: those of one can't keep all others waiting.

@@ -94,7 +94,7 @@ impl Subscriptions {
         if identifiers.len() > 1 { identifiers } else { Vec::new() }
     }
 
-    /// The identifiers that the server's session knows, for [`Remembered::identifiers`].
+    /// The identifiers that the server's session knows, for `Remembered::identifiers`.
     pub(in crate::link::session) fn identifiers(&self) -> &BTreeMap<TopicFilter, u32> {
         &self.identifiers.standing
     }
