@@ -31,7 +31,8 @@ pub(in crate::store) const CREATE: &str = "
 
 /// A note in the store at `path`, which no daemon holds.
 pub(crate) fn note_at(path: &Path, name: &str) -> Option<String> {
-    // To open a FIFO would wait.
+    // To open a FIFO would wait, and of a database that is empty SQLite deletes the log, which has all that is left.
+    header::look(path).ok()?;
     files::look(path).ok()??;
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     connection.query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0)).ok()
