@@ -50,13 +50,14 @@ fn the_fuzzers_are_built_of_what_gatewire_is_built_of() {
 }
 
 /// Where tests may sleep: between two looks at what gives no other sign, and where the time that passes is what is tested.
-const MAY_SLEEP: [&str; 5] = [
+const MAY_SLEEP: [&str; 6] = [
     // `found_within`
     "tests/support/mod.rs",
     // Random times, of a printed seed.
     "tests/crash/",
     // So many messages a second, and no more.
     "tests/disk/quiet.rs",
+    "tests/isolation.rs",
     // `eventually`, for what processes do.
     "src/schedule/source/command/tests.rs",
     // In virtual time.

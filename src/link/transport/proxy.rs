@@ -22,8 +22,9 @@ const MAX_ANSWER: usize = 8 * 1024;
 /// How much of what a proxy says of itself is shown.
 const MAX_SHOWN: usize = 80;
 
-/// How many ways to log in a proxy may name: few know more than three.
+/// How many ways to log in a proxy may name, and with how many bytes each: few know more than three.
 const MAX_SCHEMES: usize = 8;
+const MAX_SCHEME: usize = 40;
 
 /// The proxy between us and the server.
 pub(super) struct Proxy {
@@ -151,11 +152,11 @@ fn schemes<'a>(fields: impl Iterator<Item = &'a str>) -> Vec<String> {
     });
     // A comma stands between challenges and between their parameters, which have a `=`.
     let words = challenges.flat_map(|value| value.split(',')).filter_map(|part| part.split_whitespace().next());
-    let schemes: Vec<&str> = words.filter(|word| !word.contains('=')).collect();
-    if schemes.len() > MAX_SCHEMES {
-        return Vec::new();
-    }
-    schemes.into_iter().map(|word| shown(word.as_bytes())).collect()
+    let is_scheme = |word: &&str| {
+        word.len() <= MAX_SCHEME && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let schemes: Vec<String> = words.filter(is_scheme).map(str::to_owned).collect();
+    if schemes.len() > MAX_SCHEMES { Vec::new() } else { schemes }
 }
 
 /// The beginning of what came from elsewhere, fit for a line of the log.

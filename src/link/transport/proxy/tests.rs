@@ -71,7 +71,7 @@ fn a_wanted_login_is_told_with_the_ways_there_are() {
     };
     let answer =
         "HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=\"a, b\"\r\nproxy-authenticate: NTLM, Negotiate\r\n\r\n";
-    assert_eq!(judge(answer.as_bytes(), true), wanted(true, &["Basic", "b\"", "NTLM", "Negotiate"]));
+    assert_eq!(judge(answer.as_bytes(), true), wanted(true, &["Basic", "NTLM", "Negotiate"]));
     let answer = "HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"Tinyproxy\"\r\n\r\n";
     assert_eq!(judge(answer.as_bytes(), true), wanted(true, &["Basic"]));
     assert_eq!(verdict("HTTP/1.1 407 x\r\n\r\n"), wanted(false, &[]));
