@@ -38,6 +38,7 @@
 pub(crate) mod batch;
 pub mod cli;
 pub(crate) mod config;
+pub(crate) mod count;
 pub(crate) mod daemon;
 pub(crate) mod exposure;
 pub(crate) mod forward;

@@ -85,7 +85,7 @@ fn a_reload_lets_go_of_a_socket_and_takes_it_up_again() {
 
     let setup = setup.edit("up.sock", "own.sock");
     gatewire.signal("HUP");
-    gatewire.wait_for("the configuration is read anew");
+    gatewire.wait_for("the configuration is read again");
     let mut waiting = Client::connect(&up);
     waiting.send(r#"{"topic":"up","payload":1}"#);
     let mut client = gatewire.client("own.sock");
@@ -94,7 +94,7 @@ fn a_reload_lets_go_of_a_socket_and_takes_it_up_again() {
 
     let _setup = setup.edit("own.sock", "up.sock");
     gatewire.signal("HUP");
-    gatewire.wait_for_nth("the configuration is read anew", 2);
+    gatewire.wait_for_nth("the configuration is read again", 2);
     assert_eq!(ask(&mut waiting), "delivered");
     assert_eq!(gatewire.stop().0, 0);
     // What the daemon has made itself goes with it.

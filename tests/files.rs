@@ -299,7 +299,7 @@ fn a_configuration_that_cannot_be_read_at_a_reload_holds_up_nothing() {
         gatewire.signal("HUP");
         gatewire.wait_for_nth("still being read", n);
         fs::remove_file(&gate).unwrap();
-        gatewire.wait_for_nth("the configuration is read anew", 2 * n);
+        gatewire.wait_for_nth("the configuration is read again", 2 * n);
     }
     fs::write(&gate, "").unwrap();
     gatewire.signal("HUP");

@@ -307,7 +307,7 @@ fn a_policy_that_changes_is_noticed_both_ways() {
     assert!(server.closes() <= before + 12);
     let closes = server.closes();
     gatewire.signal("HUP");
-    gatewire.wait_for("what IoT Core refused is tried anew");
+    gatewire.wait_for("what IoT Core refused is tried again");
     let mut client = gatewire.client("publish.sock");
     patiently("one trial of the group", || {
         assert_eq!(client.ask(&line("good/c", "", 1)).get("error"), None);
@@ -317,7 +317,7 @@ fn a_policy_that_changes_is_noticed_both_ways() {
     assert_eq!(server.closes(), closes + 1);
     server.judge_by(policy(|_| false));
     gatewire.signal("HUP");
-    gatewire.wait_for_nth("what IoT Core refused is tried anew", 2);
+    gatewire.wait_for_nth("what IoT Core refused is tried again", 2);
     patiently("all of it", || {
         let _ = client.ask(&line("good/c", "", 2));
         (gatewire.status()["outbox"]["quarantined"] == 0).then_some(())

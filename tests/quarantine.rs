@@ -212,16 +212,16 @@ fn more_than_memory_holds_moves_to_the_quarantine_and_back_through_the_disk() {
     assert_passes(&gatewire, "open");
     server.allow("secret");
     reload(&gatewire);
-    gatewire.wait_for("what IoT Core refused is tried anew: 1 topics, 80 messages");
+    gatewire.wait_for("what IoT Core refused is tried again: 1 topics, 80 messages");
     eventually("all of them", || (server.arrived("secret").len() == MESSAGES).then_some(()));
     assert!(server.arrived("secret").into_iter().eq((0..MESSAGES).map(payload)));
     assert_eq!(gatewire.status()["outbox"]["dropped"]["quarantine_full"], 0);
 }
 
 fn reload(gatewire: &Gatewire) {
-    let before = gatewire.count("the configuration is read anew");
+    let before = gatewire.count("the configuration is read again");
     gatewire.signal("HUP");
-    gatewire.wait_for_nth("the configuration is read anew", before + 1);
+    gatewire.wait_for_nth("the configuration is read again", before + 1);
 }
 
 #[test]

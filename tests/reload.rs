@@ -30,9 +30,9 @@ fn subscribed(peer: &mut Peer) -> Vec<String> {
 }
 
 fn reload(gatewire: &Gatewire) {
-    let before = gatewire.count("the configuration is read anew");
+    let before = gatewire.count("the configuration is read again");
     gatewire.signal("HUP");
-    gatewire.wait_for_nth("the configuration is read anew", before + 1);
+    gatewire.wait_for_nth("the configuration is read again", before + 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::section::{Complaints, Section};
 use super::sections::Reader;
 use super::values::{MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
 use super::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
+use crate::count::count;
 use crate::message::{Qos, Topic, TopicError, TopicFilter};
 use crate::schedule::template::{Fixed, fill};
 
@@ -97,9 +98,9 @@ impl<'a> Reader<'a> {
         wanted.extend(filters.iter().map(more));
         if before <= most && all.len() > most {
             let text = format!(
-                "with those of \"{name}\" there are {} filters, connection.max_subscriptions allows {most}; a wildcard covers \
+                "with those of \"{name}\" there are {}, connection.max_subscriptions allows {most}; a wildcard covers \
                  several topics",
-                all.len()
+                count(all.len(), "filter")
             );
             section.error("filters", &text);
         }

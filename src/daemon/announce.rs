@@ -5,6 +5,7 @@ use std::path::Path;
 use log::Level;
 
 use crate::config::{Config, Forward, Ingest, Publish};
+use crate::count::count_that;
 use crate::message::TopicFilter;
 use crate::store;
 
@@ -28,8 +29,7 @@ pub(super) fn announce(config: &Config, waiting: u64) {
     kinds.into_iter().flatten().for_each(|line| log::info!("{line}"));
     let waiting = match waiting {
         0 => String::new(),
-        1 => "; 1 message waits in it".to_owned(),
-        n => format!("; {n} messages wait in it"),
+        n => format!("; {} in it", count_that(n, "message", "waits", "wait")),
     };
     log::info!(
         "outbox: what IoT Core hasn't acknowledged within {} is kept in {}{waiting}",

@@ -21,6 +21,7 @@ use tokio::task::{JoinHandle, LocalSet};
 use tokio_stream::StreamExt as _;
 
 use crate::config::Config;
+use crate::count::{count, count_that};
 use crate::forward::Forward;
 use crate::link::credentials::{Credentials, Validity};
 use crate::link::state::{Fixed, LinkState};
@@ -250,14 +251,16 @@ fn say_what_is_left(stored: u64, lost: usize) {
     if stored > 0 {
         log::info!(
             GATEWIRE_EVENT = "stored", GATEWIRE_COUNT = stored;
-            "{stored} messages wait for IoT Core on the disk: they are sent after the next start"
+            "{} on the disk for IoT Core: gatewire sends them after the next start",
+            count_that(stored, "message", "waits", "wait")
         );
     }
     if lost > 0 {
         log::error!(
             GATEWIRE_EVENT = "lost", GATEWIRE_COUNT = lost;
-            "{lost} messages that IoT Core hadn't acknowledged are lost, but for those that the disk took without saying so: it \
-             couldn't be written in time. Clients that waited for an answer have been told"
+            "{} without an acknowledgement from IoT Core {} lost: the disk couldn't be written in time. A message that the disk \
+             took without confirming it may still be sent. Clients that waited got the answer `shutting_down`",
+            count(lost, "message"), if lost == 1 { "is" } else { "are" }
         );
     }
 }
@@ -268,15 +271,16 @@ fn say_what_is_unread(forwards: &[Rc<Forward>]) {
         if stored > 0 {
             log::info!(
                 GATEWIRE_EVENT = "stored", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = stored;
-                "forward {name}: {stored} messages wait for a reader on the disk"
+                "forward {name}: {} on the disk for a reader", count_that(stored, "message", "waits", "wait")
             );
         }
         if waiting > stored {
             let lost = waiting - stored;
             log::error!(
                 GATEWIRE_EVENT = "lost", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = lost;
-                "forward {name}: {lost} messages that no reader has taken couldn't be stored; those of QoS 1 IoT Core sends \
-                 again, the others are lost"
+                "forward {name}: {} that no reader has taken couldn't be stored. IoT Core sends QoS 1 messages again; QoS 0 \
+                 messages are lost",
+                count(lost, "message")
             );
         }
     }

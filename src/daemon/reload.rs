@@ -121,7 +121,7 @@ fn say(config: &Config, credentials: &Credentials, warnings: &[String]) {
     warn(credentials, warnings);
     log::info!(
         GATEWIRE_EVENT = "reloaded";
-        "SIGHUP: the configuration is read anew: {} publish, {} forward, {} ingest",
+        "SIGHUP: the configuration is read again: {} publish, {} forward, {} ingest",
         config.publish.len(), config.forward.len(), config.ingest.len()
     );
 }

@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::config;
+use crate::count::count;
 use crate::inbox::{AckToken, Acks};
 use crate::message::{Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
@@ -264,9 +265,9 @@ impl Forward {
         };
         log::warn!(
             GATEWIRE_EVENT = "reader_disconnected", GATEWIRE_FORWARD = name;
-            "forward {name}: {who} of {path} {why} and is disconnected, with {} bytes unwritten; the others go on, and what \
-             no other gets waits in `keep` for the next. See why that program doesn't read",
-            client.unwritten
+            "forward {name}: {who} of {path} {why} and is disconnected, with {} unwritten. Other readers aren't \
+             affected; what none of them gets waits in `keep` for the next reader. Find out why that program doesn't read",
+            count(client.unwritten, "byte")
         );
     }
 
@@ -280,10 +281,9 @@ impl Forward {
         };
         log::warn!(
             GATEWIRE_EVENT = "messages_dropped", GATEWIRE_FORWARD = name;
-            "forward {name}: no reader has come for its messages and `keep` is full ({} messages, {} bytes): {new} dropped, \
-             {which} first, {dropped} since the start. Start the program that reads {}, or give `keep` more; said at most \
-             once a minute",
-            keep.messages, keep.bytes, config.socket.path.display()
+            "forward {name}: no reader has read its messages and `keep` is full ({}, {}): {new} dropped, {which} first, \
+             {dropped} since the start. Start the program that reads {}, or raise `keep`. Logged at most once a minute",
+            count(keep.messages, "message"), count(keep.bytes, "byte"), config.socket.path.display()
         );
     }
 }

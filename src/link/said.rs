@@ -51,7 +51,7 @@ impl Link {
     pub(super) fn overdue(&self, topic: &Topic, count: usize) {
         let what = match count {
             1 => format!("a message to `{topic}`"),
-            _ => format!("{count} messages, one to `{topic}` among them,"),
+            _ => format!("{count} messages, including one to `{topic}`,"),
         };
         let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
         {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Outbound, Qos, Topic};
+use crate::count::count;
 
 /// What a server may decide by whether it takes a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,10 +224,10 @@ impl fmt::Display for Condition {
             write!(f, " with QoS {}", qos.level())?;
         }
         if let Some(min) = self.min_size {
-            write!(f, " of {min} bytes or more")?;
+            write!(f, " of {} or more", count(min, "byte"))?;
         }
         if !self.except.is_empty() {
-            write!(f, " but for {} topics that it has taken before", self.except.len())?;
+            write!(f, ", except {} that it has accepted before", count(self.except.len(), "topic"))?;
         }
         Ok(())
     }

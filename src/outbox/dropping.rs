@@ -49,8 +49,8 @@ impl Outbox {
         let of = |count: fn(&Dropped) -> u64| count(&now) - count(&said);
         let causes = [
             (of(|n| n.full), "of the oldest, because more than [outbox] max_size waited"),
-            (of(|n| n.expired), "that had waited for [outbox] max_age, or for their own expires_in"),
-            (of(|n| n.quarantine_full), "that IoT Core refuses, because more than [outbox] max_size waited with them"),
+            (of(|n| n.expired), "that waited longer than [outbox] max_age or expires_in"),
+            (of(|n| n.quarantine_full), "set aside because IoT Core refuses them, when [outbox] max_size was reached"),
             (of(|n| n.damaged), "that were in damaged parts of the database"),
         ];
         let dropped: u64 = causes.iter().map(|(n, _)| n).sum();
@@ -59,7 +59,7 @@ impl Outbox {
             let causes = causes.iter().filter(|(n, _)| *n > 0).map(|(n, cause)| format!("{n} {cause}"));
             log::warn!(
                 GATEWIRE_EVENT = "messages_dropped", GATEWIRE_COUNT = dropped;
-                "messages dropped that IoT Core hadn't got: {}. Since the start {}; said at most once a minute",
+                "messages dropped: {}. Total since the start: {}. Logged at most once a minute",
                 causes.collect::<Vec<_>>().join("; "),
                 now.full + now.expired + now.quarantine_full + now.damaged
             );

@@ -24,6 +24,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config;
+use crate::count::{count, count_that};
 use crate::message::{Outbound, Qos};
 use crate::socket::Seldom;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
@@ -427,7 +428,7 @@ impl Outbox {
             *drain = None;
             log::info!(
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
-                "the backlog is out: {} messages in {:.0?}", drained.messages, drained.took
+                "the backlog has been sent: {} in {:.0?}", count(drained.messages, "message"), drained.took
             );
         }
     }
@@ -453,8 +454,8 @@ impl Outbox {
             let oldest = ledger.oldest().map_or_else(String::new, |at| format!(", the oldest from {at:.0}"));
             log::info!(
                 GATEWIRE_EVENT = "backlog", GATEWIRE_COUNT = drain.messages();
-                "{} messages wait for IoT Core{oldest}: they go first, in order, at the rate of [connection] rate_limit",
-                drain.messages()
+                "{} for IoT Core{oldest}: they are sent first, in order, at the rate of [connection] rate_limit",
+                count_that(drain.messages(), "message", "waits", "wait")
             );
         }
         drop(ledger);

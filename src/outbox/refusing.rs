@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::ledger::{Cause, Entry, Sequence};
 use super::quarantine::{Refused, Returning};
 use super::{Outbox, Outcome, Refusal, Waiter};
+use crate::count::count;
 use crate::message::{Condition, Outbound, Qos};
 use crate::store::{Moment, accepted_now};
 
@@ -132,7 +133,7 @@ impl Outbox {
         if (messages, refusals) != (0, 0) {
             log::info!(
                 GATEWIRE_EVENT = "quarantine_released", GATEWIRE_COUNT = messages;
-                "what IoT Core refused is tried anew: {refusals} topics, {messages} messages"
+                "what IoT Core refused is tried again: {} to {}", count(messages, "message"), count(refusals, "topic")
             );
         }
         self.changed.notify_one();

@@ -7,6 +7,7 @@ use super::needs::{Need, Purpose};
 use super::pattern::Pattern;
 use super::resource::Resource;
 use super::scope::Scope;
+use crate::count::count;
 
 /// The longest document IoT Core takes, in characters that aren't white space.
 const MAX_DOCUMENT: usize = 2048;
@@ -72,11 +73,12 @@ pub(crate) fn too_long(policy: &Value) -> Option<String> {
     }
     let statements = policy["Statement"].as_array().into_iter().flatten();
     let largest = statements.max_by_key(|statement| length(statement))?;
-    let count = largest["Resource"].as_array().map_or(1, Vec::len);
+    let resources = largest["Resource"].as_array().map_or(1, Vec::len);
     Some(format!(
         "the policy has {total} characters without white space, IoT Core takes {MAX_DOCUMENT}. Its largest statement is {} \
-         with {count} resources: put their topics below a common level and name them with one `#` or `+` in the \
+         with {}: put their topics below a common level and name them with one `#` or `+` in the \
          configuration, or divide the statements between two policies and attach both to the certificate",
-        largest["Sid"].as_str().unwrap_or_default()
+        largest["Sid"].as_str().unwrap_or_default(),
+        count(resources, "resource")
     ))
 }

@@ -13,6 +13,7 @@ use super::trouble::{LastError, Trouble, Troubles};
 use super::value::Value;
 use crate::batch::{Batch, Element};
 use crate::config;
+use crate::count::count;
 use crate::message::{Outbound, exactly};
 use crate::outbox::Refusal;
 
@@ -287,7 +288,8 @@ impl Entry {
             self.skipped += skipped;
             log::info!(
                 GATEWIRE_EVENT = "publish_skipped", GATEWIRE_PUBLISH = name.as_str(), GATEWIRE_COUNT = skipped;
-                "publish {name}: skipped {skipped} due times that passed while this machine stood still, or that its clock left out"
+                "publish {name}: skipped {} that passed while this machine was suspended, or that its clock jumped over",
+                count(skipped, "due time")
             );
         }
     }

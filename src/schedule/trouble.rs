@@ -8,6 +8,7 @@ use super::clock::to_milliseconds;
 use super::source::SourceError;
 use super::template::RenderError;
 use crate::batch::NotBatchable;
+use crate::count::count;
 use crate::outbox::Refusal;
 
 /// Why a due publication wasn't made, or not as it should.
@@ -88,7 +89,7 @@ impl Troubles {
             let runs = std::mem::take(&mut self.runs);
             log::info!(
                 GATEWIRE_EVENT = "publish_recovered", GATEWIRE_PUBLISH = name, GATEWIRE_COUNT = runs;
-                "publish {name}: works again, after {runs} failed runs"
+                "publish {name}: works again, after {}", count(runs, "failed run")
             );
         }
     }

@@ -17,6 +17,7 @@ use super::database::{self, Database};
 use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::files::{log_of, make_directory};
 use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
+use crate::count::count_that;
 
 /// The most writes in one transaction.
 const GROUP: usize = 64;
@@ -332,9 +333,9 @@ impl Worker {
             if !id.is_built_in() && totals.messages > 0 && !self.forwards.contains(name) {
                 log::warn!(
                     GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = name.as_str();
-                    "{} messages wait for the readers of the forward {name}, which isn't configured any more; they stay in {} \
-                     until there is a forward of that name again",
-                    totals.messages, self.path.display()
+                    "{} for readers of the forward {name}, which isn't in the configuration any more. They stay in {} until a \
+                     forward of that name is configured again",
+                    count_that(totals.messages, "message", "waits", "wait"), self.path.display()
                 );
             }
         }

@@ -117,8 +117,8 @@ impl<'a> Answers<'a> {
         if !done || unanswered > 0 {
             let text = match unanswered {
                 0 => String::new(),
-                1 => ": the last message has no answer, it may be published or not".to_owned(),
-                n => format!(": the last {n} messages have no answer, they may be published or not"),
+                1 => ": the last message has no answer. It may or may not be published".to_owned(),
+                n => format!(": the last {n} messages have no answer. They may or may not be published"),
             };
             return Err(Failure::new(format!("gatewire has stopped{text}"), Exit::Unavailable));
         }

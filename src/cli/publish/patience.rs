@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::cli::Exit;
 use crate::cli::client::connect;
 use crate::cli::output::{Failure, tell};
+use crate::count::count;
 
 /// How often it is looked whether that was too long.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
@@ -50,7 +51,7 @@ impl Patience {
             return Ok(());
         }
         let waited = now.duration_since(*self.since.get_or_insert(now));
-        let (timeout, what) = (humantime::format_duration(self.timeout), messages(unanswered));
+        let (timeout, what) = (humantime::format_duration(self.timeout), count(unanswered, "message"));
         if waited >= self.timeout {
             let text = format!(
                 "no answer within {timeout} for {what}, which may be published all the same. {}",
@@ -64,10 +65,6 @@ impl Patience {
         }
         Ok(())
     }
-}
-
-fn messages(n: u64) -> String {
-    if n == 1 { "1 message".to_owned() } else { format!("{n} messages") }
 }
 
 /// What is in the way, as far as the daemon says so.

@@ -6,8 +6,9 @@ use super::document::{
     Certificate, Document, Drain, FilterRefused, Forward, Held, Ingest, Link, Outbox, Publish, Quarantined, State,
     Store,
 };
-use super::words::{bytes, causes, clock, count, relative, span, wrapped};
+use super::words::{bytes, causes, clock, relative, span, wrapped};
 use crate::cli::output::{Style, Text, Tone};
+use crate::count::{count, count_that};
 use crate::printable::printable;
 
 /// Where the values of the upper part begin.
@@ -181,7 +182,11 @@ impl Page {
             self.more(Some(Tone::Bad), &text);
         }
         if outbox.quarantined > 0 {
-            let text = format!("{} set aside, because IoT Core refuses it", count(outbox.quarantined, "message"));
+            let text = format!(
+                "{} set aside, because IoT Core refuses {}",
+                count(outbox.quarantined, "message"),
+                if outbox.quarantined == 1 { "it" } else { "them" }
+            );
             self.more(Some(Tone::Bad), &text);
         }
         for quarantined in &outbox.quarantine {
@@ -189,7 +194,7 @@ impl Page {
             let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
             let (retained, lacks) = (if *retain { ", retained" } else { "" }, lacks(missing.as_deref()));
             let qos = qos.map_or_else(String::new, |qos| format!(", QoS {qos}"));
-            let size = min_size.map_or_else(String::new, |min| format!(", {min} bytes or more"));
+            let size = min_size.map_or_else(String::new, |min| format!(", {} or more", count(min, "byte")));
             let examples = if examples.is_empty() { String::new() } else { format!(" (as {})", examples.join(", ")) };
             let which = format!("{topic}{retained}{qos}{size}{examples}");
             self.more(Some(Tone::Bad), &format!("{which}: {messages}{since}: {reason}{lacks}"));
@@ -361,7 +366,7 @@ fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
 
 /// `1 message waits`, `2 messages wait`
 fn waits(n: u64) -> String {
-    format!("{} wait{}", count(n, "message"), if n == 1 { "s" } else { "" })
+    count_that(n, "message", "waits", "wait")
 }
 
 /// What the certificate's policy has to allow, to be put behind a reason.

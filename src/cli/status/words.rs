@@ -40,11 +40,6 @@ pub(super) fn bytes(n: u64) -> String {
     format!("{value:.1} GiB")
 }
 
-/// `1 message`, `2 messages`.
-pub(super) fn count(n: u64, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
-}
-
 /// Those that aren't zero, with their causes: `2 full, 1 expired`. `None` if all are.
 pub(super) fn causes(counts: &BTreeMap<String, u64>) -> Option<String> {
     let shown: Vec<String> =
@@ -97,7 +92,6 @@ mod tests {
     fn sizes_and_counts_have_their_units() {
         assert_eq!([0, 1023, 1024, 5_452_595].map(bytes), ["0 B", "1023 B", "1.0 KiB", "5.2 MiB"]);
         assert_eq!(bytes(3 << 30), "3.0 GiB");
-        assert_eq!([0, 1, 2].map(|n| count(n, "message")), ["0 messages", "1 message", "2 messages"]);
         let dropped =
             BTreeMap::from([("full".to_owned(), 2), ("expired".to_owned(), 0), ("not_connected".to_owned(), 1)]);
         assert_eq!(causes(&dropped).unwrap(), "2 full, 1 not connected");

@@ -131,7 +131,7 @@ pub(crate) enum LinkError {
     AddressLost { peer: Arc<Peer>, address: IpAddr },
     #[error("{peer} sent what isn't MQTT: {detail}")]
     MalformedPacket { peer: Arc<Peer>, detail: String },
-    #[error("{peer} sent a packet of {size} bytes, more than the {limit} we take")]
+    #[error("{peer} sent a packet of {size} bytes; gatewire accepts at most {limit}")]
     PacketTooLarge { peer: Arc<Peer>, size: usize, limit: usize },
     #[error("{peer} broke the rules of MQTT: {detail}")]
     ProtocolViolation { peer: Arc<Peer>, detail: String },

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::ranges::Ranges;
 use super::{BATCH, BATCH_ROWS, Backlog, Batch, Disk, Entry, Gap, HEAD, Item, MANY_RANGES};
+use crate::count::count_that;
 use crate::store::{Load, QueueId, Row, Totals};
 
 impl<T: Item> Backlog<T> {
@@ -200,8 +201,8 @@ impl<T: Item> Backlog<T> {
         let first = self.entries().map(|entry| entry.seq).min();
         if stored.last.zip(first).is_some_and(|(last, first)| last >= first) {
             log::warn!(
-                "{} messages on the disk are left for the next start: their order isn't certain",
-                stored.messages
+                "{} on the disk for the next start: the order isn't certain",
+                count_that(stored.messages, "message", "stays", "stay")
             );
             return false;
         }

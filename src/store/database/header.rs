@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::{Done, PAGE_SIZE};
+use crate::count::count;
 use crate::regular::{self, Unread};
 use crate::store::failure::{Fault, OpenError};
 use crate::store::files::{self, lock_of, log_of};
@@ -32,7 +33,7 @@ pub(in crate::store) fn look(path: &Path) -> Done<()> {
     let Some(metadata) = files::look(path)?.filter(|metadata| metadata.len() > 0) else {
         return match log_size {
             0 => Ok(()),
-            size => Err(Fault::Damage(format!("it is gone or empty, and its log has {size} bytes"))),
+            size => Err(Fault::Damage(format!("it is missing or empty, and its log has {}", count(size, "byte")))),
         };
     };
     let header = read_header(path)?;
@@ -51,7 +52,7 @@ pub(in crate::store) fn look(path: &Path) -> Done<()> {
         return Err(Fault::Unusable(OpenError::Newer { path: path.to_owned(), found: version, known: SCHEMA }));
     }
     if log_size == 0 && metadata.len() < pages as u64 * PAGE_SIZE as u64 {
-        return Err(Fault::Damage(format!("it has {} bytes of {pages} pages", metadata.len())));
+        return Err(Fault::Damage(format!("it has {} of {}", count(metadata.len(), "byte"), count(pages, "page"))));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::Worker;
+use crate::count::count;
 use crate::store::QueueId;
 use crate::store::database::Database;
 use crate::store::failure::{Failure, Fault};
@@ -36,9 +37,9 @@ impl Worker {
         self.rebuilt_at = Some(Instant::now());
         log::error!(
             GATEWIRE_EVENT = "store_damaged";
-            "{path} was damaged ({detail}) and is now {}; {carried} messages could be read and were carried over to a new one. \
+            "{path} was damaged ({detail}) and is now {}; a new database has the {} that could be read. \
              If this happens again, replace the card",
-            aside.display()
+            aside.display(), count(carried, "message")
         );
         Database::open(&self.path, self.boot).and_then(|database| self.adopt(database))
     }
