@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::Error;
-use rumqttc::v5::mqttbytes::v5::{Connect, Packet, Publish, Subscribe};
+use rumqttc::v5::mqttbytes::v5::{Connect, Disconnect, DisconnectReasonCode, Packet, Publish, Subscribe};
 
 use super::PATIENCE;
 use super::scripted::{Broker, Peer};
@@ -42,10 +42,18 @@ impl Peer5 {
 
     /// Likewise; an error if neither comes in time.
     pub fn next_within(&mut self, time: Duration) -> Result<Option<Packet>, ()> {
-        self.0.read(time, |input: &mut BytesMut| match Packet::read(input, None) {
-            Ok(packet) => Some(packet),
-            Err(Error::InsufficientBytes(_)) => None,
-            Err(error) => panic!("the daemon sent what isn't MQTT 5: {error:?}"),
+        self.0.read(time, |input: &mut BytesMut| {
+            // The codec wants a reason code, which MQTT leaves out where it is 0.
+            if input.starts_with(&[0xe0, 0]) {
+                let _ = input.split_to(2);
+                let reason_code = DisconnectReasonCode::NormalDisconnection;
+                return Some(Packet::Disconnect(Disconnect { reason_code, properties: None }));
+            }
+            match Packet::read(input, None) {
+                Ok(packet) => Some(packet),
+                Err(Error::InsufficientBytes(_)) => None,
+                Err(error) => panic!("the daemon sent what isn't MQTT 5: {error:?}"),
+            }
         })
     }
 
