@@ -67,6 +67,10 @@ pub(crate) fn changeable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<S
 }
 
 fn changers(metadata: &Metadata) -> Option<(Who, u32)> {
+    // A device such as /dev/null is open to all by design, and must stay so.
+    if !(metadata.is_file() || metadata.is_dir()) {
+        return None;
+    }
     let mode = metadata.mode() & 0o7777;
     // In such a directory everybody can only replace what is their own.
     let is_sticky = metadata.is_dir() && mode & 0o1000 != 0;
@@ -120,6 +124,7 @@ mod tests {
         assert!(said()[0].contains("can be replaced"), "{:?}", said());
         set(&place, 0o1777);
         assert_eq!(said(), [""; 0]);
+        assert_eq!(changeable([Path::new("/dev/null")]), [""; 0], "nobody is told to change a device");
         if geteuid().is_root() {
             set(&place, 0o775);
             assert_eq!(said(), [""; 0], "root's own group");

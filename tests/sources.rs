@@ -107,7 +107,7 @@ fn what_a_command_prints_arrives_and_its_failure_is_explained_once() {
     );
     assert_eq!(json_payload(&subscriber), json!({"temp": 21.5, "all": "{\"temp\": 21.5, \"n\": [1]}", "n": [1]}));
     fs::write(gatewire.path("broken"), "").unwrap();
-    gatewire.wait_for("ends with exit code 3: no sensor (");
+    gatewire.wait_for("ended with exit code 3: no sensor (");
     let failed = || gatewire.status()["publish"][0]["failed"].as_u64().unwrap();
     eventually("more failures", || (failed() > 3).then_some(()));
     fs::remove_file(gatewire.path("broken")).unwrap();
@@ -122,7 +122,7 @@ fn a_command_that_hangs_is_killed_with_its_children_and_never_runs_twice_at_a_ti
     let hangs = "command = [\"sh\", \"-c\", 'sh -c \"echo \\$\\$ > $0.child; exec sleep 1000\" & echo $$ > $0.parent; wait', \"DIR/pid\"]\n";
     let (_subscriber, gatewire) = start(&broker, &publish(&format!("{hangs}timeout = \"500ms\"")));
     let (parent, child) = (written(&gatewire.path("pid.parent")), written(&gatewire.path("pid.child")));
-    gatewire.wait_for("takes longer than its timeout of 500ms; it was killed with its children");
+    gatewire.wait_for("took longer than its timeout of 500ms; it was killed with its children");
     wait_until_gone(&parent);
     wait_until_gone(&child);
     let status = gatewire.status()["publish"][0].clone();
@@ -265,8 +265,7 @@ payload = { all = "{{value}}", part = "{{value.a}}", object = "{{value.o}}" }"#;
     eventually("it to be looked at", || (unchanged() > before + 2).then_some(()));
     // Nothing at all is no value.
     write("\n");
-    gatewire
-        .wait_for("/value` ends with exit code 0 and prints nothing on standard output: there is no value to publish");
+    gatewire.wait_for("` ended with exit code 0 and printed nothing on standard output: there is no value to publish");
     assert!(gatewire.status()["publish"][0]["failed"].as_u64() > Some(0));
     assert_eq!(gatewire.stop().0, 0);
     assert_eq!(subscriber.try_next(), None);

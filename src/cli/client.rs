@@ -22,7 +22,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) enum Unreachable {
     #[error(
         "gatewire isn't running, or not with this configuration: nobody serves the socket {}. `systemctl status gatewire` \
-         shows its state, `sudo journalctl -u gatewire` why it has ended",
+         shows its state, `sudo journalctl -u gatewire` why it stopped",
         path.display()
     )]
     Absent { path: PathBuf },

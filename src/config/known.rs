@@ -188,6 +188,12 @@ pub(super) fn is_key(name: &str) -> bool {
     SECTIONS.iter().any(|known| known.keys.contains(&name))
 }
 
+/// The only section that has all these keys, of which there are several.
+pub(super) fn only_home(keys: &[&str]) -> Option<&'static Known> {
+    let mut homes = SECTIONS.into_iter().filter(|known| keys.iter().all(|key| known.keys.contains(key)));
+    homes.next().filter(|_| keys.len() > 1 && homes.next().is_none())
+}
+
 /// The headers of the sections that have this key, as in "`[status]` or `[[forward]]`".
 pub(super) fn homes(key: &str) -> Option<String> {
     let homes: Vec<String> =

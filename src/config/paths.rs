@@ -1,6 +1,6 @@
 //! Paths, and the sockets that lie at some of them.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::document::Node;
 use super::redact::holds_a_key;
@@ -11,6 +11,10 @@ use super::{Environment, SocketFile};
 
 /// `sun_path` of a Unix socket address, less its final NUL (`unix(7)`).
 const MAX_SOCKET_PATH: usize = 107;
+
+/// `NAME_MAX` and `PATH_MAX` less its final NUL (`limits.h`).
+const MAX_NAME: usize = 255;
+const MAX_PATH: usize = 4095;
 
 impl<'a> Reader<'a> {
     /// `socket`, `mode` and `group` of a section. No two sockets may have one path.
@@ -31,12 +35,12 @@ impl<'a> Reader<'a> {
         let mode = section.get_or("mode", 0o660, mode);
         let group = section.get("group", |node| self.group(node));
         let path = found?;
-        let mut sockets = self.sockets.borrow_mut();
-        match sockets.iter().find(|(known, _)| *known == path) {
+        let (mut taken, place) = (self.taken.borrow_mut(), resolved(&path));
+        match taken.iter().find(|(known, _)| *known == place) {
             Some((_, first)) => {
-                section.error("socket", &format!("{} is taken by the one at {first}", path.display()));
+                section.error("socket", &format!("{} is used already, at {first}", path.display()));
             }
-            None => sockets.push((path.clone(), section.place("socket"))),
+            None => taken.push((place, section.place("socket"))),
         }
         Some(SocketFile { path, mode, group })
     }
@@ -53,6 +57,21 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Without `.` and `..`, so that two ways of writing one path are equal.
+pub(super) fn resolved(path: &Path) -> PathBuf {
+    let mut resolved = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+    }
+    resolved
+}
+
 /// An absolute path of a file, or one in a directory that systemd names.
 pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, String> {
     let text = string(node)?;
@@ -61,8 +80,12 @@ pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, St
                     gatewire alone, and its name here"
             .to_owned());
     }
-    if text.contains('\0') {
-        return Err("must not hold a NUL character".to_owned());
+    if let Some((at, c)) = text.chars().enumerate().find(|(_, c)| c.is_control()) {
+        return Err(format!(
+            "has a control character (U+{:04X}) as character {}; write the path without it",
+            u32::from(c),
+            at + 1
+        ));
     }
     let path = match text.strip_prefix('$') {
         Some(rest) => in_directory(rest, environment)?,
@@ -76,6 +99,12 @@ pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, St
     }
     if !path.is_absolute() {
         return Err(format!("\"{text}\" must be an absolute path, one that begins with `/`"));
+    }
+    if let Some(part) = path.iter().map(|part| part.len()).find(|len| *len > MAX_NAME) {
+        return Err(format!("has a name of {part} bytes in it, a file system takes at most {MAX_NAME}"));
+    }
+    if path.as_os_str().len() > MAX_PATH {
+        return Err(format!("is {} bytes long, a path may have at most {MAX_PATH}", path.as_os_str().len()));
     }
     if text.ends_with('/') || path.file_name().is_none() {
         return Err(format!("\"{text}\" must name a file, not a directory"));

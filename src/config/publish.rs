@@ -1,11 +1,12 @@
 //! `[[publish]]`: what is published, and when.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
 use super::document::{Node, Value};
-use super::paths::path;
+use super::paths::{path, resolved};
 use super::payload::payload;
 use super::section::Section;
 use super::sections::Reader;
@@ -41,6 +42,14 @@ impl<'a> Reader<'a> {
         Some(Publish { name, topic, when, count, jitter, at_start, source, payload, on_change, batch, qos, retain })
     }
 
+    fn published_file(&self, node: &Node) -> Result<PathBuf, String> {
+        let path = path(node, self.environment)?;
+        match self.key_file.as_ref() == Some(&resolved(&path)) {
+            true => Err("is the private key of tls.key_file, which must not leave this machine".to_owned()),
+            false => Ok(path),
+        }
+    }
+
     /// `file`, `command` with `timeout`, or `metrics`.
     fn source(&self, section: &Section<'a>) -> Found {
         let given: Vec<&str> = SOURCES.into_iter().filter(|key| section.node(key).is_some()).collect();
@@ -49,12 +58,14 @@ impl<'a> Reader<'a> {
             section.error("timeout", "is for `command`, which isn't there; leave it out");
         }
         if let [first, others @ ..] = &given[..] {
-            others.iter().for_each(|key| section.error(key, &format!("excludes `{first}`; leave one of them out")));
+            others
+                .iter()
+                .for_each(|key| section.error(key, &format!("can't stand beside `{first}`; delete one of the two")));
         }
         let command = |argv| Source::Command { argv, timeout: timeout.unwrap_or(10 * SECOND) };
         let source = match given[..] {
             [] => return Found::None,
-            ["file"] => section.get("file", |node| path(node, self.environment)).map(Source::File),
+            ["file"] => section.get("file", |node| self.published_file(node)).map(Source::File),
             ["command"] => section.get("command", argv).map(command),
             ["metrics"] => section.get("metrics", metrics).map(Source::Metrics),
             _ => None,
@@ -184,7 +195,7 @@ fn when(section: &Section<'_>) -> Option<When> {
         return section.require("every", example, duration(10 * MS..=366 * DAY)).map(When::Every);
     };
     if section.node("every").is_some() {
-        section.error("cron", "excludes `every`; leave one of them out");
+        section.error("cron", "can't stand beside `every`; delete one of the two");
         return None;
     }
     // Whether the pattern is right can be told in any zone.

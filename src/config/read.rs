@@ -209,10 +209,10 @@ fn why_not(path: &Path) -> Why {
         return Why::Expected;
     }
     if name.starts_with('.') {
-        return Why::Not("isn't read: its name begins with a dot, as those of hidden files do");
+        return Why::Not("isn't read: its name begins with a dot, so it is a hidden file");
     }
     if !name.ends_with(".toml") {
-        return Why::Not("isn't read: the names of the files that are end in .toml");
+        return Why::Not("isn't read; only files whose names end in .toml are");
     }
     Why::Read
 }

@@ -9,12 +9,45 @@ const HIDDEN: &str = "...";
 
 /// `text` without logins and without what looks like a part of a key.
 pub(super) fn without_secrets(text: &str) -> String {
-    without_runs(&without_bare_logins(&without_logins(text)))
+    without_runs(&without_bare_logins(&without_logins(&without_named(text))))
 }
 
 /// Whether a value holds a key or certificate itself.
 pub(super) fn holds_a_key(text: &str) -> bool {
     text.contains("-----BEGIN") || runs(text).any(|(start, end)| end - start > 2 * RUN && is_random(&text[start..end]))
+}
+
+/// Whether the value of such a key is a secret, whether gatewire knows the key or not.
+fn names_a_secret(name: &str) -> bool {
+    const PARTS: [&str; 9] =
+        ["password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "credential", "pwd"];
+    const WORDS: [&str; 4] = ["pass", "pin", "key", "auth"];
+    let plain = name.to_lowercase().replace('-', "_");
+    PARTS.iter().any(|part| plain.replace('_', "").contains(part))
+        || plain.split('_').any(|word| WORDS.contains(&word)) && !["key", "key_file"].contains(&&*plain)
+}
+
+/// Without what is written behind a name such as `password` and its `=` or `:`: up to the end of what is quoted from the file.
+fn without_named(text: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(sign) = rest.find(['=', ':']) {
+        let before = rest[..sign].trim_end().trim_end_matches(['"', '\'']);
+        let name = &before[before.trim_end_matches(is_name).len()..];
+        let after = &rest[sign + 1..];
+        shown.push_str(&rest[..=sign]);
+        rest = after;
+        let value = after.trim_start_matches([' ', '=', '>', '\t']);
+        // A sentence may go on behind a colon: only what a key and its value look like is meant.
+        if !names_a_secret(name) || value.is_empty() || value.starts_with('`') {
+            continue;
+        }
+        let end = value.rfind('`').unwrap_or(value.len());
+        shown.extend([&after[..after.len() - value.len()], HIDDEN]);
+        rest = &value[end..];
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// Without what stands between `://` and the last `@`, and in front of an `@` with a colon in it.
@@ -110,6 +143,14 @@ mod tests {
             ("write `endpoint = \"me:secret@proxy\"`", "write `endpoint = \"...@proxy\"`"),
             ("proxy=me:secret@proxy", "proxy=...@proxy"),
             ("[me:secret@proxy] = [\"me:secret@proxy\"]", "[...@proxy] = [\"...@proxy\"]"),
+            (
+                "text must be in quotes; write `password = \"hunter2\"`",
+                "text must be in quotes; write `password = ...`",
+            ),
+            ("write `a = { url = \"x\", api-token = \"hunter2\" }`", "write `a = { url = \"x\", api-token = ...`"),
+            ("write `PROXY_PASSWORD = \"hunter2\"`", "write `PROXY_PASSWORD = ...`"),
+            ("\"pkcs11:object=k?pin-value=hunter2\" must be a path", "\"pkcs11:object=k?pin-value=..."),
+            ("write `client_pin = \"hunter 2\"`", "write `client_pin = ...`"),
         ] {
             assert_eq!(without_secrets(text), shown);
         }
@@ -124,6 +165,8 @@ mod tests {
             "0a9bfe2c0d4de0ca9fd6e6c6c5bd2ac54a3a1a8a6d1c5ce2f3c4b5a697887766-private.pem.key",
             "/tmp/.tmpQy5rFi/gatewire",
             "someone@example.org",
+            "`connection.password`: unknown key; there are ack_timeout, backoff",
+            "write `key_file = \"/etc/gatewire/certs/private.pem.key\"`",
             "`connection.keep_alive`: \"30\" isn't a duration such as \"500ms\"",
         ] {
             assert_eq!(without_secrets(text), text);

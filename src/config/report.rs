@@ -105,9 +105,19 @@ impl Report {
         self.misplaced.borrow_mut().insert(key.to_owned());
     }
 
+    /// Keys of a section whose name is wrong.
+    pub(super) fn meant_elsewhere<'a>(&self, keys: impl IntoIterator<Item = &'a str>) {
+        self.misplaced.borrow_mut().extend(keys.into_iter().map(str::to_owned));
+    }
+
+    /// Whether this key stands where it doesn't belong.
+    pub(super) fn is_misplaced(&self, key: &str) -> bool {
+        self.misplaced.borrow().contains(key)
+    }
+
     /// A key that should be there isn't.
     pub(super) fn missing(&self, place: &Place, key: &str, text: &str) {
-        if self.is_complete() && !self.misplaced.borrow().contains(key) {
+        if self.is_complete() && !self.is_misplaced(key) {
             self.error(place, text);
         }
     }

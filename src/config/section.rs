@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 
-use super::document::{Node, Table, Value};
-use super::known;
+use super::document::{Entry, Node, Table, Value};
+use super::known::{self, Known};
 use super::report::{Place, Report};
 
 /// A table that is being read.
@@ -128,6 +128,9 @@ impl<'a> Section<'a> {
 
     /// It may be there under another name, which [`Section::finish`] tells.
     pub(super) fn missing(&self, key: &'static str, text: &str) {
+        if self.of_another().is_some() {
+            return;
+        }
         let own = known::section(&self.name).map_or(&[][..], |section| section.keys);
         let is_meant = |other: &str| !own.contains(&other) && known::meant(other, &[key]) == Some(key);
         if self.table.is_some_and(|table| table.entries.iter().any(|entry| is_meant(&entry.key))) {
@@ -179,9 +182,28 @@ impl<'a> Section<'a> {
         read(self.require(key, example, Ok)?, &complaints)
     }
 
+    /// The section to which all its keys that aren't of this one belong, and the first of them: its header is missing, or wrong.
+    fn of_another(&self) -> Option<(&'static Known, &'a Entry)> {
+        let own = known::section(&self.name)?.keys;
+        let aliens: Vec<&Entry> =
+            self.table?.entries.iter().filter(|entry| !own.contains(&entry.key.as_str())).collect();
+        let keys: Vec<&str> = aliens.iter().map(|entry| entry.key.as_str()).collect();
+        Some((known::only_home(&keys)?, *aliens.first()?))
+    }
+
     /// Reports what nobody asked for.
     pub(super) fn finish(self) {
         let known = self.known.borrow();
+        if let Some((home, first)) = self.of_another() {
+            self.report.meant_elsewhere(home.keys.iter().copied());
+            let text = format!(
+                "`{}.{}`: unknown key; it and others here belong to `{}`: is that header missing above them?",
+                self.name,
+                first.key,
+                known::header(home)
+            );
+            return self.report.error(&first.place, &text);
+        }
         for entry in self.table.iter().flat_map(|table| &table.entries) {
             if known.contains(&entry.key.as_str()) {
                 continue;
@@ -189,7 +211,9 @@ impl<'a> Section<'a> {
             let section =
                 known::section(&entry.key).filter(|_| matches!(entry.node.value, Value::Table(_) | Value::Array(_)));
             let hint = match known::meant(&entry.key, &known) {
+                None if entry.key == self.name => format!("its keys are written without `{}.` here", self.name),
                 None if section.is_some() => {
+                    self.report.meant_elsewhere(super::sections::keys_below(&entry.node));
                     let header = section.map(known::header).unwrap_or_default();
                     format!("it is a section of its own, `{header}`")
                 }

@@ -11,7 +11,7 @@ use super::document::{Node, Table, Value};
 use super::doubt;
 use super::endpoint::{self, endpoint};
 use super::known::{self, SECTIONS};
-use super::paths::path;
+use super::paths::{path, resolved};
 use super::payload::payload;
 use super::proxy::{is_exposed, proxy};
 use super::report::{Place, Report};
@@ -42,8 +42,10 @@ pub(super) struct Reader<'a> {
     pub(super) client_id_place: Option<Place>,
     /// The endpoint is one of IoT Core's.
     pub(super) is_iot_core: bool,
-    /// The sockets so far, with the places of their paths.
-    pub(super) sockets: RefCell<Vec<(PathBuf, Place)>>,
+    /// The sockets so far and the database, with the places of their paths.
+    pub(super) taken: RefCell<Vec<(PathBuf, Place)>>,
+    /// What must never be published.
+    pub(super) key_file: Option<PathBuf>,
     /// The filters of all forwards so far.
     pub(super) wanted: RefCell<Vec<Wanted>>,
     /// How many of them there may be.
@@ -56,9 +58,20 @@ impl<'a> Reader<'a> {
         let client_id = "client".to_owned();
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
         let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
-        let (sockets, wanted) = (RefCell::default(), RefCell::default());
-        let (client_id_place, is_iot_core) = (None, false);
-        Reader { root, report, environment, fixed, client_id_place, is_iot_core, sockets, wanted, max_subscriptions }
+        let (taken, wanted) = (RefCell::default(), RefCell::default());
+        let (client_id_place, is_iot_core, key_file) = (None, false, None);
+        Reader {
+            root,
+            report,
+            environment,
+            fixed,
+            client_id_place,
+            is_iot_core,
+            taken,
+            key_file,
+            wanted,
+            max_subscriptions,
+        }
     }
 
     /// Keys at the top that are no section.
@@ -72,7 +85,8 @@ impl<'a> Reader<'a> {
                 self.report.misplaced(&entry.place, key, &text);
                 continue;
             }
-            let hint = match known::section_meant(key) {
+            self.report.meant_elsewhere(keys_below(&entry.node));
+            let hint = match known::section_meant(key).or_else(|| section_within(&entry.node)) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("there are {}", names.join(", ")),
             };
@@ -124,14 +138,18 @@ impl<'a> Reader<'a> {
             |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.expose().is_empty());
         let file = section.place("proxy").file;
         if connection.proxy.as_ref().is_some_and(has_password) && is_exposed(&file) {
-            let command = exposure::command_to_hide(&file);
-            section.warning(
-                "proxy",
-                &format!(
-                    "its password can be read here by others than gatewire. A proxy with a password belongs into a file of its \
-                     own, conf.d/proxy.toml, for gatewire alone: `{command}`"
+            let is_drop_in = file.parent().is_some_and(|directory| directory.ends_with("conf.d"));
+            let own = if is_drop_in { file.to_path_buf() } else { file.with_file_name("conf.d").join("proxy.toml") };
+            let command = exposure::command_to_hide(&own);
+            // The main file is read by others than the daemon, such as `gatewire status`.
+            let todo = match is_drop_in {
+                true => format!("let gatewire alone read this file: `{command}`"),
+                false => format!(
+                    "move this line to {}, below [connection], and let gatewire alone read that file: `{command}`",
+                    own.display()
                 ),
-            );
+            };
+            section.warning("proxy", &format!("others than gatewire can read its password here; {todo}"));
         }
         section.finish();
         (endpoint.is_some() && client_id.is_some()).then_some(connection)
@@ -194,7 +212,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` if anything is wrong with it, which is reported.
-    pub(super) fn tls(&self) -> Option<Tls> {
+    pub(super) fn tls(&mut self) -> Option<Tls> {
         let errors_before = self.report.error_count();
         let section = Section::of(self.root, "tls", self.report);
         let file = |key, name: &str| {
@@ -207,7 +225,10 @@ impl<'a> Reader<'a> {
             key_file: file("key_file", "private.pem.key"),
         };
         section.finish();
-        (self.report.is_complete() && self.report.error_count() == errors_before).then_some(tls)
+        self.key_file = Some(resolved(&tls.key_file));
+        // The defaults aren't meant where the keys stand somewhere else.
+        let is_meant = !["ca_file", "cert_file", "key_file"].iter().any(|key| self.report.is_misplaced(key));
+        (is_meant && self.report.is_complete() && self.report.error_count() == errors_before).then_some(tls)
     }
 
     pub(super) fn outbox(&self) -> Outbox {
@@ -220,6 +241,7 @@ impl<'a> Reader<'a> {
             when_full: section.get_or("when_full", WhenFull::DropOldest, word(WHEN_FULL)),
             spill_after: section.get_or("spill_after", SECOND, duration(Duration::ZERO..=HOUR)),
         };
+        self.taken.borrow_mut().push((resolved(&outbox.path), section.place("path")));
         section.finish();
         outbox
     }
@@ -244,6 +266,25 @@ impl<'a> Reader<'a> {
         section.finish();
         Log { level }
     }
+}
+
+/// All keys in a table and in the tables in it.
+pub(super) fn keys_below(node: &Node) -> Vec<&str> {
+    match &node.value {
+        Value::Table(table) => table
+            .entries
+            .iter()
+            .flat_map(|entry| [vec![entry.key.as_str()], keys_below(&entry.node)].concat())
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(keys_below).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// As in `[gatewire.connection]`.
+fn section_within(node: &Node) -> Option<&'static str> {
+    let Value::Table(table) = &node.value else { return None };
+    table.entries.iter().find_map(|entry| known::section(&entry.key)).map(|section| section.name)
 }
 
 fn backoff(section: Section<'_>) -> Backoff {

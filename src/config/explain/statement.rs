@@ -272,7 +272,8 @@ impl<'a> Statements<'a> {
             let rest = without_comment(scan.line()).trim_matches([' ', '\t', '\r']);
             if !rest.is_empty() && !rest.starts_with('#') && found.is_none() {
                 let after = trailing(rest, &fixed);
-                is_unclear |= after.is_unclear;
+                // Behind the name of a file may stand what was to go into it.
+                is_unclear |= after.is_unclear || key.ends_with("_file");
                 found = Some((scan.at, after.problem));
                 fixed = after.fixed.unwrap_or(fixed);
             }

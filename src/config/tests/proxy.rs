@@ -73,11 +73,14 @@ fn a_password_that_others_may_read_is_a_warning() {
     for mode in [0o644, 0o640] {
         let found = warnings("http://me:secret@proxy:1", mode);
         assert!(
-            found.len() == 1 && found[0].contains("gatewire.toml:5: warning: `connection.proxy`: its password"),
+            found.len() == 1
+                && found[0].contains("gatewire.toml:5: warning: `connection.proxy`: others than gatewire can read its"),
             "{found:?}"
         );
-        let advice = found[0].contains("conf.d/proxy.toml") && found[0].contains("chmod 0600 ");
+        let advice = found[0].contains("move this line to ") && found[0].contains("chmod 0600 ");
         assert!(advice && !found[0].contains("secret"), "{found:?}");
+        // Others than the daemon read the main file: it stays as it is.
+        assert!(!found[0].contains("0600 gatewire.toml") && found[0].contains("conf.d/proxy.toml`"), "{found:?}");
     }
     assert_eq!(warnings("http://me:secret@proxy:1", 0o600), [""; 0]);
     assert_eq!(warnings("http://me@proxy:1", 0o644), [""; 0]);

@@ -17,7 +17,7 @@ fn an_error_in_a_publication_says_what_is_wrong() {
         ("qos = 2", "`publish.qos`: IoT Core has no QoS 2; use 1"),
         ("jitter = \"1s\"", "must be shorter than `every`"),
         ("count = 0", "0 is out of range"),
-        ("cron = \"* * * * *\"", "`publish.cron`: excludes `every`; leave one of them out"),
+        ("cron = \"* * * * *\"", "`publish.cron`: can't stand beside `every`; delete one of the two"),
         ("timezone = \"UTC\"", "`publish.timezone`: is for `cron`, which isn't there"),
         ("qos = 3", "`publish.qos`: must be 0 or 1, not 3"),
         ("qos = \"1\"", "`publish.qos`: must be a number without quotes, 1"),
@@ -131,8 +131,8 @@ fn a_source_reads_the_value_and_only_one_can() {
     assert_eq!(
         errors(&publish("command = [\"x\"]\nfile = \"/x\"\nmetrics = [\"cpu\"]")),
         [
-            "gatewire.toml:10: `publish.command`: excludes `file`; leave one of them out",
-            "gatewire.toml:12: `publish.metrics`: excludes `file`; leave one of them out",
+            "gatewire.toml:10: `publish.command`: can't stand beside `file`; delete one of the two",
+            "gatewire.toml:12: `publish.metrics`: can't stand beside `file`; delete one of the two",
         ]
     );
     // A source that is wrong is one: nothing else is said to be missing.

@@ -76,7 +76,11 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
             7,
             "\"/x/\" must name a file, not a directory",
         ),
-        ("[[ingest]]\nname = \"i\"\nsocket = \"/\\u0000\"\ntopics = [\"a\"]", 7, "must not hold a NUL character"),
+        (
+            "[[ingest]]\nname = \"i\"\nsocket = \"/\\u0000\"\ntopics = [\"a\"]",
+            7,
+            "has a control character (U+0000) as character 2; write the path without it",
+        ),
         ("[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"$share/g/a\"]", 8, "not published to"),
         ("[[ingest]]\nname = \"\"\nsocket = \"/x\"\ntopics = [\"a\"]", 6, "`ingest.name`: must not be empty"),
         ("[[ingest]]\nname = \"a\\tb\"\nsocket = \"/x\"\ntopics = [\"a\"]", 6, "must not hold control characters"),
@@ -217,10 +221,10 @@ fn what_of_conf_d_is_not_read_is_named() {
     assert_eq!(
         warnings,
         [
-            "conf.d/.30.toml: warning: isn't read: its name begins with a dot, as those of hidden files do",
-            "conf.d/10-site.conf: warning: isn't read: the names of the files that are end in .toml",
-            "conf.d/20.toml~: warning: isn't read: the names of the files that are end in .toml",
-            "conf.d/40.toml.dpkg-old: warning: isn't read: the names of the files that are end in .toml",
+            "conf.d/.30.toml: warning: isn't read: its name begins with a dot, so it is a hidden file",
+            "conf.d/10-site.conf: warning: isn't read; only files whose names end in .toml are",
+            "conf.d/20.toml~: warning: isn't read; only files whose names end in .toml are",
+            "conf.d/40.toml.dpkg-old: warning: isn't read; only files whose names end in .toml are",
         ]
     );
 }

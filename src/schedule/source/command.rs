@@ -62,13 +62,13 @@ const OURS: [&str; 20] = [
 pub(crate) enum CommandError {
     #[error("`{command}` can't be started: {reason}")]
     Start { command: String, reason: String },
-    #[error("`{command}` ends with {status}{complaint}")]
+    #[error("`{command}` ended with {status}{complaint}")]
     Failed { command: String, status: String, complaint: Complaint },
-    #[error("`{command}` takes longer than its timeout of {}; it was killed with its children{complaint}", humantime::format_duration(*.limit))]
+    #[error("`{command}` took longer than its timeout of {}; it was killed with its children{complaint}", humantime::format_duration(*.limit))]
     TooLong { command: String, limit: Duration, complaint: Complaint },
-    #[error("`{0}` prints more than the {MAX_PAYLOAD} bytes that IoT Core takes; it was killed with its children")]
+    #[error("`{0}` printed more than the {MAX_PAYLOAD} bytes that IoT Core takes; it was killed with its children")]
     TooMuch(String),
-    #[error("`{0}` ends with exit code 0 and prints nothing on standard output: there is no value to publish")]
+    #[error("`{0}` ended with exit code 0 and printed nothing on standard output: there is no value to publish")]
     Nothing(String),
     #[error("`{command}` can't be followed: {reason}")]
     Lost { command: String, reason: String },
@@ -222,9 +222,10 @@ async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, into: &mut [u8]) -
     n
 }
 
-/// As a person would type it, cut where it gets long.
+/// The program alone, cut where it gets long: its arguments may hold a password, and the log has more readers than the
+/// configuration.
 pub(super) fn shown(argv: &[String]) -> String {
-    let line = argv.join(" ").replace(char::is_control, " ");
+    let line = argv.first().map_or("", String::as_str).replace(char::is_control, " ");
     match line.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
