@@ -22,10 +22,10 @@ const BRACKETS: usize = 2;
 /// Why a payload can't be in a batch. The text follows the name of what has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum NotBatchable {
-    #[error("isn't UTF-8, and only what is can be in a batch")]
+    #[error("isn't UTF-8, which a batch requires")]
     NotUtf8,
     #[error(
-        "has no room in a batch: as an element of a JSON array it takes more than the {MAX_PAYLOAD} bytes that IoT Core takes"
+        "has no room in a batch: as an element of a JSON array it exceeds the {MAX_PAYLOAD} bytes that IoT Core accepts"
     )]
     TooLarge,
 }

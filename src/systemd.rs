@@ -74,7 +74,7 @@ pub(crate) fn tell_status(text: &str) {
 /// A service manager that can't be reached is no reason to stop working.
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        log::debug!("systemd can't be told {states:?}: {error}");
+        log::debug!("systemd can't be notified of {states:?}: {error}");
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 pub(super) enum Unreachable {
     #[error(
-        "gatewire isn't running, or not with this configuration: nobody serves the socket {}. `systemctl status gatewire` \
-         shows its state, `sudo journalctl -u gatewire` why it stopped",
+        "gatewire isn't running, or not with this configuration: nothing listens on the socket {}. `systemctl status gatewire` \
+        shows its state, `sudo journalctl -u gatewire` why it stopped",
         path.display()
     )]
     Absent { path: PathBuf },
@@ -36,7 +36,7 @@ pub(super) enum Unreachable {
     Silent { path: PathBuf },
     #[error("{} answers with an error: {detail}", path.display())]
     Refused { path: PathBuf, detail: String },
-    #[error("{} isn't answered by gatewire, or by one of another version: {detail}", path.display())]
+    #[error("{} isn't answered by gatewire, or by another version of it: {detail}", path.display())]
     Strange { path: PathBuf, detail: String },
     #[error("talking to gatewire at {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -92,7 +92,9 @@ fn why_denied(path: &Path) -> String {
     let found = User::from_uid(uid).ok().flatten();
     let user = found.as_ref().map_or_else(|| uid.to_string(), |user| user.name.clone());
     let Ok(socket) = fs::metadata(path) else {
-        return format!("the user {user} may not enter its directory; `ls -ld` on the path shows who may, root always");
+        return format!(
+            "the user {user} may not enter its directory; `ls -ld` on the path shows who may, and root always may"
+        );
     };
     let (gid, owner) = (Gid::from_raw(socket.gid()), owner(socket.uid()));
     let group = Group::from_gid(gid).ok().flatten();

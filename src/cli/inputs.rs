@@ -49,7 +49,8 @@ pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), F
 
 /// Likewise for a command that needs to know where the daemon listens and can be told by `--socket`.
 pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
-    let hint = "where gatewire listens is in the configuration, which can't be used; `--socket PATH` tells it, too";
+    let hint =
+        "the configuration says where gatewire listens, and can't be used; `--socket PATH` names the socket instead";
     match config::read_as_client(path, &Environment::of_service()) {
         Ok(loaded) => Ok(loaded.config),
         Err(found) => {

@@ -47,17 +47,17 @@ const ABOUT: &str = "Holds one persistent mTLS MQTT connection to AWS IoT Core";
 
 const LONG_ABOUT: &str = "\
 gatewire holds one persistent mTLS MQTT connection to AWS IoT Core. It publishes on a
-schedule, forwards what it subscribes to onto local Unix sockets, and lets local programs
+schedule, forwards the messages it subscribes to to local Unix sockets, and lets local programs
 publish through it. It reconnects by itself, for ever.";
 
 const AFTER_HELP: &str = "\
 Examples:
-  gatewire check                             is the configuration right, do the credentials fit?
-  gatewire check --connect                   does the way to IoT Core work, and if not, why?
+  gatewire check                             is the configuration right, do the credentials match?
+  gatewire check --connect                   does the connection to IoT Core work, and if not, why?
   gatewire policy --account 123456789012     the IoT policy that the configuration needs
   gatewire run                               the daemon, in the foreground
   gatewire status                            is it connected, what waits, what went wrong?
-  gatewire tail                              the messages that come, as they come
+  gatewire tail                              messages, as they arrive
   gatewire publish TOPIC PAYLOAD             a message through the running daemon
   gatewire --config ./gatewire.toml check    with another configuration
   sudo journalctl -u gatewire                what it does when systemd runs it
@@ -68,7 +68,7 @@ Exit codes: 0 done, 1 the answer is no, 64 usage, 69 the daemon can't be reached
 #[derive(Debug, Parser)]
 #[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 struct Arguments {
-    /// The configuration; conf.d/*.toml beside it is read, too
+    /// The configuration file; conf.d/*.toml beside it is read as well
     #[arg(long, global = true, value_name = "FILE", default_value = "/etc/gatewire/gatewire.toml")]
     config: PathBuf,
 
@@ -80,10 +80,10 @@ struct Arguments {
 enum Command {
     /// Run the daemon in the foreground, until SIGTERM or SIGINT
     Run,
-    /// Read the configuration and credentials, report every problem at once; with --connect try the way to IoT Core
+    /// Check the configuration and credentials, report every problem at once; with --connect try to connect to IoT Core
     #[command(long_about = check::LONG_ABOUT, after_help = check::AFTER_HELP)]
     Check(check::Arguments),
-    /// Print the least IoT policy that this configuration needs, or compare an existing one
+    /// Print the minimal IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::Arguments),
     /// Show what the running daemon is doing
@@ -92,7 +92,7 @@ enum Command {
     /// Publish through the running daemon
     #[command(long_about = publish::LONG_ABOUT, after_help = publish::AFTER_HELP)]
     Publish(publish::Arguments),
-    /// Follow what comes out of the forward sockets
+    /// Follow the messages on the forward sockets
     #[command(long_about = tail::LONG_ABOUT, after_help = tail::AFTER_HELP)]
     Tail(tail::Arguments),
 }

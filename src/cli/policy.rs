@@ -22,14 +22,14 @@ use crate::policy::scope::{self, Known, Scope};
 const MAX_FILE: u64 = 1 << 20;
 
 pub(super) const LONG_ABOUT: &str = "\
-Print the least IoT policy under which this configuration works, as JSON. With --against,
-compare an existing policy: what it denies that is needed, with the statement to add; what
-only IoT Core can decide (a Condition, a variable such as a thing's attribute); and what it
-allows without need. If several policies are attached to the certificate, give each of them:
-IoT Core looks at all of them together.
+Print the minimal IoT policy that this configuration needs, as JSON. With --against,
+compare an existing policy: what is needed and denied, with the statement to add; what only
+IoT Core can decide (a Condition, a variable such as a thing's attribute); and what the
+policy allows without need. If several policies are attached to the certificate, give them
+all: IoT Core evaluates them together.
 
-A program on an [[ingest]] socket may ask for `retain`, which the configuration doesn't
-tell; --ingest-retain counts iot:RetainPublish on its topics as needed.";
+A program on an [[ingest]] socket may publish retained messages, which the configuration
+doesn't show; --ingest-retain counts iot:RetainPublish on its topics as needed.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -39,7 +39,7 @@ Examples:
     gatewire policy --against -
 
 Exit codes: 0 printed, or nothing is denied (what is undecided or wider than needed is only
-told); 1 the policy denies something that is needed; 64 usage; 78 configuration or policy
+reported); 1 the policy denies something that is needed; 64 usage; 78 configuration or policy
 unusable.";
 
 /// The command line of `gatewire policy`.
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", requires = "against", value_parser = context::thing)]
     thing: Option<String>,
 
-    /// Programs on the ingest sockets publish retained messages
+    /// Assume that programs on the ingest sockets publish retained messages
     #[arg(long)]
     ingest_retain: bool,
 }
@@ -97,7 +97,7 @@ fn answer(path: &Path, arguments: Arguments) -> Result<(String, Exit), Failure> 
         }
         ([], ..) => Err(Failure::new(
             format!(
-                "connection.endpoint ({}) doesn't tell the region of IoT Core: give it with --region, such as eu-west-1",
+                "connection.endpoint ({}) doesn't name the region of IoT Core: give it with --region, such as eu-west-1",
                 config.connection.endpoint
             ),
             Exit::Usage,

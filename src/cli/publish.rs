@@ -33,15 +33,15 @@ use patience::Patience;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const LONG_ABOUT: &str = "\
-Publish a message through the running daemon, or with --lines many. It goes by an
-[[ingest]] socket whose `topics` allow TOPIC, and the command returns when IoT Core has
-acknowledged it (it prints `delivered`), or when it is on this machine's disk and goes to
-IoT Core from there (`stored`); with QoS 0 when it is written to the connection (`sent`).
+Publish a message through the running daemon, or with --lines many. It uses an [[ingest]]
+socket whose `topics` allow TOPIC. It returns when IoT Core has acknowledged the message (it
+prints `delivered`), or when the message is on this machine's disk, to be sent from there
+(`stored`); with QoS 0, when the message is written to the connection (`sent`).
 
-Without PAYLOAD it publishes what standard input has, as with `-`. An empty message is \"\".
+Without PAYLOAD it publishes standard input, as with `-`. An empty message is \"\".
 
-Where neither IoT Core nor the disk takes the message, it says after 5 s what it waits for,
-and gives up after --timeout. The message may be published all the same.";
+If neither IoT Core nor the disk accepts the message, it says after 5 s what it waits for,
+and gives up after --timeout. The message may still be published.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -49,23 +49,23 @@ Examples:
   gatewire publish gateways/thing-gateway-01/photo - < photo.jpg
   date | gatewire publish gateways/thing-gateway-01/time
   sensor | gatewire publish gateways/thing-gateway-01/values --lines
-  gatewire publish gateways/thing-gateway-01/door \"\" --retain      removes what is retained
+  gatewire publish gateways/thing-gateway-01/door \"\" --retain      removes the retained message
 
 Exit codes: 0 all are delivered, stored or sent; 1 one was refused, the reason is on
-standard error; 64 usage; 69 the daemon can't be reached, has stopped before it had
+standard error; 64 usage; 69 the daemon can't be reached, stopped before it had
 answered all, or didn't answer within --timeout; 78 configuration unusable.";
 
 /// The command line of `gatewire publish`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Where to publish
+    /// The topic to publish to
     topic: String,
 
-    /// The message, as it is; `-`, or none at all, is standard input to the last byte
+    /// The message, sent as it is; `-`, or nothing, reads standard input to its end
     #[arg(allow_negative_numbers = true)]
     payload: Option<OsString>,
 
-    /// Publish each line of standard input by itself, without its newline; empty ones are left out
+    /// Publish each line of standard input as a message, without its newline; empty lines are skipped
     #[arg(long)]
     lines: bool,
 
@@ -73,7 +73,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
     qos: u8,
 
-    /// Give up when no answer has come for so long, such as 10s or 5m [default: 1m, and what a batch may wait]
+    /// Give up when no answer has come for this long, such as 10s or 5m [default: 1m, plus the time a batch may wait]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 
@@ -81,36 +81,36 @@ pub(super) struct Arguments {
     #[arg(long)]
     retain: bool,
 
-    /// MQTT 5: for how long it is worth sending, such as 30s or 1h
+    /// MQTT 5: how long the message is valid, such as 30s or 1h
     #[arg(long, value_name = "DURATION")]
     expires_in: Option<String>,
 
-    /// MQTT 5: what the payload is, such as application/json
+    /// MQTT 5: the type of the payload, such as application/json
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
 
-    /// MQTT 5: where answers are awaited
+    /// MQTT 5: the topic for responses
     #[arg(long, value_name = "TOPIC")]
     response_topic: Option<String>,
 
-    /// MQTT 5: what tells answers apart
+    /// MQTT 5: what identifies the request in a response
     #[arg(long, value_name = "BYTES")]
     correlation_data: Option<OsString>,
 
-    /// MQTT 5: any name and value; may be repeated
+    /// MQTT 5: a user property; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     user_property: Vec<(String, String)>,
 
     // Not a comment for rustdoc, which would look for what is in the brackets.
     #[arg(
-        help = "Publish by this [[ingest]], not by the first whose `topics` allow TOPIC",
+        help = "Publish through this [[ingest]] instead of the first whose `topics` allow TOPIC",
         long,
         value_name = "NAME",
         conflicts_with = "socket"
     )]
     ingest: Option<String>,
 
-    /// Publish by this socket; the configuration isn't read then
+    /// Publish through this socket; the configuration isn't read
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
@@ -218,8 +218,8 @@ fn ingest<'a>(config: &'a Config, topic: &str, name: Option<&str>) -> Result<&'a
                     let allowed = all.collect::<Vec<_>>().join(", ");
                     let allowed = if allowed.is_empty() { "there is none".to_owned() } else { allowed };
                     no(format!(
-                        "not published: no [[ingest]] takes messages for `{topic}`; `topics` in the configuration say which \
-                         ({allowed})"
+                        "not published: no [[ingest]] accepts messages for `{topic}`; see `topics` in the configuration \
+                        ({allowed})"
                     ))
                 },
             )
@@ -302,7 +302,7 @@ impl Sender {
             refuse(
                 self.message.lines,
                 id,
-                &format!("too_large: it has more than {MAX_PAYLOAD} bytes, IoT Core takes no more"),
+                &format!("too_large: it has more than {MAX_PAYLOAD} bytes, the most that IoT Core accepts"),
             );
             return true;
         }

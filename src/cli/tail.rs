@@ -22,22 +22,22 @@ use crate::config::Format;
 use crate::socket::OBSERVER;
 
 pub(super) const LONG_ABOUT: &str = "\
-Follow what comes out of the forward sockets: each message a line (or a netstring, where
-the configuration says so), exactly as the socket gives it, from now on.
+Follow the messages on the forward sockets from now on: each on a line (or as a netstring,
+if the configuration says so), exactly as the socket gives it.
 
-It is an observer: it takes no message away from the programs that read the socket, and
-no message waits for it. What waits for a reader it doesn't show. A message that several
-forwards want is shown once for each.
+It is an observer: it takes no message away from the programs that read the socket, and no
+message waits for it. It doesn't show messages that wait for a reader. A message that
+matches several forwards is shown once for each.
 
-It ends when the daemon stops, and when nobody reads its output any more. Where that is
-read too slowly, 1 MiB or 10 s behind, messages are missed, which it says.";
+It ends when the daemon stops, and when nothing reads its output any more. If its output is
+read too slowly, 1 MiB or 10 s behind, it misses messages, and says so.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   gatewire tail
   gatewire tail --forward messages | jq -r --unbuffered .payload
 
-Exit codes: 0 nobody reads the output any more; 64 usage; 69 the daemon can't be reached,
+Exit codes: 0 nothing reads the output any more; 64 usage; 69 the daemon can't be reached,
 or has stopped; 78 configuration unusable.";
 
 /// The longest line, in bytes: a daemon's has about 300 KiB at most.
@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", conflicts_with = "socket")]
     forward: Option<String>,
 
-    /// Follow this socket; the configuration isn't read then
+    /// Follow this socket; the configuration isn't read
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }
@@ -73,8 +73,8 @@ fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
             let (sockets, status) = sockets(config, arguments.forward.as_deref())?;
             if let Some(version) = status::too_old_for_observers(&status) {
                 let text = format!(
-                    "the gatewire that runs is of version {version}, which may take `gatewire tail` for a reader and give it what \
-                     waits for your programs. Restart it first: `sudo systemctl restart gatewire`"
+                    "the running gatewire is version {version}, which may take `gatewire tail` for a reader and give it \
+                    messages that wait for your programs. Restart it first: `sudo systemctl restart gatewire`"
                 );
                 return Err(Failure::new(text, Exit::Unavailable));
             }
@@ -114,7 +114,9 @@ fn sockets(config: &Path, name: Option<&str>) -> Result<(Vec<(PathBuf, Format)>,
             let names: Vec<&str> = forwards.iter().map(|forward| forward.name.as_str()).collect();
             Err(Failure::new(format!("there is no [[forward]] `{name}`; there are {}", names.join(", ")), Exit::Usage))
         }
-        (true, _) => Err(Failure::new("the configuration has no [[forward]]: nothing is to follow", Exit::Config)),
+        (true, _) => {
+            Err(Failure::new("the configuration has no [[forward]]: there is nothing to follow", Exit::Config))
+        }
     }
 }
 
@@ -188,11 +190,11 @@ impl Connection {
     fn take(&mut self, bytes: &[u8], style: Style) -> Result<Heard, Failure> {
         self.rest.extend_from_slice(bytes);
         let strange = |detail: &str| Unreachable::Strange { path: self.path.clone(), detail: detail.to_owned() };
-        let end =
-            frames::whole(&self.rest, self.format).map_err(|frames::Broken| strange("what comes is no netstring"))?;
+        let end = frames::whole(&self.rest, self.format)
+            .map_err(|frames::Broken| strange("what it sends isn't a netstring"))?;
         if end == 0 {
             return if self.rest.len() > MAX_LINE {
-                Err(strange("a line without end").into())
+                Err(strange("a line that is too long").into())
             } else {
                 Ok(Heard::Something)
             };
@@ -212,12 +214,12 @@ impl Connection {
     /// Looks at what comes first on a connection.
     fn check_first(&self) -> Result<(), Failure> {
         if self.rest.starts_with(TOO_MANY) {
-            let detail = "it serves no more clients (`ss -xp` shows them)".to_owned();
+            let detail = "it already serves as many clients as it can (`ss -xp` shows them)".to_owned();
             return Err(Unreachable::Refused { path: self.path.clone(), detail }.into());
         }
         if self.remade {
             tell(&format!(
-                "gatewire tail: messages were missed here: {} was read too slowly, and gatewire had closed the connection",
+                "gatewire tail: messages were missed here: {} was read too slowly, and gatewire closed the connection",
                 self.path.display()
             ));
         }

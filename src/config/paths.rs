@@ -76,9 +76,11 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
 pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, String> {
     let text = string(node)?;
     if holds_a_key(text) {
-        return Err("must be the name of a file, and holds what looks like a key or certificate itself. Write that into a file for \
-                    gatewire alone, and its name here"
-            .to_owned());
+        return Err(
+            "must be the name of a file, but looks like a key or certificate itself. Write that into a file for \
+            gatewire alone, and name the file here"
+                .to_owned(),
+        );
     }
     if let Some((at, c)) = text.chars().enumerate().find(|(_, c)| c.is_control()) {
         return Err(format!(
@@ -95,7 +97,7 @@ pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, St
         return Err(format!("has a blank at one end; write \"{}\"", text.trim()));
     }
     if text.starts_with('~') {
-        return Err(format!("\"{text}\": `~` isn't filled in; write the whole path, from `/` on"));
+        return Err(format!("\"{text}\": `~` isn't expanded; write the full path, from `/` on"));
     }
     if !path.is_absolute() {
         return Err(format!("\"{text}\" must be an absolute path, one that begins with `/`"));
@@ -121,7 +123,7 @@ fn in_directory(rest: &str, environment: &Environment) -> Result<PathBuf, String
         "STATE_DIRECTORY" => (&environment.state_directory, "StateDirectory="),
         _ => {
             return Err(format!(
-                "${name} can't stand in a path; $CREDENTIALS_DIRECTORY, $RUNTIME_DIRECTORY and $STATE_DIRECTORY can"
+                "${name} isn't expanded in a path; only $CREDENTIALS_DIRECTORY, $RUNTIME_DIRECTORY and $STATE_DIRECTORY are"
             ));
         }
     };

@@ -55,7 +55,7 @@ fn host_and_port(address: &str) -> Result<(String, u16), String> {
         None => address.rsplit_once(':').ok_or_else(no_port)?,
     };
     if host.contains(':') != address.starts_with('[') {
-        return Err("an IPv6 address stands in brackets, as in \"http://[2001:db8::1]:3128\"".to_owned());
+        return Err("an IPv6 address must be in brackets, as in \"http://[2001:db8::1]:3128\"".to_owned());
     }
     if ServerName::try_from(host).is_err() {
         return Err(format!(

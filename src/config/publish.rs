@@ -115,7 +115,7 @@ impl Found {
 fn argv(node: &Node) -> Result<Vec<String>, String> {
     if let Value::String(line) = &node.value {
         let words: Vec<String> = line.split_whitespace().map(|word| format!("{word:?}")).collect();
-        return Err(format!("must be an array of strings, no shell takes it apart: [{}]", words.join(", ")));
+        return Err(format!("must be an array of strings, because no shell splits it: [{}]", words.join(", ")));
     }
     let argv = strings(node)?.iter().map(|word| string(word).map(str::to_owned)).collect::<Result<Vec<_>, _>>()?;
     match argv.iter().find(|word| word.contains('\0')) {
@@ -138,7 +138,7 @@ fn metrics(node: &Node) -> Result<Vec<Metric>, String> {
     for item in strings(node)? {
         let metric = words(item)?;
         if metrics.contains(&metric) {
-            return Err(format!("\"{}\" is there twice", metric.as_str()));
+            return Err(format!("\"{}\" is given twice", metric.as_str()));
         }
         metrics.push(metric);
     }

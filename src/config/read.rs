@@ -225,7 +225,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 fn reason(error: &io::Error, path: &Path, is_main: bool) -> String {
     match error.kind() {
         ErrorKind::NotFound if is_main => {
-            "there is no such file. The package brings /etc/gatewire/gatewire.toml; another is named with --config"
+            "there is no such file. The package installs /etc/gatewire/gatewire.toml; name another file with --config"
                 .to_owned()
         }
         ErrorKind::NotFound => "it is a link to a file that isn't there; remove it, or put the file there".to_owned(),
@@ -233,12 +233,12 @@ fn reason(error: &io::Error, path: &Path, is_main: bool) -> String {
         ErrorKind::IsADirectory => {
             let example = path.join("gatewire.toml");
             match is_main && example.is_file() {
-                true => format!("it is a directory; the file in it is named with `--config {}`", example.display()),
+                true => format!("it is a directory; name the file in it with `--config {}`", example.display()),
                 false => "it is a directory, not a file; name a file, or move it away".to_owned(),
             }
         }
         ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),
-        ErrorKind::FileTooLarge => format!("it is larger than {} MiB, no configuration is", MAX_FILE >> 20),
+        ErrorKind::FileTooLarge => format!("it is larger than {} MiB, too large for a configuration", MAX_FILE >> 20),
         _ if error.raw_os_error().is_none() => format!("{error}; remove it, or put a file there"),
         _ => format!("it can't be read: {error}; see `dmesg` for errors of the disk"),
     }

@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
             let key = &entry.key;
             let is_table = matches!(&entry.node.value, Value::Table(_) | Value::Array(_));
             if let Some(homes) = known::homes(key).filter(|_| !is_table || known::section(key).is_none()) {
-                let text = format!("`{key}`: stands above the first section; put it below {homes}");
+                let text = format!("`{key}`: is above the first section; put it below {homes}");
                 self.report.misplaced(&entry.place, key, &text);
                 continue;
             }
@@ -167,7 +167,7 @@ impl<'a> Reader<'a> {
         match client_id.as_str() {
             "" if text.is_empty() => Err("must not be empty".to_owned()),
             "" => {
-                Err("comes out empty: this machine has no host name (`hostnamectl hostname NAME` gives it one)"
+                Err("is empty, because this machine has no host name (`hostnamectl hostname NAME` gives it one)"
                     .to_owned())
             }
             id if id.starts_with('$') => Err(doubt::placeholder(text)
@@ -195,7 +195,8 @@ impl<'a> Reader<'a> {
         let payload = section.require_parts("payload", "\"lost\"", |node, complaints| {
             let template = payload(node, &self.fixed, complaints)?;
             match template.constant() {
-                None => complaints.at(node, "holds what changes with each publication; a will is said once".to_owned()),
+                None => complaints
+                    .at(node, "holds a placeholder that changes with each publication, which a will can't".to_owned()),
                 Some(text) if text.len() > MAX_WILL_PAYLOAD => {
                     let len = text.len();
                     complaints

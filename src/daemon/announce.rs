@@ -32,7 +32,7 @@ pub(super) fn announce(config: &Config, waiting: u64) {
         n => format!("; {} in it", count_that(n, "message", "waits", "wait")),
     };
     log::info!(
-        "outbox: what IoT Core hasn't acknowledged within {} is kept in {}{waiting}",
+        "outbox: messages that IoT Core hasn't acknowledged within {} are kept in {}{waiting}",
         humantime::format_duration(config.outbox.spill_after),
         config.outbox.path.display()
     );
@@ -40,8 +40,8 @@ pub(super) fn announce(config: &Config, waiting: u64) {
         let around = Around::of(|path| Path::new(path).exists(), |name| std::env::var_os(name).is_some());
         log::log!(
             around.level(), GATEWIRE_EVENT = "clock_unknown";
-            "the kernel doesn't tell whether its clock is synchronised ({error}): for [outbox] max_age the time that the machine \
-             was off doesn't count. {}", around.advice()
+            "the kernel doesn't tell whether its clock is synchronised ({error}): time while the machine was off doesn't count \
+            for [outbox] max_age. {}", around.advice()
         );
     }
 }
@@ -76,14 +76,14 @@ impl Around {
     fn advice(self) -> &'static str {
         match self {
             Around::Container => {
-                "Containers refuse that unless they are told otherwise: their seccomp profile must allow the system calls \
-                 adjtimex and clock_adjtime"
+                "Containers refuse that by default: their seccomp profile must allow the system calls adjtimex and \
+                clock_adjtime"
             }
             Around::Unit => {
                 "Its systemd unit must allow the system calls adjtimex and clock_adjtime (SystemCallFilter=), and not have \
                  ProtectClock=; the unit that comes with gatewire does"
             }
-            Around::Unknown => "What it runs in must allow the system calls adjtimex and clock_adjtime",
+            Around::Unknown => "The environment that it runs in must allow the system calls adjtimex and clock_adjtime",
         }
     }
 }

@@ -65,8 +65,8 @@ pub(crate) enum DaemonError {
     Timer(io::Error),
     /// A defect: the panic has been logged.
     #[error(
-        "a part that gatewire can't go on without has failed: {0}. The line \"internal error\" before this one has the reason, \
-         please report it. gatewire ends with exit code 70; systemd starts it again"
+        "a part that gatewire can't work without has failed: {0}. The line \"internal error\" before this one has the reason; \
+        please report it. gatewire ends with exit code 70, and systemd restarts it"
     )]
     PartFailed(&'static str),
 }

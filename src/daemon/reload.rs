@@ -41,7 +41,7 @@ impl Reading {
         if self.answer.is_some() {
             self.again = true;
             log::warn!(
-                "SIGHUP: the configuration is still being read for the one before; its disk is slow, or hangs (`dmesg`)"
+                "SIGHUP: the configuration is still being read for the previous SIGHUP; the disk is slow or hangs (`dmesg`)"
             );
             return;
         }
@@ -61,8 +61,10 @@ impl Reading {
             self.begin(read);
         }
         told.unwrap_or_else(|_| {
-            let errors =
-                vec!["the configuration can't be read: there is no thread for that, or it has failed".to_owned()];
+            let errors = vec![
+                "the configuration can't be read: the thread that reads it couldn't be started, or has failed"
+                    .to_owned(),
+            ];
             Err(Refused { warnings: Vec::new(), errors })
         })
     }
@@ -86,8 +88,8 @@ pub(super) async fn reload(parts: &Rc<Parts>, answer: Answer) {
 async fn apply(parts: &Rc<Parts>, config: &Config, credentials: &Credentials) -> Result<(), String> {
     if *parts.path.as_path() != config.outbox.path {
         return Err(format!(
-            "`outbox.path` can't change while gatewire runs: what waits is in {}. `systemctl restart gatewire` begins with {}, \
-             and leaves the old file as it is",
+            "`outbox.path` can't change while gatewire runs: the messages that wait are in {}. `systemctl restart gatewire` \
+            starts with {} and leaves the old file as it is",
             parts.path.display(),
             config.outbox.path.display()
         ));

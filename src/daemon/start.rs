@@ -60,9 +60,9 @@ fn warn_root() {
     if owner::is_root_beside_the_service() {
         log::warn!(
             GATEWIRE_EVENT = "as_root";
-            "gatewire runs as root, though this machine has the user gatewire for it: `sudo systemctl start gatewire` starts the \
-             service, and `sudo -u gatewire gatewire run` runs it by hand. Files that root makes in a directory of another user \
-             are given to that user"
+            "gatewire runs as root, although this machine has the user gatewire for it: `sudo systemctl start gatewire` starts \
+            the service, and `sudo -u gatewire gatewire run` runs it by hand. Files that root creates in another user's \
+            directory are given to that user"
         );
     }
 }
@@ -107,8 +107,8 @@ pub(super) async fn open_store(
                     notifier.status("waiting for the database");
                     log::warn!(
                         GATEWIRE_EVENT = "store_slow";
-                        "{} isn't open after {} s: it is damaged and read through for what can be saved, which takes its time, or \
-                         the disk is slow or hangs (`dmesg`). Nothing is sent or taken in until then",
+                        "{} isn't open after {} s: either it is damaged and gatewire is saving what can be read, or the disk \
+                        is slow or hangs (`dmesg`). Nothing is sent or accepted until then",
                         path.display(), STORE_LOOK.as_secs()
                     );
                 }

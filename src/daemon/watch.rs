@@ -35,7 +35,7 @@ impl Watch {
         let kernel = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(io::Error::from);
         let watch = kernel.and_then(|kernel| register(Kernel(kernel)));
         if let Err(error) = &watch {
-            log::debug!("the kernel can't tell of removed files (inotify): {error}");
+            log::debug!("the kernel can't report removed files (inotify): {error}");
         }
         Watch { kernel: watch.ok(), known: HashSet::new() }
     }

@@ -260,7 +260,9 @@ impl Forward {
             Role::Reader | Role::Undecided => "a reader",
         };
         let why = match client.cause {
-            Cause::TooMuch => "has left more than 1 MiB of lines unread, or 4 MiB with all that their messages carry",
+            Cause::TooMuch => {
+                "has left more than 1 MiB of lines unread, or 4 MiB of memory with all that their messages hold,"
+            }
             Cause::TooSlow => "has left lines unread for more than 10 s",
         };
         log::warn!(

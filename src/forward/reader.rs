@@ -218,7 +218,7 @@ impl Reader {
             Word::Observe(true) if is_first => match self.decide(|queue, id, now| queue.observe(id, now)) {
                 true => Ok(()),
                 false => Err(
-                    "{\"observe\":true} comes too late: this client was given 1 MiB without a word, and is a reader",
+                    "{\"observe\":true} comes too late: this client was given 1 MiB before it sent anything, and is a reader",
                 ),
             },
             Word::Observe(false) if is_first && self.role() != Some(Role::Observer) => {
@@ -227,7 +227,7 @@ impl Reader {
             }
             Word::Observe(_) => Err("{\"observe\":true} must be the first line; this client stays what it is"),
             Word::Ack(_) if self.forward.config().ack == Ack::Written => Err(self.forward.what_it_takes()),
-            Word::Ack(_) if self.role() == Some(Role::Observer) => Err("an observer acknowledges nothing"),
+            Word::Ack(_) if self.role() == Some(Role::Observer) => Err("an observer can't acknowledge messages"),
             Word::Ack(id) => {
                 self.confirm_reader();
                 match self.forward.change(|queue| queue.acknowledge(id, Instant::now())) {

@@ -60,13 +60,13 @@ impl Client {
         match self.serve().await {
             Ok(End::Done) => {}
             Ok(End::Unread) => self.ingest.say_disconnected(&format!(
-                "a client was disconnected that has read no answer for {} s, though some wait for it: it has to read them, or \
-                 to close the connection after its last line. What it sent before is taken",
+                "a client was disconnected because it has read no answer for {} s, although some wait for it: it has to read \
+                them, or close the connection after its last line. Lines that it sent before are still processed",
                 PATIENCE.as_secs()
             )),
             Ok(End::Late) => self.ingest.say_disconnected(&format!(
-                "the last lines of a client that has closed the connection without waiting for answers are lost: for {} s \
-                 there was no room for their messages",
+                "a client closed its connection without waiting for answers, and its last lines are lost: for {} s there was \
+                no room for their messages",
                 LINGER.as_secs()
             )),
             Err(error) => log::debug!("ingest `{}`: a client has gone: {error}", self.ingest.name),

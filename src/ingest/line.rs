@@ -29,7 +29,7 @@ pub(super) enum Reject {
          them as UTF-8 (in Python: json.dumps(..., ensure_ascii=False)), or send the payload as `payload_base64`"
     )]
     LineTooLong,
-    #[error("the line isn't complete, and other clients need the memory that it takes; write a line in one go")]
+    #[error("the line isn't complete, and other clients need its memory; write each line in one go")]
     Unfinished,
     #[error("`id` is longer than {MAX_ID} bytes")]
     LongId,
@@ -37,9 +37,9 @@ pub(super) enum Reject {
     NotUtf8,
     #[error("the line isn't a JSON object: {0}")]
     NotAnObject(String),
-    #[error("unknown key `{0}`; the nearest is `{1}`, and all are {all}", all = KEYS.join(", "))]
+    #[error("unknown key `{0}`; the nearest is `{1}`. The keys are {all}", all = KEYS.join(", "))]
     UnknownKey(String, &'static str),
-    #[error("`{0}` is there twice")]
+    #[error("`{0}` is given twice")]
     Twice(&'static str),
     #[error("`{0}` is missing")]
     Missing(&'static str),
@@ -49,14 +49,14 @@ pub(super) enum Reject {
     Surrogate(&'static str, u32, usize),
     #[error("`payload` is missing, or `payload_base64` for bytes")]
     NoPayload,
-    #[error("`payload` and `payload_base64` are both there; send one of them")]
+    #[error("`payload` and `payload_base64` are both given; send one of them")]
     TwoPayloads,
     #[error("`payload_base64` isn't Base64: {0}")]
     NotBase64(base64::DecodeError),
     #[error("topic `{0}`: {1}")]
     BadTopic(String, TopicError),
     #[error(
-        "this socket takes no messages for `{0}`; `topics` of its [[ingest]] in the configuration says which it does"
+        "this socket accepts no messages for `{0}`; `topics` of its [[ingest]] in the configuration says which it accepts"
     )]
     TopicNotAllowed(String),
     #[error("the payload has {0} bytes, IoT Core takes at most {MAX_PAYLOAD}")]
@@ -65,13 +65,13 @@ pub(super) enum Reject {
     TooLargeForBatch,
     #[error("`qos` must be 0 or 1; IoT Core has no other")]
     BadQos,
-    #[error("`properties` isn't what it should be: {0}")]
+    #[error("`properties` isn't valid: {0}")]
     BadProperties(String),
     #[error("`properties` {0}")]
     Unsendable(#[from] PropertiesError),
     #[error("`expires_in` must be a duration like \"30s\" or \"1h\", of at least 1s; minutes are \"m\"")]
     BadExpiresIn,
-    #[error("`expires_in` is there twice, in `properties` too; send one of them")]
+    #[error("`expires_in` is given twice, once in `properties`; send one of them")]
     TwoExpiries,
     #[error("`properties` and `expires_in` need MQTT 5: the configuration must say protocol = \"5\" in [connection]")]
     NeedsMqtt5,

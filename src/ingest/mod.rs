@@ -196,7 +196,7 @@ impl Ingest {
         if self.disconnected.is_due(Instant::now()) {
             log::warn!(
                 GATEWIRE_EVENT = "client_disconnected", GATEWIRE_INGEST = self.name.as_str();
-                "ingest {}: {what}; said at most once a minute", self.name
+                "ingest {}: {what}. Logged at most once a minute", self.name
             );
         }
     }

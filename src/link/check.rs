@@ -148,7 +148,7 @@ impl Check {
         loop {
             match self.clean_session().await {
                 Ok(()) => {
-                    report(Outcome::Passed("session: the one that this check began is ended again".to_owned()));
+                    report(Outcome::Passed("session: the one that this check began has been ended".to_owned()));
                     return true;
                 }
                 Err(error) if attempts == ATTEMPTS_TO_END => {
@@ -190,7 +190,8 @@ impl Check {
         let expiry = self.config.session_expiry;
         let client_id = self.config.client_id.clone();
         report(Outcome::Note(format!(
-            "MQTT: another device that is connected as `{client_id}` is disconnected by this; a client id is for one device alone"
+            "MQTT: another device that is connected as `{client_id}` is disconnected by this; a client id is for one device \
+            alone"
         )));
         let session_present = self.begin(connection, expiry).await?;
         self.has_begun_session = !session_present && !expiry.is_zero();
@@ -208,8 +209,8 @@ impl Check {
         )));
         if session_present && self.standing.is_none() {
             report(Outcome::Note(format!(
-                "the session of `{client_id}` isn't from gatewire on this machine, as far as its database tells: look for another \
-                 device or a test client with this client id"
+                "the session of `{client_id}` isn't from gatewire on this machine, according to its database: look for another \
+                device or a test client with this client id"
             )));
         }
         Ok(())
@@ -230,8 +231,8 @@ fn left_behind(error: &LinkError, session_expiry: Duration) -> Failure {
         code: "session_left_behind",
         message: format!("ending the session that this check began: {error}"),
         advice: format!(
-            "The server keeps it until it expires ({}), and gatewire would take it for its own, with the filters it \
-             remembers: start it after that, or once with session_expiry = \"0s\".",
+            "The server keeps it until it expires ({}), and gatewire would take it for its own, with the filters that it \
+            remembers: start it after that, or once with session_expiry = \"0s\".",
             format_duration(session_expiry)
         ),
     }

@@ -188,7 +188,7 @@ impl Link {
         let setup = self.setup();
         let config::Connection { endpoint, client_id, session_expiry: asked, .. } = &setup.connection;
         let session = match (session_present, asked.is_zero()) {
-            (true, _) => "its session was kept: subscriptions stand, queued messages follow",
+            (true, _) => "its session was kept: subscriptions remain, queued messages follow",
             (false, true) => "a clean session",
             (false, false) => "a new session, without subscriptions and queued messages",
         };
@@ -276,7 +276,7 @@ impl Link {
         self.state.filter_refused(&refused.filter, said, missing, journal::now());
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
-            "{refused}: nothing arrives for it, the other filters stand; it is asked for again in an hour. {}",
+            "{refused}: no messages arrive for it, the other filters work; it is retried in an hour. {}",
             refused.advice()
         );
     }

@@ -184,7 +184,7 @@ impl Link {
                 }
                 log::error!(
                     GATEWIRE_EVENT = "credentials_refused";
-                    "the credential files have changed and can't be used: the ones read before go on"
+                    "the credential files have changed and can't be used: gatewire keeps the ones that it read before"
                 );
                 self.refused_credentials.replace(Some(found));
             }

@@ -83,9 +83,9 @@ impl Link {
         if self.said.too_large.first(topic, Instant::now()) {
             log::error!(
                 GATEWIRE_EVENT = "message_too_large", GATEWIRE_TOPIC = topic.as_str();
-                "a message on `{topic}` has {size} bytes, more than the {} KiB that gatewire takes: it is dropped and acknowledged, \
-                 no reader gets it. Have its sender keep to IoT Core's limit, a payload of {} KiB. Said once a day and topic, \
-                 counted in `gatewire status` (inbox.too_large)",
+                "a message on `{topic}` has {size} bytes, more than the {} KiB that gatewire accepts: it is dropped and \
+                acknowledged, and no reader gets it. Have its sender keep to IoT Core's limit, a payload of {} KiB. Logged \
+                once a day per topic, counted in `gatewire status` (inbox.too_large)",
                 MAX_PACKET / 1024, MAX_PAYLOAD / 1024
             );
         }

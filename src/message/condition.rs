@@ -227,7 +227,7 @@ impl fmt::Display for Condition {
             write!(f, " of {} or more", count(min, "byte"))?;
         }
         if !self.except.is_empty() {
-            write!(f, ", except {} that it has accepted before", count(self.except.len(), "topic"))?;
+            write!(f, " except {} that it has accepted before", count(self.except.len(), "topic"))?;
         }
         Ok(())
     }

@@ -58,7 +58,8 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
     #[error(
-        "the outbox is full: more waits for IoT Core than [outbox] max_size, or than memory holds while the disk can't be written; see `gatewire status`"
+        "the outbox is full: more waits for IoT Core than [outbox] max_size allows, or than fits into memory while the disk \
+        can't be written; see `gatewire status`"
     )]
     OutboxFull,
     #[error("it has expired: it waited for IoT Core for longer than its `expires_in`, or [outbox] max_age")]

@@ -113,8 +113,8 @@ impl Problems {
         };
         if document.contains_key("policyDocument") {
             self.add(
-                "this is what `aws iot get-policy` prints around the policy; get the document alone with `--query \
-                 policyDocument --output text`"
+                "this is the output of `aws iot get-policy`, which wraps the policy; get the document alone with `--query \
+                policyDocument --output text`"
                     .to_owned(),
             );
             return Vec::new();

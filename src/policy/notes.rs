@@ -26,7 +26,7 @@ pub(crate) fn of(grants: &[Grant<'_>], scope: &Scope, context: &Context) -> Vec<
         if statement.all_but {
             add(format!(
                 "{statement}: \"NotResource\" is read as every resource but those it names. AWS shows it in an example only; \
-                 \"Resource\" is the sure way"
+                \"Resource\" is the safe way"
             ));
         }
         for resource in &grant.resources {

@@ -6,8 +6,8 @@ use thiserror::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum NotText {
     #[error(
-        "the file isn't text in UTF-8: byte {at} of line {line} is the first that can't be read. Save the policy as UTF-8, \
-         or fetch it anew with `aws iot get-policy`"
+        "the file isn't text in UTF-8: byte {at} of line {line} is the first that can't be read. Save the policy as UTF-8, or \
+        fetch it again with `aws iot get-policy`"
     )]
     Utf8 { line: usize, at: usize },
     #[error("the file begins as UTF-16 but goes on as something else. Save the policy as UTF-8")]

@@ -302,8 +302,8 @@ impl Entry {
             let name = &self.config.name;
             log::warn!(
                 GATEWIRE_EVENT = "publish_overlap", GATEWIRE_PUBLISH = name.as_str();
-                "publish {name}: it is due, but what it reads takes longer than until then: such times are skipped, and counted \
-                 in the status"
+                "publish {name}: it is due again, but the previous run is still reading its value: such due times are skipped, \
+                and counted in the status"
             );
         }
     }

@@ -182,7 +182,8 @@ fn say_that_the_clock_was_set(step: SignedDuration, matters: bool) {
         let by = humantime::format_duration(Duration::from_secs(step.unsigned_abs().as_secs()));
         log::info!(
             GATEWIRE_EVENT = "clock_set";
-            "this machine's clock was put {way} by {by}: cron goes on from the new time, what lies between is neither made nor repeated"
+            "this machine's clock was set {way} by {by}: cron goes on from the new time; due times in between are neither made \
+            up for nor repeated"
         );
     }
 }

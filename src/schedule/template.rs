@@ -39,7 +39,7 @@ pub(crate) enum TemplateError {
     Unknown { name: String, nearest: Option<String> },
     #[error("`{{{{{0}}}}}` isn't the name of a field; fields are named like `{{{{value.temp}}}}`")]
     NotAField(String),
-    #[error("`{{{{{0}}}}}` changes with each publication and may only stand in a payload")]
+    #[error("`{{{{{0}}}}}` changes with each publication and may only be used in a payload")]
     OnlyInPayload(&'static str),
     #[error(
         "`{{{{` without `}}}}`; a placeholder is written `{{{{count}}}}`, and a literal `{{{{` as `{{{{\"{{{{\"}}}}`"
@@ -57,11 +57,11 @@ fn hint(nearest: Option<&str>) -> String {
 /// Why a value doesn't go into a payload. The text follows "the value".
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum RenderError {
-    #[error("isn't UTF-8, and only what is can stand in JSON; leave `payload` out to send it as it is")]
+    #[error("isn't UTF-8, which JSON requires; leave `payload` out to send it as it is")]
     NotUtf8,
     #[error("has half a character as `{0}`, which can't stand in a text: a \\ud800 to \\udfff by itself is none")]
     NotUnicode(String),
-    #[error("isn't JSON, so that it has no `{0}`")]
+    #[error("isn't JSON, so it has no `{0}`")]
     NotJson(String),
     #[error("has no `{0}`")]
     NoField(String),

@@ -69,7 +69,7 @@ impl Troubles {
                 ),
                 Trouble::Source(_) | Trouble::Payload(_) | Trouble::Batch(_) => log::error!(
                     GATEWIRE_EVENT = "publish_failed", GATEWIRE_PUBLISH = name;
-                    "publish {name}: {trouble}. This is said again when it changes"
+                    "publish {name}: {trouble}. Logged again when it changes"
                 ),
             }
             self.current = Some(trouble);

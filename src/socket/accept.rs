@@ -49,7 +49,7 @@ fn refuse(stream: UnixStream, listener: &Listener, crowded: &Seldom) {
         let path = listener.path().display();
         log::warn!(
             GATEWIRE_EVENT = "too_many_clients";
-            "{path}: a client was refused, {MAX_CLIENTS} are connected (`ss -xp` shows them); said at most once a minute"
+            "{path}: a client was refused, {MAX_CLIENTS} are connected (`ss -xp` shows them). Logged at most once a minute"
         );
     }
     // A fresh socket takes a line at once. If the client has gone there is nobody to tell.
@@ -65,8 +65,8 @@ async fn pause_for(error: &io::Error, listener: &Listener, failing: &Seldom) {
         let path = listener.path().display();
         log::error!(
             GATEWIRE_EVENT = "accept_failed";
-            "{path}: can't take in a client: {error}; clients wait until it works again, it is tried once a second. If \
-             these are too many open files, raise LimitNOFILE= in the unit"
+            "{path}: can't accept a client: {error}. gatewire retries once a second, and clients wait. If there are too many \
+            open files, raise LimitNOFILE= in the unit"
         );
     }
     tokio::time::sleep(PAUSE).await;

@@ -31,8 +31,8 @@ impl Inherited {
                 }
                 Err(reason) => log::warn!(
                     GATEWIRE_EVENT = "socket_unit";
-                    "systemd hands over a socket that can't be used: {reason}. In the socket unit there must be nothing but \
-                     ListenStream= with the paths that the configuration has"
+                    "systemd hands over a socket that can't be used: {reason}. The socket unit may only have ListenStream= \
+                    with the paths in the configuration"
                 ),
             }
         }

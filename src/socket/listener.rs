@@ -58,7 +58,7 @@ pub(crate) enum SocketError {
          `sudo usermod -aG {group} {user}`, then `sudo systemctl restart gatewire`. A unit of your own must not have PrivateUsers=yes"
     )]
     NotInGroup { path: PathBuf, user: String, group: String },
-    #[error("the socket {path} can't be made: a path of a socket has at most 107 bytes. Choose a shorter one")]
+    #[error("the socket {path} can't be made: the path of a socket may have at most 107 bytes. Choose a shorter one")]
     PathTooLong { path: PathBuf },
     #[error("the socket {path}: can't {action}: {source}")]
     Io { path: PathBuf, action: &'static str, source: io::Error },

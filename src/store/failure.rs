@@ -19,8 +19,8 @@ pub(crate) enum OpenError {
     )]
     Locked { path: PathBuf },
     #[error(
-        "{}: it was written by a newer gatewire (schema {found}, this one knows {known}). Install that version again; to go \
-         back nevertheless, move the file away, and what waits in it with it",
+        "{}: it was written by a newer gatewire (schema {found}, this one knows {known}). Install that version again. To go \
+        back anyway, move the file away, with the messages that wait in it",
         path.display()
     )]
     Newer { path: PathBuf, found: i64, known: i64 },
@@ -59,14 +59,14 @@ pub(crate) enum Failure {
     #[error("{path} is locked by another program; see which with `fuser {path}`")]
     Busy { path: String },
     /// Moved aside twice in a short time: the device turns what is written to garbage.
-    #[error("{path} was damaged again soon after it was made anew; replace the card, it doesn't keep what is written")]
+    #[error("{path} was damaged again soon after it was recreated; replace the card, it doesn't keep what is written")]
     DamagedAgain { path: String },
     /// Something has taken the place of the database while it was in use, or before it could be opened.
     #[error("{said}")]
     Unusable { said: String },
     #[error("{path}: {detail}; see `dmesg` for errors of the device")]
     Io { path: String, detail: String },
-    #[error("the store's thread has ended")]
+    #[error("the store's thread has stopped")]
     Gone,
 }
 

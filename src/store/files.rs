@@ -120,7 +120,7 @@ fn close_to_others(file: &File, path: &Path) -> io::Result<()> {
     if mode & 0o077 != 0 {
         log::warn!(
             GATEWIRE_EVENT = "tightened";
-            "{} had the mode {mode:04o}, with which others could open it: it has {MODE:04o} now", path.display()
+            "{} had the mode {mode:04o}, which let others open it: it has {MODE:04o} now", path.display()
         );
     }
     Ok(())

@@ -398,8 +398,8 @@ impl Store {
             if *failure != Failure::Gone {
                 log::error!(
                     GATEWIRE_EVENT = "store_failing";
-                    "nothing can be stored: {failure}. What is stored stays; new messages wait in memory as long as there is \
-                     room, and it is tried again"
+                    "nothing can be stored: {failure}. Stored messages are kept. New messages wait in memory as long as there \
+                    is room, and gatewire keeps retrying"
                 );
             }
             let since = trouble.as_ref().map_or_else(journal::now, |(_, since)| *since);

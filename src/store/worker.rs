@@ -247,7 +247,7 @@ impl Worker {
         if let Some(aside) = self.finish_swap()? {
             log::error!(
                 GATEWIRE_EVENT = "store_damaged";
-                "{} was damaged and is now {}: the stop before this start came while it was made anew, which is done now",
+                "{} was damaged and is now {}: gatewire was stopped while it recreated the database, and has now finished",
                 self.path.display(), aside.display()
             );
         }

@@ -27,8 +27,8 @@ pub(super) fn run(inputs: &Inputs, until: Until) -> Exit {
             Daemon::Runs(status) => return report_daemon(inputs, &status),
             Daemon::Unknown(why) => {
                 failed(
-                    &format!("a gatewire may be running, whose connection a second one would end: {why}"),
-                    "Run this as root or as gatewire's user, or with --tls-only, which stops short of MQTT.",
+                    &format!("a gatewire may be running, and a second connection would end its own: {why}"),
+                    "Run this as root or as gatewire's user, or with --tls-only, which stops before MQTT.",
                 );
                 return Exit::No;
             }
@@ -69,8 +69,8 @@ async fn go(inputs: &Inputs, until: Until) -> bool {
         }
         Daemon::Runs(_) | Daemon::Unknown(_) => {
             failed(
-                "a gatewire was started meanwhile: the session that this check began is left to it",
-                "It may lack subscriptions: restart it once with session_expiry = \"0s\".",
+                "gatewire was started meanwhile: this check leaves it the session that it began",
+                "The session may lack subscriptions: restart gatewire once with session_expiry = \"0s\".",
             );
             false
         }
@@ -107,7 +107,7 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> Exit {
     let (endpoint, client_id) = (text(&link["endpoint"]), text(&link["client_id"]));
     let connection = &inputs.config.connection;
     if endpoint != connection.endpoint || client_id != connection.client_id {
-        say("note", "it runs with another configuration than this: `systemctl restart gatewire` applies the new one");
+        say("note", "it runs with a different configuration: `systemctl restart gatewire` applies the new one");
     }
     let lacks = |refused: &Value| {
         refused["missing"].as_str().map_or_else(String::new, |missing| format!("The policy lacks {missing}."))
@@ -122,7 +122,7 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> Exit {
         say("note", &format!("messages on `{topic}` are set aside, the server refuses them: {reason}"));
         say("", &lacks(aside));
     }
-    let running = "gatewire is running; nothing is tried beside it, a second connection would end its own";
+    let running = "gatewire is running; nothing is tried beside it, because a second connection would end its own";
     if state == "connected" {
         say("ok", &format!("{running}. It is connected to {endpoint} as `{client_id}` since {since}"));
         return if refused.is_empty() { Exit::Done } else { Exit::No };
@@ -133,7 +133,7 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> Exit {
             &format!("{running}. It isn't connected ({state} since {since}): {message}"),
             error["advice"].as_str().unwrap_or_default(),
         ),
-        None => failed(&format!("{running}. It isn't connected yet ({state} since {since})"), "Ask again in a moment."),
+        None => failed(&format!("{running}. It isn't connected yet ({state} since {since})"), "Try again in a moment."),
     }
     Exit::No
 }

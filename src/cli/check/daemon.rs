@@ -37,11 +37,11 @@ pub(super) fn find(config: &Config) -> Daemon {
     match store::is_held(store) {
         Ok(false) => Daemon::Absent,
         Ok(true) => Daemon::Unknown(format!(
-            "it holds the store {}, but nobody answers at {} (another [status] socket than when it was started?)",
+            "it holds the store {}, but nothing answers at {} (has the [status] socket changed since it started?)",
             store.display(),
             path.display()
         )),
-        Err(error) => Daemon::Unknown(format!("looking who holds the store {}: {error}", store.display())),
+        Err(error) => Daemon::Unknown(format!("finding out who holds the store {}: {error}", store.display())),
     }
 }
 

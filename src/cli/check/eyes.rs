@@ -33,11 +33,11 @@ pub(super) fn become_service(configuration: &Path) {
     // What the service's user can't even reach, such as a trial in a home directory, isn't for the service.
     let is_for_service = configuration.starts_with(OF_THE_SERVICE) || can("-r", configuration);
     if is_for_service && can("-x", &program) {
-        tell("checked as the user gatewire, as which the service runs:");
+        tell("checked as the user gatewire, which the service runs as:");
         // It only returns if it fails.
         let _ = as_service(&user).arg(program).args(std::env::args_os().skip(1)).env(MARK, "1").exec();
     }
-    tell("warning: checked as root; the service runs as gatewire, which may be allowed less");
+    tell("warning: checked as root; the service runs as gatewire, which may have fewer permissions");
 }
 
 /// With the groups that the user has: setpriv is in util-linux, which every Debian has.

@@ -19,40 +19,40 @@ use crate::systemd;
 use connect::Until;
 
 pub(super) const LONG_ABOUT: &str = "\
-Read the configuration and credentials as `run` would, look whether its sockets and its
-store could be made and whether what it reads and runs is there, and report every problem
-at once. Nothing is changed. Root has the user gatewire look, where there is one: it is
-who runs the service.
+Read the configuration and credentials as `run` would, check that its sockets and its
+store can be created and that the files and programs it uses exist, and report every
+problem at once. Nothing is changed. Run as root, it checks as the user gatewire, where
+there is one, because the service runs as that user.
 
-With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE a filter, a
-line a step, and what to do about the first that fails. It connects as the configured
-client, with the daemon's own CONNECT; another device that is connected with this client
-id is disconnected by that. It acknowledges nothing, leaves the session as it was, and
-says DISCONNECT, so that its will isn't published. Where a
-daemon is running it connects to nothing, a second connection would end the daemon's: it
-reports that daemon's link.";
+With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE for each
+filter. It prints a line for each step, and what to do about the first that fails. It
+connects as the configured client, with the daemon's own CONNECT; another device that is
+connected with this client id is disconnected by that. It acknowledges no messages, leaves
+the session as it was, and sends DISCONNECT, so that its will isn't published. If a daemon
+is running, it doesn't connect, because a second connection would end the daemon's: it
+reports the state of that daemon's link.";
 
 pub(super) const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 a step of --connect failed, or the running daemon isn't
-connected or lacks a filter, or nothing could be stored, or with --configured the endpoint is still the placeholder; 64 usage;
+connected or lacks a filter, or nothing can be stored, or with --configured the endpoint is still the placeholder; 64 usage;
 78 configuration, credentials or sockets unusable.";
 
 /// The command line of `gatewire check`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Go on to IoT Core, step by step; with a daemon running, report its link
+    /// Go on to IoT Core, step by step; if a daemon is running, report its link instead
     #[arg(long)]
     connect: bool,
 
-    /// With --connect: no further than TLS, which does a running daemon no harm
+    /// With --connect: stop after TLS, which doesn't affect a running daemon
     #[arg(long, requires = "connect")]
     tls_only: bool,
 
-    /// Only look whether the shipped configuration has been edited (what the systemd unit asks before it starts the daemon)
+    /// Only check whether the shipped configuration has been edited (the systemd unit runs this before it starts the daemon)
     #[arg(long, conflicts_with = "connect")]
     configured: bool,
 
-    /// Only tell what would keep a running daemon from taking the configuration (what the systemd unit asks before a reload)
+    /// Only report what would keep a running daemon from accepting the configuration (the systemd unit runs this before a reload)
     #[arg(long, conflicts_with_all = ["connect", "configured"])]
     reloadable: bool,
 }
@@ -100,9 +100,9 @@ fn configured(path: &Path) -> Exit {
         return Exit::Done;
     }
     tell(&format!(
-        "connection.endpoint in {} is still the placeholder: gatewire isn't started. Put your account's endpoint, your client id \
-         and the three files of the certificate in place, try them with `sudo -u gatewire gatewire check --connect`, and then \
-         `systemctl start gatewire`",
+        "connection.endpoint in {} is still the placeholder: gatewire isn't started. Set your account's endpoint and your \
+        client id, install the three certificate files, try them with `sudo -u gatewire gatewire check --connect`, and then \
+        `systemctl start gatewire`",
         path.display()
     ));
     // Who may not read the journal sees this in `systemctl status gatewire`.

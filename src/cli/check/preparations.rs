@@ -54,7 +54,7 @@ pub(super) fn walk(config: &Config, is_running: bool) -> Found {
         Some(Obstacle::Start(error)) => found.refused.push(error.to_string()),
         Some(Obstacle::Storing(why)) => found.hindered.push(format!("nothing could be stored: {why}")),
         Some(Obstacle::Damage(how)) => found.warnings.push(format!(
-            "warning: {}: it is damaged ({how}); the start moves it aside and saves what can be read",
+            "warning: {}: it is damaged ({how}); gatewire moves it aside at its start and saves what can be read",
             path.display()
         )),
     }
@@ -93,9 +93,7 @@ fn not_run(program: &str) -> Option<String> {
         candidates.iter().filter(|candidate| fs::metadata(candidate).is_ok_and(|found| found.is_file())).collect();
     match &present[..] {
         [] if program.contains('/') => Some(format!("`command`: there is no program {program}")),
-        [] => {
-            Some(format!("`command`: there is no program {program} in the directories of PATH; write its whole path"))
-        }
+        [] => Some(format!("`command`: there is no program {program} in the directories of PATH; write its full path")),
         present if present.iter().any(|candidate| access(candidate.as_path(), AccessFlags::X_OK).is_ok()) => None,
         [first, ..] => {
             Some(format!("`command`: {0} can't be run: it isn't executable (`chmod +x {0}`)", first.display()))

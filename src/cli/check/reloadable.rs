@@ -29,8 +29,8 @@ pub(super) fn run(path: &Path) -> Exit {
         Daemon::Runs(status) => match status["store"]["path"].as_str() {
             Some(open) if open != store => {
                 tell(&format!(
-                    "`outbox.path` can't change while gatewire runs: what waits is in {open}. `systemctl restart gatewire` begins \
-                     with {store}, and leaves the old file as it is"
+                    "`outbox.path` can't change while gatewire runs: the messages that wait are in {open}. `systemctl restart \
+                    gatewire` starts with {store} and leaves the old file as it is"
                 ));
                 Exit::Config
             }

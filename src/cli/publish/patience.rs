@@ -82,7 +82,7 @@ fn why(status: Option<&Path>) -> String {
     let store = text("/store/error").map(|error| format!("nothing can be stored ({error})"));
     let reasons: Vec<String> = link.into_iter().chain(store).collect();
     match reasons.is_empty() {
-        true => "Neither IoT Core nor the disk has taken it; `gatewire status` may tell why".to_owned(),
+        true => "Neither IoT Core nor the disk has accepted it; `gatewire status` may show why".to_owned(),
         false => format!("Why: {}", reasons.join("; ")),
     }
 }

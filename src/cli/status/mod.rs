@@ -26,8 +26,8 @@ pub(super) const LONG_ABOUT: &str = "\
 Show what the running daemon is doing: whether it is connected, and if not why and since
 when; what waits; when each schedule last published; when the certificate expires.
 
-It asks the socket of [status] in the configuration, and is answered whatever state the
-link and the outbox are in. Where nobody answers, --prometheus prints `gatewire_up 0`.";
+It asks the socket of [status] in the configuration. The daemon answers in any state of the
+link and the outbox. If it doesn't answer, --prometheus prints `gatewire_up 0`.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -42,15 +42,15 @@ reached; 78 configuration unusable.";
 /// The command line of `gatewire status`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The document as it is, for programs
+    /// Print the JSON document, for programs
     #[arg(long, conflicts_with = "prometheus")]
     json: bool,
 
-    /// Metrics in Prometheus' exposition format
+    /// Print metrics in Prometheus' exposition format
     #[arg(long)]
     prometheus: bool,
 
-    /// Ask this socket; the configuration isn't read then
+    /// Ask this socket; the configuration isn't read
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 }

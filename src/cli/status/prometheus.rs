@@ -119,12 +119,12 @@ impl Metrics {
         self.time("start_timestamp_seconds", "When gatewire started.", document.started);
         if let Some(memory) = &document.memory {
             self.one("memory_resident_bytes", Gauge, "Resident memory of the process.", memory.resident);
-            self.one("memory_resident_peak_bytes", Gauge, "The most that was resident.", memory.peak);
+            self.one("memory_resident_peak_bytes", Gauge, "Peak resident memory of the process.", memory.peak);
         }
         self.one(
             "store_failing",
             Gauge,
-            "Whether the database can't be written at the moment.",
+            "1 while the database can't be written, else 0.",
             document.store.error.is_some().into(),
         );
         let certificate = &document.certificate;
@@ -176,7 +176,12 @@ impl Metrics {
         self.one("link_published_total", Counter, "PUBLISH packets sent, re-sent ones included.", counters.published);
         self.one("link_resent_total", Counter, "PUBLISH packets sent again.", counters.resent);
         self.one("link_received_total", Counter, "PUBLISH packets received.", counters.received);
-        self.one("link_copies_total", Counter, "Those that were copies of others, and dropped.", counters.copies);
+        self.one(
+            "link_copies_total",
+            Counter,
+            "PUBLISH packets dropped because they were copies of others.",
+            counters.copies,
+        );
     }
 
     fn outbox(&mut self, document: &Document) {
@@ -184,7 +189,7 @@ impl Metrics {
         self.one("outbox_waiting_messages", Gauge, "Messages not yet handed to the link.", outbox.waiting);
         let help = "QoS 1 messages handed to the link and not yet acknowledged.";
         self.one("outbox_in_flight_messages", Gauge, help, outbox.in_flight);
-        self.one("outbox_bytes", Gauge, "Topics and payloads of both.", outbox.bytes);
+        self.one("outbox_bytes", Gauge, "Bytes of their topics and payloads.", outbox.bytes);
         self.one("outbox_stored_messages", Gauge, "How many of them are on the disk.", outbox.stored);
         let help = "When the oldest of them was accepted; absent if there are none.";
         self.time("outbox_oldest_timestamp_seconds", help, outbox.oldest);
@@ -199,14 +204,14 @@ impl Metrics {
             let left = drain.messages.saturating_sub(drain.delivered);
             self.one("outbox_drain_left_messages", Gauge, help, left);
             if let Some(seconds) = drain.seconds_left {
-                let help = "The time until they are, at the pace so far.";
+                let help = "The estimated time until they are, at the rate so far.";
                 self.one("outbox_drain_left_seconds", Gauge, help, seconds);
             }
         }
         self.one("outbox_accepted_total", Counter, "Messages accepted.", outbox.accepted);
         self.one("outbox_delivered_total", Counter, "QoS 1 messages that IoT Core has acknowledged.", outbox.delivered);
         self.one("outbox_sent_total", Counter, "QoS 0 messages written to the link.", outbox.sent);
-        self.family("outbox_dropped_total", Counter, "Messages given up, by cause.");
+        self.family("outbox_dropped_total", Counter, "Messages dropped, by cause.");
         for (cause, n) in &outbox.dropped {
             self.sample("outbox_dropped_total", &[("cause", cause)], *n as f64);
         }
@@ -215,25 +220,27 @@ impl Metrics {
     fn inbox(&mut self, document: &Document) {
         let inbox = &document.inbox;
         self.one("inbox_received_total", Counter, "Messages from IoT Core.", inbox.received);
-        self.one("inbox_unmatched_total", Counter, "Those that no forward wanted.", inbox.unmatched);
-        self.one("inbox_too_large_total", Counter, "Those that were too large, and dropped.", inbox.too_large);
-        let help = "QoS 1 messages from IoT Core that it isn't told of yet.";
+        self.one("inbox_unmatched_total", Counter, "Messages that matched no forward.", inbox.unmatched);
+        self.one("inbox_too_large_total", Counter, "Messages dropped because they were too large.", inbox.too_large);
+        let help = "QoS 1 messages from IoT Core that aren't acknowledged yet.";
         self.one("inbox_unacknowledged_messages", Gauge, help, inbox.unacknowledged);
     }
 
     fn publishes(&mut self, items: &[Publish]) {
         let of = Of { items, label: "publish", name: |publish: &Publish| &publish.name };
         self.each(of, "publish_runs_total", Counter, "Runs of a schedule.", |p| Some(p.count as f64));
-        self.each(of, "publish_skipped_total", Counter, "Due times that passed unused.", |p| Some(p.skipped as f64));
-        self.each(of, "publish_unchanged_total", Counter, "Values that hadn't moved.", |p| Some(p.unchanged as f64));
+        self.each(of, "publish_skipped_total", Counter, "Due times that were skipped.", |p| Some(p.skipped as f64));
+        self.each(of, "publish_unchanged_total", Counter, "Values that hadn't changed.", |p| Some(p.unchanged as f64));
         self.each(of, "publish_failed_total", Counter, "Runs without a value.", |p| Some(p.failed as f64));
-        self.each(of, "publish_refused_total", Counter, "Messages the outbox didn't take.", |p| Some(p.refused as f64));
-        self.each(of, "publish_failing", Gauge, "Whether the last run went wrong.", |p| {
+        self.each(of, "publish_refused_total", Counter, "Messages that the outbox refused.", |p| {
+            Some(p.refused as f64)
+        });
+        self.each(of, "publish_failing", Gauge, "Whether the last run failed.", |p| {
             Some(f64::from(u8::from(p.failing)))
         });
         let at = |at: Option<Timestamp>| at.map(seconds);
         self.each(of, "publish_last_run_timestamp_seconds", Gauge, "The last run of a schedule.", |p| at(p.last_run));
-        let help = "When the outbox last took a message of a schedule.";
+        let help = "When the outbox last accepted a message of a schedule.";
         self.each(of, "publish_last_published_timestamp_seconds", Gauge, help, |p| at(p.last_published));
         self.each(of, "publish_next_run_timestamp_seconds", Gauge, "The next run of a schedule.", |p| at(p.next_run));
     }
@@ -246,13 +253,15 @@ impl Metrics {
             Some(f.waiting as f64)
         });
         self.each(of, "forward_stored_messages", Gauge, "How many of them are on the disk.", |f| Some(f.stored as f64));
-        let help = "How many of them readers were given and haven't acknowledged.";
+        let help = "How many of them were given to readers and aren't acknowledged yet.";
         self.each(of, "forward_unacknowledged_messages", Gauge, help, |f| Some(f.unacknowledged as f64));
-        self.each(of, "forward_waiting_bytes", Gauge, "Their topics and payloads.", |f| Some(f.waiting_bytes as f64));
+        self.each(of, "forward_waiting_bytes", Gauge, "Bytes of their topics and payloads.", |f| {
+            Some(f.waiting_bytes as f64)
+        });
         let help = "When the oldest of them was received; absent if there are none.";
         self.each(of, "forward_oldest_timestamp_seconds", Gauge, help, |f| f.oldest.map(seconds));
         self.each(of, "forward_written_total", Counter, "Messages written to a reader.", |f| Some(f.written as f64));
-        let help = "What didn't reach a reader, by cause.";
+        let help = "Messages dropped before a reader got them, by cause.";
         self.each_by(of, "forward_dropped_total", help, "cause", |forward| &forward.dropped);
         let help = "Clients disconnected because they didn't read.";
         self.each(of, "forward_disconnected_total", Counter, help, |f| Some(f.disconnected_slow as f64));
@@ -261,7 +270,7 @@ impl Metrics {
     fn ingests(&mut self, items: &[Ingest]) {
         let of = Of { items, label: "ingest", name: |ingest: &Ingest| &ingest.name };
         self.each(of, "ingest_clients", Gauge, "Connected clients.", |i| Some(i.clients as f64));
-        self.each(of, "ingest_accepted_total", Counter, "Messages taken from clients.", |i| Some(i.accepted as f64));
+        self.each(of, "ingest_accepted_total", Counter, "Messages accepted from clients.", |i| Some(i.accepted as f64));
         let help = "Lines answered with an error at once, by its code.";
         self.each_by(of, "ingest_refused_total", help, "code", |ingest| &ingest.refused);
     }

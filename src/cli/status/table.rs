@@ -90,7 +90,7 @@ impl Page {
         let (tone, state) = match link.state {
             State::Connected => {
                 let session = match link.session_present {
-                    Some(true) => "; it goes on with the session of before",
+                    Some(true) => "; the session was resumed",
                     Some(false) => "; a new session",
                     None => "",
                 };
@@ -178,7 +178,7 @@ impl Page {
         }
         if let Some(Held { since, reason, advice }) = &outbox.held {
             let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-            let text = format!("IoT Core takes nothing{since}: {reason}. All messages wait. {advice}");
+            let text = format!("IoT Core refuses everything{since}: {reason}. All messages wait. {advice}");
             self.more(Some(Tone::Bad), &text);
         }
         if outbox.quarantined > 0 {
@@ -216,11 +216,11 @@ impl Page {
         };
         self.entry("inbox", None, &format!("{text}{owed}"));
         if inbox.unmatched > 0 {
-            let text = format!("{} came that no forward wants", count(inbox.unmatched, "message"));
+            let text = format!("{} matched no forward", count(inbox.unmatched, "message"));
             self.more(Some(Tone::Doubtful), &text);
         }
         if inbox.too_large > 0 {
-            let text = format!("{} came that no reader gets: too large", count(inbox.too_large, "message"));
+            let text = format!("{} too large, and dropped", count_that(inbox.too_large, "message", "was", "were"));
             self.more(Some(Tone::Doubtful), &text);
         }
     }
@@ -238,10 +238,7 @@ impl Page {
         }
         if store.restored > 0 {
             let times = if store.restored == 1 { "once".to_owned() } else { format!("{} times", store.restored) };
-            self.more(
-                Some(Tone::Bad),
-                &format!("it was removed or replaced while it was in use, and put back, {times}"),
-            );
+            self.more(Some(Tone::Bad), &format!("removed or replaced while it was in use, and restored {times}"));
         }
     }
 

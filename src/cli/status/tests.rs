@@ -83,7 +83,7 @@ outbox       12 messages wait for IoT Core, 3 in flight: 2.0 KiB, 15 on the disk
              policy lacks iot:Publish on topic/secret
 inbox        4 messages wait for readers, the oldest for 1h, since 2026-01-31 11:00:00 UTC; 2 not
              acknowledged to IoT Core yet
-             1 message came that no forward wants
+             1 message matched no forward
 store        /var/lib/gatewire/gatewire.db
 certificate  expires in 365d 1h, at 2027-01-31 13:00:00 UTC
 
@@ -114,7 +114,7 @@ fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
         json!([{"filter": "a/#", "since": "2026-01-31T11:59:41Z", "reason": "refused", "missing": missing}]);
     document["outbox"] = json!({});
     let page = page(document);
-    let link = "link         connected for 20s, since 2026-01-31 11:59:40 UTC; it goes on with the session of before";
+    let link = "link         connected for 20s, since 2026-01-31 11:59:40 UTC; the session was resumed";
     assert_eq!(line(&page, "link"), link);
     assert!(
         page.contains("not subscribed to a/# for 19s, since")

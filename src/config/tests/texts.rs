@@ -54,7 +54,7 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
             "did you mean \"json\"?",
         ),
         ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\nkeep = { bytes = 5 }", 9, "such as \"5 B\""),
-        ("[[ingest]]\nname = \"i\"\nsocket = \"$HOME/x\"\ntopics = [\"a\"]", 7, "$HOME can't stand in a path"),
+        ("[[ingest]]\nname = \"i\"\nsocket = \"$HOME/x\"\ntopics = [\"a\"]", 7, "$HOME isn't expanded in a path"),
         (
             "[[ingest]]\nname = \"i\"\nsocket = \"$STATE_DIRECTORY/x\"\ntopics = [\"a\"]",
             7,
@@ -113,8 +113,14 @@ fn an_error_in_a_will_says_what_is_wrong() {
         ("{ topic = \"a/+\", payload = \"x\" }", "`connection.will.topic`: \"a/+\" can't be published to: `+`"),
         ("{ topic = \"$aws/things/x/shadow/update\", payload = \"x\" }", "IoT Core ignores a will under `$`"),
         ("{ topic = \"t\", payload = \"x\", qos = 2 }", "`connection.will.qos`: IoT Core has no QoS 2"),
-        ("{ topic = \"t\", payload = \"{{count}}\" }", "holds what changes with each publication; a will is said once"),
-        ("{ topic = \"t\", payload = { at = \"{{timestamp}}\" } }", "`connection.will.payload`: holds what changes"),
+        (
+            "{ topic = \"t\", payload = \"{{count}}\" }",
+            "holds a placeholder that changes with each publication, which a will can't",
+        ),
+        (
+            "{ topic = \"t\", payload = { at = \"{{timestamp}}\" } }",
+            "`connection.will.payload`: holds a placeholder that changes",
+        ),
         ("{ topic = \"t\", payload = \"x\", delay = \"1m\" }", "`connection.will.delay`: unknown key"),
         (
             &format!("{{ topic = \"t\", payload = \"{long}\" }}"),
@@ -137,7 +143,7 @@ fn a_client_id_that_iot_core_refuses_is_refused_here() {
         ("a\\uFFFF", "has a code point that is no character (U+FFFF) as character 2"),
         (long.as_str(), "is 129 bytes long, IoT Core takes at most 128"),
         ("{{hostnam}}", "`{{hostnam}}` isn't known; did you mean `{{hostname}}`?"),
-        ("{{count}}", "may only stand in a payload"),
+        ("{{count}}", "may only be used in a payload"),
     ] {
         let found = load(&CONNECTION.replace("thing-1", client_id), &[]).unwrap_err();
         assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:3: `connection.client_id`: "), "{found:#?}");
@@ -196,7 +202,7 @@ fn files_that_cannot_be_read_are_explained() {
     let said = |path: &Path| read(path, &environment()).unwrap_err().to_string();
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gatewire.toml");
-    assert!(said(&path).contains("there is no such file. The package brings /etc/gatewire/gatewire.toml"));
+    assert!(said(&path).contains("there is no such file. The package installs /etc/gatewire/gatewire.toml"));
     assert!(said(directory.path()).contains("it is a directory"));
     assert!(said(Path::new("/etc/passwd/gatewire.toml")).contains("a part of the path is a file"));
     assert!(said(Path::new("/dev/zero")).contains("it is a device, not a regular file"));
@@ -240,5 +246,5 @@ fn a_file_of_conf_d_that_cannot_be_read_is_explained() {
     assert!(said.contains("conf.d/c.toml: it is a directory, not a file; name a file, or move it away"), "{said}");
     let said = read(directory.path(), &environment()).unwrap_err().to_string();
     let file = directory.path().join("gatewire.toml");
-    assert!(said.contains(&format!("the file in it is named with `--config {}`", file.display())), "{said}");
+    assert!(said.contains(&format!("name the file in it with `--config {}`", file.display())), "{said}");
 }

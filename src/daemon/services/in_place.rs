@@ -48,7 +48,7 @@ impl Services {
                 for path in gone.iter().filter(|_| is_due) {
                     log::warn!(
                         GATEWIRE_EVENT = "socket_removed";
-                        "the socket {} was removed or replaced, and is made again: its clients have to connect again", path.display()
+                        "the socket {} was removed or replaced, and has been recreated: its clients have to connect again", path.display()
                     );
                 }
             }
@@ -56,7 +56,7 @@ impl Services {
                 if self.not_made.is_due(Instant::now()) {
                     log::error!(
                         GATEWIRE_EVENT = "socket_removed";
-                        "{} was removed or replaced, and nobody can connect there: {error}. It is tried every {} s",
+                        "{} was removed or replaced, and nobody can connect there: {error}. gatewire retries every {} s",
                         gone[0].display(), RETRY.as_secs()
                     );
                 }

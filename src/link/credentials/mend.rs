@@ -67,7 +67,7 @@ impl Fault {
             Fault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
             Fault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
             Fault::Empty => write!(f, "is empty. {get}"),
-            Fault::TooLarge { limit } => write!(f, "is over {limit} bytes, which no credential file is. {get}"),
+            Fault::TooLarge { limit } => write!(f, "is over {limit} bytes, too large for a credential file. {get}"),
             Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
             Fault::Utf16(encoding) => {
                 let name = match encoding {
@@ -91,7 +91,7 @@ impl Fault {
             Fault::Foreign(foreign) => foreign.explain(role, path, f),
             Fault::Holds(holds) => holds.explain(role, path, f),
             Fault::Mislabelled { holds } => {
-                write!(f, "a section in it is called otherwise than what it holds, {}. {get}", holds.article())
+                write!(f, "the label of a section in it doesn't match its content, {}. {get}", holds.article())
             }
             Fault::BadCertificate { number } => {
                 write!(f, "certificate {number} in it is damaged, or isn't one. Copy it again, whole. {get}")
@@ -226,7 +226,7 @@ impl fmt::Display for Damage {
             Damage::NotDer => f.write_str("what is between -----BEGIN ...----- and -----END ...----- is no certificate or key"),
             Damage::Binary => f.write_str("it begins as a binary (DER) file does, but isn't a whole one"),
             Damage::Key => f.write_str("the private key in it can't be understood"),
-            Damage::Numbers => f.write_str("the numbers of the private key in it don't fit each other"),
+            Damage::Numbers => f.write_str("the numbers of the private key in it don't match"),
         }
     }
 }
@@ -237,7 +237,7 @@ impl Foreign {
         match self {
             Foreign::Text => write!(f, "holds no certificate or key: -----BEGIN ...----- isn't in it. {get}"),
             Foreign::WebPage => {
-                write!(f, "is a web page (HTML or XML): a download has gone wrong, or wanted a login. {get}")
+                write!(f, "is a web page (HTML or XML): a download failed, or wanted a login. {get}")
             }
             Foreign::Json => write!(
                 f,
@@ -297,7 +297,7 @@ impl Holds {
             Holds::TrustedCertificate => "a certificate in openssl's own form",
             Holds::Pkcs7 => "PKCS#7",
             Holds::RevocationList => "a list of revoked certificates (CRL)",
-            Holds::Pgp => "something of PGP",
+            Holds::Pgp => "a PGP file",
         }
     }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::time::ASN1Time;
 
+use crate::count::count;
 use crate::exposure::{self, Who};
 
 /// How long before a certificate's end its warnings begin.
@@ -90,22 +91,23 @@ impl fmt::Display for Warning {
         match self {
             Warning::Expired { path, not_after, clock } => write!(
                 f,
-                "the certificate {} ended on {not_after}; this machine's clock says {clock}. If the clock is right, create \
-                 a new certificate in IoT Core, attach it to the thing and its policy and put it here; if it is wrong, set \
-                 it (timedatectl). Connecting is tried all the same",
+                "the certificate {} expired on {not_after}; this machine's clock says {clock}. If the clock is right, create a \
+                new certificate in IoT Core, attach it to the thing and its policy and put it here; if it is wrong, set it \
+                (timedatectl). gatewire tries to connect anyway",
                 path.display()
             ),
             Warning::NotYetValid { path, not_before, clock } => write!(
                 f,
-                "the certificate {} is valid from {not_before}, but this machine's clock says {clock}: most likely the \
-                 clock isn't set yet (timedatectl shows whether it is synchronised). Connecting is tried all the same",
+                "the certificate {} is valid from {not_before}, but this machine's clock says {clock}: most likely the clock \
+                isn't set yet (timedatectl shows whether it is synchronised). gatewire tries to connect anyway",
                 path.display()
             ),
             Warning::ExpiresSoon { path, not_after, days } => write!(
                 f,
-                "the certificate {} ends on {not_after}, in {days} days: create a new one in IoT Core, attach it to the \
-                 thing and its policy, put it here and reload (systemctl reload gatewire)",
-                path.display()
+                "the certificate {} expires on {not_after}, in {}: create a new one in IoT Core, attach it to the thing \
+                and its policy, put it here and reload (systemctl reload gatewire)",
+                path.display(),
+                count(*days, "day")
             ),
             Warning::KeyReadableByOthers { path, mode, who } => {
                 let who = match who {
@@ -114,7 +116,8 @@ impl fmt::Display for Warning {
                 };
                 write!(
                     f,
-                    "the private key {} can be read by {who} (mode {mode:04o}): who has it is this gateway. Run `{}`",
+                    "the private key {} can be read by {who} (mode {mode:04o}): whoever has it can act as this gateway. Run \
+                    `{}`",
                     path.display(),
                     exposure::command_to_hide(path)
                 )

@@ -11,9 +11,9 @@ use tls::{certificate_state, tls};
 
 const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
 /// What to do where an acknowledgement is missing.
-pub(crate) const NO_PUBACK: &str = "The network on the way loses packets, or IoT Core discarded it because a limit was passed \
-                                    (connection.rate_limit keeps to those of an account without raised limits). It is sent \
-                                    again; if this repeats, raise connection.ack_timeout.";
+pub(crate) const NO_PUBACK: &str = "The network on the way loses packets, or IoT Core discarded it because a limit was \
+    exceeded (connection.rate_limit keeps to the default limits of an account). It is sent again. If this repeats, raise \
+    connection.ack_timeout.";
 
 impl LinkError {
     /// Likely causes in order, and what to do: one or two sentences.
@@ -39,12 +39,12 @@ impl LinkError {
             }
             LinkError::Disconnected { peer, reason, last_sent } => disconnected::advice(peer, reason.code, last_sent),
             LinkError::Unanswered { .. } => NO_PUBACK.to_owned(),
-            LinkError::KeepAliveLost { .. } => "The network on the way is gone or drops packets, or a NAT forgot the \
-                 connection: if this repeats, lower connection.keep_alive."
+            LinkError::KeepAliveLost { .. } => "The network on the way is down or drops packets, or a NAT router forgot the \
+                connection. If this repeats, lower connection.keep_alive."
                 .to_owned(),
             LinkError::AddressLost { .. } => {
-                "The network has changed (DHCP, another Wi-Fi, cable or modem): it is connected from \
-                 another address as soon as there is one."
+                "The network has changed (DHCP, another Wi-Fi, cable or modem): gatewire reconnects from another address as \
+                soon as there is one."
                     .to_owned()
             }
             LinkError::MalformedPacket { peer, .. } => format!(
@@ -52,8 +52,7 @@ impl LinkError {
                 other_version(peer)
             ),
             LinkError::PacketTooLarge { .. } => {
-                "IoT Core sends none of that size; another broker must be set to at most \
-                 128 KiB a payload."
+                "IoT Core sends none of that size; limit another broker to payloads of 128 KiB."
                     .to_owned()
             }
             LinkError::ProtocolViolation { .. } => {
@@ -87,13 +86,13 @@ fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
     match fault {
         DnsFault::NotFound if endpoint.is_iot_core() => {
             format!(
-                "connection.endpoint is mistyped or has the wrong region{}: {DESCRIBE_ENDPOINT} for the region that \
-                 `--region` names. If it is right, the name server here doesn't know public names (`getent hosts amazon.com`).",
+                "connection.endpoint is mistyped or has the wrong region{}: {DESCRIBE_ENDPOINT} for the region that `--region` \
+                names. If it is right, this machine's name server doesn't know public names (`getent hosts amazon.com`).",
                 region(endpoint)
             )
         }
         DnsFault::NotFound => {
-            "connection.endpoint is mistyped, or the name server here doesn't know it (`getent hosts NAME` asks it)."
+            "connection.endpoint is mistyped, or this machine's name server doesn't know it (`getent hosts NAME` asks it)."
                 .to_owned()
         }
         DnsFault::Temporary => {
@@ -113,18 +112,18 @@ fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
 fn tcp(endpoint: &Endpoint, fault: TcpFault) -> String {
     match fault {
         TcpFault::Silent if endpoint.port == 443 => {
-            "A firewall on the way drops the packets, or the network is down: ask \
-             for outgoing TCP to port 443 of this host."
+            "A firewall on the way drops the packets, or the network is down: have outgoing TCP to port 443 of this host \
+            opened."
                 .to_owned()
         }
         TcpFault::Silent => format!(
             "A firewall on the way drops outgoing TCP to port {}, or the network is down: have it opened, or set \
-             connection.port = 443, which is mostly open.",
+            connection.port = 443, which is usually open.",
             endpoint.port
         ),
         TcpFault::Refused if endpoint.is_iot_core() && endpoint.port == 8883 => {
             "A firewall on the way refuses outgoing TCP to port 8883: have it opened, or set connection.port = 443, which is \
-             mostly open."
+            usually open."
                 .to_owned()
         }
         TcpFault::Refused if endpoint.is_iot_core() && endpoint.port == 443 => {
@@ -159,7 +158,7 @@ fn closed_before_connack(peer: &Peer) -> String {
     match peer.endpoint.is_iot_core() {
         true => format!(
             "{connect}, or the certificate isn't active: {}. If the certificate registers itself when it is first used (JITP, \
-             JITR), IoT Core closes the first connection, too, and takes a later one.",
+            JITR), IoT Core also closes the first connection, and accepts a later one.",
             certificate_state(peer)
         ),
         false => format!(
@@ -190,8 +189,8 @@ pub(super) fn may_connect(peer: &Peer) -> String {
 fn other_version(peer: &Peer) -> &'static str {
     match (peer.endpoint.is_iot_core(), peer.protocol) {
         (false, Protocol::Mqtt5) => {
-            "The server may know MQTT 3.1.1 only, which closes or stays silent when it is asked for MQTT 5: try \
-             connection.protocol = \"3.1.1\". "
+            "The server may know MQTT 3.1.1 only, and then closes the connection or stays silent when it is asked for MQTT 5: \
+            try connection.protocol = \"3.1.1\". "
         }
         (false, Protocol::Mqtt311) => "The server may know MQTT 5 only: try connection.protocol = \"5\". ",
         (true, _) => "",
@@ -209,8 +208,8 @@ pub(super) fn server_log(peer: &Peer) -> &'static str {
 /// What to do about a client id that two devices have; `what` is what the other does.
 pub(super) fn two_devices(peer: &Peer, what: &str) -> String {
     format!(
-        "{what} as `{}`: two devices share this client id and push each other out. Give each its own connection.client_id (and \
-         certificate); look for a second gatewire, a cloned SD card, a test client.",
+        "{what} as `{}`: two devices share this client id and disconnect each other. Give each its own connection.client_id \
+        (and certificate); look for a second gatewire, a cloned SD card, a test client.",
         peer.client_id
     )
 }
@@ -223,7 +222,7 @@ fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
         (sent, _) => format!("{}; {another}", lacks(peer, sent)),
     };
     format!(
-        "It gave no reason. Likely, in this order: {causes}; a limit was passed. {} has the reason.",
+        "It gave no reason. Likely, in this order: {causes}; a limit was exceeded. {} has the reason.",
         sentence(server_log(peer))
     )
 }

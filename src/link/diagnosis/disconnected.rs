@@ -39,8 +39,8 @@ pub(super) fn refused_advice(peer: &Peer, code: ReasonCode) -> String {
             format!("{}.", may_connect(peer))
         }
         0x97 | 0x9F => {
-            "A limit of the account on connections or on connecting was passed: another program may use the same \
-             account or client id."
+            "A limit of the account on connections or on connecting was exceeded: another program may use the same account or \
+            client id."
                 .to_owned()
         }
         0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
@@ -75,8 +75,8 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
             "The certificate's policy doesn't allow what was sent, or no longer does.".to_owned()
         }
         0x87 => format!("{}.", sentence(&lacks(peer, last_sent))),
-        0x97 | 0x96 => "A limit of the account was passed (publishes a second, bytes a second, subscriptions): lower \
-             connection.rate_limit, or have the limit raised in the Service Quotas of AWS."
+        0x97 | 0x96 => "A limit of the account was exceeded (publishes a second, bytes a second, subscriptions): lower \
+            connection.rate_limit, or have the limit raised in the Service Quotas of AWS."
             .to_owned(),
         0x95 => format!(
             "A message was larger than the server takes: IoT Core takes payloads of up to {} KiB. What was in flight is named \
@@ -88,15 +88,15 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
              doesn't offer: change it in the configuration or in the program that publishes it."
                 .to_owned()
         }
-        0x89 | 0x8B => "The server restarts or is overloaded; nothing has to be done here.".to_owned(),
+        0x89 | 0x8B => "The server is restarting or overloaded; there is nothing to do here.".to_owned(),
         0x8D => {
-            "The server heard nothing for one and a half times the keep alive: the network on the way lost packets, or \
-             this machine stood still."
+            "The server heard nothing for one and a half times the keep alive: the network on the way lost packets, or this \
+            machine was suspended."
                 .to_owned()
         }
         0x98 => {
-            "Somebody has disconnected this client, or its certificate or policy was changed: ask who looks after the \
-             AWS account."
+            "Somebody has disconnected this client, or its certificate or policy was changed: ask the administrator of the AWS \
+            account."
                 .to_owned()
         }
         0x81 | 0x82 | 0x99 if !last_sent.is_empty() => {

@@ -39,7 +39,7 @@ impl FilterRefused {
                 }
             }
             (Protocol::Mqtt5, ReasonCode::QUOTA_EXCEEDED) => {
-                "IoT Core takes 50 filters a connection: join some of them, or have the limit raised.".to_owned()
+                "IoT Core accepts 50 filters per connection: combine some of them, or have the limit raised.".to_owned()
             }
             (Protocol::Mqtt5, _) => "Change it in `filters` of its [[forward]].".to_owned(),
         }

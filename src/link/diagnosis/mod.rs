@@ -129,7 +129,7 @@ pub(crate) enum LinkError {
     KeepAliveLost { peer: Arc<Peer>, waited: Duration },
     #[error("the address {address}, from which {peer} was reached, isn't this machine's any more")]
     AddressLost { peer: Arc<Peer>, address: IpAddr },
-    #[error("{peer} sent what isn't MQTT: {detail}")]
+    #[error("{peer} sent something that isn't MQTT: {detail}")]
     MalformedPacket { peer: Arc<Peer>, detail: String },
     #[error("{peer} sent a packet of {size} bytes; gatewire accepts at most {limit}")]
     PacketTooLarge { peer: Arc<Peer>, size: usize, limit: usize },
@@ -149,7 +149,7 @@ pub(crate) enum LinkError {
 pub(crate) enum DnsFault {
     #[error("there is no such name")]
     NotFound,
-    #[error("no name server gave an answer for now")]
+    #[error("no name server has answered")]
     Temporary,
     #[error("no answer")]
     Timeout,

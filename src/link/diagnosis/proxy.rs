@@ -74,7 +74,7 @@ impl ProxyFault {
     pub(super) fn advice(&self, proxy: &Endpoint, server: &Endpoint) -> String {
         match self {
             ProxyFault::Dns(DnsFault::NotFound) => format!(
-                "connection.proxy is mistyped, or the name server here doesn't know it (`getent hosts {}` asks it).",
+                "connection.proxy is mistyped, or this machine's name server doesn't know it (`getent hosts {}` asks it).",
                 proxy.host
             ),
             ProxyFault::Dns(_) => {
@@ -84,8 +84,8 @@ impl ProxyFault {
             }
             ProxyFault::Tcp(attempts) => tcp(TcpFault::of(attempts), proxy),
             ProxyFault::Login { schemes, .. } if !takes_basic(schemes) => format!(
-                "The proxy takes {} and gatewire speaks Basic only: ask who runs the proxy to let this machine through \
-                 without a login.",
+                "The proxy accepts {} and gatewire speaks Basic only: ask the administrator of the proxy to let this machine \
+                through without a login.",
                 schemes.join(", ")
             ),
             ProxyFault::Login { sent: false, .. } => {
@@ -106,17 +106,17 @@ impl ProxyFault {
                  behind the proxy or its own network is the cause."
             ),
             ProxyFault::Refused { .. } if server.port != 443 => format!(
-                "Most proxies let through port 443 only: set connection.port = 443, or have {server} let through by who \
-                 runs the proxy."
+                "Most proxies let through port 443 only: set connection.port = 443, or ask the administrator of the proxy to \
+                let {server} through."
             ),
-            ProxyFault::Refused { .. } => format!("Have {server} let through by who runs the proxy."),
+            ProxyFault::Refused { .. } => format!("Ask the administrator of the proxy to let {server} through."),
             ProxyFault::NotHttp(_) | ProxyFault::TooLong(_) => {
                 "What listens there isn't an HTTP proxy, or wants TLS: check host and port of connection.proxy."
                     .to_owned()
             }
             ProxyFault::Closed | ProxyFault::Timeout => format!(
-                "The proxy is overloaded, doesn't let {server} through without saying so, or isn't an HTTP proxy: check \
-                 host and port of connection.proxy."
+                "The proxy is overloaded, silently blocks {server}, or isn't an HTTP proxy: check host and port of \
+                connection.proxy."
             ),
             ProxyFault::Io { .. } => {
                 "The network between here and the proxy is down or drops packets (`ip route`)."

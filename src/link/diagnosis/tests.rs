@@ -138,13 +138,18 @@ fn failures_on_the_way_through_a_proxy_say_whose_they_are() {
         "refuses the login",
         "the password in connection.proxy",
     );
-    check(&login(true, &["NTLM", "Negotiate"]), "proxy_login_refused", "refuses", "takes NTLM, Negotiate and gatewire");
+    check(
+        &login(true, &["NTLM", "Negotiate"]),
+        "proxy_login_refused",
+        "refuses",
+        "accepts NTLM, Negotiate and gatewire",
+    );
     check(&proxy(refused(403)), "proxy_refused", "it answered 403 \"Because\"", "connection.port = 443");
     check(
         &through(443, refused(403)),
         "proxy_refused",
         "amazonaws.com:443 through",
-        "let through by who runs the proxy",
+        "sk the administrator of the proxy to let",
     );
     check(&proxy(refused(302)), "proxy_refused", "it answered 302", "captive portal");
     check(&proxy(refused(502)), "proxy_refused", "502", "connection.endpoint is mistyped");
@@ -359,7 +364,7 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     let malformed = LinkError::MalformedPacket { peer: peer_at(ATS), detail: "odd".to_owned() };
     check(&malformed, "malformed_packet", "odd", "MQTT server");
     let large = LinkError::PacketTooLarge { peer: peer_at(ATS), size: 300_000, limit: 147_456 };
-    check(&large, "packet_too_large", "300000 bytes, more than the 147456", "128 KiB");
+    check(&large, "packet_too_large", "300000 bytes; gatewire accepts at most 147456", "128 KiB");
     let violation = LinkError::ProtocolViolation { peer, detail: "a second CONNACK".to_owned() };
     check(&violation, "protocol_violation", "a second CONNACK", "report it");
 }
@@ -382,7 +387,7 @@ fn a_disconnect_is_explained_by_its_reason_code() {
         (0x87, "not_authorized", "0x87 (not authorized)", "lacks iot:Publish on topic/a/b"),
         (0x97, "quota_exceeded", "0x97 (quota exceeded)", "connection.rate_limit"),
         (0x95, "packet_too_large", "PUBLISH to `a/b`", "128 KiB"),
-        (0x8B, "server_unavailable", "0x8B (server shutting down)", "nothing has to be done here"),
+        (0x8B, "server_unavailable", "0x8B (server shutting down)", "there is nothing to do here"),
         (0x8D, "keep_alive_timeout", "0x8D (keep alive timeout)", "lost packets"),
         (0x82, "protocol_error", "0x82 (protocol error)", "report it"),
     ] {

@@ -101,7 +101,7 @@ fn flaw(error: &CertificateError) -> String {
         other => other.to_string(),
     };
     let known = [
-        ("CaUsedAsEndEntity", "it is a CA's certificate, mostly a self-signed one, where a server's own must be"),
+        ("CaUsedAsEndEntity", "it is a CA's certificate, usually a self-signed one, and not a server's"),
         ("UnsupportedCertVersion", "it is of X.509 version 1, which has no place for the server's name"),
         ("RequiredEkuNotFound", "its extended key usage doesn't have serverAuth"),
         ("EndEntityUsedAsCa", "it was signed by a certificate that isn't a CA's"),
@@ -206,7 +206,7 @@ impl fmt::Display for TlsFault {
                 f.write_str("the connection was closed during the handshake, before the server answered in TLS")
             }
             TlsFault::Closed { answered: true } => f.write_str("the connection was closed during the handshake"),
-            TlsFault::Timeout { waited } => write!(f, "the handshake didn't end (after {})", Shown(*waited)),
+            TlsFault::Timeout { waited } => write!(f, "the handshake timed out (after {})", Shown(*waited)),
             TlsFault::Other(reason) => f.write_str(reason),
         }
     }

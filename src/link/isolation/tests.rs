@@ -128,7 +128,7 @@ fn where_nothing_separates_them_some_are_found_one_by_one_and_then_all_but_what_
         }
     }
     assert_eq!(guilty.len(), 6, "{guilty:?}");
-    assert_eq!(guilty.last().unwrap(), "`t/*` but for 1 topics that it has taken before");
+    assert_eq!(guilty.last().unwrap(), "`t/*` except 1 topic that it has accepted before");
 }
 
 #[test]

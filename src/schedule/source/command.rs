@@ -64,7 +64,7 @@ pub(crate) enum CommandError {
     Start { command: String, reason: String },
     #[error("`{command}` ended with {status}{complaint}")]
     Failed { command: String, status: String, complaint: Complaint },
-    #[error("`{command}` took longer than its timeout of {}; it was killed with its children{complaint}", humantime::format_duration(*.limit))]
+    #[error("`{command}` timed out: it took longer than its timeout of {}; it was killed with its children{complaint}", humantime::format_duration(*.limit))]
     TooLong { command: String, limit: Duration, complaint: Complaint },
     #[error("`{0}` printed more than the {MAX_PAYLOAD} bytes that IoT Core takes; it was killed with its children")]
     TooMuch(String),
@@ -235,7 +235,7 @@ pub(super) fn shown(argv: &[String]) -> String {
 fn reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => {
-            "there is no such program in gatewire's PATH; an absolute path says which one is meant".to_owned()
+            "there is no such program in gatewire's PATH; name it by its absolute path".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
             "gatewire may not execute it: its mode, or a sandbox of the systemd unit, forbids it".to_owned()

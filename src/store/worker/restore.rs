@@ -78,8 +78,8 @@ impl Worker {
             aside.map_or_else(String::new, |aside| format!("; what was put in its place is now {}", aside.display()));
         log::error!(
             GATEWIRE_EVENT = "store_removed";
-            "{} was removed or replaced while gatewire used it. It is there again, with all that was stored in it{aside}. To empty \
-             it, stop gatewire first",
+            "{} was removed or replaced while gatewire used it. It has been restored with all that was stored in it{aside}. To \
+            empty it, stop gatewire first",
             self.path.display()
         );
         Ok(())

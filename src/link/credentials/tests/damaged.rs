@@ -193,7 +193,7 @@ fn of_a_key(shop: &Workshop) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "a certificate called a key",
             text(&shop.certificate.replace("CERTIFICATE", "PRIVATE KEY")),
-            "called otherwise than what it holds, a certificate",
+            "doesn't match its content, a certificate",
         ),
         ("Ed25519", shop.made("genpkey -algorithm ed25519"), "an Ed25519 key"),
         ("Ed448", shop.made("genpkey -algorithm ed448"), "an Ed448 key"),
@@ -226,7 +226,7 @@ fn of_a_key(shop: &Workshop) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "PGP",
             text("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOYBF\n-----END PGP PRIVATE KEY BLOCK-----\n"),
-            "something of PGP",
+            "a PGP file",
         ),
         ("HTML", text("<!DOCTYPE html>\n<html><body>Sign in</body></html>\n"), "is a web page"),
         ("S3's error", text("<?xml version=\"1.0\"?>\n<Error><Code>AccessDenied</Code></Error>"), "is a web page"),
@@ -284,7 +284,7 @@ fn whatever_is_in_the_place_of_a_certificate_is_named() {
         (
             "the key called a certificate",
             text(&shop.key.replace("PRIVATE KEY", "CERTIFICATE")),
-            "called otherwise than what it holds, a private key",
+            "doesn't match its content, a private key",
         ),
         ("an encrypted key", shop.made("pkcs8 -topk8 -in key.pem -passout pass:secret"), "an encrypted private key"),
         ("a request", shop.made("req -new -key key.pem -subj /CN=x"), "certificate request"),
@@ -295,7 +295,7 @@ fn whatever_is_in_the_place_of_a_certificate_is_named() {
                     .unwrap()
                     .replace("CERTIFICATE REQUEST", "CERTIFICATE"),
             ),
-            "called otherwise than what it holds, a certificate request",
+            "doesn't match its content, a certificate request",
         ),
         ("PKCS#7", shop.made("crl2pkcs7 -nocrl -certfile cert.pem"), "PKCS#7"),
         ("PKCS#7 as DER", shop.made("crl2pkcs7 -nocrl -certfile cert.pem -outform der"), "PKCS#7"),

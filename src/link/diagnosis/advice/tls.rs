@@ -18,7 +18,7 @@ pub(super) fn tls(peer: &Peer, fault: &TlsFault) -> String {
         TlsFault::Alert(alert) => alerted(peer, *alert),
         TlsFault::UnknownIssuer { certificate } => unknown_issuer(&peer.endpoint, certificate.as_deref()),
         TlsFault::WrongName { certificate: Some(certificate), .. } if !certificate.has_names => format!(
-            "The server needs a certificate with its host name in subjectAltName ({}): the common name isn't looked at any more.",
+            "The server needs a certificate with its host name in subjectAltName ({}): the common name is ignored.",
             alternative_name(&peer.endpoint.host)
         ),
         TlsFault::WrongName { .. } => {
@@ -60,7 +60,7 @@ pub(super) fn tls(peer: &Peer, fault: &TlsFault) -> String {
         }
         TlsFault::Closed { answered: false } if peer.endpoint.is_iot_core() && peer.endpoint.port != 443 => {
             "A firewall on the way doesn't let TLS to this host through: have it opened, or set connection.port = 443, which \
-             is mostly open."
+            is usually open."
                 .to_owned()
         }
         TlsFault::Closed { answered: false } if peer.endpoint.is_iot_core() => {
@@ -68,7 +68,7 @@ pub(super) fn tls(peer: &Peer, fault: &TlsFault) -> String {
         }
         TlsFault::Closed { answered: false } => {
             "What listens there may not speak TLS, which gatewire needs: check connection.port (a broker's port with TLS is \
-             mostly 8883). If it does, a firewall on the way closes the connection."
+            usually 8883). If it does, a firewall on the way closes the connection."
                 .to_owned()
         }
         TlsFault::Closed { answered: true } => {
@@ -91,8 +91,8 @@ fn is_amazon(issuer: &str) -> bool {
     AMAZON.iter().any(|name| issuer.contains(name))
 }
 
-const NOT_AMAZON: &str = "That isn't Amazon: a captive portal (log in to the network), or a proxy or firewall that opens TLS, \
-                          answers in IoT Core's place. Have this host let through unopened.";
+const NOT_AMAZON: &str = "That isn't Amazon: a captive portal (log in to the network), or a proxy or firewall that intercepts \
+    TLS, answers in IoT Core's place. Have it let this host through without interception.";
 
 fn unknown_issuer(endpoint: &Endpoint, certificate: Option<&ServerCertificate>) -> String {
     let right_file = "the file must be Amazon's (https://www.amazontrust.com/repository/AmazonRootCA1.pem)";
@@ -105,8 +105,8 @@ fn unknown_issuer(endpoint: &Endpoint, certificate: Option<&ServerCertificate>) 
         ),
         (true, Some(false)) => NOT_AMAZON.to_owned(),
         (true, None) => format!(
-            "tls.ca_file holds the wrong CA: {right_file}. If it is, a captive portal or a proxy that opens TLS answers in IoT \
-             Core's place: have this host let through."
+            "tls.ca_file holds the wrong CA: {right_file}. If it is, a captive portal or a proxy that intercepts TLS answers \
+            in IoT Core's place: have it let this host through."
         ),
         (false, _) if certificate.is_some_and(|certificate| certificate.is_self_signed) => {
             "The server has signed its certificate itself: put that certificate into tls.ca_file if you trust it, or have a CA \
@@ -114,8 +114,8 @@ fn unknown_issuer(endpoint: &Endpoint, certificate: Option<&ServerCertificate>) 
                 .to_owned()
         }
         (false, _) => {
-            "tls.ca_file must hold the CA that signed the server's certificate; a proxy that opens TLS or a captive \
-             portal may also answer in its place."
+            "tls.ca_file must hold the CA that signed the server's certificate; a proxy that intercepts TLS or a captive \
+            portal may also answer in its place."
                 .to_owned()
         }
     }
@@ -129,14 +129,13 @@ fn alternative_name(host: &str) -> String {
 
 /// The port that MQTT has without TLS.
 const PLAIN_MQTT: u16 = 1883;
-const PLAIN_MQTT_ADVICE: &str = "Port 1883 is MQTT without TLS, and gatewire connects with TLS only: set connection.port to the \
-                                 port that the broker has for TLS, mostly 8883.";
+const PLAIN_MQTT_ADVICE: &str = "Port 1883 is MQTT without TLS, and gatewire connects with TLS only: set connection.port to \
+    the port that the broker has for TLS, usually 8883.";
 
 fn alerted(peer: &Peer, alert: Alert) -> String {
     match alert {
         Alert::CertificateExpired => {
-            "The client certificate (tls.cert_file) has expired by the server's clock: create a new \
-             one and put it in its place."
+            "The client certificate (tls.cert_file) has expired by the server's clock: create a new one and replace it."
                 .to_owned()
         }
         Alert::CertificateRevoked => {

@@ -23,7 +23,7 @@ pub(super) type Baseline = Cell<Option<CpuTimes>>;
 /// Why a metric isn't there.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub(crate) enum MetricError {
-    #[error("this machine doesn't tell {}: null is sent in their place; what never comes can be left out of `metrics`", .0.join(", "))]
+    #[error("this machine doesn't tell {}: null is sent instead. Leave what it never tells out of `metrics`", .0.join(", "))]
     Lacking(Vec<String>),
     #[error("/proc and /sys can't be read within {}", humantime::format_duration(PATIENCE))]
     Slow,
