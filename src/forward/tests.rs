@@ -260,6 +260,24 @@ async fn the_only_reader_that_does_not_read_delays_acknowledgements_only_for_a_m
 }
 
 #[tokio::test(flavor = "local")]
+async fn readers_that_have_stopped_reading_delay_what_comes_later_only_for_a_moment_too() {
+    let served = Served::start().await;
+    let (_slow, _other) = (Client::connect(&served.path).await, Client::connect(&served.path).await);
+    served.until(|status| status.readers == 2).await;
+    for _ in 0..50 {
+        served.deliver(10_000);
+    }
+    assert_eq!(served.done(50).await.len(), 50);
+    // They take nothing, and all that they keep from being done is on the disk. Now one after the other comes.
+    for _ in 0..3 {
+        served.deliver(10);
+        served.done(1).await;
+    }
+    assert_eq!(served.forward().status().disconnected_slow, 0, "it waited until they were given up");
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
 async fn readers_are_disconnected_when_serving_ends_and_what_they_were_not_written_waits() {
     let served = Served::start().await;
     let mut reader = Client::connect(&served.path).await;

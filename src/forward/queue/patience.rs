@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Client, ClientId, MAX_HELD, MAX_UNWRITTEN, Queue, Role};
+use super::{Client, ClientId, Line, MAX_HELD, MAX_UNWRITTEN, Queue, Role};
 
 /// The longest a line may stay unwritten (docs/sockets.md).
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
@@ -34,8 +34,17 @@ impl Queue {
     /// When [`Queue::handle_timeout`] is to be called for a client that takes nothing at the moment.
     pub(in crate::forward) fn timeout(&self, id: ClientId) -> Option<Instant> {
         let client = self.client(id)?;
-        let holding = self.line(client.line.max(self.released)).map(|line| line.arrived + HOLD);
+        let holding = self.first_held_back(client).map(|line| line.arrived + HOLD);
         [holding, self.patience_ends(client)].into_iter().flatten().min()
+    }
+
+    /// Whether a client that takes nothing keeps lines from being done. If not, [`Queue::timeout`] changes with the next line.
+    pub(in crate::forward) fn holds_back(&self, id: ClientId) -> bool {
+        self.client(id).is_some_and(|client| self.first_held_back(client).is_some())
+    }
+
+    fn first_held_back(&self, client: &Client) -> Option<&Line> {
+        self.line(client.line.max(self.released))
     }
 
     /// A client that takes nothing: its old lines are put on the disk; past [`MAX_WAIT`] it is cut.
