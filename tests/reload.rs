@@ -227,7 +227,7 @@ fn new_credentials_are_taken_up_at_sighup_and_at_the_next_connect_and_broken_one
     gatewire.wait_for("the old one stays in force");
     peer.close();
     let mut peer = broker.connected(true);
-    gatewire.wait_for("the ones read before go on");
+    gatewire.wait_for("gatewire keeps the ones that it read before");
     assert_eq!(gatewire.status()["certificate"], validity);
 
     // All of it.
