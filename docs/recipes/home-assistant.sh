@@ -7,7 +7,7 @@
 # It wants socat, jq and curl. SOCKETS names another directory than /run/gatewire.
 set -u -o pipefail
 export WEBHOOK=${WEBHOOK:?the address of the webhook} SOCKETS=${SOCKETS:-/run/gatewire}
-# With a token Home Assistant is asked whether it runs: while it starts it takes webhooks, too, and forgets them.
+# With a token the script asks whether Home Assistant has started: before that, Home Assistant accepts webhooks but ignores them.
 token=${CREDENTIALS_DIRECTORY:-}/home-assistant.curl
 
 if [ "${1-}" != messages ]; then
