@@ -81,20 +81,6 @@ fn a_packet_that_is_too_large_is_dropped_and_the_link_stays() {
     }
 }
 
-/// QoS 1 messages on `t` of 60 KiB with these packet identifiers.
-fn flood(ids: std::ops::RangeInclusive<u16>, five: bool) -> Vec<u8> {
-    let message = |id: u16| {
-        let mut bytes = vec![0x32, 0x80, 0xe0, 0x03, 0, 1, b't'];
-        bytes.extend(id.to_be_bytes());
-        if five {
-            bytes.push(0);
-        }
-        bytes.resize(4 + 0xf000, b'x');
-        bytes
-    };
-    ids.flat_map(message).collect()
-}
-
 #[test]
 fn more_than_the_receive_maximum_ends_the_connection_with_its_reason() {
     let broker = Broker::start();
@@ -104,7 +90,9 @@ fn more_than_the_receive_maximum_ends_the_connection_with_its_reason() {
     let _reader = gatewire.client("f.sock");
     let mut peer = broker.connected_5(true, &[]);
     peer.forgive();
-    peer.raw(&flood(1..=400, true));
+    // Small ones: the last is there before a message can be on the disk, and acknowledged for that.
+    let message = |id: u16| [&[0x32, 7, 0, 1, b't'], &id.to_be_bytes()[..], &[0, b'x']].concat();
+    peer.raw(&(1..=400).flat_map(message).collect::<Vec<u8>>());
     assert_eq!(peer.reason(), Some(0x93));
     let error = gatewire.wait_for_failure("protocol_violation");
     assert!(error.contains("more than 100 messages with QoS 1"), "{error}");

@@ -15,6 +15,8 @@ pub(super) struct Owed {
     /// What was acknowledged last on this connection, and where each PUBACK begins in all that was ever put into the output: the
     /// server may not have heard of it.
     acknowledged: VecDeque<(PacketIdentifier, Digest, u64)>,
+    /// A PUBACK was said on this connection.
+    has_acknowledged: bool,
     /// What the server may send again on this connection, because it was on its way on the one before.
     expected: VecDeque<(PacketIdentifier, Digest)>,
     /// Messages with QoS 2 for which PUBREC was said and PUBREL hasn't come.
@@ -110,7 +112,8 @@ impl Owed {
         let first = self.queue.iter().filter(|entry| entry.id.is_some_and(|own| own != id) && !entry.is_resent).count();
         match is_full || self.queue.len() >= 2 * MAX_IN_FLIGHT {
             false => Room::Enough,
-            true if !is_resent && first >= MAX_IN_FLIGHT => Room::Exceeded,
+            // mosquitto up to 2.0.11 sends as many again for each PUBACK that it hears.
+            true if !is_resent && first >= MAX_IN_FLIGHT && !self.has_acknowledged => Room::Exceeded,
             true => Room::Later,
         }
     }
@@ -191,6 +194,7 @@ impl Owed {
                 self.acknowledged.pop_front();
             }
             self.acknowledged.push_back((id, entry.digest, place));
+            self.has_acknowledged = true;
             return Some(Ack::PubAck(id));
         }
     }
@@ -201,6 +205,7 @@ impl Owed {
     }
 
     pub(super) fn connection_lost(&mut self) {
+        self.has_acknowledged = false;
         let owed = self.queue.drain(..).filter_map(|entry| Some((entry.id?, entry.digest)));
         let acknowledged = self.acknowledged.drain(..).map(|(id, digest, _)| (id, digest));
         let lately: Vec<_> = acknowledged.chain(owed).collect();
