@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::pipe;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
 use support::CERTIFICATES;
@@ -259,12 +260,62 @@ fn what_is_read_and_run_on_a_schedule_is_looked_for() {
     assert_eq!(
         said.stderr.lines().collect::<Vec<_>>(),
         [
-            "warning: publish a: `file` /nowhere/temp can't be read: No such file or directory (os error 2)",
+            "warning: publish a: `file` /nowhere/temp isn't there",
             "warning: publish b: `command`: there is no program no-such-program in the directories of PATH; write its whole path",
             "warning: publish c: `command`: there is no program /nowhere/program",
             "warning: publish d: `command`: plain can't be run: it isn't executable (`chmod +x plain`)",
         ]
     );
+}
+
+#[test]
+fn a_script_that_the_kernel_cannot_run_is_told_with_what_mends_it() {
+    let files = Files::new("");
+    let scripts = [
+        ("windows", "#!/bin/sh\r\necho 5\r\n", "windows has the line ends of Windows (CRLF)"),
+        ("bare", "echo 5\n", "bare is no program and has no line such as `#!/bin/sh` at its start"),
+        ("mark", "\u{feff}#!/bin/sh\necho 5\n", "mark begins with a byte order mark"),
+        ("lacking", "#!/nowhere/sh\necho 5\n", "lacking is to be run by `/nowhere/sh`, which isn't there"),
+        ("right", "#!/bin/sh\necho 5\n", ""),
+    ];
+    let mut sources = String::new();
+    for (name, text, _) in scripts {
+        files.write(name, text);
+        let path = files.0.path().join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        let command = format!("command = [\"{}\"]", path.display());
+        sources += &format!("[[publish]]\nname = \"{name}\"\ntopic = \"t\"\nevery = \"1m\"\n{command}\n");
+    }
+    let rest = "[[publish]]\nname = \"x\"\ntopic = \"t\"\nevery = \"1m\"\ncommand = [\"echo me:hunter2\"]\n";
+    files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{sources}{rest}"));
+    let said = files.check();
+    assert_eq!(said.code, Some(0), "run starts all the same: {said:?}");
+    for (name, _, text) in scripts {
+        let lines: Vec<&str> = said.stderr.lines().filter(|line| line.contains(&format!("publish {name}:"))).collect();
+        assert_eq!(lines.len(), usize::from(!text.is_empty()), "{said:?}");
+        assert!(lines.iter().all(|line| line.contains(text)), "{said:?}");
+    }
+    assert!(said.stderr.contains("as in [\"echo\", \"...\"]") && !said.stderr.contains("hunter2"), "{said:?}");
+    // The command is right as it is printed.
+    let line = said.stderr.lines().find(|line| line.contains("CRLF")).unwrap();
+    let mend = line.rsplit('`').nth(1).unwrap();
+    assert!(Command::new("sh").args(["-c", mend]).current_dir(files.0.path()).status().unwrap().success());
+    assert!(!files.check().stderr.contains("CRLF"));
+}
+
+#[test]
+fn a_directory_that_is_missing_is_told_once_for_all_its_sockets() {
+    let files = Files::new("");
+    let at = files.0.path().display();
+    let socket = |name: &str| format!("socket = \"{at}/none/{name}.sock\"\n");
+    let forward = format!("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\n{}", socket("f"));
+    let status = format!("[status]\n{}", socket("s"));
+    files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{forward}{status}"));
+    let said = files.check();
+    assert_eq!((said.code, said.stderr.matches("none doesn't exist").count()), (Some(78), 1), "{said:?}");
+    files.write("none", "");
+    let said = files.check();
+    assert!(said.code == Some(78) && said.stderr.contains("none or a part of it is a file"), "{said:?}");
 }
 
 #[test]
@@ -285,7 +336,6 @@ fn a_store_that_cannot_be_written_is_told() {
 
 #[test]
 fn root_has_the_services_user_look() {
-    use std::os::unix::fs::PermissionsExt as _;
     let files = Files::new(&format!("{CONNECTION}[tls]\nca_file = \"DIR/AmazonRootCA1.pem\"\n"));
     let directory = files.0.path();
     let open =

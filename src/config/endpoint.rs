@@ -37,7 +37,9 @@ pub(super) fn endpoint(node: &Node) -> Result<String, String> {
         return Err(format!("is the address of the AWS console. {WHERE}"));
     }
     if let Some((scheme, rest)) = text.split_once("://") {
-        let host = rest.split(['/', ':', '?']).next().unwrap_or_default();
+        let host = rest.split(['/', '?']).next().unwrap_or_default();
+        // There may be a login.
+        let host = host.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
         return Err(format!("must not begin with \"{scheme}://\"; write `endpoint = \"{host}\"`"));
     }
     if text.parse::<IpAddr>().is_ok() {
@@ -55,6 +57,9 @@ pub(super) fn endpoint(node: &Node) -> Result<String, String> {
     }
     if let Some(other) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))) {
         return Err(format!("must not hold {other:?}; it is {EXAMPLE}"));
+    }
+    if let Some(host) = text.strip_suffix('.') {
+        return Err(format!("must not end with a point; write `endpoint = \"{host}\"`"));
     }
     let host = text.to_ascii_lowercase();
     if ServerName::try_from(host.as_str()).is_err() {

@@ -54,6 +54,10 @@ fn host_and_port(address: &str) -> Result<(String, u16), String> {
         Some((host, port)) => (host, port.strip_prefix(':').ok_or_else(no_port)?),
         None => address.rsplit_once(':').ok_or_else(no_port)?,
     };
+    let is_ipv6 = host.parse::<std::net::Ipv6Addr>().is_ok();
+    if host.contains(':') && !is_ipv6 && address.parse::<std::net::Ipv6Addr>().is_err() {
+        return Err(format!("must be one host and one port, as in \"{EXAMPLE}\""));
+    }
     if host.contains(':') != address.starts_with('[') {
         return Err("an IPv6 address must be in brackets, as in \"http://[2001:db8::1]:3128\"".to_owned());
     }

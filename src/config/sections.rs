@@ -166,6 +166,7 @@ impl<'a> Reader<'a> {
         let client_id = fill(text, &self.fixed).map_err(|error| error.to_string())?;
         match client_id.as_str() {
             "" if text.is_empty() => Err("must not be empty".to_owned()),
+            id if id.trim().is_empty() => Err("must not be blank".to_owned()),
             "" => {
                 Err("is empty, because this machine has no host name (`hostnamectl hostname NAME` gives it one)"
                     .to_owned())

@@ -40,6 +40,10 @@ pub(crate) enum SocketError {
     )]
     NoDirectory { path: PathBuf, directory: PathBuf },
     #[error(
+        "the socket {path} can't be made: {directory} or a part of it is a file, not a directory. Correct the path"
+    )]
+    FileAsDirectory { path: PathBuf, directory: PathBuf },
+    #[error(
         "the socket {path} can't be made: the user {user} may not {action}: {source}. `ls -ld {directory}` shows who may; systemd \
          makes /run/gatewire for gatewire (RuntimeDirectory=gatewire)"
     )]
@@ -200,7 +204,14 @@ fn find_group(path: &Path, group: &str) -> Result<u32, SocketError> {
 pub(super) fn explain(path: &Path, action: &'static str, source: io::Error) -> SocketError {
     let (path, directory) = (path.to_owned(), super::file::directory_of(path).to_owned());
     match source.kind() {
+        // procfs and the like say so of every file that one wants to make there.
+        io::ErrorKind::NotFound if directory.is_dir() => SocketError::Io {
+            path,
+            action,
+            source: io::Error::other("this directory takes no sockets; choose another"),
+        },
         io::ErrorKind::NotFound => SocketError::NoDirectory { path, directory },
+        io::ErrorKind::NotADirectory => SocketError::FileAsDirectory { path, directory },
         io::ErrorKind::PermissionDenied => {
             let (user, directory) = (owner::own_name(), owner::quoted(&directory));
             SocketError::Denied { path, user, action, source, directory }

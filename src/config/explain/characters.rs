@@ -62,6 +62,26 @@ pub(super) fn about_invisible(c: char) -> String {
     format!("there is an invisible character in this line ({name}, U+{:04X})", u32::from(c))
 }
 
+/// The Latin letter that looks like this one of the Cyrillic or Greek alphabet.
+pub(super) fn latin(c: char) -> Option<char> {
+    Some(match c {
+        'а' => 'a',
+        'е' => 'e',
+        'о' | 'ο' => 'o',
+        'р' | 'ρ' => 'p',
+        'с' => 'c',
+        'у' => 'y',
+        'х' => 'x',
+        'і' => 'i',
+        'ј' => 'j',
+        'ѕ' => 's',
+        'т' => 't',
+        'ν' => 'v',
+        'к' => 'k',
+        _ => return None,
+    })
+}
+
 /// Full-width characters, as an input method for Chinese or Japanese leaves them.
 pub(super) fn plain(c: char) -> Option<char> {
     match c {

@@ -13,12 +13,13 @@ pub(crate) fn text_of<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Fault
         let file = file.display();
         format!("`iconv -f {from} -t UTF-8 {file} > /tmp/utf8.toml`, and copy that over it")
     };
+    let encoding = encoding(bytes);
     let whole = |text: &str| Fault { line: 1, text: text.to_owned(), unknown: 1..usize::MAX };
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) || is_utf_16(bytes) {
+    if let Some((name, of_iconv)) = encoding {
         return Err(whole(&format!(
-            "this file is UTF-16 (what some editors call \"Unicode\"), and must be UTF-8. Save it as UTF-8 in the editor, or convert \
+            "this file is {name} (what some editors call \"Unicode\"), and must be UTF-8. Save it as UTF-8 in the editor, or convert \
              it: {}",
-            convert("UTF-16")
+            convert(of_iconv)
         )));
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
@@ -51,10 +52,23 @@ fn line_of(bytes: &[u8], at: usize) -> usize {
     1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// Without a byte order mark: every second byte of what is ASCII is zero.
-fn is_utf_16(bytes: &[u8]) -> bool {
-    let start = &bytes[..bytes.len().min(64) & !1];
-    let zeros = |from: usize| start.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
-    let half = start.len() / 2;
-    half >= 4 && ((zeros(1) * 10 >= half * 9 && zeros(0) == 0) || (zeros(0) * 10 >= half * 9 && zeros(1) == 0))
+/// UTF-16 or UTF-32: for people, and as iconv takes it, which looks for a byte order mark if it isn't told the order.
+fn encoding(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    match bytes {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some(("UTF-32", "UTF-32")),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(("UTF-16", "UTF-16")),
+        _ => {}
+    }
+    // Without a mark: every second byte of what is ASCII is zero, or three of four.
+    let start = &bytes[..bytes.len().min(64) & !3];
+    let zeros = |from: usize, step: usize| start.iter().skip(from).step_by(step).filter(|byte| **byte == 0).count();
+    let (half, quarter) = (start.len() / 2, start.len() / 4);
+    let are = |count: usize, all: usize| all >= 2 && count * 10 >= all * 9;
+    match () {
+        () if are(zeros(1, 2), half) && are(zeros(2, 4), quarter) => Some(("UTF-32", "UTF-32LE")),
+        () if are(zeros(0, 2), half) && are(zeros(1, 4), quarter) => Some(("UTF-32", "UTF-32BE")),
+        () if are(zeros(1, 2), half) && zeros(0, 2) == 0 => Some(("UTF-16", "UTF-16LE")),
+        () if are(zeros(0, 2), half) && zeros(1, 2) == 0 => Some(("UTF-16", "UTF-16BE")),
+        () => None,
+    }
 }

@@ -50,14 +50,15 @@ pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Fault> {
             continue;
         }
         match message.as_str() {
-            "duplicate key" => faults.push(twice(&seen, *line)),
-            message if *line < first => faults.push(Fault {
-                line: *line,
-                text: format!(
+            "duplicate key" => faults.push(twice(&seen, *line, text)),
+            message if *line < first => {
+                let shown = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+                let said = shown.chars().find(|c| invisible(*c).is_some()).map(characters::about_invisible);
+                let said = said.unwrap_or_else(|| format!(
                     "this line can't be read ({message}). A line is `key = value`, with text in quotes, or a section in brackets"
-                ),
-                unknown: *line..*line + 1,
-            }),
+                ));
+                faults.push(Fault { line: *line, text: said, unknown: *line..*line + 1 });
+            }
             _ => {}
         }
     }
@@ -66,7 +67,7 @@ pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Fault> {
 }
 
 /// What the parser calls a duplicate key.
-fn twice(seen: &[Seen], line: usize) -> Fault {
+fn twice(seen: &[Seen], line: usize, whole: &str) -> Fault {
     let fault = |line: usize, text: String, until: usize| Fault { line, text, unknown: line..until };
     let Some(second) = seen.iter().find(|seen| seen.line == line) else {
         return fault(line, "a key or section that is there already; delete one of them".to_owned(), line + 1);
@@ -97,6 +98,11 @@ fn twice(seen: &[Seen], line: usize) -> Fault {
         Some(first) => fault(
             line,
             format!("`{}` is there twice, first in line {}; delete one of the two", second.name, first.line),
+            line + 1,
+        ),
+        None if whole.lines().nth(line - 1).is_some_and(|text| text.contains('{')) => fault(
+            line,
+            format!("a key is there twice in the table of `{}`; delete one of the two", second.name),
             line + 1,
         ),
         None => {

@@ -1,6 +1,6 @@
 //! The parts of a line: its key, and what stands where nothing may.
 
-use super::characters::{about_invisible, invisible, plain};
+use super::characters::{about_invisible, invisible, latin, plain};
 use super::value::{Scan, Within};
 use crate::config::known;
 
@@ -27,8 +27,11 @@ pub(super) fn well_formed(key: &str) -> String {
         return key.to_owned();
     }
     let parts = key.split('.').map(|part| {
-        let words: String =
-            part.trim().chars().map(|c| if c.is_whitespace() { '_' } else { plain(c).unwrap_or(c) }).collect();
+        let words: String = part
+            .trim()
+            .chars()
+            .map(|c| if c.is_whitespace() { '_' } else { latin(c).or_else(|| plain(c)).unwrap_or(c) })
+            .collect();
         words.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect::<String>()
     });
     parts.collect::<Vec<_>>().join(".")
@@ -37,6 +40,12 @@ pub(super) fn well_formed(key: &str) -> String {
 pub(super) fn what_is_wrong_with(key: &str) -> String {
     match key.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))) {
         Some(c) if c.is_whitespace() => "a key has no blanks in it".to_owned(),
+        Some(c) if latin(c).is_some() => {
+            format!(
+                "the letter `{c}` (U+{:04X}) is of another alphabet, though it looks like a Latin one",
+                u32::from(c)
+            )
+        }
         Some(c) => format!("a key has no `{c}` in it"),
         None => "this isn't a key".to_owned(),
     }
@@ -95,6 +104,12 @@ pub(super) fn line_that_is_none(line: &str) -> Option<String> {
                 "`{mark}` is what a merge leaves where two versions differ; decide for one of them and delete the mark"
             ));
         }
+    }
+    if line.starts_with("```") {
+        return Some("the ``` comes from a web page or a chat; delete this line".to_owned());
+    }
+    if line.starts_with("$ ") || line.starts_with("sudo ") {
+        return Some("this is a command for a shell, not a setting; delete this line".to_owned());
     }
     for comment in [";", "//", "/*", "--", "REM ", "*/"] {
         if line.starts_with(comment) {

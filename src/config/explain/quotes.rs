@@ -1,7 +1,7 @@
 //! Strings: where they end, and what is wrong with their quotes.
 
 use super::characters::{about_invisible, invisible, is_other_quote, made_visible};
-use super::scalar::quoted;
+use super::scalar::{quoted, takes_list};
 use super::value::{Scan, Within, without_comment};
 
 impl Scan<'_> {
@@ -106,6 +106,7 @@ impl Scan<'_> {
         let stops = |c: char| is_other_quote(c) || matches!(c, '"' | '\'');
         // In a line of its own it goes as far as the last of them: there may be an apostrophe in it.
         let end = match within {
+            Within::Line if takes_list(&self.key) => inner.find(stops),
             Within::Line => without_comment(inner).rfind(stops),
             Within::Array | Within::Table => inner.find(stops),
         };

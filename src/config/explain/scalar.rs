@@ -36,10 +36,16 @@ pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
     // `max` is a number of a batch, and a duration of the backoff.
     let is_number = NUMBERS.contains(&key) && !(key == "max" && kind == DURATION);
     let mended = |problem: &str, fixed: Option<String>| Some(Mended { problem: problem.to_owned(), fixed });
+    // Of a key that takes text it is a text.
+    let is_text = crate::config::known::is_key(key) && !BOOLEANS.contains(&key);
     match token.to_lowercase().as_str() {
         "true" | "false" => return mended("true and false are written in small letters", Some(token.to_lowercase())),
-        "yes" | "on" | "enabled" if !is_number => return mended("yes is written `true`", Some("true".to_owned())),
-        "no" | "off" | "disabled" if !is_number => return mended("no is written `false`", Some("false".to_owned())),
+        "yes" | "on" | "enabled" if !is_number && !is_text => {
+            return mended("yes is written `true`", Some("true".to_owned()));
+        }
+        "no" | "off" | "disabled" if !is_number && !is_text => {
+            return mended("no is written `false`", Some("false".to_owned()));
+        }
         "none" | "null" | "nil" | "~" | "undefined" => {
             return mended("there is no null in TOML; delete the line, and the key has its default", None);
         }
@@ -48,7 +54,12 @@ pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
     if key == "mode" && is_octal(token) {
         return mended("permission bits must be in quotes", Some(format!("\"{token:0>4}\"")));
     }
-    if let Some((whole, fraction)) = token.split_once(',')
+    let is_whole = is_number && key != "min_change";
+    if is_whole && let Some(fixed) = without_separators(token) {
+        return mended("a number has nothing between its thousands", Some(fixed));
+    }
+    if !is_whole
+        && let Some((whole, fraction)) = token.split_once(',')
         && is_digits(whole)
         && is_digits(fraction)
     {
@@ -60,16 +71,31 @@ pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
     if BOOLEANS.contains(&key) {
         return mended(&format!("`{key}` takes true or false"), None);
     }
+    for (mark, problem) in [
+        ("\\\"", "a `\\` stands before the quotes, as in a program or in JSON"),
+        ("&quot;", "`&quot;` is a quote in the source of a web page"),
+        ("&#34;", "`&#34;` is a quote in the source of a web page"),
+    ] {
+        if let Some(text) = token.strip_prefix(mark) {
+            let text =
+                text.strip_suffix(mark).or_else(|| text.strip_suffix(mark.trim_end_matches(';'))).unwrap_or(text);
+            return mended(problem, Some(quoted(text)));
+        }
+    }
     if let Some(text) = token.strip_suffix(['"', '\'']).filter(|text| !text.contains(['"', '\''])) {
         return mended("the opening quote is missing", Some(quoted(text)));
     }
     mended(kind, Some(quoted(without_prefix(token))))
 }
 
+/// Whether it is an array of strings.
+pub(super) fn takes_list(key: &str) -> bool {
+    ["filters", "topics", "command", "metrics"].contains(&key)
+}
+
 /// What is wrong with the bare `token` where an array of strings is to be; `None` if `key` takes none, or it is no text.
 pub(super) fn bare_list(token: &str, key: &str) -> Option<Mended> {
-    const LISTS: [&str; 4] = ["filters", "topics", "command", "metrics"];
-    if !LISTS.contains(&key) || is_value(token) {
+    if !takes_list(key) || is_value(token) {
         return None;
     }
     let items = token.split(|c: char| c == ',' || (key == "command" && c.is_whitespace()));
@@ -82,6 +108,14 @@ pub(super) fn bare_list(token: &str, key: &str) -> Option<Mended> {
         problem: "text must be in quotes, and a list of texts in brackets".to_owned(),
         fixed: Some(format!("[{}]", items.join(", "))),
     })
+}
+
+/// A number as it is written in many countries, with commas, points or apostrophes between its thousands.
+fn without_separators(token: &str) -> Option<String> {
+    let groups: Vec<&str> = token.split([',', '.', '\'', '’']).collect();
+    let (first, others) = groups.split_first()?;
+    let are_thousands = !others.is_empty() && others.iter().all(|group| group.len() == 3 && is_digits(group));
+    (are_thousands && is_digits(first) && first.len() <= 3 && !first.starts_with('0')).then(|| groups.concat())
 }
 
 /// A number that isn't written as one.
@@ -105,9 +139,20 @@ fn number(token: &str) -> Mended {
         return Mended { problem: "a number has digits on both sides of its point".to_owned(), fixed: Some(fixed) };
     }
     let leading: String = token.chars().take_while(char::is_ascii_digit).collect();
+    // What 1k means is a thousand times what its digits say.
+    let rest = &token[leading.len()..];
+    let fixed = match rest.trim() {
+        "k" | "K" => Some(format!("{leading}000")),
+        rest if rest.starts_with(['k', 'K', 'm', 'M', 'g', 'G', 'e', 'E', 'x', ',', '.', '/'])
+            && !rest.starts_with("/t") =>
+        {
+            None
+        }
+        _ => Some(leading),
+    };
     Mended {
-        problem: "a number is wanted here, without a unit or other letters".to_owned(),
-        fixed: Some(leading).filter(|digits| digits == "0" || !(digits.is_empty() || digits.starts_with('0'))),
+        problem: "this must be a number, without a unit or other letters".to_owned(),
+        fixed: fixed.filter(|digits| digits == "0" || !(digits.is_empty() || digits.starts_with('0'))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use toml::de::DeTable;
 
-use super::characters::{about_invisible, invisible, is_other_quote, made_visible, plain};
+use super::characters::{about_invisible, invisible, is_other_quote, latin, made_visible, plain};
 use super::parts::{compact, key_end, line_that_is_none, trailing, well_formed, what_is_wrong_with};
 use super::value::{Scan, Within, without_comment};
 use super::{Fault, Seen, written};
@@ -89,14 +89,14 @@ impl<'a> Statements<'a> {
             }
             return Ok(());
         }
+        if let Some(text) = self.other_language(trimmed) {
+            return self.end(begin, &text);
+        }
         if let Some(text) = line_that_is_none(trimmed) {
             let number = self.line_at(start);
             self.skip_line();
             self.fault(number, text, false);
             return Ok(());
-        }
-        if let Some(text) = self.other_language(trimmed) {
-            return self.end(begin, &text);
         }
         self.at = begin;
         let first = trimmed.chars().next().unwrap_or(' ');
@@ -124,11 +124,11 @@ impl<'a> Statements<'a> {
                     .to_owned(),
             );
         }
-        if is_first && line.starts_with('{') {
+        if is_first && (line.starts_with('{') || line.starts_with("[{") || line == "[") {
             return Some(unlike("JSON"));
         }
-        if is_first && line.starts_with('<') {
-            return Some(unlike("XML"));
+        if is_first && line.starts_with('<') && !line.starts_with("<<") {
+            return Some(unlike(if line.to_lowercase().contains("html") { "a web page (HTML)" } else { "XML" }));
         }
         let yaml_list = line.strip_prefix("- ").is_some_and(|rest| rest.contains(':'));
         let yaml_map = line.strip_suffix(':').is_some_and(|name| is_section(name.trim()));
@@ -149,7 +149,8 @@ impl<'a> Statements<'a> {
             .filter(|at| !inner[..*at].trim().is_empty())
             .unwrap_or(inner.len());
         let raw = inner[..name_end].trim();
-        let name = made_visible(raw).trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
+        let name: String = made_visible(raw).chars().map(|c| latin(c).unwrap_or(c)).collect();
+        let name = name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
         let opening = text.len() - text.trim_start_matches('[').len();
         let is_name = |text: &str| {
             text.split('.').all(|part| {
@@ -178,6 +179,7 @@ impl<'a> Statements<'a> {
         let after = inner.trim_start_matches(|c| c != ']').trim_start_matches(']').trim();
         let problem = match text.chars().find(|c| invisible(*c).is_some()) {
             Some(c) => about_invisible(c),
+            None if raw.chars().any(|c| latin(c).is_some()) => what_is_wrong_with(raw).replace("a key", "a name"),
             None if name.is_empty() => "the name of the section is missing, as in `[connection]`".to_owned(),
             None if closing >= brackets && !after.is_empty() => {
                 format!("only a comment may follow the header of a section; begin a new line after `{meant}`")
@@ -212,11 +214,17 @@ impl<'a> Statements<'a> {
         }
         let visible = made_visible(raw);
         let mut key = visible.trim();
-        for word in ["export ", "set ", "let ", "var ", "const "] {
-            if let Some(rest) = key.strip_prefix(word) {
+        for word in ["export ", "set ", "let ", "var ", "const ", "- ", "* ", "> ", "+ ", "+", "-", "• "] {
+            if let Some(rest) = key.strip_prefix(word).filter(|rest| word.len() > 2 || known::is_key(rest.trim())) {
                 complain(format!("`{}` isn't needed before a key", word.trim()));
                 key = rest.trim();
             }
+        }
+        let numbered =
+            key.trim_start_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '\t' | '.' | '|' | ':'));
+        if numbered.len() < key.len() && known::is_key(numbered) {
+            complain("the number of the line was copied with it".to_owned());
+            key = numbered;
         }
         let unquoted = key.trim_matches(|c| matches!(c, '"' | '\'') || is_other_quote(c));
         if unquoted.len() < key.len() && key.chars().any(is_other_quote) {
@@ -245,7 +253,8 @@ impl<'a> Statements<'a> {
             return Ok(());
         }
         let name = well_formed(key);
-        if name != key && well_formed(unquoted) != name {
+        let is_other = key.chars().any(|c| latin(c).is_some());
+        if name != key && (is_other || well_formed(unquoted) != name) {
             complain(what_is_wrong_with(key));
         }
         let mut begin = start + key_end + sign.map_or(0, char::len_utf8);
@@ -276,6 +285,10 @@ impl<'a> Statements<'a> {
                 is_unclear |= after.is_unclear || key.ends_with("_file");
                 found = Some((scan.at, after.problem));
                 fixed = after.fixed.unwrap_or(fixed);
+            } else if rest.starts_with(',') {
+                let after = trailing(rest, &fixed);
+                is_unclear |= after.is_unclear;
+                fixed = after.fixed.unwrap_or(fixed);
             }
         }
         self.at = scan.at.min(self.text.len());
@@ -296,8 +309,19 @@ impl<'a> Statements<'a> {
         let first = text.split([' ', '\t', '"', '\'', '[', '{']).next().unwrap_or_default();
         let rest = text[first.len()..].trim();
         let braces = rest.is_empty() || rest.starts_with('{');
-        let said = if let Some(section) =
-            known::section(first.trim_matches(['<', '>', '(', ')', '{', '}'])).filter(|_| braces)
+        let whole = text.strip_prefix(['"', '\'']).and_then(|rest| rest.strip_suffix(['"', '\'']));
+        let inner = whole.and_then(|inner| inner.split_once('=')).filter(|(key, _)| known::is_key(key.trim()));
+        let said = if let Some((key, value)) = inner {
+            let mut scan = Scan::new(value, 0, key.trim());
+            let fixed = scan.value(Within::Line, 0);
+            let example = if scan.is_unclear || scan.is_open {
+                String::new()
+            } else {
+                written(&format!("{} = {fixed}", key.trim()))
+            };
+            format!("the quotes belong around the value, not around the line{example}")
+        } else if let Some(section) =
+            known::section(first.trim_matches(['<', '>', '(', ')', '{', '}', ']'])).filter(|_| braces)
         {
             format!("the name of a section must be in brackets{}", written(&known::header(section)))
         } else if known::is_key(first) && rest.is_empty() {

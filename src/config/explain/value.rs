@@ -1,7 +1,7 @@
 //! Goes through one value, and says how it should be written.
 
 use super::characters::{about_invisible, invisible, is_other_quote, made_visible, plain};
-use super::scalar::{bare, bare_list, quoted};
+use super::scalar::{bare, bare_list, quoted, takes_list};
 use crate::config::known;
 
 /// Where in the text a value is being read.
@@ -78,6 +78,16 @@ impl<'a> Scan<'a> {
             Some('{') if depth < DEEPEST && self.holds_item() => {
                 self.complain(self.at, "a list must be in brackets, [ ], not in braces");
                 self.array(depth)
+            }
+            // A placeholder, and no table: that begins with one brace.
+            Some('{') if within != Within::Table && self.rest().starts_with("{{") => self.bare(within),
+            Some('(')
+                if depth < DEEPEST && self.line().contains(')') && !takes_list(&self.key) && !self.holds_member() =>
+            {
+                self.complain(self.at, "a value isn't written in parentheses");
+                let list = self.array(depth);
+                let one = list.strip_prefix('[').and_then(|list| list.strip_suffix(']'));
+                one.unwrap_or(&list).to_owned()
             }
             Some('(') if depth < DEEPEST && self.line().contains(')') => {
                 let holds_member = self.holds_member();
@@ -182,7 +192,13 @@ fn before_the_next(token: &str) -> &str {
 
 /// How far a bare value in an array goes. A quote that closes it lacks the one that opens it.
 fn end_in_array(line: &str) -> usize {
-    let end = line.find([',', ']', ';', '"']).unwrap_or(line.len());
+    let stop = |(at, c): &(usize, char)| match c {
+        ',' | ']' | ';' | '"' => true,
+        // It may be the text's own.
+        ')' => !line[..*at].contains('('),
+        _ => false,
+    };
+    let end = line.char_indices().find(stop).map_or(line.len(), |(at, _)| at);
     let closes = line[end..].strip_prefix('"').is_some_and(|rest| rest.trim_start().starts_with([',', ']']));
     if closes { end + 1 } else { end }
 }
@@ -190,6 +206,15 @@ fn end_in_array(line: &str) -> usize {
 /// How far a bare value in a table goes: to a comma or brace, or to the next member if the comma is missing.
 fn end_in_table(line: &str) -> usize {
     let end = line.find([',', '}', ';', '"']).unwrap_or(line.len());
+    // What a comma parts may be the thousands of one number.
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if line[end..].starts_with(',') && is_digits(&line[..end]) && end <= 3 {
+        let more = line[end + 1..].find(|c: char| !c.is_ascii_digit()).unwrap_or(line.len() - end - 1);
+        let ends = line[end + 1 + more..].trim_start().starts_with(['}', ',']);
+        if more == 3 && ends {
+            return end + 1 + more;
+        }
+    }
     let Some(equals) = line[..end].find('=') else { return end };
     let member = line[..equals].trim_end();
     member.rfind(char::is_whitespace).map_or(end, |blank| member[..blank].trim_end().len())

@@ -2,6 +2,7 @@
 //! work as they are printed.
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::problems::{Damage, Denied, Der, Encoding, Fault, Foreign, Holds, Layout, Role, Unsupported};
@@ -67,7 +68,16 @@ impl Fault {
             Fault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
             Fault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
             Fault::Empty => write!(f, "is empty. {get}"),
-            Fault::TooLarge { limit } => write!(f, "is over {limit} bytes, too large for a credential file. {get}"),
+            Fault::TooLarge { limit } => {
+                write!(f, "is larger than {} MiB, and no certificate or key is. {get}", limit >> 20)
+            }
+            Fault::Io(ErrorKind::NotADirectory) => {
+                write!(f, "a part of this path is a file, not a directory. Write the right path. {get}")
+            }
+            // The kind itself has no stable name yet.
+            Fault::Io(kind) if kind.to_string().starts_with("filesystem loop") => {
+                write!(f, "is a symbolic link that leads back to itself. Remove it. {get}")
+            }
             Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
             Fault::Utf16(encoding) => {
                 let name = match encoding {
@@ -321,7 +331,7 @@ impl Holds {
             (Holds::Pkcs7, Role::Ca | Role::Certificate) => {
                 write!(f, "holds {article}. Convert it: {}", openssl("pkcs7 -print_certs", path))
             }
-            (Holds::Request, _) => write!(f, "holds {article}, not what it asks for. {get}"),
+            (Holds::Request, _) => write!(f, "holds {article}, not the certificate that was issued for it. {get}"),
             (Holds::OpenSshKey, _) => write!(f, "holds {article}, which isn't one for TLS. {get}"),
             (Holds::DsaKey, _) => write!(f, "holds {article}, which can't be used. {SIZES}. {get}"),
             (Holds::EncryptedKey | Holds::PublicKey | Holds::RevocationList | Holds::Pgp, _)

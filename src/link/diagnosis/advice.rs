@@ -47,6 +47,10 @@ impl LinkError {
                 soon as there is one."
                     .to_owned()
             }
+            LinkError::MalformedPacket { detail, .. } if ["\"HTTP/", "\"SSH-"].iter().any(|start| detail.to_string().contains(start)) => {
+                "A server of another kind answers there, not an MQTT server: check connection.endpoint and connection.port \
+                 (8883 or 443).".to_owned()
+            }
             LinkError::MalformedPacket { peer, .. } => format!(
                 "{}What answers there may not be an MQTT server: check connection.endpoint and connection.port.",
                 other_version(peer)

@@ -125,7 +125,8 @@ fn timestamp(time: UnixTime) -> Timestamp {
 
 /// rustls gives a name as the debug text of its parser's type: `DnsName("a.b")` becomes `a.b`.
 fn plain(name: &str) -> String {
-    name.split('"').nth(1).unwrap_or(name).chars().take(MAX_NAME_CHARS).collect()
+    let address = name.strip_prefix("IpAddress(").and_then(|rest| rest.strip_suffix(')'));
+    address.or_else(|| name.split('"').nth(1)).unwrap_or(name).chars().take(MAX_NAME_CHARS).collect()
 }
 
 impl TlsFault {
