@@ -161,7 +161,7 @@ fn a_file_that_is_not_there_is_named_with_what_to_do() {
     assert_eq!(said.code, Some(78));
     assert_eq!(
         said.stderr,
-        "gatewire.toml: there is no such file. The package brings /etc/gatewire/gatewire.toml; another is named with \
+        "gatewire.toml: there is no such file. The package installs /etc/gatewire/gatewire.toml; name another file with \
          --config\n"
     );
 }
@@ -261,7 +261,7 @@ fn what_is_read_and_run_on_a_schedule_is_looked_for() {
         said.stderr.lines().collect::<Vec<_>>(),
         [
             "warning: publish a: `file` /nowhere/temp isn't there",
-            "warning: publish b: `command`: there is no program no-such-program in the directories of PATH; write its whole path",
+            "warning: publish b: `command`: there is no program no-such-program in the directories of PATH; write its full path",
             "warning: publish c: `command`: there is no program /nowhere/program",
             "warning: publish d: `command`: plain can't be run: it isn't executable (`chmod +x plain`)",
         ]
@@ -359,7 +359,7 @@ fn root_has_the_services_user_look() {
     command.arg("--config").arg(directory.join("gatewire.toml")).arg("check");
     let said = files.said(command.output().unwrap());
     assert_eq!(said.code, Some(78), "{said:?}");
-    assert!(said.stderr.starts_with("checked as the user gatewire, as which the service runs:\n"), "{said:?}");
+    assert!(said.stderr.starts_with("checked as the user gatewire, which the service runs as:\n"), "{said:?}");
     assert!(said.stderr.contains("tls.key_file private.pem.key: the user gatewire may not read it"), "{said:?}");
 }
 

@@ -265,7 +265,7 @@ fn a_configuration_that_cannot_be_used_can_be_gone_around() {
     assert!(code == 0 && out.contains("not connected"), "{code} {out} {err}");
     assert!(err.contains("did you mean `client_id`?") && err.contains("had before"), "{err}");
     let (code, _, err) = setup.output_of(&["tail"]);
-    assert!(code == 78 && err.ends_with("`--socket PATH` tells it, too\n"), "{code} {err}");
+    assert!(code == 78 && err.ends_with("`--socket PATH` names the socket instead\n"), "{code} {err}");
     let setup = setup.edit("[status]", "[state]");
     let (code, out, err) = setup.output_of(&["status"]);
     assert_eq!((code, out.as_str()), (78, ""), "{err}");

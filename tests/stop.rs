@@ -70,7 +70,7 @@ fn a_stop_waits_five_seconds_for_what_is_in_flight_and_no_longer() {
     let waited = start.elapsed();
     assert!(waited > Duration::from_millis(4900) && waited < Duration::from_secs(8), "{waited:?}");
     assert_eq!(client.json()["result"], "stored");
-    gatewire.wait_for("1 messages wait for IoT Core on the disk");
+    gatewire.wait_for("1 message waits for IoT Core on the disk");
     assert_eq!(peer.next(), None);
     assert_quick(gatewire.wait());
 }

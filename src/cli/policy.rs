@@ -97,7 +97,7 @@ fn answer(path: &Path, arguments: Arguments) -> Result<(String, Exit), Failure> 
         }
         ([], ..) => Err(Failure::new(
             format!(
-                "connection.endpoint ({}) doesn't name the region of IoT Core: give it with --region, such as eu-west-1",
+                "connection.endpoint ({}) doesn't tell the region of IoT Core: give it with --region, such as eu-west-1",
                 config.connection.endpoint
             ),
             Exit::Usage,

@@ -214,7 +214,7 @@ impl Connection {
     /// Looks at what comes first on a connection.
     fn check_first(&self) -> Result<(), Failure> {
         if self.rest.starts_with(TOO_MANY) {
-            let detail = "it already serves as many clients as it can (`ss -xp` shows them)".to_owned();
+            let detail = "it serves no more clients (`ss -xp` shows them)".to_owned();
             return Err(Unreachable::Refused { path: self.path.clone(), detail }.into());
         }
         if self.remade {

@@ -251,15 +251,15 @@ fn say_what_is_left(stored: u64, lost: usize) {
     if stored > 0 {
         log::info!(
             GATEWIRE_EVENT = "stored", GATEWIRE_COUNT = stored;
-            "{} on the disk for IoT Core: gatewire sends them after the next start",
+            "{} for IoT Core on the disk, to be sent after the next start",
             count_that(stored, "message", "waits", "wait")
         );
     }
     if lost > 0 {
         log::error!(
             GATEWIRE_EVENT = "lost", GATEWIRE_COUNT = lost;
-            "{} without an acknowledgement from IoT Core {} lost: the disk couldn't be written in time. A message that the disk \
-             took without confirming it may still be sent. Clients that waited got the answer `shutting_down`",
+            "{} that IoT Core hadn't acknowledged {} lost: the disk couldn't be written in time. A message that the disk took \
+            without confirming it may still be sent. Clients that waited got the answer `shutting_down`",
             count(lost, "message"), if lost == 1 { "is" } else { "are" }
         );
     }
@@ -271,7 +271,7 @@ fn say_what_is_unread(forwards: &[Rc<Forward>]) {
         if stored > 0 {
             log::info!(
                 GATEWIRE_EVENT = "stored", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = stored;
-                "forward {name}: {} on the disk for a reader", count_that(stored, "message", "waits", "wait")
+                "forward {name}: {} for a reader on the disk", count_that(stored, "message", "waits", "wait")
             );
         }
         if waiting > stored {

@@ -30,8 +30,8 @@ pub(crate) enum ServicesError {
     #[error("forward {0} was removed a moment ago, and its last messages aren't stored yet; reload again in a moment")]
     StillLeaving(String),
     #[error(
-        "forward {name} is new, and reading what waits for its readers from the disk timed out after {} s: the disk hangs or \
-        is busy; see `dmesg`, and reload again",
+        "forward {name} is new, and the disk doesn't say within {} s what waits for its readers: it hangs or is busy; see \
+        `dmesg`, and reload again",
         patience.as_secs()
     )]
     DiskSilent { name: String, patience: Duration },
@@ -204,8 +204,8 @@ impl Services {
         for path in self.inherited.unused() {
             log::warn!(
                 GATEWIRE_EVENT = "socket_unit";
-                "systemd listens at {} for gatewire, but the configuration doesn't have this path: programs that connect there \
-                wait for ever. Remove it from the socket unit, or use it in a [[forward]] or an [[ingest]]",
+                "systemd listens at {} for gatewire, and nothing in the configuration has this path: programs that connect \
+                there wait for ever. Remove it from the socket unit, or use it in a [[forward]] or an [[ingest]]",
                 path.display()
             );
         }

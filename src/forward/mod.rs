@@ -267,8 +267,8 @@ impl Forward {
         };
         log::warn!(
             GATEWIRE_EVENT = "reader_disconnected", GATEWIRE_FORWARD = name;
-            "forward {name}: {who} of {path} {why} and is disconnected, with {} unwritten. Other readers aren't \
-             affected; what none of them gets waits in `keep` for the next reader. Find out why that program doesn't read",
+            "forward {name}: {who} of {path} {why} and is disconnected, with {} unwritten; the others go on, and what none of them \
+            gets waits in `keep` for the next reader. Find out why that program doesn't read",
             count(client.unwritten, "byte")
         );
     }
@@ -283,8 +283,8 @@ impl Forward {
         };
         log::warn!(
             GATEWIRE_EVENT = "messages_dropped", GATEWIRE_FORWARD = name;
-            "forward {name}: no reader has read its messages and `keep` is full ({}, {}): {new} dropped, {which} first, \
-             {dropped} since the start. Start the program that reads {}, or raise `keep`. Logged at most once a minute",
+            "forward {name}: no reader has come for its messages and `keep` is full ({}, {}): {new} dropped, {which} first, \
+            {dropped} since the start. Start the program that reads {}, or raise `keep`. Logged at most once a minute",
             count(keep.messages, "message"), count(keep.bytes, "byte"), config.socket.path.display()
         );
     }

@@ -148,7 +148,7 @@ impl Check {
         loop {
             match self.clean_session().await {
                 Ok(()) => {
-                    report(Outcome::Passed("session: the one that this check began has been ended".to_owned()));
+                    report(Outcome::Passed("session: the one that this check began is ended again".to_owned()));
                     return true;
                 }
                 Err(error) if attempts == ATTEMPTS_TO_END => {

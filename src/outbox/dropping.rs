@@ -49,7 +49,7 @@ impl Outbox {
         let of = |count: fn(&Dropped) -> u64| count(&now) - count(&said);
         let causes = [
             (of(|n| n.full), "of the oldest, because more than [outbox] max_size waited"),
-            (of(|n| n.expired), "that waited longer than [outbox] max_age or expires_in"),
+            (of(|n| n.expired), "that had waited for [outbox] max_age or for their own expires_in"),
             (of(|n| n.quarantine_full), "set aside because IoT Core refuses them, when [outbox] max_size was reached"),
             (of(|n| n.damaged), "that were in damaged parts of the database"),
         ];

@@ -429,7 +429,7 @@ impl Outbox {
             *drain = None;
             log::info!(
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
-                "the backlog has been sent: {} in {:.0?}", count(drained.messages, "message"), drained.took
+                "the backlog is out: {} in {:.0?}", count(drained.messages, "message"), drained.took
             );
         }
     }

@@ -136,7 +136,7 @@ fn a_stop_with_a_disk_that_takes_nothing_says_what_is_lost_and_does_not_spin() {
     gatewire.signal("TERM");
     gatewire.wait_for("SIGTERM: stopping");
     let before = gatewire.cpu_seconds();
-    gatewire.wait_for("1 message without an acknowledgement from IoT Core is lost");
+    gatewire.wait_for("1 message that IoT Core hadn't acknowledged is lost");
     let spent = gatewire.cpu_seconds() - before;
     assert!(spent < 0.5, "{spent} s of CPU");
     assert_eq!(verdict(&client.json()), "shutting_down");

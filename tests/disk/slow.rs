@@ -53,7 +53,7 @@ fn a_stop_does_not_wait_for_ever_for_a_disk_that_hangs() {
     let (fault, gatewire, _peer, mut waiting) = hanging();
     let start = Instant::now();
     gatewire.signal("TERM");
-    gatewire.wait_for("1 message without an acknowledgement from IoT Core is lost");
+    gatewire.wait_for("1 message that IoT Core hadn't acknowledged is lost");
     assert_eq!(verdict(&waiting.json()), "shutting_down");
     // 5 s for the server and 5 for the disk: systemd waits for longer.
     assert_eq!(gatewire.wait().0, 0);

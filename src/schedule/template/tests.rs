@@ -130,7 +130,7 @@ fn a_field_of_a_json_value_stands_in_json_as_what_it_is() {
     };
     assert_eq!(error("{{value.a.b}}", r#"{"a":{}}"#), "has no `a.b`");
     assert!(error("{{value.a}}", r#"{"a":"\ud800"}"#).starts_with("has half a character as `a`"));
-    assert_eq!(error("{{value.a}}", "21.5'C"), "isn't JSON, so that it has no `a`");
+    assert_eq!(error("{{value.a}}", "21.5'C"), "isn't JSON, so it has no `a`");
 }
 
 #[test]
