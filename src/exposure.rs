@@ -87,12 +87,12 @@ fn line(part: &Path, who: Who, mode: u32, file: &Path) -> String {
     };
     let what = match part.is_dir() {
         true => format!(
-            "the directory {shown} can be changed by {who} (mode {mode:04o}), and so {} can be replaced",
+            "the directory {shown} can be changed by {who} (mode {mode:04o}), so {} can be replaced",
             file.display()
         ),
         false => format!("{shown} can be changed by {who} (mode {mode:04o})"),
     };
-    format!("{what}: `chmod go-w {}` ends that", owner::quoted(part))
+    format!("{what}; `chmod go-w {}` prevents that", owner::quoted(part))
 }
 
 #[cfg(test)]

@@ -25,8 +25,8 @@ pub(super) fn proxy(node: &Node) -> Result<Proxy, String> {
         "http" => {}
         "https" => {
             return Err(
-                "TLS to the proxy itself is not supported; write \"http://\": what goes through the proxy is TLS from \
-                        here to IoT Core all the same"
+                "TLS to the proxy itself is not supported; write \"http://\": the connection through the proxy is TLS from \
+                here to IoT Core in any case"
                     .to_owned(),
             );
         }

@@ -261,7 +261,7 @@ impl Forward {
         };
         let why = match client.cause {
             Cause::TooMuch => {
-                "has left more than 1 MiB of lines unread, or 4 MiB of memory with all that their messages hold,"
+                "has left more than 1 MiB of lines unread, or 4 MiB of memory including all that their messages hold,"
             }
             Cause::TooSlow => "has left lines unread for more than 10 s",
         };

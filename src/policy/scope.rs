@@ -39,7 +39,7 @@ impl Known {
                 let named = resources.clone().find_map(|arn| check(arn.split(':').nth(field)?).ok());
                 notes.push(match &named {
                     Some(named) => format!("the {what} is taken from the policy: {named} (--{what} gives another)"),
-                    None => format!("the policy names no {what}; {stand_in} stands for yours (--{what} gives it)"),
+                    None => format!("the policy names no {what}; {stand_in} is used instead (--{what} gives it)"),
                 });
                 named.unwrap_or_else(|| stand_in.to_owned())
             })

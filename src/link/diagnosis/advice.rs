@@ -100,8 +100,8 @@ fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
                 .to_owned()
         }
         DnsFault::Temporary => {
-            "The network is down, or there is no name server that can be reached: check the connection (`ip \
-             route` must show a default route) and /etc/resolv.conf (`resolvectl status`)."
+            "The network is down, or no name server can be reached: check the connection (`ip route` must show a default \
+            route) and /etc/resolv.conf (`resolvectl status`)."
                 .to_owned()
         }
         DnsFault::Timeout => {
