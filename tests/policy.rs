@@ -159,7 +159,7 @@ fn the_tutorials_policy_allows_its_thing_and_more() {
         [
             "wider      statement 3: iot:Connect on arn:aws:iot:eu-west-1:123456789012:client/test-* isn't needed",
             "wider      statement 3: iot:Connect on arn:aws:iot:eu-west-1:123456789012:client/thing-* allows more than is \
-             needed; arn:aws:iot:eu-west-1:123456789012:client/thing-gateway-01 would do",
+             needed; arn:aws:iot:eu-west-1:123456789012:client/thing-gateway-01 would be enough",
         ]
     );
     assert!(report.ends_with("the policy allows 4 of 4 needs\n"), "{report}");

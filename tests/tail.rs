@@ -153,7 +153,7 @@ fn one_forward_can_be_followed_alone() {
     broker.publish("bare/a", b"this");
     assert_eq!(tail.next(), "this");
     let (code, _, err) = setup.output_of(&["tail", "--forward", "bear"]);
-    assert_eq!((code, err.as_str()), (64, "there is no [[forward]] `bear`; there are messages, bare\n"));
+    assert_eq!((code, err.as_str()), (64, "there is no [[forward]] `bear`; the configuration has messages, bare\n"));
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub(super) struct Arguments {
     retain: bool,
 
     /// MQTT 5: how long the message is valid, such as 30s or 1h
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = expiry)]
     expires_in: Option<String>,
 
     /// MQTT 5: the type of the payload, such as application/json
@@ -119,6 +119,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("must be a duration such as 10s or 5m".to_owned()),
+    }
+}
+
+/// As the daemon takes it, which counts in seconds.
+fn expiry(text: &str) -> Result<String, String> {
+    match duration(text)?.as_secs() {
+        0 => Err("must be at least 1s".to_owned()),
+        _ => Ok(text.to_owned()),
     }
 }
 
@@ -207,7 +215,7 @@ fn ingest<'a>(config: &'a Config, topic: &str, name: Option<&str>) -> Result<&'a
         Some(name) => config.ingest.iter().find(|ingest| ingest.name == name).ok_or_else(|| {
             let names: Vec<&str> = config.ingest.iter().map(|ingest| ingest.name.as_str()).collect();
             let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Failure::new(format!("there is no [[ingest]] `{name}`; there are {there_are}"), Exit::Usage)
+            Failure::new(format!("there is no [[ingest]] `{name}`; the configuration has {there_are}"), Exit::Usage)
         }),
         None => {
             let no = |text| Failure::new(text, Exit::No);

@@ -112,7 +112,10 @@ fn sockets(config: &Path, name: Option<&str>) -> Result<(Vec<(PathBuf, Format)>,
         (false, _) => Ok((sockets, config.status.socket.path)),
         (true, Some(name)) if !forwards.is_empty() => {
             let names: Vec<&str> = forwards.iter().map(|forward| forward.name.as_str()).collect();
-            Err(Failure::new(format!("there is no [[forward]] `{name}`; there are {}", names.join(", ")), Exit::Usage))
+            Err(Failure::new(
+                format!("there is no [[forward]] `{name}`; the configuration has {}", names.join(", ")),
+                Exit::Usage,
+            ))
         }
         (true, _) => {
             Err(Failure::new("the configuration has no [[forward]]: there is nothing to follow", Exit::Config))

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::explain::explain;
+use super::explain::{explain, told_once};
 use super::report::{Place, Report};
 
 /// A value and where it stands.
@@ -101,7 +101,7 @@ pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) 
             .iter()
             .map(|error| (source.place(error.span().unwrap_or(0..0).start).line, error.message().to_owned()))
             .collect();
-        for fault in explain(text, &refused) {
+        for fault in told_once(explain(text, &refused)) {
             report.unread(&source.at_line(fault.line), &fault.text, fault.unknown);
         }
     }

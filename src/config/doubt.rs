@@ -41,6 +41,19 @@ pub(super) fn placeholder(text: &str) -> Option<String> {
     None
 }
 
+/// The wildcard of policies and file names, in the place of MQTT's.
+pub(super) fn wildcard(text: &str) -> Option<String> {
+    let meant: Vec<&str> = text.split('/').map(|level| if level == "*" { "+" } else { level }).collect();
+    let mut meant = meant.join("/");
+    if meant.ends_with("/+") || meant == "+" {
+        meant.pop();
+        meant.push('#');
+    }
+    text.split('/').any(|level| level == "*").then(|| {
+        format!("`*` is no wildcard in MQTT: `+` stands for one level, `#` for all that follow, as in \"{meant}\"")
+    })
+}
+
 /// What is said of an ARN in the place of what it names: `kind` is how IoT Core calls it.
 pub(super) fn arn(text: &str) -> Option<String> {
     let resource = text.strip_prefix("arn:")?.splitn(5, ':').nth(4).unwrap_or_default();

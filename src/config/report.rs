@@ -94,8 +94,11 @@ impl Report {
 
     /// A file that can't be read, or text that isn't TOML, and the lines whose meaning nobody knows because of it. What seems to
     /// be missing afterwards may stand in them.
+    /// Nothing is said with no words: then it was said elsewhere.
     pub(super) fn unread(&self, place: &Place, text: &str, lines: Range<usize>) {
-        self.errors.borrow_mut().push(Remark::new(place, text));
+        if !text.is_empty() {
+            self.errors.borrow_mut().push(Remark::new(place, text));
+        }
         self.unread.borrow_mut().push((place.order, lines));
     }
 

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::document::{Entry, Node, Table, Value};
 use super::known::{self, Known};
 use super::report::{Place, Report};
+use super::sections::keys_below;
 
 /// A table that is being read.
 pub(super) struct Section<'a> {
@@ -133,7 +134,10 @@ impl<'a> Section<'a> {
         }
         let own = known::section(&self.name).map_or(&[][..], |section| section.keys);
         let is_meant = |other: &str| !own.contains(&other) && known::meant(other, &[key]) == Some(key);
-        if self.table.is_some_and(|table| table.entries.iter().any(|entry| is_meant(&entry.key))) {
+        let is_below = |entry: &Entry| {
+            !own.contains(&entry.key.as_str()) && keys_below(&entry.node).iter().any(|below| own.contains(below))
+        };
+        if self.table.is_some_and(|table| table.entries.iter().any(|entry| is_meant(&entry.key) || is_below(entry))) {
             return;
         }
         self.report.missing(&self.place(key), key, &format!("`{}.{key}`: {text}", self.name));
@@ -212,8 +216,14 @@ impl<'a> Section<'a> {
                 known::section(&entry.key).filter(|_| matches!(entry.node.value, Value::Table(_) | Value::Array(_)));
             let hint = match known::meant(&entry.key, &known) {
                 None if entry.key == self.name => format!("its keys are written without `{}.` here", self.name),
+                None if known::section(&self.name)
+                    .is_some_and(|own| keys_below(&entry.node).iter().any(|key| own.keys.contains(key))) =>
+                {
+                    let header = known::section(&self.name).map(known::header).unwrap_or_default();
+                    format!("write the header `{header}`, and the name below it, `name = \"{}\"`", entry.key)
+                }
                 None if section.is_some() => {
-                    self.report.meant_elsewhere(super::sections::keys_below(&entry.node));
+                    self.report.meant_elsewhere(keys_below(&entry.node));
                     let header = section.map(known::header).unwrap_or_default();
                     format!("it is a section of its own, `{header}`")
                 }

@@ -183,6 +183,9 @@ impl<'a> Reader<'a> {
             self.doubts(text, taken, |is_error, doubt| {
                 if is_error { complaints.at(item, doubt.to_owned()) } else { complaints.warn(item, doubt) }
             });
+            if let Some(doubt) = doubt::wildcard(text) {
+                complaints.warn(item, &doubt);
+            }
             self.filled(text, TopicFilter::new, |filter, error| format!("{filter:?} isn't a topic filter: {error}"))
         };
         // All of them, and only then whether one is missing: each complaint is wanted.

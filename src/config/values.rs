@@ -31,7 +31,8 @@ pub(super) fn string(node: &Node) -> Result<&str, String> {
         }
         Value::String(text) => Ok(text),
         Value::Integer(integer) => quoted(integer),
-        Value::Float(float) => quoted(float),
+        // As it is written it isn't known any more: 1.10 would become 1.1.
+        Value::Float(_) => Err("must be a string in quotes, not a number".to_owned()),
         Value::Datetime(text) => quoted(text),
         Value::Array(items) if items.len() == 1 => Err("must be one string, without brackets".to_owned()),
         other => Err(format!("must be a string in quotes, not {}", other.kind())),

@@ -87,7 +87,30 @@ fn json(text: &str) -> Result<Value, DocumentError> {
     serde_json::from_str(text).map_err(|error| DocumentError::NotJson {
         line: error.line(),
         column: error.column(),
-        reason: without_place(&error),
+        reason: what_it_is(text).map_or_else(|| without_place(&error), str::to_owned),
+    })
+}
+
+/// What is wrong with a text that isn't JSON, for who doesn't know JSON.
+fn what_it_is(text: &str) -> Option<&'static str> {
+    let start = text.trim_start();
+    Some(match () {
+        () if start.is_empty() => "the file is empty",
+        () if start.starts_with("-----BEGIN") => "it is a certificate or a key",
+        () if start.starts_with('<') => "it is a web page or XML",
+        () if start.starts_with("//") || start.starts_with("/*") || start.starts_with('#') => {
+            "JSON has no comments; delete them"
+        }
+        () if text.contains(['“', '”', '„']) && !text.contains('"') => {
+            "the quotes are those of a word processor; JSON needs plain ones, \""
+        }
+        () if start.starts_with("{'") || (text.contains('\'') && !text.contains('"')) => {
+            "JSON needs double quotes, \", not single ones"
+        }
+        () if start.starts_with("Version") || start.starts_with("---") => {
+            "it is YAML; a policy for IoT Core is JSON, between { and }"
+        }
+        () => return None,
     })
 }
 
@@ -313,6 +336,22 @@ mod tests {
             Value::String(text.to_owned()).to_string().into_bytes(),
         ] {
             assert_eq!(parse(&saved).as_ref(), Ok(&plain));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_called_by_its_name() {
+        for (text, said) in [
+            ("", "the file is empty"),
+            ("-----BEGIN PRIVATE KEY-----\nx\n", "it is a certificate or a key"),
+            ("<html>", "it is a web page or XML"),
+            ("// x\n{}", "JSON has no comments"),
+            ("{“Version”: “2012-10-17”}", "those of a word processor"),
+            ("{'Version': '2012-10-17'}", "double quotes"),
+            ("Version: 2012-10-17\n", "it is YAML"),
+            ("{\"Version\": }", "expected value"),
+        ] {
+            assert!(parse(text.as_bytes()).unwrap_err().to_string().contains(said), "{text}");
         }
     }
 

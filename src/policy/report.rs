@@ -141,13 +141,13 @@ fn width_words(what: &What) -> String {
         What::Action { text, suffices } if suffices.is_empty() => format!("gatewire never uses {text}"),
         What::Action { text, suffices } => {
             let names: Vec<&str> = suffices.iter().map(|action| action.name()).collect();
-            format!("{text} may allow other actions, too; {} would do", names.join(", "))
+            format!("{text} may allow other actions, too; {} would be enough", names.join(", "))
         }
         What::Resource { text, action, suffices } if suffices.is_empty() => {
             format!("{action} on {text} isn't needed")
         }
         What::Resource { text, action, suffices } => {
-            format!("{action} on {text} allows more than is needed; {} would do", first_of(suffices))
+            format!("{action} on {text} allows more than is needed; {} would be enough", first_of(suffices))
         }
         What::Idle { text, takes } => {
             format!("{text} has no effect; resources of these actions begin with {}", takes.join(" or "))

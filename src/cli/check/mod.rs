@@ -74,11 +74,12 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
         }
         Err(problems) => (problems.warnings, problems.errors, None),
     };
-    warnings.iter().chain(&errors).for_each(|line| tell(line));
+    // What has to be mended first comes first.
+    errors.iter().chain(&warnings).for_each(|line| tell(line));
     let Some(inputs) = inputs else { return Exit::Config };
     let is_running = daemon::runs(&inputs.config);
     let found = preparations::walk(&inputs.config, is_running);
-    found.warnings.iter().chain(&found.hindered).chain(&found.refused).for_each(|line| tell(line));
+    found.refused.iter().chain(&found.hindered).chain(&found.warnings).for_each(|line| tell(line));
     if let Some(exit) = found.exit() {
         return exit;
     }

@@ -66,6 +66,26 @@ pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Fault> {
     faults
 }
 
+/// A mistake that goes through the file, such as the quotes of a word processor, is told at its first lines; the last of them
+/// names the others, whose own text is empty.
+pub(super) fn told_once(mut faults: Vec<Fault>) -> Vec<Fault> {
+    const SHOWN: usize = 3;
+    const NAMED: usize = 10;
+    let cause = |fault: &Fault| fault.text.split("; write `").next().unwrap_or_default().to_owned();
+    let causes: Vec<String> = faults.iter().map(cause).collect();
+    for at in 0..faults.len() {
+        let same: Vec<usize> = (0..faults.len()).filter(|other| causes[*other] == causes[at]).collect();
+        let Some(others) = same.get(SHOWN..).filter(|others| others.len() > 1 && same[SHOWN - 1] == at) else {
+            continue;
+        };
+        let lines: Vec<String> = others.iter().take(NAMED).map(|other| faults[*other].line.to_string()).collect();
+        let more = if others.len() > NAMED { format!(" and {} more", others.len() - NAMED) } else { String::new() };
+        faults[at].text += &format!(". The same in lines {}{more}", lines.join(", "));
+        others.iter().for_each(|other| faults[*other].text.clear());
+    }
+    faults
+}
+
 /// What the parser calls a duplicate key.
 fn twice(seen: &[Seen], line: usize, whole: &str) -> Fault {
     let fault = |line: usize, text: String, until: usize| Fault { line, text, unknown: line..until };

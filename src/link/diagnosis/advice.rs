@@ -95,10 +95,10 @@ fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
                 region(endpoint)
             )
         }
-        DnsFault::NotFound => {
-            "connection.endpoint is mistyped, or this machine's name server doesn't know it (`getent hosts NAME` asks it)."
-                .to_owned()
-        }
+        DnsFault::NotFound => format!(
+            "connection.endpoint is mistyped, or this machine's name server doesn't know it (`getent hosts {}` asks it).",
+            endpoint.host
+        ),
         DnsFault::Temporary => {
             "The network is down, or no name server can be reached: check the connection (`ip route` must show a default \
             route) and /etc/resolv.conf (`resolvectl status`)."

@@ -41,7 +41,7 @@ fn what_is_missing_comes_with_the_statement_to_add() {
             "denied     iot:Publish on topic/a/*/b, for ingest \"i\"",
             "           the statements allow a part of it only: not topic/a//b, for one",
             r#"           add {"Effect":"Allow","Action":"iot:Publish","Resource":"ARN:topic/a/*/b"}"#,
-            "wider      statement 1: IOT:pub* may allow other actions, too; iot:Publish would do",
+            "wider      statement 1: IOT:pub* may allow other actions, too; iot:Publish would be enough",
             "the policy allows 0 of 2 needs, 2 denied",
         ],
     );
@@ -164,13 +164,13 @@ fn what_is_wider_than_needed_is_told_with_what_would_do() {
         &wider.join("\n"),
         &[
             "wider      statement 1: iot:* may allow other actions, too; iot:Connect, iot:Publish, iot:Subscribe, \
-             iot:Receive would do",
+             iot:Receive would be enough",
             "wider      statement 1: gatewire never uses greengrass:Discover",
-            "wider      statement 1: iot:Connect on * allows more than is needed; ARN:client/thing-1 would do",
-            "wider      statement 1: iot:Publish on * allows more than is needed; ARN:topic/a/b would do",
+            "wider      statement 1: iot:Connect on * allows more than is needed; ARN:client/thing-1 would be enough",
+            "wider      statement 1: iot:Publish on * allows more than is needed; ARN:topic/a/b would be enough",
             "wider      statement 1: iot:RetainPublish on * isn't needed",
-            "wider      statement 1: iot:Subscribe on * allows more than is needed; ARN:topicfilter/a/+ would do",
-            "wider      statement 1: iot:Receive on * allows more than is needed; ARN:topic/a/* would do",
+            "wider      statement 1: iot:Subscribe on * allows more than is needed; ARN:topicfilter/a/+ would be enough",
+            "wider      statement 1: iot:Receive on * allows more than is needed; ARN:topic/a/* would be enough",
             "wider      statement 2: ARN:topic/a/+ has no effect; resources of these actions begin with ARN:topicfilter/",
             "wider      statement 3: iot:RetainPublish on ARN:topic/a/b isn't needed",
         ],
@@ -181,7 +181,7 @@ fn what_is_wider_than_needed_is_told_with_what_would_do() {
 fn a_long_list_of_what_would_do_is_cut() {
     let topics: String = (0..6).map(|n| publish(&format!("p{n}"), &format!("t/{n}"), false)).collect();
     let said = report(&config("thing-1", &topics), &[connect(), ("Allow", json!("iot:Publish"), arn("topic/*"))]);
-    assert!(said.contains(":topic/t/3 and 2 more would do"), "{said}");
+    assert!(said.contains(":topic/t/3 and 2 more would be enough"), "{said}");
 }
 
 #[test]
