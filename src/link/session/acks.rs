@@ -6,6 +6,10 @@ use super::PacketIdentifier;
 use crate::inbox::AckToken;
 use crate::limits::MAX_IN_FLIGHT;
 
+/// The most that may be unacknowledged when a server is forgiven that it sends too much, in bytes: of larger messages it gets rid
+/// too slowly.
+const MAX_MISTAKEN: usize = 1024 * 1024;
+
 /// What was received on this connection and isn't acknowledged, in the order of arrival: at most [`MAX_IN_FLIGHT`] that the server
 /// waits for, and as many that it has given up.
 #[derive(Debug, Default)]
@@ -33,7 +37,11 @@ pub(super) enum Ack {
 
 /// Tells one message from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Digest(u32);
+pub(super) struct Digest {
+    checksum: u32,
+    /// Of the payload, in bytes.
+    size: usize,
+}
 
 impl Digest {
     pub(super) fn of(topic: &str, payload: &[u8]) -> Digest {
@@ -41,7 +49,7 @@ impl Digest {
         hasher.update(topic.as_bytes());
         hasher.update(&[0]);
         hasher.update(payload);
-        Digest(hasher.finalize())
+        Digest { checksum: hasher.finalize(), size: payload.len() }
     }
 }
 
@@ -109,11 +117,13 @@ impl Owed {
         }
         // Another with the same identifier takes the place that this one has with the server.
         let is_full = self.awaited() - usize::from(same.is_some()) >= MAX_IN_FLIGHT;
-        let first = self.queue.iter().filter(|entry| entry.id.is_some_and(|own| own != id) && !entry.is_resent).count();
+        let own = self.queue.iter().filter(|entry| entry.id.is_some_and(|own| own != id) && !entry.is_resent);
+        let held: usize = self.queue.iter().map(|entry| entry.digest.size).sum();
+        // mosquitto up to 2.0.11 sends as many again for each PUBACK that it hears.
+        let may_be_mistaken = self.has_acknowledged && held <= MAX_MISTAKEN;
         match is_full || self.queue.len() >= 2 * MAX_IN_FLIGHT {
             false => Room::Enough,
-            // mosquitto up to 2.0.11 sends as many again for each PUBACK that it hears.
-            true if !is_resent && first >= MAX_IN_FLIGHT && !self.has_acknowledged => Room::Exceeded,
+            true if !is_resent && own.count() >= MAX_IN_FLIGHT && !may_be_mistaken => Room::Exceeded,
             true => Room::Later,
         }
     }
@@ -220,8 +230,8 @@ impl Owed {
 mod tests {
     use super::*;
 
-    const ON: Digest = Digest(1);
-    const OFF: Digest = Digest(2);
+    const ON: Digest = Digest { checksum: 1, size: 2 };
+    const OFF: Digest = Digest { checksum: 2, size: 3 };
 
     fn token(arrival: Arrival) -> AckToken {
         let Arrival::New { token, again: false } = arrival else { panic!("{arrival:?}") };
@@ -268,6 +278,27 @@ mod tests {
         assert_eq!(owed.next(0), None, "it would be one for the second");
         owed.done(second);
         assert_eq!((owed.next(0), owed.next(4)), (Some(Ack::PubAck(1)), None));
+    }
+
+    #[test]
+    fn a_server_that_has_had_an_answer_is_forgiven_too_many_that_are_small() {
+        for (size, answered, room) in
+            [(100, true, Room::Later), (100, false, Room::Exceeded), (60_000, true, Room::Exceeded)]
+        {
+            let (digest, mut owed) = (Digest { checksum: 1, size }, Owed::default());
+            for id in 1..=100 {
+                assert_eq!(owed.room(id, digest, false, false), Room::Enough);
+                let token = token(owed.receive(id, digest, false, false));
+                if id == 1 && answered {
+                    owed.done(token);
+                    owed.next(0).unwrap();
+                }
+            }
+            if answered {
+                token(owed.receive(101, digest, false, false));
+            }
+            assert_eq!(owed.room(102, digest, false, false), room, "{size} {answered}");
+        }
     }
 
     #[test]

@@ -266,7 +266,8 @@ impl Session {
 
     /// Whether nothing more is looked at before a message is acknowledged. MQTT 3.1.1 can't tell the server how many it may send;
     /// in MQTT 5 it knows, but mosquitto sends everything again that it had on its way on earlier connections, however much that
-    /// is, and would never get rid of it if that ended the connection: it waits, too.
+    /// is, and would never get rid of it if that ended the connection; and once something was acknowledged, up to a multiple of
+    /// what it may. It waits, too.
     pub(crate) fn is_congested(&self) -> bool {
         let may_wait = match self.options.protocol {
             Protocol::Mqtt311 => true,
