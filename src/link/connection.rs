@@ -143,11 +143,12 @@ impl<'a> Connection<'a> {
                 self.say_goodbye().await;
                 return Ok(Ended::Stopped);
             }
-            self.fill(now);
             if self.session.wants_other_terms(now) {
                 self.say_goodbye().await;
                 return Ok(Ended::OtherTerms);
             }
+            // What it says of messages has to be passed on before the connection may end.
+            self.fill(now);
             if self.pass_on_events(now) {
                 // A message that isn't sent may have been the last, or makes room for another.
                 continue;

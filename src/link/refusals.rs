@@ -157,7 +157,10 @@ impl Link {
         let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
         let verdict = lasting.session.closed_by_server(is_for_form, Instant::now());
         let Verdict { guilty, refused, returned, of_a_trial } = verdict;
-        if of_a_trial {
+        if guilty.is_some() {
+            // What the closes so far were for is known.
+            lasting.backoff.restart();
+        } else if of_a_trial {
             lasting.backoff.forgive();
         }
         let ends = |packet: &str| match reason {

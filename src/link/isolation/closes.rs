@@ -88,7 +88,8 @@ impl Isolation {
         for suspect in &suspects {
             self.record(suspect, now).closes += 1;
         }
-        if self.closes.unexplained.len() > 1 && keys.iter().any(|key| matches!(key, Key::Publish(..))) {
+        let is_suspicious = self.closes.unexplained.len() > 1 || self.found_at.is_some_and(|at| now < at + DOUBT_FOR);
+        if is_suspicious && keys.iter().any(|key| matches!(key, Key::Publish(..))) {
             self.careful_until = Some(now + CAREFUL_FOR);
         }
         if let Some(trial) = trial {
@@ -132,7 +133,7 @@ impl Isolation {
             None if alone >= enough => self.single(traits),
             None => return None,
         };
-        self.found(&condition);
+        self.found(&condition, now);
         Some(Guilty::Publish(condition))
     }
 }

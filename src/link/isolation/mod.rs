@@ -36,7 +36,7 @@ const CAREFUL_FOR: Duration = Duration::from_secs(600);
 const GOOD_FIRST: Duration = Duration::from_secs(2);
 
 /// So long after CONNACK a trial waits for the server to take something else, if it did so in the last [`LATELY_TAKEN`].
-const WITNESS_WAIT: Duration = Duration::from_secs(5);
+const WITNESS_WAIT: Duration = Duration::from_secs(3);
 const LATELY_TAKEN: Duration = Duration::from_secs(60);
 
 /// The most suspects that are remembered; the oldest are forgotten first. As many as 100 in flight, the filters and the QoS 0
@@ -167,6 +167,8 @@ pub(crate) struct Isolation {
     tried_again: Vec<(Condition, Instant)>,
     /// Until then what the server hasn't taken yet is sent alone.
     careful_until: Option<Instant>,
+    /// When something was found guilty last.
+    found_at: Option<Instant>,
     /// What was refused on this connection before anything was taken on it.
     perhaps: Vec<(Traits, Ground, Reason)>,
     /// Something was taken on this connection.
@@ -181,6 +183,8 @@ pub(crate) struct Isolation {
     look_at: Option<Instant>,
     /// When something waited to be tried on this connection, the rest makes way for it from then on.
     way_at: Option<Instant>,
+    /// Among that is something that was taken before: it is likely to be taken again, and needs nothing else for that.
+    is_candidate_known: bool,
     trial_began: Option<Instant>,
     /// How long what is known to be taken goes first.
     good_first: Duration,
@@ -339,7 +343,7 @@ impl Isolation {
             None if ground == Ground::Topic || self.evidence.times(traits) >= ALONE => self.single(traits),
             None => return None,
         };
-        self.found(&condition);
+        self.found(&condition, now);
         Some(condition)
     }
 
@@ -350,7 +354,8 @@ impl Isolation {
         self.evidence.remainder(traits).unwrap_or(single)
     }
 
-    fn found(&mut self, condition: &Condition) {
+    fn found(&mut self, condition: &Condition, now: Instant) {
+        self.found_at = Some(now);
         let matches = |suspect: &Suspect| matches!(suspect, Suspect::Publish(traits) if condition.matches(traits));
         self.evidence.found(condition);
         self.records.retain(|_, record| !matches(&record.suspect));
@@ -375,6 +380,7 @@ impl Isolation {
         self.has_taken = false;
         self.connected_at = Some(now);
         self.way_at = None;
+        self.is_candidate_known = false;
         self.trial_began = None;
         self.good_first = GOOD_FIRST;
         self.forget(now);

@@ -15,7 +15,8 @@ impl Isolation {
     }
 
     /// Something waits that may only be sent alone.
-    pub(crate) fn saw_candidate(&mut self, now: Instant) {
+    pub(crate) fn saw_candidate(&mut self, traits: &Traits, now: Instant) {
+        self.is_candidate_known |= !self.has_taken && self.evidence.takes(traits);
         if self.way_at.is_none() {
             self.way_at = Some(now + self.good_first);
         }
@@ -25,6 +26,7 @@ impl Isolation {
     pub(crate) fn no_candidate(&mut self, now: Instant) -> bool {
         let held_back = self.makes_way(now);
         self.way_at = None;
+        self.is_candidate_known = false;
         held_back
     }
 
@@ -41,7 +43,8 @@ impl Isolation {
     /// Until when a trial waits for the server to take something else.
     fn witness_until(&self) -> Option<Instant> {
         let (taken, connected) = (self.last_taken?, self.connected_at?);
-        (!self.has_taken && connected < taken + LATELY_TAKEN).then(|| connected + WITNESS_WAIT)
+        (!self.has_taken && !self.is_candidate_known && connected < taken + LATELY_TAKEN)
+            .then(|| connected + WITNESS_WAIT)
     }
 
     /// All is sent that may be now: notes when something that may only be sent alone is due.
@@ -79,7 +82,10 @@ impl Isolation {
             let one_by_one = self.evidence.open() >= ONE_BY_ONE;
             return Some((if one_by_one { u32::MAX - alone } else { alone }, tries, place));
         }
-        // Something that is taken is what is missing most: what is less like the refused than they are like each other.
+        // Something that is taken is what is missing most: what was taken before, or is less like the refused than they are like each other.
+        if self.evidence.takes(traits) && tries == 0 {
+            return Some((0, 0, place));
+        }
         let likeness = likeness(&traits.topic, &self.failed);
         if likeness < self.unlike_below {
             return Some((0, likeness, place));

@@ -404,6 +404,6 @@ proptest! {
         }
         prop_assert_eq!(world.session.in_flight(), 0);
         let guilty = world.forbidden_filters.len() + world.forbidden_topics.intersection(&world.used).count();
-        prop_assert!(has_breaks || world.closes <= 5 * guilty + 3, "{} closes for {guilty}", world.closes);
+        prop_assert!(has_breaks || world.closes <= 7 * guilty + 3, "{} closes for {guilty}", world.closes);
     }
 }

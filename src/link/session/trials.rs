@@ -109,10 +109,11 @@ impl Session {
             self.holding.refused_by_terms(rejection, now);
             return false;
         }
-        if self.isolation.is_idle() || !self.isolation.is_alone(&Suspect::Publish(message.traits())) {
+        let traits = message.traits();
+        if self.isolation.is_idle() || !self.isolation.is_alone(&Suspect::Publish(traits.clone())) {
             return true;
         }
-        self.isolation.saw_candidate(now);
+        self.isolation.saw_candidate(&traits, now);
         false
     }
 
