@@ -59,11 +59,12 @@ pub(crate) fn changeable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<S
         let Ok(real) = fs::canonicalize(file) else { continue };
         for part in real.ancestors() {
             if let Some((who, mode)) = fs::metadata(part).ok().and_then(|metadata| changers(&metadata)) {
-                found.entry(part.to_owned()).or_insert((who, mode, file));
+                let file = if part == real { part } else { file };
+                found.entry(part.to_owned()).or_insert((who, mode, file.to_owned()));
             }
         }
     }
-    found.into_iter().map(|(part, (who, mode, file))| line(&part, who, mode, file)).collect()
+    found.into_iter().map(|(part, (who, mode, file))| line(&part, who, mode, &file)).collect()
 }
 
 fn changers(metadata: &Metadata) -> Option<(Who, u32)> {
@@ -86,6 +87,9 @@ fn line(part: &Path, who: Who, mode: u32, file: &Path) -> String {
         Who::Group => "its group",
     };
     let what = match part.is_dir() {
+        true if part == file => {
+            format!("the directory {shown} can be changed by {who} (mode {mode:04o}), and so can what is in it")
+        }
         true => format!(
             "the directory {shown} can be changed by {who} (mode {mode:04o}), so {} can be replaced",
             file.display()
@@ -122,6 +126,7 @@ mod tests {
         set(&place, 0o777);
         assert_eq!(said().len(), 1);
         assert!(said()[0].contains("can be replaced"), "{:?}", said());
+        assert!(changeable([place.as_path()])[0].contains("and so can what is in it"));
         set(&place, 0o1777);
         assert_eq!(said(), [""; 0]);
         assert_eq!(changeable([Path::new("/dev/null")]), [""; 0], "nobody is told to change a device");

@@ -287,6 +287,8 @@ fn a_script_that_the_kernel_cannot_run_is_told_with_what_mends_it() {
         let command = format!("command = [\"{}\"]", path.display());
         sources += &format!("[[publish]]\nname = \"{name}\"\ntopic = \"t\"\nevery = \"1m\"\n{command}\n");
     }
+    let relative = "[[publish]]\nname = \"y\"\ntopic = \"t\"\nevery = \"1m\"\ncommand = [\"./nowhere.sh\"]\n";
+    sources += relative;
     let rest = "[[publish]]\nname = \"x\"\ntopic = \"t\"\nevery = \"1m\"\ncommand = [\"echo me:hunter2\"]\n";
     files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{sources}{rest}"));
     let said = files.check();
@@ -297,6 +299,7 @@ fn a_script_that_the_kernel_cannot_run_is_told_with_what_mends_it() {
         assert!(lines.iter().all(|line| line.contains(text)), "{said:?}");
     }
     assert!(said.stderr.contains("as in [\"echo\", \"...\"]") && !said.stderr.contains("hunter2"), "{said:?}");
+    assert!(said.stderr.contains("./nowhere.sh in the directory that gatewire is started in"), "{said:?}");
     // The command is right as it is printed.
     let line = said.stderr.lines().find(|line| line.contains("CRLF")).unwrap();
     let mend = line.rsplit('`').nth(1).unwrap();

@@ -88,7 +88,8 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Pro
     let tls = config.as_ref().map_or_else(Option::as_ref, |config| Some(&config.tls));
     let files = config::files(path);
     let credential_files = tls.into_iter().flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
-    let changeable = exposure::changeable(files.iter().chain(credential_files).map(PathBuf::as_path));
+    let store = config.as_ref().ok().and_then(|config| config.outbox.path.parent());
+    let changeable = exposure::changeable(files.iter().chain(credential_files).map(PathBuf::as_path).chain(store));
     warnings.extend(changeable.into_iter().map(|line| format!("warning: {line}")));
     let credentials = tls.map(|tls| credentials::load(tls, SystemTime::now()));
     match (config, credentials) {

@@ -147,6 +147,9 @@ fn not_run(program: &str) -> Option<String> {
     let present: Vec<&PathBuf> =
         candidates.iter().filter(|candidate| fs::metadata(candidate).is_ok_and(|found| found.is_file())).collect();
     match &present[..] {
+        [] if program.contains('/') && !program.starts_with('/') => Some(format!(
+            "`command`: there is no program {program} in the directory that gatewire is started in, / under systemd; write its full path"
+        )),
         [] if program.contains('/') => Some(format!("`command`: there is no program {program}")),
         [] => Some(format!("`command`: there is no program {program} in the directories of PATH; write its full path")),
         present if present.iter().any(|candidate| access(candidate.as_path(), AccessFlags::X_OK).is_ok()) => {

@@ -35,6 +35,11 @@ pub(super) fn refused_advice(peer: &Peer, code: ReasonCode) -> String {
             peer.client_id
         ),
         3 | 0x88 | 0x89 => "The server is overloaded or starting, or this client id connects too often.".to_owned(),
+        4 | 0x86 if !peer.endpoint.is_iot_core() => format!(
+            "The server may want a user name and a password. gatewire sends none: its certificate says who it is, and the server must \
+             take that (mosquitto does with `use_identity_as_username true`). Otherwise: {}.",
+            may_connect(peer)
+        ),
         4 | 5 | 0x86 | 0x87 => {
             format!("{}.", may_connect(peer))
         }
@@ -43,7 +48,7 @@ pub(super) fn refused_advice(peer: &Peer, code: ReasonCode) -> String {
             client id."
                 .to_owned()
         }
-        0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
+        0x9C | 0x9D => "The server asks its clients to use another server: check connection.endpoint.".to_owned(),
         0x80.. => format!("The server refuses the CONNECT: {} has the reason.", server_log(peer)),
         _ => "The server gave a code that MQTT doesn't have: check connection.endpoint.".to_owned(),
     }
@@ -107,7 +112,7 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
         0x81 | 0x82 | 0x93 | 0x94 | 0x99 => {
             "This is a fault of gatewire, or of the server: please report it with this line.".to_owned()
         }
-        0x9C | 0x9D => "The server wants to be left for another: check connection.endpoint.".to_owned(),
+        0x9C | 0x9D => "The server asks its clients to use another server: check connection.endpoint.".to_owned(),
         _ => format!("{} may say more.", sentence(server_log(peer))),
     }
 }

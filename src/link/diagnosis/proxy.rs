@@ -161,7 +161,7 @@ impl fmt::Display for ProxyFault {
             ProxyFault::Refused { status, reason } => write!(f, "it answered {status} \"{reason}\""),
             ProxyFault::NotHttp(begin) => write!(f, "its answer isn't one of an HTTP proxy: \"{begin}\""),
             ProxyFault::TooLong(limit) => write!(f, "its answer is longer than {} KiB", limit / 1024),
-            ProxyFault::Closed => f.write_str("it closed the connection instead of an answer to CONNECT"),
+            ProxyFault::Closed => f.write_str("it closed the connection instead of answering CONNECT"),
             ProxyFault::Timeout => f.write_str("no answer to CONNECT"),
             ProxyFault::Io { kind, detail } => write!(f, "the connection with it broke: {}", kind_or(*kind, detail)),
         }

@@ -314,6 +314,25 @@ fn what_only_aws_knows_is_told_of_its_endpoints_alone() {
 }
 
 #[test]
+fn a_broker_that_wants_a_password_is_told_what_gatewire_has_instead() {
+    for (protocol, code) in [(Protocol::Mqtt311, 4), (Protocol::Mqtt5, 0x86)] {
+        let refused = |host| {
+            let reason = Reason::new(code, None);
+            LinkError::ConnackRefused { peer: peer_on(host, 8883, protocol), reason }.advice()
+        };
+        assert!(refused("broker.lan").contains("gatewire sends none: its certificate"), "{}", refused("broker.lan"));
+        assert!(!refused(ATS).contains("password"), "{}", refused(ATS));
+    }
+}
+
+#[test]
+fn a_web_server_behind_tls_is_not_taken_for_an_old_broker() {
+    let detail = "bytes that aren't MQTT, beginning with \"HTTP/1.1 400 Bad\"".to_owned();
+    let advice = LinkError::MalformedPacket { peer: peer_on("broker.lan", 443, Protocol::Mqtt5), detail }.advice();
+    assert!(advice.contains("not an MQTT server") && !advice.contains("connection.protocol"), "{advice}");
+}
+
+#[test]
 fn a_clock_that_is_not_set_comes_first() {
     let at = |second| Timestamp::from_second(second).unwrap();
     let expired = |clock| tls(ATS, TlsFault::ServerExpired { not_after: Some(at(1_000_000_000)), clock });
