@@ -212,7 +212,7 @@ pub(super) fn homes(key: &str) -> Option<String> {
 }
 
 /// The name among `known` that is meant by `name`, if that can be told: one that is spelt almost so, or means the same.
-pub(super) fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace(['-', ' ', '.'], "_");
     let name = plain(name);
     let without = |text: &str| text.replace('_', "");

@@ -35,6 +35,7 @@ use crate::schedule::clock::Cron;
 use crate::schedule::template::Template;
 use crate::secret::Secret;
 
+pub(crate) use known::meant;
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
 pub(crate) use read::{Environment, files, is_unconfigured, read, read_as_client};

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::batch::NotBatchable;
+use crate::config;
 use crate::json::compact;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError, exactly};
@@ -37,8 +38,8 @@ pub(super) enum Reject {
     NotUtf8,
     #[error("the line isn't a JSON object: {0}")]
     NotAnObject(String),
-    #[error("unknown key `{0}`; the nearest is `{1}`. The keys are {all}", all = KEYS.join(", "))]
-    UnknownKey(String, &'static str),
+    #[error("unknown key `{0}`{nearest}. The keys are {all}", nearest = nearest(.1), all = KEYS.join(", "))]
+    UnknownKey(String, Option<&'static str>),
     #[error("`{0}` is given twice")]
     Twice(&'static str),
     #[error("`{0}` is missing")]
@@ -211,11 +212,13 @@ fn is_id(json: &str) -> bool {
     json.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
 
+fn nearest(key: &Option<&'static str>) -> String {
+    key.map(|key| format!("; the nearest is `{key}`")).unwrap_or_default()
+}
+
 fn request(fields: Fields<'_>) -> Result<Request<'_>, Reject> {
     if let Some(unknown) = fields.unknown {
-        let similarity = |known: &&&str| (strsim::jaro_winkler(known, &unknown) * 1000.0) as u32;
-        let nearest = KEYS.iter().max_by_key(similarity).copied().unwrap_or_default();
-        return Err(Reject::UnknownKey(shorten(&unknown), nearest));
+        return Err(Reject::UnknownKey(shorten(&unknown), config::meant(&unknown, &KEYS)));
     }
     if let Some(key) = fields.twice {
         return Err(Reject::Twice(key));

@@ -71,6 +71,8 @@ fn every_fault_is_named() {
         (r#"{"topic":"a","payload":1,"retain":1}"#, "`retain` must be true or false"),
         (r#"{"topic":"a","payload":1,"topic":"b"}"#, "`topic` is given twice"),
         (r#"{"topic":"a","paylod":1}"#, "unknown key `paylod`; the nearest is `payload`"),
+        (r#"{"topic":"a","message":1}"#, "unknown key `message`; the nearest is `payload`"),
+        (r#"{"topic":"a","sensor":1}"#, "unknown key `sensor`. The keys are topic, payload,"),
         (r#"{"topic":"a","payload":1,"id":null}"#, "`id` must be a string or a number"),
         (r#"{"topic":"a","payload":1,"id":[1]}"#, "`id` must be a string or a number"),
     ] {
