@@ -56,7 +56,8 @@ impl Link {
         let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
         {
             Say::InFull(_) => format!(". {NO_PUBACK}"),
-            Say::Briefly(_) => "; it is sent again".to_owned(),
+            Say::Briefly(_) if count == 1 => "; it is sent again".to_owned(),
+            Say::Briefly(_) => "; they are sent again".to_owned(),
             Say::Nothing => return,
         };
         log::warn!(
