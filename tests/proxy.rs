@@ -124,7 +124,7 @@ fn whatever_a_proxy_answers_is_explained_and_it_is_tried_again() {
         ("HTTP/1.1 200 OK\r\n\r\nwelcome", "proxy_not_http", "welcome"),
         ("HTTP/1.1 403 \u{1b}[31mNo\r\n\r\n", "proxy_refused", "u001b[31mNo"),
         ("HTTP/1.1 504 Gateway Timeout\r\n\r\n", "proxy_refused", "can't reach localhost"),
-        ("HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n", "proxy_login_required", "takes NTLM and gatewire"),
+        ("HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n", "proxy_login_required", "accepts NTLM and gatewire"),
     ] {
         let (mut client, _) = accept(&proxy);
         client.write_all(answer.as_bytes()).unwrap();

@@ -80,7 +80,7 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
     let is_running = daemon::runs(&inputs.config);
     let found = preparations::walk(&inputs.config, is_running);
     found.refused.iter().chain(&found.hindered).chain(&found.warnings).for_each(|line| tell(line));
-    if let Some(exit) = found.exit() {
+    if let Some(exit) = found.exit_code() {
         return exit;
     }
     summary(&inputs.config).iter().for_each(|line| say(line));

@@ -27,7 +27,7 @@ pub(super) struct Found {
 
 impl Found {
     /// What it means for the exit code; `None`: nothing.
-    pub(super) fn exit(&self) -> Option<Exit> {
+    pub(super) fn exit_code(&self) -> Option<Exit> {
         match (self.refused.is_empty(), self.hindered.is_empty()) {
             (false, _) => Some(Exit::Config),
             (true, false) => Some(Exit::No),
