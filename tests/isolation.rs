@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::daemon::{Gatewire, Setup};
 use support::judge::{Asked, Does, Judge};
+use support::scripted::Broker;
 use support::{eventually, patiently};
 
 const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n\
                       [[ingest]]\nname = \"events\"\nsocket = \"DIR/events.sock\"\ntopics = [\"#\"]\n";
+
+const QUICK: &str = "backoff = { min = \"100ms\", max = \"200ms\" }\n";
 
 /// With everything else as it is by default.
 fn setup(server: &Judge, protocol: &str, rest: &str) -> Setup {
@@ -389,6 +392,30 @@ fn a_server_that_answers_everything_with_a_failure_costs_nothing_and_recovers() 
 #[test]
 fn a_server_that_answers_everything_with_an_error_costs_nothing_and_recovers() {
     everything_is_refused("5", &[], |_| Does::Answer(0x80), 1);
+}
+
+#[test]
+fn what_a_connack_rules_out_is_said_once_and_goes_once_it_is_allowed() {
+    const RETAINED: usize = 40;
+    let broker = Broker::start();
+    let gatewire = Setup::with_connection(broker.port, QUICK, INGEST).speaking("5").start();
+    let mut client = gatewire.client("publish.sock");
+    client.send(&line("plain", "", 0));
+    (0..RETAINED).for_each(|n| client.send(&line(&format!("state/{n}"), ",\"retain\":true", n)));
+    (0..=RETAINED).for_each(|_| assert_eq!(client.json()["result"], "stored"));
+    let mut peer = broker.connected_5(false, &[0x25, 0]);
+    let plain = peer.publish();
+    peer.puback(plain.pkid, 0);
+    let quarantined = || gatewire.status()["outbox"]["quarantined"].as_u64();
+    eventually("what is retained is set aside", || (quarantined() == Some(RETAINED as u64)).then_some(()));
+    assert!(gatewire.count("IoT Core refuses a message") <= 6, "of one cause is said less and less");
+    peer.close();
+    let mut peer = broker.connected_5(true, &[]);
+    for n in 0..RETAINED {
+        let message = peer.publish();
+        assert_eq!((message.retain, &message.payload[..]), (true, n.to_string().as_bytes()));
+        peer.puback(message.pkid, 0);
+    }
 }
 
 #[test]

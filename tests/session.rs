@@ -100,11 +100,15 @@ fn a_refused_filter_is_named_with_the_policy_it_needs_and_the_others_stand() {
 #[test]
 fn a_subscribe_without_answer_goes_again_with_its_identifier() {
     let broker = Broker::start();
-    let _gatewire = Setup::with_connection(broker.port, SHORT_ACKS, &forward(3)).speaking("3.1.1").start();
+    let gatewire = Setup::with_connection(broker.port, SHORT_ACKS, &forward(3)).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let first = peer.subscribe();
     assert_eq!(peer.subscribe(), first);
+    gatewire.wait_for("didn't acknowledge the SUBSCRIBE to `f/00` within 1s; it is sent again");
+    let unanswered = || gatewire.status()["link"]["filters_refused"].clone();
+    assert_eq!(unanswered()[0]["reason"], "it doesn't answer the SUBSCRIBE");
     peer.grant(&first);
+    eventually("all is answered", || (unanswered() == json!([])).then_some(()));
     assert!(peer.is_silent(Duration::from_millis(1500)));
 }
 
@@ -121,6 +125,8 @@ fn a_publish_without_answer_goes_again_with_its_identifier_and_dup_on_the_same_c
     peer.puback(sent[1].1);
     let again = received(&mut peer, 1);
     assert_eq!(again, [("0".to_owned(), sent[0].1, true)]);
+    let resent = || gatewire.status()["counters"]["resent"].as_u64();
+    eventually("it counts, though the server says nothing", || (resent() == Some(1)).then_some(()));
     peer.puback(sent[0].1);
     assert_eq!(client.json(), json!({"id": 0, "result": "delivered"}));
     assert_eq!(client.json(), json!({"id": 1, "result": "delivered"}));

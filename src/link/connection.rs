@@ -153,6 +153,7 @@ impl<'a> Connection<'a> {
                 // A message that isn't sent may have been the last, or makes room for another.
                 continue;
             }
+            self.link.state.count(self.session.counters());
             let wake_at = self.wake_at().into();
             if timer.deadline() != wake_at {
                 // A timer that is put off still wakes us at its old time: an idle link gets a new one instead.
@@ -326,7 +327,6 @@ impl<'a> Connection<'a> {
         let end = self.session.receive(&mut self.input, now, Timestamp::now());
         self.was_congested = self.session.is_congested();
         self.pass_on_events(now);
-        self.link.state.count(self.session.counters());
         end.map_err(Cause::Session)
     }
 
@@ -361,8 +361,10 @@ impl<'a> Connection<'a> {
                     self.session.keep_apart(message, now);
                 }
             }
+            Event::TermsRelaxed => self.link.outbox.release_quarantine(),
             Event::Guilty(condition, reason) => self.link.guilty(condition, &reason),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
+            Event::SubscribeOverdue(filter) => self.link.subscribe_overdue(&filter),
             Event::Throttled(topic, wait) => self.link.throttled(&topic, wait),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing, identifiers) => {

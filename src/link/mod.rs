@@ -328,7 +328,9 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> Link
         End::NoUnsubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Unsubscribe(filter), waited },
         End::NoSubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Subscribe(filter), waited },
         End::Malformed(Malformed::TooLarge(size)) => LinkError::PacketTooLarge { peer, size, limit: MAX_PACKET },
-        End::Malformed(Malformed::Invalid(detail)) => LinkError::MalformedPacket { peer, detail },
+        End::Malformed(Malformed::Invalid(detail)) => {
+            LinkError::MalformedPacket { peer, detail, is_connected: matches!(phase, Phase::Connected { .. }) }
+        }
         End::Violation(detail) => LinkError::ProtocolViolation { peer, detail },
         end @ (End::TopicAlias | End::TooMany(_)) => {
             LinkError::ProtocolViolation { peer, detail: format!("the server sent {end}") }

@@ -7,7 +7,7 @@ use humantime::format_duration;
 use super::diagnosis::{Before, LinkError, Say, Sent};
 use super::isolation::{Ground, Guilty};
 use super::reason::{Reason, ReasonCode};
-use super::session::{Rejection, Session, Verdict};
+use super::session::{Refusal, Rejection, Session, Verdict};
 use super::{Lasting, Link};
 use crate::message::{Condition, Topic, TopicFilter, TopicPattern, Traits};
 use crate::observe::journal;
@@ -43,6 +43,7 @@ impl Link {
                  (outbox.quarantine), and everything else goes on. Said once a day and topic", message.topic
             ),
             Rejection::Character(_) => {}
+            Rejection::NoQos1 | Rejection::NoRetain => self.not_allowed(message, rejection),
             _ => self.message_refused(message, &rejection.to_string()),
         }
         self.outbox.refuse(sequence, &rejection.to_string());
@@ -64,6 +65,23 @@ impl Link {
             self.message_refused(message, &format!("{rejection}{lacks}"));
         }
         is_told
+    }
+
+    /// What the server's CONNACK rules out, whatever the topic: that isn't said for each.
+    fn not_allowed(&self, message: &Traits, rejection: &Rejection) {
+        let (topic, remedy) = (&message.topic, terms_remedy(rejection));
+        let said = match self.said.terms.borrow_mut().failed(remedy, Before::Down, Instant::now(), journal::now()) {
+            Say::InFull(_) => format!(
+                "Its sender is told; if nobody waits for that, the message is kept (outbox.quarantine), and tried again once \
+                 the CONNACK allows it, or in a day. {remedy}"
+            ),
+            Say::Briefly(row) => format!("So it was with others{row}"),
+            Say::Nothing => return,
+        };
+        log::error!(
+            GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = topic.as_str();
+            "IoT Core refuses a message to `{topic}`: {rejection}. {said}"
+        );
     }
 
     fn message_refused(&self, message: &Traits, reason: &str) {
@@ -126,14 +144,15 @@ impl Link {
         let is_news = change.is_some() || session.is_holding();
         match change {
             None => {}
-            Some(Some(reason)) => {
+            Some(Some(refusal)) => {
+                let advice = what_to_do(&refusal);
                 log::error!(
                     GATEWIRE_EVENT = "everything_refused";
-                    "IoT Core takes nothing that is sent: {reason}. All messages wait, in their order, and nothing is dropped while \
-                     there is room (outbox.max_size); one is tried now and then. {EVERYTHING}"
+                    "IoT Core takes nothing that is sent: {refusal}. All messages wait, in their order, and nothing is dropped while \
+                     there is room (outbox.max_size); one is tried now and then. {advice}"
                 );
-                let held =
-                    HeldStatus { since: journal::now(), reason, advice: EVERYTHING.to_owned(), next_attempt: None };
+                let (reason, advice) = (refusal.to_string(), advice.to_owned());
+                let held = HeldStatus { since: journal::now(), reason, advice, next_attempt: None };
                 self.outbox.set_held(Some(held));
             }
             Some(None) => {
@@ -157,6 +176,9 @@ impl Link {
         let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
         let verdict = lasting.session.closed_by_server(is_for_form, Instant::now());
         let Verdict { guilty, refused, returned, of_a_trial } = verdict;
+        if let Some(reason) = reason {
+            lasting.session.ended_because(reason.clone());
+        }
         if guilty.is_some() {
             // What the closes so far were for is known.
             lasting.backoff.restart();
@@ -210,6 +232,39 @@ fn may_be_the_policy(code: Option<ReasonCode>) -> bool {
     })
 }
 
+/// What to do where nothing is taken.
+fn what_to_do(refusal: &Refusal) -> &'static str {
+    let code = match refusal {
+        Refusal::Ends(reason) => reason.as_ref().map(|reason| reason.code),
+        Refusal::Refuses(Rejection::PubAck(reason)) => Some(reason.code),
+        Refusal::Refuses(rejection) => return terms_remedy(rejection),
+    };
+    match code {
+        Some(ReasonCode::QUOTA_EXCEEDED) => THROTTLED,
+        code if may_be_the_policy(code) => EVERYTHING,
+        _ => "The server's log may say why (CloudWatch, AWSIotLogsV2): this is no fault of single messages.",
+    }
+}
+
+/// What to do about the restrictions in a CONNACK.
+fn terms_remedy(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::NoQos1 => {
+            "IoT Core takes QoS 1: check connection.endpoint. On a broker of your own allow it (mosquitto: `max_qos 1`), or set \
+             `qos = 0` for what may be lost."
+        }
+        Rejection::NoRetain => {
+            "IoT Core retains messages: check connection.endpoint. On a broker of your own allow it (mosquitto: \
+             `retain_available true`), or publish without `retain`."
+        }
+        Rejection::TooLarge { .. } => {
+            "IoT Core takes 128 KiB of payload: check connection.endpoint. On a broker of your own allow more (mosquitto: \
+             `max_packet_size`), or send smaller messages."
+        }
+        Rejection::PubAck(_) | Rejection::Character(_) => "Change what publishes it.",
+    }
+}
+
 /// What to do about a refusal: what the policy has to allow, or what else may help.
 fn remedy(missing: Option<&str>, code: Option<ReasonCode>) -> String {
     if let Some(missing) = missing {
@@ -230,4 +285,32 @@ fn remedy(missing: Option<&str>, code: Option<ReasonCode>) -> String {
 pub(super) fn suback_failure(filter: &TopicFilter, reason: &Reason) -> (String, Option<String>) {
     let is_policy = matches!(reason.code, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED);
     (format!("it answers a SUBSCRIBE with {reason}"), is_policy.then(|| Sent::Subscribe(filter.clone()).needs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_to_do_fits_what_is_refused() {
+        let reason = |code| Reason::new(code, None);
+        let ends = |code| what_to_do(&Refusal::Ends(Some(reason(code))));
+        for advice in [what_to_do(&Refusal::Ends(None)), ends(0x87), ends(0x80)] {
+            assert!(advice.contains("gatewire policy"), "{advice}");
+        }
+        let answers = what_to_do(&Refusal::Refuses(Rejection::PubAck(reason(0x97))));
+        for advice in [ends(0x97), answers] {
+            assert!(advice.contains("rate_limit"), "{advice}");
+        }
+        let terms = [
+            (Rejection::NoQos1, "max_qos"),
+            (Rejection::NoRetain, "retain_available"),
+            (Rejection::TooLarge { size: 11, limit: 1 }, "max_packet_size"),
+        ];
+        for (rejection, needed) in terms {
+            let advice = what_to_do(&Refusal::Refuses(rejection));
+            assert!(advice.contains(needed) && !advice.contains("policy"), "{advice}");
+        }
+        assert!(!ends(0x95).contains("policy"));
+    }
 }

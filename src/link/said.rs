@@ -18,6 +18,10 @@ const MAX_NAMED: usize = 256;
 /// What goes on is said again after so long.
 const NAME_AGAIN: Duration = Duration::from_secs(24 * 3600);
 
+/// What to do where a SUBACK is missing.
+const NO_SUBACK: &str = "Until then nothing may arrive for it. The network on the way loses packets, or the server is overloaded: \
+                         its log says more. If this repeats, raise connection.ack_timeout.";
+
 /// What was said.
 #[derive(Debug, Default)]
 pub(crate) struct SaidOnce {
@@ -26,6 +30,9 @@ pub(crate) struct SaidOnce {
     properties_left_out: Named,
     too_large: Named,
     overdue: RefCell<Telling>,
+    no_suback: RefCell<Telling>,
+    /// Restrictions of the CONNACK, for messages of any topic.
+    pub(super) terms: RefCell<Telling>,
     pub(super) throttled: RefCell<Telling>,
 }
 
@@ -63,6 +70,22 @@ impl Link {
         log::warn!(
             GATEWIRE_EVENT = "puback_missing", GATEWIRE_TOPIC = topic.as_str(), GATEWIRE_COUNT = count;
             "the server didn't acknowledge {what} within {}{said}",
+            format_duration(self.setup().connection.ack_timeout)
+        );
+    }
+
+    /// A SUBSCRIBE has had no SUBACK in time and is sent again (MQTT 3.1.1): in the status, until there is one.
+    pub(super) fn subscribe_overdue(&self, filter: &TopicFilter) {
+        self.state.filter_refused(filter, "it doesn't answer the SUBSCRIBE".to_owned(), None, journal::now());
+        let said =
+            match self.said.no_suback.borrow_mut().failed(NO_SUBACK, Before::Down, Instant::now(), journal::now()) {
+                Say::InFull(_) => format!("; it is sent again. {NO_SUBACK}"),
+                Say::Briefly(row) => format!("{row}; it is sent again"),
+                Say::Nothing => return,
+            };
+        log::warn!(
+            GATEWIRE_EVENT = "suback_missing", GATEWIRE_FILTER = filter.as_str();
+            "the server didn't acknowledge the SUBSCRIBE to `{filter}` within {}{said}",
             format_duration(self.setup().connection.ack_timeout)
         );
     }

@@ -47,6 +47,11 @@ impl LinkError {
                 soon as there is one."
                     .to_owned()
             }
+            LinkError::MalformedPacket { is_connected: true, .. } | LinkError::ProtocolViolation { .. } => {
+                "This is a fault of the server, or of gatewire: please report it with \
+                 this line."
+                    .to_owned()
+            }
             LinkError::MalformedPacket { detail, .. } if ["\"HTTP/", "\"SSH-"].iter().any(|start| detail.to_string().contains(start)) => {
                 "A server of another kind answers there, not an MQTT server: check connection.endpoint and connection.port \
                  (8883 or 443).".to_owned()
@@ -57,11 +62,6 @@ impl LinkError {
             ),
             LinkError::PacketTooLarge { .. } => {
                 "IoT Core sends none of that size; limit another broker to payloads of 128 KiB."
-                    .to_owned()
-            }
-            LinkError::ProtocolViolation { .. } => {
-                "This is a fault of the server, or of gatewire: please report it with \
-                 this line."
                     .to_owned()
             }
             LinkError::Io { kind, .. } if is_network_loss(*kind) => {

@@ -129,8 +129,13 @@ pub(crate) enum LinkError {
     KeepAliveLost { peer: Arc<Peer>, waited: Duration },
     #[error("the address {address}, from which {peer} was reached, isn't this machine's any more")]
     AddressLost { peer: Arc<Peer>, address: IpAddr },
-    #[error("{peer} sent something that isn't MQTT: {detail}")]
-    MalformedPacket { peer: Arc<Peer>, detail: String },
+    #[error("{peer} sent {}: {detail}", if *is_connected { "a malformed packet" } else { "something that isn't MQTT" })]
+    MalformedPacket {
+        peer: Arc<Peer>,
+        detail: String,
+        /// CONNACK had come: what answers is an MQTT server of the right version.
+        is_connected: bool,
+    },
     #[error("{peer} sent a packet of {size} bytes; gatewire accepts at most {limit}")]
     PacketTooLarge { peer: Arc<Peer>, size: usize, limit: usize },
     #[error("{peer} broke the rules of MQTT: {detail}")]

@@ -305,7 +305,11 @@ fn what_only_aws_knows_is_told_of_its_endpoints_alone() {
     check(&before("broker.lan"), "closed_before_connack", "instead of a CONNACK", "connection.protocol = \"3.1.1\"");
     for error in [
         LinkError::ConnackTimeout { peer: peer_on("broker.lan", 8883, Protocol::Mqtt5), waited: SECOND },
-        LinkError::MalformedPacket { peer: peer_on("broker.lan", 8883, Protocol::Mqtt5), detail: "x".to_owned() },
+        LinkError::MalformedPacket {
+            peer: peer_on("broker.lan", 8883, Protocol::Mqtt5),
+            detail: "x".to_owned(),
+            is_connected: false,
+        },
         LinkError::ConnackRefused { peer: peer_on("broker.lan", 8883, Protocol::Mqtt5), reason: Reason::new(1, None) },
     ] {
         let advice = error.advice();
@@ -328,7 +332,9 @@ fn a_broker_that_wants_a_password_is_told_what_gatewire_has_instead() {
 #[test]
 fn a_web_server_behind_tls_is_not_taken_for_an_old_broker() {
     let detail = "bytes that aren't MQTT, beginning with \"HTTP/1.1 400 Bad\"".to_owned();
-    let advice = LinkError::MalformedPacket { peer: peer_on("broker.lan", 443, Protocol::Mqtt5), detail }.advice();
+    let advice =
+        LinkError::MalformedPacket { peer: peer_on("broker.lan", 443, Protocol::Mqtt5), detail, is_connected: false }
+            .advice();
     assert!(advice.contains("not an MQTT server") && !advice.contains("connection.protocol"), "{advice}");
 }
 
@@ -380,8 +386,10 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
 
     let lost = LinkError::KeepAliveLost { peer: peer_at(ATS), waited };
     check(&lost, "keep_alive_lost", "PINGREQ within 5000 ms", "connection.keep_alive");
-    let malformed = LinkError::MalformedPacket { peer: peer_at(ATS), detail: "odd".to_owned() };
-    check(&malformed, "malformed_packet", "odd", "MQTT server");
+    let malformed =
+        |is_connected| LinkError::MalformedPacket { peer: peer_at(ATS), detail: "odd".to_owned(), is_connected };
+    check(&malformed(false), "malformed_packet", "something that isn't MQTT: odd", "MQTT server");
+    check(&malformed(true), "malformed_packet", "a malformed packet: odd", "report it");
     let large = LinkError::PacketTooLarge { peer: peer_at(ATS), size: 300_000, limit: 147_456 };
     check(&large, "packet_too_large", "300000 bytes; gatewire accepts at most 147456", "128 KiB");
     let violation = LinkError::ProtocolViolation { peer, detail: "a second CONNACK".to_owned() };

@@ -1,6 +1,7 @@
 //! What the session tells the daemon.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -37,10 +38,14 @@ pub(crate) enum Event {
     Doubtful(Sequence, Traits, Rejection),
     /// What meets this isn't to be sent any more: the server refuses it with this reason.
     Guilty(Condition, Reason),
+    /// The CONNACK allows more than the one before, which has kept messages from being sent.
+    TermsRelaxed,
     /// A publication that isn't sent because its time has passed.
     Expired(Sequence),
     /// So many messages, among them one to this topic, have had no PUBACK in time and are sent again (MQTT 3.1.1).
     Overdue(Topic, usize),
+    /// A SUBSCRIBE for this filter, and perhaps others, has had no SUBACK in time and is sent again (MQTT 3.1.1).
+    SubscribeOverdue(TopicFilter),
     /// The server has refused a message to this topic for now: it is sent again, and nothing until so much time has passed
     /// (MQTT 5, quota exceeded).
     Throttled(Topic, Duration),
@@ -66,6 +71,25 @@ pub(crate) enum Rejection {
     /// It isn't asked: an earlier version of gatewire has accepted such a message.
     #[error("it {0}")]
     Character(ForbiddenCharacter),
+}
+
+/// What the server does on whatever is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It ends the connection, with this reason if it gives any.
+    Ends(Option<Reason>),
+    /// It answers with a failure, or its CONNACK doesn't allow it.
+    Refuses(Rejection),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Ends(None) => f.write_str("it closes the connection on it"),
+            Refusal::Ends(Some(reason)) => write!(f, "it ends the connection on it with reason code {reason}"),
+            Refusal::Refuses(rejection) => rejection.fmt(f),
+        }
+    }
 }
 
 /// Why a connection must be given up.

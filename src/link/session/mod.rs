@@ -45,7 +45,7 @@ use crate::link::reason::{Reason, ReasonCode};
 use crate::message::{Qos, TopicFilter};
 use acks::{Owed, Room};
 use copies::Copies;
-pub(crate) use event::{Counters, End, Event, Rejection};
+pub(crate) use event::{Counters, End, Event, Refusal, Rejection};
 use in_flight::{Acknowledged, InFlight};
 use patience::{Awaited, Patience, Progress};
 use sending::Throttle;
@@ -111,6 +111,8 @@ pub(crate) struct Session {
     counters: Counters,
     /// What the server restricts on this connection.
     terms: Terms,
+    /// Messages are set aside that the terms of a connection didn't allow.
+    is_kept_for_terms: bool,
     /// What counts on this connection: ours, or the server's if it wants another.
     keep_alive: Duration,
     /// What is in flight was sent in the session of another client id, protocol or server.
@@ -164,6 +166,7 @@ impl Session {
             next_id: 1,
             counters: Counters::default(),
             terms: Terms::default(),
+            is_kept_for_terms: false,
             is_another: false,
         }
     }
@@ -350,6 +353,10 @@ impl Session {
         self.events.push_back(Event::Connected { session_present, session_expiry });
         let left_out = self.subscriptions.leave_out(|filter| terms.filter_refusal(filter));
         self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        if self.is_kept_for_terms && terms.allow_more_than(&self.terms) {
+            self.is_kept_for_terms = false;
+            self.events.push_back(Event::TermsRelaxed);
+        }
         self.terms = terms;
         self.request(now);
         self.hold(now);

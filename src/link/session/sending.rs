@@ -93,6 +93,7 @@ impl Session {
     fn not_allowed(&mut self, sequence: Sequence, message: Traits, rejection: Rejection, now: Instant) {
         let is_for_any_server = matches!(rejection, Rejection::Character(_));
         if self.has_acked || is_for_any_server {
+            self.is_kept_for_terms |= !is_for_any_server;
             self.events.push_back(Event::Rejected(sequence, message, rejection));
         } else {
             self.holding.refused_by_terms(rejection.clone(), now);

@@ -47,6 +47,12 @@ impl Terms {
         }
     }
 
+    /// Whether they allow messages that `others` don't.
+    pub(super) fn allow_more_than(&self, others: &Terms) -> bool {
+        let size = |terms: &Terms| terms.max_packet.unwrap_or(usize::MAX);
+        (others.no_qos_1 && !self.no_qos_1) || (others.no_retain && !self.no_retain) || size(self) > size(others)
+    }
+
     /// Why `message` can't be sent to this server, or to any (`MQTT-1.5.4-2`, `MQTT-3.2.2-11`, `MQTT-3.2.2-14`, `MQTT-3.2.2-15`).
     pub(super) fn rejection(&self, message: &Outbound, now: Instant) -> Option<Rejection> {
         if let Err(forbidden) = message.check_characters() {

@@ -187,6 +187,7 @@ fn a_subscribe_without_answer_goes_again_with_its_identifier() {
     assert_eq!(bench.session.timeout(), Some(bench.now + Duration::from_secs(5)));
     bench.pass(Duration::from_secs(5)).unwrap();
     assert_eq!(bench.sent(), first);
+    assert_eq!(bench.event(), Some(Event::SubscribeOverdue(TopicFilter::new("f/00").unwrap())));
     bench.reconnect(true);
     assert!(matches!(bench.sent()[..], [Heard::Subscribe { .. }]), "it was never granted");
 }

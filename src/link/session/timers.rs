@@ -142,6 +142,9 @@ impl Session {
         }
         for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
             self.wire.request(pending.id, &pending.request, &mut self.output);
+            if let Request::Subscribe(filters, _) = &pending.request {
+                self.events.extend(filters.first().map(|(filter, _)| Event::SubscribeOverdue(filter.clone())));
+            }
         }
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
             let ack_timeout = self.ack_timeout();

@@ -4,9 +4,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::event::{Event, Rejection};
+use super::event::{Event, Refusal, Rejection};
 use super::{Session, State};
 use crate::link::isolation::{self, Ground, Guilty, Rank, Suspect};
+use crate::link::reason::Reason;
 use crate::message::{Condition, Outbound, TopicFilter, Traits};
 use crate::outbox::Sequence;
 
@@ -30,7 +31,7 @@ pub(crate) struct Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     /// What it did last on a message.
-    pub(super) refusal: String,
+    pub(super) refusal: Option<Refusal>,
     /// What its CONNACK doesn't allow, though it waits.
     pub(super) terms: Option<Rejection>,
     /// When to connect once more for other terms, and how often that was done.
@@ -192,7 +193,7 @@ impl Session {
         let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
         let shown = self.isolation.closed(unanswered.into_iter(), now);
         let mut verdict = Verdict { guilty: shown.guilty, of_a_trial: shown.of_a_trial, ..Verdict::default() };
-        "it closes the connection on it".clone_into(&mut self.holding.refusal);
+        self.holding.refusal = Some(Refusal::Ends(None));
         match &verdict.guilty {
             Some(Guilty::Subscribe(filter)) => self.subscriptions.refuse(filter.clone(), now),
             Some(Guilty::Publish(condition)) if is_for_form && !condition.is_group() => {
@@ -239,10 +240,18 @@ impl Session {
     }
 
     /// When the server refuses everything, what it does; the answer has changed since the last call.
-    pub(crate) fn take_holding(&mut self) -> Option<Option<String>> {
-        let terms = self.holding.terms.as_ref().map(ToString::to_string);
-        let holding = if self.isolation.refuses_everything() { Some(self.holding.refusal.clone()) } else { terms };
+    pub(crate) fn take_holding(&mut self) -> Option<Option<Refusal>> {
+        let terms = self.holding.terms.clone().map(Refusal::Refuses);
+        let holding = match self.isolation.refuses_everything() {
+            true => Some(self.holding.refusal.clone().unwrap_or(Refusal::Ends(None))),
+            false => terms,
+        };
         (std::mem::replace(&mut self.holding.is_said, holding.is_some()) != holding.is_some()).then_some(holding)
+    }
+
+    /// The connection that the server has ended last, it has ended for this reason.
+    pub(crate) fn ended_because(&mut self, reason: Reason) {
+        self.holding.refusal = Some(Refusal::Ends(Some(reason)));
     }
 
     /// The server refuses everything.
@@ -263,7 +272,7 @@ impl Session {
     /// A PUBACK with a failure.
     pub(super) fn refused(&mut self, sequence: Sequence, traits: Traits, rejection: Rejection, now: Instant) {
         let Rejection::PubAck(reason) = &rejection else { return };
-        self.holding.refusal = rejection.to_string();
+        self.holding.refusal = Some(Refusal::Refuses(rejection.clone()));
         let ground = Ground::of(reason.code);
         let event = match self.isolation.refused(&traits, ground, reason, now) {
             isolation::Refused::Certainly(condition) => {

@@ -156,6 +156,29 @@ fn what_the_server_does_not_take_is_rejected_first_and_again() {
 }
 
 #[test]
+fn what_the_terms_kept_is_tried_again_once_they_allow_more() {
+    const NO_RETAIN: &[u8] = &[0x25, 0];
+    let relaxed = |bench: &mut Bench| events(bench).contains(&Event::TermsRelaxed);
+    let mut bench = five(0);
+    reconnect_on(&mut bench, false, NO_RETAIN).unwrap();
+    reconnect_on(&mut bench, true, &[]).unwrap();
+    assert!(!relaxed(&mut bench), "nothing was kept");
+    reconnect_on(&mut bench, true, NO_RETAIN).unwrap();
+    acknowledge_another(&mut bench);
+    bench.accepted += 1;
+    let retained = Outbound { retain: true, ..outbound("x") };
+    assert!(!bench.session.publish(Sequence::new(bench.accepted), retained, bench.now));
+    assert!(matches!(events(&mut bench)[..], [Event::Rejected(_, _, Rejection::NoRetain)]));
+    reconnect_on(&mut bench, true, &[0x25, 0, 0x24, 0]).unwrap();
+    assert!(!relaxed(&mut bench), "it is no better");
+    reconnect_on(&mut bench, true, &[]).unwrap();
+    assert!(relaxed(&mut bench));
+    reconnect_on(&mut bench, true, NO_RETAIN).unwrap();
+    reconnect_on(&mut bench, true, &[]).unwrap();
+    assert!(!relaxed(&mut bench), "once is enough");
+}
+
+#[test]
 fn an_expired_message_is_not_sent_unless_the_server_may_know_it() {
     let mut bench = five(0);
     bench.pass(Duration::from_secs(1)).unwrap();
