@@ -72,7 +72,7 @@ impl Link {
         let (topic, remedy) = (&message.topic, terms_remedy(rejection));
         let said = match self.said.terms.borrow_mut().failed(remedy, Before::Down, Instant::now(), journal::now()) {
             Say::InFull(_) => format!(
-                "Its sender is told; if nobody waits for that, the message is kept (outbox.quarantine), and tried again once \
+                "A client that waits for it is answered `rejected`; otherwise it is kept (outbox.quarantine) and retried once \
                  the CONNACK allows it, or in a day. {remedy}"
             ),
             Say::Briefly(row) => format!("So it was with others{row}"),
@@ -88,8 +88,9 @@ impl Link {
         if self.said.rejected.first(&message.topic, Instant::now()) {
             log::error!(
                 GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
-                "IoT Core refuses a message to `{}`: {reason}. Its sender is told; if nobody waits for that, the message is \
-                 kept and tried again in a day (outbox.quarantine). Change what publishes it. Said once a day and topic", message.topic
+                "IoT Core refuses a message to `{}`: {reason}. It is set aside, and others to the same topic are sent. A client \
+                 that waits for it is answered `rejected`; otherwise it is kept (outbox.quarantine) and retried in a day. Change \
+                 what publishes it. Logged once a day for each topic", message.topic
             );
         }
     }

@@ -71,7 +71,14 @@ impl Closes {
 
 impl Isolation {
     /// The server has closed the connection while it hadn't answered these, beside the QoS 0 messages.
-    pub(crate) fn closed(&mut self, unanswered: impl Iterator<Item = Suspect>, now: Instant) -> Shown {
+    ///
+    /// `is_for_form`: it has said that the form of a message is the reason, which is reason enough where one was alone.
+    pub(crate) fn closed(
+        &mut self,
+        unanswered: impl Iterator<Item = Suspect>,
+        is_for_form: bool,
+        now: Instant,
+    ) -> Shown {
         self.forget(now);
         let written = self.take_written(now).into_iter().map(Suspect::Publish);
         let mut keys = BTreeSet::new();
@@ -94,7 +101,7 @@ impl Isolation {
         }
         if let Some(trial) = trial {
             shown.of_a_trial = true;
-            shown.guilty = self.trial_failed(&trial, now);
+            shown.guilty = self.trial_failed(&trial, is_for_form, now);
         }
         self.forget(now);
         shown
@@ -102,8 +109,8 @@ impl Isolation {
 
     /// What was tried alone has closed the connection. It is guilty after enough of that in a row; at once if it was before, or
     /// with others.
-    fn trial_failed(&mut self, trial: &Suspect, now: Instant) -> Option<Guilty> {
-        let (is_sound, enough) = (self.has_taken, self.enough());
+    fn trial_failed(&mut self, trial: &Suspect, is_for_form: bool, now: Instant) -> Option<Guilty> {
+        let (is_sound, enough) = (self.has_taken || is_for_form, self.enough());
         let record = self.record(trial, now);
         record.tries += 1;
         record.alone += u32::from(is_sound || matches!(trial, Suspect::Subscribe(_)));

@@ -173,8 +173,10 @@ impl World {
         let verdict = self.session.closed_by_server(false, self.now);
         match verdict.guilty {
             Some(Guilty::Publish(condition)) => {
-                let forbidden =
-                    self.forbidden_topics.iter().any(|n| condition.matches(&message(0, *n, Qos::AtLeastOnce).traits()));
+                // With QoS 0 the server says of none that it has taken it: a group may be of those alone.
+                let kinds = [Qos::AtLeastOnce, Qos::AtMostOnce];
+                let is_met = |n: &usize| kinds.iter().any(|qos| condition.matches(&message(0, *n, *qos).traits()));
+                let forbidden = self.forbidden_topics.iter().any(is_met);
                 assert!(forbidden || self.breaks > 2, "{condition} is innocent");
                 self.set_aside.push(condition);
             }
@@ -404,6 +406,7 @@ proptest! {
         }
         prop_assert_eq!(world.session.in_flight(), 0);
         let guilty = world.forbidden_filters.len() + world.forbidden_topics.intersection(&world.used).count();
-        prop_assert!(has_breaks || world.closes <= 7 * guilty + 3, "{} closes for {guilty}", world.closes);
+        // Alone it closes the connection three times in a row, and up to eight where the server was seen to close for nothing.
+        prop_assert!(has_breaks || world.closes <= 8 * guilty + 3, "{} closes for {guilty}", world.closes);
     }
 }

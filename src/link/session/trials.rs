@@ -191,7 +191,7 @@ impl Session {
         // Before CONNACK nothing was sent that it could be for: what is unanswered was on another connection.
         let is_established = !matches!(self.state, State::Disconnected | State::Connecting);
         let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
-        let shown = self.isolation.closed(unanswered.into_iter(), now);
+        let shown = self.isolation.closed(unanswered.into_iter(), is_for_form, now);
         let mut verdict = Verdict { guilty: shown.guilty, of_a_trial: shown.of_a_trial, ..Verdict::default() };
         self.holding.refusal = Some(Refusal::Ends(None));
         match &verdict.guilty {
