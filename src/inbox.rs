@@ -155,6 +155,12 @@ impl Inbox {
         self.forwards.borrow().iter().for_each(|forward| forward.link_down());
     }
 
+    /// The server can send nothing more before something is acknowledged: what no reader has acknowledged by `due` goes to the
+    /// disk, so that a reader that is slow to acknowledge doesn't hold up the messages of the others.
+    pub(crate) fn hasten(&self, due: Instant) {
+        self.forwards.borrow().iter().for_each(|forward| forward.hasten(due));
+    }
+
     /// A message was too large, and is dropped.
     pub(crate) fn too_large(&self) {
         self.too_large.set(self.too_large.get() + 1);

@@ -212,7 +212,7 @@ fn more_than_memory_holds_moves_to_the_quarantine_and_back_through_the_disk() {
     assert_passes(&gatewire, "open");
     server.allow("secret");
     reload(&gatewire);
-    gatewire.wait_for("what IoT Core refused is tried again: 1 topics, 80 messages");
+    gatewire.wait_for("what IoT Core refused is tried again: 80 messages to 1 topic");
     eventually("all of them", || (server.arrived("secret").len() == MESSAGES).then_some(()));
     assert!(server.arrived("secret").into_iter().eq((0..MESSAGES).map(payload)));
     assert_eq!(gatewire.status()["outbox"]["dropped"]["quarantine_full"], 0);

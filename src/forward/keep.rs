@@ -161,10 +161,10 @@ impl Keep {
         }
     }
 
-    /// Everything that the server waits for is to be on the disk at once.
-    pub(super) fn hasten(&mut self, now: Instant) {
-        self.backlog.unconfirmed().filter(|kept| kept.token.is_some()).for_each(|kept| kept.due = kept.due.min(now));
-        self.expect(now);
+    /// Everything that the server waits for and that nobody has taken by `due` is to be on the disk then.
+    pub(super) fn hasten(&mut self, due: Instant) {
+        self.backlog.unconfirmed().filter(|kept| kept.token.is_some()).for_each(|kept| kept.due = kept.due.min(due));
+        self.expect(due);
     }
 
     fn shed(&mut self) {

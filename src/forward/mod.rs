@@ -140,6 +140,11 @@ impl Forward {
         self.change(|queue| queue.keep_mut().link_down());
     }
 
+    /// See [`Inbox::hasten`](crate::inbox::Inbox::hasten).
+    pub(crate) fn hasten(&self, due: Instant) {
+        self.change(|queue| queue.keep_mut().hasten(due));
+    }
+
     /// Serves readers, for ever. Dropping this future disconnects them.
     pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::default();

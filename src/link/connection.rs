@@ -21,6 +21,7 @@ use super::session::{Answer, End, Event, Rejection, Session};
 use super::transport::{Stream, abandon, local_address, not_arrived};
 use super::{Ended, Lasting, Link};
 use crate::inbox::AckToken;
+use crate::limits::MAX_IN_FLIGHT;
 use crate::message::Qos;
 use crate::outbox::Sequence;
 use moving::Moved;
@@ -40,6 +41,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(3);
 /// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
 /// the DISCONNECT with it.
 pub(super) const CLOSE_TIME: Duration = Duration::from_millis(500);
+
+/// How long what fills the server's window may wait for readers before it goes to the disk.
+const FULL_WINDOW: Duration = Duration::from_millis(100);
 
 /// Why a connection has ended by itself.
 #[derive(Debug)]
@@ -327,6 +331,9 @@ impl<'a> Connection<'a> {
         let end = self.session.receive(&mut self.input, now, Timestamp::now());
         self.was_congested = self.session.is_congested();
         self.pass_on_events(now);
+        if self.session.unacknowledged() >= MAX_IN_FLIGHT {
+            self.link.inbox.hasten(now + FULL_WINDOW);
+        }
         end.map_err(Cause::Session)
     }
 

@@ -136,7 +136,7 @@ pub(crate) enum LinkError {
         /// CONNACK had come: what answers is an MQTT server of the right version.
         is_connected: bool,
     },
-    #[error("{peer} sent a packet of {size} bytes; gatewire accepts at most {limit}")]
+    #[error("{peer} sent a packet of {size} bytes, more than the {limit} that gatewire accepts")]
     PacketTooLarge { peer: Arc<Peer>, size: usize, limit: usize },
     #[error("{peer} broke the rules of MQTT: {detail}")]
     ProtocolViolation { peer: Arc<Peer>, detail: String },

@@ -391,7 +391,7 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     check(&malformed(false), "malformed_packet", "something that isn't MQTT: odd", "MQTT server");
     check(&malformed(true), "malformed_packet", "a malformed packet: odd", "report it");
     let large = LinkError::PacketTooLarge { peer: peer_at(ATS), size: 300_000, limit: 147_456 };
-    check(&large, "packet_too_large", "300000 bytes; gatewire accepts at most 147456", "128 KiB");
+    check(&large, "packet_too_large", "300000 bytes, more than the 147456", "128 KiB");
     let violation = LinkError::ProtocolViolation { peer, detail: "a second CONNACK".to_owned() };
     check(&violation, "protocol_violation", "a second CONNACK", "report it");
 }

@@ -93,7 +93,6 @@ pub(super) enum Room {
 }
 
 impl Owed {
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -396,7 +396,6 @@ impl Session {
     }
 
     /// Messages received and not yet acknowledged.
-    #[cfg(test)]
     pub(crate) fn unacknowledged(&self) -> usize {
         self.owed.len()
     }
