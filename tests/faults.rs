@@ -14,7 +14,7 @@ use support::scripted::Broker;
 use support::{CERTIFICATES, Certificates, closed_port, eventually};
 
 /// More than the bounds of the queues allow, less than what the floods bring.
-const ENOUGH_KIB: u64 = 56 * 1024;
+const ENOUGH_KIB: u64 = 32 * 1024;
 
 #[test]
 fn a_server_that_is_not_who_it_should_be_hears_no_mqtt() {
@@ -91,7 +91,7 @@ fn a_reset_connection_is_made_again() {
 }
 
 fn assert_bounded_memory(gatewire: &Gatewire) {
-    let most = gatewire.process_status("VmHWM");
+    let most = gatewire.own_memory_peak();
     assert!(most < ENOUGH_KIB, "{most} KiB");
 }
 

@@ -270,6 +270,13 @@ impl Gatewire {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// The most memory of its own that it can have had so far, in KiB: without the pages of the binary and of libraries,
+    /// which are the larger part of a debug build, and say nothing about what the daemon holds.
+    pub fn own_memory_peak(&self) -> u64 {
+        let files = self.process_status("RssFile");
+        self.process_status("VmHWM") - files
+    }
+
     /// CPU time that it has spent, all threads.
     pub fn cpu_seconds(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
