@@ -70,7 +70,7 @@ fn each_event_and_code_is_explained_in_troubleshooting_and_no_other() {
 
 fn documents() -> Vec<PathBuf> {
     let mut documents = files(&root().join("docs"), ".md");
-    documents.extend(["README.md", "certs/README.md"].map(|name| root().join(name)));
+    documents.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md", "certs/README.md"].map(|name| root().join(name)));
     documents
 }
 
