@@ -59,6 +59,7 @@ pub(crate) mod regular;
 pub(crate) mod schedule;
 pub(crate) mod secret;
 pub(crate) mod socket;
+pub(crate) mod spelling;
 pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod systemd;

@@ -217,7 +217,7 @@ fn zone(node: &Node) -> Result<TimeZone, String> {
         let names: Vec<String> = database.available().map(|name| name.to_string()).collect();
         let city = |zone: &&String| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
         let of_city = names.iter().find(city).map(String::as_str);
-        match of_city.or_else(|| super::known::nearest(name, names.iter().map(String::as_str))) {
+        match of_city.or_else(|| crate::spelling::nearest(name, names.iter().map(String::as_str))) {
             Some(nearest) => format!("there is no time zone \"{name}\"; did you mean \"{nearest}\"?"),
             None if names.is_empty() => {
                 format!("this machine knows no time zone \"{name}\"; Debian's package is tzdata")

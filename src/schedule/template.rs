@@ -13,6 +13,7 @@ use super::clock::to_milliseconds;
 use super::value::{Value, plain};
 use crate::json;
 use crate::limits::MAX_PAYLOAD;
+use crate::spelling;
 
 /// What `{{client_id}}` and `{{hostname}}` stand for: known when the configuration is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +36,8 @@ pub(crate) struct Tick<'a> {
 /// Why a text with placeholders can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum TemplateError {
-    #[error("`{{{{{name}}}}}` isn't known; {}", hint(.nearest.as_deref()))]
-    Unknown { name: String, nearest: Option<String> },
+    #[error("`{{{{{0}}}}}` isn't known; {hint}", hint = hint(.0))]
+    Unknown(String),
     #[error("`{{{{{0}}}}}` isn't the name of a field; fields are named like `{{{{value.temp}}}}`")]
     NotAField(String),
     #[error("`{{{{{0}}}}}` changes with each publication and may only be used in a payload")]
@@ -47,8 +48,8 @@ pub(crate) enum TemplateError {
     Unclosed,
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    match nearest {
+fn hint(unknown: &str) -> String {
+    match spelling::meant(unknown, &NAMES, &OTHER_NAMES) {
         Some(name) => format!("did you mean `{{{{{name}}}}}`?"),
         None => "there are client_id, hostname, count, timestamp and value".to_owned(),
     }
@@ -77,7 +78,7 @@ enum Varying {
 }
 
 /// The names that are known.
-const NAMES: [&str; 5] = ["client_id", "hostname", "count", "timestamp", "value"];
+pub(crate) const NAMES: [&str; 5] = ["client_id", "hostname", "count", "timestamp", "value"];
 
 /// Digits of the largest count.
 const COUNT_LEN: usize = 20;
@@ -332,7 +333,7 @@ fn pieces<'a>(source: &'a str, fixed: &'a Fixed) -> Result<Vec<Piece<'a>>, Templ
             "timestamp" => Piece::Varying(Varying::Timestamp),
             "value" => Piece::Value(Field::new()),
             name if name.starts_with("value.") => Piece::Value(field(name)?),
-            unknown => return Err(TemplateError::Unknown { name: unknown.to_owned(), nearest: nearest(unknown) }),
+            unknown => return Err(TemplateError::Unknown(unknown.to_owned())),
         });
         rest = after;
     }
@@ -368,16 +369,6 @@ const OTHER_NAMES: [(&str, &str); 14] = [
     ("n", "count"),
     ("payload", "value"),
 ];
-
-fn nearest(name: &str) -> Option<String> {
-    let name = &name.to_lowercase().replace('-', "_");
-    if let Some((_, known)) = OTHER_NAMES.iter().find(|(other, _)| other == name) {
-        return Some((*known).to_owned());
-    }
-    let similarity = |known: &&str| strsim::jaro_winkler(known, name);
-    let best = NAMES.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
-    (similarity(&best) > 0.7).then(|| best.to_owned())
-}
 
 #[cfg(test)]
 mod tests;

@@ -56,10 +56,22 @@ fn a_topic_may_hold_only_what_does_not_change() {
 
 #[test]
 fn a_wrong_name_is_refused_with_the_nearest() {
-    let error = |source| Template::text(source, &fixed()).unwrap_err().to_string();
+    let error = |source: &str| Template::text(source, &fixed()).unwrap_err().to_string();
     assert_eq!(error("{{clientid}}"), "`{{clientid}}` isn't known; did you mean `{{client_id}}`?");
     assert!(error("{{}}").contains("there are client_id, hostname, count, timestamp and value"));
     assert!(error("{{valeu}}").ends_with("did you mean `{{value}}`?"));
+    // By the same rule as the keys of the configuration: what is spelt another way is none of them.
+    for (written, meant) in
+        [("Client-ID", "client_id"), ("host.name", "hostname"), ("ts", "timestamp"), ("counts", "count")]
+    {
+        assert!(
+            error(&format!("{{{{{written}}}}}")).ends_with(&format!("did you mean `{{{{{meant}}}}}`?")),
+            "{written}"
+        );
+    }
+    for unlike in ["temperature", "vault", "cost", "house", "timer"] {
+        assert!(error(&format!("{{{{{unlike}}}}}")).contains("there are client_id"), "{unlike}");
+    }
     for source in ["{{value.}}", "{{value..a}}", "{{value.a.}}"] {
         assert!(error(source).ends_with("fields are named like `{{value.temp}}`"), "{source}");
     }
