@@ -204,6 +204,10 @@ pub(super) fn parse(line: &str) -> (Option<&str>, Result<Request<'_>, Reject>) {
     if id.is_some_and(|id| id.len() > MAX_ID) {
         return (None, Err(Reject::LongId));
     }
+    // It would stand in the answer, which few could read then.
+    if let Some((code, position)) = id.filter(|id| id.starts_with('"')).and_then(half_pair) {
+        return (None, Err(Reject::Surrogate("id", code, position)));
+    }
     (id, request(fields))
 }
 

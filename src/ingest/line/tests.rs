@@ -75,6 +75,12 @@ fn every_fault_is_named() {
         (r#"{"topic":"a","sensor":1}"#, "unknown key `sensor`. The keys are topic, payload,"),
         (r#"{"topic":"a","payload":1,"id":null}"#, "`id` must be a string or a number"),
         (r#"{"topic":"a","payload":1,"id":[1]}"#, "`id` must be a string or a number"),
+        (r#"{"topic":"a","payload":1,"id":"\ud800"}"#, "`id` has half of a surrogate pair (U+D800) as character 1,"),
+        (
+            r#"{"topic":"a","payload":1,"id":"ab\udc00\ud800"}"#,
+            "`id` has half of a surrogate pair (U+DC00) as character 3,",
+        ),
+        (r#"{"topic":7,"id":"\ud83d\ude00\ud83d"}"#, "`id` has half of a surrogate pair (U+D83D) as character 2,"),
     ] {
         let found = reject(line);
         assert!(found.starts_with(expected), "{line}: {found}");
@@ -86,6 +92,13 @@ fn an_answer_to_a_faulty_line_has_its_id_where_it_can_be_made_out() {
     assert_eq!(parse(r#"{"topic":7,"id":17}"#).0, Some("17"));
     assert_eq!(parse(r#"{"nonsense":7,"id":-1.50}"#).0, Some("-1.50"));
     assert_eq!(parse(r#"{"topic":"a","payload":1,"id":{}}"#).0, None);
+    assert_eq!(parse(r#"{"topic":"a","payload":1,"id":"\ud83d\ude00"}"#).0, Some(r#""\ud83d\ude00""#));
+    // Whatever is given back is JSON that any program reads.
+    for id in [r#""\ud800""#, r#""\udfff""#, r#""a\ud83d\u0041""#, r#""\ude00\ud83d""#, r#""\\ud800""#] {
+        let line = format!(r#"{{"topic":"a","payload":1,"id":{id}}}"#);
+        let given_back = parse(&line).0;
+        assert!(given_back.is_none_or(|id| serde_json::from_str::<serde_json::Value>(id).is_ok()), "{id}");
+    }
 }
 
 #[test]
