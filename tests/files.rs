@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use support::daemon::{Gatewire, Setup};
 use support::preload::preload;
@@ -402,6 +403,53 @@ fn a_socket_that_is_removed_or_replaced_is_made_again() {
     fs::remove_file(&path).unwrap();
     assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
     assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn a_socket_that_is_moved_or_linked_onto_the_path_of_another_is_made_again_at_both() {
+    let setup = Setup::new(closed_port(), SOCKETS);
+    let gatewire = setup.start();
+    gatewire.wait_for("keeps a link");
+    let directory = Arc::clone(&setup.directory);
+    let path = |name: &str| directory.path().join(name);
+    let serves_all = || {
+        assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
+        // Only a forward knows this word.
+        assert!(gatewire.client("messages.sock").ask(r#"{"ack":1}"#)["detail"].as_str().unwrap().contains("observe"));
+        gatewire.status();
+    };
+    fs::rename(path("messages.sock"), path("publish.sock")).unwrap();
+    for socket in ["messages.sock", "publish.sock"] {
+        gatewire.wait_for(&format!(
+            "the socket {} was removed or replaced, and has been recreated",
+            path(socket).display()
+        ));
+    }
+    serves_all();
+    // Each at the other's place.
+    fs::rename(path("publish.sock"), path("kept")).unwrap();
+    fs::rename(path("status.sock"), path("publish.sock")).unwrap();
+    fs::rename(path("kept"), path("status.sock")).unwrap();
+    eventually("the status socket", || {
+        let answer = gatewire.client("status.sock").line()?;
+        answer.contains("client_id").then_some(())
+    });
+    serves_all();
+    fs::hard_link(path("messages.sock"), path("linked")).unwrap();
+    fs::rename(path("linked"), path("publish.sock")).unwrap();
+    eventually("the ingest socket", || {
+        let mut client = gatewire.client("publish.sock");
+        client.write_some(format!("{LINE}\n").as_bytes());
+        client.line()?.contains("stored").then_some(())
+    });
+    serves_all();
+    for untrue in ["another process", "another gatewire", "nobody can connect"] {
+        assert_eq!(gatewire.count(untrue), 0, "{untrue}");
+    }
+    assert_eq!(gatewire.stop().0, 0);
+    for socket in ["messages.sock", "publish.sock", "status.sock"] {
+        assert!(!path(socket).exists(), "{socket}");
+    }
 }
 
 #[test]

@@ -171,7 +171,10 @@ impl Services {
                 }
                 _ => match self.inherited.get(&socket.path)? {
                     Some(listener) => listener,
-                    None => Rc::new(Listener::bind(socket)?),
+                    None => {
+                        present.values().try_for_each(|own| own.leave(&socket.path))?;
+                        Rc::new(Listener::bind(socket)?)
+                    }
                 },
             };
             listeners.insert(socket.path.clone(), listener);

@@ -45,7 +45,12 @@ impl OwnFile {
     }
 
     pub(super) fn is_in_place(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
+        self.is_at(&self.path)
+    }
+
+    /// Whether it, and nothing else, lies at `path`.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|found| (found.dev(), found.ino()) == self.identity)
     }
 
     pub(super) fn access(&self) -> io::Result<Access> {

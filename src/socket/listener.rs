@@ -1,5 +1,6 @@
 //! A listening socket in the file system: put there with its permissions, taken away on drop.
 
+use std::fs;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -139,6 +140,13 @@ impl Listener {
     /// Whether its file is still there, as far as that is ours.
     pub(crate) fn is_in_place(&self) -> bool {
         self.file.as_ref().is_none_or(OwnFile::is_in_place)
+    }
+
+    /// Removes its file from `path`, where somebody has moved or linked it: it would pass for a socket that another process serves.
+    pub(crate) fn leave(&self, path: &Path) -> Result<(), SocketError> {
+        let is_there = self.path != path && self.file.as_ref().is_some_and(|own| own.is_at(path));
+        let removed = if is_there { fs::remove_file(path) } else { Ok(()) };
+        removed.map_err(|source| explain(path, "remove another socket of gatewire's from there", source))
     }
 
     /// Its present mode and group, if they are ours to set.

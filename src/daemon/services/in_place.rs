@@ -56,12 +56,22 @@ impl Services {
                 if self.not_made.is_due(Instant::now()) {
                     log::error!(
                         GATEWIRE_EVENT = "socket_removed";
-                        "{} was removed or replaced, and nobody can connect there: {error}. gatewire retries every {} s",
-                        gone[0].display(), RETRY.as_secs()
+                        "{} removed or replaced, and nobody can connect there: {error}. gatewire retries every {} s",
+                        were(&gone), RETRY.as_secs()
                     );
                 }
                 self.retry_at.set(Some(Instant::now() + RETRY));
             }
         }
+    }
+}
+
+/// `the socket A was`, `the sockets A and B were`
+fn were(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    match &paths[..] {
+        [one] => format!("the socket {one} was"),
+        [others @ .., last] => format!("the sockets {} and {last} were", others.join(", ")),
+        [] => String::new(),
     }
 }
