@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener;
 
@@ -241,6 +242,49 @@ fn two_hundred_clients_are_served_and_too_many_are_told_so() {
     clients.pop();
     eventually("a seat to become free", || (gatewire.status()["ingest"][0]["clients"] == 255).then_some(()));
     assert_eq!(gatewire.client("publish.sock").ask(r#"{"topic":"up/x","payload":1}"#)["result"], "delivered");
+}
+
+#[test]
+fn a_program_that_holds_all_places_of_a_socket_keeps_no_other_out() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, &format!("{FORWARD}{INGEST}"));
+    let gatewire = setup.connect();
+    // This process holds every place of every socket; what others try is another process.
+    let line = r#"{"topic":"up/x","payload":1}"#;
+    let mut ingest: Vec<Client> = (0..256).map(|_| gatewire.client("publish.sock")).collect();
+    ingest.iter_mut().for_each(|client| assert_eq!(client.ask(line)["result"], "delivered"));
+    let (code, out, err) = setup.output_of(&["publish", "up/y", "payload"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "delivered\n", ""));
+    // The one that was idle longest has made room, and knows why.
+    let said = ingest[0].json();
+    assert_eq!(said["error"], "too_many_clients");
+    assert!(said["detail"].as_str().unwrap().contains("idle longest"), "{said}");
+    assert_eq!(ingest[0].line(), None);
+    assert!(ingest[1..].iter_mut().all(|client| client.ask(line)["result"] == "delivered"), "the others stay");
+    let logged = gatewire.wait_for("256 clients are connected");
+    assert!(logged.contains(&format!("256 of the process {}", std::process::id())), "{logged}");
+    assert!(logged.contains("got the place") && logged.contains("ps -fp"), "{logged}");
+
+    let mut readers: Vec<Client> = (0..256).map(|_| gatewire.client("messages.sock")).collect();
+    let readers_are = |n: u64| (gatewire.status()["forward"][0]["readers"] == n).then_some(());
+    eventually("all readers", || readers_are(256));
+    broker.wait_for("Sending SUBACK to thing-1");
+    let mut tail = setup.spawn(&["tail", "--forward", "messages"]);
+    eventually("tail", || (gatewire.status()["forward"][0]["observers"] == 1).then_some(()));
+    broker.publish("test/a", b"hello");
+    let mut shown = String::new();
+    BufReader::new(tail.stdout.take().unwrap()).read_line(&mut shown).unwrap();
+    assert!(shown.contains("hello"), "{shown}");
+    assert_eq!(readers[0].json()["error"], "too_many_clients");
+    assert!(readers[1..].iter_mut().all(|reader| reader.payload() == "hello"));
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+
+    // The status socket lets nobody stay for long: its places have to be taken at once.
+    let held: Vec<Client> = (0..256).map(|_| gatewire.client("status.sock")).collect();
+    let (code, out, err) = setup.output_of(&["status", "--json"]);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    drop(held);
 }
 
 #[test]

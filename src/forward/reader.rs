@@ -269,6 +269,9 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        if self.forward.queue.borrow().is_between_lines(self.id) {
+            self.stream.say_why();
+        }
         self.forward.change(|queue| queue.detach(self.id, Instant::now()));
         self.forward.changed.notify_waiters();
     }

@@ -84,6 +84,7 @@ impl Client {
                 self.room = None;
             }
             self.owe(self.conversation.is_owing());
+            self.stream.set_busy(self.conversation.is_owing() || self.conversation.is_held_back());
             match self.conversation.next(self.memory(), now) {
                 Next::End(end) => return Ok(end),
                 // So that a client that never stops doesn't keep the thread for itself.
@@ -146,6 +147,9 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
+        if self.stream.is_at_line_end() {
+            self.stream.say_why();
+        }
         self.owe(false);
     }
 }

@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::{Listener, MAX_CLIENTS, Seldom, Stream};
+use super::seats::{Seat, Seats, Verdict};
+use super::{Listener, MAX_CLIENTS, Peer, Seldom, Stream};
+use crate::owner;
 
 /// How long to leave clients waiting when the system has no file descriptor or memory for one more.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,14 +26,13 @@ where
     F: Future<Output = ()> + 'static,
 {
     let mut running = JoinSet::new();
+    let seats: Rc<Seats> = Rc::default();
     let (crowded, failing) = (Seldom::default(), Seldom::default());
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(stream) if running.len() >= MAX_CLIENTS => refuse(stream, &listener, &crowded),
-                Ok(stream) => match Stream::new(stream) {
-                    Ok(stream) => drop(running.spawn_local(handle(stream))),
-                    Err(error) => pause_for(&error, &listener, &failing).await,
+            accepted = listener.accept() => match accepted.and_then(Stream::new) {
+                Ok(stream) => if let Some(seated) = seat(&seats, &stream, &listener, &crowded) {
+                    running.spawn_local(seated.keep(handle(stream)));
                 },
                 Err(error) => pause_for(&error, &listener, &failing).await,
             },
@@ -40,20 +40,59 @@ where
                 log::error!(GATEWIRE_EVENT = "panic"; "a client of {} was dropped: {error}", listener.path().display());
             },
         }
-        clients.set(running.len());
+        clients.set(seats.len());
     }
 }
 
-fn refuse(stream: UnixStream, listener: &Listener, crowded: &Seldom) {
+/// A client that has a place. Dropping this gives it back.
+struct Seated {
+    seats: Rc<Seats>,
+    seat: Rc<Seat>,
+    id: u64,
+}
+
+impl Seated {
+    /// Serves the client, until another gets its place.
+    async fn keep(self, served: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = self.seat.lost() => {}
+            () = served => {}
+        }
+    }
+}
+
+impl Drop for Seated {
+    fn drop(&mut self) {
+        self.seats.leave(self.id);
+    }
+}
+
+/// Gives a client a place, or tells it that there is none. Where there are too few, who has too many is named.
+fn seat(seats: &Rc<Seats>, stream: &Stream, listener: &Listener, crowded: &Seldom) -> Option<Seated> {
+    let peer = stream.peer();
+    let seated = |id| Some(Seated { seats: Rc::clone(seats), seat: Rc::clone(stream.seat()), id });
+    let (seated, holder, outcome) = match seats.admit(peer, stream.seat()) {
+        Verdict::Seated(id) => return seated(id),
+        Verdict::Instead(id, holder) => {
+            (seated(id), holder, "got the place of that program's connection that was idle longest")
+        }
+        Verdict::Refused(holder) => (None, holder, "was refused"),
+    };
     if crowded.is_due(Instant::now()) {
-        let path = listener.path().display();
+        let (path, Peer { uid, pid }) = (listener.path().display(), holder.peer);
         log::warn!(
-            GATEWIRE_EVENT = "too_many_clients";
-            "{path}: a client was refused, {MAX_CLIENTS} are connected (`ss -xp` shows them). Logged at most once a minute"
+            GATEWIRE_EVENT = "too_many_clients", GATEWIRE_PEER_UID = uid, GATEWIRE_PEER_PID = pid;
+            "{path}: {MAX_CLIENTS} clients are connected, {} of them of {}, {} of {}; {} of {} {outcome}. Have the first close the \
+             connections that it doesn't use ({}). Logged at most once a minute",
+            holder.of_user, user(uid), holder.of_program, process(pid), process(peer.pid), user(peer.uid), look(pid),
         );
     }
-    // A fresh socket takes a line at once. If the client has gone there is nobody to tell.
-    let _ = Stream::new(stream).and_then(|stream| stream.try_write(&[IoSlice::new(TOO_MANY)]));
+    if seated.is_none() {
+        // A fresh socket takes a line at once. If the client has gone there is nobody to tell.
+        let _ = stream.try_write(&[IoSlice::new(TOO_MANY)]);
+    }
+    seated
 }
 
 /// A client couldn't be taken in. If the system is short of something, trying again at once would only spin.
@@ -70,6 +109,20 @@ async fn pause_for(error: &io::Error, listener: &Listener, failing: &Seldom) {
         );
     }
     tokio::time::sleep(PAUSE).await;
+}
+
+/// How to see what a process is.
+fn look(pid: i32) -> String {
+    if pid == 0 { "`ss -xp` shows more".to_owned() } else { format!("`ps -fp {pid}` and `ss -xp` show more") }
+}
+
+fn user(uid: u32) -> String {
+    format!("the user {}", owner::name_of(uid))
+}
+
+fn process(pid: i32) -> String {
+    // The kernel has no number for one of another container.
+    if pid == 0 { "processes of another container".to_owned() } else { format!("the process {pid}") }
 }
 
 #[cfg(test)]

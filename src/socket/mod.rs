@@ -2,7 +2,7 @@
 //!
 //! [`listener`] puts a socket into the file system and takes it away, [`stale`] what was left there before, and
 //! [`file`](mod@file) gives it to those who may use it; [`inherited`] has those that systemd opened; [`accept`] takes in clients,
-//! up to a bound; [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines, for which
+//! up to a bound, and [`seats`] says who has a place where more come; [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines, for which
 //! [`line_memory`] has room; [`observer`] is how a
 //! client says that it is one before it is connected.
 
@@ -14,6 +14,7 @@ mod line_memory;
 mod lines;
 mod listener;
 mod observer;
+mod seats;
 mod seldom;
 mod stale;
 mod stream;

@@ -5,6 +5,8 @@ use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::time::Instant;
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -13,6 +15,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::observer::is_observer;
+use super::seats::Seat;
+
+/// What a client gets whose place another gets.
+const LOST: &[u8] = b"{\"error\":\"too_many_clients\",\"detail\":\"256 clients are connected to this socket, more of them by this \
+    program or user than by any other, and another one needs a place: this connection has been idle longest and ends; close \
+    connections that aren't used\"}\n";
 
 /// The process at the other end, as the kernel knew it when it connected; zeros where it is in another container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +41,9 @@ pub(crate) struct Stream {
     watches_writes: bool,
     /// The socket may hold input: nothing since has shown that it is empty.
     has_input: Cell<bool>,
+    /// What was written last is the end of a line, or nothing was.
+    is_at_line_end: Cell<bool>,
+    seat: Rc<Seat>,
 }
 
 impl Stream {
@@ -40,7 +51,31 @@ impl Stream {
     pub(crate) fn new(stream: UnixStream) -> io::Result<Stream> {
         stream.set_nonblocking(true)?;
         let fd = register(stream, Interest::READABLE)?;
-        Ok(Stream { fd: Some(fd), watches_writes: false, has_input: Cell::new(false) })
+        let (has_input, is_at_line_end) = (Cell::new(false), Cell::new(true));
+        Ok(Stream { fd: Some(fd), watches_writes: false, has_input, is_at_line_end, seat: Seat::new(Instant::now()) })
+    }
+
+    /// Its place among the clients of its socket.
+    pub(super) fn seat(&self) -> &Rc<Seat> {
+        &self.seat
+    }
+
+    /// Whether the client is owed something: another that has nothing to wait for makes room before it.
+    pub(crate) fn set_busy(&self, is_busy: bool) {
+        self.seat.set_busy(is_busy);
+    }
+
+    /// Tells a client whose place another has got why its connection ends; nothing to one that keeps it. Only between two lines.
+    pub(crate) fn say_why(&self) {
+        if self.seat.is_lost() {
+            // One that reads nothing learns nothing.
+            let _ = self.try_write(&[IoSlice::new(LOST)]);
+        }
+    }
+
+    /// Whether what was written so far ends with a line.
+    pub(crate) fn is_at_line_end(&self) -> bool {
+        self.is_at_line_end.get()
     }
 
     fn fd(&self) -> io::Result<&AsyncFd<UnixStream>> {
@@ -55,7 +90,12 @@ impl Stream {
 
     /// Writes what the socket takes at once; `None` if that is nothing.
     pub(crate) fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-        none_if_not_ready(|| self.fd()?.get_ref().write_vectored(pieces))
+        let written = none_if_not_ready(|| self.fd()?.get_ref().write_vectored(pieces))?;
+        if let Some(n @ 1..) = written {
+            self.seat.is_active(Instant::now());
+            self.is_at_line_end.set(byte_at(pieces, n - 1) == Some(b'\n'));
+        }
+        Ok(written)
     }
 
     /// Nothing more is written: the peer reads the end after what is on its way.
@@ -102,6 +142,9 @@ impl Stream {
     /// Reads what is there; `None` if that is nothing, 0 at the end.
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let read = none_if_not_ready(|| self.fd()?.get_ref().read(buffer))?;
+        if read.is_some_and(|n| n > 0) {
+            self.seat.is_active(Instant::now());
+        }
         // Less than was asked for: the socket is empty (epoll(7), question 9). That the peer has closed stays reported.
         self.has_input.set(read == Some(buffer.len()));
         Ok(read)
@@ -119,6 +162,16 @@ impl Stream {
         self.fd()
             .is_ok_and(|fd| SockRef::from(fd.get_ref()).send(&[]).is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock))
     }
+}
+
+fn byte_at(pieces: &[IoSlice<'_>], mut index: usize) -> Option<u8> {
+    for piece in pieces {
+        match piece.get(index) {
+            Some(byte) => return Some(*byte),
+            None => index -= piece.len(),
+        }
+    }
+    None
 }
 
 /// Asks the kernel to report what `interest` says, and only that.

@@ -1,4 +1,5 @@
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::net::UnixStream;
 
 use super::*;
 use crate::config::SocketFile;
