@@ -11,18 +11,8 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::forward::Forward;
-use crate::message::Inbound;
+use crate::message::{AckToken, Inbound};
 use ids::Ids;
-
-/// Names a QoS 1 message from the server until it is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct AckToken(u64);
-
-impl AckToken {
-    pub(crate) fn new(n: u64) -> AckToken {
-        AckToken(n)
-    }
-}
 
 /// The messages that are done, on their way to the link.
 #[derive(Debug, Default)]

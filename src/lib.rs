@@ -20,6 +20,9 @@
 //!
 //! # Who knows whom
 //!
+//! The [`link`] is made of two parts that know nothing of it: [`net`] finds a way to a host and opens TLS, [`mqtt`] is the protocol without
+//! I/O, for any server. The link connects, keeps, explains, waits and reloads.
+//!
 //! Each step knows only its neighbours. `daemon` alone knows them all: it starts them, connects them, and stops them in
 //! order. `config` is read before anything starts and is valid by construction; `observe` and `systemd` say what goes on.
 //!
@@ -50,6 +53,8 @@ pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod message;
+pub(crate) mod mqtt;
+pub(crate) mod net;
 pub(crate) mod observe;
 pub(crate) mod outbox;
 pub(crate) mod owner;

@@ -1,6 +1,7 @@
 //! Topics, filters and messages: checked once where they enter, trusted after.
 
 mod condition;
+mod handle;
 mod overlap;
 mod properties;
 mod text;
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
 pub(crate) use condition::{Condition, TopicPattern, Traits};
+pub(crate) use handle::{AckToken, Sequence};
 pub(crate) use overlap::{needed, overlapping};
 pub(crate) use properties::{BASE64, Properties, PropertiesError};
 pub(crate) use text::{ForbiddenCharacter, check_characters};

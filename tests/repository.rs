@@ -61,7 +61,7 @@ const MAY_SLEEP: [&str; 6] = [
     // `eventually`, for what processes do.
     "src/schedule/source/command/tests.rs",
     // In virtual time.
-    "src/link/transport/race/tests.rs",
+    "src/net/race/tests.rs",
 ];
 
 #[test]

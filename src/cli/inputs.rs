@@ -7,7 +7,7 @@ use super::Exit;
 use super::output::Failure;
 use crate::config::{self, Config, Environment, Tls};
 use crate::exposure;
-use crate::link::credentials::{self, Credentials};
+use crate::net::credentials::{self, Credentials};
 
 /// All that is needed to connect.
 pub(super) struct Inputs {

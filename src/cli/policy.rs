@@ -9,7 +9,7 @@ use clap::Args;
 use super::output::{self, Failure, Text, tell};
 use super::{Exit, inputs};
 use crate::config::Config;
-use crate::link::credentials;
+use crate::net::credentials;
 use crate::policy::certificate;
 use crate::policy::context::{self, Certificate, Context};
 use crate::policy::document::{self, Document, DocumentError};

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Protocol;
 use super::report::Place;
 use super::sections::Reader;
 use crate::message::{Qos, TopicFilter, overlapping};
+use crate::mqtt::Protocol;
 
 /// A filter of a forward.
 pub(super) struct Wanted {

@@ -28,9 +28,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::message::{Qos, Topic, TopicFilter};
+use crate::mqtt::{Protocol, Will};
 use crate::schedule::clock::Cron;
 use crate::schedule::template::Template;
 use crate::secret::Secret;
@@ -88,23 +87,6 @@ pub(crate) struct Connection {
     pub(crate) will: Option<Will>,
 }
 
-/// `connection.protocol`: the version of MQTT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Mqtt311,
-    Mqtt5,
-}
-
-impl Protocol {
-    /// As it is written in the configuration and in the status.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Protocol::Mqtt311 => "3.1.1",
-            Protocol::Mqtt5 => "5",
-        }
-    }
-}
-
 /// `connection.backoff`: how long to wait between attempts to connect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Backoff {
@@ -140,16 +122,6 @@ pub(crate) struct Login {
     /// Without a colon, which would end it (RFC 7617, 2).
     pub(crate) user: Secret<String>,
     pub(crate) password: Secret<String>,
-}
-
-/// `connection.will`: what the server publishes in our name once the connection has ended without our DISCONNECT.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Will {
-    pub(crate) topic: Topic,
-    /// At most [`MAX_WILL_PAYLOAD`](crate::limits::MAX_WILL_PAYLOAD) bytes.
-    pub(crate) payload: Bytes,
-    pub(crate) qos: Qos,
-    pub(crate) retain: bool,
 }
 
 /// `[tls]`

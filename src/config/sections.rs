@@ -19,13 +19,14 @@ use super::section::Section;
 use super::values::{
     DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
 };
-use super::{Backoff, Connection, Environment, Log, Outbox, Protocol, Proxy, RateLimit, Status, Tls, WhenFull, Will};
+use super::{Backoff, Connection, Environment, Log, Outbox, Proxy, RateLimit, Status, Tls, WhenFull};
 use crate::exposure;
 use crate::limits::{
     BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
     MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
 };
 use crate::message::{Qos, check_characters};
+use crate::mqtt::{Protocol, Will};
 use crate::schedule::template::{Fixed, fill};
 
 /// The words of `protocol`.

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Parts;
 use crate::config::Config;
 use crate::link::Setup;
-use crate::link::credentials::Credentials;
+use crate::net::credentials::Credentials;
 
 /// How long the disk may take to answer: nothing else is heard meanwhile, SIGTERM neither.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::config::{self, WhenFull};
-use crate::inbox::AckToken;
+use crate::message::AckToken;
 use crate::message::Inbound;
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};

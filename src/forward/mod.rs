@@ -22,8 +22,8 @@ use tokio::sync::Notify;
 
 use crate::config;
 use crate::count::count;
-use crate::inbox::{AckToken, Acks};
-use crate::message::{Inbound, Topic, TopicFilter};
+use crate::inbox::Acks;
+use crate::message::{AckToken, Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
 use crate::store::keeper::{self, Kept};
 use crate::store::{Contents, Failure, Load, Moment, Page, Place, Store, Write};

@@ -23,7 +23,7 @@ use super::keep::Keep;
 use super::line::Encoder;
 use super::text::Text;
 use crate::config::{self, Ack};
-use crate::inbox::AckToken;
+use crate::message::AckToken;
 use crate::message::Inbound;
 use clients::Client;
 pub(super) use clients::{ClientId, Due, Role};

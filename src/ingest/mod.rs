@@ -20,8 +20,9 @@ use std::time::Instant;
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 
-use crate::config::{self, Protocol};
+use crate::config;
 use crate::message::{Outbound, Topic};
+use crate::mqtt::Protocol;
 use crate::outbox::{Outbox, Outcome, Refusal};
 use crate::socket::{self, LineMemory, Listener, READ_CHUNK, Seldom, SharedMemory};
 use crate::stop::Stop;

@@ -7,8 +7,9 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::config::{Protocol, SocketFile, WhenFull};
+use crate::config::{SocketFile, WhenFull};
 use crate::message::TopicFilter;
+use crate::mqtt::Protocol;
 
 mod batches;
 

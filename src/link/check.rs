@@ -16,16 +16,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout, timeout_at};
 
+use super::connect::{LinkConnector, Opened};
 use super::connection::{CLOSE_TIME, Cause};
-use super::credentials::Credentials;
 use super::diagnosis::{Failure, FilterRefused, LinkError, Peer, Phase, Sent, Shown};
 use super::explain;
 use super::pace::ConnectLimit;
-use super::reason::Reason;
-use super::session::dialogue::{Dialogue, Reply};
-use super::transport::{self, Connector, Endpoint, Stream};
+use super::reload::options;
 use crate::config;
 use crate::message::{Qos, TopicFilter, needed};
+use crate::mqtt::Options;
+use crate::mqtt::reason::Reason;
+use crate::mqtt::session::dialogue::{Dialogue, Reply};
+use crate::net::credentials::Credentials;
+use crate::net::{Endpoint, Stream};
 
 /// How often it is tried to end the session that the check has begun.
 const ATTEMPTS_TO_END: usize = 3;
@@ -50,7 +53,7 @@ pub(crate) struct Check {
     filters: BTreeMap<TopicFilter, Qos>,
     /// Those that a session which the server has kept may hold, if that is known.
     standing: Option<BTreeSet<TopicFilter>>,
-    connector: Connector,
+    connector: LinkConnector,
     connects: ConnectLimit,
     has_begun_session: bool,
     /// The connection on which CONNECT was sent, until DISCONNECT is.
@@ -69,7 +72,7 @@ impl Check {
             config: config.clone(),
             filters,
             standing,
-            connector: Connector::new(config, credentials),
+            connector: LinkConnector::new(config, credentials),
             connects: ConnectLimit::new(&config.rate_limit),
             has_begun_session: false,
             talk: None,
@@ -168,9 +171,10 @@ impl Check {
     }
 
     /// Says CONNECT; whether the server had the session.
-    async fn begin(&mut self, connection: transport::Connection, expiry: Duration) -> Result<bool, LinkError> {
+    async fn begin(&mut self, connection: Opened, expiry: Duration) -> Result<bool, LinkError> {
         let deadline = connection.deadline;
-        let connected = self.talk.insert(Talk::new(connection, &self.config, expiry)).connected(deadline).await;
+        let options = Options { session_expiry: expiry, ..options(&self.config) };
+        let connected = self.talk.insert(Talk::new(connection, &options)).connected(deadline).await;
         // To one that has refused or closed there is nothing more to say.
         if connected.as_ref().is_err_and(|error| !matches!(error, LinkError::ConnackTimeout { .. })) {
             self.talk = None;
@@ -178,7 +182,7 @@ impl Check {
         connected
     }
 
-    async fn open(&mut self, report: Report<'_>) -> Result<transport::Connection, LinkError> {
+    async fn open(&mut self, report: Report<'_>) -> Result<Opened, LinkError> {
         sleep(self.connects.wait(Instant::now())).await;
         self.connects.note(Instant::now());
         self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
@@ -249,9 +253,9 @@ struct Talk {
 
 impl Talk {
     /// CONNECT is to be said.
-    fn new(connection: transport::Connection, config: &config::Connection, session_expiry: Duration) -> Talk {
-        let transport::Connection { stream, peer, .. } = connection;
-        Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(config, session_expiry) }
+    fn new(connection: Opened, options: &Options) -> Talk {
+        let Opened { stream, peer, .. } = connection;
+        Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(options) }
     }
 
     /// Says CONNECT and waits for CONNACK; whether the server had the session.

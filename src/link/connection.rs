@@ -14,16 +14,15 @@ use bytes::BytesMut;
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::addresses::Addresses;
 use super::pace::Quota;
 use super::reload::Setup;
-use super::session::{Answer, End, Event, Rejection, Session};
-use super::transport::{Stream, abandon, local_address, not_arrived};
 use super::{Ended, Lasting, Link};
-use crate::inbox::AckToken;
 use crate::limits::MAX_IN_FLIGHT;
-use crate::message::Qos;
-use crate::outbox::Sequence;
+use crate::message::{AckToken, Qos, Sequence};
+use crate::mqtt::Rejection;
+use crate::mqtt::session::{Answer, End, Event, Session};
+use crate::net::addresses::Addresses;
+use crate::net::{Stream, abandon, local_address, not_arrived};
 use moving::Moved;
 
 /// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
@@ -147,9 +146,9 @@ impl<'a> Connection<'a> {
                 self.say_goodbye().await;
                 return Ok(Ended::Stopped);
             }
-            if self.session.wants_other_terms(now) {
+            if self.session.wants_other_limits(now) {
                 self.say_goodbye().await;
-                return Ok(Ended::OtherTerms);
+                return Ok(Ended::OtherLimits);
             }
             // What it says of messages has to be passed on before the connection may end.
             self.fill(now);
@@ -368,7 +367,7 @@ impl<'a> Connection<'a> {
                     self.session.keep_apart(message, now);
                 }
             }
-            Event::TermsRelaxed => self.link.outbox.release_quarantine(),
+            Event::LimitsRelaxed => self.link.outbox.release_quarantine(),
             Event::Guilty(condition, reason) => self.link.guilty(condition, &reason),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
             Event::SubscribeOverdue(filter) => self.link.subscribe_overdue(&filter),

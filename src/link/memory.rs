@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::session::Remembered;
 use crate::config;
 use crate::message::{Qos, TopicFilter};
+use crate::mqtt::session::Remembered;
 use crate::store::{self, QueueId, Store, Write};
 
 const NAME: &str = "filters";

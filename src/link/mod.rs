@@ -1,32 +1,18 @@
 //! The one connection to IoT Core: connects, keeps it, says why it ended, waits, and connects again, for ever.
 //!
-//! [`session`] decides what MQTT has to say and [`pace`] when; [`transport`] opens the way with the [`credentials`];
+//! The MQTT session ([`crate::mqtt`]) decides what is said and [`pace`] when; [`connect`] opens the way by [`crate::net`];
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
-mod addresses;
 pub(crate) mod check;
+mod connect;
 mod connection;
-pub(crate) mod credentials;
 pub(crate) mod diagnosis;
-mod isolation;
 pub(crate) mod memory;
 mod pace;
-pub(crate) mod reason;
 mod refusals;
 mod reload;
 mod said;
-mod session;
 pub(crate) mod state;
-#[cfg(test)]
-pub(crate) mod test_pki;
-pub(crate) mod transport;
-
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzzing {
-    pub use super::credentials::fuzzing::{certificate, pem};
-    pub use super::session::fuzzing::{session_3_1_1, session_5};
-    pub use super::transport::fuzzing::proxy_answer;
-}
 
 use std::cell::RefCell;
 use std::fmt;
@@ -42,23 +28,25 @@ use crate::config;
 use crate::inbox::Inbox;
 use crate::limits::MAX_PACKET;
 use crate::message::TopicFilter;
+use crate::mqtt::Malformed;
+use crate::mqtt::reason::Reason;
+use crate::mqtt::session::{End, Session};
+use crate::net::Endpoint;
+use crate::net::addresses::Addresses;
+use crate::net::credentials::Fingerprint;
 use crate::observe::journal;
 use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::systemd::Notifier;
-use addresses::Addresses;
+use connect::LinkConnector;
 use connection::{Cause, Connection};
-use credentials::Fingerprint;
 use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, Peer, Phase, Say, Sent, Telling};
 use memory::Memory;
 use pace::{Backoff, ConnectLimit, Quota};
-use reason::Reason;
 pub(crate) use reload::{Change, Setup};
 pub(crate) use said::SaidOnce;
-use session::{End, Malformed, Session};
 use state::LinkState;
-use transport::{Connector, Endpoint};
 
 /// How many of the packets sent last are named when the server closes the connection.
 const SUSPECTS: usize = 5;
@@ -82,7 +70,7 @@ pub(crate) struct Link {
 
 /// What lasts from one connection to the next.
 struct Lasting {
-    connector: Connector,
+    connector: LinkConnector,
     session: Session,
     quota: Quota,
     backoff: Backoff,
@@ -102,7 +90,7 @@ enum Ended {
     /// The configuration has changed in a way that needs a new connection, or one at once.
     Reconfigured,
     /// The server allows nothing that waits, and may do so on another connection.
-    OtherTerms,
+    OtherLimits,
 }
 
 impl Link {
@@ -112,7 +100,7 @@ impl Link {
         let remembered = self.recall(&setup).await;
         let connection = &setup.connection;
         let mut lasting = Lasting {
-            connector: Connector::new(connection, &setup.credentials),
+            connector: LinkConnector::new(connection, &setup.credentials),
             session: Session::new(reload::options(connection), setup.filters.clone(), remembered),
             quota: Quota::new(&connection.rate_limit, Instant::now()),
             backoff: Backoff::new(&connection.backoff),
@@ -135,7 +123,7 @@ impl Link {
             self.inbox.link_down();
             match ended {
                 Ok(Ended::Stopped) => break,
-                Ok(Ended::Reconfigured | Ended::OtherTerms) => self.wait_for_the_limit(&lasting.connects).await,
+                Ok(Ended::Reconfigured | Ended::OtherLimits) => self.wait_for_the_limit(&lasting.connects).await,
                 Err(error) => self.wait(&error, &mut lasting).await,
             }
         }

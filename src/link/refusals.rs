@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 
 use super::diagnosis::{Before, LinkError, Say, Sent};
-use super::isolation::{Ground, Guilty};
-use super::reason::{Reason, ReasonCode};
-use super::session::{Refusal, Rejection, Session, Verdict};
 use super::{Lasting, Link};
-use crate::message::{Condition, Topic, TopicFilter, TopicPattern, Traits};
+use crate::message::{Condition, Sequence, Topic, TopicFilter, TopicPattern, Traits};
+use crate::mqtt::Rejection;
+use crate::mqtt::isolation::{Ground, Guilty};
+use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::session::{Refusal, Session, Verdict};
 use crate::observe::journal;
-use crate::outbox::{HeldStatus, Sequence};
+use crate::outbox::HeldStatus;
 
 /// What to do about it.
 const THROTTLED: &str = "More is published than the account may, by this gateway or all together: publish less often, or several \

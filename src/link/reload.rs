@@ -7,15 +7,16 @@ use std::time::{Instant, SystemTime};
 
 use tokio::sync::Notify;
 
-use super::credentials::{self, Credentials, Fingerprint};
+use super::connect::LinkConnector;
 use super::memory::Memory;
 use super::pace::{Backoff, ConnectLimit, Quota};
-use super::session::{Options, Remembered};
-use super::transport::Connector;
 use super::{Lasting, Link};
 use crate::config;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{Qos, TopicFilter};
+use crate::mqtt::Options;
+use crate::mqtt::session::Remembered;
+use crate::net::credentials::{self, Credentials, Fingerprint};
 
 /// What the link is made for.
 #[derive(Debug, Clone)]
@@ -151,7 +152,7 @@ impl Link {
             true => None,
             false => Some(self.recall(&setup).await),
         };
-        lasting.connector = Connector::new(new, &setup.credentials);
+        lasting.connector = LinkConnector::new(new, &setup.credentials);
         lasting.session.reconfigure(options(new), another);
         lasting.session.want(setup.filters.clone(), Instant::now());
         lasting.setup = setup;

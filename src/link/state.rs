@@ -8,9 +8,9 @@ use serde::{Serialize, Serializer};
 
 use crate::config;
 use crate::link::diagnosis::Failure;
-use crate::link::session::Counters;
-use crate::link::transport::Endpoint;
 use crate::message::TopicFilter;
+use crate::mqtt::session::Counters;
+use crate::net::Endpoint;
 use crate::observe::journal::now;
 
 /// `link.state` of the status document.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::ledger::Sequence;
+use crate::message::Sequence;
 
 /// Fewer messages than this aren't worth a word.
 const WORTH_SAYING: u64 = 100;

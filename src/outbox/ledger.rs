@@ -6,21 +6,10 @@ use jiff::Timestamp;
 
 use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MAX_QOS_0_BYTES, MEMORY};
 use crate::config::WhenFull;
-use crate::message::{Outbound, Qos};
+use crate::message::{Outbound, Qos, Sequence};
 use crate::store::backlog::{At, ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
 use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
-
-/// The place of a message in the order of acceptance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Sequence(u64);
-
-impl Sequence {
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn new(n: u64) -> Sequence {
-        Sequence(n)
-    }
-}
 
 /// So many of the messages that wait are looked through for one that may be sent: those before it may only be sent alone.
 pub(super) const LOOKAHEAD: usize = 2000;
@@ -206,7 +195,7 @@ impl<W> Ledger<W> {
     /// bytes of topic and payload. `None` also if as much is in flight as may be.
     pub(super) fn find(&self, mut wanted: impl FnMut(&Entry<W>, At) -> bool) -> Option<(Sequence, usize)> {
         let (seq, entry, _) = self.backlog.visible().take(LOOKAHEAD).find(|(_, entry, at)| wanted(entry, *at))?;
-        self.fits_in_flight(entry).then(|| (Sequence(seq), entry.message.size()))
+        self.fits_in_flight(entry).then(|| (Sequence::new(seq), entry.message.size()))
     }
 
     /// Likewise, the one of the lowest rank, or an older one of the same kind. Without a rank it isn't looked for.
@@ -217,7 +206,7 @@ impl<W> Ledger<W> {
         let kind = |entry: &Entry<W>| (entry.message.topic.clone(), entry.message.retain, entry.message.qos);
         let kind_of_least = kind(least);
         let (seq, entry, _) = self.backlog.visible().find(|(_, entry, _)| kind(entry) == kind_of_least)?;
-        self.fits_in_flight(entry).then(|| (Sequence(seq), entry.message.size()))
+        self.fits_in_flight(entry).then(|| (Sequence::new(seq), entry.message.size()))
     }
 
     fn fits_in_flight(&self, entry: &Entry<W>) -> bool {
@@ -227,7 +216,7 @@ impl<W> Ledger<W> {
 
     /// Hands a message that was [found](Ledger::find) to the link.
     pub(crate) fn take(&mut self, sequence: Sequence) -> Option<Outbound> {
-        let (_, entry) = self.backlog.take_at(sequence.0)?;
+        let (_, entry) = self.backlog.take_at(sequence.get())?;
         let message = entry.message.clone();
         self.no_longer_waits(&message);
         Some(message)
@@ -241,7 +230,7 @@ impl<W> Ledger<W> {
 
     /// A message that the link had waits again, at its old place.
     pub(crate) fn put_back(&mut self, sequence: Sequence) {
-        self.backlog.put_back(sequence.0);
+        self.backlog.put_back(sequence.get());
         self.backlog.hurry();
     }
 
@@ -254,17 +243,17 @@ impl<W> Ledger<W> {
     /// Whether somebody waits for what becomes of a message that the link has.
     pub(super) fn waiter(&self, sequence: Sequence) -> Option<&W> {
         let mut taken = self.backlog.taken_items();
-        taken.find(|(seq, _)| *seq == sequence.0).and_then(|(_, entry)| entry.waiter.as_ref())
+        taken.find(|(seq, _)| *seq == sequence.get()).and_then(|(_, entry)| entry.waiter.as_ref())
     }
 
     /// Whether a message that the link has may be on the disk.
     pub(super) fn may_be_stored(&self, sequence: Sequence) -> bool {
-        self.backlog.taken_may_be_stored(sequence.0)
+        self.backlog.taken_may_be_stored(sequence.get())
     }
 
     /// Forgets a message that the link had, and returns it with who waited for it; `None` if it is forgotten already.
     pub(super) fn remove(&mut self, sequence: Sequence, now: Instant) -> Option<Entry<W>> {
-        let entry = self.backlog.finish(sequence.0)?;
+        let entry = self.backlog.finish(sequence.get())?;
         self.backlog.note_finished(now);
         if self.backlog.is_empty() {
             self.expiry_check = None;
@@ -417,7 +406,7 @@ impl<W> Ledger<W> {
 
     /// The place that the next message gets.
     pub(crate) fn next_sequence(&self) -> Sequence {
-        Sequence(self.next)
+        Sequence::new(self.next)
     }
 
     /// When the oldest was accepted.

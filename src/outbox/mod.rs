@@ -25,7 +25,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config;
 use crate::count::{count, count_that};
-use crate::message::{Outbound, Qos};
+use crate::message::{Outbound, Qos, Sequence};
 use crate::socket::Seldom;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
 use admission::By;
@@ -38,7 +38,6 @@ use quarantine::{Place, Quarantine, QuarantineStatus};
 
 use source::Gate;
 
-pub(crate) use ledger::Sequence;
 pub(crate) use source::Source;
 
 /// What became of an accepted message.

@@ -4,11 +4,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::ledger::{Cause, Entry, Sequence};
+use super::ledger::{Cause, Entry};
 use super::quarantine::{Refused, Returning};
 use super::{Outbox, Outcome, Refusal, Waiter};
 use crate::count::count;
-use crate::message::{Condition, Outbound, Qos};
+use crate::message::{Condition, Outbound, Qos, Sequence};
 use crate::store::{Moment, accepted_now};
 
 impl Outbox {

@@ -14,7 +14,7 @@ use super::Exit;
 use super::inputs;
 use super::output::{say, tell};
 use crate::config::{self, Config, Environment};
-use crate::link::transport::Endpoint;
+use crate::net::Endpoint;
 use crate::systemd;
 use connect::Until;
 

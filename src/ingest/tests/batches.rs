@@ -1,7 +1,7 @@
 //! Batches: several lines, one message, an answer each.
 
 use super::*;
-use crate::outbox::Sequence;
+use crate::message::Sequence;
 
 const LONG: Duration = Duration::from_secs(3600);
 

@@ -10,7 +10,7 @@ use tokio::io::AsyncWrite as _;
 use tokio_util::io::poll_read_buf;
 
 use super::Connection;
-use crate::link::transport::acknowledge_at_once;
+use crate::net::acknowledge_at_once;
 
 /// How much is asked of the transport at once: a TLS record.
 const READ_CHUNK: usize = 16 * 1024;

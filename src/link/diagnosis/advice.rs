@@ -4,8 +4,8 @@
 mod tls;
 
 use super::{DnsFault, LinkError, Peer, Sent, TcpFault, disconnected, is_network_loss};
-use crate::config::Protocol;
-use crate::link::transport::Endpoint;
+use crate::mqtt::Protocol;
+use crate::net::Endpoint;
 use crate::policy::scope::region_of_endpoint;
 use tls::{certificate_state, tls};
 

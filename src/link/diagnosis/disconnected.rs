@@ -2,9 +2,9 @@
 
 use super::advice::{lacks, may_connect, sentence, server_log, two_devices};
 use super::{Peer, Sent};
-use crate::config::Protocol;
 use crate::limits::MAX_PAYLOAD;
-use crate::link::reason::ReasonCode;
+use crate::mqtt::Protocol;
+use crate::mqtt::reason::ReasonCode;
 
 /// The code of status and journal for a CONNACK that refuses; below 0x80 it is one of MQTT 3.1.1 (table 3.1).
 pub(super) fn refused_code(code: ReasonCode) -> &'static str {

@@ -3,9 +3,9 @@
 use thiserror::Error;
 
 use super::Failure;
-use crate::config::Protocol;
-use crate::link::reason::{Reason, ReasonCode};
 use crate::message::TopicFilter;
+use crate::mqtt::Protocol;
+use crate::mqtt::reason::{Reason, ReasonCode};
 
 /// SUBACK with a failure, or a CONNACK that rules the filter out. Its text says what was tried and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

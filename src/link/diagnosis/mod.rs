@@ -5,9 +5,12 @@ mod advice;
 mod closes;
 mod disconnected;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod network;
 mod proxy;
 mod sent;
+mod steps;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -22,19 +25,36 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::credentials::ServerCertificate;
-use super::reason::{Reason, one_line};
-use super::transport::Endpoint;
-use crate::config::Protocol;
 use crate::message::Target;
+use crate::mqtt::Protocol;
+use crate::mqtt::reason::{Reason, one_line};
+use crate::net::{Attempt, ConnectError, DnsFault, Endpoint, ProxyFault, Route, TlsFault, is_close, tls_fault};
 pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
-pub(crate) use proxy::ProxyFault;
 use sent::Last;
 pub(crate) use sent::Sent;
 pub(crate) use telling::{Before, Say, Telling};
-pub(crate) use tls::TlsFault;
+
+/// Who we are to the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) protocol: Protocol,
+    pub(crate) client_id: Arc<str>,
+    /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
+    pub(crate) certificate_id: Arc<str>,
+    /// Where the will of the CONNECT goes, if it has one.
+    pub(crate) will: Option<Target>,
+}
+
+impl Identity {
+    /// The server that is reached so, and who we are to it.
+    pub(crate) fn at(&self, route: Route) -> Arc<Peer> {
+        let Identity { protocol, client_id, certificate_id, will } = self.clone();
+        let Route { endpoint, address, proxy } = route;
+        Arc::new(Peer { endpoint, address, proxy, protocol, client_id, certificate_id, will })
+    }
+}
 
 /// The server at the other end, and who we are to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +66,7 @@ pub(crate) struct Peer {
     pub(crate) proxy: Option<Endpoint>,
     pub(crate) protocol: Protocol,
     pub(crate) client_id: Arc<str>,
-    /// See [`Credentials::certificate_id`](super::credentials::Credentials::certificate_id).
+    /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
     /// Where the will of the CONNECT goes, if it has one.
     pub(crate) will: Option<Target>,
@@ -62,11 +82,9 @@ impl fmt::Display for Peer {
     }
 }
 
-/// How far a connection had come.
+/// How far a TLS connection had come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// TLS isn't up.
-    Handshake,
     /// CONNECT is sent or about to be.
     AwaitingConnack,
     /// CONNACK has come.
@@ -80,7 +98,7 @@ impl Phase {
     /// The suspects if the server ends the connection.
     pub(crate) fn last_sent(self) -> Vec<Sent> {
         match self {
-            Phase::Handshake | Phase::AwaitingConnack => Vec::new(),
+            Phase::AwaitingConnack => Vec::new(),
             Phase::Connected { last_sent } => last_sent,
         }
     }
@@ -149,25 +167,15 @@ pub(crate) enum LinkError {
     },
 }
 
-/// Why a name has no address.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum DnsFault {
-    #[error("there is no such name")]
-    NotFound,
-    #[error("no name server has answered")]
-    Temporary,
-    #[error("no answer")]
-    Timeout,
-    #[error("{0}")]
-    Other(String),
-}
-
-/// One address that TCP was tried with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    pub(crate) address: SocketAddr,
-    /// `None`: it never answered.
-    pub(crate) failure: Option<ErrorKind>,
+impl fmt::Display for DnsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DnsFault::NotFound => "there is no such name",
+            DnsFault::Temporary => "no name server has answered",
+            DnsFault::Timeout => "no answer",
+            DnsFault::Other(words) => words,
+        })
+    }
 }
 
 impl fmt::Display for Attempt {
@@ -197,42 +205,35 @@ impl From<&LinkError> for Failure {
 }
 
 impl LinkError {
-    /// The one diagnosis for an I/O error of a connection, whether it came from the handshake or later: with TLS 1.3 the
-    /// server's verdict on the client's certificate comes with the first read after the handshake (RFC 8446, 4.4.2.4).
-    pub(crate) fn from_io(error: &io::Error, peer: &Arc<Peer>, phase: Phase) -> LinkError {
-        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        if let Some(tls) = tls {
-            return LinkError::Tls { peer: Arc::clone(peer), fault: TlsFault::from(tls) };
-        }
-        match error.kind() {
-            ErrorKind::UnexpectedEof
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-            | ErrorKind::NotConnected => LinkError::closed(peer, phase),
-            kind => LinkError::Io { peer: Arc::clone(peer), kind, detail: error.to_string() },
+    /// What kept a connection from being made to the server to which we are `identity`.
+    pub(crate) fn from_connect(error: ConnectError, identity: &Identity) -> LinkError {
+        match error {
+            ConnectError::InvalidHost(host) => LinkError::InvalidEndpoint(host),
+            ConnectError::Dns { endpoint, fault, took } => LinkError::Dns { endpoint, fault, took },
+            ConnectError::Tcp { endpoint, attempts, took } => LinkError::Tcp { endpoint, attempts, took },
+            ConnectError::Proxy { proxy, endpoint, fault, took } => LinkError::Proxy { proxy, endpoint, fault, took },
+            ConnectError::Tls { route, fault } => LinkError::Tls { peer: identity.at(route), fault },
+            ConnectError::Io { route, kind, detail } => LinkError::Io { peer: identity.at(route), kind, detail },
         }
     }
 
-    /// Adds the server's certificate to a fault of the handshake that it explains; `None` if none had come.
-    pub(crate) fn with_certificate(mut self, seen: Option<ServerCertificate>) -> LinkError {
-        if let LinkError::Tls { fault, .. } = &mut self {
-            match fault {
-                TlsFault::UnknownIssuer { certificate }
-                | TlsFault::WrongName { certificate, .. }
-                | TlsFault::ServerCertificate { certificate, .. } => *certificate = seen.map(Box::new),
-                TlsFault::Closed { answered } => *answered = seen.is_some(),
-                _ => {}
-            }
+    /// The one diagnosis for an I/O error of a connection, whether it came from the handshake or later: with TLS 1.3 the
+    /// server's verdict on the client's certificate comes with the first read after the handshake (RFC 8446, 4.4.2.4).
+    pub(crate) fn from_io(error: &io::Error, peer: &Arc<Peer>, phase: Phase) -> LinkError {
+        let peer = Arc::clone(peer);
+        if let Some(fault) = tls_fault(error) {
+            return LinkError::Tls { peer, fault };
         }
-        self
+        match error.kind() {
+            kind if is_close(kind) => LinkError::closed(&peer, phase),
+            kind => LinkError::Io { peer, kind, detail: error.to_string() },
+        }
     }
 
     /// The server ended the connection without saying why: end of file, reset, broken pipe.
     pub(crate) fn closed(peer: &Arc<Peer>, phase: Phase) -> LinkError {
         let peer = Arc::clone(peer);
         match phase {
-            Phase::Handshake => LinkError::Tls { peer, fault: TlsFault::Closed { answered: false } },
             Phase::AwaitingConnack => LinkError::ClosedBeforeConnack { peer },
             Phase::Connected { last_sent } => LinkError::ClosedByServer { peer, last_sent },
         }

@@ -1,6 +1,7 @@
 //! Which failures are the network's.
 
-use super::{LinkError, ProxyFault, TlsFault};
+use super::LinkError;
+use crate::net::{ProxyFault, TlsFault};
 
 impl LinkError {
     /// Whether another network may be all that it needs: nobody at the other end has said anything against us.

@@ -1,53 +1,11 @@
 //! What went wrong between us and the proxy of `connection.proxy`.
 
 use std::fmt;
-use std::io::{self, ErrorKind};
 
-use super::{Attempt, Attempts, DnsFault, TcpFault, kind_or};
-use crate::link::transport::Endpoint;
-
-/// Why there is no way through the proxy. The text follows "reaching SERVER through the proxy PROXY: ".
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ProxyFault {
-    Dns(DnsFault),
-    /// One for each address tried; at least one.
-    Tcp(Vec<Attempt>),
-    /// 407 or 401: it wants a login, or another one.
-    Login {
-        /// Whether it was told one.
-        sent: bool,
-        /// The ways to log in that it offers, as far as it says.
-        schemes: Vec<String>,
-    },
-    /// Another status than success.
-    Refused {
-        status: u16,
-        reason: String,
-    },
-    /// Its answer isn't one to CONNECT: how it begins.
-    NotHttp(String),
-    /// The head of its answer doesn't end within so many bytes.
-    TooLong(usize),
-    /// It closed the connection without an answer.
-    Closed,
-    /// No answer in time.
-    Timeout,
-    Io {
-        kind: ErrorKind,
-        /// The operating system's own words.
-        detail: String,
-    },
-}
+use super::{Attempts, TcpFault, kind_or};
+use crate::net::{DnsFault, Endpoint, ProxyFault};
 
 impl ProxyFault {
-    /// The connection to the proxy broke before it had answered.
-    pub(crate) fn from_io(error: &io::Error) -> ProxyFault {
-        match error.kind() {
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => ProxyFault::Closed,
-            kind => ProxyFault::Io { kind, detail: error.to_string() },
-        }
-    }
-
     pub(super) fn code(&self) -> &'static str {
         match self {
             ProxyFault::Dns(DnsFault::NotFound) => "proxy_dns_not_found",

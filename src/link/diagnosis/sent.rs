@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::link::isolation::Suspect;
 use crate::message::{Topic, TopicFilter, Traits};
+use crate::mqtt::isolation::Suspect;
 
 /// A packet that a policy may forbid.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use rustls::AlertDescription as Alert;
 
 use super::*;
-use crate::link::reason::Reason;
 use crate::message::{Topic, TopicFilter};
+use crate::mqtt::reason::Reason;
+use crate::net::credentials::ServerCertificate;
 
 const ATS: &str = "abc123-ats.iot.eu-west-1.amazonaws.com";
 const SECOND: Duration = Duration::from_secs(1);
@@ -433,8 +434,14 @@ fn an_io_error_is_diagnosed_by_phase_and_kind() {
     let peer = peer_at("broker.lan");
     let of = |kind: ErrorKind, phase| LinkError::from_io(&io::Error::from(kind), &peer, phase);
     let connected = || Phase::Connected { last_sent: Vec::new() };
+    let in_handshake = |error: &io::Error| {
+        let Peer { endpoint, address, proxy, protocol, client_id, certificate_id, will } = (*peer).clone();
+        let identity = Identity { protocol, client_id, certificate_id, will };
+        let failed = ConnectError::of_handshake(error, Route { endpoint, address, proxy }, None);
+        LinkError::from_connect(failed, &identity)
+    };
     for kind in [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe] {
-        assert_eq!(of(kind, Phase::Handshake).code(), "tls_closed");
+        assert_eq!(in_handshake(&io::Error::from(kind)).code(), "tls_closed");
         assert_eq!(of(kind, Phase::AwaitingConnack).code(), "closed_before_connack");
         assert_eq!(of(kind, connected()).code(), "closed_by_server");
     }
@@ -445,7 +452,8 @@ fn an_io_error_is_diagnosed_by_phase_and_kind() {
 
     let alert = rustls::Error::AlertReceived(Alert::CertificateUnknown);
     let wrapped = io::Error::new(ErrorKind::InvalidData, alert);
-    for phase in [Phase::Handshake, Phase::AwaitingConnack, connected()] {
+    assert_eq!(in_handshake(&wrapped).code(), "tls_alert_certificate_unknown");
+    for phase in [Phase::AwaitingConnack, connected()] {
         assert_eq!(LinkError::from_io(&wrapped, &peer, phase).code(), "tls_alert_certificate_unknown");
     }
 }

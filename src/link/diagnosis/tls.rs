@@ -1,133 +1,16 @@
 //! What went wrong between two TLS stacks.
 
 use std::fmt;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use rustls::AlertDescription as Alert;
-use rustls::CertificateError;
-use rustls::pki_types::UnixTime;
 
 use super::Shown;
-use crate::link::credentials::ServerCertificate;
+use crate::net::TlsFault;
+use crate::net::credentials::ServerCertificate;
 
 /// Before this, a clock hasn't been set: a Pi without a clock starts from 1970 or from its image's date.
 pub(super) const CLOCK_UNSET_BEFORE: Timestamp = Timestamp::constant(1_577_836_800, 0); // 2020-01-01
-
-/// Why TLS failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum TlsFault {
-    /// The server gave up and said so; mostly its verdict on our certificate.
-    Alert(Alert),
-    /// The server's certificate descends from no CA of `tls.ca_file`.
-    UnknownIssuer {
-        certificate: Option<Box<ServerCertificate>>,
-    },
-    WrongName {
-        /// The names that the server's certificate is valid for.
-        presented: Vec<String>,
-        certificate: Option<Box<ServerCertificate>>,
-    },
-    ServerExpired {
-        not_after: Option<Timestamp>,
-        clock: Timestamp,
-    },
-    ServerNotYetValid {
-        not_before: Option<Timestamp>,
-        clock: Timestamp,
-    },
-    /// The server's certificate is bad in another way; one that a device has signed for itself, for instance.
-    ServerCertificate {
-        reason: String,
-        certificate: Option<Box<ServerCertificate>>,
-    },
-    /// What answers doesn't speak TLS.
-    NotTls(String),
-    /// No version, cipher suite or protocol in common.
-    Incompatible(String),
-    /// The connection ended during the handshake without an alert.
-    Closed {
-        /// The server's certificate had come, so that ours is what it may not like.
-        answered: bool,
-    },
-    Timeout {
-        waited: Duration,
-    },
-    Other(String),
-}
-
-impl From<&rustls::Error> for TlsFault {
-    fn from(error: &rustls::Error) -> TlsFault {
-        match error {
-            rustls::Error::AlertReceived(alert) => TlsFault::Alert(*alert),
-            rustls::Error::InvalidCertificate(error) => TlsFault::from(error),
-            rustls::Error::InvalidMessage(error) => TlsFault::NotTls(format!("{error:?}")),
-            rustls::Error::PeerIncompatible(error) => TlsFault::Incompatible(format!("{error:?}")),
-            rustls::Error::NoApplicationProtocol => TlsFault::Alert(Alert::NoApplicationProtocol),
-            other => TlsFault::Other(other.to_string()),
-        }
-    }
-}
-
-impl From<&CertificateError> for TlsFault {
-    fn from(error: &CertificateError) -> TlsFault {
-        match error {
-            // A CA of the same name and another key makes a bad signature.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                TlsFault::UnknownIssuer { certificate: None }
-            }
-            CertificateError::NotValidForName => TlsFault::WrongName { presented: Vec::new(), certificate: None },
-            CertificateError::NotValidForNameContext { presented, .. } => {
-                let presented = presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect();
-                TlsFault::WrongName { presented, certificate: None }
-            }
-            CertificateError::Expired => TlsFault::ServerExpired { not_after: None, clock: Timestamp::now() },
-            CertificateError::ExpiredContext { time, not_after } => {
-                TlsFault::ServerExpired { not_after: Some(timestamp(*not_after)), clock: timestamp(*time) }
-            }
-            CertificateError::NotValidYet => TlsFault::ServerNotYetValid { not_before: None, clock: Timestamp::now() },
-            CertificateError::NotValidYetContext { time, not_before } => {
-                TlsFault::ServerNotYetValid { not_before: Some(timestamp(*not_before)), clock: timestamp(*time) }
-            }
-            other => TlsFault::ServerCertificate { reason: flaw(other), certificate: None },
-        }
-    }
-}
-
-/// What is wrong with a certificate, in words: the verifier gives the names of its own error values, in a text.
-fn flaw(error: &CertificateError) -> String {
-    let text = match error {
-        CertificateError::Other(other) => other.to_string(),
-        other => other.to_string(),
-    };
-    let known = [
-        ("CaUsedAsEndEntity", "it is a CA's certificate, usually a self-signed one, and not a server's"),
-        ("UnsupportedCertVersion", "it is of X.509 version 1, which has no place for the server's name"),
-        ("RequiredEkuNotFound", "its extended key usage doesn't have serverAuth"),
-        ("EndEntityUsedAsCa", "it was signed by a certificate that isn't a CA's"),
-        ("PathLenConstraintViolated", "there are more CAs between it and the root than the root allows"),
-        (
-            "UnsupportedSignatureAlgorithm",
-            "its signature algorithm is too old or too new: SHA-256 with RSA or ECDSA is common",
-        ),
-        ("BadDer", "it can't be read"),
-    ];
-    known.iter().find(|(name, _)| text.contains(name)).map_or(text, |(_, words)| (*words).to_owned())
-}
-
-/// How much of the names in a server's certificate is shown.
-const MAX_NAMES: usize = 4;
-const MAX_NAME_CHARS: usize = 100;
-
-fn timestamp(time: UnixTime) -> Timestamp {
-    i64::try_from(time.as_secs()).ok().and_then(|second| Timestamp::from_second(second).ok()).unwrap_or(Timestamp::MAX)
-}
-
-/// rustls gives a name as the debug text of its parser's type: `DnsName("a.b")` becomes `a.b`.
-fn plain(name: &str) -> String {
-    let address = name.strip_prefix("IpAddress(").and_then(|rest| rest.strip_suffix(')'));
-    address.or_else(|| name.split('"').nth(1)).unwrap_or(name).chars().take(MAX_NAME_CHARS).collect()
-}
 
 impl TlsFault {
     pub(super) fn code(&self) -> &'static str {

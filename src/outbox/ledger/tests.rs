@@ -317,7 +317,7 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
             ledger.load_ended(Some(Page { rows: page, complete }), now, &moment(Duration::ZERO));
         }
         for sequence in take_all(&mut ledger) {
-            assert_eq!(sequence, Sequence(next));
+            assert_eq!(sequence, Sequence::new(next));
             next += 1;
             ledger.remove(sequence, now);
         }

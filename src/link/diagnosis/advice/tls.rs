@@ -7,8 +7,8 @@ use rustls::AlertDescription as Alert;
 use super::super::tls::CLOCK_UNSET_BEFORE;
 use super::super::{Peer, TlsFault};
 use super::{DESCRIBE_ENDPOINT, is_not_ats, region};
-use crate::link::credentials::ServerCertificate;
-use crate::link::transport::Endpoint;
+use crate::net::Endpoint;
+use crate::net::credentials::ServerCertificate;
 
 const SET_CLOCK: &str = "this machine's clock isn't set: `timedatectl` shows whether it is synchronised, and time \
                          synchronisation needs its network (NTP, UDP port 123)";

@@ -1,0 +1,76 @@
+//! Connecting to the server of the configuration: as [`crate::net`] does, with who we are to it and words for what fails.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::diagnosis::{Identity, LinkError, Peer};
+use crate::config;
+use crate::message::Target;
+use crate::net::credentials::Credentials;
+use crate::net::{self, Connector, Endpoint, Step, Stream};
+
+/// A TLS connection on which CONNECT is to be sent.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) stream: Stream,
+    pub(crate) peer: Arc<Peer>,
+    /// When `connect_timeout` is over: CONNACK must have come by then.
+    pub(crate) deadline: Instant,
+}
+
+/// Connects to IoT Core, or whatever server is configured, again and again.
+#[derive(Debug)]
+pub(crate) struct LinkConnector {
+    connector: Connector,
+    identity: Identity,
+}
+
+impl LinkConnector {
+    /// For the server and client id of `connection`; made anew when configuration or credentials change.
+    pub(crate) fn new(connection: &config::Connection, credentials: &Credentials) -> LinkConnector {
+        LinkConnector {
+            connector: Connector::new(way(connection, credentials)),
+            identity: identity(connection, credentials),
+        }
+    }
+
+    /// Where it connects to.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.connector.endpoint()
+    }
+
+    /// See [`Connector::connect`].
+    ///
+    /// # Errors
+    /// What failed, with what is known of the server by then.
+    pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Opened, LinkError> {
+        let connected = self.connector.connect(progress).await;
+        let net::Connection { stream, route, deadline } =
+            connected.map_err(|error| LinkError::from_connect(error, &self.identity))?;
+        Ok(Opened { stream, peer: self.identity.at(route), deadline })
+    }
+}
+
+fn way(connection: &config::Connection, credentials: &Credentials) -> net::Options {
+    net::Options {
+        endpoint: Endpoint::from(connection),
+        proxy: connection.proxy.clone(),
+        connect_timeout: connection.connect_timeout,
+        keep_alive: connection.keep_alive,
+        tls: credentials.client_config(connection.port),
+        verifier: Arc::clone(credentials.verifier()),
+    }
+}
+
+fn identity(connection: &config::Connection, credentials: &Credentials) -> Identity {
+    Identity {
+        protocol: connection.protocol,
+        client_id: connection.client_id.as_str().into(),
+        certificate_id: Arc::clone(credentials.certificate_id()),
+        will: connection.will.as_ref().map(|will| Target { topic: will.topic.clone(), retain: will.retain }),
+    }
+}

@@ -1,0 +1,23 @@
+//! Why a message isn't taken.
+
+use thiserror::Error;
+
+use super::reason::Reason;
+use crate::message::ForbiddenCharacter;
+
+/// Why the server doesn't take a message. The text follows "IoT Core refuses it: ".
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Rejection {
+    /// PUBACK with a failure.
+    #[error("PUBACK with reason code {0}")]
+    PubAck(Reason),
+    #[error("as a packet it has {size} bytes, its CONNACK allows {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("its CONNACK says that it takes QoS 0 only")]
+    NoQos1,
+    #[error("its CONNACK says that it retains no messages")]
+    NoRetain,
+    /// It isn't asked: an earlier version of gatewire has accepted such a message.
+    #[error("it {0}")]
+    Character(ForbiddenCharacter),
+}

@@ -1,0 +1,79 @@
+//! Asking the server for filters, and its answers.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::event::{End, Event};
+use super::{Session, violation};
+use crate::message::{Qos, TopicFilter};
+use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::wire::{PacketIdentifier, Request};
+
+impl Session {
+    /// Filters are asked for: nothing is published before they are answered, or `ack_timeout` is over.
+    pub(super) fn hold(&mut self, now: Instant) {
+        if self.subscriptions.is_subscribing() {
+            self.held_until = Some(now + self.options.ack_timeout);
+        }
+    }
+
+    /// Other filters are wanted from now on: asks the server for the difference, now or once there is a connection. What it
+    /// refused is asked for once more.
+    pub(crate) fn want(&mut self, filters: BTreeMap<TopicFilter, Qos>, now: Instant) {
+        self.subscriptions.want(filters);
+        if self.is_connected() {
+            self.request(now);
+            self.hold(now);
+        }
+    }
+
+    pub(super) fn send_request(&mut self, request: Request, now: Instant) {
+        let id = self.allocate();
+        self.wire.request(id, &request, &mut self.output);
+        let sent = self.just_put(now);
+        self.subscriptions.requested(id, request, sent);
+    }
+
+    pub(super) fn suback(
+        &mut self,
+        id: PacketIdentifier,
+        granted: Vec<Result<Qos, Reason>>,
+        now: Instant,
+    ) -> Result<(), End> {
+        if !self.subscriptions.uses(id) {
+            // The answer to a SUBSCRIBE that was sent twice.
+            return Ok(());
+        }
+        self.has_answered = true;
+        let is_about_identifiers = |granted: &Result<Qos, Reason>| {
+            granted.as_ref().is_err_and(|reason| reason.code == ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
+        };
+        if granted.iter().any(is_about_identifiers) {
+            // It hasn't said so in its CONNACK.
+            self.subscriptions.give_up_identifiers();
+            self.subscriptions.unanswered_again(id);
+            self.request(now);
+            return Ok(());
+        }
+        let answers = self.subscriptions.answered(id, granted, now);
+        let answers = answers.ok_or_else(|| violation("a SUBACK answers more or fewer filters than were asked for"))?;
+        for (filter, answer) in answers {
+            self.isolation.clear_filter(filter.clone(), now);
+            self.events.push_back(Event::Subscription(filter, answer));
+        }
+        self.request(now);
+        if !self.subscriptions.is_subscribing() {
+            self.held_until = None;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unsuback(&mut self, id: PacketIdentifier, now: Instant) -> Result<(), End> {
+        if self.subscriptions.uses(id) {
+            let unsubscribed = self.subscriptions.unsubscribed(id);
+            unsubscribed.ok_or_else(|| violation("an UNSUBACK answers a SUBSCRIBE"))?;
+            self.request(now);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,391 @@
+//! The MQTT session with the server: what has been promised to it, what it has promised, and what is said next.
+//!
+//! Pure: bytes come in through [`Session::receive`] and leave through [`Session::output`], time is told, and whatever the
+//! daemon has to know is an [`Event`]. The session outlives connections; [`Session::connect`] begins one and
+//! [`Session::connection_lost`] ends it.
+//!
+//! It is ours rather than rumqttc's event loop because of what has to hold: first transmissions in the order of acceptance,
+//! packet identifiers never reused while in flight, DUP where MQTT asks for it, nothing forgotten when the server lost its
+//! session, a failed SUBACK noticed.
+
+mod acks;
+mod asking;
+mod copies;
+pub(crate) mod dialogue;
+mod event;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod in_flight;
+mod patience;
+mod receiving;
+mod sending;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod trials;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use jiff::Timestamp;
+
+use crate::message::{Qos, TopicFilter};
+use crate::mqtt::isolation::Isolation;
+use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::server_limits::ServerLimits;
+use crate::mqtt::wire::{PacketIdentifier, Received, Wire};
+use crate::mqtt::{Options, Protocol, Rejection};
+use acks::{Owed, Room};
+use copies::Copies;
+pub(crate) use event::{Counters, End, Event, Refusal};
+use in_flight::{Acknowledged, InFlight};
+use patience::{Awaited, Patience, Progress};
+use sending::Throttle;
+use subscriptions::Subscriptions;
+pub(crate) use subscriptions::{Answer, Remembered};
+use trials::Holding;
+pub(crate) use trials::Verdict;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Session {
+    options: Options,
+    wire: Wire,
+    state: State,
+    output: BytesMut,
+    progress: Progress,
+    events: VecDeque<Event>,
+    in_flight: InFlight,
+    patience: Patience,
+    subscriptions: Subscriptions,
+    isolation: Isolation,
+    holding: Holding,
+    /// Filters wait to be asked for until something else is answered.
+    requests_held: bool,
+    /// The server has answered something on this connection, after CONNECT.
+    has_answered: bool,
+    /// Publications wait until then for the SUBACKs of filters that are new: the answer to a request would be lost.
+    held_until: Option<Instant>,
+    /// It has acknowledged a message on this connection.
+    has_acked: bool,
+    /// The server throttles us.
+    throttle: Throttle,
+    owed: Owed,
+    copies: Copies,
+    /// Since when nothing more is looked at ([`Session::is_congested`]).
+    congested_since: Option<Instant>,
+    /// A message that the server shouldn't have sent before another was acknowledged (MQTT 5). Nothing behind it is looked at.
+    overrun: Option<Received>,
+    next_id: PacketIdentifier,
+    counters: Counters,
+    /// What the server restricts on this connection.
+    limits: ServerLimits,
+    /// Messages are set aside that the limits of a connection didn't allow.
+    is_kept_for_limits: bool,
+    /// What counts on this connection: ours, or the server's if it wants another.
+    keep_alive: Duration,
+    /// What is in flight was sent in the session of another client id, protocol or server.
+    is_another: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Disconnected,
+    /// CONNECT is out; nothing else may be sent before CONNACK.
+    Connecting,
+    Connected(Liveness),
+    /// DISCONNECT is out: nothing may follow it (`MQTT-3.14.4-2`).
+    Disconnecting,
+}
+
+/// When something was last heard and said.
+#[derive(Debug)]
+struct Liveness {
+    last_sent: Instant,
+    last_received: Instant,
+    /// A PINGREQ without answer.
+    ping_sent: Option<Awaited>,
+}
+
+impl Session {
+    /// A session that wants to be subscribed to `filters`, and of which this is `remembered`.
+    pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Session {
+        Session {
+            wire: Wire::new(options.protocol),
+            keep_alive: options.keep_alive,
+            options,
+            state: State::Disconnected,
+            output: BytesMut::new(),
+            progress: Progress::default(),
+            events: VecDeque::new(),
+            in_flight: InFlight::default(),
+            patience: Patience::default(),
+            subscriptions: Subscriptions::new(filters, remembered),
+            isolation: Isolation::default(),
+            holding: Holding::default(),
+            requests_held: false,
+            has_answered: false,
+            held_until: None,
+            has_acked: false,
+            throttle: Throttle::default(),
+            owed: Owed::default(),
+            copies: Copies::default(),
+            congested_since: None,
+            overrun: None,
+            next_id: 1,
+            counters: Counters::default(),
+            limits: ServerLimits::default(),
+            is_kept_for_limits: false,
+            is_another: false,
+        }
+    }
+
+    /// Other options, from the next connection on. Only between two connections. With another server, client id or protocol it
+    /// is `another` session: of that one this is remembered, and what was in flight goes into it as new messages.
+    pub(crate) fn reconfigure(&mut self, options: Options, another: Option<Remembered>) {
+        self.wire = Wire::new(options.protocol);
+        self.keep_alive = options.keep_alive;
+        self.options = options;
+        if let Some(remembered) = another {
+            self.subscriptions.begin_another(remembered);
+            // What one server forbids, or one policy, says nothing of another.
+            self.isolation = Isolation::default();
+            self.holding = Holding::default();
+            self.is_another = true;
+        }
+    }
+
+    /// How long to wait for acknowledgements from now on.
+    pub(crate) fn set_ack_timeout(&mut self, ack_timeout: Duration) {
+        self.options.ack_timeout = ack_timeout;
+    }
+
+    /// A transport is open: says CONNECT on it.
+    pub(crate) fn connect(&mut self) {
+        self.connection_lost();
+        self.wire.restart();
+        self.state = State::Connecting;
+        self.wire.connect(&self.options.opening(), &mut self.output);
+    }
+
+    /// The connection is gone, however that came. What was in flight waits for the next one.
+    pub(crate) fn connection_lost(&mut self) {
+        self.state = State::Disconnected;
+        self.output.clear();
+        self.events.clear();
+        self.owed.connection_lost();
+        self.congested_since = None;
+        self.overrun = None;
+        self.held_until = None;
+    }
+
+    /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
+    pub(crate) fn disconnect(&mut self) {
+        if matches!(self.state, State::Connected(_)) {
+            self.wire.disconnect(&mut self.output);
+        }
+        self.state = State::Disconnecting;
+    }
+
+    /// Bytes to be written to the transport: whoever writes some takes them off the front and calls [`Session::wrote`].
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected(_))
+    }
+
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Takes whole packets from the front of `input` and leaves what is incomplete.
+    pub(crate) fn receive(&mut self, input: &mut BytesMut, now: Instant, clock: Timestamp) -> Result<(), End> {
+        if let State::Connected(liveness) = &mut self.state {
+            liveness.last_received = now;
+        }
+        let was_passing = self.wire.is_passing();
+        let mut went_on = false;
+        while !self.is_congested() {
+            let held = self.overrun.take();
+            let Some(packet) = held.map_or_else(|| self.wire.decode(input), |packet| Ok(Some(packet)))? else { break };
+            went_on = true;
+            match self.room_for(&packet) {
+                Room::Enough => self.packet(packet, now, clock)?,
+                Room::Later => self.overrun = Some(packet),
+                Room::Exceeded => return Err(End::TooMany(None)),
+            }
+        }
+        if was_passing || self.wire.is_passing() {
+            // The answers that are waited for come behind it.
+            self.moved(0, now);
+        }
+        self.congested_since = match (self.is_congested(), self.congested_since) {
+            (false, _) => None,
+            (true, Some(since)) if !went_on => Some(since),
+            (true, _) => Some(now),
+        };
+        Ok(())
+    }
+
+    /// Whether nothing more is looked at before a message is acknowledged. MQTT 3.1.1 can't tell the server how many it may send;
+    /// in MQTT 5 it knows, but mosquitto sends everything again that it had on its way on earlier connections, however much that
+    /// is, and would never get rid of it if that ended the connection; and once something was acknowledged, up to a multiple of
+    /// what it may. It waits, too.
+    pub(crate) fn is_congested(&self) -> bool {
+        let may_wait = match self.options.protocol {
+            Protocol::Mqtt311 => true,
+            Protocol::Mqtt5 => self.overrun.is_some(),
+        };
+        may_wait && self.is_connected() && self.owed.is_full()
+    }
+
+    /// Tells the server, as far as MQTT 5 wants that, why the connection ends. Whether there is anything to be told.
+    pub(crate) fn say_why(&mut self, end: &End) -> bool {
+        let Some(reason) = end.reason().filter(|_| self.is_connected()) else { return false };
+        self.wire.disconnect_for(reason, &mut self.output);
+        true
+    }
+
+    fn packet(&mut self, packet: Received, now: Instant, clock: Timestamp) -> Result<(), End> {
+        match (&mut self.state, packet) {
+            (_, Received::Disconnect(reason)) => return Err(End::Disconnected(reason)),
+            (State::Connecting, Received::Refused(reason)) => return Err(End::Refused(reason)),
+            (State::Connecting, Received::ConnAck { session_present, limits }) => {
+                self.established(session_present, limits, now)?;
+            }
+            (State::Connecting, _) => return Err(violation("the server sent something before CONNACK")),
+            (State::Connected(_), Received::ConnAck { .. } | Received::Refused(_)) => {
+                return Err(violation("the server sent a second CONNACK"));
+            }
+            (State::Connected(liveness), Received::PingResp) => {
+                if let Some(ping) = liveness.ping_sent.take() {
+                    self.owed.heard(ping.end());
+                    self.progress.arrived(ping.end());
+                }
+                self.has_answered = true;
+                self.isolation.ping_answered(now);
+                self.go_on(now);
+            }
+            (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
+            (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
+            (_, Received::TopicAlias) => return Err(End::TopicAlias),
+            (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
+            (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason, now),
+            (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, now, clock)?,
+            (State::Connected(_), Received::TooLarge(publish)) => self.too_large(publish)?,
+            (State::Connected(_), Received::PubRel(id)) => {
+                self.owed.released(id);
+                self.wire.pubcomp(id, &mut self.output);
+            }
+            // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
+            (State::Disconnecting | State::Disconnected, _) => {}
+        }
+        Ok(())
+    }
+
+    fn established(&mut self, session_present: bool, limits: ServerLimits, now: Instant) -> Result<(), End> {
+        self.progress.arrived(self.progress.written());
+        self.state = State::Connected(Liveness { last_sent: now, last_received: now, ping_sent: None });
+        if let Some(fault) = limits.fault() {
+            return Err(violation(&format!("the server sent {fault}")));
+        }
+        // One that we know nothing of is taken all the same unless it was refused: a daemon on a new disk could never connect
+        // otherwise, and what comes in it is handled as any other message.
+        if session_present && self.options.session_expiry.is_zero() {
+            return Err(violation(
+                "the server sent a CONNACK that has an old session, although it was asked for a new one (MQTT-3.2.2-4)",
+            ));
+        }
+        let keep_alive = limits.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
+        self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
+        self.subscriptions.restart(session_present, self.options.protocol == Protocol::Mqtt5 && !limits.no_identifiers);
+        let is_same = session_present && !std::mem::take(&mut self.is_another);
+        self.in_flight.restart(is_same);
+        self.owed.restart(is_same);
+        if !is_same {
+            self.copies.clear();
+        }
+        self.isolation.restart(now);
+        self.holding.restart();
+        self.has_answered = false;
+        self.has_acked = false;
+        let session_expiry = limits.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
+        self.events.push_back(Event::Connected { session_present, session_expiry });
+        let left_out = self.subscriptions.leave_out(|filter| limits.filter_refusal(filter));
+        self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
+        if self.is_kept_for_limits && limits.allow_more_than(&self.limits) {
+            self.is_kept_for_limits = false;
+            self.events.push_back(Event::LimitsRelaxed);
+        }
+        self.limits = limits;
+        self.request(now);
+        self.hold(now);
+        Ok(())
+    }
+
+    fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
+        if reason.code == ReasonCode::QUOTA_EXCEEDED {
+            return self.throttled(id, now);
+        }
+        let Some(Acknowledged { sequence, traits, sent, dup }) = self.in_flight.acknowledge(id) else { return };
+        if let Some(sent) = sent {
+            // One for a message that was sent twice may be late for the first time, and says nothing of the second.
+            if !dup {
+                self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+                self.owed.heard(sent.end());
+            }
+            self.answered(sent.end(), now);
+        }
+        self.has_answered = true;
+        self.throttle.passed();
+        if reason.is_failure() {
+            self.refused(sequence, traits, Rejection::PubAck(reason), now);
+        } else {
+            self.has_acked = true;
+            self.holding.took();
+            let guilty = self.isolation.took(&traits, now);
+            self.events.extend(guilty.into_iter().map(|(condition, reason)| Event::Guilty(condition, reason)));
+            self.events.push_back(Event::Delivered(sequence));
+        }
+        self.go_on(now);
+    }
+
+    /// Whether a filter isn't asked for because the server refuses it.
+    pub(crate) fn is_refused(&self, filter: &TopicFilter) -> bool {
+        self.subscriptions.is_refused(filter)
+    }
+
+    /// Messages received and not yet acknowledged.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// QoS 1 messages sent and not acknowledged.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// A packet identifier that isn't in use (`MQTT-2.3.1-2`).
+    fn allocate(&mut self) -> PacketIdentifier {
+        loop {
+            let id = self.next_id;
+            self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+            if !self.in_flight.uses(id) && !self.subscriptions.uses(id) {
+                return id;
+            }
+        }
+    }
+}
+
+fn violation(what: &str) -> End {
+    End::Violation(what.to_owned())
+}

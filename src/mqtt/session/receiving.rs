@@ -1,0 +1,127 @@
+//! Messages from the server, and their acknowledgements.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::acks::{Ack, Arrival, Digest, Room};
+use super::event::{End, Event};
+use super::{Session, State};
+use crate::limits::MAX_PROPERTIES;
+use crate::message::{AckToken, Inbound, Qos};
+use crate::mqtt::Protocol;
+use crate::mqtt::wire::{Head, Incoming, Received, TooLarge};
+
+/// How long a message beyond the Receive Maximum may wait for room.
+const OVERRUN_LIMIT: Duration = Duration::from_secs(2);
+
+/// Tells a message from others with its identifier.
+fn digest_of(head: &Head, content: &[u8]) -> Digest {
+    Digest::of(head.topic.as_str(), content)
+}
+
+impl Session {
+    /// Whether `packet` may be looked at now (`MQTT-3.3.4-9`). In MQTT 3.1.1 nothing is taken out of the input when it may not.
+    pub(super) fn room_for(&self, packet: &Received) -> Room {
+        let (head, digest, is_resent) = match packet {
+            Received::Publish(Incoming { head, payload, duplicate, .. }) => {
+                (head, digest_of(head, payload), *duplicate)
+            }
+            Received::TooLarge(TooLarge { head, size }) => (head, digest_of(head, &size.to_be_bytes()), true),
+            _ => return Room::Enough,
+        };
+        let is_counted = self.options.protocol == Protocol::Mqtt5 && self.is_connected() && head.qos != Qos::AtMostOnce;
+        match is_counted {
+            true => self.owed.room(head.id, digest, head.is_exactly_once, is_resent),
+            false => Room::Enough,
+        }
+    }
+
+    /// How long what is too much may wait without that anything is acknowledged: in MQTT 5 the server knows better.
+    pub(super) fn congestion_limit(&self) -> Duration {
+        match self.options.protocol {
+            Protocol::Mqtt311 => self.options.ack_timeout,
+            Protocol::Mqtt5 => self.options.ack_timeout.min(OVERRUN_LIMIT),
+        }
+    }
+
+    pub(super) fn incoming(&mut self, mut publish: Incoming, now: Instant, received_at: Timestamp) -> Result<(), End> {
+        self.counters.received += 1;
+        let (token, again) = match self.arrival(&publish.head, &publish.payload, publish.duplicate)? {
+            None if publish.head.qos == Qos::AtLeastOnce => return Ok(()),
+            None => (None, false),
+            Some((token, again)) => (Some(token), again),
+        };
+        publish.duplicate |= again;
+        if self.is_copy(&publish, again, now) {
+            self.counters.copies += 1;
+            token.into_iter().for_each(|token| self.acknowledge(token));
+            return Ok(());
+        }
+        let Incoming { head: Head { topic, qos, .. }, payload, retain, duplicate, properties, .. } = publish;
+        let carried = properties.filter(|properties| {
+            let few = properties.wire_len() <= MAX_PROPERTIES;
+            if !few {
+                self.events.push_back(Event::PropertiesLeftOut(topic.clone()));
+            }
+            few
+        });
+        let message = Inbound { topic, payload, qos, retain, duplicate, received_at, properties: carried };
+        self.events.push_back(Event::Message(message.detached(), token));
+        Ok(())
+    }
+
+    /// Whether it is a copy of a message that has come for another subscription.
+    fn is_copy(&mut self, publish: &Incoming, again: bool, now: Instant) -> bool {
+        let matching = match publish.subscriptions.is_empty() {
+            true => Vec::new(),
+            false => self.subscriptions.identifiers_for(&publish.head.topic),
+        };
+        // One for a subscription that is taken back, or a shared one, has no copy that comes for those that stand.
+        let known: Vec<u32> =
+            publish.subscriptions.iter().copied().filter(|identifier| matching.contains(identifier)).collect();
+        let digest = || Digest::of(publish.head.topic.as_str(), &publish.payload);
+        !known.is_empty() && self.copies.is_one(digest(), &known, again, now)
+    }
+
+    /// The token of a message that has to be acknowledged, and whether it came before; `None` if it hasn't to be, or is repeated.
+    fn arrival(&mut self, head: &Head, content: &[u8], is_resent: bool) -> Result<Option<(AckToken, bool)>, End> {
+        if head.qos == Qos::AtMostOnce {
+            return Ok(None);
+        }
+        match self.owed.receive(head.id, digest_of(head, content), head.is_exactly_once, is_resent) {
+            Arrival::New { token, again } => Ok(Some((token, again))),
+            Arrival::Repeated => Ok(None),
+            Arrival::Unheard => {
+                self.wire.pubrec(head.id, &mut self.output);
+                Ok(None)
+            }
+            // Nothing is looked at when there is no room for it.
+            Arrival::TooMany => Err(End::TooMany(None)),
+        }
+    }
+
+    /// A message larger than we take has come by. It is acknowledged: the server would send it again and again.
+    pub(super) fn too_large(&mut self, publish: TooLarge) -> Result<(), End> {
+        let TooLarge { head, size } = publish;
+        self.counters.received += 1;
+        if let Some((token, _)) = self.arrival(&head, &size.to_be_bytes(), true)? {
+            self.acknowledge(token);
+        }
+        self.events.push_back(Event::TooLarge(head.topic, size));
+        Ok(())
+    }
+
+    /// A message from the server is taken care of. Its PUBACK goes out once all that came before it are, too.
+    pub(crate) fn acknowledge(&mut self, token: AckToken) {
+        self.owed.done(token);
+        while matches!(self.state, State::Connected(_))
+            && let Some(ack) = self.owed.next(self.place())
+        {
+            match ack {
+                Ack::PubAck(id) => self.wire.puback(id, &mut self.output),
+                Ack::PubRec(id) => self.wire.pubrec(id, &mut self.output),
+            }
+        }
+    }
+}

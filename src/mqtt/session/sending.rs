@@ -1,0 +1,151 @@
+//! Publications to the server: what may be sent now, first and again.
+
+use std::time::{Duration, Instant};
+
+use super::Session;
+use super::event::Event;
+use crate::message::{Outbound, Qos, Sequence, Traits};
+use crate::mqtt::Rejection;
+use crate::mqtt::isolation::Suspect;
+use crate::mqtt::wire::{PacketIdentifier, Wire};
+
+/// No publication is added while more bytes than this wait to be written.
+const OUTPUT_HIGH_WATER: usize = 16 * 1024;
+
+impl Session {
+    /// Whether there is room to send a message, be it again or for the first time.
+    pub(crate) fn has_room(&self) -> bool {
+        self.is_connected()
+            && self.output.len() < OUTPUT_HIGH_WATER
+            && self.throttle.until().is_none()
+            && self.held_until.is_none()
+    }
+
+    /// How many QoS 1 publications may be without PUBACK: our bound, or the server's if that is lower (`MQTT-3.3.4-7`).
+    fn window(&self) -> usize {
+        self.options.max_in_flight.min(self.limits.receive_maximum.unwrap_or(usize::MAX))
+    }
+
+    /// Whether a new message may be sent: what has to be sent again goes first.
+    pub(crate) fn can_publish(&self) -> bool {
+        self.has_room() && self.in_flight.len() < self.window() && self.in_flight.next_unsent().is_none()
+    }
+
+    /// Sends a message for the first time. Only after [`Session::can_publish`] and [`Session::admits`] or [`Session::may_try`]. `false`: it isn't sent, an
+    /// event says why.
+    pub(crate) fn publish(&mut self, sequence: Sequence, message: Outbound, now: Instant) -> bool {
+        if message.has_expired(now) {
+            self.events.push_back(Event::Expired(sequence));
+            return false;
+        }
+        if let Some(rejection) = self.limits.rejection(&message, || Wire::size(&message, now)) {
+            self.not_allowed(sequence, message.traits(), rejection, now);
+            return false;
+        }
+        self.counters.published += 1;
+        if !self.isolation.is_idle() && self.isolation.is_alone(&Suspect::Publish(message.traits())) {
+            self.isolation.began_trial(now);
+        }
+        match message.qos {
+            Qos::AtMostOnce => {
+                self.wire.publish(&message, 0, false, now, &mut self.output);
+                self.isolation.wrote(message.traits(), now);
+            }
+            Qos::AtLeastOnce => {
+                let id = self.allocate();
+                self.wire.publish(&message, id, false, now, &mut self.output);
+                let (sent, timeout) = (self.just_put(now), self.ack_timeout());
+                self.in_flight.push(sequence, message, id, sent, timeout);
+            }
+        }
+        true
+    }
+
+    /// Bytes of the message that has to be sent again next, once the server's window has room for it and it is admitted.
+    pub(crate) fn next_resend_size(&mut self, now: Instant) -> Option<usize> {
+        let (message, _) = self.in_flight.next_unsent()?;
+        let (size, traits) = (message.size(), message.traits());
+        (self.in_flight.on_the_wire() < self.window() && self.admits_again(traits, now)).then_some(size)
+    }
+
+    /// Sends that message again. Only after [`Session::has_room`]. One that this server refuses isn't, nor one whose time has
+    /// passed; unless the server's session may know it already: there it must be (`MQTT-4.4.0-1`).
+    pub(crate) fn resend(&mut self, now: Instant) {
+        let Some((message, dup)) = self.in_flight.next_unsent() else { return };
+        let rejection = self.limits.rejection(message, || Wire::size(message, now));
+        if rejection.is_some() || (!dup && message.has_expired(now)) {
+            let Some((sequence, traits)) = self.in_flight.give_up_next() else { return };
+            match rejection {
+                Some(rejection) => self.not_allowed(sequence, traits, rejection, now),
+                None => self.events.push_back(Event::Expired(sequence)),
+            }
+            return;
+        }
+        if let Some((message, id, dup)) = self.in_flight.resend() {
+            self.wire.publish(message, id, dup, now, &mut self.output);
+            let (sent, timeout) = (self.just_put(now), self.ack_timeout());
+            self.in_flight.resent(sent, timeout);
+            self.counters.published += 1;
+            self.counters.resent += 1;
+        }
+    }
+
+    /// The limits of the server don't allow a message. Unless it takes others, it may be that they allow nothing.
+    fn not_allowed(&mut self, sequence: Sequence, message: Traits, rejection: Rejection, now: Instant) {
+        let is_for_any_server = matches!(rejection, Rejection::Character(_));
+        if self.has_acked || is_for_any_server {
+            self.is_kept_for_limits |= !is_for_any_server;
+            self.events.push_back(Event::Rejected(sequence, message, rejection));
+        } else {
+            self.holding.refused_by_limits(rejection.clone(), now);
+            self.events.push_back(Event::Doubtful(sequence, message, rejection));
+        }
+    }
+
+    /// The server has no room for a message just now. Its PUBACK ends the packet identifier; sent again it is another packet.
+    pub(super) fn throttled(&mut self, id: PacketIdentifier, now: Instant) {
+        let fresh = self.allocate();
+        if let Some(traits) = self.in_flight.send_anew(id, fresh) {
+            self.isolation.spare(&Suspect::Publish(traits.clone()), now);
+            if let Some(wait) = self.throttle.hit(now) {
+                self.events.push_back(Event::Throttled(traits.topic, wait));
+            }
+            self.go_on(now);
+        }
+    }
+}
+
+/// The wait after "quota exceeded": from [`THROTTLE_MIN`], doubled each time, up to [`THROTTLE_MAX`], until a message passes.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    wait: Duration,
+    until: Option<Instant>,
+}
+
+const THROTTLE_MIN: Duration = Duration::from_secs(1);
+const THROTTLE_MAX: Duration = Duration::from_secs(60);
+
+impl Throttle {
+    /// How long to wait from now on. What was sent before the wait began may be refused in it: that is the same hit, `None`.
+    fn hit(&mut self, now: Instant) -> Option<Duration> {
+        if self.until.is_some() {
+            return None;
+        }
+        self.wait = (self.wait * 2).clamp(THROTTLE_MIN, THROTTLE_MAX);
+        self.until = Some(now + self.wait);
+        Some(self.wait)
+    }
+
+    pub(super) fn passed(&mut self) {
+        self.wait = Duration::ZERO;
+    }
+
+    /// Until when nothing is sent.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    pub(super) fn look(&mut self, now: Instant) {
+        self.until = self.until.filter(|until| *until > now);
+    }
+}

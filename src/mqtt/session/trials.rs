@@ -1,0 +1,287 @@
+//! What the server may close the connection for is sent alone: it waits until nothing is on the wire, and the rest waits until
+//! it is answered. A server that closes before it has answered anything at all does so whatever is sent: so at least a PINGRESP
+//! comes first. What has to be sent alone, and when, [`Isolation`](crate::mqtt::isolation::Isolation) decides.
+
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Refusal};
+use super::{Session, State};
+use crate::message::{Condition, Outbound, Sequence, TopicFilter, Traits};
+use crate::mqtt::Rejection;
+use crate::mqtt::isolation::{self, Ground, Guilty, Rank, Suspect};
+use crate::mqtt::reason::Reason;
+use crate::mqtt::wire::Wire;
+
+/// A server whose CONNACK allows none of what waits is asked again after so long, doubled each time up to the second.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+const MAX_ASK_AGAIN: Duration = Duration::from_secs(300);
+
+/// What is known after the server has closed the connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) guilty: Option<Guilty>,
+    /// The connection has ended for this message alone: others like it may be in order.
+    pub(crate) refused: Option<(Sequence, Traits)>,
+    /// Messages that wait again: they may only be sent alone, or not at all.
+    pub(crate) returned: Vec<Sequence>,
+    /// Something was tried alone, and that has ended the connection: it wasn't in vain.
+    pub(crate) of_a_trial: bool,
+}
+
+/// That nothing is sent because the server refuses everything.
+#[derive(Debug, Default)]
+pub(super) struct Holding {
+    /// What it did last on a message.
+    pub(super) refusal: Option<Refusal>,
+    /// What its CONNACK doesn't allow, though it waits.
+    pub(super) limits: Option<Rejection>,
+    /// When to connect once more for other limits, and how often that was done.
+    ask_again_at: Option<Instant>,
+    asked: u32,
+    /// It was said.
+    is_said: bool,
+}
+
+impl Holding {
+    pub(super) fn restart(&mut self) {
+        self.limits = None;
+        self.ask_again_at = None;
+    }
+
+    /// The server has taken a message.
+    pub(super) fn took(&mut self) {
+        self.restart();
+        self.asked = 0;
+    }
+
+    pub(super) fn refused_by_limits(&mut self, rejection: Rejection, now: Instant) {
+        if self.limits.is_none() {
+            let doubled = 1u32.checked_shl(self.asked).and_then(|factor| ASK_AGAIN.checked_mul(factor));
+            self.ask_again_at = Some(now + doubled.map_or(MAX_ASK_AGAIN, |wait| wait.min(MAX_ASK_AGAIN)));
+            self.asked = self.asked.saturating_add(1);
+            self.limits = Some(rejection);
+        }
+    }
+
+    pub(super) fn ask_again_at(&self) -> Option<Instant> {
+        self.ask_again_at
+    }
+}
+
+impl Session {
+    /// Asks for what is wanted and doesn't stand, as far as nothing is tried alone; a suspect only once nothing is on the wire.
+    pub(super) fn request(&mut self, now: Instant) {
+        self.requests_held = false;
+        while let Some(request) = self.subscriptions.next_request(|filter| self.is_suspected(filter)) {
+            if self.is_trial_on() {
+                self.requests_held = true;
+                return;
+            }
+            self.send_request(request, now);
+        }
+        if let Some(request) = self.subscriptions.next_request_alone(|filter| self.is_suspected(filter)) {
+            match !self.is_trial_on() && self.is_wire_clear(now) {
+                true => self.send_request(request, now),
+                false => self.requests_held = true,
+            }
+        }
+        if let Some(standing) = self.subscriptions.settled() {
+            self.events.push_back(Event::Settled(standing.clone(), self.subscriptions.identifiers().clone()));
+        }
+    }
+
+    fn is_suspected(&self, filter: &TopicFilter) -> bool {
+        !self.isolation.is_idle() && self.isolation.is_alone(&Suspect::Subscribe(filter.clone()))
+    }
+
+    /// Whether messages may be sent now, as far as what is tried alone allows. If not, that changes when the server has answered
+    /// something.
+    pub(crate) fn is_way_free(&self, now: Instant) -> bool {
+        self.isolation.is_idle() || !(self.requests_held || self.is_trial_on() || self.isolation.makes_way(now))
+    }
+
+    /// Whether a message may be sent now with others, which [`Session::is_way_free`] has allowed. One that this server's limits
+    /// don't allow waits, unless the server takes others or `has_client`, who is told.
+    pub(crate) fn admits(&mut self, message: &Outbound, has_client: bool, now: Instant) -> bool {
+        if !self.has_acked
+            && !has_client
+            && let Some(rejection) = self.limits.rejection(message, || Wire::size(message, now))
+            && !matches!(rejection, Rejection::Character(_))
+        {
+            self.holding.refused_by_limits(rejection, now);
+            return false;
+        }
+        let traits = message.traits();
+        if self.isolation.is_idle() || !self.isolation.is_alone(&Suspect::Publish(traits.clone())) {
+            return true;
+        }
+        self.isolation.saw_candidate(&traits, now);
+        false
+    }
+
+    /// Whether a message may be sent now that may only be sent alone, if one was seen.
+    pub(crate) fn may_try(&mut self, now: Instant) -> bool {
+        self.isolation.has_candidate()
+            && !self.requests_held
+            && !self.is_trial_on()
+            && self.is_wire_clear(now)
+            && self.isolation.may_try(now)
+    }
+
+    /// Which of those goes first: the least. `place` is its place among those that wait. `None`: it isn't one of them.
+    pub(crate) fn rank(&self, message: &Outbound, place: u32, now: Instant) -> Option<Rank> {
+        let is_allowed = self.has_acked || self.limits.rejection(message, || Wire::size(message, now)).is_none();
+        is_allowed.then(|| self.isolation.rank(&message.traits(), place))?
+    }
+
+    /// None of those is there any more. Returns whether others waited for it.
+    pub(crate) fn no_candidate(&mut self, now: Instant) -> bool {
+        self.isolation.no_candidate(now)
+    }
+
+    /// All is sent that may be now.
+    pub(crate) fn filled(&mut self, now: Instant) {
+        self.isolation.plan(now);
+    }
+
+    /// Whether something that is tried alone is on the wire.
+    fn is_trial_on(&self) -> bool {
+        !self.isolation.is_idle()
+            && (self.isolation.is_written_alone() || self.unanswered().any(|suspect| self.isolation.is_alone(&suspect)))
+    }
+
+    fn is_wire_clear(&mut self, now: Instant) -> bool {
+        self.in_flight.on_the_wire() == 0
+            && self.subscriptions.settled().is_some()
+            && self.isolation.make_way(self.has_answered, now)
+    }
+
+    /// Whether this message, which is to be sent again, may be sent now.
+    pub(super) fn admits_again(&mut self, traits: Traits, now: Instant) -> bool {
+        if self.isolation.is_idle() {
+            return true;
+        }
+        if self.requests_held || self.is_trial_on() {
+            return false;
+        }
+        !self.isolation.is_alone(&Suspect::Publish(traits)) || self.is_wire_clear(now)
+    }
+
+    /// Filters and messages that the server hasn't answered; filters first, then in the order of sending.
+    fn unanswered(&self) -> impl Iterator<Item = Suspect> {
+        let filters = self.subscriptions.unanswered().cloned().map(Suspect::Subscribe);
+        filters.chain(self.in_flight.on_the_wire_traits().map(Suspect::Publish))
+    }
+
+    /// What may be the reason if the server closes the connection now, the last sent last.
+    pub(crate) fn last_sent(&self, now: Instant) -> impl Iterator<Item = Suspect> {
+        let written = self.isolation.written_lately(now).cloned().map(Suspect::Publish);
+        written.chain(self.unanswered())
+    }
+
+    /// The server has answered something: what waited for that goes on.
+    pub(super) fn go_on(&mut self, now: Instant) {
+        if self.requests_held && self.is_connected() {
+            self.request(now);
+        }
+    }
+
+    /// The server has closed the established connection in a way that something we sent may have caused; if it
+    /// `is_for_form`, one message, and not others to its topic.
+    pub(crate) fn closed_by_server(&mut self, is_for_form: bool, now: Instant) -> Verdict {
+        // Before CONNACK nothing was sent that it could be for: what is unanswered was on another connection.
+        let is_established = !matches!(self.state, State::Disconnected | State::Connecting);
+        let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
+        let shown = self.isolation.closed(unanswered.into_iter(), is_for_form, now);
+        let mut verdict = Verdict { guilty: shown.guilty, of_a_trial: shown.of_a_trial, ..Verdict::default() };
+        self.holding.refusal = Some(Refusal::Ends(None));
+        match &verdict.guilty {
+            Some(Guilty::Subscribe(filter)) => self.subscriptions.refuse(filter.clone(), now),
+            Some(Guilty::Publish(condition)) if is_for_form && !condition.is_group() => {
+                verdict.refused = self.in_flight.take_on_the_wire(condition);
+                verdict.guilty = None;
+            }
+            _ => {}
+        }
+        let isolation = &self.isolation;
+        let condition = match &verdict.guilty {
+            Some(Guilty::Publish(condition)) => Some(condition),
+            _ => None,
+        };
+        verdict.returned = self.in_flight.take_back(|traits| {
+            condition.is_some_and(|condition| condition.matches(traits))
+                || isolation.is_alone(&Suspect::Publish(traits.clone()))
+        });
+        verdict
+    }
+
+    /// An answer is overdue. What was tried alone was on the wire for all that time, and the server hasn't closed the connection for
+    /// it: it goes with the others again, which mustn't wait for it for ever.
+    pub(super) fn acquit(&mut self, now: Instant) {
+        if self.isolation.is_idle() {
+            return;
+        }
+        let tried: Vec<Suspect> = self.unanswered().filter(|suspect| self.isolation.is_alone(suspect)).collect();
+        tried.iter().for_each(|suspect| self.isolation.spare(suspect, now));
+    }
+
+    /// There was no connection, or it has ended in another way.
+    pub(crate) fn ended_otherwise(&mut self) {
+        self.isolation.ended_otherwise();
+    }
+
+    /// A message waits again whose refusal may not have been its fault.
+    pub(crate) fn keep_apart(&mut self, message: Traits, now: Instant) {
+        self.isolation.keep_apart(message, now);
+    }
+
+    /// What meets this was set aside, and may be sent again: alone at first.
+    pub(crate) fn try_again(&mut self, condition: Condition, now: Instant) {
+        self.isolation.try_again(condition, now);
+    }
+
+    /// When the server refuses everything, what it does; the answer has changed since the last call.
+    pub(crate) fn take_holding(&mut self) -> Option<Option<Refusal>> {
+        let limits = self.holding.limits.clone().map(Refusal::Refuses);
+        let holding = match self.isolation.refuses_everything() {
+            true => Some(self.holding.refusal.clone().unwrap_or(Refusal::Ends(None))),
+            false => limits,
+        };
+        (std::mem::replace(&mut self.holding.is_said, holding.is_some()) != holding.is_some()).then_some(holding)
+    }
+
+    /// The connection that the server has ended last, it has ended for this reason.
+    pub(crate) fn ended_because(&mut self, reason: Reason) {
+        self.holding.refusal = Some(Refusal::Ends(Some(reason)));
+    }
+
+    /// The server refuses everything.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.holding.is_said
+    }
+
+    /// When the server is asked again that refuses everything.
+    pub(crate) fn next_trial(&self) -> Option<Instant> {
+        self.isolation.next_trial().or(self.holding.ask_again_at)
+    }
+
+    /// Whether a new connection is wanted, because the server's limits allow nothing that waits.
+    pub(crate) fn wants_other_limits(&self, now: Instant) -> bool {
+        self.is_connected() && self.holding.ask_again_at.is_some_and(|at| at <= now)
+    }
+
+    /// A PUBACK with a failure.
+    pub(super) fn refused(&mut self, sequence: Sequence, traits: Traits, rejection: Rejection, now: Instant) {
+        let Rejection::PubAck(reason) = &rejection else { return };
+        self.holding.refusal = Some(Refusal::Refuses(rejection.clone()));
+        let ground = Ground::of(reason.code);
+        let event = match self.isolation.refused(&traits, ground, reason, now) {
+            isolation::Refused::Certainly(condition) => {
+                self.events.extend(condition.map(|condition| Event::Guilty(condition, reason.clone())));
+                Event::Rejected(sequence, traits, rejection)
+            }
+            isolation::Refused::Perhaps => Event::Doubtful(sequence, traits, rejection),
+        };
+        self.events.push_back(event);
+    }
+}

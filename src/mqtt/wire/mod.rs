@@ -1,0 +1,309 @@
+//! Packets to bytes and back, on rumqttc's codecs of both protocol versions. The session sees only what they share.
+
+mod publish;
+#[cfg(test)]
+mod tests;
+mod v4;
+mod v5;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use rumqttc::mqttbytes::v4::{Packet, PubAck, PubComp, PubRec};
+use thiserror::Error;
+
+use publish::Passing;
+pub(super) use publish::{Head, TooLarge};
+
+use super::server_limits::ServerLimits;
+use crate::limits::MAX_PACKET;
+use crate::message::{Outbound, Properties, Qos, TopicFilter};
+use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::{Protocol, Will};
+
+/// MQTT's packet identifier: from 1, unique among what waits for an acknowledgement.
+pub(super) type PacketIdentifier = u16;
+
+/// Bytes from the server that aren't MQTT, or more than we take.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Malformed {
+    #[error("a packet of {0} bytes, at most {MAX_PACKET} are taken")]
+    TooLarge(usize),
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// A packet from the server.
+#[derive(Debug)]
+pub(super) enum Received {
+    /// CONNACK that accepts.
+    ConnAck {
+        session_present: bool,
+        limits: ServerLimits,
+    },
+    /// CONNACK with a failure: a return code of MQTT 3.1.1 (below 0x80) or a reason code of MQTT 5.
+    Refused(Reason),
+    Publish(Incoming),
+    /// A PUBLISH larger than we take, all of which has come by.
+    TooLarge(TooLarge),
+    /// A PUBLISH with a topic alias, or without a topic.
+    TopicAlias,
+    PubRel(PacketIdentifier),
+    /// In MQTT 3.1.1 always a success.
+    PubAck(PacketIdentifier, Reason),
+    /// SUBACK: the QoS granted for each filter, or why it failed.
+    SubAck(PacketIdentifier, Vec<Result<Qos, Reason>>),
+    UnsubAck(PacketIdentifier),
+    PingResp,
+    /// MQTT 5 only.
+    Disconnect(Reason),
+    /// A packet that a server doesn't send, or doesn't send to us.
+    Unexpected(&'static str),
+}
+
+/// A PUBLISH from the server.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) head: Head,
+    pub(super) payload: Bytes,
+    pub(super) retain: bool,
+    pub(super) duplicate: bool,
+    /// The identifiers of the subscriptions it comes for, if they have any.
+    pub(super) subscriptions: Vec<u32>,
+    pub(super) properties: Option<Arc<Properties>>,
+}
+
+/// What is asked of the server in one packet, at most [`MAX_FILTERS_PER_SUBSCRIBE`](crate::limits::MAX_FILTERS_PER_SUBSCRIBE) filters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Request {
+    /// With the identifier that all of them get.
+    Subscribe(Vec<(TopicFilter, Qos)>, Option<u32>),
+    Unsubscribe(Vec<TopicFilter>),
+}
+
+impl Request {
+    pub(super) fn filters(&self) -> Box<dyn Iterator<Item = &TopicFilter> + '_> {
+        match self {
+            Request::Subscribe(filters, _) => Box::new(filters.iter().map(|(filter, _)| filter)),
+            Request::Unsubscribe(filters) => Box::new(filters.iter()),
+        }
+    }
+}
+
+/// What CONNECT says.
+pub(super) struct Opening<'a> {
+    pub(super) client_id: &'a str,
+    /// Zero asks for a clean session. MQTT 3.1.1 knows no more than that.
+    pub(super) session_expiry: Duration,
+    /// Seconds.
+    pub(super) keep_alive: u16,
+    pub(super) will: Option<&'a Will>,
+}
+
+/// Reads and writes packets of one version of MQTT.
+#[derive(Debug)]
+pub(super) struct Wire {
+    protocol: Protocol,
+    /// What comes now is the rest of this, of which nothing is kept.
+    passing: Option<Passing>,
+}
+
+impl Wire {
+    pub(super) fn new(protocol: Protocol) -> Wire {
+        Wire { protocol, passing: None }
+    }
+
+    /// Another connection begins.
+    pub(super) fn restart(&mut self) {
+        self.passing = None;
+    }
+
+    /// Whether a packet that is larger than we take is on its way past: what the server has said after it comes later.
+    pub(super) fn is_passing(&self) -> bool {
+        self.passing.is_some()
+    }
+
+    /// Takes the next whole packet from the front of `input`; `None` if more bytes are needed. Of a PUBLISH larger than we take,
+    /// whatever has come.
+    ///
+    /// A panic in the decoder counts as a malformed packet: no byte from the network may take the daemon down.
+    pub(super) fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Received>, Malformed> {
+        if self.passing.is_none() {
+            let Some(frame) = Frame::at_start(input, self.protocol)? else { return Ok(None) };
+            if !frame.is_too_large() {
+                return self.decode_whole(input, frame);
+            }
+            self.passing = Passing::begin(input, frame)?;
+        }
+        let passed = self.passing.as_mut().and_then(|passing| passing.drop_from(input));
+        if passed.is_some() {
+            self.passing = None;
+        }
+        Ok(passed.map(Received::TooLarge))
+    }
+
+    fn decode_whole(&self, input: &mut BytesMut, frame: Frame) -> Result<Option<Received>, Malformed> {
+        if input.len() < frame.total {
+            return Ok(None);
+        }
+        if frame.kind == 2 && frame.body(input).first().is_some_and(|flags| *flags > 1) {
+            return Err(Malformed::Invalid("a CONNACK with flags that MQTT doesn't have".to_owned()));
+        }
+        let decoded = catch_unwind(AssertUnwindSafe(|| match (frame.kind, self.protocol) {
+            (PUBLISH, protocol) => publish::decode(input, frame, protocol),
+            (_, Protocol::Mqtt311) => v4::decode(input),
+            (_, Protocol::Mqtt5) => v5::decode(input, frame),
+        }));
+        decoded.unwrap_or_else(|_| Err(Malformed::Invalid("the packet decoder gave up on it".to_owned()))).map(Some)
+    }
+
+    pub(super) fn connect(&self, opening: &Opening<'_>, output: &mut BytesMut) {
+        match self.protocol {
+            Protocol::Mqtt311 => v4::connect(opening, output),
+            Protocol::Mqtt5 => v5::connect(opening, output),
+        }
+    }
+
+    pub(super) fn publish(
+        &self,
+        message: &Outbound,
+        id: PacketIdentifier,
+        dup: bool,
+        now: Instant,
+        output: &mut BytesMut,
+    ) {
+        match self.protocol {
+            Protocol::Mqtt311 => v4::publish(message, id, dup, output),
+            Protocol::Mqtt5 => v5::publish(message, id, dup, now, output),
+        }
+    }
+
+    /// Bytes that a message takes as a packet of MQTT 5.
+    pub(super) fn size(message: &Outbound, now: Instant) -> usize {
+        v5::size(message, now)
+    }
+
+    pub(super) fn request(&self, id: PacketIdentifier, request: &Request, output: &mut BytesMut) {
+        match (self.protocol, request) {
+            (Protocol::Mqtt311, Request::Subscribe(filters, _)) => v4::subscribe(id, filters, output),
+            (Protocol::Mqtt311, Request::Unsubscribe(filters)) => v4::unsubscribe(id, filters, output),
+            (Protocol::Mqtt5, Request::Subscribe(filters, identifier)) => {
+                v5::subscribe(id, filters, *identifier, output);
+            }
+            (Protocol::Mqtt5, Request::Unsubscribe(filters)) => v5::unsubscribe(id, filters, output),
+        }
+    }
+
+    // What follows is the same in both: a reason code of success is left out (MQTT 5, 3.4.2.1 and 3.14.2.1).
+
+    pub(super) fn puback(&self, id: PacketIdentifier, output: &mut BytesMut) {
+        v4::encode(&Packet::PubAck(PubAck::new(id)), output);
+    }
+
+    /// The first of two steps by which a message with QoS 2 is acknowledged.
+    pub(super) fn pubrec(&self, id: PacketIdentifier, output: &mut BytesMut) {
+        v4::encode(&Packet::PubRec(PubRec::new(id)), output);
+    }
+
+    /// The second.
+    pub(super) fn pubcomp(&self, id: PacketIdentifier, output: &mut BytesMut) {
+        v4::encode(&Packet::PubComp(PubComp::new(id)), output);
+    }
+
+    pub(super) fn pingreq(&self, output: &mut BytesMut) {
+        v4::encode(&Packet::PingReq, output);
+    }
+
+    pub(super) fn disconnect(&self, output: &mut BytesMut) {
+        v4::encode(&Packet::Disconnect, output);
+    }
+
+    /// DISCONNECT with a reason, which MQTT 3.1.1 doesn't have (MQTT 5, 3.14.2.1).
+    pub(super) fn disconnect_for(&self, reason: ReasonCode, output: &mut BytesMut) {
+        if self.protocol == Protocol::Mqtt5 {
+            output.extend_from_slice(&[0xE0, 1, reason.0]);
+        }
+    }
+}
+
+/// The packet type of a PUBLISH.
+const PUBLISH: u8 = 3;
+
+/// The packet type of a PINGRESP.
+const PINGRESP: u8 = 13;
+
+/// The extent of a packet, from its first bytes.
+#[derive(Debug, Clone, Copy)]
+struct Frame {
+    /// The packet type: 1 (CONNECT) to 14 (DISCONNECT), 15 (AUTH).
+    kind: u8,
+    flags: u8,
+    /// Bytes before the body.
+    header: usize,
+    /// Bytes of all.
+    total: usize,
+}
+
+impl Frame {
+    /// Looks at the first byte and the length, so that what isn't MQTT is noticed at once and not taken for the start of a
+    /// packet whose rest never comes (`MQTT-2.2.2-2` of 3.1.1). The codecs don't look at the flags.
+    fn at_start(input: &[u8], protocol: Protocol) -> Result<Option<Frame>, Malformed> {
+        let Some(&first) = input.first() else { return Ok(None) };
+        let (kind, flags) = (first >> 4, first & 0x0f);
+        let flags_allowed = kind == PUBLISH || flags == if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
+        if !flags_allowed {
+            return Err(not_mqtt(input));
+        }
+        let Some((size, length)) = variable_integer(&input[1..]) else {
+            return if input.len() > 4 { Err(not_mqtt(input)) } else { Ok(None) };
+        };
+        if length > MAX_PACKET && kind != PUBLISH {
+            return Err(Malformed::TooLarge(length));
+        }
+        let is_fixed = protocol == Protocol::Mqtt311 || kind == PINGRESP;
+        if is_fixed && !v4::length_allowed(kind, length) {
+            return Err(not_mqtt(input));
+        }
+        Ok(Some(Frame { kind, flags, header: 1 + size, total: 1 + size + length }))
+    }
+
+    /// The codec's bound is on the remaining length.
+    fn is_too_large(self) -> bool {
+        self.total - self.header > MAX_PACKET
+    }
+
+    /// What follows the fixed header.
+    fn body(self, input: &[u8]) -> &[u8] {
+        &input[self.header..self.total]
+    }
+}
+
+fn not_mqtt(input: &[u8]) -> Malformed {
+    let start = String::from_utf8_lossy(&input[..input.len().min(16)]).into_owned();
+    Malformed::Invalid(format!("bytes that aren't MQTT, beginning with {start:?}"))
+}
+
+/// A variable byte integer (MQTT 5, 1.5.5): how many bytes it has, at most four, and its value. `None` if it doesn't end.
+fn variable_integer(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((index + 1, value));
+        }
+    }
+    None
+}
+
+/// What is encoded was checked where it entered (topics, filters, payloads), so that the codec can't refuse it; if it did all
+/// the same, nothing of it may stay in the output.
+fn checked(output: &mut BytesMut, encode: impl FnOnce(&mut BytesMut) -> Result<usize, String>) {
+    let before = output.len();
+    if let Err(error) = encode(output) {
+        debug_assert!(false, "{error}");
+        output.truncate(before);
+        log::error!("a packet can't be encoded: {error}; this is a defect of gatewire, please report it");
+    }
+}

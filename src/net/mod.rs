@@ -1,0 +1,25 @@
+//! A byte stream to a host, and why there is none: DNS, a race of addresses, TCP, perhaps a proxy, TLS with the [`credentials`]
+//! of this machine. What failed is a value ([`ConnectError`]); what is said of it to people is in `link/diagnosis/`.
+
+pub(crate) mod addresses;
+mod connector;
+pub(crate) mod credentials;
+mod dns;
+mod endpoint;
+mod error;
+mod proxy;
+mod race;
+mod tcp;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
+pub(crate) use connector::{abandon, acknowledge_at_once, local_address, not_arrived};
+pub(crate) use endpoint::{Endpoint, Route};
+pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing {
+    pub use super::credentials::fuzzing::{certificate, pem};
+    pub(crate) use super::proxy::fuzzing::proxy_verdict;
+}

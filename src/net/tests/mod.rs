@@ -1,0 +1,3 @@
+//! What tests of connections need.
+
+pub(crate) mod pki;
