@@ -152,6 +152,43 @@ fn a_slow_uplink_is_not_taken_for_missing_acknowledgements() {
     }
 }
 
+/// The longest time until a message of a client that sends little arrived, on an uplink that twenty others would fill ten times over.
+fn longest_wait_beside_floods(qos: u8) -> Option<Duration> {
+    let network = Network::make()?;
+    let (broker, gatewire) = connected(&network, "");
+    network.slow("25kbit");
+    let flood = format!("{{\"topic\":\"flood\",\"payload\":\"{}\",\"qos\":{qos}}}\n", "x".repeat(400)).repeat(100);
+    let floods: Vec<_> = (0..20)
+        .map(|_| {
+            let mut client = gatewire.client("publish.sock");
+            client.write_some(flood.as_bytes());
+            client
+        })
+        .collect();
+    let mut quiet = gatewire.client("publish.sock");
+    let mut longest = Duration::ZERO;
+    for n in 0..5 {
+        let topic = format!("quiet/{n}");
+        let sent = Instant::now();
+        quiet.send(&format!("{{\"topic\":\"{topic}\",\"payload\":1,\"qos\":{qos}}}"));
+        patiently(&topic, || broker.received("thing-1").contains(&topic).then_some(()));
+        longest = longest.max(sent.elapsed());
+        assert!(quiet.json()["error"].is_null());
+    }
+    let received = broker.received("thing-1");
+    assert!(received.len() < 20 * 100, "the flood is over");
+    drop(floods);
+    Some(longest)
+}
+
+#[test]
+fn on_a_slow_uplink_twenty_floods_keep_nobody_waiting_for_more_than_five_seconds() {
+    for qos in [0, 1] {
+        let Some(longest) = longest_wait_beside_floods(qos) else { return };
+        assert!(longest < 5 * SECOND + SLACK, "QoS {qos}: {longest:?}");
+    }
+}
+
 #[test]
 fn on_a_slow_uplink_a_stop_says_goodbye_too() {
     let Some(network) = Network::make() else { return };

@@ -16,13 +16,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::pace::Quota;
 use super::reload::Setup;
+use super::throughput::Throughput;
 use super::{Ended, Lasting, Link};
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{AckToken, Qos, Sequence};
 use crate::mqtt::Rejection;
 use crate::mqtt::session::{Answer, End, Event, Session};
 use crate::net::addresses::Addresses;
-use crate::net::{Stream, abandon, local_address, not_arrived};
+use crate::net::{Stream, abandon, local_address, not_arrived, under_way};
 use moving::Moved;
 
 /// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
@@ -79,6 +80,7 @@ pub(super) struct Connection<'a> {
     drain_deadline: Option<Instant>,
     /// Since then the transport has taken no more for a while.
     is_slow: bool,
+    throughput: Throughput,
     acks: Vec<AckToken>,
     /// What was read isn't all looked at ([`Session::is_congested`]).
     was_congested: bool,
@@ -110,6 +112,7 @@ impl<'a> Connection<'a> {
             connected_at: None,
             drain_deadline: None,
             is_slow: false,
+            throughput: Throughput::new(Instant::now()),
             acks: Vec::new(),
             was_congested: false,
             since_turn: 0,
@@ -165,7 +168,8 @@ impl<'a> Connection<'a> {
                     false => timer.as_mut().reset(wake_at),
                 }
             }
-            let (link, may_publish) = (self.link, self.session.can_publish() && self.quota_until.is_none());
+            let may_publish = self.session.can_publish() && self.quota_until.is_none() && self.is_not_behind();
+            let link = self.link;
             let stopping = self.drain_deadline.is_some();
             let is_others_turn = std::mem::take(&mut self.is_others_turn);
             tokio::select! {
@@ -225,8 +229,22 @@ impl<'a> Connection<'a> {
                 Cause::Session(end)
             })?;
         }
+        if self.next_look().is_some_and(|at| at <= now) {
+            let has_moved = self.throughput.looked(under_way(&self.stream, !self.unflushed), now);
+            self.link.outbox.link_moves(self.throughput.rate(), has_moved);
+        }
         self.link.notifier.alive(now);
         Ok(())
+    }
+
+    /// When to look how much of what was written has arrived, if that matters.
+    fn next_look(&self) -> Option<Instant> {
+        self.throughput.look_at(self.session.unwritten())
+    }
+
+    /// Whether the network takes what it is given, so that it may be given more.
+    fn is_not_behind(&self) -> bool {
+        self.throughput.has_room(self.session.unwritten())
     }
 
     /// Whether the daemon stops and nothing is left to wait for.
@@ -241,6 +259,7 @@ impl<'a> Connection<'a> {
             self.connack_deadline,
             self.drain_deadline,
             self.quota_until,
+            self.next_look(),
             self.session.timeout(),
             self.link.notifier.deadline(),
         ];
@@ -254,6 +273,7 @@ impl<'a> Connection<'a> {
         for condition in self.link.outbox.take_released() {
             self.session.try_again(condition, now);
         }
+        self.is_slow |= self.drain_deadline.is_some() && !self.is_not_behind();
         if self.is_late(now) {
             return;
         }
@@ -303,7 +323,9 @@ impl<'a> Connection<'a> {
     /// Whether there is room for another message. Once the daemon stops, only behind what is written: DISCONNECT is to come
     /// soon.
     fn has_room(&mut self) -> bool {
-        self.session.has_room() && (self.drain_deadline.is_none() || self.session.output().is_empty())
+        self.session.has_room()
+            && self.is_not_behind()
+            && (self.drain_deadline.is_none() || self.session.output().is_empty())
     }
 
     /// Whether the daemon stops, and the uplink is too slow for more than answers in the time that is left. What isn't sent stays
@@ -352,6 +374,7 @@ impl<'a> Connection<'a> {
                 self.connack_deadline = None;
                 self.connected_at = Some(now);
                 self.link.connected(session_present, session_expiry);
+                self.link.outbox.link_moves(self.throughput.rate(), true);
             }
             Event::Message(message, token) => {
                 self.quota.note_received(now, message.payload.len() + message.topic.as_str().len());

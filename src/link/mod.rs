@@ -1,6 +1,7 @@
 //! The one connection to IoT Core: connects, keeps it, says why it ended, waits, and connects again, for ever.
 //!
-//! The MQTT session ([`crate::mqtt`]) decides what is said and [`pace`] when; [`connect`] opens the way by [`crate::net`];
+//! The MQTT session ([`crate::mqtt`]) decides what is said, [`pace`] when, and [`throughput`] how much of it the network takes;
+//! [`connect`] opens the way by [`crate::net`];
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
 pub(crate) mod check;
@@ -13,6 +14,7 @@ mod refusals;
 mod reload;
 mod said;
 pub(crate) mod state;
+mod throughput;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -72,6 +72,13 @@ pub(crate) fn not_arrived(stream: &Stream, is_flushed: bool) -> Option<usize> {
     }
 }
 
+/// How many of the bytes that were written to `stream` are certainly still there, or with the kernel, or under way. `None`: the
+/// kernel doesn't tell.
+pub(crate) fn under_way(stream: &Stream, is_flushed: bool) -> Option<usize> {
+    let bytes = tcp::unacknowledged(stream.get_ref().0)?;
+    Some(if is_flushed { bytes } else { bytes + MAX_ENCRYPTED })
+}
+
 /// The address of this machine that `stream` is from.
 pub(crate) fn local_address(stream: &Stream) -> Option<SocketAddr> {
     stream.get_ref().0.local_addr().ok()

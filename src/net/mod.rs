@@ -14,7 +14,7 @@ mod tcp;
 pub(crate) mod tests;
 
 pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
-pub(crate) use connector::{abandon, acknowledge_at_once, local_address, not_arrived};
+pub(crate) use connector::{abandon, acknowledge_at_once, local_address, not_arrived, under_way};
 pub(crate) use endpoint::{Endpoint, Route};
 pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};
 

@@ -1,7 +1,8 @@
 //! How much may wait for the link while it is up. Pure.
 //!
 //! What was accepted goes out in its order: whatever is let in is in front of everybody who comes later. So local clients together
-//! may have what the link takes about a second for between them and the link, whoever they are; the rest waits where it is, and
+//! may have what the link takes about a second for between them and the link, whoever they are, at the pace that the quota
+//! ([connection] rate_limit) allows and the network really has; the rest waits where it is, and
 //! has its turn by [`super::shares`]. Each message that the link takes lets others in, one that comes from the disk, too: a
 //! backlog doesn't grow while it goes out. Schedules can't wait; they count by themselves, so that neither side can shut the
 //! other out.
@@ -13,6 +14,9 @@ use crate::config;
 /// What clients, and what schedules, may have in front of the link, in ns of its time.
 const MOST: u64 = 1_000_000_000;
 
+/// Of the network's time clients may have less: as much again is written and under way.
+const MOST_OF_NETWORK: u64 = MOST / 2;
+
 /// A link that takes nothing for so long is stalled: what can be stored is let in again, at the pace of the link.
 const STALLED: Duration = Duration::from_secs(1);
 
@@ -23,17 +27,44 @@ pub(super) enum By {
     Schedule,
 }
 
+/// A PUBLISH takes so many bytes besides topic and payload, roughly.
+const OVERHEAD: u64 = 16;
+
+/// What clients, and what schedules, have handed over and the link hasn't taken.
+#[derive(Debug, Default, Clone, Copy)]
+struct Load {
+    clients: u64,
+    schedules: u64,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// The link's time for a message, at least, in ns.
     per_message: u64,
     bytes_per_second: u64,
-    /// What clients, and what schedules, have handed over and the link hasn't taken, in ns.
-    clients: u64,
-    schedules: u64,
+    /// What the network takes, in bytes a second; `None`: more than enough.
+    network: Option<u64>,
+    /// In ns, as the quota counts.
+    time: Load,
+    bytes: Load,
     /// When the link took something last, or as if it had.
     moved: Instant,
+}
+
+impl Load {
+    fn accepted(&mut self, by: By, cost: u64, most_of_schedules: u64) {
+        match by {
+            By::Client => self.clients = self.clients.saturating_add(cost),
+            By::Schedule => self.schedules = self.schedules.saturating_add(cost).min(most_of_schedules),
+        }
+    }
+
+    fn taken(&mut self, cost: u64) {
+        let of_schedules = (cost / 2).max(cost.saturating_sub(self.clients)).min(self.schedules);
+        self.schedules -= of_schedules;
+        self.clients = self.clients.saturating_sub(cost - of_schedules);
+    }
 }
 
 impl Admission {
@@ -41,31 +72,42 @@ impl Admission {
         Admission {
             per_message: 1_000_000_000 / u64::from(limit.messages_per_second.max(1)),
             bytes_per_second: limit.bytes_per_second.max(1),
-            clients: 0,
-            schedules: 0,
+            network: None,
+            time: Load::default(),
+            bytes: Load::default(),
             moved: now,
         }
     }
 
     /// Another rate holds from now on.
     pub(super) fn set_limit(&mut self, limit: &config::RateLimit) {
-        *self = Admission { clients: self.clients, schedules: self.schedules, ..Admission::new(limit, self.moved) };
+        let Admission { network, time, bytes, moved, .. } = *self;
+        *self = Admission { network, time, bytes, ..Admission::new(limit, moved) };
+    }
+
+    /// The network takes so many bytes a second, `None` for more than enough; it `has_moved`: some of what was written has arrived.
+    pub(super) fn link_moves(&mut self, bytes_per_second: Option<u64>, has_moved: bool, now: Instant) {
+        self.settle(now);
+        self.network = bytes_per_second.map(|bytes| bytes.max(1));
+        if has_moved {
+            self.moved = now;
+        }
     }
 
     /// What a message of so many bytes takes of the link's time, in ns.
     pub(super) fn cost(&self, bytes: usize) -> u64 {
-        let by_size = u128::from(bytes as u64) * 1_000_000_000 / u128::from(self.bytes_per_second);
-        u64::try_from(by_size).unwrap_or(u64::MAX).max(self.per_message)
+        self.by_quota(bytes).max(self.network.map_or(0, |rate| ns(bytes as u64 + OVERHEAD, rate)))
+    }
+
+    fn by_quota(&self, bytes: usize) -> u64 {
+        ns(bytes as u64, self.bytes_per_second).max(self.per_message)
     }
 
     /// A message was accepted.
     pub(super) fn accepted(&mut self, by: By, bytes: usize, now: Instant) {
         self.settle(now);
-        let cost = self.cost(bytes);
-        match by {
-            By::Client => self.clients = self.clients.saturating_add(cost),
-            By::Schedule => self.schedules = self.schedules.saturating_add(cost).min(MOST),
-        }
+        self.time.accepted(by, self.by_quota(bytes), MOST);
+        self.bytes.accepted(by, bytes as u64 + OVERHEAD, self.network.unwrap_or(self.bytes_per_second));
     }
 
     /// The link has taken a message, or it is gone in another way; `is_last`: nothing else waits.
@@ -73,18 +115,16 @@ impl Admission {
         self.settle(now);
         self.moved = now;
         if is_last {
-            (self.clients, self.schedules) = (0, 0);
+            (self.time, self.bytes) = (Load::default(), Load::default());
             return;
         }
-        let cost = self.cost(bytes);
-        let of_schedules = (cost / 2).max(cost.saturating_sub(self.clients)).min(self.schedules);
-        self.schedules -= of_schedules;
-        self.clients = self.clients.saturating_sub(cost - of_schedules);
+        self.time.taken(self.by_quota(bytes));
+        self.bytes.taken(bytes as u64 + OVERHEAD);
     }
 
     /// The link is new.
     pub(super) fn restart(&mut self, now: Instant) {
-        (self.clients, self.schedules, self.moved) = (0, 0, now);
+        (self.time, self.bytes, self.moved) = (Load::default(), Load::default(), now);
     }
 
     /// Whether a client may hand a message over.
@@ -94,20 +134,41 @@ impl Admission {
 
     /// When it may, if nothing happens until then.
     pub(super) fn opens_at(&self) -> Instant {
-        self.moved + STALLED + Duration::from_nanos(self.clients.saturating_sub(MOST) + 1)
+        self.moved + STALLED + Duration::from_nanos(self.clients().saturating_sub(MOST) + 1)
+    }
+
+    /// What clients have in front of the link, as a part of [`MOST`]: of the quota's time or the network's, whichever is more.
+    fn clients(&self) -> u64 {
+        let of_network = self.network.map_or(0, |rate| ns(self.bytes.clients, rate));
+        self.time.clients.max(of_network.saturating_mul(MOST / MOST_OF_NETWORK))
     }
 
     fn clients_at(&self, now: Instant) -> u64 {
+        self.clients().saturating_sub(self.stalled(now))
+    }
+
+    /// For how long the link has been stalled, in ns.
+    fn stalled(&self, now: Instant) -> u64 {
         let stalled = now.saturating_duration_since(self.moved + STALLED);
-        self.clients.saturating_sub(u64::try_from(stalled.as_nanos()).unwrap_or(u64::MAX))
+        u64::try_from(stalled.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn settle(&mut self, now: Instant) {
-        self.clients = self.clients_at(now);
+        let stalled = self.stalled(now);
+        let rate = self.network.unwrap_or(self.bytes_per_second);
+        let bytes = u128::from(stalled) * u128::from(rate) / 1_000_000_000;
+        self.time.clients = self.time.clients.saturating_sub(stalled);
+        self.bytes.clients = self.bytes.clients.saturating_sub(u64::try_from(bytes).unwrap_or(u64::MAX));
         if let Some(since) = now.checked_sub(STALLED) {
             self.moved = self.moved.max(since);
         }
     }
+}
+
+/// How long so many bytes take, in ns.
+fn ns(bytes: u64, bytes_per_second: u64) -> u64 {
+    let time = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_second);
+    u64::try_from(time).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -186,11 +247,12 @@ mod tests {
     }
 
     /// Milliseconds that the messages of the last of `habits` waited, at the longest, for being let in and for the link.
-    fn longest_wait(habits: &[Habit], backlog: usize) -> (u64, u64) {
+    fn longest_wait(habits: &[Habit], backlog: usize, network: Option<u64>) -> (u64, u64) {
         let start = Instant::now();
         let limit = limit(100, 1 << 20);
         let (mut admission, mut shares) = (Admission::new(&limit, start), Shares::default());
         let path = |n: usize| -> Path { [1, 0, 0, n as u64] };
+        admission.link_moves(network, true, start);
         let mut wanted: Vec<VecDeque<u64>> = vec![VecDeque::new(); habits.len()];
         let mut queue: VecDeque<(usize, usize, u64)> = (0..backlog).map(|_| (usize::MAX / 2, 100, 0)).collect();
         let (mut free_at, mut longest) = (0u64, (0, 0));
@@ -220,6 +282,7 @@ mod tests {
                     shares.wait(&path(n), Need::Any);
                 }
             }
+            admission.link_moves(network, true, now);
             while free_at <= ms * 1_000_000
                 && let Some((n, bytes, at)) = queue.pop_front()
             {
@@ -245,16 +308,36 @@ mod tests {
             habits.push(Habit { every: 3000, bytes });
             let admission = Admission::new(&limit(100, 1 << 20), Instant::now());
             let round: u64 = habits.iter().map(|habit| admission.cost(habit.bytes) / 1_000_000 + 1).sum();
-            let (turn, link) = longest_wait(&habits, 0);
+            let (turn, link) = longest_wait(&habits, 0, None);
             prop_assert!(turn <= 2 * round + 130, "{turn} ms for a turn, a round is {round} ms");
             prop_assert!(link <= 1000 + 2 * 130, "{link} ms for the link");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        /// However many flood, and whatever the quota would allow: half a second of what the network takes, and a turn.
+        #[test]
+        fn on_a_slow_network_who_sends_little_waits_for_half_a_second_of_it(
+            floods in prop::collection::vec((1..20u64, 100..1000usize), 1..20),
+            bytes in 1..200usize,
+            // With such messages less than the quota allows.
+            network in 2000..8000u64,
+        ) {
+            let mut habits: Vec<Habit> = floods.iter().map(|(every, bytes)| Habit { every: *every, bytes: *bytes }).collect();
+            habits.push(Habit { every: 3000, bytes });
+            let largest = habits.iter().map(|habit| habit.bytes as u64 + OVERHEAD).max().unwrap_or(0) * 1000 / network + 10;
+            let (turn, link) = longest_wait(&habits, 0, Some(network));
+            prop_assert!(turn <= 3 * largest + 30, "{turn} ms for a turn, a message takes {largest} ms");
+            prop_assert!(link <= 500 + 2 * largest + 30, "{link} ms for the link, a message takes {largest} ms");
         }
     }
 
     #[test]
     fn a_backlog_does_not_keep_clients_from_handing_over() {
         let habits = [Habit { every: 1, bytes: 10 }, Habit { every: 1000, bytes: 10 }];
-        let (turn, _) = longest_wait(&habits, 700);
+        let (turn, _) = longest_wait(&habits, 700, None);
         assert!(turn <= 60, "{turn} ms");
     }
 }

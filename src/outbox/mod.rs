@@ -465,6 +465,12 @@ impl Outbox {
         self.connected.notify_one();
     }
 
+    /// The network takes so many bytes a second, `None` for more than enough; it `has_moved`: some of what was written has arrived.
+    pub(crate) fn link_moves(&self, bytes_per_second: Option<u64>, has_moved: bool) {
+        self.gate.borrow_mut().admission.link_moves(bytes_per_second, has_moved, source::now());
+        self.let_in();
+    }
+
     /// The connection is gone: QoS 0 messages that weren't written are given up, QoS 1 messages stay.
     pub(crate) fn link_down(&self) {
         self.ledger.borrow_mut().link_down();

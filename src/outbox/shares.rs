@@ -24,6 +24,9 @@ struct Node {
     used: u64,
     /// What that child had used before that was served last: one that comes anew starts there.
     floor: u64,
+    /// When it was served last, in turns. Of those that have used as much, who has waited longest is first: one that has been silent
+    /// has nobody's whole round before it.
+    served: u64,
     /// How many of the sources below wait, by need.
     waiting: [usize; 2],
     children: BTreeMap<u64, Node>,
@@ -33,6 +36,7 @@ struct Node {
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     root: Node,
+    turns: u64,
 }
 
 impl Node {
@@ -67,6 +71,7 @@ impl Shares {
 
     /// A source has handed over what takes so many ns of the link.
     pub(super) fn charge(&mut self, path: &Path, cost: u64) {
+        self.turns += 1;
         let mut node = &mut self.root;
         for key in path {
             let floor = node.floor;
@@ -74,6 +79,7 @@ impl Shares {
             child.used = child.used.max(floor);
             node.floor = child.used;
             child.used = child.used.saturating_add(cost);
+            child.served = self.turns;
             node = child;
         }
     }
@@ -92,7 +98,7 @@ impl Shares {
         let (mut node, mut found) = (&self.root, None);
         while !node.children.is_empty() {
             let waiting = node.children.iter().filter(|(_, child)| child.waits(&is_open));
-            let (key, child) = waiting.min_by_key(|(_, child)| child.used.max(node.floor))?;
+            let (key, child) = waiting.min_by_key(|(_, child)| (child.used.max(node.floor), child.served))?;
             (node, found) = (child, Some(*key));
         }
         found

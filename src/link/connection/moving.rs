@@ -24,7 +24,8 @@ pub(super) enum Moved {
     Read,
     /// All output, some of it QoS 0 publications.
     Written,
-    /// So much output that there is room for more publications: nothing else may happen that would fetch them.
+    /// So much output that there is room for more publications, or that it has to be looked how much of it has arrived: nothing
+    /// else may happen that would see to that.
     Room,
     /// The server has closed its side.
     End,
@@ -35,7 +36,7 @@ pub(super) enum Moved {
 impl Connection<'_> {
     /// Writes what the session has, reads what has come. Ready when there is something to look at.
     pub(super) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
-        let had_room = self.has_room();
+        let (had_room, had_look) = (self.has_room(), self.next_look().is_some());
         match self.write(cx).and_then(|()| self.flush(cx)) {
             Ok(true) if !self.unwritten.is_empty() => return Poll::Ready(Ok(Moved::Written)),
             Ok(_) => {}
@@ -48,7 +49,7 @@ impl Connection<'_> {
                 poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input)
             }
         };
-        if read.is_pending() && !had_room && self.has_room() {
+        if read.is_pending() && ((!had_room && self.has_room()) || (!had_look && self.next_look().is_some())) {
             return Poll::Ready(Ok(Moved::Room));
         }
         match ready!(read)? {
@@ -62,7 +63,7 @@ impl Connection<'_> {
 
     /// Writes as much as the transport takes.
     fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut wrote = 0;
+        let (mut wrote, mut is_blocked) = (0, false);
         while !self.session.output().is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, self.session.output()) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -73,16 +74,22 @@ impl Connection<'_> {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
+                    is_blocked = true;
                     self.is_slow |= self.drain_deadline.is_some();
                     break;
                 }
             }
         }
         if wrote > 0 {
-            self.session.wrote(wrote, Instant::now());
+            let now = Instant::now();
+            self.session.wrote(wrote, now);
+            self.throughput.wrote(wrote, now);
             if self.connected_at.is_none() {
                 acknowledge_at_once(&self.stream);
             }
+        }
+        if is_blocked {
+            self.throughput.blocked(Instant::now());
         }
         Ok(())
     }

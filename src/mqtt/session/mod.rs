@@ -194,6 +194,11 @@ impl Session {
         &mut self.output
     }
 
+    /// How many of them there are.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.output.len()
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.state, State::Connected(_))
     }
