@@ -44,6 +44,7 @@ pub(crate) mod config;
 pub(crate) mod count;
 pub(crate) mod daemon;
 pub(crate) mod exposure;
+pub(crate) mod filesystem;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -61,6 +62,7 @@ pub(crate) mod owner;
 pub(crate) mod policy;
 pub(crate) mod printable;
 pub(crate) mod regular;
+pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod secret;
 pub(crate) mod socket;

@@ -261,10 +261,10 @@ fn what_is_read_and_run_on_a_schedule_is_looked_for() {
     assert_eq!(
         said.stderr.lines().collect::<Vec<_>>(),
         [
-            "warning: publish a: `file` /nowhere/temp isn't there",
-            "warning: publish b: `command`: there is no program no-such-program in the directories of PATH; write its full path",
-            "warning: publish c: `command`: there is no program /nowhere/program",
-            "warning: publish d: `command`: plain can't be run: it isn't executable (`chmod +x plain`)",
+            "gatewire.toml:13: warning: publish a: `file` /nowhere/temp isn't there",
+            "gatewire.toml:18: warning: publish b: `command`: there is no program no-such-program in the directories of PATH; write its full path",
+            "gatewire.toml:23: warning: publish c: `command`: there is no program /nowhere/program",
+            "gatewire.toml:28: warning: publish d: `command`: plain can't be run: it isn't executable (`chmod +x plain`)",
         ]
     );
 }
@@ -374,4 +374,112 @@ fn a_directory_that_only_systemd_names_is_pointed_out() {
     assert_eq!(said.code, Some(0), "{said:?}");
     let note = "  note     `gatewire run` started by hand ends with: gatewire.toml:10: `status.socket`: $RUNTIME_DIRECTORY isn't set";
     assert!(said.stdout.contains(note), "{said:?}");
+}
+
+/// `gatewire check` by hand on a machine where `unit` is installed, with the configuration of `files` where the package has it.
+fn check_installed(files: &Files, prepare: &str) -> Said {
+    let mut command = Command::new("unshare");
+    let script = "set -e
+        mkdir -p /etc/gatewire /etc/systemd
+        mount -t tmpfs tmpfs /etc/gatewire; mount -t tmpfs tmpfs /etc/systemd
+        mkdir -p /etc/systemd/system/gatewire.service.d
+        cp packaging/systemd/gatewire.service /etc/systemd/system/
+        cp \"$1/gatewire.toml\" /etc/gatewire/
+        eval \"$2\"; shift 2; exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "-"]).arg(files.0.path()).arg(prepare);
+    command.arg(env!("CARGO_BIN_EXE_gatewire")).arg("check").current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.env("CREDENTIALS_DIRECTORY", CERTIFICATES.path("")).env("GATEWIRE_CHECKED_AS_SERVICE", "1");
+    files.said(command.output().unwrap())
+}
+
+#[test]
+fn what_the_units_sandbox_hides_is_told_when_the_installed_configuration_is_checked() {
+    let files = Files::new("");
+    let at = files.0.path().display().to_string();
+    assert!(at.starts_with("/tmp/"), "the test needs a directory that PrivateTmp= hides");
+    for name in ["AmazonRootCA1.pem", "certificate.pem.crt", "private.pem.key"] {
+        fs::copy(CERTIFICATES.path(name), files.0.path().join(name)).unwrap();
+    }
+    fs::write(files.0.path().join("value"), "1").unwrap();
+    let tls = TLS.replace("$CREDENTIALS_DIRECTORY", &at);
+    let text = format!(
+        "{CONNECTION}{tls}[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1m\"\ncommand = [\"sh\", \"-c\", \"cat {at}/value\"]\n\
+         [[ingest]]\nname = \"up\"\ntopics = [\"a\"]\nsocket = \"{at}/up.sock\"\n[status]\nsocket = \"/run/status.sock\"\n\
+         [outbox]\npath = \"/srv/gatewire.db\"\n"
+    );
+    files.write("gatewire.toml", &text);
+    let said = check_installed(&files, "true");
+    assert_eq!(said.code, Some(78), "{said:?}");
+    let line = |needle: &str| {
+        let found = said.stderr.lines().find(|line| line.contains(needle));
+        found.unwrap_or_else(|| panic!("{needle}: {said:?}")).to_owned()
+    };
+    let key = line(
+        "`tls.key_file`: the service can't see private.pem.key: PrivateTmp=yes in /etc/systemd/system/gatewire.service",
+    );
+    assert!(key.starts_with("/etc/gatewire/gatewire.toml:8: "), "{key}");
+    assert!(key.contains("such as /etc/gatewire/certs"), "{key}");
+    assert!(line("`ingest.socket`: warning").contains("no other program will find the socket up.sock"));
+    assert!(line("`status.socket`: ").contains("the service can't write /run/status.sock: ProtectSystem=strict"));
+    assert!(line("`outbox.path`: ").contains("'%s\\n' '[Service]' ReadWritePaths=/srv | sudo tee"));
+    assert!(line("warning: publish p: ").contains("the service can't see value: PrivateTmp=yes"));
+    // The drop-in, as it is printed, is all that was missing.
+    let store = line("`outbox.path`: ");
+    let drop_in = store.split('`').find(|part| part.starts_with("sudo mkdir")).unwrap();
+    let allow = format!("{} >&2", drop_in.replace("sudo ", "").replace("&& systemctl daemon-reload", ""));
+    let more =
+        "printf '[Service]\\nPrivateTmp=no\\nProtectSystem=no\\n' > /etc/systemd/system/gatewire.service.d/20.conf";
+    assert!(!check_installed(&files, &allow).stderr.contains("`outbox.path`"));
+    let said = check_installed(&files, more);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    // Of a configuration that isn't the service's nothing is said.
+    let said = check_installed(
+        &files,
+        &format!(
+            "cp /etc/gatewire/gatewire.toml {at}/own.toml; set -- \"$1\" \"$2\" \"$3\" --config {at}/own.toml check"
+        ),
+    );
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+#[test]
+fn check_and_run_refuse_the_same_with_the_line_that_names_it() {
+    let files = Files::new("");
+    let at = files.0.path().display().to_string();
+    files.write("text", "a file");
+    let outbox = |path: &str| format!("[outbox]\npath = \"{path}\"\n");
+    let status = |path: &str| format!("{}[status]\nsocket = \"{path}\"\n", outbox(&format!("{at}/a.db")));
+    for (rest, key) in [
+        (
+            status("/proc/gatewire.sock"),
+            "gatewire.toml:12: `status.socket`: the socket /proc/gatewire.sock can't be made: ",
+        ),
+        (status("/proc/self/x.sock"), "gatewire.toml:12: `status.socket`: "),
+        (status("/sys/x.sock"), "gatewire.toml:12: `status.socket`: "),
+        (status("/dev/pts/x.sock"), "gatewire.toml:12: `status.socket`: "),
+        (status(&format!("{at}/none/x.sock")), "gatewire.toml:12: `status.socket`: "),
+        (status(&format!("{at}/text")), "gatewire.toml:12: `status.socket`: "),
+        (outbox(&format!("{at}/text")), "gatewire.toml:10: `outbox.path`: "),
+        (outbox("/dev/null"), "gatewire.toml:10: `outbox.path`: "),
+    ] {
+        files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{rest}"));
+        let (check, run) = (files.check(), files.said(files.command("run").output().unwrap()));
+        assert_eq!((check.code, run.code), (Some(78), Some(78)), "{rest}: {check:?} {run:?}");
+        let line =
+            check.stderr.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("{rest}: {check:?}"));
+        assert!(run.stderr.contains(line), "{line}\n{run:?}");
+    }
+    let tls = TLS.replace("$CREDENTIALS_DIRECTORY/private", "/nowhere/private");
+    files.write("gatewire.toml", &format!("{CONNECTION}{tls}[status]\nsocket = \"/proc/x.sock\"\n"));
+    let (check, run) = (files.check(), files.said(files.command("run").output().unwrap()));
+    let line = "gatewire.toml:8: tls.key_file /nowhere/private.pem.key: there is no directory /nowhere";
+    assert!(check.stderr.starts_with(line) && run.stderr.contains(line), "{check:?} {run:?}");
+    assert!(check.stderr.contains("gatewire.toml:10: `status.socket`: "), "the rest isn't kept back: {check:?}");
+    files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{}", outbox("/proc/a.db")));
+    let check = files.check();
+    assert_eq!(check.code, Some(1), "run would start, and store nothing: {check:?}");
+    assert!(
+        check.stderr.contains("gatewire.toml:10: `outbox.path`: nothing could be stored: /proc/a.db: "),
+        "{check:?}"
+    );
 }

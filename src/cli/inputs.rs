@@ -22,6 +22,8 @@ pub(super) struct Inputs {
 pub(super) struct Problems {
     pub(super) warnings: Vec<String>,
     pub(super) errors: Vec<String>,
+    /// The configuration, where it is only the credentials that can't be used.
+    pub(super) config: Option<Box<Config>>,
 }
 
 /// Reads the configuration at `path` alone, with its warnings, a line each.
@@ -82,23 +84,32 @@ fn are_hidden(tls: &Tls, environment: &Environment) -> bool {
 pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Problems> {
     let (config, warnings, mut errors) = match config::read(path, environment) {
         Ok(loaded) => (Ok(loaded.config), loaded.warnings, Vec::new()),
-        Err(found) => (Err(found.tls.map(|tls| *tls)), found.warnings, lines(&found.errors)),
+        Err(found) => (Err(found.tls), found.warnings, lines(&found.errors)),
     };
     let mut warnings = lines(&warnings);
-    let tls = config.as_ref().map_or_else(Option::as_ref, |config| Some(&config.tls));
+    let (tls, places) = match &config {
+        Ok(config) => (Some(&config.tls), Some(&config.places)),
+        Err(found) => (found.as_ref().map(|found| &found.0), found.as_ref().map(|found| &found.1)),
+    };
     let files = config::files(path);
     let credential_files = tls.into_iter().flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
     let store = config.as_ref().ok().and_then(|config| config.outbox.path.parent());
     let changeable = exposure::changeable(files.iter().chain(credential_files).map(PathBuf::as_path).chain(store));
     warnings.extend(changeable.into_iter().map(|line| format!("warning: {line}")));
-    let credentials = tls.map(|tls| credentials::load(tls, SystemTime::now()));
+    let at_its_place = |problem: &credentials::Problem| {
+        let (key, path) = problem.about();
+        format!("{}{problem}", places.map(|places| places.of(key, path)).unwrap_or_default())
+    };
+    let credentials = tls.map(|tls| {
+        let loaded = credentials::load(tls, SystemTime::now());
+        loaded.map_err(|problems| problems.0.iter().map(at_its_place).collect::<Vec<_>>())
+    });
     match (config, credentials) {
         (Ok(config), Some(Ok(credentials))) => Ok(Inputs { config, credentials, warnings }),
-        (_, Some(Err(problems))) => {
-            errors.extend(problems.to_string().lines().map(str::to_owned));
-            Err(Problems { warnings, errors })
+        (config, credentials) => {
+            errors.extend(credentials.and_then(Result::err).unwrap_or_default());
+            Err(Problems { warnings, errors, config: config.ok().map(Box::new) })
         }
-        _ => Err(Problems { warnings, errors }),
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn run(path: &Path) -> Exit {
     let path = path.to_owned();
     let read: Arc<Read> = Arc::new(move || match inputs::read(&path, &Environment::of_process()) {
         Ok(Inputs { config, credentials, warnings }) => Ok((config, credentials, warnings)),
-        Err(Problems { warnings, errors }) => Err(Refused { warnings, errors }),
+        Err(Problems { warnings, errors, .. }) => Err(Refused { warnings, errors }),
     });
     let ended = daemon::run(&read);
     // If it hasn't come that far.
@@ -25,7 +25,7 @@ pub(super) fn run(path: &Path) -> Exit {
     match ended {
         Ok(()) => Exit::Done,
         Err(DaemonError::Refused(refused)) => refuse(&refused),
-        Err(error @ (DaemonError::Services(_) | DaemonError::Store(_))) => {
+        Err(error @ DaemonError::Unprepared(_)) => {
             systemd::tell_status(&format!("not started: {error}"));
             log::error!(GATEWIRE_EVENT = "config"; "{error}");
             Exit::Config

@@ -11,6 +11,7 @@ mod explain;
 mod known;
 mod paths;
 mod payload;
+mod places;
 mod proxy;
 mod publish;
 mod read;
@@ -35,6 +36,7 @@ use crate::schedule::template::Template;
 use crate::secret::Secret;
 
 pub(crate) use known::meant;
+pub(crate) use places::Places;
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
 pub(crate) use read::{Environment, files, is_unconfigured, read, read_as_client};
@@ -50,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) outbox: Outbox,
     pub(crate) status: Status,
     pub(crate) log: Log,
+    pub(crate) places: Places,
 }
 
 impl Config {

@@ -35,6 +35,7 @@ impl<'a> Reader<'a> {
         let mode = section.get_or("mode", 0o660, mode);
         let group = section.get("group", |node| self.group(node));
         let path = found?;
+        self.note(section, "socket", &path);
         let (mut taken, place) = (self.taken.borrow_mut(), resolved(&path));
         match taken.iter().find(|(known, _)| *known == place) {
             Some((_, first)) => {

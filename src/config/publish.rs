@@ -1,6 +1,6 @@
 //! `[[publish]]`: what is published, and when.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -70,6 +70,13 @@ impl<'a> Reader<'a> {
             ["metrics"] => section.get("metrics", metrics).map(Source::Metrics),
             _ => None,
         };
+        match &source {
+            Some(Source::File(path)) => self.note(section, "file", path),
+            Some(Source::Command { argv, .. }) => {
+                argv.iter().for_each(|word| self.note(section, "command", Path::new(word)));
+            }
+            Some(Source::Metrics(_)) | None => {}
+        }
         source.map_or(Found::Wrong, Found::Right)
     }
 

@@ -16,7 +16,7 @@ use super::endpoint::is_placeholder;
 use super::explain;
 use super::report::{ConfigErrors, Place, Remark, Report};
 use super::sections::Reader;
-use super::{Config, Status, Tls};
+use super::{Config, Places, Status, Tls};
 use crate::regular;
 
 /// The largest file that is read, in bytes: far more than a person writes, far less than a Pi's memory.
@@ -87,14 +87,14 @@ pub(crate) fn read_as_client(path: &Path, environment: &Environment) -> Result<L
 fn read_those(path: &Path, environment: &Environment, wanted: impl Fn(&Path) -> bool) -> Result<Loaded, ConfigErrors> {
     let report = Report::default();
     let root = merged(path, wanted, &report);
-    let (config, tls, status) = build(&root, environment, &report);
+    let Built { config, tls, status, places } = build(&root, environment, &report);
     let (errors, warnings) = report.finish();
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
         _ => Err(ConfigErrors {
             errors,
             warnings,
-            tls: tls.map(Box::new),
+            tls: tls.map(|tls| Box::new((tls, places))),
             status_socket: status.map(|status| status.socket.path),
         }),
     }
@@ -125,7 +125,14 @@ fn merged(path: &Path, wanted: impl Fn(&Path) -> bool, report: &Report) -> Table
 }
 
 /// The configuration as far as it can be used, and `[tls]` and `[status]` by themselves.
-fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Config>, Option<Tls>, Option<Status>) {
+struct Built {
+    config: Option<Config>,
+    tls: Option<Tls>,
+    status: Option<Status>,
+    places: Places,
+}
+
+fn build(root: &Table, environment: &Environment, report: &Report) -> Built {
     let mut reader = Reader::new(root, report, environment);
     reader.check_root();
     let connection = reader.connection();
@@ -134,6 +141,7 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Co
     if let Some(connection) = &connection {
         reader.warn_of_copies(connection.protocol);
     }
+    let places = reader.places.take();
     let config = connection.zip(tls.clone()).zip(status.clone()).map(|((connection, tls), status)| Config {
         connection,
         tls,
@@ -143,8 +151,9 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> (Option<Co
         outbox,
         status,
         log,
+        places: places.clone(),
     });
-    (config, tls, status)
+    Built { config, tls, status, places }
 }
 
 /// What a file holds, or nothing, which is reported.

@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use thiserror::Error;
 
-use super::Tls;
 use super::redact::without_secrets;
+use super::{Places, Tls};
 use crate::printable::printable;
 
 /// Where something stands.
@@ -59,8 +59,8 @@ pub(crate) struct ConfigErrors {
     /// In the order of files and lines.
     pub(crate) errors: Vec<Remark>,
     pub(crate) warnings: Vec<Remark>,
-    /// `[tls]`, if nothing is wrong there: its files can be looked at all the same.
-    pub(crate) tls: Option<Box<Tls>>,
+    /// `[tls]`, if nothing is wrong there, and where its keys stand: its files can be looked at all the same.
+    pub(crate) tls: Option<Box<(Tls, Places)>>,
     /// The socket of `[status]`, if nothing is wrong there: the daemon that runs can be asked all the same.
     pub(crate) status_socket: Option<PathBuf>,
 }

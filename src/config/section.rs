@@ -114,6 +114,11 @@ impl<'a> Section<'a> {
         Some(&self.table?.get(key)?.node)
     }
 
+    /// How a key is written with the section in front.
+    pub(super) fn full(&self, key: &str) -> String {
+        format!("{}.{key}", self.name)
+    }
+
     /// The place of a key, or of the table if it isn't there.
     pub(super) fn place(&self, key: &str) -> Place {
         self.table.and_then(|table| table.get(key)).map_or(&self.place, |entry| &entry.place).clone()

@@ -1,7 +1,7 @@
 //! The sections of which there is one: their keys, defaults and bounds.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use super::endpoint::{self, endpoint};
 use super::known::{self, SECTIONS};
 use super::paths::{path, resolved};
 use super::payload::payload;
+use super::places::Places;
 use super::proxy::{is_exposed, proxy};
 use super::report::{Place, Report};
 use super::section::Section;
@@ -45,6 +46,8 @@ pub(super) struct Reader<'a> {
     pub(super) is_iot_core: bool,
     /// The sockets so far and the database, with the places of their paths.
     pub(super) taken: RefCell<Vec<(PathBuf, Place)>>,
+    /// Where the values stand that name files.
+    pub(super) places: RefCell<Places>,
     /// What must never be published.
     pub(super) key_file: Option<PathBuf>,
     /// The filters of all forwards so far.
@@ -59,7 +62,7 @@ impl<'a> Reader<'a> {
         let client_id = "client".to_owned();
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
         let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
-        let (taken, wanted) = (RefCell::default(), RefCell::default());
+        let (taken, wanted, places) = (RefCell::default(), RefCell::default(), RefCell::default());
         let (client_id_place, is_iot_core, key_file) = (None, false, None);
         Reader {
             root,
@@ -69,6 +72,7 @@ impl<'a> Reader<'a> {
             client_id_place,
             is_iot_core,
             taken,
+            places,
             key_file,
             wanted,
             max_subscriptions,
@@ -214,13 +218,20 @@ impl<'a> Reader<'a> {
         Some(Will { topic: topic?, payload: payload?, qos, retain })
     }
 
+    /// Notes where the key stands that names `path`.
+    pub(super) fn note(&self, section: &Section<'a>, key: &str, path: &Path) {
+        self.places.borrow_mut().note(section.full(key), path, &section.place(key));
+    }
+
     /// `None` if anything is wrong with it, which is reported.
     pub(super) fn tls(&mut self) -> Option<Tls> {
         let errors_before = self.report.error_count();
         let section = Section::of(self.root, "tls", self.report);
         let file = |key, name: &str| {
             let default = PathBuf::from("/etc/gatewire/certs").join(name);
-            section.get_or(key, default, |node| path(node, self.environment))
+            let path = section.get_or(key, default, |node| path(node, self.environment));
+            self.note(&section, key, &path);
+            path
         };
         let tls = Tls {
             ca_file: file("ca_file", "AmazonRootCA1.pem"),
@@ -245,6 +256,7 @@ impl<'a> Reader<'a> {
             spill_after: section.get_or("spill_after", SECOND, duration(Duration::ZERO..=HOUR)),
         };
         self.taken.borrow_mut().push((resolved(&outbox.path), section.place("path")));
+        self.note(&section, "path", &outbox.path);
         section.finish();
         outbox
     }

@@ -31,9 +31,8 @@ use crate::observe::{journal, memory};
 use crate::schedule::Schedule;
 use crate::socket::Inherited;
 use crate::stop::Stop;
-use crate::store::OpenError;
 use crate::systemd::Notifier;
-use services::{Services, ServicesError};
+use services::Services;
 use start::{end, open_store, say_stopped, start};
 use watch::Watch;
 
@@ -52,10 +51,9 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
 /// Why the daemon can't start, or go on.
 #[derive(Debug, Error)]
 pub(crate) enum DaemonError {
-    #[error(transparent)]
-    Services(#[from] ServicesError),
-    #[error(transparent)]
-    Store(#[from] OpenError),
+    /// The sockets or the store can't be as the configuration says.
+    #[error("{0}")]
+    Unprepared(String),
     /// The files can't be used.
     #[error("{}", .0.errors.join("\n"))]
     Refused(Refused),
@@ -101,12 +99,16 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
-    let Some(store) = open_store(&config.outbox.path, &forwards, &mut signals, &notifier).await? else { return Ok(()) };
+    let at = |error| DaemonError::Unprepared(format!("{}{error}", config.places.with_key(&config.outbox.path)));
+    let opened = open_store(&config.outbox.path, &forwards, &mut signals, &notifier).await.map_err(at)?;
+    let Some(store) = opened else { return Ok(()) };
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, services));
     let Services { outbox, inbox, store, vital, .. } = &parts.services;
     let prepared = tokio::select! {
-        prepared = parts.services.prepare(config, Duration::MAX) => prepared?,
+        prepared = parts.services.prepare(config, Duration::MAX) => {
+            prepared.map_err(|error| DaemonError::Unprepared(error.at_its_place(config)))?
+        }
         signal = end(&mut signals) => {
             say_stopped(&notifier, signal, "the database was read");
             return Ok(());

@@ -94,7 +94,7 @@ async fn apply(parts: &Rc<Parts>, config: &Config, credentials: &Credentials) ->
             config.outbox.path.display()
         ));
     }
-    let prepared = parts.services.prepare(config, PATIENCE).await.map_err(|error| error.to_string())?;
+    let prepared = parts.services.prepare(config, PATIENCE).await.map_err(|error| error.at_its_place(config))?;
     parts.services.apply(config, prepared, parts.document()).await;
     parts.services.outbox.reconfigure(&config.outbox, &config.connection.rate_limit);
     parts.services.outbox.release_quarantine();

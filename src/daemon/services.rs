@@ -37,6 +37,16 @@ pub(crate) enum ServicesError {
     DiskSilent { name: String, patience: Duration },
 }
 
+impl ServicesError {
+    /// With the line of the configuration that it is about.
+    pub(super) fn at_its_place(&self, config: &Config) -> String {
+        match self {
+            ServicesError::Socket(error) => format!("{}{error}", config.places.with_key(error.path())),
+            ServicesError::StillLeaving(_) | ServicesError::DiskSilent { .. } => self.to_string(),
+        }
+    }
+}
+
 /// Who is served at a socket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Service {

@@ -16,7 +16,7 @@ use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, name_of, serve};
 use crate::observe::journal;
 use crate::owner;
 use crate::socket::Inherited;
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 use crate::systemd::Notifier;
 
 /// A database that isn't open after so long is told of, and systemd asked for more time as often.
@@ -88,7 +88,7 @@ pub(super) async fn open_store(
     forwards: &[&str],
     signals: &mut Signals,
     notifier: &Notifier,
-) -> Result<Option<Rc<Store>>, DaemonError> {
+) -> Result<Option<Rc<Store>>, OpenError> {
     let opening = Store::open(path, forwards);
     tokio::pin!(opening);
     let mut look = tokio::time::interval(STORE_LOOK);

@@ -63,10 +63,33 @@ pub(crate) enum SocketError {
          `sudo usermod -aG {group} {user}`, then `sudo systemctl restart gatewire`. A unit of your own must not have PrivateUsers=yes"
     )]
     NotInGroup { path: PathBuf, user: String, group: String },
+    #[error(
+        "the socket {path} can't be made: {directory} is in {kind}, where nobody can create sockets. Put it into /run/gatewire"
+    )]
+    NoSockets { path: PathBuf, directory: PathBuf, kind: &'static str },
     #[error("the socket {path} can't be made: the path of a socket may have at most 107 bytes. Choose a shorter one")]
     PathTooLong { path: PathBuf },
     #[error("the socket {path}: can't {action}: {source}")]
     Io { path: PathBuf, action: &'static str, source: io::Error },
+}
+
+impl SocketError {
+    /// Where the socket was to be.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            SocketError::Served { path }
+            | SocketError::NotASocket { path }
+            | SocketError::NoDirectory { path, .. }
+            | SocketError::FileAsDirectory { path, .. }
+            | SocketError::Denied { path, .. }
+            | SocketError::Stale { path, .. }
+            | SocketError::UnknownGroup { path, .. }
+            | SocketError::NotInGroup { path, .. }
+            | SocketError::PathTooLong { path }
+            | SocketError::NoSockets { path, .. }
+            | SocketError::Io { path, .. } => path,
+        }
+    }
 }
 
 /// A socket that listens. Dropping it closes it, and removes its file if we have made that.

@@ -10,7 +10,7 @@ use nix::unistd::{AccessFlags, access, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::{SocketError, explain};
-use crate::owner;
+use crate::{filesystem, owner};
 
 /// The kernel's list of the Unix sockets there are, with the paths that they were made with.
 const SOCKETS: &str = "/proc/self/net/unix";
@@ -24,6 +24,14 @@ pub(super) enum Found {
     Served,
 }
 
+/// Whether the directory can hold sockets at all, whoever asks.
+fn look_at_directory(path: &Path) -> Result<(), SocketError> {
+    let directory = super::file::directory_of(path);
+    filesystem::takes_no_sockets(directory).map_or(Ok(()), |kind| {
+        Err(SocketError::NoSockets { path: path.to_owned(), directory: directory.to_owned(), kind })
+    })
+}
+
 /// Removes a socket that nobody serves; anything else at `path` is an error and stays.
 pub(super) fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
     match look(path, address)? {
@@ -35,6 +43,7 @@ pub(super) fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), Socke
 
 /// What is there, which isn't changed.
 pub(super) fn look(path: &Path, address: &SockAddr) -> Result<Found, SocketError> {
+    look_at_directory(path)?;
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),

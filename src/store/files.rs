@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::unistd::{fchown, geteuid};
 
-use super::failure::{Fault, OpenError};
+use super::failure::{Failure, Fault, OpenError};
+use crate::filesystem;
 use crate::owner;
 use crate::regular::Other;
 
@@ -30,11 +31,19 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// The fault if `directory` is in a file system in which nothing can be made, for the store at `path`.
+pub(super) fn refused_by_filesystem(directory: &Path, path: &Path) -> Option<Fault> {
+    let kind = filesystem::takes_no_files(directory)?;
+    let said =
+        format!("{} is in {kind}, where nobody can create files. Put it into /var/lib/gatewire", directory.display());
+    Some(Fault::Broken(Failure::Unusable { said: format!("{}: {said}", path.display()) }))
+}
+
 /// Makes the directory of the store, if there is none.
 pub(super) fn make_directory(path: &Path) -> Result<(), Fault> {
     let directory = directory_of(path);
     if directory.is_dir() {
-        return Ok(());
+        return refused_by_filesystem(directory, path).map_or(Ok(()), Err);
     }
     let make = || {
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;

@@ -43,6 +43,9 @@ fn look_at(path: &Path, is_made: impl Fn(&Path) -> bool) -> Result<(), Fault> {
     // Where the directory is missing it is made: in the first above it that is there.
     let present = directory.ancestors().find(|above| fs::metadata(above).is_ok()).unwrap_or(Path::new("/"));
     access(present, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| Fault::of_io(&errno.into(), path))?;
+    if let Some(fault) = files::refused_by_filesystem(present, path) {
+        return Err(fault);
+    }
     match statvfs(present) {
         Ok(found) if found.blocks_available() == 0 => Err(Fault::of_io(&std::io::ErrorKind::StorageFull.into(), path)),
         _ => Ok(()),

@@ -4,7 +4,9 @@ mod connect;
 mod daemon;
 mod eyes;
 mod preparations;
+mod programs;
 mod reloadable;
+mod sandboxed;
 
 use std::path::Path;
 
@@ -17,6 +19,7 @@ use crate::config::{self, Config, Environment};
 use crate::net::Endpoint;
 use crate::systemd;
 use connect::Until;
+use preparations::Found;
 
 pub(super) const LONG_ABOUT: &str = "\
 Read the configuration and credentials as `run` would, check that its sockets and its
@@ -66,20 +69,24 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
         return reloadable::run(path);
     }
     eyes::become_service(path);
-    let (warnings, errors, inputs) = match inputs::read(path, &Environment::of_service()) {
+    let (warnings, errors, inputs, config) = match inputs::read(path, &Environment::of_service()) {
         Ok(mut inputs) => {
             let mut warnings = std::mem::take(&mut inputs.warnings);
             warnings.extend(inputs.credentials.warnings().iter().map(|warning| format!("warning: {warning}")));
-            (warnings, Vec::new(), Some(inputs))
+            (warnings, Vec::new(), Some(inputs), None)
         }
-        Err(problems) => (problems.warnings, problems.errors, None),
+        Err(problems) => (problems.warnings, problems.errors, None, problems.config),
     };
+    let mut found = Found::default();
+    // Credentials that can't be used are no reason to keep silent about the rest.
+    if let Some(config) = inputs.as_ref().map(|inputs| &inputs.config).or(config.as_deref()) {
+        found = preparations::walk(config, daemon::runs(config));
+        found.append(sandboxed::walk(path, config));
+    }
     // What has to be mended first comes first.
-    errors.iter().chain(&warnings).for_each(|line| tell(line));
+    let faults = errors.iter().chain(&found.refused).chain(&found.hindered);
+    faults.chain(&warnings).chain(&found.warnings).for_each(|line| tell(line));
     let Some(inputs) = inputs else { return Exit::Config };
-    let is_running = daemon::runs(&inputs.config);
-    let found = preparations::walk(&inputs.config, is_running);
-    found.refused.iter().chain(&found.hindered).chain(&found.warnings).for_each(|line| tell(line));
     if let Some(exit) = found.exit_code() {
         return exit;
     }

@@ -218,7 +218,7 @@ fn an_error_does_not_hide_another() {
 fn credentials_can_be_checked_although_something_else_is_wrong() {
     let tls = |text: &str| {
         let directory = files(text.as_bytes(), &[]);
-        read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().tls
+        read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().tls.map(|found| found.0)
     };
     let placed = tls("[tls]\nkey_file = \"/here/key\"\n").unwrap();
     assert_eq!(

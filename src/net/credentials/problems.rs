@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
@@ -236,6 +236,16 @@ pub(crate) enum Holds {
     Pkcs7,
     RevocationList,
     Pgp,
+}
+
+impl Problem {
+    /// The key of the configuration that names the file to mend, and its path.
+    pub(crate) fn about(&self) -> (&'static str, &Path) {
+        match self {
+            Problem::File { role, path, .. } => (role.key(), path),
+            Problem::KeyMismatch { key_file, .. } => (Role::Key.key(), key_file),
+        }
+    }
 }
 
 impl fmt::Display for Problem {

@@ -1,0 +1,83 @@
+//! What the configuration names and the sandbox of the systemd unit keeps from the service: who checks by hand sees all of it.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::preparations::Found;
+use super::programs::{file_of, is_set_user_id};
+use crate::config::{Config, Source};
+use crate::sandbox::{Obstacle, Sandbox, Use};
+
+/// Looks at all that the configuration at `path` names. Nothing is found if the service doesn't use that configuration.
+pub(super) fn walk(path: &Path, config: &Config) -> Found {
+    let mut found = Found::default();
+    let Some(sandbox) = Sandbox::of_service(path) else { return found };
+    let places = &config.places;
+    found.refused.extend(sandbox.obstacle(path, Use::Read).map(|obstacle| format!("{}: {obstacle}", path.display())));
+    for file in [&config.tls.ca_file, &config.tls.cert_file, &config.tls.key_file] {
+        let place = places.with_key(file);
+        found.refused.extend(sandbox.obstacle(file, Use::Read).map(|obstacle| format!("{place}{obstacle}")));
+    }
+    let forwards = config.forward.iter().map(|forward| &forward.socket.path);
+    let ingests = config.ingest.iter().map(|ingest| &ingest.socket.path);
+    for socket in forwards.chain(ingests).chain([&config.status.socket.path]) {
+        // systemd makes them outside of the sandbox.
+        let obstacle = sandbox.obstacle(socket, Use::Socket).filter(|_| !sandbox.is_given(socket));
+        tell(obstacle, &places.with_key(socket), &mut found.refused, &mut found.warnings);
+    }
+    let store = &config.outbox.path;
+    tell(sandbox.obstacle(store, Use::Write), &places.with_key(store), &mut found.hindered, &mut found.warnings);
+    for publish in &config.publish {
+        let mut warn = |place: String, what: String| {
+            found.warnings.push(format!("{place}warning: publish {}: {what}", publish.name));
+        };
+        match &publish.source {
+            Some(Source::File(file)) => {
+                let obstacle = sandbox.obstacle(file, Use::Read);
+                obstacle.into_iter().for_each(|it| warn(places.of("publish.file", file), it.to_string()));
+            }
+            Some(Source::Command { argv, .. }) => {
+                let place = argv.first().map(|word| places.of("publish.command", Path::new(word))).unwrap_or_default();
+                of_command(&sandbox, argv).into_iter().for_each(|what| warn(place.clone(), what));
+            }
+            Some(Source::Metrics(_)) | None => {}
+        }
+    }
+    found
+}
+
+/// What the daemon does all the same is a warning.
+fn tell(obstacle: Option<Obstacle>, place: &str, faults: &mut Vec<String>, warnings: &mut Vec<String>) {
+    let Some(obstacle) = obstacle else { return };
+    match obstacle.is_only_unseen() {
+        true => warnings.push(format!("{place}warning: {obstacle}")),
+        false => faults.push(format!("{place}{obstacle}")),
+    }
+}
+
+/// The program, and the files among its arguments.
+fn of_command(sandbox: &Sandbox, argv: &[String]) -> Vec<String> {
+    let Some((program, arguments)) = argv.split_first() else { return Vec::new() };
+    let mut found = Vec::new();
+    let named = || program.starts_with('/').then(|| PathBuf::from(program));
+    if let Some(file) = file_of(program).or_else(named) {
+        found.extend(sandbox.obstacle(&file, Use::Execute).map(|obstacle| obstacle.to_string()));
+        if sandbox.grants_no_privileges() && is_set_user_id(&file) {
+            found.push(format!(
+                "the program {} needs the rights of another user (set-user-ID), which the service doesn't get: NoNewPrivileges=yes. \
+                 Give what needs them a unit of its own that publishes through a socket (docs/sources.md)",
+                file.display()
+            ));
+        }
+    }
+    let is_there =
+        |path: &Path| path.symlink_metadata().map_or_else(|error| error.kind() != ErrorKind::NotFound, |_| true);
+    let separates = |c: char| c.is_whitespace() || "\"'`=;|&<>(),".contains(c);
+    for path in
+        arguments.iter().flat_map(|word| word.split(separates)).filter(|word| word.starts_with('/')).map(Path::new)
+    {
+        let obstacle = is_there(path).then(|| sandbox.obstacle(path, Use::Read)).flatten();
+        found.extend(obstacle.map(|obstacle| obstacle.to_string()));
+    }
+    found
+}

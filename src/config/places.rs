@@ -1,0 +1,40 @@
+//! Where the values stand that name files: what is found out about a file later is told with the line that names it.
+
+use std::path::{Path, PathBuf};
+
+use super::report::Place;
+
+/// See the module. Not where a value is wrong, for that is told while the configuration is read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places(Vec<Named>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    /// As it is written: `forward.socket`.
+    key: String,
+    path: PathBuf,
+    /// `FILE:LINE`, or `FILE` where the value is the default.
+    place: String,
+}
+
+impl Places {
+    pub(super) fn note(&mut self, key: String, path: &Path, place: &Place) {
+        self.0.push(Named { key, path: path.to_owned(), place: place.to_string() });
+    }
+
+    /// `FILE:LINE: ` of the key that names `path`, to be put in front of what is said about it.
+    pub(crate) fn of(&self, key: &str, path: &Path) -> String {
+        self.0
+            .iter()
+            .find(|named| named.key == key && named.path == path)
+            .map_or_else(String::new, |named| format!("{}: ", named.place))
+    }
+
+    /// Likewise with the key, `FILE:LINE: `KEY`: `, whichever it is.
+    pub(crate) fn with_key(&self, path: &Path) -> String {
+        self.0
+            .iter()
+            .find(|named| named.path == path)
+            .map_or_else(String::new, |named| format!("{}: `{}`: ", named.place, named.key))
+    }
+}

@@ -1,0 +1,68 @@
+//! What kind of file system a directory lies in: of some, permissions don't say that nothing can be made there.
+
+use std::path::Path;
+
+use nix::sys::statfs::{FsType, statfs};
+
+/// Those of the kernel, which show what it knows and hold no file of anybody's (`linux/magic.h`).
+const OF_THE_KERNEL: [(i64, &str); 14] = [
+    (0x9fa0, "the kernel's own /proc"),
+    (0x6265_6572, "the kernel's own /sys"),
+    (0x27_e0eb, "the kernel's control groups"),
+    (0x6367_7270, "the kernel's control groups"),
+    (0x6462_6720, "the kernel's debug file system"),
+    (0x7472_6163, "the kernel's trace file system"),
+    (0x7363_6673, "the kernel's security file system"),
+    (0x6265_6570, "the kernel's configuration file system"),
+    (0xf97c_ff8c, "the file system of SELinux"),
+    (0xcafe_4a11, "the file system of BPF"),
+    (0xde5e_81e4, "the file system of the firmware's variables"),
+    (0x1980_0202, "the file system of message queues"),
+    (0x1cd1, "the file system of terminals"),
+    (0x4249_4e4d, "the file system of binary formats"),
+];
+
+/// Those of other systems, which have no sockets.
+const WITHOUT_SOCKETS: [(i64, &str); 4] = [
+    (0x4d44, "a FAT file system"),
+    (0x2011_bab0, "an exFAT file system"),
+    (0x7366_746e, "an NTFS file system"),
+    (0x5346_544e, "an NTFS file system"),
+];
+
+/// Whose file system it is, if nobody can make files in `directory`. `None` also where that can't be told.
+pub(crate) fn takes_no_files(directory: &Path) -> Option<&'static str> {
+    found_in(directory, &OF_THE_KERNEL)
+}
+
+/// Likewise for sockets.
+pub(crate) fn takes_no_sockets(directory: &Path) -> Option<&'static str> {
+    takes_no_files(directory).or_else(|| found_in(directory, &WITHOUT_SOCKETS))
+}
+
+fn found_in(directory: &Path, kinds: &[(i64, &'static str)]) -> Option<&'static str> {
+    let FsType(magic) = statfs(directory).ok()?.filesystem_type();
+    // 32 bits of it count, whose sign is another on 32-bit systems.
+    let is_it = |known: i64| magic as u32 == known as u32;
+    kinds.iter().find(|(known, _)| is_it(*known)).map(|(_, name)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_own_file_systems_are_known() {
+        for (directory, name) in [
+            ("/proc", "the kernel's own /proc"),
+            ("/proc/self", "the kernel's own /proc"),
+            ("/sys", "the kernel's own /sys"),
+        ] {
+            assert_eq!(takes_no_files(Path::new(directory)), Some(name), "{directory}");
+            assert_eq!(takes_no_sockets(Path::new(directory)), Some(name), "{directory}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(takes_no_sockets(directory.path()), None);
+        assert_eq!(takes_no_files(&directory.path().join("none")), None);
+    }
+}
