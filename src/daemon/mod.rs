@@ -17,7 +17,8 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use signal_hook_tokio::Signals;
 use thiserror::Error;
-use tokio::task::{JoinHandle, LocalSet};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::JoinHandle;
 use tokio_stream::StreamExt as _;
 
 use crate::config::Config;
@@ -73,8 +74,9 @@ pub(crate) enum DaemonError {
 ///
 /// `read` reads the configuration and the credentials: at the start, and anew for SIGHUP.
 pub(crate) fn run(read: &Arc<Read>) -> Result<(), DaemonError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    let result = runtime.block_on(LocalSet::new().run_until(start(read)));
+    // A `LocalSet` in another runtime would wake itself through the kernel, twice a message.
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
+    let result = runtime.block_on(start(read));
     // A look-up in DNS that hangs in the C library mustn't hold us.
     runtime.shutdown_background();
     result

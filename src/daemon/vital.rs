@@ -69,21 +69,17 @@ impl Vital {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "local")]
     async fn a_part_that_ends_is_told_of_unless_it_was_aborted() {
-        tokio::task::LocalSet::new()
-            .run_until(async {
-                let vital = Rc::new(Vital::default());
-                let aborted = vital.spawn("aborted", std::future::pending());
-                aborted.abort();
-                assert!(aborted.await.unwrap_err().is_cancelled());
-                assert!(vital.failed.borrow().is_none());
-                vital.spawn("broken", async { panic!("as a test") }).await.unwrap_err();
-                vital.spawn("ended", async {}).await.unwrap();
-                assert!(matches!(vital.failed().await, DaemonError::PartFailed("broken")), "the first counts");
-                vital.spawn("ended", async {});
-                assert!(matches!(vital.failed().await, DaemonError::PartFailed("ended")));
-            })
-            .await;
+        let vital = Rc::new(Vital::default());
+        let aborted = vital.spawn("aborted", std::future::pending());
+        aborted.abort();
+        assert!(aborted.await.unwrap_err().is_cancelled());
+        assert!(vital.failed.borrow().is_none());
+        vital.spawn("broken", async { panic!("as a test") }).await.unwrap_err();
+        vital.spawn("ended", async {}).await.unwrap();
+        assert!(matches!(vital.failed().await, DaemonError::PartFailed("broken")), "the first counts");
+        vital.spawn("ended", async {});
+        assert!(matches!(vital.failed().await, DaemonError::PartFailed("ended")));
     }
 }
