@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::pace::Quota;
 use super::reload::Setup;
 use super::throughput::Throughput;
+use super::timer::Timer;
 use super::{Ended, Lasting, Link};
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{AckToken, Qos, Sequence};
@@ -28,9 +29,6 @@ use moving::Moved;
 
 /// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
 const TURN: usize = 128 * 1024;
-
-/// Putting the timer off by less than this happens with every packet, and isn't worth a new one.
-const WORTH_A_NEW_TIMER: Duration = Duration::from_secs(1);
 
 /// After SIGTERM: for what is in flight and what waits.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -139,8 +137,7 @@ impl<'a> Connection<'a> {
 
     async fn serve(&mut self) -> Result<Ended, Cause> {
         self.session.connect();
-        let timer = tokio::time::sleep_until(Instant::now().into());
-        tokio::pin!(timer);
+        let mut timer = Timer::new();
         let (addresses, local) = (self.addresses, local_address(&self.stream));
         loop {
             let now = Instant::now();
@@ -160,14 +157,7 @@ impl<'a> Connection<'a> {
                 continue;
             }
             self.link.state.count(self.session.counters());
-            let wake_at = self.wake_at().into();
-            if timer.deadline() != wake_at {
-                // A timer that is put off still wakes us at its old time: an idle link gets a new one instead.
-                match wake_at > timer.deadline() + WORTH_A_NEW_TIMER {
-                    true => timer.set(tokio::time::sleep_until(wake_at)),
-                    false => timer.as_mut().reset(wake_at),
-                }
-            }
+            timer.set(self.wake_at(), now);
             let may_publish = self.session.can_publish() && self.quota_until.is_none() && self.is_not_behind();
             let link = self.link;
             let stopping = self.drain_deadline.is_some();
@@ -197,7 +187,7 @@ impl<'a> Connection<'a> {
                 }
                 () = link.inbox.acks().ready() => {}
                 () = link.outbox.arrived(), if may_publish => {}
-                () = &mut timer => {}
+                () = timer.fired() => {}
                 () = std::future::ready(()), if is_others_turn => {}
             }
             self.acknowledge();

@@ -15,6 +15,7 @@ mod reload;
 mod said;
 pub(crate) mod state;
 mod throughput;
+mod timer;
 
 use std::cell::RefCell;
 use std::fmt;
