@@ -209,7 +209,9 @@ impl<'a> Connection<'a> {
         }
         if self.session.timeout().is_some_and(|timeout| now >= timeout) {
             // It may be the uplink that takes its time.
-            if let Some(bytes) = not_arrived(&self.stream, !self.unflushed) {
+            if self.session.is_waiting()
+                && let Some(bytes) = not_arrived(&self.stream, !self.unflushed)
+            {
                 self.session.not_arrived(bytes, now);
             }
             self.session.handle_timeout(now).map_err(|end| {

@@ -16,7 +16,7 @@ use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
 use super::error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault};
 use super::proxy::Proxy;
-use super::{race, tcp};
+use super::{race, send_queue, tcp};
 use crate::config;
 
 /// A step done on the way to a connection, as `check --connect` shows it.
@@ -65,7 +65,7 @@ pub(crate) fn abandon(stream: &Stream) {
 /// How many of the bytes that were written to `stream` may not have arrived at the other end, as they are encrypted. `None`: the
 /// kernel doesn't tell.
 pub(crate) fn not_arrived(stream: &Stream, is_flushed: bool) -> Option<usize> {
-    match tcp::unacknowledged(stream.get_ref().0)? {
+    match send_queue::unacknowledged(stream.get_ref().0)? {
         0 if is_flushed => Some(0),
         // So much may not have left `stream` itself, or have arrived without the end of its TLS record.
         bytes => Some(bytes + MAX_ENCRYPTED),
@@ -75,7 +75,7 @@ pub(crate) fn not_arrived(stream: &Stream, is_flushed: bool) -> Option<usize> {
 /// How many of the bytes that were written to `stream` are certainly still there, or with the kernel, or under way. `None`: the
 /// kernel doesn't tell.
 pub(crate) fn under_way(stream: &Stream, is_flushed: bool) -> Option<usize> {
-    let bytes = tcp::unacknowledged(stream.get_ref().0)?;
+    let bytes = send_queue::unacknowledged(stream.get_ref().0)?;
     Some(if is_flushed { bytes } else { bytes + MAX_ENCRYPTED })
 }
 

@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod proxy;
 mod race;
+mod send_queue;
 mod tcp;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -1,11 +1,9 @@
 //! One TCP connection and its socket options.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nix::sys::stat::fstat;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
@@ -53,26 +51,6 @@ pub(super) fn abandon(stream: &TcpStream) {
     }
 }
 
-/// How many of the bytes written to it the other end's TCP hasn't acknowledged. `None`: the kernel doesn't tell.
-pub(super) fn unacknowledged(stream: &TcpStream) -> Option<usize> {
-    let table = match stream.local_addr().ok()? {
-        SocketAddr::V4(_) => "/proc/self/net/tcp",
-        SocketAddr::V6(_) => "/proc/self/net/tcp6",
-    };
-    let inode = fstat(stream).ok()?.st_ino.to_string();
-    let mut lines = BufReader::new(File::open(table).ok()?).lines().map_while(Result::ok);
-    lines.find_map(|line| queued(&line, &inode))
-}
-
-/// What waits to be sent or acknowledged, if `line` of the kernel's table is of the socket `inode`: its fields are number, two
-/// addresses, state, `tx_queue:rx_queue`, timer, retransmissions, user, timeout and inode.
-fn queued(line: &str, inode: &str) -> Option<usize> {
-    let fields: Vec<&str> = line.split_ascii_whitespace().take(10).collect();
-    let (queues, of) = (fields.get(4)?, fields.get(9)?);
-    let (to_send, _) = queues.split_once(':').filter(|_| *of == inode)?;
-    usize::from_str_radix(to_send, 16).ok()
-}
-
 pub(super) fn acknowledge_at_once(stream: &TcpStream) {
     if let Err(error) = SockRef::from(stream).set_tcp_quickack(true) {
         log::debug!("setting TCP_QUICKACK on the connection failed: {error}");
@@ -81,43 +59,9 @@ pub(super) fn acknowledge_at_once(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    use std::net::Ipv6Addr;
-
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
-    #[tokio::test]
-    async fn the_kernel_tells_what_has_not_arrived() {
-        for address in ["127.0.0.1:0".parse().unwrap(), SocketAddr::from((Ipv6Addr::LOCALHOST, 0))] {
-            let Ok(listener) = TcpListener::bind(address).await else {
-                eprintln!("not tested: {address} can't be used here");
-                continue;
-            };
-            let mut stream = connect(listener.local_addr().unwrap()).await.unwrap();
-            let (mut peer, _) = listener.accept().await.unwrap();
-            assert_eq!(unacknowledged(&stream), Some(0));
-            stream.writable().await.unwrap();
-            let written: usize = std::iter::from_fn(|| stream.try_write(&[b'x'; 64 * 1024]).ok()).sum();
-            let missing = unacknowledged(&stream).unwrap();
-            assert!(missing > 0 && missing <= written, "{missing} of {written}");
-            stream.shutdown().await.unwrap();
-            let read = peer.read_to_end(&mut Vec::new()).await.unwrap();
-            assert_eq!(read, written);
-            while unacknowledged(&stream) != Some(0) {
-                tokio::task::yield_now().await;
-            }
-        }
-    }
-
-    #[test]
-    fn a_line_of_the_table_is_read() {
-        let line = "   3: 0100007F:22B3 0100007F:9C40 01 00011C14:0000002A 01:0000001F 00000000     0        0 4711 2 0 20 4 0 10 -1";
-        assert_eq!(queued(line, "4711"), Some(0x11C14));
-        assert_eq!(queued(line, "471"), None);
-        assert_eq!(queued("  sl  local_address rem_address   st tx_queue", "4711"), None);
-    }
+    use super::*;
 
     #[tokio::test]
     async fn the_socket_notices_a_dead_network() {

@@ -20,8 +20,9 @@ impl Session {
     }
 
     /// Of what was written so many bytes may not have arrived yet: the server's TCP hasn't acknowledged them. If more has arrived
-    /// than was known, what hasn't waits for its answer from now on. To be told before each [`Session::handle_timeout`], which
-    /// is due twice in an `ack_timeout` for this: what arrives in between still has half of it.
+    /// than was known, what hasn't waits for its answer from now on. To be told before each [`Session::handle_timeout`] while
+    /// the session [waits](Session::is_waiting), which is due twice in an `ack_timeout` for this: what arrives in between still
+    /// has half of it.
     pub(crate) fn not_arrived(&mut self, bytes: usize, now: Instant) {
         let place = self.progress.written().saturating_sub(bytes as u64);
         if self.progress.arrived(place) {
@@ -53,7 +54,7 @@ impl Session {
     }
 
     /// Whether the server has to answer something.
-    fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         let is_ping = matches!(self.state, State::Connected(Liveness { ping_sent: Some(_), .. }));
         is_ping || self.in_flight.on_the_wire() > 0 || self.subscriptions.is_asking()
     }
