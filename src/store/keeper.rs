@@ -2,7 +2,7 @@
 //! fails.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     let mut write: Pending<()> = None;
     let mut load: Pending<Page> = None;
     let (mut write_retry, mut load_retry) = (Retry::default(), Retry::default());
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     loop {
         let now = Instant::now();
         if kept.is_stopping() {
@@ -62,7 +63,13 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
         }
         let retries = [write_retry.at(), load_retry.at()].map(|at| at.filter(|at| *at > now));
         let timeout = kept.timeout().filter(|_| write.is_none()).map(|at| write_retry.not_before(at));
-        let wake_at = retries.into_iter().chain([timeout]).flatten().min();
+        let wake_at = retries.into_iter().chain([timeout]).flatten().min().map(tokio::time::Instant::from);
+        // One that ends too early costs a turn now and then; a new one costs tokio a system call, with each message.
+        if let Some(wake_at) = wake_at
+            && (timer.is_elapsed() || wake_at < timer.deadline())
+        {
+            timer.as_mut().reset(wake_at);
+        }
         tokio::select! {
             biased;
             is_open = changed(&mut contents) => match &mut contents {
@@ -82,7 +89,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 kept.write_ended(outcome);
             }
             () = kept.news().notified() => {}
-            () = until(wake_at) => {}
+            () = &mut timer, if wake_at.is_some() => {}
         }
     }
 }
@@ -98,13 +105,6 @@ async fn changed(contents: &mut Option<watch::Receiver<Contents>>) -> bool {
 async fn done<T>(pending: &mut Pending<T>) -> Result<T, Failure> {
     match pending {
         Some(pending) => pending.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => std::future::pending().await,
     }
 }
