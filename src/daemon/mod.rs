@@ -19,6 +19,7 @@ use signal_hook_tokio::Signals;
 use thiserror::Error;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, Interval};
 use tokio_stream::StreamExt as _;
 
 use crate::config::Config;
@@ -146,7 +147,7 @@ async fn serve(
     stop.request();
     await_link(&mut signals, link).await;
     // What the disk doesn't take in time is lost, and said so.
-    let store_until = tokio::time::Instant::now() + STORE_TIME;
+    let store_until = Instant::now() + STORE_TIME;
     let _ = tokio::time::timeout_at(store_until, store.while_it_works(outbox.store_the_rest())).await;
     say_what_is_left(outbox.stored(), outbox.abandon());
     let settled = async {
@@ -202,8 +203,7 @@ fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, 
 
 /// Until a signal says so, or a vital part has failed.
 async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<Read>) -> Result<(), DaemonError> {
-    let mut look = tokio::time::interval(CERTIFICATE_LOOK);
-    look.tick().await;
+    let mut look = every(CERTIFICATE_LOOK);
     let mut reading = Reading::default();
     let mut watch = Watch::new();
     let mut contents = parts.services.store.contents();
@@ -233,6 +233,11 @@ async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<R
             }
         }
     }
+}
+
+/// The first comes after one period. tokio's own begins at once, which is a wait of up to a millisecond.
+fn every(period: Duration) -> Interval {
+    tokio::time::interval_at(Instant::now() + period, period)
 }
 
 /// The link delivers what it can and says goodbye. A second signal cuts that short.

@@ -12,7 +12,7 @@ use signal_hook_tokio::Signals;
 use tokio_stream::StreamExt as _;
 
 use super::reload::{self, Reading};
-use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, name_of, serve};
+use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, every, name_of, serve};
 use crate::observe::journal;
 use crate::owner;
 use crate::socket::Inherited;
@@ -91,8 +91,7 @@ pub(super) async fn open_store(
 ) -> Result<Option<Rc<Store>>, OpenError> {
     let opening = Store::open(path, forwards);
     tokio::pin!(opening);
-    let mut look = tokio::time::interval(STORE_LOOK);
-    look.tick().await;
+    let mut look = every(STORE_LOOK);
     let mut is_said = false;
     loop {
         tokio::select! {

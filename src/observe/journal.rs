@@ -92,8 +92,10 @@ impl Logger {
             }
             None => {
                 let level = record.level().as_str().to_ascii_lowercase();
+                // In one piece: standard error has no buffer, and others may write there, too.
+                let line = format!("{:.3} {level}: {text}\n", now());
                 // When standard error is gone there is nobody left to tell.
-                let _ = writeln!(std::io::stderr().lock(), "{:.3} {level}: {text}", now());
+                let _ = std::io::stderr().write_all(line.as_bytes());
             }
         }
     }
