@@ -70,3 +70,4 @@ pub(crate) mod spelling;
 pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod systemd;
+pub(crate) mod timer;

@@ -17,7 +17,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::pace::Quota;
 use super::reload::Setup;
 use super::throughput::Throughput;
-use super::timer::Timer;
 use super::{Ended, Lasting, Link};
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{AckToken, Qos, Sequence};
@@ -25,6 +24,7 @@ use crate::mqtt::Rejection;
 use crate::mqtt::session::{Answer, End, Event, Session};
 use crate::net::addresses::Addresses;
 use crate::net::{Stream, abandon, local_address, not_arrived, under_way};
+use crate::timer::Timer;
 use moving::Moved;
 
 /// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
@@ -137,7 +137,7 @@ impl<'a> Connection<'a> {
 
     async fn serve(&mut self) -> Result<Ended, Cause> {
         self.session.connect();
-        let mut timer = Timer::new();
+        let mut timer = Timer::default();
         let (addresses, local) = (self.addresses, local_address(&self.stream));
         loop {
             let now = Instant::now();
@@ -246,7 +246,7 @@ impl<'a> Connection<'a> {
     }
 
     /// The next instant at which there is something to do without anything happening.
-    fn wake_at(&self) -> Instant {
+    fn wake_at(&self) -> Option<Instant> {
         let deadlines = [
             self.connack_deadline,
             self.drain_deadline,
@@ -255,8 +255,7 @@ impl<'a> Connection<'a> {
             self.session.timeout(),
             self.link.notifier.deadline(),
         ];
-        let far = || Instant::now() + Duration::from_secs(24 * 3600);
-        deadlines.into_iter().flatten().min().unwrap_or_else(far)
+        deadlines.into_iter().flatten().min()
     }
 
     /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.

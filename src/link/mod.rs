@@ -15,7 +15,6 @@ mod reload;
 mod said;
 pub(crate) mod state;
 mod throughput;
-mod timer;
 
 use std::cell::RefCell;
 use std::fmt;

@@ -2,13 +2,14 @@
 //! fails.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
 use super::{Contents, Failure, Load, Page, Store, Write};
+use crate::timer::Timer;
 
 /// Waits after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     let mut write: Pending<()> = None;
     let mut load: Pending<Page> = None;
     let (mut write_retry, mut load_retry) = (Retry::default(), Retry::default());
-    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut timer = Timer::default();
     loop {
         let now = Instant::now();
         if kept.is_stopping() {
@@ -63,13 +64,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
         }
         let retries = [write_retry.at(), load_retry.at()].map(|at| at.filter(|at| *at > now));
         let timeout = kept.timeout().filter(|_| write.is_none()).map(|at| write_retry.not_before(at));
-        let wake_at = retries.into_iter().chain([timeout]).flatten().min().map(tokio::time::Instant::from);
-        // One that ends too early costs a turn now and then; a new one costs tokio a system call, with each message.
-        if let Some(wake_at) = wake_at
-            && (timer.is_elapsed() || wake_at < timer.deadline())
-        {
-            timer.as_mut().reset(wake_at);
-        }
+        timer.set(retries.into_iter().chain([timeout]).flatten().min(), now);
         tokio::select! {
             biased;
             is_open = changed(&mut contents) => match &mut contents {
@@ -89,7 +84,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 kept.write_ended(outcome);
             }
             () = kept.news().notified() => {}
-            () = &mut timer, if wake_at.is_some() => {}
+            () = timer.fired() => {}
         }
     }
 }
