@@ -123,8 +123,9 @@ reproducible: ## two packages from two clones of this commit are the same
 	packaging/reproducible
 
 .PHONY: bench
-bench: tools build ## memory, CPU, wake-ups and disk writes, measured on this machine
-	python3 benches/run $(BINARY)
+bench: tools build ## memory, CPU, wake-ups and disk writes, beside the bare program on rumqttc and mosquitto's bridge
+	$(CARGO) build --release --locked --manifest-path benches/floor/Cargo.toml --target-dir target/floor
+	python3 benches/run $(BINARY) target/floor/release/floor
 
 .PHONY: tools
 tools: # what the tests and the demo need: Debian packages, and Rust
