@@ -5,15 +5,15 @@
 pub use crate::batch::fuzzing::batch;
 pub use crate::cli::fuzzing::{publish_answers, status_document, tail_stream};
 pub use crate::config::fuzzing::configuration;
+pub use crate::cron::fuzzing::cron;
 pub use crate::forward::fuzzing::forward_lines;
 pub use crate::ingest::fuzzing::{ingest_client, ingest_lines};
 pub use crate::link::diagnosis::fuzzing::proxy_answer;
 pub use crate::mqtt::fuzzing::{session_3_1_1, session_5};
 pub use crate::net::fuzzing::{certificate, pem};
 pub use crate::policy::fuzzing::policy;
-pub use crate::schedule::clock::fuzzing::cron;
-pub use crate::schedule::template::fuzzing::template;
 pub use crate::store::fuzzing::database;
+pub use crate::template::fuzzing::template;
 
 #[cfg(test)]
 mod tests {

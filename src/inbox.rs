@@ -3,67 +3,15 @@
 mod ids;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::forward::Forward;
+use crate::forward::{Acks, Forward};
 use crate::message::{AckToken, Inbound};
 use ids::Ids;
-
-/// The messages that are done, on their way to the link.
-#[derive(Debug, Default)]
-pub(crate) struct Acks {
-    /// Done for every forward.
-    done: RefCell<Vec<AckToken>>,
-    /// For messages of more than one forward: how many still owe.
-    shared: RefCell<HashMap<AckToken, usize>>,
-    owed: Cell<u64>,
-    ready: Notify,
-}
-
-impl Acks {
-    /// A message has come that `forwards` of them have to be done with.
-    fn owe(&self, token: AckToken, forwards: usize) {
-        self.owed.set(self.owed.get() + 1);
-        if forwards > 1 {
-            self.shared.borrow_mut().insert(token, forwards);
-        }
-    }
-
-    /// One forward is done with the message.
-    pub(crate) fn done(&self, token: AckToken) {
-        let mut shared = self.shared.borrow_mut();
-        if let Some(owing) = shared.get_mut(&token) {
-            *owing -= 1;
-            if *owing > 0 {
-                return;
-            }
-            shared.remove(&token);
-        }
-        self.owed.set(self.owed.get().saturating_sub(1));
-        let mut done = self.done.borrow_mut();
-        if done.is_empty() {
-            self.ready.notify_one();
-        }
-        done.push(token);
-    }
-
-    /// Moves the tokens of messages that are done for every forward into `into`.
-    pub(crate) fn drain(&self, into: &mut Vec<AckToken>) {
-        into.append(&mut self.done.borrow_mut());
-    }
-
-    /// Completes when there is something to drain; one call wakes for all of it.
-    pub(crate) async fn ready(&self) {
-        while self.done.borrow().is_empty() {
-            self.ready.notified().await;
-        }
-    }
-}
 
 /// Between the link and the forwards.
 #[derive(Debug)]
@@ -165,7 +113,7 @@ impl Inbox {
             received: self.received.get(),
             unmatched: self.unmatched.get(),
             too_large: self.too_large.get(),
-            unacknowledged: self.acks.owed.get(),
+            unacknowledged: self.acks.owed(),
         }
     }
 }

@@ -24,7 +24,8 @@
 //! I/O, for any server. The link connects, keeps, explains, waits and reloads.
 //!
 //! Each step knows only its neighbours. `daemon` alone knows them all: it starts them, connects them, and stops them in
-//! order. `config` is read before anything starts and is valid by construction; `observe` and `systemd` say what goes on.
+//! order. `config` is read before anything starts and is valid by construction; `journal` and `systemd` say what goes on, and may be
+//! called from anywhere; `status` is put together from all parts, and known to none.
 //!
 //! # How it is built
 //!
@@ -42,6 +43,7 @@ pub(crate) mod batch;
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod count;
+pub(crate) mod cron;
 pub(crate) mod daemon;
 pub(crate) mod exposure;
 pub(crate) mod filesystem;
@@ -50,13 +52,13 @@ pub(crate) mod forward;
 pub mod fuzzing;
 pub(crate) mod inbox;
 pub(crate) mod ingest;
+pub(crate) mod journal;
 pub(crate) mod json;
 pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod mqtt;
 pub(crate) mod net;
-pub(crate) mod observe;
 pub(crate) mod outbox;
 pub(crate) mod owner;
 pub(crate) mod policy;
@@ -67,7 +69,10 @@ pub(crate) mod schedule;
 pub(crate) mod secret;
 pub(crate) mod socket;
 pub(crate) mod spelling;
+pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod systemd;
+pub(crate) mod template;
 pub(crate) mod timer;
+pub(crate) mod timestamp;

@@ -1,7 +1,7 @@
 //! Text of others, made harmless for a log and a terminal.
 //!
 //! Topics, payloads, file names, certificates' names, what servers, proxies and programs say: any of it may hold characters that
-//! a terminal obeys, that begin a line which looks like another's, or that can't be seen. The logger ([`crate::observe`]) and
+//! a terminal obeys, that begin a line which looks like another's, or that can't be seen. The logger ([`crate::journal`]) and
 //! the output of the command line write nothing that hasn't gone through here.
 
 use std::borrow::Cow;

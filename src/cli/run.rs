@@ -9,7 +9,7 @@ use super::Exit;
 use super::inputs::{self, Inputs, Problems};
 use crate::config::Environment;
 use crate::daemon::{self, DaemonError, Read, Refused};
-use crate::observe::journal;
+use crate::journal;
 use crate::systemd;
 
 /// Runs the daemon until SIGTERM or SIGINT.

@@ -7,7 +7,8 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::explain::{explain, told_once};
-use super::report::{Place, Report};
+use super::places::Place;
+use super::report::Report;
 
 /// A value and where it stands.
 #[derive(Debug)]
@@ -147,5 +148,18 @@ impl Source<'_> {
             DeValue::Table(table) => Value::Table(self.table(start, table)),
         };
         Node { place: self.place(start), value }
+    }
+}
+
+/// All keys in a table and in the tables in it.
+pub(super) fn keys_below(node: &Node) -> Vec<&str> {
+    match &node.value {
+        Value::Table(table) => table
+            .entries
+            .iter()
+            .flat_map(|entry| [vec![entry.key.as_str()], keys_below(&entry.node)].concat())
+            .collect(),
+        Value::Array(items) => items.iter().flat_map(keys_below).collect(),
+        _ => Vec::new(),
     }
 }

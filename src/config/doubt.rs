@@ -1,7 +1,7 @@
 //! Texts that can be used and most likely aren't what is meant: placeholders written as elsewhere, ARNs, blanks at an end.
 
 use super::explain::{invisible, made_visible};
-use crate::schedule::template::NAMES;
+use crate::template::NAMES;
 
 /// A placeholder as other programs write it: `{name}`, `${name}`, `$name`, `%name%`, `<name>`.
 pub(super) fn placeholder(text: &str) -> Option<String> {

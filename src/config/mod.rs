@@ -3,23 +3,19 @@
 //! [`read()`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
 //! valid: nothing behind it checks again.
 
-mod copies;
 mod document;
 mod doubt;
 mod endpoint;
+mod environment;
 mod explain;
 mod known;
-mod paths;
-mod payload;
 mod places;
 mod proxy;
-mod publish;
 mod read;
+mod reader;
 mod redact;
 mod report;
 mod section;
-mod sections;
-mod tables;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -29,17 +25,18 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cron::Cron;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::{Protocol, Will};
-use crate::schedule::clock::Cron;
-use crate::schedule::template::Template;
 use crate::secret::Secret;
+use crate::template::Template;
 
+pub(crate) use environment::Environment;
 pub(crate) use known::meant;
 pub(crate) use places::Places;
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
-pub(crate) use read::{Environment, files, is_unconfigured, read, read_as_client};
+pub(crate) use read::{files, is_unconfigured, read, read_as_client};
 
 /// A whole configuration, valid and with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]

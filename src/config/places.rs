@@ -1,8 +1,29 @@
 //! Where the values stand that name files: what is found out about a file later is told with the line that names it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use super::report::Place;
+use crate::printable::printable;
+
+/// Where something stands.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The file's number in the order of reading.
+    pub(super) order: usize,
+    pub(super) file: Rc<Path>,
+    /// From 1; 0 is the file as a whole.
+    pub(super) line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}", printable(&self.file.to_string_lossy())),
+            line => write!(f, "{}:{line}", printable(&self.file.to_string_lossy())),
+        }
+    }
+}
 
 /// See the module. Not where a value is wrong, for that is told while the configuration is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

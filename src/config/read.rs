@@ -9,55 +9,20 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, gethostname};
+use nix::unistd::{Gid, Group, Uid, User, geteuid};
 
 use super::document::{self, Table, Value};
 use super::endpoint::is_placeholder;
+use super::environment::Environment;
 use super::explain;
-use super::report::{ConfigErrors, Place, Remark, Report};
-use super::sections::Reader;
+use super::places::Place;
+use super::reader::Reader;
+use super::report::{ConfigErrors, Remark, Report};
 use super::{Config, Places, Status, Tls};
 use crate::regular;
 
 /// The largest file that is read, in bytes: far more than a person writes, far less than a Pi's memory.
 const MAX_FILE: u64 = 16 << 20;
-
-/// What a configuration may refer to.
-#[derive(Debug, Clone)]
-pub(crate) struct Environment {
-    pub(crate) hostname: String,
-    pub(crate) credentials_directory: Option<String>,
-    pub(crate) runtime_directory: Option<String>,
-    pub(crate) state_directory: Option<String>,
-    pub(crate) group_exists: fn(&str) -> bool,
-}
-
-impl Environment {
-    /// As the daemon sees it when systemd runs it, for the commands that are run beside it: where this process has no such
-    /// directories, those of gatewire.service.
-    pub(crate) fn of_service() -> Environment {
-        let process = Environment::of_process();
-        let or = |directory: Option<String>, otherwise: &str| directory.or_else(|| Some(otherwise.to_owned()));
-        Environment {
-            credentials_directory: or(process.credentials_directory, "/run/credentials/gatewire.service"),
-            runtime_directory: or(process.runtime_directory, "/run/gatewire"),
-            state_directory: or(process.state_directory, "/var/lib/gatewire"),
-            ..process
-        }
-    }
-
-    /// This machine's and this process's.
-    pub(crate) fn of_process() -> Environment {
-        Environment {
-            hostname: gethostname().unwrap_or_default().to_string_lossy().into_owned(),
-            credentials_directory: std::env::var("CREDENTIALS_DIRECTORY").ok(),
-            runtime_directory: std::env::var("RUNTIME_DIRECTORY").ok(),
-            state_directory: std::env::var("STATE_DIRECTORY").ok(),
-            // One that can't be looked up now may be there when it is needed.
-            group_exists: |name| !matches!(Group::from_name(name), Ok(None)),
-        }
-    }
-}
 
 /// A configuration that can be used.
 #[derive(Debug)]

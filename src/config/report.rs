@@ -4,33 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::Tls;
+use super::places::{Place, Places};
 use super::redact::without_secrets;
-use super::{Places, Tls};
 use crate::printable::printable;
-
-/// Where something stands.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    /// The file's number in the order of reading.
-    pub(super) order: usize,
-    pub(super) file: Rc<Path>,
-    /// From 1; 0 is the file as a whole.
-    pub(super) line: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => write!(f, "{}", printable(&self.file.to_string_lossy())),
-            line => write!(f, "{}:{line}", printable(&self.file.to_string_lossy())),
-        }
-    }
-}
 
 /// Something to be said about a place: `FILE:LINE: text`, one line whatever the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 
-use super::document::{Entry, Node, Table, Value};
+use super::document::{Entry, Node, Table, Value, keys_below};
 use super::known::{self, Known};
-use super::report::{Place, Report};
-use super::sections::keys_below;
+use super::places::Place;
+use super::report::Report;
 
 /// A table that is being read.
 pub(super) struct Section<'a> {

@@ -14,8 +14,9 @@ use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
 use super::vital::Vital;
 use crate::config::{self, Config, SocketFile};
+use crate::forward::Acks;
 use crate::forward::Forward;
-use crate::inbox::{Acks, Inbox};
+use crate::inbox::Inbox;
 use crate::ingest::Ingest;
 use crate::outbox::Outbox;
 use crate::socket::{Inherited, Listener, Seldom, SharedMemory, SocketError};
@@ -312,7 +313,7 @@ impl Services {
         }
         let document = Rc::clone(document);
         let serve: Serve =
-            Box::new(move |listener| Box::pin(crate::observe::status_socket::serve(listener, move || document())));
+            Box::new(move |listener| Box::pin(crate::status::socket::serve(listener, move || document())));
         wanted.insert(Service::Status, (path(&config.status.socket), serve));
         wanted
     }

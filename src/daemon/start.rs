@@ -13,7 +13,7 @@ use tokio_stream::StreamExt as _;
 
 use super::reload::{self, Reading};
 use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, every, name_of, serve};
-use crate::observe::journal;
+use crate::journal;
 use crate::owner;
 use crate::socket::Inherited;
 use crate::store::{OpenError, Store};

@@ -6,6 +6,7 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) use reader::fuzzing;
 
+mod acks;
 mod keep;
 mod line;
 mod queue;
@@ -22,11 +23,11 @@ use tokio::sync::Notify;
 
 use crate::config;
 use crate::count::count;
-use crate::inbox::Acks;
 use crate::message::{AckToken, Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
 use crate::store::keeper::{self, Kept};
 use crate::store::{Contents, Failure, Load, Moment, Page, Place, Store, Write};
+pub(crate) use acks::Acks;
 use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
 use reader::Reader;

@@ -28,6 +28,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config;
 use crate::inbox::Inbox;
+use crate::journal;
 use crate::limits::MAX_PACKET;
 use crate::message::TopicFilter;
 use crate::mqtt::Malformed;
@@ -36,7 +37,6 @@ use crate::mqtt::session::{End, Session};
 use crate::net::Endpoint;
 use crate::net::addresses::Addresses;
 use crate::net::credentials::Fingerprint;
-use crate::observe::journal;
 use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::store::Store;

@@ -6,12 +6,12 @@ use humantime::format_duration;
 
 use super::diagnosis::{Before, LinkError, Say, Sent};
 use super::{Lasting, Link};
+use crate::journal;
 use crate::message::{Condition, Sequence, Topic, TopicFilter, TopicPattern, Traits};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::session::{Refusal, Session, Verdict};
-use crate::observe::journal;
 use crate::outbox::HeldStatus;
 
 /// What to do about it.

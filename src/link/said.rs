@@ -8,9 +8,9 @@ use humantime::format_duration;
 
 use super::Link;
 use super::diagnosis::{Before, NO_PUBACK, Say, Telling};
+use crate::journal;
 use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
-use crate::observe::journal;
 
 /// The bound on the topics of one kind that are named within [`NAME_AGAIN`].
 const MAX_NAMED: usize = 256;

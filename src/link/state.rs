@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use crate::config;
+use crate::journal::now;
 use crate::link::diagnosis::Failure;
 use crate::message::TopicFilter;
 use crate::mqtt::session::Counters;
 use crate::net::Endpoint;
-use crate::observe::journal::now;
 
 /// `link.state` of the status document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::wire::Opening;
 use crate::message::{Qos, Topic};
 
 /// The version of MQTT.
@@ -49,17 +48,4 @@ pub(crate) struct Options {
     /// QoS 1 publications without PUBACK.
     pub(crate) max_in_flight: usize,
     pub(crate) will: Option<Will>,
-}
-
-impl Options {
-    /// What CONNECT says of them.
-    pub(super) fn opening(&self) -> Opening<'_> {
-        let keep_alive = u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        Opening {
-            client_id: &self.client_id,
-            session_expiry: self.session_expiry,
-            keep_alive,
-            will: self.will.as_ref(),
-        }
-    }
 }

@@ -6,16 +6,17 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::clock::{Clock, Due, Now, Wake, to_milliseconds};
+use super::clock::{Clock, Due, Now, Wake};
 use super::source::{Reading, Source, SourceError};
-use super::template::Tick;
 use super::trouble::{LastError, Trouble, Troubles};
-use super::value::Value;
 use crate::batch::{Batch, Element};
 use crate::config;
 use crate::count::count;
 use crate::message::{Outbound, exactly};
 use crate::outbox::Refusal;
+use crate::template::Tick;
+use crate::template::Value;
+use crate::timestamp::to_milliseconds;
 
 /// A publication and its state.
 #[derive(Debug)]

@@ -3,9 +3,7 @@
 pub(crate) mod clock;
 mod entry;
 mod source;
-pub(crate) mod template;
 mod trouble;
-mod value;
 mod wall_timer;
 
 use std::cell::{Cell, RefCell};

@@ -4,12 +4,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::clock::to_milliseconds;
 use super::source::SourceError;
-use super::template::RenderError;
 use crate::batch::NotBatchable;
 use crate::count::count;
 use crate::outbox::Refusal;
+use crate::template::RenderError;
+use crate::timestamp::to_milliseconds;
 
 /// Why a due publication wasn't made, or not as it should.
 #[derive(Debug, PartialEq, Error)]

@@ -7,6 +7,7 @@
 //! client says that it is one before it is connected.
 
 mod accept;
+mod error;
 mod file;
 mod inherited;
 mod json;
@@ -14,22 +15,25 @@ mod line_memory;
 mod lines;
 mod listener;
 mod observer;
+mod peer;
 mod seats;
 mod seldom;
 mod stale;
 mod stream;
 
 pub(crate) use accept::serve;
+pub(crate) use error::SocketError;
 pub(crate) use inherited::Inherited;
 pub(crate) use json::append_string;
 pub(crate) use line_memory::{LineMemory, Room, SMALL, SharedMemory};
 #[cfg(any(test, fuzzing))]
 pub(crate) use lines::MAX_LINE;
 pub(crate) use lines::{Line, Lines};
-pub(crate) use listener::{Listener, SocketError};
+pub(crate) use listener::Listener;
 pub(crate) use observer::OBSERVER;
+pub(crate) use peer::Peer;
 pub(crate) use seldom::Seldom;
-pub(crate) use stream::{Peer, Stream};
+pub(crate) use stream::Stream;
 
 /// The most clients one socket serves at a time.
 pub(crate) const MAX_CLIENTS: usize = 256;

@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use super::MAX_CLIENTS;
-use super::stream::Peer;
+use super::peer::Peer;
 
 /// The place of one client.
 #[derive(Debug)]

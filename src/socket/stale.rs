@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listener::{SocketError, explain};
+use super::error::{SocketError, explain};
 use crate::{filesystem, owner};
 
 /// The kernel's list of the Unix sockets there are, with the paths that they were made with.

@@ -15,19 +15,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::observer::is_observer;
+use super::peer::Peer;
 use super::seats::Seat;
 
 /// What a client gets whose place another gets.
 const LOST: &[u8] = b"{\"error\":\"too_many_clients\",\"detail\":\"256 clients are connected to this socket, more of them by this \
     program or user than by any other, and another one needs a place: this connection has been idle longest and ends; close \
     connections that aren't used\"}\n";
-
-/// The process at the other end, as the kernel knew it when it connected; zeros where it is in another container.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Peer {
-    pub(crate) uid: u32,
-    pub(crate) pid: i32,
-}
 
 /// A Unix stream socket of which the kernel is asked to report only what somebody waits for.
 ///

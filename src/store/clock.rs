@@ -6,7 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
-use super::Accepted;
+/// When a message was accepted, in a way that a clock which is set later can't falsify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// In this boot of the machine: milliseconds since it booted.
+    ThisBoot(u64),
+    /// In an earlier one. The time is known if that boot's clock was synchronised at some moment.
+    Earlier(Option<Timestamp>),
+}
 
 /// A moment, as told by the clocks of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

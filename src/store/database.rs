@@ -19,13 +19,13 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
+use super::PAGE_SIZE;
 use super::failure::{Failure, Fault};
-use super::files::{self, log_of};
+use super::files;
+use super::names::log_of;
 use super::place::Place;
 use super::row::{Columns, bytes_of};
 use super::{Load, Page, QueueId, Row, Totals, Write};
-
-pub(super) const PAGE_SIZE: usize = 4096;
 
 /// An open database, which no other process uses.
 #[derive(Debug)]

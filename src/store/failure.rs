@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Error, ErrorCode, ffi};
 use thiserror::Error as ThisError;
 
-use super::files;
+use super::names;
 use crate::regular::{self, Other, Unread};
 
 /// Why the daemon can't start with this store. The file isn't touched.
@@ -116,7 +116,7 @@ impl Fault {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::Full { path: shown },
             io::ErrorKind::ReadOnlyFilesystem => Failure::ReadOnly { path: shown },
             io::ErrorKind::PermissionDenied => {
-                Failure::Denied { path: shown, detail: error.to_string(), mend: files::mend(path) }
+                Failure::Denied { path: shown, detail: error.to_string(), mend: names::mend(path) }
             }
             _ => Failure::Io { path: shown, detail: error.to_string() },
         })
@@ -135,7 +135,7 @@ pub(super) fn unreadable(path: &Path) -> Option<Failure> {
 
 /// SQLite says that it can't open, lock or write a file. Why, the system says when it is asked again.
 fn ask_the_system(path: &Path, otherwise: Failure) -> Failure {
-    match files::probe(path).map_err(|error| Fault::of_io(&error, path)) {
+    match names::may_open(path).map_err(|error| Fault::of_io(&error, path)) {
         Err(Fault::Broken(failure)) => failure,
         _ => otherwise,
     }

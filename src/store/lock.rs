@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::failure::Fault;
 use super::files;
+use super::names::lock_of;
 use super::place::Place;
 use crate::regular::{self, Unread};
 
 /// Whether a daemon holds the store at `path`. Nothing is written for that.
 pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
-    match regular::open(&files::lock_of(path)) {
+    match regular::open(&lock_of(path)) {
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Ok(false),
             Err(TryLockError::WouldBlock) => Ok(true),
@@ -41,7 +42,7 @@ pub(super) struct Lock {
 impl Lock {
     /// `Ok(None)`: another process holds it.
     pub(super) fn take(path: &Path) -> Result<Option<Lock>, Fault> {
-        let name = files::lock_of(path);
+        let name = lock_of(path);
         for _ in 0..LOCK_ATTEMPTS {
             let file = files::open(&name)?;
             let place = Place::of(&name).map_err(|error| Fault::of_io(&error, &name))?;

@@ -16,6 +16,7 @@ mod failure;
 mod files;
 pub(crate) mod keeper;
 mod lock;
+mod names;
 mod place;
 mod probe;
 mod row;
@@ -37,18 +38,20 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::observe::journal;
-pub(crate) use clock::{Moment, accepted_now, is_synchronised};
+use crate::journal;
+pub(crate) use clock::{Accepted, Moment, accepted_now, is_synchronised};
 pub(crate) use database::note_at;
 pub(crate) use failure::{Failure, OpenError};
 pub(crate) use keeper::Retry;
 use lock::Lock;
 pub(crate) use lock::is_held;
 pub(crate) use probe::{Obstacle, probe};
-pub(crate) use row::{Accepted, Row};
+pub(crate) use row::Row;
 #[cfg(any(test, fuzzing))]
 pub(crate) use worker::fuzzing;
 use worker::{Job, Worker};
+
+const PAGE_SIZE: usize = 4096;
 
 /// Jobs that wait for the thread. Who waits for one doesn't ask for the next, so that these are plenty.
 const MAX_JOBS: usize = 256;
@@ -363,7 +366,7 @@ impl Store {
 
     /// The files by which it can be told that the database was removed or replaced.
     pub(crate) fn files(&self) -> [PathBuf; 3] {
-        [self.path.clone(), files::log_of(&self.path), files::lock_of(&self.path)]
+        [self.path.clone(), names::log_of(&self.path), names::lock_of(&self.path)]
     }
 
     /// Has the whole database looked at, once, whenever there is nothing else to do.

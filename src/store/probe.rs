@@ -8,7 +8,8 @@ use nix::unistd::{AccessFlags, access};
 
 use super::database::look;
 use super::failure::{Fault, OpenError};
-use super::files::{self, all_of, directory_of};
+use super::files;
+use super::names::{all_of, directory_of, may_open};
 
 /// What would be wrong with the store at a path.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ fn look_at(path: &Path, is_made: impl Fn(&Path) -> bool) -> Result<(), Fault> {
     }
     look(path)?;
     for file in all_of(path) {
-        files::probe(&file).map_err(|error| Fault::of_io(&error, &file))?;
+        may_open(&file).map_err(|error| Fault::of_io(&error, &file))?;
     }
     // Where the directory is missing it is made: in the first above it that is there.
     let present = directory.ancestors().find(|above| fs::metadata(above).is_ok()).unwrap_or(Path::new("/"));

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::types::ValueRef;
 
-use super::{Moment, QueueId};
+use super::QueueId;
+use super::clock::{Accepted, Moment};
 use crate::message::{Outbound, Properties, Qos, Topic};
 
 /// A message of a queue, as it lies in the database.
@@ -26,15 +27,6 @@ pub(crate) struct Row {
     pub(crate) duplicate: bool,
     /// MQTT 5 only.
     pub(crate) properties: Option<Arc<Properties>>,
-}
-
-/// When a message was accepted, in a way that a clock which is set later can't falsify.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Accepted {
-    /// In this boot of the machine: milliseconds since it booted.
-    ThisBoot(u64),
-    /// In an earlier one. The time is known if that boot's clock was synchronised at some moment.
-    Earlier(Option<Timestamp>),
 }
 
 impl Row {

@@ -11,8 +11,8 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::database::PAGE_SIZE;
-use super::files::log_of;
+use super::PAGE_SIZE;
+use super::names::log_of;
 use super::row::Columns;
 use crate::regular;
 

@@ -4,8 +4,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::database::PAGE_SIZE;
-use super::files::with_suffix;
+use super::names::with_suffix;
 use super::*;
 use crate::message::{Properties, Qos, Topic};
 

@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::database::{self, Database};
 use super::failure::{Failure, Fault, OpenError, unreadable};
-use super::files::{log_of, make_directory};
+use super::files::make_directory;
+use super::names::log_of;
 use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
 use crate::count::count_that;
 

@@ -126,7 +126,7 @@ fn a_source_reads_the_value_and_only_one_can() {
     let without = publish("metrics = [\"uptime\", \"cpu\"]\nbatch = {}").replace("payload = \"x\"\n", "");
     let found = read_one(&without);
     assert_eq!(found.source, Some(Source::Metrics(vec![Metric::Uptime, Metric::Cpu])));
-    assert_eq!(found.payload, crate::schedule::template::Template::bare_value(), "the value itself");
+    assert_eq!(found.payload, crate::template::Template::bare_value(), "the value itself");
     assert_eq!(found.batch, Some(Batch { max: 50, within: Duration::from_secs(10) }));
     assert_eq!(
         errors(&publish("command = [\"x\"]\nfile = \"/x\"\nmetrics = [\"cpu\"]")),

@@ -3,6 +3,7 @@
 
 mod tls;
 
+use super::phrases::{lacks, may_connect, sentence, server_log, two_devices};
 use super::{DnsFault, LinkError, Peer, Sent, TcpFault, disconnected, is_network_loss};
 use crate::mqtt::Protocol;
 use crate::net::Endpoint;
@@ -173,22 +174,6 @@ fn closed_before_connack(peer: &Peer) -> String {
     }
 }
 
-/// That this client mayn't connect, without a full stop.
-pub(super) fn may_connect(peer: &Peer) -> String {
-    let id = &peer.client_id;
-    let connect = match peer.endpoint.is_iot_core() {
-        true => format!("No policy attached to the certificate allows iot:Connect on client/{id}"),
-        false => format!(
-            "The server's access rules don't let the client `{id}` connect, or at AWS no policy attached to the certificate \
-             allows iot:Connect on client/{id}"
-        ),
-    };
-    match &peer.will {
-        None => connect,
-        Some(will) => format!("{connect}, or for the will of the CONNECT (connection.will) {}", will.needs()),
-    }
-}
-
 /// That a server may know the other version of MQTT alone; nothing at IoT Core, which knows both. Goes before other causes.
 fn other_version(peer: &Peer) -> &'static str {
     match (peer.endpoint.is_iot_core(), peer.protocol) {
@@ -199,23 +184,6 @@ fn other_version(peer: &Peer) -> &'static str {
         (false, Protocol::Mqtt311) => "The server may know MQTT 5 only: try connection.protocol = \"5\". ",
         (true, _) => "",
     }
-}
-
-/// Where the server says why it did something.
-pub(super) fn server_log(peer: &Peer) -> &'static str {
-    match peer.endpoint.is_iot_core() {
-        true => "IoT Core's log in CloudWatch (AWSIotLogsV2)",
-        false => "the server's log",
-    }
-}
-
-/// What to do about a client id that two devices have; `what` is what the other does.
-pub(super) fn two_devices(peer: &Peer, what: &str) -> String {
-    format!(
-        "{what} as `{}`: two devices share this client id and disconnect each other. Give each its own connection.client_id \
-        (and certificate); look for a second gatewire, a cloned SD card, a test client.",
-        peer.client_id
-    )
 }
 
 fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
@@ -229,27 +197,4 @@ fn closed(peer: &Peer, last_sent: &[Sent]) -> String {
         "It gave no reason. Likely, in this order: {causes}; a limit was exceeded. {} has the reason.",
         sentence(server_log(peer))
     )
-}
-
-/// `text` as the beginning of a sentence.
-pub(super) fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
-/// That what was sent isn't allowed, as part of a sentence.
-pub(super) fn lacks(peer: &Peer, last_sent: &[Sent]) -> String {
-    let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
-    needed.dedup();
-    let needed = needed.join(" or ");
-    match peer.endpoint.is_iot_core() {
-        true => format!("the certificate's policy lacks {needed}"),
-        false => {
-            let sent: Vec<String> = last_sent.iter().map(Sent::to_string).collect();
-            format!(
-                "the server's access rules don't allow {}, or at AWS the certificate's policy lacks {needed}",
-                sent.join(" or ")
-            )
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! What a server means by the reason code of a CONNACK or DISCONNECT (MQTT 5, 3.2.2.2 and 3.14.2.1).
 
-use super::advice::{lacks, may_connect, sentence, server_log, two_devices};
+use super::phrases::{lacks, may_connect, sentence, server_log, two_devices};
 use super::{Peer, Sent};
 use crate::limits::MAX_PAYLOAD;
 use crate::mqtt::Protocol;

@@ -8,6 +8,7 @@ mod filter;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod network;
+mod phrases;
 mod proxy;
 mod sent;
 mod steps;

@@ -12,7 +12,7 @@ use crate::message::{Qos, TopicFilter};
 use crate::mqtt::Options;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::server_limits::ServerLimits;
-use crate::mqtt::wire::{PacketIdentifier, Received, Request, Wire};
+use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Request, Wire};
 
 /// What the server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Dialogue {
     pub(crate) fn connect(options: &Options) -> Dialogue {
         let wire = Wire::new(options.protocol);
         let mut output = BytesMut::new();
-        wire.connect(&options.opening(), &mut output);
+        wire.connect(&Opening::of(options), &mut output);
         Dialogue { wire, output, awaiting: Awaiting::ConnAck, limits: ServerLimits::default(), last_id: 0 }
     }
 

@@ -35,7 +35,7 @@ use crate::message::{Qos, TopicFilter};
 use crate::mqtt::isolation::Isolation;
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::server_limits::ServerLimits;
-use crate::mqtt::wire::{PacketIdentifier, Received, Wire};
+use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Wire};
 use crate::mqtt::{Options, Protocol, Rejection};
 use acks::{Owed, Room};
 use copies::Copies;
@@ -167,7 +167,7 @@ impl Session {
         self.connection_lost();
         self.wire.restart();
         self.state = State::Connecting;
-        self.wire.connect(&self.options.opening(), &mut self.output);
+        self.wire.connect(&Opening::of(&self.options), &mut self.output);
     }
 
     /// The connection is gone, however that came. What was in flight waits for the next one.

@@ -20,8 +20,8 @@ pub(super) use publish::{Head, TooLarge};
 use super::server_limits::ServerLimits;
 use crate::limits::MAX_PACKET;
 use crate::message::{Outbound, Properties, Qos, TopicFilter};
+use crate::mqtt::options::{Options, Protocol, Will};
 use crate::mqtt::reason::{Reason, ReasonCode};
-use crate::mqtt::{Protocol, Will};
 
 /// MQTT's packet identifier: from 1, unique among what waits for an acknowledgement.
 pub(super) type PacketIdentifier = u16;
@@ -100,6 +100,15 @@ pub(super) struct Opening<'a> {
     /// Seconds.
     pub(super) keep_alive: u16,
     pub(super) will: Option<&'a Will>,
+}
+
+impl Opening<'_> {
+    /// What it says of these `options`.
+    pub(super) fn of(options: &Options) -> Opening<'_> {
+        let keep_alive = u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        let Options { client_id, session_expiry, will, .. } = options;
+        Opening { client_id, session_expiry: *session_expiry, keep_alive, will: will.as_ref() }
+    }
 }
 
 /// Reads and writes packets of one version of MQTT.

@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{Frame, Incoming, Malformed, PacketIdentifier, Received, variable_integer};
 use crate::message::{Properties, Qos, Topic};
-use crate::mqtt::Protocol;
+use crate::mqtt::options::Protocol;
 
 /// What a PUBLISH says before its properties and payload.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::cron::Cron;
 use super::{Due, Now};
+use crate::cron::Cron;
 
 /// Up to here a clock that is set was only corrected. cron(8) draws the line here, too.
 const SMALL: SignedDuration = SignedDuration::from_hours(3);

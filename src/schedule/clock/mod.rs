@@ -1,21 +1,19 @@
 //! When a scheduled publication is due. Pure: time and randomness come from the caller.
 
 mod calendar;
-mod cron;
 mod grid;
 
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp, Unit};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{self, When};
+use crate::cron::Cron;
+use crate::timestamp::to_milliseconds;
 use calendar::Calendar;
 use grid::Grid;
 
 pub(crate) use calendar::ClockWatch;
-pub(crate) use cron::Cron;
-#[cfg(any(test, fuzzing))]
-pub(crate) use cron::fuzzing;
 
 /// The clocks of this machine.
 #[derive(Debug, Clone, Copy)]
@@ -109,9 +107,4 @@ fn shown(at: Instant, now: &Now) -> Timestamp {
     let ahead = SignedDuration::try_from(at.saturating_duration_since(now.mono)).unwrap_or(SignedDuration::ZERO);
     let behind = SignedDuration::try_from(now.mono.saturating_duration_since(at)).unwrap_or(SignedDuration::ZERO);
     to_milliseconds(now.wall.saturating_add(ahead - behind).unwrap_or(now.wall))
-}
-
-/// As people want to read it.
-pub(crate) fn to_milliseconds(time: Timestamp) -> Timestamp {
-    time.round(Unit::Millisecond).unwrap_or(time)
 }

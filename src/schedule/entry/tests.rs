@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{OnChange, When};
 use crate::message::{Qos, Topic};
 use crate::schedule::source::{MetricError, SourceError};
-use crate::schedule::template::{Fixed, Template};
+use crate::template::{Fixed, Template};
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::value::Value;
 use crate::config::{self, Metric};
+use crate::template::Value;
 use aside::Aside;
 use command::CommandError;
 use file::FileError;

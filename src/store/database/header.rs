@@ -5,11 +5,13 @@ use std::fs::{File, Metadata};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::{Done, PAGE_SIZE};
+use super::Done;
 use crate::count::count;
 use crate::regular::{self, Unread};
+use crate::store::PAGE_SIZE;
 use crate::store::failure::{Fault, OpenError};
-use crate::store::files::{self, lock_of, log_of};
+use crate::store::files;
+use crate::store::names::{all_of, lock_of, log_of};
 use crate::store::salvage;
 
 /// `application_id`: marks the file as gatewire's.
@@ -27,7 +29,7 @@ const HEADER: usize = 100;
 /// be deleted, and a file that has lost its end may be read for long before that is noticed.
 pub(in crate::store) fn look(path: &Path) -> Done<()> {
     let log_size = files::look(&log_of(path))?.map_or(0, |metadata| metadata.len());
-    for file in files::all_of(path) {
+    for file in all_of(path) {
         files::look(&file)?;
     }
     let Some(metadata) = files::look(path)?.filter(|metadata| metadata.len() > 0) else {

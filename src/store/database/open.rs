@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::header::{self, APPLICATION, SCHEMA};
-use super::{Database, Done, PAGE_SIZE};
+use super::{Database, Done};
+use crate::store::PAGE_SIZE;
 use crate::store::failure::{Fault, OpenError};
-use crate::store::files::{self, directory_of};
+use crate::store::files;
+use crate::store::names::directory_of;
 use crate::store::place::Place;
 
 /// The most memory that SQLite takes for pages, in KiB.

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::Worker;
 use crate::message::{Qos, Topic};
 use crate::store::failure::Fault;
-use crate::store::files::log_of;
+use crate::store::names::log_of;
 use crate::store::salvage::has_message;
 use crate::store::{Accepted, Contents, Load, QueueId, Row, Write, note_at, probe};
 

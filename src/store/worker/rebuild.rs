@@ -12,7 +12,7 @@ use crate::count::count;
 use crate::store::QueueId;
 use crate::store::database::Database;
 use crate::store::failure::{Failure, Fault};
-use crate::store::files::{directory_of, log_of, with_suffix};
+use crate::store::names::{directory_of, log_of, with_suffix};
 use crate::store::salvage::{Found, salvage};
 
 /// A database that is damaged again before this isn't made anew: the device is to blame.

@@ -9,7 +9,8 @@ use super::rebuild::{new_of, ready_of, remove, sync_names};
 use crate::store::Lock;
 use crate::store::database::Database;
 use crate::store::failure::{Failure, Fault, OpenError};
-use crate::store::files::{self, log_of, make_directory};
+use crate::store::files::{self, make_directory};
+use crate::store::names::log_of;
 
 impl Worker {
     /// Whether the names of the database, its log and its lock still lead to the files that are in use.

@@ -81,7 +81,7 @@ pub(super) enum Verdict {
 
 /// What was logged lately.
 #[derive(Debug, Default)]
-pub(super) struct Limit {
+pub(super) struct Throttle {
     hasher: RandomState,
     events: HashMap<u64, Allowance>,
     kinds: HashMap<u64, Allowance>,
@@ -97,7 +97,7 @@ struct Allowance {
     left_out: Option<LeftOut>,
 }
 
-impl Limit {
+impl Throttle {
     /// Decides on a line at `now`.
     pub(super) fn admit(&mut self, line: Line<'_>, now: Instant) -> Verdict {
         if line.level > Level::Info || UNLIMITED.contains(&line.event) {
@@ -135,7 +135,7 @@ impl Limit {
         }
     }
 
-    /// When [`Limit::due`] has something to tell, if no line comes until then.
+    /// When [`Throttle::due`] has something to tell, if no line comes until then.
     pub(super) fn next(&self) -> Option<Instant> {
         self.events.values().chain(self.kinds.values()).filter_map(Allowance::due_at).min()
     }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     /// How many of these lines are written, and how many others are told of.
-    fn written<'a>(limit: &mut Limit, now: Instant, lines: impl Iterator<Item = Line<'a>>) -> (u64, u64) {
+    fn written<'a>(limit: &mut Throttle, now: Instant, lines: impl Iterator<Item = Line<'a>>) -> (u64, u64) {
         lines.fold((0, 0), |(written, told), line| match limit.admit(line, now) {
             Verdict::Write(left_out) => {
                 (written + 1, told + left_out.iter().map(|left_out| left_out.count).sum::<u64>())
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_source_that_comes_and_goes_every_second_has_a_few_lines_and_each_other_is_counted() {
-        let (mut limit, start) = (Limit::default(), Instant::now());
+        let (mut limit, start) = (Throttle::default(), Instant::now());
         let (mut lines, mut told) = (0, 0);
         for second in 0..86_400 {
             for event in ["publish_failed", "publish_recovered"] {
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_told_with_the_last_of_it_after_a_while() {
-        let (mut limit, start) = (Limit::default(), Instant::now());
+        let (mut limit, start) = (Throttle::default(), Instant::now());
         assert_eq!(limit.next(), None);
         assert_eq!(written(&mut limit, start, (0..10).map(|_| line("e", "s", "again"))), (6, 0));
         let recovered = Line { level: Level::Info, ..line("e", "s", "well") };
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_new_subject_each_time_makes_no_difference_and_memory_is_bounded() {
-        let (mut limit, start) = (Limit::default(), Instant::now());
+        let (mut limit, start) = (Throttle::default(), Instant::now());
         let topics: Vec<String> = (0..20_000).map(|n| format!("events/{n}")).collect();
         let lines = topics.iter().map(|topic| line("quarantined", topic, "refused"));
         assert_eq!(written(&mut limit, start, lines).0, 30);
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn texts_that_differ_in_numbers_alone_are_one_kind_and_a_person_sees_all() {
-        let (mut limit, start) = (Limit::default(), Instant::now());
+        let (mut limit, start) = (Throttle::default(), Instant::now());
         let texts: Vec<String> = (0..20).map(|n| format!("client {n} has gone")).collect();
         assert_eq!(written(&mut limit, start, texts.iter().map(|text| line("gone", "", text))).0, 6);
         assert_eq!(written(&mut limit, start, texts.iter().map(|text| line("config", "", text))).0, 20);

@@ -2,6 +2,9 @@
 //!
 //! Whatever a record holds, one line comes of it, harmless for who looks at it, and one that repeats comes less and less often.
 
+mod message_id;
+mod throttle;
+
 use std::io::Write as _;
 use std::sync::{Mutex, OnceLock};
 use std::time::Instant;
@@ -12,9 +15,8 @@ use log::{LevelFilter, Log, Metadata, Record};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tokio::sync::Notify;
 
-use super::limit::{LeftOut, Limit, Line, Verdict};
-use super::message_id;
 use crate::printable::printable;
+use throttle::{LeftOut, Line, Throttle, Verdict};
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -53,7 +55,7 @@ pub(crate) async fn tell_left_out() {
 struct Logger {
     /// `None`: standard error.
     journal: Option<JournalLog>,
-    limit: Mutex<Limit>,
+    limit: Mutex<Throttle>,
     /// Something was left out.
     left_out: Notify,
 }

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
+use super::Value;
 use super::{Fixed, MAX_PAYLOAD, Template, Tick, fill};
-use crate::schedule::value::Value;
 
 /// `input` is a template and, behind the first line of it, a value: as text and, where it is JSON, as JSON.
 pub fn template(input: &[u8]) {

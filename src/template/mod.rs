@@ -2,6 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod value;
 
 use std::io::Write as _;
 
@@ -9,11 +10,12 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 use thiserror::Error;
 
-use super::clock::to_milliseconds;
-use super::value::{Value, plain};
 use crate::json;
 use crate::limits::MAX_PAYLOAD;
 use crate::spelling;
+use crate::timestamp::to_milliseconds;
+pub(crate) use value::Value;
+use value::plain;
 
 /// What `{{client_id}}` and `{{hostname}}` stand for: known when the configuration is read.
 #[derive(Debug, Clone, PartialEq, Eq)]

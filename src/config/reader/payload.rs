@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::document::{Entry, Node, Value};
-use super::doubt;
-use super::section::Complaints;
+use crate::config::document::{Entry, Node, Value};
+use crate::config::doubt;
+use crate::config::section::Complaints;
 use crate::limits::MAX_PAYLOAD;
-use crate::schedule::template::{Fixed, Template};
+use crate::template::{Fixed, Template};
 
 /// A string as it is, a table or an array as JSON. What is wrong inside of it is reported where it stands.
-pub(super) fn payload(node: &Node, fixed: &Fixed, complaints: &Complaints<'_>) -> Option<Template> {
+pub(in crate::config) fn payload(node: &Node, fixed: &Fixed, complaints: &Complaints<'_>) -> Option<Template> {
     let template = match &node.value {
         Value::String(text) => {
             if let Some(doubt) = doubt::placeholder(text) {

@@ -2,28 +2,28 @@
 
 use std::collections::BTreeSet;
 
+use super::Reader;
 use super::copies::Wanted;
-use super::document::{Node, Value};
-use super::doubt;
 use super::publish::batch;
-use super::section::{Complaints, Section};
-use super::sections::Reader;
-use super::values::{MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
-use super::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
+use crate::config::document::{Node, Value};
+use crate::config::doubt;
+use crate::config::section::{Complaints, Section};
+use crate::config::values::{MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
+use crate::config::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
 use crate::count::count;
 use crate::message::{Qos, Topic, TopicError, TopicFilter};
-use crate::schedule::template::{Fixed, fill};
+use crate::template::{Fixed, fill};
 
 impl<'a> Reader<'a> {
-    pub(super) fn publishes(&self) -> Vec<Publish> {
+    pub(in crate::config) fn publishes(&self) -> Vec<Publish> {
         self.named("publish").into_iter().filter_map(|(section, name)| self.publish(section, name)).collect()
     }
 
-    pub(super) fn forwards(&self) -> Vec<Forward> {
+    pub(in crate::config) fn forwards(&self) -> Vec<Forward> {
         self.named("forward").into_iter().filter_map(|(section, name)| self.forward(section, name)).collect()
     }
 
-    pub(super) fn ingests(&self) -> Vec<Ingest> {
+    pub(in crate::config) fn ingests(&self) -> Vec<Ingest> {
         self.named("ingest").into_iter().filter_map(|(section, name)| self.ingest(section, name)).collect()
     }
 
@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
         Some(Ingest { name, socket: socket?, topics: topics?, batch })
     }
 
-    pub(super) fn topic(&self, node: &Node) -> Result<Topic, String> {
+    pub(in crate::config) fn topic(&self, node: &Node) -> Result<Topic, String> {
         let text = string(node)?;
         self.filled(text, Topic::new, |topic, error| format!("{topic:?} can't be published to: {error}"))
     }
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What is doubtful in the `topic` of a section; `taken` is what may stand under `$`.
-    pub(super) fn doubt_topic(&self, section: &Section<'a>, taken: &[&str]) {
+    pub(in crate::config) fn doubt_topic(&self, section: &Section<'a>, taken: &[&str]) {
         let Some(text) = section.node("topic").and_then(|node| string(node).ok()) else { return };
         self.doubts(text, taken, |is_error, doubt| {
             if is_error { section.error("topic", doubt) } else { section.warning("topic", doubt) }

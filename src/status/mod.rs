@@ -1,5 +1,8 @@
 //! The status document: what the daemon is doing, in one JSON object.
 
+pub(crate) mod memory;
+pub(crate) mod socket;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -7,10 +10,10 @@ use crate::forward::ForwardStatus;
 use crate::inbox::InboxStatus;
 use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
-use crate::observe::memory::MemoryStatus;
 use crate::outbox::OutboxStatus;
 use crate::schedule::PublishStatus;
 use crate::store::StoreStatus;
+use memory::MemoryStatus;
 
 /// Each part says its own; the names of the keys are a promise to scripts.
 #[derive(Debug, Serialize)]

@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use super::report::Place;
-use super::sections::Reader;
+use super::Reader;
+use crate::config::places::Place;
 use crate::message::{Qos, TopicFilter, overlapping};
 use crate::mqtt::Protocol;
 
 /// A filter of a forward.
-pub(super) struct Wanted {
-    pub(super) forward: String,
-    pub(super) filter: TopicFilter,
-    pub(super) qos: Qos,
-    pub(super) place: Place,
+pub(in crate::config) struct Wanted {
+    pub(in crate::config) forward: String,
+    pub(in crate::config) filter: TopicFilter,
+    pub(in crate::config) qos: Qos,
+    pub(in crate::config) place: Place,
 }
 
 impl Reader<'_> {
     /// Names the filters that have topics in common and can't be told apart at every server: one that covers another with at least
     /// its QoS is subscribed to in its place, and MQTT 5 has subscription identifiers, but not at IoT Core.
-    pub(super) fn warn_of_copies(&self, protocol: Protocol) {
+    pub(in crate::config) fn warn_of_copies(&self, protocol: Protocol) {
         let wanted = self.wanted.borrow();
         let mut filters = BTreeMap::new();
         for Wanted { filter, qos, .. } in wanted.iter() {

@@ -1,26 +1,29 @@
 //! The sections of which there is one: their keys, defaults and bounds.
 
+mod copies;
+pub(super) mod paths;
+mod payload;
+mod publish;
+mod tables;
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::copies::Wanted;
-use super::document::{Node, Table, Value};
-use super::doubt;
-use super::endpoint::{self, endpoint};
-use super::known::{self, SECTIONS};
-use super::paths::{path, resolved};
-use super::payload::payload;
-use super::places::Places;
-use super::proxy::{is_exposed, proxy};
-use super::report::{Place, Report};
-use super::section::Section;
-use super::values::{
+use crate::config::document::{Node, Table, Value, keys_below};
+use crate::config::doubt;
+use crate::config::endpoint::{self, endpoint};
+use crate::config::known::{self, SECTIONS};
+use crate::config::places::{Place, Places};
+use crate::config::proxy::{is_exposed, proxy};
+use crate::config::report::Report;
+use crate::config::section::Section;
+use crate::config::values::{
     DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
 };
-use super::{Backoff, Connection, Environment, Log, Outbox, Proxy, RateLimit, Status, Tls, WhenFull};
+use crate::config::{Backoff, Connection, Environment, Log, Outbox, Proxy, RateLimit, Status, Tls, WhenFull};
 use crate::exposure;
 use crate::limits::{
     BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
@@ -28,36 +31,39 @@ use crate::limits::{
 };
 use crate::message::{Qos, check_characters};
 use crate::mqtt::{Protocol, Will};
-use crate::schedule::template::{Fixed, fill};
+use crate::template::{Fixed, fill};
+use copies::Wanted;
+use paths::{path, resolved};
+use payload::payload;
 
 /// The words of `protocol`.
 const PROTOCOLS: &[(&str, Protocol)] = &[("5", Protocol::Mqtt5), ("3.1.1", Protocol::Mqtt311)];
 
 /// What is needed to read a section.
-pub(super) struct Reader<'a> {
-    pub(super) root: &'a Table,
-    pub(super) report: &'a Report,
-    pub(super) environment: &'a Environment,
+pub(in crate::config) struct Reader<'a> {
+    pub(in crate::config) root: &'a Table,
+    pub(in crate::config) report: &'a Report,
+    pub(in crate::config) environment: &'a Environment,
     /// The client id is filled in once it is known.
-    pub(super) fixed: Fixed,
+    pub(in crate::config) fixed: Fixed,
     /// Where the client id stands.
-    pub(super) client_id_place: Option<Place>,
+    pub(in crate::config) client_id_place: Option<Place>,
     /// The endpoint is one of IoT Core's.
-    pub(super) is_iot_core: bool,
+    pub(in crate::config) is_iot_core: bool,
     /// The sockets so far and the database, with the places of their paths.
-    pub(super) taken: RefCell<Vec<(PathBuf, Place)>>,
+    pub(in crate::config) taken: RefCell<Vec<(PathBuf, Place)>>,
     /// Where the values stand that name files.
-    pub(super) places: RefCell<Places>,
+    pub(in crate::config) places: RefCell<Places>,
     /// What must never be published.
-    pub(super) key_file: Option<PathBuf>,
+    pub(in crate::config) key_file: Option<PathBuf>,
     /// The filters of all forwards so far.
-    pub(super) wanted: RefCell<Vec<Wanted>>,
+    pub(in crate::config) wanted: RefCell<Vec<Wanted>>,
     /// How many of them there may be.
-    pub(super) max_subscriptions: usize,
+    pub(in crate::config) max_subscriptions: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(root: &'a Table, report: &'a Report, environment: &'a Environment) -> Reader<'a> {
+    pub(in crate::config) fn new(root: &'a Table, report: &'a Report, environment: &'a Environment) -> Reader<'a> {
         // Stands in for a client id that is wrong or missing, so that topics that hold it aren't called wrong, too.
         let client_id = "client".to_owned();
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
@@ -80,7 +86,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Keys at the top that are no section.
-    pub(super) fn check_root(&self) {
+    pub(in crate::config) fn check_root(&self) {
         let names = SECTIONS.map(|section| section.name);
         for entry in self.root.entries.iter().filter(|entry| !names.contains(&entry.key.as_str())) {
             let key = &entry.key;
@@ -100,7 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` if there is no endpoint or client id, which is reported.
-    pub(super) fn connection(&mut self) -> Option<Connection> {
+    pub(in crate::config) fn connection(&mut self) -> Option<Connection> {
         let section = Section::of(self.root, "connection", self.report);
         let endpoint = section.require("endpoint", "\"xxxxxxxxxxxxxx-ats.iot.eu-west-1.amazonaws.com\"", endpoint);
         let client_id = section.require("client_id", "\"thing-gateway-01\"", |node| self.client_id(node));
@@ -224,7 +230,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `None` if anything is wrong with it, which is reported.
-    pub(super) fn tls(&mut self) -> Option<Tls> {
+    pub(in crate::config) fn tls(&mut self) -> Option<Tls> {
         let errors_before = self.report.error_count();
         let section = Section::of(self.root, "tls", self.report);
         let file = |key, name: &str| {
@@ -245,7 +251,7 @@ impl<'a> Reader<'a> {
         (is_meant && self.report.is_complete() && self.report.error_count() == errors_before).then_some(tls)
     }
 
-    pub(super) fn outbox(&self) -> Outbox {
+    pub(in crate::config) fn outbox(&self) -> Outbox {
         let section = Section::of(self.root, "outbox", self.report);
         let default = PathBuf::from("/var/lib/gatewire/gatewire.db");
         let outbox = Outbox {
@@ -261,14 +267,14 @@ impl<'a> Reader<'a> {
         outbox
     }
 
-    pub(super) fn status(&self) -> Option<Status> {
+    pub(in crate::config) fn status(&self) -> Option<Status> {
         let section = Section::of(self.root, "status", self.report);
         let socket = self.socket(&section, Some("/run/gatewire/status.sock"));
         section.finish();
         Some(Status { socket: socket? })
     }
 
-    pub(super) fn log(&self) -> Log {
+    pub(in crate::config) fn log(&self) -> Log {
         use log::LevelFilter;
         let section = Section::of(self.root, "log", self.report);
         let levels = word(&[
@@ -280,19 +286,6 @@ impl<'a> Reader<'a> {
         let level = section.get_or("level", LevelFilter::Info, levels);
         section.finish();
         Log { level }
-    }
-}
-
-/// All keys in a table and in the tables in it.
-pub(super) fn keys_below(node: &Node) -> Vec<&str> {
-    match &node.value {
-        Value::Table(table) => table
-            .entries
-            .iter()
-            .flat_map(|entry| [vec![entry.key.as_str()], keys_below(&entry.node)].concat())
-            .collect(),
-        Value::Array(items) => items.iter().flat_map(keys_below).collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
-use super::document::{Node, Value};
+use super::Reader;
 use super::paths::{path, resolved};
 use super::payload::payload;
-use super::section::Section;
-use super::sections::Reader;
-use super::values::{DAY, HOUR, MS, SECOND, boolean, duration, integer, qos, string, strings, word};
-use super::{Batch, Metric, OnChange, Publish, Source, When};
+use crate::config::document::{Node, Value};
+use crate::config::section::Section;
+use crate::config::values::{DAY, HOUR, MS, SECOND, boolean, duration, integer, qos, string, strings, word};
+use crate::config::{Batch, Metric, OnChange, Publish, Source, When};
+use crate::cron::Cron;
 use crate::message::Qos;
-use crate::schedule::clock::Cron;
-use crate::schedule::template::Template;
+use crate::template::Template;
 
 impl<'a> Reader<'a> {
-    pub(super) fn publish(&self, section: Section<'a>, name: String) -> Option<Publish> {
+    pub(in crate::config) fn publish(&self, section: Section<'a>, name: String) -> Option<Publish> {
         let topic = section.require("topic", "\"test/topic\"", |node| self.topic(node));
         self.doubt_topic(&section, &["$aws/"]);
         let when = when(&section);
@@ -182,7 +182,7 @@ fn positive(node: &Node) -> Result<f64, String> {
 }
 
 /// `batch`, if it is there.
-pub(super) fn batch(section: &Section<'_>) -> Option<Batch> {
+pub(in crate::config) fn batch(section: &Section<'_>) -> Option<Batch> {
     section.node("batch")?;
     let section = section.section("batch");
     let max = section.get_or("max", 50, integer(1..=1000));

@@ -2,12 +2,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::document::Node;
-use super::redact::holds_a_key;
-use super::section::Section;
-use super::sections::Reader;
-use super::values::{mode, string};
-use super::{Environment, SocketFile};
+use super::Reader;
+use crate::config::document::Node;
+use crate::config::redact::holds_a_key;
+use crate::config::section::Section;
+use crate::config::values::{mode, string};
+use crate::config::{Environment, SocketFile};
 
 /// `sun_path` of a Unix socket address, less its final NUL (`unix(7)`).
 const MAX_SOCKET_PATH: usize = 107;
@@ -18,7 +18,7 @@ const MAX_PATH: usize = 4095;
 
 impl<'a> Reader<'a> {
     /// `socket`, `mode` and `group` of a section. No two sockets may have one path.
-    pub(super) fn socket(&self, section: &Section<'a>, default: Option<&str>) -> Option<SocketFile> {
+    pub(in crate::config) fn socket(&self, section: &Section<'a>, default: Option<&str>) -> Option<SocketFile> {
         let path = |node: &Node| {
             let path = path(node, self.environment)?;
             match path.as_os_str().len() {
@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Without `.` and `..`, so that two ways of writing one path are equal.
-pub(super) fn resolved(path: &Path) -> PathBuf {
+pub(in crate::config) fn resolved(path: &Path) -> PathBuf {
     let mut resolved = PathBuf::new();
     for part in path.components() {
         match part {
@@ -74,7 +74,7 @@ pub(super) fn resolved(path: &Path) -> PathBuf {
 }
 
 /// An absolute path of a file, or one in a directory that systemd names.
-pub(super) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, String> {
+pub(in crate::config) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, String> {
     let text = string(node)?;
     if holds_a_key(text) {
         return Err(

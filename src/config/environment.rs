@@ -1,0 +1,40 @@
+//! What the configuration may take from the environment.
+
+use nix::unistd::{Group, gethostname};
+
+/// What a configuration may refer to.
+#[derive(Debug, Clone)]
+pub(crate) struct Environment {
+    pub(crate) hostname: String,
+    pub(crate) credentials_directory: Option<String>,
+    pub(crate) runtime_directory: Option<String>,
+    pub(crate) state_directory: Option<String>,
+    pub(crate) group_exists: fn(&str) -> bool,
+}
+
+impl Environment {
+    /// As the daemon sees it when systemd runs it, for the commands that are run beside it: where this process has no such
+    /// directories, those of gatewire.service.
+    pub(crate) fn of_service() -> Environment {
+        let process = Environment::of_process();
+        let or = |directory: Option<String>, otherwise: &str| directory.or_else(|| Some(otherwise.to_owned()));
+        Environment {
+            credentials_directory: or(process.credentials_directory, "/run/credentials/gatewire.service"),
+            runtime_directory: or(process.runtime_directory, "/run/gatewire"),
+            state_directory: or(process.state_directory, "/var/lib/gatewire"),
+            ..process
+        }
+    }
+
+    /// This machine's and this process's.
+    pub(crate) fn of_process() -> Environment {
+        Environment {
+            hostname: gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+            credentials_directory: std::env::var("CREDENTIALS_DIRECTORY").ok(),
+            runtime_directory: std::env::var("RUNTIME_DIRECTORY").ok(),
+            state_directory: std::env::var("STATE_DIRECTORY").ok(),
+            // One that can't be looked up now may be there when it is needed.
+            group_exists: |name| !matches!(Group::from_name(name), Ok(None)),
+        }
+    }
+}
