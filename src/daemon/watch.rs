@@ -1,5 +1,5 @@
-//! Files that the daemon uses, watched for being removed or replaced (inotify): the kernel tells, and nothing has to be looked at
-//! again and again.
+//! Files that the daemon uses, watched for being removed, replaced or written to by others (inotify): the kernel tells, and nothing
+//! has to be looked at again and again.
 
 use std::collections::HashSet;
 use std::io;
@@ -44,7 +44,10 @@ impl Watch {
     pub(super) fn add(&mut self, paths: impl IntoIterator<Item = PathBuf>) -> bool {
         let Some(kernel) = &self.kernel else { return false };
         // Removing a name changes the number of links, which is an attribute.
-        let what = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
+        let lost = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
+        // We keep the files open that we write: who closes one is somebody else. That it was written to alone (IN_MODIFY) would be
+        // told for each write of ours.
+        let what = lost | AddWatchFlags::IN_CLOSE_WRITE;
         let add = |path: PathBuf| kernel.get_ref().0.add_watch(&path, what | AddWatchFlags::IN_DONT_FOLLOW).ok();
         // One that isn't there is somebody else's to notice.
         let before = self.known.len();
@@ -69,25 +72,28 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::io::Write as _;
     use std::time::Duration;
 
     use super::*;
 
     #[tokio::test(flavor = "local")]
-    async fn each_way_to_lose_a_file_is_told_and_writing_to_it_is_not() {
+    async fn each_way_to_lose_a_file_is_told_and_what_others_write_but_not_what_we_do() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("file");
         for lose in [
             |path: &PathBuf| fs::remove_file(path).unwrap(),
             |path: &PathBuf| fs::rename(path, path.with_extension("old")).unwrap(),
             |path: &PathBuf| fs::rename(path.with_extension("old"), path).unwrap(),
+            |path: &PathBuf| fs::write(path, "another").unwrap(),
+            |path: &PathBuf| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(1).unwrap(),
         ] {
             fs::write(&path, "").unwrap();
-            let _open = fs::File::open(&path).unwrap();
+            let mut open = fs::OpenOptions::new().write(true).open(&path).unwrap();
             fs::write(path.with_extension("old"), "").unwrap();
             let mut watch = Watch::new();
             assert!(watch.add([path.clone()]) && !watch.add([path.clone()]));
-            fs::write(&path, "text").unwrap();
+            open.write_all(b"text").unwrap();
             assert!(tokio::time::timeout(Duration::ZERO, watch.changed()).await.is_err());
             lose(&path);
             watch.changed().await;

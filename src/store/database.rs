@@ -6,13 +6,15 @@
 
 mod header;
 mod open;
+mod own;
 
 pub(super) use header::look;
 #[cfg(test)]
 pub(super) use open::CREATE;
 pub(crate) use open::note_at;
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +28,7 @@ use super::names::log_of;
 use super::place::Place;
 use super::row::{Columns, bytes_of};
 use super::{Load, Page, QueueId, Row, Totals, Write};
+use own::Own;
 
 /// An open database, which no other process uses.
 #[derive(Debug)]
@@ -42,6 +45,7 @@ pub(super) struct Database {
     /// The file itself, and its log once there is one.
     file: Place,
     log: Option<Place>,
+    own: Own,
 }
 
 type Done<T> = Result<T, Fault>;
@@ -65,6 +69,34 @@ impl Database {
         self.file.is_kept() && self.log.as_ref().is_none_or(Place::is_kept)
     }
 
+    /// Takes its log out of the way of another database, which would take it for its own.
+    pub(super) fn remove_log(&self) -> io::Result<()> {
+        match self.log.as_ref().filter(|log| log.is_kept()) {
+            Some(_) => fs::remove_file(log_of(&self.path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives what can still be read of its own messages to `take`, from both ends: SQLite has pages in memory that the files may
+    /// have lost. Only an error of `take` is one.
+    pub(super) fn read_out(&self, mut take: impl FnMut(&Columns<'_>) -> Done<()>) -> Done<()> {
+        for order in ["ASC", "DESC"] {
+            let query = format!(
+                "SELECT key, at, boot, since_boot, size, flags, checksum, topic, payload, properties FROM message
+                 ORDER BY key {order}"
+            );
+            let Ok(mut query) = self.connection.prepare(&query) else { continue };
+            let Ok(mut rows) = query.query([]) else { continue };
+            while let Ok(Some(row)) = rows.next() {
+                match columns_of(row) {
+                    Ok(columns) if columns.are_sound() && self.may_have(columns.key) => take(&columns)?,
+                    _ => break,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it is the file at `path`.
     pub(super) fn is(&self, path: &Path) -> bool {
         self.file.is(path)
@@ -85,7 +117,7 @@ impl Database {
     /// The queues there are, by name.
     pub(super) fn queues(&mut self) -> Done<Vec<(QueueId, String, Totals)>> {
         let rows: Vec<(i64, String, i64, i64)> = self.sql(|connection| {
-            let mut query = connection.prepare("SELECT id, name, messages, bytes FROM queue ORDER BY id")?;
+            let mut query = connection.prepare_cached("SELECT id, name, messages, bytes FROM queue ORDER BY id")?;
             query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?.collect()
         })?;
         let mut queues = Vec::new();
@@ -106,7 +138,8 @@ impl Database {
         let ends: (Option<i64>, Option<i64>) = self.sql(|connection| {
             let query = "SELECT (SELECT min(key) FROM message WHERE key BETWEEN ?1 AND ?2),
                                 (SELECT max(key) FROM message WHERE key BETWEEN ?1 AND ?2)";
-            connection.query_row(query, params![range.start(), range.end()], |row| Ok((row.get(0)?, row.get(1)?)))
+            let ends = params![range.start(), range.end()];
+            connection.prepare_cached(query)?.query_row(ends, |row| Ok((row.get(0)?, row.get(1)?)))
         })?;
         Ok((ends.0.map(QueueId::seq_of_key), ends.1.map(QueueId::seq_of_key)))
     }
@@ -156,6 +189,7 @@ impl Database {
                 }
             }
         }
+        self.note_own_write(done.is_ok());
         done
     }
 
@@ -338,7 +372,10 @@ impl Database {
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
             }
             Ok(())
-        })
+        })?;
+        self.forget_the_log();
+        self.note_own_write(true);
+        Ok(())
     }
 
     /// Closes it, with everything in the one file, synced.

@@ -61,6 +61,10 @@ pub(crate) enum Failure {
     /// Moved aside twice in a short time: the device turns what is written to garbage.
     #[error("{path} was damaged again soon after it was recreated; replace the card, it doesn't keep what is written")]
     DamagedAgain { path: String },
+    #[error(
+        "{path} is overwritten again and again while gatewire uses it; find the program that writes to it (`sudo fuser -v {path}`)"
+    )]
+    Overwritten { path: String },
     /// Something has taken the place of the database while it was in use, or before it could be opened.
     #[error("{said}")]
     Unusable { said: String },
@@ -68,6 +72,13 @@ pub(crate) enum Failure {
     Io { path: String, detail: String },
     #[error("the store's thread has stopped")]
     Gone,
+}
+
+impl Failure {
+    /// Whether it won't be otherwise in a few seconds, unless somebody does something.
+    pub(crate) fn lasts(&self) -> bool {
+        !matches!(self, Failure::Busy { .. } | Failure::Io { .. })
+    }
 }
 
 /// An error of SQLite or of the system, told apart by what is to be done.

@@ -119,6 +119,11 @@ impl QueueId {
         self.key(*seqs.start())..=self.key(*seqs.end())
     }
 
+    /// Whose message has this key.
+    fn of_key(key: i64) -> Option<QueueId> {
+        u16::try_from(key >> QueueId::SEQ_BITS).ok().and_then(QueueId::new)
+    }
+
     fn seq_of_key(key: i64) -> u64 {
         key as u64 & QueueId::MAX_SEQ
     }
@@ -164,6 +169,14 @@ pub(crate) struct Write {
     pub(crate) note: Option<(Cow<'static, str>, String)>,
 }
 
+impl Write {
+    /// The same, where some of it may have been done already.
+    fn again(mut self) -> Write {
+        self.delete.extend(self.insert.iter().map(|row| row.seq..=row.seq));
+        self
+    }
+}
+
 /// A question for the messages of a queue from `after` (exclusive) to `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -196,6 +209,19 @@ impl Contents {
     pub(crate) fn totals(&self, queue: QueueId) -> Totals {
         self.queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals)
     }
+}
+
+/// What the next start finds of what is stored.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// This, in the database.
+    InPlace(Vec<(QueueId, String, Totals)>),
+    /// Everything, in a file beside it, which it puts in the place of the database.
+    Beside(PathBuf, Failure),
+    /// Nobody knows: the database is in its place, and can't be read now.
+    Unread(Failure),
+    /// Nothing: it isn't there any more, and can't be written again.
+    Lost(Failure),
 }
 
 /// The `store` of the status document.
@@ -410,15 +436,32 @@ impl Store {
         }
     }
 
+    /// Why nothing can be written at the moment.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().as_ref().map(|(failure, _)| failure.to_string())
+    }
+
     pub(crate) fn status(&self) -> StoreStatus {
         let trouble = self.trouble.borrow();
         StoreStatus {
             path: self.path.display().to_string(),
-            error: trouble.as_ref().map(|(failure, _)| failure.to_string()),
+            error: self.trouble(),
             since: trouble.as_ref().map(|(_, since)| *since),
             moved_aside: self.moved_aside.lock().map(|names| names.clone()).unwrap_or_default(),
             restored: self.restored.load(Ordering::Relaxed),
         }
+    }
+
+    /// The daemon stops: nobody can move away any more what is in the place of the database, so that it is moved aside.
+    pub(crate) async fn stop(&self) {
+        self.submit(Job::Stop).await;
+    }
+
+    /// What the next start finds. `None`: the store's thread has ended.
+    pub(crate) async fn kept(&self) -> Option<Kept> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Kept(reply)).await;
+        answer.await.ok()
     }
 
     /// Closes the database, as soon as what was asked of it is done.

@@ -5,15 +5,19 @@
 //! message in it whose checksum is right. The pages are those of the write-ahead log where it has them, else those of the
 //! file. Pages that the file's own list calls free are left out: they hold what was deleted.
 
-use std::collections::{HashMap, HashSet};
+mod log;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::PAGE_SIZE;
 use super::names::log_of;
 use super::row::Columns;
+use super::{QueueId, Totals};
 use crate::regular;
 
 /// The largest message that is looked for, in bytes: a payload, a topic, and room.
@@ -35,8 +39,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Gives everything that is readable to `take`, in the order of the pages. Only an error of `take` stops it.
-pub(super) fn salvage<E>(path: &Path, mut take: impl FnMut(Found<'_>) -> Result<(), E>) -> Result<(), E> {
-    let pages = Pages::open(path);
+pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Found<'_>) -> Result<(), E>) -> Result<(), E> {
     let free = pages.free();
     let mut record = Vec::new();
     for number in pages.numbers().filter(|number| !free.contains(number)) {
@@ -50,6 +53,22 @@ pub(super) fn salvage<E>(path: &Path, mut take: impl FnMut(Found<'_>) -> Result<
         }
     }
     Ok(())
+}
+
+/// What messages there are: of each queue how many, of how many bytes, from where to where.
+pub(super) fn tally(pages: &Pages) -> BTreeMap<QueueId, Totals> {
+    let mut tally = BTreeMap::new();
+    let counted = salvage(pages, |found| {
+        let Found::Message(columns) = found else { return Ok(()) };
+        let queue = QueueId::of_key(columns.key).ok_or(())?;
+        let (seq, totals): (u64, &mut Totals) = (QueueId::seq_of_key(columns.key), tally.entry(queue).or_default());
+        totals.messages += 1;
+        totals.bytes += u64::try_from(columns.size).unwrap_or(0);
+        totals.first = Some(totals.first.map_or(seq, |first| first.min(seq)));
+        totals.last = totals.last.max(Some(seq));
+        Ok(())
+    });
+    counted.map_or_else(|()| BTreeMap::new(), |()| tally)
 }
 
 /// Whether a message of ours is in the file itself, whatever its log has.
@@ -72,9 +91,9 @@ pub(super) fn has_root(path: &Path) -> bool {
 }
 
 /// The pages of a database and its log.
-struct Pages {
-    file: Option<File>,
-    log: Option<File>,
+pub(super) struct Pages {
+    file: Option<Arc<File>>,
+    log: Option<Arc<File>>,
     /// Where the log has pages: the newest of each.
     logged: HashMap<u32, u64>,
     /// How many the file has.
@@ -82,18 +101,27 @@ struct Pages {
 }
 
 impl Pages {
-    fn open(path: &Path) -> Pages {
-        let pages = Pages::of_file(path);
-        let log = regular::open(&log_of(path)).ok();
-        let logged = log.as_ref().map(read_log).unwrap_or_default();
-        Pages { log, logged, ..pages }
+    pub(super) fn open(path: &Path) -> Pages {
+        let open = |path: &Path| regular::open(path).ok().map(Arc::new);
+        Pages::of(open(path), open(&log_of(path)))
     }
 
     fn of_file(path: &Path) -> Pages {
-        let file = regular::open(path).ok();
+        Pages::of(regular::open(path).ok().map(Arc::new), None)
+    }
+
+    /// Those of files that are open.
+    pub(super) fn of(file: Option<Arc<File>>, log: Option<Arc<File>>) -> Pages {
         let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
         let in_file = u32::try_from(size.div_ceil(PAGE_SIZE as u64)).unwrap_or(u32::MAX);
-        Pages { file, log: None, logged: HashMap::new(), in_file: in_file.min(MAX_PAGES) }
+        let logged = log.as_deref().map(log::newest).unwrap_or_default();
+        Pages { file, log, logged, in_file: in_file.min(MAX_PAGES) }
+    }
+
+    /// Those that SQLite finds there when it opens them: of the log what is whole.
+    pub(super) fn for_a_start(file: Option<Arc<File>>, log: Option<Arc<File>>) -> Pages {
+        let logged = log.as_deref().map(log::committed).unwrap_or_default();
+        Pages { log, logged, ..Pages::of(file, None) }
     }
 
     /// The pages that there are. One damaged number in the log makes no millions of them.
@@ -168,30 +196,6 @@ fn read_up_to(file: &File, page: &mut [u8], at: u64) -> io::Result<usize> {
         }
     }
     Ok(done)
-}
-
-/// Where in the log the newest form of each page is. Frames count as long as they carry the log's own salt: what a later
-/// damaged frame hides from SQLite is worth having, too, and each message has a checksum of its own.
-fn read_log(log: &File) -> HashMap<u32, u64> {
-    const HEADER: u64 = 32;
-    const FRAME_HEADER: usize = 24;
-    let mut pages = HashMap::new();
-    let mut header = [0; HEADER as usize];
-    if log.read_exact_at(&mut header, 0).is_err() || be32(&header, 8) != Some(PAGE_SIZE as u32) {
-        return pages;
-    }
-    let mut at = HEADER;
-    let mut frame = [0; FRAME_HEADER];
-    while log.read_exact_at(&mut frame, at).is_ok() {
-        at += FRAME_HEADER as u64;
-        if frame[8..16] == header[16..24]
-            && let Some(number) = be32(&frame, 0).filter(|number| (1..=MAX_PAGES).contains(number))
-        {
-            pages.insert(number, at);
-        }
-        at += PAGE_SIZE as u64;
-    }
-    pages
 }
 
 /// No database of ours is larger: 64 GiB.

@@ -17,7 +17,7 @@ use super::database::{self, Database};
 use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::files::make_directory;
 use super::names::log_of;
-use super::{Contents, Load, Lock, Page, Place, QueueId, Totals, Write};
+use super::{Contents, Kept, Load, Lock, Page, Place, QueueId, Totals, Write};
 use crate::count::count_that;
 
 /// The most writes in one transaction.
@@ -33,6 +33,9 @@ const READ_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 /// An empty database larger than this is given back to the file system.
 const WORTH_SHRINKING: u64 = 16 * 1024 * 1024;
 
+/// Open it, find it overwritten, find damage, try again.
+const ATTEMPTS: u32 = 4;
+
 /// How often looking at all pages is begun, before it is left to those who read them.
 const CHECKS: u32 = 5;
 
@@ -46,6 +49,10 @@ pub(super) enum Job {
     Open(oneshot::Sender<Result<(), Failure>>),
     /// Look whether the files are where they belong, and put them back.
     Look(oneshot::Sender<Result<(), Failure>>),
+    /// The daemon stops: from now on what is in the way is moved aside, so that nothing is lost.
+    Stop,
+    /// Look whether the next start finds what is stored, and what that is.
+    Kept(oneshot::Sender<Kept>),
     /// Look at all pages when there is nothing else to do.
     Check,
     /// Nothing comes after it.
@@ -71,6 +78,13 @@ pub(super) struct Worker {
     rebuilt_at: Option<Instant>,
     /// How often something couldn't be read, and when it was last.
     unreadable: Option<(u32, Instant)>,
+    /// How often it was overwritten, and when it was last.
+    overwritten: Option<(u32, Instant)>,
+    /// A copy of the database lies beside its place, for the next start.
+    is_beside: bool,
+    stopping: bool,
+    /// The daemon knows that the next start doesn't find everything in its place.
+    is_told: bool,
     checks_left: u32,
 }
 
@@ -98,6 +112,10 @@ impl Worker {
             restored,
             rebuilt_at: None,
             unreadable: None,
+            overwritten: None,
+            is_beside: false,
+            stopping: false,
+            is_told: false,
             checks_left: 0,
         }
     }
@@ -132,7 +150,9 @@ impl Worker {
             self.write(&mut group);
             match next {
                 Some(Job::Close(reply)) => {
-                    if let Err(failure) = self.keep_in_place() {
+                    if let Err(failure) = self.keep_in_place()
+                        && !self.is_told
+                    {
                         log::error!(GATEWIRE_EVENT = "store_failing"; "what is stored may be lost: {failure}");
                     }
                     drop(self);
@@ -167,6 +187,14 @@ impl Worker {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
                 let _ = reply.send(self.keep_in_place());
             }
+            Job::Stop => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                self.stopping = true;
+            }
+            Job::Kept(reply) => {
+                self.pending.fetch_sub(1, Ordering::Relaxed);
+                let _ = reply.send(self.kept());
+            }
             Job::Check => self.checks_left = CHECKS,
             Job::Write(..) | Job::Close(_) => {}
         }
@@ -177,8 +205,14 @@ impl Worker {
             return;
         }
         let written = self.attempt(|database| database.write(group.iter().map(|(write, _)| write)));
-        // What is written to a file that somebody has removed isn't stored.
-        let outcome = written.and_then(|()| self.keep_in_place());
+        let generation = self.generation;
+        // What is written to a file that somebody has removed or overwritten isn't stored.
+        let mut outcome = written.and_then(|()| self.keep_in_place());
+        if outcome.is_ok() && self.generation != generation {
+            // That happened in the middle: what is in the new database of it, nobody knows.
+            let again: Vec<Write> = group.iter().map(|(write, _)| write.clone().again()).collect();
+            outcome = self.attempt(|database| database.write(again.iter()));
+        }
         for (_, reply) in group.drain(..) {
             let _ = reply.send(outcome.clone());
         }
@@ -187,13 +221,38 @@ impl Worker {
         }
     }
 
+    /// What the next start finds.
+    fn kept(&mut self) -> Kept {
+        let opened = self.attempt(|_| Ok(()));
+        let queues = opened.and_then(|()| self.keep_in_place()).and_then(|()| self.attempt(Database::queues));
+        self.is_told = queues.is_err();
+        match queues {
+            Ok(queues) => Kept::InPlace(queues),
+            Err(failure) if self.is_beside => Kept::Beside(rebuild::ready_of(&self.path), failure),
+            Err(failure) if self.is_lost(&failure) => Kept::Lost(failure),
+            Err(failure) => Kept::Unread(failure),
+        }
+    }
+
+    /// Whether a database that can't be had for this reason isn't in its place either.
+    fn is_lost(&mut self, failure: &Failure) -> bool {
+        match &mut self.database {
+            Some(database) => !database.is_in_place() || database.touched().is_some(),
+            None => matches!(failure, Failure::Unusable { .. }),
+        }
+    }
+
     /// Does something with the database, which is opened if it isn't. When that finds damage, the database is made anew and
     /// it is tried a second time.
     fn attempt<T>(&mut self, mut work: impl FnMut(&mut Database) -> Result<T, Fault>) -> Result<T, Failure> {
-        // Open it, find the damage, try again.
-        for _ in 0..3 {
+        for _ in 0..ATTEMPTS {
             let outcome = match &mut self.database {
-                Some(database) => work(database),
+                Some(database) if database.touched().is_none() => work(database),
+                // What is written to it would be in no database.
+                Some(_) => match self.keep_in_place() {
+                    Ok(()) => continue,
+                    Err(failure) => return Err(failure),
+                },
                 None => match self.connect() {
                     Ok(()) => continue,
                     Err(fault) => Err(fault),
@@ -239,17 +298,24 @@ impl Worker {
     /// Opens the database, and makes it anew if it is damaged.
     fn connect(&mut self) -> Result<(), Fault> {
         make_directory(&self.path)?;
-        self.refuse_what_is_not_ours()?;
+        match self.refuse_what_is_not_ours() {
+            // Ours was there before.
+            Err(_) if self.stopping && self.generation > 0 => self.clear_the_place()?,
+            refused => refused?,
+        }
         if self.lock.is_none() {
             let lock = Lock::take(&self.path)?;
             let locked = || Fault::Unusable(OpenError::Locked { path: self.path.clone() });
             self.lock = Some(lock.ok_or_else(locked)?);
         }
-        if let Some(aside) = self.finish_swap()? {
+        if let Some(swapped) = self.finish_swap()? {
+            let aside = swapped
+                .aside
+                .map_or_else(String::new, |aside| format!("; what was found in its place is now {}", aside.display()));
             log::error!(
                 GATEWIRE_EVENT = "store_damaged";
-                "{} was damaged and is now {}: gatewire was stopped while it recreated the database, and has now finished",
-                self.path.display(), aside.display()
+                "{} was damaged, removed or replaced, and gatewire was stopped before it had put the new one there: it has now{aside}",
+                self.path.display()
             );
         }
         let opened = Database::open(&self.path, self.boot).and_then(|database| self.adopt(database));
@@ -262,10 +328,11 @@ impl Worker {
         }
     }
 
-    /// Before anything is made or moved. Where a new database is ready for the place, what is there has been found damaged.
+    /// Before anything is made or moved. Where a new database is ready for the place, what is there has been found damaged, or was
+    /// put there while ours was in use.
     fn refuse_what_is_not_ours(&self) -> Result<(), Fault> {
         match database::look(&self.path) {
-            Err(Fault::Unusable(OpenError::NotADatabase { .. })) if rebuild::is_swapping(&self.path) => Ok(()),
+            Err(Fault::Unusable(_)) if rebuild::is_swapping(&self.path) => Ok(()),
             Err(fault @ Fault::Unusable(_)) => Err(fault),
             // What else there is to say is said when it is opened.
             Ok(()) | Err(_) => Ok(()),
@@ -285,6 +352,7 @@ impl Worker {
         contents.extend(new.into_iter().map(|(id, name)| (id, name, Totals::default())));
         self.say_what_nobody_wants(&contents);
         self.generation += 1;
+        self.is_beside = false;
         self.database = Some(database);
         let _ = self.publish.send(Contents { generation: self.generation, queues: contents });
         Ok(())
@@ -345,6 +413,9 @@ impl Worker {
     /// Looks at all pages, unless something else is asked for meanwhile.
     fn check(&mut self) {
         self.checks_left -= 1;
+        if self.keep_in_place().is_err() {
+            return;
+        }
         let pending = Arc::clone(&self.pending);
         let Some(database) = &mut self.database else { return };
         match database.quick_check(move || pending.load(Ordering::Relaxed) > 0) {

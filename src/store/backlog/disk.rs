@@ -21,8 +21,8 @@ impl<T: Item> Backlog<T> {
         }
         let (mut batch, mut bytes, mut again, mut is_cut) = (Batch::default(), 0, Vec::new(), false);
         for entry in self.entries_mut() {
-            if matches!(entry.disk, Disk::No | Disk::Maybe) && wanted(&entry.item) {
-                if entry.disk == Disk::Maybe {
+            if entry.disk.is_to_be_written() && (entry.disk == Disk::Lost || wanted(&entry.item)) {
+                if entry.disk != Disk::No {
                     again.push(entry.seq);
                 }
                 entry.disk = Disk::Writing;
@@ -173,8 +173,12 @@ impl<T: Item> Backlog<T> {
     /// The disk is another than before: one that could be opened only now (`late`), or one made anew after damage.
     pub(crate) fn reattach(&mut self, stored: Totals, late: bool) {
         self.loading = None;
-        for entry in self.entries_mut().filter(|entry| entry.disk != Disk::No) {
-            entry.disk = Disk::Maybe;
+        for entry in self.entries_mut() {
+            entry.disk = match entry.disk {
+                Disk::No => Disk::No,
+                Disk::Maybe => Disk::Maybe,
+                Disk::Writing | Disk::Yes | Disk::Lost => Disk::Lost,
+            };
         }
         // What damage took of the gap shows when its end has been loaded.
         if late && !self.put_before_all(stored) {

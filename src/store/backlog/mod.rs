@@ -50,7 +50,16 @@ enum Disk {
     Writing,
     /// Nobody knows: it wasn't confirmed.
     Maybe,
+    /// It was, and the disk is another now: it has to be there again at once.
+    Lost,
     Yes,
+}
+
+impl Disk {
+    /// It isn't there, for all we know, and isn't being written.
+    fn is_to_be_written(self) -> bool {
+        matches!(self, Disk::No | Disk::Maybe | Disk::Lost)
+    }
 }
 
 #[derive(Debug)]
@@ -334,13 +343,18 @@ impl<T: Item> Backlog<T> {
 
     /// What is in memory and not yet on the disk, in no order.
     pub(crate) fn unstored(&self) -> impl Iterator<Item = &T> {
-        let unstored = |entry: &&Entry<T>| matches!(entry.disk, Disk::No | Disk::Maybe);
+        let unstored = |entry: &&Entry<T>| entry.disk.is_to_be_written();
         self.entries().filter(unstored).map(|entry| &entry.item)
     }
 
     /// What is in memory and not known to be on the disk, though it may be.
     pub(crate) fn unconfirmed(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries_mut().filter(|entry| entry.disk != Disk::Yes).map(|entry| &mut entry.item)
+    }
+
+    /// Whether something that waits isn't known to be on the disk.
+    pub(crate) fn has_waiting_unconfirmed(&self) -> bool {
+        self.head.iter().chain(&self.tail).any(|entry| entry.disk != Disk::Yes)
     }
 
     /// Of that, what waits, in order.

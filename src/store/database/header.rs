@@ -21,9 +21,9 @@ pub(super) const APPLICATION: i64 = 0x6761_7431;
 pub(super) const SCHEMA: i64 = 1;
 
 /// How a SQLite database begins.
-const MAGIC: &[u8] = b"SQLite format 3\0";
+pub(super) const MAGIC: &[u8] = b"SQLite format 3\0";
 
-const HEADER: usize = 100;
+pub(super) const HEADER: usize = 100;
 
 /// Finds what SQLite wouldn't tell, or would make worse: a newer schema must not be touched, a log without its database would
 /// be deleted, and a file that has lost its end may be read for long before that is noticed.
@@ -102,7 +102,7 @@ fn another(path: &Path, metadata: &Metadata, log_size: u64) -> Done<()> {
 }
 
 /// SQLite's format of a log: a header, then pages, each behind a header that begins with its number.
-const LOG_HEADER: u64 = 32;
+pub(super) const LOG_HEADER: u64 = 32;
 const FRAME_HEADER: u64 = 24;
 
 /// The `application_id` in the last first page that the log holds, whether or not its transaction was completed.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::header::{self, APPLICATION, SCHEMA};
+use super::own::Own;
 use super::{Database, Done};
 use crate::store::PAGE_SIZE;
 use crate::store::failure::{Fault, OpenError};
@@ -59,12 +60,14 @@ impl Database {
             new_queues: Vec::new(),
             file,
             log: None,
+            own: Own::default(),
         };
         let prepared = database.prepare();
         if prepared.is_err() {
             database.leave_the_log();
         }
         database.is_in_place();
+        database.note_own_write(prepared.is_ok());
         prepared.map(|()| database)
     }
 

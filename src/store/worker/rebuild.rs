@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use super::Worker;
 use crate::count::count;
 use crate::store::QueueId;
-use crate::store::database::Database;
-use crate::store::failure::{Failure, Fault};
+use crate::store::database::{Database, look};
+use crate::store::failure::{Failure, Fault, OpenError};
 use crate::store::names::{directory_of, log_of, with_suffix};
-use crate::store::salvage::{Found, salvage};
+use crate::store::salvage::{Found, Pages, salvage};
 
 /// A database that is damaged again before this isn't made anew: the device is to blame.
 const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
@@ -30,10 +30,9 @@ impl Worker {
             return Err(Fault::Broken(Failure::DamagedAgain { path }));
         }
         let (new, ready) = (new_of(&self.path), ready_of(&self.path));
-        remove(&new).map_err(|error| Fault::of_io(&error, &new))?;
         let carried = self.carry_over(&new)?;
         fs::rename(&new, &ready).and_then(|()| sync_names(&ready)).map_err(|error| Fault::of_io(&error, &ready))?;
-        let aside = self.finish_swap()?.unwrap_or_default();
+        let aside = self.finish_swap()?.and_then(|swapped| swapped.aside).unwrap_or_default();
         self.rebuilt_at = Some(Instant::now());
         log::error!(
             GATEWIRE_EVENT = "store_damaged";
@@ -46,11 +45,11 @@ impl Worker {
 
     /// Copies what is readable to a new database; returns how many messages that are.
     fn carry_over(&mut self, new: &Path) -> Result<u64, Fault> {
-        let mut database = Database::open(new, self.boot)?;
-        let mut carried = 0;
         let mut queues = Vec::new();
-        database.in_transaction(|database| {
-            salvage(&self.path, |found| {
+        let pages = Pages::open(&self.path);
+        let mut carried = 0;
+        let fill = |database: &mut Database| {
+            salvage(&pages, |found| {
                 match found {
                     Found::Message(columns) => carried += u64::from(database.insert_columns(&columns)?),
                     Found::Queue { id, name } => {
@@ -61,29 +60,64 @@ impl Worker {
                 }
                 Ok::<(), Fault>(())
             })
-        })?;
+        };
+        let database = self.filled(new, fill)?;
         queues.retain(|(id, _)| !id.is_built_in());
         queues.dedup_by_key(|(id, _)| *id);
         self.queues = QueueId::built_in();
         self.queues.append(&mut queues);
         self.name_queues();
-        database.add_queues(self.queues.clone());
-        database.in_transaction(|database| database.recount(&self.queues))?;
-        database.close()?;
+        self.finished(database)?;
         Ok(carried)
     }
 
+    /// A new database with what `fill` adds to it.
+    pub(super) fn filled(
+        &self,
+        new: &Path,
+        fill: impl FnOnce(&mut Database) -> Result<(), Fault>,
+    ) -> Result<Database, Fault> {
+        remove(new).map_err(|error| Fault::of_io(&error, new))?;
+        let mut database = Database::open(new, self.boot)?;
+        database.in_transaction(fill)?;
+        Ok(database)
+    }
+
+    /// Its queues are the ones there are, and counted.
+    pub(super) fn finished(&self, mut database: Database) -> Result<(), Fault> {
+        database.add_queues(self.queues.clone());
+        database.in_transaction(|database| database.recount(&self.queues))?;
+        database.close()
+    }
+
     /// Puts a new database that is ready into the place of the damaged one, if there is one: also after a crash in the middle
-    /// of that. One that isn't ready is removed. Returns where the damaged one is now.
-    pub(super) fn finish_swap(&mut self) -> Result<Option<PathBuf>, Fault> {
-        let aside = swap(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
-        if let Some(aside) = &aside
+    /// of that. One that isn't ready is removed.
+    pub(super) fn finish_swap(&mut self) -> Result<Option<Swapped>, Fault> {
+        let swapped = swap(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
+        self.note_aside(swapped.as_ref().and_then(|swapped| swapped.aside.as_deref()));
+        Ok(swapped)
+    }
+
+    /// Moves what is in the place of the database out of it.
+    pub(super) fn clear_the_place(&mut self) -> Result<(), Fault> {
+        let aside = move_aside(&self.path, Timestamp::now()).map_err(|error| Fault::of_io(&error, &self.path))?;
+        self.note_aside(aside.as_deref());
+        Ok(())
+    }
+
+    fn note_aside(&self, aside: Option<&Path>) {
+        if let Some(aside) = aside
             && let Ok(mut names) = self.moved_aside.lock()
         {
             names.push(aside.display().to_string());
         }
-        Ok(aside)
     }
+}
+
+/// A new database is in its place.
+pub(super) struct Swapped {
+    /// Where that is now which was there before, if anything was.
+    pub(super) aside: Option<PathBuf>,
 }
 
 /// Where a new database is made.
@@ -101,8 +135,7 @@ pub(super) fn is_swapping(path: &Path) -> bool {
     ready_of(path).exists()
 }
 
-/// Returns where the damaged one is now.
-fn swap(path: &Path) -> io::Result<Option<PathBuf>> {
+fn swap(path: &Path) -> io::Result<Option<Swapped>> {
     remove(&new_of(path))?;
     let ready = ready_of(path);
     if !ready.exists() {
@@ -110,13 +143,26 @@ fn swap(path: &Path) -> io::Result<Option<PathBuf>> {
     }
     // The same name again, if one of two files got there before a crash.
     let time = Timestamp::try_from(fs::metadata(&ready)?.modified()?).unwrap_or(Timestamp::UNIX_EPOCH);
+    let aside = move_aside(path, time)?;
+    fs::rename(&ready, path)?;
+    sync_names(path)?;
+    Ok(Some(Swapped { aside }))
+}
+
+/// Returns where it is now, if anything was there.
+fn move_aside(path: &Path, time: Timestamp) -> io::Result<Option<PathBuf>> {
+    // What can't be a damaged database of ours was put there while ours was in use.
+    let is_ours =
+        matches!(look(path), Ok(()) | Err(Fault::Damage(_) | Fault::Unusable(OpenError::NotADatabase { .. })));
+    let kind = if is_ours { "damaged" } else { "foreign" };
     let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
     let name = |n: u32| match n {
-        0 => with_suffix(path, &format!(".damaged-{time}")),
-        n => with_suffix(path, &format!(".damaged-{time}-{n}")),
+        0 => with_suffix(path, &format!(".{kind}-{time}")),
+        n => with_suffix(path, &format!(".{kind}-{time}-{n}")),
     };
-    let is_free =
-        |aside: &PathBuf| !(path.exists() && aside.exists() || log_of(path).exists() && log_of(aside).exists());
+    let is_there = |path: &Path| fs::symlink_metadata(path).is_ok();
+    let both = |one: &Path, other: &Path| is_there(one) && is_there(other);
+    let is_free = |aside: &PathBuf| !(both(path, aside) || both(&log_of(path), &log_of(aside)));
     let aside = (0..1000).map(name).find(is_free).unwrap_or_else(|| name(0));
     for (from, to) in [(log_of(path), log_of(&aside)), (path.to_owned(), aside.clone())] {
         match fs::rename(from, to) {
@@ -124,11 +170,9 @@ fn swap(path: &Path) -> io::Result<Option<PathBuf>> {
             _ => {}
         }
     }
-    // Before anything is in the old place: else a crash could leave the new one beside the old one's log.
+    // Before anything is in the old place: else a crash could leave a new one beside the old one's log.
     sync_names(path)?;
-    fs::rename(&ready, path)?;
-    sync_names(path)?;
-    Ok(Some(aside))
+    Ok((is_there(&aside) || is_there(&log_of(&aside))).then_some(aside))
 }
 
 /// Has the disk know what is called how in the directory of `path`.
