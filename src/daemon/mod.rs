@@ -4,6 +4,7 @@ mod announce;
 mod reload;
 mod services;
 mod start;
+mod stop;
 mod vital;
 mod watch;
 
@@ -18,13 +19,10 @@ use jiff::Timestamp;
 use signal_hook_tokio::Signals;
 use thiserror::Error;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, Interval};
 use tokio_stream::StreamExt as _;
 
 use crate::config::Config;
-use crate::count::{count, count_that};
-use crate::forward::Forward;
 use crate::journal;
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Change, Link, SaidOnce, Setup};
@@ -41,12 +39,6 @@ use watch::Watch;
 
 use reload::Reading;
 pub(crate) use reload::{Read, Refused};
-
-/// After the link has stopped: for the disk to take what is left, and to close the database. A card may need seconds for a sync.
-const STORE_TIME: Duration = Duration::from_secs(5);
-
-/// After that: for the last answers to reach the clients.
-const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// How often the certificate's validity is looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
@@ -140,32 +132,7 @@ async fn serve(
 
     notifier.stopping();
     schedule.abort();
-    // Nothing comes in between: what waits in batches is accepted, and then nothing more.
-    parts.schedule.flush(|message| outbox.submit(message));
-    parts.services.ingests().iter().for_each(|ingest| ingest.flush());
-    outbox.close();
-    parts.services.stop_forwards();
-    stop.request();
-    await_link(&mut signals, link).await;
-    // What the disk doesn't take in time is lost, and said so.
-    let store_until = Instant::now() + STORE_TIME;
-    let _ = tokio::time::timeout_at(store_until, store.while_it_works(outbox.store_the_rest())).await;
-    say_what_is_left(outbox.stored(), outbox.abandon());
-    let settled = async {
-        for ingest in parts.services.ingests() {
-            ingest.settled().await;
-        }
-    };
-    // Who doesn't read has had its chance.
-    let _ = tokio::time::timeout(LAST_ANSWERS, settled).await;
-    // What the readers leave unread waits from now on.
-    parts.services.close().await;
-    let _ = tokio::time::timeout_at(store_until, store.while_it_works(parts.services.stored())).await;
-    say_what_is_unread(&parts.services.forwards());
-    // Left open, it is just as complete; the next start takes a little longer.
-    let _ = tokio::time::timeout_at(store_until, store.close()).await;
-    log::logger().flush();
-    log::info!(GATEWIRE_EVENT = "stopped"; "stopped");
+    stop::stop(&mut signals, &parts, link).await;
     ended
 }
 
@@ -239,61 +206,6 @@ async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<R
 /// The first comes after one period. tokio's own begins at once, which is a wait of up to a millisecond.
 fn every(period: Duration) -> Interval {
     tokio::time::interval_at(Instant::now() + period, period)
-}
-
-/// The link delivers what it can and says goodbye. A second signal cuts that short.
-async fn await_link(signals: &mut Signals, mut link: JoinHandle<()>) {
-    if link.is_finished() {
-        return;
-    }
-    loop {
-        tokio::select! {
-            _ = &mut link => return,
-            signal = signals.next() => if signal != Some(SIGHUP) {
-                log::warn!("a second signal: stopping at once");
-                return;
-            }
-        }
-    }
-}
-
-fn say_what_is_left(stored: u64, lost: usize) {
-    if stored > 0 {
-        log::info!(
-            GATEWIRE_EVENT = "stored", GATEWIRE_COUNT = stored;
-            "{} for IoT Core on the disk, to be sent after the next start",
-            count_that(stored, "message", "waits", "wait")
-        );
-    }
-    if lost > 0 {
-        log::error!(
-            GATEWIRE_EVENT = "lost", GATEWIRE_COUNT = lost;
-            "{} that IoT Core hadn't acknowledged {} lost: the disk couldn't be written in time. A message that the disk took \
-            without confirming it may still be sent. Clients that waited got the answer `shutting_down`",
-            count(lost, "message"), if lost == 1 { "is" } else { "are" }
-        );
-    }
-}
-
-fn say_what_is_unread(forwards: &[Rc<Forward>]) {
-    for forward in forwards {
-        let (name, (waiting, stored)) = (forward.name(), forward.waiting());
-        if stored > 0 {
-            log::info!(
-                GATEWIRE_EVENT = "stored", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = stored;
-                "forward {name}: {} for a reader on the disk", count_that(stored, "message", "waits", "wait")
-            );
-        }
-        if waiting > stored {
-            let lost = waiting - stored;
-            log::error!(
-                GATEWIRE_EVENT = "lost", GATEWIRE_FORWARD = name, GATEWIRE_COUNT = lost;
-                "forward {name}: {} that no reader has taken couldn't be stored. IoT Core sends QoS 1 messages again; QoS 0 \
-                 messages are lost",
-                count(lost, "message")
-            );
-        }
-    }
 }
 
 impl Parts {

@@ -348,11 +348,11 @@ impl Services {
         self.listeners.take();
     }
 
-    /// Completes when everything that waits for a reader is on the disk.
+    /// Completes when everything that waits for a reader is on the disk, or what isn't won't be.
     pub(super) async fn stored(&self) {
         let leaving: Vec<Rc<Forward>> = self.leaving.borrow().iter().filter_map(Weak::upgrade).collect();
         for forward in self.forwards().iter().chain(&leaving) {
-            forward.stored().await;
+            forward.stored_or_given_up().await;
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::message::AckToken;
 use crate::message::Inbound;
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{Durable, Lasting};
-use crate::store::{Accepted, Contents, Load, Moment, Page, Place, Row, Write};
+use crate::store::{Accepted, Contents, Load, Moment, Page, Place, QueueId, Row, Write};
 use ahead::Ahead;
 
 /// The most memory that messages of one forward take, in bytes, each with [`ENTRY_OVERHEAD`]; from half of it on they are
@@ -293,6 +293,10 @@ impl Keep {
 
     pub(super) fn oldest(&self) -> Option<Timestamp> {
         self.backlog.oldest().map(|kept| kept.message.received_at)
+    }
+
+    pub(super) fn queue_id(&self) -> QueueId {
+        self.backlog.queue()
     }
 
     /// How many are on the disk.

@@ -26,7 +26,7 @@ use crate::count::count;
 use crate::message::{AckToken, Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
 use crate::store::keeper::{self, Kept};
-use crate::store::{Contents, Failure, Load, Moment, Page, Place, Store, Write};
+use crate::store::{Contents, Failure, Load, Moment, Page, Place, QueueId, Store, Write};
 pub(crate) use acks::Acks;
 use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
@@ -50,6 +50,8 @@ pub(crate) struct Forward {
     /// Messages dropped when that was last logged.
     drops_logged: Cell<u64>,
     drops: Seldom,
+    /// The last write has failed for a reason that lasts.
+    gave_up: Cell<bool>,
 }
 
 /// One of the `forward` of the status document.
@@ -108,6 +110,7 @@ impl Forward {
             eased: Notify::new(),
             drops_logged: Cell::new(0),
             drops: Seldom::default(),
+            gave_up: Cell::new(false),
         })
     }
 
@@ -169,6 +172,14 @@ impl Forward {
         }
     }
 
+    /// Completes when all is on the disk, for which that may take any time, or when there is no use in trying again.
+    pub(crate) async fn stored_or_given_up(&self) {
+        self.gave_up.set(false);
+        while !(self.queue.borrow().keep().is_stored() || self.gave_up.get()) {
+            self.eased.notified().await;
+        }
+    }
+
     /// Completes when all is on the disk, for which that may take any time.
     pub(crate) async fn stored(&self) {
         while !self.queue.borrow().keep().is_stored() {
@@ -176,10 +187,15 @@ impl Forward {
         }
     }
 
-    /// How many messages wait for a reader, and how many of them are on the disk.
+    /// How many messages wait for a reader, and how many of them are on the disk, as far as is known here.
     pub(crate) fn waiting(&self) -> (u64, u64) {
         let queue = self.queue.borrow();
         (queue.keep().len(), queue.keep().stored())
+    }
+
+    /// Where they are stored.
+    pub(crate) fn queue_id(&self) -> QueueId {
+        self.queue.borrow().keep().queue_id()
     }
 
     /// The highest id of a message that was on the disk at the start.
@@ -309,6 +325,7 @@ impl Kept for Forward {
     }
 
     fn write_ended(&self, outcome: Result<(), Failure>) {
+        self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
         self.change(|queue| {
             let now = Instant::now();
             queue.keep_mut().write_ended(outcome.is_ok(), now);

@@ -186,7 +186,7 @@ impl<'a> Connection<'a> {
                     self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
                 }
                 () = link.inbox.acks().ready() => {}
-                () = link.outbox.arrived(), if may_publish => {}
+                () = link.outbox.arrived(), if may_publish || stopping => {}
                 () = timer.fired() => {}
                 () = std::future::ready(()), if is_others_turn => {}
             }
@@ -242,7 +242,7 @@ impl<'a> Connection<'a> {
     /// Whether the daemon stops and nothing is left to wait for.
     fn is_drained(&self, now: Instant) -> bool {
         self.drain_deadline
-            .is_some_and(|deadline| now >= deadline || !self.session.is_connected() || self.link.outbox.is_empty())
+            .is_some_and(|deadline| now >= deadline || !self.session.is_connected() || self.link.outbox.is_settled())
     }
 
     /// The next instant at which there is something to do without anything happening.
@@ -293,6 +293,9 @@ impl<'a> Connection<'a> {
     /// The message to send next: what may be sent with others goes before what may only be sent alone.
     fn next(&mut self, now: Instant) -> Option<(Sequence, usize)> {
         if !self.has_room() || !self.session.can_publish() {
+            return None;
+        }
+        if self.drain_deadline.is_some() && !self.link.outbox.gains_by_sending() {
             return None;
         }
         let (link, session) = (self.link, &mut *self.session);

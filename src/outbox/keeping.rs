@@ -25,12 +25,24 @@ pub(super) struct Turns {
     loading: Cell<QueueId>,
     /// The quarantine couldn't write: the ledger may try, unless a message would be lost between the two.
     ledger_first: Cell<bool>,
+    /// Which has tried to write since everything is to be on the disk, and which has failed for a reason that lasts.
+    last_try: Cell<Option<QueueId>>,
+    ledger_gave_up: Cell<bool>,
+    quarantine_gave_up: Cell<bool>,
 }
 
 impl Default for Turns {
     fn default() -> Turns {
         let none = || Cell::new(QueueId::OUTBOX);
-        Turns { writing: none(), loading: none(), ledger_first: Cell::new(false) }
+        let no = || Cell::new(false);
+        Turns {
+            writing: none(),
+            loading: none(),
+            ledger_first: no(),
+            last_try: Cell::new(None),
+            ledger_gave_up: no(),
+            quarantine_gave_up: no(),
+        }
     }
 }
 
@@ -62,14 +74,23 @@ impl Outbox {
     }
 
     /// Has everything that is left put on the disk, once the link has stopped. Completes when it is, for which the disk may
-    /// take any time.
+    /// take any time, or when there is no use in trying again.
     pub(crate) async fn store_the_rest(&self) {
         self.ledger.borrow_mut().stop();
         self.quarantine.borrow_mut().stop();
         self.changed.notify_one();
-        while !(self.ledger.borrow().is_stored() && self.quarantine.borrow().is_stored()) {
+        while !self.is_stored_or_given_up() {
             self.eased.notified().await;
         }
+    }
+
+    fn is_stored_or_given_up(&self) -> bool {
+        let (ledger, quarantine, turns) = (self.ledger.borrow(), self.quarantine.borrow(), &self.turns);
+        let quarantine_gave_up = turns.quarantine_gave_up.get();
+        // What has to go first can't.
+        let is_held_up = quarantine_gave_up && quarantine.must_write_first();
+        (ledger.is_stored() || turns.ledger_gave_up.get() || is_held_up)
+            && (quarantine.is_stored() || quarantine_gave_up)
     }
 
     /// The disk has had its time; returns how many QoS 1 messages aren't known to be on it. Who waits for them is told.
@@ -107,12 +128,20 @@ impl Kept for Outbox {
             true => ledger().or_else(quarantine),
             false => quarantine().or_else(ledger),
         };
-        self.turns.writing.set(write.as_ref().map_or(QueueId::OUTBOX, |write| write.queue));
+        let queue = write.as_ref().map(|write| write.queue);
+        self.turns.writing.set(queue.unwrap_or(QueueId::OUTBOX));
+        self.turns.last_try.set(queue.filter(|_| self.ledger.borrow().is_stopping()));
         write
     }
 
     fn write_ended(&self, outcome: Result<(), Failure>) {
         let now = Instant::now();
+        let gave_up = outcome.as_ref().is_err_and(Failure::lasts);
+        match self.turns.last_try.take() {
+            Some(QueueId::QUARANTINE) => self.turns.quarantine_gave_up.set(gave_up),
+            Some(_) => self.turns.ledger_gave_up.set(gave_up),
+            None => {}
+        }
         if self.turns.writing.get() == QueueId::QUARANTINE {
             self.turns.ledger_first.set(outcome.is_err());
             self.quarantine.borrow_mut().write_ended(outcome.is_ok(), now);
@@ -121,6 +150,10 @@ impl Kept for Outbox {
         } else {
             let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), now);
             stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &Outcome::Stored));
+            if self.closed.get() {
+                // There may be nothing left to send.
+                self.arrived.notify_one();
+            }
         }
         self.ease();
     }
@@ -153,6 +186,6 @@ impl Kept for Outbox {
     }
 
     fn is_stopping(&self) -> bool {
-        self.ledger.borrow().is_stopping()
+        self.closed.get()
     }
 }

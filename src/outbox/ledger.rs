@@ -279,6 +279,17 @@ impl<W> Ledger<W> {
         self.dropped.extend(gone.into_iter().map(|entry| (Cause::NotConnected, entry.waiter)));
     }
 
+    /// What waits and hasn't been sent by `due` is to be on the disk then.
+    pub(super) fn hasten(&mut self, due: Instant) {
+        self.backlog.waiting_unconfirmed().for_each(|entry| entry.due = entry.due.min(due));
+        self.backlog.expect(due);
+    }
+
+    /// Whether something waits that isn't known to be on the disk.
+    pub(super) fn has_waiting_unconfirmed(&self) -> bool {
+        self.backlog.has_waiting_unconfirmed()
+    }
+
     /// Everything is to be on the disk.
     pub(crate) fn stop(&mut self) {
         self.backlog.stop();

@@ -16,7 +16,7 @@ mod source;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -39,6 +39,9 @@ use quarantine::{Place, Quarantine, QuarantineStatus};
 use source::Gate;
 
 pub(crate) use source::Source;
+
+/// Once nothing is accepted any more, what waits is sent for so long before it is written to the disk.
+const SENT_BEFORE: Duration = Duration::from_millis(500);
 
 /// What became of an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -336,10 +339,12 @@ impl Outbox {
         }
     }
 
-    /// Accepts nothing from now on.
+    /// Accepts nothing from now on. What isn't sent soon goes to the disk.
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.let_all_in();
+        self.ledger.borrow_mut().hasten(Instant::now() + SENT_BEFORE);
+        self.changed.notify_one();
         self.arrived.notify_one();
     }
 
@@ -348,9 +353,16 @@ impl Outbox {
         self.arrived.notified().await;
     }
 
-    /// Nothing waits and nothing is in flight.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ledger.borrow().is_empty()
+    /// Nothing is in flight, and sending more would gain nothing.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.ledger.borrow().in_flight() == 0 && !self.gains_by_sending()
+    }
+
+    /// Once nothing is accepted any more: whether something waits that only the link can save, or could as soon as the disk. What
+    /// is on the disk is as safe there, and so is what comes behind it, once it is there, too. With a disk that takes nothing, and
+    /// for QoS 0, all before it has to be sent.
+    pub(crate) fn gains_by_sending(&self) -> bool {
+        self.ledger.borrow().has_waiting_unconfirmed()
     }
 
     /// The first message that the link `admits`, told whether a client waits to be told of it: its place, and bytes of topic and

@@ -185,7 +185,9 @@ impl Worker {
             }
             Job::Look(reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
-                let _ = reply.send(self.keep_in_place());
+                // One that was there and isn't open any more isn't in its place before it is.
+                let opened = if self.generation > 0 { self.attempt(|_| Ok(())) } else { Ok(()) };
+                let _ = reply.send(opened.and_then(|()| self.keep_in_place()));
             }
             Job::Stop => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::support::closed_port;
 use crate::support::daemon::Setup;
+use crate::support::mosquitto::Mosquitto;
 use crate::support::scripted::Broker;
-use crate::{INGEST, arrived, cut_off, line, verdict, wait_until_delivered};
+use crate::{FREELY, INGEST, SLOWLY, arrived, cut_off, line, verdict, wait_until_delivered};
 
 /// A setup for the broker at `port`, with other keys in `[outbox]`, in whose database so many messages wait.
 pub(crate) fn filled(port: u16, keys: &str, messages: &[(usize, &[&str])]) -> Setup {
@@ -131,4 +132,26 @@ fn a_rest_of_the_backlog_is_still_there_after_a_stop_in_the_middle() {
     assert_eq!(next, 5000);
     let setup = setup.edit(&format!("port = {}\n", broker.port), &format!("port = {}\n", closed_port()));
     assert_eq!(wait_until_delivered(&setup.start())["outbox"]["stored"], 0);
+}
+
+#[test]
+fn a_stop_leaves_a_backlog_on_the_disk_and_waits_for_what_is_in_flight_alone() {
+    const MESSAGES: usize = 3000;
+    let broker = Mosquitto::start();
+    let setup = filled(broker.port, "", &[(MESSAGES, &[])]).edit(FREELY, SLOWLY);
+    let gatewire = setup.connect();
+    // What comes behind it goes to the disk, too.
+    let mut client = gatewire.client("up.sock");
+    let lines = MESSAGES..MESSAGES + 20;
+    lines.clone().for_each(|number| client.send(&line(number, 100)));
+    crate::support::eventually("them", || (gatewire.status()["outbox"]["accepted"] == 20).then_some(()));
+    gatewire.signal("TERM");
+    let (code, took) = gatewire.wait();
+    assert!(code == 0 && took < Duration::from_secs(3), "{code}, {took:?}");
+    lines.for_each(|number| assert_eq!(verdict(&client.json()), "stored", "{number}"));
+    let sent = arrived(&broker).len();
+    assert!(sent < MESSAGES, "{sent}");
+    let setup = setup.edit(SLOWLY, FREELY);
+    wait_until_delivered(&setup.connect());
+    assert_eq!(arrived(&broker), (0..MESSAGES + 20).collect::<Vec<_>>());
 }

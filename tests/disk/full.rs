@@ -1,5 +1,7 @@
 //! A disk that takes nothing more: full, read-only, failing.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::backlog::filled;
@@ -8,7 +10,7 @@ use crate::support::daemon::{Gatewire, Setup};
 use crate::support::mosquitto::Mosquitto;
 use crate::support::patiently;
 use crate::volume::Volume;
-use crate::{INGEST, arrived, ask_all, cut_off, line, verdict, wait_until_delivered};
+use crate::{FREELY, INGEST, SLOWLY, arrived, ask_all, cut_off, line, verdict, wait_until_delivered};
 
 const MIB: u64 = 1 << 20;
 
@@ -141,6 +143,56 @@ fn a_stop_with_a_disk_that_takes_nothing_says_what_is_lost_and_does_not_spin() {
     assert!(spent < 0.5, "{spent} s of CPU");
     assert_eq!(verdict(&client.json()), "shutting_down");
     assert_eq!(gatewire.wait().0, 0);
+}
+
+#[test]
+fn a_stop_with_a_full_disk_tries_once_says_what_is_lost_and_goes() {
+    let volume = Volume::new("8m");
+    let mut made = None;
+    let (mut broker, gatewire) = cut_off(|port| {
+        let setup = volume.setup(port, INGEST);
+        made = Some(setup.again());
+        setup
+    });
+    let mut client = gatewire.client("up.sock");
+    assert!(ask_all(&mut client, 0..10, LARGE).iter().all(|(_, verdict)| verdict == "stored"));
+    volume.fill_up();
+    (10..40).for_each(|number| client.send(&line(number, LARGE)));
+    gatewire.wait_for("nothing can be stored");
+    patiently("them", || (gatewire.status()["outbox"]["waiting"] == 40).then_some(()));
+    gatewire.signal("TERM");
+    let said = gatewire.wait_for("messages that IoT Core hadn't acknowledged are lost: no space is left");
+    gatewire.wait_for("messages wait for IoT Core on the disk");
+    let (code, took) = gatewire.wait();
+    assert!(code == 0 && took < Duration::from_secs(2), "{code}, {took:?}");
+    let answers: Vec<_> = (10..40).map(|number| (number, verdict(&client.json()).to_owned())).collect();
+    let lost = answers.iter().filter(|(_, verdict)| verdict == "shutting_down").count();
+    assert!(lost > 10 && said.contains(&format!(" {lost} messages")), "{said}: {answers:?}");
+    volume.free();
+    broker.restart();
+    wait_until_delivered(&made.unwrap().connect());
+    let stored = answers.iter().filter(|(_, verdict)| verdict == "stored").map(|(number, _)| *number);
+    assert_eq!(arrived(&broker), (0..10).chain(stored).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_stop_with_a_full_disk_still_delivers_what_only_the_link_can_save() {
+    let volume = Volume::new("8m");
+    let (mut broker, gatewire) = cut_off(|port| volume.setup(port, INGEST).edit(FREELY, SLOWLY));
+    let mut client = gatewire.client("up.sock");
+    // These go first, for a second.
+    assert!(ask_all(&mut client, 0..100, 1000).iter().all(|(_, verdict)| verdict == "stored"));
+    volume.fill_up();
+    (100..110).for_each(|number| client.send(&line(number, LARGE)));
+    gatewire.wait_for("nothing can be stored");
+    patiently("them", || (gatewire.status()["outbox"]["waiting"] == 110).then_some(()));
+    broker.restart();
+    gatewire.wait_for_nth("connected to", 2);
+    gatewire.signal("TERM");
+    (100..110).for_each(|number| assert_eq!(verdict(&client.json()), "delivered", "{number}"));
+    let (code, took) = gatewire.wait();
+    assert!(code == 0 && took < Duration::from_secs(6), "{code}, {took:?}");
+    assert_eq!(arrived(&broker), (0..110).collect::<Vec<_>>());
 }
 
 #[test]

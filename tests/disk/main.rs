@@ -25,6 +25,10 @@ use support::socket::Client;
 
 const INGEST: &str = "[[ingest]]\nname = \"up\"\nsocket = \"DIR/up.sock\"\ntopics = [\"up/#\"]\n";
 
+/// The rate limits of [`Setup::new`], and others.
+const FREELY: &str = "messages_per_second = 1000000, bytes_per_second = \"1 GiB\", burst = 100000";
+const SLOWLY: &str = "messages_per_second = 100, bytes_per_second = \"1 GiB\", burst = 1";
+
 /// A line with so many bytes of payload. The number is in the topic, where mosquitto's log shows it.
 fn line(number: usize, bytes: usize) -> String {
     format!("{{\"topic\":\"up/{number}\",\"payload\":\"{}\",\"id\":{number}}}", "x".repeat(bytes))

@@ -37,7 +37,7 @@ async fn a_full_batch_is_one_message_and_its_lines_are_answered_with_it() {
     )
     .await;
     accepted(&served, 2).await;
-    assert!(served.outbox.is_empty());
+    assert!(served.outbox.status().waiting == 0);
     send(&mut other, "{\"topic\":\"g/1\",\"payload\":\"7\",\"id\":\"x\"}\n").await;
     let (sequence, message) = take(&served).await;
     assert_eq!(message, r#"g/1 1 [{"t":1},"a b",7]"#);

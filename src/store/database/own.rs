@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 
-use super::header::{APPLICATION, HEADER, LOG_HEADER, MAGIC};
 use super::Database;
+use super::header::{APPLICATION, HEADER, LOG_HEADER, MAGIC};
 use crate::count::count;
 use crate::store::place::{Imprint, Place};
 use crate::store::salvage::{Pages, tally};

@@ -1,0 +1,174 @@
+//! Something else in the place of the database while it is used: it is left alone as long as somebody could move it away, and what is
+//! stored is there after a stop or a kill.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use support::daemon::{Gatewire, Setup};
+use support::{closed_port, eventually};
+
+const INGEST: &str = "[[ingest]]\nname = \"in\"\ntopics = [\"a/#\"]\nsocket = \"DIR/publish.sock\"\n";
+
+const LINE: &str = r#"{"topic":"a/b","payload":"x"}"#;
+
+fn with_log(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}-wal", path.display()))
+}
+
+/// How something gets into the place of the database at this path, which is free, and whether it is still that.
+struct Foreign {
+    what: &'static str,
+    put: fn(&Path),
+    is_unharmed: fn(&Path) -> bool,
+}
+
+const FOREIGN: [Foreign; 6] = [
+    Foreign {
+        what: "a letter",
+        put: |path| fs::write(path, "a letter").unwrap(),
+        is_unharmed: |path| fs::read_to_string(path).unwrap() == "a letter",
+    },
+    Foreign {
+        what: "garbage",
+        put: |path| fs::write(path, [0x5a; 20_000]).unwrap(),
+        is_unharmed: |path| fs::read(path).unwrap() == [0x5a; 20_000],
+    },
+    Foreign {
+        what: "a directory",
+        put: |path| {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("file"), "x").unwrap();
+        },
+        is_unharmed: |path| fs::read_to_string(path.join("file")).unwrap() == "x",
+    },
+    Foreign {
+        what: "another program's database",
+        put: |path| {
+            let connection = rusqlite::Connection::open(path).unwrap();
+            connection.execute_batch("CREATE TABLE photos (name TEXT); INSERT INTO photos VALUES ('cat')").unwrap();
+        },
+        is_unharmed: |path| {
+            // Beside a log of ours it would be ours for SQLite.
+            assert!(eventually("no log", || (!with_log(path).exists()).then_some(true)));
+            let connection = rusqlite::Connection::open(path).unwrap();
+            connection.query_row("SELECT name FROM photos", [], |row| row.get::<_, String>(0)).unwrap() == "cat"
+        },
+    },
+    Foreign {
+        what: "a link",
+        put: |path| std::os::unix::fs::symlink("/dev/null", path).unwrap(),
+        is_unharmed: |path| fs::read_link(path).unwrap() == Path::new("/dev/null"),
+    },
+    Foreign {
+        what: "a FIFO",
+        put: |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+        is_unharmed: |path| fs::symlink_metadata(path).is_ok(),
+    },
+];
+
+/// A daemon with two stored messages, in whose database's place something is put; a third message waits in memory.
+fn with_something_in_the_place(foreign: &Foreign) -> (Setup, Gatewire) {
+    let setup = Setup::new(closed_port(), INGEST);
+    let gatewire = setup.start();
+    let mut client = gatewire.client("publish.sock");
+    (0..2).for_each(|_| assert_eq!(client.ask(LINE)["result"], "stored", "{}", foreign.what));
+    let (path, thing) = (gatewire.path("gatewire.db"), gatewire.path("thing"));
+    (foreign.put)(&thing);
+    renameat2(AT_FDCWD, &thing, AT_FDCWD, &path, RenameFlags::RENAME_EXCHANGE).unwrap();
+    fs::remove_file(&thing).unwrap();
+    gatewire.wait_for("nothing can be stored");
+    assert!((foreign.is_unharmed)(&path), "{}", foreign.what);
+    client.send(LINE);
+    eventually("the third", || (gatewire.status()["outbox"]["waiting"] == 3).then_some(()));
+    (setup, gatewire)
+}
+
+/// Where the thing is that was found in the place of the database.
+fn aside(setup: &Setup) -> PathBuf {
+    let names = fs::read_dir(setup.directory.path()).unwrap().map(|entry| entry.unwrap().path());
+    let is_aside = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        (name.contains(".foreign-") || name.contains(".damaged-")) && !name.ends_with("-wal")
+    };
+    let mut found: Vec<PathBuf> = names.filter(is_aside).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+fn stored(setup: &Setup) -> u64 {
+    let gatewire = setup.start();
+    gatewire.wait_for("keeps a link");
+    gatewire.status()["outbox"]["stored"].as_u64().unwrap()
+}
+
+#[test]
+fn at_a_stop_it_is_moved_aside_and_everything_is_stored() {
+    for foreign in &FOREIGN {
+        let (setup, gatewire) = with_something_in_the_place(foreign);
+        gatewire.signal("TERM");
+        gatewire.wait_for("3 messages wait for IoT Core on the disk, to be sent after the next start");
+        let (code, took) = gatewire.wait();
+        assert!(code == 0 && took < Duration::from_secs(3), "{}: {code}, {took:?}", foreign.what);
+        assert!((foreign.is_unharmed)(&aside(&setup)), "{}", foreign.what);
+        assert_eq!(stored(&setup), 3, "{}", foreign.what);
+    }
+}
+
+#[test]
+fn after_a_kill_the_next_start_has_what_was_stored() {
+    for foreign in &FOREIGN {
+        let (setup, gatewire) = with_something_in_the_place(foreign);
+        gatewire.kill();
+        assert_eq!(stored(&setup), 2, "{}", foreign.what);
+        assert!((foreign.is_unharmed)(&aside(&setup)), "{}", foreign.what);
+    }
+}
+
+#[test]
+fn once_it_is_moved_away_everything_is_stored_in_its_old_place_and_stays_there() {
+    for foreign in &FOREIGN {
+        let (setup, gatewire) = with_something_in_the_place(foreign);
+        fs::rename(gatewire.path("gatewire.db"), gatewire.path("away")).unwrap();
+        gatewire.wait_patiently("is written again");
+        eventually("the third", || (gatewire.status()["outbox"]["stored"] == 3).then_some(()));
+        let mut client = gatewire.client("publish.sock");
+        assert_eq!(client.ask(LINE)["result"], "stored", "{}", foreign.what);
+        gatewire.kill();
+        assert_eq!(stored(&setup), 4, "{}", foreign.what);
+    }
+}
+
+#[test]
+fn what_cannot_be_moved_aside_at_a_stop_is_told_of_and_nothing_is_lost() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let setup = Setup::new(closed_port(), INGEST);
+    let gatewire = setup.again().under(["unshare", "--mount"]).start();
+    let mut client = gatewire.client("publish.sock");
+    (0..2).for_each(|_| assert_eq!(client.ask(LINE)["result"], "stored"));
+    let (path, letter) = (gatewire.path("gatewire.db"), gatewire.path("letter"));
+    fs::write(&letter, "a letter").unwrap();
+    // What something is mounted on can't be moved.
+    let pid = gatewire.pid().to_string();
+    let mut mount = Command::new("nsenter");
+    mount.args(["-t", &pid, "-m", "mount", "--bind"]).args([&letter, &path]);
+    assert!(mount.status().unwrap().success());
+    client.send(LINE);
+    gatewire.wait_for("nothing can be stored");
+    gatewire.signal("TERM");
+    let said = gatewire.wait_for("messages wait for IoT Core on the disk");
+    assert!(said.contains("They are in ") && said.contains("gatewire.db.ready"), "{said}");
+    gatewire.wait_for("1 message that IoT Core hadn't acknowledged is lost");
+    let (code, took) = gatewire.wait();
+    assert!(code == 0 && took < Duration::from_secs(7), "{code}, {took:?}");
+    // The mount has gone with it. The third may be there though nobody was told so.
+    assert!([2, 3].contains(&stored(&setup)));
+}
