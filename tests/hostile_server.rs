@@ -135,3 +135,101 @@ fn what_is_stored_waits_for_the_suback_of_a_new_session() {
         }
     }
 }
+
+/// A message a line to the ingest socket; each is stored, as there is no link.
+fn store(gatewire: &support::daemon::Gatewire, count: usize) {
+    let mut client = gatewire.client("publish.sock");
+    let lines: String = (0..count).map(|n| format!("{{\"topic\":\"t/{n}\",\"payload\":{n}}}\n")).collect();
+    client.write(lines.as_bytes());
+    (0..count).for_each(|_| assert_eq!(client.json()["result"], "stored"));
+}
+
+#[test]
+fn a_server_that_closes_after_each_connack_is_told_of_a_few_times_and_the_backlog_once() {
+    for protocol in ["3.1.1", "5"] {
+        let broker = Broker::start();
+        let connection = "backoff = { min = \"100ms\", max = \"100ms\", stable_after = \"3s\" }\n\
+                          rate_limit = { connects_per_second = 100 }\n";
+        let gatewire = Setup::with_connection(broker.port, connection, INGEST).speaking(protocol).start();
+        store(&gatewire, 150);
+        let close = || {
+            if protocol == "5" {
+                broker.connected_5(false, &[]).close();
+            } else {
+                broker.connected(false).close();
+            }
+        };
+        (0..20).for_each(|_| close());
+        let count = |text: &str| gatewire.count(text);
+        assert_eq!(count("150 messages wait for IoT Core"), 1, "{protocol}");
+        assert!(count("connected to") <= 4 && count("next attempt") <= 8, "{protocol}: {:#?}", gatewire.log());
+        // It stays now: that is said once it has lasted.
+        let _peer = if protocol == "5" { Err(broker.connected_5(false, &[])) } else { Ok(broker.connected(false)) };
+        gatewire.wait_for("that ended sooner");
+    }
+}
+
+/// What the status says of why messages wait, for scripts and for people, once that is for `cause`.
+fn held(setup: &Setup, gatewire: &support::daemon::Gatewire, cause: &str) -> (serde_json::Value, String) {
+    let held = eventually(cause, || {
+        let held = gatewire.status()["outbox"]["held"].clone();
+        (held["cause"] == cause).then_some(held)
+    });
+    assert!(held["reason"].is_string() && held["advice"].is_string() && held["since"].is_string(), "{held}");
+    let (code, page, _) = setup.output("status");
+    assert_eq!(code, 0);
+    (held, page.split_whitespace().collect::<Vec<_>>().join(" "))
+}
+
+fn until_nothing_is_held(gatewire: &support::daemon::Gatewire) {
+    eventually("nothing to be held", || gatewire.status()["outbox"]["held"].is_null().then_some(()));
+}
+
+#[test]
+fn why_messages_wait_is_in_the_status_and_not_in_the_log_alone() {
+    let broker = Broker::start();
+    let setup = Setup::new(broker.port, &format!("{INGEST}{FORWARD}"));
+    let gatewire = setup.start();
+    let mut client = gatewire.client("publish.sock");
+    let mut peer = broker.connected_5(false, &[]);
+    client.send("{\"topic\":\"up\",\"payload\":1}");
+
+    // A SUBSCRIBE without its answer.
+    let id = peer.subscribe().pkid;
+    let (_, page) = held(&setup, &gatewire, "subscribing");
+    assert!(page.contains("messages wait for the answer to a SUBSCRIBE"), "{page}");
+    peer.raw(&[0x90, 4, 0, u8::try_from(id).unwrap(), 0, 1]);
+
+    // Everything is answered with 0x97.
+    let id = peer.publish().pkid;
+    peer.puback(id, 0x97);
+    let line = gatewire.wait_for("quota exceeded");
+    let (said, page) = held(&setup, &gatewire, "throttled");
+    assert!(said["reason"].as_str().unwrap().contains("0x97") && said["next_attempt"].is_string(), "{said}");
+    assert!(line.contains(said["advice"].as_str().unwrap()), "{line}\n{said}");
+    assert!(page.contains("IoT Core takes no more messages for now") && page.contains("0x97"), "{page}");
+    let id = peer.publish().pkid;
+    peer.puback(id, 0x97);
+    assert_eq!(held(&setup, &gatewire, "throttled").0["since"], said["since"], "it is the same");
+    let id = peer.publish().pkid;
+    peer.puback(id, 0);
+    until_nothing_is_held(&gatewire);
+    assert_eq!(gatewire.count("takes messages again"), 0, "that everything was refused wasn't said");
+}
+
+#[test]
+fn that_a_server_acknowledges_nothing_is_in_the_status() {
+    let broker = Broker::start();
+    let setup = Setup::with_connection(broker.port, "ack_timeout = \"1s\"\n", INGEST).speaking("3.1.1");
+    let gatewire = setup.start();
+    let mut peer = broker.connected(false);
+    gatewire.client("publish.sock").send("{\"topic\":\"up\",\"payload\":1}");
+    let id = peer.publish().pkid;
+    assert_eq!(peer.publish().pkid, id);
+    let line = gatewire.wait_for("didn't acknowledge a message");
+    let (said, page) = held(&setup, &gatewire, "unanswered");
+    assert!(line.contains(said["advice"].as_str().unwrap()), "{line}\n{said}");
+    assert!(page.contains("IoT Core doesn't acknowledge messages") && page.contains("no PUBACK within 1s"), "{page}");
+    peer.puback(id);
+    until_nothing_is_held(&gatewire);
+}

@@ -74,6 +74,8 @@ pub(super) struct Connection<'a> {
     connack_deadline: Option<Instant>,
     /// When CONNACK came.
     connected_at: Option<Instant>,
+    /// When it is to be said that the connection has come, because it stays.
+    stays_at: Option<Instant>,
     /// When to give up what is in flight: set once the daemon stops.
     drain_deadline: Option<Instant>,
     /// Since then the transport has taken no more for a while.
@@ -108,6 +110,7 @@ impl<'a> Connection<'a> {
             quota_until: None,
             connack_deadline: Some(connack_deadline),
             connected_at: None,
+            stays_at: None,
             drain_deadline: None,
             is_slow: false,
             throughput: Throughput::new(Instant::now()),
@@ -152,6 +155,7 @@ impl<'a> Connection<'a> {
             }
             // What it says of messages has to be passed on before the connection may end.
             self.fill(now);
+            self.link.note_holding(self.session, now);
             if self.pass_on_events(now) {
                 // A message that isn't sent may have been the last, or makes room for another.
                 continue;
@@ -225,8 +229,15 @@ impl<'a> Connection<'a> {
             let has_moved = self.throughput.looked(under_way(&self.stream, !self.unflushed), now);
             self.link.outbox.link_moves(self.throughput.rate(), has_moved);
         }
+        if self.stays_at.take_if(|at| *at <= now).is_some() {
+            self.link.has_stayed(self.stable_after());
+        }
         self.link.notifier.alive(now);
         Ok(())
+    }
+
+    fn stable_after(&self) -> Duration {
+        self.setup.connection.backoff.stable_after
     }
 
     /// When to look how much of what was written has arrived, if that matters.
@@ -251,6 +262,7 @@ impl<'a> Connection<'a> {
             self.connack_deadline,
             self.drain_deadline,
             self.quota_until,
+            self.stays_at,
             self.next_look(),
             self.session.timeout(),
             self.link.notifier.deadline(),
@@ -287,7 +299,6 @@ impl<'a> Connection<'a> {
             }
         }
         self.session.filled(now);
-        self.link.note_holding(self.session, now);
     }
 
     /// The message to send next: what may be sent with others goes before what may only be sent alone.
@@ -367,7 +378,8 @@ impl<'a> Connection<'a> {
             Event::Connected { session_present, session_expiry } => {
                 self.connack_deadline = None;
                 self.connected_at = Some(now);
-                self.link.connected(session_present, session_expiry);
+                let is_said = self.link.connected(session_present, session_expiry);
+                self.stays_at = (!is_said).then(|| now + self.stable_after());
                 self.link.outbox.link_moves(self.throughput.rate(), true);
             }
             Event::Message(message, token) => {

@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod connect;
 mod connection;
 pub(crate) mod diagnosis;
+mod holding;
 pub(crate) mod memory;
 mod pace;
 mod refusals;
@@ -27,6 +28,7 @@ use humantime::format_duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config;
+use crate::count::count;
 use crate::inbox::Inbox;
 use crate::journal;
 use crate::limits::MAX_PACKET;
@@ -52,6 +54,9 @@ use state::LinkState;
 
 /// How many of the packets sent last are named when the server closes the connection.
 const SUSPECTS: usize = 5;
+
+/// After so many connections in a row that have ended soon the next has a line only once it has lasted for `stable_after`.
+const SHORT: u32 = 3;
 
 /// The link and its neighbours.
 pub(crate) struct Link {
@@ -121,6 +126,7 @@ impl Link {
                 self.judge(error, &mut lasting);
             }
             lasting.session.connection_lost();
+            self.note_holding(&mut lasting.session, Instant::now());
             self.outbox.link_down();
             self.inbox.link_down();
             match ended {
@@ -161,6 +167,7 @@ impl Link {
         let ended = connection.run().await;
         let connected_at = connection.connected_at();
         if let Some(connected_at) = connected_at {
+            self.said.lasted.set(Some(connected_at.elapsed()));
             lasting.backoff.link_up(connected_at);
             if connected_at.elapsed() < self.setup().connection.backoff.stable_after {
                 lasting.connects.note(Instant::now());
@@ -172,8 +179,8 @@ impl Link {
         })
     }
 
-    /// CONNACK has come.
-    fn connected(&self, session_present: bool, session_expiry: Option<Duration>) {
+    /// CONNACK has come. Returns whether it was said: not each time if it is for a moment only ([`Link::has_stayed`]).
+    fn connected(&self, session_present: bool, session_expiry: Option<Duration>) -> bool {
         let away = Duration::from_secs(self.state.connected(session_present).as_secs());
         let setup = self.setup();
         let config::Connection { endpoint, client_id, session_expiry: asked, .. } = &setup.connection;
@@ -182,8 +189,10 @@ impl Link {
             (false, true) => "a clean session",
             (false, false) => "a new session, without subscriptions and queued messages",
         };
-        log::info!(
-            GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
+        let is_said = self.said.short.get() < SHORT;
+        let level = if is_said { log::Level::Info } else { log::Level::Debug };
+        log::log!(
+            level, GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
             "connected to {endpoint} as `{client_id}`{}; {session}",
             if away.is_zero() { String::new() } else { format!(" after {} without a connection", format_duration(away)) }
         );
@@ -194,7 +203,18 @@ impl Link {
                 "the server keeps the session for {given} after a disconnect, not for the {asked} of session_expiry"
             );
         }
-        self.notifier.status(&format!("connected to {endpoint} as {client_id}"));
+        self.say_status();
+        is_said
+    }
+
+    /// A connection has lasted for so long, and wasn't told of because those before it had ended soon.
+    fn has_stayed(&self, lasted: Duration) {
+        let (setup, short) = (self.setup(), u64::from(self.said.short.take()));
+        let config::Connection { endpoint, client_id, .. } = &setup.connection;
+        log::info!(
+            GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
+            "connected to {endpoint} as `{client_id}` for {}, after {} that ended sooner", format_duration(lasted), count(short, "connection")
+        );
     }
 
     /// Says why there is no link, and waits for the next attempt; for less long if the network changes that was to blame.
@@ -211,11 +231,16 @@ impl Link {
         let wait = backoff.max(lasting.connects.wait(now));
         let failure = Failure::from(error);
         self.notifier.status(&format!("not connected: {}; next attempt {}", failure.message, When(wait)));
-        let before = match (self.state.is_connected(), lasting.backoff.attempts()) {
-            (true, 1) => Before::Stable,
-            (true, _) => Before::Up,
-            (false, _) => Before::Down,
+        let before = match self.said.lasted.take() {
+            Some(lasted) if lasted >= self.setup().connection.backoff.stable_after => Before::Stable,
+            Some(_) => Before::Up,
+            None => Before::Down,
         };
+        match before {
+            Before::Stable => self.said.short.set(0),
+            Before::Up => self.said.short.set(self.said.short.get().saturating_add(1)),
+            Before::Down => {}
+        }
         report(&failure, wait, lasting.telling.failed(&failure.advice, before, now, journal::now()));
         self.state.failed(failure, after(wait));
         let Lasting { backoff, connects, addresses, .. } = lasting;

@@ -51,6 +51,7 @@ impl Backoff {
     }
 
     /// Failures since the link was last stable.
+    #[cfg(test)]
     pub(super) fn attempts(&self) -> u32 {
         self.attempts
     }

@@ -1,21 +1,18 @@
 //! What IoT Core refuses: said once, set aside, and the rest goes on.
 
-use std::time::{Duration, Instant};
-
-use humantime::format_duration;
+use std::time::Instant;
 
 use super::diagnosis::{Before, LinkError, Say, Sent};
 use super::{Lasting, Link};
 use crate::journal;
-use crate::message::{Condition, Sequence, Topic, TopicFilter, TopicPattern, Traits};
+use crate::message::{Condition, Sequence, TopicFilter, TopicPattern, Traits};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::{Reason, ReasonCode};
-use crate::mqtt::session::{Refusal, Session, Verdict};
-use crate::outbox::HeldStatus;
+use crate::mqtt::session::{Refusal, Verdict};
 
 /// What to do about it.
-const THROTTLED: &str = "More is published than the account may, by this gateway or all together: publish less often, or several \
+pub(super) const THROTTLED: &str = "More is published than the account may, by this gateway or all together: publish less often, or several \
                          values in one message (`batch`), set connection.rate_limit lower, or have the limit raised (Service \
                          Quotas, AWS IoT Core). Nothing is lost meanwhile: what waits is sent later.";
 
@@ -96,21 +93,6 @@ impl Link {
         }
     }
 
-    /// The server takes no messages for now (MQTT 5).
-    pub(super) fn throttled(&self, topic: &Topic, wait: Duration) {
-        let said = self.said.throttled.borrow_mut().failed(THROTTLED, Before::Down, Instant::now(), journal::now());
-        let said = match said {
-            Say::InFull(_) => format!(". {THROTTLED}"),
-            Say::Briefly(_) => "; it is sent again".to_owned(),
-            Say::Nothing => return,
-        };
-        log::warn!(
-            GATEWIRE_EVENT = "throttled", GATEWIRE_TOPIC = topic.as_str();
-            "IoT Core takes no more messages for now (0x97, quota exceeded), one to `{topic}` first; the next goes in {}{said}",
-            format_duration(wait)
-        );
-    }
-
     /// The server answers what meets this with a failure.
     pub(super) fn guilty(&self, condition: Condition, reason: &Reason) {
         self.set_aside(
@@ -138,34 +120,6 @@ impl Link {
             "IoT Core refuses messages to {condition}: {reason}. They are set aside (outbox.quarantine) and everything else goes on. \
              {remedy}; {again}"
         );
-    }
-
-    /// Says once that the server refuses everything, and that it does no longer.
-    pub(super) fn note_holding(&self, session: &mut Session, now: Instant) {
-        let change = session.take_holding();
-        let is_news = change.is_some() || session.is_holding();
-        match change {
-            None => {}
-            Some(Some(refusal)) => {
-                let advice = what_to_do(&refusal);
-                log::error!(
-                    GATEWIRE_EVENT = "everything_refused";
-                    "IoT Core takes nothing that is sent: {refusal}. All messages wait, in their order, and nothing is dropped while \
-                     there is room (outbox.max_size); one is tried now and then. {advice}"
-                );
-                let (reason, advice) = (refusal.to_string(), advice.to_owned());
-                let held = HeldStatus { since: journal::now(), reason, advice, next_attempt: None };
-                self.outbox.set_held(Some(held));
-            }
-            Some(None) => {
-                log::info!(GATEWIRE_EVENT = "taken_again"; "IoT Core takes messages again; what waited goes out");
-                self.outbox.set_held(None);
-            }
-        }
-        if is_news {
-            let at = session.next_trial().map(|at| super::after(at.saturating_duration_since(now)));
-            self.outbox.held_until(at);
-        }
     }
 
     /// Draws the conclusions from the end of a connection, or of the attempt to make one.
@@ -203,7 +157,6 @@ impl Link {
             Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE"), code),
             None => {}
         }
-        self.note_holding(&mut lasting.session, Instant::now());
     }
 
     fn filter_left_out(&self, filter: TopicFilter, reason: String, code: Option<ReasonCode>) {
@@ -235,7 +188,7 @@ fn may_be_the_policy(code: Option<ReasonCode>) -> bool {
 }
 
 /// What to do where nothing is taken.
-fn what_to_do(refusal: &Refusal) -> &'static str {
+pub(super) fn what_to_do(refusal: &Refusal) -> &'static str {
     let code = match refusal {
         Refusal::Ends(reason) => reason.as_ref().map(|reason| reason.code),
         Refusal::Refuses(Rejection::PubAck(reason)) => Some(reason.code),

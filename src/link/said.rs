@@ -1,6 +1,6 @@
 //! What is said about single messages and filters: not again and again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,10 @@ pub(crate) struct SaidOnce {
     /// Restrictions of the CONNACK, for messages of any topic.
     pub(super) terms: RefCell<Telling>,
     pub(super) throttled: RefCell<Telling>,
+    /// How long the last connection has lasted, until its end is told.
+    pub(super) lasted: Cell<Option<Duration>>,
+    /// How many connections in a row have ended soon.
+    pub(super) short: Cell<u32>,
 }
 
 /// Topics that were named lately.

@@ -272,7 +272,8 @@ mod tests {
                 let n = n as usize;
                 shares.leave(&path(n), Need::Any);
                 let at = wanted[n].pop_front().unwrap();
-                if n + 1 == habits.len() {
+                // At the beginning all are new.
+                if n + 1 == habits.len() && (at > 0 || network.is_none()) {
                     longest.0 = longest.0.max(ms - at);
                 }
                 shares.charge(&path(n), admission.cost(habits[n].bytes));
@@ -329,7 +330,7 @@ mod tests {
             habits.push(Habit { every: 3000, bytes });
             let largest = habits.iter().map(|habit| habit.bytes as u64 + OVERHEAD).max().unwrap_or(0) * 1000 / network + 10;
             let (turn, link) = longest_wait(&habits, 0, Some(network));
-            prop_assert!(turn <= 3 * largest + 30, "{turn} ms for a turn, a message takes {largest} ms");
+            prop_assert!(turn <= 4 * largest + 50, "{turn} ms for a turn, a message takes {largest} ms");
             prop_assert!(link <= 500 + 2 * largest + 30, "{link} ms for the link, a message takes {largest} ms");
         }
     }

@@ -38,6 +38,9 @@ use quarantine::{Place, Quarantine, QuarantineStatus};
 
 use source::Gate;
 
+/// That a backlog goes out is said again after so long, if it isn't out.
+const SAY_AGAIN: Duration = Duration::from_secs(3600);
+
 pub(crate) use source::Source;
 
 /// Once nothing is accepted any more, what waits is sent for so long before it is written to the disk.
@@ -115,13 +118,18 @@ pub(crate) struct Outbox {
     drops: Seldom,
     drops_said: Cell<Dropped>,
     held: RefCell<Option<HeldStatus>>,
+    /// The backlog of which it was said last that it goes out, and isn't out: how many messages, and when that was.
+    backlog_said: Cell<Option<(u64, Instant)>>,
 }
 
 /// `outbox.held` of the status document: nothing is sent, but for a trial now and then, because the server refuses everything.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct HeldStatus {
+    /// `refused`: the server refuses everything; `throttled`: it takes no more for now; `unanswered`: it doesn't acknowledge messages;
+    /// `subscribing`: it hasn't answered a SUBSCRIBE.
+    pub(crate) cause: &'static str,
     pub(crate) since: Timestamp,
-    /// What the server does on a message.
+    /// What the server does on a message, or doesn't.
     pub(crate) reason: String,
     pub(crate) advice: String,
     /// When the next message is tried.
@@ -155,7 +163,7 @@ pub(crate) struct OutboxStatus {
     /// How many of them are on the disk.
     pub(crate) stored: u64,
     pub(crate) dropped: Dropped,
-    /// The server refuses everything, and all waits.
+    /// What holds messages back though there is a connection.
     pub(crate) held: Option<HeldStatus>,
     /// Messages set aside because IoT Core refuses them.
     pub(crate) quarantined: u64,
@@ -207,6 +215,7 @@ impl Outbox {
             drops: Seldom::default(),
             drops_said: Cell::default(),
             held: RefCell::default(),
+            backlog_said: Cell::default(),
         })
     }
 
@@ -432,12 +441,26 @@ impl Outbox {
         self.look_at_drain(Some(sequence));
     }
 
+    /// Whether a backlog is worth a line: not while none of it is sent, nor each time that the link comes back for a moment.
+    fn is_news(&self, drain: &Drain) -> bool {
+        let now = Instant::now();
+        let is_known = self.backlog_said.get().is_some_and(|(messages, at)| {
+            drain.messages() < messages.saturating_mul(2) && now.saturating_duration_since(at) < SAY_AGAIN
+        });
+        let is_news = self.held.borrow().is_none() && !is_known;
+        if is_news {
+            self.backlog_said.set(Some((drain.messages(), now)));
+        }
+        is_news
+    }
+
     /// Says when the backlog is out.
     fn look_at_drain(&self, gone: Option<Sequence>) {
         let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
         if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, Instant::now())) {
             *drain = None;
+            self.backlog_said.set(None);
             log::info!(
                 GATEWIRE_EVENT = "backlog_sent", GATEWIRE_COUNT = drained.messages;
                 "the backlog is out: {} in {:.0?}", count(drained.messages, "message"), drained.took
@@ -462,7 +485,7 @@ impl Outbox {
         ledger.link_up();
         let waiting = ledger.waiting() + ledger.in_flight() as u64;
         let drain = Drain::begin(ledger.next_sequence(), waiting, Instant::now());
-        if let Some(drain) = &drain {
+        if let Some(drain) = drain.as_ref().filter(|drain| self.is_news(drain)) {
             let oldest = ledger.oldest().map_or_else(String::new, |at| format!(", the oldest from {at:.0}"));
             log::info!(
                 GATEWIRE_EVENT = "backlog", GATEWIRE_COUNT = drain.messages();
@@ -492,9 +515,13 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// The server refuses everything, or does no longer.
+    /// Something holds messages back, or does no longer.
     pub(crate) fn set_held(&self, held: Option<HeldStatus>) {
         *self.held.borrow_mut() = held;
+    }
+
+    pub(crate) fn held(&self) -> Option<HeldStatus> {
+        self.held.borrow().clone()
     }
 
     /// When the server is asked again.
@@ -519,7 +546,13 @@ impl Outbox {
             accepted: self.counters.accepted.get(),
             delivered: self.counters.delivered.get(),
             sent: self.counters.sent.get(),
-            drain: self.drain.borrow().as_ref().map(|drain| drain.status(Instant::now())),
+            // While messages are held back it isn't going out.
+            drain: self
+                .drain
+                .borrow()
+                .as_ref()
+                .filter(|_| self.held.borrow().is_none())
+                .map(|drain| drain.status(Instant::now())),
         }
     }
 }

@@ -99,13 +99,15 @@ pub(super) struct Outbox {
     pub(super) drain: Option<Drain>,
 }
 
-/// The server refuses everything, and all waits.
+/// What holds messages back though there is a connection.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Held {
+    pub(super) cause: String,
     pub(super) since: Option<Timestamp>,
     pub(super) reason: String,
     pub(super) advice: String,
+    pub(super) next_attempt: Option<Timestamp>,
 }
 
 /// A topic, or a group of topics, whose messages are set aside.

@@ -176,10 +176,16 @@ impl Page {
         if let Some(dropped) = causes(&outbox.dropped) {
             self.more(Some(Tone::Bad), &format!("dropped: {dropped}"));
         }
-        if let Some(Held { since, reason, advice }) = &outbox.held {
+        if let Some(Held { cause, since, reason, advice, next_attempt }) = &outbox.held {
             let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-            let text = format!("IoT Core refuses everything{since}: {reason}. All messages wait. {advice}");
-            self.more(Some(Tone::Bad), &text);
+            let (what, then) = match cause.as_str() {
+                "throttled" => ("IoT Core takes no more messages for now", "They are sent again"),
+                "unanswered" => ("IoT Core doesn't acknowledge messages", "They are sent again"),
+                "subscribing" => ("messages wait for the answer to a SUBSCRIBE", "They follow"),
+                _ => ("IoT Core refuses everything", "One is tried"),
+            };
+            let then = next_attempt.map_or_else(String::new, |at| format!(" {then} {}.", relative(at, self.now)));
+            self.more(Some(Tone::Bad), &format!("{what}{since}: {reason}. Messages wait.{then} {advice}"));
         }
         if outbox.quarantined > 0 {
             let text = format!(

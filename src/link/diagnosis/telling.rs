@@ -55,9 +55,9 @@ pub(crate) struct Row {
 }
 
 impl Telling {
-    /// A failure with this advice has happened at `now`, which is `clock` for people. The end of a link is a change, of which
-    /// at least something is said. Of a link that doesn't come, each failure that doubles their number is; and one is
-    /// explained each hour.
+    /// A failure with this advice has happened at `now`, which is `clock` for people. The end of a link that was well is a change, of
+    /// which at least something is said. Of one that doesn't come, or goes as soon as it has come, each failure that doubles their
+    /// number is; and one is explained each hour.
     pub(crate) fn failed(&mut self, advice: &str, before: Before, now: Instant, clock: Timestamp) -> Say {
         if before == Before::Stable {
             self.0.values_mut().for_each(|known| known.times = 0);
@@ -79,7 +79,7 @@ impl Telling {
         if is_new || now.duration_since(known.explained) >= EXPLAIN_AGAIN {
             known.explained = now;
             Say::InFull(row)
-        } else if before != Before::Down || known.times.is_power_of_two() {
+        } else if before == Before::Stable || known.times.is_power_of_two() {
             Say::Briefly(row)
         } else {
             Say::Nothing
@@ -150,14 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_link_is_always_said() {
-        for (before, times) in [(Before::Up, 10), (Before::Stable, 1)] {
-            let (mut telling, now) = (Telling::default(), Instant::now());
-            let mut say = |i| telling.failed("closed", before, now, Timestamp::from_second(i).unwrap());
-            assert_eq!(say(0), Say::InFull(row(1, 0)));
-            (1..9).for_each(|i| assert!(matches!(say(i), Say::Briefly(_))));
-            assert_eq!(say(9), Say::Briefly(row(times, if times == 1 { 9 } else { 0 })));
-        }
+    fn the_end_of_a_link_that_was_well_is_always_said_and_of_one_that_goes_at_once_as_of_one_that_does_not_come() {
+        let (mut telling, now) = (Telling::default(), Instant::now());
+        let mut say = |i| telling.failed("closed", Before::Stable, now, Timestamp::from_second(i).unwrap());
+        assert_eq!(say(0), Say::InFull(row(1, 0)));
+        (1..9).for_each(|i| assert_eq!(say(i), Say::Briefly(row(1, i))));
+        let (mut telling, now) = (Telling::default(), Instant::now());
+        let mut say = |i| telling.failed("closed", Before::Up, now, Timestamp::from_second(i).unwrap());
+        let said = (0..100).filter(|i| say(*i) != Say::Nothing).count();
+        assert_eq!(said, 7, "of the first, and of 2, 4, ... 64");
         assert_eq!(row(1, 0).to_string(), "");
         assert_eq!(row(3, 60).to_string(), ", 3 times since 1970-01-01T00:01:00Z");
     }

@@ -15,6 +15,7 @@ pub(crate) mod dialogue;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod holds;
 mod in_flight;
 mod patience;
 mod receiving;
@@ -40,6 +41,8 @@ use crate::mqtt::{Options, Protocol, Rejection};
 use acks::{Owed, Room};
 use copies::Copies;
 pub(crate) use event::{Counters, End, Event, Refusal};
+use holds::Said;
+pub(crate) use holds::{Change, Hold};
 use in_flight::{Acknowledged, InFlight};
 use patience::{Awaited, Patience, Progress};
 use sending::Throttle;
@@ -72,6 +75,10 @@ pub(crate) struct Session {
     has_acked: bool,
     /// The server throttles us.
     throttle: Throttle,
+    /// A message was sent again because it had no PUBACK in time, and none has come since.
+    is_unanswered: bool,
+    /// What holds messages back, as it was said.
+    said: Said,
     owed: Owed,
     copies: Copies,
     /// Since when nothing more is looked at ([`Session::is_congested`]).
@@ -130,6 +137,8 @@ impl Session {
             held_until: None,
             has_acked: false,
             throttle: Throttle::default(),
+            is_unanswered: false,
+            said: Said::default(),
             owed: Owed::default(),
             copies: Copies::default(),
             congested_since: None,
@@ -153,6 +162,7 @@ impl Session {
             // What one server forbids, or one policy, says nothing of another.
             self.isolation = Isolation::default();
             self.holding = Holding::default();
+            self.throttle = Throttle::default();
             self.is_another = true;
         }
     }
@@ -179,6 +189,7 @@ impl Session {
         self.congested_since = None;
         self.overrun = None;
         self.held_until = None;
+        self.is_unanswered = false;
     }
 
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
@@ -338,7 +349,7 @@ impl Session {
 
     fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
         if reason.code == ReasonCode::QUOTA_EXCEEDED {
-            return self.throttled(id, now);
+            return self.throttled(id, reason, now);
         }
         let Some(Acknowledged { sequence, traits, sent, dup }) = self.in_flight.acknowledge(id) else { return };
         if let Some(sent) = sent {
@@ -351,6 +362,7 @@ impl Session {
         }
         self.has_answered = true;
         self.throttle.passed();
+        self.is_unanswered = false;
         if reason.is_failure() {
             self.refused(sequence, traits, Rejection::PubAck(reason), now);
         } else {

@@ -7,6 +7,7 @@ use super::event::Event;
 use crate::message::{Outbound, Qos, Sequence, Traits};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::Suspect;
+use crate::mqtt::reason::Reason;
 use crate::mqtt::wire::{PacketIdentifier, Wire};
 
 /// No publication is added while more bytes than this wait to be written.
@@ -103,11 +104,11 @@ impl Session {
     }
 
     /// The server has no room for a message just now. Its PUBACK ends the packet identifier; sent again it is another packet.
-    pub(super) fn throttled(&mut self, id: PacketIdentifier, now: Instant) {
+    pub(super) fn throttled(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
         let fresh = self.allocate();
         if let Some(traits) = self.in_flight.send_anew(id, fresh) {
             self.isolation.spare(&Suspect::Publish(traits.clone()), now);
-            if let Some(wait) = self.throttle.hit(now) {
+            if let Some(wait) = self.throttle.hit(reason, now) {
                 self.events.push_back(Event::Throttled(traits.topic, wait));
             }
             self.go_on(now);
@@ -120,6 +121,8 @@ impl Session {
 pub(super) struct Throttle {
     wait: Duration,
     until: Option<Instant>,
+    /// What the server has said; `None`: a message has passed since.
+    reason: Option<Reason>,
 }
 
 const THROTTLE_MIN: Duration = Duration::from_secs(1);
@@ -127,7 +130,8 @@ const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
 impl Throttle {
     /// How long to wait from now on. What was sent before the wait began may be refused in it: that is the same hit, `None`.
-    fn hit(&mut self, now: Instant) -> Option<Duration> {
+    fn hit(&mut self, reason: Reason, now: Instant) -> Option<Duration> {
+        self.reason = Some(reason);
         if self.until.is_some() {
             return None;
         }
@@ -138,6 +142,11 @@ impl Throttle {
 
     pub(super) fn passed(&mut self) {
         self.wait = Duration::ZERO;
+        self.reason = None;
+    }
+
+    pub(super) fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
     }
 
     /// Until when nothing is sent.

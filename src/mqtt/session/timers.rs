@@ -153,6 +153,7 @@ impl Session {
             if first.is_some() {
                 self.patience.was_too_short(self.in_flight.size_on_the_wire());
                 self.acquit(now);
+                self.is_unanswered = true;
             }
             let count = self.in_flight.mark_overdue(now, ack_timeout);
             self.events.extend(first.map(|topic| Event::Overdue(topic, count)));

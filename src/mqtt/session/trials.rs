@@ -38,8 +38,6 @@ pub(super) struct Holding {
     /// When to connect once more for other limits, and how often that was done.
     ask_again_at: Option<Instant>,
     asked: u32,
-    /// It was said.
-    is_said: bool,
 }
 
 impl Holding {
@@ -240,29 +238,9 @@ impl Session {
         self.isolation.try_again(condition, now);
     }
 
-    /// When the server refuses everything, what it does; the answer has changed since the last call.
-    pub(crate) fn take_holding(&mut self) -> Option<Option<Refusal>> {
-        let limits = self.holding.limits.clone().map(Refusal::Refuses);
-        let holding = match self.isolation.refuses_everything() {
-            true => Some(self.holding.refusal.clone().unwrap_or(Refusal::Ends(None))),
-            false => limits,
-        };
-        (std::mem::replace(&mut self.holding.is_said, holding.is_some()) != holding.is_some()).then_some(holding)
-    }
-
     /// The connection that the server has ended last, it has ended for this reason.
     pub(crate) fn ended_because(&mut self, reason: Reason) {
         self.holding.refusal = Some(Refusal::Ends(Some(reason)));
-    }
-
-    /// The server refuses everything.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.holding.is_said
-    }
-
-    /// When the server is asked again that refuses everything.
-    pub(crate) fn next_trial(&self) -> Option<Instant> {
-        self.isolation.next_trial().or(self.holding.ask_again_at)
     }
 
     /// Whether a new connection is wanted, because the server's limits allow nothing that waits.

@@ -1,0 +1,93 @@
+//! Why messages wait though there is a connection: the log, the status document and systemd's status line say the same.
+
+use std::time::{Duration, Instant};
+
+use humantime::format_duration;
+
+use super::Link;
+use super::diagnosis::{Before, NO_PUBACK, Say};
+use super::refusals::{THROTTLED, what_to_do};
+use crate::journal;
+use crate::message::Topic;
+use crate::mqtt::session::{Change, Hold, Session};
+use crate::outbox::HeldStatus;
+
+/// What to do where a SUBSCRIBE isn't answered yet.
+const SUBSCRIBING: &str = "Nothing, unless it lasts: after connection.ack_timeout they are sent all the same.";
+
+impl Link {
+    /// Says once what holds messages back, and that it does no longer.
+    pub(super) fn note_holding(&self, session: &mut Session, now: Instant) {
+        let change = session.take_hold();
+        let is_news = change.is_some() || session.is_holding();
+        if let Some(change) = change {
+            self.say_holding(&change);
+            self.outbox.set_held(change.now.map(|hold| self.held(&hold)));
+            self.say_status();
+        }
+        if is_news {
+            let at = session.next_trial().map(|at| super::after(at.saturating_duration_since(now)));
+            self.outbox.held_until(at);
+        }
+    }
+
+    /// What lasts for a moment only has no line; what is about single messages has its own.
+    fn say_holding(&self, Change { before, now }: &Change) {
+        match (before, now) {
+            (_, Some(hold @ Hold::Refused(_))) => {
+                let HeldStatus { reason, advice, .. } = self.held(hold);
+                log::error!(
+                    GATEWIRE_EVENT = "everything_refused";
+                    "IoT Core takes nothing that is sent: {reason}. All messages wait, in their order, and nothing is dropped while \
+                     there is room (outbox.max_size); one is tried now and then. {advice}"
+                );
+            }
+            (Some(Hold::Refused(_)), _) => {
+                log::info!(GATEWIRE_EVENT = "taken_again"; "IoT Core takes messages again; what waited goes out");
+            }
+            _ => {}
+        }
+    }
+
+    fn held(&self, hold: &Hold) -> HeldStatus {
+        let (cause, reason, advice) = match hold {
+            Hold::Refused(refusal) => ("refused", refusal.to_string(), what_to_do(refusal)),
+            Hold::Throttled(reason) => ("throttled", format!("PUBACK with reason code {reason}"), THROTTLED),
+            Hold::Unanswered => {
+                let ack_timeout = format_duration(self.setup().connection.ack_timeout);
+                ("unanswered", format!("no PUBACK within {ack_timeout}"), NO_PUBACK)
+            }
+            Hold::Subscribing => ("subscribing", "the server hasn't answered a SUBSCRIBE yet".to_owned(), SUBSCRIBING),
+        };
+        HeldStatus { cause, since: journal::now(), reason, advice: advice.to_owned(), next_attempt: None }
+    }
+
+    /// The server takes no messages for now (MQTT 5).
+    pub(super) fn throttled(&self, topic: &Topic, wait: Duration) {
+        let said = self.said.throttled.borrow_mut().failed(THROTTLED, Before::Down, Instant::now(), journal::now());
+        let said = match said {
+            Say::InFull(_) => format!(". {THROTTLED}"),
+            Say::Briefly(_) => "; it is sent again".to_owned(),
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "throttled", GATEWIRE_TOPIC = topic.as_str();
+            "IoT Core takes no more messages for now (0x97, quota exceeded), one to `{topic}` first; the next goes in {}{said}",
+            format_duration(wait)
+        );
+    }
+
+    /// What `systemctl status` shows of a connection.
+    pub(super) fn say_status(&self) {
+        if !self.state.is_connected() {
+            return;
+        }
+        let setup = self.setup();
+        let held = match self.outbox.held() {
+            Some(held) if held.cause != "subscribing" => format!("; messages wait: {}", held.reason),
+            _ => String::new(),
+        };
+        let (endpoint, client_id) = (&setup.connection.endpoint, &setup.connection.client_id);
+        self.notifier.status(&format!("connected to {endpoint} as {client_id}{held}"));
+    }
+}
