@@ -41,9 +41,15 @@ pub(crate) fn service_user() -> Option<User> {
     User::from_name(SERVICE_USER).ok().flatten()
 }
 
-/// Whether this is root on a machine that has a user for the service.
+/// Whether this is root on a machine that has a user for the service. The package makes it in this file; to ask the system's other
+/// sources, too, would load their libraries into the daemon, for good.
 pub(crate) fn is_root_beside_the_service() -> bool {
-    geteuid().is_root() && service_user().is_some()
+    geteuid().is_root() && fs::read("/etc/passwd").is_ok_and(|users| has_user(&users, SERVICE_USER))
+}
+
+/// Whether a file like passwd(5) has a user of this name.
+fn has_user(users: &[u8], name: &str) -> bool {
+    users.split(|byte| *byte == b'\n').any(|line| line.split(|byte| *byte == b':').next() == Some(name.as_bytes()))
 }
 
 /// To whom root gives what it makes in another's directory: else one start as root would leave files that the service can't use.
@@ -65,6 +71,16 @@ pub(crate) fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_is_found_by_its_whole_name() {
+        let users = b"root:x:0:0::/root:/bin/sh\nxgatewire:x:1:1::/:/\ngatewire2:x:2:2::/:/\n\xff:\n";
+        assert!(has_user(users, "root") && !has_user(users, "gatewire") && !has_user(b"", "gatewire"));
+        assert!(has_user(
+            &[users, &b"gatewire:x:999:998::/var/lib/gatewire:/usr/sbin/nologin"[..]].concat(),
+            "gatewire"
+        ));
+    }
 
     #[test]
     fn a_path_is_one_word_for_the_shell() {

@@ -2,6 +2,7 @@
 //! (docs/architecture.md has a table of them).
 
 use std::cell::RefCell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::thread;
 
@@ -40,6 +41,8 @@ impl Vital {
         what: &'static str,
         part: impl Future<Output = ()> + 'static,
     ) -> JoinHandle<()> {
+        // Some are large: as they are, each would be moved over the stack several times, and come with its own copy of tokio's task.
+        let part: Pin<Box<dyn Future<Output = ()>>> = Box::pin(part);
         let alarm = Alarm { vital: Rc::clone(self), what, has_returned: false };
         spawn_local(async move {
             let mut alarm = alarm;

@@ -32,7 +32,8 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted.and_then(Stream::new) {
                 Ok(stream) => if let Some(seated) = seat(&seats, &stream, &listener, &crowded) {
-                    running.spawn_local(seated.keep(handle(stream)));
+                    // What a client takes is taken once, and not moved over the stack.
+                    running.spawn_local(seated.keep(Box::pin(handle(stream))));
                 },
                 Err(error) => pause_for(&error, &listener, &failing).await,
             },
