@@ -12,8 +12,10 @@ mod run;
 mod status;
 mod tail;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -118,15 +120,23 @@ fn refuse(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
+/// Parses the command line, on a thread of its own: the daemon would keep what that takes of stack and heap, 150 KiB, for good.
+fn parse() -> Result<Arguments, clap::Error> {
+    match thread::Builder::new().name("arguments".to_owned()).spawn(Arguments::try_parse) {
+        Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        Err(_) => Arguments::try_parse(),
+    }
+}
+
 /// Parses the command line and runs the command it names.
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| output::tell(&format!("internal error, please report it: {panic}"))));
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error).into(),
     };
     // A panic has said what it is by now; it ends like any other failure of gatewire itself.
-    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(arguments)));
+    let ended = catch_unwind(AssertUnwindSafe(|| run(arguments)));
     ended.unwrap_or(Exit::Internal).into()
 }
 

@@ -40,6 +40,9 @@ use watch::Watch;
 use reload::Reading;
 pub(crate) use reload::{Read, Refused};
 
+/// What the kernel reports at once, at most; what is more comes with the next turn.
+const EVENTS: usize = 64;
+
 /// How often the certificate's validity is looked at.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
 
@@ -69,7 +72,9 @@ pub(crate) enum DaemonError {
 /// `read` reads the configuration and the credentials: at the start, and anew for SIGHUP.
 pub(crate) fn run(read: &Arc<Read>) -> Result<(), DaemonError> {
     // A `LocalSet` in another runtime would wake itself through the kernel, twice a message.
-    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
+    let mut builder = Builder::new_current_thread();
+    let builder = builder.enable_io().enable_time().max_io_events_per_tick(EVENTS);
+    let runtime = builder.build_local(LocalOptions::default())?;
     let result = runtime.block_on(start(read));
     // A look-up in DNS that hangs in the C library mustn't hold us.
     runtime.shutdown_background();

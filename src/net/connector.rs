@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{CipherSuite, ClientConfig, ProtocolVersion};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -42,7 +42,8 @@ pub(crate) enum Step {
     TlsEstablished {
         version: Option<ProtocolVersion>,
         cipher_suite: Option<CipherSuite>,
-        certificate: Option<ServerCertificate>,
+        /// The server's.
+        certificate: Option<CertificateDer<'static>>,
         took: Duration,
     },
 }
@@ -251,6 +252,7 @@ impl Connector {
         let mut stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
+                let seen = seen.as_ref().and_then(ServerCertificate::of);
                 return Err(ConnectError::of_handshake(&error, route.clone(), seen));
             }
             Err(_) => {
@@ -264,7 +266,7 @@ impl Connector {
             version: tls.protocol_version(),
             cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
             // A resumed session verifies none.
-            certificate: seen.or_else(|| ServerCertificate::of(tls.peer_certificates()?.first()?)),
+            certificate: seen.or_else(|| tls.peer_certificates()?.first().cloned()),
             took: start.elapsed(),
         });
         Ok(stream)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::Shown;
 use crate::net::Step;
+use crate::net::credentials::ServerCertificate;
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,7 +30,8 @@ impl fmt::Display for Step {
                 let version = version.and_then(|version| version.as_str()).unwrap_or("unknown version");
                 let suite = cipher_suite.and_then(|suite| suite.as_str()).unwrap_or("unknown cipher suite");
                 write!(f, "TLS: {version}, {suite} ({})", Shown(*took))?;
-                certificate.as_ref().map_or(Ok(()), |certificate| write!(f, "; {certificate}"))
+                let certificate = certificate.as_ref().and_then(ServerCertificate::of);
+                certificate.map_or(Ok(()), |certificate| write!(f, "; {certificate}"))
             }
         }
     }

@@ -53,7 +53,7 @@ impl fmt::Display for ServerCertificate {
 #[derive(Debug)]
 pub(crate) struct Verifier {
     rustls: Arc<WebPkiServerVerifier>,
-    seen: Mutex<Option<ServerCertificate>>,
+    seen: Mutex<Option<CertificateDer<'static>>>,
 }
 
 impl Verifier {
@@ -61,8 +61,8 @@ impl Verifier {
         Verifier { rustls, seen: Mutex::default() }
     }
 
-    /// The certificate that has come since this was asked last.
-    pub(crate) fn take_seen(&self) -> Option<ServerCertificate> {
+    /// The certificate that has come since this was asked last; as it is, since mostly nobody wants to know what it says.
+    pub(crate) fn take_seen(&self) -> Option<CertificateDer<'static>> {
         self.seen.lock().ok()?.take()
     }
 }
@@ -77,7 +77,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Ok(mut seen) = self.seen.lock() {
-            *seen = ServerCertificate::of(end_entity);
+            *seen = Some(end_entity.clone().into_owned());
         }
         self.rustls.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
