@@ -104,6 +104,11 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Pro
         let loaded = credentials::load(tls, SystemTime::now());
         loaded.map_err(|problems| problems.0.iter().map(at_its_place).collect::<Vec<_>>())
     });
+    if let (Ok(config), Some(Ok(credentials))) = (&config, &credentials) {
+        let (host, file) = (&config.connection.endpoint, &config.tls.ca_file);
+        let place = config.places.of("tls.ca_file", file);
+        warnings.extend(credentials.doubt_about_ca(host, file).map(|doubt| format!("{place}warning: {doubt}")));
+    }
     match (config, credentials) {
         (Ok(config), Some(Ok(credentials))) => Ok(Inputs { config, credentials, warnings }),
         (config, credentials) => {

@@ -252,7 +252,7 @@ impl Connector {
         let mut stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
-                let seen = seen.as_ref().and_then(ServerCertificate::of);
+                let seen = seen.as_ref().and_then(|der| self.verifier.read_untrusted(der));
                 return Err(ConnectError::of_handshake(&error, route.clone(), seen));
             }
             Err(_) => {

@@ -6,7 +6,7 @@ use rustls::AlertDescription as Alert;
 use super::*;
 use crate::message::{Topic, TopicFilter};
 use crate::mqtt::reason::Reason;
-use crate::net::credentials::ServerCertificate;
+use crate::net::credentials::{Descent, ServerCertificate};
 
 const ATS: &str = "abc123-ats.iot.eu-west-1.amazonaws.com";
 const SECOND: Duration = Duration::from_secs(1);
@@ -215,6 +215,7 @@ fn certificate_from(issuer: Box<str>) -> Box<ServerCertificate> {
         is_self_signed: false,
         has_names: true,
         common_name: None,
+        descent: None,
     })
 }
 
@@ -275,6 +276,13 @@ fn a_certificate_that_a_broker_was_given_by_hand_is_explained() {
     };
     check(&nameless(Some("broker.lan")), "tls_wrong_name", "only the common name \"broker.lan\"", "(DNS:broker.lan)");
     check(&nameless(None), "tls_wrong_name", "it has no subjectAltName", "(DNS:broker.lan)");
+    let from = |is_named| {
+        let descent = Descent { top: "CN=root".into(), is_named, trusted: vec!["CN=mine".into()] };
+        let certificate = ServerCertificate { descent: Some(Box::new(descent)), ..*certificate_from("CN=x".into()) };
+        broker(TlsFault::UnknownIssuer { certificate: Some(Box::new(certificate)) })
+    };
+    check(&from(false), "tls_unknown_ca", "\"CN=x\" has signed it", "\"CN=root\"; it holds \"CN=mine\"");
+    check(&from(true), "tls_unknown_ca", "\"CN=x\" has signed it", "another key");
     let own = ServerCertificate { is_self_signed: true, ..*certificate_from("CN=me".into()) };
     let unknown = TlsFault::UnknownIssuer { certificate: Some(Box::new(own)) };
     check(&broker(unknown), "tls_unknown_ca", "\"CN=me\" has signed it itself", "into tls.ca_file");

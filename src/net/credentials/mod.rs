@@ -32,10 +32,12 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
 use crate::config;
+use crate::owner::quoted;
 pub(crate) use fingerprint::Fingerprint;
 use problems::Subject;
 pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
-pub(crate) use server::{ServerCertificate, Verifier};
+use server::MAX_NAMED;
+pub(crate) use server::{Descent, ServerCertificate, Verifier};
 pub(crate) use validity::{Validity, Warning};
 
 /// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.
@@ -100,6 +102,29 @@ impl Credentials {
         self.contents == other.contents
     }
 
+    /// What is doubtful about the CAs of `tls.ca_file` for the endpoint of an account at IoT Core: public ones that don't sign
+    /// for it. Of a CA that nobody knows only the server's certificate tells.
+    pub(crate) fn doubt_about_ca(&self, host: &str, ca_file: &Path) -> Option<String> {
+        // Where they are from: Amazon's own but one, and those that signed for it before 2018 or sign for others.
+        const OTHERS: [&str; 6] =
+            ["Amazon", "VeriSign", "Symantec", "DigiCert", "Internet Security Research Group", "Let's Encrypt"];
+        const RIGHT: [&str; 2] = ["Amazon Root CA 1", "Starfield"];
+        let names: Vec<Box<str>> = self.verifier.names().collect();
+        let has = |parts: &[&str]| names.iter().any(|name| parts.iter().any(|part| name.contains(part)));
+        let is_meant = host.contains("-ats.iot.") && host.ends_with(".amazonaws.com");
+        if !is_meant || has(&RIGHT) || !has(&OTHERS) {
+            return None;
+        }
+        let held: Vec<String> = names.iter().take(MAX_NAMED).map(|name| format!("\"{name}\"")).collect();
+        Some(format!(
+            "tls.ca_file {} holds {}, but the certificates of IoT Core's endpoints usually come from \"Amazon Root CA 1\": if `gatewire \
+             check --connect --tls-only` fails, replace it with that: `sudo curl -fsSo {} https://www.amazontrust.com/repository/AmazonRootCA1.pem`",
+            ca_file.display(),
+            held.join(" and "),
+            quoted(ca_file)
+        ))
+    }
+
     /// What was worth a warning when the files were read.
     pub(crate) fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -133,7 +158,8 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
     warnings.extend(validity::exposure(&tls.key_file, key.mode));
     let contents = Arc::new(Contents { roots: roots.roots.clone(), chain: chain.certificates.clone() });
-    let verifier = Arc::new(Verifier::new(verifier(roots)));
+    let names = roots.subjects();
+    let verifier = Arc::new(Verifier::new(verifier(roots), names));
     Ok(Credentials {
         certificate_id: certificate_id(&chain.certificates[0]).into(),
         cert_file: tls.cert_file.clone(),

@@ -6,6 +6,7 @@ use super::problems::{Damage, Der, Foreign, Holds, Unsupported};
 use super::*;
 use crate::net::tests::pki::{ALWAYS, Authority, Files, set_mode};
 
+mod authorities;
 mod damaged;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -98,7 +98,7 @@ fn unknown_issuer(endpoint: &Endpoint, certificate: Option<&ServerCertificate>) 
     let right_file = "the file must be Amazon's (https://www.amazontrust.com/repository/AmazonRootCA1.pem)";
     match (endpoint.is_iot_core(), certificate.map(|certificate| is_amazon(&certificate.issuer))) {
         (true, Some(true)) => {
-            format!("This is Amazon's server, so tls.ca_file holds the wrong CA: {right_file}.")
+            format!("This is Amazon's server, so tls.ca_file holds the wrong CA{}: {right_file}.", held(certificate))
         }
         (true, _) if is_not_ats(endpoint) => format!(
             "This isn't the account's ATS endpoint, whose name ends its first part in -ats: {DESCRIBE_ENDPOINT}."
@@ -113,12 +113,32 @@ fn unknown_issuer(endpoint: &Endpoint, certificate: Option<&ServerCertificate>) 
              sign one for it. A captive portal may also answer in its place."
                 .to_owned()
         }
-        (false, _) => {
-            "tls.ca_file must hold the CA that signed the server's certificate; a proxy that intercepts TLS or a captive \
-            portal may also answer in its place."
-                .to_owned()
-        }
+        (false, _) => match certificate.and_then(|certificate| certificate.descent.as_deref()) {
+            Some(descent) if descent.is_named => format!(
+                "tls.ca_file has a CA of that name, but with another key: the CA that signed the server's certificate was created \
+                 again. Copy its present certificate (\"{}\") into tls.ca_file.",
+                descent.top
+            ),
+            Some(descent) => format!(
+                "tls.ca_file must hold the CA that signed the server's certificate, \"{}\"{}. If that is an intermediate CA, the \
+                 server should send its certificate along. A proxy that intercepts TLS or a captive portal may also answer in \
+                 its place.",
+                descent.top,
+                held(certificate)
+            ),
+            None => "tls.ca_file must hold the CA that signed the server's certificate; a proxy that intercepts TLS or a captive \
+                portal may also answer in its place."
+                .to_owned(),
+        },
     }
+}
+
+/// What `tls.ca_file` holds instead.
+fn held(certificate: Option<&ServerCertificate>) -> String {
+    let trusted =
+        certificate.and_then(|certificate| certificate.descent.as_deref()).map(|descent| &descent.trusted[..]);
+    let names: Vec<String> = trusted.unwrap_or_default().iter().map(|name| format!("\"{name}\"")).collect();
+    if names.is_empty() { String::new() } else { format!("; it holds {}", names.join(" and ")) }
 }
 
 /// What belongs into a certificate for `host`, as openssl writes it.
