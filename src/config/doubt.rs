@@ -39,6 +39,35 @@ pub(super) fn placeholder(text: &str) -> Option<String> {
     None
 }
 
+/// What stands where a name is to be filled in: `<thing name>`, `YOUR_THING`.
+pub(super) fn stand_in(text: &str) -> Option<String> {
+    let has_brackets = text.split_once('<').is_some_and(|(_, rest)| rest.contains('>'));
+    let lower = text.to_lowercase();
+    let is_for_you = ["your_", "your-", "my_thing_name", "xxxx", "changeme", "example-thing"]
+        .iter()
+        .any(|part| lower.contains(part));
+    (has_brackets || is_for_you)
+        .then(|| format!("\"{text}\" looks like the placeholder of an example; write the name of this gateway's thing"))
+}
+
+/// Goes behind what is said of a control character: where it came from, if that was a backslash.
+pub(super) fn escaped(text: &str) -> String {
+    let written = text.chars().find_map(|c| {
+        Some(match c {
+            '\u{8}' => "\\b",
+            '\t' => "\\t",
+            '\n' => "\\n",
+            '\u{c}' => "\\f",
+            '\r' => "\\r",
+            '\u{1b}' => "\\e",
+            _ => return None,
+        })
+    });
+    written.map_or_else(String::new, |written| {
+        format!("; `{written}` in double quotes stands for it, and single quotes take a `\\` as it is")
+    })
+}
+
 /// The wildcard of policies and file names, in the place of MQTT's.
 pub(super) fn wildcard(text: &str) -> Option<String> {
     let meant: Vec<&str> = text.split('/').map(|level| if level == "*" { "+" } else { level }).collect();

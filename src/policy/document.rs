@@ -110,6 +110,7 @@ fn what_it_is(text: &str) -> Option<&'static str> {
         () if start.starts_with("Version") || start.starts_with("---") => {
             "it is YAML; a policy for IoT Core is JSON, between { and }"
         }
+        () if !start.starts_with(['{', '[', '"']) => "a policy begins with {",
         () => return None,
     })
 }
@@ -349,6 +350,7 @@ mod tests {
             ("{“Version”: “2012-10-17”}", "those of a word processor"),
             ("{'Version': '2012-10-17'}", "double quotes"),
             ("Version: 2012-10-17\n", "it is YAML"),
+            ("my policy", "a policy begins with {"),
             ("{\"Version\": }", "expected value"),
         ] {
             assert!(parse(text.as_bytes()).unwrap_err().to_string().contains(said), "{text}");

@@ -138,7 +138,13 @@ pub(crate) enum Reason {
         unmet: Vec<Unmet>,
     },
     /// A statement with `"Effect": "Deny"`.
-    Forbidden { statement: String, resource: String, example: String },
+    Forbidden {
+        statement: String,
+        /// Its conditions, which hold.
+        conditions: Vec<String>,
+        resource: String,
+        example: String,
+    },
 }
 
 /// A statement that doesn't count because of a condition.
@@ -226,6 +232,7 @@ impl Asked {
             Some(doubt) => doubts.push(doubt.clone()),
             None => reasons.push(Reason::Forbidden {
                 statement: term.statement.to_string(),
+                conditions: term.statement.conditions.iter().map(ToString::to_string).collect(),
                 resource: term.text.clone(),
                 example,
             }),

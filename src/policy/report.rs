@@ -10,6 +10,7 @@ use super::needs::Need;
 use super::notes;
 use super::scope::Scope;
 use super::width::{self, What, Wider};
+use crate::config::meant;
 use crate::printable::printable;
 
 /// The comparison of a policy with the needs of a configuration.
@@ -113,9 +114,13 @@ fn reason_words(reason: &Reason, need: &Need) -> String {
         Reason::NotAllowed { example, partly: true, .. } => {
             format!("the statements allow a part of it only: not {example}, for one")
         }
-        Reason::Forbidden { statement, resource, example } => {
+        Reason::Forbidden { statement, conditions, resource, example } => {
             let part = if *example == need.resource { String::new() } else { format!(" ({example}, for one)") };
-            format!("{statement} forbids it by {resource}{part}, and Deny wins: narrow or remove that")
+            let holds = match conditions.is_empty() {
+                true => String::new(),
+                false => format!(", as its condition holds ({})", conditions.join(", ")),
+            };
+            format!("{statement} forbids it by {resource}{part}{holds}, and Deny wins: narrow or remove that")
         }
     }
 }
@@ -136,9 +141,15 @@ fn doubt_words(Doubt { statement, resource, unknown }: &Doubt) -> String {
     }
 }
 
+/// What gatewire can need.
+const ACTIONS: [&str; 5] = ["iot:Connect", "iot:Publish", "iot:RetainPublish", "iot:Subscribe", "iot:Receive"];
+
 fn width_words(what: &What) -> String {
     match what {
-        What::Action { text, suffices } if suffices.is_empty() => format!("gatewire never uses {text}"),
+        What::Action { text, suffices } if suffices.is_empty() => match meant(text, &ACTIONS) {
+            Some(action) => format!("gatewire never uses {text}; did you mean {action}?"),
+            None => format!("gatewire never uses {text}"),
+        },
         What::Action { text, suffices } => {
             let names: Vec<&str> = suffices.iter().map(|action| action.name()).collect();
             format!("{text} may allow other actions, too; {} would be enough", names.join(", "))
@@ -150,6 +161,9 @@ fn width_words(what: &What) -> String {
             format!("{action} on {text} allows more than is needed; {} would be enough", first_of(suffices))
         }
         What::Idle { text, takes } => {
+            let mut takes = takes.clone();
+            takes.sort_unstable();
+            takes.dedup();
             format!("{text} has no effect; resources of these actions begin with {}", takes.join(" or "))
         }
     }

@@ -48,6 +48,17 @@ impl Scan<'_> {
         if quote == '"'
             && let Some(escape) = bad_escape(inner)
         {
+            // A sign that means nothing in TOML was kept from a shell, say; what is before a letter may be a path of Windows'.
+            let needless = without_needless_escapes(inner);
+            if bad_escape(&needless).is_none() {
+                self.complain(
+                    start,
+                    format!(
+                        "a `\\` in double quotes begins an escape, and there is no `{escape}`; the sign needs none"
+                    ),
+                );
+                return format!("\"{needless}\"");
+            }
             self.complain(start, format!("a `\\` in double quotes begins an escape, and there is no `{escape}`; single quotes take it as it is"));
             self.is_unclear |= inner.contains('\'');
             return format!("'{inner}'");
@@ -85,6 +96,13 @@ impl Scan<'_> {
     pub(super) fn inner_quotes(&mut self, quote: char) -> String {
         let (start, line) = (self.at, without_comment(self.line()).trim_end());
         let last = line.rfind(quote).unwrap_or(0);
+        // Twice at an end, and nowhere else.
+        let plain = line.trim_matches(quote);
+        if last + quote.len_utf8() == line.len() && !plain.contains(['"', '\'', '\\']) {
+            self.complain(start, format!("there is a `{quote}` too many at an end of the text"));
+            self.at += self.line().len();
+            return quoted(plain);
+        }
         let what = if quote == '"' {
             "a `\"` inside of double quotes ends the text"
         } else {
@@ -137,6 +155,24 @@ pub(super) fn end_of_string(line: &str, quote: char) -> Option<usize> {
         }
     }
     None
+}
+
+/// Without the backslashes before signs such as `$`.
+fn without_needless_escapes(inner: &str) -> String {
+    let (mut text, mut chars) = (String::new(), inner.chars());
+    while let Some(c) = chars.next() {
+        let next = chars.as_str().chars().next();
+        if c == '\\' {
+            let is_needless = next.is_some_and(|next| next.is_ascii_punctuation() && !matches!(next, '"' | '\\'));
+            if !is_needless {
+                text.push(c);
+            }
+            text.extend(chars.next());
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// The first escape of a basic string that TOML doesn't have.

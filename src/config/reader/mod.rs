@@ -117,7 +117,10 @@ impl<'a> Reader<'a> {
         if let Some(client_id) = &client_id {
             self.fixed.client_id.clone_from(client_id);
             self.client_id_place = Some(section.place("client_id"));
-            let doubts = [doubt::unseen(client_id).or_else(|| doubt::blanks(client_id)), doubt::placeholder(client_id)];
+            let doubts = [
+                doubt::unseen(client_id).or_else(|| doubt::blanks(client_id)),
+                doubt::placeholder(client_id).or_else(|| doubt::stand_in(client_id)),
+            ];
             doubts.iter().flatten().for_each(|doubt| section.warning("client_id", doubt));
         }
         let port = section.get_or("port", 8883, integer(1..=65535)) as u16;
@@ -189,7 +192,7 @@ impl<'a> Reader<'a> {
             }
             _ => match check_characters(&client_id) {
                 Ok(()) => Ok(client_id),
-                Err(forbidden) => Err(forbidden.to_string()),
+                Err(forbidden) => Err(format!("{forbidden}{}", doubt::escaped(text))),
             },
         }
     }

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Reader;
 use crate::config::document::Node;
+use crate::config::doubt;
 use crate::config::redact::holds_a_key;
 use crate::config::section::Section;
 use crate::config::values::{mode, string};
@@ -85,9 +86,10 @@ pub(in crate::config) fn path(node: &Node, environment: &Environment) -> Result<
     }
     if let Some((at, c)) = text.chars().enumerate().find(|(_, c)| c.is_control()) {
         return Err(format!(
-            "has a control character (U+{:04X}) as character {}; write the path without it",
+            "has a control character (U+{:04X}) as character {}; write the path without it{}",
             u32::from(c),
-            at + 1
+            at + 1,
+            doubt::escaped(text)
         ));
     }
     let path = match text.strip_prefix('$') {

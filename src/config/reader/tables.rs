@@ -121,7 +121,12 @@ impl<'a> Reader<'a> {
 
     pub(in crate::config) fn topic(&self, node: &Node) -> Result<Topic, String> {
         let text = string(node)?;
-        self.filled(text, Topic::new, |topic, error| format!("{topic:?} can't be published to: {error}"))
+        if text.starts_with("$share/") {
+            return Err(format!("\"{text}\" can be subscribed to, not published to"));
+        }
+        self.filled(text, Topic::new, |topic, error| {
+            format!("{topic:?} can't be published to: {error}{}", doubt::escaped(text))
+        })
     }
 
     /// A topic or filter of `text` with its placeholders filled in. If it is the client id that spoils it, that is what is
@@ -186,7 +191,9 @@ impl<'a> Reader<'a> {
             if let Some(doubt) = doubt::wildcard(text) {
                 complaints.warn(item, &doubt);
             }
-            self.filled(text, TopicFilter::new, |filter, error| format!("{filter:?} isn't a topic filter: {error}"))
+            self.filled(text, TopicFilter::new, |filter, error| {
+                format!("{filter:?} isn't a topic filter: {error}{}", doubt::escaped(text))
+            })
         };
         // All of them, and only then whether one is missing: each complaint is wanted.
         let filters: Vec<_> =

@@ -125,7 +125,7 @@ fn crowded(text: &[u8]) -> Fault {
     if holds(text, b"\\n") || holds(text, b"\\r") {
         return Fault::Layout(Layout::Escaped);
     }
-    if text.iter().any(|byte| b"\"'`,;".contains(byte)) {
+    if text.iter().any(|byte| b"\"'`,;>|".contains(byte)) {
         return Fault::Layout(Layout::Quoted);
     }
     if is_dashes_alone(b"-----BEGIN") || is_dashes_alone(b"-----END") {
@@ -161,7 +161,7 @@ impl<'a> Open<'a> {
                 b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'=' => self.base64.expose_mut().push(byte),
                 _ if known == Label::Unknown || self.is_encrypted => {}
                 b'\\' => return Err(Fault::Layout(Layout::Escaped)),
-                b'"' | b'\'' | b',' | b'`' => return Err(Fault::Layout(Layout::Quoted)),
+                b'"' | b'\'' | b',' | b'`' | b'>' | b'|' => return Err(Fault::Layout(Layout::Quoted)),
                 _ => return Err(Fault::Damaged(Damage::NotBase64 { line: number })),
             }
         }

@@ -37,7 +37,7 @@ fn taken_out(arguments: &str, path: &Path) -> String {
 /// Line ends where PEM has them, whatever became of them.
 fn rewrapped(path: &Path) -> String {
     // A space of a name isn't one between lines; only then are begin and end given lines of their own.
-    let script = r#"s/["',`;]//g; s/\\[nr]|[ \t\r]+/\n/g; s/-----(BEGIN|END)\n/-----\1 /g; s/(-----(BEGIN|END) [A-Z0-9]+)\n(PRIVATE|KEY|REQUEST)/\1 \3/g; s/(-----(BEGIN|END) [A-Z0-9]+ PRIVATE)\nKEY/\1 KEY/g; s/-----(BEGIN|END) /\n&/g; s/-----(BEGIN|END) [A-Z0-9 ]+-----/&\n/g"#;
+    let script = r#"s/["',`;>|]//g; s/\\[nr]|[ \t\r]+/\n/g; s/-----(BEGIN|END)\n/-----\1 /g; s/(-----(BEGIN|END) [A-Z0-9]+)\n(PRIVATE|KEY|REQUEST)/\1 \3/g; s/(-----(BEGIN|END) [A-Z0-9]+ PRIVATE)\nKEY/\1 KEY/g; s/-----(BEGIN|END) /\n&/g; s/-----(BEGIN|END) [A-Z0-9 ]+-----/&\n/g"#;
     let script = quoted(Path::new(script));
     in_place(&format!("sed -E {script} {} | sed '/^$/d'", quoted(path)), path)
 }
@@ -208,7 +208,8 @@ impl Layout {
             }
             Layout::Escaped => "the line breaks are missing, \\n is written in two characters instead",
             Layout::Quoted => {
-                "the line breaks are missing or the lines have quotes, as if copied from a program or from JSON"
+                "the line breaks are missing or the lines have quotes or other signs around them, as if copied from a mail, a program \
+                 or JSON"
             }
             Layout::Indented => "the lines -----BEGIN ...----- and -----END ...----- don't start at the margin",
             Layout::Glued => {

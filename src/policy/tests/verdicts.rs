@@ -274,7 +274,10 @@ fn a_condition_about_the_connect_is_decided() {
             "Condition": {"ForAnyValue:StringEquals": {"iot:ConnectAttributes": ["LastWill"]}}},
     ]);
     assert!(connect(&plain, &deny).starts_with("allowed "));
-    assert!(connect(&will, &deny).contains("statement 2 forbids it by *"));
+    assert!(
+        connect(&will, &deny)
+            .contains("statement 2 forbids it by *, as its condition holds (ForAnyValue:StringEquals ")
+    );
 }
 
 #[test]

@@ -109,6 +109,7 @@ fn of_a_key(shop: &Workshop) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("literal \\r\\n", text(&key.replace('\n', "\\r\\n")), "\\n is written in two characters"),
         ("a JSON string", text(&format!("\"{}\"", key.replace('\n', "\\n"))), "\\n is written in two characters"),
         ("lines of a program", text(&lines.iter().map(|line| format!("\"{line}\",\n")).collect::<String>()), "quotes"),
+        ("quoted in a mail", text(&lines.iter().map(|line| format!("> {line}\n")).collect::<String>()), "from a mail"),
         ("quotes around it", text(&format!("\"{}\"\n", key.trim_end())), "quotes"),
         (
             "indented by blanks",
