@@ -39,6 +39,8 @@
     reason = "the documentation is for who works on it, and built with private items"
 )]
 
+#[cfg(test)]
+mod advice;
 pub(crate) mod batch;
 pub mod cli;
 pub(crate) mod config;

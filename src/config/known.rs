@@ -217,3 +217,18 @@ pub(super) fn homes(key: &str) -> Option<String> {
 pub(crate) fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     spelling::meant(name, known, OTHER_NAMES)
 }
+
+/// Whether the section has this key, which may be one of a table in it: `backoff.min`.
+#[cfg(test)]
+pub(crate) fn is_key_of(name: &str, key: &str) -> bool {
+    const BELOW: [(&str, &[&str]); 5] = [
+        ("backoff", &["min", "max", "stable_after"]),
+        ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
+        ("will", &["topic", "payload", "qos", "retain"]),
+        ("keep", &["messages", "bytes", "when_full"]),
+        ("batch", &["max", "within"]),
+    ];
+    let (first, below) = key.split_once('.').map_or((key, None), |(first, below)| (first, Some(below)));
+    let has = section(name).is_some_and(|known| known.keys.contains(&first));
+    has && below.is_none_or(|below| BELOW.iter().any(|(table, keys)| *table == first && keys.contains(&below)))
+}

@@ -32,6 +32,8 @@ use crate::secret::Secret;
 use crate::template::Template;
 
 pub(crate) use environment::Environment;
+#[cfg(test)]
+pub(crate) use known::is_key_of;
 pub(crate) use known::meant;
 pub(crate) use places::Places;
 #[cfg(any(test, fuzzing))]
