@@ -38,12 +38,12 @@ impl Link {
                 let HeldStatus { reason, advice, .. } = self.held(hold);
                 log::error!(
                     GATEWIRE_EVENT = "everything_refused";
-                    "IoT Core takes nothing that is sent: {reason}. All messages wait, in their order, and nothing is dropped while \
-                     there is room (outbox.max_size); one is tried now and then. {advice}"
+                    "IoT Core takes nothing that is sent: {reason}. All messages wait in their order, and none is dropped while \
+                     there is room (outbox.max_size). One is tried from time to time. {advice}"
                 );
             }
             (Some(Hold::Refused(_)), _) => {
-                log::info!(GATEWIRE_EVENT = "taken_again"; "IoT Core takes messages again; what waited goes out");
+                log::info!(GATEWIRE_EVENT = "taken_again"; "IoT Core takes messages again; those that waited are sent now");
             }
             _ => {}
         }
@@ -72,7 +72,7 @@ impl Link {
         };
         log::warn!(
             GATEWIRE_EVENT = "throttled", GATEWIRE_TOPIC = topic.as_str();
-            "IoT Core takes no more messages for now (0x97, quota exceeded), one to `{topic}` first; the next goes in {}{said}",
+            "IoT Core accepts no more messages for now (0x97, quota exceeded), the first of them to `{topic}`; the next is sent in {}{said}",
             format_duration(wait)
         );
     }

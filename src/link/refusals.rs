@@ -12,13 +12,13 @@ use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::session::{Refusal, Verdict};
 
 /// What to do about it.
-pub(super) const THROTTLED: &str = "More is published than the account may, by this gateway or all together: publish less often, or several \
-                         values in one message (`batch`), set connection.rate_limit lower, or have the limit raised (Service \
-                         Quotas, AWS IoT Core). Nothing is lost meanwhile: what waits is sent later.";
+pub(super) const THROTTLED: &str = "The account's limit for publishing was passed, by this gateway alone or by all devices together: publish less \
+                         often, put several values into one message (`batch`), lower connection.rate_limit, or have the limit \
+                         raised (Service Quotas, AWS IoT Core). Nothing is lost: what waits is sent later.";
 
 /// What to do where nothing is taken.
-const EVERYTHING: &str = "Look at the certificate's policy (`gatewire policy` prints what it needs; it must be attached and \
-                          active), and at the server's log (CloudWatch, AWSIotLogsV2): this is no fault of single messages.";
+const EVERYTHING: &str = "Check the certificate's policy (`gatewire policy` prints what it needs; it must be attached and \
+                          active) and the server's log (CloudWatch, AWSIotLogsV2): the messages themselves aren't the cause.";
 
 impl Link {
     /// Completes when it is known what is set aside and which ids were given out, or the daemon stops.
@@ -37,8 +37,8 @@ impl Link {
             _ if is_for_the_topic => {}
             Rejection::Character(_) if self.said.rejected.first(&message.topic, Instant::now()) => log::error!(
                 GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
-                "a message to `{}` isn't sent: {rejection}. An earlier version of gatewire has accepted it; it is kept \
-                 (outbox.quarantine), and everything else goes on. Said once a day and topic", message.topic
+                "a message to `{}` isn't sent: {rejection}. An earlier version of gatewire accepted it. It is kept \
+                 (outbox.quarantine), and all other messages are sent. Logged once a day for each topic", message.topic
             ),
             Rejection::Character(_) => {}
             Rejection::NoQos1 | Rejection::NoRetain => self.not_allowed(message, rejection),
@@ -70,10 +70,10 @@ impl Link {
         let (topic, remedy) = (&message.topic, terms_remedy(rejection));
         let said = match self.said.terms.borrow_mut().failed(remedy, Before::Down, Instant::now(), journal::now()) {
             Say::InFull(_) => format!(
-                "A client that waits for it is answered `rejected`; otherwise it is kept (outbox.quarantine) and retried once \
-                 the CONNACK allows it, or in a day. {remedy}"
+                "A client that waits for it is answered `rejected`; otherwise it is kept (outbox.quarantine) and retried when \
+                 a CONNACK allows it, or in a day. {remedy}"
             ),
-            Say::Briefly(row) => format!("So it was with others{row}"),
+            Say::Briefly(row) => format!("The same happened to other messages{row}"),
             Say::Nothing => return,
         };
         log::error!(
@@ -117,7 +117,7 @@ impl Link {
         };
         log::error!(
             GATEWIRE_EVENT = "quarantined", GATEWIRE_TOPIC = topics.as_str();
-            "IoT Core refuses messages to {condition}: {reason}. They are set aside (outbox.quarantine) and everything else goes on. \
+            "IoT Core refuses messages to {condition}: {reason}. They are set aside (outbox.quarantine), and all other messages are sent. \
              {remedy}; {again}"
         );
     }
@@ -165,8 +165,8 @@ impl Link {
         let remedy = remedy(needs.as_deref(), code);
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
-            "IoT Core refuses the filter `{filter}`: {reason}. It is left out: nothing arrives for it, the other filters stand. \
-             {remedy}; it is asked for again in an hour"
+            "IoT Core refuses the filter `{filter}`: {reason}. It is left out: no messages arrive for it, and the other filters stay \
+             subscribed. {remedy}; it is tried again in an hour"
         );
         self.state.filter_refused(&filter, reason, missing, journal::now());
     }
@@ -197,7 +197,7 @@ pub(super) fn what_to_do(refusal: &Refusal) -> &'static str {
     match code {
         Some(ReasonCode::QUOTA_EXCEEDED) => THROTTLED,
         code if may_be_the_policy(code) => EVERYTHING,
-        _ => "The server's log may say why (CloudWatch, AWSIotLogsV2): this is no fault of single messages.",
+        _ => "The server's log may say why (CloudWatch, AWSIotLogsV2): the messages themselves aren't the cause.",
     }
 }
 
@@ -205,15 +205,15 @@ pub(super) fn what_to_do(refusal: &Refusal) -> &'static str {
 fn terms_remedy(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::NoQos1 => {
-            "IoT Core takes QoS 1: check connection.endpoint. On a broker of your own allow it (mosquitto: `max_qos 1`), or set \
+            "IoT Core supports QoS 1: check connection.endpoint. On a broker of your own, allow it (mosquitto: `max_qos 1`), or set \
              `qos = 0` for what may be lost."
         }
         Rejection::NoRetain => {
-            "IoT Core retains messages: check connection.endpoint. On a broker of your own allow it (mosquitto: \
+            "IoT Core retains messages: check connection.endpoint. On a broker of your own, allow it (mosquitto: \
              `retain_available true`), or publish without `retain`."
         }
         Rejection::TooLarge { .. } => {
-            "IoT Core takes 128 KiB of payload: check connection.endpoint. On a broker of your own allow more (mosquitto: \
+            "IoT Core accepts payloads of up to 128 KiB: check connection.endpoint. On a broker of your own, allow more (mosquitto: \
              `max_packet_size`), or send smaller messages."
         }
         Rejection::PubAck(_) | Rejection::Character(_) => "Change what publishes it.",
@@ -227,10 +227,12 @@ fn remedy(missing: Option<&str>, code: Option<ReasonCode>) -> String {
     }
     match code {
         Some(ReasonCode::TOPIC_FILTER_INVALID | ReasonCode::TOPIC_NAME_INVALID) => {
-            "Change the name: there may be levels under `$` that this server doesn't offer, or more than it takes"
+            "Change the name: it may have levels under `$` that this server doesn't offer, or too many levels"
         }
-        Some(ReasonCode::QUOTA_EXCEEDED) => "A limit of the account was passed: Service Quotas shows and raises it",
-        Some(ReasonCode::RETAIN_NOT_SUPPORTED) => "Publish it without `retain`: this server keeps no messages",
+        Some(ReasonCode::QUOTA_EXCEEDED) => {
+            "A limit of the account was passed: Service Quotas shows it and takes requests to raise it"
+        }
+        Some(ReasonCode::RETAIN_NOT_SUPPORTED) => "Publish it without `retain`: this server doesn't retain messages",
         _ => "The server's log may say why (CloudWatch, AWSIotLogsV2)",
     }
     .to_owned()

@@ -115,7 +115,7 @@ fn unknown_issuer(endpoint: &Endpoint, certificate: Option<&ServerCertificate>) 
         }
         (false, _) => match certificate.and_then(|certificate| certificate.descent.as_deref()) {
             Some(descent) if descent.is_named => format!(
-                "tls.ca_file has a CA of that name, but with another key: the CA that signed the server's certificate was created \
+                "tls.ca_file must hold the CA that signed the server's certificate. It has one of that name, but with another key: the CA was created \
                  again. Copy its present certificate (\"{}\") into tls.ca_file.",
                 descent.top
             ),
