@@ -1,6 +1,8 @@
-//! What kind of file system a directory lies in: of some, permissions don't say that nothing can be made there.
+//! Where a path really leads, and what kind of file system a directory lies in: of some, permissions don't say that nothing can be
+//! made there.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
 
 use nix::sys::statfs::{FsType, statfs};
 
@@ -30,6 +32,22 @@ const WITHOUT_SOCKETS: [(i64, &str); 4] = [
     (0x5346_544e, "an NTFS file system"),
 ];
 
+/// Without `.`, `..` and symbolic links, as far as it is there: two ways of writing one path are equal.
+pub(crate) fn resolved(path: &Path) -> PathBuf {
+    let found = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
+    let (above, mut resolved) = found.unwrap_or((Path::new(""), PathBuf::new()));
+    for part in path.strip_prefix(above).unwrap_or(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            part => resolved.push(part),
+        }
+    }
+    resolved
+}
+
 /// Whose file system it is, if nobody can make files in `directory`. `None` also where that can't be told.
 pub(crate) fn takes_no_files(directory: &Path) -> Option<&'static str> {
     found_in(directory, &OF_THE_KERNEL)
@@ -50,6 +68,19 @@ fn found_in(directory: &Path, kinds: &[(i64, &'static str)]) -> Option<&'static 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_ways_of_writing_one_path_are_equal() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        fs::create_dir(at("real")).unwrap();
+        std::os::unix::fs::symlink(at("real"), at("link")).unwrap();
+        let place = fs::canonicalize(at("real")).unwrap();
+        assert_eq!(resolved(&at("link/x.sock")), place.join("x.sock"));
+        assert_eq!(resolved(&at("link/none/x.sock")), place.join("none/x.sock"));
+        assert_eq!(resolved(&at("./link/../link/x")), place.join("x"));
+        assert_eq!(resolved(Path::new("/nowhere/./a/../b")), Path::new("/nowhere/b"));
+    }
 
     #[test]
     fn the_kernels_own_file_systems_are_known() {

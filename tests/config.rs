@@ -447,6 +447,8 @@ fn check_and_run_refuse_the_same_with_the_line_that_names_it() {
     let files = Files::new("");
     let at = files.0.path().display().to_string();
     files.write("text", "a file");
+    files.write("private.pem.key", "-----BEGIN PRIVATE KEY-----");
+    std::os::unix::fs::symlink(&at, format!("{at}/link")).unwrap();
     let outbox = |path: &str| format!("[outbox]\npath = \"{path}\"\n");
     let status = |path: &str| format!("{}[status]\nsocket = \"{path}\"\n", outbox(&format!("{at}/a.db")));
     for (rest, key) in [
@@ -461,6 +463,10 @@ fn check_and_run_refuse_the_same_with_the_line_that_names_it() {
         (status(&format!("{at}/text")), "gatewire.toml:12: `status.socket`: "),
         (outbox(&format!("{at}/text")), "gatewire.toml:10: `outbox.path`: "),
         (outbox("/dev/null"), "gatewire.toml:10: `outbox.path`: "),
+        (outbox(&format!("{at}/private.pem.key")), "gatewire.toml:10: `outbox.path`: "),
+        (status(&format!("{at}/link/a.db")), "gatewire.toml:12: `status.socket`: "),
+        (status(&format!("{at}/a.db-wal")), "gatewire.toml:12: `status.socket`: "),
+        (status(&format!("{at}/a.db.lock")), "gatewire.toml:12: `status.socket`: "),
     ] {
         files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{rest}"));
         let (check, run) = (files.check(), files.said(files.command("run").output().unwrap()));
@@ -480,6 +486,12 @@ fn check_and_run_refuse_the_same_with_the_line_that_names_it() {
     assert_eq!(check.code, Some(1), "run would start, and store nothing: {check:?}");
     assert!(
         check.stderr.contains("gatewire.toml:10: `outbox.path`: nothing could be stored: /proc/a.db: "),
+        "{check:?}"
+    );
+    files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{}", outbox(&format!("{at}/text/a.db"))));
+    let check = files.check();
+    assert!(
+        check.code == Some(1) && check.stderr.contains("a part of this path is a file, not a directory"),
         "{check:?}"
     );
 }

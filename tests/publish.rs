@@ -72,6 +72,9 @@ fn a_message_is_delivered_as_it_was_given() {
     let socket = gatewire.path("all.sock");
     assert_eq!(publish(&setup, &["up/door/front", "x", "--socket", socket.to_str().unwrap()]), done("delivered"));
     assert_eq!((accepted(0), accepted(1)), (1.into(), 6.into()));
+    let blank = publish(&setup, &["up/x ", "1"]);
+    assert_eq!((blank.0, blank.1.as_str()), (0, "delivered\n"));
+    assert!(blank.2.starts_with("warning: TOPIC: \"up/x \" ends with a blank"), "{blank:?}");
 }
 
 #[test]

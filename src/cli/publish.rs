@@ -23,7 +23,7 @@ use serde::Serialize;
 use super::client::{Unreachable, connect};
 use super::output::{Failure, tell};
 use super::{Exit, inputs};
-use crate::config::{Config, Ingest};
+use crate::config::{self, Config, Ingest};
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, Topic};
 use answers::Answers;
@@ -183,6 +183,9 @@ fn publish(config: &Path, arguments: Arguments) -> Result<Exit, Failure> {
     if arguments.lines && arguments.payload.is_some() && !is_stdin {
         let text = "--lines publishes the lines of standard input: PAYLOAD can only be `-`, or left out";
         return Err(Failure::new(text, Exit::Usage));
+    }
+    if let Some(doubt) = config::about_topic(&arguments.topic) {
+        tell(&format!("warning: TOPIC: {doubt}"));
     }
     let mut patience = Patience::new(PATIENCE);
     let path = match &arguments.socket {

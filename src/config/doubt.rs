@@ -114,6 +114,11 @@ pub(super) fn unseen(text: &str) -> Option<String> {
     Some(format!("there is an invisible character in it ({name}, U+{:04X}); write \"{}\"", u32::from(c), meant.trim()))
 }
 
+/// What nobody sees in a topic and most likely nobody means.
+pub(crate) fn about_topic(topic: &str) -> Option<String> {
+    unseen(topic).or_else(|| blanks(topic))
+}
+
 /// What IoT Core says to a topic or filter under `$`: of those that clients can use there are two kinds.
 pub(super) fn reserved(text: &str, prefixes: &[&str]) -> Option<String> {
     let is_taken = !text.starts_with('$') || prefixes.iter().any(|prefix| text.starts_with(prefix));

@@ -31,6 +31,7 @@ use crate::mqtt::{Protocol, Will};
 use crate::secret::Secret;
 use crate::template::Template;
 
+pub(crate) use doubt::about_topic;
 pub(crate) use environment::Environment;
 #[cfg(test)]
 pub(crate) use known::is_key_of;

@@ -51,11 +51,9 @@ impl Places {
             .map_or_else(String::new, |named| format!("{}: ", named.place))
     }
 
-    /// Likewise with the key, `FILE:LINE: `KEY`: `, whichever it is.
-    pub(crate) fn with_key(&self, path: &Path) -> String {
-        self.0
-            .iter()
-            .find(|named| named.path == path)
-            .map_or_else(String::new, |named| format!("{}: `{}`: ", named.place, named.key))
+    /// Likewise with the key, whose last part is `last`: `FILE:LINE: `KEY`: `.
+    pub(crate) fn with_key(&self, last: &str, path: &Path) -> String {
+        let is_it = |named: &&Named| named.path == path && named.key.rsplit('.').next() == Some(last);
+        self.0.iter().find(is_it).map_or_else(String::new, |named| format!("{}: `{}`: ", named.place, named.key))
     }
 }

@@ -211,6 +211,9 @@ fn reason(error: &io::Error, path: &Path, is_main: bool) -> String {
                 false => "it is a directory, not a file; name a file, or move it away".to_owned(),
             }
         }
+        ErrorKind::NotADirectory if path.is_file() => {
+            "it is a file, and must be a directory with files *.toml in it; move it away".to_owned()
+        }
         ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),
         ErrorKind::FileTooLarge => format!("it is larger than {} MiB, too large for a configuration", MAX_FILE >> 20),
         _ if error.raw_os_error().is_none() => format!("{error}; remove it, or put a file there"),

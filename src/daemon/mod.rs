@@ -100,7 +100,7 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
-    let at = |error| DaemonError::Unprepared(format!("{}{error}", config.places.with_key(&config.outbox.path)));
+    let at = |error| DaemonError::Unprepared(format!("{}{error}", config.places.with_key("path", &config.outbox.path)));
     let opened = open_store(&config.outbox.path, &forwards, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
     let services = Services::new(config, store, Rc::clone(&stop), inherited);

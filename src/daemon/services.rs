@@ -42,7 +42,7 @@ impl ServicesError {
     /// With the line of the configuration that it is about.
     pub(super) fn at_its_place(&self, config: &Config) -> String {
         match self {
-            ServicesError::Socket(error) => format!("{}{error}", config.places.with_key(error.path())),
+            ServicesError::Socket(error) => format!("{}{error}", config.places.with_key("socket", error.path())),
             ServicesError::StillLeaving(_) | ServicesError::DiskSilent { .. } => self.to_string(),
         }
     }

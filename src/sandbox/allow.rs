@@ -3,9 +3,15 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::rules::{Effect, Rule, Sandbox, Use};
 use super::unit::quoted;
-use super::{Effect, Rule, Sandbox, Use};
 use crate::owner;
+
+/// What keeps the service from using `path`.
+pub(crate) fn obstacle(sandbox: &Sandbox, path: &Path, wanted: Use) -> Option<Obstacle> {
+    let (rule, place) = sandbox.against(path, wanted)?;
+    Some(Obstacle::new(sandbox, rule, path, &place, wanted))
+}
 
 /// Why the service can't use a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +28,7 @@ pub(crate) struct Obstacle {
 
 impl Obstacle {
     /// `rule` is in the way; `place` is what the service has to see or change for `path`.
-    pub(super) fn new(sandbox: &Sandbox, rule: &Rule, path: &Path, place: &Path, wanted: Use) -> Obstacle {
+    fn new(sandbox: &Sandbox, rule: &Rule, path: &Path, place: &Path, wanted: Use) -> Obstacle {
         Obstacle {
             path: path.to_owned(),
             wanted,
@@ -46,7 +52,7 @@ fn lines(sandbox: &Sandbox, rule: &Rule, place: &Path, wanted: Use) -> Vec<Strin
     const AT_MOST: usize = 4;
     let (mut lines, mut next) = (allowing(sandbox, rule, place, wanted), None);
     for _ in 1..AT_MOST {
-        let Some(with) = Sandbox::of(sandbox.unit.clone().and(&lines)) else { break };
+        let Some(with) = Sandbox::of(sandbox.unit().clone().and(&lines)) else { break };
         let Some(rule) = with.rule_against(place, wanted) else { break };
         // Nothing more that helps.
         if next.replace(rule.clone()).is_some_and(|last| last == *rule) {

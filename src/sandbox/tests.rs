@@ -1,5 +1,8 @@
 use std::fs;
 
+use std::path::Path;
+
+use super::unit::Unit;
 use super::*;
 
 /// The unit of the package.
@@ -18,7 +21,7 @@ fn sandbox(text: &str) -> Sandbox {
 }
 
 fn directive(sandbox: &Sandbox, path: &str, wanted: Use) -> Option<String> {
-    sandbox.obstacle(Path::new(path), wanted).map(|obstacle| {
+    obstacle(sandbox, Path::new(path), wanted).map(|obstacle| {
         let said = obstacle.to_string();
         let (_, rest) = said.split_once(": ").unwrap();
         rest.split_whitespace().next().unwrap().to_owned()
@@ -56,7 +59,7 @@ fn what_the_shipped_unit_hides_is_told_with_its_directive() {
     ] {
         assert_eq!(directive(&sandbox, path, wanted).as_deref(), expected, "{path} {wanted:?}");
     }
-    let unseen = |path: &str, wanted| sandbox.obstacle(Path::new(path), wanted).unwrap().is_only_unseen();
+    let unseen = |path: &str, wanted| obstacle(&sandbox, Path::new(path), wanted).unwrap().is_only_unseen();
     assert!(unseen("/tmp/x.sock", Use::Socket) && unseen("/tmp/x.db", Use::Write));
     assert!(
         !unseen("/tmp/key", Use::Read) && !unseen("/home/pi/x.sock", Use::Socket) && !unseen("/dev/x", Use::Socket)
@@ -99,15 +102,15 @@ fn the_drop_in_lets_the_service_use_the_path() {
         ] {
             for wanted in [Use::Read, Use::Execute, Use::Write, Use::Socket] {
                 let path = Path::new(directory).join("it");
-                let Some(obstacle) = sandbox.obstacle(&path, wanted) else { continue };
+                let Some(found) = obstacle(&sandbox, &path, wanted) else { continue };
                 // In a directory of devices there is nothing to be made.
                 if directory == "/dev" && wanted.changes() {
                     continue;
                 }
                 told += 1;
-                let with = Sandbox::of(sandbox.unit.clone().and(&obstacle.lines)).unwrap();
-                let left = with.obstacle(&path, wanted);
-                assert_eq!(left, None, "{text}\n{path:?} {wanted:?}: {:?}", obstacle.lines);
+                let with = Sandbox::of(sandbox.unit().clone().and(&found.lines)).unwrap();
+                let left = obstacle(&with, &path, wanted);
+                assert_eq!(left, None, "{text}\n{path:?} {wanted:?}: {:?}", found.lines);
             }
         }
     }

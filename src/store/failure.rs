@@ -129,6 +129,9 @@ impl Fault {
             io::ErrorKind::PermissionDenied => {
                 Failure::Denied { path: shown, detail: error.to_string(), mend: names::mend(path) }
             }
+            io::ErrorKind::NotADirectory => Failure::Unusable {
+                said: format!("{shown}: a part of this path is a file, not a directory; correct [outbox] path"),
+            },
             _ => Failure::Io { path: shown, detail: error.to_string() },
         })
     }

@@ -40,7 +40,10 @@ pub(super) fn make_directory(path: &Path) -> Result<(), Fault> {
         let made = File::options().read(true).custom_flags(flags).open(directory)?;
         made.set_permissions(fs::Permissions::from_mode(DIRECTORY_MODE))
     };
-    make().map_err(|error| Fault::of_io(&error, path))
+    make().map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => Fault::of_io(&ErrorKind::NotADirectory.into(), path),
+        _ => Fault::of_io(&error, path),
+    })
 }
 
 /// What is at `file`, which isn't followed if it is a symbolic link. What isn't a regular file is no file of ours.

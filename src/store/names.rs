@@ -38,6 +38,11 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// The names that the files of a database may have, its log and lock included.
+pub(crate) fn names_of(path: &Path) -> impl Iterator<Item = PathBuf> {
+    SUFFIXES.into_iter().map(|suffix| with_suffix(path, suffix))
+}
+
 /// The files of the database that there are, its log and lock included.
 pub(super) fn all_of(path: &Path) -> impl Iterator<Item = PathBuf> {
     SUFFIXES.into_iter().map(|suffix| with_suffix(path, suffix)).filter(|file| fs::symlink_metadata(file).is_ok())

@@ -60,10 +60,10 @@ pub(super) fn walk(config: &Config, is_running: bool) -> Found {
             }
             _ => true,
         });
-        found.refused.extend(fault.map(|error| format!("{}{error}", config.places.with_key(&socket.path))));
+        found.refused.extend(fault.map(|error| format!("{}{error}", config.places.with_key("socket", &socket.path))));
     }
     let path = &config.outbox.path;
-    let place = config.places.with_key(path);
+    let place = config.places.with_key("path", path);
     match (!is_running).then(|| store::probe(path, is_made)).flatten() {
         None => {}
         Some(Obstacle::Start(error)) => found.refused.push(format!("{place}{error}")),

@@ -6,34 +6,40 @@ use std::path::{Path, PathBuf};
 use super::preparations::Found;
 use super::programs::{file_of, is_set_user_id};
 use crate::config::{Config, Source};
-use crate::sandbox::{Obstacle, Sandbox, Use};
+use crate::sandbox::{Obstacle, Sandbox, Use, obstacle};
 
 /// Looks at all that the configuration at `path` names. Nothing is found if the service doesn't use that configuration.
 pub(super) fn walk(path: &Path, config: &Config) -> Found {
     let mut found = Found::default();
     let Some(sandbox) = Sandbox::of_service(path) else { return found };
     let places = &config.places;
-    found.refused.extend(sandbox.obstacle(path, Use::Read).map(|obstacle| format!("{}: {obstacle}", path.display())));
-    for file in [&config.tls.ca_file, &config.tls.cert_file, &config.tls.key_file] {
-        let place = places.with_key(file);
-        found.refused.extend(sandbox.obstacle(file, Use::Read).map(|obstacle| format!("{place}{obstacle}")));
+    found.refused.extend(obstacle(&sandbox, path, Use::Read).map(|obstacle| format!("{}: {obstacle}", path.display())));
+    let tls = &config.tls;
+    for (key, file) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+        let place = places.with_key(key, file);
+        found.refused.extend(obstacle(&sandbox, file, Use::Read).map(|obstacle| format!("{place}{obstacle}")));
     }
     let forwards = config.forward.iter().map(|forward| &forward.socket.path);
     let ingests = config.ingest.iter().map(|ingest| &ingest.socket.path);
     for socket in forwards.chain(ingests).chain([&config.status.socket.path]) {
         // systemd makes them outside of the sandbox.
-        let obstacle = sandbox.obstacle(socket, Use::Socket).filter(|_| !sandbox.is_given(socket));
-        tell(obstacle, &places.with_key(socket), &mut found.refused, &mut found.warnings);
+        let obstacle = obstacle(&sandbox, socket, Use::Socket).filter(|_| !sandbox.is_given(socket));
+        tell(obstacle, &places.with_key("socket", socket), &mut found.refused, &mut found.warnings);
     }
     let store = &config.outbox.path;
-    tell(sandbox.obstacle(store, Use::Write), &places.with_key(store), &mut found.hindered, &mut found.warnings);
+    tell(
+        obstacle(&sandbox, store, Use::Write),
+        &places.with_key("path", store),
+        &mut found.hindered,
+        &mut found.warnings,
+    );
     for publish in &config.publish {
         let mut warn = |place: String, what: String| {
             found.warnings.push(format!("{place}warning: publish {}: {what}", publish.name));
         };
         match &publish.source {
             Some(Source::File(file)) => {
-                let obstacle = sandbox.obstacle(file, Use::Read);
+                let obstacle = obstacle(&sandbox, file, Use::Read);
                 obstacle.into_iter().for_each(|it| warn(places.of("publish.file", file), it.to_string()));
             }
             Some(Source::Command { argv, .. }) => {
@@ -61,7 +67,7 @@ fn of_command(sandbox: &Sandbox, argv: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let named = || program.starts_with('/').then(|| PathBuf::from(program));
     if let Some(file) = file_of(program).or_else(named) {
-        found.extend(sandbox.obstacle(&file, Use::Execute).map(|obstacle| obstacle.to_string()));
+        found.extend(obstacle(sandbox, &file, Use::Execute).map(|obstacle| obstacle.to_string()));
         if sandbox.grants_no_privileges() && is_set_user_id(&file) {
             found.push(format!(
                 "the program {} needs the rights of another user (set-user-ID), which the service doesn't get: NoNewPrivileges=yes. \
@@ -76,7 +82,7 @@ fn of_command(sandbox: &Sandbox, argv: &[String]) -> Vec<String> {
     for path in
         arguments.iter().flat_map(|word| word.split(separates)).filter(|word| word.starts_with('/')).map(Path::new)
     {
-        let obstacle = is_there(path).then(|| sandbox.obstacle(path, Use::Read)).flatten();
+        let obstacle = is_there(path).then(|| obstacle(sandbox, path, Use::Read)).flatten();
         found.extend(obstacle.map(|obstacle| obstacle.to_string()));
     }
     found

@@ -25,15 +25,17 @@ use crate::config::values::{
 };
 use crate::config::{Backoff, Connection, Environment, Log, Outbox, Proxy, RateLimit, Status, Tls, WhenFull};
 use crate::exposure;
+use crate::filesystem::resolved;
 use crate::limits::{
     BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
     MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
 };
 use crate::message::{Qos, check_characters};
 use crate::mqtt::{Protocol, Will};
+use crate::store::names_of;
 use crate::template::{Fixed, fill};
 use copies::Wanted;
-use paths::{path, resolved};
+use paths::path;
 use payload::payload;
 
 /// The words of `protocol`.
@@ -264,7 +266,9 @@ impl<'a> Reader<'a> {
             when_full: section.get_or("when_full", WhenFull::DropOldest, word(WHEN_FULL)),
             spill_after: section.get_or("spill_after", SECOND, duration(Duration::ZERO..=HOUR)),
         };
-        self.taken.borrow_mut().push((resolved(&outbox.path), section.place("path")));
+        // SQLite's own files and the lock lie beside it.
+        let own = names_of(&outbox.path).map(|name| (resolved(&name), section.place("path")));
+        self.taken.borrow_mut().extend(own);
         self.note(&section, "path", &outbox.path);
         section.finish();
         outbox

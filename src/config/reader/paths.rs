@@ -1,6 +1,6 @@
 //! Paths, and the sockets that lie at some of them.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::Reader;
 use crate::config::document::Node;
@@ -9,6 +9,7 @@ use crate::config::redact::holds_a_key;
 use crate::config::section::Section;
 use crate::config::values::{mode, string};
 use crate::config::{Environment, SocketFile};
+use crate::filesystem::resolved;
 
 /// `sun_path` of a Unix socket address, less its final NUL (`unix(7)`).
 const MAX_SOCKET_PATH: usize = 107;
@@ -57,21 +58,6 @@ impl<'a> Reader<'a> {
             group => Ok(group.to_owned()),
         }
     }
-}
-
-/// Without `.` and `..`, so that two ways of writing one path are equal.
-pub(in crate::config) fn resolved(path: &Path) -> PathBuf {
-    let mut resolved = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                resolved.pop();
-            }
-            part => resolved.push(part),
-        }
-    }
-    resolved
 }
 
 /// An absolute path of a file, or one in a directory that systemd names.

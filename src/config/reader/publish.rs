@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::Reader;
-use super::paths::{path, resolved};
+use super::paths::path;
 use super::payload::payload;
 use crate::config::document::{Node, Value};
 use crate::config::section::Section;
 use crate::config::values::{DAY, HOUR, MS, SECOND, boolean, duration, integer, qos, string, strings, word};
 use crate::config::{Batch, Metric, OnChange, Publish, Source, When};
 use crate::cron::Cron;
+use crate::filesystem::resolved;
 use crate::message::Qos;
 use crate::template::Template;
 

@@ -174,10 +174,7 @@ impl<'a> Reader<'a> {
         if let Some(reserved) = doubt::reserved(text, taken).filter(|_| !text.starts_with("$share/")) {
             tell(self.is_iot_core, &reserved);
         }
-        [doubt::unseen(text).or_else(|| doubt::blanks(text)), doubt::placeholder(text)]
-            .iter()
-            .flatten()
-            .for_each(|doubt| tell(false, doubt));
+        [doubt::about_topic(text), doubt::placeholder(text)].iter().flatten().for_each(|doubt| tell(false, doubt));
     }
 
     /// Those of `node`; `taken` is what may stand under `$`.

@@ -36,8 +36,10 @@ use crate::owner::quoted;
 pub(crate) use fingerprint::Fingerprint;
 use problems::Subject;
 pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
+#[cfg(test)]
+pub(crate) use server::Descent;
 use server::MAX_NAMED;
-pub(crate) use server::{Descent, ServerCertificate, Verifier};
+pub(crate) use server::{ServerCertificate, Verifier};
 pub(crate) use validity::{Validity, Warning};
 
 /// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.
