@@ -253,7 +253,7 @@ fn a_policy_or_configuration_that_cannot_be_used_exits_78() {
     ] {
         assert_eq!(files.policy(&["--against", file]), (Some(78), String::new(), told.to_owned()));
     }
-    assert_eq!(files.policy_of_stdin("x").2, "standard input:1:1: not JSON: expected value\n");
+    assert_eq!(files.policy_of_stdin("x").2, "standard input:1:1: not JSON: a policy begins with {\n");
     files.write("gatewire.toml", "[connection]\nprt = 1\n");
     let (code, _, stderr) = files.policy(&["--account", ACCOUNT]);
     assert_eq!(code, Some(78));
