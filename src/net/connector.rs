@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::credentials::{ServerCertificate, Verifier};
+use super::credentials::Verifier;
 use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
 use super::error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault};
