@@ -9,7 +9,47 @@ const HIDDEN: &str = "...";
 
 /// `text` without logins and without what looks like a part of a key.
 pub(super) fn without_secrets(text: &str) -> String {
-    without_runs(&without_bare_logins(&without_logins(&without_named(text))))
+    without_runs(&without_bare_logins(&without_logins(&without_named(&without_options(&without_keys(text))))))
+}
+
+/// Without what stands between the lines that begin and end a PEM section, or behind the first.
+fn without_keys(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(begin) = rest.find("-----BEGIN") {
+        let label = rest[begin + 5..].find("-----").map_or(begin + 10, |end| begin + 5 + end + 5);
+        let ends = [rest[label..].find("-----END"), rest[label..].find(['`', '"'])];
+        let end = ends.into_iter().flatten().min().map_or(rest.len(), |end| label + end);
+        shown.push_str(&rest[..label]);
+        if label < end {
+            shown.push_str(HIDDEN);
+        }
+        rest = &rest[end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+/// Without the word behind an option that names a secret, as `--password`, or that is a login, as curl's `-u`; and behind the
+/// `Bearer` and `Basic` of HTTP.
+fn without_options(text: &str) -> String {
+    const LOGINS: [&str; 4] = ["-u", "--user", "-U", "--proxy-user"];
+    let is_around = |c: char| c.is_whitespace() || "\"'`,[](){}“”".contains(c);
+    let mut shown = String::with_capacity(text.len());
+    let mut is_secret = false;
+    for piece in text.split_inclusive(is_around) {
+        let word = piece.trim_end_matches(is_around);
+        if word.is_empty() {
+            shown.push_str(piece);
+            continue;
+        }
+        match is_secret {
+            true => shown.extend([HIDDEN, &piece[word.len()..]]),
+            false => shown.push_str(piece),
+        }
+        let names = word.starts_with('-') && names_a_secret(word.trim_start_matches('-'));
+        is_secret = names || LOGINS.contains(&word) || ["bearer", "basic"].contains(&&*word.to_lowercase());
+    }
+    shown
 }
 
 /// Whether a value holds a key or certificate itself.
@@ -23,7 +63,9 @@ fn names_a_secret(name: &str) -> bool {
         ["password", "passwd", "passphrase", "passcode", "secret", "token", "apikey", "credential", "pwd"];
     const WORDS: [&str; 4] = ["pass", "pin", "key", "auth"];
     let plain = name.to_lowercase().replace('-', "_");
-    PARTS.iter().any(|part| plain.replace('_', "").contains(part))
+    // As a command line becomes that is taken for a key: `curl_-u_me`.
+    plain.contains("__")
+        || PARTS.iter().any(|part| plain.replace('_', "").contains(part))
         || plain.split('_').any(|word| WORDS.contains(&word)) && !["key", "key_file"].contains(&&*plain)
 }
 
@@ -151,6 +193,15 @@ mod tests {
             ("write `PROXY_PASSWORD = \"hunter2\"`", "write `PROXY_PASSWORD = ...`"),
             ("\"pkcs11:object=k?pin-value=hunter2\" must be a path", "\"pkcs11:object=k?pin-value=..."),
             ("write `client_pin = \"hunter 2\"`", "write `client_pin = ...`"),
+            ("write `x = \"curl --token hunter2 -v\"`", "write `x = \"curl --token ... -v\"`"),
+            ("write `command = [\"curl\", \"-u\", \"me:hunter2\"]`", "write `command = [\"curl\", \"-u\", \"...\"]`"),
+            ("\"Authorization: Bearer hunter2\" is no topic", "\"Authorization: Bearer ...\" is no topic"),
+            (
+                "`-----BEGIN X----- hunter2 -----END X-----` is no name",
+                "`-----BEGIN X-----...-----END X-----` is no name",
+            ),
+            ("write `x = \"-----BEGIN X----- hunter2\"`, or", "write `x = \"-----BEGIN X-----...\"`, or"),
+            ("write `curl_-u_me = \"hunter2 x\"`", "write `curl_-u_me = ...`"),
         ] {
             assert_eq!(without_secrets(text), shown);
         }

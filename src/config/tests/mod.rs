@@ -11,6 +11,7 @@ mod generated;
 mod misconfigurations;
 mod proxy;
 mod publish;
+mod secrets;
 mod shipped;
 mod texts;
 
