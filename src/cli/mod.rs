@@ -140,6 +140,7 @@ pub fn main() -> ExitCode {
     ended.unwrap_or(Exit::Internal).into()
 }
 
+/// The commands aren't inlined: the daemon's stack would begin with the room that each of them needs.
 fn run(arguments: Arguments) -> Exit {
     match arguments.command {
         Command::Run => run::run(&arguments.config),

@@ -67,6 +67,7 @@ pub(super) struct Arguments {
 }
 
 /// The answer goes to standard output, all else to standard error.
+#[inline(never)]
 pub(super) fn run(path: &Path, arguments: Arguments) -> Exit {
     let answered =
         answer(path, arguments).and_then(|(text, exit)| output::answer(&Text::of_lines(text.lines())).map(|()| exit));

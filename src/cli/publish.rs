@@ -170,6 +170,7 @@ impl Payload<'_> {
 }
 
 /// Results go to standard output, all else to standard error.
+#[inline(never)]
 pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
     publish(config, arguments).unwrap_or_else(Failure::end)
 }

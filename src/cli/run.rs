@@ -13,6 +13,7 @@ use crate::journal;
 use crate::systemd;
 
 /// Runs the daemon until SIGTERM or SIGINT.
+#[inline(never)]
 pub(super) fn run(path: &Path) -> Exit {
     let path = path.to_owned();
     let read: Arc<Read> = Arc::new(move || match inputs::read(&path, &Environment::of_process()) {

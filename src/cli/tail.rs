@@ -62,6 +62,7 @@ pub(super) struct Arguments {
 }
 
 /// Messages go to standard output, all else to standard error.
+#[inline(never)]
 pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
     follow(config, arguments).map_or_else(Failure::end, |()| Exit::Done)
 }

@@ -61,6 +61,7 @@ pub(super) struct Arguments {
 }
 
 /// Problems and warnings go to standard error, what was found to standard output.
+#[inline(never)]
 pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
     if arguments.configured {
         return configured(path);

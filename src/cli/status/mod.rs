@@ -56,6 +56,7 @@ pub(super) struct Arguments {
 }
 
 /// The answer goes to standard output, all else to standard error.
+#[inline(never)]
 pub(super) fn run(config: &Path, arguments: &Arguments) -> Exit {
     let answered = ask(config, arguments).and_then(|answer| show(answer, arguments));
     answered.map_or_else(Failure::end, |()| Exit::Done)
