@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use support::daemon::{Gatewire, Setup};
-use support::preload::preload;
+use support::daemon::Setup;
 use support::{CERTIFICATES, closed_port, eventually};
 
 /// A user that has nothing to do with any other.
@@ -254,128 +253,6 @@ fn who_may_use_the_sockets_needs_no_file_that_is_for_gatewire_alone() {
     assert_eq!(member.output("status").0, 0);
     assert_eq!(member.output("check").0, 78);
     gatewire.stop();
-}
-
-/// As long as the file that this returns is there, the configuration can't be opened.
-fn with_a_disk_that_hangs(setup: Setup) -> (Setup, PathBuf) {
-    let gate = setup.directory.path().join("gate");
-    let setup = preload(setup, "tests/support/slow_open.c").env("SLOW_OPEN", &gate);
-    (setup, gate)
-}
-
-fn wait_until_it_hangs(gate: &Path) {
-    let sign = gate.with_extension("waits");
-    let _ = fs::remove_file(&sign);
-    eventually("it waits for the configuration", || sign.exists().then_some(()));
-}
-
-#[test]
-fn signals_in_the_start_are_heard_though_the_configuration_cannot_be_read() {
-    let (setup, gate) = with_a_disk_that_hangs(Setup::new(closed_port(), SOCKETS));
-    for (signal, end) in [("TERM", true), ("INT", true), ("HUP", false)] {
-        fs::write(&gate, "").unwrap();
-        let gatewire = setup.start();
-        wait_until_it_hangs(&gate);
-        gatewire.signal(signal);
-        if !end {
-            fs::remove_file(&gate).unwrap();
-            gatewire.wait_for("keeps a link");
-            gatewire.signal("TERM");
-        }
-        assert_eq!(gatewire.wait().0, 0, "SIG{signal}");
-    }
-}
-
-#[test]
-fn a_configuration_that_cannot_be_read_at_a_reload_holds_up_nothing() {
-    let (setup, gate) = with_a_disk_that_hangs(Setup::new(closed_port(), SOCKETS));
-    let gatewire = setup.start();
-    gatewire.wait_for("keeps a link");
-    for n in 1..=2 {
-        fs::write(&gate, "").unwrap();
-        gatewire.signal("HUP");
-        wait_until_it_hangs(&gate);
-        assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
-        // What has changed since it began to read is read, too.
-        gatewire.signal("HUP");
-        gatewire.wait_for_nth("still being read", n);
-        fs::remove_file(&gate).unwrap();
-        gatewire.wait_for_nth("the configuration is read again", 2 * n);
-    }
-    fs::write(&gate, "").unwrap();
-    gatewire.signal("HUP");
-    wait_until_it_hangs(&gate);
-    assert_eq!(gatewire.stop().0, 0);
-}
-
-/// What the disk has after the daemon was killed.
-fn stored_after_a_kill(setup: &Setup, gatewire: Gatewire) -> u64 {
-    gatewire.kill();
-    let gatewire = setup.again().start();
-    gatewire.wait_for("keeps a link");
-    gatewire.status()["outbox"]["stored"].as_u64().unwrap()
-}
-
-/// How a database gets lost.
-type Loss = (&'static str, fn(&Path));
-
-#[test]
-fn a_database_that_is_removed_while_it_is_used_is_put_back_before_anything_is_called_stored() {
-    let ways: [Loss; 6] = [
-        ("all of it", |db| {
-            for suffix in ["", "-wal", ".lock"] {
-                fs::remove_file(db.with_file_name(format!("gatewire.db{suffix}"))).unwrap();
-            }
-        }),
-        ("the database", |db| fs::remove_file(db).unwrap()),
-        ("the log", |db| fs::remove_file(db.with_file_name("gatewire.db-wal")).unwrap()),
-        ("the lock", |db| fs::remove_file(db.with_file_name("gatewire.db.lock")).unwrap()),
-        ("moved away", |db| fs::rename(db, db.with_file_name("elsewhere")).unwrap()),
-        ("an empty file instead", |db| {
-            fs::write(db.with_file_name("new"), "").unwrap();
-            fs::rename(db.with_file_name("new"), db).unwrap();
-        }),
-    ];
-    for (what, lose) in ways {
-        for idle in [true, false] {
-            let setup = Setup::new(closed_port(), SOCKETS);
-            let gatewire = setup.start();
-            let mut client = gatewire.client("publish.sock");
-            assert_eq!(client.ask(LINE)["result"], "stored");
-            lose(&gatewire.path("gatewire.db"));
-            if idle {
-                // Nothing is written, and it is noticed.
-                eventually(what, || gatewire.path("gatewire.db.lock").exists().then_some(()));
-                if what != "the lock" {
-                    gatewire.wait_for("was removed or replaced while gatewire used it");
-                    eventually(what, || (gatewire.status()["store"]["restored"] == 1).then_some(()));
-                }
-                assert_eq!(stored_after_a_kill(&setup, gatewire), 1, "{what}");
-            } else {
-                assert_eq!(client.ask(LINE)["result"], "stored");
-                assert_eq!(stored_after_a_kill(&setup, gatewire), 2, "{what}");
-            }
-        }
-    }
-}
-
-#[test]
-fn nothing_is_stored_while_something_else_is_in_the_place_of_the_database() {
-    let setup = Setup::new(closed_port(), SOCKETS);
-    let gatewire = setup.start();
-    let mut client = gatewire.client("publish.sock");
-    assert_eq!(client.ask(LINE)["result"], "stored");
-    let (path, letter) = (gatewire.path("gatewire.db"), gatewire.path("letter"));
-    fs::write(&letter, "a letter, and no database").unwrap();
-    fs::rename(&letter, &path).unwrap();
-    let line = gatewire.wait_for("nothing can be stored");
-    assert!(line.contains("it isn't a database of gatewire"), "{line}");
-    client.send(LINE);
-    assert!(gatewire.status()["store"]["error"].is_string());
-    assert_eq!(fs::read_to_string(&path).unwrap(), "a letter, and no database");
-    fs::remove_file(&path).unwrap();
-    assert_eq!(client.json()["result"], "stored");
-    assert_eq!(stored_after_a_kill(&setup, gatewire), 2);
 }
 
 #[test]

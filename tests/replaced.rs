@@ -1,5 +1,5 @@
-//! Something else in the place of the database while it is used: it is left alone as long as somebody could move it away, and what is
-//! stored is there after a stop or a kill.
+//! The database removed while it is used, or something else in its place: that is left alone as long as somebody could move it away.
+//! What is stored is there after a stop or a kill.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -171,4 +171,74 @@ fn what_cannot_be_moved_aside_at_a_stop_is_told_of_and_nothing_is_lost() {
     assert!(code == 0 && took < Duration::from_secs(7), "{code}, {took:?}");
     // The mount has gone with it. The third may be there though nobody was told so.
     assert!([2, 3].contains(&stored(&setup)));
+}
+
+/// What the disk has after the daemon was killed.
+fn stored_after_a_kill(setup: &Setup, gatewire: Gatewire) -> u64 {
+    gatewire.kill();
+    let gatewire = setup.again().start();
+    gatewire.wait_for("keeps a link");
+    gatewire.status()["outbox"]["stored"].as_u64().unwrap()
+}
+
+/// How a database gets lost.
+type Loss = (&'static str, fn(&Path));
+
+#[test]
+fn a_database_that_is_removed_while_it_is_used_is_put_back_before_anything_is_called_stored() {
+    let ways: [Loss; 6] = [
+        ("all of it", |db| {
+            for suffix in ["", "-wal", ".lock"] {
+                fs::remove_file(db.with_file_name(format!("gatewire.db{suffix}"))).unwrap();
+            }
+        }),
+        ("the database", |db| fs::remove_file(db).unwrap()),
+        ("the log", |db| fs::remove_file(db.with_file_name("gatewire.db-wal")).unwrap()),
+        ("the lock", |db| fs::remove_file(db.with_file_name("gatewire.db.lock")).unwrap()),
+        ("moved away", |db| fs::rename(db, db.with_file_name("elsewhere")).unwrap()),
+        ("an empty file instead", |db| {
+            fs::write(db.with_file_name("new"), "").unwrap();
+            fs::rename(db.with_file_name("new"), db).unwrap();
+        }),
+    ];
+    for (what, lose) in ways {
+        for idle in [true, false] {
+            let setup = Setup::new(closed_port(), INGEST);
+            let gatewire = setup.start();
+            let mut client = gatewire.client("publish.sock");
+            assert_eq!(client.ask(LINE)["result"], "stored");
+            lose(&gatewire.path("gatewire.db"));
+            if idle {
+                // Nothing is written, and it is noticed.
+                eventually(what, || gatewire.path("gatewire.db.lock").exists().then_some(()));
+                if what != "the lock" {
+                    gatewire.wait_for("was removed or replaced while gatewire used it");
+                    eventually(what, || (gatewire.status()["store"]["restored"] == 1).then_some(()));
+                }
+                assert_eq!(stored_after_a_kill(&setup, gatewire), 1, "{what}");
+            } else {
+                assert_eq!(client.ask(LINE)["result"], "stored");
+                assert_eq!(stored_after_a_kill(&setup, gatewire), 2, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_stored_while_something_else_is_in_the_place_of_the_database() {
+    let setup = Setup::new(closed_port(), INGEST);
+    let gatewire = setup.start();
+    let mut client = gatewire.client("publish.sock");
+    assert_eq!(client.ask(LINE)["result"], "stored");
+    let (path, letter) = (gatewire.path("gatewire.db"), gatewire.path("letter"));
+    fs::write(&letter, "a letter, and no database").unwrap();
+    fs::rename(&letter, &path).unwrap();
+    let line = gatewire.wait_for("nothing can be stored");
+    assert!(line.contains("it isn't a database of gatewire"), "{line}");
+    client.send(LINE);
+    assert!(gatewire.status()["store"]["error"].is_string());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a letter, and no database");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(client.json()["result"], "stored");
+    assert_eq!(stored_after_a_kill(&setup, gatewire), 2);
 }

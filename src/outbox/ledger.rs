@@ -1,5 +1,7 @@
 //! Which messages wait, which are in flight, which go to the disk, which may be forgotten. Pure: no I/O, no clock.
 
+mod entry;
+
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -8,8 +10,10 @@ use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MAX_QOS_0_BYTES, MEMORY};
 use crate::config::WhenFull;
 use crate::message::{Outbound, Qos, Sequence};
 use crate::store::backlog::{At, ENTRY_OVERHEAD, Item};
-use crate::store::durable::{Durable, Lasting};
-use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
+use crate::store::durable::Durable;
+use crate::store::{Accepted, Load, Moment, Page, QueueId, Totals, Write};
+
+pub(super) use entry::Entry;
 
 /// So many of the messages that wait are looked through for one that may be sent: those before it may only be sent alone.
 pub(super) const LOOKAHEAD: usize = 2000;
@@ -53,44 +57,6 @@ pub(crate) enum Cause {
     Expired,
     /// QoS 0, and the connection ended.
     NotConnected,
-}
-
-#[derive(Debug)]
-pub(super) struct Entry<W> {
-    pub(super) message: Outbound,
-    pub(super) at: Timestamp,
-    pub(super) accepted: Accepted,
-    /// When it has to be on the disk at the latest.
-    due: Instant,
-    pub(super) waiter: Option<W>,
-}
-
-impl<W> Item for Entry<W> {
-    fn size(&self) -> u64 {
-        self.message.size() as u64
-    }
-}
-
-impl<W> Lasting for Entry<W> {
-    fn due(&self) -> Option<Instant> {
-        self.is_kept().then_some(self.due)
-    }
-
-    fn to_row(&self, seq: u64) -> Row {
-        let Outbound { topic, payload, qos, retain, properties } = self.message.clone();
-        Row { seq, at: self.at, accepted: self.accepted, topic, payload, qos, retain, duplicate: false, properties }
-    }
-}
-
-impl<W> Entry<W> {
-    fn is_kept(&self) -> bool {
-        self.message.qos == Qos::AtLeastOnce
-    }
-
-    fn from_row(row: Row, now: Instant, moment: &Moment) -> Entry<W> {
-        let (message, at, accepted) = row.into_outbound(now, moment);
-        Entry { message, at, accepted, due: now, waiter: None }
-    }
 }
 
 impl<W> Ledger<W> {

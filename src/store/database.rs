@@ -7,14 +7,14 @@
 mod header;
 mod open;
 mod own;
+mod rescue;
 
 pub(super) use header::look;
 #[cfg(test)]
 pub(super) use open::CREATE;
 pub(crate) use open::note_at;
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,6 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use super::PAGE_SIZE;
 use super::failure::{Failure, Fault};
-use super::files;
 use super::names::log_of;
 use super::place::Place;
 use super::row::{Columns, bytes_of};
@@ -69,45 +68,9 @@ impl Database {
         self.file.is_kept() && self.log.as_ref().is_none_or(Place::is_kept)
     }
 
-    /// Takes its log out of the way of another database, which would take it for its own.
-    pub(super) fn remove_log(&self) -> io::Result<()> {
-        match self.log.as_ref().filter(|log| log.is_kept()) {
-            Some(_) => fs::remove_file(log_of(&self.path)),
-            None => Ok(()),
-        }
-    }
-
-    /// Gives what can still be read of its own messages to `take`, from both ends: SQLite has pages in memory that the files may
-    /// have lost. Only an error of `take` is one.
-    pub(super) fn read_out(&self, mut take: impl FnMut(&Columns<'_>) -> Done<()>) -> Done<()> {
-        for order in ["ASC", "DESC"] {
-            let query = format!(
-                "SELECT key, at, boot, since_boot, size, flags, checksum, topic, payload, properties FROM message
-                 ORDER BY key {order}"
-            );
-            let Ok(mut query) = self.connection.prepare(&query) else { continue };
-            let Ok(mut rows) = query.query([]) else { continue };
-            while let Ok(Some(row)) = rows.next() {
-                match columns_of(row) {
-                    Ok(columns) if columns.are_sound() && self.may_have(columns.key) => take(&columns)?,
-                    _ => break,
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Whether it is the file at `path`.
     pub(super) fn is(&self, path: &Path) -> bool {
         self.file.is(path)
-    }
-
-    /// Copies all of it to a new file, synced.
-    pub(super) fn copy_to(&mut self, new: &Path) -> Done<()> {
-        let file = files::open(new)?;
-        let target = open::real(new)?;
-        self.sql(|connection| connection.execute("VACUUM INTO ?1", [target.to_string_lossy()]))?;
-        file.sync_all().map_err(|error| Fault::of_io(&error, new))
     }
 
     fn sql<T>(&mut self, work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>) -> Done<T> {

@@ -2,6 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod queues;
 mod rebuild;
 mod restore;
 
@@ -18,7 +19,6 @@ use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::files::make_directory;
 use super::names::log_of;
 use super::{Contents, Kept, Load, Lock, Page, Place, QueueId, Totals, Write};
-use crate::count::count_that;
 
 /// The most writes in one transaction.
 const GROUP: usize = 64;
@@ -223,27 +223,6 @@ impl Worker {
         }
     }
 
-    /// What the next start finds.
-    fn kept(&mut self) -> Kept {
-        let opened = self.attempt(|_| Ok(()));
-        let queues = opened.and_then(|()| self.keep_in_place()).and_then(|()| self.attempt(Database::queues));
-        self.is_told = queues.is_err();
-        match queues {
-            Ok(queues) => Kept::InPlace(queues),
-            Err(failure) if self.is_beside => Kept::Beside(rebuild::ready_of(&self.path), failure),
-            Err(failure) if self.is_lost(&failure) => Kept::Lost(failure),
-            Err(failure) => Kept::Unread(failure),
-        }
-    }
-
-    /// Whether a database that can't be had for this reason isn't in its place either.
-    fn is_lost(&mut self, failure: &Failure) -> bool {
-        match &mut self.database {
-            Some(database) => !database.is_in_place() || database.touched().is_some(),
-            None => matches!(failure, Failure::Unusable { .. }),
-        }
-    }
-
     /// Does something with the database, which is opened if it isn't. When that finds damage, the database is made anew and
     /// it is tried a second time.
     fn attempt<T>(&mut self, mut work: impl FnMut(&mut Database) -> Result<T, Fault>) -> Result<T, Failure> {
@@ -358,58 +337,6 @@ impl Worker {
         self.database = Some(database);
         let _ = self.publish.send(Contents { generation: self.generation, queues: contents });
         Ok(())
-    }
-
-    fn forward_queues(&self) -> impl Iterator<Item = &(QueueId, String)> {
-        self.queues.iter().filter(|(id, _)| !id.is_built_in())
-    }
-
-    /// The place of a forward's queue, which is made if there is none.
-    fn place(&mut self, forward: String) -> Place {
-        if !self.forwards.contains(&forward) {
-            self.forwards.push(forward.clone());
-        }
-        let known = self.queues.len();
-        self.name_queues();
-        let new: Vec<(QueueId, String)> = self.queues[known..].to_vec();
-        if let Some(database) = &mut self.database {
-            database.add_queues(new);
-        }
-        let named = self.queues.iter().find(|(_, name)| *name == forward).map(|(queue, _)| *queue);
-        let queue = named.or_else(|| QueueId::for_name(&forward, |_| false)).unwrap_or(QueueId::OUTBOX);
-        // One that was removed from the configuration before may have left something.
-        let queues = self.attempt(Database::queues).unwrap_or_default();
-        let stored = queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals);
-        let given = self.attempt(|database| database.note(&queue.note_of_given())).ok().flatten();
-        let given = given.and_then(|given| given.parse().ok()).unwrap_or(0);
-        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 }, given }
-    }
-
-    /// Gives every forward a queue.
-    fn name_queues(&mut self) {
-        for name in &self.forwards {
-            if self.forward_queues().any(|(_, known)| known == name) {
-                continue;
-            }
-            let is_taken = |id: QueueId| self.queues.iter().any(|(taken, _)| *taken == id);
-            // With no number left, a forward shares its queue with another: there are a thousand.
-            if let Some(id) = QueueId::for_name(name, is_taken) {
-                self.queues.push((id, name.clone()));
-            }
-        }
-    }
-
-    fn say_what_nobody_wants(&self, contents: &[(QueueId, String, Totals)]) {
-        for (id, name, totals) in contents {
-            if !id.is_built_in() && totals.messages > 0 && !self.forwards.contains(name) {
-                log::warn!(
-                    GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = name.as_str();
-                    "{} for readers of the forward {name}, which isn't in the configuration any more. They stay in {} until a \
-                     forward of that name is configured again",
-                    count_that(totals.messages, "message", "waits", "wait"), self.path.display()
-                );
-            }
-        }
     }
 
     /// Looks at all pages, unless something else is asked for meanwhile.

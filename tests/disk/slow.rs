@@ -1,5 +1,7 @@
 //! A disk that takes its time.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rumqttc::mqttbytes::v4::Packet;
@@ -89,5 +91,57 @@ fn a_start_that_waits_for_the_disk_says_so_and_is_stopped_by_a_signal() {
     gatewire.wait_for("gatewire.db isn't open after 5 s");
     fault.end();
     broker.connected(false);
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+/// As long as the file that this returns is there, the configuration can't be opened.
+fn with_a_disk_that_hangs(setup: Setup) -> (Setup, PathBuf) {
+    let gate = setup.directory.path().join("gate");
+    let setup = crate::support::preload::preload(setup, "tests/support/slow_open.c").env("SLOW_OPEN", &gate);
+    (setup, gate)
+}
+
+fn wait_until_it_hangs(gate: &Path) {
+    let sign = gate.with_extension("waits");
+    let _ = fs::remove_file(&sign);
+    eventually("it waits for the configuration", || sign.exists().then_some(()));
+}
+
+#[test]
+fn signals_in_the_start_are_heard_though_the_configuration_cannot_be_read() {
+    let (setup, gate) = with_a_disk_that_hangs(Setup::new(crate::support::closed_port(), INGEST));
+    for (signal, end) in [("TERM", true), ("INT", true), ("HUP", false)] {
+        fs::write(&gate, "").unwrap();
+        let gatewire = setup.start();
+        wait_until_it_hangs(&gate);
+        gatewire.signal(signal);
+        if !end {
+            fs::remove_file(&gate).unwrap();
+            gatewire.wait_for("keeps a link");
+            gatewire.signal("TERM");
+        }
+        assert_eq!(gatewire.wait().0, 0, "SIG{signal}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_at_a_reload_holds_up_nothing() {
+    let (setup, gate) = with_a_disk_that_hangs(Setup::new(crate::support::closed_port(), INGEST));
+    let gatewire = setup.start();
+    gatewire.wait_for("keeps a link");
+    for n in 1..=2 {
+        fs::write(&gate, "").unwrap();
+        gatewire.signal("HUP");
+        wait_until_it_hangs(&gate);
+        assert_eq!(verdict(&gatewire.client("up.sock").ask(&line(0, 10))), "stored");
+        // What has changed since it began to read is read, too.
+        gatewire.signal("HUP");
+        gatewire.wait_for_nth("still being read", n);
+        fs::remove_file(&gate).unwrap();
+        gatewire.wait_for_nth("the configuration is read again", 2 * n);
+    }
+    fs::write(&gate, "").unwrap();
+    gatewire.signal("HUP");
+    wait_until_it_hangs(&gate);
     assert_eq!(gatewire.stop().0, 0);
 }

@@ -5,6 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::message::{Properties, Topic};
+use crate::store::Row;
+use crate::store::durable::Lasting as _;
 use crate::store::durable::{FLUSH_AFTER, FLUSH_AT};
 
 const HOUR: Duration = Duration::from_secs(3600);

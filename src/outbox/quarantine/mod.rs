@@ -5,6 +5,7 @@
 //! messages go back to the outbox one after the other, as far as that has room, and leave the disk here only when they are
 //! delivered or on the disk there. What is refused again gets a new place, behind what is still to be released.
 
+mod held;
 mod listed;
 #[cfg(test)]
 mod tests;
@@ -14,10 +15,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::bounds::Bounds;
-use crate::message::{Condition, Outbound, Traits};
+use crate::message::{Condition, Traits};
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
-use crate::store::durable::{Durable, Lasting};
-use crate::store::{Accepted, Load, Moment, Page, QueueId, Row, Totals, Write};
+use crate::store::durable::Durable;
+use crate::store::{Load, Moment, Page, QueueId, Totals, Write};
+use held::Held;
+pub(super) use held::Refused;
 use listed::Listed;
 pub(super) use listed::NOTE;
 pub(crate) use listed::QuarantineStatus;
@@ -39,41 +42,6 @@ const PRESSED: u64 = 1024 * 1024;
 
 /// So many messages are on their way back at a time: a group is tried with one of them, the rest would come for nothing.
 const MAX_RETURNING: usize = 100;
-
-/// A message that was refused.
-#[derive(Debug, Clone)]
-pub(super) struct Refused {
-    pub(super) message: Outbound,
-    pub(super) at: Timestamp,
-    pub(super) accepted: Accepted,
-}
-
-#[derive(Debug)]
-struct Held {
-    refused: Refused,
-    /// It was on the disk elsewhere.
-    was_stored: bool,
-    /// When it has to be on the disk at the latest.
-    due: Instant,
-}
-
-impl Item for Held {
-    fn size(&self) -> u64 {
-        self.refused.message.size() as u64
-    }
-}
-
-impl Lasting for Held {
-    fn due(&self) -> Option<Instant> {
-        Some(self.due)
-    }
-
-    fn to_row(&self, seq: u64) -> Row {
-        let Refused { message: Outbound { topic, payload, qos, retain, properties }, at, accepted } =
-            self.refused.clone();
-        Row { seq, at, accepted, topic, payload, qos, retain, duplicate: false, properties }
-    }
-}
 
 /// The place of a message in the quarantine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

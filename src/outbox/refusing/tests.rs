@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::{Outbox, Sequence};
+use super::super::Outbox;
 use super::*;
 use crate::config::{self, WhenFull};
-use crate::message::{Topic, TopicPattern};
+use crate::message::{Sequence, Topic, TopicPattern};
 use crate::store::keeper::Kept;
 use crate::store::{Failure, Page, QueueId, Row, Totals, Write};
 

@@ -10,12 +10,12 @@ use std::{fs, io};
 use super::Worker;
 use super::rebuild::{new_of, ready_of, remove, sync_names};
 use crate::count::count;
-use crate::store::Lock;
 use crate::store::database::Database;
 use crate::store::failure::{Failure, Fault, OpenError};
 use crate::store::files::{self, make_directory};
 use crate::store::names::log_of;
 use crate::store::salvage::{Found, Pages, salvage};
+use crate::store::{Kept, Lock};
 
 /// One that is overwritten so often, each time within [`SOON`], isn't recreated for a while: damaged ones would fill the disk.
 const MOST: u32 = 10;
@@ -60,6 +60,27 @@ impl Worker {
                 ),
             },
         })
+    }
+
+    /// What the next start finds.
+    pub(super) fn kept(&mut self) -> Kept {
+        let opened = self.attempt(|_| Ok(()));
+        let queues = opened.and_then(|()| self.keep_in_place()).and_then(|()| self.attempt(Database::queues));
+        self.is_told = queues.is_err();
+        match queues {
+            Ok(queues) => Kept::InPlace(queues),
+            Err(failure) if self.is_beside => Kept::Beside(ready_of(&self.path), failure),
+            Err(failure) if self.is_lost(&failure) => Kept::Lost(failure),
+            Err(failure) => Kept::Unread(failure),
+        }
+    }
+
+    /// Whether a database that can't be had for this reason isn't in its place either.
+    fn is_lost(&mut self, failure: &Failure) -> bool {
+        match &mut self.database {
+            Some(database) => !database.is_in_place() || database.touched().is_some(),
+            None => matches!(failure, Failure::Unusable { .. }),
+        }
     }
 
     fn restore(&mut self, overwritten: Option<String>) -> Result<(), Fault> {

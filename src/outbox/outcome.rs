@@ -1,0 +1,52 @@
+//! What becomes of a message, and who is told.
+
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+use super::quarantine::Place;
+
+/// What became of an accepted message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// QoS 1: IoT Core has acknowledged it.
+    Delivered,
+    /// QoS 1: it is on the disk, synced, and goes to IoT Core from there.
+    Stored,
+    /// QoS 0: it was written to the link.
+    Sent,
+    /// It was given up.
+    Refused(Refusal),
+}
+
+/// Why a message isn't taken, or was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error(
+        "the outbox is full: more waits for IoT Core than [outbox] max_size allows, or than fits into memory while the disk \
+        can't be written; see `gatewire status`"
+    )]
+    OutboxFull,
+    #[error("it has expired: it waited for IoT Core for longer than its `expires_in`, or [outbox] max_age")]
+    Expired,
+    #[error("the link is down, and a QoS 0 message isn't kept; send it with QoS 1 to have it kept")]
+    NotConnected,
+    #[error("gatewire is shutting down; send it again when it is back")]
+    ShuttingDown,
+    #[error("IoT Core refuses it: {reason}")]
+    Rejected { reason: String },
+}
+
+/// Who has to be told what became of a message.
+#[derive(Debug)]
+pub(super) enum Waiter {
+    Client(oneshot::Sender<Outcome>),
+    /// It was refused before and is tried anew; until then it lies in the quarantine.
+    Quarantine(Place),
+}
+
+impl Waiter {
+    /// Somebody hears what becomes of it.
+    pub(super) fn is_client(&self) -> bool {
+        matches!(self, Waiter::Client(client) if !client.is_closed())
+    }
+}

@@ -1,0 +1,79 @@
+//! The `outbox` of the status document.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::Outbox;
+use super::drain::DrainStatus;
+use super::dropping::Dropped;
+use super::quarantine::QuarantineStatus;
+
+/// `outbox.held` of the status document: nothing is sent, but for a trial now and then, because the server refuses everything.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HeldStatus {
+    /// `refused`: the server refuses everything; `throttled`: it takes no more for now; `unanswered`: it doesn't acknowledge messages;
+    /// `subscribing`: it hasn't answered a SUBSCRIBE.
+    pub(crate) cause: &'static str,
+    pub(crate) since: Timestamp,
+    /// What the server does on a message, or doesn't.
+    pub(crate) reason: String,
+    pub(crate) advice: String,
+    /// When the next message is tried.
+    pub(crate) next_attempt: Option<Timestamp>,
+}
+
+/// The `outbox` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct OutboxStatus {
+    /// Messages not yet handed to the link.
+    pub(crate) waiting: u64,
+    /// QoS 1 messages handed to the link and not yet acknowledged.
+    pub(crate) in_flight: usize,
+    /// Topics and payloads of both.
+    pub(crate) bytes: u64,
+    /// When the oldest of them was accepted.
+    pub(crate) oldest: Option<Timestamp>,
+    /// How many of them are on the disk.
+    pub(crate) stored: u64,
+    pub(crate) dropped: Dropped,
+    /// What holds messages back though there is a connection.
+    pub(crate) held: Option<HeldStatus>,
+    /// Messages set aside because IoT Core refuses them.
+    pub(crate) quarantined: u64,
+    /// What these have in common.
+    pub(crate) quarantine: Vec<QuarantineStatus>,
+    pub(crate) accepted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) sent: u64,
+    /// The backlog of the last outage, while it goes out.
+    pub(crate) drain: Option<DrainStatus>,
+}
+
+impl Outbox {
+    pub(crate) fn status(&self) -> OutboxStatus {
+        let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
+        OutboxStatus {
+            waiting: ledger.waiting(),
+            in_flight: ledger.in_flight(),
+            bytes: ledger.bytes(),
+            oldest: ledger.oldest(),
+            stored: ledger.stored(),
+            dropped: self.dropped(),
+            held: self.held.borrow().clone(),
+            quarantined: quarantine.len(),
+            quarantine: quarantine.status(),
+            accepted: self.counters.accepted.get(),
+            delivered: self.counters.delivered.get(),
+            sent: self.counters.sent.get(),
+            // While messages are held back it isn't going out.
+            drain: self
+                .drain
+                .borrow()
+                .as_ref()
+                .filter(|_| self.held.borrow().is_none())
+                .map(|drain| drain.status(Instant::now())),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Databases that a card or a kill has left damaged or unfinished.
+
+use super::*;
+
+#[test]
+fn each_page_overwritten_in_turn_costs_what_was_on_it() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 120);
+    let pristine = std::fs::read(&path).unwrap();
+    let pages = pristine.len() / PAGE_SIZE;
+    assert!(pages > 60, "{pages}");
+    for page in 0..pages {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        let mut image = pristine.clone();
+        image[page * PAGE_SIZE..(page + 1) * PAGE_SIZE].fill(0xa5);
+        std::fs::write(&path, image).unwrap();
+        let found = found(&path);
+        assert!(found.iter().all(|row| rows.contains(row)), "page {page}: something else was found");
+        // The smallest of these messages take up to 40 a page.
+        assert!(found.len() + 40 >= rows.len(), "page {page}: {} of {} found", found.len(), rows.len());
+        assert!(found.is_sorted_by_key(|row| row.seq));
+    }
+}
+
+#[test]
+fn a_file_cut_anywhere_gives_what_is_left_of_it() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 60);
+    let pristine = std::fs::read(&path).unwrap();
+    let mut most = 0;
+    for length in (0..pristine.len()).step_by(512) {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        std::fs::write(&path, &pristine[..length]).unwrap();
+        let found = found(&path);
+        assert!(found.iter().all(|row| rows.contains(row)));
+        most = most.max(found.len());
+    }
+    assert!(most > 50, "{most}");
+}
+
+#[test]
+fn a_blank_database_and_one_without_its_first_page_are_kept_aside() {
+    let blank: fn(&Path) = |path| std::fs::write(path, vec![0; 20_000]).unwrap();
+    let headless: fn(&Path) = |path| {
+        wait(open(path).close());
+        let mut image = std::fs::read(path).unwrap();
+        image[..PAGE_SIZE].fill(0xa5);
+        std::fs::write(path, image).unwrap();
+    };
+    for (what, make) in [("zeros", blank), ("no first page", headless)] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        make(&path);
+        let store = open(&path);
+        wait(store.write(change(Vec::new(), vec![row(1, 100)]))).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let aside = store.status().moved_aside;
+        assert_eq!(aside.len(), 1, "{what}: {aside:?}");
+        assert!(Path::new(&aside[0]).exists() && aside[0].contains("gatewire.db.damaged-"), "{aside:?}");
+        wait(store.close());
+        assert_eq!(found(&path).len(), 1, "{what}");
+    }
+}
+
+#[test]
+fn a_kill_while_the_database_is_made_leaves_one_that_opens() {
+    let made = TempDir::new().unwrap();
+    let path = made.path().join("gatewire.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(&format!("PRAGMA page_size={PAGE_SIZE}; PRAGMA journal_mode=WAL")).unwrap();
+    let empty = std::fs::read(&path).unwrap();
+    connection.execute_batch("PRAGMA wal_autocheckpoint=0; BEGIN").unwrap();
+    connection.execute_batch(super::database::CREATE).unwrap();
+    connection.execute_batch("PRAGMA application_id=0x67617431; PRAGMA user_version=1; COMMIT").unwrap();
+    let log = std::fs::read(with_suffix(&path, "-wal")).unwrap();
+    connection.execute_batch("PRAGMA wal_checkpoint(FULL)").unwrap();
+    let full = std::fs::read(&path).unwrap();
+    let frame = 24 + PAGE_SIZE;
+    assert!(full.len() > 2 * PAGE_SIZE && empty.len() == PAGE_SIZE && (log.len() - 32).is_multiple_of(frame));
+    let opens = |what: &str, database: &[u8], log: &[u8]| {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        std::fs::write(&path, database).unwrap();
+        std::fs::write(with_suffix(&path, "-wal"), log).unwrap();
+        let store = wait(Store::open(&path, &[])).map_err(|error| error.to_string());
+        let store = store.unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(store.status().moved_aside, Vec::<String>::new(), "{what}");
+        wait(store.write(change(Vec::new(), vec![row(1, 10)]))).unwrap();
+        wait(store.close());
+    };
+    for end in (0..=log.len()).step_by(997).chain([log.len()]) {
+        opens(&format!("{end} bytes of the log"), &empty, &log[..end]);
+    }
+    // The pages of a checkpoint come in any order, the first among them.
+    opens("all pages but the first", &[&empty[..], &full[PAGE_SIZE..]].concat(), &log);
+    opens("all pages", &full, &log);
+    opens("all pages, and an empty log", &full, &[]);
+}
+
+#[test]
+fn damage_found_in_use_is_mended_and_told() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 120);
+    let mut image = std::fs::read(&path).unwrap();
+    let middle = image.len() / 2 / PAGE_SIZE * PAGE_SIZE;
+    image[middle..middle + PAGE_SIZE].fill(0x5a);
+    std::fs::write(&path, image).unwrap();
+    let store = open(&path);
+    let before = store.contents().borrow().generation;
+    let page = wait(store.load(everything(QueueId::OUTBOX))).unwrap();
+    assert!(page.rows.len() < rows.len() && page.rows.iter().all(|row| rows.contains(row)));
+    let contents = store.contents();
+    assert!(contents.borrow().generation > before);
+    assert_eq!(contents.borrow().totals(QueueId::OUTBOX).messages, page.rows.len() as u64);
+    assert_eq!(store.status().moved_aside.len(), 1);
+}
+
+#[test]
+fn a_log_without_its_database_is_not_thrown_away() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    let store = open(&path);
+    wait(store.write(change(Vec::new(), (1..=20).map(|seq| row(seq, 500)).collect()))).unwrap();
+    // As a kill leaves it: the messages are in the log only.
+    let copy = directory.path().join("copy.db");
+    std::fs::copy(with_suffix(&path, "-wal"), with_suffix(&copy, "-wal")).unwrap();
+    for length in [None, Some(0)] {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        std::fs::copy(with_suffix(&copy, "-wal"), with_suffix(&path, "-wal")).unwrap();
+        if let Some(length) = length {
+            std::fs::write(&path, vec![0; length]).unwrap();
+        }
+        assert_eq!(found(&path).len(), 20);
+    }
+}
+
+#[test]
+fn a_new_database_that_was_being_made_when_the_power_went_is_put_right() {
+    let directory = TempDir::new().unwrap();
+    let (path, rows) = filled(&directory, 30);
+    let [new, ready, aside] = [".new", ".ready", ".damaged-19700101T000000Z"].map(|suffix| with_suffix(&path, suffix));
+    let log = |path: &Path| with_suffix(path, "-wal");
+    // Not finished: the damaged one is still in its place.
+    std::fs::write(&new, "half").unwrap();
+    assert_eq!(found(&path), rows);
+    assert!(!new.exists());
+    // Finished: of the damaged one and its log none, one or both have been moved aside.
+    for (has_database, has_log) in [(true, true), (true, false), (false, false)] {
+        std::fs::rename(&path, &ready).unwrap();
+        std::fs::File::options().write(true).open(&ready).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        std::fs::write(if has_database { &path } else { &aside }, "damaged").unwrap();
+        std::fs::write(log(if has_log { &path } else { &aside }), "its log").unwrap();
+        assert_eq!(found(&path), rows);
+        assert!(!ready.exists());
+        for (file, content) in [(aside.clone(), "damaged"), (log(&aside), "its log")] {
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
+            std::fs::remove_file(&file).unwrap();
+        }
+    }
+}
