@@ -11,11 +11,11 @@ pub(crate) enum Rejection {
     /// PUBACK with a failure.
     #[error("PUBACK with reason code {0}")]
     PubAck(Reason),
-    #[error("as a packet it has {size} bytes, its CONNACK allows {limit}")]
+    #[error("the packet has {size} bytes, and its CONNACK allows {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("its CONNACK says that it takes QoS 0 only")]
+    #[error("its CONNACK allows only QoS 0")]
     NoQos1,
-    #[error("its CONNACK says that it retains no messages")]
+    #[error("its CONNACK says that it doesn't retain messages")]
     NoRetain,
     /// It isn't asked: an earlier version of gatewire has accepted such a message.
     #[error("it {0}")]

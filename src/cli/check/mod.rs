@@ -25,7 +25,9 @@ pub(super) const LONG_ABOUT: &str = "\
 Read the configuration and credentials as `run` would, check that its sockets and its
 store can be created and that the files and programs it uses exist, and report every
 problem at once. Nothing is changed. Run as root, it checks as the user gatewire, where
-there is one, because the service runs as that user.
+there is one, because the service runs as that user. For the configuration that the
+systemd unit uses, it tells what the unit's sandbox hides from the service or makes
+read-only, and the drop-in that allows it.
 
 With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE for each
 filter. It prints a line for each step, and what to do about the first that fails. It

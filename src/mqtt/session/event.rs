@@ -122,8 +122,8 @@ fn too_many(waited: Option<Duration>) -> String {
     match waited {
         None => format!("more than {MAX_IN_FLIGHT} messages with QoS 1 or 2 before they were acknowledged"),
         Some(waited) => format!(
-            "more than {MAX_IN_FLIGHT} messages with QoS 1 or 2 before they were acknowledged, and for {waited:?} none could be: the \
-             readers don't take them, and neither does the disk"
+            "more than {MAX_IN_FLIGHT} messages with QoS 1 or 2 before they were acknowledged, and for {waited:?} none could be \
+             acknowledged: neither the readers nor the disk accept them"
         ),
     }
 }
