@@ -91,11 +91,16 @@ impl Isolation {
             return shown;
         }
         let trial = suspects.first().filter(|suspect| suspects.len() == 1 && self.is_alone(suspect)).cloned();
+        for (key, record) in self.recovery.closed(now) {
+            self.records.entry(key).or_insert(record);
+        }
         self.closes.closed(suspects.clone(), now);
         for suspect in &suspects {
             self.record(suspect, now).closes += 1;
         }
-        let is_suspicious = self.closes.unexplained.len() > 1 || self.found_at.is_some_and(|at| now < at + DOUBT_FOR);
+        let is_suspicious = self.closes.unexplained.len() > 1
+            || self.recovery.is_selective(now)
+            || self.found_at.is_some_and(|at| now < at + DOUBT_FOR);
         if is_suspicious && keys.iter().any(|key| matches!(key, Key::Publish(..))) {
             self.careful_until = Some(now + CAREFUL_FOR);
         }

@@ -156,13 +156,7 @@ impl Evidence {
             (topics(&members) >= enough).then(|| {
                 let mut condition = Condition::topics(pattern.clone());
                 condition.retained_only = members.iter().all(|refused| refused.traits.retain);
-                let taken = self.taken.iter().filter(|(_, taken)| taken.is_certain);
-                let taken = taken.filter(|((topic, ..), _)| pattern.matches(topic));
-                let mut taken: Vec<(Instant, &Topic)> = taken.map(|((topic, ..), taken)| (taken.at, topic)).collect();
-                taken.sort_by(|one, other| other.cmp(one));
-                condition.except = taken.into_iter().map(|(_, topic)| topic.clone()).take(MAX_EXCEPT).collect();
-                condition.except.sort();
-                condition.except.dedup();
+                condition.except = self.taken_of(&pattern);
                 condition
             })
         })
@@ -194,21 +188,11 @@ impl Evidence {
         patterns
     }
 
-    /// The condition with as little beside `pattern` as it takes to leave out all that was taken since the first of the
-    /// `members` was refused.
+    /// The condition with as little beside `pattern` as it takes to leave out all that was ever taken. If nothing does, it leaves out
+    /// what was taken since the first of the `members` was refused, and excepts the topics that were taken before; but if the
+    /// members were taken before, too, the server has changed its mind, and may have for the other topics.
     fn separated(&self, pattern: &TopicPattern, members: &[&Refused]) -> Option<Condition> {
         let since = members.iter().map(|refused| refused.at).min()?;
-        let taken: Vec<Traits> = self
-            .taken
-            .iter()
-            .filter(|((topic, ..), taken)| taken.is_certain && taken.at >= since && pattern.matches(topic))
-            .map(|((topic, retain, qos), taken)| Traits {
-                topic: topic.clone(),
-                retain: *retain,
-                qos: *qos,
-                size: taken.size,
-            })
-            .collect();
         let first = members.first()?;
         let base = Condition {
             retained_only: members.iter().all(|refused| refused.traits.retain),
@@ -217,10 +201,33 @@ impl Evidence {
         let is_one_qos = members.iter().all(|refused| refused.traits.qos == first.traits.qos);
         let qos = is_one_qos.then_some(first.traits.qos);
         let min_size = members.iter().map(|refused| refused.traits.size).min();
-        [(None, None), (qos, None), (None, min_size), (qos, min_size)]
-            .into_iter()
-            .map(|(qos, min_size)| Condition { qos, min_size, ..base.clone() })
-            .find(|condition| !taken.iter().any(|taken| condition.matches(taken)))
+        let narrower = [(None, None), (qos, None), (None, min_size), (qos, min_size)];
+        let narrower = narrower.map(|(qos, min_size)| Condition { qos, min_size, ..base.clone() });
+        let leaves_out = |condition: &&Condition, since: Option<Instant>| {
+            let taken =
+                self.taken.iter().filter(|(_, taken)| taken.is_certain && since.is_none_or(|at| taken.at >= at));
+            !taken.into_iter().any(|(kind, taken)| is_met(condition, kind, taken.size))
+        };
+        if let Some(condition) = narrower.iter().find(|condition| leaves_out(condition, None)) {
+            return Some(condition.clone());
+        }
+        let mut condition = narrower.iter().find(|condition| leaves_out(condition, Some(since)))?.clone();
+        let has_changed = members.iter().any(|refused| self.takes(&refused.traits));
+        if pattern.varies() && !has_changed {
+            condition.except = self.taken_of(pattern);
+        }
+        Some(condition)
+    }
+
+    /// Topics that meet a pattern and are known to be taken, the last if there are too many.
+    fn taken_of(&self, pattern: &TopicPattern) -> Vec<Topic> {
+        let taken = self.taken.iter().filter(|((topic, ..), taken)| taken.is_certain && pattern.matches(topic));
+        let mut taken: Vec<(Instant, &Topic)> = taken.map(|((topic, ..), taken)| (taken.at, topic)).collect();
+        taken.sort_by(|one, other| other.cmp(one));
+        let mut topics: Vec<Topic> = taken.into_iter().map(|(_, topic)| topic.clone()).take(MAX_EXCEPT).collect();
+        topics.sort();
+        topics.dedup();
+        topics
     }
 
     /// How often in a row such messages were refused.
@@ -233,6 +240,13 @@ impl Evidence {
     pub(super) fn expire(&mut self, now: Instant, after: Duration) {
         self.refused.retain(|refused| now < refused.at + after);
     }
+}
+
+/// Whether a message of this kind and about this size meets a condition: sizes of one class aren't told apart.
+fn is_met(condition: &Condition, (topic, retain, qos): &Kind, size: usize) -> bool {
+    let is_as_large = condition.min_size.is_some_and(|min| size_class(size) >= size_class(min));
+    let size = if is_as_large { usize::MAX } else { size };
+    condition.matches(&Traits { topic: topic.clone(), retain: *retain, qos: *qos, size })
 }
 
 fn topics(members: &[&Refused]) -> usize {

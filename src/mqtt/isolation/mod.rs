@@ -9,18 +9,25 @@
 
 mod closes;
 mod evidence;
+mod guilt;
 mod pace;
+mod recovery;
+mod suspect;
 mod trying;
 mod unanswered;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::message::{Condition, Qos, Topic, TopicFilter, Traits};
-use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::message::{Condition, Topic, TopicFilter, Traits};
+use crate::mqtt::reason::Reason;
 use closes::Closes;
-use evidence::{Evidence, kind, size_class};
+use evidence::{Evidence, kind};
+pub(crate) use guilt::{Ground, Refused};
 use pace::Pace;
+use recovery::Recovery;
+pub(crate) use suspect::Suspect;
+use suspect::{Key, Record};
 use unanswered::Written;
 
 /// Closes at which something was unanswered, before it is tried alone.
@@ -52,55 +59,6 @@ const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// The topics of the last trials that failed, to try what is least like them.
 const MAX_FAILED: usize = 64;
 
-/// What a server may refuse.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Suspect {
-    Publish(Traits),
-    Subscribe(TopicFilter),
-}
-
-/// Suspects that aren't told apart are one.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    /// With its class of size.
-    Publish(Topic, bool, Qos, u32),
-    Subscribe(TopicFilter),
-}
-
-impl Suspect {
-    fn key(&self) -> Key {
-        match self {
-            Suspect::Publish(traits) => {
-                let (topic, retain, qos) = kind(traits);
-                Key::Publish(topic, retain, qos, size_class(traits.size))
-            }
-            Suspect::Subscribe(filter) => Key::Subscribe(filter.clone()),
-        }
-    }
-
-    /// Whether what was answered to this clears `other`.
-    fn clears(&self, other: &Suspect) -> bool {
-        match (self.key(), other.key()) {
-            (Key::Publish(topic, retain, qos, class), Key::Publish(other, its_retain, its_qos, its_class)) => {
-                (topic, retain, qos) == (other, its_retain, its_qos) && its_class <= class
-            }
-            (one, other) => one == other,
-        }
-    }
-}
-
-/// Closes at which something was unanswered since it was last cleared.
-#[derive(Debug, Clone)]
-struct Record {
-    suspect: Suspect,
-    closes: u32,
-    /// Those in a row at which it was tried alone, and another was taken.
-    alone: u32,
-    /// Trials, whatever they have shown.
-    tries: u32,
-    last: Instant,
-}
-
 /// What is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Guilty {
@@ -114,42 +72,6 @@ pub(crate) struct Shown {
     pub(crate) guilty: Option<Guilty>,
     /// It came of something that was tried alone.
     pub(crate) of_a_trial: bool,
-}
-
-/// What a PUBACK with a failure is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ground {
-    /// All messages to its topic.
-    Topic,
-    /// The form of this message, its topic among it: others to the same topic, with other properties or another payload, may be in
-    /// order.
-    Message,
-    /// It doesn't say.
-    Unknown,
-}
-
-impl Ground {
-    /// What a reason code says, in a PUBACK or in a DISCONNECT.
-    pub(crate) fn of(code: ReasonCode) -> Ground {
-        match code {
-            ReasonCode::NOT_AUTHORIZED => Ground::Topic,
-            ReasonCode::MALFORMED_PACKET
-            | ReasonCode::PROTOCOL_ERROR
-            | ReasonCode::TOPIC_NAME_INVALID
-            | ReasonCode::PACKET_TOO_LARGE
-            | ReasonCode::PAYLOAD_FORMAT_INVALID => Ground::Message,
-            _ => Ground::Unknown,
-        }
-    }
-}
-
-/// What a PUBACK with a failure has shown.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The message is guilty, and all that meets the condition if there is one.
-    Certainly(Option<Condition>),
-    /// Nothing was taken on this connection: it may be that everything is refused.
-    Perhaps,
 }
 
 /// Which message to try next: the least.
@@ -169,6 +91,7 @@ pub(crate) struct Isolation {
     careful_until: Option<Instant>,
     /// When something was found guilty last.
     found_at: Option<Instant>,
+    recovery: Recovery,
     /// What was refused on this connection before anything was taken on it.
     perhaps: Vec<(Traits, Ground, Reason)>,
     /// Something was taken on this connection.
@@ -246,9 +169,10 @@ impl Isolation {
         self.has_taken = true;
         self.last_taken = Some(now);
         self.evidence.took(traits, true, now);
-        if was_refusing {
+        if was_refusing && !self.recovery.is_selective(now) {
             // What was refused then was no worse than the rest.
-            self.records.retain(|key, _| matches!(key, Key::Subscribe(_)));
+            let suspected = self.records.extract_if(.., |key, _| matches!(key, Key::Publish(..))).collect();
+            self.recovery.recovered(suspected, now);
             self.closes.explain_all();
             self.careful_until = None;
             self.perhaps.clear();
@@ -279,6 +203,7 @@ impl Isolation {
     }
 
     fn cleared(&mut self, suspect: &Suspect, now: Instant) {
+        self.recovery.clear(|other| suspect.clears(other));
         if self.is_idle() {
             return;
         }
@@ -297,80 +222,6 @@ impl Isolation {
             self.careful_until = None;
             self.failed.clear();
         }
-    }
-
-    /// How many refusals in a row make guilty: more where the server has lately closed for other reasons.
-    fn enough(&self) -> u32 {
-        ALONE + self.closes.doubts()
-    }
-
-    /// A PUBACK with a failure.
-    pub(crate) fn refused(&mut self, traits: &Traits, ground: Ground, reason: &Reason, now: Instant) -> Refused {
-        let suspect = Suspect::Publish(traits.clone());
-        self.closes.clear(|other| suspect.clears(other));
-        self.trial_began = None;
-        if self.has_taken {
-            self.records.remove(&suspect.key());
-            let condition = self.convict(traits, ground, now);
-            self.relax();
-            return Refused::Certainly(condition);
-        }
-        if self.perhaps.len() < MAX_REMEMBERED && !self.perhaps.iter().any(|(known, ..)| kind(known) == kind(traits)) {
-            self.perhaps.push((traits.clone(), ground, reason.clone()));
-        }
-        self.pace.failed_in_vain(now);
-        self.note_failed(&traits.topic);
-        Refused::Perhaps
-    }
-
-    /// A message that was perhaps refused for no fault of its own waits again: it may only be sent alone.
-    pub(crate) fn keep_apart(&mut self, traits: Traits, now: Instant) {
-        let record = self.record(&Suspect::Publish(traits), now);
-        record.closes = record.closes.max(IN_COMPANY);
-        record.tries += 1;
-    }
-
-    /// A message is refused, and others were taken: what is guilty for that.
-    fn convict(&mut self, traits: &Traits, ground: Ground, now: Instant) -> Option<Condition> {
-        if ground == Ground::Message {
-            return None;
-        }
-        self.evidence.refused(traits, now);
-        let again = self.tried_again.iter().find(|(condition, _)| condition.matches(traits));
-        let group = again.map(|(condition, _)| condition.clone()).or_else(|| self.evidence.group(traits, ALONE));
-        let condition = match group {
-            Some(group) => group,
-            None if ground == Ground::Topic || self.evidence.times(traits) >= ALONE => self.single(traits),
-            None => return None,
-        };
-        self.found(&condition, now);
-        Some(condition)
-    }
-
-    /// What is guilty for one message that is; more than it, if it is one of many that nothing separates from what is taken.
-    fn single(&mut self, traits: &Traits) -> Condition {
-        let single = self.evidence.single(traits);
-        self.evidence.found(&single);
-        self.evidence.remainder(traits).unwrap_or(single)
-    }
-
-    fn found(&mut self, condition: &Condition, now: Instant) {
-        self.found_at = Some(now);
-        let matches = |suspect: &Suspect| matches!(suspect, Suspect::Publish(traits) if condition.matches(traits));
-        self.evidence.found(condition);
-        self.records.retain(|_, record| !matches(&record.suspect));
-        self.closes.explain(matches);
-        self.tried_again.retain(|(other, _)| other != condition);
-        self.relax();
-    }
-
-    /// What meets this was refused, and is given another chance: alone, and once is enough.
-    pub(crate) fn try_again(&mut self, condition: Condition, now: Instant) {
-        self.tried_again.retain(|(other, _)| *other != condition);
-        if self.tried_again.len() >= MAX_TRIED_AGAIN {
-            self.tried_again.remove(0);
-        }
-        self.tried_again.push((condition, now));
     }
 
     /// A connection is established.
@@ -395,6 +246,7 @@ impl Isolation {
 
     fn end_rows(&mut self) {
         self.records.values_mut().for_each(|record| record.alone = 0);
+        self.recovery.end_rows();
         self.evidence.forget_open();
     }
 
@@ -412,6 +264,7 @@ impl Isolation {
         self.evidence.expire(now, FORGET_AFTER);
         self.careful_until = self.careful_until.filter(|until| now < *until);
         self.closes.forget(now);
+        self.recovery.forget(now);
         while self.records.len() > MAX_REMEMBERED {
             let oldest = self.records.iter().min_by_key(|(_, record)| record.last).map(|(key, _)| key.clone());
             let Some(oldest) = oldest else { return };

@@ -15,6 +15,18 @@ const MAX_WAIT: Duration = Duration::from_secs(300);
 const SLOWER: [(usize, Duration); 2] = [(60, Duration::from_secs(60)), (30, Duration::from_secs(10))];
 const WINDOW: Duration = Duration::from_secs(600);
 
+/// After so many trials in vain, two minutes, each message has its turn, though one may come before older ones then.
+const FAIR: u32 = 8;
+
+/// Which message goes first: the oldest, but for these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// The newest that wasn't tried yet.
+    pub(super) is_newest: bool,
+    /// What was tried least.
+    pub(super) is_fair: bool,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
@@ -64,9 +76,12 @@ impl Pace {
         self.next
     }
 
-    /// Whether the next trial in vain is of something that wasn't tried yet: of the first every other, then one in eight.
-    pub(super) fn wants_something_new(&self) -> bool {
-        matches!(self.in_vain, 2 | 4 | 6) || (self.in_vain > 6 && self.in_vain.is_multiple_of(8))
+    /// What the next trial is of while the server takes nothing: every other is of the oldest, so that all comes in order if
+    /// everything was refused.
+    pub(super) fn turn(&self) -> Turn {
+        let is_even = self.in_vain > 0 && self.in_vain.is_multiple_of(2);
+        let is_long = self.in_vain >= FAIR;
+        Turn { is_newest: is_even && (!is_long || self.in_vain % 4 == 2), is_fair: is_even && is_long }
     }
 
     /// Whether nothing that was tried lately was taken.

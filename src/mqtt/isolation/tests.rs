@@ -1,4 +1,5 @@
 use super::*;
+use crate::message::Qos;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -148,7 +149,8 @@ fn a_server_that_takes_nothing_has_nobody_found_guilty() {
 #[test]
 fn what_is_least_like_the_refused_is_tried_first_and_else_something_new_or_the_oldest() {
     let (mut isolation, mut now) = (Isolation::default(), Instant::now());
-    let rank = |isolation: &Isolation, name: &str| isolation.rank(&on(name), 7).unwrap();
+    let start = now;
+    let rank = |isolation: &Isolation, name: &str| isolation.rank(&on(name), 7, start).unwrap();
     let mut fail = |isolation: &mut Isolation, name: &str| {
         now += 100 * SECOND;
         close(isolation, &[], &[on(name)], now);
@@ -161,4 +163,68 @@ fn what_is_least_like_the_refused_is_tried_first_and_else_something_new_or_the_o
     assert!(rank(&isolation, "g1/hum") < rank(&isolation, "g1/ev/1"), "after two trials something new");
     fail(&mut isolation, "g1/hum");
     assert_eq!(rank(&isolation, "g1/new"), rank(&isolation, "g1/ev/1"), "mostly the oldest goes first");
+}
+
+/// A server that takes nothing for long enough, and then `name`.
+fn refuse_everything_until_it_takes(isolation: &mut Isolation, name: &str, refused: &[&str], now: &mut Instant) {
+    for name in refused.iter().cycle().take(6) {
+        *now += 301 * SECOND;
+        close(isolation, &[], &[on(name)], *now);
+    }
+    assert!(isolation.refuses_everything());
+    isolation.restart(*now);
+    isolation.took(&on(name), *now);
+    assert!(!isolation.refuses_everything());
+}
+
+#[test]
+fn what_was_refused_with_everything_is_free_when_it_is_over_and_suspected_again_at_the_next_close() {
+    let (mut isolation, mut now) = (Isolation::default(), Instant::now());
+    refuse_everything_until_it_takes(&mut isolation, "good", &["bad", "worse"], &mut now);
+    assert!(!isolation.is_alone(&suspect("bad")) && !isolation.is_alone(&suspect("worse")));
+    close(&mut isolation, &[], &[on("bad"), on("other")], now);
+    assert!(isolation.is_alone(&suspect("bad")) && isolation.is_alone(&suspect("worse")));
+    // The server is known to take some: those stay suspected when it takes another.
+    refuse_everything_until_it_takes(&mut isolation, "good", &["bad", "worse"], &mut now);
+    assert!(isolation.is_alone(&suspect("bad")) && isolation.is_alone(&suspect("worse")));
+    assert!(!isolation.is_alone(&suspect("good")));
+}
+
+#[test]
+fn each_message_has_its_turn_though_everything_seems_to_be_refused() {
+    let (mut isolation, mut now) = (Isolation::default(), Instant::now());
+    let names: Vec<String> = (0..5).map(|n| format!("t/{n}")).collect();
+    for _ in 0..6 {
+        now += 301 * SECOND;
+        close(&mut isolation, &[], &[on("t/4")], now);
+    }
+    assert!(isolation.refuses_everything());
+    let mut trials: Vec<&String> = Vec::new();
+    while trials.last().is_none_or(|name| *name != "t/4") {
+        now += 301 * SECOND;
+        isolation.restart(now);
+        let ranked = (0..).zip(&names).map(|(place, name)| (isolation.rank(&on(name), place, now).unwrap(), name));
+        let (_, name) = ranked.min().unwrap();
+        close(&mut isolation, &[], &[on(name)], now);
+        trials.push(name);
+        assert!(trials.len() < 100, "{trials:?}");
+    }
+    assert!(names.iter().all(|name| trials.contains(&name)));
+}
+
+#[test]
+fn a_condition_leaves_out_what_was_taken_before() {
+    let (mut isolation, now) = (Isolation::default(), Instant::now());
+    let large = Traits { size: 50_000, ..on("t/1") };
+    isolation.took(&on("t/1"), now);
+    let later = now + SECOND;
+    let found = (0..6).find_map(|_| close(&mut isolation, &["good"], std::slice::from_ref(&large), later));
+    assert_eq!(found.as_deref(), Some("`t/1` of 50000 bytes or more"));
+
+    let (mut isolation, now) = (Isolation::default(), Instant::now());
+    isolation.took(&on("t/1"), now);
+    let later = now + SECOND;
+    let refused = ["t/2", "t/3", "t/4"].map(on);
+    let found = group(&mut isolation, &["good"], &refused, later);
+    assert_eq!(found.as_deref(), Some("`t/*` except 1 topic that it has accepted before"));
 }

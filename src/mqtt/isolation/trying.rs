@@ -70,7 +70,7 @@ impl Isolation {
 
     /// Which of the messages that may only be sent alone is tried first: the least. `place` is its place among those that wait.
     /// `None`: it isn't one of them.
-    pub(crate) fn rank(&self, traits: &Traits, place: u32) -> Option<Rank> {
+    pub(crate) fn rank(&self, traits: &Traits, place: u32, now: Instant) -> Option<Rank> {
         let suspect = Suspect::Publish(traits.clone());
         if !self.is_alone(&suspect) {
             return None;
@@ -87,13 +87,14 @@ impl Isolation {
             return Some((0, 0, place));
         }
         let likeness = likeness(&traits.topic, &self.failed);
-        if likeness < self.unlike_below {
+        if likeness < self.unlike_below && tries == 0 {
             return Some((0, likeness, place));
         }
-        // Or something new, the newest first. Mostly it is the oldest, so that all comes in order if everything was refused.
-        Some(match (self.pace.wants_something_new(), record) {
-            (true, None) => (1, u32::MAX - place, 0),
-            (true, Some(_)) if tries == 0 => (2, 0, place),
+        let turn = self.pace.turn();
+        Some(match record {
+            None if turn.is_newest => (1, u32::MAX - place, 0),
+            _ if turn.is_fair || self.recovery.is_selective(now) => (2, tries, place),
+            _ if turn.is_newest && tries == 0 => (2, 0, place),
             _ => (3, 0, place),
         })
     }

@@ -129,7 +129,7 @@ impl Session {
     /// Which of those goes first: the least. `place` is its place among those that wait. `None`: it isn't one of them.
     pub(crate) fn rank(&self, message: &Outbound, place: u32, now: Instant) -> Option<Rank> {
         let is_allowed = self.has_acked || self.limits.rejection(message, || Wire::size(message, now)).is_none();
-        is_allowed.then(|| self.isolation.rank(&message.traits(), place))?
+        is_allowed.then(|| self.isolation.rank(&message.traits(), place, now))?
     }
 
     /// None of those is there any more. Returns whether others waited for it.
