@@ -57,7 +57,7 @@ const MAY_SLEEP: [&str; 6] = [
     "tests/crash/",
     // So many messages a second, and no more.
     "tests/disk/quiet.rs",
-    "tests/isolation.rs",
+    "tests/isolation/",
     // `eventually`, for what processes do.
     "src/schedule/source/command/tests.rs",
     // In virtual time.
