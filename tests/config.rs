@@ -495,3 +495,16 @@ fn check_and_run_refuse_the_same_with_the_line_that_names_it() {
         "{check:?}"
     );
 }
+
+#[test]
+fn a_login_where_a_program_belongs_is_repeated_neither_by_check_nor_by_run() {
+    let publish =
+        "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1h\"\ncommand = [\"http://me:hunter2@camera/snapshot\"]\n";
+    let setup = support::daemon::Setup::new(support::closed_port(), publish);
+    let (_, out, err) = setup.output("check");
+    let said = format!("{out}{err}");
+    assert!(said.contains("there is no program http://...@camera/snapshot") && !said.contains("hunter2"), "{said}");
+    let gatewire = setup.start();
+    let line = gatewire.wait_for("publish p: ");
+    assert!(!gatewire.log().join("\n").contains("hunter2"), "{line}");
+}

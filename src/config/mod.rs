@@ -40,6 +40,7 @@ pub(crate) use places::Places;
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
 pub(crate) use read::{files, is_unconfigured, read, read_as_client};
+pub(crate) use redact::without_secrets;
 
 /// A whole configuration, valid and with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ const RUN: usize = 16;
 const HIDDEN: &str = "...";
 
 /// `text` without logins and without what looks like a part of a key.
-pub(super) fn without_secrets(text: &str) -> String {
+pub(crate) fn without_secrets(text: &str) -> String {
     without_runs(&without_bare_logins(&without_logins(&without_named(&without_options(&without_keys(text))))))
 }
 

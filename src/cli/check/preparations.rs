@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::programs::not_run;
 use crate::cli::Exit;
-use crate::config::{Config, SocketFile, Source};
+use crate::config::{self, Config, SocketFile, Source};
 use crate::regular;
 use crate::socket::{Listener, SocketError};
 use crate::store::{self, Obstacle};
@@ -83,6 +83,8 @@ pub(super) fn walk(config: &Config, is_running: bool) -> Found {
             }
             Some(Source::Metrics(_)) | None => continue,
         };
+        // A URL with a login may stand where a file or a program belongs.
+        let fault = fault.map(|fault| config::without_secrets(&fault));
         found.warnings.extend(fault.map(|fault| format!("{place}warning: publish {}: {fault}", publish.name)));
     }
     found

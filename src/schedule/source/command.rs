@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::config;
 use crate::limits::MAX_PAYLOAD;
 
 /// The most that is read of standard output: a newline at the end, `\r\n` at most, isn't part of the value.
@@ -222,10 +223,11 @@ async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, into: &mut [u8]) -
     n
 }
 
-/// The program alone, cut where it gets long: its arguments may hold a password, and the log has more readers than the
-/// configuration.
+/// The program alone, cut where it gets long: its arguments may hold a password, and so may a URL in its place; the log has more
+/// readers than the configuration.
 pub(super) fn shown(argv: &[String]) -> String {
     let line = argv.first().map_or("", String::as_str).replace(char::is_control, " ");
+    let line = config::without_secrets(&line);
     match line.char_indices().nth(80) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
