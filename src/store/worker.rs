@@ -185,8 +185,9 @@ impl Worker {
             }
             Job::Look(reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
-                // One that was there and isn't open any more isn't in its place before it is.
-                let opened = if self.generation > 0 { self.attempt(|_| Ok(())) } else { Ok(()) };
+                // One whose copy lies beside its place, and that isn't open any more, isn't in its place before it is.
+                let is_out_of_place = self.database.is_none() && self.is_beside;
+                let opened = if is_out_of_place { self.attempt(|_| Ok(())) } else { Ok(()) };
                 let _ = reply.send(opened.and_then(|()| self.keep_in_place()));
             }
             Job::Stop => {
