@@ -1,8 +1,8 @@
 //! Scenarios that mostly wait, as a gateway does: they run at once, whatever number of threads the tests are given. Each has a daemon
 //! and a server of its own.
 
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -25,22 +25,29 @@ impl AtOnce {
     pub fn run(&self, name: &str, scenario: fn()) {
         let begun = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
         match begun {
-            Some(thread) => thread.join().unwrap_or_else(|failure| resume_unwind(failure)),
+            Some(thread) => thread.join().unwrap_or_else(|failure| fail(name, failure.as_ref())),
             None => scenario(),
         }
     }
 }
 
+/// What a thread of its own prints belongs to the test that has begun it: the reason is repeated.
+fn fail(name: &str, failure: &(dyn Any + Send)) {
+    let text = failure.downcast_ref::<&str>().copied();
+    let reason = text.or_else(|| failure.downcast_ref::<String>().map(String::as_str)).unwrap_or("it panicked");
+    panic!("{reason}\nMore is printed by: cargo test --test isolation -- --exact {name}");
+}
+
 /// A test for each scenario.
 #[macro_export]
 macro_rules! at_once {
-    ($($scenario:ident),* $(,)?) => {
+    ($($module:ident::$scenario:ident),* $(,)?) => {
         static AT_ONCE: std::sync::LazyLock<at_once::AtOnce> =
-            std::sync::LazyLock::new(|| at_once::AtOnce::start(&[$((stringify!($scenario), scenarios::$scenario)),*]));
+            std::sync::LazyLock::new(|| at_once::AtOnce::start(&[$((stringify!($scenario), $module::$scenario)),*]));
         $(
             #[test]
             fn $scenario() {
-                AT_ONCE.run(stringify!($scenario), scenarios::$scenario);
+                AT_ONCE.run(stringify!($scenario), $module::$scenario);
             }
         )*
     };

@@ -49,28 +49,23 @@ fn everything_is_refused(
     assert!(gatewire.status()["outbox"]["held"].is_null());
 }
 
-#[test]
-fn a_server_that_closes_on_everything_costs_nothing_and_recovers() {
+pub fn a_server_that_closes_on_everything_costs_nothing_and_recovers() {
     everything_is_refused("3.1.1", &[], |_| Does::Close, 1);
 }
 
-#[test]
-fn a_server_that_closes_on_everything_with_a_reason_costs_nothing_and_recovers() {
+pub fn a_server_that_closes_on_everything_with_a_reason_costs_nothing_and_recovers() {
     everything_is_refused("5", &[], |_| Does::Close, 20);
 }
 
-#[test]
-fn a_server_that_answers_everything_with_a_failure_costs_nothing_and_recovers() {
+pub fn a_server_that_answers_everything_with_a_failure_costs_nothing_and_recovers() {
     everything_is_refused("5", &[], |_| Does::Answer(0x87), 10);
 }
 
-#[test]
-fn a_server_that_answers_everything_with_an_error_costs_nothing_and_recovers() {
+pub fn a_server_that_answers_everything_with_an_error_costs_nothing_and_recovers() {
     everything_is_refused("5", &[], |_| Does::Answer(0x80), 1);
 }
 
-#[test]
-fn what_a_connack_rules_out_is_said_once_and_goes_once_it_is_allowed() {
+pub fn what_a_connack_rules_out_is_said_once_and_goes_once_it_is_allowed() {
     const RETAINED: usize = 40;
     let broker = Broker::start();
     let gatewire = Setup::with_connection(broker.port, QUICK, INGEST).speaking("5").start();
@@ -93,12 +88,10 @@ fn what_a_connack_rules_out_is_said_once_and_goes_once_it_is_allowed() {
     }
 }
 
-#[test]
-fn a_server_that_allows_qos_0_alone_costs_nothing_and_recovers() {
+pub fn a_server_that_allows_qos_0_alone_costs_nothing_and_recovers() {
     everything_is_refused("5", &[0x24, 0], |_| Does::Take, 3);
 }
 
-#[test]
-fn a_server_that_allows_no_packet_of_a_size_costs_nothing_and_recovers() {
+pub fn a_server_that_allows_no_packet_of_a_size_costs_nothing_and_recovers() {
     everything_is_refused("5", &[0x27, 0, 0, 0, 1], |_| Does::Take, 3);
 }
