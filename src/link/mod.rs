@@ -241,7 +241,7 @@ impl Link {
             Before::Up => self.said.short.set(self.said.short.get().saturating_add(1)),
             Before::Down => {}
         }
-        report(&failure, wait, lasting.telling.failed(&failure.advice, before, now, journal::now()));
+        report(&failure, wait, lasting.telling.failed(&error.kind(), before, now, journal::now()));
         self.state.failed(failure, after(wait));
         let Lasting { backoff, connects, addresses, .. } = lasting;
         let waited = async {

@@ -37,7 +37,7 @@ impl Link {
             _ if is_for_the_topic => {}
             Rejection::Character(_) if self.said.rejected.first(&message.topic, Instant::now()) => log::error!(
                 GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
-                "a message to `{}` isn't sent: {rejection}. An earlier version of gatewire accepted it. It is kept \
+                "a message to `{}` isn't sent: {rejection}. An earlier version of gatewire has accepted it. It is kept \
                  (outbox.quarantine), and all other messages are sent. Logged once a day for each topic", message.topic
             ),
             Rejection::Character(_) => {}

@@ -245,6 +245,13 @@ impl LinkError {
         one_line(&self.to_string())
     }
 
+    /// What tells one failure from another in the log: its code and its advice, which names what it is about; and the rule that a
+    /// server has broken, for which the advice is always the same.
+    pub(crate) fn kind(&self) -> String {
+        let rule = if let LinkError::ProtocolViolation { detail, .. } = self { detail.as_str() } else { "" };
+        format!("{} {} {rule}", self.code(), self.advice())
+    }
+
     /// A stable `snake_case` name for status and journal.
     pub(crate) fn code(&self) -> &'static str {
         match self {

@@ -12,7 +12,8 @@ const EXPLAIN_AGAIN: Duration = Duration::from_secs(3600);
 /// The bound on the failures that are remembered: the one explained longest ago makes room.
 const MAX_KNOWN: usize = 64;
 
-/// What was said of failures. Two are the same if their advice is: one about another topic is new. Pure.
+/// What was said of failures, each with what tells it from others ([`LinkError::kind`](super::LinkError::kind)): one about another
+/// topic is new. Pure.
 #[derive(Debug, Default)]
 pub(crate) struct Telling(BTreeMap<u64, Known>);
 
@@ -55,15 +56,15 @@ pub(crate) struct Row {
 }
 
 impl Telling {
-    /// A failure with this advice has happened at `now`, which is `clock` for people. The end of a link that was well is a change, of
+    /// A failure of this kind has happened at `now`, which is `clock` for people. The end of a link that was well is a change, of
     /// which at least something is said. Of one that doesn't come, or goes as soon as it has come, each failure that doubles their
     /// number is; and one is explained each hour.
-    pub(crate) fn failed(&mut self, advice: &str, before: Before, now: Instant, clock: Timestamp) -> Say {
+    pub(crate) fn failed(&mut self, kind: &str, before: Before, now: Instant, clock: Timestamp) -> Say {
         if before == Before::Stable {
             self.0.values_mut().for_each(|known| known.times = 0);
         }
         let mut hasher = DefaultHasher::new();
-        advice.hash(&mut hasher);
+        kind.hash(&mut hasher);
         let key = hasher.finish();
         let is_new = !self.0.contains_key(&key);
         if is_new && self.0.len() == MAX_KNOWN {
