@@ -7,8 +7,9 @@
 
 use std::time::{Duration, Instant};
 
-/// What a connection may be given takes it about so long.
-const DEPTH: Duration = Duration::from_secs(1);
+/// What a connection may be given takes it about so long: twice as long as the answer by a satellite, or it would have nothing to do
+/// until that comes.
+const DEPTH: Duration = Duration::from_millis(1200);
 
 /// It may always be given so many bytes, and a message beyond. More would be too long on the slowest links, less would have the
 /// others wait for the next look.
