@@ -274,6 +274,7 @@ class Floor(Peer):
     def say(self, line):
         self.daemon.stdin.write(line + "\n")
         self.daemon.stdin.flush()
+        assert self.daemon.stdout.readline() == "ready\n"
 
     def done(self):
         assert self.daemon.stdout.readline() == "done\n"

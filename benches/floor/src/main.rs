@@ -2,8 +2,8 @@
 //!
 //!     floor 3.1.1|5 PORT DIRECTORY CLIENT_ID      (of a broker on localhost; of the credentials)
 //!
-//! It says `connected`, and for each line `up COUNT PAUSE_US` or `down COUNT` on its standard input `done`, once so many messages
-//! are acknowledged or have come.
+//! It says `connected`, and for each line `up COUNT PAUSE_US` or `down COUNT` on its standard input `ready`, and `done` once so
+//! many messages are acknowledged or have come.
 
 use std::cell::Cell;
 use std::io::Write as _;
@@ -56,6 +56,7 @@ macro_rules! run {
                 let words: Vec<&str> = line.split(' ').collect();
                 let count = words[1].parse().unwrap();
                 LEFT.set(count);
+                say("ready");
                 let Some(pause) = words.get(2).map(|pause| Duration::from_micros(pause.parse().unwrap())) else {
                     continue;
                 };
