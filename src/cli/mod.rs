@@ -20,7 +20,7 @@ use std::thread;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::printable::printable;
-use output::Text;
+use output::StyledText;
 
 /// What a command ends with (`sysexits.h` where it has a word for it).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,19 +84,19 @@ enum Command {
     Run,
     /// Check the configuration and credentials, report every problem at once; with --connect try to connect to IoT Core
     #[command(long_about = check::LONG_ABOUT, after_help = check::AFTER_HELP)]
-    Check(check::Arguments),
+    Check(check::CheckArguments),
     /// Print the minimal IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
-    Policy(policy::Arguments),
+    Policy(policy::PolicyArguments),
     /// Show what the running daemon is doing
     #[command(long_about = status::LONG_ABOUT, after_help = status::AFTER_HELP)]
-    Status(status::Arguments),
+    Status(status::StatusArguments),
     /// Publish through the running daemon
     #[command(long_about = publish::LONG_ABOUT, after_help = publish::AFTER_HELP)]
-    Publish(publish::Arguments),
+    Publish(publish::PublishArguments),
     /// Follow the messages on the forward sockets
     #[command(long_about = tail::LONG_ABOUT, after_help = tail::AFTER_HELP)]
-    Tail(tail::Arguments),
+    Tail(tail::TailArguments),
 }
 
 /// The command line as it is parsed, for what is made of it: manual pages, completions.
@@ -108,7 +108,7 @@ pub fn command() -> clap::Command {
 fn refuse(error: &clap::Error) -> Exit {
     if !error.use_stderr() {
         // When nobody takes the text there is nobody to tell.
-        let _ = output::answer(&Text::of_lines(error.render().to_string().lines()));
+        let _ = output::answer(&StyledText::of_lines(error.render().to_string().lines()));
         return Exit::Done;
     }
     // It repeats arguments: none of them may pass for a line of its own.

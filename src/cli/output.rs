@@ -51,37 +51,37 @@ pub(super) fn tell(line: &str) {
     let _ = writeln!(io::stderr(), "{}", printable(line));
 }
 
-/// Text for a terminal: what of it isn't ours is harmless.
+/// StyledText for a terminal: what of it isn't ours is harmless.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Text(String);
+pub(super) struct StyledText(String);
 
-impl Text {
+impl StyledText {
     /// A piece of a line.
-    pub(super) fn plain(text: &str) -> Text {
-        Text(printable(text).into_owned())
+    pub(super) fn plain(text: &str) -> StyledText {
+        StyledText(printable(text).into_owned())
     }
 
     /// Each of `lines` as one.
-    pub(super) fn of_lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> Text {
-        let mut text = Text::default();
-        lines.into_iter().for_each(|line| text.line(Text::plain(line.as_ref())));
+    pub(super) fn of_lines(lines: impl IntoIterator<Item = impl AsRef<str>>) -> StyledText {
+        let mut text = StyledText::default();
+        lines.into_iter().for_each(|line| text.line(StyledText::plain(line.as_ref())));
         text
     }
 
     /// Goes on with `more` in the same line.
-    pub(super) fn then(mut self, more: Text) -> Text {
+    pub(super) fn then(mut self, more: StyledText) -> StyledText {
         self.0.push_str(&more.0);
         self
     }
 
     /// Adds a line.
-    pub(super) fn line(&mut self, line: Text) {
+    pub(super) fn line(&mut self, line: StyledText) {
         self.0.push_str(line.0.trim_end());
         self.0.push('\n');
     }
 }
 
-impl Display for Text {
+impl Display for StyledText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
@@ -91,7 +91,7 @@ impl Display for Text {
 ///
 /// # Errors
 /// Half an answer in a file must not pass for a whole one. Who has closed the pipe has seen enough: that is no error.
-pub(super) fn answer(text: &Text) -> Result<(), Failure> {
+pub(super) fn answer(text: &StyledText) -> Result<(), Failure> {
     match write(text.0.as_bytes()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritable(&error)),
         _ => Ok(()),
@@ -105,11 +105,11 @@ pub(super) fn say(line: &str) {
 }
 
 /// Writes lines for programs to standard output: into a pipe or a file as they are. On a terminal they are `shown`.
-pub(super) fn pass_on(lines: &[u8], shown: impl Fn(&str) -> Text) -> io::Result<()> {
+pub(super) fn pass_on(lines: &[u8], shown: impl Fn(&str) -> StyledText) -> io::Result<()> {
     match is_terminal() {
         false => write(lines),
         true => {
-            let mut text = Text::default();
+            let mut text = StyledText::default();
             String::from_utf8_lossy(lines).lines().for_each(|line| text.line(shown(line)));
             write(text.0.as_bytes())
         }
@@ -160,7 +160,7 @@ impl Style {
     }
 
     /// `text` in this tone.
-    pub(super) fn paint(self, tone: Tone, text: &str) -> Text {
+    pub(super) fn paint(self, tone: Tone, text: &str) -> StyledText {
         let code = match tone {
             Tone::Good => "32",
             Tone::Doubtful => "33",
@@ -170,8 +170,8 @@ impl Style {
             Tone::Aside => "2",
         };
         match self {
-            Style::Plain => Text::plain(text),
-            Style::Colour => Text(format!("\x1b[{code}m{}\x1b[0m", printable(text))),
+            Style::Plain => StyledText::plain(text),
+            Style::Colour => StyledText(format!("\x1b[{code}m{}\x1b[0m", printable(text))),
         }
     }
 }
@@ -182,8 +182,8 @@ mod tests {
 
     #[test]
     fn only_colours_and_line_ends_of_ours_reach_a_terminal() {
-        let mut text = Text::of_lines(["a\nb", "\u{1b}[2J "]);
-        text.line(Style::Colour.paint(Tone::Bad, "x\u{9b}\u{1b}[0m").then(Text::plain("\u{202e}y")));
+        let mut text = StyledText::of_lines(["a\nb", "\u{1b}[2J "]);
+        text.line(Style::Colour.paint(Tone::Bad, "x\u{9b}\u{1b}[0m").then(StyledText::plain("\u{202e}y")));
         assert_eq!(text.0, "a\\nb\n\\u001b[2J\n\u{1b}[1;31mx\\u009b\\u001b[0m\u{1b}[0m\\u202ey\n");
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::output::{self, Failure, Text, tell};
+use super::output::{self, Failure, StyledText, tell};
 use super::{Exit, inputs};
 use crate::config::Config;
 use crate::net::credentials;
@@ -44,7 +44,7 @@ unusable.";
 
 /// The command line of `gatewire policy`.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct PolicyArguments {
     /// The region, such as eu-west-1 [default: that of connection.endpoint]
     #[arg(long, value_parser = scope::region)]
     region: Option<String>,
@@ -68,13 +68,13 @@ pub(super) struct Arguments {
 
 /// The answer goes to standard output, all else to standard error.
 #[inline(never)]
-pub(super) fn run(path: &Path, arguments: Arguments) -> Exit {
-    let answered =
-        answer(path, arguments).and_then(|(text, exit)| output::answer(&Text::of_lines(text.lines())).map(|()| exit));
+pub(super) fn run(path: &Path, arguments: PolicyArguments) -> Exit {
+    let answered = answer(path, arguments)
+        .and_then(|(text, exit)| output::answer(&StyledText::of_lines(text.lines())).map(|()| exit));
     answered.unwrap_or_else(Failure::end)
 }
 
-fn answer(path: &Path, arguments: Arguments) -> Result<(String, Exit), Failure> {
+fn answer(path: &Path, arguments: PolicyArguments) -> Result<(String, Exit), Failure> {
     let (config, warnings) = inputs::configuration(path)?;
     warnings.iter().for_each(|warning| tell(warning));
     let region = region(&config, arguments.region);

@@ -57,7 +57,7 @@ answered all, or didn't answer within --timeout; 78 configuration unusable.";
 
 /// The command line of `gatewire publish`.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct PublishArguments {
     /// The topic to publish to
     topic: String,
 
@@ -171,11 +171,11 @@ impl Payload<'_> {
 
 /// Results go to standard output, all else to standard error.
 #[inline(never)]
-pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
+pub(super) fn run(config: &Path, arguments: PublishArguments) -> Exit {
     publish(config, arguments).unwrap_or_else(Failure::end)
 }
 
-fn publish(config: &Path, arguments: Arguments) -> Result<Exit, Failure> {
+fn publish(config: &Path, arguments: PublishArguments) -> Result<Exit, Failure> {
     let is_stdin = arguments.payload.as_ref().is_none_or(|payload| payload == "-");
     if arguments.payload.is_none() && !arguments.lines && io::stdin().is_terminal() {
         let text = "PAYLOAD is missing: give the message, `-` to type it (Ctrl-D ends it), or \"\" for an empty one";
@@ -256,7 +256,7 @@ struct Progress {
 struct Sender {
     stream: UnixStream,
     progress: Arc<Progress>,
-    message: Arguments,
+    message: PublishArguments,
 }
 
 impl Sender {
@@ -318,7 +318,7 @@ impl Sender {
             );
             return true;
         }
-        let Arguments { content_type, response_topic, correlation_data, user_property, .. } = &self.message;
+        let PublishArguments { content_type, response_topic, correlation_data, user_property, .. } = &self.message;
         let properties = Properties {
             content_type: content_type.clone(),
             response_topic: response_topic.clone(),

@@ -8,7 +8,7 @@ use log::LevelFilter;
 use super::Exit;
 use super::inputs::{self, Inputs, Problems};
 use crate::config::Environment;
-use crate::daemon::{self, DaemonError, Read, Refused};
+use crate::daemon::{self, DaemonError, Read, ReloadRefused};
 use crate::journal;
 use crate::systemd;
 
@@ -18,7 +18,7 @@ pub(super) fn run(path: &Path) -> Exit {
     let path = path.to_owned();
     let read: Arc<Read> = Arc::new(move || match inputs::read(&path, &Environment::of_process()) {
         Ok(Inputs { config, credentials, warnings }) => Ok((config, credentials, warnings)),
-        Err(Problems { warnings, errors, .. }) => Err(Refused { warnings, errors }),
+        Err(Problems { warnings, errors, .. }) => Err(ReloadRefused { warnings, errors }),
     });
     let ended = daemon::run(&read);
     // If it hasn't come that far.
@@ -39,7 +39,7 @@ pub(super) fn run(path: &Path) -> Exit {
 }
 
 /// A record a problem, so that each can be found and filtered.
-fn refuse(refused: &Refused) -> Exit {
+fn refuse(refused: &ReloadRefused) -> Exit {
     for warning in &refused.warnings {
         log::warn!(GATEWIRE_EVENT = "config"; "{warning}");
     }

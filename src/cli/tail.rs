@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use socket2::SockAddr;
 
 use super::client::{Unreachable, connect_from};
-use super::output::{Failure, Style, Text, Tone, pass_on, tell, unwritable};
+use super::output::{Failure, Style, StyledText, Tone, pass_on, tell, unwritable};
 use super::{Exit, inputs, status};
 use crate::config::Format;
 use crate::socket::OBSERVER;
@@ -51,7 +51,7 @@ const TOO_MANY: &[u8] = b"{\"error\":\"too_many_clients\"";
 
 /// The command line of `gatewire tail`.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct TailArguments {
     /// Follow this forward only
     #[arg(long, value_name = "NAME", conflicts_with = "socket")]
     forward: Option<String>,
@@ -63,11 +63,11 @@ pub(super) struct Arguments {
 
 /// Messages go to standard output, all else to standard error.
 #[inline(never)]
-pub(super) fn run(config: &Path, arguments: Arguments) -> Exit {
+pub(super) fn run(config: &Path, arguments: TailArguments) -> Exit {
     follow(config, arguments).map_or_else(Failure::end, |()| Exit::Done)
 }
 
-fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
+fn follow(config: &Path, arguments: TailArguments) -> Result<(), Failure> {
     let sockets = match arguments.socket {
         Some(path) => vec![(path, Format::Json)],
         None => {
@@ -83,7 +83,7 @@ fn follow(config: &Path, arguments: Arguments) -> Result<(), Failure> {
         }
     };
     let connections: Result<Vec<_>, _> =
-        sockets.into_iter().map(|(path, format)| Connection::open(path, format)).collect();
+        sockets.into_iter().map(|(path, format)| TailConnection::open(path, format)).collect();
     let mut connections = connections?;
     let style = Style::of_stdout();
     loop {
@@ -133,7 +133,7 @@ enum Ready {
 }
 
 /// Waits until something comes, or until nobody is there to read it: `tail | head -1` must not go on until the next message.
-fn wait(connections: &[Connection]) -> io::Result<Ready> {
+fn wait(connections: &[TailConnection]) -> io::Result<Ready> {
     let stdout = io::stdout();
     let mut watched = vec![PollFd::new(stdout.as_fd(), PollFlags::empty())];
     watched.extend(connections.iter().map(|connection| PollFd::new(connection.stream.as_fd(), PollFlags::POLLIN)));
@@ -161,7 +161,7 @@ enum Heard {
 }
 
 /// A connection to a forward socket.
-struct Connection {
+struct TailConnection {
     path: PathBuf,
     format: Format,
     stream: UnixStream,
@@ -173,10 +173,10 @@ struct Connection {
     remade: bool,
 }
 
-impl Connection {
-    fn open(path: PathBuf, format: Format) -> Result<Connection, Unreachable> {
+impl TailConnection {
+    fn open(path: PathBuf, format: Format) -> Result<TailConnection, Unreachable> {
         let stream = observe(&path)?;
-        Ok(Connection { path, format, stream, rest: Vec::new(), is_new: true, remade: false })
+        Ok(TailConnection { path, format, stream, rest: Vec::new(), is_new: true, remade: false })
     }
 
     /// Passes on what has come. A closed connection is made anew; if that fails the daemon has stopped.
@@ -269,13 +269,13 @@ struct Parts<'a> {
 }
 
 /// A line for a terminal, with the topic and the payload set off from the rest; one that isn't a message's without.
-fn painted(line: &str, style: Style) -> Text {
-    let Ok(Parts { topic, payload }) = serde_json::from_str(line) else { return Text::plain(line) };
-    let (mut shown, mut rest) = (Text::default(), line);
+fn painted(line: &str, style: Style) -> StyledText {
+    let Ok(Parts { topic, payload }) = serde_json::from_str(line) else { return StyledText::plain(line) };
+    let (mut shown, mut rest) = (StyledText::default(), line);
     for (part, tone) in [(topic, Some(Tone::Name)), (payload, None)] {
         // The key is in front of it: what looks like it elsewhere isn't meant.
         let Some((before, after)) = rest.split_once(&format!("\":{}", part.get())) else { continue };
-        let part = tone.map_or_else(|| Text::plain(part.get()), |tone| style.paint(tone, part.get()));
+        let part = tone.map_or_else(|| StyledText::plain(part.get()), |tone| style.paint(tone, part.get()));
         shown = shown.then(style.paint(Tone::Aside, &format!("{before}\":"))).then(part);
         rest = after;
     }

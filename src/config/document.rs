@@ -95,7 +95,8 @@ fn is_of_tables(array: &[Node]) -> bool {
 
 /// Parses one file. What of it isn't TOML is reported, the rest is used, so that all errors come at once.
 pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) -> Table {
-    let source = Source { line_ends: text.match_indices('\n').map(|(offset, _)| offset).collect(), file, order };
+    let source =
+        DocumentSource { line_ends: text.match_indices('\n').map(|(offset, _)| offset).collect(), file, order };
     let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let refused: Vec<(usize, String)> = errors
@@ -109,14 +110,14 @@ pub(super) fn parse(text: &str, file: &Rc<Path>, order: usize, report: &Report) 
     source.table(0, table.into_inner())
 }
 
-struct Source<'a> {
+struct DocumentSource<'a> {
     /// Offsets, so that a place is found without going through the text again.
     line_ends: Vec<usize>,
     file: &'a Rc<Path>,
     order: usize,
 }
 
-impl Source<'_> {
+impl DocumentSource<'_> {
     fn place(&self, offset: usize) -> Place {
         self.at_line(1 + self.line_ends.partition_point(|end| *end < offset))
     }

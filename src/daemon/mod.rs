@@ -37,8 +37,8 @@ use services::Services;
 use start::{end, open_store, say_stopped, start};
 use watch::Watch;
 
-use reload::Reading;
-pub(crate) use reload::{Read, Refused};
+use reload::ReadConfiguration;
+pub(crate) use reload::{Read, ReloadRefused};
 
 /// What the kernel reports at once, at most; what is more comes with the next turn.
 const EVENTS: usize = 64;
@@ -54,7 +54,7 @@ pub(crate) enum DaemonError {
     Unprepared(String),
     /// The files can't be used.
     #[error("{}", .0.errors.join("\n"))]
-    Refused(Refused),
+    Refused(ReloadRefused),
     #[error("the runtime can't be started: {0}")]
     Runtime(#[from] io::Error),
     #[error("the kernel gives no timer for `cron` (timerfd): {0}")]
@@ -177,7 +177,7 @@ fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, 
 /// Until a signal says so, or a vital part has failed.
 async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<Read>) -> Result<(), DaemonError> {
     let mut look = every(CERTIFICATE_LOOK);
-    let mut reading = Reading::default();
+    let mut reading = ReadConfiguration::default();
     let mut watch = Watch::new();
     let mut contents = parts.services.store.contents();
     loop {

@@ -16,27 +16,27 @@ use crate::net::credentials::Credentials;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The configuration, the credentials, and what is to be said about them; or what is wrong.
-pub(crate) type Answer = Result<(Config, Credentials, Vec<String>), Refused>;
+pub(crate) type ReloadAnswer = Result<(Config, Credentials, Vec<String>), ReloadRefused>;
 
 /// Reads the files, which may take as long as their disk does.
-pub(crate) type Read = dyn Fn() -> Answer + Send + Sync;
+pub(crate) type Read = dyn Fn() -> ReloadAnswer + Send + Sync;
 
 /// Why the files can't be used, a line each.
 #[derive(Debug, Default)]
-pub(crate) struct Refused {
+pub(crate) struct ReloadRefused {
     pub(crate) warnings: Vec<String>,
     pub(crate) errors: Vec<String>,
 }
 
 /// Files that are being read, by a thread of their own: a disk that hangs holds up nothing else, and signals are heard.
 #[derive(Default)]
-pub(super) struct Reading {
-    answer: Option<oneshot::Receiver<Answer>>,
+pub(super) struct ReadConfiguration {
+    answer: Option<oneshot::Receiver<ReloadAnswer>>,
     /// They may have changed since it began.
     again: bool,
 }
 
-impl Reading {
+impl ReadConfiguration {
     pub(super) fn begin(&mut self, read: &Arc<Read>) {
         if self.answer.is_some() {
             self.again = true;
@@ -53,7 +53,7 @@ impl Reading {
     }
 
     /// What was read. Never completes if nothing is.
-    pub(super) async fn answer(&mut self, read: &Arc<Read>) -> Answer {
+    pub(super) async fn answer(&mut self, read: &Arc<Read>) -> ReloadAnswer {
         let Some(answer) = &mut self.answer else { return std::future::pending().await };
         let told = answer.await;
         self.answer = None;
@@ -65,13 +65,13 @@ impl Reading {
                 "the configuration can't be read: the thread that reads it couldn't be started, or has failed"
                     .to_owned(),
             ];
-            Err(Refused { warnings: Vec::new(), errors })
+            Err(ReloadRefused { warnings: Vec::new(), errors })
         })
     }
 }
 
 /// Makes everything as it was read anew, or says why not and leaves it as it is.
-pub(super) async fn reload(parts: &Rc<Parts>, answer: Answer) {
+pub(super) async fn reload(parts: &Rc<Parts>, answer: ReloadAnswer) {
     let problems = match answer {
         Ok((config, credentials, warnings)) => match apply(parts, &config, &credentials).await {
             Ok(()) => return say(&config, &credentials, &warnings),

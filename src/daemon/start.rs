@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use signal_hook_tokio::Signals;
 use tokio_stream::StreamExt as _;
 
-use super::reload::{self, Reading};
+use super::reload::{self, ReadConfiguration};
 use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, every, name_of, serve};
 use crate::journal;
 use crate::owner;
@@ -31,7 +31,7 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     // Before there is another thread, as it reads and changes the environment.
     let inherited = Inherited::from_environment();
     let notifier = Rc::new(Notifier::from_environment(Instant::now()));
-    let mut reading = Reading::default();
+    let mut reading = ReadConfiguration::default();
     reading.begin(read);
     let answer = tokio::select! {
         answer = reading.answer(read) => answer,

@@ -80,7 +80,7 @@ impl Line {
 
 /// Since the start of the daemon.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counters {
+pub(super) struct ForwardCounters {
     /// Messages written to at least one reader.
     pub(super) written: u64,
     /// Lines that a reader missed because it was cut, and others were written.
@@ -117,7 +117,7 @@ pub(super) struct Queue {
     presumed: Presumed,
     /// Since the last [`Queue::take_assigned`] a reader was assigned a kept message.
     assigned: bool,
-    counters: Counters,
+    counters: ForwardCounters,
 }
 
 impl Queue {
@@ -140,7 +140,7 @@ impl Queue {
             cut: Vec::new(),
             presumed: Presumed::default(),
             assigned: false,
-            counters: Counters::default(),
+            counters: ForwardCounters::default(),
         }
     }
 
@@ -338,7 +338,7 @@ impl Queue {
         &mut self.keep
     }
 
-    pub(super) fn counters(&self) -> Counters {
+    pub(super) fn counters(&self) -> ForwardCounters {
         self.counters
     }
 

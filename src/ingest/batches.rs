@@ -28,7 +28,7 @@ const MAX_BYTES: usize = 512 * 1024;
 pub(super) struct Batches {
     config: config::Batch,
     outbox: Rc<Outbox>,
-    open: RefCell<BTreeMap<Topic, Open>>,
+    open: RefCell<BTreeMap<Topic, OpenBatch>>,
     /// Of all that is open.
     bytes: Cell<usize>,
     /// A batch was opened.
@@ -36,7 +36,7 @@ pub(super) struct Batches {
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenBatch {
     batch: Batch,
     qos: Qos,
     retain: bool,
@@ -61,7 +61,7 @@ impl Batches {
             }
         };
         let Outbound { topic, qos, retain, .. } = &message;
-        let fits = |open: &Open| (open.qos, open.retain) == (*qos, *retain) && open.batch.has_room_for(&element);
+        let fits = |open: &OpenBatch| (open.qos, open.retain) == (*qos, *retain) && open.batch.has_room_for(&element);
         if self.open.borrow().get(topic).is_some_and(|open| !fits(open)) {
             self.send(topic);
         }
@@ -71,7 +71,7 @@ impl Batches {
             let mut batches = self.open.borrow_mut();
             let open = batches.entry(topic.clone()).or_insert_with(|| {
                 self.opened.notify_one();
-                Open { batch: Batch::new(self.config), qos: *qos, retain: *retain, waiters: Vec::new() }
+                OpenBatch { batch: Batch::new(self.config), qos: *qos, retain: *retain, waiters: Vec::new() }
             });
             let before = open.batch.bytes();
             open.batch.push(&element, now);
@@ -131,7 +131,7 @@ impl Batches {
 
     /// Hands the batch of a topic to the outbox, if there is one, and tells whoever waits what becomes of it.
     fn send(&self, topic: &Topic) {
-        let Some(Open { mut batch, qos, retain, waiters }) = self.open.borrow_mut().remove(topic) else { return };
+        let Some(OpenBatch { mut batch, qos, retain, waiters }) = self.open.borrow_mut().remove(topic) else { return };
         self.bytes.set(self.bytes.get() - batch.bytes());
         let Some(payload) = batch.take() else { return };
         let message = Outbound { topic: topic.clone(), payload, qos, retain, properties: None };

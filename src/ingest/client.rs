@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::conversation::{Conversation, End, Handed, LINGER, Memory, Next, PATIENCE, Socket, Wants};
-use super::line::{Reject, Request};
+use super::conversation::{Conversation, ConversationEnd, Handed, LINGER, Memory, Next, PATIENCE, Socket, Wants};
+use super::line::{IngestRequest, Reject};
 use super::{Ingest, LastTopic};
 use crate::outbox::Source;
 use crate::socket::{Room, Stream};
@@ -58,13 +58,13 @@ impl Client {
     /// Serves the client until it has sent everything and has every answer, or has gone.
     pub(super) async fn run(mut self) {
         match self.serve().await {
-            Ok(End::Done) => {}
-            Ok(End::Unread) => self.ingest.say_disconnected(&format!(
+            Ok(ConversationEnd::Done) => {}
+            Ok(ConversationEnd::Unread) => self.ingest.say_disconnected(&format!(
                 "a client was disconnected because it has read no answer for {} s, although some wait for it: it has to read \
                 them, or close the connection after its last line. Lines that it sent before are still processed",
                 PATIENCE.as_secs()
             )),
-            Ok(End::Late) => self.ingest.say_disconnected(&format!(
+            Ok(ConversationEnd::Late) => self.ingest.say_disconnected(&format!(
                 "a client closed its connection without waiting for answers, and its last lines are lost: for {} s there was \
                 no room for their messages",
                 LINGER.as_secs()
@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    async fn serve(&mut self) -> io::Result<End> {
+    async fn serve(&mut self) -> io::Result<ConversationEnd> {
         loop {
             let (memory, now) = (self.memory(), Instant::now());
             let Client { ingest, conversation, last_topic, stream, source, .. } = self;
@@ -158,7 +158,7 @@ impl Drop for Client {
 fn hand_over(
     ingest: &Ingest,
     source: &Source,
-    request: Result<Request<'_>, Reject>,
+    request: Result<IngestRequest<'_>, Reject>,
     last_topic: &mut Option<LastTopic>,
 ) -> Handed {
     let accepted = match request {

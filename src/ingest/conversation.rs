@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::answers::Answers;
-use super::line::{Reject, Request, parse};
+use super::line::{IngestRequest, Reject, parse};
 use crate::outbox::Outcome;
 use crate::socket::{Line, Lines, READ_CHUNK, SMALL};
 
@@ -59,7 +59,7 @@ pub(super) enum Next {
     /// Another turn.
     Again,
     Wait(Wants),
-    End(End),
+    End(ConversationEnd),
 }
 
 /// What to wait for, besides answers that become known.
@@ -83,7 +83,7 @@ pub(super) struct Wants {
 
 /// Why a conversation is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ConversationEnd {
     /// All that was to be said is said, or nobody hears it.
     Done,
     /// The client doesn't read its answers.
@@ -172,7 +172,7 @@ impl Conversation {
         &mut self,
         memory: Memory,
         now: Instant,
-        mut hand_over: impl FnMut(Result<Request<'_>, Reject>) -> Handed,
+        mut hand_over: impl FnMut(Result<IngestRequest<'_>, Reject>) -> Handed,
     ) {
         self.is_held_back = false;
         while self.answers.have_room() {
@@ -207,7 +207,7 @@ impl Conversation {
         &mut self,
         memory: Memory,
         now: Instant,
-        mut hand_over: impl FnMut(Result<Request<'_>, Reject>) -> Handed,
+        mut hand_over: impl FnMut(Result<IngestRequest<'_>, Reject>) -> Handed,
     ) {
         if !self.is_drained || !memory.has_room || !self.needs_room() {
             self.long = None;
@@ -283,11 +283,11 @@ impl Conversation {
     /// What to do next. Only after [`take_lines`](Self::take_lines) and [`write`](Self::write).
     pub(super) fn next(&self, memory: Memory, now: Instant) -> Next {
         if self.has_ended && self.is_drained && !self.is_owing() {
-            return Next::End(End::Done);
+            return Next::End(ConversationEnd::Done);
         }
         let ends = [
-            (End::Unread, self.blocked_since.map(|since| since + PATIENCE)),
-            (End::Late, self.closed.map(|since| since + LINGER)),
+            (ConversationEnd::Unread, self.blocked_since.map(|since| since + PATIENCE)),
+            (ConversationEnd::Late, self.closed.map(|since| since + LINGER)),
         ];
         if let Some((end, _)) = ends.iter().find(|(_, at)| at.is_some_and(|at| now >= at)) {
             return Next::End(*end);

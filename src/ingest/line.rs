@@ -135,7 +135,7 @@ impl Code {
 
 /// What a client asks for. Borrows from its line.
 #[derive(Debug)]
-pub(super) struct Request<'a> {
+pub(super) struct IngestRequest<'a> {
     pub(super) topic: Cow<'a, str>,
     pub(super) payload: Bytes,
     pub(super) qos: Qos,
@@ -155,7 +155,7 @@ struct Fields<'a> {
 
 /// A string, borrowed where it holds no escapes.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
@@ -174,7 +174,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
         let mut fields = Fields::default();
-        while let Some(Text(key)) = map.next_key()? {
+        while let Some(JsonText(key)) = map.next_key()? {
             match KEYS.iter().position(|known| *known == key) {
                 Some(index) => {
                     if fields.values[index].replace(map.next_value()?).is_some() {
@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 }
 
 /// Takes a line apart: its `id` as it came, if that could be made out, and what it asks for.
-pub(super) fn parse(line: &str) -> (Option<&str>, Result<Request<'_>, Reject>) {
+pub(super) fn parse(line: &str) -> (Option<&str>, Result<IngestRequest<'_>, Reject>) {
     let fields: Fields<'_> = match serde_json::from_str(line) {
         Ok(fields) => fields,
         Err(error) => return (None, Err(Reject::NotAnObject(error.to_string()))),
@@ -220,7 +220,7 @@ fn nearest(key: &Option<&'static str>) -> String {
     key.map(|key| format!("; the nearest is `{key}`")).unwrap_or_default()
 }
 
-fn request(fields: Fields<'_>) -> Result<Request<'_>, Reject> {
+fn request(fields: Fields<'_>) -> Result<IngestRequest<'_>, Reject> {
     if let Some(unknown) = fields.unknown {
         return Err(Reject::UnknownKey(shorten(&unknown), config::meant(&unknown, &KEYS)));
     }
@@ -250,7 +250,7 @@ fn request(fields: Fields<'_>) -> Result<Request<'_>, Reject> {
         Some(_) => return Err(Reject::WrongType("retain", "true or false")),
     };
     let properties = properties_of(properties, expires_in, &payload)?;
-    Ok(Request { topic, payload, qos, retain, properties })
+    Ok(IngestRequest { topic, payload, qos, retain, properties })
 }
 
 /// What `properties` and `expires_in` come to; `None` if neither says anything.
@@ -303,7 +303,7 @@ fn payload_of(json: &str) -> Result<Bytes, Reject> {
 
 fn string<'a>(json: &'a str, key: &'static str) -> Result<Cow<'a, str>, Reject> {
     match serde_json::from_str(json) {
-        Ok(Text(text)) => Ok(text),
+        Ok(JsonText(text)) => Ok(text),
         Err(_) => Err(match half_pair(json) {
             Some((code, position)) => Reject::Surrogate(key, code, position),
             None => Reject::WrongType(key, "a string"),

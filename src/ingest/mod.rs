@@ -28,7 +28,7 @@ use crate::socket::{self, LineMemory, Listener, READ_CHUNK, Seldom, SharedMemory
 use crate::stop::Stop;
 use batches::Batches;
 use client::Client;
-use line::{Code, Reject, Request, shorten};
+use line::{Code, IngestRequest, Reject, shorten};
 
 /// An `[[ingest]]`: checks what its clients send, and hands it to the outbox.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ impl Ingest {
     /// Hands a message to the outbox, or adds it to a batch. `last_topic` is the one its client used last, which needn't be checked again.
     fn accept(
         &self,
-        request: Request<'_>,
+        request: IngestRequest<'_>,
         last_topic: &mut Option<LastTopic>,
     ) -> Result<oneshot::Receiver<Outcome>, Reject> {
         if self.stop.is_requested() {
@@ -168,7 +168,7 @@ impl Ingest {
             }
             _ => last_topic.insert(LastTopic { topic: self.check(&request.topic)?, checked_by }).topic.clone(),
         };
-        let Request { payload, qos, retain, properties, .. } = request;
+        let IngestRequest { payload, qos, retain, properties, .. } = request;
         if properties.is_some() && self.protocol.get() != Protocol::Mqtt5 {
             return Err(Reject::NeedsMqtt5);
         }

@@ -7,7 +7,7 @@ use log::Record;
 use log::kv::Key;
 
 /// What the records of one kind have in common.
-struct Kind {
+struct EventKind {
     /// `GATEWIRE_EVENT`.
     event: &'static str,
     /// What `GATEWIRE_ERROR` begins with, one of these; empty: whatever it is.
@@ -15,12 +15,12 @@ struct Kind {
     message_id: &'static str,
 }
 
-const fn kind(event: &'static str, errors: &'static [&'static str], message_id: &'static str) -> Kind {
-    Kind { event, errors, message_id }
+const fn kind(event: &'static str, errors: &'static [&'static str], message_id: &'static str) -> EventKind {
+    EventKind { event, errors, message_id }
 }
 
 /// The first that fits counts.
-const KINDS: [Kind; 23] = [
+const KINDS: [EventKind; 23] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -84,7 +84,7 @@ pub(super) fn of(record: &Record<'_>) -> Option<&'static str> {
 }
 
 fn find(event: &str, error: &str) -> Option<&'static str> {
-    let fits = |kind: &&Kind| {
+    let fits = |kind: &&EventKind| {
         kind.event == event && (kind.errors.is_empty() || kind.errors.iter().any(|prefix| error.starts_with(prefix)))
     };
     KINDS.iter().find(fits).map(|kind| kind.message_id)

@@ -16,7 +16,7 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tokio::sync::Notify;
 
 use crate::printable::printable;
-use throttle::{LeftOut, Line, Throttle, Verdict};
+use throttle::{Decision, LeftOut, LogLine, Throttle};
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
@@ -66,7 +66,7 @@ impl Logger {
     }
 
     /// Whether a record is to be written, and what is to be told before.
-    fn verdict(&self, record: &Record<'_>, text: &str, fields: &Fields) -> Verdict {
+    fn verdict(&self, record: &Record<'_>, text: &str, fields: &Fields) -> Decision {
         let place;
         let event = match fields.get(EVENT) {
             Some(event) => event,
@@ -75,11 +75,11 @@ impl Logger {
                 &place
             }
         };
-        let line = Line { event, subject: &fields.subject(), level: record.level(), text };
+        let line = LogLine { event, subject: &fields.subject(), level: record.level(), text };
         // It can't be taken twice: only a panic in it would log in it.
         match self.limit.try_lock() {
             Ok(mut limit) => limit.admit(line, Instant::now()),
-            Err(_) => Verdict::Write(Vec::new()),
+            Err(_) => Decision::Write(Vec::new()),
         }
     }
 
@@ -115,11 +115,11 @@ impl Log for Logger {
         let text = record.args().to_string();
         let (text, fields) = (printable(&text), Fields::of(record));
         match self.verdict(record, &text, &fields) {
-            Verdict::Write(left_out) => {
+            Decision::Write(left_out) => {
                 left_out.iter().for_each(tell);
                 self.write(record, &text, fields);
             }
-            Verdict::LeaveOut => self.left_out.notify_one(),
+            Decision::LeaveOut => self.left_out.notify_one(),
         }
     }
 

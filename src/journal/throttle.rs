@@ -50,7 +50,7 @@ const STATES: [(&str, &str); 7] = [
 
 /// A line, as far as its limit goes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Line<'a> {
+pub(super) struct LogLine<'a> {
     /// `GATEWIRE_EVENT`, or where in the source it is written.
     pub(super) event: &'a str,
     /// The values of its other fields; empty: its text tells.
@@ -73,7 +73,7 @@ pub(super) struct LeftOut {
 
 /// What is to become of a line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Decision {
     /// It is written, after these.
     Write(Vec<LeftOut>),
     LeaveOut,
@@ -99,9 +99,9 @@ struct Allowance {
 
 impl Throttle {
     /// Decides on a line at `now`.
-    pub(super) fn admit(&mut self, line: Line<'_>, now: Instant) -> Verdict {
+    pub(super) fn admit(&mut self, line: LogLine<'_>, now: Instant) -> Decision {
         if line.level > Level::Info || UNLIMITED.contains(&line.event) {
-            return Verdict::Write(Vec::new());
+            return Decision::Write(Vec::new());
         }
         let state = STATES.iter().find(|(event, _)| *event == line.event).map(|(_, state)| *state);
         let event = self.hasher.hash_one(state.unwrap_or(line.event));
@@ -111,20 +111,20 @@ impl Throttle {
             && !known.may(now)
         {
             known.leave_out(line, now);
-            return Verdict::LeaveOut;
+            return Decision::LeaveOut;
         }
         let whole = entry(&mut self.events, event, of_event, now);
         if !whole.may(now) {
             whole.leave_out(line, now);
-            return Verdict::LeaveOut;
+            return Decision::LeaveOut;
         }
         let mut told: Vec<LeftOut> = whole.take().into_iter().collect();
         told.extend(entry(&mut self.kinds, kind, of_kind, now).take());
-        Verdict::Write(told)
+        Decision::Write(told)
     }
 
     /// Numbers in a text differ where nothing else does.
-    fn kind(&self, event: u64, state: Option<&str>, line: Line<'_>) -> u64 {
+    fn kind(&self, event: u64, state: Option<&str>, line: LogLine<'_>) -> u64 {
         match (state, line.subject) {
             (Some("link"), _) => event,
             (_, "") => {
@@ -187,7 +187,7 @@ impl Allowance {
         self.left_out.take()
     }
 
-    fn leave_out(&mut self, line: Line<'_>, now: Instant) {
+    fn leave_out(&mut self, line: LogLine<'_>, now: Instant) {
         let known = self.left_out.take().map_or((0, line.level), |known| (known.count, known.level));
         let mut last: String = line.text.chars().take(MAX_LAST).collect();
         if last.len() < line.text.len() {
@@ -209,17 +209,17 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn line<'a>(event: &'a str, subject: &'a str, text: &'a str) -> Line<'a> {
-        Line { event, subject, level: Level::Warn, text }
+    fn line<'a>(event: &'a str, subject: &'a str, text: &'a str) -> LogLine<'a> {
+        LogLine { event, subject, level: Level::Warn, text }
     }
 
     /// How many of these lines are written, and how many others are told of.
-    fn written<'a>(limit: &mut Throttle, now: Instant, lines: impl Iterator<Item = Line<'a>>) -> (u64, u64) {
+    fn written<'a>(limit: &mut Throttle, now: Instant, lines: impl Iterator<Item = LogLine<'a>>) -> (u64, u64) {
         lines.fold((0, 0), |(written, told), line| match limit.admit(line, now) {
-            Verdict::Write(left_out) => {
+            Decision::Write(left_out) => {
                 (written + 1, told + left_out.iter().map(|left_out| left_out.count).sum::<u64>())
             }
-            Verdict::LeaveOut => (written, told),
+            Decision::LeaveOut => (written, told),
         })
     }
 
@@ -244,8 +244,8 @@ mod tests {
         let (mut limit, start) = (Throttle::default(), Instant::now());
         assert_eq!(limit.next(), None);
         assert_eq!(written(&mut limit, start, (0..10).map(|_| line("e", "s", "again"))), (6, 0));
-        let recovered = Line { level: Level::Info, ..line("e", "s", "well") };
-        assert_eq!(limit.admit(recovered, start), Verdict::LeaveOut);
+        let recovered = LogLine { level: Level::Info, ..line("e", "s", "well") };
+        assert_eq!(limit.admit(recovered, start), Decision::LeaveOut);
         let at = limit.next().unwrap();
         assert_eq!(at, start + KIND.each);
         assert_eq!(limit.due(at - SECOND), []);
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!((told[0].count, told[0].level, &*told[0].last), (5, Level::Warn, "well"));
         assert_eq!((limit.next(), limit.due(at)), (None, vec![]));
         // That was its line.
-        assert_eq!(limit.admit(line("e", "s", "again"), at), Verdict::LeaveOut);
+        assert_eq!(limit.admit(line("e", "s", "again"), at), Decision::LeaveOut);
     }
 
     #[test]

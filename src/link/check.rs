@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
 }
 
 /// Takes the outcome of each step as it comes.
-pub(crate) type Report<'a> = &'a mut dyn FnMut(Outcome);
+pub(crate) type StepReport<'a> = &'a mut dyn FnMut(Outcome);
 
 /// See the module.
 #[derive(Debug)]
@@ -80,12 +80,12 @@ impl Check {
     }
 
     /// DNS, TCP and TLS. Whether they passed.
-    pub(crate) async fn tls(&mut self, report: Report<'_>) -> bool {
+    pub(crate) async fn tls(&mut self, report: StepReport<'_>) -> bool {
         self.open(report).await.map_err(|error| report(failed(&error))).is_ok()
     }
 
     /// All steps, each with its own limit of time. Whether they passed. Should it not be run to its end, [`Check::hang_up`] is due.
-    pub(crate) async fn all(&mut self, report: Report<'_>) -> bool {
+    pub(crate) async fn all(&mut self, report: StepReport<'_>) -> bool {
         let passed = self.steps(report).await.unwrap_or_else(|error| {
             report(failed(&error));
             false
@@ -101,7 +101,7 @@ impl Check {
         }
     }
 
-    async fn steps(&mut self, report: Report<'_>) -> Result<bool, LinkError> {
+    async fn steps(&mut self, report: StepReport<'_>) -> Result<bool, LinkError> {
         self.connect(report).await?;
         let (mut passed, mut granted_anew) = (true, Vec::new());
         let ack_timeout = self.config.ack_timeout;
@@ -146,7 +146,7 @@ impl Check {
 
     /// Ends the session that the check has begun: a clean one takes its place, and ends with its connection. Whether that
     /// worked. The caller has made sure that no daemon runs: it would lose its session.
-    pub(crate) async fn end_session(&mut self, report: Report<'_>) -> bool {
+    pub(crate) async fn end_session(&mut self, report: StepReport<'_>) -> bool {
         let mut attempts = 1;
         loop {
             match self.clean_session().await {
@@ -182,13 +182,13 @@ impl Check {
         connected
     }
 
-    async fn open(&mut self, report: Report<'_>) -> Result<Opened, LinkError> {
+    async fn open(&mut self, report: StepReport<'_>) -> Result<Opened, LinkError> {
         sleep(self.connects.wait(Instant::now())).await;
         self.connects.note(Instant::now());
         self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
     }
 
-    async fn connect(&mut self, report: Report<'_>) -> Result<(), LinkError> {
+    async fn connect(&mut self, report: StepReport<'_>) -> Result<(), LinkError> {
         let connection = self.open(report).await?;
         let began = Instant::now();
         let expiry = self.config.session_expiry;

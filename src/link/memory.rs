@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The note about the server's session.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct SessionMemory {
     store: Rc<Store>,
     /// What the note is to say, but for its `sure` and `filters`.
     blank: Note,
@@ -47,11 +47,15 @@ struct Note {
     subscription_identifiers: BTreeMap<String, u32>,
 }
 
-impl Memory {
+impl SessionMemory {
     /// `None`: the server keeps no session, so there is nothing to remember.
-    pub(crate) fn new(config: &config::Connection, store: &Rc<Store>) -> Option<Memory> {
+    pub(crate) fn new(config: &config::Connection, store: &Rc<Store>) -> Option<SessionMemory> {
         let blank = Note::blank(config);
-        (!config.session_expiry.is_zero()).then(|| Memory { store: Rc::clone(store), blank, noted: RefCell::default() })
+        (!config.session_expiry.is_zero()).then(|| SessionMemory {
+            store: Rc::clone(store),
+            blank,
+            noted: RefCell::default(),
+        })
     }
 
     /// What an earlier process has noted of this session.

@@ -46,7 +46,7 @@ use crate::systemd::Notifier;
 use connect::LinkConnector;
 use connection::{Cause, Connection};
 use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, Peer, Phase, Say, Sent, Telling};
-use memory::Memory;
+use memory::SessionMemory;
 use pace::{Backoff, ConnectLimit, Quota};
 pub(crate) use reload::{Change, Setup};
 pub(crate) use said::SaidOnce;
@@ -69,7 +69,7 @@ pub(crate) struct Link {
     pub(crate) state: Rc<LinkState>,
     pub(crate) stop: Rc<Stop>,
     pub(crate) store: Rc<Store>,
-    pub(crate) memory: RefCell<Option<Rc<Memory>>>,
+    pub(crate) memory: RefCell<Option<Rc<SessionMemory>>>,
     /// Credential files that could not be used, so that it isn't said at each attempt.
     pub(crate) refused_credentials: RefCell<Option<Fingerprint>>,
     pub(crate) said: SaidOnce,
@@ -143,7 +143,7 @@ impl Link {
         Rc::clone(&self.setup.borrow())
     }
 
-    fn memory(&self) -> Option<Rc<Memory>> {
+    fn memory(&self) -> Option<Rc<SessionMemory>> {
         self.memory.borrow().clone()
     }
 

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 
 use super::connect::LinkConnector;
-use super::memory::Memory;
+use super::memory::SessionMemory;
 use super::pace::{Backoff, ConnectLimit, Quota};
 use super::{Lasting, Link};
 use crate::config;
@@ -96,7 +96,7 @@ impl Link {
 
     /// Opens the note about the session, and reads it.
     pub(super) async fn recall(&self, setup: &Setup) -> Remembered {
-        let memory = Memory::new(&setup.connection, &self.store).map(Rc::new);
+        let memory = SessionMemory::new(&setup.connection, &self.store).map(Rc::new);
         self.memory.borrow_mut().clone_from(&memory);
         match memory {
             Some(memory) => memory.recall().await,

@@ -10,7 +10,7 @@ use crate::config;
 use crate::journal::now;
 use crate::link::diagnosis::Failure;
 use crate::message::TopicFilter;
-use crate::mqtt::session::Counters;
+use crate::mqtt::session::SessionCounters;
 use crate::net::Endpoint;
 
 /// `link.state` of the status document.
@@ -34,7 +34,7 @@ pub(crate) struct LinkState {
     current: RefCell<Current>,
     /// When the last connection ended, or the daemon started: by a clock that nobody sets.
     down_since: Cell<Instant>,
-    counters: Cell<Counters>,
+    counters: Cell<SessionCounters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
     filters_refused: RefCell<Vec<FilterRefused>>,
@@ -209,7 +209,7 @@ impl LinkState {
         *self.fixed.borrow_mut() = Fixed::new(connection);
     }
 
-    pub(super) fn count(&self, counters: Counters) {
+    pub(super) fn count(&self, counters: SessionCounters) {
         self.counters.set(counters);
     }
 
@@ -222,7 +222,7 @@ impl LinkState {
     }
 
     pub(crate) fn counters(&self) -> LinkCounters {
-        let Counters { published, resent, received, copies } = self.counters.get();
+        let SessionCounters { published, resent, received, copies } = self.counters.get();
         let (attempts, connections) = (self.attempts.get(), self.connections.get());
         LinkCounters { attempts, connections, published, resent, received, copies }
     }

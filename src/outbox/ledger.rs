@@ -24,7 +24,7 @@ pub(crate) struct Full;
 
 /// What is known of the link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
+pub(crate) enum LinkState {
     /// The daemon has just started: the first attempt hasn't ended yet.
     Coming,
     Up,
@@ -39,7 +39,7 @@ pub(crate) struct Ledger<W> {
     /// Bytes and messages in the quarantine, which shares the bounds.
     beside: (u64, u64),
     next: u64,
-    link: Link,
+    link: LinkState,
     /// Memory of QoS 0 messages that wait.
     qos_0: u64,
     /// No waiting message is too old before this.
@@ -68,7 +68,7 @@ impl<W> Ledger<W> {
             bounds,
             beside: (0, 0),
             next: stored.last.map_or(first, |last| first.max(last + 1)),
-            link: Link::Coming,
+            link: LinkState::Coming,
             qos_0: 0,
             expiry_check: None,
             dropped: Vec::new(),
@@ -113,7 +113,7 @@ impl<W> Ledger<W> {
             }
         }
         let due = now + self.bounds.spill_after;
-        if (self.link == Link::Down && waiter.is_some()) || self.backlog.memory() > MEMORY / 2 {
+        if (self.link == LinkState::Down && waiter.is_some()) || self.backlog.memory() > MEMORY / 2 {
             self.backlog.hurry();
         }
         self.backlog.expect(due);
@@ -227,18 +227,18 @@ impl<W> Ledger<W> {
         Some(entry)
     }
 
-    pub(crate) fn link(&self) -> Link {
+    pub(crate) fn link(&self) -> LinkState {
         self.link
     }
 
     pub(crate) fn link_up(&mut self) {
-        self.link = Link::Up;
+        self.link = LinkState::Up;
     }
 
     /// The connection is gone. QoS 0 messages are forgotten. QoS 1 messages that were in flight stay so: the session sends
     /// them again. What a client waits for is to be on the disk.
     pub(crate) fn link_down(&mut self) {
-        self.link = Link::Down;
+        self.link = LinkState::Down;
         self.qos_0 = 0;
         self.backlog.hurry();
         let gone = self.backlog.forget_where(|entry| !entry.is_kept());
@@ -279,7 +279,7 @@ impl<W> Ledger<W> {
     /// What to write now.
     pub(crate) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
         let pressed = self.backlog.memory() > MEMORY / 2;
-        let is_down = self.link == Link::Down;
+        let is_down = self.link == LinkState::Down;
         self.backlog.next_write(now, |entry| pressed || (is_down && entry.waiter.is_some()), moment)
     }
 

@@ -33,7 +33,7 @@ use bounds::Bounds;
 use drain::Drain;
 use dropping::Dropped;
 use keeping::Turns;
-use ledger::{Cause, Full, Ledger, Link};
+use ledger::{Cause, Full, Ledger, LinkState};
 use outcome::Waiter;
 pub(crate) use outcome::{Outcome, Refusal};
 use quarantine::Quarantine;
@@ -66,7 +66,7 @@ pub(crate) struct Outbox {
     /// The link is up.
     connected: Notify,
     closed: Cell<bool>,
-    counters: Counters,
+    counters: OutboxCounters,
     drops: Seldom,
     drops_said: Cell<Dropped>,
     held: RefCell<Option<HeldStatus>>,
@@ -76,7 +76,7 @@ pub(crate) struct Outbox {
 
 /// What has happened since the start.
 #[derive(Debug, Default)]
-struct Counters {
+struct OutboxCounters {
     accepted: Cell<u64>,
     delivered: Cell<u64>,
     sent: Cell<u64>,
@@ -122,7 +122,7 @@ impl Outbox {
             eased: Notify::new(),
             connected: Notify::new(),
             closed: Cell::new(false),
-            counters: Counters::default(),
+            counters: OutboxCounters::default(),
             drops: Seldom::default(),
             drops_said: Cell::default(),
             held: RefCell::default(),
@@ -157,7 +157,7 @@ impl Outbox {
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
     /// taken only while the link is up: somebody waits for the answer.
     pub(crate) fn accept(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Refusal> {
-        self.admit(&message, self.ledger.borrow().link() == Link::Up)?;
+        self.admit(&message, self.ledger.borrow().link() == LinkState::Up)?;
         self.is_not_refused(&message)?;
         let (waiter, outcome) = oneshot::channel();
         self.take_in(message, Some(Waiter::Client(waiter)), By::Client)?;
@@ -167,7 +167,7 @@ impl Outbox {
     /// Takes a message whose outcome nobody waits for. QoS 0 is taken before the first attempt to connect has ended, too:
     /// what is scheduled for the start isn't lost to the milliseconds that connecting takes.
     pub(crate) fn submit(&self, message: Outbound) -> Result<(), Refusal> {
-        self.admit(&message, self.ledger.borrow().link() != Link::Down)?;
+        self.admit(&message, self.ledger.borrow().link() != LinkState::Down)?;
         let refused = self.is_not_refused(&message);
         match refused {
             Err(refusal) if message.qos == Qos::AtMostOnce => Err(refusal),

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::Outbox;
 use super::admission::Admission;
-use super::ledger::Link;
+use super::ledger::LinkState;
 use super::shares::{Need, Path, Shares};
 use crate::config;
 use crate::message::Qos;
@@ -96,7 +96,7 @@ impl Outbox {
     }
 
     fn is_link_open(&self, now: Instant) -> bool {
-        self.ledger.borrow().link() != Link::Up || self.gate.borrow().admission.has_room(now)
+        self.ledger.borrow().link() != LinkState::Up || self.gate.borrow().admission.has_room(now)
     }
 
     /// There may be room: whose turn it is is told.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Action;
-use super::context::{Context, Known};
+use super::context::{Context, KnownValue};
 use super::pattern::{Pattern, Piece};
 use super::resource::Resource;
 
@@ -72,22 +72,22 @@ impl Condition {
         };
         let Some(comparison) = Comparison::of(operator) else { return Truth::Unknown(None) };
         match known {
-            Known::Unknown(why) => Truth::Unknown(why),
-            Known::Perhaps(_, why) => Truth::Unknown(Some(why)),
-            Known::Missing(_) if if_exists || quantifier == Quantifier::All => Truth::Holds,
-            Known::Missing(_) if comparison.negated && quantifier == Quantifier::Single => Truth::Holds,
-            Known::Missing(why) => Truth::Fails(why),
-            Known::Values(found) => self.decide_values(&found, quantifier, comparison, context),
+            KnownValue::Unknown(why) => Truth::Unknown(why),
+            KnownValue::Perhaps(_, why) => Truth::Unknown(Some(why)),
+            KnownValue::Missing(_) if if_exists || quantifier == Quantifier::All => Truth::Holds,
+            KnownValue::Missing(_) if comparison.negated && quantifier == Quantifier::Single => Truth::Holds,
+            KnownValue::Missing(why) => Truth::Fails(why),
+            KnownValue::Values(found) => self.decide_values(&found, quantifier, comparison, context),
         }
     }
 
     /// `Null` holds with `"true"` where the key is missing, with `"false"` where it isn't.
-    fn decide_null(&self, known: &Known) -> Truth {
+    fn decide_null(&self, known: &KnownValue) -> Truth {
         let (is_missing, why) = match known {
-            Known::Unknown(why) => return Truth::Unknown(why.clone()),
-            Known::Perhaps(_, why) => return Truth::Unknown(Some(why.clone())),
-            Known::Missing(why) => (true, why.clone()),
-            Known::Values(found) => (false, shown(found)),
+            KnownValue::Unknown(why) => return Truth::Unknown(why.clone()),
+            KnownValue::Perhaps(_, why) => return Truth::Unknown(Some(why.clone())),
+            KnownValue::Missing(why) => (true, why.clone()),
+            KnownValue::Values(found) => (false, shown(found)),
         };
         match self.values.iter().any(|wanted| wanted.eq_ignore_ascii_case(if is_missing { "true" } else { "false" })) {
             true => Truth::Holds,

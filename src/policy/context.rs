@@ -29,7 +29,7 @@ pub(crate) enum Certificate {
 
 /// What is known of a variable or condition key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum KnownValue {
     /// Its values; the first one stands where there can be one only.
     Values(Vec<String>),
     /// It has none, for this reason.
@@ -85,38 +85,38 @@ impl Context {
     }
 
     /// The variable or condition key `name`, when `action` is asked for; `None` where that doesn't matter.
-    pub(crate) fn value(&self, name: &str, action: Option<Action>) -> Known {
+    pub(crate) fn value(&self, name: &str, action: Option<Action>) -> KnownValue {
         let name = name.to_ascii_lowercase();
         match name.as_str() {
-            CLIENT_ID => Known::Values(vec![self.client_id.clone()]),
+            CLIENT_ID => KnownValue::Values(vec![self.client_id.clone()]),
             THING_NAME => self.thing_name(),
             DOMAIN_NAME => match &self.endpoint {
-                Some(endpoint) => Known::Values(vec![endpoint.clone()]),
-                None => Known::Unknown(None),
+                Some(endpoint) => KnownValue::Values(vec![endpoint.clone()]),
+                None => KnownValue::Unknown(None),
             },
             CONNECT_ATTRIBUTES => match action {
-                Some(Action::Connect) if self.connect_attributes.is_empty() => {
-                    Known::Missing("this configuration asks neither for a persistent session nor for a will".to_owned())
-                }
+                Some(Action::Connect) if self.connect_attributes.is_empty() => KnownValue::Missing(
+                    "this configuration asks neither for a persistent session nor for a will".to_owned(),
+                ),
                 Some(Action::Connect) => {
-                    Known::Values(self.connect_attributes.iter().map(|&one| one.to_owned()).collect())
+                    KnownValue::Values(self.connect_attributes.iter().map(|&one| one.to_owned()).collect())
                 }
-                Some(action) => Known::Missing(format!("it is known for iot:Connect alone, not for {action}")),
-                None => Known::Unknown(None),
+                Some(action) => KnownValue::Missing(format!("it is known for iot:Connect alone, not for {action}")),
+                None => KnownValue::Unknown(None),
             },
             name if name.starts_with(CERTIFICATE) => self.of_certificate(name),
-            _ => Known::Unknown(None),
+            _ => KnownValue::Unknown(None),
         }
     }
 
-    fn thing_name(&self) -> Known {
+    fn thing_name(&self) -> KnownValue {
         match &self.thing {
-            None if !may_be_thing(&self.client_id) => Known::Unknown(Some(format!(
+            None if !may_be_thing(&self.client_id) => KnownValue::Unknown(Some(format!(
                 "the client id {:?} can't be the name of a thing (letters, digits, `:`, `_` and `-`, at most 128), so IoT Core \
                  knows the thing only if the certificate is attached to one exclusively; --thing gives its name",
                 self.client_id
             ))),
-            Some(thing) if *thing != self.client_id => Known::Perhaps(
+            Some(thing) if *thing != self.client_id => KnownValue::Perhaps(
                 thing.clone(),
                 format!(
                     "IoT Core takes {thing:?} for the thing only if the certificate is attached to it exclusively, because \
@@ -124,21 +124,21 @@ impl Context {
                     self.client_id
                 ),
             ),
-            _ => Known::Values(vec![self.client_id.clone()]),
+            _ => KnownValue::Values(vec![self.client_id.clone()]),
         }
     }
 
-    fn of_certificate(&self, name: &str) -> Known {
+    fn of_certificate(&self, name: &str) -> KnownValue {
         if !READ.iter().any(|begin| name.starts_with(begin)) {
-            return Known::Unknown(None);
+            return KnownValue::Unknown(None);
         }
         let fields = match &self.certificate {
             Certificate::Known(fields) => fields,
-            Certificate::Unknown(why) => return Known::Unknown(Some(why.clone())),
+            Certificate::Unknown(why) => return KnownValue::Unknown(Some(why.clone())),
         };
         let missing = |field: &str| {
             let field = field.trim_start_matches(CERTIFICATE);
-            Known::Missing(format!("the certificate has no {field}"))
+            KnownValue::Missing(format!("the certificate has no {field}"))
         };
         // `Subject.Organization.1` is the second of several.
         let (field, index) = match name.rsplit_once('.') {
@@ -148,7 +148,7 @@ impl Context {
             _ => (name, 0),
         };
         match fields.get(field).and_then(|values| values.get(index)) {
-            Some(value) => Known::Values(vec![value.clone()]),
+            Some(value) => KnownValue::Values(vec![value.clone()]),
             None => missing(name),
         }
     }
@@ -188,9 +188,9 @@ mod tests {
         }
     }
 
-    fn values(known: Known) -> Vec<String> {
+    fn values(known: KnownValue) -> Vec<String> {
         match known {
-            Known::Values(values) => values,
+            KnownValue::Values(values) => values,
             other => panic!("{other:?}"),
         }
     }
@@ -201,10 +201,10 @@ mod tests {
         assert_eq!(values(context.value("IOT:clientID", None)), ["c"]);
         assert_eq!(values(context.value("iot:Certificate.Subject.Organization", None)), ["First"]);
         assert_eq!(values(context.value("iot:Certificate.Subject.Organization.1", None)), ["Second"]);
-        assert!(matches!(context.value("iot:Certificate.Subject.Organization.2", None), Known::Missing(_)));
-        assert!(matches!(context.value("iot:Certificate.SerialNumber", None), Known::Unknown(None)));
+        assert!(matches!(context.value("iot:Certificate.Subject.Organization.2", None), KnownValue::Missing(_)));
+        assert!(matches!(context.value("iot:Certificate.SerialNumber", None), KnownValue::Unknown(None)));
         assert_eq!(values(context.value("iot:ConnectAttributes", Some(Action::Connect))), ["PersistentConnect"]);
-        assert!(matches!(context.value("iot:ConnectAttributes", Some(Action::Publish)), Known::Missing(_)));
+        assert!(matches!(context.value("iot:ConnectAttributes", Some(Action::Publish)), KnownValue::Missing(_)));
     }
 
     #[test]
@@ -212,10 +212,12 @@ mod tests {
         let thing = |client_id, thing| context(client_id, thing).value("iot:Connection.Thing.ThingName", None);
         assert_eq!(values(thing("a", None)), ["a"]);
         assert_eq!(values(thing("a", Some("a"))), ["a"]);
-        assert!(matches!(thing("a", Some("b")), Known::Perhaps(name, why) if name == "b" && why.contains("\"a\"")));
         assert!(
-            matches!(thing("a/b", None), Known::Unknown(Some(why)) if why.contains("can't be the name of a thing"))
+            matches!(thing("a", Some("b")), KnownValue::Perhaps(name, why) if name == "b" && why.contains("\"a\""))
         );
-        assert!(matches!(thing("a/b", Some("b")), Known::Perhaps(..)));
+        assert!(
+            matches!(thing("a/b", None), KnownValue::Unknown(Some(why)) if why.contains("can't be the name of a thing"))
+        );
+        assert!(matches!(thing("a/b", Some("b")), KnownValue::Perhaps(..)));
     }
 }

@@ -1,6 +1,6 @@
 //! Resources as they stand in a policy: wildcards, escapes and policy variables.
 
-use super::context::{Context, Known};
+use super::context::{Context, KnownValue};
 use super::pattern::{Pattern, Piece};
 
 /// A resource of a statement.
@@ -50,15 +50,15 @@ impl Resource {
     fn fill_in(&mut self, name: &str, context: &Context) {
         self.names_thing |= Context::is_thing_name(name);
         let known = match name {
-            "*" | "?" | "$" => Known::Values(vec![name.to_owned()]),
+            "*" | "?" | "$" => KnownValue::Values(vec![name.to_owned()]),
             _ => context.value(name, None),
         };
         let (value, doubt) = match known {
-            Known::Values(values) => (values.into_iter().next(), None),
-            Known::Perhaps(value, why) => (Some(value), Some(Some(why))),
+            KnownValue::Values(values) => (values.into_iter().next(), None),
+            KnownValue::Perhaps(value, why) => (Some(value), Some(Some(why))),
             // What IoT Core makes of a variable that has no value AWS doesn't say.
-            Known::Missing(why) => (None, Some(Some(why))),
-            Known::Unknown(why) => (None, Some(why)),
+            KnownValue::Missing(why) => (None, Some(Some(why))),
+            KnownValue::Unknown(why) => (None, Some(why)),
         };
         match value {
             // Wildcards in a value have no meaning of their own.

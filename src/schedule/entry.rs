@@ -20,7 +20,7 @@ use crate::timestamp::to_milliseconds;
 
 /// A publication and its state.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Publication {
     config: config::Publish,
     clock: Clock,
     source: Option<Rc<Source>>,
@@ -91,9 +91,9 @@ pub(crate) struct PublishStatus {
     last_error: Option<LastError>,
 }
 
-impl Entry {
-    pub(super) fn new(config: &config::Publish, now: &Now) -> Entry {
-        Entry {
+impl Publication {
+    pub(super) fn new(config: &config::Publish, now: &Now) -> Publication {
+        Publication {
             config: config.clone(),
             clock: Clock::new(config, now, fastrand::f64()),
             source: config.source.as_ref().map(|source| Rc::new(Source::new(source))),

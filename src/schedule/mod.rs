@@ -20,7 +20,7 @@ use crate::config;
 use crate::message::Outbound;
 use crate::outbox::Refusal;
 use clock::{ClockWatch, Now, Wake};
-use entry::{Entry, ToRead};
+use entry::{Publication, ToRead};
 use source::{Reading, SourceError};
 use wall_timer::WallTimer;
 
@@ -30,9 +30,9 @@ pub(crate) use entry::PublishStatus;
 #[derive(Debug)]
 pub(crate) struct Schedule {
     /// Each with a number of its own.
-    entries: RefCell<Vec<(u64, Entry)>>,
+    entries: RefCell<Vec<(u64, Publication)>>,
     /// Removed from the configuration; what waits in their batches isn't sent yet.
-    gone: RefCell<Vec<Entry>>,
+    gone: RefCell<Vec<Publication>>,
     next_id: Cell<u64>,
     watch: RefCell<ClockWatch>,
     changed: Notify,
@@ -70,7 +70,7 @@ impl Schedule {
             Some(index) => old.swap_remove(index),
             None => {
                 self.next_id.set(self.next_id.get() + 1);
-                (self.next_id.get(), Entry::new(config, &now))
+                (self.next_id.get(), Publication::new(config, &now))
             }
         });
         let entries = entries.collect();

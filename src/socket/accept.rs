@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::seats::{Seat, Seats, Verdict};
+use super::seats::{Seat, Seating, Seats};
 use super::{Listener, MAX_CLIENTS, Peer, Seldom, Stream};
 use crate::owner;
 
@@ -74,11 +74,11 @@ fn seat(seats: &Rc<Seats>, stream: &Stream, listener: &Listener, crowded: &Seldo
     let peer = stream.peer();
     let seated = |id| Some(Seated { seats: Rc::clone(seats), seat: Rc::clone(stream.seat()), id });
     let (seated, holder, outcome) = match seats.admit(peer, stream.seat()) {
-        Verdict::Seated(id) => return seated(id),
-        Verdict::Instead(id, holder) => {
+        Seating::Seated(id) => return seated(id),
+        Seating::Instead(id, holder) => {
             (seated(id), holder, "got the place of that program's connection that was idle longest")
         }
-        Verdict::Refused(holder) => (None, holder, "was refused"),
+        Seating::Refused(holder) => (None, holder, "was refused"),
     };
     if crowded.is_due(Instant::now()) {
         let (path, Peer { uid, pid }) = (listener.path().display(), holder.peer);

@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use super::error::{SocketError, explain};
 pub(crate) use super::file::Access;
 use super::file::OwnFile;
-use super::stale::{self, Found, clear_the_way};
+use super::stale::{self, AtPath, clear_the_way};
 use super::stream::register;
 use crate::config::SocketFile;
 use crate::owner;
@@ -57,10 +57,10 @@ impl Listener {
         let path = &file.path;
         let address = SockAddr::unix(path).map_err(|_| SocketError::PathTooLong { path: path.clone() })?;
         match stale::look(path, &address)? {
-            Found::Served if !is_running => return Err(SocketError::Served { path: path.clone() }),
-            Found::Served => {}
-            Found::Stale(owner) => stale::may_remove(path, owner)?,
-            Found::Nothing => {
+            AtPath::Served if !is_running => return Err(SocketError::Served { path: path.clone() }),
+            AtPath::Served => {}
+            AtPath::Stale(owner) => stale::may_remove(path, owner)?,
+            AtPath::Nothing => {
                 let directory = super::file::directory_of(path);
                 let writable = access(directory, AccessFlags::W_OK | AccessFlags::X_OK);
                 writable.map_err(|errno| explain(path, "make the socket file", errno.into()))?;

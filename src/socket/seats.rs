@@ -68,7 +68,7 @@ pub(super) struct Seats {
 
 /// What becomes of a client that comes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Seating {
     /// It has a place, of this number.
     Seated(u64),
     /// Likewise, that of a client which has to go: one of so many that its user and its program held.
@@ -92,15 +92,15 @@ impl Seats {
     }
 
     /// A client comes. One that loses its place to it learns of that by its [`Seat::lost`].
-    pub(super) fn admit(&self, peer: Peer, seat: &Rc<Seat>) -> Verdict {
+    pub(super) fn admit(&self, peer: Peer, seat: &Rc<Seat>) -> Seating {
         if self.len() < MAX_CLIENTS {
-            return Verdict::Seated(self.take(peer, seat));
+            return Seating::Seated(self.take(peer, seat));
         }
-        let Some((who_goes, holder)) = self.who_goes(peer) else { return Verdict::Refused(self.largest(|_| true)) };
+        let Some((who_goes, holder)) = self.who_goes(peer) else { return Seating::Refused(self.largest(|_| true)) };
         if let Some((_, loser)) = self.taken.borrow_mut().remove(&who_goes) {
             loser.lose();
         }
-        Verdict::Instead(self.take(peer, seat), holder)
+        Seating::Instead(self.take(peer, seat), holder)
     }
 
     fn take(&self, peer: Peer, seat: &Rc<Seat>) -> u64 {

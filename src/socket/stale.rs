@@ -17,7 +17,7 @@ const SOCKETS: &str = "/proc/self/net/unix";
 
 /// What is at the path of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum AtPath {
     Nothing,
     /// A socket that nobody serves, and whose it is.
     Stale(u32),
@@ -35,18 +35,18 @@ fn look_at_directory(path: &Path) -> Result<(), SocketError> {
 /// Removes a socket that nobody serves; anything else at `path` is an error and stays.
 pub(super) fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), SocketError> {
     match look(path, address)? {
-        Found::Nothing => Ok(()),
-        Found::Stale(owner) => remove(path, owner),
-        Found::Served => Err(SocketError::Served { path: path.to_owned() }),
+        AtPath::Nothing => Ok(()),
+        AtPath::Stale(owner) => remove(path, owner),
+        AtPath::Served => Err(SocketError::Served { path: path.to_owned() }),
     }
 }
 
 /// What is there, which isn't changed.
-pub(super) fn look(path: &Path, address: &SockAddr) -> Result<Found, SocketError> {
+pub(super) fn look(path: &Path, address: &SockAddr) -> Result<AtPath, SocketError> {
     look_at_directory(path)?;
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(AtPath::Nothing),
         Err(error) => return Err(explain(path, "look at what is there", error)),
     };
     if !found.file_type().is_socket() {
@@ -55,11 +55,11 @@ pub(super) fn look(path: &Path, address: &SockAddr) -> Result<Found, SocketError
     // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
     let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).and_then(|probe| probe.connect(address));
     Ok(match probe.map_err(|error| error.kind()) {
-        Err(ErrorKind::NotFound) => Found::Nothing,
-        Err(ErrorKind::ConnectionRefused) => Found::Stale(found.uid()),
+        Err(ErrorKind::NotFound) => AtPath::Nothing,
+        Err(ErrorKind::ConnectionRefused) => AtPath::Stale(found.uid()),
         // Of another user, as a daemon that was once started as root leaves it.
-        Err(ErrorKind::PermissionDenied) if is_listed(path).is_ok_and(|listed| !listed) => Found::Stale(found.uid()),
-        _ => Found::Served,
+        Err(ErrorKind::PermissionDenied) if is_listed(path).is_ok_and(|listed| !listed) => AtPath::Stale(found.uid()),
+        _ => AtPath::Served,
     })
 }
 

@@ -24,7 +24,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 use super::PAGE_SIZE;
 use super::failure::{Failure, Fault};
 use super::names::log_of;
-use super::place::Place;
+use super::place::FileIdentity;
 use super::row::{Columns, bytes_of};
 use super::{Load, Page, QueueId, Row, Totals, Write};
 use own::Own;
@@ -42,8 +42,8 @@ pub(super) struct Database {
     /// Queues that aren't in the table yet.
     new_queues: Vec<(QueueId, String)>,
     /// The file itself, and its log once there is one.
-    file: Place,
-    log: Option<Place>,
+    file: FileIdentity,
+    log: Option<FileIdentity>,
     own: Own,
 }
 
@@ -59,13 +59,13 @@ impl Database {
     /// Whether the names of the file and its log still lead to them.
     pub(super) fn is_in_place(&mut self) -> bool {
         if self.log.is_none() {
-            self.log = Place::of(&log_of(&self.path)).ok();
+            self.log = FileIdentity::of(&log_of(&self.path)).ok();
         }
         self.is_kept()
     }
 
     pub(super) fn is_kept(&self) -> bool {
-        self.file.is_kept() && self.log.as_ref().is_none_or(Place::is_kept)
+        self.file.is_kept() && self.log.as_ref().is_none_or(FileIdentity::is_kept)
     }
 
     /// Whether it is the file at `path`.

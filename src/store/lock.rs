@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::failure::Fault;
 use super::files;
 use super::names::lock_of;
-use super::place::Place;
+use super::place::FileIdentity;
 use crate::regular::{self, Unread};
 
 /// Whether a daemon holds the store at `path`. Nothing is written for that.
@@ -36,7 +36,7 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
-    place: Place,
+    place: FileIdentity,
 }
 
 impl Lock {
@@ -45,7 +45,7 @@ impl Lock {
         let name = lock_of(path);
         for _ in 0..LOCK_ATTEMPTS {
             let file = files::open(&name)?;
-            let place = Place::of(&name).map_err(|error| Fault::of_io(&error, &name))?;
+            let place = FileIdentity::of(&name).map_err(|error| Fault::of_io(&error, &name))?;
             match file.try_lock() {
                 // Not one that somebody has removed meanwhile.
                 Ok(()) if place.is_kept() => return Ok(Some(Lock { _file: file, place })),

@@ -11,7 +11,7 @@ use nix::libc;
 
 /// A file and the name it had.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct FileIdentity {
     path: PathBuf,
     /// Open for reading: no other file gets its inode. Whoever closes a file gives up SQLite's locks on it: this one is closed after
     /// SQLite's own.
@@ -28,13 +28,13 @@ pub(super) struct Imprint {
     pub(super) modified: (i64, i64),
 }
 
-impl Place {
+impl FileIdentity {
     /// The file that is at `path` now.
-    pub(super) fn of(path: &Path) -> io::Result<Place> {
+    pub(super) fn of(path: &Path) -> io::Result<FileIdentity> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
         let file = File::options().read(true).custom_flags(flags).open(path)?;
         let found = file.metadata()?;
-        Ok(Place { path: path.to_owned(), identity: (found.dev(), found.ino()), file: Arc::new(file) })
+        Ok(FileIdentity { path: path.to_owned(), identity: (found.dev(), found.ino()), file: Arc::new(file) })
     }
 
     pub(super) fn is_kept(&self) -> bool {

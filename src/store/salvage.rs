@@ -31,7 +31,7 @@ const COLUMNS: usize = 10;
 
 /// What a leaf holds, told apart by the number of columns.
 #[derive(Debug)]
-pub(super) enum Found<'a> {
+pub(super) enum Salvaged<'a> {
     Message(Columns<'a>),
     Queue { id: i64, name: &'a str },
     Note { name: &'a str, value: &'a str },
@@ -39,7 +39,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Gives everything that is readable to `take`, in the order of the pages. Only an error of `take` stops it.
-pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Found<'_>) -> Result<(), E>) -> Result<(), E> {
+pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Salvaged<'_>) -> Result<(), E>) -> Result<(), E> {
     let free = pages.free();
     let mut record = Vec::new();
     for number in pages.numbers().filter(|number| !free.contains(number)) {
@@ -59,7 +59,7 @@ pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Found<'_>) -> Resul
 pub(super) fn tally(pages: &Pages) -> BTreeMap<QueueId, Totals> {
     let mut tally = BTreeMap::new();
     let counted = salvage(pages, |found| {
-        let Found::Message(columns) = found else { return Ok(()) };
+        let Salvaged::Message(columns) = found else { return Ok(()) };
         let queue = QueueId::of_key(columns.key).ok_or(())?;
         let (seq, totals): (u64, &mut Totals) = (QueueId::seq_of_key(columns.key), tally.entry(queue).or_default());
         totals.messages += 1;
@@ -79,7 +79,7 @@ pub(super) fn has_message(path: &Path) -> bool {
         let mut chained = 0;
         cells(&page, number).any(|cell| {
             let rowid = pages.record(&page, cell, &mut record, &mut chained);
-            rowid.is_some_and(|rowid| matches!(parse(rowid, &record), Some(Found::Message(_))))
+            rowid.is_some_and(|rowid| matches!(parse(rowid, &record), Some(Salvaged::Message(_))))
         })
     })
 }
@@ -249,7 +249,7 @@ impl<'a> Value<'a> {
 }
 
 /// Makes of a record what its number of columns says it is. The first column of each table is its rowid, and left out.
-fn parse(rowid: i64, record: &[u8]) -> Option<Found<'_>> {
+fn parse(rowid: i64, record: &[u8]) -> Option<Salvaged<'_>> {
     match *values(record)?.as_slice() {
         [Value::Null, at, boot, since_boot, size, flags, checksum, topic, payload, properties] => {
             let columns = Columns {
@@ -264,11 +264,11 @@ fn parse(rowid: i64, record: &[u8]) -> Option<Found<'_>> {
                 payload: payload.bytes()?,
                 properties: properties.bytes()?,
             };
-            columns.are_sound().then_some(Found::Message(columns))
+            columns.are_sound().then_some(Salvaged::Message(columns))
         }
-        [Value::Null, name, _messages, _bytes] => Some(Found::Queue { id: rowid, name: name.text()? }),
-        [Value::Null, name, value] => Some(Found::Note { name: name.text()?, value: value.text()? }),
-        [Value::Null, offset] => Some(Found::Boot { id: rowid, offset: offset.integer()? }),
+        [Value::Null, name, _messages, _bytes] => Some(Salvaged::Queue { id: rowid, name: name.text()? }),
+        [Value::Null, name, value] => Some(Salvaged::Note { name: name.text()?, value: value.text()? }),
+        [Value::Null, offset] => Some(Salvaged::Boot { id: rowid, offset: offset.integer()? }),
         _ => None,
     }
 }

@@ -19,7 +19,7 @@ use crate::config::{self, Config, Environment};
 use crate::net::Endpoint;
 use crate::systemd;
 use connect::Until;
-use preparations::Found;
+use preparations::Finding;
 
 pub(super) const LONG_ABOUT: &str = "\
 Read the configuration and credentials as `run` would, check that its sockets and its
@@ -44,7 +44,7 @@ connected or lacks a filter, or nothing can be stored, or with --configured the 
 
 /// The command line of `gatewire check`.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct CheckArguments {
     /// Go on to IoT Core, step by step; if a daemon is running, report its link instead
     #[arg(long)]
     connect: bool,
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
 
 /// Problems and warnings go to standard error, what was found to standard output.
 #[inline(never)]
-pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
+pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     if arguments.configured {
         return configured(path);
     }
@@ -80,7 +80,7 @@ pub(super) fn run(path: &Path, arguments: &Arguments) -> Exit {
         }
         Err(problems) => (problems.warnings, problems.errors, None, problems.config),
     };
-    let mut found = Found::default();
+    let mut found = Finding::default();
     // Credentials that can't be used are no reason to keep silent about the rest.
     if let Some(config) = inputs.as_ref().map(|inputs| &inputs.config).or(config.as_deref()) {
         found = preparations::walk(config, daemon::runs(config));

@@ -14,7 +14,7 @@ use crate::store::{self, Obstacle};
 
 /// What was found, a line each.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct Finding {
     /// `run` would end with 78.
     pub(super) refused: Vec<String>,
     /// It would start, and not be able to do all of its work.
@@ -22,8 +22,8 @@ pub(super) struct Found {
     pub(super) warnings: Vec<String>,
 }
 
-impl Found {
-    pub(super) fn append(&mut self, more: Found) {
+impl Finding {
+    pub(super) fn append(&mut self, more: Finding) {
         self.refused.extend(more.refused);
         self.hindered.extend(more.hindered);
         self.warnings.extend(more.warnings);
@@ -47,8 +47,8 @@ fn is_made(directory: &Path) -> bool {
 }
 
 /// Walks through them; with a daemon running, sockets are served and the store is held by that.
-pub(super) fn walk(config: &Config, is_running: bool) -> Found {
-    let mut found = Found::default();
+pub(super) fn walk(config: &Config, is_running: bool) -> Finding {
+    let mut found = Finding::default();
     let forwards = config.forward.iter().map(|forward| &forward.socket);
     let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
     // A directory that isn't there is one fault, however many sockets are to lie in it.

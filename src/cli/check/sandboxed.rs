@@ -3,14 +3,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::preparations::Found;
+use super::preparations::Finding;
 use super::programs::{file_of, is_set_user_id};
 use crate::config::{Config, Source};
 use crate::sandbox::{Obstacle, Sandbox, Use, obstacle};
 
 /// Looks at all that the configuration at `path` names. Nothing is found if the service doesn't use that configuration.
-pub(super) fn walk(path: &Path, config: &Config) -> Found {
-    let mut found = Found::default();
+pub(super) fn walk(path: &Path, config: &Config) -> Finding {
+    let mut found = Finding::default();
     let Some(sandbox) = Sandbox::of_service(path) else { return found };
     let places = &config.places;
     found.refused.extend(obstacle(&sandbox, path, Use::Read).map(|obstacle| format!("{}: {obstacle}", path.display())));

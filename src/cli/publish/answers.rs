@@ -16,14 +16,14 @@ use super::patience::{LOOK, Patience};
 use super::{Progress, refuse};
 use crate::cli::Exit;
 use crate::cli::client::Unreachable;
-use crate::cli::output::{self, Failure, Text};
+use crate::cli::output::{self, Failure, StyledText};
 
 /// The longest answer, in bytes: many times what a daemon writes.
 const MAX_ANSWER: u64 = 64 * 1024;
 
 /// A line from the daemon.
 #[derive(Debug, Deserialize)]
-struct Answer {
+struct PublishAnswer {
     id: Option<u64>,
     result: Option<String>,
     error: Option<String>,
@@ -82,7 +82,7 @@ impl<'a> Answers<'a> {
 
     /// Counts an answer. Returns which message is refused, and why.
     fn note(&mut self, line: &[u8]) -> Result<Option<(u64, String)>, Failure> {
-        let answer: Answer = serde_json::from_slice(line).map_err(|error| Unreachable::Strange {
+        let answer: PublishAnswer = serde_json::from_slice(line).map_err(|error| Unreachable::Strange {
             path: self.path.to_owned(),
             detail: format!("not an answer: {error}"),
         })?;
@@ -111,7 +111,7 @@ impl<'a> Answers<'a> {
             false => self.results.into_keys().collect(),
         };
         if !results.is_empty() {
-            output::answer(&Text::of_lines([results.join(", ")]))?;
+            output::answer(&StyledText::of_lines([results.join(", ")]))?;
         }
         let unanswered = sent.saturating_sub(answered);
         if !done || unanswered > 0 {

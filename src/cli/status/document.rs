@@ -13,30 +13,30 @@ use serde::Deserialize;
 pub(super) struct Document {
     pub(super) version: String,
     pub(super) started: Option<Timestamp>,
-    pub(super) memory: Option<Memory>,
-    pub(super) link: Link,
-    pub(super) outbox: Outbox,
+    pub(super) memory: Option<MemoryDocument>,
+    pub(super) link: LinkDocument,
+    pub(super) outbox: OutboxDocument,
     pub(super) store: Store,
     pub(super) inbox: Inbox,
-    pub(super) counters: Counters,
+    pub(super) counters: CountersDocument,
     pub(super) publish: Vec<Publish>,
-    pub(super) forward: Vec<Forward>,
-    pub(super) ingest: Vec<Ingest>,
+    pub(super) forward: Vec<ForwardDocument>,
+    pub(super) ingest: Vec<IngestDocument>,
     pub(super) certificate: Certificate,
 }
 
 /// Bytes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Memory {
+pub(super) struct MemoryDocument {
     pub(super) resident: u64,
     pub(super) peak: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Link {
-    pub(super) state: State,
+pub(super) struct LinkDocument {
+    pub(super) state: LinkPhase,
     pub(super) since: Option<Timestamp>,
     pub(super) disconnected_since: Option<Timestamp>,
     pub(super) session_present: Option<bool>,
@@ -47,13 +47,13 @@ pub(super) struct Link {
     pub(super) proxy: Option<String>,
     pub(super) client_id: String,
     pub(super) protocol: String,
-    pub(super) filters_refused: Vec<FilterRefused>,
+    pub(super) filters_refused: Vec<FilterRefusedDocument>,
 }
 
 /// A filter that gatewire isn't subscribed to.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct FilterRefused {
+pub(super) struct FilterRefusedDocument {
     pub(super) filter: String,
     pub(super) since: Option<Timestamp>,
     pub(super) reason: String,
@@ -62,7 +62,7 @@ pub(super) struct FilterRefused {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum State {
+pub(super) enum LinkPhase {
     Connected,
     Connecting,
     Waiting,
@@ -83,7 +83,7 @@ pub(super) struct LinkError {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Outbox {
+pub(super) struct OutboxDocument {
     pub(super) waiting: u64,
     pub(super) in_flight: u64,
     pub(super) bytes: u64,
@@ -156,7 +156,7 @@ pub(super) struct Inbox {
 /// Those of the link.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Counters {
+pub(super) struct CountersDocument {
     pub(super) attempts: u64,
     pub(super) copies: u64,
     pub(super) connections: u64,
@@ -191,7 +191,7 @@ pub(super) struct Trouble {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Forward {
+pub(super) struct ForwardDocument {
     pub(super) name: String,
     pub(super) socket: String,
     /// Not said by version 0.1.0.
@@ -211,7 +211,7 @@ pub(super) struct Forward {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Ingest {
+pub(super) struct IngestDocument {
     pub(super) name: String,
     pub(super) socket: String,
     pub(super) clients: u64,

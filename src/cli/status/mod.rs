@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::{PATIENCE, Unreachable, connect};
-use super::output::{self, Failure, Style, Text};
+use super::output::{self, Failure, Style, StyledText};
 use super::{Exit, inputs};
 use document::Document;
 
@@ -41,7 +41,7 @@ reached; 78 configuration unusable.";
 
 /// The command line of `gatewire status`.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct StatusArguments {
     /// Print the JSON document, for programs
     #[arg(long, conflicts_with = "prometheus")]
     json: bool,
@@ -57,22 +57,22 @@ pub(super) struct Arguments {
 
 /// The answer goes to standard output, all else to standard error.
 #[inline(never)]
-pub(super) fn run(config: &Path, arguments: &Arguments) -> Exit {
+pub(super) fn run(config: &Path, arguments: &StatusArguments) -> Exit {
     let answered = ask(config, arguments).and_then(|answer| show(answer, arguments));
     answered.map_or_else(Failure::end, |()| Exit::Done)
 }
 
 /// What the daemon answers. Without one the metrics say so, as its absence would fire no alert; the reason goes to standard
 /// error all the same.
-fn ask(config: &Path, arguments: &Arguments) -> Result<(Vec<u8>, Document), Failure> {
+fn ask(config: &Path, arguments: &StatusArguments) -> Result<(Vec<u8>, Document), Failure> {
     let answer = fetch_configured(config, arguments);
     if answer.is_err() && arguments.prometheus {
-        output::answer(&Text::of_lines(prometheus::down().lines()))?;
+        output::answer(&StyledText::of_lines(prometheus::down().lines()))?;
     }
     answer
 }
 
-fn fetch_configured(config: &Path, arguments: &Arguments) -> Result<(Vec<u8>, Document), Failure> {
+fn fetch_configured(config: &Path, arguments: &StatusArguments) -> Result<(Vec<u8>, Document), Failure> {
     let (path, problem) = match &arguments.socket {
         Some(path) => (path.clone(), None),
         None => inputs::status_socket(config)?,
@@ -87,13 +87,13 @@ fn fetch_configured(config: &Path, arguments: &Arguments) -> Result<(Vec<u8>, Do
     }
 }
 
-fn show((text, document): (Vec<u8>, Document), arguments: &Arguments) -> Result<(), Failure> {
+fn show((text, document): (Vec<u8>, Document), arguments: &StatusArguments) -> Result<(), Failure> {
     match (arguments.json, arguments.prometheus) {
-        (true, _) => match output::pass_on(&text, Text::plain) {
+        (true, _) => match output::pass_on(&text, StyledText::plain) {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(output::unwritable(&error)),
             _ => Ok(()),
         },
-        (_, true) => output::answer(&Text::of_lines(prometheus::exposition(&document).lines())),
+        (_, true) => output::answer(&StyledText::of_lines(prometheus::exposition(&document).lines())),
         _ => output::answer(&table::table(&document, Timestamp::now(), Style::of_stdout())),
     }
 }

@@ -8,17 +8,17 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::document::{Document, Forward, Ingest, Publish, State};
+use super::document::{Document, ForwardDocument, IngestDocument, LinkPhase, Publish};
 use crate::printable::printable;
 
 /// What a metric is; a counter's name ends with `_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     Gauge,
     Counter,
 }
 
-use Kind::{Counter, Gauge};
+use MetricKind::{Counter, Gauge};
 
 /// A document as metrics.
 pub(super) fn exposition(document: &Document) -> String {
@@ -47,7 +47,7 @@ type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Metrics {
     /// The head of a metric; its samples follow.
-    fn family(&mut self, name: &str, kind: Kind, help: &str) {
+    fn family(&mut self, name: &str, kind: MetricKind, help: &str) {
         let word = if kind == Counter { "counter" } else { "gauge" };
         // Writing to memory can't fail; so below.
         let _ = writeln!(self.0, "# HELP gatewire_{name} {help}\n# TYPE gatewire_{name} {word}");
@@ -63,7 +63,7 @@ impl Metrics {
         let _ = writeln!(self.0, "{close} {value}");
     }
 
-    fn one(&mut self, name: &str, kind: Kind, help: &str, value: u64) {
+    fn one(&mut self, name: &str, kind: MetricKind, help: &str, value: u64) {
         self.family(name, kind, help);
         self.sample(name, &[], value as f64);
     }
@@ -77,7 +77,7 @@ impl Metrics {
     }
 
     /// A sample for each of several.
-    fn each<T>(&mut self, of: Of<'_, T>, name: &str, kind: Kind, help: &str, value: impl Fn(&T) -> Option<f64>) {
+    fn each<T>(&mut self, of: Of<'_, T>, name: &str, kind: MetricKind, help: &str, value: impl Fn(&T) -> Option<f64>) {
         let samples: Vec<(&str, f64)> =
             of.items.iter().filter_map(|item| Some(((of.name)(item), value(item)?))).collect();
         if samples.is_empty() {
@@ -142,17 +142,17 @@ impl Metrics {
             "link_up",
             Gauge,
             "Whether there is a connection to IoT Core.",
-            (link.state == State::Connected).into(),
+            (link.state == LinkPhase::Connected).into(),
         );
         self.family("link_info", Gauge, "Where gatewire connects to, and as whom; always 1.");
         let labels = [("endpoint", &*link.endpoint), ("client_id", &*link.client_id), ("protocol", &*link.protocol)];
         self.sample("link_info", &labels, 1.0);
         self.family("link_state", Gauge, "1 for the state that the link is in, 0 for the others.");
         for (name, state) in [
-            ("connected", State::Connected),
-            ("connecting", State::Connecting),
-            ("waiting", State::Waiting),
-            ("stopped", State::Stopped),
+            ("connected", LinkPhase::Connected),
+            ("connecting", LinkPhase::Connecting),
+            ("waiting", LinkPhase::Waiting),
+            ("stopped", LinkPhase::Stopped),
         ] {
             self.sample("link_state", &[("state", name)], f64::from(u8::from(link.state == state)));
         }
@@ -245,8 +245,8 @@ impl Metrics {
         self.each(of, "publish_next_run_timestamp_seconds", Gauge, "The next run of a schedule.", |p| at(p.next_run));
     }
 
-    fn forwards(&mut self, items: &[Forward]) {
-        let of = Of { items, label: "forward", name: |forward: &Forward| &forward.name };
+    fn forwards(&mut self, items: &[ForwardDocument]) {
+        let of = Of { items, label: "forward", name: |forward: &ForwardDocument| &forward.name };
         self.each(of, "forward_readers", Gauge, "Connected readers.", |f| Some(f.readers as f64));
         self.each(of, "forward_observers", Gauge, "Connected observers.", |f| Some(f.observers as f64));
         self.each(of, "forward_waiting_messages", Gauge, "Messages that wait for a reader.", |f| {
@@ -267,8 +267,8 @@ impl Metrics {
         self.each(of, "forward_disconnected_total", Counter, help, |f| Some(f.disconnected_slow as f64));
     }
 
-    fn ingests(&mut self, items: &[Ingest]) {
-        let of = Of { items, label: "ingest", name: |ingest: &Ingest| &ingest.name };
+    fn ingests(&mut self, items: &[IngestDocument]) {
+        let of = Of { items, label: "ingest", name: |ingest: &IngestDocument| &ingest.name };
         self.each(of, "ingest_clients", Gauge, "Connected clients.", |i| Some(i.clients as f64));
         self.each(of, "ingest_accepted_total", Counter, "Messages accepted from clients.", |i| Some(i.accepted as f64));
         let help = "Lines answered with an error at once, by its code.";

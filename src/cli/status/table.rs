@@ -3,11 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::document::{
-    Certificate, Document, Drain, FilterRefused, Forward, Held, Ingest, Link, Outbox, Publish, Quarantined, State,
-    Store,
+    Certificate, Document, Drain, FilterRefusedDocument, ForwardDocument, Held, IngestDocument, LinkDocument,
+    LinkPhase, OutboxDocument, Publish, Quarantined, Store,
 };
 use super::words::{bytes, causes, clock, relative, span, wrapped};
-use crate::cli::output::{Style, Text, Tone};
+use crate::cli::output::{Style, StyledText, Tone};
 use crate::count::{count, count_that};
 use crate::printable::printable;
 
@@ -21,8 +21,8 @@ const WIDTH: usize = 100;
 const SOON_DAYS: i64 = 30;
 
 /// The page.
-pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Text {
-    let mut page = Page { text: Text::default(), now, style };
+pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> StyledText {
+    let mut page = Page { text: StyledText::default(), now, style };
     page.head(document);
     page.link(&document.link);
     page.last_error(&document.link);
@@ -38,13 +38,13 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Text {
 }
 
 struct Page {
-    text: Text,
+    text: StyledText,
     now: Timestamp,
     style: Style,
 }
 
 /// A row of a table, and what is to be said below it.
-struct Row {
+struct TableRow {
     cells: Vec<String>,
     below: Option<(Tone, String)>,
 }
@@ -54,8 +54,8 @@ impl Page {
     fn entry(&mut self, name: &str, tone: Option<Tone>, value: &str) {
         let name = self.style.paint(Tone::Heading, &format!("{name:<INDENT$}"));
         for (i, part) in wrapped(&printable(value), WIDTH - INDENT).iter().enumerate() {
-            let part = tone.map_or_else(|| Text::plain(part), |tone| self.style.paint(tone, part));
-            let before = if i == 0 { name.clone() } else { Text::plain(&format!("{:INDENT$}", "")) };
+            let part = tone.map_or_else(|| StyledText::plain(part), |tone| self.style.paint(tone, part));
+            let before = if i == 0 { name.clone() } else { StyledText::plain(&format!("{:INDENT$}", "")) };
             self.text.line(before.then(part));
         }
     }
@@ -81,14 +81,14 @@ impl Page {
         if let Some(memory) = &document.memory {
             head.push_str(&format!("; memory {}, at most {}", bytes(memory.resident), bytes(memory.peak)));
         }
-        self.text.line(Text::plain(&head));
-        self.text.line(Text::default());
+        self.text.line(StyledText::plain(&head));
+        self.text.line(StyledText::default());
     }
 
-    fn link(&mut self, link: &Link) {
+    fn link(&mut self, link: &LinkDocument) {
         let since = |at: Option<Timestamp>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
         let (tone, state) = match link.state {
-            State::Connected => {
+            LinkPhase::Connected => {
                 let session = match link.session_present {
                     Some(true) => "; the session was resumed",
                     Some(false) => "; a new session",
@@ -96,37 +96,37 @@ impl Page {
                 };
                 (Tone::Good, format!("connected {}{session}", since(link.since).trim_start()))
             }
-            State::Connecting => {
+            LinkPhase::Connecting => {
                 (Tone::Doubtful, format!("not connected{}; connecting now", since(link.disconnected_since)))
             }
-            State::Waiting => {
+            LinkPhase::Waiting => {
                 let next = link
                     .next_attempt
                     .map_or_else(String::new, |at| format!("; next attempt {}", relative(at, self.now)));
                 (Tone::Bad, format!("not connected{}{next}", since(link.disconnected_since)))
             }
-            State::Stopped => {
+            LinkPhase::Stopped => {
                 (Tone::Bad, format!("not connected{}; gatewire is stopping", since(link.disconnected_since)))
             }
-            State::Unknown => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
+            LinkPhase::Unknown => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
         };
         self.entry("link", Some(tone), &state);
         let proxy = link.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
-        let Link { endpoint, port, client_id, protocol, .. } = link;
+        let LinkDocument { endpoint, port, client_id, protocol, .. } = link;
         self.more(None, &format!("{endpoint}:{port}{proxy} as {client_id}, MQTT {protocol}"));
-        for FilterRefused { filter, since, reason, missing } in &link.filters_refused {
+        for FilterRefusedDocument { filter, since, reason, missing } in &link.filters_refused {
             let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
             let lacks = lacks(missing.as_deref());
             self.more(Some(Tone::Bad), &format!("not subscribed to {filter}{since}: {reason}{lacks}"));
         }
     }
 
-    fn last_error(&mut self, link: &Link) {
+    fn last_error(&mut self, link: &LinkDocument) {
         let Some(error) = &link.last_error else { return };
         // While it is connected, it is history.
-        let tone = if link.state == State::Connected { Tone::Aside } else { Tone::Bad };
+        let tone = if link.state == LinkPhase::Connected { Tone::Aside } else { Tone::Bad };
         self.entry("last error", Some(tone), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
-        if link.state != State::Connected {
+        if link.state != LinkPhase::Connected {
             self.more(None, &error.advice);
         }
     }
@@ -149,7 +149,7 @@ impl Page {
         );
     }
 
-    fn outbox(&mut self, outbox: &Outbox) {
+    fn outbox(&mut self, outbox: &OutboxDocument) {
         let oldest = outbox.oldest.map_or_else(String::new, |at| format!(", the oldest {}", self.since(at)));
         let waits = match (outbox.waiting, outbox.in_flight) {
             (0, 0) => "nothing waits for IoT Core".to_owned(),
@@ -272,7 +272,7 @@ impl Page {
                 }
             });
             let lost = total([publish.skipped, publish.failed, publish.refused]);
-            Row {
+            TableRow {
                 cells: vec![
                     publish.name.clone(),
                     self.ago(publish.last_published),
@@ -287,17 +287,17 @@ impl Page {
             }
         };
         let heads = ["PUBLISH", "PUBLISHED", "LAST RUN", "NEXT RUN", "RUNS", "UNCHANGED", "LOST", "TOPIC"];
-        let rows: Vec<Row> = publishes.iter().map(row).collect();
+        let rows: Vec<TableRow> = publishes.iter().map(row).collect();
         self.rows(&heads, &rows);
     }
 
-    fn forwards(&mut self, forwards: &[Forward]) {
-        let row = |forward: &Forward| {
+    fn forwards(&mut self, forwards: &[ForwardDocument]) {
+        let row = |forward: &ForwardDocument| {
             let dropped = causes(&forward.dropped).map(|dropped| format!("dropped: {dropped}"));
             let slow = (forward.disconnected_slow > 0)
                 .then(|| format!("{} disconnected for not reading", count(forward.disconnected_slow, "reader")));
             let below: Vec<String> = dropped.into_iter().chain(slow).collect();
-            Row {
+            TableRow {
                 cells: vec![
                     forward.name.clone(),
                     forward.readers.to_string(),
@@ -315,12 +315,12 @@ impl Page {
         };
         let heads =
             ["FORWARD", "READERS", "OBSERVERS", "WAITING", "STORED", "UNACKED", "SIZE", "OLDEST", "WRITTEN", "SOCKET"];
-        let rows: Vec<Row> = forwards.iter().map(row).collect();
+        let rows: Vec<TableRow> = forwards.iter().map(row).collect();
         self.rows(&heads, &rows);
     }
 
-    fn ingests(&mut self, ingests: &[Ingest]) {
-        let row = |ingest: &Ingest| Row {
+    fn ingests(&mut self, ingests: &[IngestDocument]) {
+        let row = |ingest: &IngestDocument| TableRow {
             cells: vec![
                 ingest.name.clone(),
                 ingest.clients.to_string(),
@@ -330,12 +330,12 @@ impl Page {
             ],
             below: causes(&ingest.refused).map(|refused| (Tone::Bad, format!("refused: {refused}"))),
         };
-        let rows: Vec<Row> = ingests.iter().map(row).collect();
+        let rows: Vec<TableRow> = ingests.iter().map(row).collect();
         self.rows(&["INGEST", "CLIENTS", "ACCEPTED", "REFUSED", "SOCKET"], &rows);
     }
 
     /// A table with its heads, columns as wide as they need to be; nothing if there are no rows.
-    fn rows(&mut self, heads: &[&str], rows: &[Row]) {
+    fn rows(&mut self, heads: &[&str], rows: &[TableRow]) {
         if rows.is_empty() {
             return;
         }
@@ -349,14 +349,14 @@ impl Page {
         let pad =
             |(cell, width): (&str, &usize)| format!("{cell}{:1$}", "", width.saturating_sub(cell.chars().count()));
         let heads = heads.iter().copied().zip(&widths).map(pad).collect::<Vec<_>>().join("  ");
-        self.text.line(Text::default());
+        self.text.line(StyledText::default());
         self.text.line(self.style.paint(Tone::Heading, heads.trim_end()));
         for (row, cells) in rows.iter().zip(&cells) {
             let padded: Vec<String> = cells.iter().map(String::as_str).zip(&widths).map(pad).collect();
-            self.text.line(Text::plain(&padded.join("  ")));
+            self.text.line(StyledText::plain(&padded.join("  ")));
             let Some((tone, below)) = &row.below else { continue };
             for part in wrapped(&printable(below), WIDTH - 2) {
-                self.text.line(Text::plain("  ").then(self.style.paint(*tone, &part)));
+                self.text.line(StyledText::plain("  ").then(self.style.paint(*tone, &part)));
             }
         }
     }

@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use super::Fault;
+use super::Mistake;
 
 /// The bytes of `file` as text.
 ///
 /// # Errors
 /// They aren't UTF-8: on which line, and what to do.
-pub(crate) fn text_of<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Fault> {
+pub(crate) fn text_of<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Mistake> {
     let convert = |from: &str| {
         let file = file.display();
         format!("`iconv -f {from} -t UTF-8 {file} > /tmp/utf8.toml`, and copy that over it")
     };
     let encoding = encoding(bytes);
-    let whole = |text: &str| Fault { line: 1, text: text.to_owned(), unknown: 1..usize::MAX };
+    let whole = |text: &str| Mistake { line: 1, text: text.to_owned(), unknown: 1..usize::MAX };
     if let Some((name, of_iconv)) = encoding {
         return Err(whole(&format!(
             "this file is {name} (what some editors call \"Unicode\"), and must be UTF-8. Save it as UTF-8 in the editor, or convert \
@@ -27,7 +27,7 @@ pub(crate) fn text_of<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Fault
             "this file holds NUL bytes: it isn't text, or was damaged when the power failed. Put a copy of the configuration in its \
              place",
         );
-        return Err(Fault { line: line_of(bytes, at), ..fault });
+        return Err(Mistake { line: line_of(bytes, at), ..fault });
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
@@ -44,7 +44,7 @@ pub(crate) fn text_of<'a>(bytes: &'a [u8], file: &Path) -> Result<&'a str, Fault
             "the byte 0x{byte:02X} in column {column} is {meant}. Type the character again and save the file as UTF-8, or convert it: {}",
             convert("LATIN1")
         );
-        Fault { line, text, unknown: 1..usize::MAX }
+        Mistake { line, text, unknown: 1..usize::MAX }
     })
 }
 

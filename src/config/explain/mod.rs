@@ -22,7 +22,7 @@ use statement::Statements;
 
 /// Something that isn't TOML.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(super) struct Mistake {
     /// From 1.
     pub(super) line: usize,
     pub(super) text: String,
@@ -41,7 +41,7 @@ struct Seen {
 }
 
 /// What is wrong with `text`, in the order of its lines; `refused` is where the parser found errors, with what it says.
-pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Fault> {
+pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Mistake> {
     let (mut faults, seen) = Statements::new(text).all();
     // What the parser says of lines after the first that is explained may follow from that.
     let first = faults.first().map_or(usize::MAX, |fault| fault.line);
@@ -57,7 +57,7 @@ pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Fault> {
                 let said = said.unwrap_or_else(|| format!(
                     "this line can't be read ({message}). A line is `key = value`, with text in quotes, or a section in brackets"
                 ));
-                faults.push(Fault { line: *line, text: said, unknown: *line..*line + 1 });
+                faults.push(Mistake { line: *line, text: said, unknown: *line..*line + 1 });
             }
             _ => {}
         }
@@ -68,10 +68,10 @@ pub(super) fn explain(text: &str, refused: &[(usize, String)]) -> Vec<Fault> {
 
 /// A mistake that goes through the file, such as the quotes of a word processor, is told at its first lines; the last of them
 /// names the others, whose own text is empty.
-pub(super) fn told_once(mut faults: Vec<Fault>) -> Vec<Fault> {
+pub(super) fn told_once(mut faults: Vec<Mistake>) -> Vec<Mistake> {
     const SHOWN: usize = 3;
     const NAMED: usize = 10;
-    let cause = |fault: &Fault| fault.text.split("; write `").next().unwrap_or_default().to_owned();
+    let cause = |fault: &Mistake| fault.text.split("; write `").next().unwrap_or_default().to_owned();
     let causes: Vec<String> = faults.iter().map(cause).collect();
     for at in 0..faults.len() {
         let same: Vec<usize> = (0..faults.len()).filter(|other| causes[*other] == causes[at]).collect();
@@ -87,8 +87,8 @@ pub(super) fn told_once(mut faults: Vec<Fault>) -> Vec<Fault> {
 }
 
 /// What the parser calls a duplicate key.
-fn twice(seen: &[Seen], line: usize, whole: &str) -> Fault {
-    let fault = |line: usize, text: String, until: usize| Fault { line, text, unknown: line..until };
+fn twice(seen: &[Seen], line: usize, whole: &str) -> Mistake {
+    let fault = |line: usize, text: String, until: usize| Mistake { line, text, unknown: line..until };
     let Some(second) = seen.iter().find(|seen| seen.line == line) else {
         return fault(line, "a key or section that is there already; delete one of them".to_owned(), line + 1);
     };
@@ -105,7 +105,7 @@ fn twice(seen: &[Seen], line: usize, whole: &str) -> Fault {
             let right = known::section(&bare(first)).map_or_else(|| first.name.clone(), known::header);
             let (wrong, other) = if first.name == right { (second, first) } else { (first, second) };
             let text = format!("`{}` must be written as in line {}, `{}`", wrong.name, other.line, other.name);
-            Fault { line: wrong.line, text, unknown: first.line..usize::MAX }
+            Mistake { line: wrong.line, text, unknown: first.line..usize::MAX }
         }
         Some(first) if second.is_header => fault(
             line,

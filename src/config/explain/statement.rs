@@ -5,7 +5,7 @@ use toml::de::DeTable;
 use super::characters::{about_invisible, invisible, is_other_quote, latin, made_visible, plain};
 use super::parts::{compact, key_end, line_that_is_none, trailing, well_formed, what_is_wrong_with};
 use super::value::{Scan, Within, without_comment};
-use super::{Fault, Seen, written};
+use super::{Mistake, Seen, written};
 use crate::config::known;
 
 /// See the module.
@@ -13,7 +13,7 @@ pub(super) struct Statements<'a> {
     text: &'a str,
     at: usize,
     line_ends: Vec<usize>,
-    faults: Vec<Fault>,
+    faults: Vec<Mistake>,
     seen: Vec<Seen>,
     tables: usize,
 }
@@ -24,7 +24,7 @@ pub(super) fn is_section(name: &str) -> bool {
 }
 
 /// The text can't be read any further.
-struct End;
+struct StatementEnd;
 
 impl<'a> Statements<'a> {
     pub(super) fn new(text: &'a str) -> Statements<'a> {
@@ -33,7 +33,7 @@ impl<'a> Statements<'a> {
     }
 
     /// What is wrong, and what headers and keys there are.
-    pub(super) fn all(mut self) -> (Vec<Fault>, Vec<Seen>) {
+    pub(super) fn all(mut self) -> (Vec<Mistake>, Vec<Seen>) {
         let ends_no_line = |(at, _): &(usize, &str)| !self.text[at + 1..].starts_with('\n');
         if let Some((at, _)) = self.text.match_indices('\r').find(ends_no_line) {
             let text = "the lines of this file end as on an old Macintosh (CR). Save it with the line ends of Unix";
@@ -54,14 +54,14 @@ impl<'a> Statements<'a> {
 
     fn fault(&mut self, line: usize, text: String, is_end: bool) {
         let until = if is_end { usize::MAX } else { self.line_at(self.at.saturating_sub(1)).max(line) + 1 };
-        self.faults.push(Fault { line, text, unknown: line..until });
+        self.faults.push(Mistake { line, text, unknown: line..until });
     }
 
     /// What follows can't be told.
-    fn end(&mut self, at: usize, text: &str) -> Result<(), End> {
+    fn end(&mut self, at: usize, text: &str) -> Result<(), StatementEnd> {
         let line = self.line_at(at);
         self.fault(line, text.to_owned(), true);
-        Err(End)
+        Err(StatementEnd)
     }
 
     /// The line from here, without its end.
@@ -74,7 +74,7 @@ impl<'a> Statements<'a> {
     }
 
     /// Up to the end of the statement that begins here.
-    fn statement(&mut self) -> Result<(), End> {
+    fn statement(&mut self) -> Result<(), StatementEnd> {
         let (start, whole) = (self.at, self.line());
         let line = if start == 0 { whole.trim_start_matches('\u{feff}') } else { whole };
         let trimmed = line.trim_matches([' ', '\t', '\r']);
@@ -138,7 +138,7 @@ impl<'a> Statements<'a> {
         None
     }
 
-    fn header(&mut self) -> Result<(), End> {
+    fn header(&mut self) -> Result<(), StatementEnd> {
         let (start, line) = (self.at, self.line());
         let number = self.line_at(start);
         let text = without_comment(line).trim();
@@ -195,11 +195,11 @@ impl<'a> Statements<'a> {
         let is_shown = !name.is_empty() && (section.is_some() || is_name(&name)) && !problem.contains(&meant);
         let text = if is_shown { format!("{problem}{}", written(&meant)) } else { problem };
         // The parser takes what stands below it for something else.
-        self.faults.push(Fault { line: number, text, unknown: number..usize::MAX });
+        self.faults.push(Mistake { line: number, text, unknown: number..usize::MAX });
         Ok(())
     }
 
-    fn assignment(&mut self) -> Result<(), End> {
+    fn assignment(&mut self) -> Result<(), StatementEnd> {
         let (start, line) = (self.at, self.line());
         let number = self.line_at(start);
         let key_end = key_end(line);
@@ -271,7 +271,7 @@ impl<'a> Statements<'a> {
     }
 
     /// The value that begins at `begin`, and what follows it.
-    fn value(&mut self, begin: usize, key: &str, number: usize, problem: Option<String>) -> Result<(), End> {
+    fn value(&mut self, begin: usize, key: &str, number: usize, problem: Option<String>) -> Result<(), StatementEnd> {
         let mut scan = Scan::new(self.text, begin, key);
         let mut fixed = scan.value(Within::Line, 0);
         let (is_open, mut is_unclear) = (scan.is_open, scan.is_unclear);
@@ -299,11 +299,11 @@ impl<'a> Statements<'a> {
         // What the parser makes of brackets that hold something wrong may go on for lines.
         let goes_on = is_open || self.text[begin..].trim_start().starts_with(['[', '{', '(']);
         self.fault(line, format!("{text}{example}"), goes_on);
-        if is_open { Err(End) } else { Ok(()) }
+        if is_open { Err(StatementEnd) } else { Ok(()) }
     }
 
     /// A line without `=`.
-    fn without_sign(&mut self, line: &str, number: usize) -> Result<(), End> {
+    fn without_sign(&mut self, line: &str, number: usize) -> Result<(), StatementEnd> {
         self.skip_line();
         let text = without_comment(line).trim();
         let first = text.split([' ', '\t', '"', '\'', '[', '{']).next().unwrap_or_default();

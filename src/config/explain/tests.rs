@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn faults(text: &str) -> Vec<Fault> {
+fn faults(text: &str) -> Vec<Mistake> {
     Statements::new(text).all().0
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{End, LINGER, PATIENCE, STALLED, UNFINISHED};
+use super::{ConversationEnd, LINGER, PATIENCE, STALLED, UNFINISHED};
 use crate::ingest::fuzzing::bench::{Bench, Step};
 
 const LINE: &str = "{\"topic\":\"t\",\"payload\":1,\"id\":";
@@ -21,7 +21,7 @@ fn lines_that_are_written_at_once_are_all_answered_though_they_are_read_late() {
         bench.finish();
         bench.check();
         assert_eq!(bench.received().iter().filter(|byte| **byte == b'\n').count(), 20_000);
-        assert_eq!(bench.end, Some(End::Done));
+        assert_eq!(bench.end, Some(ConversationEnd::Done));
     }
 }
 
@@ -52,7 +52,7 @@ fn a_client_that_never_reads_is_disconnected() {
     bench.step(Step::Pass(PATIENCE - Duration::from_secs(1)));
     assert_eq!(bench.end, None, "it has read something");
     bench.step(Step::Pass(Duration::from_secs(1)));
-    assert_eq!(bench.end, Some(End::Unread));
+    assert_eq!(bench.end, Some(ConversationEnd::Unread));
     // One that reads a little is slow, and the socket may not say so before half of it is read.
     let mut bench = Bench::new(b"x\n".repeat(20_000), 1000);
     bench.step(Step::Send(usize::MAX));
@@ -92,7 +92,7 @@ fn what_a_client_sent_before_it_closed_is_taken() {
     bench.step(Step::Close);
     assert_eq!(bench.end, None);
     bench.step(Step::TurnOutbox);
-    assert_eq!((bench.end, bench.accepted()), (Some(End::Done), 2000));
+    assert_eq!((bench.end, bench.accepted()), (Some(ConversationEnd::Done), 2000));
 }
 
 #[test]

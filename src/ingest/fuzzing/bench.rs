@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use crate::ingest::conversation::{Conversation, End, Handed, Memory, Next, Socket};
+use crate::ingest::conversation::{Conversation, ConversationEnd, Handed, Memory, Next, Socket};
 use crate::ingest::line::parse;
 use crate::outbox::Outcome;
 use crate::socket::{MAX_LINE, READ_CHUNK, SMALL};
@@ -89,7 +89,7 @@ pub(in crate::ingest) struct Bench {
     outbox_is_full: bool,
     memory: Memory,
     now: Instant,
-    pub(in crate::ingest) end: Option<End>,
+    pub(in crate::ingest) end: Option<ConversationEnd>,
 }
 
 impl Bench {
@@ -235,7 +235,7 @@ impl Bench {
     pub(in crate::ingest) fn check(&self) {
         let answers: Vec<&[u8]> = self.received.split_inclusive(|byte| *byte == b'\n').collect();
         let ids = ids(&self.sent);
-        let all_are_heard = !self.pipe.borrow().closed && self.end == Some(End::Done);
+        let all_are_heard = !self.pipe.borrow().closed && self.end == Some(ConversationEnd::Done);
         match all_are_heard {
             true => assert_eq!(answers.len(), ids.len(), "lines without an answer"),
             false => assert!(answers.len() <= ids.len()),

@@ -125,7 +125,7 @@ pub(crate) enum LinkError {
     Tls { peer: Arc<Peer>, fault: TlsFault },
     #[error("MQTT CONNECT as `{}` to {peer}: the connection was closed instead of a CONNACK", peer.client_id)]
     ClosedBeforeConnack { peer: Arc<Peer> },
-    #[error("MQTT CONNECT as `{}` to {peer}: refused with CONNACK {}", peer.client_id, Refused(reason))]
+    #[error("MQTT CONNECT as `{}` to {peer}: refused with CONNACK {}", peer.client_id, RefusedConnack(reason))]
     ConnackRefused {
         peer: Arc<Peer>,
         /// Below 0x80 a return code of MQTT 3.1.1 (table 3.1), else a reason code of MQTT 5.
@@ -335,9 +335,9 @@ fn is_network_loss(kind: ErrorKind) -> bool {
 }
 
 /// The code of a CONNACK that refuses, in the words of its version of MQTT.
-struct Refused<'a>(&'a Reason);
+struct RefusedConnack<'a>(&'a Reason);
 
-impl fmt::Display for Refused<'_> {
+impl fmt::Display for RefusedConnack<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // MQTT 3.1.1, table 3.1.
         let meaning = match self.0.code.0 {

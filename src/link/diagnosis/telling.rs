@@ -15,10 +15,10 @@ const MAX_KNOWN: usize = 64;
 /// What was said of failures, each with what tells it from others ([`LinkError::kind`](super::LinkError::kind)): one about another
 /// topic is new. Pure.
 #[derive(Debug, Default)]
-pub(crate) struct Telling(BTreeMap<u64, Known>);
+pub(crate) struct Telling(BTreeMap<u64, ToldFailure>);
 
 #[derive(Debug)]
-struct Known {
+struct ToldFailure {
     explained: Instant,
     /// In the present row of failures.
     times: u32,
@@ -40,15 +40,15 @@ pub(crate) enum Before {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Say {
     /// With its advice.
-    InFull(Row),
+    InFull(Repeats),
     /// What happened alone.
-    Briefly(Row),
+    Briefly(Repeats),
     Nothing,
 }
 
 /// Failures of one kind in a row, with others between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Row {
+pub(crate) struct Repeats {
     /// At least 1.
     pub(crate) times: u32,
     /// When the first was.
@@ -71,12 +71,12 @@ impl Telling {
             let oldest = self.0.iter().min_by_key(|(_, known)| known.explained).map(|(key, _)| *key);
             oldest.map(|key| self.0.remove(&key));
         }
-        let known = self.0.entry(key).or_insert(Known { explained: now, times: 0, since: clock });
+        let known = self.0.entry(key).or_insert(ToldFailure { explained: now, times: 0, since: clock });
         if known.times == 0 {
             known.since = clock;
         }
         known.times = known.times.saturating_add(1);
-        let row = Row { times: known.times, since: known.since };
+        let row = Repeats { times: known.times, since: known.since };
         if is_new || now.duration_since(known.explained) >= EXPLAIN_AGAIN {
             known.explained = now;
             Say::InFull(row)
@@ -88,7 +88,7 @@ impl Telling {
     }
 }
 
-impl std::fmt::Display for Row {
+impl std::fmt::Display for Repeats {
     /// Goes behind what happened; empty for a single failure.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.times {
@@ -104,8 +104,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn row(times: u32, since: i64) -> Row {
-        Row { times, since: Timestamp::from_second(since).unwrap() }
+    fn row(times: u32, since: i64) -> Repeats {
+        Repeats { times, since: Timestamp::from_second(since).unwrap() }
     }
 
     #[test]

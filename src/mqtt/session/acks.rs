@@ -14,7 +14,7 @@ const MAX_MISTAKEN: usize = 1024 * 1024;
 /// waits for, and as many that it has given up.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
-    queue: VecDeque<Entry>,
+    queue: VecDeque<PendingAck>,
     next_token: u64,
     /// What was acknowledged last on this connection, and where each PUBACK begins in all that was ever put into the output: the
     /// server may not have heard of it.
@@ -54,7 +54,7 @@ impl Digest {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct PendingAck {
     /// `None`: the server waits for its PUBACK no more, it has used the identifier for another message.
     id: Option<PacketIdentifier>,
     token: AckToken,
@@ -149,7 +149,7 @@ impl Owed {
         }
         self.next_token += 1;
         let token = AckToken::new(self.next_token);
-        self.queue.push_back(Entry { id: Some(id), token, digest, is_exactly_once, is_resent, done: false });
+        self.queue.push_back(PendingAck { id: Some(id), token, digest, is_exactly_once, is_resent, done: false });
         Arrival::New { token, again: self.is_expected(id, digest) }
     }
 

@@ -107,7 +107,7 @@ pub(crate) enum End {
 
 /// Counts for status, since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
+pub(crate) struct SessionCounters {
     /// PUBLISH packets sent, those sent again included.
     pub(crate) published: u64,
     /// PUBLISH packets sent again.

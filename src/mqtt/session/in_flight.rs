@@ -10,7 +10,7 @@ use crate::mqtt::wire::PacketIdentifier;
 /// The window of unacknowledged publications, in the order of their first transmission.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<InFlightMessage>,
     /// How many of the entries wait to be sent again.
     unsent: usize,
     /// No acknowledgement can be overdue before this. `None`: nothing is waited for.
@@ -18,7 +18,7 @@ pub(super) struct InFlight {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct InFlightMessage {
     sequence: Sequence,
     message: Outbound,
     id: PacketIdentifier,
@@ -56,7 +56,7 @@ impl InFlight {
         sent: Awaited,
         ack_timeout: Duration,
     ) {
-        self.entries.push_back(Entry { sequence, message, id, sent: Some(sent), dup: false });
+        self.entries.push_back(InFlightMessage { sequence, message, id, sent: Some(sent), dup: false });
         self.check_at.get_or_insert(sent.since() + ack_timeout);
     }
 
@@ -87,7 +87,7 @@ impl InFlight {
         }
         let entry = self.entries.remove(index)?;
         self.rest_if_unsent();
-        let Entry { sequence, message, sent, dup, .. } = entry;
+        let InFlightMessage { sequence, message, sent, dup, .. } = entry;
         Some(Acknowledged { sequence, traits: message.traits(), sent, dup })
     }
 
@@ -111,7 +111,7 @@ impl InFlight {
 
     /// Forgets the messages that `go` back to where they waited; returns which those are, in order.
     pub(super) fn take_back(&mut self, go: impl Fn(&Traits) -> bool) -> Vec<Sequence> {
-        let (taken, rest): (VecDeque<Entry>, VecDeque<Entry>) =
+        let (taken, rest): (VecDeque<InFlightMessage>, VecDeque<InFlightMessage>) =
             self.entries.drain(..).partition(|entry| go(&entry.message.traits()));
         self.entries = rest;
         self.unsent -= taken.iter().filter(|entry| entry.sent.is_none()).count();
@@ -121,7 +121,7 @@ impl InFlight {
 
     /// Forgets the message on the wire that meets a condition.
     pub(super) fn take_on_the_wire(&mut self, condition: &Condition) -> Option<(Sequence, Traits)> {
-        let meets = |entry: &Entry| entry.sent.is_some() && condition.matches(&entry.message.traits());
+        let meets = |entry: &InFlightMessage| entry.sent.is_some() && condition.matches(&entry.message.traits());
         let entry = self.entries.iter().position(meets).and_then(|index| self.entries.remove(index))?;
         self.rest_if_unsent();
         Some((entry.sequence, entry.message.traits()))

@@ -40,7 +40,7 @@ use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Wire};
 use crate::mqtt::{Options, Protocol, Rejection};
 use acks::{Owed, Room};
 use copies::Copies;
-pub(crate) use event::{Counters, End, Event, Refusal};
+pub(crate) use event::{End, Event, Refusal, SessionCounters};
 use holds::Said;
 pub(crate) use holds::{Change, Hold};
 use in_flight::{Acknowledged, InFlight};
@@ -86,7 +86,7 @@ pub(crate) struct Session {
     /// A message that the server shouldn't have sent before another was acknowledged (MQTT 5). Nothing behind it is looked at.
     overrun: Option<Received>,
     next_id: PacketIdentifier,
-    counters: Counters,
+    counters: SessionCounters,
     /// What the server restricts on this connection.
     limits: ServerLimits,
     /// Messages are set aside that the limits of a connection didn't allow.
@@ -144,7 +144,7 @@ impl Session {
             congested_since: None,
             overrun: None,
             next_id: 1,
-            counters: Counters::default(),
+            counters: SessionCounters::default(),
             limits: ServerLimits::default(),
             is_kept_for_limits: false,
             is_another: false,
@@ -218,7 +218,7 @@ impl Session {
         self.events.pop_front()
     }
 
-    pub(crate) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> SessionCounters {
         self.counters
     }
 

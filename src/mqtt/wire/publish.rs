@@ -47,7 +47,7 @@ impl Passing {
             return Err(shorter());
         }
         let Some(head) = input.get(frame.header..frame.header + length) else { return Ok(None) };
-        let head = read_head(&mut Reader(Bytes::copy_from_slice(head)), frame.flags)?;
+        let head = read_head(&mut PublishReader(Bytes::copy_from_slice(head)), frame.flags)?;
         if head.topic.as_str().is_empty() {
             return Err(Malformed::Invalid("a PUBLISH without a topic, and larger than we take".to_owned()));
         }
@@ -65,14 +65,14 @@ impl Passing {
 
 /// The PUBLISH at the front of `input`, which is there as a whole.
 pub(super) fn decode(input: &mut BytesMut, frame: Frame, protocol: Protocol) -> Result<Received, Malformed> {
-    let mut reader = Reader(input.split_to(frame.total).freeze());
+    let mut reader = PublishReader(input.split_to(frame.total).freeze());
     reader.take(frame.header)?;
     let head = read_head(&mut reader, frame.flags)?;
     let carried = match protocol {
         Protocol::Mqtt311 => Carried::default(),
         Protocol::Mqtt5 => {
             let length = reader.variable_integer()?;
-            properties(Reader(reader.take(length)?))?
+            properties(PublishReader(reader.take(length)?))?
         }
     };
     if carried.has_alias || (head.topic.as_str().is_empty() && protocol == Protocol::Mqtt5) {
@@ -92,7 +92,7 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame, protocol: Protocol) -> 
     }))
 }
 
-fn read_head(reader: &mut Reader, flags: u8) -> Result<Head, Malformed> {
+fn read_head(reader: &mut PublishReader, flags: u8) -> Result<Head, Malformed> {
     let topic = Topic::received(&reader.text()?);
     let id = if id_length(flags) == 0 { 0 } else { reader.u16()? };
     let (qos, is_exactly_once) = match flags >> 1 & 3 {
@@ -122,7 +122,7 @@ struct Carried {
 }
 
 /// The properties that a PUBLISH may have (MQTT 5, 3.3.2.3).
-fn properties(mut reader: Reader) -> Result<Carried, Malformed> {
+fn properties(mut reader: PublishReader) -> Result<Carried, Malformed> {
     let mut carried = Carried::default();
     let properties = &mut carried.properties;
     while !reader.0.is_empty() {
@@ -145,9 +145,9 @@ fn properties(mut reader: Reader) -> Result<Carried, Malformed> {
 }
 
 /// Takes a packet apart.
-struct Reader(Bytes);
+struct PublishReader(Bytes);
 
-impl Reader {
+impl PublishReader {
     fn take(&mut self, length: usize) -> Result<Bytes, Malformed> {
         if self.0.len() < length {
             return Err(shorter());

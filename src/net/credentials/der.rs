@@ -19,7 +19,7 @@ pub(super) enum Content {
     Certificate,
     Request,
     PublicKey,
-    Key(Kind),
+    Key(KeyKind),
     EncryptedKey,
     Pkcs12,
     Pkcs7,
@@ -27,7 +27,7 @@ pub(super) enum Content {
 
 /// What kind of private key it is, as far as it says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum KeyKind {
     Rsa {
         /// Of the modulus.
         bits: usize,
@@ -153,7 +153,7 @@ fn oid_of(content: &[u8]) -> Option<&[u8]> {
 }
 
 /// What kind of key `der` is: PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) or SEC1 (RFC 5915).
-pub(super) fn key(der: &[u8]) -> Kind {
+pub(super) fn key(der: &[u8]) -> KeyKind {
     let parts = element(der).map(|whole| elements(whole.content)).unwrap_or_default();
     match parts[..] {
         [(INTEGER, _), (SEQUENCE, algorithm), (OCTET_STRING, key), ..] => pkcs8(&elements(algorithm), key),
@@ -162,43 +162,43 @@ pub(super) fn key(der: &[u8]) -> Kind {
             ec(part(0xA0).and_then(oid_of), part(0xA1).is_some())
         }
         [(INTEGER, _), (INTEGER, modulus), (INTEGER, exponent), ..] if parts.len() == 9 => rsa(modulus, exponent),
-        [(INTEGER, _), (INTEGER, _), ..] if parts.len() == 6 => Kind::Other("a DSA key"),
-        _ => Kind::Unknown,
+        [(INTEGER, _), (INTEGER, _), ..] if parts.len() == 6 => KeyKind::Other("a DSA key"),
+        _ => KeyKind::Unknown,
     }
 }
 
-fn pkcs8(algorithm: &[(u8, &[u8])], key_of_it: &[u8]) -> Kind {
+fn pkcs8(algorithm: &[(u8, &[u8])], key_of_it: &[u8]) -> KeyKind {
     match *algorithm {
         [(OID, RSA), ..] => match key(key_of_it) {
-            found @ Kind::Rsa { .. } => found,
-            _ => Kind::Unknown,
+            found @ KeyKind::Rsa { .. } => found,
+            _ => KeyKind::Unknown,
         },
         [(OID, EC), (OID, curve), ..] => {
             let parts = element(key_of_it).map(|whole| elements(whole.content)).unwrap_or_default();
             match parts[..] {
                 [(INTEGER, _), (OCTET_STRING, _), ..] => ec(Some(curve), parts.iter().any(|(tag, _)| *tag == 0xA1)),
-                _ => Kind::Unknown,
+                _ => KeyKind::Unknown,
             }
         }
-        [(OID, EC), ..] => Kind::Other("an EC key whose curve has no name"),
-        [(OID, oid), ..] => other(oid).unwrap_or(Kind::Unknown),
-        _ => Kind::Unknown,
+        [(OID, EC), ..] => KeyKind::Other("an EC key whose curve has no name"),
+        [(OID, oid), ..] => other(oid).unwrap_or(KeyKind::Unknown),
+        _ => KeyKind::Unknown,
     }
 }
 
-fn other(oid: &[u8]) -> Option<Kind> {
-    OTHERS.iter().find(|(known, _)| *known == oid).map(|(_, name)| Kind::Other(name))
+fn other(oid: &[u8]) -> Option<KeyKind> {
+    OTHERS.iter().find(|(known, _)| *known == oid).map(|(_, name)| KeyKind::Other(name))
 }
 
-fn ec(curve: Option<&[u8]>, has_public_half: bool) -> Kind {
+fn ec(curve: Option<&[u8]>, has_public_half: bool) -> KeyKind {
     match curve {
-        None | Some(P256 | P384) => Kind::Ec { has_public_half },
-        Some(curve) => other(curve).unwrap_or(Kind::Other("an EC key of another curve")),
+        None | Some(P256 | P384) => KeyKind::Ec { has_public_half },
+        Some(curve) => other(curve).unwrap_or(KeyKind::Other("an EC key of another curve")),
     }
 }
 
-fn rsa(modulus: &[u8], exponent: &[u8]) -> Kind {
+fn rsa(modulus: &[u8], exponent: &[u8]) -> KeyKind {
     let significant = |number: &[u8]| number.iter().skip_while(|byte| **byte == 0).count();
     let is_exponent_small = significant(exponent) < 3;
-    Kind::Rsa { bits: significant(modulus) * 8, is_exponent_small }
+    KeyKind::Rsa { bits: significant(modulus) * 8, is_exponent_small }
 }

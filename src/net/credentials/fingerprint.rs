@@ -8,10 +8,10 @@ use crate::config;
 
 /// The files' paths, and what the file system says of them. What replaces a file, or writes into it, changes that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fingerprint([(PathBuf, Option<State>); 3]);
+pub(crate) struct Fingerprint([(PathBuf, Option<FileState>); 3]);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct State {
+struct FileState {
     device: u64,
     inode: u64,
     size: u64,
@@ -23,7 +23,7 @@ impl Fingerprint {
     pub(crate) fn of(tls: &config::Tls) -> Fingerprint {
         let state = |path: &Path| {
             let metadata = fs::metadata(path).ok();
-            let state = metadata.map(|metadata| State {
+            let state = metadata.map(|metadata| FileState {
                 device: metadata.dev(),
                 inode: metadata.ino(),
                 size: metadata.size(),

@@ -43,19 +43,19 @@ const END: &[u8] = b"-----END ";
 /// The first thing that is wrong with its form.
 pub(super) fn sections(text: &[u8]) -> Result<Vec<Section>, Fault> {
     let mut sections = Vec::new();
-    let mut open: Option<Open> = None;
+    let mut open: Option<OpenSection> = None;
     for (index, line) in lines(text).enumerate() {
         let number = index + 1;
         match (marker(line)?, &mut open) {
             (None, Some(section)) => section.add(line, number)?,
             (None, None) => {}
             (Some(Marker::Begin(_)), Some(_)) => return Err(Fault::Damaged(Damage::NoEnd)),
-            (Some(Marker::Begin(name)), open @ None) => *open = Some(Open::new(name)),
+            (Some(Marker::Begin(name)), open @ None) => *open = Some(OpenSection::new(name)),
             (Some(Marker::End(_)), None) => return Err(Fault::Damaged(Damage::NoBegin)),
             (Some(Marker::End(name)), Some(section)) if name != section.name => {
                 return Err(Fault::Damaged(Damage::OtherEnd));
             }
-            (Some(Marker::End(_)), open) => sections.extend(open.take().map(Open::close).transpose()?),
+            (Some(Marker::End(_)), open) => sections.extend(open.take().map(OpenSection::close).transpose()?),
         }
     }
     if open.is_some() {
@@ -137,15 +137,15 @@ fn crowded(text: &[u8]) -> Fault {
 }
 
 /// A section whose end hasn't come yet.
-struct Open<'a> {
+struct OpenSection<'a> {
     name: &'a [u8],
     base64: Secret<Vec<u8>>,
     is_encrypted: bool,
 }
 
-impl<'a> Open<'a> {
-    fn new(name: &'a [u8]) -> Open<'a> {
-        Open { name, base64: Secret::new(Vec::new()), is_encrypted: false }
+impl<'a> OpenSection<'a> {
+    fn new(name: &'a [u8]) -> OpenSection<'a> {
+        OpenSection { name, base64: Secret::new(Vec::new()), is_encrypted: false }
     }
 
     /// One more line of it, the `number`th of the file.

@@ -7,7 +7,7 @@ use rustls::SignatureAlgorithm;
 use rustls::crypto::ring::{self, sign::any_supported_type};
 use rustls::sign::SigningKey;
 
-use super::der::{self, Kind};
+use super::der::{self, KeyKind};
 use super::pem;
 use super::problems::{Damage, Fault, Unsupported};
 
@@ -50,13 +50,13 @@ fn can_sign(key: &dyn SigningKey) -> bool {
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 /// Why a key of this kind can't be used.
-fn why_not(kind: Kind) -> Fault {
+fn why_not(kind: KeyKind) -> Fault {
     match kind {
-        Kind::Rsa { bits, .. } if !RSA_BITS.contains(&bits) => Fault::UnsupportedKey(Unsupported::RsaSize { bits }),
-        Kind::Rsa { is_exponent_small: true, .. } => Fault::UnsupportedKey(Unsupported::RsaExponent),
-        Kind::Ec { has_public_half: false } => Fault::UnsupportedKey(Unsupported::NoPublicHalf),
-        Kind::Other(name) => Fault::UnsupportedKey(Unsupported::Kind(name)),
-        Kind::Rsa { .. } | Kind::Ec { .. } => Fault::Damaged(Damage::Numbers),
-        Kind::Unknown => Fault::Damaged(Damage::Key),
+        KeyKind::Rsa { bits, .. } if !RSA_BITS.contains(&bits) => Fault::UnsupportedKey(Unsupported::RsaSize { bits }),
+        KeyKind::Rsa { is_exponent_small: true, .. } => Fault::UnsupportedKey(Unsupported::RsaExponent),
+        KeyKind::Ec { has_public_half: false } => Fault::UnsupportedKey(Unsupported::NoPublicHalf),
+        KeyKind::Other(name) => Fault::UnsupportedKey(Unsupported::Kind(name)),
+        KeyKind::Rsa { .. } | KeyKind::Ec { .. } => Fault::Damaged(Damage::Numbers),
+        KeyKind::Unknown => Fault::Damaged(Damage::Key),
     }
 }

@@ -57,12 +57,12 @@ pub(crate) struct Credentials {
     certificate_id: Arc<str>,
     warnings: Vec<Warning>,
     fingerprint: Fingerprint,
-    contents: Arc<Contents>,
+    contents: Arc<TrustContents>,
 }
 
 /// What the files hold. The key is the one that belongs to the certificate.
 #[derive(Debug, PartialEq, Eq)]
-struct Contents {
+struct TrustContents {
     roots: Vec<TrustAnchor<'static>>,
     chain: Vec<CertificateDer<'static>>,
 }
@@ -159,7 +159,7 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     };
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
     warnings.extend(validity::exposure(&tls.key_file, key.mode));
-    let contents = Arc::new(Contents { roots: roots.roots.clone(), chain: chain.certificates.clone() });
+    let contents = Arc::new(TrustContents { roots: roots.roots.clone(), chain: chain.certificates.clone() });
     let names = roots.subjects();
     let verifier = Arc::new(Verifier::new(verifier(roots), names));
     Ok(Credentials {

@@ -51,10 +51,10 @@ pub(crate) struct Due {
 
 /// The due times of one publication.
 #[derive(Debug, Clone)]
-pub(crate) struct Clock(Kind);
+pub(crate) struct Clock(Timing);
 
 #[derive(Debug, Clone)]
-enum Kind {
+enum Timing {
     Every(Grid),
     Cron(Box<Calendar>),
 }
@@ -64,17 +64,17 @@ impl Clock {
     pub(crate) fn new(config: &config::Publish, start: &Now, random: f64) -> Clock {
         let config::Publish { when, jitter, at_start, .. } = config;
         Clock(match when {
-            When::Every(every) => Kind::Every(Grid::new(start.mono, *every, *jitter, *at_start, random)),
+            When::Every(every) => Timing::Every(Grid::new(start.mono, *every, *jitter, *at_start, random)),
             When::Cron(cron) => {
-                Kind::Cron(Box::new(Calendar::new(Cron::clone(cron), *jitter, *at_start, start, random)))
+                Timing::Cron(Box::new(Calendar::new(Cron::clone(cron), *jitter, *at_start, start, random)))
             }
         })
     }
 
     pub(crate) fn wake(&self) -> Wake {
         match &self.0 {
-            Kind::Every(grid) => Wake { mono: Some(grid.next()), wall: None },
-            Kind::Cron(calendar) => Wake { mono: calendar.start(), wall: calendar.next() },
+            Timing::Every(grid) => Wake { mono: Some(grid.next()), wall: None },
+            Timing::Cron(calendar) => Wake { mono: calendar.start(), wall: calendar.next() },
         }
     }
 
@@ -87,16 +87,16 @@ impl Clock {
     /// The publication that is due at `now`, if one is. Of several that were missed only the latest is made.
     pub(crate) fn take(&mut self, now: &Now, random: f64) -> Option<Due> {
         match &mut self.0 {
-            Kind::Every(grid) => {
+            Timing::Every(grid) => {
                 grid.take(now.mono, random).map(|point| Due { at: shown(point.at, now), skipped: point.skipped })
             }
-            Kind::Cron(calendar) => calendar.take(now, random),
+            Timing::Cron(calendar) => calendar.take(now, random),
         }
     }
 
     /// The clock on the wall showed nonsense until `now`.
     pub(crate) fn restart(&mut self, now: &Now, random: f64) {
-        if let Kind::Cron(calendar) = &mut self.0 {
+        if let Timing::Cron(calendar) = &mut self.0 {
             calendar.restart(now, random);
         }
     }

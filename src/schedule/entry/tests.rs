@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// An entry that reads something each second, on a machine of its own, and the outbox it hands its messages to.
 struct World {
     now: Now,
-    entry: Entry,
+    entry: Publication,
     outbox: RefCell<Result<Vec<String>, Refusal>>,
 }
 
@@ -37,7 +37,7 @@ impl World {
         };
         change(&mut config);
         let now = Now { mono: Instant::now(), wall: "2026-01-31T12:00:00Z".parse().unwrap(), since_boot: SECOND };
-        World { now, entry: Entry::new(&config, &now), outbox: RefCell::new(Ok(Vec::new())) }
+        World { now, entry: Publication::new(&config, &now), outbox: RefCell::new(Ok(Vec::new())) }
     }
 
     fn advance(&mut self, by: Duration) {

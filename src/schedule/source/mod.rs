@@ -24,10 +24,10 @@ pub(crate) use metrics::MetricError;
 
 /// A source of values. It is read by one at a time.
 #[derive(Debug)]
-pub(crate) struct Source(Kind);
+pub(crate) struct Source(SourceKind);
 
 #[derive(Debug)]
-enum Kind {
+enum SourceKind {
     File { path: PathBuf, aside: Aside<Result<Vec<u8>, FileError>> },
     Command { argv: Vec<String>, timeout: Duration },
     Metrics { metrics: Vec<Metric>, baseline: Baseline, aside: Aside<metrics::Reading> },
@@ -55,10 +55,10 @@ pub(crate) enum SourceError {
 impl Source {
     pub(crate) fn new(config: &config::Source) -> Source {
         Source(match config.clone() {
-            config::Source::File(path) => Kind::File { path, aside: Aside::default() },
-            config::Source::Command { argv, timeout } => Kind::Command { argv, timeout },
+            config::Source::File(path) => SourceKind::File { path, aside: Aside::default() },
+            config::Source::Command { argv, timeout } => SourceKind::Command { argv, timeout },
             config::Source::Metrics(metrics) => {
-                Kind::Metrics { metrics, baseline: Baseline::default(), aside: Aside::default() }
+                SourceKind::Metrics { metrics, baseline: Baseline::default(), aside: Aside::default() }
             }
         })
     }
@@ -66,26 +66,26 @@ impl Source {
     /// What is wrong with a value of which there is nothing.
     pub(crate) fn nothing(&self) -> Option<SourceError> {
         match &self.0 {
-            Kind::File { path, .. } => Some(FileError::Empty(path.clone()).into()),
-            Kind::Command { argv, .. } => Some(CommandError::Nothing(command::shown(argv)).into()),
-            Kind::Metrics { .. } => None,
+            SourceKind::File { path, .. } => Some(FileError::Empty(path.clone()).into()),
+            SourceKind::Command { argv, .. } => Some(CommandError::Nothing(command::shown(argv)).into()),
+            SourceKind::Metrics { .. } => None,
         }
     }
 
     /// Reads the value as it is now. Dropping this future ends a command that is running, with its children.
     pub(crate) async fn read(&self) -> Result<Reading, SourceError> {
         match &self.0 {
-            Kind::File { path, aside } => {
+            SourceKind::File { path, aside } => {
                 let file = path.clone();
                 let read = aside.run(move || file::read(&file)).await;
                 let bytes = read.unwrap_or_else(|| Err(FileError::Slow(path.clone())))?;
                 Ok(Reading { value: Value::text(bytes), lacks: None })
             }
-            Kind::Command { argv, timeout } => {
+            SourceKind::Command { argv, timeout } => {
                 let bytes = command::run(argv, *timeout).await?;
                 Ok(Reading { value: Value::text(bytes), lacks: None })
             }
-            Kind::Metrics { metrics, baseline, aside } => {
+            SourceKind::Metrics { metrics, baseline, aside } => {
                 let (metrics, before) = (metrics.clone(), baseline.get());
                 let read = aside.run(move || Machine::default().read(&metrics, before)).await;
                 let reading = read.ok_or(MetricError::Slow)?;

@@ -24,14 +24,14 @@ fn a_program_may_hold_all_places_until_another_comes() {
     let held = fill(&seats, peer(1, 10), MAX_CLIENTS, now);
     assert_eq!(seats.len(), MAX_CLIENTS);
     let holder = Holder { peer: peer(1, 10), of_user: MAX_CLIENTS, of_program: MAX_CLIENTS };
-    assert_eq!(seats.admit(peer(1, 10), &Seat::new(now)), Verdict::Refused(holder));
+    assert_eq!(seats.admit(peer(1, 10), &Seat::new(now)), Seating::Refused(holder));
     assert!(!held.iter().any(|seat| seat.is_lost()));
     // The first has the longest silence, but is owed an answer; the second has just said something.
     held[0].set_busy(true);
     held[1].is_active(now + Duration::from_secs(1));
     for (n, newcomer) in [(2, peer(1, 11)), (3, peer(2, 12))] {
         assert!(
-            matches!(seats.admit(newcomer, &Seat::new(now)), Verdict::Instead(_, found) if found.peer == peer(1, 10))
+            matches!(seats.admit(newcomer, &Seat::new(now)), Seating::Instead(_, found) if found.peer == peer(1, 10))
         );
         let lost: Vec<usize> = (0..held.len()).filter(|place| held[*place].is_lost()).collect();
         assert_eq!(lost, (2..=n).collect::<Vec<_>>());
@@ -46,12 +46,12 @@ fn a_user_with_many_programs_keeps_no_other_user_out() {
         fill(&seats, peer(1, pid), 1, now);
     }
     assert!(
-        matches!(seats.admit(peer(1, 9999), &Seat::new(now)), Verdict::Refused(_)),
+        matches!(seats.admit(peer(1, 9999), &Seat::new(now)), Seating::Refused(_)),
         "all programs of the user have one"
     );
     // Half of them, and no more.
     let got =
-        (0..MAX_CLIENTS).filter(|_| matches!(seats.admit(peer(2, 7), &Seat::new(now)), Verdict::Instead(..))).count();
+        (0..MAX_CLIENTS).filter(|_| matches!(seats.admit(peer(2, 7), &Seat::new(now)), Seating::Instead(..))).count();
     assert_eq!(got, MAX_CLIENTS / 2);
 }
 
@@ -59,9 +59,9 @@ fn a_user_with_many_programs_keeps_no_other_user_out() {
 fn a_place_that_was_given_back_is_free() {
     let (seats, now) = (Seats::default(), Instant::now());
     fill(&seats, peer(1, 10), MAX_CLIENTS - 1, now);
-    let Verdict::Seated(id) = seats.admit(peer(1, 10), &Seat::new(now)) else { panic!("there is one left") };
+    let Seating::Seated(id) = seats.admit(peer(1, 10), &Seat::new(now)) else { panic!("there is one left") };
     seats.leave(id);
-    assert!(matches!(seats.admit(peer(1, 10), &Seat::new(now)), Verdict::Seated(_)));
+    assert!(matches!(seats.admit(peer(1, 10), &Seat::new(now)), Seating::Seated(_)));
 }
 
 proptest! {
@@ -87,8 +87,8 @@ proptest! {
             let (of_user, of_program) = (count(&|other| other.uid == peer.uid), count(&|other| other == peer));
             let seat = Seat::new(now);
             match seats.admit(peer, &seat) {
-                Verdict::Seated(id) => ids.push((peer, id, seat)),
-                Verdict::Instead(id, holder) => {
+                Seating::Seated(id) => ids.push((peer, id, seat)),
+                Seating::Instead(id, holder) => {
                     let gone = ids.iter().position(|(_, _, seat)| seat.is_lost()).expect("one has lost its place");
                     let (loser, ..) = ids.remove(gone);
                     prop_assert_eq!(loser, holder.peer);
@@ -99,7 +99,7 @@ proptest! {
                     prop_assert!(is_fair, "{of_user} {of_program} {holder:?}");
                     ids.push((peer, id, seat));
                 }
-                Verdict::Refused(_) => prop_assert_eq!(seats.len(), MAX_CLIENTS),
+                Seating::Refused(_) => prop_assert_eq!(seats.len(), MAX_CLIENTS),
             }
             prop_assert!(seats.len() <= MAX_CLIENTS && seats.len() == ids.len());
         }

@@ -13,7 +13,7 @@ use crate::store::PAGE_SIZE;
 use crate::store::failure::{Fault, OpenError};
 use crate::store::files;
 use crate::store::names::directory_of;
-use crate::store::place::Place;
+use crate::store::place::FileIdentity;
 
 /// The most memory that SQLite takes for pages, in KiB.
 const CACHE_KIB: i64 = 512;
@@ -50,7 +50,7 @@ impl Database {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(real(path)?, flags).map_err(|error| Fault::of_sqlite(&error, path))?;
-        let file = Place::of(path).map_err(|error| Fault::of_io(&error, path))?;
+        let file = FileIdentity::of(path).map_err(|error| Fault::of_io(&error, path))?;
         let mut database = Database {
             connection,
             path: path.to_owned(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Database;
 use super::header::{APPLICATION, HEADER, LOG_HEADER, MAGIC};
 use crate::count::count;
-use crate::store::place::{Imprint, Place};
+use crate::store::place::{FileIdentity, Imprint};
 use crate::store::salvage::{Pages, tally};
 use crate::store::{PAGE_SIZE, QueueId, Totals};
 
@@ -52,8 +52,8 @@ impl Database {
         if self.log.is_none() {
             self.is_in_place();
         }
-        let (file, log) = (self.file.imprint(), self.log.as_ref().and_then(Place::imprint));
-        let log_header = self.log.as_ref().map(Place::beginning).unwrap_or_default();
+        let (file, log) = (self.file.imprint(), self.log.as_ref().and_then(FileIdentity::imprint));
+        let log_header = self.log.as_ref().map(FileIdentity::beginning).unwrap_or_default();
         let header = if self.own.file == file { self.own.header } else { self.file.beginning() };
         let doubt = file_doubt(file, &header).or_else(|| self.log_doubt(log, &log_header));
         if successful {
@@ -100,21 +100,21 @@ impl Database {
             }
         };
         differs("it", own.file, self.file.imprint())
-            .or_else(|| differs("its log", own.log, self.log.as_ref().and_then(Place::imprint)))
+            .or_else(|| differs("its log", own.log, self.log.as_ref().and_then(FileIdentity::imprint)))
     }
 
     /// They do; whether all messages are there all the same, for a start as for us. Then that is how they are from now on.
     pub(in crate::store) fn is_whole(&mut self) -> bool {
         let header: [u8; HEADER] = self.file.beginning();
-        let log_header = self.log.as_ref().map(Place::beginning).unwrap_or_default();
-        let (file, log) = (self.file.imprint(), self.log.as_ref().and_then(Place::imprint));
+        let log_header = self.log.as_ref().map(FileIdentity::beginning).unwrap_or_default();
+        let (file, log) = (self.file.imprint(), self.log.as_ref().and_then(FileIdentity::imprint));
         let is_shorter = |now: Option<Imprint>, before: Option<Imprint>| {
             before.is_some_and(|before| now.is_none_or(|now| now.size < before.size))
         };
         let is_whole = (header, log_header) == (self.own.header, self.own.log_header)
             && !is_shorter(file, self.own.file)
             && !is_shorter(log, self.own.log)
-            && self.holds(&Pages::for_a_start(Some(self.file.file()), self.log.as_ref().map(Place::file)));
+            && self.holds(&Pages::for_a_start(Some(self.file.file()), self.log.as_ref().map(FileIdentity::file)));
         if is_whole {
             let false_alarms = self.own.false_alarms.saturating_add(1);
             self.own = Own { file, log, doubt: None, held: self.own.held.take(), false_alarms, ..self.own };
@@ -149,7 +149,7 @@ impl Database {
 
     /// The file and its log, whatever their names lead to.
     pub(in crate::store) fn open_files(&self) -> (Option<Arc<File>>, Option<Arc<File>>) {
-        (Some(self.file.file()), self.log.as_ref().map(Place::file))
+        (Some(self.file.file()), self.log.as_ref().map(FileIdentity::file))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::store::QueueId;
 use crate::store::database::{Database, look};
 use crate::store::failure::{Failure, Fault, OpenError};
 use crate::store::names::{directory_of, log_of, with_suffix};
-use crate::store::salvage::{Found, Pages, salvage};
+use crate::store::salvage::{Pages, Salvaged, salvage};
 
 /// A database that is damaged again before this isn't made anew: the device is to blame.
 const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
@@ -51,12 +51,12 @@ impl Worker {
         let fill = |database: &mut Database| {
             salvage(&pages, |found| {
                 match found {
-                    Found::Message(columns) => carried += u64::from(database.insert_columns(&columns)?),
-                    Found::Queue { id, name } => {
+                    Salvaged::Message(columns) => carried += u64::from(database.insert_columns(&columns)?),
+                    Salvaged::Queue { id, name } => {
                         queues.extend(u16::try_from(id).ok().and_then(QueueId::new).map(|id| (id, name.to_owned())))
                     }
-                    Found::Note { name, value } => database.set_note(name, value)?,
-                    Found::Boot { id, offset } => database.note_boot(id, offset)?,
+                    Salvaged::Note { name, value } => database.set_note(name, value)?,
+                    Salvaged::Boot { id, offset } => database.note_boot(id, offset)?,
                 }
                 Ok::<(), Fault>(())
             })

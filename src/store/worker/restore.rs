@@ -14,7 +14,7 @@ use crate::store::database::Database;
 use crate::store::failure::{Failure, Fault, OpenError};
 use crate::store::files::{self, make_directory};
 use crate::store::names::log_of;
-use crate::store::salvage::{Found, Pages, salvage};
+use crate::store::salvage::{Pages, Salvaged, salvage};
 use crate::store::{Kept, Lock};
 
 /// One that is overwritten so often, each time within [`SOON`], isn't recreated for a while: damaged ones would fill the disk.
@@ -193,11 +193,11 @@ impl Worker {
         let filled = self.filled(&new_of(&self.path), |new| {
             salvage(&pages, |part| {
                 match part {
-                    Found::Message(columns) if database.may_have(columns.key) => {
+                    Salvaged::Message(columns) if database.may_have(columns.key) => {
                         found += u64::from(new.insert_columns(&columns)?);
                     }
-                    Found::Note { name, value } if is_ours => new.set_note(name, value)?,
-                    Found::Boot { id, offset } if is_ours => new.note_boot(id, offset)?,
+                    Salvaged::Note { name, value } if is_ours => new.set_note(name, value)?,
+                    Salvaged::Boot { id, offset } if is_ours => new.note_boot(id, offset)?,
                     _ => {}
                 }
                 Ok::<(), Fault>(())

@@ -277,7 +277,7 @@ fn a_missing_puback_brings_the_message_again_with_dup_and_its_identifier() {
     bench.receive(Say::PubAck(2)).unwrap();
     bench.receive(Say::PubAck(1)).unwrap();
     assert_eq!(bench.session.in_flight(), 0);
-    assert_eq!(bench.session.counters(), Counters { published: 4, resent: 2, ..Counters::default() });
+    assert_eq!(bench.session.counters(), SessionCounters { published: 4, resent: 2, ..SessionCounters::default() });
 }
 
 #[test]
