@@ -44,6 +44,8 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     let mut write: Pending<()> = None;
     let mut load: Pending<Page> = None;
     let (mut write_retry, mut load_retry) = (Retry::default(), Retry::default());
+    // Queues that couldn't be read the last time, and the one that is read.
+    let (mut unread, mut reading) = (Vec::new(), None);
     let mut timer = Timer::default();
     loop {
         let now = Instant::now();
@@ -57,8 +59,14 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
             });
         }
         if load.is_none() && load_retry.is_over(now) {
-            load = kept.next_load().map(|load| {
+            let next = kept.next_load();
+            // What couldn't be read may have been removed meanwhile.
+            if next.is_none() {
+                unread.drain(..).for_each(|queue| store.needs_no_load(queue));
+            }
+            load = next.map(|load| {
                 let store = Rc::clone(&store);
+                reading = Some(load.queue);
                 Box::pin(async move { store.load(load).await }) as _
             });
         }
@@ -76,6 +84,8 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
             outcome = done(&mut load) => {
                 load = None;
                 load_retry.note(outcome.is_err());
+                unread.retain(|queue| reading != Some(*queue));
+                unread.extend(reading.filter(|_| outcome.is_err()));
                 kept.load_ended(outcome);
             }
             outcome = done(&mut write) => {

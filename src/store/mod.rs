@@ -24,6 +24,7 @@ mod row;
 mod salvage;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod worker;
 
 use std::borrow::Cow;
@@ -50,6 +51,7 @@ pub(crate) use names::names_of;
 pub(crate) use probe::{Obstacle, probe};
 pub(crate) use queue::{Place, QueueId, Totals};
 pub(crate) use row::Row;
+use trouble::{Action, News, Trouble};
 #[cfg(any(test, fuzzing))]
 pub(crate) use worker::fuzzing;
 use worker::{Job, Worker};
@@ -131,7 +133,7 @@ pub(crate) enum Kept {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct StoreStatus {
     path: String,
-    /// Why nothing can be written at the moment.
+    /// Why nothing can be written or read at the moment.
     error: Option<String>,
     /// Since when.
     since: Option<Timestamp>,
@@ -149,7 +151,7 @@ pub(crate) struct Store {
     /// How many jobs wait: the thread stops looking at old pages for them.
     pending: Arc<AtomicUsize>,
     contents: watch::Receiver<Contents>,
-    trouble: RefCell<Option<(Failure, Timestamp)>>,
+    trouble: RefCell<Trouble>,
     moved_aside: Arc<std::sync::Mutex<Vec<String>>>,
     restored: Arc<AtomicUsize>,
     checked: Cell<bool>,
@@ -193,9 +195,7 @@ impl Store {
             looking: Cell::new(false),
             look_again: Cell::new(false),
         };
-        if let Err(failure) = outcome {
-            store.note_trouble(&failure);
-        }
+        store.note_outcome(Action::Open, &outcome);
         Ok(Rc::new(store))
     }
 
@@ -239,7 +239,7 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.submit(Job::Write(write, reply)).await;
         let outcome = answer.await.unwrap_or(Err(Failure::Gone));
-        self.note_outcome(&outcome);
+        self.note_outcome(Action::Write, &outcome);
         outcome
     }
 
@@ -248,10 +248,13 @@ impl Store {
         let (reply, answer) = oneshot::channel();
         self.submit(Job::Load(load, reply)).await;
         let outcome = answer.await.unwrap_or(Err(Failure::Gone));
-        if let Err(failure) = &outcome {
-            self.note_trouble(failure);
-        }
+        self.note_outcome(Action::Read(load.queue), &outcome);
         outcome
+    }
+
+    /// There is nothing to read of a queue, so that it doesn't matter any more that it couldn't be read.
+    fn needs_no_load(&self, queue: QueueId) {
+        self.note_outcome(Action::Read(queue), &Ok(()));
     }
 
     /// Completes once the database is open: one that couldn't be at the start is tried again and again, though there be nothing
@@ -263,8 +266,9 @@ impl Store {
             retry.over().await;
             let (reply, answer) = oneshot::channel();
             self.submit(Job::Open(reply)).await;
-            self.note_outcome(&answer.await.unwrap_or(Err(Failure::Gone)));
+            self.note_outcome(Action::Open, &answer.await.unwrap_or(Err(Failure::Gone)));
         }
+        self.note_outcome(Action::Open, &Ok(()));
     }
 
     /// Completes when the files of the database are where they belong: should somebody have removed or replaced them, they are put
@@ -274,17 +278,13 @@ impl Store {
         if self.looking.replace(true) {
             return;
         }
-        let (mut retry, mut has_failed) = (Retry::default(), false);
+        let mut retry = Retry::default();
         while self.look_again.replace(false) {
             let (reply, answer) = oneshot::channel();
             self.submit(Job::Look(reply)).await;
             let outcome = answer.await.unwrap_or(Err(Failure::Gone));
-            // That the files are in place doesn't say that they can be written: a trouble of others stands.
-            if outcome.is_err() || std::mem::take(&mut has_failed) {
-                self.note_outcome(&outcome);
-            }
+            self.note_outcome(Action::Restore, &outcome);
             if !matches!(outcome, Ok(()) | Err(Failure::Gone)) {
-                has_failed = true;
                 self.look_again.set(true);
                 retry.note(true);
                 retry.over().await;
@@ -312,36 +312,27 @@ impl Store {
         let _ = self.jobs.send(job).await;
     }
 
-    fn note_outcome(&self, outcome: &Result<(), Failure>) {
-        match outcome {
-            Err(failure) => self.note_trouble(failure),
-            Ok(()) if self.trouble.take().is_some() => log::info!(
+    fn note_outcome<T>(&self, action: Action, outcome: &Result<T, Failure>) {
+        let failure = outcome.as_ref().err();
+        let news = self.trouble.borrow_mut().note(action, failure, journal::now());
+        match (news, failure) {
+            // Without the thread nothing is tried again: the daemon ends, and says so.
+            (Some(News::Failing), Some(failure)) if *failure != Failure::Gone => log::error!(
+                GATEWIRE_EVENT = "store_failing";
+                "nothing can be stored: {failure}. Stored messages are kept. New messages wait in memory as long as there \
+                is room, and gatewire keeps retrying"
+            ),
+            (Some(News::Recovered), _) => log::info!(
                 GATEWIRE_EVENT = "store_recovered";
                 "{} is written again: what waited in memory is stored now", self.path.display()
             ),
-            Ok(()) => {}
+            _ => {}
         }
     }
 
-    fn note_trouble(&self, failure: &Failure) {
-        let mut trouble = self.trouble.borrow_mut();
-        if trouble.as_ref().is_none_or(|(known, _)| known != failure) {
-            // Without the thread nothing is tried again: the daemon ends, and says so.
-            if *failure != Failure::Gone {
-                log::error!(
-                    GATEWIRE_EVENT = "store_failing";
-                    "nothing can be stored: {failure}. Stored messages are kept. New messages wait in memory as long as there \
-                    is room, and gatewire keeps retrying"
-                );
-            }
-            let since = trouble.as_ref().map_or_else(journal::now, |(_, since)| *since);
-            *trouble = Some((failure.clone(), since));
-        }
-    }
-
-    /// Why nothing can be written at the moment.
+    /// Why nothing can be written or read at the moment.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.borrow().as_ref().map(|(failure, _)| failure.to_string())
+        self.trouble.borrow().now().map(|(failure, _)| failure.to_string())
     }
 
     pub(crate) fn status(&self) -> StoreStatus {
@@ -349,7 +340,7 @@ impl Store {
         StoreStatus {
             path: self.path.display().to_string(),
             error: self.trouble(),
-            since: trouble.as_ref().map(|(_, since)| *since),
+            since: trouble.now().map(|(_, since)| since),
             moved_aside: self.moved_aside.lock().map(|names| names.clone()).unwrap_or_default(),
             restored: self.restored.load(Ordering::Relaxed),
         }

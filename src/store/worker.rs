@@ -33,8 +33,8 @@ const READ_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 /// An empty database larger than this is given back to the file system.
 const WORTH_SHRINKING: u64 = 16 * 1024 * 1024;
 
-/// Open it, find it overwritten, find damage, try again.
-const ATTEMPTS: u32 = 4;
+/// Open it, find it overwritten; find damage, open it and find that again; the same with the new one; try again.
+const ATTEMPTS: u32 = 8;
 
 /// How often looking at all pages is begun, before it is left to those who read them.
 const CHECKS: u32 = 5;
@@ -227,6 +227,7 @@ impl Worker {
     /// Does something with the database, which is opened if it isn't. When that finds damage, the database is made anew and
     /// it is tried a second time.
     fn attempt<T>(&mut self, mut work: impl FnMut(&mut Database) -> Result<T, Fault>) -> Result<T, Failure> {
+        let mut was_read_again = false;
         for _ in 0..ATTEMPTS {
             let outcome = match &mut self.database {
                 Some(database) if database.touched().is_none() => work(database),
@@ -240,17 +241,20 @@ impl Worker {
                     Err(fault) => Err(fault),
                 },
             };
-            let outcome = outcome.map_err(|fault| self.doubted(fault));
-            match outcome {
+            let fault = match outcome {
                 Ok(done) => return Ok(done),
-                Err(Fault::Refused(failure)) => return Err(failure),
-                Err(Fault::Broken(failure)) => {
+                Err(fault) => self.doubted(fault, &mut was_read_again),
+            };
+            match fault {
+                None => {}
+                Some(Fault::Refused(failure)) => return Err(failure),
+                Some(Fault::Broken(failure)) => {
                     self.database = None;
                     return Err(failure);
                 }
-                Err(Fault::Unusable(error)) => return Err(Failure::Unusable { said: error.to_string() }),
-                Err(Fault::Damage(detail)) => match self.rebuild(&detail) {
-                    Ok(()) => {}
+                Some(Fault::Unusable(error)) => return Err(Failure::Unusable { said: error.to_string() }),
+                Some(Fault::Damage(detail)) => match self.rebuild(&detail) {
+                    Ok(()) => was_read_again = false,
                     Err(Fault::Refused(failure) | Fault::Broken(failure)) => return Err(failure),
                     Err(Fault::Damage(detail)) => return Err(self.io_failure(detail)),
                     Err(Fault::Unusable(error)) => return Err(Failure::Unusable { said: error.to_string() }),
@@ -260,17 +264,22 @@ impl Worker {
         Err(self.io_failure("it is damaged".to_owned()))
     }
 
-    /// Damage isn't certain as long as the device doesn't give all that is there, unless it goes on like that.
-    fn doubted(&mut self, fault: Fault) -> Fault {
-        let unreadable = || [self.path.clone(), log_of(&self.path)].iter().find_map(|path| unreadable(path));
-        let Some(failure) = matches!(fault, Fault::Damage(_)).then(unreadable).flatten() else { return fault };
+    /// Damage isn't certain as long as the device doesn't give all that is there, unless it goes on like that; nor if it does
+    /// now and didn't a moment ago. `None`: it has to be opened and read again, to be sure.
+    fn doubted(&mut self, fault: Fault, was_read_again: &mut bool) -> Option<Fault> {
+        if !matches!(fault, Fault::Damage(_)) {
+            return Some(fault);
+        }
         if let Some(mut database) = self.database.take() {
             database.leave_the_log();
         }
+        let Some(failure) = [self.path.clone(), log_of(&self.path)].iter().find_map(|path| unreadable(path)) else {
+            return std::mem::replace(was_read_again, true).then_some(fault);
+        };
         let recent = self.unreadable.filter(|(_, last)| last.elapsed() < READ_AGAIN_WITHIN);
         let count = recent.map_or(0, |(count, _)| count) + 1;
         self.unreadable = (count < UNREADABLE).then(|| (count, Instant::now()));
-        if count < UNREADABLE { Fault::Broken(failure) } else { Fault::Damage(failure.to_string()) }
+        Some(if count < UNREADABLE { Fault::Broken(failure) } else { Fault::Damage(failure.to_string()) })
     }
 
     fn io_failure(&self, detail: String) -> Failure {
@@ -300,13 +309,15 @@ impl Worker {
                 self.path.display()
             );
         }
-        let opened = Database::open(&self.path, self.boot).and_then(|database| self.adopt(database));
-        match opened {
-            Err(fault) => match self.doubted(fault) {
-                Fault::Damage(detail) => self.rebuild(&detail),
-                fault => Err(fault),
-            },
-            Ok(()) => Ok(()),
+        let mut was_read_again = false;
+        loop {
+            let opened = Database::open(&self.path, self.boot).and_then(|database| self.adopt(database));
+            let Err(fault) = opened else { return Ok(()) };
+            match self.doubted(fault, &mut was_read_again) {
+                None => {}
+                Some(Fault::Damage(detail)) => return self.rebuild(&detail),
+                Some(fault) => return Err(fault),
+            }
         }
     }
 
@@ -346,17 +357,25 @@ impl Worker {
         if self.keep_in_place().is_err() {
             return;
         }
-        let pending = Arc::clone(&self.pending);
-        let Some(database) = &mut self.database else { return };
-        match database.quick_check(move || pending.load(Ordering::Relaxed) > 0) {
-            Ok(Some(())) => self.checks_left = 0,
-            Ok(None) => {}
-            Err(fault) => {
-                self.checks_left = 0;
-                if let Fault::Damage(detail) = self.doubted(fault)
-                    && self.rebuild(&detail).is_err()
-                {
-                    self.database = None;
+        let mut was_read_again = false;
+        while let Some(database) = &mut self.database {
+            let pending = Arc::clone(&self.pending);
+            let fault = match database.quick_check(move || pending.load(Ordering::Relaxed) > 0) {
+                Ok(Some(())) => return self.checks_left = 0,
+                Ok(None) => return,
+                Err(fault) => fault,
+            };
+            match self.doubted(fault, &mut was_read_again) {
+                // Should it not open, who needs it next is told why.
+                None => drop(self.connect()),
+                Some(fault) => {
+                    self.checks_left = 0;
+                    if let Fault::Damage(detail) = fault
+                        && self.rebuild(&detail).is_err()
+                    {
+                        self.database = None;
+                    }
+                    return;
                 }
             }
         }

@@ -5,6 +5,7 @@
  *   EIO, EROFS, ENOSPC   writing and syncing fails with that
  *   read                 reading fails with EIO
  *   sector               reading the 41st page of the database itself fails with EIO
+ *   once                 the same, but only the first time
  *   stall                syncing doesn't return; FILE.stalled is made when the first one hangs
  *   panic                everything fails with EIO, and the first look of the store's thread at the clock, too, which no
  *                        program in Rust survives: a panic, as a defect would cause it
@@ -70,6 +71,9 @@ static int fault(int fd, enum kind kind, off_t at, size_t n)
         return EIO;
     if (kind == READ) {
         int is_sector = *suffix == 0 && at <= SECTOR && SECTOR < at + (off_t)n;
+        static int has_failed;
+        if (is_sector && is_told("once"))
+            return has_failed++ ? 0 : EIO;
         return is_told("read") || (is_sector && is_told("sector")) ? EIO : 0;
     }
     if (kind == SYNC && is_told("stall")) {

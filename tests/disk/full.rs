@@ -218,6 +218,18 @@ fn what_cannot_be_read_for_a_moment_is_read_later() {
 }
 
 #[test]
+fn a_read_that_fails_once_is_tried_again_and_nothing_moved_aside() {
+    let broker = Mosquitto::start();
+    let (fault, setup) = Fault::on(filled(broker.port, "", &[(5000, &[])]));
+    fault.begin("once");
+    let gatewire = setup.connect();
+    let status = wait_until_delivered(&gatewire);
+    assert!(status["store"]["moved_aside"].as_array().unwrap().is_empty(), "{status}");
+    assert_eq!((gatewire.count("was damaged"), gatewire.count("nothing can be stored")), (0, 0));
+    assert_eq!(arrived(&broker), (0..5000).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_sector_that_stays_unreadable_costs_what_was_on_it() {
     let broker = Mosquitto::start();
     let (fault, setup) = Fault::on(filled(broker.port, "", &[(5000, &[])]));
