@@ -149,7 +149,8 @@ impl Setup {
         if let Some(file) = &mut file {
             writeln!(file, "--- process {}", child.id()).unwrap();
         }
-        std::thread::spawn(move || {
+        let is_kept = file.is_some();
+        let reader = std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Some(file) = &mut file {
                     writeln!(file, "{line}").unwrap();
@@ -158,7 +159,7 @@ impl Setup {
                 shared.1.notify_all();
             }
         });
-        Gatewire { child, log, directory: Arc::clone(&self.directory) }
+        Gatewire { child, log, writes_file: is_kept.then_some(reader), directory: Arc::clone(&self.directory) }
     }
 
     /// Starts it and waits for its link.
@@ -173,6 +174,8 @@ impl Setup {
 pub struct Gatewire {
     child: Child,
     log: Arc<(Mutex<Vec<String>>, Condvar)>,
+    /// Writes the log to a file.
+    writes_file: Option<std::thread::JoinHandle<()>>,
     directory: Arc<TempDir>,
 }
 
@@ -233,8 +236,10 @@ impl Gatewire {
         let start = Instant::now();
         let ended = found_within(PATIENCE, || self.child.try_wait().unwrap());
         let status = ended.unwrap_or_else(|| panic!("it doesn't end: {:?}", self.log()));
+        let took = start.elapsed();
         assert_eq!(status.signal(), None, "{:?}", self.log());
-        (status.code().unwrap(), start.elapsed())
+        self.complete_the_file();
+        (status.code().unwrap(), took)
     }
 
     /// SIGKILL: it can't do anything about it.
@@ -245,7 +250,16 @@ impl Gatewire {
     /// SIGKILL, and whether it wasn't at its end already.
     pub fn kill_if_alive(mut self) -> bool {
         self.child.kill().unwrap();
-        self.child.wait().unwrap().signal().is_some()
+        let was_alive = self.child.wait().unwrap().signal().is_some();
+        self.complete_the_file();
+        was_alive
+    }
+
+    /// It has ended; its last lines may still be on their way to the file.
+    fn complete_the_file(&mut self) {
+        if let Some(thread) = self.writes_file.take() {
+            thread.join().unwrap();
+        }
     }
 
     /// SIGTERM and the exit code.
