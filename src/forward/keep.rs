@@ -10,8 +10,8 @@ use crate::config::{self, WhenFull};
 use crate::message::AckToken;
 use crate::message::Inbound;
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
-use crate::store::durable::{Durable, Lasting};
-use crate::store::{Accepted, Contents, Load, Moment, Page, Place, QueueId, Row, Write};
+use crate::store::durable::{DiskRules, Durable, Lasting, Note};
+use crate::store::{Accepted, Contents, Moment, Place, QueueId, Row};
 use ahead::Ahead;
 
 /// The most memory that messages of one forward take, in bytes, each with [`ENTRY_OVERHEAD`]; from half of it on they are
@@ -44,6 +44,8 @@ impl Item for Kept {
 }
 
 impl Lasting for Kept {
+    type Waiter = AckToken;
+
     fn due(&self) -> Option<Instant> {
         Some(self.due)
     }
@@ -54,6 +56,10 @@ impl Lasting for Kept {
         // How old it is decides nothing.
         let accepted = Accepted::Earlier(None);
         Row { seq, at: received_at, accepted, topic, payload, qos, retain, duplicate, properties }
+    }
+
+    fn take_waiter(&mut self) -> Option<AckToken> {
+        self.token.take()
     }
 }
 
@@ -325,35 +331,6 @@ impl Keep {
         self.ahead.is_behind() || self.backlog.needs_load() || self.backlog.needs_keeper(timeout)
     }
 
-    pub(super) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
-        let pressed = self.backlog.memory() > MEMORY / 2;
-        let write = self.backlog.next_write(now, |_| pressed, moment);
-        let Some(given) = self.ahead.begin_write() else { return write };
-        let queue = self.backlog.queue();
-        let note = Some((queue.note_of_given().into(), given.to_string()));
-        let nothing = Write { queue, delete: Vec::new(), insert: Vec::new(), clock_offset: None, note: None };
-        Some(Write { note, ..write.unwrap_or(nothing) })
-    }
-
-    pub(super) fn write_ended(&mut self, successful: bool, now: Instant) {
-        let done = &mut self.done;
-        self.ahead.write_ended(successful);
-        self.backlog.write_ended(successful, now, |kept| done.extend(kept.token.take()));
-    }
-
-    pub(super) fn next_load(&mut self) -> Option<Load> {
-        self.backlog.next_load()
-    }
-
-    pub(super) fn load_ended(&mut self, page: Option<Page>, now: Instant) {
-        let ahead = &self.ahead;
-        self.backlog.load_ended(page, |row| {
-            let was_given = ahead.may_have_been_given(row.seq);
-            Kept::from_row(row, was_given, now)
-        });
-        self.shed();
-    }
-
     pub(super) fn attach(&mut self, contents: &Contents) {
         let stored = contents.totals(self.backlog.queue());
         // What is found late comes without the note.
@@ -379,6 +356,37 @@ impl Keep {
     /// Everything is on the disk.
     pub(super) fn is_stored(&self) -> bool {
         self.backlog.is_stored()
+    }
+}
+
+impl DiskRules for Keep {
+    type Item = Kept;
+
+    fn durable(&mut self) -> &mut Durable<Kept> {
+        &mut self.backlog
+    }
+
+    fn at_once(&self) -> fn(&Kept) -> bool {
+        if self.backlog.memory() > MEMORY / 2 { |_| true } else { |_| false }
+    }
+
+    fn begin_note(&mut self, _alone: bool) -> Option<Note> {
+        let given = self.ahead.begin_write()?;
+        Some((self.queue_id().note_of_given().into(), given.to_string()))
+    }
+
+    fn written(&mut self, successful: bool, tokens: Vec<AckToken>) {
+        self.ahead.write_ended(successful);
+        self.done.extend(tokens);
+    }
+
+    fn read(&self, row: Row, now: Instant, _: &Moment) -> Kept {
+        let was_given = self.ahead.may_have_been_given(row.seq);
+        Kept::from_row(row, was_given, now)
+    }
+
+    fn loaded(&mut self) {
+        self.shed();
     }
 }
 

@@ -13,7 +13,7 @@ mod queue;
 mod reader;
 mod text;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +25,9 @@ use crate::config;
 use crate::count::count;
 use crate::message::{AckToken, Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
+use crate::store::durable::DiskQueue;
 use crate::store::keeper::{self, Kept};
-use crate::store::{Contents, Failure, Load, Moment, Page, Place, QueueId, Store, Write};
+use crate::store::{Contents, Failure, Place, QueueId, Store};
 pub(crate) use acks::Acks;
 use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
@@ -123,8 +124,8 @@ impl Forward {
 
     #[cfg(test)]
     pub(crate) fn store_at_once(&self) {
-        while self.next_write().is_some() {
-            self.write_ended(Ok(()));
+        while let Some(write) = keeper::begin_write(self) {
+            keeper::end_write(self, write.queue, &Ok(()));
         }
     }
 
@@ -320,30 +321,26 @@ impl Kept for Forward {
         });
     }
 
-    fn next_write(&self) -> Option<Write> {
-        self.queue.borrow_mut().keep_mut().next_write(Instant::now(), Moment::now)
+    fn queue(&self, _: QueueId) -> RefMut<'_, dyn DiskQueue> {
+        RefMut::map(self.queue.borrow_mut(), |queue| queue.keep_mut() as _)
     }
 
-    fn write_ended(&self, outcome: Result<(), Failure>) {
+    fn writers(&self) -> impl IntoIterator<Item = QueueId> {
+        [self.queue_id()]
+    }
+
+    fn readers(&self) -> impl IntoIterator<Item = QueueId> {
+        [self.queue_id()]
+    }
+
+    fn written(&self, _: QueueId, outcome: &Result<(), Failure>) {
         self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
-        self.change(|queue| {
-            let now = Instant::now();
-            queue.keep_mut().write_ended(outcome.is_ok(), now);
-            queue.kept(now);
-        });
+        self.change(|queue| queue.kept(Instant::now()));
         self.eased.notify_waiters();
     }
 
-    fn next_load(&self) -> Option<Load> {
-        self.queue.borrow_mut().keep_mut().next_load()
-    }
-
-    fn load_ended(&self, outcome: Result<Page, Failure>) {
-        self.change(|queue| {
-            let now = Instant::now();
-            queue.keep_mut().load_ended(outcome.ok(), now);
-            queue.kept(now);
-        });
+    fn loaded(&self) {
+        self.change(|queue| queue.kept(Instant::now()));
     }
 
     fn timeout(&self) -> Option<Instant> {

@@ -4,7 +4,7 @@
 //! its new place before it leaves the old one, whatever happens in between: what the quarantine has to write goes first, and it
 //! lets go of what it gives back only when that is safe in the ledger.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefMut};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,38 +12,23 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{Outbox, Outcome, Refusal, Waiter};
+use crate::store::durable::DiskQueue;
 use crate::store::keeper::{Kept, keep};
-use crate::store::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write};
+use crate::store::{Contents, Failure, QueueId, Store};
 
 /// The note about the quarantine isn't waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Which queue writes and reads.
-#[derive(Debug)]
+/// Which queue writes first, and which has given up.
+#[derive(Debug, Default)]
 pub(super) struct Turns {
-    writing: Cell<QueueId>,
-    loading: Cell<QueueId>,
     /// The quarantine couldn't write: the ledger may try, unless a message would be lost between the two.
     ledger_first: Cell<bool>,
-    /// Which has tried to write since everything is to be on the disk, and which has failed for a reason that lasts.
-    last_try: Cell<Option<QueueId>>,
+    /// What is written was asked for after everything is to be on the disk.
+    is_last_try: Cell<bool>,
+    /// Which has failed then for a reason that lasts.
     ledger_gave_up: Cell<bool>,
     quarantine_gave_up: Cell<bool>,
-}
-
-impl Default for Turns {
-    fn default() -> Turns {
-        let none = || Cell::new(QueueId::OUTBOX);
-        let no = || Cell::new(false);
-        Turns {
-            writing: none(),
-            loading: none(),
-            ledger_first: no(),
-            last_try: Cell::new(None),
-            ledger_gave_up: no(),
-            quarantine_gave_up: no(),
-        }
-    }
 }
 
 impl Outbox {
@@ -117,38 +102,39 @@ impl Kept for Outbox {
         self.quarantine.borrow_mut().attach(totals(QueueId::QUARANTINE), contents.generation, Instant::now());
     }
 
-    fn next_write(&self) -> Option<Write> {
-        self.expire();
-        self.try_anew();
-        let now = Instant::now();
-        let ledger = || self.ledger.borrow_mut().next_write(now, Moment::now);
-        let quarantine = || self.quarantine.borrow_mut().next_write(now, Moment::now);
-        let ledger_first = self.turns.ledger_first.take() && !self.quarantine.borrow().must_write_first();
-        let write = match ledger_first {
-            true => ledger().or_else(quarantine),
-            false => quarantine().or_else(ledger),
-        };
-        let queue = write.as_ref().map(|write| write.queue);
-        self.turns.writing.set(queue.unwrap_or(QueueId::OUTBOX));
-        self.turns.last_try.set(queue.filter(|_| self.ledger.borrow().is_stopping()));
-        write
+    fn queue(&self, queue: QueueId) -> RefMut<'_, dyn DiskQueue> {
+        match queue {
+            QueueId::QUARANTINE => self.quarantine.borrow_mut(),
+            _ => self.ledger.borrow_mut(),
+        }
     }
 
-    fn write_ended(&self, outcome: Result<(), Failure>) {
-        let now = Instant::now();
-        let gave_up = outcome.as_ref().is_err_and(Failure::lasts);
-        match self.turns.last_try.take() {
-            Some(QueueId::QUARANTINE) => self.turns.quarantine_gave_up.set(gave_up),
-            Some(_) => self.turns.ledger_gave_up.set(gave_up),
-            None => {}
+    fn writers(&self) -> impl IntoIterator<Item = QueueId> {
+        self.expire();
+        self.try_anew();
+        self.turns.is_last_try.set(self.ledger.borrow().is_stopping());
+        match self.turns.ledger_first.take() && !self.quarantine.borrow().must_write_first() {
+            true => [QueueId::OUTBOX, QueueId::QUARANTINE],
+            false => [QueueId::QUARANTINE, QueueId::OUTBOX],
         }
-        if self.turns.writing.get() == QueueId::QUARANTINE {
+    }
+
+    fn readers(&self) -> impl IntoIterator<Item = QueueId> {
+        [QueueId::OUTBOX, QueueId::QUARANTINE]
+    }
+
+    fn written(&self, queue: QueueId, outcome: &Result<(), Failure>) {
+        let is_quarantine = queue == QueueId::QUARANTINE;
+        if self.turns.is_last_try.get() {
+            let gave_up = if is_quarantine { &self.turns.quarantine_gave_up } else { &self.turns.ledger_gave_up };
+            gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
+        }
+        if is_quarantine {
             self.turns.ledger_first.set(outcome.is_err());
-            self.quarantine.borrow_mut().write_ended(outcome.is_ok(), now);
             // What waits for room there goes on.
             self.arrived.notify_one();
         } else {
-            let stored = self.ledger.borrow_mut().write_ended(outcome.is_ok(), now);
+            let stored = self.ledger.borrow_mut().take_stored();
             stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &Outcome::Stored));
             if self.closed.get() {
                 // There may be nothing left to send.
@@ -158,19 +144,7 @@ impl Kept for Outbox {
         self.ease();
     }
 
-    fn next_load(&self) -> Option<Load> {
-        let load = self.ledger.borrow_mut().next_load();
-        let load = load.or_else(|| self.quarantine.borrow_mut().next_load());
-        self.turns.loading.set(load.as_ref().map_or(QueueId::OUTBOX, |load| load.queue));
-        load
-    }
-
-    fn load_ended(&self, outcome: Result<Page, Failure>) {
-        let (page, now) = (outcome.ok(), Instant::now());
-        match self.turns.loading.get() == QueueId::QUARANTINE {
-            true => self.quarantine.borrow_mut().load_ended(page, now, &Moment::now()),
-            false => self.ledger.borrow_mut().load_ended(page, now, &Moment::now()),
-        }
+    fn loaded(&self) {
         self.settle_dropped();
         self.expire();
         self.arrived.notify_one();

@@ -1,5 +1,6 @@
 //! Which messages wait, which are in flight, which go to the disk, which may be forgotten. Pure: no I/O, no clock.
 
+mod disk;
 mod entry;
 
 use std::time::Instant;
@@ -11,7 +12,7 @@ use crate::config::WhenFull;
 use crate::message::{Outbound, Qos, Sequence};
 use crate::store::backlog::{At, ENTRY_OVERHEAD, Item};
 use crate::store::durable::Durable;
-use crate::store::{Accepted, Load, Moment, Page, QueueId, Totals, Write};
+use crate::store::{Accepted, Moment, QueueId, Totals};
 
 pub(super) use entry::Entry;
 
@@ -33,7 +34,7 @@ pub(crate) enum LinkState {
 
 /// The messages of the outbox. `W` is who waits for the outcome of one.
 #[derive(Debug)]
-pub(crate) struct Ledger<W> {
+pub(super) struct Ledger<W> {
     backlog: Durable<Entry<W>>,
     bounds: Bounds,
     /// Bytes and messages in the quarantine, which shares the bounds.
@@ -46,6 +47,8 @@ pub(crate) struct Ledger<W> {
     expiry_check: Option<Instant>,
     /// Messages given up since the last [`Ledger::take_dropped`].
     dropped: Vec<(Cause, Option<W>)>,
+    /// Who waited for what is on the disk since the last [`Ledger::take_stored`].
+    stored: Vec<W>,
 }
 
 /// Why a message was given up.
@@ -72,6 +75,7 @@ impl<W> Ledger<W> {
             qos_0: 0,
             expiry_check: None,
             dropped: Vec::new(),
+            stored: Vec::new(),
         }
     }
 
@@ -276,30 +280,9 @@ impl<W> Ledger<W> {
         self.backlog.needs_keeper(timeout)
     }
 
-    /// What to write now.
-    pub(crate) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
-        let pressed = self.backlog.memory() > MEMORY / 2;
-        let is_down = self.link == LinkState::Down;
-        self.backlog.next_write(now, |entry| pressed || (is_down && entry.waiter.is_some()), moment)
-    }
-
-    /// The write has ended; returns who waited for what is on the disk now.
-    pub(crate) fn write_ended(&mut self, successful: bool, now: Instant) -> Vec<W> {
-        let mut stored = Vec::new();
-        self.backlog.write_ended(successful, now, |entry| stored.extend(entry.waiter.take()));
-        stored
-    }
-
-    /// What to read now.
-    pub(crate) fn next_load(&mut self) -> Option<Load> {
-        self.backlog.next_load()
-    }
-
-    /// The read has ended.
-    pub(crate) fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment) {
-        self.backlog.load_ended(page, |row| Entry::from_row(row, now, moment));
-        self.expiry_check = None;
-        self.shed();
+    /// Who waited for what is on the disk now, since the last call.
+    pub(crate) fn take_stored(&mut self) -> Vec<W> {
+        std::mem::take(&mut self.stored)
     }
 
     /// The disk is another than before, and holds this.

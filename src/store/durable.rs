@@ -1,12 +1,16 @@
 //! A backlog, and when what of it goes to the disk. Pure: no I/O, no clock.
 //!
+//! What is written and read next is decided in one place, [`DiskQueue`], for every queue there is; in what they differ, they say
+//! by [`DiskRules`].
+//!
 //! Every message knows when it is due on the disk; one that is finished before never gets there. What is finished and on the
 //! disk is removed from it together with others.
 
+use std::borrow::Cow;
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
-use super::backlog::{Backlog, Item};
+use super::backlog::{Backlog, Batch, Item};
 use super::{Load, Moment, Page, QueueId, Row, Totals, Write};
 
 /// Messages that are finished and still on the disk are removed when there are so many, or after [`FLUSH_AFTER`], or with
@@ -18,9 +22,97 @@ pub(crate) const FLUSH_AFTER: Duration = Duration::from_secs(5);
 
 /// A message that may have to be on the disk.
 pub(crate) trait Lasting: Item {
+    /// Who waits for it to be there.
+    type Waiter;
     /// When it has to be on the disk at the latest; `None` if it never has.
     fn due(&self) -> Option<Instant>;
     fn to_row(&self, seq: u64) -> Row;
+    /// It is on the disk: nobody waits for that any more.
+    fn take_waiter(&mut self) -> Option<Self::Waiter>;
+}
+
+/// A note, by its name, that goes to the disk with messages.
+pub(crate) type Note = (Cow<'static, str>, String);
+
+/// What a queue decides by itself about its [`Durable`].
+pub(crate) trait DiskRules {
+    type Item: Lasting;
+
+    fn durable(&mut self) -> &mut Durable<Self::Item>;
+
+    /// Tells which messages are to be on the disk before they are due.
+    fn at_once(&self) -> fn(&Self::Item) -> bool;
+
+    /// The note that goes with a write, or is one `alone` if it has to be there now.
+    fn begin_note(&mut self, _alone: bool) -> Option<Note> {
+        None
+    }
+
+    /// A write has ended, and with it the note. `waiters` waited for messages that are on the disk now.
+    fn written(&mut self, successful: bool, waiters: Vec<<Self::Item as Lasting>::Waiter>);
+
+    /// Whether more may be read. When the head is short enough for it the backlog knows.
+    fn may_load(&self) -> bool {
+        true
+    }
+
+    /// A message that was read.
+    fn read(&self, row: Row, now: Instant, moment: &Moment) -> Self::Item;
+
+    /// A read has ended, with messages or without.
+    fn loaded(&mut self);
+}
+
+/// A queue and the disk, as [`keeper`](super::keeper) sees them: one write and one read at a time.
+pub(crate) trait DiskQueue {
+    /// What to write now. It is asked again only after [`DiskQueue::write_ended`].
+    fn next_write(&mut self, now: Instant) -> Option<Write>;
+    fn write_ended(&mut self, successful: bool, now: Instant);
+    /// What to read now. It is asked again only after [`DiskQueue::load_ended`].
+    fn next_load(&mut self) -> Option<Load>;
+    /// `page`: what was read; `None` if that failed.
+    fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment);
+}
+
+impl<Q: DiskRules> DiskQueue for Q {
+    fn next_write(&mut self, now: Instant) -> Option<Write> {
+        let at_once = self.at_once();
+        let durable = self.durable();
+        let queue = durable.queue;
+        let batch = durable.begin_batch(now, at_once);
+        let note = self.begin_note(batch.is_none());
+        if batch.is_none() && note.is_none() {
+            return None;
+        }
+        let Batch { delete, insert } = batch.unwrap_or_default();
+        Some(Write { queue, delete, insert, clock_offset: None, note })
+    }
+
+    fn write_ended(&mut self, successful: bool, now: Instant) {
+        let waiters = self.durable().end_batch(successful, now);
+        self.written(successful, waiters);
+    }
+
+    fn next_load(&mut self) -> Option<Load> {
+        if !self.may_load() {
+            return None;
+        }
+        let durable = self.durable();
+        durable.backlog.begin_load(durable.queue)
+    }
+
+    fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment) {
+        match page {
+            Some(Page { rows, complete }) => {
+                let items = rows.into_iter().map(|row| (row.seq, self.read(row, now, moment)));
+                let items: Vec<(u64, Q::Item)> = items.collect();
+                let durable = self.durable();
+                durable.missing += durable.backlog.end_load(items, complete);
+            }
+            None => self.durable().backlog.load_failed(),
+        }
+        self.loaded();
+    }
 }
 
 /// See the module. What isn't about the disk is asked of the [`Backlog`] itself.
@@ -130,13 +222,8 @@ impl<T: Lasting> Durable<T> {
         self.urgent || self.backlog.finished() >= FLUSH_AT || std::mem::replace(&mut self.told, timeout) != timeout
     }
 
-    /// What to write now: what is due, or said to be wanted `at_once`.
-    pub(crate) fn next_write(
-        &mut self,
-        now: Instant,
-        at_once: impl Fn(&T) -> bool,
-        moment: impl FnOnce() -> Moment,
-    ) -> Option<Write> {
+    /// What to write now of the messages: what is due, or said to be wanted `at_once`.
+    fn begin_batch(&mut self, now: Instant, at_once: fn(&T) -> bool) -> Option<Batch> {
         let flush = self.stopping || self.flush_at.is_some_and(|at| at <= now) || self.backlog.finished() >= FLUSH_AT;
         let look = self.urgent || self.spill_check.is_some_and(|at| at <= now);
         if !flush && !look {
@@ -149,37 +236,22 @@ impl<T: Lasting> Durable<T> {
             self.urgent = false;
             self.spill_check = self.backlog.unstored().filter_map(Lasting::due).min().filter(|due| *due > now);
         }
-        let batch = batch?;
-        self.flush_at = None;
-        Some(Write {
-            queue: self.queue,
-            delete: batch.delete,
-            insert: batch.insert,
-            clock_offset: moment().offset(),
-            note: None,
-        })
+        if batch.is_some() {
+            self.flush_at = None;
+        }
+        batch
     }
 
-    /// The write has ended. If it was successful, `stored` is called for each message that is on the disk now.
-    pub(crate) fn write_ended(&mut self, successful: bool, now: Instant, stored: impl FnMut(&mut T)) {
+    /// The write has ended. Returns who waited for what is on the disk now.
+    fn end_batch(&mut self, successful: bool, now: Instant) -> Vec<T::Waiter> {
         self.failing = !successful;
         self.urgent = true;
-        self.backlog.end_write(successful, stored);
+        let mut waiters = Vec::new();
+        self.backlog.end_write(successful, |item| waiters.extend(item.take_waiter()));
         if self.backlog.finished() > 0 {
             self.flush_at.get_or_insert(now + FLUSH_AFTER);
         }
-    }
-
-    /// What to read now.
-    pub(crate) fn next_load(&mut self) -> Option<Load> {
-        self.backlog.begin_load(self.queue)
-    }
-
-    /// The read has ended.
-    pub(crate) fn load_ended(&mut self, page: Option<Page>, from_row: impl Fn(Row) -> T) {
-        let Some(page) = page else { return self.backlog.load_failed() };
-        let rows = page.rows.into_iter().map(|row| (row.seq, from_row(row)));
-        self.missing += self.backlog.end_load(rows, page.complete);
+        waiters
     }
 
     /// The disk is this one, and holds this. Returns whether it is another than before.

@@ -1,6 +1,7 @@
 //! The task of one queue: gives the store what has to be written or read, one of each at a time, and tries again when that
 //! fails.
 
+use std::cell::RefMut;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use super::{Contents, Failure, Load, Page, Store, Write};
+use super::durable::DiskQueue;
+use super::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write};
 use crate::timer::Timer;
 
 /// Waits after a failure.
@@ -18,16 +20,19 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The longest wait while the daemon stops: there are only seconds left.
 const RETRY_STOPPING: Duration = Duration::from_millis(100);
 
-/// A queue that decides what of it is on the disk.
+/// One queue or several that decide what of them is on the disk, and take turns.
 pub(crate) trait Kept {
     /// The disk is another than before.
     fn attach(&self, contents: &Contents);
-    /// What to write now. It is asked again only after [`Kept::write_ended`].
-    fn next_write(&self) -> Option<Write>;
-    fn write_ended(&self, outcome: Result<(), Failure>);
-    /// What to read now. It is asked again only after [`Kept::load_ended`].
-    fn next_load(&self) -> Option<Load>;
-    fn load_ended(&self, outcome: Result<Page, Failure>);
+    fn queue(&self, queue: QueueId) -> RefMut<'_, dyn DiskQueue>;
+    /// Something can be written: the queues, in the order in which they are asked what.
+    fn writers(&self) -> impl IntoIterator<Item = QueueId>;
+    /// The queues, in the order in which they are asked what to read.
+    fn readers(&self) -> impl IntoIterator<Item = QueueId>;
+    /// A write has ended, which the queue knows.
+    fn written(&self, queue: QueueId, outcome: &Result<(), Failure>);
+    /// A read has ended, which the queue knows.
+    fn loaded(&self);
     /// When to ask again, should nothing happen before.
     fn timeout(&self) -> Option<Instant>;
     /// Told when there may be something new to write or read.
@@ -36,7 +41,36 @@ pub(crate) trait Kept {
     fn is_stopping(&self) -> bool;
 }
 
-type Pending<T> = Option<Pin<Box<dyn Future<Output = Result<T, Failure>>>>>;
+/// What to write now, and to be called again only after [`end_write`].
+pub(crate) fn begin_write(kept: &impl Kept) -> Option<Write> {
+    let writers = kept.writers();
+    // What has just moved is due, too, and leaves its old place only with that.
+    let now = Instant::now();
+    let mut write = writers.into_iter().find_map(|queue| kept.queue(queue).next_write(now))?;
+    // It tells the age of messages at the next start.
+    if !write.insert.is_empty() || !write.delete.is_empty() {
+        write.clock_offset = Moment::now().offset();
+    }
+    Some(write)
+}
+
+pub(crate) fn end_write(kept: &impl Kept, queue: QueueId, outcome: &Result<(), Failure>) {
+    kept.queue(queue).write_ended(outcome.is_ok(), Instant::now());
+    kept.written(queue, outcome);
+}
+
+/// What to read now, and to be called again only after [`end_load`].
+pub(crate) fn begin_load(kept: &impl Kept) -> Option<Load> {
+    kept.readers().into_iter().find_map(|queue| kept.queue(queue).next_load())
+}
+
+pub(crate) fn end_load(kept: &impl Kept, queue: QueueId, outcome: Result<Page, Failure>) {
+    kept.queue(queue).load_ended(outcome.ok(), Instant::now(), &Moment::now());
+    kept.loaded();
+}
+
+/// What the store does for a queue.
+type Pending<T> = Option<Pin<Box<dyn Future<Output = (QueueId, Result<T, Failure>)>>>>;
 
 /// Serves a queue, for ever.
 pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
@@ -44,8 +78,8 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     let mut write: Pending<()> = None;
     let mut load: Pending<Page> = None;
     let (mut write_retry, mut load_retry) = (Retry::default(), Retry::default());
-    // Queues that couldn't be read the last time, and the one that is read.
-    let (mut unread, mut reading) = (Vec::new(), None);
+    // Queues that couldn't be read the last time.
+    let mut unread = Vec::new();
     let mut timer = Timer::default();
     loop {
         let now = Instant::now();
@@ -53,21 +87,20 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
             write_retry.hurry();
         }
         if write.is_none() && write_retry.is_over(now) {
-            write = kept.next_write().map(|write| {
+            write = begin_write(&*kept).map(|write| {
                 let store = Rc::clone(&store);
-                Box::pin(async move { store.write(write).await }) as _
+                Box::pin(async move { (write.queue, store.write(write).await) }) as _
             });
         }
         if load.is_none() && load_retry.is_over(now) {
-            let next = kept.next_load();
+            let next = begin_load(&*kept);
             // What couldn't be read may have been removed meanwhile.
             if next.is_none() {
                 unread.drain(..).for_each(|queue| store.needs_no_load(queue));
             }
             load = next.map(|load| {
                 let store = Rc::clone(&store);
-                reading = Some(load.queue);
-                Box::pin(async move { store.load(load).await }) as _
+                Box::pin(async move { (load.queue, store.load(load).await) }) as _
             });
         }
         let retries = [write_retry.at(), load_retry.at()].map(|at| at.filter(|at| *at > now));
@@ -81,17 +114,17 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 _ => contents = None,
             },
             // Before that to a write: what it removes may have been read.
-            outcome = done(&mut load) => {
+            (queue, outcome) = done(&mut load) => {
                 load = None;
                 load_retry.note(outcome.is_err());
-                unread.retain(|queue| reading != Some(*queue));
-                unread.extend(reading.filter(|_| outcome.is_err()));
-                kept.load_ended(outcome);
+                unread.retain(|other| *other != queue);
+                unread.extend(outcome.is_err().then_some(queue));
+                end_load(&*kept, queue, outcome);
             }
-            outcome = done(&mut write) => {
+            (queue, outcome) = done(&mut write) => {
                 write = None;
                 write_retry.note(outcome.is_err());
-                kept.write_ended(outcome);
+                end_write(&*kept, queue, &outcome);
             }
             () = kept.news().notified() => {}
             () = timer.fired() => {}
@@ -107,7 +140,7 @@ async fn changed(contents: &mut Option<watch::Receiver<Contents>>) -> bool {
     }
 }
 
-async fn done<T>(pending: &mut Pending<T>) -> Result<T, Failure> {
+async fn done<T>(pending: &mut Pending<T>) -> (QueueId, Result<T, Failure>) {
     match pending {
         Some(pending) => pending.await,
         None => std::future::pending().await,

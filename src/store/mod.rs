@@ -27,7 +27,6 @@ mod tests;
 mod trouble;
 mod worker;
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -71,7 +70,7 @@ pub(crate) struct Write {
     /// How far the clock is ahead of the time since boot, in milliseconds, if it is synchronised.
     pub(crate) clock_offset: Option<i64>,
     /// A note to be remembered under a name.
-    pub(crate) note: Option<(Cow<'static, str>, String)>,
+    pub(crate) note: Option<durable::Note>,
 }
 
 impl Write {

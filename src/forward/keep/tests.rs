@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::message::{Qos, Topic};
+use crate::store::durable::DiskQueue as _;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -112,22 +113,21 @@ fn what_is_on_its_way_to_a_reader_stays() {
 fn what_a_reader_has_had_for_long_is_a_duplicate_on_the_disk_too() {
     let mut keep = keep(10, 10_000, WhenFull::DropOldest);
     let start = Instant::now();
-    let moment = || Moment { since_boot: Duration::ZERO, synchronised: None };
     (1..=3).for_each(|id| insert(&mut keep, id, 10));
-    let write = keep.next_write(start + SECOND, moment).unwrap();
+    let write = keep.next_write(start + SECOND).unwrap();
     assert!(write.insert.len() == 3 && write.insert.iter().all(|row| !row.duplicate));
     (1..=2).for_each(|id| assert_eq!(keep.take().unwrap().0, id));
     keep.note_given(1, start + SECOND * 2);
     keep.write_ended(true, start + SECOND);
     keep.note_given(2, start + SECOND * 2);
-    assert!(keep.next_write(start + SECOND, moment).is_none(), "it may be done soon");
+    assert!(keep.next_write(start + SECOND).is_none(), "it may be done soon");
     assert!(keep.acknowledge(2, start + SECOND) && keep.timeout().is_some());
-    let write = keep.next_write(start + SECOND * 2, moment).unwrap();
+    let write = keep.next_write(start + SECOND * 2).unwrap();
     let rows: Vec<(u64, bool)> = write.insert.iter().map(|row| (row.seq, row.duplicate)).collect();
     assert_eq!((rows, write.delete), (vec![(1, true)], vec![2..=2, 1..=1]));
     keep.write_ended(true, start + SECOND * 2);
     keep.put_back(1, start + SECOND * 2);
-    assert!(keep.next_write(start + SECOND * 3, moment).is_none(), "the disk knows");
+    assert!(keep.next_write(start + SECOND * 3).is_none(), "the disk knows");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::patience::{HOLD, MAX_WAIT};
 use super::*;
 use crate::config::{Format, SocketFile, WhenFull};
 use crate::message::{Properties, Qos, Topic};
+use crate::store::durable::DiskQueue as _;
 use crate::store::{Moment, Page, Place, Row};
 
 mod promises;
@@ -66,8 +67,8 @@ impl Bench {
 
     /// The disk does at once what it is asked.
     fn serve_disk(&mut self) {
-        let moment = || Moment { since_boot: Duration::ZERO, synchronised: None };
-        while let Some(write) = self.queue.keep_mut().next_write(self.now, moment) {
+        let moment = Moment { since_boot: Duration::ZERO, synchronised: None };
+        while let Some(write) = self.queue.keep_mut().next_write(self.now) {
             for range in write.delete {
                 self.disk.retain(|id, _| !range.contains(id));
             }
@@ -82,7 +83,7 @@ impl Bench {
         while let Some(load) = self.queue.keep_mut().next_load() {
             let first = load.after.map_or(0, |after| after + 1);
             let rows: Vec<Row> = self.disk.range(first..=load.until).map(|(_, row)| row.clone()).collect();
-            self.queue.keep_mut().load_ended(Some(Page { rows, complete: true }), self.now);
+            self.queue.keep_mut().load_ended(Some(Page { rows, complete: true }), self.now, &moment);
             self.queue.kept(self.now);
         }
     }

@@ -26,6 +26,8 @@ impl<W> Item for Entry<W> {
 }
 
 impl<W> Lasting for Entry<W> {
+    type Waiter = W;
+
     fn due(&self) -> Option<Instant> {
         self.is_kept().then_some(self.due)
     }
@@ -33,6 +35,10 @@ impl<W> Lasting for Entry<W> {
     fn to_row(&self, seq: u64) -> Row {
         let Outbound { topic, payload, qos, retain, properties } = self.message.clone();
         Row { seq, at: self.at, accepted: self.accepted, topic, payload, qos, retain, duplicate: false, properties }
+    }
+
+    fn take_waiter(&mut self) -> Option<W> {
+        self.waiter.take()
     }
 }
 

@@ -5,9 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::message::{Properties, Topic};
-use crate::store::Row;
-use crate::store::durable::Lasting as _;
-use crate::store::durable::{FLUSH_AFTER, FLUSH_AT};
+use crate::store::durable::{DiskQueue as _, FLUSH_AFTER, FLUSH_AT, Lasting as _};
+use crate::store::{Page, Row, Write};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -46,7 +45,13 @@ fn moment(since_boot: Duration) -> Moment {
 }
 
 fn next_write(ledger: &mut Ledger<u32>, now: Instant) -> Option<Write> {
-    ledger.next_write(now, || moment(Duration::ZERO))
+    ledger.next_write(now)
+}
+
+/// Who waited for what is on the disk now.
+fn write_ended(ledger: &mut Ledger<u32>, successful: bool, now: Instant) -> Vec<u32> {
+    ledger.write_ended(successful, now);
+    ledger.take_stored()
 }
 
 /// The link takes the next message.
@@ -162,7 +167,7 @@ fn what_waits_longer_than_spill_after_is_written_in_flight_or_not() {
     assert_eq!(ledger.timeout(), Some(due));
     let write = next_write(&mut ledger, due).unwrap();
     assert_eq!(write.insert.iter().map(|row| row.seq).collect::<Vec<_>>(), [0]);
-    assert_eq!(ledger.write_ended(true, due), [0]);
+    assert_eq!(write_ended(&mut ledger, true, due), [0]);
     assert!(next_write(&mut ledger, due).is_none());
     assert_eq!(ledger.timeout(), Some(due + Duration::from_millis(500)));
     assert_eq!(ledger.stored(), 1);
@@ -179,7 +184,7 @@ fn without_a_link_what_a_client_waits_for_is_written_at_once() {
     accept_at(&mut ledger, qos1(100), 2, now).unwrap();
     let rows = |write: Option<Write>| write.unwrap().insert.iter().map(|row| row.seq).collect::<Vec<_>>();
     assert_eq!(rows(next_write(&mut ledger, now)), [0, 2]);
-    assert_eq!(ledger.write_ended(true, now), [0, 2]);
+    assert_eq!(write_ended(&mut ledger, true, now), [0, 2]);
     // Nobody waits for the scheduled one: it may join others.
     assert_eq!(rows(next_write(&mut ledger, now + Duration::from_secs(1))), [1]);
 }
@@ -216,12 +221,12 @@ fn a_disk_that_fails_drops_nothing_and_is_tried_again() {
     ledger.link_down();
     (0..3).for_each(|waiter| accept(&mut ledger, waiter).unwrap());
     next_write(&mut ledger, now).unwrap();
-    assert_eq!(ledger.write_ended(false, now), [0u32; 0]);
+    assert_eq!(write_ended(&mut ledger, false, now), [0u32; 0]);
     assert_eq!(accept(&mut ledger, 3), Err(Full), "nothing gives way while the disk fails");
     assert!(ledger.has_room(), "who asks is told so, and needn't wait");
     let write = next_write(&mut ledger, now).unwrap();
     assert_eq!((write.insert.len(), write.delete.len()), (3, 3), "a row that is there after all is replaced");
-    assert_eq!(ledger.write_ended(true, now), [0, 1, 2]);
+    assert_eq!(write_ended(&mut ledger, true, now), [0, 1, 2]);
     accept(&mut ledger, 3).unwrap();
     assert_eq!(dropped(&mut ledger), [(Cause::Full, None)]);
 }

@@ -1,5 +1,6 @@
 //! A message that was refused, as the quarantine has it.
 
+use std::convert::Infallible;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -18,7 +19,7 @@ pub(in crate::outbox) struct Refused {
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(in crate::outbox) struct Held {
     pub(super) refused: Refused,
     /// It was on the disk elsewhere.
     pub(super) was_stored: bool,
@@ -33,6 +34,8 @@ impl Item for Held {
 }
 
 impl Lasting for Held {
+    type Waiter = Infallible;
+
     fn due(&self) -> Option<Instant> {
         Some(self.due)
     }
@@ -41,5 +44,9 @@ impl Lasting for Held {
         let Refused { message: Outbound { topic, payload, qos, retain, properties }, at, accepted } =
             self.refused.clone();
         Row { seq, at, accepted, topic, payload, qos, retain, duplicate: false, properties }
+    }
+
+    fn take_waiter(&mut self) -> Option<Infallible> {
+        None
     }
 }

@@ -10,6 +10,7 @@ mod listed;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -17,8 +18,8 @@ use jiff::Timestamp;
 use super::bounds::Bounds;
 use crate::message::{Condition, Traits};
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
-use crate::store::durable::Durable;
-use crate::store::{Load, Moment, Page, QueueId, Totals, Write};
+use crate::store::durable::{DiskRules, Durable, Note};
+use crate::store::{Moment, QueueId, Row, Totals};
 use held::Held;
 pub(super) use held::Refused;
 use listed::Listed;
@@ -299,49 +300,13 @@ impl Quarantine {
         self.needs_load() || self.listed.is_note_urgent() || self.backlog.needs_keeper(timeout)
     }
 
-    /// What to write now. The note goes with what is written anyway, or alone when the topics have changed.
-    pub(super) fn next_write(&mut self, now: Instant, moment: impl FnOnce() -> Moment) -> Option<Write> {
-        let pressed = self.is_pressed();
-        let write = self.backlog.next_write(now, |_| pressed, moment);
-        let is_note_due = self.listed.is_note_urgent() || (self.backlog.is_stopping() && self.listed.is_note_old());
-        let nothing = Write {
-            queue: QueueId::QUARANTINE,
-            delete: Vec::new(),
-            insert: Vec::new(),
-            clock_offset: None,
-            note: None,
-        };
-        let mut write = write.or_else(|| is_note_due.then_some(nothing))?;
-        write.note = self.listed.begin_note().map(|(name, text)| (name.into(), text));
-        Some(write)
-    }
-
     /// Whether something has to be written here before it may leave its old place.
     pub(super) fn must_write_first(&self) -> bool {
         self.backlog.unstored().any(|held| held.was_stored)
     }
 
-    pub(super) fn write_ended(&mut self, successful: bool, now: Instant) {
-        if !successful {
-            self.listed.note_failed();
-        }
-        self.backlog.write_ended(successful, now, |_| {});
-    }
-
     fn needs_load(&self) -> bool {
-        (self.releasing.is_some() || self.is_over()) && self.backlog.needs_load()
-    }
-
-    pub(super) fn next_load(&mut self) -> Option<Load> {
-        if self.needs_load() { self.backlog.next_load() } else { None }
-    }
-
-    pub(super) fn load_ended(&mut self, page: Option<Page>, now: Instant, moment: &Moment) {
-        self.backlog.load_ended(page, |row| {
-            let (message, at, accepted) = row.into_outbound(now, moment);
-            Held { refused: Refused { message, at, accepted }, was_stored: true, due: now }
-        });
-        self.shed();
+        self.may_load() && self.backlog.needs_load()
     }
 
     pub(super) fn attach(&mut self, stored: Totals, generation: u64, now: Instant) {
@@ -367,5 +332,45 @@ impl Quarantine {
     /// How many messages aren't known to be on the disk.
     pub(super) fn unconfirmed(&mut self) -> usize {
         self.backlog.unconfirmed().count()
+    }
+}
+
+impl DiskRules for Quarantine {
+    type Item = Held;
+
+    fn durable(&mut self) -> &mut Durable<Held> {
+        &mut self.backlog
+    }
+
+    fn at_once(&self) -> fn(&Held) -> bool {
+        if self.is_pressed() { |_| true } else { |_| false }
+    }
+
+    /// It goes with what is written anyway, or alone when the topics have changed.
+    fn begin_note(&mut self, alone: bool) -> Option<Note> {
+        let is_due = self.listed.is_note_urgent() || (self.backlog.is_stopping() && self.listed.is_note_old());
+        if alone && !is_due {
+            return None;
+        }
+        self.listed.begin_note().map(|(name, text)| (name.into(), text))
+    }
+
+    fn written(&mut self, successful: bool, _: Vec<Infallible>) {
+        if !successful {
+            self.listed.note_failed();
+        }
+    }
+
+    fn may_load(&self) -> bool {
+        self.releasing.is_some() || self.is_over()
+    }
+
+    fn read(&self, row: Row, now: Instant, moment: &Moment) -> Held {
+        let (message, at, accepted) = row.into_outbound(now, moment);
+        Held { refused: Refused { message, at, accepted }, was_stored: true, due: now }
+    }
+
+    fn loaded(&mut self) {
+        self.shed();
     }
 }

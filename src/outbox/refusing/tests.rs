@@ -11,7 +11,7 @@ use super::super::Outbox;
 use super::*;
 use crate::config::{self, WhenFull};
 use crate::message::{Sequence, Topic, TopicPattern};
-use crate::store::keeper::Kept;
+use crate::store::keeper;
 use crate::store::{Failure, Page, QueueId, Row, Totals, Write};
 
 const TOPICS: usize = 3;
@@ -152,9 +152,9 @@ impl World {
     }
 
     fn write(&mut self, successful: bool) {
-        let Some(Write { queue, delete, insert, .. }) = self.outbox.next_write() else { return };
+        let Some(Write { queue, delete, insert, .. }) = keeper::begin_write(&*self.outbox) else { return };
         if !successful {
-            return self.outbox.write_ended(Err(Failure::Gone));
+            return keeper::end_write(&*self.outbox, queue, &Err(Failure::Gone));
         }
         for range in delete {
             self.disk.retain(|(other, seq), _| *other != queue || !range.contains(seq));
@@ -163,14 +163,14 @@ impl World {
             self.stored.insert(number(&row.payload));
             assert!(self.disk.insert((queue, row.seq), row).is_none(), "a place was taken");
         }
-        self.outbox.write_ended(Ok(()));
+        keeper::end_write(&*self.outbox, queue, &Ok(()));
     }
 
     fn load(&mut self) {
-        let Some(load) = self.outbox.next_load() else { return };
+        let Some(load) = keeper::begin_load(&*self.outbox) else { return };
         let first = load.after.map_or(0, |after| after + 1);
         let rows = self.disk.range((load.queue, first)..=(load.queue, load.until)).map(|(_, row)| row.clone());
-        self.outbox.load_ended(Ok(Page { rows: rows.collect(), complete: true }));
+        keeper::end_load(&*self.outbox, load.queue, Ok(Page { rows: rows.collect(), complete: true }));
     }
 
     fn totals(&self, queue: QueueId) -> Totals {

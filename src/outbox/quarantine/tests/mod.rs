@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::*;
 use crate::config::WhenFull;
 use crate::message::{Outbound, Qos, Topic, TopicPattern};
-use crate::store::{Accepted, Row};
+use crate::store::durable::DiskQueue as _;
+use crate::store::{Accepted, Page, Row, Write};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -67,7 +68,7 @@ impl Bench {
     fn keep(&mut self) -> usize {
         let mut writes = 0;
         loop {
-            let write = self.quarantine.next_write(self.now, || Moment { since_boot: HOUR, synchronised: None });
+            let write = self.quarantine.next_write(self.now);
             let load = self.quarantine.next_load();
             if write.is_none() && load.is_none() {
                 return writes;
@@ -292,7 +293,7 @@ fn what_is_refused_again_leaves_its_old_places_once_all_of_it_has_new_ones() {
     // Loads until there is something to write, which isn't all; then the process is killed.
     let write = loop {
         assert!(bench.quarantine.next_returning(bench.now, &moment, clock(0), |_| true).is_none());
-        if let Some(write) = bench.quarantine.next_write(bench.now, || moment) {
+        if let Some(write) = bench.quarantine.next_write(bench.now) {
             break write;
         }
         let load = bench.quarantine.next_load().unwrap();

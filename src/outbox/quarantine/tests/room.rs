@@ -30,7 +30,7 @@ fn a_disk_that_hangs_does_not_fill_the_memory() {
     let mut bench = Bench::new(1 << 30);
     for i in 0..100 {
         bench.insert("a", &"x".repeat(100_000), i % 2 == 0);
-        bench.quarantine.next_write(bench.now, || Moment { since_boot: HOUR, synchronised: None });
+        bench.quarantine.next_write(bench.now);
         assert!(bench.quarantine.backlog.memory() <= MEMORY);
     }
     assert!(bench.quarantine.dropped() > 35);
@@ -46,7 +46,7 @@ fn a_disk_that_neither_gives_its_oldest_nor_takes_anything_does_not_fill_the_mem
     let moment = Moment { since_boot: HOUR, synchronised: None };
     for _ in 0..200 {
         bench.insert("a", &"x".repeat(100_000), false);
-        if bench.quarantine.next_write(bench.now, || moment).is_some() {
+        if bench.quarantine.next_write(bench.now).is_some() {
             bench.quarantine.write_ended(false, bench.now);
         }
         if bench.quarantine.next_load().is_some() {
@@ -86,7 +86,7 @@ fn a_full_disk_costs_nothing_that_is_stored() {
     for _ in 0..1000 {
         // It can be read, but not written.
         let _ = bench.quarantine.next_returning(bench.now, &moment, clock(0), |_| true);
-        if bench.quarantine.next_write(bench.now, || moment).is_some() {
+        if bench.quarantine.next_write(bench.now).is_some() {
             bench.quarantine.write_ended(false, bench.now);
         }
         if let Some(load) = bench.quarantine.next_load() {
