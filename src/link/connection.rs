@@ -19,11 +19,13 @@ use super::reload::Setup;
 use super::throughput::Throughput;
 use super::{Ended, Lasting, Link};
 use crate::limits::MAX_IN_FLIGHT;
-use crate::message::{AckToken, Qos, Sequence};
+use crate::message::{AckToken, Outbound, Qos, Sequence};
 use crate::mqtt::Rejection;
-use crate::mqtt::session::{Answer, End, Event, Session};
+use crate::mqtt::isolation::Rank;
+use crate::mqtt::session::{Answer, End, Event, NextSend, Session, Waiting};
 use crate::net::addresses::Addresses;
 use crate::net::{Stream, abandon, local_address, not_arrived, under_way};
+use crate::outbox::Outbox;
 use crate::timer::Timer;
 use moving::Moved;
 
@@ -280,49 +282,35 @@ impl<'a> Connection<'a> {
         if self.is_late(now) {
             return;
         }
-        while self.has_room()
-            && let Some(size) = self.session.next_resend_size(now)
-        {
-            if !self.within_quota(now, size) {
-                return;
+        loop {
+            let may_begin = self.drain_deadline.is_none() || self.link.outbox.gains_by_sending();
+            let has_room = self.has_room();
+            let mut waiting = Fresh { outbox: &self.link.outbox, may_begin };
+            match self.session.next_send(&mut waiting, has_room, now) {
+                NextSend::Wait => return,
+                NextSend::Resend(size) => {
+                    if !self.within_quota(now, size) {
+                        return;
+                    }
+                    self.session.resend(now);
+                }
+                NextSend::Fresh((sequence, size)) => {
+                    if !self.within_quota(now, size) || !self.publish(sequence, now) {
+                        return;
+                    }
+                }
             }
-            self.session.resend(now);
         }
-        while let Some((sequence, size)) = self.next(now) {
-            if !self.within_quota(now, size) {
-                return;
-            }
-            let Some(message) = self.link.outbox.take_at(sequence) else { return };
-            let has_no_ack = message.qos == Qos::AtMostOnce;
-            if self.session.publish(sequence, message, now) && has_no_ack {
-                self.unwritten.push_back(sequence);
-            }
-        }
-        self.session.filled(now);
     }
 
-    /// The message to send next: what may be sent with others goes before what may only be sent alone.
-    fn next(&mut self, now: Instant) -> Option<(Sequence, usize)> {
-        if !self.has_room() || !self.session.can_publish() {
-            return None;
+    /// Hands a message of the outbox to the session. Whether it was there.
+    fn publish(&mut self, sequence: Sequence, now: Instant) -> bool {
+        let Some(message) = self.link.outbox.take_at(sequence) else { return false };
+        let has_no_ack = message.qos == Qos::AtMostOnce;
+        if self.session.publish(sequence, message, now) && has_no_ack {
+            self.unwritten.push_back(sequence);
         }
-        if self.drain_deadline.is_some() && !self.link.outbox.gains_by_sending() {
-            return None;
-        }
-        let (link, session) = (self.link, &mut *self.session);
-        if session.is_way_free(now)
-            && let Some(next) = link.outbox.next(|message, has_client| session.admits(message, has_client, now))
-        {
-            return Some(next);
-        }
-        if !session.may_try(now) {
-            return None;
-        }
-        if let Some(next) = link.outbox.next_alone(|message, place| session.rank(message, place, now)) {
-            return Some(next);
-        }
-        session.no_candidate(now);
-        link.outbox.next(|message, has_client| session.admits(message, has_client, now))
+        true
     }
 
     /// Whether there is room for another message. Once the daemon stops, only behind what is written: DISCONNECT is to come
@@ -444,6 +432,25 @@ impl<'a> Connection<'a> {
         if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIME, goodbye).await {
             log::debug!("while disconnecting: {error}");
         }
+    }
+}
+
+/// What waits in the outbox, for the session to look through.
+struct Fresh<'a> {
+    outbox: &'a Outbox,
+    /// While the daemon stops, there may be nothing to be gained by sending more.
+    may_begin: bool,
+}
+
+impl Waiting for Fresh<'_> {
+    type Found = (Sequence, usize);
+
+    fn first(&mut self, admits: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
+        if self.may_begin { self.outbox.next(admits) } else { None }
+    }
+
+    fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<(Sequence, usize)> {
+        if self.may_begin { self.outbox.next_alone(rank) } else { None }
     }
 }
 

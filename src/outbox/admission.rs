@@ -2,7 +2,7 @@
 //!
 //! What was accepted goes out in its order: whatever is let in is in front of everybody who comes later. So local clients together
 //! may have what the link takes about a second for between them and the link, whoever they are, at the pace that the quota
-//! ([connection] rate_limit) allows and the network really has; the rest waits where it is, and
+//! (`rate_limit` of `[connection]`) allows and the network really has; the rest waits where it is, and
 //! has its turn by [`super::shares`]. Each message that the link takes lets others in, one that comes from the disk, too: a
 //! backlog doesn't grow while it goes out. Schedules can't wait; they count by themselves, so that neither side can shut the
 //! other out.

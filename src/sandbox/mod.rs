@@ -1,7 +1,7 @@
 //! What the sandbox of the systemd unit hides from the service, or keeps it from changing: `gatewire check`, which runs outside of
 //! it, sees more than the daemon will.
 //!
-//! [`unit`] reads the unit file, [`rules`] makes of its directives what the service can do with a path, and [`allow`] has the
+//! [`unit`](mod@unit) reads the unit file, [`rules`] makes of its directives what the service can do with a path, and [`allow`] has the
 //! drop-in that lets it.
 
 mod allow;

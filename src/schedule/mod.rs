@@ -1,4 +1,4 @@
-//! Scheduled publications: when ([`clock`]) and what ([`source`], [`value`], [`template`]).
+//! Scheduled publications: when ([`clock`]) and what ([`source`], [`crate::template`]).
 
 pub(crate) mod clock;
 mod entry;

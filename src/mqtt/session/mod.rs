@@ -17,6 +17,7 @@ mod event;
 pub(crate) mod fuzzing;
 mod holds;
 mod in_flight;
+mod next;
 mod patience;
 mod receiving;
 mod sending;
@@ -44,6 +45,7 @@ pub(crate) use event::{End, Event, Refusal, SessionCounters};
 use holds::Said;
 pub(crate) use holds::{Change, Hold};
 use in_flight::{Acknowledged, InFlight};
+pub(crate) use next::{NextSend, Waiting};
 use patience::{Awaited, Patience, Progress};
 use sending::Throttle;
 use subscriptions::Subscriptions;
@@ -51,7 +53,33 @@ pub(crate) use subscriptions::{Answer, Remembered};
 use trials::Holding;
 pub(crate) use trials::Verdict;
 
-/// See the module.
+/// One client's session with one server. It holds no socket, clock or message queue: whoever drives it moves bytes and messages
+/// and tells it the time.
+///
+/// # What goes in
+///
+/// | | |
+/// |---|---|
+/// | [`connect`](Session::connect) | a stream to the server is open; [`connection_lost`](Session::connection_lost) when it isn't any more, however that came |
+/// | [`receive`](Session::receive) | bytes from the server. An `Err` is the end of the connection; what came before it are events |
+/// | [`wrote`](Session::wrote) | so many bytes were taken off the front of [`output`](Session::output) and written |
+/// | [`handle_timeout`](Session::handle_timeout) | the instant of [`timeout`](Session::timeout) is there |
+/// | [`publish`](Session::publish), [`resend`](Session::resend) | what [`next_send`](Session::next_send) has named |
+/// | [`acknowledge`](Session::acknowledge) | a message that came is done |
+/// | [`want`](Session::want), [`reconfigure`](Session::reconfigure), [`set_ack_timeout`](Session::set_ack_timeout) | other filters, at any time; another server or identity, between two connections |
+/// | [`disconnect`](Session::disconnect), [`say_why`](Session::say_why) | goodbye: nothing may be sent after it |
+/// | [`closed_by_server`](Session::closed_by_server), [`ended_otherwise`](Session::ended_otherwise) | how the connection ended, for the isolation of what the server refuses; once, before the next `connect` |
+///
+/// # What comes out
+///
+/// After whatever went in, in this order, until there is no more: [`next_event`](Session::next_event),
+/// [`next_send`](Session::next_send), [`output`](Session::output). Then nothing changes before [`timeout`](Session::timeout).
+///
+/// # What a caller may forget
+///
+/// To ask: events and output wait, and a message that wasn't sent waits with its owner. A message that was handed over doesn't:
+/// it is the session's until an event names its [`Sequence`](crate::message::Sequence). Events that weren't taken are gone with
+/// `connect` and `connection_lost`. `not_arrived` is only a hint: without it an acknowledgement on a slow uplink counts as missing sooner.
 #[derive(Debug)]
 pub(crate) struct Session {
     options: Options,

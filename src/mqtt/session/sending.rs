@@ -32,8 +32,7 @@ impl Session {
         self.has_room() && self.in_flight.len() < self.window() && self.in_flight.next_unsent().is_none()
     }
 
-    /// Sends a message for the first time. Only after [`Session::can_publish`] and [`Session::admits`] or [`Session::may_try`]. `false`: it isn't sent, an
-    /// event says why.
+    /// Sends a message for the first time, which [`Session::next_send`] has named. `false`: it isn't sent, an event says why.
     pub(crate) fn publish(&mut self, sequence: Sequence, message: Outbound, now: Instant) -> bool {
         if message.has_expired(now) {
             self.events.push_back(Event::Expired(sequence));
@@ -63,13 +62,13 @@ impl Session {
     }
 
     /// Bytes of the message that has to be sent again next, once the server's window has room for it and it is admitted.
-    pub(crate) fn next_resend_size(&mut self, now: Instant) -> Option<usize> {
+    pub(super) fn next_resend_size(&mut self, now: Instant) -> Option<usize> {
         let (message, _) = self.in_flight.next_unsent()?;
         let (size, traits) = (message.size(), message.traits());
         (self.in_flight.on_the_wire() < self.window() && self.admits_again(traits, now)).then_some(size)
     }
 
-    /// Sends that message again. Only after [`Session::has_room`]. One that this server refuses isn't, nor one whose time has
+    /// Sends that message again, which [`Session::next_send`] has allowed. One that this server refuses isn't, nor one whose time has
     /// passed; unless the server's session may know it already: there it must be (`MQTT-4.4.0-1`).
     pub(crate) fn resend(&mut self, now: Instant) {
         let Some((message, dup)) = self.in_flight.next_unsent() else { return };

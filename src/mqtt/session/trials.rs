@@ -94,13 +94,13 @@ impl Session {
 
     /// Whether messages may be sent now, as far as what is tried alone allows. If not, that changes when the server has answered
     /// something.
-    pub(crate) fn is_way_free(&self, now: Instant) -> bool {
+    pub(super) fn is_way_free(&self, now: Instant) -> bool {
         self.isolation.is_idle() || !(self.requests_held || self.is_trial_on() || self.isolation.makes_way(now))
     }
 
     /// Whether a message may be sent now with others, which [`Session::is_way_free`] has allowed. One that this server's limits
     /// don't allow waits, unless the server takes others or `has_client`, who is told.
-    pub(crate) fn admits(&mut self, message: &Outbound, has_client: bool, now: Instant) -> bool {
+    pub(super) fn admits(&mut self, message: &Outbound, has_client: bool, now: Instant) -> bool {
         if !self.has_acked
             && !has_client
             && let Some(rejection) = self.limits.rejection(message, || Wire::size(message, now))
@@ -118,7 +118,7 @@ impl Session {
     }
 
     /// Whether a message may be sent now that may only be sent alone, if one was seen.
-    pub(crate) fn may_try(&mut self, now: Instant) -> bool {
+    pub(super) fn may_try(&mut self, now: Instant) -> bool {
         self.isolation.has_candidate()
             && !self.requests_held
             && !self.is_trial_on()
@@ -127,19 +127,14 @@ impl Session {
     }
 
     /// Which of those goes first: the least. `place` is its place among those that wait. `None`: it isn't one of them.
-    pub(crate) fn rank(&self, message: &Outbound, place: u32, now: Instant) -> Option<Rank> {
+    pub(super) fn rank(&self, message: &Outbound, place: u32, now: Instant) -> Option<Rank> {
         let is_allowed = self.has_acked || self.limits.rejection(message, || Wire::size(message, now)).is_none();
         is_allowed.then(|| self.isolation.rank(&message.traits(), place, now))?
     }
 
     /// None of those is there any more. Returns whether others waited for it.
-    pub(crate) fn no_candidate(&mut self, now: Instant) -> bool {
+    pub(super) fn no_candidate(&mut self, now: Instant) -> bool {
         self.isolation.no_candidate(now)
-    }
-
-    /// All is sent that may be now.
-    pub(crate) fn filled(&mut self, now: Instant) {
-        self.isolation.plan(now);
     }
 
     /// Whether something that is tried alone is on the wire.

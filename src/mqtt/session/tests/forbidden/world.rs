@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use super::steps::{Forbids, Step};
 use crate::message::Sequence;
 use crate::message::{Condition, Outbound, Qos, Topic, TopicFilter, Traits};
-use crate::mqtt::isolation::{Guilty, Suspect};
+use crate::mqtt::isolation::{Guilty, Rank, Suspect};
 use crate::mqtt::session::tests::server::{Heard, Say, hear};
-use crate::mqtt::session::{Event, Remembered, Session};
+use crate::mqtt::session::{Event, NextSend, Remembered, Session, Waiting};
 use crate::mqtt::{Options, Protocol};
 
 pub(super) const FILTERS: usize = 10;
@@ -67,6 +67,26 @@ pub(super) struct World {
 
 fn filter(i: usize) -> TopicFilter {
     TopicFilter::new(&format!("f/{i:02}")).unwrap()
+}
+
+/// What waits, as the session may look through it.
+struct Queue<'a> {
+    waiting: &'a BTreeSet<u64>,
+    messages: &'a BTreeMap<u64, (Outbound, Traits, Instant)>,
+}
+
+impl Waiting for Queue<'_> {
+    type Found = u64;
+
+    fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<u64> {
+        self.waiting.iter().find(|n| admits(&self.messages[n].0, false)).copied()
+    }
+
+    fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<u64> {
+        let ranked = (0..).zip(self.waiting).filter_map(|(place, n)| Some((rank(&self.messages[n].0, place)?, *n)));
+        let (_, least) = ranked.min()?;
+        self.waiting.iter().find(|n| kind(&self.messages[n].1) == kind(&self.messages[&least].1)).copied()
+    }
 }
 
 impl World {
@@ -201,29 +221,33 @@ impl World {
 
     /// What the link does whenever it wakes.
     fn send(&mut self) {
-        while self.session.has_room() && self.session.next_resend_size(self.now).is_some() {
-            self.session.resend(self.now);
-        }
-        while self.session.can_publish()
-            && let Some(n) = self.next()
-        {
-            self.waiting.remove(&n);
-            let (message, traits, _) = self.messages[&n].clone();
-            if traits.qos == Qos::AtMostOnce {
-                self.last_qos_0 = Some(kind(&traits));
+        loop {
+            self.move_set_aside();
+            let World { waiting, messages, .. } = self;
+            let next = self.session.next_send(&mut Queue { waiting, messages }, true, self.now);
+            match next {
+                NextSend::Wait => break,
+                NextSend::Resend(_) => self.session.resend(self.now),
+                NextSend::Fresh(n) => self.publish(n),
             }
-            self.session.publish(Sequence::new(n), message, self.now);
         }
-        self.session.filled(self.now);
         let written = self.session.output().split();
         self.session.wrote(written.len(), self.now);
         self.to_server.unsplit(written);
     }
 
-    /// The message to send next, as the link finds it.
-    fn next(&mut self) -> Option<u64> {
-        let World { waiting, messages, set_aside, quarantined, session, .. } = self;
-        let now = self.now;
+    fn publish(&mut self, n: u64) {
+        self.waiting.remove(&n);
+        let (message, traits, _) = self.messages[&n].clone();
+        if traits.qos == Qos::AtMostOnce {
+            self.last_qos_0 = Some(kind(&traits));
+        }
+        self.session.publish(Sequence::new(n), message, self.now);
+    }
+
+    /// As the outbox does it.
+    fn move_set_aside(&mut self) {
+        let World { waiting, messages, set_aside, quarantined, .. } = self;
         waiting.retain(|n| {
             let (_, traits, _) = &messages[n];
             let goes = set_aside.iter().any(|condition| condition.matches(traits));
@@ -232,23 +256,6 @@ impl World {
             }
             !goes
         });
-        let admitted =
-            |session: &mut Session| waiting.iter().find(|n| session.admits(&messages[n].0, false, now)).copied();
-        if session.is_way_free(now)
-            && let Some(n) = admitted(session)
-        {
-            return Some(n);
-        }
-        if !session.may_try(now) {
-            return None;
-        }
-        let ranked =
-            (0..).zip(waiting.iter()).filter_map(|(place, n)| Some((session.rank(&messages[n].0, place, now)?, *n)));
-        let Some((_, least)) = ranked.min() else {
-            session.no_candidate(now);
-            return admitted(session);
-        };
-        waiting.iter().find(|n| kind(&messages[n].1) == kind(&messages[&least].1)).copied()
     }
 
     fn serve(&mut self, n: usize) {
