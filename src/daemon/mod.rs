@@ -5,7 +5,7 @@ mod reload;
 mod services;
 mod start;
 mod stop;
-mod vital;
+mod supervisor;
 mod watch;
 
 use std::cell::RefCell;
@@ -105,7 +105,7 @@ async fn serve(
     let Some(store) = opened else { return Ok(()) };
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, services));
-    let Services { outbox, inbox, store, vital, .. } = &parts.services;
+    let Services { outbox, inbox, store, supervisor, .. } = &parts.services;
     let prepared = tokio::select! {
         prepared = parts.services.prepare(config, Duration::MAX) => {
             prepared.map_err(|error| DaemonError::Unprepared(error.at_its_place(config)))?
@@ -117,21 +117,21 @@ async fn serve(
     };
     parts.services.apply(config, prepared, parts.document()).await;
     announce::announce(config, parts.services.outbox.status().waiting);
-    vital.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
-    vital.spawn("what keeps ids from going back", Rc::clone(inbox).keep_ids(Rc::clone(store)));
+    supervisor.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
+    supervisor.spawn("what keeps ids from going back", Rc::clone(inbox).keep_ids(Rc::clone(store)));
     let thread = Rc::clone(store);
-    vital.spawn("the thread that writes the database", async move { thread.ended().await });
+    supervisor.spawn("the thread that writes the database", async move { thread.ended().await });
     let schedule = {
-        let (schedule, outbox, vital) = (Rc::clone(&parts.schedule), Rc::clone(outbox), Rc::clone(vital));
-        let telling = Rc::clone(&vital);
-        vital.spawn("the schedule", async move {
+        let (schedule, outbox, supervisor) = (Rc::clone(&parts.schedule), Rc::clone(outbox), Rc::clone(supervisor));
+        let telling = Rc::clone(&supervisor);
+        supervisor.spawn("the schedule", async move {
             if let Err(error) = schedule.run(|message| outbox.submit(message)).await {
                 telling.fail(DaemonError::Timer(error));
             }
         })
     };
     let link = Rc::clone(&parts.link);
-    let link = vital.spawn("the link", async move { link.run().await });
+    let link = supervisor.spawn("the link", async move { link.run().await });
 
     let ended = wait_for_the_end(&mut signals, &parts, read).await;
 
@@ -198,7 +198,7 @@ async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<R
                     return Ok(());
                 }
             },
-            error = parts.services.vital.failed() => return Err(error),
+            error = parts.services.supervisor.failed() => return Err(error),
             _ = look.tick() => {
                 if let Some(warning) = parts.link.credentials().validity_warning(SystemTime::now()) {
                     log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
-use super::vital::Vital;
+use super::supervisor::Supervisor;
 use crate::config::{self, Config, SocketFile};
 use crate::forward::Acks;
 use crate::forward::Forward;
@@ -71,7 +71,7 @@ pub(super) struct Services {
     pub(super) inbox: Rc<Inbox>,
     pub(super) acks: Rc<Acks>,
     pub(super) stop: Rc<Stop>,
-    pub(super) vital: Rc<Vital>,
+    pub(super) supervisor: Rc<Supervisor>,
     forwards: RefCell<Vec<Rc<Forward>>>,
     /// Those that were removed, and go when all of theirs is stored.
     leaving: RefCell<Vec<Weak<Forward>>>,
@@ -122,7 +122,7 @@ impl Services {
             inbox,
             acks,
             stop,
-            vital: Rc::default(),
+            supervisor: Rc::default(),
             forwards: RefCell::default(),
             leaving: RefCell::default(),
             keepers: RefCell::default(),
@@ -204,7 +204,7 @@ impl Services {
         for (service, (path, serve)) in wanted {
             let is_served = self.serving.borrow().contains_key(&service);
             if let Some(listener) = listeners.get(&path).filter(|_| !is_served) {
-                let task = self.vital.spawn("what serves a socket", serve(Rc::clone(listener)));
+                let task = self.supervisor.spawn("what serves a socket", serve(Rc::clone(listener)));
                 self.serving.borrow_mut().insert(service, Serving { path, task });
             }
         }
@@ -248,7 +248,7 @@ impl Services {
     fn new_forward(&self, config: &config::Forward, spill_after: Duration, place: Place) -> Rc<Forward> {
         let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
         let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
-        let keeper = self.vital.spawn("what keeps messages on the disk", keeper);
+        let keeper = self.supervisor.spawn("what keeps messages on the disk", keeper);
         self.keepers.borrow_mut().insert(config.name.clone(), keeper.abort_handle());
         forward
     }

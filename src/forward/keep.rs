@@ -115,11 +115,11 @@ impl Keep {
 
     pub(super) fn set_bounds(&mut self, config: &config::Keep) {
         (self.max_messages, self.max_bytes, self.when_full) = (config.messages, config.bytes, config.when_full);
-        self.shed();
+        self.evict();
     }
 
     /// Adds a message that waits from now on, at the place its id gives it. It is to be on the disk by `due`. If there is no
-    /// room, the oldest or the newest give way, as configured.
+    /// room, the oldest or the newest are evicted, as configured.
     pub(super) fn insert(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
         let is_too_much = token.is_none() && self.backlog.memory() + message.size() as u64 + ENTRY_OVERHEAD > MEMORY;
         if is_too_much || message.size() as u64 > self.max_bytes {
@@ -129,7 +129,7 @@ impl Keep {
         }
         self.backlog.insert(id, Kept::new(message, token, due));
         self.expect(due);
-        self.shed();
+        self.evict();
     }
 
     /// The connection is gone, and with it the meaning of its tokens.
@@ -173,7 +173,8 @@ impl Keep {
         self.expect(due);
     }
 
-    fn shed(&mut self) {
+    /// Evicts the oldest or the newest, as configured, until the bounds are kept.
+    fn evict(&mut self) {
         while self.waiting() > self.max_messages || self.waiting_bytes() > self.max_bytes {
             let dropped = match self.when_full {
                 WhenFull::DropOldest => self.backlog.drop_front(),
@@ -241,7 +242,7 @@ impl Keep {
             }
             self.backlog.put_back(id);
             self.backlog.expect(now);
-            self.shed();
+            self.evict();
         }
     }
 
@@ -386,7 +387,7 @@ impl DiskRules for Keep {
     }
 
     fn loaded(&mut self) {
-        self.shed();
+        self.evict();
     }
 }
 

@@ -11,8 +11,8 @@
 //! acknowledge. It is done once that is acknowledged, or on the disk. The shared text is for observers.
 
 mod clients;
+mod dispatch;
 mod drawn;
-mod giving;
 mod patience;
 mod presumed;
 
@@ -190,7 +190,7 @@ impl Queue {
             if !self.keep.adopts(message, token) {
                 self.keep.insert(id, message, token, now + wait);
             }
-            self.distribute(now);
+            self.dispatch(now);
         }
         self.cut_where_too_much(now);
     }

@@ -19,7 +19,7 @@ pub(super) use entry::Entry;
 /// So many of the messages that wait are looked through for one that may be sent: those before it may only be sent alone.
 pub(super) const LOOKAHEAD: usize = 2000;
 
-/// The outbox holds all it may, and none of it may give way.
+/// The outbox holds all it may, and none of it may be evicted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
@@ -82,7 +82,7 @@ impl<W> Ledger<W> {
     pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
         self.expiry_check = None;
-        self.shed();
+        self.evict();
     }
 
     /// Whether memory has room for more. Without, whoever can wait should: the disk takes some soon.
@@ -95,7 +95,7 @@ impl<W> Ledger<W> {
         self.qos_0 < MAX_QOS_0_BYTES
     }
 
-    /// Adds a message behind the others. The oldest that the link hasn't got yet may give way for it; what is in flight never
+    /// Adds a message behind the others. The oldest that the link hasn't got yet may be evicted for it; what is in flight never
     /// does, it may have been delivered already.
     pub(crate) fn accept(
         &mut self,
@@ -126,12 +126,12 @@ impl<W> Ledger<W> {
         }
         self.backlog.insert(self.next, Entry { message, at, accepted, due, waiter });
         self.next += 1;
-        self.shed();
+        self.evict();
         Ok(())
     }
 
-    /// Lets the oldest give way until the bounds are kept. Those on the disk alone have to be loaded first.
-    fn shed(&mut self) {
+    /// Evicts the oldest until the bounds are kept. Those on the disk alone have to be loaded first.
+    fn evict(&mut self) {
         while self.bounds.is_over(self.backlog.bytes(), self.count())
             && let Some(entry) = self.backlog.drop_front()
         {
@@ -204,7 +204,7 @@ impl<W> Ledger<W> {
         self.backlog.hurry();
     }
 
-    /// Whether there is room for a message of so many bytes without another one giving way, and some left in memory.
+    /// Whether there is room for a message of so many bytes without another one being evicted, and some left in memory.
     pub(crate) fn has_room_for(&self, size: u64) -> bool {
         self.backlog.memory() + size + ENTRY_OVERHEAD < MEMORY / 2
             && !self.bounds.is_over(self.backlog.bytes() + size, self.count() + 1)

@@ -94,7 +94,7 @@ impl Queue {
             self.leave_the_text(id);
         }
         self.appoint_drainer(now);
-        self.distribute(now);
+        self.dispatch(now);
     }
 
     /// A client has shown that it is a reader, unless it is known to be an observer.
@@ -154,7 +154,7 @@ impl Queue {
             self.drainer = None;
         }
         self.appoint_drainer(now);
-        self.distribute(now);
+        self.dispatch(now);
         self.store_if_unread(now);
         true
     }
@@ -200,7 +200,7 @@ impl Queue {
         }
         self.forget_passed();
         self.appoint_drainer(now);
-        self.distribute(now);
+        self.dispatch(now);
         self.store_if_unread(now);
     }
 }

@@ -31,6 +31,6 @@ impl<W> DiskRules for Ledger<W> {
 
     fn loaded(&mut self) {
         self.expiry_check = None;
-        self.shed();
+        self.evict();
     }
 }

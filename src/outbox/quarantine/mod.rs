@@ -99,7 +99,7 @@ impl Quarantine {
     /// Other bounds of the outbox hold from now on.
     pub(super) fn set_bounds(&mut self, bounds: &Bounds) {
         self.bounds = bounds.clone();
-        self.shed();
+        self.evict();
     }
 
     /// What an earlier process has noted, read now, when the clock shows `clock`.
@@ -114,7 +114,7 @@ impl Quarantine {
     /// The rest of the outbox holds so many bytes and messages.
     pub(super) fn set_beside(&mut self, bytes: u64, messages: u64) {
         self.beside = (bytes, messages);
-        self.shed();
+        self.evict();
     }
 
     /// Bytes and messages that it holds, of the outbox's bounds. What goes back counts there.
@@ -159,12 +159,12 @@ impl Quarantine {
             self.backlog.hurry();
         }
         self.next += 1;
-        self.shed();
+        self.evict();
     }
 
-    /// Lets the oldest go until the bounds are kept; those on the disk alone have to be loaded first. Should the disk hang, the
-    /// newest give way to the bound of memory, but for what is on the disk already.
-    fn shed(&mut self) {
+    /// Evicts the oldest until the bounds are kept; those on the disk alone have to be loaded first. Should the disk hang, the
+    /// newest are evicted to keep the bound of memory, but for what is on the disk already.
+    fn evict(&mut self) {
         loop {
             let oldest = self.backlog.front().map(|(place, _)| place).filter(|_| self.is_over());
             let dropped = match oldest {
@@ -371,6 +371,6 @@ impl DiskRules for Quarantine {
     }
 
     fn loaded(&mut self) {
-        self.shed();
+        self.evict();
     }
 }

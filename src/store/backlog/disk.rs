@@ -98,10 +98,10 @@ impl<T: Item> Backlog<T> {
     /// A message leaves memory for the gap, at its end or its beginning.
     fn move_to_gap(&mut self, entry: &Entry<T>, at_the_end: bool) {
         self.memory -= entry.cost();
-        let gap = self.gap.get_or_insert(Gap { after: None, until: entry.seq, messages: 0, bytes: 0 });
+        let gap = self.gap.get_or_insert(Gap { cursor: None, until: entry.seq, messages: 0, bytes: 0 });
         match at_the_end {
             true => gap.until = entry.seq,
-            false => gap.after = entry.seq.checked_sub(1),
+            false => gap.cursor = entry.seq.checked_sub(1),
         }
         gap.messages += 1;
         gap.bytes += entry.item.size();
@@ -116,7 +116,7 @@ impl<T: Item> Backlog<T> {
     pub(crate) fn begin_load(&mut self, queue: QueueId) -> Option<Load> {
         let gap = self.gap.filter(|_| self.needs_load())?;
         self.loading = Some(gap.until);
-        Some(Load { queue, after: gap.after, until: gap.until, max_bytes: BATCH, max_rows: BATCH_ROWS })
+        Some(Load { queue, after: gap.cursor, until: gap.until, max_bytes: BATCH, max_rows: BATCH_ROWS })
     }
 
     /// The load has ended: these are the next messages, and all there are if `complete`. Returns how many that should have
@@ -126,7 +126,7 @@ impl<T: Item> Backlog<T> {
         let Some(until) = self.loading.take() else { return 0 };
         let Some(mut gap) = self.gap.take() else { return 0 };
         for (seq, item) in items {
-            gap.after = Some(seq);
+            gap.cursor = Some(seq);
             // Those that came back late lie in memory already.
             while let Some(late) = self.tail.pop_front_if(|entry| entry.seq <= seq) {
                 self.head.push_back(late);
@@ -147,7 +147,7 @@ impl<T: Item> Backlog<T> {
         }
         if !complete || gap.until > until {
             // More may have joined the gap meanwhile.
-            gap.after = if complete { Some(until) } else { gap.after };
+            gap.cursor = if complete { Some(until) } else { gap.cursor };
             while let Some(late) = self.tail.pop_front_if(|entry| complete && entry.seq <= until) {
                 self.head.push_back(late);
             }
@@ -189,8 +189,8 @@ impl<T: Item> Backlog<T> {
         // What is older than all we know of was finished long ago.
         let first = self.entries().map(|entry| entry.seq).min();
         let first = match self.gap {
-            Some(Gap { after: None, .. }) => Some(0),
-            Some(Gap { after: Some(after), .. }) => Some(first.map_or(after + 1, |first| first.min(after + 1))),
+            Some(Gap { cursor: None, .. }) => Some(0),
+            Some(Gap { cursor: Some(after), .. }) => Some(first.map_or(after + 1, |first| first.min(after + 1))),
             None => first,
         };
         if let Some(last) = first.map_or(stored.last, |first| first.checked_sub(1)) {
@@ -224,7 +224,7 @@ impl<T: Item> Backlog<T> {
             return;
         }
         let mut wanted: Vec<RangeInclusive<u64>> = self.entries().map(|entry| entry.seq..=entry.seq).collect();
-        wanted.extend(self.gap.map(|gap| gap.after.map_or(0, |after| after + 1)..=gap.until));
+        wanted.extend(self.gap.map(|gap| gap.cursor.map_or(0, |after| after + 1)..=gap.until));
         wanted.sort_by_key(|range| *range.start());
         self.finished.merge_around(&wanted);
     }

@@ -79,8 +79,8 @@ impl<T: Item> Entry<T> {
 /// Messages that are on the disk alone: all there are between two places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Gap {
-    /// Exclusive. `None`: from the first on.
-    after: Option<u64>,
+    /// How far it has been read: the last place. `None`: not at all.
+    cursor: Option<u64>,
     until: u64,
     messages: u64,
     bytes: u64,
@@ -157,7 +157,7 @@ impl<T: Item> Backlog<T> {
     fn open_gap(&mut self, stored: Totals) {
         if let Some(until) = stored.last {
             let (messages, bytes) = (stored.messages, stored.bytes);
-            self.gap = Some(Gap { after: None, until, messages, bytes });
+            self.gap = Some(Gap { cursor: None, until, messages, bytes });
             self.bytes += bytes;
         }
     }
@@ -181,7 +181,7 @@ impl<T: Item> Backlog<T> {
 
     fn place_waiting(&mut self, entry: Entry<T>) {
         match &self.gap {
-            Some(gap) if gap.after.is_none_or(|after| entry.seq > after) => place(&mut self.tail, entry),
+            Some(gap) if gap.cursor.is_none_or(|after| entry.seq > after) => place(&mut self.tail, entry),
             _ => {
                 self.head_memory += entry.cost();
                 place(&mut self.head, entry);

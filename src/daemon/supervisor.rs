@@ -13,7 +13,7 @@ use super::DaemonError;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Vital {
+pub(super) struct Supervisor {
     /// The first that has failed.
     failed: RefCell<Option<DaemonError>>,
     told: Notify,
@@ -21,7 +21,7 @@ pub(super) struct Vital {
 
 /// Lives as long as a part, and tells if it ends without having been aborted.
 struct Alarm {
-    vital: Rc<Vital>,
+    supervisor: Rc<Supervisor>,
     what: &'static str,
     has_returned: bool,
 }
@@ -29,12 +29,12 @@ struct Alarm {
 impl Drop for Alarm {
     fn drop(&mut self) {
         if self.has_returned || thread::panicking() {
-            self.vital.fail(DaemonError::PartFailed(self.what));
+            self.supervisor.fail(DaemonError::PartFailed(self.what));
         }
     }
 }
 
-impl Vital {
+impl Supervisor {
     /// Runs a part, which goes on until it is aborted, or the daemon stops. That it ends before, by a panic or otherwise, is told.
     pub(super) fn spawn(
         self: &Rc<Self>,
@@ -43,7 +43,7 @@ impl Vital {
     ) -> JoinHandle<()> {
         // Some are large: as they are, each would be moved over the stack several times, and come with its own copy of tokio's task.
         let part: Pin<Box<dyn Future<Output = ()>>> = Box::pin(part);
-        let alarm = Alarm { vital: Rc::clone(self), what, has_returned: false };
+        let alarm = Alarm { supervisor: Rc::clone(self), what, has_returned: false };
         spawn_local(async move {
             let mut alarm = alarm;
             part.await;
@@ -74,15 +74,15 @@ mod tests {
 
     #[tokio::test(flavor = "local")]
     async fn a_part_that_ends_is_told_of_unless_it_was_aborted() {
-        let vital = Rc::new(Vital::default());
-        let aborted = vital.spawn("aborted", std::future::pending());
+        let supervisor = Rc::new(Supervisor::default());
+        let aborted = supervisor.spawn("aborted", std::future::pending());
         aborted.abort();
         assert!(aborted.await.unwrap_err().is_cancelled());
-        assert!(vital.failed.borrow().is_none());
-        vital.spawn("broken", async { panic!("as a test") }).await.unwrap_err();
-        vital.spawn("ended", async {}).await.unwrap();
-        assert!(matches!(vital.failed().await, DaemonError::PartFailed("broken")), "the first counts");
-        vital.spawn("ended", async {});
-        assert!(matches!(vital.failed().await, DaemonError::PartFailed("ended")));
+        assert!(supervisor.failed.borrow().is_none());
+        supervisor.spawn("broken", async { panic!("as a test") }).await.unwrap_err();
+        supervisor.spawn("ended", async {}).await.unwrap();
+        assert!(matches!(supervisor.failed().await, DaemonError::PartFailed("broken")), "the first counts");
+        supervisor.spawn("ended", async {});
+        assert!(matches!(supervisor.failed().await, DaemonError::PartFailed("ended")));
     }
 }

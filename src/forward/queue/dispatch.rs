@@ -1,4 +1,4 @@
-//! Which reader is given which kept message.
+//! Dispatch: which reader is given which kept message.
 
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ impl Queue {
     }
 
     /// Gives kept messages to those who can take them.
-    pub(in crate::forward) fn distribute(&mut self, now: Instant) {
+    pub(in crate::forward) fn dispatch(&mut self, now: Instant) {
         while let Some(index) = self.next_to_draw()
             && self.keep.is_ready(now)
             && let Some((id, message, is_duplicate)) = self.keep.take()
@@ -64,7 +64,7 @@ impl Queue {
     pub(in crate::forward) fn acknowledge(&mut self, id: u64, now: Instant) -> bool {
         if self.keep.acknowledge(id, now) {
             self.clients.iter_mut().for_each(|client| client.drawn.settle(id));
-            self.distribute(now);
+            self.dispatch(now);
             return true;
         }
         id <= self.newest
@@ -97,7 +97,7 @@ impl Queue {
             }
         }
         self.bound_presumed();
-        self.distribute(now);
+        self.dispatch(now);
         if self.clients[index].drawn.is_written() && self.keep.waiting() == 0 {
             self.drainer = None;
         }
@@ -106,7 +106,7 @@ impl Queue {
     /// There may be messages to give out that the disk held.
     pub(in crate::forward) fn kept(&mut self, now: Instant) {
         self.appoint_drainer(now);
-        self.distribute(now);
+        self.dispatch(now);
     }
 
     /// Messages that readers were given and haven't acknowledged.
