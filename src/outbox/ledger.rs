@@ -96,7 +96,7 @@ impl<W> Ledger<W> {
     }
 
     /// Adds a message behind the others. The oldest that the link hasn't got yet may be evicted for it; what is in flight never
-    /// does, it may have been delivered already.
+    /// is, it may have been delivered already.
     pub(crate) fn accept(
         &mut self,
         message: Outbound,
