@@ -1,6 +1,7 @@
 //! One connection, from CONNECT to its end: moves bytes between the transport and the session, messages between the session
 //! and the outbox and inbox, and keeps the time.
 
+mod filling;
 mod moving;
 
 use std::collections::VecDeque;
@@ -19,13 +20,11 @@ use super::reload::Setup;
 use super::throughput::Throughput;
 use super::{Ended, Lasting, Link};
 use crate::limits::MAX_IN_FLIGHT;
-use crate::message::{AckToken, Outbound, Qos, Sequence};
+use crate::message::{AckToken, Sequence};
 use crate::mqtt::Rejection;
-use crate::mqtt::isolation::Rank;
-use crate::mqtt::session::{Answer, End, Event, NextSend, Session, Waiting};
+use crate::mqtt::session::{Answer, End, Event, Session};
 use crate::net::addresses::Addresses;
 use crate::net::{Stream, abandon, local_address, not_arrived, under_way};
-use crate::outbox::Outbox;
 use crate::timer::Timer;
 use moving::Moved;
 
@@ -272,66 +271,6 @@ impl<'a> Connection<'a> {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.
-    fn fill(&mut self, now: Instant) {
-        self.quota_until = None;
-        for condition in self.link.outbox.take_released() {
-            self.session.try_again(condition, now);
-        }
-        self.is_slow |= self.drain_deadline.is_some() && !self.is_not_behind();
-        if self.is_late(now) {
-            return;
-        }
-        loop {
-            let may_begin = self.drain_deadline.is_none() || self.link.outbox.gains_by_sending();
-            let has_room = self.has_room();
-            let mut waiting = Fresh { outbox: &self.link.outbox, may_begin };
-            match self.session.next_send(&mut waiting, has_room, now) {
-                NextSend::Wait => return,
-                NextSend::Resend(size) => {
-                    if !self.within_quota(now, size) {
-                        return;
-                    }
-                    self.session.resend(now);
-                }
-                NextSend::Fresh((sequence, size)) => {
-                    if !self.within_quota(now, size) || !self.publish(sequence, now) {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Hands a message of the outbox to the session. Whether it was there.
-    fn publish(&mut self, sequence: Sequence, now: Instant) -> bool {
-        let Some(message) = self.link.outbox.take_at(sequence) else { return false };
-        let has_no_ack = message.qos == Qos::AtMostOnce;
-        if self.session.publish(sequence, message, now) && has_no_ack {
-            self.unwritten.push_back(sequence);
-        }
-        true
-    }
-
-    /// Whether there is room for another message. Once the daemon stops, only behind what is written: DISCONNECT is to come
-    /// soon.
-    fn has_room(&mut self) -> bool {
-        self.session.has_room()
-            && self.is_not_behind()
-            && (self.drain_deadline.is_none() || self.session.output().is_empty())
-    }
-
-    /// Whether the daemon stops, and the uplink is too slow for more than answers in the time that is left. What isn't sent stays
-    /// stored.
-    fn is_late(&self, now: Instant) -> bool {
-        self.is_slow && self.drain_deadline.is_some_and(|deadline| now + ANSWER_TIME >= deadline)
-    }
-
-    fn within_quota(&mut self, now: Instant, size: usize) -> bool {
-        self.quota_until = self.quota.try_take(now, size).err();
-        self.quota_until.is_none()
-    }
-
     /// All output is written: QoS 0 has nothing more to wait for.
     fn written(&mut self) {
         for sequence in self.unwritten.drain(..) {
@@ -432,25 +371,6 @@ impl<'a> Connection<'a> {
         if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIME, goodbye).await {
             log::debug!("while disconnecting: {error}");
         }
-    }
-}
-
-/// What waits in the outbox, for the session to look through.
-struct Fresh<'a> {
-    outbox: &'a Outbox,
-    /// While the daemon stops, there may be nothing to be gained by sending more.
-    may_begin: bool,
-}
-
-impl Waiting for Fresh<'_> {
-    type Found = (Sequence, usize);
-
-    fn first(&mut self, admits: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
-        if self.may_begin { self.outbox.next(admits) } else { None }
-    }
-
-    fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<(Sequence, usize)> {
-        if self.may_begin { self.outbox.next_alone(rank) } else { None }
     }
 }
 

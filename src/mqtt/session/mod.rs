@@ -12,6 +12,7 @@ mod acks;
 mod asking;
 mod copies;
 pub(crate) mod dialogue;
+mod established;
 mod event;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -332,46 +333,6 @@ impl Session {
             // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
             (State::Disconnecting | State::Disconnected, _) => {}
         }
-        Ok(())
-    }
-
-    fn established(&mut self, session_present: bool, limits: ServerLimits, now: Instant) -> Result<(), End> {
-        self.progress.arrived(self.progress.written());
-        self.state = State::Connected(Liveness { last_sent: now, last_received: now, ping_sent: None });
-        if let Some(fault) = limits.fault() {
-            return Err(violation(&format!("the server sent {fault}")));
-        }
-        // One that we know nothing of is taken all the same unless it was refused: a daemon on a new disk could never connect
-        // otherwise, and what comes in it is handled as any other message.
-        if session_present && self.options.session_expiry.is_zero() {
-            return Err(violation(
-                "the server sent a CONNACK that has an old session, although it was asked for a new one (MQTT-3.2.2-4)",
-            ));
-        }
-        let keep_alive = limits.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
-        self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
-        self.subscriptions.restart(session_present, self.options.protocol == Protocol::Mqtt5 && !limits.no_identifiers);
-        let is_same = session_present && !std::mem::take(&mut self.is_another);
-        self.in_flight.restart(is_same);
-        self.owed.restart(is_same);
-        if !is_same {
-            self.copies.clear();
-        }
-        self.isolation.restart(now);
-        self.holding.restart();
-        self.has_answered = false;
-        self.has_acked = false;
-        let session_expiry = limits.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
-        self.events.push_back(Event::Connected { session_present, session_expiry });
-        let left_out = self.subscriptions.leave_out(|filter| limits.filter_refusal(filter));
-        self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
-        if self.is_kept_for_limits && limits.allow_more_than(&self.limits) {
-            self.is_kept_for_limits = false;
-            self.events.push_back(Event::LimitsRelaxed);
-        }
-        self.limits = limits;
-        self.request(now);
-        self.hold(now);
         Ok(())
     }
 
