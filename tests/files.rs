@@ -283,6 +283,44 @@ fn a_socket_that_is_removed_or_replaced_is_made_again() {
 }
 
 #[test]
+fn sockets_whose_directory_is_moved_or_replaced_are_made_again() {
+    let setup = Setup::new(closed_port(), SOCKETS);
+    let directory = setup.directory.path().to_owned();
+    let at = |name: &str| directory.join(name);
+    fs::create_dir_all(at("state/run")).unwrap();
+    std::os::unix::fs::symlink("state", at("link")).unwrap();
+    let publish = format!("{}/publish.sock", directory.display());
+    let setup = setup.edit(&publish, &format!("{}/link/run/publish.sock", directory.display()));
+    let gatewire = setup.start();
+    gatewire.wait_for("keeps a link");
+    let serves = |what: &str| {
+        assert_eq!(gatewire.client("link/run/publish.sock").ask(LINE)["result"], "stored", "{what}");
+    };
+    let anew = |what: &str, change: &dyn Fn()| {
+        serves("before");
+        change();
+        serves(what);
+    };
+    anew("its directory", &|| {
+        fs::rename(at("state/run"), at("state/old")).unwrap();
+        fs::create_dir(at("state/run")).unwrap();
+    });
+    gatewire.wait_for("has been recreated");
+    anew("the one above", &|| {
+        fs::rename(at("state"), at("old")).unwrap();
+        // As a copy has it: with a socket that nobody serves.
+        fs::create_dir_all(at("state/run")).unwrap();
+        drop(UnixListener::bind(at("state/run/publish.sock")).unwrap());
+    });
+    anew("a link on the way", &|| {
+        fs::create_dir_all(at("other/run")).unwrap();
+        std::os::unix::fs::symlink("other", at("new")).unwrap();
+        fs::rename(at("new"), at("link")).unwrap();
+    });
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
 fn a_socket_that_is_moved_or_linked_onto_the_path_of_another_is_made_again_at_both() {
     let setup = Setup::new(closed_port(), SOCKETS);
     let gatewire = setup.start();

@@ -1,10 +1,10 @@
-//! Files that the daemon uses, watched for being removed, replaced or written to by others (inotify): the kernel tells, and nothing
-//! has to be looked at again and again.
+//! Files that the daemon uses, watched for being removed, replaced or written to by others (inotify), and the directories and
+//! symbolic links on the way to them for being moved or replaced: the kernel tells, and nothing has to be looked at again and again.
 
-use std::collections::HashSet;
-use std::io;
+use std::collections::{BTreeSet, HashSet};
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io, path};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use tokio::io::Interest;
@@ -30,6 +30,20 @@ fn register(kernel: Kernel) -> io::Result<AsyncFd<Kernel>> {
     AsyncFd::with_interest(kernel, Interest::READABLE)
 }
 
+/// What is no longer where it was.
+const LOST: AddWatchFlags = AddWatchFlags::IN_MOVE_SELF.union(AddWatchFlags::IN_DELETE_SELF);
+
+/// The directories and symbolic links that lead to these files: moving one of them tells nobody who watches the file alone.
+fn on_the_way(paths: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let directories: BTreeSet<PathBuf> =
+        paths.iter().filter_map(|path| Some(path::absolute(path).ok()?.parent()?.to_owned())).collect();
+    let led_to: BTreeSet<PathBuf> =
+        directories.iter().filter_map(|directory| fs::canonicalize(directory).ok()).collect();
+    let all = directories.iter().chain(&led_to).flat_map(|directory| directory.ancestors());
+    // Nobody moves the root.
+    all.filter(|directory| directory.parent().is_some()).map(Path::to_owned).collect()
+}
+
 impl Watch {
     pub(super) fn new() -> Watch {
         let kernel = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).map_err(io::Error::from);
@@ -43,15 +57,15 @@ impl Watch {
     /// Watches the files that are at these paths now, too. Returns whether there are any that weren't watched before.
     pub(super) fn add(&mut self, paths: impl IntoIterator<Item = PathBuf>) -> bool {
         let Some(kernel) = &self.kernel else { return false };
-        // Removing a name changes the number of links, which is an attribute.
-        let lost = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_DELETE_SELF;
         // We keep the files open that we write: who closes one is somebody else. That it was written to alone (IN_MODIFY) would be
-        // told for each write of ours.
-        let what = lost | AddWatchFlags::IN_CLOSE_WRITE;
-        let add = |path: PathBuf| kernel.get_ref().0.add_watch(&path, what | AddWatchFlags::IN_DONT_FOLLOW).ok();
-        // One that isn't there is somebody else's to notice.
+        // told for each write of ours. Removing a name changes the number of links, which is an attribute.
+        let of_a_file = LOST | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_CLOSE_WRITE;
+        let add = |path: &Path, what| kernel.get_ref().0.add_watch(path, what | AddWatchFlags::IN_DONT_FOLLOW).ok();
+        let paths: Vec<PathBuf> = paths.into_iter().collect();
+        // What isn't there is somebody else's to notice.
         let before = self.known.len();
-        self.known.extend(paths.into_iter().filter_map(add));
+        self.known.extend(on_the_way(&paths).iter().filter_map(|path| add(path, LOST)));
+        self.known.extend(paths.iter().filter_map(|path| add(path, of_a_file)));
         self.known.len() > before
     }
 
@@ -96,6 +110,31 @@ mod tests {
             open.write_all(b"text").unwrap();
             assert!(tokio::time::timeout(Duration::ZERO, watch.changed()).await.is_err());
             lose(&path);
+            watch.changed().await;
+        }
+    }
+    #[tokio::test(flavor = "local")]
+    async fn moving_or_replacing_what_leads_to_a_file_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        for lose in [
+            |at: &dyn Fn(&str) -> PathBuf| fs::rename(at("a/b"), at("a/c")).unwrap(),
+            |at: &dyn Fn(&str) -> PathBuf| fs::rename(at("a"), at("d")).unwrap(),
+            |at: &dyn Fn(&str) -> PathBuf| fs::rename(at("other"), at("link")).unwrap(),
+            |at: &dyn Fn(&str) -> PathBuf| fs::remove_file(at("link")).unwrap(),
+        ] {
+            for used in ["a", "d", "link", "other"].map(at) {
+                let _ = fs::remove_file(&used).or_else(|_| fs::remove_dir_all(&used));
+            }
+            fs::create_dir_all(at("a/b")).unwrap();
+            fs::write(at("a/b/file"), "").unwrap();
+            std::os::unix::fs::symlink("a", at("link")).unwrap();
+            std::os::unix::fs::symlink("a", at("other")).unwrap();
+            let mut watch = Watch::new();
+            assert!(watch.add([at("link/b/file")]) && !watch.add([at("link/b/file")]));
+            fs::write(at("a/b/another"), "").unwrap();
+            assert!(tokio::time::timeout(Duration::ZERO, watch.changed()).await.is_err());
+            lose(&at);
             watch.changed().await;
         }
     }
