@@ -36,7 +36,7 @@ pub(super) fn of(mut contents: pem::Contents) -> Result<Key, Fault> {
             false => Err(Fault::Damaged(Damage::Numbers)),
         },
         // What they say of it is for programmers, and nobody has promised that it holds nothing of the key.
-        Ok(_) | Err(_) => Err(why_not(der::key(der.secret_der()))),
+        Ok(_) | Err(_) => Err(why_not(der::key(der.secret_der()), contents.is_alone())),
     }
 }
 
@@ -50,11 +50,11 @@ fn can_sign(key: &dyn SigningKey) -> bool {
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 
 /// Why a key of this kind can't be used.
-fn why_not(kind: KeyKind) -> Fault {
+fn why_not(kind: KeyKind, is_alone: bool) -> Fault {
     match kind {
         KeyKind::Rsa { bits, .. } if !RSA_BITS.contains(&bits) => Fault::UnsupportedKey(Unsupported::RsaSize { bits }),
         KeyKind::Rsa { is_exponent_small: true, .. } => Fault::UnsupportedKey(Unsupported::RsaExponent),
-        KeyKind::Ec { has_public_half: false } => Fault::UnsupportedKey(Unsupported::NoPublicHalf),
+        KeyKind::Ec { has_public_half: false } => Fault::UnsupportedKey(Unsupported::NoPublicHalf { is_alone }),
         KeyKind::Other(name) => Fault::UnsupportedKey(Unsupported::Kind(name)),
         KeyKind::Rsa { .. } | KeyKind::Ec { .. } => Fault::Damaged(Damage::Numbers),
         KeyKind::Unknown => Fault::Damaged(Damage::Key),

@@ -1,5 +1,5 @@
 //! What to do about a file of `[tls]`: commands that touch this file alone, keep its owner and mode, lose nothing if they fail, and
-//! work as they are printed.
+//! work as they are printed. Where a file holds something of another kind, no command writes to it: it may be the only copy.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -24,14 +24,18 @@ fn openssl(arguments: &str, path: &Path) -> String {
     in_place(&format!("openssl {arguments} -in {}", quoted(path)), path)
 }
 
-/// Copies a part of a container into a new file with the owner and mode of the container.
-fn taken_out(arguments: &str, path: &Path) -> String {
+/// Writes what `command` makes of a container into a new file with the owner and mode of the container.
+fn taken_out(command: &str, path: &Path) -> String {
     let (file, mut new) = (quoted(path), path.as_os_str().to_owned());
     new.push(BESIDE);
     let new = quoted(Path::new(&new));
     format!(
-        "`(umask 077; set -C; openssl {arguments} -in {file} > {new}) && chown --reference={file} {new} && chmod --reference={file} {new}`"
+        "`(umask 077; set -C; {command} > {new}) && chown --reference={file} {new} && chmod --reference={file} {new}`"
     )
+}
+
+fn taken_out_by_openssl(arguments: &str, path: &Path) -> String {
+    taken_out(&format!("openssl {arguments} -in {}", quoted(path)), path)
 }
 
 /// Line ends where PEM has them, whatever became of them.
@@ -43,40 +47,50 @@ fn rewrapped(path: &Path) -> String {
 }
 
 impl Role {
-    /// How the right file comes there.
-    fn get(self, path: &Path) -> String {
+    /// How the right file comes to a path where there is nothing to lose.
+    fn fetch(self, path: &Path) -> String {
         match self {
             Role::Ca => format!(
-                "Put {} there: `curl -fsSo {} https://www.amazontrust.com/repository/AmazonRootCA1.pem`",
+                "Put {} there: `curl -fsSo {} https://www.amazontrust.com/repository/AmazonRootCA1.pem` gets that of IoT Core",
                 self.wanted(),
                 quoted(path)
             ),
-            Role::Certificate | Role::Key => format!("Put {} there", self.wanted()),
+            Role::Certificate | Role::Key => self.put(),
         }
+    }
+
+    /// Likewise where a command could cost something: what can't be used may be a part of what is still needed.
+    fn put(self) -> String {
+        format!("Put {} there", self.wanted())
+    }
+
+    /// What to do where the file is a good one of another kind.
+    pub(super) fn elsewhere(self) -> String {
+        format!("Leave that file as it is, and set {} to the path of {}", self.key(), self.wanted())
     }
 }
 
 impl Fault {
     pub(super) fn explain(&self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (wanted, get) = (role.wanted(), role.get(path));
+        let (wanted, fetch, put, elsewhere) = (role.wanted(), role.fetch(path), role.put(), role.elsewhere());
         match self {
-            Fault::Missing { directory: None } => write!(f, "there is no such file. {get}"),
+            Fault::Missing { directory: None } => write!(f, "there is no such file. {fetch}"),
             Fault::Missing { directory: Some(dir) } => {
                 write!(f, "there is no directory {}. Create it and put {wanted} there", dir.display())
             }
             Fault::Denied(denied) => denied.explain(role, path, f),
             Fault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
             Fault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
-            Fault::Empty => write!(f, "is empty. {get}"),
+            Fault::Empty => write!(f, "is empty. {fetch}"),
             Fault::TooLarge { limit } => {
-                write!(f, "is larger than {} MiB, and no certificate or key is. {get}", limit >> 20)
+                write!(f, "is larger than {} MiB, and no certificate or key is. {elsewhere}", limit >> 20)
             }
             Fault::Io(ErrorKind::NotADirectory) => {
-                write!(f, "a part of this path is a file, not a directory. Write the right path. {get}")
+                write!(f, "a part of this path is a file, not a directory. Write the right path: that of {wanted}")
             }
             // The kind itself has no stable name yet.
             Fault::Io(kind) if kind.to_string().starts_with("filesystem loop") => {
-                write!(f, "is a symbolic link that leads back to itself. Remove it. {get}")
+                write!(f, "is a symbolic link that leads back to itself. Remove it. {put}")
             }
             Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
             Fault::Utf16(encoding) => {
@@ -95,25 +109,26 @@ impl Fault {
                 write!(f, "is damaged: {damage}. ")?;
                 match (damage, role) {
                     (Damage::Dashes, _) => write!(f, "Mend these lines, or copy the file again, whole: {wanted}"),
-                    _ => write!(f, "Copy it again, whole. {get}"),
+                    _ => write!(f, "Copy it again, whole. {put}"),
                 }
             }
             Fault::Foreign(foreign) => foreign.explain(role, path, f),
             Fault::Holds(holds) => holds.explain(role, path, f),
             Fault::Mislabelled { holds } => {
-                write!(f, "the label of a section in it doesn't match its content, {}. {get}", holds.article())
+                write!(f, "the label of a section in it doesn't match its content, {}. {elsewhere}", holds.article())
             }
             Fault::BadCertificate { number } => {
-                write!(f, "certificate {number} in it is damaged, or isn't one. Copy it again, whole. {get}")
+                write!(f, "certificate {number} in it is damaged, or isn't one. Copy it again, whole. {put}")
             }
             Fault::NotAuthority { subject } => write!(
                 f,
-                "holds no CA certificate, but that of {subject}; tls.ca_file and tls.cert_file may be swapped. {get}"
+                "holds no CA certificate, but that of {subject}; tls.ca_file and tls.cert_file may be swapped. {elsewhere}"
             ),
             Fault::SeveralKeys(count) => write!(
                 f,
                 "holds {count} private keys. Leave only the one that was made with the certificate in tls.cert_file"
             ),
+            Fault::HoldsAmong(holds) => holds.explain_among(role, path, f),
             Fault::UnsupportedKey(unsupported) => unsupported.explain(path, f),
         }
     }
@@ -140,7 +155,9 @@ impl Denied {
         }
         match role {
             Role::Key => write!(f, "`{}`", exposure::command_to_hide(path)),
-            Role::Ca | Role::Certificate => write!(f, "`sudo chmod a+r {}`", quoted(path)),
+            Role::Ca | Role::Certificate => {
+                write!(f, "`sudo chmod a+r {}`, unless a private key is in it", quoted(path))
+            }
         }
     }
 }
@@ -167,17 +184,17 @@ impl Der {
             (Der::Pkcs12, Role::Key) => write!(
                 f,
                 "is a PKCS#12 file. Take the key out of it into a new file, {}, and name that in tls.key_file",
-                taken_out("pkcs12 -nocerts -nodes", path)
+                taken_out_by_openssl("pkcs12 -nocerts -nodes", path)
             ),
             (Der::Pkcs12, Role::Certificate) => write!(
                 f,
                 "is a PKCS#12 file. Take the certificate out of it into a new file, {}, and name that in tls.cert_file",
-                taken_out("pkcs12 -clcerts -nokeys", path)
+                taken_out_by_openssl("pkcs12 -clcerts -nokeys", path)
             ),
             (Der::Pkcs12, Role::Ca) => write!(
                 f,
                 "is a PKCS#12 file. Take the CA out of it into a new file, {}, and name that in tls.ca_file",
-                taken_out("pkcs12 -cacerts -nokeys", path)
+                taken_out_by_openssl("pkcs12 -cacerts -nokeys", path)
             ),
             (Der::Certificate, Role::Key) => Holds::Certificate.explain(role, path, f),
             (Der::Key, _) => Holds::Key.explain(role, path, f),
@@ -244,23 +261,28 @@ impl fmt::Display for Damage {
 
 impl Foreign {
     fn explain(self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let get = role.get(path);
+        let (fetch, elsewhere) = (role.fetch(path), role.elsewhere());
         match self {
-            Foreign::Text => write!(f, "holds no certificate or key: -----BEGIN ...----- isn't in it. {get}"),
+            Foreign::Text => write!(f, "holds no certificate or key: -----BEGIN ...----- isn't in it. {elsewhere}"),
             Foreign::WebPage => {
-                write!(f, "is a web page (HTML or XML): a download failed, or wanted a login. {get}")
+                write!(f, "is a web page (HTML or XML): a download failed, or wanted a login. {fetch}")
             }
-            Foreign::Json => write!(
-                f,
-                "is JSON, as `aws iot create-keys-and-certificate` prints it. {get}; `jq -r` with .certificatePem or \
-                 .keyPair.PrivateKey takes it out of the JSON"
-            ),
+            Foreign::Json => {
+                write!(f, "is JSON, as `aws iot create-keys-and-certificate` prints it")?;
+                let part = match role {
+                    Role::Ca => return write!(f, ". {elsewhere}"),
+                    Role::Certificate => ".certificatePem",
+                    Role::Key => ".keyPair.PrivateKey",
+                };
+                let command = taken_out(&format!("jq -er {part} {}", quoted(path)), path);
+                write!(f, ". Take what is needed out of it into a new file, {command}, and name that in {}", role.key())
+            }
             Foreign::JavaKeyStore => write!(
                 f,
-                "is a Java key store. {get}; `keytool -importkeystore` makes a PKCS#12 file of a key store, and `openssl pkcs12` \
+                "is a Java key store. {elsewhere}; `keytool -importkeystore` makes a PKCS#12 file of a key store, and `openssl pkcs12` \
                  takes that apart"
             ),
-            Foreign::Archive => write!(f, "is an archive (zip or gzip). Unpack it. {get}"),
+            Foreign::Archive => write!(f, "is an archive (zip or gzip). Unpack it. {elsewhere}"),
             Foreign::Base64OfPem => write!(
                 f,
                 "is the Base64 of a PEM file, as Kubernetes keeps it. Decode it: {}",
@@ -285,9 +307,14 @@ impl Unsupported {
                     "holds an RSA key with a public exponent under 65537, which can't be used. Create a new key and certificate"
                 )
             }
-            Unsupported::NoPublicHalf => {
+            Unsupported::NoPublicHalf { is_alone: true } => {
                 write!(f, "holds an EC key without its public half. Add it: {}", openssl("ec", path))
             }
+            Unsupported::NoPublicHalf { is_alone: false } => write!(
+                f,
+                "holds an EC key without its public half. Write the whole key into a new file, {}, and name that in tls.key_file",
+                taken_out_by_openssl("ec", path)
+            ),
             Unsupported::Kind(name) => {
                 write!(f, "holds {name}, which can't be used. {SIZES}: create a new key and certificate in IoT Core")
             }
@@ -313,13 +340,17 @@ impl Holds {
     }
 
     fn explain(self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (article, get) = (self.article(), role.get(path));
+        let (article, elsewhere) = (self.article(), role.elsewhere());
         match (self, role) {
             (Holds::Certificate, _) => {
-                write!(f, "holds {article}, not a key. {get}; tls.cert_file and tls.key_file may be swapped")
+                write!(f, "holds {article}, not a key. {elsewhere}; tls.cert_file and tls.key_file may be swapped")
             }
             (Holds::Key, _) => {
-                write!(f, "holds {article}, not a certificate. {get}; {} and tls.key_file may be swapped", role.key())
+                write!(
+                    f,
+                    "holds {article}, not a certificate. {elsewhere}; {} and tls.key_file may be swapped",
+                    role.key()
+                )
             }
             (Holds::EncryptedKey, Role::Key) => write!(
                 f,
@@ -332,11 +363,33 @@ impl Holds {
             (Holds::Pkcs7, Role::Ca | Role::Certificate) => {
                 write!(f, "holds {article}. Convert it: {}", openssl("pkcs7 -print_certs", path))
             }
-            (Holds::Request, _) => write!(f, "holds {article}, not the certificate that was issued for it. {get}"),
-            (Holds::OpenSshKey, _) => write!(f, "holds {article}, which isn't one for TLS. {get}"),
-            (Holds::DsaKey, _) => write!(f, "holds {article}, which can't be used. {SIZES}. {get}"),
+            (Holds::Request, _) => {
+                write!(f, "holds {article}, not the certificate that was issued for it. {elsewhere}")
+            }
+            (Holds::OpenSshKey, _) => write!(f, "holds {article}, which isn't one for TLS. {elsewhere}"),
+            (Holds::DsaKey, _) => write!(f, "holds {article}, which can't be used. {SIZES}. {elsewhere}"),
             (Holds::EncryptedKey | Holds::PublicKey | Holds::RevocationList | Holds::Pgp, _)
-            | (Holds::TrustedCertificate | Holds::Pkcs7, Role::Key) => write!(f, "holds {article}. {get}"),
+            | (Holds::TrustedCertificate | Holds::Pkcs7, Role::Key) => write!(f, "holds {article}. {elsewhere}"),
         }
+    }
+    /// Likewise where there is more in the file, which must not be lost.
+    fn explain_among(self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (article, key) = (self.article(), role.key());
+        let (does, command) = match (self, role) {
+            (Holds::EncryptedKey, Role::Key) => (
+                "the key is encrypted, and nobody is there at boot to type its passphrase. Decrypt it".to_owned(),
+                taken_out_by_openssl("pkey", path),
+            ),
+            (Holds::TrustedCertificate, Role::Ca | Role::Certificate) => {
+                let file = quoted(path);
+                let all = format!("openssl crl2pkcs7 -nocrl -certfile {file} | openssl pkcs7 -print_certs");
+                (format!("holds {article}. Convert it"), taken_out(&all, path))
+            }
+            (Holds::Pkcs7, Role::Ca | Role::Certificate) => {
+                (format!("holds {article}. Convert it"), taken_out_by_openssl("pkcs7 -print_certs", path))
+            }
+            _ => return self.explain(role, path, f),
+        };
+        write!(f, "{does} into a new file, {command}, and name that in {key}")
     }
 }

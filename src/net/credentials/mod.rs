@@ -112,18 +112,23 @@ impl Credentials {
             ["Amazon", "VeriSign", "Symantec", "DigiCert", "Internet Security Research Group", "Let's Encrypt"];
         const RIGHT: [&str; 2] = ["Amazon Root CA 1", "Starfield"];
         let names: Vec<Box<str>> = self.verifier.names().collect();
-        let has = |parts: &[&str]| names.iter().any(|name| parts.iter().any(|part| name.contains(part)));
+        let is_of = |name: &str, parts: &[&str]| parts.iter().any(|part| name.contains(part));
         let is_meant = host.contains("-ats.iot.") && host.ends_with(".amazonaws.com");
-        if !is_meant || has(&RIGHT) || !has(&OTHERS) {
+        if !is_meant || names.iter().any(|name| is_of(name, &RIGHT)) || !names.iter().any(|name| is_of(name, &OTHERS)) {
             return None;
         }
         let held: Vec<String> = names.iter().take(MAX_NAMED).map(|name| format!("\"{name}\"")).collect();
+        const URL: &str = "https://www.amazontrust.com/repository/AmazonRootCA1.pem";
+        // Public CAs can be had again, one's own perhaps not.
+        let remedy = match names.iter().all(|name| is_of(name, &OTHERS)) {
+            true => format!("replace it with that: `sudo curl -fsSo {} {URL}`", quoted(ca_file)),
+            false => format!("add that certificate to the file: {URL}"),
+        };
         Some(format!(
             "tls.ca_file {} holds {}, but the certificates of IoT Core's endpoints usually come from \"Amazon Root CA 1\": if `gatewire \
-             check --connect --tls-only` fails, replace it with that: `sudo curl -fsSo {} https://www.amazontrust.com/repository/AmazonRootCA1.pem`",
+             check --connect --tls-only` fails, {remedy}",
             ca_file.display(),
             held.join(" and "),
-            quoted(ca_file)
         ))
     }
 
@@ -154,11 +159,19 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     {
         problems.push(mismatch);
     }
-    let (Some(roots), Some(chain), Some(key), true) = (roots, chain, key, problems.is_empty()) else {
+    let (Some((roots, ca_key_mode)), Some(chain), Some(key), true) = (roots, chain, key, problems.is_empty()) else {
         return Err(CredentialsProblems(problems));
     };
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
-    warnings.extend(validity::exposure(&tls.key_file, key.mode));
+    let mut exposed = vec![(Role::Key, &tls.key_file, key.mode)];
+    for (role, file, mode) in
+        [(Role::Certificate, &tls.cert_file, chain.key_mode), (Role::Ca, &tls.ca_file, ca_key_mode)]
+    {
+        if let Some(mode) = mode.filter(|_| exposed.iter().all(|(_, other, _)| *other != file)) {
+            exposed.push((role, file, mode));
+        }
+    }
+    warnings.extend(exposed.into_iter().filter_map(|(role, file, mode)| validity::exposure(role, file, mode)));
     let contents = Arc::new(TrustContents { roots: roots.roots.clone(), chain: chain.certificates.clone() });
     let names = roots.subjects();
     let verifier = Arc::new(Verifier::new(verifier(roots), names));
@@ -190,9 +203,11 @@ fn noted<T>(role: Role, path: &Path, result: Result<T, Fault>, problems: &mut Ve
     result.map_err(|fault| problems.push(Problem::File { role, path: path.to_owned(), fault })).ok()
 }
 
-/// The CA certificates that a server's certificate may descend from.
-fn authorities(path: &Path) -> Result<RootCertStore, Fault> {
-    authorities_of(pem::read(path)?)
+/// The CA certificates that a server's certificate may descend from; and the mode of their file if a private key is in it, too.
+fn authorities(path: &Path) -> Result<(RootCertStore, Option<u32>), Fault> {
+    let contents = pem::read(path)?;
+    let key_mode = contents.key_mode();
+    Ok((authorities_of(contents)?, key_mode))
 }
 
 fn authorities_of(contents: pem::Contents) -> Result<RootCertStore, Fault> {
@@ -232,6 +247,8 @@ struct Chain {
     /// Not empty; the client's own is the first.
     certificates: Vec<CertificateDer<'static>>,
     validity: Validity,
+    /// The permission bits of their file if a private key is in it, too.
+    key_mode: Option<u32>,
 }
 
 fn chain(path: &Path) -> Result<Chain, Fault> {
@@ -239,6 +256,7 @@ fn chain(path: &Path) -> Result<Chain, Fault> {
 }
 
 fn chain_of(mut contents: pem::Contents) -> Result<Chain, Fault> {
+    let key_mode = contents.key_mode();
     let certificates = std::mem::take(&mut contents.certificates);
     let Some((own, issuers)) = certificates.split_first() else {
         return Err(contents.instead_of_certificates());
@@ -247,7 +265,7 @@ fn chain_of(mut contents: pem::Contents) -> Result<Chain, Fault> {
     for (index, issuer) in issuers.iter().enumerate() {
         parsed(index + 1, issuer)?;
     }
-    Ok(Chain { certificates, validity })
+    Ok(Chain { certificates, validity, key_mode })
 }
 
 fn parsed<'a>(index: usize, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Fault> {

@@ -25,14 +25,31 @@ pub(super) struct Contents {
     pub(super) mode: u32,
     /// The first section that is neither certificate nor plain key.
     other: Option<Holds>,
+    /// How many sections there are that aren't beside the point.
+    sections: usize,
 }
 
 impl Contents {
+    /// Whether the file holds one thing only.
+    pub(super) fn is_alone(&self) -> bool {
+        self.sections == 1
+    }
+
+    /// What else it holds, for advice that costs nothing of the file.
+    fn holds(&self, other: Holds) -> Fault {
+        if self.is_alone() { Fault::Holds(other) } else { Fault::HoldsAmong(other) }
+    }
+
+    /// The permission bits of the file if a private key is in it.
+    pub(super) fn key_mode(&self) -> Option<u32> {
+        (!self.keys.is_empty()).then_some(self.mode)
+    }
+
     /// Why there is no certificate.
     pub(super) fn instead_of_certificates(&self) -> Fault {
         match (self.keys.is_empty(), self.other) {
             (false, _) => Fault::Holds(Holds::Key),
-            (true, Some(other)) => Fault::Holds(other),
+            (true, Some(other)) => self.holds(other),
             (true, None) => Fault::Foreign(Foreign::Text),
         }
     }
@@ -40,7 +57,7 @@ impl Contents {
     /// Why there is no private key.
     pub(super) fn instead_of_key(&self) -> Fault {
         match (self.other, self.certificates.is_empty()) {
-            (Some(other), _) => Fault::Holds(other),
+            (Some(other), _) => self.holds(other),
             (None, false) => Fault::Holds(Holds::Certificate),
             (None, true) => Fault::Foreign(Foreign::Text),
         }
@@ -112,6 +129,10 @@ pub(super) fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
     if let Some(encoding) = utf16(text) {
         return Err(Fault::Utf16(encoding));
     }
+    // JSON is text whose lines can't be mended in place: other parts of it are needed, too.
+    if text.trim_ascii_start().starts_with(b"{") {
+        return Err(Fault::Foreign(Foreign::Json));
+    }
     if !form::has_marker(text) {
         return Err(without_sections(text));
     }
@@ -121,10 +142,11 @@ pub(super) fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
         _ => None,
     });
     mislabelled(&sections)?;
-    let mut contents = Contents { certificates: Vec::new(), keys: Vec::new(), mode, other };
+    let count = sections.iter().filter(|section| section.label != Label::Unknown).count();
+    let mut contents = Contents { certificates: Vec::new(), keys: Vec::new(), mode, other, sections: count };
     let mut rest = text;
     // What was looked at above has nothing left that this could complain about, but for a key that is encrypted in place.
-    let unparsed = other.map_or(Fault::Damaged(Damage::NotDer), Fault::Holds);
+    let unparsed = other.map_or(Fault::Damaged(Damage::NotDer), |other| contents.holds(other));
     while let Some((item, after)) = read_one_from_slice(rest).map_err(|_| unparsed.clone())? {
         rest = after;
         match item {
@@ -153,7 +175,10 @@ fn mislabelled(sections: &[Section]) -> Result<(), Fault> {
                 return Err(Fault::Mislabelled { holds: Holds::PublicKey });
             }
             (Label::Key, Some(Content::Certificate)) => return Err(Fault::Mislabelled { holds: Holds::Certificate }),
-            (Label::Key, Some(Content::EncryptedKey)) => return Err(Fault::Holds(Holds::EncryptedKey)),
+            (Label::Key, Some(Content::EncryptedKey)) if sections.len() == 1 => {
+                return Err(Fault::Holds(Holds::EncryptedKey));
+            }
+            (Label::Key, Some(Content::EncryptedKey)) => return Err(Fault::HoldsAmong(Holds::EncryptedKey)),
             _ => {}
         }
     }
@@ -185,7 +210,7 @@ fn without_sections(bytes: &[u8]) -> Fault {
         () if begins(b"PuTTY-User-Key-File") => return Fault::Holds(Holds::OpenSshKey),
         () if begins(b"ssh-") || begins(b"ecdsa-sha2-") => return Fault::Holds(Holds::PublicKey),
         () if form::has_broken_marker(bytes) => return Fault::Damaged(Damage::Dashes),
-        () if begins(b"{") || begins(b"[") => Foreign::Json,
+        () if begins(b"[") => Foreign::Json,
         () if bytes.first() == Some(&0x30) && bytes.contains(&0) => return Fault::Damaged(Damage::Binary),
         () if begins(b"LS0tLS1") && form::bare_base64(bytes).is_some() => Foreign::Base64OfPem,
         () => match form::bare_base64(bytes).and_then(|der| der::content(&der)) {

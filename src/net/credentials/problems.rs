@@ -63,7 +63,10 @@ impl Role {
     /// What belongs into the file and where it comes from.
     pub(super) fn wanted(self) -> &'static str {
         match self {
-            Role::Ca => "Amazon's root CA (https://www.amazontrust.com/repository/AmazonRootCA1.pem)",
+            Role::Ca => {
+                "the root CA of the server's certificate (for IoT Core Amazon's root CA, \
+                 https://www.amazontrust.com/repository/AmazonRootCA1.pem)"
+            }
             Role::Certificate => "the certificate that IoT Core gave for this device (...-certificate.pem.crt)",
             Role::Key => "the private key that was made with the certificate (...-private.pem.key)",
         }
@@ -98,6 +101,8 @@ pub(crate) enum Fault {
     /// Nothing like a certificate or key.
     Foreign(Foreign),
     Holds(Holds),
+    /// Likewise, and there is more in the file.
+    HoldsAmong(Holds),
     /// A section that is called otherwise than what it holds.
     Mislabelled {
         holds: Holds,
@@ -196,7 +201,10 @@ pub(crate) enum Unsupported {
         bits: usize,
     },
     RsaExponent,
-    NoPublicHalf,
+    NoPublicHalf {
+        /// There is nothing else in the file.
+        is_alone: bool,
+    },
     /// With its article.
     Kind(&'static str),
 }
@@ -267,8 +275,8 @@ impl fmt::Display for Problem {
                     }
                     (None, Some(subject)) => write!(
                         f,
-                        "That one is a CA's ({subject}): put {} there; tls.ca_file and tls.cert_file may be swapped",
-                        Role::Certificate.wanted()
+                        "That one is a CA's ({subject}); tls.ca_file and tls.cert_file may be swapped. {}",
+                        Role::Certificate.elsewhere()
                     ),
                     (None, None) => write!(
                         f,

@@ -215,10 +215,10 @@ fn what_is_neither_certificate_nor_plain_key_is_named() {
         }
     };
     check("device.csr", Holds::Request, ["(CSR)"; 2]);
-    check("device.p7", Holds::Pkcs7, ["openssl pkcs7 -print_certs", "Put the private key"]);
-    check("trusted.pem", Holds::TrustedCertificate, ["openssl x509 -in", "Put the private key"]);
-    check("encrypted.pem", Holds::EncryptedKey, ["Put the certificate", "openssl pkey -in"]);
-    check("old.pem", Holds::EncryptedKey, ["Put the certificate", "openssl pkey -in"]);
+    check("device.p7", Holds::Pkcs7, ["openssl pkcs7 -print_certs", "path of the private key"]);
+    check("trusted.pem", Holds::TrustedCertificate, ["openssl x509 -in", "path of the private key"]);
+    check("encrypted.pem", Holds::EncryptedKey, ["path of the certificate", "openssl pkey -in"]);
+    check("old.pem", Holds::EncryptedKey, ["path of the certificate", "openssl pkey -in"]);
     check("public.pem", Holds::PublicKey, ["only a public key"; 2]);
 }
 
@@ -352,4 +352,33 @@ fn a_key_that_anybody_else_may_read_is_a_warning() {
         let command = format!("chmod 0600 {}", files.tls.key_file.display());
         assert!(text.contains(who) && text.contains(&command) && text.contains(&format!("{mode:04o}")), "{text}");
     }
+}
+
+#[test]
+fn a_private_key_in_another_file_that_anybody_may_read_is_a_warning() {
+    let authority = Authority::new("ca");
+    let device = authority.issue(&[], ALWAYS);
+    let with_key = |pem: &str| format!("{pem}{}", device.key);
+    for (ca, certificate, role) in [
+        (authority.pem(), with_key(&device.certificate), Role::Certificate),
+        (with_key(&authority.pem()), device.certificate.clone(), Role::Ca),
+    ] {
+        let files = Files::new(&ca, &certificate, &device.key);
+        let path = if role == Role::Ca { &files.tls.ca_file } else { &files.tls.cert_file };
+        set_mode(&files.tls.key_file, 0o600);
+        set_mode(path, 0o600);
+        assert_eq!(loaded(&files).warnings(), []);
+        set_mode(path, 0o644);
+        let credentials = loaded(&files);
+        let [warning] = credentials.warnings() else { panic!("{:?}", credentials.warnings()) };
+        let expected = format!("{} {} holds a private key and can be read by every user", role.key(), path.display());
+        assert!(warning.to_string().starts_with(&expected), "{warning}");
+        assert!(warning.to_string().contains(&format!("chmod 0600 {}", path.display())), "{warning}");
+    }
+    // One file for both is told once.
+    let both = with_key(&device.certificate);
+    let mut files = Files::new(&authority.pem(), &both, &both);
+    files.tls.cert_file.clone_from(&files.tls.key_file);
+    set_mode(&files.tls.key_file, 0o644);
+    assert_eq!(loaded(&files).warnings().len(), 1);
 }

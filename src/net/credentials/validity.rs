@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::time::ASN1Time;
 
+use super::problems::Role;
 use crate::count::count;
 use crate::exposure::{self, Who};
 
@@ -54,10 +55,10 @@ fn whole_seconds(now: SystemTime) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// A warning if somebody but the owner may read the key.
-pub(super) fn exposure(key_file: &Path, mode: u32) -> Option<Warning> {
-    let who = exposure::readers(mode).filter(|who| *who == Who::All || !exposure::is_credential(key_file))?;
-    Some(Warning::KeyReadableByOthers { path: key_file.to_owned(), mode, who })
+/// A warning if somebody but the owner may read the private key in a file.
+pub(super) fn exposure(role: Role, file: &Path, mode: u32) -> Option<Warning> {
+    let who = exposure::readers(mode).filter(|who| *who == Who::All || !exposure::is_credential(file))?;
+    Some(Warning::KeyReadableByOthers { role, path: file.to_owned(), mode, who })
 }
 
 /// Something to tell that keeps nobody from connecting.
@@ -80,6 +81,7 @@ pub(crate) enum Warning {
         days: u64,
     },
     KeyReadableByOthers {
+        role: Role,
         path: PathBuf,
         mode: u32,
         who: Who,
@@ -109,16 +111,20 @@ impl fmt::Display for Warning {
                 path.display(),
                 count(*days, "day")
             ),
-            Warning::KeyReadableByOthers { path, mode, who } => {
+            Warning::KeyReadableByOthers { role, path, mode, who } => {
+                let file = path.display();
+                let what = match role {
+                    Role::Key => format!("the private key {file}"),
+                    Role::Ca | Role::Certificate => format!("{} {file} holds a private key and", role.key()),
+                };
                 let who = match who {
                     Who::All => "every user of this machine",
                     Who::Group => "its group, whose members may only be meant to use the sockets",
                 };
                 write!(
                     f,
-                    "the private key {} can be read by {who} (mode {mode:04o}): whoever has it can act as this gateway. Run \
+                    "{what} can be read by {who} (mode {mode:04o}): whoever has it can act as this gateway. Run \
                     `{}`",
-                    path.display(),
                     exposure::command_to_hide(path)
                 )
             }

@@ -77,6 +77,8 @@ fn a_public_ca_that_does_not_sign_for_iot_core_is_doubted() {
         let said = doubt(names, ats).unwrap_or_else(|| panic!("{names:?}"));
         assert!(said.contains(&format!("holds \"CN={}\"", names[0])) && said.contains("sudo curl -fsSo "), "{said}");
     }
+    let said = doubt(&["Amazon Root CA 3", "my own"], ats).unwrap();
+    assert!(!said.contains("curl") && said.contains("add that certificate"), "one's own stays: {said}");
     for names in [
         &["Amazon Root CA 1"][..],
         &["Amazon Root CA 3", "Amazon Root CA 1"],

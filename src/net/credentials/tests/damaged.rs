@@ -234,7 +234,7 @@ fn of_a_key(shop: &Workshop) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "JSON of the AWS CLI",
             text(&format!("{{\"keyPair\": {{\"PrivateKey\": \"{}\"}}}}", key.replace('\n', "\\n"))),
-            "\\n is written",
+            "is JSON, as `aws iot create-keys-and-certificate` prints it",
         ),
         ("other JSON", text("{\"message\": \"no\"}"), "is JSON"),
         ("a Java key store", b"\xFE\xED\xFE\xED\0\0\0\x02\0\0".to_vec(), "a Java key store"),
@@ -360,7 +360,13 @@ fn printed_commands_mend_the_file_and_touch_no_other() {
             (role, "base64", text(&crate::message::BASE64.encode(pem))),
         ]
     });
-    let cases: Vec<(Role, &str, Vec<u8>)> = of_keys.chain(of_certificates).collect();
+    let encrypted = String::from_utf8(shop.made("pkcs8 -topk8 -in key.pem -passout pass:secret")).unwrap();
+    let trusted = String::from_utf8(shop.made("x509 -in cert.pem -trustout")).unwrap();
+    let among = [
+        (Role::Key, "encrypted, with the certificate", text(&(shop.certificate.clone() + &encrypted))),
+        (Role::Certificate, "trusted, and another", text(&trusted.repeat(2))),
+    ];
+    let cases: Vec<(Role, &str, Vec<u8>)> = of_keys.chain(of_certificates).chain(among).collect();
     let mut mended = 0;
     for (role, name, contents) in cases {
         let mut shop = Workshop {
@@ -378,7 +384,7 @@ fn printed_commands_mend_the_file_and_touch_no_other() {
         }
         let said = shop.said(role, &contents);
         let Some(command) = printed_command(&said) else { continue };
-        if name == "JSON of the AWS CLI" || name == "glued twice" {
+        if name == "glued twice" || name == "other JSON" {
             continue;
         }
         set_mode(&odd, 0o640);
@@ -400,13 +406,14 @@ fn printed_commands_mend_the_file_and_touch_no_other() {
                 ""
             },
         );
-        if name == "PKCS#12" {
+        if command.starts_with("(umask") {
             let new = odd.with_file_name(format!("{}.pem", odd.file_name().unwrap().to_str().unwrap()));
             assert_eq!(fs::metadata(&new).unwrap().permissions().mode() & 0o777, 0o640);
             assert_eq!(fs::read(&odd).unwrap(), contents, "the container stays");
             // It doesn't take the place of a file that is there.
-            fs::write(&new, shop.key.clone() + "\n").unwrap();
+            let made = fs::read(&new).unwrap();
             assert!(!Command::new("sh").arg("-c").arg(command).status().unwrap().success());
+            assert_eq!(fs::read(&new).unwrap(), made);
             fs::rename(&new, &odd).unwrap();
         } else {
             let metadata = fs::metadata(&odd).unwrap();
@@ -418,4 +425,52 @@ fn printed_commands_mend_the_file_and_touch_no_other() {
         mended += 1;
     }
     assert!(mended >= 30, "{mended}");
+}
+
+#[test]
+fn no_command_writes_to_a_file_that_is_a_good_one_of_another_kind() {
+    let shop = Workshop::new();
+    let text = |text: &str| text.as_bytes().to_vec();
+    let both = format!("{}{}", shop.certificate, shop.key);
+    let request = shop.made("req -new -key key.pem -subj /CN=x");
+    let json = format!(
+        "{{\"certificatePem\": \"{0}\", \"keyPair\": {{\"PrivateKey\": \"{0}\"}}}}",
+        shop.key.replace('\n', "\\n")
+    );
+    let encrypted = shop.made("pkcs8 -topk8 -in key.pem -passout pass:secret");
+    let key_der = shop.made("pkey -in key.pem -outform der");
+    let cut = shop.ca.clone() + &shop.ca[..shop.ca.len() / 2];
+    let (others, keys) = ([Role::Ca, Role::Certificate], [Role::Key]);
+    for (name, contents, roles) in [
+        ("the key", text(&shop.key), &others[..]),
+        ("the key as DER", key_der, &others),
+        ("the key in Base64", text(&shop.key.lines().filter(|line| !line.contains('-')).collect::<String>()), &others),
+        ("the key, encrypted", encrypted.clone(), &others),
+        ("the key called a certificate", text(&shop.key.replace("PRIVATE KEY", "CERTIFICATE")), &others),
+        ("a request", request, &[Role::Ca, Role::Certificate, Role::Key]),
+        ("the device's certificate", text(&shop.certificate), &keys),
+        ("the CA", text(&shop.ca), &keys),
+        ("the certificate and the encrypted key", [text(&shop.certificate), encrypted].concat(), &keys),
+        ("JSON", text(&json), &[Role::Ca, Role::Certificate, Role::Key]),
+        ("a bundle that is cut off", text(&cut), &others),
+        ("a bundle with something else", text(&format!("{both}-----BEGIN X-----\n")), &others),
+    ] {
+        for role in roles {
+            let said = shop.said(*role, &contents);
+            let first = said.lines().next().unwrap_or_default();
+            let path = shop.path(*role).display();
+            assert!(!first.is_empty(), "{name} as {role:?}");
+            for write in [format!("> {path}`"), format!("-fsSo {path}"), format!("-out {path}")] {
+                assert!(!first.contains(&write), "{name} as {role:?}: {first}");
+            }
+        }
+    }
+    for contents in [&b""[..], b"<html>Log in</html>"] {
+        assert!(shop.said(Role::Ca, contents).contains("curl -fsSo "), "there is nothing to lose");
+    }
+    // Not the CA of this device's own certificate, which may sign itself here.
+    let device = Authority::new("ca").issue(&[], ALWAYS);
+    let said = shop.said(Role::Ca, device.certificate.as_bytes());
+    let expected = "holds no CA certificate, but that of CN=device; tls.ca_file and tls.cert_file may be swapped. Leave that file as it is";
+    assert!(said.contains(expected) && !said.contains("curl"), "{said}");
 }
