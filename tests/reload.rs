@@ -60,6 +60,35 @@ fn what_a_reload_would_refuse_is_told_before_it() {
 }
 
 #[test]
+fn a_socket_of_another_daemon_is_told_of_before_a_reload_and_our_own_are_not() {
+    let (broker, other_broker) = (Broker::start(), Broker::start());
+    let (setup, gatewire, _peer) = start(&broker, &format!("{FORWARD}{INGEST}"));
+    let (other, _running, _other_peer) = start(&other_broker, &format!("{FORWARD}{INGEST}"));
+    let said = |setup: &Setup, command: &[&str]| {
+        let (code, _, said) = setup.output_of(command);
+        (code, said)
+    };
+    let commands: [&[&str]; 2] = [&["check"], &["check", "--reloadable"]];
+    commands.iter().for_each(|command| assert_eq!(said(&setup, command).0, 0));
+    let path = |setup: &Setup, name: &str| setup.directory.path().join(name).display().to_string();
+    // The last is its status socket: the daemon is then known by its store alone.
+    let mut setup = setup;
+    for name in ["publish.sock", "f.sock", "status.sock"] {
+        let (own, others) = (path(&setup, name), path(&other, name));
+        setup = setup.edit(&own, &others);
+        for command in commands {
+            let (code, said) = said(&setup, command);
+            assert!(code == 78 && said.contains(&format!("{others} is served by another process")), "{said}");
+        }
+        let refused = gatewire.count("the old one stays in force");
+        gatewire.signal("HUP");
+        gatewire.wait_for_nth("the old one stays in force", refused + 1);
+        setup = setup.edit(&others, &own);
+    }
+    commands.iter().for_each(|command| assert_eq!(said(&setup, command).0, 0));
+}
+
+#[test]
 fn filters_change_on_the_same_connection_and_readers_stay() {
     let broker = Broker::start();
     let (setup, gatewire, mut peer) = start(&broker, FORWARD);

@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use super::error::{SocketError, explain};
 pub(crate) use super::file::Access;
 use super::file::OwnFile;
-use super::stale::{self, AtPath, clear_the_way};
+use super::stale::{self, AtPath, Beside, clear_the_way};
 use super::stream::register;
 use crate::config::SocketFile;
 use crate::owner;
@@ -52,13 +52,13 @@ impl Listener {
     }
 
     /// Whether [`Listener::bind`] would work, as far as can be told without changing anything. With a daemon running the socket
-    /// may be served: by that.
-    pub(crate) fn probe(file: &SocketFile, is_running: bool) -> Result<(), SocketError> {
+    /// may be served: by that, and by no other.
+    pub(crate) fn probe(file: &SocketFile, daemon: Option<Beside>) -> Result<(), SocketError> {
         let path = &file.path;
         let address = SockAddr::unix(path).map_err(|_| SocketError::PathTooLong { path: path.clone() })?;
         match stale::look(path, &address)? {
-            AtPath::Served if !is_running => return Err(SocketError::Served { path: path.clone() }),
-            AtPath::Served => {}
+            AtPath::Served(server) if daemon.is_some_and(|daemon| daemon.may_serve(server)) => {}
+            AtPath::Served(_) => return Err(SocketError::Served { path: path.clone() }),
             AtPath::Stale(owner) => stale::may_remove(path, owner)?,
             AtPath::Nothing => {
                 let directory = super::file::directory_of(path);

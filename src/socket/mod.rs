@@ -33,6 +33,7 @@ pub(crate) use listener::Listener;
 pub(crate) use observer::OBSERVER;
 pub(crate) use peer::Peer;
 pub(crate) use seldom::Seldom;
+pub(crate) use stale::{Beside, server_of};
 pub(crate) use stream::Stream;
 
 /// The most clients one socket serves at a time.

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::{AccessFlags, access, geteuid};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -21,7 +24,28 @@ pub(super) enum AtPath {
     Nothing,
     /// A socket that nobody serves, and whose it is.
     Stale(u32),
-    Served,
+    /// By this process, if that can be told.
+    Served(Option<i32>),
+}
+
+/// A running daemon beside which it is looked: its process, if that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beside(pub(crate) Option<i32>);
+
+impl Beside {
+    /// Whether a socket that `server` serves may be this daemon's. systemd listens for those that it hands over.
+    pub(super) fn may_serve(self, server: Option<i32>) -> bool {
+        let is_systemd = |pid| fs::read(format!("/proc/{pid}/comm")).is_ok_and(|name| name == b"systemd\n");
+        match (self.0, server) {
+            (Some(own), Some(server)) => own == server || is_systemd(server),
+            _ => true,
+        }
+    }
+}
+
+/// The process that listens where `stream` is connected to; 0 where it is in another container.
+pub(crate) fn server_of(stream: &impl AsFd) -> Option<i32> {
+    getsockopt(stream, PeerCredentials).ok().map(|found| found.pid())
 }
 
 /// Whether the directory can hold sockets at all, whoever asks.
@@ -37,7 +61,7 @@ pub(super) fn clear_the_way(path: &Path, address: &SockAddr) -> Result<(), Socke
     match look(path, address)? {
         AtPath::Nothing => Ok(()),
         AtPath::Stale(owner) => remove(path, owner),
-        AtPath::Served => Err(SocketError::Served { path: path.to_owned() }),
+        AtPath::Served(_) => Err(SocketError::Served { path: path.to_owned() }),
     }
 }
 
@@ -53,13 +77,15 @@ pub(super) fn look(path: &Path, address: &SockAddr) -> Result<AtPath, SocketErro
         return Err(SocketError::NotASocket { path: path.to_owned() });
     }
     // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
-    let probe = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None).and_then(|probe| probe.connect(address));
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None);
+    let probe = socket.and_then(|socket| socket.connect(address).map(|()| socket));
     Ok(match probe.map_err(|error| error.kind()) {
         Err(ErrorKind::NotFound) => AtPath::Nothing,
         Err(ErrorKind::ConnectionRefused) => AtPath::Stale(found.uid()),
         // Of another user, as a daemon that was once started as root leaves it.
         Err(ErrorKind::PermissionDenied) if is_listed(path).is_ok_and(|listed| !listed) => AtPath::Stale(found.uid()),
-        _ => AtPath::Served,
+        Ok(socket) => AtPath::Served(server_of(&socket)),
+        Err(_) => AtPath::Served(None),
     })
 }
 

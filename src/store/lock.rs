@@ -1,10 +1,13 @@
 //! The lock of the store: one daemon has it.
 
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
+
+use nix::sys::stat::{major, minor};
 
 use super::failure::Fault;
 use super::files;
@@ -26,6 +29,24 @@ pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
         Err(Unread::Other(_) | Unread::TooLarge) => Ok(false),
     }
 }
+
+/// The process that holds the store at `path`, as far as the kernel's list of locks tells: not from another container.
+pub(crate) fn holder(path: &Path) -> Option<i32> {
+    let found = fs::symlink_metadata(lock_of(path)).ok()?;
+    let file = format!("{:02x}:{:02x}:{}", major(found.dev()), minor(found.dev()), found.ino());
+    holder_in(&fs::read_to_string(LOCKS).ok()?, &file)
+}
+
+/// Of `file` in such a list: `1: FLOCK  ADVISORY  WRITE 812 b3:02:131 0 EOF` (`proc_locks(5)`).
+fn holder_in(locks: &str, file: &str) -> Option<i32> {
+    locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [_, "FLOCK", _, "WRITE", pid, locked, ..] if locked == file => pid.parse().ok().filter(|pid| *pid > 0),
+        _ => None,
+    })
+}
+
+/// The kernel's list of the locks that are held.
+const LOCKS: &str = "/proc/locks";
 
 /// How often, and how far apart, it is tried to take the lock: [`is_held`] takes it for a moment, and that must not keep a
 /// daemon from starting.
@@ -59,5 +80,25 @@ impl Lock {
 
     pub(super) fn is_in_place(&self) -> bool {
         self.place.is_kept()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_process_that_holds_a_store_is_told_of_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gatewire.db");
+        assert_eq!(holder(&path), None);
+        let lock = Lock::take(&path).unwrap().unwrap();
+        assert_eq!(holder(&path), i32::try_from(std::process::id()).ok());
+        drop(lock);
+        assert_eq!(holder(&path), None);
+        let locks = "1: POSIX  ADVISORY  WRITE 7 08:01:5 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 8 08:01:5 0 EOF\n\
+                     3: FLOCK  ADVISORY  READ 9 08:01:5 0 EOF\n4: FLOCK  ADVISORY  WRITE 10 08:01:5 0 EOF\n\
+                     5: FLOCK  ADVISORY  WRITE 0 08:01:6 0 EOF\n";
+        assert_eq!(["08:01:5", "08:01:6", "08:01:7"].map(|file| holder_in(locks, file)), [Some(10), None, None]);
     }
 }

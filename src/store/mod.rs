@@ -45,7 +45,7 @@ pub(crate) use database::note_at;
 pub(crate) use failure::{Failure, OpenError};
 pub(crate) use keeper::Retry;
 use lock::Lock;
-pub(crate) use lock::is_held;
+pub(crate) use lock::{holder, is_held};
 pub(crate) use names::names_of;
 pub(crate) use probe::{Obstacle, probe};
 pub(crate) use queue::{Place, QueueId, Totals};

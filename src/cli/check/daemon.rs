@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::socket::{Beside, server_of};
 use crate::store;
 
 /// How long a daemon may take to answer.
@@ -45,9 +46,17 @@ pub(super) fn find(config: &Config) -> Daemon {
     }
 }
 
-/// Whether one runs, as far as this process can tell.
-pub(super) fn runs(config: &Config) -> bool {
-    matches!(status(&config.status.socket.path), Ok(Some(_))) || matches!(store::is_held(&config.outbox.path), Ok(true))
+/// One that runs, as far as this process can tell.
+pub(super) fn beside(config: &Config) -> Option<Beside> {
+    let runs = matches!(status(&config.status.socket.path), Ok(Some(_)))
+        || matches!(store::is_held(&config.outbox.path), Ok(true));
+    runs.then(|| process(config))
+}
+
+/// The process of one that may run: it holds the store, or else serves the status socket.
+pub(super) fn process(config: &Config) -> Beside {
+    let at_status = || server_of(&UnixStream::connect(&config.status.socket.path).ok()?).filter(|pid| *pid > 0);
+    Beside(store::holder(&config.outbox.path).or_else(at_status))
 }
 
 /// The status document; `None` if nobody listens.

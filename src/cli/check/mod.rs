@@ -83,7 +83,7 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     let mut found = Finding::default();
     // Credentials that can't be used are no reason to keep silent about the rest.
     if let Some(config) = inputs.as_ref().map(|inputs| &inputs.config).or(config.as_deref()) {
-        found = preparations::walk(config, daemon::runs(config));
+        found = preparations::walk(config, daemon::beside(config));
         found.append(sandboxed::walk(path, config));
     }
     // What has to be mended first comes first.

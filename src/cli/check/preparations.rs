@@ -9,7 +9,7 @@ use super::programs::not_run;
 use crate::cli::Exit;
 use crate::config::{self, Config, SocketFile, Source};
 use crate::regular;
-use crate::socket::{Listener, SocketError};
+use crate::socket::{Beside, Listener, SocketError};
 use crate::store::{self, Obstacle};
 
 /// What was found, a line each.
@@ -46,15 +46,15 @@ fn is_made(directory: &Path) -> bool {
     OF_THE_UNIT.iter().any(|made| directory == Path::new(made))
 }
 
-/// Walks through them; with a daemon running, sockets are served and the store is held by that.
-pub(super) fn walk(config: &Config, is_running: bool) -> Finding {
+/// Walks through them; with a daemon running, its sockets are served and the store is held by that.
+pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
     let mut found = Finding::default();
     let forwards = config.forward.iter().map(|forward| &forward.socket);
     let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
     // A directory that isn't there is one fault, however many sockets are to lie in it.
     let mut directories = BTreeSet::new();
     for socket in forwards.chain(ingests).chain([&config.status.socket]) {
-        let fault = probe(socket, is_running).err().filter(|error| match error {
+        let fault = probe(socket, daemon).err().filter(|error| match error {
             SocketError::NoDirectory { directory, .. } | SocketError::FileAsDirectory { directory, .. } => {
                 directories.insert(directory.clone())
             }
@@ -64,7 +64,7 @@ pub(super) fn walk(config: &Config, is_running: bool) -> Finding {
     }
     let path = &config.outbox.path;
     let place = config.places.with_key("path", path);
-    match (!is_running).then(|| store::probe(path, is_made)).flatten() {
+    match daemon.is_none().then(|| store::probe(path, is_made)).flatten() {
         None => {}
         Some(Obstacle::Start(error)) => found.refused.push(format!("{place}{error}")),
         Some(Obstacle::Storing(why)) => found.hindered.push(format!("{place}nothing could be stored: {why}")),
@@ -90,8 +90,8 @@ pub(super) fn walk(config: &Config, is_running: bool) -> Finding {
     found
 }
 
-fn probe(socket: &SocketFile, is_running: bool) -> Result<(), SocketError> {
-    match Listener::probe(socket, is_running) {
+fn probe(socket: &SocketFile, daemon: Option<Beside>) -> Result<(), SocketError> {
+    match Listener::probe(socket, daemon) {
         Err(SocketError::NoDirectory { directory, .. }) if is_made(&directory) => Ok(()),
         outcome => outcome,
     }

@@ -19,7 +19,7 @@ pub(super) fn run(path: &Path) -> Exit {
             return Exit::Config;
         }
     };
-    let found = preparations::walk(&config, true);
+    let found = preparations::walk(&config, Some(daemon::process(&config)));
     if !found.refused.is_empty() {
         found.refused.iter().for_each(|problem| tell(problem));
         return Exit::Config;
