@@ -20,6 +20,7 @@ mod names;
 mod place;
 mod probe;
 mod queue;
+mod ready;
 mod row;
 mod salvage;
 #[cfg(test)]

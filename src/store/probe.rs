@@ -1,7 +1,7 @@
 //! Whether a store could be opened, without changing anything: for `gatewire check`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
@@ -10,6 +10,7 @@ use super::database::look;
 use super::failure::{Fault, OpenError};
 use super::files;
 use super::names::{all_of, directory_of, may_open};
+use super::ready::{self, Ready};
 
 /// What would be wrong with the store at a path.
 #[derive(Debug)]
@@ -20,24 +21,41 @@ pub(crate) enum Obstacle {
     Storing(String),
     /// It would start with what can be saved of a damaged one.
     Damage(String),
+    /// Something lies beside it that is moved aside: where, and what is wrong with it.
+    Leftover(PathBuf, String),
 }
 
 /// Looks at the store at `path`, which no daemon holds. `is_made` says whether a directory that is missing will be there at the start.
 pub(crate) fn probe(path: &Path, is_made: impl Fn(&Path) -> bool) -> Option<Obstacle> {
-    let fault = look_at(path, is_made).err()?;
-    Some(match fault {
+    let judged = match ready::judge(path) {
+        Ok(judged) => judged,
+        Err(fault) => return Some(obstacle(fault)),
+    };
+    let looked = match &judged {
+        // What is in the place is moved out of it.
+        Ready::Completes => Ok(()),
+        Ready::None | Ready::Leftover { .. } => look(path),
+    };
+    match (looked.and_then(|()| look_around(path, is_made)), judged) {
+        (Err(fault), _) => Some(obstacle(fault)),
+        (Ok(()), Ready::Leftover { why }) => Some(Obstacle::Leftover(ready::ready_of(path), why)),
+        (Ok(()), Ready::None | Ready::Completes) => None,
+    }
+}
+
+fn obstacle(fault: Fault) -> Obstacle {
+    match fault {
         Fault::Unusable(error) => Obstacle::Start(error),
         Fault::Damage(how) => Obstacle::Damage(how),
         Fault::Refused(failure) | Fault::Broken(failure) => Obstacle::Storing(failure.to_string()),
-    })
+    }
 }
 
-fn look_at(path: &Path, is_made: impl Fn(&Path) -> bool) -> Result<(), Fault> {
+fn look_around(path: &Path, is_made: impl Fn(&Path) -> bool) -> Result<(), Fault> {
     let directory = directory_of(path);
     if !directory.exists() && is_made(directory) {
         return Ok(());
     }
-    look(path)?;
     for file in all_of(path) {
         may_open(&file).map_err(|error| Fault::of_io(&error, &file))?;
     }

@@ -18,6 +18,7 @@ use super::database::{self, Database};
 use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::files::make_directory;
 use super::names::log_of;
+use super::ready::{self, Ready};
 use super::{Contents, Kept, Load, Lock, Page, Place, QueueId, Totals, Write};
 
 /// The most writes in one transaction.
@@ -299,7 +300,7 @@ impl Worker {
             let locked = || Fault::Unusable(OpenError::Locked { path: self.path.clone() });
             self.lock = Some(lock.ok_or_else(locked)?);
         }
-        if let Some(swapped) = self.finish_swap()? {
+        if let Some(swapped) = self.settle_ready()? {
             let aside = swapped
                 .aside
                 .map_or_else(String::new, |aside| format!("; what was found in its place is now {}", aside.display()));
@@ -325,7 +326,9 @@ impl Worker {
     /// put there while ours was in use.
     fn refuse_what_is_not_ours(&self) -> Result<(), Fault> {
         match database::look(&self.path) {
-            Err(Fault::Unusable(_)) if rebuild::is_swapping(&self.path) => Ok(()),
+            Err(Fault::Unusable(_)) if self.is_beside || matches!(ready::judge(&self.path), Ok(Ready::Completes)) => {
+                Ok(())
+            }
             Err(fault @ Fault::Unusable(_)) => Err(fault),
             // What else there is to say is said when it is opened.
             Ok(()) | Err(_) => Ok(()),

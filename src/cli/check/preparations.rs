@@ -73,6 +73,11 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
             config.places.of("outbox.path", path),
             path.display()
         )),
+        Some(Obstacle::Leftover(file, why)) => found.warnings.push(format!(
+            "{}warning: {} isn't a database that gatewire left there for its next start: {why}; gatewire moves it aside at its start",
+            config.places.of("outbox.path", path),
+            file.display()
+        )),
     }
     for publish in &config.publish {
         let (place, fault) = match &publish.source {

@@ -146,17 +146,28 @@ fn a_new_database_that_was_being_made_when_the_power_went_is_put_right() {
     std::fs::write(&new, "half").unwrap();
     assert_eq!(found(&path), rows);
     assert!(!new.exists());
-    // Finished: of the damaged one and its log none, one or both have been moved aside.
+    // Finished: of the damaged one and its log none, one or both have been moved aside. It may look whole: an older copy, say.
+    let older = TempDir::new().unwrap();
+    let older = std::fs::read(filled(&older, 10).0).unwrap();
+    let damaged = vec![0; 2 * PAGE_SIZE];
     for (has_database, has_log) in [(true, true), (true, false), (false, false)] {
-        std::fs::rename(&path, &ready).unwrap();
-        std::fs::File::options().write(true).open(&ready).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        std::fs::write(if has_database { &path } else { &aside }, "damaged").unwrap();
-        std::fs::write(log(if has_log { &path } else { &aside }), "its log").unwrap();
-        assert_eq!(found(&path), rows);
-        assert!(!ready.exists());
-        for (file, content) in [(aside.clone(), "damaged"), (log(&aside), "its log")] {
-            assert_eq!(std::fs::read_to_string(&file).unwrap(), content);
-            std::fs::remove_file(&file).unwrap();
+        for content in [&older, &damaged] {
+            std::fs::rename(&path, &ready).unwrap();
+            std::fs::write(&path, content).unwrap();
+            std::fs::write(log(&path), "its log").unwrap();
+            leftover::note_what_it_replaces(&path);
+            std::fs::File::options().write(true).open(&ready).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+            let moved = [
+                (!has_log).then_some((log(&path), log(&aside))),
+                (!has_database).then_some((path.clone(), aside.clone())),
+            ];
+            moved.into_iter().flatten().for_each(|(from, to)| std::fs::rename(from, to).unwrap());
+            assert_eq!(found(&path), rows);
+            assert!(!ready.exists());
+            for (file, content) in [(aside.clone(), &content[..]), (log(&aside), &b"its log"[..])] {
+                assert!(std::fs::read(&file).unwrap() == content);
+                std::fs::remove_file(&file).unwrap();
+            }
         }
     }
 }

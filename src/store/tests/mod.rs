@@ -1,4 +1,5 @@
 mod damage;
+mod leftover;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::SystemTime;

@@ -11,8 +11,9 @@ use super::Worker;
 use crate::count::count;
 use crate::store::QueueId;
 use crate::store::database::{Database, look};
-use crate::store::failure::{Failure, Fault, OpenError};
+use crate::store::failure::{Failure, Fault};
 use crate::store::names::{directory_of, log_of, with_suffix};
+use crate::store::ready::{REPLACES, Ready, judge, place_of, ready_of};
 use crate::store::salvage::{Pages, Salvaged, salvage};
 
 /// A database that is damaged again before this isn't made anew: the device is to blame.
@@ -29,9 +30,9 @@ impl Worker {
         if self.rebuilt_at.is_some_and(|at| at.elapsed() < NOT_AGAIN_WITHIN) {
             return Err(Fault::Broken(Failure::DamagedAgain { path }));
         }
-        let (new, ready) = (new_of(&self.path), ready_of(&self.path));
+        let new = new_of(&self.path);
         let carried = self.carry_over(&new)?;
-        fs::rename(&new, &ready).and_then(|()| sync_names(&ready)).map_err(|error| Fault::of_io(&error, &ready))?;
+        self.make_ready(&new, None)?;
         let aside = self.finish_swap()?.and_then(|swapped| swapped.aside).unwrap_or_default();
         self.rebuilt_at = Some(Instant::now());
         log::error!(
@@ -90,6 +91,53 @@ impl Worker {
         database.close()
     }
 
+    /// Names a new database so that the next start puts it in its place, and has it say what it replaces: what is there, or the
+    /// database that it was copied from.
+    pub(super) fn make_ready(&mut self, new: &Path, origin: Option<String>) -> Result<(), Fault> {
+        let ready = ready_of(&self.path);
+        let place = [Some(place_of(&self.path)), origin].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let mut database = Database::open(new, self.boot)?;
+        database.in_transaction(|database| database.set_note(REPLACES, &place))?;
+        database.close()?;
+        if !self.is_beside {
+            // Somebody else's: ours is there only if we know it.
+            let aside =
+                move_aside(&ready, Timestamp::now(), "leftover").map_err(|error| Fault::of_io(&error, &ready))?;
+            self.note_aside(aside.as_deref());
+        }
+        fs::rename(new, &ready).and_then(|()| sync_names(&ready)).map_err(|error| Fault::of_io(&error, &ready))
+    }
+
+    /// What lies ready at a start gets its place if it is for that, and is moved aside if it isn't.
+    pub(super) fn settle_ready(&mut self) -> Result<Option<Swapped>, Fault> {
+        // What this process has made is complete, whatever has come to its place since.
+        let found = if self.is_beside { Ready::Completes } else { judge(&self.path)? };
+        let why = match found {
+            Ready::None | Ready::Completes => return self.finish_swap(),
+            Ready::Leftover { why } => why,
+        };
+        let ready = ready_of(&self.path);
+        match move_aside(&ready, Timestamp::now(), "leftover") {
+            Ok(aside) => {
+                let name = aside.as_deref().unwrap_or(&ready).display();
+                log::error!(
+                    GATEWIRE_EVENT = "store_leftover";
+                    "{} isn't the database that gatewire left there: {why}. It is now {name}; {} is used. Delete {name} if you \
+                     don't need it",
+                    ready.display(), self.path.display()
+                );
+                self.note_aside(aside.as_deref());
+            }
+            // The database itself can be used all the same.
+            Err(error) => log::error!(
+                GATEWIRE_EVENT = "store_leftover";
+                "{} isn't the database that gatewire left there: {why}. It can't be moved aside ({error}): move it away. {} is \
+                 used", ready.display(), self.path.display()
+            ),
+        }
+        Ok(None)
+    }
+
     /// Puts a new database that is ready into the place of the damaged one, if there is one: also after a crash in the middle
     /// of that. One that isn't ready is removed.
     pub(super) fn finish_swap(&mut self) -> Result<Option<Swapped>, Fault> {
@@ -100,7 +148,8 @@ impl Worker {
 
     /// Moves what is in the place of the database out of it.
     pub(super) fn clear_the_place(&mut self) -> Result<(), Fault> {
-        let aside = move_aside(&self.path, Timestamp::now()).map_err(|error| Fault::of_io(&error, &self.path))?;
+        let aside =
+            move_aside(&self.path, Timestamp::now(), "damaged").map_err(|error| Fault::of_io(&error, &self.path))?;
         self.note_aside(aside.as_deref());
         Ok(())
     }
@@ -125,36 +174,27 @@ pub(super) fn new_of(path: &Path) -> PathBuf {
     with_suffix(path, ".new")
 }
 
-/// Where it waits, complete and synced, until the damaged one is out of its way.
-pub(super) fn ready_of(path: &Path) -> PathBuf {
-    with_suffix(path, ".ready")
-}
-
-/// Whether a new database is ready, and the damaged one may still be in its place.
-pub(super) fn is_swapping(path: &Path) -> bool {
-    ready_of(path).exists()
-}
-
 fn swap(path: &Path) -> io::Result<Option<Swapped>> {
     remove(&new_of(path))?;
     let ready = ready_of(path);
-    if !ready.exists() {
+    if fs::symlink_metadata(&ready).is_err() {
         return Ok(None);
     }
     // The same name again, if one of two files got there before a crash.
     let time = Timestamp::try_from(fs::metadata(&ready)?.modified()?).unwrap_or(Timestamp::UNIX_EPOCH);
-    let aside = move_aside(path, time)?;
+    let aside = move_aside(path, time, "damaged")?;
     fs::rename(&ready, path)?;
     sync_names(path)?;
     Ok(Some(Swapped { aside }))
 }
 
-/// Returns where it is now, if anything was there.
-fn move_aside(path: &Path, time: Timestamp) -> io::Result<Option<PathBuf>> {
-    // What can't be a damaged database of ours was put there while ours was in use.
-    let is_ours =
-        matches!(look(path), Ok(()) | Err(Fault::Damage(_) | Fault::Unusable(OpenError::NotADatabase { .. })));
-    let kind = if is_ours { "damaged" } else { "foreign" };
+/// Returns where it is now, if anything was there. `kind` is what one of ours is called.
+fn move_aside(path: &Path, time: Timestamp, kind: &str) -> io::Result<Option<PathBuf>> {
+    // What can't be a damaged database of ours was put there by somebody.
+    let kind = match look(path) {
+        Ok(()) | Err(Fault::Damage(_)) => kind,
+        Err(_) => "foreign",
+    };
     let time = time.strftime("%Y%m%dT%H%M%SZ").to_string();
     let name = |n: u32| match n {
         0 => with_suffix(path, &format!(".{kind}-{time}")),
@@ -181,6 +221,9 @@ pub(super) fn sync_names(path: &Path) -> io::Result<()> {
 }
 
 pub(super) fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        return move_aside(path, Timestamp::now(), "leftover").map(drop);
+    }
     for file in [path.to_owned(), log_of(path), with_suffix(path, "-journal")] {
         match fs::remove_file(file) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

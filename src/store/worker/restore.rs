@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use super::Worker;
-use super::rebuild::{new_of, ready_of, remove, sync_names};
+use super::rebuild::{new_of, remove, sync_names};
 use crate::count::count;
 use crate::store::database::Database;
 use crate::store::failure::{Failure, Fault, OpenError};
 use crate::store::files::{self, make_directory};
 use crate::store::names::log_of;
+use crate::store::ready::{origin_of, ready_of};
 use crate::store::salvage::{Pages, Salvaged, salvage};
 use crate::store::{Kept, Lock};
 
@@ -166,7 +167,7 @@ impl Worker {
     /// Has all there is of the database in the file that the next start puts in its place. What SQLite still reads is copied as it
     /// is, if nothing is missing; else every message that can be found.
     fn copy(&mut self, database: &mut Database) -> Result<Copied, Fault> {
-        let (new, ready) = (new_of(&self.path), ready_of(&self.path));
+        let new = new_of(&self.path);
         let io = |error: io::Error| Fault::of_io(&error, &new);
         remove(&new).map_err(io)?;
         let is_touched = database.touched().is_some();
@@ -176,7 +177,7 @@ impl Worker {
             Err(fault) => return Err(fault),
         };
         let messages = if is_whole { database.held() } else { self.gather(database)? };
-        fs::rename(&new, &ready).and_then(|()| sync_names(&ready)).map_err(io)?;
+        self.make_ready(&new, Some(origin_of(database.open_files())))?;
         self.is_beside = true;
         if !database.is(&self.path) {
             database.remove_log().map_err(io)?;
