@@ -47,6 +47,7 @@ pub(crate) mod config;
 pub(crate) mod count;
 pub(crate) mod cron;
 pub(crate) mod daemon;
+pub(crate) mod duration;
 pub(crate) mod exposure;
 pub(crate) mod filesystem;
 pub(crate) mod forward;

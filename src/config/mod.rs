@@ -169,7 +169,7 @@ pub(crate) enum When {
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            When::Every(every) => write!(f, "every {}", humantime::format_duration(*every)),
+            When::Every(every) => write!(f, "every {}", crate::duration::written(*every)),
             When::Cron(cron) => cron.fmt(f),
         }
     }

@@ -68,6 +68,9 @@ fn host_and_port(address: &str) -> Result<(String, u16), String> {
     }
     match port.parse() {
         Ok(port) if port != 0 => Ok((host.to_owned(), port)),
+        _ if !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()) => {
+            Err(format!("its port {port} is out of range, it must be from 1 to 65535, as in \"{EXAMPLE}\""))
+        }
         _ => Err(no_port()),
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Section<'a> {
     /// Where to complain about what isn't there.
     place: Place,
     report: &'a Report,
+    /// Something is wrong with it as a whole, which is reported: what seems to be missing follows from that.
+    is_in_doubt: bool,
     /// The keys asked for so far: those that exist.
     known: RefCell<Vec<&'static str>>,
 }
@@ -54,10 +56,10 @@ impl Complaints<'_> {
 impl<'a> Section<'a> {
     /// The table at `key` of `parent`; one that isn't there is empty.
     pub(super) fn of(parent: &'a Table, key: &'static str, report: &'a Report) -> Section<'a> {
-        let (table, place) = match parent.get(key) {
-            None => (None, parent.place.clone()),
+        let (table, place, is_in_doubt) = match parent.get(key) {
+            None => (None, parent.place.clone(), false),
             Some(entry) => match &entry.node.value {
-                Value::Table(table) => (Some(table), entry.place.clone()),
+                Value::Table(table) => (Some(table), entry.place.clone(), false),
                 // What it holds is looked at as it is meant.
                 Value::Array(items) if items.iter().all(|item| matches!(item.value, Value::Table(_))) => {
                     let text = format!(
@@ -67,15 +69,20 @@ impl<'a> Section<'a> {
                     let first = items
                         .first()
                         .and_then(|item| if let Value::Table(table) = &item.value { Some(table) } else { None });
-                    (first, entry.place.clone())
+                    (first, entry.place.clone(), true)
                 }
                 other => {
                     report.error(&entry.place, &format!("`{key}`: must be a table, [{key}], not {}", other.kind()));
-                    (None, entry.place.clone())
+                    (None, entry.place.clone(), true)
                 }
             },
         };
-        Section::new(key.to_owned(), table, place, report)
+        Section { is_in_doubt, ..Section::new(key.to_owned(), table, place, report) }
+    }
+
+    /// The same, where something is wrong with it as a whole, which is reported.
+    pub(super) fn in_doubt(self, is_in_doubt: bool) -> Section<'a> {
+        Section { is_in_doubt, ..self }
     }
 
     /// A table of its own, as in an array.
@@ -105,7 +112,7 @@ impl<'a> Section<'a> {
     }
 
     fn new(name: String, table: Option<&'a Table>, place: Place, report: &'a Report) -> Section<'a> {
-        Section { name, table, place, report, known: RefCell::default() }
+        Section { name, table, place, report, is_in_doubt: false, known: RefCell::default() }
     }
 
     /// The value at `key`, if there is one.
@@ -134,7 +141,7 @@ impl<'a> Section<'a> {
 
     /// It may be there under another name, which [`Section::finish`] tells.
     pub(super) fn missing(&self, key: &'static str, text: &str) {
-        if self.of_another().is_some() {
+        if self.is_in_doubt || self.of_another().is_some() {
             return;
         }
         let own = known::section(&self.name).map_or(&[][..], |section| section.keys);

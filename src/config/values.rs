@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::WhenFull;
 use super::document::{Node, Value};
 use super::known::word_meant;
+use crate::duration::written;
 use crate::message::Qos;
 
 pub(super) const MS: Duration = Duration::from_millis(1);
@@ -106,7 +107,11 @@ pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Res
         if range.contains(&parsed) {
             return Ok(parsed);
         }
-        Err(format!("\"{text}\" is out of range, it must be from {} to {}", shown(*range.start()), shown(*range.end())))
+        Err(format!(
+            "\"{text}\" is out of range, it must be from {} to {}",
+            written(*range.start()),
+            written(*range.end())
+        ))
     }
 }
 
@@ -135,7 +140,7 @@ fn not_a_duration(text: &str) -> String {
         && in_ms > 0.0
     {
         let meant = Duration::from_millis((number * in_ms).round() as u64);
-        return format!("\"{text}\": a duration has no fraction; write \"{}\"", shown(meant));
+        return format!("\"{text}\": a duration has no fraction; write \"{}\"", written(meant));
     }
     if text.contains('M') && !text.starts_with('P') {
         // humantime's months: somebody who wrote this wants minutes.
@@ -150,14 +155,17 @@ fn not_a_duration(text: &str) -> String {
     format!("\"{text}\" isn't a duration such as \"500ms\", \"30s\", \"5m\", \"1h 30m\" or \"7d\"")
 }
 
-/// A duration as it is written in the configuration.
-pub(super) fn shown(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
-}
-
 /// Units of sizes, in bytes.
-const UNITS: [(&str, u64); 7] =
-    [("B", 1), ("kB", 1000), ("KB", 1000), ("KiB", 1 << 10), ("MB", 1_000_000), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const UNITS: [(&str, u64); 8] = [
+    ("B", 1),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+];
 
 /// A size such as `"16 MiB"` within a range of bytes.
 pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Node) -> Result<u64, String> {
@@ -206,7 +214,11 @@ fn not_a_size(text: &str) -> String {
         unit if unit.starts_with(['.', ',']) => {
             return format!("\"{text}\": a size has no fraction; take the next smaller unit");
         }
-        _ => return format!("\"{text}\" isn't a size; its units are B, KiB, MiB and GiB, as in \"{number} MiB\""),
+        _ => {
+            return format!(
+                "\"{text}\" isn't a size; its units are B, KiB, MiB and GiB (or kB, MB and GB), as in \"{number} MiB\""
+            );
+        }
     };
     match unit {
         "" => format!("\"{text}\" lacks its unit; bytes are \"{number} B\", or write \"{number} MiB\""),

@@ -33,7 +33,7 @@ pub(super) fn announce(config: &Config, waiting: u64) {
     };
     log::info!(
         "outbox: messages that IoT Core hasn't acknowledged within {} are kept in {}{waiting}",
-        humantime::format_duration(config.outbox.spill_after),
+        crate::duration::written(config.outbox.spill_after),
         config.outbox.path.display()
     );
     if let Err(error) = store::is_synchronised() {

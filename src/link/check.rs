@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use humantime::format_duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout, timeout_at};
@@ -23,6 +22,7 @@ use super::explain;
 use super::pace::ConnectLimit;
 use super::reload::options;
 use crate::config;
+use crate::duration::written;
 use crate::message::{Qos, TopicFilter, needed};
 use crate::mqtt::Options;
 use crate::mqtt::reason::Reason;
@@ -237,7 +237,7 @@ fn left_behind(error: &LinkError, session_expiry: Duration) -> Failure {
         advice: format!(
             "The server keeps it until it expires ({}), and gatewire would take it for its own, with the filters that it \
             remembers: start it after that, or once with session_expiry = \"0s\".",
-            format_duration(session_expiry)
+            written(session_expiry)
         ),
     }
 }

@@ -2,11 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use humantime::format_duration;
-
 use super::Link;
 use super::diagnosis::{Before, NO_PUBACK, Say};
 use super::refusals::{THROTTLED, what_to_do};
+use crate::duration::written;
 use crate::journal;
 use crate::message::Topic;
 use crate::mqtt::session::{Change, Hold, Session};
@@ -54,7 +53,7 @@ impl Link {
             Hold::Refused(refusal) => ("refused", refusal.to_string(), what_to_do(refusal)),
             Hold::Throttled(reason) => ("throttled", format!("PUBACK with reason code {reason}"), THROTTLED),
             Hold::Unanswered => {
-                let ack_timeout = format_duration(self.setup().connection.ack_timeout);
+                let ack_timeout = written(self.setup().connection.ack_timeout);
                 ("unanswered", format!("no PUBACK within {ack_timeout}"), NO_PUBACK)
             }
             Hold::Subscribing => ("subscribing", "the server hasn't answered a SUBSCRIBE yet".to_owned(), SUBSCRIBING),
@@ -73,7 +72,7 @@ impl Link {
         log::warn!(
             GATEWIRE_EVENT = "throttled", GATEWIRE_TOPIC = topic.as_str();
             "IoT Core accepts no more messages for now (0x97, quota exceeded), the first of them to `{topic}`; the next is sent in {}{said}",
-            format_duration(wait)
+            written(wait)
         );
     }
 

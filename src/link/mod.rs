@@ -24,11 +24,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use humantime::format_duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config;
 use crate::count::count;
+use crate::duration::written;
 use crate::inbox::Inbox;
 use crate::journal;
 use crate::limits::MAX_PACKET;
@@ -194,11 +194,11 @@ impl Link {
         log::log!(
             level, GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
             "connected to {endpoint} as `{client_id}`{}; {session}",
-            if away.is_zero() { String::new() } else { format!(" after {} without a connection", format_duration(away)) }
+            if away.is_zero() { String::new() } else { format!(" after {} without a connection", written(away)) }
         );
         self.outbox.link_up();
         if let Some(expiry) = session_expiry {
-            let (given, asked) = (format_duration(expiry), format_duration(*asked));
+            let (given, asked) = (written(expiry), written(*asked));
             log::info!(
                 "the server keeps the session for {given} after a disconnect, not for the {asked} of session_expiry"
             );
@@ -213,7 +213,7 @@ impl Link {
         let config::Connection { endpoint, client_id, .. } = &setup.connection;
         log::info!(
             GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
-            "connected to {endpoint} as `{client_id}` for {}, after {} that ended sooner", format_duration(lasted), count(short, "connection")
+            "connected to {endpoint} as `{client_id}` for {}, after {} that ended sooner", written(lasted), count(short, "connection")
         );
     }
 

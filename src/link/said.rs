@@ -4,10 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use humantime::format_duration;
-
 use super::Link;
 use super::diagnosis::{Before, NO_PUBACK, Say, Telling};
+use crate::duration::written;
 use crate::journal;
 use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
@@ -74,7 +73,7 @@ impl Link {
         log::warn!(
             GATEWIRE_EVENT = "puback_missing", GATEWIRE_TOPIC = topic.as_str(), GATEWIRE_COUNT = count;
             "the server didn't acknowledge {what} within {}{said}",
-            format_duration(self.setup().connection.ack_timeout)
+            written(self.setup().connection.ack_timeout)
         );
     }
 
@@ -90,7 +89,7 @@ impl Link {
         log::warn!(
             GATEWIRE_EVENT = "suback_missing", GATEWIRE_FILTER = filter.as_str();
             "the server didn't acknowledge the SUBSCRIBE to `{filter}` within {}{said}",
-            format_duration(self.setup().connection.ack_timeout)
+            written(self.setup().connection.ack_timeout)
         );
     }
 

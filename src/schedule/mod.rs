@@ -177,7 +177,7 @@ async fn sleep_until(time: Option<Instant>) {
 fn say_that_the_clock_was_set(step: SignedDuration, matters: bool) {
     if matters {
         let way = if step.is_negative() { "back" } else { "forward" };
-        let by = humantime::format_duration(Duration::from_secs(step.unsigned_abs().as_secs()));
+        let by = crate::duration::written(Duration::from_secs(step.unsigned_abs().as_secs()));
         log::info!(
             GATEWIRE_EVENT = "clock_set";
             "this machine's clock was set {way} by {by}: cron goes on from the new time; due times in between are neither made \

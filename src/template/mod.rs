@@ -38,8 +38,8 @@ pub(crate) struct Tick<'a> {
 /// Why a text with placeholders can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum TemplateError {
-    #[error("`{{{{{0}}}}}` isn't known; {hint}", hint = hint(.0))]
-    Unknown(String),
+    #[error("`{{{{{0}}}}}` isn't known; {hint}", hint = hint(.0, .1))]
+    Unknown(String, &'static [&'static str]),
     #[error("`{{{{{0}}}}}` isn't the name of a field; fields are named like `{{{{value.temp}}}}`")]
     NotAField(String),
     #[error("`{{{{{0}}}}}` changes with each publication and may only be used in a payload")]
@@ -50,10 +50,23 @@ pub(crate) enum TemplateError {
     Unclosed,
 }
 
-fn hint(unknown: &str) -> String {
-    match spelling::meant(unknown, &NAMES, &OTHER_NAMES) {
-        Some(name) => format!("did you mean `{{{{{name}}}}}`?"),
-        None => "there are client_id, hostname, count, timestamp and value".to_owned(),
+impl TemplateError {
+    /// Where fewer names may stand than in a payload.
+    fn where_only(self, allowed: &'static [&'static str]) -> TemplateError {
+        match self {
+            TemplateError::Unknown(name, _) => TemplateError::Unknown(name, allowed),
+            other => other,
+        }
+    }
+}
+
+/// What may be meant, of those that may stand there.
+fn hint(unknown: &str, allowed: &[&'static str]) -> String {
+    match (spelling::meant(unknown, allowed, &OTHER_NAMES), allowed) {
+        (Some(name), _) => format!("did you mean `{{{{{name}}}}}`?"),
+        (None, [name]) => format!("only `{{{{{name}}}}}` may stand here"),
+        (None, FIXED_NAMES) => "client_id and hostname may stand here".to_owned(),
+        (None, _) => "there are client_id, hostname, count, timestamp and value".to_owned(),
     }
 }
 
@@ -81,6 +94,12 @@ enum Varying {
 
 /// The names that are known.
 pub(crate) const NAMES: [&str; 5] = ["client_id", "hostname", "count", "timestamp", "value"];
+
+/// Those that don't change from one publication to the next.
+const FIXED_NAMES: &[&str] = &["client_id", "hostname"];
+
+/// The one that a client id may hold.
+const NAMES_IN_CLIENT_ID: &[&str] = &["hostname"];
 
 /// Digits of the largest count.
 const COUNT_LEN: usize = 20;
@@ -125,8 +144,17 @@ enum Piece<'a> {
     Value(Field),
 }
 
-/// Fills in `{{client_id}}` and `{{hostname}}`, the only names that may stand in topics, filters and client ids.
+/// Fills in `{{client_id}}` and `{{hostname}}`, the only names that may stand in topics and filters.
 pub(crate) fn fill(source: &str, fixed: &Fixed) -> Result<String, TemplateError> {
+    fill_in(source, fixed).map_err(|error| error.where_only(FIXED_NAMES))
+}
+
+/// Likewise for a client id, which may hold `{{hostname}}` alone. It is for the caller to refuse `{{client_id}}`.
+pub(crate) fn fill_client_id(source: &str, fixed: &Fixed) -> Result<String, TemplateError> {
+    fill_in(source, fixed).map_err(|error| error.where_only(NAMES_IN_CLIENT_ID))
+}
+
+fn fill_in(source: &str, fixed: &Fixed) -> Result<String, TemplateError> {
     let mut filled = String::new();
     for piece in pieces(source, fixed)? {
         match piece {
@@ -335,7 +363,7 @@ fn pieces<'a>(source: &'a str, fixed: &'a Fixed) -> Result<Vec<Piece<'a>>, Templ
             "timestamp" => Piece::Varying(Varying::Timestamp),
             "value" => Piece::Value(Field::new()),
             name if name.starts_with("value.") => Piece::Value(field(name)?),
-            unknown => return Err(TemplateError::Unknown(unknown.to_owned())),
+            unknown => return Err(TemplateError::Unknown(unknown.to_owned(), &NAMES)),
         });
         rest = after;
     }

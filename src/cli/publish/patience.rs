@@ -51,7 +51,7 @@ impl Patience {
             return Ok(());
         }
         let waited = now.duration_since(*self.since.get_or_insert(now));
-        let (timeout, what) = (humantime::format_duration(self.timeout), count(unanswered, "message"));
+        let (timeout, what) = (crate::duration::written(self.timeout), count(unanswered, "message"));
         if waited >= self.timeout {
             let text = format!(
                 "no answer within {timeout} for {what}, which may be published all the same. {}",

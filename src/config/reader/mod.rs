@@ -21,9 +21,10 @@ use crate::config::proxy::{is_exposed, proxy};
 use crate::config::report::Report;
 use crate::config::section::Section;
 use crate::config::values::{
-    DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, shown, size, string, word,
+    DAY, HOUR, KIB, MIB, MINUTE, MS, SECOND, WHEN_FULL, boolean, duration, integer, qos, size, string, word,
 };
 use crate::config::{Backoff, Connection, Environment, Log, Outbox, Proxy, RateLimit, Status, Tls, WhenFull};
+use crate::duration::written;
 use crate::exposure;
 use crate::filesystem::resolved;
 use crate::limits::{
@@ -33,7 +34,7 @@ use crate::limits::{
 use crate::message::{Qos, check_characters};
 use crate::mqtt::{Protocol, Will};
 use crate::store::names_of;
-use crate::template::{Fixed, fill};
+use crate::template::{Fixed, fill_client_id};
 use copies::Wanted;
 use paths::path;
 use payload::payload;
@@ -179,7 +180,7 @@ impl<'a> Reader<'a> {
         if let Some(fault) = doubt::arn(text) {
             return Err(fault);
         }
-        let client_id = fill(text, &self.fixed).map_err(|error| error.to_string())?;
+        let client_id = fill_client_id(text, &self.fixed).map_err(|error| error.to_string())?;
         match client_id.as_str() {
             "" if text.is_empty() => Err("must not be empty".to_owned()),
             id if id.trim().is_empty() => Err("must not be blank".to_owned()),
@@ -309,7 +310,7 @@ fn backoff(section: Section<'_>) -> Backoff {
         stable_after: section.get_or("stable_after", MINUTE, duration(Duration::ZERO..=DAY)),
     };
     if backoff.min > backoff.max {
-        let text = format!("{} is longer than `max`, {}", shown(backoff.min), shown(backoff.max));
+        let text = format!("{} is longer than `max`, {}", written(backoff.min), written(backoff.max));
         section.error("min", &text);
     }
     section.finish();

@@ -12,6 +12,7 @@ use crate::config::document::{Node, Value};
 use crate::config::section::Section;
 use crate::config::values::{DAY, HOUR, MS, SECOND, boolean, duration, integer, qos, string, strings, word};
 use crate::config::{Batch, Metric, OnChange, Publish, Source, When};
+use crate::count::count;
 use crate::cron::Cron;
 use crate::filesystem::resolved;
 use crate::message::Qos;
@@ -221,16 +222,60 @@ fn when(section: &Section<'_>) -> Option<When> {
 fn zone(node: &Node) -> Result<TimeZone, String> {
     let name = string(node)?;
     TimeZone::get(name).map_err(|_| {
+        if let Some(offset) = offset(name) {
+            return offset;
+        }
         let database = jiff::tz::db();
         let names: Vec<String> = database.available().map(|name| name.to_string()).collect();
         let city = |zone: &&String| zone.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(name));
+        // Their sign is the other way round than anybody expects.
+        let is_reversed = |name: &&str| name.contains("GMT+") || name.contains("GMT-");
         let of_city = names.iter().find(city).map(String::as_str);
-        match of_city.or_else(|| crate::spelling::nearest(name, names.iter().map(String::as_str))) {
+        match of_city.or_else(|| {
+            crate::spelling::nearest(name, names.iter().map(String::as_str).filter(|name| !is_reversed(name)))
+        }) {
             Some(nearest) => format!("there is no time zone \"{name}\"; did you mean \"{nearest}\"?"),
             None if names.is_empty() => {
                 format!("this machine knows no time zone \"{name}\"; Debian's package is tzdata")
             }
             None => format!("there is no time zone \"{name}\"; they are written like \"Europe/Berlin\""),
         }
+    })
+}
+
+/// What is said of an offset from UTC in the place of a time zone, `GMT+1` or `+01:00`; `None` if it isn't one.
+fn offset(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase().replace(' ', "");
+    let lower = lower.strip_prefix("etc/").unwrap_or(&lower);
+    let named = ["gmt", "utc", "z"].iter().find_map(|zone| lower.strip_prefix(zone));
+    let digits = named.unwrap_or(lower).trim_start_matches(['+', '-']);
+    let is_offset = digits.len() <= 6 && digits.starts_with(|c: char| c.is_ascii_digit());
+    if !is_offset || !digits.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.')) {
+        return None;
+    }
+    let cities = "they are written like \"Europe/Berlin\", and such a zone knows its summer time";
+    let is_behind = named.unwrap_or(lower).starts_with('-');
+    let (hours, minutes) = match digits.split_once([':', '.']) {
+        Some((hours, minutes)) => (hours, minutes),
+        None => digits.split_at(digits.len().min(2)),
+    };
+    // Who writes that knows of the sign.
+    let is_of_etc = name.starts_with("Etc/GMT");
+    let farthest = if is_behind { 12 } else { 14 };
+    let whole = hours
+        .parse::<u8>()
+        .ok()
+        .filter(|hours| !is_of_etc && *hours <= farthest && minutes.bytes().all(|digit| digit == b'0'));
+    Some(match whole {
+        Some(0) => format!("there is no time zone \"{name}\"; did you mean \"UTC\"?"),
+        Some(hours) => {
+            let (sign, side) = if is_behind { ('+', "behind") } else { ('-', "ahead of") };
+            format!(
+                "there is no time zone \"{name}\"; {cities}. {} {side} UTC all year is \"Etc/GMT{sign}{hours}\", whose sign is the \
+                 other way round",
+                count(u64::from(hours), "hour")
+            )
+        }
+        None => format!("there is no time zone \"{name}\"; {cities}"),
     })
 }

@@ -32,12 +32,12 @@ impl<'a> Reader<'a> {
         let Some(entry) = self.root.get(kind) else { return Vec::new() };
         let text =
             format!("`{kind}`: there may be several; write its header `[[{kind}]]`, with two brackets on each side");
-        let items = match &entry.node.value {
-            Value::Array(items) => &items[..],
+        let (items, is_in_doubt) = match &entry.node.value {
+            Value::Array(items) => (&items[..], false),
             value => {
                 self.report.error(&entry.place, &text);
                 // What it holds is looked at as it is meant.
-                if matches!(value, Value::Table(_)) { std::slice::from_ref(&entry.node) } else { &[] }
+                (if matches!(value, Value::Table(_)) { std::slice::from_ref(&entry.node) } else { &[] }, true)
             }
         };
         let mut named: Vec<(Section<'a>, String)> = Vec::new();
@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
                 self.report.error(&item.place, &text);
                 continue;
             };
-            let section = Section::whole(kind, table, self.report);
+            let section = Section::whole(kind, table, self.report).in_doubt(is_in_doubt);
             let name = section.require("name", "\"hello\"", name).unwrap_or_default();
             if let Some((first, _)) = named.iter().find(|(_, known)| *known == name && !name.is_empty()) {
                 section.error("name", &format!("\"{name}\" is taken by the [[{kind}]] at {}", first.place("name")));

@@ -10,7 +10,7 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("port = 0", 5, "0 is out of range, it must be from 1 to 65535"),
         ("keep_alive = \"1M\"", 5, "\"1M\" isn't a duration; minutes are \"m\", as in \"5m\""),
         ("keep_alive = 60", 5, "must be a duration with its unit in quotes, such as \"60s\""),
-        ("session_expiry = \"8d\"", 5, "\"8d\" is out of range, it must be from 0s to 7days"),
+        ("session_expiry = \"8d\"", 5, "\"8d\" is out of range, it must be from 0s to 7d"),
         ("backoff = { min = \"5m\", max = \"1m\" }", 5, "`connection.backoff.min`: 5m is longer than `max`, 1m"),
         ("backoff = { max = \"500ms\" }", 5, "`connection.backoff.min`: 1s is longer than `max`, 500ms"),
         (
@@ -247,4 +247,22 @@ fn a_file_of_conf_d_that_cannot_be_read_is_explained() {
     let said = read(directory.path(), &environment()).unwrap_err().to_string();
     let file = directory.path().join("gatewire.toml");
     assert!(said.contains(&format!("name the file in it with `--config {}`", file.display())), "{said}");
+}
+
+#[test]
+fn a_wrong_type_or_header_is_told_without_what_follows_from_it() {
+    let forward = "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/x\"\n";
+    for (drop_in, expected) in [
+        ("connection = \"localhost\"\n", "conf.d/a.toml:1: `connection`: must be a table, [connection], not a string"),
+        ("[[connection]]\nport = 443\n", "conf.d/a.toml:1: `connection`: there is only one; write its header"),
+        (
+            "[forward]\nname = \"x\"\n",
+            "conf.d/a.toml:1: `forward`: there may be several; write its header `[[forward]]`",
+        ),
+        ("forward = \"x\"\n", "conf.d/a.toml:1: `forward`: there may be several; write its header `[[forward]]`"),
+        ("tls = \"/etc/certs\"\n", "conf.d/a.toml:1: `tls`: must be a table, [tls], not a string"),
+    ] {
+        let found = load(&format!("{CONNECTION}{forward}"), &[("a.toml", drop_in)]).unwrap_err();
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{drop_in}: {found:#?}");
+    }
 }

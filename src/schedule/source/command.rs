@@ -65,7 +65,7 @@ pub(crate) enum CommandError {
     Start { command: String, reason: String },
     #[error("`{command}` ended with {status}{complaint}")]
     Failed { command: String, status: String, complaint: Complaint },
-    #[error("`{command}` timed out: it took longer than its timeout of {}; it was killed with its children{complaint}", humantime::format_duration(*.limit))]
+    #[error("`{command}` timed out: it took longer than its timeout of {}; it was killed with its children{complaint}", crate::duration::written(*.limit))]
     TooLong { command: String, limit: Duration, complaint: Complaint },
     #[error("`{0}` printed more than the {MAX_PAYLOAD} bytes that IoT Core takes; it was killed with its children")]
     TooMuch(String),

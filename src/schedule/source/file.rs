@@ -23,7 +23,7 @@ pub(crate) enum FileError {
     TooLarge(PathBuf),
     #[error("{} is empty: there is no value to publish", .0.display())]
     Empty(PathBuf),
-    #[error("{} can't be read within {}: its device or file system hangs", .0.display(), humantime::format_duration(PATIENCE))]
+    #[error("{} can't be read within {}: its device or file system hangs", .0.display(), crate::duration::written(PATIENCE))]
     Slow(PathBuf),
 }
 

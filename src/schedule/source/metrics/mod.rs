@@ -25,7 +25,7 @@ pub(super) type Baseline = Cell<Option<CpuTimes>>;
 pub(crate) enum MetricError {
     #[error("this machine doesn't tell {}: null is sent instead. Leave what it never tells out of `metrics`", .0.join(", "))]
     Lacking(Vec<String>),
-    #[error("/proc and /sys can't be read within {}", humantime::format_duration(PATIENCE))]
+    #[error("/proc and /sys can't be read within {}", crate::duration::written(PATIENCE))]
     Slow,
 }
 
