@@ -32,6 +32,9 @@ const WITHOUT_SOCKETS: [(i64, &str); 4] = [
     (0x5346_544e, "an NTFS file system"),
 ];
 
+/// Those that are memory, and gone with the power.
+const IN_MEMORY: [(i64, &str); 2] = [(0x0102_1994, "a tmpfs"), (0x8584_58f6, "a ramfs")];
+
 /// Without `.`, `..` and symbolic links, as far as it is there: two ways of writing one path are equal.
 pub(crate) fn resolved(path: &Path) -> PathBuf {
     let found = path.ancestors().find_map(|above| Some((above, fs::canonicalize(above).ok()?)));
@@ -56,6 +59,13 @@ pub(crate) fn takes_no_files(directory: &Path) -> Option<&'static str> {
 /// Likewise for sockets.
 pub(crate) fn takes_no_sockets(directory: &Path) -> Option<&'static str> {
     takes_no_files(directory).or_else(|| found_in(directory, &WITHOUT_SOCKETS))
+}
+
+/// The file system in which a file at `path` lies or would be made, if that is one in memory.
+pub(crate) fn is_in_memory(path: &Path) -> Option<&'static str> {
+    let resolved = resolved(path);
+    let present = resolved.ancestors().find(|above| above.is_dir())?;
+    found_in(present, &IN_MEMORY)
 }
 
 fn found_in(directory: &Path, kinds: &[(i64, &'static str)]) -> Option<&'static str> {

@@ -339,6 +339,24 @@ fn a_store_that_cannot_be_written_is_told() {
 }
 
 #[test]
+fn a_store_in_memory_is_warned_of() {
+    for there in ["", "/none/below"] {
+        let files = Files::new("");
+        let at = files.0.path().join("memory");
+        fs::create_dir(&at).unwrap();
+        let path = format!("{}{there}/a.db", at.display());
+        files.write("gatewire.toml", &format!("{CONNECTION}{TLS}[outbox]\npath = \"{path}\"\n"));
+        let mut command = Command::new("unshare");
+        let mount = "mount -t tmpfs tmpfs \"$1\" && shift && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", mount, "-"]).arg(&at).arg(env!("CARGO_BIN_EXE_gatewire"));
+        command.arg("--config").arg(files.0.path().join("gatewire.toml")).arg("check");
+        command.env("CREDENTIALS_DIRECTORY", CERTIFICATES.path(""));
+        let said = files.said(command.output().unwrap());
+        assert!(said.code == Some(0) && said.stderr.contains("a tmpfs, which is memory"), "{said:?}");
+    }
+}
+
+#[test]
 fn root_has_the_services_user_look() {
     let files = Files::new(&format!("{CONNECTION}[tls]\nca_file = \"DIR/AmazonRootCA1.pem\"\n"));
     let directory = files.0.path();

@@ -163,6 +163,8 @@ fn what_cannot_be_moved_aside_at_a_stop_is_told_of_and_nothing_is_lost() {
     assert!(mount.status().unwrap().success());
     client.send(LINE);
     gatewire.wait_for("nothing can be stored");
+    let (code, _, told) = setup.output("check");
+    assert!(code == 1 && told.contains("the running daemon can store nothing: "), "{code}: {told}");
     gatewire.signal("TERM");
     let said = gatewire.wait_for("messages wait for IoT Core on the disk");
     assert!(said.contains("They are in ") && said.contains("gatewire.db.ready"), "{said}");

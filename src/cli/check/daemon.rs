@@ -53,6 +53,12 @@ pub(super) fn beside(config: &Config) -> Option<Beside> {
     runs.then(|| process(config))
 }
 
+/// Why the running one can store nothing now, as it says itself.
+pub(super) fn store_error(config: &Config) -> Option<String> {
+    let status = status(&config.status.socket.path).ok()??;
+    status["store"]["error"].as_str().map(str::to_owned)
+}
+
 /// The process of one that may run: it holds the store, or else serves the status socket.
 pub(super) fn process(config: &Config) -> Beside {
     let at_status = || server_of(&UnixStream::connect(&config.status.socket.path).ok()?).filter(|pid| *pid > 0);

@@ -84,6 +84,9 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     // Credentials that can't be used are no reason to keep silent about the rest.
     if let Some(config) = inputs.as_ref().map(|inputs| &inputs.config).or(config.as_deref()) {
         found = preparations::walk(config, daemon::beside(config));
+        let place = config.places.with_key("path", &config.outbox.path);
+        let says = |why| format!("{place}the running daemon can store nothing: {why}");
+        found.hindered.extend(daemon::store_error(config).map(says));
         found.append(sandboxed::walk(path, config));
     }
     // What has to be mended first comes first.

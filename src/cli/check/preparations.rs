@@ -8,6 +8,7 @@ use std::path::Path;
 use super::programs::not_run;
 use crate::cli::Exit;
 use crate::config::{self, Config, SocketFile, Source};
+use crate::filesystem;
 use crate::regular;
 use crate::socket::{Beside, Listener, SocketError};
 use crate::store::{self, Obstacle};
@@ -48,6 +49,7 @@ fn is_made(directory: &Path) -> bool {
 
 /// Walks through them; with a daemon running, its sockets are served and the store is held by that.
 pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
+    let is_held = daemon.is_some();
     let mut found = Finding::default();
     let forwards = config.forward.iter().map(|forward| &forward.socket);
     let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
@@ -62,23 +64,7 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
         });
         found.refused.extend(fault.map(|error| format!("{}{error}", config.places.with_key("socket", &socket.path))));
     }
-    let path = &config.outbox.path;
-    let place = config.places.with_key("path", path);
-    match daemon.is_none().then(|| store::probe(path, is_made)).flatten() {
-        None => {}
-        Some(Obstacle::Start(error)) => found.refused.push(format!("{place}{error}")),
-        Some(Obstacle::Storing(why)) => found.hindered.push(format!("{place}nothing could be stored: {why}")),
-        Some(Obstacle::Damage(how)) => found.warnings.push(format!(
-            "{}warning: {}: it is damaged ({how}); gatewire moves it aside at its start and saves what can be read",
-            config.places.of("outbox.path", path),
-            path.display()
-        )),
-        Some(Obstacle::Leftover(file, why)) => found.warnings.push(format!(
-            "{}warning: {} isn't a database that gatewire left there for its next start: {why}; gatewire moves it aside at its start",
-            config.places.of("outbox.path", path),
-            file.display()
-        )),
-    }
+    walk_store(config, is_held, &mut found);
     for publish in &config.publish {
         let (place, fault) = match &publish.source {
             Some(Source::File(path)) => (config.places.of("publish.file", path), unreadable(path)),
@@ -93,6 +79,35 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
         found.warnings.extend(fault.map(|fault| format!("{place}warning: publish {}: {fault}", publish.name)));
     }
     found
+}
+
+/// The store: one that a daemon holds is looked at by that.
+fn walk_store(config: &Config, is_held: bool, found: &mut Finding) {
+    let path = &config.outbox.path;
+    let place = config.places.with_key("path", path);
+    match (!is_held).then(|| store::probe(path, is_made)).flatten() {
+        None => {}
+        Some(Obstacle::Start(error)) => found.refused.push(format!("{place}{error}")),
+        Some(Obstacle::Storing(why)) => found.hindered.push(format!("{place}nothing could be stored: {why}")),
+        Some(Obstacle::Damage(how)) => found.warnings.push(format!(
+            "{}warning: {}: it is damaged ({how}); gatewire moves it aside at its start and saves what can be read",
+            config.places.of("outbox.path", path),
+            path.display()
+        )),
+        Some(Obstacle::Leftover(file, why)) => found.warnings.push(format!(
+            "{}warning: {} isn't a database that gatewire left there for its next start: {why}; gatewire moves it aside at its start",
+            config.places.of("outbox.path", path),
+            file.display()
+        )),
+    }
+    if let Some(kind) = filesystem::is_in_memory(path) {
+        found.warnings.push(format!(
+            "{}warning: {} is in {kind}, which is memory: what is stored there doesn't survive a loss of power or a reboot. Put it \
+             on a disk, such as /var/lib/gatewire/gatewire.db",
+            config.places.of("outbox.path", path),
+            path.display()
+        ));
+    }
 }
 
 fn probe(socket: &SocketFile, daemon: Option<Beside>) -> Result<(), SocketError> {
