@@ -327,6 +327,27 @@ fn a_refused_filter_is_named_with_the_statement_it_needs_and_the_others_are_aske
 }
 
 #[test]
+fn a_subscribe_without_an_answer_promises_nothing_that_a_check_does_not_do() {
+    for protocol in BOTH {
+        let play = Play::start(protocol);
+        let mut peer = play.connected(true);
+        play.subscribe(&mut peer, "a/#");
+        farewell(&mut peer);
+        let (code, said) = play.said();
+        assert_eq!(code, 1, "{said}");
+        holds(
+            &said,
+            &[
+                "failed ",
+                "the SUBSCRIBE to `a/#` within 1000 ms",
+                "Run the check again; if this repeats, raise connection.ack_timeout",
+            ],
+        );
+        assert!(!said.contains("sent again"), "{said}");
+    }
+}
+
+#[test]
 fn a_filter_on_which_the_server_hangs_up_is_the_only_suspect() {
     for protocol in BOTH {
         let play = Play::start(protocol);

@@ -33,6 +33,11 @@ use crate::net::{Endpoint, Stream};
 /// How often it is tried to end the session that the check has begun.
 const ATTEMPTS_TO_END: usize = 3;
 
+/// What to do where an acknowledgement is missing.
+const NO_ANSWER: &str = "The network on the way loses packets, or the server is overloaded or doesn't answer what it doesn't allow: its \
+    log tells. Run the check again; if this repeats, raise connection.ack_timeout.";
+const CHANGED_NETWORK: &str = "The network has changed (DHCP, another Wi-Fi, cable or modem). Run the check again.";
+
 /// What became of a step.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -222,7 +227,14 @@ impl Check {
 }
 
 fn failed(error: &LinkError) -> Outcome {
-    Outcome::Failed(Failure::from(error))
+    let mut failure = Failure::from(error);
+    match error {
+        // Unlike the daemon, a check does nothing again.
+        LinkError::Unanswered { .. } => NO_ANSWER.clone_into(&mut failure.advice),
+        LinkError::AddressLost { .. } => CHANGED_NETWORK.clone_into(&mut failure.advice),
+        _ => {}
+    }
+    Outcome::Failed(failure)
 }
 
 fn subscribed(filter: &TopicFilter, asked: Qos, granted: Qos) -> String {

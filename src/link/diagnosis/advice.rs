@@ -8,7 +8,7 @@ use super::{DnsFault, LinkError, Peer, Sent, TcpFault, disconnected, is_network_
 use crate::mqtt::Protocol;
 use crate::net::Endpoint;
 use crate::policy::scope::region_of_endpoint;
-use tls::{certificate_state, tls};
+use tls::{certificate_state, out_of_date, tls};
 
 const DESCRIBE_ENDPOINT: &str = "`aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints it";
 /// What to do where an acknowledgement is missing.
@@ -162,12 +162,14 @@ fn closed_before_connack(peer: &Peer) -> String {
     let connect = may_connect(peer);
     match peer.endpoint.is_iot_core() {
         true => format!(
-            "{connect}, or the certificate isn't active: {}. If the certificate registers itself when it is first used (JITP, \
+            "{}{connect}, or the certificate isn't active: {}. If the certificate registers itself when it is first used (JITP, \
             JITR), IoT Core also closes the first connection, and accepts a later one.",
+            out_of_date(peer),
             certificate_state(peer)
         ),
         false => format!(
-            "{}{connect}, or it doesn't accept the certificate: {} has the reason.",
+            "{}{}{connect}, or it doesn't accept the certificate: {} has the reason.",
+            out_of_date(peer),
             other_version(peer),
             server_log(peer)
         ),

@@ -21,7 +21,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -29,6 +29,7 @@ use thiserror::Error;
 use crate::message::Target;
 use crate::mqtt::Protocol;
 use crate::mqtt::reason::{Reason, one_line};
+use crate::net::credentials::{Outside, Validity};
 use crate::net::{Attempt, ConnectError, DnsFault, Endpoint, ProxyFault, Route, TlsFault, is_close, tls_fault};
 pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
@@ -44,6 +45,8 @@ pub(crate) struct Identity {
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
+    /// When the client certificate is valid, if that is known.
+    pub(crate) validity: Option<Validity>,
     /// Where the will of the CONNECT goes, if it has one.
     pub(crate) will: Option<Target>,
 }
@@ -51,9 +54,10 @@ pub(crate) struct Identity {
 impl Identity {
     /// The server that is reached so, and who we are to it.
     pub(crate) fn at(&self, route: Route) -> Arc<Peer> {
-        let Identity { protocol, client_id, certificate_id, will } = self.clone();
+        let Identity { protocol, client_id, certificate_id, validity, will } = self.clone();
+        let outside = validity.and_then(|validity| validity.outside(SystemTime::now()));
         let Route { endpoint, address, proxy } = route;
-        Arc::new(Peer { endpoint, address, proxy, protocol, client_id, certificate_id, will })
+        Arc::new(Peer { endpoint, address, proxy, protocol, client_id, certificate_id, outside, will })
     }
 }
 
@@ -69,6 +73,8 @@ pub(crate) struct Peer {
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
+    /// How the client certificate was outside its validity by this machine's clock when it was shown.
+    pub(crate) outside: Option<Outside>,
     /// Where the will of the CONNECT goes, if it has one.
     pub(crate) will: Option<Target>,
 }

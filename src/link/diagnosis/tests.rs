@@ -23,6 +23,7 @@ fn peer_on(host: &str, port: u16, protocol: Protocol) -> Arc<Peer> {
         proxy: None,
         client_id: "thing-1".into(),
         certificate_id: "c0ffee".into(),
+        outside: None,
         will: None,
     })
 }
@@ -443,8 +444,8 @@ fn an_io_error_is_diagnosed_by_phase_and_kind() {
     let of = |kind: ErrorKind, phase| LinkError::from_io(&io::Error::from(kind), &peer, phase);
     let connected = || Phase::Connected { last_sent: Vec::new() };
     let in_handshake = |error: &io::Error| {
-        let Peer { endpoint, address, proxy, protocol, client_id, certificate_id, will } = (*peer).clone();
-        let identity = Identity { protocol, client_id, certificate_id, will };
+        let Peer { endpoint, address, proxy, protocol, client_id, certificate_id, outside: _, will } = (*peer).clone();
+        let identity = Identity { protocol, client_id, certificate_id, validity: None, will };
         let failed = ConnectError::of_handshake(error, Route { endpoint, address, proxy }, None);
         LinkError::from_connect(failed, &identity)
     };
@@ -522,4 +523,42 @@ fn a_topic_cannot_forge_a_line() {
     let last_sent = vec![Sent::Publish(Topic::received("a\nERROR b"))];
     let failure = Failure::from(&LinkError::closed(&peer_at(ATS), Phase::Connected { last_sent }));
     assert!(failure.message.ends_with("`a\\nERROR b`") && !failure.advice.contains('\n'), "{failure:?}");
+}
+
+#[test]
+fn a_client_certificate_out_of_date_is_the_first_cause_named() {
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    let (not_before, not_after) = (at(1_000_000_000), at(2_000_000_000));
+    let validity = Validity { not_before, not_after };
+    let identity = |host| {
+        let Peer { protocol, client_id, certificate_id, will, .. } = (*peer_at(host)).clone();
+        Identity { protocol, client_id, certificate_id, validity: Some(validity), will }
+    };
+    let outside = |second| {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+        identity(ATS).validity.unwrap().outside(now)
+    };
+    assert_eq!(outside(1_000_000_000), None);
+    for (outside, expected) in [
+        (
+            outside(999_999_999),
+            "isn't valid yet: it is from 2001-09-09T01:46:40Z on, and this machine's clock says 2001-09-09T01:46:39Z",
+        ),
+        (outside(2_000_000_001), "expired on 2033-05-18T03:33:20Z; this machine's clock says 2033-05-18T03:33:21Z"),
+    ] {
+        for host in [ATS, "broker.lan"] {
+            let peer = Arc::new(Peer { outside, ..(*peer_at(host)).clone() });
+            let tls = |fault| LinkError::Tls { peer: Arc::clone(&peer), fault };
+            for error in [
+                tls(TlsFault::Alert(Alert::BadCertificate)),
+                tls(TlsFault::Alert(Alert::CertificateExpired)),
+                tls(TlsFault::Closed { answered: true }),
+                LinkError::ClosedBeforeConnack { peer: Arc::clone(&peer) },
+            ] {
+                let advice = error.advice();
+                let start = format!("Most likely the client certificate (tls.cert_file) {expected}");
+                assert!(advice.starts_with(&start) && advice.ends_with('.'), "{advice}");
+            }
+        }
+    }
 }

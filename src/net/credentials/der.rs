@@ -39,6 +39,8 @@ pub(crate) enum KeyKind {
         /// Some programs leave it out.
         has_public_half: bool,
     },
+    /// Of a curve that isn't known here.
+    OtherCurve,
     /// One that it doesn't take, or not for TLS.
     Other(&'static str),
     /// It can't be understood.
@@ -193,7 +195,7 @@ fn other(oid: &[u8]) -> Option<KeyKind> {
 fn ec(curve: Option<&[u8]>, has_public_half: bool) -> KeyKind {
     match curve {
         None | Some(P256 | P384) => KeyKind::Ec { has_public_half },
-        Some(curve) => other(curve).unwrap_or(KeyKind::Other("an EC key of another curve")),
+        Some(curve) => other(curve).unwrap_or(KeyKind::OtherCurve),
     }
 }
 

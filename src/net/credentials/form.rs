@@ -82,6 +82,16 @@ pub(super) fn bare_base64(text: &[u8]) -> Option<Vec<u8>> {
     BASE64.decode(text).ok().filter(|der| der.len() > 30)
 }
 
+/// Whether a section begins in a comment.
+pub(super) fn is_commented_out(text: &[u8]) -> bool {
+    let without = |line: &'_ [u8]| -> bool {
+        let line = line.trim_ascii();
+        let signs = line.iter().take_while(|byte| **byte == b'#').count();
+        signs > 0 && line[signs..].trim_ascii().starts_with(BEGIN)
+    };
+    lines(text).any(without)
+}
+
 fn holds(text: &[u8], part: &[u8]) -> bool {
     memchr::memmem::find(text, part).is_some()
 }

@@ -55,6 +55,7 @@ fn why_not(kind: KeyKind, is_alone: bool) -> Fault {
         KeyKind::Rsa { bits, .. } if !RSA_BITS.contains(&bits) => Fault::UnsupportedKey(Unsupported::RsaSize { bits }),
         KeyKind::Rsa { is_exponent_small: true, .. } => Fault::UnsupportedKey(Unsupported::RsaExponent),
         KeyKind::Ec { has_public_half: false } => Fault::UnsupportedKey(Unsupported::NoPublicHalf { is_alone }),
+        KeyKind::OtherCurve => Fault::UnsupportedKey(Unsupported::Curve),
         KeyKind::Other(name) => Fault::UnsupportedKey(Unsupported::Kind(name)),
         KeyKind::Rsa { .. } | KeyKind::Ec { .. } => Fault::Damaged(Damage::Numbers),
         KeyKind::Unknown => Fault::Damaged(Damage::Key),

@@ -229,6 +229,13 @@ impl Layout {
                  or JSON"
             }
             Layout::Indented => "the lines -----BEGIN ...----- and -----END ...----- don't start at the margin",
+            Layout::CommentedOut => {
+                let command = in_place(&format!("sed -E 's/^[[:space:]]*#+ ?//' {}", quoted(path)), path);
+                return write!(
+                    f,
+                    "the lines have # before them, so that they count as comments. Take it away: {command}"
+                );
+            }
             Layout::Glued => {
                 "line breaks are missing: -----BEGIN ...----- and -----END ...----- must be lines of their own"
             }
@@ -314,6 +321,11 @@ impl Unsupported {
                 f,
                 "holds an EC key without its public half. Write the whole key into a new file, {}, and name that in tls.key_file",
                 taken_out_by_openssl("ec", path)
+            ),
+            Unsupported::Curve => write!(
+                f,
+                "holds an EC key of another curve, or is damaged. Copy it again, whole; if the same is said then: {SIZES}, so create \
+                 a new key and certificate in IoT Core"
             ),
             Unsupported::Kind(name) => {
                 write!(f, "holds {name}, which can't be used. {SIZES}: create a new key and certificate in IoT Core")

@@ -40,7 +40,7 @@ pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
 pub(crate) use server::Descent;
 use server::MAX_NAMED;
 pub(crate) use server::{ServerCertificate, Verifier};
-pub(crate) use validity::{Validity, Warning};
+pub(crate) use validity::{Outside, Validity, Warning};
 
 /// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.
 const ALPN_PORT: u16 = 443;

@@ -9,7 +9,7 @@ use rustls_pemfile::{Item, read_one_from_slice};
 
 use super::der::{self, Content};
 use super::form::{self, Label, Section};
-use super::problems::{Damage, Denied, Der, Encoding, Fault, Foreign, Holds};
+use super::problems::{Damage, Denied, Der, Encoding, Fault, Foreign, Holds, Layout};
 use crate::regular::{self, Other, Unread};
 use crate::secret::Secret;
 
@@ -137,6 +137,9 @@ pub(super) fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
         return Err(without_sections(text));
     }
     let sections = form::sections(text)?;
+    if sections.is_empty() && form::is_commented_out(text) {
+        return Err(Fault::Layout(Layout::CommentedOut));
+    }
     let other = sections.iter().find_map(|section| match section.label {
         Label::Other(holds) => Some(holds),
         _ => None,

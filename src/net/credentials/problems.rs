@@ -156,6 +156,8 @@ pub(crate) enum Layout {
     Indented,
     /// Left out.
     Glued,
+    /// As comments: every line has `#` before it.
+    CommentedOut,
 }
 
 /// What is missing or wrong in a PEM file.
@@ -205,6 +207,8 @@ pub(crate) enum Unsupported {
         /// There is nothing else in the file.
         is_alone: bool,
     },
+    /// Of a curve that nobody knows; a damaged file says so, too.
+    Curve,
     /// With its article.
     Kind(&'static str),
 }

@@ -28,21 +28,39 @@ impl Validity {
         Validity { not_before: timestamp(validity.not_before), not_after: timestamp(validity.not_after) }
     }
 
-    /// What is worth a warning at `now` about the certificate in `cert_file`.
-    pub(super) fn warning(self, cert_file: &Path, now: SystemTime) -> Option<Warning> {
+    /// How the certificate is outside its validity at `now`; `None` if it isn't.
+    pub(crate) fn outside(self, now: SystemTime) -> Option<Outside> {
         let Validity { not_before, not_after } = self;
         let clock = whole_seconds(now);
+        match () {
+            () if clock < not_before => Some(Outside::NotYetValid { not_before, clock }),
+            () if clock > not_after => Some(Outside::Expired { not_after, clock }),
+            () => None,
+        }
+    }
+
+    /// What is worth a warning at `now` about the certificate in `cert_file`.
+    pub(super) fn warning(self, cert_file: &Path, now: SystemTime) -> Option<Warning> {
         let path = cert_file.to_owned();
-        if clock < not_before {
-            return Some(Warning::NotYetValid { path, not_before, clock });
+        match self.outside(now) {
+            Some(Outside::NotYetValid { not_before, clock }) => {
+                return Some(Warning::NotYetValid { path, not_before, clock });
+            }
+            Some(Outside::Expired { not_after, clock }) => return Some(Warning::Expired { path, not_after, clock }),
+            None => {}
         }
-        if clock > not_after {
-            return Some(Warning::Expired { path, not_after, clock });
-        }
-        let left = not_after.duration_since(clock).unsigned_abs();
+        let not_after = self.not_after;
+        let left = not_after.duration_since(whole_seconds(now)).unsigned_abs();
         let days = left.as_secs() / (24 * 3600);
         (left < EXPIRES_SOON).then_some(Warning::ExpiresSoon { path, not_after, days })
     }
+}
+
+/// How a certificate is outside its validity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outside {
+    Expired { not_after: Timestamp, clock: Timestamp },
+    NotYetValid { not_before: Timestamp, clock: Timestamp },
 }
 
 /// `99991231235959Z`, which RFC 5280 has for "no end", is past the last `Timestamp`.

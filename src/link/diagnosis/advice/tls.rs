@@ -8,7 +8,7 @@ use super::super::tls::CLOCK_UNSET_BEFORE;
 use super::super::{Peer, TlsFault};
 use super::{DESCRIBE_ENDPOINT, is_not_ats, region};
 use crate::net::Endpoint;
-use crate::net::credentials::ServerCertificate;
+use crate::net::credentials::{Outside, ServerCertificate};
 
 const SET_CLOCK: &str = "this machine's clock isn't set: `timedatectl` shows whether it is synchronised, and time \
                          synchronisation needs its network (NTP, UDP port 123)";
@@ -72,7 +72,7 @@ pub(super) fn tls(peer: &Peer, fault: &TlsFault) -> String {
                 .to_owned()
         }
         TlsFault::Closed { answered: true } => {
-            format!("The server doesn't accept the client certificate: {}.", certificate_state(peer))
+            format!("{}The server doesn't accept the client certificate: {}.", out_of_date(peer), certificate_state(peer))
         }
         TlsFault::Timeout { .. } if peer.endpoint.port == PLAIN_MQTT => PLAIN_MQTT_ADVICE.to_owned(),
         TlsFault::Timeout { .. } => {
@@ -155,8 +155,10 @@ const PLAIN_MQTT_ADVICE: &str = "Port 1883 is MQTT without TLS, and gatewire con
 fn alerted(peer: &Peer, alert: Alert) -> String {
     match alert {
         Alert::CertificateExpired => {
-            "The client certificate (tls.cert_file) has expired by the server's clock: create a new one and replace it."
-                .to_owned()
+            format!(
+                "{}The client certificate (tls.cert_file) has expired by the server's clock: create a new one and replace it.",
+                out_of_date(peer)
+            )
         }
         Alert::CertificateRevoked => {
             format!(
@@ -173,8 +175,9 @@ fn alerted(peer: &Peer, alert: Alert) -> String {
         | Alert::DecryptError
         | Alert::HandshakeFailure => {
             format!(
-                "The client certificate isn't active, or isn't registered in this account and region{}, or has no policy \
+                "{}The client certificate isn't active, or isn't registered in this account and region{}, or has no policy \
                      attached: {}.",
+                out_of_date(peer),
                 region(&peer.endpoint),
                 certificate_state(peer)
             )
@@ -191,6 +194,22 @@ fn alerted(peer: &Peer, alert: Alert) -> String {
             "The server must speak TLS 1.2 or 1.3 with AES-GCM.".to_owned()
         }
         _ => "If it repeats, check connection.endpoint and connection.port.".to_owned(),
+    }
+}
+
+/// That the client certificate isn't valid by this machine's clock, if so: the likeliest cause. Goes before the others.
+pub(super) fn out_of_date(peer: &Peer) -> String {
+    match peer.outside {
+        Some(Outside::NotYetValid { not_before, clock }) => format!(
+            "Most likely the client certificate (tls.cert_file) isn't valid yet: it is from {not_before} on, and this machine's clock says \
+             {clock}. If the clock is wrong, set it (`timedatectl`); if it is right, wait until then or create a new certificate. \
+             If it isn't that: "
+        ),
+        Some(Outside::Expired { not_after, clock }) => format!(
+            "Most likely the client certificate (tls.cert_file) expired on {not_after}; this machine's clock says {clock}. If the clock is \
+             right, create a new certificate; if it is wrong, set it (`timedatectl`). If it isn't that: "
+        ),
+        None => String::new(),
     }
 }
 

@@ -137,6 +137,16 @@ fn of_a_key(shop: &Workshop) -> Vec<(&'static str, Vec<u8>, &'static str)> {
             text(&key.replace(begin, &begin.to_lowercase()).replace(end, &end.to_lowercase())),
             "five hyphens",
         ),
+        (
+            "commented out",
+            text(&lines.iter().map(|line| format!("# {line}\n")).collect::<String>()),
+            "have # before them",
+        ),
+        (
+            "commented out without blanks",
+            text(&format!("#{}", key.trim_end().replace('\n', "\n#"))),
+            "have # before them",
+        ),
         ("nothing in it", text(&format!("{begin}\n{end}\n")), "nothing between"),
         (
             "a line missing",
@@ -206,7 +216,7 @@ fn of_a_key(shop: &Workshop) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "brainpool",
             shop.made("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:brainpoolP256r1"),
-            "an EC key of another curve",
+            "an EC key of another curve, or is damaged. Copy it again",
         ),
         ("RSA-PSS", shop.made("genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048"), "an RSA-PSS key"),
         ("RSA 1024", shop.made("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024"), "an RSA key of 1024 bits"),
