@@ -1,5 +1,5 @@
-//! The database removed while it is used, or something else in its place: that is left alone as long as somebody could move it away.
-//! What is stored is there after a stop or a kill.
+//! The database removed while it is used, or something else in its place: that is moved aside, as it is, and the database is put
+//! back. What is stored is there after a stop or a kill.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -73,7 +73,7 @@ const FOREIGN: [Foreign; 6] = [
     },
 ];
 
-/// A daemon with two stored messages, in whose database's place something is put; a third message waits in memory.
+/// A daemon with two stored messages, in whose database's place something is put; a third message is stored after that.
 fn with_something_in_the_place(foreign: &Foreign) -> (Setup, Gatewire) {
     let setup = Setup::new(closed_port(), INGEST);
     let gatewire = setup.start();
@@ -83,10 +83,10 @@ fn with_something_in_the_place(foreign: &Foreign) -> (Setup, Gatewire) {
     (foreign.put)(&thing);
     renameat2(AT_FDCWD, &thing, AT_FDCWD, &path, RenameFlags::RENAME_EXCHANGE).unwrap();
     fs::remove_file(&thing).unwrap();
-    gatewire.wait_for("nothing can be stored");
-    assert!((foreign.is_unharmed)(&path), "{}", foreign.what);
-    client.send(LINE);
-    eventually("the third", || (gatewire.status()["outbox"]["waiting"] == 3).then_some(()));
+    let said = gatewire.wait_for("what was put in its place is now ");
+    assert!(said.contains("gatewire.db.foreign-") && said.contains("all that was stored in it"), "{said}");
+    assert_eq!(client.ask(LINE)["result"], "stored", "{}", foreign.what);
+    assert_eq!(gatewire.count("It is left as it is"), 0);
     (setup, gatewire)
 }
 
@@ -95,7 +95,7 @@ fn aside(setup: &Setup) -> PathBuf {
     let names = fs::read_dir(setup.directory.path()).unwrap().map(|entry| entry.unwrap().path());
     let is_aside = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap();
-        (name.contains(".foreign-") || name.contains(".damaged-")) && !name.ends_with("-wal")
+        name.contains(".foreign-") && !name.ends_with("-wal")
     };
     let mut found: Vec<PathBuf> = names.filter(is_aside).collect();
     assert_eq!(found.len(), 1, "{found:?}");
@@ -109,7 +109,7 @@ fn stored(setup: &Setup) -> u64 {
 }
 
 #[test]
-fn at_a_stop_it_is_moved_aside_and_everything_is_stored() {
+fn it_is_moved_aside_at_once_and_everything_is_there_after_a_stop() {
     for foreign in &FOREIGN {
         let (setup, gatewire) = with_something_in_the_place(foreign);
         gatewire.signal("TERM");
@@ -122,26 +122,12 @@ fn at_a_stop_it_is_moved_aside_and_everything_is_stored() {
 }
 
 #[test]
-fn after_a_kill_the_next_start_has_what_was_stored() {
+fn a_kill_after_it_was_moved_aside_loses_nothing() {
     for foreign in &FOREIGN {
         let (setup, gatewire) = with_something_in_the_place(foreign);
         gatewire.kill();
-        assert_eq!(stored(&setup), 2, "{}", foreign.what);
+        assert_eq!(stored(&setup), 3, "{}", foreign.what);
         assert!((foreign.is_unharmed)(&aside(&setup)), "{}", foreign.what);
-    }
-}
-
-#[test]
-fn once_it_is_moved_away_everything_is_stored_in_its_old_place_and_stays_there() {
-    for foreign in &FOREIGN {
-        let (setup, gatewire) = with_something_in_the_place(foreign);
-        fs::rename(gatewire.path("gatewire.db"), gatewire.path("away")).unwrap();
-        gatewire.wait_patiently("is written again");
-        eventually("the third", || (gatewire.status()["outbox"]["stored"] == 3).then_some(()));
-        let mut client = gatewire.client("publish.sock");
-        assert_eq!(client.ask(LINE)["result"], "stored", "{}", foreign.what);
-        gatewire.kill();
-        assert_eq!(stored(&setup), 4, "{}", foreign.what);
     }
 }
 
@@ -227,20 +213,15 @@ fn a_database_that_is_removed_while_it_is_used_is_put_back_before_anything_is_ca
 }
 
 #[test]
-fn nothing_is_stored_while_something_else_is_in_the_place_of_the_database() {
+fn a_letter_written_over_the_database_is_called_foreign() {
     let setup = Setup::new(closed_port(), INGEST);
     let gatewire = setup.start();
     let mut client = gatewire.client("publish.sock");
     assert_eq!(client.ask(LINE)["result"], "stored");
-    let (path, letter) = (gatewire.path("gatewire.db"), gatewire.path("letter"));
-    fs::write(&letter, "a letter, and no database").unwrap();
-    fs::rename(&letter, &path).unwrap();
-    let line = gatewire.wait_for("nothing can be stored");
-    assert!(line.contains("it isn't a database of gatewire"), "{line}");
-    client.send(LINE);
-    assert!(gatewire.status()["store"]["error"].is_string());
-    assert_eq!(fs::read_to_string(&path).unwrap(), "a letter, and no database");
-    fs::remove_file(&path).unwrap();
-    assert_eq!(client.json()["result"], "stored");
+    fs::write(gatewire.path("gatewire.db"), "a letter, and no database").unwrap();
+    let said = gatewire.wait_for("another program has written to");
+    assert!(said.contains("what was found there is now ") && said.contains("gatewire.db.foreign-"), "{said}");
+    assert_eq!(client.ask(LINE)["result"], "stored");
+    assert_eq!(fs::read_to_string(aside(&setup)).unwrap(), "a letter, and no database");
     assert_eq!(stored_after_a_kill(&setup, gatewire), 2);
 }

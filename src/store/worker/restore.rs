@@ -86,14 +86,6 @@ impl Worker {
 
     fn restore(&mut self, overwritten: Option<String>) -> Result<(), Fault> {
         make_directory(&self.path)?;
-        // What somebody has written into our own file isn't for its owner to move away.
-        let is_own = overwritten.is_some() && self.database.as_ref().is_some_and(|database| database.is(&self.path));
-        let refused = self.refuse_what_is_not_ours();
-        let is_foreign = refused.is_err();
-        if let (Err(fault), false, false) = (refused, is_own, self.stopping) {
-            self.keep_beside();
-            return Err(fault);
-        }
         self.take_lock_again()?;
         let Some(mut database) = self.database.take_if(|database| !database.is_kept() || overwritten.is_some()) else {
             return Ok(());
@@ -109,9 +101,6 @@ impl Worker {
         let is_free = || files::look(&self.path).is_ok_and(|found| found.is_none()) || database.is(&self.path);
         let is_free = overwritten.is_none() && is_free();
         let held = database.held();
-        if is_foreign {
-            database.remove_log().map_err(|error| Fault::of_io(&error, &self.path))?;
-        }
         database.leave_the_log();
         drop(database);
         let aside = match is_free {
@@ -124,20 +113,6 @@ impl Worker {
         self.restored.fetch_add(1, Ordering::Relaxed);
         self.say_restored(overwritten.as_deref(), held, &copied, aside.as_deref());
         Ok(())
-    }
-
-    /// Something is in the place that a person has to move away. Should the daemon end before, by a kill or otherwise, the next
-    /// start finds what was stored beside it.
-    fn keep_beside(&mut self) {
-        if self.is_beside {
-            return;
-        }
-        if let Some(mut database) = self.database.take_if(|database| !database.is_kept()) {
-            if let Err(fault) = self.copy(&mut database) {
-                log::debug!("{} can't be copied: {fault:?}", self.path.display());
-            }
-            self.database = Some(database);
-        }
     }
 
     fn count_overwriting(&mut self) -> Result<(), Fault> {
