@@ -58,6 +58,8 @@ pub(crate) struct Credentials {
     warnings: Vec<Warning>,
     fingerprint: Fingerprint,
     contents: Arc<TrustContents>,
+    /// There is nothing in the file of the CAs but them.
+    is_ca_file_pure: bool,
 }
 
 /// What the files hold. The key is the one that belongs to the certificate.
@@ -119,10 +121,18 @@ impl Credentials {
         }
         let held: Vec<String> = names.iter().take(MAX_NAMED).map(|name| format!("\"{name}\"")).collect();
         const URL: &str = "https://www.amazontrust.com/repository/AmazonRootCA1.pem";
-        // Public CAs can be had again, one's own perhaps not.
-        let remedy = match names.iter().all(|name| is_of(name, &OTHERS)) {
-            true => format!("replace it with that: `sudo curl -fsSo {} {URL}`", quoted(ca_file)),
-            false => format!("add that certificate to the file: {URL}"),
+        const NAME: &str = "AmazonRootCA1.pem";
+        // Others may need what is in the file, such as a CA of the system's.
+        let beside = ca_file.with_file_name(NAME);
+        let remedy = match beside == ca_file {
+            true if self.is_ca_file_pure && names.iter().all(|name| is_of(name, &OTHERS)) => {
+                format!("replace it with that: `sudo curl -fsSo {} {URL}`", quoted(ca_file))
+            }
+            true => format!("add that certificate to the file: {URL}"),
+            false if beside.exists() => format!("set tls.ca_file to the path of that certificate ({URL})"),
+            false => {
+                format!("get that, `sudo curl -fsSo {} {URL}`, and set tls.ca_file to the path of it", quoted(&beside))
+            }
         };
         Some(format!(
             "tls.ca_file {} holds {}, but the certificates of IoT Core's endpoints usually come from \"Amazon Root CA 1\": if `gatewire \
@@ -159,7 +169,9 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     {
         problems.push(mismatch);
     }
-    let (Some((roots, ca_key_mode)), Some(chain), Some(key), true) = (roots, chain, key, problems.is_empty()) else {
+    let (Some(Authorities { roots, key_mode: ca_key_mode, is_pure }), Some(chain), Some(key), true) =
+        (roots, chain, key, problems.is_empty())
+    else {
         return Err(CredentialsProblems(problems));
     };
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
@@ -181,6 +193,7 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
         validity: chain.validity,
         fingerprint,
         contents,
+        is_ca_file_pure: is_pure,
         warnings,
         tls: Arc::new(client_config(&verifier, chain.certificates, key.signing)),
         verifier,
@@ -203,11 +216,20 @@ fn noted<T>(role: Role, path: &Path, result: Result<T, Fault>, problems: &mut Ve
     result.map_err(|fault| problems.push(Problem::File { role, path: path.to_owned(), fault })).ok()
 }
 
-/// The CA certificates that a server's certificate may descend from; and the mode of their file if a private key is in it, too.
-fn authorities(path: &Path) -> Result<(RootCertStore, Option<u32>), Fault> {
+/// The CA certificates that a server's certificate may descend from.
+struct Authorities {
+    roots: RootCertStore,
+    /// The permission bits of their file if a private key is in it, too.
+    key_mode: Option<u32>,
+    /// There is nothing else in the file.
+    is_pure: bool,
+}
+
+fn authorities(path: &Path) -> Result<Authorities, Fault> {
     let contents = pem::read(path)?;
-    let key_mode = contents.key_mode();
-    Ok((authorities_of(contents)?, key_mode))
+    let (key_mode, sections) = (contents.key_mode(), contents.sections);
+    let roots = authorities_of(contents)?;
+    Ok(Authorities { is_pure: roots.len() == sections, roots, key_mode })
 }
 
 fn authorities_of(contents: pem::Contents) -> Result<RootCertStore, Fault> {

@@ -26,7 +26,7 @@ pub(super) struct Contents {
     /// The first section that is neither certificate nor plain key.
     other: Option<Holds>,
     /// How many sections there are that aren't beside the point.
-    sections: usize,
+    pub(super) sections: usize,
 }
 
 impl Contents {

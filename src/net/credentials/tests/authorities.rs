@@ -77,8 +77,6 @@ fn a_public_ca_that_does_not_sign_for_iot_core_is_doubted() {
         let said = doubt(names, ats).unwrap_or_else(|| panic!("{names:?}"));
         assert!(said.contains(&format!("holds \"CN={}\"", names[0])) && said.contains("sudo curl -fsSo "), "{said}");
     }
-    let said = doubt(&["Amazon Root CA 3", "my own"], ats).unwrap();
-    assert!(!said.contains("curl") && said.contains("add that certificate"), "one's own stays: {said}");
     for names in [
         &["Amazon Root CA 1"][..],
         &["Amazon Root CA 3", "Amazon Root CA 1"],
@@ -88,4 +86,31 @@ fn a_public_ca_that_does_not_sign_for_iot_core_is_doubted() {
         assert_eq!(doubt(names, ats), None, "{names:?}");
     }
     assert_eq!(doubt(&["Amazon Root CA 3"], "broker.lan"), None);
+}
+
+#[test]
+fn a_doubted_ca_is_not_written_over_where_the_file_may_be_needed() {
+    let device = Authority::new("device ca").issue(&[], ALWAYS);
+    let public = Authority::new("Amazon Root CA 3").pem();
+    let own = Authority::new("my own").pem();
+    let with_key = format!("{public}{}", device.key);
+    let with_certificate = format!("{public}{}", device.certificate);
+    for (contents, name, exists, expected) in [
+        (&public, "AmazonRootCA1.pem", false, "replace it with that: `sudo curl -fsSo "),
+        (&with_key, "AmazonRootCA1.pem", false, "add that certificate to the file: https:"),
+        (&with_certificate, "AmazonRootCA1.pem", false, "add that certificate to the file: https:"),
+        (&format!("{public}{own}"), "AmazonRootCA1.pem", false, "add that certificate to the file: https:"),
+        (&with_key, "other.pem", false, "get that, `sudo curl -fsSo "),
+        (&public, "other.pem", true, "set tls.ca_file to the path of that certificate (https:"),
+    ] {
+        let mut files = Files::new(contents, &device.certificate, &device.key);
+        files.tls.ca_file = files.write(name, contents);
+        if exists {
+            files.write("AmazonRootCA1.pem", &own);
+        }
+        let said = loaded(&files).doubt_about_ca("abc-ats.iot.eu-west-1.amazonaws.com", &files.tls.ca_file).unwrap();
+        assert!(said.contains(expected), "{name}: {said}");
+        assert!(!said.contains("other.pem https"), "{said}");
+        assert_eq!(said.contains("curl"), expected.contains("curl"), "{said}");
+    }
 }
