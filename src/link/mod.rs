@@ -347,7 +347,7 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> Link
             LinkError::MalformedPacket { peer, detail, is_connected: matches!(phase, Phase::Connected { .. }) }
         }
         End::Violation(detail) => LinkError::ProtocolViolation { peer, detail },
-        end @ (End::TopicAlias | End::TooMany(_)) => {
+        end @ (End::TopicAlias | End::TooMany(_) | End::Malformed(Malformed::Wildcard(_))) => {
             LinkError::ProtocolViolation { peer, detail: format!("the server sent {end}") }
         }
     }

@@ -134,6 +134,7 @@ impl End {
         match self {
             End::Malformed(Malformed::Invalid(_)) => Some(ReasonCode::MALFORMED_PACKET),
             End::Malformed(Malformed::TooLarge(_)) => Some(ReasonCode::PACKET_TOO_LARGE),
+            End::Malformed(Malformed::Wildcard(_)) => Some(ReasonCode::TOPIC_NAME_INVALID),
             End::Violation(_) => Some(ReasonCode::PROTOCOL_ERROR),
             End::TopicAlias => Some(ReasonCode::TOPIC_ALIAS_INVALID),
             End::TooMany(_) => Some(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED),

@@ -19,7 +19,7 @@ pub(super) use publish::{Head, TooLarge};
 
 use super::server_limits::ServerLimits;
 use crate::limits::MAX_PACKET;
-use crate::message::{Outbound, Properties, Qos, TopicFilter};
+use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
 use crate::mqtt::options::{Options, Protocol, Will};
 use crate::mqtt::reason::{Reason, ReasonCode};
 
@@ -31,6 +31,9 @@ pub(super) type PacketIdentifier = u16;
 pub(crate) enum Malformed {
     #[error("a packet of {0} bytes, at most {MAX_PACKET} are taken")]
     TooLarge(usize),
+    /// The topic of a PUBLISH with wildcards, which only filters have (`MQTT-3.3.2-2`).
+    #[error("a PUBLISH to `{0}`, and a topic name has no wildcards (MQTT-3.3.2-2)")]
+    Wildcard(Topic),
     #[error("{0}")]
     Invalid(String),
 }

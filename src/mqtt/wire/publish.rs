@@ -94,6 +94,9 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame, protocol: Protocol) -> 
 
 fn read_head(reader: &mut PublishReader, flags: u8) -> Result<Head, Malformed> {
     let topic = Topic::received(&reader.text()?);
+    if topic.as_str().contains(['+', '#']) {
+        return Err(Malformed::Wildcard(topic));
+    }
     let id = if id_length(flags) == 0 { 0 } else { reader.u16()? };
     let (qos, is_exactly_once) = match flags >> 1 & 3 {
         0 => (Qos::AtMostOnce, false),

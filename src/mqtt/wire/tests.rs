@@ -146,6 +146,22 @@ fn properties_of_a_message_are_read_and_subscription_identifiers_beside_them() {
 }
 
 #[test]
+fn the_topic_of_a_message_has_no_wildcards() {
+    for protocol in [Protocol::Mqtt311, Protocol::Mqtt5] {
+        for topic in ["down/#", "down/+/x", "#", "a+b"] {
+            let length = u16::try_from(topic.len()).unwrap();
+            let mut body = [&length.to_be_bytes()[..], topic.as_bytes()].concat();
+            body.extend((protocol == Protocol::Mqtt5).then_some(0));
+            let small = [&[0x30, u8::try_from(body.len()).unwrap()][..], &body].concat();
+            for bytes in [small, too_large(2, 20 << 20, topic.as_bytes(), length)] {
+                let wildcard = Malformed::Wildcard(Topic::received(topic));
+                assert_eq!(decode(protocol, &bytes).unwrap_err(), wildcard);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_length_that_does_not_end_or_is_too_large_is_noticed_at_once() {
     for protocol in [Protocol::Mqtt311, Protocol::Mqtt5] {
         assert!(matches!(decode(protocol, &[0x30, 0xff, 0xff, 0xff]), Ok(None)));
