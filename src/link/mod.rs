@@ -45,7 +45,7 @@ use crate::store::Store;
 use crate::systemd::Notifier;
 use connect::LinkConnector;
 use connection::{Cause, Connection};
-use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, Peer, Phase, Say, Sent, Telling};
+use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, Peer, Phase, Say, Sent, Telling, each_once};
 use memory::SessionMemory;
 use pace::{Backoff, ConnectLimit, Quota};
 pub(crate) use reload::{Change, Setup};
@@ -362,8 +362,8 @@ fn phase(session: &Session) -> Phase {
 
 /// What the server may have closed the connection for, the last sent last.
 fn suspects(session: &Session) -> Vec<Sent> {
-    let mut suspects: Vec<Sent> = session.last_sent(Instant::now()).map(Sent::from).collect();
-    suspects.dedup();
+    let sent: Vec<Sent> = session.last_sent(Instant::now()).map(Sent::from).collect();
+    let mut suspects = each_once(sent.into_iter());
     suspects.split_off(suspects.len().saturating_sub(SUSPECTS))
 }
 

@@ -35,7 +35,7 @@ pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
 use sent::Last;
-pub(crate) use sent::Sent;
+pub(crate) use sent::{Sent, each_once};
 pub(crate) use telling::{Before, Say, Telling};
 
 /// Who we are to the server.

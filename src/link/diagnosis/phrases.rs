@@ -1,21 +1,17 @@
 //! Sentences that several pieces of advice share.
 
+use super::sent::each_once;
 use super::{Peer, Sent};
 
 /// That what was sent isn't allowed, as part of a sentence.
 pub(super) fn lacks(peer: &Peer, last_sent: &[Sent]) -> String {
-    let mut needed: Vec<String> = last_sent.iter().map(Sent::needs).collect();
-    needed.dedup();
-    let needed = needed.join(" or ");
+    let needed = each_once(last_sent.iter().map(Sent::needs)).join(" or ");
     match peer.endpoint.is_iot_core() {
         true => format!("the certificate's policy lacks {needed}"),
-        false => {
-            let sent: Vec<String> = last_sent.iter().map(Sent::to_string).collect();
-            format!(
-                "the server's access rules don't allow {}, or at AWS the certificate's policy lacks {needed}",
-                sent.join(" or ")
-            )
-        }
+        false => format!(
+            "the server's access rules don't allow {}, or at AWS the certificate's policy lacks {needed}",
+            each_once(last_sent.iter().map(Sent::to_string)).join(" or ")
+        ),
     }
 }
 

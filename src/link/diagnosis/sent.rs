@@ -48,6 +48,18 @@ impl fmt::Display for Sent {
     }
 }
 
+/// Each of them once, where it stands last.
+pub(crate) fn each_once<T: PartialEq>(all: impl DoubleEndedIterator<Item = T>) -> Vec<T> {
+    let mut kept = Vec::new();
+    for one in all.rev() {
+        if !kept.contains(&one) {
+            kept.push(one);
+        }
+    }
+    kept.reverse();
+    kept
+}
+
 /// Them all, at the end of a line.
 pub(super) struct Last<'a>(pub(super) &'a [Sent]);
 
@@ -57,8 +69,7 @@ impl fmt::Display for Last<'_> {
             [] => Ok(()),
             sent => {
                 f.write_str("; sent last: ")?;
-                let sent: Vec<String> = sent.iter().map(Sent::to_string).collect();
-                f.write_str(&sent.join(", "))
+                f.write_str(&each_once(sent.iter().map(Sent::to_string)).join(", "))
             }
         }
     }

@@ -390,6 +390,18 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     let closed = LinkError::closed(&peer, Phase::Connected { last_sent: Vec::new() });
     check(&closed, "closed_by_server", "closed the connection of `thing-1`", "another client connects as `thing-1`");
 
+    let publish = |topic| Sent::Publish(Topic::new(topic).unwrap());
+    let last_sent = vec![publish("good"), publish("bad"), publish("good")];
+    let closed = LinkError::closed(&peer, Phase::Connected { last_sent: last_sent.clone() });
+    check(
+        &closed,
+        "closed_by_server",
+        "sent last: PUBLISH to `bad`, PUBLISH to `good`",
+        "lacks iot:Publish on topic/bad or iot:Publish on topic/good;",
+    );
+    let closed = LinkError::closed(&peer_at("broker.lan"), Phase::Connected { last_sent });
+    check(&closed, "closed_by_server", "`bad`, PUBLISH to `good`", "allow PUBLISH to `bad` or PUBLISH to `good`, or at");
+
     let last_sent = vec![Sent::PublishRetained(Topic::new("b").unwrap())];
     let closed = LinkError::closed(&peer, Phase::Connected { last_sent });
     check(&closed, "closed_by_server", "PUBLISH with RETAIN to `b`", "iot:Publish and iot:RetainPublish on topic/b");
