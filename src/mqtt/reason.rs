@@ -83,7 +83,7 @@ impl ReasonCode {
     pub(crate) const WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED: ReasonCode = ReasonCode(0xA2);
 
     /// The name of a failure in the specification.
-    fn name(self) -> Option<&'static str> {
+    pub(crate) fn name(self) -> Option<&'static str> {
         Some(match self.0 {
             0x00 => "success",
             0x10 => "no matching subscribers",

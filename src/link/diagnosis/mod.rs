@@ -131,7 +131,7 @@ pub(crate) enum LinkError {
     Tls { peer: Arc<Peer>, fault: TlsFault },
     #[error("MQTT CONNECT as `{}` to {peer}: the connection was closed instead of a CONNACK", peer.client_id)]
     ClosedBeforeConnack { peer: Arc<Peer> },
-    #[error("MQTT CONNECT as `{}` to {peer}: refused with CONNACK {}", peer.client_id, RefusedConnack(reason))]
+    #[error("MQTT CONNECT as `{}` to {peer}: refused {}", peer.client_id, RefusedConnack(reason))]
     ConnackRefused {
         peer: Arc<Peer>,
         /// Below 0x80 a return code of MQTT 3.1.1 (table 3.1), else a reason code of MQTT 5.
@@ -352,10 +352,11 @@ impl fmt::Display for RefusedConnack<'_> {
             3 => " (server unavailable)",
             4 => " (bad user name or password)",
             5 => " (not authorized)",
-            0x80.. => return write!(f, "reason code {}", self.0),
-            _ => "",
+            0x80.. if self.0.code.name().is_none() => return write!(f, "by a CONNACK with the unknown reason code {}", self.0),
+            0x80.. => return write!(f, "with CONNACK reason code {}", self.0),
+            code => return write!(f, "by a CONNACK with the unknown return code {code}"),
         };
-        write!(f, "return code {}{meaning}", self.0.code.0)
+        write!(f, "with CONNACK return code {}{meaning}", self.0.code.0)
     }
 }
 

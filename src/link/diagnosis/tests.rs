@@ -371,7 +371,8 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     check(&refused(3), "connack_refused_server_unavailable", "code 3", "overloaded");
     check(&refused(4), "connack_refused_bad_credentials", "code 4", "iot:Connect on client/thing-1");
     check(&refused(5), "connack_refused_not_authorized", "(not authorized)", "iot:Connect on client/thing-1");
-    check(&refused(9), "connack_refused", "code 9", "that MQTT doesn't have");
+    check(&refused(9), "connack_refused", "by a CONNACK with the unknown return code 9", "that MQTT doesn't have");
+    check(&refused(0xC8), "connack_refused", "by a CONNACK with the unknown reason code 0xC8", "CloudWatch");
     check(&refused(0x84), "connack_refused_protocol_version", "code 0x84 (unsupp", "connection.protocol");
     check(&refused(0x87), "connack_refused_not_authorized", "0x87 (not authorized)", "iot:Connect on client/thing-1");
     check(&refused(0x95), "connack_refused", "0x95 (packet too large)", "CloudWatch");

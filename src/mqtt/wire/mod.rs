@@ -18,6 +18,7 @@ use publish::Passing;
 pub(super) use publish::{Head, TooLarge};
 
 use super::server_limits::ServerLimits;
+use crate::count::count;
 use crate::limits::MAX_PACKET;
 use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
 use crate::mqtt::options::{Options, Protocol, Will};
@@ -165,10 +166,10 @@ impl Wire {
         }
         let decoded = catch_unwind(AssertUnwindSafe(|| match (frame.kind, self.protocol) {
             (PUBLISH, protocol) => publish::decode(input, frame, protocol),
-            (_, Protocol::Mqtt311) => v4::decode(input),
+            (_, Protocol::Mqtt311) => v4::decode(input, frame),
             (_, Protocol::Mqtt5) => v5::decode(input, frame),
         }));
-        decoded.unwrap_or_else(|_| Err(Malformed::Invalid("the packet decoder gave up on it".to_owned()))).map(Some)
+        decoded.unwrap_or_else(|_| Err(frame.unreadable())).map(Some)
     }
 
     pub(super) fn connect(&self, opening: &Opening<'_>, output: &mut BytesMut) {
@@ -240,6 +241,26 @@ impl Wire {
     }
 }
 
+/// The packet types.
+const NAMES: [&str; 16] = [
+    "a packet of an unknown type",
+    "a CONNECT",
+    "a CONNACK",
+    "a PUBLISH",
+    "a PUBACK",
+    "a PUBREC",
+    "a PUBREL",
+    "a PUBCOMP",
+    "a SUBSCRIBE",
+    "a SUBACK",
+    "an UNSUBSCRIBE",
+    "an UNSUBACK",
+    "a PINGREQ",
+    "a PINGRESP",
+    "a DISCONNECT",
+    "an AUTH",
+];
+
 /// The packet type of a PUBLISH.
 const PUBLISH: u8 = 3;
 
@@ -284,6 +305,21 @@ impl Frame {
     /// The codec's bound is on the remaining length.
     fn is_too_large(self) -> bool {
         self.total - self.header > MAX_PACKET
+    }
+
+    /// MQTT's name of the packet, with its article.
+    fn name(self) -> &'static str {
+        NAMES.get(usize::from(self.kind)).copied().unwrap_or(NAMES[0])
+    }
+
+    fn unknown_code(self, code: u8) -> Malformed {
+        Malformed::Invalid(format!("{} with the unknown reason code 0x{code:02X}", self.name()))
+    }
+
+    /// The codec can't make anything of it.
+    fn unreadable(self) -> Malformed {
+        let length = count(self.total - self.header, "byte");
+        Malformed::Invalid(format!("{} that doesn't follow the rules of MQTT ({length} after its header)", self.name()))
     }
 
     /// What follows the fixed header.

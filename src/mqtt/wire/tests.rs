@@ -146,6 +146,29 @@ fn properties_of_a_message_are_read_and_subscription_identifiers_beside_them() {
 }
 
 #[test]
+fn what_the_codecs_cannot_read_is_told_in_our_words() {
+    for (protocol, bytes) in [
+        (Protocol::Mqtt311, &[0x20, 2, 0, 66][..]),
+        (Protocol::Mqtt5, &[0x20, 2, 0, 66]),
+        (Protocol::Mqtt5, &[0x20, 3, 0, 66, 0]),
+    ] {
+        let refused = decode(protocol, bytes).unwrap().unwrap();
+        assert!(matches!(refused, Received::Refused(ref reason) if reason.code.0 == 66), "{refused:?}");
+    }
+    for (protocol, bytes, words) in [
+        (Protocol::Mqtt311, &[0x90, 3, 0, 1, 66][..], "a SUBACK with the unknown reason code 0x42"),
+        (Protocol::Mqtt311, &[0x90, 1, 0], "a SUBACK that doesn't follow the rules of MQTT (1 byte after its header)"),
+        (Protocol::Mqtt5, &[0x90, 4, 0, 1, 0, 66], "a SUBACK with the unknown reason code 0x42"),
+        (Protocol::Mqtt5, &[0x40, 4, 0, 1, 66, 0], "a PUBACK with the unknown reason code 0x42"),
+        (Protocol::Mqtt5, &[0x90, 1, 0], "a SUBACK that doesn't follow the rules of MQTT (1 byte after its header)"),
+        (Protocol::Mqtt5, &[0xe0, 2, 66, 0], "a DISCONNECT with the unknown reason code 0x42"),
+    ] {
+        let error = decode(protocol, bytes).unwrap_err().to_string();
+        assert!(error.starts_with(words), "{error}");
+    }
+}
+
+#[test]
 fn the_topic_of_a_message_has_no_wildcards() {
     for protocol in [Protocol::Mqtt311, Protocol::Mqtt5] {
         for topic in ["down/#", "down/+/x", "#", "a+b"] {

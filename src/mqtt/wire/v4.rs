@@ -6,7 +6,7 @@ use rumqttc::mqttbytes::v4::{
 };
 use rumqttc::mqttbytes::{Error, QoS};
 
-use super::{Malformed, Opening, PacketIdentifier, Received, ServerLimits, checked};
+use super::{Frame, Malformed, Opening, PacketIdentifier, Received, ServerLimits, checked};
 use crate::limits::MAX_PACKET;
 use crate::message::{Outbound, Qos, TopicFilter};
 use crate::mqtt::reason::{Reason, ReasonCode};
@@ -21,8 +21,13 @@ pub(super) fn length_allowed(kind: u8, length: usize) -> bool {
 }
 
 /// The packet at the front of `input`, which is there as a whole.
-pub(super) fn decode(input: &mut BytesMut) -> Result<Received, Malformed> {
-    let packet = Packet::read(input, MAX_PACKET).map_err(|error| Malformed::Invalid(error.to_string()))?;
+pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Malformed> {
+    let packet = match Packet::read(input, MAX_PACKET) {
+        Ok(packet) => packet,
+        Err(Error::InvalidConnectReturnCode(code)) => return Ok(Received::Refused(Reason::new(code, None))),
+        Err(Error::InvalidSubscribeReasonCode(code)) => return Err(frame.unknown_code(code)),
+        Err(_) => return Err(frame.unreadable()),
+    };
     Ok(match packet {
         Packet::ConnAck(ack) => match ack.code {
             ConnectReturnCode::Success => {

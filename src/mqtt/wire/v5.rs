@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::{Error, QoS};
 use rumqttc::v5::mqttbytes::v5::{
     ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
     Subscribe, SubscribeProperties, SubscribeReasonCode, Unsubscribe,
@@ -42,8 +42,12 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
     }
     let packet = match Packet::read(input, MAX) {
         Ok(packet) => packet,
+        Err(Error::InvalidConnectReturnCode(code)) => return Ok(Received::Refused(Reason::new(code, None))),
+        Err(Error::InvalidReason(code) | Error::InvalidSubscribeReasonCode(code)) => {
+            return Err(frame.unknown_code(code));
+        }
         // Also that bytes are missing: within a packet that is there as a whole.
-        Err(error) => return Err(Malformed::Invalid(error.to_string())),
+        Err(_) => return Err(frame.unreadable()),
     };
     Ok(match packet {
         Packet::ConnAck(ack) if connack != 0 => {
