@@ -39,6 +39,53 @@ pub(super) fn placeholder(text: &str) -> Option<String> {
     None
 }
 
+/// What a shell would act on, among the words of a command that none reads.
+const OPERATORS: [&str; 14] = ["|", "|&", "||", "&", "&&", ";", ">", ">>", "<", "<<", "<<<", "2>&1", "&>", "2>"];
+
+/// An argument that only a shell understands, in a command that is run without one.
+pub(super) fn shell(argv: &[String]) -> Option<String> {
+    // Programs to which these words mean something, and shells, whose script holds what it likes.
+    const TAKERS: [&str; 5] = ["expr", "find", "test", "[", "-c"];
+    let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_redirection = |word: &str| {
+        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '&');
+        rest.starts_with('>') && rest.trim_start_matches('>').starts_with(['/', '&'])
+    };
+    let is_for_a_shell =
+        |word: &str| OPERATORS.contains(&word) || is_redirection(word) || word.starts_with("$(") || word.starts_with('`');
+    let words = argv.iter().take_while(|word| !TAKERS.contains(&name(word).as_str()));
+    let found = words.skip(1).find(|word| is_for_a_shell(word))?;
+    // What else stands in the word may be a secret.
+    let shown = OPERATORS.iter().find(|operator| *operator == found).copied();
+    let shown = shown.unwrap_or(if found.contains('>') { ">" } else { "$(" });
+    Some(format!(
+        "`{shown}` is handed to the program as an argument, because no shell runs the command. To have one, write \
+         [\"sh\", \"-c\", \"...\"] with the whole line in the last pair of quotes"
+    ))
+}
+
+/// A mode of a socket that most likely isn't meant: connecting needs the permission to write. `is_public` is a socket that anybody
+/// may use.
+pub(super) fn mode(mode: u32, is_public: bool) -> Option<String> {
+    let (read, write) = (mode >> 2 & 0o111, mode >> 1 & 0o111);
+    let told = |text: &str| Some(format!("\"{mode:04o}\" {text}"));
+    match () {
+        () if write & 0o100 == 0 => told(
+            "keeps gatewire's own user from connecting, for which one needs the permission to write. Write \"0660\" for its user \
+             and its group, or \"0600\" for its user alone",
+        ),
+        () if write & 0o001 != 0 && !is_public => told(
+            "lets every user and program of this machine connect. Write \"0660\" and add those who may to the group (`group` \
+             says which)",
+        ),
+        () if read & !write != 0 => told(
+            "lets some read who can't connect, for which one needs the permission to write. Write \"0660\" to let the group \
+             connect, or \"0600\" for nobody but gatewire's user",
+        ),
+        () => None,
+    }
+}
+
 /// What stands where a name is to be filled in: `<thing name>`, `YOUR_THING`.
 pub(super) fn stand_in(text: &str) -> Option<String> {
     let has_brackets = text.split_once('<').is_some_and(|(_, rest)| rest.contains('>'));

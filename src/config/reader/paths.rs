@@ -35,6 +35,10 @@ impl<'a> Reader<'a> {
             Some(default) => Some(section.get_or("socket", PathBuf::from(default), path)),
         };
         let mode = section.get_or("mode", 0o660, mode);
+        // The status holds no messages.
+        if let Some(doubt) = doubt::mode(mode, default.is_some()) {
+            section.warning("mode", &doubt);
+        }
         let group = section.get("group", |node| self.group(node));
         let path = found?;
         self.note(section, "socket", &path);

@@ -9,6 +9,7 @@ use super::Reader;
 use super::paths::path;
 use super::payload::payload;
 use crate::config::document::{Node, Value};
+use crate::config::doubt;
 use crate::config::section::Section;
 use crate::config::values::{DAY, HOUR, MS, SECOND, boolean, duration, integer, qos, string, strings, word};
 use crate::config::{Batch, Metric, OnChange, Publish, Source, When};
@@ -75,6 +76,9 @@ impl<'a> Reader<'a> {
         match &source {
             Some(Source::File(path)) => self.note(section, "file", path),
             Some(Source::Command { argv, .. }) => {
+                if let Some(doubt) = doubt::shell(argv) {
+                    section.warning("command", &doubt);
+                }
                 argv.iter().for_each(|word| self.note(section, "command", Path::new(word)));
             }
             Some(Source::Metrics(_)) | None => {}

@@ -12,6 +12,74 @@ fn read_one(rest: &str) -> Publish {
 }
 
 #[test]
+fn an_argument_that_only_a_shell_understands_is_a_warning() {
+    let warnings = |argv: &str| load(&publish(&format!("command = [{argv}]")), &[]).unwrap().1;
+    for (argv, operator) in [
+        (r#""cat", "/proc/uptime", "|", "cut", "-d.", "-f1""#, "|"),
+        (r#""a", ">", "/tmp/b""#, ">"),
+        (r#""a", ">>", "/tmp/b""#, ">>"),
+        (r#""a", "<", "/tmp/b""#, "<"),
+        (r#""a", "&&", "b""#, "&&"),
+        (r#""a", "||", "b""#, "||"),
+        (r#""a", ";", "b""#, ";"),
+        (r#""a", "2>&1""#, "2>&1"),
+        (r#""a", "2>/dev/null""#, ">"),
+        (r#""echo", "$(date)""#, "$("),
+    ] {
+        let found = warnings(argv);
+        let begin = format!("gatewire.toml:10: warning: `publish.command`: `{operator}` is handed to the program");
+        assert!(found.len() == 1 && found[0].starts_with(&begin), "{argv}: {found:?}");
+        assert!(found[0].contains(r#"["sh", "-c", "..."]"#), "{found:?}");
+    }
+    for argv in [
+        r#""sh", "-c", "cat /proc/uptime | cut -d. -f1 > x""#,
+        r#""/bin/sh", "-c", "$(x)", ">""#,
+        r#""find", "/x", "-exec", "cat", "{}", ";""#,
+        r#""/usr/bin/expr", "1", "|", "2""#,
+        r#""grep", "a|b", "->", "x>y", "$5""#,
+    ] {
+        assert_eq!(warnings(argv), [""; 0], "{argv}");
+    }
+}
+
+#[test]
+fn a_mode_with_which_nobody_or_everybody_can_connect_is_a_warning() {
+    let warnings = |section: &str, mode: &str| {
+        let rest = match section {
+            "status" => "[status]\nsocket = \"/s\"\n",
+            "ingest" => "[[ingest]]\nname = \"i\"\ntopics = [\"a\"]\nsocket = \"/s\"\n",
+            _ => "[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"/s\"\n",
+        };
+        load(&format!("{CONNECTION}{rest}mode = \"{mode}\"\n"), &[]).unwrap().1
+    };
+    for section in ["ingest", "forward", "status"] {
+        for (mode, text) in [
+            ("0000", "keeps gatewire's own user from connecting"),
+            ("0444", "keeps gatewire's own user from connecting"),
+            ("0060", "keeps gatewire's own user from connecting"),
+            ("0777", "lets every user and program of this machine connect. Write \"0660\""),
+            ("0666", "lets every user and program of this machine connect. Write \"0660\""),
+            ("0602", "lets every user and program of this machine connect. Write \"0660\""),
+            ("0644", "lets some read who can't connect"),
+            ("0640", "lets some read who can't connect"),
+            ("0660", ""),
+            ("0600", ""),
+            ("0770", ""),
+            ("0620", ""),
+        ] {
+            let found = warnings(section, mode);
+            let is_meant = text.is_empty() || section == "status" && text.starts_with("lets every");
+            let line = if section == "status" { 7 } else { 9 };
+            let begin = format!("gatewire.toml:{line}: warning: `{section}.mode`: \"{mode}\" {text}");
+            match is_meant {
+                true => assert_eq!(found, [""; 0], "{section} {mode}"),
+                false => assert!(found.len() == 1 && found[0].starts_with(&begin), "{found:?} isn't {begin}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn an_error_in_a_publication_says_what_is_wrong() {
     for (rest, text) in [
         ("qos = 2", "`publish.qos`: IoT Core has no QoS 2; use 1"),
