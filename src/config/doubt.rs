@@ -51,8 +51,9 @@ pub(super) fn shell(argv: &[String]) -> Option<String> {
         let rest = word.trim_start_matches(|c: char| c.is_ascii_digit() || c == '&');
         rest.starts_with('>') && rest.trim_start_matches('>').starts_with(['/', '&'])
     };
-    let is_for_a_shell =
-        |word: &str| OPERATORS.contains(&word) || is_redirection(word) || word.starts_with("$(") || word.starts_with('`');
+    let is_for_a_shell = |word: &str| {
+        OPERATORS.contains(&word) || is_redirection(word) || word.starts_with("$(") || word.starts_with('`')
+    };
     let words = argv.iter().take_while(|word| !TAKERS.contains(&name(word).as_str()));
     let found = words.skip(1).find(|word| is_for_a_shell(word))?;
     // What else stands in the word may be a secret.

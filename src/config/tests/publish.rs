@@ -13,7 +13,8 @@ fn read_one(rest: &str) -> Publish {
 
 #[test]
 fn an_argument_that_only_a_shell_understands_is_a_warning() {
-    let warnings = |argv: &str| load(&publish(&format!("command = [{argv}]")), &[]).unwrap().1;
+    let warnings =
+        |argv: &str| load(&format!("{CONNECTION}{}", publish(&format!("command = [{argv}]"))), &[]).unwrap().1;
     for (argv, operator) in [
         (r#""cat", "/proc/uptime", "|", "cut", "-d.", "-f1""#, "|"),
         (r#""a", ">", "/tmp/b""#, ">"),

@@ -352,7 +352,9 @@ impl fmt::Display for RefusedConnack<'_> {
             3 => " (server unavailable)",
             4 => " (bad user name or password)",
             5 => " (not authorized)",
-            0x80.. if self.0.code.name().is_none() => return write!(f, "by a CONNACK with the unknown reason code {}", self.0),
+            0x80.. if self.0.code.name().is_none() => {
+                return write!(f, "by a CONNACK with the unknown reason code {}", self.0);
+            }
             0x80.. => return write!(f, "with CONNACK reason code {}", self.0),
             code => return write!(f, "by a CONNACK with the unknown return code {code}"),
         };

@@ -401,7 +401,12 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
         "lacks iot:Publish on topic/bad or iot:Publish on topic/good;",
     );
     let closed = LinkError::closed(&peer_at("broker.lan"), Phase::Connected { last_sent });
-    check(&closed, "closed_by_server", "`bad`, PUBLISH to `good`", "allow PUBLISH to `bad` or PUBLISH to `good`, or at");
+    check(
+        &closed,
+        "closed_by_server",
+        "`bad`, PUBLISH to `good`",
+        "allow PUBLISH to `bad` or PUBLISH to `good`, or at",
+    );
 
     let last_sent = vec![Sent::PublishRetained(Topic::new("b").unwrap())];
     let closed = LinkError::closed(&peer, Phase::Connected { last_sent });

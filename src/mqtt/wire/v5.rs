@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::v5::mqttbytes::{Error, QoS};
 use rumqttc::v5::mqttbytes::v5::{
     ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
     Subscribe, SubscribeProperties, SubscribeReasonCode, Unsubscribe,
 };
+use rumqttc::v5::mqttbytes::{Error, QoS};
 
 use super::{Frame, Malformed, Opening, PacketIdentifier, Received, ServerLimits, checked};
 use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET};
@@ -42,8 +42,14 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
     }
     let packet = match Packet::read(input, MAX) {
         Ok(packet) => packet,
-        Err(Error::InvalidConnectReturnCode(code)) => return Ok(Received::Refused(Reason::new(code, None))),
-        Err(Error::InvalidReason(code) | Error::InvalidSubscribeReasonCode(code)) => {
+        Err(Error::InvalidConnectReturnCode(code)) if frame.kind == 2 => {
+            return Ok(Received::Refused(Reason::new(code, None)));
+        }
+        Err(
+            Error::InvalidConnectReturnCode(code)
+            | Error::InvalidReason(code)
+            | Error::InvalidSubscribeReasonCode(code),
+        ) => {
             return Err(frame.unknown_code(code));
         }
         // Also that bytes are missing: within a packet that is there as a whole.
