@@ -99,6 +99,35 @@ fn more_than_the_receive_maximum_ends_the_connection_with_its_reason() {
 }
 
 #[test]
+fn a_topic_with_wildcards_ends_the_connection_and_reaches_no_reader() {
+    for protocol in ["3.1.1", "5"] {
+        let broker = Broker::start();
+        let gatewire = Setup::new(broker.port, FORWARD).speaking(protocol).start();
+        let mut reader = gatewire.client("f.sock");
+        let five = protocol == "5";
+        let message = |topic: &[u8; 3]| match five {
+            true => [&[0x30, 7, 0, 3][..], topic, &[0, b'x']].concat(),
+            false => [&[0x30, 6, 0, 3][..], topic, b"x"].concat(),
+        };
+        if five {
+            let mut peer = broker.connected_5(true, &[]);
+            peer.forgive();
+            peer.raw(&message(b"t/#"));
+            assert_eq!(peer.reason(), Some(0x90));
+            broker.connected_5(true, &[]).raw(&message(b"t/a"));
+        } else {
+            let mut peer = broker.connected(true);
+            peer.raw(&message(b"t/#"));
+            while peer.next().is_some() {}
+            broker.connected(true).raw(&message(b"t/a"));
+        }
+        let error = gatewire.wait_for_failure("protocol_violation");
+        assert!(error.contains("broke the rules of MQTT: the server sent a PUBLISH to `t/#`"), "{error}");
+        assert_eq!(reader.json()["topic"], "t/a");
+    }
+}
+
+#[test]
 fn an_old_session_after_a_clean_start_is_refused_and_explained() {
     let broker = Broker::start();
     let gatewire = Setup::with_connection(broker.port, "session_expiry = \"0s\"", INGEST).start();

@@ -312,6 +312,11 @@ fn a_refused_connect_is_explained_and_tried_again() {
     let line = gatewire.wait_for("refused with CONNACK return code 5");
     assert!(line.contains("thing-1") && line.contains("iot:Connect"), "{line}");
     gatewire.wait_for("refused with CONNACK return code 2");
+    let mut peer = broker.accept();
+    peer.connect();
+    peer.raw(&[0x20, 2, 0, 66]);
+    let line = gatewire.wait_for("refused by a CONNACK with the unknown return code 66");
+    assert!(line.contains("code that MQTT doesn't have"), "{line}");
     broker.connected(false);
     gatewire.wait_for("connected to localhost");
 }
