@@ -1,5 +1,7 @@
 //! A line of a client, taken apart: docs/sockets.md tells what it may hold.
 
+mod words;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -52,7 +54,7 @@ pub(super) enum Reject {
     NoPayload,
     #[error("`payload` and `payload_base64` are both given; send one of them")]
     TwoPayloads,
-    #[error("`payload_base64` isn't Base64: {0}")]
+    #[error("`payload_base64` isn't Base64: {}", words::not_base64(.0))]
     NotBase64(base64::DecodeError),
     #[error("topic `{0}`: {1}")]
     BadTopic(String, TopicError),
@@ -195,7 +197,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 pub(super) fn parse(line: &str) -> (Option<&str>, Result<IngestRequest<'_>, Reject>) {
     let fields: Fields<'_> = match serde_json::from_str(line) {
         Ok(fields) => fields,
-        Err(error) => return (None, Err(Reject::NotAnObject(error.to_string()))),
+        Err(error) => return (None, Err(Reject::NotAnObject(words::not_an_object(line, &error)))),
     };
     let id = fields.values[5].map(RawValue::get);
     if id.is_some_and(|id| !is_id(id)) {
@@ -267,9 +269,9 @@ fn properties_of(
         return Err(Reject::WrongType("properties", "an object"));
     }
     let parsed = properties.map(serde_json::from_str::<Properties>).transpose();
-    let unreadable = |error: serde_json::Error| match properties.and_then(half_pair) {
+    let unreadable = |_| match properties.and_then(half_pair) {
         Some((code, position)) => Reject::Surrogate("properties", code, position),
-        None => Reject::BadProperties(cut(&error.to_string(), 300)),
+        None => Reject::BadProperties(words::bad_properties(properties.unwrap_or_default())),
     };
     let mut properties = parsed.map_err(unreadable)?.unwrap_or_default();
     if let Some(json) = expires_in
@@ -337,11 +339,7 @@ fn hex_escape(json: &str) -> Option<u32> {
 
 /// What a client has sent, short enough for an answer.
 pub(super) fn shorten(text: &str) -> String {
-    cut(text, 64)
-}
-
-fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
+    match text.char_indices().nth(64) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }

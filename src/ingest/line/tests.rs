@@ -38,16 +38,30 @@ fn base64_is_taken_with_and_without_padding() {
     assert_eq!(payload(r#"{"topic":"a","payload_base64":"/wA="}"#), b"\xff\x00");
     assert_eq!(payload(r#"{"topic":"a","payload_base64":"/wA"}"#), b"\xff\x00");
     assert_eq!(payload(r#"{"topic":"a","payload_base64":""}"#), b"");
-    assert!(reject(r#"{"topic":"a","payload_base64":"_wA"}"#).contains("isn't Base64"));
+    for (text, expected) in [
+        ("_wA", "its byte 1 is `_`; Base64 has A to Z"),
+        ("\u{e9}wA=", "its byte 1 is no ASCII"),
+        ("abcde", "a part of it is missing"),
+        ("/wB", "its last character, at byte 3,"),
+        ("ab===", "isn't Base64: "),
+    ] {
+        let found = reject(&format!(r#"{{"topic":"a","payload_base64":"{text}"}}"#));
+        assert!(found.starts_with("`payload_base64` isn't Base64: ") && found.contains(expected), "{found}");
+        assert!(!found.contains("symbol") && !found.contains("Invalid"), "{found}");
+    }
 }
 
 #[test]
 fn every_fault_is_named() {
     for (line, expected) in [
-        ("[1]", "the line isn't a JSON object: "),
-        ("nonsense", "the line isn't a JSON object: "),
-        (r#"{"topic":"a","payload":1"#, "the line isn't a JSON object: EOF"),
-        (r#"{"topic":"a","payload":1} x"#, "the line isn't a JSON object: trailing"),
+        ("[1]", "the line isn't a JSON object: it is an array. Write an object like {"),
+        (" 17", "the line isn't a JSON object: it is a number. "),
+        ("null", "the line isn't a JSON object: it is null. "),
+        ("nonsense", "the line isn't a JSON object: what stands at byte 2 isn't JSON"),
+        ("{'topic':'a'}", "the line isn't a JSON object: what stands at byte 2 isn't JSON. Texts and keys need double"),
+        ("", "the line isn't a JSON object: it ends too early"),
+        (r#"{"topic":"a","payload":1"#, "the line isn't a JSON object: it ends too early"),
+        (r#"{"topic":"a","payload":1} x"#, "the line isn't a JSON object: something follows it at byte 26. Write one"),
         (r#"{"payload":1}"#, "`topic` is missing"),
         (r#"{"topic":7,"payload":1}"#, "`topic` must be a string"),
         (r#"{"topic":"a"}"#, "`payload` is missing"),
@@ -130,7 +144,15 @@ fn properties_and_expiry_are_taken_and_their_faults_named() {
         (r#""expires_in":"200y""#, "`expires_in` must be a duration"),
         (r#""expires_in":"1s","properties":{"expires_in":1}"#, "`expires_in` is given twice"),
         (r#""properties":[]"#, "`properties` must be an object"),
-        (r#""properties":{"content-type":"c"}"#, "`properties` isn't valid: unknown field `content-type`"),
+        (r#""properties":{"content-type":"c"}"#, "`properties` isn't valid: unknown key `content-type`; the nearest is `content_type`. The keys are content_type, resp"),
+        (r#""properties":{"user_properties":[["k"]]}"#, "`properties` isn't valid: `user_properties` must be a list of pairs"),
+        (r#""properties":{"user_properties":{"k":"v"}}"#, "`properties` isn't valid: `user_properties` must be a list of pairs"),
+        (r#""properties":{"content_type":[]}"#, "`properties` isn't valid: `content_type` must be a string"),
+        (r#""properties":{"expires_in":"60"}"#, "`properties` isn't valid: `expires_in` must be a whole number of seconds"),
+        (r#""properties":{"expires_in":1.5}"#, "`properties` isn't valid: `expires_in` must be a whole number of seconds"),
+        (r#""properties":{"payload_format_indicator":"1"}"#, "`properties` isn't valid: `payload_format_indicator` must be 0"),
+        (r#""properties":{"expires_in":1,"expires_in":1}"#, "`properties` isn't valid: a key is given twice"),
+        (r#""properties":{"correlation_data_base64":"a*b="}"#, "`properties` isn't valid: `correlation_data_base64` isn't Base64: its byte 2 is `*`"),
         (r#""properties":{"response_topic":"a/#"}"#, "`properties` has a `response_topic` that can't be one: `#`"),
         (r#""properties":{"payload_format_indicator":2}"#, "`properties` has a `payload_format_indicator`"),
     ] {
