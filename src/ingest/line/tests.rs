@@ -144,15 +144,36 @@ fn properties_and_expiry_are_taken_and_their_faults_named() {
         (r#""expires_in":"200y""#, "`expires_in` must be a duration"),
         (r#""expires_in":"1s","properties":{"expires_in":1}"#, "`expires_in` is given twice"),
         (r#""properties":[]"#, "`properties` must be an object"),
-        (r#""properties":{"content-type":"c"}"#, "`properties` isn't valid: unknown key `content-type`; the nearest is `content_type`. The keys are content_type, resp"),
-        (r#""properties":{"user_properties":[["k"]]}"#, "`properties` isn't valid: `user_properties` must be a list of pairs"),
-        (r#""properties":{"user_properties":{"k":"v"}}"#, "`properties` isn't valid: `user_properties` must be a list of pairs"),
+        (
+            r#""properties":{"content-type":"c"}"#,
+            "`properties` isn't valid: unknown key `content-type`; the nearest is `content_type`. The keys are content_type, resp",
+        ),
+        (
+            r#""properties":{"user_properties":[["k"]]}"#,
+            "`properties` isn't valid: `user_properties` must be a list of pairs",
+        ),
+        (
+            r#""properties":{"user_properties":{"k":"v"}}"#,
+            "`properties` isn't valid: `user_properties` must be a list of pairs",
+        ),
         (r#""properties":{"content_type":[]}"#, "`properties` isn't valid: `content_type` must be a string"),
-        (r#""properties":{"expires_in":"60"}"#, "`properties` isn't valid: `expires_in` must be a whole number of seconds"),
-        (r#""properties":{"expires_in":1.5}"#, "`properties` isn't valid: `expires_in` must be a whole number of seconds"),
-        (r#""properties":{"payload_format_indicator":"1"}"#, "`properties` isn't valid: `payload_format_indicator` must be 0"),
+        (
+            r#""properties":{"expires_in":"60"}"#,
+            "`properties` isn't valid: `expires_in` must be a whole number of seconds",
+        ),
+        (
+            r#""properties":{"expires_in":1.5}"#,
+            "`properties` isn't valid: `expires_in` must be a whole number of seconds",
+        ),
+        (
+            r#""properties":{"payload_format_indicator":"1"}"#,
+            "`properties` isn't valid: `payload_format_indicator` must be 0",
+        ),
         (r#""properties":{"expires_in":1,"expires_in":1}"#, "`properties` isn't valid: a key is given twice"),
-        (r#""properties":{"correlation_data_base64":"a*b="}"#, "`properties` isn't valid: `correlation_data_base64` isn't Base64: its byte 2 is `*`"),
+        (
+            r#""properties":{"correlation_data_base64":"a*b="}"#,
+            "`properties` isn't valid: `correlation_data_base64` isn't Base64: its byte 2 is `*`",
+        ),
         (r#""properties":{"response_topic":"a/#"}"#, "`properties` has a `response_topic` that can't be one: `#`"),
         (r#""properties":{"payload_format_indicator":2}"#, "`properties` has a `payload_format_indicator`"),
     ] {

@@ -93,9 +93,8 @@ fn fault_of(key: &str, value: &Value) -> Option<Fault> {
             must(value.is_null() || fits, "a whole number of seconds, from 1 to 4294967295, without quotes")
         }
         ("user_properties", Value::Array(pairs)) => {
-            let is_pair = |pair: &Value| {
-                pair.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string))
-            };
+            let is_pair =
+                |pair: &Value| pair.as_array().is_some_and(|pair| pair.len() == 2 && pair.iter().all(Value::is_string));
             must(pairs.iter().all(is_pair), "a list of pairs of strings, like [[\"name\",\"value\"]]")
         }
         ("user_properties", _) => Some(Fault::Wrong("a list of pairs of strings, like [[\"name\",\"value\"]]")),
@@ -109,13 +108,19 @@ pub(super) fn not_base64(error: &DecodeError) -> String {
         DecodeError::InvalidByte(offset, byte) => {
             let shown = char::from(byte).escape_default();
             let shown = if byte.is_ascii() { format!("`{shown}`") } else { "no ASCII".to_owned() };
-            format!("its byte {} is {shown}; Base64 has A to Z, a to z, 0 to 9, `+` and `/`, and `=` at its end", offset + 1)
+            format!(
+                "its byte {} is {shown}; Base64 has A to Z, a to z, 0 to 9, `+` and `/`, and `=` at its end",
+                offset + 1
+            )
         }
         DecodeError::InvalidLength(length) => {
             format!("without its `=` it has {length} characters, which no encoder writes: a part of it is missing")
         }
         DecodeError::InvalidLastSymbol(offset, _) => {
-            format!("its last character, at byte {}, is one that no encoder writes there: a part of it is missing", offset + 1)
+            format!(
+                "its last character, at byte {}, is one that no encoder writes there: a part of it is missing",
+                offset + 1
+            )
         }
         DecodeError::InvalidPadding => "the `=` at its end are too few or too many".to_owned(),
     }
