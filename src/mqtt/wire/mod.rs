@@ -18,7 +18,6 @@ use publish::Passing;
 pub(super) use publish::{Head, TooLarge};
 
 use super::server_limits::ServerLimits;
-use crate::count::count;
 use crate::limits::MAX_PACKET;
 use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
 use crate::mqtt::options::{Options, Protocol, Will};
@@ -318,8 +317,8 @@ impl Frame {
 
     /// The codec can't make anything of it.
     fn unreadable(self) -> Malformed {
-        let length = count(self.total - self.header, "byte");
-        Malformed::Invalid(format!("{} that doesn't follow the rules of MQTT ({length} after its header)", self.name()))
+        let length = self.total - self.header;
+        Malformed::Invalid(format!("{} that doesn't follow the rules of MQTT (remaining length {length})", self.name()))
     }
 
     /// What follows the fixed header.

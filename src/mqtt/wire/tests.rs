@@ -157,10 +157,10 @@ fn what_the_codecs_cannot_read_is_told_in_our_words() {
     }
     for (protocol, bytes, words) in [
         (Protocol::Mqtt311, &[0x90, 3, 0, 1, 66][..], "a SUBACK with the unknown reason code 0x42"),
-        (Protocol::Mqtt311, &[0x90, 1, 0], "a SUBACK that doesn't follow the rules of MQTT (1 byte after its header)"),
+        (Protocol::Mqtt311, &[0x90, 1, 0], "a SUBACK that doesn't follow the rules of MQTT (remaining length 1)"),
         (Protocol::Mqtt5, &[0x90, 4, 0, 1, 0, 66], "a SUBACK with the unknown reason code 0x42"),
         (Protocol::Mqtt5, &[0x40, 4, 0, 1, 66, 0], "a PUBACK with the unknown reason code 0x42"),
-        (Protocol::Mqtt5, &[0x90, 1, 0], "a SUBACK that doesn't follow the rules of MQTT (1 byte after its header)"),
+        (Protocol::Mqtt5, &[0x90, 1, 0], "a SUBACK that doesn't follow the rules of MQTT (remaining length 1)"),
         (Protocol::Mqtt5, &[0xe0, 2, 66, 0], "a DISCONNECT with the unknown reason code 0x42"),
     ] {
         let error = decode(protocol, bytes).unwrap_err().to_string();
