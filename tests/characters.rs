@@ -8,9 +8,9 @@ mod support;
 use rumqttc::v5::mqttbytes::v5::Packet;
 use rusqlite::types::Value as Sql;
 use support::daemon::Setup;
-use support::eventually;
 use support::scripted::Broker;
 use support::scripted5::Peer5;
+use support::{closed_port, eventually};
 
 const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
 
@@ -47,8 +47,7 @@ fn they_are_refused_where_they_enter() {
 #[test]
 fn what_an_earlier_version_has_stored_is_set_aside_and_the_rest_goes_out() {
     for protocol in ["3.1.1", "5"] {
-        // Nobody listens there.
-        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let closed = closed_port();
         let setup = Setup::new(closed, INGEST).speaking(protocol);
         let gatewire = setup.start();
         let mut client = gatewire.client("publish.sock");

@@ -14,7 +14,7 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 use support::daemon::{Gatewire, Setup};
 use support::mosquitto::Mosquitto;
-use support::{closed_port, eventually, patiently, program};
+use support::{eventually, free_port, patiently, program};
 use tempfile::TempDir;
 
 const SOCKETS: &str = "[[forward]]\nname = \"messages\"\nfilters = [\"test/topic\", \"gateways/{{client_id}}/echo\"]\n\
@@ -175,7 +175,7 @@ fn flow(sockets: &Path, seen: &Path) -> Vec<Value> {
 
 /// Node-RED on a port that was free, if it still was.
 fn run(directory: &Path) -> Option<(Child, u16)> {
-    let port = closed_port();
+    let port = free_port();
     let settings = "module.exports = { flowFile: 'flows.json', uiHost: '127.0.0.1', disableEditor: true, \
                     telemetry: { enabled: false, updateNotification: false } };";
     fs::write(directory.join("settings.js"), settings).unwrap();

@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use support::daemon::{Gatewire, Setup};
 use support::mosquitto::Mosquitto;
-use support::{closed_port, patiently, program};
+use support::{free_port, patiently, program};
 use tempfile::TempDir;
 
 fn path(name: &str) -> PathBuf {
@@ -37,7 +37,7 @@ impl Server {
     /// `arguments` with PORT in them; `ready` is a path that is answered when it is.
     fn start(name: &str, directory: &Path, ready: &str, arguments: &[String]) -> Server {
         let server = (0..5).find_map(|_| {
-            let port = closed_port();
+            let port = free_port();
             let log = File::create(directory.join(format!("{name}.log"))).unwrap();
             let mut command = program(debian(name));
             command.args(arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));

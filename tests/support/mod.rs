@@ -16,12 +16,13 @@ pub mod strict;
 pub mod tinyproxy;
 
 use std::ffi::OsStr;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// How long anything may take that should happen at once; a machine under load takes its time.
@@ -83,8 +84,17 @@ pub fn program(path: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A port on which nobody listens.
+/// A port on which nobody listens, nor will: it stays bound until the tests end, so that no other test's server gets it.
 pub fn closed_port() -> u16 {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    std::mem::forget(socket);
+    port
+}
+
+/// A port that was free just now, for a program that can't be told to take any.
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
