@@ -39,8 +39,6 @@
     reason = "the documentation is for who works on it, and built with private items"
 )]
 
-#[cfg(test)]
-mod advice;
 pub(crate) mod batch;
 pub mod cli;
 pub(crate) mod config;
@@ -77,5 +75,7 @@ pub(crate) mod stop;
 pub(crate) mod store;
 pub(crate) mod systemd;
 pub(crate) mod template;
+#[cfg(test)]
+mod tests;
 pub(crate) mod timer;
 pub(crate) mod timestamp;

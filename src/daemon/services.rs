@@ -21,7 +21,7 @@ use crate::ingest::Ingest;
 use crate::outbox::Outbox;
 use crate::socket::{Inherited, Listener, Seldom, SharedMemory, SocketError};
 use crate::stop::Stop;
-use crate::store::{Place, Store};
+use crate::store::{QueueState, Store};
 
 /// Why the sockets can't be as the configuration says.
 #[derive(Debug, Error)]
@@ -94,7 +94,7 @@ pub(super) struct Services {
 pub(super) struct Prepared {
     listeners: Listeners,
     /// Of the forwards that are new.
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, QueueState>,
 }
 
 /// Gives sockets that are open their modes and groups; all of them or, with the reason, none.
@@ -225,7 +225,7 @@ impl Services {
         }
     }
 
-    fn apply_forwards(&self, config: &Config, places: &mut BTreeMap<String, Place>) {
+    fn apply_forwards(&self, config: &Config, places: &mut BTreeMap<String, QueueState>) {
         let spill_after = config.outbox.spill_after;
         let mut old = self.forwards.take();
         let forwards = config.forward.iter().map(|config| match old.iter().position(|old| old.name() == config.name) {
@@ -245,7 +245,7 @@ impl Services {
         old.into_iter().for_each(|forward| self.let_go(forward));
     }
 
-    fn new_forward(&self, config: &config::Forward, spill_after: Duration, place: Place) -> Rc<Forward> {
+    fn new_forward(&self, config: &config::Forward, spill_after: Duration, place: QueueState) -> Rc<Forward> {
         let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
         let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
         let keeper = self.supervisor.spawn("what keeps messages on the disk", keeper);

@@ -11,7 +11,7 @@ use crate::message::AckToken;
 use crate::message::Inbound;
 use crate::store::backlog::{ENTRY_OVERHEAD, Item};
 use crate::store::durable::{DiskRules, Durable, Lasting, Note};
-use crate::store::{Accepted, Contents, Moment, Place, QueueId, Row};
+use crate::store::{Accepted, Contents, Moment, QueueId, QueueState, Row};
 use ahead::Ahead;
 
 /// The most memory that messages of one forward take, in bytes, each with [`ENTRY_OVERHEAD`]; from half of it on they are
@@ -99,8 +99,8 @@ pub(super) struct Keep {
 
 impl Keep {
     /// The keep with what is at its place on the disk.
-    pub(super) fn new(config: &config::Keep, place: Place) -> Keep {
-        let Place { queue, stored, generation, given } = place;
+    pub(super) fn new(config: &config::Keep, place: QueueState) -> Keep {
+        let QueueState { queue, stored, generation, given } = place;
         Keep {
             backlog: Durable::new(queue, stored, generation),
             max_messages: config.messages,

@@ -27,7 +27,7 @@ use crate::message::{AckToken, Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{self, Kept};
-use crate::store::{Contents, Failure, Place, QueueId, Store};
+use crate::store::{Contents, Failure, QueueId, QueueState, Store};
 pub(crate) use acks::Acks;
 use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
@@ -94,7 +94,12 @@ pub(crate) struct Dropped {
 
 impl Forward {
     /// A forward without readers, with what the store holds of it. It reports to `acks` what it is done with.
-    pub(crate) fn new(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, place: Place) -> Rc<Forward> {
+    pub(crate) fn new(
+        config: config::Forward,
+        spill_after: Duration,
+        acks: Rc<Acks>,
+        place: QueueState,
+    ) -> Rc<Forward> {
         let keep = Keep::new(&config.keep, place);
         Forward::with(config, spill_after, acks, keep)
     }
@@ -118,7 +123,7 @@ impl Forward {
     /// A forward with nothing on a disk; [`Forward::store_at_once`] is its disk.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn in_memory(config: config::Forward, acks: Rc<Acks>) -> Rc<Forward> {
-        let keep = Keep::new(&config.keep, Place { generation: 1, ..Place::default() });
+        let keep = Keep::new(&config.keep, QueueState { generation: 1, ..QueueState::default() });
         Forward::with(config, Duration::from_secs(1), acks, keep)
     }
 

@@ -28,14 +28,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct SessionMemory {
     store: Rc<Store>,
     /// What the note is to say, but for its `sure` and `filters`.
-    blank: Note,
+    blank: SessionNote,
     /// What it says on the disk, as far as is known.
-    noted: RefCell<Option<Note>>,
+    noted: RefCell<Option<SessionNote>>,
 }
 
 /// As it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
+struct SessionNote {
     endpoint: String,
     client_id: String,
     /// The sessions of MQTT 3.1.1 and MQTT 5 don't interchange.
@@ -50,7 +50,7 @@ struct Note {
 impl SessionMemory {
     /// `None`: the server keeps no session, so there is nothing to remember.
     pub(crate) fn new(config: &config::Connection, store: &Rc<Store>) -> Option<SessionMemory> {
-        let blank = Note::blank(config);
+        let blank = SessionNote::blank(config);
         (!config.session_expiry.is_zero()).then(|| SessionMemory {
             store: Rc::clone(store),
             blank,
@@ -61,8 +61,8 @@ impl SessionMemory {
     /// What an earlier process has noted of this session.
     pub(crate) async fn recall(&self) -> Remembered {
         let text = tokio::time::timeout(PATIENCE, self.store.note(NAME)).await.ok().flatten();
-        let note = text.and_then(|text| Note::read(&text, &self.blank));
-        let remembered = note.as_ref().map(Note::remembered).unwrap_or_default();
+        let note = text.and_then(|text| SessionNote::read(&text, &self.blank));
+        let remembered = note.as_ref().map(SessionNote::remembered).unwrap_or_default();
         *self.noted.borrow_mut() = note;
         remembered
     }
@@ -70,7 +70,7 @@ impl SessionMemory {
     /// A CONNECT is to be sent: it may make all of it untrue.
     pub(crate) async fn doubt(&self) {
         let doubtful = match &*self.noted.borrow() {
-            Some(note) if note.sure => Note { sure: false, ..note.clone() },
+            Some(note) if note.sure => SessionNote { sure: false, ..note.clone() },
             _ => return,
         };
         // If the disk doesn't take it, waiting won't mend that.
@@ -86,13 +86,13 @@ impl SessionMemory {
         }
         let subscription_identifiers =
             identifiers.into_iter().map(|(filter, identifier)| (filter.to_string(), identifier)).collect();
-        let note = Note { sure: true, filters, subscription_identifiers, ..self.blank.clone() };
+        let note = SessionNote { sure: true, filters, subscription_identifiers, ..self.blank.clone() };
         if self.noted.borrow().as_ref() != Some(&note) {
             self.write(note).await;
         }
     }
 
-    async fn write(&self, note: Note) {
+    async fn write(&self, note: SessionNote) {
         // A map of strings: nothing in it can fail to be written.
         let Ok(text) = serde_json::to_string(&note) else { return };
         *self.noted.borrow_mut() = Some(note);
@@ -113,13 +113,13 @@ impl SessionMemory {
 /// The filters that the server's session may hold by what a daemon has noted in the store at `path`; `None` if it has noted
 /// nothing, or that can't be read. For when no daemon runs.
 pub(crate) fn noted_at(path: &Path, config: &config::Connection) -> Option<BTreeSet<TopicFilter>> {
-    let note = Note::read(&store::note_at(path, NAME)?, &Note::blank(config))?;
+    let note = SessionNote::read(&store::note_at(path, NAME)?, &SessionNote::blank(config))?;
     Some(note.remembered().filters.into_keys().collect())
 }
 
-impl Note {
-    fn blank(config: &config::Connection) -> Note {
-        Note {
+impl SessionNote {
+    fn blank(config: &config::Connection) -> SessionNote {
+        SessionNote {
             endpoint: config.endpoint.clone(),
             client_id: config.client_id.clone(),
             protocol: config.protocol.as_str().to_owned(),
@@ -130,9 +130,9 @@ impl Note {
     }
 
     /// A note in another form is another version's, and one about another session says nothing of this: as good as none.
-    fn read(text: &str, blank: &Note) -> Option<Note> {
-        let note: Note = serde_json::from_str(text).ok()?;
-        let Note { endpoint, client_id, protocol, .. } = &note;
+    fn read(text: &str, blank: &SessionNote) -> Option<SessionNote> {
+        let note: SessionNote = serde_json::from_str(text).ok()?;
+        let SessionNote { endpoint, client_id, protocol, .. } = &note;
         let is_of_it = [endpoint, client_id, protocol] == [&blank.endpoint, &blank.client_id, &blank.protocol];
         is_of_it.then_some(note)
     }

@@ -49,7 +49,7 @@ use lock::Lock;
 pub(crate) use lock::{holder, is_held};
 pub(crate) use names::names_of;
 pub(crate) use probe::{Obstacle, probe};
-pub(crate) use queue::{Place, QueueId, Totals};
+pub(crate) use queue::{QueueId, QueueState, Totals};
 pub(crate) use row::Row;
 use trouble::{Action, News, Trouble};
 #[cfg(any(test, fuzzing))]
@@ -200,7 +200,7 @@ impl Store {
     }
 
     /// The place of a forward's queue, which is made if there is none.
-    pub(crate) async fn place(&self, forward: &str) -> Place {
+    pub(crate) async fn place(&self, forward: &str) -> QueueState {
         let (reply, answer) = oneshot::channel();
         self.submit(Job::Place(forward.to_owned(), reply)).await;
         // Should the thread have ended, nothing is stored any more, whatever the place.

@@ -87,7 +87,7 @@ pub(crate) struct Totals {
 
 /// Where a queue is, and what is in it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct QueueState {
     pub(crate) queue: QueueId,
     pub(crate) stored: Totals,
     /// Of the database; 0: none is open yet.
@@ -96,8 +96,8 @@ pub(crate) struct Place {
     pub(crate) given: u64,
 }
 
-impl Default for Place {
-    fn default() -> Place {
-        Place { queue: QueueId::OUTBOX, stored: Totals::default(), generation: 0, given: 0 }
+impl Default for QueueState {
+    fn default() -> QueueState {
+        QueueState { queue: QueueId::OUTBOX, stored: Totals::default(), generation: 0, given: 0 }
     }
 }

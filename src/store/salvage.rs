@@ -228,19 +228,19 @@ fn local_part(length: usize) -> usize {
 
 /// A value of a record.
 #[derive(Debug, Clone, Copy)]
-enum Value<'a> {
+enum Column<'a> {
     Null,
     Integer(i64),
     Bytes(&'a [u8]),
 }
 
-impl<'a> Value<'a> {
+impl<'a> Column<'a> {
     fn integer(self) -> Option<i64> {
-        if let Value::Integer(n) = self { Some(n) } else { None }
+        if let Column::Integer(n) = self { Some(n) } else { None }
     }
 
     fn bytes(self) -> Option<&'a [u8]> {
-        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
+        if let Column::Bytes(bytes) = self { Some(bytes) } else { None }
     }
 
     fn text(self) -> Option<&'a str> {
@@ -251,7 +251,7 @@ impl<'a> Value<'a> {
 /// Makes of a record what its number of columns says it is. The first column of each table is its rowid, and left out.
 fn parse(rowid: i64, record: &[u8]) -> Option<Salvaged<'_>> {
     match *values(record)?.as_slice() {
-        [Value::Null, at, boot, since_boot, size, flags, checksum, topic, payload, properties] => {
+        [Column::Null, at, boot, since_boot, size, flags, checksum, topic, payload, properties] => {
             let columns = Columns {
                 key: rowid,
                 at: at.integer()?,
@@ -266,15 +266,15 @@ fn parse(rowid: i64, record: &[u8]) -> Option<Salvaged<'_>> {
             };
             columns.are_sound().then_some(Salvaged::Message(columns))
         }
-        [Value::Null, name, _messages, _bytes] => Some(Salvaged::Queue { id: rowid, name: name.text()? }),
-        [Value::Null, name, value] => Some(Salvaged::Note { name: name.text()?, value: value.text()? }),
-        [Value::Null, offset] => Some(Salvaged::Boot { id: rowid, offset: offset.integer()? }),
+        [Column::Null, name, _messages, _bytes] => Some(Salvaged::Queue { id: rowid, name: name.text()? }),
+        [Column::Null, name, value] => Some(Salvaged::Note { name: name.text()?, value: value.text()? }),
+        [Column::Null, offset] => Some(Salvaged::Boot { id: rowid, offset: offset.integer()? }),
         _ => None,
     }
 }
 
 /// The values of a record: section 2.1 of the file format. `None` if it can't be one of ours.
-fn values(record: &[u8]) -> Option<Vec<Value<'_>>> {
+fn values(record: &[u8]) -> Option<Vec<Column<'_>>> {
     let (header, mut at) = varint(record, 0)?;
     let header = usize::try_from(header).ok().filter(|header| *header <= record.len())?;
     let mut content = header;
@@ -292,23 +292,23 @@ fn values(record: &[u8]) -> Option<Vec<Value<'_>>> {
     Some(values)
 }
 
-fn value(kind: i64, content: &[u8]) -> Option<(Value<'_>, usize)> {
+fn value(kind: i64, content: &[u8]) -> Option<(Column<'_>, usize)> {
     let length = match kind {
-        0 => return Some((Value::Null, 0)),
-        8 | 9 => return Some((Value::Integer(kind - 8), 0)),
+        0 => return Some((Column::Null, 0)),
+        8 | 9 => return Some((Column::Integer(kind - 8), 0)),
         1..=4 => kind as usize,
         5 => 6,
         6 => 8,
         12.. => {
             let length = usize::try_from((kind - 12) / 2).ok()?;
-            return Some((Value::Bytes(content.get(..length)?), length));
+            return Some((Column::Bytes(content.get(..length)?), length));
         }
         _ => return None,
     };
     let bytes = content.get(..length)?;
     let sign = if bytes.first()? & 0x80 != 0 { -1 } else { 0 };
     let integer = bytes.iter().fold(sign, |n: i64, byte| n << 8 | i64::from(*byte));
-    Some((Value::Integer(integer), length))
+    Some((Column::Integer(integer), length))
 }
 
 /// A number of one to nine bytes, and where it ends.

@@ -1,5 +1,6 @@
 //! The thread of the store: one job after the other, writes that wait together in one transaction.
 
+mod check;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod queues;
@@ -19,7 +20,7 @@ use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::files::make_directory;
 use super::names::log_of;
 use super::ready::{self, Ready};
-use super::{Contents, Kept, Load, Lock, Page, Place, QueueId, Totals, Write};
+use super::{Contents, Kept, Load, Lock, Page, QueueId, QueueState, Totals, Write};
 
 /// The most writes in one transaction.
 const GROUP: usize = 64;
@@ -45,7 +46,7 @@ pub(super) enum Job {
     Load(Load, oneshot::Sender<Result<Page, Failure>>),
     Note(&'static str, oneshot::Sender<Option<String>>),
     /// A forward that needs a queue.
-    Place(String, oneshot::Sender<Place>),
+    Place(String, oneshot::Sender<QueueState>),
     /// Open the database, if it isn't.
     Open(oneshot::Sender<Result<(), Failure>>),
     /// Look whether the files are where they belong, and put them back.
@@ -352,48 +353,6 @@ impl Worker {
         self.database = Some(database);
         let _ = self.publish.send(Contents { generation: self.generation, queues: contents });
         Ok(())
-    }
-
-    /// Looks at all pages, unless something else is asked for meanwhile.
-    fn check(&mut self) {
-        self.checks_left -= 1;
-        if self.keep_in_place().is_err() {
-            return;
-        }
-        let mut was_read_again = false;
-        while let Some(database) = &mut self.database {
-            let pending = Arc::clone(&self.pending);
-            let fault = match database.quick_check(move || pending.load(Ordering::Relaxed) > 0) {
-                Ok(Some(())) => return self.checks_left = 0,
-                Ok(None) => return,
-                Err(fault) => fault,
-            };
-            match self.doubted(fault, &mut was_read_again) {
-                // Should it not open, who needs it next is told why.
-                None => drop(self.connect()),
-                Some(fault) => {
-                    self.checks_left = 0;
-                    if let Fault::Damage(detail) = fault
-                        && self.rebuild(&detail).is_err()
-                    {
-                        self.database = None;
-                    }
-                    return;
-                }
-            }
-        }
-    }
-
-    fn shrink_if_empty(&mut self) {
-        let Some(database) = &mut self.database else { return };
-        let shrunk = match database.file_size() {
-            Ok(size) if size > WORTH_SHRINKING => database.shrink_if_empty(),
-            outcome => outcome.map(drop),
-        };
-        if let Err(fault) = shrunk {
-            // It stays as large as it is.
-            log::debug!("{} couldn't be shrunk: {fault:?}", self.path.display());
-        }
     }
 }
 

@@ -179,12 +179,12 @@ pub(super) struct Publish {
     pub(super) last_published: Option<Timestamp>,
     pub(super) next_run: Option<Timestamp>,
     pub(super) failing: bool,
-    pub(super) last_error: Option<Trouble>,
+    pub(super) last_error: Option<TroubleDocument>,
 }
 
 /// What went wrong with a publication.
 #[derive(Debug, Deserialize)]
-pub(super) struct Trouble {
+pub(super) struct TroubleDocument {
     pub(super) message: String,
     pub(super) at: Timestamp,
 }

@@ -9,7 +9,7 @@ use crate::store::durable::DiskQueue as _;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn keep(messages: u64, bytes: u64, when_full: WhenFull) -> Keep {
-    Keep::new(&config::Keep { messages, bytes, when_full }, Place { generation: 1, ..Place::default() })
+    Keep::new(&config::Keep { messages, bytes, when_full }, QueueState { generation: 1, ..QueueState::default() })
 }
 
 fn message(length: usize) -> Inbound {

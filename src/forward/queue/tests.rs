@@ -9,7 +9,7 @@ use super::*;
 use crate::config::{Format, SocketFile, WhenFull};
 use crate::message::{Properties, Qos, Topic};
 use crate::store::durable::DiskQueue as _;
-use crate::store::{Moment, Page, Place, Row};
+use crate::store::{Moment, Page, QueueState, Row};
 
 mod promises;
 mod shared;
@@ -58,7 +58,7 @@ impl Bench {
             ack,
             keep: config::Keep { messages, bytes, when_full: WhenFull::DropOldest },
         };
-        let keep = Keep::new(&config.keep, Place { generation: 1, ..Place::default() });
+        let keep = Keep::new(&config.keep, QueueState { generation: 1, ..QueueState::default() });
         let queue = Queue::new(&config, SPILL_AFTER, keep);
         let disk = BTreeMap::new();
         let (now, done, read) = (Instant::now(), Vec::new(), BTreeMap::new());

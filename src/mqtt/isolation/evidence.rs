@@ -43,7 +43,7 @@ struct Taken {
 
 /// A message that was refused, while the server took others.
 #[derive(Debug, Clone)]
-struct Refused {
+struct RefusedMessage {
     traits: Traits,
     /// The first time.
     at: Instant,
@@ -52,7 +52,7 @@ struct Refused {
     found: Option<TopicPattern>,
 }
 
-impl Refused {
+impl RefusedMessage {
     /// Whether it may count for a group of this form: what another group is for says nothing of a wider one.
     fn counts_for(&self, pattern: &TopicPattern) -> bool {
         pattern.matches(&self.traits.topic)
@@ -64,7 +64,7 @@ impl Refused {
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     taken: BTreeMap<Kind, Taken>,
-    refused: Vec<Refused>,
+    refused: Vec<RefusedMessage>,
 }
 
 impl Evidence {
@@ -94,7 +94,7 @@ impl Evidence {
 
     /// The server has refused a message, and has taken another on the same connection.
     pub(super) fn refused(&mut self, traits: &Traits, now: Instant) {
-        let is_same = |refused: &&mut Refused| {
+        let is_same = |refused: &&mut RefusedMessage| {
             refused.found.is_none()
                 && kind(&refused.traits) == kind(traits)
                 && size_class(refused.traits.size) == size_class(traits.size)
@@ -107,7 +107,7 @@ impl Evidence {
         if self.refused.len() >= MAX_REFUSED {
             self.refused.remove(0);
         }
-        self.refused.push(Refused { traits: traits.clone(), at: now, times: 1, found: None });
+        self.refused.push(RefusedMessage { traits: traits.clone(), at: now, times: 1, found: None });
     }
 
     /// How many topics are refused of which it isn't known yet why.
@@ -136,7 +136,8 @@ impl Evidence {
     /// `enough` times, and nothing like them taken since.
     pub(super) fn group(&self, traits: &Traits, enough: u32) -> Option<Condition> {
         self.candidates(traits).into_iter().find_map(|pattern| {
-            let members: Vec<&Refused> = self.refused.iter().filter(|refused| refused.counts_for(&pattern)).collect();
+            let members: Vec<&RefusedMessage> =
+                self.refused.iter().filter(|refused| refused.counts_for(&pattern)).collect();
             let times: u32 = members.iter().map(|refused| refused.times).sum();
             // Without anything in common they are no group.
             let is_group = pattern.narrowness() > 0 && topics(&members) >= GROUP;
@@ -148,10 +149,10 @@ impl Evidence {
     /// guilty. All that is like them, but for the topics that are taken.
     pub(super) fn remainder(&self, traits: &Traits) -> Option<Condition> {
         self.candidates(traits).into_iter().find_map(|pattern| {
-            let one_by_one = |refused: &&Refused| {
+            let one_by_one = |refused: &&RefusedMessage| {
                 pattern.matches(&refused.traits.topic) && refused.found.as_ref().is_some_and(|found| !found.varies())
             };
-            let members: Vec<&Refused> = self.refused.iter().filter(one_by_one).collect();
+            let members: Vec<&RefusedMessage> = self.refused.iter().filter(one_by_one).collect();
             let enough = if pattern.narrowness() > 0 { ONE_BY_ONE } else { UNLIKE };
             (topics(&members) >= enough).then(|| {
                 let mut condition = Condition::topics(pattern.clone());
@@ -165,8 +166,8 @@ impl Evidence {
     /// What to refuse for one message: all to its topic, as far as such haven't been taken since.
     pub(super) fn single(&self, traits: &Traits) -> Condition {
         let pattern = TopicPattern::exactly(&traits.topic);
-        let is_same = |refused: &&Refused| refused.found.is_none() && kind(&refused.traits) == kind(traits);
-        let members: Vec<&Refused> = self.refused.iter().filter(is_same).collect();
+        let is_same = |refused: &&RefusedMessage| refused.found.is_none() && kind(&refused.traits) == kind(traits);
+        let members: Vec<&RefusedMessage> = self.refused.iter().filter(is_same).collect();
         self.separated(&pattern, &members).unwrap_or_else(|| Condition {
             retained_only: traits.retain,
             qos: Some(traits.qos),
@@ -191,7 +192,7 @@ impl Evidence {
     /// The condition with as little beside `pattern` as it takes to leave out all that was ever taken. If nothing does, it leaves out
     /// what was taken since the first of the `members` was refused, and excepts the topics that were taken before; but if the
     /// members were taken before, too, the server has changed its mind, and may have for the other topics.
-    fn separated(&self, pattern: &TopicPattern, members: &[&Refused]) -> Option<Condition> {
+    fn separated(&self, pattern: &TopicPattern, members: &[&RefusedMessage]) -> Option<Condition> {
         let since = members.iter().map(|refused| refused.at).min()?;
         let first = members.first()?;
         let base = Condition {
@@ -232,7 +233,7 @@ impl Evidence {
 
     /// How often in a row such messages were refused.
     pub(super) fn times(&self, traits: &Traits) -> u32 {
-        let is_same = |refused: &&Refused| refused.found.is_none() && kind(&refused.traits) == kind(traits);
+        let is_same = |refused: &&RefusedMessage| refused.found.is_none() && kind(&refused.traits) == kind(traits);
         self.refused.iter().filter(is_same).map(|refused| refused.times).sum()
     }
 
@@ -249,7 +250,7 @@ fn is_met(condition: &Condition, (topic, retain, qos): &Kind, size: usize) -> bo
     condition.matches(&Traits { topic: topic.clone(), retain: *retain, qos: *qos, size })
 }
 
-fn topics(members: &[&Refused]) -> usize {
+fn topics(members: &[&RefusedMessage]) -> usize {
     let mut topics: Vec<&Topic> = members.iter().map(|refused| &refused.traits.topic).collect();
     topics.sort();
     topics.dedup();

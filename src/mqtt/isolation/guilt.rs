@@ -36,9 +36,9 @@ impl Ground {
 
 /// What a PUBACK with a failure has shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum Certainty {
     /// The message is guilty, and all that meets the condition if there is one.
-    Certainly(Option<Condition>),
+    Sure(Option<Condition>),
     /// Nothing was taken on this connection: it may be that everything is refused.
     Perhaps,
 }
@@ -50,7 +50,7 @@ impl Isolation {
     }
 
     /// A PUBACK with a failure.
-    pub(crate) fn refused(&mut self, traits: &Traits, ground: Ground, reason: &Reason, now: Instant) -> Refused {
+    pub(crate) fn refused(&mut self, traits: &Traits, ground: Ground, reason: &Reason, now: Instant) -> Certainty {
         let suspect = Suspect::Publish(traits.clone());
         self.closes.clear(|other| suspect.clears(other));
         self.trial_began = None;
@@ -58,14 +58,14 @@ impl Isolation {
             self.records.remove(&suspect.key());
             let condition = self.convict(traits, ground, now);
             self.relax();
-            return Refused::Certainly(condition);
+            return Certainty::Sure(condition);
         }
         if self.perhaps.len() < MAX_REMEMBERED && !self.perhaps.iter().any(|(known, ..)| kind(known) == kind(traits)) {
             self.perhaps.push((traits.clone(), ground, reason.clone()));
         }
         self.pace.failed_in_vain(now);
         self.note_failed(&traits.topic);
-        Refused::Perhaps
+        Certainty::Perhaps
     }
 
     /// A message that was perhaps refused for no fault of its own waits again: it may only be sent alone.

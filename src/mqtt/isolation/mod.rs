@@ -23,7 +23,7 @@ use crate::message::{Condition, Topic, TopicFilter, Traits};
 use crate::mqtt::reason::Reason;
 use closes::Closes;
 use evidence::{Evidence, kind};
-pub(crate) use guilt::{Ground, Refused};
+pub(crate) use guilt::{Certainty, Ground};
 use pace::Pace;
 use recovery::Recovery;
 pub(crate) use suspect::Suspect;

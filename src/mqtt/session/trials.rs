@@ -249,11 +249,11 @@ impl Session {
         self.holding.refusal = Some(Refusal::Refuses(rejection.clone()));
         let ground = Ground::of(reason.code);
         let event = match self.isolation.refused(&traits, ground, reason, now) {
-            isolation::Refused::Certainly(condition) => {
+            isolation::Certainty::Sure(condition) => {
                 self.events.extend(condition.map(|condition| Event::Guilty(condition, reason.clone())));
                 Event::Rejected(sequence, traits, rejection)
             }
-            isolation::Refused::Perhaps => Event::Doubtful(sequence, traits, rejection),
+            isolation::Certainty::Perhaps => Event::Doubtful(sequence, traits, rejection),
         };
         self.events.push_back(event);
     }

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::count::count_that;
 use crate::store::database::Database;
-use crate::store::{Place, QueueId, Totals};
+use crate::store::{QueueId, QueueState, Totals};
 
 impl Worker {
     fn forward_queues(&self) -> impl Iterator<Item = &(QueueId, String)> {
@@ -11,7 +11,7 @@ impl Worker {
     }
 
     /// The place of a forward's queue, which is made if there is none.
-    pub(super) fn place(&mut self, forward: String) -> Place {
+    pub(super) fn place(&mut self, forward: String) -> QueueState {
         if !self.forwards.contains(&forward) {
             self.forwards.push(forward.clone());
         }
@@ -28,7 +28,7 @@ impl Worker {
         let stored = queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals);
         let given = self.attempt(|database| database.note(&queue.note_of_given())).ok().flatten();
         let given = given.and_then(|given| given.parse().ok()).unwrap_or(0);
-        Place { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 }, given }
+        QueueState { queue, stored, generation: if self.database.is_some() { self.generation } else { 0 }, given }
     }
 
     /// Gives every forward a queue.

@@ -244,7 +244,7 @@ fn every_key_of_the_configuration_that_is_named_is_one() {
 #[test]
 fn every_path_of_the_package_that_is_named_is_its() {
     // What the unit makes or has in it, and the package installs.
-    let unit = include_str!("../packaging/systemd/gatewire.service");
+    let unit = include_str!("../../packaging/systemd/gatewire.service");
     for directive in ["ConfigurationDirectory=gatewire", "StateDirectory=gatewire", "RuntimeDirectory=gatewire"] {
         assert!(unit.lines().any(|line| line == directive));
     }

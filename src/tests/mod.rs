@@ -1,0 +1,3 @@
+//! Tests of the sources as a whole.
+
+mod advice;
