@@ -51,7 +51,7 @@ demo: ## the main job on this machine, with mosquitto in the place of IoT Core (
 	packaging/demo $(BINARY)
 
 .PHONY: test
-test: tools $(OTHERS) lint unit deny doc ## everything that must pass
+test: tools lint doc deny $(OTHERS) unit ## everything that must pass
 
 .PHONY: unit
 unit: tools $(OTHERS) ## the tests alone

@@ -137,7 +137,7 @@ enum Stands {
     Alone,
 }
 
-/// What [`pieces`] finds in a text.
+/// What [`pieces()`] finds in a text.
 enum Piece<'a> {
     Text(&'a str),
     /// The value of a fixed name.
