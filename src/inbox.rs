@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::forward::{Acks, Forward};
 use crate::message::{AckToken, Inbound};
+use crate::time;
 use ids::Ids;
 
 /// Between the link and the forwards.
@@ -82,7 +83,7 @@ impl Inbox {
             }
             return;
         }
-        let (id, now) = (self.next_id(message.received_at), Instant::now());
+        let (id, now) = (self.next_id(message.received_at), time::now());
         for forward in matching() {
             forward.deliver(id, message, token, now);
         }

@@ -77,5 +77,5 @@ pub(crate) mod systemd;
 pub(crate) mod template;
 #[cfg(test)]
 mod tests;
-pub(crate) mod timer;
+pub(crate) mod time;
 pub(crate) mod timestamp;

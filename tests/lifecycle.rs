@@ -100,18 +100,20 @@ fn an_idle_daemon_only_wakes_for_its_keep_alive() {
 }
 
 #[test]
-fn a_keep_alive_is_two_wake_ups() {
+fn a_keep_alive_is_two_wake_ups_at_most() {
     let broker = Broker::start();
     let gatewire = Setup::with_connection(broker.port, "keep_alive = \"5s\"\n", "").speaking("3.1.1").start();
     let mut peer = broker.connected(false);
-    // PINGREQ is due, PINGRESP comes. One more may be for the disk, on a machine that is short of memory.
+    // PINGREQ is due, PINGRESP comes: on a busy machine before the daemon has gone to sleep again. One more may be for the disk, on
+    // a machine that is short of memory.
     let wake_ups = (0..4).map(|_| {
         let before = switches_at_rest(&gatewire, &mut peer);
         assert_eq!(peer.next(), Some(Packet::PingReq));
         peer.send(&Packet::PingResp);
         switches_at_rest(&gatewire, &mut peer) - before
     });
-    assert_eq!(wake_ups.min(), Some(2));
+    let least = wake_ups.min().unwrap();
+    assert!((1..=2).contains(&least), "{least} wake-ups");
 }
 
 /// How often the main thread has gone to sleep.

@@ -27,7 +27,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.iter().any(|part| ["tests", "tests.rs", "fuzzing", "fuzzing.rs"].iter().any(|name| part == *name))
+    path.iter().any(|part| {
+        ["tests", "tests.rs", "fuzzing", "fuzzing.rs", "simulation", "simulated.rs"].iter().any(|name| part == *name)
+    })
 }
 
 fn module(path: &Path) -> Module {
@@ -240,4 +242,48 @@ fn the_protocol_and_the_way_to_a_host_know_nothing_of_the_daemon() {
     let of_net: BTreeSet<&str> = graph["net"].iter().map(String::as_str).collect();
     let daemon = ["link", "outbox", "inbox", "forward", "ingest", "store", "schedule", "daemon", "cli", "observe"];
     assert!(of_net.is_disjoint(&daemon.into()), "src/net imports {of_net:?}");
+}
+
+/// Each production file below `src/`, with its code.
+fn production() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let paths = files(&root).into_iter().map(|path| path.strip_prefix(&root).unwrap().to_owned());
+    let of_production = paths.filter(|path| !is_test(path));
+    of_production.map(|path| (path.clone(), code(&fs::read_to_string(root.join(path)).unwrap()))).collect()
+}
+
+/// A simulation moves the clocks, and a part that asks the machine's own wouldn't go by them.
+#[test]
+fn only_one_folder_asks_the_machine_what_time_it_is() {
+    let asks =
+        ["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now", "clock_gettime", ".elapsed()", "TimerFd"];
+    // tokio's own are the clock that everything goes by.
+    let tokios = [" tokio::time::Instant;", "tokio::time::{Instant,", "tokio::time::Instant::now"];
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    for (path, code) in production() {
+        let is_the_folder = path.starts_with("time");
+        let has_tokios = tokios.iter().any(|name| code.contains(name));
+        looked_at += 1;
+        let asked = asks.iter().filter(|name| code.contains(**name));
+        let asked = asked.filter(|name| !(has_tokios && ["Instant::now", ".elapsed()"].contains(name)));
+        found.extend(asked.filter(|_| !is_the_folder).map(|name| format!("{}: {name}", path.display())));
+    }
+    assert!(looked_at > 200, "the sources were not found");
+    assert!(found.is_empty(), "take `crate::time` instead:\n{}", found.join("\n"));
+}
+
+/// Which of two events comes first is decided here and not by chance: a run can be repeated, and nothing is drawn for each message.
+#[test]
+fn every_select_has_an_order() {
+    let (mut random, mut looked_at) = (Vec::new(), 0);
+    for (path, code) in production() {
+        for (at, _) in code.match_indices("select! {") {
+            looked_at += 1;
+            if !code[at + "select! {".len()..].trim_start().starts_with("biased;") {
+                random.push(format!("{}:{}", path.display(), code[..at].matches('\n').count() + 1));
+            }
+        }
+    }
+    assert!(looked_at > 20, "no select! was found");
+    assert!(random.is_empty(), "without `biased;`, and a thought about what may starve:\n{}", random.join("\n"));
 }

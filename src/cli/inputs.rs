@@ -1,13 +1,13 @@
 //! What commands begin with: the configuration, and for some the credentials it names.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::Exit;
 use super::output::Failure;
 use crate::config::{self, Config, Environment, Tls};
 use crate::exposure;
 use crate::net::credentials::{self, Credentials};
+use crate::time;
 
 /// All that is needed to connect.
 pub(super) struct Inputs {
@@ -101,7 +101,7 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Pro
         format!("{}{problem}", places.map(|places| places.of(key, path)).unwrap_or_default())
     };
     let credentials = tls.map(|tls| {
-        let loaded = credentials::load(tls, SystemTime::now());
+        let loaded = credentials::load(tls, time::system());
         loaded.map_err(|problems| problems.0.iter().map(at_its_place).collect::<Vec<_>>())
     });
     if let (Ok(config), Some(Ok(credentials))) = (&config, &credentials) {

@@ -7,7 +7,7 @@ use log::Level;
 use crate::config::{Config, Forward, Ingest, Publish};
 use crate::count::count_that;
 use crate::message::TopicFilter;
-use crate::store;
+use crate::time;
 
 /// So many of a kind are named, the others counted.
 const MOST: usize = 5;
@@ -36,7 +36,7 @@ pub(super) fn announce(config: &Config, waiting: u64) {
         crate::duration::written(config.outbox.spill_after),
         config.outbox.path.display()
     );
-    if let Err(error) = store::is_synchronised() {
+    if let Err(error) = time::is_synchronised() {
         let around = Around::of(|path| Path::new(path).exists(), |name| std::env::var_os(name).is_some());
         log::log!(
             around.level(), GATEWIRE_EVENT = "clock_unknown";

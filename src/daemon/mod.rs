@@ -13,7 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use signal_hook_tokio::Signals;
@@ -33,6 +33,7 @@ use crate::status::memory;
 use crate::status::{CertificateStatus, Status};
 use crate::stop::Stop;
 use crate::systemd::Notifier;
+use crate::time;
 use services::Services;
 use start::{end, open_store, say_stopped, start};
 use watch::Watch;
@@ -107,12 +108,13 @@ async fn serve(
     let parts = Rc::new(assemble(config, credentials, &notifier, services));
     let Services { outbox, inbox, store, supervisor, .. } = &parts.services;
     let prepared = tokio::select! {
-        prepared = parts.services.prepare(config, Duration::MAX) => {
-            prepared.map_err(|error| DaemonError::Unprepared(error.at_its_place(config)))?
-        }
+        biased;
         signal = end(&mut signals) => {
             say_stopped(&notifier, signal, "the database was read");
             return Ok(());
+        }
+        prepared = parts.services.prepare(config, Duration::MAX) => {
+            prepared.map_err(|error| DaemonError::Unprepared(error.at_its_place(config)))?
         }
     };
     parts.services.apply(config, prepared, parts.document()).await;
@@ -186,11 +188,8 @@ async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<R
             parts.keep_in_place();
         }
         tokio::select! {
-            () = watch.changed() => parts.keep_in_place(),
-            // Another database is there, with other files.
-            Ok(()) = contents.changed() => {}
-            () = parts.services.retry() => parts.services.keep_in_place(parts.document()).await,
-            answer = reading.answer(read) => reload::reload(parts, answer).await,
+            biased;
+            error = parts.services.supervisor.failed() => return Err(error),
             signal = signals.next() => match signal {
                 Some(SIGHUP) => reading.begin(read),
                 signal => {
@@ -198,12 +197,17 @@ async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<R
                     return Ok(());
                 }
             },
-            error = parts.services.supervisor.failed() => return Err(error),
+            answer = reading.answer(read) => reload::reload(parts, answer).await,
+            // Another database is there, with other files.
+            Ok(()) = contents.changed() => {}
+            () = parts.services.retry() => parts.services.keep_in_place(parts.document()).await,
             _ = look.tick() => {
-                if let Some(warning) = parts.link.credentials().validity_warning(SystemTime::now()) {
+                if let Some(warning) = parts.link.credentials().validity_warning(time::system()) {
                     log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
                 }
             }
+            // Last: somebody may touch them again and again.
+            () = watch.changed() => parts.keep_in_place(),
         }
     }
 }

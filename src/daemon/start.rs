@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use log::LevelFilter;
 use nix::sys::prctl::set_dumpable;
@@ -18,6 +18,7 @@ use crate::owner;
 use crate::socket::Inherited;
 use crate::store::{OpenError, Store};
 use crate::systemd::Notifier;
+use crate::time;
 
 /// A database that isn't open after so long is told of, and systemd asked for more time as often.
 const STORE_LOOK: Duration = Duration::from_secs(5);
@@ -30,15 +31,16 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     hide_memory();
     // Before there is another thread, as it reads and changes the environment.
     let inherited = Inherited::from_environment();
-    let notifier = Rc::new(Notifier::from_environment(Instant::now()));
+    let notifier = Rc::new(Notifier::from_environment(time::now()));
     let mut reading = ReadConfiguration::default();
     reading.begin(read);
     let answer = tokio::select! {
-        answer = reading.answer(read) => answer,
+        biased;
         signal = end(&mut signals) => {
             say_stopped(&notifier, signal, "the configuration was read");
             return Ok(());
         }
+        answer = reading.answer(read) => answer,
     };
     let (config, credentials, warnings) = answer.map_err(DaemonError::Refused)?;
     log::set_max_level(config.log.level);
@@ -95,11 +97,12 @@ pub(super) async fn open_store(
     let mut is_said = false;
     loop {
         tokio::select! {
-            store = &mut opening => return Ok(Some(store?)),
+            biased;
             signal = end(signals) => {
                 say_stopped(notifier, signal, "the database was open");
                 return Ok(None);
             }
+            store = &mut opening => return Ok(Some(store?)),
             _ = look.tick() => {
                 notifier.not_yet(STORE_LOOK * 6);
                 if !std::mem::replace(&mut is_said, true) {

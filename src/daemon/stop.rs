@@ -70,6 +70,7 @@ async fn await_link(signals: &mut Signals, mut link: JoinHandle<()>) {
     }
     loop {
         tokio::select! {
+            biased;
             _ = &mut link => return,
             signal = signals.next() => if signal != Some(SIGHUP) {
                 log::warn!("a second signal: stopping at once");

@@ -28,6 +28,7 @@ use crate::socket::{self, Listener, Seldom};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{self, Kept};
 use crate::store::{Contents, Failure, QueueId, QueueState, Store};
+use crate::time;
 pub(crate) use acks::Acks;
 use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
@@ -228,7 +229,7 @@ impl Forward {
     /// Goes on as another configuration says. What waits stays; readers are disconnected only if what they are written, or how
     /// they acknowledge it, changes.
     pub(crate) fn reconfigure(&self, config: config::Forward, spill_after: Duration) {
-        self.change(|queue| queue.reconfigure(&config, spill_after, Instant::now()));
+        self.change(|queue| queue.reconfigure(&config, spill_after, time::now()));
         *self.config.borrow_mut() = Rc::new(config);
         self.cut.notify_waiters();
         self.changed.notify_waiters();
@@ -274,7 +275,7 @@ impl Forward {
             self.cut.notify_waiters();
             self.changed.notify_waiters();
         }
-        if dropped > self.drops_logged.get() && self.drops.is_due(Instant::now()) {
+        if dropped > self.drops_logged.get() && self.drops.is_due(time::now()) {
             self.log_drops(dropped);
         }
         result
@@ -322,7 +323,7 @@ impl Kept for Forward {
     fn attach(&self, contents: &Contents) {
         self.change(|queue| {
             queue.keep_mut().attach(contents);
-            queue.kept(Instant::now());
+            queue.kept(time::now());
         });
     }
 
@@ -340,12 +341,12 @@ impl Kept for Forward {
 
     fn written(&self, _: QueueId, outcome: &Result<(), Failure>) {
         self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
-        self.change(|queue| queue.kept(Instant::now()));
+        self.change(|queue| queue.kept(time::now()));
         self.eased.notify_waiters();
     }
 
     fn loaded(&self) {
-        self.change(|queue| queue.kept(Instant::now()));
+        self.change(|queue| queue.kept(time::now()));
     }
 
     fn timeout(&self) -> Option<Instant> {

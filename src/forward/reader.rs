@@ -14,6 +14,7 @@ use super::Forward;
 use super::queue::{ClientId, Due, Queue, Role};
 use crate::config::Ack;
 use crate::socket::{Line, Lines, Stream, append_string};
+use crate::time;
 
 /// How long nothing that waits is given to a client that hasn't said what it is; a reader need say nothing. One that says only
 /// later that it is an observer has what it was given taken back ([`super::queue`]), so that nothing is decided by this but how
@@ -67,7 +68,7 @@ enum Wrote {
 
 impl Reader {
     pub(super) fn new(forward: Rc<Forward>, stream: Stream) -> Reader {
-        let id = forward.queue.borrow_mut().attach(stream.is_observer(), Instant::now());
+        let id = forward.queue.borrow_mut().attach(stream.is_observer(), time::now());
         Reader {
             forward,
             id,
@@ -126,7 +127,7 @@ impl Reader {
     }
 
     fn decide<T>(&mut self, decide: impl FnOnce(&mut Queue, ClientId, Instant) -> T) -> T {
-        let decided = self.forward.change(|queue| decide(queue, self.id, Instant::now()));
+        let decided = self.forward.change(|queue| decide(queue, self.id, time::now()));
         self.forward.changed.notify_waiters();
         decided
     }
@@ -138,7 +139,7 @@ impl Reader {
     /// Everything is written: waits for more, or for a word from the client.
     async fn idle(&mut self) -> io::Result<()> {
         self.stream.watch_writes(false)?;
-        let ready_at = self.forward.queue.borrow().keep().ready_at(Instant::now());
+        let ready_at = self.forward.queue.borrow().keep().ready_at(time::now());
         tokio::select! {
             biased;
             () = until(ready_at), if ready_at.is_some() => {
@@ -168,7 +169,7 @@ impl Reader {
             () = self.forward.cut.notified() => Ok(()),
             ready = self.stream.readable(), if may_read => ready.and_then(|()| self.read()),
             () = until(timeout), if timeout.is_some() => {
-                self.forward.change(|queue| queue.handle_timeout(self.id, Instant::now()));
+                self.forward.change(|queue| queue.handle_timeout(self.id, time::now()));
                 Ok(())
             }
             // A line that comes now is due on the disk long before this client is given up.
@@ -234,7 +235,7 @@ impl Reader {
             Word::Ack(_) if self.role() == Some(Role::Observer) => Err("an observer can't acknowledge messages"),
             Word::Ack(id) => {
                 self.confirm_reader();
-                match self.forward.change(|queue| queue.acknowledge(id, Instant::now())) {
+                match self.forward.change(|queue| queue.acknowledge(id, time::now())) {
                     true => Ok(()),
                     false => Err("no message of this id was given to a reader of this socket"),
                 }
@@ -261,7 +262,7 @@ impl Reader {
             drop(queue);
             let Some(n) = n else { return Ok(Wrote::Blocked) };
             written += n;
-            self.forward.change(|queue| queue.wrote(self.id, n, Instant::now()));
+            self.forward.change(|queue| queue.wrote(self.id, n, time::now()));
         }
         Ok(Wrote::Enough)
     }
@@ -272,7 +273,7 @@ impl Drop for Reader {
         if self.forward.queue.borrow().is_between_lines(self.id) {
             self.stream.say_why();
         }
-        self.forward.change(|queue| queue.detach(self.id, Instant::now()));
+        self.forward.change(|queue| queue.detach(self.id, time::now()));
         self.forward.changed.notify_waiters();
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::Inbox;
 use crate::store::{QueueId, Retry, Store, Write};
+use crate::time;
 
 /// The note with the highest id that may have been given out.
 const NOTE: &str = "ids";
@@ -107,7 +108,7 @@ impl Inbox {
         let mut retry = Retry::default();
         loop {
             let news = self.ids_news.notified();
-            let wanted = self.ids.borrow().wants(Timestamp::now());
+            let wanted = self.ids.borrow().wants(time::wall());
             let Some(wanted) = wanted else {
                 news.await;
                 continue;

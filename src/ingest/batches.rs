@@ -16,6 +16,7 @@ use crate::batch::{Batch, Element, NotBatchable};
 use crate::config;
 use crate::message::{Outbound, Qos, Topic};
 use crate::outbox::{Outbox, Outcome, Refusal};
+use crate::time;
 
 /// The most topics that have a batch at a time.
 const MAX_OPEN: usize = 256;
@@ -66,7 +67,7 @@ impl Batches {
             self.send(topic);
         }
         let (waiter, outcome) = oneshot::channel();
-        let now = Instant::now();
+        let now = time::now();
         let is_due = {
             let mut batches = self.open.borrow_mut();
             let open = batches.entry(topic.clone()).or_insert_with(|| {
@@ -97,10 +98,11 @@ impl Batches {
                 }
             };
             tokio::select! {
+                biased;
                 () = due => {}
                 () = self.opened.notified() => {}
             }
-            let now = Instant::now();
+            let now = time::now();
             while let Some((topic, _)) = self.first().filter(|(_, due)| *due <= now) {
                 self.send(&topic);
             }

@@ -4,13 +4,13 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
 
 use super::conversation::{Conversation, ConversationEnd, Handed, LINGER, Memory, Next, PATIENCE, Socket, Wants};
 use super::line::{IngestRequest, Reject};
 use super::{Ingest, LastTopic};
 use crate::outbox::Source;
 use crate::socket::{Room, Stream};
+use crate::time;
 
 /// A client and its connection. Dropping it loses its answers, not its messages.
 pub(super) struct Client {
@@ -75,7 +75,7 @@ impl Client {
 
     async fn serve(&mut self) -> io::Result<ConversationEnd> {
         loop {
-            let (memory, now) = (self.memory(), Instant::now());
+            let (memory, now) = (self.memory(), time::now());
             let Client { ingest, conversation, last_topic, stream, source, .. } = self;
             conversation.take_lines(memory, now, |request| hand_over(ingest, source, request, last_topic));
             source.rest(conversation.is_held_back());
@@ -116,13 +116,13 @@ impl Client {
             }
             closed = self.stream.closed(), if wants.hang_up => {
                 closed?;
-                self.conversation.hung_up(Instant::now());
+                self.conversation.hung_up(time::now());
             }
             ready = self.stream.readable(), if wants.read.is_some() => {
                 ready?;
                 let mut scratch = self.ingest.scratch.borrow_mut();
                 let most = wants.read.unwrap_or_default().min(scratch.len());
-                self.conversation.read(&self.stream, &mut scratch[..most], Instant::now());
+                self.conversation.read(&self.stream, &mut scratch[..most], time::now());
             }
             room = turn_of(&mut self.in_line), if wants.room => {
                 self.in_line = None;

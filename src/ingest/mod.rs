@@ -15,7 +15,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +25,7 @@ use crate::mqtt::Protocol;
 use crate::outbox::{Outbox, Outcome, Refusal};
 use crate::socket::{self, LineMemory, Listener, READ_CHUNK, Seldom, SharedMemory};
 use crate::stop::Stop;
+use crate::time;
 use batches::Batches;
 use client::Client;
 use line::{Code, IngestRequest, Reject, shorten};
@@ -125,6 +125,7 @@ impl Ingest {
             }
         };
         tokio::select! {
+            biased;
             () = socket::serve(listener, clients, |stream| Client::new(Rc::clone(&self), stream).run()) => {}
             () = batches => {}
         }
@@ -173,7 +174,7 @@ impl Ingest {
             return Err(Reject::NeedsMqtt5);
         }
         let properties = properties.map(|mut properties| {
-            properties.count_from(Instant::now());
+            properties.count_from(time::now());
             Arc::new(properties)
         });
         let message = Outbound { topic, payload, qos, retain, properties };
@@ -194,7 +195,7 @@ impl Ingest {
     }
 
     fn say_disconnected(&self, what: &str) {
-        if self.disconnected.is_due(Instant::now()) {
+        if self.disconnected.is_due(time::now()) {
             log::warn!(
                 GATEWIRE_EVENT = "client_disconnected", GATEWIRE_INGEST = self.name.as_str();
                 "ingest {}: {what}. Logged at most once a minute", self.name

@@ -7,7 +7,6 @@ mod throttle;
 
 use std::io::Write as _;
 use std::sync::{Mutex, OnceLock};
-use std::time::Instant;
 
 use jiff::{Timestamp, Unit};
 use log::kv::{self, Key, Source, Value, VisitSource};
@@ -16,6 +15,7 @@ use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tokio::sync::Notify;
 
 use crate::printable::printable;
+use crate::time;
 use throttle::{Decision, LeftOut, LogLine, Throttle};
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
@@ -46,7 +46,7 @@ pub(crate) async fn tell_left_out() {
             None => logger.left_out.notified().await,
             Some(at) => tokio::time::sleep_until(at.into()).await,
         }
-        let due = logger.limit.lock().map(|mut limit| limit.due(Instant::now())).unwrap_or_default();
+        let due = logger.limit.lock().map(|mut limit| limit.due(time::now())).unwrap_or_default();
         due.iter().for_each(tell);
     }
 }
@@ -78,7 +78,7 @@ impl Logger {
         let line = LogLine { event, subject: &fields.subject(), level: record.level(), text };
         // It can't be taken twice: only a panic in it would log in it.
         match self.limit.try_lock() {
-            Ok(mut limit) => limit.admit(line, Instant::now()),
+            Ok(mut limit) => limit.admit(line, time::now()),
             Err(_) => Decision::Write(Vec::new()),
         }
     }
@@ -179,7 +179,7 @@ impl Source for Fields {
 
 /// The clock to the millisecond: what people read in logs and status.
 pub(crate) fn now() -> Timestamp {
-    let now = Timestamp::now();
+    let now = time::wall();
     now.round(Unit::Millisecond).unwrap_or(now)
 }
 

@@ -29,6 +29,7 @@ use crate::mqtt::reason::Reason;
 use crate::mqtt::session::dialogue::{Dialogue, Reply};
 use crate::net::credentials::Credentials;
 use crate::net::{Endpoint, Stream};
+use crate::time;
 
 /// How often it is tried to end the session that the check has begun.
 const ATTEMPTS_TO_END: usize = 3;
@@ -188,14 +189,14 @@ impl Check {
     }
 
     async fn open(&mut self, report: StepReport<'_>) -> Result<Opened, LinkError> {
-        sleep(self.connects.wait(Instant::now())).await;
-        self.connects.note(Instant::now());
+        sleep(self.connects.wait(time::now())).await;
+        self.connects.note(time::now());
         self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
     }
 
     async fn connect(&mut self, report: StepReport<'_>) -> Result<(), LinkError> {
         let connection = self.open(report).await?;
-        let began = Instant::now();
+        let began = time::now();
         let expiry = self.config.session_expiry;
         let client_id = self.config.client_id.clone();
         report(Outcome::Note(format!(
@@ -214,7 +215,7 @@ impl Check {
             self.config.will.as_ref().map_or_else(String::new, |will| format!(", with its will on {}", will.topic));
         report(Outcome::Passed(format!(
             "MQTT {version}: accepted as `{client_id}`{will}; {session} ({})",
-            Shown(began.elapsed())
+            Shown(time::since(began))
         )));
         if session_present && self.standing.is_none() {
             report(Outcome::Note(format!(
@@ -272,7 +273,7 @@ impl Talk {
 
     /// Says CONNECT and waits for CONNACK; whether the server had the session.
     async fn connected(&mut self, deadline: tokio::time::Instant) -> Result<bool, LinkError> {
-        let began = Instant::now();
+        let began = time::now();
         let connack = self.reply(|reply| match reply {
             Reply::Connected { session_present } => Some(session_present),
             _ => None,
@@ -290,7 +291,7 @@ impl Talk {
         qos: Qos,
         ack_timeout: Duration,
     ) -> Result<Result<Qos, Reason>, LinkError> {
-        let began = Instant::now();
+        let began = time::now();
         if let Some(Reply::Subscription(ruled_out)) = self.dialogue.subscribe(filter, qos) {
             return Ok(ruled_out);
         }
@@ -304,7 +305,7 @@ impl Talk {
 
     /// Takes a filter back.
     async fn unsubscribe(&mut self, filter: &TopicFilter, ack_timeout: Duration) -> Result<(), LinkError> {
-        let began = Instant::now();
+        let began = time::now();
         self.dialogue.unsubscribe(filter);
         let unsuback = self.reply(|reply| matches!(reply, Reply::Unsubscribed).then_some(()));
         let answer = timeout(ack_timeout, unsuback).await;

@@ -12,7 +12,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::pace::Quota;
@@ -25,7 +24,8 @@ use crate::mqtt::Rejection;
 use crate::mqtt::session::{Answer, End, Event, Session};
 use crate::net::addresses::Addresses;
 use crate::net::{Stream, abandon, local_address, not_arrived, under_way};
-use crate::timer::Timer;
+use crate::time;
+use crate::time::Timer;
 use moving::Moved;
 
 /// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
@@ -114,7 +114,7 @@ impl<'a> Connection<'a> {
             stays_at: None,
             drain_deadline: None,
             is_slow: false,
-            throughput: Throughput::new(Instant::now()),
+            throughput: Throughput::new(time::now()),
             acks: Vec::new(),
             was_congested: false,
             since_turn: 0,
@@ -144,7 +144,7 @@ impl<'a> Connection<'a> {
         let mut timer = Timer::default();
         let (addresses, local) = (self.addresses, local_address(&self.stream));
         loop {
-            let now = Instant::now();
+            let now = time::now();
             self.keep_time(now)?;
             if self.is_drained(now) {
                 self.say_goodbye().await;
@@ -188,7 +188,7 @@ impl<'a> Connection<'a> {
                 }
                 gone = lost(addresses, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {
-                    self.drain_deadline = Some(Instant::now() + DRAIN_TIME);
+                    self.drain_deadline = Some(time::now() + DRAIN_TIME);
                 }
                 () = link.inbox.acks().ready() => {}
                 () = link.outbox.arrived(), if may_publish || stopping => {}
@@ -280,8 +280,8 @@ impl<'a> Connection<'a> {
 
     /// Looks at what was read.
     fn received(&mut self) -> Result<(), Cause> {
-        let now = Instant::now();
-        let end = self.session.receive(&mut self.input, now, Timestamp::now());
+        let now = time::now();
+        let end = self.session.receive(&mut self.input, now, time::wall());
         self.was_congested = self.session.is_congested();
         self.pass_on_events(now);
         if self.session.unacknowledged() >= MAX_IN_FLIGHT {

@@ -10,6 +10,7 @@ use crate::journal;
 use crate::message::Topic;
 use crate::mqtt::session::{Change, Hold, Session};
 use crate::outbox::HeldStatus;
+use crate::time;
 
 /// What to do where a SUBSCRIBE isn't answered yet.
 const SUBSCRIBING: &str = "Nothing, unless it lasts: after connection.ack_timeout they are sent all the same.";
@@ -63,7 +64,7 @@ impl Link {
 
     /// The server takes no messages for now (MQTT 5).
     pub(super) fn throttled(&self, topic: &Topic, wait: Duration) {
-        let said = self.said.throttled.borrow_mut().failed(THROTTLED, Before::Down, Instant::now(), journal::now());
+        let said = self.said.throttled.borrow_mut().failed(THROTTLED, Before::Down, time::now(), journal::now());
         let said = match said {
             Say::InFull(_) => format!(". {THROTTLED}"),
             Say::Briefly(_) => "; it is sent again".to_owned(),

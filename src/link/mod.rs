@@ -43,6 +43,7 @@ use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::systemd::Notifier;
+use crate::time;
 use connect::LinkConnector;
 use connection::{Cause, Connection};
 use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, Peer, Phase, Say, Sent, Telling, each_once};
@@ -109,7 +110,7 @@ impl Link {
         let mut lasting = Lasting {
             connector: LinkConnector::new(connection, &setup.credentials),
             session: Session::new(reload::options(connection), setup.filters.clone(), remembered),
-            quota: Quota::new(&connection.rate_limit, Instant::now()),
+            quota: Quota::new(&connection.rate_limit, time::now()),
             backoff: Backoff::new(&connection.backoff),
             connects: ConnectLimit::new(&connection.rate_limit),
             setup,
@@ -126,7 +127,7 @@ impl Link {
                 self.judge(error, &mut lasting);
             }
             lasting.session.connection_lost();
-            self.note_holding(&mut lasting.session, Instant::now());
+            self.note_holding(&mut lasting.session, time::now());
             self.outbox.link_down();
             self.inbox.link_down();
             match ended {
@@ -152,7 +153,7 @@ impl Link {
         self.state.connecting();
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
-        let began = Instant::now();
+        let began = time::now();
         let mut progress = |step| log::debug!("{step}");
         let connected = match self.unless_interrupted(lasting.connector.connect(&mut progress)).await {
             Ok(connected) => connected?,
@@ -162,20 +163,20 @@ impl Link {
             memory.doubt().await;
         }
         let peer = Arc::clone(&connected.peer);
-        lasting.connects.note(Instant::now());
+        lasting.connects.note(time::now());
         let mut connection = Connection::new(self, lasting, connected.stream, connected.deadline.into());
         let ended = connection.run().await;
         let connected_at = connection.connected_at();
         if let Some(connected_at) = connected_at {
-            self.said.lasted.set(Some(connected_at.elapsed()));
+            self.said.lasted.set(Some(time::since(connected_at)));
             lasting.backoff.link_up(connected_at);
-            if connected_at.elapsed() < self.setup().connection.backoff.stable_after {
-                lasting.connects.note(Instant::now());
+            if time::since(connected_at) < self.setup().connection.backoff.stable_after {
+                lasting.connects.note(time::now());
             }
         }
         ended.map_err(|cause| {
             let error = explain(cause, &peer, began, phase(&lasting.session));
-            lasting.closes.ended(error, connected_at.map(|since| since.elapsed()))
+            lasting.closes.ended(error, connected_at.map(time::since))
         })
     }
 
@@ -219,7 +220,7 @@ impl Link {
 
     /// Says why there is no link, and waits for the next attempt; for less long if the network changes that was to blame.
     async fn wait(&self, error: &LinkError, lasting: &mut Lasting) {
-        let now = Instant::now();
+        let now = time::now();
         let backoff = match error {
             // There is another address already, or one comes soon.
             LinkError::AddressLost { .. } => {
@@ -246,8 +247,9 @@ impl Link {
         let Lasting { backoff, connects, addresses, .. } = lasting;
         let waited = async {
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                biased;
                 () = addresses.came(), if error.is_of_the_network() => backoff.restart(),
+                () = tokio::time::sleep(wait) => {}
             }
         };
         // If there is a reason to try at once, the next attempt does.
@@ -257,8 +259,9 @@ impl Link {
 
     /// IoT Core takes only so many attempts a second, whatever the reason for another.
     async fn wait_for_the_limit(&self, connects: &ConnectLimit) {
-        let wait = connects.wait(Instant::now());
+        let wait = connects.wait(time::now());
         tokio::select! {
+            biased;
             () = self.stop.requested() => {}
             () = tokio::time::sleep(wait) => {}
         }
@@ -274,7 +277,7 @@ impl Link {
                 () = self.stop.requested() => return Err(Ended::Stopped),
                 () = self.changed.announced() => return Err(Ended::Reconfigured),
                 done = &mut work => return Ok(done),
-                () = until(deadline) => self.notifier.alive(Instant::now()),
+                () = until(deadline) => self.notifier.alive(time::now()),
             }
         }
     }
@@ -332,7 +335,7 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> Link
         Cause::Closed => return LinkError::closed(&peer, phase),
         Cause::Io(error) => return LinkError::from_io(&error, &peer, phase),
         Cause::AddressLost(address) => return LinkError::AddressLost { peer, address },
-        Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: began.elapsed() },
+        Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: time::since(began) },
         Cause::Session(end) => end,
     };
     match end {
@@ -362,7 +365,7 @@ fn phase(session: &Session) -> Phase {
 
 /// What the server may have closed the connection for, the last sent last.
 fn suspects(session: &Session) -> Vec<Sent> {
-    let sent: Vec<Sent> = session.last_sent(Instant::now()).map(Sent::from).collect();
+    let sent: Vec<Sent> = session.last_sent(time::now()).map(Sent::from).collect();
     let mut suspects = each_once(sent.into_iter());
     suspects.split_off(suspects.len().saturating_sub(SUSPECTS))
 }

@@ -1,7 +1,5 @@
 //! What IoT Core refuses: said once, set aside, and the rest goes on.
 
-use std::time::Instant;
-
 use super::diagnosis::{Before, LinkError, Say, Sent};
 use super::{Lasting, Link};
 use crate::journal;
@@ -10,6 +8,7 @@ use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::session::{Refusal, Verdict};
+use crate::time;
 
 /// What to do about it.
 pub(super) const THROTTLED: &str = "The account's limit for publishing was passed, by this gateway alone or by all devices together: publish less \
@@ -24,6 +23,7 @@ impl Link {
     /// Completes when it is known what is set aside and which ids were given out, or the daemon stops.
     pub(super) async fn recalled(&self) {
         tokio::select! {
+            biased;
             () = self.stop.requested() => {}
             ((), ()) = async { tokio::join!(self.outbox.recalled(), self.inbox.ids_recalled()) } => {}
         }
@@ -35,7 +35,7 @@ impl Link {
             matches!(rejection, Rejection::PubAck(reason) if Ground::of(reason.code) == Ground::Topic);
         match rejection {
             _ if is_for_the_topic => {}
-            Rejection::Character(_) if self.said.rejected.first(&message.topic, Instant::now()) => log::error!(
+            Rejection::Character(_) if self.said.rejected.first(&message.topic, time::now()) => log::error!(
                 GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
                 "a message to `{}` isn't sent: {rejection}. An earlier version of gatewire has accepted it. It is kept \
                  (outbox.quarantine), and all other messages are sent. Logged once a day for each topic", message.topic
@@ -68,7 +68,7 @@ impl Link {
     /// What the server's CONNACK rules out, whatever the topic: that isn't said for each.
     fn not_allowed(&self, message: &Traits, rejection: &Rejection) {
         let (topic, remedy) = (&message.topic, terms_remedy(rejection));
-        let said = match self.said.terms.borrow_mut().failed(remedy, Before::Down, Instant::now(), journal::now()) {
+        let said = match self.said.terms.borrow_mut().failed(remedy, Before::Down, time::now(), journal::now()) {
             Say::InFull(_) => format!(
                 "A client that waits for it is answered `rejected`; otherwise it is kept (outbox.quarantine) and retried when \
                  a CONNACK allows it, or in a day. {remedy}"
@@ -83,7 +83,7 @@ impl Link {
     }
 
     fn message_refused(&self, message: &Traits, reason: &str) {
-        if self.said.rejected.first(&message.topic, Instant::now()) {
+        if self.said.rejected.first(&message.topic, time::now()) {
             log::error!(
                 GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
                 "IoT Core refuses a message to `{}`: {reason}. It is set aside, and others to the same topic are sent. A client \
@@ -130,7 +130,7 @@ impl Link {
             _ => return lasting.session.ended_otherwise(),
         };
         let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
-        let verdict = lasting.session.closed_by_server(is_for_form, Instant::now());
+        let verdict = lasting.session.closed_by_server(is_for_form, time::now());
         let Verdict { guilty, refused, returned, of_a_trial } = verdict;
         if let Some(reason) = reason {
             lasting.session.ended_because(reason.clone());

@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime};
 
 use tokio::sync::Notify;
 
@@ -17,6 +16,7 @@ use crate::message::{Qos, TopicFilter};
 use crate::mqtt::Options;
 use crate::mqtt::session::Remembered;
 use crate::net::credentials::{self, Credentials, Fingerprint};
+use crate::time;
 
 /// What the link is made for.
 #[derive(Debug, Clone)]
@@ -115,7 +115,7 @@ impl Link {
         if made_for.needs_another_connection(&setup) {
             return false;
         }
-        let now = Instant::now();
+        let now = time::now();
         self.changed.is_pending.set(false);
         session.set_ack_timeout(setup.connection.ack_timeout);
         session.want(setup.filters.clone(), now);
@@ -143,7 +143,7 @@ impl Link {
             lasting.backoff = Backoff::new(&new.backoff);
         }
         if old.rate_limit != new.rate_limit {
-            lasting.quota = Quota::new(&new.rate_limit, Instant::now());
+            lasting.quota = Quota::new(&new.rate_limit, time::now());
             lasting.connects = ConnectLimit::new(&new.rate_limit);
         }
         let another = match lasting.setup.is_same_session(&setup)
@@ -154,7 +154,7 @@ impl Link {
         };
         lasting.connector = LinkConnector::new(new, &setup.credentials);
         lasting.session.reconfigure(options(new), another);
-        lasting.session.want(setup.filters.clone(), Instant::now());
+        lasting.session.want(setup.filters.clone(), time::now());
         lasting.setup = setup;
     }
 
@@ -166,7 +166,7 @@ impl Link {
         if found == *setup.credentials.fingerprint() || self.refused_credentials.borrow().as_ref() == Some(&found) {
             return;
         }
-        match credentials::load(&setup.tls, SystemTime::now()) {
+        match credentials::load(&setup.tls, time::system()) {
             Ok(credentials) => {
                 log::info!(
                     GATEWIRE_EVENT = "credentials_changed";

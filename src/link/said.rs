@@ -10,6 +10,7 @@ use crate::duration::written;
 use crate::journal;
 use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
+use crate::time;
 
 /// The bound on the topics of one kind that are named within [`NAME_AGAIN`].
 const MAX_NAMED: usize = 256;
@@ -63,8 +64,7 @@ impl Link {
             1 => format!("a message to `{topic}`"),
             _ => format!("{count} messages, including one to `{topic}`,"),
         };
-        let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, Instant::now(), journal::now())
-        {
+        let said = match self.said.overdue.borrow_mut().failed(NO_PUBACK, Before::Down, time::now(), journal::now()) {
             Say::InFull(_) => format!(". {NO_PUBACK}"),
             Say::Briefly(_) if count == 1 => "; it is sent again".to_owned(),
             Say::Briefly(_) => "; they are sent again".to_owned(),
@@ -80,12 +80,11 @@ impl Link {
     /// A SUBSCRIBE has had no SUBACK in time and is sent again (MQTT 3.1.1): in the status, until there is one.
     pub(super) fn subscribe_overdue(&self, filter: &TopicFilter) {
         self.state.filter_refused(filter, "it doesn't answer the SUBSCRIBE".to_owned(), None, journal::now());
-        let said =
-            match self.said.no_suback.borrow_mut().failed(NO_SUBACK, Before::Down, Instant::now(), journal::now()) {
-                Say::InFull(_) => format!("; it is sent again. {NO_SUBACK}"),
-                Say::Briefly(row) => format!("{row}; it is sent again"),
-                Say::Nothing => return,
-            };
+        let said = match self.said.no_suback.borrow_mut().failed(NO_SUBACK, Before::Down, time::now(), journal::now()) {
+            Say::InFull(_) => format!("; it is sent again. {NO_SUBACK}"),
+            Say::Briefly(row) => format!("{row}; it is sent again"),
+            Say::Nothing => return,
+        };
         log::warn!(
             GATEWIRE_EVENT = "suback_missing", GATEWIRE_FILTER = filter.as_str();
             "the server didn't acknowledge the SUBSCRIBE to `{filter}` within {}{said}",
@@ -95,7 +94,7 @@ impl Link {
 
     /// A message from the server comes without its properties: said once a topic.
     pub(super) fn properties_left_out(&self, topic: &Topic) {
-        if self.said.properties_left_out.first(topic, Instant::now()) {
+        if self.said.properties_left_out.first(topic, time::now()) {
             log::warn!(
                 GATEWIRE_EVENT = "properties_left_out", GATEWIRE_TOPIC = topic.as_str();
                 "a message on `{topic}` carries more than {} KiB of properties: it is passed on without them",
@@ -107,7 +106,7 @@ impl Link {
     /// A message from the server was larger than we take, and is dropped: counted, and said once a topic.
     pub(super) fn too_large(&self, topic: &Topic, size: usize) {
         self.inbox.too_large();
-        if self.said.too_large.first(topic, Instant::now()) {
+        if self.said.too_large.first(topic, time::now()) {
             log::error!(
                 GATEWIRE_EVENT = "message_too_large", GATEWIRE_TOPIC = topic.as_str();
                 "a message on `{topic}` has {size} bytes, more than the {} KiB that gatewire accepts: it is dropped and \

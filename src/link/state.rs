@@ -12,6 +12,7 @@ use crate::link::diagnosis::Failure;
 use crate::message::TopicFilter;
 use crate::mqtt::session::SessionCounters;
 use crate::net::Endpoint;
+use crate::time;
 
 /// `link.state` of the status document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -139,7 +140,7 @@ impl LinkState {
         LinkState {
             fixed: RefCell::new(fixed),
             current: RefCell::new(current),
-            down_since: Cell::new(Instant::now()),
+            down_since: Cell::new(time::now()),
             counters: Cell::default(),
             connections: Cell::new(0),
             attempts: Cell::new(0),
@@ -155,7 +156,7 @@ impl LinkState {
                 (_, State::Connected) => current.disconnected_since = None,
                 (State::Connected, _) => {
                     current.disconnected_since = Some(at);
-                    self.down_since.set(Instant::now());
+                    self.down_since.set(time::now());
                 }
                 _ => {}
             }
@@ -175,7 +176,7 @@ impl LinkState {
     pub(super) fn connected(&self, session_present: bool) -> Duration {
         self.connections.set(self.connections.get() + 1);
         self.change(State::Connected, Some(session_present), None);
-        self.down_since.get().elapsed()
+        time::since(self.down_since.get())
     }
 
     pub(super) fn is_connected(&self) -> bool {

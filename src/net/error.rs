@@ -13,6 +13,8 @@ use rustls::pki_types::UnixTime;
 use super::credentials::ServerCertificate;
 use super::endpoint::{Endpoint, Route};
 
+use crate::time;
+
 /// The step at which connecting failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ConnectError {
@@ -187,11 +189,11 @@ impl From<&CertificateError> for TlsFault {
                 let presented = presented.iter().take(MAX_NAMES).map(|name| plain(name)).collect();
                 TlsFault::WrongName { presented, certificate: None }
             }
-            CertificateError::Expired => TlsFault::ServerExpired { not_after: None, clock: Timestamp::now() },
+            CertificateError::Expired => TlsFault::ServerExpired { not_after: None, clock: time::wall() },
             CertificateError::ExpiredContext { time, not_after } => {
                 TlsFault::ServerExpired { not_after: Some(timestamp(*not_after)), clock: timestamp(*time) }
             }
-            CertificateError::NotValidYet => TlsFault::ServerNotYetValid { not_before: None, clock: Timestamp::now() },
+            CertificateError::NotValidYet => TlsFault::ServerNotYetValid { not_before: None, clock: time::wall() },
             CertificateError::NotValidYetContext { time, not_before } => {
                 TlsFault::ServerNotYetValid { not_before: Some(timestamp(*not_before)), clock: timestamp(*time) }
             }

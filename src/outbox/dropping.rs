@@ -1,11 +1,11 @@
 //! What is given up: who waited for it is told, and the log, with the causes.
 
-use std::time::Instant;
-
 use serde::Serialize;
 
 use super::ledger::Cause;
 use super::{Outbox, Outcome, Refusal};
+
+use crate::time;
 
 /// Messages given up, by cause.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -54,7 +54,7 @@ impl Outbox {
             (of(|n| n.damaged), "that were in damaged parts of the database"),
         ];
         let dropped: u64 = causes.iter().map(|(n, _)| n).sum();
-        if dropped > 0 && self.drops.is_due(Instant::now()) {
+        if dropped > 0 && self.drops.is_due(time::now()) {
             self.drops_said.set(now);
             let causes = causes.iter().filter(|(n, _)| *n > 0).map(|(n, cause)| format!("{n} {cause}"));
             log::warn!(

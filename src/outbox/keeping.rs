@@ -8,13 +8,13 @@ use std::cell::{Cell, RefMut};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{Outbox, Outcome, Refusal, Waiter};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{Kept, keep};
 use crate::store::{Contents, Failure, QueueId, Store};
+use crate::time;
 
 /// The note about the quarantine isn't waited for longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -45,7 +45,7 @@ impl Outbox {
     async fn recall(&self, store: &Store) {
         let note = tokio::time::timeout(PATIENCE, store.note(super::quarantine::NOTE)).await;
         if let Some(note) = note.ok().flatten() {
-            self.quarantine.borrow_mut().recall(&note, Instant::now(), Timestamp::now());
+            self.quarantine.borrow_mut().recall(&note, time::now(), time::wall());
         }
         self.recalled.set(true);
         self.eased.notify_waiters();
@@ -99,7 +99,7 @@ impl Kept for Outbox {
     fn attach(&self, contents: &Contents) {
         let totals = |queue| contents.totals(queue);
         self.ledger.borrow_mut().attach(totals(QueueId::OUTBOX), contents.generation);
-        self.quarantine.borrow_mut().attach(totals(QueueId::QUARANTINE), contents.generation, Instant::now());
+        self.quarantine.borrow_mut().attach(totals(QueueId::QUARANTINE), contents.generation, time::now());
     }
 
     fn queue(&self, queue: QueueId) -> RefMut<'_, dyn DiskQueue> {

@@ -21,13 +21,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 
 use crate::config;
 use crate::message::{Outbound, Qos};
 use crate::socket::Seldom;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
+use crate::time;
 use admission::By;
 use bounds::Bounds;
 use drain::Drain;
@@ -95,7 +95,7 @@ impl Outbox {
         let [outbox, quarantine] = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| contents.totals(queue));
         // Places grow from one start to the next by the clock, too: what is deleted and comes to light when a damaged database
         // is read is never taken for another message.
-        let by_clock = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
+        let by_clock = u64::try_from(time::wall().as_millisecond()).unwrap_or(0);
         let first = if contents.generation == 0 { QueueId::UNREAD + by_clock } else { by_clock };
         Outbox::with(config, limit, [outbox, quarantine], contents.generation, first)
     }
@@ -108,7 +108,7 @@ impl Outbox {
         first: u64,
     ) -> Rc<Outbox> {
         let bounds = Bounds::new(config);
-        let quarantine = Quarantine::new(&bounds, quarantine, generation, first, Instant::now());
+        let quarantine = Quarantine::new(&bounds, quarantine, generation, first, time::now());
         Rc::new(Outbox {
             config: RefCell::new(config.clone()),
             ledger: RefCell::new(Ledger::new(bounds, outbox, generation, first)),
@@ -206,7 +206,7 @@ impl Outbox {
         let size = message.size();
         self.share_room();
         let mut ledger = self.ledger.borrow_mut();
-        let accepted = ledger.accept(message, waiter, Instant::now(), Timestamp::now(), accepted_now());
+        let accepted = ledger.accept(message, waiter, time::now(), time::wall(), accepted_now());
         drop(ledger);
         accepted.map_err(|Full| Refusal::OutboxFull)?;
         self.gate.borrow_mut().admission.accepted(by, size, source::now());
@@ -251,7 +251,7 @@ impl Outbox {
 
     /// Gives up what has waited for too long, if it is time to look.
     fn expire(&self) {
-        let now = Instant::now();
+        let now = time::now();
         if self.ledger.borrow().expiry_is_due(now) {
             self.ledger.borrow_mut().expire(now, &Moment::now());
             self.settle_dropped();
@@ -263,7 +263,7 @@ impl Outbox {
     pub(crate) fn close(&self) {
         self.closed.set(true);
         self.let_all_in();
-        self.ledger.borrow_mut().hasten(Instant::now() + SENT_BEFORE);
+        self.ledger.borrow_mut().hasten(time::now() + SENT_BEFORE);
         self.changed.notify_one();
         self.arrived.notify_one();
     }
@@ -291,7 +291,7 @@ impl Outbox {
             Some(Waiter::Client(client)) => drop(client.send(outcome.clone())),
             // Until it is safe or has ended it stays in the quarantine, also when the daemon stops.
             Some(Waiter::Quarantine(_)) if *outcome == Outcome::Refused(Refusal::ShuttingDown) => {}
-            Some(Waiter::Quarantine(place)) => self.quarantine.borrow_mut().finish(place, Instant::now()),
+            Some(Waiter::Quarantine(place)) => self.quarantine.borrow_mut().finish(place, time::now()),
             None => {}
         }
     }

@@ -1,15 +1,12 @@
 //! Messages that IoT Core refuses, on their way to the quarantine and back.
 
-use std::time::Instant;
-
-use jiff::Timestamp;
-
 use super::ledger::{Cause, Entry};
 use super::quarantine::{Refused, Returning};
 use super::{Outbox, Outcome, Refusal, Waiter};
 use crate::count::count;
 use crate::message::{Condition, Outbound, Qos, Sequence};
 use crate::store::{Moment, accepted_now};
+use crate::time;
 
 impl Outbox {
     /// Why a message isn't sent, if it isn't.
@@ -21,7 +18,7 @@ impl Outbox {
     /// Messages that meet `condition` aren't sent until they are tried anew. `reason` says what IoT Core does, `missing` what its
     /// policy lacks, if that may be why. Returns whether that is new.
     pub(crate) fn set_aside(&self, condition: Condition, reason: &str, missing: Option<String>) -> bool {
-        let (now, clock) = (Instant::now(), Timestamp::now());
+        let (now, clock) = (time::now(), time::wall());
         let is_new = self.quarantine.borrow_mut().set_aside(condition, reason, missing, now, clock);
         self.move_refused();
         self.tell_keeper();
@@ -79,7 +76,7 @@ impl Outbox {
     pub(crate) fn refuse(&self, sequence: Sequence, reason: &str) {
         let had_room = self.has_room();
         let was_stored = self.ledger.borrow().may_be_stored(sequence);
-        let Some(entry) = self.ledger.borrow_mut().remove(sequence, Instant::now()) else { return };
+        let Some(entry) = self.ledger.borrow_mut().remove(sequence, time::now()) else { return };
         let Entry { message, at, accepted, waiter, .. } = entry;
         let why = self.why_not(&message).unwrap_or_else(|| reason.to_owned());
         let outcome = Outcome::Refused(Refusal::Rejected { reason: why });
@@ -101,7 +98,7 @@ impl Outbox {
     fn hold(&self, refused: Refused, was_stored: bool, reason: &str) {
         self.share_room();
         let mut quarantine = self.quarantine.borrow_mut();
-        quarantine.insert(refused, was_stored, reason, Instant::now(), Timestamp::now());
+        quarantine.insert(refused, was_stored, reason, time::now(), time::wall());
         drop(quarantine);
         self.share_room();
         self.settle_dropped();
@@ -123,7 +120,7 @@ impl Outbox {
     /// Keeps a message that nobody waits for and that wouldn't be sent.
     pub(super) fn quarantine_at_once(&self, message: Outbound) {
         let reason = self.why_not(&message).unwrap_or_default();
-        self.hold(Refused { message, at: Timestamp::now(), accepted: accepted_now() }, false, &reason);
+        self.hold(Refused { message, at: time::wall(), accepted: accepted_now() }, false, &reason);
         self.tell_keeper();
     }
 
@@ -147,14 +144,13 @@ impl Outbox {
 
     /// Tries anew what is due, and gives the outbox what it has room for.
     pub(super) fn try_anew(&self) {
-        if self.quarantine.borrow().is_release_due(Instant::now()) {
+        if self.quarantine.borrow().is_release_due(time::now()) {
             self.release_quarantine();
         }
         while self.quarantine.borrow().is_releasing() {
             let has_room = |size| self.ledger.borrow().has_room_for(size);
-            let now = Instant::now();
-            let returning =
-                self.quarantine.borrow_mut().next_returning(now, &Moment::now(), Timestamp::now(), has_room);
+            let now = time::now();
+            let returning = self.quarantine.borrow_mut().next_returning(now, &Moment::now(), time::wall(), has_room);
             match returning {
                 None => return,
                 Some(Returning::Expired) => self.count_dropped(Cause::Expired),

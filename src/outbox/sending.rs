@@ -1,6 +1,6 @@
 //! The outbox and the link: what it is given, what became of that, and whether there is one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -9,6 +9,7 @@ use super::status::HeldStatus;
 use super::{Outbox, Outcome, Refusal, source};
 use crate::count::{count, count_that};
 use crate::message::{Outbound, Sequence};
+use crate::time;
 
 /// That a backlog goes out is said again after so long, if it isn't out.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
@@ -66,7 +67,7 @@ impl Outbox {
 
     fn finish(&self, sequence: Sequence, outcome: &Outcome) {
         let had_room = self.has_room();
-        let Some(entry) = self.ledger.borrow_mut().remove(sequence, Instant::now()) else { return };
+        let Some(entry) = self.ledger.borrow_mut().remove(sequence, time::now()) else { return };
         self.count(outcome);
         self.settle(entry.waiter, outcome);
         self.after_removal(sequence, had_room);
@@ -83,7 +84,7 @@ impl Outbox {
 
     /// Whether a backlog is worth a line: not while none of it is sent, nor each time that the link comes back for a moment.
     fn is_news(&self, drain: &Drain) -> bool {
-        let now = Instant::now();
+        let now = time::now();
         let is_known = self.backlog_said.get().is_some_and(|(messages, at)| {
             drain.messages() < messages.saturating_mul(2) && now.saturating_duration_since(at) < SAY_AGAIN
         });
@@ -98,7 +99,7 @@ impl Outbox {
     pub(super) fn look_at_drain(&self, gone: Option<Sequence>) {
         let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
-        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, Instant::now())) {
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, time::now())) {
             *drain = None;
             self.backlog_said.set(None);
             log::info!(
@@ -113,7 +114,7 @@ impl Outbox {
         let mut ledger = self.ledger.borrow_mut();
         ledger.link_up();
         let waiting = ledger.waiting() + ledger.in_flight() as u64;
-        let drain = Drain::begin(ledger.next_sequence(), waiting, Instant::now());
+        let drain = Drain::begin(ledger.next_sequence(), waiting, time::now());
         if let Some(drain) = drain.as_ref().filter(|drain| self.is_news(drain)) {
             let oldest = ledger.oldest().map_or_else(String::new, |at| format!(", the oldest from {at:.0}"));
             log::info!(

@@ -1,7 +1,5 @@
 //! The `outbox` of the status document.
 
-use std::time::Instant;
-
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -9,6 +7,8 @@ use super::Outbox;
 use super::drain::DrainStatus;
 use super::dropping::Dropped;
 use super::quarantine::QuarantineStatus;
+
+use crate::time;
 
 /// `outbox.held` of the status document: nothing is sent, but for a trial now and then, because the server refuses everything.
 #[derive(Debug, Clone, Serialize)]
@@ -73,7 +73,7 @@ impl Outbox {
                 .borrow()
                 .as_ref()
                 .filter(|_| self.held.borrow().is_none())
-                .map(|drain| drain.status(Instant::now())),
+                .map(|drain| drain.status(time::now())),
         }
     }
 }

@@ -4,7 +4,6 @@ pub(crate) mod clock;
 mod entry;
 mod source;
 mod trouble;
-mod wall_timer;
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -12,17 +11,16 @@ use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use nix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::config;
 use crate::message::Outbound;
 use crate::outbox::Refusal;
+use crate::time;
 use clock::{ClockWatch, Now, Wake};
 use entry::{Publication, ToRead};
 use source::{Reading, SourceError};
-use wall_timer::WallTimer;
 
 pub(crate) use entry::PublishStatus;
 
@@ -84,7 +82,7 @@ impl Schedule {
     /// # Errors
     /// There is no timer for `cron`.
     pub(crate) async fn run(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) -> io::Result<()> {
-        let mut timer = WallTimer::default();
+        let mut timer = time::WallTimer::default();
         let mut runs: Runs = JoinSet::new();
         loop {
             let wake = self.wake();
@@ -97,10 +95,11 @@ impl Schedule {
                 continue;
             }
             tokio::select! {
-                () = sleep_until(wake.mono) => {}
+                biased;
+                Some(run) = runs.join_next() => self.note(run, &submit),
                 () = self.changed.notified() => {}
                 fired = timer.fired(), if wake.wall.is_some() => fired?,
-                Some(run) = runs.join_next() => self.note(run, &submit),
+                () = sleep_until(wake.mono) => {}
             }
         }
     }
@@ -111,12 +110,12 @@ impl Schedule {
 
     /// Hands what waits in batches to `submit`.
     pub(crate) fn flush(&self, submit: impl Fn(Outbound) -> Result<(), Refusal>) {
-        self.entries.borrow_mut().iter_mut().for_each(|(_, entry)| entry.flush(Timestamp::now(), &submit));
+        self.entries.borrow_mut().iter_mut().for_each(|(_, entry)| entry.flush(time::wall(), &submit));
         self.flush_gone(&submit);
     }
 
     fn flush_gone(&self, submit: &impl Fn(Outbound) -> Result<(), Refusal>) {
-        self.gone.take().iter_mut().for_each(|entry| entry.flush(Timestamp::now(), submit));
+        self.gone.take().iter_mut().for_each(|entry| entry.flush(time::wall(), submit));
     }
 
     /// Looks at the clocks, and publishes what is due or has it read.
@@ -162,8 +161,7 @@ impl Schedule {
 }
 
 fn now() -> Now {
-    let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from);
-    Now { mono: Instant::now(), wall: Timestamp::now(), since_boot }
+    Now { mono: time::now(), wall: time::wall(), since_boot: time::since_boot() }
 }
 
 async fn sleep_until(time: Option<Instant>) {

@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::seats::{Seat, Seating, Seats};
 use super::{Listener, MAX_CLIENTS, Peer, Seldom, Stream};
 use crate::owner;
+use crate::time;
 
 /// How long to leave clients waiting when the system has no file descriptor or memory for one more.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -30,15 +31,17 @@ where
     let (crowded, failing) = (Seldom::default(), Seldom::default());
     loop {
         tokio::select! {
+            biased;
+            // First: clients that come and go without end would leave more and more that isn't tidied up.
+            Some(ended) = running.join_next() => if let Err(error) = ended {
+                log::error!(GATEWIRE_EVENT = "panic"; "a client of {} was dropped: {error}", listener.path().display());
+            },
             accepted = listener.accept() => match accepted.and_then(Stream::new) {
                 Ok(stream) => if let Some(seated) = seat(&seats, &stream, &listener, &crowded) {
                     // What a client takes is taken once, and not moved over the stack.
                     running.spawn_local(seated.keep(Box::pin(handle(stream))));
                 },
                 Err(error) => pause_for(&error, &listener, &failing).await,
-            },
-            Some(ended) = running.join_next() => if let Err(error) = ended {
-                log::error!(GATEWIRE_EVENT = "panic"; "a client of {} was dropped: {error}", listener.path().display());
             },
         }
         clients.set(seats.len());
@@ -80,7 +83,7 @@ fn seat(seats: &Rc<Seats>, stream: &Stream, listener: &Listener, crowded: &Seldo
         }
         Seating::Refused(holder) => (None, holder, "was refused"),
     };
-    if crowded.is_due(Instant::now()) {
+    if crowded.is_due(time::now()) {
         let (path, Peer { uid, pid }) = (listener.path().display(), holder.peer);
         log::warn!(
             GATEWIRE_EVENT = "too_many_clients", GATEWIRE_PEER_UID = uid, GATEWIRE_PEER_PID = pid;
@@ -101,7 +104,7 @@ async fn pause_for(error: &io::Error, listener: &Listener, failing: &Seldom) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         return;
     }
-    if failing.is_due(Instant::now()) {
+    if failing.is_due(time::now()) {
         let path = listener.path().display();
         log::error!(
             GATEWIRE_EVENT = "accept_failed";

@@ -61,6 +61,7 @@ impl LineMemory {
         }
         let _waiting = Waiting::new(&self.shared);
         tokio::select! {
+            biased;
             permit = Arc::clone(&self.shared.rooms).acquire_owned() => Room(permit.ok()),
             permit = Arc::clone(&self.rooms).acquire_owned() => Room(permit.ok()),
         }

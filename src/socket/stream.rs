@@ -6,7 +6,6 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
-use std::time::Instant;
 
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -17,6 +16,8 @@ use tokio::io::unix::AsyncFd;
 use super::observer::is_observer;
 use super::peer::Peer;
 use super::seats::Seat;
+
+use crate::time;
 
 /// What a client gets whose place another gets.
 const LOST: &[u8] = b"{\"error\":\"too_many_clients\",\"detail\":\"256 clients are connected to this socket, more of them by this \
@@ -46,7 +47,7 @@ impl Stream {
         stream.set_nonblocking(true)?;
         let fd = register(stream, Interest::READABLE)?;
         let (has_input, is_at_line_end) = (Cell::new(false), Cell::new(true));
-        Ok(Stream { fd: Some(fd), watches_writes: false, has_input, is_at_line_end, seat: Seat::new(Instant::now()) })
+        Ok(Stream { fd: Some(fd), watches_writes: false, has_input, is_at_line_end, seat: Seat::new(time::now()) })
     }
 
     /// Its place among the clients of its socket.
@@ -86,7 +87,7 @@ impl Stream {
     pub(crate) fn try_write(&self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
         let written = none_if_not_ready(|| self.fd()?.get_ref().write_vectored(pieces))?;
         if let Some(n @ 1..) = written {
-            self.seat.is_active(Instant::now());
+            self.seat.is_active(time::now());
             self.is_at_line_end.set(byte_at(pieces, n - 1) == Some(b'\n'));
         }
         Ok(written)
@@ -137,7 +138,7 @@ impl Stream {
     pub(crate) fn try_read(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         let read = none_if_not_ready(|| self.fd()?.get_ref().read(buffer))?;
         if read.is_some_and(|n| n > 0) {
-            self.seat.is_active(Instant::now());
+            self.seat.is_active(time::now());
         }
         // Less than was asked for: the socket is empty (epoll(7), question 9). That the peer has closed stays reported.
         self.has_input.set(read == Some(buffer.len()));

@@ -1,10 +1,10 @@
 //! The times that a message's age is counted by: since boot, and the clock's only once the kernel vouches for it.
 
-use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use nix::time::{ClockId, clock_gettime};
+
+use crate::time;
 
 /// When a message was accepted, in a way that a clock which is set later can't falsify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub(crate) struct Moment {
 impl Moment {
     /// Now.
     pub(crate) fn now() -> Moment {
-        let synchronised = is_synchronised().is_ok_and(|yes| yes).then(Timestamp::now);
-        Moment { since_boot: since_boot(), synchronised }
+        let synchronised = time::is_synchronised().is_ok_and(|yes| yes).then(time::wall);
+        Moment { since_boot: time::since_boot(), synchronised }
     }
 
     /// How long ago a message was accepted, as far as is certain: at least so long.
@@ -52,17 +52,7 @@ impl Moment {
 
 /// When a message that comes now was accepted.
 pub(crate) fn accepted_now() -> Accepted {
-    Accepted::ThisBoot(u64::try_from(since_boot().as_millis()).unwrap_or(u64::MAX))
-}
-
-fn since_boot() -> Duration {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
-}
-
-/// What the kernel says of its clock: `STA_UNSYNC` of adjtimex(2). Where that may not be asked, the clock counts as not
-/// synchronised.
-pub(crate) fn is_synchronised() -> io::Result<bool> {
-    gatewire_clock::is_synchronised()
+    Accepted::ThisBoot(u64::try_from(time::since_boot().as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -98,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_kernel_says_of_its_clock_what_it_said_before() {
-        match (is_synchronised(), is_synchronised()) {
+        match (time::is_synchronised(), time::is_synchronised()) {
             (Ok(first), Ok(second)) => assert_eq!(first, second),
             (first, second) => assert_eq!(first.unwrap_err().kind(), second.unwrap_err().kind()),
         }

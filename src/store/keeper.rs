@@ -11,7 +11,8 @@ use tokio::sync::{Notify, watch};
 
 use super::durable::DiskQueue;
 use super::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write};
-use crate::timer::Timer;
+use crate::time;
+use crate::time::Timer;
 
 /// Waits after a failure.
 const RETRY_MIN: Duration = Duration::from_secs(1);
@@ -45,7 +46,7 @@ pub(crate) trait Kept {
 pub(crate) fn begin_write(kept: &impl Kept) -> Option<Write> {
     let writers = kept.writers();
     // What has just moved is due, too, and leaves its old place only with that.
-    let now = Instant::now();
+    let now = time::now();
     let mut write = writers.into_iter().find_map(|queue| kept.queue(queue).next_write(now))?;
     // It tells the age of messages at the next start.
     if !write.insert.is_empty() || !write.delete.is_empty() {
@@ -55,7 +56,7 @@ pub(crate) fn begin_write(kept: &impl Kept) -> Option<Write> {
 }
 
 pub(crate) fn end_write(kept: &impl Kept, queue: QueueId, outcome: &Result<(), Failure>) {
-    kept.queue(queue).write_ended(outcome.is_ok(), Instant::now());
+    kept.queue(queue).write_ended(outcome.is_ok(), time::now());
     kept.written(queue, outcome);
 }
 
@@ -65,7 +66,7 @@ pub(crate) fn begin_load(kept: &impl Kept) -> Option<Load> {
 }
 
 pub(crate) fn end_load(kept: &impl Kept, queue: QueueId, outcome: Result<Page, Failure>) {
-    kept.queue(queue).load_ended(outcome.ok(), Instant::now(), &Moment::now());
+    kept.queue(queue).load_ended(outcome.ok(), time::now(), &Moment::now());
     kept.loaded();
 }
 
@@ -82,7 +83,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
     let mut unread = Vec::new();
     let mut timer = Timer::default();
     loop {
-        let now = Instant::now();
+        let now = time::now();
         if kept.is_stopping() {
             write_retry.hurry();
         }
@@ -157,7 +158,7 @@ pub(crate) struct Retry {
 impl Retry {
     pub(crate) fn note(&mut self, failed: bool) {
         self.wait = if failed { (self.wait * 2).clamp(RETRY_MIN, RETRY_MAX) } else { Duration::ZERO };
-        self.failed_at = failed.then(Instant::now);
+        self.failed_at = failed.then(time::now);
     }
 
     fn hurry(&mut self) {

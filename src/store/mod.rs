@@ -41,7 +41,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::journal;
-pub(crate) use clock::{Accepted, Moment, accepted_now, is_synchronised};
+pub(crate) use clock::{Accepted, Moment, accepted_now};
 pub(crate) use database::note_at;
 pub(crate) use failure::{Failure, OpenError};
 pub(crate) use keeper::Retry;

@@ -22,6 +22,8 @@ use super::names::log_of;
 use super::ready::{self, Ready};
 use super::{Contents, Kept, Load, Lock, Page, QueueId, QueueState, Totals, Write};
 
+use crate::time;
+
 /// The most writes in one transaction.
 const GROUP: usize = 64;
 
@@ -278,9 +280,9 @@ impl Worker {
         let Some(failure) = [self.path.clone(), log_of(&self.path)].iter().find_map(|path| unreadable(path)) else {
             return std::mem::replace(was_read_again, true).then_some(fault);
         };
-        let recent = self.unreadable.filter(|(_, last)| last.elapsed() < READ_AGAIN_WITHIN);
+        let recent = self.unreadable.filter(|(_, last)| time::since(*last) < READ_AGAIN_WITHIN);
         let count = recent.map_or(0, |(count, _)| count) + 1;
-        self.unreadable = (count < UNREADABLE).then(|| (count, Instant::now()));
+        self.unreadable = (count < UNREADABLE).then(|| (count, time::now()));
         Some(if count < UNREADABLE { Fault::Broken(failure) } else { Fault::Damage(failure.to_string()) })
     }
 

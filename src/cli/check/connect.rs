@@ -83,6 +83,7 @@ async fn unless_interrupted(work: impl Future<Output = bool>) -> bool {
         return work.await;
     };
     tokio::select! {
+        biased;
         passed = work => passed,
         _ = signals.next() => {
             say("failed", "interrupted");

@@ -8,7 +8,6 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use serde::Deserialize;
 
@@ -17,6 +16,7 @@ use super::{Progress, refuse};
 use crate::cli::Exit;
 use crate::cli::client::Unreachable;
 use crate::cli::output::{self, Failure, StyledText};
+use crate::time;
 
 /// The longest answer, in bytes: many times what a daemon writes.
 const MAX_ANSWER: u64 = 64 * 1024;
@@ -58,7 +58,7 @@ impl<'a> Answers<'a> {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         loop {
-            patience.look(progress.sent.load(Ordering::SeqCst).saturating_sub(self.answered()), Instant::now())?;
+            patience.look(progress.sent.load(Ordering::SeqCst).saturating_sub(self.answered()), time::now())?;
             match reader.by_ref().take(MAX_ANSWER).read_until(b'\n', &mut line) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
                 // It has ended, after all answers or not: that is counted.

@@ -11,12 +11,13 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::Value;
 
 use super::client::{PATIENCE, Unreachable, connect};
 use super::output::{self, Failure, Style, StyledText};
 use super::{Exit, inputs};
+
+use crate::time;
 use document::Document;
 
 /// The longest document that is read, in bytes: many times what a daemon writes.
@@ -94,7 +95,7 @@ fn show((text, document): (Vec<u8>, Document), arguments: &StatusArguments) -> R
             _ => Ok(()),
         },
         (_, true) => output::answer(&StyledText::of_lines(prometheus::exposition(&document).lines())),
-        _ => output::answer(&table::table(&document, Timestamp::now(), Style::of_stdout())),
+        _ => output::answer(&table::table(&document, time::wall(), Style::of_stdout())),
     }
 }
 

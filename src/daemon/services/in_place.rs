@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Services;
+
+use crate::time;
 
 /// How long until it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -19,7 +21,7 @@ impl Services {
     }
 
     pub(in crate::daemon) fn retry_now(&self) {
-        self.retry_at.set(Some(Instant::now()));
+        self.retry_at.set(Some(time::now()));
     }
 
     /// Completes when [`Services::keep_in_place`] is due.
@@ -44,7 +46,7 @@ impl Services {
             Ok(prepared) => {
                 self.apply(&config, prepared, document).await;
                 // Once a minute, should somebody do it again and again.
-                let is_due = self.made_again.is_due(Instant::now());
+                let is_due = self.made_again.is_due(time::now());
                 for path in gone.iter().filter(|_| is_due) {
                     log::warn!(
                         GATEWIRE_EVENT = "socket_removed";
@@ -53,14 +55,14 @@ impl Services {
                 }
             }
             Err(error) => {
-                if self.not_made.is_due(Instant::now()) {
+                if self.not_made.is_due(time::now()) {
                     log::error!(
                         GATEWIRE_EVENT = "socket_removed";
                         "{} removed or replaced, and nobody can connect there: {error}. gatewire retries every {} s",
                         were(&gone), RETRY.as_secs()
                     );
                 }
-                self.retry_at.set(Some(Instant::now() + RETRY));
+                self.retry_at.set(Some(time::now() + RETRY));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Batches: several lines, one message, an answer each.
 
+use std::time::Instant;
+
 use super::*;
 use crate::message::Sequence;
 

@@ -3,7 +3,6 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Buf as _;
 use tokio::io::AsyncWrite as _;
@@ -11,6 +10,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::Connection;
 use crate::net::acknowledge_at_once;
+use crate::time;
 
 /// How much is asked of the transport at once: a TLS record.
 const READ_CHUNK: usize = 16 * 1024;
@@ -81,7 +81,7 @@ impl Connection<'_> {
             }
         }
         if wrote > 0 {
-            let now = Instant::now();
+            let now = time::now();
             self.session.wrote(wrote, now);
             self.throughput.wrote(wrote, now);
             if self.connected_at.is_none() {
@@ -89,7 +89,7 @@ impl Connection<'_> {
             }
         }
         if is_blocked {
-            self.throughput.blocked(Instant::now());
+            self.throughput.blocked(time::now());
         }
         Ok(())
     }

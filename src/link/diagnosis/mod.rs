@@ -21,7 +21,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -31,6 +31,7 @@ use crate::mqtt::Protocol;
 use crate::mqtt::reason::{Reason, one_line};
 use crate::net::credentials::{Outside, Validity};
 use crate::net::{Attempt, ConnectError, DnsFault, Endpoint, ProxyFault, Route, TlsFault, is_close, tls_fault};
+use crate::time;
 pub(crate) use advice::NO_PUBACK;
 pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
@@ -55,7 +56,7 @@ impl Identity {
     /// The server that is reached so, and who we are to it.
     pub(crate) fn at(&self, route: Route) -> Arc<Peer> {
         let Identity { protocol, client_id, certificate_id, validity, will } = self.clone();
-        let outside = validity.and_then(|validity| validity.outside(SystemTime::now()));
+        let outside = validity.and_then(|validity| validity.outside(time::system()));
         let Route { endpoint, address, proxy } = route;
         Arc::new(Peer { endpoint, address, proxy, protocol, client_id, certificate_id, outside, will })
     }

@@ -1,4 +1,5 @@
 use std::net::Ipv4Addr;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use rustls::AlertDescription as Alert;

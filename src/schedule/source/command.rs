@@ -133,6 +133,7 @@ enum Ended {
 async fn until_the_end(child: &mut Child, output: &mut Output) -> io::Result<Ended> {
     loop {
         tokio::select! {
+            biased;
             status = child.wait() => return Ok(Ended::With(status?)),
             () = output.read() => if output.printed.len() > MAX_OUTPUT {
                 return Ok(Ended::TooMuch);
@@ -188,6 +189,7 @@ impl Output {
     async fn read(&mut self) {
         let (mut printed, mut complained) = ([0; 4096], [0; 512]);
         tokio::select! {
+            biased;
             n = read_some(&mut self.stdout, &mut printed) => self.printed.extend_from_slice(&printed[..n]),
             n = read_some(&mut self.stderr, &mut complained) => {
                 self.complained.extend(&complained[..n]);

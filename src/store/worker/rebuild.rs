@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -15,6 +15,7 @@ use crate::store::failure::{Failure, Fault};
 use crate::store::names::{directory_of, log_of, with_suffix};
 use crate::store::ready::{REPLACES, Ready, judge, place_of, ready_of};
 use crate::store::salvage::{Pages, Salvaged, salvage};
+use crate::time;
 
 /// A database that is damaged again before this isn't made anew: the device is to blame.
 const NOT_AGAIN_WITHIN: Duration = Duration::from_secs(60);
@@ -27,14 +28,14 @@ impl Worker {
         if let Some(mut database) = self.database.take() {
             database.leave_the_log();
         }
-        if self.rebuilt_at.is_some_and(|at| at.elapsed() < NOT_AGAIN_WITHIN) {
+        if self.rebuilt_at.is_some_and(|at| time::since(at) < NOT_AGAIN_WITHIN) {
             return Err(Fault::Broken(Failure::DamagedAgain { path }));
         }
         let new = new_of(&self.path);
         let carried = self.carry_over(&new)?;
         self.make_ready(&new, None)?;
         let aside = self.finish_swap()?.and_then(|swapped| swapped.aside).unwrap_or_default();
-        self.rebuilt_at = Some(Instant::now());
+        self.rebuilt_at = Some(time::now());
         log::error!(
             GATEWIRE_EVENT = "store_damaged";
             "{path} was damaged ({detail}) and is now {}; a new database has the {} that could be read. \
@@ -101,8 +102,7 @@ impl Worker {
         database.close()?;
         if !self.is_beside {
             // Somebody else's: ours is there only if we know it.
-            let aside =
-                move_aside(&ready, Timestamp::now(), "leftover").map_err(|error| Fault::of_io(&error, &ready))?;
+            let aside = move_aside(&ready, time::wall(), "leftover").map_err(|error| Fault::of_io(&error, &ready))?;
             self.note_aside(aside.as_deref());
         }
         fs::rename(new, &ready).and_then(|()| sync_names(&ready)).map_err(|error| Fault::of_io(&error, &ready))
@@ -117,7 +117,7 @@ impl Worker {
             Ready::Leftover { why } => why,
         };
         let ready = ready_of(&self.path);
-        match move_aside(&ready, Timestamp::now(), "leftover") {
+        match move_aside(&ready, time::wall(), "leftover") {
             Ok(aside) => {
                 let name = aside.as_deref().unwrap_or(&ready).display();
                 log::error!(
@@ -149,7 +149,7 @@ impl Worker {
     /// Moves what is in the place of the database out of it.
     pub(super) fn clear_the_place(&mut self) -> Result<(), Fault> {
         let aside =
-            move_aside(&self.path, Timestamp::now(), "damaged").map_err(|error| Fault::of_io(&error, &self.path))?;
+            move_aside(&self.path, time::wall(), "damaged").map_err(|error| Fault::of_io(&error, &self.path))?;
         self.note_aside(aside.as_deref());
         Ok(())
     }
@@ -222,7 +222,7 @@ pub(super) fn sync_names(path: &Path) -> io::Result<()> {
 
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-        return move_aside(path, Timestamp::now(), "leftover").map(drop);
+        return move_aside(path, time::wall(), "leftover").map(drop);
     }
     for file in [path.to_owned(), log_of(path), with_suffix(path, "-journal")] {
         match fs::remove_file(file) {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, io};
 
 use super::Worker;
@@ -17,6 +17,7 @@ use crate::store::names::log_of;
 use crate::store::ready::{origin_of, ready_of};
 use crate::store::salvage::{Pages, Salvaged, salvage};
 use crate::store::{Kept, Lock};
+use crate::time;
 
 /// One that is overwritten so often, each time within [`SOON`], isn't recreated for a while: damaged ones would fill the disk.
 const MOST: u32 = 10;
@@ -116,12 +117,12 @@ impl Worker {
     }
 
     fn count_overwriting(&mut self) -> Result<(), Fault> {
-        let recent = self.overwritten.filter(|(_, last)| last.elapsed() < SOON);
+        let recent = self.overwritten.filter(|(_, last)| time::since(*last) < SOON);
         let count = recent.map_or(0, |(count, _)| count);
         if count >= MOST {
             return Err(Fault::Refused(Failure::Overwritten { path: self.path.display().to_string() }));
         }
-        self.overwritten = Some((count + 1, Instant::now()));
+        self.overwritten = Some((count + 1, time::now()));
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::time;
+
 /// Putting it off by less than this, or so soon again, happens with every packet. Then it ends the wait too early instead.
 const WORTH_SETTING: Duration = Duration::from_secs(1);
 
@@ -32,7 +34,7 @@ enum Kernel {
     #[default]
     NotAsked,
     Timer(AsyncFd<Fd>),
-    /// It gives none, as too many files are open. tokio's is as good.
+    /// It gives none, as too many files are open or time isn't the kernel's. tokio's is as good.
     GivesNone,
 }
 
@@ -53,7 +55,8 @@ impl Kernel {
     /// `None`: it is stopped.
     fn set(&mut self, wait: Option<Duration>) {
         if let Kernel::NotAsked = self {
-            *self = Kernel::timer().map_or(Kernel::GivesNone, Kernel::Timer);
+            let timer = time::has_kernel_timers().then(Kernel::timer).and_then(Result::ok);
+            *self = timer.map_or(Kernel::GivesNone, Kernel::Timer);
         }
         let Kernel::Timer(timer) = self else { return };
         let set = match wait {
@@ -93,7 +96,7 @@ impl Timer {
         match &self.kernel {
             // What it counts needs no reading: setting it again begins anew.
             Kernel::Timer(timer) => {
-                while Instant::now() < set_to {
+                while time::now() < set_to {
                     match timer.readable().await {
                         Ok(mut ready) => ready.clear_ready(),
                         Err(_) => tokio::time::sleep_until(set_to.into()).await,

@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 /// A timer, made when it is needed first: most schedules don't need it.
 #[derive(Debug, Default)]
-pub(super) struct WallTimer {
+pub(crate) struct WallTimer {
     timer: Option<AsyncFd<Fd>>,
 }
 
@@ -34,7 +34,7 @@ impl WallTimer {
     ///
     /// # Errors
     /// The kernel gives no timer: too many files are open.
-    pub(super) fn arm(&mut self, time: Timestamp) -> io::Result<()> {
+    pub(crate) fn arm(&mut self, time: Timestamp) -> io::Result<()> {
         let timer = match self.timer.take() {
             Some(timer) => timer,
             None => {
@@ -55,7 +55,7 @@ impl WallTimer {
     }
 
     /// Completes when the time has come or the clock was set; never if no time is set.
-    pub(super) async fn fired(&self) -> io::Result<()> {
+    pub(crate) async fn fired(&self) -> io::Result<()> {
         let Some(timer) = &self.timer else { return std::future::pending().await };
         loop {
             let mut ready = timer.readable().await?;
