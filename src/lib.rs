@@ -68,6 +68,8 @@ pub(crate) mod regular;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod secret;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod socket;
 pub(crate) mod spelling;
 pub(crate) mod status;
