@@ -7,11 +7,15 @@ mod support;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::sync::Arc;
 
 use support::daemon::Setup;
+use support::mosquitto::Mosquitto;
+use support::socket::Client;
 use support::{closed_port, eventually, program};
 
 /// What a terminal would obey, or a reader of the log be misled by.
@@ -201,4 +205,36 @@ fn nothing_is_printed_but_by_the_two_places_that_make_it_harmless() {
         let text = fs::read_to_string(path).unwrap();
         assert!(text.contains("printable("), "{} doesn't make text harmless", path.display());
     }
+}
+
+/// A journal whose disk hangs, a terminal that was stopped (Ctrl-S), `| less`.
+#[test]
+fn nobody_reading_the_log_holds_up_nothing() {
+    let broker = Mosquitto::start();
+    let noisy =
+        "[log]\nlevel = \"debug\"\n[[ingest]]\nname = \"p\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"a/#\"]\n";
+    let setup = Setup::new(broker.port, noisy);
+    let directory = Arc::clone(&setup.directory);
+    let directory = directory.path();
+    // On standard error, and in the place of the journal and of systemd.
+    let (full, _unread) = UnixStream::pair().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while (&full).write(&[b' '; 4096]).is_ok() {}
+    full.set_nonblocking(false).unwrap();
+    let path = directory.join("notify.sock");
+    let _systemd = UnixDatagram::bind(&path).unwrap();
+    let full_systemd = UnixDatagram::unbound().unwrap();
+    full_systemd.set_nonblocking(true).unwrap();
+    while full_systemd.send_to(b"X=1", &path).is_ok() {}
+    let setup = setup.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "100000");
+    let mut child = setup.command().arg("run").stdin(Stdio::null()).stderr(OwnedFd::from(full)).spawn().unwrap();
+    broker.wait_for("Sending CONNACK to thing-1");
+    let mut client = Client::connect(&directory.join("publish.sock"));
+    for _ in 0..1000 {
+        client.send(r#"{"topic":"a/b","payload":"x"}"#);
+        assert_eq!(client.json()["result"], "delivered");
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(eventually("its end", || child.try_wait().unwrap()).code(), Some(0));
 }

@@ -19,6 +19,7 @@ use std::thread;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+use crate::journal;
 use crate::printable::printable;
 use output::StyledText;
 
@@ -137,6 +138,7 @@ pub fn main() -> ExitCode {
     };
     // A panic has said what it is by now; it ends like any other failure of gatewire itself.
     let ended = catch_unwind(AssertUnwindSafe(|| run(arguments)));
+    journal::finish();
     ended.unwrap_or(Exit::Internal).into()
 }
 

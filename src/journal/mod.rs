@@ -1,24 +1,36 @@
 //! Where log records go: the journal when systemd started us, standard error otherwise.
 //!
 //! Whatever a record holds, one line comes of it, harmless for who looks at it, and one that repeats comes less and less often.
+//! Nobody waits for who reads it.
 
 mod message_id;
+mod outlet;
 mod throttle;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 use log::kv::{self, Key, Source, Value, VisitSource};
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use systemd_journal_logger::{JournalLog, connected_to_journal};
 use tokio::sync::Notify;
 
 use crate::printable::printable;
 use crate::time;
+use outlet::{Outlet, Sink};
 use throttle::{Decision, LeftOut, LogLine, Throttle};
 
 static LOGGER: OnceLock<Logger> = OnceLock::new();
+
+/// How long the end of the daemon waits for who reads its last lines.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Bytes that a pipe with any room takes at once (`PIPE_BUF`, pipe(7)).
+const AT_ONCE: usize = 4096;
 
 /// Starts logging. Records carry structured fields for the journal (`GATEWIRE_EVENT` and others, and `MESSAGE_ID` where its
 /// catalogue explains them); standard error gets the message alone.
@@ -37,6 +49,13 @@ pub(crate) fn init(level: LevelFilter) {
     }));
 }
 
+/// At the end of the process: waits a little for what isn't written yet.
+pub(crate) fn finish() {
+    if let Some(logger) = LOGGER.get() {
+        logger.outlet.wait(LAST_LINES);
+    }
+}
+
 /// Tells for ever what was left out because it repeated too often, once it has ended. It wakes up only if there is something.
 pub(crate) async fn tell_left_out() {
     let Some(logger) = LOGGER.get() else { return std::future::pending().await };
@@ -53,8 +72,8 @@ pub(crate) async fn tell_left_out() {
 
 /// What every record goes through.
 struct Logger {
-    /// `None`: standard error.
-    journal: Option<JournalLog>,
+    outlet: Outlet<Destination>,
+    to_journal: bool,
     limit: Mutex<Throttle>,
     /// Something was left out.
     left_out: Notify,
@@ -62,7 +81,9 @@ struct Logger {
 
 impl Logger {
     fn new(journal: Option<JournalLog>) -> Logger {
-        Logger { journal, limit: Mutex::default(), left_out: Notify::const_new() }
+        let to_journal = journal.is_some();
+        let outlet = Outlet::new(Destination { journal });
+        Logger { outlet, to_journal, limit: Mutex::default(), left_out: Notify::const_new() }
     }
 
     /// Whether a record is to be written, and what is to be told before.
@@ -83,23 +104,125 @@ impl Logger {
         }
     }
 
-    /// Writes `text` and `fields` in place of those of `record`.
-    fn write(&self, record: &Record<'_>, text: &str, mut fields: Fields) {
-        match &self.journal {
-            Some(journal) => {
-                if let Some(message_id) = message_id::of(record) {
-                    fields.0.push(("MESSAGE_ID".to_owned(), message_id.to_owned()));
-                }
-                journal.log(&record.to_builder().args(format_args!("{text}")).key_values(&fields).build());
-            }
-            None => {
-                let level = record.level().as_str().to_ascii_lowercase();
-                // In one piece: standard error has no buffer, and others may write there, too.
-                let line = format!("{:.3} {level}: {text}\n", now());
-                // When standard error is gone there is nobody left to tell.
-                let _ = std::io::stderr().write_all(line.as_bytes());
-            }
+    /// Has `text` and `fields` written in place of those of `record`.
+    fn write(&self, record: &Record<'_>, text: &str, fields: Fields) {
+        if self.to_journal {
+            let size = text.len() + fields.0.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+            return self.outlet.push(Line::Record(JournalRecord::of(record, text, fields)), size);
         }
+        let level = record.level().as_str().to_ascii_lowercase();
+        let line = format!("{:.3} {level}: {text}\n", now()).into_bytes();
+        let written = if self.outlet.is_idle() { write_what_fits(&line) } else { 0 };
+        let rest = &line[written..];
+        if !rest.is_empty() {
+            self.outlet.push(Line::Bytes(rest.to_owned()), rest.len());
+        }
+    }
+}
+
+/// Writes to standard error for as long as that doesn't block. Returns how many of the bytes need no other attempt: when standard
+/// error is gone there is nobody left to tell.
+fn write_what_fits(bytes: &[u8]) -> usize {
+    let mut written = 0;
+    // In one piece, if it isn't very long: standard error has no buffer, and others may write there, too.
+    for piece in bytes.chunks(AT_ONCE) {
+        let error = io::stderr();
+        let mut watched = [PollFd::new(error.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut watched, PollTimeout::ZERO).is_ok_and(|ready| ready == 0) {
+            break;
+        }
+        match error.lock().write(piece) {
+            Ok(n) if n == piece.len() => written += n,
+            Ok(n) => return written + n,
+            Err(failed) if failed.kind() == io::ErrorKind::WouldBlock => break,
+            Err(_) => return bytes.len(),
+        }
+    }
+    written
+}
+
+/// Writes to standard error however long that takes.
+fn write_all(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let error = io::stderr();
+        match error.lock().write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            // Somebody who has it, too, made it so.
+            Err(failed) if failed.kind() == io::ErrorKind::WouldBlock => {
+                let _ = poll(&mut [PollFd::new(error.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+            }
+            Err(failed) if failed.kind() == io::ErrorKind::Interrupted => {}
+            // When standard error is gone there is nobody left to tell.
+            Err(_) => return,
+        }
+    }
+}
+
+/// What waits for whom it is written to.
+enum Line {
+    /// For standard error.
+    Bytes(Vec<u8>),
+    Record(JournalRecord),
+}
+
+/// A record that waits for the journal.
+struct JournalRecord {
+    level: Level,
+    target: String,
+    module: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+    text: String,
+    fields: Fields,
+}
+
+impl JournalRecord {
+    fn of(record: &Record<'_>, text: &str, mut fields: Fields) -> JournalRecord {
+        if let Some(message_id) = message_id::of(record) {
+            fields.0.push(("MESSAGE_ID".to_owned(), message_id.to_owned()));
+        }
+        JournalRecord {
+            level: record.level(),
+            target: record.target().to_owned(),
+            module: record.module_path().map(str::to_owned),
+            file: record.file().map(str::to_owned),
+            line: record.line(),
+            text: text.to_owned(),
+            fields,
+        }
+    }
+
+    fn write(&self, journal: &JournalLog) {
+        let mut record = Record::builder();
+        record.level(self.level).target(&self.target).key_values(&self.fields);
+        record.module_path(self.module.as_deref()).file(self.file.as_deref()).line(self.line);
+        journal.log(&record.args(format_args!("{}", self.text)).build());
+    }
+}
+
+/// Where lines go.
+struct Destination {
+    /// `None`: standard error.
+    journal: Option<JournalLog>,
+}
+
+impl Sink for Destination {
+    type Line = Line;
+
+    fn write(&self, line: &Line) {
+        match (line, &self.journal) {
+            (Line::Bytes(bytes), _) => write_all(bytes),
+            (Line::Record(record), Some(journal)) => record.write(journal),
+            (Line::Record(_), None) => {}
+        }
+    }
+
+    fn write_lost(&self, count: u64) {
+        let (lines, were) = if count == 1 { ("line", "was") } else { ("lines", "were") };
+        log::warn!(
+            GATEWIRE_EVENT = "lines_lost", GATEWIRE_COUNT = count;
+            "{count} {lines} of the log {were} lost here: what reads the log took nothing for too long"
+        );
     }
 }
 
@@ -185,8 +308,6 @@ pub(crate) fn now() -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use log::Level;
-
     use super::*;
 
     #[test]
