@@ -95,6 +95,61 @@ fn however_late_it_gets_its_turn_it_takes_nothing() {
     }
 }
 
+/// Commands that look at a socket, or are given the wrong one, are no readers either, and may sleep before they close it.
+#[test]
+fn no_command_takes_a_message_from_a_forward_that_it_connects_to() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, FORWARDS);
+    let gatewire = setup.connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    broker.publish("test/a", b"waits");
+    eventually("it", || (gatewire.status()["forward"][0]["stored"] == 1).then_some(()));
+    let socket = gatewire.path("messages.sock");
+    let path = socket.to_str().unwrap();
+    let other = Setup::new(closed_port(), &FORWARDS.replace("DIR/messages.sock", path));
+    let commands: [(&Setup, &[&str]); 5] = [
+        (&setup, &["check"]),
+        (&other, &["check"]),
+        (&other, &["run"]),
+        (&setup, &["status", "--socket", path]),
+        (&setup, &["publish", "a/b", "c", "--socket", path]),
+    ];
+    for (setup, command) in commands {
+        let mut stopped = preload(setup.again(), "tests/support/stop.c").spawn(command);
+        eventually("an observer", || (gatewire.status()["forward"][0]["observers"] == 1).then_some(()));
+        assert_eq!(gatewire.status()["forward"][0]["waiting"], 1, "{command:?}");
+        stopped.kill().unwrap();
+        stopped.wait().unwrap();
+        eventually("its end", || (gatewire.status()["forward"][0]["observers"] == 0).then_some(()));
+    }
+    let line = gatewire.client("messages.sock").json();
+    assert_eq!((&line["payload"], &line["duplicate"]), (&"waits".into(), &false.into()));
+}
+
+#[test]
+fn a_socket_of_another_kind_is_named_as_one() {
+    let setup = Setup::new(
+        closed_port(),
+        &format!("{FORWARDS}[[ingest]]\nname = \"p\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"a/#\"]\n"),
+    );
+    let gatewire = setup.start();
+    gatewire.status();
+    for (command, socket, kind) in [
+        (&["status"][..], "messages.sock", "[status]"),
+        (&["status"], "bare.sock", "[status]"),
+        (&["status"], "publish.sock", "[status]"),
+        (&["publish", "a/b", "c"], "messages.sock", "an [[ingest]]"),
+        (&["publish", "a/b", "c"], "status.sock", "an [[ingest]]"),
+        (&["tail"], "publish.sock", "a [[forward]]"),
+        (&["tail"], "status.sock", "a [[forward]]"),
+    ] {
+        let path = gatewire.path(socket);
+        let (code, out, err) = setup.output_of(&[command, &["--socket", path.to_str().unwrap()]].concat());
+        let expected = format!("{socket} is a socket of gatewire, but not that of {kind}, whose path is");
+        assert!(code == 69 && out.is_empty() && err.contains(&expected), "{command:?} {socket}: {code} {out} {err}");
+    }
+}
+
 /// After an upgrade the old daemon runs until it is restarted.
 #[test]
 fn it_does_not_connect_to_a_daemon_that_could_take_it_for_a_reader() {

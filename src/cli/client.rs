@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Type};
 use thiserror::Error;
 
 use super::Exit;
 use super::output::Failure;
+use crate::socket::unread;
 
 /// How long the daemon may take to let us in: it hangs if it takes longer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -38,6 +39,8 @@ pub(super) enum Unreachable {
     Refused { path: PathBuf, detail: String },
     #[error("{} isn't answered by gatewire, or by another version of it: {detail}", path.display())]
     Strange { path: PathBuf, detail: String },
+    #[error("{} is a socket of gatewire, but not that of {wanted}, whose path is `socket` in the configuration", path.display())]
+    Other { path: PathBuf, wanted: &'static str },
     #[error("talking to gatewire at {}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -65,18 +68,10 @@ impl Unreachable {
     }
 }
 
-/// Connects to the socket at `path`.
+/// Connects to the socket at `path`, whose kind isn't known: if it is a forward's, it takes nothing from its readers.
 pub(super) fn connect(path: &Path) -> Result<UnixStream, Unreachable> {
-    connect_from(None, path)
-}
-
-/// Connects to the socket at `path` from one that is bound to `name`.
-pub(super) fn connect_from(name: Option<&SockAddr>, path: &Path) -> Result<UnixStream, Unreachable> {
     let connect = || {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        if let Some(name) = name {
-            socket.bind(name)?;
-        }
+        let socket = unread(Type::STREAM)?;
         // A daemon that hangs lets nobody in once its backlog is full; this bounds the wait for it (unix(7), SO_SNDTIMEO).
         socket.set_write_timeout(Some(PATIENCE))?;
         socket.connect(&SockAddr::unix(path)?)?;

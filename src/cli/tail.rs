@@ -10,16 +10,15 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use memchr::memmem;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use socket2::SockAddr;
 
-use super::client::{Unreachable, connect_from};
+use super::client::{Unreachable, connect};
 use super::output::{Failure, Style, StyledText, Tone, pass_on, tell, unwritable};
 use super::{Exit, inputs, status};
 use crate::config::Format;
-use crate::socket::OBSERVER;
 
 pub(super) const LONG_ABOUT: &str = "\
 Follow the messages on the forward sockets from now on: each on a line (or as a netstring,
@@ -45,6 +44,9 @@ const MAX_LINE: usize = 1 << 20;
 
 /// What says to a forward that we are an observer.
 const OBSERVE: &[u8] = b"{\"observe\":true}\n";
+
+/// How an ingest socket answers [`OBSERVE`], which is no message.
+const NO_MESSAGE: &[u8] = b"{\"error\":\"bad_line\",\"detail\":\"unknown key `observe`";
 
 /// How the line begins that comes instead of messages where no more clients are served.
 const TOO_MANY: &[u8] = b"{\"error\":\"too_many_clients\"";
@@ -221,6 +223,9 @@ impl TailConnection {
             let detail = "it serves no more clients (`ss -xp` shows them)".to_owned();
             return Err(Unreachable::Refused { path: self.path.clone(), detail }.into());
         }
+        if is_from_another_kind(&self.rest) {
+            return Err(Unreachable::Other { path: self.path.clone(), wanted: "a [[forward]]" }.into());
+        }
         if self.remade {
             tell(&format!(
                 "gatewire tail: messages were missed here: {} was read too slowly, and gatewire closed the connection",
@@ -246,12 +251,17 @@ impl TailConnection {
     }
 }
 
+/// Whether what comes first is from an ingest socket or that of the status, and no message.
+fn is_from_another_kind(bytes: &[u8]) -> bool {
+    // A bare payload may begin like a status document, and doesn't go on like one.
+    let is_status = bytes.starts_with(b"{\"version\":\"") && memmem::find(bytes, b"\"link\":{\"state\":\"").is_some();
+    is_status || bytes.starts_with(NO_MESSAGE)
+}
+
 /// Connects as an observer. The name that our socket has says so before there is a connection: however late the line comes, we
 /// are never taken for a reader. The line itself is for a daemon that doesn't know the name yet.
 fn observe(path: &Path) -> Result<UnixStream, Unreachable> {
-    let name = format!("\0{OBSERVER}/{}/{:x}", std::process::id(), fastrand::u64(..));
-    let name = SockAddr::unix(name).map_err(|error| Unreachable::new(path, error))?;
-    let mut stream = connect_from(Some(&name), path)?;
+    let mut stream = connect(path)?;
     match stream.write_all(OBSERVE) {
         // It has closed the connection already, and mostly said why: that is still to be read.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(stream),

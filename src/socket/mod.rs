@@ -30,7 +30,7 @@ pub(crate) use line_memory::{LineMemory, Room, SMALL, SharedMemory};
 pub(crate) use lines::MAX_LINE;
 pub(crate) use lines::{Line, Lines};
 pub(crate) use listener::Listener;
-pub(crate) use observer::OBSERVER;
+pub(crate) use observer::{connect_unread, unread};
 pub(crate) use peer::Peer;
 pub(crate) use seldom::Seldom;
 pub(crate) use stale::{Beside, server_of};

@@ -4,12 +4,32 @@
 //! from the first moment: the kernel hands that name over with the connection, so that no delay on either side can make a reader
 //! of it.
 
+use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How the name of such a socket begins (docs/sockets.md): an abstract one, or the file name of a path.
-pub(crate) const OBSERVER: &str = "gatewire-observer";
+const OBSERVER: &str = "gatewire-observer";
+
+/// A socket from which gatewire itself connects to one of its sockets, whichever it turns out to be: no forward takes it for a
+/// reader and gives it what waits.
+pub(crate) fn unread(kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
+    let name = format!("\0{OBSERVER}/{}/{:x}", std::process::id(), fastrand::u64(..));
+    socket.bind(&SockAddr::unix(name)?)?;
+    Ok(socket)
+}
+
+/// Connects to the socket at `path` as [`unread`] says.
+pub(crate) fn connect_unread(path: &Path) -> io::Result<UnixStream> {
+    let socket = unread(Type::STREAM)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket.into())
+}
 
 /// Whether a client that is bound to `address` is an observer.
 pub(crate) fn is_observer(address: &SocketAddr) -> bool {

@@ -10,9 +10,10 @@ use nix::errno::Errno;
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::{AccessFlags, access, geteuid};
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{SockAddr, Type};
 
 use super::error::{SocketError, explain};
+use super::observer::unread;
 use crate::{filesystem, owner};
 
 /// The kernel's list of the Unix sockets there are, with the paths that they were made with.
@@ -77,8 +78,7 @@ pub(super) fn look(path: &Path, address: &SockAddr) -> Result<AtPath, SocketErro
         return Err(SocketError::NotASocket { path: path.to_owned() });
     }
     // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None);
-    let probe = socket.and_then(|socket| socket.connect(address).map(|()| socket));
+    let probe = unread(Type::STREAM.nonblocking()).and_then(|socket| socket.connect(address).map(|()| socket));
     Ok(match probe.map_err(|error| error.kind()) {
         Err(ErrorKind::NotFound) => AtPath::Nothing,
         Err(ErrorKind::ConnectionRefused) => AtPath::Stale(found.uid()),

@@ -1,14 +1,13 @@
 //! Whether a daemon runs with this configuration, and what it says.
 
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::socket::{Beside, server_of};
+use crate::socket::{Beside, connect_unread, server_of};
 use crate::store;
 
 /// How long a daemon may take to answer.
@@ -61,13 +60,13 @@ pub(super) fn store_error(config: &Config) -> Option<String> {
 
 /// The process of one that may run: it holds the store, or else serves the status socket.
 pub(super) fn process(config: &Config) -> Beside {
-    let at_status = || server_of(&UnixStream::connect(&config.status.socket.path).ok()?).filter(|pid| *pid > 0);
+    let at_status = || server_of(&connect_unread(&config.status.socket.path).ok()?).filter(|pid| *pid > 0);
     Beside(store::holder(&config.outbox.path).or_else(at_status))
 }
 
 /// The status document; `None` if nobody listens.
 fn status(path: &Path) -> io::Result<Option<Value>> {
-    let stream = match UnixStream::connect(path) {
+    let stream = match connect_unread(path) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
         Err(error) => return Err(error),

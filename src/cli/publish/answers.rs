@@ -96,6 +96,14 @@ impl<'a> Answers<'a> {
                 *(if code == "shutting_down" { &mut self.shut } else { &mut self.refused }) += 1;
                 Ok(Some((id, format!("{code}: {detail}"))))
             }
+            // An [[ingest]] says which message of ours it can't understand.
+            (None, code, None) if code.as_deref().is_none_or(|code| code == "bad_line") => {
+                Err(Unreachable::Other { path: self.path.to_owned(), wanted: "an [[ingest]]" }.into())
+            }
+            // A message for the readers of a forward.
+            (None, None, Some(_)) => {
+                Err(Unreachable::Other { path: self.path.to_owned(), wanted: "an [[ingest]]" }.into())
+            }
             // Not about a message of ours.
             (None, ..) => Err(Unreachable::Refused { path: self.path.to_owned(), detail }.into()),
         }

@@ -7,8 +7,11 @@ mod prometheus;
 mod table;
 mod words;
 
-use std::io::{ErrorKind, Read as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::Value;
@@ -22,6 +25,9 @@ use document::Document;
 
 /// The longest document that is read, in bytes: many times what a daemon writes.
 const MAX_DOCUMENT: u64 = 16 << 20;
+
+/// How long what was silent may take to answer when it is spoken to.
+const SECOND_ANSWER: Duration = Duration::from_secs(1);
 
 pub(super) const LONG_ABOUT: &str = "\
 Show what the running daemon is doing: whether it is connected, and if not why and since
@@ -99,7 +105,7 @@ fn show((text, document): (Vec<u8>, Document), arguments: &StatusArguments) -> R
     }
 }
 
-/// The version of the daemon at `path` if it could take an observer for a reader: it knows none by name ([`crate::socket::OBSERVER`]).
+/// The version of the daemon at `path` if it could take an observer for a reader: it knows none by name.
 /// `None` also where nobody answers, or not us.
 pub(super) fn too_old_for_observers(path: &Path) -> Option<String> {
     let (_, document) = fetch(path).ok()?;
@@ -127,12 +133,31 @@ fn understood(text: &[u8], path: &Path) -> Result<Document, Unreachable> {
 fn read(path: &Path) -> Result<Vec<u8>, Unreachable> {
     let stream = connect(path)?;
     let mut text = Vec::new();
-    let bounded = stream.set_read_timeout(Some(PATIENCE)).map(|()| stream.take(MAX_DOCUMENT));
-    match bounded.and_then(|mut stream| stream.read_to_end(&mut text)) {
+    let bounded = stream.set_read_timeout(Some(PATIENCE));
+    match bounded.and_then(|()| (&stream).take(MAX_DOCUMENT).read_to_end(&mut text)) {
         Ok(0) => Err(Unreachable::Absent { path: path.to_owned() }),
         Ok(_) => Ok(text),
+        Err(error) if is_timeout(&error) && is_of_another_kind(stream, &text) => {
+            Err(Unreachable::Other { path: path.to_owned(), wanted: "[status]" })
+        }
         Err(error) => Err(Unreachable::new(path, error)),
     }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// Whether what is silent, or has given `text` and no end, answers what makes no sense to it: only the status socket doesn't
+/// listen.
+fn is_of_another_kind(mut stream: UnixStream, text: &[u8]) -> bool {
+    let mut answer = text.to_owned();
+    let asked = stream.set_read_timeout(Some(SECOND_ANSWER)).and_then(|()| stream.write_all(b"{}\n"));
+    let asked = asked.and_then(|()| stream.shutdown(Shutdown::Write));
+    // What came before a time-out is there all the same.
+    let _ = asked.and_then(|()| stream.take(MAX_DOCUMENT).read_to_end(&mut answer));
+    let lines = answer.split(|byte| *byte == b'\n');
+    lines.into_iter().any(|line| line.starts_with(b"{\"error\":\"bad_line\""))
 }
 
 #[cfg(test)]
