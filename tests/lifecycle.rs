@@ -246,3 +246,14 @@ fn the_status_document_has_the_keys_that_scripts_rely_on() {
     assert_eq!(link["last_error"]["code"], "closed_by_server");
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
 }
+
+/// A shell and a container allow 1024 and more only to who asks; clients of a few sockets may be as many.
+#[test]
+fn it_opens_as_many_files_as_it_may() {
+    let limit = ["sh", "-c", "ulimit -Sn 64; ulimit -Hn 4000; exec \"$@\"", "sh"];
+    let gatewire = Setup::new(closed_port(), "").under(limit).start();
+    gatewire.status();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", gatewire.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["4000", "4000"]);
+}

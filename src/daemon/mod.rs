@@ -255,3 +255,5 @@ impl Parts {
 const SIGHUP: i32 = nix::libc::SIGHUP;
 const SIGINT: i32 = nix::libc::SIGINT;
 const SIGTERM: i32 = nix::libc::SIGTERM;
+/// A file would grow past what this process may write.
+const SIGXFSZ: i32 = nix::libc::SIGXFSZ;

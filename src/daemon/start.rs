@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use log::LevelFilter;
 use nix::sys::prctl::set_dumpable;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook_tokio::Signals;
 use tokio_stream::StreamExt as _;
 
 use super::reload::{self, ReadConfiguration};
-use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, every, name_of, serve};
+use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, SIGXFSZ, every, name_of, serve};
 use crate::journal;
 use crate::owner;
 use crate::socket::Inherited;
@@ -26,9 +26,13 @@ const STORE_LOOK: Duration = Duration::from_secs(5);
 pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    // A file that may not grow (LimitFSIZE=, `ulimit -f`) is a disk that is full, and no reason to die: with a handler the write
+    // fails instead.
+    let _too_large = Signals::new([SIGXFSZ])?;
     journal::init(LevelFilter::Info);
     tokio::task::spawn_local(journal::tell_left_out());
     hide_memory();
+    open_many_files();
     // Before there is another thread, as it reads and changes the environment.
     let inherited = Inherited::from_environment();
     let notifier = Rc::new(Notifier::from_environment(time::now()));
@@ -54,6 +58,18 @@ fn hide_memory() {
     let hidden = setrlimit(Resource::RLIMIT_CORE, 0, 0).and_then(|()| set_dumpable(false));
     if let Err(errno) = hidden {
         log::debug!("a crash may leave a core: {errno}");
+    }
+}
+
+/// As many as we may. A shell or a container starts its programs with 1024, which the clients of a few sockets could take from the
+/// link and the store.
+fn open_many_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| match soft < hard {
+        true => setrlimit(Resource::RLIMIT_NOFILE, hard, hard),
+        false => Ok(()),
+    });
+    if let Err(errno) = raised {
+        log::debug!("the limit of open files stays: {errno}");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::backlog::filled;
 use crate::preload::Fault;
 use crate::support::daemon::{Gatewire, Setup};
 use crate::support::mosquitto::Mosquitto;
-use crate::support::patiently;
+use crate::support::{closed_port, patiently};
 use crate::volume::Volume;
 use crate::{FREELY, INGEST, SLOWLY, arrived, ask_all, cut_off, line, verdict, wait_until_delivered};
 
@@ -64,6 +64,17 @@ fn a_full_disk_drops_nothing_and_rejects_what_memory_cannot_hold_until_there_is_
     assert_eq!(status["outbox"]["dropped"]["full"], 0);
     assert_eq!(arrived(&broker), stored);
     assert_eq!((gatewire.count("nothing can be stored"), gatewire.count("is written again")), (1, 1));
+}
+
+/// `LimitFSIZE=` of systemd, whose signal ends a process that doesn't know it.
+#[test]
+fn a_file_that_may_not_grow_keeps_from_storing_and_ends_nothing() {
+    let limit = ["sh", "-c", "ulimit -f 512; exec \"$@\"", "sh"];
+    let gatewire = Setup::new(closed_port(), INGEST).under(limit).start();
+    let mut client = gatewire.client("up.sock");
+    (0..100).for_each(|number| client.send(&line(number, LARGE)));
+    gatewire.wait_for("nothing can be stored");
+    assert!(store_error(&gatewire).is_string());
 }
 
 #[test]
