@@ -2,8 +2,10 @@
 //! made there.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use nix::sys::stat::{major, minor};
 use nix::sys::statfs::{FsType, statfs};
 
 /// Those of the kernel, which show what it knows and hold no file of anybody's (`linux/magic.h`).
@@ -65,7 +67,30 @@ pub(crate) fn takes_no_sockets(directory: &Path) -> Option<&'static str> {
 pub(crate) fn is_in_memory(path: &Path) -> Option<&'static str> {
     let resolved = resolved(path);
     let present = resolved.ancestors().find(|above| above.is_dir())?;
-    found_in(present, &IN_MEMORY)
+    found_in(present, &IN_MEMORY).or_else(|| {
+        let device = fs::metadata(present).ok()?.dev();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+        changes_in_memory(&mounts, device, |upper| {
+            // What the first programs of a boot have mounted can't be seen afterwards.
+            let is_of_the_boot = ["/upper/", "/overlay/", "/cow/"].iter().any(|place| upper.starts_with(place));
+            found_in(upper, &IN_MEMORY).is_some() || (is_of_the_boot && !upper.exists())
+        })
+    })
+}
+
+/// Whether what is changed on the file system of `device` stays in memory, though the file system isn't one of memory: an overlay,
+/// as `raspi-config` makes one to spare the card, or a RAM disk. `mounts` is as in proc(5), `is_in_memory` tells it of a directory.
+fn changes_in_memory(mounts: &str, device: u64, is_in_memory: impl Fn(&Path) -> bool) -> Option<&'static str> {
+    let number = format!("{}:{}", major(device), minor(device));
+    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some(&number))?;
+    let (_, rest) = mount.split_once(" - ")?;
+    let mut fields = rest.split(' ');
+    let (kind, source, options) = (fields.next()?, fields.next()?, fields.next()?);
+    if ["/dev/zram", "/dev/ram"].iter().any(|disk| source.starts_with(disk)) {
+        return Some("a RAM disk");
+    }
+    let upper = options.split(',').find_map(|option| option.strip_prefix("upperdir="))?;
+    (kind == "overlay" && is_in_memory(Path::new(upper))).then_some("an overlay that keeps changes in a tmpfs")
 }
 
 fn found_in(directory: &Path, kinds: &[(i64, &'static str)]) -> Option<&'static str> {
@@ -105,5 +130,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(takes_no_sockets(directory.path()), None);
         assert_eq!(takes_no_files(&directory.path().join("none")), None);
+    }
+
+    #[test]
+    fn an_overlay_or_a_ram_disk_is_known_by_where_its_changes_go() {
+        let mounts = "22 1 0:21 / / rw,relatime - overlay overlayroot rw,lowerdir=/lower,upperdir=/upper/data,workdir=/upper/work\n\
+            23 22 179:1 / /boot rw - vfat /dev/mmcblk0p1 rw\n24 22 252:0 / /var/lib rw - ext4 /dev/zram0 rw\n";
+        let found = |device, in_memory: bool| {
+            changes_in_memory(mounts, device, |upper| {
+                assert_eq!(upper, Path::new("/upper/data"));
+                in_memory
+            })
+        };
+        let device = |major, minor| nix::sys::stat::makedev(major, minor);
+        assert_eq!(found(device(0, 21), true), Some("an overlay that keeps changes in a tmpfs"));
+        assert_eq!(found(device(0, 21), false), None);
+        assert_eq!(found(device(252, 0), true), Some("a RAM disk"));
+        assert_eq!(found(device(179, 1), true), None);
+        assert_eq!(found(device(8, 1), true), None);
     }
 }

@@ -356,6 +356,30 @@ fn a_store_in_memory_is_warned_of() {
     }
 }
 
+/// As `raspi-config` mounts the root file system to spare the card.
+#[test]
+fn a_store_on_an_overlay_in_memory_is_warned_of_and_one_of_unknown_size_is_not_called_full() {
+    let overlay = "mkdir \"$1/u\" \"$1/l\" && mount -t tmpfs tmpfs \"$1/u\" && mkdir \"$1/u/u\" \"$1/u/w\" && \
+        mount -t overlay -o \"lowerdir=$1/l,upperdir=$1/u/u,workdir=$1/u/w\" overlay \"$1/l\"";
+    let ramfs = "mkdir \"$1/l\" && mount -t ramfs ramfs \"$1/l\"";
+    for (mount, kind) in
+        [(overlay, "an overlay that keeps changes in a tmpfs, which is memory"), (ramfs, "a ramfs, which is memory")]
+    {
+        let files = Files::new("");
+        let at = files.0.path().join("memory");
+        fs::create_dir(&at).unwrap();
+        let path = format!("{}/l/a.db", at.display());
+        files.write("gatewire.toml", &format!("{CONNECTION}{TLS}[outbox]\npath = \"{path}\"\n"));
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &format!("{mount} && shift && exec \"$@\""), "-"]).arg(&at);
+        command.arg(env!("CARGO_BIN_EXE_gatewire"));
+        command.arg("--config").arg(files.0.path().join("gatewire.toml")).arg("check");
+        command.env("CREDENTIALS_DIRECTORY", CERTIFICATES.path(""));
+        let said = files.said(command.output().unwrap());
+        assert!(said.code == Some(0) && said.stderr.contains(kind), "{said:?}");
+    }
+}
+
 #[test]
 fn root_has_the_services_user_look() {
     let files = Files::new(&format!("{CONNECTION}[tls]\nca_file = \"DIR/AmazonRootCA1.pem\"\n"));

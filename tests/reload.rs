@@ -123,6 +123,7 @@ fn sockets_come_and_go_and_what_waits_stays() {
     reload(&gatewire);
     assert!(!gatewire.path("f.sock").exists());
     assert_eq!(gatewire.status()["forward"][0]["name"], "g");
+    gatewire.wait_for("1 message waits for readers of the forward f, which isn't in the configuration any more");
     assert_eq!(kept.ask(r#"{"topic":"other","payload":1}"#)["error"], "topic_not_allowed");
     kept.send(r#"{"topic":"allowed","payload":1}"#);
     let publish = peer.publish();

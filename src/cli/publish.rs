@@ -70,7 +70,7 @@ pub(super) struct PublishArguments {
     lines: bool,
 
     /// 1: until IoT Core has acknowledged it. 0: once, and only while connected
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=1))]
+    #[arg(long, default_value_t = 1, value_parser = quality)]
     qos: u8,
 
     /// Give up when no answer has come for this long, such as 10s or 5m [default: 1m, plus the time a batch may wait]
@@ -113,6 +113,15 @@ pub(super) struct PublishArguments {
     /// Publish through this socket; the configuration isn't read
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+}
+
+fn quality(text: &str) -> Result<u8, String> {
+    match text {
+        "0" => Ok(0),
+        "1" => Ok(1),
+        "2" => Err("IoT Core has no QoS 2; use 1".to_owned()),
+        _ => Err("must be 0 or 1".to_owned()),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -18,13 +18,25 @@ pub(super) fn is_placeholder(text: &str) -> bool {
     text.starts_with("xxxx")
 }
 
+/// Whether it is what the pages of others have in its place: `<your-endpoint>`, `YOUR_ENDPOINT`.
+fn is_of_an_example(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let has_brackets = text.starts_with('<') && text.contains('>');
+    let is_for_you = lower.starts_with("your") && (lower.contains("endpoint") || lower.contains("account"));
+    has_brackets || is_for_you || lower.starts_with("endpoint-ats.")
+}
+
+fn may_hold(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')
+}
+
 /// A host name, in small letters, or an IP address.
 pub(super) fn endpoint(node: &Node) -> Result<String, String> {
     let text = string(node)?;
     if text.is_empty() {
         return Err(format!("must not be empty; it is {EXAMPLE}. {WHERE}"));
     }
-    if is_placeholder(text) {
+    if is_placeholder(text) || is_of_an_example(text) {
         return Err(format!("is still the placeholder. {WHERE}"));
     }
     if text.trim() != text {
@@ -55,8 +67,20 @@ pub(super) fn endpoint(node: &Node) -> Result<String, String> {
     if let Some(address) = without_brackets(text) {
         return Err(format!("must be an address without brackets; write `endpoint = \"{address}\"`"));
     }
-    if let Some(other) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_'))) {
-        return Err(format!("must not hold {other:?}; it is {EXAMPLE}"));
+    if let Some(other) = text.chars().find(|c| !may_hold(*c)) {
+        let host = text.trim_end_matches(['/', ',', ';', '"', '\'']);
+        return Err(match () {
+            // Such as the Cyrillic letter that looks like an `o`.
+            () if !other.is_ascii() => format!(
+                "must not hold {other:?} (U+{:04X}), which isn't one of the letters a to z, digits, hyphens and points of a host \
+                 name; type it again. It is {EXAMPLE}",
+                u32::from(other)
+            ),
+            () if !host.is_empty() && host.chars().all(may_hold) => {
+                format!("must not end with {:?}; write `endpoint = \"{host}\"`", &text[host.len()..])
+            }
+            () => format!("must not hold {other:?}; it is {EXAMPLE}"),
+        });
     }
     if let Some(host) = text.strip_suffix('.') {
         return Err(format!("must not end with a point; write `endpoint = \"{host}\"`"));

@@ -160,10 +160,16 @@ fn drop_ins(main: &Path, report: &Report) -> Vec<PathBuf> {
             });
             paths
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound && !directory.is_symlink() => Vec::new(),
         Err(error) => {
             let place = Place { order: 1, file: directory.as_path().into(), line: 0 };
-            report.unread(&place, &reason(&error, &directory, false), 0..1);
+            let why = match error.kind() {
+                ErrorKind::NotFound => {
+                    "it is a link to a directory that isn't there; remove it, or put the directory there".to_owned()
+                }
+                _ => reason(&error, &directory, false),
+            };
+            report.unread(&place, &why, 0..1);
             Vec::new()
         }
     }

@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
 use super::supervisor::Supervisor;
 use crate::config::{self, Config, SocketFile};
+use crate::count::count_that;
 use crate::forward::Acks;
 use crate::forward::Forward;
 use crate::inbox::Inbox;
@@ -262,6 +263,7 @@ impl Services {
             forward.deserted().await;
             forward.stop();
             forward.stored().await;
+            say_what_nobody_wants(&forward);
             if let Some(keeper) = keeper {
                 keeper.abort();
             }
@@ -358,3 +360,16 @@ impl Services {
 }
 
 type Serve = Box<dyn FnOnce(Rc<Listener>) -> std::pin::Pin<Box<dyn Future<Output = ()>>>>;
+
+/// As the store says it at a start of what is in no forward's queue.
+fn say_what_nobody_wants(forward: &Forward) {
+    let waiting = forward.status().waiting;
+    if waiting > 0 {
+        log::warn!(
+            GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = forward.name();
+            "{} for readers of the forward {}, which isn't in the configuration any more. They stay on the disk until a forward of \
+             that name is configured again",
+            count_that(waiting, "message", "waits", "wait"), forward.name()
+        );
+    }
+}

@@ -66,7 +66,10 @@ fn look_around(path: &Path, is_made: impl Fn(&Path) -> bool) -> Result<(), Fault
         return Err(fault);
     }
     match statvfs(present) {
-        Ok(found) if found.blocks_available() == 0 => Err(Fault::of_io(&std::io::ErrorKind::StorageFull.into(), path)),
+        // A ramfs, or one of a network, doesn't say how large it is.
+        Ok(found) if found.blocks_available() == 0 && found.blocks() > 0 => {
+            Err(Fault::of_io(&std::io::ErrorKind::StorageFull.into(), path))
+        }
         _ => Ok(()),
     }
 }

@@ -156,7 +156,12 @@ fn an_endpoint_copied_from_somewhere_is_explained() {
     for (endpoint, text) in [
         ("https://a.amazonaws.com", "must not begin with \"https://\""),
         ("a.amazonaws.com:8883", "write `endpoint = \"a.amazonaws.com\"` and `port = 8883`"),
-        ("a.amazonaws.com/", "must not hold '/'"),
+        ("a.amazonaws.com/", "must not end with \"/\"; write `endpoint = \"a.amazonaws.com\"`"),
+        ("a.amazonaws.com/x", "must not hold '/'"),
+        ("a.am\u{430}zonaws.com", "must not hold 'а' (U+0430), which isn't one of the letters a to z"),
+        ("YOUR_ENDPOINT", "is still the placeholder."),
+        ("<endpoint>", "is still the placeholder."),
+        ("endpoint-ats.iot.eu-west-1.amazonaws.com", "is still the placeholder."),
         ("", "must not be empty; it is only the host name"),
         ("mqtts://a.amazonaws.com:8883", "must not begin with \"mqtts://\""),
         (":8883", "must not hold ':'"),
@@ -243,6 +248,10 @@ fn a_file_of_conf_d_that_cannot_be_read_is_explained() {
     fs::create_dir(directory.path().join("conf.d/c.toml")).unwrap();
     let said = read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().to_string();
     assert!(said.contains("conf.d/b.toml: it is a link to a file that isn't there; remove it"), "{said}");
+    fs::remove_dir_all(directory.path().join("conf.d")).unwrap();
+    std::os::unix::fs::symlink("/nowhere/conf.d", directory.path().join("conf.d")).unwrap();
+    let lost = read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().to_string();
+    assert!(lost.contains("conf.d: it is a link to a directory that isn't there; remove it"), "{lost}");
     assert!(said.contains("conf.d/c.toml: it is a directory, not a file; name a file, or move it away"), "{said}");
     let said = read(directory.path(), &environment()).unwrap_err().to_string();
     let file = directory.path().join("gatewire.toml");
