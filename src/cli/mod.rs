@@ -12,10 +12,10 @@ mod run;
 mod status;
 mod tail;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::thread;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -68,11 +68,13 @@ Examples:
 Exit codes: 0 done, 1 the answer is no, 64 usage, 69 the daemon can't be reached, 70 a failure of gatewire itself,
 78 configuration or credentials unusable.";
 
+const DEFAULT_CONFIG: &str = "/etc/gatewire/gatewire.toml";
+
 #[derive(Debug, Parser)]
 #[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
 struct Arguments {
     /// The configuration file; conf.d/*.toml beside it is read as well
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/gatewire/gatewire.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
 
     #[command(subcommand)]
@@ -121,12 +123,23 @@ fn refuse(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// Parses the command line, on a thread of its own: the daemon would keep what that takes of stack and heap, 150 KiB, for good.
+/// Parses the command line.
 fn parse() -> Result<Arguments, clap::Error> {
-    match thread::Builder::new().name("arguments".to_owned()).spawn(Arguments::try_parse) {
-        Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-        Err(_) => Arguments::try_parse(),
-    }
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let texts: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
+    texts.as_deref().and_then(daemons).map_or_else(Arguments::try_parse, Ok)
+}
+
+/// The command line of the daemon, as a unit or a script has it. It doesn't need clap, which it would keep as pages of the program, of
+/// stack and of heap for good. Whatever is a little different is clap's.
+fn daemons(arguments: &[&str]) -> Option<Arguments> {
+    let config = match arguments {
+        ["run"] => DEFAULT_CONFIG,
+        ["--config", file, "run"] | ["run", "--config", file] => file,
+        _ => return None,
+    };
+    let is_file = !config.is_empty() && !config.starts_with('-');
+    is_file.then(|| Arguments { config: config.into(), command: Command::Run })
 }
 
 /// Parses the command line and runs the command it names.
@@ -151,5 +164,29 @@ fn run(arguments: Arguments) -> Exit {
         Command::Status(status) => status::run(&arguments.config, &status),
         Command::Publish(publish) => publish::run(&arguments.config, publish),
         Command::Tail(tail) => tail::run(&arguments.config, tail),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemons_command_line_means_what_it_means_to_clap() {
+        let words = ["run", "check", "--config", "--config=a.toml", "a.toml", "-", "--", "", "--help", "run "];
+        let mut lines = vec![Vec::new()];
+        let mut of_the_daemon = 0;
+        for _ in 0..4 {
+            lines = lines.iter().flat_map(|line| words.map(|word| [line.as_slice(), &[word]].concat())).collect();
+            for line in &lines {
+                let Some(found) = daemons(line) else { continue };
+                let clap = Arguments::try_parse_from([&["gatewire"], line.as_slice()].concat()).unwrap();
+                assert!(matches!((&found.command, &clap.command), (Command::Run, Command::Run)), "{line:?}");
+                assert_eq!(found.config, clap.config, "{line:?}");
+                of_the_daemon += 1;
+            }
+        }
+        // `run` alone, and with each word that may be a file's name before and behind it.
+        assert_eq!(of_the_daemon, 1 + 2 * 4);
     }
 }
