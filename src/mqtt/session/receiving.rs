@@ -23,6 +23,9 @@ fn digest_of(head: &Head, content: &[u8]) -> Digest {
 impl Session {
     /// Whether `packet` may be looked at now (`MQTT-3.3.4-9`). In MQTT 3.1.1 nothing is taken out of the input when it may not.
     pub(super) fn room_for(&self, packet: &Received) -> Room {
+        if self.options.protocol != Protocol::Mqtt5 || !self.is_connected() {
+            return Room::Enough;
+        }
         let (head, digest, is_resent) = match packet {
             Received::Publish(Incoming { head, payload, duplicate, .. }) => {
                 (head, digest_of(head, payload), *duplicate)
@@ -30,10 +33,9 @@ impl Session {
             Received::TooLarge(TooLarge { head, size }) => (head, digest_of(head, &size.to_be_bytes()), true),
             _ => return Room::Enough,
         };
-        let is_counted = self.options.protocol == Protocol::Mqtt5 && self.is_connected() && head.qos != Qos::AtMostOnce;
-        match is_counted {
-            true => self.owed.room(head.id, digest, head.is_exactly_once, is_resent),
-            false => Room::Enough,
+        match head.qos {
+            Qos::AtMostOnce => Room::Enough,
+            Qos::AtLeastOnce => self.owed.room(head.id, digest, head.is_exactly_once, is_resent),
         }
     }
 
