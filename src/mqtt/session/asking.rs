@@ -22,9 +22,16 @@ impl Session {
     pub(crate) fn want(&mut self, filters: BTreeMap<TopicFilter, Qos>, now: Instant) {
         self.subscriptions.want(filters);
         if self.is_connected() {
+            self.leave_out();
             self.request(now);
             self.hold(now);
         }
+    }
+
+    /// Leaves out the filters that the server has said it can't subscribe to.
+    pub(super) fn leave_out(&mut self) {
+        let left_out = self.subscriptions.leave_out(|filter| self.limits.filter_refusal(filter));
+        self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
     }
 
     pub(super) fn send_request(&mut self, request: Request, now: Instant) {

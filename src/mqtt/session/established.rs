@@ -37,13 +37,12 @@ impl Session {
         self.has_acked = false;
         let session_expiry = limits.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
-        let left_out = self.subscriptions.leave_out(|filter| limits.filter_refusal(filter));
-        self.events.extend(left_out.into_iter().map(|(filter, answer)| Event::Subscription(filter, answer)));
         if self.is_kept_for_limits && limits.allow_more_than(&self.limits) {
             self.is_kept_for_limits = false;
             self.events.push_back(Event::LimitsRelaxed);
         }
         self.limits = limits;
+        self.leave_out();
         self.request(now);
         self.hold(now);
         Ok(())

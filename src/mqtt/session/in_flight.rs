@@ -7,7 +7,8 @@ use super::patience::Awaited;
 use crate::message::{Condition, Outbound, Sequence, Topic, Traits};
 use crate::mqtt::wire::PacketIdentifier;
 
-/// The window of unacknowledged publications, in the order of their first transmission.
+/// The window of unacknowledged publications: those that were sent in the server's session in the order of their first transmission
+/// there, in which they have to go again (`MQTT-4.6.0-1`).
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     entries: VecDeque<InFlightMessage>,
@@ -24,8 +25,10 @@ struct InFlightMessage {
     id: PacketIdentifier,
     /// Its last transmission on this connection; `None`: it waits to be sent again.
     sent: Option<Awaited>,
-    /// The server's session may know it (`MQTT-3.3.1-1`).
+    /// The next transmission repeats one (`MQTT-3.3.1-1`).
     dup: bool,
+    /// It was sent with its packet identifier in the server's session, which may know it.
+    is_known: bool,
 }
 
 /// A message that the server has.
@@ -56,7 +59,7 @@ impl InFlight {
         sent: Awaited,
         ack_timeout: Duration,
     ) {
-        self.entries.push_back(InFlightMessage { sequence, message, id, sent: Some(sent), dup: false });
+        self.entries.push_back(InFlightMessage { sequence, message, id, sent: Some(sent), dup: false, is_known: true });
         self.check_at.get_or_insert(sent.since() + ack_timeout);
     }
 
@@ -103,7 +106,7 @@ impl InFlight {
     pub(super) fn send_anew(&mut self, id: PacketIdentifier, fresh: PacketIdentifier) -> Option<Traits> {
         let entry = self.entries.iter_mut().find(|entry| entry.id == id)?;
         self.unsent += usize::from(entry.sent.take().is_some());
-        (entry.id, entry.dup) = (fresh, false);
+        (entry.id, entry.dup, entry.is_known) = (fresh, false, false);
         let traits = entry.message.traits();
         self.rest_if_unsent();
         Some(traits)
@@ -159,12 +162,16 @@ impl InFlight {
         overdue
     }
 
-    /// A connection is established: all goes again, in order. With the server's session present each is a duplicate with
-    /// its old packet identifier (`MQTT-4.4.0-1`), without it the server has never seen them.
+    /// A connection is established: all goes again, in order. With the server's session present what was sent in it is a duplicate with
+    /// its old packet identifier (`MQTT-4.4.0-1`), without it the server has never seen them, and their order is that of acceptance.
     pub(super) fn restart(&mut self, session_present: bool) {
         for entry in &mut self.entries {
             entry.sent = None;
-            entry.dup = session_present;
+            entry.is_known &= session_present;
+            entry.dup = entry.is_known;
+        }
+        if !session_present {
+            self.entries.make_contiguous().sort_by_key(|entry| entry.sequence);
         }
         self.unsent = self.entries.len();
         self.check_at = None;
@@ -193,8 +200,12 @@ impl InFlight {
 
     /// It is in the output.
     pub(super) fn resent(&mut self, sent: Awaited, ack_timeout: Duration) {
-        let Some(entry) = self.entries.iter_mut().find(|entry| entry.sent.is_none()) else { return };
-        entry.sent = Some(sent);
+        let Some(index) = self.entries.iter().position(|entry| entry.sent.is_none()) else { return };
+        let Some(entry) = self.entries.remove(index) else { return };
+        // As a new packet it comes behind those that the server's session may know.
+        let last_known = || self.entries.iter().rposition(|entry| entry.is_known).map_or(index, |last| last + 1);
+        let place = if entry.is_known { index } else { last_known() };
+        self.entries.insert(place, InFlightMessage { sent: Some(sent), is_known: true, ..entry });
         self.unsent -= 1;
         self.check_at.get_or_insert(sent.since() + ack_timeout);
     }

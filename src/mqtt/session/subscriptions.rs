@@ -35,6 +35,8 @@ pub(super) struct Subscriptions {
     /// Granted with QoS 0 instead of 1.
     downgraded: BTreeSet<TopicFilter>,
     refused: BTreeMap<TopicFilter, Refused>,
+    /// In the server's session, and not to be asked for again on this connection: the server says that it can't.
+    unavailable: BTreeSet<TopicFilter>,
     pending: Vec<Pending>,
     identifiers: Identifiers,
 }
@@ -83,6 +85,7 @@ impl Subscriptions {
             doubtful: BTreeSet::new(),
             downgraded: BTreeSet::new(),
             refused: BTreeMap::new(),
+            unavailable: BTreeSet::new(),
             pending: Vec::new(),
             identifiers: Identifiers::default(),
         };
@@ -224,13 +227,18 @@ impl Subscriptions {
         Some(taken)
     }
 
-    /// Leaves out, on this connection, the filters for which `refusal` has a reason; returns them with it.
+    /// Leaves out, on this connection, the filters for which `refusal` has a reason; returns those that aren't in the server's
+    /// session, and weren't left out before, with it.
     pub(super) fn leave_out(
         &mut self,
         refusal: impl Fn(&TopicFilter) -> Option<ReasonCode>,
     ) -> Vec<(TopicFilter, Answer)> {
-        let missing = self.wanted.keys().filter(|filter| !self.standing.contains_key(*filter));
-        let refused: Vec<_> = missing.filter_map(|filter| Some((filter.clone(), refusal(filter)?))).collect();
+        let unavailable = self.wanted.keys().filter_map(|filter| Some((filter.clone(), refusal(filter)?)));
+        let (standing, missing): (Vec<_>, Vec<_>) =
+            unavailable.partition(|(filter, _)| self.standing.contains_key(filter));
+        self.unavailable = standing.into_iter().map(|(filter, _)| filter).collect();
+        let is_new = |filter: &TopicFilter| self.refused.get(filter) != Some(&Refused::OnThisConnection);
+        let refused: Vec<_> = missing.into_iter().filter(|(filter, _)| is_new(filter)).collect();
         self.refused.extend(refused.iter().map(|(filter, _)| (filter.clone(), Refused::OnThisConnection)));
         refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
     }

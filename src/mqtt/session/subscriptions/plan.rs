@@ -116,6 +116,7 @@ impl Subscriptions {
                 |other: &TopicFilter| self.stands(other) || !(self.refused.contains_key(other) || tried_alone(other));
             lacks
                 && !self.refused.contains_key(*filter)
+                && !self.unavailable.contains(*filter)
                 && !asked.contains(filter)
                 && !self.is_covered(filter, will_stand)
         })

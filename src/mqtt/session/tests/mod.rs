@@ -6,6 +6,7 @@ mod mqtt5;
 mod overlapping;
 mod patience;
 mod properties;
+mod reconnected;
 mod server;
 mod subscribing;
 mod suspects;
