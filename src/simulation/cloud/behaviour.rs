@@ -1,5 +1,7 @@
 //! What the server does, and what it wants of its client.
 
+mod random;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

@@ -15,33 +15,31 @@ use crate::mqtt::Protocol;
 #[derive(Debug, Default)]
 pub(super) struct SentByClient {
     known: BTreeMap<u16, Sent>,
-    next_place: u64,
+    last_number: u64,
 }
 
 #[derive(Debug)]
 struct Sent {
     digest: u64,
-    /// In the order of first transmissions.
-    place: u64,
+    /// Among all that came in the session.
+    number: u64,
+    /// Its first transmission came. If not, nobody knows whether that was before others' that came.
+    is_first_known: bool,
     /// Where it came last.
     on: ConnectionId,
-    state: State,
+    /// There was no PUBACK.
+    is_open: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    /// There was no PUBACK.
-    Open,
-    Acknowledged,
-    /// On a later connection the client has gone on to new messages without sending it again.
-    GivenUp,
-}
+/// A client may give up a message that was refused with others, which MQTT doesn't know. So many messages later it may use the
+/// identifier again.
+const GIVEN_UP_AFTER: u64 = 30_000;
 
 /// What came on one connection.
 #[derive(Debug, Default)]
 pub(super) struct CameHere {
     ids: BTreeSet<u16>,
-    /// The place of the last that was sent again after an earlier connection.
+    /// The number of the last that was sent again after an earlier connection.
     last_resent: Option<u64>,
 }
 
@@ -72,20 +70,18 @@ impl SentByClient {
             faults.push(format!("PUBLISH {id} is sent again on the same connection [MQTT-4.4.0-1]"));
         }
         let known = self.known.get_mut(&id);
-        let is_same = known.as_ref().is_some_and(|sent| {
-            sent.digest == digest && sent.state != State::GivenUp && (sent.state == State::Open || publish.dup)
-        });
+        let is_same = known.as_ref().is_some_and(|sent| sent.digest == digest && (sent.is_open || publish.dup));
         if let Some(sent) = known.filter(|_| is_same) {
             if !publish.dup {
                 faults.push(format!("PUBLISH {id} is sent again without DUP [MQTT-3.3.1-1]"));
             }
-            if sent.on != at.connection {
-                if came.last_resent.is_some_and(|last| last > sent.place) {
+            if sent.on != at.connection && sent.is_first_known {
+                if came.last_resent.is_some_and(|last| last > sent.number) {
                     faults.push(format!("PUBLISH {id} is sent again after one that came later [MQTT-4.6.0-1]"));
                 }
-                came.last_resent = came.last_resent.max(Some(sent.place));
+                came.last_resent = came.last_resent.max(Some(sent.number));
             }
-            (sent.on, sent.state) = (at.connection, State::Open);
+            (sent.on, sent.is_open) = (at.connection, true);
             return faults;
         }
         if self.is_open(id) {
@@ -95,30 +91,27 @@ impl SentByClient {
         if publish.dup && at.is_new_session && is_first_here {
             faults.push(format!("PUBLISH {id} has DUP, and is the first in this session [MQTT-3.3.1-1]"));
         }
-        if !publish.dup {
-            let left = self.known.values_mut().filter(|sent| sent.on != at.connection && sent.state == State::Open);
-            left.for_each(|sent| sent.state = State::GivenUp);
-        }
-        self.next_place += 1;
-        let sent = Sent { digest, place: self.next_place, on: at.connection, state: State::Open };
+        self.last_number += 1;
+        let (number, is_first_known) = (self.last_number, !publish.dup);
+        let sent = Sent { digest, number, is_first_known, on: at.connection, is_open: true };
         self.known.insert(id, sent);
         faults
     }
 
     pub(super) fn acknowledged(&mut self, id: u16) {
         if let Some(sent) = self.known.get_mut(&id) {
-            sent.state = State::Acknowledged;
+            sent.is_open = false;
         }
     }
 
     /// Whether the client may use the identifier for nothing else.
     pub(super) fn is_open(&self, id: u16) -> bool {
-        self.known.get(&id).is_some_and(|sent| sent.state == State::Open)
+        self.known.get(&id).is_some_and(|sent| sent.is_open && self.last_number - sent.number < GIVEN_UP_AFTER)
     }
 
     /// How many have come on a connection and have had no PUBACK.
     pub(super) fn open_on(&self, connection: ConnectionId) -> usize {
-        self.known.values().filter(|sent| sent.on == connection && sent.state == State::Open).count()
+        self.known.values().filter(|sent| sent.on == connection && sent.is_open).count()
     }
 
     /// The client knows nothing of them any more.

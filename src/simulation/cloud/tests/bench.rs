@@ -282,6 +282,10 @@ impl Bench {
         {
             self.end(Some(end), false);
         }
+        if self.session.wants_other_limits(self.now) {
+            self.session.disconnect();
+            self.end(None, false);
+        }
         let to_client = self.to_client.front().map(|(at, _)| *at);
         if self.is_due(to_client) {
             self.hear();

@@ -3,6 +3,7 @@
 mod behaviours;
 mod bench;
 mod planted;
+mod seeds;
 
 use std::time::Duration;
 

@@ -1,0 +1,87 @@
+//! Any server, any network: the session keeps MQTT's rules, and gets everything through once they are good again.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::bench::{BOTH, Bench, downlink, outbound};
+use crate::message::Qos;
+use crate::mqtt::Protocol;
+use crate::simulation::cloud::behaviour::{Behaviour, Delay};
+
+const TOPICS: [&str; 5] = ["up/a", "up/b", "both/a", "up/c/d", "up/e"];
+const FILTERS: [&str; 5] = ["down/#", "down/a", "both/+", "down/+/x", "other"];
+
+fn play(seed: u64) {
+    let mut random = Rng::with_seed(seed);
+    let protocol = BOTH[random.usize(..2)];
+    let behave = |random: &mut Rng| match random.u8(..4) {
+        0 => Behaviour::default(),
+        _ => Behaviour::random(random, &TOPICS, &FILTERS),
+    };
+    let first = behave(&mut random);
+    let mut bench = Bench::new(protocol, &FILTERS[..random.usize(..=5)], first, seed);
+    bench.reading = Delay::between(Duration::ZERO, Duration::from_millis(random.u64(..3000)));
+    for n in 0..random.u32(..200) {
+        match random.u8(..20) {
+            0 => bench.cut(Duration::from_millis(random.u64(..20_000))),
+            1 => {
+                let next = behave(&mut random);
+                bench.set_behaviour(|behaviour| *behaviour = next);
+            }
+            2..9 => {
+                let topics = ["down/a", "down/b/x", "both/a", "other", "nobody", "down"];
+                let message = downlink(topics[random.usize(..6)], &format!("down {n}"), random.u8(..2));
+                bench.offer(message);
+            }
+            _ => {
+                for m in 0..random.u32(..20) {
+                    let qos = if random.u8(..4) > 0 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+                    let payload = format!("up {n} {m}{}", " ".repeat(random.usize(..3).pow(9)));
+                    bench.publish(outbound(TOPICS[random.usize(..5)], &payload, qos));
+                }
+            }
+        }
+        bench.run(Duration::from_millis(random.u64(..4000)));
+    }
+    bench.set_behaviour(|behaviour| *behaviour = Behaviour::default());
+    bench.run(Duration::from_secs(2 * 3600));
+    check(&bench, protocol);
+}
+
+fn check(bench: &Bench, protocol: Protocol) {
+    bench.assert_faultless();
+    assert!(bench.is_idle(), "{protocol:?}: {:?}", bench.ends.last());
+    bench.assert_nothing_lost();
+    let open = bench.cloud.offered().iter().find(|offered| offered.is_open());
+    assert_eq!(open, None);
+}
+
+/// More than here with `SEEDS=FIRST..END`.
+#[test]
+fn the_session_is_at_fault_with_no_server() {
+    let seeds = std::env::var("SEEDS").unwrap_or_else(|_| "0..100".to_owned());
+    let (first, end) = seeds.split_once("..").expect("SEEDS is FIRST..END");
+    for seed in first.parse::<u64>().unwrap()..end.parse().unwrap() {
+        println!("seed {seed}");
+        play(seed);
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let run = |seed| {
+        let mut random = Rng::with_seed(seed);
+        let behaviour = Behaviour::random(&mut random, &TOPICS, &FILTERS);
+        let mut bench = Bench::new(Protocol::Mqtt5, &FILTERS, behaviour, seed);
+        for n in 0..100 {
+            bench.publish(outbound(TOPICS[n % 5], &n.to_string(), Qos::AtLeastOnce));
+            bench.offer(downlink("down/a", &n.to_string(), 1));
+            bench.run(Duration::from_secs(1));
+        }
+        (bench.taken(), bench.received(), bench.connected.clone(), format!("{:?}", bench.ends))
+    };
+    for seed in 0..20 {
+        assert_eq!(run(seed), run(seed));
+    }
+}
