@@ -26,6 +26,7 @@ pub(crate) struct Inbox {
     received: Cell<u64>,
     unmatched: Cell<u64>,
     too_large: Cell<u64>,
+    unreadable: Cell<u64>,
 }
 
 /// The `inbox` of the status document.
@@ -37,6 +38,8 @@ pub(crate) struct InboxStatus {
     pub(crate) unmatched: u64,
     /// Those that were larger than [`MAX_PACKET`](crate::limits::MAX_PACKET), and dropped.
     pub(crate) too_large: u64,
+    /// Those that break the rules of MQTT, and are dropped.
+    pub(crate) unreadable: u64,
     /// QoS 1 messages that aren't done for every forward, so that IoT Core isn't told yet.
     pub(crate) unacknowledged: u64,
 }
@@ -55,6 +58,7 @@ impl Inbox {
             received: Cell::new(0),
             unmatched: Cell::new(0),
             too_large: Cell::new(0),
+            unreadable: Cell::new(0),
         })
     }
 
@@ -104,6 +108,11 @@ impl Inbox {
         self.too_large.set(self.too_large.get() + 1);
     }
 
+    /// A message can't be passed on, and is dropped.
+    pub(crate) fn unreadable(&self) {
+        self.unreadable.set(self.unreadable.get() + 1);
+    }
+
     pub(crate) fn acks(&self) -> &Acks {
         &self.acks
     }
@@ -113,6 +122,7 @@ impl Inbox {
             received: self.received.get(),
             unmatched: self.unmatched.get(),
             too_large: self.too_large.get(),
+            unreadable: self.unreadable.get(),
             unacknowledged: self.acks.owed(),
         }
     }

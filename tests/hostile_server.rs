@@ -131,6 +131,75 @@ fn a_topic_with_wildcards_ends_the_connection_and_reaches_no_reader() {
     }
 }
 
+/// What another client has published with a topic that isn't UTF-8, to a server that passes it on with each connection.
+#[test]
+fn a_message_that_cannot_be_passed_on_ends_two_connections_and_is_dropped_on_the_third() {
+    for protocol in ["3.1.1", "5"] {
+        let broker = Broker::start();
+        let gatewire = Setup::new(broker.port, FORWARD).speaking(protocol).start();
+        let mut reader = gatewire.client("f.sock");
+        let five = protocol == "5";
+        let message = |flags: u8, topic: &[u8; 3], id: &[u8]| {
+            let none: &[u8] = if five { &[0] } else { &[] };
+            let body = [&[0, 3][..], topic, id, none, b"x"].concat();
+            [&[0x30 | flags, u8::try_from(body.len()).unwrap()][..], &body].concat()
+        };
+        let sent = [message(0, b"t/#", &[]), message(2, b"t/\xff", &[0, 7]), message(2, b"t/a", &[0, 8])].concat();
+        let mut acks = Vec::new();
+        if five {
+            for _ in 0..2 {
+                let mut peer = broker.connected_5(true, &[]);
+                peer.forgive();
+                peer.raw(&sent);
+                assert_eq!(peer.reason(), Some(0x90));
+            }
+            let mut peer = broker.connected_5(true, &[]);
+            peer.raw(&sent);
+            while acks.len() < 2 {
+                acks.push(match peer.next().unwrap() {
+                    v5::Packet::PubAck(ack) => ack.pkid,
+                    v5::Packet::Subscribe(_) => continue,
+                    other => panic!("{other:?}"),
+                });
+            }
+        } else {
+            for _ in 0..2 {
+                let mut peer = broker.connected(true);
+                peer.raw(&sent);
+                while peer.next().is_some() {}
+            }
+            let mut peer = broker.connected(true);
+            peer.raw(&sent);
+            while acks.len() < 2 {
+                acks.push(match peer.next().unwrap() {
+                    v4::Packet::PubAck(ack) => ack.pkid,
+                    v4::Packet::Subscribe(_) => continue,
+                    other => panic!("{other:?}"),
+                });
+            }
+        }
+        assert_eq!((acks, &reader.json()["topic"]), (vec![7, 8], &json!("t/a")));
+        gatewire.wait_for("a message on `t/\u{fffd}` breaks the rules of MQTT: a text that isn't UTF-8");
+        let status = gatewire.status();
+        assert_eq!((&status["inbox"]["unreadable"], &status["counters"]["connections"]), (&json!(2), &json!(3)));
+    }
+}
+
+/// One that doesn't look at the version.
+#[test]
+fn a_server_that_answers_mqtt_5_as_3_1_1_is_told_from_one_that_breaks_the_rules() {
+    let broker = Broker::start();
+    let gatewire = Setup::new(broker.port, "").speaking("5").start();
+    let (mut peer, _) = broker.accept_5();
+    peer.raw(&[0x20, 2, 0, 0]);
+    gatewire.wait_for("a CONNACK of MQTT 3.1.1");
+    let error = gatewire.wait_for_failure("malformed_packet");
+    assert!(
+        error.contains("The server may know MQTT 3.1.1 only") && error.contains("try connection.protocol"),
+        "{error}"
+    );
+}
+
 #[test]
 fn an_old_session_after_a_clean_start_is_refused_and_explained() {
     let broker = Broker::start();

@@ -316,6 +316,7 @@ impl<'a> Connection<'a> {
             }
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::TooLarge(topic, size) => self.link.too_large(&topic, size),
+            Event::Unreadable(topic, why) => self.link.unreadable(&topic, &why),
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, message, rejection) => self.link.rejected(sequence, &message, &rejection),
             Event::Doubtful(sequence, message, rejection) => {

@@ -10,6 +10,7 @@ use crate::duration::written;
 use crate::journal;
 use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
+use crate::mqtt::Malformed;
 use crate::time;
 
 /// The bound on the topics of one kind that are named within [`NAME_AGAIN`].
@@ -29,6 +30,7 @@ pub(crate) struct SaidOnce {
     pub(super) rejected: Named,
     properties_left_out: Named,
     too_large: Named,
+    unreadable: Named,
     overdue: RefCell<Telling>,
     no_suback: RefCell<Telling>,
     /// Restrictions of the CONNACK, for messages of any topic.
@@ -113,6 +115,19 @@ impl Link {
                 acknowledged, and no reader gets it. Have its sender keep to IoT Core's limit, a payload of {} KiB. Logged \
                 once a day per topic, counted in `gatewire status` (inbox.too_large)",
                 MAX_PACKET / 1024, MAX_PAYLOAD / 1024
+            );
+        }
+    }
+
+    /// A message from the server can't be passed on, and is dropped: counted, and said once a topic.
+    pub(super) fn unreadable(&self, topic: &Topic, why: &Malformed) {
+        self.inbox.unreadable();
+        if self.said.unreadable.first(topic, time::now()) {
+            log::error!(
+                GATEWIRE_EVENT = "message_unreadable", GATEWIRE_TOPIC = topic.as_str();
+                "a message on `{topic}` breaks the rules of MQTT: {why}. The server sends it again on each connection that ends for \
+                it: it is dropped and acknowledged, and no reader gets it. Find the client that publishes \
+                it. Logged once a day per topic, counted in `gatewire status` (inbox.unreadable)"
             );
         }
     }

@@ -150,6 +150,7 @@ pub(super) struct Inbox {
     pub(super) received: u64,
     pub(super) unmatched: u64,
     pub(super) too_large: u64,
+    pub(super) unreadable: u64,
     pub(super) unacknowledged: u64,
 }
 

@@ -222,6 +222,8 @@ impl Metrics {
         self.one("inbox_received_total", Counter, "Messages from IoT Core.", inbox.received);
         self.one("inbox_unmatched_total", Counter, "Messages that matched no forward.", inbox.unmatched);
         self.one("inbox_too_large_total", Counter, "Messages dropped because they were too large.", inbox.too_large);
+        let help = "Messages dropped because they broke the rules of MQTT.";
+        self.one("inbox_unreadable_total", Counter, help, inbox.unreadable);
         let help = "QoS 1 messages from IoT Core that aren't acknowledged yet.";
         self.one("inbox_unacknowledged_messages", Gauge, help, inbox.unacknowledged);
     }

@@ -229,6 +229,10 @@ impl Page {
             let text = format!("{} too large, and dropped", count_that(inbox.too_large, "message", "was", "were"));
             self.more(Some(Tone::Doubtful), &text);
         }
+        if inbox.unreadable > 0 {
+            let broke = count_that(inbox.unreadable, "message", "was", "were");
+            self.more(Some(Tone::Doubtful), &format!("{broke} against the rules of MQTT, and dropped"));
+        }
     }
 
     fn store(&mut self, store: &Store) {

@@ -29,6 +29,8 @@ pub(crate) enum Event {
     PropertiesLeftOut(Topic),
     /// A message of so many bytes, as a packet, has come and is dropped: more than [`MAX_PACKET`](crate::limits::MAX_PACKET).
     TooLarge(Topic, usize),
+    /// A message has come that can't be passed on, and is dropped: what is wrong with it.
+    Unreadable(Topic, Malformed),
     /// The server has acknowledged a publication.
     Delivered(Sequence),
     /// A publication that isn't sent, or not sent again, because the server refuses it.

@@ -326,6 +326,7 @@ impl Session {
             (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason, now),
             (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, now, clock)?,
             (State::Connected(_), Received::TooLarge(publish)) => self.too_large(publish)?,
+            (State::Connected(_), Received::Unreadable(publish)) => self.unreadable(publish)?,
             (State::Connected(_), Received::PubRel(id)) => {
                 self.owed.released(id);
                 self.wire.pubcomp(id, &mut self.output);

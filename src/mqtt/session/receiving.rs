@@ -10,7 +10,7 @@ use super::{Session, State};
 use crate::limits::MAX_PROPERTIES;
 use crate::message::{AckToken, Inbound, Qos};
 use crate::mqtt::Protocol;
-use crate::mqtt::wire::{Head, Incoming, Received, TooLarge};
+use crate::mqtt::wire::{Head, Incoming, Received, TooLarge, Unreadable};
 
 /// How long a message beyond the Receive Maximum may wait for room.
 const OVERRUN_LIMIT: Duration = Duration::from_secs(2);
@@ -30,7 +30,9 @@ impl Session {
             Received::Publish(Incoming { head, payload, duplicate, .. }) => {
                 (head, digest_of(head, payload), *duplicate)
             }
-            Received::TooLarge(TooLarge { head, size }) => (head, digest_of(head, &size.to_be_bytes()), true),
+            Received::TooLarge(TooLarge { head, size }) | Received::Unreadable(Unreadable { head, size, .. }) => {
+                (head, digest_of(head, &size.to_be_bytes()), true)
+            }
             _ => return Room::Enough,
         };
         match head.qos {
@@ -103,14 +105,28 @@ impl Session {
         }
     }
 
-    /// A message larger than we take has come by. It is acknowledged: the server would send it again and again.
+    /// A message larger than we take has come by.
     pub(super) fn too_large(&mut self, publish: TooLarge) -> Result<(), End> {
         let TooLarge { head, size } = publish;
+        self.drop_incoming(&head, size)?;
+        self.events.push_back(Event::TooLarge(head.topic, size));
+        Ok(())
+    }
+
+    /// A message that can't be passed on.
+    pub(super) fn unreadable(&mut self, publish: Unreadable) -> Result<(), End> {
+        let Unreadable { head, size, why } = publish;
+        self.drop_incoming(&head, size)?;
+        self.events.push_back(Event::Unreadable(head.topic, why));
+        Ok(())
+    }
+
+    /// A message that is dropped is acknowledged: the server would send it again and again.
+    fn drop_incoming(&mut self, head: &Head, size: usize) -> Result<(), End> {
         self.counters.received += 1;
-        if let Some((token, _)) = self.arrival(&head, &size.to_be_bytes(), true)? {
+        if let Some((token, _)) = self.arrival(head, &size.to_be_bytes(), true)? {
             self.acknowledge(token);
         }
-        self.events.push_back(Event::TooLarge(head.topic, size));
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use rumqttc::mqttbytes::v4::{Packet, PubAck, PubComp, PubRec};
 use thiserror::Error;
 
 use publish::Passing;
-pub(super) use publish::{Head, TooLarge};
+pub(super) use publish::{Head, TooLarge, Unreadable};
 
 use super::server_limits::ServerLimits;
 use crate::limits::MAX_PACKET;
@@ -51,6 +51,8 @@ pub(super) enum Received {
     Publish(Incoming),
     /// A PUBLISH larger than we take, all of which has come by.
     TooLarge(TooLarge),
+    /// A PUBLISH that can't be passed on, after others that ended connections.
+    Unreadable(Unreadable),
     /// A PUBLISH with a topic alias, or without a topic.
     TopicAlias,
     PubRel(PacketIdentifier),
@@ -120,11 +122,17 @@ pub(super) struct Wire {
     protocol: Protocol,
     /// What comes now is the rest of this, of which nothing is kept.
     passing: Option<Passing>,
+    /// How many connections a PUBLISH has ended that is [`Unreadable`].
+    unreadable: u8,
 }
+
+/// MQTT wants a connection ended that brings an [`Unreadable`] message. The server sends it again on the next, and so on for ever:
+/// after so many such messages are dropped instead.
+const MAX_UNREADABLE: u8 = 2;
 
 impl Wire {
     pub(super) fn new(protocol: Protocol) -> Wire {
-        Wire { protocol, passing: None }
+        Wire { protocol, passing: None, unreadable: 0 }
     }
 
     /// Another connection begins.
@@ -147,7 +155,11 @@ impl Wire {
             if !frame.is_too_large() {
                 return self.decode_whole(input, frame);
             }
-            self.passing = Passing::begin(input, frame)?;
+            let Some((passing, fault)) = Passing::begin(input, frame)? else { return Ok(None) };
+            if let Some(why) = fault {
+                self.tolerate(why)?;
+            }
+            self.passing = Some(passing);
         }
         let passed = self.passing.as_mut().and_then(|passing| passing.drop_from(input));
         if passed.is_some() {
@@ -156,7 +168,7 @@ impl Wire {
         Ok(passed.map(Received::TooLarge))
     }
 
-    fn decode_whole(&self, input: &mut BytesMut, frame: Frame) -> Result<Option<Received>, Malformed> {
+    fn decode_whole(&mut self, input: &mut BytesMut, frame: Frame) -> Result<Option<Received>, Malformed> {
         if input.len() < frame.total {
             return Ok(None);
         }
@@ -168,7 +180,22 @@ impl Wire {
             (_, Protocol::Mqtt311) => v4::decode(input, frame),
             (_, Protocol::Mqtt5) => v5::decode(input, frame),
         }));
-        decoded.unwrap_or_else(|_| Err(frame.unreadable())).map(Some)
+        match decoded.unwrap_or_else(|_| Err(frame.unreadable()))? {
+            Received::Unreadable(publish) => {
+                self.tolerate(publish.why.clone())?;
+                Ok(Some(Received::Unreadable(publish)))
+            }
+            received => Ok(Some(received)),
+        }
+    }
+
+    /// Whether an [`Unreadable`] message is dropped and the connection goes on.
+    fn tolerate(&mut self, why: Malformed) -> Result<(), Malformed> {
+        if self.unreadable < MAX_UNREADABLE {
+            self.unreadable += 1;
+            return Err(why);
+        }
+        Ok(())
     }
 
     pub(super) fn connect(&self, opening: &Opening<'_>, output: &mut BytesMut) {

@@ -30,6 +30,17 @@ pub(in crate::mqtt) struct TooLarge {
     pub(in crate::mqtt) size: usize,
 }
 
+/// A PUBLISH that breaks rules within bounds that are right: a text that isn't UTF-8, wildcards in the topic, a property that it can't
+/// have. It is of another client's making, and what comes after it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::mqtt) struct Unreadable {
+    /// With U+FFFD in the place of what isn't UTF-8.
+    pub(in crate::mqtt) head: Head,
+    /// Bytes of the whole packet.
+    pub(in crate::mqtt) size: usize,
+    pub(in crate::mqtt) why: Malformed,
+}
+
 /// A PUBLISH on its way past: its bytes are dropped as they come.
 #[derive(Debug)]
 pub(super) struct Passing {
@@ -38,8 +49,8 @@ pub(super) struct Passing {
 }
 
 impl Passing {
-    /// `None`: its head isn't there yet, of which there is no more than the longest topic.
-    pub(super) fn begin(input: &[u8], frame: Frame) -> Result<Option<Passing>, Malformed> {
+    /// And what is wrong with its topic. `None`: its head isn't there yet, of which there is no more than the longest topic.
+    pub(super) fn begin(input: &[u8], frame: Frame) -> Result<Option<(Passing, Option<Malformed>)>, Malformed> {
         let whole = frame.total - frame.header;
         let Some(length) = input.get(frame.header..frame.header + 2) else { return Ok(None) };
         let length = 2 + usize::from(u16::from_be_bytes([length[0], length[1]])) + id_length(frame.flags);
@@ -47,11 +58,11 @@ impl Passing {
             return Err(shorter());
         }
         let Some(head) = input.get(frame.header..frame.header + length) else { return Ok(None) };
-        let head = read_head(&mut PublishReader(Bytes::copy_from_slice(head)), frame.flags)?;
+        let (head, fault) = read_head(&mut PublishReader(Bytes::copy_from_slice(head)), frame.flags)?;
         if head.topic.as_str().is_empty() {
             return Err(Malformed::Invalid("a PUBLISH without a topic, and larger than we take".to_owned()));
         }
-        Ok(Some(Passing { publish: TooLarge { head, size: frame.total }, left: frame.total }))
+        Ok(Some((Passing { publish: TooLarge { head, size: frame.total }, left: frame.total }, fault)))
     }
 
     /// Drops what has come of it; the PUBLISH once all of it has.
@@ -67,13 +78,19 @@ impl Passing {
 pub(super) fn decode(input: &mut BytesMut, frame: Frame, protocol: Protocol) -> Result<Received, Malformed> {
     let mut reader = PublishReader(input.split_to(frame.total).freeze());
     reader.take(frame.header)?;
-    let head = read_head(&mut reader, frame.flags)?;
+    let (head, fault) = read_head(&mut reader, frame.flags)?;
     let carried = match protocol {
-        Protocol::Mqtt311 => Carried::default(),
+        Protocol::Mqtt311 => Ok(Carried::default()),
         Protocol::Mqtt5 => {
             let length = reader.variable_integer()?;
-            properties(PublishReader(reader.take(length)?))?
+            properties(PublishReader(reader.take(length)?))
         }
+    };
+    let carried = match (fault, carried) {
+        (Some(why), _) | (None, Err(why)) => {
+            return Ok(Received::Unreadable(Unreadable { head, size: frame.total, why }));
+        }
+        (None, Ok(carried)) => carried,
     };
     if carried.has_alias || (head.topic.as_str().is_empty() && protocol == Protocol::Mqtt5) {
         return Ok(Received::TopicAlias);
@@ -92,11 +109,14 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame, protocol: Protocol) -> 
     }))
 }
 
-fn read_head(reader: &mut PublishReader, flags: u8) -> Result<Head, Malformed> {
-    let topic = Topic::received(&reader.text()?);
-    if topic.as_str().contains(['+', '#']) {
-        return Err(Malformed::Wildcard(topic));
-    }
+/// And what is wrong with its topic.
+fn read_head(reader: &mut PublishReader, flags: u8) -> Result<(Head, Option<Malformed>), Malformed> {
+    let name = reader.binary()?;
+    let topic = Topic::received(&String::from_utf8_lossy(&name));
+    let fault = match std::str::from_utf8(&name) {
+        Err(_) => Some(not_utf8()),
+        Ok(text) => text.contains(['+', '#']).then(|| Malformed::Wildcard(topic.clone())),
+    };
     let id = if id_length(flags) == 0 { 0 } else { reader.u16()? };
     let (qos, is_exactly_once) = match flags >> 1 & 3 {
         0 => (Qos::AtMostOnce, false),
@@ -107,7 +127,7 @@ fn read_head(reader: &mut PublishReader, flags: u8) -> Result<Head, Malformed> {
     if qos == Qos::AtLeastOnce && id == 0 {
         return Err(Malformed::Invalid("a PUBLISH with 0 as its packet identifier".to_owned()));
     }
-    Ok(Head { topic, qos, is_exactly_once, id })
+    Ok((Head { topic, qos, is_exactly_once, id }, fault))
 }
 
 /// Bytes of the packet identifier.
@@ -183,9 +203,12 @@ impl PublishReader {
 
     fn text(&mut self) -> Result<String, Malformed> {
         let bytes = self.binary()?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| Malformed::Invalid("a text that isn't UTF-8".to_owned()))?;
-        Ok(text.to_owned())
+        std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| not_utf8())
     }
+}
+
+fn not_utf8() -> Malformed {
+    Malformed::Invalid("a text that isn't UTF-8".to_owned())
 }
 
 fn shorter() -> Malformed {

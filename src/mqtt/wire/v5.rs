@@ -26,7 +26,7 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
     let (connack, puback, disconnect) = (at(1), at(2), at(0));
     match (frame.kind, body.len()) {
         // A server that knows only MQTT 3.1.1 refuses in its words, without properties.
-        (2, 2) => return Ok(refused_by_3_1_1(input, frame, connack)),
+        (2, 2) => return refused_by_3_1_1(input, frame, connack),
         // Likewise, and so may the properties (3.6.2.1): whatever it says, the message is let go of.
         (6, 2..) => {
             let id = PacketIdentifier::from_be_bytes([at(0), at(1)]);
@@ -86,11 +86,12 @@ pub(super) fn decode(input: &mut BytesMut, frame: Frame) -> Result<Received, Mal
     })
 }
 
-fn refused_by_3_1_1(input: &mut BytesMut, frame: Frame, code: u8) -> Received {
+fn refused_by_3_1_1(input: &mut BytesMut, frame: Frame, code: u8) -> Result<Received, Malformed> {
     let _ = input.split_to(frame.total);
     match code {
-        0 => Received::Unexpected("a CONNACK of MQTT 3.1.1"),
-        code => Received::Refused(Reason::new(code, None)),
+        // It hasn't looked at the version.
+        0 => Err(Malformed::Invalid("a CONNACK of MQTT 3.1.1".to_owned())),
+        code => Ok(Received::Refused(Reason::new(code, None))),
     }
 }
 
