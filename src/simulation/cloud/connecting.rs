@@ -50,6 +50,11 @@ impl Cloud {
             self.fault(id, "CONNECT without a keep alive, which IoT Core doesn't have", now);
         }
         let expected = self.behaviour.expected;
+        if self.restarted_after.take_if(|last| id > *last).is_some() {
+            self.sessions.values_mut().for_each(|session| session.client.forget());
+            self.publishing = Pace::default();
+            self.last_connect = None;
+        }
         let last = self.last_connect.replace((key.clone(), now));
         let Some((last_key, at)) = last else { return };
         if let Some(apart) = expected.connects_apart

@@ -70,6 +70,8 @@ pub(crate) struct Cloud {
     /// The session of the last CONNECT, and when that came.
     last_connect: Option<(SessionKey, Instant)>,
     publishing: Pace,
+    /// A connection after this is the first of another process of the client.
+    restarted_after: Option<ConnectionId>,
 }
 
 impl Cloud {
@@ -93,6 +95,7 @@ impl Cloud {
             faults: Vec::new(),
             last_connect: None,
             publishing: Pace::default(),
+            restarted_after: None,
         }
     }
 
@@ -159,12 +162,10 @@ impl Cloud {
         }
     }
 
-    /// The client's process was restarted: its packet identifiers begin anew, and what it had sent and not heard of goes as a new
-    /// message if its disk knows of it. What is still to come from the old process is judged as if it were the new one.
+    /// The client's process was restarted: on connections that are made from now on its packet identifiers begin anew, and what it had
+    /// sent and not heard of comes as new messages if its disk knows of it. It may connect at once.
     pub(crate) fn client_restarted(&mut self) {
-        self.sessions.values_mut().for_each(|session| session.client.forget());
-        self.publishing = Pace::default();
-        self.last_connect = None;
+        self.restarted_after = Some(ConnectionId(self.last_connection));
     }
 
     /// The server has lost all sessions.

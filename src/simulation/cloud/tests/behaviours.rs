@@ -148,3 +148,80 @@ fn what_is_refused_in_silence_goes_again_until_it_is_taken() {
         bench.assert_faultless();
     }
 }
+
+#[test]
+fn what_is_discarded_goes_again() {
+    for protocol in BOTH {
+        let mut bench = Bench::ideal(protocol, &[]);
+        bench.set_behaviour(|behaviour| behaviour.discards_over = Some(20));
+        for n in 0..60 {
+            bench.publish(plain(&n.to_string()));
+        }
+        bench.run(SECOND * 5);
+        assert!((20..60).contains(&bench.taken().len()), "{}", bench.taken().len());
+        bench.run(SECOND * 100);
+        assert!(bench.is_idle());
+        bench.assert_nothing_lost();
+        bench.assert_faultless();
+    }
+}
+
+#[test]
+fn a_quota_makes_the_client_wait() {
+    let mut bench = Bench::ideal(Protocol::Mqtt5, &[]);
+    bench.set_behaviour(|behaviour| behaviour.refusals = vec![Refusal::everything(Refuses::Fails(0x97))]);
+    bench.publish(plain("x"));
+    bench.run(SECOND * 10);
+    bench.set_behaviour(|behaviour| behaviour.refusals.clear());
+    bench.run(SECOND * 10);
+    assert_eq!((bench.taken(), bench.ends.len()), (vec!["x".to_owned()], 0));
+    bench.assert_faultless();
+}
+
+#[test]
+fn a_suback_comes_late_or_never() {
+    for protocol in BOTH {
+        let behaviour = Behaviour { suback: Reply::NEVER, ..Behaviour::default() };
+        let mut bench = Bench::new(protocol, &["a", "b"], behaviour, 1);
+        bench.run(SECOND * 30);
+        assert!(bench.answers.is_empty());
+        bench.set_behaviour(|behaviour| behaviour.suback = Reply::after(SECOND, SECOND * 5));
+        bench.run(SECOND * 30);
+        assert_eq!(bench.answers.len(), 2);
+        bench.assert_faultless();
+    }
+}
+
+#[test]
+fn one_subscription_more_than_the_server_has_room_for_fails() {
+    for protocol in BOTH {
+        let behaviour = Behaviour { maximum_subscriptions: 2, ..Behaviour::default() };
+        let mut bench = Bench::new(protocol, &["a", "b", "c"], behaviour, 1);
+        bench.run(SECOND);
+        assert_eq!(bench.cloud.subscriptions(), [("a", 1), ("b", 1)].into());
+        assert!(matches!(&bench.answers[2], (_, Answer::Refused(_))));
+        bench.assert_faultless();
+    }
+}
+
+#[test]
+fn limits_are_kept() {
+    let mut behaviour = Behaviour::default();
+    behaviour.announced.receive_maximum = 3;
+    behaviour.announced.maximum_packet_size = Some(100);
+    behaviour.announced.retain = false;
+    behaviour.announced.wildcards = false;
+    behaviour.announced.shared_subscriptions = false;
+    behaviour.puback = Reply::after(SECOND, SECOND);
+    let mut bench = Bench::new(Protocol::Mqtt5, &["a/#", "$share/g/b", "c"], behaviour, 1);
+    for n in 0..20 {
+        bench.publish(plain(&n.to_string()));
+    }
+    bench.run(SECOND * 10);
+    bench.publish(plain(&"x".repeat(200)));
+    bench.publish(crate::message::Outbound { retain: true, ..plain("retained") });
+    bench.run(SECOND * 10);
+    assert_eq!(bench.cloud.subscriptions(), [("c", 1)].into());
+    assert_eq!((bench.delivered.len(), bench.rejected.len()), (20, 2));
+    bench.assert_faultless();
+}

@@ -32,10 +32,11 @@ pub(super) struct Bench {
     pub(super) now: Instant,
     random: Rng,
     /// Of every transfer, each way.
-    latency: Delay,
+    pub(super) latency: Delay,
     connection: Option<ConnectionId>,
     connack_deadline: Option<Instant>,
     connect_at: Option<Instant>,
+    not_before: Instant,
     input: BytesMut,
     to_server: BTreeMap<ConnectionId, Wire>,
     to_client: Wire,
@@ -52,6 +53,8 @@ pub(super) struct Bench {
     pub(super) reading: Delay,
     done_at: BTreeMap<(Instant, AckToken), ()>,
     pub(super) answers: Vec<(TopicFilter, Answer)>,
+    /// What the client's disk knows of the server's session.
+    remembered: Remembered,
     pub(super) connected: Vec<bool>,
     /// Why connections have ended; `None`: the server has closed.
     pub(super) ends: Vec<Option<End>>,
@@ -125,6 +128,7 @@ impl Bench {
             connection: None,
             connack_deadline: None,
             connect_at: Some(now),
+            not_before: now,
             input: BytesMut::new(),
             to_server: BTreeMap::new(),
             to_client: VecDeque::new(),
@@ -139,6 +143,7 @@ impl Bench {
             reading: Delay::default(),
             done_at: BTreeMap::new(),
             answers: Vec::new(),
+            remembered: Remembered::default(),
             connected: Vec::new(),
             ends: Vec::new(),
         }
@@ -204,12 +209,51 @@ impl Bench {
     /// The network breaks. The server learns of it after so long.
     pub(super) fn cut(&mut self, learns_after: Duration) {
         let Some(id) = self.connection.take() else { return };
-        let wire = self.to_server.entry(id).or_default();
-        wire.clear();
-        wire.push_back((self.now + learns_after, None));
-        self.to_client.clear();
+        self.lose(id, self.now + learns_after);
         self.session.ended_otherwise();
         self.disconnected();
+        self.settle();
+    }
+
+    /// What was written last never arrives, be it a part of a packet.
+    fn lose(&mut self, id: ConnectionId, learned_at: Instant) {
+        let wire = self.to_server.entry(id).or_default();
+        wire.truncate(self.random.usize(..=wire.len()));
+        if let Some((_, Some(bytes))) = wire.back_mut() {
+            bytes.truncate(self.random.usize(..=bytes.len()));
+        }
+        let at = arrival(wire, learned_at);
+        wire.push_back((at, None));
+        self.to_client.clear();
+    }
+
+    /// The client's process is killed, and starts anew: of what it had sent, its disk knows what wasn't delivered.
+    pub(super) fn restart(&mut self, wanted: BTreeMap<TopicFilter, Qos>) {
+        if let Some(id) = self.connection.take() {
+            self.lose(id, self.now);
+        }
+        self.disconnected();
+        self.session = Session::new(self.options.clone(), wanted, self.remembered.clone());
+        let is_done = |n: &u64| self.delivered.contains(n) || self.rejected.iter().any(|(other, _)| other == n);
+        let open = self.messages.iter().filter(|(n, message)| {
+            let is_set_aside = self.set_aside.iter().any(|condition| condition.matches(&message.traits()));
+            message.qos == Qos::AtLeastOnce && !is_done(n) && !is_set_aside
+        });
+        self.waiting = open.map(|(n, _)| *n).collect();
+        self.quota = Pace::default();
+        self.cloud.client_restarted();
+        self.settle();
+    }
+
+    /// The client doesn't connect for so long.
+    pub(super) fn hold_back(&mut self, time: Duration) {
+        self.not_before = self.now + time;
+        self.connect_at = self.connect_at.map(|at| at.max(self.not_before));
+    }
+
+    /// Other filters are wanted.
+    pub(super) fn want(&mut self, wanted: BTreeMap<TopicFilter, Qos>) {
+        self.session.want(wanted, self.now);
         self.settle();
     }
 
@@ -429,11 +473,10 @@ impl Bench {
                 }
                 Event::Guilty(condition, _) => self.set_aside(condition),
                 Event::Subscription(filter, answer) => self.answers.push((filter, answer)),
-                Event::Settled(..)
-                | Event::Overdue(..)
-                | Event::SubscribeOverdue(_)
-                | Event::Throttled(..)
-                | Event::LimitsRelaxed => {}
+                Event::Settled(filters, identifiers) => {
+                    self.remembered = Remembered { filters, identifiers, sure: true };
+                }
+                Event::Overdue(..) | Event::SubscribeOverdue(_) | Event::Throttled(..) | Event::LimitsRelaxed => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -475,7 +518,8 @@ impl Bench {
         self.done_at.clear();
         self.connack_deadline = None;
         self.to_client.clear();
-        self.connect_at = Some(self.now + Duration::from_millis(self.random.u64(1100..3000)));
+        let wait = Duration::from_millis(self.random.u64(1100..3000));
+        self.connect_at = Some((self.now + wait).max(self.not_before));
     }
 }
 

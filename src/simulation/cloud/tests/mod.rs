@@ -2,6 +2,8 @@
 
 mod behaviours;
 mod bench;
+mod connecting;
+mod delivering;
 mod planted;
 mod seeds;
 

@@ -1,52 +1,80 @@
 //! Any server, any network: the session keeps MQTT's rules, and gets everything through once they are good again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::bench::{BOTH, Bench, downlink, outbound};
-use crate::message::Qos;
+use super::bench::{BOTH, Bench, downlink, filters, outbound};
+use crate::message::{Outbound, Qos, TopicFilter};
 use crate::mqtt::Protocol;
 use crate::simulation::cloud::behaviour::{Behaviour, Delay};
+use crate::simulation::cloud::message::Downlink;
 
 const TOPICS: [&str; 5] = ["up/a", "up/b", "both/a", "up/c/d", "up/e"];
+const DOWN: [&str; 6] = ["down/a", "down/b/x", "both/a", "other", "nobody", "down"];
 const FILTERS: [&str; 5] = ["down/#", "down/a", "both/+", "down/+/x", "other"];
 
 fn play(seed: u64) {
     let mut random = Rng::with_seed(seed);
     let protocol = BOTH[random.usize(..2)];
-    let behave = |random: &mut Rng| match random.u8(..4) {
-        0 => Behaviour::default(),
-        _ => Behaviour::random(random, &TOPICS, &FILTERS),
-    };
-    let first = behave(&mut random);
+    let latency = Delay::between(Duration::from_millis(1), Duration::from_millis(random.u64(1..500)));
+    let first = behave(&mut random, latency.max);
     let mut bench = Bench::new(protocol, &FILTERS[..random.usize(..=5)], first, seed);
+    bench.latency = latency;
     bench.reading = Delay::between(Duration::ZERO, Duration::from_millis(random.u64(..3000)));
     for n in 0..random.u32(..200) {
-        match random.u8(..20) {
-            0 => bench.cut(Duration::from_millis(random.u64(..20_000))),
-            1 => {
-                let next = behave(&mut random);
+        match random.u8(..40) {
+            0 => bench.restart(some_filters(&mut random)),
+            1 => bench.want(some_filters(&mut random)),
+            2..4 => bench.cut(Duration::from_millis(random.u64(..20_000))),
+            4..6 => {
+                let next = behave(&mut random, latency.max);
                 bench.set_behaviour(|behaviour| *behaviour = next);
             }
-            2..9 => {
-                let topics = ["down/a", "down/b/x", "both/a", "other", "nobody", "down"];
-                let message = downlink(topics[random.usize(..6)], &format!("down {n}"), random.u8(..2));
-                bench.offer(message);
+            6 => bench.cloud.forget_sessions(bench.now),
+            7..18 => {
+                let message = downlink(DOWN[random.usize(..6)], &format!("down {n}"), random.u8(..2));
+                bench.offer(Downlink { retain: random.u8(..8) == 0, ..message });
             }
-            _ => {
-                for m in 0..random.u32(..20) {
-                    let qos = if random.u8(..4) > 0 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
-                    let payload = format!("up {n} {m}{}", " ".repeat(random.usize(..3).pow(9)));
-                    bench.publish(outbound(TOPICS[random.usize(..5)], &payload, qos));
-                }
-            }
+            _ => publish(&mut bench, n, &mut random),
         }
         bench.run(Duration::from_millis(random.u64(..4000)));
     }
-    bench.set_behaviour(|behaviour| *behaviour = Behaviour::default());
+    bench.set_behaviour(|behaviour| *behaviour = judged(Behaviour::default(), latency.max));
     bench.run(Duration::from_secs(2 * 3600));
     check(&bench, protocol);
+}
+
+/// An ideal server in one of four.
+fn behave(random: &mut Rng, latency: Duration) -> Behaviour {
+    let behaviour = match random.u8(..4) {
+        0 => Behaviour::default(),
+        _ => Behaviour::random(random, &TOPICS, &FILTERS),
+    };
+    judged(behaviour, latency)
+}
+
+/// By what a client can do on a network with such a latency.
+fn judged(mut behaviour: Behaviour, latency: Duration) -> Behaviour {
+    behaviour.expected.jitter = latency;
+    behaviour
+}
+
+fn some_filters(random: &mut Rng) -> BTreeMap<TopicFilter, Qos> {
+    let mut wanted = filters(&FILTERS);
+    wanted.retain(|_, _| random.bool());
+    wanted.values_mut().filter(|_| random.u8(..4) == 0).for_each(|qos| *qos = Qos::AtMostOnce);
+    wanted
+}
+
+fn publish(bench: &mut Bench, n: u32, random: &mut Rng) {
+    for m in 0..random.u32(..20) {
+        let qos = if random.u8(..4) > 0 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
+        let payload = format!("up {n} {m}{}", " ".repeat(random.usize(..3).pow(9)));
+        let message = outbound(TOPICS[random.usize(..5)], &payload, qos);
+        bench.publish(Outbound { retain: random.u8(..8) == 0, ..message });
+    }
 }
 
 fn check(bench: &Bench, protocol: Protocol) {
