@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -31,7 +31,7 @@ pub(crate) struct ReloadRefused {
 /// Files that are being read, by a thread of their own: a disk that hangs holds up nothing else, and signals are heard.
 #[derive(Default)]
 pub(super) struct ReadConfiguration {
-    answer: Option<oneshot::Receiver<ReloadAnswer>>,
+    answer: Option<(oneshot::Receiver<ReloadAnswer>, Option<JoinHandle<()>>)>,
     /// They may have changed since it began.
     again: bool,
 }
@@ -48,14 +48,16 @@ impl ReadConfiguration {
         let (tell, answer) = oneshot::channel();
         let read = Arc::clone(read);
         // Should there be no thread, the answer says so.
-        let _ = thread::Builder::new().name("read".to_owned()).spawn(move || drop(tell.send(read())));
-        self.answer = Some(answer);
+        let thread = thread::Builder::new().name("read".to_owned()).spawn(move || drop(tell.send(read())));
+        self.answer = Some((answer, thread.ok()));
     }
 
     /// What was read. Never completes if nothing is.
     pub(super) async fn answer(&mut self, read: &Arc<Read>) -> ReloadAnswer {
-        let Some(answer) = &mut self.answer else { return std::future::pending().await };
+        let Some((answer, thread)) = &mut self.answer else { return std::future::pending().await };
         let told = answer.await;
+        // It has nothing left to do. Once it has ended, its heap is the next thread's, which would have one more otherwise.
+        let _ = thread.take().map(JoinHandle::join);
         self.answer = None;
         if std::mem::take(&mut self.again) {
             self.begin(read);

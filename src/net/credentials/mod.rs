@@ -10,6 +10,7 @@ mod form;
 pub(crate) mod fuzzing;
 mod key;
 mod mend;
+mod name;
 mod pem;
 mod problems;
 mod server;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 
-use crate::mqtt::reason::shown;
+use super::name::text_of;
+
 use crate::owner::quoted;
 
 /// Everything that is wrong with the files of `[tls]`, a line each.
@@ -125,7 +126,7 @@ pub(crate) struct Subject(Box<str>);
 
 impl Subject {
     pub(super) fn of(certificate: &X509Certificate<'_>) -> Subject {
-        Subject(shown(&certificate.subject().to_string()))
+        Subject(text_of(certificate.subject()))
     }
 }
 

@@ -14,6 +14,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 use super::Validity;
+use super::name::text_of;
 use crate::mqtt::reason::shown;
 
 /// What a certificate says of itself.
@@ -47,7 +48,7 @@ impl ServerCertificate {
     /// `None` if it can't be parsed.
     pub(crate) fn of(der: &CertificateDer<'_>) -> Option<ServerCertificate> {
         let (_, certificate) = parse_x509_certificate(der).ok()?;
-        let issuer = shown(&certificate.issuer().to_string());
+        let issuer = text_of(certificate.issuer());
         let common_name = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok());
         Some(ServerCertificate {
             issuer,
@@ -87,8 +88,7 @@ impl Verifier {
 
     /// The names of the CAs.
     pub(super) fn names(&self) -> impl Iterator<Item = Box<str>> {
-        let name =
-            |der: &DistinguishedName| X509Name::from_der(der.as_ref()).ok().map(|(_, name)| shown(&name.to_string()));
+        let name = |der: &DistinguishedName| X509Name::from_der(der.as_ref()).ok().map(|(_, name)| text_of(&name));
         self.trusted.iter().filter_map(name)
     }
 
@@ -107,7 +107,7 @@ impl Verifier {
             last = others.swap_remove(at);
         }
         Some(Box::new(Descent {
-            top: shown(&last.issuer().to_string()),
+            top: text_of(last.issuer()),
             is_named: is_trusted(last.issuer().as_raw()),
             trusted: self.names().take(MAX_NAMED).collect(),
         }))
