@@ -69,6 +69,7 @@ pub(crate) mod regular;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod secret;
+pub(crate) mod signals;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod socket;
