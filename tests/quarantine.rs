@@ -123,6 +123,28 @@ fn a_forbidden_filter_is_left_out_and_the_others_stand() {
     }
 }
 
+/// Then it is the daemon that ends the connection, as MQTT wants it, each time.
+#[test]
+fn a_message_whose_answer_breaks_the_rules_is_set_aside_and_everything_else_arrives() {
+    for protocol in ["3.1.1", "5"] {
+        let server = Strict::start(protocol, &[]);
+        server.misanswer("odd");
+        let gatewire = setup(&server, protocol, "").start();
+        let _clients = ["open/1", "odd", "open/2"].map(|topic| publish(&gatewire, topic, 20));
+        let verdict = "refuses messages to `odd`: its answer to a PUBLISH breaks the rules of MQTT";
+        eventually("the verdict", || {
+            and_others(&gatewire);
+            (gatewire.count(verdict) > 0).then_some(())
+        });
+        let line = gatewire.wait_for(verdict);
+        assert!(!line.contains("iot:"), "no policy mends it: {line}");
+        for topic in ["open/1", "open/2"] {
+            eventually(topic, || (server.arrived(topic) == numbers(20)).then_some(()));
+        }
+        assert_passes(&gatewire, "open/1");
+    }
+}
+
 #[test]
 fn a_forbidden_topic_is_found_though_qos_0_is_not_answered() {
     for protocol in ["3.1.1", "5"] {

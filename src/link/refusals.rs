@@ -124,9 +124,12 @@ impl Link {
 
     /// Draws the conclusions from the end of a connection, or of the attempt to make one.
     pub(super) fn judge(&self, error: &LinkError, lasting: &mut Lasting) {
+        let is_answer_bad = lasting.session.was_answer_bad();
         let reason = match error {
             LinkError::ClosedByServer { .. } => None,
             LinkError::Disconnected { reason, .. } if may_be_for_a_packet(reason.code) => Some(reason),
+            // We have ended it, for an answer that can't be understood: that comes again with what it answers.
+            _ if is_answer_bad => None,
             _ => return lasting.session.ended_otherwise(),
         };
         let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
@@ -142,10 +145,13 @@ impl Link {
             lasting.backoff.forgive();
         }
         let ends = |packet: &str| match reason {
+            None if is_answer_bad => format!("its answer to a {packet} breaks the rules of MQTT"),
             None => format!("it closes the connection on a {packet}"),
             Some(reason) => format!("it ends the connection on a {packet} with reason code {reason}"),
         };
-        let code = reason.map(|reason| reason.code);
+        // No policy is to blame for that.
+        let bad = is_answer_bad.then_some(ReasonCode::PROTOCOL_ERROR);
+        let code = reason.map(|reason| reason.code).or(bad);
         if let Some((sequence, message)) = refused {
             self.message_refused(&message, &ends("PUBLISH"));
             self.outbox.refuse(sequence, &ends("PUBLISH"));

@@ -23,6 +23,8 @@ struct Seen {
     forbidden: BTreeSet<String>,
     /// It answers these with a failure.
     refused: BTreeSet<String>,
+    /// It answers these with what no server may answer: PUBREC.
+    misanswered: BTreeSet<String>,
     /// It takes no CONNECT.
     away: bool,
     /// It closes on one in ten messages, whichever that is, so many times.
@@ -91,6 +93,11 @@ impl Strict {
     /// From now on this topic or filter is answered with a failure.
     pub fn refuse(&self, name: &str) {
         self.seen.lock().unwrap().refused.insert(name.to_owned());
+    }
+
+    /// From now on a message on this topic is answered against the rules.
+    pub fn misanswer(&self, name: &str) {
+        self.seen.lock().unwrap().misanswered.insert(name.to_owned());
     }
 
     /// Takes no CONNECT from now on, or does again.
@@ -226,6 +233,7 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
                     let length = u8::try_from(2 + D::PROPERTIES.len()).unwrap();
                     [&[0x20, length, 1, 0], D::PROPERTIES].concat()
                 }
+                Some(Asked::Publish { topic, id, .. }) if seen.misanswered.contains(&topic) => packet(0x50, id, &[]),
                 Some(Asked::Publish { topic, id, .. }) if seen.refused.contains(&topic) => {
                     packet(0x40, id, &[&[D::FAILURE], D::PROPERTIES])
                 }

@@ -40,7 +40,7 @@ use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::server_limits::ServerLimits;
 use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Wire};
 use crate::mqtt::{Options, Protocol, Rejection};
-use acks::{Owed, Room};
+use acks::Owed;
 use copies::Copies;
 pub(crate) use event::{End, Event, Refusal, SessionCounters};
 use holds::Said;
@@ -102,6 +102,8 @@ pub(crate) struct Session {
     held_until: Option<Instant>,
     /// It has acknowledged a message on this connection.
     has_acked: bool,
+    /// What it has sent last on this connection broke the rules of MQTT, and was no message.
+    is_answer_bad: bool,
     /// The server throttles us.
     throttle: Throttle,
     /// A message was sent again because it had no PUBACK in time, and none has come since.
@@ -165,6 +167,7 @@ impl Session {
             has_answered: false,
             held_until: None,
             has_acked: false,
+            is_answer_bad: false,
             throttle: Throttle::default(),
             is_unanswered: false,
             said: Said::default(),
@@ -205,6 +208,7 @@ impl Session {
     pub(crate) fn connect(&mut self) {
         self.connection_lost();
         self.wire.restart();
+        self.is_answer_bad = false;
         self.state = State::Connecting;
         self.wire.connect(&Opening::of(&self.options), &mut self.output);
     }
@@ -249,35 +253,6 @@ impl Session {
 
     pub(crate) fn counters(&self) -> SessionCounters {
         self.counters
-    }
-
-    /// Takes whole packets from the front of `input` and leaves what is incomplete.
-    pub(crate) fn receive(&mut self, input: &mut BytesMut, now: Instant, clock: Timestamp) -> Result<(), End> {
-        if let State::Connected(liveness) = &mut self.state {
-            liveness.last_received = now;
-        }
-        let was_passing = self.wire.is_passing();
-        let mut went_on = false;
-        while !self.is_congested() {
-            let held = self.overrun.take();
-            let Some(packet) = held.map_or_else(|| self.wire.decode(input), |packet| Ok(Some(packet)))? else { break };
-            went_on = true;
-            match self.room_for(&packet) {
-                Room::Enough => self.packet(packet, now, clock)?,
-                Room::Later => self.overrun = Some(packet),
-                Room::Exceeded => return Err(End::TooMany(None)),
-            }
-        }
-        if was_passing || self.wire.is_passing() {
-            // The answers that are waited for come behind it.
-            self.moved(0, now);
-        }
-        self.congested_since = match (self.is_congested(), self.congested_since) {
-            (false, _) => None,
-            (true, Some(since)) if !went_on => Some(since),
-            (true, _) => Some(now),
-        };
-        Ok(())
     }
 
     /// Whether nothing more is looked at before a message is acknowledged. MQTT 3.1.1 can't tell the server how many it may send;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use jiff::Timestamp;
 
 use super::acks::{Ack, Arrival, Digest, Room};
@@ -9,8 +10,8 @@ use super::event::{End, Event};
 use super::{Session, State};
 use crate::limits::MAX_PROPERTIES;
 use crate::message::{AckToken, Inbound, Qos};
-use crate::mqtt::Protocol;
-use crate::mqtt::wire::{Head, Incoming, Received, TooLarge, Unreadable};
+use crate::mqtt::wire::{Head, Incoming, Received, TooLarge, Unreadable, is_publish};
+use crate::mqtt::{Malformed, Protocol};
 
 /// How long a message beyond the Receive Maximum may wait for room.
 const OVERRUN_LIMIT: Duration = Duration::from_secs(2);
@@ -21,6 +22,56 @@ fn digest_of(head: &Head, content: &[u8]) -> Digest {
 }
 
 impl Session {
+    /// Takes whole packets from the front of `input` and leaves what is incomplete.
+    pub(crate) fn receive(&mut self, input: &mut BytesMut, now: Instant, clock: Timestamp) -> Result<(), End> {
+        if let State::Connected(liveness) = &mut self.state {
+            liveness.last_received = now;
+        }
+        let was_passing = self.wire.is_passing();
+        let mut went_on = false;
+        while !self.is_congested() {
+            let is_message = is_publish(input);
+            match self.receive_one(input, now, clock) {
+                Ok(true) => went_on = true,
+                Ok(false) => break,
+                Err(end) => {
+                    let is_fault = matches!(end, End::Violation(_) | End::Malformed(Malformed::Invalid(_)));
+                    self.is_answer_bad = is_fault && !is_message && self.is_connected();
+                    return Err(end);
+                }
+            }
+        }
+        if was_passing || self.wire.is_passing() {
+            // The answers that are waited for come behind it.
+            self.moved(0, now);
+        }
+        self.congested_since = match (self.is_congested(), self.congested_since) {
+            (false, _) => None,
+            (true, Some(since)) if !went_on => Some(since),
+            (true, _) => Some(now),
+        };
+        Ok(())
+    }
+
+    /// Takes a whole packet; whether there was one.
+    fn receive_one(&mut self, input: &mut BytesMut, now: Instant, clock: Timestamp) -> Result<bool, End> {
+        let held = self.overrun.take();
+        let Some(packet) = held.map_or_else(|| self.wire.decode(input), |packet| Ok(Some(packet)))? else {
+            return Ok(false);
+        };
+        match self.room_for(&packet) {
+            Room::Enough => self.packet(packet, now, clock)?,
+            Room::Later => self.overrun = Some(packet),
+            Room::Exceeded => return Err(End::TooMany(None)),
+        }
+        Ok(true)
+    }
+
+    /// Whether the connection has ended because something broke the rules of MQTT that may have been the answer to what was sent.
+    pub(crate) fn was_answer_bad(&self) -> bool {
+        self.is_answer_bad
+    }
+
     /// Whether `packet` may be looked at now (`MQTT-3.3.4-9`). In MQTT 3.1.1 nothing is taken out of the input when it may not.
     pub(super) fn room_for(&self, packet: &Received) -> Room {
         if self.options.protocol != Protocol::Mqtt5 || !self.is_connected() {

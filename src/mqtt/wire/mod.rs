@@ -290,6 +290,11 @@ const NAMES: [&str; 16] = [
 /// The packet type of a PUBLISH.
 const PUBLISH: u8 = 3;
 
+/// Whether what comes next is a PUBLISH.
+pub(super) fn is_publish(input: &[u8]) -> bool {
+    input.first().is_some_and(|first| first >> 4 == PUBLISH)
+}
+
 /// The packet type of a PINGRESP.
 const PINGRESP: u8 = 13;
 
