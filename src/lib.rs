@@ -69,7 +69,6 @@ pub(crate) mod regular;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod secret;
-pub(crate) mod signals;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod socket;

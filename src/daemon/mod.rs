@@ -16,9 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use signal_hook_tokio::Signals;
 use thiserror::Error;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{Instant, Interval};
+use tokio_stream::StreamExt as _;
 
 use crate::config::Config;
 use crate::journal;
@@ -26,7 +28,6 @@ use crate::link::state::{Fixed, LinkState};
 use crate::link::{Change, Link, SaidOnce, Setup};
 use crate::net::credentials::{Credentials, Validity};
 use crate::schedule::Schedule;
-use crate::signals::Signals;
 use crate::socket::Inherited;
 use crate::status::memory;
 use crate::status::{CertificateStatus, Status};
@@ -142,8 +143,8 @@ async fn serve(
     ended
 }
 
-fn name_of(signal: i32) -> &'static str {
-    if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
+fn name_of(signal: Option<i32>) -> &'static str {
+    if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" }
 }
 
 fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, services: Services) -> Parts {
@@ -190,7 +191,7 @@ async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<R
             biased;
             error = parts.services.supervisor.failed() => return Err(error),
             signal = signals.next() => match signal {
-                SIGHUP => reading.begin(read),
+                Some(SIGHUP) => reading.begin(read),
                 signal => {
                     log::info!(GATEWIRE_EVENT = "stopping"; "{}: stopping", name_of(signal));
                     return Ok(());

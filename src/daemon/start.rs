@@ -8,12 +8,13 @@ use std::time::Duration;
 use log::LevelFilter;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use signal_hook_tokio::Signals;
+use tokio_stream::StreamExt as _;
 
 use super::reload::{self, ReadConfiguration};
 use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, SIGXFSZ, every, name_of, serve};
 use crate::journal;
 use crate::owner;
-use crate::signals::Signals;
 use crate::socket::Inherited;
 use crate::store::{OpenError, Store};
 use crate::systemd::Notifier;
@@ -24,10 +25,10 @@ const STORE_LOOK: Duration = Duration::from_secs(5);
 
 pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
-    let mut signals = Signals::new(&[SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     // A file that may not grow (LimitFSIZE=, `ulimit -f`) is a disk that is full, and no reason to die: with a handler the write
     // fails instead.
-    let _too_large = Signals::new(&[SIGXFSZ])?;
+    let _too_large = Signals::new([SIGXFSZ])?;
     journal::init(LevelFilter::Info);
     tokio::task::spawn_local(journal::tell_left_out());
     hide_memory();
@@ -85,16 +86,16 @@ fn warn_root() {
 }
 
 /// Completes when a signal says that this is the end.
-pub(super) async fn end(signals: &mut Signals) -> i32 {
+pub(super) async fn end(signals: &mut Signals) -> Option<i32> {
     loop {
         match signals.next().await {
-            SIGHUP => {}
+            Some(SIGHUP) => {}
             signal => return signal,
         }
     }
 }
 
-pub(super) fn say_stopped(notifier: &Notifier, signal: i32, before: &str) {
+pub(super) fn say_stopped(notifier: &Notifier, signal: Option<i32>, before: &str) {
     notifier.stopping();
     log::info!(GATEWIRE_EVENT = "stopped"; "{}: stopped before {before}", name_of(signal));
 }

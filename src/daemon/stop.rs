@@ -5,13 +5,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use signal_hook_tokio::Signals;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_stream::StreamExt as _;
 
 use super::{Parts, SIGHUP};
 use crate::count::{count, count_that};
 use crate::forward::Forward;
-use crate::signals::Signals;
 use crate::store::{Kept, QueueId, Store};
 
 /// After the link has stopped: for the disk to take what is left, and to close the database. A card may need seconds for a sync.
@@ -71,7 +72,7 @@ async fn await_link(signals: &mut Signals, mut link: JoinHandle<()>) {
         tokio::select! {
             biased;
             _ = &mut link => return,
-            signal = signals.next() => if signal != SIGHUP {
+            signal = signals.next() => if signal != Some(SIGHUP) {
                 log::warn!("a second signal: stopping at once");
                 return;
             }

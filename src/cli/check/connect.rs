@@ -1,6 +1,8 @@
 //! `gatewire check --connect`: the way to IoT Core, a line a step.
 
 use serde_json::Value;
+use signal_hook_tokio::Signals;
+use tokio_stream::StreamExt as _;
 
 use super::daemon::{self, Daemon};
 use crate::cli::Exit;
@@ -9,7 +11,6 @@ use crate::cli::output;
 use crate::link::check::{Check, Outcome};
 use crate::link::diagnosis::Failure;
 use crate::link::memory::noted_at;
-use crate::signals::Signals;
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ async fn go(inputs: &Inputs, until: Until) -> bool {
 
 /// `false` if a signal ends it.
 async fn unless_interrupted(work: impl Future<Output = bool>) -> bool {
-    let Ok(mut signals) = Signals::new(&[nix::libc::SIGINT, nix::libc::SIGTERM, nix::libc::SIGHUP]) else {
+    let Ok(mut signals) = Signals::new([nix::libc::SIGINT, nix::libc::SIGTERM, nix::libc::SIGHUP]) else {
         return work.await;
     };
     tokio::select! {
