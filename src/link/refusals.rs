@@ -199,6 +199,9 @@ pub(super) fn what_to_do(refusal: &Refusal) -> &'static str {
         Refusal::Ends(reason) => reason.as_ref().map(|reason| reason.code),
         Refusal::Refuses(Rejection::PubAck(reason)) => Some(reason.code),
         Refusal::Refuses(rejection) => return terms_remedy(rejection),
+        Refusal::Misanswers => {
+            return "Check connection.endpoint, and try the other connection.protocol: the messages themselves aren't the cause.";
+        }
     };
     match code {
         Some(ReasonCode::QUOTA_EXCEEDED) => THROTTLED,
@@ -265,6 +268,8 @@ mod tests {
         for advice in [ends(0x97), answers] {
             assert!(advice.contains("rate_limit"), "{advice}");
         }
+        let advice = what_to_do(&Refusal::Misanswers);
+        assert!(advice.contains("connection.protocol") && !advice.contains("policy"), "{advice}");
         let terms = [
             (Rejection::NoQos1, "max_qos"),
             (Rejection::NoRetain, "retain_available"),
