@@ -185,7 +185,7 @@ impl Cloud {
     pub(super) fn forget(&mut self, key: &SessionKey) {
         let Some(session) = self.sessions.remove(key) else { return };
         let in_flight = session.in_flight.iter().map(|sent| &sent.copy);
-        for copy in in_flight.chain(&session.queue).filter(|copy| copy.qos > 0) {
+        for copy in in_flight.chain(&session.queue) {
             self.offered[copy.message].given_up += 1;
         }
     }

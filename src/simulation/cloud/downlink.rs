@@ -40,7 +40,7 @@ impl Cloud {
         let (overlap, parent) = (delivery.overlap, delivery.hash_matches_parent);
         let expires_at = message.properties.expires_in.map(|expiry| now + Duration::from_secs(expiry.into()));
         let (mut copies, mut owed) = (0, 0);
-        let mut keys = Vec::new();
+        let (mut keys, mut at_once) = (Vec::new(), Vec::new());
         for (key, session) in &mut self.sessions {
             let matching = match only.and_then(|filter| session.subscriptions.get(filter)) {
                 Some(subscription) => vec![(subscription.qos, subscription.identifier.into_iter().collect())],
@@ -62,8 +62,14 @@ impl Cloud {
                     expires_at,
                     is_stored: session.active.is_none(),
                 };
-                session.queue.push_back(copy);
-                keys.push(key.clone());
+                match session.active.filter(|_| qos == 0) {
+                    // It needs no room.
+                    Some(id) => at_once.push((id, copy)),
+                    None => {
+                        session.queue.push_back(copy);
+                        keys.push(key.clone());
+                    }
+                }
             }
         }
         if copies == 0 && origin != Origin::Device {
@@ -81,6 +87,9 @@ impl Cloud {
             acknowledged_at: None,
             given_up: 0,
         });
+        for (id, copy) in at_once {
+            self.transmit(id, &copy, Packet { id: 0, dup: false, is: Transmission::First }, now);
+        }
         for key in keys {
             self.deliver(&key, now);
         }
@@ -96,25 +105,22 @@ impl Cloud {
         let id = session.active?;
         let established = self.connections.get_mut(&id)?.established()?;
         let window = MAX_IN_FLIGHT.min(established.connect.receive_maximum.into());
-        let has_room = session.in_flight.iter().filter(|sent| sent.on == id).count() < window;
+        if session.in_flight.iter().filter(|sent| sent.on == id).count() >= window {
+            return None;
+        }
         if let Some(sent) = session.in_flight.iter_mut().find(|sent| sent.on != id) {
-            if !has_room {
-                return None;
-            }
             sent.on = id;
             let (packet, copy) = (sent.id, sent.copy.clone());
             let packet = Packet { id: packet, dup: self.behaviour.downlink.resends_with_dup, is: Transmission::First };
             self.transmit(id, &copy, packet, now);
             return Some(());
         }
-        // QoS 0 needs no room; it overtakes nothing of its own kind.
-        let next = session.queue.iter().position(|copy| copy.qos == 0 || has_room)?;
-        if session.queue[next].is_stored && established.next_stored > now {
+        if session.queue.front()?.is_stored && established.next_stored > now {
             return None;
         }
-        let copy = session.queue.remove(next)?;
+        let copy = session.queue.pop_front()?;
         if copy.expires_at.is_some_and(|at| at <= now) {
-            self.offered[copy.message].given_up += usize::from(copy.qos > 0);
+            self.offered[copy.message].given_up += 1;
             return Some(());
         }
         if let Some(rate) = self.behaviour.downlink.stored_per_second.filter(|_| copy.is_stored) {
@@ -129,12 +135,9 @@ impl Cloud {
     fn send_first(&mut self, key: &SessionKey, id: ConnectionId, copy: MessageCopy, now: Instant) {
         let Some(established) = self.connections.get_mut(&id).and_then(|it| it.established()) else { return };
         let Some(session) = self.sessions.get_mut(key) else { return };
-        let packet = if copy.qos == 0 { 0 } else { session.allocate(|packet| established.sent.uses(packet)) };
+        let packet = session.allocate(|packet| established.sent.uses(packet));
         if !self.transmit(id, &copy, Packet { id: packet, dup: false, is: Transmission::First }, now) {
-            self.offered[copy.message].given_up += usize::from(copy.qos > 0);
-            return;
-        }
-        if copy.qos == 0 {
+            self.offered[copy.message].given_up += 1;
             return;
         }
         if let Some(after) = self.behaviour.downlink.gives_up_after {

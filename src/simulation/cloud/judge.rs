@@ -39,6 +39,8 @@ const GIVEN_UP_AFTER: u64 = 30_000;
 #[derive(Debug, Default)]
 pub(super) struct CameHere {
     ids: BTreeSet<u16>,
+    /// Those without PUBACK.
+    open: BTreeSet<u16>,
     /// The number of the last that was sent again after an earlier connection.
     last_resent: Option<u64>,
 }
@@ -59,11 +61,19 @@ fn digest(publish: &Publish) -> u64 {
     hasher.finish()
 }
 
+impl CameHere {
+    /// How many have had no PUBACK.
+    pub(super) fn open(&self) -> usize {
+        self.open.len()
+    }
+}
+
 impl SentByClient {
     /// A PUBLISH with QoS 1 has come. Returns the rules that it breaks.
     pub(super) fn publish(&mut self, publish: &Publish, came: &mut CameHere, at: Where) -> Vec<String> {
         let (id, digest) = (publish.id, digest(publish));
         let is_first_here = came.ids.insert(id);
+        came.open.insert(id);
         let mut faults = Vec::new();
         let five = at.protocol == Protocol::Mqtt5;
         if five && !is_first_here && publish.dup {
@@ -98,7 +108,9 @@ impl SentByClient {
         faults
     }
 
-    pub(super) fn acknowledged(&mut self, id: u16) {
+    /// A PUBACK is said.
+    pub(super) fn acknowledged(&mut self, id: u16, came: &mut CameHere) {
+        came.open.remove(&id);
         if let Some(sent) = self.known.get_mut(&id) {
             sent.is_open = false;
         }
@@ -107,11 +119,6 @@ impl SentByClient {
     /// Whether the client may use the identifier for nothing else.
     pub(super) fn is_open(&self, id: u16) -> bool {
         self.known.get(&id).is_some_and(|sent| sent.is_open && self.last_number - sent.number < GIVEN_UP_AFTER)
-    }
-
-    /// How many have come on a connection and have had no PUBACK.
-    pub(super) fn open_on(&self, connection: ConnectionId) -> usize {
-        self.known.values().filter(|sent| sent.on == connection && sent.is_open).count()
     }
 
     /// The client knows nothing of them any more.

@@ -26,7 +26,7 @@ pub(super) struct Session {
     pub(super) subscriptions: BTreeMap<String, Subscription>,
     /// Sent with QoS 1 and not acknowledged, in the order of first transmission.
     pub(super) in_flight: VecDeque<InFlight>,
-    /// Not sent yet.
+    /// With QoS 1, and not sent yet.
     pub(super) queue: VecDeque<MessageCopy>,
     next_id: u16,
     pub(super) client: SentByClient,

@@ -102,7 +102,7 @@ impl Cloud {
         let at = Where { connection: id, protocol, is_new_session: established.is_new_session };
         faults.extend(session.client.publish(publish, &mut established.came, at));
         let maximum = if five { established.announced.receive_maximum.into() } else { MAX_IN_FLIGHT };
-        let open = session.client.open_on(id);
+        let open = established.came.open();
         if open > maximum {
             faults.push(format!("{open} PUBLISH without PUBACK, the Receive Maximum is {maximum} [MQTT-3.3.4-7]"));
             end = end.or(Some(PROTOCOL_ERROR));
@@ -130,7 +130,7 @@ impl Cloud {
     pub(super) fn puback(&mut self, id: ConnectionId, packet: u16, code: u8) {
         let Some(established) = self.connections.get_mut(&id).and_then(|it| it.established()) else { return };
         if let Some(session) = self.sessions.get_mut(&established.key) {
-            session.client.acknowledged(packet);
+            session.client.acknowledged(packet, &mut established.came);
         }
         self.say(id, say::puback(packet, code));
     }

@@ -167,9 +167,8 @@ impl Bench {
 
     /// The options of the client, before it connects.
     pub(super) fn options(&mut self, change: impl FnOnce(&mut Options)) {
-        let mut options = self.options.clone();
-        change(&mut options);
-        self.session.reconfigure(options, None);
+        change(&mut self.options);
+        self.session.reconfigure(self.options.clone(), None);
     }
 
     /// The client says DISCONNECT, and connects again.

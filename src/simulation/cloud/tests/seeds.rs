@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use fastrand::Rng;
 
 use super::bench::{BOTH, Bench, downlink, filters, outbound};
-use crate::message::{Outbound, Qos, TopicFilter};
-use crate::mqtt::Protocol;
+use crate::message::{Outbound, Qos, Topic, TopicFilter};
+use crate::mqtt::{Protocol, Will};
 use crate::simulation::cloud::behaviour::{Behaviour, Delay};
 use crate::simulation::cloud::message::Downlink;
 
@@ -21,6 +22,15 @@ fn play(seed: u64) {
     let latency = Delay::between(Duration::from_millis(1), Duration::from_millis(random.u64(1..500)));
     let first = behave(&mut random, latency.max);
     let mut bench = Bench::new(protocol, &FILTERS[..random.usize(..=5)], first, seed);
+    bench.options(|options| {
+        options.session_expiry = Duration::from_secs([0, 30, 3600, 3600][random.usize(..4)]);
+        options.keep_alive = Duration::from_secs(random.u64(5..120));
+        options.ack_timeout = Duration::from_secs(random.u64(2..20));
+        options.max_in_flight = random.usize(1..=100);
+        let topic = Topic::new("up/will").unwrap();
+        let will = || Will { topic, payload: Bytes::from_static(b"will"), qos: Qos::AtLeastOnce, retain: true };
+        options.will = random.bool().then(will);
+    });
     bench.latency = latency;
     bench.reading = Delay::between(Duration::ZERO, Duration::from_millis(random.u64(..3000)));
     for n in 0..random.u32(..200) {
