@@ -54,6 +54,18 @@ fn play(seed: u64) {
     bench.set_behaviour(|behaviour| *behaviour = judged(Behaviour::default(), latency.max));
     bench.run(Duration::from_secs(2 * 3600));
     check(&bench, protocol);
+    // And it goes on, both ways.
+    let before = bench.delivered.len();
+    let places: Vec<usize> = (0..100).map(|n| bench.offer(downlink(DOWN[n % 6], &format!("last {n}"), 1))).collect();
+    (0..100).for_each(|n| _ = bench.publish(outbound("up/last", &format!("last {n}"), Qos::AtLeastOnce)));
+    bench.run(Duration::from_secs(600));
+    let is_stuck = |place: &&usize| {
+        let offered = &bench.cloud.offered()[**place];
+        offered.owed > 0 && !offered.is_acknowledged()
+    };
+    assert_eq!(places.iter().find(is_stuck), None);
+    assert_eq!(bench.delivered.len(), before + 100);
+    check(&bench, protocol);
 }
 
 /// An ideal server in one of four.
