@@ -25,7 +25,8 @@ impl Session {
         let keep_alive = limits.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
         self.subscriptions.restart(session_present, self.options.protocol == Protocol::Mqtt5 && !limits.no_identifiers);
-        let is_same = session_present && !std::mem::take(&mut self.is_another);
+        let is_another = std::mem::take(&mut self.is_another);
+        let is_same = session_present && !is_another;
         self.in_flight.restart(is_same);
         self.owed.restart(is_same);
         if !is_same {

@@ -1,4 +1,4 @@
-//! What changes from one connection to the next in MQTT 5: what the server says it can, and what was refused for now.
+//! What changes from one connection to the next: what the server says it can, what was refused for now, the server itself.
 
 use super::*;
 
@@ -83,4 +83,19 @@ fn a_throttled_message_that_did_not_go_again_is_no_duplicate_in_the_next_connect
     bench.reconnect(false);
     bench.resend_all();
     assert_eq!(bench.publishes(), [triple("a", 3, false), triple("b", 2, false)]);
+}
+
+#[test]
+fn after_the_first_connection_with_another_server_what_is_sent_again_is_a_duplicate() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        bench.publish("a");
+        bench.session.connection_lost();
+        bench.session.reconfigure(options(protocol), Some(Remembered::default()));
+        for (session_present, dup) in [(false, false), (true, true)] {
+            bench.reconnect(session_present);
+            bench.resend_all();
+            assert_eq!(bench.publishes(), [triple("a", 1, dup)]);
+        }
+    }
 }
