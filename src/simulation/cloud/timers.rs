@@ -32,7 +32,8 @@ impl Cloud {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let actions = self.due.keys().next().map(|(at, _)| *at);
         let silent = self.connections.values().filter_map(|connection| connection.silent_until()).min();
-        [actions, silent, self.next_flood].into_iter().flatten().min()
+        let session = self.sessions.values().filter_map(|session| session.ends_at).min();
+        [actions, silent, session, self.next_flood].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -44,6 +45,7 @@ impl Cloud {
                 self.flood(now);
             } else {
                 self.end_silent(now);
+                self.end_sessions(now);
             }
         }
     }

@@ -227,13 +227,27 @@ impl Bench {
         self.to_client.clear();
     }
 
+    /// The client says goodbye, and has another session from now on: of the other protocol.
+    pub(super) fn change_protocol(&mut self) {
+        self.session.disconnect();
+        self.end(None, false);
+        self.options.protocol = match self.options.protocol {
+            Protocol::Mqtt311 => Protocol::Mqtt5,
+            Protocol::Mqtt5 => Protocol::Mqtt311,
+        };
+        self.session.reconfigure(self.options.clone(), Some(Remembered::default()));
+        self.remembered = Remembered::default();
+        self.settle();
+    }
+
     /// The client's process is killed, and starts anew: of what it had sent, its disk knows what wasn't delivered.
     pub(super) fn restart(&mut self, wanted: BTreeMap<TopicFilter, Qos>) {
         if let Some(id) = self.connection.take() {
             self.lose(id, self.now);
         }
         self.disconnected();
-        self.session = Session::new(self.options.clone(), wanted, self.remembered.clone());
+        let remembered = Remembered { sure: self.random.bool(), ..self.remembered.clone() };
+        self.session = Session::new(self.options.clone(), wanted, remembered);
         let is_done = |n: &u64| self.delivered.contains(n) || self.rejected.iter().any(|(other, _)| other == n);
         let open = self.messages.iter().filter(|(n, message)| {
             let is_set_aside = self.set_aside.iter().any(|condition| condition.matches(&message.traits()));

@@ -42,6 +42,7 @@ fn play(seed: u64) {
                 let next = behave(&mut random, latency.max);
                 bench.set_behaviour(|behaviour| *behaviour = next);
             }
+            6 if random.bool() => bench.change_protocol(),
             6 => bench.cloud.forget_sessions(bench.now),
             7..18 => {
                 let message = downlink(DOWN[random.usize(..6)], &format!("down {n}"), random.u8(..2));
