@@ -138,20 +138,36 @@ impl<'a> Reader<'a> {
         say: impl Fn(&str, &TopicError) -> String,
     ) -> Result<T, String> {
         let filled = fill(text, &self.fixed).map_err(|error| error.to_string())?;
-        let error = match make(&filled) {
-            Ok(made) => return Ok(made),
-            Err(error) => error,
+        let Fixed { client_id: id, hostname } = &self.fixed;
+        let with = |client_id: &str, hostname: &str| {
+            fill(text, &Fixed { client_id: client_id.to_owned(), hostname: hostname.to_owned() }).unwrap_or_default()
         };
-        let harmless = Fixed { client_id: "c".to_owned(), ..self.fixed.clone() };
-        let blamed =
-            self.client_id_place.as_ref().filter(|_| fill(text, &harmless).is_ok_and(|text| make(&text).is_ok()));
-        let Some(place) = blamed else { return Err(say(&filled, &error)) };
-        let id = &self.fixed.client_id;
-        let text = match id.chars().find(|c| matches!(c, '+' | '#')) {
-            Some(c) => {
-                format!("\"{id}\" holds `{c}`, a wildcard, which spoils the topics that have {{{{client_id}}}} in them")
+        // One that fits is as bad: a filter would be for the topics of all clients.
+        let wildcard = |value: &str| value.chars().find(|c| matches!(c, '+' | '#'));
+        let id_wildcard = wildcard(id).filter(|_| with("c", hostname) != filled);
+        if let Some(c) = wildcard(hostname).filter(|_| with(id, "h") != filled) {
+            return Err(format!(
+                "{{{{hostname}}}} is \"{hostname}\" on this machine and holds `{c}`, a wildcard: write a name in its place"
+            ));
+        }
+        let error = match make(&filled) {
+            Ok(made) if id_wildcard.is_none() || self.client_id_place.is_none() => return Ok(made),
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        let is_the_id = id_wildcard.is_some() || make(&with("c", hostname)).is_ok();
+        let (place, text) = match (self.client_id_place.as_ref().filter(|_| is_the_id), id_wildcard, error) {
+            (Some(place), Some(c), _) => (
+                place,
+                format!(
+                    "\"{id}\" holds `{c}`, a wildcard, which spoils the topics that have {{{{client_id}}}} in them"
+                ),
+            ),
+            (Some(place), None, Some(error)) => {
+                (place, format!("\"{id}\" makes \"{filled}\" of \"{text}\", which can't be used: {error}"))
             }
-            None => format!("\"{id}\" makes \"{filled}\" of \"{text}\", which can't be used: {error}"),
+            (_, _, Some(error)) => return Err(say(&filled, &error)),
+            (_, _, None) => return Err(String::new()),
         };
         self.report.error(place, &format!("`connection.client_id`: {text}"));
         Err(String::new())

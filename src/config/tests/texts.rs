@@ -151,6 +151,26 @@ fn a_client_id_that_iot_core_refuses_is_refused_here() {
     }
 }
 
+/// A topic of one gateway would become one of all gateways.
+#[test]
+fn a_wildcard_in_a_name_that_is_filled_in_is_an_error_even_where_it_fits() {
+    let ingest = |name: &str| format!("[[ingest]]\nname = \"p\"\nsocket = \"/x\"\ntopics = [\"g/{{{{{name}}}}}/#\"]\n");
+    for id in ["+", "#", "a+b"] {
+        let found = load(&(CONNECTION.replace("thing-1", id) + &ingest("client_id")), &[]).unwrap_err();
+        let said = "gatewire.toml:3: `connection.client_id`: ";
+        assert!(found.len() == 1 && found[0].starts_with(said) && found[0].contains("a wildcard"), "{found:#?}");
+    }
+    for hostname in ["+", "#", "a+b"] {
+        let directory = files((CONNECTION.to_owned() + &ingest("hostname")).as_bytes(), &[]);
+        let environment = Environment { hostname: hostname.to_owned(), ..environment() };
+        let found = read(&directory.path().join("gatewire.toml"), &environment).unwrap_err().to_string();
+        assert!(
+            found.contains(&format!("`ingest.topics`: {{{{hostname}}}} is \"{hostname}\" on this machine")),
+            "{found}"
+        );
+    }
+}
+
 #[test]
 fn an_endpoint_copied_from_somewhere_is_explained() {
     for (endpoint, text) in [
