@@ -96,6 +96,15 @@ pub(super) fn trailing(rest: &str, fixed: &str) -> After {
     after("only a comment (`#`) may follow the value".to_owned())
 }
 
+/// What was copied along in front of the header of a section (the sign of a diff, of a quotation, a number), and that section.
+pub(super) fn copied_header(text: &str) -> Option<(&str, &'static known::Known)> {
+    let header = text.trim_start_matches(|c: char| c.is_ascii_digit() || " \t.|:>+-*$•".contains(c));
+    let copied = text.strip_suffix(header)?.trim();
+    let name = header.strip_prefix('[')?.strip_suffix(']')?.trim_matches(['[', ']', ' ']);
+    (!copied.is_empty()).then_some(())?;
+    Some((copied, known::section(name)?))
+}
+
 /// Lines that are no setting at all.
 pub(super) fn line_that_is_none(line: &str) -> Option<String> {
     for mark in ["<<<<<<<", ">>>>>>>", "======="] {
@@ -108,7 +117,11 @@ pub(super) fn line_that_is_none(line: &str) -> Option<String> {
     if line.starts_with("```") {
         return Some("the ``` comes from a web page or a chat; delete this line".to_owned());
     }
-    if line.starts_with("$ ") || line.starts_with("sudo ") {
+    let is_setting = |rest: &str| {
+        let key = rest.split_once('=').map(|(key, _)| key.trim());
+        rest.trim_start().starts_with('[') || key.is_some_and(known::is_key)
+    };
+    if line.strip_prefix("$ ").is_some_and(|rest| !is_setting(rest)) || line.starts_with("sudo ") {
         return Some("this is a command for a shell, not a setting; delete this line".to_owned());
     }
     for comment in [";", "//", "/*", "--", "REM ", "*/"] {

@@ -3,7 +3,7 @@
 use toml::de::DeTable;
 
 use super::characters::{about_invisible, invisible, is_other_quote, latin, made_visible, plain};
-use super::parts::{compact, key_end, line_that_is_none, trailing, well_formed, what_is_wrong_with};
+use super::parts::{compact, copied_header, key_end, line_that_is_none, trailing, well_formed, what_is_wrong_with};
 use super::value::{Scan, Within, without_comment};
 use super::{Mistake, Seen, written};
 use crate::config::known;
@@ -214,7 +214,7 @@ impl<'a> Statements<'a> {
         }
         let visible = made_visible(raw);
         let mut key = visible.trim();
-        for word in ["export ", "set ", "let ", "var ", "const ", "- ", "* ", "> ", "+ ", "+", "-", "• "] {
+        for word in ["export ", "set ", "let ", "var ", "const ", "- ", "* ", "> ", "$ ", "+ ", "+", "-", "• "] {
             if let Some(rest) = key.strip_prefix(word).filter(|rest| word.len() > 2 || known::is_key(rest.trim())) {
                 complain(format!("`{}` isn't needed before a key", word.trim()));
                 key = rest.trim();
@@ -320,6 +320,8 @@ impl<'a> Statements<'a> {
                 written(&format!("{} = {fixed}", key.trim()))
             };
             format!("the quotes belong around the value, not around the line{example}")
+        } else if let Some((copied, section)) = copied_header(text) {
+            format!("`{copied}` isn't needed before the name of a section{}", written(&known::header(section)))
         } else if let Some(section) =
             known::section(first.trim_matches(['<', '>', '(', ')', '{', '}', ']'])).filter(|_| braces)
         {

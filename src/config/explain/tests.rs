@@ -42,6 +42,17 @@ fn nothing_is_said_of_what_is_toml() {
 }
 
 #[test]
+fn what_was_copied_along_with_a_header_is_told_from_a_command_and_a_comment() {
+    for (copied, sign) in [("+", "+"), ("> ", ">"), ("$ ", "$"), ("7 ", "7"), ("12| ", "12|"), ("- ", "-")] {
+        let said = explain(&format!("{copied}[connection]\n{copied}port = 8883\n"), &[]);
+        let header = format!("`{sign}` isn't needed before the name of a section; write `[connection]`");
+        assert!(said[0].text == header && said[1].text.contains("write `port = 8883`"), "{said:#?}");
+    }
+    let said = explain("$ gatewire check\n", &[]);
+    assert!(said[0].text.contains("a command for a shell"), "{said:#?}");
+}
+
+#[test]
 fn no_secret_is_repeated() {
     let key = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDRx4Zk";
     for text in [
