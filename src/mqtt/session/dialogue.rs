@@ -47,7 +47,7 @@ impl Dialogue {
     /// Begins with the CONNECT that a session of these `options` sends, will included: a server may refuse it for that. A DISCONNECT must end it, whatever
     /// happens, or the server publishes the will.
     pub(crate) fn connect(options: &Options) -> Dialogue {
-        let wire = Wire::new(options.protocol);
+        let wire = Wire::passing_over_messages(options.protocol);
         let mut output = BytesMut::new();
         wire.connect(&Opening::of(options), &mut output);
         Dialogue { wire, output, awaiting: Awaiting::ConnAck, limits: ServerLimits::default(), last_id: 0 }
@@ -127,7 +127,7 @@ mod tests {
 
     fn dialogue(protocol: Protocol) -> Dialogue {
         let mut dialogue = Dialogue {
-            wire: Wire::new(protocol),
+            wire: Wire::passing_over_messages(protocol),
             output: BytesMut::new(),
             awaiting: Awaiting::ConnAck,
             limits: ServerLimits::default(),
@@ -153,6 +153,9 @@ mod tests {
                 &[0x32, 5, 0, 1, b't', 0, 7]
             };
             assert_eq!(dialogue.receive(&mut BytesMut::from(publish)), Ok(None));
+            let mut unreadable = publish.to_vec();
+            unreadable[4] = b'#';
+            assert_eq!(dialogue.receive(&mut BytesMut::from(&unreadable[..])), Ok(None));
             let mut input = BytesMut::from(&[publish, suback].concat()[..]);
             let granted = Reply::Subscription(Ok(Qos::AtLeastOnce));
             assert_eq!(dialogue.receive(&mut input), Ok(Some(granted)));

@@ -135,6 +135,11 @@ impl Wire {
         Wire { protocol, passing: None, unreadable: 0 }
     }
 
+    /// For who leaves messages to others: none of them is its business.
+    pub(super) fn passing_over_messages(protocol: Protocol) -> Wire {
+        Wire { unreadable: MAX_UNREADABLE, ..Wire::new(protocol) }
+    }
+
     /// Another connection begins.
     pub(super) fn restart(&mut self) {
         self.passing = None;
