@@ -9,7 +9,7 @@ use super::conversation::{Conversation, ConversationEnd, Handed, LINGER, Memory,
 use super::line::{IngestRequest, Reject};
 use super::{Ingest, LastTopic};
 use crate::outbox::Source;
-use crate::socket::{Room, Stream};
+use crate::socket::{READ_CHUNK, Room, Stream};
 use crate::time;
 
 /// A client and its connection. Dropping it loses its answers, not its messages.
@@ -121,7 +121,8 @@ impl Client {
             ready = self.stream.readable(), if wants.read.is_some() => {
                 ready?;
                 let mut scratch = self.ingest.scratch.borrow_mut();
-                let most = wants.read.unwrap_or_default().min(scratch.len());
+                scratch.resize(READ_CHUNK, 0);
+                let most = wants.read.unwrap_or_default().min(READ_CHUNK);
                 self.conversation.read(&self.stream, &mut scratch[..most], time::now());
             }
             room = turn_of(&mut self.in_line), if wants.room => {

@@ -23,7 +23,7 @@ use crate::config;
 use crate::message::{Outbound, Topic};
 use crate::mqtt::Protocol;
 use crate::outbox::{Outbox, Outcome, Refusal};
-use crate::socket::{self, LineMemory, Listener, READ_CHUNK, Seldom, SharedMemory};
+use crate::socket::{self, LineMemory, Listener, Seldom, SharedMemory};
 use crate::stop::Stop;
 use crate::time;
 use batches::Batches;
@@ -48,8 +48,8 @@ pub(crate) struct Ingest {
     /// Clients that are owed answers.
     owing: Cell<usize>,
     settled: Notify,
-    /// What is read goes through here: a client that says nothing needs no buffer.
-    scratch: RefCell<Box<[u8]>>,
+    /// What is read goes through here: a client that says nothing needs no buffer. Made when the first one says something.
+    scratch: RefCell<Vec<u8>>,
     /// For unfinished lines.
     memory: Rc<LineMemory>,
     disconnected: Seldom,
@@ -96,7 +96,7 @@ impl Ingest {
             refused: RefCell::default(),
             owing: Cell::new(0),
             settled: Notify::new(),
-            scratch: RefCell::new(vec![0; READ_CHUNK].into()),
+            scratch: RefCell::default(),
             memory: LineMemory::new(memory),
             disconnected: Seldom::default(),
         })
