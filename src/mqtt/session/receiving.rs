@@ -36,7 +36,7 @@ impl Session {
                 Ok(false) => break,
                 Err(end) => {
                     let is_fault = matches!(end, End::Violation(_) | End::Malformed(Malformed::Invalid(_)));
-                    self.is_answer_bad = is_fault && !is_message && self.is_connected();
+                    self.is_answer_bad = is_fault && self.may_be_an_answer(is_message);
                     return Err(end);
                 }
             }
@@ -51,6 +51,11 @@ impl Session {
             (true, _) => Some(now),
         };
         Ok(())
+    }
+
+    /// Whether what breaks the rules, and `is_message` or not, may answer a message of ours.
+    fn may_be_an_answer(&self, is_message: bool) -> bool {
+        self.is_connected() && !is_message && self.in_flight.on_the_wire_traits().next().is_some()
     }
 
     /// Takes a whole packet; whether there was one.
