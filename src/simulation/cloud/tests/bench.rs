@@ -48,6 +48,7 @@ pub(super) struct Bench {
     waiting: BTreeSet<u64>,
     pub(super) delivered: BTreeSet<u64>,
     pub(super) rejected: Vec<(u64, Rejection)>,
+    pub(super) expired: BTreeSet<u64>,
     pub(super) set_aside: Vec<Condition>,
     pub(super) received: Vec<Inbound>,
     /// What is received is done after so long, in any order.
@@ -139,6 +140,7 @@ impl Bench {
             waiting: BTreeSet::new(),
             delivered: BTreeSet::new(),
             rejected: Vec::new(),
+            expired: BTreeSet::new(),
             set_aside: Vec::new(),
             received: Vec::new(),
             reading: Delay::default(),
@@ -248,7 +250,8 @@ impl Bench {
         self.disconnected();
         let remembered = Remembered { sure: self.random.bool(), ..self.remembered.clone() };
         self.session = Session::new(self.options.clone(), wanted, remembered);
-        let is_done = |n: &u64| self.delivered.contains(n) || self.rejected.iter().any(|(other, _)| other == n);
+        let has_ended = |n: &u64| self.delivered.contains(n) || self.expired.contains(n);
+        let is_done = |n: &u64| has_ended(n) || self.rejected.iter().any(|(other, _)| other == n);
         let open = self.messages.iter().filter(|(n, message)| {
             let is_set_aside = self.set_aside.iter().any(|condition| condition.matches(&message.traits()));
             message.qos == Qos::AtLeastOnce && !is_done(n) && !is_set_aside
@@ -288,7 +291,7 @@ impl Bench {
     /// Every message with QoS 1 is delivered, rejected or set aside, and the server has what is delivered; the client has what it
     /// has acknowledged.
     pub(super) fn assert_nothing_lost(&self) {
-        let rejected = |n: &u64| self.rejected.iter().any(|(other, _)| other == n);
+        let rejected = |n: &u64| self.expired.contains(n) || self.rejected.iter().any(|(other, _)| other == n);
         for (n, message) in self.messages.iter().filter(|(_, message)| message.qos == Qos::AtLeastOnce) {
             let is_set_aside = self.set_aside.iter().any(|condition| condition.matches(&message.traits()));
             assert!(self.delivered.contains(n) || rejected(n) || is_set_aside, "{n}: {message:?}");

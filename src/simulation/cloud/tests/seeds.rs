@@ -1,13 +1,14 @@
 //! Any server, any network: the session keeps MQTT's rules, and gets everything through once they are good again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
 
 use super::bench::{BOTH, Bench, downlink, filters, outbound};
-use crate::message::{Outbound, Qos, Topic, TopicFilter};
+use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
 use crate::mqtt::{Protocol, Will};
 use crate::simulation::cloud::behaviour::{Behaviour, Delay};
 use crate::simulation::cloud::message::Downlink;
@@ -96,7 +97,14 @@ fn publish(bench: &mut Bench, n: u32, random: &mut Rng) {
         let qos = if random.u8(..4) > 0 { Qos::AtLeastOnce } else { Qos::AtMostOnce };
         let payload = format!("up {n} {m}{}", " ".repeat(random.usize(..3).pow(9)));
         let message = outbound(TOPICS[random.usize(..5)], &payload, qos);
-        bench.publish(Outbound { retain: random.u8(..8) == 0, ..message });
+        let properties = (random.u8(..4) == 0).then(|| {
+            let expires_in = random.bool().then(|| random.u32(1..60));
+            let user_properties = vec![("n".to_owned(), n.to_string()); random.usize(..3)];
+            let mut properties = Properties { expires_in, user_properties, ..Properties::default() };
+            properties.count_from(bench.now);
+            Arc::new(properties)
+        });
+        bench.publish(Outbound { retain: random.u8(..8) == 0, properties, ..message });
     }
 }
 

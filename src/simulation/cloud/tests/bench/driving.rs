@@ -171,6 +171,7 @@ impl Bench {
                     }
                 }
                 Event::Guilty(condition, _) => self.set_aside(condition),
+                Event::Expired(sequence) => _ = self.expired.insert(number(sequence)),
                 Event::Subscription(filter, answer) => self.answers.push((filter, answer)),
                 Event::Settled(filters, identifiers) => {
                     self.remembered = Remembered { filters, identifiers, sure: true };
