@@ -162,8 +162,9 @@ impl Cloud {
         }
     }
 
-    /// The client's process was restarted: on connections that are made from now on its packet identifiers begin anew, and what it had
-    /// sent and not heard of comes as new messages if its disk knows of it. It may connect at once.
+    /// The client's process was restarted, or has let go of its session: on connections that are made from now on its packet
+    /// identifiers begin anew, and what it had sent and not heard of comes as new messages if its disk knows of it. It may connect
+    /// at once. What is still under way of earlier connections is judged as before.
     pub(crate) fn client_restarted(&mut self) {
         self.restarted_after = Some(ConnectionId(self.last_connection));
     }

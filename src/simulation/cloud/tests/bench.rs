@@ -239,6 +239,8 @@ impl Bench {
         };
         self.session.reconfigure(self.options.clone(), Some(Remembered::default()));
         self.remembered = Remembered::default();
+        // Back in the first session without a connection in the other, it has let go of that one all the same.
+        self.cloud.client_restarted();
         self.settle();
     }
 
