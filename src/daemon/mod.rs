@@ -1,6 +1,7 @@
 //! The daemon: starts every part, connects them, and stops them in order. The only place that knows them all.
 
 mod announce;
+mod machine;
 mod reload;
 mod services;
 mod start;
@@ -16,16 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use signal_hook_tokio::Signals;
 use thiserror::Error;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{Instant, Interval};
-use tokio_stream::StreamExt as _;
+use tokio_stream::{Stream, StreamExt as _};
 
 use crate::config::Config;
 use crate::journal;
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Change, Link, SaidOnce, Setup};
+use crate::net::Network;
 use crate::net::credentials::{Credentials, Validity};
 use crate::schedule::Schedule;
 use crate::socket::Inherited;
@@ -38,7 +39,10 @@ use services::Services;
 use start::{end, open_store, say_stopped, start};
 use watch::Watch;
 
+pub(crate) use machine::Machine;
 use reload::ReadConfiguration;
+#[cfg(test)]
+pub(crate) use reload::ReloadAnswer;
 pub(crate) use reload::{Read, ReloadRefused};
 
 /// What the kernel reports at once, at most; what is more comes with the next turn.
@@ -83,29 +87,31 @@ pub(crate) fn run(read: &Arc<Read>) -> Result<(), DaemonError> {
 }
 
 /// Everything, and what the status document is made of.
-struct Parts {
+struct Parts<N> {
     started: Timestamp,
     /// Of the database.
     path: PathBuf,
-    link: Rc<Link>,
+    link: Rc<Link<N>>,
     schedule: Rc<Schedule>,
     services: Services,
 }
 
-async fn serve(
+/// Everything from the database on, until `signals` say that this is the end.
+pub(crate) async fn serve<M: Machine>(
     config: &Config,
     credentials: Credentials,
     inherited: Inherited,
-    (mut signals, notifier): (Signals, Rc<Notifier>),
-    read: &Arc<Read>,
+    (mut signals, notifier): (impl Stream<Item = i32> + Unpin, Rc<Notifier>),
+    machine: &M,
 ) -> Result<(), DaemonError> {
     let stop = Rc::new(Stop::default());
     let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
     let at = |error| DaemonError::Unprepared(format!("{}{error}", config.places.with_key("path", &config.outbox.path)));
-    let opened = open_store(&config.outbox.path, &forwards, &mut signals, &notifier).await.map_err(at)?;
+    let opened =
+        open_store((&config.outbox.path, machine.disk()), &forwards, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
-    let parts = Rc::new(assemble(config, credentials, &notifier, services));
+    let parts = Rc::new(assemble(config, credentials, &notifier, machine.network(), services));
     let Services { outbox, inbox, store, supervisor, .. } = &parts.services;
     let prepared = tokio::select! {
         biased;
@@ -135,7 +141,7 @@ async fn serve(
     let link = Rc::clone(&parts.link);
     let link = supervisor.spawn("the link", async move { link.run().await });
 
-    let ended = wait_for_the_end(&mut signals, &parts, read).await;
+    let ended = wait_for_the_end(&mut signals, &parts, machine).await;
 
     notifier.stopping();
     schedule.abort();
@@ -147,7 +153,13 @@ fn name_of(signal: Option<i32>) -> &'static str {
     if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" }
 }
 
-fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, services: Services) -> Parts {
+fn assemble<N: Network>(
+    config: &Config,
+    credentials: Credentials,
+    notifier: &Rc<Notifier>,
+    network: N,
+    services: Services,
+) -> Parts<N> {
     let setup = Setup {
         connection: config.connection.clone(),
         tls: config.tls.clone(),
@@ -155,6 +167,7 @@ fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, 
         filters: config.filters(),
     };
     let link = Link {
+        network,
         setup: RefCell::new(Rc::new(setup)),
         changed: Change::default(),
         outbox: Rc::clone(&services.outbox),
@@ -177,7 +190,11 @@ fn assemble(config: &Config, credentials: Credentials, notifier: &Rc<Notifier>, 
 }
 
 /// Until a signal says so, or a vital part has failed.
-async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<Read>) -> Result<(), DaemonError> {
+async fn wait_for_the_end<M: Machine>(
+    signals: &mut (impl Stream<Item = i32> + Unpin),
+    parts: &Rc<Parts<M::Network>>,
+    machine: &M,
+) -> Result<(), DaemonError> {
     let mut look = every(CERTIFICATE_LOOK);
     let mut reading = ReadConfiguration::default();
     let mut watch = Watch::new();
@@ -191,13 +208,13 @@ async fn wait_for_the_end(signals: &mut Signals, parts: &Rc<Parts>, read: &Arc<R
             biased;
             error = parts.services.supervisor.failed() => return Err(error),
             signal = signals.next() => match signal {
-                Some(SIGHUP) => reading.begin(read),
+                Some(SIGHUP) => reading.begin(machine),
                 signal => {
                     log::info!(GATEWIRE_EVENT = "stopping"; "{}: stopping", name_of(signal));
                     return Ok(());
                 }
             },
-            answer = reading.answer(read) => reload::reload(parts, answer).await,
+            answer = reading.answer(machine) => reload::reload(parts, answer).await,
             // Another database is there, with other files.
             Ok(()) = contents.changed() => {}
             () = parts.services.retry() => parts.services.keep_in_place(parts.document()).await,
@@ -217,7 +234,7 @@ fn every(period: Duration) -> Interval {
     tokio::time::interval_at(Instant::now() + period, period)
 }
 
-impl Parts {
+impl<N: Network> Parts<N> {
     /// Something has happened to the files that are in use.
     fn keep_in_place(self: &Rc<Self>) {
         let store = Rc::clone(&self.services.store);

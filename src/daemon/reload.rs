@@ -1,15 +1,16 @@
 //! SIGHUP: another configuration, without letting go of anything that it leaves as it is.
 
 use std::rc::Rc;
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::Parts;
+use super::machine::Machine;
 use crate::config::Config;
 use crate::link::Setup;
+use crate::net::Network;
 use crate::net::credentials::Credentials;
 
 /// How long the disk may take to answer: nothing else is heard meanwhile, SIGTERM neither.
@@ -37,7 +38,7 @@ pub(super) struct ReadConfiguration {
 }
 
 impl ReadConfiguration {
-    pub(super) fn begin(&mut self, read: &Arc<Read>) {
+    pub(super) fn begin(&mut self, machine: &impl Machine) {
         if self.answer.is_some() {
             self.again = true;
             log::warn!(
@@ -46,21 +47,19 @@ impl ReadConfiguration {
             return;
         }
         let (tell, answer) = oneshot::channel();
-        let read = Arc::clone(read);
-        // Should there be no thread, the answer says so.
-        let thread = thread::Builder::new().name("read".to_owned()).spawn(move || drop(tell.send(read())));
-        self.answer = Some((answer, thread.ok()));
+        let thread = machine.read(tell);
+        self.answer = Some((answer, thread));
     }
 
     /// What was read. Never completes if nothing is.
-    pub(super) async fn answer(&mut self, read: &Arc<Read>) -> ReloadAnswer {
+    pub(super) async fn answer(&mut self, machine: &impl Machine) -> ReloadAnswer {
         let Some((answer, thread)) = &mut self.answer else { return std::future::pending().await };
         let told = answer.await;
         // It has nothing left to do. Once it has ended, its heap is the next thread's, which would have one more otherwise.
         let _ = thread.take().map(JoinHandle::join);
         self.answer = None;
         if std::mem::take(&mut self.again) {
-            self.begin(read);
+            self.begin(machine);
         }
         told.unwrap_or_else(|_| {
             let errors = vec![
@@ -73,7 +72,7 @@ impl ReadConfiguration {
 }
 
 /// Makes everything as it was read anew, or says why not and leaves it as it is.
-pub(super) async fn reload(parts: &Rc<Parts>, answer: ReloadAnswer) {
+pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, answer: ReloadAnswer) {
     let problems = match answer {
         Ok((config, credentials, warnings)) => match apply(parts, &config, &credentials).await {
             Ok(()) => return say(&config, &credentials, &warnings),
@@ -87,7 +86,7 @@ pub(super) async fn reload(parts: &Rc<Parts>, answer: ReloadAnswer) {
     log::error!(GATEWIRE_EVENT = "reload_refused"; "SIGHUP: the new configuration is refused, the old one stays in force");
 }
 
-async fn apply(parts: &Rc<Parts>, config: &Config, credentials: &Credentials) -> Result<(), String> {
+async fn apply(parts: &Rc<Parts<impl Network>>, config: &Config, credentials: &Credentials) -> Result<(), String> {
     if *parts.path.as_path() != config.outbox.path {
         return Err(format!(
             "`outbox.path` can't change while gatewire runs: the messages that wait are in {}. `systemctl restart gatewire` \

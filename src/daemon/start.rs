@@ -9,14 +9,15 @@ use log::LevelFilter;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use signal_hook_tokio::Signals;
-use tokio_stream::StreamExt as _;
+use tokio_stream::{Stream, StreamExt as _};
 
+use super::machine::ThisMachine;
 use super::reload::{self, ReadConfiguration};
 use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, SIGXFSZ, every, name_of, serve};
 use crate::journal;
 use crate::owner;
 use crate::socket::Inherited;
-use crate::store::{OpenError, Store};
+use crate::store::{Disk, OpenError, Store};
 use crate::systemd::Notifier;
 use crate::time;
 
@@ -36,21 +37,22 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     // Before there is another thread, as it reads and changes the environment.
     let inherited = Inherited::from_environment();
     let notifier = Rc::new(Notifier::from_environment(time::now()));
+    let machine = ThisMachine::new(read);
     let mut reading = ReadConfiguration::default();
-    reading.begin(read);
+    reading.begin(&machine);
     let answer = tokio::select! {
         biased;
         signal = end(&mut signals) => {
             say_stopped(&notifier, signal, "the configuration was read");
             return Ok(());
         }
-        answer = reading.answer(read) => answer,
+        answer = reading.answer(&machine) => answer,
     };
     let (config, credentials, warnings) = answer.map_err(DaemonError::Refused)?;
     log::set_max_level(config.log.level);
     reload::warn(&credentials, &warnings);
     warn_root();
-    serve(&config, credentials, inherited, (signals, notifier), read).await
+    serve(&config, credentials, inherited, (signals, notifier), &machine).await
 }
 
 /// The private key is in it: a crash leaves no core, and no other process of this user may look in.
@@ -86,7 +88,7 @@ fn warn_root() {
 }
 
 /// Completes when a signal says that this is the end.
-pub(super) async fn end(signals: &mut Signals) -> Option<i32> {
+pub(super) async fn end(signals: &mut (impl Stream<Item = i32> + Unpin)) -> Option<i32> {
     loop {
         match signals.next().await {
             Some(SIGHUP) => {}
@@ -102,12 +104,12 @@ pub(super) fn say_stopped(notifier: &Notifier, signal: Option<i32>, before: &str
 
 /// `None`: a signal has ended the wait.
 pub(super) async fn open_store(
-    path: &Path,
+    (path, disk): (&Path, &impl Disk),
     forwards: &[&str],
-    signals: &mut Signals,
+    signals: &mut (impl Stream<Item = i32> + Unpin),
     notifier: &Notifier,
 ) -> Result<Option<Rc<Store>>, OpenError> {
-    let opening = Store::open(path, forwards);
+    let opening = Store::open(path, forwards, disk);
     tokio::pin!(opening);
     let mut look = every(STORE_LOOK);
     let mut is_said = false;

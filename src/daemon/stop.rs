@@ -5,14 +5,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use signal_hook_tokio::Signals;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_stream::StreamExt as _;
+use tokio_stream::{Stream, StreamExt as _};
 
 use super::{Parts, SIGHUP};
 use crate::count::{count, count_that};
 use crate::forward::Forward;
+use crate::net::Network;
 use crate::store::{Kept, QueueId, Store};
 
 /// After the link has stopped: for the disk to take what is left, and to close the database. A card may need seconds for a sync.
@@ -25,7 +25,11 @@ const LAST_LOOK: Duration = Duration::from_secs(1);
 const LAST_ANSWERS: Duration = Duration::from_millis(200);
 
 /// See the module. The schedule has ended.
-pub(super) async fn stop(signals: &mut Signals, parts: &Rc<Parts>, link: JoinHandle<()>) {
+pub(super) async fn stop(
+    signals: &mut (impl Stream<Item = i32> + Unpin),
+    parts: &Rc<Parts<impl Network>>,
+    link: JoinHandle<()>,
+) {
     let (services, outbox, store) = (&parts.services, &parts.services.outbox, &parts.services.store);
     store.stop().await;
     // Nothing comes in between: what waits in batches is accepted, and then nothing more.
@@ -64,7 +68,7 @@ async fn last_look(store: &Store, until: Instant) -> Option<Kept> {
 }
 
 /// The link delivers what it can and says goodbye. A second signal cuts that short.
-async fn await_link(signals: &mut Signals, mut link: JoinHandle<()>) {
+async fn await_link(signals: &mut (impl Stream<Item = i32> + Unpin), mut link: JoinHandle<()>) {
     if link.is_finished() {
         return;
     }

@@ -42,7 +42,8 @@ impl Served {
         };
         let listener = Rc::new(Listener::bind(&config.socket).unwrap());
         let acks = Rc::default();
-        let store = Store::open(&directory.path().join("gatewire.db"), &["messages"]).await.unwrap();
+        let store =
+            Store::open(&directory.path().join("gatewire.db"), &["messages"], &crate::store::Thread).await.unwrap();
         let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), store.place("messages").await);
         let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
         let keeper = tokio::task::spawn_local(Rc::clone(&forward).keep(Rc::clone(&store)));

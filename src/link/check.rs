@@ -28,7 +28,7 @@ use crate::mqtt::Options;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::dialogue::{Dialogue, Reply};
 use crate::net::credentials::Credentials;
-use crate::net::{Endpoint, Stream};
+use crate::net::{Connector, Endpoint, Stream};
 use crate::time;
 
 /// How often it is tried to end the session that the check has begun.
@@ -59,7 +59,7 @@ pub(crate) struct Check {
     filters: BTreeMap<TopicFilter, Qos>,
     /// Those that a session which the server has kept may hold, if that is known.
     standing: Option<BTreeSet<TopicFilter>>,
-    connector: LinkConnector,
+    connector: LinkConnector<Connector>,
     connects: ConnectLimit,
     has_begun_session: bool,
     /// The connection on which CONNECT was sent, until DISCONNECT is.
@@ -78,7 +78,7 @@ impl Check {
             config: config.clone(),
             filters,
             standing,
-            connector: LinkConnector::new(config, credentials),
+            connector: LinkConnector::once(config, credentials),
             connects: ConnectLimit::new(&config.rate_limit),
             has_begun_session: false,
             talk: None,
@@ -177,7 +177,7 @@ impl Check {
     }
 
     /// Says CONNECT; whether the server had the session.
-    async fn begin(&mut self, connection: Opened, expiry: Duration) -> Result<bool, LinkError> {
+    async fn begin(&mut self, connection: Opened<Stream>, expiry: Duration) -> Result<bool, LinkError> {
         let deadline = connection.deadline;
         let options = Options { session_expiry: expiry, ..options(&self.config) };
         let connected = self.talk.insert(Talk::new(connection, &options)).connected(deadline).await;
@@ -188,7 +188,7 @@ impl Check {
         connected
     }
 
-    async fn open(&mut self, report: StepReport<'_>) -> Result<Opened, LinkError> {
+    async fn open(&mut self, report: StepReport<'_>) -> Result<Opened<Stream>, LinkError> {
         sleep(self.connects.wait(time::now())).await;
         self.connects.note(time::now());
         self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
@@ -266,7 +266,7 @@ struct Talk {
 
 impl Talk {
     /// CONNECT is to be said.
-    fn new(connection: Opened, options: &Options) -> Talk {
+    fn new(connection: Opened<Stream>, options: &Options) -> Talk {
         let Opened { stream, peer, .. } = connection;
         Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(options) }
     }

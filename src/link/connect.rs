@@ -11,12 +11,12 @@ use super::diagnosis::{Identity, LinkError, Peer};
 use crate::config;
 use crate::message::Target;
 use crate::net::credentials::Credentials;
-use crate::net::{self, Connector, Endpoint, Step, Stream};
+use crate::net::{self, Connect, Connector, Endpoint, Network, Step};
 
 /// A TLS connection on which CONNECT is to be sent.
 #[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) stream: Stream,
+pub(crate) struct Opened<S> {
+    pub(crate) stream: S,
     pub(crate) peer: Arc<Peer>,
     /// When `connect_timeout` is over: CONNACK must have come by then.
     pub(crate) deadline: Instant,
@@ -24,16 +24,27 @@ pub(crate) struct Opened {
 
 /// Connects to IoT Core, or whatever server is configured, again and again.
 #[derive(Debug)]
-pub(crate) struct LinkConnector {
-    connector: Connector,
+pub(crate) struct LinkConnector<C> {
+    connector: C,
     identity: Identity,
 }
 
-impl LinkConnector {
-    /// For the server and client id of `connection`; made anew when configuration or credentials change.
-    pub(crate) fn new(connection: &config::Connection, credentials: &Credentials) -> LinkConnector {
+impl LinkConnector<Connector> {
+    /// The same through this machine's network, whose addresses nobody watches.
+    pub(crate) fn once(connection: &config::Connection, credentials: &Credentials) -> LinkConnector<Connector> {
+        let connector = Connector::new(way(connection, credentials));
+        LinkConnector { connector, identity: identity(connection, credentials) }
+    }
+}
+
+impl<C: Connect> LinkConnector<C> {
+    /// For the server and client id of `connection`, through `network`; made anew when configuration or credentials change.
+    pub(crate) fn new<N>(network: &N, connection: &config::Connection, credentials: &Credentials) -> LinkConnector<C>
+    where
+        N: Network<Connector = C>,
+    {
         LinkConnector {
-            connector: Connector::new(way(connection, credentials)),
+            connector: network.connector(way(connection, credentials)),
             identity: identity(connection, credentials),
         }
     }
@@ -43,11 +54,11 @@ impl LinkConnector {
         self.connector.endpoint()
     }
 
-    /// See [`Connector::connect`].
+    /// See [`Connect::connect`].
     ///
     /// # Errors
     /// What failed, with what is known of the server by then.
-    pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Opened, LinkError> {
+    pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Opened<C::Stream>, LinkError> {
         let connected = self.connector.connect(progress).await;
         let net::Connection { stream, route, deadline } =
             connected.map_err(|error| LinkError::from_connect(error, &self.identity))?;

@@ -22,8 +22,7 @@ use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{AckToken, Sequence};
 use crate::mqtt::Rejection;
 use crate::mqtt::session::{Answer, End, Event, Session};
-use crate::net::addresses::Addresses;
-use crate::net::{Stream, abandon, local_address, not_arrived, under_way};
+use crate::net::{Network, Transport};
 use crate::time;
 use crate::time::Timer;
 use moving::Moved;
@@ -58,13 +57,12 @@ pub(super) enum Cause {
 }
 
 /// A connection and what only lives as long as it does.
-pub(super) struct Connection<'a> {
-    link: &'a Link,
+pub(super) struct Connection<'a, N: Network> {
+    link: &'a Link<N>,
     session: &'a mut Session,
     quota: &'a mut Quota,
     setup: &'a mut Rc<Setup>,
-    stream: Stream,
-    addresses: &'a Addresses,
+    stream: N::Stream,
     input: BytesMut,
     /// Bytes that were written and may still lie in the transport's own buffers.
     unflushed: bool,
@@ -91,20 +89,19 @@ pub(super) struct Connection<'a> {
     is_others_turn: bool,
 }
 
-impl<'a> Connection<'a> {
+impl<'a, N: Network> Connection<'a, N> {
     pub(super) fn new(
-        link: &'a Link,
-        Lasting { session, quota, setup, addresses, .. }: &'a mut Lasting,
-        stream: Stream,
+        link: &'a Link<N>,
+        Lasting { session, quota, setup, .. }: &'a mut Lasting<N>,
+        stream: N::Stream,
         connack_deadline: Instant,
-    ) -> Connection<'a> {
+    ) -> Connection<'a, N> {
         Connection {
             link,
             session,
             quota,
             setup,
             stream,
-            addresses,
             input: BytesMut::new(),
             unflushed: false,
             unwritten: VecDeque::new(),
@@ -142,7 +139,7 @@ impl<'a> Connection<'a> {
     async fn serve(&mut self) -> Result<Ended, Cause> {
         self.session.connect();
         let mut timer = Timer::default();
-        let (addresses, local) = (self.addresses, local_address(&self.stream));
+        let local = self.stream.local_address();
         loop {
             let now = time::now();
             self.keep_time(now)?;
@@ -189,7 +186,7 @@ impl<'a> Connection<'a> {
                         return Ok(Ended::Reconfigured);
                     }
                 }
-                gone = lost(addresses, local) => return Err(Cause::AddressLost(gone)),
+                gone = lost(&link.network, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(time::now() + DRAIN_TIME);
                 }
@@ -216,19 +213,19 @@ impl<'a> Connection<'a> {
         if self.session.timeout().is_some_and(|timeout| now >= timeout) {
             // It may be the uplink that takes its time.
             if self.session.is_waiting()
-                && let Some(bytes) = not_arrived(&self.stream, !self.unflushed)
+                && let Some(bytes) = self.stream.not_arrived(!self.unflushed)
             {
                 self.session.not_arrived(bytes, now);
             }
             self.session.handle_timeout(now).map_err(|end| {
                 if self.session.is_burdened() {
-                    abandon(&self.stream);
+                    self.stream.abandon();
                 }
                 Cause::Session(end)
             })?;
         }
         if self.next_look().is_some_and(|at| at <= now) {
-            let has_moved = self.throughput.looked(under_way(&self.stream, !self.unflushed), now);
+            let has_moved = self.throughput.looked(self.stream.under_way(!self.unflushed), now);
             self.link.outbox.link_moves(self.throughput.rate(), has_moved);
         }
         if self.stays_at.take_if(|at| *at <= now).is_some() {
@@ -377,8 +374,8 @@ impl<'a> Connection<'a> {
 }
 
 /// Waits until the address of a connection isn't this machine's any more.
-async fn lost(addresses: &Addresses, local: Option<SocketAddr>) -> IpAddr {
+async fn lost(network: &impl Network, local: Option<SocketAddr>) -> IpAddr {
     let Some(local) = local else { return std::future::pending().await };
-    addresses.lost(local).await;
+    network.lost(local).await;
     local.ip()
 }

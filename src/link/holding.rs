@@ -9,13 +9,14 @@ use crate::duration::written;
 use crate::journal;
 use crate::message::Topic;
 use crate::mqtt::session::{Change, Hold, Session};
+use crate::net::Network;
 use crate::outbox::HeldStatus;
 use crate::time;
 
 /// What to do where a SUBSCRIBE isn't answered yet.
 const SUBSCRIBING: &str = "Nothing, unless it lasts: after connection.ack_timeout they are sent all the same.";
 
-impl Link {
+impl<N: Network> Link<N> {
     /// Says once what holds messages back, and that it does no longer.
     pub(super) fn note_holding(&self, session: &mut Session, now: Instant) {
         let change = session.take_hold();

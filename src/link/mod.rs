@@ -36,9 +36,8 @@ use crate::message::TopicFilter;
 use crate::mqtt::Malformed;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::{End, Session};
-use crate::net::Endpoint;
-use crate::net::addresses::Addresses;
 use crate::net::credentials::Fingerprint;
+use crate::net::{Endpoint, Network};
 use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::store::Store;
@@ -60,7 +59,8 @@ const SUSPECTS: usize = 5;
 const SHORT: u32 = 3;
 
 /// The link and its neighbours.
-pub(crate) struct Link {
+pub(crate) struct Link<N> {
+    pub(crate) network: N,
     pub(crate) setup: RefCell<Rc<Setup>>,
     /// [`Link::setup`] has changed, and isn't applied yet.
     pub(crate) changed: Change,
@@ -77,15 +77,14 @@ pub(crate) struct Link {
 }
 
 /// What lasts from one connection to the next.
-struct Lasting {
-    connector: LinkConnector,
+struct Lasting<N: Network> {
+    connector: LinkConnector<N::Connector>,
     session: Session,
     quota: Quota,
     backoff: Backoff,
     connects: ConnectLimit,
     /// What all of this was made for.
     setup: Rc<Setup>,
-    addresses: Addresses,
     telling: Telling,
     closes: Closes,
 }
@@ -101,20 +100,19 @@ enum Ended {
     OtherLimits,
 }
 
-impl Link {
+impl<N: Network> Link<N> {
     /// Keeps the link until the daemon stops; it never gives up.
     pub(crate) async fn run(&self) {
         let setup = self.setup();
         let remembered = self.recall(&setup).await;
         let connection = &setup.connection;
         let mut lasting = Lasting {
-            connector: LinkConnector::new(connection, &setup.credentials),
+            connector: LinkConnector::new(&self.network, connection, &setup.credentials),
             session: Session::new(reload::options(connection), setup.filters.clone(), remembered),
             quota: Quota::new(&connection.rate_limit, time::now()),
             backoff: Backoff::new(&connection.backoff),
             connects: ConnectLimit::new(&connection.rate_limit),
             setup,
-            addresses: Addresses::watch(),
             telling: Telling::default(),
             closes: Closes::default(),
         };
@@ -149,7 +147,7 @@ impl Link {
     }
 
     /// One connection from DNS to its end.
-    async fn attempt(&self, lasting: &mut Lasting) -> Result<Ended, LinkError> {
+    async fn attempt(&self, lasting: &mut Lasting<N>) -> Result<Ended, LinkError> {
         self.state.connecting();
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
@@ -219,7 +217,7 @@ impl Link {
     }
 
     /// Says why there is no link, and waits for the next attempt; for less long if the network changes that was to blame.
-    async fn wait(&self, error: &LinkError, lasting: &mut Lasting) {
+    async fn wait(&self, error: &LinkError, lasting: &mut Lasting<N>) {
         let now = time::now();
         let backoff = match error {
             // There is another address already, or one comes soon.
@@ -244,11 +242,11 @@ impl Link {
         }
         report(&failure, wait, lasting.telling.failed(&error.kind(), before, now, journal::now()));
         self.state.failed(failure, after(wait));
-        let Lasting { backoff, connects, addresses, .. } = lasting;
+        let Lasting { backoff, connects, .. } = lasting;
         let waited = async {
             tokio::select! {
                 biased;
-                () = addresses.came(), if error.is_of_the_network() => backoff.restart(),
+                () = self.network.came(), if error.is_of_the_network() => backoff.restart(),
                 () = tokio::time::sleep(wait) => {}
             }
         };

@@ -8,6 +8,7 @@ use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::session::{Refusal, Verdict};
+use crate::net::Network;
 use crate::time;
 
 /// What to do about it.
@@ -19,7 +20,7 @@ pub(super) const THROTTLED: &str = "The account's limit for publishing was passe
 const EVERYTHING: &str = "Check the certificate's policy (`gatewire policy` prints what it needs; it must be attached and \
                           active) and the server's log (CloudWatch, AWSIotLogsV2): the messages themselves aren't the cause.";
 
-impl Link {
+impl<N: Network> Link<N> {
     /// Completes when it is known what is set aside and which ids were given out, or the daemon stops.
     pub(super) async fn recalled(&self) {
         tokio::select! {
@@ -123,7 +124,7 @@ impl Link {
     }
 
     /// Draws the conclusions from the end of a connection, or of the attempt to make one.
-    pub(super) fn judge(&self, error: &LinkError, lasting: &mut Lasting) {
+    pub(super) fn judge(&self, error: &LinkError, lasting: &mut Lasting<N>) {
         let is_answer_bad = lasting.session.was_answer_bad();
         let reason = match error {
             LinkError::ClosedByServer { .. } => None,
@@ -199,9 +200,6 @@ pub(super) fn what_to_do(refusal: &Refusal) -> &'static str {
         Refusal::Ends(reason) => reason.as_ref().map(|reason| reason.code),
         Refusal::Refuses(Rejection::PubAck(reason)) => Some(reason.code),
         Refusal::Refuses(rejection) => return terms_remedy(rejection),
-        Refusal::Misanswers => {
-            return "Check connection.endpoint, and try the other connection.protocol: the messages themselves aren't the cause.";
-        }
     };
     match code {
         Some(ReasonCode::QUOTA_EXCEEDED) => THROTTLED,
@@ -268,8 +266,6 @@ mod tests {
         for advice in [ends(0x97), answers] {
             assert!(advice.contains("rate_limit"), "{advice}");
         }
-        let advice = what_to_do(&Refusal::Misanswers);
-        assert!(advice.contains("connection.protocol") && !advice.contains("policy"), "{advice}");
         let terms = [
             (Rejection::NoQos1, "max_qos"),
             (Rejection::NoRetain, "retain_available"),

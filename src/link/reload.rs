@@ -13,6 +13,7 @@ use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::Options;
 use crate::mqtt::session::Remembered;
+use crate::net::Network;
 use crate::net::credentials::{self, Credentials, Fingerprint};
 use crate::notify::LocalNotify;
 use crate::time;
@@ -79,7 +80,7 @@ pub(super) fn options(connection: &config::Connection) -> Options {
     }
 }
 
-impl Link {
+impl<N: Network> Link<N> {
     /// Changes what the link is made for. It is applied at once; the connection ends only if it has to.
     pub(crate) fn reconfigure(&self, setup: Setup) {
         self.state.reconfigured(&setup.connection);
@@ -130,7 +131,7 @@ impl Link {
     }
 
     /// Between two connections: makes everything for what is configured now, and for the credentials that are on the disk now.
-    pub(super) async fn apply_changes(&self, lasting: &mut Lasting) {
+    pub(super) async fn apply_changes(&self, lasting: &mut Lasting<N>) {
         self.look_at_the_credentials();
         let setup = self.setup();
         self.changed.is_pending.set(false);
@@ -151,7 +152,7 @@ impl Link {
             true => None,
             false => Some(self.recall(&setup).await),
         };
-        lasting.connector = LinkConnector::new(new, &setup.credentials);
+        lasting.connector = LinkConnector::new(&self.network, new, &setup.credentials);
         lasting.session.reconfigure(options(new), another);
         lasting.session.want(setup.filters.clone(), time::now());
         lasting.setup = setup;

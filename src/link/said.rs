@@ -11,6 +11,7 @@ use crate::journal;
 use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
 use crate::mqtt::Malformed;
+use crate::net::Network;
 use crate::time;
 
 /// The bound on the topics of one kind that are named within [`NAME_AGAIN`].
@@ -59,7 +60,7 @@ impl Named {
     }
 }
 
-impl Link {
+impl<N: Network> Link<N> {
     /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
     pub(super) fn overdue(&self, topic: &Topic, count: usize) {
         let what = match count {

@@ -16,7 +16,7 @@ use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
 use super::error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault};
 use super::proxy::Proxy;
-use super::{race, send_queue, tcp};
+use super::{race, tcp};
 use crate::config;
 
 /// A step done on the way to a connection, as `check --connect` shows it.
@@ -51,44 +51,13 @@ pub(crate) enum Step {
 /// TLS over TCP.
 pub(crate) type Stream = TlsStream<TcpStream>;
 
-/// Has what comes next on `stream` acknowledged at once, rather than after the kernel's 40 ms; until the next write. A server
-/// that holds back small packets until then (Nagle's algorithm: mosquitto does, behind its TLS session tickets) would hold
-/// back CONNACK as long.
-pub(crate) fn acknowledge_at_once(stream: &Stream) {
-    tcp::acknowledge_at_once(stream.get_ref().0);
-}
-
-/// Has the kernel forget what it hasn't sent on `stream`, once that is dropped: it would be in the next connection's way.
-pub(crate) fn abandon(stream: &Stream) {
-    tcp::abandon(stream.get_ref().0);
-}
-
-/// How many of the bytes that were written to `stream` may not have arrived at the other end, as they are encrypted. `None`: the
-/// kernel doesn't tell.
-pub(crate) fn not_arrived(stream: &Stream, is_flushed: bool) -> Option<usize> {
-    match send_queue::unacknowledged(stream.get_ref().0)? {
-        0 if is_flushed => Some(0),
-        // So much may not have left `stream` itself, or have arrived without the end of its TLS record.
-        bytes => Some(bytes + MAX_ENCRYPTED),
-    }
-}
-
-/// How many of the bytes that were written to `stream` are certainly still there, or with the kernel, or under way. `None`: the
-/// kernel doesn't tell.
-pub(crate) fn under_way(stream: &Stream, is_flushed: bool) -> Option<usize> {
-    let bytes = send_queue::unacknowledged(stream.get_ref().0)?;
-    Some(if is_flushed { bytes } else { bytes + MAX_ENCRYPTED })
-}
-
-/// The address of this machine that `stream` is from.
-pub(crate) fn local_address(stream: &Stream) -> Option<SocketAddr> {
-    stream.get_ref().0.local_addr().ok()
-}
+/// How much may be encrypted and not written yet, in bytes. As with what the kernel hasn't sent, nobody sees it.
+pub(super) const MAX_ENCRYPTED: usize = 4 * 1024;
 
 /// A TLS connection on which nothing has been said yet.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    pub(crate) stream: Stream,
+pub(crate) struct Connection<S> {
+    pub(crate) stream: S,
     pub(crate) route: Route,
     /// When `connect_timeout` is over: the server's first answer must have come by then.
     pub(crate) deadline: Instant,
@@ -144,7 +113,7 @@ impl Connector {
     ///
     /// # Errors
     /// The step that failed: `InvalidHost`, `Dns`, `Tcp`, `Proxy`, `Tls`, or `Io` if the network broke during the handshake.
-    pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Connection, ConnectError> {
+    pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Connection<Stream>, ConnectError> {
         let deadline = Instant::now() + self.connect_timeout;
         let Ok(name) = ServerName::try_from(self.endpoint.host.to_string()) else {
             return Err(ConnectError::InvalidHost(Arc::clone(&self.endpoint.host)));
@@ -272,9 +241,6 @@ impl Connector {
         Ok(stream)
     }
 }
-
-/// How much may be encrypted and not written yet, in bytes. As with what the kernel hasn't sent, nobody sees it.
-const MAX_ENCRYPTED: usize = 4 * 1024;
 
 /// How much of what is left of `connect_timeout` a step may use, so that none eats everything. Of 20 s, DNS has 10 (glibc
 /// asks the second name server after 5), TCP at least 5 (three SYNs), TLS at least 3.3, CONNACK at least 1.6; and since

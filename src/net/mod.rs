@@ -1,12 +1,13 @@
 //! A byte stream to a host, and why there is none: DNS, a race of addresses, TCP, perhaps a proxy, TLS with the [`credentials`]
 //! of this machine. What failed is a value ([`ConnectError`]); what is said of it to people is in `link/diagnosis/`.
 
-pub(crate) mod addresses;
+mod addresses;
 mod connector;
 pub(crate) mod credentials;
 mod dns;
 mod endpoint;
 mod error;
+mod network;
 mod proxy;
 mod race;
 mod send_queue;
@@ -15,9 +16,9 @@ mod tcp;
 pub(crate) mod tests;
 
 pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
-pub(crate) use connector::{abandon, acknowledge_at_once, local_address, not_arrived, under_way};
 pub(crate) use endpoint::{Endpoint, Route};
 pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};
+pub(crate) use network::{Connect, MachineNetwork, Network, Transport};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing {

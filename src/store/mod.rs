@@ -24,6 +24,7 @@ mod ready;
 pub(crate) mod reminder;
 mod row;
 mod salvage;
+mod task;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -35,7 +36,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -52,10 +52,10 @@ pub(crate) use names::names_of;
 pub(crate) use probe::{Obstacle, probe};
 pub(crate) use queue::{QueueId, QueueState, Totals};
 pub(crate) use row::Row;
+pub(crate) use task::{Disk, Job, Task, Thread};
 use trouble::{Action, News, Trouble};
 #[cfg(any(test, fuzzing))]
 pub(crate) use worker::fuzzing;
-use worker::{Job, Worker};
 
 const PAGE_SIZE: usize = 4096;
 
@@ -162,28 +162,28 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Starts the thread of the database, and completes when that is open, for which a damaged one has to be read through.
-    /// `forwards` are the names of the queues there should be beside the outbox.
+    /// Has `disk` open the database, and completes when that is open, for which a damaged one has to be read through. `forwards` are the names of the queues there should be beside the outbox.
     ///
     /// # Errors
     /// Only what a person has to decide. A damaged database is moved aside and what is readable carried over; one that can't
     /// be opened just now is tried again and again, and until then everything waits in memory.
-    pub(crate) async fn open(path: &Path, forwards: &[&str]) -> Result<Rc<Store>, OpenError> {
+    pub(crate) async fn open(path: &Path, forwards: &[&str], disk: &impl Disk) -> Result<Rc<Store>, OpenError> {
         let (jobs, receiver) = mpsc::channel(MAX_JOBS);
-        let pending: Arc<AtomicUsize> = Arc::default();
         let (publish, contents) = watch::channel(Contents::default());
-        let moved_aside = Arc::default();
-        let restored = Arc::default();
-        let names = forwards.iter().map(|name| (*name).to_owned()).collect();
-        let worker =
-            Worker::new(path, names, publish, Arc::clone(&pending), Arc::clone(&moved_aside), Arc::clone(&restored));
         let (opened, first) = oneshot::channel();
-        let thread = thread::Builder::new().name("store".to_owned()).spawn(move || worker.run(receiver, opened));
-        let started = match thread {
-            Ok(_) => first.await.unwrap_or(Ok(Err(Failure::Gone))),
-            Err(_) => Ok(Err(Failure::Gone)),
+        let (pending, moved_aside, restored) = Default::default();
+        let task = Task {
+            path: path.to_owned(),
+            forwards: forwards.iter().map(|name| (*name).to_owned()).collect(),
+            jobs: receiver,
+            opened,
+            publish,
+            pending: Arc::clone(&pending),
+            moved_aside: Arc::clone(&moved_aside),
+            restored: Arc::clone(&restored),
         };
-        let outcome = started?;
+        disk.begin(task);
+        let outcome = first.await.unwrap_or(Ok(Err(Failure::Gone)))?;
         let store = Store {
             path: path.to_owned(),
             jobs,

@@ -20,7 +20,8 @@ use super::failure::{Failure, Fault, OpenError, unreadable};
 use super::files::make_directory;
 use super::names::log_of;
 use super::ready::{self, Ready};
-use super::{Contents, Kept, Load, Lock, Page, QueueId, QueueState, Totals, Write};
+use super::task::{Job, Opened};
+use super::{Contents, Lock, QueueId, Totals, Write};
 
 use crate::time;
 
@@ -42,29 +43,6 @@ const ATTEMPTS: u32 = 8;
 
 /// How often looking at all pages is begun, before it is left to those who read them.
 const CHECKS: u32 = 5;
-
-pub(super) enum Job {
-    Write(Write, oneshot::Sender<Result<(), Failure>>),
-    Load(Load, oneshot::Sender<Result<Page, Failure>>),
-    Note(&'static str, oneshot::Sender<Option<String>>),
-    /// A forward that needs a queue.
-    Place(String, oneshot::Sender<QueueState>),
-    /// Open the database, if it isn't.
-    Open(oneshot::Sender<Result<(), Failure>>),
-    /// Look whether the files are where they belong, and put them back.
-    Look(oneshot::Sender<Result<(), Failure>>),
-    /// The daemon stops: from now on what is in the way is moved aside, so that nothing is lost.
-    Stop,
-    /// Look whether the next start finds what is stored, and what that is.
-    Kept(oneshot::Sender<Kept>),
-    /// Look at all pages when there is nothing else to do.
-    Check,
-    /// Nothing comes after it.
-    Close(oneshot::Sender<()>),
-}
-
-/// What came of the first attempt to open.
-type Opened = Result<Result<(), Failure>, OpenError>;
 
 pub(super) struct Worker {
     path: PathBuf,

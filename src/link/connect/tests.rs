@@ -63,17 +63,17 @@ fn connection(host: &str, port: u16, connect_timeout: Duration) -> config::Conne
     }
 }
 
-fn connector(host: &str, port: u16, files: &Files) -> LinkConnector {
+fn connector(host: &str, port: u16, files: &Files) -> LinkConnector<Connector> {
     connector_within(MINUTE, host, port, files)
 }
 
-fn connector_within(connect_timeout: Duration, host: &str, port: u16, files: &Files) -> LinkConnector {
+fn connector_within(connect_timeout: Duration, host: &str, port: u16, files: &Files) -> LinkConnector<Connector> {
     let connection = connection(host, port, connect_timeout);
-    LinkConnector::new(&connection, &credentials::load(&files.tls, SystemTime::now()).unwrap())
+    LinkConnector::once(&connection, &credentials::load(&files.tls, SystemTime::now()).unwrap())
 }
 
 /// As for port 443, which a test can't have itself.
-fn connector_as_for_443(port: u16, files: &Files) -> LinkConnector {
+fn connector_as_for_443(port: u16, files: &Files) -> LinkConnector<Connector> {
     let credentials = credentials::load(&files.tls, SystemTime::now()).unwrap();
     let connection = connection("localhost", port, MINUTE);
     let way = net::Options { tls: credentials.client_config(443), ..way(&connection, &credentials) };
@@ -104,7 +104,11 @@ async fn serve_one(listener: TcpListener, config: ServerConfig) -> io::Result<Se
 }
 
 /// Connects, sends a byte and reads it back; what the steps were; what the server saw.
-async fn exchange(mut connector: LinkConnector, listener: TcpListener, config: ServerConfig) -> (Vec<Step>, Seen) {
+async fn exchange(
+    mut connector: LinkConnector<Connector>,
+    listener: TcpListener,
+    config: ServerConfig,
+) -> (Vec<Step>, Seen) {
     let server = tokio::spawn(serve_one(listener, config));
     let mut steps = Vec::new();
     let mut connection = connector.connect(&mut |step| steps.push(step)).await.unwrap();

@@ -6,9 +6,10 @@ use super::{ANSWER_TIME, Connection};
 use crate::message::{Outbound, Qos, Sequence};
 use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::{NextSend, Waiting};
+use crate::net::Network;
 use crate::outbox::Outbox;
 
-impl Connection<'_> {
+impl<N: Network> Connection<'_, N> {
     /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.
     pub(super) fn fill(&mut self, now: Instant) {
         self.quota_until = None;

@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite as _;
 use tokio_util::io::poll_read_buf;
 
 use super::Connection;
-use crate::net::acknowledge_at_once;
+use crate::net::{Network, Transport as _};
 use crate::time;
 
 /// How much is asked of the transport at once: a TLS record.
@@ -33,7 +33,7 @@ pub(super) enum Moved {
     Failed(io::Error),
 }
 
-impl Connection<'_> {
+impl<N: Network> Connection<'_, N> {
     /// Writes what the session has, reads what has come. Ready when there is something to look at.
     pub(super) fn poll_io(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
         let (had_room, had_look) = (self.has_room(), self.next_look().is_some());
@@ -85,7 +85,7 @@ impl Connection<'_> {
             self.session.wrote(wrote, now);
             self.throughput.wrote(wrote, now);
             if self.connected_at.is_none() {
-                acknowledge_at_once(&self.stream);
+                self.stream.acknowledge_at_once();
             }
         }
         if is_blocked {

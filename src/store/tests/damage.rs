@@ -83,7 +83,7 @@ fn a_kill_while_the_database_is_made_leaves_one_that_opens() {
         let path = directory.path().join("gatewire.db");
         std::fs::write(&path, database).unwrap();
         std::fs::write(with_suffix(&path, "-wal"), log).unwrap();
-        let store = wait(Store::open(&path, &[])).map_err(|error| error.to_string());
+        let store = wait(Store::open(&path, &[], &Thread)).map_err(|error| error.to_string());
         let store = store.unwrap_or_else(|error| panic!("{what}: {error}"));
         assert_eq!(store.status().moved_aside, Vec::<String>::new(), "{what}");
         wait(store.write(change(Vec::new(), vec![row(1, 10)]))).unwrap();

@@ -48,7 +48,7 @@ fn everything(queue: QueueId) -> Load {
 }
 
 fn open(path: &Path) -> Rc<Store> {
-    wait(Store::open(path, &["commands", "events"])).unwrap()
+    wait(Store::open(path, &["commands", "events"], &Thread)).unwrap()
 }
 
 /// The rows of the outbox that a new start finds.
@@ -99,7 +99,7 @@ fn queues_do_not_mix_and_keep_their_numbers() {
         wait(store.write(Write { queue, ..change(Vec::new(), vec![row(seq, 10)]) })).unwrap();
     }
     wait(store.close());
-    let store = wait(Store::open(&path, &["events", "new", "commands"])).unwrap();
+    let store = wait(Store::open(&path, &["events", "new", "commands"], &Thread)).unwrap();
     assert_eq!((wait(store.place("commands")).queue, wait(store.place("events")).queue), (commands, events));
     for (queue, seq) in [(commands, 7), (events, QueueId::MAX_SEQ), (QueueId::OUTBOX, 0)] {
         let page = wait(store.load(everything(queue))).unwrap();
@@ -148,7 +148,7 @@ fn a_second_instance_is_told_so() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gatewire.db");
     let store = open(&path);
-    let error = wait(Store::open(&path, &[])).unwrap_err();
+    let error = wait(Store::open(&path, &[], &Thread)).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
     wait(store.close());
 }
@@ -164,7 +164,7 @@ fn a_newer_schema_and_another_programs_database_are_left_as_they_are() {
     rusqlite::Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE photos (name TEXT)").unwrap();
     for path in [path, foreign] {
         let before = std::fs::read(&path).unwrap();
-        let error = wait(Store::open(&path, &[])).unwrap_err();
+        let error = wait(Store::open(&path, &[], &Thread)).unwrap_err();
         assert!(matches!(error, OpenError::Newer { found: 2, .. } | OpenError::Foreign { .. }), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), before);
         assert!(!with_suffix(&path, "-wal").exists());
@@ -215,7 +215,7 @@ fn what_is_no_database_of_gatewire_is_left_as_it_is() {
         make(&path);
         let before = as_it_is(&path);
         let count = std::fs::read_dir(directory.path()).unwrap().count();
-        let error = wait(Store::open(&path, &[])).map(drop).unwrap_err().to_string();
+        let error = wait(Store::open(&path, &[], &Thread)).map(drop).unwrap_err().to_string();
         assert!(error.starts_with(&path.display().to_string()) && error.contains("[outbox] path"), "{what}: {error}");
         assert_eq!(as_it_is(&path), before, "{what}");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), count, "{what}: something was made beside it");
@@ -231,7 +231,7 @@ fn what_lies_in_the_place_of_the_log_or_the_lock_is_left_as_it_is() {
         std::fs::write(&letter, "precious").unwrap();
         std::fs::set_permissions(&letter, std::fs::Permissions::from_mode(0o644)).unwrap();
         std::os::unix::fs::symlink(&letter, with_suffix(&path, suffix)).unwrap();
-        let error = wait(Store::open(&path, &[])).map(drop).unwrap_err();
+        let error = wait(Store::open(&path, &[], &Thread)).map(drop).unwrap_err();
         assert!(matches!(error, OpenError::NotAFile { .. }), "{error}");
         assert_eq!(std::fs::read_to_string(&letter).unwrap(), "precious");
         assert_eq!(std::fs::metadata(&letter).unwrap().permissions().mode() & 0o777, 0o644);

@@ -1,0 +1,57 @@
+//! What the daemon runs on: this machine, or in a simulation what stands for it.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+use super::reload::{Read, ReloadAnswer};
+use crate::net::{MachineNetwork, Network};
+use crate::store::{Disk, Thread};
+
+/// What everything that isn't the daemon's own is reached through.
+pub(crate) trait Machine: 'static {
+    type Network: Network;
+    type Disk: Disk;
+
+    /// The way to the server. Asked for once.
+    fn network(&self) -> Self::Network;
+
+    /// Where the database is.
+    fn disk(&self) -> &Self::Disk;
+
+    /// Begins to read the configuration and the credentials, which may take as long as the disk does. `tell` is dropped if they
+    /// can't be read at all. Returns the thread that does it, if one does: it ends once it has told.
+    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Option<JoinHandle<()>>;
+}
+
+/// This one.
+pub(super) struct ThisMachine {
+    disk: Thread,
+    read: Arc<Read>,
+}
+
+impl ThisMachine {
+    pub(super) fn new(read: &Arc<Read>) -> ThisMachine {
+        ThisMachine { disk: Thread, read: Arc::clone(read) }
+    }
+}
+
+impl Machine for ThisMachine {
+    type Network = MachineNetwork;
+    type Disk = Thread;
+
+    fn network(&self) -> MachineNetwork {
+        MachineNetwork::new()
+    }
+
+    fn disk(&self) -> &Thread {
+        &self.disk
+    }
+
+    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Option<JoinHandle<()>> {
+        let read = Arc::clone(&self.read);
+        // Should there be no thread, the answer says so.
+        thread::Builder::new().name("read".to_owned()).spawn(move || drop(tell.send(read()))).ok()
+    }
+}

@@ -1,0 +1,74 @@
+//! What the database of a daemon is asked to do, and by whom it is done.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::failure::{Failure, OpenError};
+use super::worker::Worker;
+use super::{Contents, Kept, Load, Page, QueueState, Write};
+
+pub(crate) enum Job {
+    Write(Write, oneshot::Sender<Result<(), Failure>>),
+    Load(Load, oneshot::Sender<Result<Page, Failure>>),
+    Note(&'static str, oneshot::Sender<Option<String>>),
+    /// A forward that needs a queue.
+    Place(String, oneshot::Sender<QueueState>),
+    /// Open the database, if it isn't.
+    Open(oneshot::Sender<Result<(), Failure>>),
+    /// Look whether the files are where they belong, and put them back.
+    Look(oneshot::Sender<Result<(), Failure>>),
+    /// The daemon stops: from now on what is in the way is moved aside, so that nothing is lost.
+    Stop,
+    /// Look whether the next start finds what is stored, and what that is.
+    Kept(oneshot::Sender<Kept>),
+    /// Look at all pages when there is nothing else to do.
+    Check,
+    /// Nothing comes after it.
+    Close(oneshot::Sender<()>),
+}
+
+/// What came of the first attempt to open.
+pub(crate) type Opened = Result<Result<(), Failure>, OpenError>;
+
+/// What the database of a daemon is asked to do.
+pub(crate) struct Task {
+    pub(crate) path: PathBuf,
+    /// The queues there should be beside the outbox.
+    pub(crate) forwards: Vec<String>,
+    /// Nobody can ask for anything any more once there are none.
+    pub(crate) jobs: mpsc::Receiver<Job>,
+    /// Told once, before the first job is done.
+    pub(crate) opened: oneshot::Sender<Opened>,
+    /// What the database holds; it is told before `opened` is.
+    pub(crate) publish: watch::Sender<Contents>,
+    /// How many jobs wait.
+    pub(crate) pending: Arc<AtomicUsize>,
+    /// Where damaged databases were moved to.
+    pub(crate) moved_aside: Arc<Mutex<Vec<String>>>,
+    /// How often it was put back.
+    pub(crate) restored: Arc<AtomicUsize>,
+}
+
+/// Where a database is.
+pub(crate) trait Disk {
+    /// Opens the database of `task` and does what it is asked to, by itself. What it was given is dropped where that can't be done.
+    fn begin(&self, task: Task);
+}
+
+/// The file system, to which a thread of its own speaks: a disk that hangs holds up nothing else.
+pub(crate) struct Thread;
+
+impl Disk for Thread {
+    fn begin(&self, task: Task) {
+        let work = move || {
+            let Task { path, forwards, jobs, opened, publish, pending, moved_aside, restored } = task;
+            Worker::new(&path, forwards, publish, pending, moved_aside, restored).run(jobs, opened);
+        };
+        // Should there be no thread, nobody answers.
+        let _ = thread::Builder::new().name("store".to_owned()).spawn(work);
+    }
+}
