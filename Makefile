@@ -28,6 +28,7 @@ SYSTEMD := mmdebstrap systemd-container
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)-1
 FUZZ_SECONDS ?= 60
+SEEDS ?= 1000
 # apt-get wants root; on a desktop that is what sudo is for.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -60,6 +61,14 @@ unit: tools $(OTHERS) ## the tests alone
 .PHONY: soak
 soak: tools ## gatewire killed at random moments for as long as you like (GATEWIRE_SOAK_KILLS=5000)
 	GATEWIRE_SOAK_KILLS=$${GATEWIRE_SOAK_KILLS:-5000} $(CARGO) test --locked --test crash -- --nocapture
+
+.PHONY: simulate
+simulate: tools ## the whole daemon in virtual time, through more faults than years of service bring (SEEDS=1000)
+	GATEWIRE_SEEDS=$(SEEDS) $(CARGO) test --locked --profile simulate --lib simulation::tests::nothing -- --nocapture
+
+.PHONY: planted
+planted: tools ## whether the simulation finds faults that are planted in a copy of the sources (tests/simulation/planted/)
+	CARGO=$(CARGO) tests/simulation/plant
 
 .PHONY: lint
 lint: ## formatting, clippy, the systemd unit, the message catalogue

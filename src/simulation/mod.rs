@@ -1,5 +1,16 @@
-//! The whole daemon against a simulated world, in one process and in virtual time: one seed is one run.
+//! The whole daemon against a simulated world, in one process and in virtual time: one seed is one run (docs/simulation.md).
 //!
-//! [`cloud`] is the server that it is connected to.
+//! [`process`] is the daemon, as `gatewire run` starts it; [`cloud`] the server that it is connected to, [`network`] what lies
+//! between, [`clients`] the local programs. [`plan`] says what happens in a run, [`world`] has it happen, and [`judge`] says what
+//! must hold all the same.
 
+mod clients;
 pub(crate) mod cloud;
+mod journal;
+mod judge;
+mod network;
+mod plan;
+mod process;
+mod world;
+
+mod tests;

@@ -24,6 +24,8 @@ mod ready;
 pub(crate) mod reminder;
 mod row;
 mod salvage;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -65,8 +65,6 @@ pub(crate) enum Refusal {
     Ends(Option<Reason>),
     /// It answers with a failure, or its CONNACK doesn't allow it.
     Refuses(Rejection),
-    /// Its answer breaks the rules of MQTT, which ends the connection.
-    Misanswers,
 }
 
 impl fmt::Display for Refusal {
@@ -75,7 +73,6 @@ impl fmt::Display for Refusal {
             Refusal::Ends(None) => f.write_str("it closes the connection on it"),
             Refusal::Ends(Some(reason)) => write!(f, "it ends the connection on it with reason code {reason}"),
             Refusal::Refuses(rejection) => rejection.fmt(f),
-            Refusal::Misanswers => f.write_str("its answer to it breaks the rules of MQTT"),
         }
     }
 }

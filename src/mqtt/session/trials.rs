@@ -187,7 +187,7 @@ impl Session {
         let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
         let shown = self.isolation.closed(unanswered.into_iter(), is_for_form, now);
         let mut verdict = Verdict { guilty: shown.guilty, of_a_trial: shown.of_a_trial, ..Verdict::default() };
-        self.holding.refusal = Some(if self.is_answer_bad { Refusal::Misanswers } else { Refusal::Ends(None) });
+        self.holding.refusal = Some(Refusal::Ends(None));
         match &verdict.guilty {
             Some(Guilty::Subscribe(filter)) => self.subscriptions.refuse(filter.clone(), now),
             Some(Guilty::Publish(condition)) if is_for_form && !condition.is_group() => {

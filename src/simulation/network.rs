@@ -1,0 +1,432 @@
+//! The network between the daemon and the [`Cloud`]: bytes take their time, come in pieces, or never.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+
+use super::cloud::{Cloud, ConnectionId, Output};
+use crate::net::{self, Attempt, Connect, ConnectError, DnsFault, Endpoint, Network, Options, Route, Step, Transport};
+use crate::time;
+
+/// What lies in the kernel's queue before a write has to wait.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// How it behaves from now on.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Weather {
+    /// One way, at least and at most.
+    pub(crate) latency: (Duration, Duration),
+    /// Bytes a second up.
+    pub(crate) bandwidth: u64,
+    /// What is sent never arrives, and nothing is told of it.
+    pub(crate) is_silent: bool,
+    pub(crate) dns_fails: bool,
+    /// No TCP connection can be made: it is refused, or never answered.
+    pub(crate) connects_fail: Option<bool>,
+}
+
+impl Default for Weather {
+    fn default() -> Weather {
+        Weather {
+            latency: (Duration::from_millis(10), Duration::from_millis(40)),
+            bandwidth: 1_000_000,
+            is_silent: false,
+            dns_fails: false,
+            connects_fail: None,
+        }
+    }
+}
+
+/// Bytes on their way in one direction, each piece with the time at which it arrives.
+#[derive(Default)]
+struct Way {
+    pieces: VecDeque<(Instant, Vec<u8>)>,
+    last: Option<Instant>,
+    bytes: usize,
+}
+
+impl Way {
+    fn send(&mut self, piece: Vec<u8>, arrives: Instant) {
+        let arrives = self.last.map_or(arrives, |last| arrives.max(last));
+        self.last = Some(arrives);
+        self.bytes += piece.len();
+        self.pieces.push_back((arrives, piece));
+    }
+
+    fn arrived(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let (_, piece) = self.pieces.pop_front_if(|(at, _)| *at <= now)?;
+        self.bytes -= piece.len();
+        Some(piece)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        self.pieces.front().map(|(at, _)| *at)
+    }
+}
+
+/// How the end of a connection looks to the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Closed,
+    Reset,
+}
+
+/// A connection.
+#[derive(Default)]
+struct Wire {
+    up: Way,
+    down: Way,
+    /// When what was written before will have left.
+    sending_until: Option<Instant>,
+    /// What has arrived, to be read.
+    readable: VecDeque<u8>,
+    ended: Option<Ended>,
+    /// The server has closed, once what it said before has arrived.
+    closes_at: Option<Instant>,
+    /// The daemon has let go of it.
+    is_dropped: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl Wire {
+    fn wake(&mut self) {
+        self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
+    }
+}
+
+struct State {
+    cloud: Cloud,
+    weather: Weather,
+    rng: Rng,
+    wires: BTreeMap<ConnectionId, Wire>,
+    /// The next connection is another process's.
+    is_anew: bool,
+    /// How often a connection was made, and how often it was tried.
+    connections: u64,
+    attempts: u64,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct SimulatedNetwork {
+    state: Rc<RefCell<State>>,
+    changed: Rc<Notify>,
+    /// The machine's address has gone, or another has come.
+    address_lost: Rc<Notify>,
+    address_came: Rc<Notify>,
+}
+
+impl SimulatedNetwork {
+    pub(crate) fn new(cloud: Cloud, seed: u64) -> SimulatedNetwork {
+        let state = State {
+            cloud,
+            weather: Weather::default(),
+            rng: Rng::with_seed(seed),
+            wires: BTreeMap::new(),
+            is_anew: false,
+            connections: 0,
+            attempts: 0,
+        };
+        let (changed, address_lost, address_came) = Default::default();
+        SimulatedNetwork { state: Rc::new(RefCell::new(state)), changed, address_lost, address_came }
+    }
+
+    /// Moves bytes for ever.
+    pub(crate) async fn run(&self) {
+        loop {
+            let next = self.step();
+            let changed = self.changed.notified();
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = tokio::time::sleep_until(next.unwrap_or_else(far).into()), if next.is_some() => {}
+            }
+        }
+    }
+
+    /// Does something with the cloud, which is heard of.
+    pub(crate) fn with_cloud<T>(&self, work: impl FnOnce(&mut Cloud) -> T) -> T {
+        let result = work(&mut self.state.borrow_mut().cloud);
+        self.changed.notify_one();
+        result
+    }
+
+    pub(crate) fn set_weather(&self, weather: Weather) {
+        self.state.borrow_mut().weather = weather;
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn weather(&self) -> Weather {
+        self.state.borrow().weather.clone()
+    }
+
+    /// How often a connection was tried, and made.
+    pub(crate) fn attempts(&self) -> (u64, u64) {
+        let state = self.state.borrow();
+        (state.attempts, state.connections)
+    }
+
+    /// Every connection breaks now: of what is on its way up, some has arrived, to any byte.
+    pub(crate) fn cut(&self) {
+        let state = &mut *self.state.borrow_mut();
+        let now = time::now();
+        for (id, wire) in state.wires.iter_mut().filter(|(_, wire)| wire.ended.is_none()) {
+            let on_its_way: Vec<u8> = wire.up.pieces.drain(..).flat_map(|(_, piece)| piece).collect();
+            wire.up = Way::default();
+            let arrived = state.rng.usize(..=on_its_way.len());
+            state.cloud.receive(*id, &on_its_way[..arrived], now);
+            state.cloud.lost(*id, now);
+            wire.ended = Some(Ended::Reset);
+            wire.down = Way::default();
+            wire.wake();
+        }
+        self.changed.notify_one();
+    }
+
+    /// This machine gets another address: the old one is gone, and with it every connection.
+    pub(crate) fn change_address(&self) {
+        self.address_lost.notify_waiters();
+        self.address_came.notify_waiters();
+    }
+
+    /// The daemon is dead: the kernel closes its connections.
+    pub(crate) fn killed(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.wires.values_mut().for_each(|wire| wire.is_dropped = true);
+        state.is_anew = true;
+        self.changed.notify_one();
+    }
+
+    /// Moves what has arrived. When to look again, if nothing happens before.
+    fn step(&self) -> Option<Instant> {
+        let state = &mut *self.state.borrow_mut();
+        let now = time::now();
+        for (id, wire) in &mut state.wires {
+            while !state.weather.is_silent
+                && let Some(piece) = wire.up.arrived(now)
+            {
+                state.cloud.receive(*id, &piece, now);
+                wire.writer.take().into_iter().for_each(Waker::wake);
+            }
+            if wire.is_dropped && wire.up.pieces.is_empty() {
+                state.cloud.lost(*id, now);
+            }
+        }
+        state.wires.retain(|_, wire| !(wire.is_dropped && wire.up.pieces.is_empty()));
+        state.cloud.handle_timeout(now);
+        while let Some((id, output)) = state.cloud.next_output() {
+            let Some(wire) = state.wires.get_mut(&id) else { continue };
+            let (least, most) = state.weather.latency;
+            let arrives = now + least + (most - least).mul_f64(state.rng.f64());
+            match output {
+                Output::Bytes(bytes) => wire.down.send(bytes, arrives),
+                Output::Close => wire.closes_at = Some(wire.down.last.map_or(arrives, |last| last.max(arrives))),
+            }
+        }
+        let is_silent = state.weather.is_silent;
+        for wire in state.wires.values_mut().filter(|_| !is_silent) {
+            while let Some(piece) = wire.down.arrived(now) {
+                wire.readable.extend(piece);
+                wire.reader.take().into_iter().for_each(Waker::wake);
+            }
+            if wire.closes_at.is_some_and(|at| at <= now) && wire.ended.is_none() {
+                wire.ended = Some(Ended::Closed);
+                wire.wake();
+            }
+        }
+        let of_wire = |wire: &Wire| {
+            let closes = wire.closes_at.filter(|_| wire.ended.is_none());
+            [wire.up.next(), wire.down.next(), closes].into_iter().flatten().min()
+        };
+        let of_wires = state.wires.values().filter(|_| !is_silent).filter_map(of_wire).min();
+        of_wires.into_iter().chain(state.cloud.timeout()).min()
+    }
+}
+
+/// Later than anything that is waited for.
+fn far() -> Instant {
+    time::now() + Duration::from_secs(24 * 3600)
+}
+
+impl Network for SimulatedNetwork {
+    type Stream = SimulatedStream;
+    type Connector = SimulatedConnector;
+
+    fn connector(&self, options: Options) -> SimulatedConnector {
+        SimulatedConnector { network: self.clone(), options }
+    }
+
+    async fn lost(&self, _: SocketAddr) {
+        self.address_lost.notified().await;
+    }
+
+    async fn came(&self) {
+        self.address_came.notified().await;
+    }
+}
+
+/// Makes connections to the cloud.
+pub(crate) struct SimulatedConnector {
+    network: SimulatedNetwork,
+    options: Options,
+}
+
+/// Where the cloud is, and where the daemon is: for documentation (RFC 5737).
+const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 8883);
+const LOCAL: ([u8; 4], u16) = ([198, 51, 100, 1], 40000);
+
+impl Connect for SimulatedConnector {
+    type Stream = SimulatedStream;
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.options.endpoint
+    }
+
+    async fn connect(&mut self, _: &mut dyn FnMut(Step)) -> Result<net::Connection<SimulatedStream>, ConnectError> {
+        let begun = tokio::time::Instant::now();
+        let deadline = begun + self.options.connect_timeout;
+        let endpoint = self.options.endpoint.clone();
+        let state = &self.network.state;
+        state.borrow_mut().attempts += 1;
+        let weather = self.network.weather();
+        tokio::time::sleep(weather.latency.1 * 4).await;
+        if weather.dns_fails {
+            return Err(ConnectError::Dns { endpoint, fault: DnsFault::Temporary, took: begun.elapsed() });
+        }
+        let address = SocketAddr::from(SERVER);
+        let is_refused = if weather.is_silent { Some(false) } else { weather.connects_fail };
+        if let Some(is_refused) = is_refused {
+            if !is_refused {
+                tokio::time::sleep_until(deadline).await;
+            }
+            let failure = is_refused.then_some(io::ErrorKind::ConnectionRefused);
+            let attempts = vec![Attempt { address, failure }];
+            return Err(ConnectError::Tcp { endpoint, attempts, took: begun.elapsed() });
+        }
+        let state = &mut *state.borrow_mut();
+        state.connections += 1;
+        if std::mem::take(&mut state.is_anew) {
+            // What a dead process has sent and what comes so late is lost.
+            state.wires.values_mut().for_each(|wire| wire.up = Way::default());
+            state.cloud.client_restarted();
+        }
+        let id = state.cloud.accept(time::now());
+        state.wires.insert(id, Wire::default());
+        let stream = SimulatedStream { network: self.network.clone(), id };
+        self.network.changed.notify_one();
+        Ok(net::Connection { stream, route: Route { endpoint, address, proxy: None }, deadline })
+    }
+}
+
+/// The daemon's end of a connection.
+pub(crate) struct SimulatedStream {
+    network: SimulatedNetwork,
+    id: ConnectionId,
+}
+
+impl SimulatedStream {
+    fn with<T>(&self, otherwise: T, work: impl FnOnce(&mut Wire, &mut Rng, &Weather) -> T) -> T {
+        let state = &mut *self.network.state.borrow_mut();
+        let Some(wire) = state.wires.get_mut(&self.id) else { return otherwise };
+        work(wire, &mut state.rng, &state.weather)
+    }
+}
+
+impl Drop for SimulatedStream {
+    fn drop(&mut self) {
+        self.with((), |wire, _, _| wire.is_dropped = true);
+        self.network.changed.notify_one();
+    }
+}
+
+fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+impl AsyncRead for SimulatedStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(Poll::Ready(Err(reset())), |wire, rng, _| {
+            if !wire.readable.is_empty() {
+                // A read gives any part of what is there.
+                let most = wire.readable.len().min(buffer.remaining());
+                let n = if rng.u8(..8) == 0 { rng.usize(1..=most) } else { most };
+                buffer.put_slice(&wire.readable.drain(..n).collect::<Vec<u8>>());
+                return Poll::Ready(Ok(()));
+            }
+            match wire.ended {
+                Some(Ended::Closed) => Poll::Ready(Ok(())),
+                Some(Ended::Reset) => Poll::Ready(Err(reset())),
+                None => {
+                    wire.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+impl AsyncWrite for SimulatedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let now = time::now();
+        let polled = self.with(Poll::Ready(Err(reset())), |wire, rng, weather| {
+            if wire.ended.is_some() {
+                return Poll::Ready(Err(reset()));
+            }
+            let room = SEND_BUFFER.saturating_sub(wire.up.bytes);
+            if room == 0 {
+                wire.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            let most = room.min(bytes.len());
+            let n = if rng.u8(..8) == 0 { rng.usize(1..=most) } else { most };
+            let (least, greatest) = weather.latency;
+            let begins = wire.sending_until.map_or(now, |until| until.max(now));
+            let sent = begins + Duration::from_secs_f64(n as f64 / weather.bandwidth.max(1) as f64);
+            wire.sending_until = Some(sent);
+            wire.up.send(bytes[..n].to_vec(), sent + least + (greatest - least).mul_f64(rng.f64()));
+            Poll::Ready(Ok(n))
+        });
+        self.network.changed.notify_one();
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for SimulatedStream {
+    fn local_address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::from(LOCAL))
+    }
+
+    fn not_arrived(&self, _: bool) -> Option<usize> {
+        self.with(None, |wire, _, _| Some(wire.up.bytes))
+    }
+
+    fn under_way(&self, is_flushed: bool) -> Option<usize> {
+        self.not_arrived(is_flushed)
+    }
+
+    fn acknowledge_at_once(&self) {}
+
+    fn abandon(&self) {
+        self.with((), |wire, _, _| {
+            wire.up = Way::default();
+        });
+    }
+}

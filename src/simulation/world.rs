@@ -1,0 +1,439 @@
+//! One run: everything that a [`Plan`] says happens, then calm, in which everything has to come to its end.
+
+use std::cell::{Cell, RefCell};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::UnixStream;
+use tokio::task::spawn_local;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::clients::{self, Local, Outstanding, Reads};
+use super::cloud::Cloud;
+use super::cloud::message::Downlink;
+use super::journal;
+use super::judge::Judge;
+use super::network::{SimulatedNetwork, Weather};
+use super::plan::{HOUR, Plan, What, ideal};
+use super::process::{Ended, Process};
+use crate::net::tests::pki::{Authority, Files};
+use crate::store::simulated::{self, SimulatedDisk};
+use crate::time;
+use crate::time::simulated::Clocks;
+
+/// When faults have stopped, everything is done within so long: the longest wait of the backoff is five minutes, and what was
+/// refused while everything was may take several trials.
+const CALM: Duration = Duration::from_secs(3 * 3600);
+
+/// How the forwards are called, and what each gets.
+const FORWARDS: [(&str, &str); 2] = [("written", "down/"), ("acknowledged", "down/a/")];
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) violations: Vec<String>,
+    /// What happened, in order.
+    pub(super) history: Vec<String>,
+    /// In virtual time.
+    pub(super) lasted: Duration,
+}
+
+/// Runs it.
+pub(super) fn run(plan: &Plan) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let outcome = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+        let begun = time::now();
+        let world = Rc::new(World::new(plan));
+        // Names of directories were drawn before.
+        fastrand::seed(plan.seed);
+        world.live(plan).await;
+        Outcome { violations: world.judge.violations(), history: world.judge.history(), lasted: time::now() - begun }
+    }));
+    Clocks::put_away();
+    journal::end();
+    outcome
+}
+
+thread_local! {
+    /// They cost more than many a run.
+    static FILES: Rc<Files> = Rc::new(Files::of(&Authority::new("simulated")));
+}
+
+struct World {
+    directory: tempfile::TempDir,
+    files: Rc<Files>,
+    network: SimulatedNetwork,
+    disk: SimulatedDisk,
+    clocks: Rc<Clocks>,
+    judge: Rc<Judge>,
+    local: Local,
+    rng: RefCell<Rng>,
+    process: RefCell<Option<Process>>,
+    /// How long it is away when it ends.
+    off: Cell<Duration>,
+    /// It isn't to come back.
+    is_over: Cell<bool>,
+    is_mqtt5: bool,
+    /// How often something was done to the network, the cloud or the disk: what came later isn't undone.
+    changes: [Cell<u32>; 3],
+}
+
+impl World {
+    fn new(plan: &Plan) -> World {
+        let clocks = Clocks::put_in_force("2026-01-01T00:00:00Z".parse().unwrap(), HOUR);
+        let directory = tempfile::tempdir().unwrap();
+        let network = SimulatedNetwork::new(Cloud::new(ideal(), plan.seed, time::now()), plan.seed);
+        let judge = Rc::new(Judge::new());
+        journal::begin(&judge);
+        let local = Local {
+            directory: directory.path().to_owned(),
+            judge: Rc::clone(&judge),
+            network: network.clone(),
+            outstanding: Rc::new(Outstanding::default()),
+        };
+        World {
+            files: FILES.with(Rc::clone),
+            disk: SimulatedDisk::new(plan.seed),
+            rng: RefCell::new(Rng::with_seed(plan.seed)),
+            process: RefCell::default(),
+            off: Cell::new(Duration::from_secs(1)),
+            is_over: Cell::new(false),
+            is_mqtt5: plan.is_mqtt5,
+            changes: Default::default(),
+            directory,
+            network,
+            clocks,
+            judge,
+            local,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("gatewire.toml")
+    }
+
+    /// Writes the configuration of a number.
+    fn configure(&self, number: usize) {
+        fs::write(self.path(), configuration(self.directory.path(), &self.files, self.is_mqtt5, number)).unwrap();
+    }
+
+    fn start(&self) {
+        self.judge.note("start".to_owned());
+        *self.process.borrow_mut() = Some(Process::start(&self.network, &self.disk, &self.path()));
+    }
+
+    /// Starts it again whenever it has ended, as systemd does.
+    async fn keep_running(self: Rc<World>) {
+        loop {
+            let ended = self.process.borrow().as_ref().and_then(Process::ended);
+            match ended {
+                None => sleep(Duration::from_millis(50)).await,
+                Some(ended) => {
+                    self.judge.note(format!("{ended:?}"));
+                    if let Ended::Exited(Err(error)) = &ended {
+                        self.judge.violated(format!("the daemon has ended: {error}"));
+                    }
+                    self.network.killed();
+                    *self.process.borrow_mut() = None;
+                    if self.is_over.get() {
+                        return;
+                    }
+                    sleep(self.off.replace(Duration::from_secs(1))).await;
+                    self.start();
+                }
+            }
+        }
+    }
+
+    async fn live(self: &Rc<World>, plan: &Plan) {
+        self.configure(0);
+        self.start();
+        let network = self.network.clone();
+        spawn_local(async move { network.run().await });
+        let keeping = spawn_local(Rc::clone(self).keep_running());
+        let begun = time::now();
+        for event in &plan.events {
+            sleep_until((begun + event.at).into()).await;
+            self.judge.note(format!("{:?}", event.what));
+            self.happens(&event.what);
+        }
+        sleep_until((begun + plan.lasts).into()).await;
+        self.calm(plan).await;
+        self.rest().await;
+        self.end(keeping).await;
+        let is_refused = |topic: &str| plan.may_refuse(topic);
+        self.network.with_cloud(|cloud| {
+            self.judge.at_the_end(cloud, &FORWARDS, is_refused);
+            if plan.refuses_nothing() {
+                self.judge.order(cloud);
+            }
+        });
+    }
+
+    fn happens(self: &Rc<World>, what: &What) {
+        match what {
+            What::Weather(weather, lasts) => {
+                self.network.set_weather(weather.clone());
+                self.undo(0, *lasts, |world| world.network.set_weather(Weather::default()));
+            }
+            What::Cloud(behaviour, lasts) => {
+                self.network.with_cloud(|cloud| cloud.set_behaviour((**behaviour).clone(), time::now()));
+                self.undo(1, *lasts, World::mend_the_cloud);
+            }
+            What::Disk(behaviour, lasts) => {
+                self.disk.behave(behaviour.clone());
+                self.undo(2, *lasts, |world| world.disk.behave(simulated::Behaviour::default()));
+            }
+            What::Cut => self.network.cut(),
+            What::AddressChanges => self.network.change_address(),
+            What::Kill(turns, off) => {
+                self.off.set(*off);
+                self.with_process(|process| process.kill_after(*turns));
+            }
+            What::PowerCut { off, in_1970 } => self.cut_power(*off, *in_1970),
+            What::Stop(off) => {
+                self.off.set(*off);
+                self.with_process(|process| process.signal(nix::libc::SIGTERM));
+            }
+            What::Reload(number) => {
+                self.configure(*number);
+                self.with_process(|process| process.signal(nix::libc::SIGHUP));
+            }
+            What::SetClock(by) => {
+                let wall = time::wall().saturating_add(SignedDuration::from_secs(*by)).unwrap_or(Timestamp::MAX);
+                self.clocks.set_wall(wall);
+            }
+            What::Suspend(lasts) => self.clocks.suspend(*lasts),
+            What::Publish(publishes) => {
+                let seed = self.rng.borrow_mut().u64(..);
+                drop(spawn_local(clients::publish(self.local.clone(), publishes.clone(), seed)));
+            }
+            What::Read(reads) => drop(spawn_local(clients::read(self.local.clone(), reads.clone()))),
+            What::Downlink { count, qos, size } => (0..*count).for_each(|_| self.publish(*qos, *size)),
+            What::AskStatus => drop(spawn_local(Rc::clone(self).ask_status())),
+        }
+    }
+
+    fn with_process(&self, work: impl FnOnce(&Process)) {
+        if let Some(process) = &*self.process.borrow() {
+            work(process);
+        }
+    }
+
+    /// Another device publishes something for the daemon.
+    fn publish(&self, qos: u8, size: usize) {
+        let number = self.judge.number();
+        let branch = ["down/a/x", "down/b", "down/c/d/e"][self.rng.borrow_mut().usize(..3)];
+        let payload = format!("{{\"n\":{number},\"x\":\"{}\"}}", "y".repeat(size)).into();
+        let message = Downlink { topic: branch.to_owned(), payload, qos, ..Downlink::default() };
+        self.network.with_cloud(|cloud| cloud.publish(message, time::now()));
+    }
+
+    /// Undoes a change after its time, unless there was another of its kind.
+    fn undo(self: &Rc<World>, kind: usize, lasts: Duration, undo: impl Fn(&World) + 'static) {
+        let count = self.changes[kind].get() + 1;
+        self.changes[kind].set(count);
+        let world = Rc::clone(self);
+        spawn_local(async move {
+            sleep(lasts).await;
+            if world.changes[kind].get() == count {
+                undo(&world);
+            }
+        });
+    }
+
+    fn mend_the_cloud(&self) {
+        self.network.with_cloud(|cloud| cloud.set_behaviour(ideal(), time::now()));
+    }
+
+    fn cut_power(&self, off: Duration, in_1970: bool) {
+        self.disk.power_cut();
+        self.with_process(|process| process.kill_after(0));
+        self.off.set(off);
+        self.network.cut();
+        let wall = time::wall();
+        self.clocks.boot(if in_1970 { Timestamp::UNIX_EPOCH } else { wall });
+        self.clocks.synchronise(!in_1970);
+        let clocks = Rc::clone(&self.clocks);
+        spawn_local(async move {
+            sleep(off + Duration::from_secs(600)).await;
+            if in_1970 {
+                clocks.set_wall(wall + SignedDuration::from_secs(600));
+                clocks.synchronise(true);
+            }
+        });
+    }
+
+    async fn ask_status(self: Rc<World>) {
+        let asked = async {
+            let mut stream = UnixStream::connect(self.directory.path().join("status.sock")).await?;
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        };
+        // Where there is no daemon, or it is killed meanwhile, there is no answer.
+        if let Ok(Ok(answer)) = timeout(Duration::from_secs(60), asked).await
+            && !answer.is_empty()
+            && serde_json::from_slice::<serde_json::Value>(&answer).is_err()
+        {
+            self.judge.violated(format!("a status that isn't JSON: {}", String::from_utf8_lossy(&answer)));
+        }
+    }
+
+    /// Whatever was wrong is right again: everything drains.
+    async fn calm(self: &Rc<World>, plan: &Plan) {
+        self.judge.note("calm".to_owned());
+        self.changes.iter().for_each(|count| count.set(count.get() + 1));
+        self.network.set_weather(Weather::default());
+        self.mend_the_cloud();
+        self.disk.behave(simulated::Behaviour::default());
+        self.clocks.synchronise(true);
+        self.local.outstanding.is_over.set(true);
+        for (forward, _) in FORWARDS {
+            let acknowledges = forward == "acknowledged";
+            let (pause, lines, stays) = (Duration::ZERO, u32::MAX, 10 * CALM);
+            let reads = Reads { forward: leak(forward), acknowledges, observes: false, pause, lines, stays };
+            drop(spawn_local(clients::read(self.local.clone(), reads)));
+        }
+        let begun = time::now();
+        while let Some(open) = self.open() {
+            if time::now() >= begun + CALM {
+                self.judge.violated(format!(
+                    "after {} h of calm there is still {open}; seed {}",
+                    CALM.as_secs() / 3600,
+                    plan.seed
+                ));
+                return;
+            }
+            sleep(Duration::from_secs(5)).await;
+        }
+        self.judge.note(format!("drained after {:?}", time::now() - begun));
+    }
+
+    /// What isn't done yet.
+    fn open(&self) -> Option<String> {
+        let outstanding = &self.local.outstanding;
+        let mut open = String::new();
+        let counts = [
+            ("answers that are owed", outstanding.answers.get()),
+            ("programs that publish", outstanding.publishers.get()),
+            ("messages in the outbox on the disk", self.disk.messages_of("outbox")),
+            ("messages for readers on the disk", FORWARDS.iter().map(|(name, _)| self.disk.messages_of(name)).sum()),
+            (
+                "messages of the cloud",
+                self.network.with_cloud(|cloud| cloud.offered().iter().filter(|it| it.is_open()).count()),
+            ),
+            ("no daemon", usize::from(self.process.borrow().is_none())),
+        ];
+        for (what, count) in counts.iter().filter(|(_, count)| *count > 0) {
+            let _ = write!(open, "{count} {what}, ");
+        }
+        (!open.is_empty()).then_some(open)
+    }
+
+    /// An hour in which nothing happens costs next to nothing.
+    async fn rest(&self) {
+        sleep(Duration::from_secs(600)).await;
+        let counts = || {
+            let turns = self.process.borrow().as_ref().map_or(0, Process::turns);
+            let (attempts, _) = self.network.attempts();
+            [turns, attempts, self.disk.jobs()]
+        };
+        let before = counts();
+        sleep(HOUR).await;
+        let after = counts();
+        // A keep alive a minute, each with a few turns; a publication each ten minutes, which is acknowledged at once.
+        let bounds = [(1500, "turns"), (0, "attempts to connect"), (4, "jobs of the disk")];
+        for ((bound, what), (after, before)) in bounds.into_iter().zip(after.into_iter().zip(before)) {
+            let count = after.saturating_sub(before);
+            if count > bound {
+                self.judge.violated(format!("{count} {what} in an hour without anything to do"));
+            }
+        }
+    }
+
+    /// It stops when it is told to.
+    async fn end(&self, keeping: tokio::task::JoinHandle<()>) {
+        self.is_over.set(true);
+        self.with_process(|process| process.signal(nix::libc::SIGTERM));
+        if timeout(Duration::from_secs(60), keeping).await.is_err() {
+            self.judge.violated("a minute after SIGTERM the daemon is still there".to_owned());
+        }
+    }
+}
+
+fn leak(name: &str) -> &'static str {
+    FORWARDS.iter().find(|(known, _)| *known == name).map_or("", |(known, _)| known)
+}
+
+/// The configuration of a number: what a reload may change without a loss.
+fn configuration(directory: &Path, files: &Files, is_mqtt5: bool, number: usize) -> String {
+    let path = |name: &str| directory.join(name).display().to_string();
+    let tls = &files.tls;
+    let keep = "keep = { messages = 1000000, bytes = \"1 GiB\" }";
+    let protocol = if is_mqtt5 { "5" } else { "3.1.1" };
+    let (keep_alive, spill_after) = (if number == 1 { "90s" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
+    let third = match number {
+        3 => format!(
+            "[[forward]]\nname = \"third\"\nfilters = [\"down/+\", \"other\"]\nsocket = \"{}\"\n{keep}\n",
+            path("third.sock")
+        ),
+        _ => String::new(),
+    };
+    format!(
+        r#"
+[connection]
+endpoint = "broker.example"
+client_id = "gateway"
+protocol = "{protocol}"
+keep_alive = "{keep_alive}"
+session_expiry = "1h"
+[tls]
+ca_file = "{}"
+cert_file = "{}"
+key_file = "{}"
+[[publish]]
+name = "scheduled"
+topic = "scheduled"
+every = "10m"
+payload = {{ count = "{{{{count}}}}" }}
+[[forward]]
+name = "written"
+filters = ["down/#"]
+socket = "{}"
+{keep}
+[[forward]]
+name = "acknowledged"
+filters = ["down/a/+"]
+ack = "reader"
+socket = "{}"
+{keep}
+{third}
+[[ingest]]
+name = "publish"
+socket = "{}"
+topics = ["up/#"]
+[outbox]
+path = "{}"
+spill_after = "{spill_after}"
+max_size = "1 GiB"
+max_age = "365d"
+[status]
+socket = "{}"
+"#,
+        tls.ca_file.display(),
+        tls.cert_file.display(),
+        tls.key_file.display(),
+        path("written.sock"),
+        path("acknowledged.sock"),
+        path("publish.sock"),
+        path("gatewire.db"),
+        path("status.sock"),
+    )
+}
