@@ -5,9 +5,23 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
-use super::reload::{Read, ReloadAnswer};
+use crate::config::Config;
+use crate::net::credentials::Credentials;
 use crate::net::{MachineNetwork, Network};
 use crate::store::{Disk, Thread};
+
+/// The configuration, the credentials, and what is to be said about them; or what is wrong.
+pub(crate) type ReloadAnswer = Result<(Config, Credentials, Vec<String>), ReloadRefused>;
+
+/// Reads the files, which may take as long as their disk does.
+pub(crate) type Read = dyn Fn() -> ReloadAnswer + Send + Sync;
+
+/// Why the files can't be used, a line each.
+#[derive(Debug, Default)]
+pub(crate) struct ReloadRefused {
+    pub(crate) warnings: Vec<String>,
+    pub(crate) errors: Vec<String>,
+}
 
 /// What everything that isn't the daemon's own is reached through.
 pub(crate) trait Machine: 'static {

@@ -40,10 +40,10 @@ use start::{end, open_store, say_stopped, start};
 use watch::Watch;
 
 pub(crate) use machine::Machine;
-use reload::ReadConfiguration;
 #[cfg(test)]
-pub(crate) use reload::ReloadAnswer;
-pub(crate) use reload::{Read, ReloadRefused};
+pub(crate) use machine::ReloadAnswer;
+pub(crate) use machine::{Read, ReloadRefused};
+use reload::ReadConfiguration;
 
 /// What the kernel reports at once, at most; what is more comes with the next turn.
 const EVENTS: usize = 64;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Parts;
-use super::machine::Machine;
+use super::machine::{Machine, ReloadAnswer, ReloadRefused};
 use crate::config::Config;
 use crate::link::Setup;
 use crate::net::Network;
@@ -15,19 +15,6 @@ use crate::net::credentials::Credentials;
 
 /// How long the disk may take to answer: nothing else is heard meanwhile, SIGTERM neither.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The configuration, the credentials, and what is to be said about them; or what is wrong.
-pub(crate) type ReloadAnswer = Result<(Config, Credentials, Vec<String>), ReloadRefused>;
-
-/// Reads the files, which may take as long as their disk does.
-pub(crate) type Read = dyn Fn() -> ReloadAnswer + Send + Sync;
-
-/// Why the files can't be used, a line each.
-#[derive(Debug, Default)]
-pub(crate) struct ReloadRefused {
-    pub(crate) warnings: Vec<String>,
-    pub(crate) errors: Vec<String>,
-}
 
 /// Files that are being read, by a thread of their own: a disk that hangs holds up nothing else, and signals are heard.
 #[derive(Default)]

@@ -6,6 +6,7 @@
 
 mod clients;
 pub(crate) mod cloud;
+mod configuration;
 mod journal;
 mod judge;
 mod network;

@@ -1,24 +1,22 @@
 //! The network between the daemon and the [`Cloud`]: bytes take their time, come in pieces, or never.
 
+mod stream;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::cloud::{Cloud, ConnectionId, Output};
-use crate::net::{self, Attempt, Connect, ConnectError, DnsFault, Endpoint, Network, Options, Route, Step, Transport};
+use crate::net::{self, Attempt, Connect, ConnectError, DnsFault, Endpoint, Network, Options, Route, Step};
 use crate::time;
-
-/// What lies in the kernel's queue before a write has to wait.
-const SEND_BUFFER: usize = 64 * 1024;
+pub(crate) use stream::SimulatedStream;
 
 /// How it behaves from now on.
 #[derive(Debug, Clone, PartialEq)]
@@ -309,7 +307,7 @@ impl Connect for SimulatedConnector {
             if !is_refused {
                 tokio::time::sleep_until(deadline).await;
             }
-            let failure = is_refused.then_some(io::ErrorKind::ConnectionRefused);
+            let failure = is_refused.then_some(ErrorKind::ConnectionRefused);
             let attempts = vec![Attempt { address, failure }];
             return Err(ConnectError::Tcp { endpoint, attempts, took: begun.elapsed() });
         }
@@ -322,111 +320,8 @@ impl Connect for SimulatedConnector {
         }
         let id = state.cloud.accept(time::now());
         state.wires.insert(id, Wire::default());
-        let stream = SimulatedStream { network: self.network.clone(), id };
+        let stream = SimulatedStream::new(&self.network, id);
         self.network.changed.notify_one();
         Ok(net::Connection { stream, route: Route { endpoint, address, proxy: None }, deadline })
-    }
-}
-
-/// The daemon's end of a connection.
-pub(crate) struct SimulatedStream {
-    network: SimulatedNetwork,
-    id: ConnectionId,
-}
-
-impl SimulatedStream {
-    fn with<T>(&self, otherwise: T, work: impl FnOnce(&mut Wire, &mut Rng, &Weather) -> T) -> T {
-        let state = &mut *self.network.state.borrow_mut();
-        let Some(wire) = state.wires.get_mut(&self.id) else { return otherwise };
-        work(wire, &mut state.rng, &state.weather)
-    }
-}
-
-impl Drop for SimulatedStream {
-    fn drop(&mut self) {
-        self.with((), |wire, _, _| wire.is_dropped = true);
-        self.network.changed.notify_one();
-    }
-}
-
-fn reset() -> io::Error {
-    io::ErrorKind::ConnectionReset.into()
-}
-
-impl AsyncRead for SimulatedStream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(Poll::Ready(Err(reset())), |wire, rng, _| {
-            if !wire.readable.is_empty() {
-                // A read gives any part of what is there.
-                let most = wire.readable.len().min(buffer.remaining());
-                let n = if rng.u8(..8) == 0 { rng.usize(1..=most) } else { most };
-                buffer.put_slice(&wire.readable.drain(..n).collect::<Vec<u8>>());
-                return Poll::Ready(Ok(()));
-            }
-            match wire.ended {
-                Some(Ended::Closed) => Poll::Ready(Ok(())),
-                Some(Ended::Reset) => Poll::Ready(Err(reset())),
-                None => {
-                    wire.reader = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-    }
-}
-
-impl AsyncWrite for SimulatedStream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let now = time::now();
-        let polled = self.with(Poll::Ready(Err(reset())), |wire, rng, weather| {
-            if wire.ended.is_some() {
-                return Poll::Ready(Err(reset()));
-            }
-            let room = SEND_BUFFER.saturating_sub(wire.up.bytes);
-            if room == 0 {
-                wire.writer = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            let most = room.min(bytes.len());
-            let n = if rng.u8(..8) == 0 { rng.usize(1..=most) } else { most };
-            let (least, greatest) = weather.latency;
-            let begins = wire.sending_until.map_or(now, |until| until.max(now));
-            let sent = begins + Duration::from_secs_f64(n as f64 / weather.bandwidth.max(1) as f64);
-            wire.sending_until = Some(sent);
-            wire.up.send(bytes[..n].to_vec(), sent + least + (greatest - least).mul_f64(rng.f64()));
-            Poll::Ready(Ok(n))
-        });
-        self.network.changed.notify_one();
-        polled
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Transport for SimulatedStream {
-    fn local_address(&self) -> Option<SocketAddr> {
-        Some(SocketAddr::from(LOCAL))
-    }
-
-    fn not_arrived(&self, _: bool) -> Option<usize> {
-        self.with(None, |wire, _, _| Some(wire.up.bytes))
-    }
-
-    fn under_way(&self, is_flushed: bool) -> Option<usize> {
-        self.not_arrived(is_flushed)
-    }
-
-    fn acknowledge_at_once(&self) {}
-
-    fn abandon(&self) {
-        self.with((), |wire, _, _| {
-            wire.up = Way::default();
-        });
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::clients::{self, Local, Outstanding, Reads};
 use super::cloud::Cloud;
 use super::cloud::message::Downlink;
+use super::configuration::configuration;
 use super::journal;
 use super::judge::Judge;
 use super::network::{SimulatedNetwork, Weather};
@@ -370,70 +371,4 @@ impl World {
 
 fn leak(name: &str) -> &'static str {
     FORWARDS.iter().find(|(known, _)| *known == name).map_or("", |(known, _)| known)
-}
-
-/// The configuration of a number: what a reload may change without a loss.
-fn configuration(directory: &Path, files: &Files, is_mqtt5: bool, number: usize) -> String {
-    let path = |name: &str| directory.join(name).display().to_string();
-    let tls = &files.tls;
-    let keep = "keep = { messages = 1000000, bytes = \"1 GiB\" }";
-    let protocol = if is_mqtt5 { "5" } else { "3.1.1" };
-    let (keep_alive, spill_after) = (if number == 1 { "90s" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
-    let third = match number {
-        3 => format!(
-            "[[forward]]\nname = \"third\"\nfilters = [\"down/+\", \"other\"]\nsocket = \"{}\"\n{keep}\n",
-            path("third.sock")
-        ),
-        _ => String::new(),
-    };
-    format!(
-        r#"
-[connection]
-endpoint = "broker.example"
-client_id = "gateway"
-protocol = "{protocol}"
-keep_alive = "{keep_alive}"
-session_expiry = "1h"
-[tls]
-ca_file = "{}"
-cert_file = "{}"
-key_file = "{}"
-[[publish]]
-name = "scheduled"
-topic = "scheduled"
-every = "10m"
-payload = {{ count = "{{{{count}}}}" }}
-[[forward]]
-name = "written"
-filters = ["down/#"]
-socket = "{}"
-{keep}
-[[forward]]
-name = "acknowledged"
-filters = ["down/a/+"]
-ack = "reader"
-socket = "{}"
-{keep}
-{third}
-[[ingest]]
-name = "publish"
-socket = "{}"
-topics = ["up/#"]
-[outbox]
-path = "{}"
-spill_after = "{spill_after}"
-max_size = "1 GiB"
-max_age = "365d"
-[status]
-socket = "{}"
-"#,
-        tls.ca_file.display(),
-        tls.cert_file.display(),
-        tls.key_file.display(),
-        path("written.sock"),
-        path("acknowledged.sock"),
-        path("publish.sock"),
-        path("gatewire.db"),
-        path("status.sock"),
-    )
 }

@@ -29,6 +29,7 @@ pub(crate) mod simulated;
 mod task;
 #[cfg(test)]
 mod tests;
+mod thread;
 mod trouble;
 mod worker;
 
@@ -54,7 +55,8 @@ pub(crate) use names::names_of;
 pub(crate) use probe::{Obstacle, probe};
 pub(crate) use queue::{QueueId, QueueState, Totals};
 pub(crate) use row::Row;
-pub(crate) use task::{Disk, Job, Task, Thread};
+pub(crate) use task::{Disk, Job, Task};
+pub(crate) use thread::Thread;
 use trouble::{Action, News, Trouble};
 #[cfg(any(test, fuzzing))]
 pub(crate) use worker::fuzzing;

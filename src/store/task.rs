@@ -3,12 +3,10 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::failure::{Failure, OpenError};
-use super::worker::Worker;
 use super::{Contents, Kept, Load, Page, QueueState, Write};
 
 pub(crate) enum Job {
@@ -57,18 +55,4 @@ pub(crate) struct Task {
 pub(crate) trait Disk {
     /// Opens the database of `task` and does what it is asked to, by itself. What it was given is dropped where that can't be done.
     fn begin(&self, task: Task);
-}
-
-/// The file system, to which a thread of its own speaks: a disk that hangs holds up nothing else.
-pub(crate) struct Thread;
-
-impl Disk for Thread {
-    fn begin(&self, task: Task) {
-        let work = move || {
-            let Task { path, forwards, jobs, opened, publish, pending, moved_aside, restored } = task;
-            Worker::new(&path, forwards, publish, pending, moved_aside, restored).run(jobs, opened);
-        };
-        // Should there be no thread, nobody answers.
-        let _ = thread::Builder::new().name("store".to_owned()).spawn(work);
-    }
 }

@@ -1,0 +1,71 @@
+//! The configurations that a run of the simulation has.
+
+use std::path::Path;
+
+use crate::net::tests::pki::Files;
+
+/// The configuration of a number: what a reload may change without a loss.
+pub(super) fn configuration(directory: &Path, files: &Files, is_mqtt5: bool, number: usize) -> String {
+    let path = |name: &str| directory.join(name).display().to_string();
+    let tls = &files.tls;
+    let keep = "keep = { messages = 1000000, bytes = \"1 GiB\" }";
+    let protocol = if is_mqtt5 { "5" } else { "3.1.1" };
+    let (keep_alive, spill_after) = (if number == 1 { "90s" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
+    let third = match number {
+        3 => format!(
+            "[[forward]]\nname = \"third\"\nfilters = [\"down/+\", \"other\"]\nsocket = \"{}\"\n{keep}\n",
+            path("third.sock")
+        ),
+        _ => String::new(),
+    };
+    format!(
+        r#"
+[connection]
+endpoint = "broker.example"
+client_id = "gateway"
+protocol = "{protocol}"
+keep_alive = "{keep_alive}"
+session_expiry = "1h"
+[tls]
+ca_file = "{}"
+cert_file = "{}"
+key_file = "{}"
+[[publish]]
+name = "scheduled"
+topic = "scheduled"
+every = "10m"
+payload = {{ count = "{{{{count}}}}" }}
+[[forward]]
+name = "written"
+filters = ["down/#"]
+socket = "{}"
+{keep}
+[[forward]]
+name = "acknowledged"
+filters = ["down/a/+"]
+ack = "reader"
+socket = "{}"
+{keep}
+{third}
+[[ingest]]
+name = "publish"
+socket = "{}"
+topics = ["up/#"]
+[outbox]
+path = "{}"
+spill_after = "{spill_after}"
+max_size = "1 GiB"
+max_age = "365d"
+[status]
+socket = "{}"
+"#,
+        tls.ca_file.display(),
+        tls.cert_file.display(),
+        tls.key_file.display(),
+        path("written.sock"),
+        path("acknowledged.sock"),
+        path("publish.sock"),
+        path("gatewire.db"),
+        path("status.sock"),
+    )
+}

@@ -1,0 +1,125 @@
+//! A connection as the daemon has it: reads and writes take any part of what there is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Ended, LOCAL, SimulatedNetwork, Way, Weather, Wire};
+use crate::net::Transport;
+use crate::simulation::cloud::ConnectionId;
+use crate::time;
+
+/// What lies in the kernel's queue before a write has to wait.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// The daemon's end of a connection.
+pub(crate) struct SimulatedStream {
+    network: SimulatedNetwork,
+    id: ConnectionId,
+}
+
+impl SimulatedStream {
+    pub(super) fn new(network: &SimulatedNetwork, id: ConnectionId) -> SimulatedStream {
+        SimulatedStream { network: network.clone(), id }
+    }
+
+    fn with<T>(&self, otherwise: T, work: impl FnOnce(&mut Wire, &mut Rng, &Weather) -> T) -> T {
+        let state = &mut *self.network.state.borrow_mut();
+        let Some(wire) = state.wires.get_mut(&self.id) else { return otherwise };
+        work(wire, &mut state.rng, &state.weather)
+    }
+}
+
+impl Drop for SimulatedStream {
+    fn drop(&mut self) {
+        self.with((), |wire, _, _| wire.is_dropped = true);
+        self.network.changed.notify_one();
+    }
+}
+
+fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+impl AsyncRead for SimulatedStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(Poll::Ready(Err(reset())), |wire, rng, _| {
+            if !wire.readable.is_empty() {
+                // A read gives any part of what is there.
+                let most = wire.readable.len().min(buffer.remaining());
+                let n = if rng.u8(..8) == 0 { rng.usize(1..=most) } else { most };
+                buffer.put_slice(&wire.readable.drain(..n).collect::<Vec<u8>>());
+                return Poll::Ready(Ok(()));
+            }
+            match wire.ended {
+                Some(Ended::Closed) => Poll::Ready(Ok(())),
+                Some(Ended::Reset) => Poll::Ready(Err(reset())),
+                None => {
+                    wire.reader = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+impl AsyncWrite for SimulatedStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let now = time::now();
+        let polled = self.with(Poll::Ready(Err(reset())), |wire, rng, weather| {
+            if wire.ended.is_some() {
+                return Poll::Ready(Err(reset()));
+            }
+            let room = SEND_BUFFER.saturating_sub(wire.up.bytes);
+            if room == 0 {
+                wire.writer = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            let most = room.min(bytes.len());
+            let n = if rng.u8(..8) == 0 { rng.usize(1..=most) } else { most };
+            let (least, greatest) = weather.latency;
+            let begins = wire.sending_until.map_or(now, |until| until.max(now));
+            let sent = begins + Duration::from_secs_f64(n as f64 / weather.bandwidth.max(1) as f64);
+            wire.sending_until = Some(sent);
+            wire.up.send(bytes[..n].to_vec(), sent + least + (greatest - least).mul_f64(rng.f64()));
+            Poll::Ready(Ok(n))
+        });
+        self.network.changed.notify_one();
+        polled
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Transport for SimulatedStream {
+    fn local_address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::from(LOCAL))
+    }
+
+    fn not_arrived(&self, _: bool) -> Option<usize> {
+        self.with(None, |wire, _, _| Some(wire.up.bytes))
+    }
+
+    fn under_way(&self, is_flushed: bool) -> Option<usize> {
+        self.not_arrived(is_flushed)
+    }
+
+    fn acknowledge_at_once(&self) {}
+
+    fn abandon(&self) {
+        self.with((), |wire, _, _| {
+            wire.up = Way::default();
+        });
+    }
+}
