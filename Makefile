@@ -66,6 +66,10 @@ soak: tools ## gatewire killed at random moments for as long as you like (GATEWI
 simulate: tools ## the whole daemon in virtual time, through more faults than years of service bring (SEEDS=1000)
 	GATEWIRE_SEEDS=$(SEEDS) $(CARGO) test --locked --profile simulate --lib simulation::tests::nothing -- --nocapture
 
+.PHONY: planted
+planted: tools ## whether the simulation finds the faults that are planted in a copy of the sources (tests/simulation/planted/)
+	CARGO=$(CARGO) SEEDS=100 tests/simulation/plant
+
 .PHONY: lint
 lint: ## formatting, clippy, the systemd unit, the message catalogue
 	$(CARGO) fmt --check
