@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use crate::forward::{Acks, Forward};
 use crate::message::{AckToken, Inbound};
+use crate::time;
 use ids::Ids;
 
 /// Between the link and the forwards.
@@ -86,9 +87,9 @@ impl Inbox {
             }
             return;
         }
-        let id = self.next_id(message.received_at);
+        let (id, now) = (self.next_id(message.received_at), time::now());
         for forward in matching() {
-            forward.deliver(id, message, token);
+            forward.deliver(id, message, token, now);
         }
     }
 

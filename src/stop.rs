@@ -1,20 +1,20 @@
-//! The order to stop, given once.
+//! The order to stop, given once and heard by every task.
 
 use std::cell::Cell;
 
-use crate::notify::LocalNotify;
+use tokio::sync::Notify;
 
-/// Starts as not requested. One task, the link, waits for it.
+/// Starts as not requested.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     requested: Cell<bool>,
-    changed: LocalNotify,
+    changed: Notify,
 }
 
 impl Stop {
     pub(crate) fn request(&self) {
         self.requested.set(true);
-        self.changed.notify();
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn is_requested(&self) -> bool {

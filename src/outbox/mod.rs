@@ -25,10 +25,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config;
 use crate::message::{Outbound, Qos};
-use crate::notify::LocalNotify;
 use crate::socket::Seldom;
-use crate::store::keeper::Kept as _;
-use crate::store::reminder::Reminder;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
 use crate::time;
 use admission::By;
@@ -61,13 +58,13 @@ pub(crate) struct Outbox {
     turns: Turns,
     drain: RefCell<Option<Drain>>,
     /// Something for the link.
-    arrived: LocalNotify,
+    arrived: Notify,
     /// Something for the store.
-    reminder: Reminder,
+    changed: Notify,
     /// Memory has room again, or everything is stored.
     eased: Notify,
     /// The link is up.
-    connected: LocalNotify,
+    connected: Notify,
     closed: Cell<bool>,
     counters: OutboxCounters,
     drops: Seldom,
@@ -120,10 +117,10 @@ impl Outbox {
             gate: RefCell::new(Gate::new(limit)),
             turns: Turns::default(),
             drain: RefCell::default(),
-            arrived: LocalNotify::default(),
-            reminder: Reminder::default(),
+            arrived: Notify::new(),
+            changed: Notify::new(),
             eased: Notify::new(),
-            connected: LocalNotify::default(),
+            connected: Notify::new(),
             closed: Cell::new(false),
             counters: OutboxCounters::default(),
             drops: Seldom::default(),
@@ -154,7 +151,7 @@ impl Outbox {
         self.ledger.borrow_mut().set_bounds(bounds);
         self.share_room();
         self.settle_dropped();
-        self.tell_keeper(time::now());
+        self.tell_keeper();
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
@@ -206,28 +203,27 @@ impl Outbox {
     }
 
     fn take_in(&self, message: Outbound, waiter: Option<Waiter>, by: By) -> Result<(), Refusal> {
-        let (size, now) = (message.size(), time::now());
+        let size = message.size();
         self.share_room();
         let mut ledger = self.ledger.borrow_mut();
-        let accepted = ledger.accept(message, waiter, now, time::wall(), accepted_now());
+        let accepted = ledger.accept(message, waiter, time::now(), time::wall(), accepted_now());
         drop(ledger);
         accepted.map_err(|Full| Refusal::OutboxFull)?;
         self.gate.borrow_mut().admission.accepted(by, size, source::now());
         add(&self.counters.accepted, 1);
         self.share_room();
         self.settle_dropped();
-        self.arrived.notify();
-        self.tell_keeper(now);
+        self.arrived.notify_one();
+        self.tell_keeper();
         Ok(())
     }
 
     /// The keeper knows when the first message is due; it has to be told of what comes before that.
-    fn tell_keeper(&self, now: Instant) {
-        let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
-        if quarantine.needs_keeper() || quarantine.is_releasing() || ledger.needs_keeper() {
-            self.reminder.now();
-        } else {
-            self.reminder.at(self.timeout(), now);
+    fn tell_keeper(&self) {
+        let needs_keeper = self.ledger.borrow_mut().needs_keeper();
+        let mut quarantine = self.quarantine.borrow_mut();
+        if quarantine.needs_keeper() || quarantine.is_releasing() || needs_keeper {
+            self.changed.notify_one();
         }
     }
 
@@ -259,7 +255,7 @@ impl Outbox {
         if self.ledger.borrow().expiry_is_due(now) {
             self.ledger.borrow_mut().expire(now, &Moment::now());
             self.settle_dropped();
-            self.look_at_drain(None, now);
+            self.look_at_drain(None);
         }
     }
 
@@ -268,8 +264,8 @@ impl Outbox {
         self.closed.set(true);
         self.let_all_in();
         self.ledger.borrow_mut().hasten(time::now() + SENT_BEFORE);
-        self.reminder.now();
-        self.arrived.notify();
+        self.changed.notify_one();
+        self.arrived.notify_one();
     }
 
     /// Completes when there may be something new for the link.

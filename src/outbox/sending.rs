@@ -1,6 +1,6 @@
 //! The outbox and the link: what it is given, what became of that, and whether there is one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -38,7 +38,7 @@ impl Outbox {
             self.let_in();
         }
         if self.ledger.borrow().needs_load() {
-            self.reminder.now();
+            self.changed.notify_one();
         }
         taken
     }
@@ -67,20 +67,19 @@ impl Outbox {
 
     fn finish(&self, sequence: Sequence, outcome: &Outcome) {
         let had_room = self.has_room();
-        let now = time::now();
-        let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
+        let Some(entry) = self.ledger.borrow_mut().remove(sequence, time::now()) else { return };
         self.count(outcome);
         self.settle(entry.waiter, outcome);
-        self.after_removal(sequence, had_room, now);
+        self.after_removal(sequence, had_room);
     }
 
     /// A message has left the ledger.
-    pub(super) fn after_removal(&self, sequence: Sequence, had_room: bool, now: Instant) {
+    pub(super) fn after_removal(&self, sequence: Sequence, had_room: bool) {
         if !had_room {
             self.ease();
         }
-        self.tell_keeper(now);
-        self.look_at_drain(Some(sequence), now);
+        self.tell_keeper();
+        self.look_at_drain(Some(sequence));
     }
 
     /// Whether a backlog is worth a line: not while none of it is sent, nor each time that the link comes back for a moment.
@@ -97,10 +96,10 @@ impl Outbox {
     }
 
     /// Says when the backlog is out.
-    pub(super) fn look_at_drain(&self, gone: Option<Sequence>, now: Instant) {
+    pub(super) fn look_at_drain(&self, gone: Option<Sequence>) {
         let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
-        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, now)) {
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, time::now())) {
             *drain = None;
             self.backlog_said.set(None);
             log::info!(
@@ -128,7 +127,7 @@ impl Outbox {
         *self.drain.borrow_mut() = drain;
         self.gate.borrow_mut().admission.restart(source::now());
         self.let_in();
-        self.connected.notify();
+        self.connected.notify_one();
     }
 
     /// The network takes so many bytes a second, `None` for more than enough; it `has_moved`: some of what was written has arrived.
@@ -143,7 +142,7 @@ impl Outbox {
         *self.drain.borrow_mut() = None;
         self.settle_dropped();
         self.let_in();
-        self.reminder.now();
+        self.changed.notify_one();
     }
 
     /// Something holds messages back, or does no longer.

@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
+use tokio::sync::Notify;
+
 use super::MAX_CLIENTS;
 use super::peer::Peer;
-use crate::notify::LocalNotify;
 
 /// The place of one client.
 #[derive(Debug)]
@@ -21,13 +22,13 @@ pub(crate) struct Seat {
     active: Cell<Instant>,
     is_busy: Cell<bool>,
     is_lost: Cell<bool>,
-    lost: LocalNotify,
+    lost: Notify,
 }
 
 impl Seat {
     pub(super) fn new(now: Instant) -> Rc<Seat> {
         let (is_busy, is_lost) = (Cell::new(false), Cell::new(false));
-        Rc::new(Seat { active: Cell::new(now), is_busy, is_lost, lost: LocalNotify::default() })
+        Rc::new(Seat { active: Cell::new(now), is_busy, is_lost, lost: Notify::new() })
     }
 
     /// Something came from the client, or was written to it.
@@ -54,7 +55,7 @@ impl Seat {
 
     fn lose(&self) {
         self.is_lost.set(true);
-        self.lost.notify();
+        self.lost.notify_one();
     }
 }
 

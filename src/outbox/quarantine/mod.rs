@@ -295,8 +295,9 @@ impl Quarantine {
         self.listed.status()
     }
 
-    pub(super) fn needs_keeper(&self) -> bool {
-        self.needs_load() || self.listed.is_note_urgent() || self.backlog.needs_keeper()
+    pub(super) fn needs_keeper(&mut self) -> bool {
+        let timeout = self.timeout();
+        self.needs_load() || self.listed.is_note_urgent() || self.backlog.needs_keeper(timeout)
     }
 
     /// Whether something has to be written here before it may leave its old place.
