@@ -144,7 +144,7 @@ impl Outbox {
 
     /// Other bounds hold from now on.
     pub(crate) fn reconfigure(&self, config: &config::Outbox, limit: &config::RateLimit) {
-        self.gate.borrow_mut().admission.set_limit(limit);
+        self.gate.borrow_mut().change_link(|link| link.set_limit(limit));
         self.config.borrow_mut().clone_from(config);
         let bounds = Bounds::new(config);
         self.quarantine.borrow_mut().set_bounds(&bounds);

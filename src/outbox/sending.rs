@@ -132,7 +132,7 @@ impl Outbox {
 
     /// The network takes so many bytes a second, `None` for more than enough; it `has_moved`: some of what was written has arrived.
     pub(crate) fn link_moves(&self, bytes_per_second: Option<u64>, has_moved: bool) {
-        self.gate.borrow_mut().admission.link_moves(bytes_per_second, has_moved, source::now());
+        self.gate.borrow_mut().change_link(|link| link.link_moves(bytes_per_second, has_moved, source::now()));
         self.let_in();
     }
 

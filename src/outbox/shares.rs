@@ -84,6 +84,15 @@ impl Shares {
         }
     }
 
+    /// What took `before` of the link takes `now` from now on: the network has become faster or slower. What each has used more than the
+    /// others counts for as many messages as it did. Otherwise a moment in which the network seemed to stand still would keep
+    /// those who were served in it waiting for as long as it was taken to last.
+    pub(super) fn rescale(&mut self, before: u64, now: u64) {
+        if before != now && before > 0 {
+            rescale(&mut self.root, before, now);
+        }
+    }
+
     /// A source that doesn't wait has gone.
     pub(super) fn remove(&mut self, path: &Path) {
         remove(&mut self.root, path);
@@ -102,6 +111,15 @@ impl Shares {
             (node, found) = (child, Some(*key));
         }
         found
+    }
+}
+
+fn rescale(node: &mut Node, before: u64, now: u64) {
+    let floor = node.floor;
+    for child in node.children.values_mut() {
+        let ahead = u128::from(child.used.saturating_sub(floor)) * u128::from(now) / u128::from(before);
+        child.used = child.used.min(floor).saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX));
+        rescale(child, before, now);
     }
 }
 

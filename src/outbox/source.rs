@@ -16,6 +16,9 @@ use crate::config;
 use crate::message::Qos;
 use crate::socket::Peer;
 
+/// Bytes of a message by which the links of two moments are compared.
+const TYPICAL: usize = 512;
+
 /// Who waits to hand a message over, and how much may.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -46,6 +49,13 @@ impl Gate {
         self.next_id
     }
 
+    /// Something about the link has changed, and with it what a message takes of it.
+    pub(super) fn change_link(&mut self, change: impl FnOnce(&mut Admission)) {
+        let before = self.admission.cost(TYPICAL);
+        change(&mut self.admission);
+        self.shares.rescale(before, self.admission.cost(TYPICAL));
+    }
+
     fn wake_first(&mut self, open: Open) {
         if let Some(id) = self.shares.first(|need| open.is_for(need))
             && let Some(waker) = self.wakers.remove(&id)
@@ -74,7 +84,7 @@ impl Outbox {
     pub(crate) fn set_rate(&self, messages_per_second: u32) {
         let limit =
             config::RateLimit { messages_per_second, bytes_per_second: 1 << 30, burst: 10, connects_per_second: 1 };
-        self.gate.borrow_mut().admission.set_limit(&limit);
+        self.gate.borrow_mut().change_link(|link| link.set_limit(&limit));
     }
 
     #[cfg(test)]

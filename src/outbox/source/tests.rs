@@ -97,3 +97,34 @@ async fn at_the_end_nobody_waits() {
     tokio::join!(one.turn(), other.turn(), async { outbox.close() });
     assert!(one.may_hand_over(Qos::AtLeastOnce) && other.may_hand_over(Qos::AtMostOnce));
 }
+
+proptest::proptest! {
+    /// A network that seems to stand still for a moment, as it may on a busy machine, must not count afterwards against those who were
+    /// served in it.
+    #[test]
+    fn whatever_the_network_does_nobody_waits_for_more_than_a_turn_of_each_other(
+        sources in 2..25u64,
+        rates in proptest::collection::vec((proptest::option::of(1..20_000u64), 1..60usize), 1..40),
+    ) {
+        let limit = config::RateLimit { messages_per_second: 100, bytes_per_second: 1 << 19, burst: 10, connects_per_second: 1 };
+        let mut gate = Gate::new(&limit);
+        let path = |n: u64| -> Path { [1, 0, 0, n] };
+        (0..sources).for_each(|n| gate.shares.wait(&path(n), Need::Any));
+        let (mut turn, mut served) = (0, vec![0; sources as usize]);
+        for (rate, turns) in rates {
+            gate.change_link(|link| link.link_moves(rate, true, now()));
+            for _ in 0..turns {
+                turn += 1;
+                let n = gate.shares.first(|_| true).unwrap();
+                let waited = turn - std::mem::replace(&mut served[n as usize], turn);
+                proptest::prop_assert!(waited <= 2 * sources + 1, "{n} of {sources} waited for {waited} turns");
+                gate.shares.leave(&path(n), Need::Any);
+                let cost = gate.admission.cost(430);
+                gate.shares.charge(&path(n), cost);
+                gate.shares.wait(&path(n), Need::Any);
+            }
+            let longest = served.iter().map(|at| turn - at).max();
+            proptest::prop_assert!(longest <= Some(2 * sources + 1), "somebody of {sources} waits for {longest:?} turns");
+        }
+    }
+}
