@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 
 use crate::forward::{Acks, Forward};
 use crate::message::{AckToken, Inbound};
-use crate::time;
 use ids::Ids;
 
 /// Between the link and the forwards.
@@ -87,9 +86,9 @@ impl Inbox {
             }
             return;
         }
-        let (id, now) = (self.next_id(message.received_at), time::now());
+        let id = self.next_id(message.received_at);
         for forward in matching() {
-            forward.deliver(id, message, token, now);
+            forward.deliver(id, message, token);
         }
     }
 

@@ -60,6 +60,7 @@ pub(crate) mod link;
 pub(crate) mod message;
 pub(crate) mod mqtt;
 pub(crate) mod net;
+pub(crate) mod notify;
 pub(crate) mod outbox;
 pub(crate) mod owner;
 pub(crate) mod policy;

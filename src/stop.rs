@@ -1,20 +1,20 @@
-//! The order to stop, given once and heard by every task.
+//! The order to stop, given once.
 
 use std::cell::Cell;
 
-use tokio::sync::Notify;
+use crate::notify::LocalNotify;
 
-/// Starts as not requested.
+/// Starts as not requested. One task, the link, waits for it.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     requested: Cell<bool>,
-    changed: Notify,
+    changed: LocalNotify,
 }
 
 impl Stop {
     pub(crate) fn request(&self) {
         self.requested.set(true);
-        self.changed.notify_waiters();
+        self.changed.notify();
     }
 
     pub(crate) fn is_requested(&self) -> bool {

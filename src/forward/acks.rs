@@ -3,9 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
-use tokio::sync::Notify;
-
 use crate::message::AckToken;
+use crate::notify::LocalNotify;
 
 /// The messages that are done, on their way to the link.
 #[derive(Debug, Default)]
@@ -15,7 +14,7 @@ pub(crate) struct Acks {
     /// For messages of more than one forward: how many still owe.
     shared: RefCell<HashMap<AckToken, usize>>,
     owed: Cell<u64>,
-    ready: Notify,
+    ready: LocalNotify,
 }
 
 impl Acks {
@@ -45,7 +44,7 @@ impl Acks {
         self.owed.set(self.owed.get().saturating_sub(1));
         let mut done = self.done.borrow_mut();
         if done.is_empty() {
-            self.ready.notify_one();
+            self.ready.notify();
         }
         done.push(token);
     }

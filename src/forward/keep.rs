@@ -326,10 +326,9 @@ impl Keep {
         self.backlog.missing()
     }
 
-    /// Whether there is something to write or read before [`Keep::timeout`], or that has changed.
-    pub(super) fn needs_keeper(&mut self) -> bool {
-        let timeout = self.timeout();
-        self.ahead.is_behind() || self.backlog.needs_load() || self.backlog.needs_keeper(timeout)
+    /// Whether there is something to write or read before [`Keep::timeout`].
+    pub(super) fn needs_keeper(&self) -> bool {
+        self.ahead.is_behind() || self.backlog.needs_load() || self.backlog.needs_keeper()
     }
 
     pub(super) fn attach(&mut self, contents: &Contents) {

@@ -27,6 +27,7 @@ use crate::message::{AckToken, Inbound, Topic, TopicFilter};
 use crate::socket::{self, Listener, Seldom};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{self, Kept};
+use crate::store::reminder::Reminder;
 use crate::store::{Contents, Failure, QueueId, QueueState, Store};
 use crate::time;
 pub(crate) use acks::Acks;
@@ -46,7 +47,7 @@ pub(crate) struct Forward {
     /// A client was cut.
     cut: Notify,
     /// Something for the store.
-    disk: Notify,
+    reminder: Reminder,
     /// Everything may be stored.
     eased: Notify,
     /// Messages dropped when that was last logged.
@@ -113,7 +114,7 @@ impl Forward {
             acks,
             changed: Notify::new(),
             cut: Notify::new(),
-            disk: Notify::new(),
+            reminder: Reminder::default(),
             eased: Notify::new(),
             drops_logged: Cell::new(0),
             drops: Seldom::default(),
@@ -141,19 +142,19 @@ impl Forward {
     }
 
     /// Takes a message: writes it to every reader, or keeps it. Its token goes to the [`Acks`] once that is done.
-    pub(crate) fn deliver(&self, id: u64, message: &Inbound, token: Option<AckToken>, now: Instant) {
-        self.change(|queue| queue.arrive(id, message, token, now));
+    pub(crate) fn deliver(&self, id: u64, message: &Inbound, token: Option<AckToken>) {
+        self.change(|queue, now| queue.arrive(id, message, token, now));
         self.changed.notify_waiters();
     }
 
     /// See [`Inbox::link_down`](crate::inbox::Inbox::link_down).
     pub(crate) fn link_down(&self) {
-        self.change(|queue| queue.keep_mut().link_down());
+        self.change(|queue, _| queue.keep_mut().link_down());
     }
 
     /// See [`Inbox::hasten`](crate::inbox::Inbox::hasten).
     pub(crate) fn hasten(&self, due: Instant) {
-        self.change(|queue| queue.keep_mut().hasten(due));
+        self.change(|queue, _| queue.keep_mut().hasten(due));
     }
 
     /// Serves readers, for ever. Dropping this future disconnects them.
@@ -169,7 +170,7 @@ impl Forward {
 
     /// Has everything that waits put on the disk, from now on at once: what is there can be acknowledged before the link ends.
     pub(crate) fn stop(&self) {
-        self.change(|queue| queue.keep_mut().stop());
+        self.change(|queue, _| queue.keep_mut().stop());
     }
 
     /// Completes when no client is left.
@@ -229,7 +230,7 @@ impl Forward {
     /// Goes on as another configuration says. What waits stays; readers are disconnected only if what they are written, or how
     /// they acknowledge it, changes.
     pub(crate) fn reconfigure(&self, config: config::Forward, spill_after: Duration) {
-        self.change(|queue| queue.reconfigure(&config, spill_after, time::now()));
+        self.change(|queue, now| queue.reconfigure(&config, spill_after, now));
         *self.config.borrow_mut() = Rc::new(config);
         self.cut.notify_waiters();
         self.changed.notify_waiters();
@@ -256,15 +257,16 @@ impl Forward {
     }
 
     /// Changes the queue, and passes on what has come of it.
-    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
-        let mut queue = self.queue.borrow_mut();
-        let result = change(&mut queue);
+    fn change<T>(&self, change: impl FnOnce(&mut Queue, Instant) -> T) -> T {
+        let (mut queue, now) = (self.queue.borrow_mut(), time::now());
+        let result = change(&mut queue, now);
         for token in queue.take_done() {
             self.acks.done(token);
         }
         let (cut, dropped, assigned) = (queue.take_cut(), queue.keep().dropped(), queue.take_assigned());
-        if queue.keep_mut().needs_keeper() {
-            self.disk.notify_one();
+        match queue.keep().needs_keeper() {
+            true => self.reminder.now(),
+            false => self.reminder.at(queue.keep().timeout(), now),
         }
         drop(queue);
         if assigned {
@@ -275,7 +277,7 @@ impl Forward {
             self.cut.notify_waiters();
             self.changed.notify_waiters();
         }
-        if dropped > self.drops_logged.get() && self.drops.is_due(time::now()) {
+        if dropped > self.drops_logged.get() && self.drops.is_due(now) {
             self.log_drops(dropped);
         }
         result
@@ -321,9 +323,9 @@ impl Forward {
 
 impl Kept for Forward {
     fn attach(&self, contents: &Contents) {
-        self.change(|queue| {
+        self.change(|queue, now| {
             queue.keep_mut().attach(contents);
-            queue.kept(time::now());
+            queue.kept(now);
         });
     }
 
@@ -341,20 +343,20 @@ impl Kept for Forward {
 
     fn written(&self, _: QueueId, outcome: &Result<(), Failure>) {
         self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
-        self.change(|queue| queue.kept(time::now()));
+        self.change(|queue, now| queue.kept(now));
         self.eased.notify_waiters();
     }
 
     fn loaded(&self) {
-        self.change(|queue| queue.kept(time::now()));
+        self.change(|queue, now| queue.kept(now));
     }
 
     fn timeout(&self) -> Option<Instant> {
         self.queue.borrow().keep().timeout()
     }
 
-    fn news(&self) -> &Notify {
-        &self.disk
+    fn reminder(&self) -> &Reminder {
+        &self.reminder
     }
 
     fn is_stopping(&self) -> bool {

@@ -127,7 +127,7 @@ impl Reader {
     }
 
     fn decide<T>(&mut self, decide: impl FnOnce(&mut Queue, ClientId, Instant) -> T) -> T {
-        let decided = self.forward.change(|queue| decide(queue, self.id, time::now()));
+        let decided = self.forward.change(|queue, now| decide(queue, self.id, now));
         self.forward.changed.notify_waiters();
         decided
     }
@@ -169,7 +169,7 @@ impl Reader {
             () = self.forward.cut.notified() => Ok(()),
             ready = self.stream.readable(), if may_read => ready.and_then(|()| self.read()),
             () = until(timeout), if timeout.is_some() => {
-                self.forward.change(|queue| queue.handle_timeout(self.id, time::now()));
+                self.forward.change(|queue, now| queue.handle_timeout(self.id, now));
                 Ok(())
             }
             // A line that comes now is due on the disk long before this client is given up.
@@ -235,7 +235,7 @@ impl Reader {
             Word::Ack(_) if self.role() == Some(Role::Observer) => Err("an observer can't acknowledge messages"),
             Word::Ack(id) => {
                 self.confirm_reader();
-                match self.forward.change(|queue| queue.acknowledge(id, time::now())) {
+                match self.forward.change(|queue, now| queue.acknowledge(id, now)) {
                     true => Ok(()),
                     false => Err("no message of this id was given to a reader of this socket"),
                 }
@@ -262,7 +262,7 @@ impl Reader {
             drop(queue);
             let Some(n) = n else { return Ok(Wrote::Blocked) };
             written += n;
-            self.forward.change(|queue| queue.wrote(self.id, n, time::now()));
+            self.forward.change(|queue, now| queue.wrote(self.id, n, now));
         }
         Ok(Wrote::Enough)
     }
@@ -273,7 +273,7 @@ impl Drop for Reader {
         if self.forward.queue.borrow().is_between_lines(self.id) {
             self.stream.say_why();
         }
-        self.forward.change(|queue| queue.detach(self.id, time::now()));
+        self.forward.change(|queue, now| queue.detach(self.id, now));
         self.forward.changed.notify_waiters();
     }
 }

@@ -166,6 +166,9 @@ impl<'a, N: Network> Connection<'a, N> {
             let is_others_turn = std::mem::take(&mut self.is_others_turn);
             tokio::select! {
                 biased;
+                // First what is cheap to look at: what comes of it is written in the next turn.
+                () = link.inbox.acks().ready() => {}
+                () = link.outbox.arrived(), if may_publish || stopping => {}
                 moved = poll_fn(|cx| self.poll_io(cx)), if !is_others_turn => match moved.map_err(Cause::Io)? {
                     Moved::Read => self.received()?,
                     Moved::Written => self.written(),
@@ -187,8 +190,6 @@ impl<'a, N: Network> Connection<'a, N> {
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(time::now() + DRAIN_TIME);
                 }
-                () = link.inbox.acks().ready() => {}
-                () = link.outbox.arrived(), if may_publish || stopping => {}
                 () = timer.fired() => {}
                 () = std::future::ready(()), if is_others_turn => {}
             }

@@ -4,8 +4,6 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tokio::sync::Notify;
-
 use super::connect::LinkConnector;
 use super::memory::SessionMemory;
 use super::pace::{Backoff, ConnectLimit, Quota};
@@ -17,6 +15,7 @@ use crate::mqtt::Options;
 use crate::mqtt::session::Remembered;
 use crate::net::Network;
 use crate::net::credentials::{self, Credentials, Fingerprint};
+use crate::notify::LocalNotify;
 use crate::time;
 
 /// What the link is made for.
@@ -56,7 +55,7 @@ impl Setup {
 /// Tells the link that its [`Setup`] has changed.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
-    announced: Notify,
+    announced: LocalNotify,
     is_pending: Cell<bool>,
 }
 
@@ -87,7 +86,7 @@ impl<N: Network> Link<N> {
         self.state.reconfigured(&setup.connection);
         *self.setup.borrow_mut() = Rc::new(setup);
         self.changed.is_pending.set(true);
-        self.changed.announced.notify_waiters();
+        self.changed.announced.notify();
     }
 
     /// Those that are used now, or at the next attempt.

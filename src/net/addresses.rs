@@ -3,9 +3,11 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
@@ -89,7 +91,7 @@ impl Addresses {
 
     async fn news(&self) -> News {
         let Some(socket) = &self.socket else { return std::future::pending().await };
-        match socket.async_io(Interest::READABLE, read).await {
+        match poll_fn(|cx| poll_news(socket, cx)).await {
             Ok(news) => {
                 self.forget_lost();
                 news
@@ -113,6 +115,17 @@ fn present() -> BTreeSet<IpAddr> {
         Err(error) => {
             log::debug!("the addresses of this machine can't be listed: {error}");
             BTreeSet::new()
+        }
+    }
+}
+
+/// Waits for the next notification, in one task at a time. It is polled with every message: `async_io` would enter itself in a list
+/// of who waits each time, and leave it.
+fn poll_news(socket: &AsyncFd<OwnedFd>, cx: &mut Context<'_>) -> Poll<io::Result<News>> {
+    loop {
+        let mut ready = ready!(socket.poll_read_ready(cx))?;
+        if let Ok(news) = ready.try_io(|socket| read(socket.get_ref())) {
+            return Poll::Ready(news);
         }
     }
 }

@@ -8,11 +8,10 @@ use std::cell::{Cell, RefMut};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
 use super::{Outbox, Outcome, Refusal, Waiter};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{Kept, keep};
+use crate::store::reminder::Reminder;
 use crate::store::{Contents, Failure, QueueId, Store};
 use crate::time;
 
@@ -63,7 +62,7 @@ impl Outbox {
     pub(crate) async fn store_the_rest(&self) {
         self.ledger.borrow_mut().stop();
         self.quarantine.borrow_mut().stop();
-        self.changed.notify_one();
+        self.reminder.now();
         while !self.is_stored_or_given_up() {
             self.eased.notified().await;
         }
@@ -132,13 +131,13 @@ impl Kept for Outbox {
         if is_quarantine {
             self.turns.ledger_first.set(outcome.is_err());
             // What waits for room there goes on.
-            self.arrived.notify_one();
+            self.arrived.notify();
         } else {
             let stored = self.ledger.borrow_mut().take_stored();
             stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &Outcome::Stored));
             if self.closed.get() {
                 // There may be nothing left to send.
-                self.arrived.notify_one();
+                self.arrived.notify();
             }
         }
         self.ease();
@@ -147,7 +146,7 @@ impl Kept for Outbox {
     fn loaded(&self) {
         self.settle_dropped();
         self.expire();
-        self.arrived.notify_one();
+        self.arrived.notify();
     }
 
     fn timeout(&self) -> Option<Instant> {
@@ -155,8 +154,8 @@ impl Kept for Outbox {
         timeouts.into_iter().flatten().min()
     }
 
-    fn news(&self) -> &Notify {
-        &self.changed
+    fn reminder(&self) -> &Reminder {
+        &self.reminder
     }
 
     fn is_stopping(&self) -> bool {

@@ -274,10 +274,9 @@ impl<W> Ledger<W> {
         self.backlog.is_stored()
     }
 
-    /// Whether there is something to write or read before [`Ledger::timeout`], or that has changed.
-    pub(crate) fn needs_keeper(&mut self) -> bool {
-        let timeout = self.timeout();
-        self.backlog.needs_keeper(timeout)
+    /// Whether there is something to write or read before [`Ledger::timeout`].
+    pub(crate) fn needs_keeper(&self) -> bool {
+        self.backlog.needs_keeper()
     }
 
     /// Who waited for what is on the disk now, since the last call.

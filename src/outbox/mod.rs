@@ -25,7 +25,10 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::config;
 use crate::message::{Outbound, Qos};
+use crate::notify::LocalNotify;
 use crate::socket::Seldom;
+use crate::store::keeper::Kept as _;
+use crate::store::reminder::Reminder;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
 use crate::time;
 use admission::By;
@@ -58,13 +61,13 @@ pub(crate) struct Outbox {
     turns: Turns,
     drain: RefCell<Option<Drain>>,
     /// Something for the link.
-    arrived: Notify,
+    arrived: LocalNotify,
     /// Something for the store.
-    changed: Notify,
+    reminder: Reminder,
     /// Memory has room again, or everything is stored.
     eased: Notify,
     /// The link is up.
-    connected: Notify,
+    connected: LocalNotify,
     closed: Cell<bool>,
     counters: OutboxCounters,
     drops: Seldom,
@@ -117,10 +120,10 @@ impl Outbox {
             gate: RefCell::new(Gate::new(limit)),
             turns: Turns::default(),
             drain: RefCell::default(),
-            arrived: Notify::new(),
-            changed: Notify::new(),
+            arrived: LocalNotify::default(),
+            reminder: Reminder::default(),
             eased: Notify::new(),
-            connected: Notify::new(),
+            connected: LocalNotify::default(),
             closed: Cell::new(false),
             counters: OutboxCounters::default(),
             drops: Seldom::default(),
@@ -151,7 +154,7 @@ impl Outbox {
         self.ledger.borrow_mut().set_bounds(bounds);
         self.share_room();
         self.settle_dropped();
-        self.tell_keeper();
+        self.tell_keeper(time::now());
     }
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
@@ -203,27 +206,28 @@ impl Outbox {
     }
 
     fn take_in(&self, message: Outbound, waiter: Option<Waiter>, by: By) -> Result<(), Refusal> {
-        let size = message.size();
+        let (size, now) = (message.size(), time::now());
         self.share_room();
         let mut ledger = self.ledger.borrow_mut();
-        let accepted = ledger.accept(message, waiter, time::now(), time::wall(), accepted_now());
+        let accepted = ledger.accept(message, waiter, now, time::wall(), accepted_now());
         drop(ledger);
         accepted.map_err(|Full| Refusal::OutboxFull)?;
         self.gate.borrow_mut().admission.accepted(by, size, source::now());
         add(&self.counters.accepted, 1);
         self.share_room();
         self.settle_dropped();
-        self.arrived.notify_one();
-        self.tell_keeper();
+        self.arrived.notify();
+        self.tell_keeper(now);
         Ok(())
     }
 
     /// The keeper knows when the first message is due; it has to be told of what comes before that.
-    fn tell_keeper(&self) {
-        let needs_keeper = self.ledger.borrow_mut().needs_keeper();
-        let mut quarantine = self.quarantine.borrow_mut();
-        if quarantine.needs_keeper() || quarantine.is_releasing() || needs_keeper {
-            self.changed.notify_one();
+    fn tell_keeper(&self, now: Instant) {
+        let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
+        if quarantine.needs_keeper() || quarantine.is_releasing() || ledger.needs_keeper() {
+            self.reminder.now();
+        } else {
+            self.reminder.at(self.timeout(), now);
         }
     }
 
@@ -255,7 +259,7 @@ impl Outbox {
         if self.ledger.borrow().expiry_is_due(now) {
             self.ledger.borrow_mut().expire(now, &Moment::now());
             self.settle_dropped();
-            self.look_at_drain(None);
+            self.look_at_drain(None, now);
         }
     }
 
@@ -264,8 +268,8 @@ impl Outbox {
         self.closed.set(true);
         self.let_all_in();
         self.ledger.borrow_mut().hasten(time::now() + SENT_BEFORE);
-        self.changed.notify_one();
-        self.arrived.notify_one();
+        self.reminder.now();
+        self.arrived.notify();
     }
 
     /// Completes when there may be something new for the link.

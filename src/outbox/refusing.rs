@@ -21,7 +21,7 @@ impl Outbox {
         let (now, clock) = (time::now(), time::wall());
         let is_new = self.quarantine.borrow_mut().set_aside(condition, reason, missing, now, clock);
         self.move_refused();
-        self.tell_keeper();
+        self.tell_keeper(now);
         is_new
     }
 
@@ -69,14 +69,14 @@ impl Outbox {
     /// A message that the link has waits again, at its old place.
     pub(crate) fn put_back(&self, sequence: Sequence) {
         self.ledger.borrow_mut().put_back(sequence);
-        self.tell_keeper();
+        self.tell_keeper(time::now());
     }
 
     /// IoT Core refuses a message that the link has, or would. Who waits for it is told; if nobody does, it is kept.
     pub(crate) fn refuse(&self, sequence: Sequence, reason: &str) {
-        let had_room = self.has_room();
+        let (had_room, now) = (self.has_room(), time::now());
         let was_stored = self.ledger.borrow().may_be_stored(sequence);
-        let Some(entry) = self.ledger.borrow_mut().remove(sequence, time::now()) else { return };
+        let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
         let Entry { message, at, accepted, waiter, .. } = entry;
         let why = self.why_not(&message).unwrap_or_else(|| reason.to_owned());
         let outcome = Outcome::Refused(Refusal::Rejected { reason: why });
@@ -92,7 +92,7 @@ impl Outbox {
                 self.settle(waiter, &outcome);
             }
         }
-        self.after_removal(sequence, had_room);
+        self.after_removal(sequence, had_room, now);
     }
 
     fn hold(&self, refused: Refused, was_stored: bool, reason: &str) {
@@ -121,7 +121,7 @@ impl Outbox {
     pub(super) fn quarantine_at_once(&self, message: Outbound) {
         let reason = self.why_not(&message).unwrap_or_default();
         self.hold(Refused { message, at: time::wall(), accepted: accepted_now() }, false, &reason);
-        self.tell_keeper();
+        self.tell_keeper(time::now());
     }
 
     /// Everything that IoT Core refused is tried anew, as if a day had passed: the policy may have changed.
@@ -133,8 +133,8 @@ impl Outbox {
                 "what IoT Core refused is tried again: {} to {}", count(messages, "message"), count(refusals, "topic")
             );
         }
-        self.changed.notify_one();
-        self.arrived.notify_one();
+        self.reminder.now();
+        self.arrived.notify();
     }
 
     /// What is tried anew since the last call.
@@ -158,7 +158,7 @@ impl Outbox {
                     let waiter = Some(Waiter::Quarantine(place));
                     // It has the room; without, the message would stay where it is until the next start.
                     let _ = self.ledger.borrow_mut().accept(message, waiter, now, at, accepted);
-                    self.arrived.notify_one();
+                    self.arrived.notify();
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The outbox and the link: what it is given, what became of that, and whether there is one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -38,7 +38,7 @@ impl Outbox {
             self.let_in();
         }
         if self.ledger.borrow().needs_load() {
-            self.changed.notify_one();
+            self.reminder.now();
         }
         taken
     }
@@ -67,19 +67,20 @@ impl Outbox {
 
     fn finish(&self, sequence: Sequence, outcome: &Outcome) {
         let had_room = self.has_room();
-        let Some(entry) = self.ledger.borrow_mut().remove(sequence, time::now()) else { return };
+        let now = time::now();
+        let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
         self.count(outcome);
         self.settle(entry.waiter, outcome);
-        self.after_removal(sequence, had_room);
+        self.after_removal(sequence, had_room, now);
     }
 
     /// A message has left the ledger.
-    pub(super) fn after_removal(&self, sequence: Sequence, had_room: bool) {
+    pub(super) fn after_removal(&self, sequence: Sequence, had_room: bool, now: Instant) {
         if !had_room {
             self.ease();
         }
-        self.tell_keeper();
-        self.look_at_drain(Some(sequence));
+        self.tell_keeper(now);
+        self.look_at_drain(Some(sequence), now);
     }
 
     /// Whether a backlog is worth a line: not while none of it is sent, nor each time that the link comes back for a moment.
@@ -96,10 +97,10 @@ impl Outbox {
     }
 
     /// Says when the backlog is out.
-    pub(super) fn look_at_drain(&self, gone: Option<Sequence>) {
+    pub(super) fn look_at_drain(&self, gone: Option<Sequence>, now: Instant) {
         let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
-        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, time::now())) {
+        if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, now)) {
             *drain = None;
             self.backlog_said.set(None);
             log::info!(
@@ -127,7 +128,7 @@ impl Outbox {
         *self.drain.borrow_mut() = drain;
         self.gate.borrow_mut().admission.restart(source::now());
         self.let_in();
-        self.connected.notify_one();
+        self.connected.notify();
     }
 
     /// The network takes so many bytes a second, `None` for more than enough; it `has_moved`: some of what was written has arrived.
@@ -142,7 +143,7 @@ impl Outbox {
         *self.drain.borrow_mut() = None;
         self.settle_dropped();
         self.let_in();
-        self.changed.notify_one();
+        self.reminder.now();
     }
 
     /// Something holds messages back, or does no longer.

@@ -11,10 +11,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-use tokio::sync::Notify;
-
 use super::MAX_CLIENTS;
 use super::peer::Peer;
+use crate::notify::LocalNotify;
 
 /// The place of one client.
 #[derive(Debug)]
@@ -22,13 +21,13 @@ pub(crate) struct Seat {
     active: Cell<Instant>,
     is_busy: Cell<bool>,
     is_lost: Cell<bool>,
-    lost: Notify,
+    lost: LocalNotify,
 }
 
 impl Seat {
     pub(super) fn new(now: Instant) -> Rc<Seat> {
         let (is_busy, is_lost) = (Cell::new(false), Cell::new(false));
-        Rc::new(Seat { active: Cell::new(now), is_busy, is_lost, lost: Notify::new() })
+        Rc::new(Seat { active: Cell::new(now), is_busy, is_lost, lost: LocalNotify::default() })
     }
 
     /// Something came from the client, or was written to it.
@@ -55,7 +54,7 @@ impl Seat {
 
     fn lose(&self) {
         self.is_lost.set(true);
-        self.lost.notify_one();
+        self.lost.notify();
     }
 }
 

@@ -1,6 +1,7 @@
 //! A connection to a local client that costs no needless wake-up.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -128,7 +129,8 @@ impl Stream {
             // One read a turn, so that a client that never stops doesn't keep the thread for itself.
             tokio::task::yield_now().await;
         } else {
-            self.fd()?.readable().await?.clear_ready();
+            // `readable` would enter itself in a list of who waits each time, and leave it.
+            poll_fn(|cx| self.fd()?.poll_read_ready(cx).map_ok(|mut ready| ready.clear_ready())).await?;
             self.has_input.set(true);
         }
         Ok(())

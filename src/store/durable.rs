@@ -132,8 +132,6 @@ pub(crate) struct Durable<T> {
     /// When to remove what is finished.
     flush_at: Option<Instant>,
     missing: u64,
-    /// What [`Durable::timeout`] was when it was last asked for.
-    told: Option<Instant>,
 }
 
 impl<T> Deref for Durable<T> {
@@ -163,7 +161,6 @@ impl<T: Lasting> Durable<T> {
             spill_check: None,
             flush_at: None,
             missing: 0,
-            told: None,
         }
     }
 
@@ -216,10 +213,9 @@ impl<T: Lasting> Durable<T> {
         self.backlog.is_all_stored() && self.backlog.finished() == 0
     }
 
-    /// Whether there is something to write or read before [`Durable::timeout`], or `timeout`, which is that or earlier, has
-    /// changed.
-    pub(crate) fn needs_keeper(&mut self, timeout: Option<Instant>) -> bool {
-        self.urgent || self.backlog.finished() >= FLUSH_AT || std::mem::replace(&mut self.told, timeout) != timeout
+    /// Whether there is something to write or read before [`Durable::timeout`].
+    pub(crate) fn needs_keeper(&self) -> bool {
+        self.urgent || self.backlog.finished() >= FLUSH_AT
     }
 
     /// What to write now of the messages: what is due, or said to be wanted `at_once`.

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::durable::DiskQueue;
+use super::reminder::Reminder;
 use super::{Contents, Failure, Load, Moment, Page, QueueId, Store, Write};
 use crate::time;
 use crate::time::Timer;
@@ -36,8 +37,8 @@ pub(crate) trait Kept {
     fn loaded(&self);
     /// When to ask again, should nothing happen before.
     fn timeout(&self) -> Option<Instant>;
-    /// Told when there may be something new to write or read.
-    fn news(&self) -> &Notify;
+    /// Told when there may be something new to write or read, or another [`Kept::timeout`].
+    fn reminder(&self) -> &Reminder;
     /// The daemon stops: it isn't the time to wait for long before trying again.
     fn is_stopping(&self) -> bool;
 }
@@ -105,7 +106,9 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
             });
         }
         let retries = [write_retry.at(), load_retry.at()].map(|at| at.filter(|at| *at > now));
-        let timeout = kept.timeout().filter(|_| write.is_none()).map(|at| write_retry.not_before(at));
+        let timeout = kept.timeout();
+        kept.reminder().know(timeout);
+        let timeout = timeout.filter(|_| write.is_none()).map(|at| write_retry.not_before(at));
         timer.set(retries.into_iter().chain([timeout]).flatten().min(), now);
         tokio::select! {
             biased;
@@ -127,7 +130,7 @@ pub(crate) async fn keep(kept: Rc<impl Kept>, store: Rc<Store>) {
                 write_retry.note(outcome.is_err());
                 end_write(&*kept, queue, &outcome);
             }
-            () = kept.news().notified() => {}
+            () = kept.reminder().told() => {}
             () = timer.fired() => {}
         }
     }

@@ -21,6 +21,7 @@ mod place;
 mod probe;
 mod queue;
 mod ready;
+pub(crate) mod reminder;
 mod row;
 mod salvage;
 #[cfg(test)]

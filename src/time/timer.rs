@@ -4,6 +4,7 @@
 //! and a wake-up. This one is a timerfd(2): a wait is one wake-up. Setting it is a system call, so that it isn't set anew where
 //! that would only save a wake-up now and then.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
@@ -97,7 +98,8 @@ impl Timer {
             // What it counts needs no reading: setting it again begins anew.
             Kernel::Timer(timer) => {
                 while time::now() < set_to {
-                    match timer.readable().await {
+                    // `readable` would enter itself in a list of who waits each time, and leave it.
+                    match poll_fn(|cx| timer.poll_read_ready(cx)).await {
                         Ok(mut ready) => ready.clear_ready(),
                         Err(_) => tokio::time::sleep_until(set_to.into()).await,
                     }

@@ -4,7 +4,6 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::LazyLock;
-use std::time::Instant;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -36,7 +35,7 @@ pub fn forward_lines(input: &[u8]) {
     for (id, piece) in (1..).zip(input.chunks(usize::from(size) + 1)) {
         client.write_all(piece).expect("the socket takes what is read at once");
         reader.read().expect("the client is there");
-        forward.deliver(id, &message(), None, Instant::now());
+        forward.deliver(id, &message(), None);
         while reader.answer() {
             write(&mut reader, &mut client, &mut received);
         }

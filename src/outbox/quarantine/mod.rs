@@ -295,9 +295,8 @@ impl Quarantine {
         self.listed.status()
     }
 
-    pub(super) fn needs_keeper(&mut self) -> bool {
-        let timeout = self.timeout();
-        self.needs_load() || self.listed.is_note_urgent() || self.backlog.needs_keeper(timeout)
+    pub(super) fn needs_keeper(&self) -> bool {
+        self.needs_load() || self.listed.is_note_urgent() || self.backlog.needs_keeper()
     }
 
     /// Whether something has to be written here before it may leave its old place.
