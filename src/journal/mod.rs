@@ -108,14 +108,14 @@ impl Logger {
     fn write(&self, record: &Record<'_>, text: &str, fields: Fields) {
         if self.to_journal {
             let size = text.len() + fields.0.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-            return self.outlet.push(Line::Record(JournalRecord::of(record, text, fields)), size);
+            return self.outlet.push(Unwritten::Record(JournalRecord::of(record, text, fields)), size);
         }
         let level = record.level().as_str().to_ascii_lowercase();
         let line = format!("{:.3} {level}: {text}\n", now()).into_bytes();
         let written = if self.outlet.is_idle() { write_what_fits(&line) } else { 0 };
         let rest = &line[written..];
         if !rest.is_empty() {
-            self.outlet.push(Line::Bytes(rest.to_owned()), rest.len());
+            self.outlet.push(Unwritten::Bytes(rest.to_owned()), rest.len());
         }
     }
 }
@@ -159,7 +159,7 @@ fn write_all(mut bytes: &[u8]) {
 }
 
 /// What waits for whom it is written to.
-enum Line {
+enum Unwritten {
     /// For standard error.
     Bytes(Vec<u8>),
     Record(JournalRecord),
@@ -207,13 +207,13 @@ struct Destination {
 }
 
 impl Sink for Destination {
-    type Line = Line;
+    type Line = Unwritten;
 
-    fn write(&self, line: &Line) {
+    fn write(&self, line: &Unwritten) {
         match (line, &self.journal) {
-            (Line::Bytes(bytes), _) => write_all(bytes),
-            (Line::Record(record), Some(journal)) => record.write(journal),
-            (Line::Record(_), None) => {}
+            (Unwritten::Bytes(bytes), _) => write_all(bytes),
+            (Unwritten::Record(record), Some(journal)) => record.write(journal),
+            (Unwritten::Record(_), None) => {}
         }
     }
 

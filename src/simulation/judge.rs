@@ -16,7 +16,7 @@ thread_local! {
 
 /// A line that a local program has sent.
 #[derive(Debug, Clone)]
-pub(super) struct Line {
+pub(super) struct SentLine {
     pub(super) topic: String,
     pub(super) qos: u8,
     pub(super) answer: Option<String>,
@@ -26,7 +26,7 @@ pub(super) struct Line {
 #[derive(Default)]
 pub(super) struct Judge {
     begun: Option<Instant>,
-    lines: RefCell<BTreeMap<u64, Line>>,
+    lines: RefCell<BTreeMap<u64, SentLine>>,
     /// By forward: which messages its readers have got, and how often as new.
     received: RefCell<BTreeMap<String, BTreeMap<u64, u64>>>,
     violations: RefCell<Vec<String>>,
@@ -78,7 +78,7 @@ impl Judge {
 
     /// A program sends a line.
     pub(super) fn sends(&self, number: u64, topic: &str, qos: u8) {
-        self.lines.borrow_mut().insert(number, Line { topic: topic.to_owned(), qos, answer: None });
+        self.lines.borrow_mut().insert(number, SentLine { topic: topic.to_owned(), qos, answer: None });
     }
 
     /// Whether the cloud has it.

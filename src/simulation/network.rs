@@ -102,7 +102,7 @@ impl Wire {
     }
 }
 
-struct State {
+struct NetworkState {
     cloud: Cloud,
     weather: Weather,
     rng: Rng,
@@ -117,7 +117,7 @@ struct State {
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct SimulatedNetwork {
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<NetworkState>>,
     changed: Rc<Notify>,
     /// The machine's address has gone, or another has come.
     address_lost: Rc<Notify>,
@@ -126,7 +126,7 @@ pub(crate) struct SimulatedNetwork {
 
 impl SimulatedNetwork {
     pub(crate) fn new(cloud: Cloud, seed: u64) -> SimulatedNetwork {
-        let state = State {
+        let state = NetworkState {
             cloud,
             weather: Weather::default(),
             rng: Rng::with_seed(seed),

@@ -71,7 +71,7 @@ impl Database {
     }
 }
 
-struct State {
+struct DiskState {
     behaviour: Behaviour,
     rng: Rng,
     /// As other processes see it.
@@ -86,7 +86,7 @@ struct State {
     jobs: u64,
 }
 
-impl State {
+impl DiskState {
     /// What the next job takes.
     fn time(&mut self) -> Duration {
         let (least, most) = self.behaviour.latency;
@@ -97,13 +97,13 @@ impl State {
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct SimulatedDisk {
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<DiskState>>,
     changed: Rc<Notify>,
 }
 
 impl SimulatedDisk {
     pub(crate) fn new(seed: u64) -> SimulatedDisk {
-        let state = State {
+        let state = DiskState {
             behaviour: Behaviour::default(),
             rng: Rng::with_seed(seed),
             committed: Database::default(),

@@ -39,17 +39,22 @@ struct Play<'a> {
     now: Instant,
 }
 
+/// Of a session that is tried out.
+pub(crate) fn options(protocol: Protocol) -> Options {
+    Options {
+        protocol,
+        client_id: "thing-1".to_owned(),
+        session_expiry: Duration::from_secs(3600),
+        keep_alive: Duration::from_secs(60),
+        ack_timeout: Duration::from_secs(10),
+        max_in_flight: MAX_IN_FLIGHT,
+        will: None,
+    }
+}
+
 impl<'a> Play<'a> {
     fn new(protocol: Protocol, script: &'a [u8]) -> Play<'a> {
-        let options = Options {
-            protocol,
-            client_id: "thing-1".to_owned(),
-            session_expiry: Duration::from_secs(3600),
-            keep_alive: Duration::from_secs(60),
-            ack_timeout: Duration::from_secs(10),
-            max_in_flight: MAX_IN_FLIGHT,
-            will: None,
-        };
+        let options = options(protocol);
         let filters = ["a/#", "a/+", "+/b", "b/+", "c"].into_iter().filter_map(|filter| TopicFilter::new(filter).ok());
         let filters: BTreeMap<TopicFilter, Qos> = filters.map(|filter| (filter, Qos::AtLeastOnce)).collect();
         // One that the server still has, and one that it is to be rid of.

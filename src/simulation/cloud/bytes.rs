@@ -11,7 +11,7 @@ pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 /// What a property says (MQTT 5, 2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum PropertyValue {
     Number(u32),
     Text(String),
     Binary(Bytes),
@@ -70,10 +70,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Properties of MQTT 5, of which only these are `allowed` here.
-    pub(super) fn properties(&mut self, allowed: &[u8]) -> Result<Vec<(u8, Value)>, Broken> {
+    pub(super) fn properties(&mut self, allowed: &[u8]) -> Result<Vec<(u8, PropertyValue)>, Broken> {
         let length = self.variable()?;
         let mut reader = Reader(self.take(length)?);
-        let mut properties: Vec<(u8, Value)> = Vec::new();
+        let mut properties: Vec<(u8, PropertyValue)> = Vec::new();
         while !reader.0.is_empty() {
             let identifier = reader.u8()?;
             if !allowed.contains(&identifier) {
@@ -88,15 +88,15 @@ impl<'a> Reader<'a> {
         Ok(properties)
     }
 
-    fn value(&mut self, identifier: u8) -> Result<Value, Broken> {
+    fn value(&mut self, identifier: u8) -> Result<PropertyValue, Broken> {
         Ok(match identifier {
-            0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28..=0x2a => Value::Number(self.u8()?.into()),
-            0x13 | 0x21..=0x23 => Value::Number(self.u16()?.into()),
-            0x02 | 0x11 | 0x18 | 0x27 => Value::Number(self.u32()?),
-            0x0b => Value::Number(u32::try_from(self.variable()?).unwrap_or(u32::MAX)),
-            0x03 | 0x08 | 0x12 | 0x15 | 0x1a | 0x1c | 0x1f => Value::Text(self.text()?),
-            USER_PROPERTY => Value::Pair(self.text()?, self.text()?),
-            0x09 | 0x16 => Value::Binary(Bytes::copy_from_slice(self.binary()?)),
+            0x01 | 0x17 | 0x19 | 0x24 | 0x25 | 0x28..=0x2a => PropertyValue::Number(self.u8()?.into()),
+            0x13 | 0x21..=0x23 => PropertyValue::Number(self.u16()?.into()),
+            0x02 | 0x11 | 0x18 | 0x27 => PropertyValue::Number(self.u32()?),
+            0x0b => PropertyValue::Number(u32::try_from(self.variable()?).unwrap_or(u32::MAX)),
+            0x03 | 0x08 | 0x12 | 0x15 | 0x1a | 0x1c | 0x1f => PropertyValue::Text(self.text()?),
+            USER_PROPERTY => PropertyValue::Pair(self.text()?, self.text()?),
+            0x09 | 0x16 => PropertyValue::Binary(Bytes::copy_from_slice(self.binary()?)),
             _ => return Err(format!("the unknown property 0x{identifier:02x}")),
         })
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::bytes::{Broken, Reader, USER_PROPERTY, Value, variable};
+use super::bytes::{Broken, PropertyValue, Reader, USER_PROPERTY, variable};
 use super::message::Downlink;
 use crate::message::Properties;
 use crate::mqtt::Protocol;
@@ -135,12 +135,12 @@ fn connect(reader: &mut Reader<'_>) -> Result<Connect, Broken> {
     if five {
         for (identifier, value) in reader.properties(&[0x11, 0x21, 0x27, 0x22, 0x19, 0x17, USER_PROPERTY])? {
             match (identifier, value) {
-                (0x21 | 0x27, Value::Number(0)) => {
+                (0x21 | 0x27, PropertyValue::Number(0)) => {
                     return Err(format!("0 as the property 0x{identifier:02x} (3.1.2.11)"));
                 }
-                (0x11, Value::Number(seconds)) => connect.session_expiry = seconds,
-                (0x21, Value::Number(maximum)) => connect.receive_maximum = maximum as u16,
-                (0x27, Value::Number(maximum)) => connect.maximum_packet_size = Some(maximum),
+                (0x11, PropertyValue::Number(seconds)) => connect.session_expiry = seconds,
+                (0x21, PropertyValue::Number(maximum)) => connect.receive_maximum = maximum as u16,
+                (0x27, PropertyValue::Number(maximum)) => connect.maximum_packet_size = Some(maximum),
                 _ => {}
             }
         }
@@ -201,16 +201,16 @@ fn topic(reader: &mut Reader<'_>) -> Result<String, Broken> {
 }
 
 /// Those that a message carries to its receivers.
-fn properties(carried: Vec<(u8, Value)>) -> Properties {
+fn properties(carried: Vec<(u8, PropertyValue)>) -> Properties {
     let mut properties = Properties::default();
     for (identifier, value) in carried {
         match (identifier, value) {
-            (0x01, Value::Number(indicator)) => properties.payload_format_indicator = Some(indicator as u8),
-            (0x02, Value::Number(seconds)) => properties.expires_in = Some(seconds),
-            (0x03, Value::Text(text)) => properties.content_type = Some(text),
-            (0x08, Value::Text(text)) => properties.response_topic = Some(text),
-            (0x09, Value::Binary(bytes)) => properties.correlation_data = Some(bytes),
-            (USER_PROPERTY, Value::Pair(name, value)) => properties.user_properties.push((name, value)),
+            (0x01, PropertyValue::Number(indicator)) => properties.payload_format_indicator = Some(indicator as u8),
+            (0x02, PropertyValue::Number(seconds)) => properties.expires_in = Some(seconds),
+            (0x03, PropertyValue::Text(text)) => properties.content_type = Some(text),
+            (0x08, PropertyValue::Text(text)) => properties.response_topic = Some(text),
+            (0x09, PropertyValue::Binary(bytes)) => properties.correlation_data = Some(bytes),
+            (USER_PROPERTY, PropertyValue::Pair(name, value)) => properties.user_properties.push((name, value)),
             _ => {}
         }
     }
@@ -241,8 +241,8 @@ fn subscribe(reader: &mut Reader<'_>, five: bool) -> Result<Subscribe, Broken> {
     if five {
         for (property, value) in reader.properties(&[0x0b, USER_PROPERTY])? {
             match (property, value) {
-                (0x0b, Value::Number(0)) => return Err("the subscription identifier 0 (3.8.2.1.2)".to_owned()),
-                (0x0b, Value::Number(number)) => identifier = Some(number),
+                (0x0b, PropertyValue::Number(0)) => return Err("the subscription identifier 0 (3.8.2.1.2)".to_owned()),
+                (0x0b, PropertyValue::Number(number)) => identifier = Some(number),
                 _ => {}
             }
         }
@@ -299,7 +299,7 @@ fn disconnect(reader: &mut Reader<'_>, five: bool) -> Result<Heard, Broken> {
     let code = reader.u8()?;
     let properties = if reader.0.is_empty() { Vec::new() } else { reader.properties(&[0x11, 0x1f, USER_PROPERTY])? };
     let expiry = properties.iter().find_map(|property| match property {
-        (0x11, Value::Number(seconds)) => Some(*seconds),
+        (0x11, PropertyValue::Number(seconds)) => Some(*seconds),
         _ => None,
     });
     Ok(Heard::Disconnect(code, expiry))

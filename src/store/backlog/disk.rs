@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::ranges::Ranges;
-use super::{BATCH, BATCH_ROWS, Backlog, Batch, Disk, Entry, Gap, HEAD, Item, MANY_RANGES};
+use super::{BATCH, BATCH_ROWS, Backlog, Batch, Entry, Gap, HEAD, Item, MANY_RANGES, OnDisk};
 use crate::count::count_that;
 use crate::store::{Load, QueueId, Row, Totals};
 
@@ -21,11 +21,11 @@ impl<T: Item> Backlog<T> {
         }
         let (mut batch, mut bytes, mut again, mut is_cut) = (Batch::default(), 0, Vec::new(), false);
         for entry in self.entries_mut() {
-            if entry.disk.is_to_be_written() && (entry.disk == Disk::Lost || wanted(&entry.item)) {
-                if entry.disk != Disk::No {
+            if entry.disk.is_to_be_written() && (entry.disk == OnDisk::Lost || wanted(&entry.item)) {
+                if entry.disk != OnDisk::No {
                     again.push(entry.seq);
                 }
-                entry.disk = Disk::Writing;
+                entry.disk = OnDisk::Writing;
                 batch.insert.push(to_row(entry.seq, &entry.item));
                 bytes += entry.cost();
                 if bytes >= BATCH {
@@ -53,8 +53,8 @@ impl<T: Item> Backlog<T> {
         if !successful {
             self.finished.append(removed);
         }
-        for entry in self.entries_mut().filter(|entry| entry.disk == Disk::Writing) {
-            entry.disk = if successful { Disk::Yes } else { Disk::Maybe };
+        for entry in self.entries_mut().filter(|entry| entry.disk == OnDisk::Writing) {
+            entry.disk = if successful { OnDisk::Yes } else { OnDisk::Maybe };
             if successful {
                 stored(&mut entry.item);
             }
@@ -70,12 +70,12 @@ impl<T: Item> Backlog<T> {
             if self.head_memory <= HEAD {
                 return;
             }
-            while let Some(entry) = self.head.pop_back_if(|entry| entry.disk != Disk::Yes) {
+            while let Some(entry) = self.head.pop_back_if(|entry| entry.disk != OnDisk::Yes) {
                 self.head_memory -= entry.cost();
                 self.tail.push_front(entry);
             }
             while self.head_memory > HEAD
-                && let Some(entry) = self.head.pop_back_if(|entry| entry.disk == Disk::Yes)
+                && let Some(entry) = self.head.pop_back_if(|entry| entry.disk == OnDisk::Yes)
             {
                 self.head_memory -= entry.cost();
                 self.move_to_gap(&entry, false);
@@ -86,7 +86,7 @@ impl<T: Item> Backlog<T> {
             }
         }
         while let Some(Gap { until, .. }) = self.gap
-            && let Some(entry) = self.tail.pop_front_if(|entry| entry.disk == Disk::Yes && entry.seq > until)
+            && let Some(entry) = self.tail.pop_front_if(|entry| entry.disk == OnDisk::Yes && entry.seq > until)
         {
             self.move_to_gap(&entry, true);
         }
@@ -141,7 +141,7 @@ impl<T: Item> Backlog<T> {
             }
             gap.messages = gap.messages.saturating_sub(1);
             gap.bytes = gap.bytes.saturating_sub(item.size());
-            let entry = Entry { seq, item, disk: Disk::Yes };
+            let entry = Entry { seq, item, disk: OnDisk::Yes };
             self.memory += entry.cost();
             self.head.push_back(entry);
         }
@@ -175,9 +175,9 @@ impl<T: Item> Backlog<T> {
         self.loading = None;
         for entry in self.entries_mut() {
             entry.disk = match entry.disk {
-                Disk::No => Disk::No,
-                Disk::Maybe => Disk::Maybe,
-                Disk::Writing | Disk::Yes | Disk::Lost => Disk::Lost,
+                OnDisk::No => OnDisk::No,
+                OnDisk::Maybe => OnDisk::Maybe,
+                OnDisk::Writing | OnDisk::Yes | OnDisk::Lost => OnDisk::Lost,
             };
         }
         // What damage took of the gap shows when its end has been loaded.

@@ -45,7 +45,7 @@ pub(crate) trait Item {
 
 /// Whether a message in memory is on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
+enum OnDisk {
     No,
     /// It is being written.
     Writing,
@@ -56,10 +56,10 @@ enum Disk {
     Yes,
 }
 
-impl Disk {
+impl OnDisk {
     /// It isn't there, for all we know, and isn't being written.
     fn is_to_be_written(self) -> bool {
-        matches!(self, Disk::No | Disk::Maybe | Disk::Lost)
+        matches!(self, OnDisk::No | OnDisk::Maybe | OnDisk::Lost)
     }
 }
 
@@ -67,7 +67,7 @@ impl Disk {
 struct Entry<T> {
     seq: u64,
     item: T,
-    disk: Disk,
+    disk: OnDisk,
 }
 
 impl<T: Item> Entry<T> {
@@ -164,7 +164,7 @@ impl<T: Item> Backlog<T> {
 
     /// Adds a message at the place its number gives it: mostly the end.
     pub(crate) fn insert(&mut self, seq: u64, item: T) {
-        let entry = Entry { seq, item, disk: Disk::No };
+        let entry = Entry { seq, item, disk: OnDisk::No };
         self.bytes += entry.item.size();
         self.memory += entry.cost();
         self.place_waiting(entry);
@@ -172,7 +172,7 @@ impl<T: Item> Backlog<T> {
 
     /// Adds a message that counts as taken from the start.
     pub(crate) fn insert_taken(&mut self, seq: u64, item: T) {
-        let entry = Entry { seq, item, disk: Disk::No };
+        let entry = Entry { seq, item, disk: OnDisk::No };
         self.bytes += entry.item.size();
         self.memory += entry.cost();
         self.taken_memory += entry.cost();
@@ -221,7 +221,7 @@ impl<T: Item> Backlog<T> {
     /// Forgets messages in memory that aren't on the disk; returns them.
     pub(crate) fn forget_where(&mut self, is_to_go: impl Fn(&T) -> bool) -> Vec<T> {
         let mut gone = Vec::new();
-        let goes = |entry: &Entry<T>| entry.disk == Disk::No && is_to_go(&entry.item);
+        let goes = |entry: &Entry<T>| entry.disk == OnDisk::No && is_to_go(&entry.item);
         gone.extend(self.taken.extract_if(.., |entry| goes(entry)));
         for queue in [&mut self.head, &mut self.tail] {
             if queue.iter().any(goes) {
@@ -238,7 +238,7 @@ impl<T: Item> Backlog<T> {
     fn forget(&mut self, entry: Entry<T>) -> T {
         self.bytes -= entry.item.size();
         self.memory -= entry.cost();
-        if entry.disk != Disk::No {
+        if entry.disk != OnDisk::No {
             self.finished.insert(entry.seq..=entry.seq);
         }
         if self.head.is_empty() {
@@ -255,18 +255,18 @@ impl<T: Item> Backlog<T> {
 
     /// What is in memory and not known to be on the disk, though it may be.
     pub(crate) fn unconfirmed(&mut self) -> impl Iterator<Item = &mut T> {
-        self.entries_mut().filter(|entry| entry.disk != Disk::Yes).map(|entry| &mut entry.item)
+        self.entries_mut().filter(|entry| entry.disk != OnDisk::Yes).map(|entry| &mut entry.item)
     }
 
     /// Whether something that waits isn't known to be on the disk.
     pub(crate) fn has_waiting_unconfirmed(&self) -> bool {
-        self.head.iter().chain(&self.tail).any(|entry| entry.disk != Disk::Yes)
+        self.head.iter().chain(&self.tail).any(|entry| entry.disk != OnDisk::Yes)
     }
 
     /// Of that, what waits, in order.
     pub(crate) fn waiting_unconfirmed(&mut self) -> impl Iterator<Item = &mut T> {
         let waiting = self.head.iter_mut().chain(&mut self.tail);
-        waiting.filter(|entry| entry.disk != Disk::Yes).map(|entry| &mut entry.item)
+        waiting.filter(|entry| entry.disk != OnDisk::Yes).map(|entry| &mut entry.item)
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry<T>> {
@@ -317,13 +317,13 @@ impl<T: Item> Backlog<T> {
 
     /// Messages that are on the disk.
     pub(crate) fn stored(&self) -> u64 {
-        let in_memory = self.entries().filter(|entry| entry.disk == Disk::Yes).count() as u64;
+        let in_memory = self.entries().filter(|entry| entry.disk == OnDisk::Yes).count() as u64;
         in_memory + self.gap.map_or(0, |gap| gap.messages)
     }
 
     /// Nothing is in memory alone.
     pub(crate) fn is_all_stored(&self) -> bool {
-        self.entries().all(|entry| entry.disk == Disk::Yes)
+        self.entries().all(|entry| entry.disk == OnDisk::Yes)
     }
 
     /// The oldest message in memory, taken ones included: the oldest of all, unless the head is being loaded.

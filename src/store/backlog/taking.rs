@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{At, Backlog, Disk, Entry, Item};
+use super::{At, Backlog, Entry, Item, OnDisk};
 
 impl<T: Item> Backlog<T> {
     /// The next message to take, if it is in memory.
@@ -17,7 +17,7 @@ impl<T: Item> Backlog<T> {
 
     /// Whether the message at the front may be on the disk.
     pub(crate) fn front_may_be_stored(&self) -> bool {
-        self.head.front().is_some_and(|entry| entry.disk != Disk::No)
+        self.head.front().is_some_and(|entry| entry.disk != OnDisk::No)
     }
 
     /// Takes the next message.
@@ -37,7 +37,7 @@ impl<T: Item> Backlog<T> {
         let at = |is_late| {
             move |entry| {
                 let Entry { seq, item, disk }: &Entry<T> = entry;
-                (*seq, item, At { is_stored: *disk != Disk::No, is_late })
+                (*seq, item, At { is_stored: *disk != OnDisk::No, is_late })
             }
         };
         self.head.iter().map(at(false)).chain(tail.map(at(true)))
@@ -81,15 +81,15 @@ impl<T: Item> Backlog<T> {
     /// What a message that was taken is on the disk isn't all any more: it is to be written once more.
     pub(crate) fn rewrite(&mut self, seq: u64) {
         if let Some(entry) = self.taken.iter_mut().find(|entry| entry.seq == seq)
-            && matches!(entry.disk, Disk::Writing | Disk::Yes)
+            && matches!(entry.disk, OnDisk::Writing | OnDisk::Yes)
         {
-            entry.disk = Disk::Maybe;
+            entry.disk = OnDisk::Maybe;
         }
     }
 
     /// Whether a message that was taken may be on the disk.
     pub(crate) fn taken_may_be_stored(&self, seq: u64) -> bool {
-        self.taken.iter().any(|entry| entry.seq == seq && entry.disk != Disk::No)
+        self.taken.iter().any(|entry| entry.seq == seq && entry.disk != OnDisk::No)
     }
 
     /// A message that was taken is finished, and forgotten. `None` if it was before.

@@ -111,15 +111,7 @@ fn number(sequence: Sequence) -> u64 {
 impl Bench {
     pub(super) fn new(protocol: Protocol, names: &[&str], behaviour: Behaviour, seed: u64) -> Bench {
         let now = Instant::now();
-        let options = Options {
-            protocol,
-            client_id: "thing-1".to_owned(),
-            session_expiry: Duration::from_secs(3600),
-            keep_alive: Duration::from_secs(60),
-            ack_timeout: Duration::from_secs(10),
-            max_in_flight: 100,
-            will: None,
-        };
+        let options = crate::mqtt::session::fuzzing::options(protocol);
         Bench {
             session: Session::new(options.clone(), filters(names), Remembered::default()),
             options,
