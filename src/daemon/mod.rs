@@ -254,7 +254,7 @@ impl<N: Network> Parts<N> {
         let Validity { not_before, not_after } = self.link.credentials().validity();
         Status {
             version: env!("CARGO_PKG_VERSION"),
-            started: self.started,
+            started: self.started.into(),
             memory: memory::status(),
             link: self.link.state.status(),
             outbox: outbox.status(),
@@ -264,7 +264,7 @@ impl<N: Network> Parts<N> {
             publish: self.schedule.status(),
             forward: self.services.forwards().iter().map(|forward| forward.status()).collect(),
             ingest: self.services.ingests().iter().map(|ingest| ingest.status()).collect(),
-            certificate: CertificateStatus { not_before, not_after },
+            certificate: CertificateStatus { not_before: not_before.into(), not_after: not_after.into() },
         }
     }
 }

@@ -5,11 +5,11 @@ use std::io::Write as _;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
 
 use crate::config::Format;
 use crate::message::Inbound;
 use crate::socket::append_string;
+use crate::time::Rfc3339;
 
 /// What a line has beside topic and payload, roughly.
 const FRAME: usize = 160;
@@ -68,13 +68,11 @@ impl Encoder {
 
     /// RFC 3339, UTC, always with three digits of the second's fraction.
     fn clock(&mut self, time: Timestamp) -> &[u8] {
-        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
         let (millisecond, text) = &mut self.clock;
         if *millisecond != time.as_millisecond() {
             *millisecond = time.as_millisecond();
             text.clear();
-            // Writing to a `Vec` can't fail.
-            let _ = PRINTER.print_timestamp(&time, &mut *text);
+            Rfc3339(time).print(text);
         }
         text
     }

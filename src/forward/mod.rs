@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use crate::time::Rfc3339;
 use serde::Serialize;
 use tokio::sync::Notify;
 
@@ -75,7 +75,7 @@ pub(crate) struct ForwardStatus {
     /// How many of them are on the disk.
     pub(crate) stored: u64,
     /// When the oldest of them was received.
-    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) oldest: Option<Rfc3339>,
     /// Messages written to at least one reader.
     pub(crate) written: u64,
     pub(crate) dropped: Dropped,
@@ -249,7 +249,7 @@ impl Forward {
             unacknowledged: queue.unacknowledged(),
             waiting_bytes: keep.bytes(),
             stored: keep.stored(),
-            oldest: keep.oldest(),
+            oldest: keep.oldest().map(Rfc3339),
             written: counters.written,
             dropped: Dropped { keep_full: keep.dropped(), damaged: keep.missing(), slow_reader: counters.missed },
             disconnected_slow: counters.cut,

@@ -77,7 +77,7 @@ impl Served {
             qos: Qos::AtLeastOnce,
             retain: false,
             duplicate: false,
-            received_at: Timestamp::now(),
+            received_at: jiff::Timestamp::now(),
             properties: None,
         };
         self.inbox.deliver(&message, Some(AckToken::new(number)));

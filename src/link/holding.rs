@@ -60,7 +60,7 @@ impl<N: Network> Link<N> {
             }
             Hold::Subscribing => ("subscribing", "the server hasn't answered a SUBSCRIBE yet".to_owned(), SUBSCRIBING),
         };
-        HeldStatus { cause, since: journal::now(), reason, advice: advice.to_owned(), next_attempt: None }
+        HeldStatus { cause, since: journal::now().into(), reason, advice: advice.to_owned(), next_attempt: None }
     }
 
     /// The server takes no messages for now (MQTT 5).

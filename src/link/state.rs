@@ -12,7 +12,7 @@ use crate::link::diagnosis::Failure;
 use crate::message::TopicFilter;
 use crate::mqtt::session::SessionCounters;
 use crate::net::Endpoint;
-use crate::time;
+use crate::time::{self, Rfc3339};
 
 /// `link.state` of the status document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,11 +67,11 @@ impl Fixed {
 #[derive(Debug, Clone, Serialize)]
 struct Current {
     state: State,
-    since: Timestamp,
+    since: Rfc3339,
     /// Since when there has been no connection; `None` while there is one.
-    disconnected_since: Option<Timestamp>,
+    disconnected_since: Option<Rfc3339>,
     session_present: Option<bool>,
-    next_attempt: Option<Timestamp>,
+    next_attempt: Option<Rfc3339>,
     last_error: Option<LastError>,
 }
 
@@ -80,7 +80,7 @@ struct Current {
 struct LastError {
     #[serde(flatten)]
     failure: Failure,
-    at: Timestamp,
+    at: Rfc3339,
 }
 
 /// The `link` of the status document.
@@ -99,7 +99,7 @@ pub(crate) struct LinkStatus {
 pub(crate) struct FilterRefused {
     #[serde(serialize_with = "as_text")]
     filter: TopicFilter,
-    since: Timestamp,
+    since: Rfc3339,
     /// What the server does, or says.
     reason: String,
     /// What the certificate's policy has to allow, if it is for that.
@@ -128,7 +128,7 @@ pub(crate) struct LinkCounters {
 
 impl LinkState {
     pub(crate) fn new(fixed: Fixed) -> LinkState {
-        let start = now();
+        let start = Rfc3339(now());
         let current = Current {
             state: State::Connecting,
             since: start,
@@ -148,10 +148,10 @@ impl LinkState {
         }
     }
 
-    fn change(&self, state: State, session_present: Option<bool>, next_attempt: Option<Timestamp>) {
+    fn change(&self, state: State, session_present: Option<bool>, next_attempt: Option<Rfc3339>) {
         let mut current = self.current.borrow_mut();
         if current.state != state {
-            let at = now();
+            let at = Rfc3339(now());
             match (current.state, state) {
                 (_, State::Connected) => current.disconnected_since = None,
                 (State::Connected, _) => {
@@ -184,8 +184,8 @@ impl LinkState {
     }
 
     pub(super) fn failed(&self, failure: Failure, next_attempt: Timestamp) {
-        self.change(State::Waiting, None, Some(next_attempt));
-        self.current.borrow_mut().last_error = Some(LastError { failure, at: now() });
+        self.change(State::Waiting, None, Some(next_attempt.into()));
+        self.current.borrow_mut().last_error = Some(LastError { failure, at: now().into() });
     }
 
     pub(super) fn stopped(&self) {
@@ -196,7 +196,7 @@ impl LinkState {
     pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: String, missing: Option<String>, at: Timestamp) {
         let mut refused = self.filters_refused.borrow_mut();
         let known = refused.iter().position(|known| known.filter == *filter).map(|index| refused.remove(index));
-        let since = known.map_or(at, |known| known.since);
+        let since = known.map_or(at.into(), |known| known.since);
         refused.push(FilterRefused { filter: filter.clone(), since, reason, missing });
         refused.sort_by(|one, other| one.filter.cmp(&other.filter));
     }

@@ -10,6 +10,7 @@ use super::{Outbox, Outcome, Refusal, source};
 use crate::count::{count, count_that};
 use crate::message::{Outbound, Sequence};
 use crate::time;
+use crate::time::Rfc3339;
 
 /// That a backlog goes out is said again after so long, if it isn't out.
 const SAY_AGAIN: Duration = Duration::from_secs(3600);
@@ -158,7 +159,7 @@ impl Outbox {
     /// When the server is asked again.
     pub(crate) fn held_until(&self, at: Option<Timestamp>) {
         if let Some(held) = &mut *self.held.borrow_mut() {
-            held.next_attempt = at;
+            held.next_attempt = at.map(Rfc3339);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The `outbox` of the status document.
 
-use jiff::Timestamp;
+use crate::time::Rfc3339;
 use serde::Serialize;
 
 use super::Outbox;
@@ -16,12 +16,12 @@ pub(crate) struct HeldStatus {
     /// `refused`: the server refuses everything; `throttled`: it takes no more for now; `unanswered`: it doesn't acknowledge messages;
     /// `subscribing`: it hasn't answered a SUBSCRIBE.
     pub(crate) cause: &'static str,
-    pub(crate) since: Timestamp,
+    pub(crate) since: Rfc3339,
     /// What the server does on a message, or doesn't.
     pub(crate) reason: String,
     pub(crate) advice: String,
     /// When the next message is tried.
-    pub(crate) next_attempt: Option<Timestamp>,
+    pub(crate) next_attempt: Option<Rfc3339>,
 }
 
 /// The `outbox` of the status document.
@@ -34,7 +34,7 @@ pub(crate) struct OutboxStatus {
     /// Topics and payloads of both.
     pub(crate) bytes: u64,
     /// When the oldest of them was accepted.
-    pub(crate) oldest: Option<Timestamp>,
+    pub(crate) oldest: Option<Rfc3339>,
     /// How many of them are on the disk.
     pub(crate) stored: u64,
     pub(crate) dropped: Dropped,
@@ -58,7 +58,7 @@ impl Outbox {
             waiting: ledger.waiting(),
             in_flight: ledger.in_flight(),
             bytes: ledger.bytes(),
-            oldest: ledger.oldest(),
+            oldest: ledger.oldest().map(Rfc3339),
             stored: ledger.stored(),
             dropped: self.dropped(),
             held: self.held.borrow().clone(),

@@ -16,6 +16,7 @@ use crate::message::{Outbound, exactly};
 use crate::outbox::Refusal;
 use crate::template::Tick;
 use crate::template::Value;
+use crate::time::Rfc3339;
 use crate::timestamp::to_milliseconds;
 
 /// A publication and its state.
@@ -82,10 +83,10 @@ pub(crate) struct PublishStatus {
     failed: u64,
     /// Messages that the outbox didn't take.
     refused: u64,
-    last_run: Option<Timestamp>,
+    last_run: Option<Rfc3339>,
     /// When the outbox last took a message.
-    last_published: Option<Timestamp>,
-    next_run: Option<Timestamp>,
+    last_published: Option<Rfc3339>,
+    next_run: Option<Rfc3339>,
     /// Whether the last run had trouble, `last_error`.
     failing: bool,
     last_error: Option<LastError>,
@@ -318,9 +319,9 @@ impl Publication {
             unchanged: self.unchanged,
             failed: self.failed,
             refused: self.refused,
-            last_run: self.last_run.map(to_milliseconds),
-            last_published: self.last_published,
-            next_run: (!self.is_done()).then(|| self.clock.next(now)).flatten().map(to_milliseconds),
+            last_run: self.last_run.map(to_milliseconds).map(Rfc3339),
+            last_published: self.last_published.map(Rfc3339),
+            next_run: (!self.is_done()).then(|| self.clock.next(now)).flatten().map(to_milliseconds).map(Rfc3339),
             failing: self.troubles.is_met(),
             last_error: self.troubles.last().cloned(),
         }

@@ -9,6 +9,7 @@ use crate::batch::NotBatchable;
 use crate::count::count;
 use crate::outbox::Refusal;
 use crate::template::RenderError;
+use crate::time::Rfc3339;
 use crate::timestamp::to_milliseconds;
 
 /// Why a due publication wasn't made, or not as it should.
@@ -32,7 +33,7 @@ pub(super) enum Trouble {
 pub(crate) struct LastError {
     message: String,
     /// When it last happened.
-    at: Timestamp,
+    at: Rfc3339,
 }
 
 /// The troubles of one publication.
@@ -58,7 +59,7 @@ impl Troubles {
     /// A run of `name` at `now` had this trouble. It is said if it isn't the one of the run before.
     pub(super) fn met(&mut self, name: &str, trouble: Trouble, now: Timestamp) {
         self.runs += 1;
-        self.last = Some(LastError { message: trouble.to_string(), at: to_milliseconds(now) });
+        self.last = Some(LastError { message: trouble.to_string(), at: to_milliseconds(now).into() });
         if self.current.as_ref() != Some(&trouble) {
             match &trouble {
                 Trouble::Refused(_) => log::warn!(

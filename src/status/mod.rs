@@ -3,7 +3,7 @@
 pub(crate) mod memory;
 pub(crate) mod socket;
 
-use jiff::Timestamp;
+use crate::time::Rfc3339;
 use serde::Serialize;
 
 use crate::forward::ForwardStatus;
@@ -20,7 +20,7 @@ use memory::MemoryStatus;
 pub(crate) struct Status {
     pub(crate) version: &'static str,
     /// When the daemon started.
-    pub(crate) started: Timestamp,
+    pub(crate) started: Rfc3339,
     pub(crate) memory: Option<MemoryStatus>,
     pub(crate) link: LinkStatus,
     pub(crate) outbox: OutboxStatus,
@@ -36,8 +36,8 @@ pub(crate) struct Status {
 /// The `certificate` of the status document.
 #[derive(Debug, Serialize)]
 pub(crate) struct CertificateStatus {
-    pub(crate) not_before: Timestamp,
-    pub(crate) not_after: Timestamp,
+    pub(crate) not_before: Rfc3339,
+    pub(crate) not_after: Rfc3339,
 }
 
 impl Status {

@@ -40,11 +40,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::journal;
+use crate::time::Rfc3339;
 pub(crate) use clock::{Accepted, Moment, accepted_now};
 pub(crate) use database::note_at;
 pub(crate) use failure::{Failure, OpenError};
@@ -141,7 +141,7 @@ pub(crate) struct StoreStatus {
     /// Why nothing can be written or read at the moment.
     error: Option<String>,
     /// Since when.
-    since: Option<Timestamp>,
+    since: Option<Rfc3339>,
     /// Where damaged databases were moved to since the start.
     moved_aside: Vec<String>,
     /// How often it was removed or replaced while it was in use, and put back.
@@ -345,7 +345,7 @@ impl Store {
         StoreStatus {
             path: self.path.display().to_string(),
             error: self.trouble(),
-            since: trouble.now().map(|(_, since)| since),
+            since: trouble.now().map(|(_, since)| since.into()),
             moved_aside: self.moved_aside.lock().map(|names| names.clone()).unwrap_or_default(),
             restored: self.restored.load(Ordering::Relaxed),
         }

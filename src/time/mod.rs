@@ -4,6 +4,7 @@
 //! others are the kernel's; in a simulation (`src/simulation/`) they are told by who runs it.
 
 mod machine;
+mod rfc3339;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod timer;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 
 #[cfg(not(test))]
 use machine as source;
+pub(crate) use rfc3339::Rfc3339;
 #[cfg(test)]
 use simulated as source;
 #[cfg(test)]

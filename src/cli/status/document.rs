@@ -5,14 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use crate::time::Rfc3339;
 use serde::Deserialize;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Document {
     pub(super) version: String,
-    pub(super) started: Option<Timestamp>,
+    pub(super) started: Option<Rfc3339>,
     pub(super) memory: Option<MemoryDocument>,
     pub(super) link: LinkDocument,
     pub(super) outbox: OutboxDocument,
@@ -37,10 +37,10 @@ pub(super) struct MemoryDocument {
 #[serde(default)]
 pub(super) struct LinkDocument {
     pub(super) state: LinkPhase,
-    pub(super) since: Option<Timestamp>,
-    pub(super) disconnected_since: Option<Timestamp>,
+    pub(super) since: Option<Rfc3339>,
+    pub(super) disconnected_since: Option<Rfc3339>,
     pub(super) session_present: Option<bool>,
-    pub(super) next_attempt: Option<Timestamp>,
+    pub(super) next_attempt: Option<Rfc3339>,
     pub(super) last_error: Option<LinkError>,
     pub(super) endpoint: String,
     pub(super) port: u16,
@@ -55,7 +55,7 @@ pub(super) struct LinkDocument {
 #[serde(default)]
 pub(super) struct FilterRefusedDocument {
     pub(super) filter: String,
-    pub(super) since: Option<Timestamp>,
+    pub(super) since: Option<Rfc3339>,
     pub(super) reason: String,
     pub(super) missing: Option<String>,
 }
@@ -78,7 +78,7 @@ pub(super) struct LinkError {
     pub(super) code: String,
     pub(super) message: String,
     pub(super) advice: String,
-    pub(super) at: Option<Timestamp>,
+    pub(super) at: Option<Rfc3339>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -87,7 +87,7 @@ pub(super) struct OutboxDocument {
     pub(super) waiting: u64,
     pub(super) in_flight: u64,
     pub(super) bytes: u64,
-    pub(super) oldest: Option<Timestamp>,
+    pub(super) oldest: Option<Rfc3339>,
     pub(super) stored: u64,
     pub(super) dropped: BTreeMap<String, u64>,
     pub(super) held: Option<Held>,
@@ -104,10 +104,10 @@ pub(super) struct OutboxDocument {
 #[serde(default)]
 pub(super) struct Held {
     pub(super) cause: String,
-    pub(super) since: Option<Timestamp>,
+    pub(super) since: Option<Rfc3339>,
     pub(super) reason: String,
     pub(super) advice: String,
-    pub(super) next_attempt: Option<Timestamp>,
+    pub(super) next_attempt: Option<Rfc3339>,
 }
 
 /// A topic, or a group of topics, whose messages are set aside.
@@ -119,7 +119,7 @@ pub(super) struct Quarantined {
     pub(super) qos: Option<u8>,
     pub(super) min_size: Option<u64>,
     pub(super) examples: Vec<String>,
-    pub(super) since: Option<Timestamp>,
+    pub(super) since: Option<Rfc3339>,
     pub(super) messages: u64,
     pub(super) reason: String,
     pub(super) missing: Option<String>,
@@ -139,7 +139,7 @@ pub(super) struct Drain {
 pub(super) struct Store {
     pub(super) path: String,
     pub(super) error: Option<String>,
-    pub(super) since: Option<Timestamp>,
+    pub(super) since: Option<Rfc3339>,
     pub(super) moved_aside: Vec<String>,
     pub(super) restored: u64,
 }
@@ -176,9 +176,9 @@ pub(super) struct Publish {
     pub(super) unchanged: u64,
     pub(super) failed: u64,
     pub(super) refused: u64,
-    pub(super) last_run: Option<Timestamp>,
-    pub(super) last_published: Option<Timestamp>,
-    pub(super) next_run: Option<Timestamp>,
+    pub(super) last_run: Option<Rfc3339>,
+    pub(super) last_published: Option<Rfc3339>,
+    pub(super) next_run: Option<Rfc3339>,
     pub(super) failing: bool,
     pub(super) last_error: Option<TroubleDocument>,
 }
@@ -187,7 +187,7 @@ pub(super) struct Publish {
 #[derive(Debug, Deserialize)]
 pub(super) struct TroubleDocument {
     pub(super) message: String,
-    pub(super) at: Timestamp,
+    pub(super) at: Rfc3339,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -204,7 +204,7 @@ pub(super) struct ForwardDocument {
     pub(super) unacknowledged: u64,
     pub(super) waiting_bytes: u64,
     pub(super) stored: u64,
-    pub(super) oldest: Option<Timestamp>,
+    pub(super) oldest: Option<Rfc3339>,
     pub(super) written: u64,
     pub(super) dropped: BTreeMap<String, u64>,
     pub(super) disconnected_slow: u64,
@@ -223,6 +223,6 @@ pub(super) struct IngestDocument {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Certificate {
-    pub(super) not_before: Option<Timestamp>,
-    pub(super) not_after: Option<Timestamp>,
+    pub(super) not_before: Option<Rfc3339>,
+    pub(super) not_after: Option<Rfc3339>,
 }

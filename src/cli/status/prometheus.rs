@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use jiff::Timestamp;
-
 use super::document::{Document, ForwardDocument, IngestDocument, LinkPhase, Publish};
 use crate::printable::printable;
+use crate::time::Rfc3339;
 
 /// What a metric is; a counter's name ends with `_total`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +68,7 @@ impl Metrics {
     }
 
     /// A point in time; nothing if there is none.
-    fn time(&mut self, name: &str, help: &str, at: Option<Timestamp>) {
+    fn time(&mut self, name: &str, help: &str, at: Option<Rfc3339>) {
         if let Some(at) = at {
             self.family(name, Gauge, help);
             self.sample(name, &[], seconds(at));
@@ -240,7 +239,7 @@ impl Metrics {
         self.each(of, "publish_failing", Gauge, "Whether the last run failed.", |p| {
             Some(f64::from(u8::from(p.failing)))
         });
-        let at = |at: Option<Timestamp>| at.map(seconds);
+        let at = |at: Option<Rfc3339>| at.map(seconds);
         self.each(of, "publish_last_run_timestamp_seconds", Gauge, "The last run of a schedule.", |p| at(p.last_run));
         let help = "When the outbox last accepted a message of a schedule.";
         self.each(of, "publish_last_published_timestamp_seconds", Gauge, help, |p| at(p.last_published));
@@ -293,7 +292,7 @@ impl<T> Clone for Of<'_, T> {
 
 impl<T> Copy for Of<'_, T> {}
 
-fn seconds(at: Timestamp) -> f64 {
+fn seconds(at: Rfc3339) -> f64 {
     at.as_millisecond() as f64 / 1000.0
 }
 

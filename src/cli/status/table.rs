@@ -10,6 +10,7 @@ use super::words::{bytes, causes, clock, relative, span, wrapped};
 use crate::cli::output::{Style, StyledText, Tone};
 use crate::count::{count, count_that};
 use crate::printable::printable;
+use crate::time::Rfc3339;
 
 /// Where the values of the upper part begin.
 const INDENT: usize = 13;
@@ -65,11 +66,11 @@ impl Page {
     }
 
     /// `for 3m 2s, since 2026-01-31 12:00:00 UTC`
-    fn since(&self, at: Timestamp) -> String {
-        format!("for {}, since {}", span(self.now.duration_since(at)), clock(at))
+    fn since(&self, at: Rfc3339) -> String {
+        format!("for {}, since {}", span(self.now.duration_since(*at)), clock(at))
     }
 
-    fn ago(&self, at: Option<Timestamp>) -> String {
+    fn ago(&self, at: Option<Rfc3339>) -> String {
         at.map_or_else(|| "never".to_owned(), |at| relative(at, self.now))
     }
 
@@ -86,7 +87,7 @@ impl Page {
     }
 
     fn link(&mut self, link: &LinkDocument) {
-        let since = |at: Option<Timestamp>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+        let since = |at: Option<Rfc3339>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
         let (tone, state) = match link.state {
             LinkPhase::Connected => {
                 let session = match link.session_present {
@@ -257,7 +258,7 @@ impl Page {
         let left = end.duration_since(self.now);
         let (tone, text) = if left.is_negative() {
             (Some(Tone::Bad), format!("expired {}, at {}: IoT Core refuses it", relative(end, self.now), clock(end)))
-        } else if certificate.not_before.is_some_and(|start| start > self.now) {
+        } else if certificate.not_before.is_some_and(|start| *start > self.now) {
             (Some(Tone::Bad), "not valid yet: is this machine's clock set? (`timedatectl`)".to_owned())
         } else {
             let soon = left.as_hours() < SOON_DAYS * 24;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::time::Rfc3339;
+
 /// A duration with its two largest units: `3d 4h`, `12m 3s`, `0s`.
 pub(super) fn span(duration: SignedDuration) -> String {
     let seconds = duration.unsigned_abs().as_secs();
@@ -14,8 +16,8 @@ pub(super) fn span(duration: SignedDuration) -> String {
 }
 
 /// How long ago, or in how long: `5s ago`, `in 55s`.
-pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
-    let passed = now.duration_since(at);
+pub(super) fn relative(at: Rfc3339, now: Timestamp) -> String {
+    let passed = now.duration_since(*at);
     match passed.is_negative() {
         // A begun second counts: what is due in 0.9 s isn't due now.
         true => format!("in {}", span(passed - SignedDuration::from_millis(999))),
@@ -24,7 +26,7 @@ pub(super) fn relative(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// A time, to the second.
-pub(super) fn clock(at: Timestamp) -> String {
+pub(super) fn clock(at: Rfc3339) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -83,9 +85,9 @@ mod tests {
     #[test]
     fn times_are_told_from_now() {
         let now = Timestamp::from_millisecond(10_000).unwrap();
-        let at = |ms| relative(Timestamp::from_millisecond(ms).unwrap(), now);
+        let at = |ms| relative(Rfc3339(Timestamp::from_millisecond(ms).unwrap()), now);
         assert_eq!([9_001, 9_000, 10_000, 10_001, 11_000].map(at), ["0s ago", "1s ago", "0s ago", "in 1s", "in 1s"]);
-        assert_eq!(clock(now), "1970-01-01 00:00:10 UTC");
+        assert_eq!(clock(now.into()), "1970-01-01 00:00:10 UTC");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::message::{Condition, Qos, Topic, TopicPattern, Traits};
+use crate::time::Rfc3339;
 
 /// The name of the note.
 pub(crate) const NOTE: &str = "quarantine";
@@ -59,7 +60,7 @@ pub(crate) struct QuarantineStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     examples: Vec<String>,
     /// Since when messages to it are refused.
-    since: Timestamp,
+    since: Rfc3339,
     /// How many of them are kept.
     messages: u64,
     /// What IoT Core does, or says.
@@ -71,7 +72,7 @@ pub(crate) struct QuarantineStatus {
 /// As it is written.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
-    since: Option<Timestamp>,
+    since: Option<Rfc3339>,
     targets: Vec<Noted>,
 }
 
@@ -89,7 +90,7 @@ struct Noted {
     except: Vec<String>,
     #[serde(default)]
     examples: Vec<String>,
-    since: Timestamp,
+    since: Rfc3339,
     messages: u64,
     reason: String,
     missing: Option<String>,
@@ -111,7 +112,7 @@ impl From<Noted> for About {
             except: topics_of(noted.except),
         };
         let Noted { since, messages, reason, missing, is_set_aside, examples, .. } = noted;
-        About { condition, since, messages, examples: topics_of(examples), reason, missing, is_set_aside }
+        About { condition, since: *since, messages, examples: topics_of(examples), reason, missing, is_set_aside }
     }
 }
 
@@ -127,7 +128,7 @@ impl From<&About> for Noted {
             min_size: condition.min_size,
             except: names(&condition.except),
             examples: names(examples),
-            since: *since,
+            since: Rfc3339(*since),
             messages: *messages,
             reason: reason.clone(),
             missing: missing.clone(),
@@ -147,7 +148,7 @@ impl Listed {
             }
         }
         self.sort();
-        self.since = note.since;
+        self.since = note.since.as_deref().copied();
         self.since
     }
 
@@ -280,7 +281,7 @@ impl Listed {
             qos: about.condition.qos.map(Qos::level),
             min_size: about.condition.min_size,
             examples: about.examples.iter().map(Topic::to_string).collect(),
-            since: about.since,
+            since: about.since.into(),
             messages: about.messages,
             reason: about.reason.clone(),
             missing: about.missing.clone(),
@@ -302,7 +303,7 @@ impl Listed {
             return None;
         }
         self.is_note_urgent = false;
-        let note = Note { since: self.since, targets: self.entries.iter().map(Noted::from).collect() };
+        let note = Note { since: self.since.map(Rfc3339), targets: self.entries.iter().map(Noted::from).collect() };
         // Strings and numbers: nothing in it can fail to be written.
         Some((NOTE, serde_json::to_string(&note).unwrap_or_default()))
     }

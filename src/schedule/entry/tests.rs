@@ -109,9 +109,9 @@ fn each_value_is_published_with_the_time_it_was_due() {
     world.reads(due, Ok(reading("22")));
     assert_eq!(world.sent(), [r#"[21.5,1,"2026-01-31T12:00:01.000Z"]"#, r#"[22,2,"2026-01-31T12:00:02.000Z"]"#]);
     let status = world.status();
-    assert_eq!((&status["count"], &status["last_run"]), (&json!(2), &json!("2026-01-31T12:00:02Z")));
-    assert_eq!(status["last_published"], "2026-01-31T12:00:02.5Z");
-    assert_eq!(status["next_run"], "2026-01-31T12:00:03Z");
+    assert_eq!((&status["count"], &status["last_run"]), (&json!(2), &json!("2026-01-31T12:00:02.000Z")));
+    assert_eq!(status["last_published"], "2026-01-31T12:00:02.500Z");
+    assert_eq!(status["next_run"], "2026-01-31T12:00:03.000Z");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn what_fails_is_no_publication_and_stays_in_the_status() {
     world.reads(due, Err(failure()));
     let status = world.status();
     assert_eq!((&status["count"], &status["failed"]), (&json!(1), &json!(1)));
-    assert_eq!(status["last_error"]["at"], "2026-01-31T12:00:02Z");
+    assert_eq!(status["last_error"]["at"], "2026-01-31T12:00:02.000Z");
     assert!(status["last_error"]["message"].as_str().unwrap().contains("can't be read"));
     world.tick_with("2");
     assert_eq!((world.sent().len(), world.tick()), (2, None), "it stops after two publications");

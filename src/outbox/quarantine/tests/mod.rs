@@ -12,7 +12,7 @@ use crate::store::{Accepted, Page, Row, Write};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const NOON: &str = "2026-01-31T12:00:00Z";
+const NOON: &str = "2026-01-31T12:00:00.000Z";
 
 fn traits(topic: &str, retain: bool) -> Traits {
     Traits { topic: Topic::new(topic).unwrap(), retain, qos: Qos::AtLeastOnce, size: 100 }
