@@ -40,6 +40,7 @@
 )]
 
 pub(crate) mod batch;
+pub(crate) mod bridge;
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod count;

@@ -3,6 +3,7 @@
 //! [`read()`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
 //! valid: nothing behind it checks again.
 
+mod bridge;
 mod document;
 mod doubt;
 mod endpoint;
@@ -31,6 +32,7 @@ use crate::mqtt::{Protocol, Will};
 use crate::secret::Secret;
 use crate::template::Template;
 
+pub(crate) use bridge::{Bridge, Broker, BrokerLogin, BrokerTls, Down, Up};
 pub(crate) use doubt::about_topic;
 pub(crate) use environment::Environment;
 #[cfg(test)]
@@ -50,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) publish: Vec<Publish>,
     pub(crate) forward: Vec<Forward>,
     pub(crate) ingest: Vec<Ingest>,
+    pub(crate) bridge: Vec<Bridge>,
     pub(crate) outbox: Outbox,
     pub(crate) status: Status,
     pub(crate) log: Log,
@@ -57,7 +60,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// What all forwards together want, each filter with the highest QoS that any of them asks for.
+    /// What all forwards and bridges together want, each filter with the highest QoS that any of them asks for.
     pub(crate) fn filters(&self) -> BTreeMap<TopicFilter, Qos> {
         let mut filters = BTreeMap::new();
         for forward in &self.forward {
@@ -65,6 +68,9 @@ impl Config {
                 let qos = filters.entry(filter.clone()).or_insert(forward.qos);
                 *qos = forward.qos.max(*qos);
             }
+        }
+        for down in self.bridge.iter().flat_map(|bridge| &bridge.down) {
+            filters.insert(down.from.clone(), Qos::AtLeastOnce);
         }
         filters
     }

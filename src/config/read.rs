@@ -113,6 +113,7 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> Built {
         publish,
         forward,
         ingest,
+        bridge: Vec::new(),
         outbox,
         status,
         log,

@@ -1,0 +1,83 @@
+//! `[[bridge]]`: topics carried between a broker on this gateway and IoT Core.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Batch, Keep};
+use crate::message::{Topic, TopicFilter};
+use crate::mqtt::Protocol;
+
+/// A `[[bridge]]`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bridge {
+    /// None has it twice.
+    pub(crate) name: String,
+    pub(crate) broker: Broker,
+    /// Left out: without TLS.
+    pub(crate) tls: Option<BrokerTls>,
+    pub(crate) login: Option<BrokerLogin>,
+    /// With placeholders filled in. Not that of the link to IoT Core, though the brokers are different ones.
+    pub(crate) client_id: String,
+    pub(crate) protocol: Protocol,
+    /// Where the local broker is told, retained, of the link to IoT Core.
+    pub(crate) status_topic: Option<Topic>,
+    /// In the order in which they are tried.
+    pub(crate) up: Vec<Up>,
+    pub(crate) down: Vec<Down>,
+}
+
+/// `bridge.broker`: where the local broker listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Broker {
+    /// A name or an IP address, and a port.
+    Tcp { host: String, port: u16 },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// `bridge.tls`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BrokerTls {
+    pub(crate) ca_file: PathBuf,
+    /// Certificate and private key, if the broker wants them.
+    pub(crate) client: Option<(PathBuf, PathBuf)>,
+}
+
+/// `bridge.username` and `bridge.password_file`
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BrokerLogin {
+    pub(crate) username: String,
+    /// Read at each attempt to connect; a newline at its end isn't part of the password.
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+/// A `[[bridge.up]]`: from the local broker to IoT Core.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Up {
+    /// Of the local broker: not held to IoT Core's bounds.
+    pub(crate) from: TopicFilter,
+    /// A literal beginning of `from`; empty: none.
+    pub(crate) strip: String,
+    /// Put before what is left; empty: nothing.
+    pub(crate) to: String,
+    pub(crate) except: Vec<TopicFilter>,
+    /// Whether the retain flag is carried over.
+    pub(crate) retain: bool,
+    /// Of each topic the newest, at most once in that time.
+    pub(crate) every: Option<Duration>,
+    /// Only payloads that differ from the topic's last.
+    pub(crate) on_change: bool,
+    pub(crate) batch: Option<Batch>,
+}
+
+/// A `[[bridge.down]]`: from IoT Core to the local broker.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Down {
+    pub(crate) from: TopicFilter,
+    /// A literal beginning of `from`; empty: none.
+    pub(crate) strip: String,
+    /// Put before what is left; empty: nothing.
+    pub(crate) to: String,
+    /// What waits while the local broker doesn't take it.
+    pub(crate) keep: Keep,
+}
