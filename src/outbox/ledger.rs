@@ -156,6 +156,11 @@ impl<W> Ledger<W> {
         self.beside = (bytes, messages);
     }
 
+    /// The place of the first message.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.backlog.first()
+    }
+
     /// Messages, those in flight included.
     pub(super) fn count(&self) -> u64 {
         self.backlog.waiting() + self.backlog.taken() as u64

@@ -12,6 +12,7 @@ mod ledger;
 mod outcome;
 mod quarantine;
 mod refusing;
+mod senders;
 mod sending;
 mod shares;
 mod source;
@@ -40,7 +41,9 @@ use ledger::{Cause, Full, Ledger, LinkState};
 use outcome::Waiter;
 pub(crate) use outcome::{Outcome, Refusal};
 use quarantine::Quarantine;
+use senders::{Fate, Senders};
 use source::Gate;
+pub(crate) use senders::{Sender, Tally};
 pub(crate) use source::Source;
 pub(crate) use status::{HeldStatus, OutboxStatus};
 
@@ -57,6 +60,8 @@ pub(crate) struct Outbox {
     recalled: Cell<bool>,
     /// Who waits to hand a message over.
     gate: RefCell<Gate>,
+    /// Whose messages are counted.
+    senders: RefCell<Senders>,
     /// Whose turn it is with the store.
     turns: Turns,
     drain: RefCell<Option<Drain>>,
@@ -118,6 +123,7 @@ impl Outbox {
             quarantine: RefCell::new(quarantine),
             recalled: Cell::new(false),
             gate: RefCell::new(Gate::new(limit)),
+            senders: RefCell::default(),
             turns: Turns::default(),
             drain: RefCell::default(),
             arrived: LocalNotify::default(),
@@ -165,6 +171,36 @@ impl Outbox {
         let (waiter, outcome) = oneshot::channel();
         self.take_in(message, Some(Waiter::Client(waiter)), By::Client)?;
         Ok(outcome)
+    }
+
+    /// Takes a QoS 1 message of `sender`, which is told what becomes of it by the `id` that it has there. `parts` of its own
+    /// messages are in it, which are counted for it for as long as the daemon runs.
+    pub(crate) fn accept_from(
+        &self,
+        sender: &Rc<dyn Sender>,
+        id: u64,
+        message: Outbound,
+        parts: u16,
+    ) -> Result<(), Refusal> {
+        self.admit(&message, self.ledger.borrow().link() == LinkState::Up)?;
+        self.is_not_refused(&message)?;
+        let place = self.ledger.borrow().next_sequence().get();
+        self.senders.borrow_mut().note(place, sender, parts);
+        let taken = self.take_in(message, Some(Waiter::Sender(Rc::clone(sender), id)), By::Client);
+        if taken.is_err() {
+            self.senders.borrow_mut().take_back(place);
+        }
+        taken
+    }
+
+    /// Has what was given up meanwhile counted for who sent it.
+    pub(crate) fn count_given_up(&self) {
+        self.senders.borrow_mut().forget_before(self.ledger.borrow().first());
+    }
+
+    /// Completes when there may be room again for what was refused because there was none.
+    pub(crate) async fn has_eased(&self) {
+        self.eased.notified().await;
     }
 
     /// Takes a message whose outcome nobody waits for. QoS 0 is taken before the first attempt to connect has ended, too:
@@ -293,6 +329,7 @@ impl Outbox {
     fn settle(&self, waiter: Option<Waiter>, outcome: &Outcome) {
         match waiter {
             Some(Waiter::Client(client)) => drop(client.send(outcome.clone())),
+            Some(Waiter::Sender(sender, id)) => sender.settled(id, outcome),
             // Until it is safe or has ended it stays in the quarantine, also when the daemon stops.
             Some(Waiter::Quarantine(_)) if *outcome == Outcome::Refused(Refusal::ShuttingDown) => {}
             Some(Waiter::Quarantine(place)) => self.quarantine.borrow_mut().finish(place, time::now()),

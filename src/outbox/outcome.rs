@@ -1,9 +1,12 @@
 //! What becomes of a message, and who is told.
 
+use std::rc::Rc;
+
 use thiserror::Error;
 use tokio::sync::oneshot;
 
 use super::quarantine::Place;
+use super::senders::Sender;
 
 /// What became of an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +43,8 @@ pub(crate) enum Refusal {
 #[derive(Debug)]
 pub(super) enum Waiter {
     Client(oneshot::Sender<Outcome>),
+    /// It calls the message by this number.
+    Sender(Rc<dyn Sender>, u64),
     /// It was refused before and is tried anew; until then it lies in the quarantine.
     Quarantine(Place),
 }
@@ -47,6 +52,10 @@ pub(super) enum Waiter {
 impl Waiter {
     /// Somebody hears what becomes of it.
     pub(super) fn is_client(&self) -> bool {
-        matches!(self, Waiter::Client(client) if !client.is_closed())
+        match self {
+            Waiter::Client(client) => !client.is_closed(),
+            Waiter::Sender(..) => true,
+            Waiter::Quarantine(_) => false,
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ledger::{Cause, Entry};
 use super::quarantine::{Refused, Returning};
+use super::senders::Fate;
 use super::{Outbox, Outcome, Refusal, Waiter};
 use crate::count::count;
 use crate::message::{Condition, Outbound, Qos, Sequence};
@@ -77,13 +78,14 @@ impl Outbox {
         let (had_room, now) = (self.has_room(), time::now());
         let was_stored = self.ledger.borrow().may_be_stored(sequence);
         let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
+        self.senders.borrow_mut().left(sequence, Fate::Refused);
         let Entry { message, at, accepted, waiter, .. } = entry;
         let why = self.why_not(&message).unwrap_or_else(|| reason.to_owned());
         let outcome = Outcome::Refused(Refusal::Rejected { reason: why });
         match waiter {
-            Some(Waiter::Client(client)) if !client.is_closed() => {
+            Some(waiter) if waiter.is_client() => {
                 self.count(&outcome);
-                self.settle(Some(Waiter::Client(client)), &outcome);
+                self.settle(Some(waiter), &outcome);
             }
             _ if message.qos == Qos::AtMostOnce => self.count(&outcome),
             waiter => {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::drain::Drain;
 use super::status::HeldStatus;
+use super::senders::Fate;
 use super::{Outbox, Outcome, Refusal, source};
 use crate::count::{count, count_that};
 use crate::message::{Outbound, Sequence};
@@ -70,6 +71,8 @@ impl Outbox {
         let had_room = self.has_room();
         let now = time::now();
         let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
+        let fate = if matches!(outcome, Outcome::Refused(_)) { Fate::Dropped } else { Fate::Delivered };
+        self.senders.borrow_mut().left(sequence, fate);
         self.count(outcome);
         self.settle(entry.waiter, outcome);
         self.after_removal(sequence, had_room, now);

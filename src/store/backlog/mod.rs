@@ -301,6 +301,14 @@ impl<T: Item> Backlog<T> {
         self.taken_memory
     }
 
+    /// The place of the first, or one before it; `None`: there are none.
+    pub(crate) fn first(&self) -> Option<u64> {
+        let gap = self.gap.as_ref().map(|gap| gap.cursor.map_or(0, |cursor| cursor + 1));
+        let taken = self.taken.iter().map(|entry| entry.seq);
+        let memory = [self.head.front(), self.tail.front()].into_iter().flatten().map(|entry| entry.seq);
+        memory.chain(taken).chain(gap).min()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.taken.is_empty() && self.waiting() == 0
     }
