@@ -9,7 +9,7 @@ pub use crate::cron::fuzzing::cron;
 pub use crate::forward::fuzzing::forward_lines;
 pub use crate::ingest::fuzzing::{ingest_client, ingest_lines};
 pub use crate::link::diagnosis::fuzzing::proxy_answer;
-pub use crate::mqtt::fuzzing::{session_3_1_1, session_5};
+pub use crate::mqtt::fuzzing::{session_3_1_1, session_5, session_local};
 pub use crate::net::fuzzing::{certificate, pem};
 pub use crate::policy::fuzzing::policy;
 pub use crate::store::fuzzing::database;
@@ -117,6 +117,7 @@ mod tests {
         publish_answers: 2000,
         session_3_1_1: 1000,
         session_5: 1000,
+        session_local: 1000,
         status_document: 500,
         tail_stream: 1000,
         template: 2000,

@@ -11,8 +11,8 @@ use super::{Lasting, Link};
 use crate::config;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{Qos, TopicFilter};
-use crate::mqtt::Options;
 use crate::mqtt::session::Remembered;
+use crate::mqtt::{Options, Subscribing};
 use crate::net::Network;
 use crate::net::credentials::{self, Credentials, Fingerprint};
 use crate::notify::LocalNotify;
@@ -77,6 +77,11 @@ pub(super) fn options(connection: &config::Connection) -> Options {
         ack_timeout: connection.ack_timeout,
         max_in_flight: MAX_IN_FLIGHT,
         will: connection.will.clone(),
+        login: None,
+        subscribing: Subscribing::default(),
+        drops_unfit: false,
+        refusals_are_final: false,
+        waits_for_room: false,
     }
 }
 

@@ -14,11 +14,11 @@ mod server_limits;
 pub(crate) mod session;
 mod wire;
 
-pub(crate) use options::{Options, Protocol, Will};
+pub(crate) use options::{Login, Options, Protocol, Subscribing, Will};
 pub(crate) use rejection::Rejection;
 pub(crate) use wire::Malformed;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing {
-    pub use super::session::fuzzing::{session_3_1_1, session_5};
+    pub use super::session::fuzzing::{session_3_1_1, session_5, session_local};
 }

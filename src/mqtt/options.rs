@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::limits::MAX_SUBSCRIPTIONS;
 use crate::message::{Qos, Topic};
+use crate::secret::Secret;
 
 /// The version of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,44 @@ pub(crate) struct Will {
     pub(crate) retain: bool,
 }
 
+/// Who we are to a server that asks for it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Login {
+    /// Not empty.
+    pub(crate) username: String,
+    /// At most 65,535 bytes; an empty one is none.
+    pub(crate) password: Option<Secret<String>>,
+}
+
+/// How filters are asked for. The default is how IoT Core is asked. What MQTT 5 alone has isn't said in MQTT 3.1.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Subscribing {
+    /// The most filters of one session.
+    pub(crate) max: usize,
+    /// Messages come with RETAIN as they were published (MQTT 5, Retain As Published).
+    pub(crate) retain_as_published: bool,
+    /// Retained messages come for filters that the session doesn't hold yet, and not each time they are asked for (MQTT 5,
+    /// Retain Handling 1).
+    pub(crate) only_new_retained: bool,
+    /// What we publish ourselves doesn't come back (MQTT 5, No Local).
+    pub(crate) no_local: bool,
+    /// Filters that stand are asked for again on each connection (MQTT 5): the server may have gone back to an older state of
+    /// its session, as mosquitto does that was killed.
+    pub(crate) each_connection: bool,
+}
+
+impl Default for Subscribing {
+    fn default() -> Subscribing {
+        Subscribing {
+            max: MAX_SUBSCRIPTIONS as usize,
+            retain_as_published: false,
+            only_new_retained: false,
+            no_local: false,
+            each_connection: false,
+        }
+    }
+}
+
 /// What a session is to ask of its server, and how patient it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -48,4 +88,16 @@ pub(crate) struct Options {
     /// QoS 1 publications without PUBACK.
     pub(crate) max_in_flight: usize,
     pub(crate) will: Option<Will>,
+    pub(crate) login: Option<Login>,
+    pub(crate) subscribing: Subscribing,
+    /// What comes and can't be taken, because it is larger than [`MAX_PACKET`](crate::limits::MAX_PACKET) or breaks the rules of
+    /// MQTT, is acknowledged, dropped and told: for a server whose other clients nobody holds to our bounds. If not, CONNECT
+    /// forbids what is larger (MQTT 5), and what breaks the rules ends the connection, though not again and again.
+    pub(crate) drops_unfit: bool,
+    /// What the server refuses in a PUBACK, or rules out in its CONNACK, is done with, and says nothing of other messages. If
+    /// not, it may be that the server refuses everything, and messages wait.
+    pub(crate) refusals_are_final: bool,
+    /// What the server sends beyond what may be unacknowledged waits on its way, for hours if need be: whoever takes the messages
+    /// may be full. If not, the connection ends after a while.
+    pub(crate) waits_for_room: bool,
 }

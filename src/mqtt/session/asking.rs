@@ -28,6 +28,11 @@ impl Session {
         }
     }
 
+    /// The server may have gone back to an older state of its session: on the next connection what stands is asked for again.
+    pub(crate) fn doubt_subscriptions(&mut self) {
+        self.subscriptions.doubt();
+    }
+
     /// Leaves out the filters that the server has said it can't subscribe to.
     pub(super) fn leave_out(&mut self) {
         let left_out = self.subscriptions.leave_out(|filter| self.limits.filter_refusal(filter));

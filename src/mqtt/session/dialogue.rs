@@ -47,7 +47,7 @@ impl Dialogue {
     /// Begins with the CONNECT that a session of these `options` sends, will included: a server may refuse it for that. A DISCONNECT must end it, whatever
     /// happens, or the server publishes the will.
     pub(crate) fn connect(options: &Options) -> Dialogue {
-        let wire = Wire::passing_over_messages(options.protocol);
+        let wire = Wire::passing_over_messages(options);
         let mut output = BytesMut::new();
         wire.connect(&Opening::of(options), &mut output);
         Dialogue { wire, output, awaiting: Awaiting::ConnAck, limits: ServerLimits::default(), last_id: 0 }
@@ -124,10 +124,11 @@ impl Dialogue {
 mod tests {
     use super::*;
     use crate::mqtt::Protocol;
+    use crate::mqtt::session::fuzzing::options;
 
     fn dialogue(protocol: Protocol) -> Dialogue {
         let mut dialogue = Dialogue {
-            wire: Wire::passing_over_messages(protocol),
+            wire: Wire::passing_over_messages(&options(protocol)),
             output: BytesMut::new(),
             awaiting: Awaiting::ConnAck,
             limits: ServerLimits::default(),

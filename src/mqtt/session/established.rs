@@ -24,7 +24,11 @@ impl Session {
         }
         let keep_alive = limits.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
         self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
-        self.subscriptions.restart(session_present, self.options.protocol == Protocol::Mqtt5 && !limits.no_identifiers);
+        let is_mqtt_5 = self.options.protocol == Protocol::Mqtt5;
+        self.subscriptions.restart(session_present, is_mqtt_5 && !limits.no_identifiers);
+        if is_mqtt_5 && self.options.subscribing.each_connection {
+            self.subscriptions.doubt();
+        }
         let is_another = std::mem::take(&mut self.is_another);
         let is_same = session_present && !is_another;
         self.in_flight.restart(is_same);

@@ -13,7 +13,7 @@ use crate::limits::MAX_PACKET;
 use crate::message::AckToken;
 use crate::message::Sequence;
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
-use crate::mqtt::Protocol;
+use crate::mqtt::{Protocol, Subscribing};
 
 const MAX_IN_FLIGHT: usize = 4;
 
@@ -25,6 +25,25 @@ pub fn session_3_1_1(script: &[u8]) {
 /// Plays `script` to a session of MQTT 5.
 pub fn session_5(script: &[u8]) {
     Play::new(Protocol::Mqtt5, script).run();
+}
+
+/// Plays `script` to a session with a local broker; its first byte says of which version.
+pub fn session_local(script: &[u8]) {
+    let Some((first, rest)) = script.split_first() else { return };
+    let protocol = if first & 1 == 0 { Protocol::Mqtt311 } else { Protocol::Mqtt5 };
+    Play::with(local(options(protocol)), rest).run();
+}
+
+/// The same options as they are for a local broker.
+pub(crate) fn local(options: Options) -> Options {
+    let subscribing = Subscribing {
+        max: usize::MAX,
+        retain_as_published: true,
+        only_new_retained: true,
+        no_local: true,
+        each_connection: true,
+    };
+    Options { subscribing, drops_unfit: true, refusals_are_final: true, waits_for_room: true, ..options }
 }
 
 /// A session and the rest of its script: steps of a byte, each with what belongs to it.
@@ -49,12 +68,20 @@ pub(crate) fn options(protocol: Protocol) -> Options {
         ack_timeout: Duration::from_secs(10),
         max_in_flight: MAX_IN_FLIGHT,
         will: None,
+        login: None,
+        subscribing: Subscribing::default(),
+        drops_unfit: false,
+        refusals_are_final: false,
+        waits_for_room: false,
     }
 }
 
 impl<'a> Play<'a> {
     fn new(protocol: Protocol, script: &'a [u8]) -> Play<'a> {
-        let options = options(protocol);
+        Play::with(options(protocol), script)
+    }
+
+    fn with(options: Options, script: &'a [u8]) -> Play<'a> {
         let filters = ["a/#", "a/+", "+/b", "b/+", "c"].into_iter().filter_map(|filter| TopicFilter::new(filter).ok());
         let filters: BTreeMap<TopicFilter, Qos> = filters.map(|filter| (filter, Qos::AtLeastOnce)).collect();
         // One that the server still has, and one that it is to be rid of.
@@ -62,7 +89,7 @@ impl<'a> Play<'a> {
         let filters_held = held.map(|filter| (filter, Qos::AtLeastOnce)).collect();
         let remembered = Remembered { filters: filters_held, sure: true, ..Remembered::default() };
         Play {
-            protocol,
+            protocol: options.protocol,
             session: Session::new(options, filters, remembered),
             script,
             input: BytesMut::new(),

@@ -151,8 +151,9 @@ impl Session {
     /// A session that wants to be subscribed to `filters`, and of which this is `remembered`.
     pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Session {
         Session {
-            wire: Wire::new(options.protocol),
+            wire: Wire::new(&options),
             keep_alive: options.keep_alive,
+            subscriptions: Subscriptions::new(filters, remembered, options.subscribing.max),
             options,
             state: State::Disconnected,
             output: BytesMut::new(),
@@ -160,7 +161,6 @@ impl Session {
             events: VecDeque::new(),
             in_flight: InFlight::default(),
             patience: Patience::default(),
-            subscriptions: Subscriptions::new(filters, remembered),
             isolation: Isolation::default(),
             holding: Holding::default(),
             requests_held: false,
@@ -186,7 +186,8 @@ impl Session {
     /// Other options, from the next connection on. Only between two connections. With another server, client id or protocol it
     /// is `another` session: of that one this is remembered, and what was in flight goes into it as new messages.
     pub(crate) fn reconfigure(&mut self, options: Options, another: Option<Remembered>) {
-        self.wire = Wire::new(options.protocol);
+        self.wire = Wire::new(&options);
+        self.subscriptions.bound(options.subscribing.max);
         self.keep_alive = options.keep_alive;
         self.options = options;
         if let Some(remembered) = another {

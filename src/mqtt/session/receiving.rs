@@ -28,6 +28,7 @@ impl Session {
             liveness.last_received = now;
         }
         let was_passing = self.wire.is_passing();
+        let was_blocked = self.options.waits_for_room && self.congested_since.is_some();
         let mut went_on = false;
         while !self.is_congested() {
             let is_message = is_publish(input);
@@ -41,7 +42,7 @@ impl Session {
                 }
             }
         }
-        if was_passing || self.wire.is_passing() {
+        if was_passing || was_blocked || self.wire.is_passing() {
             // The answers that are waited for come behind it.
             self.moved(0, now);
         }
@@ -66,8 +67,8 @@ impl Session {
         };
         match self.room_for(&packet) {
             Room::Enough => self.packet(packet, now, clock)?,
-            Room::Later => self.overrun = Some(packet),
-            Room::Exceeded => return Err(End::TooMany(None)),
+            Room::Exceeded if !self.options.waits_for_room => return Err(End::TooMany(None)),
+            Room::Later | Room::Exceeded => self.overrun = Some(packet),
         }
         Ok(true)
     }

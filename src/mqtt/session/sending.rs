@@ -93,8 +93,8 @@ impl Session {
     /// The limits of the server don't allow a message. Unless it takes others, it may be that they allow nothing.
     fn not_allowed(&mut self, sequence: Sequence, message: Traits, rejection: Rejection, now: Instant) {
         let is_for_any_server = matches!(rejection, Rejection::Character(_));
-        if self.has_acked || is_for_any_server {
-            self.is_kept_for_limits |= !is_for_any_server;
+        if self.has_acked || is_for_any_server || self.options.refusals_are_final {
+            self.is_kept_for_limits |= !(is_for_any_server || self.options.refusals_are_final);
             self.events.push_back(Event::Rejected(sequence, message, rejection));
         } else {
             self.holding.refused_by_limits(rejection.clone(), now);

@@ -27,6 +27,8 @@ pub(crate) struct Remembered {
 /// The filters of the session.
 #[derive(Debug)]
 pub(super) struct Subscriptions {
+    /// The most that one session may hold.
+    max: usize,
     wanted: BTreeMap<TopicFilter, Qos>,
     /// In the server's session, with the QoS that was asked for.
     standing: BTreeMap<TopicFilter, Qos>,
@@ -78,8 +80,9 @@ pub(crate) enum Answer {
 }
 
 impl Subscriptions {
-    pub(super) fn new(wanted: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Subscriptions {
+    pub(super) fn new(wanted: BTreeMap<TopicFilter, Qos>, remembered: Remembered, max: usize) -> Subscriptions {
         let mut subscriptions = Subscriptions {
+            max,
             wanted,
             standing: BTreeMap::new(),
             doubtful: BTreeSet::new(),
@@ -91,6 +94,16 @@ impl Subscriptions {
         };
         subscriptions.begin_another(remembered);
         subscriptions
+    }
+
+    /// The most that one session may hold, from now on.
+    pub(super) fn bound(&mut self, max: usize) {
+        self.max = max;
+    }
+
+    /// Whether what stands still does, nobody knows: it is asked for again.
+    pub(super) fn doubt(&mut self) {
+        self.doubtful.extend(std::mem::take(&mut self.standing).into_keys());
     }
 
     /// From the next connection on it is another session, of which this is remembered.

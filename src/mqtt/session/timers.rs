@@ -77,6 +77,9 @@ impl Session {
     /// When [`Session::handle_timeout`] has to be called at the latest.
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let State::Connected(liveness) = &self.state else { return None };
+        if self.is_blocked() {
+            return Some(liveness.last_sent + self.keep_alive);
+        }
         let acks = self.in_flight.check_at();
         let subacks = self.subscriptions.deadline(self.options.ack_timeout);
         let asks = self.subscriptions.ask_again_at();
@@ -101,6 +104,10 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
         if self.progress.look_at.is_some_and(|at| at <= now) {
             self.progress.look_at = Some(now + self.ack_timeout() / 2);
+        }
+        if self.is_blocked() {
+            self.show_life(now);
+            return Ok(());
         }
         let State::Connected(liveness) = &self.state else { return Ok(()) };
         let limit = self.congestion_limit();
@@ -133,6 +140,21 @@ impl Session {
                 Ok(())
             }
             Protocol::Mqtt5 => self.end_if_overdue(now),
+        }
+    }
+
+    /// Whether nothing can be heard of the server, for however long: no answer is late then.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.options.waits_for_room && self.is_congested()
+    }
+
+    /// Says a PINGREQ each keep alive, without waiting for its answer.
+    fn show_life(&mut self, now: Instant) {
+        let State::Connected(liveness) = &mut self.state else { return };
+        liveness.ping_sent = None;
+        if now >= liveness.last_sent + self.keep_alive {
+            liveness.last_sent = now;
+            self.wire.pingreq(&mut self.output);
         }
     }
 

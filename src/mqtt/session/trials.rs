@@ -103,6 +103,7 @@ impl Session {
     pub(super) fn admits(&mut self, message: &Outbound, has_client: bool, now: Instant) -> bool {
         if !self.has_acked
             && !has_client
+            && !self.options.refusals_are_final
             && let Some(rejection) = self.limits.rejection(message, || Wire::size(message, now))
             && !matches!(rejection, Rejection::Character(_))
         {
@@ -128,7 +129,9 @@ impl Session {
 
     /// Which of those goes first: the least. `place` is its place among those that wait. `None`: it isn't one of them.
     pub(super) fn rank(&self, message: &Outbound, place: u32, now: Instant) -> Option<Rank> {
-        let is_allowed = self.has_acked || self.limits.rejection(message, || Wire::size(message, now)).is_none();
+        let is_allowed = self.has_acked
+            || self.options.refusals_are_final
+            || self.limits.rejection(message, || Wire::size(message, now)).is_none();
         is_allowed.then(|| self.isolation.rank(&message.traits(), place, now))?
     }
 
@@ -245,6 +248,9 @@ impl Session {
 
     /// A PUBACK with a failure.
     pub(super) fn refused(&mut self, sequence: Sequence, traits: Traits, rejection: Rejection, now: Instant) {
+        if self.options.refusals_are_final {
+            return self.events.push_back(Event::Rejected(sequence, traits, rejection));
+        }
         let Rejection::PubAck(reason) = &rejection else { return };
         self.holding.refusal = Some(Refusal::Refuses(rejection.clone()));
         let ground = Ground::of(reason.code);

@@ -20,7 +20,7 @@ pub(super) use publish::{Head, TooLarge, Unreadable};
 use super::server_limits::ServerLimits;
 use crate::limits::MAX_PACKET;
 use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
-use crate::mqtt::options::{Options, Protocol, Will};
+use crate::mqtt::options::{Login, Options, Protocol, Subscribing, Will};
 use crate::mqtt::reason::{Reason, ReasonCode};
 
 /// MQTT's packet identifier: from 1, unique among what waits for an acknowledgement.
@@ -105,14 +105,24 @@ pub(super) struct Opening<'a> {
     /// Seconds.
     pub(super) keep_alive: u16,
     pub(super) will: Option<&'a Will>,
+    pub(super) login: Option<&'a Login>,
+    /// The server is told how large a packet may be (MQTT 5).
+    pub(super) has_max_packet: bool,
 }
 
 impl Opening<'_> {
     /// What it says of these `options`.
     pub(super) fn of(options: &Options) -> Opening<'_> {
         let keep_alive = u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX);
-        let Options { client_id, session_expiry, will, .. } = options;
-        Opening { client_id, session_expiry: *session_expiry, keep_alive, will: will.as_ref() }
+        let Options { client_id, session_expiry, will, login, drops_unfit, .. } = options;
+        Opening {
+            client_id,
+            session_expiry: *session_expiry,
+            keep_alive,
+            will: will.as_ref(),
+            login: login.as_ref(),
+            has_max_packet: !drops_unfit,
+        }
     }
 }
 
@@ -120,6 +130,7 @@ impl Opening<'_> {
 #[derive(Debug)]
 pub(super) struct Wire {
     protocol: Protocol,
+    subscribing: Subscribing,
     /// What comes now is the rest of this, of which nothing is kept.
     passing: Option<Passing>,
     /// How many connections a PUBLISH has ended that is [`Unreadable`].
@@ -131,13 +142,14 @@ pub(super) struct Wire {
 const MAX_UNREADABLE: u8 = 2;
 
 impl Wire {
-    pub(super) fn new(protocol: Protocol) -> Wire {
-        Wire { protocol, passing: None, unreadable: 0 }
+    pub(super) fn new(options: &Options) -> Wire {
+        let unreadable = if options.drops_unfit { MAX_UNREADABLE } else { 0 };
+        Wire { protocol: options.protocol, subscribing: options.subscribing, passing: None, unreadable }
     }
 
     /// For who leaves messages to others: none of them is its business.
-    pub(super) fn passing_over_messages(protocol: Protocol) -> Wire {
-        Wire { unreadable: MAX_UNREADABLE, ..Wire::new(protocol) }
+    pub(super) fn passing_over_messages(options: &Options) -> Wire {
+        Wire { unreadable: MAX_UNREADABLE, ..Wire::new(options) }
     }
 
     /// Another connection begins.
@@ -234,7 +246,7 @@ impl Wire {
             (Protocol::Mqtt311, Request::Subscribe(filters, _)) => v4::subscribe(id, filters, output),
             (Protocol::Mqtt311, Request::Unsubscribe(filters)) => v4::unsubscribe(id, filters, output),
             (Protocol::Mqtt5, Request::Subscribe(filters, identifier)) => {
-                v5::subscribe(id, filters, *identifier, output);
+                v5::subscribe(id, filters, *identifier, self.subscribing, output);
             }
             (Protocol::Mqtt5, Request::Unsubscribe(filters)) => v5::unsubscribe(id, filters, output),
         }

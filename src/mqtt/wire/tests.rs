@@ -3,10 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::mqtt::session::fuzzing::options;
 
 fn decode(protocol: Protocol, bytes: &[u8]) -> Result<Option<Received>, Malformed> {
     let mut input = BytesMut::from(bytes);
-    let decoded = Wire::new(protocol).decode(&mut input);
+    let decoded = Wire::new(&options(protocol)).decode(&mut input);
     if let Ok(Some(_)) = &decoded {
         assert!(input.is_empty(), "{bytes:x?}: {} bytes are left", input.len());
     }
@@ -241,7 +242,7 @@ proptest! {
         let total = 5 + size;
         bytes.resize(total, 0x30);
         bytes.extend([0xd0, 0]);
-        let (mut wire, mut input, mut heard) = (Wire::new(protocol), BytesMut::new(), Vec::new());
+        let (mut wire, mut input, mut heard) = (Wire::new(&options(protocol)), BytesMut::new(), Vec::new());
         let mut rest = &bytes[..];
         for piece in pieces.iter().cycle() {
             let (now, later) = rest.split_at(rest.len().min(*piece));
@@ -284,7 +285,7 @@ proptest! {
     ) {
         let protocol = if five { Protocol::Mqtt5 } else { Protocol::Mqtt311 };
         let mut input = BytesMut::from(&bytes[..]);
-        let mut wire = Wire::new(protocol);
+        let mut wire = Wire::new(&options(protocol));
         while let Ok(Some(_)) = wire.decode(&mut input) {}
         prop_assert!(input.len() <= bytes.len() && input.capacity() <= MAX_PACKET);
     }

@@ -2,7 +2,8 @@
 
 use bytes::BytesMut;
 use rumqttc::mqttbytes::v4::{
-    Connect, ConnectReturnCode, LastWill, Packet, Publish, Subscribe, SubscribeFilter, SubscribeReasonCode, Unsubscribe,
+    Connect, ConnectReturnCode, LastWill, Login, Packet, Publish, Subscribe, SubscribeFilter, SubscribeReasonCode,
+    Unsubscribe,
 };
 use rumqttc::mqttbytes::{Error, QoS};
 
@@ -82,6 +83,10 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
         message: will.payload.clone(),
         qos: qos(will.qos),
         retain: will.retain,
+    });
+    connect.login = opening.login.map(|login| Login {
+        username: login.username.clone(),
+        password: login.password.as_ref().map(|password| password.expose().clone()).unwrap_or_default(),
     });
     encode(&Packet::Connect(connect), output);
 }

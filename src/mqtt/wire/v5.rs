@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Packet, Publish, PublishProperties, SubAck,
-    Subscribe, SubscribeProperties, SubscribeReasonCode, Unsubscribe,
+    ConnAckProperties, Connect, ConnectProperties, Filter, LastWill, Login, Packet, Publish, PublishProperties,
+    RetainForwardRule, SubAck, Subscribe, SubscribeProperties, SubscribeReasonCode, Unsubscribe,
 };
 use rumqttc::v5::mqttbytes::{Error, QoS};
 
 use super::{Frame, Malformed, Opening, PacketIdentifier, Received, ServerLimits, checked};
 use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET};
 use crate::message::{Outbound, Qos, TopicFilter};
+use crate::mqtt::options::Subscribing;
 use crate::mqtt::reason::Reason;
 
 /// The codec's bound is on the remaining length.
@@ -143,7 +144,7 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
     let expiry = u32::try_from(opening.session_expiry.as_secs()).unwrap_or(u32::MAX);
     properties.session_expiry_interval = Some(expiry);
     properties.receive_maximum = Some(MAX_IN_FLIGHT as u16);
-    properties.max_packet_size = MAX;
+    properties.max_packet_size = MAX.filter(|_| opening.has_max_packet);
     let connect = Connect {
         keep_alive: opening.keep_alive,
         client_id: opening.client_id.to_owned(),
@@ -158,7 +159,11 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
         retain: will.retain,
         properties: None,
     });
-    encode(&Packet::Connect(connect, will, None), output);
+    let login = opening.login.map(|login| Login {
+        username: login.username.clone(),
+        password: login.password.as_ref().map(|password| password.expose().clone()).unwrap_or_default(),
+    });
+    encode(&Packet::Connect(connect, will, login), output);
 }
 
 pub(super) fn publish(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant, output: &mut BytesMut) {
@@ -196,9 +201,19 @@ pub(super) fn subscribe(
     id: PacketIdentifier,
     filters: &[(TopicFilter, Qos)],
     identifier: Option<u32>,
+    subscribing: Subscribing,
     output: &mut BytesMut,
 ) {
-    let filters = filters.iter().map(|(filter, level)| Filter::new(filter.as_str(), qos(*level)));
+    let filters = filters.iter().map(|(filter, level)| Filter {
+        // Not with a shared subscription (`MQTT-3.8.3-4`).
+        nolocal: subscribing.no_local && !filter.is_shared(),
+        preserve_retain: subscribing.retain_as_published,
+        retain_forward_rule: match subscribing.only_new_retained {
+            true => RetainForwardRule::OnNewSubscribe,
+            false => RetainForwardRule::OnEverySubscribe,
+        },
+        ..Filter::new(filter.as_str(), qos(*level))
+    });
     let properties =
         identifier.map(|identifier| SubscribeProperties { id: Some(identifier as usize), user_properties: Vec::new() });
     let mut subscribe = Subscribe::new_many(filters, properties);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Subscriptions;
-use crate::limits::{MAX_FILTERS_PER_SUBSCRIBE, MAX_SUBSCRIPTIONS};
+use crate::limits::MAX_FILTERS_PER_SUBSCRIBE;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::wire::Request;
 
@@ -54,7 +54,7 @@ impl Subscriptions {
         if self.wanted.contains_key(filter) {
             return self.is_covered(filter, |other| self.stands(other));
         }
-        let has_room = self.standing.len() + missing.len() + self.asked().len() <= MAX_SUBSCRIPTIONS as usize;
+        let has_room = self.standing.len() + missing.len() + self.asked().len() <= self.max;
         let is_asked = |other: &TopicFilter| self.asked().contains(other);
         let covers_what_comes = self.wanted.keys().any(|other| {
             filter.covers(other) && (is_asked(other) || missing.iter().any(|(missing, _)| *missing == other))

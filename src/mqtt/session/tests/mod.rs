@@ -2,6 +2,7 @@
 
 mod forbidden;
 mod incoming;
+mod local;
 mod mqtt5;
 mod overlapping;
 mod patience;
@@ -14,7 +15,7 @@ mod suspects;
 use super::*;
 use crate::message::Sequence;
 use crate::message::{Outbound, Topic};
-use crate::mqtt::Malformed;
+use crate::mqtt::{Malformed, Subscribing};
 use bytes::Bytes;
 use server::{BOTH, Heard, Say, hear};
 
@@ -27,6 +28,11 @@ fn options(protocol: Protocol) -> Options {
         ack_timeout: Duration::from_secs(10),
         max_in_flight: 3,
         will: None,
+        login: None,
+        subscribing: Subscribing::default(),
+        drops_unfit: false,
+        refusals_are_final: false,
+        waits_for_room: false,
     }
 }
 

@@ -12,7 +12,8 @@ use super::server::{BOTH, Heard, Say, hear};
 use super::{Event, Options, Session};
 use crate::message::Sequence;
 use crate::message::{Outbound, Qos, Topic};
-use crate::mqtt::Protocol;
+use crate::mqtt::session::fuzzing::local;
+use crate::mqtt::{Protocol, Subscribing};
 
 const WINDOW: usize = 5;
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,7 +70,7 @@ struct World {
 }
 
 impl World {
-    fn new(protocol: Protocol) -> World {
+    fn new(protocol: Protocol, is_local: bool) -> World {
         let options = Options {
             protocol,
             client_id: "thing-1".to_owned(),
@@ -78,7 +79,13 @@ impl World {
             ack_timeout: ACK_TIMEOUT,
             max_in_flight: WINDOW,
             will: None,
+            login: None,
+            subscribing: Subscribing::default(),
+            drops_unfit: false,
+            refusals_are_final: false,
+            waits_for_room: false,
         };
+        let options = if is_local { local(options) } else { options };
         let mut world = World {
             protocol,
             session: Session::new(options, BTreeMap::new(), super::Remembered::default()),
@@ -245,9 +252,10 @@ proptest! {
     #[test]
     fn every_accepted_message_arrives_and_first_arrivals_keep_the_order(
         protocol in prop::sample::select(&BOTH[..]),
+        is_local: bool,
         steps in prop::collection::vec(step(), 1..150),
     ) {
-        let mut world = World::new(protocol);
+        let mut world = World::new(protocol, is_local);
         for step in steps {
             world.take(step);
         }
@@ -261,9 +269,10 @@ proptest! {
     #[test]
     fn no_bytes_from_the_network_make_it_panic(
         protocol in prop::sample::select(&BOTH[..]),
+        is_local: bool,
         chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 1..8),
     ) {
-        let mut world = World::new(protocol);
+        let mut world = World::new(protocol, is_local);
         world.take(Step::ToServer(usize::MAX));
         world.take(Step::ToClient(usize::MAX));
         let mut input = BytesMut::new();

@@ -12,7 +12,7 @@ use crate::message::{Condition, Outbound, Qos, Topic, TopicFilter, Traits};
 use crate::mqtt::isolation::{Guilty, Rank, Suspect};
 use crate::mqtt::session::tests::server::{Heard, Say, hear};
 use crate::mqtt::session::{Event, NextSend, Remembered, Session, Waiting};
-use crate::mqtt::{Options, Protocol};
+use crate::mqtt::{Options, Protocol, Subscribing};
 
 pub(super) const FILTERS: usize = 10;
 
@@ -99,6 +99,11 @@ impl World {
             ack_timeout: Duration::from_secs(600),
             max_in_flight: 5,
             will: None,
+            login: None,
+            subscribing: Subscribing::default(),
+            drops_unfit: false,
+            refusals_are_final: false,
+            waits_for_room: false,
         };
         let wanted = (0..FILTERS).map(|i| (filter(i), Qos::AtLeastOnce)).collect();
         let mut world = World {
