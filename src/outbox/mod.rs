@@ -42,8 +42,8 @@ use outcome::Waiter;
 pub(crate) use outcome::{Outcome, Refusal};
 use quarantine::Quarantine;
 use senders::{Fate, Senders};
-use source::Gate;
 pub(crate) use senders::{Sender, Tally};
+use source::Gate;
 pub(crate) use source::Source;
 pub(crate) use status::{HeldStatus, OutboxStatus};
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::drain::Drain;
-use super::status::HeldStatus;
 use super::senders::Fate;
+use super::status::HeldStatus;
 use super::{Outbox, Outcome, Refusal, source};
 use crate::count::{count, count_that};
 use crate::message::{Outbound, Sequence};
