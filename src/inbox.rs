@@ -1,4 +1,4 @@
-//! Messages from IoT Core, given to every forward that wants them; and when IoT Core may be told so.
+//! Messages from IoT Core, given to every forward and bridge that wants them; and when IoT Core may be told so.
 
 mod ids;
 
@@ -9,14 +9,14 @@ use std::time::Instant;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-use crate::forward::{Acks, Forward};
+use crate::forward::{Acks, Recipient};
 use crate::message::{AckToken, Inbound};
 use ids::Ids;
 
-/// Between the link and the forwards.
+/// Between the link and the forwards and bridges.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    forwards: RefCell<Vec<Rc<Forward>>>,
+    recipients: RefCell<Vec<Rc<dyn Recipient>>>,
     acks: Rc<Acks>,
     ids: RefCell<Ids>,
     /// What earlier processes may have given out is known, as far as it will be.
@@ -45,12 +45,12 @@ pub(crate) struct InboxStatus {
 }
 
 impl Inbox {
-    /// An inbox for `forwards`, which report to `acks` what they are done with. `random` makes the ids of this start of the
+    /// An inbox for `recipients`, which report to `acks` what they are done with. `random` makes the ids of this start of the
     /// daemon its own; unless the database `is_read`, they are greater than those of all starts that could read it.
-    pub(crate) fn new(forwards: Vec<Rc<Forward>>, acks: Rc<Acks>, is_read: bool, random: u64) -> Rc<Inbox> {
-        let last = forwards.iter().filter_map(|forward| forward.last_stored()).max();
+    pub(crate) fn new(recipients: Vec<Rc<dyn Recipient>>, acks: Rc<Acks>, is_read: bool, random: u64) -> Rc<Inbox> {
+        let last = recipients.iter().filter_map(|recipient| recipient.last_stored()).max();
         Rc::new(Inbox {
-            forwards: RefCell::new(forwards),
+            recipients: RefCell::new(recipients),
             acks,
             ids: RefCell::new(Ids::new(last.unwrap_or(0), is_read, random)),
             recalled: Cell::new(false),
@@ -63,18 +63,18 @@ impl Inbox {
     }
 
     /// From now on messages go to these.
-    pub(crate) fn set_forwards(&self, forwards: Vec<Rc<Forward>>) {
-        let last = forwards.iter().filter_map(|forward| forward.last_stored()).max().unwrap_or(0);
+    pub(crate) fn set_recipients(&self, recipients: Vec<Rc<dyn Recipient>>) {
+        let last = recipients.iter().filter_map(|recipient| recipient.last_stored()).max().unwrap_or(0);
         self.ids.borrow_mut().skip(last);
-        *self.forwards.borrow_mut() = forwards;
+        *self.recipients.borrow_mut() = recipients;
     }
 
-    /// Gives a message to every forward with a filter that matches. `token`, which QoS 1 messages have, comes back through
+    /// Gives a message to everyone with a filter that matches. `token`, which QoS 1 messages have, comes back through
     /// [`Acks`] once it is done for all of them; at once if there is none.
     pub(crate) fn deliver(&self, message: &Inbound, token: Option<AckToken>) {
         self.received.set(self.received.get() + 1);
-        let forwards = self.forwards.borrow();
-        let matching = || forwards.iter().filter(|forward| forward.wants(&message.topic));
+        let recipients = self.recipients.borrow();
+        let matching = || recipients.iter().filter(|recipient| recipient.wants(&message.topic));
         let count = matching().count();
         if let Some(token) = token {
             self.acks.owe(token, count);
@@ -87,20 +87,20 @@ impl Inbox {
             return;
         }
         let id = self.next_id(message.received_at);
-        for forward in matching() {
-            forward.deliver(id, message, token);
+        for recipient in matching() {
+            recipient.deliver(id, message, token);
         }
     }
 
     /// The connection is gone: the server sends again what it has no PUBACK for, if it keeps the session.
     pub(crate) fn link_down(&self) {
-        self.forwards.borrow().iter().for_each(|forward| forward.link_down());
+        self.recipients.borrow().iter().for_each(|recipient| recipient.link_down());
     }
 
     /// The server can send nothing more before something is acknowledged: what no reader has acknowledged by `due` goes to the
     /// disk, so that a reader that is slow to acknowledge doesn't hold up the messages of the others.
     pub(crate) fn hasten(&self, due: Instant) {
-        self.forwards.borrow().iter().for_each(|forward| forward.hasten(due));
+        self.recipients.borrow().iter().for_each(|recipient| recipient.hasten(due));
     }
 
     /// A message was too large, and is dropped.

@@ -105,10 +105,11 @@ pub(crate) async fn serve<M: Machine>(
     machine: &M,
 ) -> Result<(), DaemonError> {
     let stop = Rc::new(Stop::default());
-    let forwards: Vec<&str> = config.forward.iter().map(|forward| forward.name.as_str()).collect();
+    let queues = services::queues(config);
+    let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
     let at = |error| DaemonError::Unprepared(format!("{}{error}", config.places.with_key("path", &config.outbox.path)));
     let opened =
-        open_store((&config.outbox.path, machine.disk()), &forwards, &mut signals, &notifier).await.map_err(at)?;
+        open_store((&config.outbox.path, machine.disk()), &queues, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, machine.network(), services));

@@ -1,5 +1,6 @@
 //! The sockets and who serves them: what comes and goes with the configuration.
 
+mod bridges;
 mod in_place;
 
 use std::cell::{Cell, RefCell};
@@ -13,26 +14,28 @@ use thiserror::Error;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 
 use super::supervisor::Supervisor;
+use crate::bridge;
 use crate::config::{self, Config, SocketFile};
 use crate::count::count_that;
-use crate::forward::Acks;
-use crate::forward::Forward;
+use crate::forward::{Acks, Forward, Recipient};
 use crate::inbox::Inbox;
 use crate::ingest::Ingest;
 use crate::outbox::Outbox;
 use crate::socket::{Inherited, Listener, Seldom, SharedMemory, SocketError};
 use crate::stop::Stop;
 use crate::store::{QueueState, Store};
+use bridges::Bridges;
+pub(super) use bridges::queues;
 
 /// Why the sockets can't be as the configuration says.
 #[derive(Debug, Error)]
 pub(crate) enum ServicesError {
     #[error(transparent)]
     Socket(#[from] SocketError),
-    #[error("forward {0} was removed a moment ago, and its last messages aren't stored yet; reload again in a moment")]
+    #[error("{0} was removed a moment ago, and its last messages aren't stored yet; reload again in a moment")]
     StillLeaving(String),
     #[error(
-        "forward {name} is new, and the disk doesn't say within {} s what waits for its readers: it hangs or is busy; see \
+        "{name} is new, and the disk doesn't say within {} s what waits for it: it hangs or is busy; see \
         `dmesg`, and reload again",
         patience.as_secs()
     )]
@@ -78,6 +81,7 @@ pub(super) struct Services {
     leaving: RefCell<Vec<Weak<Forward>>>,
     keepers: RefCell<BTreeMap<String, AbortHandle>>,
     ingests: RefCell<Vec<Rc<Ingest>>>,
+    pub(super) bridges: Bridges,
     line_memory: Rc<SharedMemory>,
     inherited: Inherited,
     listeners: RefCell<Listeners>,
@@ -128,6 +132,7 @@ impl Services {
             leaving: RefCell::default(),
             keepers: RefCell::default(),
             ingests: RefCell::default(),
+            bridges: Bridges::default(),
             line_memory: Rc::default(),
             inherited,
             listeners: RefCell::default(),
@@ -159,11 +164,23 @@ impl Services {
             let leaving =
                 self.leaving.borrow().iter().filter_map(Weak::upgrade).any(|known| known.name() == forward.name);
             if leaving {
-                return Err(ServicesError::StillLeaving(forward.name.clone()));
+                return Err(ServicesError::StillLeaving(format!("forward {}", forward.name)));
             }
             let place = tokio::time::timeout(patience, self.store.place(&forward.name)).await;
-            let place = place.map_err(|_| ServicesError::DiskSilent { name: forward.name.clone(), patience })?;
+            let place =
+                place.map_err(|_| ServicesError::DiskSilent { name: format!("forward {}", forward.name), patience })?;
             places.insert(forward.name.clone(), place);
+        }
+        for name in config.bridge.iter().flat_map(bridge::queues) {
+            if self.bridges.has(&name) {
+                continue;
+            }
+            if self.bridges.is_leaving(&name) {
+                return Err(ServicesError::StillLeaving(name));
+            }
+            let place = tokio::time::timeout(patience, self.store.place(&name)).await;
+            let place = place.map_err(|_| ServicesError::DiskSilent { name: name.clone(), patience })?;
+            places.insert(name, place);
         }
         Ok(Prepared { listeners: self.open_sockets(config)?, places })
     }
@@ -199,6 +216,8 @@ impl Services {
     pub(super) async fn apply(&self, config: &Config, prepared: Prepared, document: Rc<dyn Fn() -> Vec<u8>>) {
         let Prepared { listeners, mut places } = prepared;
         self.apply_forwards(config, &mut places);
+        self.bridges.apply(config, &mut places, self);
+        self.tell_inbox();
         self.apply_ingests(config);
         let wanted = self.wanted(config, &document);
         let ended = self.end_others(&wanted, &listeners);
@@ -226,6 +245,14 @@ impl Services {
         }
     }
 
+    /// Who gets what IoT Core sends.
+    fn tell_inbox(&self) {
+        let forwards = self.forwards();
+        let forwards = forwards.into_iter().map(|forward| forward as Rc<dyn Recipient>);
+        let bridges = self.bridges.all().into_iter().map(|bridge| bridge as Rc<dyn Recipient>);
+        self.inbox.set_recipients(forwards.chain(bridges).collect());
+    }
+
     fn apply_forwards(&self, config: &Config, places: &mut BTreeMap<String, QueueState>) {
         let spill_after = config.outbox.spill_after;
         let mut old = self.forwards.take();
@@ -241,7 +268,6 @@ impl Services {
             }
         });
         let forwards: Vec<Rc<Forward>> = forwards.collect();
-        self.inbox.set_forwards(forwards.clone());
         *self.forwards.borrow_mut() = forwards;
         old.into_iter().for_each(|forward| self.let_go(forward));
     }
@@ -338,6 +364,7 @@ impl Services {
     /// Everything that waits for a reader is put on the disk from now on.
     pub(super) fn stop_forwards(&self) {
         self.forwards.borrow().iter().for_each(|forward| forward.stop());
+        self.bridges.all().iter().for_each(|bridge| bridge.stop());
     }
 
     /// Ends the sockets, and what they hold of their clients.
@@ -355,6 +382,9 @@ impl Services {
         let leaving: Vec<Rc<Forward>> = self.leaving.borrow().iter().filter_map(Weak::upgrade).collect();
         for forward in self.forwards().iter().chain(&leaving) {
             forward.stored_or_given_up().await;
+        }
+        for bridge in self.bridges.all() {
+            bridge.stored_or_given_up().await;
         }
     }
 }

@@ -21,7 +21,7 @@ const MEMORY: u64 = 4 * 1024 * 1024;
 
 /// A message that waits.
 #[derive(Debug)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     message: Inbound,
     /// To be given out once it is on the disk, or done.
     token: Option<AckToken>,
@@ -86,7 +86,7 @@ impl Kept {
 /// The messages of a forward that no reader has yet, or none has acknowledged, in the order of their ids. Those **taken** are
 /// on their way to a reader, or owed to one; the others wait, within the bounds of `forward.keep`.
 #[derive(Debug)]
-pub(super) struct Keep {
+pub(crate) struct Keep {
     backlog: Durable<Kept>,
     max_messages: u64,
     max_bytes: u64,
@@ -99,7 +99,7 @@ pub(super) struct Keep {
 
 impl Keep {
     /// The keep with what is at its place on the disk.
-    pub(super) fn new(config: &config::Keep, place: QueueState) -> Keep {
+    pub(crate) fn new(config: &config::Keep, place: QueueState) -> Keep {
         let QueueState { queue, stored, generation, given } = place;
         Keep {
             backlog: Durable::new(queue, stored, generation),
@@ -113,14 +113,14 @@ impl Keep {
         }
     }
 
-    pub(super) fn set_bounds(&mut self, config: &config::Keep) {
+    pub(crate) fn set_bounds(&mut self, config: &config::Keep) {
         (self.max_messages, self.max_bytes, self.when_full) = (config.messages, config.bytes, config.when_full);
         self.evict();
     }
 
     /// Adds a message that waits from now on, at the place its id gives it. It is to be on the disk by `due`. If there is no
     /// room, the oldest or the newest are evicted, as configured.
-    pub(super) fn insert(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
+    pub(crate) fn insert(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
         let is_too_much = token.is_none() && self.backlog.memory() + message.size() as u64 + ENTRY_OVERHEAD > MEMORY;
         if is_too_much || message.size() as u64 > self.max_bytes {
             self.dropped += 1;
@@ -133,7 +133,7 @@ impl Keep {
     }
 
     /// The connection is gone, and with it the meaning of its tokens.
-    pub(super) fn link_down(&mut self) {
+    pub(crate) fn link_down(&mut self) {
         self.backlog.unconfirmed().filter(|kept| kept.token.is_some()).for_each(|kept| kept.is_orphan = true);
         // What the disk doesn't take is beyond the bound for one connection, not for each: the server still has it.
         while self.backlog.memory() > MEMORY && self.backlog.drop_back_if(|kept| kept.is_orphan).is_some() {}
@@ -141,7 +141,7 @@ impl Keep {
 
     /// Whether the server has sent a message again that waits already, and on which the disk has kept it waiting for its PUBACK.
     /// With many such connections it would else wait as many times.
-    pub(super) fn adopts(&mut self, message: &Inbound, token: Option<AckToken>) -> bool {
+    pub(crate) fn adopts(&mut self, message: &Inbound, token: Option<AckToken>) -> bool {
         if !message.duplicate || token.is_none() {
             return false;
         }
@@ -155,7 +155,7 @@ impl Keep {
     }
 
     /// Adds a message that a reader is owed otherwise: only so that it is on the disk.
-    pub(super) fn hold(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
+    pub(crate) fn hold(&mut self, id: u64, message: &Inbound, token: Option<AckToken>, due: Instant) {
         self.backlog.insert_taken(id, Kept { exposed: true, ..Kept::new(message, token, due) });
         self.expect(due);
     }
@@ -168,7 +168,7 @@ impl Keep {
     }
 
     /// Everything that the server waits for and that nobody has taken by `due` is to be on the disk then.
-    pub(super) fn hasten(&mut self, due: Instant) {
+    pub(crate) fn hasten(&mut self, due: Instant) {
         self.backlog.unconfirmed().filter(|kept| kept.token.is_some()).for_each(|kept| kept.due = kept.due.min(due));
         self.expect(due);
     }
@@ -188,18 +188,29 @@ impl Keep {
 
     /// Whether the message that comes next can be taken: it is in memory, and the disk knows that it may have been given, should it
     /// be there.
-    pub(super) fn is_ready(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_ready(&mut self, now: Instant) -> bool {
         let Some(((id, _), last)) = self.backlog.front().zip(self.backlog.last_of_head()) else { return false };
         !self.backlog.front_may_be_stored() || self.ahead.allows(id, last, now)
     }
 
     /// When to look again whether a message can be taken, if the disk doesn't answer before.
-    pub(super) fn ready_at(&self, now: Instant) -> Option<Instant> {
+    pub(crate) fn ready_at(&self, now: Instant) -> Option<Instant> {
         self.ahead.waits_until(now)
     }
 
+    /// The next message: its id, and what it is.
+    pub(crate) fn front(&self) -> Option<(u64, &Inbound)> {
+        self.backlog.front().map(|(id, kept)| (id, &kept.message))
+    }
+
+    /// Everything that was taken waits again.
+    pub(crate) fn put_all_back(&mut self, now: Instant) {
+        let taken: Vec<u64> = self.backlog.taken_items().map(|(id, _)| id).collect();
+        taken.into_iter().for_each(|id| self.put_back(id, now));
+    }
+
     /// Takes the next message: its id, and whether it is to be marked as a duplicate.
-    pub(super) fn take(&mut self) -> Option<(u64, &Inbound, bool)> {
+    pub(crate) fn take(&mut self) -> Option<(u64, &Inbound, bool)> {
         let is_stored = self.backlog.front_may_be_stored();
         self.backlog.take().map(|(id, kept)| {
             kept.exposed = !is_stored;
@@ -208,13 +219,13 @@ impl Keep {
     }
 
     /// A message that was taken, and whether it is to be marked as a duplicate.
-    pub(super) fn taken(&self, id: u64) -> Option<(&Inbound, bool)> {
+    pub(crate) fn taken(&self, id: u64) -> Option<(&Inbound, bool)> {
         self.backlog.taken_item(id).map(|kept| (&kept.message, kept.is_duplicate()))
     }
 
     /// A reader has been written a message that was taken, and may have it. Should it not be done `by` then, the disk is to know.
     /// Returns whether none had been written it before.
-    pub(super) fn note_given(&mut self, id: u64, by: Instant) -> bool {
+    pub(crate) fn note_given(&mut self, id: u64, by: Instant) -> bool {
         let Some(kept) = self.backlog.taken_mut(id) else { return false };
         if std::mem::replace(&mut kept.given, true) || kept.message.duplicate {
             return false;
@@ -226,7 +237,7 @@ impl Keep {
     }
 
     /// The only one that was written a message that was taken is no reader.
-    pub(super) fn note_not_given(&mut self, id: u64) {
+    pub(crate) fn note_not_given(&mut self, id: u64) {
         if let Some(kept) = self.backlog.taken_mut(id) {
             kept.given = false;
             self.backlog.rewrite(id);
@@ -234,7 +245,7 @@ impl Keep {
     }
 
     /// A message that was taken waits again.
-    pub(super) fn put_back(&mut self, id: u64, now: Instant) {
+    pub(crate) fn put_back(&mut self, id: u64, now: Instant) {
         if let Some(kept) = self.backlog.taken_mut(id) {
             kept.due = kept.due.min(now);
             if std::mem::take(&mut kept.exposed) && !kept.given {
@@ -247,14 +258,14 @@ impl Keep {
     }
 
     /// A message that was taken is done.
-    pub(super) fn finish(&mut self, id: u64, now: Instant) {
+    pub(crate) fn finish(&mut self, id: u64, now: Instant) {
         let finished = self.backlog.finish(id);
         self.note_finished(finished, now);
     }
 
     /// A reader has acknowledged a message: one that was taken, or that was given to a reader before and waits again. Returns
     /// whether there was one.
-    pub(super) fn acknowledge(&mut self, id: u64, now: Instant) -> bool {
+    pub(crate) fn acknowledge(&mut self, id: u64, now: Instant) -> bool {
         let finished = self.backlog.finish(id);
         let finished = finished.or_else(|| self.backlog.remove_if(id, |kept| kept.given || kept.maybe_given));
         self.note_finished(finished, now)
@@ -268,70 +279,70 @@ impl Keep {
     }
 
     /// Messages that are done, or on the disk, since the last call.
-    pub(super) fn take_done(&mut self) -> impl Iterator<Item = AckToken> {
+    pub(crate) fn take_done(&mut self) -> impl Iterator<Item = AckToken> {
         self.done.drain(..)
     }
 
     /// Messages, those on the disk and those taken included.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.waiting() + self.backlog.taken() as u64
     }
 
     /// Messages that no reader is owed yet.
-    pub(super) fn waiting(&self) -> u64 {
+    pub(crate) fn waiting(&self) -> u64 {
         self.backlog.waiting()
     }
 
     /// Topics and payloads of those, in bytes.
-    pub(super) fn waiting_bytes(&self) -> u64 {
+    pub(crate) fn waiting_bytes(&self) -> u64 {
         let taken = self.backlog.taken_memory() - self.backlog.taken() as u64 * ENTRY_OVERHEAD;
         self.backlog.bytes() - taken
     }
 
     /// Topics and payloads of all, in bytes.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.backlog.bytes()
     }
 
     /// Memory of what was taken, in bytes.
-    pub(super) fn taken_memory(&self) -> u64 {
+    pub(crate) fn taken_memory(&self) -> u64 {
         self.backlog.taken_memory()
     }
 
-    pub(super) fn oldest(&self) -> Option<Timestamp> {
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
         self.backlog.oldest().map(|kept| kept.message.received_at)
     }
 
-    pub(super) fn queue_id(&self) -> QueueId {
+    pub(crate) fn queue_id(&self) -> QueueId {
         self.backlog.queue()
     }
 
     /// How many are on the disk.
-    pub(super) fn stored(&self) -> u64 {
+    pub(crate) fn stored(&self) -> u64 {
         self.backlog.stored()
     }
 
     /// The highest id on the disk at the start.
-    pub(super) fn last_stored(&self) -> Option<u64> {
+    pub(crate) fn last_stored(&self) -> Option<u64> {
         self.last_stored
     }
 
     /// Messages given up because there was no room.
-    pub(super) fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped
     }
 
     /// Messages that should have been on the disk and weren't: what damage took.
-    pub(super) fn missing(&self) -> u64 {
+    pub(crate) fn missing(&self) -> u64 {
         self.backlog.missing()
     }
 
     /// Whether there is something to write or read before [`Keep::timeout`].
-    pub(super) fn needs_keeper(&self) -> bool {
+    pub(crate) fn needs_keeper(&self) -> bool {
         self.ahead.is_behind() || self.backlog.needs_load() || self.backlog.needs_keeper()
     }
 
-    pub(super) fn attach(&mut self, contents: &Contents) {
+    pub(crate) fn attach(&mut self, contents: &Contents) {
         let stored = contents.totals(self.backlog.queue());
         // What is found late comes without the note.
         if self.backlog.is_without_disk() {
@@ -340,21 +351,21 @@ impl Keep {
         self.backlog.attach(stored, contents.generation);
     }
 
-    pub(super) fn timeout(&self) -> Option<Instant> {
+    pub(crate) fn timeout(&self) -> Option<Instant> {
         self.backlog.timeout()
     }
 
     /// Everything is to be on the disk.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.backlog.stop();
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.backlog.is_stopping()
     }
 
     /// Everything is on the disk.
-    pub(super) fn is_stored(&self) -> bool {
+    pub(crate) fn is_stored(&self) -> bool {
         self.backlog.is_stored()
     }
 }

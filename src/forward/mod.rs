@@ -11,6 +11,7 @@ mod keep;
 mod line;
 mod queue;
 mod reader;
+mod recipient;
 mod text;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -31,9 +32,10 @@ use crate::store::reminder::Reminder;
 use crate::store::{Contents, Failure, QueueId, QueueState, Store};
 use crate::time;
 pub(crate) use acks::Acks;
-use keep::Keep;
+pub(crate) use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
 use reader::Reader;
+pub(crate) use recipient::Recipient;
 
 /// A `[[forward]]`: its queue, and the tasks that write from it.
 #[derive(Debug)]
@@ -136,27 +138,6 @@ impl Forward {
         }
     }
 
-    /// Whether a filter of this forward matches.
-    pub(crate) fn wants(&self, topic: &Topic) -> bool {
-        self.config.borrow().filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
-    }
-
-    /// Takes a message: writes it to every reader, or keeps it. Its token goes to the [`Acks`] once that is done.
-    pub(crate) fn deliver(&self, id: u64, message: &Inbound, token: Option<AckToken>) {
-        self.change(|queue, now| queue.arrive(id, message, token, now));
-        self.changed.notify_waiters();
-    }
-
-    /// See [`Inbox::link_down`](crate::inbox::Inbox::link_down).
-    pub(crate) fn link_down(&self) {
-        self.change(|queue, _| queue.keep_mut().link_down());
-    }
-
-    /// See [`Inbox::hasten`](crate::inbox::Inbox::hasten).
-    pub(crate) fn hasten(&self, due: Instant) {
-        self.change(|queue, _| queue.keep_mut().hasten(due));
-    }
-
     /// Serves readers, for ever. Dropping this future disconnects them.
     pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::default();
@@ -204,11 +185,6 @@ impl Forward {
     /// Where they are stored.
     pub(crate) fn queue_id(&self) -> QueueId {
         self.queue.borrow().keep().queue_id()
-    }
-
-    /// The highest id of a message that was on the disk at the start.
-    pub(crate) fn last_stored(&self) -> Option<u64> {
-        self.queue.borrow().keep().last_stored()
     }
 
     /// What a client may say, for one that said something else.
@@ -318,6 +294,29 @@ impl Forward {
             {dropped} since the start. Start the program that reads {}, or raise `keep`. Logged at most once a minute",
             count(keep.messages, "message"), count(keep.bytes, "byte"), config.socket.path.display()
         );
+    }
+}
+
+impl Recipient for Forward {
+    fn wants(&self, topic: &Topic) -> bool {
+        self.config.borrow().filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
+    }
+
+    fn deliver(&self, id: u64, message: &Inbound, token: Option<AckToken>) {
+        self.change(|queue, now| queue.arrive(id, message, token, now));
+        self.changed.notify_waiters();
+    }
+
+    fn link_down(&self) {
+        self.change(|queue, _| queue.keep_mut().link_down());
+    }
+
+    fn hasten(&self, due: Instant) {
+        self.change(|queue, _| queue.keep_mut().hasten(due));
+    }
+
+    fn last_stored(&self) -> Option<u64> {
+        self.queue.borrow().keep().last_stored()
     }
 }
 

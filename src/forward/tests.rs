@@ -47,7 +47,7 @@ impl Served {
         let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), store.place("messages").await);
         let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
         let keeper = tokio::task::spawn_local(Rc::clone(&forward).keep(Rc::clone(&store)));
-        let inbox = Inbox::new(vec![Rc::clone(&forward)], acks, true, 0);
+        let inbox = Inbox::new(vec![Rc::clone(&forward) as Rc<dyn Recipient>], acks, true, 0);
         Served { directory, path, inbox, forward, task, keeper, store, sent: Cell::new(0) }
     }
 
@@ -375,7 +375,7 @@ async fn a_forward_that_goes_stores_what_its_readers_were_not_written() {
         forward.stored().await;
         keeper.abort();
     });
-    served.inbox.set_forwards(Vec::new());
+    served.inbox.set_recipients(Vec::new());
     served.task.abort();
     let _ = served.task.await;
     gone.await.unwrap();

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::config::{Ack, Format, Keep, SocketFile, WhenFull};
+use crate::forward::Forward;
 use crate::message::{Qos, Topic, TopicFilter};
 
 fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
@@ -19,9 +20,24 @@ fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
     Forward::in_memory(config, Rc::clone(acks))
 }
 
-fn inbox(filters: &[&str]) -> Rc<Inbox> {
+struct Bench {
+    inbox: Rc<Inbox>,
+    forwards: Vec<Rc<Forward>>,
+}
+
+impl std::ops::Deref for Bench {
+    type Target = Inbox;
+
+    fn deref(&self) -> &Inbox {
+        &self.inbox
+    }
+}
+
+fn inbox(filters: &[&str]) -> Bench {
     let acks = Rc::default();
-    Inbox::new(filters.iter().map(|filter| forward(filter, &acks)).collect(), acks, true, 0)
+    let forwards: Vec<_> = filters.iter().map(|filter| forward(filter, &acks)).collect();
+    let recipients = forwards.iter().map(|forward| Rc::clone(forward) as Rc<dyn Recipient>);
+    Bench { inbox: Inbox::new(recipients.collect(), acks, true, 0), forwards }
 }
 
 fn message(topic: &str) -> Inbound {
@@ -36,8 +52,8 @@ fn message(topic: &str) -> Inbound {
     }
 }
 
-fn done(inbox: &Inbox) -> Vec<AckToken> {
-    inbox.forwards.borrow().iter().for_each(|forward| forward.store_at_once());
+fn done(inbox: &Bench) -> Vec<AckToken> {
+    inbox.forwards.iter().for_each(|forward| forward.store_at_once());
     let mut done = Vec::new();
     inbox.acks().drain(&mut done);
     done
@@ -62,7 +78,7 @@ async fn a_message_is_acknowledged_once_however_many_forwards_want_it() {
     inbox.deliver(&message("a"), None);
     assert_eq!(done(&inbox), [0, 1, 2].map(AckToken::new));
     assert!(!inbox.acks.pending().1);
-    assert_eq!(inbox.forwards.borrow().iter().map(|forward| forward.waiting().0).collect::<Vec<_>>(), [4, 4, 4, 0]);
+    assert_eq!(inbox.forwards.iter().map(|forward| forward.waiting().0).collect::<Vec<_>>(), [4, 4, 4, 0]);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Reader;
 use crate::config;
-use crate::forward::Forward;
+use crate::forward::{Forward, Recipient as _};
 use crate::message::{Inbound, Qos, Topic, TopicFilter};
 use crate::socket::Stream;
 

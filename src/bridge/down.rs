@@ -1,0 +1,221 @@
+//! A rule from IoT Core to the local broker: what waits there, in memory and on the disk.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Bridge;
+use super::cause::Cause;
+use super::counters::{Counters, RuleStatus};
+use crate::config;
+use crate::forward::Keep;
+use crate::message::{AckToken, Inbound, Outbound, Qos};
+use crate::store::durable::DiskQueue;
+use crate::store::keeper::Kept;
+use crate::store::reminder::Reminder;
+use crate::store::{Contents, Failure, QueueId, QueueState};
+use crate::time;
+
+/// A `[[bridge.down]]`.
+#[derive(Debug)]
+pub(super) struct DownRule {
+    bridge: Weak<Bridge>,
+    config: RefCell<config::Down>,
+    counters: Counters,
+    keep: RefCell<Keep>,
+    /// A message that the local broker doesn't take for so long is put on the disk.
+    spill_after: Cell<Duration>,
+    reminder: Reminder,
+    /// Everything may be stored.
+    eased: Notify,
+    /// The last write has failed for a reason that lasts.
+    gave_up: Cell<bool>,
+}
+
+impl DownRule {
+    pub(super) fn new(
+        bridge: &Weak<Bridge>,
+        config: &config::Down,
+        spill_after: Duration,
+        place: QueueState,
+    ) -> Rc<DownRule> {
+        Rc::new(DownRule {
+            bridge: Weak::clone(bridge),
+            keep: RefCell::new(Keep::new(&config.keep, place)),
+            config: RefCell::new(config.clone()),
+            counters: Counters::default(),
+            spill_after: Cell::new(spill_after),
+            reminder: Reminder::default(),
+            eased: Notify::new(),
+            gave_up: Cell::new(false),
+        })
+    }
+
+    pub(super) fn can_become(&self, config: &config::Down) -> bool {
+        self.config.borrow().from == config.from
+    }
+
+    pub(super) fn reconfigure(&self, config: &config::Down, spill_after: Duration) {
+        self.config.replace(config.clone());
+        self.spill_after.set(spill_after);
+        self.change(|keep, _| keep.set_bounds(&config.keep));
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Takes a message over, whose topic is that of the local broker.
+    pub(super) fn take(&self, id: u64, message: &Inbound, token: Option<AckToken>) {
+        self.counters.accepted();
+        self.change(|keep, now| {
+            if !keep.adopts(message, token) {
+                keep.insert(id, message, token, now + self.spill_after.get());
+            }
+        });
+    }
+
+    /// The next message for the local broker: its id, and what is sent.
+    pub(super) fn front(&self) -> Option<(u64, Outbound)> {
+        self.keep.borrow().front().map(|(id, message)| (id, outbound(message)))
+    }
+
+    /// Gives the next message to the session.
+    pub(super) fn take_front(&self, id: u64) -> Option<Outbound> {
+        if self.keep.borrow().front().is_none_or(|(front, _)| front != id) {
+            return None;
+        }
+        self.change(|keep, _| keep.take().map(|(_, message, _)| outbound(message)))
+    }
+
+    /// Whether it was one that the local broker had been given, and is done now.
+    pub(super) fn finish(&self, id: u64, dropped: Option<Cause>) -> bool {
+        if self.keep.borrow().taken(id).is_none() {
+            return false;
+        }
+        match dropped {
+            Some(cause) => self.counters.dropped(cause),
+            None => self.counters.delivered(),
+        }
+        self.change(|keep, now| keep.finish(id, now));
+        true
+    }
+
+    /// The link to IoT Core is down: what has no PUBACK comes again.
+    pub(super) fn link_down(&self) {
+        self.change(|keep, _| keep.link_down());
+    }
+
+    pub(super) fn hasten(&self, due: Instant) {
+        self.change(|keep, _| keep.hasten(due));
+    }
+
+    /// What the session had waits again, and everything goes to the disk.
+    pub(super) fn stop(&self) {
+        self.change(|keep, now| {
+            keep.put_all_back(now);
+            keep.stop();
+        });
+    }
+
+    fn is_stored(&self) -> bool {
+        self.keep.borrow().is_stored()
+    }
+    /// The name of its queue in the store.
+    pub(super) fn queue(&self, bridge: &str) -> String {
+        super::down_queue(bridge, &self.config.borrow())
+    }
+
+    /// Completes when everything is on the disk, for which that may take any time.
+    pub(super) async fn stored(&self) {
+        while !self.is_stored() {
+            self.eased.notified().await;
+        }
+    }
+
+    /// Likewise, or when there is no use in trying again.
+    pub(super) async fn stored_or_given_up(&self) {
+        self.gave_up.set(false);
+        while !(self.is_stored() || self.gave_up.get()) {
+            self.eased.notified().await;
+        }
+    }
+
+    pub(super) fn last_stored(&self) -> Option<u64> {
+        self.keep.borrow().last_stored()
+    }
+
+    pub(super) fn status(&self) -> RuleStatus {
+        let keep = self.keep.borrow();
+        let mut status = self.counters.status(self.config.borrow().from.to_string(), keep.len());
+        status.add_dropped(Cause::KeepFull, keep.dropped());
+        status
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Keep, Instant) -> T) -> T {
+        let (mut keep, now) = (self.keep.borrow_mut(), time::now());
+        let result = change(&mut keep, now);
+        let done: Vec<AckToken> = keep.take_done().collect();
+        match keep.needs_keeper() {
+            true => self.reminder.now(),
+            false => self.reminder.at(keep.timeout(), now),
+        }
+        let has_more = keep.front().is_some();
+        drop(keep);
+        if let Some(bridge) = self.bridge.upgrade() {
+            done.into_iter().for_each(|token| bridge.done_with_iot_core(token));
+            if has_more {
+                bridge.something_for_the_local_broker();
+            }
+        }
+        result
+    }
+}
+
+/// As the session sends it; what is left of its time counts from now.
+fn outbound(message: &Inbound) -> Outbound {
+    let Inbound { topic, payload, retain, properties, .. } = message.clone();
+    Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, properties }
+}
+
+impl Kept for DownRule {
+    fn attach(&self, contents: &Contents) {
+        self.change(|keep, _| keep.attach(contents));
+    }
+
+    fn queue(&self, _: QueueId) -> RefMut<'_, dyn DiskQueue> {
+        RefMut::map(self.keep.borrow_mut(), |keep| keep as _)
+    }
+
+    fn writers(&self) -> impl IntoIterator<Item = QueueId> {
+        [self.keep.borrow().queue_id()]
+    }
+
+    fn readers(&self) -> impl IntoIterator<Item = QueueId> {
+        self.writers()
+    }
+
+    fn written(&self, _: QueueId, outcome: &Result<(), Failure>) {
+        self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
+        self.change(|_, _| ());
+        self.eased.notify_waiters();
+    }
+
+    fn loaded(&self) {
+        self.change(|_, _| ());
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        self.keep.borrow().timeout()
+    }
+
+    fn reminder(&self) -> &Reminder {
+        &self.reminder
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.keep.borrow().is_stopping()
+    }
+}

@@ -1,0 +1,139 @@
+//! What comes from the local broker on its way into the outbox: one after another, when it is this bridge's turn and there is room.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::up::{Pending, UpRule};
+use crate::message::{Outbound, Qos};
+use crate::notify::LocalNotify;
+use crate::outbox::{Outbox, Refusal, Sender, Source};
+use crate::stop::Stop;
+
+/// The most bytes of messages that the broker has sent with QoS 0 and that wait for their turn. It doesn't send them again, and
+/// can't be made to wait for it: what comes beyond is dropped.
+const MAX_QOS_0: usize = 1024 * 1024;
+
+/// With a full outbox it is looked again after so long, should nothing tell of room.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A message on its way.
+#[derive(Debug)]
+pub(super) struct Handing {
+    pub(super) rule: Rc<UpRule>,
+    pub(super) message: Outbound,
+    pub(super) pending: Pending,
+}
+
+impl Handing {
+    /// Nobody would send it again.
+    fn is_qos_0(&self) -> bool {
+        matches!(self.pending, Pending::Single(None, _))
+    }
+}
+
+/// All that wait.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: RefCell<VecDeque<Handing>>,
+    qos_0: Cell<usize>,
+    arrived: LocalNotify,
+}
+
+impl Queue {
+    /// Adds a message; gives it back if there is no room.
+    pub(super) fn push(&self, handing: Handing) -> Result<(), Handing> {
+        if handing.is_qos_0() {
+            let bytes = self.qos_0.get() + handing.message.size();
+            if bytes > MAX_QOS_0 {
+                return Err(handing);
+            }
+            self.qos_0.set(bytes);
+        }
+        self.waiting.borrow_mut().push_back(handing);
+        self.arrived.notify();
+        Ok(())
+    }
+
+    /// How many messages of a rule wait.
+    pub(super) fn of(&self, rule: &Rc<UpRule>) -> u64 {
+        let waiting = self.waiting.borrow();
+        waiting
+            .iter()
+            .filter(|handing| Rc::ptr_eq(&handing.rule, rule))
+            .map(|handing| u64::from(handing.pending.parts()))
+            .sum()
+    }
+
+    /// The connection to the broker is gone: what it sends again needn't wait here, too.
+    pub(super) fn link_down(&self) {
+        // What it gives back may tell others, who mustn't find this borrowed.
+        let waiting = self.waiting.take();
+        let left = waiting.into_iter().filter(|handing| !handing.rule.comes_again(&handing.pending)).collect();
+        self.waiting.replace(left);
+    }
+
+    /// Hands messages over, until the daemon stops.
+    pub(super) async fn run(&self, outbox: &Rc<Outbox>, source: &Source, stop: &Stop) {
+        loop {
+            let Some((rule, message, pending)) = self.first() else {
+                source.rest(false);
+                tokio::select! {
+                    biased;
+                    () = stop.requested() => return,
+                    () = self.arrived.notified() => continue,
+                }
+            };
+            if !source.may_hand_over(Qos::AtLeastOnce) {
+                source.rest(true);
+                tokio::select! {
+                    biased;
+                    () = stop.requested() => return,
+                    () = source.turn() => continue,
+                }
+            }
+            let (size, parts) = (message.size(), pending.parts());
+            let id = rule.begin(pending.clone());
+            let sender: Rc<dyn Sender> = Rc::clone(&rule) as _;
+            match outbox.accept_from(&sender, id, message, parts) {
+                Ok(()) => {
+                    self.pop(&rule, &pending);
+                    source.handed_over(size);
+                }
+                Err(Refusal::OutboxFull | Refusal::NotConnected) => {
+                    drop(rule.withdraw(id));
+                    source.rest(false);
+                    tokio::select! {
+                        biased;
+                        () = stop.requested() => return,
+                        () = outbox.has_eased() => {}
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    }
+                }
+                // The broker sends it again.
+                Err(Refusal::ShuttingDown) => return drop(rule.withdraw(id)),
+                Err(refusal @ (Refusal::Rejected { .. } | Refusal::Expired)) => {
+                    drop(rule.withdraw(id));
+                    self.pop(&rule, &pending);
+                    rule.refused(&pending, &refusal);
+                }
+            }
+        }
+    }
+
+    fn first(&self) -> Option<(Rc<UpRule>, Outbound, Pending)> {
+        let waiting = self.waiting.borrow();
+        let Handing { rule, message, pending } = waiting.front()?;
+        Some((Rc::clone(rule), message.clone(), pending.clone()))
+    }
+
+    /// The first is somebody else's now. It may have gone with the connection.
+    fn pop(&self, rule: &Rc<UpRule>, pending: &Pending) {
+        let mut waiting = self.waiting.borrow_mut();
+        let gone = waiting.pop_front_if(|first| Rc::ptr_eq(&first.rule, rule) && first.pending == *pending);
+        if let Some(gone) = gone.filter(Handing::is_qos_0) {
+            self.qos_0.set(self.qos_0.get().saturating_sub(gone.message.size()));
+        }
+    }
+}
