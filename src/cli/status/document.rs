@@ -22,6 +22,7 @@ pub(super) struct Document {
     pub(super) publish: Vec<Publish>,
     pub(super) forward: Vec<ForwardDocument>,
     pub(super) ingest: Vec<IngestDocument>,
+    pub(super) bridge: Vec<BridgeDocument>,
     pub(super) certificate: Certificate,
 }
 
@@ -218,6 +219,32 @@ pub(super) struct IngestDocument {
     pub(super) clients: u64,
     pub(super) accepted: u64,
     pub(super) refused: BTreeMap<String, u64>,
+}
+
+/// A bridge, and its connection to the local broker.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct BridgeDocument {
+    pub(super) name: String,
+    pub(super) broker: String,
+    pub(super) state: LinkPhase,
+    pub(super) since: Option<Rfc3339>,
+    pub(super) next_attempt: Option<Rfc3339>,
+    pub(super) last_error: Option<LinkError>,
+    pub(super) filters_refused: Vec<FilterRefusedDocument>,
+    pub(super) up: Vec<RuleDocument>,
+    pub(super) down: Vec<RuleDocument>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RuleDocument {
+    pub(super) from: String,
+    pub(super) received: u64,
+    pub(super) accepted: u64,
+    pub(super) delivered: u64,
+    pub(super) waiting: u64,
+    pub(super) dropped: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -3,6 +3,8 @@
 //!
 //! Times are points in time, in seconds since 1970: how old something is, a query computes at its own time.
 
+mod bridges;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -30,6 +32,7 @@ pub(super) fn exposition(document: &Document) -> String {
     metrics.publishes(&document.publish);
     metrics.forwards(&document.forward);
     metrics.ingests(&document.ingest);
+    metrics.bridges(&document.bridge);
     metrics.0
 }
 

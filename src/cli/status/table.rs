@@ -1,5 +1,7 @@
 //! The status as a page for people. Pure: it is given the time.
 
+mod bridges;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::document::{
@@ -35,6 +37,7 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Styled
     page.publishes(&document.publish);
     page.forwards(&document.forward);
     page.ingests(&document.ingest);
+    page.bridges(&document.bridge);
     page.text
 }
 

@@ -1,0 +1,55 @@
+//! The bridges as metrics.
+
+use super::MetricKind::{self, Counter, Gauge};
+use super::{Metrics, Of, seconds};
+use crate::cli::status::document::{BridgeDocument, LinkPhase, RuleDocument};
+
+/// A rule of a bridge, and which way it is.
+type Rule<'a> = (&'a BridgeDocument, &'static str, &'a RuleDocument);
+
+impl Metrics {
+    pub(super) fn bridges(&mut self, items: &[BridgeDocument]) {
+        let of = Of { items, label: "bridge", name: |bridge: &BridgeDocument| &bridge.name };
+        let help = "Whether the bridge is connected to the local broker.";
+        self.each(of, "bridge_connected", Gauge, help, |bridge| {
+            Some(f64::from(u8::from(bridge.state == LinkPhase::Connected)))
+        });
+        let help = "Since when that is so.";
+        self.each(of, "bridge_since_timestamp_seconds", Gauge, help, |bridge| bridge.since.map(seconds));
+        let all: Vec<Rule<'_>> = items.iter().flat_map(rules_of).collect();
+        let help = "Messages that a rule takes.";
+        self.rules(&all, "bridge_received_total", Counter, help, |rule| rule.received);
+        let help = "Messages that a rule has taken over.";
+        self.rules(&all, "bridge_accepted_total", Counter, help, |rule| rule.accepted);
+        let help = "Messages that the other side has acknowledged.";
+        self.rules(&all, "bridge_delivered_total", Counter, help, |rule| rule.delivered);
+        let help = "Messages taken over and neither delivered nor dropped.";
+        self.rules(&all, "bridge_waiting_messages", Gauge, help, |rule| rule.waiting);
+        if all.iter().all(|(.., rule)| rule.dropped.is_empty()) {
+            return;
+        }
+        self.family("bridge_dropped_total", Counter, "Messages that don't go to the other side, by cause.");
+        for (bridge, way, rule) in &all {
+            for (cause, n) in &rule.dropped {
+                let labels = [("bridge", bridge.name.as_str()), ("way", way), ("from", &rule.from), ("cause", cause)];
+                self.sample("bridge_dropped_total", &labels, *n as f64);
+            }
+        }
+    }
+
+    fn rules(&mut self, rules: &[Rule<'_>], name: &str, kind: MetricKind, help: &str, value: fn(&RuleDocument) -> u64) {
+        if rules.is_empty() {
+            return;
+        }
+        self.family(name, kind, help);
+        for (bridge, way, rule) in rules {
+            let labels = [("bridge", bridge.name.as_str()), ("way", way), ("from", rule.from.as_str())];
+            self.sample(name, &labels, value(rule) as f64);
+        }
+    }
+}
+
+fn rules_of(bridge: &BridgeDocument) -> impl Iterator<Item = Rule<'_>> {
+    let up = bridge.up.iter().map(move |rule| (bridge, "up", rule));
+    up.chain(bridge.down.iter().map(move |rule| (bridge, "down", rule)))
+}

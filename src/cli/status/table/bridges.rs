@@ -1,0 +1,63 @@
+//! The bridges on the page.
+
+use super::{Page, TableRow};
+use crate::cli::output::Tone;
+use crate::cli::status::document::{BridgeDocument, FilterRefusedDocument, LinkPhase, RuleDocument};
+use crate::cli::status::words::{causes, relative};
+use crate::time::Rfc3339;
+
+impl Page {
+    pub(super) fn bridges(&mut self, bridges: &[BridgeDocument]) {
+        if bridges.is_empty() {
+            return;
+        }
+        self.text.line(crate::cli::output::StyledText::default());
+        bridges.iter().for_each(|bridge| self.bridge(bridge));
+        let rows: Vec<TableRow> = bridges.iter().flat_map(rows).collect();
+        self.rows(&["BRIDGE", "WAY", "RECEIVED", "ACCEPTED", "DELIVERED", "WAITING", "FROM"], &rows);
+    }
+
+    /// Its connection to the local broker.
+    fn bridge(&mut self, bridge: &BridgeDocument) {
+        let since = |at: Option<Rfc3339>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+        let (tone, state) = match bridge.state {
+            LinkPhase::Connected => (Tone::Good, format!("connected{}", since(bridge.since))),
+            LinkPhase::Connecting => (Tone::Doubtful, "not connected; connecting now".to_owned()),
+            LinkPhase::Waiting => {
+                let next = bridge.next_attempt.map(|at| format!("; next attempt {}", relative(at, self.now)));
+                (Tone::Bad, format!("not connected{}{}", since(bridge.since), next.unwrap_or_default()))
+            }
+            LinkPhase::Stopped => (Tone::Bad, "not connected; gatewire is stopping".to_owned()),
+            LinkPhase::Unknown => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
+        };
+        self.entry("bridge", Some(tone), &format!("{}: {state}, to the broker at {}", bridge.name, bridge.broker));
+        if bridge.state != LinkPhase::Connected
+            && let Some(error) = &bridge.last_error
+        {
+            self.more(Some(Tone::Bad), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
+            self.more(None, &error.advice);
+        }
+        for FilterRefusedDocument { filter, reason, .. } in &bridge.filters_refused {
+            self.more(Some(Tone::Bad), &format!("not subscribed to {filter}: {reason}"));
+        }
+    }
+}
+
+fn rows(bridge: &BridgeDocument) -> impl Iterator<Item = TableRow> {
+    let of = |way: &'static str, rules: &[RuleDocument]| {
+        let row = |rule: &RuleDocument| TableRow {
+            cells: vec![
+                bridge.name.clone(),
+                way.to_owned(),
+                rule.received.to_string(),
+                rule.accepted.to_string(),
+                rule.delivered.to_string(),
+                rule.waiting.to_string(),
+                rule.from.clone(),
+            ],
+            below: causes(&rule.dropped).map(|dropped| (Tone::Doubtful, format!("dropped: {dropped}"))),
+        };
+        rules.iter().map(row).collect::<Vec<_>>()
+    };
+    of("up", &bridge.up).into_iter().chain(of("down", &bridge.down))
+}
