@@ -6,6 +6,7 @@
 pub mod daemon;
 pub mod device;
 pub mod judge;
+pub mod local_broker;
 pub mod mosquitto;
 pub mod network;
 pub mod preload;

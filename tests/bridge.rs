@@ -1,0 +1,217 @@
+//! Bridges, with two real brokers: one in the place of IoT Core, one beside the gateway.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::daemon::{Gatewire, Setup};
+use support::eventually;
+use support::local_broker::LocalBroker;
+use support::mosquitto::Mosquitto;
+
+const RULES: &str = "[[bridge.up]]\nfrom = \"z2m/#\"\nstrip = \"z2m/\"\nto = \"gw/{{client_id}}/\"\nexcept = [\"z2m/bridge/#\"]\n\
+    [[bridge.down]]\nfrom = \"gw/{{client_id}}/set/#\"\nstrip = \"gw/{{client_id}}/set/\"\nto = \"z2m/\"\n";
+
+fn bridge(port: u16, rules: &str) -> String {
+    format!("[[bridge]]\nname = \"house\"\nbroker = \"127.0.0.1:{port}\"\n{rules}")
+}
+
+/// Both brokers, and a gatewire that is connected to both.
+struct Bench {
+    cloud: Mosquitto,
+    local: LocalBroker,
+    setup: Setup,
+}
+
+impl Bench {
+    fn new(rules: &str) -> Bench {
+        Bench::with(LocalBroker::start(), rules)
+    }
+
+    fn with(local: LocalBroker, rules: &str) -> Bench {
+        let cloud = Mosquitto::start();
+        let setup = Setup::new(cloud.port, &bridge(local.port, rules));
+        Bench { cloud, local, setup }
+    }
+
+    fn start(&self) -> Gatewire {
+        let gatewire = self.setup.connect();
+        gatewire.wait_for("bridge house: connected to ");
+        gatewire.wait_for("bridge house: subscribed to ");
+        gatewire
+    }
+}
+
+fn rule(gatewire: &Gatewire, way: &str, index: usize) -> Value {
+    gatewire.status()["bridge"][0][way][index].clone()
+}
+
+/// Waits until a rule has delivered so many messages, and returns what it says then.
+fn delivered(gatewire: &Gatewire, way: &str, index: usize, n: u64) -> Value {
+    eventually(&format!("{n} delivered {way}"), || {
+        Some(rule(gatewire, way, index)).filter(|rule| rule["delivered"].as_u64().unwrap() >= n)
+    })
+}
+
+#[test]
+fn topics_are_carried_both_ways() {
+    let bench = Bench::new(RULES);
+    let cloud = bench.cloud.subscribe("gw/#");
+    let local = bench.local.subscribe("z2m/#");
+    let gatewire = bench.start();
+    bench.local.publish("z2m/lamp", b"{\"state\":\"ON\"}");
+    assert_eq!(cloud.next(), "gw/thing-1/lamp {\"state\":\"ON\"}");
+    assert_eq!(local.next(), "z2m/lamp {\"state\":\"ON\"}");
+    bench.cloud.publish("gw/thing-1/set/lamp/set", b"{\"state\":\"OFF\"}");
+    assert_eq!(local.next(), "z2m/lamp/set {\"state\":\"OFF\"}");
+    // What the gateway publishes itself doesn't come back.
+    bench.local.publish("z2m/bridge/state", b"online");
+    bench.local.publish("z2m/door", b"open");
+    assert_eq!(cloud.next(), "gw/thing-1/set/lamp/set {\"state\":\"OFF\"}");
+    assert_eq!(cloud.next(), "gw/thing-1/door open");
+    let up = delivered(&gatewire, "up", 0, 2);
+    assert_eq!(up["from"], "z2m/#");
+    assert_eq!([&up["received"], &up["accepted"], &up["delivered"], &up["waiting"]], [&json!(2), &json!(2), &json!(2), &json!(0)]);
+    let down = delivered(&gatewire, "down", 0, 1);
+    assert_eq!([&down["received"], &down["delivered"], &down["dropped"]], [&json!(1), &json!(1), &json!({})]);
+    let document = gatewire.status();
+    assert_eq!((&document["bridge"][0]["name"], &document["bridge"][0]["state"]), (&json!("house"), &json!("connected")));
+}
+
+#[test]
+fn what_iot_core_cannot_take_is_counted_and_named_and_stops_nothing() {
+    let bench = Bench::new(RULES);
+    let cloud = bench.cloud.subscribe("gw/#");
+    let gatewire = bench.start();
+    bench.local.publish("z2m/large", &vec![b'x'; 128 * 1024 + 1]);
+    bench.local.publish("z2m/huge", &vec![b'x'; 300 * 1024]);
+    bench.local.publish("z2m/1/2/3/4/5/6/7/8", b"x");
+    bench.local.publish(&format!("z2m/{}", "long".repeat(70)), b"x");
+    bench.local.publish("z2m/large", &vec![b'x'; 128 * 1024 + 1]);
+    bench.local.publish("z2m/max", &vec![b'x'; 128 * 1024]);
+    assert!(cloud.next().starts_with("gw/thing-1/max xxx"));
+    let up = delivered(&gatewire, "up", 0, 1);
+    assert_eq!(up["dropped"], json!({"too_large": 3, "too_many_slashes": 1, "topic_too_long": 1}));
+    assert_eq!((&up["received"], &up["accepted"]), (&json!(6), &json!(1)));
+    assert_eq!(gatewire.count("z2m/large"), 1, "it is named once");
+    assert!(gatewire.wait_for("z2m/1/2/3/4/5/6/7/8").contains("too_many_slashes"));
+    assert_eq!(gatewire.count("bridge house: connected to "), 1, "the connection lasts");
+}
+
+#[test]
+fn nothing_is_lost_while_the_link_is_down_or_gatewire_or_the_local_broker() {
+    let mut bench = Bench::new(RULES);
+    let gatewire = bench.start();
+    bench.cloud.kill();
+    gatewire.wait_for("next attempt in");
+    let mut device = bench.local.device("many", "z2m/n", &["-q", "1"]);
+    (0..200).for_each(|n| device.send(&n.to_string()));
+    device.finish();
+    eventually("all of them on the disk", || {
+        (gatewire.status()["outbox"]["stored"].as_u64().unwrap() == 200).then_some(())
+    });
+    let up = rule(&gatewire, "up", 0);
+    assert_eq!([&up["accepted"], &up["delivered"], &up["waiting"]], [&json!(200), &json!(0), &json!(200)]);
+    gatewire.kill();
+    // While nobody is there, the local broker keeps the next.
+    bench.local.publish("z2m/n", b"200");
+    bench.local.stop();
+    bench.local.restart();
+    bench.cloud.restart();
+    let cloud = bench.cloud.subscribe("gw/#");
+    let _gatewire = bench.start();
+    let expected: Vec<String> = (0..=200).map(|n| format!("gw/thing-1/n {n}")).collect();
+    let mut came: Vec<String> = Vec::new();
+    while came.last() != expected.last() {
+        came.push(cloud.next());
+    }
+    came.dedup();
+    assert_eq!(came, expected);
+}
+
+#[test]
+fn what_comes_down_waits_on_the_disk_for_the_local_broker() {
+    let mut bench = Bench::new(RULES);
+    let gatewire = bench.start();
+    bench.local.stop();
+    gatewire.wait_for("bridge house: ");
+    let mut publisher = bench.cloud.publisher("gw/thing-1/set/n");
+    (0..200).for_each(|n| publisher.send(&n.to_string()));
+    publisher.finish();
+    eventually("all of them acknowledged to the cloud", || {
+        let document = gatewire.status();
+        let is_done = document["inbox"]["unacknowledged"] == 0 && document["bridge"][0]["down"][0]["waiting"] == 200;
+        is_done.then_some(())
+    });
+    gatewire.kill();
+    bench.local.restart();
+    let local = bench.local.subscribe("z2m/#");
+    let _gatewire = bench.start();
+    (0..200).for_each(|n| assert_eq!(local.next(), format!("z2m/n {n}")));
+}
+
+#[test]
+fn retained_messages_go_up_once_for_a_subscription() {
+    let bench = Bench::new(RULES);
+    let cloud = bench.cloud.subscribe_with("gw/#", &[], "%r %t %p");
+    bench.local.publish_with("z2m/lamp", b"ON", &["-q", "1", "-r"]);
+    let gatewire = bench.start();
+    assert_eq!(cloud.next(), "0 gw/thing-1/lamp ON", "without the flag, which only `retain` carries over");
+    gatewire.stop();
+    let gatewire = bench.start();
+    bench.local.publish("z2m/door", b"open");
+    assert_eq!(cloud.next(), "0 gw/thing-1/door open", "and not again with the session that was kept");
+    drop(gatewire);
+}
+
+#[test]
+fn a_reload_changes_rules_without_dropping_either_link() {
+    let bench = Bench::new(RULES);
+    let cloud = bench.cloud.subscribe("#");
+    let gatewire = bench.start();
+    let again = bench.setup.again().edit("to = \"gw/{{client_id}}/\"", "to = \"other/\"");
+    let _again = again.edit("from = \"z2m/#\"\nstrip = \"z2m/\"", "from = \"z2m/+\"\nstrip = \"z2m/\"");
+    gatewire.signal("HUP");
+    gatewire.wait_for("the configuration is reloaded");
+    eventually("the new rule", || {
+        bench.local.publish("z2m/lamp", b"x");
+        (cloud.next() == "other/lamp x").then_some(())
+    });
+    assert_eq!((gatewire.count("bridge house: connected to "), gatewire.count("connected to localhost")), (1, 1));
+}
+
+#[test]
+fn every_and_batch_hold_back_and_lose_nothing() {
+    let rules = "[[bridge.up]]\nfrom = \"slow/+\"\nevery = \"1h\"\n\
+        [[bridge.up]]\nfrom = \"array/+\"\nbatch = { max = 3, within = \"1h\" }\n[[bridge.up]]\nfrom = \"fast/+\"\n";
+    let bench = Bench::new(rules);
+    let cloud = bench.cloud.subscribe("#");
+    let gatewire = bench.start();
+    // More topics wait than the broker sends without being told of them.
+    for n in 0..60 {
+        bench.local.publish(&format!("slow/{n}"), b"1");
+        assert_eq!(cloud.next(), format!("slow/{n} 1"));
+        bench.local.publish(&format!("slow/{n}"), b"2");
+    }
+    for n in 0..4 {
+        bench.local.publish("array/a", n.to_string().as_bytes());
+    }
+    assert_eq!(cloud.next(), "array/a [0,1,2]");
+    bench.local.publish("fast/a", b"1");
+    assert_eq!(cloud.next(), "fast/a 1", "it isn't held up by what waits");
+    let slow = delivered(&gatewire, "up", 0, 60);
+    assert_eq!([&slow["accepted"], &slow["waiting"]], [&json!(120), &json!(60)]);
+    let array = delivered(&gatewire, "up", 1, 3);
+    assert_eq!([&array["accepted"], &array["waiting"]], [&json!(4), &json!(1)]);
+    gatewire.kill();
+    let gatewire = bench.start();
+    // Of what waited, all is there again; with another time it goes at once.
+    let _again = bench.setup.again().edit("every = \"1h\"", "every = \"1s\"");
+    gatewire.signal("HUP");
+    let mut came: Vec<String> = (0..60).map(|_| cloud.next()).collect();
+    came.sort();
+    let mut expected: Vec<String> = (0..60).map(|n| format!("slow/{n} 2")).collect();
+    expected.sort();
+    assert_eq!(came, expected);
+}
