@@ -18,6 +18,9 @@
 //! filter that matches; the forward writes it to its readers, or keeps it in the store until there is one. Once it is done for
 //! all of them, the inbox returns its token and the link sends the PUBACK.
 //!
+//! **Devices.** A [`bridge`] is a client of a broker on this gateway: it hands what devices publish there to the outbox, and gives
+//! the broker what the inbox has for it.
+//!
 //! # Who knows whom
 //!
 //! The [`link`] is made of two parts that know nothing of it: [`net`] finds a way to a host and opens TLS, [`mqtt`] is the protocol without
