@@ -72,11 +72,17 @@ fn topics_are_carried_both_ways() {
     assert_eq!(cloud.next(), "gw/thing-1/door open");
     let up = delivered(&gatewire, "up", 0, 2);
     assert_eq!(up["from"], "z2m/#");
-    assert_eq!([&up["received"], &up["accepted"], &up["delivered"], &up["waiting"]], [&json!(2), &json!(2), &json!(2), &json!(0)]);
+    assert_eq!(
+        [&up["received"], &up["accepted"], &up["delivered"], &up["waiting"]],
+        [&json!(2), &json!(2), &json!(2), &json!(0)]
+    );
     let down = delivered(&gatewire, "down", 0, 1);
     assert_eq!([&down["received"], &down["delivered"], &down["dropped"]], [&json!(1), &json!(1), &json!({})]);
     let document = gatewire.status();
-    assert_eq!((&document["bridge"][0]["name"], &document["bridge"][0]["state"]), (&json!("house"), &json!("connected")));
+    assert_eq!(
+        (&document["bridge"][0]["name"], &document["bridge"][0]["state"]),
+        (&json!("house"), &json!("connected"))
+    );
 }
 
 #[test]

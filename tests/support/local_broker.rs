@@ -71,6 +71,13 @@ impl LocalBroker {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
+    /// The topics of all that a client has published, in the order of arrival.
+    pub fn received(&self, client_id: &str) -> Vec<String> {
+        let publish = format!("Received PUBLISH from {client_id} (");
+        let topic = |line: &str| Some(line.split_once(&publish)?.1.split('\'').nth(1)?.to_owned());
+        self.log().lines().filter_map(topic).collect()
+    }
+
     pub fn wait_for(&self, text: &str) {
         eventually(&format!("{text:?} in the local broker's log"), || self.log().contains(text).then_some(()));
     }

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::{CERTIFICATES, PATIENCE, eventually, program};
@@ -50,7 +52,13 @@ impl Mosquitto {
         self.child.wait().unwrap();
     }
 
-    /// Starts it again on its port after [`Mosquitto::kill`].
+    /// SIGTERM: it writes down what it has.
+    pub fn stop(&mut self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again on its port after [`Mosquitto::kill`] or [`Mosquitto::stop`].
     pub fn restart(&mut self) {
         let (path, port) = (self.directory.path(), self.port);
         self.child = eventually("mosquitto to start again", || run(path, port));
