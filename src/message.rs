@@ -21,6 +21,9 @@ pub(crate) use overlap::{needed, overlapping};
 pub(crate) use properties::{BASE64, Properties, PropertiesError};
 pub(crate) use text::{ForbiddenCharacter, check_characters};
 
+/// The longest text that a packet of MQTT can hold, in bytes: its length has two bytes (`MQTT-1.5.4`).
+pub(crate) const MAX_MQTT_TEXT: usize = 65_535;
+
 /// Why a topic or topic filter can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum TopicError {
@@ -28,6 +31,8 @@ pub(crate) enum TopicError {
     Empty,
     #[error("it is {0} bytes long, IoT Core takes at most {MAX_TOPIC_BYTES}")]
     TooLong(usize),
+    #[error("it is {0} bytes long, MQTT takes at most {MAX_MQTT_TEXT}")]
+    TooLongForMqtt(usize),
     #[error("it has {0} slashes, IoT Core takes at most {MAX_TOPIC_SLASHES}")]
     TooManySlashes(usize),
     #[error("it {0}")]
@@ -51,6 +56,16 @@ impl Topic {
     /// Checks `name` against MQTT's rules and IoT Core's bounds.
     pub(crate) fn new(name: &str) -> Result<Topic, TopicError> {
         check_bounds(name)?;
+        Topic::without_wildcards(name)
+    }
+
+    /// Checks `name` against MQTT's rules only: it is another broker's, which doesn't have IoT Core's bounds.
+    pub(crate) fn of_mqtt(name: &str) -> Result<Topic, TopicError> {
+        check_mqtt(name)?;
+        Topic::without_wildcards(name)
+    }
+
+    fn without_wildcards(name: &str) -> Result<Topic, TopicError> {
         match name.chars().find(|c| matches!(c, '+' | '#')) {
             Some(wildcard) => Err(TopicError::WildcardInTopic(wildcard)),
             None => Ok(Topic(name.into())),
@@ -67,7 +82,7 @@ impl Topic {
     }
 }
 
-/// A topic filter that MQTT and IoT Core accept (`MQTT-4.7.1-2`, `MQTT-4.7.1-3`).
+/// A topic filter that MQTT accepts (`MQTT-4.7.1-2`, `MQTT-4.7.1-3`) and, made by [`TopicFilter::new`], IoT Core.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct TopicFilter(Arc<str>);
 
@@ -75,6 +90,16 @@ impl TopicFilter {
     /// Checks `filter` against MQTT's rules and IoT Core's bounds.
     pub(crate) fn new(filter: &str) -> Result<TopicFilter, TopicError> {
         check_bounds(filter)?;
+        TopicFilter::well_formed(filter)
+    }
+
+    /// Checks `filter` against MQTT's rules only: it is for another broker, which doesn't have IoT Core's bounds.
+    pub(crate) fn of_mqtt(filter: &str) -> Result<TopicFilter, TopicError> {
+        check_mqtt(filter)?;
+        TopicFilter::well_formed(filter)
+    }
+
+    fn well_formed(filter: &str) -> Result<TopicFilter, TopicError> {
         let levels = match filter.strip_prefix("$share/") {
             None => filter,
             Some(share) => match share.split_once('/') {
@@ -125,6 +150,15 @@ impl TopicFilter {
             }
         }
         topic.next().is_none()
+    }
+}
+
+/// The bounds that topics and filters share at any broker (`MQTT-4.7.3-1`, `MQTT-4.7.3-2`, `MQTT-4.7.3-3`).
+fn check_mqtt(name: &str) -> Result<(), TopicError> {
+    match name.len() {
+        0 => Err(TopicError::Empty),
+        len if len > MAX_MQTT_TEXT => Err(TopicError::TooLongForMqtt(len)),
+        _ => Ok(check_characters(name)?),
     }
 }
 
@@ -333,6 +367,13 @@ mod tests {
         assert_eq!(Topic::new(&"x".repeat(257)), Err(TopicError::TooLong(257)));
         assert_eq!(Topic::new("1/2/3/4/5/6/7/8/9"), Err(TopicError::TooManySlashes(8)));
         assert!(Topic::new("$aws/rules/rule/1/2/3/4/5/6/7/8").is_ok());
+        let long = "x/".repeat(200);
+        assert!(Topic::of_mqtt(&long).is_ok() && TopicFilter::of_mqtt(&format!("{long}#")).is_ok());
+        assert_eq!(Topic::of_mqtt(&"x".repeat(65_536)), Err(TopicError::TooLongForMqtt(65_536)));
+        assert_eq!(Topic::of_mqtt(""), Err(TopicError::Empty));
+        assert_eq!(Topic::of_mqtt("a/#"), Err(TopicError::WildcardInTopic('#')));
+        assert_eq!(TopicFilter::of_mqtt("a/#/b"), Err(TopicError::MisplacedHash));
+        assert!(matches!(TopicFilter::of_mqtt("a\n"), Err(TopicError::Character(_))));
         assert_eq!(TopicFilter::new("a/#/b"), Err(TopicError::MisplacedHash));
         assert_eq!(TopicFilter::new("a#"), Err(TopicError::MisplacedHash));
         assert_eq!(TopicFilter::new("a/b+"), Err(TopicError::MisplacedPlus));

@@ -75,8 +75,13 @@ fn the_page_of_the_configuration_has_every_key_that_the_parser_knows_and_no_othe
         let name = section.header.trim_matches(['[', ']']);
         seen.insert(name.to_owned());
         let keys: Vec<_> = section.entries.iter().flat_map(|entry| &entry.keys).collect();
-        let documented: BTreeSet<String> = keys.iter().map(|key| key.name.clone()).collect();
+        let mut documented: BTreeSet<String> = keys.iter().map(|key| key.name.clone()).collect();
         assert_eq!(documented.len(), keys.len(), "{}: a key is there twice", section.header);
+        // Tables below it have headers of their own.
+        let below = sections
+            .iter()
+            .filter_map(|other| other.header.trim_matches(['[', ']']).strip_prefix(name)?.strip_prefix('.'));
+        documented.extend(below.map(str::to_owned));
         assert_eq!(
             known(&format!("{}\nzzzz = 1\n", section.header), &key_of(name)).unwrap(),
             documented,

@@ -116,8 +116,10 @@ pub(crate) fn shipped() -> (Vec<Block>, Vec<Section>) {
     let mut goes_on = false;
     // The first line is the file's title.
     for line in SHIPPED.lines().skip(1) {
-        if let Some(header) = line.strip_prefix('[') {
-            let header = format!("[{header}");
+        // A section may be commented out as a whole.
+        let commented = line.strip_prefix("# ").filter(|rest| rest.starts_with("[[") && rest.ends_with("]]"));
+        if let Some(header) = commented.or(Some(line).filter(|line| line.starts_with('['))) {
+            let header = header.to_owned();
             sections.push(Section { header, intro: parse(&std::mem::take(&mut comment)), entries: Vec::new() });
             goes_on = false;
         } else if let Some((key, section)) = key(line).zip(sections.last_mut()) {

@@ -11,7 +11,7 @@ pub(super) struct Known {
 }
 
 /// All of them. A test holds them against what the reader takes.
-pub(super) const SECTIONS: [&Known; 8] = [
+pub(super) const SECTIONS: [&Known; 11] = [
     &Known {
         name: "connection",
         is_array: false,
@@ -62,6 +62,28 @@ pub(super) const SECTIONS: [&Known; 8] = [
         keys: &["name", "filters", "qos", "socket", "mode", "group", "format", "ack", "keep"],
     },
     &Known { name: "ingest", is_array: true, keys: &["name", "socket", "topics", "mode", "group", "batch"] },
+    &Known {
+        name: "bridge",
+        is_array: true,
+        keys: &[
+            "name",
+            "broker",
+            "tls",
+            "username",
+            "password_file",
+            "client_id",
+            "protocol",
+            "status_topic",
+            "up",
+            "down",
+        ],
+    },
+    &Known {
+        name: "bridge.up",
+        is_array: true,
+        keys: &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"],
+    },
+    &Known { name: "bridge.down", is_array: true, keys: &["from", "strip", "to", "keep"] },
     &Known { name: "outbox", is_array: false, keys: &["path", "max_size", "max_age", "when_full", "spill_after"] },
     &Known { name: "status", is_array: false, keys: &["socket", "mode", "group"] },
     &Known { name: "log", is_array: false, keys: &["level"] },
@@ -122,6 +144,50 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("db", "path"),
     ("database", "path"),
     ("verbosity", "level"),
+    ("host", "broker"),
+    ("hostname", "broker"),
+    ("server", "broker"),
+    ("address", "broker"),
+    ("addresses", "broker"),
+    ("url", "broker"),
+    ("uri", "broker"),
+    ("endpoint", "broker"),
+    ("listener", "broker"),
+    ("connection", "name"),
+    ("local_clientid", "client_id"),
+    ("remote_clientid", "client_id"),
+    ("user", "username"),
+    ("login", "username"),
+    ("local_username", "username"),
+    ("remote_username", "username"),
+    ("password", "password_file"),
+    ("passwd", "password_file"),
+    ("local_password", "password_file"),
+    ("remote_password", "password_file"),
+    ("bridge_protocol_version", "protocol"),
+    ("notification_topic", "status_topic"),
+    ("notifications", "status_topic"),
+    ("out", "up"),
+    ("in", "down"),
+    ("topic", "from"),
+    ("topics", "from"),
+    ("filter", "from"),
+    ("filters", "from"),
+    ("pattern", "from"),
+    ("source", "from"),
+    ("local", "from"),
+    ("local_prefix", "strip"),
+    ("remove", "strip"),
+    ("remote_prefix", "to"),
+    ("prefix", "to"),
+    ("target", "to"),
+    ("destination", "to"),
+    ("remote", "to"),
+    ("exclude", "except"),
+    ("ignore", "except"),
+    ("not", "except"),
+    ("throttle", "every"),
+    ("changed", "on_change"),
 ];
 
 /// What people write for a section.
@@ -142,6 +208,9 @@ const OTHER_SECTIONS: &[(&str, &str)] = &[
     ("schedule", "publish"),
     ("subscribe", "forward"),
     ("subscription", "forward"),
+    ("bridges", "bridge"),
+    ("mosquitto", "bridge"),
+    ("local", "bridge"),
 ];
 
 /// Words that other programs have for those of a key.
@@ -204,8 +273,13 @@ pub(super) fn only_home(keys: &[&str]) -> Option<&'static Known> {
 
 /// The headers of the sections that have this key, as in "`[status]` or `[[forward]]`".
 pub(super) fn homes(key: &str) -> Option<String> {
-    let homes: Vec<String> =
-        SECTIONS.iter().filter(|known| known.keys.contains(&key)).map(|known| format!("`{}`", header(known))).collect();
+    homes_among(key, |_| true)
+}
+
+/// Likewise of those that are meant, by their names.
+pub(super) fn homes_among(key: &str, is_meant: impl Fn(&str) -> bool) -> Option<String> {
+    let has_it = |known: &&&Known| known.keys.contains(&key) && is_meant(known.name);
+    let homes: Vec<String> = SECTIONS.iter().filter(has_it).map(|known| format!("`{}`", header(known))).collect();
     match &homes[..] {
         [] => None,
         [only] => Some(only.clone()),
@@ -221,12 +295,15 @@ pub(crate) fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 /// Whether the section has this key, which may be one of a table in it: `backoff.min`.
 #[cfg(test)]
 pub(crate) fn is_key_of(name: &str, key: &str) -> bool {
-    const BELOW: [(&str, &[&str]); 5] = [
+    const BELOW: [(&str, &[&str]); 8] = [
         ("backoff", &["min", "max", "stable_after"]),
         ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
         ("will", &["topic", "payload", "qos", "retain"]),
         ("keep", &["messages", "bytes", "when_full"]),
         ("batch", &["max", "within"]),
+        ("tls", &["ca_file", "cert_file", "key_file"]),
+        ("up", &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"]),
+        ("down", &["from", "strip", "to", "keep"]),
     ];
     let (first, below) = key.split_once('.').map_or((key, None), |(first, below)| (first, Some(below)));
     let has = section(name).is_some_and(|known| known.keys.contains(&first));

@@ -4,6 +4,7 @@
 //! valid: nothing behind it checks again.
 
 mod bridge;
+mod broker;
 mod document;
 mod doubt;
 mod endpoint;

@@ -103,6 +103,7 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> Built {
     let connection = reader.connection();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
+    let bridge = reader.bridges();
     if let Some(connection) = &connection {
         reader.warn_of_copies(connection.protocol);
     }
@@ -113,7 +114,7 @@ fn build(root: &Table, environment: &Environment, report: &Report) -> Built {
         publish,
         forward,
         ingest,
-        bridge: Vec::new(),
+        bridge,
         outbox,
         status,
         log,

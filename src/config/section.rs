@@ -35,6 +35,7 @@ fn example(key: &str) -> &'static str {
         "backoff" => "{ min = \"1s\", max = \"2m\" }",
         "rate_limit" => "{ messages_per_second = 100 }",
         "keep" => "{ messages = 10000, bytes = \"16 MiB\" }",
+        "tls" => "{ ca_file = \"/etc/gatewire/house-ca.pem\" }",
         "batch" => "{ max = 50, within = \"10s\" }",
         _ => "{ ... }",
     }
@@ -109,6 +110,28 @@ impl<'a> Section<'a> {
     /// Likewise; `None` if there is none, or what is there isn't a table, which is reported.
     pub(super) fn optional_section(&self, key: &'static str) -> Option<Section<'a>> {
         Some(self.section(key)).filter(|section| section.table.is_some())
+    }
+
+    /// The tables of the array at `key`, as below `[[bridge.up]]`. What isn't one is reported.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Section<'a>> {
+        let (Some(node), name) = (self.node(key), self.full(key)) else { return Vec::new() };
+        let text = format!("there may be several; write its header `[[{name}]]`, with two brackets on each side");
+        let whole = |node: &'a Node| match &node.value {
+            Value::Table(table) => Some(Section::whole(&name, table, self.report)),
+            _ => None,
+        };
+        match &node.value {
+            Value::Array(items) => {
+                let wrong = items.iter().filter(|item| whole(item).is_none());
+                wrong.for_each(|item| self.report.error(&item.place, &format!("`{name}`: {text}")));
+                items.iter().filter_map(whole).collect()
+            }
+            _ => {
+                self.error(key, &text);
+                // What it holds is looked at as it is meant.
+                whole(node).map(|section| section.in_doubt(true)).into_iter().collect()
+            }
+        }
     }
 
     fn new(name: String, table: Option<&'a Table>, place: Place, report: &'a Report) -> Section<'a> {

@@ -204,7 +204,19 @@ fn every_command_for_systemd_that_is_named_has_its_form() {
 fn every_key_of_the_configuration_that_is_named_is_one() {
     // Of the status document.
     const OF_THE_STATUS: [&str; 1] = ["outbox.quarantine"];
-    const SECTIONS: [&str; 8] = ["connection", "tls", "publish", "forward", "ingest", "outbox", "status", "log"];
+    const SECTIONS: [&str; 11] = [
+        "connection",
+        "tls",
+        "publish",
+        "forward",
+        "ingest",
+        "bridge",
+        "bridge.up",
+        "bridge.down",
+        "outbox",
+        "status",
+        "log",
+    ];
     let mut found = BTreeSet::new();
     for (place, text) in texts() {
         let is_of_key = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
@@ -248,7 +260,7 @@ fn every_path_of_the_package_that_is_named_is_its() {
     for directive in ["ConfigurationDirectory=gatewire", "StateDirectory=gatewire", "RuntimeDirectory=gatewire"] {
         assert!(unit.lines().any(|line| line == directive));
     }
-    const FILES: [&str; 13] = [
+    const FILES: [&str; 15] = [
         "/run/credentials/gatewire.service",
         "/etc/gatewire",
         "/etc/gatewire/gatewire.toml",
@@ -262,6 +274,9 @@ fn every_path_of_the_package_that_is_named_is_its() {
         "/run/gatewire",
         "/run/gatewire/status.sock",
         "/etc/systemd/system/gatewire.service.d",
+        // What the user is to make, as the shipped configuration names it.
+        "/etc/gatewire/house-ca.pem",
+        "/etc/gatewire/house.password",
     ];
     let mut count = 0;
     for (place, text) in texts() {

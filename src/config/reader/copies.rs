@@ -1,4 +1,4 @@
-//! Filters of which a server may send a message twice, although each forward is to get it once.
+//! Filters of which a server may send a message twice, although each forward and each bridge is to get it once.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,12 @@ use crate::config::places::Place;
 use crate::message::{Qos, TopicFilter, overlapping};
 use crate::mqtt::Protocol;
 
-/// A filter of a forward.
+/// A filter that is subscribed to.
 pub(in crate::config) struct Wanted {
-    pub(in crate::config) forward: String,
+    /// As it is written: `forward.filters`.
+    pub(in crate::config) key: String,
+    /// Of its forward or bridge.
+    pub(in crate::config) name: String,
     pub(in crate::config) filter: TopicFilter,
     pub(in crate::config) qos: Qos,
     pub(in crate::config) place: Place,
@@ -50,9 +53,9 @@ impl Reader<'_> {
             self.report.warning(
                 &last.place,
                 &format!(
-                    "`forward.filters`: \"{}\" of \"{}\" and \"{}\" of \"{}\" have topics in common: a message there may come twice, \
+                    "`{}`: \"{}\" of \"{}\" and \"{}\" of \"{}\" have topics in common: a message there may come twice, \
                      as {server}; {mend}",
-                    last.filter, last.forward, first.filter, first.forward
+                    last.key, last.filter, last.name, first.filter, first.name
                 ),
             );
         }

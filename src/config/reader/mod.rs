@@ -1,5 +1,6 @@
 //! The sections of which there is one: their keys, defaults and bounds.
 
+mod bridge;
 mod copies;
 pub(super) mod paths;
 mod payload;
@@ -59,7 +60,7 @@ pub(in crate::config) struct Reader<'a> {
     pub(in crate::config) places: RefCell<Places>,
     /// What must never be published.
     pub(in crate::config) key_file: Option<PathBuf>,
-    /// The filters of all forwards so far.
+    /// The filters of all forwards and bridges so far.
     pub(in crate::config) wanted: RefCell<Vec<Wanted>>,
     /// How many of them there may be.
     pub(in crate::config) max_subscriptions: usize,
@@ -94,7 +95,10 @@ impl<'a> Reader<'a> {
         for entry in self.root.entries.iter().filter(|entry| !names.contains(&entry.key.as_str())) {
             let key = &entry.key;
             let is_table = matches!(&entry.node.value, Value::Table(_) | Value::Array(_));
-            if let Some(homes) = known::homes(key).filter(|_| !is_table || known::section(key).is_none()) {
+            // Nobody is told of bridges who has none.
+            let is_meant = |name: &str| !name.starts_with("bridge") || self.root.get("bridge").is_some();
+            let homes = known::homes_among(key, is_meant).or_else(|| known::homes(key));
+            if let Some(homes) = homes.filter(|_| !is_table || known::section(key).is_none()) {
                 let text = format!("`{key}`: is above the first section; put it below {homes}");
                 self.report.misplaced(&entry.place, key, &text);
                 continue;

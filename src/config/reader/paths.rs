@@ -21,15 +21,7 @@ const MAX_PATH: usize = 4095;
 impl<'a> Reader<'a> {
     /// `socket`, `mode` and `group` of a section. No two sockets may have one path.
     pub(in crate::config) fn socket(&self, section: &Section<'a>, default: Option<&str>) -> Option<SocketFile> {
-        let path = |node: &Node| {
-            let path = path(node, self.environment)?;
-            match path.as_os_str().len() {
-                len if len > MAX_SOCKET_PATH => {
-                    Err(format!("is {len} bytes long, a socket's path may have at most {MAX_SOCKET_PATH}"))
-                }
-                _ => Ok(path),
-            }
-        };
+        let path = |node: &Node| self.socket_path(node);
         let found = match default {
             None => section.require("socket", "\"/run/gatewire/messages.sock\"", path),
             Some(default) => Some(section.get_or("socket", PathBuf::from(default), path)),
@@ -50,6 +42,17 @@ impl<'a> Reader<'a> {
             None => taken.push((place, section.place("socket"))),
         }
         Some(SocketFile { path, mode, group })
+    }
+
+    /// The path of a socket, whoever makes it.
+    pub(super) fn socket_path(&self, node: &Node) -> Result<PathBuf, String> {
+        let path = path(node, self.environment)?;
+        match path.as_os_str().len() {
+            len if len > MAX_SOCKET_PATH => {
+                Err(format!("is {len} bytes long, a socket's path may have at most {MAX_SOCKET_PATH}"))
+            }
+            _ => Ok(path),
+        }
     }
 
     fn group(&self, node: &Node) -> Result<String, String> {

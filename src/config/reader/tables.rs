@@ -1,4 +1,4 @@
-//! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`.
+//! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`; [`super::bridge`] has the fourth.
 
 use std::collections::BTreeSet;
 
@@ -28,10 +28,17 @@ impl<'a> Reader<'a> {
     }
 
     /// The tables of `[[kind]]`, each with its name. Two of one name are reported with both places.
-    fn named(&self, kind: &'static str) -> Vec<(Section<'a>, String)> {
+    pub(super) fn named(&self, kind: &'static str) -> Vec<(Section<'a>, String)> {
         let Some(entry) = self.root.get(kind) else { return Vec::new() };
-        let text =
+        let mut text =
             format!("`{kind}`: there may be several; write its header `[[{kind}]]`, with two brackets on each side");
+        if let (Value::Table(table), "bridge") = (&entry.node.value, kind)
+            && table.entries.iter().all(|entry| ["up", "down"].contains(&entry.key.as_str()))
+        {
+            text = "`bridge`: `[[bridge.up]]` and `[[bridge.down]]` stand below the `[[bridge]]` that they are of, with its `name` and \
+                    `broker`, in the same file"
+                .to_owned();
+        }
         let (items, is_in_doubt) = match &entry.node.value {
             Value::Array(items) => (&items[..], false),
             value => {
@@ -63,7 +70,7 @@ impl<'a> Reader<'a> {
         let socket = self.socket(&section, None);
         let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
-        self.count_subscriptions(&section, &name, filters.as_deref().unwrap_or_default(), qos);
+        self.count_subscriptions(&section, "filters", &name, filters.as_deref().unwrap_or_default(), qos);
         let formats = word(&[("json", Format::Json), ("payload", Format::Payload), ("netstring", Format::Netstring)]);
         let format = section.get_or("format", Format::Json, formats);
         if ack == Ack::Reader && format != Format::Json {
@@ -81,16 +88,24 @@ impl<'a> Reader<'a> {
         Some(Forward { name, filters: filters?, qos, socket: socket?, format, ack, keep })
     }
 
-    /// Names the forward with which all filters together get too many.
-    fn count_subscriptions(&self, section: &Section<'a>, name: &str, filters: &[TopicFilter], qos: Qos) {
+    /// Names the forward or bridge with which all filters together get too many; `key` holds its own.
+    pub(super) fn count_subscriptions(
+        &self,
+        section: &Section<'a>,
+        key: &'static str,
+        name: &str,
+        filters: &[TopicFilter],
+        qos: Qos,
+    ) {
         let mut wanted = self.wanted.borrow_mut();
         // One that another covers counts, too: if IoT Core refuses that, it is subscribed to in its place.
         let mut all: BTreeSet<TopicFilter> = wanted.iter().map(|wanted| wanted.filter.clone()).collect();
         let (before, most) = (all.len(), self.max_subscriptions);
         all.extend(filters.iter().cloned());
-        let (forward, place) = (name.to_owned(), section.place("filters"));
+        let (name, place) = (name.to_owned(), section.place(key));
         let more = |filter: &TopicFilter| Wanted {
-            forward: forward.clone(),
+            key: section.full(key),
+            name: name.clone(),
             filter: filter.clone(),
             qos,
             place: place.clone(),
@@ -102,7 +117,7 @@ impl<'a> Reader<'a> {
                  several topics",
                 count(all.len(), "filter")
             );
-            section.error("filters", &text);
+            section.error(key, &text);
         }
     }
 
@@ -131,7 +146,7 @@ impl<'a> Reader<'a> {
 
     /// A topic or filter of `text` with its placeholders filled in. If it is the client id that spoils it, that is what is
     /// complained about, once, and the error is empty.
-    fn filled<T>(
+    pub(super) fn filled<T>(
         &self,
         text: &str,
         make: impl Fn(&str) -> Result<T, TopicError>,
@@ -196,7 +211,14 @@ impl<'a> Reader<'a> {
     /// Those of `node`; `taken` is what may stand under `$`.
     fn filters(&self, node: &Node, taken: &[&str], complaints: &Complaints<'_>) -> Option<Vec<TopicFilter>> {
         let items = strings(node).map_err(|text| complaints.at(node, text)).ok()?;
-        let filter = |item: &Node| {
+        // All of them, and only then whether one is missing: each complaint is wanted.
+        let filters: Vec<_> = items.iter().map(|item| self.filter(item, taken, complaints)).collect();
+        filters.into_iter().collect()
+    }
+
+    /// One of IoT Core's; `taken` is what may stand under `$`.
+    pub(super) fn filter(&self, item: &Node, taken: &[&str], complaints: &Complaints<'_>) -> Option<TopicFilter> {
+        let read = || {
             let text = string(item)?;
             self.doubts(text, taken, |is_error, doubt| {
                 if is_error { complaints.at(item, doubt.to_owned()) } else { complaints.warn(item, doubt) }
@@ -208,14 +230,11 @@ impl<'a> Reader<'a> {
                 format!("{filter:?} isn't a topic filter: {error}{}", doubt::escaped(text))
             })
         };
-        // All of them, and only then whether one is missing: each complaint is wanted.
-        let filters: Vec<_> =
-            items.iter().map(|item| filter(item).map_err(|text| complaints.at(item, text)).ok()).collect();
-        filters.into_iter().collect()
+        read().map_err(|text| complaints.at(item, text)).ok()
     }
 }
 
-fn keep(section: Section<'_>) -> Keep {
+pub(super) fn keep(section: Section<'_>) -> Keep {
     let keep = Keep {
         messages: section.get_or("messages", 10_000, integer(1..=1_000_000_000)).unsigned_abs(),
         bytes: section.get_or("bytes", 16 * MIB, size(1..=64 * 1024 * MIB)),

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod bridge;
 mod generated;
 mod misconfigurations;
 mod proxy;

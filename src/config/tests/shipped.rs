@@ -11,6 +11,12 @@ use crate::policy::scope::Scope;
 
 const SHIPPED: &str = include_str!("../../../config/gatewire.toml");
 
+/// The sections that are commented out as a whole.
+fn commented() -> &'static str {
+    let (_, rest) = SHIPPED.split_once("\n# [[bridge]]").unwrap();
+    rest.split_once("\n[").unwrap().0
+}
+
 fn real() -> String {
     SHIPPED.replace("xxxxxxxxxxxxxx", "a1b2c3")
 }
@@ -24,7 +30,7 @@ fn the_shipped_configuration_is_right_but_for_its_placeholder() {
 
 #[test]
 fn the_shipped_comments_show_the_defaults() {
-    let real = real();
+    let real = real().replace(commented(), "");
     // Except for what is optional, and thus has none.
     let optional = [
         "cron",
@@ -58,10 +64,44 @@ fn the_shipped_comments_show_the_defaults() {
 }
 
 #[test]
+fn the_shipped_bridge_is_right_once_its_signs_are_taken_away_and_shows_the_defaults() {
+    let lines = |is_wanted: &dyn Fn(&str) -> bool| -> String {
+        let bare = commented().lines().filter_map(|line| line.strip_prefix("# "));
+        let wanted = bare
+            .filter(|line| line.starts_with("[[") || is_key(line) && is_wanted(line.split_once('=').unwrap().0.trim()));
+        wanted.map(|line| format!("{line}\n")).collect()
+    };
+    let read = |text: &str| load(&format!("{CONNECTION}[[bridge]]\n{text}"), &[]).unwrap();
+    let (whole, warnings) = read(&lines(&|_| true));
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!((whole.bridge.len(), whole.bridge[0].up.len(), whole.bridge[0].down.len()), (1, 1, 1));
+    // Except for what is optional, and thus has none.
+    let given = [
+        "name",
+        "broker",
+        "tls",
+        "username",
+        "password_file",
+        "status_topic",
+        "from",
+        "strip",
+        "to",
+        "except",
+        "every",
+        "batch",
+    ];
+    let without_defaults = read(&lines(&|key| given.contains(&key))).0;
+    assert_eq!(whole.bridge, without_defaults.bridge);
+}
+
+#[test]
 fn every_key_stands_in_the_shipped_configuration() {
     let mut missing = Vec::new();
+    // They are the headers of tables below it.
+    let is_header = |key: &str| ["up", "down"].contains(&key);
+    let shipped = SHIPPED.replace("\n# [[", "\n[[");
     for (header, key) in keys() {
-        let section = SHIPPED.split_once(&format!("\n[{header}]")).map(|(_, rest)| rest.split("\n[").next().unwrap());
+        let section = shipped.split_once(&format!("\n[{header}]")).map(|(_, rest)| rest.split("\n[").next().unwrap());
         let section = section.unwrap_or_else(|| panic!("no [{header}]"));
         let lines = section.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
         let stands = match key.split_once('.') {
@@ -70,7 +110,7 @@ fn every_key_stands_in_the_shipped_configuration() {
                 .filter_map(|line| line.split_once('='))
                 .any(|(name, value)| name.trim() == outer && value.contains(&format!(" {inner} = "))),
         };
-        if !stands {
+        if !stands && !(header == "[bridge]" && is_header(&key)) {
             missing.push(format!("{header} {key}"));
         }
     }
@@ -94,17 +134,21 @@ fn the_keys_that_are_known_are_those_that_are_read() {
 fn keys() -> Vec<(String, String)> {
     let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\nconnection.will.zzzz = 1\ntls.zzzz = 1\n\
                 publish = [{ zzzz = 1, batch = { zzzz = 1 } }]\nforward = [{ zzzz = 1, keep = { zzzz = 1 } }]\ningest = [{ zzzz = 1, batch = { zzzz = 1 } }]\n\
+                bridge = [{ zzzz = 1, tls = { zzzz = 1 }, up = [{ zzzz = 1, batch = { zzzz = 1 } }], down = [{ zzzz = 1, keep = { zzzz = 1 } }] }]\n\
                 outbox.zzzz = 1\nstatus.zzzz = 1\nlog.zzzz = 1\n";
     let mut keys = Vec::new();
     for error in load(text, &[]).unwrap_err() {
         let Some((place, names)) = error.split_once(".zzzz`: unknown key; there are ") else { continue };
         let section = place.rsplit_once('`').unwrap().1;
-        let (header, prefix) = match section.split_once('.') {
-            Some((header, table)) => (header, format!("{table}.")),
-            None => (section, String::new()),
+        let of = |known: &&&known::Known| {
+            section.strip_prefix(known.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
-        let header =
-            if ["publish", "forward", "ingest"].contains(&header) { format!("[{header}]") } else { header.to_owned() };
+        let known = known::SECTIONS.iter().filter(of).max_by_key(|known| known.name.len()).unwrap();
+        let prefix = match section[known.name.len()..].strip_prefix('.') {
+            Some(table) => format!("{table}."),
+            None => String::new(),
+        };
+        let header = if known.is_array { format!("[{}]", known.name) } else { known.name.to_owned() };
         keys.extend(names.split(", ").map(|name| (header.clone(), format!("{prefix}{name}"))));
     }
     assert!(keys.len() > 50, "{keys:?}");
