@@ -45,6 +45,7 @@
 pub(crate) mod batch;
 pub(crate) mod bridge;
 pub mod cli;
+mod client;
 pub(crate) mod config;
 pub(crate) mod count;
 pub(crate) mod cron;

@@ -121,6 +121,11 @@ impl TopicFilter {
         Ok(TopicFilter(filter.into()))
     }
 
+    /// Takes a filter that was checked before.
+    pub(crate) fn noted(filter: &str) -> TopicFilter {
+        TopicFilter(filter.into())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,6 @@
 //! `[[bridge]]`: topics carried between a broker on this gateway and IoT Core.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +34,16 @@ pub(crate) enum Broker {
     Tcp { host: String, port: u16 },
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Broker::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Broker::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Broker::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// `bridge.tls`

@@ -16,11 +16,12 @@ use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout, timeout_at};
 
 use super::connect::{LinkConnector, Opened};
-use super::connection::{CLOSE_TIME, Cause};
-use super::diagnosis::{Failure, FilterRefused, LinkError, Peer, Phase, Sent, Shown};
+use super::connection::Cause;
+use super::diagnosis::{FilterRefused, LinkError, Peer, Phase, Sent, Shown};
 use super::explain;
 use super::pace::ConnectLimit;
 use super::reload::options;
+use crate::client::{CLOSE_TIME, Failure};
 use crate::config;
 use crate::duration::written;
 use crate::message::{Qos, TopicFilter, needed};

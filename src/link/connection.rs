@@ -11,13 +11,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
 use super::pace::Quota;
 use super::reload::Setup;
 use super::throughput::Throughput;
 use super::{Ended, Lasting, Link};
+use crate::client::Exchange;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{AckToken, Sequence};
 use crate::mqtt::Rejection;
@@ -35,10 +33,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Of that, for nothing but answers on a slow uplink: what is sent in it would only be in DISCONNECT's way.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
-
-/// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
-/// the DISCONNECT with it.
-pub(super) const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// How long what fills the server's window may wait for readers before it goes to the disk.
 const FULL_WINDOW: Duration = Duration::from_millis(100);
@@ -62,10 +56,7 @@ pub(super) struct Connection<'a, N: Network> {
     session: &'a mut Session,
     quota: &'a mut Quota,
     setup: &'a mut Rc<Setup>,
-    stream: N::Stream,
-    input: BytesMut,
-    /// Bytes that were written and may still lie in the transport's own buffers.
-    unflushed: bool,
+    exchange: Exchange<N::Stream>,
     /// QoS 0 publications in the output: sent once it is written.
     unwritten: VecDeque<Sequence>,
     /// When the quota allows the next publication, if it held one back.
@@ -101,9 +92,7 @@ impl<'a, N: Network> Connection<'a, N> {
             session,
             quota,
             setup,
-            stream,
-            input: BytesMut::new(),
-            unflushed: false,
+            exchange: Exchange::new(stream),
             unwritten: VecDeque::new(),
             quota_until: None,
             connack_deadline: Some(connack_deadline),
@@ -131,7 +120,7 @@ impl<'a, N: Network> Connection<'a, N> {
         if let Err(Cause::Session(end)) = &ended
             && self.session.say_why(end)
         {
-            self.hang_up().await;
+            self.exchange.hang_up(self.session).await;
         }
         ended
     }
@@ -139,7 +128,7 @@ impl<'a, N: Network> Connection<'a, N> {
     async fn serve(&mut self) -> Result<Ended, Cause> {
         self.session.connect();
         let mut timer = Timer::default();
-        let local = self.stream.local_address();
+        let local = self.exchange.stream().local_address();
         loop {
             let now = time::now();
             self.keep_time(now)?;
@@ -213,19 +202,19 @@ impl<'a, N: Network> Connection<'a, N> {
         if self.session.timeout().is_some_and(|timeout| now >= timeout) {
             // It may be the uplink that takes its time.
             if self.session.is_waiting()
-                && let Some(bytes) = self.stream.not_arrived(!self.unflushed)
+                && let Some(bytes) = self.exchange.stream().not_arrived(self.exchange.is_flushed())
             {
                 self.session.not_arrived(bytes, now);
             }
             self.session.handle_timeout(now).map_err(|end| {
                 if self.session.is_burdened() {
-                    self.stream.abandon();
+                    self.exchange.stream().abandon();
                 }
                 Cause::Session(end)
             })?;
         }
         if self.next_look().is_some_and(|at| at <= now) {
-            let has_moved = self.throughput.looked(self.stream.under_way(!self.unflushed), now);
+            let has_moved = self.throughput.looked(self.exchange.stream().under_way(self.exchange.is_flushed()), now);
             self.link.outbox.link_moves(self.throughput.rate(), has_moved);
         }
         if self.stays_at.take_if(|at| *at <= now).is_some() {
@@ -279,7 +268,7 @@ impl<'a, N: Network> Connection<'a, N> {
     /// Looks at what was read.
     fn received(&mut self) -> Result<(), Cause> {
         let now = time::now();
-        let end = self.session.receive(&mut self.input, now, time::wall());
+        let end = self.session.receive(self.exchange.input(), now, time::wall());
         self.was_congested = self.session.is_congested();
         self.pass_on_events(now);
         if self.session.unacknowledged() >= MAX_IN_FLIGHT {
@@ -353,23 +342,7 @@ impl<'a, N: Network> Connection<'a, N> {
     async fn say_goodbye(&mut self) {
         self.acknowledge();
         self.session.disconnect();
-        self.hang_up().await;
-    }
-
-    /// Writes what is left to say, lets the server close, and closes.
-    async fn hang_up(&mut self) {
-        let output = self.session.output().split();
-        let goodbye = async {
-            self.stream.write_all(&output).await?;
-            self.stream.shutdown().await?;
-            while self.stream.read_buf(&mut self.input).await? > 0 {
-                self.input.clear();
-            }
-            io::Result::Ok(())
-        };
-        if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIME, goodbye).await {
-            log::debug!("while disconnecting: {error}");
-        }
+        self.exchange.hang_up(self.session).await;
     }
 }
 

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::Link;
-use super::diagnosis::{Before, NO_PUBACK, Say};
+use super::diagnosis::NO_PUBACK;
 use super::refusals::{THROTTLED, what_to_do};
+use crate::client::{Before, Say};
 use crate::duration::written;
 use crate::journal;
 use crate::message::Topic;

@@ -9,7 +9,6 @@ mod connect;
 mod connection;
 pub(crate) mod diagnosis;
 mod holding;
-pub(crate) mod memory;
 mod pace;
 mod refusals;
 mod reload;
@@ -26,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::client::{Backoff, Before, Failure, Say, SessionMemory, Telling};
 use crate::config;
 use crate::count::count;
 use crate::duration::written;
@@ -45,9 +45,8 @@ use crate::systemd::Notifier;
 use crate::time;
 use connect::LinkConnector;
 use connection::{Cause, Connection};
-use diagnosis::{Before, Closes, Failure, FilterRefused, LinkError, Peer, Phase, Say, Sent, Telling, each_once};
-use memory::SessionMemory;
-use pace::{Backoff, ConnectLimit, Quota};
+use diagnosis::{Closes, FilterRefused, LinkError, Peer, Phase, Sent, each_once};
+use pace::{ConnectLimit, Quota};
 pub(crate) use reload::{Change, Setup};
 pub(crate) use said::SaidOnce;
 use state::LinkState;

@@ -1,61 +1,9 @@
-//! How fast: the wait between attempts to connect, and what one connection may send. Pure: time and randomness come from
-//! the caller.
+//! How fast: how often to connect, and what one connection may send. Pure: time and randomness come from the caller.
 
 use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::limits::{MAX_PAYLOAD, MAX_TOPIC_BYTES};
-
-/// The jittered exponential wait between attempts to connect.
-///
-/// Wait n is uniform in `[0, ceiling]`, ceiling = `min(max, min × 2^n)`, but never under `min / 2`. It starts again from
-/// `min` only after the link has been up for `stable_after`: a server that accepts and hangs up isn't a success.
-#[derive(Debug)]
-pub(super) struct Backoff {
-    config: config::Backoff,
-    attempts: u32,
-    up_since: Option<Instant>,
-}
-
-impl Backoff {
-    pub(super) fn new(config: &config::Backoff) -> Backoff {
-        Backoff { config: config.clone(), attempts: 0, up_since: None }
-    }
-
-    /// CONNACK has come.
-    pub(super) fn link_up(&mut self, now: Instant) {
-        self.up_since = Some(now);
-    }
-
-    /// The connection has ended, or the attempt to make one has failed: how long to wait. `random` is uniform in `[0, 1)`.
-    pub(super) fn next_wait(&mut self, now: Instant, random: f64) -> Duration {
-        let stable = self.up_since.take().is_some_and(|since| now.duration_since(since) >= self.config.stable_after);
-        if stable {
-            self.attempts = 0;
-        }
-        let doubled = 1u32.checked_shl(self.attempts).and_then(|factor| self.config.min.checked_mul(factor));
-        let ceiling = doubled.unwrap_or(self.config.max).min(self.config.max);
-        self.attempts = self.attempts.saturating_add(1);
-        ceiling.mul_f64(random.clamp(0.0, 1.0)).max(self.config.min / 2)
-    }
-
-    /// The connection that has ended was worth it: its end doesn't make the wait longer.
-    pub(super) fn forgive(&mut self) {
-        self.attempts = self.attempts.saturating_sub(1);
-    }
-
-    /// The network has changed: what it was like before says nothing of it.
-    pub(super) fn restart(&mut self) {
-        self.attempts = 0;
-        self.up_since = None;
-    }
-
-    /// Failures since the link was last stable.
-    #[cfg(test)]
-    pub(super) fn attempts(&self) -> u32 {
-        self.attempts
-    }
-}
 
 /// At most so many CONNECTs a second.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! What IoT Core refuses: said once, set aside, and the rest goes on.
 
-use super::diagnosis::{Before, LinkError, Say, Sent};
+use super::diagnosis::{LinkError, Sent};
 use super::{Lasting, Link};
+use crate::client::{Before, Say};
 use crate::journal;
 use crate::message::{Condition, Sequence, TopicFilter, TopicPattern, Traits};
 use crate::mqtt::Rejection;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::connect::LinkConnector;
-use super::memory::SessionMemory;
-use super::pace::{Backoff, ConnectLimit, Quota};
+use super::pace::{ConnectLimit, Quota};
 use super::{Lasting, Link};
+use crate::client::{Backoff, SessionMemory};
 use crate::config;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{Qos, TopicFilter};
@@ -101,7 +101,7 @@ impl<N: Network> Link<N> {
 
     /// Opens the note about the session, and reads it.
     pub(super) async fn recall(&self, setup: &Setup) -> Remembered {
-        let memory = SessionMemory::new(&setup.connection, &self.store).map(Rc::new);
+        let memory = SessionMemory::of_link(&setup.connection, &self.store).map(Rc::new);
         self.memory.borrow_mut().clone_from(&memory);
         match memory {
             Some(memory) => memory.recall().await,

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::Link;
-use super::diagnosis::{Before, NO_PUBACK, Say, Telling};
+use super::diagnosis::NO_PUBACK;
+use crate::client::{Before, Say, Telling};
 use crate::duration::written;
 use crate::journal;
 use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};

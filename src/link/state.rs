@@ -5,34 +5,23 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use tokio::sync::watch;
 
+use crate::client::{Failure, LastError, State};
 use crate::config;
 use crate::journal::now;
-use crate::link::diagnosis::Failure;
 use crate::message::TopicFilter;
 use crate::mqtt::session::SessionCounters;
 use crate::net::Endpoint;
 use crate::time::{self, Rfc3339};
-
-/// `link.state` of the status document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum State {
-    /// CONNACK has come.
-    Connected,
-    /// From DNS to CONNACK.
-    Connecting,
-    /// Until the next attempt.
-    Waiting,
-    /// The daemon is stopping.
-    Stopped,
-}
 
 /// Shared by the link, which writes it, and those who read.
 #[derive(Debug)]
 pub(crate) struct LinkState {
     fixed: RefCell<Fixed>,
     current: RefCell<Current>,
+    /// Tells those who follow it.
+    changes: watch::Sender<State>,
     /// When the last connection ended, or the daemon started: by a clock that nobody sets.
     down_since: Cell<Instant>,
     counters: Cell<SessionCounters>,
@@ -73,14 +62,6 @@ struct Current {
     session_present: Option<bool>,
     next_attempt: Option<Rfc3339>,
     last_error: Option<LastError>,
-}
-
-/// `link.last_error` of the status document.
-#[derive(Debug, Clone, Serialize)]
-struct LastError {
-    #[serde(flatten)]
-    failure: Failure,
-    at: Rfc3339,
 }
 
 /// The `link` of the status document.
@@ -140,6 +121,7 @@ impl LinkState {
         LinkState {
             fixed: RefCell::new(fixed),
             current: RefCell::new(current),
+            changes: watch::Sender::new(State::Connecting),
             down_since: Cell::new(time::now()),
             counters: Cell::default(),
             connections: Cell::new(0),
@@ -162,6 +144,7 @@ impl LinkState {
             }
             current.state = state;
             current.since = at;
+            self.changes.send_replace(state);
         }
         current.session_present = session_present;
         current.next_attempt = next_attempt;
@@ -177,6 +160,11 @@ impl LinkState {
         self.connections.set(self.connections.get() + 1);
         self.change(State::Connected, Some(session_present), None);
         time::since(self.down_since.get())
+    }
+
+    /// What the link is doing, now and whenever that changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<State> {
+        self.changes.subscribe()
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -1,6 +1,7 @@
 //! From a host name to a TLS connection: DNS, TCP, perhaps a proxy, TLS, each with its own share of the time and its own error.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,11 @@ pub(crate) enum Step {
         address: SocketAddr,
         /// The addresses that failed, or hadn't answered yet, when this one won.
         lost: Vec<Attempt>,
+        took: Duration,
+    },
+    /// The socket of a broker on this machine.
+    UnixConnected {
+        path: PathBuf,
         took: Duration,
     },
     /// The proxy, to which TCP was connected, has connected to the server.
@@ -123,7 +129,7 @@ impl Connector {
         self.tunnel(&mut tcp, deadline, progress).await?;
         let proxy = self.proxy.as_ref().map(|proxy| proxy.endpoint.clone());
         let route = Route { endpoint: self.endpoint.clone(), address, proxy };
-        let stream = self.secure(tcp, name, &route, deadline, progress).await?;
+        let stream = secure(&self.tls, &self.verifier, tcp, name, &route, deadline, progress).await?;
         Ok(Connection { stream, route, deadline })
     }
 
@@ -205,41 +211,43 @@ impl Connector {
             Err(fault) => Err(proxy.failed(server, fault, took)),
         }
     }
+}
 
-    async fn secure(
-        &self,
-        tcp: TcpStream,
-        name: ServerName<'static>,
-        route: &Route,
-        deadline: Instant,
-        progress: &mut dyn FnMut(Step),
-    ) -> Result<Stream, ConnectError> {
-        let start = Instant::now();
-        let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
-        let handshake = timeout(Share::Tls.of(deadline - start), handshake).await;
-        let seen = self.verifier.take_seen();
-        let mut stream = match handshake {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => {
-                let seen = seen.as_ref().and_then(|der| self.verifier.read_untrusted(der));
-                return Err(ConnectError::of_handshake(&error, route.clone(), seen));
-            }
-            Err(_) => {
-                let fault = TlsFault::Timeout { waited: start.elapsed() };
-                return Err(ConnectError::Tls { route: route.clone(), fault });
-            }
-        };
-        let (_, tls) = stream.get_mut();
-        tls.set_buffer_limit(Some(MAX_ENCRYPTED));
-        progress(Step::TlsEstablished {
-            version: tls.protocol_version(),
-            cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
-            // A resumed session verifies none.
-            certificate: seen.or_else(|| tls.peer_certificates()?.first().cloned()),
-            took: start.elapsed(),
-        });
-        Ok(stream)
-    }
+/// TLS on an open connection: rustls's handshake, and who is at the other end if that fails.
+pub(super) async fn secure(
+    tls: &Arc<ClientConfig>,
+    verifier: &Verifier,
+    tcp: TcpStream,
+    name: ServerName<'static>,
+    route: &Route,
+    deadline: Instant,
+    progress: &mut dyn FnMut(Step),
+) -> Result<Stream, ConnectError> {
+    let start = Instant::now();
+    let handshake = TlsConnector::from(Arc::clone(tls)).connect(name, tcp);
+    let handshake = timeout(Share::Tls.of(deadline - start), handshake).await;
+    let seen = verifier.take_seen();
+    let mut stream = match handshake {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            let seen = seen.as_ref().and_then(|der| verifier.read_untrusted(der));
+            return Err(ConnectError::of_handshake(&error, route.clone(), seen));
+        }
+        Err(_) => {
+            let fault = TlsFault::Timeout { waited: start.elapsed() };
+            return Err(ConnectError::Tls { route: route.clone(), fault });
+        }
+    };
+    let (_, tls) = stream.get_mut();
+    tls.set_buffer_limit(Some(MAX_ENCRYPTED));
+    progress(Step::TlsEstablished {
+        version: tls.protocol_version(),
+        cipher_suite: tls.negotiated_cipher_suite().map(|suite| suite.suite()),
+        // A resumed session verifies none.
+        certificate: seen.or_else(|| tls.peer_certificates()?.first().cloned()),
+        took: start.elapsed(),
+    });
+    Ok(stream)
 }
 
 /// How much of what is left of `connect_timeout` a step may use, so that none eats everything. Of 20 s, DNS has 10 (glibc
@@ -247,7 +255,7 @@ impl Connector {
 /// the steps before are mostly done in milliseconds, TCP mostly has 10, TLS 13 and CONNACK all that is left. A proxy has half
 /// of what TCP leaves: it connects by TCP in its turn.
 #[derive(Debug, Clone, Copy)]
-enum Share {
+pub(super) enum Share {
     Dns,
     Tcp,
     Proxy,
@@ -255,7 +263,7 @@ enum Share {
 }
 
 impl Share {
-    fn of(self, left: Duration) -> Duration {
+    pub(super) fn of(self, left: Duration) -> Duration {
         match self {
             Share::Dns | Share::Tcp | Share::Proxy => left / 2,
             Share::Tls => left * 2 / 3,

@@ -2,6 +2,7 @@
 //! of this machine. What failed is a value ([`ConnectError`]); what is said of it to people is in `link/diagnosis/`.
 
 mod addresses;
+mod broker;
 mod connector;
 pub(crate) mod credentials;
 mod dns;
@@ -15,6 +16,9 @@ mod tcp;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub(crate) use broker::{
+    BrokerConnector, BrokerOptions, BrokerStream, Brokers, MachineBrokers, Place, Reach, ReachError, Reached,
+};
 pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
 pub(crate) use endpoint::{Endpoint, Route};
 pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};

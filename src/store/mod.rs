@@ -33,6 +33,7 @@ mod thread;
 mod trouble;
 mod worker;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -233,9 +234,9 @@ impl Store {
     }
 
     /// A note that was remembered.
-    pub(crate) async fn note(&self, name: &'static str) -> Option<String> {
+    pub(crate) async fn note(&self, name: impl Into<Cow<'static, str>>) -> Option<String> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Job::Note(name, reply)).await;
+        self.submit(Job::Note(name.into(), reply)).await;
         answer.await.ok().flatten()
     }
 

@@ -1,5 +1,6 @@
 //! What the database of a daemon is asked to do, and by whom it is done.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
@@ -12,7 +13,7 @@ use super::{Contents, Kept, Load, Page, QueueState, Write};
 pub(crate) enum Job {
     Write(Write, oneshot::Sender<Result<(), Failure>>),
     Load(Load, oneshot::Sender<Result<Page, Failure>>),
-    Note(&'static str, oneshot::Sender<Option<String>>),
+    Note(Cow<'static, str>, oneshot::Sender<Option<String>>),
     /// A forward that needs a queue.
     Place(String, oneshot::Sender<QueueState>),
     /// Open the database, if it isn't.

@@ -8,9 +8,8 @@ use super::daemon::{self, Daemon};
 use crate::cli::Exit;
 use crate::cli::inputs::Inputs;
 use crate::cli::output;
+use crate::client::{Failure, noted_at};
 use crate::link::check::{Check, Outcome};
-use crate::link::diagnosis::Failure;
-use crate::link::memory::noted_at;
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::Failure;
+use crate::client::Failure;
 use crate::message::TopicFilter;
 use crate::mqtt::Protocol;
 use crate::mqtt::reason::{Reason, ReasonCode};

@@ -12,7 +12,6 @@ mod phrases;
 mod proxy;
 mod sent;
 mod steps;
-mod telling;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -23,9 +22,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
 use thiserror::Error;
 
+use crate::client::Failure;
 use crate::message::Target;
 use crate::mqtt::Protocol;
 use crate::mqtt::reason::{Reason, one_line};
@@ -37,7 +36,6 @@ pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
 use sent::Last;
 pub(crate) use sent::{Sent, each_once};
-pub(crate) use telling::{Before, Say, Telling};
 
 /// Who we are to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,17 +191,6 @@ impl fmt::Display for Attempt {
             Some(kind) => write!(f, "{}: {kind}", self.address.ip()),
         }
     }
-}
-
-/// What status and journal show of a failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Failure {
-    /// Stable, `snake_case`.
-    pub(crate) code: &'static str,
-    /// One line: what was tried, on what, what came back.
-    pub(crate) message: String,
-    /// Likely causes, likeliest first, and what to do.
-    pub(crate) advice: String,
 }
 
 impl From<&LinkError> for Failure {

@@ -23,6 +23,9 @@ impl fmt::Display for Step {
                 }
                 Ok(())
             }
+            Step::UnixConnected { path, took } => {
+                write!(f, "Unix socket: connected to {} ({})", path.display(), Shown(*took))
+            }
             Step::ProxyConnected { proxy, server, took } => {
                 write!(f, "proxy: {proxy} has connected to {server} ({})", Shown(*took))
             }

@@ -3,6 +3,7 @@
 //! [`load`] reports everything that is wrong at once. What makes the files unusable is a [`Problem`]; what may be this
 //! machine's clock or is merely unwise is a [`Warning`], and the attempt to connect goes on.
 
+mod broker;
 mod der;
 mod fingerprint;
 mod form;
@@ -34,6 +35,7 @@ use x509_parser::parse_x509_certificate;
 
 use crate::config;
 use crate::owner::quoted;
+pub(crate) use broker::{BrokerCredentials, load_for_broker};
 pub(crate) use fingerprint::Fingerprint;
 use problems::Subject;
 pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
@@ -196,7 +198,7 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
         contents,
         is_ca_file_pure: is_pure,
         warnings,
-        tls: Arc::new(client_config(&verifier, chain.certificates, key.signing)),
+        tls: Arc::new(client_config(&verifier, Some((chain.certificates, key.signing)))),
         verifier,
     })
 }
@@ -322,19 +324,22 @@ fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Pr
     })
 }
 
-/// TLS 1.2 and 1.3 as IoT Core speaks them.
+/// TLS 1.2 and 1.3 as IoT Core speaks them, with the client's certificate and key if it has some.
 fn client_config(
     verifier: &Arc<Verifier>,
-    chain: Vec<CertificateDer<'static>>,
-    key: Arc<dyn SigningKey>,
+    client: Option<(Vec<CertificateDer<'static>>, Arc<dyn SigningKey>)>,
 ) -> ClientConfig {
-    let client = SingleCertAndKey::from(CertifiedKey::new(chain, key));
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .expect("the provider has cipher suites for both versions")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>)
-        .with_client_cert_resolver(Arc::new(client));
+        .with_custom_certificate_verifier(Arc::clone(verifier) as Arc<dyn ServerCertVerifier>);
+    let mut config = match client {
+        Some((chain, key)) => {
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
+        }
+        None => config.with_no_client_auth(),
+    };
     // IoT Core issues no session tickets: a cache would only cost memory.
     config.resumption = Resumption::disabled();
     config

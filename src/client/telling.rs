@@ -12,7 +12,7 @@ const EXPLAIN_AGAIN: Duration = Duration::from_secs(3600);
 /// The bound on the failures that are remembered: the one explained longest ago makes room.
 const MAX_KNOWN: usize = 64;
 
-/// What was said of failures, each with what tells it from others ([`LinkError::kind`](super::LinkError::kind)): one about another
+/// What was said of failures, each with what tells it from others, its kind: one about another
 /// topic is new. Pure.
 #[derive(Debug, Default)]
 pub(crate) struct Telling(BTreeMap<u64, ToldFailure>);

@@ -5,6 +5,7 @@
 //! session and forgotten all without our having noted that, if the daemon is killed just then; so before each CONNECT what is
 //! remembered is marked as doubtful, and afterwards, when all filters stand, as sure again.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,10 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::message::{Qos, TopicFilter};
+use crate::mqtt::Protocol;
 use crate::mqtt::session::Remembered;
 use crate::store::{self, QueueId, Store, Write};
 
-const NAME: &str = "filters";
+/// The name of the note about the session with IoT Core.
+const LINK: &str = "filters";
 
 /// A disk that takes longer than this isn't waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -27,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct SessionMemory {
     store: Rc<Store>,
+    name: Cow<'static, str>,
     /// What the note is to say, but for its `sure` and `filters`.
     blank: SessionNote,
     /// What it says on the disk, as far as is known.
@@ -48,19 +52,31 @@ struct SessionNote {
 }
 
 impl SessionMemory {
-    /// `None`: the server keeps no session, so there is nothing to remember.
-    pub(crate) fn new(config: &config::Connection, store: &Rc<Store>) -> Option<SessionMemory> {
-        let blank = SessionNote::blank(config);
+    /// Of the link to IoT Core. `None`: the server keeps no session, so there is nothing to remember.
+    pub(crate) fn of_link(config: &config::Connection, store: &Rc<Store>) -> Option<SessionMemory> {
+        let blank = SessionNote::of_link(config);
         (!config.session_expiry.is_zero()).then(|| SessionMemory {
             store: Rc::clone(store),
+            name: LINK.into(),
             blank,
             noted: RefCell::default(),
         })
     }
 
+    /// Of a bridge's connection to its local broker.
+    pub(crate) fn of_bridge(config: &config::Bridge, store: &Rc<Store>) -> SessionMemory {
+        let blank = SessionNote::blank(config.broker.to_string(), &config.client_id, config.protocol);
+        SessionMemory {
+            store: Rc::clone(store),
+            name: format!("{LINK} of bridge {}", config.name).into(),
+            blank,
+            noted: RefCell::default(),
+        }
+    }
+
     /// What an earlier process has noted of this session.
     pub(crate) async fn recall(&self) -> Remembered {
-        let text = tokio::time::timeout(PATIENCE, self.store.note(NAME)).await.ok().flatten();
+        let text = tokio::time::timeout(PATIENCE, self.store.note(self.name.clone())).await.ok().flatten();
         let note = text.and_then(|text| SessionNote::read(&text, &self.blank));
         let remembered = note.as_ref().map(SessionNote::remembered).unwrap_or_default();
         *self.noted.borrow_mut() = note;
@@ -101,7 +117,7 @@ impl SessionMemory {
             delete: Vec::new(),
             insert: Vec::new(),
             clock_offset: None,
-            note: Some((NAME.into(), text)),
+            note: Some((self.name.clone(), text)),
         };
         if self.store.write(change).await.is_err() {
             // What it says now, nobody knows; the next time it is written whatever it says.
@@ -113,16 +129,20 @@ impl SessionMemory {
 /// The filters that the server's session may hold by what a daemon has noted in the store at `path`; `None` if it has noted
 /// nothing, or that can't be read. For when no daemon runs.
 pub(crate) fn noted_at(path: &Path, config: &config::Connection) -> Option<BTreeSet<TopicFilter>> {
-    let note = SessionNote::read(&store::note_at(path, NAME)?, &SessionNote::blank(config))?;
+    let note = SessionNote::read(&store::note_at(path, LINK)?, &SessionNote::of_link(config))?;
     Some(note.remembered().filters.into_keys().collect())
 }
 
 impl SessionNote {
-    fn blank(config: &config::Connection) -> SessionNote {
+    fn of_link(config: &config::Connection) -> SessionNote {
+        SessionNote::blank(config.endpoint.clone(), &config.client_id, config.protocol)
+    }
+
+    fn blank(endpoint: String, client_id: &str, protocol: Protocol) -> SessionNote {
         SessionNote {
-            endpoint: config.endpoint.clone(),
-            client_id: config.client_id.clone(),
-            protocol: config.protocol.as_str().to_owned(),
+            endpoint,
+            client_id: client_id.to_owned(),
+            protocol: protocol.as_str().to_owned(),
             sure: false,
             filters: BTreeMap::new(),
             subscription_identifiers: BTreeMap::new(),
@@ -141,11 +161,9 @@ impl SessionNote {
         let filters = self
             .filters
             .iter()
-            .filter_map(|(filter, qos)| Some((TopicFilter::new(filter).ok()?, Qos::try_from(i64::from(*qos)).ok()?)));
-        let identifiers = self
-            .subscription_identifiers
-            .iter()
-            .filter_map(|(filter, identifier)| Some((TopicFilter::new(filter).ok()?, *identifier)));
+            .filter_map(|(filter, qos)| Some((TopicFilter::noted(filter), Qos::try_from(i64::from(*qos)).ok()?)));
+        let identifiers =
+            self.subscription_identifiers.iter().map(|(filter, identifier)| (TopicFilter::noted(filter), *identifier));
         Remembered { filters: filters.collect(), identifiers: identifiers.collect(), sure: self.sure }
     }
 }

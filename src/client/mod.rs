@@ -1,0 +1,13 @@
+//! What every client of an MQTT server has: the link to IoT Core, and each bridge's connection to its local broker.
+
+mod backoff;
+mod exchange;
+mod memory;
+mod state;
+mod telling;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use exchange::{CLOSE_TIME, Exchange};
+pub(crate) use memory::{SessionMemory, noted_at};
+pub(crate) use state::{Failure, LastError, State};
+pub(crate) use telling::{Before, Say, Telling};
