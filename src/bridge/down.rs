@@ -103,6 +103,11 @@ impl DownRule {
         true
     }
 
+    /// What the session had waits again, at its old place.
+    pub(super) fn put_back(&self, id: u64) {
+        self.change(|keep, now| keep.put_back(id, now));
+    }
+
     /// The link to IoT Core is down: what has no PUBACK comes again.
     pub(super) fn link_down(&self) {
         self.change(|keep, _| keep.link_down());

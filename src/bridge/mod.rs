@@ -28,6 +28,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::config;
 use crate::forward::{Acks, Recipient};
 use crate::message::{AckToken, Condition, Inbound, Topic, TopicFilter};
@@ -39,9 +41,10 @@ use crate::stop::Stop;
 use crate::store::{QueueState, Store, keeper};
 use crate::time::{self, Timer};
 use cause::Cause;
-pub(crate) use counters::RuleStatus;
+use counters::RuleStatus;
 use down::DownRule;
 use handing::Handing;
+use local::LocalStatus;
 use named::{Named, Way};
 use rules::Route;
 use up::UpRule;
@@ -69,6 +72,17 @@ pub(crate) struct Bridge {
     refused: RefCell<Vec<(Condition, String)>>,
     named: Named,
     early: Seldom,
+}
+
+/// One of the `bridge` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct BridgeStatus {
+    #[serde(flatten)]
+    local: LocalStatus,
+    /// Where the local broker listens.
+    broker: String,
+    up: Vec<RuleStatus>,
+    down: Vec<RuleStatus>,
 }
 
 /// The names of the queues that a bridge has in the store.
@@ -259,12 +273,17 @@ impl Bridge {
         }
     }
 
-    /// The rules in the status document.
-    pub(crate) fn status(&self) -> [Vec<RuleStatus>; 2] {
+    /// What the status document says, with what the connection to the local broker is doing.
+    pub(crate) fn status(&self, local: LocalStatus) -> BridgeStatus {
         self.outbox.count_given_up();
         let up = self.up.borrow();
         let up = up.iter().map(|rule| rule.status(self.handing.of(rule)));
-        [up.collect(), self.down.borrow().iter().map(|rule| rule.status()).collect()]
+        BridgeStatus {
+            local,
+            broker: self.rules.borrow().broker.to_string(),
+            up: up.collect(),
+            down: self.down.borrow().iter().map(|rule| rule.status()).collect(),
+        }
     }
 
     fn hand_over(&self, handing: Handing) {

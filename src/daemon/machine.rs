@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::net::credentials::Credentials;
-use crate::net::{MachineNetwork, Network};
+use crate::net::{Brokers, MachineBrokers, MachineNetwork, Network};
 use crate::store::{Disk, Thread};
 
 /// The configuration, the credentials, and what is to be said about them; or what is wrong.
@@ -26,10 +26,14 @@ pub(crate) struct ReloadRefused {
 /// What everything that isn't the daemon's own is reached through.
 pub(crate) trait Machine: 'static {
     type Network: Network;
+    type Brokers: Brokers;
     type Disk: Disk;
 
     /// The way to the server. Asked for once.
     fn network(&self) -> Self::Network;
+
+    /// The way to the brokers of bridges.
+    fn brokers(&self) -> Self::Brokers;
 
     /// Where the database is.
     fn disk(&self) -> &Self::Disk;
@@ -53,10 +57,15 @@ impl ThisMachine {
 
 impl Machine for ThisMachine {
     type Network = MachineNetwork;
+    type Brokers = MachineBrokers;
     type Disk = Thread;
 
     fn network(&self) -> MachineNetwork {
         MachineNetwork::new()
+    }
+
+    fn brokers(&self) -> MachineBrokers {
+        MachineBrokers
     }
 
     fn disk(&self) -> &Thread {

@@ -114,6 +114,7 @@ pub(crate) async fn serve<M: Machine>(
     let services = Services::new(config, store, Rc::clone(&stop), inherited);
     let parts = Rc::new(assemble(config, credentials, &notifier, machine.network(), services));
     let Services { outbox, inbox, store, supervisor, .. } = &parts.services;
+    parts.services.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
     let prepared = tokio::select! {
         biased;
         signal = end(&mut signals) => {
@@ -265,6 +266,7 @@ impl<N: Network> Parts<N> {
             publish: self.schedule.status(),
             forward: self.services.forwards().iter().map(|forward| forward.status()).collect(),
             ingest: self.services.ingests().iter().map(|ingest| ingest.status()).collect(),
+            bridge: self.services.bridges.status(),
             certificate: CertificateStatus { not_before: not_before.into(), not_after: not_after.into() },
         }
     }

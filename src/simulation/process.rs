@@ -35,10 +35,15 @@ struct SimulatedMachine {
 
 impl Machine for SimulatedMachine {
     type Network = SimulatedNetwork;
+    type Brokers = MachineBrokers;
     type Disk = SimulatedDisk;
 
     fn network(&self) -> SimulatedNetwork {
         self.network.clone()
+    }
+
+    fn brokers(&self) -> MachineBrokers {
+        MachineBrokers
     }
 
     fn disk(&self) -> &SimulatedDisk {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::forward::ForwardStatus;
 use crate::inbox::InboxStatus;
+use crate::bridge::BridgeStatus;
 use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
 use crate::outbox::OutboxStatus;
@@ -30,6 +31,7 @@ pub(crate) struct Status {
     pub(crate) publish: Vec<PublishStatus>,
     pub(crate) forward: Vec<ForwardStatus>,
     pub(crate) ingest: Vec<IngestStatus>,
+    pub(crate) bridge: Vec<BridgeStatus>,
     pub(crate) certificate: CertificateStatus,
 }
 

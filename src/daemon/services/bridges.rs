@@ -1,35 +1,117 @@
 //! The bridges: what of them comes and goes with the configuration.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinHandle, spawn_local};
+use tokio::time::timeout;
 
 use super::Services;
-use crate::bridge::{self, Bridge, Changes, Surroundings};
-use crate::config::Config;
-use crate::store::QueueState;
+use crate::bridge::local::{Local, LocalStatus};
+use crate::bridge::{self, Bridge, BridgeStatus, Changes, Surroundings};
+use crate::client::State;
+use crate::config::{self, Config};
+use crate::net::Brokers;
+use crate::stop::Stop;
+use crate::store::{QueueState, Store};
+
+/// For a broker to hear that we go.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// All of them.
 #[derive(Default)]
 pub(in crate::daemon) struct Bridges {
     all: RefCell<Vec<Running>>,
+    connect: OnceCell<Connect>,
     /// Queues that have a keeper.
     keepers: RefCell<BTreeMap<String, AbortHandle>>,
+    /// Those whose connections have ended with the daemon: what waits in them goes to the disk.
+    ended: RefCell<Vec<Rc<Bridge>>>,
     /// Queues of rules that were removed, and go when all of theirs is stored.
     leaving: Rc<RefCell<BTreeSet<String>>>,
+}
+
+/// Makes a bridge's connection to its local broker.
+type Connect = Box<dyn Fn(&Rc<Bridge>, &config::Bridge, &Rc<Stop>) -> Rc<dyn LocalConnection>>;
+
+/// Whatever the broker is reached through.
+trait LocalConnection {
+    fn reconfigure(&self, config: &config::Bridge);
+
+    fn status(&self) -> LocalStatus;
+
+    fn run(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>>;
+}
+
+impl<N: Brokers> LocalConnection for Local<N, Bridge> {
+    fn reconfigure(&self, config: &config::Bridge) {
+        self.reconfigure(config);
+    }
+
+    fn status(&self) -> LocalStatus {
+        self.state().status()
+    }
+
+    fn run(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(async move { (*self).run().await })
+    }
 }
 
 /// A bridge and its tasks.
 struct Running {
     bridge: Rc<Bridge>,
+    connection: Rc<dyn LocalConnection>,
+    /// Of the connection.
+    stop: Rc<Stop>,
+    connected: JoinHandle<()>,
     tasks: Vec<AbortHandle>,
 }
 
 impl Bridges {
+    /// Local brokers are reached through `brokers`, and told what the `link` does. To be called before [`Bridges::apply`].
+    pub(in crate::daemon) fn reach<N: Brokers + Clone>(
+        &self,
+        brokers: N,
+        link: watch::Receiver<State>,
+        store: &Rc<Store>,
+    ) {
+        let store = Rc::clone(store);
+        let connect: Connect = Box::new(move |bridge, config, stop| {
+            let (bridge, link, stop, store) = (Rc::clone(bridge), link.clone(), Rc::clone(stop), Rc::clone(&store));
+            Rc::new(Local::new(brokers.clone(), bridge, config, link, stop, store))
+        });
+        let _ = self.connect.set(connect);
+    }
+
+    pub(in crate::daemon) fn status(&self) -> Vec<BridgeStatus> {
+        let all = self.all.borrow();
+        all.iter().map(|running| running.bridge.status(running.connection.status())).collect()
+    }
+
+    /// Says goodbye to the local brokers, which takes a second at most.
+    pub(in crate::daemon) async fn disconnect(&self) {
+        let all = self.all.take();
+        all.iter().for_each(|running| running.stop.request());
+        for running in &all {
+            running.tasks.iter().for_each(AbortHandle::abort);
+        }
+        let _ = timeout(GOODBYE, async {
+            for running in all {
+                // It has ended, or failed before.
+                let _ = running.connected.await;
+                self.ended.borrow_mut().push(running.bridge);
+            }
+        })
+        .await;
+    }
+
     pub(in crate::daemon) fn all(&self) -> Vec<Rc<Bridge>> {
-        self.all.borrow().iter().map(|running| Rc::clone(&running.bridge)).collect()
+        let (all, ended) = (self.all.borrow(), self.ended.borrow());
+        all.iter().map(|running| &running.bridge).chain(ended.iter()).cloned().collect()
     }
 
     /// Whether a queue is in use.
@@ -48,30 +130,49 @@ impl Bridges {
         let mut old = self.all.take();
         for wanted in &config.bridge {
             let running = match old.iter().position(|old| old.bridge.name() == wanted.name) {
-                Some(index) => old.swap_remove(index),
-                None => self.begin(wanted, services),
+                Some(index) => Some(old.swap_remove(index)),
+                None => None,
             };
-            let changes = running.bridge.reconfigure(wanted, around, places, &services.store);
+            let bridge = running.as_ref().map_or_else(
+                || Bridge::new(wanted, &services.outbox, &services.acks),
+                |running| Rc::clone(&running.bridge),
+            );
+            let changes = bridge.reconfigure(wanted, around, places, &services.store);
             self.carry_out(changes, services);
-            self.all.borrow_mut().push(running);
+            let running = match running {
+                Some(running) => {
+                    running.connection.reconfigure(wanted);
+                    Some(running)
+                }
+                None => self.begin(bridge, wanted, services),
+            };
+            self.all.borrow_mut().extend(running);
         }
-        for Running { bridge, tasks } in old {
+        for Running { bridge, tasks, stop, .. } in old {
+            stop.request();
             tasks.iter().for_each(AbortHandle::abort);
-            let nothing = crate::config::Bridge { up: Vec::new(), down: Vec::new(), ..(*bridge.rules()).clone() };
+            let nothing = config::Bridge { up: Vec::new(), down: Vec::new(), ..(*bridge.rules()).clone() };
             let changes = bridge.reconfigure(&nothing, around, places, &services.store);
             self.carry_out(changes, services);
         }
     }
 
-    fn begin(&self, config: &crate::config::Bridge, services: &Services) -> Running {
-        let bridge = Bridge::new(config, &services.outbox, &services.acks);
-        let supervisor = &services.supervisor;
+    /// `None`: nobody has said how brokers are reached.
+    fn begin(&self, bridge: Rc<Bridge>, config: &config::Bridge, services: &Services) -> Option<Running> {
+        let (supervisor, stop) = (&services.supervisor, Rc::new(Stop::default()));
+        let connection = self.connect.get()?(&bridge, config, &stop);
+        // It ends when it is told to, which isn't a failure of it.
+        let (run, until) = (Rc::clone(&connection).run(), Rc::clone(&stop));
+        let connected = spawn_local(async move {
+            run.await;
+            until.requested().await;
+        });
         let hand_over = Rc::clone(&bridge).hand_over_all(Rc::clone(&services.stop));
-        let tasks = [
+        let tasks = vec![
             supervisor.spawn("a bridge's way to the outbox", hand_over).abort_handle(),
             supervisor.spawn("a bridge's clock", Rc::clone(&bridge).keep_time()).abort_handle(),
         ];
-        Running { bridge, tasks: tasks.into() }
+        Some(Running { bridge, connection, stop, connected, tasks })
     }
 
     fn carry_out(&self, changes: Changes, services: &Services) {
