@@ -11,7 +11,6 @@ use super::{Bridge, carry, why};
 use crate::forward::Acks;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{AckToken, Condition, Inbound, Outbound, Qos, Sequence, Topic, TopicFilter};
-use crate::mqtt::Rejection;
 use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::Waiting;
 
@@ -177,9 +176,17 @@ impl Legs for Bridge {
         self.finish(sequence, None);
     }
 
-    fn rejected(&self, sequence: Sequence, message: &Outbound, rejection: &Rejection) {
-        let cause = if matches!(rejection, Rejection::TooLarge { .. }) { Cause::TooLarge } else { Cause::Refused };
-        self.name_left_out(Way::Down, cause, &message.topic, &format!("the local broker doesn't take it: {rejection}"));
+    fn expired(&self, sequence: Sequence) {
+        self.finish(sequence, None);
+    }
+
+    fn returned(&self, sequence: Sequence) {
+        self.down.borrow().iter().for_each(|rule| rule.put_back(sequence.get()));
+    }
+
+    fn rejected(&self, sequence: Sequence, topic: &Topic, is_too_large: bool, why: &str) {
+        let cause = if is_too_large { Cause::TooLarge } else { Cause::Refused };
+        self.name_left_out(Way::Down, cause, topic, &format!("the local broker doesn't take it: {why}"));
         self.finish(sequence, Some(cause));
     }
 

@@ -67,7 +67,7 @@ impl From<ConnectError> for ReachError {
 }
 
 /// What brokers are reached through: this machine, or in a simulation a network that loses and delays as it is told.
-pub(crate) trait Brokers: 'static {
+pub(crate) trait Brokers: Clone + 'static {
     type Stream: Transport;
     type Connector: Reach<Stream = Self::Stream>;
 

@@ -6,9 +6,9 @@ pub(crate) mod socket;
 use crate::time::Rfc3339;
 use serde::Serialize;
 
+use crate::bridge::BridgeStatus;
 use crate::forward::ForwardStatus;
 use crate::inbox::InboxStatus;
-use crate::bridge::BridgeStatus;
 use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
 use crate::outbox::OutboxStatus;

@@ -1,0 +1,97 @@
+//! What of the connection can change while the daemon runs: configuration, and the files that it names.
+
+use std::rc::Rc;
+
+use super::error::LocalError;
+use super::status_topic::StatusTopic;
+use super::{Lasting, Legs, Local, options, password};
+use crate::client::SessionMemory;
+use crate::config;
+use crate::mqtt::session::Session;
+use crate::net::credentials::load_for_broker;
+use crate::net::{Brokers, Reach};
+use crate::time;
+
+/// Whether a connection that was made for one does for the other: what differs are rules.
+fn is_same_connection(one: &config::Bridge, other: &config::Bridge) -> bool {
+    let bare = |bridge: &config::Bridge| config::Bridge { up: Vec::new(), down: Vec::new(), ..bridge.clone() };
+    bare(one) == bare(other)
+}
+
+/// Whether the broker keeps one session for both.
+fn is_same_session(one: &config::Bridge, other: &config::Bridge) -> bool {
+    let identity = |bridge: &config::Bridge| (bridge.broker.clone(), bridge.client_id.clone(), bridge.protocol);
+    identity(one) == identity(other)
+}
+
+impl<N: Brokers, L: Legs> Local<N, L> {
+    /// Whether the present connection does for what is configured now. If so, the rest is applied to it.
+    pub(super) fn apply_to_connection(&self, made_for: &mut Rc<config::Bridge>, session: &mut Session) -> bool {
+        let config = self.config();
+        if !is_same_connection(made_for, &config) {
+            return false;
+        }
+        self.change.is_pending.set(false);
+        self.said.forget();
+        session.want(self.legs.filters(), time::now());
+        *made_for = config;
+        true
+    }
+
+    /// Between two connections: makes everything for what is configured now.
+    pub(super) async fn apply_changes(&self, lasting: &mut Lasting<N::Connector>) {
+        let config = self.config();
+        self.change.is_pending.set(false);
+        if Rc::ptr_eq(&config, &lasting.config) {
+            return;
+        }
+        self.said.forget();
+        if config.status_topic != lasting.config.status_topic {
+            lasting.status = StatusTopic::new(&config, self.link.clone());
+        }
+        let another = match is_same_session(&lasting.config, &config) {
+            true => None,
+            false => {
+                lasting.memory = Rc::new(SessionMemory::of_bridge(&config, &self.store));
+                lasting.unjudged = None;
+                lasting.closes = 0;
+                Some(lasting.memory.recall().await)
+            }
+        };
+        lasting.connector = self.network.connector(options::way(&config));
+        lasting.session.reconfigure(options::of(&config, None), another);
+        lasting.session.want(self.legs.filters(), time::now());
+        lasting.config = config;
+    }
+
+    /// Before each attempt: reads password and certificates, which may have changed.
+    pub(super) fn prepare(&self, lasting: &mut Lasting<N::Connector>) -> Result<(), LocalError> {
+        let config = &lasting.config;
+        let login = config.login.as_ref().map(password::login).transpose().map_err(LocalError::Password)?;
+        let tls = config.tls.as_ref().map(load_for_broker).transpose().map_err(LocalError::Credentials)?;
+        lasting.connector.set_tls(tls);
+        lasting.session.reconfigure(options::of(config, login), None);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::local::tests::bridge;
+    use crate::config::Broker;
+
+    #[test]
+    fn rules_change_without_another_connection_and_nothing_else_does() {
+        let one = bridge();
+        let rules = config::Bridge { up: Vec::new(), ..one.clone() };
+        assert!(is_same_connection(&one, &rules) && is_same_session(&one, &rules));
+        let client = config::Bridge { client_id: "other".to_owned(), ..one.clone() };
+        assert!(!is_same_connection(&one, &client) && !is_same_session(&one, &client));
+        let login = config::BrokerLogin { username: "u".to_owned(), password_file: None };
+        let login = config::Bridge { login: Some(login), ..one.clone() };
+        assert!(!is_same_connection(&one, &login) && is_same_session(&one, &login));
+        let moved = config::Bridge { broker: Broker::Unix("/run/m.sock".into()), ..one.clone() };
+        assert!(!is_same_session(&one, &moved));
+    }
+}

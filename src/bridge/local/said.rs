@@ -1,0 +1,171 @@
+//! What is said about single filters and topics: not again and again.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::client::{Before, Say, Telling};
+use crate::config;
+use crate::count::count_that;
+use crate::duration::written;
+use crate::journal;
+use crate::limits::MAX_PROPERTIES;
+use crate::message::{Qos, Topic, TopicFilter};
+use crate::mqtt::Protocol;
+use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::session::Answer;
+use crate::time;
+
+const NO_PUBACK: &str =
+    "They are sent again. The broker is overloaded or hangs: look at its log, and at the load of this machine (`top`)";
+const THROTTLED: &str =
+    "Nothing is lost: what waits is sent later. The broker's log says which of its limits was passed";
+
+/// What was said of a bridge's connection.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    telling: RefCell<Telling>,
+    /// Filters of which it was said that the broker refuses them.
+    refused: RefCell<BTreeSet<TopicFilter>>,
+    /// The filters that were said to stand.
+    settled: RefCell<BTreeSet<TopicFilter>>,
+}
+
+impl Said {
+    /// The configuration has changed: what is refused now is news.
+    pub(super) fn forget(&self) {
+        self.refused.borrow_mut().clear();
+    }
+
+    fn say(&self, kind: String) -> Say {
+        self.telling.borrow_mut().failed(&kind, Before::Down, time::now(), journal::now())
+    }
+
+    /// The broker's answer to one filter.
+    pub(super) fn subscription(&self, config: &config::Bridge, filter: &TopicFilter, answer: &Answer) {
+        match answer {
+            Answer::Granted => {
+                self.refused.borrow_mut().remove(filter);
+            }
+            Answer::Downgraded if self.refused.borrow_mut().insert(filter.clone()) => log::warn!(
+                GATEWIRE_EVENT = "bridge_subscribe_downgraded", GATEWIRE_BRIDGE = config.name.as_str(),
+                GATEWIRE_FILTER = filter.as_str();
+                "bridge {}: the broker {} granted `{filter}` with QoS 0 only: messages for it may be lost while gatewire is away. \
+                 Allow QoS 1 there (mosquitto: `max_qos 1` or more)", config.name, config.broker
+            ),
+            Answer::Refused(reason) if self.refused.borrow_mut().insert(filter.clone()) => {
+                let code = match config.protocol {
+                    Protocol::Mqtt311 => String::new(),
+                    Protocol::Mqtt5 => format!(" with reason code {reason}"),
+                };
+                log::error!(
+                    GATEWIRE_EVENT = "bridge_subscribe_refused", GATEWIRE_BRIDGE = config.name.as_str(),
+                    GATEWIRE_FILTER = filter.as_str();
+                    "bridge {}: the broker {} refused to subscribe us to `{filter}`{code}: nothing goes up for it, the other filters \
+                     work; it is retried in an hour. {}", config.name, config.broker, filter_advice(config, filter, reason)
+                );
+            }
+            Answer::Downgraded | Answer::Refused(_) => {}
+        }
+    }
+
+    /// The broker closes the connection on a filter.
+    pub(super) fn filter_left_out(&self, config: &config::Bridge, filter: &TopicFilter, ends: &str) {
+        log::error!(
+            GATEWIRE_EVENT = "bridge_subscribe_refused", GATEWIRE_BRIDGE = config.name.as_str(),
+            GATEWIRE_FILTER = filter.as_str();
+            "bridge {}: the broker {} doesn't take the filter `{filter}`: {ends}. It is left out: nothing goes up for it, and the \
+             other filters stay subscribed; it is tried again in an hour. The broker's log has the reason", config.name, config.broker
+        );
+    }
+
+    /// What the session is subscribed to.
+    pub(super) fn settled(&self, config: &config::Bridge, standing: &BTreeMap<TopicFilter, Qos>) {
+        let standing: BTreeSet<TopicFilter> = standing.keys().cloned().collect();
+        if *self.settled.borrow() == standing {
+            return;
+        }
+        let shown: Vec<&str> = standing.iter().take(5).map(TopicFilter::as_str).collect();
+        let more = match standing.len().saturating_sub(shown.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        log::info!(
+            GATEWIRE_BRIDGE = config.name.as_str();
+            "bridge {}: subscribed to {}{more}", config.name, if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
+        );
+        *self.settled.borrow_mut() = standing;
+    }
+
+    /// The broker doesn't take what is published on `status_topic`.
+    pub(super) fn status_refused(&self, config: &config::Bridge, why: &str) {
+        let Some(topic) = &config.status_topic else { return };
+        log::error!(
+            GATEWIRE_EVENT = "bridge_status_refused", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
+            "bridge {}: the broker {} doesn't take the status on `{topic}`: {why}. Everything else goes on. Let it publish there, \
+             retained (mosquitto: `topic write {topic}` in its ACL file, and `retain_available true`), or take status_topic out",
+            config.name, config.broker
+        );
+    }
+
+    /// Messages to the broker have had no PUBACK in time and are sent again (MQTT 3.1.1).
+    pub(super) fn overdue(&self, config: &config::Bridge, topic: &Topic, count: usize) {
+        let advice = match self.say("overdue".to_owned()) {
+            Say::InFull(_) => format!(". {NO_PUBACK}"),
+            Say::Briefly(_) => String::new(),
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "bridge_puback_missing", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
+            "bridge {}: {} no answer of the broker {}, the first of them to `{topic}`{advice}", config.name,
+            count_that(count as u64, "message", "has", "have"), config.broker
+        );
+    }
+
+    /// The broker takes no messages for now (MQTT 5).
+    pub(super) fn throttled(&self, config: &config::Bridge, topic: &Topic, wait: Duration) {
+        let advice = match self.say("throttled".to_owned()) {
+            Say::InFull(_) => format!(". {THROTTLED}"),
+            Say::Briefly(_) => String::new(),
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "bridge_throttled", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
+            "bridge {}: the broker {} accepts no more messages for now (0x97, quota exceeded), the first of them to `{topic}`; the \
+             next is sent in {}{advice}", config.name, config.broker, written(wait)
+        );
+    }
+
+    /// A message of the broker comes without its properties.
+    pub(super) fn properties_left_out(&self, config: &config::Bridge, topic: &Topic) {
+        if matches!(self.say(format!("properties {topic}")), Say::InFull(_)) {
+            log::warn!(
+                GATEWIRE_EVENT = "bridge_properties_left_out", GATEWIRE_BRIDGE = config.name.as_str(),
+                GATEWIRE_TOPIC = topic.as_str();
+                "bridge {}: a message on `{topic}` carries more than {} KiB of properties: it goes on without them", config.name,
+                MAX_PROPERTIES / 1024
+            );
+        }
+    }
+}
+
+/// What to do about a filter that the broker refuses.
+pub(super) fn filter_advice(config: &config::Bridge, filter: &TopicFilter, reason: &Reason) -> String {
+    match (config.protocol, reason.code) {
+        (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => {
+            let filter = filter.levels();
+            match &config.login {
+                Some(login) => format!(
+                    "Its access rules must let the user `{}` read it (mosquitto: `topic read {filter}` below `user {}` in its ACL \
+                     file, then `systemctl reload mosquitto`).",
+                    login.username, login.username
+                ),
+                None => format!(
+                    "Its access rules must let clients without a login read it (mosquitto: `topic read {filter}` in its ACL file, \
+                     before the first `user`, then `systemctl reload mosquitto`)."
+                ),
+            }
+        }
+        _ => "Change `from` of its [[bridge.up]].".to_owned(),
+    }
+}

@@ -1,0 +1,74 @@
+//! What the connection to the local broker is doing, for those who ask.
+
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::client::{Failure, LastError, State};
+use crate::config;
+use crate::journal::now;
+use crate::time::{self, Rfc3339};
+
+/// Shared by the connection, which writes it, and those who read.
+#[derive(Debug)]
+pub(crate) struct LocalState {
+    current: RefCell<LocalStatus>,
+    /// When the last connection ended, or the daemon started.
+    down_since: Cell<Instant>,
+}
+
+/// What `bridge[]` of the status document says of it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LocalStatus {
+    name: String,
+    state: State,
+    since: Rfc3339,
+    last_error: Option<LastError>,
+}
+
+impl LocalState {
+    pub(super) fn new(config: &config::Bridge) -> LocalState {
+        let current =
+            LocalStatus { name: config.name.clone(), state: State::Connecting, since: now().into(), last_error: None };
+        LocalState { current: RefCell::new(current), down_since: Cell::new(time::now()) }
+    }
+
+    fn change(&self, state: State) {
+        let mut current = self.current.borrow_mut();
+        if current.state != state {
+            if current.state == State::Connected {
+                self.down_since.set(time::now());
+            }
+            current.state = state;
+            current.since = now().into();
+        }
+    }
+
+    pub(super) fn connecting(&self) {
+        self.change(State::Connecting);
+    }
+
+    /// CONNACK has come; returns how long there was no connection.
+    pub(super) fn connected(&self) -> Duration {
+        self.change(State::Connected);
+        time::since(self.down_since.get())
+    }
+
+    pub(super) fn failed(&self, failure: Failure) {
+        self.change(State::Waiting);
+        self.current.borrow_mut().last_error = Some(LastError { failure, at: now().into() });
+    }
+
+    pub(super) fn stopped(&self) {
+        self.change(State::Stopped);
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.current.borrow().state == State::Connected
+    }
+
+    pub(crate) fn status(&self) -> LocalStatus {
+        self.current.borrow().clone()
+    }
+}
