@@ -16,7 +16,7 @@ use tokio_stream::Stream;
 use super::network::SimulatedNetwork;
 use crate::config::{self, Environment};
 use crate::daemon::{self, DaemonError, Machine, ReloadAnswer, ReloadRefused};
-use crate::net::credentials;
+use crate::net::{MachineBrokers, credentials};
 use crate::socket::Inherited;
 use crate::store::simulated::SimulatedDisk;
 use crate::systemd::Notifier;
