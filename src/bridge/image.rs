@@ -3,10 +3,9 @@
 //! A filter of MQTT doesn't suffice: of `zigbee2mqtt/+` with `to = "house-"` come topics such as `house-zigbee2mqtt/lamp`, and
 //! with `strip = "zigbee2mqtt/"` as well such as `house-lamp`, a level of which only the beginning is known.
 
+use super::cause::Cause;
 use super::rules::Mapping;
-#[cfg(test)]
-use crate::message::Topic;
-use crate::message::TopicFilter;
+use crate::message::{Topic, TopicFilter};
 
 /// Some topics.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,6 +114,11 @@ impl Pattern {
                 |level: &Level| if level.is_open { format!("{}{filled}", level.text) } else { level.text.clone() };
             self.levels.iter().map(level).collect::<Vec<_>>().join("/")
         })
+    }
+
+    /// Whether the other side can have any of them, as far as `check` says so.
+    pub(crate) fn is_ever(&self, check: impl Fn(&str) -> Result<Topic, Cause>) -> bool {
+        self.shortest().iter().any(|topic| check(topic).is_ok())
     }
 
     /// Without `strip`, a literal beginning of all of them but for the parent of a filter's `#`, and with `to` in front.

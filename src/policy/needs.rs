@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::Action;
 use super::pattern::Pattern;
 use super::resource::escaped;
-use super::topics::{Parent, Topics, topics_of};
+use super::topics::{Parent, Topics, topics_of, topics_of_image};
+use crate::bridge::rules::for_iot_core;
 use crate::config::Config;
 use crate::message::{TopicFilter, needed};
 
@@ -16,9 +17,12 @@ pub(crate) enum Purpose {
     PublishSchedule,
     PublishIngest,
     PublishWill,
+    PublishBridge,
     Retain,
     SubscribeForward,
     ReceiveForward,
+    SubscribeBridge,
+    ReceiveBridge,
 }
 
 impl Purpose {
@@ -29,19 +33,24 @@ impl Purpose {
             Purpose::PublishSchedule => "PublishSchedule",
             Purpose::PublishIngest => "PublishIngest",
             Purpose::PublishWill => "PublishWill",
+            Purpose::PublishBridge => "PublishBridge",
             Purpose::Retain => "Retain",
             Purpose::SubscribeForward => "SubscribeForward",
             Purpose::ReceiveForward => "ReceiveForward",
+            Purpose::SubscribeBridge => "SubscribeBridge",
+            Purpose::ReceiveBridge => "ReceiveBridge",
         }
     }
 
     pub(crate) fn action(self) -> Action {
         match self {
             Purpose::Connect => Action::Connect,
-            Purpose::PublishSchedule | Purpose::PublishIngest | Purpose::PublishWill => Action::Publish,
+            Purpose::PublishSchedule | Purpose::PublishIngest | Purpose::PublishWill | Purpose::PublishBridge => {
+                Action::Publish
+            }
             Purpose::Retain => Action::RetainPublish,
-            Purpose::SubscribeForward => Action::Subscribe,
-            Purpose::ReceiveForward => Action::Receive,
+            Purpose::SubscribeForward | Purpose::SubscribeBridge => Action::Subscribe,
+            Purpose::ReceiveForward | Purpose::ReceiveBridge => Action::Receive,
         }
     }
 }
@@ -106,6 +115,31 @@ pub(crate) fn of(config: &Config, ingest_retain: IngestRetain) -> Vec<Need> {
             }
             for topics in received(filter) {
                 needs.topics(Purpose::ReceiveForward, topics, &source);
+            }
+        }
+    }
+    for bridge in &config.bridge {
+        let source = format!("bridge \"{}\"", bridge.name);
+        for rule in &bridge.up {
+            // Of what IoT Core can't have nothing is sent.
+            let images = rule
+                .mapping()
+                .images()
+                .into_iter()
+                .filter(|image| image.is_ever(|topic| for_iot_core(topic, &rule.to)));
+            for topics in images.flat_map(|image| topics_of_image(&image)) {
+                if rule.retain {
+                    needs.topics(Purpose::Retain, topics.clone(), &source);
+                }
+                needs.topics(Purpose::PublishBridge, topics, &source);
+            }
+        }
+        for rule in &bridge.down {
+            if subscribed.contains(&rule.from) {
+                needs.exact(Purpose::SubscribeBridge, rule.from.as_str(), &source);
+            }
+            for topics in received(&rule.from) {
+                needs.topics(Purpose::ReceiveBridge, topics, &source);
             }
         }
     }

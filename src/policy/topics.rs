@@ -2,6 +2,7 @@
 
 use super::pattern::{Pattern, Piece};
 use super::resource::escaped;
+use crate::bridge::image;
 
 /// What may stand in one level of a topic. No topic holds `+` or `#` (`MQTT-3.3.2-2`), so what a policy names with them as
 /// letters meets nothing here.
@@ -34,6 +35,39 @@ pub(super) fn topics_of(levels: &str, parent: Parent) -> Vec<Topics> {
         Parent::Apart => None,
     };
     parent.into_iter().chain([Topics { strings: strings(levels), ..wild(levels) }]).collect()
+}
+
+/// All topics of `image`, which a bridge publishes to: none begins with `$` but where that is known.
+pub(super) fn topics_of_image(image: &image::Pattern) -> Vec<Topics> {
+    let resource = |level: &image::Level| format!("{}{}", escaped(&level.text), if level.is_open { "*" } else { "" });
+    let resource = image.levels().iter().map(resource).collect::<Vec<String>>().join("/");
+    let mut strings = vec![Pattern::default()];
+    for (number, level) in image.levels().iter().enumerate() {
+        let starts: Vec<Pattern> = match level {
+            // An empty first level is one; an empty topic isn't.
+            level if number == 0 && level.is_open && level.text.is_empty() => {
+                let is_alone = image.levels().len() == 1;
+                [named_level()].into_iter().chain((!is_alone).then(Pattern::default)).collect()
+            }
+            level if level.is_open => vec![Pattern::literal(&level.text).then(&Pattern::from_iter([LEVEL]))],
+            level => vec![Pattern::literal(&level.text)],
+        };
+        let slash = Pattern::literal(if number == 0 { "" } else { "/" });
+        let longer =
+            |before: &Pattern| starts.iter().map(|next| before.clone().then(&slash).then(next)).collect::<Vec<_>>();
+        strings = strings.iter().flat_map(longer).collect();
+    }
+    let mut topics = vec![Topics { resource: resource.clone(), strings: strings.clone() }];
+    if image.is_open() {
+        // An empty first level, with more behind it.
+        let mut below = strings;
+        if matches!(image.levels(), [only] if only.is_open && only.text.is_empty()) {
+            below.push(Pattern::default());
+        }
+        let below = below.into_iter().map(|start| start.then(&level("#"))).collect();
+        topics.push(Topics { resource: format!("{resource}/*"), strings: below });
+    }
+    topics
 }
 
 fn wild(levels: &str) -> Topics {
@@ -95,7 +129,40 @@ mod tests {
         assert_eq!(resources("a*/b?/${c}/$d", Parent::Apart), ["a${*}/b${?}/${$}{c}/$d"]);
     }
 
+    #[test]
+    fn images_become_the_narrowest_wildcards() {
+        let resources = |from: &str, strip: &str, to: &str| -> Vec<String> {
+            let rule = crate::bridge::testing::up_rule(from, strip, to);
+            let topics = rule.mapping().images().iter().flat_map(topics_of_image).collect::<Vec<_>>();
+            topics.into_iter().map(|topics| topics.resource).collect()
+        };
+        assert_eq!(resources("z/+", "z/", "g/z2m/"), ["g/z2m/*"]);
+        assert_eq!(resources("z/+", "z/", "g/z2m-"), ["g/z2m-*"]);
+        assert_eq!(resources("z/+/s", "", "g*/"), ["g${*}/z/*/s"]);
+        assert_eq!(resources("z/#", "z/", "g/"), ["g/z", "g/*", "g/*/*"]);
+        assert_eq!(resources("z/#", "", ""), ["z", "z/*"]);
+        assert_eq!(resources("z/a", "z/a", "$aws/rules/r/x"), ["$aws/rules/r/x"]);
+    }
+
     proptest! {
+        #[test]
+        fn what_a_bridge_publishes_is_in_the_resources_of_its_rule(
+            bridge in crate::bridge::testing::any_bridge(),
+            topic in crate::bridge::testing::any_topic(),
+        ) {
+            use crate::bridge::rules::{Route, up};
+            if let Route::To(index, made) = up(&bridge, &topic) {
+                let images = bridge.up[index].mapping().images();
+                let topics: Vec<Topics> = images.iter().flat_map(topics_of_image).collect();
+                let has_it = |topics: &Topics| topics.strings.iter().any(|strings| strings.matches(made.as_str()));
+                prop_assert!(topics.iter().any(has_it), "{made} {topics:?}");
+                for Topics { resource, strings } in topics {
+                    let wild = Pattern::glob(&resource);
+                    prop_assert!(strings.iter().all(|strings| strings.outside(&[&wild]) == Ok(None)), "{resource}");
+                }
+            }
+        }
+
         #[test]
         fn they_cover_what_the_filter_matches_and_nothing_else(
             filter in "(\\+|#|[ab$]{0,2}(/(\\+|[ab$]{0,1})){0,3}(/#)?)",

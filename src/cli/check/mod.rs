@@ -16,6 +16,7 @@ use super::Exit;
 use super::inputs;
 use super::output::{say, tell};
 use crate::config::{self, Config, Environment};
+use crate::count::count;
 use crate::net::Endpoint;
 use crate::systemd;
 use connect::Until;
@@ -141,6 +142,11 @@ fn summary(config: &Config) -> Vec<String> {
     for ingest in &config.ingest {
         let topics: Vec<&str> = ingest.topics.iter().map(|topic| topic.as_str()).collect();
         line("ingest", format!("{}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", ")));
+    }
+    for bridge in &config.bridge {
+        let rules = |n: usize, way: &str| format!("{} {way}", count(n as u64, "rule"));
+        let (up, down) = (rules(bridge.up.len(), "up"), rules(bridge.down.len(), "down"));
+        line("bridge", format!("{}: {} at {}, {up}, {down}", bridge.name, bridge.client_id, bridge.broker));
     }
     summary
 }
