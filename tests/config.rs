@@ -72,7 +72,9 @@ const TLS: &str = "[tls]\nca_file = \"$CREDENTIALS_DIRECTORY/AmazonRootCA1.pem\"
 fn a_good_configuration_is_summed_up_and_exits_0() {
     let files = Files::new(&format!(
         "{CONNECTION}{TLS}[[publish]]\nname = \"hello\"\ntopic = \"test/topic\"\nevery = \"90s\"\npayload = \"x\"\n\
-         [[forward]]\nname = \"messages\"\nfilters = [\"a/#\", \"b\"]\nsocket = \"/run/messages.sock\"\n"
+         [[forward]]\nname = \"messages\"\nfilters = [\"a/#\", \"b\"]\nsocket = \"/run/messages.sock\"\n\
+         [[bridge]]\nname = \"house\"\nbroker = \"127.0.0.1:1883\"\n[[bridge.up]]\nfrom = \"z/#\"\n[[bridge.up]]\nfrom = \"tele/#\"\n\
+         [[bridge.down]]\nfrom = \"set/#\"\n"
     ));
     files.write(
         "conf.d/10.toml",
@@ -88,6 +90,7 @@ fn a_good_configuration_is_summed_up_and_exits_0() {
             "  publish  hello: on test/topic every 1m 30s",
             "  forward  messages: a/#, b to /run/messages.sock",
             "  ingest   up: /run/up.sock to thing-1/+",
+            "  bridge   house: gatewire-thing-1 at 127.0.0.1:1883, 2 rules up, 1 rule down",
         ]
     );
 }

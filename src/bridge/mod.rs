@@ -16,6 +16,7 @@ pub(crate) mod image;
 mod legs;
 pub(crate) mod local;
 pub(crate) mod loops;
+pub(crate) mod mosquitto;
 mod named;
 pub(crate) mod rules;
 #[cfg(test)]
@@ -368,7 +369,7 @@ impl Recipient for Bridge {
 }
 
 /// What a person can do.
-fn why(cause: Cause) -> &'static str {
+pub(crate) fn why(cause: Cause) -> &'static str {
     match cause {
         Cause::TooLarge => {
             "it is too large: IoT Core takes payloads of at most 128 KiB and properties of 8 KiB. If nobody needs it there, name it in `except`"

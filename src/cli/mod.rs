@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod bridge;
 mod check;
 mod client;
 #[cfg(any(test, fuzzing))]
@@ -58,6 +59,7 @@ Examples:
   gatewire check                             is the configuration right, do the credentials match?
   gatewire check --connect                   does the connection to IoT Core work, and if not, why?
   gatewire policy --account 123456789012     the IoT policy that the configuration needs
+  gatewire bridge zigbee2mqtt/kitchen        what becomes of this topic of the local broker?
   gatewire run                               the daemon, in the foreground
   gatewire status                            is it connected, what waits, what went wrong?
   gatewire tail                              messages, as they arrive
@@ -91,6 +93,9 @@ enum Command {
     /// Print the minimal IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::PolicyArguments),
+    /// Say what the bridges do with a topic, or translate a bridge of mosquitto's
+    #[command(long_about = bridge::LONG_ABOUT, after_help = bridge::AFTER_HELP)]
+    Bridge(bridge::BridgeArguments),
     /// Show what the running daemon is doing
     #[command(long_about = status::LONG_ABOUT, after_help = status::AFTER_HELP)]
     Status(status::StatusArguments),
@@ -161,6 +166,7 @@ fn run(arguments: Arguments) -> Exit {
         Command::Run => run::run(&arguments.config),
         Command::Check(check) => check::run(&arguments.config, &check),
         Command::Policy(policy) => policy::run(&arguments.config, policy),
+        Command::Bridge(bridge) => bridge::run(&arguments.config, &bridge),
         Command::Status(status) => status::run(&arguments.config, &status),
         Command::Publish(publish) => publish::run(&arguments.config, publish),
         Command::Tail(tail) => tail::run(&arguments.config, tail),

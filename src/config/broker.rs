@@ -8,6 +8,7 @@ use rustls::pki_types::ServerName;
 use super::Broker;
 use super::document::{Node, Value};
 use super::endpoint::is_of_aws;
+use super::reader::MAX_SOCKET_PATH;
 use super::values::string;
 
 const EXAMPLE: &str = "\"127.0.0.1:1883\"";
@@ -37,6 +38,21 @@ pub(super) fn broker(
         return Err(with_scheme(scheme, rest));
     }
     tcp(text, has_tls)
+}
+
+/// Whether `text` can stand there; systemd's directories aside.
+pub(crate) fn is_broker(text: &str) -> bool {
+    match text.strip_prefix("unix:") {
+        Some(path) => {
+            let is_short = path.len() <= MAX_SOCKET_PATH && path.split('/').all(|name| name.len() <= 100);
+            is_short
+                && path.starts_with('/')
+                && !path.ends_with('/')
+                && !path.contains(char::is_control)
+                && path.trim() == path
+        }
+        None => tcp(text, false).is_ok(),
+    }
 }
 
 /// What is said of a URL. It may hold a login.

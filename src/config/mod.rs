@@ -34,6 +34,7 @@ use crate::secret::Secret;
 use crate::template::Template;
 
 pub(crate) use bridge::{Bridge, Broker, BrokerLogin, BrokerTls, Down, Up};
+pub(crate) use broker::is_broker;
 pub(crate) use doubt::about_topic;
 pub(crate) use environment::Environment;
 #[cfg(test)]

@@ -37,6 +37,7 @@ use crate::mqtt::{Protocol, Will};
 use crate::store::names_of;
 use crate::template::{Fixed, fill_client_id};
 use copies::Wanted;
+pub(super) use paths::MAX_SOCKET_PATH;
 use paths::path;
 use payload::payload;
 

@@ -12,7 +12,7 @@ use crate::config::{Environment, SocketFile};
 use crate::filesystem::resolved;
 
 /// `sun_path` of a Unix socket address, less its final NUL (`unix(7)`).
-const MAX_SOCKET_PATH: usize = 107;
+pub(in crate::config) const MAX_SOCKET_PATH: usize = 107;
 
 /// `NAME_MAX` and `PATH_MAX` less its final NUL (`limits.h`).
 const MAX_NAME: usize = 255;

@@ -1,0 +1,171 @@
+//! Tables of `gatewire.toml`.
+
+use std::fmt::Write as _;
+
+use super::connection::Connection;
+use super::listener::Local;
+use super::rules::{Made, Rules};
+use crate::config::{Down, Up};
+use crate::message::TopicFilter;
+
+/// A text in quotes, as TOML has it.
+pub(super) fn text(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            // Writing to memory can't fail.
+            c if c.is_control() || c == '\u{feff}' => drop(write!(quoted, "\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// Likewise where `{{` would begin a placeholder.
+fn topic(name: &str) -> String {
+    text(&name.replace("{{", "{{\"{{\"}}"))
+}
+
+/// A comment, in lines that a terminal shows whole.
+fn comment(toml: &mut String, words: &str) {
+    const WIDTH: usize = 100;
+    let mut line = String::from("#");
+    for word in words.split_whitespace() {
+        if line.len() > 1 && line.len() + 1 + word.len() > WIDTH {
+            toml.push_str(&line);
+            toml.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line.push_str(&word.chars().filter(|c| !c.is_control()).collect::<String>());
+    }
+    toml.push_str(&line);
+    toml.push('\n');
+}
+
+fn line(toml: &mut String, text: &str) {
+    toml.push_str(text);
+    toml.push('\n');
+}
+
+/// The table of a connection with those of its rules, or why there is none. It is the one of this number.
+pub(super) fn bridge(connection: &Connection, rules: &Rules, local: &Local, number: usize) -> String {
+    let mut toml = String::new();
+    if number > 0 {
+        toml.push('\n');
+    }
+    comment(&mut toml, &format!("From {}, connection {}.", connection.place, text(&connection.name)));
+    link(&mut toml, connection);
+    connection.remarks.iter().for_each(|remark| comment(&mut toml, remark));
+    if rules.up.is_empty() && rules.down.is_empty() {
+        comment(&mut toml, "None of its topics can be carried, so there is no [[bridge]].");
+        return toml;
+    }
+    line(&mut toml, "[[bridge]]");
+    line(&mut toml, &format!("name = {}", text(&connection.name)));
+    line(&mut toml, &format!("broker = {}", text(&local.broker)));
+    if local.has_tls {
+        comment(
+            &mut toml,
+            "The CA that mosquitto's own certificate (`certfile`) is from; the certificate must be for this host.",
+        );
+        let client = match local.wants_certificate {
+            true => ", cert_file = \"/etc/gatewire/house.pem\", key_file = \"/etc/gatewire/house.key\"",
+            false => "",
+        };
+        line(&mut toml, &format!("tls = {{ ca_file = \"/etc/gatewire/house-ca.pem\"{client} }}"));
+    }
+    login(&mut toml, connection);
+    match &connection.local_client_id {
+        Some(id) => line(&mut toml, &format!("client_id = {}", topic(id))),
+        None if number > 0 => line(&mut toml, &format!("client_id = \"gatewire-{{{{client_id}}}}-{}\"", number + 1)),
+        None => {}
+    }
+    if let Some(status) = &connection.status_topic {
+        line(&mut toml, &format!("status_topic = {}", topic(status)));
+    }
+    rules.up.iter().for_each(|made| up(&mut toml, made));
+    rules.down.iter().for_each(|made| down(&mut toml, made));
+    toml
+}
+
+/// What belongs into the sections of the link to IoT Core, if it isn't there.
+fn link(toml: &mut String, connection: &Connection) {
+    let mut of_connection = Vec::new();
+    if let Some((host, port)) = &connection.endpoint {
+        of_connection.push(format!("endpoint = {}", text(host)));
+        of_connection.extend(port.filter(|port| *port != 8883).map(|port| format!("port = {port}")));
+    }
+    of_connection.extend(connection.of_connection.iter().cloned());
+    if of_connection.is_empty() && connection.of_tls.is_empty() {
+        return;
+    }
+    comment(toml, "What the link to IoT Core is made of belongs into gatewire.toml, if it isn't there:");
+    for (header, lines) in [("[connection]", &of_connection), ("[tls]", &connection.of_tls)] {
+        if !lines.is_empty() {
+            line(toml, &format!("#   {header}"));
+            lines.iter().for_each(|text| line(toml, &format!("#   {text}")));
+        }
+    }
+    if !connection.of_tls.is_empty() {
+        comment(
+            toml,
+            "gatewire's user must be able to read these files, and nobody else the key: better copy them to /etc/gatewire/certs.",
+        );
+    }
+}
+
+fn login(toml: &mut String, connection: &Connection) {
+    if let Some(name) = &connection.username {
+        line(toml, &format!("username = {}", text(name)));
+        if connection.has_password {
+            comment(toml, "Write the `local_password` into this file, for gatewire alone (mode 0600).");
+            line(toml, "password_file = \"/etc/gatewire/house.password\"");
+        }
+    }
+}
+
+fn heading(toml: &mut String, header: &str, of: &super::line::Line) {
+    toml.push('\n');
+    comment(toml, &format!("Line {}.", of.number));
+    line(toml, header);
+}
+
+fn mapped(toml: &mut String, from: &TopicFilter, strip: &str, to: &str) {
+    line(toml, &format!("from = {}", topic(from.as_str())));
+    if !strip.is_empty() {
+        line(toml, &format!("strip = {}", topic(strip)));
+    }
+    if !to.is_empty() {
+        line(toml, &format!("to = {}", topic(to)));
+    }
+}
+
+fn up(toml: &mut String, made: &Made<Up>) {
+    let Up { from, strip, to, except, retain, .. } = &made.rule;
+    heading(toml, "[[bridge.up]]", &made.line);
+    mapped(toml, from, strip, to);
+    if made.is_mended {
+        comment(toml, "What comes down stays here; it would go up again otherwise, and round for ever.");
+    }
+    if !except.is_empty() {
+        let except: Vec<String> = except.iter().map(|filter| topic(filter.as_str())).collect();
+        line(toml, &format!("except = [{}]", except.join(", ")));
+    }
+    if *retain {
+        comment(
+            toml,
+            "As mosquitto does unless `bridge_outgoing_retain false` is set. The policy needs iot:RetainPublish for it.",
+        );
+        line(toml, "retain = true");
+    }
+}
+
+fn down(toml: &mut String, made: &Made<Down>) {
+    let Down { from, strip, to, .. } = &made.rule;
+    heading(toml, "[[bridge.down]]", &made.line);
+    mapped(toml, from, strip, to);
+}
