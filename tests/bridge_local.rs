@@ -293,3 +293,32 @@ fn retained_messages_come_once_for_a_subscription_whoever_restarts() {
         }
     }
 }
+
+#[test]
+fn check_goes_the_way_to_the_local_broker_and_a_running_daemon_does_not_notice() {
+    let cloud = Mosquitto::start();
+    let mut local = LocalBroker::start();
+    let setup = Setup::new(cloud.port, &bridge(&at(local.port), ""));
+    let (code, output, errors) = setup.output_of(&["check", "--connect"]);
+    assert_eq!(code, 0, "{output}{errors}");
+    let steps = [
+        "  ok       bridge house: TCP: connected to 127.0.0.1:",
+        "  ok       bridge house: MQTT 5: accepted as `gatewire-thing-1-check-",
+        "  ok       bridge house: SUBSCRIBE: `z2m/#` granted with QoS 1",
+    ];
+    says(&output, &steps);
+    let gatewire = setup.start();
+    gatewire.wait_for("bridge house: connected to ");
+    gatewire.wait_for("connected to localhost");
+    let (code, output, errors) = setup.output_of(&["check", "--connect"]);
+    assert_eq!(code, 0, "{output}{errors}");
+    says(&output, &steps);
+    says(&output, &["gatewire is running; nothing is tried beside it"]);
+    assert_eq!((gatewire.count("bridge house: connected to "), gatewire.count("bridge_down")), (1, 0));
+    local.stop();
+    let (code, output, _) = setup.output_of(&["check", "--connect"]);
+    assert_eq!(code, 1, "{output}");
+    says(&output, &["  failed   bridge house: connecting to the broker 127.0.0.1:", "nothing listens there"]);
+    let (code, output, _) = setup.output_of(&["check", "--connect", "--tls-only"]);
+    assert!(code == 0 && !output.contains("bridge house"), "{output}");
+}

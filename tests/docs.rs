@@ -30,10 +30,11 @@ fn events() -> BTreeSet<String> {
     sources.flat_map(|source| quoted(&source, "GATEWIRE_EVENT = \"").collect::<Vec<_>>()).collect()
 }
 
-/// Every code that a failure of the link may have: the strings that functions called `..code` return.
+/// Every code that a failure of the link or of a bridge may have: the strings that functions called `..code` return.
 fn codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
-    for path in files(&root().join("src/link/diagnosis"), ".rs") {
+    let folders = ["src/link/diagnosis", "src/bridge/local"].map(|folder| files(&root().join(folder), ".rs"));
+    for path in folders.concat() {
         let source = fs::read_to_string(path).unwrap();
         let mut lines = source.lines();
         while let Some(line) = lines.next() {
@@ -60,8 +61,13 @@ fn explained(text: &str, head: &str) -> BTreeSet<String> {
 fn each_event_and_code_is_explained_in_troubleshooting_and_no_other() {
     let text = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
     let (events, codes) = (events(), codes());
-    for (known, some) in [(&events, "link_down"), (&codes, "tls_wrong_name"), (&codes, "io"), (&codes, "disconnected")]
-    {
+    for (known, some) in [
+        (&events, "link_down"),
+        (&codes, "tls_wrong_name"),
+        (&codes, "io"),
+        (&codes, "disconnected"),
+        (&codes, "broker_io"),
+    ] {
         assert!(known.contains(some), "{some} wasn't found in the sources: {known:?}");
     }
     assert_eq!(explained(&text, "\n| `GATEWIRE_EVENT` |"), events);

@@ -3,11 +3,13 @@
 mod backoff;
 mod exchange;
 mod memory;
+mod outcome;
 mod state;
 mod telling;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use exchange::{CLOSE_TIME, Exchange};
 pub(crate) use memory::{SessionMemory, noted_at};
+pub(crate) use outcome::{Outcome, StepReport};
 pub(crate) use state::{Failure, LastError, State};
 pub(crate) use telling::{Before, Say, Telling};

@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [EventKind; 24] = [
+const KINDS: [EventKind; 29] = [
     kind("bridge_left_out", &[], "03bb46082c954e0db18189af48f9b1cb"),
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
@@ -73,6 +73,11 @@ const KINDS: [EventKind; 24] = [
     kind("credentials", &[], "8bbfcd7a269942b999f2bb714502cdc1"),
     kind("messages_dropped", &[], "84d58137ae5840b7b0d77286eba5a5f4"),
     kind("store_failing", &[], "5feb3f91e60042c79917ee601fca2019"),
+    kind("bridge_up", &[], "3eaf0e2fd48f4d68ae52ecb8267261c6"),
+    kind("bridge_down", &["broker_refused_login", "broker_password_file"], "370d629d0cce41ad9d15167cd636e39f"),
+    kind("bridge_down", &["broker_tls"], "1e426ac84cb8479aa66cccd48eecb583"),
+    kind("bridge_down", &[], "a8471eb4580f4fd99edd8cc3a9705ef8"),
+    kind("bridge_subscribe_refused", &[], "0c426fce9c384709bb5e54fcb5a9acab"),
 ];
 
 /// The value of `MESSAGE_ID` for a record, if the catalogue has something to say about it.
@@ -119,8 +124,14 @@ mod tests {
 
     #[test]
     fn an_entry_says_what_it_is_about_and_names_fields_that_there_are() {
-        const FIELDS: [&str; 5] =
-            ["GATEWIRE_CLIENT_ID", "GATEWIRE_COUNT", "GATEWIRE_ENDPOINT", "GATEWIRE_FILTER", "GATEWIRE_TOPIC"];
+        const FIELDS: [&str; 6] = [
+            "GATEWIRE_BRIDGE",
+            "GATEWIRE_CLIENT_ID",
+            "GATEWIRE_COUNT",
+            "GATEWIRE_ENDPOINT",
+            "GATEWIRE_FILTER",
+            "GATEWIRE_TOPIC",
+        ];
         for (id, (head, text)) in entries() {
             assert!(head.starts_with("Subject: ") && head.ends_with("\nDefined-By: gatewire"), "{id}: {head}");
             assert!(!text.trim().is_empty() && text.lines().all(|line| line.chars().count() <= 76), "{id}: {text}");

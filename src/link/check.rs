@@ -21,7 +21,7 @@ use super::diagnosis::{FilterRefused, LinkError, Peer, Phase, Sent, Shown};
 use super::explain;
 use super::pace::ConnectLimit;
 use super::reload::options;
-use crate::client::{CLOSE_TIME, Failure};
+use crate::client::{CLOSE_TIME, Failure, Outcome, StepReport};
 use crate::config;
 use crate::duration::written;
 use crate::message::{Qos, TopicFilter, needed};
@@ -39,19 +39,6 @@ const ATTEMPTS_TO_END: usize = 3;
 const NO_ANSWER: &str = "The network on the way loses packets, or the server is overloaded or doesn't answer what it doesn't allow: its \
     log tells. Run the check again; if this repeats, raise connection.ack_timeout.";
 const CHANGED_NETWORK: &str = "The network has changed (DHCP, another Wi-Fi, cable or modem). Run the check again.";
-
-/// What became of a step.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// What was found, in one line.
-    Passed(String),
-    /// Something to know, in one line, that isn't a failure.
-    Note(String),
-    Failed(Failure),
-}
-
-/// Takes the outcome of each step as it comes.
-pub(crate) type StepReport<'a> = &'a mut dyn FnMut(Outcome);
 
 /// See the module.
 #[derive(Debug)]

@@ -16,9 +16,7 @@ mod tcp;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub(crate) use broker::{
-    BrokerConnector, BrokerOptions, BrokerStream, Brokers, MachineBrokers, Place, Reach, ReachError, Reached,
-};
+pub(crate) use broker::{BrokerOptions, BrokerStream, Brokers, MachineBrokers, Place, Reach, ReachError, Reached};
 pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
 pub(crate) use endpoint::{Endpoint, Route};
 pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};

@@ -4,6 +4,7 @@
 //! one connection lasts, [`error`] explains its end to people, [`status_topic`] tells the local broker of the link to IoT Core.
 
 mod advice;
+mod check;
 mod connection;
 mod error;
 mod judging;
@@ -34,6 +35,7 @@ use crate::notify::LocalNotify;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::time;
+pub(crate) use check::check;
 use connection::Connection;
 use error::{Cause, LocalError, Phase};
 pub(crate) use legs::Legs;

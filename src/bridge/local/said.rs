@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::client::{Before, Say, Telling};
+use crate::client::{Before, Failure, Say, Telling};
 use crate::config;
 use crate::count::count_that;
 use crate::duration::written;
@@ -54,15 +54,12 @@ impl Said {
                  Allow QoS 1 there (mosquitto: `max_qos 1` or more)", config.name, config.broker
             ),
             Answer::Refused(reason) if self.refused.borrow_mut().insert(filter.clone()) => {
-                let code = match config.protocol {
-                    Protocol::Mqtt311 => String::new(),
-                    Protocol::Mqtt5 => format!(" with reason code {reason}"),
-                };
+                let Failure { message, advice, .. } = refused_filter(config, filter, reason);
                 log::error!(
                     GATEWIRE_EVENT = "bridge_subscribe_refused", GATEWIRE_BRIDGE = config.name.as_str(),
                     GATEWIRE_FILTER = filter.as_str();
-                    "bridge {}: the broker {} refused to subscribe us to `{filter}`{code}: nothing goes up for it, the other filters \
-                     work; it is retried in an hour. {}", config.name, config.broker, filter_advice(config, filter, reason)
+                    "bridge {}: {message}: nothing goes up for it, the other filters work; it is retried in an hour. {advice}",
+                    config.name
                 );
             }
             Answer::Downgraded | Answer::Refused(_) => {}
@@ -149,8 +146,18 @@ impl Said {
     }
 }
 
+/// A filter that the broker doesn't subscribe us to.
+pub(super) fn refused_filter(config: &config::Bridge, filter: &TopicFilter, reason: &Reason) -> Failure {
+    let code = match config.protocol {
+        Protocol::Mqtt311 => String::new(),
+        Protocol::Mqtt5 => format!(" with reason code {reason}"),
+    };
+    let message = format!("the broker {} refused to subscribe us to `{filter}`{code}", config.broker);
+    Failure { code: "bridge_subscribe_refused", message, advice: filter_advice(config, filter, reason) }
+}
+
 /// What to do about a filter that the broker refuses.
-pub(super) fn filter_advice(config: &config::Bridge, filter: &TopicFilter, reason: &Reason) -> String {
+fn filter_advice(config: &config::Bridge, filter: &TopicFilter, reason: &Reason) -> String {
     match (config.protocol, reason.code) {
         (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => {
             let filter = filter.levels();

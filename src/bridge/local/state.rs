@@ -64,10 +64,6 @@ impl LocalState {
         self.change(State::Stopped);
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
-        self.current.borrow().state == State::Connected
-    }
-
     pub(crate) fn status(&self) -> LocalStatus {
         self.current.borrow().clone()
     }

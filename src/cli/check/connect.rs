@@ -1,15 +1,16 @@
-//! `gatewire check --connect`: the way to IoT Core, a line a step.
+//! `gatewire check --connect`: the way to IoT Core, and to the local brokers of bridges, a line a step.
 
 use serde_json::Value;
 use signal_hook_tokio::Signals;
 use tokio_stream::StreamExt as _;
 
 use super::daemon::{self, Daemon};
+use crate::bridge::local;
 use crate::cli::Exit;
 use crate::cli::inputs::Inputs;
 use crate::cli::output;
-use crate::client::{Failure, noted_at};
-use crate::link::check::{Check, Outcome};
+use crate::client::{Failure, Outcome, noted_at};
+use crate::link::check::Check;
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,21 +19,12 @@ pub(super) enum Until {
     Subscribed,
 }
 
-/// Goes to IoT Core, or asks the daemon that is there already.
+/// Goes to IoT Core, or asks the daemon that is there already; then to the local broker of each bridge.
 pub(super) fn run(inputs: &Inputs, until: Until) -> Exit {
-    if until == Until::Subscribed {
-        match daemon::find(&inputs.config) {
-            Daemon::Absent => {}
-            Daemon::Runs(status) => return report_daemon(inputs, &status),
-            Daemon::Unknown(why) => {
-                failed(
-                    &format!("a gatewire may be running, and a second connection would end its own: {why}"),
-                    "Run this as root or as gatewire's user, or with --tls-only, which stops before MQTT.",
-                );
-                return Exit::No;
-            }
-        }
-    }
+    let beside = match until {
+        Until::Tls => None,
+        Until::Subscribed => beside_daemon(inputs),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -40,18 +32,55 @@ pub(super) fn run(inputs: &Inputs, until: Until) -> Exit {
             return Exit::Internal;
         }
     };
-    let passed = runtime.block_on(go(inputs, until));
+    let passed = runtime.block_on(async {
+        let link = match beside {
+            Some(passed) => Some(passed),
+            None => go(inputs, until).await,
+        };
+        match (link, until) {
+            (Some(passed), Until::Subscribed) => bridges(inputs).await && passed,
+            (passed, _) => passed == Some(true),
+        }
+    });
     // A look-up in DNS that hangs in the C library mustn't hold us.
     runtime.shutdown_background();
     if passed { Exit::Done } else { Exit::No }
 }
 
-async fn go(inputs: &Inputs, until: Until) -> bool {
+/// What a daemon says that runs, or may run: nothing is tried beside its link. `None`: there is none.
+fn beside_daemon(inputs: &Inputs) -> Option<bool> {
+    match daemon::find(&inputs.config) {
+        Daemon::Absent => None,
+        Daemon::Runs(status) => Some(report_daemon(inputs, &status)),
+        Daemon::Unknown(why) => {
+            failed(
+                &format!("a gatewire may be running, and a second connection would end its own: {why}"),
+                "Run this as root or as gatewire's user, or with --tls-only, which stops before MQTT.",
+            );
+            Some(false)
+        }
+    }
+}
+
+/// Whether the local broker of each bridge takes us: a running daemon's connections don't notice.
+async fn bridges(inputs: &Inputs) -> bool {
+    let mut all = true;
+    for bridge in &inputs.config.bridge {
+        match unless_interrupted(local::check(bridge, &mut report)).await {
+            Some(passed) => all &= passed,
+            None => return false,
+        }
+    }
+    all
+}
+
+/// `None` if a signal has ended it.
+async fn go(inputs: &Inputs, until: Until) -> Option<bool> {
     let Inputs { config, credentials, .. } = inputs;
     let standing = noted_at(&config.outbox.path, &config.connection);
     let mut check = Check::new(&config.connection, credentials, config.filters(), standing);
     if until == Until::Tls {
-        return check.tls(&mut report).await;
+        return Some(check.tls(&mut report).await);
     }
     let passed = unless_interrupted(check.all(&mut report)).await;
     // Where it was interrupted.
@@ -64,29 +93,29 @@ async fn go(inputs: &Inputs, until: Until) -> bool {
         Daemon::Absent => {
             let ended = unless_interrupted(check.end_session(&mut report)).await;
             check.hang_up().await;
-            ended && passed
+            Some(ended? && passed?)
         }
         Daemon::Runs(_) | Daemon::Unknown(_) => {
             failed(
                 "gatewire was started meanwhile: this check leaves it the session that it began",
                 "The session may lack subscriptions: restart gatewire once with session_expiry = \"0s\".",
             );
-            false
+            passed.map(|_| false)
         }
     }
 }
 
-/// `false` if a signal ends it.
-async fn unless_interrupted(work: impl Future<Output = bool>) -> bool {
+/// `None` if a signal ends it.
+async fn unless_interrupted(work: impl Future<Output = bool>) -> Option<bool> {
     let Ok(mut signals) = Signals::new([nix::libc::SIGINT, nix::libc::SIGTERM, nix::libc::SIGHUP]) else {
-        return work.await;
+        return Some(work.await);
     };
     tokio::select! {
         biased;
-        passed = work => passed,
+        passed = work => Some(passed),
         _ = signals.next() => {
             say("failed", "interrupted");
-            false
+            None
         }
     }
 }
@@ -99,8 +128,8 @@ fn report(outcome: Outcome) {
     }
 }
 
-/// What a running daemon says of its link.
-fn report_daemon(inputs: &Inputs, status: &Value) -> Exit {
+/// What a running daemon says of its link. Whether all is well.
+fn report_daemon(inputs: &Inputs, status: &Value) -> bool {
     let link = &status["link"];
     let text = |value: &Value| value.as_str().unwrap_or("unknown").to_owned();
     let (state, since) = (text(&link["state"]), text(&link["since"]));
@@ -125,7 +154,7 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> Exit {
     let running = "gatewire is running; nothing is tried beside it, because a second connection would end its own";
     if state == "connected" {
         say("ok", &format!("{running}. It is connected to {endpoint} as `{client_id}` since {since}"));
-        return if refused.is_empty() { Exit::Done } else { Exit::No };
+        return refused.is_empty();
     }
     let error = &link["last_error"];
     match error["message"].as_str() {
@@ -135,7 +164,7 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> Exit {
         ),
         None => failed(&format!("{running}. It isn't connected yet ({state} since {since})"), "Try again in a moment."),
     }
-    Exit::No
+    false
 }
 
 fn failed(message: &str, advice: &str) {

@@ -36,7 +36,10 @@ connects as the configured client, with the daemon's own CONNECT; another device
 connected with this client id is disconnected by that. It acknowledges no messages, leaves
 the session as it was, and sends DISCONNECT, so that its will isn't published. If a daemon
 is running, it doesn't connect, because a second connection would end the daemon's: it
-reports the state of that daemon's link.";
+reports the state of that daemon's link.
+
+Then it connects to the local broker of each [[bridge]], with a client id of its own that no
+daemon notices, and subscribes to each `from`. It publishes and acknowledges nothing.";
 
 pub(super) const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 a step of --connect failed, or the running daemon isn't
