@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod support;
+
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
+use support::CERTIFICATES;
 use tempfile::TempDir;
 
 const CONNECTION: &str =
@@ -176,4 +180,55 @@ fn a_bridge_of_mosquitto_is_translated_with_the_files_that_it_includes() {
     assert_eq!((exit, out.as_str(), err.as_str()), (Some(78), "", "nowhere.conf: there is no such file\n"));
     let (exit, _, err) = translate("gatewire.toml");
     assert!(exit == Some(1) && err.contains("there is no `connection` in it"), "{err}");
+}
+
+/// What stands in the blocks of this kind in docs/bridge.md.
+fn blocks(kind: &str) -> Vec<String> {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/bridge.md")).unwrap();
+    let start = format!("```{kind}\n");
+    let blocks = text.split(&start).skip(1).map(|rest| format!("{}\n", rest.split("\n```").next().unwrap()));
+    blocks.collect()
+}
+
+#[test]
+fn every_configuration_of_the_page_can_be_used() {
+    let blocks = blocks("toml");
+    assert!(blocks.len() > 6, "{blocks:?}");
+    for block in blocks {
+        let own = TempDir::new().unwrap();
+        let tls = "[tls]\nca_file = \"$CREDENTIALS_DIRECTORY/AmazonRootCA1.pem\"\ncert_file = \"$CREDENTIALS_DIRECTORY/certificate.pem.crt\"\n\
+                   key_file = \"$CREDENTIALS_DIRECTORY/private.pem.key\"\n";
+        let path = own.path().to_str().unwrap();
+        let places = format!("[status]\nsocket = \"{path}/status.sock\"\n[outbox]\npath = \"{path}/gatewire.db\"\n");
+        // A client id of the length that AWS's examples have.
+        let connection = CONNECTION.replace("\"gw\"", "\"thing-gateway-01\"");
+        fs::write(
+            own.path().join("gatewire.toml"),
+            format!("{connection}{tls}{places}{}", block.replace("/etc/gatewire", path)),
+        )
+        .unwrap();
+        for name in ["house-ca.pem", "house.password"] {
+            let file = own.path().join(name);
+            fs::write(&file, "x").unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+        command
+            .args(["--config", &format!("{path}/gatewire.toml"), "check"])
+            .env("CREDENTIALS_DIRECTORY", CERTIFICATES.path(""));
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let about_the_bridge: Vec<&str> = said.lines().filter(|line| line.contains("bridge")).collect();
+        assert!(output.status.success() && about_the_bridge.is_empty(), "{block}\n{said}");
+    }
+}
+
+#[test]
+fn the_translation_on_the_page_is_the_commands() {
+    let [conf] = &blocks("conf")[..] else { panic!("one file of mosquitto's") };
+    let directory = configured("");
+    fs::write(directory.path().join("mosquitto.conf"), conf).unwrap();
+    let (exit, toml, err) = gatewire(directory.path(), &["bridge", "--from-mosquitto", "mosquitto.conf"]);
+    assert_eq!((exit, err.as_str()), (Some(0), ""));
+    assert!(blocks("toml").contains(&toml), "docs/bridge.md doesn't have\n{toml}");
 }

@@ -58,6 +58,11 @@ pub(super) fn bridge(connection: &Connection, rules: &Rules, local: &Local, numb
         toml.push('\n');
     }
     comment(&mut toml, &format!("From {}, connection {}.", connection.place, text(&connection.name)));
+    comment(
+        &mut toml,
+        "Once gatewire has it, take the connection out of mosquitto's configuration and restart mosquitto: what both carry comes twice, \
+         and two clients with one client id end each other's connection.",
+    );
     link(&mut toml, connection);
     connection.remarks.iter().for_each(|remark| comment(&mut toml, remark));
     if rules.up.is_empty() && rules.down.is_empty() {

@@ -67,7 +67,7 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
     walk_store(config, is_held, &mut found);
     for publish in &config.publish {
         let (place, fault) = match &publish.source {
-            Some(Source::File(path)) => (config.places.of("publish.file", path), unreadable(path)),
+            Some(Source::File(path)) => (config.places.of("publish.file", path), unreadable("file", path)),
             Some(Source::Command { argv, .. }) => {
                 let program = argv.first().map_or("", String::as_str);
                 (config.places.of("publish.command", Path::new(program)), not_run(program))
@@ -77,6 +77,19 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
         // A URL with a login may stand where a file or a program belongs.
         let fault = fault.map(|fault| config::without_secrets(&fault));
         found.warnings.extend(fault.map(|fault| format!("{place}warning: publish {}: {fault}", publish.name)));
+    }
+    for bridge in &config.bridge {
+        let tls = bridge.tls.iter().flat_map(|tls| {
+            let client = tls.client.iter().flat_map(|(cert, key)| [("tls.cert_file", cert), ("tls.key_file", key)]);
+            [("tls.ca_file", &tls.ca_file)].into_iter().chain(client)
+        });
+        let password = bridge.login.iter().filter_map(|login| Some(("password_file", login.password_file.as_ref()?)));
+        for (key, path) in tls.chain(password) {
+            let last = key.rsplit('.').next().unwrap_or(key);
+            let fault = unreadable(last, path);
+            let place = config.places.of(&format!("bridge.{key}"), path);
+            found.warnings.extend(fault.map(|fault| format!("{place}warning: bridge {}: {fault}", bridge.name)));
+        }
     }
     found
 }
@@ -117,11 +130,11 @@ fn probe(socket: &SocketFile, daemon: Option<Beside>) -> Result<(), SocketError>
     }
 }
 
-/// Why a file can't be read each time it is due.
-fn unreadable(path: &Path) -> Option<String> {
+/// Why the file that `key` names can't be read each time it is due.
+fn unreadable(key: &str, path: &Path) -> Option<String> {
     let error = std::io::Error::from(regular::open(path).err()?);
     Some(match error.kind() {
-        ErrorKind::NotFound => format!("`file` {} isn't there", path.display()),
-        _ => format!("`file` {} can't be read: {error}", path.display()),
+        ErrorKind::NotFound => format!("`{key}` {} isn't there", path.display()),
+        _ => format!("`{key}` {} can't be read: {error}", path.display()),
     })
 }
