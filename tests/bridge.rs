@@ -4,13 +4,15 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use support::daemon::{Gatewire, Setup};
 use support::eventually;
 use support::local_broker::LocalBroker;
 use support::mosquitto::Mosquitto;
 
-const RULES: &str = "[[bridge.up]]\nfrom = \"z2m/#\"\nstrip = \"z2m/\"\nto = \"gw/{{client_id}}/\"\nexcept = [\"z2m/bridge/#\"]\n\
+const RULES: &str = "[[bridge.up]]\nfrom = \"z2m/#\"\nstrip = \"z2m/\"\nto = \"gw/{{client_id}}/z2m/\"\nexcept = [\"z2m/bridge/#\"]\n\
     [[bridge.down]]\nfrom = \"gw/{{client_id}}/set/#\"\nstrip = \"gw/{{client_id}}/set/\"\nto = \"z2m/\"\n";
 
 fn bridge(port: u16, rules: &str) -> String {
@@ -61,7 +63,7 @@ fn topics_are_carried_both_ways() {
     let local = bench.local.subscribe("z2m/#");
     let gatewire = bench.start();
     bench.local.publish("z2m/lamp", b"{\"state\":\"ON\"}");
-    assert_eq!(cloud.next(), "gw/thing-1/lamp {\"state\":\"ON\"}");
+    assert_eq!(cloud.next(), "gw/thing-1/z2m/lamp {\"state\":\"ON\"}");
     assert_eq!(local.next(), "z2m/lamp {\"state\":\"ON\"}");
     bench.cloud.publish("gw/thing-1/set/lamp/set", b"{\"state\":\"OFF\"}");
     assert_eq!(local.next(), "z2m/lamp/set {\"state\":\"OFF\"}");
@@ -69,7 +71,7 @@ fn topics_are_carried_both_ways() {
     bench.local.publish("z2m/bridge/state", b"online");
     bench.local.publish("z2m/door", b"open");
     assert_eq!(cloud.next(), "gw/thing-1/set/lamp/set {\"state\":\"OFF\"}");
-    assert_eq!(cloud.next(), "gw/thing-1/door open");
+    assert_eq!(cloud.next(), "gw/thing-1/z2m/door open");
     let up = delivered(&gatewire, "up", 0, 2);
     assert_eq!(up["from"], "z2m/#");
     assert_eq!(
@@ -96,7 +98,7 @@ fn what_iot_core_cannot_take_is_counted_and_named_and_stops_nothing() {
     bench.local.publish(&format!("z2m/{}", "long".repeat(70)), b"x");
     bench.local.publish("z2m/large", &vec![b'x'; 128 * 1024 + 1]);
     bench.local.publish("z2m/max", &vec![b'x'; 128 * 1024]);
-    assert!(cloud.next().starts_with("gw/thing-1/max xxx"));
+    assert!(cloud.next().starts_with("gw/thing-1/z2m/max xxx"));
     let up = delivered(&gatewire, "up", 0, 1);
     assert_eq!(up["dropped"], json!({"too_large": 3, "too_many_slashes": 1, "topic_too_long": 1}));
     assert_eq!((&up["received"], &up["accepted"]), (&json!(6), &json!(1)));
@@ -127,12 +129,15 @@ fn nothing_is_lost_while_the_link_is_down_or_gatewire_or_the_local_broker() {
     bench.cloud.restart();
     let cloud = bench.cloud.subscribe("gw/#");
     let _gatewire = bench.start();
-    let expected: Vec<String> = (0..=200).map(|n| format!("gw/thing-1/n {n}")).collect();
+    let expected: Vec<String> = (0..=200).map(|n| format!("gw/thing-1/z2m/n {n}")).collect();
     let mut came: Vec<String> = Vec::new();
     while came.last() != expected.last() {
-        came.push(cloud.next());
+        // What was stored and whose PUBACK the kill prevented comes twice.
+        let message = cloud.next();
+        if !came.contains(&message) {
+            came.push(message);
+        }
     }
-    came.dedup();
     assert_eq!(came, expected);
 }
 
@@ -163,11 +168,11 @@ fn retained_messages_go_up_once_for_a_subscription() {
     let cloud = bench.cloud.subscribe_with("gw/#", &[], "%r %t %p");
     bench.local.publish_with("z2m/lamp", b"ON", &["-q", "1", "-r"]);
     let gatewire = bench.start();
-    assert_eq!(cloud.next(), "0 gw/thing-1/lamp ON", "without the flag, which only `retain` carries over");
+    assert_eq!(cloud.next(), "0 gw/thing-1/z2m/lamp ON", "without the flag, which only `retain` carries over");
     gatewire.stop();
     let gatewire = bench.start();
     bench.local.publish("z2m/door", b"open");
-    assert_eq!(cloud.next(), "0 gw/thing-1/door open", "and not again with the session that was kept");
+    assert_eq!(cloud.next(), "0 gw/thing-1/z2m/door open", "and not again with the session that was kept");
     drop(gatewire);
 }
 
@@ -176,10 +181,10 @@ fn a_reload_changes_rules_without_dropping_either_link() {
     let bench = Bench::new(RULES);
     let cloud = bench.cloud.subscribe("#");
     let gatewire = bench.start();
-    let again = bench.setup.again().edit("to = \"gw/{{client_id}}/\"", "to = \"other/\"");
+    let again = bench.setup.again().edit("to = \"gw/{{client_id}}/z2m/\"", "to = \"other/\"");
     let _again = again.edit("from = \"z2m/#\"\nstrip = \"z2m/\"", "from = \"z2m/+\"\nstrip = \"z2m/\"");
     gatewire.signal("HUP");
-    gatewire.wait_for("the configuration is reloaded");
+    gatewire.wait_for("the configuration is read again");
     eventually("the new rule", || {
         bench.local.publish("z2m/lamp", b"x");
         (cloud.next() == "other/lamp x").then_some(())
@@ -215,9 +220,10 @@ fn every_and_batch_hold_back_and_lose_nothing() {
     // Of what waited, all is there again; with another time it goes at once.
     let _again = bench.setup.again().edit("every = \"1h\"", "every = \"1s\"");
     gatewire.signal("HUP");
-    let mut came: Vec<String> = (0..60).map(|_| cloud.next()).collect();
-    came.sort();
-    let mut expected: Vec<String> = (0..60).map(|n| format!("slow/{n} 2")).collect();
-    expected.sort();
-    assert_eq!(came, expected);
+    let mut expected: BTreeSet<String> = (0..60).map(|n| format!("slow/{n} 2")).collect();
+    while !expected.is_empty() {
+        let message = cloud.next();
+        // What the kill kept from being acknowledged comes again.
+        assert!(expected.remove(&message) || message.ends_with(" 1") || message.starts_with("array/"), "{message}");
+    }
 }

@@ -145,8 +145,10 @@ fn a_source_that_fails_every_other_time_is_told_a_few_times_and_its_words_stay_i
     let failed = || gatewire.status()["publish"][0]["failed"].as_u64().unwrap();
     eventually("many failures", || (failed() >= 15).then_some(()));
     let log = gatewire.log();
-    let of_p: Vec<&String> = log.iter().filter(|line| line.contains("publish p: ")).collect();
-    assert!((4..=7).contains(&of_p.len()), "{log:#?}");
+    // On a busy machine runs are skipped, too, which is told by itself.
+    let told = |text: &str| log.iter().filter(|line| line.contains("publish p: ") && line.contains(text)).count();
+    let of_p = told("ended with exit code") + told("not published") + told("published again");
+    assert!((3..=7).contains(&of_p), "{log:#?}");
     gatewire.signal("TERM");
     let told = gatewire.wait_for("more lines like this were left out, the last: publish p: ");
     assert!(told.split_whitespace().any(|word| word.parse::<u64>().is_ok_and(|n| n >= 10)), "{told}");

@@ -101,16 +101,16 @@ fn down_queue(bridge: &str, rule: &config::Down) -> String {
     format!("bridge {bridge} down {}", rule.from)
 }
 
-/// Keeps what waits in a rule on the disk, for ever.
-type Keeper = Pin<Box<dyn Future<Output = ()>>>;
+/// Of a rule: what keeps on the disk what waits in it, or until that is there.
+type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 /// What comes and goes with another configuration.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// Of rules that are new, by the names of their queues.
-    pub(crate) keepers: Vec<(String, Keeper)>,
+    pub(crate) keepers: Vec<(String, Work)>,
     /// Likewise of rules that aren't there any more: these complete when all of theirs is on the disk.
-    pub(crate) leaving: Vec<(String, Pin<Box<dyn Future<Output = ()>>>)>,
+    pub(crate) leaving: Vec<(String, Work)>,
 }
 
 /// What a bridge is made for, beside its own tables.

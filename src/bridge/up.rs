@@ -123,10 +123,6 @@ impl UpRule {
         }
     }
 
-    pub(super) fn retains(&self) -> bool {
-        self.config.borrow().retain
-    }
-
     /// Does what is due.
     pub(super) fn advance(&self) {
         self.change(Held::advance);
@@ -197,7 +193,9 @@ impl UpRule {
     fn change<T>(&self, change: impl FnOnce(&mut Held, Instant) -> T) -> Option<T> {
         let held = self.held.as_ref()?;
         let (mut borrowed, now) = (held.borrow_mut(), time::now());
+        let before = borrowed.timeout();
         let result = change(&mut borrowed, now);
+        let is_another_time = borrowed.timeout() != before;
         let (ready, done, dropped) = (borrowed.take_ready(), borrowed.take_done(), borrowed.take_dropped());
         let early = borrowed.take_early();
         match borrowed.needs_keeper(now) {
@@ -215,7 +213,9 @@ impl UpRule {
             let topic = message.topic.clone();
             self.hand_over(message, Pending::Held(places, topic));
         }
-        bridge.look_at_the_time();
+        if is_another_time {
+            bridge.look_at_the_time();
+        }
         Some(result)
     }
 

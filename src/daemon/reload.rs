@@ -111,7 +111,12 @@ fn say(config: &Config, credentials: &Credentials, warnings: &[String]) {
     warn(credentials, warnings);
     log::info!(
         GATEWIRE_EVENT = "reloaded";
-        "SIGHUP: the configuration is read again: {} publish, {} forward, {} ingest",
-        config.publish.len(), config.forward.len(), config.ingest.len()
+        "SIGHUP: the configuration is read again: {} publish, {} forward, {} ingest{}",
+        config.publish.len(), config.forward.len(), config.ingest.len(), bridges(config)
     );
+}
+
+/// Nothing is said of what isn't used.
+fn bridges(config: &Config) -> String {
+    if config.bridge.is_empty() { String::new() } else { format!(", {} bridge", config.bridge.len()) }
 }

@@ -41,7 +41,7 @@ use ledger::{Cause, Full, Ledger, LinkState};
 use outcome::Waiter;
 pub(crate) use outcome::{Outcome, Refusal};
 use quarantine::Quarantine;
-use senders::{Fate, Senders};
+use senders::Senders;
 pub(crate) use senders::{Sender, Tally};
 use source::Gate;
 pub(crate) use source::Source;

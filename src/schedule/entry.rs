@@ -290,7 +290,7 @@ impl Publication {
             self.skipped += skipped;
             log::info!(
                 GATEWIRE_EVENT = "publish_skipped", GATEWIRE_PUBLISH = name.as_str(), GATEWIRE_COUNT = skipped;
-                "publish {name}: skipped {} that passed while this machine was suspended, or that its clock jumped over",
+                "publish {name}: skipped {} that passed while this machine was suspended or too busy, or that its clock jumped over",
                 count(skipped, "due time")
             );
         }

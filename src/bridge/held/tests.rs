@@ -131,7 +131,9 @@ fn what_says_nothing_new_is_not_sent() {
 #[test]
 fn an_array_gathers_what_comes_for_a_topic() {
     let mut bench = Bench::new(&rule(None, false, Some((3, 10))));
-    ["1", "x", "3", "4"].into_iter().for_each(|payload| drop(bench.arrive("a", payload)));
+    ["1", "x", "3", "4"].into_iter().for_each(|payload| {
+        bench.arrive("a", payload);
+    });
     bench.arrive("b", "5");
     assert_eq!(bench.sent(), pairs(&[("a", "[1,\"x\",3]")]));
     assert_eq!(bench.held.take_done().len(), 3);
@@ -165,7 +167,9 @@ fn what_waits_is_acknowledged_once_it_is_on_the_disk_and_outlives_a_restart() {
 #[test]
 fn when_many_wait_the_broker_is_told_soon() {
     let mut bench = Bench::new(&rule(None, false, Some((1000, 60))));
-    (0..7).for_each(|n| drop(bench.arrive(&format!("t/{n}"), "1")));
+    (0..7).for_each(|n| {
+        bench.arrive(&format!("t/{n}"), "1");
+    });
     bench.store();
     assert!(bench.held.take_done().is_empty());
     bench.arrive("t/7", "1");

@@ -129,10 +129,8 @@ impl Bridges {
         let around = Surroundings { protocol: config.connection.protocol, spill_after: config.outbox.spill_after };
         let mut old = self.all.take();
         for wanted in &config.bridge {
-            let running = match old.iter().position(|old| old.bridge.name() == wanted.name) {
-                Some(index) => Some(old.swap_remove(index)),
-                None => None,
-            };
+            let running = old.iter().position(|old| old.bridge.name() == wanted.name);
+            let running = running.map(|index| old.swap_remove(index));
             let bridge = running.as_ref().map_or_else(
                 || Bridge::new(wanted, &services.outbox, &services.acks),
                 |running| Rc::clone(&running.bridge),
