@@ -88,7 +88,8 @@ fn nothing_that_is_safe_is_lost_and_order_is_kept_whatever_ends() {
     let seed = env::var("GATEWIRE_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     let ends = env::var("GATEWIRE_BRIDGE_ENDS").map_or(ENDS, |ends| ends.parse().unwrap());
     eprintln!("GATEWIRE_SEED={seed}");
-    let (cloud, local) = (Mosquitto::start(), LocalBroker::start());
+    let cloud = Mosquitto::with_options("persistence true\npersistence_location DIR/\n");
+    let local = LocalBroker::start();
     let setup = Setup::new(cloud.port, &RULES.replace("PORT", &local.port.to_string()));
     let gatewire = setup.connect();
     // From then on the brokers keep what comes while it isn't there.
