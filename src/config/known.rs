@@ -62,32 +62,38 @@ pub(super) const SECTIONS: [&Known; 11] = [
         keys: &["name", "filters", "qos", "socket", "mode", "group", "format", "ack", "keep"],
     },
     &Known { name: "ingest", is_array: true, keys: &["name", "socket", "topics", "mode", "group", "batch"] },
-    &Known {
-        name: "bridge",
-        is_array: true,
-        keys: &[
-            "name",
-            "broker",
-            "tls",
-            "username",
-            "password_file",
-            "client_id",
-            "protocol",
-            "status_topic",
-            "up",
-            "down",
-        ],
-    },
-    &Known {
-        name: "bridge.up",
-        is_array: true,
-        keys: &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"],
-    },
-    &Known { name: "bridge.down", is_array: true, keys: &["from", "strip", "to", "keep"] },
+    &BRIDGE,
+    &BRIDGE_UP,
+    &BRIDGE_DOWN,
     &Known { name: "outbox", is_array: false, keys: &["path", "max_size", "max_age", "when_full", "spill_after"] },
     &Known { name: "status", is_array: false, keys: &["socket", "mode", "group"] },
     &Known { name: "log", is_array: false, keys: &["level"] },
 ];
+
+const BRIDGE: Known = Known {
+    name: "bridge",
+    is_array: true,
+    keys: &[
+        "name",
+        "broker",
+        "tls",
+        "username",
+        "password_file",
+        "client_id",
+        "protocol",
+        "status_topic",
+        "up",
+        "down",
+    ],
+};
+
+const BRIDGE_UP: Known = Known {
+    name: "bridge.up",
+    is_array: true,
+    keys: &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"],
+};
+
+const BRIDGE_DOWN: Known = Known { name: "bridge.down", is_array: true, keys: &["from", "strip", "to", "keep"] };
 
 /// What people write, and the key that they mean.
 const OTHER_NAMES: &[(&str, &str)] = &[
@@ -290,6 +296,29 @@ pub(super) fn homes_among(key: &str, is_meant: impl Fn(&str) -> bool) -> Option<
 /// The key among `known` that is meant by `name`, if that can be told.
 pub(crate) fn meant<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     spelling::meant(name, known, OTHER_NAMES)
+}
+
+/// What is said of a key in `[[bridge]]` that is one of its rules, or of one that rules don't need.
+pub(super) fn about_bridge_rule(section: &str, key: &str) -> Option<String> {
+    match section {
+        "bridge.up" | "bridge.down" if key == "qos" => {
+            Some("leave it out: a bridge carries everything with QoS 1".to_owned())
+        }
+        "bridge" if !BRIDGE.keys.contains(&key) && spelling::meant(key, BRIDGE.keys, OTHER_NAMES).is_none() => {
+            let rule = BRIDGE_UP.keys.iter().chain(BRIDGE_DOWN.keys).copied().collect::<Vec<_>>();
+            let meant = spelling::meant(key, &rule, OTHER_NAMES)?;
+            let ways = match (BRIDGE_UP.keys.contains(&meant), BRIDGE_DOWN.keys.contains(&meant)) {
+                (true, true) => "`[[bridge.up]]` or `[[bridge.down]]`",
+                (true, false) => "`[[bridge.up]]`",
+                _ => "`[[bridge.down]]`",
+            };
+            Some(match meant == key {
+                true => format!("it belongs to a rule: write it below {ways}"),
+                false => format!("a rule has it, as `{meant}`: write that below {ways}"),
+            })
+        }
+        _ => None,
+    }
 }
 
 /// Whether the section has this key, which may be one of a table in it: `backoff.min`.

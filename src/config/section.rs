@@ -112,6 +112,12 @@ impl<'a> Section<'a> {
         Some(self.section(key)).filter(|section| section.table.is_some())
     }
 
+    /// Whether a key of its rules stands among those of a bridge.
+    pub(super) fn has_key_of_rule(&self) -> bool {
+        let entries = self.table.iter().flat_map(|table| &table.entries);
+        entries.into_iter().any(|entry| known::about_bridge_rule(&self.name, &entry.key).is_some())
+    }
+
     /// The tables of the array at `key`, as below `[[bridge.up]]`. What isn't one is reported.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Section<'a>> {
         let (Some(node), name) = (self.node(key), self.full(key)) else { return Vec::new() };
@@ -249,6 +255,10 @@ impl<'a> Section<'a> {
             }
             let section =
                 known::section(&entry.key).filter(|_| matches!(entry.node.value, Value::Table(_) | Value::Array(_)));
+            if let Some(hint) = known::about_bridge_rule(&self.name, &entry.key) {
+                self.report.error(&entry.place, &format!("`{}.{}`: unknown key; {hint}", self.name, entry.key));
+                continue;
+            }
             let hint = match known::meant(&entry.key, &known) {
                 None if entry.key == self.name => format!("its keys are written without `{}.` here", self.name),
                 None if known::section(&self.name)

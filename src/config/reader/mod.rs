@@ -96,6 +96,12 @@ impl<'a> Reader<'a> {
         for entry in self.root.entries.iter().filter(|entry| !names.contains(&entry.key.as_str())) {
             let key = &entry.key;
             let is_table = matches!(&entry.node.value, Value::Table(_) | Value::Array(_));
+            if is_table && ["up", "down"].contains(&key.as_str()) {
+                let text = format!("`{key}`: its header is `[[bridge.{key}]]`, below that of its `[[bridge]]`");
+                self.report.misplaced(&entry.place, key, &text);
+                self.report.meant_elsewhere(keys_below(&entry.node));
+                continue;
+            }
             // Nobody is told of bridges who has none.
             let is_meant = |name: &str| !name.starts_with("bridge") || self.root.get("bridge").is_some();
             let homes = known::homes_among(key, is_meant).or_else(|| known::homes(key));

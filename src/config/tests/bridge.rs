@@ -139,7 +139,12 @@ fn what_else_is_wrong_with_a_bridge_is_told_at_its_line() {
         ),
         ("tls = { ca_file = \"/ca\", key_file = \"/key\" }", "`bridge.tls.key_file`: needs the certificate beside it"),
         ("host = \"x\"", "`bridge.host`: unknown key; did you mean `broker`?"),
-        ("remote_prefix = \"x\"", "`bridge.remote_prefix`: unknown key"),
+        (
+            "remote_prefix = \"x\"",
+            "`bridge.remote_prefix`: unknown key; a rule has it, as `to`: write that below `[[bridge.up]]` or",
+        ),
+        ("topic = \"x/#\"", "`bridge.topic`: unknown key; a rule has it, as `from`: write that below"),
+        ("every = \"1s\"", "`bridge.every`: unknown key; it belongs to a rule: write it below `[[bridge.up]]`"),
         ("qos = 1", "`bridge.qos`: unknown key"),
     ] {
         let found = one_error(&format!("{broker}{line}"));
@@ -176,6 +181,19 @@ fn a_wrong_rule_is_told_at_its_line() {
         ("[[bridge.up]]\nfrom = \"a\"\nexcept = \"b\"", "`bridge.up.except`: must be an array of filters, [\"b\"]"),
         ("[[bridge.up]]\nfrom = \"a\"\nexcept = [\"b#\"]", "isn't a topic filter"),
         ("[[bridge.up]]\nfrom = \"a\"\nevery = 5", "must be a duration with its unit in quotes, such as \"5s\""),
+        (
+            "[[bridge.up]]\nfrom = \"a\"\nqos = 1",
+            "`bridge.up.qos`: unknown key; leave it out: a bridge carries everything with QoS 1",
+        ),
+        (
+            "[[bridge.up]]\nfrom = \"a\"\nto = \"${client_id}/\"",
+            "`bridge.up.to`: `${client_id}` isn't filled in; the placeholder is",
+        ),
+        (
+            "from = \"a\"",
+            "8: `bridge.from`: unknown key; it belongs to a rule: write it below `[[bridge.up]]` or `[[bridge.down]]`",
+        ),
+        ("[[up]]\nfrom = \"a\"", "8: `up`: its header is `[[bridge.up]]`, below that of its `[[bridge]]`"),
         ("[[bridge.up]]\nfrom = \"a\"\nkeep = {}", "`bridge.up.keep`: unknown key; it belongs to"),
         ("[[bridge.up]]\nfrom = \"a\"\ntopic = \"b\"", "`bridge.up.topic`: unknown key; did you mean `from`?"),
         ("[[bridge.up]]\nfrom = \"a\"\nbroker = \"b\"", "`bridge.up.broker`: unknown key; it belongs to `[[bridge]]`"),

@@ -57,7 +57,8 @@ impl<'a> Reader<'a> {
         let status_topic = section.get("status_topic", |node| self.status_topic(node));
         let is_status_wrong = status_topic.is_none() && section.node("status_topic").is_some();
         let (ups, downs) = (section.tables("up"), section.tables("down"));
-        if ups.is_empty() && downs.is_empty() && section.node("up").is_none() && section.node("down").is_none() {
+        let is_without = |key| section.node(key).is_none();
+        if is_without("up") && is_without("down") && !section.has_key_of_rule() {
             section.missing(
                 "up",
                 "is missing, and `down`, too, so nothing is carried. Below the other keys of this bridge write `[[bridge.up]]` \

@@ -113,6 +113,11 @@ impl<'a> Reader<'a> {
         from: Option<TopicFilter>,
         way: Way,
     ) -> Option<(TopicFilter, String, String)> {
+        for key in ["strip", "to"] {
+            let Some(text) = section.node(key).and_then(|node| string(node).ok()) else { continue };
+            let doubts = [doubt::about_topic(text), doubt::placeholder(text).filter(|_| !text.starts_with('$'))];
+            doubts.iter().flatten().for_each(|doubt| section.warning(key, doubt));
+        }
         let strip = section.get_or("strip", String::new(), |node| self.part_of_topic(node));
         let to = section.get_or("to", String::new(), |node| self.part_of_topic(node));
         let is_wrong = |key, value: &String| value.is_empty() && section.node(key).is_some_and(|node| !is_empty(node));
@@ -141,6 +146,9 @@ impl<'a> Reader<'a> {
         let text = string(node)?;
         if text.is_empty() {
             return Ok(String::new());
+        }
+        if let Some(doubt) = doubt::placeholder(text).filter(|_| text.starts_with('$')) {
+            return Err(doubt);
         }
         let check = |part: &str| match part.chars().find(|c| matches!(c, '+' | '#')) {
             Some(wildcard) => Err(TopicError::WildcardInTopic(wildcard)),
