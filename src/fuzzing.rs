@@ -3,6 +3,7 @@
 //! and with what chance makes of it.
 
 pub use crate::batch::fuzzing::batch;
+pub use crate::bridge::mosquitto::fuzzing::mosquitto;
 pub use crate::cli::fuzzing::{publish_answers, status_document, tail_stream};
 pub use crate::config::fuzzing::configuration;
 pub use crate::cron::fuzzing::cron;
@@ -111,6 +112,7 @@ mod tests {
         forward_lines: 200,
         ingest_client: 200,
         ingest_lines: 1000,
+        mosquitto: 500,
         pem: 500,
         policy: 300,
         proxy_answer: 2000,

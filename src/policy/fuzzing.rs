@@ -28,6 +28,16 @@ topics = ["gateways/{{client_id}}/#", "x/+/y"]
 name = "f"
 socket = "/f.sock"
 filters = ["cmd/+/#", "$share/g/jobs/+"]
+[[bridge]]
+name = "b"
+broker = "127.0.0.1:1883"
+[[bridge.up]]
+from = "z/+/#"
+strip = "z/"
+to = "gw-"
+retain = true
+[[bridge.down]]
+from = "set/#"
 "#;
 
 /// The configurations of threads can't be shared; what they need can.

@@ -5,6 +5,8 @@
 //! becomes a comment.
 
 mod connection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 mod listener;
 mod rules;

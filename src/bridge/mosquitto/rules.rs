@@ -1,5 +1,7 @@
 //! `topic PATTERN [out|in|both] [QOS] [LOCAL-PREFIX] [REMOTE-PREFIX]` as rules.
 
+use std::collections::BTreeSet;
+
 use super::Problems;
 use super::connection::Connection;
 use super::line::Line;
@@ -7,6 +9,7 @@ use crate::bridge::image::Pattern;
 use crate::bridge::loops::{Rule as Number, loops};
 use crate::bridge::rules::{BASIC_INGEST, Mapping, for_iot_core, for_local_broker};
 use crate::config::{Bridge, Broker, Down, Keep, Up, WhenFull};
+use crate::limits::MAX_SUBSCRIPTIONS;
 use crate::message::TopicFilter;
 use crate::mqtt::Protocol;
 
@@ -110,6 +113,10 @@ fn up(topic: &Topic<'_>, line: &Line, retain: bool, problems: &mut Problems) -> 
 
 fn down(topic: &Topic<'_>, line: &Line, problems: &mut Problems) -> Option<Down> {
     let from = filter(&format!("{}{}", topic.remote, topic.pattern), TopicFilter::new, line, problems)?;
+    if from.as_str().starts_with("arn:") {
+        problems.at(line, "an ARN isn't a topic");
+        return None;
+    }
     if from.as_str().starts_with('$') && !from.as_str().starts_with("$aws/") {
         problems.at(line, format!("IoT Core has no topics like \"{from}\": below `$` there is only `$aws/`"));
         return None;
@@ -161,6 +168,22 @@ fn is_new(rule: Mapping<'_>, earlier: &[(Mapping<'_>, &Line)], line: &Line, prob
 
 /// Leaves out of what goes up what comes down, or where that would be all, what comes down.
 pub(super) fn without_loops(all: &mut [Rules], problems: &mut Problems) {
+    let mut filters: BTreeSet<TopicFilter> = BTreeSet::new();
+    for rules in all.iter_mut() {
+        rules.down.retain(|made| {
+            let fits = filters.len() < MAX_SUBSCRIPTIONS as usize || filters.contains(&made.rule.from);
+            match fits {
+                true => drop(filters.insert(made.rule.from.clone())),
+                false => problems.at(
+                    &made.line,
+                    format!(
+                        "IoT Core takes at most {MAX_SUBSCRIPTIONS} filters of a client; a wildcard has several topics"
+                    ),
+                ),
+            }
+            fits
+        });
+    }
     while let Some(steps) = loops(&all.iter().map(as_bridge).collect::<Vec<_>>()).into_iter().next() {
         // A loop is told from an up rule on, and the step before that one again is a down rule.
         let (Some(Number::Up(of, up)), Some(Number::Down(other, down))) =

@@ -35,5 +35,5 @@ pub(crate) fn configured(text: &str) -> Config {
     let (report, file) = (Report::default(), Rc::<Path>::from(Path::new("f.toml")));
     let Built { config, .. } = build(&parse_bytes(text.as_bytes(), &file, 0, &report), &environment(), &report);
     let (errors, _) = report.finish();
-    config.unwrap_or_else(|| panic!("{errors:?}"))
+    config.filter(|_| errors.is_empty()).unwrap_or_else(|| panic!("{text}\n{errors:?}"))
 }
