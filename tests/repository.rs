@@ -50,13 +50,15 @@ fn the_fuzzers_are_built_of_what_gatewire_is_built_of() {
 }
 
 /// Where tests may sleep: between two looks at what gives no other sign, and where the time that passes is what is tested.
-const MAY_SLEEP: [&str; 8] = [
+const MAY_SLEEP: [&str; 9] = [
     // `found_within`
     "tests/support/mod.rs",
     // Random times, of a printed seed.
     "tests/crash/",
     // So many messages a second, and no more.
     "tests/disk/quiet.rs",
+    // Which moment something is ended at is what is tested.
+    "tests/bridge_crash.rs",
     "tests/isolation/",
     // `eventually`, for what processes do.
     "src/schedule/source/command/tests.rs",

@@ -69,7 +69,11 @@ fn the_page_tells_link_waiting_schedules_and_certificate() {
 #[test]
 fn json_is_the_document_with_the_keys_that_scripts_rely_on() {
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, REST);
+    let bridge = format!(
+        "[[bridge]]\nname = \"house\"\nbroker = \"127.0.0.1:{}\"\n[[bridge.up]]\nfrom = \"dev/#\"\n[[bridge.down]]\nfrom = \"set/#\"\n",
+        closed_port()
+    );
+    let setup = Setup::new(broker.port, &format!("{REST}{bridge}"));
     let _gatewire = setup.connect();
     let document: Value = serde_json::from_str(&status(&setup, &["--json"])).unwrap();
     let has = |object: &Value, keys: &str| {
@@ -84,6 +88,8 @@ fn json_is_the_document_with_the_keys_that_scripts_rely_on() {
     );
     has(&document["outbox"], "waiting in_flight bytes oldest stored dropped quarantined");
     has(&document["certificate"], "not_after");
+    has(&document["bridge"][0], "name state since last_error up down");
+    has(&document["bridge"][0]["up"][0], "from received accepted delivered waiting dropped");
     // Each key of it is told of in docs/sockets.md.
     let told = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sockets.md")).unwrap();
     let (_, told) = told.split_once("\n## Status\n").unwrap();

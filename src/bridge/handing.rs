@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::up::{Pending, UpRule};
-use crate::message::{Outbound, Qos};
+use crate::message::{AckToken, Outbound, Qos, Topic};
 use crate::notify::LocalNotify;
 use crate::outbox::{Outbox, Refusal, Sender, Source};
 use crate::stop::Stop;
@@ -18,10 +17,44 @@ const MAX_QOS_0: usize = 1024 * 1024;
 /// With a full outbox it is looked again after so long, should nothing tell of room.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
+/// The rule that a message comes by.
+pub(super) trait Origin: Sender {
+    /// What was handed over never reached the outbox. Whether the broker sends it again, so that it needn't wait here.
+    fn comes_again(&self, pending: &Pending) -> bool;
+
+    /// The outbox has it from now on: the id by which it is told what became of it.
+    fn begin(&self, pending: Pending) -> u64;
+
+    /// The outbox didn't take it.
+    fn withdraw(&self, id: u64) -> Option<Pending>;
+
+    /// The outbox didn't take it, and won't.
+    fn refused(&self, pending: &Pending, refusal: &Refusal);
+}
+
+/// What a message that was handed over is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Pending {
+    /// One message; QoS 0 ones have no token.
+    Single(Option<AckToken>, Topic),
+    /// What waited in the rule.
+    Held(Vec<u64>, Topic),
+}
+
+impl Pending {
+    /// Of how many messages.
+    pub(super) fn parts(&self) -> u16 {
+        match self {
+            Pending::Single(..) => 1,
+            Pending::Held(places, _) => u16::try_from(places.len()).unwrap_or(u16::MAX),
+        }
+    }
+}
+
 /// A message on its way.
 #[derive(Debug)]
 pub(super) struct Handing {
-    pub(super) rule: Rc<UpRule>,
+    pub(super) rule: Rc<dyn Origin>,
     pub(super) message: Outbound,
     pub(super) pending: Pending,
 }
@@ -57,7 +90,7 @@ impl Queue {
     }
 
     /// How many messages of a rule wait.
-    pub(super) fn of(&self, rule: &Rc<UpRule>) -> u64 {
+    pub(super) fn of(&self, rule: &Rc<dyn Origin>) -> u64 {
         let waiting = self.waiting.borrow();
         waiting
             .iter()
@@ -122,14 +155,14 @@ impl Queue {
         }
     }
 
-    fn first(&self) -> Option<(Rc<UpRule>, Outbound, Pending)> {
+    fn first(&self) -> Option<(Rc<dyn Origin>, Outbound, Pending)> {
         let waiting = self.waiting.borrow();
         let Handing { rule, message, pending } = waiting.front()?;
         Some((Rc::clone(rule), message.clone(), pending.clone()))
     }
 
     /// The first is somebody else's now. It may have gone with the connection.
-    fn pop(&self, rule: &Rc<UpRule>, pending: &Pending) {
+    fn pop(&self, rule: &Rc<dyn Origin>, pending: &Pending) {
         let mut waiting = self.waiting.borrow_mut();
         let gone = waiting.pop_front_if(|first| Rc::ptr_eq(&first.rule, rule) && first.pending == *pending);
         if let Some(gone) = gone.filter(Handing::is_qos_0) {

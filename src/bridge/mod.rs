@@ -44,7 +44,7 @@ use crate::time::{self, Timer};
 use cause::Cause;
 use counters::RuleStatus;
 use down::DownRule;
-use handing::Handing;
+use handing::{Handing, Origin};
 use local::LocalStatus;
 use named::{Named, Way};
 use rules::Route;
@@ -278,7 +278,7 @@ impl Bridge {
     pub(crate) fn status(&self, local: LocalStatus) -> BridgeStatus {
         self.outbox.count_given_up();
         let up = self.up.borrow();
-        let up = up.iter().map(|rule| rule.status(self.handing.of(rule)));
+        let up = up.iter().map(|rule| rule.status(self.handing.of(&(Rc::clone(rule) as Rc<dyn Origin>))));
         BridgeStatus {
             local,
             broker: self.rules.borrow().broker.to_string(),

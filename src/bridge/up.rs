@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::Bridge;
 use super::cause::Cause;
 use super::counters::{Counters, RuleStatus};
-use super::handing::Handing;
+use super::handing::{Handing, Origin, Pending};
 use super::held::{Held, Ready};
 use super::named::Way;
 use crate::config;
@@ -40,25 +40,6 @@ pub(super) struct UpRule {
     /// Handed over to the outbox, which hasn't said yet what became of them.
     pending: RefCell<BTreeMap<u64, Pending>>,
     next_id: Cell<u64>,
-}
-
-/// What a message that was handed over is made of.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Pending {
-    /// One message; QoS 0 ones have no token.
-    Single(Option<AckToken>, Topic),
-    /// What waited in [`Held`].
-    Held(Vec<u64>, Topic),
-}
-
-impl Pending {
-    /// Of how many messages.
-    pub(super) fn parts(&self) -> u16 {
-        match self {
-            Pending::Single(..) => 1,
-            Pending::Held(places, _) => u16::try_from(places.len()).unwrap_or(u16::MAX),
-        }
-    }
 }
 
 /// Whether something may wait in a rule.
@@ -138,34 +119,6 @@ impl UpRule {
         self.change(Held::link_down);
     }
 
-    /// What was handed over never reached the outbox, and comes again if the disk doesn't have it. Whether it does.
-    pub(super) fn comes_again(&self, pending: &Pending) -> bool {
-        match pending {
-            Pending::Single(token, _) => token.is_some(),
-            Pending::Held(places, _) => {
-                let Some(held) = &self.held else { return false };
-                let comes_again = held.borrow().come_again(places);
-                if comes_again {
-                    self.change(|held, now| held.settled(places, now));
-                }
-                comes_again
-            }
-        }
-    }
-
-    /// The outbox has it from now on: the id by which it is told what became of it.
-    pub(super) fn begin(&self, pending: Pending) -> u64 {
-        let id = self.next_id.get();
-        self.next_id.set(id + 1);
-        self.pending.borrow_mut().insert(id, pending);
-        id
-    }
-
-    /// The outbox didn't take it.
-    pub(super) fn withdraw(&self, id: u64) -> Option<Pending> {
-        self.pending.borrow_mut().remove(&id)
-    }
-
     /// It is safe, or given up: whoever waits for that is told.
     pub(super) fn finish(&self, pending: &Pending, refused: Option<&Refusal>) {
         let Some(bridge) = self.bridge.upgrade() else { return };
@@ -180,13 +133,6 @@ impl UpRule {
                 self.change(|held, now| held.settled(places, now));
             }
         }
-    }
-
-    /// The outbox didn't take it, and won't.
-    pub(super) fn refused(&self, pending: &Pending, refusal: &Refusal) {
-        let cause = if matches!(refusal, Refusal::Rejected { .. }) { Cause::Refused } else { Cause::KeepFull };
-        (0..pending.parts()).for_each(|_| self.counters.dropped(cause));
-        self.finish(pending, Some(refusal));
     }
 
     /// Changes what waits, and passes on what has come of it.
@@ -263,6 +209,39 @@ impl UpRule {
         while !(self.is_stored() || self.gave_up.get()) {
             self.eased.notified().await;
         }
+    }
+}
+
+impl Origin for UpRule {
+    fn comes_again(&self, pending: &Pending) -> bool {
+        match pending {
+            Pending::Single(token, _) => token.is_some(),
+            Pending::Held(places, _) => {
+                let Some(held) = &self.held else { return false };
+                let comes_again = held.borrow().come_again(places);
+                if comes_again {
+                    self.change(|held, now| held.settled(places, now));
+                }
+                comes_again
+            }
+        }
+    }
+
+    fn begin(&self, pending: Pending) -> u64 {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        self.pending.borrow_mut().insert(id, pending);
+        id
+    }
+
+    fn withdraw(&self, id: u64) -> Option<Pending> {
+        self.pending.borrow_mut().remove(&id)
+    }
+
+    fn refused(&self, pending: &Pending, refusal: &Refusal) {
+        let cause = if matches!(refusal, Refusal::Rejected { .. }) { Cause::Refused } else { Cause::KeepFull };
+        (0..pending.parts()).for_each(|_| self.counters.dropped(cause));
+        self.finish(pending, Some(refusal));
     }
 }
 
