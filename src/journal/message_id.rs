@@ -21,7 +21,6 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 
 /// The first that fits counts.
 const KINDS: [EventKind; 29] = [
-    kind("bridge_left_out", &[], "03bb46082c954e0db18189af48f9b1cb"),
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -73,6 +72,7 @@ const KINDS: [EventKind; 29] = [
     kind("credentials", &[], "8bbfcd7a269942b999f2bb714502cdc1"),
     kind("messages_dropped", &[], "84d58137ae5840b7b0d77286eba5a5f4"),
     kind("store_failing", &[], "5feb3f91e60042c79917ee601fca2019"),
+    kind("bridge_left_out", &[], "03bb46082c954e0db18189af48f9b1cb"),
     kind("bridge_up", &[], "3eaf0e2fd48f4d68ae52ecb8267261c6"),
     kind("bridge_down", &["broker_refused_login", "broker_password_file"], "370d629d0cce41ad9d15167cd636e39f"),
     kind("bridge_down", &["broker_tls"], "1e426ac84cb8479aa66cccd48eecb583"),
@@ -124,11 +124,12 @@ mod tests {
 
     #[test]
     fn an_entry_says_what_it_is_about_and_names_fields_that_there_are() {
-        const FIELDS: [&str; 6] = [
+        const FIELDS: [&str; 7] = [
             "GATEWIRE_BRIDGE",
             "GATEWIRE_CLIENT_ID",
             "GATEWIRE_COUNT",
             "GATEWIRE_ENDPOINT",
+            "GATEWIRE_ERROR",
             "GATEWIRE_FILTER",
             "GATEWIRE_TOPIC",
         ];

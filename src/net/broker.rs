@@ -159,8 +159,8 @@ impl BrokerConnector {
         progress(Step::TcpConnected { address: won.address, lost: won.lost, took: start.elapsed() });
         let Some(tls) = &self.options.tls else { return Ok(BrokerStream::Tcp(won.connection)) };
         let route = Route { endpoint, address: won.address, proxy: None };
-        let (config, verifier) = (tls.client_config(), tls.verifier());
-        let stream = secure(config, verifier, won.connection, name, &route, deadline, progress).await?;
+        let with = (tls.client_config(), &**tls.verifier());
+        let stream = secure(with, won.connection, name, &route, deadline, progress).await?;
         Ok(BrokerStream::Tls(Box::new(stream)))
     }
 

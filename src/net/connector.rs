@@ -129,7 +129,7 @@ impl Connector {
         self.tunnel(&mut tcp, deadline, progress).await?;
         let proxy = self.proxy.as_ref().map(|proxy| proxy.endpoint.clone());
         let route = Route { endpoint: self.endpoint.clone(), address, proxy };
-        let stream = secure(&self.tls, &self.verifier, tcp, name, &route, deadline, progress).await?;
+        let stream = secure((&self.tls, &self.verifier), tcp, name, &route, deadline, progress).await?;
         Ok(Connection { stream, route, deadline })
     }
 
@@ -215,8 +215,7 @@ impl Connector {
 
 /// TLS on an open connection: rustls's handshake, and who is at the other end if that fails.
 pub(super) async fn secure(
-    tls: &Arc<ClientConfig>,
-    verifier: &Verifier,
+    (tls, verifier): (&Arc<ClientConfig>, &Verifier),
     tcp: TcpStream,
     name: ServerName<'static>,
     route: &Route,

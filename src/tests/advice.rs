@@ -168,7 +168,7 @@ fn every_gatewire_command_that_is_named_parses() {
 fn every_command_for_systemd_that_is_named_has_its_form() {
     const VERBS: [&str; 10] =
         ["start", "stop", "restart", "reload", "status", "enable", "disable", "edit", "daemon-reload", "cat"];
-    const UNITS: [&str; 4] = ["gatewire", "gatewire.service", "gatewire.socket", "systemd-timesyncd"];
+    const UNITS: [&str; 5] = ["gatewire", "gatewire.service", "gatewire.socket", "mosquitto", "systemd-timesyncd"];
     let mut count = 0;
     for (place, text) in texts() {
         let inline =

@@ -7,7 +7,9 @@ use std::path::Path;
 
 use super::error::{LocalError, Phase, is_refused};
 use super::password::group_of;
+use crate::client::Failure;
 use crate::config::{self, Broker};
+use crate::mqtt::reason::one_line;
 use crate::mqtt::session::End;
 use crate::mqtt::{Malformed, Protocol};
 use crate::net::{ConnectError, ReachError, TlsFault};
@@ -15,8 +17,15 @@ use crate::owner::{name_of, own_name, quoted};
 
 const IS_IT_RUNNING: &str = "Is the broker running? `systemctl status mosquitto` shows it";
 
+impl LocalError {
+    /// In the journal and in the status.
+    pub(super) fn failure(&self, config: &config::Bridge) -> Failure {
+        Failure { code: self.code(), message: self.message(config), advice: one_line(&of(self, config)) }
+    }
+}
+
 /// One or two sentences.
-pub(super) fn of(error: &LocalError, config: &config::Bridge) -> String {
+fn of(error: &LocalError, config: &config::Bridge) -> String {
     match error {
         LocalError::Password(fault) => fault.advice(),
         LocalError::Credentials(problems) => match problems.0.len() {

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::error::Cause;
+use super::judging::MessageRefused;
 use super::status_topic::StatusTopic;
 use super::{BACKOFF, Ended, Lasting, Legs, Local};
 use crate::client::{Exchange, SessionMemory};
@@ -274,7 +275,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             Event::Delivered(sequence) => local.legs.delivered(sequence),
             Event::Expired(sequence) => local.legs.expired(sequence),
             Event::Rejected(sequence, message, rejection) | Event::Doubtful(sequence, message, rejection) => {
-                local.rejected(config, self.status, sequence, &message.topic, &rejection);
+                local.rejected(config, self.status, (sequence, &message.topic), &MessageRefused::from(&rejection));
             }
             Event::Guilty(condition, reason) => local.legs.guilty(&condition, &reason.to_string()),
             Event::Overdue(topic, count) => local.said.overdue(config, &topic, count),

@@ -5,9 +5,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
-use super::advice;
 use super::password::PasswordFault;
-use crate::client::Failure;
 use crate::config;
 use crate::mqtt::Malformed;
 use crate::mqtt::isolation::Suspect;
@@ -112,10 +110,9 @@ impl LocalError {
         }
     }
 
-    /// In the journal and in the status.
-    pub(crate) fn failure(&self, config: &config::Bridge) -> Failure {
-        let message = one_line(&Said { error: self, config }.to_string());
-        Failure { code: self.code(), message, advice: one_line(&advice::of(self, config)) }
+    /// What was tried, on what, and what came back: one line.
+    pub(super) fn message(&self, config: &config::Bridge) -> String {
+        one_line(&Said { error: self, config }.to_string())
     }
 
     /// Stable, `snake_case`.

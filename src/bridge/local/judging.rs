@@ -9,6 +9,7 @@ use crate::config;
 use crate::message::{Sequence, Topic};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{Ground, Guilty};
+use crate::mqtt::reason::ReasonCode;
 use crate::mqtt::session::{End, Verdict};
 use crate::net::Brokers;
 use crate::time;
@@ -62,8 +63,9 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             Some(reason) => format!("it ends the connection on it with reason code {reason}"),
         };
         if let Some((sequence, message)) = refused {
-            let is_too_large = reason.is_some_and(|reason| reason.code.0 == 0x95);
-            self.legs_rejected(&lasting.config, &mut lasting.status, sequence, &message.topic, is_too_large, &ends);
+            let is_too_large = reason.is_some_and(|reason| reason.code == ReasonCode::PACKET_TOO_LARGE);
+            let refusal = MessageRefused { is_too_large, why: ends.clone() };
+            self.rejected(&lasting.config, &mut lasting.status, (sequence, &message.topic), &refusal);
         }
         for sequence in returned {
             match StatusTopic::is_own(sequence) {
@@ -90,27 +92,26 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         &self,
         config: &config::Bridge,
         status: &mut StatusTopic,
-        sequence: Sequence,
-        topic: &Topic,
-        rejection: &Rejection,
-    ) {
-        let is_too_large = matches!(rejection, Rejection::TooLarge { .. });
-        self.legs_rejected(config, status, sequence, topic, is_too_large, &rejection.to_string());
-    }
-
-    fn legs_rejected(
-        &self,
-        config: &config::Bridge,
-        status: &mut StatusTopic,
-        sequence: Sequence,
-        topic: &Topic,
-        is_too_large: bool,
-        why: &str,
+        (sequence, topic): (Sequence, &Topic),
+        refusal: &MessageRefused,
     ) {
         if !StatusTopic::is_own(sequence) {
-            self.legs.rejected(sequence, topic, is_too_large, why);
+            self.legs.rejected(sequence, topic, refusal.is_too_large, &refusal.why);
         } else if status.refuse() {
-            self.said.status_refused(config, why);
+            self.said.status_refused(config, &refusal.why);
         }
+    }
+}
+
+/// Why the broker doesn't take a message.
+pub(super) struct MessageRefused {
+    is_too_large: bool,
+    /// Follows "the local broker doesn't take it: ".
+    why: String,
+}
+
+impl From<&Rejection> for MessageRefused {
+    fn from(rejection: &Rejection) -> MessageRefused {
+        MessageRefused { is_too_large: matches!(rejection, Rejection::TooLarge { .. }), why: rejection.to_string() }
     }
 }

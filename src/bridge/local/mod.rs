@@ -196,7 +196,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
     async fn attempt(&self, lasting: &mut Lasting<N::Connector>) -> Result<Ended, LocalError> {
         self.state.connecting();
         let began = time::now();
-        self.prepare(lasting)?;
+        self.prepare(lasting).map_err(|error| *error)?;
         let name = &lasting.config.name;
         let mut progress = |step| log::debug!("bridge {name}: {step}");
         let reached = match self.unless_interrupted(lasting.connector.reach(&mut progress)).await {

@@ -65,10 +65,20 @@ impl<N: Brokers, L: Legs> Local<N, L> {
     }
 
     /// Before each attempt: reads password and certificates, which may have changed.
-    pub(super) fn prepare(&self, lasting: &mut Lasting<N::Connector>) -> Result<(), LocalError> {
+    pub(super) fn prepare(&self, lasting: &mut Lasting<N::Connector>) -> Result<(), Box<LocalError>> {
         let config = &lasting.config;
-        let login = config.login.as_ref().map(password::login).transpose().map_err(LocalError::Password)?;
-        let tls = config.tls.as_ref().map(load_for_broker).transpose().map_err(LocalError::Credentials)?;
+        let login = config
+            .login
+            .as_ref()
+            .map(password::login)
+            .transpose()
+            .map_err(|fault| Box::new(LocalError::Password(fault)))?;
+        let tls = config
+            .tls
+            .as_ref()
+            .map(load_for_broker)
+            .transpose()
+            .map_err(|problems| Box::new(LocalError::Credentials(problems)))?;
         lasting.connector.set_tls(tls);
         lasting.session.reconfigure(options::of(config, login), None);
         Ok(())

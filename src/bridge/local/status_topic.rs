@@ -37,10 +37,6 @@ impl StatusTopic {
         StatusTopic { topic, link, pending: None, next: FIRST, is_last: false, is_refused: false }
     }
 
-    pub(super) fn topic(&self) -> Option<&Topic> {
-        self.topic.as_ref()
-    }
-
     /// CONNACK has come: the will may have been published, or another broker knows nothing of it.
     pub(super) fn connected(&mut self) {
         self.is_refused = false;
