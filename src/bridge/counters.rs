@@ -22,11 +22,11 @@ pub(crate) struct RuleStatus {
     pub(super) from: String,
     /// Messages that the rule takes.
     pub(super) received: u64,
-    /// Those of them that it has taken over.
+    /// Those of them that go on: of `every` and `on_change` once that is certain.
     pub(super) accepted: u64,
     /// Those of them that the other side has acknowledged.
     pub(super) delivered: u64,
-    /// Those that were accepted and aren't delivered or dropped.
+    /// Those that aren't delivered or dropped yet.
     pub(super) waiting: u64,
     /// The others, by cause: those there are.
     pub(super) dropped: BTreeMap<&'static str, u64>,
@@ -37,8 +37,8 @@ impl Counters {
         self.received.set(self.received.get() + 1);
     }
 
-    pub(super) fn accepted(&self) {
-        self.accepted.set(self.accepted.get() + 1);
+    pub(super) fn accepted(&self, n: u64) {
+        self.accepted.set(self.accepted.get() + n);
     }
 
     pub(super) fn delivered(&self) {

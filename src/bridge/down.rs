@@ -69,7 +69,7 @@ impl DownRule {
 
     /// Takes a message over, whose topic is that of the local broker.
     pub(super) fn take(&self, id: u64, message: &Inbound, token: Option<AckToken>) {
-        self.counters.accepted();
+        self.counters.accepted(1);
         self.change(|keep, now| {
             if !keep.adopts(message, token) {
                 keep.insert(id, message, token, now + self.spill_after.get());

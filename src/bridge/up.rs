@@ -90,10 +90,10 @@ impl UpRule {
 
     /// Takes a message over, which is `topic` on the other side.
     pub(super) fn take(&self, message: Outbound, came: &Inbound, token: Option<AckToken>, now: Instant) {
-        self.counters.accepted();
         if self.held.is_some() {
             self.change(|held, _| held.arrive(message, token, came.received_at, accepted_now(), now));
         } else {
+            self.counters.accepted(1);
             self.hand_over(message, Pending::Single(token, came.topic.clone()));
         }
     }
@@ -144,6 +144,7 @@ impl UpRule {
         let is_another_time = borrowed.timeout() != before;
         let (ready, done, dropped) = (borrowed.take_ready(), borrowed.take_done(), borrowed.take_dropped());
         let early = borrowed.take_early();
+        self.counters.accepted(borrowed.take_accepted());
         match borrowed.needs_keeper(now) {
             true => self.reminder.now(),
             false => self.reminder.at(borrowed.disk_timeout(), now),

@@ -1,11 +1,11 @@
-//! What a start says: five lines at most that tell what this daemon will do.
+//! What a start says: six lines at most that tell what this daemon will do.
 
 use std::path::Path;
 
 use log::Level;
 
-use crate::config::{Config, Forward, Ingest, Publish};
-use crate::count::count_that;
+use crate::config::{Bridge, Config, Forward, Ingest, Publish};
+use crate::count::{count, count_that};
 use crate::message::TopicFilter;
 use crate::time;
 
@@ -25,6 +25,7 @@ pub(super) fn announce(config: &Config, waiting: u64) {
         line("publish", config.publish.iter().map(publish)),
         line("forward", config.forward.iter().map(forward)),
         line("ingest", config.ingest.iter().map(ingest)),
+        line("bridge", config.bridge.iter().map(bridge)),
     ];
     kinds.into_iter().flatten().for_each(|line| log::info!("{line}"));
     let waiting = match waiting {
@@ -94,6 +95,11 @@ fn publish(publish: &Publish) -> String {
 
 fn forward(forward: &Forward) -> String {
     format!("{}: {} to {}", forward.name, listed(&forward.filters), forward.socket.path.display())
+}
+
+fn bridge(bridge: &Bridge) -> String {
+    let [up, down] = [bridge.up.len(), bridge.down.len()].map(|n| count(n as u64, "rule"));
+    format!("{}: {}, {up} up, {down} down", bridge.name, bridge.broker)
 }
 
 fn ingest(ingest: &Ingest) -> String {

@@ -88,6 +88,7 @@ pub(super) struct Held {
     ready: Vec<Ready>,
     done: Vec<AckToken>,
     dropped: Vec<Cause>,
+    accepted: u64,
     went_early: u64,
     disk: Disk,
 }
@@ -109,6 +110,7 @@ impl Held {
             ready: Vec::new(),
             done: Vec::new(),
             dropped: Vec::new(),
+            accepted: 0,
             went_early: 0,
             disk: Disk::new(place),
         }
@@ -178,6 +180,7 @@ impl Held {
             self.give_up(place, Cause::Unchanged);
             return false;
         }
+        self.accepted += 1;
         match self.batch {
             Some(batch) => self.add_to_batch(place, topic, batch, now),
             None => self.hand_over(place),
@@ -365,6 +368,11 @@ impl Held {
     /// What won't be handed over, since the last call.
     pub(super) fn take_dropped(&mut self) -> Vec<Cause> {
         std::mem::take(&mut self.dropped)
+    }
+
+    /// How many go on to the other side, as it is certain by now, since the last call.
+    pub(super) fn take_accepted(&mut self) -> u64 {
+        std::mem::take(&mut self.accepted)
     }
 
     /// How often something went before its time because too much waited, since the last call.

@@ -229,9 +229,7 @@ pub(super) struct BridgeDocument {
     pub(super) broker: String,
     pub(super) state: LinkPhase,
     pub(super) since: Option<Rfc3339>,
-    pub(super) next_attempt: Option<Rfc3339>,
     pub(super) last_error: Option<LinkError>,
-    pub(super) filters_refused: Vec<FilterRefusedDocument>,
     pub(super) up: Vec<RuleDocument>,
     pub(super) down: Vec<RuleDocument>,
 }

@@ -19,11 +19,11 @@ impl Metrics {
         let all: Vec<Rule<'_>> = items.iter().flat_map(rules_of).collect();
         let help = "Messages that a rule takes.";
         self.rules(&all, "bridge_received_total", Counter, help, |rule| rule.received);
-        let help = "Messages that a rule has taken over.";
+        let help = "Messages of them that go to the other side.";
         self.rules(&all, "bridge_accepted_total", Counter, help, |rule| rule.accepted);
         let help = "Messages that the other side has acknowledged.";
         self.rules(&all, "bridge_delivered_total", Counter, help, |rule| rule.delivered);
-        let help = "Messages taken over and neither delivered nor dropped.";
+        let help = "Messages neither delivered nor dropped yet.";
         self.rules(&all, "bridge_waiting_messages", Gauge, help, |rule| rule.waiting);
         if all.iter().all(|(.., rule)| rule.dropped.is_empty()) {
             return;

@@ -2,8 +2,8 @@
 
 use super::{Page, TableRow};
 use crate::cli::output::Tone;
-use crate::cli::status::document::{BridgeDocument, FilterRefusedDocument, LinkPhase, RuleDocument};
-use crate::cli::status::words::{causes, relative};
+use crate::cli::status::document::{BridgeDocument, LinkPhase, RuleDocument};
+use crate::cli::status::words::causes;
 use crate::time::Rfc3339;
 
 impl Page {
@@ -21,24 +21,18 @@ impl Page {
     fn bridge(&mut self, bridge: &BridgeDocument) {
         let since = |at: Option<Rfc3339>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
         let (tone, state) = match bridge.state {
-            LinkPhase::Connected => (Tone::Good, format!("connected{}", since(bridge.since))),
-            LinkPhase::Connecting => (Tone::Doubtful, "not connected; connecting now".to_owned()),
-            LinkPhase::Waiting => {
-                let next = bridge.next_attempt.map(|at| format!("; next attempt {}", relative(at, self.now)));
-                (Tone::Bad, format!("not connected{}{}", since(bridge.since), next.unwrap_or_default()))
-            }
-            LinkPhase::Stopped => (Tone::Bad, "not connected; gatewire is stopping".to_owned()),
+            LinkPhase::Connected => (Tone::Good, format!("connected to {}{}", bridge.broker, since(bridge.since))),
+            LinkPhase::Connecting => (Tone::Doubtful, format!("not connected to {}; connecting now", bridge.broker)),
+            LinkPhase::Waiting => (Tone::Bad, format!("not connected to {}{}", bridge.broker, since(bridge.since))),
+            LinkPhase::Stopped => (Tone::Bad, format!("not connected to {}; gatewire is stopping", bridge.broker)),
             LinkPhase::Unknown => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
         };
-        self.entry("bridge", Some(tone), &format!("{}: {state}, to the broker at {}", bridge.name, bridge.broker));
+        self.entry("bridge", Some(tone), &format!("{}: {state}", bridge.name));
         if bridge.state != LinkPhase::Connected
             && let Some(error) = &bridge.last_error
         {
             self.more(Some(Tone::Bad), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
             self.more(None, &error.advice);
-        }
-        for FilterRefusedDocument { filter, reason, .. } in &bridge.filters_refused {
-            self.more(Some(Tone::Bad), &format!("not subscribed to {filter}: {reason}"));
         }
     }
 }
