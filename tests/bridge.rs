@@ -146,7 +146,7 @@ fn what_comes_down_waits_on_the_disk_for_the_local_broker() {
     let mut bench = Bench::new(RULES);
     let gatewire = bench.start();
     bench.local.stop();
-    gatewire.wait_for("bridge house: ");
+    gatewire.wait_for("bridge house: the broker ");
     let mut publisher = bench.cloud.publisher("gw/thing-1/set/n");
     (0..200).for_each(|n| publisher.send(&n.to_string()));
     publisher.finish();
