@@ -1,8 +1,7 @@
 //! Bridges: devices that speak MQTT to a broker on this gateway. gatewire is a client of that broker, and carries topics both
 //! ways.
 //!
-//! [`rules`] (pure) says what becomes of a topic, [`image`] what topics a rule can make, [`loops`] which rules would carry a message
-//! round for ever, [`carry`] (pure) what goes with it; [`local`] keeps the connection to the local
+//! [`rules`] (pure) says what becomes of a topic, [`carry`] (pure) what goes with it; [`local`] keeps the connection to the local
 //! broker. [`up`] and [`down`] are the rules: what waits in them is decided in [`held`] (pure) and, as for a forward, in
 //! [`Keep`](crate::forward::Keep). [`handing`] hands over to the outbox what comes from the local broker.
 
@@ -12,10 +11,8 @@ mod counters;
 mod down;
 mod handing;
 mod held;
-pub(crate) mod image;
 mod legs;
 pub(crate) mod local;
-pub(crate) mod loops;
 pub(crate) mod mosquitto;
 mod named;
 pub(crate) mod rules;

@@ -2,10 +2,8 @@
 
 use super::cause::Cause;
 use crate::config::{self, Down, Up};
-use crate::message::{Topic, TopicError, TopicFilter};
-
-/// The only topics under `$` that IoT Core lets clients publish to freely: Basic Ingest.
-pub(crate) const BASIC_INGEST: &str = "$aws/rules/";
+use crate::mapping::{Mapping, Unfit, for_iot_core, for_local_broker};
+use crate::message::Topic;
 
 /// What a bridge does with a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,40 +14,6 @@ pub(crate) enum Route {
     Left(usize, Cause),
     /// No rule takes it.
     Nowhere,
-}
-
-/// What rules of both directions have in common: which topics they take, and what they make of them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mapping<'a> {
-    pub(crate) from: &'a TopicFilter,
-    pub(crate) except: &'a [TopicFilter],
-    pub(crate) strip: &'a str,
-    pub(crate) to: &'a str,
-}
-
-impl Up {
-    pub(crate) fn mapping(&self) -> Mapping<'_> {
-        Mapping { from: &self.from, except: &self.except, strip: &self.strip, to: &self.to }
-    }
-}
-
-impl Down {
-    pub(crate) fn mapping(&self) -> Mapping<'_> {
-        Mapping { from: &self.from, except: &[], strip: &self.strip, to: &self.to }
-    }
-}
-
-impl Mapping<'_> {
-    /// Whether this rule takes `topic`, unless one before it does.
-    pub(crate) fn takes(self, topic: &Topic) -> bool {
-        self.from.matches(topic) && !self.except.iter().any(|except| except.matches(topic))
-    }
-
-    /// What becomes of `topic`, whether the other side can have that or not. One that doesn't begin with `strip` stays whole: of
-    /// `a/#` there is one, `a`.
-    fn made(self, topic: &str) -> String {
-        format!("{}{}", self.to, topic.strip_prefix(self.strip).unwrap_or(topic))
-    }
 }
 
 /// Where a message of the local broker goes: the first rule whose `from` matches and whose `except` doesn't.
@@ -65,45 +29,23 @@ pub(crate) fn down(bridge: &config::Bridge, topic: &Topic) -> Route {
 fn routed<'a>(
     mut rules: impl Iterator<Item = Mapping<'a>>,
     topic: &Topic,
-    check: impl FnOnce(Mapping<'a>, &str) -> Result<Topic, Cause>,
+    check: impl FnOnce(Mapping<'a>, &str) -> Result<Topic, Unfit>,
 ) -> Route {
     let Some((index, rule)) = rules.by_ref().enumerate().find(|(_, rule)| rule.takes(topic)) else {
         return Route::Nowhere;
     };
     match check(rule, &rule.made(topic.as_str())) {
         Ok(topic) => Route::To(index, topic),
-        Err(cause) => Route::Left(index, cause),
+        Err(unfit) => Route::Left(index, cause(unfit)),
     }
 }
 
-/// `name` as a topic at IoT Core. Below `$` only the rule itself may lead, by its `to`, and only to Basic Ingest: what a device
-/// publishes doesn't choose which of the account's rules it runs.
-pub(crate) fn for_iot_core(name: &str, to: &str) -> Result<Topic, Cause> {
-    if name.starts_with('$') && !to.starts_with(BASIC_INGEST) {
-        return Err(Cause::ReservedTopic);
-    }
-    Topic::new(name).map_err(|error| cause(&error))
-}
-
-/// `name` as a topic at the local broker, which has MQTT's bounds only. What it says of itself is below `$SYS`, and `$share` is
-/// for subscriptions.
-pub(crate) fn for_local_broker(name: &str) -> Result<Topic, Cause> {
-    match name.split('/').next() {
-        Some("$SYS" | "$share") => Err(Cause::ReservedTopic),
-        _ => Topic::of_mqtt(name).map_err(|error| cause(&error)),
-    }
-}
-
-fn cause(error: &TopicError) -> Cause {
-    match error {
-        TopicError::TooLong(_) | TopicError::TooLongForMqtt(_) => Cause::TopicTooLong,
-        TopicError::TooManySlashes(_) => Cause::TooManySlashes,
-        TopicError::Empty
-        | TopicError::Character(_)
-        | TopicError::WildcardInTopic(_)
-        | TopicError::MisplacedPlus
-        | TopicError::MisplacedHash
-        | TopicError::MalformedShare => Cause::BadTopic,
+fn cause(unfit: Unfit) -> Cause {
+    match unfit {
+        Unfit::TooLong => Cause::TopicTooLong,
+        Unfit::TooManySlashes => Cause::TooManySlashes,
+        Unfit::Bad => Cause::BadTopic,
+        Unfit::Reserved => Cause::ReservedTopic,
     }
 }
 
@@ -113,6 +55,8 @@ mod tests {
 
     use super::*;
     use crate::bridge::testing::{bridge, down_rule, up_rule};
+    use crate::mapping::BASIC_INGEST;
+    use crate::message::TopicFilter;
 
     fn topic(name: &str) -> Topic {
         Topic::received(name)
@@ -196,7 +140,7 @@ mod tests {
         #[test]
         fn a_topic_goes_where_the_first_rule_that_has_it_sends_it(
             bridge in crate::bridge::testing::any_bridge(),
-            topic in crate::bridge::testing::any_topic(),
+            topic in crate::mapping::testing::any_topic(),
         ) {
             let has = |rule: &Up| matches(&rule.from, &topic) && !rule.except.iter().any(|except| matches(except, &topic));
             let expected = bridge.up.iter().position(has);

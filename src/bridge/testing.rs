@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use proptest::sample::select;
 
 use crate::config::{Bridge, Broker, Down, Keep, Up, WhenFull};
-use crate::message::{Topic, TopicFilter};
+use crate::mapping::testing::{any_filter, any_mapping};
+use crate::message::TopicFilter;
 use crate::mqtt::Protocol;
 
 pub(crate) fn bridge(up: Vec<Up>, down: Vec<Down>) -> Bridge {
@@ -45,35 +45,7 @@ pub(crate) fn down_rule(from: &str, strip: &str, to: &str) -> Down {
     }
 }
 
-/// Few letters, so that they often meet.
-pub(crate) fn any_filter() -> impl Strategy<Value = TopicFilter> {
-    let level = select(vec!["a", "b", "ab", "+", "", "$x", "$SYS"]);
-    (prop::collection::vec(level, 0..4), any::<bool>()).prop_filter_map("no filter", |(mut levels, many)| {
-        if many {
-            levels.push("#");
-        }
-        TopicFilter::new(&levels.join("/")).ok()
-    })
-}
-
-pub(crate) fn any_topic() -> impl Strategy<Value = Topic> {
-    let level = select(vec!["a", "b", "ab", "c", "", "$x", "$SYS", "1/2/3/4/5/6", "\u{1}"]);
-    prop::collection::vec(level, 1..5).prop_filter_map("empty", |levels| {
-        Some(Topic::received(&levels.join("/"))).filter(|topic| !topic.as_str().is_empty())
-    })
-}
-
-/// `from`, a beginning of it, and what is put in its place.
-fn any_mapping() -> impl Strategy<Value = (TopicFilter, String, String)> {
-    let to = select(vec!["", "a/", "g/", "a", "a/b/", "$aws/rules/r/", "$x/", "/"]);
-    (any_filter(), any::<prop::sample::Index>(), to).prop_map(|(from, cut, to)| {
-        let literal = from.as_str().split(['+', '#']).next().unwrap_or_default().to_owned();
-        let strip = literal[..cut.index(literal.len() + 1)].to_owned();
-        (from, strip, to.to_owned())
-    })
-}
-
-pub(crate) fn any_up() -> impl Strategy<Value = Up> {
+fn any_up() -> impl Strategy<Value = Up> {
     (any_mapping(), prop::collection::vec(any_filter(), 0..3)).prop_map(|((from, strip, to), except)| Up {
         from,
         strip,

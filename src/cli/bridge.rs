@@ -11,10 +11,11 @@ use super::output::{self, Failure, StyledText, tell};
 use super::{Exit, inputs};
 use crate::bridge::cause::Cause;
 use crate::bridge::mosquitto::{self, Line};
-use crate::bridge::rules::{self, Mapping, Route};
+use crate::bridge::rules::{self, Route};
 use crate::bridge::why;
-use crate::config::{Bridge, Down, Up};
+use crate::config::{Bridge, Up};
 use crate::duration::written;
+use crate::mapping::{Mapping, Ways};
 use crate::message::{Topic, TopicError};
 use crate::regular;
 
@@ -92,10 +93,8 @@ fn answer(bridges: &[Bridge], topic: &Topic) -> (Vec<String>, Exit) {
     let (mut taken, mut not_taken) = (Vec::new(), Vec::new());
     let mut arrives = false;
     for bridge in bridges {
-        let ways: [(&str, Route, Vec<Mapping<'_>>); 2] = [
-            ("up", rules::up(bridge, topic), bridge.up.iter().map(Up::mapping).collect()),
-            ("down", rules::down(bridge, topic), bridge.down.iter().map(Down::mapping).collect()),
-        ];
+        let Ways { up, down } = bridge.ways();
+        let ways = [("up", rules::up(bridge, topic), up), ("down", rules::down(bridge, topic), down)];
         for (way, route, rules) in ways {
             let name = &bridge.name;
             let by = |index: usize| {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Batch, Keep};
+use crate::mapping::{Mapping, Ways};
 use crate::message::{Topic, TopicFilter};
 use crate::mqtt::Protocol;
 
@@ -91,4 +92,23 @@ pub(crate) struct Down {
     pub(crate) to: String,
     /// What waits while the local broker doesn't take it.
     pub(crate) keep: Keep,
+}
+
+impl Bridge {
+    /// Its rules.
+    pub(crate) fn ways(&self) -> Ways<'_> {
+        Ways { up: self.up.iter().map(Up::mapping).collect(), down: self.down.iter().map(Down::mapping).collect() }
+    }
+}
+
+impl Up {
+    pub(crate) fn mapping(&self) -> Mapping<'_> {
+        Mapping { from: &self.from, except: &self.except, strip: &self.strip, to: &self.to }
+    }
+}
+
+impl Down {
+    pub(crate) fn mapping(&self) -> Mapping<'_> {
+        Mapping { from: &self.from, except: &[], strip: &self.strip, to: &self.to }
+    }
 }

@@ -6,8 +6,8 @@ use super::Action;
 use super::pattern::Pattern;
 use super::resource::escaped;
 use super::topics::{Parent, Topics, topics_of, topics_of_image};
-use crate::bridge::rules::for_iot_core;
 use crate::config::Config;
+use crate::mapping::for_iot_core;
 use crate::message::{TopicFilter, needed};
 
 /// What something is needed for: a statement of the least policy each.

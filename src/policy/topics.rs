@@ -2,7 +2,7 @@
 
 use super::pattern::{Pattern, Piece};
 use super::resource::escaped;
-use crate::bridge::image;
+use crate::mapping::image;
 
 /// What may stand in one level of a topic. No topic holds `+` or `#` (`MQTT-3.3.2-2`), so what a policy names with them as
 /// letters meets nothing here.
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn images_become_the_narrowest_wildcards() {
         let resources = |from: &str, strip: &str, to: &str| -> Vec<String> {
-            let rule = crate::bridge::testing::up_rule(from, strip, to);
+            let rule = crate::mapping::testing::rule(from, strip, to);
             let topics = rule.mapping().images().iter().flat_map(topics_of_image).collect::<Vec<_>>();
             topics.into_iter().map(|topics| topics.resource).collect()
         };
@@ -148,7 +148,7 @@ mod tests {
         #[test]
         fn what_a_bridge_publishes_is_in_the_resources_of_its_rule(
             bridge in crate::bridge::testing::any_bridge(),
-            topic in crate::bridge::testing::any_topic(),
+            topic in crate::mapping::testing::any_topic(),
         ) {
             use crate::bridge::rules::{Route, up};
             if let Route::To(index, made) = up(&bridge, &topic) {

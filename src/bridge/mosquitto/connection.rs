@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Problems;
 use super::line::Line;
+use super::quoted::text;
 use crate::message::{MAX_MQTT_TEXT, Topic, check_characters};
 
 /// What a `connection` says.
@@ -123,7 +124,7 @@ impl Connection {
         match line.option.as_str() {
             "topic" => self.topics.push(line.clone()),
             "address" | "addresses" => self.address(line, problems),
-            "clientid" | "remote_clientid" => self.connection_line("client_id", &super::written::text(&line.value)),
+            "clientid" | "remote_clientid" => self.connection_line("client_id", &text(&line.value)),
             "cleansession" if line.is_true() => self.remarks.push(format!(
                 "`cleansession true` ({}) isn't carried over: IoT Core keeps subscriptions and messages for `session_expiry` of \
                  [connection], 1h by default; \"0s\" is what `cleansession true` was.",
@@ -195,7 +196,7 @@ impl Connection {
     }
 
     fn tls_line(&mut self, key: &str, line: &Line) {
-        self.of_tls.push(format!("{key} = {}", super::written::text(&line.value)));
+        self.of_tls.push(format!("{key} = {}", text(&line.value)));
     }
 
     fn address(&mut self, line: &Line, problems: &mut Problems) {

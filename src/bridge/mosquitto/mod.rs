@@ -9,6 +9,7 @@ mod connection;
 pub(crate) mod fuzzing;
 mod line;
 mod listener;
+mod quoted;
 mod rules;
 #[cfg(test)]
 mod tests;

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use super::Problems;
 use super::connection::Connection;
 use super::line::Line;
-use crate::bridge::image::Pattern;
-use crate::bridge::loops::{Rule as Number, loops};
-use crate::bridge::rules::{BASIC_INGEST, Mapping, for_iot_core, for_local_broker};
-use crate::config::{Bridge, Broker, Down, Keep, Up, WhenFull};
+use crate::config::{Down, Keep, Up, WhenFull};
 use crate::limits::MAX_SUBSCRIPTIONS;
+use crate::mapping::image::Pattern;
+use crate::mapping::loops::{Rule as Number, loops};
+use crate::mapping::{BASIC_INGEST, Mapping, Ways, for_iot_core, for_local_broker};
 use crate::message::TopicFilter;
-use crate::mqtt::Protocol;
 
 /// A rule, and the line that it comes from.
 #[derive(Debug, Clone)]
@@ -184,7 +183,7 @@ pub(super) fn without_loops(all: &mut [Rules], problems: &mut Problems) {
             fits
         });
     }
-    while let Some(steps) = loops(&all.iter().map(as_bridge).collect::<Vec<_>>()).into_iter().next() {
+    while let Some(steps) = loops(&all.iter().map(ways).collect::<Vec<_>>()).into_iter().next() {
         // A loop is told from an up rule on, and the step before that one again is a down rule.
         let (Some(Number::Up(of, up)), Some(Number::Down(other, down))) =
             (steps.first().map(|step| step.rule), steps.last().map(|step| step.rule))
@@ -233,16 +232,9 @@ fn drop_down(all: &mut [Rules], (of, down): (usize, usize), problems: &mut Probl
     );
 }
 
-fn as_bridge(rules: &Rules) -> Bridge {
-    Bridge {
-        name: String::new(),
-        broker: Broker::Tcp { host: String::new(), port: 1883 },
-        tls: None,
-        login: None,
-        client_id: String::new(),
-        protocol: Protocol::Mqtt5,
-        status_topic: None,
-        up: rules.up.iter().map(|made| made.rule.clone()).collect(),
-        down: rules.down.iter().map(|made| made.rule.clone()).collect(),
+fn ways(rules: &Rules) -> Ways<'_> {
+    Ways {
+        up: rules.up.iter().map(|made| made.rule.mapping()).collect(),
+        down: rules.down.iter().map(|made| made.rule.mapping()).collect(),
     }
 }

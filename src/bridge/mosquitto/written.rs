@@ -1,30 +1,13 @@
 //! Tables of `gatewire.toml`.
 
-use std::fmt::Write as _;
-
 use super::connection::Connection;
 use super::listener::Local;
+use super::quoted::text;
 use super::rules::{Made, Rules};
 use crate::config::{Down, Up};
 use crate::message::TopicFilter;
 
-/// A text in quotes, as TOML has it.
-pub(super) fn text(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            // Writing to memory can't fail.
-            c if c.is_control() || c == '\u{feff}' => drop(write!(quoted, "\\u{:04X}", u32::from(c))),
-            c => quoted.push(c),
-        }
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Likewise where `{{` would begin a placeholder.
+/// A topic in quotes, in which `{{` would begin a placeholder.
 fn topic(name: &str) -> String {
     text(&name.replace("{{", "{{\"{{\"}}"))
 }

@@ -1,12 +1,12 @@
 //! What several rules, or several bridges, have to do with each other.
 
 use super::{Placed, Reader};
-use crate::bridge::image::Pattern;
-use crate::bridge::loops::{Rule, Step, loops};
-use crate::bridge::rules::Mapping;
 use crate::config::broker::is_same;
 use crate::config::places::Place;
 use crate::config::{Bridge, Down, Up};
+use crate::mapping::Mapping;
+use crate::mapping::image::Pattern;
+use crate::mapping::loops::{Rule, Step, loops};
 use crate::mqtt::Protocol;
 
 impl Reader<'_> {
@@ -85,7 +85,7 @@ impl Reader<'_> {
             Rule::Up(bridge, number) => bridges.get(bridge)?.up.get(number),
             Rule::Down(bridge, number) => bridges.get(bridge)?.down.get(number),
         };
-        for steps in loops(&all) {
+        for steps in loops(&all.iter().map(Bridge::ways).collect::<Vec<_>>()) {
             let last = steps.iter().filter_map(|step| Some((place(step.rule)?, step.rule))).max();
             let Some((at, rule)) = last else { continue };
             let key = if matches!(rule, Rule::Up(..)) { "bridge.up" } else { "bridge.down" };

@@ -3,15 +3,14 @@
 use super::super::publish::batch;
 use super::super::tables::keep;
 use super::Reader;
-use crate::bridge::cause::Cause;
-use crate::bridge::image::Pattern;
-use crate::bridge::rules::{BASIC_INGEST, Mapping, for_iot_core, for_local_broker};
 use crate::config::document::{Node, Value};
 use crate::config::doubt;
 use crate::config::section::{Complaints, Section};
 use crate::config::values::{DAY, MS, boolean, duration, string};
 use crate::config::{Down, Up};
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
+use crate::mapping::image::Pattern;
+use crate::mapping::{BASIC_INGEST, Mapping, Unfit, for_iot_core, for_local_broker};
 use crate::message::{MAX_MQTT_TEXT, Qos, TopicError, TopicFilter, check_characters};
 
 /// Which way a rule carries.
@@ -198,30 +197,30 @@ fn is_possible(section: &Section<'_>, mapping: Mapping<'_>, way: Way) -> bool {
     let shown = images.last().map(Pattern::shown).unwrap_or_default();
     let first = mapping.from.levels().split('/').next().unwrap_or_default();
     let text = match (cause, way) {
-        (Some(Cause::ReservedTopic), Way::Up) if mapping.to.is_empty() => format!(
+        (Some(Unfit::Reserved), Way::Up) if mapping.to.is_empty() => format!(
             "what goes up would begin with `$`, as in \"{shown}\", which is AWS's own; put something before it, such as `to = \
              \"gateways/{{{{client_id}}}}/\"`"
         ),
-        (Some(Cause::ReservedTopic), Way::Up) => {
+        (Some(Unfit::Reserved), Way::Up) => {
             format!("\"{shown}\" begins with `$`, and under that IoT Core takes only what begins with `{BASIC_INGEST}`")
         }
-        (Some(Cause::ReservedTopic), Way::Down) => {
+        (Some(Unfit::Reserved), Way::Down) => {
             format!(
                 "\"{shown}\" begins with `{first}`, which is for the broker itself; write another `to`",
                 first = shown.split('/').next().unwrap_or(first)
             )
         }
-        (Some(Cause::TopicTooLong), Way::Up) => {
+        (Some(Unfit::TooLong), Way::Up) => {
             format!(
                 "each topic that comes of it is longer than the {MAX_TOPIC_BYTES} bytes that IoT Core takes; write a shorter `to`, or a longer `strip`"
             )
         }
-        (Some(Cause::TopicTooLong), Way::Down) => {
+        (Some(Unfit::TooLong), Way::Down) => {
             format!(
                 "each topic that comes of it is longer than the {MAX_MQTT_TEXT} bytes that MQTT takes; write a shorter `to`"
             )
         }
-        (Some(Cause::TooManySlashes), _) => format!(
+        (Some(Unfit::TooManySlashes), _) => format!(
             "each topic that comes of it, such as \"{shown}\", has more than the {MAX_TOPIC_SLASHES} slashes that IoT Core takes; write a \
              `to` with fewer levels, or a longer `strip`"
         ),

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::image::Pattern;
-use super::rules::Mapping;
-use crate::config::{Bridge, Down, Up};
+use super::{Mapping, Ways};
 
 /// How many steps are looked at for a rule, so that no configuration takes for ever: many times what a person writes. What goes
 /// round nevertheless is stopped by its hop count.
@@ -38,7 +37,7 @@ pub(crate) struct Step {
 
 /// All loops, each once: of those that begin with the same rule the shortest. Brokers at different addresses may be one, or be
 /// bridged themselves, so the rules of all bridges count.
-pub(crate) fn loops(bridges: &[Bridge]) -> Vec<Vec<Step>> {
+pub(crate) fn loops(bridges: &[Ways<'_>]) -> Vec<Vec<Step>> {
     let mut known = BTreeSet::new();
     let starts =
         bridges.iter().enumerate().flat_map(|(at, bridge)| (0..bridge.up.len()).map(move |up| Rule::Up(at, up)));
@@ -46,7 +45,7 @@ pub(crate) fn loops(bridges: &[Bridge]) -> Vec<Vec<Step>> {
     found.filter(|steps| known.insert(steps.iter().map(|step| step.rule).collect::<BTreeSet<Rule>>())).collect()
 }
 
-fn loop_from(bridges: &[Bridge], start: Rule) -> Option<Vec<Step>> {
+fn loop_from(bridges: &[Ways<'_>], start: Rule) -> Option<Vec<Step>> {
     let whole = Pattern::of(mapping(bridges, start)?.from);
     let mut steps = vec![Step { rule: start, takes: whole, before: None, depth: 0 }];
     // Where each rule is on the way once, there are no more steps.
@@ -78,12 +77,12 @@ fn path(steps: &[Step], last: usize) -> Vec<Step> {
 }
 
 /// The rules on the other side that take of `image`, and what.
-fn takers(bridges: &[Bridge], from: Rule, image: &Pattern) -> Vec<(Rule, Pattern)> {
+fn takers(bridges: &[Ways<'_>], from: Rule, image: &Pattern) -> Vec<(Rule, Pattern)> {
     let mut takers = Vec::new();
     for (at, bridge) in bridges.iter().enumerate() {
-        let rules: Vec<Mapping<'_>> = match from {
-            Rule::Up(..) => bridge.down.iter().map(Down::mapping).collect(),
-            Rule::Down(..) => bridge.up.iter().map(Up::mapping).collect(),
+        let rules = match from {
+            Rule::Up(..) => &bridge.down,
+            Rule::Down(..) => &bridge.up,
         };
         for (number, rule) in rules.iter().enumerate() {
             let Some(taken) = rule.taken_of(image) else { continue };
@@ -100,10 +99,10 @@ fn takers(bridges: &[Bridge], from: Rule, image: &Pattern) -> Vec<(Rule, Pattern
     takers
 }
 
-fn mapping(bridges: &[Bridge], rule: Rule) -> Option<Mapping<'_>> {
+fn mapping<'a>(bridges: &[Ways<'a>], rule: Rule) -> Option<Mapping<'a>> {
     match rule {
-        Rule::Up(bridge, number) => Some(bridges.get(bridge)?.up.get(number)?.mapping()),
-        Rule::Down(bridge, number) => Some(bridges.get(bridge)?.down.get(number)?.mapping()),
+        Rule::Up(bridge, number) => bridges.get(bridge)?.up.get(number).copied(),
+        Rule::Down(bridge, number) => bridges.get(bridge)?.down.get(number).copied(),
     }
 }
 
@@ -112,58 +111,61 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bridge::rules::{self, Route};
-    use crate::bridge::testing::{any_bridge, any_topic, bridge, down_rule, up_rule};
+    use crate::mapping::testing::{Bridge, any_bridge, any_topic, rule, ways};
+    use crate::mapping::{for_iot_core, for_local_broker};
     use crate::message::TopicFilter;
 
     fn found(bridges: &[Bridge]) -> Vec<Vec<Rule>> {
-        loops(bridges).iter().map(|steps| steps.iter().map(|step| step.rule).collect()).collect()
+        loops(&bridges.iter().map(ways).collect::<Vec<_>>())
+            .iter()
+            .map(|steps| steps.iter().map(|step| step.rule).collect())
+            .collect()
     }
 
     #[test]
     fn what_comes_back_to_the_first_rule_is_a_loop() {
-        let both = bridge(vec![up_rule("x/#", "", "")], vec![down_rule("x/#", "", "")]);
+        let both = (vec![rule("x/#", "", "")], vec![rule("x/#", "", "")]);
         assert_eq!(found(&[both]), [[Rule::Up(0, 0), Rule::Down(0, 0)]]);
-        let mapped = bridge(vec![up_rule("z/#", "z/", "g/")], vec![down_rule("g/#", "g/", "z/")]);
+        let mapped = (vec![rule("z/#", "z/", "g/")], vec![rule("g/#", "g/", "z/")]);
         assert_eq!(found(&[mapped]).len(), 1);
         // One way only: a command that is set is also seen as a state, which goes up and stays there.
-        let one_way = bridge(vec![up_rule("z/#", "z/", "g/state/")], vec![down_rule("g/set/#", "g/set/", "z/")]);
+        let one_way = (vec![rule("z/#", "z/", "g/state/")], vec![rule("g/set/#", "g/set/", "z/")]);
         assert_eq!(found(&[one_way]).len(), 0);
-        let only_up = bridge(vec![up_rule("z/#", "z/", "g/")], vec![down_rule("g/#", "g/", "y/")]);
+        let only_up = (vec![rule("z/#", "z/", "g/")], vec![rule("g/#", "g/", "y/")]);
         assert_eq!(found(&[only_up]).len(), 0);
     }
 
     #[test]
     fn what_except_leaves_out_makes_no_loop() {
-        let mut up = up_rule("z/#", "", "g/");
-        let down = down_rule("g/z/+/set", "g/", "");
-        assert_eq!(found(&[bridge(vec![up.clone()], vec![down.clone()])]).len(), 1);
+        let mut up = rule("z/#", "", "g/");
+        let down = rule("g/z/+/set", "g/", "");
+        assert_eq!(found(&[(vec![up.clone()], vec![down.clone()])]).len(), 1);
         up.except = vec![TopicFilter::of_mqtt("z/+/set").unwrap()];
-        assert_eq!(found(&[bridge(vec![up], vec![down])]).len(), 0);
+        assert_eq!(found(&[(vec![up], vec![down])]).len(), 0);
     }
 
     #[test]
     fn a_rule_that_takes_all_before_keeps_the_next_out_of_it() {
-        let up = vec![up_rule("z/+/set", "z/", "seen/"), up_rule("z/#", "z/", "g/")];
-        let down = vec![down_rule("g/+/set", "g/", "z/")];
-        assert_eq!(found(&[bridge(up, down)]).len(), 0);
+        let up = vec![rule("z/+/set", "z/", "seen/"), rule("z/#", "z/", "g/")];
+        let down = vec![rule("g/+/set", "g/", "z/")];
+        assert_eq!(found(&[(up, down)]).len(), 0);
     }
 
     #[test]
     fn chains_of_several_bridges_are_found() {
-        let one = bridge(vec![up_rule("a/#", "a/", "p/")], vec![down_rule("q/#", "q/", "a/")]);
-        let other = bridge(vec![up_rule("b/#", "b/", "q/")], vec![down_rule("p/#", "p/", "b/")]);
+        let one = (vec![rule("a/#", "a/", "p/")], vec![rule("q/#", "q/", "a/")]);
+        let other = (vec![rule("b/#", "b/", "q/")], vec![rule("p/#", "p/", "b/")]);
         let expected = [[Rule::Up(0, 0), Rule::Down(1, 0), Rule::Up(1, 0), Rule::Down(0, 0)]];
         assert_eq!(found(&[one.clone(), other]), expected);
-        let other = bridge(vec![up_rule("c/#", "c/", "q/")], vec![down_rule("p/#", "p/", "b/")]);
+        let other = (vec![rule("c/#", "c/", "q/")], vec![rule("p/#", "p/", "b/")]);
         assert_eq!(found(&[one, other]).len(), 0);
     }
 
     #[test]
     fn many_rules_are_looked_through_in_no_time() {
-        let up = (0..60).map(|n| up_rule(&format!("+/{n}/#"), "", "g/")).collect();
-        let down = (0..60).map(|n| down_rule(&format!("g/+/{n}/#"), "", "h/")).collect();
-        assert!(found(&[bridge(up, down)]).len() <= 60);
+        let up = (0..60).map(|n| rule(&format!("+/{n}/#"), "", "g/")).collect();
+        let down = (0..60).map(|n| rule(&format!("g/+/{n}/#"), "", "h/")).collect();
+        assert!(found(&[(up, down)]).len() <= 60);
     }
 
     proptest! {
@@ -171,11 +173,13 @@ mod tests {
 
         #[test]
         fn where_no_loop_is_found_no_topic_goes_round(bridge in any_bridge(), topic in any_topic()) {
-            prop_assume!(loops(std::slice::from_ref(&bridge)).is_empty());
-            let mut topic = topic;
-            let mut seen = BTreeSet::new();
-            while let Route::To(up, made) = rules::up(&bridge, &topic) {
-                let Route::To(_, next) = rules::down(&bridge, &made) else { break };
+            let ways = ways(&bridge);
+            prop_assume!(loops(std::slice::from_ref(&ways)).is_empty());
+            let (mut topic, mut seen) = (topic, BTreeSet::new());
+            while let Some(up) = ways.up.iter().position(|rule| rule.takes(&topic)) {
+                let Ok(made) = for_iot_core(&ways.up[up].made(topic.as_str()), ways.up[up].to) else { break };
+                let Some(down) = ways.down.iter().find(|rule| rule.takes(&made)) else { break };
+                let Ok(next) = for_local_broker(&down.made(made.as_str())) else { break };
                 prop_assert!(seen.insert(up), "{bridge:?} {topic}");
                 topic = next;
             }
