@@ -232,3 +232,28 @@ fn the_translation_on_the_page_is_the_commands() {
     assert_eq!((exit, err.as_str()), (Some(0), ""));
     assert!(blocks("toml").contains(&toml), "docs/bridge.md doesn't have\n{toml}");
 }
+
+#[test]
+fn check_names_files_of_a_bridge_that_others_can_read_or_gatewire_cannot() {
+    let directory = configured("");
+    let path = directory.path().to_str().unwrap();
+    let house = format!(
+        "[[bridge]]\nname = \"house\"\nbroker = \"h:8883\"\ntls = {{ ca_file = \"{path}/ca.pem\" }}\nusername = \"u\"\n\
+         password_file = \"{path}/password\"\n[[bridge.up]]\nfrom = \"a\"\n"
+    );
+    fs::write(directory.path().join("gatewire.toml"), format!("{CONNECTION}{house}")).unwrap();
+    let said = || gatewire(directory.path(), &["check"]).2;
+    let missing = said();
+    let line = |key: &str, file: &str| format!("warning: bridge house: `{key}` {path}/{file} isn't there");
+    assert!(missing.contains(&format!("gatewire.toml:7: {}", line("ca_file", "ca.pem"))), "{missing}");
+    assert!(missing.contains(&format!("gatewire.toml:9: {}", line("password_file", "password"))), "{missing}");
+    for file in ["ca.pem", "password"] {
+        fs::write(directory.path().join(file), "hunter2").unwrap();
+        fs::set_permissions(directory.path().join(file), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let open = said();
+    let warning = "gatewire.toml:9: warning: `bridge.password_file`: others than gatewire can read the password; let gatewire alone read";
+    assert!(open.contains(warning) && !open.contains("bridge house") && !open.contains("hunter2"), "{open}");
+    fs::set_permissions(directory.path().join("password"), fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(!said().contains("password"));
+}

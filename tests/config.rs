@@ -450,7 +450,8 @@ fn what_the_units_sandbox_hides_is_told_when_the_installed_configuration_is_chec
     let text = format!(
         "{CONNECTION}{tls}[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1m\"\ncommand = [\"sh\", \"-c\", \"cat {at}/value\"]\n\
          [[ingest]]\nname = \"up\"\ntopics = [\"a\"]\nsocket = \"{at}/up.sock\"\n[status]\nsocket = \"/run/status.sock\"\n\
-         [outbox]\npath = \"/srv/gatewire.db\"\n"
+         [outbox]\npath = \"/srv/gatewire.db\"\n\
+         [[bridge]]\nname = \"house\"\nbroker = \"unix:{at}/mqtt.sock\"\n[[bridge.up]]\nfrom = \"z/#\"\n"
     );
     files.write("gatewire.toml", &text);
     let said = check_installed(&files, "true");
@@ -468,6 +469,7 @@ fn what_the_units_sandbox_hides_is_told_when_the_installed_configuration_is_chec
     assert!(line("`status.socket`: ").contains("the service can't write /run/status.sock: ProtectSystem=strict"));
     assert!(line("`outbox.path`: ").contains("'%s\\n' '[Service]' ReadWritePaths=/srv | sudo tee"));
     assert!(line("warning: publish p: ").contains("the service can't see value: PrivateTmp=yes"));
+    assert!(line("warning: bridge house: ").contains("the service can't see mqtt.sock: PrivateTmp=yes"));
     // The drop-in, as it is printed, is all that was missing.
     let store = line("`outbox.path`: ");
     let drop_in = store.split('`').find(|part| part.starts_with("sudo mkdir")).unwrap();

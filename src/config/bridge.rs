@@ -1,7 +1,7 @@
 //! `[[bridge]]`: topics carried between a broker on this gateway and IoT Core.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Batch, Keep};
@@ -95,6 +95,22 @@ pub(crate) struct Down {
 }
 
 impl Bridge {
+    /// The files that it reads, each with its key as it is written below `bridge`.
+    pub(crate) fn files(&self) -> Vec<(&'static str, &Path)> {
+        let mut files = Vec::new();
+        if let Some(BrokerTls { ca_file, client }) = &self.tls {
+            files.push(("tls.ca_file", ca_file.as_path()));
+            files.extend(
+                client
+                    .iter()
+                    .flat_map(|(cert, key)| [("tls.cert_file", cert.as_path()), ("tls.key_file", key.as_path())]),
+            );
+        }
+        let password = self.login.as_ref().and_then(|login| login.password_file.as_deref());
+        files.extend(password.map(|file| ("password_file", file)));
+        files
+    }
+
     /// Its rules.
     pub(crate) fn ways(&self) -> Ways<'_> {
         Ways { up: self.up.iter().map(Up::mapping).collect(), down: self.down.iter().map(Down::mapping).collect() }

@@ -79,12 +79,7 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
         found.warnings.extend(fault.map(|fault| format!("{place}warning: publish {}: {fault}", publish.name)));
     }
     for bridge in &config.bridge {
-        let tls = bridge.tls.iter().flat_map(|tls| {
-            let client = tls.client.iter().flat_map(|(cert, key)| [("tls.cert_file", cert), ("tls.key_file", key)]);
-            [("tls.ca_file", &tls.ca_file)].into_iter().chain(client)
-        });
-        let password = bridge.login.iter().filter_map(|login| Some(("password_file", login.password_file.as_ref()?)));
-        for (key, path) in tls.chain(password) {
+        for (key, path) in bridge.files() {
             let last = key.rsplit('.').next().unwrap_or(key);
             let fault = unreadable(last, path);
             let place = config.places.of(&format!("bridge.{key}"), path);

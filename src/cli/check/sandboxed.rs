@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::preparations::Finding;
 use super::programs::{file_of, is_set_user_id};
-use crate::config::{Config, Source};
+use crate::config::{Broker, Config, Source};
 use crate::sandbox::{Obstacle, Sandbox, Use, obstacle};
 
 /// Looks at all that the configuration at `path` names. Nothing is found if the service doesn't use that configuration.
@@ -47,6 +47,17 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
                 of_command(&sandbox, argv).into_iter().for_each(|what| warn(place.clone(), what));
             }
             Some(Source::Metrics(_)) | None => {}
+        }
+    }
+    for bridge in &config.bridge {
+        let socket = match &bridge.broker {
+            Broker::Unix(socket) => Some(("broker", socket.as_path())),
+            Broker::Tcp { .. } => None,
+        };
+        for (key, file) in bridge.files().into_iter().chain(socket) {
+            let place = places.of(&format!("bridge.{key}"), file);
+            let obstacle = obstacle(&sandbox, file, Use::Read);
+            found.warnings.extend(obstacle.map(|it| format!("{place}warning: bridge {}: {it}", bridge.name)));
         }
     }
     found

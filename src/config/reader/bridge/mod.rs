@@ -46,6 +46,9 @@ impl<'a> Reader<'a> {
                  \"FILE\" }` with the CA of that broker, or its port without TLS, mostly 1883",
             );
         }
+        if let Some(Broker::Unix(socket)) = &broker {
+            self.note(&section, "broker", socket);
+        }
         if matches!(broker, Some(Broker::Unix(_))) && has_tls {
             section
                 .error("tls", "is for a broker at HOST:PORT; a Unix socket doesn't leave this machine: leave it out");
