@@ -18,6 +18,8 @@ mod named;
 pub(crate) mod rules;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod up;
 
 use std::cell::{Cell, RefCell};
@@ -101,11 +103,14 @@ fn down_queue(bridge: &str, rule: &config::Down) -> String {
 /// Of a rule: what keeps on the disk what waits in it, or until that is there.
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
+/// What keeps it there, in the store, for ever.
+type Keeper = Box<dyn FnOnce(Rc<Store>) -> Work>;
+
 /// What comes and goes with another configuration.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// Of rules that are new, by the names of their queues.
-    pub(crate) keepers: Vec<(String, Work)>,
+    pub(crate) keepers: Vec<(String, Keeper)>,
     /// Likewise of rules that aren't there any more: these complete when all of theirs is on the disk.
     pub(crate) leaving: Vec<(String, Work)>,
 }
@@ -154,12 +159,11 @@ impl Bridge {
         config: &config::Bridge,
         around: Surroundings,
         places: &mut BTreeMap<String, QueueState>,
-        store: &Rc<Store>,
     ) -> Changes {
         let mut changes = Changes::default();
         self.has_properties.set(around.protocol == Protocol::Mqtt5);
-        self.apply_up(config, places, store, &mut changes);
-        self.apply_down(config, around.spill_after, places, store, &mut changes);
+        self.apply_up(config, places, &mut changes);
+        self.apply_down(config, around.spill_after, places, &mut changes);
         self.rules.replace(Rc::new(config.clone()));
         self.refused.borrow_mut().clear();
         self.named.forget();
@@ -172,7 +176,6 @@ impl Bridge {
         self: &Rc<Self>,
         config: &config::Bridge,
         places: &mut BTreeMap<String, QueueState>,
-        store: &Rc<Store>,
         changes: &mut Changes,
     ) {
         let (me, mut old) = (Rc::downgrade(self), self.up.take());
@@ -187,7 +190,8 @@ impl Bridge {
                     let place = up::holds(rule).then(|| places.remove(&name).unwrap_or_default());
                     let rule = UpRule::new(&me, rule, place);
                     if rule.has_disk() {
-                        changes.keepers.push((name, Box::pin(keeper::keep(Rc::clone(&rule), Rc::clone(store)))));
+                        let kept = Rc::clone(&rule);
+                        changes.keepers.push((name, Box::new(|store| Box::pin(keeper::keep(kept, store)))));
                     }
                     rule
                 }
@@ -205,7 +209,6 @@ impl Bridge {
         config: &config::Bridge,
         spill_after: Duration,
         places: &mut BTreeMap<String, QueueState>,
-        store: &Rc<Store>,
         changes: &mut Changes,
     ) {
         let (me, mut old) = (Rc::downgrade(self), self.down.take());
@@ -219,7 +222,8 @@ impl Bridge {
                     let name = down_queue(&self.name, rule);
                     let place = places.remove(&name).unwrap_or_default();
                     let rule = DownRule::new(&me, rule, spill_after, place);
-                    changes.keepers.push((name, Box::pin(keeper::keep(Rc::clone(&rule), Rc::clone(store)))));
+                    let kept = Rc::clone(&rule);
+                    changes.keepers.push((name, Box::new(|store| Box::pin(keeper::keep(kept, store)))));
                     rule
                 }
             };

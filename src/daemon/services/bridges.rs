@@ -135,7 +135,7 @@ impl Bridges {
                 || Bridge::new(wanted, &services.outbox, &services.acks),
                 |running| Rc::clone(&running.bridge),
             );
-            let changes = bridge.reconfigure(wanted, around, places, &services.store);
+            let changes = bridge.reconfigure(wanted, around, places);
             self.carry_out(changes, services);
             let running = match running {
                 Some(running) => {
@@ -150,7 +150,7 @@ impl Bridges {
             stop.request();
             tasks.iter().for_each(AbortHandle::abort);
             let nothing = config::Bridge { up: Vec::new(), down: Vec::new(), ..(*bridge.rules()).clone() };
-            let changes = bridge.reconfigure(&nothing, around, places, &services.store);
+            let changes = bridge.reconfigure(&nothing, around, places);
             self.carry_out(changes, services);
         }
     }
@@ -175,6 +175,7 @@ impl Bridges {
 
     fn carry_out(&self, changes: Changes, services: &Services) {
         for (name, keeper) in changes.keepers {
+            let keeper = keeper(Rc::clone(&services.store));
             let keeper = services.supervisor.spawn("what keeps messages on the disk", keeper);
             self.keepers.borrow_mut().insert(name, keeper.abort_handle());
         }
