@@ -194,6 +194,17 @@ impl Mapping<'_> {
         (!self.except.iter().any(|except| common.is_within(except))).then_some(common)
     }
 
+    /// What its `except` would have to hold so that it takes none of `images`; `None` if that can't be written, or if nothing would
+    /// be left of its `from`.
+    pub(crate) fn except_for(self, images: &[Pattern]) -> Option<Vec<TopicFilter>> {
+        let whole = Pattern::of(self.from);
+        let filter = |image: &Pattern| {
+            let filter = TopicFilter::of_mqtt(&image.shown()).ok();
+            filter.filter(|filter| image.is_within(filter) && !whole.is_within(filter))
+        };
+        images.iter().filter(|image| image.common(&whole).is_some()).map(filter).collect()
+    }
+
     /// Whether it takes them all, so that no rule behind it does.
     pub(crate) fn takes_all_of(self, topics: &Pattern) -> bool {
         let is_left_out = |except: &TopicFilter| topics.common(&Pattern::of(except)).is_some();
@@ -243,6 +254,17 @@ mod tests {
                 prop_assert!(rule.images_of(&taken).iter().any(|image| image.matches(&made)), "{rule:?} {made}");
                 // Of a rule that has a topic at this server, a short one is none of those that are too long.
                 prop_assert!(images.iter().flat_map(Pattern::shortest).any(|short| short.len() <= made.as_str().len()));
+            }
+        }
+
+        #[test]
+        fn what_is_left_out_is_not_taken(bridge in any_bridge()) {
+            for up in &bridge.0 {
+                let images: Vec<Pattern> = bridge.1.iter().flat_map(|down| down.mapping().images()).collect();
+                let Some(except) = up.mapping().except_for(&images) else { continue };
+                let mended = Mapping { except: &except, ..up.mapping() };
+                prop_assert!(images.iter().all(|image| mended.taken_of(image).is_none()), "{up:?} {except:?}");
+                prop_assert!(mended.taken_of(&Pattern::of(mended.from)).is_some(), "{up:?} {except:?}");
             }
         }
 

@@ -260,7 +260,7 @@ fn every_path_of_the_package_that_is_named_is_its() {
     for directive in ["ConfigurationDirectory=gatewire", "StateDirectory=gatewire", "RuntimeDirectory=gatewire"] {
         assert!(unit.lines().any(|line| line == directive));
     }
-    const FILES: [&str; 15] = [
+    const FILES: [&str; 17] = [
         "/run/credentials/gatewire.service",
         "/etc/gatewire",
         "/etc/gatewire/gatewire.toml",
@@ -276,6 +276,8 @@ fn every_path_of_the_package_that_is_named_is_its() {
         "/etc/systemd/system/gatewire.service.d",
         // What the user is to make, as the shipped configuration names it.
         "/etc/gatewire/house-ca.pem",
+        "/etc/gatewire/house.pem",
+        "/etc/gatewire/house.key",
         "/etc/gatewire/house.password",
     ];
     let mut count = 0;

@@ -200,21 +200,14 @@ pub(super) fn without_loops(all: &mut [Rules], problems: &mut Problems) {
     }
 }
 
-/// Leaves out `images`, if they are filters and there is something else left.
+/// Leaves out `images`, if that can be written and there is something else left.
 fn is_mended(above: &mut Made<Up>, images: &[Pattern]) -> bool {
-    let except: Option<Vec<TopicFilter>> =
-        images.iter().map(|image| TopicFilter::of_mqtt(&image.shown()).ok()).collect();
-    let Some(mut except) = except else { return false };
-    let is_all_in = images.iter().all(|image| except.iter().any(|except| image.is_within(except)));
-    let whole = Pattern::of(&above.rule.from);
-    let is_nothing_left = except.iter().any(|except| whole.is_within(except));
-    except.retain(|filter| !above.rule.except.contains(filter) && filter.overlaps(&above.rule.from));
+    let Some(mut except) = above.rule.mapping().except_for(images) else { return false };
+    except.retain(|filter| !above.rule.except.contains(filter));
     // With nothing new it would go round as before.
-    if !is_all_in || is_nothing_left || except.is_empty() {
-        return false;
-    }
+    let is_new = !except.is_empty();
     above.rule.except.extend(except);
-    true
+    is_new
 }
 
 fn drop_down(all: &mut [Rules], (of, down): (usize, usize), problems: &mut Problems) {

@@ -7,6 +7,7 @@ use crate::config::{Bridge, Down, Up};
 use crate::mapping::Mapping;
 use crate::mapping::image::Pattern;
 use crate::mapping::loops::{Rule, Step, loops};
+use crate::message::TopicFilter;
 use crate::mqtt::Protocol;
 
 impl Reader<'_> {
@@ -59,13 +60,16 @@ impl Reader<'_> {
     /// MQTT 3.1.1 has no No Local: the broker sends a bridge its own messages, too.
     fn warn_of_echoes(&self, bridge: &Bridge, places: &[Place]) {
         for (up, place) in bridge.up.iter().zip(places) {
+            let images: Vec<Pattern> = bridge.down.iter().flat_map(|down| down.mapping().images()).collect();
             // The widest comes last.
-            let images = bridge.down.iter().flat_map(|down| down.mapping().images().into_iter().rev());
-            if let Some(echo) = images.filter_map(|image| up.mapping().taken_of(&image)).next() {
-                let shown = echo.shown();
+            if let Some(echo) = images.iter().rev().find_map(|image| up.mapping().taken_of(image)) {
+                let except =
+                    up.mapping().except_for(&images).map(|filters| format!("write `{}`, or ", except(&filters)));
                 let text = format!(
-                    "`bridge.up.from`: with `protocol = \"3.1.1\"` what comes down on \"{shown}\" goes up again, as an echo; leave \
-                     it out, `except = [\"{shown}\"]`, or use `protocol = \"5\"`, with which the broker doesn't send it back"
+                    "`bridge.up.from`: with `protocol = \"3.1.1\"` what comes down on \"{}\" goes up again, as an echo; {}use \
+                     `protocol = \"5\"`, with which the broker doesn't send it back",
+                    echo.shown(),
+                    except.unwrap_or_default()
                 );
                 self.report.warning(place, &text);
             }
@@ -95,7 +99,7 @@ impl Reader<'_> {
 }
 
 /// What goes round, from the first rule back to it.
-fn told<'p>(bridges: &[Bridge], steps: &[Step], place: impl Fn(&Step) -> Option<&'p Place>) -> String {
+fn told<'p>(bridges: &[Bridge], steps: &[Step], place: impl Fn(&Step) -> Option<&'p Place> + Copy) -> String {
     let several = bridges.len() > 1;
     let way = steps.iter().map(|step| {
         let (way, taken) = match step.rule {
@@ -110,8 +114,43 @@ fn told<'p>(bridges: &[Bridge], steps: &[Step], place: impl Fn(&Step) -> Option<
         format!("\"{taken}\" goes {way}{of}{at}")
     });
     format!(
-        "a message would go round for ever: {}, and so on from the beginning. Give what comes from IoT Core topics of its own, by \
-         another `from` or `to` of the `[[bridge.down]]`, or leave them out above, by `except` of the `[[bridge.up]]`",
-        way.collect::<Vec<_>>().join(", then ")
+        "a message would go round for ever: {}, and so on from the beginning. {}",
+        way.collect::<Vec<_>>().join(", then "),
+        mend(bridges, steps, place)
     )
+}
+
+/// What a person can write so that it doesn't.
+fn mend<'p>(bridges: &[Bridge], steps: &[Step], place: impl Fn(&Step) -> Option<&'p Place>) -> String {
+    let first = steps.first().and_then(|step| match step.rule {
+        Rule::Up(bridge, number) => Some((bridges.get(bridge)?.up.get(number)?.mapping(), place(step)?)),
+        Rule::Down(..) => None,
+    });
+    let last = steps.last().and_then(|step| match step.rule {
+        Rule::Down(bridge, number) => Some(bridges.get(bridge)?.down.get(number)?.mapping().images()),
+        Rule::Up(..) => None,
+    });
+    let written = first.zip(last).and_then(|((up, at), images)| {
+        // Those that are there already don't suffice.
+        let filters = up.except_for(&images)?;
+        Some((except(&[up.except, &filters].concat()), at))
+    });
+    match written {
+        Some((except, at)) => format!(
+            "Write `{except}` below the `from` at {at}, so that what comes down stays here; or give it topics of its own, by another \
+             `from` or `to`"
+        ),
+        None => {
+            "Give what comes down topics of its own, such as `from = \"gateways/{{client_id}}/set/#\"` with `strip = \
+                 \"gateways/{{client_id}}/set/\"`"
+                .to_owned()
+        }
+    }
+}
+
+/// As it is written.
+fn except(filters: &[TopicFilter]) -> String {
+    let mut quoted: Vec<String> = filters.iter().map(|filter| format!("\"{filter}\"")).collect();
+    quoted.dedup();
+    format!("except = [{}]", quoted.join(", "))
 }

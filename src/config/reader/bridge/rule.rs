@@ -202,7 +202,9 @@ fn is_possible(section: &Section<'_>, mapping: Mapping<'_>, way: Way) -> bool {
              \"gateways/{{{{client_id}}}}/\"`"
         ),
         (Some(Unfit::Reserved), Way::Up) => {
-            format!("\"{shown}\" begins with `$`, and under that IoT Core takes only what begins with `{BASIC_INGEST}`")
+            format!(
+                "\"{shown}\" begins with `$`; of such topics a bridge carries up only those that begin with `{BASIC_INGEST}` (Basic Ingest)"
+            )
         }
         (Some(Unfit::Reserved), Way::Down) => {
             format!(
