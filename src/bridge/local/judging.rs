@@ -57,7 +57,14 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             _ => None,
         };
         let is_for_form = reason.as_ref().is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
-        let Verdict { guilty, refused, returned, .. } = lasting.session.closed_by_server(is_for_form, time::now());
+        let verdict = lasting.session.closed_by_server(is_for_form, time::now());
+        let Verdict { guilty, refused, returned, of_a_trial } = verdict;
+        if guilty.is_some() {
+            // What the closes so far were for is known.
+            lasting.backoff.restart();
+        } else if of_a_trial {
+            lasting.backoff.forgive();
+        }
         let ends = match &reason {
             None => "it closes the connection on it".to_owned(),
             Some(reason) => format!("it ends the connection on it with reason code {reason}"),
@@ -75,7 +82,6 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         }
         match guilty {
             Some(Guilty::Publish(condition)) => {
-                lasting.backoff.restart();
                 let own = lasting.status.waiting().filter(|own| condition.matches(&own.traits()));
                 if own.is_some() && lasting.status.refuse() {
                     self.said.status_refused(&lasting.config, &ends);

@@ -29,6 +29,7 @@ use crate::config;
 use crate::count::count;
 use crate::duration::written;
 use crate::journal;
+use crate::mqtt::Protocol;
 use crate::mqtt::session::Session;
 use crate::net::{Brokers, Reach};
 use crate::notify::LocalNotify;
@@ -178,7 +179,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         while !self.stop.is_requested() {
             self.apply_changes(&mut lasting).await;
             let ended = self.attempt(&mut lasting).await;
-            lasting.session.connection_lost();
+            lasting.session.connection_lost_unjudged();
             self.legs.link_down();
             match ended {
                 Ok(Ended::Stopped) => break,
@@ -205,7 +206,10 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             Err(interrupted) => return Ok(interrupted),
         };
         self.judge(lasting);
-        lasting.memory.doubt().await;
+        if lasting.config.protocol == Protocol::Mqtt311 {
+            // With MQTT 5 all filters are asked for again in any case.
+            lasting.memory.doubt().await;
+        }
         let mut connection = Connection::new(self, lasting, reached.stream, reached.deadline.into());
         let ended = connection.run().await;
         let connected_at = connection.connected_at();

@@ -126,6 +126,8 @@ pub(crate) struct Session {
     keep_alive: Duration,
     /// What is in flight was sent in the session of another client id, protocol or server.
     is_another: bool,
+    /// The last connection was established, and it will be told later how it ended.
+    is_unjudged: bool,
 }
 
 #[derive(Debug)]
@@ -180,6 +182,7 @@ impl Session {
             limits: ServerLimits::default(),
             is_kept_for_limits: false,
             is_another: false,
+            is_unjudged: false,
         }
     }
 
@@ -224,6 +227,15 @@ impl Session {
         self.overrun = None;
         self.held_until = None;
         self.is_unanswered = false;
+        self.is_unjudged = false;
+    }
+
+    /// Likewise, where it is told only later how it ended: [`Session::closed_by_server`] or [`Session::ended_otherwise`], before the
+    /// next [`Session::connect`].
+    pub(crate) fn connection_lost_unjudged(&mut self) {
+        let was_established = !matches!(self.state, State::Disconnected | State::Connecting);
+        self.connection_lost();
+        self.is_unjudged = was_established;
     }
 
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.

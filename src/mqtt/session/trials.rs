@@ -186,7 +186,8 @@ impl Session {
     /// `is_for_form`, one message, and not others to its topic.
     pub(crate) fn closed_by_server(&mut self, is_for_form: bool, now: Instant) -> Verdict {
         // Before CONNACK nothing was sent that it could be for: what is unanswered was on another connection.
-        let is_established = !matches!(self.state, State::Disconnected | State::Connecting);
+        let is_unjudged = std::mem::take(&mut self.is_unjudged);
+        let is_established = is_unjudged || !matches!(self.state, State::Disconnected | State::Connecting);
         let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
         let shown = self.isolation.closed(unanswered.into_iter(), is_for_form, now);
         let mut verdict = Verdict { guilty: shown.guilty, of_a_trial: shown.of_a_trial, ..Verdict::default() };
@@ -223,6 +224,7 @@ impl Session {
 
     /// There was no connection, or it has ended in another way.
     pub(crate) fn ended_otherwise(&mut self) {
+        self.is_unjudged = false;
         self.isolation.ended_otherwise();
     }
 
