@@ -82,12 +82,21 @@ impl DownRule {
         self.keep.borrow().front().map(|(id, message)| (id, outbound(message)))
     }
 
-    /// Gives the next message to the session.
-    pub(super) fn take_front(&self, id: u64) -> Option<Outbound> {
-        if self.keep.borrow().front().is_none_or(|(front, _)| front != id) {
-            return None;
-        }
-        self.change(|keep, _| keep.take().map(|(_, message, _)| outbound(message)))
+    /// The first message that is admitted, with its size. What the session suspects is passed over: others go before it then.
+    pub(super) fn first(&self, mut admits: impl FnMut(&Outbound) -> bool) -> Option<(u64, usize)> {
+        let keep = self.keep.borrow();
+        let mut waiting = keep.visible().map(|(id, message)| (id, outbound(message)));
+        waiting.find(|(_, message)| admits(message)).map(|(id, message)| (id, message.size()))
+    }
+
+    /// All that can be sent, in order.
+    pub(super) fn visible(&self) -> Vec<(u64, Outbound)> {
+        self.keep.borrow().visible().map(|(id, message)| (id, outbound(message))).collect()
+    }
+
+    /// Gives a message to the session.
+    pub(super) fn give(&self, id: u64) -> Option<Outbound> {
+        self.change(|keep, _| keep.take_at(id).map(outbound))
     }
 
     /// Whether it was one that the local broker had been given, and is done now.

@@ -61,20 +61,22 @@ impl Bridge {
         if self.refused.borrow().is_empty() {
             return;
         }
-        let why = |message: &Outbound| {
-            let refused = self.refused.borrow();
-            let (_, reason) = refused.iter().find(|(condition, _)| condition.matches(&message.traits()))?;
-            Some(format!("the local broker closes the connection for it: {reason}"))
-        };
         for rule in self.down.borrow().clone() {
             while let Some((id, message)) = rule.front()
-                && let Some(why) = why(&message)
+                && let Some(why) = self.why_refused(&message)
             {
                 self.name_left_out(Way::Down, Cause::Refused, &message.topic, &why);
-                rule.take_front(id);
+                rule.give(id);
                 rule.finish(id, Some(Cause::Refused));
             }
         }
+    }
+
+    /// Why the local broker wouldn't take it, if that is known.
+    fn why_refused(&self, message: &Outbound) -> Option<String> {
+        let refused = self.refused.borrow();
+        let (_, reason) = refused.iter().find(|(condition, _)| condition.matches(&message.traits()))?;
+        Some(format!("the local broker closes the connection for it: {reason}"))
     }
 
     fn finish(&self, sequence: Sequence, dropped: Option<Cause>) {
@@ -83,29 +85,28 @@ impl Bridge {
     }
 }
 
-/// The first message of each rule: behind it the others keep their order.
+/// The messages of all rules. Each keeps its order, but for what the session suspects.
 pub(crate) struct Fresh<'a>(&'a Bridge);
-
-impl Fresh<'_> {
-    fn fronts(&self) -> Vec<(u64, Outbound)> {
-        self.0.drop_refused();
-        let mut fronts: Vec<_> = self.0.down.borrow().iter().filter_map(|rule| rule.front()).collect();
-        fronts.sort_by_key(|(id, _)| *id);
-        fronts
-    }
-}
 
 impl Waiting for Fresh<'_> {
     type Found = (Sequence, usize);
 
     fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
-        let (id, message) = self.fronts().into_iter().find(|(_, message)| admits(message, false))?;
-        Some((Sequence::new(id), message.size()))
+        let Fresh(bridge) = self;
+        bridge.drop_refused();
+        let rules = bridge.down.borrow();
+        let mut may_go = |message: &Outbound| bridge.why_refused(message).is_none() && admits(message, false);
+        let firsts = rules.iter().filter_map(|rule| rule.first(&mut may_go));
+        firsts.min_by_key(|(id, _)| *id).map(|(id, size)| (Sequence::new(id), size))
     }
 
     fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<(Sequence, usize)> {
-        let fronts = (0..).zip(self.fronts());
-        let ranked = fronts.filter_map(|(place, (id, message))| Some((rank(&message, place)?, id, message.size())));
+        let Fresh(bridge) = self;
+        bridge.drop_refused();
+        let mut all: Vec<(u64, Outbound)> = bridge.down.borrow().iter().flat_map(|rule| rule.visible()).collect();
+        all.sort_by_key(|(id, _)| *id);
+        let ranked = (0..).zip(&all).filter(|(_, (_, message))| bridge.why_refused(message).is_none());
+        let ranked = ranked.filter_map(|(place, (id, message))| Some((rank(message, place)?, *id, message.size())));
         let (_, id, size) = ranked.min_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)))?;
         Some((Sequence::new(id), size))
     }
@@ -169,7 +170,7 @@ impl Legs for Bridge {
 
     fn take(&self, sequence: Sequence) -> Option<Outbound> {
         let rules = self.down.borrow().clone();
-        rules.iter().find_map(|rule| rule.take_front(sequence.get()))
+        rules.iter().find_map(|rule| rule.give(sequence.get()))
     }
 
     fn delivered(&self, sequence: Sequence) {

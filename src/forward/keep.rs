@@ -203,6 +203,20 @@ impl Keep {
         self.backlog.front().map(|(id, kept)| (id, &kept.message))
     }
 
+    /// What can be taken, in order.
+    pub(crate) fn visible(&self) -> impl Iterator<Item = (u64, &Inbound)> {
+        self.backlog.visible().map(|(id, kept, _)| (id, &kept.message))
+    }
+
+    /// Takes one of those out of turn.
+    pub(crate) fn take_at(&mut self, id: u64) -> Option<&Inbound> {
+        let is_stored = self.backlog.visible().any(|(other, _, at)| other == id && at.is_stored);
+        self.backlog.take_at(id).map(|(_, kept)| {
+            kept.exposed = !is_stored;
+            &kept.message
+        })
+    }
+
     /// Everything that was taken waits again.
     pub(crate) fn put_all_back(&mut self, now: Instant) {
         let taken: Vec<u64> = self.backlog.taken_items().map(|(id, _)| id).collect();
