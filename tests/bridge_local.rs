@@ -183,8 +183,9 @@ fn tls_wants_the_right_ca_and_a_port_that_speaks_it() {
     let gatewire = setup(&format!("localhost:{}", local.port), &right).start();
     says(&failure(&gatewire, "broker_tls_not_spoken"), &["doesn't speak TLS"]);
     let gatewire = setup(&at(port), "").start();
-    let line = gatewire.wait_for("bridge house: ");
-    says(&line, &["TLS"]);
+    eventually("that port speaks TLS", || {
+        gatewire.log().into_iter().find(|line| line.contains("bridge house: ") && line.contains("TLS"))
+    });
 }
 
 #[test]
