@@ -114,9 +114,11 @@ async fn a_full_outbox_leaves_the_rest_with_the_broker_and_in_order() {
     assert!((10..30).contains(&bench.outbox.status().waiting), "{:?}", bench.outbox.status());
     assert_eq!(bench.up().waiting, 40);
     let mut came = bench.delivers().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    settle().await;
     came.extend(bench.delivers().await);
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::advance(Duration::from_secs(2)).await;
+    settle().await;
     came.extend(bench.delivers().await);
     assert_eq!(came, (0..40).map(|n| format!("up/{n}")).collect::<Vec<_>>());
     assert_eq!((bench.done().len(), bench.up().waiting), (40, 0));

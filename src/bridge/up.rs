@@ -14,7 +14,7 @@ use super::handing::{Handing, Origin, Pending};
 use super::held::{Held, Ready};
 use super::named::Way;
 use crate::config;
-use crate::message::{AckToken, Inbound, Outbound, Topic};
+use crate::message::{AckToken, Inbound, Outbound};
 use crate::outbox::{Outcome, Refusal, Sender, Tally};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::Kept;
