@@ -3,16 +3,26 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::message::{AckToken, Outbound, Qos, Topic};
 use crate::notify::LocalNotify;
 use crate::outbox::{Outbox, Refusal, Sender, Source};
 use crate::stop::Stop;
+use crate::time;
 
-/// The most bytes of messages that the broker has sent with QoS 0 and that wait for their turn. It doesn't send them again, and
-/// can't be made to wait for it: what comes beyond is dropped.
-const MAX_QOS_0: usize = 1024 * 1024;
+/// Bytes of messages that the broker has sent with QoS 0, as it does with what is retained and was published so, and that wait for
+/// their turn. It doesn't send them again. Beyond this they don't wait for their turn: what the link doesn't take goes to the disk.
+const PRESSING: usize = 1024 * 1024;
+
+/// Beyond this nothing more is read from the broker, for [`PAUSE`] at most: it also has to be heard that it is still there.
+const FULL: usize = 2 * PRESSING;
+
+/// The most. What comes beyond is dropped.
+const MAX_QOS_0: usize = 4 * PRESSING;
+
+/// See [`FULL`].
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// With a full outbox it is looked again after so long, should nothing tell of room.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -71,7 +81,11 @@ impl Handing {
 pub(super) struct Queue {
     waiting: RefCell<VecDeque<Handing>>,
     qos_0: Cell<usize>,
+    /// Since when more than [`FULL`] waits.
+    full_since: Cell<Option<Instant>>,
     arrived: LocalNotify,
+    /// There is room again.
+    room: LocalNotify,
 }
 
 impl Queue {
@@ -82,11 +96,30 @@ impl Queue {
             if bytes > MAX_QOS_0 {
                 return Err(handing);
             }
-            self.qos_0.set(bytes);
+            self.set_qos_0(bytes);
         }
         self.waiting.borrow_mut().push_back(handing);
         self.arrived.notify();
         Ok(())
+    }
+
+    fn set_qos_0(&self, bytes: usize) {
+        self.qos_0.set(bytes);
+        match bytes > FULL {
+            true => drop(self.full_since.set(self.full_since.get().or_else(|| Some(time::now())))),
+            false if self.full_since.take().is_some() => self.room.notify(),
+            false => {}
+        }
+    }
+
+    /// Until when nothing more is to be read from the broker, unless there is room before.
+    pub(super) fn full_until(&self) -> Option<Instant> {
+        self.full_since.get().map(|since| since + PAUSE)
+    }
+
+    /// Completes when there may be room again.
+    pub(super) async fn has_room(&self) {
+        self.room.notified().await;
     }
 
     /// How many messages of a rule wait.
@@ -118,13 +151,17 @@ impl Queue {
                     () = self.arrived.notified() => continue,
                 }
             };
-            if !source.may_hand_over(Qos::AtLeastOnce) {
+            let is_pressing = self.qos_0.get() > PRESSING && outbox.has_room();
+            if !is_pressing && !source.may_hand_over(Qos::AtLeastOnce) {
                 source.rest(true);
                 tokio::select! {
                     biased;
                     () = stop.requested() => return,
-                    () = source.turn() => continue,
+                    () = source.turn() => {}
+                    () = self.arrived.notified() => {}
+                    () = outbox.has_eased(), if self.qos_0.get() > PRESSING => {}
                 }
+                continue;
             }
             let (size, parts) = (message.size(), pending.parts());
             let id = rule.begin(pending.clone());
@@ -166,7 +203,7 @@ impl Queue {
         let mut waiting = self.waiting.borrow_mut();
         let gone = waiting.pop_front_if(|first| Rc::ptr_eq(&first.rule, rule) && first.pending == *pending);
         if let Some(gone) = gone.filter(Handing::is_qos_0) {
-            self.qos_0.set(self.qos_0.get().saturating_sub(gone.message.size()));
+            self.set_qos_0(self.qos_0.get().saturating_sub(gone.message.size()));
         }
     }
 }

@@ -156,6 +156,14 @@ impl Legs for Bridge {
         self.left_out_unread(&Topic::received(topic), Cause::BadTopic);
     }
 
+    fn full_until(&self) -> Option<Instant> {
+        self.handing.full_until()
+    }
+
+    async fn has_room(&self) {
+        self.handing.has_room().await;
+    }
+
     fn acks(&self) -> &Acks {
         &self.local_acks
     }

@@ -35,7 +35,7 @@ use crate::forward::{Acks, Recipient};
 use crate::message::{AckToken, Condition, Inbound, Topic, TopicFilter};
 use crate::mqtt::Protocol;
 use crate::notify::LocalNotify;
-use crate::outbox::{Outbox, Refusal};
+use crate::outbox::Outbox;
 use crate::socket::{Peer, Seldom};
 use crate::stop::Stop;
 use crate::store::{QueueState, Store, keeper};
@@ -288,10 +288,9 @@ impl Bridge {
         }
     }
 
-    fn hand_over(&self, handing: Handing) {
-        if let Err(Handing { rule, pending, .. }) = self.handing.push(handing) {
-            rule.refused(&pending, &Refusal::OutboxFull);
-        }
+    /// Whether there was room for it.
+    fn hand_over(&self, handing: Handing) -> bool {
+        self.handing.push(handing).is_ok()
     }
 
     /// The local broker may be told that it is done.
@@ -387,7 +386,9 @@ pub(crate) fn why(cause: Cause) -> &'static str {
             "it has come through four bridges already, as if they were a loop: see that no other bridge brings back what this one sends"
         }
         Cause::Refused => "the other side refuses it",
-        Cause::KeepFull => "there is no room for it: see `gatewire status` for what waits",
+        Cause::KeepFull => {
+            "more waits than there is room for, and its sender doesn't send it again: see `gatewire status` for what waits, and have devices publish with QoS 1"
+        }
         Cause::Superseded => "a newer one of its topic went instead",
         Cause::Unchanged => "it says what the last one of its topic said",
     }

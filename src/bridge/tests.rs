@@ -137,6 +137,21 @@ async fn what_waits_for_the_outbox_goes_with_the_connection_because_the_broker_s
     assert_eq!(bench.up().waiting, 2, "memory doesn't grow with each connection");
 }
 
+/// 3000 devices that have published retained values with QoS 0, on a link that takes a hundred a second.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_comes_with_qos_0_is_not_lost_to_a_slow_link() {
+    let bench = Bench::new(&bridge(vec![up_rule("z/#", "z/", "up/")], vec![]), 64 << 20);
+    bench.outbox.set_rate(100);
+    for n in 0..3000 {
+        bench.bridge.arrived(inbound(&format!("z/{n}"), &[b'x'; 1500]), None, time::now());
+        if bench.bridge.full_until().is_some() {
+            settle().await;
+        }
+        assert!(bench.bridge.full_until().is_none(), "{n}");
+    }
+    assert_eq!((bench.up().dropped, bench.up().waiting), (BTreeMap::new(), 3000));
+}
+
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn what_iot_core_refuses_is_acknowledged_and_counted() {
     let mut bench = Bench::new(&bridge(vec![up_rule("z/#", "z/", "up/")], vec![]), 1 << 20);

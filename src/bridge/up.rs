@@ -14,7 +14,7 @@ use super::handing::{Handing, Origin, Pending};
 use super::held::{Held, Ready};
 use super::named::Way;
 use crate::config;
-use crate::message::{AckToken, Inbound, Outbound};
+use crate::message::{AckToken, Inbound, Outbound, Topic};
 use crate::outbox::{Outcome, Refusal, Sender, Tally};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::Kept;
@@ -93,14 +93,24 @@ impl UpRule {
         if self.held.is_some() {
             self.change(|held, _| held.arrive(message, token, came.received_at, accepted_now(), now));
         } else {
-            self.counters.accepted(1);
-            self.hand_over(message, Pending::Single(token, came.topic.clone()));
+            match self.hand_over(message, Pending::Single(token, came.topic.clone())) {
+                true => self.counters.accepted(1),
+                false => self.overflowed(&came.topic),
+            }
         }
     }
 
-    fn hand_over(&self, message: Outbound, pending: Pending) {
-        if let Some((bridge, rule)) = self.bridge.upgrade().zip(self.itself.upgrade()) {
-            bridge.hand_over(Handing { rule, message, pending });
+    /// Whether there was room for it.
+    fn hand_over(&self, message: Outbound, pending: Pending) -> bool {
+        let (bridge, rule) = (self.bridge.upgrade(), self.itself.upgrade());
+        bridge.zip(rule).is_some_and(|(bridge, rule)| bridge.hand_over(Handing { rule, message, pending }))
+    }
+
+    /// Only of what has QoS 0: everything else the broker keeps.
+    fn overflowed(&self, topic: &Topic) {
+        self.counters.dropped(Cause::KeepFull);
+        if let Some(bridge) = self.bridge.upgrade() {
+            bridge.name_left_out(Way::Up, Cause::KeepFull, topic, super::why(Cause::KeepFull));
         }
     }
 

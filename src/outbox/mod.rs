@@ -17,6 +17,7 @@ mod sending;
 mod shares;
 mod source;
 mod status;
+mod waiter;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -38,7 +39,6 @@ use drain::Drain;
 use dropping::Dropped;
 use keeping::Turns;
 use ledger::{Cause, Full, Ledger, LinkState};
-use outcome::Waiter;
 pub(crate) use outcome::{Outcome, Refusal};
 use quarantine::Quarantine;
 use senders::Senders;
@@ -46,6 +46,7 @@ pub(crate) use senders::{Sender, Tally};
 use source::Gate;
 pub(crate) use source::Source;
 pub(crate) use status::{HeldStatus, OutboxStatus};
+use waiter::Waiter;
 
 /// Once nothing is accepted any more, what waits is sent for so long before it is written to the disk.
 const SENT_BEFORE: Duration = Duration::from_millis(500);

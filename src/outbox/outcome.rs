@@ -1,12 +1,6 @@
 //! What becomes of a message, and who is told.
 
-use std::rc::Rc;
-
 use thiserror::Error;
-use tokio::sync::oneshot;
-
-use super::quarantine::Place;
-use super::senders::Sender;
 
 /// What became of an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,25 +31,4 @@ pub(crate) enum Refusal {
     ShuttingDown,
     #[error("IoT Core refuses it: {reason}")]
     Rejected { reason: String },
-}
-
-/// Who has to be told what became of a message.
-#[derive(Debug)]
-pub(super) enum Waiter {
-    Client(oneshot::Sender<Outcome>),
-    /// It calls the message by this number.
-    Sender(Rc<dyn Sender>, u64),
-    /// It was refused before and is tried anew; until then it lies in the quarantine.
-    Quarantine(Place),
-}
-
-impl Waiter {
-    /// Somebody hears what becomes of it.
-    pub(super) fn is_client(&self) -> bool {
-        match self {
-            Waiter::Client(client) => !client.is_closed(),
-            Waiter::Sender(..) => true,
-            Waiter::Quarantine(_) => false,
-        }
-    }
 }

@@ -126,13 +126,15 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 // A message that isn't sent makes room for another.
                 continue;
             }
-            timer.set(self.wake_at(), now);
+            let full_until = self.local.legs.full_until().filter(|until| *until > now);
+            timer.set(self.wake_at().into_iter().chain(full_until).min(), now);
             let local = self.local;
             let (may_publish, stopping) = (self.session.can_publish(), self.drain_deadline.is_some());
             let is_connected = self.session.is_connected();
             let is_others_turn = std::mem::take(&mut self.is_others_turn);
             let status = &mut *self.status;
             let mut moving = Moving {
+                may_read: full_until.is_none(),
                 session: &mut *self.session,
                 exchange: &mut self.exchange,
                 is_connected,
@@ -145,6 +147,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 () = local.legs.acks().ready() => {}
                 () = local.legs.something_waits(), if may_publish && !stopping => {}
                 () = status.changed(), if is_connected => {}
+                () = local.legs.has_room(), if full_until.is_some() => {}
                 moved = poll_fn(|cx| moving.poll(cx)), if !is_others_turn => match moved.map_err(Cause::Io)? {
                     Moved::Read => self.received()?,
                     Moved::Written => self.unwritten.drain(..).for_each(|sequence| local.legs.delivered(sequence)),
@@ -314,6 +317,7 @@ struct Moving<'a, S> {
     exchange: &'a mut Exchange<S>,
     is_connected: bool,
     has_unwritten: bool,
+    may_read: bool,
     read: &'a mut usize,
 }
 
@@ -331,7 +335,7 @@ impl<S: crate::net::Transport> Moving<'_, S> {
             Ok(_) => {}
             Err(error) => return Poll::Ready(Ok(Moved::Failed(self.exchange.last_word(cx, error)))),
         }
-        let read = self.exchange.read(self.session, cx);
+        let read = if self.may_read { self.exchange.read(self.session, cx) } else { Poll::Pending };
         if read.is_pending() && !had_room && self.session.has_room() {
             return Poll::Ready(Ok(Moved::Room));
         }

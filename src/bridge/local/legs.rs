@@ -34,6 +34,12 @@ pub(crate) trait Legs {
     /// A message broke the rules of MQTT and is acknowledged by the session.
     fn unreadable(&self, topic: &str, why: &str);
 
+    /// Until when nothing more is to be read, unless [`Legs::has_room`] completes before.
+    fn full_until(&self) -> Option<Instant>;
+
+    /// Completes when there may be room again.
+    async fn has_room(&self);
+
     /// Messages that the local broker may be told of that they are done.
     fn acks(&self) -> &Acks;
 
