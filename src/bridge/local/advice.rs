@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use nix::unistd::getegid;
+
 use super::error::{LocalError, Phase, is_refused};
 use super::password::group_of;
 use crate::client::Failure;
@@ -58,14 +60,15 @@ fn of(error: &LocalError, config: &config::Bridge) -> String {
 fn unix(path: &Path, kind: ErrorKind) -> String {
     match kind {
         ErrorKind::NotFound => format!(
-            "The broker makes it when it starts: {IS_IT_RUNNING}, and its configuration must have `listener 0 {}`.",
+            "The broker makes it when it starts: is it running (`systemctl status mosquitto`), and does its configuration have \
+             `listener 0 {}`?",
             path.display()
         ),
         ErrorKind::ConnectionRefused => {
             format!("The socket was left behind by a broker that doesn't run any more. {IS_IT_RUNNING}.")
         }
         ErrorKind::PermissionDenied => denied(path),
-        _ => format!("{IS_IT_RUNNING}, and is it overloaded?"),
+        _ => format!("{IS_IT_RUNNING}, its log what it does."),
     }
 }
 
@@ -77,19 +80,25 @@ fn denied(path: &Path) -> String {
     let (owner, group) = (name_of(metadata.uid()), group_of(metadata.gid()));
     let mode = metadata.mode() & 0o7777;
     let is_socket = part == path;
-    let (what, right) = match is_socket {
-        true => ("The socket".to_owned(), "write to it"),
-        false => (format!("The directory {}", part.display()), "enter it"),
+    let (what, right, bit) = match is_socket {
+        true => ("The socket".to_owned(), "write to it", 0o020),
+        false => (format!("The directory {}", part.display()), "enter it", 0o010),
     };
-    let bits = if is_socket { 0o020 } else { 0o010 };
-    let for_group = match (group.as_str(), mode & bits != 0) {
-        ("root", _) | (_, false) => format!(
-            "Have the broker give it to a group that may {right} (in mosquitto's unit: `ExecStartPost=/bin/chmod 0660 {}`)",
-            quoted(path)
+    let remedy = match (group.as_str(), mode & bit != 0, is_socket) {
+        (group, true, _) if group != "root" => {
+            format!("`sudo usermod -aG {group} {user}` puts {user} into its group; restart gatewire then.")
+        }
+        (_, _, true) => format!(
+            "A drop-in for the broker's unit gives it to gatewire's group: `ExecStartPost=+/bin/chgrp {own} {file}` and \
+             `ExecStartPost=+/bin/chmod 0660 {file}`.",
+            own = group_of(getegid().as_raw()),
+            file = quoted(path)
         ),
-        (group, true) => format!("`sudo usermod -aG {group} {user}` puts {user} into its group; restart gatewire then"),
+        (_, _, false) => {
+            "Have the broker make its socket in a directory that gatewire may enter, such as /run/mosquitto.".to_owned()
+        }
     };
-    format!("{what} is {owner}:{group}, mode {mode:04o}, and the user {user} must be allowed to {right}. {for_group}.")
+    format!("{what} is {owner}:{group}, mode {mode:04o}, and the user {user} must be allowed to {right}. {remedy}")
 }
 
 fn connecting(error: &ConnectError, config: &config::Bridge) -> String {
@@ -248,4 +257,79 @@ fn two_clients(config: &config::Bridge) -> String {
          client with this client id, or set another client_id.",
         config.client_id
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::bridge::local::tests::bridge;
+    use crate::mqtt::reason::Reason;
+
+    fn refused(code: u8, text: &str) -> LocalError {
+        let text = Some(text.to_owned()).filter(|text| !text.is_empty());
+        LocalError::Session(End::Refused(Reason::new(code, text)), Phase::AwaitingConnack)
+    }
+
+    #[test]
+    fn each_refusal_has_its_code_and_what_to_do() {
+        let login = config::BrokerLogin { username: "u".to_owned(), password_file: Some("/p".into()) };
+        let with_login = config::Bridge { login: Some(login), ..bridge() };
+        for (code, config, name, words) in [
+            (4, bridge(), "broker_refused_login", "set username and password_file"),
+            (5, with_login.clone(), "broker_refused_login", "the user `u` with the password in /p"),
+            (0x86, with_login.clone(), "broker_refused_login", "mosquitto_passwd FILE u"),
+            (0x87, bridge(), "broker_refused_login", "allow_anonymous true"),
+            (1, bridge(), "broker_refused_protocol_version", "set protocol = \"5\""),
+            (
+                0x84,
+                config::Bridge { protocol: Protocol::Mqtt5, ..bridge() },
+                "broker_refused_protocol_version",
+                "3.1.1",
+            ),
+            (2, bridge(), "broker_refused_client_id", "`gatewire-thing-1`"),
+            (0x88, bridge(), "broker_refused", "starting or overloaded"),
+            (0x8A, bridge(), "broker_refused", "Its log"),
+        ] {
+            let failure = refused(code, "").failure(&config);
+            assert_eq!(failure.code, name);
+            assert!(failure.advice.contains(words), "{}", failure.advice);
+            assert!(
+                failure.message.starts_with("MQTT CONNECT as `gatewire-thing-1` to the broker 127.0.0.1:1883: refused")
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_broker_says_is_one_line_and_a_sentence_follows() {
+        let away = |kind| LocalError::Reach(ReachError::Unix { path: "/m".into(), kind, detail: "odd".to_owned() });
+        let phases = || [Phase::AwaitingConnack, Phase::Connected { last_sent: vec!["PUBLISH to `a`".to_owned()] }];
+        let ends = || {
+            let malformed = |detail: &str| End::Malformed(Malformed::Invalid(detail.to_owned()));
+            let disconnected = [0x87, 0x8B, 0x8D, 0x8E, 0x95].map(|code| End::Disconnected(Reason::new(code, None)));
+            let others = [End::NoPingResp(Duration::from_secs(30)), End::TopicAlias, End::Violation("x".to_owned())];
+            let odd = ["\"HTTP/1.1", "\"\\u{15}\\u{3}\\u{1}", "\"SSH-2"].map(malformed);
+            disconnected.into_iter().chain(others).chain(odd)
+        };
+        let sessions =
+            phases().into_iter().flat_map(|phase| ends().map(move |end| LocalError::Session(end, phase.clone())));
+        let closed = phases().map(LocalError::Closed);
+        let kinds =
+            [ErrorKind::NotFound, ErrorKind::ConnectionRefused, ErrorKind::PermissionDenied, ErrorKind::TimedOut];
+        let faults =
+            [TlsFault::Closed { answered: true }, TlsFault::Timeout { waited: Duration::ZERO }].map(LocalError::Tls);
+        let others =
+            [refused(0x87, "no\nERROR"), LocalError::TakenOver { times: 3 }, LocalError::NoConnAck(Duration::ZERO)];
+        for error in sessions.chain(closed).chain(kinds.map(away)).chain(faults).chain(others) {
+            let failure = error.failure(&bridge());
+            let said = format!("{}: {}", failure.message, failure.advice);
+            assert!(failure.message.contains("127.0.0.1:1883") && !said.contains('\n'), "{said}");
+            assert!(
+                failure.advice.ends_with(['.', '?']) && failure.advice.starts_with(char::is_uppercase)
+                    || failure.advice.starts_with('`'),
+                "{said}"
+            );
+        }
+    }
 }
