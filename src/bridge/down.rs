@@ -22,6 +22,8 @@ use crate::time;
 #[derive(Debug)]
 pub(super) struct DownRule {
     bridge: Weak<Bridge>,
+    /// Of its queue in the store.
+    name: String,
     config: RefCell<config::Down>,
     counters: Counters,
     keep: RefCell<Keep>,
@@ -37,12 +39,14 @@ pub(super) struct DownRule {
 impl DownRule {
     pub(super) fn new(
         bridge: &Weak<Bridge>,
+        name: &str,
         config: &config::Down,
         spill_after: Duration,
         place: QueueState,
     ) -> Rc<DownRule> {
         Rc::new(DownRule {
             bridge: Weak::clone(bridge),
+            name: name.to_owned(),
             keep: RefCell::new(Keep::new(&config.keep, place)),
             config: RefCell::new(config.clone()),
             counters: Counters::default(),
@@ -53,8 +57,8 @@ impl DownRule {
         })
     }
 
-    pub(super) fn can_become(&self, config: &config::Down) -> bool {
-        self.config.borrow().from == config.from
+    pub(super) fn can_become(&self, name: &str) -> bool {
+        self.name == name
     }
 
     pub(super) fn reconfigure(&self, config: &config::Down, spill_after: Duration) {
@@ -138,8 +142,8 @@ impl DownRule {
         self.keep.borrow().is_stored()
     }
     /// The name of its queue in the store.
-    pub(super) fn queue(&self, bridge: &str) -> String {
-        super::down_queue(bridge, &self.config.borrow())
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Completes when everything is on the disk, for which that may take any time.

@@ -106,7 +106,8 @@ impl Queue {
     fn set_qos_0(&self, bytes: usize) {
         self.qos_0.set(bytes);
         match bytes > FULL {
-            true => drop(self.full_since.set(self.full_since.get().or_else(|| Some(time::now())))),
+            true if self.full_since.get().is_some() => {}
+            true => self.full_since.set(Some(time::now())),
             false if self.full_since.take().is_some() => self.room.notify(),
             false => {}
         }

@@ -87,17 +87,27 @@ pub(crate) struct BridgeStatus {
 
 /// The names of the queues that a bridge has in the store.
 pub(crate) fn queues(bridge: &config::Bridge) -> Vec<String> {
-    let up = bridge.up.iter().filter(|rule| up::holds(rule)).map(|rule| up_queue(&bridge.name, rule));
-    up.chain(bridge.down.iter().map(|rule| down_queue(&bridge.name, rule))).collect()
+    let up = (0..).zip(&bridge.up).filter(|(_, rule)| up::holds(rule)).map(|(index, _)| up_queue(bridge, index));
+    up.chain((0..bridge.down.len()).map(|index| down_queue(bridge, index))).collect()
 }
 
-/// No forward has such a name.
-fn up_queue(bridge: &str, rule: &config::Up) -> String {
-    format!("bridge {bridge} up {}", rule.from)
+/// The queue of a rule, by its filter: the order of rules may change. No forward has such a name.
+fn up_queue(bridge: &config::Bridge, index: usize) -> String {
+    named(&bridge.name, "up", bridge.up.iter().map(|rule| &rule.from), index)
 }
 
-fn down_queue(bridge: &str, rule: &config::Down) -> String {
-    format!("bridge {bridge} down {}", rule.from)
+fn down_queue(bridge: &config::Bridge, index: usize) -> String {
+    named(&bridge.name, "down", bridge.down.iter().map(|rule| &rule.from), index)
+}
+
+/// Several rules may have the same filter.
+fn named<'a>(bridge: &str, way: &str, filters: impl Iterator<Item = &'a TopicFilter>, index: usize) -> String {
+    let filters: Vec<&TopicFilter> = filters.take(index + 1).collect();
+    let filter = filters[index];
+    match filters.iter().filter(|other| **other == filter).count() {
+        1 => format!("bridge {bridge} {way} {filter}"),
+        nth => format!("bridge {bridge} {way} {filter} ({nth})"),
+    }
 }
 
 /// Of a rule: what keeps on the disk what waits in it, or until that is there.
@@ -179,16 +189,16 @@ impl Bridge {
         changes: &mut Changes,
     ) {
         let (me, mut old) = (Rc::downgrade(self), self.up.take());
-        for rule in &config.up {
-            let rule = match old.iter().position(|old| old.can_become(rule)) {
+        for (index, rule) in config.up.iter().enumerate() {
+            let name = up_queue(config, index);
+            let rule = match old.iter().position(|old| old.can_become(&name, rule)) {
                 Some(index) => {
                     old[index].reconfigure(rule);
-                    old.swap_remove(index)
+                    old.remove(index)
                 }
                 None => {
-                    let name = up_queue(&self.name, rule);
                     let place = up::holds(rule).then(|| places.remove(&name).unwrap_or_default());
-                    let rule = UpRule::new(&me, rule, place);
+                    let rule = UpRule::new(&me, &name, rule, place);
                     if rule.has_disk() {
                         let kept = Rc::clone(&rule);
                         changes.keepers.push((name, Box::new(|store| Box::pin(keeper::keep(kept, store)))));
@@ -200,7 +210,7 @@ impl Bridge {
         }
         for rule in old.into_iter().filter(|rule| rule.has_disk()) {
             rule.stop();
-            changes.leaving.push((rule.queue(&self.name), Box::pin(async move { rule.stored().await })));
+            changes.leaving.push((rule.name().to_owned(), Box::pin(async move { rule.stored().await })));
         }
     }
 
@@ -212,16 +222,16 @@ impl Bridge {
         changes: &mut Changes,
     ) {
         let (me, mut old) = (Rc::downgrade(self), self.down.take());
-        for rule in &config.down {
-            let rule = match old.iter().position(|old| old.can_become(rule)) {
+        for (index, rule) in config.down.iter().enumerate() {
+            let name = down_queue(config, index);
+            let rule = match old.iter().position(|old| old.can_become(&name)) {
                 Some(index) => {
                     old[index].reconfigure(rule, spill_after);
-                    old.swap_remove(index)
+                    old.remove(index)
                 }
                 None => {
-                    let name = down_queue(&self.name, rule);
                     let place = places.remove(&name).unwrap_or_default();
-                    let rule = DownRule::new(&me, rule, spill_after, place);
+                    let rule = DownRule::new(&me, &name, rule, spill_after, place);
                     let kept = Rc::clone(&rule);
                     changes.keepers.push((name, Box::new(|store| Box::pin(keeper::keep(kept, store)))));
                     rule
@@ -231,7 +241,7 @@ impl Bridge {
         }
         for rule in old {
             rule.stop();
-            changes.leaving.push((rule.queue(&self.name), Box::pin(async move { rule.stored().await })));
+            changes.leaving.push((rule.name().to_owned(), Box::pin(async move { rule.stored().await })));
         }
     }
 

@@ -26,6 +26,8 @@ use crate::time;
 #[derive(Debug)]
 pub(super) struct UpRule {
     bridge: Weak<Bridge>,
+    /// Of its queue in the store.
+    name: String,
     itself: Weak<UpRule>,
     config: RefCell<config::Up>,
     counters: Counters,
@@ -49,7 +51,7 @@ pub(super) fn holds(rule: &config::Up) -> bool {
 
 impl UpRule {
     /// A rule, with what is at its `place` on the disk if something may wait in it.
-    pub(super) fn new(bridge: &Weak<Bridge>, config: &config::Up, place: Option<QueueState>) -> Rc<UpRule> {
+    pub(super) fn new(bridge: &Weak<Bridge>, name: &str, config: &config::Up, place: Option<QueueState>) -> Rc<UpRule> {
         let by_clock = u64::try_from(time::wall().as_millisecond()).unwrap_or(0);
         let held = place.map(|place| {
             let first = if place.generation == 0 { QueueId::UNREAD + by_clock } else { by_clock };
@@ -57,6 +59,7 @@ impl UpRule {
         });
         Rc::new_cyclic(|itself| UpRule {
             bridge: Weak::clone(bridge),
+            name: name.to_owned(),
             itself: Weak::clone(itself),
             config: RefCell::new(config.clone()),
             counters: Counters::default(),
@@ -71,8 +74,8 @@ impl UpRule {
     }
 
     /// Whether it can go on as `config`, with what waits in it and what it has counted.
-    pub(super) fn can_become(&self, config: &config::Up) -> bool {
-        self.config.borrow().from == config.from && self.held.is_some() == holds(config)
+    pub(super) fn can_become(&self, name: &str, config: &config::Up) -> bool {
+        self.name == name && self.held.is_some() == holds(config)
     }
 
     pub(super) fn reconfigure(&self, config: &config::Up) {
@@ -203,8 +206,8 @@ impl UpRule {
         self.held.as_ref().is_none_or(|held| held.borrow().is_stored())
     }
     /// The name of its queue in the store.
-    pub(super) fn queue(&self, bridge: &str) -> String {
-        super::up_queue(bridge, &self.config.borrow())
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Completes when everything is on the disk, for which that may take any time.

@@ -173,6 +173,14 @@ impl Legs for Held {
 
     fn unreadable(&self, _: &str, _: &str) {}
 
+    fn full_until(&self) -> Option<Instant> {
+        None
+    }
+
+    async fn has_room(&self) {
+        std::future::pending().await
+    }
+
     fn acks(&self) -> &Acks {
         &self.acks
     }

@@ -60,8 +60,8 @@ impl Session {
         let is_about_identifiers = |granted: &Result<Qos, Reason>| {
             granted.as_ref().is_err_and(|reason| reason.code == ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
         };
-        if granted.iter().any(is_about_identifiers) {
-            // It hasn't said so in its CONNACK.
+        // It hasn't said so in its CONNACK. One that says so where there were none refuses the filter.
+        if granted.iter().any(is_about_identifiers) && self.subscriptions.has_identifier(id) {
             self.subscriptions.give_up_identifiers();
             self.subscriptions.unanswered_again(id);
             self.request(now);

@@ -171,6 +171,12 @@ impl Subscriptions {
         self.pending.iter().any(|pending| pending.id == id)
     }
 
+    /// Whether a SUBSCRIBE has a subscription identifier.
+    pub(super) fn has_identifier(&self, id: PacketIdentifier) -> bool {
+        let is_it = |pending: &Pending| pending.id == id && matches!(pending.request, Request::Subscribe(_, Some(_)));
+        self.pending.iter().any(is_it)
+    }
+
     /// SUBACK. Returns each filter with what became of it; `None` if it doesn't answer what we asked, filter by filter
     /// (`MQTT-3.8.4-5`).
     pub(super) fn answered(

@@ -188,6 +188,10 @@ fn a_server_without_identifiers_is_asked_without() {
     assert_eq!(identifiers(&mut bench), [(names(&["a/+/c"]), None)]);
     bench.receive(suback(2, &[0xa1])).unwrap();
     assert_eq!(identifiers(&mut bench), [(names(&["a/b/#"]), None)]);
+    // And again, where there are none: it refuses the filters, and isn't asked for ever.
+    bench.receive(suback(3, &[0xa1])).unwrap();
+    bench.receive(suback(4, &[0xa1])).unwrap();
+    assert_eq!(identifiers(&mut bench), []);
 }
 
 #[test]
