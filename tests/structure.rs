@@ -28,7 +28,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 fn is_test(path: &Path) -> bool {
     path.iter().any(|part| {
-        ["tests", "tests.rs", "fuzzing", "fuzzing.rs", "simulation", "simulated.rs"].iter().any(|name| part == *name)
+        ["tests", "tests.rs", "fuzzing", "fuzzing.rs", "simulation", "simulated", "simulated.rs"]
+            .iter()
+            .any(|name| part == *name)
     })
 }
 
