@@ -6,12 +6,19 @@
 mod support;
 
 use std::collections::VecDeque;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use support::daemon::Setup;
-use support::patiently;
+use support::mosquitto::Mosquitto;
 use support::scripted::Broker;
+use support::{eventually, patiently};
 
 const SECOND: Duration = Duration::from_secs(1);
 const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
@@ -193,4 +200,55 @@ fn a_schedule_is_in_time_beside_a_flood() {
     }
     // The flood was there before the second; from then on half a second's messages are between two.
     assert!(between[0] <= 300 && between[1..].iter().all(|n| *n <= 200), "{between:?}");
+}
+
+/// Connects and closes as fast as it can, from two threads, for as long as `during` goes on.
+fn churn<T>(path: &Path, says: &[u8], during: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    // The socket may go with the daemon.
+                    let Ok(mut stream) = UnixStream::connect(path) else { continue };
+                    let _ = stream.write_all(says);
+                }
+            });
+        }
+        let done = catch_unwind(AssertUnwindSafe(during));
+        is_over.store(true, Ordering::Relaxed);
+        done.unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+#[test]
+fn who_connects_and_closes_without_end_stops_nobody_else() {
+    let rest = format!(
+        "{INGEST}[[ingest]]\nname = \"other\"\nsocket = \"DIR/other.sock\"\ntopics = [\"#\"]\n{}\
+         [[publish]]\nname = \"p\"\ntopic = \"beat\"\nevery = \"500ms\"\npayload = \"1\"\n",
+        forward("messages", 0..1)
+    );
+    for (socket, says) in
+        [("publish.sock", &b""[..]), ("messages.sock", b""), ("status.sock", b""), ("status.sock", b"x")]
+    {
+        let mosquitto = Mosquitto::start();
+        let gatewire = Setup::new(mosquitto.port, &rest).connect();
+        let beats = mosquitto.subscribe("beat");
+        let mut reader = gatewire.client("messages.sock");
+        eventually("the reader", || (gatewire.status()["forward"][0]["readers"] == 1).then_some(()));
+        churn(&gatewire.path(socket), says, || {
+            for socket in ["publish.sock", "other.sock"] {
+                let answer = gatewire.client(socket).ask(r#"{"topic":"t","payload":"1"}"#);
+                assert!(answer["result"].is_string(), "{socket}: {answer}");
+            }
+            assert_eq!(gatewire.status()["link"]["state"], "connected");
+            beats.next();
+            beats.next();
+            mosquitto.publish("f/0", b"down");
+            assert_eq!(reader.payload(), "down");
+            gatewire.signal("TERM");
+            gatewire.wait_for(" stopped");
+        });
+        assert_eq!(gatewire.wait().0, 0, "{socket}");
+    }
 }

@@ -28,7 +28,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 
 fn is_test(path: &Path) -> bool {
     path.iter().any(|part| {
-        ["tests", "tests.rs", "fuzzing", "fuzzing.rs", "simulation", "simulated.rs"].iter().any(|name| part == *name)
+        ["tests", "tests.rs", "fuzzing", "fuzzing.rs", "simulation", "simulated", "simulated.rs"]
+            .iter()
+            .any(|name| part == *name)
     })
 }
 
@@ -286,4 +288,18 @@ fn every_select_has_an_order() {
     }
     assert!(looked_at > 20, "no select! was found");
     assert!(random.is_empty(), "without `biased;`, and a thought about what may starve:\n{}", random.join("\n"));
+}
+
+/// tokio's `readable` and `writable` are ready without end while there is something: a loop around them keeps the thread from every
+/// other task. `poll_read_ready` and `poll_write_ready` give it up from time to time.
+#[test]
+fn who_waits_for_a_descriptor_of_its_own_leaves_turns_to_others() {
+    let all = production();
+    let of_descriptors: Vec<_> = all.iter().filter(|(_, code)| code.contains("AsyncFd<")).collect();
+    assert!(of_descriptors.len() >= 6, "the sources were not found");
+    let greedy = of_descriptors.iter().filter(|(_, code)| {
+        [".readable().await", ".writable().await", ".async_io("].iter().any(|wait| code.contains(wait))
+    });
+    let greedy: Vec<String> = greedy.map(|(path, _)| path.display().to_string()).collect();
+    assert!(greedy.is_empty(), "take `poll_read_ready` instead:\n{}", greedy.join("\n"));
 }

@@ -2,6 +2,7 @@
 //! symbolic links on the way to them for being moved or replaced: the kernel tells, and nothing has to be looked at again and again.
 
 use std::collections::{BTreeSet, HashSet};
+use std::future::{pending, poll_fn};
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::{fs, io, path};
@@ -71,9 +72,10 @@ impl Watch {
 
     /// Completes when something has happened to one of them.
     pub(super) async fn changed(&self) {
-        let Some(kernel) = &self.kernel else { return std::future::pending().await };
+        let Some(kernel) = &self.kernel else { return pending().await };
         loop {
-            let Ok(mut ready) = kernel.readable().await else { return std::future::pending().await };
+            // `readable` of tokio would never yield as long as somebody goes on touching them.
+            let Ok(mut ready) = poll_fn(|cx| kernel.poll_read_ready(cx)).await else { return pending().await };
             let read = ready.try_io(|kernel| kernel.get_ref().0.read_events().map_err(io::Error::from));
             // What exactly has happened, looking tells.
             if matches!(read, Ok(Ok(_))) {

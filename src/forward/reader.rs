@@ -85,6 +85,7 @@ impl Reader {
         // How a client goes, orderly or not, is all the same.
         if let Err(error) = self.serve().await {
             log::debug!("forward `{}`: a client has gone: {error}", self.forward.name());
+            self.hear_the_rest();
         }
     }
 
@@ -98,6 +99,21 @@ impl Reader {
                 Wrote::Blocked => self.blocked().await?,
                 Wrote::Enough => tokio::task::yield_now().await,
                 Wrote::Cut => return Ok(()),
+            }
+        }
+    }
+
+    /// What a client has said before it went counts, though it was writing to it that told of its end: that it is an observer, or what
+    /// it acknowledges. That is no more than the kernel has held for it.
+    fn hear_the_rest(&mut self) {
+        loop {
+            while self.answer() {
+                self.answers.clear();
+            }
+            let mut buffer = [0; 1024];
+            match self.stream.try_read(&mut buffer) {
+                Ok(Some(n @ 1..)) if self.reading => self.lines.push(&buffer[..n]),
+                _ => return,
             }
         }
     }

@@ -176,6 +176,21 @@ async fn an_observer_takes_nothing_from_anybody() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn an_observer_that_says_so_late_and_goes_at_once_has_taken_nothing() {
+    let served = Served::start().await;
+    let mut observer = Client::connect(&served.path).await;
+    served.until(|status| status.readers == 1).await;
+    // More than its socket takes.
+    (0..40).for_each(|_| assert!(served.deliver(20_000) < 40));
+    served.until(|status| status.written > 0).await;
+    observer.send("{\"observe\":true}\n").await;
+    drop(observer);
+    served.until(|status| status.readers == 0 && status.observers == 0).await;
+    assert_eq!((served.forward().status().waiting, served.forward().status().written), (40, 0));
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
 async fn what_a_client_says_wrongly_is_answered_between_two_messages() {
     let served = Served::start().await;
     let mut client = Client::connect(&served.path).await;

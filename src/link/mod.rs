@@ -338,6 +338,7 @@ fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> Link
     match end {
         End::Refused(reason) => LinkError::ConnackRefused { peer, reason },
         End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: phase.last_sent() },
+        End::Unfinished { come, size, waited } => LinkError::PacketUnfinished { peer, come, size, waited },
         End::NoPingResp(waited) => LinkError::KeepAliveLost { peer, waited },
         End::NoPubAck(topic, waited) => LinkError::Unanswered { peer, sent: Sent::Publish(topic), waited },
         End::NoUnsubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Unsubscribe(filter), waited },

@@ -17,7 +17,8 @@ const MOST: u64 = 1_000_000_000;
 /// Of the network's time clients may have less: as much again is written and under way.
 const MOST_OF_NETWORK: u64 = MOST / 2;
 
-/// A link that takes nothing for so long is stalled: what can be stored is let in again, at the pace of the link.
+/// A link that takes nothing for so long is stalled: what can be stored is let in again, at the pace of the quota. How fast the
+/// network was says nothing then.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// Who hands a message over.
@@ -134,7 +135,7 @@ impl Admission {
 
     /// When it may, if nothing happens until then.
     pub(super) fn opens_at(&self) -> Instant {
-        self.moved + STALLED + Duration::from_nanos(self.clients().saturating_sub(MOST) + 1)
+        self.moved + STALLED + Duration::from_nanos(self.time.clients.saturating_sub(MOST) + 1)
     }
 
     /// What clients have in front of the link, as a part of [`MOST`]: of the quota's time or the network's, whichever is more.
@@ -144,7 +145,10 @@ impl Admission {
     }
 
     fn clients_at(&self, now: Instant) -> u64 {
-        self.clients().saturating_sub(self.stalled(now))
+        match now >= self.moved + STALLED {
+            true => self.time.clients.saturating_sub(self.stalled(now)),
+            false => self.clients(),
+        }
     }
 
     /// For how long the link has been stalled, in ns.
@@ -221,6 +225,26 @@ mod tests {
             let_in += 1;
         }
         assert!((100..=102).contains(&let_in), "{let_in}");
+    }
+
+    #[test]
+    fn a_link_that_takes_no_byte_any_more_lets_in_what_the_quota_allows() {
+        let now = Instant::now();
+        let mut admission = Admission::new(&limit(100, 1 << 20), now);
+        // The server reads no more: each look finds it slower.
+        admission.link_moves(Some(4096), true, now);
+        while admission.has_room(now) {
+            admission.accepted(By::Client, 500, now);
+        }
+        let (mut at, mut let_in) = (now, 0);
+        while let_in < 300 {
+            at = admission.opens_at();
+            admission.link_moves(Some(1), false, at);
+            assert!(admission.has_room(at), "{let_in}");
+            admission.accepted(By::Client, 500, at);
+            let_in += 1;
+        }
+        assert!(at <= now + STALLED + 3 * SECOND, "{:?}", at - now);
     }
 
     #[test]

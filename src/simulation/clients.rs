@@ -1,5 +1,7 @@
 //! Local programs: they publish and read as programs do that were written in a hurry.
 
+mod reading;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
@@ -12,10 +14,13 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::{sleep, timeout};
+use tokio::task::spawn_local;
+use tokio::time::sleep;
 
-use super::judge::{Judge, number_in};
+use super::judge::Judge;
 use super::network::SimulatedNetwork;
+use crate::store::simulated::SimulatedDisk;
+pub(super) use reading::{Reads, read};
 
 /// What a publisher does.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +59,8 @@ pub(super) struct Outstanding {
     pub(super) publishers: Cell<usize>,
     /// Nobody begins anything new.
     pub(super) is_over: Cell<bool>,
+    /// How often the daemon has ended.
+    pub(super) ends: Cell<u32>,
 }
 
 /// What every program has.
@@ -62,8 +69,22 @@ pub(super) struct Local {
     pub(super) directory: PathBuf,
     pub(super) judge: Rc<Judge>,
     pub(super) network: SimulatedNetwork,
+    pub(super) disk: SimulatedDisk,
     pub(super) outstanding: Rc<Outstanding>,
 }
+
+impl Local {
+    /// The daemon, which had ended so often, has done something that it does only when it ends.
+    async fn ends_soon(&self, ends: u32, what: &str) {
+        sleep(STOPS_WITHIN).await;
+        if self.outstanding.ends.get() == ends {
+            self.judge.violated(format!("{what}, and the daemon goes on"));
+        }
+    }
+}
+
+/// A daemon that is told to stop has ended after so long.
+const STOPS_WITHIN: Duration = Duration::from_secs(70);
 
 async fn connect(path: &Path) -> UnixStream {
     loop {
@@ -75,12 +96,18 @@ async fn connect(path: &Path) -> UnixStream {
 }
 
 /// One connection of a publisher.
-struct Conversation<'a> {
+pub(super) struct Conversation<'a> {
     local: &'a Local,
     answers: BufReader<OwnedReadHalf>,
     lines: OwnedWriteHalf,
     /// What each answer that is owed is for; `None`: something that isn't a line of ours.
     owed: VecDeque<Option<u64>>,
+    /// It was told that there are too many.
+    is_crowded: bool,
+    /// No other has it.
+    number: u64,
+    /// How often the daemon had ended when it was made.
+    ends: u32,
 }
 
 impl Drop for Conversation<'_> {
@@ -91,12 +118,27 @@ impl Drop for Conversation<'_> {
 }
 
 impl<'a> Conversation<'a> {
-    async fn begin(local: &'a Local) -> Conversation<'a> {
+    pub(super) async fn begin(local: &'a Local) -> Conversation<'a> {
         let (answers, lines) = connect(&local.directory.join("publish.sock")).await.into_split();
-        Conversation { local, answers: BufReader::new(answers), lines, owed: VecDeque::new() }
+        Conversation {
+            local,
+            answers: BufReader::new(answers),
+            lines,
+            owed: VecDeque::new(),
+            is_crowded: false,
+            number: local.judge.number(),
+            ends: local.outstanding.ends.get(),
+        }
     }
 
-    async fn say(&mut self, line: &[u8], what: Option<u64>) -> io::Result<()> {
+    /// The next line, and its number.
+    pub(super) fn line(&self, what: &Publishes) -> (u64, Vec<u8>) {
+        let number = self.local.judge.number();
+        self.local.judge.sends(number, self.number, (&what.topic, what.qos));
+        (number, line(number, what))
+    }
+
+    pub(super) async fn say(&mut self, line: &[u8], what: Option<u64>) -> io::Result<()> {
         self.owed.push_back(what);
         let answers = &self.local.outstanding.answers;
         answers.set(answers.get() + 1);
@@ -104,7 +146,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// The next answer. `false`: the connection has ended.
-    async fn hear(&mut self) -> io::Result<bool> {
+    pub(super) async fn hear(&mut self) -> io::Result<bool> {
         let mut line = String::new();
         if self.answers.read_line(&mut line).await? == 0 {
             return Ok(false);
@@ -116,6 +158,7 @@ impl<'a> Conversation<'a> {
         };
         let said = answer["result"].as_str().or(answer["error"].as_str()).unwrap_or_default().to_owned();
         if said == "too_many_clients" {
+            self.is_crowded = true;
             return Ok(false);
         }
         let Some(owed) = self.owed.pop_front() else {
@@ -128,6 +171,10 @@ impl<'a> Conversation<'a> {
             (Some(number), Some(id)) if number == id => {
                 self.local.network.with_cloud(|cloud| judge.answered(number, &said, cloud));
                 judge.note(format!("{number} {said}"));
+                if said == "shutting_down" {
+                    let (local, ends) = (self.local.clone(), self.ends);
+                    drop(spawn_local(async move { local.ends_soon(ends, "a line was answered shutting_down").await }));
+                }
             }
             (None, None) if answer["error"].is_string() => {}
             (owed, id) => judge.violated(format!("the answer to {owed:?} is for {id:?}: {line}")),
@@ -153,22 +200,33 @@ pub(super) async fn publish(local: Local, what: Publishes, seed: u64) {
     let mut rng = Rng::with_seed(seed);
     let mut left = what.lines;
     while left > 0 && !outstanding.is_over.get() {
+        let mut conversation = Conversation::begin(&local).await;
         // A connection that ends has said why to nobody: what was owed on it is unknown to the program.
-        let _ = converse(&local, &what, &mut left, &mut rng).await;
+        let _ = converse(&mut conversation, &what, &mut left, &mut rng).await;
+        let reads = !matches!(what.habit, Habit::Leaves | Habit::Deaf(_));
+        if reads && !conversation.is_crowded && !conversation.owed.is_empty() {
+            let what = format!("{} answers were owed on a connection that was closed", conversation.owed.len());
+            let (local, ends) = (local.clone(), conversation.ends);
+            drop(spawn_local(async move { local.ends_soon(ends, &what).await }));
+        }
+        drop(conversation);
         sleep(Duration::from_millis(rng.u64(1..1000))).await;
     }
     outstanding.publishers.set(outstanding.publishers.get() - 1);
 }
 
-async fn converse(local: &Local, what: &Publishes, left: &mut u32, rng: &mut Rng) -> io::Result<()> {
-    let mut conversation = Conversation::begin(local).await;
+async fn converse(
+    conversation: &mut Conversation<'_>,
+    what: &Publishes,
+    left: &mut u32,
+    rng: &mut Rng,
+) -> io::Result<()> {
+    let local = conversation.local;
     while *left > 0 && !local.outstanding.is_over.get() {
         let batch = what.at_once.min(*left);
         for _ in 0..batch {
             *left -= 1;
-            let number = local.judge.number();
-            local.judge.sends(number, &what.topic, what.qos);
-            let line = line(number, what);
+            let (number, line) = conversation.line(what);
             if what.habit == Habit::Leaves && rng.u8(..20) == 0 {
                 // It is never whole, and never answered.
                 conversation.lines.write_all(&line[..rng.usize(..line.len())]).await?;
@@ -211,104 +269,4 @@ fn line(number: u64, what: &Publishes) -> Vec<u8> {
     let Publishes { topic, qos, .. } = what;
     format!("{{\"topic\":\"{topic}\",\"payload\":\"{{\\\"n\\\":{number},\\\"x\\\":\\\"{filler}\\\"}}\",\"qos\":{qos},\"id\":{number}}}\n")
         .into_bytes()
-}
-
-/// How a program that reads behaves.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Reads {
-    pub(super) forward: &'static str,
-    pub(super) acknowledges: bool,
-    /// It only watches.
-    pub(super) observes: bool,
-    /// Between two lines.
-    pub(super) pause: Duration,
-    /// It leaves after so many lines.
-    pub(super) lines: u32,
-    pub(super) stays: Duration,
-}
-
-/// Reads until it has had enough.
-pub(super) async fn read(local: Local, what: Reads) {
-    let path = local.directory.join(format!("{}.sock", what.forward));
-    let mut left = what.lines;
-    let reading = async {
-        while left > 0 {
-            if read_once(&local, &what, &path, &mut left).await.is_err() {
-                sleep(Duration::from_millis(300)).await;
-            }
-        }
-    };
-    let _ = timeout(what.stays, reading).await;
-}
-
-async fn read_once(local: &Local, what: &Reads, path: &Path, left: &mut u32) -> io::Result<()> {
-    let mut reader = Reader { local, what, stream: connect(path).await, buffer: Vec::new() };
-    if what.observes {
-        reader.stream.write_all(b"{\"observe\":true}\n").await?;
-    }
-    while *left > 0 {
-        let mut piece = [0; 4096];
-        let n = reader.stream.read(&mut piece).await?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        reader.buffer.extend_from_slice(&piece[..n]);
-        while let Some((id, number)) = reader.take_line() {
-            *left = left.saturating_sub(1);
-            if what.acknowledges && !what.observes {
-                sleep(what.pause / 2).await;
-                reader.stream.write_all(format!("{{\"ack\":{id}}}\n").as_bytes()).await?;
-            }
-            reader.has(number);
-            sleep(what.pause / 2).await;
-        }
-    }
-    Ok(())
-}
-
-/// A reader's connection. What was written to it counts as read, also when it leaves: the daemon can't know better.
-struct Reader<'a> {
-    local: &'a Local,
-    what: &'a Reads,
-    stream: UnixStream,
-    buffer: Vec<u8>,
-}
-
-impl Reader<'_> {
-    /// It has got a message for good.
-    fn has(&self, number: Option<u64>) {
-        if let Some(number) = number.filter(|_| !self.what.observes) {
-            self.local.judge.received(self.what.forward, number);
-            self.local.judge.note(format!("{} got {number}", self.what.forward));
-        }
-    }
-
-    /// The next line that is whole: its id, and which of our messages it holds. The rest waits: it may be dropped in between.
-    fn take_line(&mut self) -> Option<(u64, Option<u64>)> {
-        let end = self.buffer.iter().position(|byte| *byte == b'\n')?;
-        let line: Vec<u8> = self.buffer.drain(..=end).collect();
-        let message = serde_json::from_slice::<Value>(&line).unwrap_or_default();
-        let Some(id) = message["id"].as_u64() else {
-            self.local
-                .judge
-                .violated(format!("a line for readers without an id: {:?}", String::from_utf8_lossy(&line)));
-            return None;
-        };
-        Some((id, message["payload"].as_str().and_then(|payload| number_in(payload.as_bytes()))))
-    }
-}
-
-impl Drop for Reader<'_> {
-    fn drop(&mut self) {
-        let mut piece = [0; 4096];
-        while let Ok(n @ 1..) = self.stream.try_read(&mut piece) {
-            self.buffer.extend_from_slice(&piece[..n]);
-        }
-        // With acknowledgements, what wasn't acknowledged is given to another.
-        if !self.what.acknowledges {
-            while let Some((_, number)) = self.take_line() {
-                self.has(number);
-            }
-        }
-    }
 }

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use crate::net::tests::pki::Files;
 
+/// How many there are.
+pub(super) const CONFIGURATIONS: usize = 6;
+
 /// The configuration of a number: what a reload may change without a loss.
 pub(super) fn configuration(directory: &Path, files: &Files, is_mqtt5: bool, number: usize) -> String {
     let path = |name: &str| directory.join(name).display().to_string();
@@ -11,6 +14,8 @@ pub(super) fn configuration(directory: &Path, files: &Files, is_mqtt5: bool, num
     let keep = "keep = { messages = 1000000, bytes = \"1 GiB\" }";
     let protocol = if is_mqtt5 { "5" } else { "3.1.1" };
     let (keep_alive, spill_after) = (if number == 1 { "90s" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
+    let rate = if number == 4 { "rate_limit = { messages_per_second = 20 }" } else { "" };
+    let max_size = if number == 5 { "512 MiB" } else { "1 GiB" };
     let third = match number {
         3 => format!(
             "[[forward]]\nname = \"third\"\nfilters = [\"down/+\", \"other\"]\nsocket = \"{}\"\n{keep}\n",
@@ -26,6 +31,7 @@ client_id = "gateway"
 protocol = "{protocol}"
 keep_alive = "{keep_alive}"
 session_expiry = "1h"
+{rate}
 [tls]
 ca_file = "{}"
 cert_file = "{}"
@@ -54,7 +60,7 @@ topics = ["up/#"]
 [outbox]
 path = "{}"
 spill_after = "{spill_after}"
-max_size = "1 GiB"
+max_size = "{max_size}"
 max_age = "365d"
 [status]
 socket = "{}"

@@ -1,13 +1,26 @@
 //! What has to hold, whatever happens: the promises of docs/durability.md and of the socket lines, as far as they can be told from
 //! outside.
 
+mod fairness;
+mod readers;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::cloud::Cloud;
 use super::cloud::message::Taken;
+use super::plan::{HOUR, Plan};
+use crate::store::Row;
 use crate::time;
+pub(super) use fairness::Fairness;
+use readers::Received;
+
+/// So many violations are enough.
+const ENOUGH: usize = 10;
+
+/// So many lines a log may have in an hour, whatever happens: a page or two.
+const LINES_AN_HOUR: u32 = 500;
 
 thread_local! {
     /// Everything is told as it happens.
@@ -17,6 +30,8 @@ thread_local! {
 /// A line that a local program has sent.
 #[derive(Debug, Clone)]
 pub(super) struct SentLine {
+    /// A number of its connection: those of different ones may overtake each other.
+    pub(super) connection: u64,
     pub(super) topic: String,
     pub(super) qos: u8,
     pub(super) answer: Option<String>,
@@ -27,8 +42,11 @@ pub(super) struct SentLine {
 pub(super) struct Judge {
     begun: Option<Instant>,
     lines: RefCell<BTreeMap<u64, SentLine>>,
-    /// By forward: which messages its readers have got, and how often as new.
-    received: RefCell<BTreeMap<String, BTreeMap<u64, u64>>>,
+    /// By forward.
+    received: RefCell<BTreeMap<String, Received>>,
+    /// The hour of the last line of the log, and how many lines it has had.
+    logged: Cell<(u64, u32)>,
+    lines_logged: Cell<u32>,
     violations: RefCell<Vec<String>>,
     /// What happened, in order: two runs of one seed must agree.
     history: RefCell<Vec<String>>,
@@ -61,6 +79,14 @@ impl Judge {
             eprintln!("  {text}");
         }
         self.note(format!("logged {event}"));
+        self.lines_logged.update(|lines| lines + 1);
+        let hour = self.begun.map_or(0, |begun| time::since(begun).as_secs() / HOUR.as_secs());
+        let (before, count) = self.logged.get();
+        let count = if hour == before { count + 1 } else { 1 };
+        self.logged.set((hour, count));
+        if count == LINES_AN_HOUR {
+            self.violated(format!("{LINES_AN_HOUR} lines in the log in an hour, the last of them: {text}"));
+        }
     }
 
     pub(super) fn history(&self) -> Vec<String> {
@@ -76,9 +102,19 @@ impl Judge {
         self.violations.borrow().clone()
     }
 
+    /// How many lines were logged.
+    pub(super) fn lines(&self) -> u32 {
+        self.lines_logged.get()
+    }
+
+    /// Whether there is no use in going on.
+    pub(super) fn has_enough(&self) -> bool {
+        self.violations.borrow().len() >= ENOUGH
+    }
+
     /// A program sends a line.
-    pub(super) fn sends(&self, number: u64, topic: &str, qos: u8) {
-        self.lines.borrow_mut().insert(number, SentLine { topic: topic.to_owned(), qos, answer: None });
+    pub(super) fn sends(&self, number: u64, connection: u64, (topic, qos): (&str, u8)) {
+        self.lines.borrow_mut().insert(number, SentLine { connection, topic: topic.to_owned(), qos, answer: None });
     }
 
     /// Whether the cloud has it.
@@ -111,52 +147,76 @@ impl Judge {
         }
     }
 
-    /// A reader has got a message.
+    /// A reader has got a message for good.
     pub(super) fn received(&self, forward: &str, number: u64) {
-        *self.received.borrow_mut().entry(forward.to_owned()).or_default().entry(number).or_default() += 1;
+        self.received.borrow_mut().entry(forward.to_owned()).or_default().got(number);
     }
 
-    /// At the end, when everything has drained. `is_refused` says of which topics the cloud may have refused messages.
-    pub(super) fn at_the_end(&self, cloud: &Cloud, forwards: &[(&str, &str)], is_refused: impl Fn(&str) -> bool) {
+    /// A reader was given a message that isn't marked as one that may have come before, on this connection, which was made then.
+    pub(super) fn received_as_new(&self, forward: &str, number: u64, connection: (u64, Instant)) {
+        self.received.borrow_mut().entry(forward.to_owned()).or_default().got_as_new(number, connection, time::now());
+    }
+
+    /// At the end, when everything has drained. In `quarantine` are messages that the cloud has refused.
+    pub(super) fn at_the_end(&self, cloud: &Cloud, plan: &Plan, forwards: &[(&str, &str)], quarantine: &[Row]) {
         let taken: BTreeSet<u64> = cloud.taken().iter().filter_map(number_of).collect();
+        let kept: BTreeSet<u64> = quarantine.iter().filter_map(|row| number_in(&row.payload)).collect();
         for (number, line) in self.lines.borrow().iter() {
             let is_promised = matches!(line.answer.as_deref(), Some("delivered" | "stored"));
-            if is_promised && !taken.contains(number) && !is_refused(&line.topic) {
+            if is_promised && !taken.contains(number) && !kept.contains(number) {
                 self.violated(format!("{number} to {} was answered {:?} and never came", line.topic, line.answer));
             }
-        }
-        for offered in cloud.offered().iter().filter(|offered| offered.is_acknowledged()) {
-            let Some(number) = number_in(&offered.message.payload) else { continue };
-            for (forward, prefix) in forwards {
-                let is_for_it = offered.message.topic.starts_with(prefix);
-                let received = self.received.borrow();
-                let has_it = received.get(*forward).is_some_and(|received| received.contains_key(&number));
-                if is_for_it && !has_it {
-                    self.violated(format!("{number} was acknowledged, and no reader of {forward} has got it"));
-                }
+            if line.answer.as_deref() == Some("rejected") && !plan.may_reject(&line.topic) {
+                self.violated(format!("{number} to {} was rejected, and nothing like it was refused", line.topic));
             }
         }
+        let set_aside: BTreeSet<&str> = quarantine.iter().map(|row| row.topic.as_str()).collect();
+        for topic in set_aside.into_iter().filter(|topic| !plan.may_refuse(topic)) {
+            self.violated(format!("messages to {topic} were set aside, and nothing like them was refused"));
+        }
+        self.readers(cloud, forwards);
         for fault in cloud.faults() {
             self.violated(format!("MQTT: {fault}"));
         }
     }
 
-    /// What was accepted first of a topic has to come first, where nothing was refused.
+    /// What the readers have to have got, and how often.
+    fn readers(&self, cloud: &Cloud, forwards: &[(&str, &str)]) {
+        let (none, received) = (Received::default(), self.received.borrow());
+        for offered in cloud.offered() {
+            let Some(number) = number_in(&offered.message.payload) else { continue };
+            for (forward, prefix) in forwards {
+                let received = received.get(*forward).unwrap_or(&none);
+                if !offered.message.topic.starts_with(prefix) {
+                    continue;
+                }
+                if offered.is_acknowledged() && !received.has(number) {
+                    self.violated(format!("{number} was acknowledged, and no reader of {forward} has got it"));
+                }
+                let as_new = received.as_new(number);
+                if as_new > offered.sent {
+                    let sent = offered.sent;
+                    self.violated(format!(
+                        "{number} was given as new {as_new} times to readers of {forward}, and came {sent} times"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// What a client has sent first of a topic has to come first, where nothing was refused.
     pub(super) fn order(&self, cloud: &Cloud) {
-        let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut last: BTreeMap<(u64, &str), u64> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let lines = self.lines.borrow();
-        for taken in cloud.taken() {
-            let Some(number) = number_of(taken).filter(|number| lines.get(number).is_some_and(|line| line.qos == 1))
-            else {
-                continue;
-            };
+        for number in cloud.taken().iter().filter_map(number_of) {
+            let Some(line) = lines.get(&number).filter(|line| line.qos == 1) else { continue };
             if !seen.insert(number) {
                 continue;
             }
-            let before = last.insert(&taken.topic, number).unwrap_or(0);
+            let before = last.insert((line.connection, &line.topic), number).unwrap_or(0);
             if before > number {
-                self.violated(format!("{number} to {} came after {before}, which was accepted later", taken.topic));
+                self.violated(format!("{number} to {} came after {before}, which was sent later", line.topic));
             }
         }
     }

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,10 @@ use super::world::{Outcome, run};
 
 /// Of a run, without the calm at its end.
 const LASTS: Duration = Duration::from_secs(24 * 3600);
+
+/// A run that takes so long by the real clock hangs: a task that never waits keeps virtual time from passing, too. On a busy machine one
+/// takes a minute or two.
+const HANGS_AFTER: Duration = Duration::from_secs(600);
 
 /// So many runs.
 const A_WEEK: u64 = 7;
@@ -35,8 +39,21 @@ fn seeds() -> Range<u64> {
     }
 }
 
+/// Ends the process with a report, unless what is returned is dropped in time.
+fn watched(seed: u64) -> mpsc::Sender<()> {
+    let (ended, ends) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        if ends.recv_timeout(HANGS_AFTER) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("seed {seed}:\nit hangs: {HANGS_AFTER:?} by the real clock weren't enough for it");
+            std::process::exit(101);
+        }
+    });
+    ended
+}
+
 /// What was violated, and in how much virtual time.
 fn violations(plan: &Plan) -> (Vec<String>, Duration) {
+    let _watched = watched(plan.seed);
     match catch_unwind(AssertUnwindSafe(|| run(plan))) {
         Ok(Outcome { violations, lasted, .. }) => (violations, lasted),
         Err(panic) => {

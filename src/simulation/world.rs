@@ -1,7 +1,9 @@
 //! One run: everything that a [`Plan`] says happens, then calm, in which everything has to come to its end.
 
+mod calm;
+mod rush;
+
 use std::cell::{Cell, RefCell};
-use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -14,23 +16,19 @@ use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::clients::{self, Local, Outstanding, Reads};
+use super::clients::{self, Local, Outstanding};
 use super::cloud::Cloud;
 use super::cloud::message::Downlink;
 use super::configuration::configuration;
 use super::journal;
 use super::judge::Judge;
 use super::network::{SimulatedNetwork, Weather};
-use super::plan::{HOUR, Plan, What, ideal};
+use super::plan::{HOUR, Plan, What, ideal, refuses_everything};
 use super::process::{Ended, Process};
 use crate::net::tests::pki::{Authority, Files};
 use crate::store::simulated::{self, SimulatedDisk};
 use crate::time;
 use crate::time::simulated::Clocks;
-
-/// When faults have stopped, everything is done within so long: the longest wait of the backoff is five minutes, and what was
-/// refused while everything was may take several trials.
-const CALM: Duration = Duration::from_secs(3 * 3600);
 
 /// How the forwards are called, and what each gets.
 const FORWARDS: [(&str, &str); 2] = [("written", "down/"), ("acknowledged", "down/a/")];
@@ -80,6 +78,8 @@ struct World {
     off: Cell<Duration>,
     /// It isn't to come back.
     is_over: Cell<bool>,
+    /// It has to end, because its store's thread has.
+    store_has_ended: Cell<bool>,
     is_mqtt5: bool,
     /// How often something was done to the network, the cloud or the disk: what came later isn't undone.
     changes: [Cell<u32>; 3],
@@ -90,21 +90,24 @@ impl World {
         let clocks = Clocks::put_in_force("2026-01-01T00:00:00Z".parse().unwrap(), HOUR);
         let directory = tempfile::tempdir().unwrap();
         let network = SimulatedNetwork::new(Cloud::new(ideal(), plan.seed, time::now()), plan.seed);
+        let disk = SimulatedDisk::new(plan.seed);
         let judge = Rc::new(Judge::new());
         journal::begin(&judge);
         let local = Local {
             directory: directory.path().to_owned(),
             judge: Rc::clone(&judge),
             network: network.clone(),
+            disk: disk.clone(),
             outstanding: Rc::new(Outstanding::default()),
         };
         World {
             files: FILES.with(Rc::clone),
-            disk: SimulatedDisk::new(plan.seed),
+            disk,
             rng: RefCell::new(Rng::with_seed(plan.seed)),
             process: RefCell::default(),
             off: Cell::new(Duration::from_secs(1)),
             is_over: Cell::new(false),
+            store_has_ended: Cell::new(false),
             is_mqtt5: plan.is_mqtt5,
             changes: Default::default(),
             directory,
@@ -126,6 +129,7 @@ impl World {
 
     fn start(&self) {
         self.judge.note("start".to_owned());
+        self.store_has_ended.set(false);
         *self.process.borrow_mut() = Some(Process::start(&self.network, &self.disk, &self.path()));
     }
 
@@ -137,7 +141,10 @@ impl World {
                 None => sleep(Duration::from_millis(50)).await,
                 Some(ended) => {
                     self.judge.note(format!("{ended:?}"));
-                    if let Ended::Exited(Err(error)) = &ended {
+                    self.local.outstanding.ends.update(|ends| ends + 1);
+                    if let Ended::Exited(Err(error)) = &ended
+                        && !self.store_has_ended.take()
+                    {
                         self.judge.violated(format!("the daemon has ended: {error}"));
                     }
                     self.network.killed();
@@ -161,16 +168,22 @@ impl World {
         let begun = time::now();
         for event in &plan.events {
             sleep_until((begun + event.at).into()).await;
+            if self.judge.has_enough() {
+                return;
+            }
             self.judge.note(format!("{:?}", event.what));
             self.happens(&event.what);
         }
         sleep_until((begun + plan.lasts).into()).await;
         self.calm(plan).await;
+        self.rush(plan.seed).await;
+        self.probe().await;
+        self.darkness().await;
         self.rest().await;
         self.end(keeping).await;
-        let is_refused = |topic: &str| plan.may_refuse(topic);
+        let quarantine = self.disk.rows_of("quarantine");
         self.network.with_cloud(|cloud| {
-            self.judge.at_the_end(cloud, &FORWARDS, is_refused);
+            self.judge.at_the_end(cloud, plan, &FORWARDS, &quarantine);
             if plan.refuses_nothing() {
                 self.judge.order(cloud);
             }
@@ -184,6 +197,10 @@ impl World {
                 self.undo(0, *lasts, |world| world.network.set_weather(Weather::default()));
             }
             What::Cloud(behaviour, lasts) => {
+                if refuses_everything(behaviour) {
+                    // On a connection that has taken something it would be each message's own refusal.
+                    self.network.cut();
+                }
                 self.network.with_cloud(|cloud| cloud.set_behaviour((**behaviour).clone(), time::now()));
                 self.undo(1, *lasts, World::mend_the_cloud);
             }
@@ -191,6 +208,10 @@ impl World {
                 self.disk.behave(behaviour.clone());
                 self.undo(2, *lasts, |world| world.disk.behave(simulated::Behaviour::default()));
             }
+            What::StoreEnds => self.with_process(|_| {
+                self.disk.end();
+                self.store_has_ended.set(true);
+            }),
             What::Cut => self.network.cut(),
             What::AddressChanges => self.network.change_address(),
             What::Kill(turns, off) => {
@@ -216,7 +237,9 @@ impl World {
                 drop(spawn_local(clients::publish(self.local.clone(), publishes.clone(), seed)));
             }
             What::Read(reads) => drop(spawn_local(clients::read(self.local.clone(), reads.clone()))),
-            What::Downlink { count, qos, size } => (0..*count).for_each(|_| self.publish(*qos, *size)),
+            What::Downlink { count, every, qos, size } => {
+                drop(spawn_local(Rc::clone(self).publish_each(*count, *every, (*qos, *size))));
+            }
             What::AskStatus => drop(spawn_local(Rc::clone(self).ask_status())),
         }
     }
@@ -224,6 +247,13 @@ impl World {
     fn with_process(&self, work: impl FnOnce(&Process)) {
         if let Some(process) = &*self.process.borrow() {
             work(process);
+        }
+    }
+
+    async fn publish_each(self: Rc<World>, count: u32, every: Duration, (qos, size): (u8, usize)) {
+        for _ in 0..count {
+            self.publish(qos, size);
+            sleep(every).await;
         }
     }
 
@@ -286,89 +316,4 @@ impl World {
             self.judge.violated(format!("a status that isn't JSON: {}", String::from_utf8_lossy(&answer)));
         }
     }
-
-    /// Whatever was wrong is right again: everything drains.
-    async fn calm(self: &Rc<World>, plan: &Plan) {
-        self.judge.note("calm".to_owned());
-        self.changes.iter().for_each(|count| count.set(count.get() + 1));
-        self.network.set_weather(Weather::default());
-        self.mend_the_cloud();
-        self.disk.behave(simulated::Behaviour::default());
-        self.clocks.synchronise(true);
-        self.local.outstanding.is_over.set(true);
-        for (forward, _) in FORWARDS {
-            let acknowledges = forward == "acknowledged";
-            let (pause, lines, stays) = (Duration::ZERO, u32::MAX, 10 * CALM);
-            let reads = Reads { forward: leak(forward), acknowledges, observes: false, pause, lines, stays };
-            drop(spawn_local(clients::read(self.local.clone(), reads)));
-        }
-        let begun = time::now();
-        while let Some(open) = self.open() {
-            if time::now() >= begun + CALM {
-                self.judge.violated(format!(
-                    "after {} h of calm there is still {open}; seed {}",
-                    CALM.as_secs() / 3600,
-                    plan.seed
-                ));
-                return;
-            }
-            sleep(Duration::from_secs(5)).await;
-        }
-        self.judge.note(format!("drained after {:?}", time::now() - begun));
-    }
-
-    /// What isn't done yet.
-    fn open(&self) -> Option<String> {
-        let outstanding = &self.local.outstanding;
-        let mut open = String::new();
-        let counts = [
-            ("answers that are owed", outstanding.answers.get()),
-            ("programs that publish", outstanding.publishers.get()),
-            ("messages in the outbox on the disk", self.disk.messages_of("outbox")),
-            ("messages for readers on the disk", FORWARDS.iter().map(|(name, _)| self.disk.messages_of(name)).sum()),
-            (
-                "messages of the cloud",
-                self.network.with_cloud(|cloud| cloud.offered().iter().filter(|it| it.is_open()).count()),
-            ),
-            ("no daemon", usize::from(self.process.borrow().is_none())),
-        ];
-        for (what, count) in counts.iter().filter(|(_, count)| *count > 0) {
-            let _ = write!(open, "{count} {what}, ");
-        }
-        (!open.is_empty()).then_some(open)
-    }
-
-    /// An hour in which nothing happens costs next to nothing.
-    async fn rest(&self) {
-        sleep(Duration::from_secs(600)).await;
-        let counts = || {
-            let turns = self.process.borrow().as_ref().map_or(0, Process::turns);
-            let (attempts, _) = self.network.attempts();
-            [turns, attempts, self.disk.jobs()]
-        };
-        let before = counts();
-        sleep(HOUR).await;
-        let after = counts();
-        // A keep alive a minute, each with a few turns; a publication each ten minutes, which is acknowledged at once.
-        let bounds = [(1500, "turns"), (0, "attempts to connect"), (4, "jobs of the disk")];
-        for ((bound, what), (after, before)) in bounds.into_iter().zip(after.into_iter().zip(before)) {
-            let count = after.saturating_sub(before);
-            if count > bound {
-                self.judge.violated(format!("{count} {what} in an hour without anything to do"));
-            }
-        }
-    }
-
-    /// It stops when it is told to.
-    async fn end(&self, keeping: tokio::task::JoinHandle<()>) {
-        self.is_over.set(true);
-        self.with_process(|process| process.signal(nix::libc::SIGTERM));
-        if timeout(Duration::from_secs(60), keeping).await.is_err() {
-            self.judge.violated("a minute after SIGTERM the daemon is still there".to_owned());
-        }
-    }
-}
-
-fn leak(name: &str) -> &'static str {
-    FORWARDS.iter().find(|(known, _)| *known == name).map_or("", |(known, _)| known)
 }

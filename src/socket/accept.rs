@@ -2,12 +2,16 @@
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::task::JoinSet;
 
 use super::seats::{Seat, Seating, Seats};
+use super::stream;
 use super::{Listener, MAX_CLIENTS, Peer, Seldom, Stream};
 use crate::owner;
 use crate::time;
@@ -36,8 +40,9 @@ where
             Some(ended) = running.join_next() => if let Err(error) = ended {
                 log::error!(GATEWIRE_EVENT = "panic"; "a client of {} was dropped: {error}", listener.path().display());
             },
-            accepted = listener.accept() => match accepted.and_then(Stream::new) {
-                Ok(stream) => if let Some(seated) = seat(&seats, &stream, &listener, &crowded) {
+            accepted = listener.accept() => match accepted.and_then(register) {
+                Ok(None) => {}
+                Ok(Some(stream)) => if let Some(seated) = seat(&seats, &stream, &listener, &crowded) {
                     // What a client takes is taken once, and not moved over the stack.
                     running.spawn_local(seated.keep(Box::pin(handle(stream))));
                 },
@@ -46,6 +51,13 @@ where
         }
         clients.set(seats.len());
     }
+}
+
+/// `None`: the client has gone already and has left nothing to read. One that comes and goes without end costs little that way.
+fn register(accepted: UnixStream) -> io::Result<Option<Stream>> {
+    let has_gone = recv(accepted.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Ok(0)
+        && stream::is_closed(&accepted);
+    if has_gone { Ok(None) } else { Stream::new(accepted).map(Some) }
 }
 
 /// A client that has a place. Dropping this gives it back.

@@ -1,6 +1,7 @@
 //! A listening socket in the file system: put there with its permissions, taken away on drop.
 
 use std::fs;
+use std::future::poll_fn;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -116,11 +117,13 @@ impl Listener {
         }
     }
 
-    /// Waits for the next client.
+    /// Waits for the next client. However many come, the other tasks have their turns.
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         loop {
+            // `readable` of tokio would never yield as long as there are clients.
+            let mut ready = poll_fn(|cx| self.fd.poll_read_ready(cx)).await?;
             // The lambda's error WouldBlock only says that somebody gave up before we came.
-            if let Ok(accepted) = self.fd.readable().await?.try_io(|fd| fd.get_ref().accept()) {
+            if let Ok(accepted) = ready.try_io(|fd| fd.get_ref().accept()) {
                 return accepted.map(|(stream, _)| stream);
             }
         }

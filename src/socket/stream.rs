@@ -119,8 +119,7 @@ impl Stream {
     /// Waits until the socket may take something again, once [`Stream::watch_writes`] has been called.
     pub(crate) async fn writable(&self) -> io::Result<()> {
         // Cleared before the attempt: what happens from now on is reported anew.
-        self.fd()?.writable().await?.clear_ready();
-        Ok(())
+        poll_fn(|cx| self.fd()?.poll_write_ready(cx).map_ok(|mut ready| ready.clear_ready())).await
     }
 
     /// Waits until there may be something to read.
@@ -150,15 +149,19 @@ impl Stream {
     /// Waits until the peer has closed the connection. Only while writability isn't watched.
     pub(crate) async fn closed(&self) -> io::Result<()> {
         // What isn't asked for is reported all the same if it is the end.
-        self.fd()?.writable().await.map(drop)
+        poll_fn(|cx| self.fd()?.poll_write_ready(cx).map_ok(drop)).await
     }
 
     /// Whether the peer can't read any more. After the end of its input: whether it has closed the connection rather than
     /// only its own writing.
     pub(crate) fn is_closed(&self) -> bool {
-        self.fd()
-            .is_ok_and(|fd| SockRef::from(fd.get_ref()).send(&[]).is_err_and(|e| e.kind() != io::ErrorKind::WouldBlock))
+        self.fd().is_ok_and(|fd| is_closed(fd.get_ref()))
     }
+}
+
+/// Whether the peer can't read any more.
+pub(super) fn is_closed(stream: &UnixStream) -> bool {
+    SockRef::from(stream).send(&[]).is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock)
 }
 
 fn byte_at(pieces: &[IoSlice<'_>], mut index: usize) -> Option<u8> {

@@ -5,7 +5,7 @@
 //! message in it whose checksum is right. The pages are those of the write-ahead log where it has them, else those of the
 //! file. Pages that the file's own list calls free are left out: they hold what was deleted.
 
-mod log;
+pub(super) mod log;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -44,13 +44,11 @@ pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Salvaged<'_>) -> Re
     let mut record = Vec::new();
     for number in pages.numbers().filter(|number| !free.contains(number)) {
         let Some(page) = pages.read(number) else { continue };
-        let mut chained = 0;
-        for cell in cells(&page, number) {
-            let Some(rowid) = pages.record(&page, cell, &mut record, &mut chained) else { continue };
-            if let Some(found) = parse(rowid, &record) {
-                take(found)?;
-            }
-        }
+        pages.take_from((number, &page), &mut record, &mut take)?;
+    }
+    for (number, at) in &pages.wrong {
+        let Some(page) = pages.read_logged(*at) else { continue };
+        pages.take_from((*number, &page), &mut record, &mut take)?;
     }
     Ok(())
 }
@@ -96,6 +94,8 @@ pub(super) struct Pages {
     log: Option<Arc<File>>,
     /// Where the log has pages: the newest of each.
     logged: HashMap<u32, u64>,
+    /// And frames of it that aren't what was written, with their numbers.
+    wrong: Vec<(u32, u64)>,
     /// How many the file has.
     in_file: u32,
 }
@@ -114,8 +114,8 @@ impl Pages {
     pub(super) fn of(file: Option<Arc<File>>, log: Option<Arc<File>>) -> Pages {
         let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
         let in_file = u32::try_from(size.div_ceil(PAGE_SIZE as u64)).unwrap_or(u32::MAX);
-        let logged = log.as_deref().map(log::newest).unwrap_or_default();
-        Pages { file, log, logged, in_file: in_file.min(MAX_PAGES) }
+        let (logged, wrong) = log.as_deref().map(log::newest).unwrap_or_default();
+        Pages { file, log, logged, wrong, in_file: in_file.min(MAX_PAGES) }
     }
 
     /// Those that SQLite finds there when it opens them: of the log what is whole.
@@ -132,15 +132,36 @@ impl Pages {
     }
 
     fn read(&self, number: u32) -> Option<Vec<u8>> {
-        let mut page = vec![0; PAGE_SIZE];
-        if let (Some(log), Some(at)) = (&self.log, self.logged.get(&number)) {
-            log.read_exact_at(&mut page, *at).ok()?;
-            return Some(page);
+        if let Some(at) = self.logged.get(&number) {
+            return self.read_logged(*at);
         }
+        let mut page = vec![0; PAGE_SIZE];
         let at = u64::from(number.checked_sub(1)?) * PAGE_SIZE as u64;
         // The last page of a file that was cut may still hold something.
         let n = read_up_to(self.file.as_ref()?, &mut page, at).ok()?;
         (n > 0).then_some(page)
+    }
+
+    fn read_logged(&self, at: u64) -> Option<Vec<u8>> {
+        let mut page = vec![0; PAGE_SIZE];
+        self.log.as_ref()?.read_exact_at(&mut page, at).ok().map(|()| page)
+    }
+
+    /// Gives what a page holds, of this number, to `take`.
+    fn take_from<E>(
+        &self,
+        (number, page): (u32, &[u8]),
+        record: &mut Vec<u8>,
+        take: &mut impl FnMut(Salvaged<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut chained = 0;
+        for cell in cells(page, number) {
+            let Some(rowid) = self.record(page, cell, record, &mut chained) else { continue };
+            if let Some(found) = parse(rowid, record) {
+                take(found)?;
+            }
+        }
+        Ok(())
     }
 
     /// The pages that the database calls free, as far as its list is readable.

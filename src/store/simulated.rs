@@ -4,17 +4,20 @@
 //! What SQLite and the file system make of such a moment is tested with the real ones (`tests/power_loss/`, `tests/disk/`). Here
 //! it is all or nothing of a transaction, which is what those tests have found to hold.
 
+mod database;
+
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 
 use super::{Accepted, Contents, Disk, Failure, Job, Kept, Load, Page, QueueId, QueueState, Row, Task, Totals, Write};
+use crate::time;
+use database::{Database, totals};
 
 /// How it behaves from now on.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,44 +38,10 @@ impl Default for Behaviour {
     }
 }
 
-/// A message, and when it came in the form in which the database notes that.
-#[derive(Debug, Clone)]
-struct Stored {
-    row: Row,
-    boot: u64,
-}
-
-/// What a transaction has made of it.
-#[derive(Debug, Clone, Default)]
-struct Database {
-    queues: Vec<(QueueId, String)>,
-    messages: BTreeMap<(QueueId, u64), Stored>,
-    notes: BTreeMap<String, String>,
-    /// How far the clock of a boot was ahead of the time since that boot, in milliseconds.
-    offsets: BTreeMap<u64, i64>,
-}
-
-impl Database {
-    fn apply(&mut self, write: &Write, boot: u64) {
-        let queue = write.queue;
-        for range in &write.delete {
-            let range = (queue, *range.start())..=(queue, *range.end());
-            let gone: Vec<_> = self.messages.range(range).map(|(key, _)| *key).collect();
-            gone.iter().for_each(|key| drop(self.messages.remove(key)));
-        }
-        let stored = write.insert.iter().map(|row| ((queue, row.seq), Stored { row: row.clone(), boot }));
-        self.messages.extend(stored);
-        if let Some(offset) = write.clock_offset {
-            self.offsets.entry(boot).or_insert(offset);
-        }
-        if let Some((name, value)) = &write.note {
-            self.notes.insert(name.to_string(), value.clone());
-        }
-    }
-}
-
 struct DiskState {
     behaviour: Behaviour,
+    /// Since when.
+    since: Instant,
     rng: Rng,
     /// As other processes see it.
     committed: Database,
@@ -82,6 +51,8 @@ struct DiskState {
     boot: u64,
     /// The process that is served; one before it is dead.
     process: u64,
+    /// The process whose thread has ended.
+    ended: u64,
     generation: u64,
     jobs: u64,
 }
@@ -105,12 +76,14 @@ impl SimulatedDisk {
     pub(crate) fn new(seed: u64) -> SimulatedDisk {
         let state = DiskState {
             behaviour: Behaviour::default(),
+            since: time::now(),
             rng: Rng::with_seed(seed),
             committed: Database::default(),
             synced: Database::default(),
             unsynced: Vec::new(),
             boot: 1,
             process: 0,
+            ended: 0,
             generation: 0,
             jobs: 0,
         };
@@ -118,13 +91,27 @@ impl SimulatedDisk {
     }
 
     pub(crate) fn behave(&self, behaviour: Behaviour) {
-        self.state.borrow_mut().behaviour = behaviour;
+        let mut state = self.state.borrow_mut();
+        (state.behaviour, state.since) = (behaviour, time::now());
         self.changed.notify_waiters();
+    }
+
+    /// Whether it has been in order for so long.
+    pub(crate) fn is_in_order_for(&self, duration: Duration) -> bool {
+        let state = self.state.borrow();
+        state.behaviour == Behaviour::default() && time::since(state.since) >= duration
     }
 
     /// The process that it serves is dead: nothing of it is done any more.
     pub(crate) fn killed(&self) {
         self.state.borrow_mut().process += 1;
+    }
+
+    /// The thread that serves the process ends, as after a panic.
+    pub(crate) fn end(&self) {
+        let state = &mut *self.state.borrow_mut();
+        state.ended = state.process;
+        self.changed.notify_waiters();
     }
 
     /// The power is gone, and the process with it: of what wasn't synced a beginning is left.
@@ -144,9 +131,34 @@ impl SimulatedDisk {
         state.committed.messages.keys().filter(|(of, _)| of == id).count()
     }
 
+    /// Those messages.
+    pub(crate) fn rows_of(&self, queue: &str) -> Vec<Row> {
+        let state = self.state.borrow();
+        let Some((id, _)) = state.committed.queues.iter().find(|(_, name)| name == queue) else { return Vec::new() };
+        let messages = state.committed.messages.range((*id, 0)..=(*id, u64::MAX));
+        messages.map(|(_, stored)| stored.row.clone()).collect()
+    }
+
     /// How many jobs it has done.
     pub(crate) fn jobs(&self) -> u64 {
         self.state.borrow().jobs
+    }
+
+    /// Whether a process or its thread has ended.
+    fn is_over(&self, process: u64) -> bool {
+        let state = self.state.borrow();
+        state.process != process || state.ended == process
+    }
+
+    /// Completes when they have.
+    async fn ended(&self, process: u64) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_over(process) {
+                break;
+            }
+            changed.await;
+        }
     }
 
     /// Half of what a job takes.
@@ -185,16 +197,24 @@ struct Process {
 impl Process {
     async fn serve(&mut self) {
         self.disk.work().await;
+        if self.disk.is_over(self.number) {
+            return;
+        }
         let outcome = self.open();
         let (unused, _) = oneshot::channel();
         let _ = std::mem::replace(&mut self.task.opened, unused).send(Ok(outcome));
         while self.reply.is_none() {
-            let Some(job) = self.task.jobs.recv().await else { return };
+            let job = tokio::select! {
+                biased;
+                () = self.disk.ended(self.number) => return,
+                job = self.task.jobs.recv() => job,
+            };
+            let Some(job) = job else { return };
             if !matches!(job, Job::Check) {
                 self.task.pending.fetch_sub(1, Ordering::Relaxed);
             }
             self.disk.work().await;
-            if self.disk.state.borrow().process != self.number {
+            if self.disk.is_over(self.number) {
                 return;
             }
             self.disk.state.borrow_mut().jobs += 1;
@@ -359,15 +379,4 @@ impl Process {
         }
         page
     }
-}
-
-fn totals(database: &Database, queue: QueueId) -> Totals {
-    let mut totals = Totals::default();
-    for stored in database.messages.range((queue, 0)..=(queue, u64::MAX)).map(|(_, stored)| stored) {
-        totals.messages += 1;
-        totals.bytes += stored.row.size();
-        totals.first = totals.first.or(Some(stored.row.seq));
-        totals.last = Some(stored.row.seq);
-    }
-    totals
 }

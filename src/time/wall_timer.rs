@@ -3,6 +3,7 @@
 //! tokio's timers go by a clock that nobody sets. This one is a timerfd(2) of the real-time clock: it ends the wait when that
 //! shows the time, and as soon as it is set. In between nothing wakes up.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 
@@ -58,7 +59,7 @@ impl WallTimer {
     pub(crate) async fn fired(&self) -> io::Result<()> {
         let Some(timer) = &self.timer else { return std::future::pending().await };
         loop {
-            let mut ready = timer.readable().await?;
+            let mut ready = poll_fn(|cx| timer.poll_read_ready(cx)).await?;
             if let Ok(outcome) = ready.try_io(|fd| fd.get_ref().0.wait().map_err(io::Error::from)) {
                 return outcome;
             }

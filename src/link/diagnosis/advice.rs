@@ -43,6 +43,9 @@ impl LinkError {
             LinkError::KeepAliveLost { .. } => "The network on the way is down or drops packets, or a NAT router forgot the \
                 connection. If this repeats, lower connection.keep_alive."
                 .to_owned(),
+            LinkError::PacketUnfinished { .. } => "The network on the way loses packets or is too slow for such a packet, or the \
+                server has a defect. IoT Core sends none over 128 KiB; limit another broker to payloads of 128 KiB."
+                .to_owned(),
             LinkError::AddressLost { .. } => {
                 "The network has changed (DHCP, another Wi-Fi, cable or modem): gatewire reconnects from another address as \
                 soon as there is one."

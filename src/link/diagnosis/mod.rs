@@ -162,6 +162,10 @@ pub(crate) enum LinkError {
     },
     #[error("{peer} sent a packet of {size} bytes, more than the {limit} that gatewire accepts")]
     PacketTooLarge { peer: Arc<Peer>, size: usize, limit: usize },
+    #[error(
+        "{peer} sent {come} of the {size} bytes of a packet within {}, and nothing behind it could be read", Shown(*waited)
+    )]
+    PacketUnfinished { peer: Arc<Peer>, come: usize, size: usize, waited: Duration },
     #[error("{peer} broke the rules of MQTT: {detail}")]
     ProtocolViolation { peer: Arc<Peer>, detail: String },
     #[error("the connection with {peer} broke: {}", kind_or(*kind, detail))]
@@ -270,6 +274,7 @@ impl LinkError {
             LinkError::AddressLost { .. } => "address_lost",
             LinkError::MalformedPacket { .. } => "malformed_packet",
             LinkError::PacketTooLarge { .. } => "packet_too_large",
+            LinkError::PacketUnfinished { .. } => "packet_unfinished",
             LinkError::ProtocolViolation { .. } => "protocol_violation",
             LinkError::Io { kind, .. } if is_network_loss(*kind) => "network_lost",
             LinkError::Io { .. } => "io",

@@ -13,6 +13,7 @@ impl LinkError {
             | LinkError::ConnackTimeout { .. }
             | LinkError::Unanswered { .. }
             | LinkError::KeepAliveLost { .. }
+            | LinkError::PacketUnfinished { .. }
             | LinkError::AddressLost { .. }
             | LinkError::Io { .. } => true,
             LinkError::Proxy { fault, .. } => {

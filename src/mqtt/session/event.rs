@@ -95,6 +95,9 @@ pub(crate) enum End {
     /// More messages with QoS 1 than it may send before they are acknowledged (`MQTT-3.3.4-9`).
     #[error("{}", too_many(*.0))]
     TooMany(Option<Duration>),
+    /// A packet that has begun, and doesn't come to its end.
+    #[error("{come} of the {size} bytes of a packet within {waited:?}")]
+    Unfinished { come: usize, size: usize, waited: Duration },
     #[error("no PINGRESP within {0:?}")]
     NoPingResp(Duration),
     /// MQTT 5, where a PUBLISH may only be sent again on a new connection (`MQTT-4.4.0-1`).

@@ -9,6 +9,7 @@
 //! session, a failed SUBACK noticed.
 
 mod acks;
+mod arriving;
 mod asking;
 mod copies;
 pub(crate) mod dialogue;
@@ -41,6 +42,7 @@ use crate::mqtt::server_limits::ServerLimits;
 use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Wire};
 use crate::mqtt::{Options, Protocol, Rejection};
 use acks::Owed;
+use arriving::Arriving;
 use copies::Copies;
 pub(crate) use event::{End, Event, Refusal, SessionCounters};
 use holds::Said;
@@ -114,6 +116,8 @@ pub(crate) struct Session {
     copies: Copies,
     /// Since when nothing more is looked at ([`Session::is_congested`]).
     congested_since: Option<Instant>,
+    /// A packet of which only a part has come.
+    arriving: Option<Arriving>,
     /// A message that the server shouldn't have sent before another was acknowledged (MQTT 5). Nothing behind it is looked at.
     overrun: Option<Received>,
     next_id: PacketIdentifier,
@@ -176,6 +180,7 @@ impl Session {
             owed: Owed::default(),
             copies: Copies::default(),
             congested_since: None,
+            arriving: None,
             overrun: None,
             next_id: 1,
             counters: SessionCounters::default(),
@@ -224,6 +229,7 @@ impl Session {
         self.events.clear();
         self.owed.connection_lost();
         self.congested_since = None;
+        self.arriving = None;
         self.overrun = None;
         self.held_until = None;
         self.is_unanswered = false;

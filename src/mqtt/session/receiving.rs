@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use jiff::Timestamp;
 
 use super::acks::{Ack, Arrival, Digest, Room};
+use super::arriving::Arriving;
 use super::event::{End, Event};
 use super::{Session, State};
 use crate::limits::MAX_PROPERTIES;
@@ -42,6 +43,10 @@ impl Session {
                 }
             }
         }
+        self.arriving = self.wire.arriving(input).filter(|_| self.is_connected() && !self.is_congested()).map(|come| {
+            let since = self.arriving.filter(|_| !went_on).map_or(now, |before| before.since());
+            Arriving::new(since, come)
+        });
         if was_passing || was_blocked || self.wire.is_passing() {
             // The answers that are waited for come behind it.
             self.moved(0, now);

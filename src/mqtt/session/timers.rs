@@ -87,7 +87,9 @@ impl Session {
         let look = self.progress.look_at.filter(|_| self.is_waiting());
         let congested = self.congested_since.map(|since| since + self.congestion_limit());
         let liveness = Some(self.liveness_deadline(liveness));
-        let others = [self.isolation.look_at(), self.holding.ask_again_at(), self.throttle.until(), self.held_until];
+        let arriving = self.arriving.map(|arriving| arriving.due_at(self.ack_timeout()));
+        let others =
+            [arriving, self.isolation.look_at(), self.holding.ask_again_at(), self.throttle.until(), self.held_until];
         [look, acks, subacks, asks, ping, congested, liveness].into_iter().chain(others).flatten().min()
     }
 
@@ -113,6 +115,11 @@ impl Session {
         let limit = self.congestion_limit();
         if self.congested_since.is_some_and(|since| since + limit <= now) {
             return Err(End::TooMany(Some(limit)));
+        }
+        if let Some(arriving) = self.arriving.filter(|arriving| arriving.due_at(self.ack_timeout()) <= now) {
+            self.acquit(now);
+            let (come, size) = (arriving.come(), arriving.size());
+            return Err(End::Unfinished { come, size, waited: now.saturating_duration_since(arriving.since()) });
         }
         let is_ping_due = self.isolation.ping_at().is_some_and(|at| at <= now) && liveness.ping_sent.is_none();
         if is_ping_due || now >= self.liveness_deadline(liveness) {

@@ -162,6 +162,20 @@ impl Wire {
         self.passing.is_some()
     }
 
+    /// How much has come of the packet at the front of `input`, in bytes, and how much it has; `None` if it is there as a whole, or
+    /// none has begun.
+    pub(super) fn arriving(&self, input: &[u8]) -> Option<(usize, usize)> {
+        if let Some(passing) = &self.passing {
+            return Some(passing.come());
+        }
+        match Frame::at_start(input, self.protocol) {
+            Ok(Some(frame)) => (input.len() < frame.total).then_some((input.len(), frame.total)),
+            Ok(None) => (!input.is_empty()).then_some((input.len(), MAX_FIXED_HEADER)),
+            // It is refused when it is taken.
+            Err(_) => None,
+        }
+    }
+
     /// Takes the next whole packet from the front of `input`; `None` if more bytes are needed. Of a PUBLISH larger than we take,
     /// whatever has come.
     ///
@@ -303,6 +317,9 @@ const NAMES: [&str; 16] = [
     "a DISCONNECT",
     "an AUTH",
 ];
+
+/// The most bytes before the body of a packet.
+const MAX_FIXED_HEADER: usize = 5;
 
 /// The packet type of a PUBLISH.
 const PUBLISH: u8 = 3;

@@ -65,6 +65,11 @@ impl Passing {
         Ok(Some((Passing { publish: TooLarge { head, size: frame.total }, left: frame.total }, fault)))
     }
 
+    /// How many bytes of it have come, and how many it has.
+    pub(super) fn come(&self) -> (usize, usize) {
+        (self.publish.size - self.left, self.publish.size)
+    }
+
     /// Drops what has come of it; the PUBLISH once all of it has.
     pub(super) fn drop_from(&mut self, input: &mut BytesMut) -> Option<TooLarge> {
         let come = self.left.min(input.len());

@@ -45,6 +45,7 @@ impl Database {
     /// Opens the database of this path, or makes it. The caller holds the lock. `boot` is the number of this boot.
     pub(in crate::store) fn open(path: &Path, boot: i64) -> Done<Database> {
         header::look(path)?;
+        header::look_at_log(path)?;
         files::secure(path)?;
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -1,12 +1,12 @@
 //! The write-ahead log: a header, then frames, each a page behind a header of its own ("WAL File Format",
 //! sqlite.org/fileformat2.html).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use super::{MAX_PAGES, be32};
-use crate::store::PAGE_SIZE;
+use super::{COLUMNS, MAX_PAGES, be32, cells, varint};
+use crate::store::{PAGE_SIZE, QueueId};
 
 const HEADER: usize = 32;
 const FRAME_HEADER: usize = 24;
@@ -14,39 +14,36 @@ const FRAME_HEADER: usize = 24;
 /// The first word of the header. Of the last bit depends in which order the bytes of a word are summed up.
 const MAGIC: u32 = 0x377f_0682;
 
-/// Where in the log the newest form of each page is. Frames count as long as they carry the log's own salt: what a later
-/// damaged frame hides from SQLite is worth having, too, and each message has a checksum of its own.
-pub(super) fn newest(log: &File) -> HashMap<u32, u64> {
-    let mut pages = HashMap::new();
-    let Some(header) = header(log) else { return pages };
-    let mut at = HEADER as u64;
-    let mut frame = [0; FRAME_HEADER];
-    while log.read_exact_at(&mut frame, at).is_ok() {
-        at += FRAME_HEADER as u64;
-        if let Some(number) = number(&frame, &header) {
-            pages.insert(number, at);
+/// Where in the log the newest form of each page is that is what was written; and frames that aren't, but carry the log's own salt:
+/// what a damaged frame hides from SQLite is worth having, too, and so is what is left of it. Each message has a checksum of its own.
+pub(super) fn newest(log: &File) -> (HashMap<u32, u64>, Vec<(u32, u64)>) {
+    let (mut pages, mut wrong) = (HashMap::new(), Vec::new());
+    let Some(mut frames) = Frames::of(log) else { return (pages, wrong) };
+    while let Some(found) = frames.next() {
+        let Some(number) = number(&frames.frame, frames.salt) else { continue };
+        match found.is_right {
+            true => drop(pages.insert(number, found.page_at)),
+            false => wrong.push((number, found.page_at)),
         }
-        at += PAGE_SIZE as u64;
     }
-    pages
+    for (number, at) in &wrong {
+        pages.entry(*number).or_insert(*at);
+    }
+    (pages, wrong)
 }
 
 /// Where SQLite finds the pages when it opens the log: up to the last transaction before the first frame that isn't whole.
 pub(super) fn committed(log: &File) -> HashMap<u32, u64> {
     let (mut pages, mut begun) = (HashMap::new(), Vec::new());
     let Some(header) = header(log) else { return pages };
-    let Some(magic) = be32(&header, 0).filter(|magic| magic & !1 == MAGIC) else { return pages };
-    let mut sum = Sum { is_big_endian: magic & 1 == 1, sum: (0, 0) };
-    sum.add(&header[..24]);
-    if !sum.is_at(&header, 24) {
-        return pages;
-    }
+    let Some(mut sum) = whole(&header) else { return pages };
+    let salt = salt_of(&header, 16);
     let mut at = HEADER as u64;
     let mut frame = [0; FRAME_HEADER + PAGE_SIZE];
     while log.read_exact_at(&mut frame, at).is_ok() {
         sum.add(&frame[..8]);
         sum.add(&frame[FRAME_HEADER..]);
-        let Some(number) = number(&frame, &header).filter(|_| sum.is_at(&frame, 16)) else { break };
+        let Some(number) = number(&frame, salt).filter(|_| sum.is_at(&frame, 16)) else { break };
         begun.push((number, at + FRAME_HEADER as u64));
         if be32(&frame, 4) != Some(0) {
             pages.extend(begun.drain(..));
@@ -56,19 +53,166 @@ pub(super) fn committed(log: &File) -> HashMap<u32, u64> {
     pages
 }
 
+/// What is wrong with a log that isn't only torn at its end. SQLite ends it silently at the first frame whose checksum is wrong. A loss
+/// of power may leave such a frame among those that weren't synced. But a commit that adds a message is synced before another frame
+/// is written: where one follows that commit, all that was there before it had been right.
+pub(in crate::store) fn damage(log: &File) -> Option<String> {
+    let mut frames = Frames::of(log)?;
+    let is_whole = header(log).as_ref().and_then(whole).is_some();
+    let mut behind = Behind::default();
+    while let Some(found) = frames.next() {
+        // The header was synced before any frame was written.
+        if found.is_right && !is_whole {
+            return Some("the header of its log isn't what was written".to_owned());
+        }
+        behind.add(&frames.frame, &found);
+        if let (Some(wrong), State::Synced) = (behind.wrong, behind.state) {
+            return Some(format!("frame {} of its log isn't what was written, and later ones are", wrong + 1));
+        }
+    }
+    None
+}
+
+/// The frames of a log, one after the other.
+struct Frames<'a> {
+    log: &'a File,
+    salt: [u8; 8],
+    /// As the last frame has it.
+    sum: Sum,
+    next: u64,
+    frame: [u8; FRAME_HEADER + PAGE_SIZE],
+}
+
+struct Found {
+    index: u64,
+    page_at: u64,
+    /// It is what was written: its checksum goes on from the one of the frame before, be that right or wrong.
+    is_right: bool,
+}
+
+impl Frames<'_> {
+    fn of(log: &File) -> Option<Frames<'_>> {
+        let (salt, header) = (salt(log)?, header(log)?);
+        let sum = whole(&header).unwrap_or_default();
+        Some(Frames { log, salt, sum, next: 0, frame: [0; FRAME_HEADER + PAGE_SIZE] })
+    }
+
+    fn next(&mut self) -> Option<Found> {
+        let (index, at) = (self.next, HEADER as u64 + self.next * self.frame.len() as u64);
+        self.log.read_exact_at(&mut self.frame, at).ok()?;
+        self.next += 1;
+        self.sum.add(&self.frame[..8]);
+        self.sum.add(&self.frame[FRAME_HEADER..]);
+        let is_right = number(&self.frame, self.salt).is_some() && self.sum.is_at(&self.frame, 16);
+        self.sum.sum = (be32(&self.frame, 16).unwrap_or(0), be32(&self.frame, 20).unwrap_or(0));
+        Some(Found { index, page_at: at + FRAME_HEADER as u64, is_right })
+    }
+}
+
+/// What has been seen behind the first wrong frame.
+#[derive(Default)]
+struct Behind {
+    wrong: Option<u64>,
+    /// The highest message of each queue.
+    highest: BTreeMap<QueueId, i64>,
+    state: State,
+}
+
+#[derive(Default, Clone, Copy)]
+enum State {
+    #[default]
+    Nothing,
+    /// A new message, in a transaction that goes on.
+    Added,
+    /// And its commit.
+    Committed,
+    /// And another frame behind that.
+    Synced,
+}
+
+impl Behind {
+    fn add(&mut self, frame: &[u8], found: &Found) {
+        if !found.is_right {
+            self.wrong.get_or_insert(found.index);
+            self.state = State::Nothing;
+            return;
+        }
+        let has_added = self.adds(&frame[FRAME_HEADER..]) && self.wrong.is_some();
+        let is_commit = be32(frame, 4) != Some(0);
+        self.state = match (self.state, has_added) {
+            (State::Committed | State::Synced, _) => State::Synced,
+            (State::Added, _) | (State::Nothing, true) if is_commit => State::Committed,
+            (State::Nothing, true) => State::Added,
+            (state, _) => state,
+        };
+    }
+
+    /// Whether a page has a message that comes after all that were seen of its queue. The first that is seen may be an old one.
+    fn adds(&mut self, page: &[u8]) -> bool {
+        let Some((queue, key)) = last_message(page) else { return false };
+        let before = self.highest.get(&queue).copied();
+        self.highest.insert(queue, before.map_or(key, |before| before.max(key)));
+        before.is_some_and(|before| before < key)
+    }
+}
+
+/// The last message of a leaf of their table.
+fn last_message(page: &[u8]) -> Option<(QueueId, i64)> {
+    let cell = cells(page, 0).last()?;
+    let (_, at) = varint(page, cell)?;
+    let (key, at) = varint(page, at)?;
+    let (length, mut column) = varint(page, at)?;
+    let end = at + usize::try_from(length).ok()?;
+    let mut columns = 0;
+    while column < end {
+        (_, column) = varint(page, column)?;
+        columns += 1;
+    }
+    QueueId::of_key(key).filter(|_| columns == COLUMNS).map(|queue| (queue, key))
+}
+
 fn header(log: &File) -> Option<[u8; HEADER]> {
     let mut header = [0; HEADER];
-    log.read_exact_at(&mut header, 0).ok()?;
-    (be32(&header, 8) == Some(PAGE_SIZE as u32)).then_some(header)
+    log.read_exact_at(&mut header, 0).ok().map(|()| header)
+}
+
+/// The checksum with which the frames begin, if the header is what was written.
+fn whole(header: &[u8; HEADER]) -> Option<Sum> {
+    let magic = be32(header, 0).filter(|magic| magic & !1 == MAGIC)?;
+    let mut sum = Sum { is_big_endian: magic & 1 == 1, sum: (0, 0) };
+    sum.add(&header[..24]);
+    (be32(header, 8) == Some(PAGE_SIZE as u32) && sum.is_at(header, 24)).then_some(sum)
+}
+
+/// The salt of the log: where its header is damaged, the one that the first frames have in common.
+fn salt(log: &File) -> Option<[u8; 8]> {
+    let header = header(log)?;
+    let own = salt_of(&header, 16);
+    let of_frame = |index: usize| {
+        let mut frame = [0; FRAME_HEADER];
+        log.read_exact_at(&mut frame, (HEADER + index * (FRAME_HEADER + PAGE_SIZE)) as u64).ok()?;
+        Some(salt_of(&frame, 8))
+    };
+    if whole(&header).is_some() || of_frame(0) == Some(own) {
+        return Some(own);
+    }
+    of_frame(0).filter(|salt| of_frame(1) == Some(*salt))
+}
+
+fn salt_of(bytes: &[u8], at: usize) -> [u8; 8] {
+    let mut salt = [0; 8];
+    salt.copy_from_slice(&bytes[at..at + 8]);
+    salt
 }
 
 /// The number of the page of a frame that carries the log's salt.
-fn number(frame: &[u8], header: &[u8; HEADER]) -> Option<u32> {
+fn number(frame: &[u8], salt: [u8; 8]) -> Option<u32> {
     let number = be32(frame, 0).filter(|number| (1..=MAX_PAGES).contains(number))?;
-    (frame[8..16] == header[16..24]).then_some(number)
+    (salt_of(frame, 8) == salt).then_some(number)
 }
 
 /// The checksum of all that comes before.
+#[derive(Default)]
 struct Sum {
     is_big_endian: bool,
     sum: (u32, u32),

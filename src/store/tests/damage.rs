@@ -171,3 +171,71 @@ fn a_new_database_that_was_being_made_when_the_power_went_is_put_right() {
         }
     }
 }
+
+/// A database that was killed with its messages in the log alone, each in a transaction of its own: the file, and the log.
+fn killed(count: u64) -> (Vec<u8>, Vec<u8>, Vec<Row>) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    let store = open(&path);
+    let rows: Vec<Row> = (1..=count).map(|seq| row(seq, 300)).collect();
+    rows.iter().for_each(|row| wait(store.write(change(Vec::new(), vec![row.clone()]))).unwrap());
+    let files = [path.clone(), with_suffix(&path, "-wal")].map(|file| std::fs::read(file).unwrap());
+    wait(store.close());
+    let [file, log] = files;
+    (file, log, rows)
+}
+
+#[test]
+fn one_wrong_bit_in_the_log_costs_no_more_than_the_message_in_which_it_is() {
+    let (file, log, rows) = killed(60);
+    let frames = (log.len() - 32) / (24 + PAGE_SIZE);
+    assert!(frames > 100, "{frames}");
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut rng = fastrand::Rng::with_seed(seed);
+    // What comes last may as well be torn. The header is in danger, too.
+    let places: Vec<usize> = (0..20).map(|_| rng.usize(..log.len() * 9 / 10)).chain([0, 9, 17, 30]).collect();
+    for at in places {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("gatewire.db");
+        let mut damaged = log.clone();
+        damaged[at] ^= 1 << rng.u8(..8);
+        std::fs::write(&path, &file).unwrap();
+        std::fs::write(with_suffix(&path, "-wal"), &damaged).unwrap();
+        let store = open(&path);
+        let aside = store.status().moved_aside;
+        let found = wait(store.load(everything(QueueId::OUTBOX))).unwrap().rows;
+        wait(store.close());
+        assert_eq!(aside.len(), 1, "byte {at}");
+        assert!(found.iter().all(|row| rows.contains(row)), "byte {at}: something else was found");
+        assert!(found.len() + 1 >= rows.len(), "byte {at}: {} of {} found", found.len(), rows.len());
+        assert!(std::fs::read(with_suffix(Path::new(&aside[0]), "-wal")).unwrap() == damaged, "it is kept as it was");
+    }
+}
+
+#[test]
+fn a_log_that_is_torn_where_it_was_not_synced_is_no_damage() {
+    let (file, log, rows) = killed(20);
+    let frame = 24 + PAGE_SIZE;
+    let frames = (log.len() - 32) / frame;
+    // The last transaction: its commit, and what comes before that. Its frames may have got there in any order.
+    let is_commit = |index: &usize| log[32 + index * frame + 4..][..4] != [0; 4];
+    let commits: Vec<usize> = (0..frames).filter(is_commit).collect();
+    let [.., before, last] = commits[..] else { panic!("{commits:?}") };
+    assert_eq!(last, frames - 1);
+    for index in before + 1..=last {
+        for part in [0..24, 24..frame, 512..frame] {
+            let directory = TempDir::new().unwrap();
+            let path = directory.path().join("gatewire.db");
+            let mut torn = log.clone();
+            torn[32 + index * frame..][part].fill(0);
+            std::fs::write(&path, &file).unwrap();
+            std::fs::write(with_suffix(&path, "-wal"), &torn).unwrap();
+            let store = open(&path);
+            assert!(store.status().moved_aside.is_empty());
+            let found = wait(store.load(everything(QueueId::OUTBOX))).unwrap().rows;
+            assert_eq!(found, rows[..rows.len() - 1]);
+            wait(store.close());
+        }
+    }
+}

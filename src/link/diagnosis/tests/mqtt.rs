@@ -62,6 +62,8 @@ fn failures_of_mqtt_name_the_client_id_and_the_policy() {
     check(&malformed(true), "malformed_packet", "a malformed packet: odd", "report it");
     let large = LinkError::PacketTooLarge { peer: peer_at(ATS), size: 300_000, limit: 147_456 };
     check(&large, "packet_too_large", "300000 bytes, more than the 147456", "128 KiB");
+    let unfinished = LinkError::PacketUnfinished { peer: peer_at(ATS), come: 10, size: 300_000, waited };
+    check(&unfinished, "packet_unfinished", "10 of the 300000 bytes of a packet within 5000 ms", "128 KiB");
     let violation = LinkError::ProtocolViolation { peer, detail: "a second CONNACK".to_owned() };
     check(&violation, "protocol_violation", "a second CONNACK", "report it");
 }

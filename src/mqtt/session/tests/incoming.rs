@@ -274,3 +274,55 @@ fn no_more_is_taken_than_may_be_unacknowledged() {
         }
     }
 }
+
+/// The server has begun a packet, and goes on as if it hadn't: what it answers is a part of that.
+#[test]
+fn a_packet_that_never_ends_ends_the_connection_however_many_bytes_come() {
+    let beginnings: [&[u8]; 5] = [
+        b"\x30\xff\xff\xff\x7f\0\x01t",
+        b"\x32\x80\x80\x10\0\x01t\0\x07x",
+        b"\x30\xa0\x8d\x06\0\x01t",
+        b"\x30\xff\xff",
+        b"\x40",
+    ];
+    for protocol in BOTH {
+        for beginning in beginnings {
+            let mut bench = Bench::connected(protocol, filters(0), false);
+            let began = bench.now;
+            let mut input = BytesMut::from(beginning);
+            let end = loop {
+                bench.session.receive(&mut input, bench.now, Timestamp::UNIX_EPOCH).unwrap();
+                bench.publish("a");
+                bench.sent();
+                if let Err(end) = bench.pass(Duration::from_secs(1)) {
+                    break end;
+                }
+                // Of the shortest packets nothing more comes.
+                if beginning.len() > 3 {
+                    input.extend_from_slice(&[0x40, 2, 0, 1]);
+                }
+                assert!(bench.now - began < Duration::from_secs(12), "{beginning:?}");
+            };
+            // With MQTT 5 the acknowledgements of small packets are missed as soon.
+            assert!(matches!(end, End::Unfinished { .. } | End::NoPubAck(..)), "{end}");
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_comes_slowly_is_waited_for_and_one_after_the_other() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(0), false);
+        let mut input = BytesMut::new();
+        for _ in 0..3 {
+            for piece in too_large(0, 0).chunks(9 * 1024 + 500) {
+                input.extend_from_slice(piece);
+                bench.session.receive(&mut input, bench.now, Timestamp::UNIX_EPOCH).unwrap();
+                bench.pass(Duration::from_secs(9)).unwrap();
+                bench.sent();
+            }
+            bench.session.receive(&mut input, bench.now, Timestamp::UNIX_EPOCH).unwrap();
+            assert!(matches!(bench.event(), Some(Event::TooLarge(..))));
+        }
+    }
+}
