@@ -189,6 +189,25 @@ fn tls_wants_the_right_ca_and_a_port_that_speaks_it() {
 }
 
 #[test]
+fn a_broker_that_wants_a_client_certificate_gets_it_or_says_so() {
+    let path = |name: &str| CERTIFICATES.path(name).display().to_string();
+    let port = support::free_port();
+    let _local = LocalBroker::with_options(&format!(
+        "allow_anonymous true\nlistener {port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\ncafile {}\ncertfile {}\n\
+         keyfile {}\n",
+        path("AmazonRootCA1.pem"),
+        path("server.crt"),
+        path("server.key")
+    ));
+    let ca = path("AmazonRootCA1.pem");
+    let gatewire = setup(&format!("localhost:{port}"), &format!("tls = {{ ca_file = \"{ca}\" }}")).start();
+    says(&failure(&gatewire, "broker_tls_refused"), &["wants a client certificate", "tls.cert_file and tls.key_file"]);
+    let (cert, key) = (path("certificate.pem.crt"), path("private.pem.key"));
+    let tls = format!("tls = {{ ca_file = \"{ca}\", cert_file = \"{cert}\", key_file = \"{key}\" }}");
+    setup(&format!("localhost:{port}"), &tls).start().wait_for("bridge house: connected to ");
+}
+
+#[test]
 fn what_is_no_broker_or_one_of_another_version_is_told_apart() {
     let http = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n");
     says(&failure(&setup(&at(http), "").start(), "broker_not_mqtt"), &["HTTP/1.1", "web server"]);
