@@ -194,7 +194,7 @@ fn ended(end: &End, phase: &Phase, config: &config::Bridge) -> String {
             0x8D => "It heard nothing for one and a half times the keep alive: this machine was suspended, or the network failed.".to_owned(),
             _ => "Its log has the reason.".to_owned(),
         },
-        End::NoPingResp(_) => "The broker hangs, or the network to it is down.".to_owned(),
+        End::NoPingResp(_) | End::Unfinished { .. } => "The broker hangs, or the network to it is down.".to_owned(),
         End::NoPubAck(..) | End::NoSubAck(..) | End::NoUnsubAck(..) => {
             "The broker is overloaded or hangs: look at its log, and at the load of its machine (`top`). Nothing is lost; it is sent again."
                 .to_owned()

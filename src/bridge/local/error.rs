@@ -173,6 +173,7 @@ fn end_code(end: &End, phase: &Phase) -> &'static str {
         (End::Disconnected(_), _) => "broker_disconnected",
         (End::NoPingResp(_), _) => "broker_keep_alive_lost",
         (End::NoPubAck(..) | End::NoSubAck(..) | End::NoUnsubAck(..), _) => "broker_unanswered",
+        (End::Unfinished { .. }, _) => "broker_packet_unfinished",
         (End::Malformed(_), Phase::AwaitingConnack) => "broker_not_mqtt",
         (End::Malformed(_) | End::Violation(_) | End::TopicAlias | End::TooMany(_), _) => "broker_protocol_violation",
     }
@@ -280,6 +281,11 @@ fn said_of_end(end: &End, phase: &Phase, config: &config::Bridge, f: &mut fmt::F
             Last(last_sent)
         ),
         End::NoPingResp(waited) => write!(f, "the broker {broker} didn't answer PINGREQ within {} s", waited.as_secs()),
+        End::Unfinished { come, size, waited } => write!(
+            f,
+            "the broker {broker} has sent {come} of the {size} bytes of a packet, and not the rest within {} s",
+            waited.as_secs()
+        ),
         End::NoPubAck(topic, waited) => {
             write!(f, "the broker {broker} didn't acknowledge the PUBLISH to `{topic}` within {} s", waited.as_secs())
         }
