@@ -16,6 +16,8 @@ const FIRST: u64 = u64::MAX / 2;
 pub(super) struct StatusTopic {
     topic: Option<Topic>,
     link: watch::Receiver<State>,
+    /// What was given out last on this connection.
+    said: Option<State>,
     /// The state that wasn't published yet.
     pending: Option<State>,
     next: u64,
@@ -34,13 +36,14 @@ pub(super) fn will(config: &config::Bridge) -> Option<Will> {
 impl StatusTopic {
     pub(super) fn new(config: &config::Bridge, link: watch::Receiver<State>) -> StatusTopic {
         let topic = config.status_topic.clone();
-        StatusTopic { topic, link, pending: None, next: FIRST, is_last: false, is_refused: false }
+        StatusTopic { topic, link, said: None, pending: None, next: FIRST, is_last: false, is_refused: false }
     }
 
     /// CONNACK has come: the will may have been published, or another broker knows nothing of it.
     pub(super) fn connected(&mut self) {
         self.is_refused = false;
         self.is_last = false;
+        self.said = None;
         self.pending = Some(*self.link.borrow_and_update());
     }
 
@@ -54,7 +57,7 @@ impl StatusTopic {
 
     /// The daemon stops: that is said, and nothing more.
     pub(super) fn stop(&mut self) {
-        self.pending = Some(State::Stopped);
+        self.pending = Some(State::Stopped).filter(|stopped| self.said != Some(*stopped));
         self.is_last = true;
     }
 
@@ -73,7 +76,7 @@ impl StatusTopic {
     /// Gives it out.
     pub(super) fn take(&mut self) -> Option<(Sequence, Outbound)> {
         let message = self.waiting()?;
-        self.pending = None;
+        self.said = self.pending.take();
         self.next += 1;
         Some((Sequence::new(self.next), message))
     }
