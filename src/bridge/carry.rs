@@ -1,6 +1,7 @@
 //! What of a message is carried to the other side beside topic and payload. Pure.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::cause::Cause;
 use crate::limits::MAX_PROPERTIES;
@@ -12,7 +13,7 @@ const HOPS: &str = "gatewire-hops";
 /// Through so many bridges a message goes.
 const MAX_HOPS: u32 = 4;
 
-/// The properties with which a message goes on, one hop further. What the other side would end the connection for is left out:
+/// The properties with which a message that has come `now` goes on, one hop further. Its time counts on. What the other side would end the connection for is left out:
 /// a response topic that can't be one there, texts with control characters, a format indicator that isn't true.
 ///
 /// # Errors
@@ -21,6 +22,7 @@ pub(super) fn properties(
     from: Option<&Arc<Properties>>,
     payload: &[u8],
     is_topic: impl Fn(&str) -> bool,
+    now: Instant,
 ) -> Result<Option<Arc<Properties>>, Cause> {
     let mut properties = from.map(|properties| (**properties).clone()).unwrap_or_default();
     let hops = hops(&properties);
@@ -38,6 +40,7 @@ pub(super) fn properties(
         _ => true,
     });
     properties.expires_in.take_if(|seconds| *seconds == 0);
+    properties.count_from(now);
     properties.user_properties.push((HOPS.to_owned(), (hops + 1).to_string()));
     if properties.wire_len() > MAX_PROPERTIES {
         return Err(Cause::TooLarge);
@@ -85,13 +88,16 @@ mod tests {
     fn a_message_goes_through_four_bridges_and_no_more() {
         let mut properties = None;
         for hops in 1..=4 {
-            let next = super::properties(properties.as_ref(), b"x", is_topic_of_iot_core).unwrap();
+            let next = super::properties(properties.as_ref(), b"x", is_topic_of_iot_core, Instant::now()).unwrap();
             assert_eq!(users(next.clone()), [(HOPS.to_owned(), hops.to_string())]);
             properties = next;
         }
-        assert_eq!(super::properties(properties.as_ref(), b"x", is_topic_of_iot_core), Err(Cause::Hops));
+        assert_eq!(
+            super::properties(properties.as_ref(), b"x", is_topic_of_iot_core, Instant::now()),
+            Err(Cause::Hops)
+        );
         let other = with(&[("unit", "C"), (HOPS, "many")]);
-        let next = super::properties(Some(&other), b"x", is_topic_of_iot_core).unwrap();
+        let next = super::properties(Some(&other), b"x", is_topic_of_iot_core, Instant::now()).unwrap();
         assert_eq!(users(next), [("unit".to_owned(), "C".to_owned()), (HOPS.to_owned(), "1".to_owned())]);
     }
 
@@ -105,12 +111,13 @@ mod tests {
             user_properties: vec![("a\u{0}".to_owned(), String::new())],
             ..Properties::default()
         };
-        let next = properties(Some(&Arc::new(odd.clone())), b"\xff", is_topic_of_iot_core).unwrap().unwrap();
+        let next =
+            properties(Some(&Arc::new(odd.clone())), b"\xff", is_topic_of_iot_core, Instant::now()).unwrap().unwrap();
         assert!(next.check(b"\xff").is_ok() && next.user_properties.len() == 1);
-        let local = properties(Some(&Arc::new(odd)), b"x", is_local_topic).unwrap().unwrap();
+        let local = properties(Some(&Arc::new(odd)), b"x", is_local_topic, Instant::now()).unwrap().unwrap();
         assert_eq!(local.response_topic.as_deref(), Some("a/1/2/3/4/5/6/7/8"));
         let large = with(&[("x", &"y".repeat(MAX_PROPERTIES))]);
-        assert_eq!(properties(Some(&large), b"x", is_local_topic), Err(Cause::TooLarge));
+        assert_eq!(properties(Some(&large), b"x", is_local_topic, Instant::now()), Err(Cause::TooLarge));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) enum Cause {
     Superseded,
     /// `on_change`: it says what the last one of its topic said.
     Unchanged,
+    /// The time that its sender gave it (message expiry interval, MQTT 5) has passed.
+    Expired,
 }
 
 impl Cause {
@@ -41,6 +43,7 @@ impl Cause {
             Cause::KeepFull => "keep_full",
             Cause::Superseded => "superseded",
             Cause::Unchanged => "unchanged",
+            Cause::Expired => "expired",
         }
     }
 }

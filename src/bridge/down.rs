@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -192,9 +193,13 @@ impl DownRule {
     }
 }
 
-/// As the session sends it; what is left of its time counts from now.
+/// As the session sends it. What has come from the disk counts its time by the clock.
 fn outbound(message: &Inbound) -> Outbound {
-    let Inbound { topic, payload, retain, properties, .. } = message.clone();
+    let Inbound { topic, payload, retain, mut properties, received_at, .. } = message.clone();
+    if let Some(properties) = properties.as_mut().filter(|properties| properties.lacks_its_end()) {
+        let age = Duration::try_from(time::wall().duration_since(received_at)).unwrap_or_default();
+        Arc::make_mut(properties).count_on(time::now(), age);
+    }
     Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, properties }
 }
 

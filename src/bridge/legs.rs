@@ -13,6 +13,7 @@ use crate::limits::MAX_PAYLOAD;
 use crate::message::{AckToken, Condition, Inbound, Outbound, Qos, Sequence, Topic, TopicFilter};
 use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::Waiting;
+use crate::time;
 
 /// So many kinds of messages for which the local broker closes the connection are known. Beyond, the oldest is found out again.
 const MAX_REFUSED: usize = 128;
@@ -29,7 +30,7 @@ impl Bridge {
             return Some((index, Err(Cause::TooLarge)));
         }
         let is_topic = carry::is_topic_of_iot_core;
-        let properties = match carry::properties(message.properties.as_ref(), &message.payload, is_topic) {
+        let properties = match carry::properties(message.properties.as_ref(), &message.payload, is_topic, time::now()) {
             Ok(properties) => properties.filter(|_| self.has_properties.get()),
             Err(cause) => return Some((index, Err(cause))),
         };
@@ -186,7 +187,7 @@ impl Legs for Bridge {
     }
 
     fn expired(&self, sequence: Sequence) {
-        self.finish(sequence, None);
+        self.finish(sequence, Some(Cause::Expired));
     }
 
     fn returned(&self, sequence: Sequence) {

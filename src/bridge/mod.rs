@@ -344,8 +344,12 @@ impl Recipient for Bridge {
     fn deliver(&self, id: u64, message: &Inbound, token: Option<AckToken>) {
         let (index, outcome) = match rules::down(&self.rules.borrow(), &message.topic) {
             Route::To(index, topic) => {
-                let properties =
-                    carry::properties(message.properties.as_ref(), &message.payload, carry::is_local_topic);
+                let properties = carry::properties(
+                    message.properties.as_ref(),
+                    &message.payload,
+                    carry::is_local_topic,
+                    time::now(),
+                );
                 (index, properties.map(|properties| Inbound { topic, properties, ..message.clone() }))
             }
             Route::Left(index, cause) => (index, Err(cause)),
@@ -401,5 +405,6 @@ pub(crate) fn why(cause: Cause) -> &'static str {
         }
         Cause::Superseded => "a newer one of its topic went instead",
         Cause::Unchanged => "it says what the last one of its topic said",
+        Cause::Expired => "the time that its sender gave it has passed",
     }
 }

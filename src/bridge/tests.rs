@@ -217,6 +217,24 @@ async fn iot_core_is_told_only_once_the_local_broker_has_its_message() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn the_time_that_a_sender_gave_counts_on_while_a_message_waits() {
+    let mut bench = Bench::new(&bridge(vec![up_rule("z/#", "", "")], vec![down_rule("set/#", "", "")]), 1 << 20);
+    let properties = || Some(std::sync::Arc::new(Properties { expires_in: Some(10), ..Properties::default() }));
+    bench.bridge.arrived(Inbound { properties: properties(), ..inbound("z/1", b"1") }, None, time::now());
+    settle().await;
+    bench.bridge.deliver(1, &Inbound { properties: properties(), ..inbound("set/1", b"1") }, None);
+    tokio::time::advance(Duration::from_secs(4)).await;
+    let left = |message: &Outbound| message.properties.as_ref().unwrap().expiry_left(time::now());
+    let (_, up) = bench.outbox.take().unwrap();
+    let (sequence, _) = bench.bridge.waiting().first(|_, _| true).unwrap();
+    let down = bench.bridge.take(sequence).unwrap();
+    assert_eq!((left(&up), left(&down)), (Some(6), Some(6)));
+    bench.bridge.expired(sequence);
+    assert_eq!(bench.bridge.down.borrow()[0].status().dropped, BTreeMap::from([("expired", 1)]));
+    bench.comes("z/2", b"1").await;
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn a_message_that_went_round_stops_at_the_fourth_bridge() {
     let mut bench = Bench::new(&bridge(vec![up_rule("z/#", "", "")], vec![]), 1 << 20);
     let user_properties = vec![("gatewire-hops".to_owned(), "4".to_owned())];

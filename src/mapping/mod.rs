@@ -58,10 +58,16 @@ impl Mapping<'_> {
 /// `name` as a topic at IoT Core. Below `$` only the rule itself may lead, by its `to`, and only to Basic Ingest: what a device
 /// publishes doesn't choose which of the account's rules it runs.
 pub(crate) fn for_iot_core(name: &str, to: &str) -> Result<Topic, Unfit> {
-    if name.starts_with('$') && !to.starts_with(BASIC_INGEST) {
+    if name.starts_with('$') && !names_a_rule(to) {
         return Err(Unfit::Reserved);
     }
     Topic::new(name).map_err(|error| unfit(&error))
+}
+
+/// Whether `to` names one of the account's rules: `$aws/rules/NAME/`.
+pub(crate) fn names_a_rule(to: &str) -> bool {
+    let rest = to.strip_prefix(BASIC_INGEST).and_then(|rest| rest.split_once('/'));
+    rest.is_some_and(|(name, _)| !name.is_empty())
 }
 
 /// `name` as a topic at the local broker, which has MQTT's bounds only. What it says of itself is below `$SYS`, and `$share` is

@@ -146,6 +146,11 @@ impl Properties {
         self.expires_at = whole.and_then(|whole| now.checked_add(whole.saturating_sub(age)));
     }
 
+    /// Whether `expires_in` doesn't count yet.
+    pub(crate) fn lacks_its_end(&self) -> bool {
+        self.expires_in.is_some() && self.expires_at.is_none()
+    }
+
     /// Whether the time it was to be sent in has passed.
     pub(crate) fn has_expired(&self, now: Instant) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)

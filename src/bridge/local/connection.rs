@@ -16,7 +16,7 @@ use crate::client::{Exchange, SessionMemory};
 use crate::config;
 use crate::message::{AckToken, Outbound, Qos, Sequence};
 use crate::mqtt::isolation::Rank;
-use crate::mqtt::session::{Event, NextSend, Session, Waiting};
+use crate::mqtt::session::{Answer, Event, NextSend, Session, Waiting};
 use crate::net::{Brokers, Transport as _};
 use crate::time::{self, Timer};
 
@@ -283,11 +283,17 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             Event::Guilty(condition, reason) => local.legs.guilty(&condition, &reason.to_string()),
             Event::Overdue(topic, count) => local.said.overdue(config, &topic, count),
             Event::Throttled(topic, wait) => local.said.throttled(config, &topic, wait),
-            Event::Subscription(filter, answer) => local.said.subscription(config, &filter, &answer),
+            Event::Subscription(filter, answer) => {
+                if let Answer::Refused(reason) = &answer {
+                    local.state.filter_refused(&filter, format!("the broker refuses it with {reason}"));
+                }
+                local.said.subscription(config, &filter, &answer);
+            }
             Event::SubscribeOverdue(filter) => {
                 log::debug!("bridge {}: no SUBACK for {filter} yet: the SUBSCRIBE is sent again", config.name);
             }
             Event::Settled(standing, identifiers) => {
+                local.state.keep_refused(|filter| !standing.keys().any(|standing| standing.as_str() == filter));
                 local.said.settled(config, &standing);
                 let memory = Rc::clone(self.memory);
                 tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::client::{Failure, LastError, State};
 use crate::config;
 use crate::journal::now;
+use crate::message::TopicFilter;
 use crate::time::{self, Rfc3339};
 
 /// Shared by the connection, which writes it, and those who read.
@@ -25,12 +26,27 @@ pub(crate) struct LocalStatus {
     state: State,
     since: Rfc3339,
     last_error: Option<LastError>,
+    /// Filters that the broker refuses, and how: nothing goes up for them.
+    filters_refused: Vec<FilterRefused>,
+}
+
+/// One of `filters_refused`.
+#[derive(Debug, Clone, Serialize)]
+struct FilterRefused {
+    filter: String,
+    since: Rfc3339,
+    reason: String,
 }
 
 impl LocalState {
     pub(super) fn new(config: &config::Bridge) -> LocalState {
-        let current =
-            LocalStatus { name: config.name.clone(), state: State::Connecting, since: now().into(), last_error: None };
+        let current = LocalStatus {
+            name: config.name.clone(),
+            state: State::Connecting,
+            since: now().into(),
+            last_error: None,
+            filters_refused: Vec::new(),
+        };
         LocalState { current: RefCell::new(current), down_since: Cell::new(time::now()) }
     }
 
@@ -43,6 +59,21 @@ impl LocalState {
             current.state = state;
             current.since = now().into();
         }
+    }
+
+    /// The broker refuses a filter.
+    pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: String) {
+        let refused = &mut self.current.borrow_mut().filters_refused;
+        let filter = filter.as_str().to_owned();
+        match refused.iter_mut().find(|known| known.filter == filter) {
+            Some(known) => known.reason = reason,
+            None => refused.push(FilterRefused { filter, since: now().into(), reason }),
+        }
+    }
+
+    /// Forgets those that aren't refused any more.
+    pub(super) fn keep_refused(&self, is_refused: impl Fn(&str) -> bool) {
+        self.current.borrow_mut().filters_refused.retain(|refused| is_refused(&refused.filter));
     }
 
     pub(super) fn connecting(&self) {

@@ -230,6 +230,7 @@ pub(super) struct BridgeDocument {
     pub(super) state: LinkPhase,
     pub(super) since: Option<Rfc3339>,
     pub(super) last_error: Option<LinkError>,
+    pub(super) filters_refused: Vec<FilterRefusedDocument>,
     pub(super) up: Vec<RuleDocument>,
     pub(super) down: Vec<RuleDocument>,
 }

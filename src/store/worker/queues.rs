@@ -48,11 +48,16 @@ impl Worker {
     pub(super) fn say_what_nobody_wants(&self, contents: &[(QueueId, String, Totals)]) {
         for (id, name, totals) in contents {
             if !id.is_built_in() && totals.messages > 0 && !self.forwards.contains(name) {
+                let waiting = count_that(totals.messages, "message", "waits", "wait");
+                let (what, again) = match name.starts_with("bridge ") {
+                    true => (format!("in the rule `{name}`"), "a rule with that filter is in that bridge again"),
+                    false => {
+                        (format!("for readers of the forward {name}"), "a forward of that name is configured again")
+                    }
+                };
                 log::warn!(
                     GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = name.as_str();
-                    "{} for readers of the forward {name}, which isn't in the configuration any more. They stay in {} until a \
-                     forward of that name is configured again",
-                    count_that(totals.messages, "message", "waits", "wait"), self.path.display()
+                    "{waiting} {what}, which isn't in the configuration any more. They stay in {} until {again}", self.path.display()
                 );
             }
         }

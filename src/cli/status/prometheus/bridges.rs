@@ -16,6 +16,8 @@ impl Metrics {
         });
         let help = "Since when that is so.";
         self.each(of, "bridge_since_timestamp_seconds", Gauge, help, |bridge| bridge.since.map(seconds));
+        let help = "Filters that the local broker refuses.";
+        self.each(of, "bridge_filters_refused", Gauge, help, |bridge| Some(bridge.filters_refused.len() as f64));
         let all: Vec<Rule<'_>> = items.iter().flat_map(rules_of).collect();
         let help = "Messages that a rule takes.";
         self.rules(&all, "bridge_received_total", Counter, help, |rule| rule.received);

@@ -2,7 +2,7 @@
 
 use super::{Page, TableRow};
 use crate::cli::output::Tone;
-use crate::cli::status::document::{BridgeDocument, LinkPhase, RuleDocument};
+use crate::cli::status::document::{BridgeDocument, FilterRefusedDocument, LinkPhase, RuleDocument};
 use crate::cli::status::words::causes;
 use crate::time::Rfc3339;
 
@@ -33,6 +33,10 @@ impl Page {
         {
             self.more(Some(Tone::Bad), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
             self.more(None, &error.advice);
+        }
+        for FilterRefusedDocument { filter, since, reason, .. } in &bridge.filters_refused {
+            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
+            self.more(Some(Tone::Bad), &format!("not subscribed to {filter}{since}: {reason}"));
         }
     }
 }

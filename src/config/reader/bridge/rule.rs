@@ -203,7 +203,7 @@ fn is_possible(section: &Section<'_>, mapping: Mapping<'_>, way: Way) -> bool {
         ),
         (Some(Unfit::Reserved), Way::Up) => {
             format!(
-                "\"{shown}\" begins with `$`; of such topics a bridge carries up only those that begin with `{BASIC_INGEST}` (Basic Ingest)"
+                "\"{shown}\" begins with `$`; of such topics a bridge carries up only those that `to` puts below the name of a rule, such as `to = \"{BASIC_INGEST}NAME/\"` (Basic Ingest)"
             )
         }
         (Some(Unfit::Reserved), Way::Down) => {
