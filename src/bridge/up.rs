@@ -193,6 +193,7 @@ impl UpRule {
         let mut status = self.counters.status(self.config.borrow().from.to_string(), waiting);
         status.delivered += self.tally.delivered();
         status.add_dropped(Cause::Refused, self.tally.refused());
+        status.add_dropped(Cause::Expired, self.tally.expired());
         status.add_dropped(Cause::KeepFull, self.tally.dropped());
         status
     }
@@ -253,7 +254,11 @@ impl Origin for UpRule {
     }
 
     fn refused(&self, pending: &Pending, refusal: &Refusal) {
-        let cause = if matches!(refusal, Refusal::Rejected { .. }) { Cause::Refused } else { Cause::KeepFull };
+        let cause = match refusal {
+            Refusal::Rejected { .. } => Cause::Refused,
+            Refusal::Expired => Cause::Expired,
+            Refusal::OutboxFull | Refusal::NotConnected | Refusal::ShuttingDown => Cause::KeepFull,
+        };
         (0..pending.parts()).for_each(|_| self.counters.dropped(cause));
         self.finish(pending, Some(refusal));
     }

@@ -23,6 +23,7 @@ pub(crate) struct Tally {
     waiting: Cell<u64>,
     delivered: Cell<u64>,
     refused: Cell<u64>,
+    expired: Cell<u64>,
     dropped: Cell<u64>,
 }
 
@@ -46,7 +47,12 @@ impl Tally {
         self.refused.get()
     }
 
-    /// The outbox has given them up: there was no room, or they were too old.
+    /// They had waited for longer than their own time, or `outbox.max_age`.
+    pub(crate) fn expired(&self) -> u64 {
+        self.expired.get()
+    }
+
+    /// The outbox has given them up: there was no room, or nobody knows any more why.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.get()
     }
@@ -56,6 +62,7 @@ impl Tally {
         match fate {
             Fate::Delivered => add(&self.delivered, parts),
             Fate::Refused => add(&self.refused, parts),
+            Fate::Expired => add(&self.expired, parts),
             Fate::Dropped => add(&self.dropped, parts),
         }
     }
@@ -66,6 +73,7 @@ impl Tally {
 pub(super) enum Fate {
     Delivered,
     Refused,
+    Expired,
     Dropped,
 }
 

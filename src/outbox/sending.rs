@@ -71,7 +71,11 @@ impl Outbox {
         let had_room = self.has_room();
         let now = time::now();
         let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
-        let fate = if matches!(outcome, Outcome::Refused(_)) { Fate::Dropped } else { Fate::Delivered };
+        let fate = match outcome {
+            Outcome::Refused(Refusal::Expired) => Fate::Expired,
+            Outcome::Refused(_) => Fate::Dropped,
+            Outcome::Delivered | Outcome::Stored | Outcome::Sent => Fate::Delivered,
+        };
         self.senders.borrow_mut().left(sequence, fate);
         self.count(outcome);
         self.settle(entry.waiter, outcome);
