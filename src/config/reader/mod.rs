@@ -95,7 +95,12 @@ impl<'a> Reader<'a> {
             let key = &entry.key;
             let is_table = matches!(&entry.node.value, Value::Table(_) | Value::Array(_));
             if let Some(homes) = known::homes(key).filter(|_| !is_table || known::section(key).is_none()) {
-                let text = format!("`{key}`: is above the first section; put it below {homes}");
+                let text = match is_table.then(|| known::header_below(key)).flatten() {
+                    Some(header) => {
+                        format!("`{key}`: belongs to {homes}; write its header as {header}, below that section")
+                    }
+                    None => format!("`{key}`: is above the first section; put it below {homes}"),
+                };
                 self.report.misplaced(&entry.place, key, &text);
                 continue;
             }
