@@ -40,6 +40,7 @@
 )]
 
 pub(crate) mod batch;
+pub(crate) mod blocking;
 pub mod cli;
 pub(crate) mod config;
 pub(crate) mod count;

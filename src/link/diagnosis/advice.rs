@@ -113,6 +113,7 @@ fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
              that drops UDP port 53, or the network is down (`ip route`)."
                 .to_owned()
         }
+        DnsFault::NoThread(no_thread) => format!("{no_thread}."),
         DnsFault::Other(_) => format!("Check /etc/resolv.conf and `getent hosts {}`.", endpoint.host),
     }
 }
