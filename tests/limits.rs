@@ -248,7 +248,7 @@ fn who_connects_and_closes_without_end_stops_nobody_else() {
             mosquitto.publish("f/0", b"down");
             assert_eq!(reader.payload(), "down");
             gatewire.signal("TERM");
-            gatewire.wait_for(" stopped");
+            gatewire.wait_for("info: stopped");
         });
         assert_eq!(gatewire.wait().0, 0, "{socket}");
     }

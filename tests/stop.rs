@@ -200,7 +200,7 @@ fn drops_that_were_not_told_yet_are_told_at_the_end() {
     let dropped = gatewire.status()["outbox"]["dropped"]["full"].as_u64().unwrap();
     assert!(dropped > 10, "{dropped}");
     gatewire.signal("TERM");
-    gatewire.wait_for(" stopped");
+    gatewire.wait_for("info: stopped");
     let last = |text: &str| gatewire.log().into_iter().rfind(|line| line.contains(text)).unwrap();
     let line = last("messages dropped: ");
     let total = line.split_once("Total since the start: ").unwrap().1;

@@ -53,12 +53,10 @@ pub(crate) enum Outcome {
 /// Takes the outcome of each step as it comes.
 pub(crate) type StepReport<'a> = &'a mut dyn FnMut(Outcome);
 
-/// Something that the daemon would publish.
+/// Something that the daemon would publish: where it is configured, and a message, of the least size that is known.
 #[derive(Debug)]
 pub(crate) struct Publication {
-    /// Where it is configured.
     pub(crate) by: String,
-    /// One of its messages, of the least size that is known.
     pub(crate) message: Outbound,
 }
 
@@ -79,8 +77,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// `filters` is what the daemon would subscribe to, `publications` what it would publish, `standing` what its session may hold,
-    /// if it has noted that.
+    /// `filters` is what the daemon would subscribe to, `standing` what its session may hold, if it has noted that.
     pub(crate) fn new(
         config: &config::Connection,
         credentials: &Credentials,

@@ -60,15 +60,12 @@ pub(super) fn hidden(path: &Path, mut take: impl FnMut(&Columns<'_>)) {
     let mut record = Vec::new();
     for (number, at) in pages.log.as_deref().map(log::hidden).unwrap_or_default() {
         let Some(page) = pages.read_logged(at) else { continue };
-        let taken = pages.take_from((number, &page), &mut record, &mut |found| {
+        let Ok(()) = pages.take_from((number, &page), &mut record, &mut |found| {
             if let Salvaged::Message(columns) = found {
                 take(&columns);
             }
             Ok::<(), std::convert::Infallible>(())
         });
-        match taken {
-            Ok(()) => {}
-        }
     }
 }
 
