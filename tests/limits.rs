@@ -261,8 +261,8 @@ fn clients_leave_files_for_the_link_the_status_and_schedules() {
         forward("messages", 0..1)
     );
     let mut mosquitto = Mosquitto::start();
-    let gatewire = Setup::new(mosquitto.port, &rest).under(["prlimit", "--nofile=100:100"]).connect();
-    gatewire.wait_for("only 100 files");
+    let gatewire = Setup::new(mosquitto.port, &rest).under(["prlimit", "--nofile=64:64"]).connect();
+    gatewire.wait_for("only 64 files");
     let held: Vec<Client> =
         ["publish.sock", "messages.sock"].into_iter().cycle().take(120).map(|name| gatewire.client(name)).collect();
     let refused = gatewire.client("publish.sock").line().unwrap();

@@ -91,9 +91,12 @@ struct Files {
 impl Files {
     fn of(what_for: For) -> Files {
         let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-        let kept = if what_for == For::Status { KEPT_FROM_STATUS } else { KEPT };
         // Of very few there are some for clients, too.
-        Files { most: limit - kept.min(limit / 4), limit }
+        let kept = match what_for {
+            For::Status => KEPT_FROM_STATUS.min(limit / 8),
+            For::Messages => KEPT.min(limit / 4),
+        };
+        Files { most: limit - kept, limit }
     }
 
     /// The kernel gives the lowest that is free.
