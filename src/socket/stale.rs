@@ -76,7 +76,8 @@ pub(super) fn look(path: &Path, address: &SockAddr) -> Result<AtPath, SocketErro
         Err(error) => return Err(explain(path, "look at what is there", error)),
     };
     if !found.file_type().is_socket() {
-        let what = Other::of(found.file_type()).map_or_else(|| "a file".to_owned(), |other| other.to_string());
+        let what = Other::of(found.file_type())
+            .map_or_else(|| "a file that isn't a socket".to_owned(), |other| other.to_string());
         return Err(SocketError::NotASocket { path: path.to_owned(), what });
     }
     // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
