@@ -43,6 +43,7 @@
 )]
 
 pub(crate) mod batch;
+pub(crate) mod blocking;
 pub(crate) mod bridge;
 pub mod cli;
 mod client;

@@ -438,6 +438,40 @@ fn a_connect_that_is_refused_or_not_answered_is_explained() {
 }
 
 #[test]
+fn what_the_connack_does_not_allow_of_what_is_configured_is_a_failure() {
+    let publish = "[[publish]]\nname = \"p\"\ntopic = \"p\"\nevery = \"1s\"\npayload = \"some text\"\n";
+    let ingest = "[[ingest]]\nname = \"i\"\ntopics = [\"i/#\"]\nsocket = \"DIR/i.sock\"\n";
+    let retained = format!("{publish}qos = 0\nretain = true\n");
+    let cases: [(&str, &[u8], &str, i32); 6] = [
+        (
+            publish,
+            &[0x24, 0],
+            "publish p, on p: the server doesn't accept its messages: its CONNACK allows only QoS 0",
+            1,
+        ),
+        (ingest, &[0x24, 0], "ingest i, lines without `qos` (QoS 1): the server doesn't accept", 1),
+        (&retained, &[0x25, 0], "its CONNACK says that it doesn't retain messages", 1),
+        (publish, &[0x27, 0, 0, 0, 16], "its CONNACK allows 16", 1),
+        (&retained, &[0x24, 0], "accepted as", 0),
+        (publish, &[0x27, 0, 0, 0, 160], "accepted as", 0),
+    ];
+    for (rest, properties, text, expected) in cases {
+        let broker = Broker::start();
+        let setup = Setup::with_connection(broker.port, QUICK, rest);
+        let running = std::thread::spawn(move || check(&setup));
+        let connack = [&[0x20, 3 + properties.len() as u8, 1, 0, properties.len() as u8], properties].concat();
+        let mut peer = broker.accept();
+        packet(&mut peer).unwrap();
+        peer.raw(&connack);
+        farewell(&mut peer);
+        drop(peer);
+        let (code, said) = running.join().unwrap();
+        holds(&said, &[text]);
+        assert_eq!(code, expected, "{said}");
+    }
+}
+
+#[test]
 fn the_first_step_that_fails_is_the_last_and_says_what_to_do() {
     let (code, said) = check(&setup(8883, "5").edit("\"localhost\"", "\"gatewire.invalid\""));
     assert_eq!(code, 1, "{said}");

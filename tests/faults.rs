@@ -10,6 +10,7 @@ use std::time::Duration;
 use rumqttc::mqttbytes::v4::Packet;
 use support::daemon::{Gatewire, Setup};
 use support::mosquitto::Mosquitto;
+use support::preload::preload;
 use support::scripted::Broker;
 use support::{CERTIFICATES, Certificates, closed_port, eventually};
 
@@ -139,4 +140,34 @@ fn a_flood_from_the_server_without_a_reader_takes_bounded_memory() {
     assert!(forward["waiting_bytes"].as_u64().unwrap() <= 16 << 20, "{forward}");
     assert_eq!(forward["waiting"].as_u64().unwrap() + forward["dropped"]["keep_full"].as_u64().unwrap(), 1000);
     assert_bounded_memory(&gatewire);
+}
+
+#[test]
+fn a_system_without_threads_costs_an_attempt_and_a_start_is_tried_again() {
+    let schedule = "[[publish]]\nname = \"p\"\ntopic = \"p\"\nevery = \"200ms\"\nfile = \"DIR/gatewire.toml\"\n";
+    let mut mosquitto = Mosquitto::start();
+    let setup = preload(Setup::new(mosquitto.port, schedule), "tests/support/no_thread.c");
+    let sign = setup.directory.path().join("no-thread");
+    let setup = setup.env("NO_THREAD", &sign);
+    let gatewire = setup.connect();
+    std::fs::write(&sign, "").unwrap();
+    mosquitto.kill();
+    mosquitto.restart();
+    gatewire.wait_for("TasksMax=");
+    gatewire.signal("HUP");
+    gatewire.wait_for("the configuration isn't read");
+    eventually("what failed", || (gatewire.status()["link"]["last_error"]["code"] == "dns_no_thread").then_some(()));
+    eventually("what failed", || (gatewire.status()["publish"][0]["failing"] == true).then_some(()));
+    std::fs::remove_file(&sign).unwrap();
+    eventually("the link", || (gatewire.status()["link"]["state"] == "connected").then_some(()));
+    assert_eq!(gatewire.stop().0, 0);
+
+    // systemd starts what ends with this code again (RestartPreventExitStatus=64 78).
+    std::fs::write(&sign, "").unwrap();
+    let (code, _, errors) = setup.output("run");
+    assert_eq!(code, 70, "{errors}");
+    assert!(
+        errors.contains("can't start: the system has no thread for it") && errors.contains("LimitNPROC="),
+        "{errors}"
+    );
 }

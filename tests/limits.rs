@@ -18,6 +18,7 @@ use serde_json::json;
 use support::daemon::Setup;
 use support::mosquitto::Mosquitto;
 use support::scripted::Broker;
+use support::socket::Client;
 use support::{eventually, patiently};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -247,8 +248,37 @@ fn who_connects_and_closes_without_end_stops_nobody_else() {
             mosquitto.publish("f/0", b"down");
             assert_eq!(reader.payload(), "down");
             gatewire.signal("TERM");
-            gatewire.wait_for(" stopped");
+            gatewire.wait_for("info: stopped");
         });
         assert_eq!(gatewire.wait().0, 0, "{socket}");
     }
+}
+
+#[test]
+fn clients_leave_files_for_the_link_the_status_and_schedules() {
+    let rest = format!(
+        "{INGEST}{}[[publish]]\nname = \"p\"\ntopic = \"beat\"\nevery = \"200ms\"\nfile = \"DIR/gatewire.toml\"\n",
+        forward("messages", 0..1)
+    );
+    let mut mosquitto = Mosquitto::start();
+    let gatewire = Setup::new(mosquitto.port, &rest).under(["prlimit", "--nofile=64:64"]).connect();
+    gatewire.wait_for("only 64 files");
+    let held: Vec<Client> =
+        ["publish.sock", "messages.sock"].into_iter().cycle().take(120).map(|name| gatewire.client(name)).collect();
+    let refused = gatewire.client("publish.sock").line().unwrap();
+    assert!(refused.contains("too_many_clients") && refused.contains("LimitNOFILE="), "{refused}");
+    mosquitto.kill();
+    mosquitto.restart();
+    eventually("the link", || (gatewire.status()["counters"]["connections"].as_u64() >= Some(2)).then_some(()));
+    eventually("the link", || (gatewire.status()["link"]["state"] == "connected").then_some(()));
+    let before = gatewire.status()["publish"][0]["count"].as_u64();
+    eventually("the schedule", || (gatewire.status()["publish"][0]["count"].as_u64() > before).then_some(()));
+    assert!(gatewire.log().iter().any(|line| line.contains("LimitNOFILE=") && line.contains("was refused")));
+    drop(held);
+    let answer = patiently("a place", || {
+        let mut client = gatewire.client("publish.sock");
+        client.write_some(b"{\"topic\":\"t\",\"payload\":\"1\"}\n");
+        client.line().filter(|line| line.contains("result"))
+    });
+    assert!(answer.contains("result"));
 }

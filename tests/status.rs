@@ -317,3 +317,22 @@ fn without_permission_it_says_which_group_to_join() {
         }
     }
 }
+
+#[test]
+fn a_store_that_another_gatewire_holds_is_told_and_that_of_its_own_daemon_is_not() {
+    let setup = Setup::new(closed_port(), "");
+    let gatewire = setup.start();
+    let (code, _, errors) = setup.output("check");
+    assert_eq!(code, 0, "its own: {errors}");
+    let own = format!("{}/status.sock", gatewire.directory().display());
+    let moved = setup.again().edit(&own, &own.replace("status.sock", "moved.sock"));
+    assert_eq!(moved.output("check").0, 0, "its own, about to get another status socket");
+    let other = Setup::new(closed_port(), "");
+    let path = |setup: &Setup| format!("{}/gatewire.db", setup.directory.path().display());
+    let own = path(&other);
+    let other = other.edit(&own, &path(&setup));
+    let (code, _, errors) = other.output("check");
+    assert_eq!(code, 78, "{errors}");
+    assert!(errors.contains("another gatewire uses it"), "{errors}");
+    assert!(errors.contains(&format!("(process {})", gatewire.pid())), "{errors}");
+}

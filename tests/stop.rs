@@ -176,3 +176,36 @@ fn a_stop_with_messages_in_every_state_is_quick_where_the_server_answers() {
     assert_quick(gatewire.wait());
     broker.wait_for("Received DISCONNECT from thing-1");
 }
+
+#[test]
+fn drops_that_were_not_told_yet_are_told_at_the_end() {
+    let rest = format!(
+        "max_size = \"64 KiB\"\nwhen_full = \"drop-oldest\"\n{INGEST}[[forward]]\nname = \"f\"\nfilters = [\"f\"]\n\
+         socket = \"DIR/f.sock\"\nkeep = {{ messages = 2 }}\n"
+    );
+    let broker = Mosquitto::start();
+    let gatewire = Setup::new(broker.port, &rest).connect();
+    let publisher = |n: usize| (0..n).for_each(|_| broker.publish("f", b"x"));
+    publisher(3);
+    gatewire.wait_for("forward f: no reader has come");
+    publisher(2);
+    eventually("the forward", || (gatewire.status()["forward"][0]["dropped"]["keep_full"] == 3).then_some(()));
+    drop(broker);
+    eventually("the end of the link", || (gatewire.status()["link"]["state"] != "connected").then_some(()));
+    let mut client = gatewire.client("publish.sock");
+    let line = format!("{{\"topic\":\"t\",\"payload\":\"{}\"}}", "y".repeat(2000));
+    for _ in 0..60 {
+        client.ask(&line);
+    }
+    let dropped = gatewire.status()["outbox"]["dropped"]["full"].as_u64().unwrap();
+    assert!(dropped > 10, "{dropped}");
+    gatewire.signal("TERM");
+    gatewire.wait_for("info: stopped");
+    let last = |text: &str| gatewire.log().into_iter().rfind(|line| line.contains(text)).unwrap();
+    let line = last("messages dropped: ");
+    let total = line.split_once("Total since the start: ").unwrap().1;
+    let total: u64 = total.split('.').next().unwrap().parse().unwrap();
+    // Its own status may be a moment older.
+    assert!(gatewire.count("messages dropped: ") == 2 && total >= dropped, "{dropped}: {line}");
+    assert!(last("forward f: no reader has come").contains("3 since the start"));
+}

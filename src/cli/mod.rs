@@ -70,7 +70,7 @@ Examples:
 Exit codes: 0 done, 1 the answer is no, 64 usage, 69 the daemon can't be reached, 70 a failure of gatewire itself,
 78 configuration or credentials unusable.";
 
-const DEFAULT_CONFIG: &str = "/etc/gatewire/gatewire.toml";
+pub(in crate::cli) const DEFAULT_CONFIG: &str = "/etc/gatewire/gatewire.toml";
 
 #[derive(Debug, Parser)]
 #[command(name = "gatewire", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER_HELP)]
@@ -122,8 +122,17 @@ fn refuse(error: &clap::Error) -> Exit {
     // It repeats arguments: none of them may pass for a line of its own.
     let harmless = std::env::args_os().map(|argument| printable(&argument.to_string_lossy()).into_owned());
     let error = Arguments::try_parse_from(harmless).err();
-    let text =
-        error.map_or_else(|| "the command line can't be understood".to_owned(), |error| error.render().to_string());
+    let strange = std::env::args_os().skip(1).find(|argument| argument.to_str().is_none());
+    let text = match (error, strange) {
+        (Some(error), _) => error.render().to_string(),
+        (None, Some(strange)) => {
+            format!(
+                "the argument \"{}\" isn't UTF-8; topics and payloads must be",
+                printable(&strange.to_string_lossy())
+            )
+        }
+        (None, None) => "the command line can't be understood".to_owned(),
+    };
     text.lines().for_each(output::tell);
     Exit::Usage
 }

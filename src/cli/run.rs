@@ -31,7 +31,12 @@ pub(super) fn run(path: &Path) -> Exit {
             log::error!(GATEWIRE_EVENT = "config"; "{error}");
             Exit::Config
         }
-        Err(error @ (DaemonError::Runtime(_) | DaemonError::Timer(_) | DaemonError::PartFailed(_))) => {
+        Err(
+            error @ (DaemonError::Runtime(_)
+            | DaemonError::Timer(_)
+            | DaemonError::NoThread(_)
+            | DaemonError::PartFailed(_)),
+        ) => {
             log::error!(GATEWIRE_EVENT = "failed"; "{error}");
             Exit::Internal
         }

@@ -141,7 +141,8 @@ pub(super) fn arn(text: &str) -> Option<String> {
 
 /// Blanks where nobody means them: at the ends, or beside a slash.
 pub(super) fn blanks(text: &str) -> Option<String> {
-    let is_blank = |c: char| c.is_whitespace();
+    // A control character is refused by itself.
+    let is_blank = |c: char| c.is_whitespace() && !c.is_control();
     let place = match () {
         () if text.starts_with(is_blank) => "begins with a blank",
         () if text.ends_with(is_blank) => "ends with a blank",

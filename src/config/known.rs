@@ -271,6 +271,13 @@ pub(super) fn is_key(name: &str) -> bool {
     SECTIONS.iter().any(|known| known.keys.contains(&name))
 }
 
+/// The header of a table that is the value of `key`: `[connection.backoff]`, or several.
+pub(super) fn header_below(key: &str) -> Option<String> {
+    let homes = SECTIONS.iter().filter(|known| known.keys.contains(&key));
+    let headers: Vec<String> = homes.map(|known| format!("`[{}.{key}]`", known.name)).collect();
+    (!headers.is_empty()).then(|| headers.join(" or "))
+}
+
 /// The only section that has all these keys, of which there are several.
 pub(super) fn only_home(keys: &[&str]) -> Option<&'static Known> {
     let mut homes = SECTIONS.into_iter().filter(|known| keys.iter().all(|key| known.keys.contains(key)));

@@ -167,7 +167,8 @@ fn drop_ins(main: &Path, report: &Report) -> Vec<PathBuf> {
             let place = Place { order: 1, file: directory.as_path().into(), line: 0 };
             let why = match error.kind() {
                 ErrorKind::NotFound => {
-                    "it is a link to a directory that isn't there; remove it, or put the directory there".to_owned()
+                    "it is a link to a directory that isn't there; correct the link, or put the directory there"
+                        .to_owned()
                 }
                 _ => reason(&error, &directory, false),
             };
@@ -210,21 +211,27 @@ fn reason(error: &io::Error, path: &Path, is_main: bool) -> String {
             "there is no such file. The package installs /etc/gatewire/gatewire.toml; name another file with --config"
                 .to_owned()
         }
-        ErrorKind::NotFound => "it is a link to a file that isn't there; remove it, or put the file there".to_owned(),
+        ErrorKind::NotFound => {
+            "it is a link to a file that isn't there; correct the link, or put the file there".to_owned()
+        }
         ErrorKind::PermissionDenied => denied(path),
         ErrorKind::IsADirectory => {
             let example = path.join("gatewire.toml");
             match is_main && example.is_file() {
                 true => format!("it is a directory; name the file in it with `--config {}`", example.display()),
-                false => "it is a directory, not a file; name a file, or move it away".to_owned(),
+                false if is_main => "it is a directory, not a file; name a file with --config".to_owned(),
+                false => "it is a directory; give it a name that doesn't end in .toml, then it isn't read".to_owned(),
             }
         }
         ErrorKind::NotADirectory if path.is_file() => {
-            "it is a file, and must be a directory with files *.toml in it; move it away".to_owned()
+            "it is a file, and must be a directory with files *.toml in it; give the file another name".to_owned()
         }
         ErrorKind::NotADirectory => "a part of the path is a file, not a directory".to_owned(),
         ErrorKind::FileTooLarge => format!("it is larger than {} MiB, too large for a configuration", MAX_FILE >> 20),
-        _ if error.raw_os_error().is_none() => format!("{error}; remove it, or put a file there"),
+        _ if error.raw_os_error().is_none() && is_main => {
+            format!("{error}; name a configuration file with --config, such as /etc/gatewire/gatewire.toml")
+        }
+        _ if error.raw_os_error().is_none() => format!("{error}; only regular files can be read there"),
         _ => format!("it can't be read: {error}; see `dmesg` for errors of the disk"),
     }
 }

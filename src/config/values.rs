@@ -172,13 +172,18 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Node) -> Result<u64, 
     move |node| {
         let text = match &node.value {
             Value::String(text) => text.trim(),
-            Value::Integer(n) => return Err(format!("must be a size with its unit in quotes, such as \"{n} B\"")),
+            Value::Integer(n) => {
+                return Err(format!("must be a size with its unit in quotes, such as {}", with_unit(*n, &range)));
+            }
             other => return Err(format!("must be a size such as \"16 MiB\", not {}", other.kind())),
         };
         let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
         let factor = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor);
         let bytes = number.parse::<u64>().ok().zip(factor).map(|(number, factor)| number.saturating_mul(factor));
         match bytes {
+            None if let Ok(number) = text.parse::<i64>() => {
+                Err(format!("\"{text}\" lacks its unit; write {}", with_unit(number, &range)))
+            }
             None => Err(not_a_size(text)),
             Some(bytes) if range.contains(&bytes) => Ok(bytes),
             Some(_) => Err(format!(
@@ -187,6 +192,17 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&Node) -> Result<u64, 
                 shown_size(*range.end())
             )),
         }
+    }
+}
+
+/// A number that lacks its unit, with one that brings it into `range`.
+fn with_unit(number: i64, range: &RangeInclusive<u64>) -> String {
+    let number = u64::try_from(number).unwrap_or(0);
+    let units = [("B", 1), ("MiB", MIB), ("KiB", KIB), ("GiB", 1 << 30)];
+    let fits = |(_, factor): &&(&str, u64)| range.contains(&number.saturating_mul(*factor));
+    match units.iter().find(fits) {
+        Some((unit, _)) => format!("\"{number} {unit}\""),
+        None => format!("{}, the least there may be", shown_size(*range.start())),
     }
 }
 
@@ -285,7 +301,15 @@ pub(super) fn strings(node: &Node) -> Result<&[Node], String> {
     match &node.value {
         Value::Array(items) if items.is_empty() => Err("must hold at least one string".to_owned()),
         Value::Array(items) => Ok(items),
-        Value::String(text) => Err(format!("must be an array of strings, [\"{text}\"]")),
+        Value::String(text) => {
+            let items: Vec<String> = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| format!("\"{item}\""))
+                .collect();
+            Err(format!("must be an array of strings, [{}]", items.join(", ")))
+        }
         other => Err(format!("must be an array of strings such as [\"test/topic\"], not {}", other.kind())),
     }
 }

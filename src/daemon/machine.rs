@@ -5,6 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
+use crate::blocking::NoThread;
 use crate::config::Config;
 use crate::net::credentials::Credentials;
 use crate::net::{Brokers, MachineBrokers, MachineNetwork, Network};
@@ -40,7 +41,10 @@ pub(crate) trait Machine: 'static {
 
     /// Begins to read the configuration and the credentials, which may take as long as the disk does. `tell` is dropped if they
     /// can't be read at all. Returns the thread that does it, if one does: it ends once it has told.
-    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Option<JoinHandle<()>>;
+    ///
+    /// # Errors
+    /// There is no thread for it.
+    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Result<Option<JoinHandle<()>>, NoThread>;
 }
 
 /// This one.
@@ -72,9 +76,8 @@ impl Machine for ThisMachine {
         &self.disk
     }
 
-    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Option<JoinHandle<()>> {
+    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Result<Option<JoinHandle<()>>, NoThread> {
         let read = Arc::clone(&self.read);
-        // Should there be no thread, the answer says so.
-        thread::Builder::new().name("read".to_owned()).spawn(move || drop(tell.send(read()))).ok()
+        Ok(Some(thread::Builder::new().name("read".to_owned()).spawn(move || drop(tell.send(read())))?))
     }
 }

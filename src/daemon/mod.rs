@@ -22,6 +22,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{Instant, Interval};
 use tokio_stream::{Stream, StreamExt as _};
 
+use crate::blocking::NoThread;
 use crate::config::Config;
 use crate::journal;
 use crate::link::state::{Fixed, LinkState};
@@ -33,6 +34,7 @@ use crate::socket::Inherited;
 use crate::status::memory;
 use crate::status::{CertificateStatus, Status};
 use crate::stop::Stop;
+use crate::store::OpenError;
 use crate::systemd::Notifier;
 use crate::time;
 use services::Services;
@@ -60,16 +62,25 @@ pub(crate) enum DaemonError {
     /// The files can't be used.
     #[error("{}", .0.errors.join("\n"))]
     Refused(ReloadRefused),
-    #[error("the runtime can't be started: {0}")]
+    #[error("the runtime can't be started: {}{}", .0, where_files_are_short(.0))]
     Runtime(#[from] io::Error),
     #[error("the kernel gives no timer for `cron` (timerfd): {0}")]
     Timer(io::Error),
+    #[error("gatewire can't start: {0}")]
+    NoThread(#[from] NoThread),
     /// A defect: the panic has been logged.
     #[error(
         "a part that gatewire can't work without has failed: {0}. The line \"internal error\" before this one has the reason; \
         please report it. gatewire ends with exit code 70, and systemd restarts it"
     )]
     PartFailed(&'static str),
+}
+
+fn where_files_are_short(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(nix::libc::EMFILE) => ". Raise LimitNOFILE= in the unit, or `ulimit -n`",
+        _ => "",
+    }
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -107,7 +118,10 @@ pub(crate) async fn serve<M: Machine>(
     let stop = Rc::new(Stop::default());
     let queues = services::queues(config);
     let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
-    let at = |error| DaemonError::Unprepared(format!("{}{error}", config.places.with_key("path", &config.outbox.path)));
+    let at = |error| match error {
+        OpenError::NoThread(no_thread) => DaemonError::NoThread(no_thread),
+        error => DaemonError::Unprepared(format!("{}{error}", config.places.with_key("path", &config.outbox.path))),
+    };
     let opened =
         open_store((&config.outbox.path, machine.disk()), &queues, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
@@ -210,7 +224,7 @@ async fn wait_for_the_end<M: Machine>(
             biased;
             error = parts.services.supervisor.failed() => return Err(error),
             signal = signals.next() => match signal {
-                Some(SIGHUP) => reading.begin(machine),
+                Some(SIGHUP) => reading.begin_again(machine),
                 signal => {
                     log::info!(GATEWIRE_EVENT = "stopping"; "{}: stopping", name_of(signal));
                     return Ok(());

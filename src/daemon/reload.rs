@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::Parts;
 use super::machine::{Machine, ReloadAnswer, ReloadRefused};
+use crate::blocking::NoThread;
 use crate::config::Config;
 use crate::link::Setup;
 use crate::net::Network;
@@ -25,17 +26,29 @@ pub(super) struct ReadConfiguration {
 }
 
 impl ReadConfiguration {
-    pub(super) fn begin(&mut self, machine: &impl Machine) {
+    /// # Errors
+    /// There is no thread that could read them.
+    pub(super) fn begin(&mut self, machine: &impl Machine) -> Result<(), NoThread> {
         if self.answer.is_some() {
             self.again = true;
             log::warn!(
                 "SIGHUP: the configuration is still being read for the previous SIGHUP; the disk is slow or hangs (`dmesg`)"
             );
-            return;
+            return Ok(());
         }
         let (tell, answer) = oneshot::channel();
-        let thread = machine.read(tell);
-        self.answer = Some((answer, thread));
+        self.answer = Some((answer, machine.read(tell)?));
+        Ok(())
+    }
+
+    /// For SIGHUP.
+    pub(super) fn begin_again(&mut self, machine: &impl Machine) {
+        if let Err(no_thread) = self.begin(machine) {
+            log::error!(
+                GATEWIRE_EVENT = "reload_refused";
+                "SIGHUP: the configuration isn't read, the old one stays in force: {no_thread}"
+            );
+        }
     }
 
     /// What was read. Never completes if nothing is.
@@ -46,13 +59,10 @@ impl ReadConfiguration {
         let _ = thread.take().map(JoinHandle::join);
         self.answer = None;
         if std::mem::take(&mut self.again) {
-            self.begin(machine);
+            self.begin_again(machine);
         }
         told.unwrap_or_else(|_| {
-            let errors = vec![
-                "the configuration can't be read: the thread that reads it couldn't be started, or has failed"
-                    .to_owned(),
-            ];
+            let errors = vec!["the configuration can't be read: the thread that reads it has failed".to_owned()];
             Err(ReloadRefused { warnings: Vec::new(), errors })
         })
     }

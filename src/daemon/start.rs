@@ -39,7 +39,7 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     let notifier = Rc::new(Notifier::from_environment(time::now()));
     let machine = ThisMachine::new(read);
     let mut reading = ReadConfiguration::default();
-    reading.begin(&machine);
+    reading.begin(&machine)?;
     let answer = tokio::select! {
         biased;
         signal = end(&mut signals) => {
@@ -54,6 +54,9 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     warn_root();
     serve(&config, credentials, inherited, (signals, notifier), &machine).await
 }
+
+/// With fewer there are soon none left.
+const FEW_FILES: u64 = 256;
 
 /// The private key is in it: a crash leaves no core, and no other process of this user may look in.
 fn hide_memory() {
@@ -72,6 +75,13 @@ fn open_many_files() {
     });
     if let Err(errno) = raised {
         log::debug!("the limit of open files stays: {errno}");
+    }
+    if let Ok((limit @ ..FEW_FILES, _)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        log::warn!(
+            GATEWIRE_EVENT = "few_files";
+            "gatewire may have only {limit} files open, which its sockets, their clients, the database and the link may soon need: \
+             raise LimitNOFILE= in the unit (`ulimit -n` where it is started by hand) to {FEW_FILES} or more"
+        );
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) async fn stop(
     let _ = timeout_at(until, store.while_it_works(services.stored())).await;
     let left = Left { kept: last_look(store, until).await, ..left };
     services.forwards().iter().for_each(|forward| left.say_what_is_unread(forward));
+    outbox.say_last_drops();
+    services.forwards().iter().for_each(|forward| forward.say_last_drops());
     // Left open, it is just as complete; the next start takes a little longer.
     let _ = timeout_at(until, store.close()).await;
     log::logger().flush();

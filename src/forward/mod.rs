@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use crate::config;
 use crate::count::count;
 use crate::message::{AckToken, Inbound, Topic, TopicFilter};
-use crate::socket::{self, Listener, Seldom};
+use crate::socket::{self, For, Listener, Seldom};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{self, Kept};
 use crate::store::reminder::Reminder;
@@ -141,7 +141,7 @@ impl Forward {
     /// Serves readers, for ever. Dropping this future disconnects them.
     pub(crate) async fn serve(self: Rc<Self>, listener: Rc<Listener>) {
         let clients = Rc::default();
-        socket::serve(listener, clients, |stream| Reader::new(Rc::clone(&self), stream).run()).await;
+        socket::serve((listener, For::Messages), clients, |stream| Reader::new(Rc::clone(&self), stream).run()).await;
     }
 
     /// Keeps on the disk what has to be there, for ever.
@@ -278,6 +278,14 @@ impl Forward {
             gets waits in `keep` for the next reader. Find out why that program doesn't read",
             count(client.unwritten, "byte")
         );
+    }
+
+    /// Drops that haven't been said yet, at the end.
+    pub(crate) fn say_last_drops(&self) {
+        let dropped = self.queue.borrow().keep().dropped();
+        if dropped > self.drops_logged.get() {
+            self.log_drops(dropped);
+        }
     }
 
     fn log_drops(&self, dropped: u64) {

@@ -23,7 +23,7 @@ use crate::config;
 use crate::message::{Outbound, Topic};
 use crate::mqtt::Protocol;
 use crate::outbox::{Outbox, Outcome, Refusal};
-use crate::socket::{self, LineMemory, Listener, Seldom, SharedMemory};
+use crate::socket::{self, For, LineMemory, Listener, Seldom, SharedMemory};
 use crate::stop::Stop;
 use crate::time;
 use batches::Batches;
@@ -126,7 +126,7 @@ impl Ingest {
         };
         tokio::select! {
             biased;
-            () = socket::serve(listener, clients, |stream| Client::new(Rc::clone(&self), stream).run()) => {}
+            () = socket::serve((listener, For::Messages), clients, |stream| Client::new(Rc::clone(&self), stream).run()) => {}
             () = batches => {}
         }
     }

@@ -20,11 +20,12 @@ use super::connection::Cause;
 use super::diagnosis::{FilterRefused, LinkError, Peer, Phase, Sent, Shown};
 use super::explain;
 use super::pace::ConnectLimit;
+use super::refusals::terms_remedy;
 use super::reload::options;
 use crate::client::{CLOSE_TIME, Failure, Outcome, StepReport};
 use crate::config;
 use crate::duration::written;
-use crate::message::{Qos, TopicFilter, needed};
+use crate::message::{Outbound, Qos, TopicFilter, needed};
 use crate::mqtt::Options;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::dialogue::{Dialogue, Reply};
@@ -40,11 +41,20 @@ const NO_ANSWER: &str = "The network on the way loses packets, or the server is 
     log tells. Run the check again; if this repeats, raise connection.ack_timeout.";
 const CHANGED_NETWORK: &str = "The network has changed (DHCP, another Wi-Fi, cable or modem). Run the check again.";
 
+/// Something that the daemon would publish: where it is configured, and a message, of the least size that is known.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) by: String,
+    pub(crate) message: Outbound,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Check {
     config: config::Connection,
     filters: BTreeMap<TopicFilter, Qos>,
+    /// What the daemon would publish.
+    publications: Vec<Publication>,
     /// Those that a session which the server has kept may hold, if that is known.
     standing: Option<BTreeSet<TopicFilter>>,
     connector: LinkConnector<Connector>,
@@ -60,11 +70,13 @@ impl Check {
         config: &config::Connection,
         credentials: &Credentials,
         filters: BTreeMap<TopicFilter, Qos>,
+        publications: Vec<Publication>,
         standing: Option<BTreeSet<TopicFilter>>,
     ) -> Check {
         Check {
             config: config.clone(),
             filters,
+            publications,
             standing,
             connector: LinkConnector::once(config, credentials),
             connects: ConnectLimit::new(&config.rate_limit),
@@ -97,7 +109,7 @@ impl Check {
 
     async fn steps(&mut self, report: StepReport<'_>) -> Result<bool, LinkError> {
         self.connect(report).await?;
-        let (mut passed, mut granted_anew) = (true, Vec::new());
+        let (mut passed, mut granted_anew) = (self.is_allowed(report), Vec::new());
         let ack_timeout = self.config.ack_timeout;
         // As the daemon does: what another filter covers isn't asked for, unless that one is refused.
         let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -126,6 +138,22 @@ impl Check {
             talk.unsubscribe(filter, ack_timeout).await?;
         }
         Ok(passed)
+    }
+
+    /// Whether the CONNACK allows what is configured.
+    fn is_allowed(&self, report: StepReport<'_>) -> bool {
+        let Some(talk) = &self.talk else { return true };
+        let mut is_allowed = true;
+        for Publication { by, message } in &self.publications {
+            let Some(rejection) = talk.dialogue.refuses(message, time::now()) else { continue };
+            is_allowed = false;
+            report(Outcome::Failed(Failure {
+                code: "not_allowed",
+                message: format!("{by}: the server doesn't accept its messages: {rejection}"),
+                advice: terms_remedy(&rejection).to_owned(),
+            }));
+        }
+        is_allowed
     }
 
     /// Whether the session that the server has kept didn't hold this filter before the check.

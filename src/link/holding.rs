@@ -40,8 +40,9 @@ impl<N: Network> Link<N> {
                 let HeldStatus { reason, advice, .. } = self.held(hold);
                 log::error!(
                     GATEWIRE_EVENT = "everything_refused";
-                    "IoT Core takes nothing that is sent: {reason}. All messages wait in their order, and none is dropped while \
-                     there is room (outbox.max_size). One is tried from time to time. {advice}"
+                    "IoT Core takes nothing that is sent: {reason}. Messages wait in their order, and none is dropped while there is \
+                     room (outbox.max_size); only a client that waits for the answer to its own is told `rejected`. One message \
+                     is tried from time to time. {advice}"
                 );
             }
             (Some(Hold::Refused(_)), _) => {

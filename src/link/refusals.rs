@@ -62,7 +62,7 @@ impl<N: Network> Link<N> {
             } else {
                 String::new()
             };
-            self.message_refused(message, &format!("{rejection}{lacks}"));
+            self.client_told(message, &format!("{rejection}{lacks}"));
         }
         is_told
     }
@@ -82,6 +82,17 @@ impl<N: Network> Link<N> {
             GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = topic.as_str();
             "IoT Core refuses a message to `{topic}`: {rejection}. {said}"
         );
+    }
+
+    /// Nothing is accepted at the moment. What has nobody who waits for the answer waits itself.
+    fn client_told(&self, message: &Traits, reason: &str) {
+        if self.said.rejected.first(&message.topic, time::now()) {
+            log::error!(
+                GATEWIRE_EVENT = "publish_rejected", GATEWIRE_TOPIC = message.topic.as_str();
+                "IoT Core refuses a message to `{}`: {reason}. The client that waited for the answer was told `rejected`. Logged \
+                 once a day for each topic", message.topic
+            );
+        }
     }
 
     fn message_refused(&self, message: &Traits, reason: &str) {
@@ -210,7 +221,7 @@ pub(super) fn what_to_do(refusal: &Refusal) -> &'static str {
 }
 
 /// What to do about the restrictions in a CONNACK.
-fn terms_remedy(rejection: &Rejection) -> &'static str {
+pub(super) fn terms_remedy(rejection: &Rejection) -> &'static str {
     match rejection {
         Rejection::NoQos1 => {
             "IoT Core supports QoS 1: check connection.endpoint. On a broker of your own, allow it (mosquitto: `max_qos 1`), or set \

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
-use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::endpoint::Endpoint;
 use super::error::DnsFault;
+use crate::blocking::{self, Blocking};
 
 /// Addresses of one name that are tried. IoT Core gives fewer.
 const MAX_ADDRESSES: usize = 16;
@@ -20,7 +20,7 @@ pub(super) struct Resolver {
     running: Option<Lookup>,
 }
 
-type Lookup = JoinHandle<Result<Vec<SocketAddr>, DnsFault>>;
+type Lookup = Blocking<Result<Vec<SocketAddr>, DnsFault>>;
 
 impl Resolver {
     /// The addresses of `endpoint`, in the system's order of preference (RFC 6724); at least one.
@@ -31,10 +31,14 @@ impl Resolver {
         {
             return Ok(addresses);
         }
-        let lookup = self.running.get_or_insert_with(|| {
-            let endpoint = endpoint.clone();
-            spawn_blocking(move || look_up(&endpoint))
-        });
+        let lookup = match &mut self.running {
+            Some(lookup) => lookup,
+            none => {
+                let endpoint = endpoint.clone();
+                let lookup = blocking::begin("dns", move || look_up(&endpoint));
+                none.insert(lookup.map_err(DnsFault::NoThread)?)
+            }
+        };
         let Ok(answer) = timeout(limit, lookup).await else {
             return Err(DnsFault::Timeout);
         };
@@ -76,7 +80,7 @@ mod tests {
     #[tokio::test]
     async fn a_slow_lookup_is_joined_by_the_next_attempt_rather_than_doubled() {
         let (answer, asked) = mpsc::channel();
-        let slow = spawn_blocking(move || Ok(asked.recv().unwrap()));
+        let slow = blocking::begin("slow", move || Ok(asked.recv().unwrap())).unwrap();
         let mut resolver = Resolver { running: Some(slow) };
         let nowhere = endpoint("gatewire.invalid");
         assert_eq!(resolver.resolve(&nowhere, Duration::ZERO).await, Err(DnsFault::Timeout));
@@ -89,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lookup_that_failed_meanwhile_is_made_again() {
-        let mut resolver = Resolver { running: Some(spawn_blocking(|| Err(DnsFault::Temporary))) };
+        let mut resolver = Resolver { running: Some(blocking::begin("failing", || Err(DnsFault::Temporary)).unwrap()) };
         while !resolver.running.as_ref().unwrap().is_finished() {
             tokio::task::yield_now().await;
         }

@@ -13,6 +13,7 @@ use rustls::pki_types::UnixTime;
 use super::credentials::ServerCertificate;
 use super::endpoint::{Endpoint, Route};
 
+use crate::blocking::NoThread;
 use crate::time;
 
 /// The step at which connecting failed.
@@ -68,6 +69,7 @@ pub(crate) enum DnsFault {
     NotFound,
     Temporary,
     Timeout,
+    NoThread(NoThread),
     Other(String),
 }
 

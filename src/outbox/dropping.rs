@@ -44,6 +44,12 @@ impl Outbox {
         self.say_dropped();
     }
 
+    /// What hasn't been said yet, at the end.
+    pub(crate) fn say_last_drops(&self) {
+        self.drops.reset();
+        self.say_dropped();
+    }
+
     fn say_dropped(&self) {
         let (now, said) = (self.dropped(), self.drops_said.get());
         let of = |count: fn(&Dropped) -> u64| count(&now) - count(&said);

@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use tokio_stream::Stream;
 
 use super::network::SimulatedNetwork;
+use crate::blocking::NoThread;
 use crate::config::{self, Environment};
 use crate::daemon::{self, DaemonError, Machine, ReloadAnswer, ReloadRefused};
 use crate::net::{MachineBrokers, credentials};
@@ -50,13 +51,13 @@ impl Machine for SimulatedMachine {
         &self.disk
     }
 
-    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Option<JoinHandle<()>> {
+    fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Result<Option<JoinHandle<()>>, NoThread> {
         let path = self.config.clone();
         tokio::task::spawn_local(async move {
             tokio::time::sleep(Duration::from_millis(3)).await;
             let _ = tell.send(read(&path));
         });
-        None
+        Ok(None)
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::task::JoinSet;
 
@@ -24,12 +25,32 @@ const TOO_MANY: &[u8] =
     b"{\"error\":\"too_many_clients\",\"detail\":\"this socket serves at most 256 clients at a time; \
     close connections that aren't used, or try again later\"}\n";
 
+/// What a client gets for which a file descriptor would have to be used that is kept for something else.
+const NO_FILES: &[u8] = b"{\"error\":\"too_many_clients\",\"detail\":\"gatewire has almost as many files open as it may \
+    (LimitNOFILE= of its unit), and keeps the rest for its link; close connections that aren't used, or try again later\"}\n";
+
+/// So many file descriptors are kept for the link, the status socket and what schedules open, where there are few; and of those
+/// the status socket leaves so many to the others.
+const KEPT: u64 = 32;
+const KEPT_FROM_STATUS: u64 = 16;
+
+/// Whose clients a socket has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    Messages,
+    Status,
+}
+
 /// Gives each client to `handle` and runs the future it returns, for ever. Dropping this future ends them all; the socket
 /// stays open for as long as anybody has the listener. `clients` is kept at the number of those connected.
-pub(crate) async fn serve<F>(listener: Rc<Listener>, clients: Rc<Cell<usize>>, handle: impl Fn(Stream) -> F)
-where
+pub(crate) async fn serve<F>(
+    (listener, what_for): (Rc<Listener>, For),
+    clients: Rc<Cell<usize>>,
+    handle: impl Fn(Stream) -> F,
+) where
     F: Future<Output = ()> + 'static,
 {
+    let files = Files::of(what_for);
     let mut running = JoinSet::new();
     let seats: Rc<Seats> = Rc::default();
     let (crowded, failing) = (Seldom::default(), Seldom::default());
@@ -42,6 +63,7 @@ where
             },
             accepted = listener.accept() => match accepted.and_then(register) {
                 Ok(None) => {}
+                Ok(Some(stream)) if files.are_too_few(&stream) => files.refuse(&stream, &listener, &crowded),
                 Ok(Some(stream)) => if let Some(seated) = seat(&seats, &stream, &listener, &crowded) {
                     // What a client takes is taken once, and not moved over the stack.
                     running.spawn_local(seated.keep(Box::pin(handle(stream))));
@@ -58,6 +80,42 @@ fn register(accepted: UnixStream) -> io::Result<Option<Stream>> {
     let has_gone = recv(accepted.as_raw_fd(), &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) == Ok(0)
         && stream::is_closed(&accepted);
     if has_gone { Ok(None) } else { Stream::new(accepted).map(Some) }
+}
+
+/// The file descriptors that there are for clients.
+struct Files {
+    most: u64,
+    limit: u64,
+}
+
+impl Files {
+    fn of(what_for: For) -> Files {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+        // Of very few there are some for clients, too.
+        let kept = match what_for {
+            For::Status => KEPT_FROM_STATUS.min(limit / 8),
+            For::Messages => KEPT.min(limit / 4),
+        };
+        Files { most: limit - kept, limit }
+    }
+
+    /// The kernel gives the lowest that is free.
+    fn are_too_few(&self, stream: &Stream) -> bool {
+        stream.descriptor().is_some_and(|descriptor| descriptor as u64 >= self.most)
+    }
+
+    fn refuse(&self, stream: &Stream, listener: &Listener, crowded: &Seldom) {
+        let _ = stream.try_write(&[IoSlice::new(NO_FILES)]);
+        if crowded.is_due(time::now()) {
+            let (path, Peer { uid, pid }) = (listener.path().display(), stream.peer());
+            log::warn!(
+                GATEWIRE_EVENT = "too_many_clients", GATEWIRE_PEER_UID = uid, GATEWIRE_PEER_PID = pid;
+                "{path}: gatewire may have {} files open, and has almost as many; the last are for its link, its status and \
+                 schedules: {} of {} was refused. Raise LimitNOFILE= in the unit (`ulimit -n`), or have programs close the \
+                 connections that they don't use. Logged at most once a minute", self.limit, process(pid), user(uid)
+            );
+        }
+    }
 }
 
 /// A client that has a place. Dropping this gives it back.

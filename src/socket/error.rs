@@ -16,9 +16,10 @@ pub(crate) enum SocketError {
     )]
     Served { path: PathBuf },
     #[error(
-        "the socket {path} can't be made: a file that isn't a socket is there. Move it away, or choose another path"
+        "the socket {path} can't be made: {what} is there, which is left as it is. Change `socket` to a path of its own, such as one \
+         in /run/gatewire"
     )]
-    NotASocket { path: PathBuf },
+    NotASocket { path: PathBuf, what: String },
     #[error(
         "the socket {path} can't be made: the directory {directory} doesn't exist. Create it, or let \
          systemd do so with RuntimeDirectory=gatewire"
@@ -35,9 +36,9 @@ pub(crate) enum SocketError {
     Denied { path: PathBuf, user: String, action: &'static str, source: io::Error, directory: String },
     #[error(
         "the socket {path} can't be made: a socket of the user {owner} is there that nobody serves, and the user {user} may not \
-         remove it: {source}. Remove it: `sudo rm {words}`"
+         remove it: {source}. {remedy}"
     )]
-    Stale { path: PathBuf, owner: String, user: String, source: io::Error, words: String },
+    Stale { path: PathBuf, owner: String, user: String, source: io::Error, remedy: String },
     #[error(
         "the socket {path}: there is no group `{group}`. Create it with `groupadd --system {group}` or correct `group`"
     )]
@@ -62,7 +63,7 @@ impl SocketError {
     pub(crate) fn path(&self) -> &Path {
         match self {
             SocketError::Served { path }
-            | SocketError::NotASocket { path }
+            | SocketError::NotASocket { path, .. }
             | SocketError::NoDirectory { path, .. }
             | SocketError::FileAsDirectory { path, .. }
             | SocketError::Denied { path, .. }

@@ -21,7 +21,7 @@ mod seldom;
 mod stale;
 mod stream;
 
-pub(crate) use accept::serve;
+pub(crate) use accept::{For, serve};
 pub(crate) use error::SocketError;
 pub(crate) use inherited::Inherited;
 pub(crate) use json::append_string;

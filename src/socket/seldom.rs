@@ -12,6 +12,11 @@ pub(crate) struct Seldom {
 }
 
 impl Seldom {
+    /// The next line may be written, whenever the last was.
+    pub(crate) fn reset(&self) {
+        self.last.set(None);
+    }
+
     /// Whether the line may be written now; if so it counts as written.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         let due = self.last.get().is_none_or(|last| now >= last + INTERVAL);

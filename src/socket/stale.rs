@@ -14,6 +14,7 @@ use socket2::{SockAddr, Type};
 
 use super::error::{SocketError, explain};
 use super::observer::unread;
+use crate::regular::Other;
 use crate::{filesystem, owner};
 
 /// The kernel's list of the Unix sockets there are, with the paths that they were made with.
@@ -75,7 +76,9 @@ pub(super) fn look(path: &Path, address: &SockAddr) -> Result<AtPath, SocketErro
         Err(error) => return Err(explain(path, "look at what is there", error)),
     };
     if !found.file_type().is_socket() {
-        return Err(SocketError::NotASocket { path: path.to_owned() });
+        let what = Other::of(found.file_type())
+            .map_or_else(|| "a file that isn't a socket".to_owned(), |other| other.to_string());
+        return Err(SocketError::NotASocket { path: path.to_owned(), what });
     }
     // Not blocking: a server whose backlog is full answers EAGAIN, and is a server.
     let probe = unread(Type::STREAM.nonblocking()).and_then(|socket| socket.connect(address).map(|()| socket));
@@ -115,9 +118,19 @@ fn not_removed(path: &Path, owner: u32, source: io::Error) -> SocketError {
             owner: owner::name_of(owner),
             user: owner::own_name(),
             source,
-            words: owner::quoted(path),
+            remedy: remedy(path),
         },
         _ => explain(path, "remove the stale socket", source),
+    }
+}
+
+/// Only where nobody but gatewire has sockets it is plain that this one was left there by it.
+fn remedy(path: &Path) -> String {
+    match path.starts_with("/run/gatewire") {
+        true => format!("An earlier start as that user left it there. Remove it: `sudo rm {}`", owner::quoted(path)),
+        false => {
+            "It may be another program's: change `socket` to a path of its own, such as one in /run/gatewire".to_owned()
+        }
     }
 }
 

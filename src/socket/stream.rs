@@ -78,6 +78,11 @@ impl Stream {
         self.fd.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
+    /// The number of its file descriptor.
+    pub(super) fn descriptor(&self) -> Option<i32> {
+        self.fd().ok().map(|fd| fd.get_ref().as_raw_fd())
+    }
+
     /// Who has connected.
     pub(crate) fn peer(&self) -> Peer {
         let credentials = self.fd().ok().and_then(|fd| getsockopt(fd.get_ref(), PeerCredentials).ok());

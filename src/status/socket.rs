@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::socket::{self, Listener, Stream};
+use crate::socket::{self, For, Listener, Stream};
 
 /// How long a client may take to read the document.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,7 +19,7 @@ pub(crate) async fn serve(listener: Rc<Listener>, document: impl Fn() -> Vec<u8>
         // It is made in the client's own task: what goes wrong in that is the client's alone.
         async move { answer(stream, document()).await }
     };
-    socket::serve(listener, Rc::default(), handle).await;
+    socket::serve((listener, For::Status), Rc::default(), handle).await;
 }
 
 async fn answer(mut stream: Stream, document: Vec<u8>) {

@@ -5,11 +5,12 @@
 //! start), what is known of the clocks of earlier boots, and short notes.
 
 mod header;
+mod hidden;
 mod open;
 mod own;
 mod rescue;
 
-pub(super) use header::look;
+pub(super) use header::{look, look_at_log};
 #[cfg(test)]
 pub(super) use open::CREATE;
 pub(crate) use open::note_at;

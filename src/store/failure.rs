@@ -7,6 +7,7 @@ use rusqlite::{Error, ErrorCode, ffi};
 use thiserror::Error as ThisError;
 
 use super::names;
+use crate::blocking::NoThread;
 use crate::regular::{self, Other, Unread};
 
 /// Why the daemon can't start with this store. The file isn't touched.
@@ -31,17 +32,19 @@ pub(crate) enum OpenError {
     )]
     Foreign { path: PathBuf },
     #[error(
-        "{}: it is {other}, not a database. It is left as it is: move it away, or give [outbox] path a name of its own, such as \
+        "{}: it is {other}, not a database, and is left as it is. Give [outbox] path a name of its own, such as \
          /var/lib/gatewire/gatewire.db",
         path.display()
     )]
     NotAFile { path: PathBuf, other: Other },
     #[error(
-        "{}: it isn't a database of gatewire. It is left as it is: move it away, or give [outbox] path a name of its own, such \
-         as /var/lib/gatewire/gatewire.db",
+        "{}: it isn't a database of gatewire, and is left as it is. Give [outbox] path a name of its own, such as \
+         /var/lib/gatewire/gatewire.db",
         path.display()
     )]
     NotADatabase { path: PathBuf },
+    #[error("{0}")]
+    NoThread(NoThread),
 }
 
 /// Why the store couldn't do something just now. Nothing is lost by it: who asked has kept what it had.

@@ -187,7 +187,7 @@ impl Store {
             moved_aside: Arc::clone(&moved_aside),
             restored: Arc::clone(&restored),
         };
-        disk.begin(task);
+        disk.begin(task).map_err(OpenError::NoThread)?;
         let outcome = first.await.unwrap_or(Ok(Err(Failure::Gone)))?;
         let store = Store {
             path: path.to_owned(),

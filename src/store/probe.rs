@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
-use super::database::look;
+use super::database::{look, look_at_log};
 use super::failure::{Fault, OpenError};
 use super::files;
 use super::names::{all_of, directory_of, may_open};
@@ -34,7 +34,7 @@ pub(crate) fn probe(path: &Path, is_made: impl Fn(&Path) -> bool) -> Option<Obst
     let looked = match &judged {
         // What is in the place is moved out of it.
         Ready::Completes => Ok(()),
-        Ready::None | Ready::Leftover { .. } => look(path),
+        Ready::None | Ready::Leftover { .. } => look(path).and_then(|()| look_at_log(path)),
     };
     match (looked.and_then(|()| look_around(path, is_made)), judged) {
         (Err(fault), _) => Some(obstacle(fault)),

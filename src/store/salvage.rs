@@ -53,6 +53,22 @@ pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Salvaged<'_>) -> Re
     Ok(())
 }
 
+/// Gives the messages to `take` that the log of the database at `path` has behind a wrong frame, where SQLite ends it: that may be
+/// torn, or damaged. Some may be older ones.
+pub(super) fn hidden(path: &Path, mut take: impl FnMut(&Columns<'_>)) {
+    let pages = Pages::open(path);
+    let mut record = Vec::new();
+    for (number, at) in pages.log.as_deref().map(log::hidden).unwrap_or_default() {
+        let Some(page) = pages.read_logged(at) else { continue };
+        let Ok(()) = pages.take_from((number, &page), &mut record, &mut |found| {
+            if let Salvaged::Message(columns) = found {
+                take(&columns);
+            }
+            Ok::<(), std::convert::Infallible>(())
+        });
+    }
+}
+
 /// What messages there are: of each queue how many, of how many bytes, from where to where.
 pub(super) fn tally(pages: &Pages) -> BTreeMap<QueueId, Totals> {
     let mut tally = BTreeMap::new();

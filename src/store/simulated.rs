@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::spawn_local;
 
 use super::{Accepted, Contents, Disk, Failure, Job, Kept, Load, Page, QueueId, QueueState, Row, Task, Totals, Write};
+use crate::blocking::NoThread;
 use crate::time;
 use database::{Database, totals};
 
@@ -176,12 +177,13 @@ impl SimulatedDisk {
 }
 
 impl Disk for SimulatedDisk {
-    fn begin(&self, task: Task) {
+    fn begin(&self, task: Task) -> Result<(), NoThread> {
         let mut state = self.state.borrow_mut();
         state.process += 1;
         let mut process = Process { number: state.process, disk: self.clone(), task, is_open: false, reply: None };
         drop(state);
         spawn_local(async move { process.serve().await });
+        Ok(())
     }
 }
 

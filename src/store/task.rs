@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::failure::{Failure, OpenError};
 use super::{Contents, Kept, Load, Page, QueueState, Write};
+use crate::blocking::NoThread;
 
 pub(crate) enum Job {
     Write(Write, oneshot::Sender<Result<(), Failure>>),
@@ -55,5 +56,8 @@ pub(crate) struct Task {
 /// Where a database is.
 pub(crate) trait Disk {
     /// Opens the database of `task` and does what it is asked to, by itself. What it was given is dropped where that can't be done.
-    fn begin(&self, task: Task);
+    ///
+    /// # Errors
+    /// There is no thread for it.
+    fn begin(&self, task: Task) -> Result<(), NoThread>;
 }

@@ -1,5 +1,6 @@
 //! `gatewire check --connect`: the way to IoT Core, and to the local brokers of bridges, a line a step.
 
+use bytes::Bytes;
 use serde_json::Value;
 use signal_hook_tokio::Signals;
 use tokio_stream::StreamExt as _;
@@ -10,7 +11,9 @@ use crate::cli::Exit;
 use crate::cli::inputs::Inputs;
 use crate::cli::output;
 use crate::client::{Failure, Outcome, noted_at};
-use crate::link::check::Check;
+use crate::config::{Config, Publish};
+use crate::link::check::{Check, Publication};
+use crate::message::{Outbound, Qos, Topic};
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +81,7 @@ async fn bridges(inputs: &Inputs) -> bool {
 async fn go(inputs: &Inputs, until: Until) -> Option<bool> {
     let Inputs { config, credentials, .. } = inputs;
     let standing = noted_at(&config.outbox.path, &config.connection);
-    let mut check = Check::new(&config.connection, credentials, config.filters(), standing);
+    let mut check = Check::new(&config.connection, credentials, config.filters(), publications(config), standing);
     if until == Until::Tls {
         return Some(check.tls(&mut report).await);
     }
@@ -103,6 +106,25 @@ async fn go(inputs: &Inputs, until: Until) -> Option<bool> {
             passed.map(|_| false)
         }
     }
+}
+
+/// A message of each publication and each ingest socket, as small as it may be.
+fn publications(config: &Config) -> Vec<Publication> {
+    let scheduled = config.publish.iter().map(|publish| {
+        let payload = publish.payload.constant().unwrap_or_default();
+        let payload = Bytes::copy_from_slice(payload.as_bytes());
+        let Publish { name, topic, qos, retain, .. } = publish;
+        let message = Outbound { topic: topic.clone(), payload, qos: *qos, retain: *retain, properties: None };
+        Publication { by: format!("publish {name}, on {topic}"), message }
+    });
+    let lines = config.ingest.iter().filter_map(|ingest| {
+        // What a filter matches isn't shorter than this by much.
+        let topics = ingest.topics.iter().map(|filter| filter.as_str().replace(['+', '#'], "x"));
+        let topic = Topic::new(topics.min_by_key(String::len)?.as_str()).ok()?;
+        let message = Outbound { topic, payload: Bytes::new(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+        Some(Publication { by: format!("ingest {}, lines without `qos` (QoS 1)", ingest.name), message })
+    });
+    scheduled.chain(lines).collect()
 }
 
 /// `None` if a signal ends it.
@@ -151,10 +173,16 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> bool {
         say("note", &format!("messages on `{topic}` are set aside, the server refuses them: {reason}"));
         say("", &lacks(aside));
     }
+    // What is held because nothing is accepted.
+    let held = &status["outbox"]["held"];
+    let is_refused = held["cause"] == "refused";
+    if is_refused {
+        failed(&format!("the server accepts no message: {}", text(&held["reason"])), &text(&held["advice"]));
+    }
     let running = "gatewire is running; nothing is tried beside it, because a second connection would end its own";
     if state == "connected" {
         say("ok", &format!("{running}. It is connected to {endpoint} as `{client_id}` since {since}"));
-        return refused.is_empty();
+        return refused.is_empty() && !is_refused;
     }
     let error = &link["last_error"];
     match error["message"].as_str() {

@@ -1,14 +1,18 @@
 //! Whether a daemon runs with this configuration, and what it says.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cli::DEFAULT_CONFIG;
 use crate::config::Config;
 use crate::socket::{Beside, connect_unread, server_of};
-use crate::store;
+use crate::store::{self, OpenError};
 
 /// How long a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,6 +54,30 @@ pub(super) fn beside(config: &Config) -> Option<Beside> {
     let runs = matches!(status(&config.status.socket.path), Ok(Some(_)))
         || matches!(store::is_held(&config.outbox.path), Ok(true));
     runs.then(|| process(config))
+}
+
+/// Why `run` with this configuration, which is in `file`, wouldn't get the store: a gatewire with another one holds it. That of this
+/// one does so as long as it runs.
+pub(super) fn another_holds_the_store(config: &Config, file: &Path) -> Option<String> {
+    let store = &config.outbox.path;
+    let holder = store::holder(store)?;
+    let at_status = connect_unread(&config.status.socket.path).ok();
+    let is_ours = at_status.and_then(|stream| server_of(&stream)) == Some(holder) || reads(holder, file);
+    (!is_ours).then(|| format!("{} (process {holder})", OpenError::Locked { path: store.clone() }))
+}
+
+/// Whether a process was started with this configuration, as far as it can be seen.
+fn reads(process: i32, file: &Path) -> bool {
+    let Ok(words) = fs::read(format!("/proc/{process}/cmdline")) else { return false };
+    let words: Vec<&OsStr> = words.split(|byte| *byte == 0).map(OsStr::from_bytes).collect();
+    let option = words.iter().enumerate().find_map(|(index, word)| match word.as_bytes().strip_prefix(b"--config") {
+        Some([]) => words.get(index + 1).copied(),
+        Some([b'=', value @ ..]) => Some(OsStr::from_bytes(value)),
+        _ => None,
+    });
+    // A relative path counts from where that process is.
+    let given = Path::new(&format!("/proc/{process}/cwd")).join(option.unwrap_or(OsStr::new(DEFAULT_CONFIG)));
+    fs::canonicalize(given).is_ok_and(|given| fs::canonicalize(file).is_ok_and(|file| file == given))
 }
 
 /// Why the running one can store nothing now, as it says itself.

@@ -89,6 +89,7 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     if let Some(config) = inputs.as_ref().map(|inputs| &inputs.config).or(config.as_deref()) {
         found = preparations::walk(config, daemon::beside(config));
         let place = config.places.with_key("path", &config.outbox.path);
+        found.refused.extend(daemon::another_holds_the_store(config, path).map(|held| format!("{place}{held}")));
         let says = |why| format!("{place}the running daemon can store nothing: {why}");
         found.hindered.extend(daemon::store_error(config).map(says));
         found.append(sandboxed::walk(path, config));

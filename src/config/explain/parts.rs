@@ -73,6 +73,19 @@ pub(super) fn trailing(rest: &str, fixed: &str) -> After {
     if rest.contains('=') && known::is_key(name) {
         return After { is_unclear: true, ..after(format!("a line holds one key; begin a new line before `{name}`")) };
     }
+    if let Some(more) = rest.strip_prefix(['+', '.', '&']) {
+        let mut scan = Scan::new(more, 0, "");
+        let second = scan.value(Within::Line, 0);
+        let inner = |text: &str| text.strip_prefix('"')?.strip_suffix('"').map(str::to_owned);
+        // Only of two texts it is plain what was meant.
+        let whole =
+            inner(fixed).zip(inner(&second)).filter(|_| scan.problem.is_none() && scan.rest().trim().is_empty());
+        return After {
+            is_unclear: whole.is_none(),
+            fixed: whole.map(|(first, second)| format!("\"{first}{second}\"")),
+            ..after(format!("TOML has no `{}` between texts: the whole text must be in one pair of quotes", &rest[..1]))
+        };
+    }
     if ["//", "--", "/*"].iter().any(|mark| rest.starts_with(mark)) {
         return after(format!("a comment begins with `#`, not with `{}`", &rest[..2]));
     }

@@ -23,6 +23,9 @@ const NUMBERS: [&str; 10] = [
     "min_change",
 ];
 
+/// Keys that have no default where they can stand, or not everywhere.
+const NEEDED: [&str; 8] = ["endpoint", "client_id", "name", "topic", "payload", "socket", "filters", "topics"];
+
 /// Keys that take true or false.
 const BOOLEANS: [&str; 3] = ["retain", "at_start", "on_change"];
 
@@ -39,12 +42,17 @@ pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
     // Of a key that takes text it is a text.
     let is_text = crate::config::known::is_key(key) && !BOOLEANS.contains(&key);
     match token.to_lowercase().as_str() {
-        "true" | "false" => return mended("true and false are written in small letters", Some(token.to_lowercase())),
+        "true" | "false" if !is_number && !is_text => {
+            return mended("true and false are written in small letters", Some(token.to_lowercase()));
+        }
         "yes" | "on" | "enabled" if !is_number && !is_text => {
-            return mended("yes is written `true`", Some("true".to_owned()));
+            return mended(&format!("`{token}` is written `true`"), Some("true".to_owned()));
         }
         "no" | "off" | "disabled" if !is_number && !is_text => {
-            return mended("no is written `false`", Some("false".to_owned()));
+            return mended(&format!("`{token}` is written `false`"), Some("false".to_owned()));
+        }
+        "none" | "null" | "nil" | "~" | "undefined" if NEEDED.contains(&key) => {
+            return mended(&format!("there is no null in TOML, and `{key}` needs a value: write one"), None);
         }
         "none" | "null" | "nil" | "~" | "undefined" => {
             return mended("there is no null in TOML; delete the line, and the key has its default", None);

@@ -266,6 +266,9 @@ impl<'a> Statements<'a> {
             complain(format!("a key is followed by one `=` alone, not by `{}{second}`", sign.unwrap_or('=')));
             begin += after.len() - doubled.len() + 1;
         }
+        // As in the environment of a shell.
+        let small = name.to_ascii_lowercase();
+        let name = if known::is_key(&small) && !known::is_key(&name) { small } else { name };
         self.seen.push(Seen { table: self.tables, is_header: false, name: name.clone(), line: number });
         self.value(begin, &name, number, problem)
     }

@@ -106,7 +106,12 @@ impl<'a> Reader<'a> {
             let is_meant = |name: &str| !name.starts_with("bridge") || self.root.get("bridge").is_some();
             let homes = known::homes_among(key, is_meant).or_else(|| known::homes(key));
             if let Some(homes) = homes.filter(|_| !is_table || known::section(key).is_none()) {
-                let text = format!("`{key}`: is above the first section; put it below {homes}");
+                let text = match is_table.then(|| known::header_below(key)).flatten() {
+                    Some(header) => {
+                        format!("`{key}`: belongs to {homes}; write its header as {header}, below that section")
+                    }
+                    None => format!("`{key}`: is above the first section; put it below {homes}"),
+                };
                 self.report.misplaced(&entry.place, key, &text);
                 continue;
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Reader;
-use crate::config::document::Node;
+use crate::config::document::{Node, Value};
 use crate::config::doubt;
 use crate::config::redact::holds_a_key;
 use crate::config::section::Section;
@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
     }
 
     fn group(&self, node: &Node) -> Result<String, String> {
+        if let Value::Integer(number) = node.value {
+            return Err(format!(
+                "must be the name of a group in quotes, and not its number (`getent group {number}` shows the name)"
+            ));
+        }
         match string(node)? {
             "" => Err("must not be empty; leave it out for the process's own group".to_owned()),
             group if !(self.environment.group_exists)(group) => Err(format!(

@@ -148,6 +148,12 @@ fn metrics(node: &Node) -> Result<Vec<Metric>, String> {
         ("uptime", Metric::Uptime),
     ]);
     let mut metrics = Vec::new();
+    if let Value::String(text) = &node.value
+        && matches!(text.trim().to_lowercase().as_str(), "all" | "*" | "any")
+    {
+        let all = "[\"cpu\", \"memory\", \"disk\", \"temperature\", \"network\", \"uptime\"]";
+        return Err(format!("must be an array of strings; all there are: {all}"));
+    }
     for item in strings(node)? {
         let metric = words(item)?;
         if metrics.contains(&metric) {

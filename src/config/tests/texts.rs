@@ -267,12 +267,12 @@ fn a_file_of_conf_d_that_cannot_be_read_is_explained() {
     std::os::unix::fs::symlink("/nowhere/x.toml", &link).unwrap();
     fs::create_dir(directory.path().join("conf.d/c.toml")).unwrap();
     let said = read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().to_string();
-    assert!(said.contains("conf.d/b.toml: it is a link to a file that isn't there; remove it"), "{said}");
+    assert!(said.contains("conf.d/b.toml: it is a link to a file that isn't there; correct the link"), "{said}");
     fs::remove_dir_all(directory.path().join("conf.d")).unwrap();
     std::os::unix::fs::symlink("/nowhere/conf.d", directory.path().join("conf.d")).unwrap();
     let lost = read(&directory.path().join("gatewire.toml"), &environment()).unwrap_err().to_string();
-    assert!(lost.contains("conf.d: it is a link to a directory that isn't there; remove it"), "{lost}");
-    assert!(said.contains("conf.d/c.toml: it is a directory, not a file; name a file, or move it away"), "{said}");
+    assert!(lost.contains("conf.d: it is a link to a directory that isn't there; correct the link"), "{lost}");
+    assert!(said.contains("conf.d/c.toml: it is a directory; give it a name that doesn't end in .toml"), "{said}");
     let said = read(directory.path(), &environment()).unwrap_err().to_string();
     let file = directory.path().join("gatewire.toml");
     assert!(said.contains(&format!("name the file in it with `--config {}`", file.display())), "{said}");

@@ -113,6 +113,10 @@ fn dns(endpoint: &Endpoint, fault: &DnsFault) -> String {
              that drops UDP port 53, or the network is down (`ip route`)."
                 .to_owned()
         }
+        DnsFault::NoThread(_) => {
+            "Too many processes and threads run: end some, or raise TasksMax= of the unit (LimitNPROC= where that is set)."
+                .to_owned()
+        }
         DnsFault::Other(_) => format!("Check /etc/resolv.conf and `getent hosts {}`.", endpoint.host),
     }
 }

@@ -183,6 +183,7 @@ impl fmt::Display for DnsFault {
             DnsFault::NotFound => "there is no such name",
             DnsFault::Temporary => "no name server has answered",
             DnsFault::Timeout => "no answer",
+            DnsFault::NoThread(_) => "there is no thread for it",
             DnsFault::Other(words) => words,
         })
     }
@@ -257,6 +258,7 @@ impl LinkError {
             LinkError::Dns { fault: DnsFault::NotFound, .. } => "dns_not_found",
             LinkError::Dns { fault: DnsFault::Temporary, .. } => "dns_no_server",
             LinkError::Dns { fault: DnsFault::Timeout, .. } => "dns_timeout",
+            LinkError::Dns { fault: DnsFault::NoThread(_), .. } => "dns_no_thread",
             LinkError::Dns { .. } => "dns_failed",
             LinkError::Tcp { attempts, .. } => TcpFault::of(attempts).code(),
             LinkError::Proxy { fault, .. } => fault.code(),

@@ -4,15 +4,17 @@
 //! Pure, as the [`Session`](super::Session) is. Messages that come meanwhile are passed over and never acknowledged: the server
 //! keeps those with QoS 1 for the daemon.
 
+use std::time::Instant;
+
 use bytes::BytesMut;
 
 use super::event::End;
 use super::violation;
-use crate::message::{Qos, TopicFilter};
-use crate::mqtt::Options;
+use crate::message::{Outbound, Qos, TopicFilter};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::server_limits::ServerLimits;
 use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Request, Wire};
+use crate::mqtt::{Options, Rejection};
 
 /// What the server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,11 @@ impl Dialogue {
         let mut output = BytesMut::new();
         wire.connect(&Opening::of(options), &mut output);
         Dialogue { wire, output, awaiting: Awaiting::ConnAck, limits: ServerLimits::default(), last_id: 0 }
+    }
+
+    /// Why the server wouldn't take this message, by its CONNACK.
+    pub(crate) fn refuses(&self, message: &Outbound, now: Instant) -> Option<Rejection> {
+        self.limits.rejection(message, || Wire::size(message, now))
     }
 
     /// Asks for one filter. The answer is there at once if the CONNACK already has said no.

@@ -92,7 +92,7 @@ impl Fault {
             }
             // The kind itself has no stable name yet.
             Fault::Io(kind) if kind.to_string().starts_with("filesystem loop") => {
-                write!(f, "is a symbolic link that leads back to itself. Remove it. {put}")
+                write!(f, "is a symbolic link that leads back to itself. {put}")
             }
             Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
             Fault::Utf16(encoding) => {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use crate::blocking::{self, Blocking, NoThread};
 
 /// How long a reading may take. A slow sensor takes a second; a file system whose server is gone takes for ever.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -11,7 +11,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Does one thing at a time on a thread. One that hangs keeps its thread, but only that one.
 #[derive(Debug)]
 pub(super) struct Aside<T> {
-    hanging: RefCell<Option<JoinHandle<T>>>,
+    hanging: RefCell<Option<Blocking<T>>>,
 }
 
 impl<T> Default for Aside<T> {
@@ -22,12 +22,15 @@ impl<T> Default for Aside<T> {
 
 impl<T: Send + 'static> Aside<T> {
     /// What `work` returns; `None` if it takes longer than [`PATIENCE`], or what was done before still hangs.
-    pub(super) async fn run(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    ///
+    /// # Errors
+    /// There is no thread for it.
+    pub(super) async fn run(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<Option<T>, NoThread> {
         if self.hanging.borrow().as_ref().is_some_and(|hanging| !hanging.is_finished()) {
-            return None;
+            return Ok(None);
         }
-        let mut task = spawn_blocking(work);
-        match tokio::time::timeout(PATIENCE, &mut task).await {
+        let mut task = blocking::begin("source", work)?;
+        Ok(match tokio::time::timeout(PATIENCE, &mut task).await {
             // A panic has been logged.
             Ok(done) => done.ok(),
             Err(_) => {
@@ -35,7 +38,7 @@ impl<T: Send + 'static> Aside<T> {
                 *self.hanging.borrow_mut() = Some(task);
                 None
             }
-        }
+        })
     }
 }
 
@@ -48,7 +51,7 @@ mod tests {
     #[tokio::test(flavor = "local")]
     async fn what_hangs_keeps_one_thread_and_what_it_brings_late_is_dropped() {
         let aside = Aside::default();
-        assert_eq!(aside.run(|| 1).await, Some(1));
+        assert_eq!(aside.run(|| 1).await, Ok(Some(1)));
         let (release, released) = channel::<()>();
         let work = move || {
             let _ = released.recv();
@@ -56,13 +59,13 @@ mod tests {
         };
         tokio::time::pause();
         let (late, ()) = tokio::join!(aside.run(work), tokio::time::advance(2 * PATIENCE));
-        assert_eq!(late, None);
-        assert_eq!(aside.run(|| 3).await, None);
+        assert_eq!(late, Ok(None));
+        assert_eq!(aside.run(|| 3).await, Ok(None));
         drop(release);
         while !aside.hanging.borrow().as_ref().unwrap().is_finished() {
             tokio::task::yield_now().await;
         }
         tokio::time::resume();
-        assert_eq!(aside.run(|| 4).await, Some(4));
+        assert_eq!(aside.run(|| 4).await, Ok(Some(4)));
     }
 }

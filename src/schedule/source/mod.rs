@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::blocking::NoThread;
 use crate::config::{self, Metric};
 use crate::template::Value;
 use aside::Aside;
@@ -50,6 +51,8 @@ pub(crate) enum SourceError {
     Command(#[from] CommandError),
     #[error(transparent)]
     Metric(#[from] MetricError),
+    #[error("it can't be read: {0}")]
+    NoThread(#[from] NoThread),
 }
 
 impl Source {
@@ -77,7 +80,7 @@ impl Source {
         match &self.0 {
             SourceKind::File { path, aside } => {
                 let file = path.clone();
-                let read = aside.run(move || file::read(&file)).await;
+                let read = aside.run(move || file::read(&file)).await?;
                 let bytes = read.unwrap_or_else(|| Err(FileError::Slow(path.clone())))?;
                 Ok(Reading { value: Value::text(bytes), lacks: None })
             }
@@ -87,7 +90,7 @@ impl Source {
             }
             SourceKind::Metrics { metrics, baseline, aside } => {
                 let (metrics, before) = (metrics.clone(), baseline.get());
-                let read = aside.run(move || Machine::default().read(&metrics, before)).await;
+                let read = aside.run(move || Machine::default().read(&metrics, before)).await?;
                 let reading = read.ok_or(MetricError::Slow)?;
                 baseline.set(reading.cpu);
                 Ok(Reading { value: Value::json(&reading.value), lacks: reading.lacks.map(SourceError::from) })

@@ -19,7 +19,7 @@ fn serve_echo(path: &std::path::Path) -> (tokio::task::JoinHandle<()>, Rc<Cell<u
             }
         }
     };
-    (tokio::task::spawn_local(serve(listener, Rc::clone(&clients), echo)), clients)
+    (tokio::task::spawn_local(serve((listener, For::Messages), Rc::clone(&clients), echo)), clients)
 }
 
 #[tokio::test(flavor = "local")]

@@ -61,7 +61,7 @@ pub(in crate::store) fn look(path: &Path) -> Done<()> {
 
 /// Finds damage in the middle of the log: SQLite would forget all that was written behind it, and say nothing. Only while nobody
 /// writes to it.
-pub(super) fn look_at_log(path: &Path) -> Done<()> {
+pub(in crate::store) fn look_at_log(path: &Path) -> Done<()> {
     // One that can't be read is SQLite's to tell.
     let damage = regular::open(&log_of(path)).ok().as_ref().and_then(salvage::log::damage);
     damage.map_or(Ok(()), |detail| Err(Fault::Damage(detail)))

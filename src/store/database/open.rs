@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use super::header::{self, APPLICATION, SCHEMA};
+use super::hidden::Hidden;
 use super::own::Own;
 use super::{Database, Done};
 use crate::store::PAGE_SIZE;
@@ -46,6 +47,7 @@ impl Database {
     pub(in crate::store) fn open(path: &Path, boot: i64) -> Done<Database> {
         header::look(path)?;
         header::look_at_log(path)?;
+        let hidden = Hidden::look(path);
         files::secure(path)?;
         let flags =
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -63,7 +65,7 @@ impl Database {
             log: None,
             own: Own::default(),
         };
-        let prepared = database.prepare();
+        let prepared = database.prepare().and_then(|()| database.recover(hidden));
         if prepared.is_err() {
             database.leave_the_log();
         }

@@ -73,6 +73,25 @@ pub(in crate::store) fn damage(log: &File) -> Option<String> {
     None
 }
 
+/// The pages that SQLite doesn't find because of a wrong frame, and where they are, in the order in which they were written: from
+/// the transaction on in which that is. None if no transaction was completed there: one was only begun when gatewire was killed.
+pub(super) fn hidden(log: &File) -> Vec<(u32, u64)> {
+    let (mut pages, mut is_behind, mut is_completed) = (Vec::new(), false, false);
+    let Some(mut frames) = Frames::of(log) else { return pages };
+    while let Some(found) = frames.next() {
+        is_behind |= !found.is_right;
+        let Some(number) = number(&frames.frame, frames.salt) else { continue };
+        pages.push((number, found.page_at));
+        if found.is_right && be32(&frames.frame, 4) != Some(0) {
+            match is_behind {
+                true => is_completed = true,
+                false => pages.clear(),
+            }
+        }
+    }
+    if is_completed { pages } else { Vec::new() }
+}
+
 /// The frames of a log, one after the other.
 struct Frames<'a> {
     log: &'a File,
