@@ -53,7 +53,7 @@ pub(super) struct Connection<'a, N: Brokers, L> {
     is_others_turn: bool,
 }
 
-/// What [`Connection::poll_io`] has done.
+/// What [`Moving::poll`] has done.
 enum Moved {
     Read,
     /// All output, some of it QoS 0 publications.
