@@ -17,9 +17,12 @@ const MOST: u64 = 1_000_000_000;
 /// Of the network's time clients may have less: as much again is written and under way.
 const MOST_OF_NETWORK: u64 = MOST / 2;
 
-/// A link that takes nothing for so long is stalled: what can be stored is let in again, at the pace of the quota. How fast the
-/// network was says nothing then.
+/// A link that takes nothing for so long is stalled: what can be stored is let in again, at the pace of the link.
 const STALLED: Duration = Duration::from_secs(1);
+
+/// After so long how fast the network was says nothing any more: it is let in at the pace of the quota. On a slow uplink a second or
+/// two may pass between two acknowledgements.
+const DEAD: Duration = Duration::from_secs(4);
 
 /// Who hands a message over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,8 @@ pub(super) struct Admission {
     bytes: Load,
     /// When the link took something last, or as if it had.
     moved: Instant,
+    /// When it really did.
+    alive: Instant,
 }
 
 impl Load {
@@ -77,13 +82,14 @@ impl Admission {
             time: Load::default(),
             bytes: Load::default(),
             moved: now,
+            alive: now,
         }
     }
 
     /// Another rate holds from now on.
     pub(super) fn set_limit(&mut self, limit: &config::RateLimit) {
-        let Admission { network, time, bytes, moved, .. } = *self;
-        *self = Admission { network, time, bytes, ..Admission::new(limit, moved) };
+        let Admission { network, time, bytes, moved, alive, .. } = *self;
+        *self = Admission { network, time, bytes, alive, ..Admission::new(limit, moved) };
     }
 
     /// The network takes so many bytes a second, `None` for more than enough; it `has_moved`: some of what was written has arrived.
@@ -91,7 +97,7 @@ impl Admission {
         self.settle(now);
         self.network = bytes_per_second.map(|bytes| bytes.max(1));
         if has_moved {
-            self.moved = now;
+            (self.moved, self.alive) = (now, now);
         }
     }
 
@@ -114,7 +120,7 @@ impl Admission {
     /// The link has taken a message, or it is gone in another way; `is_last`: nothing else waits.
     pub(super) fn taken(&mut self, bytes: usize, is_last: bool, now: Instant) {
         self.settle(now);
-        self.moved = now;
+        (self.moved, self.alive) = (now, now);
         if is_last {
             (self.time, self.bytes) = (Load::default(), Load::default());
             return;
@@ -125,7 +131,8 @@ impl Admission {
 
     /// The link is new.
     pub(super) fn restart(&mut self, now: Instant) {
-        (self.time, self.bytes, self.moved) = (Load::default(), Load::default(), now);
+        (self.time, self.bytes) = (Load::default(), Load::default());
+        (self.moved, self.alive) = (now, now);
     }
 
     /// Whether a client may hand a message over.
@@ -135,7 +142,8 @@ impl Admission {
 
     /// When it may, if nothing happens until then.
     pub(super) fn opens_at(&self) -> Instant {
-        self.moved + STALLED + Duration::from_nanos(self.time.clients.saturating_sub(MOST) + 1)
+        let less = |clients: u64| self.moved + STALLED + Duration::from_nanos(clients.saturating_sub(MOST) + 1);
+        less(self.clients()).min(less(self.time.clients).max(self.alive + DEAD))
     }
 
     /// What clients have in front of the link, as a part of [`MOST`]: of the quota's time or the network's, whichever is more.
@@ -145,10 +153,8 @@ impl Admission {
     }
 
     fn clients_at(&self, now: Instant) -> u64 {
-        match now >= self.moved + STALLED {
-            true => self.time.clients.saturating_sub(self.stalled(now)),
-            false => self.clients(),
-        }
+        let clients = if now >= self.alive + DEAD { self.time.clients } else { self.clients() };
+        clients.saturating_sub(self.stalled(now))
     }
 
     /// For how long the link has been stalled, in ns.
@@ -238,13 +244,13 @@ mod tests {
         }
         let (mut at, mut let_in) = (now, 0);
         while let_in < 300 {
-            at = admission.opens_at();
             admission.link_moves(Some(1), false, at);
+            at = admission.opens_at();
             assert!(admission.has_room(at), "{let_in}");
             admission.accepted(By::Client, 500, at);
             let_in += 1;
         }
-        assert!(at <= now + STALLED + 3 * SECOND, "{:?}", at - now);
+        assert!(at <= now + DEAD + 3 * SECOND, "{:?}", at - now);
     }
 
     #[test]
