@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
@@ -70,6 +70,10 @@ struct World {
     network: SimulatedNetwork,
     disk: SimulatedDisk,
     clocks: Rc<Clocks>,
+    /// When all of this began, and what a right clock showed then.
+    began: (Instant, Timestamp),
+    /// How often the machine has booted: what was to happen in an earlier boot doesn't.
+    boots: Rc<Cell<u32>>,
     judge: Rc<Judge>,
     local: Local,
     rng: RefCell<Rng>,
@@ -87,7 +91,8 @@ struct World {
 
 impl World {
     fn new(plan: &Plan) -> World {
-        let clocks = Clocks::put_in_force("2026-01-01T00:00:00Z".parse().unwrap(), HOUR);
+        let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let clocks = Clocks::put_in_force(start, HOUR);
         let directory = tempfile::tempdir().unwrap();
         let network = SimulatedNetwork::new(Cloud::new(ideal(), plan.seed, time::now()), plan.seed);
         let disk = SimulatedDisk::new(plan.seed);
@@ -113,6 +118,8 @@ impl World {
             directory,
             network,
             clocks,
+            began: (time::now(), start),
+            boots: Rc::default(),
             judge,
             local,
         }
@@ -288,14 +295,18 @@ impl World {
         self.with_process(|process| process.kill_after(0));
         self.off.set(off);
         self.network.cut();
-        let wall = time::wall();
-        self.clocks.boot(if in_1970 { Timestamp::UNIX_EPOCH } else { wall });
+        // A clock that is synchronised shows the right time: the kernel doesn't say so of another.
+        let (began, start) = self.began;
+        let truth = move || start + SignedDuration::try_from(time::since(began)).unwrap();
+        self.clocks.boot(if in_1970 { Timestamp::UNIX_EPOCH } else { truth() });
         self.clocks.synchronise(!in_1970);
-        let clocks = Rc::clone(&self.clocks);
+        let boot = self.boots.get() + 1;
+        self.boots.set(boot);
+        let (clocks, boots) = (Rc::clone(&self.clocks), Rc::clone(&self.boots));
         spawn_local(async move {
             sleep(off + Duration::from_secs(600)).await;
-            if in_1970 {
-                clocks.set_wall(wall + SignedDuration::from_secs(600));
+            if in_1970 && boots.get() == boot {
+                clocks.set_wall(truth());
                 clocks.synchronise(true);
             }
         });
