@@ -135,7 +135,6 @@ reproducible: ## two packages from two clones of this commit are the same
 bench: tools build ## memory, CPU, wake-ups and disk writes, beside the bare program on rumqttc and mosquitto's bridge
 	$(CARGO) build --release --locked --manifest-path benches/floor/Cargo.toml --target-dir target/floor
 	python3 benches/run $(BINARY) target/floor/release/floor
-	python3 benches/bridge $(BINARY)
 
 .PHONY: tools
 tools: # what the tests and the demo need: Debian packages, and Rust
