@@ -5,8 +5,6 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-
 use super::Bridge;
 use super::cause::Cause;
 use super::counters::{Counters, RuleStatus};
@@ -16,7 +14,7 @@ use crate::message::{AckToken, Inbound, Outbound, Qos};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::Kept;
 use crate::store::reminder::Reminder;
-use crate::store::{Contents, Failure, QueueId, QueueState};
+use crate::store::{Contents, Failure, QueueId, QueueState, Settling};
 use crate::time;
 
 /// A `[[bridge.down]]`.
@@ -31,10 +29,7 @@ pub(super) struct DownRule {
     /// A message that the local broker doesn't take for so long is put on the disk.
     spill_after: Cell<Duration>,
     reminder: Reminder,
-    /// Everything may be stored.
-    eased: Notify,
-    /// The last write has failed for a reason that lasts.
-    gave_up: Cell<bool>,
+    settling: Settling,
 }
 
 impl DownRule {
@@ -53,8 +48,7 @@ impl DownRule {
             counters: Counters::default(),
             spill_after: Cell::new(spill_after),
             reminder: Reminder::default(),
-            eased: Notify::new(),
-            gave_up: Cell::new(false),
+            settling: Settling::default(),
         })
     }
 
@@ -131,17 +125,20 @@ impl DownRule {
         self.change(|keep, _| keep.hasten(due));
     }
 
-    /// What the session had waits again, and everything goes to the disk.
+    /// Has everything put on the disk, what the session has included: its PUBACK may still come.
     pub(super) fn stop(&self) {
-        self.change(|keep, now| {
-            keep.put_all_back(now);
-            keep.stop();
-        });
+        self.change(|keep, _| keep.stop());
+    }
+
+    /// How many messages wait.
+    pub(super) fn waiting(&self) -> u64 {
+        self.keep.borrow().len()
     }
 
     fn is_stored(&self) -> bool {
         self.keep.borrow().is_stored()
     }
+
     /// The name of its queue in the store.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -149,17 +146,12 @@ impl DownRule {
 
     /// Completes when everything is on the disk, for which that may take any time.
     pub(super) async fn stored(&self) {
-        while !self.is_stored() {
-            self.eased.notified().await;
-        }
+        self.settling.stored(|| self.is_stored()).await;
     }
 
     /// Likewise, or when there is no use in trying again.
     pub(super) async fn stored_or_given_up(&self) {
-        self.gave_up.set(false);
-        while !(self.is_stored() || self.gave_up.get()) {
-            self.eased.notified().await;
-        }
+        self.settling.stored_or_given_up(|| self.is_stored()).await;
     }
 
     pub(super) fn last_stored(&self) -> Option<u64> {
@@ -221,9 +213,8 @@ impl Kept for DownRule {
     }
 
     fn written(&self, _: QueueId, outcome: &Result<(), Failure>) {
-        self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
         self.change(|_, _| ());
-        self.eased.notify_waiters();
+        self.settling.written(outcome);
     }
 
     fn loaded(&self) {

@@ -7,6 +7,7 @@
 
 mod carry;
 pub(crate) mod cause;
+mod changes;
 mod counters;
 mod down;
 mod handing;
@@ -24,7 +25,6 @@ mod up;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -38,9 +38,10 @@ use crate::notify::LocalNotify;
 use crate::outbox::Outbox;
 use crate::socket::{Peer, Seldom};
 use crate::stop::Stop;
-use crate::store::{QueueState, Store, keeper};
+use crate::store::QueueState;
 use crate::time::{self, Timer};
 use cause::Cause;
+pub(crate) use changes::{Changes, Left, queues};
 use counters::RuleStatus;
 use down::DownRule;
 use handing::{Handing, Origin};
@@ -85,46 +86,6 @@ pub(crate) struct BridgeStatus {
     down: Vec<RuleStatus>,
 }
 
-/// The names of the queues that a bridge has in the store.
-pub(crate) fn queues(bridge: &config::Bridge) -> Vec<String> {
-    let up = (0..).zip(&bridge.up).filter(|(_, rule)| up::holds(rule)).map(|(index, _)| up_queue(bridge, index));
-    up.chain((0..bridge.down.len()).map(|index| down_queue(bridge, index))).collect()
-}
-
-/// The queue of a rule, by its filter: the order of rules may change. No forward has such a name.
-fn up_queue(bridge: &config::Bridge, index: usize) -> String {
-    named(&bridge.name, "up", bridge.up.iter().map(|rule| &rule.from), index)
-}
-
-fn down_queue(bridge: &config::Bridge, index: usize) -> String {
-    named(&bridge.name, "down", bridge.down.iter().map(|rule| &rule.from), index)
-}
-
-/// Several rules may have the same filter.
-fn named<'a>(bridge: &str, way: &str, filters: impl Iterator<Item = &'a TopicFilter>, index: usize) -> String {
-    let filters: Vec<&TopicFilter> = filters.take(index + 1).collect();
-    let filter = filters[index];
-    match filters.iter().filter(|other| **other == filter).count() {
-        1 => format!("bridge {bridge} {way} {filter}"),
-        nth => format!("bridge {bridge} {way} {filter} ({nth})"),
-    }
-}
-
-/// Of a rule: what keeps on the disk what waits in it, or until that is there.
-type Work = Pin<Box<dyn Future<Output = ()>>>;
-
-/// What keeps it there, in the store, for ever.
-type Keeper = Box<dyn FnOnce(Rc<Store>) -> Work>;
-
-/// What comes and goes with another configuration.
-#[derive(Default)]
-pub(crate) struct Changes {
-    /// Of rules that are new, by the names of their queues.
-    pub(crate) keepers: Vec<(String, Keeper)>,
-    /// Likewise of rules that aren't there any more: these complete when all of theirs is on the disk.
-    pub(crate) leaving: Vec<(String, Work)>,
-}
-
 /// What a bridge is made for, beside its own tables.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Surroundings {
@@ -159,10 +120,6 @@ impl Bridge {
         &self.name
     }
 
-    pub(crate) fn rules(&self) -> Rc<config::Bridge> {
-        Rc::clone(&self.rules.borrow())
-    }
-
     /// Goes on as another configuration says. What waits in a rule that isn't there any more stays on the disk.
     pub(crate) fn reconfigure(
         self: &Rc<Self>,
@@ -180,69 +137,6 @@ impl Bridge {
         self.timed.notify();
         self.something.notify();
         changes
-    }
-
-    fn apply_up(
-        self: &Rc<Self>,
-        config: &config::Bridge,
-        places: &mut BTreeMap<String, QueueState>,
-        changes: &mut Changes,
-    ) {
-        let (me, mut old) = (Rc::downgrade(self), self.up.take());
-        for (index, rule) in config.up.iter().enumerate() {
-            let name = up_queue(config, index);
-            let rule = match old.iter().position(|old| old.can_become(&name, rule)) {
-                Some(index) => {
-                    old[index].reconfigure(rule);
-                    old.remove(index)
-                }
-                None => {
-                    let place = up::holds(rule).then(|| places.remove(&name).unwrap_or_default());
-                    let rule = UpRule::new(&me, &name, rule, place);
-                    if rule.has_disk() {
-                        let kept = Rc::clone(&rule);
-                        changes.keepers.push((name, Box::new(|store| Box::pin(keeper::keep(kept, store)))));
-                    }
-                    rule
-                }
-            };
-            self.up.borrow_mut().push(rule);
-        }
-        for rule in old.into_iter().filter(|rule| rule.has_disk()) {
-            rule.stop();
-            changes.leaving.push((rule.name().to_owned(), Box::pin(async move { rule.stored().await })));
-        }
-    }
-
-    fn apply_down(
-        self: &Rc<Self>,
-        config: &config::Bridge,
-        spill_after: Duration,
-        places: &mut BTreeMap<String, QueueState>,
-        changes: &mut Changes,
-    ) {
-        let (me, mut old) = (Rc::downgrade(self), self.down.take());
-        for (index, rule) in config.down.iter().enumerate() {
-            let name = down_queue(config, index);
-            let rule = match old.iter().position(|old| old.can_become(&name)) {
-                Some(index) => {
-                    old[index].reconfigure(rule, spill_after);
-                    old.remove(index)
-                }
-                None => {
-                    let place = places.remove(&name).unwrap_or_default();
-                    let rule = DownRule::new(&me, &name, rule, spill_after, place);
-                    let kept = Rc::clone(&rule);
-                    changes.keepers.push((name, Box::new(|store| Box::pin(keeper::keep(kept, store)))));
-                    rule
-                }
-            };
-            self.down.borrow_mut().push(rule);
-        }
-        for rule in old {
-            rule.stop();
-            changes.leaving.push((rule.name().to_owned(), Box::pin(async move { rule.stored().await })));
-        }
     }
 
     /// Hands over to the outbox what comes from the local broker, until the daemon stops.

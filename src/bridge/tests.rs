@@ -217,6 +217,23 @@ async fn iot_core_is_told_only_once_the_local_broker_has_its_message() {
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]
+async fn at_the_end_what_the_local_broker_was_given_is_not_given_again() {
+    let bench = Bench::new(&bridge(vec![], vec![down_rule("set/#", "", "")]), 1 << 20);
+    let token = AckToken::new(1);
+    bench.acks.owe(token, 1);
+    bench.bridge.deliver(1, &inbound("set/1", b"1"), Some(token));
+    let (sequence, _) = bench.bridge.waiting().first(|_, _| true).unwrap();
+    bench.bridge.take(sequence).unwrap();
+    bench.bridge.stop();
+    assert_eq!(bench.bridge.waiting().first(|_, _| true), None);
+    // Its PUBACK still counts.
+    bench.bridge.delivered(sequence);
+    let mut done = Vec::new();
+    bench.acks.drain(&mut done);
+    assert_eq!((done, bench.bridge.down.borrow()[0].status().delivered), (vec![token], 1));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
 async fn the_time_that_a_sender_gave_counts_on_while_a_message_waits() {
     let mut bench = Bench::new(&bridge(vec![up_rule("z/#", "", "")], vec![down_rule("set/#", "", "")]), 1 << 20);
     let properties = || Some(std::sync::Arc::new(Properties { expires_in: Some(10), ..Properties::default() }));

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Instant;
 
-use tokio::sync::Notify;
-
 use super::Bridge;
 use super::cause::Cause;
 use super::counters::{Counters, RuleStatus};
@@ -19,7 +17,7 @@ use crate::outbox::{Outcome, Refusal, Sender, Tally};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::Kept;
 use crate::store::reminder::Reminder;
-use crate::store::{Contents, Failure, QueueId, QueueState, accepted_now};
+use crate::store::{Contents, Failure, QueueId, QueueState, Settling, accepted_now};
 use crate::time;
 
 /// A `[[bridge.up]]`.
@@ -35,10 +33,7 @@ pub(super) struct UpRule {
     /// With `every`, `on_change` or `batch`.
     held: Option<RefCell<Held>>,
     reminder: Reminder,
-    /// Everything may be stored.
-    eased: Notify,
-    /// The last write has failed for a reason that lasts.
-    gave_up: Cell<bool>,
+    settling: Settling,
     /// Handed over to the outbox, which hasn't said yet what became of them.
     pending: RefCell<BTreeMap<u64, Pending>>,
     next_id: Cell<u64>,
@@ -66,8 +61,7 @@ impl UpRule {
             tally: Tally::default(),
             held,
             reminder: Reminder::default(),
-            eased: Notify::new(),
-            gave_up: Cell::new(false),
+            settling: Settling::default(),
             pending: RefCell::default(),
             next_id: Cell::new(0),
         })
@@ -206,6 +200,12 @@ impl UpRule {
     fn is_stored(&self) -> bool {
         self.held.as_ref().is_none_or(|held| held.borrow().is_stored())
     }
+
+    /// How many messages wait in it.
+    pub(super) fn waiting(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.borrow().len())
+    }
+
     /// The name of its queue in the store.
     pub(super) fn name(&self) -> &str {
         &self.name
@@ -213,17 +213,12 @@ impl UpRule {
 
     /// Completes when everything is on the disk, for which that may take any time.
     pub(super) async fn stored(&self) {
-        while !self.is_stored() {
-            self.eased.notified().await;
-        }
+        self.settling.stored(|| self.is_stored()).await;
     }
 
     /// Likewise, or when there is no use in trying again.
     pub(super) async fn stored_or_given_up(&self) {
-        self.gave_up.set(false);
-        while !(self.is_stored() || self.gave_up.get()) {
-            self.eased.notified().await;
-        }
+        self.settling.stored_or_given_up(|| self.is_stored()).await;
     }
 }
 
@@ -304,9 +299,8 @@ impl Kept for UpRule {
     }
 
     fn written(&self, _: QueueId, outcome: &Result<(), Failure>) {
-        self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
         self.change(|_, _| ());
-        self.eased.notify_waiters();
+        self.settling.written(outcome);
     }
 
     fn loaded(&self) {

@@ -16,7 +16,6 @@ use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use super::supervisor::Supervisor;
 use crate::bridge;
 use crate::config::{self, Config, SocketFile};
-use crate::count::count_that;
 use crate::forward::{Acks, Forward, Recipient};
 use crate::inbox::Inbox;
 use crate::ingest::Ingest;
@@ -284,12 +283,13 @@ impl Services {
     fn let_go(&self, forward: Rc<Forward>) {
         self.leaving.borrow_mut().push(Rc::downgrade(&forward));
         let keeper = self.keepers.borrow_mut().remove(forward.name());
+        let store = Rc::clone(&self.store);
         spawn_local(async move {
             // What its readers weren't written waits once they are gone: then it is stored.
             forward.deserted().await;
             forward.stop();
             forward.stored().await;
-            say_what_nobody_wants(&forward);
+            store.say_unwanted(forward.name(), forward.status().waiting);
             if let Some(keeper) = keeper {
                 keeper.abort();
             }
@@ -390,16 +390,3 @@ impl Services {
 }
 
 type Serve = Box<dyn FnOnce(Rc<Listener>) -> std::pin::Pin<Box<dyn Future<Output = ()>>>>;
-
-/// As the store says it at a start of what is in no forward's queue.
-fn say_what_nobody_wants(forward: &Forward) {
-    let waiting = forward.status().waiting;
-    if waiting > 0 {
-        log::warn!(
-            GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = forward.name();
-            "{} for readers of the forward {}, which isn't in the configuration any more. They stay on the disk until a forward of \
-             that name is configured again",
-            count_that(waiting, "message", "waits", "wait"), forward.name()
-        );
-    }
-}

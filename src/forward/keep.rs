@@ -1,6 +1,7 @@
 //! What waits for a reader, or for a reader's word: in memory, and on the disk where that has to be. Pure: no I/O, no clock.
 
 mod ahead;
+mod kept;
 
 use std::time::Instant;
 
@@ -9,79 +10,16 @@ use jiff::Timestamp;
 use crate::config::{self, WhenFull};
 use crate::message::AckToken;
 use crate::message::Inbound;
-use crate::store::backlog::{ENTRY_OVERHEAD, Item};
-use crate::store::durable::{DiskRules, Durable, Lasting, Note};
-use crate::store::{Accepted, Contents, Moment, QueueId, QueueState, Row};
+use crate::store::backlog::ENTRY_OVERHEAD;
+use crate::store::durable::{DiskRules, Durable, Note};
+use crate::store::{Contents, Moment, QueueId, QueueState, Row};
 use ahead::Ahead;
+use kept::Kept;
 
 /// The most memory that messages of one forward take, in bytes, each with [`ENTRY_OVERHEAD`]; from half of it on they are
 /// moved to the disk. What has to be acknowledged is taken beyond it, if the disk doesn't take it: the server sends no more
 /// than its window of those.
 const MEMORY: u64 = 4 * 1024 * 1024;
-
-/// A message that waits.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    message: Inbound,
-    /// To be given out once it is on the disk, or done.
-    token: Option<AckToken>,
-    /// The connection of `token` is gone: the server may send it again.
-    is_orphan: bool,
-    /// When it has to be on the disk at the latest.
-    due: Instant,
-    /// A reader was written it before. What is written from then on says so.
-    given: bool,
-    /// It may have been, by an earlier process.
-    maybe_given: bool,
-    /// It may be written to a reader at any time, and the disk didn't know it when that began: if it is written there, that says so.
-    exposed: bool,
-}
-
-impl Item for Kept {
-    fn size(&self) -> u64 {
-        self.message.size() as u64
-    }
-}
-
-impl Lasting for Kept {
-    type Waiter = AckToken;
-
-    fn due(&self) -> Option<Instant> {
-        Some(self.due)
-    }
-
-    fn to_row(&self, seq: u64) -> Row {
-        let Inbound { topic, payload, qos, retain, duplicate, received_at, properties } = self.message.clone();
-        let duplicate = duplicate || self.given || self.exposed;
-        // How old it is decides nothing.
-        let accepted = Accepted::Earlier(None);
-        Row { seq, at: received_at, accepted, topic, payload, qos, retain, duplicate, properties }
-    }
-
-    fn take_waiter(&mut self) -> Option<AckToken> {
-        self.token.take()
-    }
-}
-
-impl Kept {
-    fn new(message: &Inbound, token: Option<AckToken>, due: Instant) -> Kept {
-        let (given, maybe_given, exposed) = (false, false, false);
-        Kept { message: message.clone(), token, is_orphan: false, due, given, maybe_given, exposed }
-    }
-
-    /// Whether a reader may have been written it before.
-    fn is_duplicate(&self) -> bool {
-        self.given || self.message.duplicate
-    }
-
-    fn from_row(row: Row, was_given: bool, now: Instant) -> Kept {
-        let Row { at, topic, payload, qos, retain, duplicate, properties, .. } = row;
-        let duplicate = duplicate || was_given;
-        let message = Inbound { topic, payload, qos, retain, duplicate, received_at: at, properties };
-        let (given, maybe_given, exposed) = (false, true, false);
-        Kept { message, token: None, is_orphan: false, due: now, given, maybe_given, exposed }
-    }
-}
 
 /// The messages of a forward that no reader has yet, or none has acknowledged, in the order of their ids. Those **taken** are
 /// on their way to a reader, or owed to one; the others wait, within the bounds of `forward.keep`.
@@ -215,12 +153,6 @@ impl Keep {
             kept.exposed = !is_stored;
             &kept.message
         })
-    }
-
-    /// Everything that was taken waits again.
-    pub(crate) fn put_all_back(&mut self, now: Instant) {
-        let taken: Vec<u64> = self.backlog.taken_items().map(|(id, _)| id).collect();
-        taken.into_iter().for_each(|id| self.put_back(id, now));
     }
 
     /// Takes the next message: its id, and whether it is to be marked as a duplicate.

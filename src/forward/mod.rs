@@ -29,7 +29,7 @@ use crate::socket::{self, For, Listener, Seldom};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{self, Kept};
 use crate::store::reminder::Reminder;
-use crate::store::{Contents, Failure, QueueId, QueueState, Store};
+use crate::store::{Contents, Failure, QueueId, QueueState, Settling, Store};
 use crate::time;
 pub(crate) use acks::Acks;
 pub(crate) use keep::Keep;
@@ -50,13 +50,10 @@ pub(crate) struct Forward {
     cut: Notify,
     /// Something for the store.
     reminder: Reminder,
-    /// Everything may be stored.
-    eased: Notify,
+    settling: Settling,
     /// Messages dropped when that was last logged.
     drops_logged: Cell<u64>,
     drops: Seldom,
-    /// The last write has failed for a reason that lasts.
-    gave_up: Cell<bool>,
 }
 
 /// One of the `forward` of the status document.
@@ -117,10 +114,9 @@ impl Forward {
             changed: Notify::new(),
             cut: Notify::new(),
             reminder: Reminder::default(),
-            eased: Notify::new(),
+            settling: Settling::default(),
             drops_logged: Cell::new(0),
             drops: Seldom::default(),
-            gave_up: Cell::new(false),
         })
     }
 
@@ -163,17 +159,12 @@ impl Forward {
 
     /// Completes when all is on the disk, for which that may take any time, or when there is no use in trying again.
     pub(crate) async fn stored_or_given_up(&self) {
-        self.gave_up.set(false);
-        while !(self.queue.borrow().keep().is_stored() || self.gave_up.get()) {
-            self.eased.notified().await;
-        }
+        self.settling.stored_or_given_up(|| self.queue.borrow().keep().is_stored()).await;
     }
 
     /// Completes when all is on the disk, for which that may take any time.
     pub(crate) async fn stored(&self) {
-        while !self.queue.borrow().keep().is_stored() {
-            self.eased.notified().await;
-        }
+        self.settling.stored(|| self.queue.borrow().keep().is_stored()).await;
     }
 
     /// How many messages wait for a reader, and how many of them are on the disk, as far as is known here.
@@ -349,9 +340,8 @@ impl Kept for Forward {
     }
 
     fn written(&self, _: QueueId, outcome: &Result<(), Failure>) {
-        self.gave_up.set(outcome.as_ref().is_err_and(Failure::lasts));
         self.change(|queue, now| queue.kept(now));
-        self.eased.notify_waiters();
+        self.settling.written(outcome);
     }
 
     fn loaded(&self) {

@@ -24,6 +24,7 @@ mod ready;
 pub(crate) mod reminder;
 mod row;
 mod salvage;
+mod settling;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod task;
@@ -31,6 +32,7 @@ mod task;
 mod tests;
 mod thread;
 mod trouble;
+mod unwanted;
 mod worker;
 
 use std::borrow::Cow;
@@ -56,6 +58,7 @@ pub(crate) use names::names_of;
 pub(crate) use probe::{Obstacle, probe};
 pub(crate) use queue::{QueueId, QueueState, Totals};
 pub(crate) use row::Row;
+pub(crate) use settling::Settling;
 pub(crate) use task::{Disk, Job, Task};
 pub(crate) use thread::Thread;
 use trouble::{Action, News, Trouble};
@@ -297,6 +300,11 @@ impl Store {
             }
         }
         self.looking.set(false);
+    }
+
+    /// Says that so many messages wait in a queue that nothing in the configuration is for any more, as the next start does.
+    pub(crate) fn say_unwanted(&self, queue: &str, waiting: u64) {
+        unwanted::say(queue, waiting, &self.path);
     }
 
     /// The files by which it can be told that the database was removed or replaced.

@@ -5,6 +5,7 @@
 //! message in it whose checksum is right. The pages are those of the write-ahead log where it has them, else those of the
 //! file. Pages that the file's own list calls free are left out: they hold what was deleted.
 
+mod hidden;
 pub(super) mod log;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -19,6 +20,7 @@ use super::names::log_of;
 use super::row::Columns;
 use super::{QueueId, Totals};
 use crate::regular;
+pub(super) use hidden::hidden;
 
 /// The largest message that is looked for, in bytes: a payload, a topic, and room.
 const MAX_RECORD: usize = 512 * 1024;
@@ -51,22 +53,6 @@ pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Salvaged<'_>) -> Re
         pages.take_from((*number, &page), &mut record, &mut take)?;
     }
     Ok(())
-}
-
-/// Gives the messages to `take` that the log of the database at `path` has behind a wrong frame, where SQLite ends it: that may be
-/// torn, or damaged. Some may be older ones.
-pub(super) fn hidden(path: &Path, mut take: impl FnMut(&Columns<'_>)) {
-    let pages = Pages::open(path);
-    let mut record = Vec::new();
-    for (number, at) in pages.log.as_deref().map(log::hidden).unwrap_or_default() {
-        let Some(page) = pages.read_logged(at) else { continue };
-        let Ok(()) = pages.take_from((number, &page), &mut record, &mut |found| {
-            if let Salvaged::Message(columns) = found {
-                take(&columns);
-            }
-            Ok::<(), std::convert::Infallible>(())
-        });
-    }
 }
 
 /// What messages there are: of each queue how many, of how many bytes, from where to where.

@@ -1,17 +1,15 @@
 //! mosquitto as the broker beside the gateway: plain TCP, as devices reach it.
 
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{PATIENCE, eventually, program};
+use super::mosquitto::{Publisher, Subscriber, publish, received, run, show_end};
+use super::{eventually, program};
 
 /// A mosquitto that keeps what it has, as Debian's does, but at once.
 pub struct LocalBroker {
@@ -73,9 +71,7 @@ impl LocalBroker {
 
     /// The topics of all that a client has published, in the order of arrival.
     pub fn received(&self, client_id: &str) -> Vec<String> {
-        let publish = format!("Received PUBLISH from {client_id} (");
-        let topic = |line: &str| Some(line.split_once(&publish)?.1.split('\'').nth(1)?.to_owned());
-        self.log().lines().filter_map(topic).collect()
+        received(&self.log(), client_id)
     }
 
     pub fn wait_for(&self, text: &str) {
@@ -95,110 +91,36 @@ impl LocalBroker {
 
     pub fn publish_with(&self, topic: &str, payload: &[u8], options: &[&str]) {
         let mut command = self.client("mosquitto_pub", "device");
-        command.args(["-t", topic, "-s"]).args(options).stdin(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(payload).unwrap();
-        assert!(child.wait().unwrap().success());
+        command.args(["-t", topic, "-s"]).args(options);
+        publish(command, payload);
     }
 
     /// A device that publishes a message a line.
-    pub fn device(&self, id: &str, topic: &str, options: &[&str]) -> Device {
+    pub fn device(&self, id: &str, topic: &str, options: &[&str]) -> Publisher {
         let mut command = self.client("mosquitto_pub", id);
-        command.args(["-t", topic, "-l"]).args(options).stdin(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        Device { input: child.stdin.take().unwrap(), child }
+        command.args(["-t", topic, "-l"]).args(options);
+        Publisher::of(command)
     }
 
     /// A device that is subscribed, `TOPIC PAYLOAD` a line.
-    pub fn subscribe(&self, filter: &str) -> Listener {
+    pub fn subscribe(&self, filter: &str) -> Subscriber {
         self.subscribe_with(filter, &["-q", "1"], "%t %p")
     }
 
-    pub fn subscribe_with(&self, filter: &str, options: &[&str], format: &str) -> Listener {
+    pub fn subscribe_with(&self, filter: &str, options: &[&str], format: &str) -> Subscriber {
         let id = format!("listener-{}", fastrand::u32(..));
         let mut command = self.client("mosquitto_sub", &id);
-        command.args(["-t", filter, "-F", format]).args(options).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (sender, lines) = channel();
-        let output = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        command.args(["-t", filter, "-F", format]).args(options);
+        let subscriber = Subscriber::of(command);
         self.wait_for(&format!("Sending SUBACK to {id}"));
-        Listener { child, lines }
+        subscriber
     }
-}
-
-fn run(directory: &Path, port: u16) -> Option<Child> {
-    let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
-    let path = if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" };
-    let mut child = program(path)
-        .arg("-c")
-        .arg(directory.join("mosquitto.conf"))
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    eventually("mosquitto to listen or end (`make test` installs it)", || {
-        if child.try_wait().unwrap().is_some() {
-            return Some(false);
-        }
-        TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
-    })
-    .then_some(child)
 }
 
 impl Drop for LocalBroker {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = self.log();
-            let last: Vec<&str> = log.lines().rev().take(20).collect();
-            eprintln!("--- the end of the local broker's log, last line first\n{}\n---", last.join("\n"));
-        }
-    }
-}
-
-pub struct Device {
-    child: Child,
-    input: ChildStdin,
-}
-
-impl Device {
-    pub fn send(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
-    }
-
-    /// Waits until all is published.
-    pub fn finish(mut self) {
-        drop(self.input);
-        assert!(self.child.wait().unwrap().success());
-    }
-}
-
-pub struct Listener {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Listener {
-    pub fn next(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("no message at the local broker")
-    }
-
-    pub fn try_next(&self) -> Option<String> {
-        self.lines.try_recv().ok()
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        show_end("the local broker", &self.log());
     }
 }

@@ -70,9 +70,7 @@ impl Mosquitto {
 
     /// The topics of all that a client has published, in the order of arrival.
     pub fn received(&self, client_id: &str) -> Vec<String> {
-        let publish = format!("Received PUBLISH from {client_id} (");
-        let topic = |line: &str| Some(line.split_once(&publish)?.1.split('\'').nth(1)?.to_owned());
-        self.log().lines().filter_map(topic).collect()
+        received(&self.log(), client_id)
     }
 
     pub fn wait_for(&self, text: &str) {
@@ -95,17 +93,15 @@ impl Mosquitto {
 
     pub fn publish_with(&self, topic: &str, payload: &[u8], options: &[&str]) {
         let mut command = self.client("mosquitto_pub", "test-publisher");
-        command.args(["-t", topic, "-s"]).args(options).stdin(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(payload).unwrap();
-        assert!(child.wait().unwrap().success());
+        command.args(["-t", topic, "-s"]).args(options);
+        publish(command, payload);
     }
 
     /// A publisher that takes a message a line.
     pub fn publisher(&self, topic: &str) -> Publisher {
-        let mut child =
-            self.client("mosquitto_pub", "test-lines").args(["-t", topic, "-l"]).stdin(Stdio::piped()).spawn().unwrap();
-        Publisher { input: child.stdin.take().unwrap(), child }
+        let mut command = self.client("mosquitto_pub", "test-lines");
+        command.args(["-t", topic, "-l"]);
+        Publisher::of(command)
     }
 
     /// A subscriber, ready: its payloads, a line each.
@@ -117,19 +113,10 @@ impl Mosquitto {
     pub fn subscribe_with(&self, filter: &str, options: &[&str], format: &str) -> Subscriber {
         let id = format!("test-subscriber-{}", fastrand::u32(..));
         let mut command = self.client("mosquitto_sub", &id);
-        command.args(["-c", "-t", filter, "-F", format]).args(options).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (sender, lines) = channel();
-        let output = child.stdout.take().unwrap();
-        std::thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
+        command.args(["-c", "-t", filter, "-F", format]).args(options);
+        let subscriber = Subscriber::of(command);
         self.wait_for(&format!("Sending SUBACK to {id}"));
-        Subscriber { child, lines }
+        subscriber
     }
 }
 
@@ -161,7 +148,30 @@ fn spawn(directory: &Path, inside: &[String]) -> Child {
         .unwrap()
 }
 
-fn run(directory: &Path, port: u16) -> Option<Child> {
+/// The topics of all that a client has published, as a broker's log has them, in the order of arrival.
+pub(super) fn received(log: &str, client_id: &str) -> Vec<String> {
+    let publish = format!("Received PUBLISH from {client_id} (");
+    let topic = |line: &str| Some(line.split_once(&publish)?.1.split('\'').nth(1)?.to_owned());
+    log.lines().filter_map(topic).collect()
+}
+
+/// `command` publishes its input.
+pub(super) fn publish(mut command: Command, payload: &[u8]) {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(payload).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+/// In a test that fails: the end of a broker's log.
+pub(super) fn show_end(whose: &str, log: &str) {
+    if std::thread::panicking() {
+        let last: Vec<&str> = log.lines().rev().take(20).collect();
+        eprintln!("--- the end of the log of {whose}, last line first\n{}\n---", last.join("\n"));
+    }
+}
+
+/// A mosquitto with the configuration that lies in `directory`, once it listens; `None` if it ends: the port is taken.
+pub(super) fn run(directory: &Path, port: u16) -> Option<Child> {
     let mut child = spawn(directory, &[]);
     eventually("mosquitto to listen or end (`make test` installs it)", || {
         if child.try_wait().unwrap().is_some() {
@@ -176,11 +186,7 @@ impl Drop for Mosquitto {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            let log = self.log();
-            let last: Vec<&str> = log.lines().rev().take(20).collect();
-            eprintln!("--- the end of mosquitto's log, last line first\n{}\n---", last.join("\n"));
-        }
+        show_end("mosquitto", &self.log());
     }
 }
 
@@ -190,6 +196,12 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// `command` publishes a message a line of its input.
+    pub(super) fn of(mut command: Command) -> Publisher {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        Publisher { input: child.stdin.take().unwrap(), child }
+    }
+
     pub fn send(&mut self, line: &str) {
         writeln!(self.input, "{line}").unwrap();
     }
@@ -207,6 +219,21 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
+    /// `command` prints a line for each message.
+    pub(super) fn of(mut command: Command) -> Subscriber {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = channel();
+        let output = child.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Subscriber { child, lines }
+    }
+
     /// The next message, `TOPIC PAYLOAD`.
     pub fn next(&self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("no message at the broker")

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::Services;
 use crate::bridge::local::{Local, LocalStatus};
-use crate::bridge::{self, Bridge, BridgeStatus, Changes, Surroundings};
+use crate::bridge::{self, Bridge, BridgeStatus, Changes, Left, Surroundings};
 use crate::client::State;
 use crate::config::{self, Config};
 use crate::net::Brokers;
@@ -94,16 +94,17 @@ impl Bridges {
 
     /// Says goodbye to the local brokers, which takes a second at most.
     pub(in crate::daemon) async fn disconnect(&self) {
-        let all = self.all.take();
-        all.iter().for_each(|running| running.stop.request());
-        for running in &all {
+        let mut connected = Vec::new();
+        for running in self.all.take() {
+            running.stop.request();
             running.tasks.iter().for_each(AbortHandle::abort);
+            connected.push(running.connected);
+            self.ended.borrow_mut().push(running.bridge);
         }
         let _ = timeout(GOODBYE, async {
-            for running in all {
+            for connected in connected {
                 // It has ended, or failed before.
-                let _ = running.connected.await;
-                self.ended.borrow_mut().push(running.bridge);
+                let _ = connected.await;
             }
         })
         .await;
@@ -146,13 +147,7 @@ impl Bridges {
             };
             self.all.borrow_mut().extend(running);
         }
-        for Running { bridge, tasks, stop, .. } in old {
-            stop.request();
-            tasks.iter().for_each(AbortHandle::abort);
-            let nothing = config::Bridge { up: Vec::new(), down: Vec::new(), ..(*bridge.rules()).clone() };
-            let changes = bridge.reconfigure(&nothing, around, places);
-            self.carry_out(changes, services);
-        }
+        old.into_iter().for_each(|running| self.let_go(running, services));
     }
 
     /// `None`: nobody has said how brokers are reached.
@@ -179,18 +174,44 @@ impl Bridges {
             let keeper = services.supervisor.spawn("what keeps messages on the disk", keeper);
             self.keepers.borrow_mut().insert(name, keeper.abort_handle());
         }
-        for (name, stored) in changes.leaving {
-            let keeper = self.keepers.borrow_mut().remove(&name);
-            let leaving = Rc::clone(&self.leaving);
-            leaving.borrow_mut().insert(name.clone());
-            spawn_local(async move {
-                stored.await;
+        self.leave(changes.leaving, async {}, &services.store);
+    }
+
+    /// A bridge isn't configured any more: what its broker has been given may still be acknowledged, and what waits stays on the disk.
+    fn let_go(&self, running: Running, services: &Services) {
+        let Running { bridge, stop, connected, tasks, .. } = running;
+        stop.request();
+        tasks.iter().for_each(AbortHandle::abort);
+        bridge.stop();
+        // It has ended, or failed before.
+        let disconnected = async move { drop(connected.await) };
+        // The bridge tells IoT Core of what is stored.
+        let queues = bridge.leave().into_iter().map(|(name, left)| {
+            let bridge = Rc::clone(&bridge);
+            let left: Left = Box::pin(async move { (left.await, bridge).0 });
+            (name, left)
+        });
+        self.leave(queues.collect(), disconnected, &services.store);
+    }
+
+    /// After `before`, queues go once all that waits in them is on the disk.
+    fn leave(&self, queues: Vec<(String, Left)>, before: impl Future<Output = ()> + 'static, store: &Rc<Store>) {
+        let mut keepers = Vec::new();
+        for (name, _) in &queues {
+            keepers.push(self.keepers.borrow_mut().remove(name));
+            self.leaving.borrow_mut().insert(name.clone());
+        }
+        let (leaving, store) = (Rc::clone(&self.leaving), Rc::clone(store));
+        spawn_local(async move {
+            before.await;
+            for ((name, left), keeper) in queues.into_iter().zip(keepers) {
+                store.say_unwanted(&name, left.await);
                 if let Some(keeper) = keeper {
                     keeper.abort();
                 }
                 leaving.borrow_mut().remove(&name);
-            });
-        }
+            }
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! The queues of the forwards: each has one, found by its name.
 
 use super::Worker;
-use crate::count::count_that;
 use crate::store::database::Database;
+use crate::store::unwanted;
 use crate::store::{QueueId, QueueState, Totals};
 
 impl Worker {
@@ -47,18 +47,8 @@ impl Worker {
 
     pub(super) fn say_what_nobody_wants(&self, contents: &[(QueueId, String, Totals)]) {
         for (id, name, totals) in contents {
-            if !id.is_built_in() && totals.messages > 0 && !self.forwards.contains(name) {
-                let waiting = count_that(totals.messages, "message", "waits", "wait");
-                let (what, again) = match name.starts_with("bridge ") {
-                    true => (format!("in the rule `{name}`"), "a rule with that filter is in that bridge again"),
-                    false => {
-                        (format!("for readers of the forward {name}"), "a forward of that name is configured again")
-                    }
-                };
-                log::warn!(
-                    GATEWIRE_EVENT = "forward_gone", GATEWIRE_FORWARD = name.as_str();
-                    "{waiting} {what}, which isn't in the configuration any more. They stay in {} until {again}", self.path.display()
-                );
+            if !id.is_built_in() && !self.forwards.contains(name) {
+                unwanted::say(name, totals.messages, &self.path);
             }
         }
     }
