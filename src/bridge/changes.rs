@@ -99,7 +99,7 @@ impl Bridge {
                 }
                 None => {
                     let place = places.remove(&name).unwrap_or_default();
-                    let rule = DownRule::new(&me, &name, rule, spill_after, place);
+                    let rule = DownRule::new(&me, &name, &self.acks, rule, spill_after, place);
                     let kept = Rc::clone(&rule);
                     changes.keepers.push((name, Box::new(|store| Box::pin(keeper::keep(kept, store)))));
                     rule

@@ -9,7 +9,7 @@ use super::Bridge;
 use super::cause::Cause;
 use super::counters::{Counters, RuleStatus};
 use crate::config;
-use crate::forward::Keep;
+use crate::forward::{Acks, Keep};
 use crate::message::{AckToken, Inbound, Outbound, Qos};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::Kept;
@@ -24,6 +24,8 @@ pub(super) struct DownRule {
     /// Of its queue in the store.
     name: String,
     config: RefCell<config::Down>,
+    /// What IoT Core may be told of: also if the bridge is there no more.
+    acks: Rc<Acks>,
     counters: Counters,
     keep: RefCell<Keep>,
     /// A message that the local broker doesn't take for so long is put on the disk.
@@ -36,6 +38,7 @@ impl DownRule {
     pub(super) fn new(
         bridge: &Weak<Bridge>,
         name: &str,
+        acks: &Rc<Acks>,
         config: &config::Down,
         spill_after: Duration,
         place: QueueState,
@@ -43,6 +46,7 @@ impl DownRule {
         Rc::new(DownRule {
             bridge: Weak::clone(bridge),
             name: name.to_owned(),
+            acks: Rc::clone(acks),
             keep: RefCell::new(Keep::new(&config.keep, place)),
             config: RefCell::new(config.clone()),
             counters: Counters::default(),
@@ -175,11 +179,9 @@ impl DownRule {
         }
         let has_more = keep.front().is_some();
         drop(keep);
-        if let Some(bridge) = self.bridge.upgrade() {
-            done.into_iter().for_each(|token| bridge.done_with_iot_core(token));
-            if has_more {
-                bridge.something_for_the_local_broker();
-            }
+        done.into_iter().for_each(|token| self.acks.done(token));
+        if let Some(bridge) = self.bridge.upgrade().filter(|_| has_more) {
+            bridge.something_for_the_local_broker();
         }
         result
     }

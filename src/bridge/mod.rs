@@ -202,10 +202,6 @@ impl Bridge {
         self.local_acks.done(token);
     }
 
-    fn done_with_iot_core(&self, token: AckToken) {
-        self.acks.done(token);
-    }
-
     fn something_for_the_local_broker(&self) {
         self.something.notify();
     }

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::rc::Weak;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use super::*;
 use crate::config::WhenFull;
 use crate::message::{Outbound, Properties, Qos, Sequence};
 use crate::mqtt::session::Waiting as _;
+use crate::store::keeper;
 
 /// A bridge, and the outbox that it hands over to. The link to IoT Core is up, and takes what a test takes.
 struct Bench {
@@ -231,6 +233,22 @@ async fn at_the_end_what_the_local_broker_was_given_is_not_given_again() {
     let mut done = Vec::new();
     bench.acks.drain(&mut done);
     assert_eq!((done, bench.bridge.down.borrow()[0].status().delivered), (vec![token], 1));
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn a_bridge_that_is_gone_still_tells_iot_core_of_what_it_has_stored() {
+    let (acks, token): (Rc<Acks>, _) = (Rc::default(), AckToken::new(1));
+    let place = QueueState { generation: 1, ..QueueState::default() };
+    let rule = DownRule::new(&Weak::new(), "gone", &acks, &down_rule("set/#", "", ""), Duration::from_secs(1), place);
+    acks.owe(token, 1);
+    rule.take(1, &inbound("set/1", b"1"), Some(token));
+    rule.stop();
+    while let Some(write) = keeper::begin_write(&*rule) {
+        keeper::end_write(&*rule, write.queue, &Ok(()));
+    }
+    let mut done = Vec::new();
+    acks.drain(&mut done);
+    assert_eq!(done, [token]);
 }
 
 #[tokio::test(flavor = "local", start_paused = true)]

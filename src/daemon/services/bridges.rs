@@ -185,13 +185,7 @@ impl Bridges {
         bridge.stop();
         // It has ended, or failed before.
         let disconnected = async move { drop(connected.await) };
-        // The bridge tells IoT Core of what is stored.
-        let queues = bridge.leave().into_iter().map(|(name, left)| {
-            let bridge = Rc::clone(&bridge);
-            let left: Left = Box::pin(async move { (left.await, bridge).0 });
-            (name, left)
-        });
-        self.leave(queues.collect(), disconnected, &services.store);
+        self.leave(bridge.leave(), disconnected, &services.store);
     }
 
     /// After `before`, queues go once all that waits in them is on the disk.
