@@ -100,7 +100,7 @@ fn a_wrong_password_is_named_and_the_right_one_found_without_a_reload() {
             LocalBroker::with_options(&format!("allow_anonymous false\npassword_file {}\n", passwords.display()));
         let version = format!("protocol = \"{protocol}\"");
         let gatewire = setup(&at(local.port), &version).start();
-        says(&failure(&gatewire, "broker_refused_login"), &["wants a login", "username and password_file"]);
+        says(&failure(&gatewire, "broker_refused_login"), &["requires a login", "username and password_file"]);
         drop(gatewire);
         let keys = format!("{version}\nusername = \"gatewire\"\npassword_file = \"DIR/password\"");
         let setup = setup(&at(local.port), &keys);
@@ -201,7 +201,10 @@ fn a_broker_that_wants_a_client_certificate_gets_it_or_says_so() {
     ));
     let ca = path("AmazonRootCA1.pem");
     let gatewire = setup(&format!("localhost:{port}"), &format!("tls = {{ ca_file = \"{ca}\" }}")).start();
-    says(&failure(&gatewire, "broker_tls_refused"), &["wants a client certificate", "tls.cert_file and tls.key_file"]);
+    says(
+        &failure(&gatewire, "broker_tls_refused"),
+        &["requires a client certificate", "tls.cert_file and tls.key_file"],
+    );
     let (cert, key) = (path("certificate.pem.crt"), path("private.pem.key"));
     let tls = format!("tls = {{ ca_file = \"{ca}\", cert_file = \"{cert}\", key_file = \"{key}\" }}");
     setup(&format!("localhost:{port}"), &tls).start().wait_for("bridge house: connected to ");

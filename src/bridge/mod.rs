@@ -276,25 +276,27 @@ impl Recipient for Bridge {
 pub(crate) fn why(cause: Cause) -> &'static str {
     match cause {
         Cause::TooLarge => {
-            "it is too large: IoT Core takes payloads of at most 128 KiB and properties of 8 KiB. If nobody needs it there, name it in `except`"
+            "it is too large: a payload may have 128 KiB at IoT Core, and properties may have 8 KiB. If nobody needs it there, name its topic in `except`"
         }
         Cause::TopicTooLong => {
-            "its topic there would be longer than the 256 bytes that IoT Core takes: use `strip`, or a shorter `to`"
+            "its topic there would be longer than the 256 bytes that IoT Core allows: use `strip`, or a shorter `to`"
         }
         Cause::TooManySlashes => {
-            "its topic there would have more than the 7 slashes that IoT Core takes: use `strip`, or a `to` with fewer"
+            "its topic there would have more than the 7 slashes that IoT Core allows: use `strip`, or a `to` with fewer"
         }
         Cause::BadTopic => "its topic there would be empty or hold characters that a topic may not have",
-        Cause::ReservedTopic => "topics that begin with `$` are the server's own: `to` puts something before it",
+        Cause::ReservedTopic => {
+            "topics that begin with `$` are the server's own: set `to`, which puts something before it"
+        }
         Cause::Hops => {
-            "it has come through four bridges already, as if they were a loop: see that no other bridge brings back what this one sends"
+            "it has come through four bridges already, which looks like a loop: check that no other bridge brings back what this one sends"
         }
         Cause::Refused => "the other side refuses it",
         Cause::KeepFull => {
-            "more waits than there is room for, and its sender doesn't send it again: see `gatewire status` for what waits, and have devices publish with QoS 1"
+            "there is no room for it, and its sender doesn't send it again: see `gatewire status` for what waits, and have devices publish with QoS 1"
         }
         Cause::Superseded => "a newer one of its topic went instead",
-        Cause::Unchanged => "it says what the last one of its topic said",
-        Cause::Expired => "the time that its sender gave it has passed",
+        Cause::Unchanged => "it says the same as the last one of its topic",
+        Cause::Expired => "it has waited longer than its sender allowed (message expiry interval)",
     }
 }

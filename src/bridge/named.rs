@@ -31,7 +31,7 @@ impl Named {
             if !self.is_full.replace(true) {
                 log::warn!(
                     GATEWIRE_EVENT = "bridge_left_out", GATEWIRE_BRIDGE = bridge;
-                    "bridge {bridge}: more topics have messages that don't go to the other side; from now on they are only counted: \
+                    "bridge {bridge}: messages on more topics don't go to the other side; from now on they are only counted: \
                     see `gatewire status`"
                 );
             }
@@ -47,7 +47,7 @@ impl Named {
         log::warn!(
             GATEWIRE_EVENT = "bridge_left_out", GATEWIRE_BRIDGE = bridge, GATEWIRE_TOPIC = topic.as_str(),
             GATEWIRE_ERROR = cause.as_str();
-            "bridge {bridge}: a message to `{topic}` doesn't go to {side} ({cause}): {why}. Others of this topic are only counted"
+            "bridge {bridge}: a message on `{topic}` doesn't go to {side} ({cause}): {why}. Further ones on this topic are only counted"
         );
     }
 

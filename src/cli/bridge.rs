@@ -24,13 +24,13 @@ const MAX_FILE: u64 = 4 << 20;
 const MAX_FILES: usize = 1000;
 
 pub(super) const LONG_ABOUT: &str = "\
-Say what the bridges do with a topic: which rule takes it, upwards as a topic of the local
-broker, downwards as one of IoT Core, and what becomes of it; or why nothing does. It reads
-the configuration only, so it also tells what a change will do.
+Say which rule of the bridges takes a topic and what becomes of it, or why no rule takes it. The
+topic is tried both ways: up, as a topic of the local broker, and down, as a topic of IoT Core.
+Only the configuration is read, so it also shows what a change will do.
 
 With --from-mosquitto, read the configuration of mosquitto instead, with the files that it
 includes, and print its bridges as [[bridge]] tables for gatewire.toml. What can't be
-translated goes to standard error, with its file and line.";
+translated is reported on standard error, with its file and line.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -38,8 +38,8 @@ Examples:
   gatewire bridge gateways/thing-gateway-01/set/kitchen/set
   gatewire bridge --from-mosquitto /etc/mosquitto/mosquitto.conf > house.toml
 
-Exit codes: 0 a rule takes the topic and it reaches the other side, or all was translated; 1 nothing takes it or it can't
-reach the other side, or something wasn't translated; 64 usage; 78 configuration unusable.";
+Exit codes: 0 a rule takes the topic and it reaches the other side, or everything was translated; 1 no rule takes it, it
+can't reach the other side, or something wasn't translated; 64 usage; 78 configuration unusable.";
 
 /// The command line of `gatewire bridge`.
 #[derive(Debug, Args)]
@@ -130,7 +130,7 @@ fn other_side(way: &str) -> &'static str {
 /// What a person can do.
 fn why_left(cause: Cause, way: &str) -> &'static str {
     match (cause, way) {
-        (Cause::TopicTooLong, "down") => "its topic there would be longer than the 65535 bytes that MQTT takes",
+        (Cause::TopicTooLong, "down") => "its topic there would be longer than the 65535 bytes that MQTT allows",
         (cause, _) => why(cause),
     }
 }
@@ -139,7 +139,7 @@ fn why_left(cause: Cause, way: &str) -> &'static str {
 fn what_else(rule: &Up) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(every) = rule.every {
-        lines.push(format!("every: the newest message of the topic, at most once in {}", written(every)));
+        lines.push(format!("every: only the newest message of the topic, at most once in {}", written(every)));
     }
     if rule.on_change {
         lines.push("on_change: only if it differs from the topic's last one".to_owned());
@@ -153,7 +153,7 @@ fn what_else(rule: &Up) -> Vec<String> {
     }
     lines.push(match rule.retain {
         true => "retain: what is retained here is retained at IoT Core, too".to_owned(),
-        false => "retain: what is retained here isn't at IoT Core".to_owned(),
+        false => "retain: what is retained here isn't retained at IoT Core".to_owned(),
     });
     lines
 }
@@ -173,8 +173,8 @@ fn why_not(rules: &[Mapping<'_>], topic: &Topic) -> String {
         rules => {
             let from: Vec<&str> = rules.iter().map(|rule| rule.from.as_str()).collect();
             let dollar = topic.as_str().starts_with('$') && from.iter().any(|from| from.starts_with(['+', '#']));
-            let dollar = if dollar { "; a wildcard at the start doesn't match `$`" } else { "" };
-            format!("no rule takes {topic}; there are {}{dollar}", from.join(", "))
+            let dollar = if dollar { "; a wildcard at the start doesn't match topics that begin with `$`" } else { "" };
+            format!("no rule takes {topic}; the rules take {}{dollar}", from.join(", "))
         }
     })
 }

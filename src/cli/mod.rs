@@ -51,8 +51,8 @@ const ABOUT: &str = "Holds one persistent mTLS MQTT connection to AWS IoT Core";
 
 const LONG_ABOUT: &str = "\
 gatewire holds one persistent mTLS MQTT connection to AWS IoT Core. It publishes on a
-schedule, forwards the messages it subscribes to to local Unix sockets, and lets local programs
-publish through it. It reconnects by itself, for ever.";
+schedule, forwards the messages it subscribes to to local Unix sockets, lets local programs
+publish through it, and bridges local MQTT brokers. It reconnects by itself, for ever.";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -93,7 +93,7 @@ enum Command {
     /// Print the minimal IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::PolicyArguments),
-    /// Say what the bridges do with a topic, or translate a bridge of mosquitto's
+    /// Say what the bridges do with a topic, or translate a mosquitto bridge
     #[command(long_about = bridge::LONG_ABOUT, after_help = bridge::AFTER_HELP)]
     Bridge(bridge::BridgeArguments),
     /// Show what the running daemon is doing

@@ -60,7 +60,7 @@ fn of(error: &LocalError, config: &config::Bridge) -> String {
 fn unix(path: &Path, kind: ErrorKind) -> String {
     match kind {
         ErrorKind::NotFound => format!(
-            "The broker makes it when it starts: is it running (`systemctl status mosquitto`), and does its configuration have \
+            "The broker creates it when it starts: is it running (`systemctl status mosquitto`), and does its configuration have \
              `listener 0 {}`?",
             path.display()
         ),
@@ -68,7 +68,7 @@ fn unix(path: &Path, kind: ErrorKind) -> String {
             format!("The socket was left behind by a broker that doesn't run any more. {IS_IT_RUNNING}.")
         }
         ErrorKind::PermissionDenied => denied(path),
-        _ => format!("{IS_IT_RUNNING}, its log what it does."),
+        _ => format!("{IS_IT_RUNNING}; its log says what it does."),
     }
 }
 
@@ -86,7 +86,7 @@ fn denied(path: &Path) -> String {
     };
     let remedy = match (group.as_str(), mode & bit != 0, is_socket) {
         (group, true, _) if group != "root" => {
-            format!("`sudo usermod -aG {group} {user}` puts {user} into its group; restart gatewire then.")
+            format!("`sudo usermod -aG {group} {user}` adds {user} to its group; then restart gatewire.")
         }
         (_, _, true) => format!(
             "A drop-in for the broker's unit gives it to gatewire's group: `ExecStartPost=+/bin/chgrp {own} {file}` and \
@@ -95,7 +95,8 @@ fn denied(path: &Path) -> String {
             file = quoted(path)
         ),
         (_, _, false) => {
-            "Have the broker make its socket in a directory that gatewire may enter, such as /run/mosquitto.".to_owned()
+            "Have the broker create its socket in a directory that gatewire may enter, such as /run/mosquitto."
+                .to_owned()
         }
     };
     format!("{what} is {owner}:{group}, mode {mode:04o}, and the user {user} must be allowed to {right}. {remedy}")
@@ -108,7 +109,7 @@ fn connecting(error: &ConnectError, config: &config::Bridge) -> String {
             "Is that machine on, and in the same network? A firewall on it may drop the port.".to_owned()
         }
         ConnectError::Dns { .. } | ConnectError::InvalidHost(_) => {
-            "Write the broker's IP address into broker, or the name that this machine knows it by (`getent hosts NAME`).".to_owned()
+            "Set broker to the broker's IP address, or to the name by which this machine knows it (`getent hosts NAME`).".to_owned()
         }
         ConnectError::Tls { fault, .. } => tls(fault, config),
     }
@@ -140,18 +141,18 @@ fn tls(fault: &TlsFault, config: &config::Bridge) -> String {
         TlsFault::WrongName { .. } | TlsFault::ServerCertificate { .. } => {
             let kind = if host.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
             format!(
-                "The broker's certificate must be signed by a CA, and have what broker names in its subjectAltName \
-                 ({kind}:{host}): make it anew so, or write a name of the certificate into broker."
+                "The broker's certificate must be signed by a CA, and have the host of broker in its subjectAltName \
+                 ({kind}:{host}): issue a new one, or set broker to a name that the certificate has."
             )
         }
         TlsFault::ServerExpired { .. } | TlsFault::ServerNotYetValid { .. } => {
             "If this machine's clock is right (`timedatectl`), the broker needs a new certificate.".to_owned()
         }
         TlsFault::NotTls(_) | TlsFault::Closed { answered: false } => {
-            "That port doesn't speak TLS: broker needs the port of a listener that has `certfile` (usually 8883), or leave `tls` out.".to_owned()
+            "That port doesn't speak TLS: broker needs the port of a listener that has `certfile` (usually 8883), or remove `tls`.".to_owned()
         }
         TlsFault::Alert(_) | TlsFault::Closed { answered: true } => match config.tls.as_ref().and_then(|tls| tls.client.as_ref()) {
-            None => "The broker wants a client certificate (mosquitto: `require_certificate true`): set tls.cert_file and tls.key_file.".to_owned(),
+            None => "The broker requires a client certificate (mosquitto: `require_certificate true`): set tls.cert_file and tls.key_file.".to_owned(),
             Some((cert_file, _)) => format!(
                 "The broker doesn't accept the certificate in {}: it must be signed by a CA of the broker's `cafile`, and be valid.",
                 cert_file.display()
@@ -172,12 +173,12 @@ fn other_version(protocol: Protocol) -> &'static str {
 
 fn closed_before_connack(config: &config::Bridge) -> String {
     let tls = if config.tls.is_none() {
-        "that port may speak TLS (then set `tls`, or take a port without); "
+        "that port may speak TLS (then set `tls`, or use a port without it); "
     } else {
-        "it may want a client certificate; "
+        "it may require a client certificate; "
     };
     format!(
-        "Likely, in this order: {tls}the broker may not know MQTT {} (try {}); it doesn't let `{}` in. Its log has the reason.",
+        "Likely, in this order: {tls}the broker may not know MQTT {} (try {}); it may not let `{}` in. Its log has the reason.",
         config.protocol.as_str(),
         other_version(config.protocol),
         config.client_id
@@ -211,7 +212,7 @@ const TLS_ALERT: &str = "\"\\u{15}\\u{3}";
 
 fn not_mqtt(detail: &str, config: &config::Bridge) -> String {
     if detail.contains(TLS_ALERT) {
-        return "That port speaks TLS: set `tls = { ca_file = \"..\" }` in the [[bridge]], or take a port of the broker without TLS."
+        return "That port speaks TLS: set `tls = { ca_file = \"..\" }` in the [[bridge]], or use a port of the broker without TLS."
             .to_owned();
     }
     if ["\"HTTP/", "\"<"].iter().any(|start| detail.contains(start)) {
@@ -229,10 +230,10 @@ fn refused(code: u8, config: &config::Bridge) -> String {
         (1 | 0x84, _) => {
             format!("The broker doesn't know MQTT {}: set {}.", config.protocol.as_str(), other_version(config.protocol))
         }
-        (2 | 0x85, _) => format!("The broker doesn't take the client id `{}`: set another client_id.", config.client_id),
+        (2 | 0x85, _) => format!("The broker doesn't accept the client id `{}`: set another client_id.", config.client_id),
         (4 | 5 | 0x86 | 0x87 | 0x8C, None) => {
-            "The broker wants a login: set username and password_file (mosquitto: `sudo mosquitto_passwd FILE gatewire` makes a user \
-             in its password file), or allow clients without one (`allow_anonymous true`)."
+            "The broker requires a login: set username and password_file (mosquitto: `sudo mosquitto_passwd FILE gatewire` adds a user \
+             to its password file), or allow clients without one (`allow_anonymous true`)."
                 .to_owned()
         }
         (4 | 5 | 0x86 | 0x87 | 0x8C, Some(login)) => format!(

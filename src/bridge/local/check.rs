@@ -72,7 +72,7 @@ async fn steps(config: &config::Bridge, report: StepReport<'_>) -> Result<bool, 
     let connected = timeout_at(deadline, connack).await.unwrap_or(Err(Cause::NoConnAck));
     connected.map_err(|cause| explain(cause, Phase::AwaitingConnack, began))?;
     report(Outcome::Passed(format!(
-        "MQTT {}: accepted as `{client_id}`, a client of this check",
+        "MQTT {}: accepted as `{client_id}`, the client id of this check",
         config.protocol.as_str()
     )));
     let passed = talk.subscribe_to_all(config, report).await;

@@ -109,7 +109,7 @@ impl fmt::Display for PasswordFault {
                 write!(f, "the user {user} may not read it (it is {owner}, mode {mode:04o})")
             }
             Fault::Other(other) => write!(f, "it is {other}, not a file"),
-            Fault::TooLarge => write!(f, "it is larger than the {MAX_PASSWORD} bytes that a password of MQTT may have"),
+            Fault::TooLarge => write!(f, "it is larger than the {MAX_PASSWORD} bytes that an MQTT password may have"),
             Fault::Empty => f.write_str("it is empty"),
             Fault::NotText => f.write_str("it isn't text in UTF-8"),
             Fault::SeveralLines => f.write_str("it has more than one line"),

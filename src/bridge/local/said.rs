@@ -19,7 +19,7 @@ use crate::time;
 const NO_PUBACK: &str =
     "They are sent again. The broker is overloaded or hangs: look at its log, and at the load of this machine (`top`)";
 const THROTTLED: &str =
-    "Nothing is lost: what waits is sent later. The broker's log says which of its limits was passed";
+    "Nothing is lost: what waits is sent later. The broker's log says which of its limits was exceeded";
 
 /// What was said of a bridge's connection.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Said {
         log::error!(
             GATEWIRE_EVENT = "bridge_subscribe_refused", GATEWIRE_BRIDGE = config.name.as_str(),
             GATEWIRE_FILTER = filter.as_str();
-            "bridge {}: the broker {} doesn't take the filter `{filter}`: {ends}. It is left out: nothing goes up for it, and the \
+            "bridge {}: the broker {} doesn't accept the filter `{filter}`: {ends}. It is left out: nothing goes up for it, and the \
              other filters stay subscribed; it is tried again in an hour. The broker's log has the reason", config.name, config.broker
         );
     }
@@ -99,8 +99,8 @@ impl Said {
         let Some(topic) = &config.status_topic else { return };
         log::error!(
             GATEWIRE_EVENT = "bridge_status_refused", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
-            "bridge {}: the broker {} doesn't take the status on `{topic}`: {why}. Everything else goes on. Let it publish there, \
-             retained (mosquitto: `topic write {topic}` in its ACL file, and `retain_available true`), or take status_topic out",
+            "bridge {}: the broker {} doesn't take the status on `{topic}`: {why}. Everything else goes on. Let gatewire's user publish there, \
+             retained (mosquitto: `topic write {topic}` in its ACL file, and `retain_available true`), or remove status_topic",
             config.name, config.broker
         );
     }
@@ -114,7 +114,7 @@ impl Said {
         };
         log::warn!(
             GATEWIRE_EVENT = "bridge_puback_missing", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
-            "bridge {}: {} no answer of the broker {}, the first of them to `{topic}`{advice}", config.name,
+            "bridge {}: {} no answer from the broker {}, the first of them to `{topic}`{advice}", config.name,
             count_that(count as u64, "message", "has", "have"), config.broker
         );
     }

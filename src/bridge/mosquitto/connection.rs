@@ -57,7 +57,7 @@ pub(super) fn all(lines: &[Line], problems: &mut Problems) -> Vec<Connection> {
                 "mosquitto".clone_into(&mut name);
             }
             while connections.iter().any(|other| other.name == name) {
-                problems.at(line, format!("there is a connection \"{name}\" already; it becomes \"{name}-2\""));
+                problems.at(line, format!("there already is a connection \"{name}\"; this one becomes \"{name}-2\""));
                 name.push_str("-2");
             }
             let (place, is_notifying) = (line.place(), true);
@@ -94,7 +94,7 @@ pub(super) fn all(lines: &[Line], problems: &mut Problems) -> Vec<Connection> {
 fn usable(line: &Line, problems: &mut Problems) -> Option<String> {
     let is_usable = check_characters(&line.value).is_ok() && (1..=MAX_MQTT_TEXT).contains(&line.value.len());
     if !is_usable {
-        problems.at(line, format!("`{}` is empty, too long, or holds characters that MQTT doesn't take", line.option));
+        problems.at(line, format!("`{}` is empty, too long, or holds characters that MQTT doesn't allow", line.option));
     }
     is_usable.then(|| line.value.clone())
 }
@@ -112,10 +112,7 @@ fn is_of_a_bridge(option: &str) -> bool {
 }
 
 fn unknown(line: &Line, problems: &mut Problems) {
-    problems.at(
-        line,
-        format!("`{}` isn't known to gatewire as an option of mosquitto; nothing is made of it", line.option),
-    );
+    problems.at(line, format!("gatewire doesn't know `{}` as an option of mosquitto, and leaves it out", line.option));
 }
 
 impl Connection {
@@ -126,8 +123,8 @@ impl Connection {
             "address" | "addresses" => self.address(line, problems),
             "clientid" | "remote_clientid" => self.connection_line("client_id", &text(&line.value)),
             "cleansession" if line.is_true() => self.remarks.push(format!(
-                "`cleansession true` ({}) isn't carried over: IoT Core keeps subscriptions and messages for `session_expiry` of \
-                 [connection], 1h by default; \"0s\" is what `cleansession true` was.",
+                "`cleansession true` ({}) isn't translated: IoT Core keeps subscriptions and messages for `session_expiry` in \
+                 [connection], 1h by default; \"0s\" does what `cleansession true` did.",
                 line.place()
             )),
             "cleansession" => {}
@@ -135,8 +132,8 @@ impl Connection {
             "restart_timeout" => self.backoff(line, problems),
             "bridge_protocol_version" => match first {
                 "mqttv311" | "mqttv31" => self.remarks.push(format!(
-                    "`{} {first}` ({}): gatewire speaks MQTT 5 with IoT Core, which says why it refuses something; `protocol = \
-                     \"3.1.1\"` in [connection] is the older one.",
+                    "`{} {first}` ({}): gatewire speaks MQTT 5 with IoT Core, which then says why it refuses something; `protocol = \
+                     \"3.1.1\"` in [connection] selects the older version.",
                     line.option,
                     line.place()
                 )),
@@ -147,7 +144,7 @@ impl Connection {
             "bridge_keyfile" => self.tls_line("key_file", line),
             "bridge_insecure" if line.is_true() => problems.at(
                 line,
-                "`bridge_insecure true` isn't translated: gatewire always checks that the server is the one that it asked for",
+                "`bridge_insecure true` isn't translated: gatewire always checks that the server is the one it asked for",
             ),
             "bridge_insecure" => {}
             "bridge_tls_version" if matches!(first, "tlsv1.2" | "tlsv1.3") => {}
@@ -158,7 +155,7 @@ impl Connection {
             ),
             "remote_username" | "username" | "remote_password" | "password" => problems.at(
                 line,
-                format!("`{}` isn't translated: IoT Core knows this gateway by its certificate", line.option),
+                format!("`{}` isn't translated: IoT Core identifies this gateway by its certificate", line.option),
             ),
             "local_clientid" => self.local_client_id = usable(line, problems),
             "local_username" => self.username = usable(line, problems),
@@ -168,7 +165,7 @@ impl Connection {
                 true => problems.at(line, "`notification_topic` below `$` isn't translated: such topics are the broker's own. Choose another one for `status_topic`"),
                 false => match Topic::of_mqtt(&line.value) {
                     Ok(_) => self.status_topic = Some(line.value.clone()),
-                    Err(error) => problems.at(line, format!("it can't be published to: {error}")),
+                    Err(error) => problems.at(line, format!("`notification_topic` can't be published to: {error}")),
                 },
             },
             "bridge_outgoing_retain" => self.carries_retain = line.is_true(),
@@ -181,12 +178,12 @@ impl Connection {
                 Err(_) => problems.at(line, "`bridge_session_expiry_interval` isn't a number of seconds"),
             },
             "bridge_max_packet_size" => self.remarks.push(format!(
-                "`{}` ({}) isn't needed: what is larger than the 128 KiB that IoT Core takes is left out, counted and named.",
+                "`{}` ({}) isn't needed: what is larger than the 128 KiB that IoT Core accepts is left out, counted and named.",
                 line.option,
                 line.place()
             )),
             option if is_one_of(NOT_NEEDED, option) => {}
-            option if is_of_a_bridge(option) => problems.at(line, format!("`{option}` isn't translated: gatewire has nothing like it")),
+            option if is_of_a_bridge(option) => problems.at(line, format!("`{option}` isn't translated: gatewire has no equivalent")),
             _ => unknown(line, problems),
         }
     }
@@ -219,7 +216,7 @@ impl Connection {
         {
             problems.at(
                 line,
-                format!("\"{host}\" isn't an endpoint of IoT Core: gatewire carries between the local broker and the endpoint of [connection] alone"),
+                format!("\"{host}\" isn't an endpoint of IoT Core: gatewire only carries between the local broker and the endpoint in [connection]"),
             );
         }
         self.endpoint = Some((host.to_owned(), port));
@@ -233,7 +230,7 @@ impl Connection {
                 if bounded != seconds {
                     problems.at(
                         line,
-                        format!("`keepalive_interval {seconds}` becomes {bounded}: IoT Core takes 30 to 1200 seconds"),
+                        format!("`keepalive_interval {seconds}` becomes {bounded}: IoT Core allows 30 to 1200 seconds"),
                     );
                 }
             }

@@ -46,14 +46,14 @@ pub(super) fn local(lines: &[Line], problems: &mut Problems) -> Local {
                         let host = line.words().nth(1).unwrap_or_default().to_owned();
                         listeners.push(Listener { port, host, ..Listener::default() });
                     }
-                    Err(_) => problems.at(line, "`listener` has no port that can be read; set `broker` by hand"),
+                    Err(_) => problems.at(line, "`listener` has no valid port; set `broker` by hand"),
                 }
             }
             "port" => {
                 is_default_used = true;
                 match first.parse() {
                     Ok(port) => default.port = port,
-                    Err(_) => problems.at(line, "`port` can't be read; set `broker` by hand"),
+                    Err(_) => problems.at(line, "`port` isn't valid; set `broker` by hand"),
                 }
             }
             "bind_address" => {
@@ -92,7 +92,7 @@ pub(super) fn local(lines: &[Line], problems: &mut Problems) -> Local {
         true => broker,
         false => {
             let is_it = |line: &&Line| ["listener", "bind_address"].contains(&line.option.as_str());
-            let text = "where mosquitto listens can't be told from this; 127.0.0.1:1883 is written as `broker`";
+            let text = "this doesn't say where mosquitto listens; 127.0.0.1:1883 is written as `broker`";
             lines.iter().filter(is_it).take(1).for_each(|line| problems.at(line, text));
             "127.0.0.1:1883".to_owned()
         }

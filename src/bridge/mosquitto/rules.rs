@@ -71,20 +71,20 @@ fn taken_apart<'a>(line: &'a Line, problems: &mut Problems) -> Option<Topic<'a>>
     };
     let direction = words.next().unwrap_or("out");
     if !["out", "in", "both"].contains(&direction) {
-        problems.at(line, format!("\"{direction}\" isn't a direction: `out`, `in` or `both`"));
+        problems.at(line, format!("\"{direction}\" isn't a direction: write `out`, `in` or `both`"));
         return None;
     }
     if words.next().is_some_and(|qos| !["0", "1", "2"].contains(&qos)) {
-        problems.at(line, "the QoS behind the direction is 0, 1 or 2");
+        problems.at(line, "the QoS after the direction must be 0, 1 or 2");
         return None;
     }
     let (local, remote) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if words.next().is_some() {
-        problems.at(line, "there is more behind the two prefixes than belongs there");
+        problems.at(line, "there is something after the two prefixes");
         return None;
     }
     if [local, remote].iter().any(|prefix| prefix.contains(['+', '#'])) {
-        problems.at(line, "a prefix holds a wildcard");
+        problems.at(line, "a prefix can't hold a wildcard");
         return None;
     }
     Some(Topic { pattern, direction, local, remote })
@@ -102,8 +102,8 @@ fn up(topic: &Topic<'_>, line: &Line, retain: bool, problems: &mut Problems) -> 
         problems.at(
             line,
             format!(
-                "IoT Core takes none of the topics that this makes, \"{shown}\": at most 256 bytes and 7 slashes, and below `$` only \
-                 `{BASIC_INGEST}`"
+                "IoT Core accepts none of the topics that this makes, \"{shown}\": they may have at most 256 bytes and 7 slashes, and \
+                 below `$` only `{BASIC_INGEST}` is allowed"
             ),
         );
     }
@@ -124,7 +124,7 @@ fn down(topic: &Topic<'_>, line: &Line, problems: &mut Problems) -> Option<Down>
     let rule = Down { from, strip: topic.remote.to_owned(), to: topic.local.to_owned(), keep };
     let is_possible = rule.mapping().images().iter().any(|image| image.is_ever(for_local_broker));
     if !is_possible {
-        problems.at(line, "what comes of it isn't a topic at the local broker");
+        problems.at(line, "what this makes isn't a topic at the local broker");
     }
     is_possible.then_some(rule)
 }
@@ -136,7 +136,7 @@ fn filter(
     problems: &mut Problems,
 ) -> Option<TopicFilter> {
     if text.starts_with("$share/") {
-        problems.at(line, "a shared subscription isn't translated: it would get only a part of the messages");
+        problems.at(line, "a shared subscription isn't translated: it would get only part of the messages");
         return None;
     }
     match make(text) {
@@ -157,7 +157,7 @@ fn is_new(rule: Mapping<'_>, earlier: &[(Mapping<'_>, &Line)], line: &Line, prob
         problems.at(
             line,
             format!(
-                "\"{}\" is taken by line {} already: a topic goes once, by the first rule that has it",
+                "\"{}\" is already taken by line {}: a message goes once, by the first rule that takes it",
                 rule.from, at.number
             ),
         );
@@ -176,7 +176,7 @@ pub(super) fn without_loops(all: &mut [Rules], problems: &mut Problems) {
                 false => problems.at(
                     &made.line,
                     format!(
-                        "IoT Core takes at most {MAX_SUBSCRIPTIONS} filters of a client; a wildcard has several topics"
+                        "IoT Core accepts at most {MAX_SUBSCRIPTIONS} filters from a client; one with a wildcard covers several topics"
                     ),
                 ),
             }
@@ -217,7 +217,7 @@ fn drop_down(all: &mut [Rules], (of, down): (usize, usize), problems: &mut Probl
     problems.at(
         &made.line,
         format!(
-            "`{direction}`: what comes from IoT Core on \"{}\" would go up again and round for ever, so only the way up is made of it. Give \
+            "`{direction}`: what comes from IoT Core on \"{}\" would go up again, round for ever, so it becomes a [[bridge.up]] only. Give \
              what comes down topics of its own, such as `from = \"gateways/{{{{client_id}}}}/set/#\"` with `strip = \
              \"gateways/{{{{client_id}}}}/set/\"` in a [[bridge.down]]",
             made.rule.from

@@ -43,8 +43,8 @@ pub(super) fn bridge(connection: &Connection, rules: &Rules, local: &Local, numb
     comment(&mut toml, &format!("From {}, connection {}.", connection.place, text(&connection.name)));
     comment(
         &mut toml,
-        "Once gatewire has it, take the connection out of mosquitto's configuration and restart mosquitto: what both carry comes twice, \
-         and two clients with one client id end each other's connection.",
+        "Once gatewire carries these topics, take this connection out of mosquitto's configuration and restart mosquitto: what both carry \
+         arrives twice, and two clients with the same client id disconnect each other.",
     );
     link(&mut toml, connection);
     connection.remarks.iter().for_each(|remark| comment(&mut toml, remark));
@@ -58,7 +58,7 @@ pub(super) fn bridge(connection: &Connection, rules: &Rules, local: &Local, numb
     if local.has_tls {
         comment(
             &mut toml,
-            "The CA that mosquitto's own certificate (`certfile`) is from; the certificate must be for this host.",
+            "The CA that signed mosquitto's own certificate (`certfile`), which must be valid for this host.",
         );
         let client = match local.wants_certificate {
             true => ", cert_file = \"/etc/gatewire/house.pem\", key_file = \"/etc/gatewire/house.key\"",
@@ -91,7 +91,7 @@ fn link(toml: &mut String, connection: &Connection) {
     if of_connection.is_empty() && connection.of_tls.is_empty() {
         return;
     }
-    comment(toml, "What the link to IoT Core is made of belongs into gatewire.toml, if it isn't there:");
+    comment(toml, "The settings of the link to IoT Core belong in gatewire.toml, if they aren't there yet:");
     for (header, lines) in [("[connection]", &of_connection), ("[tls]", &connection.of_tls)] {
         if !lines.is_empty() {
             line(toml, &format!("#   {header}"));
@@ -101,7 +101,7 @@ fn link(toml: &mut String, connection: &Connection) {
     if !connection.of_tls.is_empty() {
         comment(
             toml,
-            "gatewire's user must be able to read these files, and nobody else the key: better copy them to /etc/gatewire/certs.",
+            "gatewire's user must be able to read these files, and nobody else the key: it is best to copy them to /etc/gatewire/certs.",
         );
     }
 }
@@ -110,7 +110,7 @@ fn login(toml: &mut String, connection: &Connection) {
     if let Some(name) = &connection.username {
         line(toml, &format!("username = {}", text(name)));
         if connection.has_password {
-            comment(toml, "Write the `local_password` into this file, for gatewire alone (mode 0600).");
+            comment(toml, "Write the `local_password` into this file, which only gatewire may read (mode 0600).");
             line(toml, "password_file = \"/etc/gatewire/house.password\"");
         }
     }
@@ -137,7 +137,7 @@ fn up(toml: &mut String, made: &Made<Up>) {
     heading(toml, "[[bridge.up]]", &made.line);
     mapped(toml, from, strip, to);
     if made.is_mended {
-        comment(toml, "What comes down stays here; it would go up again otherwise, and round for ever.");
+        comment(toml, "What comes down stays here: otherwise it would go up again, round for ever.");
     }
     if !except.is_empty() {
         let except: Vec<String> = except.iter().map(|filter| topic(filter.as_str())).collect();
@@ -146,7 +146,7 @@ fn up(toml: &mut String, made: &Made<Up>) {
     if *retain {
         comment(
             toml,
-            "As mosquitto does unless `bridge_outgoing_retain false` is set. The policy needs iot:RetainPublish for it.",
+            "As mosquitto does unless `bridge_outgoing_retain false` is set. The policy must allow iot:RetainPublish for this.",
         );
         line(toml, "retain = true");
     }

@@ -164,7 +164,7 @@ fn a_wrong_rule_is_told_at_its_line() {
         ("[[bridge.up]]\nfrom = \"a/#/b\"", "9: `bridge.up.from`: \"a/#/b\" isn't a topic filter"),
         ("[[bridge.up]]\nfrom = [\"a\", \"b\"]", "must be one filter in quotes; write a `[[bridge.up]]` for each"),
         ("[[bridge.up]]\nfrom = [\"a\"]", "must be one string, without brackets"),
-        ("[[bridge.up]]\nfrom = \"$share/g/a/#\"", "Write the filter alone, \"a/#\""),
+        ("[[bridge.up]]\nfrom = \"$share/g/a/#\"", "Write the filter by itself, \"a/#\""),
         ("[[bridge.up]]\nfrom = \"$SYS/#\"", "put something before it, such as `to = \"gateways/{{client_id}}/\"`"),
         (
             "[[bridge.up]]\nfrom = \"a\"\nto = \"$aws/things/x/\"",
@@ -172,13 +172,13 @@ fn a_wrong_rule_is_told_at_its_line() {
         ),
         (
             "[[bridge.up]]\nfrom = \"a/#\"\nstrip = \"b/\"",
-            "\"b/\" isn't how `from`, \"a/#\", begins before its wildcards; write \"a/\"",
+            "\"b/\" isn't the beginning of `from`, \"a/#\", before its wildcards; write \"a/\"",
         ),
         ("[[bridge.up]]\nfrom = \"+/b\"\nstrip = \"a/\"", "`from` begins with a wildcard; leave `strip` out"),
         ("[[bridge.up]]\nfrom = \"a/#\"\nstrip = \"a/#\"", "can't hold a wildcard; write \"a/\""),
         ("[[bridge.up]]\nfrom = \"a/#\"\nto = \"g/#\"", "can't hold a wildcard; write \"g/\""),
         ("[[bridge.up]]\nfrom = \"a/b\"\nstrip = \"a/b\"", "nothing is left of \"a/b\" once `strip` is cut off"),
-        ("[[bridge.up]]\nfrom = \"a/+\"\nto = \"1/2/3/4/5/6/7/\"", "more than the 7 slashes that IoT Core takes"),
+        ("[[bridge.up]]\nfrom = \"a/+\"\nto = \"1/2/3/4/5/6/7/\"", "more than the 7 slashes that IoT Core allows"),
         ("[[bridge.up]]\nfrom = \"a/1/2/3/4/5/6/7/8\"", "more than the 7 slashes"),
         ("[[bridge.up]]\nfrom = \"a\"\nexcept = \"b\"", "`bridge.up.except`: must be an array of filters, [\"b\"]"),
         ("[[bridge.up]]\nfrom = \"a\"\nexcept = [\"b#\"]", "isn't a topic filter"),
@@ -256,11 +256,11 @@ fn what_is_hardly_meant_is_a_warning() {
         ("[[bridge.up]]\nfrom = \"a/+\"\nexcept = [\"a/#\"]\n", "\"a/#\" leaves out all of `from`, \"a/+\""),
         (
             "[[bridge.up]]\nfrom = \"a/#\"\nstrip = \"a/\"\nto = \"g\"\n",
-            "topics become such as \"gx\"; write \"g/\" unless",
+            "topics become \"gx\" and the like; write \"g/\" unless",
         ),
         (
             "[[bridge.up]]\nfrom = \"a/#\"\nstrip = \"a\"\nto = \"g/\"\n",
-            "`bridge.up.strip`: topics become such as \"g//x\", with an empty level; write \"a/\"",
+            "`bridge.up.strip`: topics become \"g//x\" and the like, with an empty level; write \"a/\"",
         ),
         (
             "[[bridge.up]]\nfrom = \"a/#\"\n[[bridge.up]]\nfrom = \"a\"\n",
@@ -292,7 +292,8 @@ fn two_bridges_have_names_and_client_ids_of_their_own() {
     let found = errors(&second("attic", "localhost:1883", ""));
     assert!(
         found.len() == 1
-            && found[0].contains("\"gatewire-thing-1\" is that of the bridge \"house\", too, at the same broker"),
+            && found[0]
+                .contains("\"gatewire-thing-1\" is also the client id of the bridge \"house\" at the same broker"),
         "{found:#?}"
     );
     assert!(bridges(&second("attic", "localhost:1883", "client_id = \"two\"\n")).1.is_empty());

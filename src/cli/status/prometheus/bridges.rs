@@ -14,14 +14,14 @@ impl Metrics {
         self.each(of, "bridge_connected", Gauge, help, |bridge| {
             Some(f64::from(u8::from(bridge.state == LinkPhase::Connected)))
         });
-        let help = "Since when that is so.";
+        let help = "Since when that has been so.";
         self.each(of, "bridge_since_timestamp_seconds", Gauge, help, |bridge| bridge.since.map(seconds));
         let help = "Filters that the local broker refuses.";
         self.each(of, "bridge_filters_refused", Gauge, help, |bridge| Some(bridge.filters_refused.len() as f64));
         let all: Vec<Rule<'_>> = items.iter().flat_map(rules_of).collect();
         let help = "Messages that a rule takes.";
         self.rules(&all, "bridge_received_total", Counter, help, |rule| rule.received);
-        let help = "Messages of them that go to the other side.";
+        let help = "Received messages that go to the other side.";
         self.rules(&all, "bridge_accepted_total", Counter, help, |rule| rule.accepted);
         let help = "Messages that the other side has acknowledged.";
         self.rules(&all, "bridge_delivered_total", Counter, help, |rule| rule.delivered);

@@ -33,7 +33,7 @@ impl Reader<'_> {
             };
             if let Some(first) = bridges[..number].iter().find(is_taken) {
                 let text = format!(
-                    "`bridge.client_id`: \"{}\" is that of the bridge \"{}\", too, at the same broker, which lets only one of them \
+                    "`bridge.client_id`: \"{}\" is also the client id of the bridge \"{}\" at the same broker, which lets only one of them \
                      in; write `client_id = \"gatewire-{{{{client_id}}}}-2\"` here, or put the rules of both under one [[bridge]]",
                     bridge.client_id, first.bridge.name
                 );
@@ -75,7 +75,7 @@ impl Reader<'_> {
             }
             if let Some(topic) = bridge.status_topic.as_ref().filter(|topic| up.mapping().takes(topic)) {
                 let text = format!(
-                    "`bridge.up.from`: with `protocol = \"3.1.1\"` what gatewire says on `status_topic`, \"{topic}\", goes up, too; \
+                    "`bridge.up.from`: with `protocol = \"3.1.1\"` what gatewire publishes on `status_topic`, \"{topic}\", goes up, too; \
                      leave it out, `except = [\"{topic}\"]`"
                 );
                 self.report.warning(place, &text);

@@ -43,15 +43,14 @@ impl<'a> Reader<'a> {
             section.warning(
                 "broker",
                 "8883 is the port of MQTT over TLS, and without `tls` gatewire doesn't speak TLS there; write `tls = { ca_file = \
-                 \"FILE\" }` with the CA of that broker, or its port without TLS, mostly 1883",
+                 \"FILE\" }` with the CA of that broker, or its port without TLS, usually 1883",
             );
         }
         if let Some(Broker::Unix(socket)) = &broker {
             self.note(&section, "broker", socket);
         }
         if matches!(broker, Some(Broker::Unix(_))) && has_tls {
-            section
-                .error("tls", "is for a broker at HOST:PORT; a Unix socket doesn't leave this machine: leave it out");
+            section.error("tls", "is for a broker at HOST:PORT; a Unix socket doesn't leave this machine: remove it");
         }
         let tls = section.optional_section("tls").map(|tls| self.broker_tls(tls));
         let login = self.login(&section);
@@ -100,7 +99,7 @@ impl<'a> Reader<'a> {
             file.inspect(|file| self.note(&section, key, file))
         };
         if section.node("ca_file").is_none() {
-            section.missing("ca_file", "is missing; it is written like `ca_file = \"/etc/gatewire/house-ca.pem\"`, the CA that the broker's certificate is from");
+            section.missing("ca_file", "is missing; it is written like `ca_file = \"/etc/gatewire/house-ca.pem\"`, the CA that signed the broker's certificate");
         }
         let (ca_file, cert_file, key_file) = (file("ca_file"), file("cert_file"), file("key_file"));
         let is_there = |key| section.node(key).is_some();
@@ -124,7 +123,7 @@ impl<'a> Reader<'a> {
     fn login(&self, section: &Section<'a>) -> Option<Option<BrokerLogin>> {
         let (has_name, has_file) = (section.node("username").is_some(), section.node("password_file").is_some());
         let username = section.get("username", |node| match string(node)? {
-            "" => Err("must not be empty; leave it out if the broker wants none".to_owned()),
+            "" => Err("must not be empty; leave it out if the broker requires none".to_owned()),
             name if name.len() > MAX_MQTT_TEXT => {
                 Err(format!("is {} bytes long, MQTT takes at most {MAX_MQTT_TEXT}", name.len()))
             }
@@ -160,7 +159,7 @@ impl<'a> Reader<'a> {
         match &node.value {
             Value::String(text) if !text.starts_with(['/', '$']) => {
                 Err("must name a file that holds the password, with its full path, such as \
-                 \"/etc/gatewire/house.password\"; write the password into that file, for gatewire alone"
+                 \"/etc/gatewire/house.password\"; write the password into that file, which only gatewire may read"
                     .to_owned())
             }
             _ => path(node, self.environment),

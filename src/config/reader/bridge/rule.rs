@@ -64,8 +64,8 @@ impl<'a> Reader<'a> {
             if let Some(share) = text.strip_prefix("$share/") {
                 let rest = share.split_once('/').map_or("", |(_, rest)| rest);
                 return Err(format!(
-                    "\"{text}\" is a shared subscription: of those the broker deals the messages out, in no order, and without No \
-                     Local. Write the filter alone, \"{rest}\""
+                    "\"{text}\" is a shared subscription: the broker would distribute its messages among the subscribers, in no order, and \
+                     without No Local. Write the filter by itself, \"{rest}\""
                 ));
             }
             [doubt::about_topic(text), doubt::placeholder(text), doubt::wildcard(text)]
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
             let text = match literal {
                 "" => format!("\"{strip}\" can't be cut off: `from` begins with a wildcard; leave `strip` out"),
                 _ => format!(
-                    "\"{strip}\" isn't how `from`, \"{from}\", begins before its wildcards; write \"{literal}\""
+                    "\"{strip}\" isn't the beginning of `from`, \"{from}\", before its wildcards; write \"{literal}\""
                 ),
             };
             section.error("strip", &text);
@@ -156,9 +156,9 @@ impl<'a> Reader<'a> {
         self.filled(text, check, |part, error| match error {
             TopicError::WildcardInTopic(_) => {
                 let literal = text.split(['+', '#']).next().unwrap_or_default();
-                format!("{part:?} is put together with topics, so it can't hold a wildcard; write \"{literal}\"")
+                format!("{part:?} becomes part of topics, so it can't hold a wildcard; write \"{literal}\"")
             }
-            error => format!("{part:?} can't be a part of a topic: {error}{}", doubt::escaped(text)),
+            error => format!("{part:?} can't be part of a topic: {error}{}", doubt::escaped(text)),
         })
     }
 }
@@ -214,23 +214,20 @@ fn is_possible(section: &Section<'_>, mapping: Mapping<'_>, way: Way) -> bool {
         }
         (Some(Unfit::TooLong), Way::Up) => {
             format!(
-                "each topic that comes of it is longer than the {MAX_TOPIC_BYTES} bytes that IoT Core takes; write a shorter `to`, or a longer `strip`"
+                "every topic that this makes is longer than the {MAX_TOPIC_BYTES} bytes that IoT Core allows; write a shorter `to`, or a longer `strip`"
             )
         }
         (Some(Unfit::TooLong), Way::Down) => {
             format!(
-                "each topic that comes of it is longer than the {MAX_MQTT_TEXT} bytes that MQTT takes; write a shorter `to`"
+                "every topic that this makes is longer than the {MAX_MQTT_TEXT} bytes that MQTT allows; write a shorter `to`"
             )
         }
         (Some(Unfit::TooManySlashes), _) => format!(
-            "each topic that comes of it, such as \"{shown}\", has more than the {MAX_TOPIC_SLASHES} slashes that IoT Core takes; write a \
+            "every topic that this makes, such as \"{shown}\", has more than the {MAX_TOPIC_SLASHES} slashes that IoT Core allows; write a \
              `to` with fewer levels, or a longer `strip`"
         ),
         _ if mapping.to.is_empty() => {
-            format!(
-                "nothing is left of \"{}\" once `strip` is cut off; write the topic that it gets, in `to`",
-                mapping.from
-            )
+            format!("nothing is left of \"{}\" once `strip` is cut off; write its new topic in `to`", mapping.from)
         }
         _ => format!("\"{shown}\" isn't a topic"),
     };
@@ -252,11 +249,11 @@ fn warn_of_slashes(section: &Section<'_>, mapping: Mapping<'_>) {
     };
     let example = mapping.images().last().map(example).unwrap_or_default();
     if begins_with_slash && !strip.is_empty() && (to.is_empty() || to.ends_with('/')) {
-        let text = format!("topics become such as \"{example}\", with an empty level; write \"{strip}/\"");
+        let text = format!("topics become \"{example}\" and the like, with an empty level; write \"{strip}/\"");
         section.warning("strip", &text);
     } else if !begins_with_slash && !to.is_empty() && !to.ends_with('/') {
         let text = format!(
-            "has no slash at its end, so topics become such as \"{example}\"; write \"{to}/\" unless that is meant"
+            "has no slash at its end, so topics become \"{example}\" and the like; write \"{to}/\" unless that is meant"
         );
         section.warning("to", &text);
     }
