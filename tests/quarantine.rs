@@ -125,6 +125,23 @@ fn a_forbidden_filter_is_left_out_and_the_others_stand() {
     }
 }
 
+#[test]
+fn a_filter_whose_answer_breaks_the_rules_is_left_out_and_the_others_stand() {
+    for protocol in ["3.1.1", "5"] {
+        let server = Strict::start(protocol, &[]);
+        server.misanswer("odd/#");
+        let forward =
+            "[[forward]]\nname = \"f\"\nfilters = [\"open/1\", \"odd/#\", \"open/2\"]\nsocket = \"DIR/f.sock\"\n";
+        let gatewire = setup(&server, protocol, forward).start();
+        let line = gatewire.wait_for("IoT Core refuses the filter `odd/#`: its answer to a SUBSCRIBE breaks the rules");
+        assert!(!line.contains("iot:"), "no policy mends it: {line}");
+        eventually("the link", || (ask(&gatewire, "t")["result"] == "delivered").then_some(()));
+        let status = gatewire.status();
+        let refused = status["link"]["filters_refused"].as_array().unwrap();
+        assert_eq!((refused.len(), &refused[0]["filter"]), (1, &json!("odd/#")));
+    }
+}
+
 /// Then it is the daemon that ends the connection, as MQTT wants it, each time.
 #[test]
 fn a_message_whose_answer_breaks_the_rules_is_set_aside_and_everything_else_arrives() {

@@ -244,12 +244,14 @@ fn serve<D: Daemon>(daemon: &mut D, seen: &Mutex<Seen>, stopped: &AtomicBool) {
                     if id == 0 { Vec::new() } else { packet(0x40, id, &[]) }
                 }
                 Some(Asked::Subscribe { filters, id }) => {
+                    let is_misanswered = filters.iter().any(|filter| seen.misanswered.contains(filter));
                     let answer = |filter| if seen.refused.contains(filter) { D::FAILURE } else { 1 };
                     let answers: Vec<u8> = filters.iter().map(answer).collect();
                     let granted = filters.into_iter().zip(&answers).filter(|(_, answer)| **answer != D::FAILURE);
                     let granted: Vec<String> = granted.map(|(filter, _)| filter).collect();
                     seen.subscribed.extend(granted);
-                    packet(0x90, id, &[D::PROPERTIES, &answers])
+                    let one_more: &[u8] = if is_misanswered { &[1] } else { &[] };
+                    packet(0x90, id, &[D::PROPERTIES, &answers, one_more])
                 }
                 Some(Asked::Ping) => vec![0xd0, 0],
                 Some(Asked::Disconnect) | None => return,

@@ -42,7 +42,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             lasting.session.ended_otherwise();
             return LocalError::TakenOver { times: lasting.closes };
         }
-        match error.may_be_for_a_packet() {
+        match error.may_be_for_a_packet() || lasting.session.was_answer_bad() {
             true => lasting.unjudged = Some(error.clone()),
             false => lasting.session.ended_otherwise(),
         }
@@ -66,6 +66,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             lasting.backoff.forgive();
         }
         let ends = match &reason {
+            None if lasting.session.was_answer_bad() => "its answer to it breaks the rules of MQTT".to_owned(),
             None => "it closes the connection on it".to_owned(),
             Some(reason) => format!("it ends the connection on it with reason code {reason}"),
         };

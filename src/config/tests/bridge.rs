@@ -214,7 +214,7 @@ fn a_wrong_rule_is_told_at_its_line() {
         assert!(found[0].contains(expected), "{rule}: {found:#?}");
     }
     let long = format!("{HOUSE}[[bridge.up]]\nfrom = \"a/#\"\nto = \"{}/\"\n", "x".repeat(260));
-    assert!(errors(&long)[0].contains("longer than the 256 bytes that IoT Core takes"));
+    assert!(errors(&long)[0].contains("longer than the 256 bytes that IoT Core allows"));
     let found = errors(HOUSE);
     assert!(
         found.len() == 1 && found[0].starts_with("gatewire.toml:5: `bridge.up`: is missing, and `down`, too"),

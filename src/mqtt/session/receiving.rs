@@ -59,9 +59,9 @@ impl Session {
         Ok(())
     }
 
-    /// Whether what breaks the rules, and `is_message` or not, may answer a message of ours.
+    /// Whether what breaks the rules, and `is_message` or not, may answer a message or a filter of ours.
     fn may_be_an_answer(&self, is_message: bool) -> bool {
-        self.is_connected() && !is_message && self.in_flight.on_the_wire_traits().next().is_some()
+        self.is_connected() && !is_message && self.unanswered().next().is_some()
     }
 
     /// Takes a whole packet; whether there was one.

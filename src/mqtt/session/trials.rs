@@ -164,7 +164,7 @@ impl Session {
     }
 
     /// Filters and messages that the server hasn't answered; filters first, then in the order of sending.
-    fn unanswered(&self) -> impl Iterator<Item = Suspect> {
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = Suspect> {
         let filters = self.subscriptions.unanswered().cloned().map(Suspect::Subscribe);
         filters.chain(self.in_flight.on_the_wire_traits().map(Suspect::Publish))
     }
