@@ -132,9 +132,10 @@ reproducible: ## two packages from two clones of this commit are the same
 	packaging/reproducible
 
 .PHONY: bench
-bench: tools build ## memory, CPU, wake-ups and disk writes, beside the bare program on rumqttc and mosquitto's bridge
+bench: tools build ## memory, CPU, latency, wake-ups and disk writes, beside the bare program on rumqttc and mosquitto's bridge
 	$(CARGO) build --release --locked --manifest-path benches/floor/Cargo.toml --target-dir target/floor
 	python3 benches/run $(BINARY) target/floor/release/floor
+	python3 benches/bridge $(BINARY) 5000
 
 .PHONY: tools
 tools: # what the tests and the demo need: Debian packages, and Rust

@@ -37,12 +37,12 @@ def end(process):
         process.wait(30)
 
 
-def feed(pipe, count, pause=0.0):
-    """Writes so many lines, one each so many seconds or as fast as they are taken."""
+def feed(pipe, count, pause=0.0, is_timed=False):
+    """Writes so many lines, one each so many seconds or as fast as they are taken. A timed one begins with the time."""
     line = (PAYLOAD + "\n").encode()
     start = time.monotonic()
     for n in range(count):
-        pipe.write(line)
+        pipe.write(b"%.6f " % time.time() + line if is_timed else line)
         if pause:
             pipe.flush()
             time.sleep(max(0, start + (n + 1) * pause - time.monotonic()))
