@@ -49,8 +49,7 @@ pub(super) fn salvage<E>(pages: &Pages, mut take: impl FnMut(Salvaged<'_>) -> Re
         pages.take_from((number, &page), &mut record, &mut take)?;
     }
     for (number, at) in &pages.wrong {
-        let Some(page) = pages.read_logged(*at) else { continue };
-        pages.take_from((*number, &page), &mut record, &mut take)?;
+        pages.take_from_logged((*number, *at), &mut record, &mut take)?;
     }
     Ok(())
 }
@@ -98,6 +97,10 @@ pub(super) struct Pages {
     logged: HashMap<u32, u64>,
     /// And frames of it that aren't what was written, with their numbers.
     wrong: Vec<(u32, u64)>,
+    /// Pages of it with one wrong word: where that is in the page, and what was written.
+    mended: HashMap<u64, log::Word>,
+    /// And those of which one of several words is wrong.
+    guesses: HashMap<u64, Vec<log::Word>>,
     /// How many the file has.
     in_file: u32,
 }
@@ -116,8 +119,8 @@ impl Pages {
     pub(super) fn of(file: Option<Arc<File>>, log: Option<Arc<File>>) -> Pages {
         let size = file.as_ref().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.len());
         let in_file = u32::try_from(size.div_ceil(PAGE_SIZE as u64)).unwrap_or(u32::MAX);
-        let (logged, wrong) = log.as_deref().map(log::newest).unwrap_or_default();
-        Pages { file, log, logged, wrong, in_file: in_file.min(MAX_PAGES) }
+        let log::Newest { pages: logged, wrong, mended, guesses } = log.as_deref().map(log::newest).unwrap_or_default();
+        Pages { file, log, logged, wrong, mended, guesses, in_file: in_file.min(MAX_PAGES) }
     }
 
     /// Those that SQLite finds there when it opens them: of the log what is whole.
@@ -146,7 +149,11 @@ impl Pages {
 
     fn read_logged(&self, at: u64) -> Option<Vec<u8>> {
         let mut page = vec![0; PAGE_SIZE];
-        self.log.as_ref()?.read_exact_at(&mut page, at).ok().map(|()| page)
+        self.log.as_ref()?.read_exact_at(&mut page, at).ok()?;
+        if let Some((at, word)) = self.mended.get(&at) {
+            page.get_mut(*at..at + word.len())?.copy_from_slice(word);
+        }
+        Some(page)
     }
 
     /// Gives what a page holds, of this number, to `take`.
@@ -377,6 +384,8 @@ mod tests {
         let mut log = vec![0; 32 + 24 + PAGE_SIZE];
         log[8..12].copy_from_slice(&(PAGE_SIZE as u32).to_be_bytes());
         log[32..36].copy_from_slice(&MAX_PAGES.to_be_bytes());
+        // Nothing that one wrong word explains.
+        log[100..].fill(3);
         fs::write(log_of(&path), log).unwrap();
 
         let pages = Pages::open(&path);

@@ -1,4 +1,4 @@
-//! Messages that the log has behind a frame that is wrong. SQLite ends it there and says nothing. Whether that frame is torn, with
+//! Messages that the log has in and behind a frame that is wrong. SQLite ends it there and says nothing. Whether that frame is torn, with
 //! what wasn't synced yet, or has been damaged since can't always be told (`damage` in [`crate::store::salvage`] tells where it
 //! can). What is behind it, with a right checksum, is worth having either way.
 
@@ -85,8 +85,8 @@ impl Database {
         self.forget_the_log();
         log::error!(
             GATEWIRE_EVENT = "store_damaged";
-            "a part of the log of {} was damaged, or not on the disk yet when the power went. {} behind it could be read and {} \
-             kept. If this happens again without a loss of power, replace the card",
+            "a part of the log of {} was damaged, or wasn't completely written when the power went or gatewire was killed. {} in or \
+             behind it could be read and {} kept. If this happens again without a loss of power, replace the card",
             self.path.display(), count(new.len(), "message"), if new.len() == 1 { "is" } else { "are" }
         );
         Ok(())
