@@ -13,6 +13,7 @@
 mod clients;
 mod dispatch;
 mod drawn;
+mod given;
 mod patience;
 mod presumed;
 
@@ -27,6 +28,7 @@ use crate::message::AckToken;
 use crate::message::Inbound;
 use clients::Client;
 pub(super) use clients::{ClientId, Due, Role};
+use given::Given;
 use patience::HOLD;
 pub(super) use patience::{Cause, Cut};
 use presumed::Presumed;
@@ -107,8 +109,7 @@ pub(super) struct Queue {
     /// In the order of their ids.
     clients: Vec<Client>,
     next_client: u64,
-    /// The highest id that a reader was written, or may have been by an earlier process.
-    newest: u64,
+    given: Given,
     keep: Keep,
     /// The reader that is written the kept lines. There is one whenever there are kept lines and readers.
     drainer: Option<ClientId>,
@@ -133,7 +134,7 @@ impl Queue {
             released: 0,
             clients: Vec::new(),
             next_client: 0,
-            newest: keep.last_stored().unwrap_or(0),
+            given: Given::default(),
             keep,
             drainer: None,
             done: Vec::new(),

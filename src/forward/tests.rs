@@ -369,6 +369,15 @@ async fn an_acknowledgement_of_what_was_never_given_is_answered() {
         assert_eq!(answer["error"], "bad_line");
         assert!(answer["detail"].as_str().unwrap().contains(detail), "{answer}");
     }
+    // Nor is one that a later message has; what is done already gets no answer.
+    served.deliver(10);
+    let id = client.json().await["id"].as_u64().unwrap();
+    client.send(&format!("{{\"ack\":5}}\n{{\"ack\":{id}}}\n{{\"ack\":{id}}}\n{{\"ack\":{}}}\n", id - 1)).await;
+    for _ in 0..2 {
+        assert!(client.json().await["detail"].as_str().unwrap().contains("no message of this id"));
+    }
+    served.deliver(10);
+    assert!(client.json().await["id"].as_u64().unwrap() > id, "it stays connected");
     served.task.abort();
 }
 

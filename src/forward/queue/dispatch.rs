@@ -67,7 +67,7 @@ impl Queue {
             self.dispatch(now);
             return true;
         }
-        id <= self.newest
+        self.given.may_have(id)
     }
 
     pub(super) fn wrote_drawn(&mut self, index: usize, n: usize, now: Instant) {
@@ -79,9 +79,9 @@ impl Queue {
                 continue;
             }
             self.counters.written += 1;
-            self.newest = self.newest.max(id);
             match self.ack {
                 Ack::Reader => {
+                    self.given.note(id);
                     let is_first = self.keep.note_given(id, now + self.spill_after);
                     if is_first && !client.is_certain {
                         client.first_given.push(id);
