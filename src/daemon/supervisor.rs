@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local};
 
 use super::DaemonError;
+use crate::stop::Stop;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -19,7 +20,7 @@ pub(super) struct Supervisor {
     told: Notify,
 }
 
-/// Lives as long as a part, and tells if it ends without having been aborted.
+/// Lives as long as a part, and tells if it ends without having been aborted or told to.
 struct Alarm {
     supervisor: Rc<Supervisor>,
     what: &'static str,
@@ -41,13 +42,23 @@ impl Supervisor {
         what: &'static str,
         part: impl Future<Output = ()> + 'static,
     ) -> JoinHandle<()> {
+        self.spawn_until(what, Rc::default(), part)
+    }
+
+    /// Likewise a part that ends once `stop` is requested.
+    pub(super) fn spawn_until(
+        self: &Rc<Self>,
+        what: &'static str,
+        stop: Rc<Stop>,
+        part: impl Future<Output = ()> + 'static,
+    ) -> JoinHandle<()> {
         // Some are large: as they are, each would be moved over the stack several times, and come with its own copy of tokio's task.
         let part: Pin<Box<dyn Future<Output = ()>>> = Box::pin(part);
         let alarm = Alarm { supervisor: Rc::clone(self), what, has_returned: false };
         spawn_local(async move {
             let mut alarm = alarm;
             part.await;
-            alarm.has_returned = true;
+            alarm.has_returned = !stop.is_requested();
         })
     }
 
@@ -84,5 +95,16 @@ mod tests {
         assert!(matches!(supervisor.failed().await, DaemonError::PartFailed("broken")), "the first counts");
         supervisor.spawn("ended", async {});
         assert!(matches!(supervisor.failed().await, DaemonError::PartFailed("ended")));
+
+        let stop = Rc::new(Stop::default());
+        let told = supervisor.spawn_until("told", Rc::clone(&stop), {
+            let stop = Rc::clone(&stop);
+            async move { stop.requested().await }
+        });
+        stop.request();
+        told.await.unwrap();
+        assert!(supervisor.failed.borrow().is_none());
+        supervisor.spawn_until("untold", Rc::default(), async {});
+        assert!(matches!(supervisor.failed().await, DaemonError::PartFailed("untold")));
     }
 }

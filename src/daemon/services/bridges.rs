@@ -154,12 +154,8 @@ impl Bridges {
     fn begin(&self, bridge: Rc<Bridge>, config: &config::Bridge, services: &Services) -> Option<Running> {
         let (supervisor, stop) = (&services.supervisor, Rc::new(Stop::default()));
         let connection = self.connect.get()?(&bridge, config, &stop);
-        // It ends when it is told to, which isn't a failure of it.
-        let (run, until) = (Rc::clone(&connection).run(), Rc::clone(&stop));
-        let connected = spawn_local(async move {
-            run.await;
-            until.requested().await;
-        });
+        let run = Rc::clone(&connection).run();
+        let connected = supervisor.spawn_until("a bridge's connection", Rc::clone(&stop), run);
         let hand_over = Rc::clone(&bridge).hand_over_all(Rc::clone(&services.stop));
         let tasks = vec![
             supervisor.spawn("a bridge's way to the outbox", hand_over).abort_handle(),
