@@ -4,8 +4,8 @@
 //!
 //! ```text
 //!  schedule ─┐                                          ┌─> forward ─> local readers
-//!            ├─> outbox ─> link ─> IoT Core ─> link ─> inbox
-//!  ingest  ──┘                                          └─> forward ─> local readers
+//!  ingest ───┼─> outbox ─> link ─> IoT Core ─> link ─> inbox
+//!  bridge ───┘                                          └─> bridge ──> devices at a local broker
 //! ```
 //!
 //! **Up.** [`schedule`] decides when a publication is due and fills in its payload; [`ingest`] reads lines from local
@@ -19,14 +19,15 @@
 //! all of them, the inbox returns its token and the link sends the PUBACK.
 //!
 //! **Devices.** A [`bridge`] is a client of a broker on this gateway: it hands what devices publish there to the outbox, and gives
-//! the broker what the inbox has for it.
+//! the broker what the inbox has for it. [`mapping`] says which topic becomes which.
 //!
 //! # Who knows whom
 //!
-//! The [`link`] is made of two parts that know nothing of it: [`net`] finds a way to a host and opens TLS, [`mqtt`] is the protocol without
-//! I/O, for any server. The link connects, keeps, explains, waits and reloads.
+//! The [`link`] and a bridge's connection to its broker are made of parts that know nothing of them: [`net`] finds a way to a host and
+//! opens TLS, [`mqtt`] is the protocol without I/O, for any server, and [`client`] is what both need around it. They connect, keep,
+//! explain, wait and reload.
 //!
-//! Each step knows only its neighbours. `daemon` alone knows them all: it starts them, connects them, and stops them in
+//! Each step knows its neighbours only. `daemon` alone knows them all: it starts them, connects them, and stops them in
 //! order. `config` is read before anything starts and is valid by construction; `journal` and `systemd` say what goes on, and may be
 //! called from anywhere; `status` is put together from all parts, and known to none.
 //!
@@ -34,7 +35,7 @@
 //!
 //! What decides is pure (the session, the ledger of the outbox, the queue of a forward, the clocks): state machines without
 //! I/O, clock or randomness of their own, tested with virtual time. What acts is thin: tasks on one thread that move bytes
-//! and do as they are told. One more thread does nothing but wait for the disk.
+//! and do as they are told. Another thread waits for the disk, and short-lived ones for what may block (DNS, files, commands).
 
 #![forbid(unsafe_code)]
 #![allow(

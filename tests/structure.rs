@@ -242,7 +242,10 @@ fn the_protocol_and_the_way_to_a_host_know_nothing_of_the_daemon() {
     let of_mqtt: BTreeSet<&str> = graph["mqtt"].iter().map(String::as_str).collect();
     assert!(of_mqtt.is_subset(&["limits", "message", "printable", "secret"].into()), "src/mqtt imports {of_mqtt:?}");
     let of_net: BTreeSet<&str> = graph["net"].iter().map(String::as_str).collect();
-    let daemon = ["link", "outbox", "inbox", "forward", "ingest", "store", "schedule", "daemon", "cli", "observe"];
+    let daemon = [
+        "link", "outbox", "inbox", "forward", "ingest", "store", "schedule", "daemon", "cli", "bridge", "client",
+        "status",
+    ];
     assert!(of_net.is_disjoint(&daemon.into()), "src/net imports {of_net:?}");
 }
 
