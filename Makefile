@@ -17,8 +17,9 @@ PACKAGES := $(DEMO) python3-venv tinyproxy-bin iproute2 jq nodejs groff curl sys
 PACKAGES += $(if $(shell command -v npm),,npm)
 VENV := tests/.venv
 NODE_RED := 4.1.8
-# The other ends of some tests: the AWS SDK for Python, Node-RED, Prometheus.
-OTHERS := $(VENV)/.done target/node-red/$(NODE_RED) target/prometheus/.done
+AEDES := 0.51.3
+# The other ends of some tests: the AWS SDK for Python, Node-RED, a broker that runs in Node.js, Prometheus.
+OTHERS := $(VENV)/.done target/node-red/$(NODE_RED) target/aedes/$(AEDES) target/prometheus/.done
 # For packages, and for those of other machines: compilers for C, and qemu to try them.
 PACKAGING := $(BUILDING) dpkg-dev lintian python3
 CROSS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
@@ -156,6 +157,10 @@ $(VENV)/.done: tests/python/requirements.txt | tools
 
 target/node-red/$(NODE_RED): | tools
 	npm install --silent --no-save --omit=dev --prefix target/node-red node-red@$(NODE_RED)
+	touch $@
+
+target/aedes/$(AEDES): | tools
+	npm install --silent --no-save --omit=dev --prefix target/aedes aedes@$(AEDES)
 	touch $@
 
 # Debian's, unpacked: installed, they would be started.

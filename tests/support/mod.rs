@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "shared by the test files")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+pub mod aedes;
 pub mod daemon;
 pub mod device;
 pub mod judge;
