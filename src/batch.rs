@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use thiserror::Error;
 
 use crate::config;
+use crate::json::half_pair;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::exactly;
 
@@ -35,15 +36,16 @@ pub(crate) enum NotBatchable {
 pub(crate) struct Element<'a>(Cow<'a, [u8]>);
 
 impl<'a> Element<'a> {
-    /// What is JSON stands there as it is, other text as a string.
+    /// What is JSON stands there as it is, other text as a string: JSON with half of a surrogate pair, too, as programs that can't read
+    /// that would lose the whole array.
     ///
     /// # Errors
     /// It can't be in an array, or is too large for one message.
     pub(crate) fn new(payload: &'a [u8]) -> Result<Element<'a>, NotBatchable> {
         let text = std::str::from_utf8(payload).map_err(|_| NotBatchable::NotUtf8)?;
         let json = match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => Cow::Borrowed(payload),
-            Err(_) => Cow::Owned(serde_json::Value::from(text).to_string().into_bytes()),
+            Ok(_) if half_pair(text).is_none() => Cow::Borrowed(payload),
+            _ => Cow::Owned(serde_json::Value::from(text).to_string().into_bytes()),
         };
         match json.len() + BRACKETS > MAX_PAYLOAD {
             true => Err(NotBatchable::TooLarge),
@@ -135,10 +137,10 @@ mod tests {
     #[test]
     fn json_stands_in_the_array_as_it_is_and_text_as_a_string() {
         let (mut batch, now) = (batch(50), Instant::now());
-        for payload in [r#"{"t":1.50}"#, "21.5", "21.5'C", "a\"b", "", "NaN"] {
+        for payload in [r#"{"t":1.50}"#, "21.5", "21.5'C", "a\"b", "", "NaN", r#"["\ud800"]"#] {
             push(&mut batch, payload, now);
         }
-        assert_eq!(take(&mut batch).unwrap(), r#"[{"t":1.50},21.5,"21.5'C","a\"b","","NaN"]"#);
+        assert_eq!(take(&mut batch).unwrap(), r#"[{"t":1.50},21.5,"21.5'C","a\"b","","NaN","[\"\\ud800\"]"]"#);
         assert_eq!(take(&mut batch), None);
         assert_eq!(Element::new(&[0xff]).unwrap_err(), NotBatchable::NotUtf8);
     }

@@ -85,6 +85,36 @@ fn differ_below(before: &str, now: &str, min_change: Option<f64>, depth: usize) 
     }
 }
 
+/// The first half of a surrogate pair that stands alone in JSON, which no UTF-8 can say, and as which character,
+/// counted from the one after its first quote, or of all JSON that isn't a string.
+pub(crate) fn half_pair(json: &str) -> Option<(u32, usize)> {
+    // Escapes are seldom.
+    json.contains("\\u").then(|| first_half_pair(json)).flatten()
+}
+
+fn first_half_pair(json: &str) -> Option<(u32, usize)> {
+    let mut rest = json.strip_prefix('"').unwrap_or(json);
+    for position in 1.. {
+        let Some(unit) = hex_escape(rest) else {
+            let length = if rest.starts_with('\\') { 2 } else { rest.chars().next()?.len_utf8() };
+            rest = rest.get(length..)?;
+            continue;
+        };
+        rest = &rest[6..];
+        match (unit, hex_escape(rest)) {
+            (0xD800..=0xDBFF, Some(0xDC00..=0xDFFF)) => rest = &rest[6..],
+            (0xD800..=0xDFFF, _) => return Some((unit, position)),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What stands behind `\u`, if the text begins with that.
+fn hex_escape(json: &str) -> Option<u32> {
+    u32::from_str_radix(json.strip_prefix("\\u")?.get(..4)?, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::batch::NotBatchable;
 use crate::config;
-use crate::json::compact;
+use crate::json::{compact, half_pair};
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError, exactly};
 use crate::outbox::Refusal;
@@ -295,7 +295,11 @@ fn whole_seconds(json: &str) -> Result<u32, Reject> {
 /// A string is sent as it is, anything else as compact JSON.
 fn payload_of(json: &str) -> Result<Bytes, Reject> {
     if !json.starts_with('"') {
-        return Ok(exactly(compact(json)));
+        // Most programs could read nothing of it.
+        return match half_pair(json) {
+            Some((code, position)) => Err(Reject::Surrogate("payload", code, position)),
+            None => Ok(exactly(compact(json))),
+        };
     }
     Ok(match string(json, "payload")? {
         Cow::Borrowed(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -311,30 +315,6 @@ fn string<'a>(json: &'a str, key: &'static str) -> Result<Cow<'a, str>, Reject> 
             None => Reject::WrongType(key, "a string"),
         }),
     }
-}
-
-/// The first half of a surrogate pair that stands alone in JSON, which no UTF-8 can say, and as which character.
-fn half_pair(json: &str) -> Option<(u32, usize)> {
-    let mut rest = json.strip_prefix('"').unwrap_or(json);
-    for position in 1.. {
-        let Some(unit) = hex_escape(rest) else {
-            let length = if rest.starts_with('\\') { 2 } else { rest.chars().next()?.len_utf8() };
-            rest = rest.get(length..)?;
-            continue;
-        };
-        rest = &rest[6..];
-        match (unit, hex_escape(rest)) {
-            (0xD800..=0xDBFF, Some(0xDC00..=0xDFFF)) => rest = &rest[6..],
-            (0xD800..=0xDFFF, _) => return Some((unit, position)),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// What stands behind `\u`, if the text begins with that.
-fn hex_escape(json: &str) -> Option<u32> {
-    u32::from_str_radix(json.strip_prefix("\\u")?.get(..4)?, 16).ok()
 }
 
 /// What a client has sent, short enough for an answer.

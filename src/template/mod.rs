@@ -325,6 +325,7 @@ fn render_value(value: &Value, field: &[String], stands: Stands, out: &mut Vec<u
         if value.as_json().is_some() { RenderError::NoField(name) } else { RenderError::NotJson(name) }
     })?;
     match stands {
+        Stands::Alone if json::half_pair(found).is_some() => return Err(RenderError::NotUnicode(field.join("."))),
         Stands::Alone => out.extend_from_slice(&json::compact(found)),
         Stands::InText | Stands::InString => {
             let text = plain(found).ok_or_else(|| RenderError::NotUnicode(field.join(".")))?;

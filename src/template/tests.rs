@@ -142,6 +142,9 @@ fn a_field_of_a_json_value_stands_in_json_as_what_it_is() {
     };
     assert_eq!(error("{{value.a.b}}", r#"{"a":{}}"#), "has no `a.b`");
     assert!(error("{{value.a}}", r#"{"a":"\ud800"}"#).starts_with("has half a character as `a`"));
+    let alone = Template::json(&json!(["{{value.a}}"]), &fixed()).unwrap();
+    let half = filled(&alone, read(r#"{"a":{"b":"\udc00"}}"#));
+    assert_eq!(half, Err(RenderError::NotUnicode("a".to_owned())), "nobody could read the rest of the payload");
     assert_eq!(error("{{value.a}}", "21.5'C"), "isn't JSON, so it has no `a`");
 }
 

@@ -68,6 +68,19 @@ fn every_fault_is_named() {
         (r#"{"topic":"a","payload":1,"payload_base64":""}"#, "`payload` and `payload_base64` are both given"),
         (r#"{"topic":"a","payload":"\ud800"}"#, "`payload` has half of a surrogate pair (U+D800) as character 1,"),
         (
+            r#"{"topic":"a","payload":{"x":["\udfff"]}}"#,
+            "`payload` has half of a surrogate pair (U+DFFF) as character 8,",
+        ),
+        (r#"{"topic":"a","payload":{"\ud83d":1}}"#, "`payload` has half of a surrogate pair (U+D83D) as character 3,"),
+        (
+            r#"{"topic":"a","payload":1,"\ud83dx":1}"#,
+            "the line isn't a JSON object: a key has half of a surrogate pair as an escape",
+        ),
+        (
+            r#"{"topic":"a","payload":1,"properties":{"user_properties":[["k","\udc00"]]}}"#,
+            "`properties` has half of a surrogate pair (U+DC00)",
+        ),
+        (
             r#"{"topic":"ü\\\ud83e\udd80\udc00","payload":1}"#,
             "`topic` has half of a surrogate pair (U+DC00) as character 4,",
         ),

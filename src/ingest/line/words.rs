@@ -7,6 +7,7 @@ use serde_json::error::Category;
 
 use super::shorten;
 use crate::config;
+use crate::json::half_pair;
 use crate::message::BASE64;
 
 /// The keys of `properties`.
@@ -36,6 +37,9 @@ pub(super) fn not_an_object(line: &str, error: &serde_json::Error) -> String {
         (Category::Syntax, Some(Ok(_))) if end.is_some_and(|rest| !rest.trim().is_empty()) => {
             format!("something follows it at byte {}. Write one object to a line", values.byte_offset() + 1)
         }
+        (Category::Syntax, Some(Ok(_))) if half_pair(line).is_some() => format!(
+            "a key has half of a surrogate pair as an escape (\\ud800 to \\udfff), which is no character; it ends at byte {column}"
+        ),
         (Category::Syntax, _) => format!(
             "what stands at byte {column} isn't JSON. Texts and keys need double quotes, and control characters in them \
              escapes such as \\n"
