@@ -120,6 +120,9 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("clean_session", "session_expiry"),
     ("clean_start", "session_expiry"),
     ("lwt", "will"),
+    ("reconnect", "backoff"),
+    ("retry", "backoff"),
+    ("limits", "rate_limit"),
     ("last_will", "will"),
     ("ca", "ca_file"),
     ("cafile", "ca_file"),
@@ -197,26 +200,138 @@ const OTHER_NAMES: &[(&str, &str)] = &[
 ];
 
 /// What people write for a section.
-const OTHER_SECTIONS: &[(&str, &str)] = &[
-    ("mqtt", "connection"),
-    ("aws", "connection"),
-    ("iot", "connection"),
-    ("broker", "connection"),
-    ("server", "connection"),
-    ("ssl", "tls"),
-    ("certs", "tls"),
-    ("certificates", "tls"),
-    ("logging", "log"),
-    ("store", "outbox"),
-    ("storage", "outbox"),
-    ("database", "outbox"),
-    ("queue", "outbox"),
-    ("schedule", "publish"),
-    ("subscribe", "forward"),
-    ("subscription", "forward"),
-    ("bridges", "bridge"),
-    ("mosquitto", "bridge"),
-    ("local", "bridge"),
+const OTHER_SECTIONS: &[(&str, &[&str])] = &[
+    (
+        "connection",
+        &[
+            "mqtt",
+            "aws",
+            "iot",
+            "aws_iot",
+            "iot_core",
+            "broker",
+            "server",
+            "remote",
+            "cloud",
+            "client",
+            "device",
+            "thing",
+            "gateway",
+            "gatewire",
+            "general",
+            "global",
+            "main",
+            "default",
+            "settings",
+            "network",
+            "reconnect",
+            "retry",
+        ],
+    ),
+    (
+        "tls",
+        &[
+            "ssl",
+            "certs",
+            "cert",
+            "certificate",
+            "certificates",
+            "credentials",
+            "auth",
+            "security",
+            "ca",
+            "keys",
+            "pki",
+        ],
+    ),
+    (
+        "publish",
+        &[
+            "publisher",
+            "publishers",
+            "publication",
+            "publications",
+            "published",
+            "pub",
+            "schedule",
+            "schedules",
+            "scheduled",
+            "timer",
+            "timers",
+            "task",
+            "tasks",
+            "sensor",
+            "sensors",
+            "telemetry",
+            "report",
+            "reports",
+        ],
+    ),
+    (
+        "forward",
+        &[
+            "forwarding",
+            "subscribe",
+            "subscriber",
+            "subscribers",
+            "subscription",
+            "subscriptions",
+            "sub",
+            "subs",
+            "reader",
+            "readers",
+            "consumer",
+            "consumers",
+            "receive",
+            "download",
+            "output",
+            "outputs",
+            "listen",
+            "egress",
+        ],
+    ),
+    (
+        "ingest",
+        &["ingress", "ingestion", "input", "inputs", "producer", "producers", "writer", "writers", "send", "upload"],
+    ),
+    (
+        "bridge",
+        &[
+            "bridging",
+            "mosquitto",
+            "local",
+            "local_broker",
+            "brokers",
+            "mqtt_bridge",
+            "mapping",
+            "mappings",
+            "rule",
+            "rules",
+            "route",
+            "routes",
+        ],
+    ),
+    (
+        "outbox",
+        &[
+            "store",
+            "storage",
+            "database",
+            "db",
+            "queue",
+            "queues",
+            "buffer",
+            "spool",
+            "spooler",
+            "persistence",
+            "persist",
+            "cache",
+            "disk",
+            "offline",
+        ],
+    ),
+    ("status", &["monitor", "monitoring", "health", "stats", "statistics", "prometheus", "api", "control", "admin"]),
+    ("log", &["logging", "logger", "logs", "syslog", "journal"]),
 ];
 
 /// Words that other programs have for those of a key.
@@ -246,9 +361,18 @@ const OTHER_WORDS: &[(&str, &str)] = &[
 ];
 
 /// The section among all that is meant by `name`.
-pub(super) fn section_meant(name: &str) -> Option<&'static str> {
-    let other = OTHER_SECTIONS.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, section)| *section);
-    other.or_else(|| nearest(name, SECTIONS.map(|section| section.name)))
+pub(super) fn section_meant(name: &str) -> Option<&'static Known> {
+    let others: Vec<(&str, &str)> =
+        OTHER_SECTIONS.iter().flat_map(|(section, others)| others.iter().map(|other| (*other, *section))).collect();
+    section(spelling::meant(name, &SECTIONS.map(|section| section.name), &others)?)
+}
+
+/// The key among those of the sections that are meant, by their names, that is meant by `name`; not where that may be several.
+pub(super) fn key_meant(name: &str, is_meant: impl Fn(&str) -> bool) -> Option<&'static str> {
+    let meant = |keys| spelling::meant(name, keys, OTHER_NAMES);
+    let mut found = SECTIONS.iter().filter(|known| is_meant(known.name)).filter_map(|known| meant(known.keys));
+    let first = found.next()?;
+    found.all(|other| other == first).then_some(first)
 }
 
 /// The word among `known` that is meant by `word`.
@@ -271,9 +395,10 @@ pub(super) fn is_key(name: &str) -> bool {
     SECTIONS.iter().any(|known| known.keys.contains(&name))
 }
 
-/// The header of a table that is the value of `key`: `[connection.backoff]`, or several.
+/// The header of a table that is the value of `key`: `[connection.backoff]`, or several. `None` for what is no table.
 pub(super) fn header_below(key: &str) -> Option<String> {
-    let homes = SECTIONS.iter().filter(|known| known.keys.contains(&key));
+    const TABLES: [&str; 6] = ["backoff", "rate_limit", "will", "payload", "keep", "batch"];
+    let homes = SECTIONS.iter().filter(|known| TABLES.contains(&key) && known.keys.contains(&key));
     let headers: Vec<String> = homes.map(|known| format!("`[{}.{key}]`", known.name)).collect();
     (!headers.is_empty()).then(|| headers.join(" or "))
 }
@@ -328,19 +453,26 @@ pub(super) fn about_bridge_rule(section: &str, key: &str) -> Option<String> {
     }
 }
 
+/// The keys of tables that are the value of a key.
+const BELOW: [(&str, &[&str]); 8] = [
+    ("backoff", &["min", "max", "stable_after"]),
+    ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
+    ("will", &["topic", "payload", "qos", "retain"]),
+    ("keep", &["messages", "bytes", "when_full"]),
+    ("batch", &["max", "within"]),
+    ("tls", &["ca_file", "cert_file", "key_file"]),
+    ("up", &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"]),
+    ("down", &["from", "strip", "to", "keep"]),
+];
+
+/// Whether it is a key of a section, or of a table that is the value of one.
+pub(super) fn is_key_anywhere(name: &str) -> bool {
+    is_key(name) || BELOW.iter().any(|(_, keys)| keys.contains(&name))
+}
+
 /// Whether the section has this key, which may be one of a table in it: `backoff.min`.
 #[cfg(test)]
 pub(crate) fn is_key_of(name: &str, key: &str) -> bool {
-    const BELOW: [(&str, &[&str]); 8] = [
-        ("backoff", &["min", "max", "stable_after"]),
-        ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
-        ("will", &["topic", "payload", "qos", "retain"]),
-        ("keep", &["messages", "bytes", "when_full"]),
-        ("batch", &["max", "within"]),
-        ("tls", &["ca_file", "cert_file", "key_file"]),
-        ("up", &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"]),
-        ("down", &["from", "strip", "to", "keep"]),
-    ];
     let (first, below) = key.split_once('.').map_or((key, None), |(first, below)| (first, Some(below)));
     let has = section(name).is_some_and(|known| known.keys.contains(&first));
     has && below.is_none_or(|below| BELOW.iter().any(|(table, keys)| *table == first && keys.contains(&below)))

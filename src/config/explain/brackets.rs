@@ -1,10 +1,12 @@
 //! Arrays and tables in a line, or over several.
 
 use super::characters::{about_invisible, invisible, is_other_quote, plain};
+use super::parts::{has_blanks, well_formed};
 use super::quotes::end_of_string;
 use super::scalar::quoted;
 use super::statement::is_section;
 use super::value::{Scan, Within, without_comment};
+use crate::config::known;
 
 impl Scan<'_> {
     /// Blanks, line ends and comments, as they may stand between the items of an array.
@@ -158,11 +160,23 @@ impl Scan<'_> {
         if key.chars().any(is_other_quote) {
             self.complain(start, "the quotes of this key aren't plain ones");
         }
+        let meant = well_formed(key).to_ascii_lowercase();
+        let mends_blanks = has_blanks(key);
+        if mends_blanks && known::is_key_anywhere(&meant) {
+            self.complain(start, "a key has no blanks in it");
+        } else if mends_blanks {
+            self.complain(start, "a name with blanks in it needs quotes, as in `{ \"room 1\" = ... }`");
+            self.is_unclear = true;
+        }
         self.at += length + 1;
         let outer = std::mem::replace(&mut self.key, bare_key.clone());
         let value = self.value(Within::Table, depth + 1);
         self.key = outer;
-        let shown = if is_bare { bare_key } else { quoted(&bare_key) };
+        let shown = match mends_blanks && known::is_key_anywhere(&meant) {
+            true => meant,
+            false if is_bare => bare_key,
+            false => quoted(&bare_key),
+        };
         (!self.is_open).then(|| format!("{shown} = {value}"))
     }
 

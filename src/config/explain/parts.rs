@@ -27,14 +27,17 @@ pub(super) fn well_formed(key: &str) -> String {
         return key.to_owned();
     }
     let parts = key.split('.').map(|part| {
-        let words: String = part
-            .trim()
-            .chars()
-            .map(|c| if c.is_whitespace() { '_' } else { latin(c).or_else(|| plain(c)).unwrap_or(c) })
-            .collect();
+        let words = part.split_whitespace().collect::<Vec<_>>().join("_");
+        let words: String = words.chars().map(|c| latin(c).or_else(|| plain(c)).unwrap_or(c)).collect();
         words.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')).collect::<String>()
     });
     parts.collect::<Vec<_>>().join(".")
+}
+
+/// Whether a key without quotes has blanks in it, other than around its dots.
+pub(super) fn has_blanks(key: &str) -> bool {
+    let mut parts = key.split('.').map(str::trim);
+    !key.contains(['"', '\'']) && parts.any(|part| part.contains(char::is_whitespace))
 }
 
 pub(super) fn what_is_wrong_with(key: &str) -> String {

@@ -3,7 +3,9 @@
 use toml::de::DeTable;
 
 use super::characters::{about_invisible, invisible, is_other_quote, latin, made_visible, plain};
-use super::parts::{compact, copied_header, key_end, line_that_is_none, trailing, well_formed, what_is_wrong_with};
+use super::parts::{
+    compact, copied_header, has_blanks, key_end, line_that_is_none, trailing, well_formed, what_is_wrong_with,
+};
 use super::value::{Scan, Within, without_comment};
 use super::{Mistake, Seen, written};
 use crate::config::known;
@@ -254,7 +256,16 @@ impl<'a> Statements<'a> {
         }
         let name = well_formed(key);
         let is_other = key.chars().any(|c| latin(c).is_some());
-        if name != key && (is_other || well_formed(unquoted) != name) {
+        let is_known = known::is_key_anywhere(&name.to_ascii_lowercase());
+        if has_blanks(key) && !(is_known || is_other) {
+            // What stands there may be anything, and isn't repeated.
+            let goes_on = line[key_end..].trim_start_matches('=').trim_start().starts_with(['[', '{', '(']);
+            self.skip_line();
+            let text = "a key is one word; a name in a payload may have blanks if it is in quotes, `\"room 1\" = ...`";
+            self.fault(number, text.to_owned(), goes_on);
+            return Ok(());
+        }
+        if name != key && (is_other || has_blanks(key) || well_formed(unquoted) != name) {
             complain(what_is_wrong_with(key));
         }
         let mut begin = start + key_end + sign.map_or(0, char::len_utf8);

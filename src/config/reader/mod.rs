@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::config::document::{Node, Table, Value, keys_below};
 use crate::config::doubt;
 use crate::config::endpoint::{self, endpoint};
-use crate::config::known::{self, SECTIONS};
+use crate::config::known::{self, Known, SECTIONS};
 use crate::config::places::{Place, Places};
 use crate::config::proxy::{is_exposed, proxy};
 use crate::config::report::Report;
@@ -104,23 +104,42 @@ impl<'a> Reader<'a> {
             }
             // Nobody is told of bridges who has none.
             let is_meant = |name: &str| !name.starts_with("bridge") || self.root.get("bridge").is_some();
-            let homes = known::homes_among(key, is_meant).or_else(|| known::homes(key));
-            if let Some(homes) = homes.filter(|_| !is_table || known::section(key).is_none()) {
-                let text = match is_table.then(|| known::header_below(key)).flatten() {
-                    Some(header) => {
+            let homes = |key: &str| known::homes_among(key, is_meant).or_else(|| known::homes(key));
+            let section = known::section_meant(key).or_else(|| section_within(&entry.node));
+            let meant = known::key_meant(key, is_meant).filter(|_| !is_table || section.is_none());
+            let own = homes(key).filter(|_| !is_table || known::section(key).is_none()).map(|_| key.as_str());
+            let other = meant.filter(|meant| !is_table || known::header_below(meant).is_some());
+            if let Some(name) = own.or(other) {
+                let homes = homes(name).unwrap_or_default();
+                let text = match (is_table.then(|| known::header_below(name)).flatten(), own) {
+                    (Some(header), Some(_)) => {
                         format!("`{key}`: belongs to {homes}; write its header as {header}, below that section")
                     }
-                    None => format!("`{key}`: is above the first section; put it below {homes}"),
+                    (Some(header), None) => {
+                        format!(
+                            "`{key}`: unknown section; did you mean `{name}` of {homes}? Its header is {header}, below that section"
+                        )
+                    }
+                    (None, Some(_)) if is_table => {
+                        format!("`{key}`: is a key, not a section; write it as `{key} = ...` below {homes}")
+                    }
+                    (None, Some(_)) => format!("`{key}`: is above the first section; put it below {homes}"),
+                    (None, None) => {
+                        format!(
+                            "`{key}`: is above the first section, and unknown; did you mean `{name}`? Put that below {homes}"
+                        )
+                    }
                 };
-                self.report.misplaced(&entry.place, key, &text);
+                self.report.misplaced(&entry.place, name, &text);
                 continue;
             }
             self.report.meant_elsewhere(keys_below(&entry.node));
-            let hint = match known::section_meant(key).or_else(|| section_within(&entry.node)) {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => format!("there are {}", names.join(", ")),
+            let hint = match section.filter(|_| is_table) {
+                Some(section) => format!("did you mean `{}`?", known::header(section)),
+                None => format!("there are {}", SECTIONS.map(known::header).join(", ")),
             };
-            self.report.error(&entry.place, &format!("`{key}`: unknown section; {hint}"));
+            let what = if is_table { "section" } else { "key, above the first section" };
+            self.report.error(&entry.place, &format!("`{key}`: unknown {what}; {hint}"));
         }
     }
 
@@ -314,9 +333,9 @@ impl<'a> Reader<'a> {
 }
 
 /// As in `[gatewire.connection]`.
-fn section_within(node: &Node) -> Option<&'static str> {
+fn section_within(node: &Node) -> Option<&'static Known> {
     let Value::Table(table) = &node.value else { return None };
-    table.entries.iter().find_map(|entry| known::section(&entry.key)).map(|section| section.name)
+    table.entries.iter().find_map(|entry| known::section(&entry.key))
 }
 
 fn backoff(section: Section<'_>) -> Backoff {

@@ -88,7 +88,7 @@ fn all_errors_of_all_files_come_in_one_run_in_order() {
         [
             "gatewire.toml:5: `connection.keepalive`: unknown key; did you mean `keep_alive`?",
             "gatewire.toml:6: `connection.port`: must be a number without quotes, 8883",
-            "conf.d/10-more.toml:1: `connectoin`: unknown section; did you mean `connection`?",
+            "conf.d/10-more.toml:1: `connectoin`: unknown section; did you mean `[connection]`?",
             "conf.d/10-more.toml:3: `connection.ack_timeout`: must be a duration with its unit in quotes, such as \"10s\"",
             "conf.d/10-more.toml:4: `publish.every`: is missing; it is written like `every = \"1m\"` or `cron = \"*/5 * * * *\"`",
             "conf.d/10-more.toml:4: `publish.payload`: is missing; it is written like `payload = { message = \"Hello\" }`",
