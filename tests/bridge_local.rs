@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::daemon::{Gatewire, Setup};
 use support::local_broker::LocalBroker;
-use support::mosquitto::Mosquitto;
+use support::mosquitto::{Mosquitto, Subscriber};
 use support::{CERTIFICATES, closed_port, eventually};
 
 /// A bridge to `broker` with these keys, and one rule.
@@ -263,6 +263,47 @@ fn the_status_topic_follows_the_link_and_says_how_it_ended() {
     until("gone");
     let retained = local.subscribe("gatewire/link");
     assert_eq!(retained.next(), "gatewire/link {\"state\":\"gone\"}");
+}
+
+#[test]
+fn a_status_topic_that_is_left_shows_no_state_any_more() {
+    let (cloud, local, other) = (Mosquitto::start(), LocalBroker::start(), LocalBroker::start());
+    let (watcher, bystander) = (local.subscribe("status/#"), other.subscribe("status/#"));
+    let setup = Setup::new(cloud.port, &bridge(&at(local.port), "status_topic = \"status/one\""));
+    let gatewire = setup.start();
+    let until = |watcher: &Subscriber, wanted: &str| {
+        eventually(wanted, || (watcher.next() == wanted).then_some(()));
+    };
+    until(&watcher, "status/one {\"state\":\"connected\"}");
+    let again = setup.again().edit("status/one", "status/two");
+    gatewire.signal("HUP");
+    until(&watcher, "status/one ");
+    until(&watcher, "status/two {\"state\":\"connected\"}");
+    let _again = again.again().edit(&at(local.port), &at(other.port));
+    gatewire.signal("HUP");
+    until(&watcher, "status/two {\"state\":\"stopped\"}");
+    until(&bystander, "status/two {\"state\":\"connected\"}");
+}
+
+#[test]
+fn what_the_broker_does_not_have_messages_go_without() {
+    let cloud = Mosquitto::start();
+    let local = LocalBroker::with_options("allow_anonymous true\nmax_qos 0\nretain_available false\n");
+    let device = local.subscribe_with("cmd/#", &["-q", "0"], "%t %p %r");
+    let down = "[[bridge.down]]\nfrom = \"set/#\"\nstrip = \"set/\"\nto = \"cmd/\"\n";
+    let setup = Setup::new(cloud.port, &format!("{}{down}", bridge(&at(local.port), "")));
+    let gatewire = setup.connect();
+    gatewire.wait_for("bridge house: connected to ");
+    cloud.publish_with("set/lamp", b"on", &["-r"]);
+    cloud.publish("set/lamp", b"off");
+    assert_eq!([device.next(), device.next()], ["cmd/lamp on 0", "cmd/lamp off 0"]);
+    let line = gatewire.wait_for("accepts QoS 0 only");
+    assert!(line.contains("`max_qos 1` or more"), "{line}");
+    eventually("both to be delivered", || {
+        let rule = gatewire.status()["bridge"][0]["down"][0].clone();
+        (rule["delivered"] == 2 && rule["waiting"] == 0 && rule["dropped"] == json!({})).then_some(())
+    });
+    assert_eq!(gatewire.count("accepts QoS 0 only"), 1);
 }
 
 #[test]

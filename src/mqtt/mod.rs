@@ -10,7 +10,7 @@ pub(crate) mod isolation;
 mod options;
 pub(crate) mod reason;
 mod rejection;
-mod server_limits;
+pub(crate) mod server_limits;
 pub(crate) mod session;
 mod wire;
 

@@ -32,6 +32,15 @@ pub(super) struct ServerLimits {
     pub(super) renamed: bool,
 }
 
+/// What a message goes without, because the server doesn't have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reduced {
+    /// QoS 1, and perhaps RETAIN.
+    Qos,
+    /// RETAIN.
+    Retain,
+}
+
 impl ServerLimits {
     /// What a server may not say (MQTT 5, 3.2.2.3.3, 3.2.2.3.6, `MQTT-3.2.2-16`).
     pub(super) fn fault(&self) -> Option<&'static str> {
@@ -69,6 +78,20 @@ impl ServerLimits {
         }
         let size = packet_size();
         (size > limit).then_some(Rejection::TooLarge { size, limit })
+    }
+
+    /// Leaves out of `message` what this server doesn't have, though it takes the message without: an acknowledgement, retaining.
+    pub(super) fn reduce(&self, message: &mut Outbound) -> Option<Reduced> {
+        let (no_ack, no_retain) = (self.no_qos_1 && message.qos == Qos::AtLeastOnce, self.no_retain && message.retain);
+        if no_ack {
+            message.qos = Qos::AtMostOnce;
+        }
+        message.retain &= !no_retain;
+        match (no_ack, no_retain) {
+            (true, _) => Some(Reduced::Qos),
+            (false, true) => Some(Reduced::Retain),
+            (false, false) => None,
+        }
     }
 
     /// Why `filter` can't be subscribed to at this server (MQTT 5, 3.2.2.3.11 and 3.2.2.3.13).

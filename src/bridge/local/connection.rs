@@ -42,8 +42,10 @@ pub(super) struct Connection<'a, N: Brokers, L> {
     stays_at: Option<Instant>,
     /// How many connections before this have ended soon.
     short: u32,
-    /// When to give up what is in flight: set once it is to stop.
+    /// When to give up what is in flight: set once it is to end.
     drain_deadline: Option<Instant>,
+    /// Why it is to end then.
+    ended: Ended,
     acks: Vec<AckToken>,
     /// What was read isn't all looked at ([`Session::is_congested`]).
     was_congested: bool,
@@ -87,6 +89,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             stays_at: None,
             short: *short,
             drain_deadline: None,
+            ended: Ended::Stopped,
             acks: Vec::new(),
             was_congested: false,
             since_turn: 0,
@@ -119,7 +122,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             self.keep_time(now)?;
             if self.is_drained(now) {
                 self.say_goodbye().await;
-                return Ok(Ended::Stopped);
+                return Ok(self.ended);
             }
             self.fill(now);
             if self.pass_on_events(now) {
@@ -161,14 +164,15 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 },
                 () = local.change.announced(), if !stopping => {
                     if !local.apply_to_connection(self.config, self.session) {
-                        self.say_goodbye().await;
-                        return Ok(Ended::Reconfigured);
+                        // Who watches the topic at a broker that is left is told, as at a stop.
+                        if local.config().broker == self.config.broker {
+                            self.say_goodbye().await;
+                            return Ok(Ended::Reconfigured);
+                        }
+                        self.end(Ended::Reconfigured);
                     }
                 }
-                () = local.stop.requested(), if !stopping => {
-                    self.status.stop();
-                    self.drain_deadline = Some(time::now() + DRAIN_TIME);
-                }
+                () = local.stop.requested(), if !stopping => self.end(Ended::Stopped),
                 () = timer.fired() => {}
                 () = std::future::ready(()), if is_others_turn => {}
             }
@@ -203,7 +207,14 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
         Ok(())
     }
 
-    /// Whether it is to stop and nothing is left to wait for.
+    /// The connection is to end: what is in flight and the status topic have a moment, nothing else is sent.
+    fn end(&mut self, ended: Ended) {
+        self.status.stop();
+        self.drain_deadline = Some(time::now() + DRAIN_TIME);
+        self.ended = ended;
+    }
+
+    /// Whether it is to end and nothing is left to wait for.
     fn is_drained(&self, now: Instant) -> bool {
         let is_done =
             || !self.session.is_connected() || (self.status.waiting().is_none() && !self.session.is_waiting());
@@ -231,7 +242,10 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                     }
                 }
                 NextSend::Fresh(Some(sequence)) => {
-                    let Some(message) = self.local.legs.take(sequence) else { return };
+                    let Some(mut message) = self.local.legs.take(sequence) else { return };
+                    if let Some(reduced) = self.session.reduce(&mut message) {
+                        self.local.said.reduced(self.config, reduced);
+                    }
                     let has_no_ack = message.qos == Qos::AtMostOnce;
                     if self.session.publish(sequence, message, now) && has_no_ack {
                         self.unwritten.push_back(sequence);

@@ -84,7 +84,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         match guilty {
             Some(Guilty::Publish(condition)) => {
                 let own = lasting.status.waiting().filter(|own| condition.matches(&own.traits()));
-                if own.is_some() && lasting.status.refuse() {
+                if own.is_some_and(|own| lasting.status.refuse(&own.topic)) {
                     self.said.status_refused(&lasting.config, &ends);
                 }
                 self.legs.guilty(&condition, &ends);
@@ -107,7 +107,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
     ) {
         if !StatusTopic::is_own(sequence) {
             self.legs.rejected(sequence, topic, refusal.is_too_large, &refusal.why);
-        } else if status.refuse() {
+        } else if status.refuse(topic) {
             self.said.status_refused(config, &refusal.why);
         }
     }

@@ -46,8 +46,9 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             return;
         }
         self.said.forget();
-        if config.status_topic != lasting.config.status_topic {
-            lasting.status = StatusTopic::new(&config, self.link.clone());
+        match config.broker == lasting.config.broker {
+            true => lasting.status.moves_to(config.status_topic.clone()),
+            false => lasting.status = StatusTopic::new(&config, self.link.clone()),
         }
         let another = match is_same_session(&lasting.config, &config) {
             true => None,

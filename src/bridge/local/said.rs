@@ -13,6 +13,7 @@ use crate::limits::MAX_PROPERTIES;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::Protocol;
 use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::server_limits::Reduced;
 use crate::mqtt::session::Answer;
 use crate::time;
 
@@ -29,12 +30,15 @@ pub(super) struct Said {
     refused: RefCell<BTreeSet<TopicFilter>>,
     /// The filters that were said to stand.
     settled: RefCell<BTreeSet<TopicFilter>>,
+    /// What messages were said to go without.
+    reduced: RefCell<BTreeSet<Reduced>>,
 }
 
 impl Said {
     /// The configuration has changed: what is refused now is news.
     pub(super) fn forget(&self) {
         self.refused.borrow_mut().clear();
+        self.reduced.borrow_mut().clear();
     }
 
     fn say(&self, kind: String) -> Say {
@@ -102,6 +106,25 @@ impl Said {
             "bridge {}: the broker {} doesn't take the status on `{topic}`: {why}. Everything else goes on. Let gatewire's user publish there, \
              retained (mosquitto: `topic write {topic}` in its ACL file, and `retain_available true`), or remove status_topic",
             config.name, config.broker
+        );
+    }
+
+    /// Messages go to the broker without something that its CONNACK rules out (MQTT 5).
+    pub(super) fn reduced(&self, config: &config::Bridge, reduced: Reduced) {
+        if !self.reduced.borrow_mut().insert(reduced) {
+            return;
+        }
+        let what = match reduced {
+            Reduced::Qos => {
+                "accepts QoS 0 only: messages go there with QoS 0, and may be lost on the way. Allow QoS 1 there (mosquitto: `max_qos 1` or more)"
+            }
+            Reduced::Retain => {
+                "retains no messages: those that are retained at IoT Core go there without that. Allow it there (mosquitto: `retain_available true`)"
+            }
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "bridge_publish_downgraded", GATEWIRE_BRIDGE = config.name.as_str();
+            "bridge {}: the broker {} {what}", config.name, config.broker
         );
     }
 

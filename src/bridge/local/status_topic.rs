@@ -15,6 +15,8 @@ const FIRST: u64 = u64::MAX / 2;
 #[derive(Debug)]
 pub(super) struct StatusTopic {
     topic: Option<Topic>,
+    /// Where it was published before the configuration changed: what is retained there is to be removed.
+    left: Vec<Topic>,
     link: watch::Receiver<State>,
     /// What was given out last on this connection.
     said: Option<State>,
@@ -36,7 +38,14 @@ pub(super) fn will(config: &config::Bridge) -> Option<Will> {
 impl StatusTopic {
     pub(super) fn new(config: &config::Bridge, link: watch::Receiver<State>) -> StatusTopic {
         let topic = config.status_topic.clone();
-        StatusTopic { topic, link, said: None, pending: None, next: FIRST, is_last: false, is_refused: false }
+        let left = Vec::new();
+        StatusTopic { topic, left, link, said: None, pending: None, next: FIRST, is_last: false, is_refused: false }
+    }
+
+    /// The configuration names another topic, or none, at the same broker.
+    pub(super) fn moves_to(&mut self, topic: Option<Topic>) {
+        self.left.extend(std::mem::replace(&mut self.topic, topic));
+        self.left.retain(|left| Some(left) != self.topic.as_ref());
     }
 
     /// CONNACK has come: the will may have been published, or another broker knows nothing of it.
@@ -63,6 +72,11 @@ impl StatusTopic {
 
     /// What is to be published.
     pub(super) fn waiting(&self) -> Option<Outbound> {
+        if let Some(topic) = self.left.first() {
+            // An empty retained message takes the place of none (`MQTT-3.3.1-6`).
+            let (topic, payload) = (topic.clone(), Bytes::new());
+            return Some(Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: true, properties: None });
+        }
         let (topic, state) = (self.topic.clone()?, self.pending.filter(|_| !self.is_refused)?);
         let payload = Bytes::from_static(match state {
             State::Connected => b"{\"state\":\"connected\"}",
@@ -76,7 +90,10 @@ impl StatusTopic {
     /// Gives it out.
     pub(super) fn take(&mut self) -> Option<(Sequence, Outbound)> {
         let message = self.waiting()?;
-        self.said = self.pending.take();
+        match self.left.is_empty() {
+            true => self.said = self.pending.take(),
+            false => drop(self.left.remove(0)),
+        }
         self.next += 1;
         Some((Sequence::new(self.next), message))
     }
@@ -91,8 +108,9 @@ impl StatusTopic {
         self.pending.get_or_insert(state);
     }
 
-    /// The broker doesn't take it. Whether that is new.
-    pub(super) fn refuse(&mut self) -> bool {
-        !std::mem::replace(&mut self.is_refused, true)
+    /// The broker doesn't take what was published to `topic`. Whether there is something new to be said of that.
+    pub(super) fn refuse(&mut self, topic: &Topic) -> bool {
+        self.left.retain(|left| left != topic);
+        Some(topic) == self.topic.as_ref() && !std::mem::replace(&mut self.is_refused, true)
     }
 }

@@ -106,6 +106,8 @@ pub(crate) struct Session {
     has_acked: bool,
     /// What it has sent last on this connection broke the rules of MQTT, and was no message.
     is_answer_bad: bool,
+    /// Connections in a row that have ended for a SUBACK against the rules: one may have been an accident.
+    bad_subacks: u32,
     /// The server throttles us.
     throttle: Throttle,
     /// A message was sent again because it had no PUBACK in time, and none has come since.
@@ -174,6 +176,7 @@ impl Session {
             held_until: None,
             has_acked: false,
             is_answer_bad: false,
+            bad_subacks: 0,
             throttle: Throttle::default(),
             is_unanswered: false,
             said: Said::default(),

@@ -11,7 +11,7 @@ use super::event::{End, Event};
 use super::{Session, State};
 use crate::limits::MAX_PROPERTIES;
 use crate::message::{AckToken, Inbound, Qos};
-use crate::mqtt::wire::{Head, Incoming, Received, TooLarge, Unreadable, is_publish};
+use crate::mqtt::wire::{Head, Incoming, PacketKind, Received, TooLarge, Unreadable};
 use crate::mqtt::{Malformed, Protocol};
 
 /// How long a message beyond the Receive Maximum may wait for room.
@@ -32,13 +32,14 @@ impl Session {
         let was_blocked = self.options.waits_for_room && self.congested_since.is_some();
         let mut went_on = false;
         while !self.is_congested() {
-            let is_message = is_publish(input);
+            let kind = PacketKind::of(input);
             match self.receive_one(input, now, clock) {
                 Ok(true) => went_on = true,
                 Ok(false) => break,
                 Err(end) => {
                     let is_fault = matches!(end, End::Violation(_) | End::Malformed(Malformed::Invalid(_)));
-                    self.is_answer_bad = is_fault && self.may_be_an_answer(is_message);
+                    self.bad_subacks = if is_fault && kind == PacketKind::SubAck { self.bad_subacks + 1 } else { 0 };
+                    self.is_answer_bad = is_fault && self.may_be_an_answer(kind);
                     return Err(end);
                 }
             }
@@ -59,9 +60,14 @@ impl Session {
         Ok(())
     }
 
-    /// Whether what breaks the rules, and `is_message` or not, may answer a message or a filter of ours.
-    fn may_be_an_answer(&self, is_message: bool) -> bool {
-        self.is_connected() && !is_message && self.unanswered().next().is_some()
+    /// Whether a packet of this kind, which breaks the rules, may answer a message or a filter of ours.
+    fn may_be_an_answer(&self, kind: PacketKind) -> bool {
+        self.is_connected()
+            && match kind {
+                PacketKind::Publish => false,
+                PacketKind::SubAck => self.bad_subacks > 1 && self.unanswered().next().is_some(),
+                PacketKind::Other => self.in_flight.on_the_wire_traits().next().is_some(),
+            }
     }
 
     /// Takes a whole packet; whether there was one.

@@ -8,6 +8,7 @@ use crate::message::{Outbound, Qos, Sequence, Traits};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::Suspect;
 use crate::mqtt::reason::Reason;
+use crate::mqtt::server_limits::Reduced;
 use crate::mqtt::wire::{PacketIdentifier, Wire};
 
 /// No publication is added while more bytes than this wait to be written.
@@ -59,6 +60,11 @@ impl Session {
             }
         }
         true
+    }
+
+    /// Leaves out of `message` what this server doesn't have, though it takes the message without.
+    pub(crate) fn reduce(&self, message: &mut Outbound) -> Option<Reduced> {
+        self.limits.reduce(message)
     }
 
     /// Bytes of the message that has to be sent again next, once the server's window has room for it and it is admitted.

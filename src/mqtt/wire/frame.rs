@@ -27,10 +27,27 @@ const NAMES: [&str; 16] = [
     "an AUTH",
 ];
 
-/// Whether what comes next is a PUBLISH.
-pub(in crate::mqtt) fn is_publish(input: &[u8]) -> bool {
-    input.first().is_some_and(|first| first >> 4 == PUBLISH)
+/// What comes next, as far as that matters before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::mqtt) enum PacketKind {
+    Publish,
+    SubAck,
+    Other,
 }
+
+impl PacketKind {
+    /// By the first byte of `input`.
+    pub(in crate::mqtt) fn of(input: &[u8]) -> PacketKind {
+        match input.first().map(|first| first >> 4) {
+            Some(PUBLISH) => PacketKind::Publish,
+            Some(SUBACK) => PacketKind::SubAck,
+            _ => PacketKind::Other,
+        }
+    }
+}
+
+/// The packet type of a SUBACK.
+const SUBACK: u8 = 9;
 
 /// The packet type of a PINGRESP.
 const PINGRESP: u8 = 13;

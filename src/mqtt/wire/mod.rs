@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4::{Packet, PubAck, PubComp, PubRec};
 use thiserror::Error;
 
-pub(super) use frame::is_publish;
+pub(super) use frame::PacketKind;
 use frame::{Frame, PUBLISH, variable_integer};
 use publish::Passing;
 pub(super) use publish::{Head, TooLarge, Unreadable};
