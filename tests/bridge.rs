@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use support::daemon::{Gatewire, Setup};
-use support::eventually;
 use support::local_broker::LocalBroker;
 use support::mosquitto::Mosquitto;
+use support::strict::Strict;
+use support::{eventually, patiently};
 
 const RULES: &str = "[[bridge.up]]\nfrom = \"z2m/#\"\nstrip = \"z2m/\"\nto = \"gw/{{client_id}}/z2m/\"\nexcept = [\"z2m/bridge/#\"]\n\
     [[bridge.down]]\nfrom = \"gw/{{client_id}}/set/#\"\nstrip = \"gw/{{client_id}}/set/\"\nto = \"z2m/\"\n";
@@ -190,6 +191,33 @@ fn a_reload_changes_rules_without_dropping_either_link() {
         (cloud.next() == "other/lamp x").then_some(())
     });
     assert_eq!((gatewire.count("bridge house: connected to "), gatewire.count("connected to localhost")), (1, 1));
+}
+
+#[test]
+fn where_iot_core_refuses_everything_all_waits() {
+    for protocol in ["3.1.1", "5"] {
+        let topics: Vec<String> = (0..5).map(|n| format!("gw/z2m/{n}")).collect();
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        // A PUBACK with a failure code, of which there is none in MQTT 3.1.1: there the connection is closed.
+        let forbidden = if protocol == "5" { &[][..] } else { &names[..] };
+        let (cloud, local) = (Strict::start(protocol, forbidden), LocalBroker::start());
+        names.iter().filter(|_| protocol == "5").for_each(|topic| cloud.refuse(topic));
+        let all_waits = |gatewire: &Gatewire| {
+            let up = &gatewire.status()["bridge"][0]["up"][0];
+            assert_eq!((&up["dropped"], &up["delivered"]), (&json!({}), &json!(0)));
+            (up["waiting"] == 5).then_some(())
+        };
+        let rules = "[[bridge.up]]\nfrom = \"z2m/#\"\nto = \"gw/\"\n";
+        let gatewire = Setup::new(cloud.port, &bridge(local.port, rules)).speaking(protocol).connect();
+        gatewire.wait_for("bridge house: subscribed to ");
+        (0..5).for_each(|n| local.publish(&format!("z2m/{n}"), b"on"));
+        gatewire.wait_for("takes nothing that is sent");
+        eventually("all to wait", || all_waits(&gatewire));
+        let allow = if protocol == "5" { Strict::grant } else { Strict::allow };
+        names.iter().for_each(|topic| allow(&cloud, topic));
+        patiently("all to arrive", || (gatewire.status()["bridge"][0]["up"][0]["delivered"] == 5).then_some(()));
+        topics.iter().for_each(|topic| assert_eq!(cloud.arrived(topic), ["on"]));
+    }
 }
 
 #[test]

@@ -136,8 +136,13 @@ impl UpRule {
         match pending {
             Pending::Single(Some(token), _) => bridge.done(*token),
             Pending::Single(None, _) => {}
-            Pending::Held(places, _) => {
-                self.change(|held, now| held.settled(places, now));
+            Pending::Held(places, topic) => {
+                self.change(|held, now| {
+                    if refused.is_some() {
+                        held.did_not_arrive(topic);
+                    }
+                    held.settled(places, now);
+                });
             }
         }
     }
@@ -174,7 +179,7 @@ impl UpRule {
     }
 
     pub(super) fn status(&self, in_hand: u64) -> RuleStatus {
-        // What waits here and was handed over is in both.
+        // What waits here is all that is in hand, and what was handed over is in both.
         let handed: u64 = self
             .pending
             .borrow()
@@ -182,8 +187,8 @@ impl UpRule {
             .filter(|pending| matches!(pending, Pending::Held(..)))
             .map(|pending| u64::from(pending.parts()))
             .sum();
-        let held = self.held.as_ref().map_or(0, |held| held.borrow().len());
-        let waiting = self.tally.waiting() + in_hand + held.saturating_sub(handed);
+        let here = self.held.as_ref().map_or(in_hand, |held| held.borrow().len().saturating_sub(handed));
+        let waiting = self.tally.waiting() + here;
         let mut status = self.counters.status(self.config.borrow().from.to_string(), waiting);
         status.delivered += self.tally.delivered();
         status.add_dropped(Cause::Refused, self.tally.refused());

@@ -46,7 +46,7 @@ impl Outbox {
                     match refused {
                         // All that is refused moves in its order.
                         Some(_) => !at.is_late && quarantine.has_room(at.is_stored),
-                        None => wanted(message, entry.waiter.as_ref().is_some_and(Waiter::is_client)),
+                        None => wanted(message, entry.waiter.as_ref().is_some_and(Waiter::is_impatient)),
                     }
                 })
             };
@@ -56,10 +56,10 @@ impl Outbox {
         }
     }
 
-    /// IoT Core refuses a message that the link has, and takes no others. Who waits for it is told; if nobody does, it waits
-    /// to be sent again, at its old place. Returns whether somebody was told.
+    /// IoT Core refuses a message that the link has, and takes no others. A client that waits for the answer is told; if none does, it
+    /// waits to be sent again, at its old place. Returns whether a client was told.
     pub(crate) fn doubt(&self, sequence: Sequence, reason: &str) -> bool {
-        let has_client = self.ledger.borrow().waiter(sequence).is_some_and(Waiter::is_client);
+        let has_client = self.ledger.borrow().waiter(sequence).is_some_and(Waiter::is_impatient);
         match has_client {
             true => self.refuse(sequence, reason),
             false => self.put_back(sequence),

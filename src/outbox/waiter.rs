@@ -19,6 +19,11 @@ pub(super) enum Waiter {
 }
 
 impl Waiter {
+    /// A program waits for the answer at this moment, and shouldn't for long. A bridge can.
+    pub(super) fn is_impatient(&self) -> bool {
+        matches!(self, Waiter::Client(client) if !client.is_closed())
+    }
+
     /// Somebody hears what becomes of it.
     pub(super) fn is_client(&self) -> bool {
         match self {

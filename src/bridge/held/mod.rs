@@ -210,7 +210,9 @@ impl Held {
         for place in places {
             let Some(entry) = self.entries.get(&place) else { continue };
             let payload = entry.message.payload.clone();
-            let Ok(element) = Element::new(&payload) else {
+            // An empty retained message removes what is retained; within an array it would do nothing.
+            let is_removal = entry.message.retain && payload.is_empty();
+            let Some(element) = Element::new(&payload).ok().filter(|_| !is_removal) else {
                 self.hand_over_array(&mut array, &mut members);
                 self.hand_over(place);
                 continue;
@@ -317,6 +319,11 @@ impl Held {
         self.memory -= entry.cost();
         self.done.extend(entry.token);
         self.disk.finished(place, entry.disk);
+    }
+
+    /// What was handed over last of a topic may not have reached the other side: the same once more is news there.
+    pub(super) fn did_not_arrive(&mut self, topic: &Topic) {
+        self.seen.forget(topic);
     }
 
     /// What was handed over is safe elsewhere, or was given up there.

@@ -33,6 +33,13 @@ impl Seen {
             }
         }
     }
+
+    /// Whatever the topic says next counts as new.
+    pub(super) fn forget(&mut self, topic: &Topic) {
+        if self.digests.remove(topic).is_some() {
+            self.order.retain(|other| other != topic);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +51,9 @@ mod tests {
         let mut seen = Seen::default();
         let topic = |n: usize| Topic::new(&format!("t/{n}")).unwrap();
         assert!(seen.is_new(&topic(0), b"1") && !seen.is_new(&topic(0), b"1") && seen.is_new(&topic(0), b"2"));
+        seen.forget(&topic(0));
+        seen.forget(&topic(1));
+        assert!(seen.order.is_empty() && seen.is_new(&topic(0), b"2"));
         (1..=MAX_TOPICS).for_each(|n| assert!(seen.is_new(&topic(n), b"1")));
         assert!(!seen.is_new(&topic(MAX_TOPICS), b"1") && seen.is_new(&topic(0), b"2"));
         assert_eq!((seen.digests.len(), seen.order.len()), (MAX_TOPICS, MAX_TOPICS));

@@ -116,6 +116,27 @@ fn of_each_topic_the_newest_goes_at_most_once_in_that_time() {
 }
 
 #[test]
+fn what_did_not_arrive_is_news_when_it_comes_again() {
+    let mut bench = Bench::new(&rule(None, true, None));
+    bench.arrive("a", "1");
+    assert_eq!(bench.sent(), pairs(&[("a", "1")]));
+    bench.held.did_not_arrive(&Topic::new("a").unwrap());
+    bench.arrive("a", "1");
+    assert_eq!(bench.sent(), pairs(&[("a", "1")]));
+}
+
+#[test]
+fn the_removal_of_a_retained_message_is_in_no_array() {
+    let mut bench = Bench::new(&rule(None, false, Some((10, 5))));
+    bench.arrive("a", "1");
+    let removal = Outbound { retain: true, ..message("a", "") };
+    bench.held.arrive(removal, None, Timestamp::UNIX_EPOCH, accepted_now(), bench.now);
+    bench.arrive("a", "2");
+    bench.wait(5);
+    assert_eq!(bench.sent(), pairs(&[("a", "[1]"), ("a", ""), ("a", "[2]")]));
+}
+
+#[test]
 fn what_says_nothing_new_is_not_sent() {
     let mut bench = Bench::new(&rule(Some(10), true, None));
     bench.arrive("a", "1");

@@ -86,6 +86,10 @@ impl Said {
         if *self.settled.borrow() == standing {
             return;
         }
+        if standing.is_empty() {
+            log::info!(GATEWIRE_BRIDGE = config.name.as_str(); "bridge {}: not subscribed to anything any more", config.name);
+            return self.settled.borrow_mut().clear();
+        }
         let shown: Vec<&str> = standing.iter().take(5).map(TopicFilter::as_str).collect();
         let more = match standing.len().saturating_sub(shown.len()) {
             0 => String::new(),
@@ -93,7 +97,7 @@ impl Said {
         };
         log::info!(
             GATEWIRE_BRIDGE = config.name.as_str();
-            "bridge {}: subscribed to {}{more}", config.name, if shown.is_empty() { "nothing".to_owned() } else { shown.join(", ") }
+            "bridge {}: subscribed to {}{more}", config.name, shown.join(", ")
         );
         *self.settled.borrow_mut() = standing;
     }
