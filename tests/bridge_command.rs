@@ -209,9 +209,10 @@ fn every_configuration_of_the_page_can_be_used() {
         .unwrap();
         for name in ["house-ca.pem", "house.password"] {
             let file = own.path().join(name);
-            fs::write(&file, "x").unwrap();
+            fs::copy(CERTIFICATES.path("AmazonRootCA1.pem"), &file).unwrap();
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         }
+        fs::write(own.path().join("house.password"), "x").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
         command
             .args(["--config", &format!("{path}/gatewire.toml"), "check"])
@@ -253,7 +254,15 @@ fn check_names_files_of_a_bridge_that_others_can_read_or_gatewire_cannot() {
     }
     let open = said();
     let warning = "gatewire.toml:9: warning: `bridge.password_file`: others than gatewire can read the password; let gatewire alone read";
-    assert!(open.contains(warning) && !open.contains("bridge house") && !open.contains("hunter2"), "{open}");
+    assert!(open.contains(warning) && !open.contains("hunter2"), "{open}");
+    let ca = format!("gatewire.toml:7: warning: bridge house: tls.ca_file {path}/ca.pem: ");
+    assert!(open.contains(&ca), "it is no certificate: {open}");
     fs::set_permissions(directory.path().join("password"), fs::Permissions::from_mode(0o600)).unwrap();
     assert!(!said().contains("password"));
+    for unusable in [&b""[..], b"two\nlines\n", b"not \xff text"] {
+        fs::write(directory.path().join("password"), unusable).unwrap();
+        let said = said();
+        let line = format!("gatewire.toml:9: warning: bridge house: password_file {path}/password: it ");
+        assert!(said.contains(&line), "{unusable:?}: {said}");
+    }
 }

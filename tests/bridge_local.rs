@@ -460,5 +460,5 @@ fn what_closes_the_connection_alone_is_left_out_and_the_rest_arrives() {
     cloud.publish("down/last", b"x");
     support::patiently("the good ones", || (rule()["waiting"] == json!(0)).then_some(()));
     assert_eq!(rule()["dropped"], json!({"refused": 5}));
-    gatewire.wait_for("the local broker closes the connection for it");
+    gatewire.wait_for("the local broker doesn't accept it");
 }

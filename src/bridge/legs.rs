@@ -77,7 +77,7 @@ impl Bridge {
     fn why_refused(&self, message: &Outbound) -> Option<String> {
         let refused = self.refused.borrow();
         let (_, reason) = refused.iter().find(|(condition, _)| condition.matches(&message.traits()))?;
-        Some(format!("the local broker closes the connection for it: {reason}"))
+        Some(format!("the local broker doesn't accept it: {reason}"))
     }
 
     fn finish(&self, sequence: Sequence, dropped: Option<Cause>) {

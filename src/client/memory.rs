@@ -35,6 +35,17 @@ pub(crate) struct SessionMemory {
     blank: SessionNote,
     /// What it says on the disk, as far as is known.
     noted: RefCell<Option<SessionNote>>,
+    /// What it said, if that was of another session.
+    other: RefCell<Option<OtherSession>>,
+}
+
+/// A session that was held before this one, and isn't any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OtherSession {
+    pub(crate) endpoint: String,
+    pub(crate) client_id: String,
+    /// The version of MQTT.
+    pub(crate) protocol: String,
 }
 
 /// As it is written.
@@ -60,6 +71,7 @@ impl SessionMemory {
             name: LINK.into(),
             blank,
             noted: RefCell::default(),
+            other: RefCell::default(),
         })
     }
 
@@ -71,16 +83,25 @@ impl SessionMemory {
             name: format!("{LINK} of bridge {}", config.name).into(),
             blank,
             noted: RefCell::default(),
+            other: RefCell::default(),
         }
     }
 
     /// What an earlier process has noted of this session.
     pub(crate) async fn recall(&self) -> Remembered {
         let text = tokio::time::timeout(PATIENCE, self.store.note(self.name.clone())).await.ok().flatten();
-        let note = text.and_then(|text| SessionNote::read(&text, &self.blank));
+        let note = text.as_ref().and_then(|text| SessionNote::read(text, &self.blank));
+        if note.is_none() {
+            *self.other.borrow_mut() = text.and_then(|text| SessionNote::other(&text));
+        }
         let remembered = note.as_ref().map(SessionNote::remembered).unwrap_or_default();
         *self.noted.borrow_mut() = note;
         remembered
+    }
+
+    /// The session that the note was of, if it is another; told once.
+    pub(crate) fn other(&self) -> Option<OtherSession> {
+        self.other.take()
     }
 
     /// A CONNECT is to be sent: it may make all of it untrue.
@@ -155,6 +176,12 @@ impl SessionNote {
         let SessionNote { endpoint, client_id, protocol, .. } = &note;
         let is_of_it = [endpoint, client_id, protocol] == [&blank.endpoint, &blank.client_id, &blank.protocol];
         is_of_it.then_some(note)
+    }
+
+    /// Which session a note is of, if that was subscribed to anything.
+    fn other(text: &str) -> Option<OtherSession> {
+        let SessionNote { endpoint, client_id, protocol, filters, .. } = serde_json::from_str(text).ok()?;
+        (!filters.is_empty()).then_some(OtherSession { endpoint, client_id, protocol })
     }
 
     fn remembered(&self) -> Remembered {

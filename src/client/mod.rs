@@ -9,7 +9,7 @@ mod telling;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use exchange::{CLOSE_TIME, Exchange};
-pub(crate) use memory::{SessionMemory, noted_at};
+pub(crate) use memory::{OtherSession, SessionMemory, noted_at};
 pub(crate) use outcome::{Outcome, StepReport};
 pub(crate) use state::{Failure, LastError, State};
 pub(crate) use telling::{Before, Say, Telling};

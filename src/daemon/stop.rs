@@ -42,7 +42,8 @@ pub(super) async fn stop(
     // What the disk doesn't take in time is lost, and said so.
     let until = Instant::now() + STORE_TIME;
     let _ = timeout_at(until, store.while_it_works(outbox.store_the_rest())).await;
-    // What they were waiting for is known by now.
+    // What they were waiting for is known by now, but for what waits in rules: once that is stored, the brokers are told so, too.
+    let _ = timeout_at(until, store.while_it_works(services.bridges.store())).await;
     services.bridges.disconnect().await;
     let left = Left { path: &parts.path, kept: last_look(store, until).await };
     left.say_what_waits(outbox.stored(), outbox.abandon(), store.trouble());

@@ -304,7 +304,8 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 local.said.subscription(config, &filter, &answer);
             }
             Event::SubscribeOverdue(filter) => {
-                log::debug!("bridge {}: no SUBACK for {filter} yet: the SUBSCRIBE is sent again", config.name);
+                local.state.filter_refused(&filter, "the broker doesn't answer the SUBSCRIBE".to_owned());
+                local.said.subscribe_overdue(config, &filter);
             }
             Event::Settled(standing, identifiers) => {
                 local.state.keep_refused(|filter| !standing.keys().any(|standing| standing.as_str() == filter));

@@ -324,7 +324,7 @@ const WORDS: [(&str, &str); 2] = [
     ),
 ];
 
-fn for_broker(text: &str) -> String {
+pub(super) fn for_broker(text: &str) -> String {
     // What would fetch Amazon's CA isn't for it.
     let text = text.split(": `curl ").next().unwrap_or(text);
     WORDS.iter().fold(text.to_owned(), |text, (aws, local)| text.replace(aws, local))

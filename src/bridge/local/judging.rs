@@ -90,7 +90,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
                 self.legs.guilty(&condition, &ends);
             }
             Some(Guilty::Subscribe(filter)) => {
-                self.state.filter_refused(&filter, format!("the broker {ends}"));
+                self.state.filter_refused(&filter, ends.clone());
                 self.said.filter_left_out(&lasting.config, &filter, &ends);
             }
             None => {}

@@ -40,6 +40,7 @@ pub(crate) use check::check;
 use connection::Connection;
 use error::{Cause, LocalError, Phase};
 pub(crate) use legs::Legs;
+pub(crate) use reload::unusable_files;
 use said::Said;
 pub(crate) use state::{LocalState, LocalStatus};
 use status_topic::StatusTopic;
@@ -162,7 +163,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
     pub(crate) async fn run(&self) {
         let config = self.config();
         let memory = Rc::new(SessionMemory::of_bridge(&config, &self.store));
-        let remembered = memory.recall().await;
+        let remembered = self.recall(&config, &memory).await;
         let mut lasting = Lasting {
             connector: self.network.connector(options::way(&config)),
             session: Session::new(options::of(&config, None), self.legs.filters(), remembered),

@@ -119,6 +119,10 @@ impl fmt::Display for PasswordFault {
 }
 
 impl PasswordFault {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn advice(&self) -> String {
         match &self.fault {
             Fault::Denied { directory: None, .. } => {

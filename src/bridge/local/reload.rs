@@ -1,15 +1,17 @@
 //! What of the connection can change while the daemon runs: configuration, and the files that it names.
 
+use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::error::LocalError;
+use super::error::{LocalError, for_broker};
 use super::status_topic::StatusTopic;
 use super::{Lasting, Legs, Local, options, password};
 use crate::client::SessionMemory;
 use crate::config;
-use crate::mqtt::session::Session;
+use crate::mqtt::session::{Remembered, Session};
 use crate::net::credentials::load_for_broker;
 use crate::net::{Brokers, Reach};
+use crate::regular;
 use crate::time;
 
 /// Whether a connection that was made for one does for the other: what differs are rules.
@@ -56,13 +58,22 @@ impl<N: Brokers, L: Legs> Local<N, L> {
                 lasting.memory = Rc::new(SessionMemory::of_bridge(&config, &self.store));
                 lasting.unjudged = None;
                 lasting.closes = 0;
-                Some(lasting.memory.recall().await)
+                Some(self.recall(&config, &lasting.memory).await)
             }
         };
         lasting.connector = self.network.connector(options::way(&config));
         lasting.session.reconfigure(options::of(&config, None), another);
         lasting.session.want(self.legs.filters(), time::now());
         lasting.config = config;
+    }
+
+    /// What is noted of the session. One that is left may still have messages: that is said.
+    pub(super) async fn recall(&self, config: &config::Bridge, memory: &SessionMemory) -> Remembered {
+        let remembered = memory.recall().await;
+        if let Some(left) = memory.other() {
+            self.said.session_left(config, &left);
+        }
+        remembered
     }
 
     /// Before each attempt: reads password and certificates, which may have changed.
@@ -84,6 +95,21 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         lasting.session.reconfigure(options::of(config, login), None);
         Ok(())
     }
+}
+
+/// What of its files can be read and yet not be used, each with its key as it is written below `bridge`, and what is wrong with it.
+pub(crate) fn unusable_files(config: &config::Bridge) -> Vec<(&'static str, PathBuf, String)> {
+    let mut unusable = Vec::new();
+    let tls = config.tls.as_ref().and_then(|tls| load_for_broker(tls).err());
+    for problem in tls.iter().flat_map(|problems| &problems.0) {
+        let (key, path) = problem.about();
+        unusable.push((key, path.to_owned(), for_broker(&problem.to_string())));
+    }
+    if let Some(fault) = config.login.as_ref().and_then(|login| password::login(login).err()) {
+        unusable.push(("password_file", fault.path().to_owned(), format!("{fault}. {}", fault.advice())));
+    }
+    unusable.retain(|(_, path, _)| regular::open(path).is_ok());
+    unusable
 }
 
 #[cfg(test)]

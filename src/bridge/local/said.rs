@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::client::{Before, Failure, Say, Telling};
+use crate::client::{Before, Failure, OtherSession, Say, Telling};
 use crate::config;
 use crate::count::count_that;
 use crate::duration::written;
@@ -132,6 +132,16 @@ impl Said {
         );
     }
 
+    /// Another session than before is used from now on.
+    pub(super) fn session_left(&self, config: &config::Bridge, left: &OtherSession) {
+        let OtherSession { endpoint, client_id, protocol } = left;
+        log::warn!(
+            GATEWIRE_EVENT = "bridge_session_left", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
+            "bridge {}: until now it connected to {endpoint} as `{client_id}` with MQTT {protocol}. Messages that wait for that session \
+             there aren't fetched: to have them, set `broker`, `client_id` and `protocol` back until nothing waits", config.name
+        );
+    }
+
     /// Messages to the broker have had no PUBACK in time and are sent again (MQTT 3.1.1).
     pub(super) fn overdue(&self, config: &config::Bridge, topic: &Topic, count: usize) {
         let advice = match self.say("overdue".to_owned()) {
@@ -143,6 +153,20 @@ impl Said {
             GATEWIRE_EVENT = "bridge_puback_missing", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
             "bridge {}: {} no answer from the broker {}, the first of them to `{topic}`{advice}", config.name,
             count_that(count as u64, "message", "has", "have"), config.broker
+        );
+    }
+
+    /// A SUBSCRIBE has had no SUBACK in time and is sent again (MQTT 3.1.1).
+    pub(super) fn subscribe_overdue(&self, config: &config::Bridge, filter: &TopicFilter) {
+        let advice = match self.say("subscribe overdue".to_owned()) {
+            Say::InFull(_) => ". The broker is overloaded or hangs: look at its log",
+            Say::Briefly(_) => "",
+            Say::Nothing => return,
+        };
+        log::warn!(
+            GATEWIRE_EVENT = "bridge_suback_missing", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_FILTER = filter.as_str();
+            "bridge {}: no answer from the broker {} to the SUBSCRIBE for `{filter}` in time; it is sent again{advice}", config.name,
+            config.broker
         );
     }
 

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::programs::not_run;
+use crate::bridge::local;
 use crate::cli::Exit;
 use crate::config::{self, Config, SocketFile, Source};
 use crate::filesystem;
@@ -84,6 +85,11 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
             let fault = unreadable(last, path);
             let place = config.places.of(&format!("bridge.{key}"), path);
             found.warnings.extend(fault.map(|fault| format!("{place}warning: bridge {}: {fault}", bridge.name)));
+        }
+        // What can be read is looked into as at each attempt to connect.
+        for (key, path, fault) in local::unusable_files(bridge) {
+            let place = config.places.of(&format!("bridge.{key}"), &path);
+            found.warnings.push(format!("{place}warning: bridge {}: {fault}", bridge.name));
         }
     }
     found

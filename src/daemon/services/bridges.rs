@@ -92,6 +92,15 @@ impl Bridges {
         all.iter().map(|running| running.bridge.status(running.connection.status())).collect()
     }
 
+    /// Has what waits in the rules put on the disk. Their connections are still there, and tell the brokers.
+    pub(in crate::daemon) async fn store(&self) {
+        let all = self.all();
+        all.iter().for_each(|bridge| bridge.stop());
+        for bridge in all {
+            bridge.stored_or_given_up().await;
+        }
+    }
+
     /// Says goodbye to the local brokers, which takes a second at most.
     pub(in crate::daemon) async fn disconnect(&self) {
         let mut connected = Vec::new();

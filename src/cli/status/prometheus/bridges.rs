@@ -4,8 +4,13 @@ use super::MetricKind::{self, Counter, Gauge};
 use super::{Metrics, Of, seconds};
 use crate::cli::status::document::{BridgeDocument, LinkPhase, RuleDocument};
 
-/// A rule of a bridge, and which way it is.
-type Rule<'a> = (&'a BridgeDocument, &'static str, &'a RuleDocument);
+/// A rule of a bridge, which way it is, and its number among those: two may have the same `from`.
+type Rule<'a> = (&'a BridgeDocument, &'static str, String, &'a RuleDocument);
+
+/// What tells it from all others.
+fn labels<'a>((bridge, way, number, rule): &'a Rule<'_>) -> [(&'a str, &'a str); 4] {
+    [("bridge", &bridge.name), ("way", way), ("rule", number), ("from", &rule.from)]
+}
 
 impl Metrics {
     pub(super) fn bridges(&mut self, items: &[BridgeDocument]) {
@@ -31,9 +36,9 @@ impl Metrics {
             return;
         }
         self.family("bridge_dropped_total", Counter, "Messages that don't go to the other side, by cause.");
-        for (bridge, way, rule) in &all {
-            for (cause, n) in &rule.dropped {
-                let labels = [("bridge", bridge.name.as_str()), ("way", way), ("from", &rule.from), ("cause", cause)];
+        for rule in &all {
+            for (cause, n) in &rule.3.dropped {
+                let labels: Vec<(&str, &str)> = labels(rule).into_iter().chain([("cause", cause.as_str())]).collect();
                 self.sample("bridge_dropped_total", &labels, *n as f64);
             }
         }
@@ -44,14 +49,13 @@ impl Metrics {
             return;
         }
         self.family(name, kind, help);
-        for (bridge, way, rule) in rules {
-            let labels = [("bridge", bridge.name.as_str()), ("way", way), ("from", rule.from.as_str())];
-            self.sample(name, &labels, value(rule) as f64);
+        for rule in rules {
+            self.sample(name, &labels(rule), value(rule.3) as f64);
         }
     }
 }
 
 fn rules_of(bridge: &BridgeDocument) -> impl Iterator<Item = Rule<'_>> {
-    let up = bridge.up.iter().map(move |rule| (bridge, "up", rule));
-    up.chain(bridge.down.iter().map(move |rule| (bridge, "down", rule)))
+    let up = (1..).zip(&bridge.up).map(move |(number, rule)| (bridge, "up", u64::to_string(&number), rule));
+    up.chain((1..).zip(&bridge.down).map(move |(number, rule)| (bridge, "down", u64::to_string(&number), rule)))
 }
