@@ -47,6 +47,14 @@ pub(crate) enum KeyKind {
     Unknown,
 }
 
+/// How a private key is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyForm {
+    Pkcs8,
+    Pkcs1,
+    Sec1,
+}
+
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
@@ -152,6 +160,17 @@ pub(super) fn content(der: &[u8]) -> Option<Content> {
 /// The object identifier at the begin of a SEQUENCE's content.
 fn oid_of(content: &[u8]) -> Option<&[u8]> {
     element(content).ok().filter(|first| first.tag == OID).map(|first| first.content)
+}
+
+/// How the private key `der` is written; `None` for forms that aren't known, as that of DSA.
+pub(super) fn form_of_key(der: &[u8]) -> Option<KeyForm> {
+    let parts = elements(element(der).ok()?.content);
+    match parts[..] {
+        [(INTEGER, _), (SEQUENCE, _), (OCTET_STRING, _), ..] => Some(KeyForm::Pkcs8),
+        [(INTEGER, _), (OCTET_STRING, _), ..] => Some(KeyForm::Sec1),
+        [(INTEGER, _), (INTEGER, _), ..] if parts.len() == 9 => Some(KeyForm::Pkcs1),
+        _ => None,
+    }
 }
 
 /// What kind of key `der` is: PKCS#8 (RFC 5958), PKCS#1 (RFC 8017) or SEC1 (RFC 5915).

@@ -31,6 +31,9 @@ pub(super) enum Label {
 #[derive(Debug)]
 pub(super) struct Section {
     pub(super) label: Label,
+    /// The label as it stands there, if it is one that is known.
+    pub(super) name: Option<&'static str>,
+    /// Empty where it isn't Base64, and needn't be.
     pub(super) der: Secret<Vec<u8>>,
 }
 
@@ -179,25 +182,49 @@ impl<'a> OpenSection<'a> {
     }
 
     fn close(self) -> Result<Section, Fault> {
-        let label = label(self.name);
+        let (label, name) = (label(self.name), known(self.name));
+        let section = |label, der| Ok(Section { label, name, der: Secret::new(der) });
         if self.is_encrypted {
-            return Ok(Section { label: Label::Other(Holds::EncryptedKey), der: Secret::new(Vec::new()) });
-        }
-        if !matches!(label, Label::Certificate | Label::Key) {
-            return Ok(Section { label, der: Secret::new(Vec::new()) });
+            return section(Label::Other(Holds::EncryptedKey), Vec::new());
         }
         let base64 = self.base64.expose();
+        if !matches!(label, Label::Certificate | Label::Key) {
+            return section(label, BASE64.decode(base64).unwrap_or_default());
+        }
         if base64.is_empty() {
             return Err(Fault::Damaged(Damage::Nothing));
         }
         let decoded = BASE64.decode(base64).map_err(|_| Fault::Damaged(Damage::Incomplete))?;
         match der::whole(&decoded) {
-            der::Whole::Yes => Ok(Section { label, der: Secret::new(decoded) }),
+            der::Whole::Yes => section(label, decoded),
             der::Whole::TooShort => Err(Fault::Damaged(Damage::Incomplete)),
             der::Whole::TooLong => Err(Fault::Damaged(Damage::TooLong)),
             der::Whole::NotDer => Err(Fault::Damaged(Damage::NotDer)),
         }
     }
+}
+
+/// The name of a section, if it is one that programs write.
+fn known(name: &[u8]) -> Option<&'static str> {
+    const NAMES: [&str; 16] = [
+        "CERTIFICATE",
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+        "PUBLIC KEY",
+        "RSA PUBLIC KEY",
+        "CERTIFICATE REQUEST",
+        "NEW CERTIFICATE REQUEST",
+        "OPENSSH PRIVATE KEY",
+        "DSA PRIVATE KEY",
+        "TRUSTED CERTIFICATE",
+        "X509 CERTIFICATE",
+        "PKCS7",
+        "CMS",
+        "X509 CRL",
+    ];
+    NAMES.into_iter().find(|known| known.as_bytes() == name.trim_ascii())
 }
 
 /// What the name of a section means.

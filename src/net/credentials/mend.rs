@@ -18,7 +18,7 @@ const BESIDE: &str = ".pem";
 
 /// The file is replaced by what `command` makes of it, once that has succeeded. As the shell writes into the file that is there,
 /// it keeps its owner and mode.
-fn in_place(command: &str, path: &Path) -> String {
+pub(super) fn in_place(command: &str, path: &Path) -> String {
     format!("`t=$({command}) && printf '%s\\n' \"$t\" > {}`", quoted(path))
 }
 
@@ -116,9 +116,7 @@ impl Fault {
             }
             Fault::Foreign(foreign) => foreign.explain(role, path, f),
             Fault::Holds(holds) => holds.explain(role, path, f),
-            Fault::Mislabelled { holds } => {
-                write!(f, "the label of a section in it doesn't match its content, {}. {elsewhere}", holds.article())
-            }
+            Fault::Mislabelled(mislabelled) => mislabelled.explain(role, path, f),
             Fault::BadCertificate { number } => {
                 write!(f, "certificate {number} in it is damaged, or isn't one. Copy it again, whole. {put}")
             }

@@ -10,6 +10,7 @@ mod form;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod key;
+mod label;
 mod mend;
 mod name;
 mod pem;

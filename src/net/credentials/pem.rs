@@ -8,7 +8,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls_pemfile::{Item, read_one_from_slice};
 
 use super::der::{self, Content};
-use super::form::{self, Label, Section};
+use super::form::{self, Label};
+use super::label;
 use super::problems::{Damage, Denied, Der, Encoding, Fault, Foreign, Holds, Layout};
 use crate::regular::{self, Other, Unread};
 use crate::secret::Secret;
@@ -144,7 +145,7 @@ pub(super) fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
         Label::Other(holds) => Some(holds),
         _ => None,
     });
-    mislabelled(&sections)?;
+    label::check(&sections)?;
     let count = sections.iter().filter(|section| section.label != Label::Unknown).count();
     let mut contents = Contents { certificates: Vec::new(), keys: Vec::new(), mode, other, sections: count };
     let mut rest = text;
@@ -161,31 +162,6 @@ pub(super) fn contents(bytes: &[u8], mode: u32) -> Result<Contents, Fault> {
         }
     }
     Ok(contents)
-}
-
-/// A key that is called a certificate, or the other way round.
-fn mislabelled(sections: &[Section]) -> Result<(), Fault> {
-    for Section { label, der } in sections {
-        match (label, der::content(der.expose())) {
-            (Label::Certificate, Some(Content::Key(_))) => return Err(Fault::Mislabelled { holds: Holds::Key }),
-            (Label::Certificate, Some(Content::EncryptedKey)) => {
-                return Err(Fault::Mislabelled { holds: Holds::EncryptedKey });
-            }
-            (Label::Certificate | Label::Key, Some(Content::Request)) => {
-                return Err(Fault::Mislabelled { holds: Holds::Request });
-            }
-            (Label::Certificate | Label::Key, Some(Content::PublicKey)) => {
-                return Err(Fault::Mislabelled { holds: Holds::PublicKey });
-            }
-            (Label::Key, Some(Content::Certificate)) => return Err(Fault::Mislabelled { holds: Holds::Certificate }),
-            (Label::Key, Some(Content::EncryptedKey)) if sections.len() == 1 => {
-                return Err(Fault::Holds(Holds::EncryptedKey));
-            }
-            (Label::Key, Some(Content::EncryptedKey)) => return Err(Fault::HoldsAmong(Holds::EncryptedKey)),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Text in UTF-16, as `>` in Windows PowerShell writes it: every other byte is zero.

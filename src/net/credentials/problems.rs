@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 
+use super::label::Mislabelled;
 use super::name::text_of;
 
 use crate::owner::quoted;
@@ -105,9 +106,7 @@ pub(crate) enum Fault {
     /// Likewise, and there is more in the file.
     HoldsAmong(Holds),
     /// A section that is called otherwise than what it holds.
-    Mislabelled {
-        holds: Holds,
-    },
+    Mislabelled(Mislabelled),
     BadCertificate {
         /// Counted from 1.
         number: usize,

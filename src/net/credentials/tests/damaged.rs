@@ -206,7 +206,27 @@ fn of_a_key(shop: &Workshop) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "a certificate called a key",
             text(&shop.certificate.replace("CERTIFICATE", "PRIVATE KEY")),
-            "doesn't match its content, a certificate",
+            "is called PRIVATE KEY, but holds a certificate",
+        ),
+        (
+            "PKCS#8 called PKCS#1",
+            text(&shop.key.replace("PRIVATE KEY", "RSA PRIVATE KEY")),
+            "is called RSA PRIVATE KEY, but holds a private key in PKCS#8. Correct the label in both lines: `t=$(sed ",
+        ),
+        (
+            "PKCS#8 called SEC1",
+            text(&shop.key.replace("PRIVATE KEY", "EC PRIVATE KEY")),
+            "is called EC PRIVATE KEY, but holds a private key in PKCS#8. Correct the label",
+        ),
+        (
+            "a key called a public one",
+            text(&shop.key.replace("PRIVATE KEY", "PUBLIC KEY")),
+            "is called PUBLIC KEY, but holds a private key in PKCS#8. Correct the label",
+        ),
+        (
+            "a key with a label of its own",
+            text(&shop.key.replace("PRIVATE KEY", "DEVICE KEY")),
+            "has a label that isn't known, and holds a private key in PKCS#8. Call it PRIVATE KEY",
         ),
         ("Ed25519", shop.made("genpkey -algorithm ed25519"), "an Ed25519 key"),
         ("Ed448", shop.made("genpkey -algorithm ed448"), "an Ed448 key"),
@@ -297,7 +317,7 @@ fn whatever_is_in_the_place_of_a_certificate_is_named() {
         (
             "the key called a certificate",
             text(&shop.key.replace("PRIVATE KEY", "CERTIFICATE")),
-            "doesn't match its content, a private key",
+            "is called CERTIFICATE, but holds a private key in PKCS#8",
         ),
         ("an encrypted key", shop.made("pkcs8 -topk8 -in key.pem -passout pass:secret"), "an encrypted private key"),
         ("a request", shop.made("req -new -key key.pem -subj /CN=x"), "certificate request"),
@@ -308,7 +328,7 @@ fn whatever_is_in_the_place_of_a_certificate_is_named() {
                     .unwrap()
                     .replace("CERTIFICATE REQUEST", "CERTIFICATE"),
             ),
-            "doesn't match its content, a certificate request",
+            "is called CERTIFICATE, but holds a certificate request",
         ),
         ("PKCS#7", shop.made("crl2pkcs7 -nocrl -certfile cert.pem"), "PKCS#7"),
         ("PKCS#7 as DER", shop.made("crl2pkcs7 -nocrl -certfile cert.pem -outform der"), "PKCS#7"),
