@@ -16,7 +16,7 @@ use super::endpoint::is_placeholder;
 use super::environment::Environment;
 use super::explain;
 use super::places::Place;
-use super::reader::Reader;
+use super::reader::{Claim, Reader};
 use super::report::{ConfigErrors, Remark, Report};
 use super::{Config, Places, Status, Tls};
 use crate::regular;
@@ -52,7 +52,7 @@ pub(crate) fn read_as_client(path: &Path, environment: &Environment) -> Result<L
 fn read_those(path: &Path, environment: &Environment, wanted: impl Fn(&Path) -> bool) -> Result<Loaded, ConfigErrors> {
     let report = Report::default();
     let root = merged(path, wanted, &report);
-    let Built { config, tls, status, places } = build(&root, environment, &report);
+    let Built { config, tls, status, places } = build(&root, &files(path), environment, &report);
     let (errors, warnings) = report.finish();
     match config {
         Some(config) if errors.is_empty() => Ok(Loaded { config, warnings }),
@@ -97,8 +97,10 @@ struct Built {
     places: Places,
 }
 
-fn build(root: &Table, environment: &Environment, report: &Report) -> Built {
+/// `files` are those that were read.
+fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Report) -> Built {
     let mut reader = Reader::new(root, report, environment);
+    reader.claims.borrow_mut().extend(files.iter().map(|file| Claim::of_configuration(file)));
     reader.check_root();
     let connection = reader.connection();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());

@@ -11,7 +11,7 @@ pub fn configuration(text: &[u8]) {
     let report = Report::default();
     let file: Rc<Path> = Path::new("f.toml").into();
     let root = parse_bytes(text, &file, 0, &report);
-    let Built { config, .. } = build(&root, &environment(), &report);
+    let Built { config, .. } = build(&root, &[], &environment(), &report);
     let (errors, warnings) = report.finish();
     assert!(config.is_some() || !errors.is_empty(), "what can't be used is complained about");
     for remark in errors.iter().chain(&warnings) {
@@ -33,7 +33,7 @@ fn environment() -> Environment {
 /// The configuration that `text` is.
 pub(crate) fn configured(text: &str) -> Config {
     let (report, file) = (Report::default(), Rc::<Path>::from(Path::new("f.toml")));
-    let Built { config, .. } = build(&parse_bytes(text.as_bytes(), &file, 0, &report), &environment(), &report);
+    let Built { config, .. } = build(&parse_bytes(text.as_bytes(), &file, 0, &report), &[], &environment(), &report);
     let (errors, _) = report.finish();
     config.filter(|_| errors.is_empty()).unwrap_or_else(|| panic!("{text}\n{errors:?}"))
 }

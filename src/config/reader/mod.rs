@@ -1,6 +1,7 @@
 //! The sections of which there is one: their keys, defaults and bounds.
 
 mod bridge;
+mod claims;
 mod copies;
 pub(super) mod paths;
 mod payload;
@@ -36,6 +37,8 @@ use crate::message::{Qos, check_characters};
 use crate::mqtt::{Protocol, Will};
 use crate::store::names_of;
 use crate::template::{Fixed, fill_client_id};
+pub(super) use claims::Claim;
+use claims::Use;
 use copies::Wanted;
 pub(super) use paths::MAX_SOCKET_PATH;
 use paths::path;
@@ -55,8 +58,8 @@ pub(in crate::config) struct Reader<'a> {
     pub(in crate::config) client_id_place: Option<Place>,
     /// The endpoint is one of IoT Core's.
     pub(in crate::config) is_iot_core: bool,
-    /// The sockets so far and the database, with the places of their paths.
-    pub(in crate::config) taken: RefCell<Vec<(PathBuf, Place)>>,
+    /// The paths that have a use.
+    pub(in crate::config) claims: RefCell<Vec<Claim>>,
     /// Where the values stand that name files.
     pub(in crate::config) places: RefCell<Places>,
     /// What must never be published.
@@ -73,7 +76,7 @@ impl<'a> Reader<'a> {
         let client_id = "client".to_owned();
         let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
         let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
-        let (taken, wanted, places) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let (claims, wanted, places) = (RefCell::default(), RefCell::default(), RefCell::default());
         let (client_id_place, is_iot_core, key_file) = (None, false, None);
         Reader {
             root,
@@ -82,7 +85,7 @@ impl<'a> Reader<'a> {
             fixed,
             client_id_place,
             is_iot_core,
-            taken,
+            claims,
             places,
             key_file,
             wanted,
@@ -278,6 +281,7 @@ impl<'a> Reader<'a> {
             let default = PathBuf::from("/etc/gatewire/certs").join(name);
             let path = section.get_or(key, default, |node| path(node, self.environment));
             self.note(&section, key, &path);
+            self.claim(&section, key, &path, Use::File);
             path
         };
         let tls = Tls {
@@ -303,8 +307,11 @@ impl<'a> Reader<'a> {
             spill_after: section.get_or("spill_after", SECOND, duration(Duration::ZERO..=HOUR)),
         };
         // SQLite's own files and the lock lie beside it.
-        let own = names_of(&outbox.path).map(|name| (resolved(&name), section.place("path")));
-        self.taken.borrow_mut().extend(own);
+        for name in names_of(&outbox.path) {
+            if !self.claim(&section, "path", &name, Use::Database) {
+                break;
+            }
+        }
         self.note(&section, "path", &outbox.path);
         section.finish();
         outbox

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::Reader;
+use super::claims::Use;
 use crate::config::document::{Node, Value};
 use crate::config::doubt;
 use crate::config::redact::holds_a_key;
 use crate::config::section::Section;
 use crate::config::values::{mode, string};
 use crate::config::{Environment, SocketFile};
-use crate::filesystem::resolved;
 
 /// `sun_path` of a Unix socket address, less its final NUL (`unix(7)`).
 pub(in crate::config) const MAX_SOCKET_PATH: usize = 107;
@@ -19,7 +19,7 @@ const MAX_NAME: usize = 255;
 const MAX_PATH: usize = 4095;
 
 impl<'a> Reader<'a> {
-    /// `socket`, `mode` and `group` of a section. No two sockets may have one path.
+    /// `socket`, `mode` and `group` of a section. No other file may have its path.
     pub(in crate::config) fn socket(&self, section: &Section<'a>, default: Option<&str>) -> Option<SocketFile> {
         let path = |node: &Node| self.socket_path(node);
         let found = match default {
@@ -34,13 +34,7 @@ impl<'a> Reader<'a> {
         let group = section.get("group", |node| self.group(node));
         let path = found?;
         self.note(section, "socket", &path);
-        let (mut taken, place) = (self.taken.borrow_mut(), resolved(&path));
-        match taken.iter().find(|(known, _)| *known == place) {
-            Some((_, first)) => {
-                section.error("socket", &format!("{} is used already, at {first}", path.display()));
-            }
-            None => taken.push((place, section.place("socket"))),
-        }
+        self.claim(section, "socket", &path, Use::Socket);
         Some(SocketFile { path, mode, group })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::Reader;
+use super::claims::Use;
 use super::paths::path;
 use super::payload::payload;
 use crate::config::document::{Node, Value};
@@ -74,7 +75,10 @@ impl<'a> Reader<'a> {
             _ => None,
         };
         match &source {
-            Some(Source::File(path)) => self.note(section, "file", path),
+            Some(Source::File(path)) => {
+                self.note(section, "file", path);
+                self.claim(section, "file", path, Use::File);
+            }
             Some(Source::Command { argv, .. }) => {
                 if let Some(doubt) = doubt::shell(argv) {
                     section.warning("command", &doubt);

@@ -190,7 +190,12 @@ fn what_does_not_go_together_is_found() {
     };
     assert!(with_most(51, 51) && with_most(2, 2) && !with_most(51, 52) && !with_most(2, 3));
     let found = errors(&format!("{}{}", forward(1, "\"a\""), forward(1, "\"b\"").replace("f1", "g")));
-    assert_eq!(found, ["gatewire.toml:12: `forward.socket`: /s1 is used already, at gatewire.toml:8"]);
+    assert_eq!(
+        found,
+        [
+            "gatewire.toml:12: `forward.socket`: /s1 is gatewire's own socket, `forward.socket` at gatewire.toml:8; a socket needs a path of its own, such as \"/run/gatewire/NAME.sock\""
+        ]
+    );
 }
 
 #[test]
@@ -205,7 +210,7 @@ fn an_error_does_not_hide_another() {
         load_bytes(main.as_bytes(), &drop_ins).unwrap_err(),
         [
             "gatewire.toml:3: `connection.client_id`: must be a string in quotes, \"5\"",
-            "gatewire.toml:12: `ingest.socket`: /s is used already, at gatewire.toml:19",
+            "gatewire.toml:12: `ingest.socket`: /s is gatewire's own socket, `forward.socket` at gatewire.toml:19; a socket needs a path of its own, such as \"/run/gatewire/NAME.sock\"",
             "gatewire.toml:15: `ingest.topics`: \"b#\" isn't a topic filter: `#` must stand alone after the last slash",
             "gatewire.toml:16: `ingest.topics`: \"c+\" isn't a topic filter: `+` must stand alone between slashes",
             "conf.d/1.toml:1: the byte 0xFF in column 1 is a `ÿ` in Latin-1, and isn't UTF-8. Type the character again and save the \

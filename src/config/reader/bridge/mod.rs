@@ -3,7 +3,7 @@
 mod across;
 mod rule;
 
-use super::{PROTOCOLS, Reader, paths::path};
+use super::{PROTOCOLS, Reader, claims::Use, paths::path};
 use crate::config::broker::broker;
 use crate::config::document::{Node, Value};
 use crate::config::places::Place;
@@ -48,6 +48,7 @@ impl<'a> Reader<'a> {
         }
         if let Some(Broker::Unix(socket)) = &broker {
             self.note(&section, "broker", socket);
+            self.claim(&section, "broker", socket, Use::Broker);
         }
         if matches!(broker, Some(Broker::Unix(_))) && has_tls {
             section.error("tls", "is for a broker at HOST:PORT; a Unix socket doesn't leave this machine: remove it");
@@ -96,7 +97,10 @@ impl<'a> Reader<'a> {
     fn broker_tls(&self, section: Section<'a>) -> Option<BrokerTls> {
         let file = |key| {
             let file = section.get(key, |node| path(node, self.environment));
-            file.inspect(|file| self.note(&section, key, file))
+            file.inspect(|file| {
+                self.note(&section, key, file);
+                self.claim(&section, key, file, Use::File);
+            })
         };
         if section.node("ca_file").is_none() {
             section.missing("ca_file", "is missing; it is written like `ca_file = \"/etc/gatewire/house-ca.pem\"`, the CA that signed the broker's certificate");
@@ -139,6 +143,7 @@ impl<'a> Reader<'a> {
         }
         if let Some(file) = &password_file {
             self.note(section, "password_file", file);
+            self.claim(section, "password_file", file, Use::File);
             if is_exposed(file) && !exposure::is_credential(file) {
                 let todo = exposure::command_to_hide(file);
                 section.warning(
