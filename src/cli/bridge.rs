@@ -39,7 +39,8 @@ Examples:
   gatewire bridge --from-mosquitto /etc/mosquitto/mosquitto.conf > house.toml
 
 Exit codes: 0 a rule takes the topic and it reaches the other side, or everything was translated; 1 no rule takes it, it
-can't reach the other side, or something wasn't translated; 64 usage; 78 configuration unusable.";
+can't reach the other side, something wasn't translated, or there is no bridge to translate; 64 usage; 78 configuration
+unusable, or FILE can't be read.";
 
 /// The command line of `gatewire bridge`.
 #[derive(Debug, Args)]
@@ -220,6 +221,11 @@ impl Files {
                         "you may not read it; `sudo gatewire bridge --from-mosquitto {}` may",
                         by.map_or(file, |by| &by.file).display()
                     )
+                }
+                io::ErrorKind::IsADirectory => {
+                    let inside = file.join("mosquitto.conf");
+                    let inside = if inside.is_file() { inside } else { "/etc/mosquitto/mosquitto.conf".into() };
+                    format!("it is a directory; name a file, such as {}", inside.display())
                 }
                 io::ErrorKind::FileTooLarge => format!("it is larger than {} MiB", MAX_FILE >> 20),
                 _ => format!("it can't be read: {error}"),

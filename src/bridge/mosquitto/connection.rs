@@ -12,7 +12,7 @@ use crate::message::{MAX_MQTT_TEXT, Topic, check_characters};
 pub(super) struct Connection {
     pub(super) name: String,
     /// Where it begins.
-    pub(super) place: String,
+    pub(super) begin: Option<Line>,
     pub(super) topics: Vec<Line>,
     pub(super) endpoint: Option<(String, Option<u16>)>,
     /// What belongs into `[connection]` and `[tls]` of gatewire.toml, as lines there.
@@ -60,8 +60,8 @@ pub(super) fn all(lines: &[Line], problems: &mut Problems) -> Vec<Connection> {
                 problems.at(line, format!("there already is a connection \"{name}\"; this one becomes \"{name}-2\""));
                 name.push_str("-2");
             }
-            let (place, is_notifying) = (line.place(), true);
-            connections.push(Connection { name, place, is_notifying, carries_retain: true, ..Connection::default() });
+            let (begin, is_notifying) = (Some(line.clone()), true);
+            connections.push(Connection { name, begin, is_notifying, carries_retain: true, ..Connection::default() });
             continue;
         }
         if is_one_of(OF_THE_BROKER, &line.option)

@@ -58,7 +58,10 @@ pub(crate) fn translate(main: &Path, lines: &[Line]) -> Translation {
     let broker = listener::local(lines, &mut problems);
     let connections: Vec<Connection> = connection::all(lines, &mut problems);
     if connections.is_empty() {
-        let text = "there is no `connection` in it, so no bridge to translate".to_owned();
+        let text =
+            "there is no `connection` in it or in the files that it includes, so no bridge to translate. A bridge of \
+                    mosquitto's begins with `connection NAME`"
+                .to_owned();
         problems.0.push(Problem { file: main.into(), line: 0, text });
     }
     let mut all: Vec<Rules> = connections.iter().map(|connection| rules::of(connection, &mut problems)).collect();
@@ -69,12 +72,27 @@ pub(crate) fn translate(main: &Path, lines: &[Line]) -> Translation {
                     `password_file` below `broker`";
         problems.at(line, text);
     }
-    let written = connections.iter().zip(&all).enumerate();
+    for (connection, _) in connections.iter().zip(&all).filter(|(_, rules)| rules.are_none()) {
+        let (name, what) = (&connection.name, if connection.topics.is_empty() { "has no" } else { "is left with no" });
+        if let Some(line) = &connection.begin {
+            let text = format!(
+                "the connection \"{name}\" {what} `topic` that gatewire can carry, so no [[bridge]] is printed for it"
+            );
+            problems.at(line, text);
+        }
+    }
+    let written = connections.iter().zip(&all).filter(|(_, rules)| !rules.are_none()).enumerate();
     let toml =
         written.map(|(number, (connection, rules))| written::bridge(connection, rules, &broker, number)).collect();
-    // Those of the listener are told first, whatever their place.
+    // That of the whole is told first, then those of the listener, whatever their place.
     let place = |problem: &Problem| {
-        lines.iter().position(|line| line.file == problem.file && line.number == problem.line).unwrap_or(usize::MAX)
+        if problem.line == 0 {
+            return 0;
+        }
+        lines
+            .iter()
+            .position(|line| line.file == problem.file && line.number == problem.line)
+            .map_or(usize::MAX, |at| at + 1)
     };
     problems.0.sort_by_key(place);
     Translation { toml, problems: problems.0 }

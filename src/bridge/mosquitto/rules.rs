@@ -28,6 +28,13 @@ pub(super) struct Rules {
     pub(super) down: Vec<Made<Down>>,
 }
 
+impl Rules {
+    /// Nothing would be carried.
+    pub(super) fn are_none(&self) -> bool {
+        self.up.is_empty() && self.down.is_empty()
+    }
+}
+
 /// A topic line, taken apart.
 struct Topic<'a> {
     pattern: &'a str,

@@ -142,7 +142,14 @@ fn what_cannot_be_translated_is_named_with_its_line() {
         assert!(found.len() == 1 && found[0].starts_with(expected), "{line}: {found:#?}");
         read(&translated(&text).toml);
     }
-    assert_eq!(problems("listener 1883\n"), ["0: there is no `connection` in it, so no bridge to translate"]);
+    let found = problems("frobnicate\nlistener 1883\n");
+    assert!(found[0].starts_with("0: there is no `connection` in it or in the files that it includes"), "{found:?}");
+    for (topics, what) in [("", "has no"), ("topic a/# sideways\n", "is left with no")] {
+        let text = format!("connection aws\naddress a1-ats.iot.eu-west-1.amazonaws.com:8883\n{topics}");
+        let expected = format!("1: the connection \"aws\" {what} `topic` that gatewire can carry");
+        assert!(problems(&text).iter().any(|problem| problem.starts_with(&expected)), "{:?}", problems(&text));
+        assert_eq!(translated(&text).toml, "", "`gatewire check` would refuse a bridge without rules");
+    }
     assert!(
         problems("try_private false\nconnection a\n")[0]
             .starts_with("1: `try_private` stands above the first `connection`")

@@ -1,5 +1,6 @@
 //! Tables of `gatewire.toml`.
 
+use super::Line;
 use super::connection::Connection;
 use super::listener::Local;
 use super::quoted::text;
@@ -40,7 +41,8 @@ pub(super) fn bridge(connection: &Connection, rules: &Rules, local: &Local, numb
     if number > 0 {
         toml.push('\n');
     }
-    comment(&mut toml, &format!("From {}, connection {}.", connection.place, text(&connection.name)));
+    let place = connection.begin.as_ref().map(Line::place).unwrap_or_default();
+    comment(&mut toml, &format!("From {place}, connection {}.", text(&connection.name)));
     comment(
         &mut toml,
         "Once gatewire carries these topics, take this connection out of mosquitto's configuration and restart mosquitto: what both carry \
