@@ -36,6 +36,20 @@ fn reload(gatewire: &Gatewire) {
 }
 
 #[test]
+fn reloads_without_end_that_change_nothing_have_few_lines_and_a_change_is_told() {
+    let broker = Broker::start();
+    let (setup, gatewire, _peer) = start(&broker, FORWARD);
+    (0..6).for_each(|_| reload(&gatewire));
+    // The kernel may make one of several.
+    (0..10).for_each(|_| gatewire.signal("HUP"));
+    let _setup = setup
+        .edit("[[forward]]", "[[publish]]\nname = \"p\"\ntopic = \"p\"\nevery = \"1h\"\npayload = \"x\"\n[[forward]]");
+    gatewire.signal("HUP");
+    gatewire.wait_for("is read again: 1 publish, 1 forward");
+    assert_eq!(gatewire.count("is read again: 0 publish, 1 forward"), 6);
+}
+
+#[test]
 fn what_a_reload_would_refuse_is_told_before_it() {
     let broker = Broker::start();
     let (setup, gatewire, _peer) = start(&broker, FORWARD);

@@ -105,6 +105,7 @@ struct Parts<N> {
     link: Rc<Link<N>>,
     schedule: Rc<Schedule>,
     services: Services,
+    reloads: reload::Said,
 }
 
 /// Everything from the database on, until `signals` say that this is the end.
@@ -202,6 +203,7 @@ fn assemble<N: Network>(
         link: Rc::new(link),
         schedule: Rc::new(Schedule::new(&config.publish)),
         services,
+        reloads: reload::Said::default(),
     }
 }
 

@@ -1,5 +1,8 @@
 //! SIGHUP: another configuration, without letting go of anything that it leaves as it is.
 
+mod told;
+
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,7 +15,9 @@ use crate::blocking::NoThread;
 use crate::config::Config;
 use crate::link::Setup;
 use crate::net::Network;
-use crate::net::credentials::Credentials;
+use crate::net::credentials::{Credentials, Fingerprint};
+use crate::time;
+use told::Told;
 
 /// How long the disk may take to answer: nothing else is heard meanwhile, SIGTERM neither.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -68,19 +73,38 @@ impl ReadConfiguration {
     }
 }
 
+/// What was said of reloads.
+#[derive(Debug, Default)]
+pub(super) struct Said(RefCell<Told<Outcome>>);
+
+/// What a reload came to.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    /// The configuration, the credentials, and the warnings about them.
+    InForce(Box<Config>, Fingerprint, Vec<String>),
+    /// The errors.
+    Refused(Vec<String>),
+}
+
 /// Makes everything as it was read anew, or says why not and leaves it as it is.
 pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, answer: ReloadAnswer) {
     let problems = match answer {
         Ok((config, credentials, warnings)) => match apply(parts, &config, &credentials).await {
-            Ok(()) => return say(&config, &credentials, &warnings),
+            Ok(()) => return say(&parts.reloads, config, &credentials, &warnings),
             Err(problem) => vec![problem],
         },
         Err(refused) => refused.errors,
     };
+    let Some(left_out) = parts.reloads.0.borrow_mut().note(Outcome::Refused(problems.clone()), time::now()) else {
+        return;
+    };
     for problem in &problems {
         log::error!(GATEWIRE_EVENT = "reload_refused"; "{problem}");
     }
-    log::error!(GATEWIRE_EVENT = "reload_refused"; "SIGHUP: the new configuration is refused, the old one stays in force");
+    log::error!(
+        GATEWIRE_EVENT = "reload_refused";
+        "SIGHUP: the new configuration is refused, the old one stays in force{left_out}"
+    );
 }
 
 async fn apply(parts: &Rc<Parts<impl Network>>, config: &Config, credentials: &Credentials) -> Result<(), String> {
@@ -117,12 +141,17 @@ pub(super) fn warn(credentials: &Credentials, warnings: &[String]) {
     }
 }
 
-fn say(config: &Config, credentials: &Credentials, warnings: &[String]) {
+fn say(said: &Said, config: Config, credentials: &Credentials, warnings: &[String]) {
+    let doubts = credentials.warnings().iter().map(ToString::to_string);
+    let all = warnings.iter().cloned().chain(doubts).collect();
+    let counts = (config.publish.len(), config.forward.len(), config.ingest.len(), bridges(&config));
+    let outcome = Outcome::InForce(Box::new(config), credentials.fingerprint().clone(), all);
+    let Some(left_out) = said.0.borrow_mut().note(outcome, time::now()) else { return };
     warn(credentials, warnings);
+    let (publish, forward, ingest, bridges) = counts;
     log::info!(
         GATEWIRE_EVENT = "reloaded";
-        "SIGHUP: the configuration is read again: {} publish, {} forward, {} ingest{}",
-        config.publish.len(), config.forward.len(), config.ingest.len(), bridges(config)
+        "SIGHUP: the configuration is read again: {publish} publish, {forward} forward, {ingest} ingest{bridges}{left_out}"
     );
 }
 

@@ -33,7 +33,8 @@ const EVENT: Rate = Rate { burst: 30, each: Duration::from_secs(5 * 60) };
 /// Of the link there is one, and its coming and going is what people look for first.
 const LINK: Rate = Rate { burst: 30, each: Duration::from_secs(2 * 60) };
 
-/// Events that only a person at this machine can repeat, by a start, a stop or a reload; and what tells of the limit.
+/// Events that only a person at this machine can repeat, by a start, a stop or a reload (which has a limit of its own); and what
+/// tells of the limit.
 const UNLIMITED: [&str; 9] =
     ["lines_left_out", "starting", "stopping", "stopped", "stored", "lost", "config", "reloaded", "reload_refused"];
 
