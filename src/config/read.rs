@@ -100,7 +100,8 @@ struct Built {
 /// `files` are those that were read.
 fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Report) -> Built {
     let mut reader = Reader::new(root, report, environment);
-    reader.claims.borrow_mut().extend(files.iter().map(|file| Claim::of_configuration(file)));
+    let own = files.iter().filter(|file| !file.is_dir()).map(|file| Claim::of_configuration(file));
+    reader.claims.borrow_mut().extend(own);
     reader.check_root();
     let connection = reader.connection();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());

@@ -2,12 +2,15 @@
 //! work as they are printed. Where a file holds something of another kind, no command writes to it: it may be the only copy.
 
 mod holds;
+mod label;
 
 use std::fmt;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::problems::{Damage, Denied, Der, Encoding, Fault, Foreign, Holds, Layout, Role, Unsupported};
+use super::problems::{
+    Actual, Damage, Denied, Der, Encoding, Fault, Foreign, Holds, Layout, Mislabelled, Role, Unsupported,
+};
 use crate::exposure;
 use crate::owner::quoted;
 
@@ -18,7 +21,7 @@ const BESIDE: &str = ".pem";
 
 /// The file is replaced by what `command` makes of it, once that has succeeded. As the shell writes into the file that is there,
 /// it keeps its owner and mode.
-pub(super) fn in_place(command: &str, path: &Path) -> String {
+fn in_place(command: &str, path: &Path) -> String {
     format!("`t=$({command}) && printf '%s\\n' \"$t\" > {}`", quoted(path))
 }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 
-use super::label::Mislabelled;
 use super::name::text_of;
 
 use crate::owner::quoted;
@@ -117,6 +116,47 @@ pub(crate) enum Fault {
     },
     SeveralKeys(usize),
     UnsupportedKey(Unsupported),
+}
+
+/// Its label isn't that of what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mislabelled {
+    /// `None`: nothing that is known.
+    pub(super) label: Option<&'static str>,
+    pub(super) holds: Actual,
+    /// There is nothing else in the file.
+    pub(super) is_alone: bool,
+}
+
+/// What a section holds, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Actual {
+    Certificate,
+    Pkcs8,
+    Pkcs1,
+    Sec1,
+    EncryptedKey,
+    PublicKey,
+    Request,
+    Pkcs7,
+    Pkcs12,
+}
+
+impl Actual {
+    /// What it should be called; PKCS#12 isn't in PEM.
+    pub(super) fn label(self) -> Option<&'static str> {
+        match self {
+            Actual::Certificate => Some("CERTIFICATE"),
+            Actual::Pkcs8 => Some("PRIVATE KEY"),
+            Actual::Pkcs1 => Some("RSA PRIVATE KEY"),
+            Actual::Sec1 => Some("EC PRIVATE KEY"),
+            Actual::EncryptedKey => Some("ENCRYPTED PRIVATE KEY"),
+            Actual::PublicKey => Some("PUBLIC KEY"),
+            Actual::Request => Some("CERTIFICATE REQUEST"),
+            Actual::Pkcs7 => Some("PKCS7"),
+            Actual::Pkcs12 => None,
+        }
+    }
 }
 
 /// Whose certificate it is: the one thing of a file that is shown. Only a certificate has one.

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 impl Holds {
-    pub(in crate::net::credentials) fn article(self) -> &'static str {
+    pub(super) fn article(self) -> &'static str {
         match self {
             Holds::Certificate => "a certificate",
             Holds::Key => "a private key",
