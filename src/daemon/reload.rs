@@ -80,8 +80,8 @@ pub(super) struct Said(RefCell<Told<Outcome>>);
 /// What a reload came to.
 #[derive(Debug, PartialEq)]
 enum Outcome {
-    /// The configuration, the credentials, and the warnings about them.
-    InForce(Box<Config>, Fingerprint, Vec<String>),
+    /// The configuration and the credentials, and the warnings about them.
+    InForce(Box<(Config, Fingerprint)>, Vec<String>),
     /// The errors.
     Refused(Vec<String>),
 }
@@ -145,7 +145,7 @@ fn say(said: &Said, config: Config, credentials: &Credentials, warnings: &[Strin
     let doubts = credentials.warnings().iter().map(ToString::to_string);
     let all = warnings.iter().cloned().chain(doubts).collect();
     let counts = (config.publish.len(), config.forward.len(), config.ingest.len(), bridges(&config));
-    let outcome = Outcome::InForce(Box::new(config), credentials.fingerprint().clone(), all);
+    let outcome = Outcome::InForce(Box::new((config, credentials.fingerprint().clone())), all);
     let Some(left_out) = said.0.borrow_mut().note(outcome, time::now()) else { return };
     warn(credentials, warnings);
     let (publish, forward, ingest, bridges) = counts;
