@@ -178,8 +178,17 @@ fn a_bridge_of_mosquitto_is_translated_with_the_files_that_it_includes() {
     );
     let (exit, out, err) = translate("nowhere.conf");
     assert_eq!((exit, out.as_str(), err.as_str()), (Some(78), "", "nowhere.conf: there is no such file\n"));
-    let (exit, _, err) = translate("gatewire.toml");
-    assert!(exit == Some(1) && err.contains("there is no `connection` in it"), "{err}");
+    let (exit, out, err) = translate("conf.d");
+    assert_eq!((exit, out.as_str()), (Some(78), ""));
+    assert!(err.starts_with("conf.d: it is a directory; name a file, such as /etc/"), "{err}");
+    let (exit, out, err) = translate("gatewire.toml");
+    assert_eq!((exit, out.as_str()), (Some(1), ""));
+    assert!(err.starts_with("gatewire.toml: there is no `connection` in it or in the files that it includes"), "{err}");
+    fs::write(conf.join("b.conf"), "").unwrap();
+    fs::write(conf.join("aws.conf"), bridge.replace("# out", "# sideways")).unwrap();
+    let (exit, out, err) = translate("mosquitto.conf");
+    assert_eq!((exit, out.as_str()), (Some(1), ""));
+    assert!(err.contains("conf.d/aws.conf:1: the connection \"aws\" is left with no `topic`"), "{err}");
 }
 
 /// What stands in the blocks of this kind in docs/bridge.md.
