@@ -194,6 +194,54 @@ fn a_reload_changes_rules_without_dropping_either_link() {
 }
 
 #[test]
+fn what_a_rule_holds_at_a_stop_is_stored_and_acknowledged() {
+    let rules = "[[bridge.up]]\nfrom = \"slow/#\"\nexcept = [\"slow/fast\"]\nbatch = { max = 100, within = \"1h\" }\n\
+        [[bridge.up]]\nfrom = \"slow/#\"\n";
+    let bench = Bench::new(rules);
+    let cloud = bench.cloud.subscribe("#");
+    let gatewire = bench.start();
+    (0..6).for_each(|n| bench.local.publish("slow/a", n.to_string().as_bytes()));
+    bench.local.publish("slow/fast", b"1");
+    assert_eq!(cloud.next(), "slow/fast 1");
+    delivered(&gatewire, "up", 1, 1);
+    let (_, metrics, _) = bench.setup.output_of(&["status", "--prometheus"]);
+    let samples: Vec<&str> = metrics
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit_once(' '))
+        .map(|(name, _)| name)
+        .collect();
+    let different: BTreeSet<&&str> = samples.iter().collect();
+    assert_eq!(different.len(), samples.len(), "two rules with one filter are told apart: {metrics}");
+    assert_eq!(gatewire.stop().0, 0);
+    assert_eq!(bench.local.log().matches("Received PUBACK from gatewire-thing-1").count(), 7);
+}
+
+#[test]
+fn what_a_rule_held_goes_on_when_it_holds_nothing_back_any_more() {
+    let rules = "[[bridge.up]]\nfrom = \"slow/#\"\nbatch = { max = 100, within = \"1h\" }\n";
+    for stops in [false, true] {
+        let bench = Bench::new(rules);
+        let cloud = bench.cloud.subscribe("#");
+        let gatewire = bench.start();
+        (0..3).for_each(|n| bench.local.publish("slow/a", n.to_string().as_bytes()));
+        eventually("all to wait", || (rule(&gatewire, "up", 0)["waiting"] == 3).then_some(()));
+        let again = bench.setup.again().edit("batch = { max = 100, within = \"1h\" }\n", "");
+        let gatewire = if stops {
+            assert_eq!(gatewire.stop().0, 0);
+            again.connect()
+        } else {
+            gatewire.signal("HUP");
+            gatewire
+        };
+        (0..3).for_each(|n| assert_eq!(cloud.next(), format!("slow/a {n}")));
+        bench.local.publish("slow/a", b"3");
+        assert_eq!(cloud.next(), "slow/a 3");
+        eventually("nothing to wait", || (rule(&gatewire, "up", 0)["waiting"] == 0).then_some(()));
+    }
+}
+
+#[test]
 fn where_iot_core_refuses_everything_all_waits() {
     for protocol in ["3.1.1", "5"] {
         let topics: Vec<String> = (0..5).map(|n| format!("gw/z2m/{n}")).collect();

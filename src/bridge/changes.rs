@@ -12,9 +12,10 @@ use crate::config;
 use crate::message::TopicFilter;
 use crate::store::{QueueState, Store, keeper};
 
-/// The names of the queues that a bridge has in the store.
+/// The names of the queues that a bridge has in the store. In a rule that holds nothing back something may be left of the time when
+/// it did.
 pub(crate) fn queues(bridge: &config::Bridge) -> Vec<String> {
-    let up = (0..).zip(&bridge.up).filter(|(_, rule)| up::holds(rule)).map(|(index, _)| up_queue(bridge, index));
+    let up = (0..bridge.up.len()).map(|index| up_queue(bridge, index));
     up.chain((0..bridge.down.len()).map(|index| down_queue(bridge, index))).collect()
 }
 
@@ -68,7 +69,8 @@ impl Bridge {
                     old.remove(index)
                 }
                 None => {
-                    let place = up::holds(rule).then(|| places.remove(&name).unwrap_or_default());
+                    let place = places.remove(&name).unwrap_or_default();
+                    let place = Some(place).filter(|place| up::holds(rule) || place.stored.messages > 0);
                     let rule = UpRule::new(&me, &name, rule, place);
                     if rule.has_disk() {
                         let kept = Rc::clone(&rule);

@@ -30,7 +30,7 @@ pub(super) struct UpRule {
     config: RefCell<config::Up>,
     counters: Counters,
     tally: Tally,
-    /// With `every`, `on_change` or `batch`.
+    /// With `every`, `on_change` or `batch`, now or before: what was held back then goes on from here.
     held: Option<RefCell<Held>>,
     reminder: Reminder,
     settling: Settling,
@@ -45,7 +45,7 @@ pub(super) fn holds(rule: &config::Up) -> bool {
 }
 
 impl UpRule {
-    /// A rule, with what is at its `place` on the disk if something may wait in it.
+    /// A rule, with what is at its `place` on the disk if something may wait in it, or does.
     pub(super) fn new(bridge: &Weak<Bridge>, name: &str, config: &config::Up, place: Option<QueueState>) -> Rc<UpRule> {
         let by_clock = u64::try_from(time::wall().as_millisecond()).unwrap_or(0);
         let held = place.map(|place| {
@@ -69,7 +69,7 @@ impl UpRule {
 
     /// Whether it can go on as `config`, with what waits in it and what it has counted.
     pub(super) fn can_become(&self, name: &str, config: &config::Up) -> bool {
-        self.name == name && self.held.is_some() == holds(config)
+        self.name == name && (self.held.is_some() || !holds(config))
     }
 
     pub(super) fn reconfigure(&self, config: &config::Up) {
