@@ -16,10 +16,32 @@ use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
 /// A pattern of five fields, or of six with seconds in front, and the zone of its clock.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Cron {
     pattern: croner::Cron,
     zone: TimeZone,
+}
+
+/// More than twice a year until 2100, should a file of tzdata name so many.
+const MOST_CHANGES: usize = 400;
+
+impl PartialEq for Cron {
+    fn eq(&self, other: &Cron) -> bool {
+        self.pattern == other.pattern && is_same(&self.zone, &other.zone)
+    }
+}
+
+/// Whether they have one name and one history: tzdata may be another by now. That is what jiff's own `==` says, which also knows that
+/// some zones have several names, from a list of 600 that takes 40 KiB of memory in every daemon.
+fn is_same(one: &TimeZone, other: &TimeZone) -> bool {
+    let since = Timestamp::UNIX_EPOCH;
+    let changes = |zone: &TimeZone| -> Vec<_> {
+        let changes = zone.following(since).take(MOST_CHANGES);
+        changes.map(|change| (change.timestamp(), change.offset())).collect()
+    };
+    one.iana_name() == other.iana_name()
+        && one.to_offset(since) == other.to_offset(since)
+        && changes(one) == changes(other)
 }
 
 impl Cron {
@@ -118,6 +140,21 @@ mod tests {
             time = next;
         }
         times
+    }
+
+    #[test]
+    fn two_are_the_same_if_pattern_and_zone_are() {
+        let (berlin, pattern) = (|| cron("30 2 * * *", "Europe/Berlin"), "30 2 * * *");
+        assert_eq!(berlin(), berlin());
+        assert_ne!(berlin(), cron("31 2 * * *", "Europe/Berlin"));
+        assert_ne!(berlin(), cron(pattern, "Europe/Paris"));
+        assert_ne!(berlin(), cron(pattern, "UTC"));
+        // Zones without a name: as tzdata may change one of the machine's.
+        let posix = |rule| Cron::new(pattern, TimeZone::posix(rule).unwrap()).unwrap();
+        let changing = "CET-1CEST,M3.5.0,M10.5.0/3";
+        assert_eq!(posix(changing), posix(changing));
+        assert_ne!(posix(changing), posix("CET-1CEST,M3.5.0,M10.4.0/3"));
+        assert_ne!(posix(changing), posix("CET-1"));
     }
 
     #[test]
