@@ -26,10 +26,9 @@ const STORE_LOOK: Duration = Duration::from_secs(5);
 
 pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     // First of all, so that no signal meets its default action.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     // A file that may not grow (LimitFSIZE=, `ulimit -f`) is a disk that is full, and no reason to die: with a handler the write
-    // fails instead.
-    let _too_large = Signals::new([SIGXFSZ])?;
+    // fails instead, and that is all there is to do about SIGXFSZ.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGXFSZ])?.filter(|signal| *signal != SIGXFSZ);
     journal::init(LevelFilter::Info);
     tokio::task::spawn_local(journal::tell_left_out());
     hide_memory();

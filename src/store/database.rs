@@ -311,7 +311,9 @@ impl Database {
     /// Looks at the whole database, unless `interrupted` says that there is something else to do. `None`: it did say so.
     pub(super) fn quick_check(&mut self, interrupted: impl FnMut() -> bool + Send + 'static) -> Done<Option<()>> {
         self.sql(|connection| connection.progress_handler(1000, Some(interrupted)))?;
-        let found: rusqlite::Result<String> = self.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+        // Of `main` alone: without it SQLite makes its database for temporary tables first, 9 KiB that nothing else needs.
+        let query = "PRAGMA main.quick_check(1)";
+        let found: rusqlite::Result<String> = self.connection.query_row(query, [], |row| row.get(0));
         self.sql(|connection| connection.progress_handler(0, None::<fn() -> bool>))?;
         match found {
             Ok(verdict) if verdict == "ok" => Ok(Some(())),
