@@ -80,17 +80,24 @@ impl Session {
         if self.is_blocked() {
             return Some(liveness.last_sent + self.keep_alive);
         }
-        let acks = self.in_flight.check_at();
-        let subacks = self.subscriptions.deadline(self.options.ack_timeout);
-        let asks = self.subscriptions.ask_again_at();
-        let ping = self.isolation.ping_at().filter(|_| liveness.ping_sent.is_none());
-        let look = self.progress.look_at.filter(|_| self.is_waiting());
-        let congested = self.congested_since.map(|since| since + self.congestion_limit());
-        let liveness = Some(self.liveness_deadline(liveness));
-        let arriving = self.arriving.map(|arriving| arriving.due_at(self.ack_timeout()));
-        let others =
-            [arriving, self.isolation.look_at(), self.holding.ask_again_at(), self.throttle.until(), self.held_until];
-        [look, acks, subacks, asks, ping, congested, liveness].into_iter().chain(others).flatten().min()
+        let mut first = self.liveness_deadline(liveness);
+        // Four times a message: one after another, as a chain of iterators over all of them takes twice as long.
+        let mut or = |at: Option<Instant>| match at {
+            Some(at) if at < first => first = at,
+            _ => {}
+        };
+        or(self.in_flight.check_at());
+        or(self.subscriptions.deadline(self.options.ack_timeout));
+        or(self.subscriptions.ask_again_at());
+        or(self.isolation.ping_at().filter(|_| liveness.ping_sent.is_none()));
+        or(self.progress.look_at.filter(|_| self.is_waiting()));
+        or(self.congested_since.map(|since| since + self.congestion_limit()));
+        or(self.arriving.map(|arriving| arriving.due_at(self.ack_timeout())));
+        or(self.isolation.look_at());
+        or(self.holding.ask_again_at());
+        or(self.throttle.until());
+        or(self.held_until);
+        Some(first)
     }
 
     /// When the next PINGREQ is due (`MQTT-3.1.2-23`: something must be sent each keep alive; that nothing was received is
