@@ -1,6 +1,6 @@
 //! What of a message is carried to the other side beside topic and payload. Pure.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use super::cause::Cause;
@@ -24,7 +24,8 @@ pub(super) fn properties(
     is_topic: impl Fn(&str) -> bool,
     now: Instant,
 ) -> Result<Option<Arc<Properties>>, Cause> {
-    let mut properties = from.map(|properties| (**properties).clone()).unwrap_or_default();
+    let Some(from) = from else { return Ok(Some(of_first_hop())) };
+    let mut properties = (**from).clone();
     let hops = hops(&properties);
     if hops >= MAX_HOPS {
         return Err(Cause::Hops);
@@ -48,11 +49,20 @@ pub(super) fn properties(
     Ok(Some(Arc::new(properties)))
 }
 
+/// Those of a message that had none, as most have: one for all of them.
+fn of_first_hop() -> Arc<Properties> {
+    static FIRST_HOP: LazyLock<Arc<Properties>> = LazyLock::new(|| with_hops("1".to_owned()));
+    Arc::clone(&FIRST_HOP)
+}
+
+fn with_hops(hops: String) -> Arc<Properties> {
+    Arc::new(Properties { user_properties: vec![(HOPS.to_owned(), hops)], ..Properties::default() })
+}
+
 /// The properties of several messages that go on as one array: only the hops, the most that any of them has.
 pub(super) fn of_several<'a>(all: impl Iterator<Item = &'a Arc<Properties>>) -> Option<Arc<Properties>> {
     let hops = all.map(|properties| hops(properties)).max()?;
-    let user_properties = vec![(HOPS.to_owned(), hops.to_string())];
-    Some(Arc::new(Properties { user_properties, ..Properties::default() }))
+    Some(with_hops(hops.to_string()))
 }
 
 /// How many bridges it has come through. What isn't a number was written by somebody else, and counts as none.
@@ -99,6 +109,16 @@ mod tests {
         let other = with(&[("unit", "C"), (HOPS, "many")]);
         let next = super::properties(Some(&other), b"x", is_topic_of_iot_core, Instant::now()).unwrap();
         assert_eq!(users(next), [("unit".to_owned(), "C".to_owned()), (HOPS.to_owned(), "1".to_owned())]);
+    }
+
+    #[test]
+    fn what_has_no_properties_of_its_own_takes_no_memory_for_them() {
+        let next = || properties(None, b"x", is_local_topic, Instant::now()).unwrap().unwrap();
+        assert!(Arc::ptr_eq(&next(), &next()));
+        // Who changes them changes their own.
+        let mut own = next();
+        Arc::make_mut(&mut own).expires_in = Some(1);
+        assert_eq!((next().expires_in, next().expires_at), (None, None));
     }
 
     #[test]
