@@ -9,6 +9,7 @@ mod connect;
 mod connection;
 pub(crate) mod diagnosis;
 mod holding;
+mod opening;
 mod pace;
 mod refusals;
 mod reload;
@@ -151,14 +152,10 @@ impl<N: Network> Link<N> {
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
         let began = time::now();
-        let mut progress = |step| log::debug!("{step}");
-        let connected = match self.unless_interrupted(lasting.connector.connect(&mut progress)).await {
+        let connected = match self.open(&mut lasting.connector).await {
             Ok(connected) => connected?,
             Err(interrupted) => return Ok(interrupted),
         };
-        if let Some(memory) = self.memory() {
-            memory.doubt().await;
-        }
         let peer = Arc::clone(&connected.peer);
         lasting.connects.note(time::now());
         let mut connection = Connection::new(self, lasting, connected.stream, connected.deadline.into());
