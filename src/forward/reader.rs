@@ -3,12 +3,14 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::Forward;
 use super::queue::{ClientId, Due, Queue, Role};
@@ -215,7 +217,7 @@ impl Reader {
             && let Some(line) = self.lines.next()
         {
             let heard = match line {
-                Line::Text(text) => serde_json::from_str(text).map_err(|_| self.forward.what_it_takes()),
+                Line::Text(text) => serde_json::from_str(text).map_err(|_| what_is_wrong(&self.forward, text)),
                 Line::TooLong => Err("the line is longer than 4 KiB"),
                 Line::NotUtf8 => Err("the line isn't UTF-8"),
             };
@@ -291,6 +293,16 @@ impl Drop for Reader {
         }
         self.forward.change(|queue, now| queue.detach(self.id, now));
         self.forward.changed.notify_waiters();
+    }
+}
+
+/// What is wrong with a line that nobody knows.
+fn what_is_wrong(forward: &Forward, text: &str) -> &'static str {
+    let is_ack = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text)
+        .is_ok_and(|object| object.len() == 1 && object.contains_key("ack"));
+    match is_ack && forward.config().ack == Ack::Reader {
+        true => "`ack` must be the `id` of a message as it came: a whole number without quotes",
+        false => forward.what_it_takes(),
     }
 }
 

@@ -364,7 +364,7 @@ async fn an_acknowledgement_of_what_was_never_given_is_answered() {
     let served = Served::start_in(tempfile::tempdir().unwrap(), Ack::Reader).await;
     let mut client = Client::connect(&served.path).await;
     client.send("{\"ack\":17}\n{\"ack\":\"17\"}\n{\"ack\":1,\"observe\":true}\n").await;
-    for detail in ["no message of this id", "takes only", "takes only"] {
+    for detail in ["no message of this id", "a whole number without quotes", "takes only"] {
         let answer = client.json().await;
         assert_eq!(answer["error"], "bad_line");
         assert!(answer["detail"].as_str().unwrap().contains(detail), "{answer}");

@@ -60,6 +60,7 @@ fn every_fault_is_named() {
         ("nonsense", "the line isn't a JSON object: what stands at byte 2 isn't JSON"),
         ("{'topic':'a'}", "the line isn't a JSON object: what stands at byte 2 isn't JSON. Texts and keys need double"),
         ("", "the line isn't a JSON object: it ends too early"),
+        ("\u{feff}{\"topic\":\"a\"}", "the line isn't a JSON object: it begins with a byte order mark (U+FEFF); write"),
         (r#"{"topic":"a","payload":1"#, "the line isn't a JSON object: it ends too early"),
         (r#"{"topic":"a","payload":1} x"#, "the line isn't a JSON object: something follows it at byte 26. Write one"),
         (r#"{"payload":1}"#, "`topic` is missing"),

@@ -37,6 +37,9 @@ pub(super) fn not_an_object(line: &str, error: &serde_json::Error) -> String {
         (Category::Syntax, Some(Ok(_))) if end.is_some_and(|rest| !rest.trim().is_empty()) => {
             format!("something follows it at byte {}. Write one object to a line", values.byte_offset() + 1)
         }
+        (Category::Syntax, _) if line.starts_with('\u{feff}') => {
+            "it begins with a byte order mark (U+FEFF); write the line without it".to_owned()
+        }
         (Category::Syntax, Some(Ok(_))) if half_pair(line).is_some() => format!(
             "a key has half of a surrogate pair as an escape (\\ud800 to \\udfff), which is no character; it ends at byte {column}"
         ),
