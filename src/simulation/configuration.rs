@@ -2,13 +2,19 @@
 
 use std::path::Path;
 
+use super::bridge::{self, Bridge};
 use crate::net::tests::pki::Files;
 
 /// How many there are.
 pub(super) const CONFIGURATIONS: usize = 6;
 
 /// The configuration of a number: what a reload may change without a loss.
-pub(super) fn configuration(directory: &Path, files: &Files, is_mqtt5: bool, number: usize) -> String {
+pub(super) fn configuration(
+    directory: &Path,
+    files: &Files,
+    (is_mqtt5, bridge): (bool, Option<Bridge>),
+    number: usize,
+) -> String {
     let path = |name: &str| directory.join(name).display().to_string();
     let tls = &files.tls;
     let keep = "keep = { messages = 1000000, bytes = \"1 GiB\" }";
@@ -23,6 +29,7 @@ pub(super) fn configuration(directory: &Path, files: &Files, is_mqtt5: bool, num
         ),
         _ => String::new(),
     };
+    let bridge = bridge.map_or_else(String::new, |bridge| bridge::table(bridge, number));
     format!(
         r#"
 [connection]
@@ -64,6 +71,7 @@ max_size = "{max_size}"
 max_age = "365d"
 [status]
 socket = "{}"
+{bridge}
 "#,
         tls.ca_file.display(),
         tls.cert_file.display(),

@@ -1,6 +1,7 @@
 //! What has to hold, whatever happens: the promises of docs/durability.md and of the socket lines, as far as they can be told from
 //! outside.
 
+mod bridge;
 mod fairness;
 mod readers;
 
@@ -13,6 +14,7 @@ use super::cloud::message::Taken;
 use super::plan::{HOUR, Plan};
 use crate::store::Row;
 use crate::time;
+pub(super) use bridge::numbers_in;
 pub(super) use fairness::Fairness;
 use readers::Received;
 
@@ -53,6 +55,7 @@ pub(super) struct Judge {
     next_number: Cell<u64>,
     /// What the cloud has, as far as its list was read.
     taken: RefCell<(usize, BTreeSet<u64>)>,
+    pub(super) bridge: bridge::OfBridge,
 }
 
 impl Judge {

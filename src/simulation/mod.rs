@@ -4,6 +4,8 @@
 //! between, [`clients`] the local programs. [`plan`] says what happens in a run, [`world`] has it happen, and [`judge`] says what
 //! must hold all the same.
 
+mod bridge;
+mod broker;
 mod clients;
 pub(crate) mod cloud;
 mod configuration;
@@ -12,6 +14,7 @@ mod judge;
 mod network;
 mod plan;
 mod process;
+mod server;
 mod world;
 
 mod tests;

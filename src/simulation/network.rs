@@ -1,11 +1,10 @@
-//! The network between the daemon and the [`Cloud`]: bytes take their time, come in pieces, or never.
+//! The network between the daemon and a server, the [`Cloud`] or the local [`Broker`](super::broker::Broker): bytes take their time, come in pieces, or never.
 
+mod connecting;
 mod stream;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -13,8 +12,8 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use tokio::sync::Notify;
 
-use super::cloud::{Cloud, ConnectionId, Output};
-use crate::net::{self, Attempt, Connect, ConnectError, DnsFault, Endpoint, Network, Options, Route, Step};
+use super::cloud::Cloud;
+use super::server::{ConnectionId, Output, Server};
 use crate::time;
 pub(crate) use stream::SimulatedStream;
 
@@ -102,8 +101,8 @@ impl Wire {
     }
 }
 
-struct NetworkState {
-    cloud: Cloud,
+struct NetworkState<S> {
+    server: S,
     weather: Weather,
     rng: Rng,
     wires: BTreeMap<ConnectionId, Wire>,
@@ -115,19 +114,36 @@ struct NetworkState {
 }
 
 /// See the module.
-#[derive(Clone)]
-pub(crate) struct SimulatedNetwork {
-    state: Rc<RefCell<NetworkState>>,
+pub(crate) struct SimulatedNetwork<S = Cloud> {
+    state: Rc<RefCell<NetworkState<S>>>,
     changed: Rc<Notify>,
     /// The machine's address has gone, or another has come.
     address_lost: Rc<Notify>,
     address_came: Rc<Notify>,
 }
 
+impl<S> Clone for SimulatedNetwork<S> {
+    fn clone(&self) -> SimulatedNetwork<S> {
+        SimulatedNetwork {
+            state: Rc::clone(&self.state),
+            changed: Rc::clone(&self.changed),
+            address_lost: Rc::clone(&self.address_lost),
+            address_came: Rc::clone(&self.address_came),
+        }
+    }
+}
+
 impl SimulatedNetwork {
-    pub(crate) fn new(cloud: Cloud, seed: u64) -> SimulatedNetwork {
+    /// Does something with the cloud, which is heard of.
+    pub(crate) fn with_cloud<T>(&self, work: impl FnOnce(&mut Cloud) -> T) -> T {
+        self.with_server(work)
+    }
+}
+
+impl<S: Server> SimulatedNetwork<S> {
+    pub(crate) fn new(server: S, seed: u64) -> SimulatedNetwork<S> {
         let state = NetworkState {
-            cloud,
+            server,
             weather: Weather::default(),
             rng: Rng::with_seed(seed),
             wires: BTreeMap::new(),
@@ -152,9 +168,9 @@ impl SimulatedNetwork {
         }
     }
 
-    /// Does something with the cloud, which is heard of.
-    pub(crate) fn with_cloud<T>(&self, work: impl FnOnce(&mut Cloud) -> T) -> T {
-        let result = work(&mut self.state.borrow_mut().cloud);
+    /// Does something with the server, which is heard of.
+    pub(crate) fn with_server<T>(&self, work: impl FnOnce(&mut S) -> T) -> T {
+        let result = work(&mut self.state.borrow_mut().server);
         self.changed.notify_one();
         result
     }
@@ -182,8 +198,8 @@ impl SimulatedNetwork {
             let on_its_way: Vec<u8> = wire.up.pieces.drain(..).flat_map(|(_, piece)| piece).collect();
             wire.up = Way::default();
             let arrived = state.rng.usize(..=on_its_way.len());
-            state.cloud.receive(*id, &on_its_way[..arrived], now);
-            state.cloud.lost(*id, now);
+            state.server.receive(*id, &on_its_way[..arrived], now);
+            state.server.lost(*id, now);
             wire.ended = Some(Ended::Reset);
             wire.down = Way::default();
             wire.wake();
@@ -213,16 +229,16 @@ impl SimulatedNetwork {
             while !state.weather.is_silent
                 && let Some(piece) = wire.up.arrived(now)
             {
-                state.cloud.receive(*id, &piece, now);
+                state.server.receive(*id, &piece, now);
                 wire.writer.take().into_iter().for_each(Waker::wake);
             }
             if wire.is_dropped && wire.up.pieces.is_empty() {
-                state.cloud.lost(*id, now);
+                state.server.lost(*id, now);
             }
         }
         state.wires.retain(|_, wire| !(wire.is_dropped && wire.up.pieces.is_empty()));
-        state.cloud.handle_timeout(now);
-        while let Some((id, output)) = state.cloud.next_output() {
+        state.server.handle_timeout(now);
+        while let Some((id, output)) = state.server.next_output() {
             let Some(wire) = state.wires.get_mut(&id) else { continue };
             let (least, most) = state.weather.latency;
             let arrives = now + least + (most - least).mul_f64(state.rng.f64());
@@ -247,81 +263,11 @@ impl SimulatedNetwork {
             [wire.up.next(), wire.down.next(), closes].into_iter().flatten().min()
         };
         let of_wires = state.wires.values().filter(|_| !is_silent).filter_map(of_wire).min();
-        of_wires.into_iter().chain(state.cloud.timeout()).min()
+        of_wires.into_iter().chain(state.server.timeout()).min()
     }
 }
 
 /// Later than anything that is waited for.
 fn far() -> Instant {
     time::now() + Duration::from_secs(24 * 3600)
-}
-
-impl Network for SimulatedNetwork {
-    type Stream = SimulatedStream;
-    type Connector = SimulatedConnector;
-
-    fn connector(&self, options: Options) -> SimulatedConnector {
-        SimulatedConnector { network: self.clone(), options }
-    }
-
-    async fn lost(&self, _: SocketAddr) {
-        self.address_lost.notified().await;
-    }
-
-    async fn came(&self) {
-        self.address_came.notified().await;
-    }
-}
-
-/// Makes connections to the cloud.
-pub(crate) struct SimulatedConnector {
-    network: SimulatedNetwork,
-    options: Options,
-}
-
-/// Where the cloud is, and where the daemon is: for documentation (RFC 5737).
-const SERVER: ([u8; 4], u16) = ([192, 0, 2, 1], 8883);
-const LOCAL: ([u8; 4], u16) = ([198, 51, 100, 1], 40000);
-
-impl Connect for SimulatedConnector {
-    type Stream = SimulatedStream;
-
-    fn endpoint(&self) -> &Endpoint {
-        &self.options.endpoint
-    }
-
-    async fn connect(&mut self, _: &mut dyn FnMut(Step)) -> Result<net::Connection<SimulatedStream>, ConnectError> {
-        let begun = tokio::time::Instant::now();
-        let deadline = begun + self.options.connect_timeout;
-        let endpoint = self.options.endpoint.clone();
-        let state = &self.network.state;
-        state.borrow_mut().attempts += 1;
-        let weather = self.network.weather();
-        tokio::time::sleep(weather.latency.1 * 4).await;
-        if weather.dns_fails {
-            return Err(ConnectError::Dns { endpoint, fault: DnsFault::Temporary, took: begun.elapsed() });
-        }
-        let address = SocketAddr::from(SERVER);
-        let is_refused = if weather.is_silent { Some(false) } else { weather.connects_fail };
-        if let Some(is_refused) = is_refused {
-            if !is_refused {
-                tokio::time::sleep_until(deadline).await;
-            }
-            let failure = is_refused.then_some(ErrorKind::ConnectionRefused);
-            let attempts = vec![Attempt { address, failure }];
-            return Err(ConnectError::Tcp { endpoint, attempts, took: begun.elapsed() });
-        }
-        let state = &mut *state.borrow_mut();
-        state.connections += 1;
-        if std::mem::take(&mut state.is_anew) {
-            // What a dead process has sent and what comes so late is lost.
-            state.wires.values_mut().for_each(|wire| wire.up = Way::default());
-            state.cloud.client_restarted();
-        }
-        let id = state.cloud.accept(time::now());
-        state.wires.insert(id, Wire::default());
-        let stream = SimulatedStream::new(&self.network, id);
-        self.network.changed.notify_one();
-        Ok(net::Connection { stream, route: Route { endpoint, address, proxy: None }, deadline })
-    }
 }

@@ -1,9 +1,11 @@
 //! What happens in a run: drawn from its seed before it begins, so that a run can be repeated with less of it.
 
+pub(super) mod bridge;
 mod draw;
 
 use std::time::Duration;
 
+use super::bridge::Bridge;
 use super::clients::{Publishes, Reads};
 use super::cloud::behaviour::{Behaviour, Refusal, Refuses};
 use super::network::Weather;
@@ -56,6 +58,8 @@ pub(super) enum What {
     },
     /// Somebody asks for the status.
     AskStatus,
+    /// At the local broker, or for it.
+    Local(bridge::Local),
 }
 
 /// What may be among what happens: not everything in every run, so that what must hold without it is looked at in the others.
@@ -75,6 +79,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) is_mqtt5: bool,
     pub(super) kinds: Kinds,
+    /// Only some runs have one: the others are as they were without.
+    pub(super) bridge: Option<Bridge>,
     pub(super) lasts: Duration,
     pub(super) events: Vec<Event>,
 }

@@ -13,11 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio_stream::Stream;
 
+use super::broker::Broker;
 use super::network::SimulatedNetwork;
 use crate::blocking::NoThread;
 use crate::config::{self, Environment};
 use crate::daemon::{self, DaemonError, Machine, ReloadAnswer, ReloadRefused};
-use crate::net::{MachineBrokers, credentials};
+use crate::net::credentials;
 use crate::socket::Inherited;
 use crate::store::simulated::SimulatedDisk;
 use crate::systemd::Notifier;
@@ -30,21 +31,22 @@ const MAX_TURNS_AT_ONCE: u64 = 300_000;
 #[derive(Clone)]
 struct SimulatedMachine {
     network: SimulatedNetwork,
+    brokers: SimulatedNetwork<Broker>,
     disk: SimulatedDisk,
     config: PathBuf,
 }
 
 impl Machine for SimulatedMachine {
     type Network = SimulatedNetwork;
-    type Brokers = MachineBrokers;
+    type Brokers = SimulatedNetwork<Broker>;
     type Disk = SimulatedDisk;
 
     fn network(&self) -> SimulatedNetwork {
         self.network.clone()
     }
 
-    fn brokers(&self) -> MachineBrokers {
-        MachineBrokers
+    fn brokers(&self) -> SimulatedNetwork<Broker> {
+        self.brokers.clone()
     }
 
     fn disk(&self) -> &SimulatedDisk {
@@ -122,6 +124,7 @@ impl Future for Turns {
             if left == 0 {
                 self.machine.disk.killed();
                 self.machine.network.killed();
+                self.machine.brokers.killed();
                 drop(self.set.take());
                 *self.control.ended.borrow_mut() = Some(Ended::Killed);
                 return Poll::Ready(());
@@ -160,8 +163,18 @@ impl Stream for Signals {
 
 impl Process {
     /// Starts it with the configuration at `config`.
-    pub(super) fn start(network: &SimulatedNetwork, disk: &SimulatedDisk, config: &Path) -> Process {
-        let machine = SimulatedMachine { network: network.clone(), disk: disk.clone(), config: config.to_owned() };
+    pub(super) fn start(
+        network: &SimulatedNetwork,
+        brokers: &SimulatedNetwork<Broker>,
+        disk: &SimulatedDisk,
+        config: &Path,
+    ) -> Process {
+        let machine = SimulatedMachine {
+            network: network.clone(),
+            brokers: brokers.clone(),
+            disk: disk.clone(),
+            config: config.to_owned(),
+        };
         let (signals, heard) = mpsc::unbounded_channel();
         let (control, set): (Rc<Control>, LocalSet) = Default::default();
         let (main, of_main) = (Rc::clone(&control), machine.clone());

@@ -1,5 +1,6 @@
 //! One run: everything that a [`Plan`] says happens, then calm, in which everything has to come to its end.
 
+mod bridge;
 mod calm;
 mod rush;
 
@@ -16,6 +17,8 @@ use tokio::net::UnixStream;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::bridge::Bridge;
+use super::broker::Broker;
 use super::clients::{self, Local, Outstanding};
 use super::cloud::Cloud;
 use super::cloud::message::Downlink;
@@ -68,6 +71,7 @@ struct World {
     directory: tempfile::TempDir,
     files: Rc<Files>,
     network: SimulatedNetwork,
+    brokers: SimulatedNetwork<Broker>,
     disk: SimulatedDisk,
     clocks: Rc<Clocks>,
     /// When all of this began, and what a right clock showed then.
@@ -85,8 +89,9 @@ struct World {
     /// It has to end, because its store's thread has.
     store_has_ended: Cell<bool>,
     is_mqtt5: bool,
-    /// How often something was done to the network, the cloud or the disk: what came later isn't undone.
-    changes: [Cell<u32>; 3],
+    bridge: Option<Bridge>,
+    /// How often something was done to the network, the cloud, the disk, the broker or the way there: what came later isn't undone.
+    changes: [Cell<u32>; 5],
 }
 
 impl World {
@@ -114,9 +119,11 @@ impl World {
             is_over: Cell::new(false),
             store_has_ended: Cell::new(false),
             is_mqtt5: plan.is_mqtt5,
+            bridge: plan.bridge,
             changes: Default::default(),
             directory,
             network,
+            brokers: SimulatedNetwork::new(Broker::new(!plan.seed, time::now()), !plan.seed),
             clocks,
             began: (time::now(), start),
             boots: Rc::default(),
@@ -131,13 +138,15 @@ impl World {
 
     /// Writes the configuration of a number.
     fn configure(&self, number: usize) {
-        fs::write(self.path(), configuration(self.directory.path(), &self.files, self.is_mqtt5, number)).unwrap();
+        let kind = (self.is_mqtt5, self.bridge);
+        fs::write(self.path(), configuration(self.directory.path(), &self.files, kind, number)).unwrap();
+        self.rules_change(number);
     }
 
     fn start(&self) {
         self.judge.note("start".to_owned());
         self.store_has_ended.set(false);
-        *self.process.borrow_mut() = Some(Process::start(&self.network, &self.disk, &self.path()));
+        *self.process.borrow_mut() = Some(Process::start(&self.network, &self.brokers, &self.disk, &self.path()));
     }
 
     /// Starts it again whenever it has ended, as systemd does.
@@ -155,6 +164,7 @@ impl World {
                         self.judge.violated(format!("the daemon has ended: {error}"));
                     }
                     self.network.killed();
+                    self.brokers.killed();
                     *self.process.borrow_mut() = None;
                     if self.is_over.get() {
                         return;
@@ -171,6 +181,10 @@ impl World {
         self.start();
         let network = self.network.clone();
         spawn_local(async move { network.run().await });
+        if self.bridge.is_some() {
+            let brokers = self.brokers.clone();
+            spawn_local(async move { brokers.run().await });
+        }
         let keeping = spawn_local(Rc::clone(self).keep_running());
         let begun = time::now();
         for event in &plan.events {
@@ -185,6 +199,10 @@ impl World {
         self.calm(plan).await;
         self.rush(plan.seed).await;
         self.probe().await;
+        if self.bridge.is_some() {
+            self.probe_the_bridge().await;
+            self.without_a_broker().await;
+        }
         self.darkness().await;
         self.rest().await;
         self.end(keeping).await;
@@ -193,6 +211,11 @@ impl World {
             self.judge.at_the_end(cloud, plan, &FORWARDS, &quarantine);
             if plan.refuses_nothing() {
                 self.judge.order(cloud);
+            }
+            if let Some(bridge) = plan.bridge {
+                self.brokers.with_server(|broker| {
+                    self.judge.bridge_at_the_end((cloud, broker), plan, bridge, &quarantine);
+                });
             }
         });
     }
@@ -247,6 +270,7 @@ impl World {
             What::Downlink { count, every, qos, size } => {
                 drop(spawn_local(Rc::clone(self).publish_each(*count, *every, (*qos, *size))));
             }
+            What::Local(what) => self.happens_locally(what),
             What::AskStatus => drop(spawn_local(Rc::clone(self).ask_status())),
         }
     }
@@ -313,6 +337,11 @@ impl World {
     }
 
     async fn ask_status(self: Rc<World>) {
+        let _ = self.status().await;
+    }
+
+    /// The status document, if there is a daemon.
+    async fn status(&self) -> Option<serde_json::Value> {
         let asked = async {
             let mut stream = UnixStream::connect(self.directory.path().join("status.sock")).await?;
             let mut answer = Vec::new();
@@ -320,11 +349,11 @@ impl World {
             std::io::Result::Ok(answer)
         };
         // Where there is no daemon, or it is killed meanwhile, there is no answer.
-        if let Ok(Ok(answer)) = timeout(Duration::from_secs(60), asked).await
-            && !answer.is_empty()
-            && serde_json::from_slice::<serde_json::Value>(&answer).is_err()
-        {
+        let answer = timeout(Duration::from_secs(60), asked).await.ok()?.ok().filter(|answer| !answer.is_empty())?;
+        let status = serde_json::from_slice(&answer).ok();
+        if status.is_none() {
             self.judge.violated(format!("a status that isn't JSON: {}", String::from_utf8_lossy(&answer)));
         }
+        status
     }
 }

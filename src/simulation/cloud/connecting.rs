@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::behaviour::happens;
 use super::connection::{Established, Phase};
-use super::heard::Connect;
-use super::judge::{CameHere, Pace, SentToClient};
 use super::message::Origin;
-use super::say::{self, Accepted};
 use super::session::{Session, SessionKey};
 use super::timers::Action;
 use super::{Cloud, ConnectionId, Output, SESSION_TAKEN_OVER, seconds};
 use crate::limits::MAX_CLIENT_ID_BYTES;
 use crate::mqtt::Protocol;
+use crate::simulation::server::heard::Connect;
+use crate::simulation::server::judge::{CameHere, Pace, SentToClient};
+use crate::simulation::server::say::{self, Accepted};
 
 /// DISCONNECT that has the will published (MQTT 5, 3.14.2.1).
 const WITH_WILL: u8 = 0x04;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::behaviour::Announced;
-use super::heard::Connect;
-use super::judge::{CameHere, Pace, SentToClient};
 use super::session::SessionKey;
 use crate::mqtt::Protocol;
+use crate::simulation::server::heard::Connect;
+use crate::simulation::server::judge::{CameHere, Pace, SentToClient};
 
 #[derive(Debug)]
 pub(super) struct Connection {

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::connection::Established;
-use super::judge::Transmission;
 use super::message::{Downlink, Offered, Origin};
-use super::say::{self, Publishing};
 use super::session::{InFlight, MessageCopy, SessionKey};
 use super::timers::Action;
 use super::{Cloud, ConnectionId, seconds};
 use crate::limits::MAX_IN_FLIGHT;
 use crate::mqtt::Protocol;
+use crate::simulation::server::judge::Transmission;
+use crate::simulation::server::say::{self, Publishing};
 
 /// A PUBLISH as it goes out.
 #[derive(Debug, Clone, Copy)]

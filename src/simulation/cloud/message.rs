@@ -6,19 +6,7 @@ use bytes::Bytes;
 
 use super::ConnectionId;
 use crate::message::Properties;
-
-/// A message that is published to the server's clients.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Downlink {
-    pub(crate) topic: String,
-    pub(crate) payload: Bytes,
-    /// 0 or 1.
-    pub(crate) qos: u8,
-    /// The server keeps it for those who subscribe later.
-    pub(crate) retain: bool,
-    /// MQTT 5 only. `expires_in` counts from when it is published.
-    pub(crate) properties: Properties,
-}
+pub(crate) use crate::simulation::server::Downlink;
 
 /// A PUBLISH that the server has accepted, whether or not the client hears of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

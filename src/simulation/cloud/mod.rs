@@ -4,15 +4,11 @@
 //! its behaviour doesn't name, and writes down where the client does ([`Cloud::faults`]).
 
 pub(crate) mod behaviour;
-mod bytes;
 mod connecting;
 mod connection;
 mod downlink;
-mod heard;
-mod judge;
 pub(crate) mod message;
 mod requests;
-mod say;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -20,31 +16,24 @@ mod timers;
 mod uplink;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
 use crate::mqtt::Protocol;
+use crate::simulation::server::heard::{self, Heard};
+use crate::simulation::server::judge::Pace;
+use crate::simulation::server::say;
+pub(crate) use crate::simulation::server::{ConnectionId, Output};
+use crate::simulation::server::{
+    KEEP_ALIVE_TIMEOUT, MALFORMED_PACKET, NOT_AUTHORIZED, PACKET_TOO_LARGE, PROTOCOL_ERROR, QUOTA_EXCEEDED,
+    SESSION_TAKEN_OVER, Server,
+};
 use behaviour::Behaviour;
 use connection::{Connection, Phase};
-use heard::Heard;
-use judge::Pace;
 use message::{Downlink, Offered, Origin, Taken};
 use session::{Session, SessionKey};
 use timers::Action;
-
-/// Names a connection, in the order in which they were made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ConnectionId(u64);
-
-/// What the server does to a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Output {
-    Bytes(Vec<u8>),
-    /// It closes. Nothing more comes on this connection, and nothing is heard.
-    Close,
-}
 
 /// The server. Whoever drives it hands in what comes over the network, and calls [`Cloud::handle_timeout`] when
 /// [`Cloud::timeout`] is there; after either, [`Cloud::next_output`] until there is no more.
@@ -299,21 +288,37 @@ impl Cloud {
     }
 }
 
-const MALFORMED_PACKET: u8 = 0x81;
-const PROTOCOL_ERROR: u8 = 0x82;
-const NOT_AUTHORIZED: u8 = 0x87;
-const KEEP_ALIVE_TIMEOUT: u8 = 0x8d;
-const SESSION_TAKEN_OVER: u8 = 0x8e;
-const PACKET_TOO_LARGE: u8 = 0x95;
-const QUOTA_EXCEEDED: u8 = 0x97;
-
 /// Whole seconds, rounded up.
 fn seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX)
 }
 
-impl fmt::Display for ConnectionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {}", self.0)
+impl Server for Cloud {
+    fn accept(&mut self, now: Instant) -> ConnectionId {
+        self.accept(now)
+    }
+
+    fn receive(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) {
+        self.receive(id, bytes, now);
+    }
+
+    fn lost(&mut self, id: ConnectionId, now: Instant) {
+        self.lost(id, now);
+    }
+
+    fn client_restarted(&mut self) {
+        self.client_restarted();
+    }
+
+    fn timeout(&self) -> Option<Instant> {
+        self.timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.handle_timeout(now);
+    }
+
+    fn next_output(&mut self) -> Option<(ConnectionId, Output)> {
+        self.next_output()
     }
 }

@@ -3,14 +3,15 @@
 use std::time::Instant;
 
 use super::behaviour::FilterAnswer;
-use super::heard::Subscribe;
 use super::message::Origin;
-use super::say;
-use super::session::{Subscription, matches};
+use super::session::Subscription;
 use super::timers::Action;
 use super::{Cloud, ConnectionId, PROTOCOL_ERROR, QUOTA_EXCEEDED};
 use crate::limits::MAX_FILTERS_PER_SUBSCRIBE;
 use crate::mqtt::Protocol;
+use crate::simulation::server::heard::Subscribe;
+use crate::simulation::server::matches;
+use crate::simulation::server::say;
 
 impl Cloud {
     pub(super) fn subscribe(&mut self, id: ConnectionId, subscribe: Subscribe, now: Instant) {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::ConnectionId;
 use super::behaviour::Overlap;
-use super::judge::SentByClient;
 use crate::mqtt::Protocol;
+use crate::simulation::server::judge::SentByClient;
+use crate::simulation::server::matches;
 
 /// Whose session. Those of MQTT 3.1.1 and MQTT 5 don't interchange.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,25 +110,4 @@ impl Session {
         copies.extend(shared.into_iter().map(each));
         copies
     }
-}
-
-/// Whether a topic is one of a filter's (MQTT 5, 4.7). At IoT Core `a/#` doesn't match `a`.
-pub(super) fn matches(filter: &str, topic: &str, hash_matches_parent: bool) -> bool {
-    let filter = match filter.strip_prefix("$share/") {
-        Some(share) => share.split_once('/').map_or(share, |(_, filter)| filter),
-        None => filter,
-    };
-    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
-    }
-    let mut levels = topic.split('/');
-    for wanted in filter.split('/') {
-        match (wanted, levels.next()) {
-            ("#", level) => return level.is_some() || hash_matches_parent,
-            ("+", Some(_)) => {}
-            (wanted, Some(level)) if wanted == level => {}
-            _ => return false,
-        }
-    }
-    levels.next().is_none()
 }

@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use super::behaviour::{Refuses, happens};
-use super::heard::Publish;
-use super::judge::Where;
 use super::message::{Origin, Taken};
-use super::say;
 use super::timers::Action;
 use super::{Cloud, ConnectionId, NOT_AUTHORIZED, PACKET_TOO_LARGE, PROTOCOL_ERROR};
 use crate::limits::{MAX_IN_FLIGHT, MAX_PAYLOAD, MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
 use crate::mqtt::Protocol;
+use crate::simulation::server::heard::Publish;
+use crate::simulation::server::judge::Where;
+use crate::simulation::server::say;
 
 impl Cloud {
     pub(super) fn published(&mut self, id: ConnectionId, publish: Publish, now: Instant) {

@@ -9,22 +9,25 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Ended, LOCAL, SimulatedNetwork, Way, Weather, Wire};
+use super::{Ended, SimulatedNetwork, Way, Weather, Wire};
 use crate::net::Transport;
-use crate::simulation::cloud::ConnectionId;
+use crate::simulation::server::{ConnectionId, Server};
 use crate::time;
 
 /// What lies in the kernel's queue before a write has to wait.
 const SEND_BUFFER: usize = 64 * 1024;
 
+/// Where the daemon is: for documentation (RFC 5737).
+const LOCAL: ([u8; 4], u16) = ([198, 51, 100, 1], 40000);
+
 /// The daemon's end of a connection.
-pub(crate) struct SimulatedStream {
-    network: SimulatedNetwork,
+pub(crate) struct SimulatedStream<S: Server> {
+    network: SimulatedNetwork<S>,
     id: ConnectionId,
 }
 
-impl SimulatedStream {
-    pub(super) fn new(network: &SimulatedNetwork, id: ConnectionId) -> SimulatedStream {
+impl<S: Server> SimulatedStream<S> {
+    pub(super) fn new(network: &SimulatedNetwork<S>, id: ConnectionId) -> SimulatedStream<S> {
         SimulatedStream { network: network.clone(), id }
     }
 
@@ -35,7 +38,7 @@ impl SimulatedStream {
     }
 }
 
-impl Drop for SimulatedStream {
+impl<S: Server> Drop for SimulatedStream<S> {
     fn drop(&mut self) {
         self.with((), |wire, _, _| wire.is_dropped = true);
         self.network.changed.notify_one();
@@ -46,7 +49,7 @@ fn reset() -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 
-impl AsyncRead for SimulatedStream {
+impl<S: Server> AsyncRead for SimulatedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(Poll::Ready(Err(reset())), |wire, rng, _| {
             if !wire.readable.is_empty() {
@@ -68,7 +71,7 @@ impl AsyncRead for SimulatedStream {
     }
 }
 
-impl AsyncWrite for SimulatedStream {
+impl<S: Server> AsyncWrite for SimulatedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let now = time::now();
         let polled = self.with(Poll::Ready(Err(reset())), |wire, rng, weather| {
@@ -102,7 +105,7 @@ impl AsyncWrite for SimulatedStream {
     }
 }
 
-impl Transport for SimulatedStream {
+impl<S: Server> Transport for SimulatedStream<S> {
     fn local_address(&self) -> Option<SocketAddr> {
         Some(SocketAddr::from(LOCAL))
     }

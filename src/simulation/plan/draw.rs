@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Event, HOUR, Kinds, MINUTE, Plan, SECOND, What, ideal};
+use super::{Event, HOUR, Kinds, MINUTE, Plan, SECOND, What, bridge, ideal};
 use crate::simulation::clients::{Habit, Publishes, Reads};
 use crate::simulation::cloud::behaviour::{Behaviour, Delay, Refusal, Refuses, Reply};
 use crate::simulation::configuration::CONFIGURATIONS;
@@ -12,13 +12,13 @@ use crate::simulation::network::Weather;
 use crate::store::simulated;
 
 /// Short times are as likely as long ones.
-fn between(rng: &mut Rng, least: Duration, most: Duration) -> Duration {
+pub(super) fn between(rng: &mut Rng, least: Duration, most: Duration) -> Duration {
     let (low, high) = (least.as_secs_f64().max(1e-3).ln(), most.as_secs_f64().max(1e-3).ln());
     Duration::from_secs_f64((low + (high - low) * rng.f64()).exp())
 }
 
 /// Small numbers are as likely as large ones.
-fn up_to(rng: &mut Rng, most: u64) -> u32 {
+pub(super) fn up_to(rng: &mut Rng, most: u64) -> u32 {
     between(rng, SECOND, most as u32 * SECOND).as_secs() as u32
 }
 
@@ -40,9 +40,13 @@ impl Plan {
             events.extend(what.company(rng).into_iter().map(|(after, what)| Event { at: at + after, what }));
             events.push(Event { at, what });
         }
+        let bridge = bridge::draw(seed);
+        if let Some(bridge) = bridge {
+            events.extend(bridge::events(seed, bridge, lasts));
+        }
         events.sort_by_key(|event| event.at);
         events.retain(|event| event.at < lasts);
-        Plan { seed, is_mqtt5, kinds, lasts, events }
+        Plan { seed, is_mqtt5, kinds, bridge, lasts, events }
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
 use super::{FORWARDS, World};
+use crate::simulation::bridge;
 use crate::simulation::clients::{self, Habit, Publishes, Reads};
 use crate::simulation::network::Weather;
 use crate::simulation::plan::{HOUR, Plan};
@@ -20,7 +21,7 @@ use crate::time;
 const CALM: Duration = Duration::from_secs(3 * 3600);
 
 /// How long a message takes when everything is in order: much less than this.
-const PROMPT: Duration = Duration::from_secs(5);
+pub(super) const PROMPT: Duration = Duration::from_secs(5);
 
 impl World {
     /// Whatever was wrong is right again: everything drains.
@@ -30,6 +31,9 @@ impl World {
         self.network.set_weather(Weather::default());
         self.mend_the_cloud();
         self.disk.behave(simulated::Behaviour::default());
+        if self.bridge.is_some() {
+            self.calm_locally();
+        }
         self.clocks.synchronise(true);
         self.local.outstanding.is_over.set(true);
         if plan.kinds.wild {
@@ -69,7 +73,7 @@ impl World {
     }
 
     /// What isn't done yet.
-    fn open(&self) -> Option<String> {
+    pub(super) fn open(&self) -> Option<String> {
         let outstanding = &self.local.outstanding;
         let mut open = String::new();
         let counts = [
@@ -85,6 +89,9 @@ impl World {
                 "filters that aren't subscribed to",
                 self.network.with_cloud(|cloud| usize::from(!cloud.subscriptions().contains_key("down/#"))),
             ),
+            ("messages of the local broker", self.brokers.with_server(|broker| broker.open())),
+            ("messages of the bridge on the disk", bridge::queues().map(|queue| self.disk.messages_of(&queue)).sum()),
+            ("filters at the local broker that aren't subscribed to", usize::from(!self.is_bridged())),
             ("no daemon", usize::from(self.process.borrow().is_none())),
         ];
         for (what, count) in counts.iter().filter(|(_, count)| *count > 0) {
@@ -102,27 +109,32 @@ impl World {
             }
         }
         for n in 0..5 {
-            let what = Publishes {
-                lines: 1,
-                at_once: 1,
-                pause: Duration::ZERO,
-                topic: "up/one/by/one/a/b".to_owned(),
-                qos: 1,
-                size: 10,
-                habit: Habit::Good,
-            };
-            self.local.outstanding.is_over.set(false);
-            let published = timeout(PROMPT, clients::publish(self.local.clone(), what, n)).await;
-            self.local.outstanding.is_over.set(true);
-            if published.is_err() {
-                self.judge.violated(format!("with nothing to do a line had no answer within {PROMPT:?}"));
-            }
+            self.one_by_one(n).await;
             self.publish(1, 10);
             sleep(PROMPT).await;
             if let Some(open) = self.open() {
                 self.judge.violated(format!("{PROMPT:?} after a single message there is still {open}"));
             }
             sleep(Duration::from_secs(20 + 7 * n)).await;
+        }
+    }
+
+    /// A program publishes a single message, and is answered.
+    pub(super) async fn one_by_one(&self, seed: u64) {
+        let what = Publishes {
+            lines: 1,
+            at_once: 1,
+            pause: Duration::ZERO,
+            topic: "up/one/by/one/a/b".to_owned(),
+            qos: 1,
+            size: 10,
+            habit: Habit::Good,
+        };
+        self.local.outstanding.is_over.set(false);
+        let published = timeout(PROMPT, clients::publish(self.local.clone(), what, seed)).await;
+        self.local.outstanding.is_over.set(true);
+        if published.is_err() {
+            self.judge.violated(format!("with nothing to do a line had no answer within {PROMPT:?}"));
         }
     }
 

@@ -13,9 +13,9 @@ use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::{Answer, End, Remembered, Session, Waiting};
 use crate::mqtt::{Options, Protocol, Rejection};
 use crate::simulation::cloud::behaviour::{Behaviour, Delay};
-use crate::simulation::cloud::judge::Pace;
 use crate::simulation::cloud::message::Downlink;
 use crate::simulation::cloud::{Cloud, ConnectionId};
+use crate::simulation::server::judge::Pace;
 
 pub(super) const BOTH: [Protocol; 2] = [Protocol::Mqtt311, Protocol::Mqtt5];
 

@@ -60,7 +60,7 @@ impl Peer {
             body.push(0);
         }
         body.extend(payload.as_bytes());
-        let packet = crate::simulation::cloud::bytes::packet(first, &body);
+        let packet = crate::simulation::server::bytes::packet(first, &body);
         self.say(&packet);
     }
 
@@ -74,7 +74,7 @@ impl Peer {
         for n in 0..more {
             body.extend([0, 1, b'a' + n, 1]);
         }
-        let packet = crate::simulation::cloud::bytes::packet(0x82, &body);
+        let packet = crate::simulation::server::bytes::packet(0x82, &body);
         self.say(&packet);
     }
 

@@ -13,7 +13,7 @@ use crate::mqtt::Protocol;
 /// MQTT lets a server forget them once it has sent PUBACK. They are kept to tell one that is sent again from one that is new: the
 /// client can't know of a PUBACK that was lost with its connection.
 #[derive(Debug, Default)]
-pub(super) struct SentByClient {
+pub(in crate::simulation) struct SentByClient {
     known: BTreeMap<u16, Sent>,
     last_number: u64,
 }
@@ -37,7 +37,7 @@ const GIVEN_UP_AFTER: u64 = 30_000;
 
 /// What came on one connection.
 #[derive(Debug, Default)]
-pub(super) struct CameHere {
+pub(in crate::simulation) struct CameHere {
     ids: BTreeSet<u16>,
     /// Those without PUBACK.
     open: BTreeSet<u16>,
@@ -47,11 +47,11 @@ pub(super) struct CameHere {
 
 /// Where a PUBLISH has come.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Where {
-    pub(super) connection: ConnectionId,
-    pub(super) protocol: Protocol,
+pub(in crate::simulation) struct Where {
+    pub(in crate::simulation) connection: ConnectionId,
+    pub(in crate::simulation) protocol: Protocol,
     /// The session has begun with the connection.
-    pub(super) is_new_session: bool,
+    pub(in crate::simulation) is_new_session: bool,
 }
 
 fn digest(publish: &Publish) -> u64 {
@@ -63,14 +63,14 @@ fn digest(publish: &Publish) -> u64 {
 
 impl CameHere {
     /// How many have had no PUBACK.
-    pub(super) fn open(&self) -> usize {
+    pub(in crate::simulation) fn open(&self) -> usize {
         self.open.len()
     }
 }
 
 impl SentByClient {
     /// A PUBLISH with QoS 1 has come. Returns the rules that it breaks.
-    pub(super) fn publish(&mut self, publish: &Publish, came: &mut CameHere, at: Where) -> Vec<String> {
+    pub(in crate::simulation) fn publish(&mut self, publish: &Publish, came: &mut CameHere, at: Where) -> Vec<String> {
         let (id, digest) = (publish.id, digest(publish));
         let is_first_here = came.ids.insert(id);
         came.open.insert(id);
@@ -109,7 +109,7 @@ impl SentByClient {
     }
 
     /// A PUBACK is said.
-    pub(super) fn acknowledged(&mut self, id: u16, came: &mut CameHere) {
+    pub(in crate::simulation) fn acknowledged(&mut self, id: u16, came: &mut CameHere) {
         came.open.remove(&id);
         if let Some(sent) = self.known.get_mut(&id) {
             sent.is_open = false;
@@ -117,39 +117,39 @@ impl SentByClient {
     }
 
     /// Whether the client may use the identifier for nothing else.
-    pub(super) fn is_open(&self, id: u16) -> bool {
+    pub(in crate::simulation) fn is_open(&self, id: u16) -> bool {
         self.known.get(&id).is_some_and(|sent| sent.is_open && self.last_number - sent.number < GIVEN_UP_AFTER)
     }
 
     /// The client knows nothing of them any more.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::simulation) fn forget(&mut self) {
         self.known.clear();
     }
 }
 
 /// The QoS 1 messages that were sent to the client on one connection, in order.
 #[derive(Debug, Default)]
-pub(super) struct SentToClient(VecDeque<(u16, Transmission)>);
+pub(in crate::simulation) struct SentToClient(VecDeque<(u16, Transmission)>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transmission {
+pub(in crate::simulation) enum Transmission {
     First,
     /// On this connection: one PUBACK may answer both.
     Repeated,
 }
 
 impl SentToClient {
-    pub(super) fn sent(&mut self, id: u16, transmission: Transmission) {
+    pub(in crate::simulation) fn sent(&mut self, id: u16, transmission: Transmission) {
         self.0.push_back((id, transmission));
     }
 
     /// Whether the client may still send a PUBACK with it.
-    pub(super) fn uses(&self, id: u16) -> bool {
+    pub(in crate::simulation) fn uses(&self, id: u16) -> bool {
         self.0.iter().any(|(other, _)| *other == id)
     }
 
     /// A PUBACK has come. Returns the rule that it breaks.
-    pub(super) fn puback(&mut self, id: u16) -> Option<String> {
+    pub(in crate::simulation) fn puback(&mut self, id: u16) -> Option<String> {
         let Some(place) = self.0.iter().position(|(other, _)| *other == id) else {
             return Some(format!("PUBACK {id}, and no such message was sent on this connection [MQTT-4.3.2-4]"));
         };
@@ -166,14 +166,19 @@ impl SentToClient {
 
 /// How often something may happen: so many times a second, and so many at once.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(in crate::simulation) struct Pace {
     /// When the bucket is full again.
     full_at: Option<Instant>,
 }
 
 impl Pace {
     /// It happens. Whether it may, be it that the network has delayed one by up to `jitter` more than another.
-    pub(super) fn take(&mut self, now: Instant, (per_second, burst): (u32, u32), jitter: Duration) -> bool {
+    pub(in crate::simulation) fn take(
+        &mut self,
+        now: Instant,
+        (per_second, burst): (u32, u32),
+        jitter: Duration,
+    ) -> bool {
         let interval = Duration::from_secs(1) / per_second.max(1);
         let full_at = self.full_at.unwrap_or(now).max(now);
         if full_at - now > interval * burst.saturating_sub(1) + jitter {

@@ -1,19 +1,19 @@
 //! Packets to the client.
 
+use super::Downlink;
 use super::behaviour::Announced;
 use super::bytes::{packet, put_binary, put_variable};
-use super::message::Downlink;
 use crate::mqtt::Protocol;
 
 /// What CONNACK says beside what it announces.
-pub(super) struct Accepted {
-    pub(super) session_present: bool,
+pub(in crate::simulation) struct Accepted {
+    pub(in crate::simulation) session_present: bool,
     /// Seconds, if it isn't what was asked for.
-    pub(super) session_expiry: Option<u32>,
-    pub(super) keep_alive: Option<u16>,
+    pub(in crate::simulation) session_expiry: Option<u32>,
+    pub(in crate::simulation) keep_alive: Option<u16>,
 }
 
-pub(super) fn connack(protocol: Protocol, accepted: &Accepted, announced: &Announced) -> Vec<u8> {
+pub(in crate::simulation) fn connack(protocol: Protocol, accepted: &Accepted, announced: &Announced) -> Vec<u8> {
     let mut body = vec![u8::from(accepted.session_present), 0];
     if protocol == Protocol::Mqtt5 {
         let mut properties = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn connack(protocol: Protocol, accepted: &Accepted, announced: &Annou
 }
 
 /// CONNACK with a failure.
-pub(super) fn refused(protocol: Protocol, code: u8) -> Vec<u8> {
+pub(in crate::simulation) fn refused(protocol: Protocol, code: u8) -> Vec<u8> {
     match protocol {
         Protocol::Mqtt311 => packet(0x20, &[0, code]),
         Protocol::Mqtt5 => packet(0x20, &[0, code, 0]),
@@ -60,7 +60,7 @@ pub(super) fn refused(protocol: Protocol, code: u8) -> Vec<u8> {
 }
 
 /// Of MQTT 3.1.1 only with success, which is left out in MQTT 5, too (3.4.2.1).
-pub(super) fn puback(id: u16, code: u8) -> Vec<u8> {
+pub(in crate::simulation) fn puback(id: u16, code: u8) -> Vec<u8> {
     let [high, low] = id.to_be_bytes();
     match code {
         0 => packet(0x40, &[high, low]),
@@ -68,12 +68,12 @@ pub(super) fn puback(id: u16, code: u8) -> Vec<u8> {
     }
 }
 
-pub(super) fn suback(protocol: Protocol, id: u16, codes: &[u8]) -> Vec<u8> {
+pub(in crate::simulation) fn suback(protocol: Protocol, id: u16, codes: &[u8]) -> Vec<u8> {
     answer(0x90, protocol, id, codes)
 }
 
 /// For so many filters.
-pub(super) fn unsuback(protocol: Protocol, id: u16, codes: &[u8]) -> Vec<u8> {
+pub(in crate::simulation) fn unsuback(protocol: Protocol, id: u16, codes: &[u8]) -> Vec<u8> {
     match protocol {
         Protocol::Mqtt311 => answer(0xb0, protocol, id, &[]),
         Protocol::Mqtt5 => answer(0xb0, protocol, id, codes),
@@ -89,27 +89,27 @@ fn answer(first: u8, protocol: Protocol, id: u16, codes: &[u8]) -> Vec<u8> {
     packet(first, &body)
 }
 
-pub(super) fn pingresp() -> Vec<u8> {
+pub(in crate::simulation) fn pingresp() -> Vec<u8> {
     vec![0xd0, 0]
 }
 
 /// MQTT 5 only.
-pub(super) fn disconnect(code: u8) -> Vec<u8> {
+pub(in crate::simulation) fn disconnect(code: u8) -> Vec<u8> {
     packet(0xe0, &[code])
 }
 
 /// How a message is sent.
-pub(super) struct Publishing<'a> {
-    pub(super) id: u16,
-    pub(super) qos: u8,
-    pub(super) retain: bool,
-    pub(super) dup: bool,
-    pub(super) identifiers: &'a [u32],
+pub(in crate::simulation) struct Publishing<'a> {
+    pub(in crate::simulation) id: u16,
+    pub(in crate::simulation) qos: u8,
+    pub(in crate::simulation) retain: bool,
+    pub(in crate::simulation) dup: bool,
+    pub(in crate::simulation) identifiers: &'a [u32],
     /// Seconds left.
-    pub(super) expires_in: Option<u32>,
+    pub(in crate::simulation) expires_in: Option<u32>,
 }
 
-pub(super) fn publish(protocol: Protocol, message: &Downlink, how: &Publishing<'_>) -> Vec<u8> {
+pub(in crate::simulation) fn publish(protocol: Protocol, message: &Downlink, how: &Publishing<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     put_binary(message.topic.as_bytes(), &mut body);
     if how.qos > 0 {

@@ -4,14 +4,14 @@
 use bytes::Bytes;
 
 /// Which rule a packet breaks.
-pub(super) type Broken = String;
+pub(in crate::simulation) type Broken = String;
 
 /// Takes a packet apart.
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(in crate::simulation) struct Reader<'a>(pub(in crate::simulation) &'a [u8]);
 
 /// What a property says (MQTT 5, 2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum PropertyValue {
+pub(in crate::simulation) enum PropertyValue {
     Number(u32),
     Text(String),
     Binary(Bytes),
@@ -19,17 +19,17 @@ pub(super) enum PropertyValue {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Broken> {
+    pub(in crate::simulation) fn take(&mut self, length: usize) -> Result<&'a [u8], Broken> {
         let (taken, rest) = self.0.split_at_checked(length).ok_or("the packet is shorter than its parts")?;
         self.0 = rest;
         Ok(taken)
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Broken> {
+    pub(in crate::simulation) fn u8(&mut self) -> Result<u8, Broken> {
         Ok(self.take(1)?[0])
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, Broken> {
+    pub(in crate::simulation) fn u16(&mut self) -> Result<u16, Broken> {
         let bytes = self.take(2)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
@@ -44,12 +44,12 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    pub(super) fn binary(&mut self) -> Result<&'a [u8], Broken> {
+    pub(in crate::simulation) fn binary(&mut self) -> Result<&'a [u8], Broken> {
         let length = self.u16()?;
         self.take(length.into())
     }
 
-    pub(super) fn text(&mut self) -> Result<String, Broken> {
+    pub(in crate::simulation) fn text(&mut self) -> Result<String, Broken> {
         let text = std::str::from_utf8(self.binary()?).map_err(|_| "a text that isn't UTF-8 [MQTT-1.5.4-1]")?;
         match text.contains('\0') {
             true => Err("a text with U+0000 [MQTT-1.5.4-2]".to_owned()),
@@ -57,12 +57,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn rest(&mut self) -> &'a [u8] {
+    pub(in crate::simulation) fn rest(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.0)
     }
 
     /// Nothing may be left.
-    pub(super) fn end(&self) -> Result<(), Broken> {
+    pub(in crate::simulation) fn end(&self) -> Result<(), Broken> {
         match self.0.len() {
             0 => Ok(()),
             left => Err(format!("{left} bytes behind the end of the packet's parts")),
@@ -70,7 +70,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Properties of MQTT 5, of which only these are `allowed` here.
-    pub(super) fn properties(&mut self, allowed: &[u8]) -> Result<Vec<(u8, PropertyValue)>, Broken> {
+    pub(in crate::simulation) fn properties(&mut self, allowed: &[u8]) -> Result<Vec<(u8, PropertyValue)>, Broken> {
         let length = self.variable()?;
         let mut reader = Reader(self.take(length)?);
         let mut properties: Vec<(u8, PropertyValue)> = Vec::new();
@@ -102,10 +102,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-pub(super) const USER_PROPERTY: u8 = 0x26;
+pub(in crate::simulation) const USER_PROPERTY: u8 = 0x26;
 
 /// A variable byte integer (MQTT 5, 1.5.5): how many bytes it has, and its value. `None`: there is more to come.
-pub(super) fn variable(bytes: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
+pub(in crate::simulation) fn variable(bytes: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
     let mut value = 0;
     for (index, byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7f) << (7 * index);
@@ -122,7 +122,7 @@ pub(super) fn variable(bytes: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
     }
 }
 
-pub(super) fn put_variable(mut value: usize, output: &mut Vec<u8>) {
+pub(in crate::simulation) fn put_variable(mut value: usize, output: &mut Vec<u8>) {
     loop {
         let low = (value & 0x7f) as u8;
         value >>= 7;
@@ -133,14 +133,14 @@ pub(super) fn put_variable(mut value: usize, output: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn put_binary(bytes: &[u8], output: &mut Vec<u8>) {
+pub(in crate::simulation) fn put_binary(bytes: &[u8], output: &mut Vec<u8>) {
     let length = u16::try_from(bytes.len()).expect("the server writes no such text");
     output.extend(length.to_be_bytes());
     output.extend(bytes);
 }
 
 /// A whole packet: `first` is its type with its flags.
-pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+pub(in crate::simulation) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![first];
     put_variable(body.len(), &mut packet);
     packet.extend(body);

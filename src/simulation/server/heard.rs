@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
+use super::Downlink;
 use super::bytes::{Broken, PropertyValue, Reader, USER_PROPERTY, variable};
-use super::message::Downlink;
 use crate::message::Properties;
 use crate::mqtt::Protocol;
 
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(in crate::simulation) enum Heard {
     Connect(Connect),
     Publish(Publish),
     PubAck(u16),
@@ -22,40 +22,40 @@ pub(super) enum Heard {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Connect {
-    pub(super) protocol: Protocol,
-    pub(super) client_id: String,
-    pub(super) clean: bool,
+pub(in crate::simulation) struct Connect {
+    pub(in crate::simulation) protocol: Protocol,
+    pub(in crate::simulation) client_id: String,
+    pub(in crate::simulation) clean: bool,
     /// Seconds.
-    pub(super) keep_alive: u16,
+    pub(in crate::simulation) keep_alive: u16,
     /// Seconds; MQTT 5 only.
-    pub(super) session_expiry: u32,
-    pub(super) receive_maximum: u16,
-    pub(super) maximum_packet_size: Option<u32>,
-    pub(super) will: Option<Downlink>,
+    pub(in crate::simulation) session_expiry: u32,
+    pub(in crate::simulation) receive_maximum: u16,
+    pub(in crate::simulation) maximum_packet_size: Option<u32>,
+    pub(in crate::simulation) will: Option<Downlink>,
 }
 
 #[derive(Debug)]
-pub(super) struct Publish {
-    pub(super) message: Downlink,
-    pub(super) dup: bool,
+pub(in crate::simulation) struct Publish {
+    pub(in crate::simulation) message: Downlink,
+    pub(in crate::simulation) dup: bool,
     /// 0 with QoS 0.
-    pub(super) id: u16,
-    pub(super) alias: bool,
+    pub(in crate::simulation) id: u16,
+    pub(in crate::simulation) alias: bool,
     /// Bytes of the whole packet.
-    pub(super) size: usize,
+    pub(in crate::simulation) size: usize,
 }
 
 #[derive(Debug)]
-pub(super) struct Subscribe {
-    pub(super) id: u16,
+pub(in crate::simulation) struct Subscribe {
+    pub(in crate::simulation) id: u16,
     /// With the options, of which MQTT 3.1.1 has only the QoS.
-    pub(super) filters: Vec<(String, u8)>,
-    pub(super) identifier: Option<u32>,
+    pub(in crate::simulation) filters: Vec<(String, u8)>,
+    pub(in crate::simulation) identifier: Option<u32>,
 }
 
 /// The length of the packet at the front, with its fixed header, and how much of it that is. `None`: more has to come.
-pub(super) fn extent(input: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
+pub(in crate::simulation) fn extent(input: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
     let Some((&first, rest)) = input.split_first() else { return Ok(None) };
     let (kind, flags) = (first >> 4, first & 0xf);
     let wanted = if matches!(kind, 6 | 8 | 10) { 2 } else { 0 };
@@ -67,7 +67,12 @@ pub(super) fn extent(input: &[u8]) -> Result<Option<(usize, usize)>, Broken> {
 }
 
 /// The packet whose first byte is `first`. Before CONNECT the protocol isn't known.
-pub(super) fn hear(first: u8, body: &[u8], protocol: Option<Protocol>, size: usize) -> Result<Heard, Broken> {
+pub(in crate::simulation) fn hear(
+    first: u8,
+    body: &[u8],
+    protocol: Option<Protocol>,
+    size: usize,
+) -> Result<Heard, Broken> {
     let mut reader = Reader(body);
     let five = protocol == Some(Protocol::Mqtt5);
     let heard = match first >> 4 {
