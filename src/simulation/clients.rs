@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use super::judge::Judge;
 use super::network::SimulatedNetwork;
 use crate::store::simulated::SimulatedDisk;
-pub(super) use reading::{Reads, read};
+pub(super) use reading::{MENDED, Reads, read};
 
 /// What a publisher does.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@ mod calm;
 mod rush;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -19,12 +20,12 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::bridge::Bridge;
 use super::broker::Broker;
-use super::clients::{self, Local, Outstanding};
+use super::clients::{self, Local, MENDED, Outstanding};
 use super::cloud::Cloud;
 use super::cloud::message::Downlink;
 use super::configuration::configuration;
 use super::journal;
-use super::judge::Judge;
+use super::judge::{Judge, number_in};
 use super::network::{SimulatedNetwork, Weather};
 use super::plan::{HOUR, Plan, What, ideal, refuses_everything};
 use super::process::{Ended, Process};
@@ -157,6 +158,10 @@ impl World {
                 None => sleep(Duration::from_millis(50)).await,
                 Some(ended) => {
                     self.judge.note(format!("{ended:?}"));
+                    if ended == Ended::Killed {
+                        let in_order = self.disk.is_in_order_for(MENDED);
+                        self.judge.observers.killed(time::now(), in_order, self.stored_for_readers());
+                    }
                     self.local.outstanding.ends.update(|ends| ends + 1);
                     if let Ended::Exited(Err(error)) = &ended
                         && !self.store_has_ended.take()
@@ -174,6 +179,16 @@ impl World {
                 }
             }
         }
+    }
+
+    /// What waits for readers on the disk, by forward.
+    fn stored_for_readers(&self) -> BTreeSet<(String, u64)> {
+        let of = |name: &str| {
+            let rows = self.disk.rows_of(name).into_iter();
+            let name = name.to_owned();
+            rows.filter_map(|row| number_in(&row.payload)).map(move |number| (name.clone(), number))
+        };
+        FORWARDS.iter().flat_map(|(name, _)| of(name)).collect()
     }
 
     async fn live(self: &Rc<World>, plan: &Plan) {

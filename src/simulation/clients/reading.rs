@@ -14,7 +14,7 @@ use crate::simulation::judge::number_in;
 use crate::time;
 
 /// Once a disk is in order again, what has failed was tried again within this.
-const MENDED: Duration = Duration::from_secs(60);
+pub(in crate::simulation) const MENDED: Duration = Duration::from_secs(60);
 
 /// How a program that reads behaves.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +60,7 @@ async fn read_once(local: &Local, what: &Reads, path: &Path, left: &mut u32) -> 
         local,
         what,
         stream,
-        is_observer: false,
+        observes_since: None,
         connection: local.judge.number(),
         since: time::now(),
         buffer: Vec::new(),
@@ -68,7 +68,7 @@ async fn read_once(local: &Local, what: &Reads, path: &Path, left: &mut u32) -> 
     if let Some(after) = what.observes {
         sleep(after).await;
         reader.stream.write_all(b"{\"observe\":true}\n").await?;
-        reader.is_observer = true;
+        reader.observes_since = Some(time::now());
     }
     while *left > 0 {
         let mut piece = [0; 4096];
@@ -95,8 +95,8 @@ struct Reader<'a> {
     local: &'a Local,
     what: &'a Reads,
     stream: UnixStream,
-    /// It has said so. One that leaves before is a reader.
-    is_observer: bool,
+    /// When it has said so. One that leaves before is a reader.
+    observes_since: Option<Instant>,
     /// A number that no other connection has, and when it was made.
     connection: u64,
     since: Instant,
@@ -113,8 +113,11 @@ struct Got {
 impl Reader<'_> {
     /// It has got a message; for good, or it is to come again.
     fn has(&self, got: Option<Got>, for_good: bool) {
-        let Some(Got { number, is_duplicate }) = got.filter(|_| !self.is_observer) else { return };
+        let Some(Got { number, is_duplicate }) = got else { return };
         let (judge, forward) = (&self.local.judge, self.what.forward);
+        if let Some(at) = self.observes_since {
+            return judge.observers.got(forward, number, (self.since, at));
+        }
         // What waits isn't held back for a disk that doesn't take the note of what is given (docs/durability.md).
         if !is_duplicate && self.local.disk.is_in_order_for(MENDED) {
             judge.received_as_new(forward, number, (self.connection, self.since));

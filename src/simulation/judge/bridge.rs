@@ -80,7 +80,7 @@ impl Judge {
         for fault in broker.faults() {
             self.violated(format!("MQTT: {fault}"));
         }
-        if !broker.retained(STATUS_TOPIC).is_some_and(|state| state == b"{\"state\":\"stopped\"}") {
+        if broker.retained(STATUS_TOPIC) != Some(b"{\"state\":\"stopped\"}") {
             let state = broker.retained(STATUS_TOPIC).map(String::from_utf8_lossy);
             self.violated(format!("after the end {STATUS_TOPIC} says {state:?}"));
         }
