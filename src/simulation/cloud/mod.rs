@@ -18,6 +18,7 @@ mod uplink;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fastrand::Rng;
 
 use crate::mqtt::Protocol;
@@ -53,6 +54,7 @@ pub(crate) struct Cloud {
     output: VecDeque<(ConnectionId, Output)>,
     retained: BTreeMap<String, Downlink>,
     taken: Vec<Taken>,
+    refused: Vec<Bytes>,
     offered: Vec<Offered>,
     wills: Vec<(Downlink, Instant)>,
     faults: Vec<String>,
@@ -79,6 +81,7 @@ impl Cloud {
             output: VecDeque::new(),
             retained: BTreeMap::new(),
             taken: Vec::new(),
+            refused: Vec::new(),
             offered: Vec::new(),
             wills: Vec::new(),
             faults: Vec::new(),
@@ -169,6 +172,11 @@ impl Cloud {
     /// Every PUBLISH that was accepted, in order.
     pub(crate) fn taken(&self) -> &[Taken] {
         &self.taken
+    }
+
+    /// The payloads of those that it has refused, in order.
+    pub(crate) fn refused(&self) -> &[Bytes] {
+        &self.refused
     }
 
     /// Every message for the client, in the order in which they were published. Of those that weren't published by

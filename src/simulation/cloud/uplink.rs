@@ -23,6 +23,9 @@ impl Cloud {
         }
         let protocol = self.connections.get(&id).and_then(|connection| connection.protocol());
         let refusal = self.behaviour.refusals.iter().find(|refusal| refusal.meets(&publish.message));
+        if refusal.is_some() {
+            self.refused.push(publish.message.payload.clone());
+        }
         match refusal.map(|refusal| refusal.how) {
             Some(Refuses::Closes) => return self.close(id, None, now),
             Some(Refuses::Disconnects(code)) => return self.close(id, Some(code), now),

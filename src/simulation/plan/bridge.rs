@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::draw::{between, up_to};
 use super::{Event, HOUR, MINUTE, SECOND, What};
-use crate::simulation::bridge::{Bridge, DOWN, FILTERS};
+use crate::simulation::bridge::{Bridge, DOWN, FILTERS, WITHOUT_SOME};
 use crate::simulation::broker::behaviour::Behaviour;
 use crate::simulation::network::Weather;
 use crate::simulation::server::behaviour::{Delay, FilterAnswer, Refusal, Refuses, Reply};
@@ -65,17 +65,43 @@ pub(super) fn events(seed: u64, bridge: Bridge, lasts: Duration) -> Vec<Event> {
             break;
         }
         let what = local(rng, bridge);
-        if !matches!(what, Local::Device(_) | Local::Commands { .. }) {
-            // Somebody is there whom it hits, and soon something else happens.
-            let company = [Local::Device(device(rng)), commands(rng), Local::Cut];
-            let count = rng.usize(..4);
-            for what in company.into_iter().take(count) {
-                events.push(Event { at: at + between(rng, SECOND / 100, MINUTE), what: What::Local(what) });
-            }
+        for (after, what) in company(rng, &what) {
+            events.push(Event { at: at + after, what });
         }
         events.push(Event { at, what: What::Local(what) });
     }
     events
+}
+
+/// What happens with it more often than by chance: where there is a fault, somebody is there whom it hits, and the daemon ends while
+/// it has something in its hands.
+fn company(rng: &mut Rng, what: &Local) -> Vec<(Duration, What)> {
+    match what {
+        Local::Device(_) | Local::Commands { .. } if rng.bool() => {
+            let ends = match rng.u8(..4) {
+                0 => What::PowerCut { off: between(rng, SECOND, MINUTE), in_1970: false },
+                _ => What::Kill(rng.u64(..200), between(rng, SECOND / 10, MINUTE)),
+            };
+            vec![(between(rng, SECOND / 50, 3 * SECOND), ends)]
+        }
+        Local::Device(_) | Local::Commands { .. } => Vec::new(),
+        Local::Restart { off, .. } if rng.bool() => {
+            // A rule is removed while messages wait in it, and comes back.
+            let rule = DOWN.len() - 1;
+            let waits = Local::Commands { count: up_to(rng, 20), every: Duration::ZERO, rule, qos: 1, size: 10 };
+            let (begins, lasts) = (off.mul_f64(rng.f64()), between(rng, 10 * SECOND, 10 * MINUTE));
+            vec![
+                (begins, What::Local(waits)),
+                (begins + 10 * SECOND, What::Reload(WITHOUT_SOME)),
+                (begins + 10 * SECOND + lasts, What::Reload(0)),
+            ]
+        }
+        _ => {
+            let company = [Local::Device(device(rng)), commands(rng), Local::Cut];
+            let company = company.into_iter().take(rng.usize(..4)).map(What::Local);
+            company.map(|what| (between(rng, SECOND / 100, MINUTE), what)).collect()
+        }
+    }
 }
 
 fn local(rng: &mut Rng, bridge: Bridge) -> Local {

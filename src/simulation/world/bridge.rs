@@ -220,11 +220,24 @@ impl World {
         if lines > 8 {
             self.judge.violated(format!("{lines} lines in the log in an hour without a broker, which isn't new"));
         }
+        self.rules_come_and_go().await;
         self.brokers.set_weather(Weather::default());
         sleep(SOON).await;
         if let Some(open) = self.open() {
             self.judge.violated(format!("with a broker again there is still {open}"));
         }
+    }
+
+    /// A rule is removed while messages wait in it, and comes back.
+    async fn rules_come_and_go(&self) {
+        let numbers: Vec<u64> = (0..5).map(|_| self.command((DOWN.len() - 1, 1, 10))).collect();
+        self.judge.note(format!("{numbers:?} wait in a rule that goes"));
+        for number in [WITHOUT_SOME, 0] {
+            sleep(MINUTE).await;
+            self.configure(number);
+            self.with_process(|process| process.signal(nix::libc::SIGHUP));
+        }
+        sleep(MINUTE).await;
     }
 
     /// An hour of single messages, with more of them for the broker.
