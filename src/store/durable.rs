@@ -14,7 +14,7 @@ use super::backlog::{Backlog, Batch, Item};
 use super::{Load, Moment, Page, QueueId, Row, Totals, Write};
 
 /// Messages that are finished and still on the disk are removed when there are so many, or after [`FLUSH_AFTER`], or with
-/// whatever else is written. Should the daemon be killed before, they are delivered a second time.
+/// whatever else is written, or with the last of them. Should the daemon be killed before, they are delivered a second time.
 pub(crate) const FLUSH_AT: u64 = 256;
 
 /// See [`FLUSH_AT`].
@@ -131,6 +131,8 @@ pub(crate) struct Durable<T> {
     spill_check: Option<Instant>,
     /// When to remove what is finished.
     flush_at: Option<Instant>,
+    /// When the last write ended.
+    written_at: Option<Instant>,
     missing: u64,
 }
 
@@ -160,6 +162,7 @@ impl<T: Lasting> Durable<T> {
             urgent: false,
             spill_check: None,
             flush_at: None,
+            written_at: None,
             missing: 0,
         }
     }
@@ -180,12 +183,23 @@ impl<T: Lasting> Durable<T> {
 
     /// Something is finished.
     pub(crate) fn note_finished(&mut self, now: Instant) {
-        if self.backlog.finished() > 0 {
-            self.flush_at.get_or_insert(now + FLUSH_AFTER);
-        }
+        self.plan_flush(now);
         if self.backlog.is_empty() {
             self.spill_check = None;
         }
+    }
+
+    /// What is finished is removed with others. With the last of them at once, unless the last write was so short a time ago: what
+    /// comes now may be finished without ever being on the disk, and a kill would have older messages delivered once more after it.
+    fn plan_flush(&mut self, now: Instant) {
+        if self.backlog.finished() == 0 {
+            return;
+        }
+        let at = match self.backlog.has_stored() {
+            false => self.written_at.map_or(now, |at| now.max(at + FLUSH_AFTER)),
+            true => now + FLUSH_AFTER,
+        };
+        self.flush_at = Some(self.flush_at.map_or(at, |planned| planned.min(at)));
     }
 
     /// No database could be opened yet.
@@ -243,10 +257,9 @@ impl<T: Lasting> Durable<T> {
         self.failing = !successful;
         self.urgent = true;
         let mut waiters = Vec::new();
+        self.written_at = Some(now);
         self.backlog.end_write(successful, |item| waiters.extend(item.take_waiter()));
-        if self.backlog.finished() > 0 {
-            self.flush_at.get_or_insert(now + FLUSH_AFTER);
-        }
+        self.plan_flush(now);
         waiters
     }
 

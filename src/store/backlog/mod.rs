@@ -329,6 +329,11 @@ impl<T: Item> Backlog<T> {
         in_memory + self.gap.map_or(0, |gap| gap.messages)
     }
 
+    /// Whether any is.
+    pub(crate) fn has_stored(&self) -> bool {
+        self.gap.is_some() || self.entries().any(|entry| entry.disk == OnDisk::Yes)
+    }
+
     /// Nothing is in memory alone.
     pub(crate) fn is_all_stored(&self) -> bool {
         self.entries().all(|entry| entry.disk == OnDisk::Yes)
