@@ -242,6 +242,23 @@ fn what_a_rule_held_goes_on_when_it_holds_nothing_back_any_more() {
 }
 
 #[test]
+fn what_waits_at_the_broker_for_a_rule_that_was_removed_is_named() {
+    let two = format!("{RULES}[[bridge.up]]\nfrom = \"old/#\"\n");
+    let bench = Bench::new(&two);
+    let gatewire = bench.start();
+    assert_eq!(gatewire.stop().0, 0);
+    bench.local.publish("old/a", b"x");
+    let again = bench.setup.again().edit("[[bridge.up]]\nfrom = \"old/#\"\n", "");
+    let gatewire = again.connect();
+    let line = gatewire.wait_for("which `from` of no rule matches");
+    assert!(line.contains("`old/a`"), "{line}");
+    bench.local.publish("z2m/bridge/state", b"online");
+    bench.local.publish("z2m/door", b"open");
+    delivered(&gatewire, "up", 0, 1);
+    assert_eq!(gatewire.count("of no rule matches"), 1, "what is excepted is asked for");
+}
+
+#[test]
 fn where_iot_core_refuses_everything_all_waits() {
     for protocol in ["3.1.1", "5"] {
         let topics: Vec<String> = (0..5).map(|n| format!("gw/z2m/{n}")).collect();

@@ -8,6 +8,7 @@ use super::local::Legs;
 use super::named::Way;
 use super::rules::{self, Route};
 use super::{Bridge, carry, why};
+use crate::config;
 use crate::forward::Acks;
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{AckToken, Condition, Inbound, Outbound, Qos, Sequence, Topic, TopicFilter};
@@ -137,6 +138,10 @@ impl Legs for Bridge {
         let carried = self.carried(&message);
         let rule = carried.as_ref().and_then(|(index, _)| self.up.borrow().get(*index).cloned());
         let (Some((index, outcome)), Some(rule)) = (carried, rule) else {
+            let is_asked_for = |rule: &config::Up| rule.from.matches(&message.topic);
+            if !self.rules.borrow().up.iter().any(is_asked_for) {
+                self.came_unasked(&message.topic);
+            }
             return token.into_iter().for_each(|token| self.done(token));
         };
         rule.counters().received();

@@ -73,6 +73,7 @@ pub(crate) struct Bridge {
     refused: RefCell<Vec<(Condition, String)>>,
     named: Named,
     early: Seldom,
+    unasked: Seldom,
 }
 
 /// One of the `bridge` of the status document.
@@ -113,6 +114,7 @@ impl Bridge {
             refused: RefCell::default(),
             named: Named::default(),
             early: Seldom::default(),
+            unasked: Seldom::default(),
         })
     }
 
@@ -212,6 +214,17 @@ impl Bridge {
 
     fn name_left_out(&self, way: Way, cause: Cause, topic: &Topic, why: &str) {
         self.named.left_out(&self.name, way, cause, topic, why);
+    }
+
+    /// The broker sends what no rule asks for (any more).
+    fn came_unasked(&self, topic: &Topic) {
+        if self.unasked.is_due(time::now()) {
+            log::warn!(
+                GATEWIRE_EVENT = "bridge_unasked", GATEWIRE_BRIDGE = self.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
+                "bridge {}: the broker has sent a message on `{topic}`, which `from` of no rule matches: its session still had a \
+                 subscription of an earlier configuration. It goes nowhere. Logged at most once a minute", self.name
+            );
+        }
     }
 
     fn went_early(&self, from: &TopicFilter) {

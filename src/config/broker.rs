@@ -80,6 +80,11 @@ fn with_scheme(scheme: &str, rest: &str) -> String {
 fn tcp(text: &str, has_tls: bool) -> Result<Broker, String> {
     let usual = if has_tls { 8883 } else { 1883 };
     if text.parse::<Ipv6Addr>().is_ok() {
+        // The last group looks like a port, and so it is meant.
+        let with_port = text.rsplit_once(':').filter(|(_, port)| ["1883", "8883"].contains(port));
+        if let Some((host, port)) = with_port.filter(|(host, _)| host.parse::<Ipv6Addr>().is_ok()) {
+            return Err(format!("an IPv6 address must be in brackets, with the port behind them, \"[{host}]:{port}\""));
+        }
         return Err(format!("an IPv6 address must be in brackets, with the port behind them, \"[{text}]:{usual}\""));
     }
     let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.ends_with(']')) else {

@@ -99,6 +99,7 @@ fn a_wrong_broker_is_told_with_the_right_one() {
         ("ws://localhost:9001", "MQTT over WebSockets"),
         ("/run/mqtt.sock", "a Unix socket is written with `unix:` before its path, \"unix:/run/mqtt.sock\""),
         ("unix:mqtt.sock", "the path behind `unix:` \"mqtt.sock\" must be an absolute path"),
+        ("::1:1883", "an IPv6 address must be in brackets, with the port behind them, \"[::1]:1883\""),
         ("::1", "an IPv6 address must be in brackets, with the port behind them, \"[::1]:1883\""),
         ("localhost:99999", "its port 99999 is out of range"),
         ("localhost:mqtt", "\"mqtt\" isn't a port"),
