@@ -25,7 +25,7 @@ pub(super) use hidden::hidden;
 /// The largest message that is looked for, in bytes: a payload, a topic, and room.
 const MAX_RECORD: usize = 512 * 1024;
 
-const LEAF_OF_A_TABLE: u8 = 13;
+pub(super) const LEAF_OF_A_TABLE: u8 = 13;
 const NODE_OF_A_TABLE: u8 = 5;
 
 /// The most columns of any table of ours.

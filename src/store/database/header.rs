@@ -12,7 +12,7 @@ use crate::store::PAGE_SIZE;
 use crate::store::failure::{Fault, OpenError};
 use crate::store::files;
 use crate::store::names::{all_of, lock_of, log_of};
-use crate::store::salvage;
+use crate::store::salvage::{self, LEAF_OF_A_TABLE};
 
 /// `application_id`: marks the file as gatewire's.
 pub(super) const APPLICATION: i64 = 0x6761_7431;
@@ -103,29 +103,28 @@ fn another(path: &Path, metadata: &Metadata, log_size: u64) -> Done<()> {
     match logged {
         Some(APPLICATION) => Ok(()),
         Some(_) => foreign(),
-        // What has a table has a second page.
-        None if metadata.len() > PAGE_SIZE as u64 => foreign(),
+        // What has a table has a second page, and the table's name in the first. Without that it was being made when the power went.
+        None if metadata.len() > PAGE_SIZE as u64 && names_tables(path)? => foreign(),
         None => Ok(()),
     }
 }
 
-/// SQLite's format of a log: a header, then pages, each behind a header that begins with its number.
+/// The header of SQLite's log.
 pub(super) const LOG_HEADER: u64 = 32;
-const FRAME_HEADER: u64 = 24;
 
-/// The `application_id` in the last first page that the log holds, whether or not its transaction was completed.
+/// Whether the first page names tables, or has become too large to do so itself.
+fn names_tables(path: &Path) -> Done<bool> {
+    // Behind the header of the file: the kind of the page, and at its fourth byte how many cells there are.
+    let mut page = [0; 5];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut page, HEADER as u64));
+    read.map_err(|error| Fault::of_io(&error, path))?;
+    Ok(page != [LEAF_OF_A_TABLE, 0, 0, 0, 0])
+}
+
+/// The `application_id` in the last first page that the log holds, whether or not its transaction was completed. What a loss of power
+/// has left in the place of a page isn't one.
 fn application_in_log(path: &Path) -> Done<Option<i64>> {
     let log = log_of(path);
     let file = File::open(&log).map_err(|error| Fault::of_io(&error, &log))?;
-    let mut found = None;
-    let mut at = LOG_HEADER;
-    let mut number = [0; 4];
-    while file.read_exact_at(&mut number, at).is_ok() {
-        let mut application = [0; 4];
-        if u32::from_be_bytes(number) == 1 && file.read_exact_at(&mut application, at + FRAME_HEADER + 68).is_ok() {
-            found = Some(i64::from(u32::from_be_bytes(application)));
-        }
-        at += FRAME_HEADER + PAGE_SIZE as u64;
-    }
-    Ok(found)
+    Ok(salvage::log::application(&file))
 }

@@ -125,6 +125,17 @@ pub(super) fn hidden(log: &File) -> Vec<(u32, u64)> {
     if is_completed { pages } else { Vec::new() }
 }
 
+/// The `application_id` in the last first page that is what was written.
+pub(in crate::store) fn application(log: &File) -> Option<i64> {
+    let (mut frames, mut found) = (Frames::of(log)?, None);
+    while let Some(frame) = frames.next() {
+        if frame.is_right && number(&frames.frame, frames.salt) == Some(1) {
+            found = be32(&frames.frame, FRAME_HEADER + 68).map(i64::from);
+        }
+    }
+    found
+}
+
 /// The frames of a log, one after the other.
 struct Frames<'a> {
     log: &'a File,

@@ -171,6 +171,39 @@ fn a_newer_schema_and_another_programs_database_are_left_as_they_are() {
     }
 }
 
+/// A loss of power while the tables are made may leave any part of that.
+#[test]
+fn a_database_that_was_being_made_is_made_again() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    wait(open(&path).close());
+    let whole = std::fs::read(&path).unwrap();
+    // As SQLite leaves it when there is nothing but the kind of log.
+    let blank = directory.path().join("blank.db");
+    let connection = rusqlite::Connection::open(&blank).unwrap();
+    connection.pragma_update(None, "page_size", 4096).unwrap();
+    connection.pragma_update(None, "journal_mode", "WAL").unwrap();
+    let first = std::fs::read(&blank).unwrap();
+    connection.execute_batch("CREATE TABLE ours (n)").unwrap();
+    let log = std::fs::read(with_suffix(&blank, "-wal")).unwrap();
+    assert_eq!(first.len(), 4096);
+    let mut noise = log.clone();
+    noise[32 + 24..].fill(0xa5);
+    let page_behind = [&first[..], &whole[4096..]].concat();
+    for (file, log) in [(&page_behind, &[][..]), (&first, &noise), (&first, &log[..32])] {
+        std::fs::write(&path, file).unwrap();
+        std::fs::write(with_suffix(&path, "-wal"), log).unwrap();
+        let store = wait(Store::open(&path, &[], &Thread)).unwrap();
+        wait(store.close());
+        assert_eq!(std::fs::read(&path).unwrap()[..100], whole[..100], "{} bytes of log", log.len());
+    }
+    // Another program's isn't, be its table in the log alone.
+    std::fs::write(&path, &first).unwrap();
+    std::fs::write(with_suffix(&path, "-wal"), &log).unwrap();
+    let error = wait(Store::open(&path, &[], &Thread)).unwrap_err();
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+}
+
 /// Whatever is at `path`, told from anything else.
 fn as_it_is(path: &Path) -> String {
     let metadata = std::fs::symlink_metadata(path).unwrap();
