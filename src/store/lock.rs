@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use nix::sys::stat::{major, minor};
 
 use super::failure::Fault;
 use super::files;
-use super::names::lock_of;
+use super::names::{directory_of, lock_of};
 use super::place::FileIdentity;
 use crate::regular::{self, Unread};
 
@@ -42,6 +42,37 @@ fn holder_in(locks: &str, file: &str) -> Option<i32> {
     locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
         [_, "FLOCK", _, "WRITE", pid, locked, ..] if locked == file => pid.parse().ok().filter(|pid| *pid > 0),
         _ => None,
+    })
+}
+
+/// What the lock's file holds while the database is made for the first time.
+const MAKING: &[u8] = b"the database is being made\n";
+
+/// Says in the lock's file that the database is being made, until [`note_made`]. A loss of power may leave anything in the place of
+/// what isn't synced yet, and that mustn't be taken for another program's file. The caller holds the lock.
+pub(super) fn note_making(path: &Path) -> io::Result<()> {
+    let name = lock_of(path);
+    let file = match File::options().write(true).open(&name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    file.write_all_at(MAKING, 0)?;
+    file.sync_all()?;
+    File::open(directory_of(path))?.sync_all()
+}
+
+/// The database is there. That this isn't noted, if the disk fails now, is no reason not to use it.
+pub(super) fn note_made(path: &Path) {
+    if is_being_made(path) {
+        let _ = File::options().write(true).open(lock_of(path)).and_then(|file| file.set_len(0));
+    }
+}
+
+/// Whether the database was being made when gatewire ended.
+pub(super) fn is_being_made(path: &Path) -> bool {
+    regular::open(&lock_of(path)).is_ok_and(|file| {
+        let mut found = [0; MAKING.len()];
+        file.read_exact_at(&mut found, 0).is_ok() && found == MAKING
     })
 }
 

@@ -10,9 +10,9 @@ use crate::count::count;
 use crate::regular::{self, Unread};
 use crate::store::PAGE_SIZE;
 use crate::store::failure::{Fault, OpenError};
-use crate::store::files;
 use crate::store::names::{all_of, lock_of, log_of};
 use crate::store::salvage::{self, LEAF_OF_A_TABLE};
+use crate::store::{files, lock};
 
 /// `application_id`: marks the file as gatewire's.
 pub(super) const APPLICATION: i64 = 0x6761_7431;
@@ -86,7 +86,8 @@ fn read_header(path: &Path) -> Done<Vec<u8>> {
 fn without_header(path: &Path, metadata: &Metadata, header: &[u8]) -> Fault {
     let is_blank = header.iter().all(|byte| *byte == 0);
     let may_be_ours = lock_of(path).exists() && metadata.len().is_multiple_of(PAGE_SIZE as u64);
-    if is_blank || may_be_ours && salvage::has_root(path) || salvage::has_message(path) {
+    let is_ours = lock::is_being_made(path) || may_be_ours && salvage::has_root(path) || salvage::has_message(path);
+    if is_blank || is_ours {
         return Fault::Damage("its header isn't one of a database".to_owned());
     }
     Fault::Unusable(OpenError::NotADatabase { path: path.to_owned() })
@@ -98,7 +99,10 @@ fn another(path: &Path, metadata: &Metadata, log_size: u64) -> Done<()> {
     if salvage::has_message(path) {
         return Err(Fault::Damage("its header isn't the one of a database of gatewire".to_owned()));
     }
-    let foreign = || Err(Fault::Unusable(OpenError::Foreign { path: path.to_owned() }));
+    let foreign = || match lock::is_being_made(path) {
+        true => Err(Fault::Damage("it isn't the database of gatewire that was being made".to_owned())),
+        false => Err(Fault::Unusable(OpenError::Foreign { path: path.to_owned() })),
+    };
     let logged = if log_size == 0 { None } else { application_in_log(path)? };
     match logged {
         Some(APPLICATION) => Ok(()),

@@ -12,9 +12,9 @@ use super::own::Own;
 use super::{Database, Done};
 use crate::store::PAGE_SIZE;
 use crate::store::failure::{Fault, OpenError};
-use crate::store::files;
 use crate::store::names::directory_of;
 use crate::store::place::FileIdentity;
+use crate::store::{files, lock};
 
 /// The most memory that SQLite takes for pages, in KiB.
 const CACHE_KIB: i64 = 512;
@@ -66,6 +66,9 @@ impl Database {
             own: Own::default(),
         };
         let prepared = database.prepare().and_then(|()| database.recover(hidden));
+        if prepared.is_ok() {
+            lock::note_made(path);
+        }
         if prepared.is_err() {
             database.leave_the_log();
         }
@@ -114,6 +117,7 @@ impl Database {
     /// Makes the tables. They are in the database itself, not only in its log, before anything else happens: so whoever looks
     /// at the file knows what it is.
     fn create(&mut self) -> Done<()> {
+        lock::note_making(&self.path).map_err(|error| Fault::of_io(&error, &self.path))?;
         self.use_log()?;
         self.sql(|connection| {
             connection.pragma_update(None, "synchronous", "FULL")?;

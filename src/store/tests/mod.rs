@@ -197,6 +197,22 @@ fn a_database_that_was_being_made_is_made_again() {
         wait(store.close());
         assert_eq!(std::fs::read(&path).unwrap()[..100], whole[..100], "{} bytes of log", log.len());
     }
+    // Even noise in its place, but only then.
+    let noise = vec![0xa5; 4096];
+    let lock = with_suffix(&path, ".lock");
+    for (said, is_ours) in [(&b"the database is being made\n"[..], true), (b"", false)] {
+        let _ = std::fs::remove_file(with_suffix(&path, "-wal"));
+        std::fs::write(&path, &noise).unwrap();
+        std::fs::write(&lock, said).unwrap();
+        match Store::open(&path, &[], &Thread) {
+            opening if is_ours => {
+                wait(wait(opening).unwrap().close());
+                assert_eq!(std::fs::read(&path).unwrap()[..100], whole[..100]);
+                assert_eq!(std::fs::read(&lock).unwrap(), b"");
+            }
+            opening => assert!(matches!(wait(opening).unwrap_err(), OpenError::NotADatabase { .. })),
+        }
+    }
     // Another program's isn't, be its table in the log alone.
     std::fs::write(&path, &first).unwrap();
     std::fs::write(with_suffix(&path, "-wal"), &log).unwrap();
