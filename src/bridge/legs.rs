@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use super::cause::Cause;
 use super::local::Legs;
-use super::named::Way;
 use super::rules::{self, Route};
 use super::{Bridge, carry, why};
 use crate::config;
 use crate::forward::Acks;
 use crate::limits::MAX_PAYLOAD;
+use crate::mapping::Direction;
 use crate::message::{AckToken, Condition, Inbound, Outbound, Qos, Sequence, Topic, TopicFilter};
 use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::Waiting;
@@ -45,7 +45,7 @@ impl Bridge {
         if let Some(rule) = self.up.borrow().get(index) {
             rule.counters().dropped(cause);
         }
-        self.name_left_out(Way::Up, cause, topic, why(cause));
+        self.name_left_out(Direction::Up, cause, topic, why(cause));
     }
 
     /// Likewise of a message whose content isn't known.
@@ -67,7 +67,7 @@ impl Bridge {
             while let Some((id, message)) = rule.front()
                 && let Some(why) = self.why_refused(&message)
             {
-                self.name_left_out(Way::Down, Cause::Refused, &message.topic, &why);
+                self.name_left_out(Direction::Down, Cause::Refused, &message.topic, &why);
                 rule.give(id);
                 rule.finish(id, Some(Cause::Refused));
             }
@@ -201,7 +201,7 @@ impl Legs for Bridge {
 
     fn rejected(&self, sequence: Sequence, topic: &Topic, is_too_large: bool, why: &str) {
         let cause = if is_too_large { Cause::TooLarge } else { Cause::Refused };
-        self.name_left_out(Way::Down, cause, topic, &format!("the local broker doesn't take it: {why}"));
+        self.name_left_out(Direction::Down, cause, topic, &format!("the local broker doesn't take it: {why}"));
         self.finish(sequence, Some(cause));
     }
 

@@ -32,6 +32,7 @@ use serde::Serialize;
 
 use crate::config;
 use crate::forward::{Acks, Recipient};
+use crate::mapping::Direction;
 use crate::message::{AckToken, Condition, Inbound, Topic, TopicFilter};
 use crate::mqtt::Protocol;
 use crate::notify::LocalNotify;
@@ -46,7 +47,7 @@ use counters::RuleStatus;
 use down::DownRule;
 use handing::{Handing, Origin};
 use local::LocalStatus;
-use named::{Named, Way};
+use named::Named;
 use rules::Route;
 use up::UpRule;
 
@@ -212,8 +213,8 @@ impl Bridge {
         self.timed.notify();
     }
 
-    fn name_left_out(&self, way: Way, cause: Cause, topic: &Topic, why: &str) {
-        self.named.left_out(&self.name, way, cause, topic, why);
+    fn name_left_out(&self, direction: Direction, cause: Cause, topic: &Topic, why: &str) {
+        self.named.left_out(&self.name, direction, cause, topic, why);
     }
 
     /// The broker sends what no rule asks for (any more).
@@ -266,7 +267,7 @@ impl Recipient for Bridge {
             Ok(message) => rule.take(id, &message.detached(), token),
             Err(cause) => {
                 rule.counters().dropped(cause);
-                self.name_left_out(Way::Down, cause, &message.topic, why(cause));
+                self.name_left_out(Direction::Down, cause, &message.topic, why(cause));
                 token.into_iter().for_each(|token| self.acks.done(token));
             }
         }

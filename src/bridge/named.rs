@@ -4,28 +4,22 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use super::cause::Cause;
+use crate::mapping::Direction;
 use crate::message::Topic;
 
 /// So many topics are named. Beyond, only the status counts.
 const MAX_NAMED: usize = 500;
 
-/// Which way a message goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
-    Up,
-    Down,
-}
-
 /// What one bridge has named.
 #[derive(Debug, Default)]
 pub(super) struct Named {
-    known: RefCell<BTreeSet<(Way, Cause, Topic)>>,
+    known: RefCell<BTreeSet<(Direction, Cause, Topic)>>,
     is_full: Cell<bool>,
 }
 
 impl Named {
     /// A message to `topic`, as it came, doesn't go on. `why` follows a colon, and says what to do.
-    pub(super) fn left_out(&self, bridge: &str, way: Way, cause: Cause, topic: &Topic, why: &str) {
+    pub(super) fn left_out(&self, bridge: &str, direction: Direction, cause: Cause, topic: &Topic, why: &str) {
         let mut known = self.known.borrow_mut();
         if known.len() >= MAX_NAMED {
             if !self.is_full.replace(true) {
@@ -37,12 +31,12 @@ impl Named {
             }
             return;
         }
-        if !known.insert((way, cause, topic.clone())) {
+        if !known.insert((direction, cause, topic.clone())) {
             return;
         }
-        let side = match way {
-            Way::Up => "IoT Core",
-            Way::Down => "the local broker",
+        let side = match direction {
+            Direction::Up => "IoT Core",
+            Direction::Down => "the local broker",
         };
         log::warn!(
             GATEWIRE_EVENT = "bridge_left_out", GATEWIRE_BRIDGE = bridge, GATEWIRE_TOPIC = topic.as_str(),

@@ -10,8 +10,8 @@ use super::cause::Cause;
 use super::counters::{Counters, RuleStatus};
 use super::handing::{Handing, Origin, Pending};
 use super::held::{Held, Ready};
-use super::named::Way;
 use crate::config;
+use crate::mapping::Direction;
 use crate::message::{AckToken, Inbound, Outbound, Topic};
 use crate::outbox::{Outcome, Refusal, Sender, Tally};
 use crate::store::durable::DiskQueue;
@@ -107,7 +107,7 @@ impl UpRule {
     fn overflowed(&self, topic: &Topic) {
         self.counters.dropped(Cause::KeepFull);
         if let Some(bridge) = self.bridge.upgrade() {
-            bridge.name_left_out(Way::Up, Cause::KeepFull, topic, super::why(Cause::KeepFull));
+            bridge.name_left_out(Direction::Up, Cause::KeepFull, topic, super::why(Cause::KeepFull));
         }
     }
 
@@ -131,7 +131,7 @@ impl UpRule {
         let Some(bridge) = self.bridge.upgrade() else { return };
         let (Pending::Single(_, topic) | Pending::Held(_, topic)) = pending;
         if let Some(Refusal::Rejected { reason }) = refused {
-            bridge.name_left_out(Way::Up, Cause::Refused, topic, &format!("IoT Core refuses it: {reason}"));
+            bridge.name_left_out(Direction::Up, Cause::Refused, topic, &format!("IoT Core refuses it: {reason}"));
         }
         match pending {
             Pending::Single(Some(token), _) => bridge.done(*token),

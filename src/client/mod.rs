@@ -4,6 +4,7 @@ mod backoff;
 mod exchange;
 mod memory;
 mod outcome;
+mod reconfigured;
 mod state;
 mod telling;
 
@@ -11,5 +12,6 @@ pub(crate) use backoff::Backoff;
 pub(crate) use exchange::{CLOSE_TIME, Exchange};
 pub(crate) use memory::{OtherSession, SessionMemory, noted_at};
 pub(crate) use outcome::{Outcome, StepReport};
+pub(crate) use reconfigured::Reconfigured;
 pub(crate) use state::{Failure, LastError, State};
 pub(crate) use telling::{Before, Say, Telling};

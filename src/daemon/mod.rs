@@ -23,10 +23,11 @@ use tokio::time::{Instant, Interval};
 use tokio_stream::{Stream, StreamExt as _};
 
 use crate::blocking::NoThread;
+use crate::client::Reconfigured;
 use crate::config::Config;
 use crate::journal;
 use crate::link::state::{Fixed, LinkState};
-use crate::link::{Change, Link, SaidOnce, Setup};
+use crate::link::{Link, SaidOnce, Setup};
 use crate::net::Network;
 use crate::net::credentials::{Credentials, Validity};
 use crate::schedule::Schedule;
@@ -186,7 +187,7 @@ fn assemble<N: Network>(
     let link = Link {
         network,
         setup: RefCell::new(Rc::new(setup)),
-        changed: Change::default(),
+        changed: Reconfigured::default(),
         outbox: Rc::clone(&services.outbox),
         inbox: Rc::clone(&services.inbox),
         notifier: Rc::clone(notifier),

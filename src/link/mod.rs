@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::client::{Backoff, Before, Failure, Say, SessionMemory, Telling};
+use crate::client::{Backoff, Before, Failure, Reconfigured, Say, SessionMemory, Telling};
 use crate::config;
 use crate::count::count;
 use crate::duration::written;
@@ -48,7 +48,7 @@ use connect::LinkConnector;
 use connection::{Cause, Connection};
 use diagnosis::{Closes, FilterRefused, LinkError, Peer, Phase, Sent, each_once};
 use pace::{ConnectLimit, Quota};
-pub(crate) use reload::{Change, Setup};
+pub(crate) use reload::Setup;
 pub(crate) use said::SaidOnce;
 use state::LinkState;
 
@@ -63,7 +63,7 @@ pub(crate) struct Link<N> {
     pub(crate) network: N,
     pub(crate) setup: RefCell<Rc<Setup>>,
     /// [`Link::setup`] has changed, and isn't applied yet.
-    pub(crate) changed: Change,
+    pub(crate) changed: Reconfigured,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) inbox: Rc<Inbox>,
     pub(crate) notifier: Rc<Notifier>,

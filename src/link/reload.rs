@@ -1,6 +1,5 @@
 //! What of the link can change while the daemon runs: configuration and credentials.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -15,7 +14,6 @@ use crate::mqtt::session::Remembered;
 use crate::mqtt::{Options, Subscribing};
 use crate::net::Network;
 use crate::net::credentials::{self, Credentials, Fingerprint};
-use crate::notify::LocalNotify;
 use crate::time;
 
 /// What the link is made for.
@@ -52,22 +50,6 @@ impl Setup {
     }
 }
 
-/// Tells the link that its [`Setup`] has changed.
-#[derive(Debug, Default)]
-pub(crate) struct Change {
-    announced: LocalNotify,
-    is_pending: Cell<bool>,
-}
-
-impl Change {
-    /// Completes once after each change.
-    pub(super) async fn announced(&self) {
-        while !self.is_pending.get() {
-            self.announced.notified().await;
-        }
-    }
-}
-
 pub(super) fn options(connection: &config::Connection) -> Options {
     Options {
         protocol: connection.protocol,
@@ -90,8 +72,7 @@ impl<N: Network> Link<N> {
     pub(crate) fn reconfigure(&self, setup: Setup) {
         self.state.reconfigured(&setup.connection);
         *self.setup.borrow_mut() = Rc::new(setup);
-        self.changed.is_pending.set(true);
-        self.changed.announced.notify();
+        self.changed.announce();
     }
 
     /// Those that are used now, or at the next attempt.
@@ -121,7 +102,7 @@ impl<N: Network> Link<N> {
             return false;
         }
         let now = time::now();
-        self.changed.is_pending.set(false);
+        self.changed.taken_up();
         session.set_ack_timeout(setup.connection.ack_timeout);
         session.want(setup.filters.clone(), now);
         if made_for.connection.rate_limit != setup.connection.rate_limit {
@@ -139,7 +120,7 @@ impl<N: Network> Link<N> {
     pub(super) async fn apply_changes(&self, lasting: &mut Lasting<N>) {
         self.look_at_the_credentials();
         let setup = self.setup();
-        self.changed.is_pending.set(false);
+        self.changed.taken_up();
         if Rc::ptr_eq(&setup, &lasting.setup) {
             return;
         }

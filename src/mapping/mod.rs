@@ -24,6 +24,15 @@ pub(crate) struct Mapping<'a> {
     pub(crate) to: &'a str,
 }
 
+/// Which way a message is carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Direction {
+    /// From the local broker to IoT Core.
+    Up,
+    /// From there to the local broker.
+    Down,
+}
+
 /// The rules of a bridge, each way in the order in which they are tried.
 #[derive(Debug, Clone)]
 pub(crate) struct Ways<'a> {

@@ -162,7 +162,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                         return Err(Cause::Io(error));
                     }
                 },
-                () = local.change.announced(), if !stopping => {
+                () = local.changed.announced(), if !stopping => {
                     if !local.apply_to_connection(self.config, self.session) {
                         // Who watches the topic at a broker that is left is told, as at a stop.
                         if local.config().broker == self.config.broker {

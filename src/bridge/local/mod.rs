@@ -18,13 +18,13 @@ mod status_topic;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::client::{Backoff, Before, Failure, Say, SessionMemory, State, Telling};
+use crate::client::{Backoff, Before, Failure, Reconfigured, Say, SessionMemory, State, Telling};
 use crate::config;
 use crate::count::count;
 use crate::duration::written;
@@ -32,7 +32,6 @@ use crate::journal;
 use crate::mqtt::Protocol;
 use crate::mqtt::session::Session;
 use crate::net::{Brokers, Reach};
-use crate::notify::LocalNotify;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::time;
@@ -60,34 +59,13 @@ pub(crate) struct Local<N, L> {
     network: N,
     legs: Rc<L>,
     config: RefCell<Rc<config::Bridge>>,
-    change: Change,
+    changed: Reconfigured,
     state: Rc<LocalState>,
     /// What the link to IoT Core does.
     link: watch::Receiver<State>,
     stop: Rc<Stop>,
     store: Rc<Store>,
     said: Said,
-}
-
-/// Tells that the configuration has changed.
-#[derive(Debug, Default)]
-struct Change {
-    announced: LocalNotify,
-    is_pending: Cell<bool>,
-}
-
-impl Change {
-    fn announce(&self) {
-        self.is_pending.set(true);
-        self.announced.notify();
-    }
-
-    /// Completes once after each change.
-    async fn announced(&self) {
-        while !self.is_pending.get() {
-            self.announced.notified().await;
-        }
-    }
 }
 
 /// What lasts from one connection to the next.
@@ -135,7 +113,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             legs,
             state: Rc::new(LocalState::new(config)),
             config: RefCell::new(Rc::new(config.clone())),
-            change: Change::default(),
+            changed: Reconfigured::default(),
             link,
             stop,
             store,
@@ -152,7 +130,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
     /// it has to.
     pub(crate) fn reconfigure(&self, config: &config::Bridge) {
         *self.config.borrow_mut() = Rc::new(config.clone());
-        self.change.announce();
+        self.changed.announce();
     }
 
     fn config(&self) -> Rc<config::Bridge> {
@@ -277,7 +255,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         tokio::select! {
             biased;
             () = self.stop.requested() => Err(Ended::Stopped),
-            () = self.change.announced() => Err(Ended::Reconfigured),
+            () = self.changed.announced() => Err(Ended::Reconfigured),
             done = work => Ok(done),
         }
     }

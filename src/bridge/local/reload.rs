@@ -33,7 +33,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         if !is_same_connection(made_for, &config) {
             return false;
         }
-        self.change.is_pending.set(false);
+        self.changed.taken_up();
         self.said.forget();
         session.want(self.legs.filters(), time::now());
         *made_for = config;
@@ -43,7 +43,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
     /// Between two connections: makes everything for what is configured now.
     pub(super) async fn apply_changes(&self, lasting: &mut Lasting<N::Connector>) {
         let config = self.config();
-        self.change.is_pending.set(false);
+        self.changed.taken_up();
         if Rc::ptr_eq(&config, &lasting.config) {
             return;
         }

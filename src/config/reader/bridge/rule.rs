@@ -10,15 +10,8 @@ use crate::config::values::{DAY, MS, boolean, duration, string};
 use crate::config::{Down, Up};
 use crate::limits::{MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
 use crate::mapping::image::Pattern;
-use crate::mapping::{BASIC_INGEST, Mapping, Unfit, for_iot_core, for_local_broker};
+use crate::mapping::{BASIC_INGEST, Direction, Mapping, Unfit, for_iot_core, for_local_broker};
 use crate::message::{MAX_MQTT_TEXT, Qos, TopicError, TopicFilter, check_characters};
-
-/// Which way a rule carries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Up,
-    Down,
-}
 
 impl<'a> Reader<'a> {
     /// `None` if anything is wrong with it, which is reported.
@@ -26,7 +19,7 @@ impl<'a> Reader<'a> {
         let from = section.require_parts("from", "\"zigbee2mqtt/+\"", |node, complaints| {
             self.local_filter(one(node, "up", complaints)?, complaints)
         });
-        let mapped = self.mapped(&section, from, Way::Up);
+        let mapped = self.mapped(&section, from, Direction::Up);
         let except = self.except(&section);
         let retain = section.get_or("retain", false, boolean);
         let every = section.get("every", duration(100 * MS..=DAY));
@@ -50,7 +43,7 @@ impl<'a> Reader<'a> {
             self.filter(one(node, "down", complaints)?, &["$aws/", "$share/"], complaints)
         });
         self.count_subscriptions(&section, "from", bridge, from.as_slice(), Qos::AtLeastOnce);
-        let mapped = self.mapped(&section, from, Way::Down);
+        let mapped = self.mapped(&section, from, Direction::Down);
         let keep = keep(section.section("keep"));
         section.finish();
         let (from, strip, to) = mapped?;
@@ -110,7 +103,7 @@ impl<'a> Reader<'a> {
         &self,
         section: &Section<'a>,
         from: Option<TopicFilter>,
-        way: Way,
+        direction: Direction,
     ) -> Option<(TopicFilter, String, String)> {
         for key in ["strip", "to"] {
             let Some(text) = section.node(key).and_then(|node| string(node).ok()) else { continue };
@@ -134,7 +127,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let mapping = Mapping { from: &from, except: &[], strip: &strip, to: &to };
-        (!is_any_wrong && is_possible(section, mapping, way)).then(|| {
+        (!is_any_wrong && is_possible(section, mapping, direction)).then(|| {
             warn_of_slashes(section, mapping);
             (from.clone(), strip.clone(), to.clone())
         })
@@ -164,10 +157,10 @@ impl<'a> Reader<'a> {
 }
 
 /// The one filter that a rule has.
-fn one<'n>(node: &'n Node, way: &str, complaints: &Complaints<'_>) -> Option<&'n Node> {
+fn one<'n>(node: &'n Node, direction: &str, complaints: &Complaints<'_>) -> Option<&'n Node> {
     match &node.value {
         Value::Array(items) if items.len() > 1 => {
-            complaints.at(node, format!("must be one filter in quotes; write a `[[bridge.{way}]]` for each"));
+            complaints.at(node, format!("must be one filter in quotes; write a `[[bridge.{direction}]]` for each"));
             None
         }
         _ => Some(node),
@@ -179,11 +172,11 @@ fn is_empty(node: &Node) -> bool {
 }
 
 /// Whether the other side can have any topic that the rule makes; if not, that is reported.
-fn is_possible(section: &Section<'_>, mapping: Mapping<'_>, way: Way) -> bool {
+fn is_possible(section: &Section<'_>, mapping: Mapping<'_>, direction: Direction) -> bool {
     let images = mapping.images();
-    let check = |topic: &str| match way {
-        Way::Up => for_iot_core(topic, mapping.to),
-        Way::Down => for_local_broker(topic),
+    let check = |topic: &str| match direction {
+        Direction::Up => for_iot_core(topic, mapping.to),
+        Direction::Down => for_local_broker(topic),
     };
     let (key, shortest) =
         (if mapping.to.is_empty() { "from" } else { "to" }, images.iter().flat_map(Pattern::shortest));
@@ -196,28 +189,28 @@ fn is_possible(section: &Section<'_>, mapping: Mapping<'_>, way: Way) -> bool {
     }
     let shown = images.last().map(Pattern::shown).unwrap_or_default();
     let first = mapping.from.levels().split('/').next().unwrap_or_default();
-    let text = match (cause, way) {
-        (Some(Unfit::Reserved), Way::Up) if mapping.to.is_empty() => format!(
+    let text = match (cause, direction) {
+        (Some(Unfit::Reserved), Direction::Up) if mapping.to.is_empty() => format!(
             "what goes up would begin with `$`, as in \"{shown}\", which is AWS's own; put something before it, such as `to = \
              \"gateways/{{{{client_id}}}}/\"`"
         ),
-        (Some(Unfit::Reserved), Way::Up) => {
+        (Some(Unfit::Reserved), Direction::Up) => {
             format!(
                 "\"{shown}\" begins with `$`; of such topics a bridge carries up only those that `to` puts below the name of a rule, such as `to = \"{BASIC_INGEST}NAME/\"` (Basic Ingest)"
             )
         }
-        (Some(Unfit::Reserved), Way::Down) => {
+        (Some(Unfit::Reserved), Direction::Down) => {
             format!(
                 "\"{shown}\" begins with `{first}`, which is for the broker itself; write another `to`",
                 first = shown.split('/').next().unwrap_or(first)
             )
         }
-        (Some(Unfit::TooLong), Way::Up) => {
+        (Some(Unfit::TooLong), Direction::Up) => {
             format!(
                 "every topic that this makes is longer than the {MAX_TOPIC_BYTES} bytes that IoT Core allows; write a shorter `to`, or a longer `strip`"
             )
         }
-        (Some(Unfit::TooLong), Way::Down) => {
+        (Some(Unfit::TooLong), Direction::Down) => {
             format!(
                 "every topic that this makes is longer than the {MAX_MQTT_TEXT} bytes that MQTT allows; write a shorter `to`"
             )
