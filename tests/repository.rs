@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use toml::Table;
 
@@ -88,4 +89,15 @@ fn tests_wait_for_what_they_need_and_not_for_a_while() {
         }
     }
     assert!(found.is_empty(), "use `eventually`, or wait for an event: {found:#?}");
+}
+
+/// One that doesn't would be found out only when somebody looks for it.
+#[test]
+fn each_planted_fault_can_still_be_planted() {
+    let patches = files(&root().join("tests/simulation/planted"));
+    assert!(patches.len() > 30, "{patches:?}");
+    for patch in patches {
+        let output = Command::new("git").args(["apply", "--check"]).arg(&patch).current_dir(root()).output().unwrap();
+        assert!(output.status.success(), "{}: {}", patch.display(), String::from_utf8_lossy(&output.stderr));
+    }
 }
