@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::daemon::Gatewire;
 use crate::support::judge::{Asked, Judge};
 use crate::support::patiently;
+use crate::support::socket::Client;
 
 /// A field that makes a line's payload large: the last of a name counts.
 pub const LARGE: &str = "LARGE";
@@ -30,6 +31,8 @@ pub fn line(topic: &str, options: &str, n: usize) -> String {
 /// Plays it; asserts that what is good arrives in time, in order and whole.
 pub fn play(server: &Judge, gatewire: &Gatewire, script: &Script) {
     let (mut good, mut bad) = (gatewire.client("publish.sock"), gatewire.client("events.sock"));
+    // A program that doesn't read its answers would be cut off.
+    [&good, &bad].into_iter().for_each(Client::read_on);
     let mut sent: BTreeMap<(String, String), Instant> = BTreeMap::new();
     let start = Instant::now();
     for step in 0..script.steps {

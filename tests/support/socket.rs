@@ -1,6 +1,6 @@
 //! A client of one of the daemon's sockets.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -49,6 +49,16 @@ impl Client {
             rest = &rest[n..];
         }
         stream.set_nonblocking(false).unwrap();
+    }
+
+    /// Reads whatever comes from now on, as a program has to that is to be answered, and forgets it.
+    pub fn read_on(&self) {
+        let mut answers = self.reader.get_ref().try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            let is_silence = |error: &Error| error.kind() == ErrorKind::WouldBlock;
+            while answers.read(&mut bytes).map_or_else(|error| is_silence(&error), |n| n > 0) {}
+        });
     }
 
     pub fn shutdown_write(&mut self) {
