@@ -2,11 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -141,25 +142,20 @@ impl Setup {
 
     /// Starts `gatewire run`.
     pub fn start(&self) -> Gatewire {
-        let mut child = self.command().arg("run").stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        let (stderr, shared) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        let (read, write) = std::io::pipe().unwrap();
+        let stderr = write.try_clone().unwrap();
+        let child = self.command().arg("run").stdin(Stdio::null()).stderr(stderr).spawn().unwrap();
+        let log = Arc::new(Log::default());
         let open = |path| File::options().create(true).append(true).open(path).unwrap();
         let mut file = self.log_file.as_ref().map(open);
         if let Some(file) = &mut file {
             writeln!(file, "--- process {}", child.id()).unwrap();
         }
         let is_kept = file.is_some();
-        let reader = std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(file) = &mut file {
-                    writeln!(file, "{line}").unwrap();
-                }
-                shared.0.lock().unwrap().push(line);
-                shared.1.notify_all();
-            }
-        });
-        Gatewire { child, log, writes_file: is_kept.then_some(reader), directory: Arc::clone(&self.directory) }
+        let shared = Arc::clone(&log);
+        let reader = std::thread::spawn(move || shared.read(read, file));
+        let writes_file = is_kept.then_some(reader);
+        Gatewire { child, log, stderr: Some(write), writes_file, directory: Arc::clone(&self.directory) }
     }
 
     /// Starts it and waits for its link.
@@ -170,12 +166,66 @@ impl Setup {
     }
 }
 
+/// What a daemon has written to its standard error.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    read: Vec<String>,
+    /// Marks that are to be written, and those that were read.
+    marks: (usize, usize),
+}
+
+/// A line of the log that ends with it isn't the daemon's: what was written before it is read.
+const MARK: char = '\0';
+
+impl Log {
+    fn read(&self, stderr: PipeReader, mut file: Option<File>) {
+        // A mark may stand in a line.
+        let mut begun = String::new();
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if let Some(before) = line.strip_suffix(MARK) {
+                begun.push_str(before);
+                self.lines.lock().unwrap().marks.1 += 1;
+            } else {
+                let line = std::mem::take(&mut begun) + &line;
+                if let Some(file) = &mut file {
+                    writeln!(file, "{line}").unwrap();
+                }
+                self.lines.lock().unwrap().read.push(line);
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// All that was written to `stderr` before this was called.
+    fn all(&self, stderr: Option<&PipeWriter>) -> Vec<String> {
+        let mut mark = 0;
+        if let Some(mut stderr) = stderr {
+            let mut lines = self.lines.lock().unwrap();
+            lines.marks.0 += 1;
+            mark = lines.marks.0;
+            drop(lines);
+            stderr.write_all(format!("{MARK}\n").as_bytes()).unwrap();
+        }
+        let guard = self.lines.lock().unwrap();
+        let is_missing = |lines: &mut Lines| lines.marks.1 < mark;
+        self.changed.wait_timeout_while(guard, PATIENCE, is_missing).unwrap().0.read.clone()
+    }
+}
+
 /// A running daemon. It is killed with the test.
 pub struct Gatewire {
     child: Child,
-    log: Arc<(Mutex<Vec<String>>, Condvar)>,
+    log: Arc<Log>,
+    /// The end of its log to which it writes.
+    stderr: Option<PipeWriter>,
     /// Writes the log to a file.
-    writes_file: Option<std::thread::JoinHandle<()>>,
+    writes_file: Option<JoinHandle<()>>,
     directory: Arc<TempDir>,
 }
 
@@ -209,17 +259,18 @@ impl Gatewire {
 
     /// The `n`th such line, from 1.
     pub fn wait_for_nth(&self, text: &str, n: usize) -> String {
-        let (lines, changed) = &*self.log;
+        let Log { lines, changed } = &*self.log;
         let guard = lines.lock().unwrap();
         let found = |lines: &[String]| lines.iter().filter(|line| line.contains(text)).nth(n - 1).cloned();
-        let (guard, _) = changed.wait_timeout_while(guard, PATIENCE, |lines| found(lines).is_none()).unwrap();
-        let line = found(&guard);
+        let (guard, _) = changed.wait_timeout_while(guard, PATIENCE, |lines| found(&lines.read).is_none()).unwrap();
+        let line = found(&guard.read);
         drop(guard);
         line.unwrap_or_else(|| panic!("no {n}th line with {text:?}"))
     }
 
+    /// All that it has written so far.
     pub fn log(&self) -> Vec<String> {
-        self.log.0.lock().unwrap().clone()
+        self.log.all(self.stderr.as_ref())
     }
 
     pub fn count(&self, text: &str) -> usize {
@@ -257,6 +308,7 @@ impl Gatewire {
 
     /// It has ended; its last lines may still be on their way to the file.
     fn complete_the_file(&mut self) {
+        self.stderr = None;
         if let Some(thread) = self.writes_file.take() {
             thread.join().unwrap();
         }
