@@ -264,7 +264,8 @@ fn a_server_that_closes_after_each_connack_is_told_of_a_few_times_and_the_backlo
         (0..20).for_each(|_| close());
         let count = |text: &str| gatewire.count(text);
         assert_eq!(count("150 messages wait for IoT Core"), 1, "{protocol}");
-        assert!(count("connected to") <= 4 && count("next attempt") <= 8, "{protocol}: {:#?}", gatewire.log());
+        // By doubling; and the first closes each have their own line if something was sent before them.
+        assert!(count("connected to") <= 4 && count("next attempt") <= 12, "{protocol}: {:#?}", gatewire.log());
         // It stays now: that is said once it has lasted.
         let _peer = if protocol == "5" { Err(broker.connected_5(false, &[])) } else { Ok(broker.connected(false)) };
         gatewire.wait_for("that ended sooner");
