@@ -77,6 +77,8 @@ pub(crate) mod regular;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod secret;
+#[allow(dead_code, unused_imports, reason = "the link doesn't carry requests yet")]
+pub(crate) mod services;
 #[cfg(test)]
 mod simulation;
 pub(crate) mod socket;

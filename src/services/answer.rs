@@ -1,0 +1,69 @@
+//! What a service answers.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use crate::json;
+
+/// The end of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The service has done what it was asked for: what it says, as it came.
+    Accepted(Bytes),
+    /// It doesn't, and asking again wouldn't change that.
+    Rejected(Rejection),
+    /// IoT Core doesn't take the PUBLISH: why.
+    NotTaken(String),
+}
+
+/// What a service says when it refuses. The texts are from outside: they may hold anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rejection {
+    /// Its name, such as `VersionMismatch`; of the device shadow, which has none, the number. Empty if it says none.
+    pub(crate) code: String,
+    /// The number, if it says one, as HTTP has them.
+    pub(crate) status: Option<u16>,
+    /// For people. Empty if it says nothing.
+    pub(crate) message: String,
+    /// All of it, as it came.
+    pub(crate) payload: Bytes,
+}
+
+impl Rejection {
+    /// Reads what came on a topic for rejections. Jobs and the device shadow say `code` and `message`, fleet provisioning
+    /// `statusCode`, `errorCode` and `errorMessage`, commands `error` and `errorMessage`.
+    pub(super) fn read(payload: &Bytes) -> Rejection {
+        let text = text(payload).unwrap_or_default();
+        let member = |name| json::child(text, name);
+        let string = |name| member(name).and_then(json::string).map(Cow::into_owned);
+        let number = |name| member(name).and_then(|number| number.parse::<u16>().ok());
+        let status = number("code").or_else(|| number("statusCode"));
+        let named = ["code", "errorCode", "error"].into_iter().find_map(string);
+        Rejection {
+            code: named.or_else(|| status.map(|status| status.to_string())).unwrap_or_default(),
+            status,
+            message: ["message", "errorMessage"].into_iter().find_map(string).unwrap_or_default(),
+            payload: payload.clone(),
+        }
+    }
+
+    /// Whether it may be otherwise if it is asked again: too much was asked, or the service has a fault. AWS's documentation names
+    /// the codes of Jobs (`RequestThrottled`, `InternalError`) and of the device shadow (429, 500); those of other services are
+    /// names of its exceptions, of which these words are a part.
+    pub(crate) fn is_temporary(&self) -> bool {
+        let code = self.code.to_ascii_lowercase();
+        matches!(self.status, Some(429 | 500..=599))
+            || ["throttl", "internal", "unavailable"].iter().any(|word| code.contains(word))
+    }
+}
+
+/// The client token in an answer.
+pub(super) fn token(payload: &Bytes) -> Option<Cow<'_, str>> {
+    json::child(text(payload)?, "clientToken").and_then(json::string)
+}
+
+/// A JSON object.
+fn text(payload: &Bytes) -> Option<&str> {
+    std::str::from_utf8(payload).ok().and_then(json::parse).filter(|text| text.starts_with('{'))
+}

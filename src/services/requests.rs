@@ -1,0 +1,380 @@
+//! The requests that have no answer yet, and the services that they are for. Pure: time is told, and what is random comes from a
+//! seed.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fastrand::Rng;
+
+use super::answer::{self, Answer, Rejection};
+use super::availability::{Availability, TRY_AGAIN, Usable};
+use super::request::{Correlation, Request, RequestId};
+use super::{Service, retry};
+use crate::message::{Outbound, Topic, TopicFilter};
+
+/// How long an answer may take from when the request was sent.
+const ANSWER_TIME: Duration = Duration::from_secs(15);
+
+/// The most requests that are outstanding. Those who ask do one thing at a time: it is never reached.
+pub(super) const MAX_OUTSTANDING: usize = 100;
+
+/// What those who ask, and the log, have to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A service can be used from now on: once a connection, and again if it couldn't meanwhile.
+    Ready(Service),
+    /// A service is switched off until it is tried again: what IoT Core does.
+    Refused(Service, String),
+    /// A request has ended; nothing more is said of it.
+    Answered(RequestId, Answer),
+    /// A request is tried again after so long: the service has asked for that, or `None`, hasn't answered in time.
+    Delayed(RequestId, Option<Rejection>, Duration),
+}
+
+/// Counts of one service, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    /// Requests sent, those sent again included.
+    pub(crate) sent: u64,
+    /// Requests that have ended with an answer.
+    pub(crate) answered: u64,
+    /// Answers that didn't come in time.
+    pub(crate) timed_out: u64,
+    /// Answers that the service can't do it now.
+    pub(crate) put_off: u64,
+}
+
+/// Where a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// It is to be sent, as soon as its service is ready.
+    Queued,
+    /// It was sent on this connection.
+    Sent { deadline: Instant },
+    /// It has failed, and is to be sent once more.
+    Delayed { until: Instant },
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    request: Request,
+    /// Of this attempt: an answer counts only if it has this token.
+    token: String,
+    message: Outbound,
+    state: State,
+    /// This attempt was sent, on this connection or one before it: its answer may come.
+    was_sent: bool,
+    /// Attempts that have failed.
+    failures: u32,
+}
+
+/// What is asked of services.
+///
+/// # What goes in
+///
+/// | | |
+/// |---|---|
+/// | [`configure`](Requests::configure), [`reload`](Requests::reload) | which services there are; that what was refused may be allowed now |
+/// | [`ask`](Requests::ask), [`withdraw`](Requests::withdraw) | a request; it isn't of interest any more |
+/// | [`settled`](Requests::settled) | there is a connection, and nothing is being subscribed to; [`connection_lost`](Requests::connection_lost) when there is none any more |
+/// | [`filter_refused`](Requests::filter_refused), [`topic_refused`](Requests::topic_refused) | IoT Core refuses a filter; PUBLISH packets to a topic |
+/// | [`sent`](Requests::sent) | what [`sendable`](Requests::sendable) has named was handed to the session; [`returned`](Requests::returned): it waits again; [`not_taken`](Requests::not_taken): it is refused |
+/// | [`received`](Requests::received) | a message to one of the filters |
+/// | [`handle_timeout`](Requests::handle_timeout) | the instant of [`timeout`](Requests::timeout) is there |
+///
+/// # What comes out
+///
+/// After whatever went in: [`next_event`](Requests::next_event), [`sendable`](Requests::sendable), and
+/// [`filters`](Requests::filters) if they [have changed](Requests::take_filters_changed).
+#[derive(Debug)]
+pub(crate) struct Requests {
+    services: BTreeMap<Service, Usable>,
+    outstanding: BTreeMap<RequestId, Outstanding>,
+    events: VecDeque<Event>,
+    counters: BTreeMap<Service, Counters>,
+    filters_changed: bool,
+    last_id: u64,
+    /// So that no answer to another life of the daemon has a token of this one.
+    life: u64,
+    last_token: u64,
+    random: Rng,
+}
+
+impl Requests {
+    /// Nothing is asked, and no service configured. `seed` is another at each start of the daemon.
+    pub(crate) fn new(seed: u64) -> Requests {
+        let mut random = Rng::with_seed(seed);
+        Requests {
+            services: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            events: VecDeque::new(),
+            counters: BTreeMap::new(),
+            filters_changed: false,
+            last_id: 0,
+            life: random.u64(..),
+            last_token: 0,
+            random,
+        }
+    }
+
+    /// These services are configured from now on, with the filters that each needs. What is outstanding of others is dropped.
+    pub(crate) fn configure(&mut self, services: BTreeMap<Service, Vec<TopicFilter>>, now: Instant) {
+        let mut old = std::mem::take(&mut self.services);
+        for (service, filters) in services {
+            let usable = old.remove(&service).filter(|usable| usable.filters == filters).unwrap_or_else(|| {
+                self.filters_changed = true;
+                // Its topics may be others, too.
+                self.outstanding.retain(|_, outstanding| outstanding.request.service() != service);
+                Usable::new(filters, now)
+            });
+            self.services.insert(service, usable);
+        }
+        self.filters_changed |= !old.is_empty();
+        self.outstanding.retain(|_, outstanding| self.services.contains_key(&outstanding.request.service()));
+    }
+
+    /// Somebody has changed something: what was refused is tried again.
+    pub(crate) fn reload(&mut self, now: Instant) {
+        self.try_again(|_| true, now);
+    }
+
+    fn try_again(&mut self, is_due: impl Fn(Instant) -> bool, now: Instant) {
+        for usable in self.services.values_mut().filter(|usable| usable.again_at().is_some_and(&is_due)) {
+            usable.becomes(Availability::Waiting, now);
+            self.filters_changed = true;
+        }
+    }
+
+    /// Asks for something, as soon as that can be. `None`: the service isn't configured, or too much is asked for.
+    pub(crate) fn ask(&mut self, request: Request) -> Option<RequestId> {
+        if self.outstanding.len() >= MAX_OUTSTANDING || !self.services.contains_key(&request.service()) {
+            return None;
+        }
+        self.last_id += 1;
+        let id = RequestId::new(self.last_id);
+        let token = self.token();
+        let message = request.message(&token);
+        let state = State::Queued;
+        self.outstanding.insert(id, Outstanding { request, token, message, state, was_sent: false, failures: 0 });
+        Some(id)
+    }
+
+    /// A request isn't of interest any more: it isn't sent again, and its answer is ignored.
+    pub(crate) fn withdraw(&mut self, id: RequestId) {
+        self.outstanding.remove(&id);
+    }
+
+    /// There is a connection, and nothing is being asked of the server: these filters are in its session.
+    pub(crate) fn settled<'a>(&mut self, standing: impl Iterator<Item = &'a TopicFilter> + Clone, now: Instant) {
+        for (service, usable) in self.services.iter_mut().filter(|(_, usable)| !usable.is_refused()) {
+            match usable.stands(standing.clone()) {
+                true if usable.becomes(Availability::Ready, now) => self.events.push_back(Event::Ready(*service)),
+                true => {}
+                false => {
+                    usable.becomes(Availability::Waiting, now);
+                }
+            }
+        }
+    }
+
+    /// There is no connection any more: what has no answer is to be sent again on the next. It keeps its token, so that it doesn't
+    /// matter to which copy the answer is.
+    pub(crate) fn connection_lost(&mut self, now: Instant) {
+        for usable in self.services.values_mut().filter(|usable| usable.is_ready()) {
+            usable.becomes(Availability::Waiting, now);
+        }
+        self.outstanding.values_mut().for_each(Outstanding::queue_again);
+    }
+
+    /// IoT Core ends the connection for a filter, or answers it with a failure. Returns whose it is: that service is switched off.
+    pub(crate) fn filter_refused(&mut self, filter: &TopicFilter, why: &str, now: Instant) -> Option<Service> {
+        let service =
+            self.services.iter().find(|(_, usable)| usable.filters.contains(filter)).map(|(service, _)| *service)?;
+        self.switch_off(service, why, now);
+        Some(service)
+    }
+
+    /// IoT Core refuses what is published to topics that meet this: the services that have asked there are switched off, and returned.
+    pub(crate) fn topic_refused(&mut self, is_met: impl Fn(&Topic) -> bool, why: &str, now: Instant) -> Vec<Service> {
+        let refused =
+            self.outstanding.values().filter(|outstanding| outstanding.was_sent && is_met(outstanding.request.topic()));
+        let mut services: Vec<Service> = refused.map(|outstanding| outstanding.request.service()).collect();
+        services.sort_unstable();
+        services.dedup();
+        services.iter().for_each(|service| self.switch_off(*service, why, now));
+        services
+    }
+
+    fn switch_off(&mut self, service: Service, why: &str, now: Instant) {
+        let Some(usable) = self.services.get_mut(&service).filter(|usable| !usable.is_refused()) else { return };
+        usable.becomes(Availability::Refused { why: why.to_owned(), again_at: now + TRY_AGAIN }, now);
+        self.filters_changed = true;
+        self.events.push_back(Event::Refused(service, why.to_owned()));
+        let of_it = self.outstanding.values_mut().filter(|outstanding| outstanding.request.service() == service);
+        of_it.for_each(Outstanding::queue_again);
+    }
+
+    /// What may be sent now, in the order in which it was asked for.
+    pub(crate) fn sendable(&self) -> impl Iterator<Item = (RequestId, &Outbound)> {
+        let is_ready = |service| self.services.get(&service).is_some_and(Usable::is_ready);
+        let may_go = move |id: RequestId, outstanding: &Outstanding| {
+            outstanding.state == State::Queued
+                && is_ready(outstanding.request.service())
+                && !self.has_to_wait(id, outstanding)
+        };
+        let outstanding = self.outstanding.iter();
+        outstanding.filter(move |(id, outstanding)| may_go(**id, outstanding)).map(|(id, found)| (*id, &found.message))
+    }
+
+    /// Whether an answer couldn't be told from that to an older request.
+    fn has_to_wait(&self, id: RequestId, outstanding: &Outstanding) -> bool {
+        let topic = outstanding.request.topic();
+        outstanding.request.correlation() == Correlation::Topic
+            && self.outstanding.range(..id).any(|(_, older)| older.request.topic() == topic)
+    }
+
+    /// It was handed to the session, now or on an earlier connection, and the session has sent it.
+    pub(crate) fn sent(&mut self, id: RequestId, now: Instant) {
+        let Some(outstanding) = self.outstanding.get_mut(&id) else { return };
+        outstanding.state = State::Sent { deadline: now + ANSWER_TIME };
+        outstanding.was_sent = true;
+        self.counters.entry(outstanding.request.service()).or_default().sent += 1;
+    }
+
+    /// It was sent, and has to be sent again: IoT Core refuses it, though perhaps not for what it is.
+    pub(crate) fn returned(&mut self, id: RequestId) {
+        self.outstanding.get_mut(&id).into_iter().for_each(Outstanding::queue_again);
+    }
+
+    /// IoT Core doesn't take the PUBLISH: that is its end, unless it is the whole service that is refused.
+    pub(crate) fn not_taken(&mut self, id: RequestId, why: &str) {
+        let Some(outstanding) = self.outstanding.get_mut(&id) else { return };
+        let is_refused = self.services.get(&outstanding.request.service()).is_some_and(Usable::is_refused);
+        match is_refused {
+            true => outstanding.queue_again(),
+            false => self.end(id, Answer::NotTaken(why.to_owned())),
+        }
+    }
+
+    /// A message has come. Returns whether it is an answer that was waited for; it isn't if it is late, or for somebody else.
+    pub(crate) fn received(&mut self, topic: &Topic, payload: &Bytes, now: Instant) -> bool {
+        let token = answer::token(payload);
+        let found = self.outstanding.iter().find_map(|(id, outstanding)| {
+            let is_accepted = outstanding.request.is_accepted_on(topic)?;
+            outstanding.waits_for(token.as_deref()).then_some((*id, is_accepted))
+        });
+        let Some((id, is_accepted)) = found else { return false };
+        if is_accepted {
+            self.end(id, Answer::Accepted(payload.clone()));
+            return true;
+        }
+        let rejection = Rejection::read(payload);
+        match rejection.is_temporary() {
+            true => self.failed(id, Some(rejection), now),
+            false => self.end(id, Answer::Rejected(rejection)),
+        }
+        true
+    }
+
+    fn end(&mut self, id: RequestId, answer: Answer) {
+        if let Some(outstanding) = self.outstanding.remove(&id) {
+            self.counters.entry(outstanding.request.service()).or_default().answered += 1;
+            self.events.push_back(Event::Answered(id, answer));
+        }
+    }
+
+    /// An attempt is over. The next has another token: an answer to this one would come too late.
+    fn failed(&mut self, id: RequestId, rejection: Option<Rejection>, now: Instant) {
+        let (token, random) = (self.token(), self.random.f64());
+        let Some(outstanding) = self.outstanding.get_mut(&id) else { return };
+        let wait = retry::wait(outstanding.failures, random);
+        outstanding.failures = outstanding.failures.saturating_add(1);
+        outstanding.state = State::Delayed { until: now + wait };
+        outstanding.was_sent = false;
+        outstanding.message = outstanding.request.message(&token);
+        outstanding.token = token;
+        let counters = self.counters.entry(outstanding.request.service()).or_default();
+        match rejection {
+            Some(_) => counters.put_off += 1,
+            None => counters.timed_out += 1,
+        }
+        self.events.push_back(Event::Delayed(id, rejection, wait));
+    }
+
+    /// At most [`MAX_TOKEN`](super::request::MAX_TOKEN) bytes.
+    fn token(&mut self) -> String {
+        self.last_token += 1;
+        format!("{:016x}-{}", self.life, self.last_token)
+    }
+
+    /// When there is something to do without anything happening.
+    pub(crate) fn timeout(&self) -> Option<Instant> {
+        let requests = self.outstanding.values().filter_map(|outstanding| match outstanding.state {
+            State::Queued => None,
+            State::Sent { deadline } => Some(deadline),
+            State::Delayed { until } => Some(until),
+        });
+        requests.chain(self.services.values().filter_map(Usable::again_at)).min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.try_again(|at| at <= now, now);
+        let is_overdue = |state| matches!(state, State::Sent { deadline } if deadline <= now);
+        let overdue = self.outstanding.iter().filter(|(_, outstanding)| is_overdue(outstanding.state));
+        let overdue: Vec<RequestId> = overdue.map(|(id, _)| *id).collect();
+        overdue.into_iter().for_each(|id| self.failed(id, None, now));
+        for outstanding in self.outstanding.values_mut() {
+            if matches!(outstanding.state, State::Delayed { until } if until <= now) {
+                outstanding.state = State::Queued;
+            }
+        }
+    }
+
+    pub(crate) fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What is to be subscribed to: the filters of the services that aren't refused.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = (Service, &TopicFilter)> {
+        let usable = self.services.iter().filter(|(_, usable)| !usable.is_refused());
+        usable.flat_map(|(service, usable)| usable.filters.iter().map(|filter| (*service, filter)))
+    }
+
+    /// Whether those are others than at the last call.
+    pub(crate) fn take_filters_changed(&mut self) -> bool {
+        std::mem::take(&mut self.filters_changed)
+    }
+
+    /// What is to be known of each service: whether it can be used, since when that is so, and what was counted.
+    pub(crate) fn services(&self) -> impl Iterator<Item = (Service, &Availability, Instant, Counters)> {
+        let counters = |service| self.counters.get(service).copied().unwrap_or_default();
+        self.services
+            .iter()
+            .map(move |(service, usable)| (*service, &usable.availability, usable.since, counters(service)))
+    }
+
+    /// How many requests have no answer.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+}
+
+impl Outstanding {
+    /// The copy that was sent isn't on its way any more. What waits for its next attempt goes on waiting.
+    fn queue_again(&mut self) {
+        if matches!(self.state, State::Sent { .. }) {
+            self.state = State::Queued;
+        }
+    }
+
+    /// Whether an answer with this token is to the attempt that is on its way, or was when a connection ended.
+    fn waits_for(&self, token: Option<&str>) -> bool {
+        self.was_sent
+            && match self.request.correlation() {
+                Correlation::ClientToken => token == Some(&self.token),
+                Correlation::Topic => true,
+            }
+    }
+}
