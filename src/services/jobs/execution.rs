@@ -1,0 +1,144 @@
+//! What Jobs says of an execution, and what is said to Jobs.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::details::Details;
+use crate::json;
+
+/// The longest job id.
+const MAX_JOB_ID: usize = 64;
+
+/// One execution of a job on this thing. A job that AWS tries again has a new number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// 1 to 64 of `[a-zA-Z0-9_-]`.
+    pub(crate) job: String,
+    pub(crate) number: i64,
+}
+
+/// An execution as AWS has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Execution {
+    pub(crate) identity: Identity,
+    /// Grows with each update; an update that expects another is refused.
+    pub(crate) version: i64,
+    /// JSON, as it came. Of any form: who made the job has written it.
+    pub(crate) document: String,
+}
+
+/// Where AWS says that an execution is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Queued,
+    InProgress,
+    /// Succeeded, failed, rejected, timed out, cancelled, removed, or a name that we don't know: nothing comes after it.
+    Terminal,
+}
+
+/// How an execution ends, if we end it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum Status {
+    Succeeded,
+    Failed,
+    /// It wasn't begun.
+    Rejected,
+}
+
+/// The result of an execution.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) status: Status,
+    pub(crate) details: Details,
+}
+
+impl Status {
+    /// As AWS writes it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Status::Succeeded => "SUCCEEDED",
+            Status::Failed => "FAILED",
+            Status::Rejected => "REJECTED",
+        }
+    }
+}
+
+impl Stage {
+    fn of(status: &str) -> Stage {
+        match status {
+            "QUEUED" => Stage::Queued,
+            "IN_PROGRESS" => Stage::InProgress,
+            _ => Stage::Terminal,
+        }
+    }
+}
+
+/// Where an execution is, with its version: what an answer says of the state that AWS has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Known {
+    /// As AWS writes it.
+    pub(super) status: String,
+    pub(super) stage: Stage,
+    pub(super) version: Option<i64>,
+    /// Where it is said.
+    pub(super) number: Option<i64>,
+}
+
+impl Known {
+    /// Reads an `executionState`, or an `execution`.
+    pub(super) fn read(json: &str) -> Option<Known> {
+        let status = member(json, "status")?;
+        let stage = Stage::of(&status);
+        Some(Known {
+            status: status.into_owned(),
+            stage,
+            version: number(json, "versionNumber"),
+            number: number(json, "executionNumber"),
+        })
+    }
+}
+
+/// What stands in an answer under a name.
+pub(super) fn part<'a>(payload: &'a [u8], name: &str) -> Option<&'a str> {
+    let text = std::str::from_utf8(payload).ok()?;
+    // Without the white space around it, or nothing in it would be found.
+    json::child(json::parse(text)?, name)
+}
+
+/// The execution in an answer to start-next. `None`: there is none. `Some(None)`: there is one that can't be read, so that nothing
+/// can be answered to it.
+pub(super) fn started(payload: &[u8]) -> Option<Option<Execution>> {
+    let json =
+        part(payload, "execution").filter(|json| json.starts_with('{') && json::child(json, "jobId").is_some())?;
+    Some(read(json))
+}
+
+fn read(json: &str) -> Option<Execution> {
+    let job = member(json, "jobId").filter(|job| is_job_id(job))?.into_owned();
+    Some(Execution {
+        identity: Identity { job, number: number(json, "executionNumber").unwrap_or(1) },
+        version: number(json, "versionNumber")?,
+        document: json::child(json, "jobDocument").unwrap_or("null").to_owned(),
+    })
+}
+
+/// The job that a notify-next names.
+pub(super) fn named(payload: &[u8]) -> Option<Cow<'_, str>> {
+    member(part(payload, "execution")?, "jobId")
+}
+
+/// It becomes a part of topics.
+fn is_job_id(job: &str) -> bool {
+    let is_fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    (1..=MAX_JOB_ID).contains(&job.len()) && job.chars().all(is_fit)
+}
+
+fn member<'a>(json: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    json::child(json, name).and_then(json::string)
+}
+
+fn number(json: &str, name: &str) -> Option<i64> {
+    json::child(json, name)?.parse().ok()
+}
