@@ -164,8 +164,8 @@ impl Jobs {
         }
     }
 
-    /// A journal is on the disk, and with it all before it; or it `is_done` false: it can't be written. Without it nothing begins,
-    /// but a result is told all the same.
+    /// A journal is on the disk, and with it all before it. Or, with `is_done` false, it can't be written now, and it, or the newest
+    /// there is then, is tried again and again: meanwhile nothing begins, but a result is told all the same.
     pub(crate) fn recorded(&mut self, id: RecordId, is_done: bool, requests: &mut Requests, now: Instant) {
         let Some(current) = &mut self.current else { return };
         match &mut current.phase {
@@ -175,7 +175,11 @@ impl Jobs {
             }
             Phase::Recording(awaited) if *awaited == id => {
                 let details = Details::default().with("reason", "it can't be noted on the disk that it is begun");
-                current.phase = Phase::Result(Outcome { status: Status::Failed, details }, None);
+                let outcome = Outcome { status: Status::Failed, details };
+                current.phase = Phase::Result(outcome.clone(), None);
+                // In the place of that it is begun.
+                self.journal.current = Some(Begun { execution: current.execution.clone(), outcome: Some(outcome) });
+                self.record();
                 self.update(requests, now);
             }
             Phase::Result(_, awaited) if *awaited == Some(id) => {
