@@ -19,10 +19,13 @@ enum Step {
     TimedOut(usize),
     Delete(usize),
     Retry,
+    Forget(usize),
     Connect,
     Cut(bool),
     Kill(usize),
     Send,
+    /// A while in which all goes well, but for the disk and the action.
+    Talk,
     Serve(usize, Mood),
     Deliver(usize, bool),
     Written(bool),
@@ -44,16 +47,18 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::TimedOut),
         1 => any::<usize>().prop_map(Step::Delete),
         1 => Just(Step::Retry),
+        1 => any::<usize>().prop_map(Step::Forget),
         6 => Just(Step::Connect),
         2 => any::<bool>().prop_map(Step::Cut),
         2 => (0..4usize).prop_map(Step::Kill),
         20 => Just(Step::Send),
+        6 => Just(Step::Talk),
         20 => (any::<usize>(), mood()).prop_map(|(which, mood)| Step::Serve(which, mood)),
         20 => (any::<usize>(), prop::bool::weighted(0.2)).prop_map(|(which, again)| Step::Deliver(which, again)),
         12 => prop::bool::weighted(0.95).prop_map(Step::Written),
         6 => prop_oneof![Just(Status::Succeeded), Just(Status::Failed)].prop_map(Step::End),
-        3 => Just(Step::Progress),
-        4 => (0..30_000u64).prop_map(Step::Pass),
+        8 => Just(Step::Progress),
+        8 => (0..30_000u64).prop_map(Step::Pass),
     ]
 }
 
@@ -64,10 +69,12 @@ fn run(world: &mut World, step: &Step) {
         Step::TimedOut(which) => world.cloud.end(which, "TIMED_OUT"),
         Step::Delete(which) => world.cloud.delete(which),
         Step::Retry => world.cloud.retry(),
+        Step::Forget(which) => world.cloud.forget(which),
         Step::Connect => world.connect(),
         Step::Cut(is_lost) => world.cut(is_lost),
         Step::Kill(written) => world.kill(written),
         Step::Send => world.send(),
+        Step::Talk => talk(world),
         Step::Serve(which, mood) => world.cloud.serve(which, mood),
         Step::Deliver(which, again) => world.deliver(which, again),
         Step::Written(is_done) => world.written(is_done),
@@ -147,6 +154,62 @@ fn a_cancelled_or_deleted_job_is_stopped_and_the_next_one_taken() {
         world.written(true);
         assert_eq!(world.action.as_ref().map(|execution| &*execution.identity.job), Some("job-2"));
     }
+}
+
+#[test]
+fn an_answer_to_progress_isnt_taken_for_one_to_the_result() {
+    let mut world = running();
+    world.progress();
+    world.send();
+    world.cloud.serve(0, Mood::Works);
+    world.end_action(Status::Failed);
+    world.deliver(0, false);
+    world.written(true);
+    assert!(world.over.is_empty());
+    talk(&mut world);
+    assert_eq!(world.cloud.jobs[0].status, "FAILED", "though the progress has raised the version");
+}
+
+#[test]
+fn a_lost_answer_to_progress_doesnt_stop_the_action() {
+    let mut world = running();
+    world.progress();
+    world.send();
+    world.cloud.serve(0, Mood::Deaf);
+    world.pass(Duration::from_secs(15));
+    world.pass(Duration::from_secs(5));
+    talk(&mut world);
+    assert!(world.action.is_some() && !world.is_stopped);
+    world.progress();
+    talk(&mut world);
+    assert_eq!(world.cloud.jobs[0].version, 5, "start-next, the first update and two of progress");
+}
+
+#[test]
+fn an_execution_that_aws_has_forgotten_the_end_of_isnt_begun_again() {
+    let mut world = running();
+    world.end_action(Status::Succeeded);
+    world.written(true);
+    talk(&mut world);
+    world.written(true);
+    world.cloud.forget(0);
+    world.kill(0);
+    world.calm();
+    assert_eq!((&*world.cloud.jobs[0].status, world.action.is_some()), ("SUCCEEDED", false));
+}
+
+#[test]
+fn a_job_that_comes_while_it_is_looked_for_one_is_found() {
+    let mut world = World::new();
+    world.connect();
+    world.send();
+    world.cloud.serve(0, Mood::Works);
+    world.cloud.create(LISTED);
+    // notify-next comes first.
+    world.deliver(1, false);
+    world.deliver(0, false);
+    talk(&mut world);
+    assert_eq!(world.cloud.jobs[0].status, "IN_PROGRESS");
 }
 
 #[test]

@@ -228,8 +228,10 @@ impl World {
 
     /// Everything works from now on: after that nothing is left to be done.
     pub(super) fn calm(&mut self) {
-        self.cut(false);
-        self.connect();
+        // A link that stands has to do.
+        if !self.is_connected {
+            self.connect();
+        }
         let begin = self.now;
         while !self.is_done() {
             assert!(
