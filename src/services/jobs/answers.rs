@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::details::Details;
 use super::effect::{Effect, Fate};
-use super::execution::{self, Execution, Known, Outcome, Stage};
+use super::execution::{self, Execution, Known, Outcome, Stage, Status};
 use super::journal::Begun;
 use super::{Current, Jobs, Phase};
 use crate::services::{Answer, Rejection, RequestId, Requests, retry};
@@ -81,7 +82,8 @@ impl Jobs {
         if current.check_again {
             return self.check(requests);
         }
-        if current.is_told() && current.update.is_none() && current.again_at.is_none() {
+        let waits = current.phase == Phase::Resuming || (current.is_told() && current.update.is_none());
+        if waits && current.again_at.is_none() {
             current.try_later(now);
         }
     }
@@ -117,7 +119,7 @@ impl Jobs {
                 let outcome = outcome.clone();
                 self.over(Fate::Reported(outcome.clone()), outcome, requests, now);
             }
-            Phase::Found | Phase::Recording(_) | Phase::Stopping(_) => {}
+            Phase::Found | Phase::Recording(_) | Phase::Resuming | Phase::Stopping(_) => {}
         }
     }
 
@@ -129,6 +131,11 @@ impl Jobs {
             return self.gone(&known.status, requests, now);
         }
         current.execution.version = known.version.unwrap_or(current.execution.version);
+        if current.phase == Phase::Resuming {
+            current.phase = Phase::Running;
+            self.effects.push_back(Effect::Resume(current.execution.clone()));
+            return;
+        }
         if current.is_told() && current.update.is_none() {
             current.refused = current.refused.saturating_add(1);
             match current.refused.checked_sub(AT_ONCE + 1) {
@@ -148,6 +155,11 @@ impl Jobs {
                 self.effects.push_back(Effect::Stop(current.execution.identity.clone()));
             }
             Phase::Stopping(_) => {}
+            Phase::Resuming => {
+                let details = Details::default().with("reason", "it was interrupted");
+                let outcome = Outcome { status: Status::Failed, details };
+                self.over(Fate::Moot(status.to_owned()), outcome, requests, now);
+            }
             // A copy of the update has come to AWS, and its answer not to us.
             Phase::Result(outcome, _) if outcome.status.as_str() == status => {
                 self.over(Fate::Reported(outcome.clone()), outcome, requests, now);

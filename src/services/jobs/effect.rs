@@ -19,8 +19,8 @@ pub(crate) enum Effect {
     Record(RecordId, Journal),
     /// The action is to begin, for the first time. Answered by [`Jobs::ended`](super::Jobs::ended).
     Begin(Execution),
-    /// An earlier life of the daemon may have begun the action: what it has left running is to be ended first, and then it is as the
-    /// action says (failed, begun again, or done). Answered by [`Jobs::ended`](super::Jobs::ended).
+    /// An earlier life of the daemon may have begun the action, and AWS still wants it: now it is as the action says (failed, begun
+    /// again, or done). Answered by [`Jobs::ended`](super::Jobs::ended).
     Resume(Execution),
     /// The action that was begun or resumed is to be ended: the job was cancelled, deleted or has timed out. Answered by
     /// [`Jobs::ended`](super::Jobs::ended), whatever that says.

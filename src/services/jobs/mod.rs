@@ -7,6 +7,7 @@
 //! | announcing | IN_PROGRESS | nothing | AWS accepts the first update: it isn't cancelled |
 //! | recording | IN_PROGRESS | it is being written that it is begun | that is on the disk: now the action begins |
 //! | running | IN_PROGRESS | it is begun | the action ends |
+//! | resuming | perhaps something else | it is begun, by an earlier life of the daemon | AWS says that it is IN_PROGRESS |
 //! | stopping | something else | it is begun | the action ends |
 //! | result | IN_PROGRESS | its result | AWS accepts the result, or doesn't want one |
 //!
@@ -97,6 +98,7 @@ enum Phase {
     Announcing(Accepted),
     Recording(RecordId),
     Running,
+    Resuming,
     /// What AWS says instead of IN_PROGRESS.
     Stopping(String),
     /// Told once the journal is on the disk, if it has to be.
@@ -104,15 +106,12 @@ enum Phase {
 }
 
 impl Jobs {
-    /// With what an earlier life of the daemon has left: an execution that it may have begun is resumed.
+    /// With what an earlier life of the daemon has left: an execution that it may have begun is resumed, once AWS says that it isn't
+    /// cancelled. What it has left running of that must have been ended before.
     pub(crate) fn new(thing: &str, journal: Journal) -> Jobs {
-        let mut effects = VecDeque::new();
-        let current = journal.current.clone().map(|Begun { execution, outcome }| match outcome {
-            Some(outcome) => Current::new(execution, Phase::Result(outcome, None)),
-            None => {
-                effects.push_back(Effect::Resume(execution.clone()));
-                Current::new(execution, Phase::Running)
-            }
+        let current = journal.current.clone().map(|Begun { execution, outcome }| {
+            let phase = outcome.map_or(Phase::Resuming, |outcome| Phase::Result(outcome, None));
+            Current::new(execution, phase)
         });
         Jobs {
             thing: thing.to_owned(),
@@ -123,7 +122,7 @@ impl Jobs {
             look_at: None,
             moot: 0,
             last_record: 0,
-            effects,
+            effects: VecDeque::new(),
         }
     }
 
@@ -131,7 +130,7 @@ impl Jobs {
     pub(crate) fn ready(&mut self, requests: &mut Requests, now: Instant) {
         match self.current.as_mut().map(|current| (&current.phase, current.update)) {
             None => self.look(requests),
-            Some((Phase::Recording(_) | Phase::Running, _)) => self.check(requests),
+            Some((Phase::Recording(_) | Phase::Running | Phase::Resuming, _)) => self.check(requests),
             Some((Phase::Announcing(_) | Phase::Result(..), None)) => self.update(requests, now),
             Some(_) => {}
         }
@@ -143,7 +142,9 @@ impl Jobs {
         match &self.current {
             None => self.look(requests),
             Some(current) if named.as_deref() == Some(&current.execution.identity.job) => {}
-            Some(current) if matches!(current.phase, Phase::Recording(_) | Phase::Running) => self.check(requests),
+            Some(current) if matches!(current.phase, Phase::Recording(_) | Phase::Running | Phase::Resuming) => {
+                self.check(requests);
+            }
             // The answer to the update that is on its way, or the end of the action, says more.
             Some(_) => {}
         }
@@ -234,8 +235,13 @@ impl Jobs {
         if self.look_at.is_some_and(|at| at <= now) && self.current.is_none() {
             self.look(requests);
         }
-        if self.current.as_ref().and_then(|current| current.again_at).is_some_and(|at| at <= now) {
-            self.update(requests, now);
+        let Some(current) = self.current.as_mut().filter(|current| current.again_at.is_some_and(|at| at <= now)) else {
+            return;
+        };
+        current.again_at = None;
+        match current.phase {
+            Phase::Resuming => self.check(requests),
+            _ => self.update(requests, now),
         }
     }
 
@@ -332,7 +338,9 @@ impl Current {
             Phase::Announcing(Accepted { details, step_minutes }) => ("IN_PROGRESS", details.clone(), *step_minutes),
             Phase::Running => ("IN_PROGRESS", self.progress.take()?, None),
             Phase::Result(outcome, None) => (outcome.status.as_str(), outcome.details.clone(), None),
-            Phase::Found | Phase::Recording(_) | Phase::Stopping(_) | Phase::Result(_, Some(_)) => return None,
+            Phase::Found | Phase::Recording(_) | Phase::Resuming | Phase::Stopping(_) | Phase::Result(_, Some(_)) => {
+                return None;
+            }
         };
         let mut body = members(json!({
             "status": status,

@@ -254,8 +254,32 @@ fn a_result_waits_on_the_disk_through_an_outage_and_a_kill() {
 fn what_was_under_way_when_the_daemon_was_killed_is_resumed() {
     let mut world = running();
     world.kill(0);
+    assert!(world.action.is_none(), "it may have been cancelled");
+    world.connect();
+    talk(&mut world);
     assert_eq!(world.action.as_ref().map(|execution| &execution.identity), Some(&identity("job-1")));
     world.calm();
+    assert_eq!(world.cloud.jobs[0].status, "SUCCEEDED");
+}
+
+#[test]
+fn what_was_cancelled_while_there_was_no_daemon_isnt_resumed() {
+    for ends in [Step::Cancel(0), Step::TimedOut(0), Step::Delete(0)] {
+        let mut world = running();
+        world.kill(0);
+        run(&mut world, &ends);
+        world.connect();
+        world.send();
+        // AWS is throttled first.
+        world.cloud.serve(0, Mood::Throttles);
+        world.deliver(0, false);
+        world.deliver(0, false);
+        world.pass(Duration::from_secs(5));
+        talk(&mut world);
+        assert!(world.action.is_none(), "{ends:?}");
+        assert!(matches!(&world.over[..], [(_, Fate::Moot(_))]), "{:?}", world.over);
+        world.calm();
+    }
 }
 
 #[test]
