@@ -18,7 +18,7 @@ use crate::config;
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::Protocol;
 use crate::mqtt::session::Remembered;
-use crate::store::{self, QueueId, Store, Write};
+use crate::store::{self, Store, Write};
 
 /// The name of the note about the session with IoT Core.
 const LINK: &str = "filters";
@@ -133,14 +133,7 @@ impl SessionMemory {
         // A map of strings: nothing in it can fail to be written.
         let Ok(text) = serde_json::to_string(&note) else { return };
         *self.noted.borrow_mut() = Some(note);
-        let change = Write {
-            queue: QueueId::OUTBOX,
-            delete: Vec::new(),
-            insert: Vec::new(),
-            clock_offset: None,
-            note: Some((self.name.clone(), text)),
-        };
-        if self.store.write(change).await.is_err() {
+        if self.store.write(Write::of_notes(vec![(self.name.clone(), text)])).await.is_err() {
             // What it says now, nobody knows; the next time it is written whatever it says.
             *self.noted.borrow_mut() = None;
         }

@@ -113,10 +113,7 @@ impl Inbox {
                 news.await;
                 continue;
             };
-            let note = Some((NOTE.into(), wanted.to_string()));
-            let change =
-                Write { queue: QueueId::OUTBOX, delete: Vec::new(), insert: Vec::new(), clock_offset: None, note };
-            let outcome = store.write(change).await;
+            let outcome = store.write(Write::of_notes(vec![(NOTE.into(), wanted.to_string())])).await;
             retry.note(outcome.is_err());
             match outcome {
                 Ok(()) => self.ids.borrow_mut().reserved = wanted,

@@ -125,7 +125,7 @@ impl Database {
 
     /// All or nothing of these; synced if any of them says so.
     pub(super) fn write<'a>(&mut self, writes: impl Iterator<Item = &'a Write> + Clone) -> Done<()> {
-        let synced = writes.clone().any(|write| !write.insert.is_empty() || write.note.is_some());
+        let synced = writes.clone().any(|write| !write.insert.is_empty() || !write.notes.is_empty());
         self.transaction(synced, |database| {
             for write in writes {
                 database.apply(write)?;
@@ -180,10 +180,7 @@ impl Database {
             self.note_boot(self.boot, offset)?;
             self.boot_noted = true;
         }
-        match &write.note {
-            Some((name, value)) => self.set_note(name, value),
-            None => Ok(()),
-        }
+        write.notes.iter().try_for_each(|(name, value)| self.set_note(name, value))
     }
 
     pub(super) fn set_note(&mut self, name: &str, value: &str) -> Done<()> {

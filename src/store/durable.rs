@@ -85,7 +85,7 @@ impl<Q: DiskRules> DiskQueue for Q {
             return None;
         }
         let Batch { delete, insert } = batch.unwrap_or_default();
-        Some(Write { queue, delete, insert, clock_offset: None, note })
+        Some(Write { queue, delete, insert, clock_offset: None, notes: note.into_iter().collect() })
     }
 
     fn write_ended(&mut self, successful: bool, now: Instant) {

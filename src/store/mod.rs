@@ -79,11 +79,16 @@ pub(crate) struct Write {
     pub(crate) insert: Vec<Row>,
     /// How far the clock is ahead of the time since boot, in milliseconds, if it is synchronised.
     pub(crate) clock_offset: Option<i64>,
-    /// A note to be remembered under a name.
-    pub(crate) note: Option<durable::Note>,
+    /// Notes to be remembered, each under its name; of two with the same name the last counts.
+    pub(crate) notes: Vec<durable::Note>,
 }
 
 impl Write {
+    /// Notes alone: all of them, or none.
+    pub(crate) fn of_notes(notes: Vec<durable::Note>) -> Write {
+        Write { queue: QueueId::OUTBOX, delete: Vec::new(), insert: Vec::new(), clock_offset: None, notes }
+    }
+
     /// The same, where some of it may have been done already.
     fn again(mut self) -> Write {
         self.delete.extend(self.insert.iter().map(|row| row.seq..=row.seq));

@@ -350,7 +350,7 @@ impl Process {
         state.committed.apply(write, state.boot);
         state.unsynced.push(write.clone());
         // What only removes isn't synced.
-        if !write.insert.is_empty() || write.note.is_some() {
+        if !write.insert.is_empty() || !write.notes.is_empty() {
             state.synced.queues.clone_from(&state.committed.queues);
             state.unsynced.drain(..).for_each(|write| state.synced.apply(&write, state.boot));
         }

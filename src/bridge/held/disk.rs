@@ -249,7 +249,7 @@ impl DiskQueue for Held {
         disk.is_writing = true;
         let again = insert.iter().map(|row| row.seq..=row.seq);
         let delete = ranges(&disk.removing).into_iter().chain(again).collect();
-        Some(Write { queue: disk.queue, delete, insert, clock_offset: None, note: None })
+        Some(Write { queue: disk.queue, delete, insert, clock_offset: None, notes: Vec::new() })
     }
 
     fn write_ended(&mut self, successful: bool, now: Instant) {

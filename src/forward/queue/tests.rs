@@ -74,7 +74,7 @@ impl Bench {
                 self.disk.retain(|id, _| !range.contains(id));
             }
             self.writes += write.insert.len();
-            self.notes.extend(write.note.map(|(_, given)| given.parse::<u64>().unwrap()));
+            self.notes.extend(write.notes.into_iter().map(|(_, given)| given.parse::<u64>().unwrap()));
             for row in write.insert {
                 assert!(self.disk.insert(row.seq, row).is_none(), "written once");
             }

@@ -34,9 +34,7 @@ impl Database {
         if let Some(offset) = write.clock_offset {
             self.offsets.entry(boot).or_insert(offset);
         }
-        if let Some((name, value)) = &write.note {
-            self.notes.insert(name.to_string(), value.clone());
-        }
+        self.notes.extend(write.notes.iter().map(|(name, value)| (name.to_string(), value.clone())));
     }
 }
 

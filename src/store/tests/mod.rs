@@ -40,7 +40,7 @@ fn properties(seq: u64) -> Properties {
 }
 
 fn change(delete: Vec<RangeInclusive<u64>>, insert: Vec<Row>) -> Write {
-    Write { queue: QueueId::OUTBOX, delete, insert, clock_offset: None, note: None }
+    Write { queue: QueueId::OUTBOX, delete, insert, clock_offset: None, notes: Vec::new() }
 }
 
 fn everything(queue: QueueId) -> Load {
@@ -133,14 +133,43 @@ fn notes_are_remembered() {
     let path = directory.path().join("gatewire.db");
     for text in ["a", "b"] {
         let store = open(&path);
-        wait(store.write(Write { note: Some(("filters".into(), text.to_owned())), ..change(Vec::new(), Vec::new()) }))
-            .unwrap();
+        wait(store.write(Write::of_notes(vec![("filters".into(), text.to_owned())]))).unwrap();
         wait(store.close());
         let store = open(&path);
         assert_eq!(wait(store.note("filters")), Some(text.to_owned()));
         assert_eq!(wait(store.note("other")), None);
         wait(store.close());
     }
+}
+
+/// The power may go while the log is written: whatever of it has got to the disk, notes of one change are there together.
+#[test]
+fn of_two_notes_written_at_once_a_loss_of_power_leaves_both_or_none() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    let store = open(&path);
+    let both = |text: String| Write::of_notes(vec![("job".into(), text.clone()), ("jobs".into(), text)]);
+    let log = |at: &Path| std::fs::read(names::log_of(at)).unwrap();
+    // The second is large enough for pages of its own.
+    let (old, new) = ("old".to_owned(), "new".repeat(5000));
+    wait(store.write(both(old.clone()))).unwrap();
+    let before = log(&path).len();
+    wait(store.write(both(new.clone()))).unwrap();
+    let (database, log) = (std::fs::read(&path).unwrap(), log(&path));
+    assert!(log.len() >= before + 4 * PAGE_SIZE, "the log has grown by what was written");
+    let mut found = Vec::new();
+    for cut in (before..log.len()).step_by(1000).chain([log.len()]) {
+        let left = TempDir::new().unwrap();
+        let path = left.path().join("gatewire.db");
+        std::fs::write(&path, &database).unwrap();
+        std::fs::write(names::log_of(&path), &log[..cut]).unwrap();
+        let store = open(&path);
+        let notes = ["job", "jobs"].map(|name| wait(store.note(name)).unwrap());
+        assert_eq!(notes[0], notes[1], "cut at {cut} of {}", log.len());
+        found.push(notes[0] == new);
+        wait(store.close());
+    }
+    assert!(found.is_sorted() && found.first() == Some(&false) && found.last() == Some(&true), "{found:?}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn change(delete: Vec<RangeInclusive<u64>>, insert: Vec<Row>) -> Write {
         delete,
         insert,
         clock_offset: Some(1),
-        note: Some(("n".into(), "a note".to_owned())),
+        notes: vec![("n".into(), "a note".to_owned()), ("m".into(), "another".to_owned())],
     }
 }
 

@@ -73,10 +73,10 @@ impl Bench {
             if write.is_none() && load.is_none() {
                 return writes;
             }
-            if let Some(Write { delete, insert, note, .. }) = write {
+            if let Some(Write { delete, insert, notes, .. }) = write {
                 delete.into_iter().for_each(|range| self.rows.retain(|seq, _| !range.contains(seq)));
                 self.rows.extend(insert.into_iter().map(|row| (row.seq, row)));
-                self.note = note.map(|(_, text)| text).or(self.note.take());
+                self.note = notes.into_iter().next().map(|(_, text)| text).or(self.note.take());
                 self.quarantine.write_ended(true, self.now);
                 writes += 1;
             }
