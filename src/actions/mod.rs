@@ -1,0 +1,16 @@
+//! Jobs and commands name actions, `[[action]]` tables of the configuration: nothing else is run for them.
+//!
+//! A job document becomes a [`Plan`] of [`Step`]s, or a [`Fault`]. No program, no shell and no user comes from a document: it names an
+//! action and gives it arguments, and an [`Invocation`] can only be made of arguments that the action takes.
+
+mod action;
+mod hosts;
+mod invocation;
+mod pattern;
+mod plan;
+
+pub(crate) use action::{Action, Actions, Done, Download, Run, RunsAs, Word};
+pub(crate) use hosts::HostPattern;
+pub(crate) use invocation::{Invocation, Refused};
+pub(crate) use pattern::{Pattern, PatternError};
+pub(crate) use plan::{Fault, Plan, Step, Unplanned, Wanted, Work};
