@@ -53,8 +53,9 @@ const MAX_REMEMBERED: usize = 400;
 /// The most conditions that are given another chance at a time.
 const MAX_TRIED_AGAIN: usize = 128;
 
-/// A suspicion that nothing has fed for so long is forgotten.
-const FORGET_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// A suspicion that nothing has fed for so long is forgotten. A little more than a day: what is tried once a day is still known to
+/// be one then, and costs one close instead of several.
+const FORGET_AFTER: Duration = Duration::from_secs(25 * 3600);
 
 /// The topics of the last trials that failed, to try what is least like them.
 const MAX_FAILED: usize = 64;

@@ -28,6 +28,17 @@ impl Session {
         }
     }
 
+    /// Groups of filters are wanted from now on, beside those of [`Session::want`], with QoS 1. The server may close the connection for
+    /// them: they are asked for once all others are answered, each group by itself, and no message waits for that. A filter that is
+    /// wanted otherwise, too, is in no group.
+    pub(crate) fn want_last(&mut self, groups: Vec<Vec<TopicFilter>>, now: Instant) {
+        self.subscriptions.want_last(groups);
+        if self.is_connected() {
+            self.leave_out();
+            self.request(now);
+        }
+    }
+
     /// The server may have gone back to an older state of its session: on the next connection what stands is asked for again.
     pub(crate) fn doubt_subscriptions(&mut self) {
         self.subscriptions.doubt();

@@ -50,6 +50,10 @@ impl InFlight {
         self.entries.iter().any(|entry| entry.id == id)
     }
 
+    pub(super) fn contains(&self, sequence: Sequence) -> bool {
+        self.entries.iter().any(|entry| entry.sequence == sequence)
+    }
+
     /// A message has been written for the first time.
     pub(super) fn push(
         &mut self,

@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use jiff::Timestamp;
 
-use crate::message::{Qos, TopicFilter};
+use crate::message::{Qos, Sequence, TopicFilter};
 use crate::mqtt::isolation::Isolation;
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::server_limits::ServerLimits;
@@ -69,7 +69,7 @@ pub(crate) use trials::Verdict;
 /// | [`handle_timeout`](Session::handle_timeout) | the instant of [`timeout`](Session::timeout) is there |
 /// | [`publish`](Session::publish), [`resend`](Session::resend) | what [`next_send`](Session::next_send) has named |
 /// | [`acknowledge`](Session::acknowledge) | a message that came is done |
-/// | [`want`](Session::want), [`reconfigure`](Session::reconfigure), [`set_ack_timeout`](Session::set_ack_timeout) | other filters, at any time; another server or identity, between two connections |
+/// | [`want`](Session::want), [`want_last`](Session::want_last), [`reconfigure`](Session::reconfigure), [`set_ack_timeout`](Session::set_ack_timeout) | other filters, at any time; another server or identity, between two connections |
 /// | [`disconnect`](Session::disconnect), [`say_why`](Session::say_why) | goodbye: nothing may be sent after it |
 /// | [`closed_by_server`](Session::closed_by_server), [`ended_otherwise`](Session::ended_otherwise) | how the connection ended, for the isolation of what the server refuses; once, before the next `connect` |
 ///
@@ -81,7 +81,7 @@ pub(crate) use trials::Verdict;
 /// # What a caller may forget
 ///
 /// To ask: events and output wait, and a message that wasn't sent waits with its owner. A message that was handed over doesn't:
-/// it is the session's until an event names its [`Sequence`](crate::message::Sequence). Events that weren't taken are gone with
+/// it is the session's until an event names its [`Sequence`]. Events that weren't taken are gone with
 /// `connect` and `connection_lost`. `not_arrived` is only a hint: without it an acknowledgement on a slow uplink counts as missing sooner.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -370,6 +370,11 @@ impl Session {
     /// Messages received and not yet acknowledged.
     pub(crate) fn unacknowledged(&self) -> usize {
         self.owed.len()
+    }
+
+    /// Whether a message was handed over that has no PUBACK: the session sends it again on the next connection.
+    pub(crate) fn has_in_flight(&self, sequence: Sequence) -> bool {
+        self.in_flight.contains(sequence)
     }
 
     /// QoS 1 messages sent and not acknowledged.

@@ -30,6 +30,8 @@ pub(super) struct Subscriptions {
     /// The most that one session may hold.
     max: usize,
     wanted: BTreeMap<TopicFilter, Qos>,
+    /// Of those, the ones that are asked for last, each group in packets of its own: the server may close the connection for them.
+    last: Last,
     /// In the server's session, with the QoS that was asked for.
     standing: BTreeMap<TopicFilter, Qos>,
     /// In the server's session or not, nobody knows.
@@ -52,6 +54,29 @@ struct Identifiers {
     /// Those of filters in the server's session.
     standing: BTreeMap<TopicFilter, u32>,
     last: u32,
+}
+
+/// Filters that are wanted beside others, in groups.
+#[derive(Debug, Default)]
+struct Last {
+    /// What is wanted otherwise: a filter that is in a group, too, belongs to these.
+    first: BTreeMap<TopicFilter, Qos>,
+    groups: Vec<Vec<TopicFilter>>,
+}
+
+impl Last {
+    /// The place of the group of a filter, if it has one.
+    fn group_of(&self, filter: &TopicFilter) -> Option<usize> {
+        let place = || self.groups.iter().position(|group| group.contains(filter));
+        if self.first.contains_key(filter) { None } else { place() }
+    }
+
+    /// All that is wanted.
+    fn with_first(&self) -> BTreeMap<TopicFilter, Qos> {
+        let of_groups = self.groups.iter().flatten().map(|filter| (filter.clone(), Qos::AtLeastOnce));
+        // The first win: they may want another QoS.
+        of_groups.chain(self.first.clone()).collect()
+    }
 }
 
 /// For how long a filter isn't asked for.
@@ -83,6 +108,7 @@ impl Subscriptions {
     pub(super) fn new(wanted: BTreeMap<TopicFilter, Qos>, remembered: Remembered, max: usize) -> Subscriptions {
         let mut subscriptions = Subscriptions {
             max,
+            last: Last { first: wanted.clone(), groups: Vec::new() },
             wanted,
             standing: BTreeMap::new(),
             doubtful: BTreeSet::new(),
@@ -146,9 +172,23 @@ impl Subscriptions {
 
     /// Other filters are wanted from now on. What was refused is asked for once more.
     pub(super) fn want(&mut self, wanted: BTreeMap<TopicFilter, Qos>) {
-        self.wanted = wanted;
+        self.last.first = wanted;
+        self.wanted = self.last.with_first();
         self.downgraded.clear();
         self.refused.retain(|_, refused| *refused == Refused::OnThisConnection);
+    }
+
+    /// These are wanted beside the others from now on, with QoS 1. What was refused of the others stays refused; what is wanted anew
+    /// is asked for.
+    pub(super) fn want_last(&mut self, groups: Vec<Vec<TopicFilter>>) {
+        let old = std::mem::replace(&mut self.last.groups, groups);
+        let is_new = |filter: &TopicFilter| !old.iter().any(|group| group.contains(filter));
+        for filter in self.last.groups.iter().flatten().filter(|filter| is_new(filter)) {
+            if !self.last.first.contains_key(filter) && self.refused.get(filter) != Some(&Refused::OnThisConnection) {
+                self.refused.remove(filter);
+            }
+        }
+        self.wanted = self.last.with_first();
     }
 
     fn asked(&self) -> BTreeSet<&TopicFilter> {
@@ -284,9 +324,13 @@ impl Subscriptions {
         !self.pending.is_empty()
     }
 
-    /// Whether a SUBSCRIBE is without answer.
+    /// Whether a SUBSCRIBE is without answer that isn't of a group which is asked for last.
     pub(super) fn is_subscribing(&self) -> bool {
-        self.pending.iter().any(|pending| matches!(pending.request, Request::Subscribe(..)))
+        let is_first = |request: &Request| match request {
+            Request::Subscribe(filters, _) => filters.iter().any(|(filter, _)| self.last.group_of(filter).is_none()),
+            Request::Unsubscribe(_) => false,
+        };
+        self.pending.iter().any(|pending| is_first(&pending.request))
     }
 
     /// When the first request without answer is overdue.

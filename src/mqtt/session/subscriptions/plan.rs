@@ -18,8 +18,15 @@ impl Subscriptions {
             let first = unneeded.into_iter().take(MAX_FILTERS_PER_SUBSCRIBE).cloned();
             return Some(Request::Unsubscribe(first.collect()));
         }
+        let missing: Vec<(&TopicFilter, Qos)> =
+            missing.into_iter().filter(|(filter, _)| !tried_alone(filter)).collect();
+        // The least, which is that of filters without a group.
+        let group = missing.iter().map(|(filter, _)| self.last.group_of(filter)).min()?;
+        if group.is_some() && !self.pending.is_empty() {
+            return None;
+        }
         let mut first: Vec<(TopicFilter, Qos)> = Vec::new();
-        for (filter, qos) in missing.into_iter().filter(|(filter, _)| !tried_alone(filter)) {
+        for (filter, qos) in missing.into_iter().filter(|(filter, _)| self.last.group_of(filter) == group) {
             // A packet has one identifier for all its filters.
             if self.needs_identifier(filter) && first.is_empty() {
                 return Some(self.subscribe_with_identifier(filter, qos));
@@ -36,7 +43,8 @@ impl Subscriptions {
         &self,
         tried_alone: impl Fn(&TopicFilter) -> bool,
     ) -> Option<Request> {
-        let (filter, qos) = self.missing(&tried_alone).next()?;
+        let suspects = self.missing(&tried_alone).filter(|(filter, _)| tried_alone(filter));
+        let (filter, qos) = suspects.min_by_key(|(filter, _)| self.last.group_of(filter))?;
         Some(match self.needs_identifier(filter) {
             true => self.subscribe_with_identifier(filter, qos),
             false => Request::Subscribe(vec![(filter.clone(), qos)], None),

@@ -2,6 +2,7 @@
 
 mod forbidden;
 mod incoming;
+mod last;
 mod local;
 mod mqtt5;
 mod overlapping;
