@@ -223,7 +223,7 @@ fn circles(graph: &Graph) -> Vec<String> {
 fn no_files_import_each_other_in_a_circle() {
     let sources = sources();
     let graph = imports(&sources, |module| module.join("/"));
-    assert!(graph["daemon/services"].contains("store"), "the imports were not found");
+    assert!(graph["daemon/served"].contains("store"), "the imports were not found");
     assert!(graph["link/connect"].contains("net/connector"), "what is handed on wasn't followed");
     let circles = circles(&graph);
     assert!(circles.is_empty(), "{} circles:\n{}", circles.len(), circles.join("\n\n"));

@@ -3,7 +3,7 @@
 mod announce;
 mod machine;
 mod reload;
-mod services;
+mod served;
 mod start;
 mod stop;
 mod supervisor;
@@ -38,7 +38,7 @@ use crate::stop::Stop;
 use crate::store::OpenError;
 use crate::systemd::Notifier;
 use crate::time;
-use services::Services;
+use served::Served;
 use start::{end, open_store, say_stopped, start};
 use watch::Watch;
 
@@ -105,7 +105,7 @@ struct Parts<N> {
     path: PathBuf,
     link: Rc<Link<N>>,
     schedule: Rc<Schedule>,
-    services: Services,
+    served: Served,
     reloads: reload::Said,
 }
 
@@ -118,7 +118,7 @@ pub(crate) async fn serve<M: Machine>(
     machine: &M,
 ) -> Result<(), DaemonError> {
     let stop = Rc::new(Stop::default());
-    let queues = services::queues(config);
+    let queues = served::queues(config);
     let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
     let at = |error| match error {
         OpenError::NoThread(no_thread) => DaemonError::NoThread(no_thread),
@@ -127,22 +127,22 @@ pub(crate) async fn serve<M: Machine>(
     let opened =
         open_store((&config.outbox.path, machine.disk()), &queues, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
-    let services = Services::new(config, store, Rc::clone(&stop), inherited);
-    let parts = Rc::new(assemble(config, credentials, &notifier, machine.network(), services));
-    let Services { outbox, inbox, store, supervisor, .. } = &parts.services;
-    parts.services.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
+    let served = Served::new(config, store, Rc::clone(&stop), inherited);
+    let parts = Rc::new(assemble(config, credentials, &notifier, machine.network(), served));
+    let Served { outbox, inbox, store, supervisor, .. } = &parts.served;
+    parts.served.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
     let prepared = tokio::select! {
         biased;
         signal = end(&mut signals) => {
             say_stopped(&notifier, signal, "the database was read");
             return Ok(());
         }
-        prepared = parts.services.prepare(config, Duration::MAX) => {
+        prepared = parts.served.prepare(config, Duration::MAX) => {
             prepared.map_err(|error| DaemonError::Unprepared(error.at_its_place(config)))?
         }
     };
-    parts.services.apply(config, prepared, parts.document()).await;
-    announce::announce(config, parts.services.outbox.status().waiting);
+    parts.served.apply(config, prepared, parts.document()).await;
+    announce::announce(config, parts.served.outbox.status().waiting);
     supervisor.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
     supervisor.spawn("what keeps ids from going back", Rc::clone(inbox).keep_ids(Rc::clone(store)));
     let thread = Rc::clone(store);
@@ -176,7 +176,7 @@ fn assemble<N: Network>(
     credentials: Credentials,
     notifier: &Rc<Notifier>,
     network: N,
-    services: Services,
+    served: Served,
 ) -> Parts<N> {
     let setup = Setup {
         connection: config.connection.clone(),
@@ -188,12 +188,13 @@ fn assemble<N: Network>(
         network,
         setup: RefCell::new(Rc::new(setup)),
         changed: Reconfigured::default(),
-        outbox: Rc::clone(&services.outbox),
-        inbox: Rc::clone(&services.inbox),
+        outbox: Rc::clone(&served.outbox),
+        inbox: Rc::clone(&served.inbox),
+        services: Rc::clone(&served.services),
         notifier: Rc::clone(notifier),
         state: Rc::new(LinkState::new(Fixed::new(&config.connection))),
-        stop: Rc::clone(&services.stop),
-        store: Rc::clone(&services.store),
+        stop: Rc::clone(&served.stop),
+        store: Rc::clone(&served.store),
         memory: RefCell::default(),
         refused_credentials: RefCell::default(),
         said: SaidOnce::default(),
@@ -203,7 +204,7 @@ fn assemble<N: Network>(
         path: config.outbox.path.clone(),
         link: Rc::new(link),
         schedule: Rc::new(Schedule::new(&config.publish)),
-        services,
+        served,
         reloads: reload::Said::default(),
     }
 }
@@ -217,15 +218,15 @@ async fn wait_for_the_end<M: Machine>(
     let mut look = every(CERTIFICATE_LOOK);
     let mut reading = ReadConfiguration::default();
     let mut watch = Watch::new();
-    let mut contents = parts.services.store.contents();
+    let mut contents = parts.served.store.contents();
     loop {
-        if watch.add(parts.services.watched()) {
+        if watch.add(parts.served.watched()) {
             // What has happened to them before they were watched.
             parts.keep_in_place();
         }
         tokio::select! {
             biased;
-            error = parts.services.supervisor.failed() => return Err(error),
+            error = parts.served.supervisor.failed() => return Err(error),
             signal = signals.next() => match signal {
                 Some(SIGHUP) => reading.begin_again(machine),
                 signal => {
@@ -236,7 +237,7 @@ async fn wait_for_the_end<M: Machine>(
             answer = reading.answer(machine) => reload::reload(parts, answer).await,
             // Another database is there, with other files.
             Ok(()) = contents.changed() => {}
-            () = parts.services.retry() => parts.services.keep_in_place(parts.document()).await,
+            () = parts.served.retry() => parts.served.keep_in_place(parts.document()).await,
             _ = look.tick() => {
                 if let Some(warning) = parts.link.credentials().validity_warning(time::system()) {
                     log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
@@ -256,9 +257,9 @@ fn every(period: Duration) -> Interval {
 impl<N: Network> Parts<N> {
     /// Something has happened to the files that are in use.
     fn keep_in_place(self: &Rc<Self>) {
-        let store = Rc::clone(&self.services.store);
+        let store = Rc::clone(&self.served.store);
         tokio::task::spawn_local(async move { store.keep_in_place().await });
-        self.services.retry_now();
+        self.served.retry_now();
     }
 
     /// What the status socket answers with.
@@ -269,7 +270,7 @@ impl<N: Network> Parts<N> {
     }
 
     fn status(&self) -> Status {
-        let Services { store, outbox, inbox, .. } = &self.services;
+        let Served { store, outbox, inbox, .. } = &self.served;
         let Validity { not_before, not_after } = self.link.credentials().validity();
         Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -281,9 +282,9 @@ impl<N: Network> Parts<N> {
             inbox: inbox.status(),
             counters: self.link.state.counters(),
             publish: self.schedule.status(),
-            forward: self.services.forwards().iter().map(|forward| forward.status()).collect(),
-            ingest: self.services.ingests().iter().map(|ingest| ingest.status()).collect(),
-            bridge: self.services.bridges.status(),
+            forward: self.served.forwards().iter().map(|forward| forward.status()).collect(),
+            ingest: self.served.ingests().iter().map(|ingest| ingest.status()).collect(),
+            bridge: self.served.bridges.status(),
             certificate: CertificateStatus { not_before: not_before.into(), not_after: not_after.into() },
         }
     }

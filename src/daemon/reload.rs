@@ -116,10 +116,10 @@ async fn apply(parts: &Rc<Parts<impl Network>>, config: &Config, credentials: &C
             config.outbox.path.display()
         ));
     }
-    let prepared = parts.services.prepare(config, PATIENCE).await.map_err(|error| error.at_its_place(config))?;
-    parts.services.apply(config, prepared, parts.document()).await;
-    parts.services.outbox.reconfigure(&config.outbox, &config.connection.rate_limit);
-    parts.services.outbox.release_quarantine();
+    let prepared = parts.served.prepare(config, PATIENCE).await.map_err(|error| error.at_its_place(config))?;
+    parts.served.apply(config, prepared, parts.document()).await;
+    parts.served.outbox.reconfigure(&config.outbox, &config.connection.rate_limit);
+    parts.served.outbox.release_quarantine();
     parts.schedule.reconfigure(&config.publish);
     parts.link.reconfigure(Setup {
         connection: config.connection.clone(),

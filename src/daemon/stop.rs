@@ -30,37 +30,37 @@ pub(super) async fn stop(
     parts: &Rc<Parts<impl Network>>,
     link: JoinHandle<()>,
 ) {
-    let (services, outbox, store) = (&parts.services, &parts.services.outbox, &parts.services.store);
+    let (served, outbox, store) = (&parts.served, &parts.served.outbox, &parts.served.store);
     store.stop().await;
     // Nothing comes in between: what waits in batches is accepted, and then nothing more.
     parts.schedule.flush(|message| outbox.submit(message));
-    services.ingests().iter().for_each(|ingest| ingest.flush());
+    served.ingests().iter().for_each(|ingest| ingest.flush());
     outbox.close();
-    services.stop_forwards();
-    services.stop.request();
+    served.stop_forwards();
+    served.stop.request();
     await_link(signals, link).await;
     // What the disk doesn't take in time is lost, and said so.
     let until = Instant::now() + STORE_TIME;
     let _ = timeout_at(until, store.while_it_works(outbox.store_the_rest())).await;
     // What they were waiting for is known by now, but for what waits in rules: once that is stored, the brokers are told so, too.
-    let _ = timeout_at(until, store.while_it_works(services.bridges.store())).await;
-    services.bridges.disconnect().await;
+    let _ = timeout_at(until, store.while_it_works(served.bridges.store())).await;
+    served.bridges.disconnect().await;
     let left = Left { path: &parts.path, kept: last_look(store, until).await };
     left.say_what_waits(outbox.stored(), outbox.abandon(), store.trouble());
     let settled = async {
-        for ingest in services.ingests() {
+        for ingest in served.ingests() {
             ingest.settled().await;
         }
     };
     // Who doesn't read has had its chance.
     let _ = timeout(LAST_ANSWERS, settled).await;
     // What the readers leave unread waits from now on.
-    services.close().await;
-    let _ = timeout_at(until, store.while_it_works(services.stored())).await;
+    served.close().await;
+    let _ = timeout_at(until, store.while_it_works(served.stored())).await;
     let left = Left { kept: last_look(store, until).await, ..left };
-    services.forwards().iter().for_each(|forward| left.say_what_is_unread(forward));
+    served.forwards().iter().for_each(|forward| left.say_what_is_unread(forward));
     outbox.say_last_drops();
-    services.forwards().iter().for_each(|forward| forward.say_last_drops());
+    served.forwards().iter().for_each(|forward| forward.say_last_drops());
     // Left open, it is just as complete; the next start takes a little longer.
     let _ = timeout_at(until, store.close()).await;
     log::logger().flush();

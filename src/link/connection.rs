@@ -140,6 +140,9 @@ impl<'a, N: Network> Connection<'a, N> {
                 self.say_goodbye().await;
                 return Ok(Ended::OtherLimits);
             }
+            if let Some(groups) = self.link.services.other_filters() {
+                self.session.want_last(groups, now);
+            }
             // What it says of messages has to be passed on before the connection may end.
             self.fill(now);
             self.link.note_holding(self.session, now);
@@ -158,6 +161,7 @@ impl<'a, N: Network> Connection<'a, N> {
                 // First what is cheap to look at: what comes of it is written in the next turn.
                 () = link.inbox.acks().ready() => {}
                 () = link.outbox.arrived(), if may_publish || stopping => {}
+                () = link.services.wants_the_link() => {}
                 moved = poll_fn(|cx| self.poll_io(cx)), if !is_others_turn => match moved.map_err(Cause::Io)? {
                     Moved::Read => self.received()?,
                     Moved::Written => self.written(),
@@ -303,6 +307,7 @@ impl<'a, N: Network> Connection<'a, N> {
             Event::PropertiesLeftOut(topic) => self.link.properties_left_out(&topic),
             Event::TooLarge(topic, size) => self.link.too_large(&topic, size),
             Event::Unreadable(topic, why) => self.link.unreadable(&topic, &why),
+            Event::Delivered(sequence) if sequence.request().is_some() => {}
             Event::Delivered(sequence) => self.link.outbox.delivered(sequence),
             Event::Rejected(sequence, message, rejection) => self.link.rejected(sequence, &message, &rejection),
             Event::Doubtful(sequence, message, rejection) => {
@@ -318,6 +323,8 @@ impl<'a, N: Network> Connection<'a, N> {
             Event::Throttled(topic, wait) => self.link.throttled(&topic, wait),
             Event::Expired(sequence) => self.link.outbox.expired(sequence),
             Event::Settled(standing, identifiers) => {
+                let is_in_flight = |sequence| self.session.has_in_flight(sequence);
+                self.link.services.settled(standing.keys(), is_in_flight);
                 self.link.state.keep_refused(|filter| self.session.is_refused(filter));
                 if let Some(memory) = self.link.memory() {
                     tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });

@@ -40,6 +40,7 @@ use crate::mqtt::session::{End, Session};
 use crate::net::credentials::Fingerprint;
 use crate::net::{Endpoint, Network};
 use crate::outbox::Outbox;
+use crate::services::ThingServices;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::systemd::Notifier;
@@ -66,6 +67,7 @@ pub(crate) struct Link<N> {
     pub(crate) changed: Reconfigured,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) inbox: Rc<Inbox>,
+    pub(crate) services: Rc<ThingServices>,
     pub(crate) notifier: Rc<Notifier>,
     pub(crate) state: Rc<LinkState>,
     pub(crate) stop: Rc<Stop>,
@@ -128,6 +130,7 @@ impl<N: Network> Link<N> {
             self.note_holding(&mut lasting.session, time::now());
             self.outbox.link_down();
             self.inbox.link_down();
+            self.services.connection_lost();
             match ended {
                 Ok(Ended::Stopped) => break,
                 Ok(Ended::Reconfigured | Ended::OtherLimits) => self.wait_for_the_limit(&lasting.connects).await,
@@ -176,7 +179,9 @@ impl<N: Network> Link<N> {
 
     /// CONNACK has come. Returns whether it was said: not each time if it is for a moment only ([`Link::has_stayed`]).
     fn connected(&self, session_present: bool, session_expiry: Option<Duration>) -> bool {
-        let away = Duration::from_secs(self.state.connected(session_present).as_secs());
+        let away = self.state.connected(session_present);
+        self.services.connected(session_present, away);
+        let away = Duration::from_secs(away.as_secs());
         let setup = self.setup();
         let config::Connection { endpoint, client_id, session_expiry: asked, .. } = &setup.connection;
         let session = match (session_present, asked.is_zero()) {
@@ -277,6 +282,10 @@ impl<N: Network> Link<N> {
     }
 
     fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
+        let (said, missing) = refusals::suback_failure(filter, reason);
+        if self.service_refused(filter, &said, missing.as_deref()) {
+            return;
+        }
         let setup = self.setup();
         let refused = FilterRefused {
             protocol: setup.connection.protocol,
@@ -284,7 +293,6 @@ impl<N: Network> Link<N> {
             reason: reason.clone(),
             is_iot_core: Endpoint::from(&setup.connection).is_iot_core(),
         };
-        let (said, missing) = refusals::suback_failure(&refused.filter, &refused.reason);
         self.state.filter_refused(&refused.filter, said, missing, journal::now());
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();

@@ -10,6 +10,7 @@ use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::session::{Refusal, Verdict};
 use crate::net::Network;
+use crate::services::Service;
 use crate::time;
 
 /// What to do about it.
@@ -33,6 +34,9 @@ impl<N: Network> Link<N> {
 
     /// A message that the server doesn't take, though it takes others: that is said once a topic.
     pub(super) fn rejected(&self, sequence: Sequence, message: &Traits, rejection: &Rejection) {
+        if let Some(attempt) = sequence.request() {
+            return self.services.not_taken(attempt, &rejection.to_string());
+        }
         let is_for_the_topic =
             matches!(rejection, Rejection::PubAck(reason) if Ground::of(reason.code) == Ground::Topic);
         match rejection {
@@ -52,6 +56,10 @@ impl<N: Network> Link<N> {
     /// A message that the server doesn't take, and it has taken none on this connection. Returns whether its client was told; else
     /// it waits again.
     pub(super) fn doubtful(&self, sequence: Sequence, message: &Traits, rejection: &Rejection) -> bool {
+        if let Some(attempt) = sequence.request() {
+            self.services.returned(attempt);
+            return false;
+        }
         let is_told = self.outbox.doubt(sequence, &rejection.to_string());
         if is_told {
             let is_policy = matches!(rejection, Rejection::PubAck(reason) if may_be_the_policy(Some(reason.code)));
@@ -118,6 +126,14 @@ impl<N: Network> Link<N> {
     /// What meets this isn't sent from now on: IoT Core does this on such a message, with this code if it gives any.
     fn set_aside(&self, condition: Condition, reason: &str, code: Option<ReasonCode>) {
         let missing = may_be_the_policy(code).then(|| condition.needs());
+        let services = self.services.topic_refused(|topic| condition.topics.matches(topic), reason);
+        for service in &services {
+            self.say_service_refused(*service, &format!("a request to {condition}"), reason, missing.as_deref());
+        }
+        // No message of the outbox goes to the topics of services.
+        if !services.is_empty() && !condition.is_group() {
+            return;
+        }
         if !self.outbox.set_aside(condition.clone(), reason, missing.clone()) {
             return;
         }
@@ -165,12 +181,21 @@ impl<N: Network> Link<N> {
         // No policy is to blame for that.
         let bad = is_answer_bad.then_some(ReasonCode::PROTOCOL_ERROR);
         let code = reason.map(|reason| reason.code).or(bad);
-        if let Some((sequence, message)) = refused {
-            self.message_refused(&message, &ends("PUBLISH"));
-            self.outbox.refuse(sequence, &ends("PUBLISH"));
+        match refused.map(|(sequence, message)| (sequence, sequence.request(), message)) {
+            Some((_, Some(attempt), _)) => self.services.not_taken(attempt, &ends("PUBLISH")),
+            Some((sequence, None, message)) => {
+                self.message_refused(&message, &ends("PUBLISH"));
+                self.outbox.refuse(sequence, &ends("PUBLISH"));
+            }
+            None => {}
         }
         // First all to its place, so that what is set aside moves to the quarantine in its order.
-        returned.into_iter().for_each(|sequence| self.outbox.put_back(sequence));
+        for sequence in returned {
+            match sequence.request() {
+                Some(attempt) => self.services.returned(attempt),
+                None => self.outbox.put_back(sequence),
+            }
+        }
         match guilty {
             Some(Guilty::Publish(condition)) => self.set_aside(condition, &ends("PUBLISH"), code),
             Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE"), code),
@@ -178,8 +203,32 @@ impl<N: Network> Link<N> {
         }
     }
 
+    /// A filter is refused. Whether it is a service's, which is switched off then, and that is said.
+    pub(super) fn service_refused(&self, filter: &TopicFilter, reason: &str, missing: Option<&str>) -> bool {
+        let Some(service) = self.services.filter_refused(filter, reason) else { return false };
+        let missing = missing.map(|missing| format!("{missing} and iot:Receive on its topics"));
+        self.say_service_refused(service, &format!("the filter `{filter}`"), reason, missing.as_deref());
+        true
+    }
+
+    fn say_service_refused(&self, service: Service, what: &str, reason: &str, missing: Option<&str>) {
+        let (name, table) = (service.full_name(), service.name());
+        let remedy = missing.map_or_else(String::new, |missing| {
+            format!("Add {missing} to the certificate's policy (`gatewire policy` prints all that it needs). ")
+        });
+        log::error!(
+            GATEWIRE_EVENT = "service_refused", GATEWIRE_SERVICE = table;
+            "{name} can't be used: IoT Core refuses {what}: {reason}. [{table}] is left out, and everything else goes on. {remedy}If \
+             this account or region doesn't have {name}, remove [{table}] from the configuration. It is tried again in a day, and at \
+             a reload"
+        );
+    }
+
     fn filter_left_out(&self, filter: TopicFilter, reason: String, code: Option<ReasonCode>) {
         let missing = may_be_the_policy(code).then(|| Sent::Subscribe(filter.clone()).needs());
+        if self.service_refused(&filter, &reason, missing.as_deref()) {
+            return;
+        }
         let needs = missing.as_ref().map(|missing| format!("{missing} and iot:Receive on its topics"));
         let remedy = remedy(needs.as_deref(), code);
         log::error!(

@@ -14,12 +14,14 @@ mod requests;
 mod retry;
 #[cfg(test)]
 mod tests;
+mod thing_services;
 
 use crate::message::{TopicError, TopicFilter};
 pub(crate) use answer::{Answer, Rejection};
 pub(crate) use availability::Availability;
 pub(crate) use request::{Correlation, Request, RequestError, RequestId};
 pub(crate) use requests::{Counters, Event, Requests};
+pub(crate) use thing_services::{Connected, ThingServices};
 
 /// A service of AWS IoT that gatewire asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +38,14 @@ impl Service {
         match self {
             Service::Jobs => "jobs",
             Service::Commands => "commands",
+        }
+    }
+
+    /// As AWS calls it.
+    pub(crate) fn full_name(self) -> &'static str {
+        match self {
+            Service::Jobs => "AWS IoT Jobs",
+            Service::Commands => "AWS IoT Commands",
         }
     }
 

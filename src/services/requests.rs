@@ -59,6 +59,8 @@ enum State {
 #[derive(Debug)]
 struct Outstanding {
     request: Request,
+    /// Which attempt this is, of all requests.
+    attempt: u64,
     /// Of this attempt: an answer counts only if it has this token.
     token: String,
     message: Outbound,
@@ -97,7 +99,7 @@ pub(crate) struct Requests {
     last_id: u64,
     /// So that no answer to another life of the daemon has a token of this one.
     life: u64,
-    last_token: u64,
+    last_attempt: u64,
     random: Rng,
 }
 
@@ -113,7 +115,7 @@ impl Requests {
             filters_changed: false,
             last_id: 0,
             life: random.u64(..),
-            last_token: 0,
+            last_attempt: 0,
             random,
         }
     }
@@ -132,6 +134,16 @@ impl Requests {
         }
         self.filters_changed |= !old.is_empty();
         self.outstanding.retain(|_, outstanding| self.services.contains_key(&outstanding.request.service()));
+    }
+
+    /// Whether no service is configured.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// Whether a message on this topic is a service's.
+    pub(crate) fn wants(&self, topic: &Topic) -> bool {
+        self.services.values().any(|usable| usable.filters.iter().any(|filter| filter.matches(topic)))
     }
 
     /// Somebody has changed something: what was refused is tried again.
@@ -153,10 +165,11 @@ impl Requests {
         }
         self.last_id += 1;
         let id = RequestId::new(self.last_id);
-        let token = self.token();
+        let (attempt, token) = self.attempt();
         let message = request.message(&token);
         let state = State::Queued;
-        self.outstanding.insert(id, Outstanding { request, token, message, state, was_sent: false, failures: 0 });
+        self.outstanding
+            .insert(id, Outstanding { request, attempt, token, message, state, was_sent: false, failures: 0 });
         Some(id)
     }
 
@@ -215,8 +228,8 @@ impl Requests {
         of_it.for_each(Outstanding::queue_again);
     }
 
-    /// What may be sent now, in the order in which it was asked for.
-    pub(crate) fn sendable(&self) -> impl Iterator<Item = (RequestId, &Outbound)> {
+    /// What may be sent now, in the order in which it was asked for, with the number of the attempt: no other has or will have it.
+    pub(crate) fn sendable(&self) -> impl Iterator<Item = (RequestId, u64, &Outbound)> {
         let is_ready = |service| self.services.get(&service).is_some_and(Usable::is_ready);
         let may_go = move |id: RequestId, outstanding: &Outstanding| {
             outstanding.state == State::Queued
@@ -224,7 +237,8 @@ impl Requests {
                 && !self.has_to_wait(id, outstanding)
         };
         let outstanding = self.outstanding.iter();
-        outstanding.filter(move |(id, outstanding)| may_go(**id, outstanding)).map(|(id, found)| (*id, &found.message))
+        let sendable = outstanding.filter(move |(id, outstanding)| may_go(**id, outstanding));
+        sendable.map(|(id, found)| (*id, found.attempt, &found.message))
     }
 
     /// Whether an answer couldn't be told from that to an older request.
@@ -286,14 +300,14 @@ impl Requests {
 
     /// An attempt is over. The next has another token: an answer to this one would come too late.
     fn failed(&mut self, id: RequestId, rejection: Option<Rejection>, now: Instant) {
-        let (token, random) = (self.token(), self.random.f64());
+        let ((attempt, token), random) = (self.attempt(), self.random.f64());
         let Some(outstanding) = self.outstanding.get_mut(&id) else { return };
         let wait = retry::wait(outstanding.failures, random);
         outstanding.failures = outstanding.failures.saturating_add(1);
         outstanding.state = State::Delayed { until: now + wait };
         outstanding.was_sent = false;
         outstanding.message = outstanding.request.message(&token);
-        outstanding.token = token;
+        (outstanding.attempt, outstanding.token) = (attempt, token);
         let counters = self.counters.entry(outstanding.request.service()).or_default();
         match rejection {
             Some(_) => counters.put_off += 1,
@@ -302,10 +316,16 @@ impl Requests {
         self.events.push_back(Event::Delayed(id, rejection, wait));
     }
 
-    /// At most [`MAX_TOKEN`](super::request::MAX_TOKEN) bytes.
-    fn token(&mut self) -> String {
-        self.last_token += 1;
-        format!("{:016x}-{}", self.life, self.last_token)
+    /// The number of a new attempt, and its token of at most [`MAX_TOKEN`](super::request::MAX_TOKEN) bytes.
+    fn attempt(&mut self) -> (u64, String) {
+        self.last_attempt += 1;
+        (self.last_attempt, format!("{:016x}-{}", self.life, self.last_attempt))
+    }
+
+    /// The request of which this is the present attempt, and its message.
+    pub(crate) fn of_attempt(&self, attempt: u64) -> Option<(RequestId, &Outbound)> {
+        let mut outstanding = self.outstanding.iter();
+        outstanding.find(|(_, found)| found.attempt == attempt).map(|(id, found)| (*id, &found.message))
     }
 
     /// When there is something to do without anything happening.

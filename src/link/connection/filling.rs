@@ -8,6 +8,7 @@ use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::{NextSend, Waiting};
 use crate::net::Network;
 use crate::outbox::Outbox;
+use crate::services::ThingServices;
 
 impl<N: Network> Connection<'_, N> {
     /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.
@@ -23,7 +24,7 @@ impl<N: Network> Connection<'_, N> {
         loop {
             let may_begin = self.drain_deadline.is_none() || self.link.outbox.gains_by_sending();
             let has_room = self.has_room();
-            let mut waiting = Fresh { outbox: &self.link.outbox, may_begin };
+            let mut waiting = Fresh { outbox: &self.link.outbox, services: &self.link.services, may_begin };
             match self.session.next_send(&mut waiting, has_room, now) {
                 NextSend::Wait => return,
                 NextSend::Resend(size) => {
@@ -41,9 +42,15 @@ impl<N: Network> Connection<'_, N> {
         }
     }
 
-    /// Hands a message of the outbox to the session. Whether it was there.
+    /// Hands a request, or a message of the outbox, to the session. Whether it was there.
     fn publish(&mut self, sequence: Sequence, now: Instant) -> bool {
+        if let Some(attempt) = sequence.request() {
+            let Some(message) = self.link.services.take(attempt) else { return false };
+            self.session.publish(sequence, message, now);
+            return true;
+        }
         let Some(message) = self.link.outbox.take_at(sequence) else { return false };
+        self.link.services.another_is_sent();
         let has_no_ack = message.qos == Qos::AtMostOnce;
         if self.session.publish(sequence, message, now) && has_no_ack {
             self.unwritten.push_back(sequence);
@@ -71,9 +78,10 @@ impl<N: Network> Connection<'_, N> {
     }
 }
 
-/// What waits in the outbox, for the session to look through.
+/// What waits to be sent for the first time, for the session to look through: requests to services, then what is in the outbox.
 struct Fresh<'a> {
     outbox: &'a Outbox,
+    services: &'a ThingServices,
     /// While the daemon stops, there may be nothing to be gained by sending more.
     may_begin: bool,
 }
@@ -81,11 +89,22 @@ struct Fresh<'a> {
 impl Waiting for Fresh<'_> {
     type Found = (Sequence, usize);
 
-    fn first(&mut self, admits: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
-        if self.may_begin { self.outbox.next(admits) } else { None }
+    fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
+        if !self.may_begin {
+            return None;
+        }
+        self.services.first(&mut admits).or_else(|| self.outbox.next(admits))
     }
 
+    /// Requests have no place among the messages: the two take turns, so that neither keeps the other from being tried.
     fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<(Sequence, usize)> {
-        if self.may_begin { self.outbox.next_alone(rank) } else { None }
+        if !self.may_begin {
+            return None;
+        }
+        let request = self.services.first_alone(|message| rank(message, 0).is_some());
+        match request {
+            Some(found) if self.services.is_turn_to_try() => Some(found),
+            request => self.outbox.next_alone(rank).or(request),
+        }
     }
 }

@@ -35,7 +35,7 @@ fn ready(now: Instant) -> Requests {
 /// Sends what may be sent; the payloads.
 fn send(requests: &mut Requests, now: Instant) -> Vec<Bytes> {
     let sendable: Vec<(RequestId, Bytes)> =
-        requests.sendable().map(|(id, message)| (id, message.payload.clone())).collect();
+        requests.sendable().map(|(id, _, message)| (id, message.payload.clone())).collect();
     sendable.iter().for_each(|(id, _)| requests.sent(*id, now));
     sendable.into_iter().map(|(_, payload)| payload).collect()
 }
@@ -95,7 +95,7 @@ fn answers_of_others_are_ignored() {
     let mut requests = ready(now);
     requests.ask(request(START_NEXT)).unwrap();
     // Nothing was sent yet, so nothing can be answered.
-    let known = token(&requests.sendable().next().unwrap().1.payload.clone());
+    let known = token(&requests.sendable().next().unwrap().2.payload.clone());
     assert!(!answer(&mut requests, "accepted", &json!({"clientToken": known}), now));
     let sent = send(&mut requests, now);
     let mut former = ready(now);
@@ -295,7 +295,7 @@ fn a_request_has_a_token_and_the_bounds_of_iot_core() {
     let mut requests = ready(now);
     let body = json!({"status": "FAILED"}).as_object().unwrap().clone();
     requests.ask(Request::new(Service::Jobs, START_NEXT, body).unwrap()).unwrap();
-    let (_, message) = requests.sendable().next().unwrap();
+    let (_, _, message) = requests.sendable().next().unwrap();
     let text = String::from_utf8(message.payload.to_vec()).unwrap();
     assert!(text.starts_with(r#"{"status":"FAILED","clientToken":""#) && token(&message.payload).len() <= 64, "{text}");
     let wrong = Request::new(Service::Jobs, "a/+/b", Map::new());

@@ -174,7 +174,7 @@ impl World {
     }
 
     fn send(&mut self) {
-        let Some((id, message)) = self.requests.sendable().next() else { return };
+        let Some((id, _, message)) = self.requests.sendable().next() else { return };
         let message = message.clone();
         let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         let known = self.known.get_mut(&id).expect("a request that was asked");

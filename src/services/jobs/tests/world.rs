@@ -98,7 +98,7 @@ impl World {
 
     /// All that may be sent.
     pub(super) fn send(&mut self) {
-        let sendable: Vec<(RequestId, _)> = self.requests.sendable().map(|(id, sent)| (id, sent.clone())).collect();
+        let sendable: Vec<(RequestId, _)> = self.requests.sendable().map(|(id, _, sent)| (id, sent.clone())).collect();
         assert!(self.is_connected || sendable.is_empty());
         for (id, message) in sendable {
             self.requests.sent(id, self.now);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Services;
+use super::Served;
 
 use crate::time;
 
@@ -14,7 +14,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long the disk may take to answer, as in a reload.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-impl Services {
+impl Served {
     /// The files by which it can be told that something was removed or replaced.
     pub(in crate::daemon) fn watched(&self) -> Vec<PathBuf> {
         self.store.files().into_iter().chain(self.listeners.borrow().keys().cloned()).collect()
@@ -24,7 +24,7 @@ impl Services {
         self.retry_at.set(Some(time::now()));
     }
 
-    /// Completes when [`Services::keep_in_place`] is due.
+    /// Completes when [`Served::keep_in_place`] is due.
     pub(in crate::daemon) async fn retry(&self) {
         match self.retry_at.get() {
             Some(at) => tokio::time::sleep_until(at.into()).await,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use tokio::time::timeout;
 
-use super::Services;
+use super::Served;
 use crate::bridge::local::{Local, LocalStatus};
 use crate::bridge::{self, Bridge, BridgeStatus, Changes, Left, Surroundings};
 use crate::client::State;
@@ -135,37 +135,37 @@ impl Bridges {
     }
 
     /// Makes the bridges as the configuration says; `places` are those of queues that are new.
-    pub(super) fn apply(&self, config: &Config, places: &mut BTreeMap<String, QueueState>, services: &Services) {
+    pub(super) fn apply(&self, config: &Config, places: &mut BTreeMap<String, QueueState>, served: &Served) {
         let around = Surroundings { protocol: config.connection.protocol, spill_after: config.outbox.spill_after };
         let mut old = self.all.take();
         for wanted in &config.bridge {
             let running = old.iter().position(|old| old.bridge.name() == wanted.name);
             let running = running.map(|index| old.swap_remove(index));
             let bridge = running.as_ref().map_or_else(
-                || Bridge::new(wanted, &services.outbox, &services.acks),
+                || Bridge::new(wanted, &served.outbox, &served.acks),
                 |running| Rc::clone(&running.bridge),
             );
             let changes = bridge.reconfigure(wanted, around, places);
-            self.carry_out(changes, services);
+            self.carry_out(changes, served);
             let running = match running {
                 Some(running) => {
                     running.connection.reconfigure(wanted);
                     Some(running)
                 }
-                None => self.begin(bridge, wanted, services),
+                None => self.begin(bridge, wanted, served),
             };
             self.all.borrow_mut().extend(running);
         }
-        old.into_iter().for_each(|running| self.let_go(running, services));
+        old.into_iter().for_each(|running| self.let_go(running, served));
     }
 
     /// `None`: nobody has said how brokers are reached.
-    fn begin(&self, bridge: Rc<Bridge>, config: &config::Bridge, services: &Services) -> Option<Running> {
-        let (supervisor, stop) = (&services.supervisor, Rc::new(Stop::default()));
+    fn begin(&self, bridge: Rc<Bridge>, config: &config::Bridge, served: &Served) -> Option<Running> {
+        let (supervisor, stop) = (&served.supervisor, Rc::new(Stop::default()));
         let connection = self.connect.get()?(&bridge, config, &stop);
         let run = Rc::clone(&connection).run();
         let connected = supervisor.spawn_until("a bridge's connection", Rc::clone(&stop), run);
-        let hand_over = Rc::clone(&bridge).hand_over_all(Rc::clone(&services.stop));
+        let hand_over = Rc::clone(&bridge).hand_over_all(Rc::clone(&served.stop));
         let tasks = vec![
             supervisor.spawn("a bridge's way to the outbox", hand_over).abort_handle(),
             supervisor.spawn("a bridge's clock", Rc::clone(&bridge).keep_time()).abort_handle(),
@@ -173,24 +173,24 @@ impl Bridges {
         Some(Running { bridge, connection, stop, connected, tasks })
     }
 
-    fn carry_out(&self, changes: Changes, services: &Services) {
+    fn carry_out(&self, changes: Changes, served: &Served) {
         for (name, keeper) in changes.keepers {
-            let keeper = keeper(Rc::clone(&services.store));
-            let keeper = services.supervisor.spawn("what keeps messages on the disk", keeper);
+            let keeper = keeper(Rc::clone(&served.store));
+            let keeper = served.supervisor.spawn("what keeps messages on the disk", keeper);
             self.keepers.borrow_mut().insert(name, keeper.abort_handle());
         }
-        self.leave(changes.leaving, async {}, &services.store);
+        self.leave(changes.leaving, async {}, &served.store);
     }
 
     /// A bridge isn't configured any more: what its broker has been given may still be acknowledged, and what waits stays on the disk.
-    fn let_go(&self, running: Running, services: &Services) {
+    fn let_go(&self, running: Running, served: &Served) {
         let Running { bridge, stop, connected, tasks, .. } = running;
         stop.request();
         tasks.iter().for_each(AbortHandle::abort);
         bridge.stop();
         // It has ended, or failed before.
         let disconnected = async move { drop(connected.await) };
-        self.leave(bridge.leave(), disconnected, &services.store);
+        self.leave(bridge.leave(), disconnected, &served.store);
     }
 
     /// After `before`, queues go once all that waits in them is on the disk.

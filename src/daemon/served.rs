@@ -20,6 +20,7 @@ use crate::forward::{Acks, Forward, Recipient};
 use crate::inbox::Inbox;
 use crate::ingest::Ingest;
 use crate::outbox::Outbox;
+use crate::services::ThingServices;
 use crate::socket::{Inherited, Listener, Seldom, SharedMemory, SocketError};
 use crate::stop::Stop;
 use crate::store::{QueueState, Store};
@@ -28,7 +29,7 @@ pub(super) use bridges::queues;
 
 /// Why the sockets can't be as the configuration says.
 #[derive(Debug, Error)]
-pub(crate) enum ServicesError {
+pub(crate) enum ServedError {
     #[error(transparent)]
     Socket(#[from] SocketError),
     #[error("{0} was removed a moment ago, and its last messages aren't stored yet; reload again in a moment")]
@@ -41,19 +42,19 @@ pub(crate) enum ServicesError {
     DiskSilent { name: String, patience: Duration },
 }
 
-impl ServicesError {
+impl ServedError {
     /// With the line of the configuration that it is about.
     pub(super) fn at_its_place(&self, config: &Config) -> String {
         match self {
-            ServicesError::Socket(error) => format!("{}{error}", config.places.with_key("socket", error.path())),
-            ServicesError::StillLeaving(_) | ServicesError::DiskSilent { .. } => self.to_string(),
+            ServedError::Socket(error) => format!("{}{error}", config.places.with_key("socket", error.path())),
+            ServedError::StillLeaving(_) | ServedError::DiskSilent { .. } => self.to_string(),
         }
     }
 }
 
 /// Who is served at a socket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Service {
+enum Server {
     Forward(String),
     Ingest(String),
     Status,
@@ -68,11 +69,12 @@ struct Serving {
 type Listeners = BTreeMap<PathBuf, Rc<Listener>>;
 
 /// All of them, and their neighbours.
-pub(super) struct Services {
+pub(super) struct Served {
     pub(super) store: Rc<Store>,
     pub(super) outbox: Rc<Outbox>,
     pub(super) inbox: Rc<Inbox>,
     pub(super) acks: Rc<Acks>,
+    pub(super) services: Rc<ThingServices>,
     pub(super) stop: Rc<Stop>,
     pub(super) supervisor: Rc<Supervisor>,
     forwards: RefCell<Vec<Rc<Forward>>>,
@@ -84,7 +86,7 @@ pub(super) struct Services {
     line_memory: Rc<SharedMemory>,
     inherited: Inherited,
     listeners: RefCell<Listeners>,
-    serving: RefCell<BTreeMap<Service, Serving>>,
+    serving: RefCell<BTreeMap<Server, Serving>>,
     /// In force.
     config: RefCell<Option<Rc<Config>>>,
     /// When to look whether the sockets are in place.
@@ -114,17 +116,19 @@ fn give_access(kept: &[(&Rc<Listener>, &SocketFile)]) -> Result<(), SocketError>
     Ok(())
 }
 
-impl Services {
-    pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Services {
+impl Served {
+    pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Served {
         let acks: Rc<Acks> = Rc::default();
         let outbox = Outbox::new(&config.outbox, &config.connection.rate_limit, &store);
         let is_read = store.contents().borrow().generation > 0;
         let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), is_read, fastrand::u64(..));
-        Services {
+        let services = Rc::new(ThingServices::new(Rc::clone(&acks), fastrand::u64(..)));
+        Served {
             store,
             outbox,
             inbox,
             acks,
+            services,
             stop,
             supervisor: Rc::default(),
             forwards: RefCell::default(),
@@ -153,7 +157,7 @@ impl Services {
 
     /// Opens every socket before any of them is served: a configuration that can't have them all is refused. So is one for which
     /// the disk doesn't answer within `patience`.
-    pub(super) async fn prepare(&self, config: &Config, patience: Duration) -> Result<Prepared, ServicesError> {
+    pub(super) async fn prepare(&self, config: &Config, patience: Duration) -> Result<Prepared, ServedError> {
         self.leaving.borrow_mut().retain(|forward| forward.strong_count() > 0);
         let mut places = BTreeMap::new();
         for forward in &config.forward {
@@ -163,11 +167,11 @@ impl Services {
             let leaving =
                 self.leaving.borrow().iter().filter_map(Weak::upgrade).any(|known| known.name() == forward.name);
             if leaving {
-                return Err(ServicesError::StillLeaving(format!("forward {}", forward.name)));
+                return Err(ServedError::StillLeaving(format!("forward {}", forward.name)));
             }
             let place = tokio::time::timeout(patience, self.store.place(&forward.name)).await;
             let place =
-                place.map_err(|_| ServicesError::DiskSilent { name: format!("forward {}", forward.name), patience })?;
+                place.map_err(|_| ServedError::DiskSilent { name: format!("forward {}", forward.name), patience })?;
             places.insert(forward.name.clone(), place);
         }
         for name in config.bridge.iter().flat_map(bridge::queues) {
@@ -175,10 +179,10 @@ impl Services {
                 continue;
             }
             if self.bridges.is_leaving(&name) {
-                return Err(ServicesError::StillLeaving(name));
+                return Err(ServedError::StillLeaving(name));
             }
             let place = tokio::time::timeout(patience, self.store.place(&name)).await;
-            let place = place.map_err(|_| ServicesError::DiskSilent { name: name.clone(), patience })?;
+            let place = place.map_err(|_| ServedError::DiskSilent { name: name.clone(), patience })?;
             places.insert(name, place);
         }
         Ok(Prepared { listeners: self.open_sockets(config)?, places })
@@ -249,7 +253,9 @@ impl Services {
         let forwards = self.forwards();
         let forwards = forwards.into_iter().map(|forward| forward as Rc<dyn Recipient>);
         let bridges = self.bridges.all().into_iter().map(|bridge| bridge as Rc<dyn Recipient>);
-        self.inbox.set_recipients(forwards.chain(bridges).collect());
+        let services = Some(&self.services).filter(|services| !services.is_idle());
+        let services = services.map(|services| Rc::clone(services) as Rc<dyn Recipient>);
+        self.inbox.set_recipients(forwards.chain(bridges).chain(services).collect());
     }
 
     fn apply_forwards(&self, config: &Config, places: &mut BTreeMap<String, QueueState>) {
@@ -306,7 +312,7 @@ impl Services {
             }
             None => {
                 // Its clients have to connect anew: what they are owed is said to them before.
-                self.end(&Service::Ingest(config.name.clone()));
+                self.end(&Server::Ingest(config.name.clone()));
                 let (outbox, stop) = (Rc::clone(&self.outbox), Rc::clone(&self.stop));
                 Ingest::new(config.clone(), protocol, outbox, stop, Rc::clone(&self.line_memory))
             }
@@ -319,39 +325,39 @@ impl Services {
         *self.ingests.borrow_mut() = ingests;
     }
 
-    fn end(&self, service: &Service) {
+    fn end(&self, service: &Server) {
         if let Some(serving) = self.serving.borrow_mut().remove(service) {
             serving.task.abort();
         }
     }
 
     /// Who is to be served where, and how.
-    fn wanted(&self, config: &Config, document: &Rc<dyn Fn() -> Vec<u8>>) -> BTreeMap<Service, (PathBuf, Serve)> {
-        let mut wanted: BTreeMap<Service, (PathBuf, Serve)> = BTreeMap::new();
+    fn wanted(&self, config: &Config, document: &Rc<dyn Fn() -> Vec<u8>>) -> BTreeMap<Server, (PathBuf, Serve)> {
+        let mut wanted: BTreeMap<Server, (PathBuf, Serve)> = BTreeMap::new();
         let path = |socket: &SocketFile| socket.path.clone();
         for (forward, config) in self.forwards.borrow().iter().zip(&config.forward) {
             let forward = Rc::clone(forward);
             let serve: Serve = Box::new(move |listener| Box::pin(forward.serve(listener)));
-            wanted.insert(Service::Forward(config.name.clone()), (path(&config.socket), serve));
+            wanted.insert(Server::Forward(config.name.clone()), (path(&config.socket), serve));
         }
         for (ingest, config) in self.ingests.borrow().iter().zip(&config.ingest) {
             let ingest = Rc::clone(ingest);
             let serve: Serve = Box::new(move |listener| Box::pin(ingest.serve(listener)));
-            wanted.insert(Service::Ingest(config.name.clone()), (path(&config.socket), serve));
+            wanted.insert(Server::Ingest(config.name.clone()), (path(&config.socket), serve));
         }
         let document = Rc::clone(document);
         let serve: Serve =
             Box::new(move |listener| Box::pin(crate::status::socket::serve(listener, move || document())));
-        wanted.insert(Service::Status, (path(&config.status.socket), serve));
+        wanted.insert(Server::Status, (path(&config.status.socket), serve));
         wanted
     }
 
     /// Ends whatever is served and shouldn't be, or not there, or at a socket that was made anew.
-    fn end_others(&self, wanted: &BTreeMap<Service, (PathBuf, Serve)>, listeners: &Listeners) -> Vec<JoinHandle<()>> {
+    fn end_others(&self, wanted: &BTreeMap<Server, (PathBuf, Serve)>, listeners: &Listeners) -> Vec<JoinHandle<()>> {
         let old = self.listeners.borrow();
         let is_new =
             |path: &Path| !old.get(path).zip(listeners.get(path)).is_some_and(|(old, new)| Rc::ptr_eq(old, new));
-        let goes = |service: &Service, path: &Path| {
+        let goes = |service: &Server, path: &Path| {
             wanted.get(service).is_none_or(|(wanted, _)| wanted != path) || is_new(path)
         };
         let mut serving = self.serving.borrow_mut();

@@ -1,0 +1,272 @@
+//! Between the link, which sends requests and hears of refusals, the inbox, which brings what services say, and those who ask.
+
+use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::{Counters, Requests, Service};
+use crate::forward::{Acks, Recipient};
+use crate::message::{AckToken, Inbound, Outbound, Sequence, Topic, TopicFilter};
+use crate::notify::LocalNotify;
+use crate::time;
+
+/// What a service says by itself, and what may be told of it. Its token is owed until it is given back.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) message: Inbound,
+    pub(crate) token: Option<AckToken>,
+    pub(crate) at: Instant,
+}
+
+/// How the connection came about on which something is told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connected {
+    pub(crate) at: Instant,
+    pub(crate) session_present: bool,
+    /// How long there was no connection before it.
+    pub(crate) away: Duration,
+}
+
+/// The services of AWS IoT that are configured, for the thing that this gateway is.
+#[derive(Debug)]
+pub(crate) struct ThingServices {
+    requests: RefCell<Requests>,
+    /// What isn't the answer to a request.
+    told: RefCell<VecDeque<Told>>,
+    connected: Cell<Option<Connected>>,
+    acks: Rc<Acks>,
+    /// The link has something to send, or other filters to ask for.
+    for_link: LocalNotify,
+    /// Those who ask have something to look at.
+    news: LocalNotify,
+    /// A request was the last that was tried alone: it is a message's turn.
+    was_tried: Cell<bool>,
+}
+
+impl ThingServices {
+    /// None are configured. `seed` is another at each start.
+    pub(crate) fn new(acks: Rc<Acks>, seed: u64) -> ThingServices {
+        ThingServices {
+            requests: RefCell::new(Requests::new(seed)),
+            told: RefCell::default(),
+            connected: Cell::new(None),
+            acks,
+            for_link: LocalNotify::default(),
+            news: LocalNotify::default(),
+            was_tried: Cell::new(false),
+        }
+    }
+
+    /// These are configured from now on. What was refused is tried again.
+    pub(crate) fn configure(&self, services: BTreeMap<Service, Vec<TopicFilter>>) {
+        let now = time::now();
+        let mut requests = self.requests.borrow_mut();
+        requests.configure(services, now);
+        requests.reload(now);
+        drop(requests);
+        self.for_link.notify();
+        self.news.notify();
+    }
+
+    /// Whether any is configured.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.requests.borrow().is_idle()
+    }
+
+    /// How the present connection came about, if there is one.
+    pub(crate) fn connection(&self) -> Option<Connected> {
+        self.connected.get()
+    }
+
+    /// What is asked, for the status document.
+    pub(crate) fn requests(&self) -> Ref<'_, Requests> {
+        self.requests.borrow()
+    }
+
+    // For those who ask.
+
+    /// The requests, to be changed; the link is told that they may have.
+    pub(super) fn ask(&self) -> RefMut<'_, Requests> {
+        self.for_link.notify();
+        self.requests.borrow_mut()
+    }
+
+    /// The next that a service has said by itself.
+    pub(super) fn next_told(&self) -> Option<Told> {
+        self.told.borrow_mut().pop_front()
+    }
+
+    /// IoT Core may be told that a message is taken.
+    pub(super) fn is_done(&self, token: Option<AckToken>) {
+        token.into_iter().for_each(|token| self.acks.done(token));
+    }
+
+    /// Completes when there is something to look at.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    pub(super) fn has_news(&self) {
+        self.news.notify();
+    }
+
+    // For the link.
+
+    /// Completes when there is something to send, or to ask for.
+    pub(crate) async fn wants_the_link(&self) {
+        self.for_link.notified().await;
+    }
+
+    /// The filters of each service that isn't refused, if they are others than at the last call.
+    pub(crate) fn other_filters(&self) -> Option<Vec<Vec<TopicFilter>>> {
+        let mut requests = self.requests.borrow_mut();
+        requests.take_filters_changed().then(|| {
+            let mut groups: BTreeMap<Service, Vec<TopicFilter>> = BTreeMap::new();
+            for (service, filter) in requests.filters() {
+                groups.entry(service).or_default().push(filter.clone());
+            }
+            groups.into_values().collect()
+        })
+    }
+
+    /// CONNACK has come, after so long without a connection.
+    pub(crate) fn connected(&self, session_present: bool, away: Duration) {
+        self.connected.set(Some(Connected { at: time::now(), session_present, away }));
+    }
+
+    /// Nothing is being subscribed to: these filters stand. What the session has in flight from an earlier connection, it sends
+    /// itself.
+    pub(crate) fn settled<'a>(
+        &self,
+        standing: impl Iterator<Item = &'a TopicFilter> + Clone,
+        is_in_flight: impl Fn(Sequence) -> bool,
+    ) {
+        if self.is_idle() {
+            return;
+        }
+        let now = time::now();
+        let mut requests = self.requests.borrow_mut();
+        requests.settled(standing, now);
+        let resent = requests.sendable().filter(|(_, attempt, _)| is_in_flight(Sequence::of_request(*attempt)));
+        let resent: Vec<_> = resent.map(|(id, ..)| id).collect();
+        resent.into_iter().for_each(|id| requests.sent(id, now));
+        self.news.notify();
+    }
+
+    /// There is no connection any more.
+    pub(crate) fn connection_lost(&self) {
+        self.connected.set(None);
+        self.requests.borrow_mut().connection_lost(time::now());
+    }
+
+    /// The first request that `admits` lets through, with its size.
+    pub(crate) fn first(&self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<(Sequence, usize)> {
+        let requests = self.requests.borrow();
+        let mut sendable = requests.sendable();
+        sendable.find(|(_, _, message)| admits(message, false)).map(|(_, n, message)| found(n, message))
+    }
+
+    /// The first request that may only be sent alone: `is_one` says which those are.
+    pub(crate) fn first_alone(&self, is_one: impl Fn(&Outbound) -> bool) -> Option<(Sequence, usize)> {
+        let requests = self.requests.borrow();
+        let mut sendable = requests.sendable();
+        sendable.find(|(_, _, message)| is_one(message)).map(|(_, n, message)| found(n, message))
+    }
+
+    /// Whether it is a request's turn to be tried alone: a message was sent since the last.
+    pub(crate) fn is_turn_to_try(&self) -> bool {
+        !self.was_tried.get()
+    }
+
+    /// A message is sent that isn't a request.
+    pub(crate) fn another_is_sent(&self) {
+        self.was_tried.set(false);
+    }
+
+    /// Takes a request to send it.
+    pub(crate) fn take(&self, attempt: u64) -> Option<Outbound> {
+        let mut requests = self.requests.borrow_mut();
+        let (id, message) = requests.of_attempt(attempt).map(|(id, message)| (id, message.clone()))?;
+        requests.sent(id, time::now());
+        self.was_tried.set(true);
+        self.news.notify();
+        Some(message)
+    }
+
+    /// It was sent, and has to be sent again: IoT Core refuses it, though perhaps not for what it is.
+    pub(crate) fn returned(&self, attempt: u64) {
+        let mut requests = self.requests.borrow_mut();
+        if let Some((id, _)) = requests.of_attempt(attempt) {
+            requests.returned(id);
+        }
+    }
+
+    /// IoT Core doesn't take it.
+    pub(crate) fn not_taken(&self, attempt: u64, why: &str) {
+        let mut requests = self.requests.borrow_mut();
+        if let Some((id, _)) = requests.of_attempt(attempt) {
+            requests.not_taken(id, why);
+            self.news.notify();
+        }
+    }
+
+    /// IoT Core refuses a filter. The service whose it is, which is switched off.
+    pub(crate) fn filter_refused(&self, filter: &TopicFilter, why: &str) -> Option<Service> {
+        let service = self.requests.borrow_mut().filter_refused(filter, why, time::now());
+        self.was_refused(service.is_some());
+        service
+    }
+
+    /// IoT Core refuses what meets this. The services that have asked there, which are switched off.
+    pub(crate) fn topic_refused(&self, is_met: impl Fn(&Topic) -> bool, why: &str) -> Vec<Service> {
+        let services = self.requests.borrow_mut().topic_refused(is_met, why, time::now());
+        self.was_refused(!services.is_empty());
+        services
+    }
+
+    fn was_refused(&self, is_any: bool) {
+        if is_any {
+            self.for_link.notify();
+            self.news.notify();
+        }
+    }
+
+    /// What was counted of a service.
+    pub(crate) fn counters(&self) -> Vec<(Service, Counters)> {
+        self.requests.borrow().services().map(|(service, _, _, counters)| (service, counters)).collect()
+    }
+}
+
+fn found(attempt: u64, message: &Outbound) -> (Sequence, usize) {
+    (Sequence::of_request(attempt), message.size())
+}
+
+impl Recipient for ThingServices {
+    fn wants(&self, topic: &Topic) -> bool {
+        self.requests.borrow().wants(topic)
+    }
+
+    /// An answer is done with at once: what must survive is written by those who asked for it.
+    fn deliver(&self, _: u64, message: &Inbound, token: Option<AckToken>) {
+        let now = time::now();
+        let is_answer = self.requests.borrow_mut().received(&message.topic, &message.payload, now);
+        match is_answer {
+            true => self.is_done(token),
+            false => {
+                self.told.borrow_mut().push_back(Told { message: message.clone().detached(), token, at: now });
+            }
+        }
+        self.news.notify();
+    }
+
+    /// What isn't acknowledged comes again: those who ask know it then.
+    fn link_down(&self) {}
+
+    /// Those who ask take what they are told at once, or once it is on the disk.
+    fn hasten(&self, _: Instant) {}
+
+    fn last_stored(&self) -> Option<u64> {
+        None
+    }
+}
