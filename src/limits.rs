@@ -53,3 +53,8 @@ pub(crate) const MAX_PROPERTIES: usize = 8 * 1024;
 
 /// The largest MQTT packet we accept: the largest payload, the longest topic and room for headers and properties.
 pub(crate) const MAX_PACKET: usize = MAX_PAYLOAD + 16 * 1024;
+
+/// Whether AWS takes `name` as the name of a thing.
+pub(crate) fn may_be_thing(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
+}

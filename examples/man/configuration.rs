@@ -117,7 +117,7 @@ pub(crate) fn shipped() -> (Vec<Block>, Vec<Section>) {
     // The first line is the file's title.
     for line in SHIPPED.lines().skip(1) {
         // A section may be commented out as a whole.
-        let commented = line.strip_prefix("# ").filter(|rest| rest.starts_with("[[") && rest.ends_with("]]"));
+        let commented = line.strip_prefix("# ").filter(|rest| rest.starts_with('[') && rest.ends_with(']'));
         if let Some(header) = commented.or(Some(line).filter(|line| line.starts_with('['))) {
             let header = header.to_owned();
             sections.push(Section { header, intro: parse(&std::mem::take(&mut comment)), entries: Vec::new() });

@@ -36,7 +36,7 @@ pub(crate) struct Action {
 pub(crate) struct Run {
     /// An absolute path.
     pub(crate) program: String,
-    /// What follows the program. [`Word::Arguments`] is there if the action takes arguments, [`Word::Download`] only if it downloads.
+    /// What follows the program. [`Word::Arguments`] is there only if the action takes arguments, [`Word::Download`] only if it downloads.
     pub(crate) words: Vec<Word>,
 }
 
@@ -46,8 +46,11 @@ pub(crate) enum Word {
     Text(String),
     /// `{{args}}`: as many words as there are arguments.
     Arguments,
-    /// `{{download}}`: the path of the file that was downloaded.
-    Download,
+    /// `{{download}}`: the path of the file that was downloaded, with what stands around it.
+    Download {
+        before: String,
+        after: String,
+    },
 }
 
 /// `action.as`

@@ -80,7 +80,9 @@ impl Invocation {
             match word {
                 Word::Text(text) => argv.push(text.clone()),
                 Word::Arguments => argv.extend_from_slice(&self.arguments),
-                Word::Download => argv.extend(download.map(str::to_owned)),
+                Word::Download { before, after } => {
+                    argv.extend(download.map(|path| format!("{before}{path}{after}")));
+                }
             }
         }
         argv

@@ -57,7 +57,7 @@ pub(super) struct PolicyArguments {
     #[arg(long, value_name = "FILE")]
     against: Vec<PathBuf>,
 
-    /// With --against: the thing that the certificate is attached to [default: the client id]
+    /// With --against: the thing that the certificate is attached to [default: `thing` of the configuration]
     #[arg(long, value_name = "NAME", requires = "against", value_parser = context::thing)]
     thing: Option<String>,
 

@@ -14,7 +14,7 @@ pub(super) struct Known {
 }
 
 /// All of them. A test holds them against what the reader takes.
-pub(super) const SECTIONS: [&Known; 11] = [
+pub(super) const SECTIONS: [&Known; 14] = [
     &Known {
         name: "connection",
         is_array: false,
@@ -22,6 +22,7 @@ pub(super) const SECTIONS: [&Known; 11] = [
             "endpoint",
             "port",
             "client_id",
+            "thing",
             "protocol",
             "session_expiry",
             "keep_alive",
@@ -68,10 +69,32 @@ pub(super) const SECTIONS: [&Known; 11] = [
     &BRIDGE,
     &BRIDGE_UP,
     &BRIDGE_DOWN,
+    &Known { name: "jobs", is_array: false, keys: &["socket", "mode", "group"] },
+    &Known { name: "commands", is_array: false, keys: &["max_age"] },
+    &ACTION,
     &Known { name: "outbox", is_array: false, keys: &["path", "max_size", "max_age", "when_full", "spill_after"] },
     &Known { name: "status", is_array: false, keys: &["socket", "mode", "group"] },
     &Known { name: "log", is_array: false, keys: &["level"] },
 ];
+
+const ACTION: Known = Known {
+    name: "action",
+    is_array: true,
+    keys: &[
+        "name",
+        "handler",
+        "split",
+        "args",
+        "max_args",
+        "run",
+        "as",
+        "timeout",
+        "done",
+        "rerun",
+        "report_output",
+        "download",
+    ],
+};
 
 const BRIDGE: Known = Known {
     name: "bridge",
@@ -135,7 +158,7 @@ pub(super) fn is_key(name: &str) -> bool {
 
 /// The header of a table that is the value of `key`: `[connection.backoff]`, or several. `None` for what is no table.
 pub(super) fn header_below(key: &str) -> Option<String> {
-    const TABLES: [&str; 6] = ["backoff", "rate_limit", "will", "payload", "keep", "batch"];
+    const TABLES: [&str; 7] = ["backoff", "rate_limit", "will", "payload", "keep", "batch", "download"];
     let homes = SECTIONS.iter().filter(|known| TABLES.contains(&key) && known.keys.contains(&key));
     let headers: Vec<String> = homes.map(|known| format!("`[{}.{key}]`", known.name)).collect();
     (!headers.is_empty()).then(|| headers.join(" or "))
@@ -192,12 +215,13 @@ pub(super) fn about_bridge_rule(section: &str, key: &str) -> Option<String> {
 }
 
 /// The keys of tables that are the value of a key.
-const BELOW: [(&str, &[&str]); 8] = [
+const BELOW: [(&str, &[&str]); 9] = [
     ("backoff", &["min", "max", "stable_after"]),
     ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
     ("will", &["topic", "payload", "qos", "retain"]),
     ("keep", &["messages", "bytes", "when_full"]),
     ("batch", &["max", "within"]),
+    ("download", &["hosts", "max_size", "ca_file"]),
     ("tls", &["ca_file", "cert_file", "key_file"]),
     ("up", &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"]),
     ("down", &["from", "strip", "to", "keep"]),

@@ -18,6 +18,7 @@ mod reader;
 mod redact;
 mod report;
 mod section;
+mod services;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -27,10 +28,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::actions::Actions;
 use crate::cron::Cron;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::{Protocol, Will};
 use crate::secret::Secret;
+use crate::services::Service;
 use crate::template::Template;
 
 pub(crate) use bridge::{Bridge, Broker, BrokerLogin, BrokerTls, Down, Up};
@@ -45,6 +48,7 @@ pub(crate) use places::Places;
 pub(crate) use read::fuzzing;
 pub(crate) use read::{files, is_unconfigured, read, read_as_client};
 pub(crate) use redact::without_secrets;
+pub(crate) use services::{Commands, Jobs};
 
 /// A whole configuration, valid and with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +59,11 @@ pub(crate) struct Config {
     pub(crate) forward: Vec<Forward>,
     pub(crate) ingest: Vec<Ingest>,
     pub(crate) bridge: Vec<Bridge>,
+    /// `None`: AWS IoT Jobs isn't subscribed to.
+    pub(crate) jobs: Option<Jobs>,
+    /// `None`: AWS IoT's commands aren't subscribed to.
+    pub(crate) commands: Option<Commands>,
+    pub(crate) actions: Actions,
     pub(crate) outbox: Outbox,
     pub(crate) status: Status,
     pub(crate) log: Log,
@@ -76,6 +85,12 @@ impl Config {
         }
         filters
     }
+
+    /// The services of AWS IoT that are to be asked.
+    pub(crate) fn services(&self) -> Vec<Service> {
+        let jobs = self.jobs.as_ref().map(|_| Service::Jobs);
+        jobs.into_iter().chain(self.commands.as_ref().map(|_| Service::Commands)).collect()
+    }
 }
 
 /// `[connection]`
@@ -85,6 +100,9 @@ pub(crate) struct Connection {
     pub(crate) endpoint: String,
     pub(crate) port: u16,
     pub(crate) client_id: String,
+    /// The name of this gateway's thing at AWS IoT. Where it is left out, and that is the client id, it may be none (1 to 128 of
+    /// `[a-zA-Z0-9:_-]`) unless there are [`services`](Config::services).
+    pub(crate) thing: String,
     pub(crate) protocol: Protocol,
     /// How long the server keeps subscriptions and queued messages; zero asks for a clean session.
     pub(crate) session_expiry: Duration,

@@ -107,6 +107,8 @@ fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Re
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
     let bridge = reader.bridges();
+    let (jobs, commands, actions) = (reader.jobs(), reader.commands(), reader.actions());
+    reader.check_services(&actions);
     if let Some(connection) = &connection {
         reader.warn_of_copies(connection.protocol);
     }
@@ -118,6 +120,9 @@ fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Re
         forward,
         ingest,
         bridge,
+        jobs: jobs.clone(),
+        commands: commands.clone(),
+        actions: actions.clone(),
         outbox,
         status,
         log,

@@ -37,6 +37,7 @@ fn example(key: &str) -> &'static str {
         "keep" => "{ messages = 10000, bytes = \"16 MiB\" }",
         "tls" => "{ ca_file = \"/etc/gatewire/house-ca.pem\" }",
         "batch" => "{ max = 50, within = \"10s\" }",
+        "download" => "{ hosts = [\"*.s3.eu-west-1.amazonaws.com\"], max_size = \"200 MiB\" }",
         _ => "{ ... }",
     }
 }
@@ -259,7 +260,10 @@ impl<'a> Section<'a> {
                 self.report.error(&entry.place, &format!("`{}.{}`: unknown key; {hint}", self.name, entry.key));
                 continue;
             }
-            let hint = match known::meant(&entry.key, &known) {
+            // One that is there already is less likely meant.
+            let is_absent = |key: &&&str| self.table.is_none_or(|table| table.get(key).is_none());
+            let absent: Vec<&str> = known.iter().filter(is_absent).copied().collect();
+            let hint = match known::meant(&entry.key, &absent).or_else(|| known::meant(&entry.key, &known)) {
                 None if entry.key == self.name => format!("its keys are written without `{}.` here", self.name),
                 None if known::section(&self.name)
                     .is_some_and(|own| keys_below(&entry.node).iter().any(|key| own.keys.contains(key))) =>

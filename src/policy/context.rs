@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::Action;
 use crate::config::Config;
+use crate::limits::may_be_thing;
 
 /// The values of policy variables and condition keys. Their names aren't case-sensitive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Context {
     pub(crate) client_id: String,
-    /// The name that the command line gives to the thing.
+    /// The name that the command line or `connection.thing` gives to the thing, if that isn't the client id.
     pub(crate) thing: Option<String>,
     /// The host name that is connected to, where it is known.
     pub(crate) endpoint: Option<String>,
@@ -56,7 +57,7 @@ impl Context {
         let will = connection.will.as_ref().map(|_| "LastWill");
         Context {
             client_id: connection.client_id.clone(),
-            thing,
+            thing: thing.or_else(|| (connection.thing != connection.client_id).then(|| connection.thing.clone())),
             endpoint: Some(connection.endpoint.to_ascii_lowercase()),
             connect_attributes: persistent.into_iter().chain(will).collect(),
             certificate,
@@ -113,7 +114,7 @@ impl Context {
         match &self.thing {
             None if !may_be_thing(&self.client_id) => KnownValue::Unknown(Some(format!(
                 "the client id {:?} can't be the name of a thing (letters, digits, `:`, `_` and `-`, at most 128), so IoT Core \
-                 knows the thing only if the certificate is attached to one exclusively; --thing gives its name",
+                 knows the thing only if the certificate is attached to one exclusively; `thing` below [connection], or --thing, gives its name",
                 self.client_id
             ))),
             Some(thing) if *thing != self.client_id => KnownValue::Perhaps(
@@ -152,11 +153,6 @@ impl Context {
             None => missing(name),
         }
     }
-}
-
-/// Whether AWS takes `name` as the name of a thing.
-pub(crate) fn may_be_thing(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
 }
 
 /// A thing's name as on the command line.

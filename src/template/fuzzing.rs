@@ -11,7 +11,7 @@ pub fn template(input: &[u8]) {
     let end = memchr::memchr(b'\n', input).unwrap_or(input.len());
     let (source, value) = (&input[..end], input.get(end + 1..).unwrap_or_default());
     let Ok(source) = std::str::from_utf8(source) else { return };
-    let fixed = Fixed { client_id: "42".to_owned(), hostname: "a \"quoted\" host".to_owned() };
+    let fixed = Fixed { client_id: "42".to_owned(), thing: "t".to_owned(), hostname: "a \"quoted\" host".to_owned() };
     let value = Value::text(value.to_vec());
     let value_len = value.bytes().len();
     let tick = Tick { count: u64::MAX, due: Timestamp::MIN, value: Some(&value) };

@@ -19,10 +19,11 @@ use pieces::pieces;
 pub(crate) use value::Value;
 use value::plain;
 
-/// What `{{client_id}}` and `{{hostname}}` stand for: known when the configuration is read.
+/// What `{{client_id}}`, `{{thing}}` and `{{hostname}}` stand for: known when the configuration is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fixed {
     pub(crate) client_id: String,
+    pub(crate) thing: String,
     pub(crate) hostname: String,
 }
 
@@ -67,8 +68,8 @@ fn hint(unknown: &str, allowed: &[&'static str]) -> String {
     match (spelling::meant(unknown, allowed, &OTHER_NAMES), allowed) {
         (Some(name), _) => format!("did you mean `{{{{{name}}}}}`?"),
         (None, [name]) => format!("only `{{{{{name}}}}}` may stand here"),
-        (None, FIXED_NAMES) => "client_id and hostname may stand here".to_owned(),
-        (None, _) => "there are client_id, hostname, count, timestamp and value".to_owned(),
+        (None, FIXED_NAMES) => "client_id, thing and hostname may stand here".to_owned(),
+        (None, _) => "there are client_id, thing, hostname, count, timestamp and value".to_owned(),
     }
 }
 
@@ -95,12 +96,12 @@ enum Varying {
 }
 
 /// The names that are known.
-pub(crate) const NAMES: [&str; 5] = ["client_id", "hostname", "count", "timestamp", "value"];
+pub(crate) const NAMES: [&str; 6] = ["client_id", "thing", "hostname", "count", "timestamp", "value"];
 
 /// Those that don't change from one publication to the next.
-const FIXED_NAMES: &[&str] = &["client_id", "hostname"];
+const FIXED_NAMES: &[&str] = &["client_id", "thing", "hostname"];
 
-/// The one that a client id may hold.
+/// The one that a client id may hold, and the name of a thing.
 const NAMES_IN_CLIENT_ID: &[&str] = &["hostname"];
 
 /// Digits of the largest count.
@@ -146,12 +147,12 @@ enum Piece<'a> {
     Value(Field),
 }
 
-/// Fills in `{{client_id}}` and `{{hostname}}`, the only names that may stand in topics and filters.
+/// Fills in `{{client_id}}`, `{{thing}}` and `{{hostname}}`, the only names that may stand in topics and filters.
 pub(crate) fn fill(source: &str, fixed: &Fixed) -> Result<String, TemplateError> {
     fill_in(source, fixed).map_err(|error| error.where_only(FIXED_NAMES))
 }
 
-/// Likewise for a client id, which may hold `{{hostname}}` alone. It is for the caller to refuse `{{client_id}}`.
+/// Likewise for a client id or the name of a thing, for which `{{hostname}}` is there. It is for the caller to refuse the others.
 pub(crate) fn fill_client_id(source: &str, fixed: &Fixed) -> Result<String, TemplateError> {
     fill_in(source, fixed).map_err(|error| error.where_only(NAMES_IN_CLIENT_ID))
 }
@@ -346,15 +347,14 @@ fn quote(text: &str, stands: Stands, out: &mut Vec<u8>) {
 }
 
 /// What other programs call the same.
-const OTHER_NAMES: [(&str, &str); 14] = [
+const OTHER_NAMES: [(&str, &str); 13] = [
     ("time", "timestamp"),
     ("now", "timestamp"),
     ("date", "timestamp"),
     ("datetime", "timestamp"),
     ("ts", "timestamp"),
-    ("thing", "client_id"),
-    ("thing_name", "client_id"),
-    ("thingname", "client_id"),
+    ("thing_name", "thing"),
+    ("thingname", "thing"),
     ("clientid", "client_id"),
     ("id", "client_id"),
     ("host", "hostname"),

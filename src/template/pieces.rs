@@ -18,6 +18,7 @@ pub(super) fn pieces<'a>(source: &'a str, fixed: &'a Fixed) -> Result<Vec<Piece<
         let (name, after) = after.split_once("}}").ok_or(TemplateError::Unclosed)?;
         pieces.push(match name.trim() {
             "client_id" => Piece::Fixed(&fixed.client_id),
+            "thing" => Piece::Fixed(&fixed.thing),
             "hostname" => Piece::Fixed(&fixed.hostname),
             "count" => Piece::Varying(Varying::Count),
             "timestamp" => Piece::Varying(Varying::Timestamp),

@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 fn fixed() -> Fixed {
-    Fixed { client_id: "thing-1".to_owned(), hostname: "pi\"4".to_owned() }
+    Fixed { client_id: "thing-1".to_owned(), thing: "t-1".to_owned(), hostname: "pi\"4".to_owned() }
 }
 
 fn tick(value: Option<&Value>) -> Tick<'_> {
@@ -41,7 +41,7 @@ fn json_keeps_its_order_and_escapes_what_is_filled_in() {
 
 #[test]
 fn a_string_that_is_one_number_is_sent_as_a_number() {
-    let fixed = Fixed { client_id: "42".to_owned(), hostname: "042".to_owned() };
+    let fixed = Fixed { client_id: "42".to_owned(), thing: "t".to_owned(), hostname: "042".to_owned() };
     let value = json!(["{{count}}", "{{count}} ", "{{client_id}}", "{{hostname}}", "{{timestamp}}"]);
     let template = Template::json(&value, &fixed).unwrap();
     assert_eq!(render(&template), r#"[7,"7 ",42,"042","2026-01-31T12:00:00.124Z"]"#);
@@ -49,7 +49,7 @@ fn a_string_that_is_one_number_is_sent_as_a_number() {
 
 #[test]
 fn a_topic_may_hold_only_what_does_not_change() {
-    assert_eq!(fill("gateways/{{client_id}}/x", &fixed()).unwrap(), "gateways/thing-1/x");
+    assert_eq!(fill("gateways/{{client_id}}/{{thing}}", &fixed()).unwrap(), "gateways/thing-1/t-1");
     assert_eq!(fill("a/{{count}}", &fixed()), Err(TemplateError::OnlyInPayload("count")));
     assert_eq!(fill("a/{{value.x}}", &fixed()), Err(TemplateError::OnlyInPayload("value")));
 }
@@ -58,7 +58,7 @@ fn a_topic_may_hold_only_what_does_not_change() {
 fn a_wrong_name_is_refused_with_the_nearest() {
     let error = |source: &str| Template::text(source, &fixed()).unwrap_err().to_string();
     assert_eq!(error("{{clientid}}"), "`{{clientid}}` isn't known; did you mean `{{client_id}}`?");
-    assert!(error("{{}}").contains("there are client_id, hostname, count, timestamp and value"));
+    assert!(error("{{}}").contains("there are client_id, thing, hostname, count, timestamp and value"));
     assert!(error("{{valeu}}").ends_with("did you mean `{{value}}`?"));
     // By the same rule as the keys of the configuration: what is spelt another way is none of them.
     for (written, meant) in

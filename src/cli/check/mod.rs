@@ -15,6 +15,7 @@ use clap::Args;
 use super::Exit;
 use super::inputs;
 use super::output::{say, tell};
+use crate::actions::RunsAs;
 use crate::config::{self, Config, Environment};
 use crate::count::count;
 use crate::net::Endpoint;
@@ -151,6 +152,13 @@ fn summary(config: &Config) -> Vec<String> {
         let rules = |n: usize, way: &str| format!("{} {way}", count(n as u64, "rule"));
         let (up, down) = (rules(bridge.up.len(), "up"), rules(bridge.down.len(), "down"));
         line("bridge", format!("{}: {} at {}, {up}, {down}", bridge.name, bridge.client_id, bridge.broker));
+    }
+    for service in config.services() {
+        line(service.name(), format!("of the thing {}", connection.thing));
+    }
+    for action in config.actions.iter() {
+        let user = if action.runs_as == RunsAs::Root { " as root" } else { "" };
+        line("action", format!("{}: {}{user}", action.name, action.run.program));
     }
     summary
 }

@@ -11,7 +11,7 @@ use crate::mqtt::Protocol;
 pub(in crate::config) struct Wanted {
     /// As it is written: `forward.filters`.
     pub(in crate::config) key: String,
-    /// Of its forward or bridge.
+    /// Of its forward or bridge, or of its service.
     pub(in crate::config) name: String,
     pub(in crate::config) filter: TopicFilter,
     pub(in crate::config) qos: Qos,

@@ -1,11 +1,13 @@
 //! The sections of which there is one: their keys, defaults and bounds.
 
+mod action;
 mod bridge;
 mod claims;
 mod copies;
 pub(super) mod paths;
 mod payload;
 mod publish;
+mod services;
 mod tables;
 
 use std::cell::RefCell;
@@ -31,7 +33,7 @@ use crate::exposure;
 use crate::filesystem::resolved;
 use crate::limits::{
     BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
-    MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE,
+    MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE, may_be_thing,
 };
 use crate::message::{Qos, check_characters};
 use crate::mqtt::{Protocol, Will};
@@ -64,7 +66,7 @@ pub(in crate::config) struct Reader<'a> {
     pub(in crate::config) places: RefCell<Places>,
     /// What must never be published.
     pub(in crate::config) key_file: Option<PathBuf>,
-    /// The filters of all forwards and bridges so far.
+    /// The filters of all forwards, bridges and services so far.
     pub(in crate::config) wanted: RefCell<Vec<Wanted>>,
     /// How many of them there may be.
     pub(in crate::config) max_subscriptions: usize,
@@ -74,7 +76,7 @@ impl<'a> Reader<'a> {
     pub(in crate::config) fn new(root: &'a Table, report: &'a Report, environment: &'a Environment) -> Reader<'a> {
         // Stands in for a client id that is wrong or missing, so that topics that hold it aren't called wrong, too.
         let client_id = "client".to_owned();
-        let fixed = Fixed { client_id, hostname: environment.hostname.clone() };
+        let fixed = Fixed { thing: client_id.clone(), client_id, hostname: environment.hostname.clone() };
         let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
         let (claims, wanted, places) = (RefCell::default(), RefCell::default(), RefCell::default());
         let (client_id_place, is_iot_core, key_file) = (None, false, None);
@@ -105,8 +107,12 @@ impl<'a> Reader<'a> {
                 self.report.meant_elsewhere(keys_below(&entry.node));
                 continue;
             }
-            // Nobody is told of bridges who has none.
-            let is_meant = |name: &str| !name.starts_with("bridge") || self.root.get("bridge").is_some();
+            // Nobody is told of bridges who has none, nor of actions.
+            let has = |names: &[&str]| names.iter().any(|name| self.root.get(name).is_some());
+            let is_meant = |name: &str| match name {
+                "jobs" | "commands" | "action" => has(&["jobs", "commands", "action"]),
+                name => !name.starts_with("bridge") || has(&["bridge"]),
+            };
             let homes = |key: &str| known::homes_among(key, is_meant).or_else(|| known::homes(key));
             let section = known::section_meant(key).or_else(|| section_within(&entry.node));
             let meant = known::key_meant(key, is_meant).filter(|_| !is_table || section.is_none());
@@ -150,13 +156,19 @@ impl<'a> Reader<'a> {
     pub(in crate::config) fn connection(&mut self) -> Option<Connection> {
         let section = Section::of(self.root, "connection", self.report);
         let endpoint = section.require("endpoint", "\"xxxxxxxxxxxxxx-ats.iot.eu-west-1.amazonaws.com\"", endpoint);
-        let client_id = section.require("client_id", "\"thing-gateway-01\"", |node| self.client_id(node));
+        let thing = section.get("thing", |node| self.thing(node));
+        let has_thing = section.node("thing").is_some();
+        let example = if has_thing { "\"{{thing}}\"" } else { "\"thing-gateway-01\"" };
+        // Stands in for a thing that is wrong, which is reported.
+        let named = thing.clone().or_else(|| has_thing.then(|| "thing".to_owned()));
+        let client_id = section.require("client_id", example, |node| self.client_id(node, named.as_deref()));
         if let Some(doubt) = endpoint.as_deref().and_then(endpoint::doubt) {
             section.warning("endpoint", &doubt);
         }
         self.is_iot_core = endpoint.as_deref().is_some_and(endpoint::is_of_aws);
         if let Some(client_id) = &client_id {
             self.fixed.client_id.clone_from(client_id);
+            self.fixed.thing.clone_from(named.as_ref().unwrap_or(client_id));
             self.client_id_place = Some(section.place("client_id"));
             let doubts = [
                 doubt::unseen(client_id).or_else(|| doubt::blanks(client_id)),
@@ -179,6 +191,7 @@ impl<'a> Reader<'a> {
             endpoint: endpoint.clone().unwrap_or_default(),
             port,
             client_id: client_id.clone().unwrap_or_default(),
+            thing: self.fixed.thing.clone(),
             protocol: section.get_or("protocol", Protocol::Mqtt5, word(PROTOCOLS)),
             session_expiry: section.get_or("session_expiry", HOUR, duration(Duration::ZERO..=MAX_SESSION_EXPIRY)),
             keep_alive,
@@ -207,10 +220,11 @@ impl<'a> Reader<'a> {
             section.warning("proxy", &format!("others than gatewire can read its password here; {todo}"));
         }
         section.finish();
-        (endpoint.is_some() && client_id.is_some()).then_some(connection)
+        (endpoint.is_some() && client_id.is_some() && thing.is_some() == has_thing).then_some(connection)
     }
 
-    fn client_id(&self, node: &Node) -> Result<String, String> {
+    /// `thing`, if it is there, is what `{{thing}}` stands for.
+    fn client_id(&self, node: &Node, thing: Option<&str>) -> Result<String, String> {
         let text = string(node)?;
         if text.contains("client_id") && text.contains("{{") {
             return Err("may hold {{hostname}}, but not itself".to_owned());
@@ -218,7 +232,16 @@ impl<'a> Reader<'a> {
         if let Some(fault) = doubt::arn(text) {
             return Err(fault);
         }
-        let client_id = fill_client_id(text, &self.fixed).map_err(|error| error.to_string())?;
+        let fill = |thing: &str| {
+            fill_client_id(text, &Fixed { thing: thing.to_owned(), ..self.fixed.clone() })
+                .map_err(|error| error.to_string())
+        };
+        let client_id = fill(thing.unwrap_or_default())?;
+        if thing.is_none() && fill("t")? != client_id {
+            return Err("{{thing}} stands for `thing`, which isn't there: write `thing = \"NAME\"` above this line, or the name itself \
+                        here"
+                .to_owned());
+        }
         match client_id.as_str() {
             "" if text.is_empty() => Err("must not be empty".to_owned()),
             id if id.trim().is_empty() => Err("must not be blank".to_owned()),
@@ -235,6 +258,30 @@ impl<'a> Reader<'a> {
                 Ok(()) => Ok(client_id),
                 Err(forbidden) => Err(format!("{forbidden}{}", doubt::escaped(text))),
             },
+        }
+    }
+
+    fn thing(&self, node: &Node) -> Result<String, String> {
+        let text = string(node)?;
+        if let Some(fault) = doubt::arn(text) {
+            return Err(fault);
+        }
+        let thing =
+            fill_client_id(text, &Fixed { client_id: String::new(), thing: String::new(), ..self.fixed.clone() });
+        let with = |text: &str| {
+            let named = Fixed { client_id: "c".to_owned(), thing: "t".to_owned(), ..self.fixed.clone() };
+            fill_client_id(text, &named).ok()
+        };
+        match thing.map_err(|error| error.to_string())? {
+            thing if with(text).as_ref() != Some(&thing) => {
+                Err("may hold {{hostname}}, but neither itself nor {{client_id}}, which it is if this line is left out".to_owned())
+            }
+            thing if may_be_thing(&thing) => Ok(thing),
+            thing => Err(doubt::placeholder(text).unwrap_or_else(|| {
+                format!(
+                    "\"{thing}\" can't be the name of a thing at AWS IoT: that has 1 to 128 letters, digits, `:`, `_` and `-`"
+                )
+            })),
         }
     }
 

@@ -129,7 +129,7 @@ impl Found {
 }
 
 /// A program and its arguments.
-fn argv(node: &Node) -> Result<Vec<String>, String> {
+pub(super) fn argv(node: &Node) -> Result<Vec<String>, String> {
     if let Value::String(line) = &node.value {
         let words: Vec<String> = line.split_whitespace().map(|word| format!("{word:?}")).collect();
         return Err(format!("must be an array of strings, because no shell splits it: [{}]", words.join(", ")));

@@ -1,8 +1,10 @@
-//! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`; [`super::bridge`] has the fourth.
+//! The sections of which there may be several: `[[publish]]`, `[[forward]]`, `[[ingest]]`; [`super::bridge`] and
+//! [`super::action`] have the others.
 
 use std::collections::BTreeSet;
 
 use super::Reader;
+use super::action::action_name;
 use super::copies::Wanted;
 use super::publish::batch;
 use crate::config::document::{Node, Value};
@@ -54,7 +56,11 @@ impl<'a> Reader<'a> {
                 continue;
             };
             let section = Section::whole(kind, table, self.report).in_doubt(is_in_doubt);
-            let name = section.require("name", "\"hello\"", name).unwrap_or_default();
+            let name = match kind {
+                "action" => section.require("name", "\"restart\"", action_name),
+                _ => section.require("name", "\"hello\"", name),
+            };
+            let name = name.unwrap_or_default();
             if let Some((first, _)) = named.iter().find(|(_, known)| *known == name && !name.is_empty()) {
                 section.error("name", &format!("\"{name}\" is taken by the [[{kind}]] at {}", first.place("name")));
             }
@@ -97,28 +103,33 @@ impl<'a> Reader<'a> {
         filters: &[TopicFilter],
         qos: Qos,
     ) {
-        let mut wanted = self.wanted.borrow_mut();
-        // One that another covers counts, too: if IoT Core refuses that, it is subscribed to in its place.
-        let mut all: BTreeSet<TopicFilter> = wanted.iter().map(|wanted| wanted.filter.clone()).collect();
-        let (before, most) = (all.len(), self.max_subscriptions);
-        all.extend(filters.iter().cloned());
-        let (name, place) = (name.to_owned(), section.place(key));
-        let more = |filter: &TopicFilter| Wanted {
+        let all = self.count_filters(filters.iter().map(|filter| Wanted {
             key: section.full(key),
-            name: name.clone(),
+            name: name.to_owned(),
             filter: filter.clone(),
             qos,
-            place: place.clone(),
-        };
-        wanted.extend(filters.iter().map(more));
-        if before <= most && all.len() > most {
+            place: section.place(key),
+        }));
+        if let Some(all) = all {
+            let most = self.max_subscriptions;
             let text = format!(
                 "with those of \"{name}\" there are {}, connection.max_subscriptions allows {most}; a wildcard covers \
                  several topics",
-                count(all.len(), "filter")
+                count(all, "filter")
             );
             section.error(key, &text);
         }
+    }
+
+    /// How many filters there are with these; `None`: not too many, or there were too many before.
+    pub(super) fn count_filters(&self, more: impl Iterator<Item = Wanted>) -> Option<usize> {
+        let mut wanted = self.wanted.borrow_mut();
+        // One that another covers counts, too: if IoT Core refuses that, it is subscribed to in its place.
+        let all = |wanted: &[Wanted]| wanted.iter().map(|wanted| &wanted.filter).collect::<BTreeSet<_>>().len();
+        let before = all(&wanted);
+        wanted.extend(more);
+        let after = all(&wanted);
+        (before <= self.max_subscriptions && after > self.max_subscriptions).then_some(after)
     }
 
     fn ingest(&self, section: Section<'a>, name: String) -> Option<Ingest> {
@@ -153,9 +164,13 @@ impl<'a> Reader<'a> {
         say: impl Fn(&str, &TopicError) -> String,
     ) -> Result<T, String> {
         let filled = fill(text, &self.fixed).map_err(|error| error.to_string())?;
-        let Fixed { client_id: id, hostname } = &self.fixed;
+        let Fixed { client_id: id, thing, hostname } = &self.fixed;
         let with = |client_id: &str, hostname: &str| {
-            fill(text, &Fixed { client_id: client_id.to_owned(), hostname: hostname.to_owned() }).unwrap_or_default()
+            // Where it is left out it is the client id.
+            let thing = if thing == id { client_id } else { thing };
+            let fixed =
+                Fixed { client_id: client_id.to_owned(), thing: thing.to_owned(), hostname: hostname.to_owned() };
+            fill(text, &fixed).unwrap_or_default()
         };
         // One that fits is as bad: a filter would be for the topics of all clients.
         let wildcard = |value: &str| value.chars().find(|c| matches!(c, '+' | '#'));

@@ -7,12 +7,14 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod action;
 mod bridge;
 mod generated;
 mod misconfigurations;
 mod proxy;
 mod publish;
 mod secrets;
+mod services;
 mod shipped;
 mod texts;
 

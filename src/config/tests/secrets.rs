@@ -4,7 +4,7 @@ use super::*;
 use crate::config::known::SECTIONS;
 
 /// Keys of tables within a section, and the section.
-const NESTED: [(&str, &str, &str); 8] = [
+const NESTED: [(&str, &str, &str); 10] = [
     ("connection", "backoff", "min"),
     ("connection", "rate_limit", "bytes_per_second"),
     ("connection", "will", "topic"),
@@ -13,6 +13,8 @@ const NESTED: [(&str, &str, &str); 8] = [
     ("forward", "keep", "when_full"),
     ("forward", "keep", "bytes"),
     ("ingest", "batch", "max"),
+    ("action", "download", "hosts"),
+    ("action", "download", "ca_file"),
 ];
 
 /// What stands in a line, with the name of each kind of secret in it: `hunter2` for one that has a name or a place, the others

@@ -17,6 +17,24 @@ fn commented() -> &'static str {
     rest.split_once("\n[").unwrap().0
 }
 
+/// Of those the bridge, and what is for jobs and commands, without the header that each begins with.
+fn commented_bridge() -> &'static str {
+    commented().split_once("\n# [jobs]").unwrap().0
+}
+
+fn commented_jobs() -> &'static str {
+    commented().split_once("\n# [jobs]").unwrap().1
+}
+
+/// The headers and those of the keys that are wanted, without their signs.
+fn uncommented(text: &str, is_wanted: &dyn Fn(&str) -> bool) -> String {
+    let bare = text.lines().filter_map(|line| line.strip_prefix("# "));
+    let is_header = |line: &str| line.starts_with('[') && line.ends_with(']');
+    let wanted =
+        bare.filter(|line| is_header(line) || is_key(line) && is_wanted(line.split_once('=').unwrap().0.trim()));
+    wanted.map(|line| format!("{line}\n")).collect()
+}
+
 fn real() -> String {
     SHIPPED.replace("xxxxxxxxxxxxxx", "a1b2c3")
 }
@@ -65,12 +83,7 @@ fn the_shipped_comments_show_the_defaults() {
 
 #[test]
 fn the_shipped_bridge_is_right_once_its_signs_are_taken_away_and_shows_the_defaults() {
-    let lines = |is_wanted: &dyn Fn(&str) -> bool| -> String {
-        let bare = commented().lines().filter_map(|line| line.strip_prefix("# "));
-        let wanted = bare
-            .filter(|line| line.starts_with("[[") || is_key(line) && is_wanted(line.split_once('=').unwrap().0.trim()));
-        wanted.map(|line| format!("{line}\n")).collect()
-    };
+    let lines = |is_wanted: &dyn Fn(&str) -> bool| uncommented(commented_bridge(), is_wanted);
     let read = |text: &str| load(&format!("{CONNECTION}[[bridge]]\n{text}"), &[]).unwrap();
     let (whole, warnings) = read(&lines(&|_| true));
     assert_eq!(warnings, [""; 0]);
@@ -95,11 +108,27 @@ fn the_shipped_bridge_is_right_once_its_signs_are_taken_away_and_shows_the_defau
 }
 
 #[test]
+fn the_shipped_action_is_right_once_its_signs_are_taken_away_and_shows_the_defaults() {
+    let read = |is_wanted: &dyn Fn(&str) -> bool| {
+        load(&format!("{CONNECTION}[jobs]\n{}", uncommented(commented_jobs(), is_wanted)), &[]).unwrap()
+    };
+    let (whole, warnings) = read(&|key| key != "download");
+    assert_eq!(warnings, [""; 0]);
+    assert!(whole.jobs.is_some_and(|jobs| jobs.socket.is_some()) && whole.commands.is_some());
+    // Except for what is optional, and thus has none.
+    let given = ["name", "handler", "args", "run", "as"];
+    let without_defaults = read(&|key| given.contains(&key)).0;
+    assert_eq!((&whole.actions, whole.commands), (&without_defaults.actions, without_defaults.commands));
+    assert_eq!(without_defaults.jobs.unwrap().socket, None);
+    assert!(read(&|_| true).0.actions.iter().next().unwrap().download.is_some());
+}
+
+#[test]
 fn every_key_stands_in_the_shipped_configuration() {
     let mut missing = Vec::new();
     // They are the headers of tables below it.
     let is_header = |key: &str| ["up", "down"].contains(&key);
-    let shipped = SHIPPED.replace("\n# [[", "\n[[");
+    let shipped = SHIPPED.replace("\n# [", "\n[");
     for (header, key) in keys() {
         let section = shipped.split_once(&format!("\n[{header}]")).map(|(_, rest)| rest.split("\n[").next().unwrap());
         let section = section.unwrap_or_else(|| panic!("no [{header}]"));
@@ -135,7 +164,7 @@ fn keys() -> Vec<(String, String)> {
     let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\nconnection.will.zzzz = 1\ntls.zzzz = 1\n\
                 publish = [{ zzzz = 1, batch = { zzzz = 1 } }]\nforward = [{ zzzz = 1, keep = { zzzz = 1 } }]\ningest = [{ zzzz = 1, batch = { zzzz = 1 } }]\n\
                 bridge = [{ zzzz = 1, tls = { zzzz = 1 }, up = [{ zzzz = 1, batch = { zzzz = 1 } }], down = [{ zzzz = 1, keep = { zzzz = 1 } }] }]\n\
-                outbox.zzzz = 1\nstatus.zzzz = 1\nlog.zzzz = 1\n";
+                jobs.zzzz = 1\ncommands.zzzz = 1\naction = [{ zzzz = 1, download = { zzzz = 1 } }]\noutbox.zzzz = 1\nstatus.zzzz = 1\nlog.zzzz = 1\n";
     let mut keys = Vec::new();
     for error in load(text, &[]).unwrap_err() {
         let Some((place, names)) = error.split_once(".zzzz`: unknown key; there are ") else { continue };

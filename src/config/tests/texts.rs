@@ -23,7 +23,7 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         (
             "zzzz = 1",
             5,
-            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, max_subscriptions, port, protocol, proxy, rate_limit, session_expiry, will",
+            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, max_subscriptions, port, protocol, proxy, rate_limit, session_expiry, thing, will",
         ),
         ("\"a\\nb\" = 1", 5, "`connection.a\\nb`: unknown key"),
         ("tls = 5\n[log]\nlevel = 5", 5, "`connection.tls`: unknown key"),
@@ -137,7 +137,7 @@ fn a_client_id_that_iot_core_refuses_is_refused_here() {
     let long = "x".repeat(129);
     for (client_id, text) in [
         ("", "must not be empty"),
-        ("$thing", "must not begin with `$`, which IoT Core keeps for itself"),
+        ("$gateway", "must not begin with `$`, which IoT Core keeps for itself"),
         ("a\\u0000", "has NUL (U+0000) as character 2"),
         ("a\\nb", "has a line feed (U+000A) as character 2"),
         ("a\\uFFFF", "has a code point that is no character (U+FFFF) as character 2"),

@@ -96,7 +96,7 @@ fn failure() -> SourceError {
 }
 
 fn json(text: &str) -> Template {
-    let fixed = Fixed { client_id: "c".to_owned(), hostname: "h".to_owned() };
+    let fixed = Fixed { client_id: "c".to_owned(), thing: "c".to_owned(), hostname: "h".to_owned() };
     Template::json(&serde_json::from_str(text).unwrap(), &fixed).unwrap()
 }
 

@@ -1,0 +1,75 @@
+//! `[jobs]` and `[commands]`.
+
+use super::Reader;
+use super::copies::Wanted;
+use crate::actions::Actions;
+use crate::config::section::Section;
+use crate::config::values::{DAY, MINUTE, SECOND, duration};
+use crate::config::{Commands, Jobs};
+use crate::count::count;
+use crate::limits::may_be_thing;
+use crate::message::Qos;
+use crate::services::Service;
+
+impl Reader<'_> {
+    pub(in crate::config) fn jobs(&self) -> Option<Jobs> {
+        self.root.get("jobs")?;
+        let section = Section::of(self.root, "jobs", self.report);
+        let has_socket = section.node("socket").is_some();
+        let socket = if has_socket { self.socket(&section, None) } else { None };
+        for key in ["mode", "group"] {
+            if !has_socket && section.node(key).is_some() {
+                section.error(key, "is for `socket`, which isn't there; leave it out");
+            }
+        }
+        section.finish();
+        (has_socket == socket.is_some()).then_some(Jobs { socket })
+    }
+
+    pub(in crate::config) fn commands(&self) -> Option<Commands> {
+        self.root.get("commands")?;
+        let section = Section::of(self.root, "commands", self.report);
+        let max_age = section.get_or("max_age", 5 * MINUTE, duration(SECOND..=DAY));
+        section.finish();
+        Some(Commands { max_age })
+    }
+
+    /// What services need beside their own keys: the name of a thing, room for their filters, and something to do.
+    pub(in crate::config) fn check_services(&self, actions: &Actions) {
+        let services = [Service::Jobs, Service::Commands].map(|service| (service, self.root.get(service.name())));
+        let configured: Vec<_> = services.iter().filter_map(|(service, entry)| Some((*service, (*entry)?))).collect();
+        let thing = &self.fixed.thing;
+        if let (Some((service, _)), Some(place), false) =
+            (configured.first(), &self.client_id_place, may_be_thing(thing))
+        {
+            let text = format!(
+                "`connection.client_id`: [{}] needs the name of this gateway's thing at AWS IoT, and \"{thing}\" can't be one (letters, \
+                 digits, `:`, `_` and `-`, at most 128): write it below [connection], `thing = \"NAME\"`",
+                service.name()
+            );
+            return self.report.error(place, &text);
+        }
+        for (service, entry) in &configured {
+            let (name, filters) = (service.name(), service.filters(thing).unwrap_or_default());
+            let wanted = filters.iter().map(|filter| Wanted {
+                key: name.to_owned(),
+                name: name.to_owned(),
+                filter: filter.clone(),
+                qos: Qos::AtLeastOnce,
+                place: entry.place.clone(),
+            });
+            if let Some(all) = self.count_filters(wanted) {
+                let (own, all, most) = (count(filters.len(), "filter"), count(all, "filter"), self.max_subscriptions);
+                let text = format!(
+                    "`{name}`: with the {own} of [{name}] there are {all}, connection.max_subscriptions allows {most}; a wildcard in \
+                     [[forward]] or [[bridge.down]] covers several topics"
+                );
+                self.report.error(&entry.place, &text);
+            }
+        }
+        if let (Some(entry), true, false) = (self.root.get("action"), configured.is_empty(), actions.is_empty()) {
+            let text = "`action`: nothing asks for it: write `[jobs]` for AWS IoT Jobs, `[commands]` for its commands, or both";
+            self.report.warning(&entry.place, text);
+        }
+    }
+}
