@@ -62,6 +62,8 @@ pub(crate) mod forward;
 pub mod fuzzing;
 pub(crate) mod inbox;
 pub(crate) mod ingest;
+#[allow(dead_code, reason = "what runs jobs isn't wired to it yet")]
+pub(crate) mod jobs_socket;
 pub(crate) mod journal;
 pub(crate) mod json;
 pub(crate) mod limits;

@@ -130,7 +130,7 @@ impl Listener {
     }
 
     /// For log lines: where it listens.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

@@ -42,7 +42,6 @@ impl Details {
         self.0.is_empty()
     }
 
-    #[cfg(test)]
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
