@@ -9,6 +9,7 @@ pub use crate::config::fuzzing::configuration;
 pub use crate::cron::fuzzing::cron;
 pub use crate::forward::fuzzing::forward_lines;
 pub use crate::ingest::fuzzing::{ingest_client, ingest_lines};
+pub use crate::jobs_socket::fuzzing::jobs_lines;
 pub use crate::link::diagnosis::fuzzing::proxy_answer;
 pub use crate::mqtt::fuzzing::{session_3_1_1, session_5, session_local};
 pub use crate::net::fuzzing::{certificate, pem};
@@ -112,6 +113,7 @@ mod tests {
         forward_lines: 200,
         ingest_client: 200,
         ingest_lines: 1000,
+        jobs_lines: 1000,
         mosquitto: 500,
         pem: 500,
         policy: 300,

@@ -53,13 +53,15 @@ pub(super) fn status_socket(path: &Path) -> Result<(PathBuf, Option<Failure>), F
 pub(super) fn of_daemon(path: &Path) -> Result<Config, Failure> {
     let hint =
         "the configuration says where gatewire listens, and can't be used; `--socket PATH` names the socket instead";
-    match config::read_as_client(path, &Environment::of_service()) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(found) => {
-            let report = [lines(&found.warnings), lines(&found.errors)].concat();
-            Err(Failure::of_lines(report, Exit::Config).and(hint))
-        }
-    }
+    of_client(path).map_err(|failure| failure.and(hint))
+}
+
+/// The configuration at `path`, but for what of `conf.d` this process may not read.
+pub(super) fn of_client(path: &Path) -> Result<Config, Failure> {
+    config::read_as_client(path, &Environment::of_service()).map(|loaded| loaded.config).map_err(|found| {
+        let report = [lines(&found.warnings), lines(&found.errors)].concat();
+        Failure::of_lines(report, Exit::Config)
+    })
 }
 
 /// Reads the configuration at `path`, and the files of its `[tls]` where this process can see them: systemd shows what

@@ -6,6 +6,7 @@ mod client;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod inputs;
+mod jobs;
 mod output;
 mod policy;
 mod publish;
@@ -62,6 +63,7 @@ Examples:
   gatewire bridge zigbee2mqtt/kitchen        what becomes of this topic of the local broker?
   gatewire run                               the daemon, in the foreground
   gatewire status                            is it connected, what waits, what went wrong?
+  gatewire jobs                              what did AWS IoT have it do, and with what result?
   gatewire tail                              messages, as they arrive
   gatewire publish TOPIC PAYLOAD             a message through the running daemon
   gatewire --config ./gatewire.toml check    with another configuration
@@ -99,6 +101,9 @@ enum Command {
     /// Show what the running daemon is doing
     #[command(long_about = status::LONG_ABOUT, after_help = status::AFTER_HELP)]
     Status(status::StatusArguments),
+    /// List the last jobs and commands that AWS IoT had this gateway do
+    #[command(long_about = jobs::LONG_ABOUT, after_help = jobs::AFTER_HELP)]
+    Jobs(jobs::JobsArguments),
     /// Publish through the running daemon
     #[command(long_about = publish::LONG_ABOUT, after_help = publish::AFTER_HELP)]
     Publish(publish::PublishArguments),
@@ -177,6 +182,7 @@ fn run(arguments: Arguments) -> Exit {
         Command::Policy(policy) => policy::run(&arguments.config, policy),
         Command::Bridge(bridge) => bridge::run(&arguments.config, &bridge),
         Command::Status(status) => status::run(&arguments.config, &status),
+        Command::Jobs(jobs) => jobs::run(&arguments.config, &jobs),
         Command::Publish(publish) => publish::run(&arguments.config, publish),
         Command::Tail(tail) => tail::run(&arguments.config, tail),
     }

@@ -143,7 +143,7 @@ impl SessionMemory {
 /// The filters that the server's session may hold by what a daemon has noted in the store at `path`; `None` if it has noted
 /// nothing, or that can't be read. For when no daemon runs.
 pub(crate) fn noted_at(path: &Path, config: &config::Connection) -> Option<BTreeSet<TopicFilter>> {
-    let note = SessionNote::read(&store::note_at(path, LINK)?, &SessionNote::of_link(config))?;
+    let note = SessionNote::read(&store::note_at(path, LINK).ok()??, &SessionNote::of_link(config))?;
     Some(note.remembered().filters.into_keys().collect())
 }
 

@@ -285,6 +285,7 @@ impl<N: Network> Parts<N> {
             forward: self.served.forwards().iter().map(|forward| forward.status()).collect(),
             ingest: self.served.ingests().iter().map(|ingest| ingest.status()).collect(),
             bridge: self.served.bridges.status(),
+            executions: Vec::new(),
             certificate: CertificateStatus { not_before: not_before.into(), not_after: not_after.into() },
         }
     }

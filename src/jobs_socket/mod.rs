@@ -7,6 +7,8 @@
 //! reader's to know, by `job` and `execution`.
 
 mod desk;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod line;
 mod reader;
 #[cfg(test)]

@@ -144,7 +144,7 @@ impl Reader {
     /// Whether the client takes nothing, and was waited for long enough.
     fn is_cut(&self) -> bool {
         let desk = self.socket.desk.borrow();
-        if !desk.patience_ends(self.id).is_some_and(|end| time::now() >= end) {
+        if desk.patience_ends(self.id).is_none_or(|end| time::now() < end) {
             return false;
         }
         let left = match desk.has_job(self.id) {

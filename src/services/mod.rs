@@ -8,6 +8,7 @@
 
 mod answer;
 mod availability;
+pub(crate) mod history;
 pub(crate) mod jobs;
 mod request;
 mod requests;

@@ -13,6 +13,7 @@ use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
 use crate::outbox::OutboxStatus;
 use crate::schedule::PublishStatus;
+use crate::services::history::Entry;
 use crate::store::StoreStatus;
 use memory::MemoryStatus;
 
@@ -32,6 +33,8 @@ pub(crate) struct Status {
     pub(crate) forward: Vec<ForwardStatus>,
     pub(crate) ingest: Vec<IngestStatus>,
     pub(crate) bridge: Vec<BridgeStatus>,
+    /// The last of jobs and commands.
+    pub(crate) executions: Vec<Entry>,
     pub(crate) certificate: CertificateStatus,
 }
 

@@ -13,7 +13,7 @@ mod rescue;
 pub(super) use header::{look, look_at_log};
 #[cfg(test)]
 pub(super) use open::CREATE;
-pub(crate) use open::note_at;
+pub(super) use open::note_at;
 
 use std::fs::File;
 use std::ops::RangeInclusive;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::time::Rfc3339;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -23,7 +23,22 @@ pub(super) struct Document {
     pub(super) forward: Vec<ForwardDocument>,
     pub(super) ingest: Vec<IngestDocument>,
     pub(super) bridge: Vec<BridgeDocument>,
+    /// `None`: the daemon is of a version that knows no jobs.
+    pub(super) executions: Option<Vec<ExecutionDocument>>,
     pub(super) certificate: Certificate,
+}
+
+/// An execution of a job or a command, also as the store has it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExecutionDocument {
+    pub(crate) at: Option<Rfc3339>,
+    pub(crate) kind: String,
+    pub(crate) id: String,
+    pub(crate) execution: Option<i64>,
+    pub(crate) action: Option<String>,
+    pub(crate) status: String,
+    pub(crate) reason: Option<String>,
 }
 
 /// Bytes.

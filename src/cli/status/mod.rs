@@ -22,6 +22,8 @@ use super::{Exit, inputs};
 
 use crate::time;
 use document::Document;
+pub(super) use document::ExecutionDocument;
+pub(super) use words::clock;
 
 /// The longest document that is read, in bytes: many times what a daemon writes.
 const MAX_DOCUMENT: u64 = 16 << 20;
@@ -110,6 +112,12 @@ fn show((text, document): (Vec<u8>, Document), arguments: &StatusArguments) -> R
 pub(super) fn too_old_for_observers(path: &Path) -> Option<String> {
     let (_, document) = fetch(path).ok()?;
     document.forward.iter().any(|forward| forward.format.is_none()).then_some(document.version)
+}
+
+/// The last executions of jobs and commands that the daemon at `path` knows of; or its version, which knows of none.
+pub(super) fn executions(path: &Path) -> Result<Result<Vec<ExecutionDocument>, String>, Unreachable> {
+    let (_, document) = fetch(path)?;
+    Ok(document.executions.ok_or(document.version))
 }
 
 /// The document that the daemon at `path` gives, as it is and understood.

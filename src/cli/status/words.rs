@@ -26,7 +26,7 @@ pub(super) fn relative(at: Rfc3339, now: Timestamp) -> String {
 }
 
 /// A time, to the second.
-pub(super) fn clock(at: Rfc3339) -> String {
+pub(crate) fn clock(at: Rfc3339) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 

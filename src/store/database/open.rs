@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
 use super::header::{self, APPLICATION, SCHEMA};
 use super::hidden::Hidden;
@@ -34,12 +34,17 @@ pub(in crate::store) const CREATE: &str = "
 ";
 
 /// A note in the store at `path`, which no daemon holds.
-pub(crate) fn note_at(path: &Path, name: &str) -> Option<String> {
+pub(in crate::store) fn note_at(path: &Path, name: &str) -> Done<Option<String>> {
     // To open a FIFO would wait, and of a database that is empty SQLite deletes the log, which has all that is left.
-    header::look(path).ok()?;
-    files::look(path).ok()??;
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-    connection.query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0)).ok()
+    header::look(path)?;
+    if files::look(path)?.is_none_or(|found| found.len() == 0) {
+        return Ok(None);
+    }
+    let read = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.query_row("SELECT value FROM note WHERE name = ?1", [name], |row| row.get(0)).optional()
+    };
+    read().map_err(|error| Fault::of_sqlite(&error, path))
 }
 
 impl Database {
