@@ -19,6 +19,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod validity;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub(crate) use server::Descent;
 use server::MAX_NAMED;
 pub(crate) use server::{ServerCertificate, Verifier};
 pub(crate) use validity::{Outside, Validity, Warning};
+pub(crate) use web::{WebProblem, WebTrust, load_for_web};
 
 /// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.
 const ALPN_PORT: u16 = 443;
