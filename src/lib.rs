@@ -54,6 +54,8 @@ pub(crate) mod config;
 pub(crate) mod count;
 pub(crate) mod cron;
 pub(crate) mod daemon;
+#[allow(dead_code, unused_imports, reason = "no job downloads yet")]
+pub(crate) mod download;
 pub(crate) mod duration;
 pub(crate) mod exposure;
 pub(crate) mod filesystem;

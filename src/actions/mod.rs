@@ -8,9 +8,11 @@ mod hosts;
 mod invocation;
 mod pattern;
 mod plan;
+mod url;
 
 pub(crate) use action::{Action, Actions, Done, Download, Run, RunsAs, Word};
 pub(crate) use hosts::HostPattern;
 pub(crate) use invocation::{Invocation, Refused};
 pub(crate) use pattern::{Pattern, PatternError};
 pub(crate) use plan::{Fault, Plan, Step, Unplanned, Wanted, Work};
+pub(crate) use url::{Url, UrlFault};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Invocation;
+use super::{Invocation, Url};
 
 /// What is to be done for a job, in this order, until a step fails whose failure counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,8 +42,8 @@ pub(crate) enum Work {
 /// A file that is to be downloaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wanted {
-    /// Begins with `https://`, and its host is one of the action's.
-    pub(crate) url: String,
+    /// Its host is one of the action's: [`Url::parse`] and [`Url::allowed`].
+    pub(crate) url: Url,
     pub(crate) sha256: [u8; 32],
 }
 
