@@ -79,6 +79,7 @@ pub(crate) mod outbox;
 pub(crate) mod owner;
 pub(crate) mod policy;
 pub(crate) mod printable;
+pub(crate) mod program;
 pub(crate) mod regular;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;

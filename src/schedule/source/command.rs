@@ -9,21 +9,17 @@
 //! run: not when it takes too long or prints too much, not when it is given up, and not when it ends and leaves something
 //! behind.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::config;
 use crate::limits::MAX_PAYLOAD;
+use crate::program::{self, Ends, Group, environment, read_some};
 
 /// The most that is read of standard output: a newline at the end, `\r\n` at most, isn't part of the value.
 const MAX_OUTPUT: usize = MAX_PAYLOAD + 2;
@@ -33,30 +29,6 @@ const MAX_COMPLAINT: usize = 400;
 
 /// For what stands in the pipes when the program has ended. Something that has left its group may hold them open.
 const LAST_WORDS: Duration = Duration::from_millis(200);
-
-/// What systemd tells us isn't meant for a command: how to speak in our name, and where our secrets and our state are.
-const OURS: [&str; 20] = [
-    "CACHE_DIRECTORY",
-    "CONFIGURATION_DIRECTORY",
-    "CREDENTIALS_DIRECTORY",
-    "FDSTORE",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-    "LISTEN_FDNAMES",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LOGS_DIRECTORY",
-    "MAINPID",
-    "MANAGERPID",
-    "MEMORY_PRESSURE_WATCH",
-    "MEMORY_PRESSURE_WRITE",
-    "NOTIFY_SOCKET",
-    "RUNTIME_DIRECTORY",
-    "STATE_DIRECTORY",
-    "SYSTEMD_EXEC_PID",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-];
 
 /// Why a command has no value.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -102,7 +74,7 @@ pub(super) async fn run(argv: &[String], limit: Duration) -> Result<Vec<u8>, Com
     let command = shown(argv);
     let mut child = match start(argv) {
         Ok(child) => child,
-        Err(error) => return Err(CommandError::Start { command, reason: reason(&error) }),
+        Err(error) => return Err(CommandError::Start { command, reason: reason(argv, &error) }),
     };
     let group = Group::of(&child);
     let mut output = Output::of(&mut child);
@@ -120,7 +92,9 @@ pub(super) async fn run(argv: &[String], limit: Duration) -> Result<Vec<u8>, Com
     match status.success() {
         true if output.printed.len() > MAX_OUTPUT => Err(CommandError::TooMuch(command)),
         true => Ok(output.printed),
-        false => Err(CommandError::Failed { command, status: how(status), complaint: output.complaint() }),
+        false => {
+            Err(CommandError::Failed { command, status: program::ended_with(status), complaint: output.complaint() })
+        }
     }
 }
 
@@ -146,29 +120,10 @@ fn start(argv: &[String]) -> io::Result<Child> {
     let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    OURS.iter().for_each(|name| {
+    environment::OURS.iter().for_each(|name| {
         command.env_remove(name);
     });
     command.process_group(0).kill_on_drop(true).spawn()
-}
-
-/// The process group of a command. Dropping this kills what is left of it.
-struct Group(Option<Pid>);
-
-impl Group {
-    /// Of a child that hasn't been waited for: its id can't be another's yet.
-    fn of(child: &Child) -> Group {
-        Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may be gone, which is as well.
-            let _ = killpg(group, Signal::SIGKILL);
-        }
-    }
 }
 
 /// What a command prints, as far as it is kept.
@@ -176,13 +131,13 @@ struct Output {
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
     printed: Vec<u8>,
-    complained: VecDeque<u8>,
+    complained: Ends,
 }
 
 impl Output {
     fn of(child: &mut Child) -> Output {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        Output { stdout, stderr, printed: Vec::new(), complained: VecDeque::new() }
+        Output { stdout, stderr, printed: Vec::new(), complained: Ends::of(MAX_COMPLAINT) }
     }
 
     /// Reads something; never completes once there is nothing more to read.
@@ -191,11 +146,7 @@ impl Output {
         tokio::select! {
             biased;
             n = read_some(&mut self.stdout, &mut printed) => self.printed.extend_from_slice(&printed[..n]),
-            n = read_some(&mut self.stderr, &mut complained) => {
-                self.complained.extend(&complained[..n]);
-                let surplus = self.complained.len().saturating_sub(MAX_COMPLAINT);
-                self.complained.drain(..surplus);
-            }
+            n = read_some(&mut self.stderr, &mut complained) => self.complained.push(&complained[..n]),
         }
     }
 
@@ -207,22 +158,12 @@ impl Output {
     }
 
     /// One line, without what would act on a terminal.
-    fn complaint(&mut self) -> Complaint {
-        let text = String::from_utf8_lossy(self.complained.make_contiguous());
+    fn complaint(&self) -> Complaint {
+        let text = self.complained.text();
         let words: Vec<String> =
             text.split_whitespace().map(|word| word.chars().filter(|c| !c.is_control()).collect()).collect();
         Complaint(words.join(" "))
     }
-}
-
-/// Reads from what is still open; at its end, or when it fails, it is closed and 0 returned.
-async fn read_some(pipe: &mut Option<impl AsyncRead + Unpin>, into: &mut [u8]) -> usize {
-    let Some(open) = pipe else { return std::future::pending().await };
-    let n = open.read(into).await.unwrap_or(0);
-    if n == 0 {
-        *pipe = None;
-    }
-    n
 }
 
 /// The program alone, cut where it gets long: its arguments may hold a password, and so may a URL in its place; the log has more
@@ -236,26 +177,11 @@ pub(super) fn shown(argv: &[String]) -> String {
     }
 }
 
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => {
-            "there is no such program in gatewire's PATH; name it by its absolute path".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "gatewire may not execute it: its mode, or a sandbox of the systemd unit, forbids it".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
-
-fn how(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit code {code}"),
-        (None, Some(signal)) => match Signal::try_from(signal) {
-            Ok(name) => format!("signal {name}"),
-            Err(_) => format!("signal {signal}"),
-        },
-        (None, None) => status.to_string(),
+fn reason(argv: &[String], error: &io::Error) -> String {
+    let name = argv.first().map_or("", String::as_str);
+    match program::find(name, &std::env::var_os("PATH").unwrap_or_default()) {
+        Some(file) => program::why_not(&file, error),
+        None => "there is no such program in gatewire's PATH; name it by its absolute path".to_owned(),
     }
 }
 
