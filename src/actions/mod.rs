@@ -13,6 +13,7 @@ pub(crate) mod leftover;
 mod pattern;
 mod plan;
 pub(crate) mod process;
+pub(crate) mod root;
 mod url;
 
 pub(crate) use action::{Action, Actions, Done, Download, Run, RunsAs, Word};

@@ -16,7 +16,6 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
 use super::ended::MAX_KEPT;
-
 use super::leftover::Ending;
 use super::{Ended, ExecutionId, How};
 use crate::program::{self, Ends, Group, environment};

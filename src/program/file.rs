@@ -199,6 +199,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_file_doesnt_explain_the_system_does() {
+        let why = |errno: Errno| why_not(Path::new("/bin/sh"), &io::Error::from_raw_os_error(errno as i32));
+        assert!(why(Errno::ENOMEM).starts_with("the system has no memory or no process left for it (Cannot allocate"));
+        assert!(why(Errno::EAGAIN).starts_with("the system has no memory or no process left for it"));
+        assert!(why(Errno::EACCES).contains("may not execute it: its mode, a directory on the way to it"));
+        assert!(why(Errno::ETXTBSY).starts_with("somebody has it open for writing"));
+        assert_eq!(why(Errno::EIO), "Input/output error (os error 5)");
+    }
+
+    #[test]
     fn the_beginning_of_a_file_says_what_runs_it() {
         let script = |text: &str| match kind_of(text.as_bytes()) {
             Kind::Script { interpreter, has_carriage_return } => {
