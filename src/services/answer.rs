@@ -48,13 +48,14 @@ impl Rejection {
         }
     }
 
-    /// Whether it may be otherwise if it is asked again: too much was asked, or the service has a fault. AWS's documentation names
-    /// the codes of Jobs (`RequestThrottled`, `InternalError`) and of the device shadow (429, 500); those of other services are
-    /// names of its exceptions, of which these words are a part.
+    /// Whether it may be otherwise if it is asked again: too much was asked, the service has a fault, or it wasn't through with the
+    /// request before (`DataConflict` of commands). AWS's documentation names the codes of Jobs and of commands (`RequestThrottled`,
+    /// `InternalError`) and of the device shadow (429, 500); those of other services are names of its exceptions, of which these
+    /// words are a part.
     pub(crate) fn is_temporary(&self) -> bool {
         let code = self.code.to_ascii_lowercase();
         matches!(self.status, Some(429 | 500..=599))
-            || ["throttl", "internal", "unavailable"].iter().any(|word| code.contains(word))
+            || ["throttl", "internal", "unavailable", "dataconflict"].iter().any(|word| code.contains(word))
     }
 }
 

@@ -1,13 +1,15 @@
 //! AWS IoT's services for devices, such as Jobs: how they are asked, and what becomes of the answers.
 //!
 //! A service is asked by MQTT: a request is a PUBLISH to one topic, and its answer comes on another. [`Requests`] decides (pure) which
-//! request goes out when, which answers count, what is tried again, and which services can be used at all; [`jobs`] is what is said
-//! to Jobs. What is sent and received goes over the link, before the messages of the outbox and through the same rate limit.
+//! request goes out when, which answers count, what is tried again, and which services can be used at all; [`jobs`] and [`commands`]
+//! are what is said to those two. What is sent and received goes over the link, before the messages of the outbox and through the same
+//! rate limit.
 //!
 //! Source: "AWS IoT Jobs", "AWS IoT Core reserved topics" in the AWS IoT developer guide.
 
 mod answer;
 mod availability;
+pub(crate) mod commands;
 pub(crate) mod history;
 pub(crate) mod jobs;
 mod request;

@@ -178,6 +178,11 @@ impl Requests {
         self.outstanding.remove(&id);
     }
 
+    /// Whether no answer to it can come: it wasn't sent yet, or its last attempt has failed.
+    pub(crate) fn is_unsent(&self, id: RequestId) -> bool {
+        self.outstanding.get(&id).is_none_or(|outstanding| !outstanding.was_sent)
+    }
+
     /// There is a connection, and nothing is being asked of the server: these filters are in its session.
     pub(crate) fn settled<'a>(&mut self, standing: impl Iterator<Item = &'a TopicFilter> + Clone, now: Instant) {
         for (service, usable) in self.services.iter_mut().filter(|(_, usable)| !usable.is_refused()) {

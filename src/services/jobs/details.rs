@@ -27,9 +27,7 @@ impl Details {
         if value.is_empty() || key.is_empty() || key.len() > MAX_KEY || !key.chars().all(is_key) || !has_room {
             return;
         }
-        // Private use: AWS refuses all of Unicode's category C.
-        let shown = |c: char| if matches!(c, '\u{e000}'..='\u{f8ff}') { '\u{fffd}' } else { c };
-        self.0.insert(key.to_owned(), printable(value).chars().take(MAX_VALUE).map(shown).collect());
+        self.0.insert(key.to_owned(), taken_text(value));
     }
 
     /// The same with a pair.
@@ -42,7 +40,19 @@ impl Details {
         self.0.is_empty()
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
+}
+
+/// The first 1024 characters of a text, without any of Unicode's category C: AWS refuses those, here and in the reason of a command's
+/// status.
+pub(crate) fn taken_text(text: &str) -> String {
+    // Private use can be shown, and is refused all the same.
+    let is_private = |c: char| matches!(c, '\u{e000}'..='\u{f8ff}');
+    printable(text).chars().take(MAX_VALUE).map(|c| if is_private(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -34,7 +34,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{Request, RequestId, Requests, Service};
-pub(crate) use details::Details;
+pub(crate) use details::{Details, taken_text};
 pub(crate) use effect::{Accepted, Effect, Fate, RecordId};
 pub(crate) use execution::{Execution, Identity, Outcome, Status};
 pub(crate) use journal::{Begun, Journal};

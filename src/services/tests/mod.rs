@@ -173,7 +173,7 @@ fn rejections_are_read_in_the_forms_of_all_services() {
         (r#"{"statusCode":503,"errorCode":"ServiceUnavailable","errorMessage":"m"}"#, "ServiceUnavailable", "m", true),
         (r#"{"statusCode":403,"errorCode":"AccessDenied","errorMessage":"m"}"#, "AccessDenied", "m", false),
         (r#"{"error":"ThrottlingException","errorMessage":"m","executionId":"e"}"#, "ThrottlingException", "m", true),
-        (r#"{"error":"DataConflict","errorMessage":"m"}"#, "DataConflict", "m", false),
+        (r#"{"error":"DataConflict","errorMessage":"m"}"#, "DataConflict", "m", true),
         (r#"{"code":-500,"message":7}"#, "", "", false),
         ("[1]", "", "", false),
         ("", "", "", false),
