@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 pub mod aedes;
+pub mod cloud;
 pub mod daemon;
 pub mod device;
 pub mod judge;

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{IpAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
@@ -62,6 +62,10 @@ impl Mosquitto {
     pub fn restart(&mut self) {
         let (path, port) = (self.directory.path(), self.port);
         self.child = eventually("mosquitto to start again", || run(path, port));
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     pub fn log(&self) -> String {

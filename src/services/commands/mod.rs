@@ -147,11 +147,11 @@ impl Commands {
         let ids: Vec<String> = self.open.keys().cloned().collect();
         for id in ids {
             let Some(open) = self.open.get_mut(&id) else { continue };
-            match open.telling {
-                // Once it was sent, each connection may make a copy.
-                Some((request, Told::InProgress)) if !requests.is_unsent(request) => open.stray += 1,
+            // Once it was sent, each connection may make a copy.
+            match open.telling.filter(|(request, _)| !requests.is_unsent(*request)) {
+                Some((_, Told::InProgress)) => open.stray += 1,
                 Some((_, Told::Result)) => open.is_told = true,
-                _ => {}
+                None => {}
             }
             self.leave_progress(&id, requests);
             self.tell(&id, requests, now);

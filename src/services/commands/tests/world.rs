@@ -177,8 +177,12 @@ impl World {
         let left = command.expires_at.map(|at| u32::try_from(at.duration_since(now).as_secs()).unwrap().max(1));
         let topic = format!("$aws/commands/things/t/executions/{}/request/json", command.id);
         let message = request(&topic, command.payload.as_bytes(), left, self.wall());
+        let dropped = self.dropped.len();
         assert!(self.commands.received(&message, Some(token), now));
         self.go_on();
+        if self.dropped.len() > dropped {
+            self.cloud.delete(self.cloud.commands.iter().position(|other| other.id == command.id).unwrap());
+        }
     }
 
     /// One of the answers comes.
