@@ -7,6 +7,7 @@ pub use crate::bridge::mosquitto::fuzzing::mosquitto;
 pub use crate::cli::fuzzing::{publish_answers, status_document, tail_stream};
 pub use crate::config::fuzzing::configuration;
 pub use crate::cron::fuzzing::cron;
+pub use crate::download::fuzzing::download;
 pub use crate::forward::fuzzing::forward_lines;
 pub use crate::ingest::fuzzing::{ingest_client, ingest_lines};
 pub use crate::jobs_socket::fuzzing::jobs_lines;
@@ -110,6 +111,7 @@ mod tests {
         configuration: 200,
         cron: 300,
         database: 100,
+        download: 2000,
         forward_lines: 200,
         ingest_client: 200,
         ingest_lines: 1000,

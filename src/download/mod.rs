@@ -8,6 +8,8 @@
 mod digest;
 mod fault;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod head;
 mod http;
 mod part;

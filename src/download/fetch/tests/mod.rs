@@ -1,3 +1,4 @@
+mod apache;
 mod refused;
 mod resumed;
 mod server;
