@@ -2,6 +2,7 @@
 //! what is promised of the answer holds. Only there for them and for the tests, which feed the same functions with the corpus
 //! and with what chance makes of it.
 
+pub use crate::actions::fuzzing::job_document;
 pub use crate::batch::fuzzing::batch;
 pub use crate::bridge::mosquitto::fuzzing::mosquitto;
 pub use crate::cli::fuzzing::{publish_answers, status_document, tail_stream};
@@ -115,6 +116,7 @@ mod tests {
         forward_lines: 200,
         ingest_client: 200,
         ingest_lines: 1000,
+        job_document: 2000,
         jobs_lines: 1000,
         mosquitto: 500,
         pem: 500,

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Action, Word};
+use super::{Action, Word, shown};
+use crate::count::count;
 
 /// An action and arguments that it takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +16,8 @@ pub(crate) struct Invocation {
 /// Why an action doesn't take arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refused {
-    /// The number of the argument in what was given, from 0; `None`: all of them together.
-    pub(crate) argument: Option<usize>,
+    /// Its number in what was given, from 0.
+    pub(crate) argument: usize,
     /// A sentence without a full stop that can be shown.
     pub(crate) text: String,
 }
@@ -33,7 +34,7 @@ impl Invocation {
     ) -> Result<Invocation, Refused> {
         let mut arguments = Vec::new();
         for (number, text) in given.into_iter().enumerate() {
-            let refused = |text: String| Refused { argument: Some(number), text };
+            let refused = |text: String| Refused { argument: number, text };
             if let Some(c) = text.chars().find(|c| c.is_control()) {
                 return Err(refused(format!("it has a control character, U+{:04X}", u32::from(c))));
             }
@@ -45,19 +46,15 @@ impl Invocation {
                 let Some(pattern) = &action.arguments else {
                     return Err(refused(format!("the action \"{}\" takes no arguments", action.name)));
                 };
+                if arguments.len() == action.max_arguments {
+                    let (name, most) = (&action.name, count(action.max_arguments, "argument"));
+                    return Err(refused(format!("the action \"{name}\" takes at most {most} (`max_args`)")));
+                }
                 if !pattern.matches(word) {
-                    return Err(refused(format!(
-                        "\"{}\" isn't allowed by `args` of the action \"{}\"",
-                        shown(word),
-                        action.name
-                    )));
+                    let (name, word) = (&action.name, shown(word));
+                    return Err(refused(format!("\"{word}\" doesn't match `args` of the action \"{name}\"")));
                 }
                 arguments.push(word.to_owned());
-            }
-            if arguments.len() > action.max_arguments {
-                let text =
-                    format!("the action \"{}\" takes at most {} (`max_args`)", action.name, action.max_arguments);
-                return Err(Refused { argument: None, text: format!("there are more arguments than that: {text}") });
             }
         }
         Ok(Invocation { action: Arc::clone(action), arguments })
@@ -87,14 +84,4 @@ impl Invocation {
         }
         argv
     }
-}
-
-/// The beginning of a text of others.
-pub(super) fn shown(text: &str) -> String {
-    const MOST: usize = 100;
-    let mut shown: String = crate::printable::printable(text).chars().take(MOST).collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
 }

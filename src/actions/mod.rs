@@ -5,18 +5,28 @@
 //! comes to, and [`leftover`] ends it.
 
 mod action;
+mod document;
 mod ended;
 mod execution;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hosts;
 mod invocation;
+mod json;
 pub(crate) mod leftover;
+mod matching;
 mod pattern;
 mod plan;
 pub(crate) mod process;
 pub(crate) mod root;
+#[cfg(test)]
+mod tests;
 mod url;
 
+use crate::printable::printable;
+
 pub(crate) use action::{Action, Actions, Done, Download, Run, RunsAs, Word};
+pub(crate) use document::plan;
 pub(crate) use ended::{Ended, How};
 pub(crate) use execution::{BadExecutionId, ExecutionId};
 pub(crate) use hosts::HostPattern;
@@ -24,3 +34,14 @@ pub(crate) use invocation::{Invocation, Refused};
 pub(crate) use pattern::{Pattern, PatternError};
 pub(crate) use plan::{Fault, Plan, Step, Unplanned, Wanted, Work};
 pub(crate) use url::{Url, UrlFault};
+
+/// The beginning of a text of others, safe to show: of a URL nothing but what comes before its query, which may be as good as a password.
+fn shown(text: &str) -> String {
+    const MOST: usize = 100;
+    let public = if text.contains("://") { text.split(['?', '#']).next().unwrap_or_default() } else { text };
+    let mut shown = printable(public).chars().take(MOST).collect::<String>();
+    if shown.chars().count() == MOST || public.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}

@@ -7,7 +7,7 @@ use super::{Invocation, Url};
 /// What is to be done for a job, in this order, until a step fails whose failure counts.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    /// 1 to 20. AWS's final step is the last: it is only done if all before it have succeeded.
+    /// 1 to 20, and perhaps AWS's final step behind them: that is only done if all before it have succeeded.
     pub(crate) steps: Vec<Step>,
 }
 
@@ -35,8 +35,6 @@ pub(crate) enum Work {
     Reload,
     /// `gatewire:diagnose`
     Diagnose,
-    /// `ROTATE_CERTIFICATE`
-    RotateCertificate,
 }
 
 /// A file that is to be downloaded.
