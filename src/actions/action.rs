@@ -84,13 +84,6 @@ pub(crate) struct Download {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
-impl Download {
-    /// Whether it may come from `host`, a name or an IP address without brackets.
-    pub(crate) fn is_allowed(&self, host: &str) -> bool {
-        self.hosts.iter().any(|pattern| pattern.matches(host))
-    }
-}
-
 /// All actions of a configuration, in the order written.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Actions(Vec<Arc<Action>>);

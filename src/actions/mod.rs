@@ -39,8 +39,9 @@ pub(crate) use url::{Url, UrlFault};
 fn shown(text: &str) -> String {
     const MOST: usize = 100;
     let public = if text.contains("://") { text.split(['?', '#']).next().unwrap_or_default() } else { text };
-    let mut shown = printable(public).chars().take(MOST).collect::<String>();
-    if shown.chars().count() == MOST || public.len() < text.len() {
+    let whole = printable(public);
+    let mut shown: String = whole.chars().take(MOST).collect();
+    if shown.len() < whole.len() || public.len() < text.len() {
         shown.push('…');
     }
     shown

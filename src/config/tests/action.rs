@@ -47,7 +47,8 @@ fn everything_that_an_action_may_have_is_read() {
     let words = [Word::Text("--to={{x}}".to_owned()), download, Word::Text("--".to_owned()), Word::Arguments];
     assert_eq!(action.run.words, words);
     let download = action.download.as_ref().unwrap();
-    assert!(download.is_allowed("a.s3.eu-west-1.amazonaws.com") && !download.is_allowed("example.com"));
+    let hosts: Vec<String> = download.hosts.iter().map(ToString::to_string).collect();
+    assert_eq!(hosts, ["*.s3.eu-west-1.amazonaws.com", "192.0.2.1"]);
     assert_eq!((download.max_size, download.ca_file.as_deref()), (1 << 30, Some(Path::new("/etc/ca.pem"))));
     let invocation = Invocation::new(&std::sync::Arc::new(action.clone()), ["a.bin b.bin", "c.bin"]).unwrap();
     assert_eq!(
