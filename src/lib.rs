@@ -43,7 +43,7 @@
     reason = "the documentation is for who works on it, and built with private items"
 )]
 
-#[allow(dead_code, unused_imports, reason = "no job reaches them yet")]
+#[allow(dead_code, unused_imports, reason = "gatewire act isn't there yet")]
 pub(crate) mod actions;
 pub(crate) mod batch;
 pub(crate) mod blocking;
@@ -54,9 +54,10 @@ pub(crate) mod config;
 pub(crate) mod count;
 pub(crate) mod cron;
 pub(crate) mod daemon;
-#[allow(dead_code, unused_imports, reason = "no job downloads yet")]
+#[allow(dead_code, unused_imports, reason = "not all of it is used yet")]
 pub(crate) mod download;
 pub(crate) mod duration;
+pub(crate) mod executions;
 pub(crate) mod exposure;
 pub(crate) mod filesystem;
 pub(crate) mod forward;
@@ -64,7 +65,6 @@ pub(crate) mod forward;
 pub mod fuzzing;
 pub(crate) mod inbox;
 pub(crate) mod ingest;
-#[allow(dead_code, reason = "what runs jobs isn't wired to it yet")]
 pub(crate) mod jobs_socket;
 pub(crate) mod journal;
 pub(crate) mod json;
@@ -84,7 +84,7 @@ pub(crate) mod regular;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod secret;
-#[allow(dead_code, unused_imports, reason = "the link doesn't carry requests yet")]
+#[allow(dead_code, unused_imports, reason = "not all of it is used yet")]
 pub(crate) mod services;
 #[cfg(test)]
 mod simulation;
@@ -97,5 +97,6 @@ pub(crate) mod systemd;
 pub(crate) mod template;
 #[cfg(test)]
 mod tests;
+pub(crate) mod thing_services;
 pub(crate) mod time;
 pub(crate) mod timestamp;

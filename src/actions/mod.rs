@@ -16,7 +16,9 @@ mod json;
 pub(crate) mod leftover;
 mod matching;
 mod pattern;
+pub(crate) mod performing;
 mod plan;
+pub(crate) mod position;
 pub(crate) mod process;
 pub(crate) mod root;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the daemon runs on: this machine, or in a simulation what stands for it.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -7,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::blocking::NoThread;
 use crate::config::Config;
+use crate::executions::programs::{MachinePrograms, Programs};
 use crate::net::credentials::Credentials;
 use crate::net::{Brokers, MachineBrokers, MachineNetwork, Network};
 use crate::store::{Disk, Thread};
@@ -35,6 +37,9 @@ pub(crate) trait Machine: 'static {
 
     /// The way to the brokers of bridges.
     fn brokers(&self) -> Self::Brokers;
+
+    /// What actions are done with.
+    fn programs(&self) -> Rc<dyn Programs>;
 
     /// Where the database is.
     fn disk(&self) -> &Self::Disk;
@@ -70,6 +75,10 @@ impl Machine for ThisMachine {
 
     fn brokers(&self) -> MachineBrokers {
         MachineBrokers
+    }
+
+    fn programs(&self) -> Rc<dyn Programs> {
+        Rc::new(MachinePrograms::default())
     }
 
     fn disk(&self) -> &Thread {

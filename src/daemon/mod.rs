@@ -127,7 +127,7 @@ pub(crate) async fn serve<M: Machine>(
     let opened =
         open_store((&config.outbox.path, machine.disk()), &queues, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
-    let served = Served::new(config, store, Rc::clone(&stop), inherited);
+    let served = Served::new(config, store, Rc::clone(&stop), inherited, machine.programs());
     let parts = Rc::new(assemble(config, credentials, &notifier, machine.network(), served));
     let Served { outbox, inbox, store, supervisor, .. } = &parts.served;
     parts.served.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
@@ -234,7 +234,11 @@ async fn wait_for_the_end<M: Machine>(
                     return Ok(());
                 }
             },
-            answer = reading.answer(machine) => reload::reload(parts, answer).await,
+            answer = reading.answer(machine) => {
+                let result = reload::reload(parts, answer).await;
+                parts.served.executions.reloaded(&result);
+            }
+            () = parts.served.executions.wants_reload() => reading.begin_again(machine),
             // Another database is there, with other files.
             Ok(()) = contents.changed() => {}
             () = parts.served.retry() => parts.served.keep_in_place(parts.document()).await,
@@ -285,7 +289,8 @@ impl<N: Network> Parts<N> {
             forward: self.served.forwards().iter().map(|forward| forward.status()).collect(),
             ingest: self.served.ingests().iter().map(|ingest| ingest.status()).collect(),
             bridge: self.served.bridges.status(),
-            executions: Vec::new(),
+            services: self.served.executions.status(),
+            executions: self.served.executions.history(),
             certificate: CertificateStatus { not_before: not_before.into(), not_after: not_after.into() },
         }
     }

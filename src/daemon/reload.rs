@@ -87,16 +87,21 @@ enum Outcome {
 }
 
 /// Makes everything as it was read anew, or says why not and leaves it as it is.
-pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, answer: ReloadAnswer) {
+/// Returns why not.
+pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, answer: ReloadAnswer) -> Result<(), String> {
     let problems = match answer {
         Ok((config, credentials, warnings)) => match apply(parts, &config, &credentials).await {
-            Ok(()) => return say(&parts.reloads, config, &credentials, &warnings),
+            Ok(()) => {
+                say(&parts.reloads, config, &credentials, &warnings);
+                return Ok(());
+            }
             Err(problem) => vec![problem],
         },
         Err(refused) => refused.errors,
     };
+    let refused = Err(problems.join("; "));
     let Some(left_out) = parts.reloads.0.borrow_mut().note(Outcome::Refused(problems.clone()), time::now()) else {
-        return;
+        return refused;
     };
     for problem in &problems {
         log::error!(GATEWIRE_EVENT = "reload_refused"; "{problem}");
@@ -105,6 +110,7 @@ pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, answer: ReloadAnswer
         GATEWIRE_EVENT = "reload_refused";
         "SIGHUP: the new configuration is refused, the old one stays in force{left_out}"
     );
+    refused
 }
 
 async fn apply(parts: &Rc<Parts<impl Network>>, config: &Config, credentials: &Credentials) -> Result<(), String> {

@@ -16,14 +16,16 @@ use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use super::supervisor::Supervisor;
 use crate::bridge;
 use crate::config::{self, Config, SocketFile};
+use crate::executions::Executions;
+use crate::executions::programs::Programs;
 use crate::forward::{Acks, Forward, Recipient};
 use crate::inbox::Inbox;
 use crate::ingest::Ingest;
 use crate::outbox::Outbox;
-use crate::services::ThingServices;
 use crate::socket::{Inherited, Listener, Seldom, SharedMemory, SocketError};
 use crate::stop::Stop;
 use crate::store::{QueueState, Store};
+use crate::thing_services::ThingServices;
 use bridges::Bridges;
 pub(super) use bridges::queues;
 
@@ -57,6 +59,7 @@ impl ServedError {
 enum Server {
     Forward(String),
     Ingest(String),
+    Jobs,
     Status,
 }
 
@@ -75,6 +78,9 @@ pub(super) struct Served {
     pub(super) inbox: Rc<Inbox>,
     pub(super) acks: Rc<Acks>,
     pub(super) services: Rc<ThingServices>,
+    pub(super) executions: Rc<Executions>,
+    /// What does jobs and commands, while there are any.
+    executing: RefCell<Option<JoinHandle<()>>>,
     pub(super) stop: Rc<Stop>,
     pub(super) supervisor: Rc<Supervisor>,
     forwards: RefCell<Vec<Rc<Forward>>>,
@@ -117,18 +123,27 @@ fn give_access(kept: &[(&Rc<Listener>, &SocketFile)]) -> Result<(), SocketError>
 }
 
 impl Served {
-    pub(super) fn new(config: &Config, store: Rc<Store>, stop: Rc<Stop>, inherited: Inherited) -> Served {
+    pub(super) fn new(
+        config: &Config,
+        store: Rc<Store>,
+        stop: Rc<Stop>,
+        inherited: Inherited,
+        programs: Rc<dyn Programs>,
+    ) -> Served {
         let acks: Rc<Acks> = Rc::default();
         let outbox = Outbox::new(&config.outbox, &config.connection.rate_limit, &store);
         let is_read = store.contents().borrow().generation > 0;
         let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), is_read, fastrand::u64(..));
         let services = Rc::new(ThingServices::new(Rc::clone(&acks), fastrand::u64(..)));
+        let executions = Executions::new(&services, &store, programs, &stop);
         Served {
             store,
             outbox,
             inbox,
             acks,
             services,
+            executions,
+            executing: RefCell::default(),
             stop,
             supervisor: Rc::default(),
             forwards: RefCell::default(),
@@ -195,7 +210,8 @@ impl Served {
         let forwards = config.forward.iter().map(|forward| &forward.socket);
         let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
         let (mut listeners, mut kept) = (Listeners::new(), Vec::new());
-        for socket in forwards.chain(ingests).chain([&config.status.socket]) {
+        let jobs = config.jobs.iter().filter_map(|jobs| jobs.socket.as_ref());
+        for socket in forwards.chain(ingests).chain(jobs).chain([&config.status.socket]) {
             let listener = match present.get(&socket.path) {
                 Some(listener) if listener.is_in_place() => {
                     kept.push((listener, socket));
@@ -220,6 +236,7 @@ impl Served {
         let Prepared { listeners, mut places } = prepared;
         self.apply_forwards(config, &mut places);
         self.bridges.apply(config, &mut places, self);
+        self.apply_executions(config, &document).await;
         self.tell_inbox();
         self.apply_ingests(config);
         let wanted = self.wanted(config, &document);
@@ -245,6 +262,37 @@ impl Served {
                 there wait for ever. Remove it from the socket unit, or use it in a [[forward]] or an [[ingest]]",
                 path.display()
             );
+        }
+    }
+
+    /// What jobs and commands may have done.
+    async fn apply_executions(&self, config: &Config, document: &Rc<dyn Fn() -> Vec<u8>>) {
+        let begins_anew = self.executions.configure(config, Rc::clone(document));
+        if begins_anew {
+            self.end_executing();
+            let ended = self.executing.take();
+            if let Some(ended) = ended {
+                // It was aborted.
+                let _ = ended.await;
+            }
+        }
+        if !config.services().is_empty() && self.executing.borrow().is_none() {
+            let run = Rc::clone(&self.executions).run();
+            let task = self.supervisor.spawn_until("what does jobs and commands", Rc::clone(&self.stop), run);
+            *self.executing.borrow_mut() = Some(task);
+        }
+    }
+
+    fn end_executing(&self) {
+        self.executing.borrow().iter().for_each(JoinHandle::abort);
+    }
+
+    /// Completes when what is known of jobs and commands is on the disk. The daemon stops.
+    pub(super) async fn executions_stored(&self) {
+        let ended = self.executing.take();
+        if let Some(ended) = ended {
+            // It ends by itself.
+            let _ = ended.await;
         }
     }
 
@@ -344,6 +392,11 @@ impl Served {
             let ingest = Rc::clone(ingest);
             let serve: Serve = Box::new(move |listener| Box::pin(ingest.serve(listener)));
             wanted.insert(Server::Ingest(config.name.clone()), (path(&config.socket), serve));
+        }
+        if let Some(socket) = config.jobs.as_ref().and_then(|jobs| jobs.socket.as_ref()) {
+            let jobs = Rc::clone(&self.executions.socket);
+            let serve: Serve = Box::new(move |listener| Box::pin(jobs.serve(listener)));
+            wanted.insert(Server::Jobs, (path(socket), serve));
         }
         let document = Rc::clone(document);
         let serve: Serve =

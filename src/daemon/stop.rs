@@ -44,6 +44,7 @@ pub(super) async fn stop(
     let _ = timeout_at(until, store.while_it_works(outbox.store_the_rest())).await;
     // What they were waiting for is known by now, but for what waits in rules: once that is stored, the brokers are told so, too.
     let _ = timeout_at(until, store.while_it_works(served.bridges.store())).await;
+    let _ = timeout_at(until, store.while_it_works(served.executions_stored())).await;
     served.bridges.disconnect().await;
     let left = Left { path: &parts.path, kept: last_look(store, until).await };
     left.say_what_waits(outbox.stored(), outbox.abandon(), store.trouble());

@@ -111,11 +111,6 @@ impl JobsSocket {
         }
     }
 
-    /// Whether a job that is offered now would go to somebody at once.
-    pub(crate) fn has_reader(&self) -> bool {
-        self.readers() > 0
-    }
-
     /// Clients that may be given a job.
     pub(crate) fn readers(&self) -> usize {
         self.desk.borrow().readers()

@@ -53,6 +53,8 @@ pub(crate) struct Publication {
 pub(crate) struct Check {
     config: config::Connection,
     filters: BTreeMap<TopicFilter, Qos>,
+    /// What it would subscribe to after that, for services: the server may close the connection on these.
+    of_services: BTreeMap<TopicFilter, Qos>,
     /// What the daemon would publish.
     publications: Vec<Publication>,
     /// Those that a session which the server has kept may hold, if that is known.
@@ -65,17 +67,19 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// `filters` is what the daemon would subscribe to, `standing` what its session may hold, if it has noted that.
+    /// `filters` is what the daemon would subscribe to, and then `of_services`; `standing` what its session may hold, if it has noted
+    /// that.
     pub(crate) fn new(
         config: &config::Connection,
         credentials: &Credentials,
-        filters: BTreeMap<TopicFilter, Qos>,
+        (filters, of_services): (BTreeMap<TopicFilter, Qos>, BTreeMap<TopicFilter, Qos>),
         publications: Vec<Publication>,
         standing: Option<BTreeSet<TopicFilter>>,
     ) -> Check {
         Check {
             config: config.clone(),
             filters,
+            of_services,
             publications,
             standing,
             connector: LinkConnector::once(config, credentials),
@@ -111,21 +115,36 @@ impl Check {
         self.connect(report).await?;
         let (mut passed, mut granted_anew) = (self.is_allowed(report), Vec::new());
         let ack_timeout = self.config.ack_timeout;
+        for filters in [self.filters.clone(), self.of_services.clone()] {
+            passed &= self.subscribe(&filters, &mut granted_anew, report).await?;
+        }
+        for filter in &granted_anew {
+            let Some(talk) = &mut self.talk else { break };
+            talk.unsubscribe(filter, ack_timeout).await?;
+        }
+        Ok(passed)
+    }
+
+    /// Subscribes to each of these, and notes what is granted that the session didn't hold. Whether all are.
+    async fn subscribe(
+        &mut self,
+        filters: &BTreeMap<TopicFilter, Qos>,
+        granted_anew: &mut Vec<TopicFilter>,
+        report: StepReport<'_>,
+    ) -> Result<bool, LinkError> {
         // As the daemon does: what another filter covers isn't asked for, unless that one is refused.
         let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
         loop {
-            let next =
-                needed(&self.filters, |filter| refused.contains(filter)).find(|(filter, _)| !asked.contains(*filter));
+            let next = needed(filters, |filter| refused.contains(filter)).find(|(filter, _)| !asked.contains(*filter));
             let Some((filter, qos)) = next.map(|(filter, qos)| (filter.clone(), qos)) else { break };
             asked.insert(filter.clone());
             let Some(talk) = &mut self.talk else { break };
-            match talk.subscribe(&filter, qos, ack_timeout).await? {
+            match talk.subscribe(&filter, qos, self.config.ack_timeout).await? {
                 Ok(granted) => {
                     report(Outcome::Passed(subscribed(&filter, qos, granted)));
                     granted_anew.extend(Some(filter).filter(|filter| self.is_new(filter)));
                 }
                 Err(reason) => {
-                    passed = false;
                     refused.insert(filter.clone());
                     let protocol = self.config.protocol;
                     let is_iot_core = Endpoint::from(&self.config).is_iot_core();
@@ -133,11 +152,7 @@ impl Check {
                 }
             }
         }
-        for filter in &granted_anew {
-            let Some(talk) = &mut self.talk else { break };
-            talk.unsubscribe(filter, ack_timeout).await?;
-        }
-        Ok(passed)
+        Ok(refused.is_empty())
     }
 
     /// Whether the CONNACK allows what is configured.

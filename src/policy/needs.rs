@@ -1,6 +1,6 @@
 //! What a configuration needs of a policy.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Action;
 use super::pattern::Pattern;
@@ -8,7 +8,7 @@ use super::resource::escaped;
 use super::topics::{Parent, Topics, topics_of, topics_of_image};
 use crate::config::Config;
 use crate::mapping::for_iot_core;
-use crate::message::{TopicFilter, needed};
+use crate::message::{Qos, TopicFilter, needed};
 
 /// What something is needed for: a statement of the least policy each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +18,14 @@ pub(crate) enum Purpose {
     PublishIngest,
     PublishWill,
     PublishBridge,
+    PublishServices,
     Retain,
     SubscribeForward,
     ReceiveForward,
     SubscribeBridge,
     ReceiveBridge,
+    SubscribeServices,
+    ReceiveServices,
 }
 
 impl Purpose {
@@ -34,23 +37,28 @@ impl Purpose {
             Purpose::PublishIngest => "PublishIngest",
             Purpose::PublishWill => "PublishWill",
             Purpose::PublishBridge => "PublishBridge",
+            Purpose::PublishServices => "PublishServices",
             Purpose::Retain => "Retain",
             Purpose::SubscribeForward => "SubscribeForward",
             Purpose::ReceiveForward => "ReceiveForward",
             Purpose::SubscribeBridge => "SubscribeBridge",
             Purpose::ReceiveBridge => "ReceiveBridge",
+            Purpose::SubscribeServices => "SubscribeServices",
+            Purpose::ReceiveServices => "ReceiveServices",
         }
     }
 
     pub(crate) fn action(self) -> Action {
         match self {
             Purpose::Connect => Action::Connect,
-            Purpose::PublishSchedule | Purpose::PublishIngest | Purpose::PublishWill | Purpose::PublishBridge => {
-                Action::Publish
-            }
+            Purpose::PublishSchedule
+            | Purpose::PublishIngest
+            | Purpose::PublishWill
+            | Purpose::PublishBridge
+            | Purpose::PublishServices => Action::Publish,
             Purpose::Retain => Action::RetainPublish,
-            Purpose::SubscribeForward | Purpose::SubscribeBridge => Action::Subscribe,
-            Purpose::ReceiveForward | Purpose::ReceiveBridge => Action::Receive,
+            Purpose::SubscribeForward | Purpose::SubscribeBridge | Purpose::SubscribeServices => Action::Subscribe,
+            Purpose::ReceiveForward | Purpose::ReceiveBridge | Purpose::ReceiveServices => Action::Receive,
         }
     }
 }
@@ -143,6 +151,7 @@ pub(crate) fn of(config: &Config, ingest_retain: IngestRetain) -> Vec<Need> {
             }
         }
     }
+    needs.services(config, &wanted);
     needs.sorted()
 }
 
@@ -176,6 +185,26 @@ impl Needs {
             None => {
                 let strings = topics.strings.iter().map(|strings| Pattern::literal(begin).then(strings)).collect();
                 self.0.push(Need { purpose, resource, strings, sources: vec![source.to_owned()] });
+            }
+        }
+    }
+
+    /// What `[jobs]` and `[commands]` need, where `wanted` is subscribed to otherwise.
+    fn services(&mut self, config: &Config, wanted: &BTreeMap<TopicFilter, Qos>) {
+        let thing = &config.connection.thing;
+        for service in config.services() {
+            let source = format!("[{}]", service.name());
+            for topics in service.requests(thing).iter().flat_map(|filter| topics_of(filter, Parent::Apart)) {
+                self.topics(Purpose::PublishServices, topics, &source);
+            }
+            // The configuration has checked the name of the thing.
+            for filter in service.filters(thing).unwrap_or_default() {
+                if !wanted.keys().any(|other| *other == filter || other.covers(&filter)) {
+                    self.exact(Purpose::SubscribeServices, filter.as_str(), &source);
+                }
+                for topics in received(&filter) {
+                    self.topics(Purpose::ReceiveServices, topics, &source);
+                }
             }
         }
     }

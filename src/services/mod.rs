@@ -17,14 +17,12 @@ mod requests;
 mod retry;
 #[cfg(test)]
 mod tests;
-mod thing_services;
 
 use crate::message::{TopicError, TopicFilter};
 pub(crate) use answer::{Answer, Rejection};
 pub(crate) use availability::Availability;
 pub(crate) use request::{Correlation, Request, RequestError, RequestId};
 pub(crate) use requests::{Counters, Event, Requests};
-pub(crate) use thing_services::{Connected, ThingServices};
 
 /// A service of AWS IoT that gatewire asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,5 +65,15 @@ impl Service {
         };
         // By MQTT's rules alone: the answers of commands have a slash more than IoT Core lets topics have that aren't its own.
         texts.iter().map(|text| TopicFilter::of_mqtt(text)).collect()
+    }
+
+    /// The topics of its requests, as filters.
+    pub(crate) fn requests(self, thing: &str) -> Vec<String> {
+        match self {
+            Service::Jobs => {
+                ["start-next", "+/get", "+/update"].map(|last| format!("$aws/things/{thing}/jobs/{last}")).into()
+            }
+            Service::Commands => vec![format!("$aws/commands/things/{thing}/executions/+/response/json")],
+        }
     }
 }

@@ -380,6 +380,11 @@ impl Requests {
             .map(move |(service, usable)| (*service, &usable.availability, usable.since, counters(service)))
     }
 
+    /// How many requests to a service have no answer.
+    pub(crate) fn outstanding_of(&self, service: Service) -> usize {
+        self.outstanding.values().filter(|outstanding| outstanding.request.service() == service).count()
+    }
+
     /// How many requests have no answer.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()

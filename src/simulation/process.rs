@@ -15,9 +15,11 @@ use tokio_stream::Stream;
 
 use super::broker::Broker;
 use super::network::SimulatedNetwork;
+use crate::actions::{self, ExecutionId, Invocation};
 use crate::blocking::NoThread;
 use crate::config::{self, Environment};
 use crate::daemon::{self, DaemonError, Machine, ReloadAnswer, ReloadRefused};
+use crate::executions::programs::{Fetching, Local, Programs};
 use crate::net::credentials;
 use crate::socket::Inherited;
 use crate::store::simulated::SimulatedDisk;
@@ -36,6 +38,37 @@ struct SimulatedMachine {
     config: PathBuf,
 }
 
+/// No configuration of the simulation has actions.
+struct NoPrograms;
+
+impl Programs for NoPrograms {
+    fn boot_id(&self) -> String {
+        "simulated".to_owned()
+    }
+
+    fn run<'a>(
+        &'a self,
+        _: &'a Invocation,
+        _: Option<&'a Path>,
+        _: &'a ExecutionId,
+        _: Local<'a, ()>,
+    ) -> Local<'a, actions::Ended> {
+        unreachable!("no action is configured")
+    }
+
+    fn fetch<'a>(&'a self, _: Fetching<'a>, _: &'a dyn Fn(String)) -> Local<'a, Result<PathBuf, String>> {
+        unreachable!("no action is configured")
+    }
+
+    fn clean<'a>(&'a self, _: &'a Path, _: Option<&'a ExecutionId>) -> Local<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn end_leftover<'a>(&'a self, _: &'a ExecutionId, _: bool) -> Local<'a, Result<(), String>> {
+        unreachable!("no action is configured")
+    }
+}
+
 impl Machine for SimulatedMachine {
     type Network = SimulatedNetwork;
     type Brokers = SimulatedNetwork<Broker>;
@@ -47,6 +80,10 @@ impl Machine for SimulatedMachine {
 
     fn brokers(&self) -> SimulatedNetwork<Broker> {
         self.brokers.clone()
+    }
+
+    fn programs(&self) -> Rc<dyn Programs> {
+        Rc::new(NoPrograms)
     }
 
     fn disk(&self) -> &SimulatedDisk {

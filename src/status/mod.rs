@@ -3,10 +3,13 @@
 pub(crate) mod memory;
 pub(crate) mod socket;
 
+use std::collections::BTreeMap;
+
 use crate::time::Rfc3339;
 use serde::Serialize;
 
 use crate::bridge::BridgeStatus;
+use crate::executions::ServiceStatus;
 use crate::forward::ForwardStatus;
 use crate::inbox::InboxStatus;
 use crate::ingest::IngestStatus;
@@ -33,6 +36,9 @@ pub(crate) struct Status {
     pub(crate) forward: Vec<ForwardStatus>,
     pub(crate) ingest: Vec<IngestStatus>,
     pub(crate) bridge: Vec<BridgeStatus>,
+    /// By name; left out unless there is one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) services: BTreeMap<&'static str, ServiceStatus>,
     /// The last of jobs and commands.
     pub(crate) executions: Vec<Entry>,
     pub(crate) certificate: CertificateStatus,

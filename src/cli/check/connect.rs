@@ -81,7 +81,10 @@ async fn bridges(inputs: &Inputs) -> bool {
 async fn go(inputs: &Inputs, until: Until) -> Option<bool> {
     let Inputs { config, credentials, .. } = inputs;
     let standing = noted_at(&config.outbox.path, &config.connection);
-    let mut check = Check::new(&config.connection, credentials, config.filters(), publications(config), standing);
+    let services = config.services().into_iter().filter_map(|service| service.filters(&config.connection.thing).ok());
+    let of_services = services.flatten().map(|filter| (filter, Qos::AtLeastOnce)).collect();
+    let filters = (config.filters(), of_services);
+    let mut check = Check::new(&config.connection, credentials, filters, publications(config), standing);
     if until == Until::Tls {
         return Some(check.tls(&mut report).await);
     }
@@ -168,6 +171,15 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> bool {
         let (filter, reason) = (text(&refused["filter"]), text(&refused["reason"]));
         failed(&format!("the server refuses the filter `{filter}`: {reason}"), &lacks(refused));
     }
+    let services = status["services"].as_object();
+    let refused_services: Vec<_> =
+        services.into_iter().flatten().filter(|(_, service)| service["state"] == "refused").collect();
+    for (name, service) in &refused_services {
+        failed(
+            &format!("[{name}] is left out, because the server refuses it: {}", text(&service["reason"])),
+            "Allow what `gatewire policy` prints, or remove the table if the account doesn't have the service.",
+        );
+    }
     for aside in status["outbox"]["quarantine"].as_array().into_iter().flatten() {
         let (topic, reason) = (text(&aside["topic"]), text(&aside["reason"]));
         say("note", &format!("messages on `{topic}` are set aside, the server refuses them: {reason}"));
@@ -182,7 +194,7 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> bool {
     let running = "gatewire is running; nothing is tried beside it, because a second connection would end its own";
     if state == "connected" {
         say("ok", &format!("{running}. It is connected to {endpoint} as `{client_id}` since {since}"));
-        return refused.is_empty() && !is_refused;
+        return refused.is_empty() && refused_services.is_empty() && !is_refused;
     }
     let error = &link["last_error"];
     match error["message"].as_str() {

@@ -23,9 +23,29 @@ pub(super) struct Document {
     pub(super) forward: Vec<ForwardDocument>,
     pub(super) ingest: Vec<IngestDocument>,
     pub(super) bridge: Vec<BridgeDocument>,
+    /// By name.
+    pub(super) services: BTreeMap<String, ServiceDocument>,
     /// `None`: the daemon is of a version that knows no jobs.
     pub(super) executions: Option<Vec<ExecutionDocument>>,
     pub(super) certificate: Certificate,
+}
+
+/// A service of AWS IoT that is configured.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ServiceDocument {
+    pub(super) state: String,
+    pub(super) since: Option<Rfc3339>,
+    pub(super) reason: Option<String>,
+    pub(super) next_attempt: Option<Rfc3339>,
+    pub(super) outstanding: u64,
+    pub(super) sent: u64,
+    pub(super) answered: u64,
+    pub(super) timed_out: u64,
+    pub(super) delayed: u64,
+    pub(super) execution: Option<String>,
+    pub(super) waiting: u64,
+    pub(super) readers: Option<u64>,
 }
 
 /// An execution of a job or a command, also as the store has it.

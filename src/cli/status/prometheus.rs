@@ -4,6 +4,7 @@
 //! Times are points in time, in seconds since 1970: how old something is, a query computes at its own time.
 
 mod bridges;
+mod services;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -33,6 +34,7 @@ pub(super) fn exposition(document: &Document) -> String {
     metrics.forwards(&document.forward);
     metrics.ingests(&document.ingest);
     metrics.bridges(&document.bridge);
+    metrics.services(&document.services);
     metrics.0
 }
 

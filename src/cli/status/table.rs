@@ -1,6 +1,7 @@
 //! The status as a page for people. Pure: it is given the time.
 
 mod bridges;
+mod services;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -38,6 +39,7 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Styled
     page.forwards(&document.forward);
     page.ingests(&document.ingest);
     page.bridges(&document.bridge);
+    page.services(&document.services);
     page.text
 }
 

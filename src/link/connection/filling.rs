@@ -8,7 +8,7 @@ use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::{NextSend, Waiting};
 use crate::net::Network;
 use crate::outbox::Outbox;
-use crate::services::ThingServices;
+use crate::thing_services::ThingServices;
 
 impl<N: Network> Connection<'_, N> {
     /// Gives the session what it may send now: first what has to go again, then what waits, as far as window and quota go.

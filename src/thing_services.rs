@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::{Counters, Requests, Service};
 use crate::forward::{Acks, Recipient};
 use crate::message::{AckToken, Inbound, Outbound, Sequence, Topic, TopicFilter};
 use crate::notify::LocalNotify;
+use crate::services::{Requests, Service};
 use crate::time;
 
 /// What a service says by itself, and what may be told of it. Its token is owed until it is given back.
@@ -87,27 +87,27 @@ impl ThingServices {
     // For those who ask.
 
     /// The requests, to be changed; the link is told that they may have.
-    pub(super) fn ask(&self) -> RefMut<'_, Requests> {
+    pub(crate) fn ask(&self) -> RefMut<'_, Requests> {
         self.for_link.notify();
         self.requests.borrow_mut()
     }
 
     /// The next that a service has said by itself.
-    pub(super) fn next_told(&self) -> Option<Told> {
+    pub(crate) fn next_told(&self) -> Option<Told> {
         self.told.borrow_mut().pop_front()
     }
 
     /// IoT Core may be told that a message is taken.
-    pub(super) fn is_done(&self, token: Option<AckToken>) {
+    pub(crate) fn is_done(&self, token: Option<AckToken>) {
         token.into_iter().for_each(|token| self.acks.done(token));
     }
 
     /// Completes when there is something to look at.
-    pub(super) async fn news(&self) {
+    pub(crate) async fn news(&self) {
         self.news.notified().await;
     }
 
-    pub(super) fn has_news(&self) {
+    pub(crate) fn has_news(&self) {
         self.news.notify();
     }
 
@@ -230,11 +230,6 @@ impl ThingServices {
             self.for_link.notify();
             self.news.notify();
         }
-    }
-
-    /// What was counted of a service.
-    pub(crate) fn counters(&self) -> Vec<(Service, Counters)> {
-        self.requests.borrow().services().map(|(service, _, _, counters)| (service, counters)).collect()
     }
 }
 

@@ -1,0 +1,205 @@
+//! Doing what a plan says, step by step. What a step needs of the machine and the daemon is its [`Host`]'s.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use super::position::{GoOn, Life, Position, Stage, go_on};
+use super::{Done, Ended, ExecutionId, How, Invocation, Plan, Step, Wanted, Work};
+use crate::duration::written;
+
+/// What a plan needs of the machine and of the daemon, for one execution.
+pub(crate) trait Host {
+    /// This boot and this process.
+    fn life(&self) -> Life;
+
+    /// Notes how far the plan is. Whether it is on the disk.
+    fn note(&self, position: &Position) -> impl Future<Output = bool>;
+
+    /// Tells how far it is, beside its status.
+    fn tell(&self, told: Told);
+
+    /// Runs the program of an action; it is ended when the execution is cancelled.
+    fn run(&self, invocation: &Invocation, download: Option<&Path>) -> impl Future<Output = Ended>;
+
+    /// Fetches a file for an action: its path, or why it can't be had.
+    fn fetch(
+        &self,
+        step: usize,
+        invocation: &Invocation,
+        wanted: &Wanted,
+    ) -> impl Future<Output = Result<PathBuf, String>>;
+
+    /// Has the configuration read again: what is wrong with it, if it is refused.
+    fn reload(&self) -> impl Future<Output = Result<(), String>>;
+
+    /// What is to be known of this gateway, by name.
+    fn diagnose(&self) -> Told;
+
+    /// Completes once there is a connection to IoT Core.
+    fn connected(&self) -> impl Future<Output = ()>;
+
+    /// Completes when nobody wants it any more.
+    fn cancelled(&self) -> impl Future<Output = ()>;
+}
+
+/// What is told of an execution: the pairs of its `statusDetails`.
+pub(crate) type Told = Vec<(&'static str, String)>;
+
+/// How a plan has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Performed {
+    pub(crate) has_succeeded: bool,
+    pub(crate) told: Told,
+}
+
+/// How a step has ended: succeeded, or failed, with what is told of it.
+type Outcome = Result<Told, Told>;
+
+/// The keys of `statusDetails`.
+pub(crate) const ACTION: &str = "action";
+pub(crate) const STEP: &str = "step";
+pub(crate) const REASON: &str = "reason";
+const EXIT_CODE: &str = "exit_code";
+
+/// Of a step whose daemon was ended while it ran.
+const INTERRUPTED: &str = "interrupted: gatewire was ended while it ran (`rerun = true` would begin it again)";
+
+const CANCELLED: &str = "cancelled";
+
+/// A plan, of one execution.
+pub(crate) struct Performing<'a, H> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) execution: &'a ExecutionId,
+    pub(crate) host: &'a H,
+}
+
+impl<H: Host> Performing<'_, H> {
+    /// Does it, from where it was `noted` to be. What an earlier process has left running of it must have been ended before.
+    pub(crate) async fn perform(&self, noted: Option<&Position>) -> Performed {
+        let from = go_on(self.plan, &self.execution.to_string(), noted, &self.host.life());
+        let (GoOn::Begin(first) | GoOn::Await(first) | GoOn::Done(first) | GoOn::Interrupted(first)) = from;
+        let mut last = Told::new();
+        for (number, step) in self.plan.steps.iter().enumerate().skip(first) {
+            let ended = match if number == first { from } else { GoOn::Begin(number) } {
+                GoOn::Begin(_) => self.step(number, step).await,
+                GoOn::Await(_) => self.until_done(step, true).await,
+                GoOn::Done(_) => Ok(Told::new()),
+                GoOn::Interrupted(_) => Err(reason(INTERRUPTED)),
+            };
+            let has_failed = ended.is_err();
+            let (Ok(told) | Err(told)) = ended;
+            last = named(step).into_iter().chain(told).collect();
+            if has_failed && !step.ignores_failure {
+                return Performed { has_succeeded: false, told: last };
+            }
+        }
+        Performed { has_succeeded: true, told: last }
+    }
+
+    async fn step(&self, number: usize, step: &Step) -> Outcome {
+        if number > 0 {
+            self.host.tell(named(step));
+        }
+        match &step.work {
+            Work::Run { invocation, download: None } => self.program(number, step, invocation, None).await,
+            Work::Run { invocation, download: Some(wanted) } => {
+                let path = self.fetch(number, invocation, wanted).await?;
+                self.program(number, step, invocation, Some(&path)).await
+            }
+            Work::Reload => self.host.reload().await.map(|()| Told::new()).map_err(|why| reason(&why)),
+            Work::Diagnose => Ok(self.host.diagnose()),
+        }
+    }
+
+    async fn fetch(&self, step: usize, invocation: &Invocation, wanted: &Wanted) -> Result<PathBuf, Told> {
+        tokio::select! {
+            biased;
+            () = self.host.cancelled() => Err(reason(CANCELLED)),
+            path = self.host.fetch(step, invocation, wanted) => path.map_err(|why| reason(&why)),
+        }
+    }
+
+    async fn program(&self, number: usize, step: &Step, invocation: &Invocation, download: Option<&Path>) -> Outcome {
+        let execution = self.execution.to_string();
+        let mut position = Position { execution, step: number, stage: Stage::Begun, life: self.host.life() };
+        if !self.host.note(&position).await {
+            return Err(reason("it can't be noted on the disk that it is begun"));
+        }
+        let ended = self.host.run(invocation, download).await;
+        let told = told(step, invocation, &ended);
+        if !ended.is_success() || has_too_many_lines(step, &ended) {
+            return Err(told);
+        }
+        if invocation.action().done == Done::Exit {
+            return Ok(told);
+        }
+        position.stage = Stage::Exited;
+        // If it can't be noted, it is as if it hadn't exited yet.
+        self.host.note(&position).await;
+        self.until_done(step, false).await
+    }
+
+    /// A boot, or a restart of gatewire, is waited for, from now on for the action's `timeout`. It may be this process, `is_another`
+    /// than the one that has begun the step, that is waited for: then it only has to be connected.
+    async fn until_done(&self, step: &Step, is_another: bool) -> Outcome {
+        let Work::Run { invocation, .. } = &step.work else { return Ok(Told::new()) };
+        let action = invocation.action();
+        let is_this = action.done == Done::AfterRestart && is_another;
+        let missing = match action.done {
+            Done::AfterRestart => "no new gatewire was connected",
+            Done::AfterBoot | Done::Exit => "the machine wasn't started anew",
+        };
+        tokio::select! {
+            biased;
+            () = self.host.cancelled() => Err(reason(CANCELLED)),
+            () = self.host.connected(), if is_this => Ok(Told::new()),
+            () = tokio::time::sleep(action.timeout), if !is_this => {
+                Err(reason(&format!("{missing} within {} (`timeout`)", written(action.timeout))))
+            }
+        }
+    }
+}
+
+fn told(step: &Step, invocation: &Invocation, ended: &Ended) -> Told {
+    let mut told = Told::new();
+    match &ended.how {
+        How::Exit(code) => told.push((EXIT_CODE, code.to_string())),
+        other => told.push((REASON, other.to_string())),
+    }
+    if ended.is_success() && has_too_many_lines(step, ended) {
+        let allowed = step.allowed_stderr_lines.unwrap_or(0);
+        told.push((REASON, format!("it wrote {} lines on stderr, the document allows {allowed}", ended.stderr_lines)));
+    }
+    let reports = invocation.action().report_output;
+    if reports || step.shows_stdout {
+        told.push(("stdout", ended.stdout.clone()));
+    }
+    if reports {
+        told.push(("stderr", ended.stderr.clone()));
+    }
+    told
+}
+
+fn has_too_many_lines(step: &Step, ended: &Ended) -> bool {
+    step.allowed_stderr_lines.is_some_and(|allowed| ended.stderr_lines > u64::from(allowed))
+}
+
+fn reason(why: &str) -> Told {
+    vec![(REASON, why.to_owned())]
+}
+
+/// What each step is told with.
+pub(crate) fn named(step: &Step) -> Told {
+    vec![(ACTION, step.work.action_name().to_owned()), (STEP, step.name.clone())]
+}
+
+impl Work {
+    /// Of the action, or of what is built in.
+    pub(crate) fn action_name(&self) -> &str {
+        match self {
+            Work::Run { invocation, .. } => &invocation.action().name,
+            Work::Reload => "gatewire:reload",
+            Work::Diagnose => "gatewire:diagnose",
+        }
+    }
+}

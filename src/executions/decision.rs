@@ -1,0 +1,70 @@
+//! What becomes of a document. Pure.
+
+use std::time::Duration;
+
+use super::Settings;
+use crate::actions::{Done, Plan, RunsAs, Unplanned, Work, plan};
+
+/// AWS's bounds of a step timer, in minutes.
+const STEP_TIMER: std::ops::RangeInclusive<u64> = 1..=10080;
+
+/// What becomes of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Decision {
+    Perform(Plan),
+    /// No action takes it, and it goes to a program that reads `jobs.sock`.
+    Offer,
+    /// Why it isn't done.
+    Reject(String),
+}
+
+impl Decision {
+    /// Of a job.
+    pub(super) fn of_job(document: &str, settings: &Settings) -> Decision {
+        let has_socket = settings.jobs.as_ref().is_some_and(|jobs| jobs.socket.is_some());
+        match plan(document, &settings.actions) {
+            Ok(plan) => Decision::Perform(plan),
+            Err(Unplanned::NoAction(_)) if has_socket => Decision::Offer,
+            Err(Unplanned::NoAction(fault) | Unplanned::Rejected(fault)) => Decision::Reject(fault.to_string()),
+        }
+    }
+
+    /// Of a command.
+    pub(super) fn of_command(payload: &str, settings: &Settings) -> Result<Plan, String> {
+        plan(payload, &settings.actions)
+            .map_err(|(Unplanned::NoAction(fault) | Unplanned::Rejected(fault))| fault.to_string())
+    }
+}
+
+/// For how many minutes AWS may be without news of a plan: as long as it may take, and a minute more. `None`: nobody knows how long
+/// it takes.
+pub(super) fn step_minutes(plan: &Plan) -> Option<u32> {
+    let timeout = |work: &Work| match work {
+        Work::Run { invocation, .. } if invocation.action().done == Done::Exit => Some(invocation.action().timeout),
+        Work::Run { .. } => None,
+        Work::Reload | Work::Diagnose => Some(Duration::from_secs(60)),
+    };
+    // Each may take until it is killed.
+    let each = |work| timeout(work).map(|timeout| timeout + Duration::from_secs(20));
+    let all: Duration = plan.steps.iter().map(|step| each(&step.work)).sum::<Option<Duration>>()?;
+    let minutes = (all.as_secs().div_ceil(60) + 1).clamp(*STEP_TIMER.start(), *STEP_TIMER.end());
+    u32::try_from(minutes).ok()
+}
+
+/// Whether root may have run something of it.
+pub(super) fn has_root(plan: &Plan) -> bool {
+    let is_root =
+        |work: &Work| matches!(work, Work::Run { invocation, .. } if invocation.action().runs_as == RunsAs::Root);
+    plan.steps.iter().any(|step| is_root(&step.work))
+}
+
+/// Whether what a step has begun goes on without the daemon: a reboot, or an upgrade of gatewire.
+pub(super) fn goes_on_alone(plan: &Plan, step: usize) -> bool {
+    let work = plan.steps.get(step).map(|step| &step.work);
+    matches!(work, Some(Work::Run { invocation, .. }) if invocation.action().done != Done::Exit)
+}
+
+/// The action by which a plan is known: that of its first step.
+pub(super) fn action_name(plan: &Plan) -> String {
+    plan.steps.first().map(|step| step.work.action_name().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,15 @@
+//! What is on the disk, and under which names.
+
+use crate::store::Store;
+
+/// How far the plan is that is performed.
+pub(super) const POSITION: &str = "action";
+/// The journal of Jobs.
+pub(super) const JOBS: &str = "job";
+/// That of Commands.
+pub(super) const COMMANDS: &str = "commands";
+
+/// A note, or nothing.
+pub(super) async fn read(store: &Store, name: &'static str) -> String {
+    store.note(name).await.unwrap_or_default()
+}

@@ -1,0 +1,85 @@
+//! The `services` of the status document.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use crate::services::{Availability, Counters, Requests, Service};
+use crate::time::{self, Rfc3339};
+
+/// One of the `services` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct ServiceStatus {
+    /// `ready`: it can be asked. `waiting`: there is no connection, or its filters aren't subscribed to yet. `refused`: IoT Core refuses
+    /// it, and it is tried again at `next_attempt`.
+    state: &'static str,
+    since: Rfc3339,
+    /// What IoT Core does, if it is refused.
+    reason: Option<String>,
+    next_attempt: Option<Rfc3339>,
+    /// Requests without answer.
+    outstanding: u64,
+    /// Counts since the start: requests sent, those sent again included; that have an answer; that had none in time; that AWS wanted to
+    /// be sent later.
+    sent: u64,
+    answered: u64,
+    timed_out: u64,
+    delayed: u64,
+    #[serde(flatten)]
+    under_way: UnderWay,
+    /// Programs at `jobs.sock`, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    readers: Option<usize>,
+}
+
+/// What is under way of a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(super) struct UnderWay {
+    /// The job's id, or that of a command's execution.
+    pub(super) execution: Option<String>,
+    /// How many others wait for their turn, or for AWS to take their result.
+    pub(super) waiting: usize,
+}
+
+pub(super) fn of(
+    requests: &Requests,
+    under_way: &BTreeMap<&'static str, UnderWay>,
+    readers: Option<usize>,
+) -> BTreeMap<&'static str, ServiceStatus> {
+    let of_one = |(service, availability, since, counters): (Service, &Availability, Instant, Counters)| {
+        let Counters { sent, answered, timed_out, put_off } = counters;
+        let (state, reason, next_attempt) = match availability {
+            Availability::Waiting => ("waiting", None, None),
+            Availability::Ready => ("ready", None, None),
+            Availability::Refused { why, again_at } => ("refused", Some(why.clone()), Some(on_the_wall(*again_at))),
+        };
+        let status = ServiceStatus {
+            state,
+            since: on_the_wall(since),
+            reason,
+            next_attempt,
+            outstanding: requests.outstanding_of(service) as u64,
+            sent,
+            answered,
+            timed_out,
+            delayed: put_off,
+            under_way: under_way.get(service.name()).cloned().unwrap_or_default(),
+            readers: readers.filter(|_| service == Service::Jobs),
+        };
+        (service.name(), status)
+    };
+    requests.services().map(of_one).collect()
+}
+
+/// What the clock showed, or will show.
+fn on_the_wall(at: Instant) -> Rfc3339 {
+    let (now, wall) = (time::now(), time::wall());
+    let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::ZERO);
+    let moved = match at >= now {
+        true => wall.checked_add(signed(at - now)),
+        false => wall.checked_sub(signed(now - at)),
+    };
+    moved.unwrap_or(wall).into()
+}
