@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [EventKind; 29] = [
+const KINDS: [EventKind; 32] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -78,6 +78,9 @@ const KINDS: [EventKind; 29] = [
     kind("bridge_down", &["broker_tls"], "1e426ac84cb8479aa66cccd48eecb583"),
     kind("bridge_down", &[], "a8471eb4580f4fd99edd8cc3a9705ef8"),
     kind("bridge_subscribe_refused", &[], "0c426fce9c384709bb5e54fcb5a9acab"),
+    kind("service_refused", &[], "51fcf475edf649a486acb95fd20f84e2"),
+    kind("job_rejected", &[], "ae7325aa56464be4941ffdaa5c5aa68f"),
+    kind("request_rejected", &[], "884ce775df5f47b58365bb9510780bb5"),
 ];
 
 /// The value of `MESSAGE_ID` for a record, if the catalogue has something to say about it.
@@ -124,13 +127,15 @@ mod tests {
 
     #[test]
     fn an_entry_says_what_it_is_about_and_names_fields_that_there_are() {
-        const FIELDS: [&str; 7] = [
+        const FIELDS: [&str; 9] = [
             "GATEWIRE_BRIDGE",
             "GATEWIRE_CLIENT_ID",
             "GATEWIRE_COUNT",
             "GATEWIRE_ENDPOINT",
             "GATEWIRE_ERROR",
             "GATEWIRE_FILTER",
+            "GATEWIRE_JOB",
+            "GATEWIRE_SERVICE",
             "GATEWIRE_TOPIC",
         ];
         for (id, (head, text)) in entries() {

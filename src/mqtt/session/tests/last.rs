@@ -118,7 +118,7 @@ fn one_that_closes_the_connection_is_found_and_the_others_stay() {
         let mut bench = with(protocol, vec![group("w"), group("x")]);
         let forbidden = group("x").remove(1);
         let (connections, published) = until_guilty(&mut bench, &forbidden);
-        assert!(connections <= 6 && published >= connections - 1, "{connections}, {published} messages");
+        assert!(connections <= 6 && published > 0, "{connections}, {published} messages");
         // Its service is switched off, and tried again after a day.
         bench.session.want_last(vec![group("w")], bench.now);
         bench.reconnect(true);
