@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use super::position::{GoOn, Life, Position, Stage, go_on};
-use super::{Done, Ended, ExecutionId, How, Invocation, Plan, Step, Wanted, Work};
+use super::{Action, Done, Ended, ExecutionId, How, Invocation, Plan, Step, Wanted, Work};
 use crate::duration::written;
 
 /// What a plan needs of the machine and of the daemon, for one execution.
@@ -164,7 +164,10 @@ fn told(step: &Step, invocation: &Invocation, ended: &Ended) -> Told {
     let mut told = Told::new();
     match &ended.how {
         How::Exit(code) => told.push((EXIT_CODE, code.to_string())),
-        other => told.push((REASON, other.to_string())),
+        other => {
+            let Action { name, run, .. } = &**invocation.action();
+            told.push((REASON, format!("{} (`run` of the action {name}) {other}", run.program)));
+        }
     }
     if ended.is_success() && has_too_many_lines(step, ended) {
         let allowed = step.allowed_stderr_lines.unwrap_or(0);
@@ -203,3 +206,6 @@ impl Work {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ impl Running {
 
 impl Host for Running {
     fn life(&self) -> Life {
-        self.executions.life.clone()
+        Life { boot: self.executions.programs.boot_id(), process: self.executions.process }
     }
 
     async fn note(&self, position: &Position) -> bool {

@@ -30,7 +30,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::actions::Actions;
-use crate::actions::position::Life;
 use crate::config::{self, Config};
 use crate::download::DIRECTORY;
 use crate::jobs_socket::JobsSocket;
@@ -71,7 +70,8 @@ pub(crate) struct Executions {
     pub(crate) socket: Rc<JobsSocket>,
     stop: Rc<Stop>,
     settings: RefCell<Rc<Settings>>,
-    life: Life,
+    /// Another at each start.
+    process: u64,
     /// Who waits for the configuration to be read again.
     reloads: RefCell<Vec<ReloadAnswer>>,
     wants_reload: LocalNotify,
@@ -96,7 +96,6 @@ impl Executions {
         programs: Rc<dyn Programs>,
         stop: &Rc<Stop>,
     ) -> Rc<Executions> {
-        let life = Life { boot: programs.boot_id(), process: fastrand::u64(..) };
         Rc::new(Executions {
             services: Rc::clone(services),
             store: Rc::clone(store),
@@ -104,7 +103,7 @@ impl Executions {
             socket: Rc::default(),
             stop: Rc::clone(stop),
             settings: RefCell::default(),
-            life,
+            process: fastrand::u64(..),
             reloads: RefCell::default(),
             wants_reload: LocalNotify::default(),
             connected: tokio::sync::watch::Sender::new(false),

@@ -61,3 +61,33 @@ impl Turn {
         self.waiting.len() < before
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::services::jobs::Identity;
+
+    #[test]
+    fn one_after_the_other_in_the_order_of_asking() {
+        let job = || {
+            let identity = Identity { job: "job".to_owned(), number: 1 };
+            Waiting::Job(Execution { identity, version: 1, document: "{}".to_owned() })
+        };
+        let command = |id: &str| Waiting::Command(id.to_owned());
+        let mut turn = Turn::default();
+        assert!(turn.is_free() && turn.next().is_none());
+        turn.take();
+        turn.wait(command("a"));
+        turn.wait(job());
+        turn.wait(command("b"));
+        assert!(!turn.is_free() && turn.next().is_none(), "it is taken");
+        turn.free();
+        assert!(!turn.is_free(), "others wait");
+        assert_eq!((turn.next(), turn.next()), (Some(command("a")), None));
+        assert!(turn.forget_job() && !turn.forget_job());
+        turn.free();
+        assert_eq!(turn.next(), Some(command("b")));
+        turn.free();
+        assert!(turn.is_free());
+    }
+}

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use crate::services::{commands, jobs};
 use crate::store::{Failure, Store, Write};
 
+/// Notes by their names.
+type Notes = BTreeMap<&'static str, String>;
+
 /// The first wait after the disk hasn't taken something, doubled each time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(30);
@@ -30,7 +33,7 @@ pub(super) struct Written {
 /// Notes that are to be on the disk together, with the records that are answered then.
 #[derive(Debug, Default, Clone)]
 struct Pending {
-    notes: BTreeMap<&'static str, String>,
+    notes: Notes,
     records: Vec<Record>,
     /// Those among them of which it was said that they can't be written.
     is_told: bool,
@@ -40,7 +43,8 @@ type Writing = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
 /// See the module.
 pub(super) struct Writer {
-    store: Rc<Store>,
+    /// Begins to write.
+    write: Box<dyn Fn(Notes) -> Writing>,
     pending: Pending,
     writing: Option<(Pending, Writing)>,
     wait: Duration,
@@ -49,8 +53,17 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(store: &Rc<Store>) -> Writer {
+        let store = Rc::clone(store);
+        Writer::with(move |notes| {
+            let notes = notes.into_iter().map(|(name, text)| (name.into(), text)).collect();
+            let store = Rc::clone(&store);
+            Box::pin(async move { store.write(Write::of_notes(notes)).await })
+        })
+    }
+
+    fn with(write: impl Fn(Notes) -> Writing + 'static) -> Writer {
         Writer {
-            store: Rc::clone(store),
+            write: Box::new(write),
             pending: Pending::default(),
             writing: None,
             wait: Duration::ZERO,
@@ -80,9 +93,8 @@ impl Writer {
         }
         self.not_before = None;
         let pending = std::mem::take(&mut self.pending);
-        let notes = pending.notes.iter().map(|(name, text)| ((*name).into(), text.clone())).collect();
-        let store = Rc::clone(&self.store);
-        self.writing = Some((pending, Box::pin(async move { store.write(Write::of_notes(notes)).await })));
+        let writing = (self.write)(pending.notes.clone());
+        self.writing = Some((pending, writing));
     }
 
     /// Whether nothing is being written, nor waits to be.
@@ -114,5 +126,80 @@ impl Writer {
         self.pending.is_told = newer.records.is_empty();
         self.pending.records.extend(newer.records);
         Written { records: told, is_done: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+    use crate::services::jobs::RecordId;
+
+    /// A disk that takes something, or doesn't.
+    #[derive(Default)]
+    struct Disk {
+        fails: Cell<bool>,
+        written: RefCell<Vec<Notes>>,
+    }
+
+    fn writer() -> (Writer, Rc<Disk>) {
+        let disk: Rc<Disk> = Rc::default();
+        let of_writer = Rc::clone(&disk);
+        let writer = Writer::with(move |notes| {
+            let result = if of_writer.fails.get() { Err(Failure::Gone) } else { Ok(()) };
+            if result.is_ok() {
+                of_writer.written.borrow_mut().push(notes);
+            }
+            Box::pin(std::future::ready(result))
+        });
+        (writer, disk)
+    }
+
+    fn record(n: u64) -> Record {
+        Record::Jobs(RecordId::of_test(n))
+    }
+
+    /// Lets it write once.
+    async fn turn(writer: &mut Writer, now: Instant) -> Written {
+        writer.begin(now);
+        let result = writer.written().await;
+        writer.note(&result, now)
+    }
+
+    #[tokio::test]
+    async fn what_is_there_at_once_is_written_at_once_and_the_newest_of_a_name() {
+        let (mut writer, disk) = writer();
+        assert!(writer.is_idle());
+        writer.put("job", "1".to_owned(), Some(record(1)));
+        writer.put("job", "2".to_owned(), Some(record(2)));
+        writer.put("jobs", "x".to_owned(), None);
+        let written = turn(&mut writer, Instant::now()).await;
+        assert_eq!(written, Written { records: vec![record(1), record(2)], is_done: true });
+        let notes: Notes = [("job", "2".to_owned()), ("jobs", "x".to_owned())].into();
+        assert_eq!(*disk.written.borrow(), [notes]);
+        assert!(writer.is_idle() && writer.timeout().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_does_not_take_is_told_once_and_tried_with_the_newest_later_and_later() {
+        let ((mut writer, disk), mut now) = (writer(), Instant::now());
+        disk.fails.set(true);
+        writer.put("job", "1".to_owned(), Some(record(1)));
+        let failed = |records| Written { records, is_done: false };
+        assert_eq!(turn(&mut writer, now).await, failed(vec![record(1)]));
+        for seconds in [1, 2, 4, 8, 16, 30, 30] {
+            assert_eq!(writer.timeout(), Some(now + Duration::from_secs(seconds)));
+            writer.begin(now);
+            assert!(writer.writing.is_none(), "not before");
+            now += Duration::from_secs(seconds);
+            assert_eq!(turn(&mut writer, now).await, failed(Vec::new()));
+        }
+        writer.put("job", "2".to_owned(), Some(record(2)));
+        now += Duration::from_secs(30);
+        disk.fails.set(false);
+        let written = turn(&mut writer, now).await;
+        assert_eq!(written, Written { records: vec![record(1), record(2)], is_done: true });
+        assert_eq!(disk.written.borrow()[0]["job"], "2");
     }
 }

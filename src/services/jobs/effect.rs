@@ -9,6 +9,14 @@ use crate::services::Rejection;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordId(pub(super) u64);
 
+#[cfg(test)]
+impl RecordId {
+    /// For whoever is tested with it.
+    pub(crate) fn of_test(n: u64) -> RecordId {
+        RecordId(n)
+    }
+}
+
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
