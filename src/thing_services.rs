@@ -16,7 +16,6 @@ use crate::time;
 pub(crate) struct Told {
     pub(crate) message: Inbound,
     pub(crate) token: Option<AckToken>,
-    pub(crate) at: Instant,
 }
 
 /// How the connection came about on which something is told.
@@ -249,7 +248,7 @@ impl Recipient for ThingServices {
         match is_answer {
             true => self.is_done(token),
             false => {
-                self.told.borrow_mut().push_back(Told { message: message.clone().detached(), token, at: now });
+                self.told.borrow_mut().push_back(Told { message: message.clone().detached(), token });
             }
         }
         self.news.notify();

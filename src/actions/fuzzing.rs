@@ -70,7 +70,7 @@ pub(super) fn check(work: &Work, actions: &Actions) {
     assert!(arguments.len() <= action.max_arguments);
     for argument in arguments {
         assert!(action.arguments.as_ref().is_some_and(|pattern| pattern.matches(argument)));
-        assert!(!argument.contains(char::is_control) && !(action.split && argument.contains(' ')));
+        assert!(!(argument.contains(char::is_control) || action.split && argument.contains(' ')));
     }
     assert_eq!(download.is_some(), action.download.is_some());
     if let Some((wanted, allowed)) = download.as_ref().zip(action.download.as_ref()) {
