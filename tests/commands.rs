@@ -181,3 +181,24 @@ fn a_result_is_told_though_aws_says_that_its_time_has_passed() {
     let_go(gatewire.directory());
     cloud.wait_for_command("execution-1", "SUCCEEDED");
 }
+
+#[test]
+fn whatever_ran_between_two_kills_no_execution_is_begun_twice() {
+    let (broker, cloud) = Cloud::start();
+    let setup = setup(broker.port, "[jobs]\n[commands]", "", WAITS);
+    let gatewire = setup.connect();
+    broker.wait_for("executions/+/response/+/json (QoS 1)");
+    cloud.create_job("job-1", run());
+    waits(gatewire.directory());
+    let waits_file = gatewire.path("waits");
+    gatewire.kill();
+    std::fs::remove_file(&waits_file).unwrap();
+    cloud.send_command("execution-1", &run(), Some(600));
+    let gatewire = setup.connect();
+    waits(gatewire.directory());
+    gatewire.kill();
+    let gatewire = setup.connect();
+    cloud.wait_for("job-1", Status::Failed);
+    cloud.wait_for_command("execution-1", "FAILED");
+    assert_eq!(begun(gatewire.directory()), 2, "once each");
+}

@@ -49,6 +49,8 @@ pub(crate) type Told = Vec<(&'static str, String)>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Performed {
     pub(crate) has_succeeded: bool,
+    /// It has failed because an earlier process was ended in the middle of it.
+    pub(crate) was_interrupted: bool,
     pub(crate) told: Told,
 }
 
@@ -78,6 +80,7 @@ impl<H: Host> Performing<'_, H> {
     pub(crate) async fn perform(&self, noted: Option<&Position>) -> Performed {
         let from = go_on(self.plan, &self.execution.to_string(), noted, &self.host.life());
         let (GoOn::Begin(first) | GoOn::Await(first) | GoOn::Done(first) | GoOn::Interrupted(first)) = from;
+        let was_interrupted = matches!(from, GoOn::Interrupted(_));
         let mut last = Told::new();
         for (number, step) in self.plan.steps.iter().enumerate().skip(first) {
             let ended = match if number == first { from } else { GoOn::Begin(number) } {
@@ -90,10 +93,11 @@ impl<H: Host> Performing<'_, H> {
             let (Ok(told) | Err(told)) = ended;
             last = named(step).into_iter().chain(told).collect();
             if has_failed && !step.ignores_failure {
-                return Performed { has_succeeded: false, told: last };
+                let was_interrupted = was_interrupted && number == first;
+                return Performed { has_succeeded: false, was_interrupted, told: last };
             }
         }
-        Performed { has_succeeded: true, told: last }
+        Performed { has_succeeded: true, was_interrupted: false, told: last }
     }
 
     async fn step(&self, number: usize, step: &Step) -> Outcome {

@@ -1,5 +1,7 @@
 //! How far a plan is, as it is noted on the disk, and where it goes on after the daemon was ended in the middle. Pure.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Done, Plan, Work};
@@ -25,6 +27,12 @@ pub(crate) struct Position {
     pub(crate) life: Life,
 }
 
+/// Those of all executions that may have begun and aren't over, by their names. They are one note: what is noted of one says nothing of
+/// another, and nothing of any is forgotten for another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Positions(BTreeMap<String, Position>);
+
 /// Where a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -48,16 +56,34 @@ pub(crate) enum GoOn {
     Interrupted(usize),
 }
 
-impl Position {
+impl Positions {
     /// Reads a note. One that can't be read is as good as none.
-    pub(crate) fn read(note: &str) -> Option<Position> {
-        serde_json::from_str(note).ok()
+    pub(crate) fn read(note: &str) -> Positions {
+        serde_json::from_str(note).unwrap_or_default()
     }
 
     /// The note.
     pub(crate) fn text(&self) -> String {
         // Strings and numbers: nothing in it can fail to be written.
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(crate) fn of(&self, execution: &str) -> Option<&Position> {
+        self.0.get(execution)
+    }
+
+    pub(crate) fn note(&mut self, position: Position) {
+        self.0.insert(position.execution.clone(), position);
+    }
+
+    /// The execution is over.
+    pub(crate) fn forget(&mut self, execution: &str) {
+        self.0.remove(execution);
+    }
+
+    /// Whether an execution is still of interest, it says itself.
+    pub(crate) fn retain(&mut self, is_open: impl Fn(&str) -> bool) {
+        self.0.retain(|execution, _| is_open(execution));
     }
 }
 
@@ -135,11 +161,29 @@ mod tests {
             (Done::AfterRestart, false, &exited, &booted, GoOn::Await(1)),
         ];
         for (done, rerun, position, here, expected) in rows {
-            let position = Position::read(&position.text()).unwrap();
-            assert_eq!(go_on(&plan(done, rerun), "j:1", Some(&position), here), expected, "{done:?} {position:?}");
-            assert_eq!(go_on(&plan(done, rerun), "j:2", Some(&position), here), GoOn::Begin(0), "of another");
+            assert_eq!(go_on(&plan(done, rerun), "j:1", Some(position), here), expected, "{done:?} {position:?}");
+            assert_eq!(go_on(&plan(done, rerun), "j:2", Some(position), here), GoOn::Begin(0), "of another");
         }
         assert_eq!(go_on(&plan(Done::Exit, false), "j:1", None, &restarted), GoOn::Begin(0));
-        assert_eq!(Position::read("not one"), None);
+    }
+
+    #[test]
+    fn what_is_noted_of_one_execution_says_nothing_of_another() {
+        let noted = |execution: &str| Position {
+            execution: execution.to_owned(),
+            step: 2,
+            stage: Stage::Exited,
+            life: life("x", 1),
+        };
+        let mut positions = Positions::default();
+        positions.note(noted("job:1"));
+        positions.note(noted("command:1"));
+        let read = Positions::read(&positions.text());
+        assert_eq!((read.of("job:1"), read.of("job:2")), (Some(&noted("job:1")), None));
+        positions.forget("command:1");
+        assert_eq!((positions.of("command:1"), positions.of("job:1")), (None, Some(&noted("job:1"))));
+        positions.retain(|execution| execution != "job:1");
+        assert_eq!(positions, Positions::default());
+        assert_eq!(Positions::read("not one"), Positions::default());
     }
 }

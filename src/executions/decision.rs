@@ -51,11 +51,10 @@ pub(super) fn step_minutes(plan: &Plan) -> Option<u32> {
     u32::try_from(minutes).ok()
 }
 
-/// Whether root may have run something of it.
-pub(super) fn has_root(plan: &Plan) -> bool {
-    let is_root =
-        |work: &Work| matches!(work, Work::Run { invocation, .. } if invocation.action().runs_as == RunsAs::Root);
-    plan.steps.iter().any(|step| is_root(&step.work))
+/// Whether root runs a step of it.
+pub(super) fn is_of_root(plan: &Plan, step: usize) -> bool {
+    let work = plan.steps.get(step).map(|step| &step.work);
+    matches!(work, Some(Work::Run { invocation, .. }) if invocation.action().runs_as == RunsAs::Root)
 }
 
 /// Whether what a step has begun goes on without the daemon: a reboot, or an upgrade of gatewire.

@@ -56,7 +56,9 @@ impl Host for Running {
     }
 
     async fn note(&self, position: &Position) -> bool {
-        let write = Write::of_notes(vec![(notes::POSITION.into(), position.text())]);
+        self.executions.positions.borrow_mut().note(position.clone());
+        let text = self.executions.positions.borrow().text();
+        let write = Write::of_notes(vec![(notes::POSITIONS.into(), text)]);
         self.executions.store.write(write).await.is_ok()
     }
 

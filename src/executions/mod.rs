@@ -29,7 +29,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::actions::Actions;
+use crate::actions::position::Positions;
+use crate::actions::{Actions, BadExecutionId, ExecutionId};
 use crate::config::{self, Config};
 use crate::download::DIRECTORY;
 use crate::jobs_socket::JobsSocket;
@@ -70,8 +71,12 @@ pub(crate) struct Executions {
     pub(crate) socket: Rc<JobsSocket>,
     stop: Rc<Stop>,
     settings: RefCell<Rc<Settings>>,
+    /// How far each plan is that isn't over, as it is on the disk or on its way there.
+    positions: RefCell<Positions>,
     /// Another at each start.
     process: u64,
+    /// The same at each start, and another than that of other daemons on this machine.
+    daemon: u32,
     /// Who waits for the configuration to be read again.
     reloads: RefCell<Vec<ReloadAnswer>>,
     wants_reload: LocalNotify,
@@ -103,7 +108,9 @@ impl Executions {
             socket: Rc::default(),
             stop: Rc::clone(stop),
             settings: RefCell::default(),
+            positions: RefCell::default(),
             process: fastrand::u64(..),
+            daemon: crc32fast::hash(store.files()[0].as_os_str().as_encoded_bytes()),
             reloads: RefCell::default(),
             wants_reload: LocalNotify::default(),
             connected: tokio::sync::watch::Sender::new(false),
@@ -164,6 +171,11 @@ impl Executions {
     /// The last executions, the newest last.
     pub(crate) fn history(&self) -> Vec<Entry> {
         self.history.borrow().clone()
+    }
+
+    /// By what an execution of this daemon is known on this machine.
+    fn execution(&self, id: &str, number: i64) -> Result<ExecutionId, BadExecutionId> {
+        Ok(ExecutionId::new(id, number)?.of(self.daemon))
     }
 
     fn settings(&self) -> Rc<Settings> {

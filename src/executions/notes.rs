@@ -2,8 +2,8 @@
 
 use crate::store::Store;
 
-/// How far the plan is that is performed.
-pub(super) const POSITION: &str = "action";
+/// How far each plan is that isn't over.
+pub(super) const POSITIONS: &str = "actions";
 /// The journal of Jobs.
 pub(super) const JOBS: &str = "job";
 /// That of Commands.

@@ -16,6 +16,9 @@ pub(super) fn of_job(performed: &Performed) -> jobs::Outcome {
 
 pub(super) fn of_command(performed: &Performed) -> commands::Outcome {
     let details = details(&performed.told);
+    if performed.was_interrupted {
+        return commands::Outcome::interrupted(why(&performed.told).description());
+    }
     match performed.has_succeeded {
         true => commands::Outcome::succeeded(details),
         false => commands::Outcome::failed(why(&performed.told), details),
@@ -34,5 +37,5 @@ fn why(told: &Told) -> Reason {
 
 /// That it isn't done, and why.
 pub(super) fn failed(why: &str) -> Performed {
-    Performed { has_succeeded: false, told: vec![(REASON, why.to_owned())] }
+    Performed { has_succeeded: false, was_interrupted: false, told: vec![(REASON, why.to_owned())] }
 }

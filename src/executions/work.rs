@@ -1,6 +1,6 @@
 //! The task: one turn of it after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
@@ -12,9 +12,9 @@ use super::status::UnderWay;
 use super::turn::{Turn, Waiting};
 use super::writer::{Record, Writer};
 use super::{Executions, Settings, notes, said};
+use crate::actions::Plan;
 use crate::actions::performing::{Performed, named};
-use crate::actions::position::Position;
-use crate::actions::{ExecutionId, Plan};
+use crate::actions::position::{Position, Positions};
 use crate::jobs_socket::{Offer, Said};
 use crate::journal;
 use crate::services::commands::{self, Commands, Reason};
@@ -43,8 +43,6 @@ pub(super) struct Work<'a> {
     jobs: Option<Jobs>,
     commands: Option<Commands>,
     history: History,
-    /// What an earlier process has noted last.
-    noted: Option<Position>,
     turn: Turn,
     under_way: Option<UnderWayNow>,
     /// At `jobs.sock`.
@@ -61,7 +59,7 @@ impl<'a> Work<'a> {
         let (settings, store) = (executions.settings(), &executions.store);
         let job_journal = jobs::Journal::read(&notes::read(store, notes::JOBS).await);
         let command_journal = commands::Journal::read(&notes::read(store, notes::COMMANDS).await);
-        let noted = Position::read(&notes::read(store, notes::POSITION).await);
+        let positions = Positions::read(&notes::read(store, notes::POSITIONS).await);
         let history = History::read(&notes::read(store, history::NOTE).await);
         let now = time::now();
         let mut work = Work {
@@ -69,7 +67,6 @@ impl<'a> Work<'a> {
             jobs: None,
             commands: None,
             history,
-            noted,
             turn: Turn::default(),
             under_way: None,
             offered: None,
@@ -77,6 +74,7 @@ impl<'a> Work<'a> {
             connected_at: None,
             said: said::Said::default(),
         };
+        work.executions.positions.replace(positions);
         work.end_leftovers(&job_journal, &command_journal, &settings).await;
         let wall = time::wall().as_second();
         work.executions.history.replace(work.history.executions().cloned().collect());
@@ -92,26 +90,35 @@ impl<'a> Work<'a> {
     /// What may have been begun and isn't known to have ended is ended now: nothing of it runs on beside what is done next. What goes on
     /// by design (a reboot, an upgrade of gatewire) is left.
     async fn end_leftovers(&self, job: &jobs::Journal, commands: &commands::Journal, settings: &Settings) {
-        let Some(noted) = &self.noted else { return };
         let of_job = job.current.iter().filter(|begun| begun.outcome.is_none()).map(|begun| {
             let Identity { job, number } = &begun.execution.identity;
-            (ExecutionId::new(job, *number), begun.execution.document.as_str())
+            (self.executions.execution(job, *number), begun.execution.document.as_str())
         });
         let of_commands = commands.entries().filter_map(|entry| match &entry.stage {
-            commands::Stage::Begun { payload } => Some((ExecutionId::new(&entry.execution, 1), payload.as_str())),
+            commands::Stage::Begun { payload } => {
+                Some((self.executions.execution(&entry.execution, 1), payload.as_str()))
+            }
             _ => None,
         });
+        let mut open = BTreeSet::new();
         for (execution, document) in of_job.chain(of_commands) {
-            let (Ok(execution), Ok(plan)) = (execution, crate::actions::plan(document, &settings.actions)) else {
+            let Ok(execution) = execution else { continue };
+            let name = execution.to_string();
+            let step = self.executions.positions.borrow().of(&name).map(|noted| noted.step);
+            open.insert(name);
+            // Without a plan nothing more is done for it, but what it has begun may run all the same.
+            let plan = crate::actions::plan(document, &settings.actions).ok();
+            let Some(step) =
+                step.filter(|step| !plan.as_ref().is_some_and(|plan| decision::goes_on_alone(plan, *step)))
+            else {
                 continue;
             };
-            if execution.to_string() != noted.execution || decision::goes_on_alone(&plan, noted.step) {
-                continue;
-            }
-            if let Err(why) = self.executions.programs.end_leftover(&execution, decision::has_root(&plan)).await {
+            let is_of_root = plan.as_ref().is_none_or(|plan| decision::is_of_root(plan, step));
+            if let Err(why) = self.executions.programs.end_leftover(&execution, is_of_root).await {
                 said::left_running(&execution, &why);
             }
         }
+        self.executions.positions.borrow_mut().retain(|execution| open.contains(execution));
     }
 
     fn settle_history(&mut self, job: &jobs::Journal, commands: &commands::Journal) {
@@ -282,6 +289,7 @@ impl<'a> Work<'a> {
             jobs::Effect::Stop(identity) => self.stop_job(&identity, now),
             jobs::Effect::Over(identity, fate) => {
                 said::job_over(&identity, &fate);
+                self.forget_position(&identity.job, identity.number);
                 self.history.job_over(&identity, None, &fate, journal::now().into());
                 self.put_history();
             }
@@ -357,6 +365,7 @@ impl<'a> Work<'a> {
             }
             commands::Effect::Over(id, fate) => {
                 said::command_over(&id, &fate);
+                self.forget_position(&id, 1);
                 let (status, reason) = said::command_fate(&fate);
                 self.history.over(Subject::command(&id), None, &status, reason.as_deref(), journal::now().into());
                 self.put_history();
@@ -447,7 +456,7 @@ impl<'a> Work<'a> {
 
     fn perform(&mut self, who: Who, id: &str, number: i64, plan: Plan, now: Instant) {
         let noted = self.noted_of(id, number);
-        match ExecutionId::new(id, number) {
+        match self.executions.execution(id, number) {
             Ok(execution) => {
                 let running = Rc::new(Running::new(self.executions, execution));
                 let performed = Box::pin(Rc::clone(&running).perform(plan, noted));
@@ -461,9 +470,17 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// It is over, and that is on the disk.
+    fn forget_position(&self, id: &str, number: i64) {
+        if let Ok(execution) = self.executions.execution(id, number) {
+            self.executions.positions.borrow_mut().forget(&execution.to_string());
+        }
+    }
+
     /// What an earlier process has noted of it.
     fn noted_of(&self, id: &str, number: i64) -> Option<Position> {
-        self.noted.clone().filter(|noted| noted.execution == format!("{id}:{number}"))
+        let execution = self.executions.execution(id, number).ok()?.to_string();
+        self.executions.positions.borrow().of(&execution).cloned()
     }
 
     fn ended(&mut self, performed: &Performed) {
