@@ -406,3 +406,24 @@ fn without_jobs_nothing_of_them_is_subscribed_to() {
     assert_eq!(subscriptions.next(), None, "{log}");
     assert_eq!(cloud.execution("job-1").status, Status::Queued);
 }
+
+#[test]
+fn what_was_begun_is_not_begun_again_by_a_daemon_without_its_database() {
+    let (broker, cloud) = Cloud::start();
+    let setup = setup(broker.port, &[WAITING]);
+    let gatewire = setup.connect();
+    cloud.create_job("job-1", operation("wait"));
+    waiting(gatewire.directory());
+    let directory = gatewire.directory().to_owned();
+    gatewire.kill();
+    for entry in std::fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("gatewire.db") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let gatewire = setup.connect();
+    let execution = cloud.wait_for("job-1", Status::Failed);
+    assert!(detail(&execution, "reason").contains("database"), "{:?}", execution.details);
+    assert_eq!(begun(gatewire.directory()), ["wait"]);
+    let_go(&directory);
+}

@@ -170,7 +170,11 @@ fn told(step: &Step, invocation: &Invocation, ended: &Ended) -> Told {
         How::Exit(code) => told.push((EXIT_CODE, code.to_string())),
         other => {
             let Action { name, run, .. } = &**invocation.action();
-            told.push((REASON, format!("{} (`run` of the action {name}) {other}", run.program)));
+            let limit = match other {
+                How::TimedOut => format!(" (`timeout` {})", written(invocation.action().timeout)),
+                _ => String::new(),
+            };
+            told.push((REASON, format!("{} (`run` of the action {name}) {other}{limit}", run.program)));
         }
     }
     if ended.is_success() && has_too_many_lines(step, ended) {

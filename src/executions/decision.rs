@@ -16,7 +16,13 @@ pub(super) enum Decision {
     Offer,
     /// Why it isn't done.
     Reject(String),
+    /// It may have been begun before, and nobody knows what became of it.
+    Fail(String),
 }
+
+/// See [`Decision::of_one_announced`].
+const UNKNOWN: &str = "interrupted: AWS was told that its action begins, and this gateway knows nothing of that any more. Its database was \
+                       lost or damaged, or it was ended just then; the action may have run";
 
 impl Decision {
     /// Of a job.
@@ -26,6 +32,21 @@ impl Decision {
             Ok(plan) => Decision::Perform(plan),
             Err(Unplanned::NoAction(_)) if has_socket => Decision::Offer,
             Err(Unplanned::NoAction(fault) | Unplanned::Rejected(fault)) => Decision::Reject(fault.to_string()),
+        }
+    }
+
+    /// Of a job of which AWS says that this gateway has announced the action, though nothing of that is on the disk: only what may be begun
+    /// again is.
+    pub(super) fn of_one_announced(self) -> Decision {
+        let may_rerun = |work: &Work| match work {
+            Work::Run { invocation, .. } => invocation.action().rerun,
+            Work::Reload | Work::Diagnose => true,
+        };
+        match self {
+            Decision::Perform(plan) if !plan.steps.iter().all(|step| may_rerun(&step.work)) => {
+                Decision::Fail(UNKNOWN.to_owned())
+            }
+            other => other,
         }
     }
 

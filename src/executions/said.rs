@@ -88,7 +88,15 @@ pub(super) fn job_over(identity: &Identity, fate: &Fate) {
             let reason = outcome.details.get(REASON).map(|reason| format!(": {reason}")).unwrap_or_default();
             (level, format!("{}{reason}; AWS has been told", outcome.status.as_str()))
         }
-        Fate::Moot(said) => (log::Level::Info, format!("over: AWS says {said}, and wants no result")),
+        Fate::Moot(said) => {
+            let said = match said.as_str() {
+                "ResourceNotFound" => "it was deleted at AWS",
+                "CANCELED" => "it was cancelled at AWS",
+                "TIMED_OUT" => "it has timed out at AWS",
+                other => other,
+            };
+            (log::Level::Info, format!("ended without a result: {said}"))
+        }
     };
     log::log!(level, GATEWIRE_EVENT = "job_ended", GATEWIRE_JOB = job.as_str(); "job {job}, execution {number}: {what}");
 }
@@ -101,8 +109,9 @@ pub(super) fn unreadable_job() {
     );
 }
 
-pub(super) fn command_begun(id: &str) {
-    log::info!(GATEWIRE_EVENT = "command_begun", GATEWIRE_COMMAND = id; "command {id}: begun");
+pub(super) fn command_begun(id: &str, is_resumed: bool) {
+    let what = if is_resumed { "goes on after a restart of gatewire" } else { "begun" };
+    log::info!(GATEWIRE_EVENT = "command_begun", GATEWIRE_COMMAND = id; "command {id}: {what}");
 }
 
 pub(super) fn command_rejected(id: &str, why: &str) {

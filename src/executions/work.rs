@@ -19,7 +19,7 @@ use crate::jobs_socket::{Offer, Said};
 use crate::journal;
 use crate::services::commands::{self, Commands, Reason};
 use crate::services::history::{self, History, Subject};
-use crate::services::jobs::{self, Accepted, Details, Identity, Jobs};
+use crate::services::jobs::{self, Accepted, Details, Identity, Jobs, Status};
 use crate::services::{Event, Service};
 use crate::time;
 
@@ -278,12 +278,7 @@ impl<'a> Work<'a> {
                 }
                 self.writer.put(notes::JOBS, journal.text(), Some(Record::Jobs(id)));
             }
-            jobs::Effect::Begin(execution) => {
-                said::job_begun(&execution.identity);
-                self.turn.wait(Waiting::Job(execution));
-            }
-            jobs::Effect::Resume(execution) => {
-                said::job_resumed(&execution.identity);
+            jobs::Effect::Begin(execution) | jobs::Effect::Resume(execution) => {
                 self.turn.wait(Waiting::Job(execution));
             }
             jobs::Effect::Stop(identity) => self.stop_job(&identity, now),
@@ -300,6 +295,7 @@ impl<'a> Work<'a> {
 
     fn job_found(&mut self, execution: &jobs::Execution, now: Instant) {
         let decision = Decision::of_job(&execution.document, &self.executions.settings());
+        let decision = if execution.was_announced { decision.of_one_announced() } else { decision };
         let Some(jobs) = &mut self.jobs else { return };
         let mut requests = self.executions.services.ask();
         match decision {
@@ -311,7 +307,12 @@ impl<'a> Work<'a> {
             Decision::Offer => jobs.accept(Accepted::default(), &mut requests, now),
             Decision::Reject(why) => {
                 said::job_rejected(&execution.identity, &why);
-                jobs.reject(Details::default().with("reason", &why), &mut requests, now);
+                let details = Details::default().with("reason", &why);
+                jobs.decline(Status::Rejected, details, &mut requests, now);
+            }
+            Decision::Fail(why) => {
+                let details = Details::default().with("reason", &why);
+                jobs.decline(Status::Failed, details, &mut requests, now);
             }
         }
     }
@@ -321,7 +322,7 @@ impl<'a> Work<'a> {
         let settings = self.executions.settings();
         let action = match Decision::of_job(&begun.execution.document, &settings) {
             Decision::Perform(plan) => decision::action_name(&plan),
-            Decision::Offer | Decision::Reject(_) => "jobs.sock".to_owned(),
+            Decision::Offer | Decision::Reject(_) | Decision::Fail(_) => "jobs.sock".to_owned(),
         };
         self.history.begun(Subject::job(&begun.execution.identity), &action, journal::now().into());
         self.put_history();
@@ -424,6 +425,10 @@ impl<'a> Work<'a> {
         match Decision::of_job(&execution.document, &self.executions.settings()) {
             Decision::Perform(plan) => {
                 let Identity { job, number } = execution.identity.clone();
+                match self.noted_of(&job, number) {
+                    None => said::job_begun(&execution.identity),
+                    Some(_) => said::job_resumed(&execution.identity),
+                }
                 self.perform(Who::Job(execution.identity), &job, number, plan, now);
             }
             Decision::Offer => {
@@ -433,7 +438,7 @@ impl<'a> Work<'a> {
                 let jobs::Execution { identity, document, .. } = execution;
                 self.executions.socket.offer(Offer { identity, document, deadline: None });
             }
-            Decision::Reject(why) => {
+            Decision::Reject(why) | Decision::Fail(why) => {
                 self.turn.free();
                 self.job_ended(&failed(&format!("the configuration has changed: {why}")), now);
             }
@@ -443,7 +448,7 @@ impl<'a> Work<'a> {
     fn begin_command(&mut self, execution: commands::Execution, now: Instant) {
         match Decision::of_command(&execution.payload, &self.executions.settings()) {
             Ok(plan) => {
-                said::command_begun(&execution.id);
+                said::command_begun(&execution.id, self.noted_of(&execution.id, 1).is_some());
                 self.perform(Who::Command(execution.id.clone()), &execution.id, 1, plan, now);
             }
             Err(why) => {

@@ -21,7 +21,7 @@ impl RecordId {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     /// An execution has come: is there an action for it? Answered by [`Jobs::accept`](super::Jobs::accept) or
-    /// [`Jobs::reject`](super::Jobs::reject), at once.
+    /// [`Jobs::decline`](super::Jobs::decline), at once.
     Found(Execution),
     /// The journal is to be on the disk. Answered by [`Jobs::recorded`](super::Jobs::recorded).
     Record(RecordId, Journal),

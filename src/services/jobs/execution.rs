@@ -26,6 +26,9 @@ pub(crate) struct Execution {
     pub(crate) version: i64,
     /// JSON, as it came. Of any form: who made the job has written it.
     pub(crate) document: String,
+    /// Its `statusDetails` name an action, as this gateway tells before it begins one.
+    #[serde(default)]
+    pub(crate) was_announced: bool,
 }
 
 /// Where AWS says that an execution is.
@@ -121,6 +124,8 @@ fn read(json: &str) -> Option<Execution> {
         identity: Identity { job, number: number(json, "executionNumber").unwrap_or(1) },
         version: number(json, "versionNumber")?,
         document: json::child(json, "jobDocument").unwrap_or("null").to_owned(),
+        was_announced: json::child(json, "statusDetails")
+            .is_some_and(|details| json::child(details, "action").is_some()),
     })
 }
 

@@ -47,7 +47,7 @@ pub(crate) use journal::{Begun, Journal};
 /// |---|---|
 /// | [`ready`](Jobs::ready) | Jobs can be asked, on a new connection; [`notified`](Jobs::notified): a message on notify-next |
 /// | [`answered`](Jobs::answered) | the end of a request |
-/// | [`accept`](Jobs::accept), [`reject`](Jobs::reject), [`recorded`](Jobs::recorded), [`ended`](Jobs::ended) | what [`Effect`]s ask for |
+/// | [`accept`](Jobs::accept), [`decline`](Jobs::decline), [`recorded`](Jobs::recorded), [`ended`](Jobs::ended) | what [`Effect`]s ask for |
 /// | [`progress`](Jobs::progress) | how far the action is |
 /// | [`handle_timeout`](Jobs::handle_timeout) | the instant of [`timeout`](Jobs::timeout) is there |
 ///
@@ -157,9 +157,9 @@ impl Jobs {
         }
     }
 
-    /// There is none, or its document has a fault: the details say which.
-    pub(crate) fn reject(&mut self, details: Details, requests: &mut Requests, now: Instant) {
-        let result = Phase::Result(Outcome { status: Status::Rejected, details }, None);
+    /// It isn't begun: there is no action for it, its document has a fault, or it may have been begun before. The details say which.
+    pub(crate) fn decline(&mut self, status: Status, details: Details, requests: &mut Requests, now: Instant) {
+        let result = Phase::Result(Outcome { status, details }, None);
         if self.set_phase(|phase| *phase == Phase::Found, result) {
             self.update(requests, now);
         }

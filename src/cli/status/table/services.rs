@@ -26,7 +26,8 @@ impl Page {
                 self.more(None, "no program reads jobs.sock: what no action takes waits");
             }
             if service.waiting > 0 {
-                self.more(None, &format!("{} more wait", service.waiting));
+                let (n, verb) = (service.waiting, if service.waiting == 1 { "waits" } else { "wait" });
+                self.more(None, &format!("{n} more {verb}"));
             }
         }
     }

@@ -200,7 +200,7 @@ impl World {
                         let accepted = Accepted { step_minutes: Some(3), details };
                         self.jobs.accept(accepted, &mut self.requests, self.now);
                     }
-                    false => self.jobs.reject(Details::default(), &mut self.requests, self.now),
+                    false => self.jobs.decline(Status::Rejected, Details::default(), &mut self.requests, self.now),
                 }
             }
             Effect::Record(id, journal) => self.writes.push_back((id, journal)),
