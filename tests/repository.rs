@@ -51,7 +51,7 @@ fn the_fuzzers_are_built_of_what_gatewire_is_built_of() {
 }
 
 /// Where tests may sleep: between two looks at what gives no other sign, and where the time that passes is what is tested.
-const MAY_SLEEP: [&str; 11] = [
+const MAY_SLEEP: [&str; 12] = [
     // `found_within`
     "tests/support/mod.rs",
     // Random times, of a printed seed.
@@ -65,6 +65,7 @@ const MAY_SLEEP: [&str; 11] = [
     "src/download/fetch/tests/apache.rs",
     // `eventually`, for what processes do.
     "src/schedule/source/command/tests.rs",
+    "src/actions/leftover/tests.rs",
     // In virtual time.
     "src/bridge/local/tests.rs",
     "src/net/race/tests.rs",

@@ -9,11 +9,12 @@ use clap_mangen::roff::{Roff, bold, roman};
 const PARTS: [(&str, &str); 2] = [("Examples:", "EXAMPLES"), ("Exit codes:", "EXIT STATUS")];
 
 /// The files and what they are for.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("/etc/gatewire/gatewire.toml", "The configuration, gatewire.toml(5)."),
     ("/etc/gatewire/conf.d/*.toml", "Read after it, in the order of their names."),
     ("/etc/gatewire/certs/", "The certificate, its key, and Amazon's root certificate."),
     ("/run/gatewire/*.sock", "The sockets; members of the group gatewire may use them."),
+    ("/run/gatewire-action.sock", "Where gatewire, and nobody else, asks for actions that root runs."),
     ("/var/lib/gatewire/gatewire.db", "What waits for IoT Core."),
 ];
 

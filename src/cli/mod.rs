@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod act;
 mod bridge;
 mod check;
 mod client;
@@ -110,6 +111,9 @@ enum Command {
     /// Follow the messages on the forward sockets
     #[command(long_about = tail::LONG_ABOUT, after_help = tail::AFTER_HELP)]
     Tail(tail::TailArguments),
+    /// Run an action as root for the daemon; systemd starts it
+    #[command(hide = true, long_about = act::LONG_ABOUT, after_help = act::AFTER_HELP)]
+    Act(act::ActArguments),
 }
 
 /// The command line as it is parsed, for what is made of it: manual pages, completions.
@@ -185,6 +189,7 @@ fn run(arguments: Arguments) -> Exit {
         Command::Jobs(jobs) => jobs::run(&arguments.config, &jobs),
         Command::Publish(publish) => publish::run(&arguments.config, publish),
         Command::Tail(tail) => tail::run(&arguments.config, tail),
+        Command::Act(act) => act::run(&arguments.config, &act),
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) use known::meant;
 pub(crate) use places::Places;
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
-pub(crate) use read::{files, is_unconfigured, read, read_as_client};
+pub(crate) use read::{actions, files, is_unconfigured, read, read_as_client};
 pub(crate) use redact::without_secrets;
 pub(crate) use services::{Commands, Jobs};
 

@@ -19,6 +19,7 @@ use super::places::Place;
 use super::reader::{Claim, Reader};
 use super::report::{ConfigErrors, Remark, Report};
 use super::{Config, Places, Status, Tls};
+use crate::actions::Actions;
 use crate::regular;
 
 /// The largest file that is read, in bytes: far more than a person writes, far less than a Pi's memory.
@@ -63,6 +64,22 @@ fn read_those(path: &Path, environment: &Environment, wanted: impl Fn(&Path) -> 
             status_socket: status.map(|status| status.socket.path),
         }),
     }
+}
+
+/// The actions alone, of the file at `path` and of those of `conf.d` that are `wanted`. What else is wrong in them isn't looked at.
+///
+/// # Errors
+/// A file that can't be read, or an action that is wrong.
+pub(crate) fn actions(
+    path: &Path,
+    environment: &Environment,
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<Actions, Vec<Remark>> {
+    let report = Report::default();
+    let root = merged(path, wanted, &report);
+    let actions = Reader::new(&root, &report, environment).actions();
+    let (errors, _) = report.finish();
+    if errors.is_empty() { Ok(actions) } else { Err(errors) }
 }
 
 /// The files that are read for the configuration at `path`, and the directory of those that are added to it.

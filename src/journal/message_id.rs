@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [EventKind; 32] = [
+const KINDS: [EventKind; 34] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -81,6 +81,8 @@ const KINDS: [EventKind; 32] = [
     kind("service_refused", &[], "51fcf475edf649a486acb95fd20f84e2"),
     kind("job_rejected", &[], "ae7325aa56464be4941ffdaa5c5aa68f"),
     kind("request_rejected", &[], "884ce775df5f47b58365bb9510780bb5"),
+    kind("root_action_refused", &[], "0cd5c3f1a1f14e2f9c5f8d0c3a7be164"),
+    kind("action_hangs", &[], "64f7f9f4c0f74dbb8ac5b1cf5ed9d2e3"),
 ];
 
 /// The value of `MESSAGE_ID` for a record, if the catalogue has something to say about it.

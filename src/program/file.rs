@@ -31,6 +31,8 @@ enum Kind {
     /// Nothing can be said of it: it may only be executed, or its format is one that a module of the kernel knows.
     Unknown,
     Empty,
+    /// A script with a byte order mark before its `#!`.
+    ByteOrderMark,
     /// Its first line names an interpreter.
     Script {
         interpreter: PathBuf,
@@ -90,6 +92,9 @@ pub(crate) fn why_not(file: &Path, error: &io::Error) -> String {
     let code = error.raw_os_error().map(Errno::from_raw);
     match (kind(file), code) {
         (Kind::Empty, _) => empty(file),
+        (Kind::ByteOrderMark, Some(Errno::ENOEXEC)) => {
+            "it begins with a byte order mark, so that the system doesn't see its `#!`; save it as UTF-8 without one".to_owned()
+        }
         (Kind::Script { has_carriage_return: true, .. }, Some(Errno::ENOENT | Errno::ENOEXEC)) => carriage_return(file),
         (Kind::Script { interpreter, .. }, Some(Errno::ENOENT)) => format!(
             "its first line names the interpreter {}, which isn't there (bad interpreter)",
@@ -157,6 +162,9 @@ fn kind(file: &Path) -> Kind {
 }
 
 fn kind_of(beginning: &[u8]) -> Kind {
+    if beginning.starts_with(b"\xef\xbb\xbf#!") {
+        return Kind::ByteOrderMark;
+    }
     if let Some(rest) = beginning.strip_prefix(b"#!") {
         let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let has_carriage_return = line.ends_with(b"\r") && line.len() < rest.len();

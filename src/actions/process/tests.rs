@@ -197,7 +197,8 @@ async fn why_it_cant_be_started_is_said_for_a_person() {
     let directory = tempfile::tempdir().unwrap();
     // Of a type that nothing runs, so that no emulator takes it for one of its own.
     let foreign = [&b"\x7fELF\x02\x01\x01"[..], &[0; 9], &[1, 0, 8, 0], &[0; 60]].concat();
-    let programs: [(&str, &[u8], u32, &str); 9] = [
+    let programs: [(&str, &[u8], u32, &str); 10] = [
+        ("mark", b"\xef\xbb\xbf#!/bin/sh\n", 0o755, "it begins with a byte order mark"),
         ("empty", b"", 0o755, "the file is empty"),
         ("text", b"echo hello\n", 0o755, "neither a program for this machine nor a script"),
         ("no-mode", b"#!/bin/sh\n", 0o644, "it isn't executable; `chmod +x "),
