@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::closed_port;
 use support::daemon::Setup;
 
-const NOTHING: &str = "AWS IoT has had this gateway do nothing yet: there is no job and no command\n";
+const NOTHING: &str = "no job or command of AWS IoT has come to this gateway yet\n";
 
 /// What a daemon would have noted.
 fn note(setup: &Setup, note: &str) {
@@ -33,7 +33,7 @@ fn executions() -> Value {
 
 #[test]
 fn without_a_daemon_the_list_is_read_from_the_database() {
-    let setup = Setup::new(closed_port(), "");
+    let setup = Setup::new(closed_port(), "[jobs]\n");
     let done = |text: &str| (0, text.to_owned(), String::new());
     assert_eq!(setup.output("jobs"), done(NOTHING), "there is no database yet");
     let gatewire = setup.start();
@@ -43,6 +43,10 @@ fn without_a_daemon_the_list_is_read_from_the_database() {
     assert_eq!(gatewire.status()["executions"], json!([]));
     gatewire.stop();
     assert_eq!(setup.output("jobs"), done(NOTHING));
+    let without = setup.again().edit("[jobs]\n", "");
+    let none_can = "no job or command of AWS IoT has come to this gateway, and none can: the configuration has neither [jobs] nor \
+                    [commands]\n";
+    assert_eq!(without.output("jobs"), done(none_can));
     note(&setup, &executions().to_string());
     let table = "TIME                     JOB        EXECUTION  ACTION   STATUS\n\
                  2026-01-31 12:00:00 UTC  restart-1  2          restart  FAILED    exit code 3\n\

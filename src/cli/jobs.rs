@@ -51,7 +51,11 @@ struct List {
 /// The answer goes to standard output, all else to standard error.
 #[inline(never)]
 pub(super) fn run(config: &Path, arguments: &JobsArguments) -> Exit {
-    let listed = list(config).and_then(|list| show(&list, arguments.json));
+    let listed = list(config).and_then(|list| match (arguments.json, list.executions.is_empty()) {
+        (true, _) => show_programs(&list),
+        (false, true) => output::answer(&StyledText::of_lines([nothing(config)])),
+        (false, false) => output::answer(&table(&list, Style::of_stdout())),
+    });
     listed.map_or_else(Failure::end, |()| Exit::Done)
 }
 
@@ -110,10 +114,17 @@ fn with_sudo(config: &Path) -> String {
     }
 }
 
-fn show(list: &List, is_for_programs: bool) -> Result<(), Failure> {
-    if !is_for_programs {
-        return output::answer(&table(list, Style::of_stdout()));
+/// Why the list may be empty.
+fn nothing(config: &Path) -> &'static str {
+    match inputs::of_client(config) {
+        Ok(config) if config.services().is_empty() => {
+            "no job or command of AWS IoT has come to this gateway, and none can: the configuration has neither [jobs] nor [commands]"
+        }
+        _ => "no job or command of AWS IoT has come to this gateway yet",
     }
+}
+
+fn show_programs(list: &List) -> Result<(), Failure> {
     // Strings and numbers: nothing in it can fail to be written.
     let mut json = serde_json::to_vec(list).unwrap_or_default();
     json.push(b'\n');
@@ -127,9 +138,6 @@ const HEADS: [&str; 5] = ["TIME", "JOB", "EXECUTION", "ACTION", "STATUS"];
 
 /// A line each, in columns as wide as they need to be, and behind them the reason.
 fn table(list: &List, style: Style) -> StyledText {
-    if list.executions.is_empty() {
-        return StyledText::of_lines(["AWS IoT has had this gateway do nothing yet: there is no job and no command"]);
-    }
     let rows: Vec<[String; 5]> = list.executions.iter().map(cells).collect();
     let width = |column: usize| {
         let longest = rows.iter().map(|row| row[column].chars().count()).max();
@@ -194,8 +202,6 @@ TIME                     JOB                EXECUTION  ACTION   STATUS
 2026-01-31 13:00:00 UTC  restart-\\u001b[2J  12         restart  IN_PROGRESS
 ";
         assert_eq!(table(&list, Style::Plain).to_string(), expected);
-        let empty = table(&List::default(), Style::Plain).to_string();
-        assert_eq!(empty, "AWS IoT has had this gateway do nothing yet: there is no job and no command\n");
     }
 
     #[test]
