@@ -4,15 +4,27 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::Command;
 use std::rc::Rc;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 use super::{identity, offer};
 use crate::config::SocketFile;
 use crate::jobs_socket::{JobsSocket, MAX_LINE, Offer, Said};
+use crate::services::jobs::Status;
 use crate::socket::{Listener, connect_unread};
+
+/// Serves a socket in a directory of its own.
+fn listen(socket: &Rc<JobsSocket>) -> (TempDir, PathBuf, JoinHandle<()>) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("jobs.sock");
+    let listener = Rc::new(Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap());
+    (directory, path, tokio::task::spawn_local(Rc::clone(socket).serve(listener)))
+}
 
 /// Serves a socket, and has `clients` do something with it in a thread of their own.
 async fn serve(
@@ -20,13 +32,18 @@ async fn serve(
     clients: impl FnOnce(PathBuf) + Send + 'static,
     ours: impl Future<Output = ()>,
 ) {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("jobs.sock");
-    let listener = Rc::new(Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap());
-    let server = tokio::task::spawn_local(Rc::clone(socket).serve(listener));
-    let clients = tokio::task::spawn_blocking(move || clients(path));
-    ours.await;
-    clients.await.unwrap();
+    let (_directory, path, server) = listen(socket);
+    let mut clients = tokio::task::spawn_blocking(move || clients(path));
+    let mut ours = pin!(ours);
+    tokio::select! {
+        biased;
+        () = &mut ours => clients.await.unwrap(),
+        // If they fail, what we wait for may never come.
+        ended = &mut clients => {
+            ended.unwrap();
+            ours.await;
+        }
+    }
     server.abort();
 }
 
@@ -72,6 +89,54 @@ async fn a_reader_does_a_job_and_what_it_says_last_counts_though_it_has_gone() {
         assert!(matches!(socket.said().await, Said::Ended(of, _) if of == identity("j", 1)));
     })
     .await;
+}
+
+/// The program of docs/sockets.md.
+#[tokio::test(flavor = "local")]
+async fn a_program_in_python_does_jobs() {
+    let docs = include_str!("../../../docs/sockets.md");
+    let (_, jobs) = docs.split_once("\n## Jobs\n").unwrap();
+    let (_, program) = jobs.split_once("```python\n").unwrap();
+    let (program, _) = program.split_once("```").unwrap();
+    let socket: Rc<JobsSocket> = Rc::default();
+    let offered = |job: &str, document: &str| Offer { document: document.to_owned(), ..offer(job, 1) };
+    let clients = move |path: PathBuf| {
+        assert!(program.contains("/run/gatewire/jobs.sock"));
+        let program = program.replace("/run/gatewire/jobs.sock", path.to_str().unwrap());
+        let output = Command::new("timeout").args(["60", "python3", "-c", &program]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stdout).unwrap();
+        let expected = "gatewire says {\"job\":\"a\",\"cancelled\":true}\n";
+        assert!(said.starts_with(expected), "{said}");
+    };
+    let (_directory, path, server) = listen(&socket);
+    let mut client = tokio::task::spawn_blocking(move || clients(path));
+    let ours = async {
+        socket.offer(offered("j", "{\"operation\": \"calibrate\",\n\"probe\": 3}"));
+        // If they come at once, the result is all that matters.
+        let mut said = socket.said().await;
+        if let Said::Progress(_, details) = &said {
+            assert_eq!(details.get("step"), Some("probe 3"));
+            said = socket.said().await;
+        }
+        let Said::Ended(_, outcome) = said else { panic!("no result") };
+        assert_eq!((outcome.status, outcome.details.get("offset")), (Status::Succeeded, Some("0.25")));
+        socket.offer(offered("k", "[\"explode\"]"));
+        let Said::Ended(_, outcome) = socket.said().await else { panic!("no result") };
+        assert_eq!(outcome.status, Status::Rejected);
+        // Both are in its socket before it reads one.
+        socket.offer(offered("a", "{}"));
+        socket.cancel(&identity("a", 1));
+        socket.offer(offered("b", "null"));
+        assert!(matches!(socket.said().await, Said::Ended(of, _) if of == identity("b", 1)));
+    };
+    tokio::select! {
+        biased;
+        () = ours => {}
+        ended = &mut client => panic!("the program has ended: {ended:?}"),
+    }
+    server.abort();
+    client.await.unwrap();
 }
 
 #[tokio::test(flavor = "local")]
