@@ -79,6 +79,9 @@ impl<'a> Work<'a> {
         let wall = time::wall().as_second();
         work.executions.history.replace(work.history.executions().cloned().collect());
         work.settle_history(&job_journal, &command_journal);
+        // With another configuration what is at a reader may stay there, or not be wanted any more.
+        let begun = job_journal.current.as_ref().filter(|begun| begun.outcome.is_none() && settings.jobs.is_some());
+        executions.socket.cancel_all_but(begun.map(|begun| &begun.execution.identity));
         work.jobs = settings.jobs.as_ref().map(|_| Jobs::new(&settings.thing, job_journal));
         work.commands = settings
             .commands
@@ -140,7 +143,7 @@ impl<'a> Work<'a> {
                 return;
             }
             let timeout = self.timeout();
-            let Work { under_way, writer, executions, .. } = self;
+            let Work { under_way, writer, executions, offered, .. } = self;
             tokio::select! {
                 biased;
                 () = executions.stop.requested(), if !stops => {
@@ -150,7 +153,8 @@ impl<'a> Work<'a> {
                 }
                 result = writer.written() => self.written(&result),
                 performed = performed(under_way) => self.ended(&performed),
-                said = executions.socket.said() => self.heard(said),
+                // What is said before it is resumed waits for that.
+                said = executions.socket.said(), if offered.is_some() => self.heard(said),
                 () = executions.services.news() => {}
                 () = sleep_until(timeout) => {}
             }

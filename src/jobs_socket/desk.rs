@@ -59,14 +59,23 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    /// A job is to be done; one that was offered before is cancelled.
+    /// A job is to be done; another that was offered before is cancelled. The same stays where it is.
     pub(super) fn offer(&mut self, offer: Offer, now: Instant) {
+        if self.offered_now() == Some(&offer.identity) {
+            return;
+        }
         if let Some(before) = self.offered.as_ref().map(|offered| offered.offer.identity.clone()) {
             self.cancel(&before, now);
         }
         (self.progress, self.told_at, self.ended) = (None, None, None);
         self.offered = Some(Offered { offer, reader: None });
         self.assign(now);
+    }
+
+    /// The execution that is offered, or whose result isn't told yet.
+    pub(super) fn offered_now(&self) -> Option<&Identity> {
+        let offered = self.offered.as_ref().map(|offered| &offered.offer.identity);
+        offered.or_else(|| self.ended.as_ref().map(Said::identity))
     }
 
     /// Nobody wants a job any more: its reader is told, and nothing is told of it. `false`: it isn't offered, or has its result.

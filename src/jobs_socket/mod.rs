@@ -79,7 +79,8 @@ impl JobsSocket {
         socket::serve((listener, For::Messages), Rc::default(), handle).await;
     }
 
-    /// A job is to be done: it goes to a reader, and waits while there is none. One that was offered before is cancelled.
+    /// A job is to be done: it goes to a reader, and waits while there is none. Another that was offered before is cancelled; the same
+    /// stays with the reader that has it.
     pub(crate) fn offer(&self, offer: Offer) {
         self.change(|desk, now| {
             desk.offer(offer, now);
@@ -91,6 +92,14 @@ impl JobsSocket {
     /// `false`: it isn't offered, or its result has come.
     pub(crate) fn cancel(&self, identity: &Identity) -> bool {
         self.change(|desk, now| desk.cancel(identity, now))
+    }
+
+    /// Nobody wants what is offered, unless it is this.
+    pub(crate) fn cancel_all_but(&self, wanted: Option<&Identity>) {
+        let offered = self.desk.borrow().offered_now().cloned();
+        if let Some(unwanted) = offered.filter(|offered| Some(offered) != wanted) {
+            self.cancel(&unwanted);
+        }
     }
 
     /// Waits for the next that is said of the job that is offered. For one task.

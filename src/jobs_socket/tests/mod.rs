@@ -121,6 +121,23 @@ fn a_cancelled_job_is_told_to_its_reader_and_its_answers_do_not_count() {
 }
 
 #[test]
+fn the_same_offered_again_stays_where_it_is() {
+    let (mut desk, now) = (Desk::default(), Instant::now());
+    let reader = desk.connected(false, now);
+    desk.offer(offer("j", 1), now);
+    taken(&mut desk, reader, now);
+    desk.offer(offer("j", 1), now);
+    assert_eq!(answered(&mut desk, reader, r#"{"job":"j","result":"succeeded"}"#, now), None);
+    // Its result isn't told yet: that is what there is to know.
+    desk.offer(offer("j", 1), now);
+    assert_eq!(desk.offered_now(), Some(&identity("j", 1)));
+    assert!(desk.unwritten(reader).is_empty() && matches!(desk.next_said(now), Some(Said::Ended(..))));
+    assert_eq!(desk.offered_now(), None);
+    desk.offer(offer("j", 1), now);
+    assert_eq!(taken(&mut desk, reader, now).len(), 1, "whoever has heard of the result has forgotten it");
+}
+
+#[test]
 fn another_offer_cancels_the_one_before() {
     let (mut desk, now) = (Desk::default(), Instant::now());
     let reader = desk.connected(false, now);

@@ -107,6 +107,9 @@ impl World {
     }
 
     fn begin(&mut self, identity: Identity, now: Instant) {
+        if [&self.offered, &self.untold].contains(&&Some(identity.clone())) {
+            return self.desk.offer(offer(&identity.job, identity.number), now);
+        }
         self.desk.offer(offer(&identity.job, identity.number), now);
         self.results.entry(identity.clone()).or_default().0 += 1;
         (self.offered, self.untold) = (Some(identity.clone()), None);
