@@ -1,5 +1,6 @@
 //! `[[action]]`: what jobs and commands may ask for.
 
+mod doubts;
 mod run;
 
 use std::time::Duration;
@@ -88,15 +89,11 @@ impl<'a> Reader<'a> {
         let rerun = section.get_or("rerun", false, boolean);
         let report_output = section.get_or("report_output", false, boolean);
         let download = section.optional_section("download").map(|download| self.download(download));
-        section.finish();
         let is_wrong = is_handler_wrong || has_arguments != arguments.is_some() || has_download != download.is_some();
-        let download = match download {
-            Some(download) => Some(download?),
-            None => None,
-        };
         let max_arguments = usize::try_from(max_arguments).unwrap_or(1);
-        let run = run.filter(|_| !is_wrong && !name.is_empty())?;
-        Some(Action {
+        // `None`: it is wrong.
+        let download = download.map_or(Some(None), |download| download.map(Some));
+        let action = run.zip(download).filter(|_| !is_wrong && !name.is_empty()).map(|(run, download)| Action {
             name,
             handler,
             split,
@@ -109,7 +106,11 @@ impl<'a> Reader<'a> {
             rerun,
             report_output,
             download,
-        })
+        });
+        let doubts = action.as_ref().map(doubts::doubts).unwrap_or_default();
+        doubts.iter().for_each(|doubt| section.warning("args", doubt));
+        section.finish();
+        action
     }
 
     /// `None` if anything is wrong with it, which is reported.

@@ -208,3 +208,62 @@ fn what_goes_nowhere_is_a_warning() {
     let (_, warnings) = actions("[[action]]\nname = \"x\"\nrun = [\"/bin/x\", \"a\", \"|\", \"b\"]\n");
     assert!(warnings.len() == 1 && warnings[0].contains("`|` is handed to the program"), "{warnings:?}");
 }
+
+#[test]
+fn a_pattern_that_allows_more_than_is_meant_is_a_warning() {
+    let warnings = |args: &str, run: &str, more: &str| {
+        let found = actions(&format!("[[action]]\nname = \"x\"\nargs = '{args}'\nrun = [{run}]\n{more}")).1;
+        let text = |line: &String| line.strip_prefix("gatewire.toml:8: warning: `action.args`: ").unwrap().to_owned();
+        found.iter().map(text).collect::<Vec<String>>()
+    };
+    let x = "\"/opt/x\", \"--\", \"{{args}}\"";
+    let bare = "\"/opt/x\", \"{{args}}\"";
+    for anything in [".*", ".+", "(?s).*", ".{0,100}", "^.*$", "(a|.*)", "[^\\n]*", "(.*)"] {
+        let found = warnings(anything, x, "");
+        let said =
+            format!("\"{anything}\" allows everything, so that whoever may create a job decides what x does; list");
+        assert!(found.len() == 1 && found[0].starts_with(&said), "{anything}: {found:?}");
+        let found = warnings(anything, bare, "as = \"root\"\n");
+        assert!(found.len() == 1 && found[0].contains("decides what x does as root; "), "{anything}: {found:?}");
+    }
+    for option in ["[a-z-]+", "-.*", "\\S+", "[^ /.]*", "--?[a-z=]+", "[\\w=-]{1,9}"] {
+        let found = warnings(option, bare, "");
+        assert!(found[0].contains("\", and x may read that as an option: "), "{option}: {found:?}");
+        assert!(!warnings(option, x, "").iter().any(|line| line.contains("option")), "{option}");
+    }
+    for path in ["[a-z./-]+", "/.*", "\\S+", "[^ ]+\\.bin", "/[a-z/]+"] {
+        let found = warnings(path, x, "");
+        assert!(found.len() == 1 && found[0].contains("allows every path, such as \"/etc/shadow"), "{path}: {found:?}");
+    }
+    for path in
+        ["/srv/models/.*", "/srv/models/[a-z./]+\\.bin", "^/srv/[^ ]+$", "(/srv/[a-z./]*)", "models/[^ ]*", "[a-z./]*x"]
+    {
+        let found = warnings(path, x, "");
+        assert!(found.len() == 1 && found[0].contains("/etc/shadow"), "{path}: {found:?}");
+    }
+    for (args, run) in [
+        ("[a-z]+", "\"/bin/sh\", \"-c\", \"{{args}}\""),
+        ("\\w+", "\"/usr/bin/env\", \"A=1\", \"{{args}}\""),
+        (".*", "\"/usr/bin/sudo\", \"-n\", \"--\", \"{{args}}\""),
+        ("[a-z ]+", "\"/usr/bin/timeout\", \"5s\", \"{{args}}\""),
+    ] {
+        let found = warnings(args, run, "as = \"root\"\n");
+        assert!(
+            found.len() == 1 && found[0].contains("a document could run every program of this machine"),
+            "{run}: {found:?}"
+        );
+    }
+    for (args, run) in [
+        ("(zigbee2mqtt|nodered)", bare),
+        ("(--fast|-q)", bare),
+        ("-?[0-9]+", bare),
+        ("[a-z0-9][a-z0-9_-]*", bare),
+        ("/srv/models/[a-z0-9_-]+\\.bin", x),
+        ("https://[a-z./]+", x),
+        ("(reboot|sync)", "\"/bin/sh\", \"-c\", \"{{args}}\""),
+        ("[a-z]+", "\"/bin/sh\", \"/opt/x.sh\", \"{{args}}\""),
+        ("[a-z]+@[a-z]+\\.service", bare),
+    ] {
+        assert_eq!(warnings(args, run, ""), [""; 0], "{args}");
+    }
+}
