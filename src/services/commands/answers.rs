@@ -84,20 +84,19 @@ impl Commands {
                 let fate = if has_it { Fate::Reported(outcome) } else { Fate::Moot(rejection.code) };
                 self.over(execution, fate, requests);
             }
+            // This is no answer to IN_PROGRESS, with which nothing goes.
+            Answer::Rejected(rejection) if rejection.code != "InvalidStateTransition" => {
+                open.not_as_it_is(now);
+                self.trouble(outcome.status.as_str(), rejection);
+                self.tell(execution, requests, now);
+            }
             // It may be that to IN_PROGRESS.
             Answer::Accepted(_) | Answer::Rejected(_) if open.stray > 0 => {
                 (open.stray, open.is_told) = (open.stray - 1, true);
                 self.tell(execution, requests, now);
             }
             Answer::Accepted(_) => self.over(execution, Fate::Reported(outcome), requests),
-            Answer::Rejected(rejection) if rejection.code == "InvalidStateTransition" => {
-                self.over(execution, Fate::Moot(rejection.code), requests);
-            }
-            Answer::Rejected(rejection) => {
-                open.not_as_it_is(now);
-                self.trouble(outcome.status.as_str(), rejection);
-                self.tell(execution, requests, now);
-            }
+            Answer::Rejected(rejection) => self.over(execution, Fate::Moot(rejection.code), requests),
             Answer::NotTaken(why) => {
                 open.again_at = Some(now + LATER);
                 self.trouble(outcome.status.as_str(), not_taken(why));

@@ -363,11 +363,12 @@ impl World {
         for command in self.cloud.commands.iter().filter(|command| !command.is_deleted) {
             let id = &command.id;
             match self.over.get(id) {
+                // What an earlier life has told without a disk, the next ones don't know.
+                Some(Fate::Reported(_)) if self.is_unwritable => assert!(command.is_over, "{command:?}"),
                 Some(Fate::Reported(outcome)) => {
-                    let said = (&*command.status, command.is_over);
-                    let is_known =
-                        self.is_unwritable || self.outcomes.get(id).is_none_or(|o| o.contains(&outcome.status));
-                    assert!(said == (outcome.status.as_str(), true) && is_known, "{command:?}, {outcome:?}");
+                    let is_it = (&*command.status, command.is_over) == (outcome.status.as_str(), true);
+                    let is_known = self.outcomes.get(id).is_none_or(|known| known.contains(&outcome.status));
+                    assert!(is_it && is_known, "{command:?}, {outcome:?}");
                 }
                 // An earlier life has told it, and the answer was lost.
                 Some(Fate::Moot(_)) => assert!(command.is_over, "{command:?}"),
