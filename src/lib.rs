@@ -43,7 +43,6 @@
     reason = "the documentation is for who works on it, and built with private items"
 )]
 
-#[allow(dead_code, unused_imports, reason = "gatewire act isn't there yet")]
 pub(crate) mod actions;
 pub(crate) mod batch;
 pub(crate) mod blocking;
@@ -54,7 +53,6 @@ pub(crate) mod config;
 pub(crate) mod count;
 pub(crate) mod cron;
 pub(crate) mod daemon;
-#[allow(dead_code, unused_imports, reason = "not all of it is used yet")]
 pub(crate) mod download;
 pub(crate) mod duration;
 pub(crate) mod executions;
@@ -84,7 +82,6 @@ pub(crate) mod regular;
 pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod secret;
-#[allow(dead_code, unused_imports, reason = "not all of it is used yet")]
 pub(crate) mod services;
 #[cfg(test)]
 mod simulation;

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::plan::Fault;

@@ -32,9 +32,9 @@ pub(crate) use document::plan;
 pub(crate) use ended::{Ended, How};
 pub(crate) use execution::{BadExecutionId, ExecutionId};
 pub(crate) use hosts::HostPattern;
-pub(crate) use invocation::{Invocation, Refused};
-pub(crate) use pattern::{Pattern, PatternError};
-pub(crate) use plan::{Fault, Plan, Step, Unplanned, Wanted, Work};
+pub(crate) use invocation::Invocation;
+pub(crate) use pattern::Pattern;
+pub(crate) use plan::{Plan, Step, Unplanned, Wanted, Work};
 pub(crate) use url::{Url, UrlFault};
 
 /// The beginning of a text of others, safe to show: of a URL nothing but what comes before its query, which may be as good as a password.

@@ -1,6 +1,5 @@
 //! One question and its answer by HTTP/1.1, over a connection that is there.
 
-use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};

@@ -17,8 +17,6 @@ mod place;
 mod resume;
 mod retry;
 
-pub(crate) use digest::Sha256;
-pub(crate) use fault::{DownloadError, Fault};
 pub(crate) use fetch::{Order, Progress, Settings, fetch};
 pub(crate) use place::{DIRECTORY, clean};
 pub(crate) use retry::Patience;

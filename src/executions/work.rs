@@ -182,6 +182,9 @@ impl<'a> Work<'a> {
 
     /// Everything that has happened, and all that follows from it.
     fn pump(&mut self, now: Instant) {
+        if let (Some(commands), Some(config)) = (&mut self.commands, &self.executions.settings().commands) {
+            commands.set_max_age(config.max_age);
+        }
         self.look_at_the_connection(now);
         self.tell_progress(now);
         loop {

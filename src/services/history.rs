@@ -77,12 +77,6 @@ impl Subject {
     }
 }
 
-impl Entry {
-    pub(crate) fn subject(&self) -> &Subject {
-        &self.subject
-    }
-}
-
 impl History {
     /// Reads a note. One that can't be read is as good as none.
     pub(crate) fn read(note: &str) -> History {

@@ -21,7 +21,7 @@ mod tests;
 use crate::message::{TopicError, TopicFilter};
 pub(crate) use answer::{Answer, Rejection};
 pub(crate) use availability::Availability;
-pub(crate) use request::{Correlation, Request, RequestError, RequestId};
+pub(crate) use request::{Request, RequestId};
 pub(crate) use requests::{Counters, Event, Requests};
 
 /// A service of AWS IoT that gatewire asks.

@@ -25,10 +25,6 @@ impl RequestId {
     pub(super) fn new(n: u64) -> RequestId {
         RequestId(n)
     }
-
-    pub(crate) fn get(self) -> u64 {
-        self.0
-    }
 }
 
 /// By what an answer is known to be the answer to a request.

@@ -385,6 +385,7 @@ impl Requests {
         self.outstanding.values().filter(|outstanding| outstanding.request.service() == service).count()
     }
 
+    #[cfg(test)]
     /// How many requests have no answer.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()

@@ -56,6 +56,7 @@ enum Silence {
 }
 
 impl Root {
+    #[cfg(test)]
     /// With a socket of somebody else's.
     pub(crate) fn at(socket: &Path) -> Root {
         Root { socket: socket.to_owned() }

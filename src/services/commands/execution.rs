@@ -71,6 +71,7 @@ impl Reason {
         Reason { code: if code.is_empty() { "UNKNOWN".to_owned() } else { code }, description: taken_text(description) }
     }
 
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &str {
         &self.code
     }

@@ -42,7 +42,7 @@ use serde_json::{Map, Value};
 use super::jobs::Details;
 use super::{Request, RequestId, Requests, Service};
 pub(crate) use effect::{Effect, Fate, RecordId, Unanswered};
-pub(crate) use execution::{Execution, Outcome, Reason, Status};
+pub(crate) use execution::{Execution, Outcome, Reason};
 use execution::{MAX_TIME, NOT_RECORDED, WAITED_TOO_LONG};
 pub(crate) use journal::{Entry, Journal, Stage};
 use open::{Open, Phase, Told};

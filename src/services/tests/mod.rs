@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::{Map, json};
 
+use super::request::RequestError;
 use super::requests::MAX_OUTSTANDING;
 use super::retry;
-use super::{Answer, Availability, Counters, Event, Rejection, Request, RequestError, RequestId, Requests, Service};
+use super::{Answer, Availability, Counters, Event, Rejection, Request, RequestId, Requests, Service};
 use crate::message::{Topic, TopicFilter};
 
 const START_NEXT: &str = "$aws/things/t/jobs/start-next";

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::execution::{Requested, requested};
+use super::execution::{Requested, Status, requested};
 use super::incoming::{MAX_ANSWERED, MAX_OPEN};
 use super::journal::MAX_ENTRIES;
-use super::{Commands, Effect, Fate, Journal, Outcome, Reason, Status, Unanswered};
+use super::{Commands, Effect, Fate, Journal, Outcome, Reason, Unanswered};
 use crate::message::Topic;
 use crate::services::Requests;
 use crate::services::jobs::Details;

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::cloud::{Cloud, Mood};
 use crate::message::{AckToken, Inbound, Properties, Qos, Topic, TopicFilter};
+use crate::services::commands::execution::Status;
 use crate::services::commands::{
-    Commands, Effect, Execution, Fate, Journal, Outcome, Reason, RecordId, Stage, Status, Unanswered,
+    Commands, Effect, Execution, Fate, Journal, Outcome, Reason, RecordId, Stage, Unanswered,
 };
 use crate::services::jobs::Details;
 use crate::services::{Event, RequestId, Requests, Service};
