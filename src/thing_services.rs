@@ -201,6 +201,15 @@ impl ThingServices {
         }
     }
 
+    /// IoT Core refuses it, and takes nothing else on this connection: it is tried again later.
+    pub(crate) fn put_off(&self, attempt: u64, why: &str) {
+        let mut requests = self.requests.borrow_mut();
+        if let Some((id, _)) = requests.of_attempt(attempt) {
+            requests.put_off(id, why, time::now());
+            self.news.notify();
+        }
+    }
+
     /// IoT Core doesn't take it.
     pub(crate) fn not_taken(&self, attempt: u64, why: &str) {
         let mut requests = self.requests.borrow_mut();

@@ -28,7 +28,7 @@ fn setup(port: u16, sections: &str, keys: &str, script: &str) -> Setup {
     setup
 }
 
-const WAITS: &str = "touch $DIR/waits; until [ -e $DIR/go ]; do sleep 0.05; done";
+const WAITS: &str = "touch $DIR/waits; until [ -e $DIR/go ] || [ ! -d $DIR ]; do sleep 0.05; done";
 
 fn waits(directory: &Path) {
     eventually("the action waits", || directory.join("waits").exists().then_some(()));

@@ -23,7 +23,8 @@ struct Action {
 }
 
 /// Waits for a file of the test, and leaves its process id.
-const WAITS: &str = "echo $$ > $DIR/pid.part; mv $DIR/pid.part $DIR/pid\nuntil [ -e $DIR/go ]; do sleep 0.05; done";
+const WAITS: &str =
+    "echo $$ > $DIR/pid.part; mv $DIR/pid.part $DIR/pid\nuntil [ -e $DIR/go ] || [ ! -d $DIR ]; do sleep 0.05; done";
 
 const WAITING: Action = Action { name: "wait", keys: "", script: WAITS };
 

@@ -135,7 +135,7 @@ impl Served {
         let is_read = store.contents().borrow().generation > 0;
         let inbox = Inbox::new(Vec::new(), Rc::clone(&acks), is_read, fastrand::u64(..));
         let services = Rc::new(ThingServices::new(Rc::clone(&acks), fastrand::u64(..)));
-        let executions = Executions::new(&services, &store, programs, &stop);
+        let executions = Executions::new(&services, &store, programs);
         Served {
             store,
             outbox,

@@ -11,7 +11,9 @@ use super::{Executions, notes};
 use crate::actions::performing::{ACTION, Host, Performed, Performing, Told};
 use crate::actions::position::{Life, Position};
 use crate::actions::{Ended, ExecutionId, Invocation, Plan, Wanted};
+use crate::socket::Seldom;
 use crate::store::Write;
+use crate::time;
 
 /// An execution whose plan is performed.
 pub(super) struct Running {
@@ -86,7 +88,13 @@ impl Host for Running {
             connect_timeout: settings.connect_timeout,
             timeout: action.timeout,
         };
-        let progress = |how_far| self.tell(vec![(ACTION, action.name.clone()), ("progress", how_far)]);
+        let said = Seldom::default();
+        let progress = |how_far: String| {
+            if how_far.starts_with("trying again") && said.is_due(time::now()) {
+                log::warn!("action {}: {how_far}", action.name);
+            }
+            self.tell(vec![(ACTION, action.name.clone()), ("progress", how_far)]);
+        };
         self.executions.programs.fetch(file, &progress).await
     }
 

@@ -69,7 +69,8 @@ pub(crate) struct Executions {
     store: Rc<Store>,
     programs: Rc<dyn Programs>,
     pub(crate) socket: Rc<JobsSocket>,
-    stop: Rc<Stop>,
+    /// One task waits for it.
+    stop: Stop,
     settings: RefCell<Rc<Settings>>,
     /// How far each plan is that isn't over, as it is on the disk or on its way there.
     positions: RefCell<Positions>,
@@ -95,18 +96,13 @@ impl fmt::Debug for Executions {
 
 impl Executions {
     /// Nothing is configured.
-    pub(crate) fn new(
-        services: &Rc<ThingServices>,
-        store: &Rc<Store>,
-        programs: Rc<dyn Programs>,
-        stop: &Rc<Stop>,
-    ) -> Rc<Executions> {
+    pub(crate) fn new(services: &Rc<ThingServices>, store: &Rc<Store>, programs: Rc<dyn Programs>) -> Rc<Executions> {
         Rc::new(Executions {
             services: Rc::clone(services),
             store: Rc::clone(store),
             programs,
             socket: Rc::default(),
-            stop: Rc::clone(stop),
+            stop: Stop::default(),
             settings: RefCell::default(),
             positions: RefCell::default(),
             process: fastrand::u64(..),
@@ -146,6 +142,11 @@ impl Executions {
     pub(crate) async fn run(self: Rc<Self>) {
         let mut work = Work::begin(&self).await;
         work.go_on().await;
+    }
+
+    /// The daemon stops: [`run`](Executions::run) ends once what is known is on the disk.
+    pub(crate) fn stop(&self) {
+        self.stop.request();
     }
 
     /// Completes when an action wants the configuration to be read again.

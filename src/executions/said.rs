@@ -34,7 +34,7 @@ impl Said {
         if !self.delayed.is_due(now) {
             return;
         }
-        let wait = written(wait);
+        let wait = written(Duration::from_secs(wait.as_secs_f64().ceil() as u64));
         match rejection {
             Some(Rejection { code, message, .. }) => log::warn!(
                 GATEWIRE_EVENT = "request_delayed";
@@ -84,7 +84,12 @@ pub(super) fn job_over(identity: &Identity, fate: &Fate) {
     let Identity { job, number } = identity;
     let (level, what) = match fate {
         Fate::Reported(outcome) => {
-            let level = if outcome.status.as_str() == "SUCCEEDED" { log::Level::Info } else { log::Level::Warn };
+            let level = match outcome.status.as_str() {
+                "SUCCEEDED" => log::Level::Info,
+                // That has been said.
+                "REJECTED" => log::Level::Debug,
+                _ => log::Level::Warn,
+            };
             let reason = outcome.details.get(REASON).map(|reason| format!(": {reason}")).unwrap_or_default();
             (level, format!("{}{reason}; AWS has been told", outcome.status.as_str()))
         }
@@ -92,6 +97,7 @@ pub(super) fn job_over(identity: &Identity, fate: &Fate) {
             let said = match said.as_str() {
                 "ResourceNotFound" => "it was deleted at AWS",
                 "CANCELED" => "it was cancelled at AWS",
+                "TerminalStateReached" => "it was cancelled at AWS, or has timed out there",
                 "TIMED_OUT" => "it has timed out at AWS",
                 other => other,
             };

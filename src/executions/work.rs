@@ -87,6 +87,7 @@ impl<'a> Work<'a> {
             .commands
             .as_ref()
             .map(|commands| Commands::new(&settings.thing, commands.max_age, command_journal, now, wall));
+        work.take_up(now);
         work
     }
 
@@ -182,9 +183,7 @@ impl<'a> Work<'a> {
 
     /// Everything that has happened, and all that follows from it.
     fn pump(&mut self, now: Instant) {
-        if let (Some(commands), Some(config)) = (&mut self.commands, &self.executions.settings().commands) {
-            commands.set_max_age(config.max_age);
-        }
+        self.look_at_the_settings(now);
         self.look_at_the_connection(now);
         self.tell_progress(now);
         loop {
@@ -213,6 +212,35 @@ impl<'a> Work<'a> {
         }
         self.writer.begin(now);
         self.publish_status();
+    }
+
+    /// There may be a connection already, after a reload: what was asked before it is of no interest, and services that are ready won't
+    /// say so again.
+    fn take_up(&mut self, now: Instant) {
+        self.look_at_the_connection(now);
+        let mut requests = self.executions.services.ask();
+        requests.withdraw_all();
+        let ready: Vec<Service> = requests.ready().collect();
+        for service in ready {
+            match (service, &mut self.jobs, &mut self.commands) {
+                (Service::Jobs, Some(jobs), _) => jobs.ready(&mut requests, now),
+                (Service::Commands, _, Some(commands)) => commands.ready(&mut requests, now),
+                _ => {}
+            }
+        }
+    }
+
+    /// They may be others since a reload.
+    fn look_at_the_settings(&mut self, now: Instant) {
+        let settings = self.executions.settings();
+        if let (Some(commands), Some(config)) = (&mut self.commands, &settings.commands) {
+            commands.set_max_age(config.max_age);
+        }
+        let has_socket = settings.jobs.as_ref().is_some_and(|jobs| jobs.socket.is_some());
+        if let Some(identity) = self.offered.take_if(|_| !has_socket) {
+            self.executions.socket.cancel(&identity);
+            self.job_ended(&failed("the configuration has changed: jobs.socket was removed"), now);
+        }
     }
 
     fn look_at_the_connection(&mut self, now: Instant) {

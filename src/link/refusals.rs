@@ -57,8 +57,14 @@ impl<N: Network> Link<N> {
     /// it waits again.
     pub(super) fn doubtful(&self, sequence: Sequence, message: &Traits, rejection: &Rejection) -> bool {
         if let Some(attempt) = sequence.request() {
-            self.services.returned(attempt);
-            return false;
+            let lacks = match rejection {
+                Rejection::PubAck(reason) if may_be_the_policy(Some(reason.code)) => {
+                    format!("; the certificate's policy must allow iot:Publish on topic/{}", message.topic)
+                }
+                _ => String::new(),
+            };
+            self.services.put_off(attempt, &format!("IoT Core refuses it: {rejection}{lacks}"));
+            return true;
         }
         let is_told = self.outbox.doubt(sequence, &rejection.to_string());
         if is_told {

@@ -19,7 +19,7 @@ const MAX_EXECUTIONS: usize = 100;
 
 /// The most characters of a text.
 const MAX_TEXT: usize = 128;
-const MAX_REASON: usize = 200;
+const MAX_REASON: usize = 400;
 
 /// What an execution has that isn't over.
 const UNDER_WAY: &str = "IN_PROGRESS";
@@ -128,6 +128,10 @@ impl History {
             Fate::Reported(outcome) => (outcome.status.as_str(), reason(&outcome.details)),
             // A rejection says so of a job that was deleted.
             Fate::Moot(said) if said == "ResourceNotFound" => ("REMOVED", None),
+            // What AWS says of one that is over, when it is asked for it: not how. This gateway has told no result.
+            Fate::Moot(said) if said == "TerminalStateReached" => {
+                ("CANCELED", Some("it was cancelled at AWS, or has timed out there".to_owned()))
+            }
             Fate::Moot(said) if is_status(said) => (said.as_str(), None),
             Fate::Moot(said) => (UNKNOWN, Some(format!("AWS says {said}"))),
         };
@@ -170,7 +174,11 @@ fn is_status(text: &str) -> bool {
 
 /// The beginning of a text, in which what can't be shown is written as JSON would.
 fn cut(text: &str, most: usize) -> String {
-    printable(text).chars().take(most).collect()
+    let shown = printable(text);
+    match shown.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &shown[..end]),
+        None => shown.into_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -220,7 +228,7 @@ mod tests {
             "6 b 3 x CANCELED -",
             "6 b 4 x TIMED_OUT -",
             "6 b 5 x REMOVED -",
-            "6 b 6 x UNKNOWN AWS says TerminalStateReached",
+            "6 b 6 x CANCELED it was cancelled at AWS, or has timed out there",
         ];
         assert_eq!(lines(&history), expected);
         assert_eq!(History::read(&history.text()), history);

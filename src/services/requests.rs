@@ -183,6 +183,17 @@ impl Requests {
         self.outstanding.get(&id).is_none_or(|outstanding| !outstanding.was_sent)
     }
 
+    /// Nobody wants any answer that is outstanding, or was given and not taken.
+    pub(crate) fn withdraw_all(&mut self) {
+        self.outstanding.clear();
+        self.events.retain(|event| !matches!(event, Event::Answered(..) | Event::Delayed(..)));
+    }
+
+    /// The services that can be used now.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Service> {
+        self.services.iter().filter(|(_, usable)| usable.is_ready()).map(|(service, _)| *service)
+    }
+
     /// There is a connection, and nothing is being asked of the server: these filters are in its session.
     pub(crate) fn settled<'a>(&mut self, standing: impl Iterator<Item = &'a TopicFilter> + Clone, now: Instant) {
         for (service, usable) in self.services.iter_mut().filter(|(_, usable)| !usable.is_refused()) {
@@ -264,6 +275,13 @@ impl Requests {
     /// It was sent, and has to be sent again: IoT Core refuses it, though perhaps not for what it is.
     pub(crate) fn returned(&mut self, id: RequestId) {
         self.outstanding.get_mut(&id).into_iter().for_each(Outstanding::queue_again);
+    }
+
+    /// IoT Core refuses the PUBLISH now, as it does everything: it is tried again later.
+    pub(crate) fn put_off(&mut self, id: RequestId, why: &str, now: Instant) {
+        let rejection =
+            Rejection { code: "PUBACK".to_owned(), status: None, message: why.to_owned(), payload: Bytes::new() };
+        self.failed(id, Some(rejection), now);
     }
 
     /// IoT Core doesn't take the PUBLISH: that is its end, unless it is the whole service that is refused.

@@ -14,8 +14,9 @@ use crate::services::{Answer, Rejection, RequestId, Requests, retry};
 /// An update whose version is refused is tried again at once so often; then it waits.
 const AT_ONCE: u32 = 3;
 
-/// An update that IoT Core doesn't take, or that couldn't be asked, is tried again after so long.
-const LATER: Duration = Duration::from_secs(600);
+/// An update that IoT Core doesn't take, or that couldn't be asked, is tried again after so long, doubled each time.
+const LATER: Duration = Duration::from_secs(10);
+const MUCH_LATER: Duration = Duration::from_secs(600);
 
 impl Jobs {
     /// A request has ended. Returns whether it was one of Jobs.
@@ -107,7 +108,7 @@ impl Jobs {
         let Some(current) = &mut self.current else { return };
         let known = execution::part(payload, "executionState").and_then(Known::read).and_then(|known| known.version);
         current.execution.version = known.unwrap_or(current.execution.version.saturating_add(1));
-        (current.refused, current.is_bare) = (0, false);
+        (current.refused, current.is_bare, current.delay) = (0, false, Duration::ZERO);
         match &current.phase {
             Phase::Announcing(_) => {
                 self.journal.current = Some(Begun { execution: current.execution.clone(), outcome: None });
@@ -221,7 +222,8 @@ impl Current {
     }
 
     pub(super) fn try_later(&mut self, now: Instant) {
-        self.again_at = Some(now + LATER);
+        self.delay = (self.delay * 2).clamp(LATER, MUCH_LATER);
+        self.again_at = Some(now + self.delay);
     }
 }
 

@@ -28,7 +28,7 @@ mod journal;
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -87,6 +87,8 @@ struct Current {
     refused: u32,
     /// When to try the update again.
     again_at: Option<Instant>,
+    /// The wait before that, if it was refused before.
+    delay: Duration,
     /// AWS refuses the details: the update goes without.
     is_bare: bool,
 }
@@ -328,6 +330,7 @@ impl Current {
             progress: None,
             refused: 0,
             again_at: None,
+            delay: Duration::ZERO,
             is_bare: false,
         }
     }
