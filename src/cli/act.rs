@@ -6,7 +6,7 @@
 
 mod allowed;
 mod asked;
-mod trusted;
+pub(super) mod trusted;
 mod turn;
 
 use std::io;

@@ -51,6 +51,12 @@ impl Places {
             .map_or_else(String::new, |named| format!("{}: ", named.place))
     }
 
+    /// The file of that key.
+    pub(crate) fn file_of(&self, key: &str, path: &Path) -> Option<PathBuf> {
+        let named = self.0.iter().find(|named| named.key == key && named.path == path)?;
+        named.place.rsplit_once(':').map(|(file, _)| file.into())
+    }
+
     /// Likewise with the key, whose last part is `last`: `FILE:LINE: `KEY`: `.
     pub(crate) fn with_key(&self, last: &str, path: &Path) -> String {
         let is_it = |named: &&Named| named.path == path && named.key.rsplit('.').next() == Some(last);

@@ -14,9 +14,19 @@ const MAX_LINKS: usize = 40;
 /// Whether `path`, an absolute one, and every directory and link on the way to it belong to root, or to the user of this process, and can
 /// be changed by nobody else. Otherwise what is wrong, and what to do.
 pub(super) fn check(path: &Path) -> Result<(), String> {
+    walk(path, geteuid().as_raw())
+}
+
+/// Likewise to root alone, whoever looks.
+pub(in crate::cli) fn by_root(path: &Path) -> Result<(), String> {
+    walk(path, 0)
+}
+
+/// `user` is as good as root.
+fn walk(path: &Path, user: u32) -> Result<(), String> {
     let mut links = 0;
     let mut at = PathBuf::from("/");
-    check_one(&at, path)?;
+    check_one(&at, path, user)?;
     // The next is the last.
     let mut rest: Vec<PathBuf> = parts(path);
     while let Some(part) = rest.pop() {
@@ -25,7 +35,7 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
             continue;
         }
         let next = at.join(&part);
-        let metadata = check_one(&next, path)?;
+        let metadata = check_one(&next, path, user)?;
         if !metadata.is_symlink() {
             at = next;
             continue;
@@ -54,7 +64,7 @@ fn unseen(path: &Path, error: &std::io::Error) -> String {
 }
 
 /// One step on the way to `file`.
-fn check_one(step: &Path, file: &Path) -> Result<Metadata, String> {
+fn check_one(step: &Path, file: &Path, user: u32) -> Result<Metadata, String> {
     let metadata = fs::symlink_metadata(step).map_err(|error| unseen(step, &error))?;
     let what = match (step == file, metadata.is_dir()) {
         (true, _) => step.display().to_string(),
@@ -62,7 +72,7 @@ fn check_one(step: &Path, file: &Path) -> Result<Metadata, String> {
         (false, false) => format!("{} on the way to {}", step.display(), file.display()),
     };
     let shown = owner::quoted(step);
-    if metadata.uid() != 0 && metadata.uid() != geteuid().as_raw() {
+    if metadata.uid() != 0 && metadata.uid() != user {
         let owner = owner::name_of(metadata.uid());
         // What gatewire alone could read so far, it still can.
         let mend = match metadata.is_file() && metadata.mode() & 0o044 == 0 {

@@ -1,5 +1,6 @@
 //! `gatewire check`: every problem of configuration and credentials at once; with `--connect` the way to IoT Core, too.
 
+mod actions;
 mod connect;
 mod daemon;
 mod eyes;
@@ -93,6 +94,7 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
         found.refused.extend(daemon::another_holds_the_store(config, path).map(|held| format!("{place}{held}")));
         let says = |why| format!("{place}the running daemon can store nothing: {why}");
         found.hindered.extend(daemon::store_error(config).map(says));
+        found.append(actions::walk(path, config));
         found.append(sandboxed::walk(path, config));
     }
     // What has to be mended first comes first.

@@ -54,9 +54,10 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
     let mut found = Finding::default();
     let forwards = config.forward.iter().map(|forward| &forward.socket);
     let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
+    let jobs = config.jobs.iter().filter_map(|jobs| jobs.socket.as_ref());
     // A directory that isn't there is one fault, however many sockets are to lie in it.
     let mut directories = BTreeSet::new();
-    for socket in forwards.chain(ingests).chain([&config.status.socket]) {
+    for socket in forwards.chain(ingests).chain(jobs).chain([&config.status.socket]) {
         let fault = probe(socket, daemon).err().filter(|error| match error {
             SocketError::NoDirectory { directory, .. } | SocketError::FileAsDirectory { directory, .. } => {
                 directories.insert(directory.clone())
@@ -71,7 +72,10 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
             Some(Source::File(path)) => (config.places.of("publish.file", path), unreadable("file", path)),
             Some(Source::Command { argv, .. }) => {
                 let program = argv.first().map_or("", String::as_str);
-                (config.places.of("publish.command", Path::new(program)), not_run(program))
+                (
+                    config.places.of("publish.command", Path::new(program)),
+                    not_run(program).map(|fault| format!("`command`: {fault}")),
+                )
             }
             Some(Source::Metrics(_)) | None => continue,
         };
@@ -132,7 +136,7 @@ fn probe(socket: &SocketFile, daemon: Option<Beside>) -> Result<(), SocketError>
 }
 
 /// Why the file that `key` names can't be read each time it is due.
-fn unreadable(key: &str, path: &Path) -> Option<String> {
+pub(super) fn unreadable(key: &str, path: &Path) -> Option<String> {
     let error = std::io::Error::from(regular::open(path).err()?);
     Some(match error.kind() {
         ErrorKind::NotFound => format!("`{key}` {} isn't there", path.display()),

@@ -1,10 +1,12 @@
 //! What the configuration names and the sandbox of the systemd unit keeps from the service: who checks by hand sees all of it.
 
 use std::io::ErrorKind;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 use super::preparations::Finding;
 use super::programs::{file_of, is_set_user_id};
+use crate::actions::{RunsAs, Word};
 use crate::config::{Broker, Config, Source};
 use crate::sandbox::{Obstacle, Sandbox, Use, obstacle};
 
@@ -21,7 +23,8 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
     }
     let forwards = config.forward.iter().map(|forward| &forward.socket.path);
     let ingests = config.ingest.iter().map(|ingest| &ingest.socket.path);
-    for socket in forwards.chain(ingests).chain([&config.status.socket.path]) {
+    let jobs = config.jobs.iter().filter_map(|jobs| Some(&jobs.socket.as_ref()?.path));
+    for socket in forwards.chain(ingests).chain(jobs).chain([&config.status.socket.path]) {
         // systemd makes them outside of the sandbox.
         let obstacle = obstacle(&sandbox, socket, Use::Socket).filter(|_| !sandbox.is_given(socket));
         tell(obstacle, &places.with_key("socket", socket), &mut found.refused, &mut found.warnings);
@@ -44,9 +47,26 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
             }
             Some(Source::Command { argv, .. }) => {
                 let place = argv.first().map(|word| places.of("publish.command", Path::new(word))).unwrap_or_default();
-                of_command(&sandbox, argv).into_iter().for_each(|what| warn(place.clone(), what));
+                let mend = "Give what needs them a unit of its own that publishes through a socket (docs/sources.md)";
+                of_command(&sandbox, argv, mend).into_iter().for_each(|what| warn(place.clone(), what));
             }
             Some(Source::Metrics(_)) | None => {}
+        }
+    }
+    for action in config.actions.iter() {
+        let mut warn = |place: String, what: String| {
+            found.warnings.push(format!("{place}warning: action {}: {what}", action.name));
+        };
+        if action.runs_as == RunsAs::Sandbox {
+            let text = |word: &Word| if let Word::Text(text) = word { Some(text.clone()) } else { None };
+            let place = places.of("action.run", action.run.program.as_ref());
+            let argv: Vec<String> =
+                iter::once(action.run.program.clone()).chain(action.run.words.iter().filter_map(text)).collect();
+            of_command(&sandbox, &argv, "Write `as = \"root\"`").into_iter().for_each(|what| warn(place.clone(), what));
+        }
+        if let Some(file) = action.download.as_ref().and_then(|download| download.ca_file.as_deref()) {
+            let obstacle = obstacle(&sandbox, file, Use::Read);
+            obstacle.into_iter().for_each(|it| warn(places.of("action.download.ca_file", file), it.to_string()));
         }
     }
     for bridge in &config.bridge {
@@ -72,8 +92,8 @@ fn tell(obstacle: Option<Obstacle>, place: &str, faults: &mut Vec<String>, warni
     }
 }
 
-/// The program, and the files among its arguments.
-fn of_command(sandbox: &Sandbox, argv: &[String]) -> Vec<String> {
+/// The program, and the files among its arguments. `mend` is what to do about a program that needs the rights of another user.
+fn of_command(sandbox: &Sandbox, argv: &[String], mend: &str) -> Vec<String> {
     let Some((program, arguments)) = argv.split_first() else { return Vec::new() };
     let mut found = Vec::new();
     let named = || program.starts_with('/').then(|| PathBuf::from(program));
@@ -82,7 +102,7 @@ fn of_command(sandbox: &Sandbox, argv: &[String]) -> Vec<String> {
         if sandbox.grants_no_privileges() && is_set_user_id(&file) {
             found.push(format!(
                 "the program {} needs the rights of another user (set-user-ID), which the service doesn't get: NoNewPrivileges=yes. \
-                 Give what needs them a unit of its own that publishes through a socket (docs/sources.md)",
+                 {mend}",
                 file.display()
             ));
         }

@@ -9,44 +9,6 @@ const ANYTHING: [&str; 3] = ["; x=$(y) 🦀", "-q=../\"'", "\\ `z`|&<>*"];
 /// What is read as an option. Those in a row must all match: a single one may be in a list.
 const OPTIONS: [&[&str]; 5] = [&["--option"], &["--option=value"], &["-option"], &["-q", "-z"], &["-Q", "-Z"]];
 
-/// Programs that run what stands behind their options, as a program or as a script.
-const RUNNERS: [&str; 34] = [
-    "sh",
-    "bash",
-    "dash",
-    "ash",
-    "zsh",
-    "ksh",
-    "busybox",
-    "env",
-    "sudo",
-    "doas",
-    "su",
-    "nice",
-    "ionice",
-    "nohup",
-    "timeout",
-    "setsid",
-    "stdbuf",
-    "xargs",
-    "chroot",
-    "nsenter",
-    "unshare",
-    "setpriv",
-    "runuser",
-    "systemd-run",
-    "flock",
-    "strace",
-    "python",
-    "python3",
-    "perl",
-    "ruby",
-    "node",
-    "php",
-    "lua",
-    "awk",
-];
-
 /// What is doubtful in `args`.
 pub(super) fn doubts(action: &Action) -> Vec<String> {
     let Some(pattern) = &action.arguments else { return Vec::new() };
@@ -55,7 +17,7 @@ pub(super) fn doubts(action: &Action) -> Vec<String> {
     let (text, root) = (pattern.as_str(), if action.runs_as == RunsAs::Root { " as root" } else { "" });
     let is_any_word = ["xqzw", "reboot"].iter().all(|word| pattern.matches(word));
     let name = action.run.program.rsplit('/').next().unwrap_or_default();
-    if is_any_word && RUNNERS.contains(&name) && before.iter().all(is_no_operand) {
+    if is_any_word && action.runs_what_it_is_given() && before.iter().all(is_no_operand) {
         let text = format!(
             "\"{text}\" allows any word, and {name} runs what it is given{root}: a document could run every program of this machine. List \
              what is needed, such as \"(nodered|zigbee2mqtt)\""

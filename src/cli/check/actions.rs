@@ -1,0 +1,59 @@
+//! `[[action]]`: whether its program is there, and whether nobody but root can change what root is to run.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::preparations::{Finding, unreadable};
+use super::programs::{interpreter, not_run, not_run_by_root};
+use crate::actions::{Action, RunsAs, Word};
+use crate::cli::act::trusted;
+use crate::config::{self, Config};
+
+/// Looks at all that is run for jobs and commands by the configuration at `path`.
+pub(super) fn walk(path: &Path, config: &Config) -> Finding {
+    let mut found = Finding::default();
+    // A directory that others can change is told of once, whatever lies in it.
+    let mut told = BTreeSet::new();
+    for action in config.actions.iter() {
+        let place = config.places.of("action.run", Path::new(&action.run.program));
+        let mut warn = |place: &str, fault: &str| {
+            // A URL with a login may stand where a program belongs.
+            let fault = config::without_secrets(fault);
+            found.warnings.push(format!("{place}warning: action {}: {fault}", action.name));
+        };
+        let fault = match action.runs_as {
+            RunsAs::Sandbox => not_run(&action.run.program),
+            RunsAs::Root => not_run_by_root(&action.run.program),
+        };
+        fault.into_iter().for_each(|fault| warn(&place, &format!("`run`: {fault}")));
+        if action.runs_as == RunsAs::Root {
+            let own = config.places.file_of("action.run", Path::new(&action.run.program));
+            for file in [path.to_owned()].into_iter().chain(own).chain(run_by_root(action)) {
+                let fault = std::path::absolute(&file).ok().and_then(|file| trusted::by_root(&file).err());
+                if let Some(fault) = fault.filter(|fault| told.insert(fault.clone())) {
+                    warn(&place, &fault);
+                }
+            }
+        }
+        if let Some(file) = action.download.as_ref().and_then(|download| download.ca_file.as_deref()) {
+            let place = config.places.of("action.download.ca_file", file);
+            unreadable("ca_file", file).into_iter().for_each(|fault| warn(&place, &fault));
+        }
+    }
+    found
+}
+
+/// The files that decide what root runs: the program, what runs that if it is a script, and the script that is handed to such a one.
+fn run_by_root(action: &Action) -> Vec<PathBuf> {
+    let program = PathBuf::from(&action.run.program);
+    let script = action.run.words.iter().find_map(|word| match word {
+        Word::Text(text) if text.starts_with('/') && Path::new(text).is_file() => Some(PathBuf::from(text)),
+        _ => None,
+    });
+    let script = script.filter(|_| action.runs_what_it_is_given());
+    let of = |file: &PathBuf| interpreter(file).filter(|interpreter| interpreter.is_file());
+    let interpreters: Vec<PathBuf> = [Some(&program), script.as_ref()].into_iter().flatten().filter_map(of).collect();
+    // What isn't there is told of elsewhere.
+    let files = [Some(program), script].into_iter().flatten().chain(interpreters);
+    files.filter(|file| file.is_file()).collect()
+}
