@@ -18,7 +18,7 @@ PACKAGES += $(if $(shell command -v npm),,npm)
 VENV := tests/.venv
 NODE_RED := 4.1.8
 AEDES := 0.51.3
-# The other ends of some tests: the AWS SDK for Python, Node-RED, a broker that runs in Node.js, Prometheus.
+# The other ends of some tests: the AWS SDK for Python, the AWS CLI, moto, Node-RED, a broker that runs in Node.js, Prometheus.
 OTHERS := $(VENV)/.done target/node-red/$(NODE_RED) target/aedes/$(AEDES) target/prometheus/.done
 # For packages, and for those of other machines: compilers for C, and qemu to try them.
 PACKAGING := $(BUILDING) dpkg-dev lintian python3
