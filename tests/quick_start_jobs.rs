@@ -207,6 +207,7 @@ fn timeless(text: &str) -> Vec<String> {
     let word = |word: &str| match word.as_bytes() {
         [_, _, b':', _, _, b':', _, _] => "TIME".to_owned(),
         [_, _, _, _, b'-', _, _, b'-', _, _] => "DATE".to_owned(),
+        [.., b's', b','] => "AGO,".to_owned(),
         _ => word.to_owned(),
     };
     text.trim_end().lines().map(|line| line.split(' ').map(word).collect::<Vec<_>>().join(" ")).collect()
