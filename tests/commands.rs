@@ -6,6 +6,7 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::cloud::jobs::Status;
@@ -141,6 +142,25 @@ fn what_a_killed_daemon_left_is_told_as_interrupted() {
     let gatewire = setup.connect();
     let response = cloud.wait_for_command("execution-1", "FAILED");
     assert_eq!(response["statusReason"]["reasonCode"], "INTERRUPTED");
+    assert_eq!(begun(gatewire.directory()), 1);
+}
+
+#[test]
+fn what_waited_for_too_long_while_there_was_no_daemon_isnt_begun() {
+    let (broker, cloud) = Cloud::start();
+    let setup = setup(broker.port, "[commands]\nmax_age = \"1s\"", "", "");
+    let gatewire = setup.connect();
+    broker.wait_for("executions/+/response/+/json (QoS 1)");
+    cloud.send_command("execution-1", &run(), Some(600));
+    cloud.wait_for_command("execution-1", "SUCCEEDED");
+    let (code, _) = gatewire.stop();
+    assert_eq!(code, 0);
+    let stopped = Instant::now();
+    cloud.send_command("execution-2", &run(), Some(600));
+    eventually("it waits for longer than max_age", || (stopped.elapsed() > Duration::from_secs(3)).then_some(()));
+    let gatewire = setup.connect();
+    let response = cloud.wait_for_command("execution-2", "FAILED");
+    assert_eq!(response["statusReason"]["reasonCode"], "TOO_OLD");
     assert_eq!(begun(gatewire.directory()), 1);
 }
 

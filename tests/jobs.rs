@@ -12,7 +12,9 @@ use support::cloud::jobs::{Execution, Status};
 use support::cloud::service::{Kind, Mood};
 use support::cloud::{Cloud, THING};
 use support::daemon::{Gatewire, Setup};
+use support::device::both;
 use support::mosquitto::Mosquitto;
+use support::scripted::Broker;
 use support::{eventually, settled};
 
 /// An action whose script has these lines. It adds a line to `begun` when it begins; `$DIR` is the test's directory.
@@ -109,6 +111,31 @@ fn a_job_that_is_there_already_runs_once_there_is_a_link() {
     cloud.create_job("job-1", operation("go"));
     let _gatewire = setup(broker.port, &[Action { name: "go", keys: "", script: "" }]).connect();
     cloud.wait_for("job-1", Status::Succeeded);
+}
+
+#[test]
+fn in_both_versions_of_mqtt_a_job_runs_though_the_link_is_lost_in_the_middle() {
+    both(|version| {
+        let (broker, cloud) = (Broker::start(), Cloud::alone());
+        let setup = setup(broker.port, &[WAITING]).speaking(version.name());
+        let gatewire = setup.start();
+        let mut device = broker.connected_device(version, false);
+        cloud.create_job("job-1", operation("wait"));
+        let is_begun = || gatewire.path("pid").exists().then_some(());
+        cloud.talk(&mut device, "the action is begun", |_| is_begun());
+        // Nobody hears of the result for now.
+        cloud.treat(Kind::Update, &[Mood::Dead]);
+        let_go(gatewire.directory());
+        cloud.talk(&mut device, "the result is told", |service| {
+            service.requests(Kind::Update).find(|update| update["status"] == "SUCCEEDED").map(|_| ())
+        });
+        device.reset();
+        let mut device = broker.connected_device(version, true);
+        cloud.talk(&mut device, "the result is told again", |service| {
+            service.jobs.of_job("job-1").filter(|execution| execution.status == Status::Succeeded).map(|_| ())
+        });
+        assert_eq!(begun(gatewire.directory()), ["wait"]);
+    });
 }
 
 #[test]

@@ -64,7 +64,8 @@ pub(crate) const REASON: &str = "reason";
 const EXIT_CODE: &str = "exit_code";
 
 /// Of a step whose daemon was ended while it ran.
-const INTERRUPTED: &str = "interrupted: gatewire was ended while it ran (`rerun = true` would begin it again)";
+pub(crate) const INTERRUPTED: &str =
+    "interrupted: gatewire was ended while it ran (`rerun = true` would begin it again)";
 
 const CANCELLED: &str = "cancelled";
 

@@ -1,6 +1,6 @@
 //! What an execution has come to, in the words of the service that wants to know.
 
-use crate::actions::performing::{Performed, REASON, Told};
+use crate::actions::performing::{INTERRUPTED, Performed, REASON, Told};
 use crate::services::commands::{self, Reason};
 use crate::services::jobs::{self, Details, Status};
 
@@ -29,6 +29,7 @@ pub(super) fn of_command(performed: &Performed) -> commands::Outcome {
 fn why(told: &Told) -> Reason {
     let value = |name| told.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_str());
     match (value(REASON), value("exit_code")) {
+        (Some(INTERRUPTED), _) => Reason::interrupted(INTERRUPTED),
         (Some(reason), _) => Reason::new("FAILED", reason),
         (None, Some(code)) => Reason::new(&format!("EXIT_CODE_{code}"), &format!("ended with exit code {code}")),
         (None, None) => Reason::new("FAILED", ""),

@@ -144,13 +144,16 @@ impl<'a> Work<'a> {
                 return;
             }
             let timeout = self.timeout();
-            let Work { under_way, writer, executions, offered, .. } = self;
+            let Work { under_way, writer, executions, offered, commands, .. } = self;
             tokio::select! {
                 biased;
                 () = executions.stop.requested(), if !stops => {
                     stops = true;
                     // What goes on by design does so without us; the rest is ended with this.
                     *under_way = None;
+                    if let Some(commands) = commands {
+                        commands.stopping(time::now());
+                    }
                 }
                 result = writer.written() => self.written(&result),
                 performed = performed(under_way) => self.ended(&performed),
@@ -184,7 +187,7 @@ impl<'a> Work<'a> {
     /// Everything that has happened, and all that follows from it.
     fn pump(&mut self, now: Instant) {
         self.look_at_the_settings(now);
-        self.look_at_the_connection(now);
+        self.look_at_the_connection();
         self.tell_progress(now);
         loop {
             let event = self.executions.services.ask().next_event();
@@ -217,7 +220,7 @@ impl<'a> Work<'a> {
     /// There may be a connection already, after a reload: what was asked before it is of no interest, and services that are ready won't
     /// say so again.
     fn take_up(&mut self, now: Instant) {
-        self.look_at_the_connection(now);
+        self.look_at_the_connection();
         let mut requests = self.executions.services.ask();
         requests.withdraw_all();
         let ready: Vec<Service> = requests.ready().collect();
@@ -243,7 +246,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn look_at_the_connection(&mut self, now: Instant) {
+    fn look_at_the_connection(&mut self) {
         let connection = self.executions.services.connection();
         self.executions
             .connected
@@ -251,7 +254,7 @@ impl<'a> Work<'a> {
         let Some(connection) = connection.filter(|connection| Some(connection.at) != self.connected_at) else { return };
         self.connected_at = Some(connection.at);
         if let Some(commands) = &mut self.commands {
-            commands.connected(connection.session_present.then_some(connection.away), now);
+            commands.connected(connection.session_present.then_some(connection.away), connection.at);
         }
     }
 

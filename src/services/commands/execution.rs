@@ -71,6 +71,11 @@ impl Reason {
         Reason { code: if code.is_empty() { "UNKNOWN".to_owned() } else { code }, description: taken_text(description) }
     }
 
+    /// The daemon ended in the middle of it: that isn't told once its time has passed.
+    pub(crate) fn interrupted(description: &str) -> Reason {
+        Reason::new(INTERRUPTED, description)
+    }
+
     #[cfg(test)]
     pub(crate) fn code(&self) -> &str {
         &self.code
@@ -122,7 +127,7 @@ impl Outcome {
 
     /// The daemon ended in the middle of it: such a one isn't told once its time has passed.
     pub(crate) fn interrupted(description: &str) -> Outcome {
-        Outcome::failed(Reason::new(INTERRUPTED, description), Details::default())
+        Outcome::failed(Reason::interrupted(description), Details::default())
     }
 
     pub(super) fn is_interrupted(&self) -> bool {

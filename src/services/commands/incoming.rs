@@ -18,6 +18,7 @@ impl Commands {
     /// A message has come. Returns whether it is a request to this thing: then `token`, if it has one, comes back by
     /// [`Effect::Release`].
     pub(crate) fn received(&mut self, message: &Inbound, token: Option<AckToken>, now: Instant) -> bool {
+        self.see(now);
         let (id, format) = match execution::requested(&message.topic, &self.thing) {
             None => return false,
             Some(Requested::Unreadable) => {

@@ -15,6 +15,9 @@ pub(super) const MAX_ENTRIES: usize = 64;
 pub(crate) struct Journal {
     /// The oldest first.
     entries: VecDeque<Entry>,
+    /// When it was written, in seconds since 1970 by this machine's clock: until then there was a daemon.
+    #[serde(default)]
+    pub(super) seen: i64,
 }
 
 /// An execution that has come.

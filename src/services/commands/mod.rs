@@ -16,8 +16,9 @@
 //!
 //! **Time.** A command is to begin before its own time has passed (the message expiry interval that its request came with), and before
 //! it is older than [`max_age`](Commands::set_max_age). The expiry interval says what is left, not what has passed, so a request that
-//! comes within 10 s of a CONNACK with a session counts as old as the link was down. Once begun, an action has its own time-out, and its
-//! result is told though the command's time has passed: for AWS a TIMED_OUT of its own isn't the end.
+//! comes within 10 s of a CONNACK with a session counts as old as the link was down, or, after a start, as long as no daemon wrote the
+//! journal: it does so when it is connected for the first time, with each command, and when it is stopped. Once begun, an action has
+//! its own time-out, and its result is told though the command's time has passed: for AWS a TIMED_OUT of its own isn't the end.
 //!
 //! **Answers.** They have no token, so that the answer to IN_PROGRESS could be taken for that to a result which follows it. The result
 //! waits for it, as AWS wants it anyway (`DataConflict`). If that answer is overdue, or a copy of IN_PROGRESS was sent on another
@@ -59,7 +60,7 @@ const BACKLOG: Duration = Duration::from_secs(10);
 ///
 /// | | |
 /// |---|---|
-/// | [`connected`](Commands::connected) | CONNACK; [`ready`](Commands::ready): Commands can be asked, on a new connection |
+/// | [`connected`](Commands::connected) | CONNACK; [`stopping`](Commands::stopping): the daemon is about to end; [`ready`](Commands::ready): Commands can be asked, on a new connection |
 /// | [`received`](Commands::received) | a message that may be a request |
 /// | [`answered`](Commands::answered), [`delayed`](Commands::delayed) | the end of a request of ours; it is tried again later |
 /// | [`accept`](Commands::accept), [`reject`](Commands::reject), [`recorded`](Commands::recorded), [`ended`](Commands::ended) | what [`Effect`]s ask for |
@@ -77,6 +78,10 @@ pub(crate) struct Commands {
     /// By execution id: those that aren't over.
     open: BTreeMap<String, Open>,
     backlog: Option<Backlog>,
+    /// When this life of the daemon began, and what the time was.
+    began: (Instant, i64),
+    /// How long nobody has seen a daemon before it, until it is connected for the first time.
+    unseen: Option<Duration>,
     last_record: u64,
     effects: VecDeque<Effect>,
 }
@@ -99,6 +104,12 @@ impl Commands {
             journal: Journal::default(),
             open: BTreeMap::new(),
             backlog: None,
+            began: (now, wall),
+            // Set back, the clock says nothing; nor does a journal that was never written.
+            unseen: Some(match journal.seen {
+                0 => Duration::ZERO,
+                seen => Duration::from_secs(wall.saturating_sub(seen).max(0).unsigned_abs()),
+            }),
             last_record: 0,
             effects: VecDeque::new(),
         };
@@ -136,10 +147,28 @@ impl Commands {
         self.max_age = max_age;
     }
 
-    /// CONNACK. `was_down`: for how long there was no connection, if the server has kept the session meanwhile; [`Duration::MAX`] if
-    /// nobody knows.
+    /// CONNACK. `was_down`: for how long there was no connection in this life of the daemon, if the server has kept the session
+    /// meanwhile. Before its first there was none for as long as no daemon was seen, either.
     pub(crate) fn connected(&mut self, was_down: Option<Duration>, now: Instant) {
-        self.backlog = was_down.map(|age| Backlog { until: now + BACKLOG, age });
+        let unseen = self.unseen.take();
+        let age = |was_down: Duration| was_down.saturating_add(unseen.unwrap_or_default());
+        self.backlog = was_down.map(|was_down| Backlog { until: now + BACKLOG, age: age(was_down) });
+        if unseen.is_some() {
+            self.see(now);
+            self.record();
+        }
+    }
+
+    /// The daemon is about to end: that is noted, so that the next life knows how long there was none.
+    pub(crate) fn stopping(&mut self, now: Instant) {
+        self.see(now);
+        self.record();
+    }
+
+    pub(super) fn see(&mut self, now: Instant) {
+        let (began, wall) = self.began;
+        let passed = now.saturating_duration_since(began).as_secs();
+        self.journal.seen = wall.saturating_add_unsigned(passed);
     }
 
     /// Commands can be asked, on a new connection: what is being told is told on that once more.
@@ -212,6 +241,7 @@ impl Commands {
     /// A journal is on the disk, and with it all before it. Or, with `is_done` false, it can't be written now, and it, or the newest
     /// there is then, is tried again and again: meanwhile nothing begins, but results are told all the same.
     pub(crate) fn recorded(&mut self, id: RecordId, is_done: bool, requests: &mut Requests, now: Instant) {
+        self.see(now);
         let ids: Vec<String> = self.open.keys().cloned().collect();
         for execution in ids {
             let Some(open) = self.open.get_mut(&execution) else { continue };
@@ -243,6 +273,7 @@ impl Commands {
 
     /// The action has ended, and nothing of it runs any more.
     pub(crate) fn ended(&mut self, id: &str, outcome: Outcome, requests: &mut Requests, now: Instant) {
+        self.see(now);
         let Some(open) = self.open.get_mut(id) else { return };
         match open.phase {
             Phase::Resumed if outcome.is_interrupted() && open.ends_at <= now => {

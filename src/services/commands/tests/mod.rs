@@ -353,6 +353,35 @@ fn what_may_have_waited_at_iot_core_for_longer_than_it_may_isnt_begun() {
 }
 
 #[test]
+fn what_may_have_waited_while_there_was_no_daemon_is_as_old() {
+    let now = Instant::now();
+    let topic = "$aws/commands/things/t/executions/e/request/json";
+    for (seen, wall, was_down, is_taken) in [
+        (1000, 1300, Some(Duration::ZERO), true),
+        (1000, 1301, Some(Duration::ZERO), false),
+        (1000, 1300, Some(Duration::from_secs(1)), false),
+        (1000, 9999, None, true),
+        (1000, 5, Some(Duration::ZERO), true),
+        (0, 9999, Some(Duration::ZERO), true),
+    ] {
+        let journal = Journal::read(&format!(r#"{{"entries":[],"seen":{seen}}}"#));
+        let mut commands = Commands::new("t", MAX_AGE, journal, now, wall);
+        commands.connected(was_down, now + Duration::from_secs(2));
+        let Some(Effect::Record(_, journal)) = commands.next_effect() else { panic!("it isn't noted") };
+        assert_eq!(journal.seen, wall + 2);
+        commands.received(&request(topic, b"{}", None, wall), None, now + Duration::from_secs(2));
+        let is_found = matches!(commands.next_effect(), Some(Effect::Found(_)));
+        assert_eq!(is_found, is_taken, "{seen} {wall} {was_down:?}");
+        commands.connected(Some(Duration::ZERO), now + Duration::from_secs(60));
+        commands.stopping(now + Duration::from_secs(70));
+        let records = std::iter::from_fn(|| commands.next_effect());
+        let last =
+            records.filter_map(|effect| if let Effect::Record(_, journal) = effect { Some(journal) } else { None });
+        assert_eq!(last.last().map(|journal| journal.seen), Some(wall + 70));
+    }
+}
+
+#[test]
 fn only_json_for_which_there_is_an_action_is_accepted() {
     let now = Instant::now();
     let base = "$aws/commands/things/t/executions/e/request";

@@ -119,6 +119,9 @@ impl World {
             self.requests.received(&topic, &payload, self.now);
         }
         self.commands.connected(was_down, self.now);
+        // That a daemon was seen: nothing waits for it.
+        let noted = self.commands.next_effect();
+        assert!(noted.is_none_or(|effect| matches!(effect, Effect::Record(..))));
         self.requests.settled(filters().iter(), self.now);
         self.go_on();
     }
