@@ -1,25 +1,27 @@
 //! The task: one turn of it after the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod of_commands;
+mod of_jobs;
+mod taking_up;
+
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::decision::{self, Decision};
 use super::host::Running;
-use super::outcome::{details, failed, of_command, of_job};
+use super::outcome::{details, failed, of_command};
 use super::status::UnderWay;
 use super::turn::{Turn, Waiting};
 use super::writer::{Record, Writer};
-use super::{Executions, Settings, notes, said};
+use super::{Executions, notes, said};
 use crate::actions::Plan;
-use crate::actions::performing::{Performed, named};
+use crate::actions::performing::Performed;
 use crate::actions::position::{Position, Positions};
-use crate::jobs_socket::{Offer, Said};
-use crate::journal;
-use crate::services::commands::{self, Commands, Reason};
-use crate::services::history::{self, History, Subject};
-use crate::services::jobs::{self, Accepted, Details, Identity, Jobs, Status};
+use crate::jobs_socket::Said;
+use crate::services::commands::{self, Commands};
+use crate::services::history::{self, History};
+use crate::services::jobs::{self, Identity, Jobs};
 use crate::services::{Event, Service};
 use crate::time;
 
@@ -89,48 +91,6 @@ impl<'a> Work<'a> {
             .map(|commands| Commands::new(&settings.thing, commands.max_age, command_journal, now, wall));
         work.take_up(now);
         work
-    }
-
-    /// What may have been begun and isn't known to have ended is ended now: nothing of it runs on beside what is done next. What goes on
-    /// by design (a reboot, an upgrade of gatewire) is left.
-    async fn end_leftovers(&self, job: &jobs::Journal, commands: &commands::Journal, settings: &Settings) {
-        let of_job = job.current.iter().filter(|begun| begun.outcome.is_none()).map(|begun| {
-            let Identity { job, number } = &begun.execution.identity;
-            (self.executions.execution(job, *number), begun.execution.document.as_str())
-        });
-        let of_commands = commands.entries().filter_map(|entry| match &entry.stage {
-            commands::Stage::Begun { payload } => {
-                Some((self.executions.execution(&entry.execution, 1), payload.as_str()))
-            }
-            _ => None,
-        });
-        let mut open = BTreeSet::new();
-        for (execution, document) in of_job.chain(of_commands) {
-            let Ok(execution) = execution else { continue };
-            let name = execution.to_string();
-            let step = self.executions.positions.borrow().of(&name).map(|noted| noted.step);
-            open.insert(name);
-            // Without a plan nothing more is done for it, but what it has begun may run all the same.
-            let plan = crate::actions::plan(document, &settings.actions).ok();
-            let Some(step) =
-                step.filter(|step| !plan.as_ref().is_some_and(|plan| decision::goes_on_alone(plan, *step)))
-            else {
-                continue;
-            };
-            let is_of_root = plan.as_ref().is_none_or(|plan| decision::is_of_root(plan, step));
-            if let Err(why) = self.executions.programs.end_leftover(&execution, is_of_root).await {
-                said::left_running(&execution, &why);
-            }
-        }
-        self.executions.positions.borrow_mut().retain(|execution| open.contains(execution));
-    }
-
-    fn settle_history(&mut self, job: &jobs::Journal, commands: &commands::Journal) {
-        let job = job.current.as_ref().map(|begun| Subject::job(&begun.execution.identity));
-        let commands: Vec<Subject> = commands.entries().map(|entry| Subject::command(&entry.execution)).collect();
-        if self.history.settle(|subject| Some(subject) == job.as_ref() || commands.contains(subject)) {
-            self.put_history();
-        }
     }
 
     /// Until the daemon stops, and what is known is on the disk.
@@ -217,22 +177,6 @@ impl<'a> Work<'a> {
         self.publish_status();
     }
 
-    /// There may be a connection already, after a reload: what was asked before it is of no interest, and services that are ready won't
-    /// say so again.
-    fn take_up(&mut self, now: Instant) {
-        self.look_at_the_connection();
-        let mut requests = self.executions.services.ask();
-        requests.withdraw_all();
-        let ready: Vec<Service> = requests.ready().collect();
-        for service in ready {
-            match (service, &mut self.jobs, &mut self.commands) {
-                (Service::Jobs, Some(jobs), _) => jobs.ready(&mut requests, now),
-                (Service::Commands, _, Some(commands)) => commands.ready(&mut requests, now),
-                _ => {}
-            }
-        }
-    }
-
     /// They may be others since a reload.
     fn look_at_the_settings(&mut self, now: Instant) {
         let settings = self.executions.settings();
@@ -307,136 +251,6 @@ impl<'a> Work<'a> {
         self.executions.services.is_done(told.token);
     }
 
-    fn job_effect(&mut self, effect: jobs::Effect, now: Instant) {
-        match effect {
-            jobs::Effect::Found(execution) => self.job_found(&execution, now),
-            jobs::Effect::Record(id, journal) => {
-                if journal.current.as_ref().is_some_and(|begun| begun.outcome.is_none()) {
-                    self.note_begun_job(&journal);
-                }
-                self.writer.put(notes::JOBS, journal.text(), Some(Record::Jobs(id)));
-            }
-            jobs::Effect::Begin(execution) | jobs::Effect::Resume(execution) => {
-                self.turn.wait(Waiting::Job(execution));
-            }
-            jobs::Effect::Stop(identity) => self.stop_job(&identity, now),
-            jobs::Effect::Over(identity, fate) => {
-                said::job_over(&identity, &fate);
-                self.forget_position(&identity.job, identity.number);
-                self.history.job_over(&identity, None, &fate, journal::now().into());
-                self.put_history();
-            }
-            jobs::Effect::Trouble(what, rejection) => said::refused(Service::Jobs, &what, &rejection),
-            jobs::Effect::Unreadable => said::unreadable_job(),
-        }
-    }
-
-    fn job_found(&mut self, execution: &jobs::Execution, now: Instant) {
-        let decision = Decision::of_job(&execution.document, &self.executions.settings());
-        let decision = if execution.was_announced { decision.of_one_announced() } else { decision };
-        let Some(jobs) = &mut self.jobs else { return };
-        let mut requests = self.executions.services.ask();
-        match decision {
-            Decision::Perform(plan) => {
-                let told = plan.steps.first().map(named).unwrap_or_default();
-                let accepted = Accepted { step_minutes: decision::step_minutes(&plan), details: details(&told) };
-                jobs.accept(accepted, &mut requests, now);
-            }
-            Decision::Offer => jobs.accept(Accepted::default(), &mut requests, now),
-            Decision::Reject(why) => {
-                said::job_rejected(&execution.identity, &why);
-                let details = Details::default().with("reason", &why);
-                jobs.decline(Status::Rejected, details, &mut requests, now);
-            }
-            Decision::Fail(why) => {
-                let details = Details::default().with("reason", &why);
-                jobs.decline(Status::Failed, details, &mut requests, now);
-            }
-        }
-    }
-
-    fn note_begun_job(&mut self, journal: &jobs::Journal) {
-        let Some(begun) = &journal.current else { return };
-        let settings = self.executions.settings();
-        let action = match Decision::of_job(&begun.execution.document, &settings) {
-            Decision::Perform(plan) => decision::action_name(&plan),
-            Decision::Offer | Decision::Reject(_) | Decision::Fail(_) => "jobs.sock".to_owned(),
-        };
-        self.history.begun(Subject::job(&begun.execution.identity), &action, journal::now().into());
-        self.put_history();
-    }
-
-    fn put_history(&mut self) {
-        self.executions.history.replace(self.history.executions().cloned().collect());
-        self.writer.put(history::NOTE, self.history.text(), None);
-    }
-
-    fn stop_job(&mut self, identity: &Identity, now: Instant) {
-        if self.offered.as_ref() == Some(identity) {
-            self.executions.socket.cancel(identity);
-            self.offered = None;
-            return self.job_ended(&failed("cancelled"), now);
-        }
-        match &self.under_way {
-            Some(UnderWayNow { who: Who::Job(_), running, .. }) => running.cancel(),
-            _ if self.turn.forget_job() => self.job_ended(&failed("cancelled"), now),
-            _ => {}
-        }
-    }
-
-    fn job_ended(&mut self, performed: &Performed, now: Instant) {
-        if let Some(jobs) = &mut self.jobs {
-            jobs.ended(of_job(performed), &mut self.executions.services.ask(), now);
-        }
-    }
-
-    fn command_effect(&mut self, effect: commands::Effect, now: Instant) {
-        match effect {
-            commands::Effect::Found(execution) => self.command_found(&execution),
-            commands::Effect::Record(id, journal) => {
-                self.writer.put(notes::COMMANDS, journal.text(), Some(Record::Commands(id)));
-            }
-            commands::Effect::Release(token) => self.executions.services.is_done(Some(token)),
-            commands::Effect::Begin(execution) => self.begin_command(execution, now),
-            commands::Effect::PassTurn(_) => self.turn.free(),
-            commands::Effect::Resume { execution, is_in_time } => {
-                self.turn.wait(Waiting::ResumedCommand(execution, is_in_time));
-            }
-            commands::Effect::Over(id, fate) => {
-                said::command_over(&id, &fate);
-                self.forget_position(&id, 1);
-                let (status, reason) = said::command_fate(&fate);
-                self.history.over(Subject::command(&id), None, &status, reason.as_deref(), journal::now().into());
-                self.put_history();
-            }
-            commands::Effect::Trouble(what, rejection) => said::refused(Service::Commands, &what, &rejection),
-            commands::Effect::Dropped(why) => said::command_dropped(why),
-        }
-    }
-
-    fn command_found(&mut self, execution: &commands::Execution) {
-        let decision = Decision::of_command(&execution.payload, &self.executions.settings());
-        let Some(commands) = &mut self.commands else { return };
-        match decision {
-            Ok(plan) => {
-                let is_its_turn = self.turn.is_free();
-                if is_its_turn {
-                    self.turn.take();
-                } else {
-                    self.turn.wait(Waiting::Command(execution.id.clone()));
-                }
-                let action = decision::action_name(&plan);
-                self.history.begun(Subject::command(&execution.id), &action, journal::now().into());
-                commands.accept(&execution.id, is_its_turn);
-                self.put_history();
-            }
-            Err(why) => {
-                said::command_rejected(&execution.id, &why);
-                commands.reject(&execution.id, Reason::new("REJECTED", &why));
-            }
-        }
-    }
-
     fn take_turn(&mut self, waiting: Waiting, now: Instant) {
         match waiting {
             Waiting::Job(execution) => self.begin_job(execution, now),
@@ -455,44 +269,6 @@ impl<'a> Work<'a> {
                         self.command_ended(&execution.id, commands::Outcome::interrupted("gatewire was ended"), now);
                     }
                 }
-            }
-        }
-    }
-
-    fn begin_job(&mut self, execution: jobs::Execution, now: Instant) {
-        match Decision::of_job(&execution.document, &self.executions.settings()) {
-            Decision::Perform(plan) => {
-                let Identity { job, number } = execution.identity.clone();
-                match self.noted_of(&job, number) {
-                    None => said::job_begun(&execution.identity),
-                    Some(_) => said::job_resumed(&execution.identity),
-                }
-                self.perform(Who::Job(execution.identity), &job, number, plan, now);
-            }
-            Decision::Offer => {
-                // It holds up no command: nobody knows how long its reader takes.
-                self.turn.free();
-                self.offered = Some(execution.identity.clone());
-                let jobs::Execution { identity, document, .. } = execution;
-                self.executions.socket.offer(Offer { identity, document, deadline: None });
-            }
-            Decision::Reject(why) | Decision::Fail(why) => {
-                self.turn.free();
-                self.job_ended(&failed(&format!("the configuration has changed: {why}")), now);
-            }
-        }
-    }
-
-    fn begin_command(&mut self, execution: commands::Execution, now: Instant) {
-        match Decision::of_command(&execution.payload, &self.executions.settings()) {
-            Ok(plan) => {
-                said::command_begun(&execution.id, self.noted_of(&execution.id, 1).is_some());
-                self.perform(Who::Command(execution.id.clone()), &execution.id, 1, plan, now);
-            }
-            Err(why) => {
-                self.turn.free();
-                let reason = Reason::new("REJECTED", &format!("the configuration has changed: {why}"));
-                self.command_ended(&execution.id, commands::Outcome::failed(reason, Details::default()), now);
             }
         }
     }
@@ -540,10 +316,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn command_ended(&mut self, id: &str, outcome: commands::Outcome, now: Instant) {
-        if let Some(commands) = &mut self.commands {
-            commands.ended(id, outcome, &mut self.executions.services.ask(), now);
-        }
+    fn put_history(&mut self) {
+        self.executions.history.replace(self.history.executions().cloned().collect());
+        self.writer.put(history::NOTE, self.history.text(), None);
     }
 
     /// A program at `jobs.sock` has said something.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::preparations::{Finding, unreadable};
 use super::programs::{interpreter, not_run, not_run_by_root};
+use crate::actions::root::{Root, SOCKET};
 use crate::actions::{Action, RunsAs, Word};
 use crate::cli::act::trusted;
 use crate::config::{self, Config};
@@ -39,6 +40,15 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
             let place = config.places.of("action.download.ca_file", file);
             unreadable("ca_file", file).into_iter().for_each(|fault| warn(&place, &fault));
         }
+    }
+    let of_root = config.actions.iter().find(|action| action.runs_as == RunsAs::Root);
+    if let Some(action) = of_root.filter(|_| !Root::default().is_there()) {
+        let place = config.places.of("action.run", Path::new(&action.run.program));
+        found.warnings.push(format!(
+            "{place}warning: action {}: root can't be asked for it, as there is no {SOCKET}; `sudo systemctl enable --now \
+             gatewire-action.socket` allows that",
+            action.name
+        ));
     }
     found
 }

@@ -1,0 +1,82 @@
+//! What Commands asks for.
+
+use std::time::Instant;
+
+use super::super::decision::{self, Decision};
+use super::super::writer::Record;
+use super::super::{notes, said};
+use super::{Waiting, Who, Work};
+use crate::journal;
+use crate::services::Service;
+use crate::services::commands::{self, Reason};
+use crate::services::history::Subject;
+use crate::services::jobs::Details;
+
+impl Work<'_> {
+    pub(super) fn command_effect(&mut self, effect: commands::Effect, now: Instant) {
+        match effect {
+            commands::Effect::Found(execution) => self.command_found(&execution),
+            commands::Effect::Record(id, journal) => {
+                self.writer.put(notes::COMMANDS, journal.text(), Some(Record::Commands(id)));
+            }
+            commands::Effect::Release(token) => self.executions.services.is_done(Some(token)),
+            commands::Effect::Begin(execution) => self.begin_command(execution, now),
+            commands::Effect::PassTurn(_) => self.turn.free(),
+            commands::Effect::Resume { execution, is_in_time } => {
+                self.turn.wait(Waiting::ResumedCommand(execution, is_in_time));
+            }
+            commands::Effect::Over(id, fate) => {
+                said::command_over(&id, &fate);
+                self.forget_position(&id, 1);
+                let (status, reason) = said::command_fate(&fate);
+                self.history.over(Subject::command(&id), None, &status, reason.as_deref(), journal::now().into());
+                self.put_history();
+            }
+            commands::Effect::Trouble(what, rejection) => said::refused(Service::Commands, &what, &rejection),
+            commands::Effect::Dropped(why) => said::command_dropped(why),
+        }
+    }
+
+    pub(super) fn command_found(&mut self, execution: &commands::Execution) {
+        let decision = Decision::of_command(&execution.payload, &self.executions.settings());
+        let Some(commands) = &mut self.commands else { return };
+        match decision {
+            Ok(plan) => {
+                let is_its_turn = self.turn.is_free();
+                if is_its_turn {
+                    self.turn.take();
+                } else {
+                    self.turn.wait(Waiting::Command(execution.id.clone()));
+                }
+                let action = decision::action_name(&plan);
+                self.history.begun(Subject::command(&execution.id), &action, journal::now().into());
+                commands.accept(&execution.id, is_its_turn);
+                self.put_history();
+            }
+            Err(why) => {
+                said::command_rejected(&execution.id, &why);
+                commands.reject(&execution.id, Reason::new("REJECTED", &why));
+            }
+        }
+    }
+
+    pub(super) fn begin_command(&mut self, execution: commands::Execution, now: Instant) {
+        match Decision::of_command(&execution.payload, &self.executions.settings()) {
+            Ok(plan) => {
+                said::command_begun(&execution.id, self.noted_of(&execution.id, 1).is_some());
+                self.perform(Who::Command(execution.id.clone()), &execution.id, 1, plan, now);
+            }
+            Err(why) => {
+                self.turn.free();
+                let reason = Reason::new("REJECTED", &format!("the configuration has changed: {why}"));
+                self.command_ended(&execution.id, commands::Outcome::failed(reason, Details::default()), now);
+            }
+        }
+    }
+
+    pub(super) fn command_ended(&mut self, id: &str, outcome: commands::Outcome, now: Instant) {
+        if let Some(commands) = &mut self.commands {
+            commands.ended(id, outcome, &mut self.executions.services.ask(), now);
+        }
+    }
+}

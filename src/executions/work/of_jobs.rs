@@ -1,0 +1,120 @@
+//! What Jobs asks for.
+
+use std::time::Instant;
+
+use super::super::decision::{self, Decision};
+use super::super::outcome::{details, failed, of_job};
+use super::super::writer::Record;
+use super::super::{notes, said};
+use super::{UnderWayNow, Who};
+use super::{Waiting, Work};
+use crate::actions::performing::{Performed, named};
+use crate::jobs_socket::Offer;
+use crate::journal;
+use crate::services::Service;
+use crate::services::history::Subject;
+use crate::services::jobs::{self, Accepted, Details, Identity, Status};
+
+impl Work<'_> {
+    pub(super) fn job_effect(&mut self, effect: jobs::Effect, now: Instant) {
+        match effect {
+            jobs::Effect::Found(execution) => self.job_found(&execution, now),
+            jobs::Effect::Record(id, journal) => {
+                if journal.current.as_ref().is_some_and(|begun| begun.outcome.is_none()) {
+                    self.note_begun_job(&journal);
+                }
+                self.writer.put(notes::JOBS, journal.text(), Some(Record::Jobs(id)));
+            }
+            jobs::Effect::Begin(execution) | jobs::Effect::Resume(execution) => {
+                self.turn.wait(Waiting::Job(execution));
+            }
+            jobs::Effect::Stop(identity) => self.stop_job(&identity, now),
+            jobs::Effect::Over(identity, fate) => {
+                said::job_over(&identity, &fate);
+                self.forget_position(&identity.job, identity.number);
+                self.history.job_over(&identity, None, &fate, journal::now().into());
+                self.put_history();
+            }
+            jobs::Effect::Trouble(what, rejection) => said::refused(Service::Jobs, &what, &rejection),
+            jobs::Effect::Unreadable => said::unreadable_job(),
+        }
+    }
+
+    pub(super) fn job_found(&mut self, execution: &jobs::Execution, now: Instant) {
+        let decision = Decision::of_job(&execution.document, &self.executions.settings());
+        let decision = if execution.was_announced { decision.of_one_announced() } else { decision };
+        let Some(jobs) = &mut self.jobs else { return };
+        let mut requests = self.executions.services.ask();
+        match decision {
+            Decision::Perform(plan) => {
+                let told = plan.steps.first().map(named).unwrap_or_default();
+                let accepted = Accepted { step_minutes: decision::step_minutes(&plan), details: details(&told) };
+                jobs.accept(accepted, &mut requests, now);
+            }
+            Decision::Offer => jobs.accept(Accepted::default(), &mut requests, now),
+            Decision::Reject(why) => {
+                said::job_rejected(&execution.identity, &why);
+                let details = Details::default().with("reason", &why);
+                jobs.decline(Status::Rejected, details, &mut requests, now);
+            }
+            Decision::Fail(why) => {
+                let details = Details::default().with("reason", &why);
+                jobs.decline(Status::Failed, details, &mut requests, now);
+            }
+        }
+    }
+
+    pub(super) fn note_begun_job(&mut self, journal: &jobs::Journal) {
+        let Some(begun) = &journal.current else { return };
+        let settings = self.executions.settings();
+        let action = match Decision::of_job(&begun.execution.document, &settings) {
+            Decision::Perform(plan) => decision::action_name(&plan),
+            Decision::Offer | Decision::Reject(_) | Decision::Fail(_) => "jobs.sock".to_owned(),
+        };
+        self.history.begun(Subject::job(&begun.execution.identity), &action, journal::now().into());
+        self.put_history();
+    }
+
+    pub(super) fn stop_job(&mut self, identity: &Identity, now: Instant) {
+        if self.offered.as_ref() == Some(identity) {
+            self.executions.socket.cancel(identity);
+            self.offered = None;
+            return self.job_ended(&failed("cancelled"), now);
+        }
+        match &self.under_way {
+            Some(UnderWayNow { who: Who::Job(_), running, .. }) => running.cancel(),
+            _ if self.turn.forget_job() => self.job_ended(&failed("cancelled"), now),
+            _ => {}
+        }
+    }
+
+    pub(super) fn job_ended(&mut self, performed: &Performed, now: Instant) {
+        if let Some(jobs) = &mut self.jobs {
+            jobs.ended(of_job(performed), &mut self.executions.services.ask(), now);
+        }
+    }
+
+    pub(super) fn begin_job(&mut self, execution: jobs::Execution, now: Instant) {
+        match Decision::of_job(&execution.document, &self.executions.settings()) {
+            Decision::Perform(plan) => {
+                let Identity { job, number } = execution.identity.clone();
+                match self.noted_of(&job, number) {
+                    None => said::job_begun(&execution.identity),
+                    Some(_) => said::job_resumed(&execution.identity),
+                }
+                self.perform(Who::Job(execution.identity), &job, number, plan, now);
+            }
+            Decision::Offer => {
+                // It holds up no command: nobody knows how long its reader takes.
+                self.turn.free();
+                self.offered = Some(execution.identity.clone());
+                let jobs::Execution { identity, document, .. } = execution;
+                self.executions.socket.offer(Offer { identity, document, deadline: None });
+            }
+            Decision::Reject(why) | Decision::Fail(why) => {
+                self.turn.free();
+                self.job_ended(&failed(&format!("the configuration has changed: {why}")), now);
+            }
+        }
+    }
+}
