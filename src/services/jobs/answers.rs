@@ -43,8 +43,8 @@ impl Jobs {
     fn looked(&mut self, answer: Answer, requests: &mut Requests, now: Instant) {
         let payload = match answer {
             Answer::Accepted(payload) => payload,
-            Answer::Rejected(rejection) => return self.trouble("start-next", rejection),
-            Answer::NotTaken(why) => return self.trouble("start-next", not_taken(why)),
+            Answer::Rejected(rejection) => return self.not_looked(rejection, now),
+            Answer::NotTaken(why) => return self.not_looked(not_taken(why), now),
         };
         match execution::started(&payload) {
             Some(Some(execution)) => self.found(execution, requests, now),
@@ -56,6 +56,12 @@ impl Jobs {
                 }
             }
         }
+    }
+
+    /// AWS doesn't say what there is: it is asked again later, as somebody may mend that there.
+    fn not_looked(&mut self, rejection: Rejection, now: Instant) {
+        self.trouble("start-next", rejection);
+        self.look_at = Some(now + MUCH_LATER);
     }
 
     fn found(&mut self, execution: Execution, requests: &mut Requests, now: Instant) {

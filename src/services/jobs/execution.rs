@@ -129,9 +129,10 @@ fn read(json: &str) -> Option<Execution> {
     })
 }
 
-/// The job that a notify-next names.
-pub(super) fn named(payload: &[u8]) -> Option<Cow<'_, str>> {
-    member(part(payload, "execution")?, "jobId")
+/// The job that a notify-next names, and the number of its execution, if it says that.
+pub(super) fn named(payload: &[u8]) -> Option<(Cow<'_, str>, Option<i64>)> {
+    let json = part(payload, "execution")?;
+    Some((member(json, "jobId")?, number(json, "executionNumber")))
 }
 
 /// It becomes a part of topics.

@@ -27,6 +27,7 @@ mod journal;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -143,7 +144,7 @@ impl Jobs {
         let named = execution::named(payload);
         match &self.current {
             None => self.look(requests),
-            Some(current) if named.as_deref() == Some(&current.execution.identity.job) => {}
+            Some(current) if named.as_ref().is_some_and(|named| current.is_named_by(named)) => {}
             Some(current) if matches!(current.phase, Phase::Recording(_) | Phase::Running | Phase::Resuming) => {
                 self.check(requests);
             }
@@ -333,6 +334,12 @@ impl Current {
             delay: Duration::ZERO,
             is_bare: false,
         }
+    }
+
+    /// Whether a notify-next that says this means the same execution: a job that was tried again has another number.
+    fn is_named_by(&self, (job, number): &(Cow<'_, str>, Option<i64>)) -> bool {
+        let Identity { job: own, number: own_number } = &self.execution.identity;
+        **job == **own && number.is_none_or(|number| number == *own_number)
     }
 
     /// The update that its phase calls for, if any.

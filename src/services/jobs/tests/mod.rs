@@ -326,7 +326,7 @@ fn what_cant_be_read_is_told_and_left() {
         };
         assert_eq!(shown, expected, "{payload}: {found:?}");
     }
-    assert_eq!(named(br#"{"execution":{"jobId":"a"}}"#).as_deref(), Some("a"));
+    assert_eq!(named(br#"{"execution":{"jobId":"a"}}"#), Some(("a".into(), None)));
     assert_eq!(named(b"\xff"), None);
     assert_eq!(Journal::read("{\"current\":5}"), Journal::default());
     let mut jobs = Jobs::new("t", Journal::default());
