@@ -137,6 +137,23 @@ fn after_a_kill_the_job_is_given_to_a_reader_again() {
 }
 
 #[test]
+fn without_its_socket_a_job_fails_and_the_next_is_rejected() {
+    let (_broker, cloud, setup, gatewire) = start("");
+    let mut reader = reader(&gatewire);
+    cloud.create_job("job-1", json!({"do": 1}));
+    assert_eq!(reader.json()["job"], "job-1");
+    let _setup = setup.again().edit(
+        "\nsocket = \"DIR/jobs.sock\"\n".replace("DIR", &setup.directory.path().display().to_string()).as_str(),
+        "\n",
+    );
+    gatewire.signal("HUP");
+    let execution = cloud.wait_for("job-1", Status::Failed);
+    assert_eq!(execution.details["reason"], "the configuration has changed: jobs.socket was removed");
+    cloud.create_job("job-2", json!({"do": 1}));
+    cloud.wait_for("job-2", Status::Rejected);
+}
+
+#[test]
 fn a_reload_leaves_a_job_with_its_reader() {
     let (_broker, cloud, setup, gatewire) = start("");
     let mut reader = reader(&gatewire);

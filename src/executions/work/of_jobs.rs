@@ -95,7 +95,12 @@ impl Work<'_> {
     }
 
     pub(super) fn begin_job(&mut self, execution: jobs::Execution, now: Instant) {
-        match Decision::of_job(&execution.document, &self.executions.settings()) {
+        let decision = Decision::of_job(&execution.document, &self.executions.settings());
+        if decision != Decision::Offer {
+            // With another configuration a reader may have had it.
+            self.executions.socket.cancel(&execution.identity);
+        }
+        match decision {
             Decision::Perform(plan) => {
                 let Identity { job, number } = execution.identity.clone();
                 match self.noted_of(&job, number) {
