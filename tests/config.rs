@@ -273,6 +273,66 @@ fn what_is_read_and_run_on_a_schedule_is_looked_for() {
 }
 
 #[test]
+fn what_actions_run_is_looked_for_and_root_runs_what_root_alone_can_change() {
+    let files = Files::new("");
+    let place = |name: &str| files.0.path().join(name).display().to_string();
+    let mut config = format!("{CONNECTION}{TLS}[jobs]\n");
+    for (name, run, more) in [
+        ("a", "\"/nowhere/program\"".to_owned(), "rerun = true"),
+        ("b", format!("\"{}\"", place("plain")), "rerun = true"),
+        ("c", "\"/nowhere/other\"".to_owned(), "as = \"root\""),
+        ("d", format!("\"{}\"", place("open")), "as = \"root\""),
+        ("e", format!("\"{}\"", place("theirs")), "as = \"root\""),
+        ("f", format!("\"/bin/sh\", \"{}\"", place("script")), "as = \"root\""),
+        ("g", format!("\"{}\"", place("right")), "as = \"root\""),
+        (
+            "h",
+            format!("\"{}\"", place("theirs.toml")),
+            "download = { hosts = [\"a.example\"], ca_file = \"/nowhere/ca.pem\" }",
+        ),
+    ] {
+        config += &format!("[[action]]\nname = \"{name}\"\nrun = [{run}]\n{more}\n");
+    }
+    files.write("gatewire.toml", &config);
+    for (name, mode) in [
+        ("plain", 0o644),
+        ("open", 0o777),
+        ("theirs", 0o755),
+        ("script", 0o666),
+        ("right", 0o755),
+        ("theirs.toml", 0o755),
+    ] {
+        files.write(name, "#!/bin/sh\n");
+        fs::set_permissions(place(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    std::os::unix::fs::chown(place("theirs"), Some(12_345), None).unwrap();
+    let said = files.check();
+    assert_eq!(said.code, Some(0), "run starts all the same: {said:?}");
+    // Whether root can be asked depends on the machine.
+    let is_wanted = |line: &&str| line.contains("warning: action ") && !line.contains("root can't be asked");
+    let lines: Vec<&str> = said.stderr.lines().filter(is_wanted).collect();
+    let expected = [
+        "gatewire.toml:12: warning: action a: `run`: there is no program /nowhere/program",
+        "gatewire.toml:16: warning: action b: `run`: plain can't be run: it isn't executable (`chmod +x plain`)",
+        "gatewire.toml:20: warning: action c: `run`: there is no program /nowhere/other",
+        "gatewire.toml:24: warning: action d: open can be changed by others than root (mode 0777), and root obeys only what root alone",
+        "gatewire.toml:28: warning: action e: theirs belongs to 12345, and root obeys only what root alone can change; `sudo chown",
+        "gatewire.toml:32: warning: action f: script can be changed by others than root (mode 0666)",
+        "gatewire.toml:41: warning: action h: `ca_file` /nowhere/ca.pem isn't there",
+    ];
+    assert_eq!(lines.len(), expected.len(), "{said:?}");
+    lines.iter().zip(expected).for_each(|(line, start)| assert!(line.starts_with(start), "{line}\n{start}"));
+    // What root reads the action from must be root's, too.
+    fs::set_permissions(place("gatewire.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+    let said = files.check();
+    let line = "gatewire.toml:20: warning: action c: gatewire.toml can be changed by others than root (mode 0666)";
+    assert!(said.stderr.contains(line), "{said:?}");
+}
+
+#[test]
 fn a_script_that_the_kernel_cannot_run_is_told_with_what_mends_it() {
     let files = Files::new("");
     let scripts = [
