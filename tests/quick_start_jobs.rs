@@ -105,7 +105,8 @@ impl ControlPlane {
         let mut child = command.stderr(Stdio::null()).spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         let mut plane = ControlPlane { child, input, output, port: 0 };
-        plane.port = plane.line().parse().unwrap();
+        let port = plane.line().parse();
+        plane.port = port.unwrap_or_else(|_| panic!("moto doesn't start: `make test` installs it into tests/.venv"));
         plane
     }
 
