@@ -2,7 +2,7 @@
 //! than it may take.
 //!
 //! Whatever it writes is read, so that it never waits for us, and the end of it is kept. It is started in `/`, with what a program
-//! needs of our environment (`PATH`, `HOME`, `LANG` and a few more) and two variables of ours, `GATEWIRE_EXECUTION=JOBID:NUMBER` and
+//! needs of our environment (`PATH`, `HOME`, `LANG` and a few more) and two variables of ours, `GATEWIRE_EXECUTION` ([`ExecutionId`]) and
 //! `GATEWIRE_JOB_ID`. When it has ended by itself, what it has left running stays, and gets SIGPIPE if it still writes to our pipes.
 
 use std::ffi::{OsStr, OsString};

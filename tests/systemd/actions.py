@@ -58,7 +58,7 @@ connection.sendall(sys.argv[1].encode() + b"\\n")
 print(connection.makefile().read())
 """
 
-# What gatewire-action@.service says of actions that are `systemctl` and `reboot` alone.
+# What gatewire-action@.service says of actions that are `systemctl restart` alone.
 SANDBOX = """
 ProtectSystem=strict, ProtectHome=yes, PrivateTmp=yes, PrivateDevices=yes, PrivateNetwork=yes, ProtectProc=invisible,
 ProtectKernelTunables=yes, ProtectKernelModules=yes, ProtectKernelLogs=yes, ProtectControlGroups=yes, ProtectClock=yes,
