@@ -168,7 +168,16 @@ fn every_gatewire_command_that_is_named_parses() {
 fn every_command_for_systemd_that_is_named_has_its_form() {
     const VERBS: [&str; 10] =
         ["start", "stop", "restart", "reload", "status", "enable", "disable", "edit", "daemon-reload", "cat"];
-    const UNITS: [&str; 5] = ["gatewire", "gatewire.service", "gatewire.socket", "mosquitto", "systemd-timesyncd"];
+    const UNITS: [&str; 8] = [
+        "gatewire",
+        "gatewire.service",
+        "gatewire.socket",
+        "gatewire-action.socket",
+        "gatewire-action@*",
+        "'gatewire-action@*'",
+        "mosquitto",
+        "systemd-timesyncd",
+    ];
     let mut count = 0;
     for (place, text) in texts() {
         let inline =
@@ -204,7 +213,7 @@ fn every_command_for_systemd_that_is_named_has_its_form() {
 fn every_key_of_the_configuration_that_is_named_is_one() {
     // Of the status document.
     const OF_THE_STATUS: [&str; 1] = ["outbox.quarantine"];
-    const SECTIONS: [&str; 11] = [
+    const SECTIONS: [&str; 15] = [
         "connection",
         "tls",
         "publish",
@@ -213,6 +222,10 @@ fn every_key_of_the_configuration_that_is_named_is_one() {
         "bridge",
         "bridge.up",
         "bridge.down",
+        "jobs",
+        "commands",
+        "action",
+        "action.download",
         "outbox",
         "status",
         "log",
@@ -260,7 +273,7 @@ fn every_path_of_the_package_that_is_named_is_its() {
     for directive in ["ConfigurationDirectory=gatewire", "StateDirectory=gatewire", "RuntimeDirectory=gatewire"] {
         assert!(unit.lines().any(|line| line == directive));
     }
-    const FILES: [&str; 17] = [
+    const FILES: [&str; 19] = [
         "/run/credentials/gatewire.service",
         "/etc/gatewire",
         "/etc/gatewire/gatewire.toml",
@@ -273,6 +286,8 @@ fn every_path_of_the_package_that_is_named_is_its() {
         "/var/lib/gatewire/gatewire.db",
         "/run/gatewire",
         "/run/gatewire/status.sock",
+        "/run/gatewire-action.lock",
+        "/run/gatewire-action.sock",
         "/etc/systemd/system/gatewire.service.d",
         // What the user is to make, as the shipped configuration names it.
         "/etc/gatewire/house-ca.pem",
