@@ -18,7 +18,7 @@ pub(crate) struct Life {
 /// What is noted before a step begins, and when its program has exited and more is waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Position {
-    /// `JOBID:NUMBER`
+    /// `JOBID:NUMBER:DAEMON`
     pub(crate) execution: String,
     /// From 0.
     pub(crate) step: usize,

@@ -29,7 +29,7 @@ pub(crate) const OURS: [&str; 22] = [
     "WATCHDOG_USEC",
 ];
 
-/// Which execution a process belongs to, `JOBID:NUMBER`.
+/// Which execution a process belongs to, `JOBID:NUMBER:DAEMON`.
 pub(crate) const EXECUTION: &str = "GATEWIRE_EXECUTION";
 
 /// The job, or the command, that it is for.
