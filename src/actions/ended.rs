@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::printable::printable;
 use crate::program::{self, Ends};
 
 /// Bytes that are kept of the end of each stream: what 1024 characters may take.
@@ -53,7 +54,13 @@ impl Ended {
 
 /// The last characters of a text.
 pub(super) fn told(text: &str) -> String {
-    let start = text.char_indices().rev().nth(MAX_TOLD - 1).map_or(0, |(start, _)| start);
+    // As AWS is told them: what can't be shown is written with several.
+    let mut left = MAX_TOLD;
+    let fits = |(_, c): &(usize, char)| {
+        let shown = printable(c.encode_utf8(&mut [0; 4])).chars().count();
+        left.checked_sub(shown).map(|rest| left = rest).is_some()
+    };
+    let start = text.char_indices().rev().take_while(fits).last().map_or(text.len(), |(start, _)| start);
     text[start..].to_owned()
 }
 
@@ -79,6 +86,8 @@ mod tests {
         let text = "ä".repeat(2000) + "end";
         assert_eq!(told(&text).chars().count(), MAX_TOLD);
         assert!(told(&text).ends_with("end"));
+        let lines = "line\n".repeat(1000);
+        assert!(printable(&told(&lines)).chars().count() <= MAX_TOLD && told(&lines).ends_with("line\n"));
         assert_eq!((told(""), told("short")), (String::new(), "short".to_owned()));
     }
 }

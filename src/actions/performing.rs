@@ -82,8 +82,11 @@ impl<H: Host> Performing<'_, H> {
         let from = go_on(self.plan, &self.execution.to_string(), noted, &self.host.life());
         let (GoOn::Begin(first) | GoOn::Await(first) | GoOn::Done(first) | GoOn::Interrupted(first)) = from;
         let was_interrupted = matches!(from, GoOn::Interrupted(_));
-        let mut last = Told::new();
+        let (mut last, mut all_succeeded) = (Told::new(), true);
         for (number, step) in self.plan.steps.iter().enumerate().skip(first) {
+            if step.is_final && !all_succeeded {
+                break;
+            }
             let ended = match if number == first { from } else { GoOn::Begin(number) } {
                 GoOn::Begin(_) => self.step(number, step).await,
                 GoOn::Await(_) => self.until_done(step, true).await,
@@ -91,6 +94,7 @@ impl<H: Host> Performing<'_, H> {
                 GoOn::Interrupted(_) => Err(reason(INTERRUPTED)),
             };
             let has_failed = ended.is_err();
+            all_succeeded &= !has_failed;
             let (Ok(told) | Err(told)) = ended;
             last = named(step).into_iter().chain(told).collect();
             if has_failed && !step.ignores_failure {

@@ -54,6 +54,9 @@ impl ServedError {
     }
 }
 
+/// How long the disk may take for what is known of jobs and commands.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
 /// Who is served at a socket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Server {
@@ -269,30 +272,26 @@ impl Served {
     async fn apply_executions(&self, config: &Config, document: &Rc<dyn Fn() -> Vec<u8>>) {
         let begins_anew = self.executions.configure(config, Rc::clone(document));
         if begins_anew {
-            self.end_executing();
-            let ended = self.executing.take();
-            if let Some(ended) = ended {
-                // It was aborted.
-                let _ = ended.await;
-            }
+            self.executions.stop();
+            self.executions_stored().await;
         }
         if !config.services().is_empty() && self.executing.borrow().is_none() {
-            let run = Rc::clone(&self.executions).run();
-            let task = self.supervisor.spawn_until("what does jobs and commands", Rc::clone(&self.stop), run);
+            let stop = Rc::new(Stop::default());
+            let run = Rc::clone(&self.executions).run(Rc::clone(&stop));
+            let task = self.supervisor.spawn_until("what does jobs and commands", stop, run);
             *self.executing.borrow_mut() = Some(task);
         }
     }
 
-    fn end_executing(&self) {
-        self.executing.borrow().iter().for_each(JoinHandle::abort);
-    }
-
-    /// Completes when what is known of jobs and commands is on the disk. The daemon stops.
+    /// Completes when what is known of jobs and commands is on the disk, or, if the disk takes its time, after a while. They were told to
+    /// end.
     pub(super) async fn executions_stored(&self) {
         let ended = self.executing.take();
-        if let Some(ended) = ended {
-            // It ends by itself.
-            let _ = ended.await;
+        if let Some(mut ended) = ended {
+            let patience = tokio::time::timeout(LAST_RECORDS, &mut ended);
+            if patience.await.is_err() {
+                ended.abort();
+            }
         }
     }
 

@@ -61,7 +61,10 @@ impl Decision {
 /// it takes.
 pub(super) fn step_minutes(plan: &Plan) -> Option<u32> {
     let timeout = |work: &Work| match work {
-        Work::Run { invocation, .. } if invocation.action().done == Done::Exit => Some(invocation.action().timeout),
+        // Download and program have that time each.
+        Work::Run { invocation, download } if invocation.action().done == Done::Exit => {
+            Some(invocation.action().timeout * if download.is_some() { 2 } else { 1 })
+        }
         Work::Run { .. } => None,
         Work::Reload | Work::Diagnose => Some(Duration::from_secs(60)),
     };

@@ -70,7 +70,7 @@ pub(crate) struct Executions {
     programs: Rc<dyn Programs>,
     pub(crate) socket: Rc<JobsSocket>,
     /// One task waits for it.
-    stop: Stop,
+    stop: RefCell<Rc<Stop>>,
     settings: RefCell<Rc<Settings>>,
     /// How far each plan is that isn't over, as it is on the disk or on its way there.
     positions: RefCell<Positions>,
@@ -102,7 +102,7 @@ impl Executions {
             store: Rc::clone(store),
             programs,
             socket: Rc::default(),
-            stop: Stop::default(),
+            stop: RefCell::default(),
             settings: RefCell::default(),
             positions: RefCell::default(),
             process: fastrand::u64(..),
@@ -139,14 +139,18 @@ impl Executions {
     }
 
     /// Does what jobs and commands want, for ever. Dropping this future ends the action that is under way.
-    pub(crate) async fn run(self: Rc<Self>) {
-        let mut work = Work::begin(&self).await;
-        work.go_on().await;
+    pub(crate) fn run(self: Rc<Self>, stop: Rc<Stop>) -> impl Future<Output = ()> {
+        // Before it is polled for the first time: it may be told to end before that.
+        self.stop.replace(stop);
+        async move {
+            let mut work = Work::begin(&self).await;
+            work.go_on().await;
+        }
     }
 
-    /// The daemon stops: [`run`](Executions::run) ends once what is known is on the disk.
+    /// The daemon stops, or it is begun anew: [`run`](Executions::run) ends once what is known is on the disk.
     pub(crate) fn stop(&self) {
-        self.stop.request();
+        self.stop.borrow().request();
     }
 
     /// Completes when an action wants the configuration to be read again.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::actions::ExecutionId;
-use crate::actions::performing::{Performed, REASON};
+use crate::actions::performing::Performed;
 use crate::duration::written;
 use crate::services::commands::{self, Unanswered};
 use crate::services::jobs::{Fate, Identity};
@@ -90,7 +90,9 @@ pub(super) fn job_over(identity: &Identity, fate: &Fate) {
                 "REJECTED" => log::Level::Debug,
                 _ => log::Level::Warn,
             };
-            let reason = outcome.details.get(REASON).map(|reason| format!(": {reason}")).unwrap_or_default();
+            let has_reason = outcome.status.as_str() != "SUCCEEDED";
+            let reason = outcome.details.why().filter(|_| has_reason);
+            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
             (level, format!("{}{reason}; AWS has been told", outcome.status.as_str()))
         }
         Fate::Moot(said) => {
@@ -158,9 +160,20 @@ pub(super) fn command_dropped(why: Unanswered) {
     log::warn!(GATEWIRE_EVENT = "command_dropped"; "a command is dropped without an answer: {why}");
 }
 
-/// What a plan has come to, before AWS knows.
-pub(super) fn ended(performed: &Performed) {
-    log::debug!("an action has {}: {:?}", if performed.has_succeeded { "succeeded" } else { "failed" }, performed.told);
+/// A job goes to a program of the user.
+pub(super) fn job_offered(identity: &Identity, has_reader: bool) {
+    let Identity { job, number } = identity;
+    let waits = if has_reader { "" } else { ", and waits, as none reads there" };
+    log::info!(
+        GATEWIRE_EVENT = "job_begun", GATEWIRE_JOB = job.as_str();
+        "job {job}, execution {number}: no action takes it; it is for a program at jobs.sock{waits}"
+    );
+}
+
+/// What a plan has come to, and AWS can't be told now.
+pub(super) fn result_waits(id: &str, performed: &Performed) {
+    let what = if performed.has_succeeded { "has succeeded" } else { "has failed" };
+    log::info!("{id}: its action {what}; AWS is told once there is a connection");
 }
 
 pub(super) fn left_running(execution: &ExecutionId, why: &str) {

@@ -95,7 +95,7 @@ impl<'a> Work<'a> {
 
     /// Until the daemon stops, and what is known is on the disk.
     pub(super) async fn go_on(&mut self) {
-        let mut stops = false;
+        let (stop, mut stops) = (Rc::clone(&self.executions.stop.borrow()), false);
         loop {
             let now = time::now();
             self.do_what_is_due(now);
@@ -107,7 +107,7 @@ impl<'a> Work<'a> {
             let Work { under_way, writer, executions, offered, commands, .. } = self;
             tokio::select! {
                 biased;
-                () = executions.stop.requested(), if !stops => {
+                () = stop.requested(), if !stops => {
                     stops = true;
                     // What goes on by design does so without us; the rest is ended with this.
                     *under_way = None;
@@ -309,7 +309,10 @@ impl<'a> Work<'a> {
     }
 
     fn tell_end(&mut self, who: &Who, performed: &Performed, now: Instant) {
-        said::ended(performed);
+        if self.executions.services.connection().is_none() {
+            let (Who::Job(Identity { job: id, .. }) | Who::Command(id)) = who;
+            said::result_waits(id, performed);
+        }
         match who {
             Who::Job(_) => self.job_ended(performed, now),
             Who::Command(id) => self.command_ended(id, of_command(performed), now),

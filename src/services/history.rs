@@ -3,11 +3,12 @@
 //! It goes to the disk as a note of its own in the same change as the journal of the service, before an action begins and when it is
 //! over: so it says of no execution what the journal doesn't.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::jobs::{Details, Fate, Identity};
+use super::jobs::{Details, Fate, Identity, Status};
 use crate::printable::printable;
 use crate::time::Rfc3339;
 
@@ -123,8 +124,9 @@ impl History {
 
     /// A job is over, as `fate` says.
     pub(crate) fn job_over(&mut self, identity: &Identity, action: Option<&str>, fate: &Fate, at: Rfc3339) {
-        let reason = |details: &Details| details.get("reason").map(str::to_owned);
+        let reason = |details: &Details| details.why().map(Cow::into_owned);
         let (status, reason) = match fate {
+            Fate::Reported(outcome) if outcome.status == Status::Succeeded => (outcome.status.as_str(), None),
             Fate::Reported(outcome) => (outcome.status.as_str(), reason(&outcome.details)),
             // A rejection says so of a job that was deleted.
             Fate::Moot(said) if said == "ResourceNotFound" => ("REMOVED", None),
@@ -187,7 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::services::jobs::{Outcome, Status};
+    use crate::services::jobs::Outcome;
 
     fn at(second: i64) -> Rfc3339 {
         Timestamp::from_second(second).unwrap().into()

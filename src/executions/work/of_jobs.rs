@@ -1,5 +1,6 @@
 //! What Jobs asks for.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::super::decision::{self, Decision};
@@ -43,6 +44,9 @@ impl Work<'_> {
     pub(super) fn job_found(&mut self, execution: &jobs::Execution, now: Instant) {
         let decision = Decision::of_job(&execution.document, &self.executions.settings());
         let decision = if execution.was_announced { decision.of_one_announced() } else { decision };
+        if matches!(decision, Decision::Fail(_)) {
+            self.end_what_is_left_of(&execution.identity);
+        }
         let Some(jobs) = &mut self.jobs else { return };
         let mut requests = self.executions.services.ask();
         match decision {
@@ -62,6 +66,17 @@ impl Work<'_> {
                 jobs.decline(Status::Failed, details, &mut requests, now);
             }
         }
+    }
+
+    /// An earlier process may have begun it, of which there is no record: what it may have left running is ended.
+    fn end_what_is_left_of(&self, Identity { job, number }: &Identity) {
+        let Ok(execution) = self.executions.execution(job, *number) else { return };
+        let programs = Rc::clone(&self.executions.programs);
+        tokio::task::spawn_local(async move {
+            if let Err(why) = programs.end_leftover(&execution, true).await {
+                said::left_running(&execution, &why);
+            }
+        });
     }
 
     pub(super) fn note_begun_job(&mut self, journal: &jobs::Journal) {
@@ -113,6 +128,7 @@ impl Work<'_> {
                 // It holds up no command: nobody knows how long its reader takes.
                 self.turn.free();
                 self.offered = Some(execution.identity.clone());
+                said::job_offered(&execution.identity, self.executions.socket.readers() > 0);
                 let jobs::Execution { identity, document, .. } = execution;
                 self.executions.socket.offer(Offer { identity, document, deadline: None });
             }
