@@ -226,6 +226,13 @@ impl ThingServices {
         service
     }
 
+    /// No SUBACK has come for a filter. The service whose it is, if it is switched off for that.
+    pub(crate) fn filter_unanswered(&self, filter: &TopicFilter, why: &str) -> Option<Service> {
+        let service = self.requests.borrow_mut().filter_unanswered(filter, why, time::now());
+        self.was_refused(service.is_some());
+        service
+    }
+
     /// IoT Core refuses what meets this. The services that have asked there, which are switched off.
     pub(crate) fn topic_refused(&self, is_met: impl Fn(&Topic) -> bool, why: &str) -> Vec<Service> {
         let services = self.requests.borrow_mut().topic_refused(is_met, why, time::now());

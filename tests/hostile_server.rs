@@ -336,3 +336,32 @@ fn that_a_server_acknowledges_nothing_is_in_the_status() {
     peer.puback(id);
     until_nothing_is_held(&gatewire);
 }
+
+#[test]
+fn a_service_whose_subscribe_has_no_answer_is_left_out_after_three_connections() {
+    let broker = Broker::start();
+    let jobs = "[jobs]\nsocket = \"DIR/jobs.sock\"\n";
+    let setup = Setup::new(broker.port, &format!("{FORWARD}{jobs}"));
+    let gatewire = setup.edit("[connection]\n", "[connection]\nack_timeout = \"1s\"\n").start();
+    // Everything but the service's is answered.
+    let mut unanswered = 0;
+    while unanswered < 3 {
+        let (mut peer, mut is_asked_for) = (broker.connected_5(false, &[]), false);
+        while let Some(packet) = peer.next() {
+            let v5::Packet::Subscribe(subscribe) = packet else { continue };
+            match subscribe.filters.iter().any(|filter| filter.path.starts_with("$aws/things/thing-1/jobs/")) {
+                true => is_asked_for = true,
+                false => peer.raw(&[0x90, 4, 0, u8::try_from(subscribe.pkid).unwrap(), 0, 1]),
+            }
+        }
+        unanswered += usize::from(is_asked_for);
+    }
+    let told = gatewire.wait_for("AWS IoT Jobs can't be used");
+    assert!(told.contains("no SUBACK comes within 1 s") && told.contains("[jobs] is left out"), "{told}");
+    let mut peer = broker.connected_5(false, &[]);
+    let subscribe = peer.subscribe();
+    assert_eq!(subscribe.filters[0].path, "t/#");
+    peer.raw(&[0x90, 4, 0, u8::try_from(subscribe.pkid).unwrap(), 0, 1]);
+    eventually("the status", || (gatewire.status()["services"]["jobs"]["state"] == "refused").then_some(()));
+    assert!(peer.is_silent(std::time::Duration::from_secs(3)), "it is asked for again");
+}

@@ -455,3 +455,49 @@ fn what_was_begun_is_not_begun_again_by_a_daemon_without_its_database() {
     assert_eq!(begun(gatewire.directory()), ["wait"]);
     let_go(&directory);
 }
+
+#[test]
+fn until_the_database_can_be_read_nothing_is_begun_and_nothing_told() {
+    let (broker, cloud) = Cloud::start();
+    let setup = setup(broker.port, &[WAITING]);
+    let gatewire = setup.connect();
+    cloud.create_job("job-1", operation("wait"));
+    let process = waiting(gatewire.directory());
+    gatewire.kill();
+    let directory = setup.directory.path();
+    let database = rusqlite::Connection::open(directory.join("gatewire.db")).unwrap();
+    let lock = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE in_the_way (x); COMMIT; BEGIN EXCLUSIVE; DROP TABLE in_the_way";
+    database.execute_batch(lock).unwrap();
+    let gatewire = setup.connect();
+    gatewire.wait_for("no job or command is begun until the database can be read");
+    cloud.create_job("job-2", operation("wait"));
+    assert_eq!(cloud.execution("job-1").status, Status::InProgress);
+    assert!(runs(&process) && begun(directory) == ["wait"]);
+    database.execute_batch("COMMIT").unwrap();
+    drop(database);
+    let execution = cloud.wait_for("job-1", Status::Failed);
+    assert!(detail(&execution, "reason").contains("interrupted"), "{:?}", execution.details);
+    is_gone(&process);
+    let_go(directory);
+    cloud.wait_for("job-2", Status::Succeeded);
+    assert_eq!(begun(gatewire.directory()), ["wait", "wait"]);
+}
+
+#[test]
+fn a_thing_that_aws_does_not_know_is_named_and_the_status_says_refused() {
+    let (broker, cloud) = Cloud::start();
+    cloud.treat(Kind::StartNext, &[Mood::Refuses("ResourceNotFound")]);
+    let gatewire = setup(broker.port, &[WAITING]).connect();
+    let told = gatewire.wait_for("AWS IoT Jobs refuses start-next: ResourceNotFound");
+    assert!(told.contains("no thing `thing-1`") && told.contains("connection.thing"), "{told}");
+    let jobs = || gatewire.status()["services"]["jobs"].clone();
+    let jobs = eventually("the status", || Some(jobs()).filter(|jobs| jobs["state"] == "refused"));
+    assert!(jobs["reason"].as_str().unwrap().starts_with("start-next: ResourceNotFound"), "{jobs}");
+    assert!(jobs["next_attempt"].is_string(), "{jobs}");
+    // News from AWS are a reason to ask at once.
+    cloud.create_job("job-1", operation("wait"));
+    waiting(gatewire.directory());
+    eventually("that it can be used", || (gatewire.status()["services"]["jobs"]["state"] == "ready").then_some(()));
+    let_go(gatewire.directory());
+    cloud.wait_for("job-1", Status::Succeeded);
+}

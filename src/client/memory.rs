@@ -89,7 +89,8 @@ impl SessionMemory {
 
     /// What an earlier process has noted of this session.
     pub(crate) async fn recall(&self) -> Remembered {
-        let text = tokio::time::timeout(PATIENCE, self.store.note(self.name.clone())).await.ok().flatten();
+        let text = tokio::time::timeout(PATIENCE, self.store.note(self.name.clone())).await;
+        let text = text.ok().and_then(Result::ok).flatten();
         let note = text.as_ref().and_then(|text| SessionNote::read(text, &self.blank));
         if note.is_none() {
             *self.other.borrow_mut() = text.and_then(|text| SessionNote::other(&text));

@@ -141,9 +141,14 @@ impl Executions {
     /// Does what jobs and commands want, for ever. Dropping this future ends the action that is under way.
     pub(crate) fn run(self: Rc<Self>, stop: Rc<Stop>) -> impl Future<Output = ()> {
         // Before it is polled for the first time: it may be told to end before that.
-        self.stop.replace(stop);
+        self.stop.replace(Rc::clone(&stop));
         async move {
-            let mut work = Work::begin(&self).await;
+            let mut work = tokio::select! {
+                biased;
+                // Nothing has been begun yet.
+                () = stop.requested() => return,
+                work = Work::begin(&self) => work,
+            };
             work.go_on().await;
         }
     }

@@ -10,6 +10,7 @@ use crate::services::commands::{self, Unanswered};
 use crate::services::jobs::{Fate, Identity};
 use crate::services::{Rejection, Service};
 use crate::socket::Seldom;
+use crate::store::Failure;
 
 /// What was said and needn't be said again.
 #[derive(Debug, Default)]
@@ -50,12 +51,19 @@ impl Said {
 }
 
 /// AWS refuses what it should have taken.
-pub(super) fn refused(service: Service, what: &str, rejection: &Rejection) {
-    let (name, Rejection { code, message, .. }) = (service.full_name(), rejection);
+pub(super) fn refused(service: Service, thing: &str, what: &str, rejection: &Rejection) {
+    let name = service.full_name();
+    let remedy = match rejection.code.as_str() {
+        "ResourceNotFound" => format!(
+            "It knows no thing `{thing}`, most likely: set connection.thing to the name that the thing has at AWS (`aws iot list-things`). "
+        ),
+        // The PUBLISH was refused.
+        "" => "`gatewire policy` prints what the certificate's policy has to allow. ".to_owned(),
+        _ => String::new(),
+    };
     log::error!(
         GATEWIRE_EVENT = "request_rejected", GATEWIRE_SERVICE = service.name();
-        "{name} refuses {what}: {code}: {message}. If it says that this isn't authorized, `gatewire policy` prints what the certificate's \
-         policy needs; if it knows no such thing, set connection.thing to the name that the thing has at AWS"
+        "{name} refuses {what}: {rejection}. {remedy}It is asked again in a while, and nothing is lost"
     );
 }
 
@@ -174,6 +182,14 @@ pub(super) fn job_offered(identity: &Identity, has_reader: bool) {
 pub(super) fn result_waits(id: &str, performed: &Performed) {
     let what = if performed.has_succeeded { "has succeeded" } else { "has failed" };
     log::info!("{id}: its action {what}; AWS is told once there is a connection");
+}
+
+/// What an earlier process has noted can't be read.
+pub(super) fn unread(failure: &Failure) {
+    log::warn!(
+        GATEWIRE_EVENT = "actions_wait";
+        "no job or command is begun until the database can be read, which says what an earlier gatewire has begun: {failure}"
+    );
 }
 
 pub(super) fn left_running(execution: &ExecutionId, why: &str) {

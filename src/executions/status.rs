@@ -12,8 +12,8 @@ use crate::time::{self, Rfc3339};
 /// One of the `services` of the status document.
 #[derive(Debug, Serialize)]
 pub(crate) struct ServiceStatus {
-    /// `ready`: it can be asked. `waiting`: there is no connection, or its filters aren't subscribed to yet. `refused`: IoT Core refuses
-    /// it, and it is tried again at `next_attempt`.
+    /// `ready`: it can be asked. `waiting`: there is no connection, or its filters aren't subscribed to yet. `refused`: IoT Core, or the
+    /// service itself, refuses it, and it is tried again at `next_attempt`.
     state: &'static str,
     since: Rfc3339,
     /// What IoT Core does, if it is refused.
@@ -41,6 +41,16 @@ pub(super) struct UnderWay {
     pub(super) execution: Option<String>,
     /// How many others wait for their turn, or for AWS to take their result.
     pub(super) waiting: usize,
+    #[serde(skip)]
+    pub(super) refused: Option<Refused>,
+}
+
+/// A service refuses a request without which nothing can be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) why: String,
+    /// When it is asked again.
+    pub(super) again_at: Instant,
 }
 
 pub(super) fn of(
@@ -50,10 +60,16 @@ pub(super) fn of(
 ) -> BTreeMap<&'static str, ServiceStatus> {
     let of_one = |(service, availability, since, counters): (Service, &Availability, Instant, Counters)| {
         let Counters { sent, answered, timed_out, put_off } = counters;
-        let (state, reason, next_attempt) = match availability {
-            Availability::Waiting => ("waiting", None, None),
-            Availability::Ready => ("ready", None, None),
-            Availability::Refused { why, again_at } => ("refused", Some(why.clone()), Some(on_the_wall(*again_at))),
+        let under_way = under_way.get(service.name()).cloned().unwrap_or_default();
+        let (state, reason, next_attempt) = match (availability, &under_way.refused) {
+            (Availability::Ready, Some(Refused { why, again_at })) => {
+                ("refused", Some(why.clone()), Some(on_the_wall(*again_at)))
+            }
+            (Availability::Waiting, _) => ("waiting", None, None),
+            (Availability::Ready, None) => ("ready", None, None),
+            (Availability::Refused { why, again_at }, _) => {
+                ("refused", Some(why.clone()), Some(on_the_wall(*again_at)))
+            }
         };
         let status = ServiceStatus {
             state,
@@ -65,7 +81,7 @@ pub(super) fn of(
             answered,
             timed_out,
             delayed: put_off,
-            under_way: under_way.get(service.name()).cloned().unwrap_or_default(),
+            under_way,
             readers: readers.filter(|_| service == Service::Jobs),
         };
         (service.name(), status)

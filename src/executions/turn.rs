@@ -71,7 +71,13 @@ mod tests {
     fn one_after_the_other_in_the_order_of_asking() {
         let job = || {
             let identity = Identity { job: "job".to_owned(), number: 1 };
-            Waiting::Job(Execution { identity, version: 1, document: "{}".to_owned(), was_announced: false })
+            Waiting::Job(Execution {
+                identity,
+                version: 1,
+                document: "{}".to_owned(),
+                was_announced: false,
+                times_out_at: None,
+            })
         };
         let command = |id: &str| Waiting::Command(id.to_owned());
         let mut turn = Turn::default();

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::host::Running;
 use super::outcome::{details, failed, of_command};
-use super::status::UnderWay;
+use super::status::{Refused, UnderWay};
 use super::turn::{Turn, Waiting};
 use super::writer::{Record, Writer};
 use super::{Executions, notes, said};
@@ -22,7 +22,7 @@ use crate::jobs_socket::Said;
 use crate::services::commands::{self, Commands};
 use crate::services::history::{self, History};
 use crate::services::jobs::{self, Identity, Jobs};
-use crate::services::{Event, Service};
+use crate::services::{Event, Rejection, Service};
 use crate::time;
 
 /// Who wants the action that is under way.
@@ -107,6 +107,8 @@ impl<'a> Work<'a> {
             let Work { under_way, writer, executions, offered, commands, .. } = self;
             tokio::select! {
                 biased;
+                // What has just ended counts.
+                performed = performed(under_way) => self.ended(&performed),
                 () = stop.requested(), if !stops => {
                     stops = true;
                     // What goes on by design does so without us; the rest is ended with this.
@@ -116,7 +118,6 @@ impl<'a> Work<'a> {
                     }
                 }
                 result = writer.written() => self.written(&result),
-                performed = performed(under_way) => self.ended(&performed),
                 // What is said before it is resumed waits for that.
                 said = executions.socket.said(), if offered.is_some() => self.heard(said),
                 () = executions.services.news() => {}
@@ -319,6 +320,11 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// AWS refuses what it should have taken.
+    fn refused(&self, service: Service, what: &str, rejection: &Rejection) {
+        said::refused(service, &self.executions.settings().thing, what, rejection);
+    }
+
     fn put_history(&mut self) {
         self.executions.history.replace(self.history.executions().cloned().collect());
         self.writer.put(history::NOTE, self.history.text(), None);
@@ -354,7 +360,8 @@ impl<'a> Work<'a> {
         let mut status = BTreeMap::new();
         if let Some(jobs) = &self.jobs {
             let id = jobs.current().map(|execution| execution.identity.job.clone());
-            status.insert(Service::Jobs.name(), UnderWay { execution: id, waiting: 0 });
+            let refused = jobs.refused().map(|(why, again_at)| Refused { why: format!("start-next: {why}"), again_at });
+            status.insert(Service::Jobs.name(), UnderWay { execution: id, waiting: 0, refused });
         }
         if let Some(commands) = &self.commands {
             let id = match &self.under_way {
@@ -362,7 +369,7 @@ impl<'a> Work<'a> {
                 _ => None,
             };
             let waiting = commands.open().count().saturating_sub(usize::from(id.is_some()));
-            status.insert(Service::Commands.name(), UnderWay { execution: id, waiting });
+            status.insert(Service::Commands.name(), UnderWay { execution: id, waiting, refused: None });
         }
         *self.executions.under_way.borrow_mut() = status;
     }

@@ -123,7 +123,7 @@ impl Inbox {
     }
 
     async fn recall_ids(&self, store: &Store) {
-        let reserved = store.note(NOTE).await.and_then(|note| note.parse().ok());
+        let reserved = store.note(NOTE).await.ok().flatten().and_then(|note| note.parse().ok());
         if let Some(reserved) = reserved {
             self.ids.borrow_mut().recall(reserved);
         }

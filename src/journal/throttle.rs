@@ -33,6 +33,14 @@ const EVENT: Rate = Rate { burst: 30, each: Duration::from_secs(5 * 60) };
 /// Of the link there is one, and its coming and going is what people look for first.
 const LINK: Rate = Rate { burst: 30, each: Duration::from_secs(2 * 60) };
 
+/// What becomes of jobs and commands is what their owner looks for: a fleet's busy day is written whole. What went wrong has a bound of
+/// its own, so that what went well doesn't take its place.
+const ACTION: Rate = Rate { burst: 120, each: Duration::from_secs(30) };
+
+/// See [`ACTION`].
+const ACTIONS: [&str; 6] =
+    ["job_begun", "job_ended", "job_rejected", "command_begun", "command_ended", "command_rejected"];
+
 /// Events that only a person at this machine can repeat, by a start, a stop or a reload (which has a limit of its own); and what
 /// tells of the limit.
 const UNLIMITED: [&str; 9] =
@@ -105,8 +113,16 @@ impl Throttle {
             return Decision::Write(Vec::new());
         }
         let state = STATES.iter().find(|(event, _)| *event == line.event).map(|(_, state)| *state);
-        let event = self.hasher.hash_one(state.unwrap_or(line.event));
-        let (of_kind, of_event) = if state == Some("link") { (LINK, LINK) } else { (KIND, EVENT) };
+        let is_action = ACTIONS.contains(&line.event);
+        let event = match is_action {
+            true => self.hasher.hash_one((line.event, line.level)),
+            false => self.hasher.hash_one(state.unwrap_or(line.event)),
+        };
+        let (of_kind, of_event) = match state {
+            Some("link") => (LINK, LINK),
+            _ if is_action => (KIND, ACTION),
+            _ => (KIND, EVENT),
+        };
         let kind = self.kind(event, state, line);
         if let Some(known) = self.kinds.get_mut(&kind)
             && !known.may(now)
@@ -238,6 +254,16 @@ mod tests {
         assert!((90..=110).contains(&lines), "{lines}");
         told += limit.rest().iter().map(|left_out| left_out.count).sum::<u64>();
         assert_eq!(lines + told, 2 * 86_400);
+    }
+
+    #[test]
+    fn a_busy_day_of_jobs_is_written_and_what_fails_has_a_bound_of_its_own() {
+        let (mut limit, start) = (Throttle::default(), Instant::now());
+        let names: Vec<String> = (0..1000).map(|n| format!("job-{n}")).collect();
+        let of = |level| names.iter().map(move |name| LogLine { level, ..line("job_ended", name, "ended") });
+        let (well, _) = written(&mut limit, start, of(Level::Info));
+        let (badly, _) = written(&mut limit, start, of(Level::Warn));
+        assert_eq!((well, badly), (120, 120));
     }
 
     #[test]

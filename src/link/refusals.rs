@@ -1,5 +1,7 @@
 //! What IoT Core refuses: said once, set aside, and the rest goes on.
 
+use std::time::Duration;
+
 use super::diagnosis::{LinkError, Sent};
 use super::{Lasting, Link};
 use crate::client::{Before, Say};
@@ -165,6 +167,10 @@ impl<N: Network> Link<N> {
             LinkError::Disconnected { reason, .. } if may_be_for_a_packet(reason.code) => Some(reason),
             // We have ended it, for an answer that can't be understood: that comes again with what it answers.
             _ if is_answer_bad => None,
+            LinkError::Unanswered { sent: Sent::Subscribe(filter), waited, .. } => {
+                self.suback_is_missing(filter, *waited);
+                return lasting.session.ended_otherwise();
+            }
             _ => return lasting.session.ended_otherwise(),
         };
         let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
@@ -215,6 +221,14 @@ impl<N: Network> Link<N> {
         let missing = missing.map(|missing| format!("{missing} and iot:Receive on its topics"));
         self.say_service_refused(service, &format!("the filter `{filter}`"), reason, missing.as_deref());
         true
+    }
+
+    /// The connection is ended for that. Filters of services are asked for by themselves, and everything works without them.
+    fn suback_is_missing(&self, filter: &TopicFilter, waited: Duration) {
+        let reason = format!("no SUBACK comes within {} s, on several connections", waited.as_secs());
+        if let Some(service) = self.services.filter_unanswered(filter, &reason) {
+            self.say_service_refused(service, &format!("the filter `{filter}`"), &reason, None);
+        }
     }
 
     fn say_service_refused(&self, service: Service, what: &str, reason: &str, missing: Option<&str>) {

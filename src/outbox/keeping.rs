@@ -43,7 +43,7 @@ impl Outbox {
 
     async fn recall(&self, store: &Store) {
         let note = tokio::time::timeout(PATIENCE, store.note(super::quarantine::NOTE)).await;
-        if let Some(note) = note.ok().flatten() {
+        if let Some(note) = note.ok().and_then(Result::ok).flatten() {
             self.quarantine.borrow_mut().recall(&note, time::now(), time::wall());
         }
         self.recalled.set(true);

@@ -12,8 +12,35 @@ use crate::count::count;
 /// The longest document IoT Core takes, in characters that aren't white space.
 const MAX_DOCUMENT: usize = 2048;
 
-/// The least policy for `needs`.
+/// The least policy for `needs`. One that would be too long allows of each service of a thing all of its topics, as AWS's own examples
+/// do.
 pub(crate) fn policy(needs: &[Need], scope: &Scope) -> Value {
+    let least = document(needs, scope);
+    if length(&least) <= MAX_DOCUMENT {
+        return least;
+    }
+    let needs: Vec<Need> = needs.iter().cloned().map(of_the_whole_service).collect();
+    document(&needs, scope)
+}
+
+fn of_the_whole_service(mut need: Need) -> Need {
+    let is_of_one =
+        matches!(need.purpose, Purpose::PublishServices | Purpose::SubscribeServices | Purpose::ReceiveServices);
+    let common =
+        ["/jobs/", "/executions/"].into_iter().find_map(|level| Some(need.resource.find(level)? + level.len()));
+    if let Some(end) = common.filter(|_| is_of_one) {
+        need.resource.truncate(end);
+        need.resource.push('*');
+    }
+    need
+}
+
+/// In characters that aren't white space.
+fn length(value: &Value) -> usize {
+    value.to_string().chars().filter(|c| !c.is_whitespace()).count()
+}
+
+fn document(needs: &[Need], scope: &Scope) -> Value {
     let mut statements: Vec<Value> = Vec::new();
     let needs = without_covered(needs);
     for same in needs.chunk_by(|a, b| a.purpose == b.purpose) {
@@ -66,7 +93,6 @@ fn without_covered(needs: &[Need]) -> Vec<&Need> {
 
 /// What is to be done about a policy that is longer than IoT Core takes.
 pub(crate) fn too_long(policy: &Value) -> Option<String> {
-    let length = |value: &Value| value.to_string().chars().filter(|c| !c.is_whitespace()).count();
     let total = length(policy);
     if total <= MAX_DOCUMENT {
         return None;

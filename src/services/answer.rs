@@ -1,6 +1,7 @@
 //! What a service answers.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use bytes::Bytes;
 
@@ -56,6 +57,18 @@ impl Rejection {
         let code = self.code.to_ascii_lowercase();
         matches!(self.status, Some(429 | 500..=599))
             || ["throttl", "internal", "unavailable", "dataconflict"].iter().any(|word| code.contains(word))
+    }
+}
+
+/// Its code and what it says, as far as it says something.
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&*self.code, &*self.message) {
+            ("", "") => f.write_str("no reason is given"),
+            (code, "") => f.write_str(code),
+            ("", message) => f.write_str(message),
+            (code, message) => write!(f, "{code}: {message}"),
+        }
     }
 }
 

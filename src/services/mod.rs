@@ -12,6 +12,7 @@ mod availability;
 pub(crate) mod commands;
 pub(crate) mod history;
 pub(crate) mod jobs;
+mod outstanding;
 mod request;
 mod requests;
 mod retry;

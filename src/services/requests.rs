@@ -9,6 +9,7 @@ use fastrand::Rng;
 
 use super::answer::{self, Answer, Rejection};
 use super::availability::{Availability, TRY_AGAIN, Usable};
+use super::outstanding::{Outstanding, State};
 use super::request::{Correlation, Request, RequestId};
 use super::{Service, retry};
 use crate::message::{Outbound, Topic, TopicFilter};
@@ -45,32 +46,6 @@ pub(crate) struct Counters {
     pub(crate) put_off: u64,
 }
 
-/// Where a request is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// It is to be sent, as soon as its service is ready.
-    Queued,
-    /// It was sent on this connection.
-    Sent { deadline: Instant },
-    /// It has failed, and is to be sent once more.
-    Delayed { until: Instant },
-}
-
-#[derive(Debug)]
-struct Outstanding {
-    request: Request,
-    /// Which attempt this is, of all requests.
-    attempt: u64,
-    /// Of this attempt: an answer counts only if it has this token.
-    token: String,
-    message: Outbound,
-    state: State,
-    /// This attempt was sent, on this connection or one before it: its answer may come.
-    was_sent: bool,
-    /// Attempts that have failed.
-    failures: u32,
-}
-
 /// What is asked of services.
 ///
 /// # What goes in
@@ -80,7 +55,7 @@ struct Outstanding {
 /// | [`configure`](Requests::configure), [`reload`](Requests::reload) | which services there are; that what was refused may be allowed now |
 /// | [`ask`](Requests::ask), [`withdraw`](Requests::withdraw) | a request; it isn't of interest any more |
 /// | [`settled`](Requests::settled) | there is a connection, and nothing is being subscribed to; [`connection_lost`](Requests::connection_lost) when there is none any more |
-/// | [`filter_refused`](Requests::filter_refused), [`topic_refused`](Requests::topic_refused) | IoT Core refuses a filter; PUBLISH packets to a topic |
+/// | [`filter_refused`](Requests::filter_refused), [`filter_unanswered`](Requests::filter_unanswered), [`topic_refused`](Requests::topic_refused) | IoT Core refuses a filter; has no SUBACK for it; refuses PUBLISH packets to a topic |
 /// | [`sent`](Requests::sent) | what [`sendable`](Requests::sendable) has named was handed to the session; [`returned`](Requests::returned): it waits again; [`not_taken`](Requests::not_taken): it is refused |
 /// | [`received`](Requests::received) | a message to one of the filters |
 /// | [`handle_timeout`](Requests::handle_timeout) | the instant of [`timeout`](Requests::timeout) is there |
@@ -220,6 +195,16 @@ impl Requests {
     pub(crate) fn filter_refused(&mut self, filter: &TopicFilter, why: &str, now: Instant) -> Option<Service> {
         let service =
             self.services.iter().find(|(_, usable)| usable.filters.contains(filter)).map(|(service, _)| *service)?;
+        self.switch_off(service, why, now);
+        Some(service)
+    }
+
+    /// No SUBACK has come for a filter, and the connection is ended for it. Returns whose it is, if that has been so on several
+    /// connections: that service is switched off, as each new connection would end likewise.
+    pub(crate) fn filter_unanswered(&mut self, filter: &TopicFilter, why: &str, now: Instant) -> Option<Service> {
+        let mut services = self.services.iter_mut();
+        let (service, usable) = services.find(|(_, usable)| usable.filters.contains(filter))?;
+        let service = usable.unanswered().then_some(*service)?;
         self.switch_off(service, why, now);
         Some(service)
     }
@@ -407,23 +392,5 @@ impl Requests {
     /// How many requests have no answer.
     pub(crate) fn outstanding(&self) -> usize {
         self.outstanding.len()
-    }
-}
-
-impl Outstanding {
-    /// The copy that was sent isn't on its way any more. What waits for its next attempt goes on waiting.
-    fn queue_again(&mut self) {
-        if matches!(self.state, State::Sent { .. }) {
-            self.state = State::Queued;
-        }
-    }
-
-    /// Whether an answer with this token is to the attempt that is on its way, or was when a connection ended.
-    fn waits_for(&self, token: Option<&str>) -> bool {
-        self.was_sent
-            && match self.request.correlation() {
-                Correlation::ClientToken => token == Some(&self.token),
-                Correlation::Topic => true,
-            }
     }
 }

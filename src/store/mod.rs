@@ -242,11 +242,24 @@ impl Store {
         self.contents.clone()
     }
 
-    /// A note that was remembered.
-    pub(crate) async fn note(&self, name: impl Into<Cow<'static, str>>) -> Option<String> {
+    /// A note that was remembered; `None`: there is none.
+    pub(crate) async fn note(&self, name: impl Into<Cow<'static, str>>) -> Result<Option<String>, Failure> {
         let (reply, answer) = oneshot::channel();
         self.submit(Job::Note(name.into(), reply)).await;
-        answer.await.ok().flatten()
+        answer.await.unwrap_or(Err(Failure::Gone))
+    }
+
+    /// Likewise: completes once the database can be read. What can't is told `why_not`, each time.
+    pub(crate) async fn note_in_time(&self, name: &'static str, why_not: impl Fn(&Failure)) -> Option<String> {
+        let mut retry = Retry::default();
+        loop {
+            match self.note(name).await {
+                Ok(note) => return note,
+                Err(failure) => why_not(&failure),
+            }
+            retry.note(true);
+            retry.over().await;
+        }
     }
 
     /// Completes when the change is on the disk.

@@ -244,7 +244,7 @@ impl Process {
             }
             Job::Note(name, reply) => {
                 let note = self.opened().and_then(|()| self.may_read());
-                let note = note.ok().and_then(|()| self.disk.state.borrow().committed.notes.get(&*name).cloned());
+                let note = note.map(|()| self.disk.state.borrow().committed.notes.get(&*name).cloned());
                 telling(reply, note)
             }
             Job::Place(name, reply) => {

@@ -14,7 +14,7 @@ use crate::blocking::NoThread;
 pub(crate) enum Job {
     Write(Write, oneshot::Sender<Result<(), Failure>>),
     Load(Load, oneshot::Sender<Result<Page, Failure>>),
-    Note(Cow<'static, str>, oneshot::Sender<Option<String>>),
+    Note(Cow<'static, str>, oneshot::Sender<Result<Option<String>, Failure>>),
     /// A forward that needs a queue.
     Place(String, oneshot::Sender<QueueState>),
     /// Open the database, if it isn't.

@@ -155,7 +155,7 @@ impl Worker {
             }
             Job::Note(name, reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);
-                let _ = reply.send(self.attempt(|database| database.note(&name)).ok().flatten());
+                let _ = reply.send(self.attempt(|database| database.note(&name)));
             }
             Job::Place(forward, reply) => {
                 self.pending.fetch_sub(1, Ordering::Relaxed);

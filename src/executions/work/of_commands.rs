@@ -32,7 +32,7 @@ impl Work<'_> {
                 self.history.over(Subject::command(&id), None, &status, reason.as_deref(), journal::now().into());
                 self.put_history();
             }
-            commands::Effect::Trouble(what, rejection) => said::refused(Service::Commands, &what, &rejection),
+            commands::Effect::Trouble(what, rejection) => self.refused(Service::Commands, &what, &rejection),
             commands::Effect::Dropped(why) => said::command_dropped(why),
         }
     }

@@ -36,7 +36,7 @@ impl Work<'_> {
                 self.history.job_over(&identity, None, &fate, journal::now().into());
                 self.put_history();
             }
-            jobs::Effect::Trouble(what, rejection) => said::refused(Service::Jobs, &what, &rejection),
+            jobs::Effect::Trouble(what, rejection) => self.refused(Service::Jobs, &what, &rejection),
             jobs::Effect::Unreadable => said::unreadable_job(),
         }
     }
@@ -129,8 +129,9 @@ impl Work<'_> {
                 self.turn.free();
                 self.offered = Some(execution.identity.clone());
                 said::job_offered(&execution.identity, self.executions.socket.readers() > 0);
-                let jobs::Execution { identity, document, .. } = execution;
-                self.executions.socket.offer(Offer { identity, document, deadline: None });
+                let jobs::Execution { identity, document, times_out_at, .. } = execution;
+                let deadline = times_out_at.and_then(|at| jiff::Timestamp::from_second(at).ok()).map(Into::into);
+                self.executions.socket.offer(Offer { identity, document, deadline });
             }
             Decision::Reject(why) | Decision::Fail(why) => {
                 self.turn.free();

@@ -178,3 +178,18 @@ fn a_policy_that_is_too_long_is_told() {
     let told = least::too_long(&policy(40)).unwrap();
     assert!(told.contains("IoT Core takes 2048. Its largest statement is PublishSchedule with 40 resources"), "{told}");
 }
+
+#[test]
+fn where_a_policy_would_be_too_long_all_topics_of_a_service_are_allowed() {
+    let services = "[jobs]\nsocket = \"/run/gatewire/jobs.sock\"\n[commands]\n";
+    let of = |thing: &str| least(&config(thing, services));
+    let all = |policy: &serde_json::Value, thing: &str| {
+        resources(policy).iter().any(|(_, resources)| resources.contains(&format!("topic/$aws/things/{thing}/jobs/*")))
+    };
+    assert!(!all(&of("thing-1"), "thing-1"));
+    let thing = "t".repeat(60);
+    let policy = of(&thing);
+    assert!(all(&policy, &thing) && least::too_long(&policy).is_none(), "{policy}");
+    let needs = needs::of(&config(&thing, services), IngestRetain::Unused);
+    assert!(needs.len() > 15, "{needs:?}");
+}

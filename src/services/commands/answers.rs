@@ -21,8 +21,12 @@ impl Commands {
         match told {
             Told::InProgress => {
                 match answer {
-                    Answer::Rejected(rejection) if !is_over(&rejection) => self.trouble("IN_PROGRESS", rejection),
-                    Answer::NotTaken(why) => self.trouble("IN_PROGRESS", not_taken(why)),
+                    Answer::Rejected(rejection) if !is_over(&rejection) => {
+                        self.trouble(format!("IN_PROGRESS of command {execution}"), rejection)
+                    }
+                    Answer::NotTaken(why) => {
+                        self.trouble(format!("IN_PROGRESS of command {execution}"), not_taken(why))
+                    }
                     Answer::Accepted(_) | Answer::Rejected(_) => {}
                 }
                 self.tell(&execution, requests, now);
@@ -87,7 +91,7 @@ impl Commands {
             // This is no answer to IN_PROGRESS, with which nothing goes.
             Answer::Rejected(rejection) if rejection.code != "InvalidStateTransition" => {
                 open.not_as_it_is(now);
-                self.trouble(outcome.status.as_str(), rejection);
+                self.trouble(of_result(execution, outcome.status.as_str()), rejection);
                 self.tell(execution, requests, now);
             }
             // It may be that to IN_PROGRESS.
@@ -99,13 +103,13 @@ impl Commands {
             Answer::Rejected(rejection) => self.over(execution, Fate::Moot(rejection.code), requests),
             Answer::NotTaken(why) => {
                 open.again_at = Some(now + LATER);
-                self.trouble(outcome.status.as_str(), not_taken(why));
+                self.trouble(of_result(execution, outcome.status.as_str()), not_taken(why));
             }
         }
     }
 
-    fn trouble(&mut self, what: &str, rejection: Rejection) {
-        self.effects.push_back(Effect::Trouble(what.to_owned(), rejection));
+    fn trouble(&mut self, what: String, rejection: Rejection) {
+        self.effects.push_back(Effect::Trouble(what, rejection));
     }
 }
 
@@ -116,6 +120,11 @@ impl Open {
             self.again_at = Some(now + LATER);
         }
     }
+}
+
+/// A request, for a person.
+fn of_result(execution: &str, status: &str) -> String {
+    format!("the result of command {execution} ({status})")
 }
 
 /// Whether it says that nothing more can be told of the execution.

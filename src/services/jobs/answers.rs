@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::details::Details;
 use super::effect::{Effect, Fate};
-use super::execution::{self, Execution, Known, Outcome, Stage, Status};
+use super::execution::{self, Execution, Identity, Known, Outcome, Stage, Status};
 use super::journal::Begun;
 use super::{Current, Jobs, Phase};
 use crate::services::{Answer, Rejection, RequestId, Requests, retry};
@@ -41,6 +41,7 @@ impl Jobs {
     }
 
     fn looked(&mut self, answer: Answer, requests: &mut Requests, now: Instant) {
+        self.refused = None;
         let payload = match answer {
             Answer::Accepted(payload) => payload,
             Answer::Rejected(rejection) => return self.not_looked(rejection, now),
@@ -60,8 +61,10 @@ impl Jobs {
 
     /// AWS doesn't say what there is: it is asked again later, as somebody may mend that there.
     fn not_looked(&mut self, rejection: Rejection, now: Instant) {
-        self.trouble("start-next", rejection);
-        self.look_at = Some(now + MUCH_LATER);
+        let again_at = now + MUCH_LATER;
+        self.refused = Some((rejection.to_string(), again_at));
+        self.look_at = Some(again_at);
+        self.trouble("start-next".to_owned(), rejection);
     }
 
     fn found(&mut self, execution: Execution, requests: &mut Requests, now: Instant) {
@@ -82,8 +85,8 @@ impl Jobs {
                 }
             }
             Answer::Rejected(rejection) if is_final(&rejection) => self.gone(&rejection.code, requests, now),
-            Answer::Rejected(rejection) => self.trouble("get", rejection),
-            Answer::NotTaken(why) => self.trouble("get", not_taken(why)),
+            Answer::Rejected(rejection) => self.trouble(self.question("get"), rejection),
+            Answer::NotTaken(why) => self.trouble(self.question("get"), not_taken(why)),
         }
         let Some(current) = &mut self.current else { return };
         if current.check_again {
@@ -178,7 +181,7 @@ impl Jobs {
 
     /// AWS doesn't take an update for what is in it: most likely the details.
     fn not_as_it_is(&mut self, rejection: Rejection, requests: &mut Requests, now: Instant) {
-        self.trouble("update", rejection);
+        self.trouble(self.question("update"), rejection);
         // Progress is worth nothing without them.
         let Some(current) = self.current.as_mut().filter(|current| current.is_told()) else { return };
         match std::mem::replace(&mut current.is_bare, true) {
@@ -216,8 +219,20 @@ impl Jobs {
         }
     }
 
-    fn trouble(&mut self, what: &str, rejection: Rejection) {
-        self.effects.push_back(Effect::Trouble(what.to_owned(), rejection));
+    /// A request of the execution that there is, for a person.
+    fn question(&self, what: &str) -> String {
+        let Some(current) = &self.current else { return what.to_owned() };
+        let Identity { job, number } = &current.execution.identity;
+        match &current.phase {
+            Phase::Result(outcome, _) if what == "update" => {
+                format!("the result of job {job}, execution {number} ({})", outcome.status.as_str())
+            }
+            _ => format!("{what} of job {job}, execution {number}"),
+        }
+    }
+
+    fn trouble(&mut self, what: String, rejection: Rejection) {
+        self.effects.push_back(Effect::Trouble(what, rejection));
     }
 }
 

@@ -29,6 +29,9 @@ pub(crate) struct Execution {
     /// Its `statusDetails` name an action, as this gateway tells before it begins one.
     #[serde(default)]
     pub(crate) was_announced: bool,
+    /// When AWS calls it timed out, in seconds since 1970, if it says that.
+    #[serde(default)]
+    pub(crate) times_out_at: Option<i64>,
 }
 
 /// Where AWS says that an execution is.
@@ -115,10 +118,11 @@ pub(super) fn part<'a>(payload: &'a [u8], name: &str) -> Option<&'a str> {
 pub(super) fn started(payload: &[u8]) -> Option<Option<Execution>> {
     let json =
         part(payload, "execution").filter(|json| json.starts_with('{') && json::child(json, "jobId").is_some())?;
-    Some(read(json))
+    Some(read(json, part(payload, "timestamp").and_then(|at| at.parse().ok())))
 }
 
-fn read(json: &str) -> Option<Execution> {
+/// Of an answer that was made at this time, in seconds since 1970.
+fn read(json: &str, answered_at: Option<i64>) -> Option<Execution> {
     let job = member(json, "jobId").filter(|job| is_job_id(job))?.into_owned();
     Some(Execution {
         identity: Identity { job, number: number(json, "executionNumber").unwrap_or(1) },
@@ -126,6 +130,7 @@ fn read(json: &str) -> Option<Execution> {
         document: json::child(json, "jobDocument").unwrap_or("null").to_owned(),
         was_announced: json::child(json, "statusDetails")
             .is_some_and(|details| json::child(details, "action").is_some()),
+        times_out_at: number(json, "approximateSecondsBeforeTimedOut").and_then(|left| answered_at?.checked_add(left)),
     })
 }
 

@@ -66,6 +66,8 @@ pub(crate) struct Jobs {
     look_again: bool,
     /// When to ask it, because AWS has named the same again and again.
     look_at: Option<Instant>,
+    /// Why AWS doesn't say what there is, and when it is asked again.
+    refused: Option<(String, Instant)>,
     /// Executions in a row of which AWS wanted no result.
     moot: u32,
     last_record: u64,
@@ -123,6 +125,7 @@ impl Jobs {
             looking: None,
             look_again: false,
             look_at: None,
+            refused: None,
             moot: 0,
             last_record: 0,
             effects: VecDeque::new(),
@@ -251,6 +254,11 @@ impl Jobs {
     /// The execution that there is, if there is one.
     pub(crate) fn current(&self) -> Option<&Execution> {
         self.current.as_ref().map(|current| &current.execution)
+    }
+
+    /// Why AWS refuses to say what there is, and when it is asked again.
+    pub(crate) fn refused(&self) -> Option<(&str, Instant)> {
+        self.refused.as_ref().map(|(why, again_at)| (why.as_str(), *again_at))
     }
 
     /// Whether the phase was one that `fits`, and so is another now.

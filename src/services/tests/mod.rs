@@ -91,6 +91,30 @@ fn a_filter_of_a_forward_that_covers_those_of_a_service_will_do() {
 }
 
 #[test]
+fn a_service_whose_filters_have_no_suback_on_three_connections_is_left_out() {
+    let now = Instant::now();
+    let mut requests = Requests::new(7);
+    let filters = filters();
+    requests.configure([(Service::Jobs, filters.clone())].into(), now);
+    let missing = |requests: &mut Requests, n: usize| {
+        requests.connection_lost(now);
+        requests.filter_unanswered(&filters[n], "no SUBACK", now)
+    };
+    assert_eq!((missing(&mut requests, 0), missing(&mut requests, 1)), (None, None));
+    // A network that loses packets.
+    requests.settled(filters.iter(), now);
+    assert_eq!((missing(&mut requests, 0), missing(&mut requests, 0)), (None, None));
+    assert_eq!(missing(&mut requests, 3), Some(Service::Jobs));
+    assert!(matches!(availability(&requests), Availability::Refused { why, .. } if why == "no SUBACK"));
+    assert_eq!(requests.filters().count(), 0);
+    assert_eq!(requests.filter_unanswered(&TopicFilter::new("other/#").unwrap(), "no SUBACK", now), None);
+    // Tried again, it has as many attempts.
+    requests.reload(now);
+    assert_eq!((missing(&mut requests, 0), missing(&mut requests, 0)), (None, None));
+    assert_eq!(missing(&mut requests, 0), Some(Service::Jobs));
+}
+
+#[test]
 fn answers_of_others_are_ignored() {
     let now = Instant::now();
     let mut requests = ready(now);

@@ -136,8 +136,8 @@ fn notes_are_remembered() {
         wait(store.write(Write::of_notes(vec![("filters".into(), text.to_owned())]))).unwrap();
         wait(store.close());
         let store = open(&path);
-        assert_eq!(wait(store.note("filters")), Some(text.to_owned()));
-        assert_eq!(wait(store.note("other")), None);
+        assert_eq!(wait(store.note("filters")).unwrap(), Some(text.to_owned()));
+        assert_eq!(wait(store.note("other")).unwrap(), None);
         wait(store.close());
     }
 }
@@ -164,7 +164,7 @@ fn of_two_notes_written_at_once_a_loss_of_power_leaves_both_or_none() {
         std::fs::write(&path, &database).unwrap();
         std::fs::write(names::log_of(&path), &log[..cut]).unwrap();
         let store = open(&path);
-        let notes = ["job", "jobs"].map(|name| wait(store.note(name)).unwrap());
+        let notes = ["job", "jobs"].map(|name| wait(store.note(name)).unwrap().unwrap());
         assert_eq!(notes[0], notes[1], "cut at {cut} of {}", log.len());
         found.push(notes[0] == new);
         wait(store.close());
