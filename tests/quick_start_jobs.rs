@@ -380,7 +380,7 @@ fn each_job_of_the_recipes_is_taken_by_its_action() {
         }
     }
     assert_eq!(jobs, ["restart-3", "reboot-1", "socat-1", "upgrade-1", "model-1"]);
-    let apt = "-o DPkg::Lock::Timeout=300";
+    let apt = "-o DPkg::Lock::Timeout=300 -o DPkg::Options::=--force-confold";
     let expected = [
         "systemctl restart -- mosquitto".to_owned(),
         "systemctl reboot".to_owned(),
