@@ -144,13 +144,25 @@ class Broker:
         return ["-h", "localhost", "-p", PORT, "-i", name, "--cafile", f"{at}/AmazonRootCA1.pem", "--cert",
                 f"{at}/certificate.pem.crt", "--key", f"{at}/private.pem.key"]
 
-    def subscriber(self, topic):
+    def subscriber(self, topic, format="%p"):
         """A subscriber, to be asked for `.stdout.readline()`."""
         name = f"test-subscriber-{time.monotonic_ns()}"
-        command = ["mosquitto_sub", *map(str, self.client(name)), "-q", "1", "-t", topic, "-F", "%p"]
+        command = ["mosquitto_sub", *map(str, self.client(name)), "-q", "1", "-t", topic, "-F", format]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         eventually("subscribed", lambda: f"Sending SUBACK to {name}" in self.log())
         return process
+
+
+def runs(command):
+    """Whether there is a process with this in its command line."""
+    return any(command in command_line(process) for process in pathlib.Path("/proc").glob("[0-9]*"))
+
+
+def command_line(process):
+    try:
+        return (process / "cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def owner(path):
