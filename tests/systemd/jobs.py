@@ -1,5 +1,6 @@
 """Jobs, from the cloud to what root has done and to the result that the cloud has, with the recipes of docs/recipes."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -104,11 +105,45 @@ def killed():
     is_connected()
 
 
-def upgrade():
-    """a job installs a newer gatewire with apt-get, which replaces the daemon, and the new one reports that it has succeeded"""
-    write("/etc/apt/sources.list", f"deb [trusted=yes] file:{WORK}/source ./\n")
+SLOW = """Package: jq
+Version: 99
+Architecture: all
+Maintainer: nobody
+Description: it isn't done before it may be
+"""
+
+
+def packages():
+    """a package whose installation is interrupted is repaired by a job, and what comes after it succeeds"""
+    source = WORK / "source"
+    write(source / "jq/DEBIAN/control", SLOW)
+    write(source / "jq/DEBIAN/postinst", "#!/bin/sh\n: > /run/configuring\nuntil [ -e /run/may-be-done ]; do sleep 0.1; done\n", 0o755)
+    run("dpkg-deb", "--build", source / "jq", source / "jq.deb")
+    content = (source / "jq.deb").read_bytes()
+    with open(source / "Packages", "a") as index:
+        index.write(f"\n{SLOW}Filename: ./jq.deb\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n")
+    write("/etc/apt/sources.list", f"deb [trusted=yes] file:{source} ./\n")
     for other in pathlib.Path("/etc/apt/sources.list.d").iterdir():
         other.unlink()
+    cloud.create("lists-1", {"operation": "refresh-packages"})
+    cloud.over("lists-1", "SUCCEEDED")
+    cloud.create("jq-1", {"operation": "install", "args": ["jq"]})
+    eventually("it is being installed", pathlib.Path("/run/configuring").exists)
+    process = int(prop("MainPID"))
+    os.kill(process, signal.SIGKILL)
+    replaced(process)
+    # `rerun = true`
+    assert "dpkg was interrupted" in cloud.over("jq-1", "FAILED")["stderr"] and begun("jq-1") == 2
+    pathlib.Path("/run/may-be-done").touch()
+    for job, document in [("repair-1", {"operation": "repair-packages"}), ("jq-2", {"operation": "install", "args": ["jq"]}),
+                          ("jq-3", {"operation": "remove", "args": ["jq"]})]:
+        cloud.create(job, document)
+        cloud.over(job, "SUCCEEDED")
+    assert run("dpkg", "--audit") == ""
+
+
+def upgrade():
+    """a job installs a newer gatewire with apt-get, which replaces the daemon, and the new one reports that it has succeeded"""
     process = int(prop("MainPID"))
     steps = [{"action": {"name": name, "type": "runCommand", "input": {"command": command}}}
              for name, command in [("lists", "refresh-packages"), ("upgrade", "upgrade-gatewire")]]
@@ -185,5 +220,5 @@ def listed():
     systemctl("disable", "--now", "gatewire-action.socket")
 
 
-STEPS = [set_up, restart, failures, killed, upgrade, reboot]
+STEPS = [set_up, restart, failures, killed, packages, upgrade, reboot]
 AFTER_REBOOT = [has_rebooted, listed]
