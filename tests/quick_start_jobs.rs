@@ -166,12 +166,12 @@ fn adapted(text: &str, directory: &Path) -> String {
         .replace("as       = \"root\"\n", "")
 }
 
-/// A daemon's configuration in whose `bin` systemctl and apt-get write what they are asked for to `asked`.
+/// A daemon's configuration in whose `bin` systemctl, apt-get and dpkg write what they are asked for to `asked`.
 fn setup(port: u16) -> Setup {
     let setup = Setup::new(port, "");
     let directory = setup.directory.path();
     fs::create_dir_all(directory.join("conf.d")).unwrap();
-    for name in ["apt-get", "systemctl"] {
+    for name in ["apt-get", "dpkg", "systemctl"] {
         program(&directory.join("bin").join(name), &format!("echo {name} \"$@\" >> {}/asked", directory.display()));
     }
     setup
@@ -388,6 +388,7 @@ fn each_job_of_the_recipes_is_taken_by_its_action() {
         format!("apt-get install --yes {apt} -- socat"),
         "apt-get update --error-on=any".to_owned(),
         format!("apt-get install --yes --only-upgrade {apt} gatewire"),
+        "dpkg --force-confold --configure --pending".to_owned(),
     ];
     assert_eq!(asked(&directory), expected);
 }
