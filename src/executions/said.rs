@@ -76,7 +76,7 @@ pub(super) fn job_resumed(identity: &Identity) {
     let Identity { job, number } = identity;
     log::info!(
         GATEWIRE_EVENT = "job_begun", GATEWIRE_JOB = job.as_str();
-        "job {job}, execution {number}: goes on after a restart of gatewire"
+        "job {job}, execution {number}: was under way when gatewire stopped"
     );
 }
 
@@ -98,9 +98,7 @@ pub(super) fn job_over(identity: &Identity, fate: &Fate) {
                 "REJECTED" => log::Level::Debug,
                 _ => log::Level::Warn,
             };
-            let has_reason = outcome.status.as_str() != "SUCCEEDED";
-            let reason = outcome.details.why().filter(|_| has_reason);
-            let reason = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
+            let reason = outcome.why().map(|why| format!(": {why}")).unwrap_or_default();
             (level, format!("{}{reason}; AWS has been told", outcome.status.as_str()))
         }
         Fate::Moot(said) => {
@@ -126,7 +124,7 @@ pub(super) fn unreadable_job() {
 }
 
 pub(super) fn command_begun(id: &str, is_resumed: bool) {
-    let what = if is_resumed { "goes on after a restart of gatewire" } else { "begun" };
+    let what = if is_resumed { "was under way when gatewire stopped" } else { "begun" };
     log::info!(GATEWIRE_EVENT = "command_begun", GATEWIRE_COMMAND = id; "command {id}: {what}");
 }
 

@@ -3,12 +3,11 @@
 //! It goes to the disk as a note of its own in the same change as the journal of the service, before an action begins and when it is
 //! over: so it says of no execution what the journal doesn't.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::jobs::{Details, Fate, Identity, Status};
+use super::jobs::{Fate, Identity};
 use crate::printable::printable;
 use crate::time::Rfc3339;
 
@@ -124,10 +123,8 @@ impl History {
 
     /// A job is over, as `fate` says.
     pub(crate) fn job_over(&mut self, identity: &Identity, action: Option<&str>, fate: &Fate, at: Rfc3339) {
-        let reason = |details: &Details| details.why().map(Cow::into_owned);
         let (status, reason) = match fate {
-            Fate::Reported(outcome) if outcome.status == Status::Succeeded => (outcome.status.as_str(), None),
-            Fate::Reported(outcome) => (outcome.status.as_str(), reason(&outcome.details)),
+            Fate::Reported(outcome) => (outcome.status.as_str(), outcome.why()),
             // A rejection says so of a job that was deleted.
             Fate::Moot(said) if said == "ResourceNotFound" => ("REMOVED", None),
             // What AWS says of one that is over, when it is asked for it: not how. This gateway has told no result.
@@ -189,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::services::jobs::Outcome;
+    use crate::services::jobs::{Details, Outcome, Status};
 
     fn at(second: i64) -> Rfc3339 {
         Timestamp::from_second(second).unwrap().into()
@@ -216,16 +213,23 @@ mod tests {
         history.over(Subject::command("c"), Some("reload"), "SUCCEEDED", None, at(2));
         history.begun(Subject::job(&job("a", 1)), "restart", at(3));
         assert_eq!(lines(&history), ["2 c - reload SUCCEEDED -", "1 a 1 restart IN_PROGRESS -"]);
-        let details = Details::default().with("reason", "exit code 3").with("exit_code", "3");
-        let failed = Fate::Reported(Outcome { status: Status::Failed, details });
-        history.job_over(&job("a", 1), None, &failed, at(4));
+        let told = |status, details: &[(&str, &str)]| {
+            let details = details.iter().fold(Details::default(), |details, (key, value)| details.with(key, value));
+            Fate::Reported(Outcome { status, details })
+        };
+        let noisy = told(Status::Failed, &[("reason", "it wrote 3 lines on stderr"), ("exit_code", "0")]);
+        history.job_over(&job("a", 1), None, &noisy, at(4));
+        history.job_over(&job("d", 1), Some("x"), &told(Status::Failed, &[("exit_code", "3")]), at(4));
+        history.job_over(&job("d", 2), Some("x"), &told(Status::Succeeded, &[("exit_code", "0")]), at(4));
         history.begun(Subject::job(&job("a", 2)), "restart", at(5));
         for (number, fate) in (3..).zip(["CANCELED", "TIMED_OUT", "ResourceNotFound", "TerminalStateReached"]) {
             history.job_over(&job("b", number), Some("x"), &Fate::Moot(fate.to_owned()), at(6));
         }
         let expected = [
             "2 c - reload SUCCEEDED -",
-            "4 a 1 restart FAILED exit code 3",
+            "4 a 1 restart FAILED it wrote 3 lines on stderr",
+            "4 d 1 x FAILED ended with exit code 3",
+            "4 d 2 x SUCCEEDED -",
             "5 a 2 restart IN_PROGRESS -",
             "6 b 3 x CANCELED -",
             "6 b 4 x TIMED_OUT -",
@@ -236,7 +240,7 @@ mod tests {
         assert_eq!(History::read(&history.text()), history);
         assert!(!history.settle(|subject| *subject == Subject::job(&job("a", 2))));
         assert!(history.settle(|_| false));
-        assert_eq!(lines(&history)[2], "5 a 2 restart UNKNOWN -");
+        assert_eq!(lines(&history)[4], "5 a 2 restart UNKNOWN -");
     }
 
     #[test]

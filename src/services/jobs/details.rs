@@ -1,6 +1,5 @@
 //! What is said of an execution beside its status: `statusDetails`.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -43,12 +42,6 @@ impl Details {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (&**key, &**value))
-    }
-
-    /// Why it has ended so, for a person: the reason, or else the exit code.
-    pub(crate) fn why(&self) -> Option<Cow<'_, str>> {
-        let code = || self.get("exit_code").map(|code| Cow::Owned(format!("ended with exit code {code}")));
-        self.get("reason").map(Cow::Borrowed).or_else(code)
     }
 
     pub(crate) fn get(&self, key: &str) -> Option<&str> {

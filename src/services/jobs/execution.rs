@@ -60,6 +60,15 @@ pub(crate) struct Outcome {
     pub(crate) details: Details,
 }
 
+impl Outcome {
+    /// Why it is so, for people: the reason that was told, or what the program has failed with.
+    pub(crate) fn why(&self) -> Option<String> {
+        let exit_code = || self.details.get("exit_code").filter(|_| self.status == Status::Failed);
+        let reason = self.details.get("reason").map(str::to_owned);
+        reason.or_else(|| exit_code().map(|code| format!("ended with exit code {code}")))
+    }
+}
+
 impl Status {
     /// As AWS writes it.
     pub(crate) fn as_str(self) -> &'static str {
