@@ -1,6 +1,7 @@
 //! JSON as it stands in a text: taken apart no further than needed, so that numbers keep their digits and objects their order.
 
 mod compact;
+mod fault;
 mod number;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(crate) use compact::compact;
+pub(crate) use fault::not_an_object;
 
 /// Beyond so many brackets in each other JSON is compared by its text.
 const MAX_DEPTH: usize = 64;

@@ -14,13 +14,16 @@ use thiserror::Error;
 
 use crate::batch::NotBatchable;
 use crate::config;
-use crate::json::{compact, half_pair};
+use crate::json::{compact, half_pair, not_an_object};
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError, exactly};
 use crate::outbox::Refusal;
 
 /// The longest `id`, in bytes as it stands in the line: every one may have to be kept until its answer is written.
 const MAX_ID: usize = 4096;
+
+/// What a line looks like.
+const EXAMPLE: &str = "{\"topic\":\"a/b\",\"payload\":\"text\"}";
 
 const KEYS: [&str; 8] = ["topic", "payload", "payload_base64", "qos", "retain", "id", "properties", "expires_in"];
 
@@ -197,7 +200,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 pub(super) fn parse(line: &str) -> (Option<&str>, Result<IngestRequest<'_>, Reject>) {
     let fields: Fields<'_> = match serde_json::from_str(line) {
         Ok(fields) => fields,
-        Err(error) => return (None, Err(Reject::NotAnObject(words::not_an_object(line, &error)))),
+        Err(error) => return (None, Err(Reject::NotAnObject(not_an_object(line, &error, EXAMPLE)))),
     };
     let id = fields.values[5].map(RawValue::get);
     if id.is_some_and(|id| !is_id(id)) {

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Error as _, MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::{MAX_LINE, Offer, SMALL_LINE};
-use crate::json::{compact, half_pair};
+use crate::config;
+use crate::json::{compact, half_pair, not_an_object};
+use crate::printable::printable;
 use crate::services::jobs::{Details, Outcome, Status};
 use crate::socket::{Line, append_string};
 
@@ -18,6 +20,14 @@ const MAX_JOB: usize = 64;
 
 /// The most characters of a `detail` that says what is wrong with a line.
 const MAX_DETAIL: usize = 300;
+
+/// The most characters of a name that is repeated in a `detail`.
+const MAX_NAME: usize = 64;
+
+/// What a line looks like.
+const EXAMPLE: &str = "{\"job\":ID,\"result\":\"succeeded\",\"details\":{}}";
+
+const KEYS: [&str; 5] = ["job", "execution", "progress", "result", "details"];
 
 /// What a reader says of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,14 +55,20 @@ pub(super) enum Reject {
     TooLongWithoutJob,
     #[error("the line isn't UTF-8")]
     NotUtf8,
-    #[error("the line isn't a JSON object like {{\"job\":ID,\"result\":\"succeeded\",\"details\":{{}}}}: {0}")]
+    #[error("the line isn't a JSON object: {0}")]
     NotAnObject(String),
+    #[error("unknown key \"{0}\"{hint}. The keys are {all}", hint = hint(.1), all = KEYS.join(", "))]
+    UnknownKey(String, Option<&'static str>),
+    #[error("`{0}` is given twice")]
+    Twice(&'static str),
     #[error("`{0}` is missing")]
     Missing(&'static str),
     #[error("`{0}` must be {1}")]
     WrongType(&'static str, &'static str),
-    #[error("`{0}` must be an object like {{\"step\":\"2 of 3\"}}: {1}")]
-    BadDetails(&'static str, String),
+    #[error("`{0}` must be an object like {{\"step\":\"2 of 3\"}}")]
+    NotDetails(&'static str),
+    #[error("`{0}`: {1}")]
+    BadDetails(&'static str, BadPair),
     #[error("`result` must be \"succeeded\", \"failed\" or \"rejected\"")]
     BadResult,
     #[error("`progress` or `result` is missing")]
@@ -78,28 +94,85 @@ impl Reject {
     }
 }
 
-/// What a line says, as it stands there.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Why details aren't taken: nothing of them is left out without a word.
+#[derive(Debug, PartialEq, Eq, Error)]
+pub(super) enum BadPair {
+    #[error("\"{0}\" is no name that AWS takes: 1 to 128 letters, digits, `:`, `_` and `-`")]
+    Name(String),
+    #[error("the value of \"{0}\" is empty, and AWS takes no empty one: leave it out, or write null")]
+    Empty(String),
+    #[error("the value of \"{0}\" must be a text, a number, true or false")]
+    Nested(String),
+    #[error("the value of \"{0}\" has half of a surrogate pair (U+{1:04X}), which is no character")]
+    Surrogate(String, u32),
+    #[error("a name has half of a surrogate pair (U+{0:04X}), which is no character")]
+    SurrogateInName(u32),
+    #[error("\"{0}\" is given twice")]
+    Twice(String),
+    #[error("it has {0} pairs, and AWS takes at most 10")]
+    TooMany(usize),
+}
+
+fn hint(meant: &Option<&'static str>) -> String {
+    meant.map(|key| format!("; the nearest is `{key}`")).unwrap_or_default()
+}
+
+/// A name that a client has sent, short enough for an answer.
+fn shortened(name: &str) -> String {
+    let name = printable(name);
+    match name.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.into_owned(),
+    }
+}
+
+/// A line's values as they stand there.
+#[derive(Debug, Default)]
 struct Fields<'a> {
-    #[serde(borrow)]
-    job: Option<&'a RawValue>,
-    #[serde(borrow)]
-    execution: Option<&'a RawValue>,
-    #[serde(borrow)]
-    progress: Option<&'a RawValue>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    #[serde(borrow)]
-    details: Option<&'a RawValue>,
+    values: [Option<&'a RawValue>; KEYS.len()],
+    /// The first key that isn't one of [`KEYS`].
+    unknown: Option<Cow<'a, str>>,
+    /// A key that is there more than once.
+    twice: Option<&'static str>,
+}
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some(JsonText(key)) = map.next_key()? {
+            match KEYS.iter().position(|known| *known == key) {
+                Some(index) => {
+                    if fields.values[index].replace(map.next_value()?).is_some() {
+                        fields.twice = Some(KEYS[index]);
+                    }
+                }
+                None => {
+                    map.next_value::<IgnoredAny>()?;
+                    fields.unknown.get_or_insert(key);
+                }
+            }
+        }
+        Ok(fields)
+    }
 }
 
 /// A string, borrowed where it holds no escapes.
 #[derive(Deserialize)]
 struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Pairs of details, in the order in which they stand: of more than AWS takes the first are kept.
-struct Pairs(Details);
 
 /// Takes a line apart: the job that it is about, if that could be made out, and what it says.
 pub(super) fn parse(line: &Line<'_>) -> (Option<String>, Result<Word, Reject>) {
@@ -108,62 +181,100 @@ pub(super) fn parse(line: &Line<'_>) -> (Option<String>, Result<Word, Reject>) {
         Line::TooLong => return (None, Err(Reject::TooLong)),
         Line::NotUtf8 => return (None, Err(Reject::NotUtf8)),
     };
-    // Serde would take an array, too.
-    if !text.trim_start().starts_with('{') {
-        return (None, Err(Reject::NotAnObject("it doesn't begin with {".to_owned())));
-    }
     let fields: Fields<'_> = match serde_json::from_str(text) {
         Ok(fields) => fields,
-        Err(error) => return (None, Err(Reject::NotAnObject(error.to_string()))),
+        Err(error) => return (None, Err(Reject::NotAnObject(not_an_object(text, &error, EXAMPLE)))),
     };
-    let job = match fields.job.map(|job| string(job.get())) {
-        None => return (None, Err(Reject::Missing("job"))),
-        Some(None) => return (None, Err(Reject::WrongType("job", "a string"))),
-        Some(Some(job)) => job.into_owned(),
+    let [job, execution, progress, result, details] = fields.values.map(given);
+    let job = job.map(string);
+    let name = job.clone().flatten().filter(|job| job.len() <= MAX_JOB).map(Cow::into_owned);
+    let said = || {
+        if let Some(unknown) = &fields.unknown {
+            return Err(Reject::UnknownKey(shortened(unknown), config::meant(unknown, &KEYS)));
+        }
+        if let Some(key) = fields.twice {
+            return Err(Reject::Twice(key));
+        }
+        let job = job.ok_or(Reject::Missing("job"))?.ok_or(Reject::WrongType("job", "a string"))?.into_owned();
+        let execution = execution.map(str::parse::<i64>).transpose();
+        let execution = execution.map_err(|_| Reject::WrongType("execution", "a whole number"))?;
+        Ok(Word { job, execution, what: what(progress, result, details)? })
     };
-    let said = what(&fields).map(|(execution, what)| Word { job: job.clone(), execution, what });
-    (Some(job).filter(|job| job.len() <= MAX_JOB), said)
+    (name, said())
 }
 
-fn what(fields: &Fields<'_>) -> Result<(Option<i64>, What), Reject> {
-    let execution = fields.execution.map(|number| number.get().parse::<i64>());
-    let execution = execution.transpose().map_err(|_| Reject::WrongType("execution", "a whole number"))?;
-    let what = match (fields.progress, fields.result, fields.details) {
-        (None, None, _) => return Err(Reject::SaysNothing),
-        (Some(_), Some(_), _) => return Err(Reject::SaysBoth),
-        (Some(_), None, Some(_)) => return Err(Reject::DetailsWithoutResult),
-        (Some(progress), None, None) => What::Progress(details(progress, "progress")?),
+/// `null` is as good as nothing.
+fn given(value: Option<&RawValue>) -> Option<&str> {
+    value.map(RawValue::get).filter(|json| *json != "null")
+}
+
+fn what(progress: Option<&str>, result: Option<&str>, details_of_it: Option<&str>) -> Result<What, Reject> {
+    match (progress, result, details_of_it) {
+        (None, None, _) => Err(Reject::SaysNothing),
+        (Some(_), Some(_), _) => Err(Reject::SaysBoth),
+        (Some(_), None, Some(_)) => Err(Reject::DetailsWithoutResult),
+        (Some(progress), None, None) => Ok(What::Progress(details(progress, "progress")?)),
         (None, Some(result), details_of_it) => {
-            let status = match string(result.get()).as_deref() {
+            let status = match string(result).as_deref() {
                 Some("succeeded") => Status::Succeeded,
                 Some("failed") => Status::Failed,
                 Some("rejected") => Status::Rejected,
                 _ => return Err(Reject::BadResult),
             };
             let details = details_of_it.map(|json| details(json, "details")).transpose()?.unwrap_or_default();
-            What::Result(Outcome { status, details })
+            Ok(What::Result(Outcome { status, details }))
         }
-    };
-    Ok((execution, what))
+    }
 }
 
 fn string(json: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<JsonText<'_>>(json).ok().map(|text| text.0)
 }
 
-fn details(json: &RawValue, key: &'static str) -> Result<Details, Reject> {
-    let read: Result<Pairs, _> = serde_json::from_str(json.get());
-    read.map(|pairs| pairs.0).map_err(|error| {
-        let detail = match half_pair(json.get()) {
-            Some((code, _)) => format!("half of a surrogate pair (U+{code:04X}) is no character"),
-            None => error.to_string(),
+fn details(json: &str, key: &'static str) -> Result<Details, Reject> {
+    if !json.starts_with('{') {
+        return Err(Reject::NotDetails(key));
+    }
+    let bad = |bad: BadPair| Reject::BadDetails(key, bad);
+    let Ok(Pairs(pairs)) = serde_json::from_str::<Pairs<'_>>(json) else {
+        // It is JSON: only a name can't be read.
+        return Err(bad(BadPair::SurrogateInName(half_pair(json).map_or(0xFFFD, |(code, _)| code))));
+    };
+    let count = pairs.iter().filter(|(_, value)| value.get() != "null").count();
+    let mut details = Details::default();
+    for (name, value) in pairs {
+        let (shown, value) = (shortened(&name), value.get());
+        let text = match value.as_bytes().first() {
+            Some(b'n') => continue,
+            Some(b'"') => match half_pair(value) {
+                Some((code, _)) => return Err(bad(BadPair::Surrogate(shown, code))),
+                None => string(value).unwrap_or_default(),
+            },
+            Some(b'{' | b'[') => return Err(bad(BadPair::Nested(shown))),
+            _ => Cow::Borrowed(value),
         };
-        Reject::BadDetails(key, detail)
-    })
+        if Details::default().with(&name, "x").is_empty() {
+            return Err(bad(BadPair::Name(shown)));
+        }
+        if text.is_empty() {
+            return Err(bad(BadPair::Empty(shown)));
+        }
+        if details.get(&name).is_some() {
+            return Err(bad(BadPair::Twice(shown)));
+        }
+        details.set(&name, &text);
+        if details.get(&name).is_none() {
+            return Err(bad(BadPair::TooMany(count)));
+        }
+    }
+    Ok(details)
 }
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Error> {
+/// Names and values, in the order in which they stand.
+struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<'de>, D::Error> {
         deserializer.deserialize_map(PairsVisitor)
     }
 }
@@ -171,31 +282,18 @@ impl<'de> Deserialize<'de> for Pairs {
 struct PairsVisitor;
 
 impl<'de> Visitor<'de> for PairsVisitor {
-    type Value = Pairs;
+    type Value = Pairs<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-        let mut details = Details::default();
-        while let Some(JsonText(key)) = map.next_key()? {
-            let value = map.next_value::<&RawValue>()?.get();
-            match value.as_bytes().first() {
-                Some(b'"') => match string(value) {
-                    Some(text) => details.set(&key, &text),
-                    None => return Err(A::Error::custom("a text can't be read")),
-                },
-                Some(b'{' | b'[') => {
-                    return Err(A::Error::custom(
-                        "its values are texts, numbers, true or false, none of them an object",
-                    ));
-                }
-                Some(b'n') => {}
-                _ => details.set(&key, value),
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((JsonText(name), value)) = map.next_entry()? {
+            pairs.push((name, value));
         }
-        Ok(Pairs(details))
+        Ok(Pairs(pairs))
     }
 }
 

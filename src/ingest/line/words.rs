@@ -3,11 +3,9 @@
 use base64::DecodeError;
 use base64::Engine as _;
 use serde_json::Value;
-use serde_json::error::Category;
 
 use super::shorten;
 use crate::config;
-use crate::json::half_pair;
 use crate::message::BASE64;
 
 /// The keys of `properties`.
@@ -19,48 +17,6 @@ const PROPERTIES: [&str; 6] = [
     "user_properties",
     "expires_in",
 ];
-
-/// Why a line isn't one JSON object. The text follows "the line isn't a JSON object: ".
-pub(super) fn not_an_object(line: &str, error: &serde_json::Error) -> String {
-    let column = error.column();
-    // What stands behind a whole value.
-    let mut values = serde_json::Deserializer::from_str(line).into_iter::<serde::de::IgnoredAny>();
-    let first = values.next();
-    let end = line.get(values.byte_offset()..);
-    match (error.classify(), first) {
-        (Category::Data, _) => {
-            format!("it is {}. Write an object like {{\"topic\":\"a/b\",\"payload\":\"text\"}}", kind(line))
-        }
-        (Category::Eof | Category::Io, _) => {
-            "it ends too early: a quote, brace or bracket isn't closed. A line holds the whole object".to_owned()
-        }
-        (Category::Syntax, Some(Ok(_))) if end.is_some_and(|rest| !rest.trim().is_empty()) => {
-            format!("something follows it at byte {}. Write one object to a line", values.byte_offset() + 1)
-        }
-        (Category::Syntax, _) if line.starts_with('\u{feff}') => {
-            "it begins with a byte order mark (U+FEFF); write the line without it".to_owned()
-        }
-        (Category::Syntax, Some(Ok(_))) if half_pair(line).is_some() => format!(
-            "a key has half of a surrogate pair as an escape (\\ud800 to \\udfff), which is no character; it ends at byte {column}"
-        ),
-        (Category::Syntax, _) => format!(
-            "what stands at byte {column} isn't JSON. Texts and keys need double quotes, and control characters in them \
-             escapes such as \\n"
-        ),
-    }
-}
-
-/// What begins so, with its article.
-fn kind(json: &str) -> &'static str {
-    match json.trim_start().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "an array",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "true or false",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
 
 /// Why `properties`, an object, can't be taken. The text follows "`properties` isn't valid: ".
 pub(super) fn bad_properties(json: &str) -> String {
