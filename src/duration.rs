@@ -20,9 +20,36 @@ pub(crate) fn written(duration: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
+/// A duration that was measured or drawn, for a sentence: whole seconds, or below one second whole milliseconds; never nothing, unless it
+/// is none.
+pub(crate) fn told(duration: Duration) -> String {
+    let millis = duration.as_nanos().div_ceil(1_000_000);
+    let rounded = match millis {
+        0..1000 => Duration::from_millis(millis as u64),
+        _ => Duration::from_secs((duration + Duration::from_millis(500)).as_secs()),
+    };
+    written(rounded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_told_of_nanoseconds() {
+        for (nanos, expected) in [
+            (0, "0s"),
+            (1, "1ms"),
+            (999_000_001, "1s"),
+            (1_200_000_000, "1s"),
+            (2_847_720_643, "3s"),
+            (103_841_466_569, "1m 44s"),
+            (59_500_000_000, "1m"),
+            (864_000_400_000_001, "10d"),
+        ] {
+            assert_eq!(told(Duration::from_nanos(nanos)), expected);
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_as_the_same() {

@@ -106,6 +106,16 @@ fn a_job_runs_its_action_and_its_result_is_in_the_cloud() {
 }
 
 #[test]
+fn a_job_that_has_the_configuration_read_again_is_named_in_the_journal() {
+    let (_broker, cloud, gatewire) = start(&[Action { name: "restart", keys: "", script: "" }]);
+    cloud.create_job("job-1", operation("gatewire:reload"));
+    cloud.wait_for("job-1", Status::Succeeded);
+    gatewire.wait_for("gatewire:reload: the configuration is read again: 0 publish, 0 forward, 0 ingest, 1 action");
+    gatewire.signal("HUP");
+    gatewire.wait_for("SIGHUP: the configuration is read again: 0 publish, 0 forward, 0 ingest, 1 action");
+}
+
+#[test]
 fn a_job_that_is_there_already_runs_once_there_is_a_link() {
     let (broker, cloud) = Cloud::start();
     cloud.create_job("job-1", operation("go"));

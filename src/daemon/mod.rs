@@ -46,7 +46,7 @@ pub(crate) use machine::Machine;
 #[cfg(test)]
 pub(crate) use machine::ReloadAnswer;
 pub(crate) use machine::{Read, ReloadRefused};
-use reload::ReadConfiguration;
+use reload::{Cause, ReadConfiguration};
 
 /// What the kernel reports at once, at most; what is more comes with the next turn.
 const EVENTS: usize = 64;
@@ -228,17 +228,17 @@ async fn wait_for_the_end<M: Machine>(
             biased;
             error = parts.served.supervisor.failed() => return Err(error),
             signal = signals.next() => match signal {
-                Some(SIGHUP) => reading.begin_again(machine),
+                Some(SIGHUP) => reading.begin_again(Cause::Signal, machine),
                 signal => {
                     log::info!(GATEWIRE_EVENT = "stopping"; "{}: stopping", name_of(signal));
                     return Ok(());
                 }
             },
-            answer = reading.answer(machine) => {
-                let result = reload::reload(parts, answer).await;
+            (cause, answer) = reading.answer(machine) => {
+                let result = reload::reload(parts, cause, answer).await;
                 parts.served.executions.reloaded(&result);
             }
-            () = parts.served.executions.wants_reload() => reading.begin_again(machine),
+            () = parts.served.executions.wants_reload() => reading.begin_again(Cause::Job, machine),
             // Another database is there, with other files.
             Ok(()) = contents.changed() => {}
             () = parts.served.retry() => parts.served.keep_in_place(parts.document()).await,

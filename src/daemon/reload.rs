@@ -1,8 +1,9 @@
-//! SIGHUP: another configuration, without letting go of anything that it leaves as it is.
+//! SIGHUP, or a job that asks for the same: another configuration, without letting go of anything that it leaves as it is.
 
 mod told;
 
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,54 +23,77 @@ use told::Told;
 /// How long the disk may take to answer: nothing else is heard meanwhile, SIGTERM neither.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What asks for a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Cause {
+    #[default]
+    Signal,
+    /// What is built in for jobs and commands.
+    Job,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Signal => "SIGHUP",
+            Cause::Job => "gatewire:reload",
+        })
+    }
+}
+
 /// Files that are being read, by a thread of their own: a disk that hangs holds up nothing else, and signals are heard.
 #[derive(Default)]
 pub(super) struct ReadConfiguration {
     answer: Option<(oneshot::Receiver<ReloadAnswer>, Option<JoinHandle<()>>)>,
+    cause: Cause,
     /// They may have changed since it began.
-    again: bool,
+    again: Option<Cause>,
 }
 
 impl ReadConfiguration {
     /// # Errors
     /// There is no thread that could read them.
-    pub(super) fn begin(&mut self, machine: &impl Machine) -> Result<(), NoThread> {
+    pub(super) fn begin(&mut self, cause: Cause, machine: &impl Machine) -> Result<(), NoThread> {
         if self.answer.is_some() {
-            self.again = true;
+            self.again = Some(cause);
             log::warn!(
-                "SIGHUP: the configuration is still being read for the previous SIGHUP; the disk is slow or hangs (`dmesg`)"
+                "{cause}: the configuration is still being read for the previous {}; the disk is slow or hangs (`dmesg`)",
+                self.cause
             );
             return Ok(());
         }
+        self.cause = cause;
         let (tell, answer) = oneshot::channel();
         self.answer = Some((answer, machine.read(tell)?));
         Ok(())
     }
 
-    /// For SIGHUP.
-    pub(super) fn begin_again(&mut self, machine: &impl Machine) {
-        if let Err(no_thread) = self.begin(machine) {
+    /// While the daemon works.
+    pub(super) fn begin_again(&mut self, cause: Cause, machine: &impl Machine) {
+        if let Err(no_thread) = self.begin(cause, machine) {
             log::error!(
                 GATEWIRE_EVENT = "reload_refused";
-                "SIGHUP: the configuration isn't read, the old one stays in force: {no_thread}"
+                "{cause}: the configuration isn't read, the old one stays in force: {no_thread}"
             );
         }
     }
 
-    /// What was read. Never completes if nothing is.
-    pub(super) async fn answer(&mut self, machine: &impl Machine) -> ReloadAnswer {
+    /// What was read, and what for. Never completes if nothing is.
+    pub(super) async fn answer(&mut self, machine: &impl Machine) -> (Cause, ReloadAnswer) {
         let Some((answer, thread)) = &mut self.answer else { return std::future::pending().await };
         let told = answer.await;
         // It has nothing left to do. Once it has ended, its heap is the next thread's, which would have one more otherwise.
         let _ = thread.take().map(JoinHandle::join);
         self.answer = None;
-        if std::mem::take(&mut self.again) {
-            self.begin_again(machine);
+        let read_for = self.cause;
+        if let Some(cause) = self.again.take() {
+            self.begin_again(cause, machine);
         }
-        told.unwrap_or_else(|_| {
+        let told = told.unwrap_or_else(|_| {
             let errors = vec!["the configuration can't be read: the thread that reads it has failed".to_owned()];
             Err(ReloadRefused { warnings: Vec::new(), errors })
-        })
+        });
+        (read_for, told)
     }
 }
 
@@ -88,11 +112,11 @@ enum Outcome {
 
 /// Makes everything as it was read anew, or says why not and leaves it as it is.
 /// Returns why not.
-pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, answer: ReloadAnswer) -> Result<(), String> {
+pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, cause: Cause, answer: ReloadAnswer) -> Result<(), String> {
     let problems = match answer {
         Ok((config, credentials, warnings)) => match apply(parts, &config, &credentials).await {
             Ok(()) => {
-                say(&parts.reloads, config, &credentials, &warnings);
+                say(&parts.reloads, cause, config, &credentials, &warnings);
                 return Ok(());
             }
             Err(problem) => vec![problem],
@@ -108,7 +132,7 @@ pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, answer: ReloadAnswer
     }
     log::error!(
         GATEWIRE_EVENT = "reload_refused";
-        "SIGHUP: the new configuration is refused, the old one stays in force{left_out}"
+        "{cause}: the new configuration is refused, the old one stays in force{left_out}"
     );
     refused
 }
@@ -147,21 +171,25 @@ pub(super) fn warn(credentials: &Credentials, warnings: &[String]) {
     }
 }
 
-fn say(said: &Said, config: Config, credentials: &Credentials, warnings: &[String]) {
+fn say(said: &Said, cause: Cause, config: Config, credentials: &Credentials, warnings: &[String]) {
     let doubts = credentials.warnings().iter().map(ToString::to_string);
     let all = warnings.iter().cloned().chain(doubts).collect();
-    let counts = (config.publish.len(), config.forward.len(), config.ingest.len(), bridges(&config));
+    let counts = counts(&config);
     let outcome = Outcome::InForce(Box::new((config, credentials.fingerprint().clone())), all);
     let Some(left_out) = said.0.borrow_mut().note(outcome, time::now()) else { return };
     warn(credentials, warnings);
-    let (publish, forward, ingest, bridges) = counts;
     log::info!(
         GATEWIRE_EVENT = "reloaded";
-        "SIGHUP: the configuration is read again: {publish} publish, {forward} forward, {ingest} ingest{bridges}{left_out}"
+        "{cause}: the configuration is read again: {counts}{left_out}"
     );
 }
 
-/// Nothing is said of what isn't used.
-fn bridges(config: &Config) -> String {
-    if config.bridge.is_empty() { String::new() } else { format!(", {} bridge", config.bridge.len()) }
+/// How many tables there are of each kind. Of bridges and actions nothing is said where there are none.
+fn counts(config: &Config) -> String {
+    let always =
+        [(config.publish.len(), "publish"), (config.forward.len(), "forward"), (config.ingest.len(), "ingest")];
+    let if_used = [(config.bridge.len(), "bridge"), (config.actions.iter().count(), "action")];
+    let used = if_used.into_iter().filter(|(number, _)| *number > 0);
+    let counts: Vec<String> = always.into_iter().chain(used).map(|(number, kind)| format!("{number} {kind}")).collect();
+    counts.join(", ")
 }

@@ -12,7 +12,7 @@ use signal_hook_tokio::Signals;
 use tokio_stream::{Stream, StreamExt as _};
 
 use super::machine::ThisMachine;
-use super::reload::{self, ReadConfiguration};
+use super::reload::{self, Cause, ReadConfiguration};
 use super::{DaemonError, Read, SIGHUP, SIGINT, SIGTERM, SIGXFSZ, every, name_of, serve};
 use crate::journal;
 use crate::owner;
@@ -38,14 +38,14 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
     let notifier = Rc::new(Notifier::from_environment(time::now()));
     let machine = ThisMachine::new(read);
     let mut reading = ReadConfiguration::default();
-    reading.begin(&machine)?;
+    reading.begin(Cause::Signal, &machine)?;
     let answer = tokio::select! {
         biased;
         signal = end(&mut signals) => {
             say_stopped(&notifier, signal, "the configuration was read");
             return Ok(());
         }
-        answer = reading.answer(&machine) => answer,
+        (_, answer) = reading.answer(&machine) => answer,
     };
     let (config, credentials, warnings) = answer.map_err(DaemonError::Refused)?;
     log::set_max_level(config.log.level);

@@ -6,7 +6,7 @@ use super::Link;
 use super::diagnosis::NO_PUBACK;
 use super::refusals::{THROTTLED, what_to_do};
 use crate::client::{Before, Say};
-use crate::duration::written;
+use crate::duration::{told, written};
 use crate::journal;
 use crate::message::Topic;
 use crate::mqtt::session::{Change, Hold, Session};
@@ -76,7 +76,7 @@ impl<N: Network> Link<N> {
         log::warn!(
             GATEWIRE_EVENT = "throttled", GATEWIRE_TOPIC = topic.as_str();
             "IoT Core accepts no more messages for now (0x97, quota exceeded), the first of them to `{topic}`; the next is sent in {}{said}",
-            written(wait)
+            told(wait)
         );
     }
 

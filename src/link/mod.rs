@@ -29,7 +29,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::client::{Backoff, Before, Failure, Reconfigured, Say, SessionMemory, Telling};
 use crate::config;
 use crate::count::count;
-use crate::duration::written;
+use crate::duration::{told, written};
 use crate::inbox::Inbox;
 use crate::journal;
 use crate::limits::MAX_PACKET;
@@ -194,11 +194,11 @@ impl<N: Network> Link<N> {
         log::log!(
             level, GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
             "connected to {endpoint} as `{client_id}`{}; {session}",
-            if away.is_zero() { String::new() } else { format!(" after {} without a connection", written(away)) }
+            if away.is_zero() { String::new() } else { format!(" after {} without a connection", told(away)) }
         );
         self.outbox.link_up();
         if let Some(expiry) = session_expiry {
-            let (given, asked) = (written(expiry), written(*asked));
+            let (given, asked) = (told(expiry), written(*asked));
             log::info!(
                 "the server keeps the session for {given} after a disconnect, not for the {asked} of session_expiry"
             );
@@ -213,7 +213,7 @@ impl<N: Network> Link<N> {
         let config::Connection { endpoint, client_id, .. } = &setup.connection;
         log::info!(
             GATEWIRE_EVENT = "link_up", GATEWIRE_ENDPOINT = endpoint.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
-            "connected to {endpoint} as `{client_id}` for {}, after {} that ended sooner", written(lasted), count(short, "connection")
+            "connected to {endpoint} as `{client_id}` for {}, after {} that ended sooner", told(lasted), count(short, "connection")
         );
     }
 

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::client::{Backoff, Before, Failure, Reconfigured, Say, SessionMemory, State, Telling};
 use crate::config;
 use crate::count::count;
-use crate::duration::written;
+use crate::duration::{told, written};
 use crate::journal;
 use crate::mqtt::Protocol;
 use crate::mqtt::session::Session;
@@ -213,7 +213,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             level, GATEWIRE_EVENT = "bridge_up", GATEWIRE_BRIDGE = name, GATEWIRE_ENDPOINT = broker.as_str(),
             GATEWIRE_CLIENT_ID = client_id;
             "bridge {name}: connected to {broker} as `{client_id}`{}; {session}",
-            if away.is_zero() { String::new() } else { format!(" after {} without a connection", written(away)) }
+            if away.is_zero() { String::new() } else { format!(" after {} without a connection", told(away)) }
         );
         self.legs.link_up(session_present);
         is_said

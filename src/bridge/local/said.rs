@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::client::{Before, Failure, OtherSession, Say, Telling};
 use crate::config;
 use crate::count::count_that;
-use crate::duration::written;
+use crate::duration::told;
 use crate::journal;
 use crate::limits::MAX_PROPERTIES;
 use crate::message::{Qos, Topic, TopicFilter};
@@ -180,7 +180,7 @@ impl Said {
         log::warn!(
             GATEWIRE_EVENT = "bridge_throttled", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
             "bridge {}: the broker {} accepts no more messages for now (0x97, quota exceeded), the first of them to `{topic}`; the \
-             next is sent in {}{advice}", config.name, config.broker, written(wait)
+             next is sent in {}{advice}", config.name, config.broker, told(wait)
         );
     }
 
