@@ -141,6 +141,38 @@ fn run_refuses_what_check_refuses() {
 }
 
 #[test]
+fn what_a_document_may_not_name_is_refused_by_check_run_and_before_a_reload() {
+    let files = Files::new("");
+    for run in
+        [r#""/bin/sh", "-c", "{{args}}""#, r#""/usr/bin/env", "bash", "-c", "{{args}}""#, r#""/bin/sh", "{{args}}""#]
+    {
+        let action = format!("[jobs]\n[[action]]\nname = \"x\"\nargs = \"(a|b)\"\nrun = [{run}]\n");
+        files.write("gatewire.toml", &format!("{CONNECTION}{TLS}{action}"));
+        let said = |arguments: &[&str]| files.said(files.command(arguments[0]).args(&arguments[1..]).output().unwrap());
+        for arguments in [&["check"][..], &["check", "--reloadable"], &["run"]] {
+            let said = said(arguments);
+            let line = "gatewire.toml:13: `action.run`: ";
+            let is_told = said.stderr.contains(line) && said.stderr.contains("never comes from a document");
+            assert!(said.code == Some(78) && is_told, "{run} {arguments:?}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn what_an_actions_program_most_likely_cannot_do_is_told_by_check() {
+    let action = "[jobs]\n[[action]]\nname = \"x\"\nhandler = \"reboot.sh\"\nrun = [\"/usr/bin/env\", \"systemctl\", \"reboot\"]\n";
+    let said = Files::new(&format!("{CONNECTION}{TLS}{action}")).check();
+    let told: Vec<&str> = said.stderr.lines().filter(|line| line.contains("warning: `action.run`")).collect();
+    assert_eq!(told.len(), 2, "{said:?}");
+    let says = |text: &str| told.iter().any(|line| line.starts_with("gatewire.toml:13: ") && line.contains(text));
+    assert!(says("`action.run`: systemctl most likely needs root"), "{told:?}");
+    assert!(says("write `as = \"root\"`") && says("write `done = \"after-boot\"`"), "{told:?}");
+    let right = format!("{action}as = \"root\"\ndone = \"after-boot\"\n");
+    let said = Files::new(&format!("{CONNECTION}{TLS}{right}")).check();
+    assert!(!said.stderr.contains("`action.run`"), "{said:?}");
+}
+
+#[test]
 fn the_shipped_configuration_tells_a_newcomer_all_that_is_left_to_do() {
     let shipped = include_str!("../config/gatewire.toml");
     let files = Files::new(shipped);

@@ -31,52 +31,6 @@ pub(crate) struct Action {
     pub(crate) download: Option<Download>,
 }
 
-/// Programs that run what stands behind their options, as a program or as a script.
-const RUNNERS: [&str; 34] = [
-    "sh",
-    "bash",
-    "dash",
-    "ash",
-    "zsh",
-    "ksh",
-    "busybox",
-    "env",
-    "sudo",
-    "doas",
-    "su",
-    "nice",
-    "ionice",
-    "nohup",
-    "timeout",
-    "setsid",
-    "stdbuf",
-    "xargs",
-    "chroot",
-    "nsenter",
-    "unshare",
-    "setpriv",
-    "runuser",
-    "systemd-run",
-    "flock",
-    "strace",
-    "python",
-    "python3",
-    "perl",
-    "ruby",
-    "node",
-    "php",
-    "lua",
-    "awk",
-];
-
-impl Action {
-    /// Whether the program runs what it is given, as a program or as a script.
-    pub(crate) fn runs_what_it_is_given(&self) -> bool {
-        let name = self.run.program.rsplit('/').next().unwrap_or_default();
-        RUNNERS.contains(&name)
-    }
-}
-
 /// `action.run`: the program and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Run {

@@ -26,9 +26,15 @@ impl HostPattern {
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let is_label = |label: &str| {
             let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-            (1..=63).contains(&label.len()) && label.bytes().all(is_part)
+            let is_trimmed = !label.starts_with('-') && !label.ends_with('-');
+            (1..=63).contains(&label.len()) && label.bytes().all(is_part) && is_trimmed
         };
-        (name.len() <= 253 && name.split('.').all(is_label)).then_some(HostPattern { name, is_wildcard })
+        // `127.1`, `1.2.3.999`, `0x7f.1`: some programs read them as addresses, and no name ends so.
+        let last = name.rsplit('.').next().unwrap_or_default();
+        let is_number = |digits: &str, radix: u32| digits.chars().all(|c| c.is_digit(radix));
+        let is_number = is_number(last, 10) || last.strip_prefix("0x").is_some_and(|digits| is_number(digits, 16));
+        let is_name = name.len() <= 253 && name.split('.').all(is_label) && !is_number;
+        is_name.then_some(HostPattern { name, is_wildcard })
     }
 
     /// `host` is a name or an IP address, as in a URL, without the port.
@@ -97,6 +103,13 @@ mod tests {
             "ä.example",
             "a..b",
             "*.192.0.2.1",
+            "127.1",
+            "1.2.3.999",
+            "0x7f.1",
+            "2130706433",
+            "10.0.0.1-10.0.0.9",
+            "-a.example",
+            "a-.example",
         ] {
             assert_eq!(HostPattern::new(text), None, "{text}");
         }

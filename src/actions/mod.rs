@@ -21,6 +21,7 @@ mod plan;
 pub(crate) mod position;
 pub(crate) mod process;
 pub(crate) mod root;
+mod runner;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -33,8 +34,9 @@ pub(crate) use ended::{Ended, How};
 pub(crate) use execution::{BadExecutionId, ExecutionId};
 pub(crate) use hosts::HostPattern;
 pub(crate) use invocation::Invocation;
-pub(crate) use pattern::Pattern;
+pub(crate) use pattern::{MAX_COMPILED as MAX_PATTERN, Pattern, PatternError};
 pub(crate) use plan::{Plan, Step, Unplanned, Wanted, Work};
+pub(crate) use runner::{As, Command, NamedByDocument, shell_words};
 pub(crate) use url::{Url, UrlFault};
 
 /// The beginning of a text of others, safe to show: of a URL nothing but what comes before its query, which may be as good as a password.

@@ -4,7 +4,10 @@ use regex_lite::{Regex, RegexBuilder};
 use thiserror::Error;
 
 /// The most bytes that an expression may take once it is compiled.
-const MAX_COMPILED: usize = 1 << 20;
+pub(crate) const MAX_COMPILED: usize = 1 << 20;
+
+/// What one is taken to need at least.
+const MIN_COMPILED: usize = 4 << 10;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -12,25 +15,56 @@ pub(crate) struct Pattern {
     /// As written.
     text: String,
     whole: Regex,
+    compiled_size: usize,
 }
 
-/// Why a text isn't a pattern; what the parser says.
+/// Why a text isn't a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub(crate) struct PatternError(String);
+pub(crate) enum PatternError {
+    /// What the parser says.
+    #[error("{0}")]
+    NotExpression(String),
+    #[error("it takes more than 1 MiB once it is compiled; repeat less, as in `{{1,64}}`")]
+    TooLarge,
+}
 
 impl Pattern {
     /// # Errors
     /// `text` is no regular expression by itself, or one that gets too large.
     pub(crate) fn new(text: &str) -> Result<Pattern, PatternError> {
-        let compiled = |text: &str| {
-            RegexBuilder::new(text).size_limit(MAX_COMPILED).build().map_err(|error| PatternError(error.to_string()))
+        Pattern::within(text, MAX_COMPILED)
+    }
+
+    /// Likewise, of which no more than `room` bytes may come, nor more than 1 MiB.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) fn within(text: &str, room: usize) -> Result<Pattern, PatternError> {
+        let room = room.min(MAX_COMPILED);
+        let compiled = |text: &str, limit: usize| RegexBuilder::new(text).size_limit(limit).build();
+        let error = |error: regex_lite::Error| match error.to_string() {
+            text if text.contains("size limit") => PatternError::TooLarge,
+            text => PatternError::NotExpression(text),
         };
         // By itself first: `a)|(b` would become one by what is put around it.
-        compiled(text)?;
+        compiled(text, room).map_err(error)?;
         // The line end is for a comment, which `(?x)` allows. Without that flag it would have to match, hence the two.
-        let whole = compiled(&format!(r"\A(?:{text})\z")).or_else(|_| compiled(&format!("\\A(?:{text}\n)\\z")))?;
-        Ok(Pattern { text: text.to_owned(), whole })
+        let (one, other) = (format!(r"\A(?:{text})\z"), format!("\\A(?:{text}\n)\\z"));
+        let whole = if compiled(&one, room).is_ok() { one } else { other };
+        // Nobody else tells how much it takes.
+        let mut compiled_size = MIN_COMPILED.min(room);
+        loop {
+            match compiled(&whole, compiled_size) {
+                Ok(whole) => return Ok(Pattern { text: text.to_owned(), whole, compiled_size }),
+                Err(_) if compiled_size < room => compiled_size = (compiled_size * 2).min(room),
+                Err(fault) => return Err(error(fault)),
+            }
+        }
+    }
+
+    /// Bytes that it takes once it is compiled: at least half of this.
+    pub(crate) fn compiled_size(&self) -> usize {
+        self.compiled_size
     }
 
     /// Whether all of `argument` matches.
@@ -68,6 +102,14 @@ mod tests {
         }
         let verbose = Pattern::new("(?x) a b # both").unwrap();
         assert!(verbose.matches("ab") && !verbose.matches("ab\n") && !verbose.matches("abc"));
+    }
+
+    #[test]
+    fn what_a_pattern_takes_is_known() {
+        let size = |text: &str| Pattern::new(text).map(|pattern| pattern.compiled_size());
+        assert_eq!(size("(zigbee2mqtt|nodered)"), Ok(MIN_COMPILED));
+        assert!(size("[^x]{1,2000}").unwrap() > 4 * MIN_COMPILED);
+        assert_eq!(size("a{1000}{1000}"), Err(PatternError::TooLarge));
     }
 
     #[test]

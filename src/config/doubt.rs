@@ -42,8 +42,8 @@ pub(super) fn placeholder(text: &str) -> Option<String> {
 /// What a shell would act on, among the words of a command that none reads.
 const OPERATORS: [&str; 14] = ["|", "|&", "||", "&", "&&", ";", ">", ">>", "<", "<<", "<<<", "2>&1", "&>", "2>"];
 
-/// An argument that only a shell understands, in a command that is run without one.
-pub(super) fn shell(argv: &[String]) -> Option<String> {
+/// An argument that only a shell understands, in a command that is run without one; `with_shell` is how one is written there.
+pub(super) fn shell(argv: &[String], with_shell: &str) -> Option<String> {
     // Programs to which these words mean something, and shells, whose script holds what it likes.
     const TAKERS: [&str; 5] = ["expr", "find", "test", "[", "-c"];
     let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
@@ -60,8 +60,7 @@ pub(super) fn shell(argv: &[String]) -> Option<String> {
     let shown = OPERATORS.iter().find(|operator| *operator == found).copied();
     let shown = shown.unwrap_or(if found.contains('>') { ">" } else { "$(" });
     Some(format!(
-        "`{shown}` is handed to the program as an argument, because no shell runs the command. To have one, write \
-         [\"sh\", \"-c\", \"...\"] with the whole line in the last pair of quotes"
+        "`{shown}` is handed to the program as an argument, because no shell runs the command. To have one, write {with_shell}"
     ))
 }
 

@@ -214,6 +214,54 @@ pub(super) fn about_bridge_rule(section: &str, key: &str) -> Option<String> {
     }
 }
 
+/// What does what is meant by a key that there isn't, where that is no other key of its section.
+pub(super) fn about_another_way(section: &str, header: &str, key: &str) -> Option<String> {
+    let plain = key.to_lowercase().replace(['-', ' '], "_");
+    let is_switch = ["enabled", "enable", "active", "disabled", "disable"].contains(&plain.as_str());
+    Some(match (section, plain.as_str()) {
+        (_, _) if is_switch && !header.is_empty() => {
+            format!("a section that is there is in use; to turn it off, delete `{header}` and its keys, or put a # before each line")
+        }
+        ("jobs" | "commands", "thing" | "thing_name" | "thingname" | "client_id") => {
+            "it is that of [connection]: write `thing = \"NAME\"` there, unless the client id is the thing's name".to_owned()
+        }
+        ("jobs", "max_age") => "it is for [commands]; a job has no age, and its time-outs are set at AWS".to_owned(),
+        ("jobs" | "commands", key) if meant(key, ACTION.keys).is_some_and(|meant| meant != "as" && key != "socket") => {
+            let meant = meant(key, ACTION.keys).unwrap_or_default();
+            format!("an action has it, as `{meant}`: write that below its [[action]]")
+        }
+        ("action", "path") => "leave it out: the full path of the program stands in `run`".to_owned(),
+        ("action", "cwd" | "directory" | "working_directory" | "env" | "environment" | "stdin" | "shell") => {
+            "a program is started in /, with an environment of a few variables and nothing on standard input; what needs more belongs \
+             into a script that `run` names"
+                .to_owned()
+        }
+        ("action" | "action.download", "url" | "urls" | "sha256" | "checksum") => {
+            "a document says that; `download = { hosts = [\"my-bucket.s3.eu-west-1.amazonaws.com\"] }` says from where".to_owned()
+        }
+        ("action.download", "path" | "file" | "target" | "to") => {
+            "leave it out: the file is where `{{download}}` in `run` says".to_owned()
+        }
+        (section, key) if !is_key_in(section, key) => return in_table(section, key),
+        _ => return None,
+    })
+}
+
+fn is_key_in(section: &str, key: &str) -> bool {
+    self::section(section).is_none_or(|known| known.keys.contains(&key))
+}
+
+/// What is said of a key that is one of a table in this section: `max_size` in `[[action]]`.
+fn in_table(section: &str, key: &str) -> Option<String> {
+    let own = self::section(section)?;
+    let mut tables = BELOW.iter().filter(|(table, keys)| own.keys.contains(table) && keys.contains(&key));
+    let (table, _) = tables.next().filter(|_| tables.next().is_none())?;
+    Some(match ["up", "down"].contains(table) {
+        true => return None,
+        false => format!("it belongs to `{table}`: write `{table} = {{ {key} = ... }}`"),
+    })
+}
+
 /// The keys of tables that are the value of a key.
 const BELOW: [(&str, &[&str]); 9] = [
     ("backoff", &["min", "max", "stable_after"]),

@@ -23,8 +23,25 @@ pub(crate) struct Remark {
 impl Remark {
     fn new(place: &Place, text: &str) -> Remark {
         // Names and values come from the file.
-        Remark { place: place.clone(), text: printable(&without_secrets(text)).into_owned() }
+        Remark { place: place.clone(), text: shortened(&printable(&without_secrets(text))) }
     }
+}
+
+/// Without the middle of a word, or of it all, that is too long to be read.
+fn shortened(text: &str) -> String {
+    const WORD: usize = 300;
+    const ALL: usize = 2000;
+    let cut = |text: &str, most: usize| {
+        let length = text.chars().count();
+        if length <= most {
+            return text.to_owned();
+        }
+        let start: String = text.chars().take(most / 2).collect();
+        let end: String = text.chars().skip(length - most / 3).collect();
+        format!("{start}[...]{end}")
+    };
+    let words: Vec<String> = text.split(' ').map(|word| cut(word, WORD)).collect();
+    cut(&words.join(" "), ALL)
 }
 
 impl fmt::Display for Remark {

@@ -237,6 +237,12 @@ impl<'a> Section<'a> {
         Some((known::only_home(&keys)?, *aliens.first()?))
     }
 
+    /// What does what is meant by an unknown key, where that isn't another key of this section.
+    fn about_another_way(&self, key: &str) -> Option<String> {
+        let header = known::section(&self.name).map(known::header);
+        known::about_another_way(&self.name, &header.unwrap_or_default(), key)
+    }
+
     /// Reports what nobody asked for.
     pub(super) fn finish(self) {
         let known = self.known.borrow();
@@ -263,7 +269,9 @@ impl<'a> Section<'a> {
             // One that is there already is less likely meant.
             let is_absent = |key: &&&str| self.table.is_none_or(|table| table.get(key).is_none());
             let absent: Vec<&str> = known.iter().filter(is_absent).copied().collect();
-            let hint = match known::meant(&entry.key, &absent).or_else(|| known::meant(&entry.key, &known)) {
+            let meant = known::meant(&entry.key, &absent).or_else(|| known::meant(&entry.key, &known));
+            let hint = match meant.filter(|_| self.about_another_way(&entry.key).is_none()) {
+                None if let Some(way) = self.about_another_way(&entry.key) => way,
                 None if entry.key == self.name => format!("its keys are written without `{}.` here", self.name),
                 None if known::section(&self.name)
                     .is_some_and(|own| keys_below(&entry.node).iter().any(|key| own.keys.contains(key))) =>
@@ -283,7 +291,10 @@ impl<'a> Section<'a> {
                         let mut names = known.clone();
                         names.sort_unstable();
                         names.dedup();
-                        format!("there are {}", names.join(", "))
+                        match &names[..] {
+                            [only] => format!("there is only {only}"),
+                            names => format!("there are {}", names.join(", ")),
+                        }
                     }
                 },
             };

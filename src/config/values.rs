@@ -65,11 +65,17 @@ pub(super) fn integer(range: RangeInclusive<i64>) -> impl Fn(&Node) -> Result<i6
             Value::Integer(integer) => out_of_range(integer),
             Value::LongInteger => out_of_range(&"this number"),
             Value::Float(float) if float.fract() == 0.0 && float.abs() < 1e15 => {
-                Err(format!("must be a whole number, {float:.0}"))
+                let number = *float as i64;
+                if range.contains(&number) {
+                    Err(format!("must be a whole number, {number}"))
+                } else {
+                    out_of_range(&number)
+                }
             }
-            Value::String(text) if text.trim().parse::<i64>().is_ok() => {
-                Err(format!("must be a number without quotes, {}", text.trim()))
-            }
+            Value::String(text) if let Ok(number) = text.trim().parse::<i64>() => match range.contains(&number) {
+                true => Err(format!("must be a number without quotes, {number}")),
+                false => out_of_range(&number),
+            },
             other => Err(format!("must be a whole number, not {}", other.kind())),
         }
     }
@@ -94,12 +100,16 @@ pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Nod
 /// A duration such as `"30s"` within a range.
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&Node) -> Result<Duration, String> {
     move |node| {
+        // What is advised must be taken.
+        let with_unit = |meant: &[String]| {
+            let fits = |text: &&String| humantime::parse_duration(text).is_ok_and(|meant| range.contains(&meant));
+            let meant = meant.iter().find(fits).cloned().unwrap_or_else(|| written(*range.start()));
+            Err(format!("must be a duration with its unit in quotes, such as \"{meant}\""))
+        };
         let text = match &node.value {
             Value::String(text) => text.trim(),
-            Value::Integer(n) => return Err(format!("must be a duration with its unit in quotes, such as \"{n}s\"")),
-            Value::Float(n) => {
-                return Err(format!("must be a duration with its unit in quotes, such as \"{:.0}ms\"", n * 1e3));
-            }
+            Value::Integer(n) => return with_unit(&[format!("{n}s"), format!("{n}ms"), format!("{n}m")]),
+            Value::Float(n) => return with_unit(&[format!("{:.0}ms", n * 1e3), format!("{n:.0}s")]),
             other => return Err(format!("must be a duration such as \"30s\", not {}", other.kind())),
         };
         let parsed = humantime::parse_duration(text).ok().filter(|_| !text.contains('M'));
@@ -296,8 +306,8 @@ pub(super) fn qos(node: &Node) -> Result<Qos, String> {
     }
 }
 
-/// The items of an array that isn't empty.
-pub(super) fn strings(node: &Node) -> Result<&[Node], String> {
+/// The items of an array that isn't empty; `example` is one.
+pub(super) fn strings<'n>(node: &'n Node, example: &str) -> Result<&'n [Node], String> {
     match &node.value {
         Value::Array(items) if items.is_empty() => Err("must hold at least one string".to_owned()),
         Value::Array(items) => Ok(items),
@@ -310,6 +320,6 @@ pub(super) fn strings(node: &Node) -> Result<&[Node], String> {
                 .collect();
             Err(format!("must be an array of strings, [{}]", items.join(", ")))
         }
-        other => Err(format!("must be an array of strings such as [\"test/topic\"], not {}", other.kind())),
+        other => Err(format!("must be an array of strings such as {example}, not {}", other.kind())),
     }
 }

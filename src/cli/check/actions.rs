@@ -60,7 +60,7 @@ fn run_by_root(action: &Action) -> Vec<PathBuf> {
         Word::Text(text) if text.starts_with('/') && Path::new(text).is_file() => Some(PathBuf::from(text)),
         _ => None,
     });
-    let script = script.filter(|_| action.runs_what_it_is_given());
+    let script = script.filter(|_| action.run.runs_what_it_is_given());
     let of = |file: &PathBuf| interpreter(file).filter(|interpreter| interpreter.is_file());
     let interpreters: Vec<PathBuf> = [Some(&program), script.as_ref()].into_iter().flatten().filter_map(of).collect();
     // What isn't there is told of elsewhere.

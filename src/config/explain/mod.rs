@@ -18,6 +18,7 @@ use std::ops::Range;
 use super::known;
 pub(super) use characters::{invisible, made_visible};
 pub(super) use damage::text_of;
+pub(super) use scalar::{between_slashes, quoted};
 use statement::Statements;
 
 /// Something that isn't TOML.

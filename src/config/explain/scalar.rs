@@ -2,6 +2,8 @@
 
 use toml::de::DeTable;
 
+use crate::actions::shell_words;
+
 /// What is wrong with a value, and how it should be written, if that can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mended {
@@ -10,7 +12,7 @@ pub(super) struct Mended {
 }
 
 /// Keys that take a number. All others but those of [`BOOLEANS`] take text, an array or a table.
-const NUMBERS: [&str; 10] = [
+const NUMBERS: [&str; 11] = [
     "port",
     "count",
     "qos",
@@ -20,6 +22,7 @@ const NUMBERS: [&str; 10] = [
     "connects_per_second",
     "max_subscriptions",
     "max",
+    "max_args",
     "min_change",
 ];
 
@@ -27,7 +30,10 @@ const NUMBERS: [&str; 10] = [
 const NEEDED: [&str; 8] = ["endpoint", "client_id", "name", "topic", "payload", "socket", "filters", "topics"];
 
 /// Keys that take true or false.
-const BOOLEANS: [&str; 3] = ["retain", "at_start", "on_change"];
+const BOOLEANS: [&str; 6] = ["retain", "at_start", "on_change", "split", "rerun", "report_output"];
+
+/// Keys that take an array of strings.
+const LISTS: [&str; 7] = ["filters", "topics", "command", "metrics", "except", "run", "hosts"];
 
 /// What is wrong with the bare `token`, which isn't empty, as the value of `key`; `None` if nothing is.
 pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
@@ -90,6 +96,9 @@ pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
             return mended(problem, Some(quoted(text)));
         }
     }
+    if let Some(bare) = Some(token).filter(|_| key == "args").and_then(between_slashes) {
+        return mended("a regular expression must be in quotes, without slashes around it", Some(quoted(&bare)));
+    }
     if let Some(text) = token.strip_suffix(['"', '\'']).filter(|text| !text.contains(['"', '\''])) {
         return mended("the opening quote is missing", Some(quoted(text)));
     }
@@ -98,7 +107,7 @@ pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {
 
 /// Whether it is an array of strings.
 pub(super) fn takes_list(key: &str) -> bool {
-    ["filters", "topics", "command", "metrics"].contains(&key)
+    LISTS.contains(&key)
 }
 
 /// What is wrong with the bare `token` where an array of strings is to be; `None` if `key` takes none, or it is no text.
@@ -106,12 +115,19 @@ pub(super) fn bare_list(token: &str, key: &str) -> Option<Mended> {
     if !takes_list(key) || is_value(token) {
         return None;
     }
-    let items = token.split(|c: char| c == ',' || (key == "command" && c.is_whitespace()));
-    let items: Vec<String> = items
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
-        .map(|item| quoted(item.trim_matches(['"', '\''])))
-        .collect();
+    let is_command = ["command", "run"].contains(&key);
+    let mut items: Vec<String> = match is_command && token.contains(['"', '\'']) {
+        true => shell_words(token),
+        false => token
+            .split(|c: char| c == ',' || (is_command && c.is_whitespace()))
+            .map(|item| item.trim().trim_matches(['"', '\'']).to_owned())
+            .filter(|item| !item.is_empty())
+            .collect(),
+    };
+    if let Some(program) = items.first_mut().filter(|program| key == "run" && !program.contains('/')) {
+        program.insert_str(0, "/usr/bin/");
+    }
+    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
     Some(Mended {
         problem: "text must be in quotes, and a list of texts in brackets".to_owned(),
         fixed: Some(format!("[{}]", items.join(", "))),
@@ -187,11 +203,19 @@ fn kind_of_text(token: &str) -> &'static str {
 }
 
 /// `text` as a TOML string.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::config) fn quoted(text: &str) -> String {
     if text.contains(['\\', '"']) && !text.contains('\'') {
         return format!("'{text}'");
     }
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// What stands between the slashes, as other languages write a regular expression; not if it may be a path.
+pub(in crate::config) fn between_slashes(text: &str) -> Option<String> {
+    let (inner, flags) = text.strip_prefix('/')?.rsplit_once('/')?;
+    let is_one = !inner.is_empty() && !inner.contains('/') && inner.contains(['|', '(', '[', '^', '$', '*', '+', '\\']);
+    let is_flags = flags.chars().all(|c| "gimsuy".contains(c));
+    (is_one && is_flags).then(|| if flags.contains('i') { format!("(?i){inner}") } else { inner.to_owned() })
 }
 
 /// A string as other languages mark it, `r"..."`: what is in it.

@@ -136,7 +136,7 @@ impl<'a> Scan<'a> {
             self.complain(start, about_invisible(c));
         }
         let list =
-            Some(visible.trim()).filter(|_| within == Within::Line).and_then(|token| bare_list(token, &self.key));
+            Some(visible.trim()).filter(|_| within != Within::Array).and_then(|token| bare_list(token, &self.key));
         match list.or_else(|| bare(visible.trim(), &self.key)) {
             None => visible.trim().to_owned(),
             Some(mended) => {

@@ -1,17 +1,22 @@
 //! `[[action]]`: what jobs and commands may ask for.
 
 mod doubts;
+mod hosts;
+mod rights;
 mod run;
+mod shape;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::Reader;
 use super::claims::Use;
 use super::paths::path;
-use crate::actions::{Action, Actions, Done, Download, HostPattern, Pattern, RunsAs, Word};
+use crate::actions::{Action, Actions, Done, Download, MAX_PATTERN, Pattern, PatternError, RunsAs, Word};
 use crate::config::document::{Node, Value};
-use crate::config::section::{Complaints, Section};
-use crate::config::values::{MIB, MINUTE, MS, boolean, duration, integer, size, string, strings, word};
+use crate::config::redact::without_secrets;
+use crate::config::section::Section;
+use crate::config::values::{MIB, MINUTE, MS, boolean, duration, integer, size, string, word};
 
 /// How the names of what is built in begin.
 const BUILT_IN: &str = "gatewire:";
@@ -27,6 +32,9 @@ const MAX_HANDLER: usize = 255;
 
 /// The longest that a program may run: as long as a job may be in progress at AWS.
 const MAX_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The most bytes that the patterns of all actions may take once they are compiled.
+const MAX_PATTERNS: usize = 4 << 20;
 
 impl<'a> Reader<'a> {
     pub(in crate::config) fn actions(&self) -> Actions {
@@ -55,15 +63,22 @@ impl<'a> Reader<'a> {
                 );
             }
         }
-        Actions::new(
-            tables.into_iter().filter_map(|(section, name, handler)| self.action(section, name, handler)).collect(),
-        )
+        let room = Cell::new(MAX_PATTERNS);
+        let action = |(section, name, handler)| self.action(section, name, handler, &room);
+        Actions::new(tables.into_iter().filter_map(action).collect())
     }
 
-    fn action(&self, section: Section<'a>, name: String, handler: Option<String>) -> Option<Action> {
+    /// `room`: how many bytes are left for compiled patterns.
+    fn action(
+        &self,
+        section: Section<'a>,
+        name: String,
+        handler: Option<String>,
+        room: &Cell<usize>,
+    ) -> Option<Action> {
         let is_handler_wrong = handler.is_none() && section.node("handler").is_some();
         let (has_arguments, has_download) = (section.node("args").is_some(), section.node("download").is_some());
-        let arguments = section.get("args", pattern);
+        let arguments = section.get("args", |node| pattern(node, room));
         let split = section.get_or("split", false, boolean);
         let max_arguments = section.get_or("max_args", 8, integer(1..=32));
         for key in ["split", "max_args"] {
@@ -107,15 +122,17 @@ impl<'a> Reader<'a> {
             report_output,
             download,
         });
-        let doubts = action.as_ref().map(doubts::doubts).unwrap_or_default();
-        doubts.iter().for_each(|doubt| section.warning("args", doubt));
+        if let Some(action) = &action {
+            doubts::doubts(action).iter().for_each(|doubt| section.warning("args", doubt));
+            rights::doubts(action).iter().for_each(|doubt| section.warning("run", doubt));
+        }
         section.finish();
         action
     }
 
     /// `None` if anything is wrong with it, which is reported.
     fn download(&self, section: Section<'a>) -> Option<Download> {
-        let hosts = section.require_parts("hosts", "[\"*.s3.eu-west-1.amazonaws.com\"]", hosts);
+        let hosts = section.require_parts("hosts", hosts::EXAMPLE, hosts::hosts);
         let max_size = section.get_or("max_size", 100 * MIB, size(1..=64 * 1024 * MIB));
         let ca_file = section.get("ca_file", |node| path(node, self.environment));
         let is_ca_wrong = ca_file.is_none() && section.node("ca_file").is_some();
@@ -145,7 +162,13 @@ pub(super) fn action_name(node: &Node) -> Result<String, String> {
     if text.chars().all(is_part) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Ok(text.to_owned());
     }
-    Err(format!("\"{text}\" must begin with a letter or digit, and hold only letters, digits, `.`, `_`, `:` and `-`"))
+    let allowed = "must begin with a letter or digit, and hold only letters, digits, `.`, `_`, `:` and `-`";
+    let meant: String = text.trim().chars().map(|c| if is_part(c) { c } else { '-' }).collect();
+    let meant = meant.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    // Written in another way, a secret wouldn't be recognised as one.
+    let is_harmless = !meant.is_empty() && text.len() <= MAX_NAME && without_secrets(text) == text;
+    let hint = if is_harmless { format!("; write \"{meant}\"") } else { String::new() };
+    Err(format!("\"{text}\" {allowed}{hint}"))
 }
 
 fn is_built_in(name: &str) -> bool {
@@ -175,53 +198,45 @@ fn handler(node: &Node) -> Result<String, String> {
     }
 }
 
-fn pattern(node: &Node) -> Result<Pattern, String> {
+fn pattern(node: &Node, room: &Cell<usize>) -> Result<Pattern, String> {
     if let Value::Array(items) = &node.value {
         let items: Vec<&str> = items.iter().filter_map(|item| string(item).ok()).collect();
-        return Err(format!("must be one regular expression in quotes, \"({})\"", items.join("|")));
+        return Err(match &items[..] {
+            [] => "must be one regular expression in quotes, such as \"(nodered|zigbee2mqtt)\"".to_owned(),
+            items => format!("must be one regular expression in quotes, {}", shape::of_list(items)),
+        });
     }
-    match string(node)? {
-        "" => Err("must not be empty; leave it out for an action without arguments".to_owned()),
-        text => Pattern::new(text).map_err(|error| {
-            let hint = match text.starts_with(['*', '?', '+']) {
-                true => "; it is no wildcard of file names: `.` stands for one character, and `.*` for any",
-                false => "",
-            };
-            format!("\"{text}\" isn't a regular expression: {error}{hint}")
-        }),
+    let text = string(node)?;
+    if text.is_empty() {
+        return Err("must not be empty; leave it out for an action without arguments".to_owned());
     }
+    let pattern = Pattern::within(text, room.get()).map_err(|error| match (error, shape::meant_by(text)) {
+        (PatternError::TooLarge, _) if room.get() < MAX_PATTERN => format!(
+            "\"{text}\" is too large: with it the patterns of all actions take more than 4 MiB once they are compiled; repeat less, as in \
+             `{{1,64}}`"
+        ),
+        (error @ PatternError::TooLarge, _) => format!("\"{text}\" is too large: {error}"),
+        (_, Some(meant)) => format!("\"{text}\" isn't a regular expression; {meant}"),
+        (error, None) => format!("\"{text}\" isn't a regular expression: {error}"),
+    })?;
+    room.set(room.get().saturating_sub(pattern.compiled_size()));
+    Ok(pattern)
 }
 
 fn user(node: &Node) -> Result<RunsAs, String> {
-    match string(node)? {
+    let text = match &node.value {
+        Value::Boolean(true) | Value::Integer(0) => return Err("must be written `as = \"root\"`".to_owned()),
+        _ => string(node)?,
+    };
+    match text {
         "root" => Ok(RunsAs::Root),
-        text => Err(format!(
-            "\"{text}\": only \"root\" can be chosen; leave it out for gatewire's own user, in the sandbox of its unit"
-        )),
+        text => Err(match text.trim().to_lowercase().as_str() {
+            "root" | "0" | "sudo" | "su" | "admin" | "administrator" | "superuser" => {
+                format!("\"{text}\": write \"root\"; no other user can be chosen")
+            }
+            _ => format!(
+                "\"{text}\": only \"root\" can be chosen; leave it out for gatewire's own user, in the sandbox of its unit"
+            ),
+        }),
     }
-}
-
-fn hosts(node: &Node, complaints: &Complaints<'_>) -> Option<Vec<HostPattern>> {
-    let items = strings(node).map_err(|text| complaints.at(node, text)).ok()?;
-    // All of them, and only then whether one is missing: each complaint is wanted.
-    let hosts: Vec<_> = items.iter().map(|item| host(item).map_err(|text| complaints.at(item, text)).ok()).collect();
-    hosts.into_iter().collect()
-}
-
-fn host(node: &Node) -> Result<HostPattern, String> {
-    let text = string(node)?;
-    if let Some(host) = HostPattern::new(text) {
-        return Ok(host);
-    }
-    let bare = text.split_once("://").map_or(text, |(_, rest)| rest).split(['/', '?', '#']).next().unwrap_or_default();
-    let bare = bare.rsplit_once('@').map_or(bare, |(_, host)| host);
-    let bare = bare.rsplit_once(':').map_or(bare, |(host, _)| host);
-    Err(match HostPattern::new(bare).filter(|_| bare != text) {
-        Some(host) => format!("\"{text}\" must be the name of a host alone, without scheme, port and path: \"{host}\""),
-        None if text.starts_with('*') => format!(
-            "\"{text}\": `*.` stands before a name of at least two parts, as in \"*.s3.eu-west-1.amazonaws.com\"; write the hosts that \
-             files may come from"
-        ),
-        None => format!("\"{text}\" isn't the name of a host, such as \"downloads.example.com\""),
-    })
 }

@@ -1,6 +1,7 @@
 //! The sections of which there is one: their keys, defaults and bounds.
 
 mod action;
+mod argv;
 mod bridge;
 mod claims;
 mod copies;
@@ -116,7 +117,10 @@ impl<'a> Reader<'a> {
             let homes = |key: &str| known::homes_among(key, is_meant).or_else(|| known::homes(key));
             let section = known::section_meant(key).or_else(|| section_within(&entry.node));
             let meant = known::key_meant(key, is_meant).filter(|_| !is_table || section.is_none());
-            let own = homes(key).filter(|_| !is_table || known::section(key).is_none()).map(|_| key.as_str());
+            // `[command]` is none of the keys with that name, which are no tables.
+            let is_meant = is_table && section.is_some() && known::header_below(key).is_none();
+            let own =
+                homes(key).filter(|_| !is_meant && (!is_table || known::section(key).is_none())).map(|_| key.as_str());
             let other = meant.filter(|meant| !is_table || known::header_below(meant).is_some());
             if let Some(name) = own.or(other) {
                 let homes = homes(name).unwrap_or_default();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::Reader;
+use super::argv::{First, argv};
 use super::claims::Use;
 use super::paths::path;
 use super::payload::payload;
@@ -19,6 +20,9 @@ use crate::cron::Cron;
 use crate::filesystem::resolved;
 use crate::message::Qos;
 use crate::template::Template;
+
+/// How a command is written that needs a shell.
+const WITH_SHELL: &str = "[\"sh\", \"-c\", \"...\"] with the whole line in the last pair of quotes";
 
 impl<'a> Reader<'a> {
     pub(in crate::config) fn publish(&self, section: Section<'a>, name: String) -> Option<Publish> {
@@ -70,7 +74,7 @@ impl<'a> Reader<'a> {
         let source = match given[..] {
             [] => return Found::None,
             ["file"] => section.get("file", |node| self.published_file(node)).map(Source::File),
-            ["command"] => section.get("command", argv).map(command),
+            ["command"] => section.get("command", argv(First::NameOrPath)).map(command),
             ["metrics"] => section.get("metrics", metrics).map(Source::Metrics),
             _ => None,
         };
@@ -80,7 +84,7 @@ impl<'a> Reader<'a> {
                 self.claim(section, "file", path, Use::File);
             }
             Some(Source::Command { argv, .. }) => {
-                if let Some(doubt) = doubt::shell(argv) {
+                if let Some(doubt) = doubt::shell(argv, WITH_SHELL) {
                     section.warning("command", &doubt);
                 }
                 argv.iter().for_each(|word| self.note(section, "command", Path::new(word)));
@@ -128,20 +132,6 @@ impl Found {
     }
 }
 
-/// A program and its arguments.
-pub(super) fn argv(node: &Node) -> Result<Vec<String>, String> {
-    if let Value::String(line) = &node.value {
-        let words: Vec<String> = line.split_whitespace().map(|word| format!("{word:?}")).collect();
-        return Err(format!("must be an array of strings, because no shell splits it: [{}]", words.join(", ")));
-    }
-    let argv = strings(node)?.iter().map(|word| string(word).map(str::to_owned)).collect::<Result<Vec<_>, _>>()?;
-    match argv.iter().find(|word| word.contains('\0')) {
-        Some(_) => Err("must not hold a NUL character".to_owned()),
-        None if argv[0].is_empty() => Err("must begin with the name or path of a program".to_owned()),
-        None => Ok(argv),
-    }
-}
-
 fn metrics(node: &Node) -> Result<Vec<Metric>, String> {
     let words = word(&[
         ("cpu", Metric::Cpu),
@@ -158,7 +148,7 @@ fn metrics(node: &Node) -> Result<Vec<Metric>, String> {
         let all = "[\"cpu\", \"memory\", \"disk\", \"temperature\", \"network\", \"uptime\"]";
         return Err(format!("must be an array of strings; all there are: {all}"));
     }
-    for item in strings(node)? {
+    for item in strings(node, "[\"cpu\", \"memory\"]")? {
         let metric = words(item)?;
         if metrics.contains(&metric) {
             return Err(format!("\"{}\" is given twice", metric.as_str()));

@@ -3,11 +3,12 @@
 use super::Reader;
 use super::copies::Wanted;
 use crate::actions::Actions;
+use crate::config::document::Value;
 use crate::config::section::Section;
 use crate::config::values::{DAY, MINUTE, SECOND, duration};
 use crate::config::{Commands, Jobs};
 use crate::count::count;
-use crate::limits::may_be_thing;
+use crate::limits::{MAX_SUBSCRIPTIONS, may_be_thing};
 use crate::message::Qos;
 use crate::services::Service;
 
@@ -49,7 +50,7 @@ impl Reader<'_> {
             );
             return self.report.error(place, &text);
         }
-        for (service, entry) in &configured {
+        for (number, (service, entry)) in configured.iter().enumerate() {
             let (name, filters) = (service.name(), service.filters(thing).unwrap_or_default());
             let wanted = filters.iter().map(|filter| Wanted {
                 key: name.to_owned(),
@@ -59,13 +60,39 @@ impl Reader<'_> {
                 place: entry.place.clone(),
             });
             if let Some(all) = self.count_filters(wanted) {
-                let (own, all, most) = (count(filters.len(), "filter"), count(all, "filter"), self.max_subscriptions);
+                let (own, most) = (count(filters.len(), "filter"), self.max_subscriptions);
+                let of_others = ["forward", "bridge"].iter().any(|others| self.root.get(others).is_some());
+                let later = configured[number + 1..].iter().filter_map(|(later, _)| later.filters(thing).ok());
+                let needed = all + later.map(|filters| filters.len()).sum::<usize>();
+                let way = match needed <= MAX_SUBSCRIPTIONS as usize {
+                    true => format!("write `max_subscriptions = {needed}` below [connection]"),
+                    false if of_others => {
+                        "a wildcard in [[forward]] or [[bridge.down]] covers several topics".to_owned()
+                    }
+                    false => "raise it".to_owned(),
+                };
                 let text = format!(
-                    "`{name}`: with the {own} of [{name}] there are {all}, connection.max_subscriptions allows {most}; a wildcard in \
-                     [[forward]] or [[bridge.down]] covers several topics"
+                    "`{name}`: with the {own} of [{name}] there are {}, connection.max_subscriptions allows {most}; {way}",
+                    count(all, "filter")
                 );
                 self.report.error(&entry.place, &text);
             }
+        }
+        let has_socket = match self.root.get("jobs").map(|entry| &entry.node.value) {
+            Some(Value::Table(table)) => table.get("socket").is_some(),
+            _ => false,
+        };
+        for (service, entry) in configured.iter().filter(|_| self.root.get("action").is_none()) {
+            let (name, one) = match service {
+                Service::Jobs if has_socket => continue,
+                Service::Jobs => ("no [[action]] and no `socket`", "job"),
+                Service::Commands => ("no [[action]]", "command"),
+            };
+            let text = format!(
+                "`{}`: there is {name}, so that every {one} is rejected but for gatewire:reload and gatewire:diagnose",
+                service.name()
+            );
+            self.report.warning(&entry.place, &text);
         }
         if let (Some(entry), true, false) = (self.root.get("action"), configured.is_empty(), actions.is_empty()) {
             let text = "`action`: nothing asks for it: write `[jobs]` for AWS IoT Jobs, `[commands]` for its commands, or both";

@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
 
     /// Those of `node`; `taken` is what may stand under `$`.
     fn filters(&self, node: &Node, taken: &[&str], complaints: &Complaints<'_>) -> Option<Vec<TopicFilter>> {
-        let items = strings(node).map_err(|text| complaints.at(node, text)).ok()?;
+        let items = strings(node, "[\"test/topic\"]").map_err(|text| complaints.at(node, text)).ok()?;
         // All of them, and only then whether one is missing: each complaint is wanted.
         let filters: Vec<_> = items.iter().map(|item| self.filter(item, taken, complaints)).collect();
         filters.into_iter().collect()

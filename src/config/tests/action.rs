@@ -3,6 +3,8 @@
 use super::*;
 use crate::actions::{Action, Done, Invocation, RunsAs, Word};
 
+mod doubts;
+
 /// The lines of an action that is right, from line 6 on.
 const RESTART: &str = "[[action]]\nname = \"restart\"\nrun = [\"/usr/bin/systemctl\", \"restart\", \"--\", \"{{args}}\"]\nargs = \"(a|b)\"\n";
 
@@ -33,7 +35,7 @@ fn left_out_keys_of_an_action_have_their_defaults() {
 fn everything_that_an_action_may_have_is_read() {
     let (found, warnings) = actions(
         "[[action]]\nname = \"model:1.fetch_it-now\"\nhandler = \"fetch model.sh\"\nsplit = true\nargs = '[a-z]+\\.bin'\nmax_args = 32\n\
-         run = [\n\"/usr/local/bin/install-model\",\n\"--to={{x}}\",\n\"--file={{ download }}.x\",\n\"--\", \"{{args}}\"]\n\
+         run = [\n\"/usr/local/bin/install-model\",\n\"--to={{.X}}\",\n\"--file={{ download }}.x\",\n\"--\", \"{{args}}\"]\n\
          as = \"root\"\ntimeout = \"1h\"\ndone = \"after-restart\"\nrerun = true\nreport_output = true\n\
          download = { hosts = [\"*.s3.eu-west-1.amazonaws.com\", \"192.0.2.1\"], max_size = \"1 GiB\", ca_file = \"/etc/ca.pem\" }\n",
     );
@@ -44,7 +46,7 @@ fn everything_that_an_action_may_have_is_read() {
     assert_eq!((action.timeout, action.done), (Duration::from_secs(3600), Done::AfterRestart));
     assert!(action.rerun && action.report_output);
     let download = Word::Download { before: "--file=".to_owned(), after: ".x".to_owned() };
-    let words = [Word::Text("--to={{x}}".to_owned()), download, Word::Text("--".to_owned()), Word::Arguments];
+    let words = [Word::Text("--to={{.X}}".to_owned()), download, Word::Text("--".to_owned()), Word::Arguments];
     assert_eq!(action.run.words, words);
     let download = action.download.as_ref().unwrap();
     let hosts: Vec<String> = download.hosts.iter().map(ToString::to_string).collect();
@@ -53,7 +55,7 @@ fn everything_that_an_action_may_have_is_read() {
     let invocation = Invocation::new(&std::sync::Arc::new(action.clone()), ["a.bin b.bin", "c.bin"]).unwrap();
     assert_eq!(
         invocation.argv(Some("/var/lib/x")),
-        ["/usr/local/bin/install-model", "--to={{x}}", "--file=/var/lib/x.x", "--", "a.bin", "b.bin", "c.bin"]
+        ["/usr/local/bin/install-model", "--to={{.X}}", "--file=/var/lib/x.x", "--", "a.bin", "b.bin", "c.bin"]
     );
 }
 
@@ -86,7 +88,7 @@ fn what_is_wrong_with_an_action_is_told_on_its_line() {
         (
             "name = \"restart it\"\nrun = [\"/bin/x\"]",
             7,
-            "must begin with a letter or digit, and hold only letters, digits, `.`, `_`, `:` and `-`",
+            "must begin with a letter or digit, and hold only letters, digits, `.`, `_`, `:` and `-`; write \"restart-it\"",
         ),
         ("name = \"gatewire:reload\"\nrun = [\"/bin/x\"]", 7, "\"gatewire:reload\" is built in, or may be later"),
         ("name = \"Gatewire:x\"\nrun = [\"/bin/x\"]", 7, "is built in, or may be later: write another name"),
@@ -116,7 +118,7 @@ fn what_is_wrong_with_an_action_is_told_on_its_line() {
         (
             "name = \"x\"\nrun = [\"/bin/x\", \"--a={{args}}\"]\nargs = \"a\"",
             8,
-            "`{{args}}` must stand alone in its quotes",
+            "; put what stands around it into the pattern of `args`, which must match the whole word",
         ),
         ("name = \"x\"\nrun = [\"/bin/x\", \"{{download}}\"]", 8, "`{{download}}` needs `download`"),
         (
@@ -127,15 +129,61 @@ fn what_is_wrong_with_an_action_is_told_on_its_line() {
         ("name = \"x\"\nrun = [\"/bin/x\", \"{{client_id}}\"]", 8, "`{{client_id}}` isn't filled in here"),
         ("name = \"x\"\nrun = [\"/bin/x\", \"a\\u0000\"]", 8, "must not hold a NUL character"),
         (&format!("{rest}args = \"(\""), 9, "`action.args`: \"(\" isn't a regular expression: "),
-        (&format!("{rest}args = \"*\""), 9, "it is no wildcard of file names"),
+        (
+            &format!("{rest}args = \"*\""),
+            9,
+            "it is no wildcard of file names: write what is needed, such as \"[a-zA-Z0-9][",
+        ),
         (&format!("{rest}args = \"\""), 9, "must not be empty; leave it out for an action without arguments"),
         (&format!("{rest}args = [\"a\", \"b\"]"), 9, "must be one regular expression in quotes, \"(a|b)\""),
+        (
+            &format!("{rest}args = [\"a\", \"node.red\"]"),
+            9,
+            "must be one regular expression in quotes, '(a|node\\.red)'",
+        ),
+        (&format!("{rest}args = [\"[a-z]+\"]"), 9, "in quotes, \"([a-z]+)\""),
+        (&format!("{rest}args = []"), 9, "in quotes, such as \"(nodered|zigbee2mqtt)\""),
+        (
+            &format!("{rest}args = \"*.service\""),
+            9,
+            "write what is needed, such as '[a-zA-Z0-9][a-zA-Z0-9_-]*\\.service'",
+        ),
+        (&format!("{rest}args = \"{{a,b}}\""), 9, "; one of several is written \"(a|b)\""),
+        (&format!("{rest}args = /a|b/"), 9, "without slashes around it; write `args = \"a|b\"`"),
+        (&format!("{rest}args = \"a{{1000}}{{1000}}\""), 9, "is too large: it takes more than 1 MiB"),
+        (
+            &format!("{rest}args = \"a\"\nmax_args = eight"),
+            10,
+            "this must be a number, without a unit or other letters",
+        ),
+        (&format!("{rest}args = \"a\"\nmax_args = \"99\""), 10, "99 is out of range, it must be from 1 to 32"),
+        (&format!("{rest}args = \"a\"\nmax_args = 1e3"), 10, "1000 is out of range, it must be from 1 to 32"),
+        (&format!("{rest}args = \"a\"\nsplit = yes"), 10, "`yes` is written `true`; write `split = true`"),
+        (&format!("{rest}rerun = True"), 9, "write `rerun = true`"),
+        (&format!("{rest}report_output = Off"), 9, "write `report_output = false`"),
+        (&format!("{rest}as = \"Root\""), 9, "\"Root\": write \"root\"; no other user can be chosen"),
+        (&format!("{rest}as = \"admin\""), 9, "write \"root\""),
+        (&format!("{rest}as = 0"), 9, "must be written `as = \"root\"`"),
+        (&format!("{rest}timeout = 0"), 9, "must be a duration with its unit in quotes, such as \"100ms\""),
+        ("name = \"x\"\nrun = true", 8, "must be an array of strings such as [\"/usr/bin/systemctl\", "),
+        (
+            "name = \"x\"\nrun = [\"\"]",
+            8,
+            "must begin with the full path of the program, such as \"/usr/bin/systemctl\"",
+        ),
+        (
+            "name = \"x\"\nrun = \"sh -c 'a b'\"",
+            8,
+            "[\"/usr/bin/sh\", \"-c\", \"a b\"] (`command -v sh` shows the full path)",
+        ),
+        ("name = \"x\"\nrun = \"/bin/a | b\"", 8, "[\"/bin/sh\", \"-c\", \"/bin/a | b\"]"),
+        ("name = \"x\"\nrun = systemctl restart x", 8, "write `run = [\"/usr/bin/systemctl\", \"restart\", \"x\"]`"),
         (&format!("{rest}split = true"), 9, "`action.split`: is for `args`, which isn't there"),
         (&format!("{rest}max_args = 1"), 9, "`action.max_args`: is for `args`, which isn't there"),
         (&format!("{rest}args = \"a\"\nmax_args = 33"), 10, "33 is out of range, it must be from 1 to 32"),
         (&format!("{rest}args = \"a\"\nmax_args = 0"), 10, "0 is out of range, it must be from 1 to 32"),
         (&format!("{rest}as = \"gatewire\""), 9, "\"gatewire\": only \"root\" can be chosen; leave it out"),
-        (&format!("{rest}as = true"), 9, "must be a string in quotes"),
+        (&format!("{rest}as = true"), 9, "must be written `as = \"root\"`"),
         (&format!("{rest}run_as = \"root\""), 9, "unknown key; did you mean `as`?"),
         (&format!("{rest}timeout = \"8d\""), 9, "\"8d\" is out of range, it must be from 100ms to 7d"),
         (
@@ -156,7 +204,11 @@ fn what_is_wrong_with_an_action_is_told_on_its_line() {
             "without scheme, port and path: \"a.example\"",
         ),
         (&format!("{rest}download = {{ hosts = [\"*\"] }}"), 9, "`*.` stands before a name of at least two parts"),
-        (&format!("{rest}download = {{ hosts = [\"a b\"] }}"), 9, "\"a b\" isn't the name of a host, such as"),
+        (
+            &format!("{rest}download = {{ hosts = [\"a b\"] }}"),
+            9,
+            "\"a b\" is several hosts; put each in quotes of its own",
+        ),
         (
             &format!("{rest}download = {{ hosts = [\"a.b\"], max_size = \"0 B\" }}"),
             9,
@@ -176,7 +228,7 @@ fn what_is_wrong_with_an_action_is_told_on_its_line() {
         ),
     ] {
         let found = wrong(text);
-        let place = format!("gatewire.toml:{line}: `action.");
+        let place = format!("gatewire.toml:{line}: ");
         assert!(found.len() == 1 && found[0].starts_with(&place) && found[0].contains(expected), "{text}\n{found:#?}");
     }
 }
@@ -184,86 +236,120 @@ fn what_is_wrong_with_an_action_is_told_on_its_line() {
 #[test]
 fn an_action_that_nothing_asks_for_is_a_warning() {
     let warnings = |rest: &str| load(&format!("{CONNECTION}{rest}"), &[]).unwrap().1;
+    let restart = format!("{RESTART}as = \"root\"\n");
     assert_eq!(
-        warnings(RESTART),
+        warnings(&restart),
         [
             "gatewire.toml:5: warning: `action`: nothing asks for it: write `[jobs]` for AWS IoT Jobs, `[commands]` for its commands, \
              or both"
         ]
     );
-    assert_eq!(warnings(&format!("[commands]\n{RESTART}")), [""; 0]);
+    assert_eq!(warnings(&format!("[commands]\n{restart}")), [""; 0]);
 }
 
 #[test]
-fn what_goes_nowhere_is_a_warning() {
-    let run = "name = \"x\"\nrun = [\"/bin/x\"]\n";
-    let (_, warnings) = actions(&format!("[[action]]\n{run}args = \"a\"\ndownload = {{ hosts = [\"a.b\"] }}\n"));
-    assert_eq!(
-        warnings,
-        [
-            "gatewire.toml:8: warning: `action.run`: has no \"{{args}}\", so the arguments that `args` allows go nowhere",
-            "gatewire.toml:8: warning: `action.run`: has no \"{{download}}\", so the program doesn't learn where the file is",
-        ]
-    );
-    let (_, warnings) = actions("[[action]]\nname = \"x\"\nrun = [\"/bin/x\", \"a\", \"|\", \"b\"]\n");
-    assert!(warnings.len() == 1 && warnings[0].contains("`|` is handed to the program"), "{warnings:?}");
-}
-
-#[test]
-fn a_pattern_that_allows_more_than_is_meant_is_a_warning() {
-    let warnings = |args: &str, run: &str, more: &str| {
-        let found = actions(&format!("[[action]]\nname = \"x\"\nargs = '{args}'\nrun = [{run}]\n{more}")).1;
-        let text = |line: &String| line.strip_prefix("gatewire.toml:8: warning: `action.args`: ").unwrap().to_owned();
-        found.iter().map(text).collect::<Vec<String>>()
+fn the_patterns_of_all_actions_together_have_a_bound() {
+    let action = |n: usize| {
+        format!("[[action]]\nname = \"x{n}\"\nargs = \"[^x]{{1,9000}}\"\nrun = [\"/bin/x\", \"{{{{args}}}}\"]\n")
     };
-    let x = "\"/opt/x\", \"--\", \"{{args}}\"";
-    let bare = "\"/opt/x\", \"{{args}}\"";
-    for anything in [".*", ".+", "(?s).*", ".{0,100}", "^.*$", "(a|.*)", "[^\\n]*", "(.*)"] {
-        let found = warnings(anything, x, "");
-        let said =
-            format!("\"{anything}\" allows everything, so that whoever may create a job decides what x does; list");
-        assert!(found.len() == 1 && found[0].starts_with(&said), "{anything}: {found:?}");
-        let found = warnings(anything, bare, "as = \"root\"\n");
-        assert!(found.len() == 1 && found[0].contains("decides what x does as root; "), "{anything}: {found:?}");
+    let found = errors(&format!("[jobs]\n{}", (0..100).map(action).collect::<String>()));
+    let (first, others) = found.split_first().unwrap();
+    assert!(first.contains("is too large: with it the patterns of all actions take more than 4 MiB"), "{first}");
+    assert!(others.len() > 50 && others.iter().all(|line| line.contains("4 MiB")), "{}", others.len());
+    let small = |n: usize| action(n).replace("[^x]{1,9000}", "(zigbee2mqtt|nodered|[a-z0-9][a-z0-9_-]{1,32})");
+    assert_eq!(actions(&(0..100).map(small).collect::<String>()).0.len(), 100);
+}
+
+#[test]
+fn from_where_a_file_may_come_is_told_as_it_must_be_written() {
+    let of = |host: &str| {
+        format!("name = \"x\"\nrun = [\"/bin/x\", \"{{{{download}}}}\"]\ndownload = {{ hosts = [\"{host}\"] }}")
+    };
+    for (host, said) in [
+        (
+            "s3://bucket/key",
+            "is a bucket; write the name of its host, with the bucket's region: \"bucket.s3.eu-west-1.amazonaws.com\"",
+        ),
+        ("arn:aws:s3:::bucket", "\"bucket.s3.eu-west-1.amazonaws.com\""),
+        ("10.0.0.0/8", "is a network; write the names or addresses of the hosts, one by one"),
+        ("2001:db8::/32", "is a network"),
+        ("10.0.0.1-10.0.0.9", "is a network"),
+        ("a.example,b.example", "is several hosts; put each in quotes of its own: \"a.example\", \"b.example\""),
+        ("[::1]:443", "without scheme, port and path: \"::1\""),
+        ("fe80::1%eth0", "\"fe80::1\""),
+        ("127.1", "isn't the name of a host"),
+        ("1.2.3.999", "isn't the name of a host"),
+        ("-a.example", "isn't the name of a host"),
+        ("*example.com", "write \"*.example.com\""),
+        ("*.com", "`*.` stands before a name of at least two parts"),
+        ("münchen.example", "must be written in ASCII"),
+        ("", "must not be empty"),
+    ] {
+        let found = wrong(&of(host));
+        let start = "gatewire.toml:9: `action.download.hosts`: ";
+        assert!(found.len() == 1 && found[0].starts_with(start) && found[0].contains(said), "{host}\n{found:#?}");
     }
-    for option in ["[a-z-]+", "-.*", "\\S+", "[^ /.]*", "--?[a-z=]+", "[\\w=-]{1,9}"] {
-        let found = warnings(option, bare, "");
-        assert!(found[0].contains("\", and x may read that as an option: "), "{option}: {found:?}");
-        assert!(!warnings(option, x, "").iter().any(|line| line.contains("option")), "{option}");
+    for (host, said) in [
+        ("my-bucket", "if it is an S3 bucket, write the name of its host, with the bucket's region: \"my-bucket.s3."),
+        ("*.co.uk", "\"*.co.uk\" allows the hosts of everybody who has a name there"),
+        ("*.CO.UK.", "\"*.co.uk\" allows the hosts of everybody"),
+        ("*.amazonaws.com", "allows the hosts of everybody"),
+        ("*.github.io", "allows the hosts of everybody"),
+    ] {
+        let found = actions(&format!("[[action]]\n{}\n", of(host))).1;
+        assert!(found.len() == 1 && found[0].contains(said), "{host}\n{found:#?}");
     }
-    for path in ["[a-z./-]+", "/.*", "\\S+", "[^ ]+\\.bin", "/[a-z/]+"] {
-        let found = warnings(path, x, "");
-        assert!(found.len() == 1 && found[0].contains("allows every path, such as \"/etc/shadow"), "{path}: {found:?}");
-    }
-    for path in
-        ["/srv/models/.*", "/srv/models/[a-z./]+\\.bin", "^/srv/[^ ]+$", "(/srv/[a-z./]*)", "models/[^ ]*", "[a-z./]*x"]
+    for host in
+        ["A.Example.", "*.a.example", "xn--mnchen-3ya.example", "192.0.2.1", "[::1]", "::1", "localhost", "a_b.example"]
     {
-        let found = warnings(path, x, "");
-        assert!(found.len() == 1 && found[0].contains("/etc/shadow"), "{path}: {found:?}");
+        assert_eq!(actions(&format!("[[action]]\n{}\n", of(host))).1, [""; 0], "{host}");
     }
-    for (args, run) in [
-        ("[a-z]+", "\"/bin/sh\", \"-c\", \"{{args}}\""),
-        ("\\w+", "\"/usr/bin/env\", \"A=1\", \"{{args}}\""),
-        (".*", "\"/usr/bin/sudo\", \"-n\", \"--\", \"{{args}}\""),
-        ("[a-z ]+", "\"/usr/bin/timeout\", \"5s\", \"{{args}}\""),
+}
+
+#[test]
+fn a_key_that_is_meant_otherwise_is_told_where_it_belongs() {
+    let rest = "name = \"x\"\nrun = [\"/bin/x\"]\n";
+    for (key, said) in [
+        ("path = \"/x\"", "`action.path`: unknown key; leave it out: the full path of the program stands in `run`"),
+        ("max_size = \"1 MiB\"", "unknown key; it belongs to `download`: write `download = { max_size = ... }`"),
+        ("hosts = [\"a.b\"]", "it belongs to `download`: write `download = { hosts = ... }`"),
+        ("ca_file = \"/x\"", "it belongs to `download`"),
+        ("url = \"https://a.b\"", "a document says that; `download = { hosts = "),
+        ("enabled = false", "to turn it off, delete `[[action]]` and its keys, or put a # before each line"),
+        ("cwd = \"/\"", "a program is started in /"),
     ] {
-        let found = warnings(args, run, "as = \"root\"\n");
-        assert!(
-            found.len() == 1 && found[0].contains("a document could run every program of this machine"),
-            "{run}: {found:?}"
-        );
+        let found = wrong(&format!("{rest}{key}"));
+        assert!(found.len() == 1 && found[0].contains(said), "{key}\n{found:#?}");
     }
-    for (args, run) in [
-        ("(zigbee2mqtt|nodered)", bare),
-        ("(--fast|-q)", bare),
-        ("-?[0-9]+", bare),
-        ("[a-z0-9][a-z0-9_-]*", bare),
-        ("/srv/models/[a-z0-9_-]+\\.bin", x),
-        ("https://[a-z./]+", x),
-        ("(reboot|sync)", "\"/bin/sh\", \"-c\", \"{{args}}\""),
-        ("[a-z]+", "\"/bin/sh\", \"/opt/x.sh\", \"{{args}}\""),
-        ("[a-z]+@[a-z]+\\.service", bare),
+    let found =
+        wrong("name = \"x\"\nrun = [\"/bin/x\", \"{{download}}\"]\ndownload = { hosts = [\"a.b\"], path = \"/x\" }");
+    assert!(
+        found.len() == 1 && found[0].contains("leave it out: the file is where `{{download}}` in `run` says"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn a_long_value_doesnt_fill_the_screen() {
+    let long = "x".repeat(100_000);
+    let rest = "name = \"x\"\nrun = [\"/bin/x\", \"{{args}}\"]\n";
+    for (text, said) in [
+        (format!("{rest}args = \"({long}\""), "isn't a regular expression"),
+        (format!("{rest}args = \"({long})\""), "is too large"),
+        (format!("{rest}args = \"{}\"", "x ".repeat(50_000)), "is too large"),
+        (format!("{rest}args = \"a\"\nas = \"{long}\""), "only \"root\" can be chosen"),
+        (format!("{rest}args = \"a\"\ntimeout = \"{}\"", "1".repeat(100_000)), "lacks its unit"),
+        (format!("{rest}args = \"a\"\ndone = \"{long}\""), "isn't one of"),
+        (format!("{rest}args = \"a\"\n{long} = 1"), "unknown key; there are args"),
+        (format!("name = \"{long}\"\nrun = [\"/bin/x\"]"), "is 100000 bytes long, at most 128 are allowed"),
+        (format!("name = \"x\"\nrun = [\"/{long}\"]"), "is 100001 bytes long, and Linux takes at most 4095"),
+        (
+            format!("name = \"x\"\nrun = [\"/x\", \"{long}{long}\"]"),
+            "holds a word of 200000 bytes, and Linux passes at most",
+        ),
+        (format!("name = \"x\"\nrun = [\"/x\"{}]", format!(", \"{long}\"").repeat(11)), "at most 1048576 are allowed"),
     ] {
-        assert_eq!(warnings(args, run, ""), [""; 0], "{args}");
+        let found = wrong(&text);
+        assert!(found.len() == 1 && found[0].contains(said) && found[0].len() < 2100, "{}: {said}", found[0].len());
     }
 }

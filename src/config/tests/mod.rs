@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod action;
+mod advice;
 mod bridge;
 mod generated;
 mod misconfigurations;

@@ -90,6 +90,14 @@ fn what_is_wrong_with_a_service_is_told_on_its_line() {
         ("[jobs]\nsocket = \"jobs.sock\"\n", "6: `jobs.socket`: \"jobs.sock\" must be an absolute path"),
         ("[jobs]\nsokket = \"/run/jobs.sock\"\n", "6: `jobs.sokket`: unknown key; did you mean `socket`?"),
         ("[[jobs]]\n", "5: `jobs`: there is only one; write its header `[jobs]`"),
+        ("[command]\nmax_age = \"5m\"\n", "5: `command`: unknown section; did you mean `[commands]`?"),
+        (
+            "[jobs]\nenabled = false\n",
+            "6: `jobs.enabled`: unknown key; a section that is there is in use; to turn it off, delete `[jobs]`",
+        ),
+        ("[jobs]\nthing_name = \"x\"\n", "unknown key; it is that of [connection]: write `thing = \"NAME\"` there"),
+        ("[commands]\ntimeout = \"3s\"\n", "an action has it, as `timeout`: write that below its [[action]]"),
+        ("[commands]\nzzzz = 1\n", "unknown key; there is only max_age"),
         ("[job]\n", "5: `job`: unknown section; did you mean `[jobs]`?"),
         (
             "[commands]\nmax_age = 5\n",
@@ -108,6 +116,25 @@ fn what_is_wrong_with_a_service_is_told_on_its_line() {
     ] {
         let found = errors(rest);
         assert!(found.len() == 1 && found[0].contains(expected), "{rest}\n{found:#?}");
+    }
+}
+
+#[test]
+fn a_service_that_has_nothing_to_do_is_a_warning() {
+    let warnings = |rest: &str| load(&format!("{CONNECTION}{rest}"), &[]).unwrap().1;
+    let action = "[[action]]\nname = \"x\"\nrun = [\"/bin/x\"]\n";
+    let of = |line: usize, name: &str, lacks: &str| {
+        format!(
+            "gatewire.toml:{line}: warning: `{name}s`: there is {lacks}, so that every {name} is rejected but for gatewire:reload and \
+             gatewire:diagnose"
+        )
+    };
+    let (jobs, commands) = ("no [[action]] and no `socket`", "no [[action]]");
+    assert_eq!(warnings("[jobs]\n"), [of(5, "job", jobs)]);
+    assert_eq!(warnings("[jobs]\n[commands]\n"), [of(5, "job", jobs), of(6, "command", commands)]);
+    assert_eq!(warnings("[jobs]\nsocket = \"/run/j.sock\"\n[commands]\n"), [of(7, "command", commands)]);
+    for rest in ["[jobs]\nsocket = \"/run/j.sock\"\n", &format!("[jobs]\n[commands]\n{action}")] {
+        assert_eq!(warnings(rest), [""; 0], "{rest}");
     }
 }
 
@@ -146,5 +173,11 @@ fn the_filters_of_services_count() {
     );
     let found = load(&format!("{CONNECTION}max_subscriptions = 1\n[jobs]\n"), &[]).unwrap_err();
     let said = format!("gatewire.toml:6: `jobs`: with the {jobs} filters of [jobs] there are {jobs}");
-    assert!(found.len() == 1 && found[0].starts_with(&said), "{found:#?}");
+    let way = format!("allows 1; write `max_subscriptions = {jobs}` below [connection]");
+    assert!(found.len() == 1 && found[0].starts_with(&said) && found[0].ends_with(&way), "{found:#?}");
+    let both = "[jobs]\nsocket = \"/j\"\n[commands]\n";
+    let found = load(&format!("{CONNECTION}max_subscriptions = 1\n{both}"), &[]).unwrap_err();
+    let all = jobs + commands;
+    assert!(found[0].ends_with(&format!("; write `max_subscriptions = {all}` below [connection]")), "{found:#?}");
+    assert!(load(&format!("{CONNECTION}max_subscriptions = {all}\n{both}"), &[]).is_ok());
 }

@@ -167,7 +167,8 @@ fn keys() -> Vec<(String, String)> {
                 jobs.zzzz = 1\ncommands.zzzz = 1\naction = [{ zzzz = 1, download = { zzzz = 1 } }]\noutbox.zzzz = 1\nstatus.zzzz = 1\nlog.zzzz = 1\n";
     let mut keys = Vec::new();
     for error in load(text, &[]).unwrap_err() {
-        let Some((place, names)) = error.split_once(".zzzz`: unknown key; there are ") else { continue };
+        let Some((place, names)) = error.split_once(".zzzz`: unknown key; there ") else { continue };
+        let names = names.trim_start_matches("are ").trim_start_matches("is only ");
         let section = place.rsplit_once('`').unwrap().1;
         let of = |known: &&&known::Known| {
             section.strip_prefix(known.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

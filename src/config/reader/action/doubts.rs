@@ -1,6 +1,7 @@
 //! What an action allows that most likely isn't meant. A document is written by whoever may create jobs; what `args` allows is all that
 //! keeps the program from anything else. The pattern isn't taken apart: strings are tried that nobody means to allow.
 
+use super::shape;
 use crate::actions::{Action, Pattern, RunsAs, Word};
 
 /// What only a pattern for everything matches.
@@ -15,14 +16,9 @@ pub(super) fn doubts(action: &Action) -> Vec<String> {
     let Some(behind) = action.run.words.iter().position(|word| *word == Word::Arguments) else { return Vec::new() };
     let before = &action.run.words[..behind];
     let (text, root) = (pattern.as_str(), if action.runs_as == RunsAs::Root { " as root" } else { "" });
-    let is_any_word = ["xqzw", "reboot"].iter().all(|word| pattern.matches(word));
     let name = action.run.program.rsplit('/').next().unwrap_or_default();
-    if is_any_word && action.runs_what_it_is_given() && before.iter().all(is_no_operand) {
-        let text = format!(
-            "\"{text}\" allows any word, and {name} runs what it is given{root}: a document could run every program of this machine. List \
-             what is needed, such as \"(nodered|zigbee2mqtt)\""
-        );
-        return vec![text];
+    if let Some(doubt) = shape::doubt(pattern, action.split) {
+        return vec![doubt];
     }
     if ANYTHING.iter().all(|sample| pattern.matches(sample)) {
         let text = format!(
@@ -40,12 +36,6 @@ pub(super) fn doubts(action: &Action) -> Vec<String> {
         )
     });
     option.into_iter().chain(path_out(pattern, name, root)).collect()
-}
-
-/// Whether it is an option, the setting of a variable, or a number or duration, as in front of what is to be run.
-fn is_no_operand(word: &Word) -> bool {
-    let Word::Text(text) = word else { return false };
-    text.starts_with('-') || text.contains('=') || text.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// A path that leads where nobody means it to.
