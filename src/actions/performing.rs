@@ -79,7 +79,10 @@ pub(crate) struct Performing<'a, H> {
 impl<H: Host> Performing<'_, H> {
     /// Does it, from where it was `noted` to be. What an earlier process has left running of it must have been ended before.
     pub(crate) async fn perform(&self, noted: Option<&Position>) -> Performed {
-        let from = go_on(self.plan, &self.execution.to_string(), noted, &self.host.life());
+        let here = self.host.life();
+        let from = go_on(self.plan, &self.execution.to_string(), noted, &here);
+        // After a reload with other services it is the same.
+        let is_another = noted.is_some_and(|noted| noted.life.process != here.process);
         let (GoOn::Begin(first) | GoOn::Await(first) | GoOn::Done(first) | GoOn::Interrupted(first)) = from;
         let was_interrupted = matches!(from, GoOn::Interrupted(_));
         let (mut last, mut all_succeeded) = (Told::new(), true);
@@ -89,7 +92,7 @@ impl<H: Host> Performing<'_, H> {
             }
             let ended = match if number == first { from } else { GoOn::Begin(number) } {
                 GoOn::Begin(_) => self.step(number, step).await,
-                GoOn::Await(_) => self.until_done(step, true).await,
+                GoOn::Await(_) => self.until_done(step, is_another).await,
                 GoOn::Done(_) => Ok(Told::new()),
                 GoOn::Interrupted(_) => Err(reason(INTERRUPTED)),
             };

@@ -217,6 +217,9 @@ async fn a_new_gatewire_that_is_connected_is_what_an_upgrade_waits_for() {
     host.is_connected.set(true);
     assert!(perform(&host, steps(), Some(&noted)).await.has_succeeded);
     assert_eq!(host.take_happened(), Vec::<String>::new());
+    // A reload with other services has what is done begin anew, in the same process.
+    let own = Position { life: host.life(), ..noted };
+    assert!(!perform(&host, steps(), Some(&own)).await.has_succeeded, "it is the one that began it");
 }
 
 #[tokio::test(start_paused = true)]
