@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::actions;
 use super::bridge::{self, Bridge};
 use crate::net::tests::pki::Files;
 
@@ -12,7 +13,7 @@ pub(super) const CONFIGURATIONS: usize = 6;
 pub(super) fn configuration(
     directory: &Path,
     files: &Files,
-    (is_mqtt5, bridge): (bool, Option<Bridge>),
+    (is_mqtt5, bridge, has_actions): (bool, Option<Bridge>, bool),
     number: usize,
 ) -> String {
     let path = |name: &str| directory.join(name).display().to_string();
@@ -30,6 +31,7 @@ pub(super) fn configuration(
         _ => String::new(),
     };
     let bridge = bridge.map_or_else(String::new, |bridge| bridge::table(bridge, number));
+    let actions = if has_actions { actions::tables(number) } else { String::new() };
     format!(
         r#"
 [connection]
@@ -72,6 +74,7 @@ max_age = "365d"
 [status]
 socket = "{}"
 {bridge}
+{actions}
 "#,
         tls.ca_file.display(),
         tls.cert_file.display(),

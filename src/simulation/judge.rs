@@ -1,6 +1,7 @@
 //! What has to hold, whatever happens: the promises of docs/durability.md and of the socket lines, as far as they can be told from
 //! outside.
 
+mod actions;
 mod bridge;
 mod fairness;
 mod observers;
@@ -15,6 +16,7 @@ use super::cloud::message::Taken;
 use super::plan::{HOUR, Plan};
 use crate::store::Row;
 use crate::time;
+pub(super) use actions::Disturbance;
 pub(super) use bridge::numbers_in;
 pub(super) use fairness::Fairness;
 use readers::Received;
@@ -57,6 +59,7 @@ pub(super) struct Judge {
     /// What the cloud has, as far as its list was read.
     taken: RefCell<(usize, BTreeSet<u64>)>,
     pub(super) bridge: bridge::OfBridge,
+    pub(super) actions: actions::OfActions,
     pub(super) observers: observers::Observers,
 }
 

@@ -1,9 +1,10 @@
 //! The whole daemon against a simulated world, in one process and in virtual time: one seed is one run (docs/simulation.md).
 //!
 //! [`process`] is the daemon, as `gatewire run` starts it; [`cloud`] the server that it is connected to, [`broker`] the local one,
-//! [`network`] what lies between, [`clients`] the local programs. [`plan`] says what happens in a run, [`world`] has it happen, and
+//! [`network`] what lies between, [`clients`] the local programs, [`programs`] those that actions run. [`plan`] says what happens in a run, [`world`] has it happen, and
 //! [`judge`] says what must hold all the same.
 
+mod actions;
 mod bridge;
 mod broker;
 mod clients;
@@ -14,6 +15,7 @@ mod judge;
 mod network;
 mod plan;
 mod process;
+mod programs;
 mod server;
 mod world;
 

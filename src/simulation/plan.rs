@@ -2,6 +2,7 @@
 
 pub(super) mod bridge;
 mod draw;
+pub(super) mod orders;
 
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::clients::{Publishes, Reads};
 use super::cloud::behaviour::{Behaviour, Refusal, Refuses};
 use super::network::Weather;
 use crate::store::simulated;
+use orders::Orders;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -60,6 +62,8 @@ pub(super) enum What {
     AskStatus,
     /// At the local broker, or for it.
     Local(bridge::Local),
+    /// At AWS, for jobs and commands.
+    Order(orders::Order),
 }
 
 /// What may be among what happens: not everything in every run, so that what must hold without it is looked at in the others.
@@ -81,6 +85,8 @@ pub(super) struct Plan {
     pub(super) kinds: Kinds,
     /// Only some runs have one: the others are as they were without.
     pub(super) bridge: Option<Bridge>,
+    /// Likewise, of jobs and commands.
+    pub(super) orders: Option<Orders>,
     pub(super) lasts: Duration,
     pub(super) events: Vec<Event>,
 }

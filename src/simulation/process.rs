@@ -15,11 +15,11 @@ use tokio_stream::Stream;
 
 use super::broker::Broker;
 use super::network::SimulatedNetwork;
-use crate::actions::{self, ExecutionId, Invocation};
+use super::programs::ProgramTable;
 use crate::blocking::NoThread;
 use crate::config::{self, Environment};
 use crate::daemon::{self, DaemonError, Machine, ReloadAnswer, ReloadRefused};
-use crate::executions::programs::{Fetching, Local, Programs};
+use crate::executions::programs::Programs;
 use crate::net::credentials;
 use crate::socket::Inherited;
 use crate::store::simulated::SimulatedDisk;
@@ -35,38 +35,10 @@ struct SimulatedMachine {
     network: SimulatedNetwork,
     brokers: SimulatedNetwork<Broker>,
     disk: SimulatedDisk,
+    programs: ProgramTable,
+    /// The process is.
+    is_killed: Rc<Cell<bool>>,
     config: PathBuf,
-}
-
-/// No configuration of the simulation has actions.
-struct NoPrograms;
-
-impl Programs for NoPrograms {
-    fn boot_id(&self) -> String {
-        "simulated".to_owned()
-    }
-
-    fn run<'a>(
-        &'a self,
-        _: &'a Invocation,
-        _: Option<&'a Path>,
-        _: &'a ExecutionId,
-        _: Local<'a, ()>,
-    ) -> Local<'a, actions::Ended> {
-        unreachable!("no action is configured")
-    }
-
-    fn fetch<'a>(&'a self, _: Fetching<'a>, _: &'a dyn Fn(String)) -> Local<'a, Result<PathBuf, String>> {
-        unreachable!("no action is configured")
-    }
-
-    fn clean<'a>(&'a self, _: &'a Path, _: Option<&'a ExecutionId>) -> Local<'a, ()> {
-        Box::pin(std::future::ready(()))
-    }
-
-    fn end_leftover<'a>(&'a self, _: &'a ExecutionId, _: bool) -> Local<'a, Result<(), String>> {
-        unreachable!("no action is configured")
-    }
 }
 
 impl Machine for SimulatedMachine {
@@ -83,7 +55,7 @@ impl Machine for SimulatedMachine {
     }
 
     fn programs(&self) -> Rc<dyn Programs> {
-        Rc::new(NoPrograms)
+        self.programs.of_process(&self.is_killed)
     }
 
     fn disk(&self) -> &SimulatedDisk {
@@ -162,6 +134,7 @@ impl Future for Turns {
                 self.machine.disk.killed();
                 self.machine.network.killed();
                 self.machine.brokers.killed();
+                self.machine.is_killed.set(true);
                 drop(self.set.take());
                 *self.control.ended.borrow_mut() = Some(Ended::Killed);
                 return Poll::Ready(());
@@ -203,13 +176,15 @@ impl Process {
     pub(super) fn start(
         network: &SimulatedNetwork,
         brokers: &SimulatedNetwork<Broker>,
-        disk: &SimulatedDisk,
+        (disk, programs): (&SimulatedDisk, &ProgramTable),
         config: &Path,
     ) -> Process {
         let machine = SimulatedMachine {
             network: network.clone(),
             brokers: brokers.clone(),
             disk: disk.clone(),
+            programs: programs.clone(),
+            is_killed: Rc::default(),
             config: config.to_owned(),
         };
         let (signals, heard) = mpsc::unbounded_channel();

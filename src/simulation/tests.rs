@@ -141,13 +141,15 @@ fn nothing_that_happens_breaks_a_promise() {
 
 #[test]
 fn a_seed_is_one_run() {
-    // With a bridge.
-    let plan = Plan::draw(seeds().start + 2, LASTS / 12);
-    assert!(plan.bridge.is_some() || seeds().start > 0);
-    let (first, second) = (run(&plan), run(&plan));
-    for (at, (first, second)) in first.history.iter().zip(&second.history).enumerate() {
-        assert_eq!(first, second, "event {at} of seed {}", plan.seed);
+    for seed in [seeds().start + 1, seeds().start + 2] {
+        // With jobs and commands, and with a bridge.
+        let plan = Plan::draw(seed, LASTS / 12);
+        assert!(plan.orders.is_some() || plan.bridge.is_some() || seeds().start > 0);
+        let (first, second) = (run(&plan), run(&plan));
+        for (at, (first, second)) in first.history.iter().zip(&second.history).enumerate() {
+            assert_eq!(first, second, "event {at} of seed {}", plan.seed);
+        }
+        assert_eq!(first, second);
+        assert!(first.history.len() > 10, "nothing has happened");
     }
-    assert_eq!(first, second);
-    assert!(first.history.len() > 10, "nothing has happened");
 }

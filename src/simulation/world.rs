@@ -2,6 +2,7 @@
 
 mod bridge;
 mod calm;
+mod orders;
 mod rush;
 
 use std::cell::{Cell, RefCell};
@@ -25,10 +26,11 @@ use super::cloud::Cloud;
 use super::cloud::message::Downlink;
 use super::configuration::configuration;
 use super::journal;
-use super::judge::{Judge, number_in};
+use super::judge::{Disturbance, Judge, number_in};
 use super::network::{SimulatedNetwork, Weather};
 use super::plan::{HOUR, Plan, What, ideal, refuses_everything};
 use super::process::{Ended, Process};
+use super::programs::ProgramTable;
 use crate::net::tests::pki::{Authority, Files};
 use crate::store::simulated::{self, SimulatedDisk};
 use crate::time;
@@ -74,6 +76,7 @@ struct World {
     network: SimulatedNetwork,
     brokers: SimulatedNetwork<Broker>,
     disk: SimulatedDisk,
+    programs: ProgramTable,
     clocks: Rc<Clocks>,
     /// When all of this began, and what a right clock showed then.
     began: (Instant, Timestamp),
@@ -91,8 +94,11 @@ struct World {
     store_has_ended: Cell<bool>,
     is_mqtt5: bool,
     bridge: Option<Bridge>,
-    /// How often something was done to the network, the cloud, the disk, the broker or the way there: what came later isn't undone.
-    changes: [Cell<u32>; 5],
+    /// There are jobs and commands.
+    has_orders: bool,
+    /// How often something was done to the network, the cloud, the disk, the broker or the way there, or Jobs and Commands: what came later
+    /// isn't undone.
+    changes: [Cell<u32>; 6],
 }
 
 impl World {
@@ -114,6 +120,7 @@ impl World {
         World {
             files: FILES.with(Rc::clone),
             disk,
+            programs: ProgramTable::new(&judge),
             rng: RefCell::new(Rng::with_seed(plan.seed)),
             process: RefCell::default(),
             off: Cell::new(Duration::from_secs(1)),
@@ -121,6 +128,7 @@ impl World {
             store_has_ended: Cell::new(false),
             is_mqtt5: plan.is_mqtt5,
             bridge: plan.bridge,
+            has_orders: plan.orders.is_some(),
             changes: Default::default(),
             directory,
             network,
@@ -139,15 +147,18 @@ impl World {
 
     /// Writes the configuration of a number.
     fn configure(&self, number: usize) {
-        let kind = (self.is_mqtt5, self.bridge);
+        let kind = (self.is_mqtt5, self.bridge, self.has_orders);
         fs::write(self.path(), configuration(self.directory.path(), &self.files, kind, number)).unwrap();
         self.rules_change(number);
+        self.actions_change(number);
     }
 
     fn start(&self) {
         self.judge.note("start".to_owned());
         self.store_has_ended.set(false);
-        *self.process.borrow_mut() = Some(Process::start(&self.network, &self.brokers, &self.disk, &self.path()));
+        self.judge.actions.started();
+        let machine = (&self.disk, &self.programs);
+        *self.process.borrow_mut() = Some(Process::start(&self.network, &self.brokers, machine, &self.path()));
     }
 
     /// Starts it again whenever it has ended, as systemd does.
@@ -158,6 +169,7 @@ impl World {
                 None => sleep(Duration::from_millis(50)).await,
                 Some(ended) => {
                     self.judge.note(format!("{ended:?}"));
+                    self.judge.actions.disturbed(Disturbance::ProcessEnds, Duration::ZERO);
                     if ended == Ended::Killed {
                         let in_order = self.disk.is_in_order_for(MENDED);
                         self.judge.observers.killed(time::now(), in_order, self.stored_for_readers());
@@ -201,6 +213,7 @@ impl World {
             spawn_local(async move { brokers.run().await });
         }
         let keeping = spawn_local(Rc::clone(self).keep_running());
+        drop(spawn_local(Rc::clone(self).grant_wishes()));
         let begun = time::now();
         for event in &plan.events {
             sleep_until((begun + event.at).into()).await;
@@ -218,6 +231,9 @@ impl World {
             self.probe_the_bridge().await;
             self.without_a_broker().await;
         }
+        if self.has_orders {
+            self.probe_the_actions().await;
+        }
         self.darkness().await;
         self.rest().await;
         self.end(keeping).await;
@@ -227,6 +243,7 @@ impl World {
             if plan.refuses_nothing() {
                 self.judge.order(cloud);
             }
+            self.judge.actions_at_the_end(cloud, &self.programs.runs(), plan.is_mqtt5);
             if let Some(bridge) = plan.bridge {
                 self.brokers.with_server(|broker| {
                     self.judge.bridge_at_the_end((cloud, broker), plan, bridge, &quarantine);
@@ -236,6 +253,7 @@ impl World {
     }
 
     fn happens(self: &Rc<World>, what: &What) {
+        self.is_disturbed_by(what);
         match what {
             What::Weather(weather, lasts) => {
                 self.network.set_weather(weather.clone());
@@ -286,6 +304,7 @@ impl World {
                 drop(spawn_local(Rc::clone(self).publish_each(*count, *every, (*qos, *size))));
             }
             What::Local(what) => self.happens_locally(what),
+            What::Order(order) => self.is_ordered(order),
             What::AskStatus => drop(spawn_local(Rc::clone(self).ask_status())),
         }
     }
@@ -331,6 +350,8 @@ impl World {
 
     fn cut_power(&self, off: Duration, in_1970: bool) {
         self.disk.power_cut();
+        self.programs.boot();
+        self.judge.actions.booted();
         self.with_process(|process| process.kill_after(0));
         self.off.set(off);
         self.network.cut();

@@ -37,6 +37,8 @@ pub(crate) enum Origin {
     Retained,
     /// [`Flood`](super::behaviour::Flood).
     Flood,
+    /// Jobs or Commands.
+    Service,
 }
 
 /// A message for the client, and how it went. A message has several copies where several subscriptions match

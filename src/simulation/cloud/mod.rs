@@ -9,6 +9,7 @@ mod connection;
 mod downlink;
 pub(crate) mod message;
 mod requests;
+pub(crate) mod services;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::simulation::server::{
 use behaviour::Behaviour;
 use connection::{Connection, Phase};
 use message::{Downlink, Offered, Origin, Taken};
+use services::Services;
 use session::{Session, SessionKey};
 use timers::Action;
 
@@ -61,6 +63,7 @@ pub(crate) struct Cloud {
     /// The session of the last CONNECT, and when that came.
     last_connect: Option<(SessionKey, Instant)>,
     publishing: Pace,
+    services: Services,
     /// A connection after this is the first of another process of the client.
     restarted_after: Option<ConnectionId>,
 }
@@ -87,6 +90,7 @@ impl Cloud {
             faults: Vec::new(),
             last_connect: None,
             publishing: Pace::default(),
+            services: Services::new(seed),
             restarted_after: None,
         }
     }
@@ -144,6 +148,18 @@ impl Cloud {
         self.route(message, Origin::Device, now);
         self.handle_timeout(now);
         place
+    }
+
+    /// Somebody does something at AWS, or has Jobs and Commands behave otherwise.
+    pub(crate) fn operate(&mut self, what: impl FnOnce(&mut Services), now: Instant) {
+        self.handle_timeout(now);
+        what(&mut self.services);
+        self.handle_timeout(now);
+    }
+
+    /// Jobs and Commands.
+    pub(crate) fn services(&self) -> &Services {
+        &self.services
     }
 
     /// Ends the established connections for no reason that the client could know: with a DISCONNECT in MQTT 5 if there is a reason code.

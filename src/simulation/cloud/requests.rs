@@ -22,7 +22,7 @@ impl Cloud {
             self.fault(id, &broken, now);
             return self.close(id, Some(PROTOCOL_ERROR), now);
         }
-        let answer = |filter: &String| self.behaviour.filters.get(filter).copied();
+        let answer = |filter: &String| self.filter_answer(filter);
         let ends = filters.iter().filter_map(|(filter, _)| answer(filter)).find_map(|answer| match answer {
             FilterAnswer::Closes => Some(None),
             FilterAnswer::Disconnects(code) => Some(Some(code)),
@@ -33,10 +33,10 @@ impl Cloud {
         }
         let Some(established) = self.connections.get_mut(&id).and_then(|it| it.established()) else { return };
         let (key, protocol) = (established.key.clone(), established.connect.protocol);
+        let answers: Vec<_> = filters.iter().map(|(filter, _)| self.filter_answer(filter)).collect();
         let Some(session) = self.sessions.get_mut(&key) else { return };
         let (mut codes, mut granted) = (Vec::new(), Vec::new());
-        for (filter, options) in filters {
-            let answer = self.behaviour.filters.get(&filter).copied();
+        for ((filter, options), answer) in filters.into_iter().zip(answers) {
             let is_new = !session.subscriptions.contains_key(&filter);
             let is_full = is_new && session.subscriptions.len() >= self.behaviour.maximum_subscriptions;
             let failure = match answer {
@@ -57,6 +57,11 @@ impl Cloud {
         for (filter, options, is_new) in granted {
             self.send_retained(&filter, options, is_new, now);
         }
+    }
+
+    /// What is done on a filter, if it isn't granted.
+    fn filter_answer(&self, filter: &str) -> Option<FilterAnswer> {
+        self.behaviour.filters.get(filter).copied().or_else(|| self.services.refuses_filter(filter))
     }
 
     /// Retained messages for a filter that was granted, as Retain Handling wants them (MQTT 5, 3.8.3.1).

@@ -33,7 +33,7 @@ impl Cloud {
         let actions = self.due.keys().next().map(|(at, _)| *at);
         let silent = self.connections.values().filter_map(|connection| connection.silent_until()).min();
         let session = self.sessions.values().filter_map(|session| session.ends_at).min();
-        [actions, silent, session, self.next_flood].into_iter().flatten().min()
+        [actions, silent, session, self.next_flood, self.services.timeout()].into_iter().flatten().min()
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -43,6 +43,8 @@ impl Cloud {
                 self.act(action, now);
             } else if self.next_flood.is_some_and(|next| next <= at) {
                 self.flood(now);
+            } else if self.services.timeout().is_some_and(|next| next <= at) {
+                self.services_say(now);
             } else {
                 self.end_silent(now);
                 self.end_sessions(now);
@@ -90,6 +92,22 @@ impl Cloud {
             Action::Deliver(key) => self.deliver(&key, now),
             Action::Repeat(id, packet) => self.repeat(id, packet, now),
             Action::GiveUp(key, packet, message) => self.give_up(&key, packet, message, now),
+        }
+    }
+
+    /// What Jobs and Commands have to say now.
+    fn services_say(&mut self, now: Instant) {
+        self.services.handle_timeout(now);
+        while let Some(said) = self.services.next_said() {
+            let is_there = |id| self.connections.get_mut(&id).is_some_and(|it| it.established().is_some());
+            if !said.to.is_none_or(is_there) {
+                continue;
+            }
+            let place = self.offered.len();
+            self.route(said.message, Origin::Service, now);
+            if let Some(command) = said.command.filter(|_| self.offered.len() > place) {
+                self.services.offered(&command, place);
+            }
         }
     }
 

@@ -23,10 +23,11 @@ impl Cloud {
         }
         let protocol = self.connections.get(&id).and_then(|connection| connection.protocol());
         let refusal = self.behaviour.refusals.iter().find(|refusal| refusal.meets(&publish.message));
+        let refusal = refusal.map(|refusal| refusal.how).or_else(|| self.services.refuses(&publish.message.topic));
         if refusal.is_some() {
             self.refused.push(publish.message.payload.clone());
         }
-        match refusal.map(|refusal| refusal.how) {
+        match refusal {
             Some(Refuses::Closes) => return self.close(id, None, now),
             Some(Refuses::Disconnects(code)) => return self.close(id, Some(code), now),
             Some(Refuses::Fails(_)) if protocol == Some(Protocol::Mqtt311) => return self.close(id, None, now),
@@ -53,6 +54,7 @@ impl Cloud {
         if message.qos > 0 {
             self.acknowledge(id, &publish, 0, now);
         }
+        self.services.hear(id, &message, now);
         self.route(message, Origin::Client, now);
     }
 

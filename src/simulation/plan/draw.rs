@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Event, HOUR, Kinds, MINUTE, Plan, SECOND, What, bridge, ideal};
+use super::{Event, HOUR, Kinds, MINUTE, Plan, SECOND, What, bridge, ideal, orders};
 use crate::simulation::clients::{Habit, Publishes, Reads};
 use crate::simulation::cloud::behaviour::{Behaviour, Delay, Refusal, Refuses, Reply};
 use crate::simulation::configuration::CONFIGURATIONS;
@@ -44,9 +44,13 @@ impl Plan {
         if let Some(bridge) = bridge {
             events.extend(bridge::events(seed, bridge, lasts));
         }
+        let orders = orders::draw(seed);
+        if let Some(orders) = orders {
+            events.extend(orders::events(seed, orders, lasts));
+        }
         events.sort_by_key(|event| event.at);
         events.retain(|event| event.at < lasts);
-        Plan { seed, is_mqtt5, kinds, bridge, lasts, events }
+        Plan { seed, is_mqtt5, kinds, bridge, orders, lasts, events }
     }
 }
 

@@ -34,6 +34,9 @@ impl World {
         if self.bridge.is_some() {
             self.calm_locally();
         }
+        if self.has_orders {
+            self.calm_orders();
+        }
         self.clocks.synchronise(true);
         self.local.outstanding.is_over.set(true);
         if plan.kinds.wild {
@@ -92,6 +95,8 @@ impl World {
             ("messages of the local broker", self.brokers.with_server(|broker| broker.open())),
             ("messages of the bridge on the disk", bridge::queues().map(|queue| self.disk.messages_of(&queue)).sum()),
             ("filters at the local broker that aren't subscribed to", usize::from(!self.is_bridged())),
+            ("jobs that aren't over", self.open_jobs()),
+            ("programs that run", self.programs.running()),
             ("no daemon", usize::from(self.process.borrow().is_none())),
         ];
         for (what, count) in counts.iter().filter(|(_, count)| *count > 0) {
