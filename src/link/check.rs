@@ -5,33 +5,27 @@
 //! filters that it had. A session that the check itself has begun is ended again ([`Check::end_session`]): the daemon would take
 //! it for its own and miss its subscriptions.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod talk;
 
-use bytes::BytesMut;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::error::Elapsed;
-use tokio::time::{sleep, timeout, timeout_at};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::connect::{LinkConnector, Opened};
-use super::connection::Cause;
-use super::diagnosis::{FilterRefused, LinkError, Peer, Phase, Sent, Shown};
-use super::explain;
+use super::diagnosis::{FilterRefused, LinkError, Shown};
 use super::pace::ConnectLimit;
 use super::refusals::terms_remedy;
 use super::reload::options;
-use crate::client::{CLOSE_TIME, Failure, Outcome, StepReport};
+use crate::client::{Failure, Outcome, StepReport};
 use crate::config;
 use crate::duration::written;
 use crate::message::{Outbound, Qos, TopicFilter, needed};
 use crate::mqtt::Options;
-use crate::mqtt::reason::Reason;
-use crate::mqtt::session::dialogue::{Dialogue, Reply};
 use crate::net::credentials::Credentials;
 use crate::net::{Connector, Endpoint, Stream};
 use crate::time;
+use talk::Talk;
 
 /// How often it is tried to end the session that the check has begun.
 const ATTEMPTS_TO_END: usize = 3;
@@ -283,121 +277,5 @@ fn left_behind(error: &LinkError, session_expiry: Duration) -> Failure {
             remembers: start it after that, or once with session_expiry = \"0s\".",
             written(session_expiry)
         ),
-    }
-}
-
-/// A connection on which CONNECT is said.
-#[derive(Debug)]
-struct Talk {
-    stream: Stream,
-    input: BytesMut,
-    peer: Arc<Peer>,
-    dialogue: Dialogue,
-}
-
-impl Talk {
-    /// CONNECT is to be said.
-    fn new(connection: Opened<Stream>, options: &Options) -> Talk {
-        let Opened { stream, peer, .. } = connection;
-        Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(options) }
-    }
-
-    /// Says CONNECT and waits for CONNACK; whether the server had the session.
-    async fn connected(&mut self, deadline: tokio::time::Instant) -> Result<bool, LinkError> {
-        let began = time::now();
-        let connack = self.reply(|reply| match reply {
-            Reply::Connected { session_present } => Some(session_present),
-            _ => None,
-        });
-        match timeout_at(deadline, connack).await.unwrap_or(Err(Cause::NoConnAck)) {
-            Ok(session_present) => Ok(session_present),
-            Err(cause) => Err(explain(cause, &self.peer, began, Phase::AwaitingConnack)),
-        }
-    }
-
-    /// What the server grants for one filter. Only that filter is unanswered, so that there is one suspect if it closes.
-    async fn subscribe(
-        &mut self,
-        filter: &TopicFilter,
-        qos: Qos,
-        ack_timeout: Duration,
-    ) -> Result<Result<Qos, Reason>, LinkError> {
-        let began = time::now();
-        if let Some(Reply::Subscription(ruled_out)) = self.dialogue.subscribe(filter, qos) {
-            return Ok(ruled_out);
-        }
-        let suback = self.reply(|reply| match reply {
-            Reply::Subscription(answer) => Some(answer),
-            _ => None,
-        });
-        let answer = timeout(ack_timeout, suback).await;
-        self.answered(answer, Sent::Subscribe(filter.clone()), began, ack_timeout)
-    }
-
-    /// Takes a filter back.
-    async fn unsubscribe(&mut self, filter: &TopicFilter, ack_timeout: Duration) -> Result<(), LinkError> {
-        let began = time::now();
-        self.dialogue.unsubscribe(filter);
-        let unsuback = self.reply(|reply| matches!(reply, Reply::Unsubscribed).then_some(()));
-        let answer = timeout(ack_timeout, unsuback).await;
-        self.answered(answer, Sent::Unsubscribe(filter.clone()), began, ack_timeout)
-    }
-
-    fn answered<T>(
-        &self,
-        answer: Result<Result<T, Cause>, Elapsed>,
-        sent: Sent,
-        began: Instant,
-        waited: Duration,
-    ) -> Result<T, LinkError> {
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(cause)) => Err(explain(cause, &self.peer, began, Phase::Connected { last_sent: vec![sent] })),
-            Err(_) => Err(LinkError::Unanswered { peer: Arc::clone(&self.peer), sent, waited }),
-        }
-    }
-
-    /// Writes what there is to say and reads until `take` has found its answer.
-    async fn reply<T>(&mut self, take: impl Fn(Reply) -> Option<T>) -> Result<T, Cause> {
-        self.write().await.map_err(Cause::Io)?;
-        loop {
-            if self.stream.read_buf(&mut self.input).await.map_err(Cause::Io)? == 0 {
-                return Err(Cause::Closed);
-            }
-            while let Some(reply) = self.dialogue.receive(&mut self.input).map_err(Cause::Session)? {
-                if let Some(answer) = take(reply) {
-                    return Ok(answer);
-                }
-            }
-        }
-    }
-
-    async fn write(&mut self) -> io::Result<()> {
-        let output = self.dialogue.output().split();
-        let written = async {
-            self.stream.write_all(&output).await?;
-            self.stream.flush().await
-        };
-        let Err(error) = written.await else { return Ok(()) };
-        // A server that refuses our certificate may close while we write: its alert still waits to be read.
-        match self.stream.read_buf(&mut self.input).await {
-            Err(alert) if alert.get_ref().is_some() => Err(alert),
-            _ => Err(error),
-        }
-    }
-
-    /// Says DISCONNECT and lets the server close.
-    async fn close(mut self) {
-        self.dialogue.disconnect();
-        let goodbye = async {
-            self.write().await?;
-            self.stream.shutdown().await?;
-            while self.stream.read_buf(&mut self.input).await? > 0 {
-                self.input.clear();
-            }
-            io::Result::Ok(())
-        };
-        // The server has closed first, or doesn't: nothing more is wanted of it.
-        let _ = timeout(CLOSE_TIME, goodbye).await;
     }
 }

@@ -1,0 +1,138 @@
+//! A connection on which MQTT is spoken, question by question.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::error::Elapsed;
+use tokio::time::{timeout, timeout_at};
+
+use crate::client::CLOSE_TIME;
+use crate::link::connect::Opened;
+use crate::link::connection::Cause;
+use crate::link::diagnosis::{LinkError, Peer, Phase, Sent};
+use crate::link::explain;
+use crate::message::{Qos, TopicFilter};
+use crate::mqtt::Options;
+use crate::mqtt::reason::Reason;
+use crate::mqtt::session::dialogue::{Dialogue, Reply};
+use crate::net::Stream;
+use crate::time;
+
+/// A connection on which CONNECT is said.
+#[derive(Debug)]
+pub(super) struct Talk {
+    stream: Stream,
+    input: BytesMut,
+    peer: Arc<Peer>,
+    pub(super) dialogue: Dialogue,
+}
+
+impl Talk {
+    /// CONNECT is to be said.
+    pub(super) fn new(connection: Opened<Stream>, options: &Options) -> Talk {
+        let Opened { stream, peer, .. } = connection;
+        Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(options) }
+    }
+
+    /// Says CONNECT and waits for CONNACK; whether the server had the session.
+    pub(super) async fn connected(&mut self, deadline: tokio::time::Instant) -> Result<bool, LinkError> {
+        let began = time::now();
+        let connack = self.reply(|reply| match reply {
+            Reply::Connected { session_present } => Some(session_present),
+            _ => None,
+        });
+        match timeout_at(deadline, connack).await.unwrap_or(Err(Cause::NoConnAck)) {
+            Ok(session_present) => Ok(session_present),
+            Err(cause) => Err(explain(cause, &self.peer, began, Phase::AwaitingConnack)),
+        }
+    }
+
+    /// What the server grants for one filter. Only that filter is unanswered, so that there is one suspect if it closes.
+    pub(super) async fn subscribe(
+        &mut self,
+        filter: &TopicFilter,
+        qos: Qos,
+        ack_timeout: Duration,
+    ) -> Result<Result<Qos, Reason>, LinkError> {
+        let began = time::now();
+        if let Some(Reply::Subscription(ruled_out)) = self.dialogue.subscribe(filter, qos) {
+            return Ok(ruled_out);
+        }
+        let suback = self.reply(|reply| match reply {
+            Reply::Subscription(answer) => Some(answer),
+            _ => None,
+        });
+        let answer = timeout(ack_timeout, suback).await;
+        self.answered(answer, Sent::Subscribe(filter.clone()), began, ack_timeout)
+    }
+
+    /// Takes a filter back.
+    pub(super) async fn unsubscribe(&mut self, filter: &TopicFilter, ack_timeout: Duration) -> Result<(), LinkError> {
+        let began = time::now();
+        self.dialogue.unsubscribe(filter);
+        let unsuback = self.reply(|reply| matches!(reply, Reply::Unsubscribed).then_some(()));
+        let answer = timeout(ack_timeout, unsuback).await;
+        self.answered(answer, Sent::Unsubscribe(filter.clone()), began, ack_timeout)
+    }
+
+    fn answered<T>(
+        &self,
+        answer: Result<Result<T, Cause>, Elapsed>,
+        sent: Sent,
+        began: Instant,
+        waited: Duration,
+    ) -> Result<T, LinkError> {
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(cause)) => Err(explain(cause, &self.peer, began, Phase::Connected { last_sent: vec![sent] })),
+            Err(_) => Err(LinkError::Unanswered { peer: Arc::clone(&self.peer), sent, waited }),
+        }
+    }
+
+    /// Writes what there is to say and reads until `take` has found its answer.
+    async fn reply<T>(&mut self, take: impl Fn(Reply) -> Option<T>) -> Result<T, Cause> {
+        self.write().await.map_err(Cause::Io)?;
+        loop {
+            if self.stream.read_buf(&mut self.input).await.map_err(Cause::Io)? == 0 {
+                return Err(Cause::Closed);
+            }
+            while let Some(reply) = self.dialogue.receive(&mut self.input).map_err(Cause::Session)? {
+                if let Some(answer) = take(reply) {
+                    return Ok(answer);
+                }
+            }
+        }
+    }
+
+    async fn write(&mut self) -> io::Result<()> {
+        let output = self.dialogue.output().split();
+        let written = async {
+            self.stream.write_all(&output).await?;
+            self.stream.flush().await
+        };
+        let Err(error) = written.await else { return Ok(()) };
+        // A server that refuses our certificate may close while we write: its alert still waits to be read.
+        match self.stream.read_buf(&mut self.input).await {
+            Err(alert) if alert.get_ref().is_some() => Err(alert),
+            _ => Err(error),
+        }
+    }
+
+    /// Says DISCONNECT and lets the server close.
+    pub(super) async fn close(mut self) {
+        self.dialogue.disconnect();
+        let goodbye = async {
+            self.write().await?;
+            self.stream.shutdown().await?;
+            while self.stream.read_buf(&mut self.input).await? > 0 {
+                self.input.clear();
+            }
+            io::Result::Ok(())
+        };
+        // The server has closed first, or doesn't: nothing more is wanted of it.
+        let _ = timeout(CLOSE_TIME, goodbye).await;
+    }
+}
