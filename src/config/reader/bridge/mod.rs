@@ -3,7 +3,7 @@
 mod across;
 mod rule;
 
-use super::{PROTOCOLS, Reader, claims::Use, paths::path};
+use super::{Reader, claims::Use, connection::PROTOCOLS, paths::path};
 use crate::config::broker::broker;
 use crate::config::document::{Node, Value};
 use crate::config::places::Place;
