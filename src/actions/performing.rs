@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
-use super::position::{GoOn, Life, Position, Stage, go_on};
+use super::position::{GoOn, Life, MAX_BEGUN, Position, Stage, go_on};
 use super::{Action, Done, Ended, ExecutionId, How, Invocation, Plan, Step, Wanted, Work};
 use crate::duration::written;
 
@@ -85,15 +85,17 @@ impl<H: Host> Performing<'_, H> {
         let is_another = noted.is_some_and(|noted| noted.life.process != here.process);
         let (GoOn::Begin(first) | GoOn::Await(first) | GoOn::Done(first) | GoOn::Interrupted(first)) = from;
         let was_interrupted = matches!(from, GoOn::Interrupted(_));
+        let noted = noted.filter(|noted| noted.execution == self.execution.to_string());
         let (mut last, mut all_succeeded) = (Told::new(), true);
         for (number, step) in self.plan.steps.iter().enumerate().skip(first) {
             if step.is_final && !all_succeeded {
                 break;
             }
             let ended = match if number == first { from } else { GoOn::Begin(number) } {
-                GoOn::Begin(_) => self.step(number, step).await,
+                GoOn::Begin(_) => self.step(number, step, begun(noted, number)).await,
                 GoOn::Await(_) => self.until_done(step, is_another).await,
                 GoOn::Done(_) => Ok(Told::new()),
+                GoOn::Interrupted(_) if begun(noted, number) >= MAX_BEGUN => Err(reason(&interrupted_too_often())),
                 GoOn::Interrupted(_) => Err(reason(INTERRUPTED)),
             };
             let has_failed = ended.is_err();
@@ -108,15 +110,16 @@ impl<H: Host> Performing<'_, H> {
         Performed { has_succeeded: true, was_interrupted: false, told: last }
     }
 
-    async fn step(&self, number: usize, step: &Step) -> Outcome {
+    /// `begun` is how often it was begun before.
+    async fn step(&self, number: usize, step: &Step, begun: u32) -> Outcome {
         if number > 0 {
             self.host.tell(named(step));
         }
         match &step.work {
-            Work::Run { invocation, download: None } => self.program(number, step, invocation, None).await,
+            Work::Run { invocation, download: None } => self.program(number, step, begun, invocation, None).await,
             Work::Run { invocation, download: Some(wanted) } => {
                 let path = self.fetch(number, invocation, wanted).await?;
-                self.program(number, step, invocation, Some(&path)).await
+                self.program(number, step, begun, invocation, Some(&path)).await
             }
             Work::Reload => self.host.reload().await.map(|()| Told::new()).map_err(|why| reason(&why)),
             Work::Diagnose => Ok(self.host.diagnose()),
@@ -131,9 +134,17 @@ impl<H: Host> Performing<'_, H> {
         }
     }
 
-    async fn program(&self, number: usize, step: &Step, invocation: &Invocation, download: Option<&Path>) -> Outcome {
-        let execution = self.execution.to_string();
-        let mut position = Position { execution, step: number, stage: Stage::Begun, life: self.host.life() };
+    async fn program(
+        &self,
+        number: usize,
+        step: &Step,
+        begun: u32,
+        invocation: &Invocation,
+        download: Option<&Path>,
+    ) -> Outcome {
+        let (execution, life) = (self.execution.to_string(), self.host.life());
+        let mut position =
+            Position { execution, step: number, stage: Stage::Begun, life, begun: begun.saturating_add(1) };
         if !self.host.note(&position).await {
             return Err(reason("it can't be noted on the disk that it is begun"));
         }
@@ -170,6 +181,18 @@ impl<H: Host> Performing<'_, H> {
             }
         }
     }
+}
+
+fn interrupted_too_often() -> String {
+    format!(
+        "interrupted: it was begun {MAX_BEGUN} times, and each time gatewire was ended while it ran. If it restarts gatewire or the machine \
+         by itself, it needs `done`"
+    )
+}
+
+/// How often a step was begun, as it is noted.
+fn begun(noted: Option<&Position>, step: usize) -> u32 {
+    noted.filter(|noted| noted.step == step).map_or(0, |noted| noted.begun.max(1))
 }
 
 fn told(step: &Step, invocation: &Invocation, ended: &Ended) -> Told {

@@ -25,6 +25,9 @@ pub(crate) struct Position {
     pub(crate) stage: Stage,
     /// In which it was noted first.
     pub(crate) life: Life,
+    /// How often the step was begun.
+    #[serde(default)]
+    pub(crate) begun: u32,
 }
 
 /// Those of all executions that may have begun and aren't over, by their names. They are one note: what is noted of one says nothing of
@@ -42,6 +45,9 @@ pub(crate) enum Stage {
     /// Its program has exited with 0; a boot or a restart is waited for (`done`).
     Exited,
 }
+
+/// How often a step is begun at most: one that ends gatewire or the machine by itself would do so for ever.
+pub(crate) const MAX_BEGUN: u32 = 4;
 
 /// Where a plan goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +105,7 @@ pub(crate) fn go_on(plan: &Plan, execution: &str, noted: Option<&Position>, here
     match action.done {
         Done::AfterBoot if noted.life.boot != here.boot => GoOn::Done(step),
         Done::AfterBoot | Done::AfterRestart => GoOn::Await(step),
-        Done::Exit if action.rerun => GoOn::Begin(step),
+        Done::Exit if action.rerun && noted.begun < MAX_BEGUN => GoOn::Begin(step),
         Done::Exit => GoOn::Interrupted(step),
     }
 }
@@ -147,13 +153,17 @@ mod tests {
     fn it_goes_on_where_it_was() {
         let plan =
             |done, rerun| Plan { steps: vec![step(Done::Exit, false), step(done, rerun), step(Done::Exit, false)] };
-        let noted = |stage| Position { execution: "j:1".to_owned(), step: 1, stage, life: life("x", 1) };
+        let noted = |stage| Position { execution: "j:1".to_owned(), step: 1, stage, life: life("x", 1), begun: 1 };
         let (begun, exited) = (noted(Stage::Begun), noted(Stage::Exited));
+        let often = |times| Position { begun: times, ..begun.clone() };
+        let (thrice, too_often) = (often(MAX_BEGUN - 1), often(MAX_BEGUN));
         let (restarted, booted) = (life("x", 2), life("y", 2));
         let rows = [
             (Done::Exit, false, &begun, &restarted, GoOn::Interrupted(1)),
             (Done::Exit, false, &begun, &booted, GoOn::Interrupted(1)),
             (Done::Exit, true, &begun, &restarted, GoOn::Begin(1)),
+            (Done::Exit, true, &thrice, &booted, GoOn::Begin(1)),
+            (Done::Exit, true, &too_often, &booted, GoOn::Interrupted(1)),
             (Done::AfterBoot, false, &begun, &restarted, GoOn::Await(1)),
             (Done::AfterBoot, false, &exited, &restarted, GoOn::Await(1)),
             (Done::AfterBoot, false, &begun, &booted, GoOn::Done(1)),
@@ -174,6 +184,7 @@ mod tests {
             step: 2,
             stage: Stage::Exited,
             life: life("x", 1),
+            begun: 1,
         };
         let mut positions = Positions::default();
         positions.note(noted("job:1"));

@@ -25,6 +25,12 @@ report_output = true
 name = "slow"
 run = ["/bin/sh", "-c", "echo begun >> /root/slow; exec sleep 1235"]
 as = "root"
+
+[[action]]
+name = "circle"
+run = ["/usr/bin/systemctl", "restart", "gatewire"]
+as = "root"
+rerun = true
 """
 
 broker = Broker()
@@ -70,6 +76,7 @@ def failures():
     cloud.create("fail-1", {"operation": "fail"})
     details = cloud.over("fail-1", "FAILED")
     assert details["exit_code"] == "3" and details["stderr"] == "what went wrong\\n", details
+    eventually("the list", lambda: "ended with exit code 3" in run("gatewire", "jobs"))
     for job, document, why in [
             ("restart-sshd", {"operation": "restart", "args": ["sshd"]}, "args[0]: \"sshd\" doesn't match `args` of the action \"restart\""),
             ("format", {"operation": "format"}, "no action is called \"format\"")]:
@@ -102,6 +109,14 @@ def killed():
         assert reason in cloud.over(job, "FAILED")["reason"]
         assert not runs("sleep 1235"), "it is gone before anything is told"
         assert pathlib.Path("/root/slow").read_text() == "begun\n" and begun(job) == 1
+    is_connected()
+
+
+def circle():
+    """an action that ends gatewire each time isn't begun again for ever, nor so often that systemd gives gatewire up"""
+    systemctl("reset-failed", "gatewire")
+    cloud.create("circle-1", {"operation": "circle"})
+    assert "begun 4 times" in cloud.over("circle-1", "FAILED")["reason"] and begun("circle-1") == 4
     is_connected()
 
 
@@ -224,5 +239,5 @@ def listed():
     systemctl("disable", "--now", "gatewire-action.socket")
 
 
-STEPS = [set_up, restart, failures, killed, packages, upgrade, reboot]
+STEPS = [set_up, restart, failures, killed, circle, packages, upgrade, reboot]
 AFTER_REBOOT = [has_rebooted, listed]

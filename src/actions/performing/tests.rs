@@ -16,6 +16,8 @@ struct Scripted {
     ends: RefCell<VecDeque<Ended>>,
     /// What was begun and noted, in their order.
     happened: RefCell<Vec<String>>,
+    /// What was noted last.
+    noted: RefCell<Option<Position>>,
     is_disk_full: Cell<bool>,
     is_connected: Cell<bool>,
     is_cancelled: Cell<bool>,
@@ -27,6 +29,7 @@ impl Scripted {
             life: life("boot", 1),
             ends: RefCell::new(ends.into_iter().collect()),
             happened: RefCell::default(),
+            noted: RefCell::default(),
             is_disk_full: Cell::default(),
             is_connected: Cell::default(),
             is_cancelled: Cell::default(),
@@ -55,6 +58,7 @@ impl Host for Scripted {
 
     async fn note(&self, position: &Position) -> bool {
         self.happens(format!("note {} {:?}", position.step, position.stage));
+        self.noted.replace(Some(position.clone()));
         !self.is_disk_full.get()
     }
 
@@ -201,7 +205,8 @@ async fn a_boot_is_waited_for_and_nothing_else_begins_until_then() {
     let host = Scripted::new([exit(1)]);
     assert_eq!(value(&perform(&host, steps(), None).await, "exit_code"), Some("1"));
     // In the next boot it is done, and the next begins.
-    let noted = Position { execution: "job:1".to_owned(), step: 0, stage: Stage::Begun, life: life("before", 0) };
+    let noted =
+        Position { execution: "job:1".to_owned(), step: 0, stage: Stage::Begun, life: life("before", 0), begun: 1 };
     let host = Scripted::new([exit(0)]);
     assert!(perform(&host, steps(), Some(&noted)).await.has_succeeded);
     assert_eq!(host.take_happened(), ["tell next", "note 1 Begun", "run next"]);
@@ -212,7 +217,8 @@ async fn a_new_gatewire_that_is_connected_is_what_an_upgrade_waits_for() {
     let steps = || vec![step("upgrade", |action| action.done = Done::AfterRestart)];
     let performed = perform(&Scripted::new([exit(0)]), steps(), None).await;
     assert!(value(&performed, "reason").unwrap().contains("no new gatewire"), "not by the one that began it");
-    let noted = Position { execution: "job:1".to_owned(), step: 0, stage: Stage::Begun, life: life("boot", 0) };
+    let noted =
+        Position { execution: "job:1".to_owned(), step: 0, stage: Stage::Begun, life: life("boot", 0), begun: 1 };
     let host = Scripted::new([]);
     host.is_connected.set(true);
     assert!(perform(&host, steps(), Some(&noted)).await.has_succeeded);
@@ -224,7 +230,8 @@ async fn a_new_gatewire_that_is_connected_is_what_an_upgrade_waits_for() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_interrupted_fails_or_begins_again() {
-    let noted = Position { execution: "job:1".to_owned(), step: 0, stage: Stage::Begun, life: life("boot", 0) };
+    let noted =
+        Position { execution: "job:1".to_owned(), step: 0, stage: Stage::Begun, life: life("boot", 0), begun: 1 };
     for rerun in [false, true] {
         let host = Scripted::new([exit(0)]);
         let performed = perform(&host, vec![step("a", |action| action.rerun = rerun)], Some(&noted)).await;
@@ -232,6 +239,24 @@ async fn what_was_interrupted_fails_or_begins_again() {
         assert_eq!(host.take_happened().contains(&"run a".to_owned()), rerun);
         assert_eq!(value(&performed, "reason").is_some_and(|reason| reason.contains("interrupted")), !rerun);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_gatewire_each_time_is_not_begun_for_ever() {
+    let (mut noted, mut begun) = (None, 0);
+    let performed = loop {
+        let host = Scripted::new([]);
+        let steps = vec![step("a", |action| action.rerun = true)];
+        let life = tokio::time::timeout(Duration::from_secs(1), perform(&host, steps, noted.as_ref())).await;
+        if let Ok(performed) = life {
+            break performed;
+        }
+        begun += 1;
+        noted = host.noted.take();
+    };
+    assert_eq!(begun, MAX_BEGUN);
+    assert!(value(&performed, "reason").unwrap().contains("begun 4 times"), "{performed:?}");
+    assert!(performed.was_interrupted && !performed.has_succeeded);
 }
 
 #[tokio::test(start_paused = true)]
