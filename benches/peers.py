@@ -146,6 +146,8 @@ class Peer:
     def __init__(self, broker, protocol):
         self.broker, self.protocol = broker, protocol
         self.name = f"{type(self).__name__.lower()}{protocol}"
+        # A thing's name has no dots.
+        self.thing = self.name.replace(".", "-")
         self.path = lambda name: broker.path(f"{self.name}.{name}")
 
     def measured(self, count, work):
@@ -159,6 +161,8 @@ class Peer:
 
 class Gatewire(Peer):
     binary = "gatewire"
+    # What else is in its configuration.
+    more = ""
 
     def start(self):
         with open(self.path("toml"), "w") as file:
@@ -168,6 +172,7 @@ endpoint = "localhost"
 port = {self.broker.port}
 client_id = "{self.name}"
 protocol = "{self.protocol}"
+thing = "{self.thing}"
 rate_limit = {{ messages_per_second = 4000000000, bytes_per_second = "60 GiB", burst = 1000000, connects_per_second = 100 }}
 [tls]
 ca_file = "{self.broker.path('AmazonRootCA1.pem')}"
@@ -186,6 +191,7 @@ socket = "{self.path('status.sock')}"
 [outbox]
 path = "{self.path('db')}"
 max_size = "1 GiB"
+{self.more}
 """)
         start = time.monotonic()
         self.daemon = subprocess.Popen([self.binary, "--config", self.path("toml"), "run"], stderr=subprocess.PIPE, text=True)
@@ -257,6 +263,45 @@ max_size = "1 GiB"
         publisher.stdin.close()
         publisher.wait()
         return result
+
+
+class Services(Gatewire):
+    """With jobs and commands, of which there are none."""
+
+    asked = None
+    more = """
+[jobs]
+[commands]
+[[action]]
+name = "nothing"
+run = ["/bin/true"]
+"""
+
+    def start(self):
+        self.asked = self.broker.client("mosquitto_sub", "-q", "1", "-t", self.topic(), stdout=subprocess.PIPE)
+        threading.Thread(target=self.answer, args=(self.asked.stdout,), daemon=True).start()
+        time.sleep(0.5)  # until it is subscribed
+        took = super().start()
+        while any(service["outstanding"] or service["state"] != "ready" for service in self.services()):
+            time.sleep(0.01)
+        return took
+
+    def stop(self):
+        super().stop()
+        end(self.asked)
+
+    def topic(self):
+        return f"$aws/things/{self.thing}/jobs/start-next"
+
+    def answer(self, requests):
+        """As AWS IoT Jobs does where there is no job."""
+        for request in requests:
+            answer = json.dumps({"clientToken": json.loads(request)["clientToken"], "timestamp": int(time.time())})
+            self.broker.client("mosquitto_pub", "-q", "1", "-t", f"{self.topic()}/accepted", "-m", answer).wait()
+
+    def services(self):
+        with self.unix("status.sock") as s:
+            return json.loads(s.makefile().read())["services"].values()
 
 
 class Floor(Peer):
