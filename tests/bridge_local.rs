@@ -312,18 +312,27 @@ fn another_client_with_our_id_is_named() {
         let local = LocalBroker::start();
         let gatewire = setup(&at(local.port), &format!("protocol = \"{protocol}\"")).start();
         gatewire.wait_for("bridge house: connected to ");
-        // It connects again as soon as it has been thrown out.
+        // It connects again once it has been thrown out and gatewire is at rest: with a SUBSCRIBE in flight that could be to blame.
         let port = local.port;
+        let log = local.path("log");
+        let is_at_rest = move || {
+            let log = std::fs::read_to_string(&log).unwrap();
+            let mut last = log.lines().rev().filter(|line| line.contains("gatewire-thing-1"));
+            // With a session that was kept, nothing is asked for.
+            let at_rest = ["Sending SUBACK to gatewire-thing-1", "Sending CONNACK to gatewire-thing-1 (1,"];
+            last.next().is_some_and(|line| at_rest.iter().any(|sent| line.contains(sent)))
+        };
         let (stop, stopped) = channel::<()>();
         let rival = std::thread::spawn(move || {
             while stopped.try_recv() != Err(TryRecvError::Disconnected) {
+                if support::found_within(Duration::from_secs(1), || is_at_rest().then_some(())).is_none() {
+                    continue;
+                }
                 let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
                 stream.write_all(b"\x10\x1c\x00\x04MQTT\x04\x00\x00\x3c\x00\x10gatewire-thing-1").unwrap();
-                let mut answer = [0; 4];
-                let _ = stream.read_exact(&mut answer);
-                // Until gatewire has taken over.
-                let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
-                let _ = stream.read(&mut answer);
+                // Until gatewire has taken over, or will for so long not.
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+                while stream.read(&mut [0; 4]).is_ok_and(|length| length > 0) {}
             }
         });
         says(&failure(&gatewire, "broker_client_id_taken_over"), &["gatewire-thing-1", "set another client_id"]);
