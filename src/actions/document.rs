@@ -9,7 +9,7 @@
 //! twice in an object, or nested more than 32 levels deep are refused whatever they hold.
 
 use super::json::{At, Json, parse};
-use super::matching::{Call, found, matched};
+use super::matching::{Call, Found, found, matched};
 use super::plan::{Fault, Plan, Step, Unplanned};
 use super::{Actions, shown};
 
@@ -54,6 +54,17 @@ pub(crate) fn plan(document: &str, actions: &Actions) -> Result<Plan, Unplanned>
     });
     let steps = steps.collect::<Result<Vec<Step>, Fault>>().map_err(Unplanned::Rejected)?;
     Ok(Plan { steps })
+}
+
+/// What a document asks for first that there is, be it right or not: the name of an action, or of what is built in.
+pub(crate) fn asked_for(document: &str, actions: &Actions) -> Option<String> {
+    let json = Some(document).filter(|document| document.len() <= MAX_DOCUMENT).and_then(|document| parse(document).ok())?;
+    let described = described(&json).ok()?;
+    described.iter().find_map(|step| found(&step.call, actions).ok()).map(|found| match found {
+        Found::Action(action) => action.name.clone(),
+        Found::Reload => "gatewire:reload".to_owned(),
+        Found::Diagnose => "gatewire:diagnose".to_owned(),
+    })
 }
 
 /// A step as a document describes it.

@@ -29,7 +29,7 @@ mod url;
 use crate::printable::printable;
 
 pub(crate) use action::{Action, Actions, Done, Download, Run, RunsAs, Word};
-pub(crate) use document::plan;
+pub(crate) use document::{asked_for, plan};
 pub(crate) use ended::{Ended, How};
 pub(crate) use execution::{BadExecutionId, ExecutionId};
 pub(crate) use hosts::HostPattern;

@@ -146,6 +146,24 @@ fn what_no_action_takes_is_told_from_what_is_wrong() {
 }
 
 #[test]
+fn what_is_asked_for_is_known_though_it_is_rejected() {
+    let unknown = json!({"name": "a", "type": "runHandler", "input": {"handler": "unknown.sh"}});
+    let wrong = json!({"name": "b", "type": "runHandler", "input": {"handler": "restart-services.sh", "args": ["sshd"]}});
+    for (document, expected) in [
+        (json!({"operation": "restart", "args": ["sshd"]}), Some("restart")),
+        (json!({"operation": "restart-services.sh", "args": ["sshd"]}), Some("restart")),
+        (json!({"operation": "gatewire:reload", "args": ["x"]}), Some("gatewire:reload")),
+        (json!({"operation": "unknown"}), None),
+        (json!({"operation": 5}), None),
+        (json!([]), None),
+        (json!({"version": "1.0", "steps": [{"action": unknown}, {"action": wrong}]}), Some("restart")),
+    ] {
+        assert!(plan(&document.to_string(), &actions()).is_err(), "{document}");
+        assert_eq!(asked_for(&document.to_string(), &actions()).as_deref(), expected, "{document}");
+    }
+}
+
+#[test]
 fn a_fault_names_its_place() {
     let step = |change: &dyn Fn(&mut Value)| {
         let mut action = handler("anything.sh", &[]);

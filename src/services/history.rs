@@ -134,7 +134,12 @@ impl History {
             Fate::Moot(said) if is_status(said) => (said.as_str(), None),
             Fate::Moot(said) => (UNKNOWN, Some(format!("AWS says {said}"))),
         };
-        self.over(Subject::job(identity), action, status, reason.as_deref(), at);
+        // That of a rejected one, which isn't begun.
+        let told = match fate {
+            Fate::Reported(outcome) => outcome.details.get("action"),
+            Fate::Moot(_) => None,
+        };
+        self.over(Subject::job(identity), action.or(told), status, reason.as_deref(), at);
     }
 
     /// After a start: what is under way by the list alone, and by no journal, is over, and nobody knows how. Returns whether there was

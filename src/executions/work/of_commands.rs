@@ -6,6 +6,7 @@ use super::super::decision::{self, Decision};
 use super::super::writer::Record;
 use super::super::{notes, said};
 use super::{Waiting, Who, Work};
+use crate::actions::asked_for;
 use crate::journal;
 use crate::services::Service;
 use crate::services::commands::{self, Reason};
@@ -56,6 +57,10 @@ impl Work<'_> {
             Err(why) => {
                 said::command_rejected(&execution.id, &why);
                 commands.reject(&execution.id, Reason::new("REJECTED", &why));
+                if let Some(action) = asked_for(&execution.payload, &self.executions.settings().actions) {
+                    self.history.begun(Subject::command(&execution.id), &action, journal::now().into());
+                    self.put_history();
+                }
             }
         }
     }

@@ -9,7 +9,8 @@ use super::super::writer::Record;
 use super::super::{notes, said};
 use super::{UnderWayNow, Who};
 use super::{Waiting, Work};
-use crate::actions::performing::{Performed, named};
+use crate::actions::asked_for;
+use crate::actions::performing::{ACTION, Performed, named};
 use crate::jobs_socket::Offer;
 use crate::journal;
 use crate::services::Service;
@@ -58,7 +59,8 @@ impl Work<'_> {
             Decision::Offer => jobs.accept(Accepted::default(), &mut requests, now),
             Decision::Reject(why) => {
                 said::job_rejected(&execution.identity, &why);
-                let details = Details::default().with("reason", &why);
+                let action = asked_for(&execution.document, &self.executions.settings().actions).unwrap_or_default();
+                let details = Details::default().with("reason", &why).with(ACTION, &action);
                 jobs.decline(Status::Rejected, details, &mut requests, now);
             }
             Decision::Fail(why) => {
