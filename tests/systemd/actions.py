@@ -5,8 +5,8 @@ import os
 import pathlib
 import signal
 
-from machine import (WORK, cursor, drop_in, eventually, is_connected, journal, owner, prop, remove_drop_in, replaced, run, runs,
-                     systemctl, write)
+from machine import (WORK, actions_of_root, cursor, drop_in, eventually, is_connected, owner, prop, remove_drop_in, replaced, run,
+                     runs, systemctl, write)
 
 SOCKET = pathlib.Path("/run/gatewire-action.sock")
 
@@ -87,8 +87,7 @@ def not_before_root_says_so():
     assert "as = \"root\"" in ask("sandboxed")[0]["error"]
     assert "doesn't match" in ask("restart", "ssh")[0]["error"]
     # By root's own process, which says whose words these are.
-    written = [record for record in journal(f"--after-cursor={mark}", unit="gatewire-action@*")
-               if record.get("GATEWIRE_EVENT") in ("root_action", "root_action_refused")]
+    written = actions_of_root(f"--after-cursor={mark}")
     assert [record["GATEWIRE_EVENT"] for record in written] == ["root_action"] * 2 + ["root_action_refused"] * 3, written
     assert all(record["_UID"] == "0" and record["SYSLOG_IDENTIFIER"] == "gatewire" for record in written), written
     os.chown("/etc/gatewire/conf.d/actions.toml", 1000, -1)

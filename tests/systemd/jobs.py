@@ -8,8 +8,8 @@ import signal
 import subprocess
 
 from cloud import Cloud
-from machine import (WORK, Broker, drop_in, eventually, is_connected, journal, prop, remove_drop_in, replaced, run, runs, status,
-                     systemctl, write)
+from machine import (WORK, Broker, actions_of_root, drop_in, eventually, is_connected, prop, remove_drop_in, replaced, run, runs,
+                     status, systemctl, write)
 
 BOOT_ID = pathlib.Path("/proc/sys/kernel/random/boot_id")
 RECIPES = pathlib.Path("/usr/share/doc/gatewire/docs/recipes")
@@ -46,13 +46,13 @@ def set_up():
     systemctl("enable", "--now", "gatewire-action.socket")
     print(run("runuser", "-u", "gatewire", "--", "gatewire", "check").splitlines()[-1])
     systemctl("reload", "gatewire")
-    eventually("ready", lambda: status()["services"]["jobs"]["state"] == "ready")
+    eventually("ready", lambda: status().get("services", {}).get("jobs", {}).get("state") == "ready")
 
 
 def begun(job):
     """How often root has begun something for a job, in all boots: once its helper is gone, which is the last to say something."""
     eventually("no helper is left", lambda: "gatewire-action@" not in systemctl("list-units", "--plain", "gatewire-action@*"))
-    said = [record["MESSAGE"] for record in journal("GATEWIRE_EVENT=root_action", unit="gatewire-action@*")]
+    said = [record["MESSAGE"] for record in actions_of_root("-t", "gatewire")]
     return sum(f" of execution {job}:1:" in message and "has begun" in message for message in said)
 
 

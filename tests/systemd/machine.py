@@ -78,11 +78,18 @@ def remove_drop_in(name, unit="gatewire.service"):
     systemctl("daemon-reload")
 
 
-def journal(*options, unit="gatewire.service"):
+def journal(*options, of=("-u", "gatewire.service")):
     """The records of the service, each with its fields."""
     run("journalctl", "--sync")
-    lines = run("journalctl", "-o", "json", "-u", unit, *options).splitlines()
+    lines = run("journalctl", "-o", "json", *of, *options).splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+def actions_of_root(*options):
+    """What `gatewire act` has written. Not by its unit, which the journal doesn't know of a process that is gone before it looks; and with
+    a cursor from all there is, as the next after the cursor is left out if the cursor's own record isn't looked for."""
+    records = journal(*options, of=())
+    return [record for record in records if record.get("GATEWIRE_EVENT") in ("root_action", "root_action_refused")]
 
 
 def cursor():
