@@ -58,7 +58,8 @@ pub(crate) fn plan(document: &str, actions: &Actions) -> Result<Plan, Unplanned>
 
 /// What a document asks for first that there is, be it right or not: the name of an action, or of what is built in.
 pub(crate) fn asked_for(document: &str, actions: &Actions) -> Option<String> {
-    let json = Some(document).filter(|document| document.len() <= MAX_DOCUMENT).and_then(|document| parse(document).ok())?;
+    let json =
+        Some(document).filter(|document| document.len() <= MAX_DOCUMENT).and_then(|document| parse(document).ok())?;
     let described = described(&json).ok()?;
     described.iter().find_map(|step| found(&step.call, actions).ok()).map(|found| match found {
         Found::Action(action) => action.name.clone(),

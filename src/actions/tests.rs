@@ -148,7 +148,8 @@ fn what_no_action_takes_is_told_from_what_is_wrong() {
 #[test]
 fn what_is_asked_for_is_known_though_it_is_rejected() {
     let unknown = json!({"name": "a", "type": "runHandler", "input": {"handler": "unknown.sh"}});
-    let wrong = json!({"name": "b", "type": "runHandler", "input": {"handler": "restart-services.sh", "args": ["sshd"]}});
+    let wrong =
+        json!({"name": "b", "type": "runHandler", "input": {"handler": "restart-services.sh", "args": ["sshd"]}});
     for (document, expected) in [
         (json!({"operation": "restart", "args": ["sshd"]}), Some("restart")),
         (json!({"operation": "restart-services.sh", "args": ["sshd"]}), Some("restart")),

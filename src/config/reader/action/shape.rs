@@ -184,9 +184,8 @@ impl Needs<'_> {
             _ => false,
         };
         // The repetition itself, and the `?` that makes it lazy.
-        match self.chars.next_if(|c| matches!(c, '*' | '?' | '+' | '{')) {
-            Some('{') => while self.chars.next().is_some_and(|c| c != '}') {},
-            _ => {}
+        if self.chars.next_if(|c| matches!(c, '*' | '?' | '+' | '{')) == Some('{') {
+            while self.chars.next().is_some_and(|c| c != '}') {}
         }
         self.chars.next_if_eq(&'?');
         may
