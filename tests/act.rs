@@ -297,6 +297,8 @@ fn what_takes_too_long_or_is_cancelled_is_ended() {
     let place = Place::new();
     let mut daemon = place.run("short", &[]);
     assert_eq!([daemon.next(), daemon.next()], [json!({ "started": true }), json!({ "timed_out": true })]);
+    // Until the helper is gone, the next one waits for its turn.
+    daemon.ended();
     let mut daemon = place.run("slow", &[]);
     place.wait_for("begun");
     daemon.say(json!({ "nonsense": true }));

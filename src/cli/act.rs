@@ -173,6 +173,8 @@ async fn act(asked: &mut Asked, request: &RunRequest, peer: u32, path: &Path, lo
         Err(why) => return refuse(asked, &format!("{name}: {} can't be started: {why}", action.run.program)).await,
     };
     log::info!(GATEWIRE_EVENT = "root_action"; "{name} has begun as root: {}", action.run.program);
+    // It is in the journal whatever becomes of this process: the action may reboot.
+    journal::finish();
     asked.answer(&Answer::Started).await;
     let Some(ended) = until_the_end(asked, &mut running, action.done).await else {
         log::info!(GATEWIRE_EVENT = "root_action"; "{name} goes on, and this helper ends, as systemd stops it");

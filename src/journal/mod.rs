@@ -49,7 +49,7 @@ pub(crate) fn init(level: LevelFilter) {
     }));
 }
 
-/// At the end of the process: waits a little for what isn't written yet.
+/// At the end of the process, and before what may end it: waits a little for what isn't written yet.
 pub(crate) fn finish() {
     if let Some(logger) = LOGGER.get() {
         logger.outlet.wait(LAST_LINES);
