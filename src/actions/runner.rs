@@ -6,7 +6,7 @@ mod table;
 
 use super::{Run, Word};
 pub(crate) use shell::words as shell_words;
-use shell::{Positions, commands};
+use shell::{DOWNLOAD, Positions, commands};
 use table::{KEYWORDS, Rest, Runner, base, runner};
 
 /// Something that a document says stands where only the configuration may say what is run.
@@ -182,20 +182,26 @@ impl Walk {
     /// Code is the first of `words`; a shell's own may use the others.
     fn code(&mut self, words: &[Word], name: &str, runner: &Runner) {
         let Some((code, behind)) = words.split_first() else { return };
-        let is_shells = runner.is_shell() || matches!(runner.rest, Rest::Program | Rest::AllCode | Rest::Data);
-        match code {
-            Word::Text(code) if is_shells || name == "su" => {
-                let first = behind.iter().position(|word| !matches!(word, Word::Text(_)));
-                let first = first.filter(|_| runner.is_shell()).map(|first| Positions { first, given: &behind[first] });
-                for command in commands(code, first) {
-                    let is_keyword = |word: &&Word| matches!(word, Word::Text(text) if KEYWORDS.contains(&text.as_str()) || is_assignment(text));
-                    let keywords = command.iter().take_while(is_keyword).count();
-                    self.place(&command[keywords..], As::Program, name);
-                }
+        let is_for_a_shell = runner.reads_as_a_shell();
+        let code = match code {
+            Word::Text(code) => code.clone(),
+            Word::Download { before, after }
+                if is_for_a_shell && !(before.trim().is_empty() && after.trim().is_empty()) =>
+            {
+                format!("{before}{DOWNLOAD}{after}")
             }
-            Word::Text(_) => {}
-            Word::Download { before, .. } if !before.trim().is_empty() => {}
-            given => self.note(given, As::Code, name),
+            Word::Download { before, .. } if !before.trim().is_empty() => return,
+            given => return self.note(given, As::Code, name),
+        };
+        if !is_for_a_shell {
+            return;
+        }
+        let first = behind.iter().position(|word| !matches!(word, Word::Text(_)));
+        let first = first.filter(|_| runner.is_shell()).map(|first| Positions { first, given: &behind[first] });
+        for command in commands(&code, first) {
+            let is_keyword = |word: &&Word| matches!(word, Word::Text(text) if KEYWORDS.contains(&text.as_str()) || is_assignment(text));
+            let keywords = command.iter().take_while(is_keyword).count();
+            self.place(&command[keywords..], As::Program, name);
         }
     }
 
@@ -227,6 +233,10 @@ fn taken<'t>(runner: &Runner, option: &'t str) -> Taken<'t> {
             () if runner.takes_value_named(name) && value.is_none() => Taken::Value,
             () => Taken::Nothing,
         };
+    }
+    // As in `java -jar`.
+    if option.len() > 2 && runner.takes_code_named(&option[1..]) {
+        return Taken::Code("");
     }
     let letters = option.char_indices().skip(1);
     for (at, letter) in letters {

@@ -22,6 +22,9 @@ impl Positions<'_> {
     }
 }
 
+/// Stands in a script for the path that `{{download}}` becomes: no word has this character.
+pub(super) const DOWNLOAD: char = '\0';
+
 /// The commands in `code`, each as its words without their quotes. `positions`: what a document gives is among the positional
 /// parameters.
 pub(super) fn commands(code: &str, positions: Option<Positions<'_>>) -> Vec<Vec<Word>> {
@@ -74,6 +77,10 @@ impl Unquoted {
     fn take(&mut self, positions: Option<Positions<'_>>) -> Option<Word> {
         let Unquoted { text, is_there, is_literal, .. } = std::mem::take(self);
         let given = positions.filter(|positions| !is_literal && positions.holds(&text));
-        is_there.then(|| given.map_or(Word::Text(text), |positions| positions.given.clone()))
+        is_there.then(|| match (given, text.split_once(DOWNLOAD)) {
+            (Some(positions), _) => positions.given.clone(),
+            (None, Some((before, after))) => Word::Download { before: before.to_owned(), after: after.to_owned() },
+            (None, None) => Word::Text(text),
+        })
     }
 }

@@ -79,6 +79,13 @@ impl Runner {
         self.names.contains(&"sh")
     }
 
+    /// The code that it takes is read by a shell.
+    pub(super) fn reads_as_a_shell(&self) -> bool {
+        const OTHERS: [&str; 3] = ["gdb", "make", "java"];
+        let is_other = OTHERS.iter().any(|name| self.names.contains(name));
+        self.is_shell() || self.names.contains(&"su") || !is_other && !matches!(self.rest, Rest::Script | Rest::Code)
+    }
+
     /// Options may stand behind its operands.
     pub(super) fn permutes(&self) -> bool {
         ["su", "runuser", "flock"].iter().any(|name| self.names.contains(name))
@@ -210,6 +217,16 @@ const RUNNERS: &[Runner] = &[
         .values("npugcdrNPIkR", &["name", "pidfile", "user", "group", "chuid", "chdir", "chroot", "nicelevel", "umask"])
         .code("xa", &["exec", "startas"]),
     Runner::new(&["ssh"], Rest::Program).values("bcDEeFIiJLlmOopQRSWwB", &[]).operands(1),
+    Runner::new(&["pwsh", "powershell"], Rest::Script)
+        .code("c", &["Command", "EncodedCommand", "File", "command", "file"]),
+    Runner::new(&["Rscript"], Rest::Script).code("e", &[]),
+    Runner::new(&["java"], Rest::Script)
+        .values("", &["class-path", "classpath", "cp", "module-path"])
+        .code("", &["jar"])
+        .attached("DXjavewsd"),
+    Runner::new(&["gdb"], Rest::Data).code("x", &["ex", "iex", "eval-command", "init-eval-command", "command"]),
+    Runner::new(&["make"], Rest::Data).values("CIjlo", &["directory"]).code("f", &["file", "makefile"]),
+    Runner::new(&["screen"], Rest::Program).values("SctTehpL", &[]),
     Runner::new(&["sshpass"], Rest::Program).values("pfd", &[]),
     Runner::new(&["ld-linux", "ld"], Rest::Program).values("", &["library-path", "preload", "argv0", "audit"]),
     // Words of a shell's own.
