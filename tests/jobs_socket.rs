@@ -86,7 +86,7 @@ fn a_program_does_what_no_action_takes_and_the_list_says_so() {
             entry("job-2", Some("listed"), "SUCCEEDED", None),
         ]
     );
-    assert_eq!((&list[2]["status"], &list[2]["action"]), (&json!("REJECTED"), &Value::Null));
+    assert_eq!((&list[2]["status"], &list[2]["action"]), (&json!("REJECTED"), &json!("listed")));
     second.send(r#"{"job":"job-2","result":"failed"}"#);
     assert_eq!(second.json()["error"], "not_yours", "it was given nothing of that");
     gatewire.stop();

@@ -61,8 +61,9 @@ fn known(text: &str, unknown: &str) -> Option<BTreeSet<String>> {
     fs::write(&path, text).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_gatewire")).arg("--config").arg(path).arg("check").output().unwrap();
     let complaints = String::from_utf8(output.stderr).unwrap();
-    let start = format!("`{unknown}; there are ");
+    let start = format!("`{unknown}; there ");
     let names = complaints.lines().find_map(|line| line.split_once(&start))?.1;
+    let names = names.trim_start_matches("are ").trim_start_matches("is only ");
     Some(names.split(", ").map(str::to_owned).collect())
 }
 
