@@ -50,6 +50,8 @@ struct RequestLine {
 /// Why a line is no request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadRequest {
+    #[error("it is no JSON object")]
+    NoObject,
     #[error("it is no JSON object of a request: {0}")]
     Json(#[from] serde_json::Error),
     #[error(transparent)]
@@ -60,6 +62,10 @@ pub(crate) enum BadRequest {
 
 impl Request {
     pub(crate) fn read(line: &str) -> Result<Request, BadRequest> {
+        // An array would be taken for one, by the order of the names.
+        if !line.trim_ascii_start().starts_with('{') {
+            return Err(BadRequest::NoObject);
+        }
         match serde_json::from_str(line)? {
             RequestLine {
                 action: Some(action),

@@ -62,6 +62,7 @@ pub(super) fn by(path: &Path, request: &RunRequest, peer: u32) -> Result<(Invoca
     let invocation = Invocation::new(&action, given)
         .map_err(|refused| format!("argument {}: {}", refused.argument + 1, refused.text))?;
     trusted::check(Path::new(&action.run.program))?;
+    trusted::run_by_root(&action).iter().try_for_each(|file| trusted::check(file))?;
     let download = match (&action.download, &request.download) {
         (Some(allowed), Some(file)) => Some(Downloaded::open(file, peer, allowed.max_size)?),
         (None, None) => None,

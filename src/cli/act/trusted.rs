@@ -1,11 +1,15 @@
 //! Whether root alone decides what a file holds: what anybody else can change is nothing that root should obey.
 
+use std::ffi::OsStr;
 use std::fs::{self, Metadata};
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use nix::unistd::geteuid;
 
+use crate::actions::{Action, Word};
 use crate::owner;
 
 /// The most symbolic links on one way (`MAXSYMLINKS`).
@@ -20,6 +24,30 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
 /// Likewise to root alone, whoever looks.
 pub(in crate::cli) fn by_root(path: &Path) -> Result<(), String> {
     walk(path, 0)
+}
+
+/// The files that decide what root runs: the program, what runs that if it is a script, and the script that is handed to such a one.
+/// Those that there are.
+pub(in crate::cli) fn run_by_root(action: &Action) -> Vec<PathBuf> {
+    let program = PathBuf::from(&action.run.program);
+    let script = action.run.words.iter().find_map(|word| match word {
+        Word::Text(text) if text.starts_with('/') && Path::new(text).is_file() => Some(PathBuf::from(text)),
+        _ => None,
+    });
+    let script = script.filter(|_| action.run.runs_what_it_is_given());
+    let interpreters: Vec<PathBuf> =
+        [Some(&program), script.as_ref()].into_iter().flatten().filter_map(|file| interpreter(file)).collect();
+    let files = [Some(program), script].into_iter().flatten().chain(interpreters);
+    files.filter(|file| file.is_file()).collect()
+}
+
+/// What the first line of a script names, if it can be read: the kernel looks at so much of it (`BINPRM_BUF_SIZE`).
+fn interpreter(script: &Path) -> Option<PathBuf> {
+    let mut begin = Vec::new();
+    fs::File::open(script).ok()?.take(256).read_to_end(&mut begin).ok()?;
+    let line = begin.strip_prefix(b"#!")?.split(|byte| matches!(byte, b'\n' | b'\r')).next()?;
+    let name = line.trim_ascii().split(|byte| matches!(byte, b' ' | b'\t')).next()?;
+    Some(PathBuf::from(OsStr::from_bytes(name))).filter(|path| path.is_absolute())
 }
 
 /// `user` is as good as root.
@@ -147,6 +175,24 @@ mod tests {
         }
         symlink("round", place.join("round")).unwrap();
         assert!(check(&place.join("round")).unwrap_err().contains("too many symbolic links"));
+    }
+
+    #[test]
+    fn what_runs_a_script_is_what_its_first_line_names() {
+        let directory = tempfile::tempdir().unwrap();
+        let script = directory.path().join("script");
+        for (text, expected) in [
+            ("#!/usr/bin/python3\nx", Some("/usr/bin/python3")),
+            ("#! /usr/bin/env -S python3 -u\n", Some("/usr/bin/env")),
+            ("#!\t/bin/sh\r\n", Some("/bin/sh")),
+            ("#!/bin/sh", Some("/bin/sh")),
+            ("#!sh\n", None),
+            ("\u{7f}ELF", None),
+            ("", None),
+        ] {
+            fs::write(&script, text).unwrap();
+            assert_eq!(interpreter(&script).as_deref(), expected.map(Path::new), "{text:?}");
+        }
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! `[[action]]`: whether its program is there, and whether nobody but root can change what root is to run.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::preparations::{Finding, unreadable};
-use super::programs::{interpreter, not_run, not_run_by_root};
+use super::programs::{not_run, not_run_by_root};
 use crate::actions::root::{Root, SOCKET};
-use crate::actions::{Action, RunsAs, Word};
+use crate::actions::RunsAs;
 use crate::cli::act::trusted;
 use crate::config::{self, Config};
 
@@ -29,7 +29,7 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
         fault.into_iter().for_each(|fault| warn(&place, &format!("`run`: {fault}")));
         if action.runs_as == RunsAs::Root {
             let own = config.places.file_of("action.run", Path::new(&action.run.program));
-            for file in [path.to_owned()].into_iter().chain(own).chain(run_by_root(action)) {
+            for file in [path.to_owned()].into_iter().chain(own).chain(trusted::run_by_root(action)) {
                 let fault = std::path::absolute(&file).ok().and_then(|file| trusted::by_root(&file).err());
                 if let Some(fault) = fault.filter(|fault| told.insert(fault.clone())) {
                     warn(&place, &fault);
@@ -51,19 +51,4 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
         ));
     }
     found
-}
-
-/// The files that decide what root runs: the program, what runs that if it is a script, and the script that is handed to such a one.
-fn run_by_root(action: &Action) -> Vec<PathBuf> {
-    let program = PathBuf::from(&action.run.program);
-    let script = action.run.words.iter().find_map(|word| match word {
-        Word::Text(text) if text.starts_with('/') && Path::new(text).is_file() => Some(PathBuf::from(text)),
-        _ => None,
-    });
-    let script = script.filter(|_| action.run.runs_what_it_is_given());
-    let of = |file: &PathBuf| interpreter(file).filter(|interpreter| interpreter.is_file());
-    let interpreters: Vec<PathBuf> = [Some(&program), script.as_ref()].into_iter().flatten().filter_map(of).collect();
-    // What isn't there is told of elsewhere.
-    let files = [Some(program), script].into_iter().flatten().chain(interpreters);
-    files.filter(|file| file.is_file()).collect()
 }

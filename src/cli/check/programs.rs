@@ -21,12 +21,6 @@ fn first_line(start: &[u8]) -> String {
     String::from_utf8_lossy(start.split(|byte| *byte == b'\n').next().unwrap_or_default()).into_owned()
 }
 
-/// What runs a script, as its first line names it.
-pub(super) fn interpreter(script: &Path) -> Option<PathBuf> {
-    let line = first_line(&start(script)?);
-    Some(line.strip_prefix("#!")?.split_whitespace().next()?.into())
-}
-
 /// Why a script can't be run: what its first line names, as the kernel reads it.
 fn without_interpreter(script: &Path) -> Option<String> {
     let start = start(script)?;

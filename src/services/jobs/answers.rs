@@ -136,8 +136,11 @@ impl Jobs {
     /// Where AWS says that the execution is.
     fn learned(&mut self, known: Known, requests: &mut Requests, now: Instant) {
         let Some(current) = &mut self.current else { return };
-        let is_another = known.number.is_some_and(|number| number != current.execution.identity.number);
-        if is_another || known.stage == Stage::Terminal {
+        // AWS tries a job again whose execution we haven't ended: that has timed out.
+        if known.number.is_some_and(|number| number != current.execution.identity.number) {
+            return self.gone("TIMED_OUT", requests, now);
+        }
+        if known.stage == Stage::Terminal {
             return self.gone(&known.status, requests, now);
         }
         current.execution.version = known.version.unwrap_or(current.execution.version);

@@ -52,7 +52,18 @@ impl Details {
 /// The first 1024 characters of a text, without any of Unicode's category C: AWS refuses those, here and in the reason of a command's
 /// status.
 pub(crate) fn taken_text(text: &str) -> String {
-    // Private use can be shown, and is refused all the same.
-    let is_private = |c: char| matches!(c, '\u{e000}'..='\u{f8ff}');
-    printable(text).chars().take(MAX_VALUE).map(|c| if is_private(c) { '\u{fffd}' } else { c }).collect()
+    printable(text).chars().take(MAX_VALUE).map(|c| if is_other(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether a character is of Unicode's category C: also what is for private use, and what isn't assigned to anything.
+fn is_other(c: char) -> bool {
+    use unicode_general_category::{GeneralCategory, get_general_category};
+    matches!(
+        get_general_category(c),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Surrogate
+            | GeneralCategory::Unassigned
+    )
 }
