@@ -261,16 +261,7 @@ impl<'a> Work<'a> {
                     self.turn.free();
                 }
             }
-            Waiting::ResumedCommand(execution, is_in_time) => {
-                let noted = self.noted_of(&execution.id, 1);
-                match is_in_time || noted.is_some() {
-                    true => self.begin_command(execution, now),
-                    false => {
-                        self.turn.free();
-                        self.command_ended(&execution.id, commands::Outcome::interrupted("gatewire was ended"), now);
-                    }
-                }
-            }
+            Waiting::ResumedCommand(execution, is_in_time) => self.resume_command(execution, is_in_time, now),
         }
     }
 

@@ -65,6 +65,19 @@ impl Work<'_> {
         }
     }
 
+    /// An earlier process may have begun it. If that isn't noted it hasn't, but AWS may have been told so (`it can't be noted ..`): then
+    /// it isn't begun any more. Nor is it begun again once its time is over; what goes on alone is waited for.
+    pub(super) fn resume_command(&mut self, execution: commands::Execution, is_in_time: bool, now: Instant) {
+        let step = self.noted_of(&execution.id, 1).map(|noted| noted.step);
+        let plan = Decision::of_command(&execution.payload, &self.executions.settings()).ok();
+        let goes_on = |step| is_in_time || plan.as_ref().is_none_or(|plan| decision::goes_on_alone(plan, step));
+        if step.is_some_and(goes_on) {
+            return self.begin_command(execution, now);
+        }
+        self.turn.free();
+        self.command_ended(&execution.id, commands::Outcome::interrupted("gatewire was ended"), now);
+    }
+
     pub(super) fn begin_command(&mut self, execution: commands::Execution, now: Instant) {
         match Decision::of_command(&execution.payload, &self.executions.settings()) {
             Ok(plan) => {
