@@ -105,7 +105,7 @@ pub(super) fn job_over(identity: &Identity, fate: &Fate) {
             let said = match said.as_str() {
                 "ResourceNotFound" => "it was deleted at AWS",
                 "CANCELED" => "it was cancelled at AWS",
-                "TerminalStateReached" => "it was cancelled at AWS, or has timed out there",
+                "TerminalStateReached" | "InvalidStateTransition" => "it was cancelled at AWS, or has timed out there",
                 "TIMED_OUT" => "it has timed out at AWS",
                 other => other,
             };
