@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::preparations::{Finding, unreadable};
 use super::programs::{not_run, not_run_by_root};
-use crate::actions::root::{Root, SOCKET};
 use crate::actions::RunsAs;
+use crate::actions::root::{Root, SOCKET};
 use crate::cli::act::trusted;
 use crate::config::{self, Config};
 

@@ -127,33 +127,45 @@ fn lack(rng: &mut Rng) -> Lack {
 
 /// What happens with it more often than by chance: something comes in between while a program runs, or what it came to is told.
 fn company(rng: &mut Rng, order: &Order) -> Vec<(Duration, What)> {
-    let soon = |rng: &mut Rng| between(rng, SECOND / 50, 2 * MINUTE);
     match order {
         Order::Jobs { .. } | Order::Commands { .. } if rng.bool() => {
             let count = rng.usize(1..4);
-            let mut company = Vec::new();
-            for _ in 0..count {
-                let at = soon(rng);
-                let what = disturbance(rng);
-                if matches!(what, What::Disk(..)) && rng.bool() {
-                    // It ends while the disk doesn't do what it should, and perhaps begins so.
-                    let off = between(rng, SECOND / 10, MINUTE);
-                    company.push((at + between(rng, SECOND / 50, 30 * SECOND), What::Kill(rng.u64(..50), off)));
-                }
-                company.push((at, what));
-            }
-            company
+            (0..count).flat_map(|_| disturbances(rng)).collect()
         }
         Order::Manners(..) => {
-            let asked = some(rng);
-            let order = match rng.bool() {
-                true => Order::Jobs { asked, retries: 0, minutes: None },
-                false => Order::Commands { asked, time: 10 * MINUTE, twice: rng.bool() },
-            };
-            vec![(between(rng, SECOND, 10 * SECOND), What::Order(order)), (soon(rng), What::Cut)]
+            let order = What::Order(small_order(rng));
+            vec![(between(rng, SECOND, 10 * SECOND), order), (soon(rng), What::Cut)]
         }
         _ => Vec::new(),
     }
+}
+
+fn soon(rng: &mut Rng) -> Duration {
+    between(rng, SECOND / 50, 2 * MINUTE)
+}
+
+fn small_order(rng: &mut Rng) -> Order {
+    let asked = some(rng);
+    match rng.bool() {
+        true => Order::Jobs { asked, retries: 0, minutes: None },
+        false => Order::Commands { asked, time: between(rng, 10 * SECOND, HOUR), twice: rng.bool() },
+    }
+}
+
+/// One, with what it hits: something is asked for meanwhile, and the daemon ends while the disk doesn't do what it should, and perhaps
+/// begins so.
+fn disturbances(rng: &mut Rng) -> Vec<(Duration, What)> {
+    let (at, what) = (soon(rng), disturbance(rng));
+    let mut all = Vec::new();
+    if rng.u8(..3) == 0 {
+        all.push((at + between(rng, SECOND / 50, 10 * SECOND), What::Order(small_order(rng))));
+    }
+    if matches!(what, What::Disk(..)) && rng.bool() {
+        let off = between(rng, SECOND / 10, MINUTE);
+        all.push((at + between(rng, SECOND / 50, 30 * SECOND), What::Kill(rng.u64(..50), off)));
+    }
+    all.push((at, what));
+    all
 }
 
 fn disturbance(rng: &mut Rng) -> What {

@@ -337,7 +337,8 @@ fn what_cant_be_read_is_told_and_left() {
 
 #[test]
 fn details_are_what_aws_takes() {
-    let mut details = Details::default().with("stdout", "a\nb\u{202e}\u{e000}\u{378}\u{d7ff}").with("empty", "").with("a key", "x");
+    let mut details =
+        Details::default().with("stdout", "a\nb\u{202e}\u{e000}\u{378}\u{d7ff}").with("empty", "").with("a key", "x");
     assert_eq!(details.get("stdout"), Some("a\\nb\\u202e\u{fffd}\u{fffd}\u{fffd}"));
     assert_eq!((details.get("empty"), details.get("a key")), (None, None));
     details.set("long", &"ü".repeat(2000));

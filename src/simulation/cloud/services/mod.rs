@@ -131,7 +131,8 @@ impl Services {
     /// A command with this time; IoT Core may say it twice.
     pub(crate) fn send(&mut self, id: &str, payload: &Value, (time, twice): (Duration, bool), now: Instant) {
         self.aws.commands.send(THING, id);
-        let sent = Sent { at: now, ends_at: now + time, places: Vec::new(), facts: Vec::new(), is_over: false };
+        let sent =
+            Sent { at: now, ends_at: now + time, places: Vec::new(), facts: Vec::new(), is_over: false, reason: None };
         self.records.commands.insert(id.to_owned(), sent);
         let topic = format!("$aws/commands/things/{THING}/executions/{id}/request/json");
         let expires_in = u32::try_from(time.as_secs()).ok();

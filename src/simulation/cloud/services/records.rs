@@ -38,8 +38,9 @@ pub(crate) struct Sent {
     /// Its messages, in [`Cloud::offered`](crate::simulation::cloud::Cloud::offered).
     pub(crate) places: Vec<usize>,
     pub(crate) facts: Vec<Fact>,
-    /// The gateway has said what it came to.
+    /// The gateway has said what it came to; and why, if it did.
     pub(crate) is_over: bool,
+    pub(crate) reason: Option<String>,
 }
 
 /// See the module.
@@ -71,6 +72,8 @@ impl Records {
         for (id, sent) in &mut self.commands {
             let Some(command) = commands.get(id) else { continue };
             sent.is_over = command.is_over;
+            let reason = command.responses.last().and_then(|body| body["statusReason"]["reasonCode"].as_str());
+            sent.reason = reason.map(str::to_owned);
             if sent.facts.last().is_none_or(|last| last.status != command.status) {
                 sent.facts.push(Fact { at, status: command.status.clone(), by_client });
             }

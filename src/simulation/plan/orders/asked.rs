@@ -24,6 +24,8 @@ pub(in crate::simulation) struct Step {
     pub(in crate::simulation) word: String,
     /// What follows is done all the same.
     pub(in crate::simulation) may_fail: bool,
+    /// It is done only if all before it have succeeded.
+    pub(in crate::simulation) is_final: bool,
 }
 
 /// What comes of it, if nothing comes in between.
@@ -60,7 +62,7 @@ impl Asked {
     pub(in crate::simulation) fn one(action: &'static str, word: &str, expected: Expected) -> Asked {
         let steps = match expected {
             Expected::Rejection => Vec::new(),
-            _ => vec![Step { action, word: word.to_owned(), may_fail: false }],
+            _ => vec![Step { action, word: word.to_owned(), may_fail: false, is_final: false }],
         };
         Asked { document: json!({"operation": action, "args": [word]}), steps, expected }
     }
@@ -84,11 +86,12 @@ impl Asked {
             actions.push(
                 json!({"action": {"name": name, "type": "runHandler", "input": input, "ignoreStepFailure": ignores}}),
             );
-            steps.push(Step { action: "work", word, may_fail });
+            steps.push(Step { action: "work", word, may_fail, is_final: false });
         }
         let mut document = json!({"version": "1.0", "steps": actions});
         if all_succeed && rng.bool() {
             document["finalStep"] = document["steps"].as_array_mut().and_then(Vec::pop).unwrap_or_default();
+            steps.last_mut().into_iter().for_each(|last| last.is_final = true);
         }
         Asked { document, steps, expected: if fails { Expected::Failure } else { Expected::Success } }
     }
@@ -101,7 +104,7 @@ impl Asked {
         };
         let url = format!("https://files.example/{file}");
         let document = json!({"operation": "fetch", "args": [word], "url": url, "sha256": "0a".repeat(32)});
-        Asked { document, steps: vec![Step { action: "fetch", word, may_fail: false }], expected }
+        Asked { document, steps: vec![Step { action: "fetch", word, may_fail: false, is_final: false }], expected }
     }
 }
 
