@@ -506,7 +506,11 @@ fn a_thing_that_aws_does_not_know_is_named_and_the_status_says_refused() {
     let jobs = eventually("the status", || Some(jobs()).filter(|jobs| jobs["state"] == "refused"));
     assert!(jobs["reason"].as_str().unwrap().starts_with("start-next: ResourceNotFound"), "{jobs}");
     assert!(jobs["next_attempt"].is_string(), "{jobs}");
-    // News from AWS are a reason to ask at once.
+    // So is a reload a reason to ask again at once, and news from AWS.
+    cloud.treat(Kind::StartNext, &[Mood::Refuses("ResourceNotFound")]);
+    let asked = cloud.requests(Kind::StartNext).len();
+    gatewire.signal("HUP");
+    eventually("another start-next", || (cloud.requests(Kind::StartNext).len() > asked).then_some(()));
     cloud.create_job("job-1", operation("wait"));
     waiting(gatewire.directory());
     eventually("that it can be used", || (gatewire.status()["services"]["jobs"]["state"] == "ready").then_some(()));

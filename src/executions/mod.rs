@@ -20,7 +20,7 @@ mod turn;
 mod work;
 mod writer;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -72,6 +72,8 @@ pub(crate) struct Executions {
     /// One task waits for it.
     stop: RefCell<Rc<Stop>>,
     settings: RefCell<Rc<Settings>>,
+    /// They were read again, and the task doesn't know yet.
+    was_reloaded: Cell<bool>,
     /// How far each plan is that isn't over, as it is on the disk or on its way there.
     positions: RefCell<Positions>,
     /// Another at each start.
@@ -104,6 +106,7 @@ impl Executions {
             socket: Rc::default(),
             stop: RefCell::default(),
             settings: RefCell::default(),
+            was_reloaded: Cell::default(),
             positions: RefCell::default(),
             process: fastrand::u64(..),
             daemon: crc32fast::hash(store.files()[0].as_os_str().as_encoded_bytes()),
@@ -133,6 +136,7 @@ impl Executions {
             Some((service, service.filters(&settings.thing).ok()?))
         });
         self.services.configure(filters.collect());
+        self.was_reloaded.set(true);
         let old = self.settings.replace(Rc::new(settings.clone()));
         let what = |settings: &Settings| (settings.thing.clone(), settings.jobs.is_some(), settings.commands.is_some());
         what(&old) != what(&settings)

@@ -181,6 +181,9 @@ impl<'a> Work<'a> {
     /// They may be others since a reload.
     fn look_at_the_settings(&mut self, now: Instant) {
         let settings = self.executions.settings();
+        if let Some(jobs) = self.jobs.as_mut().filter(|_| self.executions.was_reloaded.take()) {
+            jobs.reloaded(&mut self.executions.services.ask());
+        }
         if let (Some(commands), Some(config)) = (&mut self.commands, &settings.commands) {
             commands.set_max_age(config.max_age);
         }

@@ -107,9 +107,19 @@ impl Jobs {
                     None => self.check(requests),
                 }
             }
-            Answer::Rejected(rejection) if is_final(&rejection) => self.gone(&rejection.code, requests, now),
+            Answer::Rejected(rejection) if is_final(&rejection) => self.over_at_aws(&rejection, requests, now),
             Answer::Rejected(rejection) => self.not_as_it_is(rejection, requests, now),
             Answer::NotTaken(why) => self.not_as_it_is(not_taken(why), requests, now),
+        }
+    }
+
+    /// For AWS it is over. With what, it doesn't say: our own result may have come, and its answer not to us.
+    fn over_at_aws(&mut self, rejection: &Rejection, requests: &mut Requests, now: Instant) {
+        let has_result = self.current.as_ref().is_some_and(|current| matches!(current.phase, Phase::Result(..)));
+        match execution::part(&rejection.payload, "executionState").and_then(Known::read) {
+            Some(known) if known.stage == Stage::Terminal => self.learned(known, requests, now),
+            _ if has_result && rejection.code != "ResourceNotFound" => self.check(requests),
+            _ => self.gone(&rejection.code, requests, now),
         }
     }
 

@@ -142,6 +142,13 @@ impl Jobs {
         }
     }
 
+    /// Somebody has changed something: if AWS has refused to say what there is, it is asked again.
+    pub(crate) fn reloaded(&mut self, requests: &mut Requests) {
+        if self.refused.is_some() && self.current.is_none() {
+            self.look(requests);
+        }
+    }
+
     /// The first pending execution is another than before: `payload` says which.
     pub(crate) fn notified(&mut self, payload: &Bytes, requests: &mut Requests) {
         let named = execution::named(payload);
