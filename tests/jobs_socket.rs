@@ -170,3 +170,38 @@ fn a_reload_leaves_a_job_with_its_reader() {
     reader.send(r#"{"job":"job-1","result":"succeeded"}"#);
     cloud.wait_for("job-1", Status::Succeeded);
 }
+
+#[test]
+fn what_a_reader_had_no_action_begins_after_a_kill() {
+    let (_broker, cloud, setup, gatewire) = start("");
+    cloud.create_job("job-1", json!({"operation": "listed"}));
+    let mut first = reader(&gatewire);
+    assert_eq!(first.json()["job"], "job-1");
+    first.send(r#"{"job":"job-1","progress":{"step":"1 of 2"}}"#);
+    cloud.wait("its progress", |service| service.jobs.of_job("job-1")?.details.get("step").map(|_| ()));
+    gatewire.kill();
+    let _gatewire = setup.edit("[jobs]\n", &format!("{ACTION}[jobs]\n")).connect();
+    let execution = cloud.wait_for("job-1", Status::Failed);
+    assert!(execution.details["reason"].starts_with("interrupted: "), "{:?}", execution.details);
+    cloud.create_job("job-2", json!({"operation": "listed"}));
+    cloud.wait_for("job-2", Status::Succeeded);
+}
+
+#[test]
+fn what_an_action_had_begun_no_reader_is_given_after_a_kill() {
+    let (_broker, cloud, setup, gatewire) = start("[[action]]\nname = \"wait\"\nrun = [\"/bin/sleep\", \"1000\"]\n");
+    cloud.create_job("job-1", json!({"operation": "wait"}));
+    gatewire.wait_for("job job-1, execution 1: begun");
+    let process = gatewire.pid();
+    eventually("its process", || {
+        let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+        (!children.trim().is_empty()).then_some(())
+    });
+    gatewire.kill();
+    let gatewire = setup.edit("name = \"wait\"", "name = \"another\"").connect();
+    let mut first = reader(&gatewire);
+    let execution = cloud.wait_for("job-1", Status::Failed);
+    assert!(execution.details["reason"].starts_with("interrupted: "), "{:?}", execution.details);
+    cloud.create_job("job-2", json!({"operation": "wait"}));
+    assert_eq!(first.json()["job"], "job-2", "it is given this one only");
+}

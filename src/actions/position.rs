@@ -44,6 +44,8 @@ pub(crate) enum Stage {
     Begun,
     /// Its program has exited with 0; a boot or a restart is waited for (`done`).
     Exited,
+    /// No action took the document: a program at `jobs.sock` may have been given it, and nobody knows how far that is.
+    Offered,
 }
 
 /// How often a step is begun at most: one that ends gatewire or the machine by itself would do so for ever.
@@ -97,6 +99,9 @@ impl Positions {
 pub(crate) fn go_on(plan: &Plan, execution: &str, noted: Option<&Position>, here: &Life) -> GoOn {
     let Some(noted) = noted.filter(|noted| noted.execution == execution) else { return GoOn::Begin(0) };
     let step = noted.step;
+    if noted.stage == Stage::Offered {
+        return GoOn::Interrupted(step);
+    }
     let Some(Work::Run { invocation, .. }) = plan.steps.get(step).map(|step| &step.work) else {
         // What is built in may be done twice; a plan that has become shorter is another.
         return if step < plan.steps.len() { GoOn::Begin(step) } else { GoOn::Interrupted(step) };

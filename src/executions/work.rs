@@ -326,6 +326,9 @@ impl<'a> Work<'a> {
 
     /// A program at `jobs.sock` has said something.
     fn heard(&mut self, said: Said) {
+        if self.offered.as_ref() == Some(said.identity()) {
+            self.note_offered(said.identity());
+        }
         let (now, mut requests) = (time::now(), self.executions.services.ask());
         let Some(jobs) = self.jobs.as_mut().filter(|_| self.offered.as_ref() == Some(said.identity())) else { return };
         match said {

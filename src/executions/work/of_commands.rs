@@ -86,8 +86,16 @@ impl Work<'_> {
             }
             Err(why) => {
                 self.turn.free();
-                let reason = Reason::new("REJECTED", &format!("the configuration has changed: {why}"));
-                self.command_ended(&execution.id, commands::Outcome::failed(reason, Details::default()), now);
+                let outcome = match self.noted_of(&execution.id, 1) {
+                    Some(_) => commands::Outcome::interrupted(
+                        "gatewire was ended, and the configuration no longer has its action",
+                    ),
+                    None => {
+                        let reason = Reason::new("REJECTED", &format!("the configuration has changed: {why}"));
+                        commands::Outcome::failed(reason, Details::default())
+                    }
+                };
+                self.command_ended(&execution.id, outcome, now);
             }
         }
     }

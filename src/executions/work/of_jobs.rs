@@ -10,12 +10,16 @@ use super::super::{notes, said};
 use super::{UnderWayNow, Who};
 use super::{Waiting, Work};
 use crate::actions::asked_for;
-use crate::actions::performing::{ACTION, Performed, named};
+use crate::actions::performing::{ACTION, INTERRUPTED, Performed, named};
+use crate::actions::position::{Life, Position, Stage};
 use crate::jobs_socket::Offer;
 use crate::journal;
 use crate::services::Service;
 use crate::services::history::Subject;
 use crate::services::jobs::{self, Accepted, Details, Identity, Status};
+
+/// Said of one that was begun with another configuration.
+const NO_LONGER: &str = "The configuration no longer has its action as it was";
 
 impl Work<'_> {
     pub(super) fn job_effect(&mut self, effect: jobs::Effect, now: Instant) {
@@ -117,28 +121,51 @@ impl Work<'_> {
             // With another configuration a reader may have had it.
             self.executions.socket.cancel(&execution.identity);
         }
+        let Identity { job, number } = execution.identity.clone();
+        let noted = self.noted_of(&job, number);
         match decision {
             Decision::Perform(plan) => {
-                let Identity { job, number } = execution.identity.clone();
-                match self.noted_of(&job, number) {
+                match noted {
                     None => said::job_begun(&execution.identity),
                     Some(_) => said::job_resumed(&execution.identity),
                 }
                 self.perform(Who::Job(execution.identity), &job, number, plan, now);
             }
-            Decision::Offer => {
+            Decision::Offer if noted.as_ref().is_none_or(|noted| noted.stage == Stage::Offered) => {
                 // It holds up no command: nobody knows how long its reader takes.
                 self.turn.free();
                 self.offered = Some(execution.identity.clone());
-                said::job_offered(&execution.identity, self.executions.socket.readers() > 0);
+                let has_reader = self.executions.socket.readers() > 0;
+                if has_reader {
+                    self.note_offered(&execution.identity);
+                }
+                said::job_offered(&execution.identity, has_reader);
                 let jobs::Execution { identity, document, times_out_at, .. } = execution;
                 let deadline = times_out_at.and_then(|at| jiff::Timestamp::from_second(at).ok()).map(Into::into);
                 self.executions.socket.offer(Offer { identity, document, deadline });
             }
-            Decision::Reject(why) | Decision::Fail(why) => {
+            Decision::Reject(why) | Decision::Fail(why) if noted.is_none() => {
                 self.turn.free();
                 self.job_ended(&failed(&format!("the configuration has changed: {why}")), now);
             }
+            // With another configuration than now it was begun.
+            Decision::Offer | Decision::Reject(_) | Decision::Fail(_) => {
+                self.turn.free();
+                self.job_ended(&failed(&format!("{INTERRUPTED}. {NO_LONGER}")), now);
+            }
         }
+    }
+
+    /// A program at `jobs.sock` may get it from now on: should an action take it after a restart, that isn't begun beside it.
+    pub(super) fn note_offered(&mut self, Identity { job, number }: &Identity) {
+        if self.noted_of(job, *number).is_some() {
+            return;
+        }
+        let Ok(execution) = self.executions.execution(job, *number) else { return };
+        let life = Life { boot: self.executions.programs.boot_id(), process: self.executions.process };
+        let position = Position { execution: execution.to_string(), step: 0, stage: Stage::Offered, life, begun: 0 };
+        self.executions.positions.borrow_mut().note(position);
+        let text = self.executions.positions.borrow().text();
+        self.writer.put(notes::POSITIONS, text, None);
     }
 }
