@@ -4,7 +4,7 @@
 pub(super) const WITHOUT_AN_ACTION: usize = 1;
 
 /// With these there is no `[commands]`, and no `[jobs]`.
-const WITHOUT_COMMANDS: usize = 4;
+pub(super) const WITHOUT_COMMANDS: usize = 4;
 const WITHOUT_JOBS: usize = 5;
 
 /// An action that some configurations don't have.

@@ -1,11 +1,11 @@
 //! What is promised of jobs, commands and actions (docs/jobs.md), as far as AWS and the machine can tell.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::Judge;
-use crate::simulation::actions::{AGAIN, SOMETIMES};
+use crate::simulation::actions::{AGAIN, SOMETIMES, WITHOUT_AN_ACTION, WITHOUT_COMMANDS};
 use crate::simulation::cloud::Cloud;
 use crate::simulation::cloud::services::records::{Fact, Identity, Sent};
 use crate::simulation::plan::HOUR;
@@ -18,6 +18,9 @@ const MOMENT: Duration = Duration::from_secs(10);
 
 /// Another configuration counts after so long at the latest, and a disk that is in order again has what waited for it.
 const SETTLES: Duration = Duration::from_secs(60);
+
+/// After so long the daemon is back, connected and answered, whatever happens.
+const COMES_BACK: Duration = Duration::from_secs(3 * 3600);
 
 /// So many commands may be without an answer: what comes beyond is dropped.
 const ANSWERED_AT_ONCE: usize = 32;
@@ -38,12 +41,10 @@ pub(in crate::simulation) struct OfActions {
     /// By the id of the job, or of the command's execution.
     asked: RefCell<BTreeMap<String, Asked>>,
     disturbances: RefCell<Vec<(Instant, Instant, Disturbance)>>,
-    /// Since when the configuration has the action that only some have, or hasn't.
-    sometimes: RefCell<Vec<(Instant, bool)>>,
+    /// The numbers of the configurations, and since when.
+    configured: RefCell<Vec<(Instant, usize)>>,
     starts: RefCell<Vec<Instant>>,
     boots: RefCell<Vec<Instant>>,
-    /// When faults have stopped.
-    calm_at: Cell<Option<Instant>>,
 }
 
 impl OfActions {
@@ -57,8 +58,8 @@ impl OfActions {
         self.disturbances.borrow_mut().push((time::now(), time::now() + lasts + settles, by));
     }
 
-    pub(in crate::simulation) fn has_sometimes(&self, has: bool) {
-        self.sometimes.borrow_mut().push((time::now(), has));
+    pub(in crate::simulation) fn configured(&self, number: usize) {
+        self.configured.borrow_mut().push((time::now(), number));
     }
 
     pub(in crate::simulation) fn started(&self) {
@@ -69,8 +70,11 @@ impl OfActions {
         self.boots.borrow_mut().push(time::now());
     }
 
-    pub(in crate::simulation) fn is_calm(&self) {
-        self.calm_at.set(Some(time::now()));
+    /// When a process of the daemon has ended first after that.
+    fn first_end_after(&self, from: Instant) -> Option<Instant> {
+        let disturbances = self.disturbances.borrow();
+        let ends = disturbances.iter().filter(|(_, _, what)| *what == Disturbance::ProcessEnds);
+        ends.map(|(at, ..)| *at).find(|at| *at >= from)
     }
 
     fn was_disturbed(&self, (from, to): (Instant, Instant), by: impl Fn(Disturbance) -> bool) -> bool {
@@ -80,8 +84,18 @@ impl OfActions {
 
     /// Whether the configuration in force certainly lacks the action that only some have.
     fn lacks_sometimes(&self) -> bool {
-        let sometimes = self.sometimes.borrow();
-        sometimes.last().is_some_and(|(since, has)| !has && *since + SETTLES <= time::now())
+        let configured = self.configured.borrow();
+        let is_without =
+            |(since, number): &(Instant, usize)| *number == WITHOUT_AN_ACTION && *since + SETTLES <= time::now();
+        configured.last().is_some_and(is_without)
+    }
+
+    /// Whether commands may not have been configured then: what comes by a kept session is acknowledged all the same.
+    fn may_lack_commands(&self, at: Instant) -> bool {
+        let configured = self.configured.borrow();
+        let next = configured.iter().skip(1).map(|(since, _)| *since).chain([time::now()]);
+        let mut in_force = configured.iter().zip(next);
+        in_force.any(|((from, number), to)| *number == WITHOUT_COMMANDS && *from <= at + SETTLES && to + SETTLES >= at)
     }
 
     fn happened(times: &RefCell<Vec<Instant>>, from: Instant, to: Instant) -> bool {
@@ -147,19 +161,19 @@ impl Judge {
             let Some(case) = case(&(id.clone(), 1), sent.at) else { continue };
             case.command(sent, is_mqtt5);
             if !sent.is_over {
-                self.unanswered(id, sent, cloud, &case);
+                self.unanswered((id, sent), cloud, &case, is_mqtt5);
             }
         }
     }
 
     /// A command without a result, which may be right.
-    fn unanswered(&self, id: &str, sent: &Sent, cloud: &Cloud, case: &Case<'_>) {
+    fn unanswered(&self, (id, sent): (&str, &Sent), cloud: &Cloud, case: &Case<'_>, is_mqtt5: bool) {
         let acknowledged =
             |sent: &Sent| sent.places.iter().filter_map(|place| cloud.offered()[*place].acknowledged_at).min();
         let Some(came) = acknowledged(sent) else { return };
         let others = cloud.services().records().commands.values().filter_map(acknowledged);
         let at_once = others.filter(|at| *at <= came && came - *at <= 2 * HOUR).count();
-        if at_once >= ANSWERED_AT_ONCE {
+        if at_once >= ANSWERED_AT_ONCE || self.actions.may_lack_commands(came) {
             return;
         }
         let is_clock = |what| what == Disturbance::Clock;
@@ -172,11 +186,10 @@ impl Judge {
             !run.was_interrupted() && !self.actions.was_disturbed((ended, ended + MOMENT), |_| true)
         };
         let has_result = case.runs.iter().any(is_certain);
-        let is_end = |what| what == Disturbance::ProcessEnds;
-        // Interrupted, it is told only in its time.
-        let calm = self.actions.calm_at.get().unwrap_or_else(time::now);
-        let is_late = self.actions.was_disturbed((came, time::now()), is_end) && sent.ends_at <= calm + HOUR;
-        if has_result || !is_late {
+        // Interrupted, it is told only in its time, if it was told that.
+        let told_until = if is_mqtt5 { sent.ends_at } else { came + 12 * HOUR };
+        let interrupted = self.actions.first_end_after(came);
+        if has_result || interrupted.is_none_or(|at| told_until > at + COMES_BACK) {
             self.violated(format!("{id} was acknowledged, and isn't answered: {:?}", sent.facts.last()));
         }
     }

@@ -7,7 +7,6 @@ use tokio::time::sleep;
 
 use super::World;
 use super::calm::PROMPT;
-use crate::simulation::actions::WITHOUT_AN_ACTION;
 use crate::simulation::cloud::services::manners::Manners;
 use crate::simulation::cloud::services::{Job, Services};
 use crate::simulation::judge::Disturbance;
@@ -103,12 +102,11 @@ impl World {
 
     /// The configuration of this number counts from now on.
     pub(super) fn actions_change(&self, number: usize) {
-        self.judge.actions.has_sometimes(number != WITHOUT_AN_ACTION);
+        self.judge.actions.configured(number);
     }
 
     /// The configuration allows everything, and so does the policy: what was refused is asked for again.
     pub(super) fn calm_orders(&self) {
-        self.judge.actions.is_calm();
         self.have_manners(Manners::default());
         self.configure(0);
         self.judge.actions.disturbed(Disturbance::Reload, Duration::ZERO);
