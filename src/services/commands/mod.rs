@@ -232,7 +232,10 @@ impl Commands {
     fn begins_too_late(&mut self, id: &str) {
         let Some(open) = self.open.get(id) else { return };
         let outcome = match open.begin_by == open.ends_at {
-            true => Outcome::timed_out(Reason::new(WAITED_TOO_LONG, "another action ran until its time had passed")),
+            true => Outcome::timed_out(Reason::new(
+                WAITED_TOO_LONG,
+                "another action ran, or the disk hung, until its time had passed",
+            )),
             false => Outcome::too_old(),
         };
         self.end(id, outcome);
@@ -252,6 +255,11 @@ impl Commands {
                 self.effects.extend(tokens.into_iter().map(Effect::Release));
             }
             match &mut open.phase {
+                // The disk has taken its time.
+                Phase::Beginning(_, record) if *record <= id && is_done && open.begin_by < now => {
+                    self.begins_too_late(&execution);
+                    self.effects.push_back(Effect::PassTurn(execution));
+                }
                 Phase::Beginning(payload, record) if *record <= id && is_done => {
                     let begun = Execution { id: execution, payload: std::mem::take(payload) };
                     open.phase = Phase::Running { announce_at: Some(now + ANNOUNCE_AFTER) };

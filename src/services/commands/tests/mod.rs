@@ -451,6 +451,19 @@ fn without_a_disk_nothing_is_begun() {
 }
 
 #[test]
+fn what_a_disk_that_hangs_holds_up_isnt_begun_after_its_time() {
+    let mut world = World::new();
+    world.connect(None);
+    world.create(LISTED, Some(30));
+    world.bring(0);
+    world.pass(Duration::from_secs(31));
+    world.written(true);
+    world.calm();
+    assert_eq!(world.begun.len(), 0);
+    is_said(&world, "TIMED_OUT", "WAITED_TOO_LONG");
+}
+
+#[test]
 fn a_flood_is_rejected_and_what_comes_beyond_dropped() {
     let mut world = World::new();
     world.connect(None);
