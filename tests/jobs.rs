@@ -485,6 +485,9 @@ fn until_the_database_can_be_read_nothing_is_begun_and_nothing_told() {
     cloud.create_job("job-2", operation("wait"));
     assert_eq!(cloud.execution("job-1").status, Status::InProgress);
     assert!(runs(&process) && begun(directory) == ["wait"]);
+    let jobs = gatewire.status()["services"]["jobs"].clone();
+    assert_eq!(jobs["state"], "waiting");
+    assert!(jobs["reason"].as_str().unwrap().starts_with("the database can't be read: "), "{jobs}");
     database.execute_batch("COMMIT").unwrap();
     drop(database);
     let execution = cloud.wait_for("job-1", Status::Failed);

@@ -88,6 +88,8 @@ pub(crate) struct Executions {
     under_way: RefCell<BTreeMap<&'static str, UnderWay>>,
     history: RefCell<Vec<Entry>>,
     document: RefCell<Option<Document>>,
+    /// Why nobody knows what was begun, as long as that is so.
+    unread: RefCell<Option<String>>,
 }
 
 impl fmt::Debug for Executions {
@@ -116,6 +118,7 @@ impl Executions {
             under_way: RefCell::default(),
             history: RefCell::default(),
             document: RefCell::default(),
+            unread: RefCell::default(),
         })
     }
 
@@ -153,6 +156,7 @@ impl Executions {
                 () = stop.requested() => return,
                 work = Work::begin(&self) => work,
             };
+            self.unread.take();
             work.go_on().await;
         }
     }
@@ -179,7 +183,8 @@ impl Executions {
     pub(crate) fn status(&self) -> BTreeMap<&'static str, ServiceStatus> {
         let has_socket = self.settings().jobs.as_ref().is_some_and(|jobs| jobs.socket.is_some());
         let readers = has_socket.then(|| self.socket.readers());
-        status::of(&self.services.requests(), &self.under_way.borrow(), readers)
+        let unread = self.unread.borrow();
+        status::of(&self.services.requests(), &self.under_way.borrow(), readers, unread.as_deref())
     }
 
     /// The last executions, the newest last.

@@ -1,9 +1,7 @@
 //! What is on the disk, and under which names.
 
-use std::cell::Cell;
-
-use super::said;
-use crate::store::{Failure, Store};
+use super::{Executions, said};
+use crate::store::Failure;
 
 /// How far each plan is that isn't over.
 pub(super) const POSITIONS: &str = "actions";
@@ -13,12 +11,12 @@ pub(super) const JOBS: &str = "job";
 pub(super) const COMMANDS: &str = "commands";
 
 /// A note, or nothing. Until the database can be read, nobody knows what was begun, and nothing is.
-pub(super) async fn read(store: &Store, name: &'static str) -> String {
-    let was_told = Cell::new(false);
+pub(super) async fn read(executions: &Executions, name: &'static str) -> String {
     let why_not = |failure: &Failure| {
-        if !was_told.replace(true) {
+        let is_news = executions.unread.replace(Some(failure.to_string())).is_none();
+        if is_news {
             said::unread(failure);
         }
     };
-    store.note_in_time(name, why_not).await.unwrap_or_default()
+    executions.store.note_in_time(name, why_not).await.unwrap_or_default()
 }

@@ -16,7 +16,7 @@ pub(crate) struct ServiceStatus {
     /// service itself, refuses it, and it is tried again at `next_attempt`.
     state: &'static str,
     since: Rfc3339,
-    /// What IoT Core does, if it is refused.
+    /// What IoT Core does, if it is refused; what is waited for on this machine.
     reason: Option<String>,
     next_attempt: Option<Rfc3339>,
     /// Requests without answer.
@@ -57,11 +57,15 @@ pub(super) fn of(
     requests: &Requests,
     under_way: &BTreeMap<&'static str, UnderWay>,
     readers: Option<usize>,
+    unread: Option<&str>,
 ) -> BTreeMap<&'static str, ServiceStatus> {
     let of_one = |(service, availability, since, counters): (Service, &Availability, Instant, Counters)| {
         let Counters { sent, answered, timed_out, put_off } = counters;
         let under_way = under_way.get(service.name()).cloned().unwrap_or_default();
         let (state, reason, next_attempt) = match (availability, &under_way.refused) {
+            (Availability::Ready | Availability::Waiting, _) if let Some(why) = unread => {
+                ("waiting", Some(format!("the database can't be read: {why}")), None)
+            }
             (Availability::Ready, Some(Refused { why, again_at })) => {
                 ("refused", Some(why.clone()), Some(on_the_wall(*again_at)))
             }

@@ -58,11 +58,11 @@ pub(super) struct Work<'a> {
 impl<'a> Work<'a> {
     /// What an earlier process has left is read, and what it has left running is ended.
     pub(super) async fn begin(executions: &'a Rc<Executions>) -> Work<'a> {
-        let (settings, store) = (executions.settings(), &executions.store);
-        let job_journal = jobs::Journal::read(&notes::read(store, notes::JOBS).await);
-        let command_journal = commands::Journal::read(&notes::read(store, notes::COMMANDS).await);
-        let positions = Positions::read(&notes::read(store, notes::POSITIONS).await);
-        let history = History::read(&notes::read(store, history::NOTE).await);
+        let settings = executions.settings();
+        let job_journal = jobs::Journal::read(&notes::read(executions, notes::JOBS).await);
+        let command_journal = commands::Journal::read(&notes::read(executions, notes::COMMANDS).await);
+        let positions = Positions::read(&notes::read(executions, notes::POSITIONS).await);
+        let history = History::read(&notes::read(executions, history::NOTE).await);
         let now = time::now();
         let mut work = Work {
             executions,
@@ -72,7 +72,7 @@ impl<'a> Work<'a> {
             turn: Turn::default(),
             under_way: None,
             offered: None,
-            writer: Writer::new(store),
+            writer: Writer::new(&executions.store),
             connected_at: None,
             said: said::Said::default(),
         };

@@ -13,6 +13,7 @@ impl Page {
             let since = |at: Option<Rfc3339>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
             let (tone, state) = match service.state.as_str() {
                 "ready" => (Tone::Good, format!("ready{}", since(service.since))),
+                "waiting" if service.reason.is_some() => (Tone::Doubtful, "waits".to_owned()),
                 "waiting" => (Tone::Doubtful, "waits for the connection".to_owned()),
                 "refused" => (Tone::Bad, format!("refused{}", since(service.since))),
                 _ => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
