@@ -269,7 +269,21 @@ fn files_that_others_can_change_are_not_obeyed() {
     set("program", 0o755);
     assert!(place.is_begun("extra"));
     set("program", 0o757);
-    assert!(place.refused("extra", &[]).contains(&format!("{} can be changed by others", program.display())));
+    let by_others = format!("{} can be changed by others", program.display());
+    assert!(place.refused("extra", &[]).contains(&by_others));
+    // Nor a script that an interpreter is given, or an interpreter that a script names.
+    let shell = format!("[\"/bin/sh\", \"{}\"]", program.display());
+    place.write("conf.d/extra.toml", &extra.replace("[\"/bin/true\"]", &shell));
+    assert!(place.refused("extra", &[]).contains(&by_others));
+    set("program", 0o755);
+    assert!(place.is_begun("extra"));
+    let script = place.path("script");
+    place.write("script", &format!("#!{}\n", program.display()));
+    set("script", 0o755);
+    place.write("conf.d/extra.toml", &extra.replace("/bin/true", script.to_str().unwrap()));
+    assert!(place.is_begun("extra"));
+    set("program", 0o757);
+    assert!(place.refused("extra", &[]).contains(&by_others));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use serde_json::json;
 use support::daemon::{Gatewire, Setup};
 use support::local_broker::LocalBroker;
 use support::mosquitto::{Mosquitto, Subscriber};
-use support::{CERTIFICATES, closed_port, eventually};
+use support::{CERTIFICATES, closed_port, eventually, patiently, settled};
 
 /// A bridge to `broker` with these keys, and one rule.
 fn bridge(broker: &str, keys: &str) -> String {
@@ -35,7 +35,7 @@ fn at(port: u16) -> String {
 
 /// Waits for the failure of this code; the line of the log.
 fn failure(gatewire: &Gatewire, code: &str) -> String {
-    let message = eventually(code, || {
+    let message = patiently(code, || {
         let document = gatewire.status();
         let error = document["bridge"][0]["last_error"].clone();
         (error["code"] == json!(code)).then(|| error["message"].as_str().unwrap().to_owned())
@@ -316,22 +316,24 @@ fn another_client_with_our_id_is_named() {
         let port = local.port;
         let log = local.path("log");
         let is_at_rest = move || {
-            let log = std::fs::read_to_string(&log).unwrap();
+            let read = || std::fs::read_to_string(&log).unwrap();
+            settled("what the broker says", || read().len());
+            let log = read();
             let mut last = log.lines().rev().filter(|line| line.contains("gatewire-thing-1"));
-            // With a session that was kept, nothing is asked for.
+            // With a session that was kept, nothing need be asked for.
             let at_rest = ["Sending SUBACK to gatewire-thing-1", "Sending CONNACK to gatewire-thing-1 (1,"];
             last.next().is_some_and(|line| at_rest.iter().any(|sent| line.contains(sent)))
         };
         let (stop, stopped) = channel::<()>();
         let rival = std::thread::spawn(move || {
             while stopped.try_recv() != Err(TryRecvError::Disconnected) {
-                if support::found_within(Duration::from_secs(1), || is_at_rest().then_some(())).is_none() {
+                if !is_at_rest() {
                     continue;
                 }
                 let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
                 stream.write_all(b"\x10\x1c\x00\x04MQTT\x04\x00\x00\x3c\x00\x10gatewire-thing-1").unwrap();
                 // Until gatewire has taken over, or will for so long not.
-                let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+                let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
                 while stream.read(&mut [0; 4]).is_ok_and(|length| length > 0) {}
             }
         });

@@ -240,6 +240,7 @@ mod tests {
             "",
             "{}",
             "[]",
+            "[\"restart\",[],\"job:1\"]",
             "null",
             "{\"action\":\"restart\"}",
             "{\"action\":\"restart\",\"execution\":\"job\"}",

@@ -251,6 +251,19 @@ fn a_result_waits_on_the_disk_through_an_outage_and_a_kill() {
 }
 
 #[test]
+fn a_result_that_aws_has_though_its_answer_was_lost_is_reported() {
+    let mut world = running();
+    world.end_action(Status::Succeeded);
+    world.written(true);
+    world.send();
+    world.cloud.serve(0, Mood::Deaf);
+    world.kill(0);
+    world.connect();
+    talk(&mut world);
+    assert!(matches!(&world.over[..], [.., (_, Fate::Reported(_))]), "{:?}", world.over);
+}
+
+#[test]
 fn what_was_under_way_when_the_daemon_was_killed_is_resumed() {
     let mut world = running();
     world.kill(0);
