@@ -1,6 +1,7 @@
 //! The sockets and who serves them: what comes and goes with the configuration.
 
 mod bridges;
+mod forwards;
 mod in_place;
 
 use std::cell::{Cell, RefCell};
@@ -11,11 +12,11 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
-use tokio::task::{AbortHandle, JoinHandle, spawn_local};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::supervisor::Supervisor;
 use crate::bridge;
-use crate::config::{self, Config, SocketFile};
+use crate::config::{Config, SocketFile};
 use crate::executions::Executions;
 use crate::executions::programs::Programs;
 use crate::forward::{Acks, Forward, Recipient};
@@ -165,10 +166,6 @@ impl Served {
         }
     }
 
-    pub(super) fn forwards(&self) -> Vec<Rc<Forward>> {
-        self.forwards.borrow().clone()
-    }
-
     pub(super) fn ingests(&self) -> Vec<Rc<Ingest>> {
         self.ingests.borrow().clone()
     }
@@ -305,50 +302,6 @@ impl Served {
         self.inbox.set_recipients(forwards.chain(bridges).chain(services).collect());
     }
 
-    fn apply_forwards(&self, config: &Config, places: &mut BTreeMap<String, QueueState>) {
-        let spill_after = config.outbox.spill_after;
-        let mut old = self.forwards.take();
-        let forwards = config.forward.iter().map(|config| match old.iter().position(|old| old.name() == config.name) {
-            Some(index) => {
-                let forward = old.swap_remove(index);
-                forward.reconfigure(config.clone(), spill_after);
-                forward
-            }
-            None => {
-                let place = places.remove(&config.name).unwrap_or_default();
-                self.new_forward(config, spill_after, place)
-            }
-        });
-        let forwards: Vec<Rc<Forward>> = forwards.collect();
-        *self.forwards.borrow_mut() = forwards;
-        old.into_iter().for_each(|forward| self.let_go(forward));
-    }
-
-    fn new_forward(&self, config: &config::Forward, spill_after: Duration, place: QueueState) -> Rc<Forward> {
-        let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
-        let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
-        let keeper = self.supervisor.spawn("what keeps messages on the disk", keeper);
-        self.keepers.borrow_mut().insert(config.name.clone(), keeper.abort_handle());
-        forward
-    }
-
-    /// A forward isn't configured any more: what waits for its readers stays on the disk.
-    fn let_go(&self, forward: Rc<Forward>) {
-        self.leaving.borrow_mut().push(Rc::downgrade(&forward));
-        let keeper = self.keepers.borrow_mut().remove(forward.name());
-        let store = Rc::clone(&self.store);
-        spawn_local(async move {
-            // What its readers weren't written waits once they are gone: then it is stored.
-            forward.deserted().await;
-            forward.stop();
-            forward.stored().await;
-            store.say_unwanted(forward.name(), forward.status().waiting);
-            if let Some(keeper) = keeper {
-                keeper.abort();
-            }
-        });
-    }
-
     fn apply_ingests(&self, config: &Config) {
         let protocol = config.connection.protocol;
         let old = self.ingests.take();
@@ -417,12 +370,6 @@ impl Served {
         let ended: Vec<JoinHandle<()>> = ended.map(|(_, serving)| serving.task).collect();
         ended.iter().for_each(JoinHandle::abort);
         ended
-    }
-
-    /// Everything that waits for a reader is put on the disk from now on.
-    pub(super) fn stop_forwards(&self) {
-        self.forwards.borrow().iter().for_each(|forward| forward.stop());
-        self.bridges.all().iter().for_each(|bridge| bridge.stop());
     }
 
     /// Ends the sockets, and what they hold of their clients.

@@ -3,12 +3,10 @@
 mod words;
 
 use std::borrow::Cow;
-use std::fmt;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -18,6 +16,7 @@ use crate::json::{compact, half_pair, not_an_object};
 use crate::limits::MAX_PAYLOAD;
 use crate::message::{BASE64, Properties, PropertiesError, Qos, TopicError, exactly};
 use crate::outbox::Refusal;
+use crate::socket::{JsonText, Members};
 
 /// The longest `id`, in bytes as it stands in the line: every one may have to be kept until its answer is written.
 const MAX_ID: usize = 4096;
@@ -148,57 +147,9 @@ pub(super) struct IngestRequest<'a> {
     pub(super) properties: Option<Properties>,
 }
 
-/// A JSON object's values as they stand in the line.
-#[derive(Debug, Default)]
-struct Fields<'a> {
-    values: [Option<&'a RawValue>; KEYS.len()],
-    /// The first key that isn't one of [`KEYS`].
-    unknown: Option<Cow<'a, str>>,
-    /// A key that is there more than once.
-    twice: Option<&'static str>,
-}
-
-/// A string, borrowed where it holds no escapes.
-#[derive(Deserialize)]
-struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object like {\"topic\":\"a/b\",\"payload\":\"text\"}")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(JsonText(key)) = map.next_key()? {
-            match KEYS.iter().position(|known| *known == key) {
-                Some(index) => {
-                    if fields.values[index].replace(map.next_value()?).is_some() {
-                        fields.twice = Some(KEYS[index]);
-                    }
-                }
-                None => {
-                    map.next_value::<IgnoredAny>().map_err(A::Error::custom)?;
-                    fields.unknown.get_or_insert(key);
-                }
-            }
-        }
-        Ok(fields)
-    }
-}
-
 /// Takes a line apart: its `id` as it came, if that could be made out, and what it asks for.
 pub(super) fn parse(line: &str) -> (Option<&str>, Result<IngestRequest<'_>, Reject>) {
-    let fields: Fields<'_> = match serde_json::from_str(line) {
+    let fields = match Members::of(line, &KEYS) {
         Ok(fields) => fields,
         Err(error) => return (None, Err(Reject::NotAnObject(not_an_object(line, &error, EXAMPLE)))),
     };
@@ -225,7 +176,7 @@ fn nearest(key: &Option<&'static str>) -> String {
     key.map(|key| format!("; the nearest is `{key}`")).unwrap_or_default()
 }
 
-fn request(fields: Fields<'_>) -> Result<IngestRequest<'_>, Reject> {
+fn request(fields: Members<'_, { KEYS.len() }>) -> Result<IngestRequest<'_>, Reject> {
     if let Some(unknown) = fields.unknown {
         return Err(Reject::UnknownKey(shorten(&unknown), config::meant(&unknown, &KEYS)));
     }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -13,7 +13,7 @@ use crate::config;
 use crate::json::{compact, half_pair, not_an_object};
 use crate::printable::printable;
 use crate::services::jobs::{Details, Outcome, Status};
-use crate::socket::{Line, append_string};
+use crate::socket::{JsonText, Line, Members, append_string};
 
 /// Longer ones aren't repeated in an answer: no job has one.
 const MAX_JOB: usize = 64;
@@ -126,54 +126,6 @@ fn shortened(name: &str) -> String {
     }
 }
 
-/// A line's values as they stand there.
-#[derive(Debug, Default)]
-struct Fields<'a> {
-    values: [Option<&'a RawValue>; KEYS.len()],
-    /// The first key that isn't one of [`KEYS`].
-    unknown: Option<Cow<'a, str>>,
-    /// A key that is there more than once.
-    twice: Option<&'static str>,
-}
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
-        deserializer.deserialize_map(FieldsVisitor)
-    }
-}
-
-struct FieldsVisitor;
-
-impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(JsonText(key)) = map.next_key()? {
-            match KEYS.iter().position(|known| *known == key) {
-                Some(index) => {
-                    if fields.values[index].replace(map.next_value()?).is_some() {
-                        fields.twice = Some(KEYS[index]);
-                    }
-                }
-                None => {
-                    map.next_value::<IgnoredAny>()?;
-                    fields.unknown.get_or_insert(key);
-                }
-            }
-        }
-        Ok(fields)
-    }
-}
-
-/// A string, borrowed where it holds no escapes.
-#[derive(Deserialize)]
-struct JsonText<'a>(#[serde(borrow)] Cow<'a, str>);
-
 /// Takes a line apart: the job that it is about, if that could be made out, and what it says.
 pub(super) fn parse(line: &Line<'_>) -> (Option<String>, Result<Word, Reject>) {
     let text = match line {
@@ -181,7 +133,7 @@ pub(super) fn parse(line: &Line<'_>) -> (Option<String>, Result<Word, Reject>) {
         Line::TooLong => return (None, Err(Reject::TooLong)),
         Line::NotUtf8 => return (None, Err(Reject::NotUtf8)),
     };
-    let fields: Fields<'_> = match serde_json::from_str(text) {
+    let fields = match Members::of(text, &KEYS) {
         Ok(fields) => fields,
         Err(error) => return (None, Err(Reject::NotAnObject(not_an_object(text, &error, EXAMPLE)))),
     };

@@ -3,7 +3,7 @@
 //! [`listener`] puts a socket into the file system and takes it away, [`stale`] what was left there before, and
 //! [`file`](mod@file) gives it to those who may use it; [`inherited`] has those that systemd opened; [`accept`] takes in clients,
 //! up to a bound, and [`seats`] says who has a place where more come; [`stream`] is the connection to one of them; [`lines`] cuts what it sends into lines, for which
-//! [`line_memory`] has room; [`observer`] is how a
+//! [`line_memory`] has room, and [`members`] takes a line apart; [`observer`] is how a
 //! client says that it is one before it is connected.
 
 mod accept;
@@ -14,6 +14,7 @@ mod json;
 mod line_memory;
 mod lines;
 mod listener;
+mod members;
 mod observer;
 mod peer;
 mod seats;
@@ -30,6 +31,7 @@ pub(crate) use line_memory::{LineMemory, Room, SMALL, SharedMemory};
 pub(crate) use lines::MAX_LINE;
 pub(crate) use lines::{Line, Lines};
 pub(crate) use listener::Listener;
+pub(crate) use members::{JsonText, Members};
 pub(crate) use observer::{connect_unread, unread};
 pub(crate) use peer::Peer;
 pub(crate) use seldom::Seldom;

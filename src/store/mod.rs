@@ -28,6 +28,7 @@ mod salvage;
 mod settling;
 #[cfg(test)]
 pub(crate) mod simulated;
+mod status;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -44,11 +45,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::journal;
-use crate::time::Rfc3339;
 pub(crate) use clock::{Accepted, Moment, accepted_now};
 pub(crate) use failure::{Failure, OpenError};
 pub(crate) use keeper::Retry;
@@ -60,6 +59,7 @@ pub(crate) use probe::{Obstacle, probe};
 pub(crate) use queue::{QueueId, QueueState, Totals};
 pub(crate) use row::Row;
 pub(crate) use settling::Settling;
+pub(crate) use status::StoreStatus;
 pub(crate) use task::{Disk, Job, Task};
 pub(crate) use thread::Thread;
 use trouble::{Action, News, Trouble};
@@ -142,20 +142,6 @@ pub(crate) enum Kept {
     Unread(Failure),
     /// Nothing: it isn't there any more, and can't be written again.
     Lost(Failure),
-}
-
-/// The `store` of the status document.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct StoreStatus {
-    path: String,
-    /// Why nothing can be written or read at the moment.
-    error: Option<String>,
-    /// Since when.
-    since: Option<Rfc3339>,
-    /// Where damaged databases were moved to since the start.
-    moved_aside: Vec<String>,
-    /// How often it was removed or replaced while it was in use, and put back.
-    restored: usize,
 }
 
 /// The store, as the tasks see it.
@@ -366,17 +352,6 @@ impl Store {
     /// Why nothing can be written or read at the moment.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.borrow().now().map(|(failure, _)| failure.to_string())
-    }
-
-    pub(crate) fn status(&self) -> StoreStatus {
-        let trouble = self.trouble.borrow();
-        StoreStatus {
-            path: self.path.display().to_string(),
-            error: self.trouble(),
-            since: trouble.now().map(|(_, since)| since.into()),
-            moved_aside: self.moved_aside.lock().map(|names| names.clone()).unwrap_or_default(),
-            restored: self.restored.load(Ordering::Relaxed),
-        }
     }
 
     /// The daemon stops: nobody can move away any more what is in the place of the database, so that it is moved aside.
