@@ -1,0 +1,50 @@
+//! What a crash has left half done, ended.
+
+use super::directory::{CURRENT, DISCARDED, Directory, MAKING, NEXT, PREVIOUS, PROGRESS, UNFINISHED};
+use super::{DiskError, Found};
+
+impl Directory {
+    /// Does what is left to do, the same from wherever it was cut off.
+    ///
+    /// # Errors
+    /// What the disk didn't do; to do it again goes on there.
+    pub(crate) fn recover(&self) -> Result<(), DiskError> {
+        for name in [MAKING, DISCARDED] {
+            self.remove(&self.state.join(name))?;
+        }
+        let is_usable = |found| matches!(found, Found::Identity(_));
+        let is_decided = is_usable(self.found(NEXT)?);
+        let (current, next, previous) = (self.state.join(CURRENT), self.state.join(NEXT), self.state.join(PREVIOUS));
+        if is_decided {
+            if self.has(CURRENT)? {
+                self.remove(&previous)?;
+                self.name(&current, &previous)?;
+            }
+            self.name(&next, &current)?;
+        } else if !is_usable(self.found(CURRENT)?) && is_usable(self.found(PREVIOUS)?) {
+            self.remove(&current)?;
+            self.name(&previous, &current)?;
+        }
+        // The one before goes once there is another for certain.
+        if is_usable(self.found(CURRENT)?) {
+            self.remove(&previous)?;
+        }
+        self.tidy(CURRENT, Some(PROGRESS))?;
+        self.tidy(NEXT, None)
+    }
+
+    /// Removes the files that a write has left, and the one of this name.
+    fn tidy(&self, name: &str, also: Option<&str>) -> Result<(), DiskError> {
+        let directory = self.state.join(name);
+        if !self.has(name)? {
+            return Ok(());
+        }
+        for file in self.try_to("listing", &directory, |disk| disk.list(&directory))? {
+            if file.ends_with(UNFINISHED) || also == Some(&file) {
+                let path = directory.join(file);
+                self.try_to("removing", &path, |disk| disk.remove_file(&path))?;
+            }
+        }
+        Ok(())
+    }
+}
