@@ -1,0 +1,198 @@
+//! The trial of a new identity, its way into force, and the way back to the old one.
+
+use std::time::{Duration, Instant};
+
+use super::{KEPT, Machine, PATIENCE, State};
+use crate::identity::Which;
+use crate::rotation::effect::{Cause, Effect, Ended, Now, Question, Stage};
+
+/// On the way back: one that is refused makes way for the other after so long, doubled each time.
+const FIRST_SWITCH: Duration = Duration::from_secs(5);
+const MAX_SWITCH: Duration = Duration::from_secs(300);
+
+/// An identity that can't be put in the place of the old one is put there again after so long, doubled each time.
+const SWAP_AGAIN: Duration = Duration::from_secs(30);
+const MAX_SWAP_AGAIN: Duration = Duration::from_secs(600);
+
+/// Which of the two AWS lets in isn't known: first the old one is tried, then the new one, and so on until one has connected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WayBack {
+    why: String,
+    using: Which,
+    /// When the other is tried.
+    switch_at: Instant,
+    /// How long one that is refused is tried on.
+    wait: Duration,
+    is_refused: bool,
+}
+
+impl WayBack {
+    fn new(why: String, now: Instant) -> WayBack {
+        WayBack { why, using: Which::Current, switch_at: now + PATIENCE, wait: FIRST_SWITCH, is_refused: false }
+    }
+
+    /// The old one is refused though it had connected.
+    pub(super) fn doubted(why: &str, now: Instant) -> WayBack {
+        let mut way = WayBack::new(why.to_owned(), now);
+        way.refused(Which::Current, now);
+        way
+    }
+
+    pub(super) fn switch_at(&self) -> Instant {
+        self.switch_at
+    }
+
+    pub(super) fn refused(&mut self, which: Which, now: Instant) {
+        if which == self.using && !self.is_refused {
+            self.is_refused = true;
+            self.switch_at = self.switch_at.min(now + self.wait);
+        }
+    }
+
+    /// The other is tried from now on; which that is.
+    pub(super) fn switch(&mut self, now: Instant) -> Which {
+        if self.is_refused {
+            self.wait = (self.wait * 2).min(MAX_SWITCH);
+        }
+        self.using = match self.using {
+            Which::Current => Which::Next,
+            Which::Next => Which::Current,
+        };
+        (self.is_refused, self.switch_at) = (false, now + PATIENCE);
+        self.using
+    }
+}
+
+impl Machine {
+    pub(super) fn ask(&mut self, question: Question, now: Now) {
+        self.state =
+            State::Asking { question: question.clone(), until: now.at + PATIENCE, again_at: None, fault: None };
+        self.effects.push_back(Effect::Ask(question));
+    }
+
+    /// The new identity has all that it needs.
+    pub(super) fn try_it(&mut self, now: Now) {
+        self.connected = None;
+        self.state = State::Trying { until: now.at + PATIENCE, fault: None };
+        self.effects.push_back(Effect::Use(Which::Next));
+    }
+
+    /// It hasn't come as far as the trial: nothing has changed.
+    pub(super) fn fail(&mut self, why: String) {
+        self.withdraw();
+        self.end(Some(why), false);
+    }
+
+    /// What was asked may have no answer yet.
+    fn withdraw(&mut self) {
+        if matches!(self.state, State::Asking { .. }) {
+            self.effects.push_back(Effect::Withdraw);
+        }
+    }
+
+    /// The new identity counts.
+    pub(super) fn swap(&mut self) {
+        self.state = State::Swapping { again_at: None, wait: SWAP_AGAIN };
+        self.put_in_force();
+    }
+
+    pub(super) fn put_in_force(&mut self) {
+        let cause = self.cause.clone().unwrap_or(Cause::Renewal);
+        self.effects.push_back(Effect::PutInForce(cause));
+    }
+
+    pub(super) fn swapped(&mut self, result: Result<(), String>, wait: Duration, now: Now) {
+        if result.is_err() {
+            let again_at = Some(now.at + wait);
+            self.state = State::Swapping { again_at, wait: (wait * 2).min(MAX_SWAP_AGAIN) };
+            return;
+        }
+        // The files have another place, the certificate is the same.
+        self.effects.push_back(Effect::Use(Which::Current));
+        self.connected = self.connected.map(|_| Which::Current);
+        // A certificate that has just been made needs no other.
+        self.renewal_is_due = false;
+        self.end(None, false);
+    }
+
+    /// The new identity has had its trial, and isn't to count.
+    pub(super) fn give_up(&mut self, why: String) {
+        self.withdraw();
+        let stage = Stage::GivenUp { why: why.clone(), committing: self.committing };
+        self.state = State::GivingUp(why);
+        self.effects.push_back(Effect::Store(stage));
+    }
+
+    pub(super) fn go_back(&mut self, why: String, now: Now) {
+        self.connected = None;
+        self.state = State::GoingBack(WayBack::new(why, now.at));
+        self.effects.push_back(Effect::Use(Which::Current));
+    }
+
+    /// One of the two has connected: that one counts.
+    pub(super) fn came_back(&mut self, which: Which, now: Now) {
+        let State::GoingBack(way) = &self.state else { return };
+        match which {
+            _ if which != way.using => {}
+            Which::Next => self.swap(),
+            Which::Current if self.was_told() => self.keep_or_discard(now),
+            Which::Current => {
+                let why = way.why.clone();
+                self.end(Some(why), self.committing);
+            }
+        }
+    }
+
+    /// Whether the end of this rotation is noted, and so was told.
+    pub(super) fn was_told(&self) -> bool {
+        let ended = self.note.ended.as_ref();
+        ended.is_some_and(|ended| Some(&ended.cause) == self.cause.as_ref() && ended.failed.is_some())
+    }
+
+    /// It is over. A job may ask for that once more.
+    fn end(&mut self, failed: Option<String>, keeps: bool) {
+        self.state = State::Ending { failed: failed.clone(), keeps };
+        if let Some(cause @ Cause::Job(_)) = self.cause.clone() {
+            self.note.ended = Some(Ended { cause, failed });
+        }
+        self.effects.push_back(Effect::Record(self.note.clone()));
+    }
+
+    /// If that couldn't be noted, it is told all the same.
+    pub(super) fn ended(&mut self, failed: Option<String>, keeps: bool, now: Now) {
+        let has_failed = failed.is_some();
+        if let Some(cause) = self.cause.clone() {
+            self.effects.push_back(Effect::Over(Ended { cause, failed }));
+        }
+        match has_failed {
+            true if keeps => self.keep_or_discard(now),
+            true => self.discard(),
+            false => {
+                self.forget();
+                self.next(now);
+            }
+        }
+    }
+
+    /// AWS may do a commit late: until that isn't likely any more the new identity stays at hand.
+    pub(super) fn keep_or_discard(&mut self, now: Now) {
+        match self.committing {
+            true => {
+                self.state = State::Spare { until: now.at + KEPT };
+                self.next(now);
+            }
+            false => self.discard(),
+        }
+    }
+
+    pub(super) fn discard(&mut self) {
+        self.state = State::Discarding;
+        self.effects.push_back(Effect::Discard);
+    }
+
+    /// There is no rotation any more.
+    pub(super) fn forget(&mut self) {
+        self.state = State::Idle;
+        (self.cause, self.committing, self.is_cancelled) = (None, false, false);
+    }
+}

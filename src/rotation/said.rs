@@ -1,0 +1,88 @@
+//! What is said of rotations in the journal and the status document.
+
+use super::machine::ASK_AGAIN;
+use super::{Cause, Ended, Step};
+use crate::duration::written;
+use crate::identity::{IdentityError, IdentityState, Phase};
+use crate::journal;
+use crate::services::jobs::Identity as Job;
+
+/// Why there is one, for a sentence.
+fn why(cause: &Cause) -> String {
+    match cause {
+        Cause::Job(Job { job, number }) => format!("for job {job}, execution {number}"),
+        Cause::Renewal => "because the certificate ends soon (`provisioning.renew_before`)".to_owned(),
+    }
+}
+
+/// A step begins.
+pub(super) fn step(step: Step, cause: Option<&Cause>) {
+    match (step, cause) {
+        (Step::Key, Some(cause)) => log::info!(
+            GATEWIRE_EVENT = "rotation";
+            "rotation of the certificate, {}: a new certificate is asked for", why(cause)
+        ),
+        (Step::Trial, _) => log::info!(
+            GATEWIRE_EVENT = "rotation";
+            "rotation of the certificate: gatewire connects with the new one; the old one is kept until that has worked"
+        ),
+        (Step::GoBack, _) => log::warn!(
+            GATEWIRE_EVENT = "rotation";
+            "rotation of the certificate: gatewire connects with the old one again; should that be refused, both are tried in turn"
+        ),
+        (step, _) => log::debug!("rotation of the certificate: {}", step.name()),
+    }
+}
+
+/// It is over.
+pub(super) fn over(ended: &Ended, state: &IdentityState) {
+    let Some(failed) = &ended.failed else {
+        log::info!(
+            GATEWIRE_EVENT = "rotated";
+            "the certificate was rotated {}: the new one has connected and is in force", why(&ended.cause)
+        );
+        return;
+    };
+    let again = match ended.cause {
+        Cause::Job(_) => "The job fails with this reason",
+        Cause::Renewal => "It is tried again in a day",
+    };
+    log::warn!(
+        GATEWIRE_EVENT = "rotation_failed";
+        "the certificate wasn't rotated {}: {failed}. The old one stays in force. {again}", why(&ended.cause)
+    );
+    let error = IdentityError {
+        code: "rotation".to_owned(),
+        message: failed.clone(),
+        advice: format!("{again}."),
+        at: journal::now().into(),
+    };
+    state.failed(Phase::Ready, "rotation", error, None);
+    // Nothing is being done any more.
+    state.rests();
+}
+
+/// An answer that can't be used; it is asked again.
+pub(super) fn unusable(what: &str) {
+    log::warn!(
+        GATEWIRE_EVENT = "rotation";
+        "rotation of the certificate: {what}; it is asked again in {}", written(ASK_AGAIN)
+    );
+}
+
+/// The disk hasn't done what was asked.
+pub(super) fn disk(what: &str) {
+    log::error!(
+        GATEWIRE_EVENT = "rotation";
+        "rotation of the certificate: {what}. No identity is lost by that; look at the space and the owner of the state directory, and at \
+         the kernel's log (`dmesg`)"
+    );
+}
+
+/// The files of an identity can't be used.
+pub(super) fn unreadable(what: &str) {
+    log::error!(
+        GATEWIRE_EVENT = "rotation";
+        "rotation of the certificate: {what}; the files are read again in 30 s, and the connection stays as it is"
+    );
+}

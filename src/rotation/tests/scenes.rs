@@ -1,0 +1,216 @@
+//! Single rotations, from end to end.
+
+use std::time::Duration;
+
+use super::world::{MINUTE, Mood, World};
+use crate::rotation::{Cause, Question, Step};
+
+/// A machine that is connected.
+fn connected() -> World {
+    let mut world = World::new();
+    world.connect();
+    world
+}
+
+/// A rotation by a job, whose new certificate is on the disk.
+fn in_its_trial() -> World {
+    let mut world = connected();
+    world.begin_job();
+    world.write();
+    assert!(matches!(world.asked(), Some(Question::Create(_))));
+    world.answer(Mood::Answers);
+    world.write();
+    assert_eq!(world.step(), Some(Step::Trial));
+    world
+}
+
+/// Likewise, with its commit on the way.
+fn committing() -> World {
+    let mut world = in_its_trial();
+    world.connect();
+    world.write();
+    assert!(matches!(world.asked(), Some(Question::Commit(_))));
+    world
+}
+
+fn result(world: &World) -> Option<Option<&str>> {
+    let ended = world.job.as_ref().and_then(|job| job.result.as_ref());
+    ended.map(|ended| ended.failed.as_deref())
+}
+
+#[test]
+fn a_job_puts_the_new_certificate_in_force_once_it_is_committed() {
+    let mut world = committing();
+    assert_eq!(world.current(), 1);
+    world.answer(Mood::Answers);
+    world.write();
+    assert_eq!((world.current(), result(&world)), (2, None), "not told before it is noted");
+    world.write();
+    assert_eq!(result(&world), Some(None));
+    assert!(world.is_connected(), "with the same certificate nothing is connected anew");
+    assert_eq!(world.step(), None);
+}
+
+#[test]
+fn a_refused_request_changes_nothing() {
+    let mut world = connected();
+    world.begin_job();
+    world.write();
+    world.answer(Mood::Refuses);
+    world.write();
+    assert_eq!((world.current(), result(&world)), (1, Some(Some("no"))));
+    assert!(world.is_connected());
+}
+
+#[test]
+fn a_new_certificate_that_is_refused_for_ten_minutes_makes_way_for_the_old_one() {
+    let mut world = in_its_trial();
+    world.revoke_next();
+    for _ in 0..9 {
+        world.connect();
+        world.pass(MINUTE);
+        assert_eq!(world.step(), Some(Step::Trial));
+    }
+    world.pass(MINUTE);
+    world.write();
+    assert_eq!(world.step(), Some(Step::GoBack));
+    world.connect();
+    world.write();
+    let Some(Some(why)) = result(&world) else { panic!("{world:#?}") };
+    assert_eq!(why, "the new certificate didn't connect within 10m: not authorized");
+    world.write();
+    assert_eq!((world.next(), world.current()), (None, 1));
+}
+
+#[test]
+fn a_commit_that_is_never_answered_ends_with_whichever_is_let_in() {
+    // It wasn't done.
+    let mut world = committing();
+    world.pass(10 * MINUTE);
+    world.write();
+    world.connect();
+    world.write();
+    assert!(matches!(result(&world), Some(Some(why)) if why.contains("commit")), "{world:#?}");
+    assert_eq!((world.current(), world.next()), (1, Some(2)), "AWS may do it late");
+    world.pass(25 * 60 * MINUTE);
+    world.write();
+    assert_eq!(world.next(), None);
+    // It was.
+    let mut world = committing();
+    world.answer(Mood::Forgets);
+    world.pass(10 * MINUTE);
+    world.write();
+    assert_eq!(result(&world), None);
+    world.connect();
+    world.pass(Duration::from_secs(5));
+    world.connect();
+    world.write();
+    world.write();
+    assert_eq!((world.current(), result(&world)), (2, Some(None)));
+}
+
+#[test]
+fn a_commit_that_aws_does_after_the_way_back_makes_the_new_one_count() {
+    let mut world = committing();
+    world.pass(10 * MINUTE);
+    world.write();
+    world.connect();
+    world.write();
+    assert!(world.is_connected() && world.current() == 1);
+    world.do_commit_late();
+    world.connect();
+    assert_eq!(world.step(), Some(Step::GoBack));
+    world.pass(Duration::from_secs(5));
+    world.connect();
+    world.write();
+    assert_eq!(world.current(), 2);
+}
+
+#[test]
+fn killed_at_each_step_it_goes_on_or_back_and_the_job_has_its_result() {
+    for steps in 0..12 {
+        for is_done in [false, true] {
+            let mut world = connected();
+            world.begin_job();
+            for step in 0..steps {
+                match step % 3 {
+                    0 => world.write(),
+                    1 => world.answer(Mood::Answers),
+                    _ => world.connect(),
+                }
+            }
+            world.kill(is_done);
+            world.all_is_well();
+            assert_eq!(result(&world), Some(None), "after {steps} steps, {is_done}: {world:#?}");
+            assert!(world.lets_in().contains(&world.current()));
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_job_changes_nothing_unless_a_commit_may_have_been_sent() {
+    let mut world = in_its_trial();
+    world.connect();
+    // What AWS says of it comes before it is noted that the commit begins.
+    let mut early = in_its_trial();
+    early.job.as_mut().unwrap().is_cancelled = true;
+    early.connect();
+    early.all_is_well();
+    assert_eq!(early.current(), 1);
+    world.write();
+    world.cancel_job();
+    world.all_is_well();
+    assert_eq!(world.current(), 2);
+}
+
+#[test]
+fn a_renewal_waits_for_a_connection_and_counts_once_it_has_connected() {
+    let mut world = World::new();
+    world.renew();
+    assert_eq!(world.step(), None);
+    world.connect();
+    world.write();
+    world.write();
+    assert_eq!(world.asked(), Some(&Question::CreateFromCsr));
+    world.answer(Mood::Answers);
+    world.write();
+    assert_eq!(world.step(), Some(Step::RegisterThing));
+    world.answer(Mood::Answers);
+    world.write();
+    world.connect();
+    world.write();
+    world.write();
+    assert_eq!((world.current(), world.step()), (2, None));
+    assert_eq!(world.overs.last().map(|ended| &ended.cause), Some(&Cause::Renewal));
+}
+
+#[test]
+fn a_renewal_that_fails_is_tried_again_a_day_later_also_after_a_restart() {
+    let mut world = connected();
+    world.renew();
+    world.write();
+    world.write();
+    world.answer(Mood::Refuses);
+    world.write();
+    world.write();
+    assert_eq!((world.step(), world.current()), (None, 1));
+    for hours in [0, 11, 12] {
+        world.pass(hours * 60 * MINUTE);
+        world.kill(true);
+        world.connect();
+        world.renew();
+        assert_eq!(world.step(), None, "after {hours} more hours");
+    }
+    world.pass(60 * MINUTE);
+    assert_eq!(world.step(), Some(Step::CreateCertificate), "what is due waits for its day");
+}
+
+#[test]
+fn a_job_waits_for_a_renewal_that_is_under_way() {
+    let mut world = connected();
+    world.renew();
+    world.write();
+    world.begin_job();
+    world.all_is_well();
+    assert_eq!((result(&world), world.current()), (Some(None), 3));
+}
