@@ -7,6 +7,7 @@ pub mod aedes;
 pub mod cloud;
 pub mod daemon;
 pub mod device;
+pub mod documented;
 pub mod judge;
 pub mod local_broker;
 pub mod mosquitto;
@@ -15,8 +16,10 @@ pub mod preload;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;
+pub mod softhsm;
 pub mod strict;
 pub mod tinyproxy;
+pub mod tpm;
 
 use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener};

@@ -13,7 +13,7 @@ use rumqttc::v5::mqttbytes::{Error, QoS};
 use super::service::Message;
 
 /// What things say to services, with what services say to them.
-const FILTERS: [&str; 2] = ["$aws/things/+/jobs/#", "$aws/commands/#"];
+const FILTERS: [&str; 3] = ["$aws/things/+/jobs/#", "$aws/commands/#", "front/from/#"];
 
 /// A connection on which the filters stand.
 pub(super) struct Connection {

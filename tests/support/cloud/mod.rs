@@ -1,12 +1,20 @@
-//! AWS's Jobs and Commands, for the tests: [`Service`] is what they do, without I/O, and [`Cloud`] lets a daemon talk to it, by
-//! mosquitto or by the scripted server.
+//! AWS's Jobs, Commands and fleet provisioning, and the certificate rotator of its labs, for the tests: [`Service`] is what they do,
+//! without I/O, and [`Cloud`] lets a daemon talk to it, by mosquitto or by the scripted server. [`fleet::Fleet`] has TLS before it that
+//! knows the certificates which it gives.
 //!
 //! Whoever drops a [`Cloud`] is told of each request that AWS would have refused for its form.
 
+mod caller;
+pub mod certificates;
 mod checks;
 mod client;
 pub mod commands;
+pub mod fleet;
+pub mod front;
 pub mod jobs;
+mod packets;
+pub mod provisioning;
+pub mod rotation;
 pub mod service;
 
 use std::net::Shutdown;
@@ -24,6 +32,7 @@ use super::device::{Device, Said};
 use super::mosquitto::Mosquitto;
 use super::{PATIENCE, found_within};
 use client::Connection;
+use front::Desk;
 use jobs::{Execution, Status};
 use service::{Kind, Message, Mood, Service};
 
@@ -41,15 +50,16 @@ pub struct Cloud {
     path: Option<PathBuf>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     service: Service,
+    desk: Desk,
     /// What it says next.
     outgoing: Vec<Message>,
     stream: Option<UnixStream>,
@@ -97,9 +107,9 @@ impl Cloud {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let service = format!("{:#?}", state.service);
+                let seen = format!("{:#?}\n{:#?}", state.service, state.desk);
                 drop(state);
-                panic!("in vain: {what}\n{service}");
+                panic!("in vain: {what}\n{seen}");
             }
             state = self.shared.changed.wait_timeout(state, left).unwrap().0;
         }

@@ -45,6 +45,9 @@ impl Manners {
     pub(super) fn mood(&self, kind: Kind, random: &mut Rng) -> Option<Mood> {
         let busy = match kind {
             Kind::Response => ["ThrottlingException", "InternalError", "DataConflict"],
+            Kind::CreateCertificate | Kind::RegisterThing | Kind::RotatorCreate | Kind::RotatorCommit => {
+                ["ThrottlingException", "InternalError", "ThrottlingException"]
+            }
             Kind::StartNext | Kind::Get | Kind::Update => ["RequestThrottled", "InternalError", "RequestThrottled"],
         };
         let moods = [
