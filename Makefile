@@ -13,6 +13,8 @@ BINARY := target/release/gatewire
 BUILDING := gcc libc6-dev ca-certificates
 DEMO := $(BUILDING) mosquitto mosquitto-clients socat openssl python3
 PACKAGES := $(DEMO) python3-venv tinyproxy-bin apache2-bin iproute2 jq nodejs groff curl systemd
+# Keys in tokens: SoftHSM, and a TPM in software.
+PACKAGES += softhsm2 opensc swtpm libtpm2-pkcs11-1
 # A Node.js that isn't Debian's may have brought it.
 PACKAGES += $(if $(shell command -v npm),,npm)
 VENV := tests/.venv
@@ -124,9 +126,13 @@ test-arm64 test-armhf test-armv6: test-%: deb-% ## its package tried by qemu, ag
 	$(if $(filter arm64,$*),tests/installed-emulated target/deb/gatewire_$(VERSION)_arm64.deb)
 
 .PHONY: test-systemd
-test-systemd: deb ## the package installed in a container with a real systemd, upgraded, rebooted, purged
-	@$(MAKE) --no-print-directory tools PACKAGES="$(SYSTEMD)"
+test-systemd: deb ## the package installed in containers with a real systemd, upgraded, rebooted, purged; two devices from one image
+	@$(MAKE) --no-print-directory tools PACKAGES="$(SYSTEMD) mosquitto openssl jq"
 	tests/systemd/run target/deb/gatewire_$(VERSION)_$(ARCHITECTURE).deb
+	tests/systemd/make-root
+	binary=$$($(CARGO) test --locked --no-run --test golden_image_boot --message-format=json | \
+	    jq -r 'select(.target.name == "golden_image_boot").executable // empty'); \
+	$(SUDO) env GATEWIRE_PACKAGE=$(CURDIR)/target/deb/gatewire_$(VERSION)_$(ARCHITECTURE).deb "$$binary" --ignored
 
 .PHONY: reproducible
 reproducible: ## two packages from two clones of this commit are the same

@@ -15,6 +15,7 @@ pub use crate::jobs_socket::fuzzing::jobs_lines;
 pub use crate::link::diagnosis::fuzzing::proxy_answer;
 pub use crate::mqtt::fuzzing::{session_3_1_1, session_5, session_local};
 pub use crate::net::fuzzing::{certificate, pem};
+pub use crate::pkcs11::fuzzing::{signer_frames, token_uri};
 pub use crate::policy::fuzzing::policy;
 pub use crate::store::fuzzing::database;
 pub use crate::template::fuzzing::template;
@@ -126,8 +127,10 @@ mod tests {
         session_3_1_1: 1000,
         session_5: 1000,
         session_local: 1000,
+        signer_frames: 2000,
         status_document: 500,
         tail_stream: 1000,
         template: 2000,
+        token_uri: 2000,
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::forward::{Acks, Recipient};
 use crate::message::{AckToken, Inbound, Outbound, Sequence, Topic, TopicFilter};
 use crate::notify::LocalNotify;
-use crate::services::{Requests, Service};
+use crate::services::{Asker, Requests, Service};
 use crate::time;
 
 /// What a service says by itself, and what may be told of it. Its token is owed until it is given back.
@@ -31,6 +31,8 @@ pub(crate) struct Connected {
 #[derive(Debug)]
 pub(crate) struct ThingServices {
     requests: RefCell<Requests>,
+    /// With their filters.
+    configured: RefCell<BTreeMap<Service, Vec<TopicFilter>>>,
     /// What isn't the answer to a request.
     told: RefCell<VecDeque<Told>>,
     connected: Cell<Option<Connected>>,
@@ -39,6 +41,7 @@ pub(crate) struct ThingServices {
     for_link: LocalNotify,
     /// Those who ask have something to look at.
     news: LocalNotify,
+    news_of_rotation: LocalNotify,
     /// A request was the last that was tried alone: it is a message's turn.
     was_tried: Cell<bool>,
 }
@@ -48,24 +51,29 @@ impl ThingServices {
     pub(crate) fn new(acks: Rc<Acks>, seed: u64) -> ThingServices {
         ThingServices {
             requests: RefCell::new(Requests::new(seed)),
+            configured: RefCell::default(),
             told: RefCell::default(),
             connected: Cell::new(None),
             acks,
             for_link: LocalNotify::default(),
             news: LocalNotify::default(),
+            news_of_rotation: LocalNotify::default(),
             was_tried: Cell::new(false),
         }
     }
 
-    /// These are configured from now on. What was refused is tried again.
-    pub(crate) fn configure(&self, services: BTreeMap<Service, Vec<TopicFilter>>) {
+    /// These are the services that this one asks from now on. What was refused of them is tried again.
+    pub(crate) fn configure(&self, asker: Asker, services: BTreeMap<Service, Vec<TopicFilter>>) {
         let now = time::now();
+        let mut configured = self.configured.borrow_mut();
+        configured.retain(|service, _| service.asker() != asker);
+        configured.extend(services);
         let mut requests = self.requests.borrow_mut();
-        requests.configure(services, now);
-        requests.reload(now);
+        requests.configure(configured.clone(), now);
+        requests.reload(asker, now);
         drop(requests);
         self.for_link.notify();
-        self.news.notify();
+        self.has_news();
     }
 
     /// Whether any is configured.
@@ -102,12 +110,16 @@ impl ThingServices {
     }
 
     /// Completes when there is something to look at.
-    pub(crate) async fn news(&self) {
-        self.news.notified().await;
+    pub(crate) async fn news(&self, asker: Asker) {
+        match asker {
+            Asker::Executions => self.news.notified().await,
+            Asker::Rotation => self.news_of_rotation.notified().await,
+        }
     }
 
     pub(crate) fn has_news(&self) {
         self.news.notify();
+        self.news_of_rotation.notify();
     }
 
     // For the link.
@@ -150,7 +162,7 @@ impl ThingServices {
         let resent = requests.sendable().filter(|(_, attempt, _)| is_in_flight(Sequence::of_request(*attempt)));
         let resent: Vec<_> = resent.map(|(id, ..)| id).collect();
         resent.into_iter().for_each(|id| requests.sent(id, now));
-        self.news.notify();
+        self.has_news();
     }
 
     /// There is no connection any more.
@@ -189,7 +201,7 @@ impl ThingServices {
         let (id, message) = requests.of_attempt(attempt).map(|(id, message)| (id, message.clone()))?;
         requests.sent(id, time::now());
         self.was_tried.set(true);
-        self.news.notify();
+        self.has_news();
         Some(message)
     }
 
@@ -206,7 +218,7 @@ impl ThingServices {
         let mut requests = self.requests.borrow_mut();
         if let Some((id, _)) = requests.of_attempt(attempt) {
             requests.put_off(id, why, time::now());
-            self.news.notify();
+            self.has_news();
         }
     }
 
@@ -215,7 +227,7 @@ impl ThingServices {
         let mut requests = self.requests.borrow_mut();
         if let Some((id, _)) = requests.of_attempt(attempt) {
             requests.not_taken(id, why);
-            self.news.notify();
+            self.has_news();
         }
     }
 
@@ -243,7 +255,7 @@ impl ThingServices {
     fn was_refused(&self, is_any: bool) {
         if is_any {
             self.for_link.notify();
-            self.news.notify();
+            self.has_news();
         }
     }
 }
@@ -254,20 +266,25 @@ fn found(attempt: u64, message: &Outbound) -> (Sequence, usize) {
 
 impl Recipient for ThingServices {
     fn wants(&self, topic: &Topic) -> bool {
-        self.requests.borrow().wants(topic)
+        self.requests.borrow().service_of(topic).is_some()
     }
 
     /// An answer is done with at once: what must survive is written by those who asked for it.
     fn deliver(&self, _: u64, message: &Inbound, token: Option<AckToken>) {
         let now = time::now();
-        let is_answer = self.requests.borrow_mut().received(&message.topic, &message.payload, now);
+        let mut requests = self.requests.borrow_mut();
+        // What isn't an answer to what the rotation asks is late, or for somebody else.
+        let is_of_rotation =
+            requests.service_of(&message.topic).is_some_and(|service| service.asker() == Asker::Rotation);
+        let is_answer = requests.received(&message.topic, &message.payload, now) || is_of_rotation;
+        drop(requests);
         match is_answer {
             true => self.is_done(token),
             false => {
                 self.told.borrow_mut().push_back(Told { message: message.clone().detached(), token });
             }
         }
-        self.news.notify();
+        self.has_news();
     }
 
     /// What isn't acknowledged comes again: those who ask know it then.

@@ -33,7 +33,8 @@ fn events() -> BTreeSet<String> {
 /// Every code that a failure of the link or of a bridge may have: the strings that functions called `..code` return.
 fn codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
-    let folders = ["src/link/diagnosis", "src/bridge/local"].map(|folder| files(&root().join(folder), ".rs"));
+    let folders =
+        ["src/link/diagnosis", "src/bridge/local", "src/pkcs11"].map(|folder| files(&root().join(folder), ".rs"));
     for path in folders.concat() {
         let source = fs::read_to_string(path).unwrap();
         let mut lines = source.lines();

@@ -29,7 +29,9 @@ fn groff(page: &[u8], options: &[&str]) -> (String, String) {
 fn the_pages_render_without_a_warning() {
     let pages: Vec<(String, Vec<u8>)> = commands::pages().into_iter().chain([configuration::page()]).collect();
     let names: BTreeSet<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
-    for command in ["act", "bridge", "check", "jobs", "policy", "publish", "run", "status", "tail"] {
+    for command in
+        ["act", "bridge", "check", "jobs", "policy", "provision", "publish", "run", "signer", "status", "tail"]
+    {
         assert!(names.contains(format!("gatewire-{command}.1").as_str()), "{names:?}");
     }
     assert!(names.contains("gatewire.1") && names.contains("gatewire.toml.5"), "{names:?}");

@@ -6,156 +6,16 @@
 
 mod support;
 
-use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use support::cloud::jobs::{Execution, Status};
 use support::cloud::{Cloud, THING};
 use support::daemon::{Gatewire, Setup};
+use support::documented::{ControlPlane, Shell, aws, blocks, commands, option, program, root, section};
 use support::{closed_port, eventually};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Of the environment that `make test` makes.
-fn python(name: &str) -> PathBuf {
-    let path = root().join("tests/.venv/bin").join(name);
-    assert!(path.exists(), "{} isn't there: `make test` makes it", path.display());
-    path
-}
-
-/// A page of docs/ from a heading to the next of its level.
-fn section(page: &str, heading: &str) -> String {
-    let text = fs::read_to_string(root().join("docs").join(page)).unwrap();
-    let (_, rest) = text.split_once(&format!("\n{heading}\n")).unwrap_or_else(|| panic!("{page} has no {heading}"));
-    let level = heading.split(' ').next().unwrap();
-    rest.split(&format!("\n{level} ")).next().unwrap().to_owned()
-}
-
-/// The code blocks of a language.
-fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
-    let starts = text.split("```").skip(1).step_by(2);
-    starts.filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n')).collect()
-}
-
-/// The commands of a block, without its comments.
-fn commands(block: &str) -> Vec<String> {
-    let whole = block.replace("\\\n", "\u{1}");
-    let lines = whole.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|line| line.replace('\u{1}', "\\\n")).collect()
-}
-
-/// bash, which remembers its variables from one command to the next.
-struct Shell {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Shell {
-    fn start(command: &mut Command) -> Shell {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut shell = Shell { child, input, output };
-        shell.run("exec 2>&1; set -euo pipefail");
-        shell
-    }
-
-    /// What a command prints. It must succeed.
-    fn run(&mut self, command: &str) -> String {
-        const END: &str = "--- the end of a command ---";
-        writeln!(self.input, "{{ {command}\n}} < /dev/null\necho '{END}'").unwrap();
-        let mut said = String::new();
-        loop {
-            let before = said.len();
-            let count = self.output.read_line(&mut said).unwrap();
-            assert!(count > 0, "{command}\n{said}");
-            if said[before..].trim_end().ends_with(END) {
-                return said.replace(&format!("{END}\n"), "");
-            }
-        }
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// AWS's control plane: moto. It knows of a thing's executions what it is told.
-struct ControlPlane {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    port: u16,
-}
-
-impl ControlPlane {
-    fn start() -> ControlPlane {
-        let mut command = Command::new(python("python3"));
-        command.arg(root().join("tests/python/control_plane.py")).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut plane = ControlPlane { child, input, output, port: 0 };
-        let port = plane.line().parse();
-        plane.port = port.unwrap_or_else(|_| panic!("moto doesn't start: `make test` installs it into tests/.venv"));
-        plane
-    }
-
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-
-    /// What the thing has said of an execution.
-    fn tell(&mut self, thing: &str, execution: &Execution) {
-        let Execution { job, status, details, .. } = execution;
-        let told = json!({"job": job, "thing": thing, "status": status.as_str(), "details": details});
-        writeln!(self.input, "{told}").unwrap();
-        assert_eq!(self.line(), "told");
-    }
-
-    /// A shell with the AWS CLI.
-    fn shell(&self, directory: &Path) -> Shell {
-        Shell::start(&mut aws(directory, self.port))
-    }
-}
-
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// bash with the AWS CLI of an account behind a port.
-fn aws(directory: &Path, port: u16) -> Command {
-    let mut command = Command::new("bash");
-    let path =
-        format!("{}:{}:{}", directory.join("bin").display(), python("").display(), std::env::var("PATH").unwrap());
-    command.current_dir(directory).env("PATH", path).env("HOME", directory).env("AWS_PAGER", "");
-    command
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_DEFAULT_REGION", "eu-west-1");
-    command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}")).env("AWS_MAX_ATTEMPTS", "1");
-    command
-}
-
-fn program(path: &Path, text: &str) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, format!("#!/bin/bash\n{text}\n")).unwrap();
-    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
-}
 
 /// A recipe as an `[[action]]` here: `$DIR/bin` has the programs, and the daemon's user runs them.
 fn adapted(text: &str, directory: &Path) -> String {
@@ -196,11 +56,6 @@ fn carry(
     let execution = cloud.wait_for(job, until);
     plane.tell(thing, &execution);
     execution
-}
-
-/// The word behind an option.
-fn option<'a>(command: &'a str, name: &str) -> &'a str {
-    command.split(name).nth(1).unwrap().split_whitespace().next().unwrap()
 }
 
 /// With the same times in all.

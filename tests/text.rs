@@ -194,8 +194,8 @@ fn nothing_is_printed_but_by_the_two_places_that_make_it_harmless() {
         ".exit()",
         "process::exit",
     ];
-    // What only looks at standard output.
-    let allowed = ["let stdout = io::stdout();", "[PollFd::new(stdout.as_fd()"];
+    // What only looks at standard output, and what keeps it from a module's words.
+    let allowed = ["let stdout = io::stdout();", "[PollFd::new(stdout.as_fd()", "dup2_stdout(io::stderr())"];
     let mut found = Vec::new();
     for path in sources(&root) {
         let name = path.to_str().unwrap();

@@ -84,29 +84,42 @@ pub(crate) struct Download {
     pub(crate) ca_file: Option<PathBuf>,
 }
 
-/// All actions of a configuration, in the order written.
+/// All actions of a configuration, in the order written, and whether certificates can be rotated.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Actions(Vec<Arc<Action>>);
+pub(crate) struct Actions {
+    actions: Vec<Arc<Action>>,
+    rotate: bool,
+}
 
 impl Actions {
     pub(crate) fn new(actions: Vec<Action>) -> Actions {
-        Actions(actions.into_iter().map(Arc::new).collect())
+        Actions { actions: actions.into_iter().map(Arc::new).collect(), rotate: false }
+    }
+
+    /// The same; `rotate`: gatewire has made its identity itself, and can make another.
+    pub(crate) fn with_rotation(self, rotate: bool) -> Actions {
+        Actions { rotate, ..self }
+    }
+
+    /// Whether this gateway can get another certificate.
+    pub(crate) fn rotate(&self) -> bool {
+        self.rotate
     }
 
     pub(crate) fn named(&self, name: &str) -> Option<&Arc<Action>> {
-        self.0.iter().find(|action| action.name == name)
+        self.actions.iter().find(|action| action.name == name)
     }
 
     /// The one of AWS's handler.
     pub(crate) fn of_handler(&self, handler: &str) -> Option<&Arc<Action>> {
-        self.0.iter().find(|action| action.handler.as_deref() == Some(handler))
+        self.actions.iter().find(|action| action.handler.as_deref() == Some(handler))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Action>> {
-        self.0.iter()
+        self.actions.iter()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.actions.is_empty()
     }
 }

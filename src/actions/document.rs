@@ -11,7 +11,7 @@
 use super::json::{At, Json, parse};
 use super::matching::{Call, Found, found, matched};
 use super::plan::{Fault, Plan, Step, Unplanned};
-use super::{Actions, shown};
+use super::{Actions, ROTATE, shown};
 
 /// The largest document, in bytes.
 const MAX_DOCUMENT: usize = 32 * 1024;
@@ -65,6 +65,7 @@ pub(crate) fn asked_for(document: &str, actions: &Actions) -> Option<String> {
         Found::Action(action) => action.name.clone(),
         Found::Reload => "gatewire:reload".to_owned(),
         Found::Diagnose => "gatewire:diagnose".to_owned(),
+        Found::Rotate => ROTATE.to_owned(),
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::json::At;
 use super::plan::{Fault, Wanted, Work};
-use super::{Action, Actions, Download, Invocation, RunsAs, Url, shown};
+use super::{Action, Actions, Download, Invocation, ROTATE, RunsAs, Url, shown};
 
 /// What a step asks for.
 pub(super) struct Call<'j> {
@@ -39,6 +39,7 @@ pub(super) enum Found<'a> {
     Action(&'a Arc<Action>),
     Reload,
     Diagnose,
+    Rotate,
 }
 
 impl<'j> Call<'j> {
@@ -103,9 +104,11 @@ pub(super) fn found<'a>(call: &Call<'_>, actions: &'a Actions) -> Result<Found<'
         ("gatewire:reload", ..) => Ok(Found::Reload),
         ("gatewire:diagnose", ..) => Ok(Found::Diagnose),
         (_, Some(action), _) => Ok(Found::Action(action)),
-        ("ROTATE_CERTIFICATE", None, Name::Operation(_)) => {
-            Err(call.at.fault("this version of gatewire doesn't rotate certificates"))
-        }
+        (ROTATE, None, Name::Operation(_)) if actions.rotate() => Ok(Found::Rotate),
+        (ROTATE, None, Name::Operation(_)) => Err(call.at.fault(
+            "the certificate and its key were put there by hand (`tls.cert_file`, `tls.key_file`): gatewire only rotates those that \
+             it has made itself, with [provisioning]",
+        )),
         (name, None, Name::Handler(_)) => Err(call.at.fault(format!("no action has the handler \"{}\"", shown(name)))),
         (name, None, _) => Err(call.at.fault(format!("no action is called \"{}\"", shown(name)))),
     }
@@ -130,7 +133,11 @@ pub(super) fn matched(call: &Call<'_>, found: Found<'_>) -> Result<Work, Fault> 
             if let Some(first) = call.arguments.first() {
                 return Err(Fault { path: first.path.clone(), text: "this operation takes no arguments".to_owned() });
             }
-            return Ok(if matches!(built_in, Found::Reload) { Work::Reload } else { Work::Diagnose });
+            return Ok(match built_in {
+                Found::Reload => Work::Reload,
+                Found::Rotate => Work::Rotate,
+                Found::Diagnose | Found::Action(_) => Work::Diagnose,
+            });
         }
     };
     let mut arguments: Vec<&Argument<'_>> = call.arguments.iter().collect();

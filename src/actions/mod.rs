@@ -28,6 +28,9 @@ mod url;
 
 use crate::printable::printable;
 
+/// The operation of a job that wants another certificate for this gateway, as the certificate rotator of AWS Labs calls it.
+pub(crate) const ROTATE: &str = "ROTATE_CERTIFICATE";
+
 pub(crate) use action::{Action, Actions, Done, Download, Run, RunsAs, Word};
 pub(crate) use document::{asked_for, plan};
 pub(crate) use ended::{Ended, How};

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use super::position::{GoOn, Life, MAX_BEGUN, Position, Stage, go_on};
-use super::{Action, Done, Ended, ExecutionId, How, Invocation, Plan, Step, Wanted, Work};
+use super::{Action, Done, Ended, ExecutionId, How, Invocation, Plan, ROTATE, Step, Wanted, Work};
 use crate::duration::written;
 
 /// What a plan needs of the machine and of the daemon, for one execution.
@@ -34,6 +34,9 @@ pub(crate) trait Host {
 
     /// What is to be known of this gateway, by name.
     fn diagnose(&self) -> Told;
+
+    /// Gets another certificate: why there is none, if so. Dropped, it goes on as far as it has to.
+    fn rotate(&self) -> impl Future<Output = Result<(), String>>;
 
     /// Completes once there is a connection to IoT Core.
     fn connected(&self) -> impl Future<Output = ()>;
@@ -123,6 +126,11 @@ impl<H: Host> Performing<'_, H> {
             }
             Work::Reload => self.host.reload().await.map(|()| Told::new()).map_err(|why| reason(&why)),
             Work::Diagnose => Ok(self.host.diagnose()),
+            Work::Rotate => tokio::select! {
+                biased;
+                () = self.host.cancelled() => Err(reason(CANCELLED)),
+                rotated = self.host.rotate() => rotated.map(|()| Told::new()).map_err(|why| reason(&why)),
+            },
         }
     }
 
@@ -232,7 +240,12 @@ fn reason(why: &str) -> Told {
 
 /// What each step is told with.
 pub(crate) fn named(step: &Step) -> Told {
-    vec![(ACTION, step.work.action_name().to_owned()), (STEP, step.name.clone())]
+    let mut told = vec![(ACTION, step.work.action_name().to_owned()), (STEP, step.name.clone())];
+    if step.work == Work::Rotate {
+        // The rotator's own client says so.
+        told.push(("CertificateRotator", "true".to_owned()));
+    }
+    told
 }
 
 impl Work {
@@ -242,6 +255,7 @@ impl Work {
             Work::Run { invocation, .. } => &invocation.action().name,
             Work::Reload => "gatewire:reload",
             Work::Diagnose => "gatewire:diagnose",
+            Work::Rotate => ROTATE,
         }
     }
 }

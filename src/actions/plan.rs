@@ -35,6 +35,8 @@ pub(crate) enum Work {
     Reload,
     /// `gatewire:diagnose`
     Diagnose,
+    /// `ROTATE_CERTIFICATE`
+    Rotate,
 }
 
 /// A file that is to be downloaded.

@@ -18,7 +18,7 @@ fn planned(document: &Value) -> Plan {
 fn argvs(document: &Value) -> Vec<Vec<String>> {
     let argv = |step: &Step| match &step.work {
         Work::Run { invocation, .. } => Some(invocation.argv(Some("/file"))),
-        Work::Reload | Work::Diagnose => None,
+        Work::Reload | Work::Diagnose | Work::Rotate => None,
     };
     planned(document).steps.iter().filter_map(argv).collect()
 }
@@ -130,7 +130,7 @@ fn what_no_action_takes_is_told_from_what_is_wrong() {
             steps(&[handler("mine.sh", &[]), command("mine")]),
             "steps[0].action.input.handler: no action has the handler \"mine.sh\"",
         ),
-        (json!({"operation": "ROTATE_CERTIFICATE"}), "operation: this version of gatewire doesn't rotate certificates"),
+        (json!({"operation": "ROTATE_CERTIFICATE"}), "operation: the certificate and its key were put there by hand"),
         (json!({"operation": "gatewire:update"}), "operation: no action is called \"gatewire:update\""),
     ] {
         let (is_free, text) = refused(&document.to_string());

@@ -1,20 +1,39 @@
 //! What commands begin with: the configuration, and for some the credentials it names.
 
+mod identity;
+
 use std::path::{Path, PathBuf};
 
 use super::Exit;
 use super::output::Failure;
-use crate::config::{self, Config, Environment, Tls};
+use crate::config::{self, Config, Environment, Places, Tls};
 use crate::exposure;
-use crate::net::credentials::{self, Credentials};
+use crate::identity::Identity;
+use crate::net::credentials::{self, Credentials, CredentialsProblems};
 use crate::time;
 
 /// All that is needed to connect.
 pub(super) struct Inputs {
     pub(super) config: Config,
-    pub(super) credentials: Credentials,
+    pub(super) means: Means,
     /// About the configuration, a line each; those about the credentials are theirs.
     pub(super) warnings: Vec<String>,
+}
+
+/// What there is to connect with.
+pub(super) enum Means {
+    /// Who this gateway is, and by what name where gatewire has made that itself.
+    Own(Credentials, Option<Identity>),
+    /// The claim of `[provisioning]`: gatewire is yet to get its identity.
+    Claim(Credentials),
+}
+
+impl Means {
+    pub(super) fn credentials(&self) -> &Credentials {
+        match self {
+            Means::Own(credentials, _) | Means::Claim(credentials) => credentials,
+        }
+    }
 }
 
 /// Everything that is wrong with both, a line each: the credentials are looked at even if the configuration can't be used, as
@@ -28,7 +47,12 @@ pub(super) struct Problems {
 
 /// Reads the configuration at `path` alone, with its warnings, a line each.
 pub(super) fn configuration(path: &Path) -> Result<(Config, Vec<String>), Failure> {
-    match config::read(path, &Environment::of_service()) {
+    configuration_in(path, &Environment::of_service())
+}
+
+/// Likewise, with what it may take from the environment.
+pub(super) fn configuration_in(path: &Path, environment: &Environment) -> Result<(Config, Vec<String>), Failure> {
+    match config::read(path, environment) {
         Ok(loaded) => Ok((loaded.config, lines(&loaded.warnings))),
         Err(found) => Err(Failure::of_lines([lines(&found.warnings), lines(&found.errors)].concat(), Exit::Config)),
     }
@@ -79,7 +103,12 @@ fn are_hidden(tls: &Tls, environment: &Environment) -> bool {
         return false;
     };
     let is_hidden = std::fs::read_dir(directory).is_err();
-    is_hidden && [&tls.ca_file, &tls.cert_file, &tls.key_file].iter().any(|file| file.starts_with(directory))
+    is_hidden && files_of(tls).any(|file| file.starts_with(directory))
+}
+
+/// The files that `[tls]` names.
+fn files_of(tls: &Tls) -> impl Iterator<Item = &Path> {
+    [&*tls.ca_file, &*tls.cert_file].into_iter().chain(tls.key_file.files())
 }
 
 /// Reads the configuration at `path` and the files of its `[tls]`.
@@ -94,30 +123,42 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Pro
         Err(found) => (found.as_ref().map(|found| &found.0), found.as_ref().map(|found| &found.1)),
     };
     let files = config::files(path);
-    let credential_files = tls.into_iter().flat_map(|tls| [&tls.ca_file, &tls.cert_file, &tls.key_file]);
+    let claim = config.as_ref().ok().and_then(|config| config.provisioning.as_ref());
+    let claim = claim.into_iter().flat_map(|claim| [&*claim.claim_cert_file, &*claim.claim_key_file]);
+    let credential_files = tls.into_iter().flat_map(files_of).chain(claim);
     let store = config.as_ref().ok().and_then(|config| config.outbox.path.parent());
-    let changeable = exposure::changeable(files.iter().chain(credential_files).map(PathBuf::as_path).chain(store));
+    let changeable = exposure::changeable(files.iter().map(PathBuf::as_path).chain(credential_files).chain(store));
     warnings.extend(changeable.into_iter().map(|line| format!("warning: {line}")));
-    let at_its_place = |problem: &credentials::Problem| {
-        let (key, path) = problem.about();
-        format!("{}{problem}", places.map(|places| places.of(key, path)).unwrap_or_default())
+    let provisioned = config.as_ref().ok().and_then(|config| Some((config, config.provisioning.as_ref()?)));
+    let means = match (provisioned, tls) {
+        (Some(provisioned), _) => Some(identity::read(provisioned, environment, &mut warnings)),
+        (None, tls) => tls.map(|tls| {
+            let loaded = credentials::load(tls, time::system()).map(|credentials| Means::Own(credentials, None));
+            loaded.map_err(|problems| at_their_places(&problems, places))
+        }),
     };
-    let credentials = tls.map(|tls| {
-        let loaded = credentials::load(tls, time::system());
-        loaded.map_err(|problems| problems.0.iter().map(at_its_place).collect::<Vec<_>>())
-    });
-    if let (Ok(config), Some(Ok(credentials))) = (&config, &credentials) {
+    if let (Ok(config), Some(Ok(means))) = (&config, &means) {
+        let credentials = means.credentials();
         let (host, file) = (&config.connection.endpoint, &config.tls.ca_file);
         let place = config.places.of("tls.ca_file", file);
         warnings.extend(credentials.doubt_about_ca(host, file).map(|doubt| format!("{place}warning: {doubt}")));
     }
-    match (config, credentials) {
-        (Ok(config), Some(Ok(credentials))) => Ok(Inputs { config, credentials, warnings }),
-        (config, credentials) => {
-            errors.extend(credentials.and_then(Result::err).unwrap_or_default());
+    match (config, means) {
+        (Ok(config), Some(Ok(means))) => Ok(Inputs { config, means, warnings }),
+        (config, means) => {
+            errors.extend(means.and_then(Result::err).unwrap_or_default());
             Err(Problems { warnings, errors, config: config.ok().map(Box::new) })
         }
     }
+}
+
+/// What is wrong with the files of `[tls]`, each with the line that names the file.
+fn at_their_places(problems: &CredentialsProblems, places: Option<&Places>) -> Vec<String> {
+    let at_its_place = |problem: &credentials::Problem| {
+        let (key, path) = problem.about();
+        format!("{}{problem}", places.map(|places| places.of(key, path)).unwrap_or_default())
+    };
+    problems.0.iter().map(at_its_place).collect()
 }
 
 fn lines(remarks: &[impl ToString]) -> Vec<String> {

@@ -10,8 +10,10 @@ mod inputs;
 mod jobs;
 mod output;
 mod policy;
+mod provision;
 mod publish;
 mod run;
+mod signer;
 mod status;
 mod tail;
 
@@ -62,6 +64,7 @@ Examples:
   gatewire check --connect                   does the connection to IoT Core work, and if not, why?
   gatewire policy --account 123456789012     the IoT policy that the configuration needs
   gatewire bridge zigbee2mqtt/kitchen        what becomes of this topic of the local broker?
+  gatewire provision                         an identity from AWS IoT, by a claim
   gatewire run                               the daemon, in the foreground
   gatewire status                            is it connected, what waits, what went wrong?
   gatewire jobs                              what did AWS IoT have it do, and with what result?
@@ -96,6 +99,9 @@ enum Command {
     /// Print the minimal IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::PolicyArguments),
+    /// Get this gateway's identity from AWS IoT by the claim of [provisioning], in the foreground
+    #[command(long_about = provision::LONG_ABOUT, after_help = provision::AFTER_HELP)]
+    Provision,
     /// Say what the bridges do with a topic, or translate a mosquitto bridge
     #[command(long_about = bridge::LONG_ABOUT, after_help = bridge::AFTER_HELP)]
     Bridge(bridge::BridgeArguments),
@@ -114,6 +120,9 @@ enum Command {
     /// Run an action as root for the daemon; systemd starts it
     #[command(hide = true, long_about = act::LONG_ABOUT, after_help = act::AFTER_HELP)]
     Act(act::ActArguments),
+    /// Sign with a key in a token, for the daemon, which starts this
+    #[command(hide = true, long_about = signer::LONG_ABOUT, after_help = signer::AFTER_HELP)]
+    Signer,
 }
 
 /// The command line as it is parsed, for what is made of it: manual pages, completions.
@@ -184,12 +193,14 @@ fn run(arguments: Arguments) -> Exit {
         Command::Run => run::run(&arguments.config),
         Command::Check(check) => check::run(&arguments.config, &check),
         Command::Policy(policy) => policy::run(&arguments.config, policy),
+        Command::Provision => provision::run(&arguments.config),
         Command::Bridge(bridge) => bridge::run(&arguments.config, &bridge),
         Command::Status(status) => status::run(&arguments.config, &status),
         Command::Jobs(jobs) => jobs::run(&arguments.config, &jobs),
         Command::Publish(publish) => publish::run(&arguments.config, publish),
         Command::Tail(tail) => tail::run(&arguments.config, tail),
         Command::Act(act) => act::run(&arguments.config, &act),
+        Command::Signer => signer::run(),
     }
 }
 

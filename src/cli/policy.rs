@@ -8,15 +8,21 @@ use clap::Args;
 
 use super::output::{self, Failure, StyledText, tell};
 use super::{Exit, inputs};
-use crate::config::Config;
+use crate::config::{Config, Environment};
 use crate::net::credentials;
-use crate::policy::certificate;
 use crate::policy::context::{self, Certificate, Context};
 use crate::policy::document::{self, Document, DocumentError};
 use crate::policy::least;
 use crate::policy::needs::{self, IngestRetain};
 use crate::policy::report::Report;
 use crate::policy::scope::{self, Known, Scope};
+use crate::policy::{certificate, claim};
+use crate::provisioning::wire;
+
+/// What each thing of a fleet is called in the policy that its provisioning template attaches: what stands for the name while the policy is
+/// made, as long as that, and what IoT Core fills the name in for.
+const OF_ANY_THING: &str = "whatever-thing-of-the-fleet-it-is";
+const THING_VARIABLE: &str = "${iot:Connection.Thing.ThingName}";
 
 /// The largest policy file that is read, in bytes: many times what IoT Core takes.
 const MAX_FILE: u64 = 1 << 20;
@@ -61,6 +67,10 @@ pub(super) struct PolicyArguments {
     #[arg(long, value_name = "NAME", requires = "against", value_parser = context::thing)]
     thing: Option<String>,
 
+    /// Print the policy that the claim certificate of [provisioning] needs
+    #[arg(long, conflicts_with_all = ["against", "ingest_retain"])]
+    claim: bool,
+
     /// Assume that programs on the ingest sockets publish retained messages
     #[arg(long)]
     ingest_retain: bool,
@@ -75,9 +85,18 @@ pub(super) fn run(path: &Path, arguments: PolicyArguments) -> Exit {
 }
 
 fn answer(path: &Path, arguments: PolicyArguments) -> Result<(String, Exit), Failure> {
-    let (config, warnings) = inputs::configuration(path)?;
+    let environment = match arguments.against.is_empty() {
+        true => Environment { thing: |_| Some(OF_ANY_THING.to_owned()), ..Environment::of_service() },
+        false => Environment { thing: |state| Some(of_this_thing(state)), ..Environment::of_service() },
+    };
+    let (config, warnings) = inputs::configuration_in(path, &environment)?;
     warnings.iter().for_each(|warning| tell(warning));
     let region = region(&config, arguments.region);
+    let provisioning = config.provisioning.as_ref();
+    if arguments.claim && provisioning.is_none() {
+        let text = "there is no [provisioning] in the configuration, and without it no claim";
+        return Err(Failure::new(text, Exit::Config));
+    }
     let ingest_retain = if arguments.ingest_retain { IngestRetain::Used } else { IngestRetain::Unused };
     let needs = needs::of(&config, ingest_retain);
     match (arguments.against.as_slice(), region, arguments.account) {
@@ -89,12 +108,19 @@ fn answer(path: &Path, arguments: PolicyArguments) -> Result<(String, Exit), Fai
             let report = Report::new(&document, needs, scope, &context, notes);
             Ok((report.to_string(), if report.is_allowed() { Exit::Done } else { Exit::No }))
         }
+        ([], Some(region), Some(account)) if arguments.claim => {
+            let scope = Scope::new(&region, &account);
+            let policies = provisioning.map(|provisioning| {
+                format!("{:#}\n", claim::policy(provisioning, &wire::topics(&provisioning.template), &scope))
+            });
+            Ok((policies.unwrap_or_default(), Exit::Done))
+        }
         ([], Some(region), Some(account)) => {
             let policy = least::policy(&needs, &Scope::new(&region, &account));
             if let Some(problem) = least::too_long(&policy) {
                 tell(&format!("warning: {problem}"));
             }
-            Ok((format!("{policy:#}\n"), Exit::Done))
+            Ok((format!("{policy:#}\n").replace(OF_ANY_THING, THING_VARIABLE), Exit::Done))
         }
         ([], ..) => Err(Failure::new(
             format!(
@@ -104,6 +130,11 @@ fn answer(path: &Path, arguments: PolicyArguments) -> Result<(String, Exit), Fai
             Exit::Usage,
         )),
     }
+}
+
+/// The name of this gateway's thing, if it has one and we may know it.
+fn of_this_thing(state: &Path) -> String {
+    (Environment::of_service().thing)(state).unwrap_or_else(|| "THING".to_owned())
 }
 
 /// That of the command line, else that of the endpoint.

@@ -233,17 +233,18 @@ fn ingest<'a>(config: &'a Config, topic: &str, name: Option<&str>) -> Result<&'a
         None => {
             let no = |text| Failure::new(text, Exit::No);
             let checked = Topic::new(topic).map_err(|error| no(format!("not published: topic `{topic}`: {error}")))?;
-            config.ingest.iter().find(|ingest| ingest.topics.iter().any(|filter| filter.matches(&checked))).ok_or_else(
-                || {
-                    let all = config.ingest.iter().flat_map(|ingest| &ingest.topics).map(|filter| filter.as_str());
-                    let allowed = all.collect::<Vec<_>>().join(", ");
-                    let allowed = if allowed.is_empty() { "there is none".to_owned() } else { allowed };
-                    no(format!(
-                        "not published: no [[ingest]] accepts messages for `{topic}`; see `topics` in the configuration \
+            let accepts = |ingest: &&Ingest| ingest.topics.iter().any(|filter| filter.matches(&checked));
+            // Which topics those are the daemon may know, if anybody does.
+            let awaits = || config.ingest.iter().find(|ingest| ingest.awaits_name);
+            config.ingest.iter().find(accepts).or_else(awaits).ok_or_else(|| {
+                let all = config.ingest.iter().flat_map(|ingest| &ingest.topics).map(|filter| filter.as_str());
+                let allowed = all.collect::<Vec<_>>().join(", ");
+                let allowed = if allowed.is_empty() { "there is none".to_owned() } else { allowed };
+                no(format!(
+                    "not published: no [[ingest]] accepts messages for `{topic}`; see `topics` in the configuration \
                         ({allowed})"
-                    ))
-                },
-            )
+                ))
+            })
         }
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use log::LevelFilter;
 
 use super::Exit;
-use super::inputs::{self, Inputs, Problems};
+use super::inputs::{self, Inputs, Means, Problems};
 use crate::config::Environment;
-use crate::daemon::{self, DaemonError, Read, ReloadRefused};
+use crate::daemon::{self, DaemonError, Read, Readings, ReloadRefused};
 use crate::journal;
 use crate::systemd;
 
@@ -17,7 +17,13 @@ use crate::systemd;
 pub(super) fn run(path: &Path) -> Exit {
     let path = path.to_owned();
     let read: Arc<Read> = Arc::new(move || match inputs::read(&path, &Environment::of_process()) {
-        Ok(Inputs { config, credentials, warnings }) => Ok((config, credentials, warnings)),
+        Ok(Inputs { config, means, warnings }) => {
+            let (credentials, identity) = match means {
+                Means::Own(credentials, identity) => (Some(credentials), identity),
+                Means::Claim(_) => (None, None),
+            };
+            Ok(Readings { config, credentials, identity, warnings })
+        }
         Err(Problems { warnings, errors, .. }) => Err(ReloadRefused { warnings, errors }),
     });
     let ended = daemon::run(&read);

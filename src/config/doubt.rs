@@ -5,6 +5,11 @@ use crate::template::NAMES;
 
 /// A placeholder as other programs write it: `{name}`, `${name}`, `$name`, `%name%`, `<name>`.
 pub(super) fn placeholder(text: &str) -> Option<String> {
+    placeholder_of(text, &NAMES)
+}
+
+/// Likewise, one of `names`.
+pub(super) fn placeholder_of(text: &str, names: &[&str]) -> Option<String> {
     // Those that are right don't count.
     let mut rest = String::new();
     let mut left = text;
@@ -15,7 +20,7 @@ pub(super) fn placeholder(text: &str) -> Option<String> {
     }
     rest.push_str(left);
     let lower = rest.to_lowercase();
-    for name in NAMES {
+    for name in names {
         let ends = |written: &str| {
             let after = |at: usize| lower[at + written.len()..].chars().next();
             lower.match_indices(written).any(|(at, _)| !after(at).is_some_and(|c| c.is_alphanumeric() || c == '_'))

@@ -1,11 +1,19 @@
 //! What the configuration may take from the environment.
 
+use std::path::{Path, PathBuf};
+
 use nix::unistd::{Group, gethostname};
+
+use crate::identity::{Directory, Found};
+use crate::template::Machine;
 
 /// What a configuration may refer to.
 #[derive(Debug, Clone)]
 pub(crate) struct Environment {
     pub(crate) hostname: String,
+    pub(crate) machine: Machine,
+    /// The name that AWS has given this gateway's thing, by the identity in a state directory.
+    pub(crate) thing: fn(&Path) -> Option<String>,
     pub(crate) credentials_directory: Option<String>,
     pub(crate) runtime_directory: Option<String>,
     pub(crate) state_directory: Option<String>,
@@ -28,13 +36,28 @@ impl Environment {
 
     /// This machine's and this process's.
     pub(crate) fn of_process() -> Environment {
+        let hostname = gethostname().unwrap_or_default().to_string_lossy().into_owned();
         Environment {
-            hostname: gethostname().unwrap_or_default().to_string_lossy().into_owned(),
+            machine: Machine::this(&hostname),
+            hostname,
+            // Whether it can be used is told by who reads its certificate.
+            thing: |state| Directory::at(state).current().ok().and_then(Found::usable).map(|identity| identity.thing),
             credentials_directory: std::env::var("CREDENTIALS_DIRECTORY").ok(),
             runtime_directory: std::env::var("RUNTIME_DIRECTORY").ok(),
             state_directory: std::env::var("STATE_DIRECTORY").ok(),
             // One that can't be looked up now may be there when it is needed.
             group_exists: |name| !matches!(Group::from_name(name), Ok(None)),
         }
+    }
+
+    /// Where gatewire keeps what it makes: the first directory that systemd names, or that of the package.
+    pub(crate) fn state(&self) -> PathBuf {
+        let named = self.state_directory.as_deref().and_then(|named| named.split(':').next());
+        named.filter(|directory| !directory.is_empty()).map_or_else(|| "/var/lib/gatewire".into(), PathBuf::from)
+    }
+
+    /// Where the identity lies that is in force.
+    pub(crate) fn identity(&self) -> PathBuf {
+        self.state().join("identity")
     }
 }

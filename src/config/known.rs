@@ -14,7 +14,7 @@ pub(super) struct Known {
 }
 
 /// All of them. A test holds them against what the reader takes.
-pub(super) const SECTIONS: [&Known; 14] = [
+pub(super) const SECTIONS: [&Known; 15] = [
     &Known {
         name: "connection",
         is_array: false,
@@ -36,6 +36,20 @@ pub(super) const SECTIONS: [&Known; 14] = [
         ],
     },
     &Known { name: "tls", is_array: false, keys: &["ca_file", "cert_file", "key_file"] },
+    &Known {
+        name: "provisioning",
+        is_array: false,
+        keys: &[
+            "template",
+            "claim_cert_file",
+            "claim_key_file",
+            "claim_client_id",
+            "parameters",
+            "key",
+            "claim_after",
+            "renew_before",
+        ],
+    },
     &Known {
         name: "publish",
         is_array: true,
@@ -158,7 +172,7 @@ pub(super) fn is_key(name: &str) -> bool {
 
 /// The header of a table that is the value of `key`: `[connection.backoff]`, or several. `None` for what is no table.
 pub(super) fn header_below(key: &str) -> Option<String> {
-    const TABLES: [&str; 7] = ["backoff", "rate_limit", "will", "payload", "keep", "batch", "download"];
+    const TABLES: [&str; 8] = ["backoff", "rate_limit", "will", "parameters", "payload", "keep", "batch", "download"];
     let homes = SECTIONS.iter().filter(|known| TABLES.contains(&key) && known.keys.contains(&key));
     let headers: Vec<String> = homes.map(|known| format!("`[{}.{key}]`", known.name)).collect();
     (!headers.is_empty()).then(|| headers.join(" or "))

@@ -10,8 +10,10 @@ mod doubt;
 mod endpoint;
 mod environment;
 mod explain;
+mod key_file;
 mod known;
 mod places;
+mod provisioning;
 mod proxy;
 mod read;
 mod reader;
@@ -21,6 +23,7 @@ mod section;
 mod services;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 mod values;
 
 use std::collections::BTreeMap;
@@ -33,28 +36,33 @@ use crate::cron::Cron;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::{Protocol, Will};
 use crate::secret::Secret;
-use crate::services::Service;
+use crate::services::{Names, Service};
 use crate::template::Template;
 
 pub(crate) use bridge::{Bridge, Broker, BrokerLogin, BrokerTls, Down, Up};
 pub(crate) use broker::is_broker;
 pub(crate) use doubt::about_topic;
 pub(crate) use environment::Environment;
+pub(crate) use key_file::KeyFile;
 #[cfg(test)]
 pub(crate) use known::is_key_of;
 pub(crate) use known::meant;
 pub(crate) use places::Places;
+pub(crate) use provisioning::{ClaimAfter, NoValue, Provisioning};
 #[cfg(any(test, fuzzing))]
 pub(crate) use read::fuzzing;
 pub(crate) use read::{actions, files, is_unconfigured, read, read_as_client};
 pub(crate) use redact::without_secrets;
 pub(crate) use services::{Commands, Jobs};
+use unnamed::Unnamed;
 
 /// A whole configuration, valid and with defaults filled in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Config {
     pub(crate) connection: Connection,
     pub(crate) tls: Tls,
+    /// `None`: the certificate and key of `tls` are put there by hand.
+    pub(crate) provisioning: Option<Provisioning>,
     pub(crate) publish: Vec<Publish>,
     pub(crate) forward: Vec<Forward>,
     pub(crate) ingest: Vec<Ingest>,
@@ -68,6 +76,7 @@ pub(crate) struct Config {
     pub(crate) status: Status,
     pub(crate) log: Log,
     pub(crate) places: Places,
+    unnamed: Unnamed,
 }
 
 impl Config {
@@ -86,10 +95,27 @@ impl Config {
         filters
     }
 
-    /// The services of AWS IoT that are to be asked.
+    /// The services of AWS IoT that are to be asked: none as long as the name of the thing isn't known.
     pub(crate) fn services(&self) -> Vec<Service> {
+        if !self.connection.is_named {
+            return Vec::new();
+        }
         let jobs = self.jobs.as_ref().map(|_| Service::Jobs);
         jobs.into_iter().chain(self.commands.as_ref().map(|_| Service::Commands)).collect()
+    }
+
+    /// The services that are asked only while another certificate is made, and subscribed to no longer than that.
+    pub(crate) fn services_at_times(&self) -> Vec<Service> {
+        let rotator = self.actions.rotate() && self.jobs.is_some();
+        let renews = self.provisioning.as_ref().is_some_and(|provisioning| provisioning.renew_before.is_some());
+        let at_times = [(Service::Rotator, rotator), (Service::Provisioning, renews)];
+        at_times.into_iter().filter_map(|(service, is_used)| is_used.then_some(service)).collect()
+    }
+
+    /// The names in the topics of services.
+    pub(crate) fn names(&self) -> Names<'_> {
+        let template = self.provisioning.as_ref().map_or("", |provisioning| &provisioning.template);
+        Names { thing: &self.connection.thing, template }
     }
 }
 
@@ -101,8 +127,10 @@ pub(crate) struct Connection {
     pub(crate) port: u16,
     pub(crate) client_id: String,
     /// The name of this gateway's thing at AWS IoT. Where it is left out, and that is the client id, it may be none (1 to 128 of
-    /// `[a-zA-Z0-9:_-]`) unless there are [`services`](Config::services).
+    /// `[a-zA-Z0-9:_-]`) unless there are [`services`](Config::services). With [`provisioning`](Config::provisioning) AWS says it.
     pub(crate) thing: String,
+    /// `false`: AWS is yet to say the name of the thing. `thing` stands in for it, in `client_id` and wherever else it stands, too.
+    pub(crate) is_named: bool,
     pub(crate) protocol: Protocol,
     /// How long the server keeps subscriptions and queued messages; zero asks for a clean session.
     pub(crate) session_expiry: Duration,
@@ -154,12 +182,12 @@ pub(crate) struct Login {
     pub(crate) password: Secret<String>,
 }
 
-/// `[tls]`
+/// `[tls]`. With [`provisioning`](Config::provisioning) certificate and key are those of the identity, which need not be there.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Tls {
     pub(crate) ca_file: PathBuf,
     pub(crate) cert_file: PathBuf,
-    pub(crate) key_file: PathBuf,
+    pub(crate) key_file: KeyFile,
 }
 
 /// A `[[publish]]`: a scheduled publication.
@@ -320,6 +348,8 @@ pub(crate) struct Ingest {
     pub(crate) socket: SocketFile,
     /// What clients of this socket may publish to.
     pub(crate) topics: Vec<TopicFilter>,
+    /// More of them are known once AWS has said the name of the thing.
+    pub(crate) awaits_name: bool,
     pub(crate) batch: Option<Batch>,
 }
 

@@ -18,6 +18,7 @@ use super::explain;
 use super::places::Place;
 use super::reader::{Claim, Reader};
 use super::report::{ConfigErrors, Remark, Report};
+use super::unnamed::{STAND_INS, Unnamed};
 use super::{Config, Places, Status, Tls};
 use crate::actions::Actions;
 use crate::regular;
@@ -60,7 +61,8 @@ fn read_those(path: &Path, environment: &Environment, wanted: impl Fn(&Path) -> 
         _ => Err(ConfigErrors {
             errors,
             warnings,
-            tls: tls.map(|tls| Box::new((tls, places))),
+            // Whether those of an identity need to be there isn't known.
+            tls: tls.filter(|_| root.get("provisioning").is_none()).map(|tls| Box::new((tls, places))),
             status_socket: status.map(|status| status.socket.path),
         }),
     }
@@ -116,11 +118,32 @@ struct Built {
 
 /// `files` are those that were read.
 fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Report) -> Built {
-    let mut reader = Reader::new(root, report, environment);
+    if root.get("provisioning").is_none() {
+        return build_with(None, root, files, environment, report);
+    }
+    let thing = (environment.thing)(&environment.state());
+    let mut built = build_with(thing.as_deref().or(Some(STAND_INS[0])), root, files, environment, report);
+    if let (Some(config), None) = (&mut built.config, thing) {
+        let other = build_with(Some(STAND_INS[1]), root, files, environment, &Report::default());
+        config.note_unnamed(other.config.as_ref());
+    }
+    built
+}
+
+/// Likewise, with the name that AWS has given the thing.
+fn build_with(
+    thing: Option<&str>,
+    root: &Table,
+    files: &[PathBuf],
+    environment: &Environment,
+    report: &Report,
+) -> Built {
+    let mut reader = Reader { given_thing: thing, ..Reader::new(root, report, environment) };
     let own = files.iter().filter(|file| !file.is_dir()).map(|file| Claim::of_configuration(file));
     reader.claims.borrow_mut().extend(own);
     reader.check_root();
     let connection = reader.connection();
+    let provisioning = reader.provisioning();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
     let bridge = reader.bridges();
@@ -133,6 +156,7 @@ fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Re
     let config = connection.zip(tls.clone()).zip(status.clone()).map(|((connection, tls), status)| Config {
         connection,
         tls,
+        provisioning,
         publish,
         forward,
         ingest,
@@ -144,6 +168,7 @@ fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Re
         status,
         log,
         places: places.clone(),
+        unnamed: Unnamed::default(),
     });
     Built { config, tls, status, places }
 }

@@ -66,7 +66,8 @@ fn names_a_secret(name: &str) -> bool {
     // As a command line becomes that is taken for a key: `curl_-u_me`.
     plain.contains("__")
         || PARTS.iter().any(|part| plain.replace('_', "").contains(part))
-        || plain.split('_').any(|word| WORDS.contains(&word)) && !["key", "key_file"].contains(&&*plain)
+        || plain.split('_').any(|word| WORDS.contains(&word))
+            && !["key", "key_file", "claim_key_file", "pin_source"].contains(&&*plain)
 }
 
 /// Without what is written behind a name such as `password` and its `=` or `:`: up to the end of what is quoted from the file.
@@ -192,6 +193,7 @@ mod tests {
             ("write `a = { url = \"x\", api-token = \"hunter2\" }`", "write `a = { url = \"x\", api-token = ...`"),
             ("write `PROXY_PASSWORD = \"hunter2\"`", "write `PROXY_PASSWORD = ...`"),
             ("\"pkcs11:object=k?pin-value=hunter2\" must be a path", "\"pkcs11:object=k?pin-value=..."),
+            ("`?pin-source=file:/etc/pin&pin-value=hunter2`", "`?pin-source=file:/etc/pin&pin-value=...`"),
             ("write `client_pin = \"hunter 2\"`", "write `client_pin = ...`"),
             ("write `x = \"curl --token hunter2 -v\"`", "write `x = \"curl --token ... -v\"`"),
             ("write `command = [\"curl\", \"-u\", \"me:hunter2\"]`", "write `command = [\"curl\", \"-u\", \"...\"]`"),

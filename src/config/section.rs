@@ -224,8 +224,12 @@ impl<'a> Section<'a> {
         example: &str,
         read: impl FnOnce(&'a Node, &Complaints<'_>) -> Option<T>,
     ) -> Option<T> {
-        let complaints = Complaints { key: format!("{}.{key}", self.name), report: self.report };
-        read(self.require(key, example, Ok)?, &complaints)
+        read(self.require(key, example, Ok)?, &self.complaints(key))
+    }
+
+    /// For a value of several parts, each of which is complained about by itself.
+    pub(super) fn complaints(&self, key: &str) -> Complaints<'a> {
+        Complaints { key: self.full(key), report: self.report }
     }
 
     /// The section to which all its keys that aren't of this one belong, and the first of them: its header is missing, or wrong.

@@ -9,12 +9,25 @@ use tokio::sync::oneshot;
 use crate::blocking::NoThread;
 use crate::config::Config;
 use crate::executions::programs::{MachinePrograms, Programs};
+use crate::identity::Identity;
 use crate::net::credentials::Credentials;
 use crate::net::{Brokers, MachineBrokers, MachineNetwork, Network};
 use crate::store::{Disk, Thread};
 
-/// The configuration, the credentials, and what is to be said about them; or what is wrong.
-pub(crate) type ReloadAnswer = Result<(Config, Credentials, Vec<String>), ReloadRefused>;
+/// What was read, or what is wrong.
+pub(crate) type ReloadAnswer = Result<Readings, ReloadRefused>;
+
+/// The files, as far as they can be used.
+#[derive(Debug)]
+pub(crate) struct Readings {
+    pub(crate) config: Config,
+    /// `None`: gatewire is yet to get its identity.
+    pub(crate) credentials: Option<Credentials>,
+    /// What gatewire has made itself and is in force.
+    pub(crate) identity: Option<Identity>,
+    /// What is to be said about all of them.
+    pub(crate) warnings: Vec<String>,
+}
 
 /// Reads the files, which may take as long as their disk does.
 pub(crate) type Read = dyn Fn() -> ReloadAnswer + Send + Sync;

@@ -1,15 +1,17 @@
 //! The daemon: starts every part, connects them, and stops them in order. The only place that knows them all.
 
 mod announce;
+mod identity;
 mod machine;
 mod reload;
+mod rotation;
 mod served;
 mod start;
 mod stop;
 mod supervisor;
 mod watch;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -24,12 +26,11 @@ use tokio_stream::{Stream, StreamExt as _};
 
 use crate::blocking::NoThread;
 use crate::client::Reconfigured;
-use crate::config::Config;
 use crate::journal;
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Link, SaidOnce, Setup};
 use crate::net::Network;
-use crate::net::credentials::{Credentials, Validity};
+use crate::net::credentials::Validity;
 use crate::schedule::Schedule;
 use crate::socket::Inherited;
 use crate::status::memory;
@@ -38,6 +39,8 @@ use crate::stop::Stop;
 use crate::store::OpenError;
 use crate::systemd::Notifier;
 use crate::time;
+use identity::OwnIdentity;
+use rotation::OwnRotation;
 use served::Served;
 use start::{end, open_store, say_stopped, start};
 use watch::Watch;
@@ -45,7 +48,7 @@ use watch::Watch;
 pub(crate) use machine::Machine;
 #[cfg(test)]
 pub(crate) use machine::ReloadAnswer;
-pub(crate) use machine::{Read, ReloadRefused};
+pub(crate) use machine::{Read, Readings, ReloadRefused};
 use reload::{Cause, ReadConfiguration};
 
 /// What the kernel reports at once, at most; what is more comes with the next turn.
@@ -106,17 +109,21 @@ struct Parts<N> {
     link: Rc<Link<N>>,
     schedule: Rc<Schedule>,
     served: Served,
+    identity: Rc<OwnIdentity>,
+    rotation: OwnRotation,
+    /// Whether gatewire makes its identity itself.
+    is_provisioned: Cell<bool>,
     reloads: reload::Said,
 }
 
 /// Everything from the database on, until `signals` say that this is the end.
 pub(crate) async fn serve<M: Machine>(
-    config: &Config,
-    credentials: Credentials,
+    readings: &Readings,
     inherited: Inherited,
     (mut signals, notifier): (impl Stream<Item = i32> + Unpin, Rc<Notifier>),
     machine: &M,
 ) -> Result<(), DaemonError> {
+    let config = &readings.config;
     let stop = Rc::new(Stop::default());
     let queues = served::queues(config);
     let queues: Vec<&str> = queues.iter().map(String::as_str).collect();
@@ -128,7 +135,7 @@ pub(crate) async fn serve<M: Machine>(
         open_store((&config.outbox.path, machine.disk()), &queues, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
     let served = Served::new(config, store, Rc::clone(&stop), inherited, machine.programs());
-    let parts = Rc::new(assemble(config, credentials, &notifier, machine.network(), served));
+    let parts = Rc::new(assemble(readings, &notifier, Rc::new(machine.network()), served));
     let Served { outbox, inbox, store, supervisor, .. } = &parts.served;
     parts.served.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
     let prepared = tokio::select! {
@@ -142,6 +149,8 @@ pub(crate) async fn serve<M: Machine>(
         }
     };
     parts.served.apply(config, prepared, parts.document()).await;
+    parts.identity.apply(readings, &parts.link.network, supervisor);
+    parts.rotation.apply(readings, &parts.identity, &parts.served);
     announce::announce(config, parts.served.outbox.status().waiting);
     supervisor.spawn("what keeps messages on the disk", Rc::clone(outbox).keep(Rc::clone(store)));
     supervisor.spawn("what keeps ids from going back", Rc::clone(inbox).keep_ids(Rc::clone(store)));
@@ -171,17 +180,12 @@ fn name_of(signal: Option<i32>) -> &'static str {
     if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" }
 }
 
-fn assemble<N: Network>(
-    config: &Config,
-    credentials: Credentials,
-    notifier: &Rc<Notifier>,
-    network: N,
-    served: Served,
-) -> Parts<N> {
+fn assemble<N: Network>(readings: &Readings, notifier: &Rc<Notifier>, network: Rc<N>, served: Served) -> Parts<N> {
+    let config = &readings.config;
     let setup = Setup {
         connection: config.connection.clone(),
         tls: config.tls.clone(),
-        credentials,
+        credentials: readings.credentials.clone(),
         filters: config.filters(),
     };
     let link = Link {
@@ -199,12 +203,16 @@ fn assemble<N: Network>(
         refused_credentials: RefCell::default(),
         said: SaidOnce::default(),
     };
+    let (link, identity) = (Rc::new(link), Rc::new(OwnIdentity::new(notifier)));
     Parts {
         started: journal::now(),
         path: config.outbox.path.clone(),
-        link: Rc::new(link),
-        schedule: Rc::new(Schedule::new(&config.publish)),
+        rotation: OwnRotation::new(&link, &served, &identity),
+        link,
+        schedule: Rc::new(Schedule::new(&config.publications())),
         served,
+        identity,
+        is_provisioned: Cell::new(config.provisioning.is_some()),
         reloads: reload::Said::default(),
     }
 }
@@ -236,14 +244,19 @@ async fn wait_for_the_end<M: Machine>(
             },
             (cause, answer) = reading.answer(machine) => {
                 let result = reload::reload(parts, cause, answer).await;
+                if result.is_err() && cause == Cause::Identity {
+                    parts.identity.comes_again();
+                }
                 parts.served.executions.reloaded(&result);
             }
             () = parts.served.executions.wants_reload() => reading.begin_again(Cause::Job, machine),
             // Another database is there, with other files.
             Ok(()) = contents.changed() => {}
+            () = parts.identity.came() => reading.begin_again(Cause::Identity, machine),
             () = parts.served.retry() => parts.served.keep_in_place(parts.document()).await,
             _ = look.tick() => {
-                if let Some(warning) = parts.link.credentials().validity_warning(time::system()) {
+                let credentials = parts.link.credentials();
+                if let Some(warning) = credentials.and_then(|credentials| credentials.validity_warning(time::system())) {
                     log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
                 }
             }
@@ -275,7 +288,12 @@ impl<N: Network> Parts<N> {
 
     fn status(&self) -> Status {
         let Served { store, outbox, inbox, .. } = &self.served;
-        let Validity { not_before, not_after } = self.link.credentials().validity();
+        let validity = self.link.credentials().map(|credentials| credentials.validity());
+        let certificate = validity.map(|Validity { not_before, not_after }| CertificateStatus {
+            not_before: not_before.into(),
+            not_after: not_after.into(),
+        });
+        let not_after = validity.map(|validity| validity.not_after);
         Status {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started.into(),
@@ -291,7 +309,8 @@ impl<N: Network> Parts<N> {
             bridge: self.served.bridges.status(),
             services: self.served.executions.status(),
             executions: self.served.executions.history(),
-            certificate: CertificateStatus { not_before: not_before.into(), not_after: not_after.into() },
+            identity: self.is_provisioned.get().then(|| self.identity.state.status(not_after)),
+            certificate,
         }
     }
 }

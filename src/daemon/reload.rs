@@ -11,12 +11,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Parts;
-use super::machine::{Machine, ReloadAnswer, ReloadRefused};
-use crate::blocking::NoThread;
+use super::machine::{Machine, Readings, ReloadAnswer, ReloadRefused};
+use crate::blocking::{self, NoThread};
 use crate::config::Config;
 use crate::link::Setup;
 use crate::net::Network;
 use crate::net::credentials::{Credentials, Fingerprint};
+use crate::pkcs11::forget_refused_pin;
 use crate::time;
 use told::Told;
 
@@ -30,6 +31,8 @@ pub(super) enum Cause {
     Signal,
     /// What is built in for jobs and commands.
     Job,
+    /// There is an identity now.
+    Identity,
 }
 
 impl fmt::Display for Cause {
@@ -37,6 +40,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Cause::Signal => "SIGHUP",
             Cause::Job => "gatewire:reload",
+            Cause::Identity => "the identity is there",
         })
     }
 }
@@ -105,7 +109,7 @@ pub(super) struct Said(RefCell<Told<Outcome>>);
 #[derive(Debug, PartialEq)]
 enum Outcome {
     /// The configuration and the credentials, and the warnings about them.
-    InForce(Box<(Config, Fingerprint)>, Vec<String>),
+    InForce(Box<(Config, Option<Fingerprint>)>, Vec<String>),
     /// The errors.
     Refused(Vec<String>),
 }
@@ -114,9 +118,13 @@ enum Outcome {
 /// Returns why not.
 pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, cause: Cause, answer: ReloadAnswer) -> Result<(), String> {
     let problems = match answer {
-        Ok((config, credentials, warnings)) => match apply(parts, &config, &credentials).await {
+        Ok(readings) => match apply(parts, &readings).await {
             Ok(()) => {
-                say(&parts.reloads, cause, config, &credentials, &warnings);
+                // Who has mended the token, and not the file of its PIN, asks for this. Aside, as the disk may hang.
+                if readings.config.tls.key_file.token().is_some() {
+                    drop(blocking::begin("pin", forget_refused_pin));
+                }
+                say(&parts.reloads, cause, readings);
                 return Ok(());
             }
             Err(problem) => vec![problem],
@@ -137,7 +145,8 @@ pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, cause: Cause, answer
     refused
 }
 
-async fn apply(parts: &Rc<Parts<impl Network>>, config: &Config, credentials: &Credentials) -> Result<(), String> {
+async fn apply(parts: &Rc<Parts<impl Network>>, readings: &Readings) -> Result<(), String> {
+    let Readings { config, credentials, .. } = readings;
     if *parts.path.as_path() != config.outbox.path {
         return Err(format!(
             "`outbox.path` can't change while gatewire runs: the messages that wait are in {}. `systemctl restart gatewire` \
@@ -150,34 +159,44 @@ async fn apply(parts: &Rc<Parts<impl Network>>, config: &Config, credentials: &C
     parts.served.apply(config, prepared, parts.document()).await;
     parts.served.outbox.reconfigure(&config.outbox, &config.connection.rate_limit);
     parts.served.outbox.release_quarantine();
-    parts.schedule.reconfigure(&config.publish);
+    parts.schedule.reconfigure(&config.publications());
+    let (tls, credentials) = match parts.rotation.goes_on_with_trial(readings) {
+        true => parts.link.means(),
+        false => (config.tls.clone(), credentials.clone()),
+    };
     parts.link.reconfigure(Setup {
         connection: config.connection.clone(),
-        tls: config.tls.clone(),
-        credentials: credentials.clone(),
+        tls,
+        credentials,
         filters: config.filters(),
     });
+    parts.is_provisioned.set(config.provisioning.is_some());
+    parts.identity.apply(readings, &parts.link.network, &parts.served.supervisor);
+    parts.rotation.apply(readings, &parts.identity, &parts.served);
     log::set_max_level(config.log.level);
     Ok(())
 }
 
 /// What is to be said about files that can be used.
-pub(super) fn warn(credentials: &Credentials, warnings: &[String]) {
+pub(super) fn warn(credentials: Option<&Credentials>, warnings: &[String]) {
     for warning in warnings {
         log::warn!(GATEWIRE_EVENT = "config"; "{warning}");
     }
-    for warning in credentials.warnings() {
+    for warning in credentials.into_iter().flat_map(Credentials::warnings) {
         log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}");
     }
 }
 
-fn say(said: &Said, cause: Cause, config: Config, credentials: &Credentials, warnings: &[String]) {
-    let doubts = credentials.warnings().iter().map(ToString::to_string);
+fn say(said: &Said, cause: Cause, readings: Readings) {
+    let Readings { config, credentials, warnings, .. } = readings;
+    let credentials = credentials.as_ref();
+    let doubts = credentials.into_iter().flat_map(Credentials::warnings).map(ToString::to_string);
     let all = warnings.iter().cloned().chain(doubts).collect();
     let counts = counts(&config);
-    let outcome = Outcome::InForce(Box::new((config, credentials.fingerprint().clone())), all);
+    let outcome =
+        Outcome::InForce(Box::new((config, credentials.map(|credentials| credentials.fingerprint().clone()))), all);
     let Some(left_out) = said.0.borrow_mut().note(outcome, time::now()) else { return };
-    warn(credentials, warnings);
+    warn(credentials, &warnings);
     log::info!(
         GATEWIRE_EVENT = "reloaded";
         "{cause}: the configuration is read again: {counts}{left_out}"

@@ -189,7 +189,7 @@ impl Served {
                 place.map_err(|_| ServedError::DiskSilent { name: format!("forward {}", forward.name), patience })?;
             places.insert(forward.name.clone(), place);
         }
-        for name in config.bridge.iter().flat_map(bridge::queues) {
+        for name in config.bridges().flat_map(bridge::queues) {
             if self.bridges.has(&name) {
                 continue;
             }
@@ -237,7 +237,7 @@ impl Served {
         self.apply_forwards(config, &mut places);
         self.bridges.apply(config, &mut places, self);
         self.apply_executions(config, &document).await;
-        self.tell_inbox();
+        self.tell_inbox(config);
         self.apply_ingests(config);
         let wanted = self.wanted(config, &document);
         let ended = self.end_others(&wanted, &listeners);
@@ -293,11 +293,12 @@ impl Served {
     }
 
     /// Who gets what IoT Core sends.
-    fn tell_inbox(&self) {
+    fn tell_inbox(&self, config: &Config) {
         let forwards = self.forwards();
         let forwards = forwards.into_iter().map(|forward| forward as Rc<dyn Recipient>);
         let bridges = self.bridges.all().into_iter().map(|bridge| bridge as Rc<dyn Recipient>);
-        let services = Some(&self.services).filter(|services| !services.is_idle());
+        let has_some = !(self.services.is_idle() && config.services_at_times().is_empty());
+        let services = Some(&self.services).filter(|_| has_some);
         let services = services.map(|services| Rc::clone(services) as Rc<dyn Recipient>);
         self.inbox.set_recipients(forwards.chain(bridges).chain(services).collect());
     }

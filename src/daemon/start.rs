@@ -47,11 +47,11 @@ pub(super) async fn start(read: &Arc<Read>) -> Result<(), DaemonError> {
         }
         (_, answer) = reading.answer(&machine) => answer,
     };
-    let (config, credentials, warnings) = answer.map_err(DaemonError::Refused)?;
-    log::set_max_level(config.log.level);
-    reload::warn(&credentials, &warnings);
+    let readings = answer.map_err(DaemonError::Refused)?;
+    log::set_max_level(readings.config.log.level);
+    reload::warn(readings.credentials.as_ref(), &readings.warnings);
     warn_root();
-    serve(&config, credentials, inherited, (signals, notifier), &machine).await
+    serve(&readings, inherited, (signals, notifier), &machine).await
 }
 
 /// With fewer there are soon none left.

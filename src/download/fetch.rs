@@ -233,6 +233,7 @@ impl<N: Network> Run<'_, N> {
             keep_alive: KEEP_ALIVE,
             tls,
             verifier,
+            token: None,
         });
         let connection = connector.connect(&mut |_| {}).await.map_err(|error| Fault::Connect(Box::new(error)))?;
         let silence = self.settings.patience.silence;

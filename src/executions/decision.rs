@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Settings;
-use crate::actions::{Done, Plan, RunsAs, Unplanned, Work, plan};
+use crate::actions::{Done, Plan, ROTATE, RunsAs, Unplanned, Work, plan};
 
 /// AWS's bounds of a step timer, in minutes.
 const STEP_TIMER: std::ops::RangeInclusive<u64> = 1..=10080;
@@ -40,7 +40,7 @@ impl Decision {
     pub(super) fn of_one_announced(self) -> Decision {
         let may_rerun = |work: &Work| match work {
             Work::Run { invocation, .. } => invocation.action().rerun,
-            Work::Reload | Work::Diagnose => true,
+            Work::Reload | Work::Diagnose | Work::Rotate => true,
         };
         match self {
             Decision::Perform(plan) if !plan.steps.iter().all(|step| may_rerun(&step.work)) => {
@@ -52,8 +52,12 @@ impl Decision {
 
     /// Of a command.
     pub(super) fn of_command(payload: &str, settings: &Settings) -> Result<Plan, String> {
-        plan(payload, &settings.actions)
-            .map_err(|(Unplanned::NoAction(fault) | Unplanned::Rejected(fault))| fault.to_string())
+        let plan = plan(payload, &settings.actions)
+            .map_err(|(Unplanned::NoAction(fault) | Unplanned::Rejected(fault))| fault.to_string())?;
+        match plan.steps.iter().any(|step| step.work == Work::Rotate) {
+            true => Err(format!("operation: {ROTATE} is for jobs: who makes the certificate asks for the job's id")),
+            false => Ok(plan),
+        }
     }
 }
 
@@ -67,6 +71,8 @@ pub(super) fn step_minutes(plan: &Plan) -> Option<u32> {
         }
         Work::Run { .. } => None,
         Work::Reload | Work::Diagnose => Some(Duration::from_secs(60)),
+        // The result of one that has to go back may have to wait for the network.
+        Work::Rotate => None,
     };
     // Each may take until it is killed.
     let each = |work| timeout(work).map(|timeout| timeout + Duration::from_secs(20));

@@ -11,6 +11,7 @@ use super::{Executions, notes};
 use crate::actions::performing::{ACTION, Host, Performed, Performing, Told};
 use crate::actions::position::{Life, Position};
 use crate::actions::{Ended, ExecutionId, How, Invocation, Plan, Wanted};
+use crate::services::jobs::Identity;
 use crate::socket::Seldom;
 use crate::store::Write;
 use crate::time;
@@ -19,16 +20,19 @@ use crate::time;
 pub(super) struct Running {
     executions: Rc<Executions>,
     execution: ExecutionId,
+    /// `None`: of a command.
+    job: Option<Identity>,
     cancelled: watch::Sender<bool>,
     /// How far it is, if that is news.
     told: RefCell<Option<Told>>,
 }
 
 impl Running {
-    pub(super) fn new(executions: &Rc<Executions>, execution: ExecutionId) -> Running {
+    pub(super) fn new(executions: &Rc<Executions>, execution: ExecutionId, job: Option<Identity>) -> Running {
         Running {
             executions: Rc::clone(executions),
             execution,
+            job,
             cancelled: watch::Sender::new(false),
             told: RefCell::default(),
         }
@@ -37,6 +41,9 @@ impl Running {
     /// Nobody wants it any more.
     pub(super) fn cancel(&self) {
         self.cancelled.send_replace(true);
+        if let Some(job) = &self.job {
+            self.executions.rotations.unwanted(job.clone());
+        }
     }
 
     pub(super) fn take_told(&self) -> Option<Told> {
@@ -120,6 +127,12 @@ impl Host for Running {
             .into_iter()
             .filter_map(part)
             .collect()
+    }
+
+    async fn rotate(&self) -> Result<(), String> {
+        // No command has come so far.
+        let Some(job) = self.job.clone() else { return Err("only a job can have that done".to_owned()) };
+        self.executions.rotations.wanted(job).await
     }
 
     async fn connected(&self) {

@@ -35,6 +35,8 @@ use crate::config::{self, Config};
 use crate::download::DIRECTORY;
 use crate::jobs_socket::JobsSocket;
 use crate::notify::LocalNotify;
+use crate::rotation::Orders;
+use crate::services::Asker;
 use crate::services::history::Entry;
 use crate::stop::Stop;
 use crate::store::Store;
@@ -69,6 +71,8 @@ pub(crate) struct Executions {
     store: Rc<Store>,
     programs: Rc<dyn Programs>,
     pub(crate) socket: Rc<JobsSocket>,
+    /// What jobs want of rotations.
+    pub(crate) rotations: Rc<Orders>,
     /// One task waits for it.
     stop: RefCell<Rc<Stop>>,
     settings: RefCell<Rc<Settings>>,
@@ -106,6 +110,7 @@ impl Executions {
             store: Rc::clone(store),
             programs,
             socket: Rc::default(),
+            rotations: Rc::default(),
             stop: RefCell::default(),
             settings: RefCell::default(),
             was_reloaded: Cell::default(),
@@ -126,8 +131,9 @@ impl Executions {
     pub(crate) fn configure(&self, config: &Config, document: Document) -> bool {
         let settings = Settings {
             thing: config.connection.thing.clone(),
-            jobs: config.jobs.clone(),
-            commands: config.commands.clone(),
+            // What they are of isn't known before the thing is.
+            jobs: config.jobs.clone().filter(|_| config.connection.is_named),
+            commands: config.commands.clone().filter(|_| config.connection.is_named),
             actions: config.actions.clone(),
             downloads: config.outbox.path.with_file_name(DIRECTORY),
             proxy: config.connection.proxy.clone(),
@@ -136,9 +142,9 @@ impl Executions {
         *self.document.borrow_mut() = Some(document);
         let filters = config.services().into_iter().filter_map(|service| {
             // The configuration has checked the name of the thing.
-            Some((service, service.filters(&settings.thing).ok()?))
+            Some((service, service.filters(config.names()).ok()?))
         });
-        self.services.configure(filters.collect());
+        self.services.configure(Asker::Executions, filters.collect());
         self.was_reloaded.set(true);
         let old = self.settings.replace(Rc::new(settings.clone()));
         let what = |settings: &Settings| (settings.thing.clone(), settings.jobs.is_some(), settings.commands.is_some());

@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use crate::services::{Availability, Counters, Requests, Service};
+use crate::services::{Asker, Availability, Counters, Requests, Service};
 use crate::time::{self, Rfc3339};
 
 /// One of the `services` of the status document.
@@ -90,7 +90,7 @@ pub(super) fn of(
         };
         (service.name(), status)
     };
-    requests.services().map(of_one).collect()
+    requests.services().filter(|(service, ..)| service.asker() == Asker::Executions).map(of_one).collect()
 }
 
 /// What the clock showed, or will show.

@@ -22,7 +22,7 @@ use crate::jobs_socket::Said;
 use crate::services::commands::{self, Commands};
 use crate::services::history::{self, History};
 use crate::services::jobs::{self, Identity, Jobs};
-use crate::services::{Event, Rejection, Service};
+use crate::services::{Asker, Event, Rejection, Service};
 use crate::time;
 
 /// Who wants the action that is under way.
@@ -120,7 +120,7 @@ impl<'a> Work<'a> {
                 result = writer.written() => self.written(&result),
                 // What is said before it is resumed waits for that.
                 said = executions.socket.said(), if offered.is_some() => self.heard(said),
-                () = executions.services.news() => {}
+                () = executions.services.news(Asker::Executions) => {}
                 () = sleep_until(timeout) => {}
             }
         }
@@ -151,7 +151,7 @@ impl<'a> Work<'a> {
         self.look_at_the_connection();
         self.tell_progress(now);
         loop {
-            let event = self.executions.services.ask().next_event();
+            let event = self.executions.services.ask().next_event(Asker::Executions);
             if let Some(event) = event {
                 self.event(event, now);
                 continue;
@@ -272,7 +272,8 @@ impl<'a> Work<'a> {
         let noted = self.noted_of(id, number);
         match self.executions.execution(id, number) {
             Ok(execution) => {
-                let running = Rc::new(Running::new(self.executions, execution));
+                let job = if let Who::Job(identity) = &who { Some(identity.clone()) } else { None };
+                let running = Rc::new(Running::new(self.executions, execution, job));
                 let performed = Box::pin(Rc::clone(&running).perform(plan, noted));
                 self.under_way = Some(UnderWayNow { who, running, performed });
             }

@@ -64,6 +64,11 @@ pub(super) enum Reject {
         "this socket accepts no messages for `{0}`; `topics` of its [[ingest]] in the configuration says which it accepts"
     )]
     TopicNotAllowed(String),
+    #[error(
+        "whether this socket accepts messages for `{0}` depends on the name of this gateway's thing, which AWS is yet to say; \
+         `gatewire status` shows how far that is. Send it again later"
+    )]
+    NoIdentity(String),
     #[error("the payload has {0} bytes, IoT Core takes at most {MAX_PAYLOAD}")]
     TooLarge(usize),
     #[error("the payload {}", NotBatchable::TooLarge)]
@@ -89,6 +94,7 @@ impl Reject {
         match self {
             Reject::BadTopic(..) => Code::BadTopic,
             Reject::TopicNotAllowed(_) => Code::TopicNotAllowed,
+            Reject::NoIdentity(_) => Code::NoIdentity,
             Reject::TooLarge(_) | Reject::TooLargeForBatch => Code::TooLarge,
             Reject::BadQos => Code::BadQos,
             Reject::Refused(Refusal::OutboxFull) => Code::OutboxFull,
@@ -108,6 +114,8 @@ pub(crate) enum Code {
     BadLine,
     BadTopic,
     TopicNotAllowed,
+    /// It may be allowed once the name of the thing is known.
+    NoIdentity,
     TooLarge,
     BadQos,
     OutboxFull,
@@ -126,6 +134,7 @@ impl Code {
             Code::BadLine => "bad_line",
             Code::BadTopic => "bad_topic",
             Code::TopicNotAllowed => "topic_not_allowed",
+            Code::NoIdentity => "no_identity",
             Code::TooLarge => "too_large",
             Code::BadQos => "bad_qos",
             Code::OutboxFull => "outbox_full",

@@ -106,7 +106,12 @@ impl Ingest {
     pub(crate) fn can_become(&self, config: &config::Ingest) -> bool {
         let present = self.config.borrow();
         *config
-            == config::Ingest { topics: config.topics.clone(), socket: config.socket.clone(), ..(**present).clone() }
+            == config::Ingest {
+                topics: config.topics.clone(),
+                awaits_name: config.awaits_name,
+                socket: config.socket.clone(),
+                ..(**present).clone()
+            }
     }
 
     /// Goes on as another configuration says; clients stay.
@@ -188,8 +193,10 @@ impl Ingest {
 
     fn check(&self, topic: &str) -> Result<Topic, Reject> {
         let checked = Topic::new(topic).map_err(|error| Reject::BadTopic(shorten(topic), error))?;
-        match self.config.borrow().topics.iter().any(|filter| filter.matches(&checked)) {
+        let config = self.config.borrow();
+        match config.topics.iter().any(|filter| filter.matches(&checked)) {
             true => Ok(checked),
+            false if config.awaits_name => Err(Reject::NoIdentity(topic.to_owned())),
             false => Err(Reject::TopicNotAllowed(topic.to_owned())),
         }
     }

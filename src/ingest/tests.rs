@@ -42,6 +42,7 @@ impl Served {
         let config = config::Ingest {
             name: "publish".into(),
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
+            awaits_name: false,
             topics: vec![TopicFilter::new("g/#").unwrap()],
             batch,
         };
@@ -124,6 +125,34 @@ async fn every_fault_has_its_code_and_the_connection_stays() {
         json!({"bad_line": 2, "bad_topic": 1, "topic_not_allowed": 1, "too_large": 1, "bad_qos": 1, "not_connected": 1,
             "shutting_down": 1})
     );
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
+async fn what_the_name_of_the_thing_may_allow_is_told_from_what_is_not_allowed_until_that_is_known() {
+    let served = Served::start();
+    let config = |topic: &str, awaits_name| config::Ingest {
+        name: "publish".into(),
+        socket: SocketFile { path: served.path.clone(), mode: 0o660, group: None },
+        topics: vec![TopicFilter::new(topic).unwrap()],
+        awaits_name,
+        batch: None,
+    };
+    served.ingest.reconfigure(config("plain/#", true), Protocol::Mqtt5);
+    let mut client = served.connect().await;
+    send(&mut client, "{\"topic\":\"plain/1\",\"payload\":1}\n").await;
+    assert_eq!(served.deliver().await, "1");
+    assert_eq!(answer(&mut client).await["result"], "delivered", "what is allowed whatever the name is goes out");
+    send(&mut client, "{\"topic\":\"g/gw-7\",\"payload\":2}\n").await;
+    let refused = answer(&mut client).await;
+    assert_eq!(refused["error"], "no_identity");
+    assert!(refused["detail"].as_str().unwrap().contains("`gatewire status` shows"), "{refused}");
+    let named = config("g/gw-7/#", false);
+    assert!(served.ingest.can_become(&named), "its clients stay");
+    served.ingest.reconfigure(named, Protocol::Mqtt5);
+    send(&mut client, "{\"topic\":\"g/gw-7\",\"payload\":2}\n").await;
+    assert_eq!(served.deliver().await, "2");
+    assert_eq!(answer(&mut client).await["result"], "delivered");
     served.task.abort();
 }
 

@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [EventKind; 34] = [
+const KINDS: [EventKind; 38] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -32,6 +32,7 @@ const KINDS: [EventKind; 34] = [
     ),
     kind("link_down", &["tls_alert", "tls_closed"], "2c91685ab71d43dbbc32bd046ca55bf6"),
     kind("link_down", &["tls_"], "c2827c09a14d4a5684a6581ff6c84cb4"),
+    kind("link_down", &["token_"], "1f244d22d00745eca2a589c587dc8ae8"),
     kind(
         "link_down",
         &[
@@ -70,6 +71,9 @@ const KINDS: [EventKind; 34] = [
     kind("message_too_large", &[], "6b175831ce5c486e9f01335190b36f74"),
     kind("config", &[], "8f9b4c922b3548f28abb0c92d9724080"),
     kind("credentials", &[], "8bbfcd7a269942b999f2bb714502cdc1"),
+    kind("identity", &[], "c236698a52c544bab10d34808323eec6"),
+    kind("provisioning_refused", &[], "e16cfe0c1fdf4f3c9a2debd47794244a"),
+    kind("rotation_failed", &[], "0aef5018ddcd4a1d9a73ad08090b944f"),
     kind("messages_dropped", &[], "84d58137ae5840b7b0d77286eba5a5f4"),
     kind("store_failing", &[], "5feb3f91e60042c79917ee601fca2019"),
     kind("bridge_left_out", &[], "03bb46082c954e0db18189af48f9b1cb"),
@@ -157,6 +161,7 @@ mod tests {
         assert_eq!(of("tls_alert_unrecognized_name"), KINDS[4].message_id);
         assert_eq!(of("tls_alert_certificate_unknown"), KINDS[5].message_id);
         assert_eq!(of("tls_unknown_ca"), KINDS[6].message_id);
+        assert_eq!(of("token_pin_refused"), KINDS[7].message_id);
         assert_eq!(of("malformed_packet"), of(""), "the one for all others");
         assert_eq!(find("link_up", ""), Some(KINDS[0].message_id));
         assert_eq!(find("stopped", ""), None);

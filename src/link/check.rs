@@ -5,8 +5,6 @@
 //! filters that it had. A session that the check itself has begun is ended again ([`Check::end_session`]): the daemon would take
 //! it for its own and miss its subscriptions.
 
-mod talk;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -17,6 +15,7 @@ use super::diagnosis::{FilterRefused, LinkError, Shown};
 use super::pace::ConnectLimit;
 use super::refusals::terms_remedy;
 use super::reload::options;
+use super::talk::Talk;
 use crate::client::{Failure, Outcome, StepReport};
 use crate::config;
 use crate::duration::written;
@@ -25,7 +24,6 @@ use crate::mqtt::Options;
 use crate::net::credentials::Credentials;
 use crate::net::{Connector, Endpoint, Stream};
 use crate::time;
-use talk::Talk;
 
 /// How often it is tried to end the session that the check has begun.
 const ATTEMPTS_TO_END: usize = 3;
@@ -57,7 +55,7 @@ pub(crate) struct Check {
     connects: ConnectLimit,
     has_begun_session: bool,
     /// The connection on which CONNECT was sent, until DISCONNECT is.
-    talk: Option<Talk>,
+    talk: Option<Talk<Stream>>,
 }
 
 impl Check {

@@ -54,6 +54,11 @@ impl<C: Connect> LinkConnector<C> {
         self.connector.endpoint()
     }
 
+    /// The id of the certificate that it connects with.
+    pub(crate) fn certificate_id(&self) -> &Arc<str> {
+        &self.identity.certificate_id
+    }
+
     /// See [`Connect::connect`].
     ///
     /// # Errors
@@ -74,6 +79,7 @@ fn way(connection: &config::Connection, credentials: &Credentials) -> net::Optio
         keep_alive: connection.keep_alive,
         tls: credentials.client_config(connection.port),
         verifier: Arc::clone(credentials.verifier()),
+        token: credentials.token().cloned(),
     }
 }
 
@@ -82,6 +88,7 @@ fn identity(connection: &config::Connection, credentials: &Credentials) -> Ident
         protocol: connection.protocol,
         client_id: connection.client_id.as_str().into(),
         certificate_id: Arc::clone(credentials.certificate_id()),
+        brings_authority: credentials.brings_authority(),
         validity: Some(credentials.validity()),
         will: connection.will.as_ref().map(|will| Target { topic: will.topic.clone(), retain: will.retain }),
     }

@@ -179,7 +179,7 @@ impl<'a, N: Network> Connection<'a, N> {
                         return Ok(Ended::Reconfigured);
                     }
                 }
-                gone = lost(&link.network, local) => return Err(Cause::AddressLost(gone)),
+                gone = lost(&*link.network, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(time::now() + DRAIN_TIME);
                 }

@@ -5,16 +5,18 @@
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
 pub(crate) mod check;
-mod connect;
+pub(crate) mod connect;
 mod connection;
 pub(crate) mod diagnosis;
 mod holding;
+mod identified;
 mod opening;
 mod pace;
 mod refusals;
 mod reload;
 mod said;
 pub(crate) mod state;
+pub(crate) mod talk;
 mod throughput;
 
 use std::cell::RefCell;
@@ -49,7 +51,7 @@ use connect::LinkConnector;
 use connection::{Cause, Connection};
 use diagnosis::{Closes, FilterRefused, LinkError, Peer, Phase, Sent, each_once};
 use pace::{ConnectLimit, Quota};
-pub(crate) use reload::Setup;
+pub(crate) use reload::{Setup, options};
 pub(crate) use said::SaidOnce;
 use state::LinkState;
 
@@ -61,7 +63,7 @@ const SHORT: u32 = 3;
 
 /// The link and its neighbours.
 pub(crate) struct Link<N> {
-    pub(crate) network: N,
+    pub(crate) network: Rc<N>,
     pub(crate) setup: RefCell<Rc<Setup>>,
     /// [`Link::setup`] has changed, and isn't applied yet.
     pub(crate) changed: Reconfigured,
@@ -105,22 +107,24 @@ enum Ended {
 impl<N: Network> Link<N> {
     /// Keeps the link until the daemon stops; it never gives up.
     pub(crate) async fn run(&self) {
+        self.identified().await;
         let setup = self.setup();
+        let Some(credentials) = &setup.credentials else { return self.state.stopped() };
         let remembered = self.recall(&setup).await;
         let connection = &setup.connection;
         let mut lasting = Lasting {
-            connector: LinkConnector::new(&self.network, connection, &setup.credentials),
+            connector: LinkConnector::new(&*self.network, connection, credentials),
             session: Session::new(reload::options(connection), setup.filters.clone(), remembered),
             quota: Quota::new(&connection.rate_limit, time::now()),
             backoff: Backoff::new(&connection.backoff),
             connects: ConnectLimit::new(&connection.rate_limit),
-            setup,
+            setup: Rc::clone(&setup),
             telling: Telling::default(),
             closes: Closes::default(),
         };
         // What is set aside mustn't be sent, and no id given out twice.
         self.recalled().await;
-        while !self.stop.is_requested() {
+        while self.identified().await {
             self.apply_changes(&mut lasting).await;
             let ended = self.attempt(&mut lasting).await;
             if let Err(error) = &ended {
@@ -151,7 +155,7 @@ impl<N: Network> Link<N> {
 
     /// One connection from DNS to its end.
     async fn attempt(&self, lasting: &mut Lasting<N>) -> Result<Ended, LinkError> {
-        self.state.connecting();
+        self.state.connecting(lasting.connector.certificate_id());
         self.notifier.status(&format!("connecting to {}", lasting.connector.endpoint()));
         self.notifier.ready();
         let began = time::now();
@@ -242,7 +246,8 @@ impl<N: Network> Link<N> {
             Before::Down => {}
         }
         report(&failure, wait, lasting.telling.failed(&error.kind(), before, now, journal::now()));
-        self.state.failed(failure, after(wait));
+        let is_refusal = matches!(before, Before::Down) && !error.is_of_the_network();
+        self.state.failed(failure, is_refusal, after(wait));
         let Lasting { backoff, connects, .. } = lasting;
         let waited = async {
             tokio::select! {

@@ -12,7 +12,7 @@ use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::session::{Refusal, Verdict};
 use crate::net::Network;
-use crate::services::Service;
+use crate::services::{Asker, Service};
 use crate::time;
 
 /// What to do about it.
@@ -236,6 +236,14 @@ impl<N: Network> Link<N> {
         let remedy = missing.map_or_else(String::new, |missing| {
             format!("Add {missing} to the certificate's policy (`gatewire policy` prints all that it needs). ")
         });
+        if service.asker() == Asker::Rotation {
+            // The rest says the one that asks.
+            log::error!(
+                GATEWIRE_EVENT = "service_refused", GATEWIRE_SERVICE = table;
+                "{name} can't be used: IoT Core refuses {what}: {reason}. Everything else goes on. {remedy}"
+            );
+            return;
+        }
         log::error!(
             GATEWIRE_EVENT = "service_refused", GATEWIRE_SERVICE = table;
             "{name} can't be used: IoT Core refuses {what}: {reason}. [{table}] is left out, and everything else goes on. {remedy}If \

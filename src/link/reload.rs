@@ -21,7 +21,8 @@ use crate::time;
 pub(crate) struct Setup {
     pub(crate) connection: config::Connection,
     pub(crate) tls: config::Tls,
-    pub(crate) credentials: Credentials,
+    /// `None`: gatewire is yet to get its identity, and until then there is no connection.
+    pub(crate) credentials: Option<Credentials>,
     /// What the session is to be subscribed to.
     pub(crate) filters: BTreeMap<TopicFilter, Qos>,
 }
@@ -37,7 +38,11 @@ impl Setup {
             connect_timeout: new.connection.connect_timeout,
             ..self.connection.clone()
         };
-        same != new.connection || !self.credentials.are_same(&new.credentials)
+        let are_same = match (&self.credentials, &new.credentials) {
+            (Some(old), Some(new)) => old.are_same(new),
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        same != new.connection || !are_same
     }
 
     /// Whether the server keeps one session for both.
@@ -50,7 +55,8 @@ impl Setup {
     }
 }
 
-pub(super) fn options(connection: &config::Connection) -> Options {
+/// The CONNECT of the link.
+pub(crate) fn options(connection: &config::Connection) -> Options {
     Options {
         protocol: connection.protocol,
         client_id: connection.client_id.clone(),
@@ -75,8 +81,20 @@ impl<N: Network> Link<N> {
         self.changed.announce();
     }
 
+    /// It connects with these credentials from now on, which were read from the files of `tls`.
+    pub(crate) fn connect_with(&self, tls: config::Tls, credentials: Credentials) {
+        let setup = self.setup();
+        self.reconfigure(Setup { tls, credentials: Some(credentials), ..(*setup).clone() });
+    }
+
+    /// What it connects with now.
+    pub(crate) fn means(&self) -> (config::Tls, Option<Credentials>) {
+        let setup = self.setup();
+        (setup.tls.clone(), setup.credentials.clone())
+    }
+
     /// Those that are used now, or at the next attempt.
-    pub(crate) fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Option<Credentials> {
         self.setup.borrow().credentials.clone()
     }
 
@@ -138,7 +156,9 @@ impl<N: Network> Link<N> {
             true => None,
             false => Some(self.recall(&setup).await),
         };
-        lasting.connector = LinkConnector::new(&self.network, new, &setup.credentials);
+        if let Some(credentials) = &setup.credentials {
+            lasting.connector = LinkConnector::new(&*self.network, new, credentials);
+        }
         lasting.session.reconfigure(options(new), another);
         lasting.session.want(setup.filters.clone(), time::now());
         lasting.setup = setup;
@@ -148,8 +168,9 @@ impl<N: Network> Link<N> {
     /// were read before go on.
     fn look_at_the_credentials(&self) {
         let setup = self.setup();
+        let Some(credentials) = &setup.credentials else { return };
         let found = Fingerprint::of(&setup.tls);
-        if found == *setup.credentials.fingerprint() || self.refused_credentials.borrow().as_ref() == Some(&found) {
+        if found == *credentials.fingerprint() || self.refused_credentials.borrow().as_ref() == Some(&found) {
             return;
         }
         match credentials::load(&setup.tls, time::system()) {
@@ -163,7 +184,7 @@ impl<N: Network> Link<N> {
                     .iter()
                     .for_each(|warning| log::warn!(GATEWIRE_EVENT = "credentials"; "{warning}"));
                 self.refused_credentials.replace(None);
-                *self.setup.borrow_mut() = Rc::new(Setup { credentials, ..(*setup).clone() });
+                *self.setup.borrow_mut() = Rc::new(Setup { credentials: Some(credentials), ..(*setup).clone() });
             }
             Err(problems) => {
                 for problem in problems.to_string().lines() {

@@ -1,6 +1,7 @@
 //! What the link is doing, for those who ask: the status socket and `systemctl status`.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -22,12 +23,35 @@ pub(crate) struct LinkState {
     current: RefCell<Current>,
     /// Tells those who follow it.
     changes: watch::Sender<State>,
+    /// With which certificate the last attempt was made, and what has come of it.
+    attempt: watch::Sender<Attempt>,
     /// When the last connection ended, or the daemon started: by a clock that nobody sets.
     down_since: Cell<Instant>,
     counters: Cell<SessionCounters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
     filters_refused: RefCell<Vec<FilterRefused>>,
+}
+
+/// An attempt to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// The id at IoT Core of the certificate that it was made with; empty before the first.
+    pub(crate) certificate: Arc<str>,
+    pub(crate) came: Came,
+}
+
+/// What has come of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// It is under way.
+    Nothing,
+    /// CONNACK.
+    Connected,
+    /// The server was there, and hasn't let us in: why.
+    Refused(String),
+    /// There was a connection, or the server wasn't reached: nothing is said of the certificate.
+    Lost,
 }
 
 /// What the configuration says.
@@ -37,7 +61,9 @@ pub(crate) struct Fixed {
     pub(crate) port: u16,
     /// `HOST:PORT`, without the login.
     pub(crate) proxy: Option<String>,
-    pub(crate) client_id: String,
+    /// `None` as long as it isn't known. A reader that takes no `null` is served, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_id: Option<String>,
     pub(crate) protocol: &'static str,
 }
 
@@ -47,7 +73,7 @@ impl Fixed {
             endpoint: connection.endpoint.clone(),
             port: connection.port,
             proxy: connection.proxy.as_ref().map(|proxy| Endpoint::from(proxy).to_string()),
-            client_id: connection.client_id.clone(),
+            client_id: connection.is_named.then(|| connection.client_id.clone()),
             protocol: connection.protocol.as_str(),
         }
     }
@@ -122,6 +148,7 @@ impl LinkState {
             fixed: RefCell::new(fixed),
             current: RefCell::new(current),
             changes: watch::Sender::new(State::Connecting),
+            attempt: watch::Sender::new(Attempt { certificate: "".into(), came: Came::Nothing }),
             down_since: Cell::new(time::now()),
             counters: Cell::default(),
             connections: Cell::new(0),
@@ -150,7 +177,8 @@ impl LinkState {
         current.next_attempt = next_attempt;
     }
 
-    pub(super) fn connecting(&self) {
+    pub(super) fn connecting(&self, certificate: &Arc<str>) {
+        self.attempt.send_replace(Attempt { certificate: Arc::clone(certificate), came: Came::Nothing });
         self.attempts.set(self.attempts.get() + 1);
         self.change(State::Connecting, None, None);
     }
@@ -158,6 +186,7 @@ impl LinkState {
     /// CONNACK has come; returns how long there was no connection.
     pub(super) fn connected(&self, session_present: bool) -> Duration {
         self.connections.set(self.connections.get() + 1);
+        self.attempt.send_modify(|attempt| attempt.came = Came::Connected);
         self.change(State::Connected, Some(session_present), None);
         time::since(self.down_since.get())
     }
@@ -167,13 +196,26 @@ impl LinkState {
         self.changes.subscribe()
     }
 
+    /// The last attempt, now and whenever there is news of it.
+    pub(crate) fn attempts(&self) -> watch::Receiver<Attempt> {
+        self.attempt.subscribe()
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.current.borrow().state == State::Connected
     }
 
-    pub(super) fn failed(&self, failure: Failure, next_attempt: Timestamp) {
+    /// `is_refusal`: the server was there and hasn't let us in.
+    pub(super) fn failed(&self, failure: Failure, is_refusal: bool, next_attempt: Timestamp) {
+        let came = if is_refusal { Came::Refused(failure.message.clone()) } else { Came::Lost };
+        self.attempt.send_modify(|attempt| attempt.came = came);
         self.change(State::Waiting, None, Some(next_attempt.into()));
         self.current.borrow_mut().last_error = Some(LastError { failure, at: now().into() });
+    }
+
+    /// There is nothing to connect with yet.
+    pub(super) fn unidentified(&self) {
+        self.change(State::Waiting, None, None);
     }
 
     pub(super) fn stopped(&self) {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
-use super::connector::{Share, Step, secure};
+use super::connector::{Share, Step, With, secure};
 use super::credentials::BrokerCredentials;
 use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
@@ -159,7 +159,7 @@ impl BrokerConnector {
         progress(Step::TcpConnected { address: won.address, lost: won.lost, took: start.elapsed() });
         let Some(tls) = &self.options.tls else { return Ok(BrokerStream::Tcp(won.connection)) };
         let route = Route { endpoint, address: won.address, proxy: None };
-        let with = (tls.client_config(), &**tls.verifier());
+        let with = With { tls: tls.client_config(), verifier: tls.verifier(), token: None };
         let stream = secure(with, won.connection, name, &route, deadline, progress).await?;
         Ok(BrokerStream::Tls(Box::new(stream)))
     }

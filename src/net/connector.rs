@@ -1,5 +1,7 @@
 //! From a host name to a TLS connection: DNS, TCP, perhaps a proxy, TLS, each with its own share of the time and its own error.
 
+use std::cell::Cell;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
 use super::error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault};
 use super::proxy::Proxy;
-use super::{race, tcp};
+use super::{handshake, race, tcp};
 use crate::config;
+use crate::pkcs11::{TokenFault, Uri};
 
 /// A step done on the way to a connection, as `check --connect` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub(crate) struct Options {
     pub(crate) tls: Arc<ClientConfig>,
     /// The one in `tls`, which has seen the server's certificate.
     pub(crate) verifier: Arc<Verifier>,
+    /// Where the key is that `tls` signs with, if it is in a token.
+    pub(crate) token: Option<Arc<Uri>>,
 }
 
 /// Makes connections to one server, one after another.
@@ -90,6 +95,7 @@ pub(crate) struct Connector {
     proxy: Option<Proxy>,
     tls: Arc<ClientConfig>,
     verifier: Arc<Verifier>,
+    token: Option<Arc<Uri>>,
     connect_timeout: Duration,
     keep_alive: Duration,
     resolver: Resolver,
@@ -101,6 +107,7 @@ impl Connector {
         Connector {
             tls: options.tls,
             verifier: options.verifier,
+            token: options.token,
             proxy: options.proxy.as_ref().map(Proxy::new),
             endpoint: options.endpoint,
             connect_timeout: options.connect_timeout,
@@ -129,7 +136,8 @@ impl Connector {
         self.tunnel(&mut tcp, deadline, progress).await?;
         let proxy = self.proxy.as_ref().map(|proxy| proxy.endpoint.clone());
         let route = Route { endpoint: self.endpoint.clone(), address, proxy };
-        let stream = secure((&self.tls, &self.verifier), tcp, name, &route, deadline, progress).await?;
+        let with = With { tls: &self.tls, verifier: &self.verifier, token: self.token.as_ref() };
+        let stream = secure(with, tcp, name, &route, deadline, progress).await?;
         Ok(Connection { stream, route, deadline })
     }
 
@@ -213,9 +221,37 @@ impl Connector {
     }
 }
 
+/// What TLS is spoken with.
+#[derive(Clone, Copy)]
+pub(super) struct With<'a> {
+    pub(super) tls: &'a Arc<ClientConfig>,
+    pub(super) verifier: &'a Verifier,
+    /// Where the key is, if it is in a token.
+    pub(super) token: Option<&'a Arc<Uri>>,
+}
+
+impl With<'_> {
+    async fn handshake(self, tcp: TcpStream, name: ServerName<'static>, is_signing: &Cell<bool>) -> io::Result<Stream> {
+        let connector = TlsConnector::from(Arc::clone(self.tls));
+        if self.token.is_none() {
+            return connector.connect(name, tcp).await;
+        }
+        let done = handshake::over(&tcp, self.tls, name.clone(), is_signing).await?;
+        connector.connect_with(name, tcp, |connection| *connection = done).await
+    }
+
+    /// The handshake didn't end in time.
+    fn timed_out(self, waited: Duration, is_signing: bool) -> TlsFault {
+        match self.token.filter(|_| is_signing) {
+            Some(uri) => TlsFault::Token(Box::new(TokenFault::too_slow(uri, waited))),
+            None => TlsFault::Timeout { waited },
+        }
+    }
+}
+
 /// TLS on an open connection: rustls's handshake, and who is at the other end if that fails.
 pub(super) async fn secure(
-    (tls, verifier): (&Arc<ClientConfig>, &Verifier),
+    with: With<'_>,
     tcp: TcpStream,
     name: ServerName<'static>,
     route: &Route,
@@ -223,17 +259,17 @@ pub(super) async fn secure(
     progress: &mut dyn FnMut(Step),
 ) -> Result<Stream, ConnectError> {
     let start = Instant::now();
-    let handshake = TlsConnector::from(Arc::clone(tls)).connect(name, tcp);
-    let handshake = timeout(Share::Tls.of(deadline - start), handshake).await;
-    let seen = verifier.take_seen();
+    let is_signing = Cell::new(false);
+    let handshake = timeout(Share::Tls.of(deadline - start), with.handshake(tcp, name, &is_signing)).await;
+    let seen = with.verifier.take_seen();
     let mut stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            let seen = seen.as_ref().and_then(|der| verifier.read_untrusted(der));
+            let seen = seen.as_ref().and_then(|der| with.verifier.read_untrusted(der));
             return Err(ConnectError::of_handshake(&error, route.clone(), seen));
         }
         Err(_) => {
-            let fault = TlsFault::Timeout { waited: start.elapsed() };
+            let fault = with.timed_out(start.elapsed(), is_signing.get());
             return Err(ConnectError::Tls { route: route.clone(), fault });
         }
     };

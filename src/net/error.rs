@@ -14,6 +14,7 @@ use super::credentials::ServerCertificate;
 use super::endpoint::{Endpoint, Route};
 
 use crate::blocking::NoThread;
+use crate::pkcs11::TokenFault;
 use crate::time;
 
 /// The step at which connecting failed.
@@ -163,6 +164,8 @@ pub(crate) enum TlsFault {
     Timeout {
         waited: Duration,
     },
+    /// The key in a token hasn't signed.
+    Token(Box<TokenFault>),
     Other(String),
 }
 
@@ -173,6 +176,9 @@ impl From<&rustls::Error> for TlsFault {
             rustls::Error::InvalidCertificate(error) => TlsFault::from(error),
             rustls::Error::InvalidMessage(error) => TlsFault::NotTls(format!("{error:?}")),
             rustls::Error::PeerIncompatible(error) => TlsFault::Incompatible(format!("{error:?}")),
+            rustls::Error::Other(other) if let Some(fault) = other.0.downcast_ref::<TokenFault>() => {
+                TlsFault::Token(Box::new(fault.clone()))
+            }
             rustls::Error::NoApplicationProtocol => TlsFault::Alert(Alert::NoApplicationProtocol),
             other => TlsFault::Other(other.to_string()),
         }

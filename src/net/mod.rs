@@ -8,6 +8,7 @@ pub(crate) mod credentials;
 mod dns;
 mod endpoint;
 mod error;
+mod handshake;
 mod network;
 mod proxy;
 mod race;

@@ -1,5 +1,7 @@
 //! The least policy: a statement a purpose, no resource that another covers.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::context::Context;
@@ -12,22 +14,50 @@ use crate::count::count;
 /// The longest document IoT Core takes, in characters that aren't white space.
 const MAX_DOCUMENT: usize = 2048;
 
-/// The least policy for `needs`. One that would be too long allows of each service of a thing all of its topics, as AWS's own examples
-/// do.
+/// The least policy for `needs`. One that would be too long allows of each service of a thing all of its topics, and then to publish
+/// requests where their answers come, as AWS's own examples do.
 pub(crate) fn policy(needs: &[Need], scope: &Scope) -> Value {
     let least = document(needs, scope);
     if length(&least) <= MAX_DOCUMENT {
         return least;
     }
     let needs: Vec<Need> = needs.iter().cloned().map(of_the_whole_service).collect();
-    document(&needs, scope)
+    let whole = document(&needs, scope);
+    if length(&whole) <= MAX_DOCUMENT {
+        return whole;
+    }
+    let (of_services, others): (Vec<Need>, Vec<Need>) =
+        needs.into_iter().partition(|need| matches!(need.purpose, Purpose::PublishServices | Purpose::ReceiveServices));
+    let mut shorter = document(&others, scope);
+    if let Some(statements) = shorter["Statement"].as_array_mut().filter(|_| !of_services.is_empty()) {
+        statements.push(of_requests_and_answers(&of_services, scope));
+    }
+    shorter
+}
+
+/// A request's topic and those of its answers, which begin like it, in one resource for both actions.
+fn of_requests_and_answers(needs: &[Need], scope: &Scope) -> Value {
+    let resources: BTreeSet<String> = needs
+        .iter()
+        .map(|need| {
+            let begin = need.resource.strip_suffix("/*").unwrap_or(&need.resource);
+            format!("{scope}{begin}*")
+        })
+        .collect();
+    json!({
+        "Sid": "PublishReceiveServices",
+        "Effect": "Allow",
+        "Action": [Purpose::PublishServices.action().name(), Purpose::ReceiveServices.action().name()],
+        "Resource": resources,
+    })
 }
 
 fn of_the_whole_service(mut need: Need) -> Need {
     let is_of_one =
         matches!(need.purpose, Purpose::PublishServices | Purpose::SubscribeServices | Purpose::ReceiveServices);
-    let common =
-        ["/jobs/", "/executions/"].into_iter().find_map(|level| Some(need.resource.find(level)? + level.len()));
+    let common = ["/jobs/", "/executions/", "/certificate/"]
+        .into_iter()
+        .find_map(|level| Some(need.resource.find(level)? + level.len()));
     if let Some(end) = common.filter(|_| is_of_one) {
         need.resource.truncate(end);
         need.resource.push('*');

@@ -8,6 +8,7 @@
 //! a need's is decided by [`pattern`], exactly.
 
 pub(crate) mod certificate;
+pub(crate) mod claim;
 pub(crate) mod condition;
 pub(crate) mod context;
 pub(crate) mod document;

@@ -6,9 +6,11 @@ use super::Action;
 use super::pattern::Pattern;
 use super::resource::escaped;
 use super::topics::{Parent, Topics, topics_of, topics_of_image};
+use crate::actions::ROTATE;
 use crate::config::Config;
 use crate::mapping::for_iot_core;
 use crate::message::{Qos, TopicFilter, needed};
+use crate::services::Service;
 
 /// What something is needed for: a statement of the least policy each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,16 +191,20 @@ impl Needs {
         }
     }
 
-    /// What `[jobs]` and `[commands]` need, where `wanted` is subscribed to otherwise.
+    /// What `[jobs]` and `[commands]` need, and another certificate, where `wanted` is subscribed to otherwise.
     fn services(&mut self, config: &Config, wanted: &BTreeMap<TopicFilter, Qos>) {
-        let thing = &config.connection.thing;
-        for service in config.services() {
-            let source = format!("[{}]", service.name());
-            for topics in service.requests(thing).iter().flat_map(|filter| topics_of(filter, Parent::Apart)) {
+        let names = config.names();
+        for service in config.services().into_iter().chain(config.services_at_times()) {
+            let source = match service {
+                Service::Jobs | Service::Commands => format!("[{}]", service.name()),
+                Service::Rotator => ROTATE.to_owned(),
+                Service::Provisioning => "provisioning.renew_before".to_owned(),
+            };
+            for topics in service.requests(names).iter().flat_map(|filter| topics_of(filter, Parent::Apart)) {
                 self.topics(Purpose::PublishServices, topics, &source);
             }
             // The configuration has checked the name of the thing.
-            for filter in service.filters(thing).unwrap_or_default() {
+            for filter in service.filters(names).unwrap_or_default() {
                 if !wanted.keys().any(|other| *other == filter || other.covers(&filter)) {
                     self.exact(Purpose::SubscribeServices, filter.as_str(), &source);
                 }

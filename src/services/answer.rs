@@ -33,7 +33,7 @@ pub(crate) struct Rejection {
 
 impl Rejection {
     /// Reads what came on a topic for rejections. Jobs and the device shadow say `code` and `message`, fleet provisioning
-    /// `statusCode`, `errorCode` and `errorMessage`, commands `error` and `errorMessage`.
+    /// `statusCode`, `errorCode` and `errorMessage`, commands `error` and `errorMessage`, the certificate rotator `errorMsg`.
     pub(super) fn read(payload: &Bytes) -> Rejection {
         let text = text(payload).unwrap_or_default();
         let member = |name| json::child(text, name);
@@ -44,7 +44,7 @@ impl Rejection {
         Rejection {
             code: named.or_else(|| status.map(|status| status.to_string())).unwrap_or_default(),
             status,
-            message: ["message", "errorMessage"].into_iter().find_map(string).unwrap_or_default(),
+            message: ["message", "errorMessage", "errorMsg"].into_iter().find_map(string).unwrap_or_default(),
             payload: payload.clone(),
         }
     }

@@ -9,9 +9,10 @@ use fastrand::Rng;
 
 use super::answer::{self, Answer, Rejection};
 use super::availability::{Availability, TRY_AGAIN, Usable};
+use super::event::{Counters, Event};
 use super::outstanding::{Outstanding, State};
 use super::request::{Correlation, Request, RequestId};
-use super::{Service, retry};
+use super::{Asker, Service, retry};
 use crate::message::{Outbound, Topic, TopicFilter};
 
 /// How long an answer may take from when the request was sent.
@@ -19,32 +20,6 @@ const ANSWER_TIME: Duration = Duration::from_secs(15);
 
 /// The most requests that are outstanding. Those who ask do one thing at a time: it is never reached.
 pub(super) const MAX_OUTSTANDING: usize = 100;
-
-/// What those who ask, and the log, have to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// A service can be used from now on: once a connection, and again if it couldn't meanwhile.
-    Ready(Service),
-    /// A service is switched off until it is tried again: what IoT Core does.
-    Refused(Service, String),
-    /// A request has ended; nothing more is said of it.
-    Answered(RequestId, Answer),
-    /// A request is tried again after so long: the service has asked for that, or `None`, hasn't answered in time.
-    Delayed(RequestId, Option<Rejection>, Duration),
-}
-
-/// Counts of one service, since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counters {
-    /// Requests sent, those sent again included.
-    pub(crate) sent: u64,
-    /// Requests that have ended with an answer.
-    pub(crate) answered: u64,
-    /// Answers that didn't come in time.
-    pub(crate) timed_out: u64,
-    /// Answers that the service can't do it now.
-    pub(crate) put_off: u64,
-}
 
 /// What is asked of services.
 ///
@@ -68,7 +43,8 @@ pub(crate) struct Counters {
 pub(crate) struct Requests {
     services: BTreeMap<Service, Usable>,
     outstanding: BTreeMap<RequestId, Outstanding>,
-    events: VecDeque<Event>,
+    /// With the services that they are of.
+    events: VecDeque<(Service, Event)>,
     counters: BTreeMap<Service, Counters>,
     filters_changed: bool,
     last_id: u64,
@@ -116,18 +92,21 @@ impl Requests {
         self.services.is_empty()
     }
 
-    /// Whether a message on this topic is a service's.
-    pub(crate) fn wants(&self, topic: &Topic) -> bool {
-        self.services.values().any(|usable| usable.filters.iter().any(|filter| filter.matches(topic)))
+    /// Whose message this is, if it is a service's.
+    pub(crate) fn service_of(&self, topic: &Topic) -> Option<Service> {
+        let is_its = |usable: &Usable| usable.filters.iter().any(|filter| filter.matches(topic));
+        self.services.iter().find(|(_, usable)| is_its(usable)).map(|(service, _)| *service)
     }
 
-    /// Somebody has changed something: what was refused is tried again.
-    pub(crate) fn reload(&mut self, now: Instant) {
-        self.try_again(|_| true, now);
+    /// Somebody has changed something: what was refused of this one's services is tried again.
+    pub(crate) fn reload(&mut self, asker: Asker, now: Instant) {
+        self.try_again(|service, _| service.asker() == asker, now);
     }
 
-    fn try_again(&mut self, is_due: impl Fn(Instant) -> bool, now: Instant) {
-        for usable in self.services.values_mut().filter(|usable| usable.again_at().is_some_and(&is_due)) {
+    fn try_again(&mut self, is_due: impl Fn(Service, Instant) -> bool, now: Instant) {
+        let refused = self.services.iter_mut();
+        let due = refused.filter(|(service, usable)| usable.again_at().is_some_and(|at| is_due(**service, at)));
+        for (_, usable) in due {
             usable.becomes(Availability::Waiting, now);
             self.filters_changed = true;
         }
@@ -158,22 +137,26 @@ impl Requests {
         self.outstanding.get(&id).is_none_or(|outstanding| !outstanding.was_sent)
     }
 
-    /// Nobody wants any answer that is outstanding, or was given and not taken.
-    pub(crate) fn withdraw_all(&mut self) {
-        self.outstanding.clear();
-        self.events.retain(|event| !matches!(event, Event::Answered(..) | Event::Delayed(..)));
+    /// This one wants no answer that is outstanding, or was given and not taken.
+    pub(crate) fn withdraw_all(&mut self, asker: Asker) {
+        self.outstanding.retain(|_, outstanding| outstanding.request.service().asker() != asker);
+        let is_answer = |event: &Event| matches!(event, Event::Answered(..) | Event::Delayed(..));
+        self.events.retain(|(service, event)| service.asker() != asker || !is_answer(event));
     }
 
-    /// The services that can be used now.
-    pub(crate) fn ready(&self) -> impl Iterator<Item = Service> {
-        self.services.iter().filter(|(_, usable)| usable.is_ready()).map(|(service, _)| *service)
+    /// Those of this one's services that can be used now.
+    pub(crate) fn ready(&self, asker: Asker) -> impl Iterator<Item = Service> {
+        let ready = self.services.iter().filter(move |(service, usable)| service.asker() == asker && usable.is_ready());
+        ready.map(|(service, _)| *service)
     }
 
     /// There is a connection, and nothing is being asked of the server: these filters are in its session.
     pub(crate) fn settled<'a>(&mut self, standing: impl Iterator<Item = &'a TopicFilter> + Clone, now: Instant) {
         for (service, usable) in self.services.iter_mut().filter(|(_, usable)| !usable.is_refused()) {
             match usable.stands(standing.clone()) {
-                true if usable.becomes(Availability::Ready, now) => self.events.push_back(Event::Ready(*service)),
+                true if usable.becomes(Availability::Ready, now) => {
+                    self.events.push_back((*service, Event::Ready(*service)));
+                }
                 true => {}
                 false => {
                     usable.becomes(Availability::Waiting, now);
@@ -224,7 +207,7 @@ impl Requests {
         let Some(usable) = self.services.get_mut(&service).filter(|usable| !usable.is_refused()) else { return };
         usable.becomes(Availability::Refused { why: why.to_owned(), again_at: now + TRY_AGAIN }, now);
         self.filters_changed = true;
-        self.events.push_back(Event::Refused(service, why.to_owned()));
+        self.events.push_back((service, Event::Refused(service, why.to_owned())));
         let of_it = self.outstanding.values_mut().filter(|outstanding| outstanding.request.service() == service);
         of_it.for_each(Outstanding::queue_again);
     }
@@ -301,8 +284,9 @@ impl Requests {
 
     fn end(&mut self, id: RequestId, answer: Answer) {
         if let Some(outstanding) = self.outstanding.remove(&id) {
-            self.counters.entry(outstanding.request.service()).or_default().answered += 1;
-            self.events.push_back(Event::Answered(id, answer));
+            let service = outstanding.request.service();
+            self.counters.entry(service).or_default().answered += 1;
+            self.events.push_back((service, Event::Answered(id, answer)));
         }
     }
 
@@ -316,12 +300,13 @@ impl Requests {
         outstanding.was_sent = false;
         outstanding.message = outstanding.request.message(&token);
         (outstanding.attempt, outstanding.token) = (attempt, token);
-        let counters = self.counters.entry(outstanding.request.service()).or_default();
+        let service = outstanding.request.service();
+        let counters = self.counters.entry(service).or_default();
         match rejection {
             Some(_) => counters.put_off += 1,
             None => counters.timed_out += 1,
         }
-        self.events.push_back(Event::Delayed(id, rejection, wait));
+        self.events.push_back((service, Event::Delayed(id, rejection, wait)));
     }
 
     /// The number of a new attempt, and its token of at most [`MAX_TOKEN`](super::request::MAX_TOKEN) bytes.
@@ -348,7 +333,7 @@ impl Requests {
 
     /// Does what is due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.try_again(|at| at <= now, now);
+        self.try_again(|_, at| at <= now, now);
         let is_overdue = |state| matches!(state, State::Sent { deadline } if deadline <= now);
         let overdue = self.outstanding.iter().filter(|(_, outstanding)| is_overdue(outstanding.state));
         let overdue: Vec<RequestId> = overdue.map(|(id, _)| *id).collect();
@@ -360,8 +345,10 @@ impl Requests {
         }
     }
 
-    pub(crate) fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+    /// What this one has to know next.
+    pub(crate) fn next_event(&mut self, asker: Asker) -> Option<Event> {
+        let next = self.events.iter().position(|(service, _)| service.asker() == asker)?;
+        self.events.remove(next).map(|(_, event)| event)
     }
 
     /// What is to be subscribed to: the filters of the services that aren't refused.

@@ -78,7 +78,7 @@ socket = "{}"
 "#,
         tls.ca_file.display(),
         tls.cert_file.display(),
-        tls.key_file.display(),
+        tls.key_file.path().unwrap().display(),
         path("written.sock"),
         path("acknowledged.sock"),
         path("publish.sock"),

@@ -18,7 +18,7 @@ use super::network::SimulatedNetwork;
 use super::programs::ProgramTable;
 use crate::blocking::NoThread;
 use crate::config::{self, Environment};
-use crate::daemon::{self, DaemonError, Machine, ReloadAnswer, ReloadRefused};
+use crate::daemon::{self, DaemonError, Machine, Readings, ReloadAnswer, ReloadRefused};
 use crate::executions::programs::Programs;
 use crate::net::credentials;
 use crate::socket::Inherited;
@@ -79,7 +79,7 @@ fn read(path: &Path) -> ReloadAnswer {
         .map_err(|found| refused(found.errors.iter().map(ToString::to_string).collect()))?;
     let credentials = credentials::load(&loaded.config.tls, time::system());
     let credentials = credentials.map_err(|problems| refused(vec![problems.to_string()]))?;
-    Ok((loaded.config, credentials, Vec::new()))
+    Ok(Readings { config: loaded.config, credentials: Some(credentials), identity: None, warnings: Vec::new() })
 }
 
 /// How a process has ended.
@@ -223,7 +223,7 @@ impl Process {
 }
 
 async fn run(machine: &SimulatedMachine, signals: Signals) -> Result<(), DaemonError> {
-    let (config, credentials, _) = read(&machine.config).map_err(DaemonError::Refused)?;
+    let readings = read(&machine.config).map_err(DaemonError::Refused)?;
     let notifier = Rc::new(Notifier::from_environment(time::now()));
-    daemon::serve(&config, credentials, Inherited::default(), (signals, notifier), machine).await
+    daemon::serve(&readings, Inherited::default(), (signals, notifier), machine).await
 }

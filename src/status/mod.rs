@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::bridge::BridgeStatus;
 use crate::executions::ServiceStatus;
 use crate::forward::ForwardStatus;
+use crate::identity::IdentityStatus;
 use crate::inbox::InboxStatus;
 use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
@@ -41,7 +42,12 @@ pub(crate) struct Status {
     pub(crate) services: BTreeMap<&'static str, ServiceStatus>,
     /// The last of jobs and commands.
     pub(crate) executions: Vec<Entry>,
-    pub(crate) certificate: CertificateStatus,
+    /// `None` without `[provisioning]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) identity: Option<IdentityStatus>,
+    /// `None` as long as gatewire is yet to get one. A reader that takes no `null` is served, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) certificate: Option<CertificateStatus>,
 }
 
 /// The `certificate` of the status document.

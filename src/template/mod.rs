@@ -2,6 +2,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod machine;
 mod pieces;
 mod value;
 
@@ -15,6 +16,7 @@ use crate::json;
 use crate::limits::MAX_PAYLOAD;
 use crate::spelling;
 use crate::timestamp::to_milliseconds;
+pub(crate) use machine::{Machine, NAMES_OF_MACHINE, OfMachine, beginning, fill_of_machine};
 use pieces::pieces;
 pub(crate) use value::Value;
 use value::plain;
@@ -68,6 +70,7 @@ fn hint(unknown: &str, allowed: &[&'static str]) -> String {
     match (spelling::meant(unknown, allowed, &OTHER_NAMES), allowed) {
         (Some(name), _) => format!("did you mean `{{{{{name}}}}}`?"),
         (None, [name]) => format!("only `{{{{{name}}}}}` may stand here"),
+        (None, NAMES_OF_MACHINE) => "serial, machine_id and hostname may stand here".to_owned(),
         (None, FIXED_NAMES) => "client_id, thing and hostname may stand here".to_owned(),
         (None, _) => "there are client_id, thing, hostname, count, timestamp and value".to_owned(),
     }
@@ -347,7 +350,7 @@ fn quote(text: &str, stands: Stands, out: &mut Vec<u8>) {
 }
 
 /// What other programs call the same.
-const OTHER_NAMES: [(&str, &str); 13] = [
+const OTHER_NAMES: [(&str, &str); 18] = [
     ("time", "timestamp"),
     ("now", "timestamp"),
     ("date", "timestamp"),
@@ -361,6 +364,11 @@ const OTHER_NAMES: [(&str, &str); 13] = [
     ("counter", "count"),
     ("n", "count"),
     ("payload", "value"),
+    ("serial_number", "serial"),
+    ("serialnumber", "serial"),
+    ("sn", "serial"),
+    ("id", "machine_id"),
+    ("machine", "machine_id"),
 ];
 
 #[cfg(test)]

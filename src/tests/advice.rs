@@ -213,9 +213,10 @@ fn every_command_for_systemd_that_is_named_has_its_form() {
 fn every_key_of_the_configuration_that_is_named_is_one() {
     // Of the status document.
     const OF_THE_STATUS: [&str; 1] = ["outbox.quarantine"];
-    const SECTIONS: [&str; 15] = [
+    const SECTIONS: [&str; 16] = [
         "connection",
         "tls",
+        "provisioning",
         "publish",
         "forward",
         "ingest",
@@ -273,7 +274,7 @@ fn every_path_of_the_package_that_is_named_is_its() {
     for directive in ["ConfigurationDirectory=gatewire", "StateDirectory=gatewire", "RuntimeDirectory=gatewire"] {
         assert!(unit.lines().any(|line| line == directive));
     }
-    const FILES: [&str; 19] = [
+    const FILES: [&str; 22] = [
         "/run/credentials/gatewire.service",
         "/etc/gatewire",
         "/etc/gatewire/gatewire.toml",
@@ -289,7 +290,10 @@ fn every_path_of_the_package_that_is_named_is_its() {
         "/run/gatewire-action.lock",
         "/run/gatewire-action.sock",
         "/etc/systemd/system/gatewire.service.d",
-        // What the user is to make, as the shipped configuration names it.
+        "/etc/gatewire/claim/certificate.pem.crt",
+        "/etc/gatewire/claim/private.pem.key",
+        // What the user is to make, as the shipped configuration or docs/keys.md names it.
+        "/etc/gatewire/pin",
         "/etc/gatewire/house-ca.pem",
         "/etc/gatewire/house.pem",
         "/etc/gatewire/house.key",

@@ -90,6 +90,11 @@ impl Host for Scripted {
         vec![("link", "up".to_owned())]
     }
 
+    async fn rotate(&self) -> Result<(), String> {
+        until(&self.is_connected).await;
+        Err("the rotator says no".to_owned())
+    }
+
     async fn connected(&self) {
         until(&self.is_connected).await;
     }

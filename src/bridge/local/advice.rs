@@ -160,7 +160,8 @@ fn tls(fault: &TlsFault, config: &config::Bridge) -> String {
         },
         TlsFault::Incompatible(_) => "The broker must speak TLS 1.2 or 1.3 with AES-GCM.".to_owned(),
         TlsFault::Timeout { .. } => "The broker hangs, or what listens there doesn't speak TLS.".to_owned(),
-        TlsFault::Other(_) => "If it repeats, please report it with this line.".to_owned(),
+        // A bridge's key is in a file.
+        TlsFault::Token(_) | TlsFault::Other(_) => "If it repeats, please report it with this line.".to_owned(),
     }
 }
 

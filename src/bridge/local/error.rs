@@ -162,7 +162,9 @@ fn tls_code(fault: &TlsFault) -> &'static str {
         TlsFault::ServerExpired { .. } | TlsFault::ServerNotYetValid { .. } => "broker_tls_expired",
         TlsFault::NotTls(_) | TlsFault::Closed { answered: false } => "broker_tls_not_spoken",
         TlsFault::Alert(_) | TlsFault::Closed { answered: true } => "broker_tls_refused",
-        TlsFault::Incompatible(_) | TlsFault::Timeout { .. } | TlsFault::Other(_) => "broker_tls_failed",
+        TlsFault::Incompatible(_) | TlsFault::Timeout { .. } | TlsFault::Token(_) | TlsFault::Other(_) => {
+            "broker_tls_failed"
+        }
     }
 }
 

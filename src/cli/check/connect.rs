@@ -1,5 +1,8 @@
 //! `gatewire check --connect`: the way to IoT Core, and to the local brokers of bridges, a line a step.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::Value;
 use signal_hook_tokio::Signals;
@@ -8,12 +11,15 @@ use tokio_stream::StreamExt as _;
 use super::daemon::{self, Daemon};
 use crate::bridge::local;
 use crate::cli::Exit;
-use crate::cli::inputs::Inputs;
+use crate::cli::inputs::{Inputs, Means};
 use crate::cli::output;
 use crate::client::{Failure, Outcome, noted_at};
-use crate::config::{Config, Publish};
+use crate::config::{self, Config, Publish};
 use crate::link::check::{Check, Publication};
-use crate::message::{Outbound, Qos, Topic};
+use crate::message::{Outbound, Qos, Topic, TopicFilter};
+use crate::net::credentials::Credentials;
+use crate::provisioning::wire;
+use crate::services::Service;
 
 /// How far to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +85,16 @@ async fn bridges(inputs: &Inputs) -> bool {
 
 /// `None` if a signal has ended it.
 async fn go(inputs: &Inputs, until: Until) -> Option<bool> {
-    let Inputs { config, credentials, .. } = inputs;
+    let Inputs { config, means, .. } = inputs;
+    let credentials = match means {
+        Means::Own(credentials, _) => credentials,
+        Means::Claim(claim) => return with_claim(config, claim, until).await,
+    };
     let standing = noted_at(&config.outbox.path, &config.connection);
-    let services = config.services().into_iter().filter_map(|service| service.filters(&config.connection.thing).ok());
+    // Not every account has the rotator.
+    let at_times = config.services_at_times().into_iter().filter(|service| *service != Service::Rotator);
+    let services = config.services().into_iter().chain(at_times);
+    let services = services.filter_map(|service| service.filters(config.names()).ok());
     let of_services = services.flatten().map(|filter| (filter, Qos::AtLeastOnce)).collect();
     let filters = (config.filters(), of_services);
     let mut check = Check::new(&config.connection, credentials, filters, publications(config), standing);
@@ -109,6 +122,35 @@ async fn go(inputs: &Inputs, until: Until) -> Option<bool> {
             passed.map(|_| false)
         }
     }
+}
+
+/// With the claim, as the daemon would ask for an identity: nothing is asked for.
+async fn with_claim(config: &Config, claim: &Credentials, until: Until) -> Option<bool> {
+    let provisioning = config.provisioning.as_ref()?;
+    let told = provisioning.told.as_ref().ok()?;
+    // Nothing is left of it at the server.
+    let connection = config::Connection {
+        client_id: told.client_id.clone(),
+        session_expiry: Duration::ZERO,
+        will: None,
+        ..config.connection.clone()
+    };
+    say("note", "there is no identity yet: this connects with the claim, and asks for nothing");
+    let filters = filters_of_claim(&provisioning.template);
+    let mut check = Check::new(&connection, claim, (BTreeMap::new(), filters), Vec::new(), None);
+    if until == Until::Tls {
+        return Some(check.tls(&mut report).await);
+    }
+    let passed = unless_interrupted(check.all(&mut report)).await;
+    // Where it was interrupted.
+    check.hang_up().await;
+    passed
+}
+
+/// What the daemon would subscribe to with the claim.
+fn filters_of_claim(template: &str) -> BTreeMap<TopicFilter, Qos> {
+    let filters = wire::filters(template).into_iter();
+    filters.filter_map(|filter| Some((TopicFilter::new(&filter).ok()?, Qos::AtLeastOnce))).collect()
 }
 
 /// A message of each publication and each ingest socket, as small as it may be.
@@ -160,6 +202,17 @@ fn report_daemon(inputs: &Inputs, status: &Value) -> bool {
     let (state, since) = (text(&link["state"]), text(&link["since"]));
     let (endpoint, client_id) = (text(&link["endpoint"]), text(&link["client_id"]));
     let connection = &inputs.config.connection;
+    if let "none" | "provisioning" = status["identity"]["state"].as_str().unwrap_or_default() {
+        let identity = &status["identity"];
+        let step = identity["step"].as_str().map_or_else(String::new, |step| format!(", at {step}"));
+        let error = &identity["last_error"];
+        let because = error["message"].as_str().map_or_else(String::new, |message| format!(": {message}"));
+        failed(
+            &format!("gatewire is running, and has no identity yet{step}{because}"),
+            error["advice"].as_str().unwrap_or("Try again in a moment."),
+        );
+        return false;
+    }
     if endpoint != connection.endpoint || client_id != connection.client_id {
         say("note", "it runs with a different configuration: `systemctl restart gatewire` applies the new one");
     }

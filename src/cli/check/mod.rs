@@ -8,6 +8,7 @@ mod preparations;
 mod programs;
 mod reloadable;
 mod sandboxed;
+mod token;
 
 use std::path::Path;
 
@@ -30,7 +31,8 @@ store can be created and that the files and programs it uses exist, and report e
 problem at once. Nothing is changed. Run as root, it checks as the user gatewire, where
 there is one, because the service runs as that user. For the configuration that the
 systemd unit uses, it tells what the unit's sandbox hides from the service or makes
-read-only, and the drop-in that allows it.
+read-only, and the drop-in that allows it. A key in a token signs something, in a process
+of its own.
 
 With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE for each
 filter. It prints a line for each step, and what to do about the first that fails. It
@@ -45,7 +47,7 @@ daemon notices, and subscribes to each `from`. It publishes and acknowledges not
 
 pub(super) const AFTER_HELP: &str = "\
 Exit codes: 0 all is well; 1 a step of --connect failed, or the running daemon isn't
-connected or lacks a filter, or nothing can be stored, or with --configured the endpoint is still the placeholder; 64 usage;
+connected or lacks a filter, or nothing can be stored, or the key in a token doesn't sign, or with --configured the endpoint is still the placeholder; 64 usage;
 78 configuration, credentials or sockets unusable.";
 
 /// The command line of `gatewire check`.
@@ -81,7 +83,7 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     let (warnings, errors, inputs, config) = match inputs::read(path, &Environment::of_service()) {
         Ok(mut inputs) => {
             let mut warnings = std::mem::take(&mut inputs.warnings);
-            warnings.extend(inputs.credentials.warnings().iter().map(|warning| format!("warning: {warning}")));
+            warnings.extend(inputs.means.credentials().warnings().iter().map(|warning| format!("warning: {warning}")));
             (warnings, Vec::new(), Some(inputs), None)
         }
         Err(problems) => (problems.warnings, problems.errors, None, problems.config),
@@ -97,6 +99,8 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
         found.append(actions::walk(path, config));
         found.append(sandboxed::walk(path, config));
     }
+    let token = inputs.as_ref().and_then(token::try_out);
+    found.hindered.extend(token.iter().filter_map(|tried| tried.as_ref().err().cloned()));
     // What has to be mended first comes first.
     let faults = errors.iter().chain(&found.refused).chain(&found.hindered);
     faults.chain(&warnings).chain(&found.warnings).for_each(|line| tell(line));
@@ -104,7 +108,7 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     if let Some(exit) = found.exit_code() {
         return exit;
     }
-    summary(&inputs.config).iter().for_each(|line| say(line));
+    summary(&inputs.config).iter().chain(token.iter().flatten()).for_each(|line| say(line));
     // What only systemd sets: the service has it.
     let by_hand = config::read(path, &Environment::of_process()).err();
     for error in by_hand.iter().flat_map(|found| &found.errors) {
@@ -138,8 +142,19 @@ fn summary(config: &Config) -> Vec<String> {
     let mut line = |kind: &str, text: String| summary.push(format!("  {kind:<8} {text}"));
     let proxy = connection.proxy.as_ref().map(Endpoint::from);
     let through = proxy.map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
-    line("link", format!("{}:{}{through} as {}", connection.endpoint, connection.port, connection.client_id));
-    for publish in &config.publish {
+    let whom = match connection.is_named {
+        true => connection.client_id.clone(),
+        false => "whom AWS says: there is no identity yet".to_owned(),
+    };
+    line("link", format!("{}:{}{through} as {whom}", connection.endpoint, connection.port));
+    if let Some(provisioning) = &config.provisioning {
+        let identity = match connection.is_named {
+            true => format!("the thing {}, in {}", connection.thing, provisioning.state.display()),
+            false => format!("by the template {} and the claim", provisioning.template),
+        };
+        line("identity", identity);
+    }
+    for publish in &config.publications() {
         line("publish", format!("{}: on {} {}", publish.name, publish.topic, publish.when));
     }
     for forward in &config.forward {
@@ -150,10 +165,14 @@ fn summary(config: &Config) -> Vec<String> {
         let topics: Vec<&str> = ingest.topics.iter().map(|topic| topic.as_str()).collect();
         line("ingest", format!("{}: {} to {}", ingest.name, ingest.socket.path.display(), topics.join(", ")));
     }
-    for bridge in &config.bridge {
+    for bridge in config.bridges() {
         let rules = |n: usize, way: &str| format!("{} {way}", count(n as u64, "rule"));
         let (up, down) = (rules(bridge.up.len(), "up"), rules(bridge.down.len(), "down"));
         line("bridge", format!("{}: {} at {}, {up}, {down}", bridge.name, bridge.client_id, bridge.broker));
+    }
+    let waits = config.waiting();
+    if !waits.is_empty() {
+        line("waits", format!("for the name of the thing: {}", waits.join(", ")));
     }
     for service in config.services() {
         line(service.name(), format!("of the thing {}", connection.thing));

@@ -67,6 +67,13 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
         found.refused.extend(fault.map(|error| format!("{}{error}", config.places.with_key("socket", &socket.path))));
     }
     walk_store(config, is_held, &mut found);
+    if let Some(Err(lacks)) = config.provisioning.as_ref().map(|provisioning| &provisioning.told) {
+        let (place, text) = (&lacks.place, format!("`{}`: {lacks}", lacks.key));
+        match config.connection.is_named {
+            true => found.warnings.push(format!("{place}: warning: {text}")),
+            false => found.hindered.push(format!("{place}: {text}, and nothing is asked for. {}", lacks.advice())),
+        }
+    }
     for publish in &config.publish {
         let (place, fault) = match &publish.source {
             Some(Source::File(path)) => (config.places.of("publish.file", path), unreadable("file", path)),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::preparations::Finding;
 use super::programs::{file_of, is_set_user_id};
 use crate::actions::{RunsAs, Word};
-use crate::config::{Broker, Config, Source};
+use crate::config::{Broker, ClaimAfter, Config, Source};
 use crate::sandbox::{Obstacle, Sandbox, Use, obstacle};
 
 /// Looks at all that the configuration at `path` names. Nothing is found if the service doesn't use that configuration.
@@ -17,9 +17,20 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
     let places = &config.places;
     found.refused.extend(obstacle(&sandbox, path, Use::Read).map(|obstacle| format!("{}: {obstacle}", path.display())));
     let tls = &config.tls;
-    for (key, file) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+    let key_files = tls.key_file.files().into_iter().map(|file| ("key_file", file));
+    for (key, file) in [("ca_file", &*tls.ca_file), ("cert_file", &*tls.cert_file)].into_iter().chain(key_files) {
         let place = places.with_key(key, file);
         found.refused.extend(obstacle(&sandbox, file, Use::Read).map(|obstacle| format!("{place}{obstacle}")));
+    }
+    if let Some(provisioning) = &config.provisioning {
+        let files =
+            [("claim_cert_file", &provisioning.claim_cert_file), ("claim_key_file", &provisioning.claim_key_file)];
+        for (key, file) in files {
+            let place = places.with_key(key, file);
+            found.refused.extend(obstacle(&sandbox, file, Use::Read).map(|obstacle| format!("{place}{obstacle}")));
+            let kept = obstacle(&sandbox, file, Use::Write).filter(|_| provisioning.claim_after == ClaimAfter::Delete);
+            found.warnings.extend(kept.map(|obstacle| format!("{place}warning: it can't be deleted: {obstacle}")));
+        }
     }
     let forwards = config.forward.iter().map(|forward| &forward.socket.path);
     let ingests = config.ingest.iter().map(|ingest| &ingest.socket.path);

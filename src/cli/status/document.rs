@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::time::Rfc3339;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -27,7 +28,22 @@ pub(super) struct Document {
     pub(super) services: BTreeMap<String, ServiceDocument>,
     /// `None`: the daemon is of a version that knows no jobs.
     pub(super) executions: Option<Vec<ExecutionDocument>>,
+    /// `None` without `[provisioning]`.
+    pub(super) identity: Option<IdentityDocument>,
     pub(super) certificate: Certificate,
+}
+
+/// What gatewire knows of the identity that it makes itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct IdentityDocument {
+    pub(super) state: String,
+    pub(super) step: Option<String>,
+    pub(super) thing: Option<String>,
+    pub(super) configuration: Map<String, Value>,
+    pub(super) not_after: Option<Rfc3339>,
+    pub(super) next_attempt: Option<Rfc3339>,
+    pub(super) last_error: Option<LinkError>,
 }
 
 /// A service of AWS IoT that is configured.

@@ -4,6 +4,7 @@
 //! Times are points in time, in seconds since 1970: how old something is, a query computes at its own time.
 
 mod bridges;
+mod identity;
 mod services;
 
 use std::collections::BTreeMap;
@@ -131,6 +132,7 @@ impl Metrics {
             "1 while the database can't be written, else 0.",
             document.store.error.is_some().into(),
         );
+        self.identity(document.identity.as_ref());
         let certificate = &document.certificate;
         self.time(
             "certificate_not_before_timestamp_seconds",

@@ -1,6 +1,7 @@
 //! The status as a page for people. Pure: it is given the time.
 
 mod bridges;
+mod identity;
 mod services;
 
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +35,7 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Styled
     page.outbox(&document.outbox);
     page.inbox(document);
     page.store(&document.store);
+    page.identity(document.identity.as_ref());
     page.certificate(&document.certificate);
     page.publishes(&document.publish);
     page.forwards(&document.forward);
@@ -105,6 +107,10 @@ impl Page {
             LinkPhase::Connecting => {
                 (Tone::Doubtful, format!("not connected{}; connecting now", since(link.disconnected_since)))
             }
+            // Who it is is left out as long as that isn't known.
+            LinkPhase::Waiting if link.client_id.is_empty() => {
+                (Tone::Bad, format!("not connected{}; it waits for an identity", since(link.disconnected_since)))
+            }
             LinkPhase::Waiting => {
                 let next = link
                     .next_attempt
@@ -119,7 +125,8 @@ impl Page {
         self.entry("link", Some(tone), &state);
         let proxy = link.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
         let LinkDocument { endpoint, port, client_id, protocol, .. } = link;
-        self.more(None, &format!("{endpoint}:{port}{proxy} as {client_id}, MQTT {protocol}"));
+        let client_id = if client_id.is_empty() { String::new() } else { format!(" as {client_id}") };
+        self.more(None, &format!("{endpoint}:{port}{proxy}{client_id}, MQTT {protocol}"));
         for FilterRefusedDocument { filter, since, reason, missing } in &link.filters_refused {
             let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
             let lacks = lacks(missing.as_deref());

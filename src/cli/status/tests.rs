@@ -104,6 +104,44 @@ publish  2        300       3        /run/gatewire/publish.sock
 }
 
 #[test]
+fn an_identity_that_is_yet_to_come_says_where_it_is_and_why() {
+    let mut document = outage();
+    let link = document["link"].as_object_mut().unwrap();
+    link.retain(|key, _| !["client_id", "last_error", "next_attempt"].contains(&key.as_str()));
+    document["identity"] = json!({
+        "state": "provisioning", "step": "register-thing", "thing": null, "configuration": {}, "not_after": null,
+        "next_attempt": "2026-01-31T12:01:00Z",
+        "last_error": {"code": "AccessDeniedException", "message": "the hook said no", "advice": "Ask it.", "at": "2026-01-31T11:59:00Z"},
+    });
+    document.as_object_mut().unwrap().remove("certificate");
+    let found = page(document.clone());
+    assert!(line(&found, "link").ends_with("since 2026-01-31 11:47:57 UTC; it waits for an identity"), "{found}");
+    assert_eq!(line(&found, "x.example"), "             x.example:8883, MQTT 5");
+    assert_eq!(
+        line(&found, "identity"),
+        "identity     none yet; it is asked for, at register-thing; next attempt in 1m"
+    );
+    assert_eq!(line(&found, "1m ago"), "             1m ago: the hook said no (AccessDeniedException)");
+    assert_eq!(line(&found, "Ask it"), "             Ask it.");
+    assert!(!found.contains("certificate "), "{found}");
+    let metrics = prometheus::exposition(&serde_json::from_value(document.clone()).unwrap());
+    for sample in [
+        "gatewire_identity_state{state=\"provisioning\"} 1\n",
+        "gatewire_identity_state{state=\"ready\"} 0\n",
+        "gatewire_identity_last_error_timestamp_seconds{code=\"AccessDeniedException\"} ",
+    ] {
+        assert!(metrics.contains(sample), "{metrics}");
+    }
+
+    document["identity"] =
+        json!({"state": "ready", "thing": "gw-7", "configuration": {"room": 7}, "not_after": "2027-01-31T13:00:00Z"});
+    let found = page(document);
+    assert_eq!(line(&found, "identity"), "identity     the thing gw-7");
+    assert_eq!(line(&found, "configuration"), "             configuration {\"room\":7}");
+    assert!(!page(outage()).contains("identity"), "who doesn't provision isn't told of it");
+}
+
+#[test]
 fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
     let mut document = outage();
     document["link"]["state"] = json!("connected");

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::{Built, Config, Environment, build, parse_bytes};
 use crate::config::report::Report;
+use crate::template::Machine;
 
 /// Reads `text` as a configuration: it can be used, or each complaint is a line that begins with its place.
 pub fn configuration(text: &[u8]) {
@@ -23,6 +24,12 @@ pub fn configuration(text: &[u8]) {
 fn environment() -> Environment {
     Environment {
         hostname: "pi4".to_owned(),
+        machine: Machine {
+            serial: None,
+            machine_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+            hostname: Some("pi4".to_owned()),
+        },
+        thing: |_| None,
         credentials_directory: Some("/run/credentials".to_owned()),
         runtime_directory: Some("/run".to_owned()),
         state_directory: Some("/var/lib/a:/var/lib/b".to_owned()),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::Reader;
 use super::claims::Use;
 use super::paths::path;
-use crate::actions::{Action, Actions, Done, Download, MAX_PATTERN, Pattern, PatternError, RunsAs, Word};
+use crate::actions::{Action, Actions, Done, Download, MAX_PATTERN, Pattern, PatternError, ROTATE, RunsAs, Word};
 use crate::config::document::{Node, Value};
 use crate::config::redact::without_secrets;
 use crate::config::section::Section;
@@ -20,9 +20,6 @@ use crate::config::values::{MIB, MINUTE, MS, boolean, duration, integer, size, s
 
 /// How the names of what is built in begin.
 const BUILT_IN: &str = "gatewire:";
-
-/// The operation of AWS's certificate rotator, which is built in, too.
-const ROTATE_CERTIFICATE: &str = "ROTATE_CERTIFICATE";
 
 /// The most bytes of a name.
 const MAX_NAME: usize = 128;
@@ -65,7 +62,8 @@ impl<'a> Reader<'a> {
         }
         let room = Cell::new(MAX_PATTERNS);
         let action = |(section, name, handler)| self.action(section, name, handler, &room);
-        Actions::new(tables.into_iter().filter_map(action).collect())
+        let has_own_identity = self.root.get("provisioning").is_some();
+        Actions::new(tables.into_iter().filter_map(action).collect()).with_rotation(has_own_identity)
     }
 
     /// `room`: how many bytes are left for compiled patterns.
@@ -173,7 +171,7 @@ pub(super) fn action_name(node: &Node) -> Result<String, String> {
 
 fn is_built_in(name: &str) -> bool {
     let begins = name.get(..BUILT_IN.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(BUILT_IN));
-    begins || name.eq_ignore_ascii_case(ROTATE_CERTIFICATE)
+    begins || name.eq_ignore_ascii_case(ROTATE)
 }
 
 /// The name of a file that isn't looked for.

@@ -33,8 +33,13 @@ impl<'a> Reader<'a> {
     pub(in crate::config) fn connection(&mut self) -> Option<Connection> {
         let section = Section::of(self.root, "connection", self.report);
         let endpoint = section.require("endpoint", "\"xxxxxxxxxxxxxx-ats.iot.eu-west-1.amazonaws.com\"", endpoint);
-        let thing = section.get("thing", |node| self.thing(node));
-        let has_thing = section.node("thing").is_some();
+        let is_given = self.root.get("provisioning").is_some();
+        self.not_beside_provisioning(&section, "thing");
+        let thing = match is_given {
+            true => self.given_thing.map(str::to_owned),
+            false => section.get("thing", |node| self.thing(node)),
+        };
+        let has_thing = is_given || section.node("thing").is_some();
         let example = if has_thing { "\"{{thing}}\"" } else { "\"thing-gateway-01\"" };
         // Stands in for a thing that is wrong, which is reported.
         let named = thing.clone().or_else(|| has_thing.then(|| "thing".to_owned()));
@@ -47,6 +52,8 @@ impl<'a> Reader<'a> {
             self.fixed.client_id.clone_from(client_id);
             self.fixed.thing.clone_from(named.as_ref().unwrap_or(client_id));
             self.client_id_place = Some(section.place("client_id"));
+            let written = section.node("client_id").and_then(|node| string(node).ok());
+            self.written_client_id = written.unwrap_or_default().to_owned();
             let doubts = [
                 doubt::unseen(client_id).or_else(|| doubt::blanks(client_id)),
                 doubt::placeholder(client_id).or_else(|| doubt::stand_in(client_id)),
@@ -69,6 +76,7 @@ impl<'a> Reader<'a> {
             port,
             client_id: client_id.clone().unwrap_or_default(),
             thing: self.fixed.thing.clone(),
+            is_named: true,
             protocol: section.get_or("protocol", Protocol::Mqtt5, word(PROTOCOLS)),
             session_expiry: section.get_or("session_expiry", HOUR, duration(Duration::ZERO..=MAX_SESSION_EXPIRY)),
             keep_alive,

@@ -8,12 +8,14 @@ mod connection;
 mod copies;
 pub(super) mod paths;
 mod payload;
+mod provisioning;
 mod publish;
 mod services;
 mod tables;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::document::{Node, Table, Value, keys_below};
@@ -21,25 +23,31 @@ use crate::config::known::{self, Known, SECTIONS};
 use crate::config::places::{Place, Places};
 use crate::config::report::Report;
 use crate::config::section::Section;
-use crate::config::values::{DAY, HOUR, KIB, MIB, SECOND, WHEN_FULL, duration, size, word};
-use crate::config::{Environment, Log, Outbox, Status, Tls, WhenFull};
+use crate::config::values::{DAY, HOUR, KIB, MIB, SECOND, WHEN_FULL, duration, size, string, word};
+use crate::config::{Environment, KeyFile, Log, Outbox, Status, Tls, WhenFull};
 use crate::filesystem::resolved;
 use crate::limits::MAX_SUBSCRIPTIONS;
+use crate::pkcs11::{Uri, is_uri};
 use crate::store::names_of;
 use crate::template::Fixed;
 pub(super) use claims::Claim;
 use claims::Use;
 use copies::Wanted;
 pub(super) use paths::MAX_SOCKET_PATH;
-use paths::path;
+use paths::{path, path_of};
+use provisioning::KEY_BESIDE_PROVISIONING;
 
 /// What is needed to read a section.
 pub(in crate::config) struct Reader<'a> {
     pub(in crate::config) root: &'a Table,
     pub(in crate::config) report: &'a Report,
     pub(in crate::config) environment: &'a Environment,
+    /// The name that AWS has given the thing, or what stands in for it.
+    pub(in crate::config) given_thing: Option<&'a str>,
     /// The client id is filled in once it is known.
     pub(in crate::config) fixed: Fixed,
+    /// The client id as it is written.
+    pub(in crate::config) written_client_id: String,
     /// Where the client id stands.
     pub(in crate::config) client_id_place: Option<Place>,
     /// The endpoint is one of IoT Core's.
@@ -68,7 +76,9 @@ impl<'a> Reader<'a> {
             root,
             report,
             environment,
+            given_thing: None,
             fixed,
+            written_client_id: String::new(),
             client_id_place,
             is_iot_core,
             claims,
@@ -91,9 +101,10 @@ impl<'a> Reader<'a> {
                 self.report.meant_elsewhere(keys_below(&entry.node));
                 continue;
             }
-            // Nobody is told of bridges who has none, nor of actions.
+            // Nobody is told of bridges who has none, nor of actions or of provisioning.
             let has = |names: &[&str]| names.iter().any(|name| self.root.get(name).is_some());
             let is_meant = |name: &str| match name {
+                "provisioning" => has(&["provisioning"]),
                 "jobs" | "commands" | "action" => has(&["jobs", "commands", "action"]),
                 name => !name.starts_with("bridge") || has(&["bridge"]),
             };
@@ -148,23 +159,42 @@ impl<'a> Reader<'a> {
     pub(in crate::config) fn tls(&mut self) -> Option<Tls> {
         let errors_before = self.report.error_count();
         let section = Section::of(self.root, "tls", self.report);
-        let file = |key, name: &str| {
-            let default = PathBuf::from("/etc/gatewire/certs").join(name);
+        let by_hand = Path::new("/etc/gatewire/certs");
+        // Where gatewire puts what it makes, or people what they have.
+        let own = self.root.get("provisioning").map_or_else(|| by_hand.to_owned(), |_| self.environment.identity());
+        self.not_beside_provisioning(&section, "cert_file");
+        let file = |key, default| {
             let path = section.get_or(key, default, |node| path(node, self.environment));
             self.note(&section, key, &path);
             self.claim(&section, key, &path, Use::File);
             path
         };
         let tls = Tls {
-            ca_file: file("ca_file", "AmazonRootCA1.pem"),
-            cert_file: file("cert_file", "certificate.pem.crt"),
-            key_file: file("key_file", "private.pem.key"),
+            ca_file: file("ca_file", by_hand.join("AmazonRootCA1.pem")),
+            cert_file: file("cert_file", own.join("certificate.pem.crt")),
+            key_file: self.key_file(&section, own.join("private.pem.key")),
         };
         section.finish();
-        self.key_file = Some(resolved(&tls.key_file));
+        self.key_file = tls.key_file.secret_file().map(resolved);
         // The defaults aren't meant where the keys stand somewhere else.
         let is_meant = !["ca_file", "cert_file", "key_file"].iter().any(|key| self.report.is_misplaced(key));
         (is_meant && self.report.is_complete() && self.report.error_count() == errors_before).then_some(tls)
+    }
+
+    /// `tls.key_file`: a path, or the URI of a key in a token.
+    fn key_file(&self, section: &Section<'a>, default: PathBuf) -> KeyFile {
+        let key_file = section.get_or("key_file", KeyFile::File(default), |node| match string(node) {
+            Ok(text) if is_uri(text) => {
+                Uri::parse(text, |text| path_of(text, self.environment)).map(|uri| KeyFile::Token(Arc::new(uri)))
+            }
+            _ if self.root.get("provisioning").is_some() => Err(KEY_BESIDE_PROVISIONING.to_owned()),
+            _ => path(node, self.environment).map(KeyFile::File),
+        });
+        for file in key_file.files() {
+            self.note(section, "key_file", file);
+            self.claim(section, "key_file", file, Use::File);
+        }
+        key_file
     }
 
     pub(in crate::config) fn outbox(&self) -> Outbox {

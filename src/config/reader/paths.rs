@@ -10,6 +10,7 @@ use crate::config::redact::holds_a_key;
 use crate::config::section::Section;
 use crate::config::values::{mode, string};
 use crate::config::{Environment, SocketFile};
+use crate::pkcs11::is_uri;
 
 /// `sun_path` of a Unix socket address, less its final NUL (`unix(7)`).
 pub(in crate::config) const MAX_SOCKET_PATH: usize = 107;
@@ -68,13 +69,20 @@ impl<'a> Reader<'a> {
 
 /// An absolute path of a file, or one in a directory that systemd names.
 pub(in crate::config) fn path(node: &Node, environment: &Environment) -> Result<PathBuf, String> {
-    let text = string(node)?;
+    path_of(string(node)?, environment)
+}
+
+/// Likewise, of a text.
+pub(in crate::config) fn path_of(text: &str, environment: &Environment) -> Result<PathBuf, String> {
     if holds_a_key(text) {
         return Err(
             "must be the name of a file, but looks like a key or certificate itself. Write that into a file for \
             gatewire alone, and name the file here"
                 .to_owned(),
         );
+    }
+    if is_uri(text) {
+        return Err("must be the path of a file: only `tls.key_file` may be the URI of a key in a token".to_owned());
     }
     if let Some((at, c)) = text.chars().enumerate().find(|(_, c)| c.is_control()) {
         return Err(format!(

@@ -53,7 +53,10 @@ impl<'a> Reader<'a> {
     fn published_file(&self, node: &Node) -> Result<PathBuf, String> {
         let path = path(node, self.environment)?;
         match self.key_file.as_ref() == Some(&resolved(&path)) {
-            true => Err("is the private key of tls.key_file, which must not leave this machine".to_owned()),
+            true => {
+                Err("holds the private key of tls.key_file, or the PIN of its token, which must not leave this machine"
+                    .to_owned())
+            }
             false => Ok(path),
         }
     }

@@ -10,7 +10,7 @@ use crate::config::{Commands, Jobs};
 use crate::count::count;
 use crate::limits::{MAX_SUBSCRIPTIONS, may_be_thing};
 use crate::message::Qos;
-use crate::services::Service;
+use crate::services::{Names, Service};
 
 impl Reader<'_> {
     pub(in crate::config) fn jobs(&self) -> Option<Jobs> {
@@ -50,8 +50,9 @@ impl Reader<'_> {
             );
             return self.report.error(place, &text);
         }
+        let names = Names { thing, template: "" };
         for (number, (service, entry)) in configured.iter().enumerate() {
-            let (name, filters) = (service.name(), service.filters(thing).unwrap_or_default());
+            let (name, filters) = (service.name(), service.filters(names).unwrap_or_default());
             let wanted = filters.iter().map(|filter| Wanted {
                 key: name.to_owned(),
                 name: name.to_owned(),
@@ -62,7 +63,7 @@ impl Reader<'_> {
             if let Some(all) = self.count_filters(wanted) {
                 let (own, most) = (count(filters.len(), "filter"), self.max_subscriptions);
                 let of_others = ["forward", "bridge"].iter().any(|others| self.root.get(others).is_some());
-                let later = configured[number + 1..].iter().filter_map(|(later, _)| later.filters(thing).ok());
+                let later = configured[number + 1..].iter().filter_map(|(later, _)| later.filters(names).ok());
                 let needed = all + later.map(|filters| filters.len()).sum::<usize>();
                 let way = match needed <= MAX_SUBSCRIPTIONS as usize {
                     true => format!("write `max_subscriptions = {needed}` below [connection]"),
@@ -86,7 +87,7 @@ impl Reader<'_> {
             let (name, one) = match service {
                 Service::Jobs if has_socket => continue,
                 Service::Jobs => ("no [[action]] and no `socket`", "job"),
-                Service::Commands => ("no [[action]]", "command"),
+                _ => ("no [[action]]", "command"),
             };
             let text = format!(
                 "`{}`: there is {name}, so that every {one} is rejected but for gatewire:reload and gatewire:diagnose",

@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
             shared.is_none().then_some(topics)
         });
         section.finish();
-        Some(Ingest { name, socket: socket?, topics: topics?, batch })
+        Some(Ingest { name, socket: socket?, topics: topics?, awaits_name: false, batch })
     }
 
     pub(in crate::config) fn topic(&self, node: &Node) -> Result<Topic, String> {

@@ -6,12 +6,14 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::template::Machine;
 
 mod action;
 mod advice;
 mod bridge;
 mod generated;
 mod misconfigurations;
+mod provisioning;
 mod proxy;
 mod publish;
 mod secrets;
@@ -22,6 +24,12 @@ mod texts;
 fn environment() -> Environment {
     Environment {
         hostname: "pi4".to_owned(),
+        machine: Machine {
+            serial: None,
+            machine_id: Some("0123456789abcdef0123456789abcdef".to_owned()),
+            hostname: Some("pi4".to_owned()),
+        },
+        thing: |_| None,
         credentials_directory: Some(String::new()),
         runtime_directory: Some("/run/a:/run/b".to_owned()),
         state_directory: None,
@@ -75,7 +83,7 @@ fn left_out_keys_have_the_defaults_of_the_documentation() {
     assert_eq!((connection.port, connection.keep_alive), (8883, Duration::from_secs(60)));
     assert_eq!(connection.backoff.max, Duration::from_secs(120));
     assert_eq!((connection.rate_limit.messages_per_second, connection.rate_limit.bytes_per_second), (100, 512 * 1024));
-    assert_eq!(config.tls.key_file, Path::new("/etc/gatewire/certs/private.pem.key"));
+    assert_eq!(config.tls.key_file.path().unwrap(), Path::new("/etc/gatewire/certs/private.pem.key"));
     assert_eq!(config.status.socket.path, Path::new("/run/gatewire/status.sock"));
     assert_eq!((config.status.socket.mode, &config.status.socket.group), (0o660, &None));
     assert_eq!(config.outbox.max_size, 256 << 20);
@@ -232,7 +240,7 @@ fn credentials_can_be_checked_although_something_else_is_wrong() {
     };
     let placed = tls("[tls]\nkey_file = \"/here/key\"\n").unwrap();
     assert_eq!(
-        (placed.key_file.as_path(), placed.ca_file.file_name().unwrap()),
+        (placed.key_file.path().unwrap(), placed.ca_file.file_name().unwrap()),
         (Path::new("/here/key"), "AmazonRootCA1.pem".as_ref())
     );
     // Where nobody knows which files are meant, none are looked at.

@@ -1,7 +1,7 @@
 //! `[connection] thing`, `[jobs]` and `[commands]`.
 
 use super::*;
-use crate::services::Service;
+use crate::services::{Names, Service};
 
 fn with_thing(thing: &str) -> String {
     CONNECTION.replace("client_id =", &format!("thing = {thing}\nclient_id ="))
@@ -155,7 +155,7 @@ fn a_service_needs_the_name_of_a_thing() {
 
 #[test]
 fn the_filters_of_services_count() {
-    let of = |service: Service| service.filters("thing-1").unwrap().len();
+    let of = |service: Service| service.filters(Names { thing: "thing-1", template: "" }).unwrap().len();
     let (jobs, commands) = (of(Service::Jobs), of(Service::Commands));
     let forward = |n: usize| {
         let filters: Vec<String> = (0..n).map(|i| format!("\"t/{i}\"")).collect();

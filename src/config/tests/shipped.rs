@@ -17,6 +17,12 @@ fn commented() -> &'static str {
     rest.split_once("\n[").unwrap().0
 }
 
+/// `[provisioning]`, which excludes what stands above it.
+fn commented_provisioning() -> &'static str {
+    let (_, rest) = SHIPPED.split_once("\n# [provisioning]\n").unwrap();
+    rest.split_once("\n[").unwrap().0
+}
+
 /// Of those the bridge, and what is for jobs and commands, without the header that each begins with.
 fn commented_bridge() -> &'static str {
     commented().split_once("\n# [jobs]").unwrap().0
@@ -48,7 +54,7 @@ fn the_shipped_configuration_is_right_but_for_its_placeholder() {
 
 #[test]
 fn the_shipped_comments_show_the_defaults() {
-    let real = real().replace(commented(), "");
+    let real = real().replace(commented(), "").replace(commented_provisioning(), "");
     // Except for what is optional, and thus has none.
     let optional = [
         "cron",
@@ -124,6 +130,22 @@ fn the_shipped_action_is_right_once_its_signs_are_taken_away_and_shows_the_defau
 }
 
 #[test]
+fn the_shipped_provisioning_is_right_once_its_signs_are_taken_away_and_shows_the_defaults() {
+    let read = |is_wanted: &dyn Fn(&str) -> bool| {
+        let connection = CONNECTION.replace("thing-1", "{{thing}}");
+        load(&format!("{connection}[provisioning]\n{}", uncommented(commented_provisioning(), is_wanted)), &[]).unwrap()
+    };
+    let (whole, warnings) = read(&|_| true);
+    assert_eq!(warnings, [""; 0]);
+    let whole = whole.provisioning.unwrap();
+    let given = ["template", "claim_cert_file", "claim_key_file", "parameters"];
+    let without_defaults = read(&|key| given.contains(&key)).0.provisioning.unwrap();
+    let place = |provisioning: Provisioning| provisioning.told.map_err(|lacks| (lacks.placeholder, lacks.key));
+    assert_eq!(place(whole.clone()), Err(("serial", "provisioning.parameters".to_owned())));
+    assert_eq!(Provisioning { told: without_defaults.told.clone(), ..whole }, without_defaults);
+}
+
+#[test]
 fn every_key_stands_in_the_shipped_configuration() {
     let mut missing = Vec::new();
     // They are the headers of tables below it.
@@ -161,7 +183,7 @@ fn the_keys_that_are_known_are_those_that_are_read() {
 
 /// All keys, each with the header of its section: those that the reader says there are when it meets one that isn't.
 fn keys() -> Vec<(String, String)> {
-    let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\nconnection.will.zzzz = 1\ntls.zzzz = 1\n\
+    let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\nconnection.will.zzzz = 1\ntls.zzzz = 1\nprovisioning.zzzz = 1\n\
                 publish = [{ zzzz = 1, batch = { zzzz = 1 } }]\nforward = [{ zzzz = 1, keep = { zzzz = 1 } }]\ningest = [{ zzzz = 1, batch = { zzzz = 1 } }]\n\
                 bridge = [{ zzzz = 1, tls = { zzzz = 1 }, up = [{ zzzz = 1, batch = { zzzz = 1 } }], down = [{ zzzz = 1, keep = { zzzz = 1 } }] }]\n\
                 jobs.zzzz = 1\ncommands.zzzz = 1\naction = [{ zzzz = 1, download = { zzzz = 1 } }]\noutbox.zzzz = 1\nstatus.zzzz = 1\nlog.zzzz = 1\n";

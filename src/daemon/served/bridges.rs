@@ -138,7 +138,7 @@ impl Bridges {
     pub(super) fn apply(&self, config: &Config, places: &mut BTreeMap<String, QueueState>, served: &Served) {
         let around = Surroundings { protocol: config.connection.protocol, spill_after: config.outbox.spill_after };
         let mut old = self.all.take();
-        for wanted in &config.bridge {
+        for wanted in config.bridges() {
             let running = old.iter().position(|old| old.bridge.name() == wanted.name);
             let running = running.map(|index| old.swap_remove(index));
             let bridge = running.as_ref().map_or_else(

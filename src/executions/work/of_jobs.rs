@@ -34,6 +34,7 @@ impl Work<'_> {
             jobs::Effect::Begin(execution) | jobs::Effect::Resume(execution) => {
                 self.turn.wait(Waiting::Job(execution));
             }
+            jobs::Effect::Confirmed(identity) => self.executions.rotations.still_wanted(identity),
             jobs::Effect::Stop(identity) => self.stop_job(&identity, now),
             jobs::Effect::Over(identity, fate) => {
                 said::job_over(&identity, &fate);

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use super::super::{Settings, decision, said};
 use super::Work;
-use crate::services::Service;
 use crate::services::commands;
 use crate::services::history::Subject;
 use crate::services::jobs::{self, Identity};
+use crate::services::{Asker, Service};
 
 impl Work<'_> {
     /// What may have been begun and isn't known to have ended is ended now: nothing of it runs on beside what is done next. What goes on
@@ -58,8 +58,8 @@ impl Work<'_> {
     pub(super) fn take_up(&mut self, now: Instant) {
         self.look_at_the_connection();
         let mut requests = self.executions.services.ask();
-        requests.withdraw_all();
-        let ready: Vec<Service> = requests.ready().collect();
+        requests.withdraw_all(Asker::Executions);
+        let ready: Vec<Service> = requests.ready(Asker::Executions).collect();
         for service in ready {
             match (service, &mut self.jobs, &mut self.commands) {
                 (Service::Jobs, Some(jobs), _) => jobs.ready(&mut requests, now),

@@ -53,6 +53,7 @@ fn connection(host: &str, port: u16, connect_timeout: Duration) -> config::Conne
         port,
         client_id: "thing-1".to_owned(),
         thing: "thing-1".to_owned(),
+        is_named: true,
         session_expiry: Duration::ZERO,
         keep_alive: Duration::from_secs(30),
         connect_timeout,

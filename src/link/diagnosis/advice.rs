@@ -168,6 +168,14 @@ fn tcp(endpoint: &Endpoint, fault: TcpFault) -> String {
 fn closed_before_connack(peer: &Peer) -> String {
     let connect = may_connect(peer);
     match peer.endpoint.is_iot_core() {
+        // What a certificate needs that registers itself.
+        true if peer.brings_authority => format!(
+            "{}tls.cert_file holds a CA's certificate, too: if that is registered for certificates which register themselves (JITP, JITR), \
+             IoT Core closes the first connection and accepts a later one, once the template or your function has activated the \
+             certificate. Where none does, these are likely: {connect}, or the certificate isn't active: {}.",
+            out_of_date(peer),
+            certificate_state(peer)
+        ),
         true => format!(
             "{}{connect}, or the certificate isn't active: {}. If the certificate registers itself when it is first used (JITP, \
             JITR), IoT Core also closes the first connection, and accepts a later one.",

@@ -11,6 +11,7 @@ mod network;
 mod phrases;
 mod proxy;
 mod sent;
+mod shown;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub(crate) use closes::Closes;
 pub(crate) use filter::FilterRefused;
 use sent::Last;
 pub(crate) use sent::{Sent, each_once};
+pub(crate) use shown::Shown;
 
 /// Who we are to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(crate) struct Identity {
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
+    /// The certificate of its CA is shown with it.
+    pub(crate) brings_authority: bool,
     /// When the client certificate is valid, if that is known.
     pub(crate) validity: Option<Validity>,
     /// Where the will of the CONNECT goes, if it has one.
@@ -53,10 +57,20 @@ pub(crate) struct Identity {
 impl Identity {
     /// The server that is reached so, and who we are to it.
     pub(crate) fn at(&self, route: Route) -> Arc<Peer> {
-        let Identity { protocol, client_id, certificate_id, validity, will } = self.clone();
+        let Identity { protocol, client_id, certificate_id, brings_authority, validity, will } = self.clone();
         let outside = validity.and_then(|validity| validity.outside(time::system()));
         let Route { endpoint, address, proxy } = route;
-        Arc::new(Peer { endpoint, address, proxy, protocol, client_id, certificate_id, outside, will })
+        Arc::new(Peer {
+            endpoint,
+            address,
+            proxy,
+            protocol,
+            client_id,
+            certificate_id,
+            brings_authority,
+            outside,
+            will,
+        })
     }
 }
 
@@ -72,6 +86,8 @@ pub(crate) struct Peer {
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
+    /// The certificate of its CA is shown with it.
+    pub(crate) brings_authority: bool,
     /// How the client certificate was outside its validity by this machine's clock when it was shown.
     pub(crate) outside: Option<Outside>,
     /// Where the will of the CONNECT goes, if it has one.
@@ -374,17 +390,5 @@ impl fmt::Display for Attempts<'_> {
             write!(f, "{separator}{attempt}")?;
         }
         Ok(())
-    }
-}
-
-/// A duration as people read it: milliseconds below ten seconds.
-pub(crate) struct Shown(pub(crate) Duration);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            short if short < Duration::from_secs(10) => write!(f, "{} ms", short.as_millis()),
-            long => write!(f, "{} s", long.as_secs()),
-        }
     }
 }

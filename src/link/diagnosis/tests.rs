@@ -27,6 +27,7 @@ fn peer_on(host: &str, port: u16, protocol: Protocol) -> Arc<Peer> {
         proxy: None,
         client_id: "thing-1".into(),
         certificate_id: "c0ffee".into(),
+        brings_authority: false,
         outside: None,
         will: None,
     })
@@ -222,8 +223,9 @@ fn an_io_error_is_diagnosed_by_phase_and_kind() {
     let of = |kind: ErrorKind, phase| LinkError::from_io(&io::Error::from(kind), &peer, phase);
     let connected = || Phase::Connected { last_sent: Vec::new() };
     let in_handshake = |error: &io::Error| {
-        let Peer { endpoint, address, proxy, protocol, client_id, certificate_id, outside: _, will } = (*peer).clone();
-        let identity = Identity { protocol, client_id, certificate_id, validity: None, will };
+        let Peer { endpoint, address, proxy, protocol, client_id, certificate_id, brings_authority, outside: _, will } =
+            (*peer).clone();
+        let identity = Identity { protocol, client_id, certificate_id, brings_authority, validity: None, will };
         let failed = ConnectError::of_handshake(error, Route { endpoint, address, proxy }, None);
         LinkError::from_connect(failed, &identity)
     };
@@ -310,7 +312,7 @@ fn a_client_certificate_out_of_date_is_the_first_cause_named() {
     let validity = Validity { not_before, not_after };
     let identity = |host| {
         let Peer { protocol, client_id, certificate_id, will, .. } = (*peer_at(host)).clone();
-        Identity { protocol, client_id, certificate_id, validity: Some(validity), will }
+        Identity { protocol, client_id, certificate_id, brings_authority: false, validity: Some(validity), will }
     };
     let outside = |second| {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);

@@ -25,6 +25,7 @@ impl TlsFault {
             TlsFault::Incompatible(_) => "tls_incompatible",
             TlsFault::Closed { .. } => "tls_closed",
             TlsFault::Timeout { .. } => "tls_timeout",
+            TlsFault::Token(fault) => fault.code(),
             TlsFault::Other(_) => "tls_failed",
         }
     }
@@ -91,6 +92,7 @@ impl fmt::Display for TlsFault {
             }
             TlsFault::Closed { answered: true } => f.write_str("the connection was closed during the handshake"),
             TlsFault::Timeout { waited } => write!(f, "the handshake timed out (after {})", Shown(*waited)),
+            TlsFault::Token(fault) => fault.fmt(f),
             TlsFault::Other(reason) => f.write_str(reason),
         }
     }

@@ -1,19 +1,19 @@
-//! One question to the server after another, for `gatewire check --connect`: CONNECT, then one SUBSCRIBE at a time, so that it
-//! is clear which of them the server doesn't like.
+//! One question to the server after another: CONNECT, then one SUBSCRIBE or PUBLISH at a time, so that it is clear which of them the
+//! server doesn't like.
 //!
-//! Pure, as the [`Session`](super::Session) is. Messages that come meanwhile are passed over and never acknowledged: the server
-//! keeps those with QoS 1 for the daemon.
+//! Pure, as the [`Session`](super::Session) is. For `gatewire check --connect` messages that come meanwhile are passed over and never
+//! acknowledged: the server keeps those with QoS 1 for the daemon. For who asks something they may be the answer.
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::event::End;
 use super::violation;
-use crate::message::{Outbound, Qos, TopicFilter};
+use crate::message::{Outbound, Qos, Topic, TopicFilter};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::server_limits::ServerLimits;
-use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Request, Wire};
+use crate::mqtt::wire::{Head, Opening, PacketIdentifier, Received, Request, Wire};
 use crate::mqtt::{Options, Rejection};
 
 /// What the server answered.
@@ -25,6 +25,12 @@ pub(crate) enum Reply {
     Subscription(Result<Qos, Reason>),
     /// UNSUBACK.
     Unsubscribed,
+    /// PUBACK, which may come before the answer to what was published, or after it.
+    Published(Result<(), Reason>),
+    /// A message; it is acknowledged.
+    Message(Topic, Bytes),
+    /// A message of so many bytes, as a packet: more than we take.
+    TooLarge(Topic, usize),
 }
 
 /// One connection's talk.
@@ -35,6 +41,8 @@ pub(crate) struct Dialogue {
     awaiting: Awaiting,
     limits: ServerLimits,
     last_id: PacketIdentifier,
+    /// Messages are for us.
+    takes_messages: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +50,7 @@ enum Awaiting {
     ConnAck,
     SubAck(PacketIdentifier),
     UnsubAck(PacketIdentifier),
+    PubAck(PacketIdentifier),
     Nothing,
 }
 
@@ -49,10 +58,26 @@ impl Dialogue {
     /// Begins with the CONNECT that a session of these `options` sends, will included: a server may refuse it for that. A DISCONNECT must end it, whatever
     /// happens, or the server publishes the will.
     pub(crate) fn connect(options: &Options) -> Dialogue {
-        let wire = Wire::passing_over_messages(options);
+        Dialogue::with(Wire::passing_over_messages(options), options, false)
+    }
+
+    /// Likewise, for who asks something and takes the answer.
+    pub(crate) fn asking(options: &Options) -> Dialogue {
+        Dialogue::with(Wire::passing_over_messages(options), options, true)
+    }
+
+    fn with(wire: Wire, options: &Options, takes_messages: bool) -> Dialogue {
         let mut output = BytesMut::new();
         wire.connect(&Opening::of(options), &mut output);
-        Dialogue { wire, output, awaiting: Awaiting::ConnAck, limits: ServerLimits::default(), last_id: 0 }
+        let (awaiting, limits) = (Awaiting::ConnAck, ServerLimits::default());
+        Dialogue { wire, output, awaiting, limits, last_id: 0, takes_messages }
+    }
+
+    /// Publishes a message, which must be one that the server takes ([`Dialogue::refuses`]).
+    pub(crate) fn publish(&mut self, message: &Outbound, now: Instant) {
+        let id = self.next_id();
+        self.wire.publish(message, id, false, now, &mut self.output);
+        self.awaiting = Awaiting::PubAck(id);
     }
 
     /// Why the server wouldn't take this message, by its CONNACK.
@@ -75,8 +100,13 @@ impl Dialogue {
     }
 
     fn request(&mut self, request: &Request) -> PacketIdentifier {
+        let id = self.next_id();
+        self.wire.request(id, request, &mut self.output);
+        id
+    }
+
+    fn next_id(&mut self) -> PacketIdentifier {
         self.last_id = self.last_id.checked_add(1).unwrap_or(1);
-        self.wire.request(self.last_id, request, &mut self.output);
         self.last_id
     }
 
@@ -93,7 +123,9 @@ impl Dialogue {
     pub(crate) fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Reply>, End> {
         while let Some(packet) = self.wire.decode(input)? {
             if let Some(reply) = self.packet(packet)? {
-                self.awaiting = Awaiting::Nothing;
+                if !matches!(reply, Reply::Message(..) | Reply::TooLarge(..)) {
+                    self.awaiting = Awaiting::Nothing;
+                }
                 return Ok(Some(reply));
             }
         }
@@ -122,7 +154,30 @@ impl Dialogue {
                 }
             }
             (Awaiting::UnsubAck(asked), Received::UnsubAck(id)) if id == asked => Ok(Some(Reply::Unsubscribed)),
+            (Awaiting::PubAck(asked), Received::PubAck(id, reason)) if id == asked => {
+                Ok(Some(Reply::Published(if reason.is_failure() { Err(reason) } else { Ok(()) })))
+            }
+            (_, Received::Publish(message)) if self.takes_messages => {
+                self.acknowledge(&message.head);
+                Ok(Some(Reply::Message(message.head.topic, message.payload)))
+            }
+            (_, Received::TooLarge(message)) if self.takes_messages => {
+                self.acknowledge(&message.head);
+                Ok(Some(Reply::TooLarge(message.head.topic, message.size)))
+            }
+            (_, Received::PubRel(id)) if self.takes_messages => {
+                self.wire.pubcomp(id, &mut self.output);
+                Ok(None)
+            }
             _ => Ok(None),
+        }
+    }
+
+    fn acknowledge(&mut self, head: &Head) {
+        match (head.qos, head.is_exactly_once) {
+            (_, true) => self.wire.pubrec(head.id, &mut self.output),
+            (Qos::AtLeastOnce, false) => self.wire.puback(head.id, &mut self.output),
+            (Qos::AtMostOnce, false) => {}
         }
     }
 }
@@ -131,6 +186,7 @@ impl Dialogue {
 mod tests {
     use super::*;
     use crate::mqtt::Protocol;
+    use crate::mqtt::reason::ReasonCode;
     use crate::mqtt::session::fuzzing::options;
 
     fn dialogue(protocol: Protocol) -> Dialogue {
@@ -140,6 +196,7 @@ mod tests {
             awaiting: Awaiting::ConnAck,
             limits: ServerLimits::default(),
             last_id: 0,
+            takes_messages: false,
         };
         let connack: &[u8] = if protocol == Protocol::Mqtt5 { &[0x20, 5, 1, 0, 2, 0x28, 0] } else { &[0x20, 2, 1, 0] };
         let reply = dialogue.receive(&mut BytesMut::from(connack));
@@ -169,6 +226,41 @@ mod tests {
             assert_eq!(dialogue.receive(&mut input), Ok(Some(granted)));
             assert!(dialogue.output().is_empty(), "nothing is said that wasn't asked");
         }
+    }
+
+    #[test]
+    fn who_asks_takes_the_answer_before_its_puback_or_after_it() {
+        let request = Outbound {
+            topic: Topic::new("ask").unwrap(),
+            payload: Bytes::from_static(b"?"),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            properties: None,
+        };
+        for (protocol, answer, puback) in [
+            (Protocol::Mqtt311, &[0x32, 6, 0, 1, b't', 0, 7, b'!'][..], &[0x40, 2, 0, 1][..]),
+            (Protocol::Mqtt5, &[0x32, 7, 0, 1, b't', 0, 7, 0, b'!'], &[0x40, 2, 0, 1]),
+        ] {
+            for packets in [[answer, puback], [puback, answer]] {
+                let mut dialogue = Dialogue { takes_messages: true, ..dialogue(protocol) };
+                dialogue.publish(&request, Instant::now());
+                assert!(!dialogue.output().split().is_empty());
+                let mut input = BytesMut::from(&packets.concat()[..]);
+                let replies = [(); 3].map(|()| dialogue.receive(&mut input).unwrap());
+                let message = Some(Reply::Message(Topic::received("t"), Bytes::from_static(b"!")));
+                let published = Some(Reply::Published(Ok(())));
+                let expected =
+                    if packets[0] == answer { [message, published, None] } else { [published, message, None] };
+                assert_eq!(replies, expected);
+                assert_eq!(dialogue.output()[..], [0x40, 2, 0, 7], "the answer is acknowledged");
+            }
+        }
+        let mut dialogue = Dialogue { takes_messages: true, ..dialogue(Protocol::Mqtt5) };
+        dialogue.publish(&request, Instant::now());
+        let refused = dialogue.receive(&mut BytesMut::from(&[0x40, 3, 0, 1, 0x87][..]));
+        assert!(
+            matches!(refused, Ok(Some(Reply::Published(Err(reason)))) if reason.code == ReasonCode::NOT_AUTHORIZED)
+        );
     }
 
     #[test]

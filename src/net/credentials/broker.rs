@@ -38,9 +38,7 @@ pub(crate) fn load_for_broker(tls: &config::BrokerTls) -> Result<BrokerCredentia
         let chain = noted(Role::Certificate, cert_file, chain(cert_file), &mut problems);
         let key = noted(Role::Key, key_file, key::read(key_file), &mut problems);
         let (chain, key) = (chain?, key?);
-        let files =
-            config::Tls { ca_file: tls.ca_file.clone(), cert_file: cert_file.clone(), key_file: key_file.clone() };
-        problems.extend(mismatch(&files, &chain, &*key.signing));
+        problems.extend(mismatch(cert_file, key_file, &chain, &*key.signing));
         Some((chain.certificates, key.signing))
     });
     let (Some(Authorities { roots, .. }), true) = (roots, problems.is_empty()) else {

@@ -8,7 +8,7 @@ use crate::config;
 
 /// The files' paths, and what the file system says of them. What replaces a file, or writes into it, changes that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fingerprint([(PathBuf, Option<FileState>); 3]);
+pub(crate) struct Fingerprint(Vec<(PathBuf, Option<FileState>)>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FileState {
@@ -19,7 +19,7 @@ struct FileState {
 }
 
 impl Fingerprint {
-    /// Looks at the files of `[tls]`; one that isn't there has no state.
+    /// Looks at the files of `[tls]`, for a key in a token at its module and PIN; one that isn't there has no state.
     pub(crate) fn of(tls: &config::Tls) -> Fingerprint {
         let state = |path: &Path| {
             let metadata = fs::metadata(path).ok();
@@ -31,6 +31,6 @@ impl Fingerprint {
             });
             (path.to_owned(), state)
         };
-        Fingerprint([&tls.ca_file, &tls.cert_file, &tls.key_file].map(|path| state(path)))
+        Fingerprint([&*tls.ca_file, &*tls.cert_file].into_iter().chain(tls.key_file.files()).map(state).collect())
     }
 }

@@ -10,6 +10,8 @@ use rustls::sign::SigningKey;
 use super::der::{self, KeyKind};
 use super::pem;
 use super::problems::{Damage, Fault, Unsupported};
+use super::{Chain, parsed};
+use crate::pkcs11::{TlsKey, TokenKey, Uri};
 
 /// A private key, ready to sign.
 pub(super) struct Key {
@@ -20,6 +22,14 @@ pub(super) struct Key {
 
 pub(super) fn read(path: &Path) -> Result<Key, Fault> {
     of(pem::read(path)?)
+}
+
+/// The key of a chain's first certificate, where `uri` says that it is in a token. The token isn't asked.
+pub(super) fn in_token(uri: &Arc<Uri>, chain: &Chain) -> Result<(Key, Arc<TokenKey>), Fault> {
+    let certificate = parsed(0, &chain.certificates[0])?;
+    let key = TokenKey::of(Arc::clone(uri), certificate.public_key().raw).map_err(Fault::NotForToken)?;
+    let key = Arc::new(key);
+    Ok((Key { signing: Arc::new(TlsKey(Arc::clone(&key))), mode: 0 }, key))
 }
 
 /// The one key among `contents`.

@@ -84,6 +84,10 @@ impl Fault {
                 write!(f, "there is no directory {}. Create it and put {wanted} there", dir.display())
             }
             Fault::Denied(denied) => denied.explain(role, path, f),
+            Fault::NotForToken(kind) => write!(
+                f,
+                "is for {kind}. {SIZES}: make a key of one of these kinds in the token, and a certificate for it"
+            ),
             Fault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
             Fault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
             Fault::Empty => write!(f, "is empty. {fetch}"),

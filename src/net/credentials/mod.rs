@@ -35,8 +35,10 @@ use rustls::{CipherSuite, ClientConfig, RootCertStore};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
-use crate::config;
+use crate::certificate::id_of;
+use crate::config::{self, KeyFile};
 use crate::owner::quoted;
+use crate::pkcs11::{TokenKey, Uri};
 pub(crate) use broker::{BrokerCredentials, load_for_broker};
 pub(crate) use fingerprint::Fingerprint;
 use problems::Subject;
@@ -66,6 +68,8 @@ pub(crate) struct Credentials {
     contents: Arc<TrustContents>,
     /// There is nothing in the file of the CAs but them.
     is_ca_file_pure: bool,
+    /// The key, if it is in a token.
+    token_key: Option<Arc<TokenKey>>,
 }
 
 /// What the files hold. The key is the one that belongs to the certificate.
@@ -92,6 +96,16 @@ impl Credentials {
         &self.verifier
     }
 
+    /// The key, if it is in a token: nobody has looked yet whether it is there.
+    pub(crate) fn token_key(&self) -> Option<&Arc<TokenKey>> {
+        self.token_key.as_ref()
+    }
+
+    /// Where the key is, if it is in a token.
+    pub(crate) fn token(&self) -> Option<&Arc<Uri>> {
+        self.token_key.as_ref().map(|key| key.uri())
+    }
+
     /// From when to when the client certificate is valid.
     pub(crate) fn validity(&self) -> Validity {
         self.validity
@@ -100,6 +114,11 @@ impl Credentials {
     /// The client certificate's id at IoT Core: the SHA-256 of its DER, in hexadecimal.
     pub(crate) fn certificate_id(&self) -> &Arc<str> {
         &self.certificate_id
+    }
+
+    /// Whether the client certificate brings that of its CA along: IoT Core may register such a one by itself (JITP, JITR).
+    pub(crate) fn brings_authority(&self) -> bool {
+        self.contents.chain.len() > 1
     }
 
     /// What the files looked like when they were read.
@@ -169,37 +188,38 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     let mut problems = Vec::new();
     let roots = noted(Role::Ca, &tls.ca_file, authorities(&tls.ca_file), &mut problems);
     let chain = noted(Role::Certificate, &tls.cert_file, chain(&tls.cert_file), &mut problems);
-    let key = noted(Role::Key, &tls.key_file, key::read(&tls.key_file), &mut problems);
-    if let (Some(chain), Some(key)) = (&chain, &key)
-        && let Some(mismatch) = mismatch(tls, chain, &*key.signing)
-    {
-        problems.push(mismatch);
-    }
+    let (key, token_key) = match (&tls.key_file, &chain) {
+        (KeyFile::File(file), chain) => {
+            let key = noted(Role::Key, file, key::read(file), &mut problems);
+            if let (Some(chain), Some(key)) = (chain, &key) {
+                problems.extend(mismatch(&tls.cert_file, file, chain, &*key.signing));
+            }
+            (key, None)
+        }
+        (KeyFile::Token(uri), Some(chain)) => {
+            let key = noted(Role::Certificate, &tls.cert_file, key::in_token(uri, chain), &mut problems);
+            key.map_or((None, None), |(key, token_key)| (Some(key), Some(token_key)))
+        }
+        (KeyFile::Token(_), None) => (None, None),
+    };
     let (Some(Authorities { roots, key_mode: ca_key_mode, is_pure }), Some(chain), Some(key), true) =
         (roots, chain, key, problems.is_empty())
     else {
         return Err(CredentialsProblems(problems));
     };
     let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
-    let mut exposed = vec![(Role::Key, &tls.key_file, key.mode)];
-    for (role, file, mode) in
-        [(Role::Certificate, &tls.cert_file, chain.key_mode), (Role::Ca, &tls.ca_file, ca_key_mode)]
-    {
-        if let Some(mode) = mode.filter(|_| exposed.iter().all(|(_, other, _)| *other != file)) {
-            exposed.push((role, file, mode));
-        }
-    }
-    warnings.extend(exposed.into_iter().filter_map(|(role, file, mode)| validity::exposure(role, file, mode)));
+    warnings.extend(validity::exposures(tls, key.mode, chain.key_mode, ca_key_mode));
     let contents = Arc::new(TrustContents { roots: roots.roots.clone(), chain: chain.certificates.clone() });
     let names = roots.subjects();
     let verifier = Arc::new(Verifier::new(verifier(roots), names));
     Ok(Credentials {
-        certificate_id: certificate_id(&chain.certificates[0]).into(),
+        certificate_id: id_of(&chain.certificates[0]).into(),
         cert_file: tls.cert_file.clone(),
         validity: chain.validity,
         fingerprint,
         contents,
         is_ca_file_pure: is_pure,
+        token_key,
         warnings,
         tls: Arc::new(client_config(&verifier, Some((chain.certificates, key.signing)))),
         verifier,
@@ -306,7 +326,7 @@ fn parsed<'a>(index: usize, der: &'a CertificateDer<'_>) -> Result<X509Certifica
 
 /// What is wrong if `key` isn't the key of the first certificate of `chain`. rustls has such a check, but it refuses
 /// version 1 certificates, which people make with openssl and IoT Core takes.
-fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Problem> {
+fn mismatch(cert_file: &Path, key_file: &Path, chain: &Chain, key: &dyn SigningKey) -> Option<Problem> {
     let public_key = key.public_key()?;
     let owner = |der: &CertificateDer<'_>| {
         parse_x509_certificate(der).is_ok_and(|(_, certificate)| certificate.public_key().raw == public_key.as_ref())
@@ -320,8 +340,8 @@ fn mismatch(tls: &config::Tls, chain: &Chain, key: &dyn SigningKey) -> Option<Pr
         .filter(|(_, certificate)| certificate.is_ca())
         .map(|(_, certificate)| Subject::of(&certificate));
     Some(Problem::KeyMismatch {
-        cert_file: tls.cert_file.clone(),
-        key_file: tls.key_file.clone(),
+        cert_file: cert_file.to_owned(),
+        key_file: key_file.to_owned(),
         belongs_to: position.map(|index| index + 1),
         authority,
     })
@@ -366,9 +386,4 @@ fn provider() -> CryptoProvider {
         )
     });
     provider
-}
-
-fn certificate_id(der: &CertificateDer<'_>) -> String {
-    let sha256 = ring::cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().map(|suite| suite.common.hash_provider.hash(der));
-    sha256.iter().flat_map(|hash| hash.as_ref()).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -115,6 +115,8 @@ pub(crate) enum Fault {
         subject: Subject,
     },
     SeveralKeys(usize),
+    /// Of a certificate: what kind of key it is for, where the private one is in a token.
+    NotForToken(String),
     UnsupportedKey(Unsupported),
 }
 
@@ -288,6 +290,20 @@ pub(crate) enum Holds {
     Pkcs7,
     RevocationList,
     Pgp,
+}
+
+impl CredentialsProblems {
+    /// Each where the certificate and the key are those of the claim: the key of the configuration, the path, and what is said.
+    pub(crate) fn of_claim(&self) -> impl Iterator<Item = (&'static str, &Path, String)> {
+        const KEYS: [(Role, &str); 2] =
+            [(Role::Certificate, "provisioning.claim_cert_file"), (Role::Key, "provisioning.claim_key_file")];
+        self.0.iter().map(|problem| {
+            let (key, path) = problem.about();
+            let of_claim = KEYS.iter().find(|(role, _)| role.key() == key).map_or(key, |(_, of_claim)| *of_claim);
+            let said = KEYS.iter().fold(problem.to_string(), |said, (role, key)| said.replace(role.key(), key));
+            (of_claim, path, said)
+        })
+    }
 }
 
 impl Problem {

@@ -100,7 +100,7 @@ fn certificate_id_is_what_openssl_calls_its_sha256_fingerprint() {
 fn every_problem_is_reported_at_once() {
     let files = Files::new("", "nothing of use", "x");
     fs::remove_file(&files.tls.ca_file).unwrap();
-    fs::write(&files.tls.key_file, "").unwrap();
+    fs::write(files.key(), "").unwrap();
     let found: Vec<_> = problems(&files)
         .into_iter()
         .map(|problem| match problem {
@@ -152,10 +152,10 @@ fn as_nobody<T>(read: impl FnOnce() -> T) -> T {
 fn a_file_that_may_not_be_read_is_told_with_the_command_that_helps() {
     let files = good();
     set_mode(files.dir(), 0o755);
-    for (path, mode) in [(&files.tls.ca_file, 0o644), (&files.tls.cert_file, 0o644), (&files.tls.key_file, 0o000)] {
+    for (path, mode) in [(&*files.tls.ca_file, 0o644), (&*files.tls.cert_file, 0o644), (files.key(), 0o000)] {
         set_mode(path, mode);
     }
-    let (role, fault) = as_nobody(|| only_fault(&files, &format!("chmod 0600 {}", files.tls.key_file.display())));
+    let (role, fault) = as_nobody(|| only_fault(&files, &format!("chmod 0600 {}", files.key().display())));
     let Fault::Denied(denied) = fault else { panic!("{fault:?}") };
     assert_eq!((role, denied.directory, denied.mode), (Role::Key, None, 0));
 
@@ -169,7 +169,9 @@ fn a_file_that_may_not_be_read_is_told_with_the_command_that_helps() {
 #[test]
 fn swapped_files_are_called_so() {
     let mut files = good();
-    std::mem::swap(&mut files.tls.cert_file, &mut files.tls.key_file);
+    let key_file = KeyFile::File(files.tls.cert_file.clone());
+    files.tls.cert_file = files.key().to_owned();
+    files.tls.key_file = key_file;
     let text = load(&files.tls, at(0)).unwrap_err().to_string();
     assert!(text.contains("tls.cert_file") && text.contains("holds a private key, not a certificate"), "{text}");
     assert!(text.contains("tls.key_file") && text.contains("holds a certificate, not a key"), "{text}");
@@ -208,7 +210,10 @@ fn what_is_neither_certificate_nor_plain_key_is_named() {
     let mut check = |name: &str, holds: Holds, hints: [&str; 2]| {
         for (role, hint) in [Role::Certificate, Role::Key].into_iter().zip(hints) {
             tls.clone_from(&files.tls);
-            *(if role == Role::Key { &mut tls.key_file } else { &mut tls.cert_file }) = path(name);
+            match role {
+                Role::Key => tls.key_file = KeyFile::File(path(name)),
+                Role::Ca | Role::Certificate => tls.cert_file = path(name),
+            }
             let problems = load(&tls, at(0)).unwrap_err();
             assert_eq!(problems.0, [Problem::File { role, path: path(name), fault: Fault::Holds(holds) }]);
             assert!(problems.to_string().contains(hint), "{problems}");
@@ -236,7 +241,7 @@ fn binary_files_are_told_how_to_convert() {
         ("rsa.der", Fault::Der(Der::Key), "openssl pkey -inform der"),
         ("cert.der", Fault::Der(Der::Certificate), "holds a certificate, not a key"),
     ] {
-        fs::copy(files.dir().join(name), &files.tls.key_file).unwrap();
+        fs::copy(files.dir().join(name), files.key()).unwrap();
         assert_eq!(only_fault(&files, hint), (Role::Key, expected));
     }
 }
@@ -342,14 +347,14 @@ fn a_certificate_outside_its_validity_is_a_warning_with_the_clock() {
 #[test]
 fn a_key_that_anybody_else_may_read_is_a_warning() {
     let files = good();
-    set_mode(&files.tls.key_file, 0o600);
+    set_mode(files.key(), 0o600);
     assert_eq!(loaded(&files).warnings(), []);
     for (mode, who) in [(0o640, "its group"), (0o660, "its group"), (0o644, "every user"), (0o604, "every user")] {
-        set_mode(&files.tls.key_file, mode);
+        set_mode(files.key(), mode);
         let credentials = loaded(&files);
         let [warning] = credentials.warnings() else { panic!("{:?}", credentials.warnings()) };
         let text = warning.to_string();
-        let command = format!("chmod 0600 {}", files.tls.key_file.display());
+        let command = format!("chmod 0600 {}", files.key().display());
         assert!(text.contains(who) && text.contains(&command) && text.contains(&format!("{mode:04o}")), "{text}");
     }
 }
@@ -365,7 +370,7 @@ fn a_private_key_in_another_file_that_anybody_may_read_is_a_warning() {
     ] {
         let files = Files::new(&ca, &certificate, &device.key);
         let path = if role == Role::Ca { &files.tls.ca_file } else { &files.tls.cert_file };
-        set_mode(&files.tls.key_file, 0o600);
+        set_mode(files.key(), 0o600);
         set_mode(path, 0o600);
         assert_eq!(loaded(&files).warnings(), []);
         set_mode(path, 0o644);
@@ -378,7 +383,7 @@ fn a_private_key_in_another_file_that_anybody_may_read_is_a_warning() {
     // One file for both is told once.
     let both = with_key(&device.certificate);
     let mut files = Files::new(&authority.pem(), &both, &both);
-    files.tls.cert_file.clone_from(&files.tls.key_file);
-    set_mode(&files.tls.key_file, 0o644);
+    files.tls.cert_file = files.key().to_owned();
+    set_mode(files.key(), 0o644);
     assert_eq!(loaded(&files).warnings().len(), 1);
 }

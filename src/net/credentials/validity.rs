@@ -1,6 +1,8 @@
 //! What is worth a warning about credentials that can be used.
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::time::ASN1Time;
 
 use super::problems::Role;
+use crate::config;
 use crate::count::count;
 use crate::exposure::{self, Who};
 
@@ -73,10 +76,35 @@ fn whole_seconds(now: SystemTime) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+/// What of the files is secret and can be read by others, each file once.
+pub(super) fn exposures(
+    tls: &config::Tls,
+    key_mode: u32,
+    cert_mode: Option<u32>,
+    ca_mode: Option<u32>,
+) -> Vec<Warning> {
+    let mut exposed: Vec<_> = tls.key_file.path().into_iter().map(|file| (Role::Key, file, key_mode)).collect();
+    for (role, file, mode) in [(Role::Certificate, &*tls.cert_file, cert_mode), (Role::Ca, &*tls.ca_file, ca_mode)] {
+        if let Some(mode) = mode.filter(|_| exposed.iter().all(|(_, other, _)| *other != file)) {
+            exposed.push((role, file, mode));
+        }
+    }
+    let warnings = exposed.into_iter().filter_map(|(role, file, mode)| exposure(role, file, mode));
+    let pin_file = tls.key_file.token().and_then(|uri| uri.pin_file.as_deref());
+    warnings.chain(pin_file.and_then(exposed_pin)).collect()
+}
+
 /// A warning if somebody but the owner may read the private key in a file.
-pub(super) fn exposure(role: Role, file: &Path, mode: u32) -> Option<Warning> {
+fn exposure(role: Role, file: &Path, mode: u32) -> Option<Warning> {
     let who = exposure::readers(mode).filter(|who| *who == Who::All || !exposure::is_credential(file))?;
     Some(Warning::KeyReadableByOthers { role, path: file.to_owned(), mode, who })
+}
+
+/// A warning if somebody but the owner may read the file of a token's PIN. One that isn't there is told when it is needed.
+fn exposed_pin(file: &Path) -> Option<Warning> {
+    let mode = fs::metadata(file).ok()?.mode() & 0o7777;
+    let who = exposure::readers(mode).filter(|who| *who == Who::All || !exposure::is_credential(file))?;
+    Some(Warning::PinReadableByOthers { path: file.to_owned(), mode, who })
 }
 
 /// Something to tell that keeps nobody from connecting.
@@ -104,6 +132,19 @@ pub(crate) enum Warning {
         mode: u32,
         who: Who,
     },
+    PinReadableByOthers {
+        path: PathBuf,
+        mode: u32,
+        who: Who,
+    },
+}
+
+/// Who, in words.
+fn readers(who: Who) -> &'static str {
+    match who {
+        Who::All => "every user of this machine",
+        Who::Group => "its group, whose members may only be meant to use the sockets",
+    }
 }
 
 impl fmt::Display for Warning {
@@ -135,17 +176,22 @@ impl fmt::Display for Warning {
                     Role::Key => format!("the private key {file}"),
                     Role::Ca | Role::Certificate => format!("{} {file} holds a private key and", role.key()),
                 };
-                let who = match who {
-                    Who::All => "every user of this machine",
-                    Who::Group => "its group, whose members may only be meant to use the sockets",
-                };
                 write!(
                     f,
-                    "{what} can be read by {who} (mode {mode:04o}): whoever has it can act as this gateway. Run \
+                    "{what} can be read by {} (mode {mode:04o}): whoever has it can act as this gateway. Run \
                     `{}`",
+                    readers(*who),
                     exposure::command_to_hide(path)
                 )
             }
+            Warning::PinReadableByOthers { path, mode, who } => write!(
+                f,
+                "the file of the token's PIN, {}, can be read by {} (mode {mode:04o}): whoever has it can use the key in the token. \
+                 Run `{}`",
+                path.display(),
+                readers(*who),
+                exposure::command_to_hide(path)
+            ),
         }
     }
 }

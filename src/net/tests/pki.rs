@@ -81,7 +81,8 @@ impl Files {
     pub(crate) fn new(ca: &str, certificate: &str, key: &str) -> Files {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        let tls = config::Tls { ca_file: path("ca.pem"), cert_file: path("cert.pem"), key_file: path("key.pem") };
+        let key_file = config::KeyFile::File(path("key.pem"));
+        let tls = config::Tls { ca_file: path("ca.pem"), cert_file: path("cert.pem"), key_file };
         let files = Files { dir, tls };
         files.write("ca.pem", ca);
         files.write("cert.pem", certificate);
@@ -93,6 +94,11 @@ impl Files {
     pub(crate) fn of(authority: &Authority) -> Files {
         let client = authority.issue(&[], ALWAYS);
         Files::new(&authority.pem(), &client.certificate, &client.key)
+    }
+
+    /// The file of the key.
+    pub(crate) fn key(&self) -> &Path {
+        self.tls.key_file.path().unwrap()
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -12,6 +12,7 @@ use super::report::Report;
 use super::scope::Scope;
 use super::{least, needs};
 use crate::config::{self, Config, Environment};
+use crate::template::Machine;
 
 mod generated;
 mod verdicts;
@@ -24,6 +25,8 @@ fn config(client_id: &str, rest: &str) -> Config {
     fs::write(&path, connection + rest).unwrap();
     let environment = Environment {
         hostname: "pi4".to_owned(),
+        machine: Machine::default(),
+        thing: |_| None,
         credentials_directory: None,
         runtime_directory: None,
         state_directory: None,

@@ -159,6 +159,9 @@ impl Jobs {
             self.effects.push_back(Effect::Resume(current.execution.clone()));
             return;
         }
+        if current.phase == Phase::Running && known.stage == Stage::InProgress {
+            self.effects.push_back(Effect::Confirmed(current.execution.identity.clone()));
+        }
         if current.is_told() && current.update.is_none() {
             current.refused = current.refused.saturating_add(1);
             match current.refused.checked_sub(AT_ONCE + 1) {

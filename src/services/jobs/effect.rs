@@ -30,6 +30,8 @@ pub(crate) enum Effect {
     /// An earlier life of the daemon may have begun the action, and AWS still wants it: now it is as the action says (failed, begun
     /// again, or done). Answered by [`Jobs::ended`](super::Jobs::ended).
     Resume(Execution),
+    /// AWS has just said of the execution whose action is under way that it is IN_PROGRESS: once on each new connection.
+    Confirmed(Identity),
     /// The action that was begun or resumed is to be ended: the job was cancelled, deleted or has timed out. Answered by
     /// [`Jobs::ended`](super::Jobs::ended), whatever that says.
     Stop(Identity),

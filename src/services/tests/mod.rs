@@ -11,7 +11,7 @@ use serde_json::{Map, json};
 use super::request::RequestError;
 use super::requests::MAX_OUTSTANDING;
 use super::retry;
-use super::{Answer, Availability, Counters, Event, Rejection, Request, RequestId, Requests, Service};
+use super::{Answer, Asker, Availability, Counters, Event, Names, Rejection, Request, RequestId, Requests, Service};
 use crate::message::{Topic, TopicFilter};
 
 const START_NEXT: &str = "$aws/things/t/jobs/start-next";
@@ -20,8 +20,12 @@ pub(super) fn request(topic: &str) -> Request {
     Request::new(Service::Jobs, topic, Map::new()).unwrap()
 }
 
+pub(crate) fn names(thing: &str) -> Names<'_> {
+    Names { thing, template: "gateways" }
+}
+
 fn filters() -> Vec<TopicFilter> {
-    Service::Jobs.filters("t").unwrap()
+    Service::Jobs.filters(names("t")).unwrap()
 }
 
 /// With Jobs configured, and subscribed to.
@@ -29,7 +33,7 @@ fn ready(now: Instant) -> Requests {
     let mut requests = Requests::new(7);
     requests.configure([(Service::Jobs, filters())].into(), now);
     requests.settled(filters().iter(), now);
-    assert_eq!(requests.next_event(), Some(Event::Ready(Service::Jobs)));
+    assert_eq!(requests.next_event(Asker::Executions), Some(Event::Ready(Service::Jobs)));
     requests
 }
 
@@ -74,10 +78,13 @@ fn a_request_goes_out_once_each_filter_stands_and_its_answer_ends_it() {
     assert_eq!(requests.sendable().count(), 0);
     let accepted = json!({"clientToken": token(&sent[0]), "timestamp": 1});
     assert!(answer(&mut requests, "accepted", &accepted, now));
-    assert_eq!(requests.next_event(), Some(Event::Ready(Service::Jobs)));
-    assert_eq!(requests.next_event(), Some(Event::Answered(id, Answer::Accepted(Bytes::from(accepted.to_string())))));
+    assert_eq!(requests.next_event(Asker::Executions), Some(Event::Ready(Service::Jobs)));
+    assert_eq!(
+        requests.next_event(Asker::Executions),
+        Some(Event::Answered(id, Answer::Accepted(Bytes::from(accepted.to_string()))))
+    );
     assert!(!answer(&mut requests, "accepted", &accepted, now), "a second time");
-    assert_eq!((requests.next_event(), requests.outstanding(), requests.timeout()), (None, 0, None));
+    assert_eq!((requests.next_event(Asker::Executions), requests.outstanding(), requests.timeout()), (None, 0, None));
     assert_eq!(counters(&requests), Counters { sent: 1, answered: 1, ..Counters::default() });
 }
 
@@ -109,7 +116,7 @@ fn a_service_whose_filters_have_no_suback_on_three_connections_is_left_out() {
     assert_eq!(requests.filters().count(), 0);
     assert_eq!(requests.filter_unanswered(&TopicFilter::new("other/#").unwrap(), "no SUBACK", now), None);
     // Tried again, it has as many attempts.
-    requests.reload(now);
+    requests.reload(Asker::Executions, now);
     assert_eq!((missing(&mut requests, 0), missing(&mut requests, 0)), (None, None));
     assert_eq!(missing(&mut requests, 0), Some(Service::Jobs));
 }
@@ -139,7 +146,7 @@ fn answers_of_others_are_ignored() {
     }
     let garbage = Bytes::from_static(b"\xff\xfe{");
     assert!(!requests.received(&Topic::received(&format!("{START_NEXT}/accepted")), &garbage, now));
-    assert_eq!((requests.outstanding(), requests.next_event()), (1, None));
+    assert_eq!((requests.outstanding(), requests.next_event(Asker::Executions)), (1, None));
 }
 
 #[test]
@@ -151,7 +158,9 @@ fn what_takes_too_long_or_is_throttled_is_asked_again_with_another_token() {
     assert_eq!(requests.timeout(), Some(start + Duration::from_secs(15)));
     let now = start + Duration::from_secs(15);
     requests.handle_timeout(now);
-    let Some(Event::Delayed(delayed, None, wait)) = requests.next_event() else { panic!("no Delayed") };
+    let Some(Event::Delayed(delayed, None, wait)) = requests.next_event(Asker::Executions) else {
+        panic!("no Delayed")
+    };
     assert!(delayed == id && wait >= Duration::from_millis(500) && wait <= Duration::from_secs(5), "{wait:?}");
     assert!(!answer(&mut requests, "accepted", &json!({"clientToken": first}), now), "too late");
     assert_eq!((requests.sendable().count(), requests.timeout()), (0, Some(now + wait)));
@@ -161,7 +170,7 @@ fn what_takes_too_long_or_is_throttled_is_asked_again_with_another_token() {
     assert_ne!(first, second);
     let throttled = json!({"code": "RequestThrottled", "message": "slowly", "clientToken": second});
     assert!(answer(&mut requests, "rejected", &throttled, now));
-    let event = requests.next_event();
+    let event = requests.next_event(Asker::Executions);
     assert!(
         matches!(&event, Some(Event::Delayed(_, Some(rejection), wait))
             if rejection.code == "RequestThrottled" && *wait <= Duration::from_secs(10)),
@@ -178,7 +187,7 @@ fn other_refusals_are_final() {
     let token = token(&send(&mut requests, now)[0]);
     let rejected = json!({"code": "InvalidRequest", "message": "no such thing", "clientToken": token});
     assert!(answer(&mut requests, "rejected", &rejected, now));
-    let event = requests.next_event();
+    let event = requests.next_event(Asker::Executions);
     assert!(
         matches!(&event, Some(Event::Answered(answered, Answer::Rejected(rejection)))
             if *answered == id && rejection.code == "InvalidRequest" && rejection.message == "no such thing"),
@@ -223,8 +232,8 @@ fn a_reconnect_sends_again_what_has_no_answer_as_it_was() {
     requests.settled(filters().iter(), now + Duration::from_secs(3600));
     assert_eq!(send(&mut requests, now), first);
     assert!(answer(&mut requests, "accepted", &json!({"clientToken": token(&first[0])}), now));
-    assert_eq!(requests.next_event(), Some(Event::Ready(Service::Jobs)));
-    assert!(matches!(requests.next_event(), Some(Event::Answered(answered, _)) if answered == id));
+    assert_eq!(requests.next_event(Asker::Executions), Some(Event::Ready(Service::Jobs)));
+    assert!(matches!(requests.next_event(Asker::Executions), Some(Event::Answered(answered, _)) if answered == id));
 }
 
 #[test]
@@ -246,14 +255,14 @@ fn a_refused_service_is_switched_off_and_tried_again_once_a_day_and_at_a_reload(
                 );
             }
         }
-        assert_eq!(requests.next_event(), Some(Event::Refused(Service::Jobs, "0x87".to_owned())));
+        assert_eq!(requests.next_event(Asker::Executions), Some(Event::Refused(Service::Jobs, "0x87".to_owned())));
         assert!(requests.take_filters_changed() && requests.filters().count() == 0);
         requests.settled(filters().iter(), start);
         assert_eq!(requests.sendable().count(), 0, "whatever else is subscribed to");
         assert_eq!(requests.timeout(), Some(start + day));
         match is_topic {
             false => requests.handle_timeout(start + day),
-            true => requests.reload(start),
+            true => requests.reload(Asker::Executions, start),
         }
         assert!(requests.take_filters_changed() && requests.filters().count() == 4);
         assert_eq!((availability(&requests), requests.sendable().count()), (Availability::Waiting, 0));
@@ -271,7 +280,10 @@ fn a_publish_that_is_refused_ends_the_request_unless_the_service_is() {
     requests.returned(id);
     assert_eq!(send(&mut requests, now).len(), 1);
     requests.not_taken(id, "too large");
-    assert_eq!(requests.next_event(), Some(Event::Answered(id, Answer::NotTaken("too large".to_owned()))));
+    assert_eq!(
+        requests.next_event(Asker::Executions),
+        Some(Event::Answered(id, Answer::NotTaken("too large".to_owned())))
+    );
     let id = requests.ask(request(START_NEXT)).unwrap();
     send(&mut requests, now);
     requests.topic_refused(|_| true, "0x87", now);
@@ -289,7 +301,7 @@ fn without_a_token_one_request_to_a_topic_is_on_its_way_at_a_time() {
     assert!(answer(&mut requests, "accepted", &json!({}), now));
     assert_eq!(send(&mut requests, now).len(), 1);
     assert!(requests.received(&Topic::received("no"), &Bytes::from_static(b"{\"code\":\"X\"}"), now));
-    let answered: Vec<RequestId> = std::iter::from_fn(|| requests.next_event())
+    let answered: Vec<RequestId> = std::iter::from_fn(|| requests.next_event(Asker::Executions))
         .filter_map(|event| if let Event::Answered(id, _) = event { Some(id) } else { None })
         .collect();
     assert_eq!(answered, [first, second]);
@@ -302,7 +314,7 @@ fn what_isnt_configured_any_more_is_dropped() {
     requests.ask(request(START_NEXT)).unwrap();
     requests.configure([(Service::Jobs, filters())].into(), now);
     assert_eq!((requests.outstanding(), availability(&requests)), (1, Availability::Ready), "nothing has changed");
-    requests.configure([(Service::Jobs, Service::Jobs.filters("u").unwrap())].into(), now);
+    requests.configure([(Service::Jobs, Service::Jobs.filters(names("u")).unwrap())].into(), now);
     assert_eq!((requests.outstanding(), availability(&requests)), (0, Availability::Waiting), "another thing");
     requests.ask(request(START_NEXT)).unwrap();
     requests.configure([].into(), now);
@@ -327,8 +339,12 @@ fn a_request_has_a_token_and_the_bounds_of_iot_core() {
     assert!(matches!(wrong, Err(RequestError::Topic(_))));
     let large = json!({"x": "y".repeat(128 * 1024)}).as_object().unwrap().clone();
     assert!(matches!(Request::new(Service::Jobs, "a", large), Err(RequestError::TooLarge(_))));
-    for service in [Service::Jobs, Service::Commands] {
-        assert!(service.filters("a/+b").is_err() && service.filters("gw:1_x-2").is_ok(), "{}", service.name());
+    for service in [Service::Jobs, Service::Commands, Service::Rotator] {
+        assert!(
+            service.filters(names("a/+b")).is_err() && service.filters(names("gw:1_x-2")).is_ok(),
+            "{}",
+            service.name()
+        );
     }
 }
 

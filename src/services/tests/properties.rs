@@ -8,8 +8,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::model::{Model, Mood};
+use super::names;
 use crate::message::TopicFilter;
-use crate::services::{Answer, Event, Request, RequestId, Requests, Service, retry};
+use crate::services::{Answer, Asker, Event, Request, RequestId, Requests, Service, retry};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -90,7 +91,7 @@ struct World {
 }
 
 fn filters() -> Vec<TopicFilter> {
-    Service::Jobs.filters("t").unwrap()
+    Service::Jobs.filters(names("t")).unwrap()
 }
 
 impl World {
@@ -145,7 +146,7 @@ impl World {
                 (self.is_subscribed, self.is_refused) = (false, true);
             }
             Step::Reload => {
-                self.requests.reload(self.now);
+                self.requests.reload(Asker::Executions, self.now);
                 self.is_refused = false;
             }
             Step::Send(count) => (0..count).for_each(|_| self.send()),
@@ -197,7 +198,7 @@ impl World {
             assert_eq!(is_taken, is_ours, "{answer:?}");
         }
         let mut ends = 0;
-        while let Some(event) = self.requests.next_event() {
+        while let Some(event) = self.requests.next_event(Asker::Executions) {
             if let Event::Answered(id, said) = &event {
                 ends += 1;
                 let n = self.known[id].n;
@@ -212,7 +213,7 @@ impl World {
     }
 
     fn take_events(&mut self) {
-        while let Some(event) = self.requests.next_event() {
+        while let Some(event) = self.requests.next_event(Asker::Executions) {
             assert!(!matches!(event, Event::Answered(..)), "nothing was answered");
             self.took(event);
         }

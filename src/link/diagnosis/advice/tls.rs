@@ -80,6 +80,7 @@ pub(super) fn tls(peer: &Peer, fault: &TlsFault) -> String {
              answers isn't TLS."
                 .to_owned()
         }
+        TlsFault::Token(fault) => fault.advice(),
         TlsFault::Other(_) => "If it repeats, please report it with this line.".to_owned(),
     }
 }

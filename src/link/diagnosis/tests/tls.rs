@@ -134,6 +134,14 @@ fn what_only_aws_knows_is_told_of_its_endpoints_alone() {
     assert!(!advice.contains("CloudWatch") && advice.contains("The server's log has the reason"), "{advice}");
     let before = |host| LinkError::ClosedBeforeConnack { peer: peer_on(host, 8883, Protocol::Mqtt5) };
     check(&before(ATS), "closed_before_connack", "instead of a CONNACK", "JITP");
+    // A certificate that brings its CA along most likely registers itself.
+    let mut peer = (*peer_at(ATS)).clone();
+    peer.brings_authority = true;
+    let advice = LinkError::ClosedBeforeConnack { peer: Arc::new(peer) }.advice();
+    assert!(
+        advice.starts_with("tls.cert_file holds a CA's certificate, too") && advice.contains("JITP, JITR"),
+        "{advice}"
+    );
     assert!(!before(ATS).advice().contains("connection.protocol"));
     check(&before("broker.lan"), "closed_before_connack", "instead of a CONNACK", "connection.protocol = \"3.1.1\"");
     for error in [

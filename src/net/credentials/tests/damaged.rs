@@ -24,7 +24,7 @@ impl Workshop {
         openssl(&files, "genrsa -out key.pem 2048");
         openssl(&files, "req -x509 -key key.pem -subj /CN=device -days 36500 -out cert.pem");
         let text = |path: &Path| fs::read_to_string(path).unwrap();
-        let (ca, certificate, key) = (text(&files.tls.ca_file), text(&files.tls.cert_file), text(&files.tls.key_file));
+        let (ca, certificate, key) = (text(&files.tls.ca_file), text(&files.tls.cert_file), text(files.key()));
         Workshop { files, ca, certificate, key }
     }
 
@@ -38,7 +38,7 @@ impl Workshop {
         match role {
             Role::Ca => &self.files.tls.ca_file,
             Role::Certificate => &self.files.tls.cert_file,
-            Role::Key => &self.files.tls.key_file,
+            Role::Key => self.files.key(),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::services::commands::{
     Commands, Effect, Execution, Fate, Journal, Outcome, Reason, RecordId, Stage, Unanswered,
 };
 use crate::services::jobs::Details;
-use crate::services::{Event, RequestId, Requests, Service};
+use crate::services::{Asker, Event, Names, RequestId, Requests, Service};
 
 /// What a payload asks for, and whether there is an action for it.
 pub(super) const LISTED: &str = "restart";
@@ -56,7 +56,7 @@ pub(super) struct World {
 }
 
 pub(super) fn filters() -> Vec<TopicFilter> {
-    Service::Commands.filters("t").unwrap()
+    Service::Commands.filters(Names { thing: "t", template: "" }).unwrap()
 }
 
 pub(super) fn request(topic: &str, payload: &[u8], expires_in: Option<u32>, wall: i64) -> Inbound {
@@ -247,7 +247,7 @@ impl World {
         loop {
             if let Some(effect) = self.commands.next_effect() {
                 self.act(effect);
-            } else if let Some(event) = self.requests.next_event() {
+            } else if let Some(event) = self.requests.next_event(Asker::Executions) {
                 match event {
                     Event::Ready(_) => self.commands.ready(&mut self.requests, self.now),
                     Event::Answered(id, answer) => {

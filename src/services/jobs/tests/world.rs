@@ -8,7 +8,7 @@ use crate::message::TopicFilter;
 use crate::services::jobs::{
     Accepted, Begun, Details, Effect, Execution, Fate, Identity, Jobs, Journal, Outcome, RecordId, Status,
 };
-use crate::services::{Event, RequestId, Requests, Service};
+use crate::services::{Asker, Event, Names, RequestId, Requests, Service};
 
 /// What a document asks for, and whether there is an action for it.
 pub(super) const LISTED: &str = "restart";
@@ -39,7 +39,7 @@ pub(super) struct World {
 }
 
 pub(super) fn filters() -> Vec<TopicFilter> {
-    Service::Jobs.filters("t").unwrap()
+    Service::Jobs.filters(Names { thing: "t", template: "" }).unwrap()
 }
 
 impl World {
@@ -176,7 +176,7 @@ impl World {
         loop {
             if let Some(effect) = self.jobs.next_effect() {
                 self.act(effect);
-            } else if let Some(event) = self.requests.next_event() {
+            } else if let Some(event) = self.requests.next_event(Asker::Executions) {
                 match event {
                     Event::Ready(_) => self.jobs.ready(&mut self.requests, self.now),
                     Event::Answered(id, answer) => {
@@ -221,6 +221,10 @@ impl World {
                 self.is_stopped = true;
             }
             Effect::Over(identity, fate) => self.over.push((identity, fate)),
+            Effect::Confirmed(identity) => {
+                let current = self.jobs.current().map(|execution| &execution.identity);
+                assert_eq!((current, self.action.is_some()), (Some(&identity), true), "its action is under way");
+            }
             Effect::Trouble(..) => self.troubles += 1,
             Effect::Unreadable => panic!("all of it can be read"),
         }

@@ -68,7 +68,7 @@ fn printed_commands_mend_the_file_and_touch_no_other() {
         match role {
             Role::Ca => shop.files.tls.ca_file = odd.clone(),
             Role::Certificate => shop.files.tls.cert_file = odd.clone(),
-            Role::Key => shop.files.tls.key_file = odd.clone(),
+            Role::Key => shop.files.tls.key_file = KeyFile::File(odd.clone()),
         }
         let said = shop.said(role, &contents);
         let Some(command) = printed_command(&said) else { continue };

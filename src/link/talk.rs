@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{timeout, timeout_at};
@@ -14,31 +14,73 @@ use crate::link::connect::Opened;
 use crate::link::connection::Cause;
 use crate::link::diagnosis::{LinkError, Peer, Phase, Sent};
 use crate::link::explain;
-use crate::message::{Qos, TopicFilter};
-use crate::mqtt::Options;
+use crate::message::{Outbound, Qos, Topic, TopicFilter};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::dialogue::{Dialogue, Reply};
-use crate::net::Stream;
+use crate::mqtt::{Options, Rejection};
+use crate::net::Transport;
 use crate::time;
 
 /// A connection on which CONNECT is said.
 #[derive(Debug)]
-pub(super) struct Talk {
-    stream: Stream,
+pub(crate) struct Talk<S> {
+    stream: S,
     input: BytesMut,
     peer: Arc<Peer>,
     pub(super) dialogue: Dialogue,
 }
 
-impl Talk {
-    /// CONNECT is to be said.
-    pub(super) fn new(connection: Opened<Stream>, options: &Options) -> Talk {
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// On this of the topics.
+    Answered(usize, Bytes),
+    /// With a packet of so many bytes, which is more than we take.
+    TooLarge(usize),
+    Refused(Rejection),
+}
+
+impl<S: Transport> Talk<S> {
+    /// CONNECT is to be said. Messages that come are left to others.
+    pub(super) fn new(connection: Opened<S>, options: &Options) -> Talk<S> {
+        Talk::with(connection, Dialogue::connect(options))
+    }
+
+    /// CONNECT is to be said, and then something is asked.
+    pub(crate) fn asking(connection: Opened<S>, options: &Options) -> Talk<S> {
+        Talk::with(connection, Dialogue::asking(options))
+    }
+
+    fn with(connection: Opened<S>, dialogue: Dialogue) -> Talk<S> {
         let Opened { stream, peer, .. } = connection;
-        Talk { stream, input: BytesMut::new(), peer, dialogue: Dialogue::connect(options) }
+        Talk { stream, input: BytesMut::new(), peer, dialogue }
+    }
+
+    /// Publishes a request, and waits for its answer on one of these topics, which are subscribed to.
+    pub(crate) async fn ask(
+        &mut self,
+        request: &Outbound,
+        answers: &[String],
+        patience: Duration,
+    ) -> Result<Asked, LinkError> {
+        let began = time::now();
+        if let Some(rejection) = self.dialogue.refuses(request, began) {
+            return Ok(Asked::Refused(rejection));
+        }
+        self.dialogue.publish(request, began);
+        let place = |topic: &Topic| answers.iter().position(|answer| answer == topic.as_str());
+        let answer = self.reply(|reply| match reply {
+            Reply::Message(topic, payload) => place(&topic).map(|place| Asked::Answered(place, payload)),
+            Reply::TooLarge(topic, size) => place(&topic).map(|_| Asked::TooLarge(size)),
+            Reply::Published(Err(reason)) => Some(Asked::Refused(Rejection::PubAck(reason))),
+            _ => None,
+        });
+        let answer = timeout(patience, answer).await;
+        self.answered(answer, Sent::Publish(request.topic.clone()), began, patience)
     }
 
     /// Says CONNECT and waits for CONNACK; whether the server had the session.
-    pub(super) async fn connected(&mut self, deadline: tokio::time::Instant) -> Result<bool, LinkError> {
+    pub(crate) async fn connected(&mut self, deadline: tokio::time::Instant) -> Result<bool, LinkError> {
         let began = time::now();
         let connack = self.reply(|reply| match reply {
             Reply::Connected { session_present } => Some(session_present),
@@ -51,7 +93,7 @@ impl Talk {
     }
 
     /// What the server grants for one filter. Only that filter is unanswered, so that there is one suspect if it closes.
-    pub(super) async fn subscribe(
+    pub(crate) async fn subscribe(
         &mut self,
         filter: &TopicFilter,
         qos: Qos,
@@ -70,7 +112,7 @@ impl Talk {
     }
 
     /// Takes a filter back.
-    pub(super) async fn unsubscribe(&mut self, filter: &TopicFilter, ack_timeout: Duration) -> Result<(), LinkError> {
+    pub(crate) async fn unsubscribe(&mut self, filter: &TopicFilter, ack_timeout: Duration) -> Result<(), LinkError> {
         let began = time::now();
         self.dialogue.unsubscribe(filter);
         let unsuback = self.reply(|reply| matches!(reply, Reply::Unsubscribed).then_some(()));
@@ -122,7 +164,7 @@ impl Talk {
     }
 
     /// Says DISCONNECT and lets the server close.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         self.dialogue.disconnect();
         let goodbye = async {
             self.write().await?;

@@ -1,0 +1,100 @@
+//! `gatewire provision`: an identity from AWS IoT, in the foreground.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use super::Exit;
+use super::inputs::{self, Inputs, Means, Problems};
+use super::output::{self, Failure};
+use crate::config::{Environment, Provisioning};
+use crate::identity::{Directory, Found, Identity};
+use crate::net::MachineNetwork;
+use crate::provisioning::{News, Provisioner, Setup, delete_claim};
+
+pub(super) const LONG_ABOUT: &str = "\
+Get this gateway's identity from AWS IoT by the claim of [provisioning], in the foreground: a
+line for each step, and why a step failed. It makes one attempt, which goes on where the
+last one, or the daemon's, has ended; what has been done is kept.
+
+`gatewire run` does the same by itself, again and again. With an identity there is nothing to
+do, and this says whose it is.";
+
+pub(super) const AFTER_HELP: &str = "\
+Examples:
+  sudo gatewire provision
+  gatewire policy --claim --account 123456789012   the policy that the claim's certificate needs
+  gatewire check --connect                         does the claim connect?
+
+Exit codes: 0 there is an identity; 1 it was refused, wasn't answered, or a gatewire runs; 64 usage; 70 a failure of
+gatewire itself; 78 configuration or claim unusable.";
+
+/// What is done goes to standard output, why it isn't done to standard error.
+#[inline(never)]
+pub(super) fn run(config: &Path) -> Exit {
+    provision(config).map_or_else(Failure::end, |identity| {
+        output::say(&format!("identity: this gateway is the thing `{}`", identity.thing));
+        Exit::Done
+    })
+}
+
+fn provision(path: &Path) -> Result<Identity, Failure> {
+    let refuse = |Problems { warnings, errors, .. }| Failure::of_lines([warnings, errors].concat(), Exit::Config);
+    let Inputs { config, means, warnings } = inputs::read(path, &Environment::of_service()).map_err(refuse)?;
+    warnings.iter().for_each(|warning| output::tell(warning));
+    let Some(setup) = Setup::of(&config) else {
+        let line =
+            "there is no [provisioning] in the configuration: the certificate and key of [tls] are put there by hand";
+        return Err(Failure::new(line, Exit::Config));
+    };
+    let provisioning = setup.provisioning.clone();
+    if let Means::Own(_, Some(identity)) = means {
+        delete(&provisioning);
+        return Ok(identity);
+    }
+    let opened = Directory::open(&provisioning.state).map_err(|error| Failure::new(format!("{error}"), Exit::No))?;
+    let Some((directory, _lock)) = opened else {
+        return beside(&provisioning);
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+    let runtime =
+        runtime.map_err(|error| Failure::new(format!("the runtime can't be started: {error}"), Exit::Internal))?;
+    let attempt = runtime.block_on(attempt(setup, directory));
+    // A look-up in DNS that hangs in the C library mustn't hold us.
+    runtime.shutdown_background();
+    let identity = attempt?;
+    delete(&provisioning);
+    Ok(identity)
+}
+
+async fn attempt(setup: Setup, directory: Directory) -> Result<Identity, Failure> {
+    let provisioner = Provisioner::new(Rc::new(MachineNetwork::new()), setup, directory);
+    let mut tell = |news: News<'_>| {
+        if let News::Done(stage, line) = news {
+            output::say(&format!("{stage}: {line}"));
+        }
+    };
+    provisioner.attempt(&mut tell).await.map_err(|trouble| {
+        let goes_on = "what has been done is kept: run this again, or `gatewire run`, which tries again by itself";
+        Failure::new(trouble.to_string(), Exit::No).and(goes_on)
+    })
+}
+
+/// Another process has the files. It may have been quicker.
+fn beside(provisioning: &Provisioning) -> Result<Identity, Failure> {
+    if let Ok(Found::Identity(identity)) = Directory::at(&provisioning.state).current() {
+        return Ok(identity);
+    }
+    let line = "a gatewire runs, and gets the identity by itself: `gatewire status` shows how far it is";
+    Err(Failure::new(line, Exit::No).and("to do it here instead, stop that first: `sudo systemctl stop gatewire`"))
+}
+
+fn delete(provisioning: &Provisioning) {
+    for file in delete_claim(provisioning) {
+        output::tell(&format!(
+            "warning: the claim's {} can't be deleted ({}): `{}`",
+            file.path.display(),
+            file.said,
+            file.command
+        ));
+    }
+}
