@@ -1,0 +1,238 @@
+//! The daemon with `[provisioning]`: what it does before there is an identity, when there is one, and when that can't be used.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use support::cloud::fleet::Fleet;
+use support::cloud::front::{Attempt, Refusal, Stage, Who};
+use support::cloud::service::{Kind, Mood};
+use support::daemon::{Gatewire, Setup};
+use support::eventually;
+
+/// What holds the name of the thing, and beside it what doesn't.
+const REST: &str = r#"
+[[publish]]
+name = "named"
+topic = "gateways/{{client_id}}/hello"
+every = "1d"
+payload = "from {{thing}}"
+[[publish]]
+name = "plain"
+topic = "fleet/hello"
+every = "1d"
+payload = "from somebody"
+[[ingest]]
+name = "publish"
+socket = "DIR/publish.sock"
+topics = ["gateways/{{thing}}/#", "fleet/#"]
+[[forward]]
+name = "messages"
+socket = "DIR/messages.sock"
+filters = ["gateways/{{thing}}/set"]
+[jobs]
+socket = "DIR/jobs.sock"
+"#;
+
+fn identity(setup: &Setup, name: &str) -> PathBuf {
+    setup.directory.path().join("state/identity").join(name)
+}
+
+fn away(file: &Path) -> PathBuf {
+    file.with_added_extension("away")
+}
+
+/// The `identity` of the status, once that is in this state.
+fn wait_for(gatewire: &Gatewire, state: &str) -> serde_json::Value {
+    eventually(&format!("the identity is {state}"), || {
+        Some(gatewire.status()["identity"].clone()).filter(|identity| identity["state"] == state)
+    })
+}
+
+#[test]
+fn who_has_no_identity_yet_serves_all_that_does_not_need_one_and_connects_as_soon_as_there_is_one() {
+    let fleet = Fleet::start();
+    fleet.cloud.treat(Kind::RegisterThing, &[Mood::Holds]);
+    let all = fleet.broker.subscribe_with("fleet/#", &["-t", "gateways/#"], "%t %p");
+    let setup = fleet.setup("7", REST);
+    let gatewire = setup.start();
+    eventually("it has asked for a thing", || {
+        let status = gatewire.status();
+        (status["identity"]["step"] == "register-thing").then_some(())
+    });
+    let status = gatewire.status();
+    assert_eq!((&status["identity"]["state"], &status["identity"]["thing"]), (&json!("provisioning"), &json!(null)));
+    assert_eq!(status["link"]["state"], "waiting");
+    assert!(status["link"].get("client_id").is_none() && status.get("certificate").is_none(), "{status}");
+    let names: Vec<_> = status["publish"].as_array().unwrap().iter().map(|publish| &publish["name"]).collect();
+    assert_eq!(names, ["plain"], "what holds the name waits");
+    assert!(status.get("services").is_none(), "{status}");
+
+    let mut client = gatewire.client("publish.sock");
+    assert_eq!(client.ask(r#"{"topic":"fleet/door","payload":"open"}"#)["result"], "stored");
+    let answer = client.ask(r#"{"topic":"gateways/gateway-7/door","payload":"open"}"#);
+    assert_eq!(answer["error"], "no_identity", "{answer}");
+    drop(gatewire.client("messages.sock"));
+    drop(gatewire.client("jobs.sock"));
+    let (code, page, _) = setup.output("status");
+    assert!(code == 0 && page.contains("it waits for an identity") && page.contains("register-thing"), "{page}");
+
+    fleet.cloud.release();
+    let certificate = fleet.wait_for_identity("gateway-7");
+    let found = wait_for(&gatewire, "ready");
+    assert_eq!((&found["thing"], &found["configuration"]), (&json!("gateway-7"), &json!({"Site": "north"})));
+    assert!(found["last_error"].is_null(), "{found}");
+    eventually("it is connected", || (gatewire.status()["link"]["state"] == "connected").then_some(()));
+    let status = gatewire.status();
+    assert_eq!(status["link"]["client_id"], "gateway-7");
+    assert_eq!(status["identity"]["not_after"], status["certificate"]["not_after"]);
+    // The same client goes on.
+    assert_eq!(client.ask(r#"{"topic":"gateways/gateway-7/door","payload":"shut"}"#)["result"], "delivered");
+    let come: BTreeSet<String> = (0..4).map(|_| all.next()).collect();
+    let expected = [
+        "fleet/door open",
+        "fleet/hello from somebody",
+        "gateways/gateway-7/door shut",
+        "gateways/gateway-7/hello from gateway-7",
+    ];
+    assert_eq!(come, expected.map(str::to_owned).into());
+    let log = gatewire.log().join("\n");
+    assert!(log.contains("the identity is in force: the thing gateway-7"), "{log}");
+    assert!(log.contains("the identity is there: the configuration is read again"), "{log}");
+    for (name, mode) in [("", 0o700), ("certificate.pem.crt", 0o600), ("private.pem.key", 0o600), ("thing.json", 0o600)]
+    {
+        let found = fs::metadata(identity(&setup, name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{name}");
+    }
+    let key = fs::read_to_string(identity(&setup, "private.pem.key")).unwrap();
+    let secret = key.lines().nth(1).unwrap();
+    assert!(!log.contains(secret) && !gatewire.status().to_string().contains(secret));
+    assert_eq!(gatewire.stop().0, 0);
+
+    // From now on nobody looks at the claim.
+    let (claim, claim_key) = fleet.claim_files();
+    [claim, claim_key].iter().for_each(|file| fs::remove_file(file).unwrap());
+    let gatewire = setup.connect();
+    assert_eq!(fleet.wait_for_identity("gateway-7").id, certificate.id);
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn what_aws_refuses_is_said_with_its_words_everywhere_and_tried_again() {
+    let fleet = Fleet::start();
+    fleet.cloud.with(|aws| {
+        let hook = ("SerialNumber".to_owned(), "7".to_owned(), "this one was stolen".to_owned());
+        aws.provisioning.template("gateways").hook.push(hook);
+    });
+    let setup = fleet.setup("7", "");
+    let gatewire = setup.start();
+    let line = gatewire.wait_for("identity, register-thing: ");
+    assert!(line.contains("AccessDenied (403): this one was stolen") && line.contains("next attempt in"), "{line}");
+    let found = wait_for(&gatewire, "provisioning");
+    assert_eq!(found["last_error"]["code"], "AccessDenied", "{found}");
+    assert!(found["next_attempt"].is_string() && found["last_error"]["advice"].is_string(), "{found}");
+    let (_, metrics, _) = setup.output_of(&["status", "--prometheus"]);
+    assert!(metrics.contains("gatewire_identity_state{state=\"provisioning\"} 1"), "{metrics}");
+    assert!(metrics.contains("gatewire_identity_last_error_timestamp_seconds{code=\"AccessDenied\"}"), "{metrics}");
+    let (code, page, _) = setup.output("status");
+    assert!(code == 0 && page.contains("this one was stolen"), "{page}");
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn a_claim_that_cannot_be_used_is_78_as_long_as_there_is_no_identity() {
+    let fleet = Fleet::start();
+    let (claim, key) = fleet.claim_files();
+    let setup = fleet.setup("7", "");
+    fs::rename(&key, away(&key)).unwrap();
+    let (code, _, errors) = setup.output("run");
+    assert!(
+        code == 78 && errors.contains("provisioning.claim_key_file") && !errors.contains("tls.key_file"),
+        "{errors}"
+    );
+    let other = fleet.device("other");
+    fs::write(&key, &other.key).unwrap();
+    let (code, _, errors) = setup.output("check");
+    let said = "doesn't belong to the certificate in provisioning.claim_cert_file";
+    assert!(code == 78 && errors.contains(said) && errors.contains("gatewire.toml:"), "{errors}");
+    fs::write(&key, &fleet.claim.key).unwrap();
+    let (code, found, errors) = setup.output("check");
+    assert!(code == 0 && found.contains("by the template gateways and the claim"), "{found}{errors}");
+    drop(claim);
+}
+
+#[test]
+fn a_damaged_identity_is_made_anew_by_the_claim_and_without_one_it_is_78() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", "");
+    let gatewire = setup.connect();
+    let first = fleet.wait_for_identity("gateway-7");
+    assert_eq!(gatewire.stop().0, 0);
+
+    fs::write(identity(&setup, "private.pem.key"), "").unwrap();
+    let (claim, key) = fleet.claim_files();
+    for file in [&claim, &key] {
+        fs::rename(file, away(file)).unwrap();
+    }
+    let (code, _, errors) = setup.output("run");
+    assert!(code == 78 && errors.contains("is damaged") && errors.contains("private.pem.key"), "{errors}");
+    for file in [&claim, &key] {
+        fs::rename(away(file), file).unwrap();
+    }
+    let gatewire = setup.connect();
+    assert!(gatewire.log().join("\n").contains("gatewire gets a new one by the claim"), "{:?}", gatewire.log());
+    fleet.wait_for_attempts("it is connected with another certificate", |attempts| {
+        let is_new = |attempt: &&Attempt| attempt.certificate != first.id && attempt.certificate != fleet.claim.id;
+        attempts.iter().filter(is_new).find(|attempt| attempt.stage == Stage::Connected).map(drop)
+    });
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn without_an_identity_the_way_is_checked_with_the_claim_and_nothing_is_asked_for() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", REST);
+    let (code, found, errors) = setup.output_of(&["check", "--connect"]);
+    assert!(code == 0, "{found}{errors}");
+    for step in [
+        "this connects with the claim, and asks for nothing",
+        "SUBSCRIBE: `$aws/certificates/create-from-csr/json/accepted` granted",
+        "SUBSCRIBE: `$aws/provisioning-templates/gateways/provision/json/rejected` granted",
+        "for the name of the thing: publish named, topics of ingest publish, [jobs]",
+    ] {
+        assert!(found.contains(step), "{step}\n{found}{errors}");
+    }
+    assert!(fleet.cloud.requests(Kind::CreateCertificate).is_empty());
+    fleet.refuse(Who::Claims, Refusal::NotAuthorized, 1);
+    let (code, found, errors) = setup.output_of(&["check", "--connect"]);
+    assert!(code == 1 && found.contains("failed"), "{found}{errors}");
+}
+
+#[test]
+fn the_policies_are_those_of_the_claim_and_of_any_gateway_of_the_fleet() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", REST);
+    let policy = |arguments: &[&str]| {
+        let common = ["policy", "--region", "eu-west-1", "--account", "123456789012"];
+        let (code, printed, errors) = setup.output_of(&[&common, arguments].concat());
+        assert_eq!((code, errors.as_str()), (0, ""), "{printed}");
+        printed
+    };
+    let claim = policy(&["--claim"]);
+    assert!(
+        claim.contains("client/claim-*") && claim.contains("provisioning-templates/gateways/provision/json"),
+        "{claim}"
+    );
+    let device = policy(&[]);
+    let name = "${iot:Connection.Thing.ThingName}";
+    for resource in ["client/", "topic/gateways/", "topic/$aws/things/", "topicfilter/gateways/"] {
+        assert!(device.contains(&format!("{resource}{name}")), "{resource}\n{device}");
+    }
+    assert!(device.contains("topic/fleet/*"), "{device}");
+}

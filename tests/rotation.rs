@@ -1,0 +1,243 @@
+//! Another certificate for an identity that gatewire has made itself, by a job and in time, against a cloud that gives certificates and
+//! refuses those that don't count.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use support::cloud::certificates::State;
+use support::cloud::fleet::Fleet;
+use support::cloud::front::{Refusal, Who};
+use support::cloud::jobs::Status;
+use support::cloud::service::{Kind, Mood};
+use support::daemon::{Gatewire, Setup};
+use support::eventually;
+
+const THING: &str = "gateway-9001";
+
+const REST: &str = "[jobs]\n[[ingest]]\nname = \"in\"\nsocket = \"DIR/in.sock\"\ntopics = [\"readings\"]\n";
+
+/// A gateway with an identity.
+fn provisioned(fleet: &Fleet) -> Setup {
+    let setup = fleet.setup("9001", REST);
+    let (code, out, said) = setup.output("provision");
+    assert_eq!(code, 0, "{out}{said}");
+    setup
+}
+
+fn state(setup: &Setup, name: &str) -> std::path::PathBuf {
+    setup.directory.path().join("state").join(name)
+}
+
+/// The certificate's id.
+fn in_force(setup: &Setup) -> String {
+    // For a moment there is no directory of this name.
+    let json = eventually("there is an identity", || fs::read(state(setup, "identity/thing.json")).ok());
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    json["certificate_id"].as_str().unwrap().to_owned()
+}
+
+fn is_active(fleet: &Fleet, id: &str) -> bool {
+    fleet.cloud.with(|aws| aws.certificates.get(id).unwrap().state) == State::Active
+}
+
+/// Nothing of a rotation is left, and the link uses what is in force, which AWS lets in.
+fn is_settled(fleet: &Fleet, setup: &Setup, gatewire: &Gatewire) {
+    eventually("nothing of a rotation is left", || {
+        let is_left = state(setup, "identity.next").exists() || state(setup, "identity.previous").exists();
+        let status = gatewire.status();
+        let (link, identity) = (&status["link"]["state"], &status["identity"]);
+        let rests = identity["state"] == "ready" && identity["step"].is_null();
+        (!is_left && link == "connected" && rests).then_some(())
+    });
+    let id = in_force(setup);
+    assert!(is_active(fleet, &id), "{id}");
+}
+
+#[test]
+fn a_job_rotates_the_certificate_and_no_message_is_lost() {
+    let fleet = Fleet::start();
+    let setup = provisioned(&fleet);
+    let old = in_force(&setup);
+    let readings = fleet.broker.subscribe("readings");
+    let gatewire = setup.connect();
+    let mut client = gatewire.client("in.sock");
+    let mut sent = 0usize;
+    let mut send = |client: &mut support::socket::Client| {
+        client.send(&format!("{{\"topic\":\"readings\",\"payload\":\"{sent}\"}}"));
+        let answer = client.json();
+        assert!(answer["result"] == "stored" || answer["result"] == "delivered", "{answer}");
+        sent += 1;
+    };
+    send(&mut client);
+    fleet.rotate("rotate", THING);
+    let done = eventually("the job is over", || {
+        send(&mut client);
+        let execution = fleet.cloud.execution("rotate");
+        execution.status.is_terminal().then_some(execution)
+    });
+    assert_eq!(done.status, Status::Succeeded, "{done:?}");
+    assert!(
+        fleet.cloud.requests(Kind::Update).iter().any(|update| {
+            update["status"] == "IN_PROGRESS" && update["statusDetails"]["CertificateRotator"] == "true"
+        }),
+        "as the rotator's own client says"
+    );
+    send(&mut client);
+    let new = in_force(&setup);
+    assert!(new != old && !is_active(&fleet, &old));
+    is_settled(&fleet, &setup, &gatewire);
+    // At least once: what wasn't acknowledged when the connection ended comes again.
+    let mut came = std::collections::BTreeSet::new();
+    while came.len() < sent {
+        came.insert(readings.next());
+    }
+    // Each connection is of the same session.
+    let again = fleet.attempts_of(&Who::Certificate(new));
+    assert!(again.iter().all(|attempt| attempt.client_id == THING && !attempt.clean), "{again:?}");
+    gatewire.wait_for("the certificate was rotated for job rotate, execution 1");
+    assert_eq!(fleet.cloud.take_violations(), Vec::<String>::new());
+    gatewire.stop();
+}
+
+#[test]
+fn a_rejected_request_fails_the_job_and_changes_nothing() {
+    let fleet = Fleet::start();
+    let setup = provisioned(&fleet);
+    let old = in_force(&setup);
+    let gatewire = setup.connect();
+    fleet.cloud.treat(Kind::RotatorCreate, &[Mood::Refuses("no such job")]);
+    fleet.rotate("rotate", THING);
+    let done = fleet.wait_for("rotate", Status::Failed);
+    assert!(done.details["reason"].contains("the certificate rotator rejects the request"), "{done:?}");
+    is_settled(&fleet, &setup, &gatewire);
+    assert_eq!(in_force(&setup), old);
+    assert_eq!(gatewire.status()["identity"]["last_error"]["code"], "rotation");
+    gatewire.stop();
+}
+
+#[test]
+fn a_rejected_commit_goes_back_to_the_old_certificate() {
+    let fleet = Fleet::start();
+    let setup = provisioned(&fleet);
+    let old = in_force(&setup);
+    let gatewire = setup.connect();
+    fleet.cloud.treat(Kind::RotatorCommit, &[Mood::Refuses("too late")]);
+    fleet.rotate("rotate", THING);
+    fleet.wait_for("rotate", Status::Failed);
+    assert_eq!(in_force(&setup), old);
+    assert!(state(&setup, "identity.next").exists(), "AWS may do it late");
+    // It does.
+    let next = fleet.cloud.with(|aws| {
+        let next = aws.certificates.of_thing(THING).into_iter().find(|known| known.id != old).unwrap().id.clone();
+        aws.certificates.get_mut(&old).state = State::Inactive;
+        next
+    });
+    fleet.cut(&Who::Certificate(old));
+    eventually("the new certificate counts", || (in_force(&setup) == next).then_some(()));
+    is_settled(&fleet, &setup, &gatewire);
+    gatewire.stop();
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_sent_again() {
+    let fleet = Fleet::start();
+    let setup = provisioned(&fleet);
+    let gatewire = setup.connect();
+    fleet.cloud.treat(Kind::RotatorCommit, &[Mood::Silent]);
+    fleet.rotate("rotate", THING);
+    fleet.wait_for("rotate", Status::Succeeded);
+    is_settled(&fleet, &setup, &gatewire);
+    assert_eq!(fleet.cloud.requests(Kind::RotatorCommit).len(), 2);
+    gatewire.stop();
+}
+
+#[test]
+fn a_certificate_for_another_key_and_garbage_are_asked_for_again() {
+    let fleet = Fleet::start();
+    let setup = provisioned(&fleet);
+    let gatewire = setup.connect();
+    fleet.cloud.treat(Kind::RotatorCreate, &[Mood::OtherKey]);
+    fleet.rotate("rotate", THING);
+    gatewire.wait_for("it is for another key");
+    fleet.wait_for("rotate", Status::Succeeded);
+    is_settled(&fleet, &setup, &gatewire);
+    gatewire.stop();
+}
+
+#[test]
+fn killed_at_each_step_it_goes_on_or_begins_anew_and_the_job_succeeds() {
+    for kind in [Kind::RotatorCreate, Kind::RotatorCommit] {
+        for mood in [Mood::Dead, Mood::Silent, Mood::Holds] {
+            let fleet = Fleet::start();
+            let setup = provisioned(&fleet);
+            let gatewire = setup.connect();
+            fleet.cloud.treat(kind, &[mood]);
+            fleet.rotate("rotate", THING);
+            eventually("it is asked", || (!fleet.cloud.requests(kind).is_empty()).then_some(()));
+            gatewire.kill();
+            fleet.cloud.release();
+            let gatewire = setup.start();
+            fleet.wait_for("rotate", Status::Succeeded);
+            is_settled(&fleet, &setup, &gatewire);
+            gatewire.stop();
+            println!("{kind:?} {mood:?}: right");
+        }
+    }
+}
+
+#[test]
+fn killed_while_the_new_certificate_is_refused_it_tries_that_again() {
+    let fleet = Fleet::start();
+    let setup = provisioned(&fleet);
+    let old = in_force(&setup);
+    let gatewire = setup.connect();
+    fleet.refuse(Who::NewerThan(old.clone()), Refusal::NotAuthorized, usize::MAX);
+    fleet.rotate("rotate", THING);
+    fleet.wait_for_attempts("the new one was tried", |attempts| {
+        attempts.iter().any(|attempt| attempt.client_id == THING && attempt.certificate != old).then_some(())
+    });
+    gatewire.kill();
+    let gatewire = setup.start();
+    fleet.admit();
+    fleet.wait_for("rotate", Status::Succeeded);
+    is_settled(&fleet, &setup, &gatewire);
+    assert_ne!(in_force(&setup), old);
+    gatewire.stop();
+}
+
+#[test]
+fn with_files_put_there_by_hand_the_job_is_rejected_with_the_reason() {
+    let (broker, cloud) = support::cloud::Cloud::start();
+    let gatewire = Setup::new(broker.port, "[jobs]\n").connect();
+    cloud.create_job("rotate", json!({"operation": "ROTATE_CERTIFICATE"}));
+    let done = cloud.wait_for("rotate", Status::Rejected);
+    assert!(done.details["reason"].contains("put there by hand"), "{done:?}");
+    gatewire.stop();
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_renewed_once() {
+    let fleet = Fleet::start();
+    let hour = Duration::from_secs(3600);
+    // All that are signed end within the 30 days of `renew_before`.
+    fleet.cloud.with(|aws| aws.certificates.valid(SystemTime::now() - hour, SystemTime::now() + 24 * hour));
+    let setup = provisioned(&fleet);
+    let old = in_force(&setup);
+    let gatewire = setup.connect();
+    eventually("there is another certificate", || (in_force(&setup) != old).then_some(()));
+    is_settled(&fleet, &setup, &gatewire);
+    gatewire.wait_for("the certificate was rotated because the certificate ends soon");
+    gatewire.stop();
+    // Not within the same day, though this one ends as soon.
+    let gatewire = setup.connect();
+    fleet.rotate("rotate", THING);
+    fleet.wait_for("rotate", Status::Succeeded);
+    assert_eq!(fleet.cloud.requests(Kind::CreateCertificate).len(), 2, "by the claim, and once to renew it");
+    is_settled(&fleet, &setup, &gatewire);
+    gatewire.stop();
+}
