@@ -105,6 +105,11 @@ fn who_has_no_identity_yet_serves_all_that_does_not_need_one_and_connects_as_soo
     let log = gatewire.log().join("\n");
     assert!(log.contains("the identity is in force: the thing gateway-7"), "{log}");
     assert!(log.contains("the identity is there: the configuration is read again"), "{log}");
+    assert!(
+        log.contains("as soon as it has an identity") && log.contains("waiting for an identity: publish "),
+        "{log}"
+    );
+    assert!(!log.contains("gateways/thing") && !log.contains("`thing`"), "the name that stands in is nobody's: {log}");
     for (name, mode) in [("", 0o700), ("certificate.pem.crt", 0o600), ("private.pem.key", 0o600), ("thing.json", 0o600)]
     {
         let found = fs::metadata(identity(&setup, name)).unwrap().permissions().mode() & 0o777;

@@ -1,4 +1,4 @@
-//! What a start says: six lines at most that tell what this daemon will do.
+//! What a start says: six lines at most, and one more without an identity, that tell what this daemon will do.
 
 use std::path::Path;
 
@@ -15,17 +15,26 @@ const MOST: usize = 5;
 /// Says what a daemon with this configuration will do; so many messages wait in its outbox.
 pub(super) fn announce(config: &Config, waiting: u64) {
     let connection = &config.connection;
-    log::info!(
-        GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str(),
-        GATEWIRE_CLIENT_ID = connection.client_id.as_str();
-        "gatewire {} keeps a link to {}:{} as `{}` (MQTT {})",
-        env!("CARGO_PKG_VERSION"), connection.endpoint, connection.port, connection.client_id, connection.protocol.as_str()
-    );
+    let (version, protocol) = (env!("CARGO_PKG_VERSION"), connection.protocol.as_str());
+    match connection.is_named {
+        true => log::info!(
+            GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str(),
+            GATEWIRE_CLIENT_ID = connection.client_id.as_str();
+            "gatewire {version} keeps a link to {}:{} as `{}` (MQTT {protocol})",
+            connection.endpoint, connection.port, connection.client_id
+        ),
+        false => log::info!(
+            GATEWIRE_EVENT = "starting", GATEWIRE_ENDPOINT = connection.endpoint.as_str();
+            "gatewire {version} keeps a link to {}:{} as soon as it has an identity (MQTT {protocol})",
+            connection.endpoint, connection.port
+        ),
+    }
     let kinds = [
-        line("publish", config.publish.iter().map(publish)),
-        line("forward", config.forward.iter().map(forward)),
+        line("publish", config.publications().iter().map(publish)),
+        line("forward", config.forward.iter().map(|of| forward(of, connection.is_named))),
         line("ingest", config.ingest.iter().map(ingest)),
-        line("bridge", config.bridge.iter().map(bridge)),
+        line("bridge", config.bridges().collect::<Vec<_>>().into_iter().map(bridge)),
+        line("waiting for an identity:", config.waiting().into_iter()),
     ];
     kinds.into_iter().flatten().for_each(|line| log::info!("{line}"));
     let waiting = match waiting {
@@ -93,8 +102,10 @@ fn publish(publish: &Publish) -> String {
     format!("{}: on {} {}", publish.name, publish.topic, publish.when)
 }
 
-fn forward(forward: &Forward) -> String {
-    format!("{}: {} to {}", forward.name, listed(&forward.filters), forward.socket.path.display())
+/// Without its filters as long as they may hold the name of the thing and AWS is yet to say it.
+fn forward(forward: &Forward, is_named: bool) -> String {
+    let filters = if is_named { format!("{} ", listed(&forward.filters)) } else { String::new() };
+    format!("{}: {filters}to {}", forward.name, forward.socket.path.display())
 }
 
 fn bridge(bridge: &Bridge) -> String {
@@ -103,7 +114,8 @@ fn bridge(bridge: &Bridge) -> String {
 }
 
 fn ingest(ingest: &Ingest) -> String {
-    format!("{}: {} to {}", ingest.name, ingest.socket.path.display(), listed(&ingest.topics))
+    let topics = if ingest.topics.is_empty() { String::new() } else { format!(" to {}", listed(&ingest.topics)) };
+    format!("{}: {}{topics}", ingest.name, ingest.socket.path.display())
 }
 
 fn listed(filters: &[TopicFilter]) -> String {
