@@ -99,7 +99,7 @@ enum Command {
     /// Print the minimal IoT policy that this configuration needs, or compare an existing one
     #[command(long_about = policy::LONG_ABOUT, after_help = policy::AFTER_HELP)]
     Policy(policy::PolicyArguments),
-    /// Get this gateway's identity from AWS IoT by the claim of [provisioning], in the foreground
+    /// Get this gateway's identity from AWS IoT by its claim, in the foreground
     #[command(long_about = provision::LONG_ABOUT, after_help = provision::AFTER_HELP)]
     Provision,
     /// Say what the bridges do with a topic, or translate a mosquitto bridge

@@ -67,7 +67,7 @@ pub(super) struct PolicyArguments {
     #[arg(long, value_name = "NAME", requires = "against", value_parser = context::thing)]
     thing: Option<String>,
 
-    /// Print the policy that the claim certificate of [provisioning] needs
+    /// Print the policy that the certificate of the claim needs
     #[arg(long, conflicts_with_all = ["against", "ingest_retain"])]
     claim: bool,
 

@@ -176,7 +176,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Refuses a key of `[connection]` or `[tls]` whose value [provisioning] finds by itself.
+    /// Refuses a key of `[connection]` or `[tls]` whose value `[provisioning]` finds by itself.
     pub(in crate::config) fn not_beside_provisioning(&self, section: &Section<'a>, key: &'static str) {
         if self.root.get("provisioning").is_none() || section.node(key).is_none() {
             return;
