@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -16,6 +17,7 @@ use support::cloud::jobs::Status;
 use support::cloud::service::{Kind, Mood};
 use support::daemon::{Gatewire, Setup};
 use support::eventually;
+use support::softhsm::{PIN, SOFTHSM, Token};
 
 const THING: &str = "gateway-9001";
 
@@ -208,6 +210,42 @@ fn killed_while_the_new_certificate_is_refused_it_tries_that_again() {
     is_settled(&fleet, &setup, &gatewire);
     assert_ne!(in_force(&setup), old);
     gatewire.stop();
+}
+
+#[test]
+fn a_key_in_a_token_gets_each_certificate_and_leaves_the_token_for_none() {
+    for object in ["ec", "rsa"] {
+        let (fleet, token) = (Fleet::start(), Token::new());
+        let uri = token.uri(object, Path::new(SOFTHSM));
+        let setup = fleet.setup("9001", REST).edit("[tls]\n", &format!("[tls]\nkey_file = \"{uri}\"\n"));
+        let setup = setup.env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
+        let (code, out, said) = setup.output("provision");
+        assert!(code == 0 && out.contains("key: the key is in a token") && !out.contains(PIN), "{out}{said}");
+        let old = in_force(&setup);
+        let gatewire = setup.connect();
+        fleet.rotate("rotate", THING);
+        fleet.wait_for("rotate", Status::Succeeded);
+        is_settled(&fleet, &setup, &gatewire);
+        assert_ne!(in_force(&setup), old);
+        assert!(!state(&setup, "identity/private.pem.key").exists());
+        assert!(!gatewire.log().join("\n").contains(PIN));
+        gatewire.stop();
+    }
+}
+
+#[test]
+fn a_token_that_is_away_is_named_and_provisioning_goes_on_once_it_is_back() {
+    let (fleet, token) = (Fleet::start(), Token::new());
+    let uri = token.uri("ec", Path::new(SOFTHSM));
+    let setup = fleet.setup("9001", REST).edit("[tls]\n", &format!("[tls]\nkey_file = \"{uri}\"\n"));
+    let setup = setup.env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
+    token.pull_out();
+    let (code, out, said) = setup.output("provision");
+    assert!(code == 1 && said.contains("the key in the token: no token fits") && !out.contains(PIN), "{out}{said}");
+    assert_eq!(fleet.cloud.requests(Kind::CreateCertificate).len(), 0);
+    token.plug_in();
+    let (code, out, said) = setup.output("provision");
+    assert!(code == 0 && out.contains(THING), "{out}{said}");
 }
 
 #[test]
