@@ -89,8 +89,12 @@ impl Reader<'_> {
                 Service::Jobs => ("no [[action]] and no `socket`", "job"),
                 _ => ("no [[action]]", "command"),
             };
+            let built_in = match (service, self.root.get("provisioning")) {
+                (Service::Jobs, Some(_)) => "gatewire:reload, gatewire:diagnose and ROTATE_CERTIFICATE",
+                _ => "gatewire:reload and gatewire:diagnose",
+            };
             let text = format!(
-                "`{}`: there is {name}, so that every {one} is rejected but for gatewire:reload and gatewire:diagnose",
+                "`{}`: there is {name}, so that every {one} is rejected but for {built_in}",
                 service.name()
             );
             self.report.warning(&entry.place, &text);
