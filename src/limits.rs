@@ -8,6 +8,9 @@ use std::time::Duration;
 /// The largest payload of a PUBLISH, in bytes. IoT Core closes the connection on a larger one.
 pub(crate) const MAX_PAYLOAD: usize = 128 * 1024;
 
+/// The most that the parameters of fleet provisioning may have as JSON, in bytes: they share a payload with AWS's token.
+pub(crate) const MAX_PARAMETERS: usize = 96 * 1024;
+
 /// The largest payload of a will, in bytes: its length has two bytes (MQTT 3.1.1, 3.1.3.3; MQTT 5, 3.1.3.4).
 pub(crate) const MAX_WILL_PAYLOAD: usize = 65_535;
 

@@ -356,13 +356,38 @@ fn the_claim_is_deleted_if_that_is_wanted() {
 
 #[test]
 fn a_damaged_identity_is_made_anew() {
+    let (certificate, key) = ("certificate.pem.crt", "private.pem.key");
     let fleet = Fleet::start();
     let setup = fleet.setup("9001", "");
     succeeds(&setup, "gateway-9001");
-    fs::write(identity(&setup).join("private.pem.key"), "").unwrap();
-    let (code, out, said) = provision(&setup);
-    assert_eq!(code, 0, "{out}{said}");
-    assert!(said.contains("is damaged"), "{said}");
-    belongs_together(&identity(&setup));
-    assert_eq!(fleet.cloud.requests(Kind::CreateCertificate).len(), 2);
+    let (claim, claim_key) = fleet.claim_files();
+    let others = |file: &Path| fs::read(file).unwrap();
+    let damages: [(&str, Box<dyn Fn(Vec<u8>) -> Vec<u8>>); 8] = [
+        (key, Box::new(|_| Vec::new())),
+        (key, Box::new(|whole| vec![0; whole.len()])),
+        (key, Box::new(|whole| whole[..120].to_vec())),
+        (key, Box::new(|_| others(&claim_key))),
+        (certificate, Box::new(|whole| vec![0; whole.len()])),
+        (certificate, Box::new(|whole| whole[..200].to_vec())),
+        (certificate, Box::new(|_| others(&claim))),
+        (certificate, Box::new(|whole| String::from_utf8(whole).unwrap().replacen("MII", "MIX", 1).into_bytes())),
+    ];
+    for (number, (file, damage)) in damages.iter().enumerate() {
+        let path = identity(&setup).join(file);
+        fs::write(&path, damage(fs::read(&path).unwrap())).unwrap();
+        let (code, out, said) = provision(&setup);
+        assert_eq!(code, 0, "{number}: {out}{said}");
+        assert!(said.contains("is damaged"), "{number}: {said}");
+        belongs_together(&identity(&setup));
+        assert_eq!(fleet.cloud.requests(Kind::CreateCertificate).len(), number + 2);
+    }
+}
+
+#[test]
+fn parameters_that_fit_into_no_message_are_78() {
+    let fleet = Fleet::start();
+    let parameters: Vec<String> = (0..30).map(|n| format!("P{n} = \"{}\"", "x".repeat(4000))).collect();
+    let setup = fleet.setup_with("", &format!("parameters = {{ {} }}\n", parameters.join(", ")), "");
+    let (code, _, said) = provision(&setup);
+    assert!(code == 78 && said.contains("`provisioning.parameters`: together have"), "{code} {said}");
 }

@@ -230,6 +230,12 @@ fn a_key_in_a_token_gets_each_certificate_and_leaves_the_token_for_none() {
         assert!(!state(&setup, "identity/private.pem.key").exists());
         assert!(!gatewire.log().join("\n").contains(PIN));
         gatewire.stop();
+        // A line that is gone by mistake doesn't cost the identity.
+        let before = in_force(&setup);
+        let setup = setup.edit(&format!("key_file = \"{uri}\"\n"), "");
+        let (code, _, said) = setup.output("run");
+        assert!(code == 78 && said.contains("is in a token, and tls.key_file doesn't name it"), "{said}");
+        assert_eq!(in_force(&setup), before);
     }
 }
 

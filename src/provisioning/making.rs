@@ -10,7 +10,9 @@ use crate::identity::{
     Directory, DiskError, Identity, KeyError, KeyKind, KeyPlace, Progress, Signer, Which, certificate_of, csr,
     generate, parse,
 };
+use crate::net::credentials;
 use crate::pkcs11::{TokenKey, Uri};
+use crate::time;
 
 /// Where the key comes from.
 #[derive(Debug, Clone)]
@@ -128,6 +130,18 @@ impl Making {
             KeySource::Token(_) => tls.key_file.clone(),
         };
         config::Tls { ca_file: tls.ca_file.clone(), cert_file: paths.certificate, key_file }
+    }
+
+    /// Whether what is in force can be used: key and certificate can be read and belong together. `tls` names the authorities, and
+    /// the key if that is in a token. Whoever reads the credentials comes to the same.
+    pub(super) fn is_usable(&self, tls: &config::Tls) -> bool {
+        let paths = self.directory.paths(Which::Current);
+        let key_file = match &self.source {
+            KeySource::Made(_) => KeyFile::File(paths.key),
+            KeySource::Token(_) => tls.key_file.clone(),
+        };
+        let tls = config::Tls { ca_file: tls.ca_file.clone(), cert_file: paths.certificate, key_file };
+        credentials::load(&tls, time::system()).map_or_else(|problems| !problems.are_of_identity(), |_| true)
     }
 
     /// Waits for what others do with the files.

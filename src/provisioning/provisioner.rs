@@ -124,10 +124,11 @@ impl<N: Network> Provisioner<N> {
     /// What is there to go on with; or an identity that is there already.
     async fn resume(&self, until: Until, tell: Tell<'_>) -> Result<Machine, Ended> {
         loop {
-            let found = self.on_disk(Stage::Key, |making| -> Result<_, DiskError> {
+            let tls = self.setup.tls.clone();
+            let found = self.on_disk(Stage::Key, move |making| -> Result<_, DiskError> {
                 match making.directory().current()? {
-                    Found::Identity(identity) => Ok(Err(identity)),
-                    Found::Nothing | Found::Damaged(_) => Ok(Ok(making.progress()?)),
+                    Found::Identity(identity) if making.is_usable(&tls) => Ok(Err(identity)),
+                    Found::Identity(_) | Found::Nothing | Found::Damaged(_) => Ok(Ok(making.progress()?)),
                 }
             });
             let trouble = match found.await {

@@ -7,12 +7,16 @@ use serde_json::{Map, Value, json};
 
 use super::trouble::{Blame, Stage, Trouble};
 use crate::identity::{Signer, certificate_of};
+use crate::limits::{MAX_PARAMETERS, MAX_PAYLOAD};
 use crate::printable::printable;
 use crate::secret::Secret;
 pub(crate) use crate::services::provisioning_topics as topics;
 
 /// A thing's name: 1 to 128 of `[a-zA-Z0-9:_-]`, which is also what a client id may be.
 const MAX_THING: usize = 128;
+
+/// The longest token, in bytes as JSON: AWS's have a few hundred, and all of a request has to fit into a message.
+const MAX_TOKEN: usize = MAX_PAYLOAD - MAX_PARAMETERS - 1024;
 
 /// Of AWS's words, so many bytes are shown.
 const MAX_WORDS: usize = 500;
@@ -95,6 +99,9 @@ pub(crate) fn created(answer: &Answer, key: &Signer) -> Result<Created, Trouble>
     let Accepted { certificate_ownership_token: ownership, certificate_pem: certificate } = accepted(STAGE, answer)?;
     if ownership.is_empty() {
         return Err(Trouble::of_answer(STAGE, "certificateOwnershipToken is empty"));
+    }
+    if Value::from(ownership.as_str()).to_string().len() > MAX_TOKEN {
+        return Err(Trouble::of_answer(STAGE, "certificateOwnershipToken is too long to be sent back"));
     }
     let certificate_id = certificate_of(key, &certificate).map_err(Trouble::of_certificate)?;
     Ok(Created { certificate_id, certificate, ownership: Secret::new(ownership) })

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::Means;
 use crate::config::{Config, Environment, Provisioning};
-use crate::identity::{Directory, Found};
+use crate::identity::{Directory, Found, Identity, KeyPlace};
 use crate::net::credentials::{self, Credentials, CredentialsProblems};
+use crate::owner::quoted;
 use crate::time;
 
 /// Reads what there is. `warnings` gets what is said of an identity that can't be used and is made anew.
@@ -21,10 +22,13 @@ pub(super) fn read(
     let damaged = match Directory::at(&state).current() {
         Ok(Found::Nothing) => None,
         Ok(Found::Damaged(what)) => Some(what),
-        Ok(Found::Identity(identity)) => match own(config, &state) {
-            Ok(credentials) => return Ok(Means::Own(credentials, Some(identity))),
-            Err(Unusable::Problems(problems)) => return Err(problems),
-            Err(Unusable::Damaged(what)) => Some(what),
+        Ok(Found::Identity(identity)) => match elsewhere(config, &identity, &environment.identity()) {
+            Some(line) => return Err(vec![line]),
+            None => match own(config, &state) {
+                Ok(credentials) => return Ok(Means::Own(credentials, Some(identity))),
+                Err(Unusable::Problems(problems)) => return Err(problems),
+                Err(Unusable::Damaged(what)) => Some(what),
+            },
         },
         Err(error) => {
             return Err(vec![format!(
@@ -62,13 +66,27 @@ fn own(config: &Config, state: &Path) -> Result<Credentials, Unusable> {
         // It was to be put in its place when a crash came: that is ended. Who can't do that says that it is missing.
         drop(Directory::open(state));
     }
-    credentials::load(&config.tls, time::system()).map_err(|problems| {
-        let is_of_authorities = |problem: &credentials::Problem| problem.about().0 == "tls.ca_file";
-        match problems.0.iter().any(is_of_authorities) {
-            true => Unusable::Problems(super::at_their_places(&problems, Some(&config.places))),
-            false => Unusable::Damaged(problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
-        }
+    credentials::load(&config.tls, time::system()).map_err(|problems| match problems.are_of_identity() {
+        false => Unusable::Problems(super::at_their_places(&problems, Some(&config.places))),
+        true => Unusable::Damaged(problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
     })
+}
+
+/// Why the identity isn't the one that the configuration means: its key is somewhere else. It may be whole, and nothing makes
+/// another in its place without being told to.
+fn elsewhere(config: &Config, identity: &Identity, directory: &Path) -> Option<String> {
+    let remove = format!("sudo rm -r {}", quoted(directory));
+    match (identity.key, config.tls.key_file.token()) {
+        (KeyPlace::Token, None) => Some(format!(
+            "the key of this gateway's identity is in a token, and tls.key_file doesn't name it: write its URI there again. To have              another identity made, with its key in a file: `{remove}`"
+        )),
+        (KeyPlace::File, Some(_)) => Some(format!(
+            "{}the key of this gateway's identity is in a file, and tls.key_file names one in a token: remove that line. To have \
+             another identity made, for the key in the token: `{remove}`",
+            config.places.of("tls.key_file", config.tls.key_file.token().map_or(Path::new(""), |uri| &uri.module))
+        )),
+        _ => None,
+    }
 }
 
 fn claim(config: &Config, provisioning: &Provisioning) -> Result<Credentials, Vec<String>> {

@@ -13,7 +13,7 @@ use crate::config::provisioning::{ClaimAfter, NoValue, Provisioning, Told};
 use crate::config::section::{Complaints, Section};
 use crate::config::values::{DAY, duration, string, word};
 use crate::identity::KeyKind;
-use crate::limits::MAX_CLIENT_ID_BYTES;
+use crate::limits::{MAX_CLIENT_ID_BYTES, MAX_PARAMETERS};
 use crate::message::check_characters;
 use crate::template::{Machine, NAMES_OF_MACHINE, OfMachine, beginning, fill_of_machine};
 
@@ -165,6 +165,15 @@ impl<'a> Reader<'a> {
         // All of them, and only then whether one is missing: each complaint is wanted.
         let parameters: Vec<_> = table.entries.iter().map(parameter).collect();
         let parameters: Vec<_> = parameters.into_iter().collect::<Option<_>>()?;
+        let json = |text: &str| serde_json::Value::from(text).to_string().len();
+        let of = |(key, value): &(String, OrLacks<String>)| json(key) + value.as_deref().map_or(0, json) + 2;
+        let bytes: usize = parameters.iter().map(of).sum();
+        if bytes > MAX_PARAMETERS {
+            let text =
+                format!("together have {bytes} bytes as JSON, and a request to AWS IoT has room for {MAX_PARAMETERS}");
+            complaints.at(node, text);
+            return None;
+        }
         Some(parameters.into_iter().map(|(key, value)| Ok((key, value?))).collect())
     }
 

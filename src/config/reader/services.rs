@@ -93,10 +93,8 @@ impl Reader<'_> {
                 (Service::Jobs, Some(_)) => "gatewire:reload, gatewire:diagnose and ROTATE_CERTIFICATE",
                 _ => "gatewire:reload and gatewire:diagnose",
             };
-            let text = format!(
-                "`{}`: there is {name}, so that every {one} is rejected but for {built_in}",
-                service.name()
-            );
+            let text =
+                format!("`{}`: there is {name}, so that every {one} is rejected but for {built_in}", service.name());
             self.report.warning(&entry.place, &text);
         }
         if let (Some(entry), true, false) = (self.root.get("action"), configured.is_empty(), actions.is_empty()) {

@@ -293,6 +293,11 @@ pub(crate) enum Holds {
 }
 
 impl CredentialsProblems {
+    /// Whether it is certificate and key alone that can't be used: what gatewire has made itself is made anew then.
+    pub(crate) fn are_of_identity(&self) -> bool {
+        !self.0.iter().any(|problem| problem.about().0 == Role::Ca.key())
+    }
+
     /// Each where the certificate and the key are those of the claim: the key of the configuration, the path, and what is said.
     pub(crate) fn of_claim(&self) -> impl Iterator<Item = (&'static str, &Path, String)> {
         const KEYS: [(Role, &str); 2] =
