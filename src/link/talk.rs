@@ -1,5 +1,6 @@
 //! A connection on which MQTT is spoken, question by question.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,6 +39,8 @@ pub(crate) enum Asked {
     /// With a packet of so many bytes, which is more than we take.
     TooLarge(usize),
     Refused(Rejection),
+    /// The server has taken the request, and nothing came within this time.
+    Unanswered(Duration),
 }
 
 impl<S: Transport> Talk<S> {
@@ -69,13 +72,21 @@ impl<S: Transport> Talk<S> {
         }
         self.dialogue.publish(request, began);
         let place = |topic: &Topic| answers.iter().position(|answer| answer == topic.as_str());
+        let is_taken = Cell::new(false);
         let answer = self.reply(|reply| match reply {
             Reply::Message(topic, payload) => place(&topic).map(|place| Asked::Answered(place, payload)),
             Reply::TooLarge(topic, size) => place(&topic).map(|_| Asked::TooLarge(size)),
             Reply::Published(Err(reason)) => Some(Asked::Refused(Rejection::PubAck(reason))),
+            Reply::Published(Ok(())) => {
+                is_taken.set(true);
+                None
+            }
             _ => None,
         });
         let answer = timeout(patience, answer).await;
+        if answer.is_err() && is_taken.get() {
+            return Ok(Asked::Unanswered(patience));
+        }
         self.answered(answer, Sent::Publish(request.topic.clone()), began, patience)
     }
 

@@ -23,13 +23,17 @@ pub(crate) fn delete_claim(provisioning: &Provisioning) -> Vec<Undeleted> {
     if provisioning.claim_after == ClaimAfter::Keep {
         return Vec::new();
     }
-    let files = [&provisioning.claim_key_file, &provisioning.claim_cert_file];
-    let delete = |path: &PathBuf| match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            let command = format!("sudo rm {}", quoted(path));
-            Some(Undeleted { path: path.clone(), said: error.to_string(), command })
+    let named = [&provisioning.claim_key_file, &provisioning.claim_cert_file];
+    // A link is the smaller part of it: what it leads to goes first, so that it can be found again if that fails.
+    let behind = |path: &PathBuf| path.is_symlink().then(|| path.canonicalize().ok()).flatten();
+    let files = named.into_iter().flat_map(|path| behind(path).into_iter().chain([path.clone()]));
+    let mut undeleted: Vec<Undeleted> = Vec::new();
+    for path in files {
+        let Err(error) = fs::remove_file(&path) else { continue };
+        if error.kind() != ErrorKind::NotFound {
+            let command = format!("sudo rm {}", quoted(&path));
+            undeleted.push(Undeleted { path, said: error.to_string(), command });
         }
-        _ => None,
-    };
-    files.into_iter().filter_map(delete).collect()
+    }
+    undeleted
 }

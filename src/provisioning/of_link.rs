@@ -54,6 +54,21 @@ impl Trouble {
                 message: format!("the request to `{}` was refused: {rejection}", request.topic),
                 advice: format!("The claim's policy must allow iot:Publish on topic/{}: {POLICY}.", request.topic),
             },
+            Asked::Unanswered(patience) => Trouble {
+                stage: request.stage,
+                blame: Blame::Server,
+                code: "no_answer".to_owned(),
+                message: format!(
+                    "the request to `{}` was acknowledged, and no answer came within {} s",
+                    request.topic,
+                    patience.as_secs()
+                ),
+                advice: format!(
+                    "Either the claim's policy doesn't allow iot:Receive on topic/{}/*: {POLICY}. Or AWS, or the template's \
+                     pre-provisioning hook, takes too long: the log of its Lambda function tells.",
+                    request.topic
+                ),
+            },
             Asked::TooLarge(size) => Trouble::of_answer(request.stage, &format!("it has {size} bytes")),
             Asked::Answered(..) => Trouble::of_answer(request.stage, "it is on another topic"),
         }

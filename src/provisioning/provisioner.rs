@@ -173,7 +173,8 @@ impl<N: Network> Provisioner<N> {
                 let parameters =
                     setup.provisioning.told.as_ref().map(|told| told.parameters.clone()).unwrap_or_default();
                 let request = Request::register(&setup.provisioning.template, token.expose(), &parameters);
-                let registered = registered(&open(claim)?.ask(&request).await?)?;
+                let answer = open(claim)?.ask(&request).await?;
+                let registered = registered(&answer).map_err(|trouble| trouble.without(token.expose()))?;
                 self.client_id_of(&registered.thing).map_err(|said| Trouble::of_client_id(&registered.thing, &said))?;
                 tell(News::Done(stage, &format!("the thing is `{}`", registered.thing)));
                 return Ok(Outcome::Registered(registered));

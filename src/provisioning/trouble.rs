@@ -94,6 +94,12 @@ impl Trouble {
         }
     }
 
+    /// Without a secret that somebody has quoted.
+    pub(super) fn without(mut self, secret: &str) -> Trouble {
+        self.message = self.message.replace(secret, "[token]");
+        self
+    }
+
     /// The token can't be asked to sign the request.
     pub(crate) fn of_token(fault: &TokenFault) -> Trouble {
         Trouble {
