@@ -367,7 +367,8 @@ fn a_damaged_identity_is_made_anew() {
     succeeds(&setup, "gateway-9001");
     let (claim, claim_key) = fleet.claim_files();
     let others = |file: &Path| fs::read(file).unwrap();
-    let damages: [(&str, Box<dyn Fn(Vec<u8>) -> Vec<u8>>); 8] = [
+    type Damage<'a> = Box<dyn Fn(Vec<u8>) -> Vec<u8> + 'a>;
+    let damages: [(&str, Damage<'_>); 8] = [
         (key, Box::new(|_| Vec::new())),
         (key, Box::new(|whole| vec![0; whole.len()])),
         (key, Box::new(|whole| whole[..120].to_vec())),
