@@ -173,9 +173,7 @@ fn a_stop_with_messages_in_every_state_is_quick_where_the_server_answers() {
     // What comes back is acknowledged, beside what goes out.
     (0..5000).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n}}}")));
     gatewire.signal("TERM");
-    let (code, took) = gatewire.wait();
-    // There are thousands to acknowledge, which takes its time on a busy machine; a server that doesn't answer costs all of 5 s.
-    assert!(code == 0 && took < Duration::from_secs(5), "{code} {took:?}");
+    assert_quick(gatewire.wait());
     broker.wait_for("Received DISCONNECT from thing-1");
 }
 
