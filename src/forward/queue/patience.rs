@@ -34,7 +34,7 @@ impl Queue {
     /// When [`Queue::handle_timeout`] is to be called for a client that takes nothing at the moment.
     pub(in crate::forward) fn timeout(&self, id: ClientId) -> Option<Instant> {
         let client = self.client(id)?;
-        let holding = self.first_held_back(client).map(|line| line.arrived + HOLD);
+        let holding = self.first_held_back(client).map(|line| line.arrived + self.hold());
         [holding, self.patience_ends(client)].into_iter().flatten().min()
     }
 
@@ -43,13 +43,19 @@ impl Queue {
         self.client(id).is_some_and(|client| self.first_held_back(client).is_some())
     }
 
+    /// [`HOLD`], or nothing once the daemon stops: the acknowledgements that the stop waits for come behind what the server has sent.
+    fn hold(&self) -> Duration {
+        if self.keep.is_stopping() { Duration::ZERO } else { HOLD }
+    }
+
     fn first_held_back(&self, client: &Client) -> Option<&Line> {
         self.line(client.line.max(self.released))
     }
 
     /// A client that takes nothing: its old lines are put on the disk; past [`MAX_WAIT`] it is cut.
     pub(in crate::forward) fn handle_timeout(&mut self, id: ClientId, now: Instant) {
-        while self.line(self.released.max(self.first)).is_some_and(|line| now >= line.arrived + HOLD) {
+        let hold = self.hold();
+        while self.line(self.released.max(self.first)).is_some_and(|line| now >= line.arrived + hold) {
             let index = self.released.max(self.first) - self.first;
             self.released = self.first + index + 1;
             let line = &mut self.lines[index as usize];

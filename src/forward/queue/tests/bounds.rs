@@ -41,6 +41,18 @@ fn a_reader_that_takes_nothing_delays_acknowledgements_for_a_moment_and_is_cut_a
 }
 
 #[test]
+fn a_reader_that_takes_nothing_delays_nothing_once_the_daemon_stops() {
+    let mut bench = Bench::new(10, 10_000);
+    let slow = bench.attach(Role::Reader);
+    bench.arrive(5);
+    bench.queue.keep_mut().stop();
+    assert_eq!(bench.queue.timeout(slow), Some(bench.now));
+    bench.queue.handle_timeout(slow, bench.now);
+    bench.collect();
+    assert_eq!(bench.done, [1]);
+}
+
+#[test]
 fn a_reader_with_too_much_unwritten_is_cut_and_slows_nobody() {
     let mut bench = Bench::new(10_000, 16 * 1024 * 1024);
     let (slow, fast) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
