@@ -135,7 +135,7 @@ test-systemd: deb ## the package installed in containers with a real systemd, up
 	$(SUDO) env GATEWIRE_PACKAGE=$(CURDIR)/target/deb/gatewire_$(VERSION)_$(ARCHITECTURE).deb "$$binary" --ignored
 
 .PHONY: reproducible
-reproducible: ## two packages from two clones of this commit are the same
+reproducible: ## two packages of this commit, made in two places, are the same
 	packaging/reproducible
 
 .PHONY: bench
