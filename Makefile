@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # rustup's directory isn't always in PATH, in a shell of sudo for one. target/rust is there where no Rust is that is new
 # enough: packaging/rust.
-export PATH := $(CURDIR)/target/rust/bin:$(PATH):$(HOME)/.cargo/bin
+export PATH := $(CURDIR)/target/rust/bin:$(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
 CARGO ?= cargo
 BINARY := target/release/gatewire
 # What building, the demo and the tests need from Debian; cargo fetches crates over HTTPS.
@@ -83,7 +83,9 @@ lint: ## formatting, clippy, the systemd unit, the message catalogue
 
 .PHONY: deny
 deny: ## licences, bans and sources of all crates
-	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deny
+	@# Unoptimised it is there in half the time, and as fast with what there is to do here.
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+	    $(CARGO) install --locked --quiet --debug --root target/tools cargo-deny
 	$(CARGO) deny --locked check licenses bans sources
 
 .PHONY: doc
@@ -136,6 +138,8 @@ test-systemd: deb ## the package installed in containers with a real systemd, up
 
 .PHONY: reproducible
 reproducible: ## two packages of this commit, made in two places, are the same
+	@$(MAKE) --no-print-directory tools PACKAGES="$(PACKAGING)"
+	@$(CARGO) deb --version >/dev/null 2>&1 || $(CARGO) install --locked --quiet cargo-deb
 	packaging/reproducible
 
 .PHONY: bench
