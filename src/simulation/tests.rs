@@ -143,7 +143,7 @@ fn nothing_that_happens_breaks_a_promise() {
 fn a_seed_is_one_run() {
     for seed in [seeds().start + 1, seeds().start + 2] {
         // With jobs and commands, and with a bridge.
-        let plan = Plan::draw(seed, LASTS / 12);
+        let plan = Plan::draw(seed, LASTS / 24);
         assert!(plan.orders.is_some() || plan.bridge.is_some() || seeds().start > 0);
         let (first, second) = (run(&plan), run(&plan));
         for (at, (first, second)) in first.history.iter().zip(&second.history).enumerate() {

@@ -287,7 +287,7 @@ fn what_is_in_flight_for_longer_than_it_may_wait_keeps_nobody_awake() {
     assert!(ledger.expiry_is_due(start + 8 * 24 * HOUR));
 }
 
-/// A day without a link at ten messages a second, the disk being a model of one: memory stays within its bound, and
+/// A day without a link at a message a second, the disk being a model of one: memory stays within its bound, and
 /// everything goes out in order afterwards.
 #[test]
 fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
@@ -305,14 +305,12 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
     };
     for second in 0..SECONDS {
         let now = start + Duration::from_secs(second);
-        for _ in 0..10 {
-            let accepted = Accepted::ThisBoot(second * 1000);
-            ledger.accept(qos1(200), None, now, Timestamp::UNIX_EPOCH, accepted).unwrap();
-        }
+        let accepted = Accepted::ThisBoot(second * 1000);
+        ledger.accept(qos1(200), None, now, Timestamp::UNIX_EPOCH, accepted).unwrap();
         write(&mut ledger, &mut rows, now);
         assert!(ledger.backlog.memory() < 2 << 20);
     }
-    assert_eq!(ledger.waiting(), SECONDS * 10);
+    assert_eq!(ledger.waiting(), SECONDS);
     ledger.link_up();
     let (mut next, now) = (0, start + Duration::from_secs(SECONDS));
     while !ledger.is_empty() {
@@ -331,7 +329,7 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
         write(&mut ledger, &mut rows, now);
         assert!(ledger.backlog.memory() < MEMORY / 2);
     }
-    assert_eq!((next, ledger.missing()), (SECONDS * 10, 0));
+    assert_eq!((next, ledger.missing()), (SECONDS, 0));
     write(&mut ledger, &mut rows, now + FLUSH_AFTER);
     assert!(rows.is_empty(), "{} are left", rows.len());
 }

@@ -29,7 +29,7 @@ fn a_file_cut_anywhere_gives_what_is_left_of_it() {
     let (path, rows) = filled(&directory, 60);
     let pristine = std::fs::read(&path).unwrap();
     let mut most = 0;
-    for length in (0..pristine.len()).step_by(512) {
+    for length in (0..pristine.len()).step_by(1536) {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("gatewire.db");
         std::fs::write(&path, &pristine[..length]).unwrap();
