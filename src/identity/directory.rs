@@ -21,7 +21,7 @@ pub(super) const NEXT: &str = "identity.next";
 pub(super) const MAKING: &str = "identity.making";
 pub(super) const PREVIOUS: &str = "identity.previous";
 pub(super) const DISCARDED: &str = "identity.discarded";
-const LOCK: &str = "identity.lock";
+pub(super) const LOCK: &str = "identity.lock";
 
 /// What a file is called until all of it is there.
 pub(super) const UNFINISHED: &str = ".unfinished";

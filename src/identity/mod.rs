@@ -40,6 +40,16 @@ pub(crate) use lock::Lock;
 pub(crate) use progress::{Cause, Ownership, Progress, Step};
 pub(crate) use state::{IdentityError, IdentityState, IdentityStatus, Phase};
 
+/// What lies in the state directory under these names is gatewire's own: it is renamed and removed as a whole.
+pub(crate) const NAMES: [&str; 6] = [
+    directory::CURRENT,
+    directory::NEXT,
+    directory::MAKING,
+    directory::PREVIOUS,
+    directory::DISCARDED,
+    directory::LOCK,
+];
+
 /// Who this gateway is to IoT Core: what `thing.json` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {

@@ -6,6 +6,7 @@ use super::Reader;
 use crate::config::places::Place;
 use crate::config::section::Section;
 use crate::filesystem::resolved;
+use crate::identity;
 
 /// What a path is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub(in crate::config) enum Use {
     Configuration,
     /// It is read.
     File,
+    /// It is read and published.
+    Published,
+    /// It is of the identity that gatewire makes.
+    OfIdentity,
     Database,
     /// gatewire makes it.
     Socket,
@@ -42,7 +47,7 @@ impl Claim {
         match self.what {
             Use::Configuration => "a file of the configuration".to_owned(),
             Use::Database => format!("a file of the database, `{}` at {}", self.key, self.place),
-            Use::File => format!("the file of `{}` at {}", self.key, self.place),
+            Use::File | Use::Published | Use::OfIdentity => format!("the file of `{}` at {}", self.key, self.place),
             Use::Socket => format!("gatewire's own socket, `{}` at {}", self.key, self.place),
             Use::Broker => format!("the broker's socket, `{}` at {}", self.key, self.place),
         }
@@ -52,8 +57,16 @@ impl Claim {
 impl Use {
     /// Whether one path may be for both. There is one database, of several files.
     fn goes_with(self, other: Use) -> bool {
-        let is_read = |what| matches!(what, Use::Configuration | Use::File);
+        let is_read = |what| !matches!(what, Use::Database | Use::Socket | Use::Broker);
         is_read(self) && is_read(other) || self == other && matches!(self, Use::Broker | Use::Database)
+    }
+
+    /// What to do where it is in the way of the identity.
+    fn elsewhere(self) -> &'static str {
+        match self {
+            Use::File => "move the file to another directory, such as /etc/gatewire, and name it there",
+            other => other.remedy(),
+        }
     }
 
     fn remedy(self) -> &'static str {
@@ -63,7 +76,7 @@ impl Use {
             Use::Broker => {
                 "write the path of the broker's socket, the `listener 0 PATH` in the configuration of mosquitto"
             }
-            Use::File | Use::Configuration => "write the path of the right file",
+            Use::File | Use::Published | Use::OfIdentity | Use::Configuration => "write the path of the right file",
         }
     }
 }
@@ -72,6 +85,16 @@ impl<'a> Reader<'a> {
     /// Takes note of what `path` is for. Returns whether it isn't for something else, which is reported.
     pub(in crate::config) fn claim(&self, section: &Section<'a>, key: &str, path: &Path, what: Use) -> bool {
         let claim = Claim { path: resolved(path), what, key: section.full(key), place: section.place(key) };
+        if let Some(own) = self.own_place(&claim) {
+            let text = format!(
+                "{} is in {}, where gatewire keeps the identity that it makes, and replaces and removes what is there; {}",
+                path.display(),
+                own.display(),
+                what.elsewhere()
+            );
+            section.error(key, &text);
+            return false;
+        }
         let mut claims = self.claims.borrow_mut();
         let other = claims.iter().find(|other| other.path == claim.path && !other.what.goes_with(what));
         if let Some(other) = other {
@@ -80,5 +103,16 @@ impl<'a> Reader<'a> {
         }
         claims.push(claim);
         true
+    }
+
+    /// Where gatewire keeps what it makes itself, if the path is there and for anything else.
+    fn own_place(&self, claim: &Claim) -> Option<PathBuf> {
+        self.root.get("provisioning")?;
+        if matches!(claim.what, Use::OfIdentity | Use::Published) {
+            return None;
+        }
+        let state = self.environment.state();
+        let is_in = |name: &&&str| claim.path.starts_with(resolved(&state).join(name));
+        identity::NAMES.iter().find(is_in).map(|name| state.join(name))
     }
 }

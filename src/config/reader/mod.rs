@@ -163,16 +163,17 @@ impl<'a> Reader<'a> {
         // Where gatewire puts what it makes, or people what they have.
         let own = self.root.get("provisioning").map_or_else(|| by_hand.to_owned(), |_| self.environment.identity());
         self.not_beside_provisioning(&section, "cert_file");
-        let file = |key, default| {
+        let of_own = if self.root.get("provisioning").is_some() { Use::OfIdentity } else { Use::File };
+        let file = |key, default, what| {
             let path = section.get_or(key, default, |node| path(node, self.environment));
             self.note(&section, key, &path);
-            self.claim(&section, key, &path, Use::File);
+            self.claim(&section, key, &path, what);
             path
         };
         let tls = Tls {
-            ca_file: file("ca_file", by_hand.join("AmazonRootCA1.pem")),
-            cert_file: file("cert_file", own.join("certificate.pem.crt")),
-            key_file: self.key_file(&section, own.join("private.pem.key")),
+            ca_file: file("ca_file", by_hand.join("AmazonRootCA1.pem"), Use::File),
+            cert_file: file("cert_file", own.join("certificate.pem.crt"), of_own),
+            key_file: self.key_file(&section, own.join("private.pem.key"), of_own),
         };
         section.finish();
         self.key_file = tls.key_file.secret_file().map(resolved);
@@ -182,7 +183,7 @@ impl<'a> Reader<'a> {
     }
 
     /// `tls.key_file`: a path, or the URI of a key in a token.
-    fn key_file(&self, section: &Section<'a>, default: PathBuf) -> KeyFile {
+    fn key_file(&self, section: &Section<'a>, default: PathBuf, of_own: Use) -> KeyFile {
         let key_file = section.get_or("key_file", KeyFile::File(default), |node| match string(node) {
             Ok(text) if is_uri(text) => {
                 Uri::parse(text, |text| path_of(text, self.environment)).map(|uri| KeyFile::Token(Arc::new(uri)))
@@ -192,7 +193,8 @@ impl<'a> Reader<'a> {
         });
         for file in key_file.files() {
             self.note(section, "key_file", file);
-            self.claim(section, "key_file", file, Use::File);
+            let what = if key_file.token().is_some() { Use::File } else { of_own };
+            self.claim(section, "key_file", file, what);
         }
         key_file
     }

@@ -84,15 +84,7 @@ impl<'a> Reader<'a> {
     }
 
     fn claim_file(&self, section: &Section<'a>, key: &'static str, name: &str) -> Option<PathBuf> {
-        let own = self.environment.identity();
-        let read = |node: &Node| match path(node, self.environment)? {
-            file if file.starts_with(&own) => Err(format!(
-                "\"{}\" is in the directory of the identity that gatewire gets; the claim's files belong elsewhere, such as \
-                 \"/etc/gatewire/claim/{name}\"",
-                file.display()
-            )),
-            file => Ok(file),
-        };
+        let read = |node: &Node| path(node, self.environment);
         let file = section.require(key, &format!("\"/etc/gatewire/claim/{name}\""), read)?;
         self.note(section, key, &file);
         self.claim(section, key, &file, Use::File).then_some(file)

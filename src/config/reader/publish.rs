@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         match &source {
             Some(Source::File(path)) => {
                 self.note(section, "file", path);
-                self.claim(section, "file", path, Use::File);
+                self.claim(section, "file", path, Use::Published);
             }
             Some(Source::Command { argv, .. }) => {
                 if let Some(doubt) = doubt::shell(argv, WITH_SHELL) {

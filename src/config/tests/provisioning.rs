@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::provisioning::Told;
-use crate::identity::KeyKind;
+use crate::identity::{self, KeyKind};
 
 const PROVISIONING: &str =
     "[provisioning]\ntemplate = \"gateways\"\nclaim_cert_file = \"/c/cert\"\nclaim_key_file = \"/c/key\"\n";
@@ -86,6 +86,39 @@ fn the_identity_is_where_the_state_is_and_what_is_put_there_by_hand_excludes_it(
 }
 
 #[test]
+fn nothing_else_may_be_where_gatewire_keeps_what_it_makes() {
+    const STATE: &str = "/var/lib/gatewire";
+    let bridge = "[[bridge]]\nname = \"b\"\n[[bridge.up]]\nfrom = \"a\"\n";
+    for (rest, of) in [
+        ("[outbox]\npath = \"PATH\"\n".to_owned(), "outbox.path"),
+        ("[status]\nsocket = \"PATH\"\n".to_owned(), "status.socket"),
+        ("[tls]\nca_file = \"PATH\"\n".to_owned(), "tls.ca_file"),
+        ("[jobs]\nsocket = \"PATH\"\n".to_owned(), "jobs.socket"),
+        ("[[forward]]\nname = \"f\"\nfilters = [\"a\"]\nsocket = \"PATH\"\n".to_owned(), "forward.socket"),
+        ("[[ingest]]\nname = \"i\"\ntopics = [\"a\"]\nsocket = \"PATH\"\n".to_owned(), "ingest.socket"),
+        (bridge.replace("\n[[", "\nbroker = \"unix:PATH\"\n[["), "bridge.broker"),
+        ("[tls]\nkey_file = \"pkcs11:token=t?module-path=/m.so&pin-source=PATH\"\n".to_owned(), "tls.key_file"),
+    ] {
+        for name in identity::NAMES {
+            for path in [format!("{STATE}/{name}"), format!("{STATE}/x/../{name}/x")] {
+                let found = wrong(&rest.replace("PATH", &path));
+                let said =
+                    format!("`{of}`: {path} is in {STATE}/{name}, where gatewire keeps the identity that it makes");
+                assert!(found.len() == 1 && found[0].contains(&said), "{path}\n{found:#?}");
+            }
+        }
+        let beside = rest.replace("PATH", &format!("{STATE}/identity.db"));
+        assert!(load(&format!("{}{PROVISIONING}{beside}", connection()), &[]).is_ok(), "{beside}");
+        // Without [provisioning] that is a directory as any other.
+        let by_hand = rest.replace("PATH", &format!("{STATE}/identity/x"));
+        assert!(load(&format!("{CONNECTION}{by_hand}"), &[]).is_ok(), "{by_hand}");
+    }
+    let publish =
+        "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"1h\"\nfile = \"/var/lib/gatewire/identity/thing.json\"\n";
+    assert!(load(&format!("{}{PROVISIONING}{publish}", connection()), &[]).is_ok(), "to read it harms nobody");
+}
+
+#[test]
 fn what_is_wrong_is_told_on_its_line() {
     let found = load(&format!("{}[provisioning]\n", connection()), &[]).unwrap_err();
     for (key, example) in [
@@ -136,7 +169,11 @@ fn what_is_wrong_is_told_on_its_line() {
             "write the name alone, \"gw\"",
         ),
         ("\"/c/cert\"", "\"cert\"", "must be an absolute path"),
-        ("\"/c/key\"", "\"/var/lib/gatewire/identity/private.pem.key\"", "is in the directory of the identity"),
+        (
+            "\"/c/key\"",
+            "\"/var/lib/gatewire/identity/private.pem.key\"",
+            "is in /var/lib/gatewire/identity, where gatewire keeps the identity that it makes",
+        ),
         ("[provisioning]", "[fleet]", "`fleet`: unknown section; did you mean `[provisioning]`?"),
     ] {
         let found = load(&format!("{CONNECTION}{}", PROVISIONING.replace(from, to)), &[]).unwrap_err();
