@@ -148,7 +148,7 @@ fn build_with(
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
     let bridge = reader.bridges();
     let (jobs, commands, actions) = (reader.jobs(), reader.commands(), reader.actions());
-    reader.check_services(&actions);
+    reader.check_services(&actions, provisioning.as_ref());
     if let Some(connection) = &connection {
         reader.warn_of_copies(connection.protocol);
     }

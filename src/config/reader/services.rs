@@ -6,7 +6,7 @@ use crate::actions::Actions;
 use crate::config::document::Value;
 use crate::config::section::Section;
 use crate::config::values::{DAY, MINUTE, SECOND, duration};
-use crate::config::{Commands, Jobs};
+use crate::config::{Commands, Jobs, Provisioning};
 use crate::count::count;
 use crate::limits::{MAX_SUBSCRIPTIONS, may_be_thing};
 use crate::message::Qos;
@@ -36,7 +36,7 @@ impl Reader<'_> {
     }
 
     /// What services need beside their own keys: the name of a thing, room for their filters, and something to do.
-    pub(in crate::config) fn check_services(&self, actions: &Actions) {
+    pub(in crate::config) fn check_services(&self, actions: &Actions, provisioning: Option<&Provisioning>) {
         let services = [Service::Jobs, Service::Commands].map(|service| (service, self.root.get(service.name())));
         let configured: Vec<_> = services.iter().filter_map(|(service, entry)| Some((*service, (*entry)?))).collect();
         let thing = &self.fixed.thing;
@@ -50,12 +50,19 @@ impl Reader<'_> {
             );
             return self.report.error(place, &text);
         }
-        let names = Names { thing, template: "" };
-        for (number, (service, entry)) in configured.iter().enumerate() {
-            let (name, filters) = (service.name(), service.filters(names).unwrap_or_default());
+        let names = Names { thing, template: provisioning.map_or("", |provisioning| &provisioning.template) };
+        // A new certificate is asked for in one of two ways, and not at the same time.
+        let at_times = provisioning.and_then(|provisioning| match self.root.get("jobs") {
+            Some(_) => Some(Service::Rotator),
+            None => provisioning.renew_before.map(|_| Service::Provisioning),
+        });
+        let at_times = at_times.and_then(|service| Some((service, self.root.get("provisioning")?)));
+        let counted: Vec<_> = configured.iter().copied().chain(at_times).collect();
+        for (number, (service, entry)) in counted.iter().enumerate() {
+            let (name, filters) = (&entry.key, service.filters(names).unwrap_or_default());
             let wanted = filters.iter().map(|filter| Wanted {
-                key: name.to_owned(),
-                name: name.to_owned(),
+                key: name.clone(),
+                name: name.clone(),
                 filter: filter.clone(),
                 qos: Qos::AtLeastOnce,
                 place: entry.place.clone(),
@@ -63,7 +70,7 @@ impl Reader<'_> {
             if let Some(all) = self.count_filters(wanted) {
                 let (own, most) = (count(filters.len(), "filter"), self.max_subscriptions);
                 let of_others = ["forward", "bridge"].iter().any(|others| self.root.get(others).is_some());
-                let later = configured[number + 1..].iter().filter_map(|(later, _)| later.filters(names).ok());
+                let later = counted[number + 1..].iter().filter_map(|(later, _)| later.filters(names).ok());
                 let needed = all + later.map(|filters| filters.len()).sum::<usize>();
                 let way = match needed <= MAX_SUBSCRIPTIONS as usize {
                     true => format!("write `max_subscriptions = {needed}` below [connection]"),

@@ -181,3 +181,22 @@ fn the_filters_of_services_count() {
     assert!(found[0].ends_with(&format!("; write `max_subscriptions = {all}` below [connection]")), "{found:#?}");
     assert!(load(&format!("{CONNECTION}max_subscriptions = {all}\n{both}"), &[]).is_ok());
 }
+
+#[test]
+fn the_filters_of_a_new_certificate_count_too() {
+    let provisioning =
+        "[provisioning]\ntemplate = \"gateways\"\nclaim_cert_file = \"/c/cert\"\nclaim_key_file = \"/c/key\"\n";
+    let connection = CONNECTION.replace("thing-1", "{{thing}}");
+    let of =
+        |most: usize, rest: &str| load(&format!("{connection}max_subscriptions = {most}\n{provisioning}{rest}"), &[]);
+    let jobs = Service::Jobs.filters(Names { thing: "thing-1", template: "" }).unwrap().len();
+    for (rest, needed) in [("renew_before = \"30d\"\n", 2), ("[jobs]\nsocket = \"/j\"\n", jobs + 2)] {
+        let found = of(needed - 1, rest).unwrap_err();
+        let said =
+            format!("gatewire.toml:6: `provisioning`: with the 2 filters of [provisioning] there are {needed} filters");
+        let way = format!("write `max_subscriptions = {needed}` below [connection]");
+        assert!(found.len() == 1 && found[0].starts_with(&said) && found[0].ends_with(&way), "{found:#?}");
+        assert!(of(needed, rest).is_ok(), "{rest}");
+    }
+    assert!(of(1, "renew_before = \"0s\"\n").is_ok(), "nothing is asked for");
+}
