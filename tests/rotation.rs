@@ -264,6 +264,28 @@ fn with_files_put_there_by_hand_the_job_is_rejected_with_the_reason() {
     gatewire.stop();
 }
 
+/// Each request makes a certificate at AWS: it isn't sent again, not on another connection either.
+#[test]
+fn a_renewal_without_an_answer_is_asked_for_once_in_a_day() {
+    let fleet = Fleet::start();
+    let hour = Duration::from_secs(3600);
+    fleet.cloud.with(|aws| aws.certificates.valid(SystemTime::now() - hour, SystemTime::now() + 24 * hour));
+    let setup = provisioned(&fleet);
+    fleet.cloud.treat(Kind::CreateCertificate, &[Mood::Silent]);
+    let old = in_force(&setup);
+    let gatewire = setup.connect();
+    gatewire.wait_for("CreateCertificateFromCsr: no answer has come");
+    gatewire.stop();
+    // The next day is noted.
+    let gatewire = setup.connect();
+    fleet.rotate("rotate", THING);
+    fleet.wait_for("rotate", Status::Succeeded);
+    assert_eq!(fleet.cloud.requests(Kind::CreateCertificate).len(), 2, "by the claim, and once to renew it");
+    assert!(in_force(&setup) != old);
+    is_settled(&fleet, &setup, &gatewire);
+    gatewire.stop();
+}
+
 #[test]
 fn a_certificate_that_ends_soon_is_renewed_once() {
     let fleet = Fleet::start();

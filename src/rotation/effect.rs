@@ -65,7 +65,8 @@ pub(crate) struct Note {
     pub(crate) renewed_at: Option<Rfc3339>,
 }
 
-/// What is asked of AWS. Asked again and again until there is an answer, or it is withdrawn.
+/// What is asked of AWS. Asked again until there is an answer, or it is withdrawn; but for [`Question::CreateFromCsr`], which makes a
+/// certificate each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Question {
     /// Of the rotator: a certificate for the key.

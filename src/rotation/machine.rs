@@ -15,8 +15,9 @@ use way_back::WayBack;
 /// How long AWS may take for a certificate, the new one to connect, and AWS for the commit.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// What has come and can't be used is asked for again after so long.
-pub(super) const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// What has come and can't be used is asked for again after so long, then after twice that: each time may be another certificate at
+/// AWS, and so there are six at most in the time that there is.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a new identity is kept that was given up after its commit may have been sent: AWS may do it late.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
@@ -75,6 +76,8 @@ enum State {
         question: Question,
         until: Instant,
         again_at: Option<Instant>,
+        /// How long it is waited before it is asked again.
+        wait: Duration,
         fault: Option<String>,
     },
     /// What was answered is being noted, before this.
@@ -230,7 +233,7 @@ impl Machine {
 
     /// The end of what was [asked](Effect::Ask) last.
     pub(crate) fn answered(&mut self, answer: Result<Answered, Fault>, now: Now) {
-        let State::Asking { question, again_at, fault, .. } = &mut self.state else { return };
+        let State::Asking { question, again_at, wait, fault, .. } = &mut self.state else { return };
         match (answer, &question) {
             (Ok(Answered::Certificate { pem, token }), Question::CreateFromCsr | Question::Create(_)) => {
                 let (stage, next) = match token {
@@ -249,7 +252,7 @@ impl Machine {
             (Ok(_), _) => {}
             // Each answer to CreateCertificateFromCsr is another certificate.
             (Err(found), Question::Create(_) | Question::Commit(_)) if !found.is_final => {
-                (*fault, *again_at) = (Some(found.text), Some(now.at + ASK_AGAIN));
+                (*fault, *again_at, *wait) = (Some(found.text), Some(now.at + *wait), *wait * 2);
             }
             (Err(found), Question::Commit(_)) => self.give_up(found.text),
             (Err(found), _) => self.fail(found.text),

@@ -231,7 +231,10 @@ impl<'a> Task<'a> {
         match came {
             Came::Connected => self.machine.connected(which, now),
             Came::Refused(why) => self.machine.refused(which, &why, now),
-            Came::Nothing | Came::Lost => self.machine.lost(),
+            Came::Nothing | Came::Lost => {
+                self.unanswered(None, "the connection ended before an answer came");
+                self.machine.lost();
+            }
         }
     }
 
@@ -264,6 +267,7 @@ impl<'a> Task<'a> {
 
     fn event(&mut self, event: Event) {
         match event {
+            Event::Delayed(id, None, _) => self.unanswered(Some(id), "no answer has come"),
             Event::Ready(_) | Event::Delayed(..) => {}
             Event::Refused(service, why) => {
                 if self.asked.take_if(|(_, question)| Asking::service(question) == service).is_some() {
@@ -280,6 +284,22 @@ impl<'a> Task<'a> {
                 }
                 self.machine.answered(answered, Rotations::now());
             }
+        }
+    }
+
+    /// Each CreateCertificateFromCsr makes a certificate at AWS, whether its answer comes or not: it isn't sent a second time. `id`: of
+    /// which it is known; else it is looked whether it was sent at all.
+    fn unanswered(&mut self, id: Option<RequestId>, why: &str) {
+        let Some((asked, Question::CreateFromCsr)) = self.asked else { return };
+        let was_sent = match id {
+            Some(id) => id == asked,
+            None => !self.around.services.requests().is_unsent(asked),
+        };
+        if was_sent {
+            self.asked = None;
+            let text =
+                format!("CreateCertificateFromCsr: {why}, and it makes a certificate each time that it is asked");
+            self.machine.answered(Err(Fault { text, is_final: true }), Rotations::now());
         }
     }
 

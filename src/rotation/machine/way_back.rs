@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{KEPT, Machine, PATIENCE, State};
+use super::{ASK_AGAIN, KEPT, Machine, PATIENCE, State};
 use crate::identity::Which;
 use crate::rotation::effect::{Cause, Effect, Ended, Now, Question, Stage};
 
@@ -65,8 +65,8 @@ impl WayBack {
 
 impl Machine {
     pub(super) fn ask(&mut self, question: Question, now: Now) {
-        self.state =
-            State::Asking { question: question.clone(), until: now.at + PATIENCE, again_at: None, fault: None };
+        let until = now.at + PATIENCE;
+        self.state = State::Asking { question: question.clone(), until, again_at: None, wait: ASK_AGAIN, fault: None };
         self.effects.push_back(Effect::Ask(question));
     }
 

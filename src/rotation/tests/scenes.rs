@@ -206,6 +206,23 @@ fn a_renewal_that_fails_is_tried_again_a_day_later_also_after_a_restart() {
 }
 
 #[test]
+fn answers_that_cant_be_used_are_asked_for_a_few_times() {
+    for mood in [Mood::Garbage, Mood::Stale] {
+        let mut world = connected();
+        world.begin_job();
+        world.write();
+        let mut asked = 0;
+        while world.step() == Some(Step::CreateCertificate) {
+            asked += usize::from(world.asked().is_some());
+            world.answer(mood);
+            world.pass(Duration::from_secs(5));
+        }
+        assert_eq!(asked, 6, "each may be another certificate");
+        assert!(matches!(result(&world), None | Some(Some(_))), "{world:#?}");
+    }
+}
+
+#[test]
 fn a_job_waits_for_a_renewal_that_is_under_way() {
     let mut world = connected();
     world.renew();
