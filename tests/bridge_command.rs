@@ -275,3 +275,24 @@ fn check_names_files_of_a_bridge_that_others_can_read_or_gatewire_cannot() {
         assert!(said.contains(&line), "{unusable:?}: {said}");
     }
 }
+
+#[test]
+fn before_there_is_an_identity_its_name_is_a_placeholder() {
+    let directory = TempDir::new().unwrap();
+    let text = "[connection]\nendpoint = \"localhost\"\nclient_id = \"{{thing}}\"\n[provisioning]\ntemplate = \"t\"\n\
+        claim_cert_file = \"/c/cert\"\nclaim_key_file = \"/c/key\"\n[jobs]\nsocket = \"/run/jobs.sock\"\n\
+        [[bridge]]\nname = \"house\"\nbroker = \"127.0.0.1:1883\"\n[[bridge.up]]\nfrom = \"thing/#\"\nto = \"{{thing}}/\"\n\
+        [[bridge.down]]\nfrom = \"{{thing}}/set/#\"\nstrip = \"{{thing}}/\"\n";
+    fs::write(directory.path().join("gatewire.toml"), text).unwrap();
+    let says = |topic: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+        command.current_dir(directory.path()).env("STATE_DIRECTORY", directory.path());
+        let output = command.args(["--config", "gatewire.toml", "bridge", topic]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, said) = says("thing/lamp");
+    assert!(code == Some(0) && said.contains("thing/lamp becomes {{thing}}/thing/lamp at IoT Core\n"), "{said}");
+    assert!(said.contains("{{thing}} is the name of the thing, which AWS is yet to give"), "{said}");
+    let (code, said) = says("{{thing}}/set/lamp");
+    assert!(code == Some(0) && said.contains("{{thing}}/set/lamp becomes set/lamp at the local broker\n"), "{said}");
+}

@@ -175,6 +175,17 @@ fn what_would_make_two_devices_one_is_named() {
         (Image::problems_after(edit("{{thing}}", "thing-gateway-01")), "client_id is the same on all devices"),
         (Image::problems_after(edit("{{serial}}", "1")), "parameters are the same on all devices"),
         (Image::problems_after(edit("{{serial}}", "{{hostname}}")), "parameters are the same on all devices"),
+        (
+            Image::problems_after(edit("parameters = { SerialNumber = \"{{serial}}\" }\n", "")),
+            "no parameters: nothing tells",
+        ),
+        (
+            Image::problems_after(edit(
+                "parameters = { SerialNumber = \"{{serial}}\" }\n",
+                "[provisioning.parameters]\n# {{serial}}\nSerialNumber = \"1\"\n",
+            )),
+            "parameters are the same on all devices",
+        ),
         (Image::problems_after(edit("[provisioning]", "claim_client_id = \"x\"\n[provisioning]")), "claim_client_id"),
         (Image::problems_after(edit("[provisioning]", "[other]")), "no [provisioning]"),
         (Image::problems_after(edit("a1b2c3d4e5f6g7", "xxxxxxxxxxxxxx")), "isn't started"),

@@ -13,7 +13,7 @@ use crate::bridge::cause::Cause;
 use crate::bridge::mosquitto::{self, Line};
 use crate::bridge::rules::{self, Route};
 use crate::bridge::why;
-use crate::config::{Bridge, Up};
+use crate::config::{Bridge, Environment, Up};
 use crate::duration::written;
 use crate::mapping::{Mapping, Ways};
 use crate::message::{Topic, TopicError};
@@ -22,6 +22,10 @@ use crate::regular;
 /// The largest file of mosquitto's that is read, in bytes, and how many of them are.
 const MAX_FILE: u64 = 4 << 20;
 const MAX_FILES: usize = 1000;
+
+/// How the name of the thing is written, and what stands in for it until AWS has given it.
+const PLACEHOLDER: &str = "{{thing}}";
+const UNNAMED: &str = "gatewire-is-yet-to-be-named";
 
 pub(super) const LONG_ABOUT: &str = "\
 Say which rule of the bridges takes a topic and what becomes of it, or why no rule takes it. The
@@ -73,7 +77,17 @@ fn told(path: &Path, name: &str) -> Result<(Vec<String>, Exit), Failure> {
     if config.bridge.is_empty() {
         return Ok((vec!["there is no [[bridge]] in the configuration".to_owned()], Exit::No));
     }
-    Ok(answer(&config.bridge, &topic))
+    if config.connection.is_named {
+        return Ok(answer(&config.bridge, &topic));
+    }
+    // With a name that can be told from all else.
+    let environment = Environment { thing: |_| Some(UNNAMED.to_owned()), ..Environment::of_service() };
+    let (config, _) = inputs::configuration_in(path, &environment)?;
+    let topic = Topic::of_mqtt(&name.replace(PLACEHOLDER, UNNAMED)).unwrap_or(topic);
+    let (lines, exit) = answer(&config.bridge, &topic);
+    let lines = lines.into_iter().map(|line| line.replace(UNNAMED, PLACEHOLDER));
+    let note = format!("{PLACEHOLDER} is the name of the thing, which AWS is yet to give: there is no identity yet");
+    Ok((lines.chain([note]).collect(), exit))
 }
 
 fn not_a_topic(name: &str, error: &TopicError) -> String {

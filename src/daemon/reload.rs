@@ -180,6 +180,8 @@ async fn apply(parts: &Rc<Parts<impl Network>>, readings: &Readings) -> Result<(
 /// What is to be said about files that can be used.
 pub(super) fn warn(credentials: Option<&Credentials>, warnings: &[String]) {
     for warning in warnings {
+        // The log says itself that it is one.
+        let warning = warning.strip_prefix("warning: ").unwrap_or(warning);
         log::warn!(GATEWIRE_EVENT = "config"; "{warning}");
     }
     for warning in credentials.into_iter().flat_map(Credentials::warnings) {

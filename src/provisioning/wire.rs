@@ -153,16 +153,21 @@ fn rejected(stage: Stage, payload: &[u8]) -> Trouble {
     let said: Map<String, Value> = serde_json::from_slice(payload).unwrap_or_default();
     let text = |key: &str| said.get(key).and_then(Value::as_str).map(words).filter(|text| !text.is_empty());
     let status = said.get("statusCode").and_then(Value::as_u64);
-    let code = text("errorCode").unwrap_or_else(|| "rejected".to_owned());
+    let code = text("errorCode");
     let because = text("errorMessage")
         .map_or_else(|| " and gave no reason".to_owned(), |words| format!(": {}", words.trim_end_matches('.')));
     let status_words = status.map_or_else(String::new, |status| format!(" ({status})"));
     let advice = advice(stage, status).to_owned();
+    let with = match (&code, status) {
+        (Some(code), _) => format!(" with {code}{status_words}"),
+        (None, Some(status)) => format!(" with status {status}"),
+        (None, None) => String::new(),
+    };
     Trouble {
         stage,
         blame: Blame::Answer,
-        message: format!("AWS IoT rejected it with {code}{status_words}{because}"),
-        code,
+        message: format!("AWS IoT rejected it{with}{because}"),
+        code: code.unwrap_or_else(|| "rejected".to_owned()),
         advice,
     }
 }

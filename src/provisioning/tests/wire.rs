@@ -61,6 +61,7 @@ fn a_rejection_is_said_with_awss_words_and_something_to_do() {
     {
         let said = said(&odd);
         assert_eq!(said.code, "rejected");
+        assert!(!said.message.contains("with rejected"), "{said}");
         assert!(said.message.len() < 700, "{}", said.message.len());
     }
     let not_json = registered(&Answer { is_accepted: false, payload: vec![0xff; 40] }).unwrap_err();
