@@ -223,6 +223,51 @@ fn a_refused_pin_is_tried_once_whoever_restarts_the_daemon() {
 }
 
 #[test]
+fn a_login_without_an_end_counts_as_a_try_whoever_restarts_the_daemon() {
+    let (mosquitto, token) = (Mosquitto::start(), Token::new());
+    let module = token.faulty_module();
+    token.fault("crash login");
+    let setup = token.give(setup(mosquitto.port), "ec", &module);
+    for _ in 0..3 {
+        let gatewire = setup.start();
+        fails(&gatewire, "token_pin_untried", "had no end (the module hung or crashed, or gatewire was killed)");
+        assert_eq!(gatewire.stop().0, 0);
+    }
+    assert_eq!(token.logins(), 2);
+    let (code, _, stderr) = setup.output("check");
+    assert!(code == 1 && stderr.contains("`systemctl reload gatewire` makes gatewire try it again"), "{code} {stderr}");
+    let gatewire = setup.start();
+    fails(&gatewire, "token_pin_untried", "had no end");
+    token.fault("");
+    gatewire.signal("HUP");
+    gatewire.wait_for("connected to");
+    assert_eq!(gatewire.stop().0, 0);
+    // A PIN that was right is no other after a power cut in its login.
+    token.fault("crash login");
+    let gatewire = setup.start();
+    fails(&gatewire, "token_crashed", "crashed while logging in");
+    gatewire.kill();
+    token.fault("");
+    let gatewire = setup.start();
+    gatewire.wait_for("connected to");
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn a_pin_isnt_tried_if_that_cant_be_noted_first() {
+    let (mosquitto, token) = (Mosquitto::start(), Token::new());
+    let module = token.faulty_module();
+    let setup = token.give(setup(mosquitto.port), "ec", &module);
+    fs::rename(token.path("state"), token.path("aside")).unwrap();
+    let gatewire = setup.start();
+    fails(&gatewire, "token_pin_untried", "isn't tried, as that can't be noted in");
+    assert_eq!(token.logins(), 0);
+    fs::rename(token.path("aside"), token.path("state")).unwrap();
+    gatewire.wait_for("connected to");
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
 fn what_is_missing_is_named_and_tried_again() {
     let (mosquitto, token) = (Mosquitto::start(), Token::new());
     let module = token.faulty_module();

@@ -1,6 +1,7 @@
 //! Why a key in a token hasn't signed, and what to do about it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +59,13 @@ pub(crate) enum Fault {
     PinRefused(Option<PinMark>),
     /// It was refused before, and isn't tried again.
     PinRefusedBefore,
+    /// The last tries of it had no end: it may have been refused.
+    PinUnfinished,
+    /// That it is tried can't be noted, so it isn't: where, and why.
+    PinUnnoted {
+        directory: PathBuf,
+        why: String,
+    },
     PinLocked,
     /// One wrong PIN more would lock the token, and ours isn't known to be right.
     PinLastTry,
@@ -133,6 +141,16 @@ impl fmt::Display for TokenFault {
                 f,
                 "the token refused the PIN in {pin_file} before, and it isn't tried again, as that would lock the token"
             ),
+            Fault::PinUnfinished => write!(
+                f,
+                "the last two tries of the PIN in {pin_file} had no end (the module hung or crashed, or gatewire was killed), and it isn't \
+                 tried again: if it is wrong, that would lock the token"
+            ),
+            Fault::PinUnnoted { directory, why } => write!(
+                f,
+                "the PIN in {pin_file} isn't tried, as that can't be noted in {} before: {why}",
+                directory.display()
+            ),
             Fault::PinLocked => f.write_str("the token is locked: too many wrong PINs were tried"),
             Fault::PinLastTry => {
                 write!(f, "the token takes one more wrong PIN before it locks, and the one in {pin_file} isn't tried")
@@ -194,6 +212,7 @@ impl TokenFault {
             Fault::NoKey { .. } | Fault::SeveralKeys(_) => "token_key_missing",
             Fault::PinNeeded | Fault::PinFileMissing | Fault::PinFileDenied | Fault::PinFile(_) => "token_pin_file",
             Fault::PinRefused(_) | Fault::PinRefusedBefore => "token_pin_refused",
+            Fault::PinUnfinished | Fault::PinUnnoted { .. } => "token_pin_untried",
             Fault::PinLocked | Fault::PinLastTry | Fault::PinUnset | Fault::PinExpired => "token_pin_locked",
             Fault::Failed(..) | Fault::NotStarted(_) | Fault::Garbled => "token_failed",
             Fault::Crashed(..) => "token_crashed",
@@ -275,6 +294,17 @@ impl TokenFault {
                 "Write the right PIN into {pin_file}: gatewire tries it then. If it is right and the token's was wrong, \
                  `systemctl reload gatewire` makes it try again."
             ),
+            Fault::PinUnfinished => format!(
+                "Try it by hand, {}; if that works, `systemctl reload gatewire` makes gatewire try it again, as does another PIN in {pin_file}.",
+                list("--login --test")
+            ),
+            Fault::PinUnnoted { directory, .. } => {
+                let directory = quoted(directory);
+                format!(
+                    "Without a note each restart could try a wrong PIN until the token locks. Look at the space and at the owner there \
+                     (`df -h {directory}`, `ls -ld {directory}`), and at the kernel's log (`dmesg`)."
+                )
+            }
             Fault::PinLocked => {
                 "Whoever has the token's SO PIN sets a new PIN (for a TPM: `tpm2_ptool initpin`); write \
                                  that into the file of the PIN and `systemctl reload gatewire`."

@@ -50,9 +50,8 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Asks the token, and notes what becomes of the PIN.
 fn ask(uri: &Arc<Uri>, sign: Option<Sign>) -> Result<Done, TokenFault> {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let directory = refused::state_directory();
-    let refused = refused::refused(uri, &directory);
-    let request = Request { refused, accepted: refused::accepted(uri), ..Request::of(uri, sign) };
+    let (refused, accepted) = (refused::refused(uri), refused::accepted(uri));
+    let request = Request { refused, accepted, ..Request::of(uri, sign) };
     let outcome = child::ask(Path::new(child::OWN), &request, child::LIMIT);
     let failed = |fault, written: &[u8]| TokenFault {
         uri: Arc::clone(uri),
@@ -62,13 +61,13 @@ fn ask(uri: &Arc<Uri>, sign: Option<Sign>) -> Result<Done, TokenFault> {
     match outcome.answer {
         Ok(done) => {
             if let Some(mark) = &done.accepted {
-                refused::note_accepted(uri, mark.clone(), &directory);
+                refused::note_accepted(uri, mark.clone());
             }
             Ok(done)
         }
         Err(Fault::PinRefused(mark)) => {
             if let Some(mark) = mark {
-                refused::note_refused(uri, mark, &directory);
+                refused::note_refused(uri, mark);
             }
             Err(failed(Fault::PinRefused(None), &[]))
         }

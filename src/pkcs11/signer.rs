@@ -124,6 +124,7 @@ fn logged_in(
     if is(&request.refused) {
         return Err(Fault::PinRefusedBefore);
     }
+    request.notes.allow(&pin)?;
     if info.user_pin_locked() {
         return Err(Fault::PinLocked);
     }
@@ -131,15 +132,16 @@ fn logged_in(
     if info.user_pin_final_try() && !is_known {
         return Err(Fault::PinLastTry);
     }
-    let mark = match is_known {
-        true => request.accepted.clone(),
-        false => PinMark::of(&pin),
-    };
+    // Before the token counts it: if this process is killed now, the next one knows.
+    let tried = request.notes.begin(&pin)?;
     at(Step::Login);
     match module::login(session, &pin) {
-        Ok(()) => Ok(mark),
-        Err(Fault::PinRefused(_)) => Err(Fault::PinRefused(mark)),
-        Err(other) => Err(other),
+        Ok(()) => Ok(Some(tried.accepted())),
+        Err(Fault::PinRefused(_)) => Err(Fault::PinRefused(Some(tried.refused()))),
+        Err(other) => {
+            tried.untold();
+            Err(other)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use super::mark::PinMark;
+use super::refused::Notes;
 use super::step::Step;
 use super::uri::{Key, Library, Slot, Token, Uri};
 
@@ -26,6 +27,8 @@ pub(super) struct Request {
     pub(super) slot: Slot,
     pub(super) token: Token,
     pub(super) key: Key,
+    /// Where tries of PINs are noted.
+    pub(super) notes: Notes,
     /// What the token has refused: that PIN isn't tried.
     pub(super) refused: Option<PinMark>,
     /// What the token has taken: that PIN is tried even if there is only one try left.
@@ -93,7 +96,8 @@ pub(crate) struct Found {
 impl Request {
     pub(super) fn of(uri: &Uri, sign: Option<Sign>) -> Request {
         let Uri { module, pin_file, library, slot, token, key, .. } = uri.clone();
-        Request { module, pin_file, library, slot, token, key, refused: None, accepted: None, sign }
+        let notes = Notes::of(uri);
+        Request { module, pin_file, library, slot, token, key, notes, refused: None, accepted: None, sign }
     }
 }
 
