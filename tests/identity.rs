@@ -55,6 +55,53 @@ fn wait_for(gatewire: &Gatewire, state: &str) -> serde_json::Value {
     })
 }
 
+/// Does what a line of advice says, without sudo.
+fn follow(advice: &str) {
+    let command = advice.split("`sudo ").nth(1).and_then(|rest| rest.split('`').next()).expect(advice);
+    let done = std::process::Command::new("sh").args(["-c", command]).status().unwrap();
+    assert!(done.success(), "{command}");
+}
+
+#[test]
+fn what_is_in_the_way_of_the_identity_is_found_by_check_and_its_advice_works_as_printed() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", REST);
+    let at = |name: &str| setup.directory.path().join("state").join(name);
+    fs::create_dir_all(at("identity.next")).unwrap();
+    let fifo = |path: PathBuf| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let link = |path: PathBuf| std::os::unix::fs::symlink(at("elsewhere"), path).unwrap();
+    let directory = |path: PathBuf| fs::create_dir(path).unwrap();
+    let file = |path: PathBuf| fs::write(path, "x").unwrap();
+    let cases: [(&str, &dyn Fn(PathBuf), i32, &str); 9] = [
+        ("identity.lock", &directory, 1, "is a directory, and gatewire's own file belongs there"),
+        ("identity.lock", &fifo, 1, "is a FIFO, and gatewire's own file"),
+        ("identity.lock", &link, 1, "is a symbolic link, and gatewire's own file"),
+        ("identity", &fifo, 78, "is a FIFO, and gatewire's own directory"),
+        ("identity", &file, 78, "is a file, and gatewire's own directory"),
+        ("identity", &link, 78, "is a symbolic link, and gatewire's own directory"),
+        ("identity.previous", &file, 78, "is a file, and gatewire's own directory"),
+        ("identity.next/progress.json", &fifo, 1, "is a FIFO, and gatewire's own file"),
+        ("identity.next/progress.json", &directory, 1, "is a directory, and gatewire's own file"),
+    ];
+    for (name, make, expected, said) in cases {
+        make(at(name));
+        let (code, _, stderr) = setup.output("check");
+        assert!(code == expected && stderr.contains(said), "{name}: {code} {stderr}");
+        follow(&stderr);
+        let (code, _, stderr) = setup.output("check");
+        assert_eq!(code, 0, "{name}: {stderr}");
+        let aside = at(&format!("{}.aside", name.rsplit('/').next().unwrap()));
+        fs::remove_file(&aside).or_else(|_| fs::remove_dir(&aside)).unwrap();
+    }
+    // The daemon says the same, and goes on once it is done.
+    directory(at("identity.lock"));
+    let gatewire = setup.start();
+    let line = gatewire.wait_for("gatewire's own file belongs there");
+    follow(&line);
+    wait_for(&gatewire, "ready");
+    gatewire.stop();
+}
+
 #[test]
 fn who_has_no_identity_yet_serves_all_that_does_not_need_one_and_connects_as_soon_as_there_is_one() {
     let fleet = Fleet::start();

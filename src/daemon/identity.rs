@@ -188,19 +188,16 @@ impl OwnIdentity {
                 }
                 Some(Ok(None)) => {
                     let message = format!("another process holds {}", path.join("identity.lock").display());
-                    ("locked", message, "`gatewire provision` runs: the daemon goes on when that has ended.")
+                    let advice = "`gatewire provision` runs: the daemon goes on when that has ended.";
+                    ("locked", message, advice.to_owned())
                 }
-                Some(Err(error)) => {
-                    let advice =
-                        "Look at the owner and the space of the state directory, and at the kernel's log (`dmesg`).";
-                    ("disk", error.to_string(), advice)
-                }
+                Some(Err(error)) => ("disk", error.to_string(), error.advice()),
                 None => {
                     let advice = "Too many processes and threads run: end some, or raise TasksMax= of the unit.";
-                    ("no_thread", "the files can't be opened: there is no thread for it".to_owned(), advice)
+                    ("no_thread", "the files can't be opened: there is no thread for it".to_owned(), advice.to_owned())
                 }
             };
-            self.told.refused(Refused { phase, step: FILES, code, message, advice, wait: Some(LOOK) });
+            self.told.refused(Refused { phase, step: FILES, code, message, advice: &advice, wait: Some(LOOK) });
             tokio::time::sleep(LOOK).await;
         }
     }

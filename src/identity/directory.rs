@@ -268,6 +268,6 @@ fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
     json
 }
 
-fn failed(verb: &'static str, path: &Path, error: &io::Error) -> DiskError {
-    DiskError { verb, path: path.to_owned(), said: error.to_string() }
+pub(super) fn failed(verb: &'static str, path: &Path, error: &io::Error) -> DiskError {
+    DiskError { verb, path: path.to_owned(), kind: error.kind(), said: error.to_string() }
 }

@@ -16,6 +16,7 @@
 //! `thing.json` in `identity.next` is the decision that this is the identity from now on: [`Directory::open`] ends then what was
 //! begun, and begins nothing otherwise. So there is an identity after a crash at any moment if there was one before, and never two.
 
+mod advice;
 mod directory;
 mod disk;
 mod key;
@@ -28,6 +29,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -117,6 +119,7 @@ pub(crate) struct DiskError {
     /// `writing`, say.
     verb: &'static str,
     path: PathBuf,
+    kind: ErrorKind,
     /// What the system says.
     said: String,
 }

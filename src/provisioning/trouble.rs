@@ -77,10 +77,7 @@ impl Trouble {
             blame: Blame::Here,
             code: "disk".to_owned(),
             message: error.to_string(),
-            advice:
-                "Nothing of the identity is lost. Look at the space (`df -h /var/lib/gatewire`), at the kernel's log \
-                (`dmesg`), and at the owner of the state directory."
-                    .to_owned(),
+            advice: format!("Nothing of the identity is lost. {}", error.advice()),
         }
     }
 

@@ -1,8 +1,6 @@
 //! What is said of rotations in the journal and the status document.
 
-use super::machine::ASK_AGAIN;
 use super::{Cause, Ended, Step};
-use crate::duration::written;
 use crate::identity::{IdentityError, IdentityState, Phase};
 use crate::journal;
 use crate::services::jobs::Identity as Job;
@@ -66,7 +64,7 @@ pub(super) fn over(ended: &Ended, state: &IdentityState) {
 pub(super) fn unusable(what: &str) {
     log::warn!(
         GATEWIRE_EVENT = "rotation";
-        "rotation of the certificate: {what}; it is asked again in {}", written(ASK_AGAIN)
+        "rotation of the certificate: {what}; it is asked again"
     );
 }
 

@@ -99,6 +99,10 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
         found.append(actions::walk(path, config));
         found.append(sandboxed::walk(path, config));
     }
+    // Where it can't even be read, that was said.
+    if let Some(inputs) = &inputs {
+        preparations::walk_identity(&inputs.config, daemon::beside(&inputs.config).is_some(), &mut found);
+    }
     let token = inputs.as_ref().and_then(token::try_out);
     found.hindered.extend(token.iter().filter_map(|tried| tried.as_ref().err().cloned()));
     // What has to be mended first comes first.

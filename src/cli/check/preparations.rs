@@ -10,6 +10,7 @@ use crate::bridge::local;
 use crate::cli::Exit;
 use crate::config::{self, Config, SocketFile, Source};
 use crate::filesystem;
+use crate::identity::Directory;
 use crate::regular;
 use crate::socket::{Beside, Listener, SocketError};
 use crate::store::{self, Obstacle};
@@ -104,6 +105,14 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
         }
     }
     found
+}
+
+/// The files of an identity that gatewire makes itself; those that a daemon holds it changes.
+pub(super) fn walk_identity(config: &Config, is_held: bool, found: &mut Finding) {
+    let Some(provisioning) = config.provisioning.as_ref().filter(|_| !is_held) else { return };
+    if let Err(error) = Directory::at(&provisioning.state).probe() {
+        found.hindered.push(format!("no identity can be made or changed: {error}. {}", error.advice()));
+    }
 }
 
 /// The store: one that a daemon holds is looked at by that.

@@ -31,14 +31,8 @@ pub(super) fn read(
             },
         },
         Err(error) => {
-            let directory = environment.identity();
-            let list = format!("sudo ls -la {} {}", quoted(&state), quoted(&directory));
-            return Err(vec![format!(
-                "whether there is an identity can't be told: {error}. Run this as root or as gatewire's user. All of {} must belong \
-                 to that user, in a directory and files that are neither links nor anything else: `{list}` shows it. See \
-                 `dmesg` for errors of the disk",
-                directory.display()
-            )]);
+            let advice = error.advice();
+            return Err(vec![format!("whether there is an identity can't be told: {error}. {}", advice.trim_end_matches('.'))]);
         }
     };
     let about = damaged.map(|what| format!("the identity in {} is damaged: {what}", environment.identity().display()));
