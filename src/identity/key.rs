@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base64::Engine as _;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SigningKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rsa::pkcs8::{EncodePrivateKey as _, LineEnding};
@@ -13,6 +14,7 @@ use thiserror::Error;
 use x509_parser::parse_x509_certificate;
 
 use crate::certificate::id_of;
+use crate::message::BASE64;
 use crate::secret::Secret;
 
 /// What kind of key is made.
@@ -87,6 +89,31 @@ pub(crate) fn csr(key: &Signer, common_name: &str) -> Result<String, KeyError> {
     params.serialize_request(&key).and_then(|request| request.pem()).map_err(signing)
 }
 
+/// The certificates in `pem`, as it has to be stored: what else is around them is left out.
+///
+/// # Errors
+/// One of them can't be used, or the first isn't one of `key`.
+pub(crate) fn certificates_alone(key: &Signer, pem: &str) -> Result<String, CertificateError> {
+    certificate_of(key, pem)?;
+    let mut alone = String::new();
+    for der in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        let der = der.map_err(|_| CertificateError::NotPem)?;
+        let Ok(([], _)) = parse_x509_certificate(&der) else { return Err(CertificateError::NotX509) };
+        let base64 = BASE64.encode(&der);
+        alone.push_str("-----BEGIN CERTIFICATE-----\n");
+        // Lines of 64 characters (RFC 7468).
+        let mut rest = base64.as_str();
+        while !rest.is_empty() {
+            let (line, after) = rest.split_at(rest.len().min(64));
+            alone.push_str(line);
+            alone.push('\n');
+            rest = after;
+        }
+        alone.push_str("-----END CERTIFICATE-----\n");
+    }
+    Ok(alone)
+}
+
 /// The id of the certificate in `pem`, if it is one of `key`: the first, where there are several.
 pub(crate) fn certificate_of(key: &Signer, pem: &str) -> Result<String, CertificateError> {
     let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| CertificateError::NotPem)?;
@@ -157,6 +184,22 @@ mod tests {
             let no_certificate = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
             assert_eq!(certificate_of(&key, no_certificate), Err(CertificateError::NotX509));
         }
+    }
+
+    #[test]
+    fn nothing_but_certificates_is_stored() {
+        let key = parse(&generate(KeyKind::EcP256).unwrap()).unwrap();
+        let own = CertificateParams::default().self_signed(&key).unwrap();
+        let of_ca = CertificateParams::default().self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let both = format!("{}{}", own.pem(), of_ca.pem()).replace("\r\n", "\n");
+        let around = format!("Bag\n{}\x1b[2J\r\n{}{}", own.pem(), key.serialize_pem(), of_ca.pem());
+        assert_eq!(certificates_alone(&key, &around), Ok(both.clone()));
+        assert_eq!(certificates_alone(&key, &both), Ok(both.clone()));
+        let bad = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n";
+        assert_eq!(certificates_alone(&key, &format!("{both}{bad}")), Err(CertificateError::NotX509));
+        let cut_off = "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n";
+        assert_eq!(certificates_alone(&key, &format!("{both}{cut_off}")), Err(CertificateError::NotPem));
+        assert_eq!(certificates_alone(&key, &of_ca.pem()), Err(CertificateError::OtherKey));
     }
 
     #[test]

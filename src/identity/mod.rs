@@ -37,7 +37,9 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub(crate) use directory::Directory;
-pub(crate) use key::{CertificateError, KeyError, KeyKind, Signer, certificate_of, csr, generate, parse};
+pub(crate) use key::{
+    CertificateError, KeyError, KeyKind, Signer, certificate_of, certificates_alone, csr, generate, parse,
+};
 pub(crate) use lock::Lock;
 pub(crate) use progress::{Cause, Ownership, Progress, Step};
 pub(crate) use state::{IdentityError, IdentityState, IdentityStatus, Phase};

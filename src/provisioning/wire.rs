@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::trouble::{Blame, Stage, Trouble};
-use crate::identity::{Signer, certificate_of};
+use crate::identity::{Signer, certificate_of, certificates_alone};
 use crate::limits::{MAX_PARAMETERS, MAX_PAYLOAD};
 use crate::printable::printable;
 use crate::secret::Secret;
@@ -104,6 +104,7 @@ pub(crate) fn created(answer: &Answer, key: &Signer) -> Result<Created, Trouble>
         return Err(Trouble::of_answer(STAGE, "certificateOwnershipToken is too long to be sent back"));
     }
     let certificate_id = certificate_of(key, &certificate).map_err(Trouble::of_certificate)?;
+    let certificate = certificates_alone(key, &certificate).map_err(Trouble::of_certificate)?;
     Ok(Created { certificate_id, certificate, ownership: Secret::new(ownership) })
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::effect::{Answered, Fault, Question};
 use crate::config::Provisioning;
-use crate::identity::{Signer, certificate_of};
+use crate::identity::{Signer, certificates_alone};
 use crate::json;
 use crate::printable::printable;
 use crate::provisioning::{Trouble, wire};
@@ -71,7 +71,7 @@ impl Asking<'_> {
         match question {
             Question::Create(_) => {
                 let pem = certificate(&payload).ok_or_else(|| fault("its answer has no certificatePem", false))?;
-                certificate_of(key()?, &pem)
+                let pem = certificates_alone(key()?, &pem)
                     .map_err(|error| fault(&format!("the certificate that came can't be used: {error}"), false))?;
                 Ok(Answered::Certificate { pem, token: None })
             }
