@@ -317,6 +317,21 @@ fn beside_a_daemon_it_does_nothing() {
 }
 
 #[test]
+fn beside_another_in_the_foreground_it_says_so() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("9001", "");
+    let state = setup.directory.path().join("state");
+    fs::create_dir_all(&state).unwrap();
+    let held = fs::File::create(state.join("identity.lock")).unwrap();
+    held.lock().unwrap();
+    let (code, out, said) = provision(&setup);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(said.starts_with("another `gatewire provision` runs"), "{said}");
+    held.unlock().unwrap();
+    assert_eq!(provision(&setup).0, 0);
+}
+
+#[test]
 fn what_the_configuration_lacks_is_said() {
     let fleet = Fleet::start();
     let setup = fleet.setup("9001", "");

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use super::Exit;
 use super::inputs::{self, Inputs, Means, Problems};
 use super::output::{self, Failure};
-use crate::config::{Environment, Provisioning};
+use crate::config::{Config, Environment, Provisioning};
 use crate::identity::{Directory, Found, Identity};
 use crate::net::MachineNetwork;
 use crate::provisioning::{News, Provisioner, Setup, delete_claim};
+use crate::store;
 
 pub(super) const LONG_ABOUT: &str = "\
 Get this gateway's identity from AWS IoT by the claim of [provisioning], in the foreground: a
@@ -51,9 +52,10 @@ fn provision(path: &Path) -> Result<Identity, Failure> {
         delete(&provisioning);
         return Ok(identity);
     }
-    let opened = Directory::open(&provisioning.state).map_err(|error| Failure::new(format!("{error}"), Exit::No))?;
+    let opened = Directory::open(&provisioning.state)
+        .map_err(|error| Failure::new(format!("{error}"), Exit::No).and(error.advice()))?;
     let Some((directory, _lock)) = opened else {
-        return beside(&provisioning);
+        return beside(&config, &provisioning);
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime =
@@ -80,9 +82,16 @@ async fn attempt(setup: Setup, directory: Directory) -> Result<Identity, Failure
 }
 
 /// Another process has the files. It may have been quicker.
-fn beside(provisioning: &Provisioning) -> Result<Identity, Failure> {
+fn beside(config: &Config, provisioning: &Provisioning) -> Result<Identity, Failure> {
     if let Ok(Found::Identity(identity)) = Directory::at(&provisioning.state).current() {
         return Ok(identity);
+    }
+    if matches!(store::is_held(&config.outbox.path), Ok(false)) {
+        // The daemon holds it, too.
+        let line = "another `gatewire provision` runs, and gets the identity";
+        return Err(
+            Failure::new(line, Exit::No).and("wait until that has ended: `pgrep -af 'gatewire.*provision'` shows it")
+        );
     }
     let line = "a gatewire runs, and gets the identity by itself: `gatewire status` shows how far it is";
     Err(Failure::new(line, Exit::No).and("to do it here instead, stop that first: `sudo systemctl stop gatewire`"))
