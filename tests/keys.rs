@@ -296,7 +296,7 @@ fn another_key_than_the_certificates_is_told_by_check_and_by_the_daemon() {
     let (mosquitto, token) = (Mosquitto::start(), Token::new());
     let other = support::Certificates::make("other", "ec");
     token.import("other", "03", &other.path("private.pem.key"));
-    let (module, words) = (Path::new(SOFTHSM), "it isn't the one of the certificate in tls.cert_file");
+    let (module, words) = (Path::new(SOFTHSM), "it isn't the one of the certificate that gatewire connects with");
     for object in ["other", "rsa"] {
         let setup = token.give(setup(mosquitto.port), "ec", module).edit("object=ec", &format!("object={object}"));
         let (code, _, stderr) = setup.output("check");

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::actions::Actions;
+use crate::certificate::Whose;
 use crate::cron::Cron;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::{Protocol, Will};
@@ -188,6 +189,8 @@ pub(crate) struct Tls {
     pub(crate) ca_file: PathBuf,
     pub(crate) cert_file: PathBuf,
     pub(crate) key_file: KeyFile,
+    /// Which certificate that is.
+    pub(crate) whose: Whose,
 }
 
 /// A `[[publish]]`: a scheduled publication.

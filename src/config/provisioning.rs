@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{KeyFile, Tls};
+use crate::certificate;
 use crate::identity::KeyKind;
 use crate::limits::MAX_CLIENT_ID_BYTES;
 use crate::template::{Fixed, fill_client_id};
@@ -57,6 +58,7 @@ impl Provisioning {
             ca_file: tls.ca_file.clone(),
             cert_file: self.claim_cert_file.clone(),
             key_file: KeyFile::File(self.claim_key_file.clone()),
+            whose: certificate::Whose::Claim,
         }
     }
 }

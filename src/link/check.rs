@@ -16,6 +16,7 @@ use super::pace::ConnectLimit;
 use super::refusals::terms_remedy;
 use super::reload::options;
 use super::talk::Talk;
+use crate::certificate::Whose;
 use crate::client::{Failure, Outcome, StepReport};
 use crate::config;
 use crate::duration::written;
@@ -54,6 +55,8 @@ pub(crate) struct Check {
     connector: LinkConnector<Connector>,
     connects: ConnectLimit,
     has_begun_session: bool,
+    /// Whose certificate it connects with.
+    whose: Whose,
     /// The connection on which CONNECT was sent, until DISCONNECT is.
     talk: Option<Talk<Stream>>,
 }
@@ -77,6 +80,7 @@ impl Check {
             connector: LinkConnector::once(config, credentials),
             connects: ConnectLimit::new(&config.rate_limit),
             has_begun_session: false,
+            whose: credentials.whose().clone(),
             talk: None,
         }
     }
@@ -140,7 +144,9 @@ impl Check {
                     refused.insert(filter.clone());
                     let protocol = self.config.protocol;
                     let is_iot_core = Endpoint::from(&self.config).is_iot_core();
-                    report(Outcome::Failed(Failure::from(&FilterRefused { protocol, filter, reason, is_iot_core })));
+                    let whose = self.whose.clone();
+                    let refused = FilterRefused { protocol, filter, reason, is_iot_core, whose };
+                    report(Outcome::Failed(Failure::from(&refused)));
                 }
             }
         }

@@ -88,6 +88,7 @@ fn identity(connection: &config::Connection, credentials: &Credentials) -> Ident
         protocol: connection.protocol,
         client_id: connection.client_id.as_str().into(),
         certificate_id: Arc::clone(credentials.certificate_id()),
+        whose: credentials.whose().clone(),
         brings_authority: credentials.brings_authority(),
         validity: Some(credentials.validity()),
         will: connection.will.as_ref().map(|will| Target { topic: will.topic.clone(), retain: will.retain }),

@@ -297,6 +297,7 @@ impl<N: Network> Link<N> {
             filter: filter.clone(),
             reason: reason.clone(),
             is_iot_core: Endpoint::from(&setup.connection).is_iot_core(),
+            whose: setup.tls.whose.clone(),
         };
         self.state.filter_refused(&refused.filter, said, missing, journal::now());
         log::error!(

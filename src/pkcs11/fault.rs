@@ -168,7 +168,7 @@ impl fmt::Display for TokenFault {
                 write!(f, "the module {module} hadn't signed when the time for TLS was over (after {seconds} s)")
             }
             Fault::Garbled => write!(f, "the process that has loaded {module} gave an answer that isn't one"),
-            Fault::OtherKey => f.write_str("it isn't the one of the certificate in tls.cert_file"),
+            Fault::OtherKey => f.write_str("it isn't the one of the certificate that gatewire connects with"),
             Fault::WrongSignature => write!(f, "the module {module} made a signature that is wrong"),
         }?;
         match self.module_said.as_str() {
@@ -332,8 +332,9 @@ impl TokenFault {
                 )
             }
             Fault::TooSlow(_) => "Raise connection.connect_timeout: TLS may use two thirds of it.".to_owned(),
-            Fault::OtherKey => "tls.cert_file must hold the certificate that was made for the key in the token; or \
-                                `object` or `id` in tls.key_file names another key."
+            Fault::OtherKey => "`object` or `id` in tls.key_file names another key, or the certificate isn't the one that was made for \
+                                this key: put that into tls.cert_file, or where gatewire has made its identity itself, remove that \
+                                (docs/provisioning.md)."
                 .to_owned(),
         }
     }

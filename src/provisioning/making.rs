@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::trouble::{Stage, Trouble};
+use crate::certificate;
 use crate::config::{self, KeyFile};
 use crate::identity::{
     Directory, DiskError, Identity, KeyError, KeyKind, KeyPlace, Progress, Signer, Which, certificate_of, csr,
@@ -129,7 +130,8 @@ impl Making {
             KeySource::Made(_) => KeyFile::File(paths.key),
             KeySource::Token(_) => tls.key_file.clone(),
         };
-        config::Tls { ca_file: tls.ca_file.clone(), cert_file: paths.certificate, key_file }
+        let (ca_file, whose) = (tls.ca_file.clone(), certificate::Whose::Next);
+        config::Tls { ca_file, cert_file: paths.certificate, key_file, whose }
     }
 
     /// Whether what is in force can be used: key and certificate can be read and belong together. `tls` names the authorities, and
@@ -140,7 +142,7 @@ impl Making {
             KeySource::Made(_) => KeyFile::File(paths.key),
             KeySource::Token(_) => tls.key_file.clone(),
         };
-        let tls = config::Tls { ca_file: tls.ca_file.clone(), cert_file: paths.certificate, key_file };
+        let tls = config::Tls { cert_file: paths.certificate, key_file, ..tls.clone() };
         credentials::load(&tls, time::system()).map_or_else(|problems| !problems.are_of_identity(), |_| true)
     }
 

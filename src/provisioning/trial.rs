@@ -29,10 +29,7 @@ pub(super) async fn connect<N: Network>(
         // As if the server had refused it: another one is asked for, in the end.
         blame: Blame::Answer,
         code: "unusable".to_owned(),
-        message: {
-            let said: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
-            format!("the new certificate can't be used: {}", said.join("; "))
-        },
+        message: format!("the new certificate can't be used: {}", problems.of_identity()),
         advice: String::new(),
     })?;
     let of_link = |error: LinkError| Trouble::of_link(Stage::Trial, &error, &connection.client_id);

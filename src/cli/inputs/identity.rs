@@ -32,7 +32,10 @@ pub(super) fn read(
         },
         Err(error) => {
             let advice = error.advice();
-            return Err(vec![format!("whether there is an identity can't be told: {error}. {}", advice.trim_end_matches('.'))]);
+            return Err(vec![format!(
+                "whether there is an identity can't be told: {error}. {}",
+                advice.trim_end_matches('.')
+            )]);
         }
     };
     let about = damaged.map(|what| format!("the identity in {} is damaged: {what}", environment.identity().display()));
@@ -66,7 +69,7 @@ fn own(config: &Config, state: &Path) -> Result<Credentials, Unusable> {
     }
     credentials::load(&config.tls, time::system()).map_err(|problems| match problems.are_of_identity() {
         false => Unusable::Problems(super::at_their_places(&problems, Some(&config.places))),
-        true => Unusable::Damaged(problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+        true => Unusable::Damaged(problems.of_identity()),
     })
 }
 

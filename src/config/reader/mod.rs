@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::certificate::Whose;
 use crate::config::document::{Node, Table, Value, keys_below};
 use crate::config::known::{self, Known, SECTIONS};
 use crate::config::places::{Place, Places};
@@ -174,6 +175,10 @@ impl<'a> Reader<'a> {
             ca_file: file("ca_file", by_hand.join("AmazonRootCA1.pem"), Use::File),
             cert_file: file("cert_file", own.join("certificate.pem.crt"), of_own),
             key_file: self.key_file(&section, own.join("private.pem.key"), of_own),
+            whose: match self.root.get("provisioning") {
+                Some(_) => Whose::Identity(self.environment.identity()),
+                None => Whose::ByHand,
+            },
         };
         section.finish();
         self.key_file = tls.key_file.secret_file().map(resolved);

@@ -5,6 +5,7 @@ mod tls;
 
 use super::phrases::{lacks, may_connect, sentence, server_log, two_devices};
 use super::{DnsFault, LinkError, Peer, Sent, TcpFault, disconnected, is_network_loss};
+use crate::certificate::Whose;
 use crate::mqtt::Protocol;
 use crate::net::Endpoint;
 use crate::policy::scope::region_of_endpoint;
@@ -169,11 +170,12 @@ fn closed_before_connack(peer: &Peer) -> String {
     let connect = may_connect(peer);
     match peer.endpoint.is_iot_core() {
         // What a certificate needs that registers itself.
-        true if peer.brings_authority => format!(
-            "{}tls.cert_file holds a CA's certificate, too: if that is registered for certificates which register themselves (JITP, JITR), \
+        true if peer.brings_authority && peer.whose == Whose::ByHand => format!(
+            "{}{} brings that of its CA along: if that CA is registered for certificates which register themselves (JITP, JITR), \
              IoT Core closes the first connection and accepts a later one, once the template or your function has activated the \
              certificate. Where none does, these are likely: {connect}, or the certificate isn't active: {}.",
             out_of_date(peer),
+            sentence(peer.whose.name()),
             certificate_state(peer)
         ),
         true => format!(

@@ -77,7 +77,7 @@ pub(super) fn advice(peer: &Peer, code: ReasonCode, last_sent: &[Sent]) -> Strin
     match code.0 {
         0x8E => two_devices(peer, "Another client has connected"),
         0x87 if last_sent.is_empty() => {
-            "The certificate's policy doesn't allow what was sent, or no longer does.".to_owned()
+            format!("{} doesn't allow what was sent, or no longer does.", sentence(peer.whose.policy()))
         }
         0x87 => format!("{}.", sentence(&lacks(peer, last_sent))),
         0x97 | 0x96 => "A limit of the account was exceeded (publishes a second, bytes a second, subscriptions): lower \

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::certificate::Whose;
 use crate::client::Failure;
 use crate::message::TopicFilter;
 use crate::mqtt::Protocol;
@@ -16,6 +17,8 @@ pub(crate) struct FilterRefused {
     pub(crate) reason: Reason,
     /// The server is AWS IoT Core, as far as its name tells.
     pub(crate) is_iot_core: bool,
+    /// With which certificate.
+    pub(crate) whose: Whose,
 }
 
 /// The failure of a SUBACK in MQTT 3.1.1 has no reason.
@@ -34,8 +37,11 @@ impl FilterRefused {
             (Protocol::Mqtt311, _) | (_, ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED) => {
                 let needs = format!("iot:Subscribe on topicfilter/{filter} and iot:Receive on its topics");
                 match self.is_iot_core {
-                    true => format!("Add {needs} to the certificate's policy."),
-                    false => format!("The server's access rules must allow it; at AWS the policy needs {needs}."),
+                    true => format!("Add {needs} to {}.", self.whose.policy()),
+                    false => format!(
+                        "The server's access rules must allow it; at AWS {} needs {needs}.",
+                        self.whose.policy()
+                    ),
                 }
             }
             (Protocol::Mqtt5, ReasonCode::QUOTA_EXCEEDED) => {

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::certificate::Whose;
 use crate::client::Failure;
 use crate::message::Target;
 use crate::mqtt::Protocol;
@@ -46,6 +47,8 @@ pub(crate) struct Identity {
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
+    /// Whose certificate that is.
+    pub(crate) whose: Whose,
     /// The certificate of its CA is shown with it.
     pub(crate) brings_authority: bool,
     /// When the client certificate is valid, if that is known.
@@ -57,7 +60,7 @@ pub(crate) struct Identity {
 impl Identity {
     /// The server that is reached so, and who we are to it.
     pub(crate) fn at(&self, route: Route) -> Arc<Peer> {
-        let Identity { protocol, client_id, certificate_id, brings_authority, validity, will } = self.clone();
+        let Identity { protocol, client_id, certificate_id, whose, brings_authority, validity, will } = self.clone();
         let outside = validity.and_then(|validity| validity.outside(time::system()));
         let Route { endpoint, address, proxy } = route;
         Arc::new(Peer {
@@ -67,6 +70,7 @@ impl Identity {
             protocol,
             client_id,
             certificate_id,
+            whose,
             brings_authority,
             outside,
             will,
@@ -86,6 +90,8 @@ pub(crate) struct Peer {
     pub(crate) client_id: Arc<str>,
     /// See [`Credentials::certificate_id`](crate::net::credentials::Credentials::certificate_id).
     pub(crate) certificate_id: Arc<str>,
+    /// Whose certificate that is.
+    pub(crate) whose: Whose,
     /// The certificate of its CA is shown with it.
     pub(crate) brings_authority: bool,
     /// How the client certificate was outside its validity by this machine's clock when it was shown.

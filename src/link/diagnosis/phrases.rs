@@ -2,15 +2,17 @@
 
 use super::sent::each_once;
 use super::{Peer, Sent};
+use crate::certificate::Whose;
 
 /// That what was sent isn't allowed, as part of a sentence.
 pub(super) fn lacks(peer: &Peer, last_sent: &[Sent]) -> String {
     let needed = each_once(last_sent.iter().map(Sent::needs)).join(" or ");
     match peer.endpoint.is_iot_core() {
-        true => format!("the certificate's policy lacks {needed}"),
+        true => format!("{} lacks {needed}", peer.whose.policy()),
         false => format!(
-            "the server's access rules don't allow {}, or at AWS the certificate's policy lacks {needed}",
-            each_once(last_sent.iter().map(Sent::to_string)).join(" or ")
+            "the server's access rules don't allow {}, or at AWS {} lacks {needed}",
+            each_once(last_sent.iter().map(Sent::to_string)).join(" or "),
+            peer.whose.policy()
         ),
     }
 }
@@ -24,6 +26,10 @@ pub(super) fn may_connect(peer: &Peer) -> String {
             "The server's access rules don't let the client `{id}` connect, or at AWS no policy attached to the certificate \
              allows iot:Connect on client/{id}"
         ),
+    };
+    let connect = match &peer.whose {
+        Whose::Claim => format!("{connect} (`gatewire policy --claim` prints one that does)"),
+        Whose::ByHand | Whose::Identity(_) | Whose::Next => connect,
     };
     match &peer.will {
         None => connect,

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use rustls::AlertDescription as Alert;
 
 use super::*;
+use crate::certificate::Whose;
 use crate::message::{Topic, TopicFilter};
 use crate::mqtt::reason::Reason;
 use crate::net::credentials::{Descent, ServerCertificate};
@@ -27,6 +28,7 @@ fn peer_on(host: &str, port: u16, protocol: Protocol) -> Arc<Peer> {
         proxy: None,
         client_id: "thing-1".into(),
         certificate_id: "c0ffee".into(),
+        whose: Whose::ByHand,
         brings_authority: false,
         outside: None,
         will: None,
@@ -218,14 +220,45 @@ fn a_clock_that_is_not_set_comes_first() {
 }
 
 #[test]
+fn the_certificate_is_called_what_it_is_and_the_remedy_is_its_own() {
+    let at = |second| jiff::Timestamp::from_second(second).unwrap();
+    let outside = Some(Outside::Expired { not_after: at(2_000_000_000), clock: at(2_000_000_001) });
+    let begin_anew =
+        "`sudo systemctl stop gatewire`, `sudo rm -r /var/lib/gatewire/identity`, `sudo systemctl start gatewire`";
+    for (whose, called, remedy) in [
+        (Whose::ByHand, "the client certificate (tls.cert_file)", "create a new certificate in IoT Core"),
+        (
+            Whose::Identity("/var/lib/gatewire/identity".into()),
+            "the certificate of this gateway's identity",
+            begin_anew,
+        ),
+        (Whose::Next, "the new certificate", "gatewire asks for another one by itself"),
+        (Whose::Claim, "the claim's certificate (provisioning.claim_cert_file)", "create a new claim"),
+    ] {
+        let peer = Arc::new(Peer { outside, whose: whose.clone(), brings_authority: true, ..(*peer_at(ATS)).clone() });
+        let tls = |alert| LinkError::Tls { peer: Arc::clone(&peer), fault: TlsFault::Alert(alert) };
+        for error in [tls(Alert::CertificateExpired), LinkError::ClosedBeforeConnack { peer: Arc::clone(&peer) }] {
+            let advice = error.advice();
+            assert!(advice.starts_with(&format!("Most likely {called} expired on")), "{advice}");
+            assert!(advice.contains(remedy), "{advice}");
+            assert_eq!(advice.contains("tls.cert_file"), whose == Whose::ByHand, "{advice}");
+        }
+        let sent = vec![Sent::Subscribe(TopicFilter::new("a/#").unwrap())];
+        let lacks = LinkError::closed(&peer, Phase::Connected { last_sent: sent }).advice();
+        assert_eq!(lacks.contains("`gatewire policy --claim`"), whose == Whose::Claim, "{lacks}");
+    }
+}
+
+#[test]
 fn an_io_error_is_diagnosed_by_phase_and_kind() {
     let peer = peer_at("broker.lan");
     let of = |kind: ErrorKind, phase| LinkError::from_io(&io::Error::from(kind), &peer, phase);
     let connected = || Phase::Connected { last_sent: Vec::new() };
     let in_handshake = |error: &io::Error| {
-        let Peer { endpoint, address, proxy, protocol, client_id, certificate_id, brings_authority, outside: _, will } =
-            (*peer).clone();
-        let identity = Identity { protocol, client_id, certificate_id, brings_authority, validity: None, will };
+        let Peer {
+            endpoint, address, proxy, protocol, client_id, certificate_id, whose, brings_authority, will, ..
+        } = (*peer).clone();
+        let identity = Identity { protocol, client_id, certificate_id, whose, brings_authority, validity: None, will };
         let failed = ConnectError::of_handshake(error, Route { endpoint, address, proxy }, None);
         LinkError::from_connect(failed, &identity)
     };
@@ -311,8 +344,8 @@ fn a_client_certificate_out_of_date_is_the_first_cause_named() {
     let (not_before, not_after) = (at(1_000_000_000), at(2_000_000_000));
     let validity = Validity { not_before, not_after };
     let identity = |host| {
-        let Peer { protocol, client_id, certificate_id, will, .. } = (*peer_at(host)).clone();
-        Identity { protocol, client_id, certificate_id, brings_authority: false, validity: Some(validity), will }
+        let Peer { protocol, client_id, certificate_id, whose, will, .. } = (*peer_at(host)).clone();
+        Identity { protocol, client_id, certificate_id, whose, brings_authority: false, validity: Some(validity), will }
     };
     let outside = |second| {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(second);

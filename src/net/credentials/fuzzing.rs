@@ -26,7 +26,7 @@ pub fn pem(file: &[u8]) {
             Role::Certificate => chain_of(contents).map(|chain| {
                 let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
                 for now in [long_ago, SystemTime::now()] {
-                    let told = chain.validity.warning(path, now);
+                    let told = chain.validity.warning(&crate::certificate::Whose::ByHand, path, now);
                     assert!(told.is_none_or(|warning| is_line(&warning.to_string())));
                 }
                 chain.certificates.iter().for_each(|der| certificate(der));

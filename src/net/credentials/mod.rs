@@ -35,7 +35,7 @@ use rustls::{CipherSuite, ClientConfig, RootCertStore};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::parse_x509_certificate;
 
-use crate::certificate::id_of;
+use crate::certificate::{Whose, id_of};
 use crate::config::{self, KeyFile};
 use crate::owner::quoted;
 use crate::pkcs11::{TokenKey, Uri};
@@ -61,6 +61,7 @@ pub(crate) struct Credentials {
     tls: Arc<ClientConfig>,
     verifier: Arc<Verifier>,
     cert_file: PathBuf,
+    whose: Whose,
     validity: Validity,
     certificate_id: Arc<str>,
     warnings: Vec<Warning>,
@@ -174,7 +175,12 @@ impl Credentials {
 
     /// What is worth a warning about the client certificate's validity at `now`: for the log, once a day.
     pub(crate) fn validity_warning(&self, now: SystemTime) -> Option<Warning> {
-        self.validity.warning(&self.cert_file, now)
+        self.validity.warning(&self.whose, &self.cert_file, now)
+    }
+
+    /// Whose certificate it is.
+    pub(crate) fn whose(&self) -> &Whose {
+        &self.whose
     }
 }
 
@@ -207,7 +213,7 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     else {
         return Err(CredentialsProblems(problems));
     };
-    let mut warnings: Vec<Warning> = chain.validity.warning(&tls.cert_file, now).into_iter().collect();
+    let mut warnings: Vec<Warning> = chain.validity.warning(&tls.whose, &tls.cert_file, now).into_iter().collect();
     warnings.extend(validity::exposures(tls, key.mode, chain.key_mode, ca_key_mode));
     let contents = Arc::new(TrustContents { roots: roots.roots.clone(), chain: chain.certificates.clone() });
     let names = roots.subjects();
@@ -215,6 +221,7 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
     Ok(Credentials {
         certificate_id: id_of(&chain.certificates[0]).into(),
         cert_file: tls.cert_file.clone(),
+        whose: tls.whose.clone(),
         validity: chain.validity,
         fingerprint,
         contents,

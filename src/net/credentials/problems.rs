@@ -9,6 +9,7 @@ use x509_parser::certificate::X509Certificate;
 
 use super::name::text_of;
 
+use crate::certificate::Whose;
 use crate::owner::quoted;
 
 /// Everything that is wrong with the files of `[tls]`, a line each.
@@ -36,7 +37,7 @@ pub(crate) enum Problem {
     KeyMismatch {
         cert_file: PathBuf,
         key_file: PathBuf,
-        /// Which certificate of `cert_file`, counted from 1, the key does belong to.
+        /// Whose certificate of `cert_file`, counted from 1, the key does belong to.
         belongs_to: Option<usize>,
         /// The subject of `cert_file`'s first certificate, if it is a CA's.
         authority: Option<Subject>,
@@ -58,6 +59,15 @@ impl Role {
             Role::Ca => "tls.ca_file",
             Role::Certificate => "tls.cert_file",
             Role::Key => "tls.key_file",
+        }
+    }
+
+    /// Likewise, where it is that of this certificate.
+    pub(super) fn key_of(self, whose: &Whose) -> &'static str {
+        match (self, whose) {
+            (Role::Certificate, Whose::Claim) => "provisioning.claim_cert_file",
+            (Role::Key, Whose::Claim) => "provisioning.claim_key_file",
+            _ => self.key(),
         }
     }
 
@@ -300,14 +310,26 @@ impl CredentialsProblems {
 
     /// Each where the certificate and the key are those of the claim: the key of the configuration, the path, and what is said.
     pub(crate) fn of_claim(&self) -> impl Iterator<Item = (&'static str, &Path, String)> {
-        const KEYS: [(Role, &str); 2] =
-            [(Role::Certificate, "provisioning.claim_cert_file"), (Role::Key, "provisioning.claim_key_file")];
-        self.0.iter().map(|problem| {
+        const KEYS: [Role; 2] = [Role::Certificate, Role::Key];
+        let of_claim = |role: Role| role.key_of(&Whose::Claim);
+        self.0.iter().map(move |problem| {
             let (key, path) = problem.about();
-            let of_claim = KEYS.iter().find(|(role, _)| role.key() == key).map_or(key, |(_, of_claim)| *of_claim);
-            let said = KEYS.iter().fold(problem.to_string(), |said, (role, key)| said.replace(role.key(), key));
-            (of_claim, path, said)
+            let said = KEYS.iter().fold(problem.to_string(), |said, role| said.replace(role.key(), of_claim(*role)));
+            (KEYS.into_iter().find(|role| role.key() == key).map_or(key, of_claim), path, said)
         })
+    }
+
+    /// What is wrong with certificate and key of an identity that gatewire has made itself. What people do about their own files is
+    /// left out: no key of the configuration names these, and gatewire makes others.
+    pub(crate) fn of_identity(&self) -> String {
+        let of_one = |problem: &Problem| {
+            let said = problem.to_string();
+            let said = [Role::Certificate, Role::Key]
+                .iter()
+                .fold(said, |said, role| said.replace(&format!("{} ", role.key()), ""));
+            said.split_once(". ").map_or(said.clone(), |(what, _)| what.to_owned())
+        };
+        self.0.iter().map(of_one).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -11,6 +11,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::time::ASN1Time;
 
 use super::problems::Role;
+use crate::certificate::Whose;
 use crate::config;
 use crate::count::count;
 use crate::exposure::{self, Who};
@@ -43,19 +44,21 @@ impl Validity {
     }
 
     /// What is worth a warning at `now` about the certificate in `cert_file`.
-    pub(super) fn warning(self, cert_file: &Path, now: SystemTime) -> Option<Warning> {
-        let path = cert_file.to_owned();
+    pub(super) fn warning(self, whose: &Whose, cert_file: &Path, now: SystemTime) -> Option<Warning> {
+        let (whose, path) = (whose.clone(), cert_file.to_owned());
         match self.outside(now) {
             Some(Outside::NotYetValid { not_before, clock }) => {
                 return Some(Warning::NotYetValid { path, not_before, clock });
             }
-            Some(Outside::Expired { not_after, clock }) => return Some(Warning::Expired { path, not_after, clock }),
+            Some(Outside::Expired { not_after, clock }) => {
+                return Some(Warning::Expired { whose, path, not_after, clock });
+            }
             None => {}
         }
         let not_after = self.not_after;
         let left = not_after.duration_since(whole_seconds(now)).unsigned_abs();
         let days = left.as_secs() / (24 * 3600);
-        (left < EXPIRES_SOON).then_some(Warning::ExpiresSoon { path, not_after, days })
+        (left < EXPIRES_SOON).then_some(Warning::ExpiresSoon { whose, path, not_after, days })
     }
 }
 
@@ -89,15 +92,15 @@ pub(super) fn exposures(
             exposed.push((role, file, mode));
         }
     }
-    let warnings = exposed.into_iter().filter_map(|(role, file, mode)| exposure(role, file, mode));
+    let warnings = exposed.into_iter().filter_map(|(role, file, mode)| exposure(&tls.whose, role, file, mode));
     let pin_file = tls.key_file.token().and_then(|uri| uri.pin_file.as_deref());
     warnings.chain(pin_file.and_then(exposed_pin)).collect()
 }
 
 /// A warning if somebody but the owner may read the private key in a file.
-fn exposure(role: Role, file: &Path, mode: u32) -> Option<Warning> {
+fn exposure(whose: &Whose, role: Role, file: &Path, mode: u32) -> Option<Warning> {
     let who = exposure::readers(mode).filter(|who| *who == Who::All || !exposure::is_credential(file))?;
-    Some(Warning::KeyReadableByOthers { role, path: file.to_owned(), mode, who })
+    Some(Warning::KeyReadableByOthers { whose: whose.clone(), role, path: file.to_owned(), mode, who })
 }
 
 /// A warning if somebody but the owner may read the file of a token's PIN. One that isn't there is told when it is needed.
@@ -111,6 +114,7 @@ fn exposed_pin(file: &Path) -> Option<Warning> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Warning {
     Expired {
+        whose: Whose,
         path: PathBuf,
         not_after: Timestamp,
         clock: Timestamp,
@@ -121,12 +125,14 @@ pub(crate) enum Warning {
         clock: Timestamp,
     },
     ExpiresSoon {
+        whose: Whose,
         path: PathBuf,
         not_after: Timestamp,
         /// Whole days left.
         days: u64,
     },
     KeyReadableByOthers {
+        whose: Whose,
         role: Role,
         path: PathBuf,
         mode: u32,
@@ -150,12 +156,12 @@ fn readers(who: Who) -> &'static str {
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Warning::Expired { path, not_after, clock } => write!(
+            Warning::Expired { whose, path, not_after, clock } => write!(
                 f,
-                "the certificate {} expired on {not_after}; this machine's clock says {clock}. If the clock is right, create a \
-                new certificate in IoT Core, attach it to the thing and its policy and put it here; if it is wrong, set it \
-                (timedatectl). gatewire tries to connect anyway",
-                path.display()
+                "the certificate {} expired on {not_after}; this machine's clock says {clock}. If the clock is wrong, set it \
+                (timedatectl); if it is right, {}. gatewire tries to connect anyway",
+                path.display(),
+                whose.replace()
             ),
             Warning::NotYetValid { path, not_before, clock } => write!(
                 f,
@@ -163,18 +169,23 @@ impl fmt::Display for Warning {
                 isn't set yet (timedatectl shows whether it is synchronised). gatewire tries to connect anyway",
                 path.display()
             ),
-            Warning::ExpiresSoon { path, not_after, days } => write!(
-                f,
-                "the certificate {} expires on {not_after}, in {}: create a new one in IoT Core, attach it to the thing \
-                and its policy, put it here and reload (systemctl reload gatewire)",
-                path.display(),
-                count(*days, "day")
-            ),
-            Warning::KeyReadableByOthers { role, path, mode, who } => {
+            Warning::ExpiresSoon { whose, path, not_after, days } => {
+                let soon = count(*days, "day");
+                write!(f, "the certificate {} expires on {not_after}, in {soon}: ", path.display())?;
+                match whose {
+                    Whose::ByHand => write!(f, "{} and reload (systemctl reload gatewire)", whose.replace()),
+                    Whose::Claim => f.write_str(&whose.replace()),
+                    Whose::Identity(_) | Whose::Next => f.write_str(
+                        "gatewire gets another in time, by a job or as provisioning.renew_before says; `gatewire status` shows what has \
+                         failed in that",
+                    ),
+                }
+            }
+            Warning::KeyReadableByOthers { whose, role, path, mode, who } => {
                 let file = path.display();
                 let what = match role {
                     Role::Key => format!("the private key {file}"),
-                    Role::Ca | Role::Certificate => format!("{} {file} holds a private key and", role.key()),
+                    Role::Ca | Role::Certificate => format!("{} {file} holds a private key and", role.key_of(whose)),
                 };
                 write!(
                     f,

@@ -10,6 +10,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
+use crate::certificate::Whose;
 use crate::config;
 
 /// A CA.
@@ -82,7 +83,7 @@ impl Files {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
         let key_file = config::KeyFile::File(path("key.pem"));
-        let tls = config::Tls { ca_file: path("ca.pem"), cert_file: path("cert.pem"), key_file };
+        let tls = config::Tls { ca_file: path("ca.pem"), cert_file: path("cert.pem"), key_file, whose: Whose::ByHand };
         let files = Files { dir, tls };
         files.write("ca.pem", ca);
         files.write("cert.pem", certificate);

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use rustls::AlertDescription as Alert;
 
+use super::super::phrases::sentence;
 use super::super::tls::CLOCK_UNSET_BEFORE;
 use super::super::{Peer, TlsFault};
 use super::{DESCRIBE_ENDPOINT, is_not_ats, region};
@@ -157,14 +158,18 @@ fn alerted(peer: &Peer, alert: Alert) -> String {
     match alert {
         Alert::CertificateExpired => {
             format!(
-                "{}The client certificate (tls.cert_file) has expired by the server's clock: create a new one and replace it.",
-                out_of_date(peer)
+                "{}{} has expired by the server's clock: {}.",
+                out_of_date(peer),
+                sentence(peer.whose.name()),
+                peer.whose.replace()
             )
         }
         Alert::CertificateRevoked => {
             format!(
-                "The client certificate was revoked: create a new one, or activate it again: {}.",
-                certificate_state(peer)
+                "{} was revoked. Activate it again: {}; or {}.",
+                sentence(peer.whose.name()),
+                certificate_state(peer),
+                peer.whose.replace()
             )
         }
         Alert::BadCertificate
@@ -202,13 +207,15 @@ fn alerted(peer: &Peer, alert: Alert) -> String {
 pub(super) fn out_of_date(peer: &Peer) -> String {
     match peer.outside {
         Some(Outside::NotYetValid { not_before, clock }) => format!(
-            "Most likely the client certificate (tls.cert_file) isn't valid yet: it is from {not_before} on, and this machine's clock says \
-             {clock}. If the clock is wrong, set it (`timedatectl`); if it is right, wait until then or create a new certificate. \
-             If it isn't that: "
+            "Most likely {} isn't valid yet: it is from {not_before} on, and this machine's clock says {clock}. If the clock is wrong, set \
+             it (`timedatectl`); if it is right, wait until then. If it isn't that: ",
+            peer.whose.name()
         ),
         Some(Outside::Expired { not_after, clock }) => format!(
-            "Most likely the client certificate (tls.cert_file) expired on {not_after}; this machine's clock says {clock}. If the clock is \
-             right, create a new certificate; if it is wrong, set it (`timedatectl`). If it isn't that: "
+            "Most likely {} expired on {not_after}; this machine's clock says {clock}. If the clock is wrong, set it (`timedatectl`); if it \
+             is right, {}. If it isn't that: ",
+            peer.whose.name(),
+            peer.whose.replace()
         ),
         None => String::new(),
     }

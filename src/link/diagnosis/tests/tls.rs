@@ -139,7 +139,8 @@ fn what_only_aws_knows_is_told_of_its_endpoints_alone() {
     peer.brings_authority = true;
     let advice = LinkError::ClosedBeforeConnack { peer: Arc::new(peer) }.advice();
     assert!(
-        advice.starts_with("tls.cert_file holds a CA's certificate, too") && advice.contains("JITP, JITR"),
+        advice.starts_with("The client certificate (tls.cert_file) brings that of its CA along")
+            && advice.contains("JITP, JITR"),
         "{advice}"
     );
     assert!(!before(ATS).advice().contains("connection.protocol"));
