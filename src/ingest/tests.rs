@@ -100,6 +100,8 @@ async fn every_fault_has_its_code_and_the_connection_stays() {
     let too_long = "x".repeat(256 * 1024 + 1);
     for (line, code) in [
         ("nonsense", "bad_line"),
+        // Asks which kind of socket this is: answered, and not counted below.
+        (r#"{"observe":true}"#, "bad_line"),
         (too_long.as_str(), "bad_line"),
         (r#"{"topic":"g/+","payload":1,"id":1}"#, "bad_topic"),
         (r#"{"topic":"other","payload":1,"id":1}"#, "topic_not_allowed"),
