@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::away::arrive;
 use crate::program::Version;
 use crate::support::patiently;
 use crate::{Scene, doors};
 
-pub fn deploys_of_each_kind_lose_nothing(version: Version) {
+pub(crate) fn deploys_of_each_kind_lose_nothing(version: Version) {
     let mut scene = Scene::new(version);
     let published = scene.broker.subscribe_with("gateways/thing-1/door", &[], "%p");
     let changed: [(&str, &[&str]); 7] = [
@@ -40,7 +41,7 @@ pub fn deploys_of_each_kind_lose_nothing(version: Version) {
     patiently("no reader", || (scene.gatewire.status()["forward"][0]["readers"] == 0).then_some(()));
 }
 
-pub fn two_hundred_deploys_leave_nothing_behind(version: Version) {
+pub(crate) fn two_hundred_deploys_leave_nothing_behind(version: Version) {
     let mut scene = Scene::new(version);
     let deploy = |scene: &mut Scene, n: u32| {
         let kind = ["full", "flows", "nodes"][n as usize % 3];
@@ -63,7 +64,7 @@ pub fn two_hundred_deploys_leave_nothing_behind(version: Version) {
 }
 
 /// What is on its way in a deploy may come twice, but it comes.
-pub fn messages_that_come_during_deploys_arrive(version: Version) {
+pub(crate) fn messages_that_come_during_deploys_arrive(version: Version) {
     let mut scene = Scene::new(version);
     let mut publisher = scene.broker.publisher("test/topic");
     for n in 0..1000 {
@@ -88,15 +89,10 @@ pub fn messages_that_come_during_deploys_arrive(version: Version) {
         scene.node_red.touch(&["gw-out"]);
         scene.node_red.deploy(if round % 2 == 0 { "nodes" } else { "full" });
     }
-    let mut expected = 0;
-    while expected < 1000 {
-        let door: u32 = published.next().parse().unwrap();
-        assert!(door <= expected, "{door} before {expected}");
-        expected = expected.max(door + 1);
-    }
+    arrive(&published, 0, 1000);
 }
 
 /// The different payloads.
-pub fn distinct(messages: &[Value]) -> BTreeSet<u64> {
+pub(crate) fn distinct(messages: &[Value]) -> BTreeSet<u64> {
     messages.iter().map(|message| message["payload"].as_u64().unwrap()).collect()
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
+use crate::away::arrive;
 use crate::deploys::distinct;
 use crate::program::Version;
 use crate::support::patiently;
@@ -16,7 +17,7 @@ fn buffer(bytes: &[u8]) -> Value {
     json!({"type": "Buffer", "data": bytes})
 }
 
-pub fn payloads_and_properties_arrive_as_they_were(version: Version) {
+pub(crate) fn payloads_and_properties_arrive_as_they_were(version: Version) {
     let mut scene = Scene::new(version);
     let all_bytes: Vec<u8> = (0..=255).collect();
     let control = "\u{1}".repeat(100_000);
@@ -110,7 +111,7 @@ fn outputs(scene: &mut Scene, bytes: &[u8]) {
     patiently("nothing unacknowledged", || (scene.gatewire.status()["forward"][0]["waiting"] == 0).then_some(()));
 }
 
-pub fn five_thousand_messages_arrive_both_ways(version: Version) {
+pub(crate) fn five_thousand_messages_arrive_both_ways(version: Version) {
     let scene = Scene::new(version);
     let published = scene.broker.subscribe_with("gateways/thing-1/door", &[], "%p");
     let mut publisher = scene.broker.publisher("test/topic");
@@ -118,17 +119,22 @@ pub fn five_thousand_messages_arrive_both_ways(version: Version) {
     (0..5000).for_each(|n| publisher.send(&n.to_string()));
     scene.node_red.publish(doors(2500..5000));
     publisher.finish();
-    (0..5000).for_each(|n| assert_eq!(published.next(), n.to_string()));
+    // On a busy machine the link may be made anew meanwhile, and what was on its way comes twice.
+    arrive(&published, 0, 5000);
     scene.node_red.next("complete", 5000);
-    let messages = patiently("all of them", || Some(scene.node_red.all("message")).filter(|all| all.len() == 5000));
-    assert_eq!(distinct(&messages).len(), 5000);
-    let payloads: Vec<u64> = messages.iter().map(|message| message["payload"].as_u64().unwrap()).collect();
-    assert!(payloads.is_sorted(), "in order");
+    let messages =
+        patiently("all of them", || Some(scene.node_red.all("message")).filter(|all| distinct(all).len() == 5000));
+    let mut expected = 0;
+    for message in &messages {
+        let payload = message["payload"].as_u64().unwrap();
+        assert!(payload <= expected, "{payload} before {expected}");
+        expected = expected.max(payload + 1);
+    }
     assert_eq!(scene.node_red.all("caught"), Vec::<Value>::new());
     patiently("nothing unacknowledged", || (scene.gatewire.status()["forward"][0]["waiting"] == 0).then_some(()));
 }
 
-pub fn what_cannot_be_published_is_caught(version: Version) {
+pub(crate) fn what_cannot_be_published_is_caught(version: Version) {
     let scene = Scene::new(version);
     scene.node_red.publish(json!([
         {"topic": "elsewhere\n2026-01-01 [error] forged", "payload": "x"},

@@ -110,7 +110,7 @@ fn with_flow(version: Version, file: &Path) -> (NodeRed, Gatewire, Mosquitto) {
     (node_red, gatewire, broker)
 }
 
-pub fn the_examples_run(version: Version) {
+pub(crate) fn the_examples_run(version: Version) {
     let examples = path("packaging/node-red/examples");
     let (node_red, _gatewire, broker) = with_flow(version, &examples.join("receive-and-publish.json"));
     let published = broker.subscribe_with("gateways/thing-1/door", &[], "%p");
@@ -163,7 +163,7 @@ fn install_as_debian_does(root: &Path) {
     assert_eq!(copied, expected, "Cargo.toml has other files for the Debian package");
 }
 
-pub fn the_directory_of_the_debian_package_is_installed_as_printed(version: Version) {
+pub(crate) fn the_directory_of_the_debian_package_is_installed_as_printed(version: Version) {
     let home = TempDir::new().unwrap();
     let debian = home.path().join("usr/share/gatewire/node-red");
     install_as_debian_does(&debian);

@@ -14,14 +14,14 @@ use crate::support::{free_port, patiently, program};
 
 /// Where `make tools` has installed it.
 #[derive(Debug, Clone, Copy)]
-pub struct Version(pub &'static str);
+pub(crate) struct Version(pub(crate) &'static str);
 
-pub fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 /// Runs a program that must succeed; its standard output.
-pub fn succeed(command: &mut Command) -> String {
+pub(crate) fn succeed(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
@@ -29,7 +29,7 @@ pub fn succeed(command: &mut Command) -> String {
 }
 
 /// What would be published, and its directory.
-pub static PACKED: LazyLock<(PathBuf, TempDir)> = LazyLock::new(|| {
+pub(crate) static PACKED: LazyLock<(PathBuf, TempDir)> = LazyLock::new(|| {
     let directory = TempDir::new().unwrap();
     let mut npm = Command::new("npm");
     npm.args(["pack", "--silent", "--pack-destination"]).arg(directory.path());
@@ -38,7 +38,7 @@ pub static PACKED: LazyLock<(PathBuf, TempDir)> = LazyLock::new(|| {
 });
 
 /// A directory of Node-RED's with the package in it.
-pub static INSTALLED: LazyLock<TempDir> = LazyLock::new(|| {
+pub(crate) static INSTALLED: LazyLock<TempDir> = LazyLock::new(|| {
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("package.json"), r#"{"name":"node-red-project","private":true}"#).unwrap();
     let mut npm = Command::new("npm");
@@ -49,12 +49,12 @@ pub static INSTALLED: LazyLock<TempDir> = LazyLock::new(|| {
 
 /// Node-RED with both nodes. Messages for `gatewire out` come in by HTTP; what the nodes give, their status, and what Complete
 /// and Catch nodes hear goes into a file.
-pub struct NodeRed {
+pub(crate) struct NodeRed {
     version: Version,
     child: Option<Child>,
     port: u16,
     directory: TempDir,
-    pub flow: Vec<Value>,
+    pub(crate) flow: Vec<Value>,
     seen: RefCell<Seen>,
 }
 
@@ -70,14 +70,14 @@ struct Seen {
 
 impl NodeRed {
     /// With its nodes at the sockets in a directory.
-    pub fn start(version: Version, sockets: &Path) -> NodeRed {
+    pub(crate) fn start(version: Version, sockets: &Path) -> NodeRed {
         let mut node_red = NodeRed::new(version, sockets);
         node_red.run();
         node_red
     }
 
     /// Likewise, not running yet.
-    pub fn new(version: Version, sockets: &Path) -> NodeRed {
+    pub(crate) fn new(version: Version, sockets: &Path) -> NodeRed {
         let node_red = NodeRed::without_package(version, sockets);
         let files = ["package.json", "node_modules"].map(|name| INSTALLED.path().join(name));
         succeed(Command::new("cp").arg("-r").args(files).arg(node_red.directory()));
@@ -85,7 +85,7 @@ impl NodeRed {
     }
 
     /// Likewise, without the package: it has to be installed first.
-    pub fn without_package(version: Version, sockets: &Path) -> NodeRed {
+    pub(crate) fn without_package(version: Version, sockets: &Path) -> NodeRed {
         let directory = TempDir::new().unwrap();
         let seen = directory.path().join("seen");
         fs::write(&seen, "").unwrap();
@@ -97,14 +97,14 @@ impl NodeRed {
     }
 
     /// With another flow, before it runs.
-    pub fn replace_flow(&mut self, flow: Vec<Value>) {
+    pub(crate) fn replace_flow(&mut self, flow: Vec<Value>) {
         fs::write(self.directory.path().join("flows.json"), serde_json::to_vec(&flow).unwrap()).unwrap();
         self.flow = flow;
     }
 
     /// Starts it, for the first time or again. It can't choose a port itself: another process may take it in between, then it
     /// is tried again.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         let (child, port) = (0..5).find_map(|_| self.try_to_run()).expect("Node-RED doesn't start");
         (self.child, self.port) = (Some(child), port);
     }
@@ -115,7 +115,7 @@ impl NodeRed {
         let script = root.join("node-red/red.js");
         assert!(script.exists(), "{} isn't there: `make tools` installs it", script.display());
         let settings = format!(
-            "module.exports = {{ flowFile: 'flows.json', uiHost: '127.0.0.1', disableEditor: true, \
+            "module.exports = {{ flowFile: 'flows.json', uiHost: '127.0.0.1', disableEditor: true, credentialSecret: false, \
              telemetry: {{ enabled: false, updateNotification: false }}, \
              functionGlobalContext: {{ events: require({:?}).events }} }};",
             root.join("@node-red/util")
@@ -138,35 +138,35 @@ impl NodeRed {
         started.then_some((child, port))
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
     /// SIGKILL.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// SIGTERM, as `systemctl stop` does it.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         succeed(Command::new("kill").arg(self.pid().to_string()));
         let mut child = self.child.take().unwrap();
         patiently("the end of Node-RED", || child.try_wait().unwrap());
     }
 
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
     /// So many files it has open.
-    pub fn open_files(&self) -> usize {
+    pub(crate) fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// What curl gets for a request with this body.
-    pub fn post(&self, path: &str, headers: &[&str], body: &Value) -> String {
+    pub(crate) fn post(&self, path: &str, headers: &[&str], body: &Value) -> String {
         let mut command = program("curl");
         command.args(["-sS", "--fail", "--max-time", "100", "--data-binary", "@-"]);
         let headers = headers.iter().chain(&["Content-Type: application/json"]);
@@ -180,7 +180,7 @@ impl NodeRed {
     }
 
     /// As the editor's button does: `full`, `flows` or `nodes`. Ends when the flows have started.
-    pub fn deploy(&self, kind: &str) {
+    pub(crate) fn deploy(&self, kind: &str) {
         let started = |log: String| log.matches("] Started ").count();
         let before = started(self.log());
         let header = format!("Node-RED-Deployment-Type: {kind}");
@@ -190,12 +190,12 @@ impl NodeRed {
     }
 
     /// A node of the flow, to be changed before a deploy.
-    pub fn node(&mut self, id: &str) -> &mut Value {
+    pub(crate) fn node(&mut self, id: &str) -> &mut Value {
         self.flow.iter_mut().find(|node| node["id"] == id).unwrap()
     }
 
     /// Changes something in these nodes, else a deploy of `nodes` would have nothing to do.
-    pub fn touch(&mut self, ids: &[&str]) {
+    pub(crate) fn touch(&mut self, ids: &[&str]) {
         for id in ids {
             let node = self.node(id);
             let name = format!("{}+", node["name"].as_str().unwrap());
@@ -205,20 +205,20 @@ impl NodeRed {
 
     /// Gives messages to `gatewire out`. An array of numbers `bytes` in one becomes a Buffer that is its payload, `correlation`
     /// likewise.
-    pub fn publish(&self, messages: Value) {
+    pub(crate) fn publish(&self, messages: Value) {
         self.post("/publish", &[], &messages);
     }
 
     /// How many listeners the events of the process and of Node-RED have.
-    pub fn listeners(&self) -> Value {
+    pub(crate) fn listeners(&self) -> Value {
         serde_json::from_str(&self.post("/listeners", &[], &json!({}))).unwrap()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap()
     }
 
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -235,14 +235,14 @@ impl NodeRed {
     }
 
     /// All that came from a node.
-    pub fn all(&self, from: &str) -> Vec<Value> {
+    pub(crate) fn all(&self, from: &str) -> Vec<Value> {
         self.read();
         let seen = self.seen.borrow();
         seen.objects.iter().filter(|object| object["from"] == from).cloned().collect()
     }
 
     /// The first `count` objects of a node since the last look, with all before them passed over.
-    pub fn next(&self, from: &str, count: usize) -> Vec<Value> {
+    pub(crate) fn next(&self, from: &str, count: usize) -> Vec<Value> {
         patiently(&format!("{count} of `{from}` in {:?}: {}", self.directory, self.log()), || {
             self.read();
             let mut seen = self.seen.borrow_mut();
@@ -254,14 +254,14 @@ impl NodeRed {
     }
 
     /// Passes over all that there is.
-    pub fn skip(&self) {
+    pub(crate) fn skip(&self) {
         self.read();
         let mut seen = self.seen.borrow_mut();
         seen.looked = seen.objects.len();
     }
 
     /// The last status of a node, once it holds this text.
-    pub fn wait_for_status(&self, node: &str, text: &str) -> Value {
+    pub(crate) fn wait_for_status(&self, node: &str, text: &str) -> Value {
         let what = format!("status {text:?} of {node}");
         patiently(&what, || {
             let last = self.all("status").into_iter().rfind(|object| object["node"] == node)?;
@@ -269,7 +269,7 @@ impl NodeRed {
         })
     }
 
-    pub fn wait_until_connected(&self) {
+    pub(crate) fn wait_until_connected(&self) {
         for node in ["gw-in", "gw-out"] {
             self.wait_for_status(node, "connected");
         }
@@ -295,13 +295,13 @@ fn flow(sockets: &Path, seen: &Path) -> Vec<Value> {
     let fs = json!([{"var": "fs", "module": "fs"}, {"var": "process", "module": "process"}]);
     let function = |id: &str, func: String, wires: Value| {
         let outputs = wires.as_array().unwrap().len();
-        json!({"id": id, "type": "function", "z": "tab", "name": id, "func": func, "outputs": outputs, "libs": fs, "wires": wires})
+        json!({"id": id, "type": "function", "z": "tab", "name": id, "x": 0, "y": 0, "func": func, "outputs": outputs, "libs": fs, "wires": wires})
     };
     let append = |id: &str, object: &str| {
         function(id, format!("fs.appendFileSync({seen:?}, JSON.stringify({object}) + '\\n');"), json!([]))
     };
     let node = |id: &str, kind: &str, more: Value| {
-        let mut node = json!({"id": id, "type": kind, "z": "tab", "name": id, "wires": []});
+        let mut node = json!({"id": id, "type": kind, "z": "tab", "name": id, "x": 0, "y": 0, "wires": []});
         node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         node
     };

@@ -14,7 +14,7 @@ use crate::support::daemon::Setup;
 use crate::support::mosquitto::Mosquitto;
 use crate::support::patiently;
 
-pub fn each_failure_is_told_under_the_node(version: Version) {
+pub(crate) fn each_failure_is_told_under_the_node(version: Version) {
     let broker = Mosquitto::start();
     let setup = Setup::new(broker.port, SOCKETS);
     let directory = setup.directory.path().to_owned();

@@ -88,12 +88,12 @@ class Connection {
         clearTimeout(this.#retry);
         const socket = this.#socket;
         if (socket && !socket.destroyed) {
-            // What was written is passed on, and then what comes is thrown away so that the end is seen.
-            socket.removeAllListeners('data');
-            socket.end();
-            socket.resume();
+            // What was written is passed on first. Then it is closed both ways: a reader that has only nothing more to say would
+            // still be given messages.
             const timer = setTimeout(() => socket.destroy(), LINGER);
             socket.on('close', () => clearTimeout(timer));
+            socket.removeAllListeners('data');
+            socket.end(() => socket.destroy());
         }
     }
 

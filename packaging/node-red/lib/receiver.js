@@ -16,6 +16,8 @@ class Receiver {
     #acknowledges;
     /** Ids of messages that were passed on and are to be acknowledged. */
     #passed = [];
+    /** How many connections there have been: an id counts on its own. */
+    #connections = 0;
     #isTold = false;
 
     /**
@@ -61,7 +63,7 @@ class Receiver {
     #open(socket) {
         this.#hasMessages = false;
         this.#acknowledges = true;
-        this.#passed = [];
+        this.#connections += 1;
         // That it is a reader, so that it needn't wait for 250 ms.
         this.#connection.write('{"observe":false}\n');
         this.#node.status({ fill: 'green', shape: 'dot', text: 'connected' });
@@ -103,15 +105,19 @@ class Receiver {
             this.#node.send(msg);
         }
         if (this.#passed.push(line.id) === 1) {
-            // Node-RED hands messages over in an immediate each: by then the next nodes have had those of this turn.
-            setImmediate(() => this.#acknowledge());
+            const connection = this.#connections;
+            // Node-RED hands each message over in an immediate of its own. The first of these two is among them; by the second the
+            // next nodes have had all that were passed on before the first.
+            setImmediate(() => {
+                const ids = this.#passed;
+                this.#passed = [];
+                setImmediate(() => this.#acknowledge(ids, connection));
+            });
         }
     }
 
-    #acknowledge() {
-        const ids = this.#passed;
-        this.#passed = [];
-        if (ids.length === 0 || this.#isClosed || !this.#connection.isOpen || !this.#acknowledges) {
+    #acknowledge(ids, connection) {
+        if (connection !== this.#connections || this.#isClosed || !this.#connection.isOpen || !this.#acknowledges) {
             return;
         }
         if (!this.#isRunning) {

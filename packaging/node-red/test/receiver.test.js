@@ -1,6 +1,7 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const net = require('node:net');
 const { test } = require('node:test');
 
 const { Receiver } = require('../lib/receiver');
@@ -24,13 +25,21 @@ async function greeted(server) {
 
 test('a message is acknowledged once the next nodes have it', async (t) => {
     const { node, client } = await connected(t);
-    let delivered = 0;
+    const order = [];
     // As Node-RED does it.
-    node.send = () => setImmediate(() => { delivered += 1; });
-    client.say(message(1), message(2));
-    assert.deepEqual(await client.lines.next(), { ack: 1 });
-    assert.equal(delivered, 2);
-    assert.deepEqual(await client.lines.next(), { ack: 2 });
+    node.send = () => setImmediate(() => order.push('delivered'));
+    const { write } = net.Socket.prototype;
+    t.mock.method(net.Socket.prototype, 'write', function (text, ...rest) {
+        if (text.startsWith('{"ack"')) {
+            order.push('acknowledged');
+        }
+        return write.call(this, text, ...rest);
+    });
+    client.say(message(1), message(2), message(3));
+    for (const ack of [1, 2, 3]) {
+        assert.deepEqual(await client.lines.next(), { ack });
+    }
+    assert.deepEqual(order, ['delivered', 'delivered', 'delivered', 'acknowledged']);
 });
 
 test('one that cannot be used is told and acknowledged', async (t) => {

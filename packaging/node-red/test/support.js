@@ -73,7 +73,7 @@ class Server {
             socket.on('error', () => {});
             socket.on('close', () => this.#open.delete(socket));
             const say = (...objects) => socket.write(objects.map((object) => `${JSON.stringify(object)}\n`).join(''));
-            this.clients.push({ lines, say, socket, closed: once(socket, 'close') });
+            this.clients.push({ lines, say, socket, closed: new Promise((resolve) => socket.on('close', resolve)) });
         });
         this.#server.listen(this.path);
         await once(this.#server, 'listening');
