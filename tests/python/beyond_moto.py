@@ -1,0 +1,183 @@
+"""What the tests need of AWS's control plane and moto doesn't have: provisioning templates; stacks with them, with thing groups and
+with topic rules; managed policies of a stack's roles; jobs by a template. Importing it adds them to moto."""
+
+import json
+
+from moto.core.common_models import CloudFormationModel
+from moto.core.responses import ActionResult
+from moto.iam.models import Role, iam_backends
+from moto.iot.exceptions import InvalidRequestException, ResourceNotFoundException
+from moto.iot.models import iot_backends
+from moto.iot.responses import IoTResponse
+
+# Where moto looks for which service a model is of.
+OF_IOT = "moto.iot.models"
+templates = {}
+
+
+def add_template(backend, name, body, role_arn, enabled=True, hook=None):
+    """Refuses what AWS does: a role that it can't assume or that may not register, a policy, type or group that isn't there."""
+    if name in templates:
+        raise InvalidRequestException(f"there is a template {name} already")
+    roles = iam_backends[backend.account_id]["aws"].roles.values()
+    role = next((role for role in roles if role.arn == role_arn), None)
+    if role is None or "iot.amazonaws.com" not in json.dumps(role.assume_role_policy_document):
+        raise InvalidRequestException(f"AWS IoT can't assume {role_arn}")
+    if not any("AWSIoTThingsRegistration" in policy for policy in role.managed_policies):
+        raise InvalidRequestException(f"{role_arn} may not register things")
+    for resource in body["Resources"].values():
+        properties = resource["Properties"]
+        if resource["Type"] == "AWS::IoT::Policy":
+            backend.get_policy(properties["PolicyName"])
+        if "ThingTypeName" in properties:
+            backend.describe_thing_type(properties["ThingTypeName"])
+        for group in properties.get("ThingGroups", []):
+            backend.describe_thing_group(group)
+    templates[name] = {
+        "templateName": name,
+        "templateArn": f"arn:aws:iot:{backend.region_name}:{backend.account_id}:provisioningtemplate/{name}",
+        "templateBody": json.dumps(body),
+        "enabled": enabled,
+        "defaultVersionId": 1,
+        "provisioningRoleArn": role_arn,
+        "preProvisioningHook": hook,
+    }
+    return templates[name]
+
+
+def create_provisioning_template(response):
+    get = response._get_param
+    body = json.loads(get("templateBody"))
+    return ActionResult(
+        add_template(response.iot_backend, get("templateName"), body, get("provisioningRoleArn"), get("enabled"))
+    )
+
+
+def describe_provisioning_template(response):
+    name = response.path.rsplit("/", 1)[1]
+    if name not in templates:
+        raise ResourceNotFoundException(f"no template {name}")
+    return ActionResult(templates[name])
+
+
+def list_provisioning_templates(_response):
+    return ActionResult({"templates": list(templates.values())})
+
+
+IoTResponse.create_provisioning_template = create_provisioning_template
+IoTResponse.describe_provisioning_template = describe_provisioning_template
+IoTResponse.list_provisioning_templates = list_provisioning_templates
+
+create_job_by_document = IoTResponse.create_job
+
+
+def create_job(response):
+    """By a template of the account: with its document. The targets must be there."""
+    backend, arn = response.iot_backend, response._get_param("jobTemplateArn")
+    for target in response._get_param("targets"):
+        kind, name = target.split(":")[5].split("/", 1)
+        (backend.describe_thing if kind == "thing" else backend.describe_thing_group)(name)
+    if arn:
+        template = next((known for known in backend.job_templates.values() if known.job_template_arn == arn), None)
+        if template is None:
+            raise ResourceNotFoundException(f"no job template {arn}")
+        get = response._get_param
+        response._get_param = lambda name, *rest: template.document if name == "document" else get(name, *rest)
+    return create_job_by_document(response)
+
+
+IoTResponse.create_job = create_job
+
+
+create_role = Role.create_from_cloudformation_json.__func__
+
+
+def create_role_of_stack(cls, resource_name, cloudformation_json, account_id, region_name, **rest):
+    """With its managed policies, which moto leaves out."""
+    role = create_role(cls, resource_name, cloudformation_json, account_id, region_name, **rest)
+    for arn in cloudformation_json["Properties"].get("ManagedPolicyArns", []):
+        iam_backends[account_id]["aws"].attach_role_policy(arn, role.name)
+    return role
+
+
+Role.create_from_cloudformation_json = classmethod(create_role_of_stack)
+
+
+class OfStack:
+    """A resource of a stack, by its name."""
+
+    def __init__(self, name, attributes):
+        self.name, self.attributes = name, attributes
+
+    @property
+    def physical_resource_id(self):
+        return self.name
+
+    def get_cfn_attribute(self, attribute):
+        return self.attributes[attribute]
+
+    def is_created(self):
+        return True
+
+
+class ThingGroup(OfStack, CloudFormationModel):
+    __module__ = OF_IOT
+    cloudformation_name_type = staticmethod(lambda: "ThingGroupName")
+    cloudformation_type = staticmethod(lambda: "AWS::IoT::ThingGroup")
+    has_cfn_attr = classmethod(lambda cls, attribute: attribute in ("Arn", "Id"))
+
+    @classmethod
+    def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **_rest):
+        name = cloudformation_json["Properties"]["ThingGroupName"]
+        _, arn, number = iot_backends[account_id][region_name].create_thing_group(name, None, {})
+        return cls(name, {"Arn": arn, "Id": number})
+
+    @classmethod
+    def delete_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name):
+        iot_backends[account_id][region_name].delete_thing_group(resource_name)
+
+
+class TopicRule(OfStack, CloudFormationModel):
+    __module__ = OF_IOT
+    cloudformation_name_type = staticmethod(lambda: "RuleName")
+    cloudformation_type = staticmethod(lambda: "AWS::IoT::TopicRule")
+    has_cfn_attr = classmethod(lambda cls, attribute: attribute == "Arn")
+
+    @classmethod
+    def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **_rest):
+        backend, properties = iot_backends[account_id][region_name], cloudformation_json["Properties"]
+        name, payload = properties["RuleName"], properties["TopicRulePayload"]
+        backend.create_topic_rule(
+            rule_name=name,
+            sql=payload["Sql"],
+            description=payload["Description"],
+            actions=payload["Actions"],
+            error_action=payload["ErrorAction"],
+            rule_disabled=False,
+            aws_iot_sql_version=payload["AwsIotSqlVersion"],
+        )
+        return cls(name, {"Arn": backend.rules[name].arn})
+
+    @classmethod
+    def delete_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name):
+        iot_backends[account_id][region_name].delete_topic_rule(resource_name)
+
+
+class ProvisioningTemplate(OfStack, CloudFormationModel):
+    __module__ = OF_IOT
+    cloudformation_name_type = staticmethod(lambda: "TemplateName")
+    cloudformation_type = staticmethod(lambda: "AWS::IoT::ProvisioningTemplate")
+    has_cfn_attr = classmethod(lambda cls, attribute: attribute == "TemplateArn")
+
+    @classmethod
+    def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **_rest):
+        properties = cloudformation_json["Properties"]
+        name, hook = properties["TemplateName"], properties.get("PreProvisioningHook")
+        hook = hook and {"payloadVersion": hook["PayloadVersion"], "targetArn": hook["TargetArn"]}
+        backend, body = iot_backends[account_id][region_name], json.loads(properties["TemplateBody"])
+        made = add_template(backend, name, body, properties["ProvisioningRoleArn"], properties["Enabled"], hook)
+        return cls(name, {"TemplateArn": made["templateArn"]})
+
+    @classmethod
+    def delete_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name):
+        del templates[resource_name]
