@@ -7,7 +7,7 @@ from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 from moto.iam.models import Role, iam_backends
 from moto.iot.exceptions import InvalidRequestException, ResourceNotFoundException
-from moto.iot.models import iot_backends
+from moto.iot.models import FakeJobTemplate, FakePolicy, FakeThingType, iot_backends
 from moto.iot.responses import IoTResponse
 
 # Where moto looks for which service a model is of.
@@ -78,7 +78,7 @@ def create_job(response):
         kind, name = target.split(":")[5].split("/", 1)
         (backend.describe_thing if kind == "thing" else backend.describe_thing_group)(name)
     if arn:
-        template = next((known for known in backend.job_templates.values() if known.job_template_arn == arn), None)
+        template = next((known for known in backend.jobs_templates.values() if known.job_template_arn == arn), None)
         if template is None:
             raise ResourceNotFoundException(f"no job template {arn}")
         get = response._get_param
@@ -100,7 +100,43 @@ def create_role_of_stack(cls, resource_name, cloudformation_json, account_id, re
     return role
 
 
+def delete_role(role, account_id, _region_name):
+    backend = iam_backends[account_id]["aws"]
+    for arn in list(role.managed_policies):
+        backend.detach_role_policy(arn, role.name)
+    for name in list(role.policies):
+        backend.delete_role_policy(role.name, name)
+    backend.delete_role(role.name)
+
+
 Role.create_from_cloudformation_json = classmethod(create_role_of_stack)
+Role.delete = delete_role
+
+create_policy = FakePolicy.create_from_cloudformation_json.__func__
+
+
+def create_policy_of_stack(cls, resource_name, cloudformation_json, account_id, region_name, **rest):
+    """With its document as text, as AWS answers it."""
+    properties = cloudformation_json["Properties"]
+    properties = {**properties, "PolicyDocument": json.dumps(properties["PolicyDocument"])}
+    return create_policy(cls, resource_name, {"Properties": properties}, account_id, region_name, **rest)
+
+
+FakePolicy.create_from_cloudformation_json = classmethod(create_policy_of_stack)
+# What `Ref` is.
+FakeJobTemplate.physical_resource_id = property(lambda self: self.job_template_id)
+FakePolicy.physical_resource_id = property(lambda self: self.name)
+FakeThingType.physical_resource_id = property(lambda self: self.thing_type_name)
+
+
+def deletes(what):
+    """How a resource is deleted with its stack: moto looks for a name in the template, where it may be a function."""
+    return lambda self, account_id, region_name: what(iot_backends[account_id][region_name], self.physical_resource_id)
+
+
+FakeJobTemplate.delete = deletes(lambda backend, name: backend.delete_job_template(name))
+FakePolicy.delete = deletes(lambda backend, name: backend.delete_policy(name))
+FakeThingType.delete = deletes(lambda backend, name: backend.delete_thing_type(name))
 
 
 class OfStack:
@@ -122,6 +158,7 @@ class OfStack:
 
 class ThingGroup(OfStack, CloudFormationModel):
     __module__ = OF_IOT
+    delete = deletes(lambda backend, name: backend.delete_thing_group(name))
     cloudformation_name_type = staticmethod(lambda: "ThingGroupName")
     cloudformation_type = staticmethod(lambda: "AWS::IoT::ThingGroup")
     has_cfn_attr = classmethod(lambda cls, attribute: attribute in ("Arn", "Id"))
@@ -132,13 +169,10 @@ class ThingGroup(OfStack, CloudFormationModel):
         _, arn, number = iot_backends[account_id][region_name].create_thing_group(name, None, {})
         return cls(name, {"Arn": arn, "Id": number})
 
-    @classmethod
-    def delete_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name):
-        iot_backends[account_id][region_name].delete_thing_group(resource_name)
-
 
 class TopicRule(OfStack, CloudFormationModel):
     __module__ = OF_IOT
+    delete = deletes(lambda backend, name: backend.delete_topic_rule(name))
     cloudformation_name_type = staticmethod(lambda: "RuleName")
     cloudformation_type = staticmethod(lambda: "AWS::IoT::TopicRule")
     has_cfn_attr = classmethod(lambda cls, attribute: attribute == "Arn")
@@ -158,13 +192,10 @@ class TopicRule(OfStack, CloudFormationModel):
         )
         return cls(name, {"Arn": backend.rules[name].arn})
 
-    @classmethod
-    def delete_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name):
-        iot_backends[account_id][region_name].delete_topic_rule(resource_name)
-
 
 class ProvisioningTemplate(OfStack, CloudFormationModel):
     __module__ = OF_IOT
+    delete = deletes(lambda _backend, name: templates.pop(name))
     cloudformation_name_type = staticmethod(lambda: "TemplateName")
     cloudformation_type = staticmethod(lambda: "AWS::IoT::ProvisioningTemplate")
     has_cfn_attr = classmethod(lambda cls, attribute: attribute == "TemplateArn")
@@ -177,7 +208,3 @@ class ProvisioningTemplate(OfStack, CloudFormationModel):
         backend, body = iot_backends[account_id][region_name], json.loads(properties["TemplateBody"])
         made = add_template(backend, name, body, properties["ProvisioningRoleArn"], properties["Enabled"], hook)
         return cls(name, {"TemplateArn": made["templateArn"]})
-
-    @classmethod
-    def delete_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name):
-        del templates[resource_name]
