@@ -89,7 +89,7 @@ fn each_command_of_the_quick_start_does_what_it_says() {
                     if command.contains("gatewire provision") {
                         assert!(said.contains(THING), "{said}");
                         let own = fleet.cloud.with(|aws| aws.certificates.active(THING).unwrap().clone());
-                        plane.register(THING, &own.pem);
+                        plane.register(THING, &own.pem, &json!({"SerialNumber": SERIAL}));
                     }
                     if command == "gatewire status" {
                         assert!(said.contains(THING), "{said}");

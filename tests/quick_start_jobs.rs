@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::cloud::jobs::{Execution, Status};
 use support::cloud::{Cloud, THING};
 use support::daemon::{Gatewire, Setup};
-use support::documented::{ControlPlane, Shell, aws, blocks, commands, option, program, root, section};
+use support::documented::{ControlPlane, Shell, blocks, commands, option, program, root, section};
 use support::{closed_port, eventually};
 
 /// A recipe as an `[[action]]` here: `$DIR/bin` has the programs, and the daemon's user runs them.
@@ -246,27 +246,6 @@ fn each_job_of_the_recipes_is_taken_by_its_action() {
         "dpkg --force-confold --configure --pending".to_owned(),
     ];
     assert_eq!(asked(&directory), expected);
-}
-
-/// The other commands of jobs.md are understood by the AWS CLI: moto has neither AWS's templates nor commands.
-#[test]
-fn the_aws_cli_understands_the_other_commands() {
-    let mut checked = 0;
-    let directory = tempfile::tempdir().unwrap();
-    let mut shell = Shell::start(&mut aws(directory.path(), closed_port()));
-    shell.run("arn=arn:aws:iot:eu-west-1:123456789012:thing/thing-gateway-01; endpoint=unused");
-    for heading in ["### AWS's managed templates", "## Commands"] {
-        let text = section("jobs.md", heading);
-        for command in blocks(&text, "sh").into_iter().flat_map(commands) {
-            if let Some(command) = command.strip_prefix("aws ") {
-                let port = closed_port();
-                let said = shell.run(&format!("command aws {command} --endpoint-url http://127.0.0.1:{port} || true"));
-                assert!(said.contains("Could not connect to the endpoint URL"), "{command}\n{said}");
-                checked += 1;
-            }
-        }
-    }
-    assert_eq!(checked, 4);
 }
 
 #[test]

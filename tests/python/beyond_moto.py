@@ -1,13 +1,15 @@
 """What the tests need of AWS's control plane and moto doesn't have: provisioning templates; stacks with them, with thing groups and
-with topic rules; managed policies of a stack's roles; jobs by a template. Importing it adds them to moto."""
+with topic rules, and what of a stack is left out or can't be deleted; jobs for groups and by a template; the endpoint of this server.
+Importing it adds them to moto."""
 
 import json
 
+from moto.cloudformation.models import CloudFormationBackend
 from moto.core.common_models import CloudFormationModel
 from moto.core.responses import ActionResult
 from moto.iam.models import Role, iam_backends
 from moto.iot.exceptions import InvalidRequestException, ResourceNotFoundException
-from moto.iot.models import FakeJobTemplate, FakePolicy, FakeThingType, iot_backends
+from moto.iot.models import FakeJobExecution, FakeJobTemplate, FakePolicy, FakeThingType, iot_backends
 from moto.iot.responses import IoTResponse
 
 # Where moto looks for which service a model is of.
@@ -68,26 +70,91 @@ IoTResponse.create_provisioning_template = create_provisioning_template
 IoTResponse.describe_provisioning_template = describe_provisioning_template
 IoTResponse.list_provisioning_templates = list_provisioning_templates
 
+
+def register(backend, thing, pem, parameters):
+    """What the only template makes of a thing that has asked: as AWS does, but that the thing is named already."""
+    (template,) = templates.values()
+    resources = [resource["Properties"] for resource in json.loads(template["templateBody"])["Resources"].values()]
+    (of_thing,) = (properties for properties in resources if "ThingName" in properties)
+    attributes = {key: parameters[value["Ref"]] for key, value in of_thing["AttributePayload"].items()}
+    backend.create_thing(thing, of_thing.get("ThingTypeName"), {"attributes": attributes})
+    certificate = backend.register_certificate_without_ca(pem, "ACTIVE")
+    backend.attach_thing_principal(thing, certificate.arn)
+    for properties in resources:
+        if "PolicyName" in properties:
+            backend.attach_policy(properties["PolicyName"], certificate.arn)
+    for group in of_thing.get("ThingGroups", []):
+        backend.add_thing_to_thing_group(group, None, thing, None)
+
+
+def account(number, region):
+    """A new account with a thing, its certificate and policies; a job for it; a group; templates. Their names."""
+    templates.clear()
+    iot_backends[number].reset()
+    backend, thing, policy = iot_backends[number][region], "thing-gateway-01", json.dumps({"Version": "2012-10-17"})
+    for name in (thing, "my-gateway-policy"):
+        backend.create_policy(name, policy)
+    of_thing = backend.create_thing(thing, None, None)
+    certificate, _ = backend.create_keys_and_certificate(True)
+    backend.attach_thing_principal(thing, certificate.arn)
+    backend.attach_policy(thing, certificate.arn)
+    rest = ["presigned_url", "job_executions_rollout", "abort", "job_execution_retry", "scheduling", "timeout"]
+    backend.create_job(
+        job_id="job-1",
+        targets=[of_thing.arn],
+        document_source=None,
+        document="{}",
+        description=None,
+        target_selection="SNAPSHOT",
+        document_parameters={},
+        **{f"{name}_config": {} for name in rest},
+    )
+    templates["gateways"] = {"templateName": "gateways", "templateBody": "{}", "enabled": True}
+    return {"thing": thing, "arn": of_thing.arn, "certificate": certificate.certificate_id, "job": "job-1"}
+
+
 create_job_by_document = IoTResponse.create_job
 
 
 def create_job(response):
-    """By a template of the account: with its document. The targets must be there."""
-    backend, arn = response.iot_backend, response._get_param("jobTemplateArn")
-    for target in response._get_param("targets"):
+    """By a template of the account, with its document; for the things of a group. The targets must be there."""
+    backend, get = response.iot_backend, response._get_param
+    arn, targets, things = get("jobTemplateArn"), get("targets"), []
+    for target in targets:
         kind, name = target.split(":")[5].split("/", 1)
-        (backend.describe_thing if kind == "thing" else backend.describe_thing_group)(name)
+        things += [backend.describe_thing(name).arn] if kind == "thing" else backend.describe_thing_group(name).things
     if arn:
         template = next((known for known in backend.jobs_templates.values() if known.job_template_arn == arn), None)
         if template is None:
             raise ResourceNotFoundException(f"no job template {arn}")
-        get = response._get_param
         response._get_param = lambda name, *rest: template.document if name == "document" else get(name, *rest)
-    return create_job_by_document(response)
+    answer = create_job_by_document(response)
+    job = get("jobId")
+    for target in targets:
+        del backend.job_executions[(job, target.split("/")[-1])]
+    for thing in things:
+        backend.job_executions[(job, thing.split("/")[-1])] = FakeJobExecution(job, thing)
+    return answer
 
 
 IoTResponse.create_job = create_job
 
+# Of this server: it is told once it listens.
+endpoint = None
+IoTResponse.describe_endpoint = lambda _response: ActionResult({"endpointAddress": endpoint})
+
+execute_change_set = CloudFormationBackend.execute_change_set
+
+
+def execute_change_set_with_outputs(backend, change_set_name, stack_name=None):
+    """A stack that `aws cloudformation deploy` makes has outputs."""
+    execute_change_set(backend, change_set_name, stack_name)
+    for stack in backend.stacks.values():
+        stack._parse_template()
+        stack.output_map = stack._create_output_map()
+
+
+CloudFormationBackend.execute_change_set = execute_change_set_with_outputs
 
 create_role = Role.create_from_cloudformation_json.__func__
 
