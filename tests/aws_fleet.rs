@@ -96,7 +96,7 @@ impl World {
 
     /// Whether the hook allows a serial number, as the stack is now.
     fn allows(&self, serial: &str) -> bool {
-        let mut hook = self.plane.function("Hook", &[("TABLE", "gateways-serials")]);
+        let mut hook = self.plane.function("Hook", &[("TABLE", "gateways-serials"), ("HOURS", "24")]);
         hook.call(&registers(serial))["allowProvisioning"].as_bool().unwrap()
     }
 
@@ -307,6 +307,29 @@ fn the_template_is_without_a_fault_in_the_eyes_of_cfn_lint() {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.is_empty(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_serial_number_is_worth_a_certificate_once_but_for_lost_answers_and_renewals() {
+    let (plane, work) = (ControlPlane::start(), tempfile::tempdir().unwrap());
+    let mut shell = plane.shell(work.path());
+    deploy(&mut shell, "Fleet=gateways");
+    let put = format!("aws dynamodb put-item --table-name gateways-serials --item '{{\"serial\":{{\"S\":\"{SERIAL}\"}}}}'");
+    let hook = |hours: &str| plane.function("Hook", &[("TABLE", "gateways-serials"), ("HOURS", hours)]);
+    let (mut within, mut later) = (hook("24"), hook("0"));
+    let asks = |claim: &str| {
+        let mut event = registers(SERIAL);
+        event["claimCertificateId"] = json!(claim);
+        event
+    };
+    let (yes, no) = (json!({"allowProvisioning": true}), json!({"allowProvisioning": false}));
+    assert_eq!(within.call(&asks("c1")), no);
+    shell.run(&put);
+    assert_eq!([within.call(&asks("c1")), within.call(&asks("c1"))], [yes.clone(), yes.clone()]);
+    // By the claim no more; by the certificate that it has, `d2`.
+    assert_eq!([later.call(&asks("c1")), later.call(&asks("d2"))], [no.clone(), yes.clone()]);
+    shell.run(&put);
+    assert_eq!([later.call(&asks("c1")), later.call(&asks("c1"))], [yes, no]);
 }
 
 /// A request for a certificate, of a new key.
