@@ -18,12 +18,15 @@ PACKAGES += softhsm2 opensc swtpm libtpm2-pkcs11-1
 # A Node.js that isn't Debian's may have brought it.
 PACKAGES += $(if $(shell command -v npm),,npm)
 VENV := tests/.venv
-# The one of today and the last one before it.
-NODE_RED := 4.1.8
+# Those that are in use. Node-RED 5 wants a newer Node.js than Debian's.
+NODE_RED_5 := 5.0.7
+NODE_RED_4 := 4.1.8
 NODE_RED_3 := 3.1.15
+NODE_22 = node-linux-$(shell node -p process.arch)@22
 AEDES := 0.51.3
+NODE_REDS := target/node-red-5/$(NODE_RED_5) target/node-red-4/$(NODE_RED_4) target/node-red-3/$(NODE_RED_3)
 # The other ends of some tests: the AWS SDK for Python, the AWS CLI, moto, Node-RED, a broker that runs in Node.js, Prometheus.
-OTHERS := $(VENV)/.done target/node-red/$(NODE_RED) target/node-red-3/$(NODE_RED_3) target/aedes/$(AEDES) target/prometheus/.done
+OTHERS := $(VENV)/.done $(NODE_REDS) target/aedes/$(AEDES) target/prometheus/.done
 # For packages, and for those of other machines: compilers for C, and qemu to try them.
 PACKAGING := $(BUILDING) dpkg-dev lintian python3
 CROSS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross gcc-arm-linux-gnueabihf libc6-dev-armhf-cross
@@ -167,12 +170,12 @@ $(VENV)/.done: tests/python/requirements.txt | tools
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/python/requirements.txt
 	touch $@
 
-target/node-red/$(NODE_RED): | tools
-	npm install --silent --no-save --omit=dev --prefix target/node-red node-red@$(NODE_RED)
+target/node-red-5/$(NODE_RED_5): | tools
+	npm install --silent --no-save --omit=dev --prefix $(@D) node-red@$(NODE_RED_5) $(NODE_22)
 	touch $@
 
-target/node-red-3/$(NODE_RED_3): | tools
-	npm install --silent --no-save --omit=dev --prefix target/node-red-3 node-red@$(NODE_RED_3)
+target/node-red-4/$(NODE_RED_4) target/node-red-3/$(NODE_RED_3): | tools
+	npm install --silent --no-save --omit=dev --prefix $(@D) node-red@$(@F)
 	touch $@
 
 target/aedes/$(AEDES): | tools

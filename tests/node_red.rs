@@ -75,21 +75,22 @@ fn doors(numbers: std::ops::Range<u32>) -> Value {
     numbers.map(|i| json!({"topic": "gateways/thing-1/door", "payload": i})).collect()
 }
 
-/// Each test in the Node-RED of today, and in the last one before it.
-macro_rules! in_both {
+/// Each test in each Node-RED that is in use.
+macro_rules! in_each {
     ($($module:ident :: $test:ident),* $(,)?) => {
-        mod node_red_4 {
+        in_each!{ node_red_5 "target/node-red-5" $($module::$test),* }
+        in_each!{ node_red_4 "target/node-red-4" $($module::$test),* }
+        in_each!{ node_red_3 "target/node-red-3" $($module::$test),* }
+    };
+    ($version:ident $directory:literal $($module:ident :: $test:ident),*) => {
+        mod $version {
             use super::*;
-            $(#[test] fn $test() { $module::$test(Version("target/node-red")); })*
-        }
-        mod node_red_3 {
-            use super::*;
-            $(#[test] fn $test() { $module::$test(Version("target/node-red-3")); })*
+            $(#[test] fn $test() { $module::$test(Version($directory)); })*
         }
     };
 }
 
-in_both! {
+in_each! {
     deploys::deploys_of_each_kind_lose_nothing,
     deploys::two_hundred_deploys_leave_nothing_behind,
     deploys::messages_that_come_during_deploys_arrive,

@@ -16,6 +16,14 @@ use crate::support::{free_port, patiently, program};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Version(pub(crate) &'static str);
 
+impl Version {
+    /// The Node.js that has been installed with it, if it wants a newer one than Debian's.
+    fn node(self) -> PathBuf {
+        let own = path(self.0).join("node_modules/.bin/node");
+        if own.exists() { own } else { "node".into() }
+    }
+}
+
 pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
@@ -124,7 +132,7 @@ impl NodeRed {
         let log = directory.join("log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
         let before = file.metadata().unwrap().len() as usize;
-        let mut command = program("node");
+        let mut command = program(self.version.node());
         command.arg(script).args(["--port", &port.to_string(), "--userDir"]).arg(directory);
         command.arg("--settings").arg(directory.join("settings.js")).current_dir(directory).env("HOME", directory);
         let mut child = command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
