@@ -5,10 +5,10 @@
 const os = require('node:os');
 const path = require('node:path');
 
-const kept = require('./lib/kept');
+const { Kept } = require('./lib/kept');
 const { Receiver } = require('./lib/receiver');
 const { Sender } = require('./lib/sender');
-const { count } = require('./lib/words');
+const { count, printable } = require('./lib/words');
 
 module.exports = (RED) => {
     // Where Node-RED is part of another program it may have no directory.
@@ -17,7 +17,7 @@ module.exports = (RED) => {
     /** By the id of the node. */
     const senders = new Map();
     /** What had no answer when a node was closed, by its id: for the node that a deploy puts in its place. */
-    const unanswered = new Map();
+    const left = new Map();
     let isRunning = false;
 
     // One listener each for all nodes; a node that comes and goes leaves none behind.
@@ -29,60 +29,51 @@ module.exports = (RED) => {
         isRunning = true;
         receivers.forEach((receiver) => receiver.resume());
         // Its node was disabled, or went away while it was closed.
-        for (const [id, items] of unanswered) {
-            drop(id, items, 'its node isn\'t there any more');
+        for (const [id, { kept, items }] of left) {
+            drop(id, kept, items, 'its node isn\'t there any more');
         }
-        unanswered.clear();
+        left.clear();
     });
     // Node-RED ends, by a signal or by an error: this is the last that runs.
     process.once('exit', () => {
-        for (const [id, sender] of senders) {
-            unanswered.set(id, sender.unanswered);
+        for (const [id, { kept, sender }] of senders) {
+            left.set(id, { kept, items: sender.unanswered });
         }
-        for (const [id, items] of unanswered) {
-            keep(id, items);
+        for (const [id, { kept, items }] of left) {
+            attempt(id, `${count(items.length, 'message')} without an answer of gatewire may be lost`, () => kept.add(items));
         }
     });
 
-    function drop(id, items, why) {
+    function attempt(id, otherwise, act) {
+        try {
+            return act();
+        } catch (error) {
+            RED.log.error(`[gatewire out:${id}] ${otherwise}: ${printable(error.message)}`);
+            return undefined;
+        }
+    }
+
+    function drop(id, kept, items, why) {
         if (items.length > 0) {
             RED.log.warn(`[gatewire out:${id}] ${count(items.length, 'message')} without an answer of gatewire dropped: ${why}`);
         }
-        forget(id);
-    }
-
-    function keep(id, items) {
-        if (items.length === 0) {
-            return;
-        }
-        try {
-            kept.save(directory, id, items);
-        } catch (error) {
-            RED.log.error(`[gatewire out:${id}] ${count(items.length, 'message')} without an answer of gatewire lost: ${error.message}`);
-        }
-    }
-
-    function forget(id) {
-        try {
-            kept.forget(directory, id);
-        } catch (error) {
-            RED.log.warn(`[gatewire out:${id}] ${error.message}`);
-        }
+        attempt(id, 'their file stays', () => kept.forget());
     }
 
     /** What a node of this id has left: in the last deploy, or before Node-RED was started. */
-    function left(id) {
-        const items = unanswered.get(id);
-        unanswered.delete(id);
-        if (items) {
-            return items;
+    function take(id) {
+        const before = left.get(id);
+        left.delete(id);
+        if (before) {
+            return before;
         }
-        try {
-            return kept.restore(directory, id);
-        } catch (error) {
-            RED.log.error(`[gatewire out:${id}] what was kept when Node-RED ended can't be read: ${error.message}`);
-            return [];
+        const kept = new Kept(directory, id);
+        const { items, damaged } = attempt(id, 'what waited when Node-RED ended can\'t be read', () => kept.restore())
+            ?? { items: [], damaged: 0 };
+        if (damaged > 0) {
+            RED.log.warn(`[gatewire out:${id}] ${count(damaged, 'message')} that waited when Node-RED ended can't be read`);
         }
+        return { kept, items };
     }
 
     RED.nodes.registerType('gatewire in', function GatewireIn(config) {
@@ -107,15 +98,16 @@ module.exports = (RED) => {
             qos: String(config.qos ?? ''),
             retain: String(config.retain ?? ''),
         };
-        const sender = new Sender(this, settings, left(this.id), () => forget(this.id));
-        senders.set(this.id, sender);
+        const { kept, items: before } = take(this.id);
+        const sender = new Sender(this, settings, kept, before);
+        senders.set(this.id, { kept, sender });
         this.on('close', (removed, done) => {
             sender.close().then((items) => {
                 senders.delete(this.id);
                 if (removed) {
-                    drop(this.id, items, 'the node was deleted');
+                    drop(this.id, kept, items, 'the node was deleted');
                 } else {
-                    unanswered.set(this.id, items);
+                    left.set(this.id, { kept, items });
                 }
                 done();
             });

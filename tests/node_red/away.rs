@@ -33,13 +33,16 @@ pub(crate) fn what_is_sent_while_gatewire_is_away_waits(version: Version) {
     node_red.publish(doors(500..749));
     node_red.publish(json!([{"topic": "gateways/thing-1/door", "bytes": b"749"}]));
     node_red.publish(json!([{"topic": "gateways/thing-1/expired", "payload": "x", "messageExpiryInterval": 0}]));
-    // Node-RED itself is restarted: it starts with what was left.
+    // Node-RED itself is restarted, and killed: it starts with what was left.
     node_red.stop();
-    assert!(node_red.directory().join("gatewire/gw-out.json").exists());
+    assert!(node_red.directory().join("gatewire/gw-out.jsonl").exists());
     node_red.run();
     node_red.wait_for_status("gw-out", "751 messages waiting");
-    node_red.publish(doors(750..1000));
-    // Killed before it could send them, it still has those of the file.
+    node_red.publish(doors(750..900));
+    node_red.kill();
+    node_red.run();
+    node_red.wait_for_status("gw-out", "901 messages waiting");
+    node_red.publish(doors(900..1000));
     let gatewire = setup.again().connect();
     arrive(&published, 0, 1000);
     let complete = node_red.next("complete", 1000);
@@ -47,7 +50,7 @@ pub(crate) fn what_is_sent_while_gatewire_is_away_waits(version: Version) {
     assert!(results.iter().all(|result| result.is_string()), "{results:?}");
     let caught = node_red.all("caught");
     assert_eq!((caught.len(), &caught[0]["gatewire"]["error"]), (1, &json!("expired")));
-    patiently("no file", || (!node_red.directory().join("gatewire/gw-out.json").exists()).then_some(()));
+    patiently("no file", || (!node_red.directory().join("gatewire/gw-out.jsonl").exists()).then_some(()));
     let scene = Scene { node_red, gatewire, setup, broker };
     scene.exchange(1);
     scene.has_one_connection_each();

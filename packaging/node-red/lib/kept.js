@@ -1,70 +1,118 @@
 'use strict';
 
-// What has no answer when Node-RED ends is in files until it runs again: gatewire can keep only what it has been given.
+// While gatewire is away, what a node is to publish is also in a file, for Node-RED may be ended or killed meanwhile.
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { performance } = require('node:perf_hooks');
 
-/** The file for a node. */
-function fileOf(directory, id) {
-    return path.join(directory, `${encodeURIComponent(id)}.json`);
+/** So many lines may be in the file; then it is written anew with those that still have no answer. */
+const MAX_LINES = 20_000;
+
+function lineOf({ msg, members, expiresAt }) {
+    const left = expiresAt === undefined ? undefined : (expiresAt - performance.now()) / 1000;
+    return `${JSON.stringify({ _msgid: msg._msgid, members, left, at: Date.now() })}\n`;
 }
 
-/**
- * Writes the messages of a node that have no answer, synced: it is the last thing that the process does.
- *
- * @param {string} directory is made
- * @param {string} id of the node
- * @param {object[]} items of a `Queue`
- */
-function save(directory, id, items) {
-    const now = performance.now();
-    const messages = items.map(({ msg, members, expiresAt }) => ({
-        _msgid: msg._msgid, members, left: expiresAt === undefined ? undefined : (expiresAt - now) / 1000,
-    }));
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const file = fileOf(directory, id);
-    const descriptor = fs.openSync(`${file}.new`, 'w', 0o600);
-    fs.writeFileSync(descriptor, JSON.stringify({ savedAt: Date.now(), messages }));
-    fs.fsyncSync(descriptor);
-    fs.closeSync(descriptor);
-    fs.renameSync(`${file}.new`, file);
-}
-
-/**
- * What `save` has written, as items for a `Sender`.
- *
- * @returns {object[]} empty if there is no file
- * @throws if there is one that can't be read
- */
-function restore(directory, id) {
-    let text;
-    try {
-        text = fs.readFileSync(fileOf(directory, id), 'utf8');
-    } catch (error) {
-        if (error.code === 'ENOENT') {
-            return [];
-        }
-        throw error;
-    }
-    const { savedAt, messages } = JSON.parse(text);
+function itemOf(line) {
+    const { _msgid, members, left, at } = JSON.parse(line);
+    const { topic, payload, payload_base64: base64, qos, retain } = JSON.parse(`{${members}`);
     // A clock that was set back makes nothing valid for longer.
-    const away = Math.max(0, Date.now() - savedAt);
-    return messages.map(({ _msgid, members, left }) => {
-        const { topic, payload, payload_base64: base64, qos, retain } = JSON.parse(`{${members}`);
-        return {
-            msg: { _msgid, topic, payload: base64 === undefined ? payload : Buffer.from(base64, 'base64'), qos, retain },
-            members,
-            expiresAt: left === undefined ? undefined : performance.now() + 1000 * left - away,
-            isRestored: true,
-        };
-    });
+    const away = Math.max(0, Date.now() - at);
+    return {
+        msg: { _msgid, topic, payload: base64 === undefined ? payload : Buffer.from(base64, 'base64'), qos, retain },
+        members,
+        expiresAt: left === undefined ? undefined : performance.now() + 1000 * left - away,
+        isKept: true,
+    };
 }
 
-/** Removes the file: all of it is answered, or nobody is left to send it. */
-function forget(directory, id) {
-    fs.rmSync(fileOf(directory, id), { force: true });
+/** The file of a node: a line for each message, and none at all once all of them have their answers. It isn't synced. */
+class Kept {
+    #file;
+    #lines = 0;
+    /** Those of the file that have no answer. */
+    #unanswered = new Set();
+
+    /**
+     * @param {string} directory is made when there is something to keep
+     * @param {string} id of the node
+     */
+    constructor(directory, id) {
+        this.#file = path.join(directory, `${encodeURIComponent(id)}.jsonl`);
+    }
+
+    /**
+     * What is in the file, as items for a `Sender`.
+     *
+     * @returns {{items: object[], damaged: number}} and how many lines can't be read
+     */
+    restore() {
+        let text = '';
+        try {
+            text = fs.readFileSync(this.#file, 'utf8');
+        } catch (error) {
+            if (error.code !== 'ENOENT') {
+                throw error;
+            }
+        }
+        const items = [];
+        let damaged = 0;
+        for (const line of text.split('\n').filter((one) => one !== '')) {
+            try {
+                items.push(itemOf(line));
+            } catch {
+                // Killed, or without room, in the middle of it.
+                damaged += 1;
+            }
+        }
+        this.#unanswered = new Set(items);
+        if (damaged > 0) {
+            this.#write();
+        } else {
+            this.#lines = items.length;
+        }
+        return { items, damaged };
+    }
+
+    /** Adds those items that it doesn't have. */
+    add(items) {
+        const added = items.filter((item) => !item.isKept);
+        if (added.length === 0) {
+            return;
+        }
+        fs.mkdirSync(path.dirname(this.#file), { recursive: true, mode: 0o700 });
+        fs.appendFileSync(this.#file, added.map(lineOf).join(''), { mode: 0o600 });
+        this.#lines += added.length;
+        for (const item of added) {
+            item.isKept = true;
+            this.#unanswered.add(item);
+        }
+        if (this.#lines > MAX_LINES) {
+            this.#write();
+        }
+    }
+
+    /** An item has its answer. */
+    answered(item) {
+        if (this.#unanswered.delete(item) && this.#unanswered.size === 0) {
+            this.forget();
+        }
+    }
+
+    /** Removes the file: nobody is left to send what is in it. */
+    forget() {
+        this.#unanswered.clear();
+        this.#lines = 0;
+        fs.rmSync(this.#file, { force: true });
+    }
+
+    #write() {
+        const items = [...this.#unanswered];
+        fs.writeFileSync(`${this.#file}.new`, items.map(lineOf).join(''), { mode: 0o600 });
+        fs.renameSync(`${this.#file}.new`, this.#file);
+        this.#lines = items.length;
+    }
 }
 
-module.exports = { forget, restore, save };
+module.exports = { Kept, MAX_LINES };

@@ -42,8 +42,8 @@ class Sender {
     #queue = new Queue();
     /** Messages that were accepted by a node before this one, with their lines. */
     #accepted = new WeakMap();
-    #allRestoredAnswered;
-    #restored = 0;
+    #kept;
+    #isKeeping = true;
     /** Whether gatewire has answered, and this is an ingest socket. */
     #isReady = false;
     #problem;
@@ -55,14 +55,13 @@ class Sender {
     /**
      * @param {object} node of Node-RED
      * @param {{socket: string, topic: string, qos: string, retain: string}} settings
-     * @param {object[]} kept what `close` of the node before it gave
-     * @param {() => void} allRestoredAnswered called once no item with `isRestored` is left, if there was one
+     * @param {Kept} kept where messages are while gatewire is away
+     * @param {object[]} items what `close` of the node before it gave, or what is in `kept`
      */
-    constructor(node, settings, kept = [], allRestoredAnswered = () => {}) {
+    constructor(node, settings, kept, items) {
         this.#node = node;
         this.#settings = settings;
-        this.#allRestoredAnswered = allRestoredAnswered;
-        this.#restored = kept.filter((item) => item.isRestored).length;
+        this.#kept = kept;
         node.on('input', (msg, send, done) => this.#publish(msg, done));
         this.#connection = new Connection(settings.socket, '[[ingest]]', {
             opened: () => this.#greet(),
@@ -71,10 +70,11 @@ class Sender {
             problem: (words) => {
                 this.#problem = words.short;
                 node.warn(words.long);
+                this.#keep(this.unanswered);
                 this.#show();
             },
         });
-        for (const item of kept) {
+        for (const item of items) {
             this.#accepted.set(item.msg, item);
             // As a message of the flow, so that Complete and Catch nodes hear of it.
             node.receive(item.msg);
@@ -123,8 +123,24 @@ class Sender {
             this.#settle(item, { error: 'queue_full', detail });
             return;
         }
+        if (this.#problem !== undefined) {
+            this.#keep([item]);
+        }
         this.#send();
         this.#watch();
+    }
+
+    /** Writes down what waits: gatewire isn't there to do it. */
+    #keep(items) {
+        try {
+            this.#kept.add(items);
+            this.#isKeeping = true;
+        } catch (error) {
+            if (this.#isKeeping) {
+                this.#isKeeping = false;
+                this.#node.warn(`what waits for gatewire can't be written down, and is lost if Node-RED ends: ${printable(error.message)}`);
+            }
+        }
     }
 
     #send() {
@@ -196,7 +212,7 @@ class Sender {
         // One without id is to a line that it hasn't read to its end, as others needed the memory.
         if (TEMPORARY.has(answer.error) || (answer.error !== undefined && id === undefined)) {
             this.#queue.keep(item);
-            this.#trouble = `${answer.error}: ${answer.detail}`;
+            this.#trouble = printable(`${answer.error}: ${answer.detail}`);
             this.#timers.later ??= setTimeout(() => this.#retry(), LATER);
         } else {
             this.#trouble = undefined;
@@ -216,11 +232,10 @@ class Sender {
 
     /** The message has its answer: Complete nodes hear of it, or Catch nodes, and both have it in msg.gatewire. */
     #settle(item, answer) {
-        if (item.isRestored) {
-            this.#restored -= 1;
-            if (this.#restored === 0) {
-                this.#allRestoredAnswered();
-            }
+        try {
+            this.#kept.answered(item);
+        } catch (error) {
+            this.#node.warn(printable(error.message));
         }
         item.msg.gatewire = answer;
         item.done(answer.error === undefined ? undefined : failure(answer.error, answer.detail));

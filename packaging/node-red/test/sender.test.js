@@ -1,8 +1,11 @@
 'use strict';
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
 const { test } = require('node:test');
 
+const { Kept } = require('../lib/kept');
 const { Sender } = require('../lib/sender');
 const { FakeNode, Server } = require('./support');
 
@@ -11,10 +14,12 @@ const GREETING = { error: 'bad_line', detail: 'unknown key `observe`' };
 async function connected(t, settings = {}) {
     const server = await Server.start(t);
     const node = new FakeNode();
-    const sender = new Sender(node, { socket: server.path, topic: '', qos: '', retain: '', ...settings });
+    const sender = new Sender(node, { socket: server.path, topic: '', qos: '', retain: '', ...settings }, keptAt(server), []);
     t.after(() => sender.close());
     return { server, node, sender, client: await greeted(server) };
 }
+
+const keptAt = (server) => new Kept(path.join(path.dirname(server.path), 'kept'), 'node');
 
 async function greeted(server) {
     const client = await server.clients.next();
@@ -63,13 +68,12 @@ test('what has no answer is sent again, and what gatewire is too busy or too you
 test('an expiry counts while the message waits', async (t) => {
     const server = await Server.start(t);
     const node = new FakeNode();
-    const kept = [
-        { msg: { topic: 'a', payload: '' }, members: '"topic":"a","payload":""}', expiresAt: performance.now() + 1500, isRestored: true },
-        { msg: { topic: 'b', payload: '' }, members: '"topic":"b","payload":""}', expiresAt: performance.now() - 1, isRestored: true },
+    const items = [
+        { msg: { topic: 'a', payload: '' }, members: '"topic":"a","payload":""}', expiresAt: performance.now() + 1500 },
+        { msg: { topic: 'b', payload: '' }, members: '"topic":"b","payload":""}', expiresAt: performance.now() - 1 },
         { msg: { topic: 'c', payload: '' }, members: '"topic":"c","payload":""}' },
     ];
-    let answered = 0;
-    const sender = new Sender(node, { socket: server.path }, kept, () => { answered += 1; });
+    const sender = new Sender(node, { socket: server.path }, keptAt(server), items);
     t.after(() => sender.close());
     const client = await greeted(server);
     const first = await client.lines.next();
@@ -78,10 +82,6 @@ test('an expiry counts while the message waits', async (t) => {
     const last = await client.lines.next();
     assert.deepEqual([last.topic, last.expires_in], ['c', undefined]);
     assert.equal((await node.done.next()).error.code, 'expired');
-    assert.equal(answered, 0);
-    client.say({ id: first.id, result: 'delivered' });
-    await node.done.next();
-    assert.equal(answered, 1);
 });
 
 test('closing waits for answers that come, and gives back what has none', async (t) => {
@@ -103,7 +103,7 @@ test('closing waits for answers that come, and gives back what has none', async 
 test('nothing is sent to what is no ingest socket', async (t) => {
     const server = await Server.start(t);
     const node = new FakeNode();
-    const sender = new Sender(node, { socket: server.path });
+    const sender = new Sender(node, { socket: server.path }, keptAt(server), []);
     t.after(() => sender.close());
     node.receive({ topic: 'a', payload: 'mine' });
     const client = await server.clients.next();
@@ -118,11 +118,44 @@ test('nothing is sent to what is no ingest socket', async (t) => {
 test('a gatewire without room is asked again later, and that is said', async (t) => {
     const server = await Server.start(t);
     const node = new FakeNode();
-    const sender = new Sender(node, { socket: server.path });
+    const sender = new Sender(node, { socket: server.path }, keptAt(server), []);
     t.after(() => sender.close());
     const client = await server.clients.next();
     client.say({ error: 'too_many_clients', detail: '256 clients' });
     client.socket.end();
     await node.statuses.until(({ text }) => text === 'waiting for gatewire: it has too many clients');
     await node.logged.until((text) => text === 'gatewire serves no more clients: 256 clients');
+});
+
+test('while gatewire is away, messages are in a file, and until all of them have an answer', async (t) => {
+    const { server, node, client } = await connected(t);
+    const directory = path.join(path.dirname(server.path), 'kept');
+    node.receive({ topic: 'a', payload: '1' });
+    await client.lines.next();
+    assert.ok(!fs.existsSync(directory));
+    client.socket.end();
+    await node.logged.until((text) => text.includes('has closed the connection'));
+    node.receive({ topic: 'a', payload: '2' });
+    assert.deepEqual(keptAt(server).restore().items.map(({ msg }) => msg.payload), ['1', '2']);
+    const next = await greeted(server);
+    const lines = [await next.lines.next(), await next.lines.next()];
+    next.say({ id: lines[0].id, result: 'delivered' });
+    await node.done.next();
+    assert.equal(fs.readdirSync(directory).length, 1);
+    next.say({ id: lines[1].id, result: 'delivered' });
+    await node.done.next();
+    assert.deepEqual(fs.readdirSync(directory), []);
+});
+
+test('a file that cannot be written is told once, and stops nothing', async (t) => {
+    const { server, node, client } = await connected(t);
+    fs.writeFileSync(path.join(path.dirname(server.path), 'kept'), 'no directory');
+    client.socket.end();
+    await node.logged.until((text) => text.includes('has closed the connection'));
+    node.receive({ topic: 'a', payload: '1' });
+    node.receive({ topic: 'a', payload: '2' });
+    await node.logged.until((text) => text.startsWith('what waits for gatewire can\'t be written down'));
+    assert.equal(node.logged.length, 0);
+    const next = await greeted(server);
+    assert.equal((await next.lines.next()).payload + (await next.lines.next()).payload, '12');
 });
