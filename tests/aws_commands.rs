@@ -33,7 +33,7 @@ const MEANT: [(&str, &str, &str); 6] = [
 ];
 
 /// What a sentence that only mentions a command leaves out.
-const LEFT_OUT: [(&str, &str, &str); 13] = [
+const LEFT_OUT: [(&str, &str, &str); 14] = [
     ("iot cancel-job-execution", "--job-id", "job-1"),
     ("iot cancel-job-execution", "--thing-name", "\"$thing\""),
     ("iot create-job", "--document", "{}"),
@@ -46,6 +46,7 @@ const LEFT_OUT: [(&str, &str, &str); 13] = [
     ("iot update-certificate", "--new-status", "INACTIVE"),
     ("iot create-policy-version", "--policy-name", "\"$thing\""),
     ("cloudformation deploy", "--stack-name", "gateways"),
+    ("cloudformation deploy", "--parameter-overrides", "Fleet=others"),
     ("cloudformation deploy", "--template-file", "/usr/share/gatewire/aws/fleet.yaml"),
 ];
 
@@ -68,16 +69,13 @@ fn texts() -> Vec<PathBuf> {
     paths
 }
 
-/// Where commands begin: `aws SERVICE OPERATION`, the words in small letters.
+/// Where commands begin: `aws SERVICE OPERATION`, the words in small letters, perhaps on the next line of a comment.
 fn starts(text: &str) -> Vec<usize> {
-    let is_word = |word: Option<&str>| {
-        let word = word.unwrap_or_default();
-        let word = word.split(|c: char| !(c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')).next().unwrap();
-        word.starts_with(|c: char| c.is_ascii_lowercase())
-    };
+    let is_word = |word: Option<&str>| word.is_some_and(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
     let is_command = |at: &usize| {
         let before = text[..*at].chars().next_back();
-        let mut words = text[*at + 4..].split([' ', '\n']);
+        let mut words =
+            text[*at + 4..].split(|c: char| c.is_whitespace() || "#/".contains(c)).filter(|it| !it.is_empty());
         before.is_none_or(|c| !(c.is_alphanumeric() || "-_/.".contains(c)))
             && is_word(words.next())
             && is_word(words.next())
@@ -216,7 +214,7 @@ fn each_command_outside_of_the_pages_that_are_run_works() {
 /// So that none is found where there is none, and none is overlooked.
 #[test]
 fn commands_are_found_wherever_they_stand() {
-    let text = "See `aws iot list-things`, not aws-iot or docs/aws x y.\n# aws iot\n#     create-thing `aws iot\n# get-policy`\n";
+    let text = "See `aws iot list-things`, not aws-iot or docs/aws x y.\n#    (`aws iot\n# get-policy`)\n";
     assert_eq!(mentioned(text), ["aws iot list-things", "aws iot get-policy"]);
     assert_eq!(mentioned("x: `aws iot \\\n    get-policy --x {}` |"), ["aws iot get-policy --x {}"]);
     assert_eq!(mentioned("    aws iot get-policy --x y |\n      gatewire"), ["aws iot get-policy --x y"]);

@@ -314,7 +314,8 @@ fn a_serial_number_is_worth_a_certificate_once_but_for_lost_answers_and_renewals
     let (plane, work) = (ControlPlane::start(), tempfile::tempdir().unwrap());
     let mut shell = plane.shell(work.path());
     deploy(&mut shell, "Fleet=gateways");
-    let put = format!("aws dynamodb put-item --table-name gateways-serials --item '{{\"serial\":{{\"S\":\"{SERIAL}\"}}}}'");
+    let put =
+        format!("aws dynamodb put-item --table-name gateways-serials --item '{{\"serial\":{{\"S\":\"{SERIAL}\"}}}}'");
     let hook = |hours: &str| plane.function("Hook", &[("TABLE", "gateways-serials"), ("HOURS", hours)]);
     let (mut within, mut later) = (hook("24"), hook("0"));
     let asks = |claim: &str| {
