@@ -3,12 +3,13 @@
 mod identity;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Exit;
 use super::output::Failure;
 use crate::config::{self, Config, Environment, Places, Tls};
 use crate::exposure;
-use crate::identity::Identity;
+use crate::identity::{Identity, Platform, this_machine};
 use crate::net::credentials::{self, Credentials, CredentialsProblems};
 use crate::time;
 
@@ -113,6 +114,15 @@ fn files_of(tls: &Tls) -> impl Iterator<Item = &Path> {
 
 /// Reads the configuration at `path` and the files of its `[tls]`.
 pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Problems> {
+    read_on(path, environment, &this_machine())
+}
+
+/// Likewise; `platform` has the identity's files.
+pub(super) fn read_on(
+    path: &Path,
+    environment: &Environment,
+    platform: &Arc<dyn Platform>,
+) -> Result<Inputs, Problems> {
     let (config, warnings, mut errors) = match config::read(path, environment) {
         Ok(loaded) => (Ok(loaded.config), loaded.warnings, Vec::new()),
         Err(found) => (Err(found.tls), found.warnings, lines(&found.errors)),
@@ -131,7 +141,7 @@ pub(super) fn read(path: &Path, environment: &Environment) -> Result<Inputs, Pro
     warnings.extend(changeable.into_iter().map(|line| format!("warning: {line}")));
     let provisioned = config.as_ref().ok().and_then(|config| Some((config, config.provisioning.as_ref()?)));
     let means = match (provisioned, tls) {
-        (Some(provisioned), _) => Some(identity::read(provisioned, environment, &mut warnings)),
+        (Some(provisioned), _) => Some(identity::read(provisioned, (environment, platform), &mut warnings)),
         (None, tls) => tls.map(|tls| {
             let loaded = credentials::load(tls, time::system()).map(|credentials| Means::Own(credentials, None));
             loaded.map_err(|problems| at_their_places(&problems, places))

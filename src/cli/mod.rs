@@ -12,7 +12,7 @@ mod output;
 mod policy;
 mod provision;
 mod publish;
-mod run;
+pub(crate) mod run;
 mod signer;
 mod status;
 mod tail;

@@ -7,7 +7,7 @@ use super::Exit;
 use super::inputs::{self, Inputs, Means, Problems};
 use super::output::{self, Failure};
 use crate::config::{Config, Environment, Provisioning};
-use crate::identity::{Directory, Found, Identity};
+use crate::identity::{Directory, Found, Identity, this_machine};
 use crate::net::MachineNetwork;
 use crate::provisioning::{News, Provisioner, Setup, delete_claim};
 use crate::store;
@@ -52,7 +52,7 @@ fn provision(path: &Path) -> Result<Identity, Failure> {
         delete(&provisioning);
         return Ok(identity);
     }
-    let opened = Directory::open(&provisioning.state)
+    let opened = Directory::open(&provisioning.state, &this_machine())
         .map_err(|error| Failure::new(format!("{error}"), Exit::No).and(error.advice()))?;
     let Some((directory, _lock)) = opened else {
         return beside(&config, &provisioning);
@@ -83,7 +83,7 @@ async fn attempt(setup: Setup, directory: Directory) -> Result<Identity, Failure
 
 /// Another process has the files. It may have been quicker.
 fn beside(config: &Config, provisioning: &Provisioning) -> Result<Identity, Failure> {
-    if let Ok(Found::Identity(identity)) = Directory::at(&provisioning.state).current() {
+    if let Ok(Found::Identity(identity)) = Directory::at(&provisioning.state, &this_machine()).current() {
         return Ok(identity);
     }
     if matches!(store::is_held(&config.outbox.path), Ok(false)) {

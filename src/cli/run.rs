@@ -8,7 +8,8 @@ use log::LevelFilter;
 use super::Exit;
 use super::inputs::{self, Inputs, Means, Problems};
 use crate::config::Environment;
-use crate::daemon::{self, DaemonError, Read, Readings, ReloadRefused};
+use crate::daemon::{self, DaemonError, Read, Readings, ReloadAnswer, ReloadRefused};
+use crate::identity::{Platform, this_machine};
 use crate::journal;
 use crate::systemd;
 
@@ -16,16 +17,7 @@ use crate::systemd;
 #[inline(never)]
 pub(super) fn run(path: &Path) -> Exit {
     let path = path.to_owned();
-    let read: Arc<Read> = Arc::new(move || match inputs::read(&path, &Environment::of_process()) {
-        Ok(Inputs { config, means, warnings }) => {
-            let (credentials, identity) = match means {
-                Means::Own(credentials, identity) => (Some(credentials), identity),
-                Means::Claim(_) => (None, None),
-            };
-            Ok(Readings { config, credentials, identity, warnings })
-        }
-        Err(Problems { warnings, errors, .. }) => Err(ReloadRefused { warnings, errors }),
-    });
+    let read: Arc<Read> = Arc::new(move || readings(&path, &Environment::of_process(), &this_machine()));
     let ended = daemon::run(&read);
     // If it hasn't come that far.
     journal::init(LevelFilter::Info);
@@ -46,6 +38,20 @@ pub(super) fn run(path: &Path) -> Exit {
             log::error!(GATEWIRE_EVENT = "failed"; "{error}");
             Exit::Internal
         }
+    }
+}
+
+/// What the daemon works with.
+pub(crate) fn readings(path: &Path, environment: &Environment, platform: &Arc<dyn Platform>) -> ReloadAnswer {
+    match inputs::read_on(path, environment, platform) {
+        Ok(Inputs { config, means, warnings }) => {
+            let (credentials, identity) = match means {
+                Means::Own(credentials, identity) => (Some(credentials), identity),
+                Means::Claim(_) => (None, None),
+            };
+            Ok(Readings { config, credentials, identity, warnings })
+        }
+        Err(Problems { warnings, errors, .. }) => Err(ReloadRefused { warnings, errors }),
     }
 }
 

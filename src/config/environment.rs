@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, gethostname};
 
-use crate::identity::{Directory, Found};
+use crate::identity::{Directory, Found, this_machine};
 use crate::template::Machine;
 
 /// What a configuration may refer to.
@@ -41,7 +41,7 @@ impl Environment {
             machine: Machine::this(&hostname),
             hostname,
             // Whether it can be used is told by who reads its certificate.
-            thing: |state| Directory::at(state).current().ok().and_then(Found::usable).map(|identity| identity.thing),
+            thing: |state| Directory::at(state, &this_machine()).current().ok().and_then(Found::usable).map(|identity| identity.thing),
             credentials_directory: std::env::var("CREDENTIALS_DIRECTORY").ok(),
             runtime_directory: std::env::var("RUNTIME_DIRECTORY").ok(),
             state_directory: std::env::var("STATE_DIRECTORY").ok(),

@@ -7,15 +7,15 @@ mod told;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::machine::Readings;
 use super::supervisor::Supervisor;
-use crate::blocking;
 use crate::config::{Connection, NoValue, Provisioning, Tls};
-use crate::identity::{Directory, Identity, IdentityState, Lock, Phase};
+use crate::identity::{Directory, Identity, IdentityState, Lock, Phase, Platform};
 use crate::net::Network;
 use crate::notify::LocalNotify;
 use crate::provisioning::{News, Provisioner, Setup, Undeleted, delete_claim};
@@ -35,6 +35,7 @@ const FILES: &str = "files";
 pub(super) struct OwnIdentity {
     pub(super) state: Rc<IdentityState>,
     told: Told,
+    platform: Arc<dyn Platform>,
     /// There is one that the daemon doesn't know yet.
     came: LocalNotify,
     held: RefCell<Option<(Directory, Lock)>>,
@@ -54,11 +55,12 @@ struct Wanted {
 }
 
 impl OwnIdentity {
-    pub(super) fn new(notifier: &Rc<Notifier>) -> OwnIdentity {
+    pub(super) fn new(notifier: &Rc<Notifier>, platform: Arc<dyn Platform>) -> OwnIdentity {
         let state: Rc<IdentityState> = Rc::default();
         OwnIdentity {
             told: Told::new(&state, notifier),
             state,
+            platform,
             came: LocalNotify::default(),
             held: RefCell::default(),
             holds: LocalNotify::default(),
@@ -176,7 +178,8 @@ impl OwnIdentity {
                 return directory.clone();
             }
             let state = path.clone();
-            let opened = match blocking::begin("identity", move || Directory::open(&state)) {
+            let platform = Arc::clone(&self.platform);
+            let opened = match self.platform.aside("identity", move || Directory::open(&state, &platform)) {
                 Ok(opening) => opening.await.ok(),
                 Err(_) => None,
             };
@@ -205,7 +208,7 @@ impl OwnIdentity {
     /// With an identity the claim isn't needed any more.
     async fn delete_claim(&self, provisioning: &Provisioning) {
         let provisioning = provisioning.clone();
-        let Ok(deleting) = blocking::begin("identity", move || delete_claim(&provisioning)) else { return };
+        let Ok(deleting) = self.platform.aside("identity", move || delete_claim(&provisioning)) else { return };
         for Undeleted { path, said, command } in deleting.await.unwrap_or_default() {
             log::warn!(
                 GATEWIRE_EVENT = "claim_left";

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::blocking::NoThread;
 use crate::config::Config;
 use crate::executions::programs::{MachinePrograms, Programs};
-use crate::identity::Identity;
+use crate::identity::{self, Identity, Platform};
 use crate::net::credentials::Credentials;
 use crate::net::{Brokers, MachineBrokers, MachineNetwork, Network};
 use crate::store::{Disk, Thread};
@@ -57,6 +57,9 @@ pub(crate) trait Machine: 'static {
     /// Where the database is.
     fn disk(&self) -> &Self::Disk;
 
+    /// What the identity is made and kept with.
+    fn platform(&self) -> Arc<dyn Platform>;
+
     /// Begins to read the configuration and the credentials, which may take as long as the disk does. `tell` is dropped if they
     /// can't be read at all. Returns the thread that does it, if one does: it ends once it has told.
     ///
@@ -96,6 +99,10 @@ impl Machine for ThisMachine {
 
     fn disk(&self) -> &Thread {
         &self.disk
+    }
+
+    fn platform(&self) -> Arc<dyn Platform> {
+        identity::this_machine()
     }
 
     fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Result<Option<JoinHandle<()>>, NoThread> {

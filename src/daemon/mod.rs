@@ -26,6 +26,7 @@ use tokio_stream::{Stream, StreamExt as _};
 
 use crate::blocking::NoThread;
 use crate::client::Reconfigured;
+use crate::identity::Platform;
 use crate::journal;
 use crate::link::state::{Fixed, LinkState};
 use crate::link::{Link, SaidOnce, Setup};
@@ -46,9 +47,7 @@ use start::{end, open_store, say_stopped, start};
 use watch::Watch;
 
 pub(crate) use machine::Machine;
-#[cfg(test)]
-pub(crate) use machine::ReloadAnswer;
-pub(crate) use machine::{Read, Readings, ReloadRefused};
+pub(crate) use machine::{Read, Readings, ReloadAnswer, ReloadRefused};
 use reload::{Cause, ReadConfiguration};
 
 /// What the kernel reports at once, at most; what is more comes with the next turn.
@@ -135,7 +134,7 @@ pub(crate) async fn serve<M: Machine>(
         open_store((&config.outbox.path, machine.disk()), &queues, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
     let served = Served::new(config, store, Rc::clone(&stop), inherited, machine.programs());
-    let parts = Rc::new(assemble(readings, &notifier, Rc::new(machine.network()), served));
+    let parts = Rc::new(assemble(readings, &notifier, (Rc::new(machine.network()), machine.platform()), served));
     let Served { outbox, inbox, store, supervisor, .. } = &parts.served;
     parts.served.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
     let prepared = tokio::select! {
@@ -180,7 +179,12 @@ fn name_of(signal: Option<i32>) -> &'static str {
     if signal == Some(SIGINT) { "SIGINT" } else { "SIGTERM" }
 }
 
-fn assemble<N: Network>(readings: &Readings, notifier: &Rc<Notifier>, network: Rc<N>, served: Served) -> Parts<N> {
+fn assemble<N: Network>(
+    readings: &Readings,
+    notifier: &Rc<Notifier>,
+    (network, platform): (Rc<N>, Arc<dyn Platform>),
+    served: Served,
+) -> Parts<N> {
     let config = &readings.config;
     let setup = Setup {
         connection: config.connection.clone(),
@@ -203,7 +207,7 @@ fn assemble<N: Network>(readings: &Readings, notifier: &Rc<Notifier>, network: R
         refused_credentials: RefCell::default(),
         said: SaidOnce::default(),
     };
-    let (link, identity) = (Rc::new(link), Rc::new(OwnIdentity::new(notifier)));
+    let (link, identity) = (Rc::new(link), Rc::new(OwnIdentity::new(notifier, platform)));
     Parts {
         started: journal::now(),
         path: config.outbox.path.clone(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::disk::{Disk, FileSystem};
-use super::{DiskError, Found, Identity, KeyPlace, Lock, Paths, Progress, Which};
+use super::disk::Disk;
+use super::{DiskError, Found, Identity, KeyPlace, Lock, Paths, Platform, Progress, Which};
 use crate::secret::Secret;
 
 pub(super) const CERTIFICATE: &str = "certificate.pem.crt";
@@ -31,13 +31,19 @@ pub(super) const UNFINISHED: &str = ".unfinished";
 pub(crate) struct Directory {
     pub(super) state: PathBuf,
     pub(super) disk: Arc<dyn Disk>,
+    platform: Arc<dyn Platform>,
     turn: Arc<Semaphore>,
 }
 
 impl Directory {
     /// In a state directory, as it is: nothing is changed there. For who doesn't hold the lock.
-    pub(crate) fn at(state: &Path) -> Directory {
-        Directory { state: state.to_owned(), disk: Arc::new(FileSystem), turn: Arc::new(Semaphore::new(1)) }
+    pub(crate) fn at(state: &Path, platform: &Arc<dyn Platform>) -> Directory {
+        Directory {
+            state: state.to_owned(),
+            disk: platform.disk(),
+            platform: Arc::clone(platform),
+            turn: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Takes the lock, and ends what a crash has left half done. `None`: another process holds the lock. The state directory is made
@@ -45,14 +51,14 @@ impl Directory {
     ///
     /// # Errors
     /// What the disk didn't do.
-    pub(crate) fn open(state: &Path) -> Result<Option<(Directory, Lock)>, DiskError> {
+    pub(crate) fn open(state: &Path, platform: &Arc<dyn Platform>) -> Result<Option<(Directory, Lock)>, DiskError> {
         if !state.is_dir() {
             let make = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state);
             make.map_err(|error| failed("creating", state, &error))?;
         }
         let path = state.join(LOCK);
         let Some(lock) = Lock::take(&path).map_err(|error| failed("locking", &path, &error))? else { return Ok(None) };
-        let directory = Directory::at(state);
+        let directory = Directory::at(state, platform);
         directory.recover()?;
         Ok(Some((directory, lock)))
     }
@@ -60,7 +66,7 @@ impl Directory {
     /// On a disk that isn't there.
     #[cfg(test)]
     pub(crate) fn on(state: &Path, disk: Arc<dyn Disk>) -> Directory {
-        Directory { state: state.to_owned(), disk, turn: Arc::new(Semaphore::new(1)) }
+        Directory { disk, ..Directory::at(state, &super::this_machine()) }
     }
 
     /// What is in force. After a [`Directory::put_in_force`] that has failed its files may still have the names of the next one.
@@ -87,6 +93,11 @@ impl Directory {
     pub(crate) fn next(&self) -> Result<Option<Progress>, DiskError> {
         let path = self.state.join(NEXT).join(PROGRESS);
         Ok(self.read(&path)?.and_then(|json| serde_json::from_slice(&json).ok()))
+    }
+
+    /// What it is on.
+    pub(crate) fn platform(&self) -> &Arc<dyn Platform> {
+        &self.platform
     }
 
     /// For who changes something in a thread: one after the other, though whoever waits for that may be gone. It has one permit.

@@ -21,6 +21,7 @@ mod directory;
 mod disk;
 mod key;
 mod lock;
+mod platform;
 mod progress;
 mod recovery;
 #[cfg(test)]
@@ -37,10 +38,15 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 pub(crate) use directory::Directory;
-pub(crate) use key::{
-    CertificateError, KeyError, KeyKind, Signer, certificate_of, certificates_alone, csr, generate, parse,
-};
+#[cfg(test)]
+pub(crate) use disk::Disk;
+pub(crate) use key::{CertificateError, KeyError, KeyKind, Signer, certificate_of, certificates_alone, csr, parse};
+#[cfg(test)]
+pub(crate) use key::generate;
 pub(crate) use lock::Lock;
+pub(crate) use platform::{Platform, this_machine};
+#[cfg(test)]
+pub(crate) use platform::Work;
 pub(crate) use progress::{Cause, Ownership, Progress, Step};
 pub(crate) use state::{IdentityError, IdentityState, IdentityStatus, Phase};
 

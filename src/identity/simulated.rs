@@ -181,6 +181,21 @@ impl SimulatedDisk {
         }
     }
 
+    /// The directories in this one, each with its files: as other processes see them, whatever has become of the one that made them.
+    pub(crate) fn tree(&self, directory: &Path) -> BTreeMap<String, BTreeMap<String, Vec<u8>>> {
+        let state = self.state();
+        let names = state.find(directory).map(|inode| state.names(inode)).unwrap_or_default();
+        let files = |directory: usize| {
+            let named = state.names(directory).into_iter();
+            let contents = |inode: usize| match &state.inodes[inode] {
+                Inode::File(contents) => Some(contents.clone()),
+                Inode::Directory { .. } => None,
+            };
+            named.filter_map(|(name, inode)| Some((name, contents(inode)?))).collect()
+        };
+        names.into_iter().map(|(name, inode)| (name, files(inode))).collect()
+    }
+
     /// Another disk with what this one holds.
     pub(crate) fn copy(&self) -> SimulatedDisk {
         let state = self.state();

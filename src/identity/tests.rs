@@ -214,7 +214,7 @@ fn real() -> (tempfile::TempDir, PathBuf) {
 fn the_real_disk_does_the_same_and_nobody_else_may_look() {
     use std::os::unix::fs::PermissionsExt as _;
     let (_keep, state) = real();
-    let (directory, lock) = Directory::open(&state).unwrap().unwrap();
+    let (directory, lock) = Directory::open(&state, &this_machine()).unwrap().unwrap();
     assert_eq!(directory.current().unwrap(), Found::Nothing);
     for (last, (name, operation)) in OPERATIONS.iter().enumerate() {
         operation(&directory).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -234,15 +234,15 @@ fn the_real_disk_does_the_same_and_nobody_else_may_look() {
         std::fs::read_dir(state.join("identity")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["certificate.pem.crt", "private.pem.key", "thing.json"]);
-    assert!(Directory::open(&state).unwrap().is_none(), "one process at a time");
+    assert!(Directory::open(&state, &this_machine()).unwrap().is_none(), "one process at a time");
     drop(lock);
-    assert!(Directory::open(&state).unwrap().is_some());
+    assert!(Directory::open(&state, &this_machine()).unwrap().is_some());
 }
 
 #[test]
 fn what_is_damaged_is_said_and_what_is_no_file_is_not_followed() {
     let (_keep, state) = real();
-    let (directory, _lock) = Directory::open(&state).unwrap().unwrap();
+    let (directory, _lock) = Directory::open(&state, &this_machine()).unwrap().unwrap();
     for (_, operation) in &OPERATIONS[..=FIRST] {
         operation(&directory).unwrap();
     }

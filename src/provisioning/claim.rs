@@ -7,6 +7,7 @@ use super::threads::credentials_of;
 use super::trouble::{Blame, Stage, Trouble};
 use super::wire::{Answer, Request, filters};
 use crate::config;
+use crate::identity::Platform;
 use crate::link::connect::LinkConnector;
 use crate::link::options;
 use crate::link::talk::{Asked, Talk};
@@ -32,6 +33,7 @@ impl<S: Transport> ClaimConnection<S> {
     pub(super) async fn open<N: Network<Stream = S>>(
         network: &N,
         setup: &Setup,
+        platform: &dyn Platform,
     ) -> Result<ClaimConnection<S>, Trouble> {
         let told = setup.provisioning.told.as_ref().map_err(no_value)?;
         let connection = config::Connection {
@@ -41,7 +43,7 @@ impl<S: Transport> ClaimConnection<S> {
             will: None,
             ..setup.connection.clone()
         };
-        let credentials = credentials_of(Stage::Connect, setup.provisioning.claim(&setup.tls)).await?;
+        let credentials = credentials_of(platform, Stage::Connect, setup.provisioning.claim(&setup.tls)).await?;
         let credentials = credentials.map_err(|problems| unusable(&problems))?;
         let of_link = |error| Trouble::of_link(Stage::Connect, &error, &told.client_id);
         let opened =

@@ -8,8 +8,7 @@ use super::trouble::{Stage, Trouble};
 use crate::certificate;
 use crate::config::{self, KeyFile};
 use crate::identity::{
-    Directory, DiskError, Identity, KeyError, KeyKind, KeyPlace, Progress, Signer, Which, certificate_of, csr,
-    generate, parse,
+    Directory, DiskError, Identity, KeyError, KeyKind, KeyPlace, Progress, Signer, Which, certificate_of, csr, parse,
 };
 use crate::net::credentials;
 use crate::pkcs11::{TokenKey, Uri};
@@ -85,7 +84,7 @@ impl Making {
     /// Makes a key, and begins with this progress.
     pub(crate) fn begin(&self, progress: &Progress) -> Result<(), Trouble> {
         let key = match &self.source {
-            KeySource::Made(kind) => Some(generate(*kind).map_err(|error| Trouble::of_key(&error))?),
+            KeySource::Made(kind) => Some(self.directory.platform().generate(*kind).map_err(|error| Trouble::of_key(&error))?),
             KeySource::Token(_) => None,
         };
         self.directory.begin(key.as_ref(), progress).map_err(|error| Trouble::of_disk(Stage::Key, &error))
@@ -116,7 +115,8 @@ impl Making {
         }
         let pem = self.directory.next_key().map_err(of_disk)?;
         let key = pem.ok_or(KeyError::Unreadable).and_then(|pem| parse(&pem)).map_err(of_key)?;
-        Ok((csr(&key, common_name).map_err(of_key)?, Arc::new(key)))
+        let request = self.directory.platform().csr(&key, common_name).map_err(of_key)?;
+        Ok((request, Arc::new(key)))
     }
 
     pub(crate) fn directory(&self) -> &Directory {

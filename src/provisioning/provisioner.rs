@@ -16,7 +16,7 @@ use super::trouble::{Stage, Trouble};
 use super::waits::Waits;
 use super::wire::{Request, created, registered};
 use crate::config;
-use crate::identity::{Directory, DiskError, Found, Identity};
+use crate::identity::{Directory, DiskError, Found, Identity, Platform};
 use crate::net::{Network, Transport};
 use crate::time;
 
@@ -165,7 +165,7 @@ impl<N: Network> Provisioner<N> {
                 self.on_disk(stage, move |making| making.save(stage, &progress, certificate.as_deref())).await??;
             }
             Action::Connect => {
-                let opened = claim.insert(ClaimConnection::open(&*self.network, setup).await?);
+                let opened = claim.insert(ClaimConnection::open(&*self.network, setup, self.platform()).await?);
                 tell(News::Done(Stage::Connect, &format!("accepted as `{}`, with the claim", opened.client_id())));
             }
             Action::CreateCertificate => return self.create(open(claim)?, tell).await,
@@ -183,7 +183,7 @@ impl<N: Network> Provisioner<N> {
                 close(claim).await;
                 let client_id = self.client_id_of(thing).map_err(|said| Trouble::of_configuration(thing, &said))?;
                 let connection = config::Connection { client_id, will: None, ..setup.connection.clone() };
-                trial::connect(&*self.network, &connection, self.making.tls(&setup.tls)).await?;
+                trial::connect(&*self.network, &connection, self.making.tls(&setup.tls), self.platform()).await?;
                 tell(News::Done(stage, &format!("accepted as `{}`, with the new certificate", connection.client_id)));
             }
             Action::PutInForce(identity) => {
@@ -219,6 +219,10 @@ impl<N: Network> Provisioner<N> {
         self.setup.provisioning.client_id_of(thing)
     }
 
+    fn platform(&self) -> &dyn Platform {
+        &**self.making.directory().platform()
+    }
+
     /// In a thread, after what was begun before.
     async fn on_disk<T: Send + 'static>(
         &self,
@@ -226,7 +230,7 @@ impl<N: Network> Provisioner<N> {
         work: impl FnOnce(&Making) -> T + Send + 'static,
     ) -> Result<T, Trouble> {
         let (turn, making) = (self.making.turn().await, self.making.clone());
-        in_thread(stage, move || {
+        in_thread(self.platform(), stage, move || {
             let done = work(&making);
             drop(turn);
             done

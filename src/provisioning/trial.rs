@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use super::threads::credentials_of;
 use super::trouble::{Blame, Stage, Trouble};
 use crate::config;
+use crate::identity::Platform;
 use crate::link::connect::LinkConnector;
 use crate::link::diagnosis::LinkError;
 use crate::link::options;
@@ -23,8 +24,9 @@ pub(super) async fn connect<N: Network>(
     network: &N,
     connection: &config::Connection,
     tls: config::Tls,
+    platform: &dyn Platform,
 ) -> Result<(), Trouble> {
-    let credentials = credentials_of(Stage::Trial, tls).await?.map_err(|problems| Trouble {
+    let credentials = credentials_of(platform, Stage::Trial, tls).await?.map_err(|problems| Trouble {
         stage: Stage::Trial,
         // As if the server had refused it: another one is asked for, in the end.
         blame: Blame::Answer,

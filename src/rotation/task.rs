@@ -197,7 +197,8 @@ impl<'a> Task<'a> {
             Which::Next => self.files.making.tls(&self.settings.tls),
         };
         self.read_again_at = None;
-        self.reading = Some((which, tls.clone(), disk::reading(tls)));
+        let platform = Arc::clone(self.files.making.directory().platform());
+        self.reading = Some((which, tls.clone(), disk::reading(platform, tls)));
     }
 
     fn have_read(&mut self, read: Result<Credentials, String>) {

@@ -13,7 +13,7 @@ pub(super) const CONFIGURATIONS: usize = 6;
 pub(super) fn configuration(
     directory: &Path,
     files: &Files,
-    (is_mqtt5, bridge, has_actions): (bool, Option<Bridge>, bool),
+    (is_mqtt5, bridge, has_actions, is_claimed): (bool, Option<Bridge>, bool, bool),
     number: usize,
 ) -> String {
     let path = |name: &str| directory.join(name).display().to_string();
@@ -31,20 +31,30 @@ pub(super) fn configuration(
         _ => String::new(),
     };
     let bridge = bridge.map_or_else(String::new, |bridge| bridge::table(bridge, number));
-    let actions = if has_actions { actions::tables(number) } else { String::new() };
+    let actions = match () {
+        () if has_actions => actions::tables(number),
+        () if is_claimed => "[jobs]\n".to_owned(),
+        () => String::new(),
+    };
+    let (client_id, identity) = match is_claimed {
+        true => ("{{thing}}", claim(&path("claim.crt"), &path("claim.key"), number)),
+        false => {
+            let (certificate, key) = (tls.cert_file.display(), tls.key_file.path().unwrap().display());
+            ("gateway", format!("cert_file = \"{certificate}\"\nkey_file = \"{key}\"\n"))
+        }
+    };
     format!(
         r#"
 [connection]
 endpoint = "broker.example"
-client_id = "gateway"
+client_id = "{client_id}"
 protocol = "{protocol}"
 keep_alive = "{keep_alive}"
 session_expiry = "1h"
 {rate}
 [tls]
 ca_file = "{}"
-cert_file = "{}"
-key_file = "{}"
+{identity}
 [[publish]]
 name = "scheduled"
 topic = "scheduled"
@@ -77,12 +87,25 @@ socket = "{}"
 {actions}
 "#,
         tls.ca_file.display(),
-        tls.cert_file.display(),
-        tls.key_file.path().unwrap().display(),
         path("written.sock"),
         path("acknowledged.sock"),
         path("publish.sock"),
         path("gatewire.db"),
         path("status.sock"),
+    )
+}
+
+/// How the identity is made.
+fn claim(certificate: &str, key: &str, number: usize) -> String {
+    // With another one the task that rotates begins anew.
+    let renew_before = if number == 2 { "29d" } else { "30d" };
+    format!(
+        r#"[provisioning]
+template = "gateways"
+claim_cert_file = "{certificate}"
+claim_key_file = "{key}"
+claim_client_id = "claim-1"
+parameters = {{ SerialNumber = "1" }}
+renew_before = "{renew_before}""#
     )
 }

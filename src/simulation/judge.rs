@@ -4,6 +4,7 @@
 mod actions;
 mod bridge;
 mod fairness;
+mod identity;
 mod observers;
 mod readers;
 
@@ -61,6 +62,7 @@ pub(super) struct Judge {
     pub(super) bridge: bridge::OfBridge,
     pub(super) actions: actions::OfActions,
     pub(super) observers: observers::Observers,
+    pub(super) identity: identity::OfIdentity,
 }
 
 impl Judge {
@@ -87,6 +89,7 @@ impl Judge {
             eprintln!("  {text}");
         }
         self.note(format!("logged {event}"));
+        self.keeps_secrets(text);
         self.lines_logged.update(|lines| lines + 1);
         let hour = self.begun.map_or(0, |begun| time::since(begun).as_secs() / HOUR.as_secs());
         let (before, count) = self.logged.get();

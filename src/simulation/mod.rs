@@ -10,6 +10,7 @@ mod broker;
 mod clients;
 pub(crate) mod cloud;
 mod configuration;
+mod identity;
 mod journal;
 mod judge;
 mod network;

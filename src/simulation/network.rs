@@ -113,6 +113,16 @@ struct NetworkState<S> {
     attempts: u64,
 }
 
+/// What is seen of the daemon before the server sees it.
+pub(crate) enum Seen<'a> {
+    /// The id of the certificate in a handshake, and whether its key belongs to it.
+    Certificate(&'a str, bool),
+    /// What was written to a connection.
+    Written(&'a [u8]),
+}
+
+type Watch = Rc<dyn Fn(Seen<'_>)>;
+
 /// See the module.
 pub(crate) struct SimulatedNetwork<S = Cloud> {
     state: Rc<RefCell<NetworkState<S>>>,
@@ -120,6 +130,8 @@ pub(crate) struct SimulatedNetwork<S = Cloud> {
     /// The machine's address has gone, or another has come.
     address_lost: Rc<Notify>,
     address_came: Rc<Notify>,
+    /// Who looks on.
+    watch: Rc<RefCell<Option<Watch>>>,
 }
 
 impl<S> Clone for SimulatedNetwork<S> {
@@ -129,6 +141,7 @@ impl<S> Clone for SimulatedNetwork<S> {
             changed: Rc::clone(&self.changed),
             address_lost: Rc::clone(&self.address_lost),
             address_came: Rc::clone(&self.address_came),
+            watch: Rc::clone(&self.watch),
         }
     }
 }
@@ -151,8 +164,20 @@ impl<S: Server> SimulatedNetwork<S> {
             connections: 0,
             attempts: 0,
         };
-        let (changed, address_lost, address_came) = Default::default();
-        SimulatedNetwork { state: Rc::new(RefCell::new(state)), changed, address_lost, address_came }
+        let (changed, address_lost, address_came, watch) = Default::default();
+        SimulatedNetwork { state: Rc::new(RefCell::new(state)), changed, address_lost, address_came, watch }
+    }
+
+    /// Somebody looks on from now on.
+    pub(crate) fn watch(&self, watch: Watch) {
+        self.watch.replace(Some(watch));
+    }
+
+    fn sees(&self, seen: Seen<'_>) {
+        let watch = self.watch.borrow().clone();
+        if let Some(watch) = watch {
+            watch(seen);
+        }
     }
 
     /// Moves bytes for ever.

@@ -2,6 +2,7 @@
 
 pub(super) mod bridge;
 mod draw;
+pub(super) mod identity;
 pub(super) mod orders;
 
 use std::time::Duration;
@@ -64,6 +65,8 @@ pub(super) enum What {
     Local(bridge::Local),
     /// At AWS, for jobs and commands.
     Order(orders::Order),
+    /// To the identity.
+    Identity(identity::Identity),
 }
 
 /// What may be among what happens: not everything in every run, so that what must hold without it is looked at in the others.
@@ -87,6 +90,8 @@ pub(super) struct Plan {
     pub(super) bridge: Option<Bridge>,
     /// Likewise, of jobs and commands.
     pub(super) orders: Option<Orders>,
+    /// Likewise, that begin with a claim.
+    pub(super) claimed: Option<identity::Claimed>,
     pub(super) lasts: Duration,
     pub(super) events: Vec<Event>,
 }

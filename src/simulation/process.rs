@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,12 +15,15 @@ use tokio::task::LocalSet;
 use tokio_stream::Stream;
 
 use super::broker::Broker;
+use super::identity::SimulatedPlatform;
 use super::network::SimulatedNetwork;
 use super::programs::ProgramTable;
 use crate::blocking::NoThread;
+use crate::cli::run::readings;
 use crate::config::{self, Environment};
 use crate::daemon::{self, DaemonError, Machine, Readings, ReloadAnswer, ReloadRefused};
 use crate::executions::programs::Programs;
+use crate::identity::{self, Platform};
 use crate::net::credentials;
 use crate::socket::Inherited;
 use crate::store::simulated::SimulatedDisk;
@@ -36,6 +40,8 @@ struct SimulatedMachine {
     brokers: SimulatedNetwork<Broker>,
     disk: SimulatedDisk,
     programs: ProgramTable,
+    /// What it makes its identity on, if it does.
+    identity: Option<SimulatedPlatform>,
     /// The process is.
     is_killed: Rc<Cell<bool>>,
     config: PathBuf,
@@ -62,19 +68,31 @@ impl Machine for SimulatedMachine {
         &self.disk
     }
 
+    fn platform(&self) -> Arc<dyn Platform> {
+        match &self.identity {
+            Some(platform) => Arc::new(platform.clone()),
+            None => identity::this_machine(),
+        }
+    }
+
     fn read(&self, tell: oneshot::Sender<ReloadAnswer>) -> Result<Option<JoinHandle<()>>, NoThread> {
-        let path = self.config.clone();
+        let machine = self.clone();
         tokio::task::spawn_local(async move {
             tokio::time::sleep(Duration::from_millis(3)).await;
-            let _ = tell.send(read(&path));
+            let _ = tell.send(read(&machine));
         });
         Ok(None)
     }
 }
 
-fn read(path: &Path) -> ReloadAnswer {
+fn read(machine: &SimulatedMachine) -> ReloadAnswer {
+    let path = &machine.config;
     let refused = |errors: Vec<String>| ReloadRefused { errors, ..ReloadRefused::default() };
     let environment = Environment::of_service();
+    if let Some(platform) = &machine.identity {
+        let state_directory = Some(platform.directory().display().to_string());
+        return readings(path, &Environment { state_directory, ..environment }, &machine.platform());
+    }
     let loaded = config::read(path, &environment)
         .map_err(|found| refused(found.errors.iter().map(ToString::to_string).collect()))?;
     let credentials = credentials::load(&loaded.config.tls, time::system());
@@ -116,6 +134,18 @@ struct Turns {
     at_once: (Instant, u64),
 }
 
+impl Turns {
+    fn kill(&mut self) -> Poll<()> {
+        self.machine.disk.killed();
+        self.machine.network.killed();
+        self.machine.brokers.killed();
+        self.machine.is_killed.set(true);
+        drop(self.set.take());
+        *self.control.ended.borrow_mut() = Some(Ended::Killed);
+        Poll::Ready(())
+    }
+}
+
 impl Future for Turns {
     type Output = ();
 
@@ -131,17 +161,14 @@ impl Future for Turns {
         self.control.waker.replace(Some(cx.waker().clone()));
         if let Some(left) = self.control.fuse.get() {
             if left == 0 {
-                self.machine.disk.killed();
-                self.machine.network.killed();
-                self.machine.brokers.killed();
-                self.machine.is_killed.set(true);
-                drop(self.set.take());
-                *self.control.ended.borrow_mut() = Some(Ended::Killed);
-                return Poll::Ready(());
+                return self.kill();
             }
             self.control.fuse.set(Some(left - 1));
         }
         let polled = self.set.as_mut().map(|set| Pin::new(set).poll(cx));
+        if self.machine.identity.as_ref().is_some_and(SimulatedPlatform::is_dead) {
+            return self.kill();
+        }
         if let Some(result) = self.control.result.take() {
             self.machine.disk.killed();
             drop(self.set.take());
@@ -176,7 +203,7 @@ impl Process {
     pub(super) fn start(
         network: &SimulatedNetwork,
         brokers: &SimulatedNetwork<Broker>,
-        (disk, programs): (&SimulatedDisk, &ProgramTable),
+        (disk, programs, identity): (&SimulatedDisk, &ProgramTable, Option<&SimulatedPlatform>),
         config: &Path,
     ) -> Process {
         let machine = SimulatedMachine {
@@ -184,6 +211,7 @@ impl Process {
             brokers: brokers.clone(),
             disk: disk.clone(),
             programs: programs.clone(),
+            identity: identity.cloned(),
             is_killed: Rc::default(),
             config: config.to_owned(),
         };
@@ -223,7 +251,7 @@ impl Process {
 }
 
 async fn run(machine: &SimulatedMachine, signals: Signals) -> Result<(), DaemonError> {
-    let readings = read(&machine.config).map_err(DaemonError::Refused)?;
+    let readings = read(machine).map_err(DaemonError::Refused)?;
     let notifier = Rc::new(Notifier::from_environment(time::now()));
     daemon::serve(&readings, Inherited::default(), (signals, notifier), machine).await
 }

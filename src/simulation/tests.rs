@@ -1,4 +1,5 @@
 //! Runs of the simulation. `GATEWIRE_SEEDS=1000`, or `GATEWIRE_SEEDS=17..18`, says which seeds; `make simulate` is the way to many.
+//! `GATEWIRE_HOURS=3` has each of them last three hours, and not a day.
 //! With `GATEWIRE_SIMULATION_TELLS=1` everything that happens is told.
 
 use std::ops::Range;
@@ -13,6 +14,11 @@ use super::world::{Outcome, run};
 
 /// Of a run, without the calm at its end.
 const LASTS: Duration = Duration::from_secs(24 * 3600);
+
+/// The same, or what was asked for.
+fn lasts() -> Duration {
+    std::env::var("GATEWIRE_HOURS").map_or(LASTS, |hours| HOUR * hours.parse::<u32>().unwrap())
+}
 
 /// A run that takes so long by the real clock hangs: a task that never waits keeps virtual time from passing, too. On a busy machine one
 /// takes a minute or two.
@@ -108,7 +114,7 @@ fn nothing_that_happens_breaks_a_promise() {
     let reports = Mutex::new(Vec::new());
     let begun = Instant::now();
     let take = |seed: u64| {
-        let plan = Plan::draw(seed, LASTS);
+        let plan = Plan::draw(seed, lasts());
         let (violations, lasted) = violations(&plan);
         simulated.fetch_add(lasted.as_secs(), Ordering::Relaxed);
         if !violations.is_empty() {
@@ -141,10 +147,10 @@ fn nothing_that_happens_breaks_a_promise() {
 
 #[test]
 fn a_seed_is_one_run() {
-    for seed in [seeds().start + 1, seeds().start + 2] {
-        // With jobs and commands, and with a bridge.
+    for seed in [1, 2, 3].map(|seed| seeds().start + seed) {
+        // With jobs and commands, with a bridge, and with a claim.
         let plan = Plan::draw(seed, LASTS / 24);
-        assert!(plan.orders.is_some() || plan.bridge.is_some() || seeds().start > 0);
+        assert!(plan.orders.is_some() || plan.bridge.is_some() || plan.claimed.is_some() || seeds().start > 0);
         let (first, second) = (run(&plan), run(&plan));
         for (at, (first, second)) in first.history.iter().zip(&second.history).enumerate() {
             assert_eq!(first, second, "event {at} of seed {}", plan.seed);

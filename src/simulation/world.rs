@@ -2,6 +2,8 @@
 
 mod bridge;
 mod calm;
+mod faults;
+mod identity;
 mod orders;
 mod rush;
 
@@ -25,6 +27,7 @@ use super::clients::{self, Local, MENDED, Outstanding};
 use super::cloud::Cloud;
 use super::cloud::message::Downlink;
 use super::configuration::configuration;
+use super::identity::SimulatedPlatform;
 use super::journal;
 use super::judge::{Disturbance, Judge, number_in};
 use super::network::{SimulatedNetwork, Weather};
@@ -94,11 +97,14 @@ struct World {
     store_has_ended: Cell<bool>,
     is_mqtt5: bool,
     bridge: Option<Bridge>,
+    /// What it makes its identity on, if it does; that is to be removed.
+    platform: Option<SimulatedPlatform>,
+    is_to_be_wiped: Cell<bool>,
     /// There are jobs and commands.
     has_orders: bool,
-    /// How often something was done to the network, the cloud, the disk, the broker or the way there, or Jobs and Commands: what came later
-    /// isn't undone.
-    changes: [Cell<u32>; 6],
+    /// How often something was done to the network, the cloud, the disk, the broker or the way there, or Jobs and Commands,
+    /// or to who is let in: what came later isn't undone.
+    changes: [Cell<u32>; 7],
 }
 
 impl World {
@@ -117,7 +123,11 @@ impl World {
             disk: disk.clone(),
             outstanding: Rc::new(Outstanding::default()),
         };
+        let platform =
+            plan.claimed.map(|claimed| identity::begin((plan.seed, claimed), directory.path(), &network, &judge));
         World {
+            platform,
+            is_to_be_wiped: Cell::new(false),
             files: FILES.with(Rc::clone),
             disk,
             programs: ProgramTable::new(&judge),
@@ -147,7 +157,7 @@ impl World {
 
     /// Writes the configuration of a number.
     fn configure(&self, number: usize) {
-        let kind = (self.is_mqtt5, self.bridge, self.has_orders);
+        let kind = (self.is_mqtt5, self.bridge, self.has_orders, self.platform.is_some());
         fs::write(self.path(), configuration(self.directory.path(), &self.files, kind, number)).unwrap();
         self.rules_change(number);
         self.actions_change(number);
@@ -157,8 +167,7 @@ impl World {
         self.judge.note("start".to_owned());
         self.store_has_ended.set(false);
         self.judge.actions.started();
-        let machine = (&self.disk, &self.programs);
-        *self.process.borrow_mut() = Some(Process::start(&self.network, &self.brokers, machine, &self.path()));
+        *self.process.borrow_mut() = Some(self.begin_process());
     }
 
     /// Starts it again whenever it has ended, as systemd does.
@@ -183,6 +192,7 @@ impl World {
                     self.network.killed();
                     self.brokers.killed();
                     *self.process.borrow_mut() = None;
+                    self.has_ended();
                     if self.is_over.get() {
                         return;
                     }
@@ -234,6 +244,7 @@ impl World {
         if self.has_orders {
             self.probe_the_actions().await;
         }
+        self.probe_the_identity().await;
         self.darkness().await;
         self.rest().await;
         self.end(keeping).await;
@@ -243,6 +254,7 @@ impl World {
             if plan.refuses_nothing() {
                 self.judge.order(cloud);
             }
+            self.judge.identity_at_the_end(cloud);
             self.judge.actions_at_the_end(cloud, &self.programs.runs(), plan.is_mqtt5);
             if let Some(bridge) = plan.bridge {
                 self.brokers.with_server(|broker| {
@@ -268,8 +280,8 @@ impl World {
                 self.undo(1, *lasts, World::mend_the_cloud);
             }
             What::Disk(behaviour, lasts) => {
-                self.disk.behave(behaviour.clone());
-                self.undo(2, *lasts, |world| world.disk.behave(simulated::Behaviour::default()));
+                self.disk_behaves(behaviour);
+                self.undo(2, *lasts, |world| world.disk_behaves(&simulated::Behaviour::default()));
             }
             What::StoreEnds => self.with_process(|_| {
                 self.disk.end();
@@ -305,6 +317,7 @@ impl World {
             }
             What::Local(what) => self.happens_locally(what),
             What::Order(order) => self.is_ordered(order),
+            What::Identity(what) => self.is_identified(what),
             What::AskStatus => drop(spawn_local(Rc::clone(self).ask_status())),
         }
     }
@@ -331,45 +344,8 @@ impl World {
         self.network.with_cloud(|cloud| cloud.publish(message, time::now()));
     }
 
-    /// Undoes a change after its time, unless there was another of its kind.
-    fn undo(self: &Rc<World>, kind: usize, lasts: Duration, undo: impl Fn(&World) + 'static) {
-        let count = self.changes[kind].get() + 1;
-        self.changes[kind].set(count);
-        let world = Rc::clone(self);
-        spawn_local(async move {
-            sleep(lasts).await;
-            if world.changes[kind].get() == count {
-                undo(&world);
-            }
-        });
-    }
-
     fn mend_the_cloud(&self) {
         self.network.with_cloud(|cloud| cloud.set_behaviour(ideal(), time::now()));
-    }
-
-    fn cut_power(&self, off: Duration, in_1970: bool) {
-        self.disk.power_cut();
-        self.programs.boot();
-        self.judge.actions.booted();
-        self.with_process(|process| process.kill_after(0));
-        self.off.set(off);
-        self.network.cut();
-        // A clock that is synchronised shows the right time: the kernel doesn't say so of another.
-        let (began, start) = self.began;
-        let truth = move || start + SignedDuration::try_from(time::since(began)).unwrap();
-        self.clocks.boot(if in_1970 { Timestamp::UNIX_EPOCH } else { truth() });
-        self.clocks.synchronise(!in_1970);
-        let boot = self.boots.get() + 1;
-        self.boots.set(boot);
-        let (clocks, boots) = (Rc::clone(&self.clocks), Rc::clone(&self.boots));
-        spawn_local(async move {
-            sleep(off + Duration::from_secs(600)).await;
-            if in_1970 && boots.get() == boot {
-                clocks.set_wall(truth());
-                clocks.synchronise(true);
-            }
-        });
     }
 
     async fn ask_status(self: Rc<World>) {

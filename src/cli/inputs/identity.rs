@@ -1,10 +1,11 @@
 //! What gatewire connects with where it makes its identity itself: that, or until then the claim.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Means;
 use crate::config::{Config, Environment, Provisioning};
-use crate::identity::{Directory, Found, Identity, KeyPlace};
+use crate::identity::{Directory, Found, Identity, KeyPlace, Platform};
 use crate::net::credentials::{self, Credentials, CredentialsProblems};
 use crate::owner::quoted;
 use crate::time;
@@ -15,16 +16,16 @@ use crate::time;
 /// Everything that is wrong, a line each, if there is nothing to connect with.
 pub(super) fn read(
     (config, provisioning): (&Config, &Provisioning),
-    environment: &Environment,
+    (environment, platform): (&Environment, &Arc<dyn Platform>),
     warnings: &mut Vec<String>,
 ) -> Result<Means, Vec<String>> {
     let state = environment.state();
-    let damaged = match Directory::at(&state).current() {
+    let damaged = match Directory::at(&state, platform).current() {
         Ok(Found::Nothing) => None,
         Ok(Found::Damaged(what)) => Some(what),
         Ok(Found::Identity(identity)) => match elsewhere(config, &identity, &environment.identity()) {
             Some(line) => return Err(vec![line]),
-            None => match own(config, &state) {
+            None => match own(config, &state, platform) {
                 Ok(credentials) => return Ok(Means::Own(credentials, Some(identity))),
                 Err(Unusable::Problems(problems)) => return Err(problems),
                 Err(Unusable::Damaged(what)) => Some(what),
@@ -62,10 +63,10 @@ enum Unusable {
     Problems(Vec<String>),
 }
 
-fn own(config: &Config, state: &Path) -> Result<Credentials, Unusable> {
+fn own(config: &Config, state: &Path, platform: &Arc<dyn Platform>) -> Result<Credentials, Unusable> {
     if !config.tls.cert_file.exists() {
         // It was to be put in its place when a crash came: that is ended. Who can't do that says that it is missing.
-        drop(Directory::open(state));
+        drop(Directory::open(state, platform));
     }
     credentials::load(&config.tls, time::system()).map_err(|problems| match problems.are_of_identity() {
         false => Unusable::Problems(super::at_their_places(&problems, Some(&config.places))),

@@ -2,13 +2,13 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Task;
-use crate::blocking;
 use crate::config;
-use crate::identity::{Identity, Progress, Which};
+use crate::identity::{Identity, Platform, Progress, Which};
 use crate::net::credentials::{self, Credentials};
 use crate::rotation::files::{Csr, Files, Left, note};
 use crate::rotation::{Cause, Effect, Note, Rotations, said};
@@ -74,7 +74,8 @@ async fn on_disk<T: Send + 'static>(
     work: impl FnOnce(&Files) -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     let (turn, files) = (files.making.turn().await, files.clone());
-    let begun = blocking::begin("identity", move || {
+    let platform = Arc::clone(files.making.directory().platform());
+    let begun = platform.aside("identity", move || {
         let done = work(&files);
         drop(turn);
         done
@@ -100,9 +101,9 @@ pub(super) async fn read(reading: &mut Option<(Which, config::Tls, Reading)>) ->
 }
 
 /// Begins to read the files of `tls`.
-pub(super) fn reading(tls: config::Tls) -> Reading {
+pub(super) fn reading(platform: Arc<dyn Platform>, tls: config::Tls) -> Reading {
     Box::pin(async move {
-        let begun = blocking::begin("credentials", move || credentials::load(&tls, time::system()));
+        let begun = platform.aside("credentials", move || credentials::load(&tls, time::system()));
         let panicked = |_| "it ended with a panic, which was logged".to_owned();
         let read = begun.map_err(|no_thread| no_thread.to_string())?.await.map_err(panicked)?;
         read.map_err(|problems| problems.to_string().replace('\n', "; "))
@@ -114,7 +115,7 @@ impl Task<'_> {
     pub(super) fn store(&mut self, effect: Effect) {
         let files = self.files.clone();
         let progress = self.progress.clone().ok_or_else(|| "nothing is being made".to_owned());
-        let key = self.csr.as_ref().map(|csr| std::sync::Arc::clone(&csr.key));
+        let key = self.csr.as_ref().map(|csr| Arc::clone(&csr.key));
         self.working = Some(match effect {
             Effect::Prepare(cause) => {
                 Box::pin(async move { Done::Begun(on_disk(&files, move |files| files.begin(&cause)).await) })

@@ -7,7 +7,7 @@ use super::connection::{Established, Phase};
 use super::message::Origin;
 use super::session::{Session, SessionKey};
 use super::timers::Action;
-use super::{Cloud, ConnectionId, Output, SESSION_TAKEN_OVER, seconds};
+use super::{Cloud, ConnectionId, NOT_AUTHORIZED, Output, SESSION_TAKEN_OVER, seconds};
 use crate::limits::MAX_CLIENT_ID_BYTES;
 use crate::mqtt::Protocol;
 use crate::simulation::server::heard::Connect;
@@ -21,6 +21,14 @@ impl Cloud {
     pub(super) fn connect(&mut self, id: ConnectionId, connect: Connect, now: Instant) {
         let key = SessionKey::new(&connect.client_id, connect.protocol);
         self.judge_connect(id, &connect, &key, now);
+        match self.services.admits(id, &connect.client_id, now) {
+            Ok(None) => {}
+            Ok(Some(says_why)) => return self.turn_away(id, connect, says_why, now),
+            Err(broken) => {
+                self.fault(id, &broken, now);
+                return self.close(id, None, now);
+            }
+        }
         let same = self.connections.iter().filter(|(other, connection)| {
             **other != id && connection.connect().is_some_and(|other| other.client_id == connect.client_id)
         });
@@ -39,6 +47,18 @@ impl Cloud {
                 (Some((code, _)), Protocol::Mqtt311) | (Some((_, code)), Protocol::Mqtt5) => Action::Refuse(id, code),
             },
         );
+    }
+
+    /// Its certificate doesn't count.
+    fn turn_away(&mut self, id: ConnectionId, connect: Connect, says_why: bool, now: Instant) {
+        let code = if connect.protocol == Protocol::Mqtt5 { NOT_AUTHORIZED } else { 5 };
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.phase = Phase::Connecting(Box::new(connect));
+        }
+        match says_why {
+            true => self.later(now, Action::Refuse(id, code)),
+            false => self.close(id, None, now),
+        }
     }
 
     fn judge_connect(&mut self, id: ConnectionId, connect: &Connect, key: &SessionKey, now: Instant) {

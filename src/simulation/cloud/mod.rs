@@ -104,6 +104,17 @@ impl Cloud {
         id
     }
 
+    /// The handshake of a connection has shown this certificate.
+    pub(crate) fn shows(&mut self, id: ConnectionId, certificate: &str) {
+        self.services.shows(id, certificate);
+    }
+
+    /// The certificates of the clients that are connected.
+    pub(crate) fn certificates_in_use(&self) -> Vec<&str> {
+        let active = self.sessions.values().filter_map(|session| session.active);
+        active.filter_map(|id| self.services.certificate_of(id)).collect()
+    }
+
     /// Bytes have come, split in any way.
     pub(crate) fn receive(&mut self, id: ConnectionId, bytes: &[u8], now: Instant) {
         self.handle_timeout(now);

@@ -21,6 +21,9 @@ impl Cloud {
         if let Some(code) = end {
             return self.close(id, Some(code), now);
         }
+        if self.services.forbids(id, &publish.message.topic) {
+            self.fault(id, &format!("PUBLISH to {} with the claim", publish.message.topic), now);
+        }
         let protocol = self.connections.get(&id).and_then(|connection| connection.protocol());
         let refusal = self.behaviour.refusals.iter().find(|refusal| refusal.meets(&publish.message));
         let refusal = refusal.map(|refusal| refusal.how).or_else(|| self.services.refuses(&publish.message.topic));

@@ -70,6 +70,15 @@ impl OfActions {
         self.boots.borrow_mut().push(time::now());
     }
 
+    pub(super) fn starts(&self) -> Vec<Instant> {
+        self.starts.borrow().clone()
+    }
+
+    /// How often the clock was set, or may have been wrong.
+    pub(super) fn clock_changes(&self) -> usize {
+        self.disturbances.borrow().iter().filter(|(_, _, what)| *what == Disturbance::Clock).count()
+    }
+
     /// When a process of the daemon has ended first after that.
     fn first_end_after(&self, from: Instant) -> Option<Instant> {
         let disturbances = self.disturbances.borrow();

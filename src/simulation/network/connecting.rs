@@ -2,9 +2,15 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{SimulatedNetwork, SimulatedStream, Way, Wire};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls::sign::CertifiedKey;
+
+use super::{Seen, SimulatedNetwork, SimulatedStream, Way, Wire};
+use crate::certificate::id_of;
 use crate::net::credentials::BrokerCredentials;
 use crate::net::{
     self, Attempt, BrokerOptions, Brokers, Connect, ConnectError, DnsFault, Endpoint, Network, Options, Place, Reach,
@@ -54,9 +60,20 @@ impl Connect for SimulatedConnector {
     ) -> Result<net::Connection<SimulatedStream<Cloud>>, ConnectError> {
         let Options { connect_timeout, endpoint, .. } = &self.options;
         let (stream, deadline) = self.network.connect(endpoint, *connect_timeout).await?;
+        if let Some(shown) = shown(&self.options.tls) {
+            let id = id_of(&shown.cert[0]);
+            self.network.sees(Seen::Certificate(&id, shown.keys_match().is_ok()));
+            self.network.with_cloud(|cloud| cloud.shows(stream.id(), &id));
+        }
         let route = Route { endpoint: endpoint.clone(), address: SocketAddr::from(SERVER), proxy: None };
         Ok(net::Connection { stream, route, deadline })
     }
+}
+
+/// What the client shows in its handshake: the first certificate is its own.
+fn shown(tls: &ClientConfig) -> Option<Arc<CertifiedKey>> {
+    let schemes = ring::default_provider().signature_verification_algorithms.supported_schemes();
+    tls.client_auth_cert_resolver.resolve(&[], &schemes)
 }
 
 /// Makes connections to the local broker.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{Ended, SimulatedNetwork, Way, Weather, Wire};
+use super::{Ended, Seen, SimulatedNetwork, Way, Weather, Wire};
 use crate::net::Transport;
 use crate::simulation::server::{ConnectionId, Server};
 use crate::time;
@@ -29,6 +29,10 @@ pub(crate) struct SimulatedStream<S: Server> {
 impl<S: Server> SimulatedStream<S> {
     pub(super) fn new(network: &SimulatedNetwork<S>, id: ConnectionId) -> SimulatedStream<S> {
         SimulatedStream { network: network.clone(), id }
+    }
+
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
     }
 
     fn with<T>(&self, otherwise: T, work: impl FnOnce(&mut Wire, &mut Rng, &Weather) -> T) -> T {
@@ -92,6 +96,9 @@ impl<S: Server> AsyncWrite for SimulatedStream<S> {
             wire.up.send(bytes[..n].to_vec(), sent + least + (greatest - least).mul_f64(rng.f64()));
             Poll::Ready(Ok(n))
         });
+        if let Poll::Ready(Ok(n)) = polled {
+            self.network.sees(Seen::Written(&bytes[..n]));
+        }
         self.network.changed.notify_one();
         polled
     }

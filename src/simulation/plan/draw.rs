@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Event, HOUR, Kinds, MINUTE, Plan, SECOND, What, bridge, ideal, orders};
+use super::{Event, HOUR, Kinds, MINUTE, Plan, SECOND, What, bridge, ideal, identity, orders};
 use crate::simulation::clients::{Habit, Publishes, Reads};
 use crate::simulation::cloud::behaviour::{Behaviour, Delay, Refusal, Refuses, Reply};
 use crate::simulation::configuration::CONFIGURATIONS;
@@ -27,7 +27,11 @@ impl Plan {
     pub(in crate::simulation) fn draw(seed: u64, lasts: Duration) -> Plan {
         let rng = &mut Rng::with_seed(seed);
         let is_mqtt5 = rng.bool();
-        let kinds = Kinds { refusals: rng.bool(), closes: rng.u8(..4) == 0, wild: rng.u8(..4) == 0 };
+        let mut kinds = Kinds { refusals: rng.bool(), closes: rng.u8(..4) == 0, wild: rng.u8(..4) == 0 };
+        let claimed = identity::draw(seed);
+        if claimed.is_some() {
+            kinds = identity::kinds(kinds);
+        }
         // Some runs are quiet, some wild.
         let mean = between(rng, 10 * SECOND, 30 * MINUTE);
         let (mut events, mut at) = (Vec::new(), Duration::ZERO);
@@ -48,9 +52,12 @@ impl Plan {
         if let Some(orders) = orders {
             events.extend(orders::events(seed, orders, lasts));
         }
+        if claimed.is_some() {
+            events.extend(identity::events(seed, lasts));
+        }
         events.sort_by_key(|event| event.at);
         events.retain(|event| event.at < lasts);
-        Plan { seed, is_mqtt5, kinds, bridge, orders, lasts, events }
+        Plan { seed, is_mqtt5, kinds, bridge, orders, claimed, lasts, events }
     }
 }
 

@@ -30,7 +30,8 @@ impl World {
         self.changes.iter().for_each(|count| count.set(count.get() + 1));
         self.network.set_weather(Weather::default());
         self.mend_the_cloud();
-        self.disk.behave(simulated::Behaviour::default());
+        self.disk_behaves(&simulated::Behaviour::default());
+        self.calm_identity();
         if self.bridge.is_some() {
             self.calm_locally();
         }
@@ -97,6 +98,7 @@ impl World {
             ("filters at the local broker that aren't subscribed to", usize::from(!self.is_bridged())),
             ("jobs that aren't over", self.open_jobs()),
             ("programs that run", self.programs.running()),
+            ("identity that isn't there", usize::from(!self.is_identified_at_aws())),
             ("no daemon", usize::from(self.process.borrow().is_none())),
         ];
         for (what, count) in counts.iter().filter(|(_, count)| *count > 0) {

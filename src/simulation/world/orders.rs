@@ -145,7 +145,7 @@ impl World {
         self.has_come_to(&next, "SUCCEEDED");
     }
 
-    fn has_come_to(&self, id: &str, expected: &str) {
+    pub(super) fn has_come_to(&self, id: &str, expected: &str) {
         let status = self.network.with_cloud(|cloud| {
             let records = cloud.services().records();
             let job = records.jobs.get(&(id.to_owned(), 1));

@@ -9,6 +9,7 @@ use rcgen::{
     KeyUsagePurpose, PublicKeyData, SignatureAlgorithm,
 };
 use ring::signature::{ECDSA_P256_SHA256_ASN1, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use x509_parser::certificate::X509Certificate;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 
@@ -49,6 +50,9 @@ pub struct Certificates {
     known: Vec<Certificate>,
     validity: Option<(SystemTime, SystemTime)>,
 }
+
+/// The length of a signature of the CA, where both of its numbers have 32 bytes: each fourth has it.
+const SIGNATURE: usize = 70;
 
 /// The key that a request is for.
 struct Requested {
@@ -152,7 +156,14 @@ impl Certificates {
             (params.not_before, params.not_after) = (from.into(), until.into());
         }
         params.serial_number = Some(self.known.len().to_be_bytes().to_vec().into());
-        let signed = params.signed_by(key, &self.issuer).unwrap();
+        // All have the same length, so that a run of the simulation with other keys is the same run.
+        let signed = loop {
+            let signed = params.signed_by(key, &self.issuer).unwrap();
+            let (_, parsed) = X509Certificate::from_der(signed.der()).unwrap();
+            if parsed.signature_value.data.len() == SIGNATURE {
+                break signed;
+            }
+        };
         let certificate = Certificate {
             id: id(signed.der()),
             pem: signed.pem(),

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 
 use super::aws::service::{Kind, Mood};
+use super::identities::is_of_identities;
 use crate::simulation::server::behaviour::{Delay, FilterAnswer, Refuses, happens};
 
 /// The default answers soon, once, and to everything. Probabilities are from 0 to 1, of each request.
@@ -20,6 +21,10 @@ pub(crate) struct Manners {
     pub(crate) throttles: f64,
     /// It isn't done, as if something were wrong with it.
     pub(crate) refuses: f64,
+    /// It is done, and the answer isn't what AWS documents, or of another key: of certificates alone.
+    pub(crate) garbles: f64,
+    /// From a request of the certificate rotator until its backend hears of it.
+    pub(crate) lag: Delay,
     /// The policy of the certificate doesn't allow a service.
     pub(crate) lacks: Option<Lack>,
 }
@@ -36,7 +41,17 @@ pub(crate) struct Lack {
 impl Default for Manners {
     fn default() -> Manners {
         let delay = Delay::between(std::time::Duration::from_millis(20), std::time::Duration::from_millis(200));
-        Manners { delay, lost: 0.0, dead: 0.0, twice: 0.0, throttles: 0.0, refuses: 0.0, lacks: None }
+        Manners {
+            delay,
+            lost: 0.0,
+            dead: 0.0,
+            twice: 0.0,
+            throttles: 0.0,
+            refuses: 0.0,
+            garbles: 0.0,
+            lag: delay,
+            lacks: None,
+        }
     }
 }
 
@@ -57,6 +72,9 @@ impl Manners {
             (self.throttles, Mood::Refuses(busy[random.usize(..3)])),
             (self.refuses, Mood::Refuses("InvalidRequest")),
         ];
-        moods.into_iter().find(|(probability, _)| happens(random, *probability)).map(|(_, mood)| mood)
+        let mood = moods.into_iter().find(|(probability, _)| happens(random, *probability)).map(|(_, mood)| mood);
+        let is_garbled = mood.is_none() && is_of_identities(kind) && happens(random, self.garbles);
+        let garbage = [Mood::OtherKey, Mood::Says("{"), Mood::Says("{\"certificatePem\":7}")];
+        mood.or_else(|| is_garbled.then(|| garbage[random.usize(..3)]))
     }
 }

@@ -5,6 +5,7 @@
 //! is taken down ([`Records`]).
 
 mod aws;
+pub(crate) mod identities;
 pub(crate) mod manners;
 pub(crate) mod records;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use super::message::Downlink;
 use crate::message::Properties;
 use crate::simulation::server::behaviour::{FilterAnswer, Refuses};
 use aws::service::{Kind, Message, Service};
+use identities::{Identities, is_of_identities};
 use manners::Manners;
 use records::{Identity, Records, Sent};
 
@@ -68,6 +70,9 @@ pub(crate) struct Services {
     timers: BTreeMap<Identity, Timers>,
     minutes: BTreeMap<String, u32>,
     records: Records,
+    pub(crate) identities: Identities,
+    /// Requests that the rotator's backend hears of late.
+    late: BTreeMap<(Instant, u64), (ConnectionId, Downlink)>,
 }
 
 impl Services {
@@ -82,6 +87,8 @@ impl Services {
             timers: BTreeMap::new(),
             minutes: BTreeMap::new(),
             records: Records::default(),
+            identities: Identities::default(),
+            late: BTreeMap::new(),
         }
     }
 
@@ -149,16 +156,32 @@ impl Services {
     pub(super) fn hear(&mut self, from: ConnectionId, message: &Downlink, now: Instant) {
         let topic = &*message.topic;
         let Some(kind) = kind(topic) else { return };
+        if matches!(kind, Kind::RotatorCreate | Kind::RotatorCommit) {
+            self.last_due += 1;
+            let at = now + self.manners.lag.pick(&mut self.random);
+            self.late.insert((at, self.last_due), (from, message.clone()));
+            return;
+        }
+        self.hear_now(from, kind, message, now);
+    }
+
+    fn hear_now(&mut self, from: ConnectionId, kind: Kind, message: &Downlink, now: Instant) {
+        let topic = &*message.topic;
         if let Some(mood) = self.manners.mood(kind, &mut self.random) {
             self.aws.treat(kind, mood);
         }
         let before = self.version_of(topic);
-        let said = self.aws.hears(topic, &message.payload, message.retain);
+        let said = match is_of_identities(kind) {
+            true => self.hear_of_identities(from, (kind, topic), &message.payload, now),
+            false => self.aws.hears(topic, &message.payload, message.retain),
+        };
         if before != self.version_of(topic) {
             self.set_step_timer(topic, &message.payload, now);
         }
         for message in said {
-            let to = is_answer(&message.topic).then_some(from);
+            // The rotator publishes its answers as anybody does.
+            let is_of_service = !matches!(kind, Kind::RotatorCreate | Kind::RotatorCommit);
+            let to = (is_of_service && is_answer(&message.topic)).then_some(from);
             self.later(&message, to, None, now);
         }
         self.changed(true, now);
@@ -222,11 +245,18 @@ impl Services {
     pub(super) fn timeout(&self) -> Option<Instant> {
         let jobs = self.timers.values().flat_map(|timers| [timers.in_progress, timers.step]).flatten();
         let commands = self.records.commands.values().filter(|sent| sent.is_waited_for()).map(|sent| sent.ends_at);
-        jobs.chain(commands).chain(self.due.keys().next().map(|(at, _)| *at)).min()
+        let of_rotator = self.late.keys().next().map(|(at, _)| *at);
+        jobs.chain(commands).chain(self.due.keys().next().map(|(at, _)| *at)).chain(of_rotator).min()
     }
 
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(entry) = self.late.first_entry().filter(|entry| entry.key().0 <= now) {
+            let (from, message) = entry.remove();
+            if let Some(kind) = kind(&message.topic) {
+                self.hear_now(from, kind, &message, now);
+            }
+        }
         while let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= now) {
             self.said.push_back(entry.remove());
         }
@@ -267,6 +297,10 @@ fn kind(topic: &str) -> Option<Kind> {
         ["$aws", "things", _, "jobs", _, "update"] => Some(Kind::Update),
         ["$aws", "things", _, "jobs", .., "get"] => Some(Kind::Get),
         ["$aws", "commands", "things", _, "executions", _, "response", "json"] => Some(Kind::Response),
+        ["$aws", "certificates", "create-from-csr", "json"] => Some(Kind::CreateCertificate),
+        ["$aws", "provisioning-templates", _, "provision", "json"] => Some(Kind::RegisterThing),
+        ["awslabs", "things", _, "certificate", "create"] => Some(Kind::RotatorCreate),
+        ["awslabs", "things", _, "certificate", "commit"] => Some(Kind::RotatorCommit),
         _ => None,
     }
 }
