@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -58,6 +59,29 @@ fn is_settled(fleet: &Fleet, setup: &Setup, gatewire: &Gatewire) {
     });
     let id = in_force(setup);
     assert!(is_active(fleet, &id), "{id}");
+}
+
+#[test]
+fn what_was_decided_on_when_a_crash_came_is_what_the_daemon_connects_with() {
+    let fleet = Fleet::start();
+    let setup = provisioned(&fleet);
+    let (old, new) = (in_force(&setup), fleet.device(THING));
+    // The next identity has got its last file, and not its place.
+    let next = state(&setup, "identity.next");
+    fs::create_dir(&next).unwrap();
+    let thing = fs::read_to_string(state(&setup, "identity/thing.json")).unwrap().replace(&old, &new.id);
+    for (name, contents) in [("certificate.pem.crt", &new.certificate), ("private.pem.key", &new.key), ("thing.json", &thing)]
+    {
+        fs::write(next.join(name), contents).unwrap();
+        fs::set_permissions(next.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let before = fleet.attempts().len();
+    let gatewire = setup.connect();
+    is_settled(&fleet, &setup, &gatewire);
+    assert_eq!(in_force(&setup), new.id);
+    let shown: Vec<String> = fleet.attempts().split_off(before).into_iter().map(|attempt| attempt.certificate).collect();
+    assert!(!shown.is_empty() && shown.iter().all(|certificate| *certificate == new.id), "{shown:?}, not {old}");
+    assert_eq!(gatewire.stop().0, 0);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) fn read(
         Ok(Found::Damaged(what)) => Some(what),
         Ok(Found::Identity(identity)) => match elsewhere(config, &identity, &environment.identity()) {
             Some(line) => return Err(vec![line]),
-            None => match own(config, &state, platform) {
+            None => match own(config, &state, &identity, platform) {
                 Ok(credentials) => return Ok(Means::Own(credentials, Some(identity))),
                 Err(Unusable::Problems(problems)) => return Err(problems),
                 Err(Unusable::Damaged(what)) => Some(what),
@@ -63,12 +63,21 @@ enum Unusable {
     Problems(Vec<String>),
 }
 
-fn own(config: &Config, state: &Path, platform: &Arc<dyn Platform>) -> Result<Credentials, Unusable> {
-    if !config.tls.cert_file.exists() {
-        // It was to be put in its place when a crash came: that is ended. Who can't do that says that it is missing.
+fn own(
+    config: &Config,
+    state: &Path,
+    identity: &Identity,
+    platform: &Arc<dyn Platform>,
+) -> Result<Credentials, Unusable> {
+    let load = || credentials::load(&config.tls, time::system());
+    let mut loaded = load();
+    if !loaded.as_ref().is_ok_and(|credentials| **credentials.certificate_id() == *identity.certificate_id) {
+        // It was to be put in its place when a crash came: that is ended, for what is there may be the one before. Who can't do
+        // that takes what is there, or says that it is missing.
         drop(Directory::open(state, platform));
+        loaded = load();
     }
-    credentials::load(&config.tls, time::system()).map_err(|problems| match problems.are_of_identity() {
+    loaded.map_err(|problems| match problems.are_of_identity() {
         false => Unusable::Problems(super::at_their_places(&problems, Some(&config.places))),
         true => Unusable::Damaged(problems.of_identity()),
     })
