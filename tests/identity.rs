@@ -72,7 +72,9 @@ fn what_is_in_the_way_of_the_identity_is_found_by_check_and_its_advice_works_as_
     let link = |path: PathBuf| std::os::unix::fs::symlink(at("elsewhere"), path).unwrap();
     let directory = |path: PathBuf| fs::create_dir(path).unwrap();
     let file = |path: PathBuf| fs::write(path, "x").unwrap();
-    let cases: [(&str, &dyn Fn(PathBuf), i32, &str); 9] = [
+    /// Where, what is put there, the exit code, what is said.
+    type Case<'a> = (&'a str, &'a dyn Fn(PathBuf), i32, &'a str);
+    let cases: [Case<'_>; 9] = [
         ("identity.lock", &directory, 1, "is a directory, and gatewire's own file belongs there"),
         ("identity.lock", &fifo, 1, "is a FIFO, and gatewire's own file"),
         ("identity.lock", &link, 1, "is a symbolic link, and gatewire's own file"),

@@ -70,7 +70,8 @@ fn what_was_decided_on_when_a_crash_came_is_what_the_daemon_connects_with() {
     let next = state(&setup, "identity.next");
     fs::create_dir(&next).unwrap();
     let thing = fs::read_to_string(state(&setup, "identity/thing.json")).unwrap().replace(&old, &new.id);
-    for (name, contents) in [("certificate.pem.crt", &new.certificate), ("private.pem.key", &new.key), ("thing.json", &thing)]
+    for (name, contents) in
+        [("certificate.pem.crt", &new.certificate), ("private.pem.key", &new.key), ("thing.json", &thing)]
     {
         fs::write(next.join(name), contents).unwrap();
         fs::set_permissions(next.join(name), fs::Permissions::from_mode(0o600)).unwrap();
@@ -79,7 +80,8 @@ fn what_was_decided_on_when_a_crash_came_is_what_the_daemon_connects_with() {
     let gatewire = setup.connect();
     is_settled(&fleet, &setup, &gatewire);
     assert_eq!(in_force(&setup), new.id);
-    let shown: Vec<String> = fleet.attempts().split_off(before).into_iter().map(|attempt| attempt.certificate).collect();
+    let shown: Vec<String> =
+        fleet.attempts().split_off(before).into_iter().map(|attempt| attempt.certificate).collect();
     assert!(!shown.is_empty() && shown.iter().all(|certificate| *certificate == new.id), "{shown:?}, not {old}");
     assert_eq!(gatewire.stop().0, 0);
 }

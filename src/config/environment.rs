@@ -41,7 +41,13 @@ impl Environment {
             machine: Machine::this(&hostname),
             hostname,
             // Whether it can be used is told by who reads its certificate.
-            thing: |state| Directory::at(state, &this_machine()).current().ok().and_then(Found::usable).map(|identity| identity.thing),
+            thing: |state| {
+                Directory::at(state, &this_machine())
+                    .current()
+                    .ok()
+                    .and_then(Found::usable)
+                    .map(|identity| identity.thing)
+            },
             credentials_directory: std::env::var("CREDENTIALS_DIRECTORY").ok(),
             runtime_directory: std::env::var("RUNTIME_DIRECTORY").ok(),
             state_directory: std::env::var("STATE_DIRECTORY").ok(),

@@ -40,13 +40,13 @@ use thiserror::Error;
 pub(crate) use directory::Directory;
 #[cfg(test)]
 pub(crate) use disk::Disk;
-pub(crate) use key::{CertificateError, KeyError, KeyKind, Signer, certificate_of, certificates_alone, csr, parse};
 #[cfg(test)]
 pub(crate) use key::generate;
+pub(crate) use key::{CertificateError, KeyError, KeyKind, Signer, certificate_of, certificates_alone, csr, parse};
 pub(crate) use lock::Lock;
-pub(crate) use platform::{Platform, this_machine};
 #[cfg(test)]
 pub(crate) use platform::Work;
+pub(crate) use platform::{Platform, this_machine};
 pub(crate) use progress::{Cause, Ownership, Progress, Step};
 pub(crate) use state::{IdentityError, IdentityState, IdentityStatus, Phase};
 

@@ -9,6 +9,7 @@ impl Directory {
     /// # Errors
     /// What the disk didn't do; to do it again goes on there.
     pub(crate) fn recover(&self) -> Result<(), DiskError> {
+        self.keep_what_is_found()?;
         for name in [MAKING, DISCARDED] {
             self.remove(&self.state.join(name))?;
         }
@@ -31,6 +32,18 @@ impl Directory {
         }
         self.tidy(CURRENT, Some(PROGRESS))?;
         self.tidy(NEXT, None)
+    }
+
+    /// What a process has named and not synced when it was killed is found by the next, and lost with the power: nothing is built on it
+    /// before it is on the disk.
+    fn keep_what_is_found(&self) -> Result<(), DiskError> {
+        for name in [CURRENT, NEXT] {
+            let directory = self.state.join(name);
+            if self.has(name)? {
+                self.try_to("syncing", &directory, |disk| disk.sync_directory(&directory))?;
+            }
+        }
+        self.try_to("syncing", &self.state, |disk| disk.sync_directory(&self.state))
     }
 
     /// Removes the files that a write has left, and the one of this name.

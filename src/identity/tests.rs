@@ -178,6 +178,29 @@ fn what_was_done_is_there_after_a_power_loss() {
 }
 
 #[test]
+fn what_is_found_after_a_kill_is_there_after_a_loss_of_power() {
+    let mut kills = 0;
+    for (last, (name, _)) in OPERATIONS.iter().enumerate() {
+        for operation in 0.. {
+            let (disk, _) = with_fault(last, Fault::Killed(operation, Cut::After));
+            if !disk.is_dead() {
+                break;
+            }
+            kills += 1;
+            disk.restart();
+            let found = |disk: &SimulatedDisk| {
+                on(disk).recover().unwrap();
+                (in_force(&on(disk)), on(disk).next().unwrap(), on(disk).next_certificate().unwrap())
+            };
+            let before = found(&disk);
+            disk.power_loss(None);
+            assert_eq!(found(&disk), before, "{name}, killed after {operation}");
+        }
+    }
+    assert!(kills > 60, "{kills}");
+}
+
+#[test]
 fn a_disk_that_is_full_at_any_operation_loses_nothing() {
     for (last, (name, operation)) in OPERATIONS.iter().enumerate() {
         for from in 0.. {

@@ -84,7 +84,9 @@ impl Making {
     /// Makes a key, and begins with this progress.
     pub(crate) fn begin(&self, progress: &Progress) -> Result<(), Trouble> {
         let key = match &self.source {
-            KeySource::Made(kind) => Some(self.directory.platform().generate(*kind).map_err(|error| Trouble::of_key(&error))?),
+            KeySource::Made(kind) => {
+                Some(self.directory.platform().generate(*kind).map_err(|error| Trouble::of_key(&error))?)
+            }
             KeySource::Token(_) => None,
         };
         self.directory.begin(key.as_ref(), progress).map_err(|error| Trouble::of_disk(Stage::Key, &error))

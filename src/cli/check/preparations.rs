@@ -10,7 +10,7 @@ use crate::bridge::local;
 use crate::cli::Exit;
 use crate::config::{self, Config, SocketFile, Source};
 use crate::filesystem;
-use crate::identity::Directory;
+use crate::identity::{Directory, this_machine};
 use crate::regular;
 use crate::socket::{Beside, Listener, SocketError};
 use crate::store::{self, Obstacle};
@@ -110,7 +110,7 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
 /// The files of an identity that gatewire makes itself; those that a daemon holds it changes.
 pub(super) fn walk_identity(config: &Config, is_held: bool, found: &mut Finding) {
     let Some(provisioning) = config.provisioning.as_ref().filter(|_| !is_held) else { return };
-    if let Err(error) = Directory::at(&provisioning.state).probe() {
+    if let Err(error) = Directory::at(&provisioning.state, &this_machine()).probe() {
         found.hindered.push(format!("no identity can be made or changed: {error}. {}", error.advice()));
     }
 }

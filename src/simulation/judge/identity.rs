@@ -84,8 +84,10 @@ impl Judge {
     pub(super) fn keeps_secrets(&self, text: &str) {
         let platform = self.identity.platform.borrow();
         let Some(platform) = &*platform else { return };
-        let is_token = text.match_indices("token-").any(|(at, _)| text[at + 6..].starts_with(|c: char| c.is_ascii_digit()));
-        let tells = is_token || text.contains("-----BEGIN") || platform.secrets().iter().any(|line| text.contains(line));
+        let is_token =
+            text.match_indices("token-").any(|(at, _)| text[at + 6..].starts_with(|c: char| c.is_ascii_digit()));
+        let tells =
+            is_token || text.contains("-----BEGIN") || platform.secrets().iter().any(|line| text.contains(line));
         if tells {
             self.violated(format!("a secret is told: {text}"));
         }
@@ -123,8 +125,7 @@ impl Judge {
     /// Certificates aren't asked for without end.
     fn requests(&self, requests: &[Request]) {
         let starts = self.actions.starts();
-        let of_claim: Vec<Instant> =
-            requests.iter().filter(|it| it.right == Right::Claim).map(|it| it.at).collect();
+        let of_claim: Vec<Instant> = requests.iter().filter(|it| it.right == Right::Claim).map(|it| it.at).collect();
         for at in &of_claim {
             let within = |other: &&Instant| **other >= *at && **other < *at + HOUR;
             let (asked, started) = (of_claim.iter().filter(within).count(), starts.iter().filter(within).count());
@@ -136,7 +137,8 @@ impl Judge {
             requests.iter().filter(|it| it.right == Right::Own && !it.by_job).map(|it| &*it.csr).collect();
         // One a day, but for whom the clock has told otherwise, and each new device.
         let days = time::since(self.begun.unwrap_or_else(time::now)).as_secs() / (24 * HOUR.as_secs());
-        let most = 2 + usize::try_from(days).unwrap() + self.actions.clock_changes() + self.identity.gone.borrow().len();
+        let most =
+            2 + usize::try_from(days).unwrap() + self.actions.clock_changes() + self.identity.gone.borrow().len();
         if renewals.len() > most {
             self.violated(format!("{} renewals, and {most} would be a lot", renewals.len()));
         }
@@ -146,7 +148,8 @@ impl Judge {
 /// Whether a PUBLISH to `topic` is in what was written, and not as one that is sent again.
 fn is_published(bytes: &[u8], topic: &str) -> bool {
     let found = bytes.windows(topic.len()).position(|window| window == topic.as_bytes());
-    let Some(before) = found.and_then(|at| at.checked_sub(2)).filter(|at| bytes[at + 2 + topic.len()..].first() != Some(&b'/'))
+    let Some(before) =
+        found.and_then(|at| at.checked_sub(2)).filter(|at| bytes[at + 2 + topic.len()..].first() != Some(&b'/'))
     else {
         return false;
     };

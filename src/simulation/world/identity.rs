@@ -149,7 +149,8 @@ impl World {
             let after = platform.in_force().0.map(|identity| identity.certificate_id).unwrap_or_default();
             let is_active = |id: &str| self.network.with_cloud(|cloud| cloud.services().is_active(id));
             if before == after || is_active(&before) || !is_active(&after) {
-                self.judge.violated(format!("{ROTATED_WITHIN:?} after {job} was created the certificate isn't rotated"));
+                self.judge
+                    .violated(format!("{ROTATED_WITHIN:?} after {job} was created the certificate isn't rotated"));
             }
         }
     }

@@ -173,7 +173,9 @@ impl Services {
             self.identities.active_since.entry(known.id.clone()).or_insert(now);
         }
         let mut active = self.aws.certificates.of_thing(THING).into_iter().filter(|it| it.state == State::Active);
-        if kind == Kind::RotatorCommit && active.next().is_some_and(|it| it.id == certificate) && active.next().is_none()
+        if kind == Kind::RotatorCommit
+            && active.next().is_some_and(|it| it.id == certificate)
+            && active.next().is_none()
         {
             self.identities.commits.push((text("jobId"), certificate));
         }
