@@ -33,9 +33,8 @@ const MEANT: [(&str, &str, &str); 6] = [
 ];
 
 /// What a sentence that only mentions a command leaves out.
-const LEFT_OUT: [(&str, &str, &str); 14] = [
-    ("iot cancel-job-execution", "--job-id", "job-1"),
-    ("iot cancel-job-execution", "--thing-name", "\"$thing\""),
+const LEFT_OUT: [(&str, &str, &str); 13] = [
+    ("iot list-job-executions-for-thing", "--thing-name", "\"$thing\""),
     ("iot create-job", "--document", "{}"),
     ("iot create-job", "--job-id", "job-2"),
     ("iot create-job", "--targets", "\"$arn\""),

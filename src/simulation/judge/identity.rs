@@ -98,9 +98,6 @@ impl Judge {
         let platform = self.identity.platform.borrow();
         let Some(platform) = &*platform else { return };
         let services = cloud.services();
-        for fault in services.violations() {
-            self.violated(format!("AWS: {fault}"));
-        }
         match platform.in_force() {
             (Some(current), Some(safe)) if current == safe => {
                 if !services.is_active(&current.certificate_id) {

@@ -121,9 +121,10 @@ impl World {
         self.have_manners(Default::default());
         self.configure(0);
         self.with_process(|process| process.signal(nix::libc::SIGHUP));
-        // From now on none is to be renewed.
+        // From now on none is to be renewed, once it is another.
         let end: Timestamp = "2200-01-01T00:00:00Z".parse().unwrap();
         self.network.with_cloud(|cloud| cloud.operate(|services| services.valid_until(end), time::now()));
+        self.rotate();
     }
 
     /// Whether the device is there with what is in force on its disk.
