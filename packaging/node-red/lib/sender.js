@@ -102,6 +102,8 @@ class Sender {
 
     #publish(msg, done) {
         let item = this.#accepted.get(msg);
+        // Once: a flow may send it again, with something else in it.
+        this.#accepted.delete(msg);
         try {
             if (!item) {
                 const { members, expiry } = toLine(msg, this.#settings);

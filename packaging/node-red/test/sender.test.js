@@ -82,6 +82,11 @@ test('an expiry counts while the message waits', async (t) => {
     const last = await client.lines.next();
     assert.deepEqual([last.topic, last.expires_in], ['c', undefined]);
     assert.equal((await node.done.next()).error.code, 'expired');
+    client.say({ id: first.id, result: 'delivered' });
+    // The same message, with something else in it: what it was is past.
+    const { msg } = await node.done.next();
+    node.receive(Object.assign(msg, { payload: 'other' }));
+    assert.equal((await client.lines.next()).payload, 'other');
 });
 
 test('closing waits for answers that come, and gives back what has none', async (t) => {
