@@ -155,10 +155,12 @@ impl Place {
         for name in ["scp", "curl"] {
             program(&here.join("bin").join(name), "");
         }
-        // No TLS at the port of this account.
+        // No TLS at the port of this account; and version 1 of the AWS CLI, which is the one that pip installs, takes payloads as they
+        // are, without the option with which version 2 does.
         let cli = support::documented::python("aws");
-        let plain = format!("exec {} \"${{@/https:\\/\\/localhost/http://localhost}}\"", cli.display());
-        program(&here.join("bin/aws"), &plain);
+        let adapted = "a=(); for w; do case $w in --cli-binary-format|raw-in-base64-out) ;; \
+                       *) a+=(\"${w/#https:\\/\\/localhost/http://localhost}\") ;; esac; done";
+        program(&here.join("bin/aws"), &format!("{adapted}\nexec {} \"${{a[@]}}\"", cli.display()));
         let mut request = Command::new("openssl");
         request.args(["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
         request.args(["-keyout", "/dev/null", "-subj", "/CN=gateway-01", "-out"]).arg(here.join("gateway-01.csr"));
