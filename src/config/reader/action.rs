@@ -199,8 +199,12 @@ fn handler(node: &Node) -> Result<String, String> {
 fn pattern(node: &Node, room: &Cell<usize>) -> Result<Pattern, String> {
     if let Value::Array(items) = &node.value {
         let items: Vec<&str> = items.iter().filter_map(|item| string(item).ok()).collect();
+        // Among the signs of a pattern a password isn't known as one any more.
+        let holds_secrets = items.iter().any(|item| without_secrets(item) != **item);
         return Err(match &items[..] {
-            [] => "must be one regular expression in quotes, such as \"(nodered|zigbee2mqtt)\"".to_owned(),
+            items if items.is_empty() || holds_secrets => {
+                "must be one regular expression in quotes, such as \"(nodered|zigbee2mqtt)\"".to_owned()
+            }
             items => format!("must be one regular expression in quotes, {}", shape::of_list(items)),
         });
     }
