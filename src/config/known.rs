@@ -33,6 +33,7 @@ pub(super) const SECTIONS: [&Known; 15] = [
             "max_subscriptions",
             "proxy",
             "will",
+            "birth",
         ],
     },
     &Known { name: "tls", is_array: false, keys: &["ca_file", "cert_file", "key_file"] },
@@ -172,7 +173,8 @@ pub(super) fn is_key(name: &str) -> bool {
 
 /// The header of a table that is the value of `key`: `[connection.backoff]`, or several. `None` for what is no table.
 pub(super) fn header_below(key: &str) -> Option<String> {
-    const TABLES: [&str; 8] = ["backoff", "rate_limit", "will", "parameters", "payload", "keep", "batch", "download"];
+    const TABLES: [&str; 9] =
+        ["backoff", "rate_limit", "will", "birth", "parameters", "payload", "keep", "batch", "download"];
     let homes = SECTIONS.iter().filter(|known| TABLES.contains(&key) && known.keys.contains(&key));
     let headers: Vec<String> = homes.map(|known| format!("`[{}.{key}]`", known.name)).collect();
     (!headers.is_empty()).then(|| headers.join(" or "))
@@ -277,10 +279,11 @@ fn in_table(section: &str, key: &str) -> Option<String> {
 }
 
 /// The keys of tables that are the value of a key.
-const BELOW: [(&str, &[&str]); 9] = [
+const BELOW: [(&str, &[&str]); 10] = [
     ("backoff", &["min", "max", "stable_after"]),
     ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
     ("will", &["topic", "payload", "qos", "retain"]),
+    ("birth", &["topic", "payload", "qos", "retain"]),
     ("keep", &["messages", "bytes", "when_full"]),
     ("batch", &["max", "within"]),
     ("download", &["hosts", "max_size", "ca_file"]),

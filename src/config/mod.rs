@@ -34,7 +34,7 @@ use std::time::Duration;
 use crate::actions::Actions;
 use crate::certificate::Whose;
 use crate::cron::Cron;
-use crate::message::{Qos, Topic, TopicFilter};
+use crate::message::{Outbound, Qos, Topic, TopicFilter};
 use crate::mqtt::{Protocol, Will};
 use crate::secret::Secret;
 use crate::services::{Names, Service};
@@ -144,6 +144,8 @@ pub(crate) struct Connection {
     pub(crate) rate_limit: RateLimit,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) will: Option<Will>,
+    /// What is published on each connection before anything else.
+    pub(crate) birth: Option<Outbound>,
 }
 
 /// `connection.backoff`: how long to wait between attempts to connect.

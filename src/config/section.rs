@@ -32,6 +32,7 @@ pub(super) struct Complaints<'a> {
 fn example(key: &str) -> &'static str {
     match key {
         "will" => "{ topic = \"gateways/{{client_id}}/link\", payload = \"lost\" }",
+        "birth" => "{ topic = \"gateways/{{client_id}}/link\", payload = \"up\" }",
         "backoff" => "{ min = \"1s\", max = \"2m\" }",
         "rate_limit" => "{ messages_per_second = 100 }",
         "keep" => "{ messages = 10000, bytes = \"16 MiB\" }",

@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [EventKind; 38] = [
+const KINDS: [EventKind; 39] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -64,6 +64,7 @@ const KINDS: [EventKind; 38] = [
     ),
     kind("link_down", &[], "87ea5cbcdf114611aae99d73b800affa"),
     kind("subscribe_refused", &[], "fc653a4c84d1469e9467b0d95c72dfd6"),
+    kind("birth_refused", &[], "a6ee6763d87a4051b9503ad5cb09684f"),
     kind("publish_rejected", &[], "9ab5f713a4f746139a72695dbc864700"),
     kind("quarantined", &[], "3922a91797634d0b9881fbb7bf7e811d"),
     kind("everything_refused", &[], "9d0ce1e5848742b1ba6ec55b0b69a3a9"),

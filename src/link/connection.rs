@@ -316,6 +316,9 @@ impl<'a, N: Network> Connection<'a, N> {
                     self.session.keep_apart(message, now);
                 }
             }
+            Event::BirthSent(size) => self.quota.note_sent(now, size),
+            Event::BirthRefused(refusal) => self.link.birth_refused(&refusal),
+            Event::BirthTaken => self.link.birth_taken(),
             Event::LimitsRelaxed => self.link.outbox.release_quarantine(),
             Event::Guilty(condition, reason) => self.link.guilty(condition, &reason),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),

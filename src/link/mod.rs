@@ -4,6 +4,7 @@
 //! [`connect`] opens the way by [`crate::net`];
 //! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
 
+mod birth;
 pub(crate) mod check;
 pub(crate) mod connect;
 mod connection;

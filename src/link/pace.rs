@@ -64,6 +64,14 @@ impl Quota {
         Ok(())
     }
 
+    /// A message of so many bytes has gone out that asked nobody.
+    pub(super) fn note_sent(&mut self, now: Instant, bytes: usize) {
+        for (bucket, tokens) in [(&mut self.messages, 1), (&mut self.bytes, bytes as u64)] {
+            bucket.refill(now);
+            bucket.take(tokens);
+        }
+    }
+
     /// A message of so many bytes came in.
     pub(super) fn note_received(&mut self, now: Instant, bytes: usize) {
         self.messages.owe(now, 1);
@@ -117,7 +125,7 @@ impl Bucket {
         now + Duration::from_nanos(u64::try_from(wait).unwrap_or(u64::MAX))
     }
 
-    /// Only after [`Bucket::available_at`] has said now.
+    /// After [`Bucket::available_at`] has said now, or what is gone already.
     fn take(&mut self, tokens: u64) {
         self.level -= units(tokens);
     }

@@ -175,11 +175,11 @@ impl<N: Network> Link<N> {
         };
         let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
         let verdict = lasting.session.closed_by_server(is_for_form, time::now());
-        let Verdict { guilty, refused, returned, of_a_trial } = verdict;
+        let Verdict { guilty, refused, returned, of_a_trial, birth_left_out } = verdict;
         if let Some(reason) = reason {
             lasting.session.ended_because(reason.clone());
         }
-        if guilty.is_some() {
+        if guilty.is_some() || birth_left_out {
             // What the closes so far were for is known.
             lasting.backoff.restart();
         } else if of_a_trial {
@@ -193,6 +193,9 @@ impl<N: Network> Link<N> {
         // No policy is to blame for that.
         let bad = is_answer_bad.then_some(ReasonCode::PROTOCOL_ERROR);
         let code = reason.map(|reason| reason.code).or(bad);
+        if birth_left_out {
+            self.birth_left_out(&ends("PUBLISH"), code);
+        }
         match refused.map(|(sequence, message)| (sequence, sequence.request(), message)) {
             Some((_, Some(attempt), _)) => self.services.not_taken(attempt, &ends("PUBLISH")),
             Some((sequence, None, message)) => {
@@ -277,7 +280,7 @@ fn may_be_for_a_packet(code: ReasonCode) -> bool {
 }
 
 /// Whether a policy that forbids it may be why a packet is refused: a close without a reason, or with one that is none.
-fn may_be_the_policy(code: Option<ReasonCode>) -> bool {
+pub(super) fn may_be_the_policy(code: Option<ReasonCode>) -> bool {
     code.is_none_or(|code| {
         matches!(code, ReasonCode::UNSPECIFIED | ReasonCode::IMPLEMENTATION_SPECIFIC | ReasonCode::NOT_AUTHORIZED)
     })
@@ -317,7 +320,7 @@ pub(super) fn terms_remedy(rejection: &Rejection) -> &'static str {
 }
 
 /// What to do about a refusal: what the policy has to allow, or what else may help.
-fn remedy(missing: Option<&str>, code: Option<ReasonCode>) -> String {
+pub(super) fn remedy(missing: Option<&str>, code: Option<ReasonCode>) -> String {
     if let Some(missing) = missing {
         return format!("Add {missing} to the certificate's policy");
     }

@@ -65,6 +65,7 @@ pub(crate) fn options(connection: &config::Connection) -> Options {
         ack_timeout: connection.ack_timeout,
         max_in_flight: MAX_IN_FLIGHT,
         will: connection.will.clone(),
+        birth: connection.birth.clone(),
         login: None,
         subscribing: Subscribing::default(),
         drops_unfit: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::limits::MAX_SUBSCRIPTIONS;
-use crate::message::{Qos, Topic};
+use crate::message::{Outbound, Qos, Topic};
 use crate::secret::Secret;
 
 /// The version of MQTT.
@@ -88,6 +88,8 @@ pub(crate) struct Options {
     /// QoS 1 publications without PUBACK.
     pub(crate) max_in_flight: usize,
     pub(crate) will: Option<Will>,
+    /// What is published on each connection before anything else.
+    pub(crate) birth: Option<Outbound>,
     pub(crate) login: Option<Login>,
     pub(crate) subscribing: Subscribing,
     /// What comes and can't be taken, because it is larger than [`MAX_PACKET`](crate::limits::MAX_PACKET) or breaks the rules of

@@ -19,6 +19,7 @@ pub(crate) enum Purpose {
     PublishSchedule,
     PublishIngest,
     PublishWill,
+    PublishBirth,
     PublishBridge,
     PublishServices,
     Retain,
@@ -38,6 +39,7 @@ impl Purpose {
             Purpose::PublishSchedule => "PublishSchedule",
             Purpose::PublishIngest => "PublishIngest",
             Purpose::PublishWill => "PublishWill",
+            Purpose::PublishBirth => "PublishBirth",
             Purpose::PublishBridge => "PublishBridge",
             Purpose::PublishServices => "PublishServices",
             Purpose::Retain => "Retain",
@@ -56,6 +58,7 @@ impl Purpose {
             Purpose::PublishSchedule
             | Purpose::PublishIngest
             | Purpose::PublishWill
+            | Purpose::PublishBirth
             | Purpose::PublishBridge
             | Purpose::PublishServices => Action::Publish,
             Purpose::Retain => Action::RetainPublish,
@@ -92,6 +95,12 @@ pub(crate) fn of(config: &Config, ingest_retain: IngestRetain) -> Vec<Need> {
         needs.exact(Purpose::PublishWill, will.topic.as_str(), "connection.will");
         if will.retain {
             needs.exact(Purpose::Retain, will.topic.as_str(), "connection.will");
+        }
+    }
+    if let Some(birth) = &config.connection.birth {
+        needs.exact(Purpose::PublishBirth, birth.topic.as_str(), "connection.birth");
+        if birth.retain {
+            needs.exact(Purpose::Retain, birth.topic.as_str(), "connection.birth");
         }
     }
     for publish in &config.publish {

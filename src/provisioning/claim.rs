@@ -41,6 +41,7 @@ impl<S: Transport> ClaimConnection<S> {
             session_expiry: Duration::ZERO,
             keep_alive: KEEP_ALIVE,
             will: None,
+            birth: None,
             ..setup.connection.clone()
         };
         let credentials = credentials_of(platform, Stage::Connect, setup.provisioning.claim(&setup.tls)).await?;

@@ -313,7 +313,8 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 let memory = Rc::clone(self.memory);
                 tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });
             }
-            Event::LimitsRelaxed => {}
+            // It has no birth.
+            Event::LimitsRelaxed | Event::BirthSent(_) | Event::BirthRefused(_) | Event::BirthTaken => {}
         }
     }
 

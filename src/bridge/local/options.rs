@@ -25,6 +25,7 @@ pub(super) fn of(config: &config::Bridge, login: Option<Login>) -> Options {
         ack_timeout: ACK_TIMEOUT,
         max_in_flight: MAX_IN_FLIGHT,
         will: status_topic::will(config),
+        birth: None,
         login,
         subscribing: Subscribing {
             max: usize::MAX,

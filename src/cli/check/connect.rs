@@ -133,6 +133,7 @@ async fn with_claim(config: &Config, claim: &Credentials, until: Until) -> Optio
         client_id: told.client_id.clone(),
         session_expiry: Duration::ZERO,
         will: None,
+        birth: None,
         ..config.connection.clone()
     };
     say("note", "there is no identity yet: this connects with the claim, and asks for nothing");

@@ -30,6 +30,8 @@ pub(super) const OTHER_NAMES: &[(&str, &str)] = &[
     ("retry", "backoff"),
     ("limits", "rate_limit"),
     ("last_will", "will"),
+    ("birth_message", "birth"),
+    ("online", "birth"),
     ("ca", "ca_file"),
     ("cafile", "ca_file"),
     ("root_ca", "ca_file"),

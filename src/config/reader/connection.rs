@@ -18,15 +18,18 @@ use crate::config::{Backoff, Connection, Proxy, RateLimit};
 use crate::duration::written;
 use crate::exposure;
 use crate::limits::{
-    BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_SESSION_EXPIRY, MAX_SUBSCRIPTIONS,
-    MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE, may_be_thing,
+    BYTES_PER_SECOND, CONNECTS_PER_SECOND, MAX_CLIENT_ID_BYTES, MAX_KEEP_ALIVE, MAX_PAYLOAD, MAX_SESSION_EXPIRY,
+    MAX_SUBSCRIPTIONS, MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE, may_be_thing,
 };
-use crate::message::{Qos, check_characters};
+use crate::message::{Outbound, Qos, check_characters};
 use crate::mqtt::{Protocol, Will};
 use crate::template::{Fixed, fill_client_id};
 
 /// The words of `protocol`.
 pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("5", Protocol::Mqtt5), ("3.1.1", Protocol::Mqtt311)];
+
+/// How the topic of a will or a birth is written.
+const LINK_TOPIC: &str = "\"gateways/{{client_id}}/link\"";
 
 impl<'a> Reader<'a> {
     /// `None` if there is no endpoint or client id, which is reported.
@@ -86,6 +89,7 @@ impl<'a> Reader<'a> {
             rate_limit: rate_limit(section.section("rate_limit")),
             proxy: section.get("proxy", proxy),
             will: section.optional_section("will").and_then(|section| self.will(section)),
+            birth: section.optional_section("birth").and_then(|section| self.birth(section)),
         };
         let has_password =
             |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.expose().is_empty());
@@ -172,7 +176,7 @@ impl<'a> Reader<'a> {
 
     /// `None` if anything is wrong with it, which is reported.
     fn will(&self, section: Section<'a>) -> Option<Will> {
-        let topic = section.require("topic", "\"gateways/{{client_id}}/link\"", |node| match self.topic(node)? {
+        let topic = section.require("topic", LINK_TOPIC, |node| match self.topic(node)? {
             topic if topic.as_str().starts_with('$') => Err(format!(
                 "IoT Core ignores a will under `$`; choose another topic, from which a rule can publish to \"{topic}\""
             )),
@@ -180,24 +184,42 @@ impl<'a> Reader<'a> {
         });
         // Under `$` IoT Core takes no will at all, which is said above.
         self.doubt_topic(&section, &[""]);
-        let payload = section.require_parts("payload", "\"lost\"", |node, complaints| {
-            let template = payload(node, &self.fixed, complaints)?;
-            match template.constant() {
-                None => complaints
-                    .at(node, "holds a placeholder that changes with each publication, which a will can't".to_owned()),
-                Some(text) if text.len() > MAX_WILL_PAYLOAD => {
-                    let len = text.len();
-                    complaints
-                        .at(node, format!("is {len} bytes long, MQTT takes at most {MAX_WILL_PAYLOAD} in a will"));
-                }
-                Some(text) => return Some(Bytes::copy_from_slice(text.as_bytes())),
-            }
-            None
-        });
+        let payload = self.fixed_payload(&section, "\"lost\"", "a will", MAX_WILL_PAYLOAD);
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
         let retain = section.get_or("retain", false, boolean);
         section.finish();
         Some(Will { topic: topic?, payload: payload?, qos, retain })
+    }
+
+    /// Likewise.
+    fn birth(&self, section: Section<'a>) -> Option<Outbound> {
+        let topic = section.require("topic", LINK_TOPIC, |node| self.topic(node));
+        self.doubt_topic(&section, &["$aws/"]);
+        let payload = self.fixed_payload(&section, "\"up\"", "a birth", MAX_PAYLOAD);
+        let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
+        let retain = section.get_or("retain", false, boolean);
+        if retain && topic.as_ref().is_some_and(|topic| topic.as_str().starts_with("$aws/")) {
+            section.error("retain", "IoT Core retains nothing under `$aws/`; leave it out");
+        }
+        section.finish();
+        Some(Outbound { topic: topic?, payload: payload?, qos, retain, properties: None })
+    }
+
+    /// `payload` of what is the same on each connection: a will, which has at most `max` bytes.
+    fn fixed_payload(&self, section: &Section<'a>, example: &str, what: &str, max: usize) -> Option<Bytes> {
+        section.require_parts("payload", example, |node, complaints| {
+            let template = payload(node, &self.fixed, complaints)?;
+            match template.constant() {
+                None => complaints
+                    .at(node, format!("holds a placeholder that changes with each publication, which {what} can't")),
+                Some(text) if text.len() > max => {
+                    let len = text.len();
+                    complaints.at(node, format!("is {len} bytes long, MQTT takes at most {max} in {what}"));
+                }
+                Some(text) => return Some(Bytes::copy_from_slice(text.as_bytes())),
+            }
+            None
+        })
     }
 }
 

@@ -183,6 +183,17 @@ fn a_will_has_its_placeholders_filled_in_and_defaults() {
 }
 
 #[test]
+fn a_birth_has_its_placeholders_filled_in_and_defaults() {
+    let read = |birth: &str| load(&format!("{CONNECTION}birth = {birth}\n"), &[]).unwrap().0.connection.birth.unwrap();
+    let birth = read("{ topic = \"g/{{thing}}/link\", payload = { up = true, on = \"{{hostname}}\" } }");
+    assert_eq!((birth.topic.as_str(), &birth.payload[..]), ("g/thing-1/link", &br#"{"up":true,"on":"pi4"}"#[..]));
+    assert_eq!((birth.qos, birth.retain), (Qos::AtLeastOnce, false));
+    let birth = read("{ topic = \"$aws/things/thing-1/shadow/update\", payload = \"{}\", qos = 0 }");
+    assert_eq!((birth.qos, birth.retain), (Qos::AtMostOnce, false));
+    assert_eq!(load(CONNECTION, &[]).unwrap().0.connection.birth, None);
+}
+
+#[test]
 fn what_does_not_go_together_is_found() {
     let forward =
         |n: usize, filters: &str| format!("[[forward]]\nname = \"f{n}\"\nfilters = [{filters}]\nsocket = \"/s{n}\"\n");

@@ -4,11 +4,13 @@ use super::*;
 use crate::config::known::SECTIONS;
 
 /// Keys of tables within a section, and the section.
-const NESTED: [(&str, &str, &str); 10] = [
+const NESTED: [(&str, &str, &str); 12] = [
     ("connection", "backoff", "min"),
     ("connection", "rate_limit", "bytes_per_second"),
     ("connection", "will", "topic"),
     ("connection", "will", "payload"),
+    ("connection", "birth", "topic"),
+    ("connection", "birth", "payload"),
     ("publish", "batch", "within"),
     ("forward", "keep", "when_full"),
     ("forward", "keep", "bytes"),

@@ -23,7 +23,7 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         (
             "zzzz = 1",
             5,
-            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, client_id, connect_timeout, endpoint, keep_alive, max_subscriptions, port, protocol, proxy, rate_limit, session_expiry, thing, will",
+            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, birth, client_id, connect_timeout, endpoint, keep_alive, max_subscriptions, port, protocol, proxy, rate_limit, session_expiry, thing, will",
         ),
         ("\"a\\nb\" = 1", 5, "`connection.a\\nb`: unknown key"),
         ("tls = 5\n[log]\nlevel = 5", 5, "`connection.tls`: unknown key"),
@@ -100,6 +100,33 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         let found = errors(rest);
         let expected = format!("gatewire.toml:{line}: ");
         assert!(found.iter().any(|error| error.starts_with(&expected) && error.contains(text)), "{rest}\n{found:#?}");
+    }
+}
+
+#[test]
+fn an_error_in_a_birth_says_what_is_wrong() {
+    let long = "x".repeat(131_073);
+    for (birth, text) in [
+        (
+            "\"up\"",
+            "`connection.birth`: must be a table, such as { topic = \"gateways/{{client_id}}/link\", payload = \"up\" }",
+        ),
+        ("{ topic = \"t\" }", "`connection.birth.payload`: is missing; it is written like `payload = \"up\"`"),
+        ("{ topic = \"a/#\", payload = \"x\" }", "`connection.birth.topic`: \"a/#\" can't be published to: `#`"),
+        ("{ topic = \"t\", payload = \"x\", qos = 2 }", "`connection.birth.qos`: IoT Core has no QoS 2"),
+        ("{ topic = \"t\", payload = \"{{timestamp}}\" }", "with each publication, which a birth can't"),
+        (
+            "{ topic = \"$aws/things/x/shadow/update\", payload = \"x\", retain = true }",
+            "`connection.birth.retain`: IoT Core retains nothing under `$aws/`",
+        ),
+        ("{ topic = \"t\", payload = \"x\", every = \"1m\" }", "`connection.birth.every`: unknown key"),
+        (
+            &format!("{{ topic = \"t\", payload = \"{long}\" }}"),
+            "`connection.birth.payload`: may get 131073 bytes long, IoT Core takes at most 131072",
+        ),
+    ] {
+        let found = errors(&format!("birth = {birth}\n"));
+        assert!(found.iter().any(|error| error.contains(text)), "{birth}\n{found:#?}");
     }
 }
 

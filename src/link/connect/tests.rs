@@ -62,6 +62,7 @@ fn connection(host: &str, port: u16, connect_timeout: Duration) -> config::Conne
         rate_limit: config::RateLimit { messages_per_second: 1, bytes_per_second: 1, burst: 1, connects_per_second: 1 },
         proxy: None,
         will: None,
+        birth: None,
     }
 }
 

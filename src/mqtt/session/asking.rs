@@ -68,6 +68,7 @@ impl Session {
             return Ok(());
         }
         self.has_answered = true;
+        self.heard_behind_birth(now);
         let is_about_identifiers = |granted: &Result<Qos, Reason>| {
             granted.as_ref().is_err_and(|reason| reason.code == ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED)
         };

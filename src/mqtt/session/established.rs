@@ -47,6 +47,7 @@ impl Session {
             self.events.push_back(Event::LimitsRelaxed);
         }
         self.limits = limits;
+        self.publish_birth(now);
         self.leave_out();
         self.request(now);
         self.hold(now);

@@ -40,6 +40,12 @@ pub(crate) enum Event {
     Doubtful(Sequence, Traits, Rejection),
     /// What meets this isn't to be sent any more: the server refuses it with this reason.
     Guilty(Condition, Reason),
+    /// The birth, of so many bytes, is sent.
+    BirthSent(usize),
+    /// The server doesn't take the birth, and does nothing else for it.
+    BirthRefused(Refusal),
+    /// The server takes the birth again.
+    BirthTaken,
     /// The CONNACK allows more than the one before, which has kept messages from being sent.
     LimitsRelaxed,
     /// A publication that isn't sent because its time has passed.

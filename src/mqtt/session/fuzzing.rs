@@ -68,6 +68,7 @@ pub(crate) fn options(protocol: Protocol) -> Options {
         ack_timeout: Duration::from_secs(10),
         max_in_flight: MAX_IN_FLIGHT,
         will: None,
+        birth: None,
         login: None,
         subscribing: Subscribing::default(),
         drops_unfit: false,

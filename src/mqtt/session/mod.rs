@@ -11,6 +11,7 @@
 mod acks;
 mod arriving;
 mod asking;
+mod birth;
 mod copies;
 pub(crate) mod dialogue;
 mod established;
@@ -37,17 +38,18 @@ use jiff::Timestamp;
 
 use crate::message::{Qos, Sequence, TopicFilter};
 use crate::mqtt::isolation::Isolation;
-use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::reason::Reason;
 use crate::mqtt::server_limits::ServerLimits;
 use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Wire};
 use crate::mqtt::{Options, Protocol, Rejection};
 use acks::Owed;
 use arriving::Arriving;
+use birth::Birth;
 use copies::Copies;
 pub(crate) use event::{End, Event, Refusal, SessionCounters};
 use holds::Said;
 pub(crate) use holds::{Change, Hold};
-use in_flight::{Acknowledged, InFlight};
+use in_flight::InFlight;
 pub(crate) use next::{NextSend, Waiting};
 use patience::{Awaited, Patience, Progress};
 use sending::Throttle;
@@ -115,6 +117,7 @@ pub(crate) struct Session {
     /// What holds messages back, as it was said.
     said: Said,
     owed: Owed,
+    birth: Birth,
     copies: Copies,
     /// Since when nothing more is looked at ([`Session::is_congested`]).
     congested_since: Option<Instant>,
@@ -181,6 +184,7 @@ impl Session {
             is_unanswered: false,
             said: Said::default(),
             owed: Owed::default(),
+            birth: Birth::default(),
             copies: Copies::default(),
             congested_since: None,
             arriving: None,
@@ -200,6 +204,9 @@ impl Session {
         self.wire = Wire::new(&options);
         self.subscriptions.bound(options.subscribing.max);
         self.keep_alive = options.keep_alive;
+        if options.birth != self.options.birth || another.is_some() {
+            self.birth = Birth::default();
+        }
         self.options = options;
         if let Some(remembered) = another {
             self.subscriptions.begin_another(remembered);
@@ -231,6 +238,7 @@ impl Session {
         self.output.clear();
         self.events.clear();
         self.owed.connection_lost();
+        self.birth.connection_lost();
         self.congested_since = None;
         self.arriving = None;
         self.overrun = None;
@@ -314,6 +322,7 @@ impl Session {
                 }
                 self.has_answered = true;
                 self.isolation.ping_answered(now);
+                self.heard_behind_birth(now);
                 self.go_on(now);
             }
             (State::Connected(_), Received::SubAck(id, granted)) => self.suback(id, granted, now)?,
@@ -332,34 +341,6 @@ impl Session {
             (State::Disconnecting | State::Disconnected, _) => {}
         }
         Ok(())
-    }
-
-    fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
-        if reason.code == ReasonCode::QUOTA_EXCEEDED {
-            return self.throttled(id, reason, now);
-        }
-        let Some(Acknowledged { sequence, traits, sent, dup }) = self.in_flight.acknowledge(id) else { return };
-        if let Some(sent) = sent {
-            // One for a message that was sent twice may be late for the first time, and says nothing of the second.
-            if !dup {
-                self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
-                self.owed.heard(sent.end());
-            }
-            self.answered(sent.end(), now);
-        }
-        self.has_answered = true;
-        self.throttle.passed();
-        self.is_unanswered = false;
-        if reason.is_failure() {
-            self.refused(sequence, traits, Rejection::PubAck(reason), now);
-        } else {
-            self.has_acked = true;
-            self.holding.took();
-            let guilty = self.isolation.took(&traits, now);
-            self.events.extend(guilty.into_iter().map(|(condition, reason)| Event::Guilty(condition, reason)));
-            self.events.push_back(Event::Delivered(sequence));
-        }
-        self.go_on(now);
     }
 
     /// Whether a filter isn't asked for because the server refuses it.
@@ -388,7 +369,7 @@ impl Session {
         loop {
             let id = self.next_id;
             self.next_id = self.next_id.checked_add(1).unwrap_or(1);
-            if !self.in_flight.uses(id) && !self.subscriptions.uses(id) {
+            if !(self.in_flight.uses(id) || self.subscriptions.uses(id) || self.birth.uses(id)) {
                 return id;
             }
         }

@@ -66,7 +66,7 @@ impl Session {
             && match kind {
                 PacketKind::Publish => false,
                 PacketKind::SubAck => self.bad_subacks > 1 && self.unanswered().next().is_some(),
-                PacketKind::Other => self.in_flight.on_the_wire_traits().next().is_some(),
+                PacketKind::Other => self.birth.is_out() || self.in_flight.on_the_wire_traits().next().is_some(),
             }
     }
 

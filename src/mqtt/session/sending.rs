@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::Session;
 use super::event::Event;
+use super::in_flight::Acknowledged;
 use crate::message::{Outbound, Qos, Sequence, Traits};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::Suspect;
-use crate::mqtt::reason::Reason;
+use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::server_limits::Reduced;
 use crate::mqtt::wire::{PacketIdentifier, Wire};
 
@@ -21,11 +22,14 @@ impl Session {
             && self.output.len() < OUTPUT_HIGH_WATER
             && self.throttle.until().is_none()
             && self.held_until.is_none()
+            && !self.birth.is_alone()
     }
 
     /// How many QoS 1 publications may be without PUBACK: our bound, or the server's if that is lower (`MQTT-3.3.4-7`).
-    fn window(&self) -> usize {
-        self.options.max_in_flight.min(self.limits.receive_maximum.unwrap_or(usize::MAX))
+    pub(super) fn window(&self) -> usize {
+        let window = self.options.max_in_flight.min(self.limits.receive_maximum.unwrap_or(usize::MAX));
+        // A server that takes one at a time, and never answers, gets the next all the same.
+        window.saturating_sub(self.birth.in_window()).max(1)
     }
 
     /// Whether a new message may be sent: what has to be sent again goes first.
@@ -65,6 +69,38 @@ impl Session {
     /// Leaves out of `message` what this server doesn't have, though it takes the message without.
     pub(crate) fn reduce(&self, message: &mut Outbound) -> Option<Reduced> {
         self.limits.reduce(message)
+    }
+
+    pub(super) fn puback(&mut self, id: PacketIdentifier, reason: Reason, now: Instant) {
+        if self.birth.uses(id) {
+            return self.birth_acknowledged(reason, now);
+        }
+        self.heard_behind_birth(now);
+        if reason.code == ReasonCode::QUOTA_EXCEEDED {
+            return self.throttled(id, reason, now);
+        }
+        let Some(Acknowledged { sequence, traits, sent, dup }) = self.in_flight.acknowledge(id) else { return };
+        if let Some(sent) = sent {
+            // One for a message that was sent twice may be late for the first time, and says nothing of the second.
+            if !dup {
+                self.patience.was_enough(now.saturating_duration_since(sent.since()), self.options.ack_timeout);
+                self.owed.heard(sent.end());
+            }
+            self.answered(sent.end(), now);
+        }
+        self.has_answered = true;
+        self.throttle.passed();
+        self.is_unanswered = false;
+        if reason.is_failure() {
+            self.refused(sequence, traits, Rejection::PubAck(reason), now);
+        } else {
+            self.has_acked = true;
+            self.holding.took();
+            let guilty = self.isolation.took(&traits, now);
+            self.events.extend(guilty.into_iter().map(|(condition, reason)| Event::Guilty(condition, reason)));
+            self.events.push_back(Event::Delivered(sequence));
+        }
+        self.go_on(now);
     }
 
     /// Bytes of the message that has to be sent again next, once the server's window has room for it and it is admitted.

@@ -97,6 +97,7 @@ impl Session {
         or(self.holding.ask_again_at());
         or(self.throttle.until());
         or(self.held_until);
+        or(self.birth.alone_until());
         Some(first)
     }
 
@@ -134,12 +135,10 @@ impl Session {
                 self.acquit(now);
                 return Err(End::NoPingResp(self.keep_alive / 2));
             }
-            self.wire.pingreq(&mut self.output);
-            self.isolation.pinged(now);
-            let ping = self.just_put(now);
-            if let State::Connected(liveness) = &mut self.state {
-                liveness.ping_sent = Some(ping);
-            }
+            self.ping(now);
+        }
+        if self.birth.alone_until().is_some_and(|until| until <= now) {
+            self.go_on_after_birth(now);
         }
         self.throttle.look(now);
         self.held_until = self.held_until.filter(|until| *until > now);

@@ -26,6 +26,8 @@ pub(crate) struct Verdict {
     pub(crate) returned: Vec<Sequence>,
     /// Something was tried alone, and that has ended the connection: it wasn't in vain.
     pub(crate) of_a_trial: bool,
+    /// The birth is left out from now on, for an hour.
+    pub(crate) birth_left_out: bool,
 }
 
 /// That nothing is sent because the server refuses everything.
@@ -69,7 +71,11 @@ impl Holding {
 impl Session {
     /// Asks for what is wanted and doesn't stand, as far as nothing is tried alone; a suspect only once nothing is on the wire.
     pub(super) fn request(&mut self, now: Instant) {
-        self.requests_held = false;
+        // Nothing else is sent while the birth is alone.
+        self.requests_held = self.birth.is_alone();
+        if self.requests_held {
+            return;
+        }
         while let Some(request) = self.subscriptions.next_request(|filter| self.is_suspected(filter)) {
             if self.is_trial_on() {
                 self.requests_held = true;
@@ -172,7 +178,7 @@ impl Session {
     /// What may be the reason if the server closes the connection now, the last sent last.
     pub(crate) fn last_sent(&self, now: Instant) -> impl Iterator<Item = Suspect> {
         let written = self.isolation.written_lately(now).cloned().map(Suspect::Publish);
-        written.chain(self.unanswered())
+        self.unanswered_birth().into_iter().chain(written).chain(self.unanswered())
     }
 
     /// The server has answered something: what waited for that goes on.
@@ -188,6 +194,10 @@ impl Session {
         // Before CONNACK nothing was sent that it could be for: what is unanswered was on another connection.
         let is_unjudged = std::mem::take(&mut self.is_unjudged);
         let is_established = is_unjudged || !matches!(self.state, State::Disconnected | State::Connecting);
+        if let Some(birth_left_out) = self.birth.closed(now) {
+            self.isolation.ended_otherwise();
+            return Verdict { of_a_trial: true, birth_left_out, ..Verdict::default() };
+        }
         let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
         let shown = self.isolation.closed(unanswered.into_iter(), is_for_form, now);
         let mut verdict = Verdict { guilty: shown.guilty, of_a_trial: shown.of_a_trial, ..Verdict::default() };

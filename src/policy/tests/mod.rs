@@ -119,6 +119,16 @@ fn a_will_is_published_and_retained_under_the_policy_of_its_client() {
 }
 
 #[test]
+fn a_birth_is_published_and_retained_under_the_policy_of_its_client() {
+    let birth = |text: &str| resources(&least(&config("thing-1", &format!("birth = {{ {text} }}\n"))));
+    assert_eq!(
+        birth(r#"topic = "up/{{client_id}}", payload = "x", retain = true"#)[1..],
+        expected(&[("PublishBirth", &["topic/up/thing-1"]), ("Retain", &["topic/up/thing-1"])])
+    );
+    assert_eq!(birth(r#"topic = "up", payload = "x""#)[1..], expected(&[("PublishBirth", &["topic/up"])]));
+}
+
+#[test]
 fn what_another_resource_covers_is_left_out() {
     let text = publish("a", "a/b", false)
         + &publish("b", "c", false)

@@ -1,5 +1,6 @@
 //! The session against a server that says what each test needs.
 
+mod birth;
 mod forbidden;
 mod incoming;
 mod last;
@@ -29,6 +30,7 @@ fn options(protocol: Protocol) -> Options {
         ack_timeout: Duration::from_secs(10),
         max_in_flight: 3,
         will: None,
+        birth: None,
         login: None,
         subscribing: Subscribing::default(),
         drops_unfit: false,

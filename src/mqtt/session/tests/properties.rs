@@ -79,6 +79,7 @@ impl World {
             ack_timeout: ACK_TIMEOUT,
             max_in_flight: WINDOW,
             will: None,
+            birth: None,
             login: None,
             subscribing: Subscribing::default(),
             drops_unfit: false,

@@ -99,6 +99,7 @@ impl World {
             ack_timeout: Duration::from_secs(600),
             max_in_flight: 5,
             will: None,
+            birth: None,
             login: None,
             subscribing: Subscribing::default(),
             drops_unfit: false,

@@ -1,0 +1,183 @@
+//! What is published on each connection before anything else, and not again on it.
+//!
+//! The server may close the connection for it, as IoT Core does for a topic that the policy forbids. Until the server has taken it
+//! once it is sent alone, and everything else waits for its answer: so nobody else is suspected, and it is left out once the server
+//! has closed often enough.
+
+use std::time::{Duration, Instant};
+
+use super::event::{Event, Refusal};
+use super::{Liveness, Session, State};
+use crate::message::Qos;
+use crate::mqtt::Rejection;
+use crate::mqtt::isolation::Suspect;
+use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::wire::{PacketIdentifier, Wire};
+
+/// How long everything else waits for the answer to one that wasn't taken yet.
+const ALONE: Duration = Duration::from_secs(2);
+
+/// After so many connections in a row that the server has closed while it was alone, it is left out.
+const ENOUGH: u32 = 3;
+
+/// For so long; then one more is enough.
+const LEFT_OUT_FOR: Duration = Duration::from_secs(3600);
+
+/// What is known of it.
+#[derive(Debug, Default)]
+pub(super) struct Birth {
+    /// On the wire, and not answered.
+    out: Option<Out>,
+    /// Until then nothing else is sent.
+    alone_until: Option<Instant>,
+    /// The server keeps the connection when it comes.
+    is_harmless: bool,
+    /// Connections in a row that were closed while it was alone.
+    closes: u32,
+    left_out_until: Option<Instant>,
+    /// That the server refuses it was told, and it was not taken since.
+    is_refusal_told: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Out {
+    /// With QoS 0 any answer to what came behind it shows that it was taken.
+    AtMostOnce,
+    AtLeastOnce(PacketIdentifier),
+}
+
+impl Birth {
+    /// Whether nothing else may be sent.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone_until.is_some()
+    }
+
+    /// Until when, at most.
+    pub(super) fn alone_until(&self) -> Option<Instant> {
+        self.alone_until
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.out.is_some()
+    }
+
+    /// Whether it waits for the PUBACK with this packet identifier.
+    pub(super) fn uses(&self, id: PacketIdentifier) -> bool {
+        self.out == Some(Out::AtLeastOnce(id))
+    }
+
+    /// How much of the server's window it takes.
+    pub(super) fn in_window(&self) -> usize {
+        usize::from(matches!(self.out, Some(Out::AtLeastOnce(_))))
+    }
+
+    pub(super) fn connection_lost(&mut self) {
+        (self.out, self.alone_until) = (None, None);
+    }
+
+    /// The server has closed the connection. Whether that was for this, and whether it is left out now.
+    pub(super) fn closed(&mut self, now: Instant) -> Option<bool> {
+        self.out?;
+        if !self.is_alone() {
+            // It may have been for this: next time nothing else is there.
+            self.is_harmless = false;
+            return None;
+        }
+        self.closes += 1;
+        let is_enough = self.closes >= ENOUGH;
+        if is_enough {
+            self.closes = ENOUGH - 1;
+            self.left_out_until = Some(now + LEFT_OUT_FOR);
+            self.is_refusal_told = true;
+        }
+        Some(is_enough)
+    }
+}
+
+impl Session {
+    /// CONNACK has come.
+    pub(super) fn publish_birth(&mut self, now: Instant) {
+        let Some(birth) = self.options.birth.clone() else { return };
+        if self.birth.left_out_until.is_some_and(|until| now < until) {
+            return;
+        }
+        if let Some(rejection) = self.limits.rejection(&birth, || Wire::size(&birth, now)) {
+            return self.birth_refused(Refusal::Refuses(rejection));
+        }
+        let has_ack = birth.qos == Qos::AtLeastOnce;
+        let id = if has_ack { self.allocate() } else { 0 };
+        self.wire.publish(&birth, id, false, now, &mut self.output);
+        self.counters.published += 1;
+        self.events.push_back(Event::BirthSent(birth.size()));
+        let has_room = self.window() > usize::from(has_ack);
+        self.birth.out = Some(if has_ack { Out::AtLeastOnce(id) } else { Out::AtMostOnce });
+        if self.birth.is_harmless && has_room {
+            return;
+        }
+        self.birth.alone_until = Some(now + ALONE.min(self.options.ack_timeout));
+        if !has_ack {
+            self.ping(now);
+        }
+    }
+
+    /// Its PUBACK has come.
+    pub(super) fn birth_acknowledged(&mut self, reason: Reason, now: Instant) {
+        self.has_answered = true;
+        if !reason.is_failure() {
+            return self.birth_taken(now);
+        }
+        self.birth.out = None;
+        (self.birth.is_harmless, self.birth.closes) = (true, 0);
+        // One that came at a bad time isn't refused.
+        if reason.code != ReasonCode::QUOTA_EXCEEDED {
+            self.birth_refused(Refusal::Refuses(Rejection::PubAck(reason)));
+        }
+        self.go_on_after_birth(now);
+    }
+
+    /// The server has answered something that was sent behind it.
+    pub(super) fn heard_behind_birth(&mut self, now: Instant) {
+        if self.birth.out == Some(Out::AtMostOnce) {
+            self.birth_taken(now);
+        }
+    }
+
+    fn birth_taken(&mut self, now: Instant) {
+        let was_refused = self.birth.is_refusal_told;
+        self.birth = Birth { is_harmless: true, alone_until: self.birth.alone_until, ..Birth::default() };
+        if was_refused {
+            self.events.push_back(Event::BirthTaken);
+        }
+        self.go_on_after_birth(now);
+    }
+
+    fn birth_refused(&mut self, refusal: Refusal) {
+        if !std::mem::replace(&mut self.birth.is_refusal_told, true) {
+            self.events.push_back(Event::BirthRefused(refusal));
+        }
+    }
+
+    /// Nothing waits for it any more.
+    pub(super) fn go_on_after_birth(&mut self, now: Instant) {
+        if self.birth.alone_until.take().is_some() {
+            self.request(now);
+            self.hold(now);
+        }
+    }
+
+    /// Says PINGREQ.
+    pub(super) fn ping(&mut self, now: Instant) {
+        self.wire.pingreq(&mut self.output);
+        self.isolation.pinged(now);
+        let ping = self.just_put(now);
+        if let State::Connected(Liveness { ping_sent, .. }) = &mut self.state {
+            *ping_sent = Some(ping);
+        }
+    }
+
+    /// It, if the server may have closed the connection for it.
+    pub(super) fn unanswered_birth(&self) -> Option<Suspect> {
+        let birth = self.options.birth.as_ref().filter(|_| self.birth.is_out())?;
+        Some(Suspect::Publish(birth.traits()))
+    }
+}

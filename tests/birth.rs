@@ -1,0 +1,94 @@
+//! The birth: what is published on each connection before anything else.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use rumqttc::mqttbytes::QoS;
+use rumqttc::mqttbytes::v4::Packet;
+use support::daemon::Setup;
+use support::mosquitto::Mosquitto;
+use support::scripted::{Broker, text};
+use support::strict::Strict;
+use support::eventually;
+
+const BIRTH: &str = "birth = { topic = \"gateways/{{client_id}}/link\", payload = { link = \"up\" }, retain = true }\n";
+const WILL: &str = "will = { topic = \"gateways/{{client_id}}/link\", payload = { link = \"lost\" }, retain = true }\n";
+const QUICK: &str = "backoff = { min = \"100ms\", max = \"200ms\" }\nrate_limit = { connects_per_second = 100 }\n";
+const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
+
+/// What a dashboard does with it: retained, the two say whether the gateway is there.
+#[test]
+fn birth_and_will_say_whether_the_gateway_is_there() {
+    for protocol in ["5", "3.1.1"] {
+        let broker = Mosquitto::start();
+        let setup = Setup::with_connection(broker.port, &format!("{BIRTH}{WILL}"), "").speaking(protocol);
+        let seen = || broker.subscribe_with("gateways/#", &[], "%t %p %q %r").next();
+        let gatewire = setup.connect();
+        eventually("the birth", || (seen() == "gateways/thing-1/link {\"link\":\"up\"} 1 1").then_some(()));
+        gatewire.kill();
+        broker.wait_for("Client thing-1 closed its connection.");
+        assert_eq!(seen(), "gateways/thing-1/link {\"link\":\"lost\"} 1 1", "{protocol}");
+    }
+}
+
+#[test]
+fn it_comes_first_on_each_connection_before_what_is_sent_again() {
+    let broker = Broker::start();
+    let forward = "[[forward]]\nname = \"f\"\nfilters = [\"f/#\"]\nsocket = \"DIR/f.sock\"\n";
+    let setup = Setup::with_connection(broker.port, &format!("{BIRTH}{QUICK}"), &format!("{INGEST}{forward}"));
+    let gatewire = setup.speaking("3.1.1").start();
+    let mut peer = broker.accept();
+    peer.connect();
+    peer.connack(false);
+    let birth = peer.publish();
+    assert_eq!((birth.topic.as_str(), &birth.payload[..]), ("gateways/thing-1/link", &br#"{"link":"up"}"#[..]));
+    assert_eq!((birth.qos, birth.retain, birth.dup), (QoS::AtLeastOnce, true, false));
+    peer.puback(birth.pkid);
+    let subscribe = peer.subscribe();
+    peer.grant(&subscribe);
+    let mut client = gatewire.client("publish.sock");
+    client.send("{\"topic\":\"t\",\"payload\":\"a\"}");
+    assert_eq!(text(&peer.publish()), "a");
+    peer.close();
+    let mut peer = broker.accept();
+    peer.connect();
+    peer.connack(true);
+    let (birth, again) = (peer.publish(), peer.publish());
+    assert_eq!((birth.topic.as_str(), birth.dup), ("gateways/thing-1/link", false));
+    assert_eq!((text(&again), again.dup), ("a".to_owned(), true));
+    peer.puback(again.pkid);
+    assert_eq!(client.json()["result"], "delivered");
+    gatewire.signal("TERM");
+    assert!(matches!(peer.next(), Some(Packet::Disconnect)), "an unanswered birth holds nothing up");
+}
+
+#[test]
+fn a_forbidden_birth_is_left_out_and_everything_else_arrives() {
+    for protocol in ["5", "3.1.1"] {
+        let server = Strict::start(protocol, &["gateways/thing-1/link"]);
+        let setup = Setup::with_connection(server.port, &format!("{BIRTH}{QUICK}"), INGEST).speaking(protocol);
+        let gatewire = setup.start();
+        let mut client = gatewire.client("publish.sock");
+        client.send("{\"topic\":\"t\",\"payload\":\"a\"}");
+        let line = gatewire.wait_for("IoT Core refuses the birth");
+        assert!(line.contains("iot:Publish and iot:RetainPublish on topic/gateways/thing-1/link"), "{line}");
+        assert_eq!(client.json()["result"], "delivered");
+        assert_eq!(server.closes(), 3, "{protocol}");
+        assert_eq!(server.arrived("t"), ["a"]);
+        assert_eq!(gatewire.status()["outbox"]["quarantined"], 0);
+    }
+}
+
+/// What was changed by a reload holds from the next connection on, which the change brings about.
+#[test]
+fn a_reload_with_another_birth_sends_it() {
+    let broker = Mosquitto::start();
+    let setup = Setup::with_connection(broker.port, &format!("{BIRTH}{QUICK}"), "");
+    let gatewire = setup.connect();
+    let subscriber = broker.subscribe_with("gateways/#", &[], "%p");
+    assert_eq!(subscriber.next(), "{\"link\":\"up\"}");
+    let _setup = setup.edit("{ link = \"up\" }", "\"here\"");
+    gatewire.signal("HUP");
+    assert_eq!(subscriber.next(), "here");
+}
