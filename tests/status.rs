@@ -340,3 +340,16 @@ fn a_store_that_another_gatewire_holds_is_told_and_that_of_its_own_daemon_is_not
     assert!(errors.contains("another gatewire uses it"), "{errors}");
     assert!(errors.contains(&format!("(process {})", gatewire.pid())), "{errors}");
 }
+
+#[test]
+fn the_page_sums_up_the_last_day_of_the_link() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, "");
+    let gatewire = setup.connect();
+    let spans = gatewire.status()["link"]["history"].clone();
+    let states: Vec<&str> = spans.as_array().unwrap().iter().map(|span| span["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["disconnected", "connected"], "{spans}");
+    eventually("a second of it", || {
+        status(&setup, &[]).contains(" since gatewire started, longest gap ").then_some(())
+    });
+}

@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod connect;
 mod connection;
 pub(crate) mod diagnosis;
+mod history;
 mod holding;
 mod identified;
 mod opening;

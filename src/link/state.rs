@@ -16,6 +16,8 @@ use crate::mqtt::session::SessionCounters;
 use crate::net::Endpoint;
 use crate::time::{self, Rfc3339};
 
+use super::history::{History, SpanStatus};
+
 /// Shared by the link, which writes it, and those who read.
 #[derive(Debug)]
 pub(crate) struct LinkState {
@@ -27,6 +29,7 @@ pub(crate) struct LinkState {
     attempt: watch::Sender<Attempt>,
     /// When the last connection ended, or the daemon started: by a clock that nobody sets.
     down_since: Cell<Instant>,
+    history: RefCell<History>,
     counters: Cell<SessionCounters>,
     connections: Cell<u64>,
     attempts: Cell<u64>,
@@ -99,6 +102,9 @@ pub(crate) struct LinkStatus {
     fixed: Fixed,
     /// Filters that aren't asked for at the moment because the server refuses them.
     filters_refused: Vec<FilterRefused>,
+    /// Left out for those who follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<SpanStatus>>,
 }
 
 /// One of `link.filters_refused` of the status document.
@@ -150,6 +156,7 @@ impl LinkState {
             changes: watch::Sender::new(State::Connecting),
             attempt: watch::Sender::new(Attempt { certificate: "".into(), came: Came::Nothing }),
             down_since: Cell::new(time::now()),
+            history: RefCell::new(History::new(time::since_boot())),
             counters: Cell::default(),
             connections: Cell::new(0),
             attempts: Cell::new(0),
@@ -171,6 +178,7 @@ impl LinkState {
             }
             current.state = state;
             current.since = at;
+            self.history.borrow_mut().changed(state == State::Connected, time::since_boot());
             self.changes.send_replace(state);
         }
         current.session_present = session_present;
@@ -210,6 +218,7 @@ impl LinkState {
         let came = if is_refusal { Came::Refused(failure.message.clone()) } else { Came::Lost };
         self.attempt.send_modify(|attempt| attempt.came = came);
         self.change(State::Waiting, None, Some(next_attempt.into()));
+        self.history.borrow_mut().failed(failure.code);
         self.current.borrow_mut().last_error = Some(LastError { failure, at: now().into() });
     }
 
@@ -245,10 +254,17 @@ impl LinkState {
     }
 
     pub(crate) fn status(&self) -> LinkStatus {
+        let history = self.history.borrow().status(time::since_boot(), now());
+        LinkStatus { history: Some(history), ..self.brief() }
+    }
+
+    /// The same without the history.
+    pub(crate) fn brief(&self) -> LinkStatus {
         LinkStatus {
             current: self.current.borrow().clone(),
             fixed: self.fixed.borrow().clone(),
             filters_refused: self.filters_refused.borrow().clone(),
+            history: None,
         }
     }
 

@@ -100,6 +100,17 @@ pub(super) struct LinkDocument {
     pub(super) client_id: String,
     pub(super) protocol: String,
     pub(super) filters_refused: Vec<FilterRefusedDocument>,
+    pub(super) history: Vec<SpanDocument>,
+}
+
+/// A time of the last 24 hours.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SpanDocument {
+    pub(super) seconds: f64,
+    pub(super) connected_seconds: f64,
+    pub(super) longest_gap_seconds: f64,
+    pub(super) cause: Option<String>,
 }
 
 /// A filter that gatewire isn't subscribed to.

@@ -1,6 +1,7 @@
 //! The status as a page for people. Pure: it is given the time.
 
 mod bridges;
+mod history;
 mod identity;
 mod services;
 
@@ -127,6 +128,7 @@ impl Page {
         let LinkDocument { endpoint, port, client_id, protocol, .. } = link;
         let client_id = if client_id.is_empty() { String::new() } else { format!(" as {client_id}") };
         self.more(None, &format!("{endpoint}:{port}{proxy}{client_id}, MQTT {protocol}"));
+        self.history(&link.history);
         for FilterRefusedDocument { filter, since, reason, missing } in &link.filters_refused {
             let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
             let lacks = lacks(missing.as_deref());

@@ -104,6 +104,32 @@ publish  2        300       3        /run/gatewire/publish.sock
 }
 
 #[test]
+fn the_last_day_of_the_link_is_one_line() {
+    let with = |history: Value| {
+        let mut document = outage();
+        document["link"]["history"] = history;
+        line(&page(document), "connected ").trim_start().to_owned()
+    };
+    let span = |[seconds, connected, gap]: [f64; 3], cause: Value| {
+        json!({"since": NOW, "state": "both", "seconds": seconds, "connected_seconds": connected,
+               "longest_gap_seconds": gap, "cause": cause})
+    };
+    assert_eq!(
+        with(json!([
+            span([43_000.0, 42_551.0, 209.0], json!("dns_failed")),
+            span([240.0, 0.0, 240.0], json!("keep_alive_lost")),
+            span([43_160.0, 43_160.0, 0.0], json!(null)),
+        ])),
+        "connected 99.2 % of the last 24 h, longest gap 4m (keep_alive_lost)"
+    );
+    assert_eq!(
+        with(json!([span([0.25, 0.0, 0.25], json!(null)), span([99.75, 99.75, 0.0], json!(null))])),
+        "connected 99.7 % of the 1m 40s since gatewire started, longest gap 250 ms"
+    );
+    assert_eq!(with(json!([span([86_400.0, 86_400.0, 0.0], json!(null))])), "connected 100 % of the last 24 h");
+}
+
+#[test]
 fn an_identity_that_is_yet_to_come_says_where_it_is_and_why() {
     let mut document = outage();
     let link = document["link"].as_object_mut().unwrap();
