@@ -212,6 +212,7 @@ max_size = "1 GiB"
 
     def status(self):
         with self.unix("status.sock") as s:
+            s.sendall(b"{}\n")  # a silent client is waited for
             return json.loads(s.makefile().read())
 
     def wait_for(self, condition):
@@ -301,6 +302,7 @@ run = ["/bin/true"]
 
     def services(self):
         with self.unix("status.sock") as s:
+            s.sendall(b"{}\n")
             return json.loads(s.makefile().read())["services"].values()
 
 

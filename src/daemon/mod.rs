@@ -133,7 +133,8 @@ pub(crate) async fn serve<M: Machine>(
     let opened =
         open_store((&config.outbox.path, machine.disk()), &queues, &mut signals, &notifier).await.map_err(at)?;
     let Some(store) = opened else { return Ok(()) };
-    let served = Served::new(config, store, Rc::clone(&stop), inherited, machine.programs());
+    let state = Rc::new(LinkState::new(Fixed::new(&config.connection)));
+    let served = Served::new(config, state, store, Rc::clone(&stop), inherited, machine.programs());
     let parts = Rc::new(assemble(readings, &notifier, (Rc::new(machine.network()), machine.platform()), served));
     let Served { outbox, inbox, store, supervisor, .. } = &parts.served;
     parts.served.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
@@ -200,7 +201,7 @@ fn assemble<N: Network>(
         inbox: Rc::clone(&served.inbox),
         services: Rc::clone(&served.services),
         notifier: Rc::clone(notifier),
-        state: Rc::new(LinkState::new(Fixed::new(&config.connection))),
+        state: Rc::clone(&served.link),
         stop: Rc::clone(&served.stop),
         store: Rc::clone(&served.store),
         memory: RefCell::default(),

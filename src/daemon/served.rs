@@ -3,11 +3,11 @@
 mod bridges;
 mod forwards;
 mod in_place;
+mod serving;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use crate::executions::programs::Programs;
 use crate::forward::{Acks, Forward, Recipient};
 use crate::inbox::Inbox;
 use crate::ingest::Ingest;
+use crate::link::state::LinkState;
 use crate::outbox::Outbox;
 use crate::socket::{Inherited, Listener, Seldom, SharedMemory, SocketError};
 use crate::stop::Stop;
@@ -29,6 +30,7 @@ use crate::store::{QueueState, Store};
 use crate::thing_services::ThingServices;
 use bridges::Bridges;
 pub(super) use bridges::queues;
+use serving::{Server, Serving};
 
 /// Why the sockets can't be as the configuration says.
 #[derive(Debug, Error)]
@@ -58,21 +60,6 @@ impl ServedError {
 /// How long the disk may take for what is known of jobs and commands.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
-/// Who is served at a socket.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Server {
-    Forward(String),
-    Ingest(String),
-    Jobs,
-    Status,
-}
-
-#[derive(Debug)]
-struct Serving {
-    path: PathBuf,
-    task: JoinHandle<()>,
-}
-
 type Listeners = BTreeMap<PathBuf, Rc<Listener>>;
 
 /// All of them, and their neighbours.
@@ -93,6 +80,8 @@ pub(super) struct Served {
     keepers: RefCell<BTreeMap<String, AbortHandle>>,
     ingests: RefCell<Vec<Rc<Ingest>>>,
     pub(super) bridges: Bridges,
+    /// For those who follow it.
+    pub(super) link: Rc<LinkState>,
     line_memory: Rc<SharedMemory>,
     inherited: Inherited,
     listeners: RefCell<Listeners>,
@@ -129,6 +118,7 @@ fn give_access(kept: &[(&Rc<Listener>, &SocketFile)]) -> Result<(), SocketError>
 impl Served {
     pub(super) fn new(
         config: &Config,
+        link: Rc<LinkState>,
         store: Rc<Store>,
         stop: Rc<Stop>,
         inherited: Inherited,
@@ -155,6 +145,7 @@ impl Served {
             keepers: RefCell::default(),
             ingests: RefCell::default(),
             bridges: Bridges::default(),
+            link,
             line_memory: Rc::default(),
             inherited,
             listeners: RefCell::default(),
@@ -332,47 +323,6 @@ impl Served {
         }
     }
 
-    /// Who is to be served where, and how.
-    fn wanted(&self, config: &Config, document: &Rc<dyn Fn() -> Vec<u8>>) -> BTreeMap<Server, (PathBuf, Serve)> {
-        let mut wanted: BTreeMap<Server, (PathBuf, Serve)> = BTreeMap::new();
-        let path = |socket: &SocketFile| socket.path.clone();
-        for (forward, config) in self.forwards.borrow().iter().zip(&config.forward) {
-            let forward = Rc::clone(forward);
-            let serve: Serve = Box::new(move |listener| Box::pin(forward.serve(listener)));
-            wanted.insert(Server::Forward(config.name.clone()), (path(&config.socket), serve));
-        }
-        for (ingest, config) in self.ingests.borrow().iter().zip(&config.ingest) {
-            let ingest = Rc::clone(ingest);
-            let serve: Serve = Box::new(move |listener| Box::pin(ingest.serve(listener)));
-            wanted.insert(Server::Ingest(config.name.clone()), (path(&config.socket), serve));
-        }
-        if let Some(socket) = config.jobs.as_ref().and_then(|jobs| jobs.socket.as_ref()) {
-            let jobs = Rc::clone(&self.executions.socket);
-            let serve: Serve = Box::new(move |listener| Box::pin(jobs.serve(listener)));
-            wanted.insert(Server::Jobs, (path(socket), serve));
-        }
-        let document = Rc::clone(document);
-        let serve: Serve =
-            Box::new(move |listener| Box::pin(crate::status::socket::serve(listener, move || document())));
-        wanted.insert(Server::Status, (path(&config.status.socket), serve));
-        wanted
-    }
-
-    /// Ends whatever is served and shouldn't be, or not there, or at a socket that was made anew.
-    fn end_others(&self, wanted: &BTreeMap<Server, (PathBuf, Serve)>, listeners: &Listeners) -> Vec<JoinHandle<()>> {
-        let old = self.listeners.borrow();
-        let is_new =
-            |path: &Path| !old.get(path).zip(listeners.get(path)).is_some_and(|(old, new)| Rc::ptr_eq(old, new));
-        let goes = |service: &Server, path: &Path| {
-            wanted.get(service).is_none_or(|(wanted, _)| wanted != path) || is_new(path)
-        };
-        let mut serving = self.serving.borrow_mut();
-        let ended = serving.extract_if(.., |service, serving| goes(service, &serving.path));
-        let ended: Vec<JoinHandle<()>> = ended.map(|(_, serving)| serving.task).collect();
-        ended.iter().for_each(JoinHandle::abort);
-        ended
-    }
-
     /// Ends the sockets, and what they hold of their clients.
     pub(super) async fn close(&self) {
         for (_, serving) in self.serving.take() {
@@ -394,5 +344,3 @@ impl Served {
         }
     }
 }
-
-type Serve = Box<dyn FnOnce(Rc<Listener>) -> std::pin::Pin<Box<dyn Future<Output = ()>>>>;

@@ -1,5 +1,7 @@
 //! The status document: what the daemon is doing, in one JSON object.
 
+mod asked;
+pub(crate) mod following;
 pub(crate) mod memory;
 pub(crate) mod socket;
 
@@ -60,11 +62,16 @@ pub(crate) struct CertificateStatus {
 impl Status {
     /// The document, and a newline.
     pub(crate) fn to_json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec(self).unwrap_or_else(|error| {
-            log::error!(GATEWIRE_EVENT = "internal"; "the status can't be written as JSON: {error}");
-            b"{}".to_vec()
-        });
-        json.push(b'\n');
-        json
+        json_line(self)
     }
+}
+
+/// What a part of the daemon says, and a newline.
+fn json_line(value: &impl Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_vec(value).unwrap_or_else(|error| {
+        log::error!(GATEWIRE_EVENT = "internal"; "the status can't be written as JSON: {error}");
+        b"{}".to_vec()
+    });
+    json.push(b'\n');
+    json
 }

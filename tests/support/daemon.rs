@@ -352,7 +352,10 @@ impl Gatewire {
     }
 
     pub fn status(&self) -> Value {
-        let text = self.client("status.sock").read_to_end();
+        let mut client = self.client("status.sock");
+        // At once: a silent client is waited for.
+        client.send("{}");
+        let text = client.read_to_end();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 }

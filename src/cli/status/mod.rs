@@ -1,6 +1,7 @@
 //! `gatewire status`: what the running daemon is doing.
 
 mod document;
+mod follow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod prometheus;
@@ -43,10 +44,12 @@ Examples:
   gatewire status
   gatewire status --json | jq .outbox.waiting
   gatewire status --prometheus
+  gatewire status --follow | jq --unbuffered -r .link.state
   watch -n 1 gatewire status
 
-Exit codes: 0 the daemon has answered, connected or not; 64 usage; 69 the daemon can't be
-reached; 78 configuration unusable.";
+Exit codes: 0 the daemon has answered, connected or not, and --follow was interrupted, or
+nothing reads it any more; 64 usage; 69 the daemon can't be reached, or has stopped while it
+was followed; 78 configuration unusable.";
 
 /// The command line of `gatewire status`.
 #[derive(Debug, Args)]
@@ -59,6 +62,10 @@ pub(super) struct StatusArguments {
     #[arg(long)]
     prometheus: bool,
 
+    /// Print a line of JSON now and at each change of the link, until it is interrupted
+    #[arg(long, conflicts_with_all = ["json", "prometheus"])]
+    follow: bool,
+
     /// Ask this socket; the configuration isn't read
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -67,8 +74,11 @@ pub(super) struct StatusArguments {
 /// The answer goes to standard output, all else to standard error.
 #[inline(never)]
 pub(super) fn run(config: &Path, arguments: &StatusArguments) -> Exit {
-    let answered = ask(config, arguments).and_then(|answer| show(answer, arguments));
-    answered.map_or_else(Failure::end, |()| Exit::Done)
+    let done = match arguments.follow {
+        true => at_the_socket(config, arguments, follow::follow),
+        false => ask(config, arguments).and_then(|answer| show(answer, arguments)),
+    };
+    done.map_or_else(Failure::end, |()| Exit::Done)
 }
 
 /// What the daemon answers. Without one the metrics say so, as its absence would fire no alert; the reason goes to standard
@@ -82,12 +92,21 @@ fn ask(config: &Path, arguments: &StatusArguments) -> Result<(Vec<u8>, Document)
 }
 
 fn fetch_configured(config: &Path, arguments: &StatusArguments) -> Result<(Vec<u8>, Document), Failure> {
+    at_the_socket(config, arguments, |path| fetch(path).map_err(Failure::from))
+}
+
+/// Asks at the status socket, also if the configuration has become one that can't be used.
+fn at_the_socket<T>(
+    config: &Path,
+    arguments: &StatusArguments,
+    ask: impl Fn(&Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let (path, problem) = match &arguments.socket {
         Some(path) => (path.clone(), None),
         None => inputs::status_socket(config)?,
     };
-    match (fetch(&path), problem) {
-        (answer, None) => Ok(answer?),
+    match (ask(&path), problem) {
+        (answer, None) => answer,
         (Err(_), Some(problem)) => Err(problem),
         (Ok(answer), Some(problem)) => {
             problem.and("The daemon runs with the configuration that it had before:").end();
@@ -131,20 +150,30 @@ fn fetch(path: &Path) -> Result<(Vec<u8>, Document), Unreachable> {
 fn understood(text: &[u8], path: &Path) -> Result<Document, Unreachable> {
     let strange = |detail: String| Unreachable::Strange { path: path.to_owned(), detail };
     let value: Value = serde_json::from_slice(text).map_err(|error| strange(format!("not JSON: {error}")))?;
-    if let (Some(error), None) = (value.get("error"), value.get("version")) {
-        let detail = value.get("detail").unwrap_or(error).as_str().unwrap_or("of no known kind").to_owned();
-        return Err(Unreachable::Refused { path: path.to_owned(), detail });
+    if let Some(refusal) = refusal(&value, path) {
+        return Err(refusal);
     }
     serde_json::from_value(value).map_err(|error| strange(format!("not a status document: {error}")))
+}
+
+/// What is answered instead of a document, if that says why.
+fn refusal(value: &Value, path: &Path) -> Option<Unreachable> {
+    let error = value.get("error").filter(|_| value.get("version").is_none())?;
+    let detail = value.get("detail").unwrap_or(error).as_str().unwrap_or("of no known kind").to_owned();
+    Some(Unreachable::Refused { path: path.to_owned(), detail })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Unreachable> {
     let stream = connect(path)?;
     let mut text = Vec::new();
+    // So the daemon needn't wait for what may be asked. One that has closed the connection has mostly said why.
+    let _ = (&stream).write_all(b"{}\n");
     let bounded = stream.set_read_timeout(Some(PATIENCE));
     match bounded.and_then(|()| (&stream).take(MAX_DOCUMENT).read_to_end(&mut text)) {
         Ok(0) => Err(Unreachable::Absent { path: path.to_owned() }),
         Ok(_) => Ok(text),
+        // It has closed without reading what we sent: what it said before that counts.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset && !text.is_empty() => Ok(text),
         Err(error) if is_timeout(&error) && is_of_another_kind(stream, &text) => {
             Err(Unreachable::Other { path: path.to_owned(), wanted: "[status]" })
         }
