@@ -62,6 +62,7 @@ pub(crate) mod filesystem;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub(crate) mod http;
 pub(crate) mod identity;
 pub(crate) mod inbox;
 pub(crate) mod ingest;
@@ -72,6 +73,7 @@ pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod mapping;
 mod message;
+pub(crate) mod metrics;
 pub(crate) mod mqtt;
 pub(crate) mod net;
 pub(crate) mod notify;

@@ -1,4 +1,4 @@
-//! The metrics in a real Prometheus, by way of a real node exporter: docs/recipes/gatewire-metrics.service and
+//! The metrics in a real Prometheus, which asks gatewire itself, or a real node exporter: docs/recipes/gatewire-metrics.service and
 //! prometheus-rules.yml, as they stand there.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -88,6 +88,44 @@ fn run_the_service(gatewire: &Setup, directory: &Path) {
     assert!(output.status.success(), "{output:?}");
 }
 
+/// A Prometheus that scrapes this target each second, with the rules of the recipe, which don't wait.
+fn prometheus(directory: &Path, job: &str, port: u16) -> Server {
+    let rules = fs::read_to_string(path("docs/recipes/prometheus-rules.yml")).unwrap();
+    let rules: Vec<&str> = rules.lines().filter(|line| !line.trim_start().starts_with("for: ")).collect();
+    fs::write(directory.join("rules.yml"), rules.join("\n")).unwrap();
+    let config = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [rules.yml]\n\
+         scrape_configs:\n  - {{job_name: {job}, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}\n"
+    );
+    fs::write(directory.join("prometheus.yml"), config).unwrap();
+    Server::start(
+        "prometheus",
+        directory,
+        "/-/ready",
+        &[
+            "--config.file=prometheus.yml".to_owned(),
+            "--web.listen-address=127.0.0.1:PORT".to_owned(),
+            format!("--storage.tsdb.path={}", directory.join("data").display()),
+        ],
+    )
+}
+
+impl Server {
+    /// The value of a query's first series.
+    fn value(&self, query: &str) -> Option<String> {
+        let options = ["--get", "--data-urlencode", &format!("query={query}")];
+        let answer: Value = serde_json::from_str(&self.ask("/api/v1/query", &options)?).unwrap();
+        Some(answer["data"]["result"][0]["value"][1].as_str()?.to_owned())
+    }
+
+    fn becomes(&self, query: &str, expected: Option<&str>) {
+        let is = || (self.value(query).as_deref() == expected).then_some(());
+        patiently(&format!("{query} to be {expected:?}"), is);
+    }
+}
+
+const DOWN: &str = "ALERTS{alertname=\"GatewireDown\",alertstate=\"firing\"}";
+
 #[test]
 fn a_stopped_daemon_fires_an_alert_in_a_real_prometheus() {
     let broker = Mosquitto::start();
@@ -114,47 +152,37 @@ fn a_stopped_daemon_fires_an_alert_in_a_real_prometheus() {
     let page = exporter.get("/metrics").unwrap();
     assert!(page.contains("\ngatewire_up 1\n") && page.contains("\nnode_textfile_scrape_error 0\n"), "{page}");
 
-    // With rules that don't wait.
-    let rules = fs::read_to_string(path("docs/recipes/prometheus-rules.yml")).unwrap();
-    let rules: Vec<&str> = rules.lines().filter(|line| !line.trim_start().starts_with("for: ")).collect();
-    fs::write(directory.path().join("rules.yml"), rules.join("\n")).unwrap();
-    let config = format!(
-        "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: [rules.yml]\n\
-         scrape_configs:\n  - {{job_name: node, static_configs: [{{targets: ['127.0.0.1:{}']}}]}}\n",
-        exporter.port
-    );
-    fs::write(directory.path().join("prometheus.yml"), config).unwrap();
-    let data = directory.path().join("data");
-    let prometheus = Server::start(
-        "prometheus",
-        directory.path(),
-        "/-/ready",
-        &[
-            "--config.file=prometheus.yml".to_owned(),
-            "--web.listen-address=127.0.0.1:PORT".to_owned(),
-            format!("--storage.tsdb.path={}", data.display()),
-        ],
-    );
-    let value = |query: &str| {
-        let options = ["--get", "--data-urlencode", &format!("query={query}")];
-        let answer: Value = serde_json::from_str(&prometheus.ask("/api/v1/query", &options)?).unwrap();
-        Some(answer["data"]["result"][0]["value"][1].as_str()?.to_owned())
-    };
-    let becomes = |query: &str, expected: Option<&str>| {
-        patiently(&format!("{query} to be {expected:?}"), || (value(query).as_deref() == expected).then_some(()));
-    };
-    let down = "ALERTS{alertname=\"GatewireDown\",alertstate=\"firing\"}";
-    becomes("gatewire_up", Some("1"));
-    becomes("gatewire_link_up", Some("1"));
-    assert_eq!(value(down), None);
+    let prometheus = prometheus(directory.path(), "node", exporter.port);
+    prometheus.becomes("gatewire_up", Some("1"));
+    prometheus.becomes("gatewire_link_up", Some("1"));
+    assert_eq!(prometheus.value(DOWN), None);
     gatewire.kill();
     run_the_service(&setup, &metrics);
-    becomes("gatewire_up", Some("0"));
-    becomes(down, Some("1"));
+    prometheus.becomes("gatewire_up", Some("0"));
+    prometheus.becomes(DOWN, Some("1"));
     let _gatewire = setup.again().connect();
     run_the_service(&setup, &metrics);
-    becomes("gatewire_up", Some("1"));
-    becomes(down, None);
+    prometheus.becomes("gatewire_up", Some("1"));
+    prometheus.becomes(DOWN, None);
+}
+
+#[test]
+fn a_real_prometheus_asks_gatewire_itself() {
+    let broker = Mosquitto::start();
+    let (directory, port) = (TempDir::new().unwrap(), free_port());
+    let rest = "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"100ms\"\npayload = \"x\"\n";
+    let setup = Setup::new(broker.port, &format!("{rest}[metrics]\nlisten = \"127.0.0.1:{port}\"\n"));
+    let gatewire = setup.connect();
+    let prometheus = prometheus(directory.path(), "gatewire", port);
+    prometheus.becomes("gatewire_up", Some("1"));
+    prometheus.becomes("gatewire_link_up", Some("1"));
+    assert_eq!(prometheus.value(DOWN), None);
+    gatewire.kill();
+    prometheus.becomes("up", Some("0"));
+    prometheus.becomes(DOWN, Some("1"));
+    let _gatewire = setup.again().connect();
+    prometheus.becomes("up", Some("1"));
+    prometheus.becomes(DOWN, None);
 }
 
 #[test]

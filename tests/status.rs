@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // The reader of the document is the binary's: here it is asked what it passes over.
-#[path = "../src/cli/status/document.rs"]
+#[path = "../src/status/document.rs"]
 #[allow(dead_code, reason = "what the page makes of it is the binary's business")]
 mod document;
 mod support;

@@ -12,6 +12,7 @@ mod environment;
 mod explain;
 mod key_file;
 mod known;
+mod metrics;
 mod places;
 mod provisioning;
 mod proxy;
@@ -21,6 +22,7 @@ mod redact;
 mod report;
 mod section;
 mod services;
+mod socket;
 #[cfg(test)]
 mod tests;
 mod unnamed;
@@ -48,6 +50,7 @@ pub(crate) use key_file::KeyFile;
 #[cfg(test)]
 pub(crate) use known::is_key_of;
 pub(crate) use known::meant;
+pub(crate) use metrics::{Listen, Metrics};
 pub(crate) use places::Places;
 pub(crate) use provisioning::{ClaimAfter, NoValue, Provisioning};
 #[cfg(any(test, fuzzing))]
@@ -55,6 +58,7 @@ pub(crate) use read::fuzzing;
 pub(crate) use read::{actions, files, is_unconfigured, read, read_as_client};
 pub(crate) use redact::without_secrets;
 pub(crate) use services::{Commands, Jobs};
+pub(crate) use socket::SocketFile;
 use unnamed::Unnamed;
 
 /// A whole configuration, valid and with defaults filled in.
@@ -75,6 +79,8 @@ pub(crate) struct Config {
     pub(crate) actions: Actions,
     pub(crate) outbox: Outbox,
     pub(crate) status: Status,
+    /// `None`: nobody listens.
+    pub(crate) metrics: Option<Metrics>,
     pub(crate) log: Log,
     pub(crate) places: Places,
     unnamed: Unnamed,
@@ -356,16 +362,6 @@ pub(crate) struct Ingest {
     /// More of them are known once AWS has said the name of the thing.
     pub(crate) awaits_name: bool,
     pub(crate) batch: Option<Batch>,
-}
-
-/// A Unix socket in the file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SocketFile {
-    pub(crate) path: PathBuf,
-    /// Permission bits, such as `0o660`.
-    pub(crate) mode: u32,
-    /// Left out: the process's own group.
-    pub(crate) group: Option<String>,
 }
 
 /// `[outbox]`

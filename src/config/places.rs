@@ -57,6 +57,12 @@ impl Places {
         named.place.rsplit_once(':').map(|(file, _)| file.into())
     }
 
+    /// Likewise with the key, for one of [`Config::sockets`](super::Config::sockets).
+    pub(crate) fn of_socket(&self, path: &Path) -> String {
+        let place = self.with_key("socket", path);
+        if place.is_empty() { self.with_key("listen", path) } else { place }
+    }
+
     /// Likewise with the key, whose last part is `last`: `FILE:LINE: `KEY`: `.
     pub(crate) fn with_key(&self, last: &str, path: &Path) -> String {
         let is_it = |named: &&Named| named.path == path && named.key.rsplit('.').next() == Some(last);

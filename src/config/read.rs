@@ -146,6 +146,7 @@ fn build_with(
     let provisioning = reader.provisioning();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
+    let metrics = reader.metrics();
     let bridge = reader.bridges();
     let (jobs, commands, actions) = (reader.jobs(), reader.commands(), reader.actions());
     reader.check_services(&actions, provisioning.as_ref());
@@ -166,6 +167,7 @@ fn build_with(
         actions: actions.clone(),
         outbox,
         status,
+        metrics: metrics.clone(),
         log,
         places: places.clone(),
         unnamed: Unnamed::default(),

@@ -3,10 +3,12 @@
 mod bridges;
 mod forwards;
 mod in_place;
+mod metrics;
 mod serving;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -51,7 +53,7 @@ impl ServedError {
     /// With the line of the configuration that it is about.
     pub(super) fn at_its_place(&self, config: &Config) -> String {
         match self {
-            ServedError::Socket(error) => format!("{}{error}", config.places.with_key("socket", error.path())),
+            ServedError::Socket(error) => format!("{}{error}", config.places.of_socket(error.path())),
             ServedError::StillLeaving(_) | ServedError::DiskSilent { .. } => self.to_string(),
         }
     }
@@ -82,6 +84,8 @@ pub(super) struct Served {
     pub(super) bridges: Bridges,
     /// For those who follow it.
     pub(super) link: Rc<LinkState>,
+    /// What serves the metrics at a TCP port.
+    metrics: RefCell<Option<(SocketAddr, JoinHandle<()>)>>,
     line_memory: Rc<SharedMemory>,
     inherited: Inherited,
     listeners: RefCell<Listeners>,
@@ -146,6 +150,7 @@ impl Served {
             ingests: RefCell::default(),
             bridges: Bridges::default(),
             link,
+            metrics: RefCell::default(),
             line_memory: Rc::default(),
             inherited,
             listeners: RefCell::default(),
@@ -198,11 +203,8 @@ impl Served {
     /// removed is made anew.
     fn open_sockets(&self, config: &Config) -> Result<Listeners, SocketError> {
         let present = self.listeners.borrow();
-        let forwards = config.forward.iter().map(|forward| &forward.socket);
-        let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
         let (mut listeners, mut kept) = (Listeners::new(), Vec::new());
-        let jobs = config.jobs.iter().filter_map(|jobs| jobs.socket.as_ref());
-        for socket in forwards.chain(ingests).chain(jobs).chain([&config.status.socket]) {
+        for socket in config.sockets() {
             let listener = match present.get(&socket.path) {
                 Some(listener) if listener.is_in_place() => {
                     kept.push((listener, socket));
@@ -243,6 +245,7 @@ impl Served {
             // It was aborted, or had ended before.
             let _ = task.await;
         }
+        self.apply_metrics(config, &document).await;
         *self.config.borrow_mut() = Some(Rc::new(config.clone()));
         // The sockets that nobody serves any more go, unless they are systemd's.
         *self.listeners.borrow_mut() = listeners;
@@ -330,6 +333,7 @@ impl Served {
             // It was aborted, or had ended before.
             let _ = serving.task.await;
         }
+        self.end_metrics().await;
         self.listeners.take();
     }
 

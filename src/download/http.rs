@@ -3,31 +3,27 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, Connection};
-use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Request, header};
 use memchr::memmem;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::fault::Fault;
 use super::head::Head;
 use super::resume::{Ask, Known};
 use crate::actions::Url;
+use crate::http::Adapter;
 use crate::net::is_close;
 use crate::printable::printable;
 use crate::time;
 
 /// The most of an answer that is in memory, its head included, in bytes.
 const MAX_BUFFER: usize = 64 * 1024;
-
-/// How much is read from the connection at once: a record of TLS.
-const MAX_READ: usize = 16 * 1024;
 
 /// How much of what a server says about a failure is looked at, in bytes, and for how long.
 const MAX_EXPLANATION: usize = 4 * 1024;
@@ -151,43 +147,6 @@ fn fault(error: &hyper::Error) -> Fault {
     match closed || error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         true => Fault::Lost("the other end closed it".to_owned()),
         false => Fault::Lost(printable(&cause.to_string()).into_owned()),
-    }
-}
-
-/// A stream of tokio's for hyper.
-struct Adapter<S> {
-    stream: S,
-    read: Box<[u8]>,
-}
-
-impl<S> Adapter<S> {
-    fn new(stream: S) -> Adapter<S> {
-        Adapter { stream, read: vec![0; MAX_READ].into_boxed_slice() }
-    }
-}
-
-impl<S: AsyncRead + Unpin> Read for Adapter<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        let Adapter { stream, read } = self.get_mut();
-        let most = into.remaining().min(read.len());
-        let mut filled = ReadBuf::new(&mut read[..most]);
-        ready!(Pin::new(stream).poll_read(cx, &mut filled))?;
-        into.put_slice(filled.filled());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Write for Adapter<S> {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

@@ -74,6 +74,11 @@ impl Stream {
         self.is_at_line_end.get()
     }
 
+    /// The connection by itself, for who reads and writes it in another way.
+    pub(crate) fn into_std(mut self) -> io::Result<UnixStream> {
+        self.fd.take().map(AsyncFd::into_inner).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     fn fd(&self) -> io::Result<&AsyncFd<UnixStream>> {
         self.fd.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }

@@ -1,8 +1,10 @@
 //! The status document: what the daemon is doing, in one JSON object.
 
 mod asked;
+pub(crate) mod document;
 pub(crate) mod following;
 pub(crate) mod memory;
+pub(crate) mod prometheus;
 pub(crate) mod socket;
 
 use std::collections::BTreeMap;

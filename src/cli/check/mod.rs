@@ -18,7 +18,7 @@ use super::Exit;
 use super::inputs;
 use super::output::{say, tell};
 use crate::actions::RunsAs;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, Listen};
 use crate::count::count;
 use crate::net::Endpoint;
 use crate::systemd;
@@ -157,6 +157,11 @@ fn summary(config: &Config) -> Vec<String> {
             false => format!("by the template {} and the claim", provisioning.template),
         };
         line("identity", identity);
+    }
+    match config.metrics.as_ref().map(|metrics| &metrics.listen) {
+        Some(Listen::Tcp(address)) => line("metrics", format!("at http://{address}/metrics")),
+        Some(Listen::Unix(socket)) => line("metrics", format!("at {}", socket.path.display())),
+        None => {}
     }
     for publish in &config.publications() {
         line("publish", format!("{}: on {} {}", publish.name, publish.topic, publish.when));

@@ -8,9 +8,10 @@ use std::path::Path;
 use super::programs::not_run;
 use crate::bridge::local;
 use crate::cli::Exit;
-use crate::config::{self, Config, SocketFile, Source};
+use crate::config::{self, Config, Metrics, SocketFile, Source};
 use crate::filesystem;
 use crate::identity::{Directory, this_machine};
+use crate::metrics;
 use crate::regular;
 use crate::socket::{Beside, Listener, SocketError};
 use crate::store::{self, Obstacle};
@@ -53,19 +54,21 @@ fn is_made(directory: &Path) -> bool {
 pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
     let is_held = daemon.is_some();
     let mut found = Finding::default();
-    let forwards = config.forward.iter().map(|forward| &forward.socket);
-    let ingests = config.ingest.iter().map(|ingest| &ingest.socket);
-    let jobs = config.jobs.iter().filter_map(|jobs| jobs.socket.as_ref());
     // A directory that isn't there is one fault, however many sockets are to lie in it.
     let mut directories = BTreeSet::new();
-    for socket in forwards.chain(ingests).chain(jobs).chain([&config.status.socket]) {
+    for socket in config.sockets() {
         let fault = probe(socket, daemon).err().filter(|error| match error {
             SocketError::NoDirectory { directory, .. } | SocketError::FileAsDirectory { directory, .. } => {
                 directories.insert(directory.clone())
             }
             _ => true,
         });
-        found.refused.extend(fault.map(|error| format!("{}{error}", config.places.with_key("socket", &socket.path))));
+        found.refused.extend(fault.map(|error| format!("{}{error}", config.places.of_socket(&socket.path))));
+    }
+    if let Some(address) = config.metrics.as_ref().and_then(Metrics::address)
+        && let Err(error) = metrics::probe(address, is_held)
+    {
+        found.hindered.push(format!("`metrics.listen`: {error}"));
     }
     walk_store(config, is_held, &mut found);
     if let Some(Err(lacks)) = config.provisioning.as_ref().map(|provisioning| &provisioning.told) {

@@ -32,13 +32,10 @@ pub(super) fn walk(path: &Path, config: &Config) -> Finding {
             found.warnings.extend(kept.map(|obstacle| format!("{place}warning: it can't be deleted: {obstacle}")));
         }
     }
-    let forwards = config.forward.iter().map(|forward| &forward.socket.path);
-    let ingests = config.ingest.iter().map(|ingest| &ingest.socket.path);
-    let jobs = config.jobs.iter().filter_map(|jobs| Some(&jobs.socket.as_ref()?.path));
-    for socket in forwards.chain(ingests).chain(jobs).chain([&config.status.socket.path]) {
+    for socket in config.sockets().map(|socket| &socket.path) {
         // systemd makes them outside of the sandbox.
         let obstacle = obstacle(&sandbox, socket, Use::Socket).filter(|_| !sandbox.is_given(socket));
-        tell(obstacle, &places.with_key("socket", socket), &mut found.refused, &mut found.warnings);
+        tell(obstacle, &places.of_socket(socket), &mut found.refused, &mut found.warnings);
     }
     let store = &config.outbox.path;
     tell(

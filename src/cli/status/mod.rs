@@ -1,10 +1,8 @@
 //! `gatewire status`: what the running daemon is doing.
 
-mod document;
 mod follow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod prometheus;
 mod table;
 mod words;
 
@@ -21,9 +19,10 @@ use super::client::{PATIENCE, Unreachable, connect};
 use super::output::{self, Failure, Style, StyledText};
 use super::{Exit, inputs};
 
+use crate::status::document::Document;
+pub(super) use crate::status::document::ExecutionDocument;
+use crate::status::prometheus;
 use crate::time;
-use document::Document;
-pub(super) use document::ExecutionDocument;
 pub(super) use words::clock;
 
 /// The longest document that is read, in bytes: many times what a daemon writes.

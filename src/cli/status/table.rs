@@ -7,14 +7,14 @@ mod services;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::document::{
-    Certificate, Document, Drain, FilterRefusedDocument, ForwardDocument, Held, IngestDocument, LinkDocument,
-    LinkPhase, OutboxDocument, Publish, Quarantined, Store,
-};
 use super::words::{bytes, causes, clock, relative, span, wrapped};
 use crate::cli::output::{Style, StyledText, Tone};
 use crate::count::{count, count_that};
 use crate::printable::printable;
+use crate::status::document::{
+    Certificate, Document, Drain, FilterRefusedDocument, ForwardDocument, Held, IngestDocument, LinkDocument,
+    LinkPhase, OutboxDocument, Publish, Quarantined, Store,
+};
 use crate::time::Rfc3339;
 
 /// Where the values of the upper part begin.

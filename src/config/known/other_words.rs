@@ -305,7 +305,8 @@ pub(super) const OTHER_SECTIONS: &[(&str, &[&str])] = &[
     ("jobs", &["job", "aws_jobs", "iot_jobs"]),
     ("commands", &["command", "remote_commands", "iot_commands"]),
     ("action", &["actions", "handler", "handlers", "operation", "operations", "allow", "allowed"]),
-    ("status", &["monitor", "monitoring", "health", "stats", "statistics", "prometheus", "api", "control", "admin"]),
+    ("status", &["monitor", "monitoring", "health", "stats", "statistics", "api", "control", "admin"]),
+    ("metrics", &["prometheus", "exporter", "metric", "openmetrics"]),
     ("log", &["logging", "logger", "logs", "syslog", "journal"]),
 ];
 

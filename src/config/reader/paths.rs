@@ -41,7 +41,11 @@ impl<'a> Reader<'a> {
 
     /// The path of a socket, whoever makes it.
     pub(super) fn socket_path(&self, node: &Node) -> Result<PathBuf, String> {
-        let path = path(node, self.environment)?;
+        self.short_enough(path(node, self.environment)?)
+    }
+
+    /// Whether a socket may have this path.
+    pub(super) fn short_enough(&self, path: PathBuf) -> Result<PathBuf, String> {
         match path.as_os_str().len() {
             len if len > MAX_SOCKET_PATH => {
                 Err(format!("is {len} bytes long, a socket's path may have at most {MAX_SOCKET_PATH}"))
@@ -50,7 +54,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn group(&self, node: &Node) -> Result<String, String> {
+    pub(super) fn group(&self, node: &Node) -> Result<String, String> {
         if let Value::Integer(number) = node.value {
             return Err(format!(
                 "must be the name of a group in quotes, and not its number (`getent group {number}` shows the name)"

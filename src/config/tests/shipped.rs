@@ -23,6 +23,12 @@ fn commented_provisioning() -> &'static str {
     rest.split_once("\n[").unwrap().0
 }
 
+/// `[metrics]`, which isn't there by default.
+fn commented_metrics() -> &'static str {
+    let (_, rest) = SHIPPED.split_once("\n# [metrics]\n").unwrap();
+    rest.split_once("\n[").unwrap().0
+}
+
 /// Of those the bridge, and what is for jobs and commands, without the header that each begins with.
 fn commented_bridge() -> &'static str {
     commented().split_once("\n# [jobs]").unwrap().0
@@ -54,7 +60,7 @@ fn the_shipped_configuration_is_right_but_for_its_placeholder() {
 
 #[test]
 fn the_shipped_comments_show_the_defaults() {
-    let real = real().replace(commented(), "").replace(commented_provisioning(), "");
+    let real = real().replace(commented(), "").replace(commented_provisioning(), "").replace(commented_metrics(), "");
     // Except for what is optional, and thus has none.
     let optional = [
         "cron",
@@ -147,6 +153,18 @@ fn the_shipped_provisioning_is_right_once_its_signs_are_taken_away_and_shows_the
 }
 
 #[test]
+fn the_shipped_metrics_are_right_once_their_signs_are_taken_away() {
+    let read = |text: String| load(&format!("{CONNECTION}[metrics]\n{text}"), &[]).unwrap();
+    let (config, warnings) = read(uncommented(commented_metrics(), &|key| key == "listen"));
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(config.metrics.unwrap().address(), Some("127.0.0.1:9641".parse().unwrap()));
+    let text = uncommented(commented_metrics(), &|_| true).replace("127.0.0.1:9641", "unix:/run/gatewire/metrics.sock");
+    let whole = read(text.replace("group = \"gatewire\"", "")).0.metrics.unwrap();
+    let default = read("listen = \"unix:/run/gatewire/metrics.sock\"\n".to_owned()).0.metrics.unwrap();
+    assert_eq!(whole, default);
+}
+
+#[test]
 fn every_key_stands_in_the_shipped_configuration() {
     let mut missing = Vec::new();
     // They are the headers of tables below it.
@@ -187,7 +205,7 @@ fn keys() -> Vec<(String, String)> {
     let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\nconnection.will.zzzz = 1\nconnection.birth.zzzz = 1\ntls.zzzz = 1\nprovisioning.zzzz = 1\n\
                 publish = [{ zzzz = 1, batch = { zzzz = 1 } }]\nforward = [{ zzzz = 1, keep = { zzzz = 1 } }]\ningest = [{ zzzz = 1, batch = { zzzz = 1 } }]\n\
                 bridge = [{ zzzz = 1, tls = { zzzz = 1 }, up = [{ zzzz = 1, batch = { zzzz = 1 } }], down = [{ zzzz = 1, keep = { zzzz = 1 } }] }]\n\
-                jobs.zzzz = 1\ncommands.zzzz = 1\naction = [{ zzzz = 1, download = { zzzz = 1 } }]\noutbox.zzzz = 1\nstatus.zzzz = 1\nlog.zzzz = 1\n";
+                jobs.zzzz = 1\ncommands.zzzz = 1\naction = [{ zzzz = 1, download = { zzzz = 1 } }]\noutbox.zzzz = 1\nstatus.zzzz = 1\nmetrics.zzzz = 1\nlog.zzzz = 1\n";
     let mut keys = Vec::new();
     for error in load(text, &[]).unwrap_err() {
         let Some((place, names)) = error.split_once(".zzzz`: unknown key; there ") else { continue };

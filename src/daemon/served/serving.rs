@@ -8,8 +8,10 @@ use std::rc::Rc;
 
 use tokio::task::JoinHandle;
 
+use super::metrics::exposition;
 use super::{Listeners, Served};
-use crate::config::{Config, SocketFile};
+use crate::config::{Config, Metrics, SocketFile};
+use crate::metrics;
 use crate::socket::Listener;
 use crate::status::{following, socket as status_socket};
 
@@ -20,6 +22,7 @@ pub(super) enum Server {
     Ingest(String),
     Jobs,
     Status,
+    Metrics,
 }
 
 #[derive(Debug)]
@@ -63,6 +66,11 @@ impl Served {
         };
         let serve: Serve = Box::new(move |listener| Box::pin(status_socket::serve(listener, told)));
         wanted.insert(Server::Status, (path(&config.status.socket), serve));
+        if let Some(socket) = config.metrics.as_ref().and_then(Metrics::socket) {
+            let exposition = exposition(document);
+            let serve: Serve = Box::new(move |listener| Box::pin(metrics::serve_unix(listener, exposition)));
+            wanted.insert(Server::Metrics, (path(socket), serve));
+        }
         wanted
     }
 

@@ -2,8 +2,8 @@
 
 use super::{Page, TableRow};
 use crate::cli::output::Tone;
-use crate::cli::status::document::{BridgeDocument, FilterRefusedDocument, LinkPhase, RuleDocument};
 use crate::cli::status::words::causes;
+use crate::status::document::{BridgeDocument, FilterRefusedDocument, LinkPhase, RuleDocument};
 use crate::time::Rfc3339;
 
 impl Page {

@@ -2,9 +2,9 @@
 
 use jiff::SignedDuration;
 
-use super::super::document::SpanDocument;
 use super::super::words::span;
 use super::Page;
+use crate::status::document::SpanDocument;
 
 /// What the daemon remembers at most, in seconds; less since it started.
 const WINDOW: f64 = 24.0 * 3600.0;

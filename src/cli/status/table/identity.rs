@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::Page;
 use crate::cli::output::Tone;
-use crate::cli::status::document::IdentityDocument;
 use crate::cli::status::words::relative;
+use crate::status::document::IdentityDocument;
 
 impl Page {
     pub(super) fn identity(&mut self, identity: Option<&IdentityDocument>) {

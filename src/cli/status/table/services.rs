@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Page;
 use crate::cli::output::Tone;
-use crate::cli::status::document::ServiceDocument;
+use crate::status::document::ServiceDocument;
 use crate::time::Rfc3339;
 
 impl Page {

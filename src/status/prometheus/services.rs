@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::MetricKind::{Counter, Gauge};
 use super::Metrics;
-use crate::cli::status::document::ServiceDocument;
+use crate::status::document::ServiceDocument;
 
 impl Metrics {
     pub(super) fn services(&mut self, services: &BTreeMap<String, ServiceDocument>) {

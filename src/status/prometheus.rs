@@ -24,7 +24,7 @@ enum MetricKind {
 use MetricKind::{Counter, Gauge};
 
 /// A document as metrics.
-pub(super) fn exposition(document: &Document) -> String {
+pub(crate) fn exposition(document: &Document) -> String {
     let mut metrics = Metrics(String::new());
     metrics.up(true);
     metrics.process(document);
@@ -39,8 +39,13 @@ pub(super) fn exposition(document: &Document) -> String {
     metrics.0
 }
 
+/// Likewise of a document as it is written.
+pub(crate) fn of_json(document: &[u8]) -> String {
+    serde_json::from_slice(document).map_or_else(|_| down(), |document| exposition(&document))
+}
+
 /// What there is to say when the daemon doesn't answer: a metric that is gone fires no alert.
-pub(super) fn down() -> String {
+pub(crate) fn down() -> String {
     let mut metrics = Metrics(String::new());
     metrics.up(false);
     metrics.0

@@ -2,7 +2,7 @@
 
 use super::MetricKind::Gauge;
 use super::{Metrics, seconds};
-use crate::cli::status::document::IdentityDocument;
+use crate::status::document::IdentityDocument;
 
 impl Metrics {
     pub(super) fn identity(&mut self, identity: Option<&IdentityDocument>) {

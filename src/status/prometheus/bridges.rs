@@ -2,7 +2,7 @@
 
 use super::MetricKind::{self, Counter, Gauge};
 use super::{Metrics, Of, seconds};
-use crate::cli::status::document::{BridgeDocument, LinkPhase, RuleDocument};
+use crate::status::document::{BridgeDocument, LinkPhase, RuleDocument};
 
 /// A rule of a bridge, which way it is, and its number among those: two may have the same `from`.
 type Rule<'a> = (&'a BridgeDocument, &'static str, String, &'a RuleDocument);

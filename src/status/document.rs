@@ -1,0 +1,316 @@
+//! The status document, as its reader sees it.
+//!
+//! It may come from a daemon of another version, such as while a new one is installed and the old one still runs: what isn't
+//! known is passed over, what is missing is left empty.
+
+use std::collections::BTreeMap;
+
+use crate::time::Rfc3339;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Document {
+    pub(crate) version: String,
+    pub(crate) started: Option<Rfc3339>,
+    pub(crate) memory: Option<MemoryDocument>,
+    pub(crate) link: LinkDocument,
+    pub(crate) outbox: OutboxDocument,
+    pub(crate) store: Store,
+    pub(crate) inbox: Inbox,
+    pub(crate) counters: CountersDocument,
+    pub(crate) publish: Vec<Publish>,
+    pub(crate) forward: Vec<ForwardDocument>,
+    pub(crate) ingest: Vec<IngestDocument>,
+    pub(crate) bridge: Vec<BridgeDocument>,
+    /// By name.
+    pub(crate) services: BTreeMap<String, ServiceDocument>,
+    /// `None`: the daemon is of a version that knows no jobs.
+    pub(crate) executions: Option<Vec<ExecutionDocument>>,
+    /// `None` without `[provisioning]`.
+    pub(crate) identity: Option<IdentityDocument>,
+    pub(crate) certificate: Certificate,
+}
+
+/// What gatewire knows of the identity that it makes itself.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct IdentityDocument {
+    pub(crate) state: String,
+    pub(crate) step: Option<String>,
+    pub(crate) thing: Option<String>,
+    pub(crate) configuration: Map<String, Value>,
+    pub(crate) not_after: Option<Rfc3339>,
+    pub(crate) next_attempt: Option<Rfc3339>,
+    pub(crate) last_error: Option<LinkError>,
+}
+
+/// A service of AWS IoT that is configured.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ServiceDocument {
+    pub(crate) state: String,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) reason: Option<String>,
+    pub(crate) next_attempt: Option<Rfc3339>,
+    pub(crate) outstanding: u64,
+    pub(crate) sent: u64,
+    pub(crate) answered: u64,
+    pub(crate) timed_out: u64,
+    pub(crate) delayed: u64,
+    pub(crate) execution: Option<String>,
+    pub(crate) waiting: u64,
+    pub(crate) readers: Option<u64>,
+}
+
+/// An execution of a job or a command, also as the store has it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExecutionDocument {
+    pub(crate) at: Option<Rfc3339>,
+    pub(crate) kind: String,
+    pub(crate) id: String,
+    pub(crate) execution: Option<i64>,
+    pub(crate) action: Option<String>,
+    pub(crate) status: String,
+    pub(crate) reason: Option<String>,
+}
+
+/// Bytes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MemoryDocument {
+    pub(crate) resident: u64,
+    pub(crate) peak: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LinkDocument {
+    pub(crate) state: LinkPhase,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) disconnected_since: Option<Rfc3339>,
+    pub(crate) session_present: Option<bool>,
+    pub(crate) next_attempt: Option<Rfc3339>,
+    pub(crate) last_error: Option<LinkError>,
+    pub(crate) endpoint: String,
+    pub(crate) port: u16,
+    pub(crate) proxy: Option<String>,
+    pub(crate) client_id: String,
+    pub(crate) protocol: String,
+    pub(crate) filters_refused: Vec<FilterRefusedDocument>,
+    pub(crate) history: Vec<SpanDocument>,
+}
+
+/// A time of the last 24 hours.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SpanDocument {
+    pub(crate) seconds: f64,
+    pub(crate) connected_seconds: f64,
+    pub(crate) longest_gap_seconds: f64,
+    pub(crate) cause: Option<String>,
+}
+
+/// A filter that gatewire isn't subscribed to.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct FilterRefusedDocument {
+    pub(crate) filter: String,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) reason: String,
+    pub(crate) missing: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LinkPhase {
+    Connected,
+    Connecting,
+    Waiting,
+    Stopped,
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LinkError {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    pub(crate) advice: String,
+    pub(crate) at: Option<Rfc3339>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct OutboxDocument {
+    pub(crate) waiting: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) bytes: u64,
+    pub(crate) oldest: Option<Rfc3339>,
+    pub(crate) stored: u64,
+    pub(crate) dropped: BTreeMap<String, u64>,
+    pub(crate) held: Option<Held>,
+    pub(crate) quarantined: u64,
+    pub(crate) quarantine: Vec<Quarantined>,
+    pub(crate) accepted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) sent: u64,
+    pub(crate) drain: Option<Drain>,
+}
+
+/// What holds messages back though there is a connection.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Held {
+    pub(crate) cause: String,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) reason: String,
+    pub(crate) advice: String,
+    pub(crate) next_attempt: Option<Rfc3339>,
+}
+
+/// A topic, or a group of topics, whose messages are set aside.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Quarantined {
+    pub(crate) topic: String,
+    pub(crate) retain: bool,
+    pub(crate) qos: Option<u8>,
+    pub(crate) min_size: Option<u64>,
+    pub(crate) examples: Vec<String>,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) messages: u64,
+    pub(crate) reason: String,
+    pub(crate) missing: Option<String>,
+}
+
+/// The backlog of an outage, on its way out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Drain {
+    pub(crate) messages: u64,
+    pub(crate) delivered: u64,
+    pub(crate) seconds_left: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Store {
+    pub(crate) path: String,
+    pub(crate) error: Option<String>,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) moved_aside: Vec<String>,
+    pub(crate) restored: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Inbox {
+    pub(crate) received: u64,
+    pub(crate) unmatched: u64,
+    pub(crate) too_large: u64,
+    pub(crate) unreadable: u64,
+    pub(crate) unacknowledged: u64,
+}
+
+/// Those of the link.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CountersDocument {
+    pub(crate) attempts: u64,
+    pub(crate) copies: u64,
+    pub(crate) connections: u64,
+    pub(crate) published: u64,
+    pub(crate) resent: u64,
+    pub(crate) received: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Publish {
+    pub(crate) name: String,
+    pub(crate) topic: String,
+    pub(crate) count: u64,
+    pub(crate) skipped: u64,
+    pub(crate) unchanged: u64,
+    pub(crate) failed: u64,
+    pub(crate) refused: u64,
+    pub(crate) last_run: Option<Rfc3339>,
+    pub(crate) last_published: Option<Rfc3339>,
+    pub(crate) next_run: Option<Rfc3339>,
+    pub(crate) failing: bool,
+    pub(crate) last_error: Option<TroubleDocument>,
+}
+
+/// What went wrong with a publication.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TroubleDocument {
+    pub(crate) message: String,
+    pub(crate) at: Rfc3339,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ForwardDocument {
+    pub(crate) name: String,
+    pub(crate) socket: String,
+    /// Not said by version 0.1.0.
+    #[serde(default)]
+    pub(crate) format: Option<String>,
+    pub(crate) readers: u64,
+    pub(crate) observers: u64,
+    pub(crate) waiting: u64,
+    pub(crate) unacknowledged: u64,
+    pub(crate) waiting_bytes: u64,
+    pub(crate) stored: u64,
+    pub(crate) oldest: Option<Rfc3339>,
+    pub(crate) written: u64,
+    pub(crate) dropped: BTreeMap<String, u64>,
+    pub(crate) disconnected_slow: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct IngestDocument {
+    pub(crate) name: String,
+    pub(crate) socket: String,
+    pub(crate) clients: u64,
+    pub(crate) accepted: u64,
+    pub(crate) refused: BTreeMap<String, u64>,
+}
+
+/// A bridge, and its connection to the local broker.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BridgeDocument {
+    pub(crate) name: String,
+    pub(crate) broker: String,
+    pub(crate) state: LinkPhase,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) last_error: Option<LinkError>,
+    pub(crate) filters_refused: Vec<FilterRefusedDocument>,
+    pub(crate) up: Vec<RuleDocument>,
+    pub(crate) down: Vec<RuleDocument>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RuleDocument {
+    pub(crate) from: String,
+    pub(crate) received: u64,
+    pub(crate) accepted: u64,
+    pub(crate) delivered: u64,
+    pub(crate) waiting: u64,
+    pub(crate) dropped: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Certificate {
+    pub(crate) not_before: Option<Rfc3339>,
+    pub(crate) not_after: Option<Rfc3339>,
+}
