@@ -1,11 +1,10 @@
-//! The metrics in a real Prometheus, which asks gatewire itself, or a real node exporter: docs/recipes/gatewire-metrics.service and
-//! prometheus-rules.yml, as they stand there.
+//! The metrics in a real Prometheus, which asks gatewire itself, or a real node exporter: packaging/systemd/gatewire-textfile.service
+//! and docs/recipes/prometheus-rules.yml, as they stand there.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -75,15 +74,12 @@ impl Drop for Server {
 
 /// What the service does each time its timer elapses.
 fn run_the_service(gatewire: &Setup, directory: &Path) {
-    let unit = fs::read_to_string(path("docs/recipes/gatewire-metrics.service")).unwrap();
-    let (_, line) = unit.split_once("\nExecStart=/bin/sh -c '").unwrap();
-    let (script, _) = line.split_once("'\n").unwrap();
-    let built = Path::new(env!("CARGO_BIN_EXE_gatewire")).parent().unwrap();
-    let mut search = OsString::from(built);
-    search.extend([OsString::from(":"), std::env::var_os("PATH").unwrap()]);
-    let socket = gatewire.directory.path().join("status.sock");
-    let script = script.replace("--prometheus", &format!("--prometheus --socket {}", socket.display()));
-    let output = Command::new("/bin/sh").args(["-c", &script]).env("PATH", search).current_dir(directory).output();
+    let unit = fs::read_to_string(path("packaging/systemd/gatewire-textfile.service")).unwrap();
+    let (_, line) = unit.split_once("\nExecStart=/usr/bin/gatewire ").unwrap();
+    let words = line.split_once('\n').unwrap().0.replace("/run/gatewire-textfile", directory.to_str().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+    let output =
+        command.args(words.split(' ')).arg("--socket").arg(gatewire.directory.path().join("status.sock")).output();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");
 }

@@ -429,3 +429,29 @@ fn the_page_sums_up_the_last_day_of_the_link() {
         status(&setup, &[]).contains(" since gatewire started, longest gap ").then_some(())
     });
 }
+
+#[test]
+fn metrics_go_to_a_file_with_a_daemon_or_without() {
+    let setup = Setup::new(closed_port(), "");
+    let file = setup.directory.path().join("gatewire.prom");
+    let written = || {
+        let (code, out, err) = setup.output_of(&["status", "--prometheus", "--output", file.to_str().unwrap()]);
+        assert_eq!((code, out.as_str()), (0, ""), "{err}");
+        let mode = fs::metadata(&file).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o644);
+        (fs::read_to_string(&file).unwrap(), err)
+    };
+    let (text, err) = written();
+    assert!(text.ends_with("\ngatewire_up 0\n") && err.contains("`systemctl status gatewire`"), "{text} {err}");
+    let gatewire = setup.start();
+    gatewire.wait_for("next attempt in");
+    let (text, err) = written();
+    assert!(text.contains("\ngatewire_up 1\n") && text.contains("\ngatewire_link_up 0\n") && err.is_empty(), "{text}");
+    let nowhere = setup.directory.path().join("none/gatewire.prom");
+    let (code, _, err) = setup.output_of(&["status", "--prometheus", "--output", nowhere.to_str().unwrap()]);
+    assert!(code == 70 && err.contains("there is no directory"), "{code} {err}");
+    let is_left = |entry: fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".new");
+    assert!(!fs::read_dir(setup.directory.path()).unwrap().any(|entry| is_left(entry.unwrap())));
+    let (code, ..) = setup.output_of(&["status", "--output", "x"]);
+    assert_eq!(code, 64);
+}

@@ -289,6 +289,7 @@ fn every_path_of_the_package_that_is_named_is_its() {
         "/run/gatewire/status.sock",
         "/run/gatewire-action.lock",
         "/run/gatewire-action.sock",
+        "/run/gatewire-textfile/gatewire.prom",
         "/etc/systemd/system/gatewire.service.d",
         "/etc/gatewire/claim/certificate.pem.crt",
         "/etc/gatewire/claim/private.pem.key",

@@ -4,6 +4,7 @@ mod follow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod table;
+mod textfile;
 mod words;
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -36,19 +37,22 @@ Show what the running daemon is doing: whether it is connected, and if not why a
 when; what waits; when each schedule last published; when the certificate expires.
 
 It asks the socket of [status] in the configuration. The daemon answers in any state of the
-link and the outbox. If it doesn't answer, --prometheus prints `gatewire_up 0`.";
+link and the outbox. If it doesn't answer, --prometheus prints `gatewire_up 0`. With --output
+FILE that is written to a file, which is replaced as a whole: for Prometheus' node exporter.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
   gatewire status
   gatewire status --json | jq .outbox.waiting
   gatewire status --prometheus
+  gatewire status --prometheus --output /run/gatewire-textfile/gatewire.prom
   gatewire status --follow | jq --unbuffered -r .link.state
   watch -n 1 gatewire status
 
-Exit codes: 0 the daemon has answered, connected or not, and --follow was interrupted, or
-nothing reads it any more; 64 usage; 69 the daemon can't be reached, or has stopped while it
-was followed; 78 configuration unusable.";
+Exit codes: 0 the daemon has answered, connected or not, --output FILE is written, or
+--follow was interrupted or nothing reads it any more; 64 usage; 69 the daemon can't be
+reached, or has stopped while it was followed; 70 FILE can't be written; 78 configuration
+unusable.";
 
 /// The command line of `gatewire status`.
 #[derive(Debug, Args)]
@@ -60,6 +64,10 @@ pub(super) struct StatusArguments {
     /// Print metrics in Prometheus' exposition format
     #[arg(long)]
     prometheus: bool,
+
+    /// Write them to this file, for the textfile collector of the node exporter
+    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    output: Option<PathBuf>,
 
     /// Print a line of JSON now and at each change of the link, until it is interrupted
     #[arg(long, conflicts_with_all = ["json", "prometheus"])]
@@ -73,11 +81,25 @@ pub(super) struct StatusArguments {
 /// The answer goes to standard output, all else to standard error.
 #[inline(never)]
 pub(super) fn run(config: &Path, arguments: &StatusArguments) -> Exit {
-    let done = match arguments.follow {
-        true => at_the_socket(config, arguments, follow::follow),
-        false => ask(config, arguments).and_then(|answer| show(answer, arguments)),
+    let done = match (&arguments.output, arguments.follow) {
+        (Some(output), _) => write(config, arguments, output),
+        (None, true) => at_the_socket(config, arguments, follow::follow),
+        (None, false) => ask(config, arguments).and_then(|answer| show(answer, arguments)),
     };
     done.map_or_else(Failure::end, |()| Exit::Done)
+}
+
+/// Puts the metrics into a file. That there is no daemon is one of them, and no failure.
+fn write(config: &Path, arguments: &StatusArguments, output: &Path) -> Result<(), Failure> {
+    let (text, absent) = match fetch_configured(config, arguments) {
+        Ok((_, document)) => (prometheus::exposition(&document), None),
+        Err(failure) => (prometheus::down(), Some(failure)),
+    };
+    textfile::write(output, &text)?;
+    match absent.map(Failure::end) {
+        None | Some(Exit::Unavailable) => Ok(()),
+        Some(exit) => Err(Failure::of_lines(Vec::new(), exit)),
+    }
 }
 
 /// What the daemon answers. Without one the metrics say so, as its absence would fire no alert; the reason goes to standard
