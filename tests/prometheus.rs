@@ -172,6 +172,10 @@ fn a_real_prometheus_asks_gatewire_itself() {
     let prometheus = prometheus(directory.path(), "gatewire", port);
     prometheus.becomes("gatewire_up", Some("1"));
     prometheus.becomes("gatewire_link_up", Some("1"));
+    prometheus.becomes("gatewire_delivery_seconds_count > bool 5", Some("1"));
+    // All of them are delivered within an hour, and one series each says how many within a second.
+    prometheus.becomes("histogram_quantile(0.5, gatewire_delivery_seconds_bucket) < bool 3600", Some("1"));
+    prometheus.becomes("gatewire_delivery_seconds_bucket{le=\"+Inf\"} >= bool 5", Some("1"));
     assert_eq!(prometheus.value(DOWN), None);
     gatewire.kill();
     prometheus.becomes("up", Some("0"));

@@ -8,6 +8,7 @@ mod bounds;
 mod drain;
 mod dropping;
 mod keeping;
+mod latency;
 mod ledger;
 mod outcome;
 mod quarantine;
@@ -38,6 +39,7 @@ use bounds::Bounds;
 use drain::Drain;
 use dropping::Dropped;
 use keeping::Turns;
+use latency::Latency;
 use ledger::{Cause, Full, Ledger, LinkState};
 pub(crate) use outcome::{Outcome, Refusal};
 use quarantine::Quarantine;
@@ -76,6 +78,7 @@ pub(crate) struct Outbox {
     connected: LocalNotify,
     closed: Cell<bool>,
     counters: OutboxCounters,
+    latency: Latency,
     drops: Seldom,
     drops_said: Cell<Dropped>,
     held: RefCell<Option<HeldStatus>>,
@@ -133,6 +136,7 @@ impl Outbox {
             connected: LocalNotify::default(),
             closed: Cell::new(false),
             counters: OutboxCounters::default(),
+            latency: Latency::default(),
             drops: Seldom::default(),
             drops_said: Cell::default(),
             held: RefCell::default(),

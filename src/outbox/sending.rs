@@ -78,6 +78,9 @@ impl Outbox {
         };
         self.senders.borrow_mut().left(sequence, fate);
         self.count(outcome);
+        if *outcome == Outcome::Delivered {
+            self.latency.delivered(entry.accepted, time::since_boot());
+        }
         self.settle(entry.waiter, outcome);
         self.after_removal(sequence, had_room, now);
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Outbox;
 use super::drain::DrainStatus;
 use super::dropping::Dropped;
+use super::latency::DeliveryStatus;
 use super::quarantine::QuarantineStatus;
 
 use crate::time;
@@ -47,6 +48,8 @@ pub(crate) struct OutboxStatus {
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
     pub(crate) sent: u64,
+    /// How long QoS 1 messages took from acceptance to PUBACK.
+    pub(crate) delivery: DeliveryStatus,
     /// The backlog of the last outage, while it goes out.
     pub(crate) drain: Option<DrainStatus>,
 }
@@ -67,6 +70,7 @@ impl Outbox {
             accepted: self.counters.accepted.get(),
             delivered: self.counters.delivered.get(),
             sent: self.counters.sent.get(),
+            delivery: self.latency.status(),
             // While messages are held back it isn't going out.
             drain: self
                 .drain

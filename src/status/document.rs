@@ -159,7 +159,26 @@ pub(crate) struct OutboxDocument {
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,
     pub(crate) sent: u64,
+    /// Not said by version 0.2.0.
+    pub(crate) delivery: Option<Delivery>,
     pub(crate) drain: Option<Drain>,
+}
+
+/// How long messages took from acceptance to PUBACK.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Delivery {
+    pub(crate) count: u64,
+    pub(crate) seconds: f64,
+    pub(crate) buckets: Vec<Bucket>,
+}
+
+/// Those that took at most `le` seconds.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Bucket {
+    pub(crate) le: f64,
+    pub(crate) count: u64,
 }
 
 /// What holds messages back though there is a connection.

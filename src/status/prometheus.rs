@@ -10,7 +10,7 @@ mod services;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::document::{Document, ForwardDocument, IngestDocument, LinkPhase, Publish};
+use super::document::{Delivery, Document, ForwardDocument, IngestDocument, LinkPhase, Publish};
 use crate::printable::printable;
 use crate::time::Rfc3339;
 
@@ -19,9 +19,10 @@ use crate::time::Rfc3339;
 enum MetricKind {
     Gauge,
     Counter,
+    Histogram,
 }
 
-use MetricKind::{Counter, Gauge};
+use MetricKind::{Counter, Gauge, Histogram};
 
 /// A document as metrics.
 pub(crate) fn exposition(document: &Document) -> String {
@@ -58,7 +59,11 @@ type Labels<'a> = &'a [(&'a str, &'a str)];
 impl Metrics {
     /// The head of a metric; its samples follow.
     fn family(&mut self, name: &str, kind: MetricKind, help: &str) {
-        let word = if kind == Counter { "counter" } else { "gauge" };
+        let word = match kind {
+            Gauge => "gauge",
+            Counter => "counter",
+            Histogram => "histogram",
+        };
         // Writing to memory can't fail; so below.
         let _ = writeln!(self.0, "# HELP gatewire_{name} {help}\n# TYPE gatewire_{name} {word}");
     }
@@ -222,10 +227,24 @@ impl Metrics {
         self.one("outbox_accepted_total", Counter, "Messages accepted.", outbox.accepted);
         self.one("outbox_delivered_total", Counter, "QoS 1 messages that IoT Core has acknowledged.", outbox.delivered);
         self.one("outbox_sent_total", Counter, "QoS 0 messages written to the link.", outbox.sent);
+        if let Some(delivery) = &outbox.delivery {
+            self.delivery(delivery);
+        }
         self.family("outbox_dropped_total", Counter, "Messages dropped, by cause.");
         for (cause, n) in &outbox.dropped {
             self.sample("outbox_dropped_total", &[("cause", cause)], *n as f64);
         }
+    }
+
+    fn delivery(&mut self, delivery: &Delivery) {
+        let help = "The time of QoS 1 messages from acceptance to PUBACK; of an earlier boot, since this one.";
+        self.family("delivery_seconds", Histogram, help);
+        for bucket in &delivery.buckets {
+            self.sample("delivery_seconds_bucket", &[("le", &bucket.le.to_string())], bucket.count as f64);
+        }
+        self.sample("delivery_seconds_bucket", &[("le", "+Inf")], delivery.count as f64);
+        self.sample("delivery_seconds_sum", &[], delivery.seconds);
+        self.sample("delivery_seconds_count", &[], delivery.count as f64);
     }
 
     fn inbox(&mut self, document: &Document) {
