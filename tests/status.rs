@@ -81,7 +81,7 @@ fn json_is_the_document_with_the_keys_that_scripts_rely_on() {
             assert!(object.get(key).is_some(), "no {key} in {object}");
         }
     };
-    has(&document, "version link outbox inbox counters publish forward ingest certificate memory");
+    has(&document, "version link outbox inbox counters publish forward ingest certificate memory clock");
     has(
         &document["link"],
         "state since endpoint client_id protocol session_present next_attempt last_error disconnected_since",

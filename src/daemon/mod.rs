@@ -35,7 +35,7 @@ use crate::net::credentials::Validity;
 use crate::schedule::Schedule;
 use crate::socket::Inherited;
 use crate::status::memory;
-use crate::status::{CertificateStatus, Status};
+use crate::status::{CertificateStatus, ClockStatus, Status};
 use crate::stop::Stop;
 use crate::store::OpenError;
 use crate::systemd::Notifier;
@@ -303,6 +303,7 @@ impl<N: Network> Parts<N> {
             version: env!("CARGO_PKG_VERSION"),
             started: self.started.into(),
             memory: memory::status(),
+            clock: ClockStatus { synchronised: time::is_synchronised().ok() },
             link: self.link.state.status(),
             outbox: outbox.status(),
             store: store.status(),

@@ -15,6 +15,7 @@ pub(crate) struct Document {
     pub(crate) version: String,
     pub(crate) started: Option<Rfc3339>,
     pub(crate) memory: Option<MemoryDocument>,
+    pub(crate) clock: ClockDocument,
     pub(crate) link: LinkDocument,
     pub(crate) outbox: OutboxDocument,
     pub(crate) store: Store,
@@ -75,6 +76,13 @@ pub(crate) struct ExecutionDocument {
     pub(crate) action: Option<String>,
     pub(crate) status: String,
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ClockDocument {
+    /// `None` where gatewire may not ask the kernel.
+    pub(crate) synchronised: Option<bool>,
 }
 
 /// Bytes.

@@ -32,6 +32,7 @@ pub(crate) struct Status {
     /// When the daemon started.
     pub(crate) started: Rfc3339,
     pub(crate) memory: Option<MemoryStatus>,
+    pub(crate) clock: ClockStatus,
     pub(crate) link: LinkStatus,
     pub(crate) outbox: OutboxStatus,
     pub(crate) store: StoreStatus,
@@ -52,6 +53,13 @@ pub(crate) struct Status {
     /// `None` as long as gatewire is yet to get one. A reader that takes no `null` is served, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<CertificateStatus>,
+}
+
+/// The `clock` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct ClockStatus {
+    /// Whether a time service keeps it right; `None` where the kernel may not be asked.
+    pub(crate) synchronised: Option<bool>,
 }
 
 /// The `certificate` of the status document.

@@ -4,6 +4,7 @@
 //! Times are points in time, in seconds since 1970: how old something is, a query computes at its own time.
 
 mod bridges;
+mod executions;
 mod identity;
 mod services;
 
@@ -37,6 +38,7 @@ pub(crate) fn exposition(document: &Document) -> String {
     metrics.ingests(&document.ingest);
     metrics.bridges(&document.bridge);
     metrics.services(&document.services);
+    metrics.executions(document.executions.as_deref().unwrap_or_default());
     metrics.0
 }
 
@@ -135,6 +137,10 @@ impl Metrics {
         if let Some(memory) = &document.memory {
             self.one("memory_resident_bytes", Gauge, "Resident memory of the process.", memory.resident);
             self.one("memory_resident_peak_bytes", Gauge, "Peak resident memory of the process.", memory.peak);
+        }
+        if let Some(synchronised) = document.clock.synchronised {
+            let help = "Whether a time service keeps the machine's clock right; absent if the kernel may not be asked.";
+            self.one("clock_synchronised", Gauge, help, synchronised.into());
         }
         self.one(
             "store_failing",

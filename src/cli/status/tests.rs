@@ -56,6 +56,12 @@ fn outage() -> Value {
         "ingest": [{"name": "publish", "socket": "/run/gatewire/publish.sock", "clients": 2, "accepted": 300,
                     "refused": {"bad_line": 2, "too_large": 1}}],
         "certificate": {"not_before": "2025-01-01T00:00:00Z", "not_after": "2027-01-31T13:00:00Z"},
+        "clock": {"synchronised": false},
+        "executions": [
+            {"at": "2026-01-31T11:00:00Z", "kind": "job", "id": "a", "execution": 1, "action": "x", "status": "FAILED", "reason": null},
+            {"at": "2026-01-31T11:30:00Z", "kind": "job", "id": "a", "execution": 2, "action": "x", "status": "FAILED", "reason": null},
+            {"at": "2026-01-31T11:40:00Z", "kind": "command", "id": "b", "action": "x", "status": "SUCCEEDED", "reason": null},
+        ],
     })
 }
 
@@ -252,6 +258,10 @@ fn metrics_have_a_head_a_unit_and_escaped_labels() {
         "gatewire_forward_dropped_total{forward=\"messages\",cause=\"keep_full\"} 5\n",
         "gatewire_publish_last_published_timestamp_seconds{publish=\"hello\"} 1769860770\n",
         "gatewire_publish_failing{publish=\"temperature\"} 1\n",
+        "gatewire_clock_synchronised 0\n",
+        "gatewire_executions{kind=\"job\",status=\"FAILED\"} 2\n",
+        "gatewire_execution_last_timestamp_seconds{kind=\"job\",status=\"FAILED\"} 1769859000\n",
+        "gatewire_executions{kind=\"command\",status=\"SUCCEEDED\"} 1\n",
     ] {
         assert!(text.contains(expected), "{expected} isn't in\n{text}");
     }
