@@ -1,75 +1,22 @@
 //! The metrics in a real Prometheus, which asks gatewire itself, or a real node exporter: packaging/systemd/gatewire-textfile.service
-//! and docs/recipes/prometheus-rules.yml, as they stand there.
+//! and packaging/grafana/gatewire.rules.yml, as they stand there.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-use serde_json::Value;
 use support::daemon::{Gatewire, Setup};
+use support::free_port;
 use support::mosquitto::Mosquitto;
-use support::{free_port, patiently, program};
+use support::prometheus::{Server, debian};
 use tempfile::TempDir;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-/// One of Debian's programs, which `make tools` unpacks.
-fn debian(name: &str) -> PathBuf {
-    let path = path("target/prometheus/usr/bin").join(name);
-    assert!(path.exists(), "{} isn't there: `make tools` unpacks it", path.display());
-    path
-}
-
-/// A server on a port that was free, killed with the test.
-struct Server {
-    child: Child,
-    port: u16,
-}
-
-impl Server {
-    /// `arguments` with PORT in them; `ready` is a path that is answered when it is.
-    fn start(name: &str, directory: &Path, ready: &str, arguments: &[String]) -> Server {
-        let server = (0..5).find_map(|_| {
-            let port = free_port();
-            let log = File::create(directory.join(format!("{name}.log"))).unwrap();
-            let mut command = program(debian(name));
-            command.args(arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir(directory).spawn();
-            let mut server = Server { child: child.unwrap(), port };
-            // Another process may have taken the port in between.
-            let ready = patiently(name, || match server.get(ready) {
-                Some(_) => Some(true),
-                None => server.child.try_wait().unwrap().map(|_| false),
-            });
-            ready.then_some(server)
-        });
-        let log = || fs::read_to_string(directory.join(format!("{name}.log"))).unwrap();
-        server.unwrap_or_else(|| panic!("{name} doesn't start: {}", log()))
-    }
-
-    fn get(&self, path: &str) -> Option<String> {
-        self.ask(path, &[])
-    }
-
-    fn ask(&self, path: &str, options: &[&str]) -> Option<String> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let output =
-            Command::new("curl").args(["-s", "--fail", "--max-time", "20", &url]).args(options).output().unwrap();
-        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// What the service does each time its timer elapses.
@@ -86,7 +33,7 @@ fn run_the_service(gatewire: &Setup, directory: &Path) {
 
 /// A Prometheus that scrapes this target each second, with the rules of the recipe, which don't wait.
 fn prometheus(directory: &Path, job: &str, port: u16) -> Server {
-    let rules = fs::read_to_string(path("docs/recipes/prometheus-rules.yml")).unwrap();
+    let rules = fs::read_to_string(path("packaging/grafana/gatewire.rules.yml")).unwrap();
     let rules: Vec<&str> = rules.lines().filter(|line| !line.trim_start().starts_with("for: ")).collect();
     fs::write(directory.join("rules.yml"), rules.join("\n")).unwrap();
     let config = format!(
@@ -94,30 +41,7 @@ fn prometheus(directory: &Path, job: &str, port: u16) -> Server {
          scrape_configs:\n  - {{job_name: {job}, static_configs: [{{targets: ['127.0.0.1:{port}']}}]}}\n"
     );
     fs::write(directory.join("prometheus.yml"), config).unwrap();
-    Server::start(
-        "prometheus",
-        directory,
-        "/-/ready",
-        &[
-            "--config.file=prometheus.yml".to_owned(),
-            "--web.listen-address=127.0.0.1:PORT".to_owned(),
-            format!("--storage.tsdb.path={}", directory.join("data").display()),
-        ],
-    )
-}
-
-impl Server {
-    /// The value of a query's first series.
-    fn value(&self, query: &str) -> Option<String> {
-        let options = ["--get", "--data-urlencode", &format!("query={query}")];
-        let answer: Value = serde_json::from_str(&self.ask("/api/v1/query", &options)?).unwrap();
-        Some(answer["data"]["result"][0]["value"][1].as_str()?.to_owned())
-    }
-
-    fn becomes(&self, query: &str, expected: Option<&str>) {
-        let is = || (self.value(query).as_deref() == expected).then_some(());
-        patiently(&format!("{query} to be {expected:?}"), is);
-    }
+    Server::prometheus(directory)
 }
 
 const DOWN: &str = "ALERTS{alertname=\"GatewireDown\",alertstate=\"firing\"}";
@@ -189,7 +113,7 @@ fn a_real_prometheus_asks_gatewire_itself() {
 fn the_alerts_fire_when_they_should() {
     let directory = TempDir::new().unwrap();
     let tests = fs::read_to_string(path("tests/prometheus/rules.yml")).unwrap();
-    let rules = path("docs/recipes/prometheus-rules.yml");
+    let rules = path("packaging/grafana/gatewire.rules.yml");
     let file = directory.path().join("tests.yml");
     fs::write(&file, tests.replace("[RULES]", &format!("['{}']", rules.display()))).unwrap();
     let promtool = |arguments: &[&str], path: &Path| {

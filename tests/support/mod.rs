@@ -13,6 +13,7 @@ pub mod local_broker;
 pub mod mosquitto;
 pub mod network;
 pub mod preload;
+pub mod prometheus;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;
