@@ -332,6 +332,7 @@ fn promtool_accepts_the_configuration_that_the_documentation_has() {
 #[test]
 fn each_alert_is_tested_and_says_what_to_do() {
     let (rules, tests) = (rules(), fs::read_to_string(path("tests/prometheus/rules.yml")).unwrap());
+    let page = fs::read_to_string(path("docs/grafana.md")).unwrap();
     for alert in rules.split("- alert: ").skip(1) {
         let name = alert.lines().next().unwrap();
         for key in ["severity: ", "summary: ", "description: "] {
@@ -342,5 +343,6 @@ fn each_alert_is_tested_and_says_what_to_do() {
         let fires = |rest: &str| rest.lines().take(3).any(|line| line.trim_start().starts_with("exp_samples: "));
         assert!(samples.clone().any(fires), "{name} never fires in tests/prometheus/rules.yml");
         assert!(samples.any(|rest| rest.starts_with(", eval_time: ")), "{name} always fires there");
+        assert!(page.contains(&format!("`{name}`")), "{name} isn't in docs/grafana.md");
     }
 }
