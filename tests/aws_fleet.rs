@@ -212,9 +212,14 @@ fn each_command_of_the_page_does_what_it_says() {
 
 /// A stack of the template with these parameters.
 fn deploy(shell: &mut Shell, parameters: &str) {
+    deploy_as("fleet", shell, parameters);
+}
+
+/// Likewise, with a name: moto can't change one.
+fn deploy_as(stack: &str, shell: &mut Shell, parameters: &str) {
     let template = root().join(HERE).display().to_string();
     shell.run(&format!(
-        "aws cloudformation deploy --stack-name fleet --template-file {template} --capabilities CAPABILITY_IAM \
+        "aws cloudformation deploy --stack-name {stack} --template-file {template} --capabilities CAPABILITY_IAM \
          --parameter-overrides {parameters}"
     ));
 }
@@ -254,7 +259,7 @@ fn the_policies_are_what_gatewire_asks_for_and_short_enough() {
 
     // Under the longest names that there are.
     let longest = "f".repeat(24);
-    deploy(&mut shell, &format!("Fleet={longest}"));
+    deploy_as("longest", &mut shell, &format!("Fleet={longest}"));
     for name in ["", "-services", "-claim"] {
         let text = policy(&mut shell, &format!("{longest}{name}"));
         let text = text.replace("arn:aws:iot:eu-west-1:", "arn:aws-us-gov:iot:us-gov-east-1:");
