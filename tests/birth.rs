@@ -7,10 +7,10 @@ mod support;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::Packet;
 use support::daemon::Setup;
+use support::eventually;
 use support::mosquitto::Mosquitto;
 use support::scripted::{Broker, text};
 use support::strict::Strict;
-use support::eventually;
 
 const BIRTH: &str = "birth = { topic = \"gateways/{{client_id}}/link\", payload = { link = \"up\" }, retain = true }\n";
 const WILL: &str = "will = { topic = \"gateways/{{client_id}}/link\", payload = { link = \"lost\" }, retain = true }\n";

@@ -274,7 +274,7 @@ fn every_path_of_the_package_that_is_named_is_its() {
     for directive in ["ConfigurationDirectory=gatewire", "StateDirectory=gatewire", "RuntimeDirectory=gatewire"] {
         assert!(unit.lines().any(|line| line == directive));
     }
-    const FILES: [&str; 22] = [
+    const FILES: [&str; 23] = [
         "/run/credentials/gatewire.service",
         "/etc/gatewire",
         "/etc/gatewire/gatewire.toml",

@@ -38,10 +38,9 @@ use jiff::Timestamp;
 
 use crate::message::{Qos, Sequence, TopicFilter};
 use crate::mqtt::isolation::Isolation;
-use crate::mqtt::reason::Reason;
 use crate::mqtt::server_limits::ServerLimits;
 use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Wire};
-use crate::mqtt::{Options, Protocol, Rejection};
+use crate::mqtt::{Options, Protocol};
 use acks::Owed;
 use arriving::Arriving;
 use birth::Birth;

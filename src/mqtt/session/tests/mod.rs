@@ -17,7 +17,8 @@ mod suspects;
 use super::*;
 use crate::message::Sequence;
 use crate::message::{Outbound, Topic};
-use crate::mqtt::{Malformed, Subscribing};
+use crate::mqtt::reason::Reason;
+use crate::mqtt::{Malformed, Rejection, Subscribing};
 use bytes::Bytes;
 use server::{BOTH, Heard, Say, hear};
 
