@@ -183,4 +183,13 @@ pub(crate) fn the_directory_of_the_debian_package_is_installed_as_printed(versio
     assert_eq!(succeed(Command::new("find").arg(&debian)), before, "nothing is written there");
     node_red.run();
     node_red.wait_until_connected();
+    // The editor gets the dialogs, the help, the texts, the icon and the examples.
+    let html = node_red.get("/nodes", "text/html");
+    let dialogs = ["gatewire in", "gatewire out"];
+    assert!(dialogs.iter().all(|node| html.contains(&format!("data-template-name=\"{node}\""))));
+    assert!(dialogs.iter().all(|node| html.contains(&format!("data-help-name=\"{node}\""))));
+    let texts: Value = serde_json::from_str(&node_red.get("/nodes/messages?lng=en-US", "application/json")).unwrap();
+    assert_eq!(texts["node-red-contrib-gatewire/gatewire"]["gatewire"]["label"]["socket"], "Socket");
+    assert!(node_red.get("/icons/node-red-contrib-gatewire/gatewire.svg", "*/*").starts_with("<svg"));
+    assert!(node_red.get("/library/examples/flows/", "application/json").contains("node-red-contrib-gatewire"));
 }

@@ -123,7 +123,7 @@ impl NodeRed {
         let script = root.join("node-red/red.js");
         assert!(script.exists(), "{} isn't there: `make tools` installs it", script.display());
         let settings = format!(
-            "module.exports = {{ flowFile: 'flows.json', uiHost: '127.0.0.1', disableEditor: true, credentialSecret: false, \
+            "module.exports = {{ flowFile: 'flows.json', uiHost: '127.0.0.1', credentialSecret: false, \
              telemetry: {{ enabled: false, updateNotification: false }}, \
              functionGlobalContext: {{ events: require({:?}).events }} }};",
             root.join("@node-red/util")
@@ -185,6 +185,13 @@ impl NodeRed {
         let output = curl.wait_with_output().unwrap();
         assert!(output.status.success(), "{path}: {}", self.log());
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// What it serves to its editor.
+    pub(crate) fn get(&self, path: &str, accept: &str) -> String {
+        let mut command = program("curl");
+        command.args(["-sS", "--fail", "--max-time", "100", "-H", &format!("Accept: {accept}")]);
+        succeed(command.arg(format!("http://127.0.0.1:{}{path}", self.port)))
     }
 
     /// As the editor's button does: `full`, `flows` or `nodes`. Ends when the flows have started.
