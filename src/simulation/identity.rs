@@ -1,5 +1,5 @@
-//! What the daemon makes its identity on: a disk that may be full, hang, or be cut off at any operation, with a copy of what it holds
-//! in a real directory, from which the files for TLS are read.
+//! What the daemon makes its identity on: a disk that may be full, hang, or be cut off at any operation, with a copy of what it
+//! holds in a real directory, from which the files for TLS are read.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -96,8 +96,8 @@ fn manners(rng: &mut Rng) -> What {
             3 => manners.lost = rng.f64(),
             4 => manners.dead = rng.f64(),
             5 => manners.twice = 0.5,
-            6 => manners.throttles = rng.f64(),
-            7 => manners.refuses = rng.f64(),
+            // Not that something is wrong with a request: Jobs says that of details, and a rotation can't be told of without.
+            6 | 7 => manners.throttles = rng.f64(),
             _ => manners.garbles = rng.f64(),
         }
     }
