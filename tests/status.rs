@@ -185,6 +185,7 @@ fn prometheus_can_parse_the_metrics() {
     let setup = Setup::new(broker.port, REST);
     let gatewire = setup.connect();
     gatewire.client("publish.sock").ask("nonsense");
+    eventually("a delivery", || (gatewire.status()["outbox"]["delivery"]["count"] == 1).then_some(()));
     let interpreter = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.venv/bin/python3");
     assert!(interpreter.exists(), "{} isn't there: `make test` makes it", interpreter.display());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/metrics.py");
@@ -202,6 +203,9 @@ fn prometheus_can_parse_the_metrics() {
         "gatewire_link_state{state='waiting'} 0.0",
         "gatewire_ingest_refused_total{code='bad_line'},{ingest='publish'} 1.0",
         "gatewire_publish_failing{publish='hello'} 0.0",
+        "gatewire_delivery_seconds_bucket{le='86400'} 1.0",
+        "gatewire_delivery_seconds_bucket{le='+Inf'} 1.0",
+        "gatewire_delivery_seconds_count 1.0",
     ] {
         assert!(parsed.lines().any(|line| line == expected), "no {expected} in\n{parsed}");
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::position::{GoOn, Life, MAX_BEGUN, Position, Stage, go_on};
 use super::{Action, Done, Ended, ExecutionId, How, Invocation, Plan, ROTATE, Step, Wanted, Work};
 use crate::duration::written;
+use crate::services::jobs::CERTIFICATE_ROTATOR;
 
 /// What a plan needs of the machine and of the daemon, for one execution.
 pub(crate) trait Host {
@@ -242,8 +243,7 @@ fn reason(why: &str) -> Told {
 pub(crate) fn named(step: &Step) -> Told {
     let mut told = vec![(ACTION, step.work.action_name().to_owned()), (STEP, step.name.clone())];
     if step.work == Work::Rotate {
-        // The rotator's own client says so.
-        told.push(("CertificateRotator", "true".to_owned()));
+        told.push((CERTIFICATE_ROTATOR, "true".to_owned()));
     }
     told
 }

@@ -115,6 +115,8 @@ pub(crate) struct LinkDocument {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct SpanDocument {
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) state: String,
     pub(crate) seconds: f64,
     pub(crate) connected_seconds: f64,
     pub(crate) longest_gap_seconds: f64,

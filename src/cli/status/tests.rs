@@ -117,7 +117,12 @@ fn the_last_day_of_the_link_is_one_line() {
         line(&page(document), "connected ").trim_start().to_owned()
     };
     let span = |[seconds, connected, gap]: [f64; 3], cause: Value| {
-        json!({"since": NOW, "state": "both", "seconds": seconds, "connected_seconds": connected,
+        let state = match (connected > 0.0, gap > 0.0) {
+            (true, true) => "both",
+            (true, false) => "connected",
+            (false, _) => "disconnected",
+        };
+        json!({"since": "2026-01-31T09:00:00Z", "state": state, "seconds": seconds, "connected_seconds": connected,
                "longest_gap_seconds": gap, "cause": cause})
     };
     assert_eq!(
@@ -126,11 +131,11 @@ fn the_last_day_of_the_link_is_one_line() {
             span([240.0, 0.0, 240.0], json!("keep_alive_lost")),
             span([43_160.0, 43_160.0, 0.0], json!(null)),
         ])),
-        "connected 99.2 % of the last 24 h, longest gap 4m (keep_alive_lost)"
+        "connected 99.2 % of the last 24 h, longest gap 4m (keep_alive_lost), 3h ago"
     );
     assert_eq!(
         with(json!([span([0.25, 0.0, 0.25], json!(null)), span([99.75, 99.75, 0.0], json!(null))])),
-        "connected 99.7 % of the 1m 40s since gatewire started, longest gap 250 ms"
+        "connected 99.7 % of the 1m 40s since gatewire started, longest gap 250 ms, 3h ago"
     );
     assert_eq!(with(json!([span([86_400.0, 86_400.0, 0.0], json!(null))])), "connected 100 % of the last 24 h");
 }

@@ -13,6 +13,9 @@ const MAX_PAIRS: usize = 10;
 const MAX_KEY: usize = 128;
 const MAX_VALUE: usize = 1024;
 
+/// The key that the certificate rotator wants in each update of its jobs: it gives no certificate without.
+pub(crate) const CERTIFICATE_ROTATOR: &str = "CertificateRotator";
+
 /// Pairs that AWS takes: at most 10, keys of `[a-zA-Z0-9:_-]{1,128}`, values of 1 to 1024 characters that can be shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -33,6 +36,12 @@ impl Details {
     /// The same with a pair.
     pub(crate) fn with(mut self, key: &str, value: &str) -> Details {
         self.set(key, value);
+        self
+    }
+
+    /// What can't be left out, where AWS refuses them.
+    pub(super) fn bare(mut self) -> Details {
+        self.0.retain(|key, _| key == CERTIFICATE_ROTATOR);
         self
     }
 

@@ -35,7 +35,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::{Request, RequestId, Requests, Service};
-pub(crate) use details::{Details, taken_text};
+pub(crate) use details::{CERTIFICATE_ROTATOR, Details, taken_text};
 pub(crate) use effect::{Accepted, Effect, Fate, RecordId};
 pub(crate) use execution::{Execution, Identity, Outcome, Status};
 pub(crate) use journal::{Begun, Journal};
@@ -92,7 +92,7 @@ struct Current {
     again_at: Option<Instant>,
     /// The wait before that, if it was refused before.
     delay: Duration,
-    /// AWS refuses the details: the update goes without.
+    /// AWS refuses the details: the update goes without, or almost.
     is_bare: bool,
 }
 
@@ -373,7 +373,8 @@ impl Current {
             "executionNumber": self.execution.identity.number,
             "includeJobExecutionState": true,
         }));
-        if !(details.is_empty() || self.is_bare) {
+        let details = if self.is_bare { details.bare() } else { details };
+        if !details.is_empty() {
             body.insert("statusDetails".to_owned(), json!(details));
         }
         if let Some(minutes) = step_minutes {

@@ -29,6 +29,7 @@ impl Plan {
         let is_mqtt5 = rng.bool();
         let mut kinds = Kinds { refusals: rng.bool(), closes: rng.u8(..4) == 0, wild: rng.u8(..4) == 0 };
         let claimed = identity::draw(seed);
+        let lasts = if claimed.is_some() { lasts.min(identity::LASTS) } else { lasts };
         if claimed.is_some() {
             kinds = identity::kinds(kinds);
         }

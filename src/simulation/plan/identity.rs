@@ -18,6 +18,9 @@ use crate::store::simulated;
 /// Of so many runs one begins with a claim: none of those with a bridge, or with other jobs.
 const ONE_OF: u64 = 6;
 
+/// Such a run lasts no longer: its keys sign for real, at each connection and for each certificate.
+pub(super) const LASTS: Duration = Duration::from_secs(6 * 3600);
+
 /// What a run that begins with a claim is, beside what happens.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::simulation) struct Claimed {

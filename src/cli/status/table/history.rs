@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::super::words::span;
+use super::super::words::{relative, span};
 use super::Page;
 use crate::status::document::SpanDocument;
 
@@ -23,7 +23,10 @@ impl Page {
         let longest = history.iter().max_by(|one, other| one.longest_gap_seconds.total_cmp(&other.longest_gap_seconds));
         let gap = longest.filter(|longest| longest.longest_gap_seconds > 0.0).map_or_else(String::new, |longest| {
             let cause = longest.cause.as_ref().map_or_else(String::new, |cause| format!(" ({cause})"));
-            format!(", longest gap {}{cause}", written(longest.longest_gap_seconds))
+            // Of several it isn't known when the longest was.
+            let at = longest.since.filter(|_| longest.state == "disconnected");
+            let ago = at.map_or_else(String::new, |at| format!(", {}", relative(at, self.now)));
+            format!(", longest gap {}{cause}{ago}", written(longest.longest_gap_seconds))
         });
         self.more(None, &format!("connected {} of {of}{gap}", percent(connected, known)));
     }
