@@ -349,6 +349,12 @@ fn what_cant_be_read_is_told_and_left() {
 }
 
 #[test]
+fn what_the_rotator_looks_for_is_never_left_out() {
+    let only = Details::default().with(CERTIFICATE_ROTATOR, "true");
+    assert_eq!(only.clone().with("reason", "x").bare(), only);
+}
+
+#[test]
 fn details_are_what_aws_takes() {
     let mut details =
         Details::default().with("stdout", "a\nb\u{202e}\u{e000}\u{378}\u{d7ff}").with("empty", "").with("a key", "x");
