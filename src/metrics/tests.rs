@@ -123,7 +123,8 @@ async fn a_port_that_another_has_is_taken_once_it_is_free() {
     let _server = spawn_local(serve_tcp(address, exposition().0));
     tokio::task::yield_now().await;
     drop(other);
-    tokio::time::sleep(Duration::from_secs(11)).await;
+    // Of the paused clock.
+    tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(11)).await;
     assert!(probe(address, false).is_err(), "gatewire has it");
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Details, Fate, Identity, Jobs, Journal, Outcome, Status};
+use super::{CERTIFICATE_ROTATOR, Details, Fate, Identity, Jobs, Journal, Outcome, Status};
 use cloud::Mood;
 use world::{BAD_DETAILS, LISTED, UNLISTED, World};
 
