@@ -17,8 +17,8 @@ use support::cloud::front::{Refusal, Who};
 use support::cloud::jobs::Status;
 use support::cloud::service::{Kind, Mood};
 use support::daemon::{Gatewire, Setup};
-use support::eventually;
 use support::softhsm::{PIN, SOFTHSM, Token};
+use support::{eventually, patiently};
 
 const THING: &str = "gateway-9001";
 
@@ -178,6 +178,8 @@ fn a_commit_whose_answer_is_lost_is_sent_again() {
     let gatewire = setup.connect();
     fleet.cloud.treat(Kind::RotatorCommit, &[Mood::Silent]);
     fleet.rotate("rotate", THING);
+    // An answer may take 15 s.
+    patiently("the commit again", || (fleet.cloud.requests(Kind::RotatorCommit).len() == 2).then_some(()));
     fleet.wait_for("rotate", Status::Succeeded);
     is_settled(&fleet, &setup, &gatewire);
     assert_eq!(fleet.cloud.requests(Kind::RotatorCommit).len(), 2);

@@ -456,6 +456,8 @@ fn metrics_go_to_a_file_with_a_daemon_or_without() {
     assert!(code == 70 && err.contains("there is no directory"), "{code} {err}");
     let is_left = |entry: fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".new");
     assert!(!fs::read_dir(setup.directory.path()).unwrap().any(|entry| is_left(entry.unwrap())));
-    let (code, ..) = setup.output_of(&["status", "--output", "x"]);
-    assert_eq!(code, 64);
+    for arguments in [&["--output", "x"][..], &["--json", "--output", "x"], &["--follow", "--output", "x"]] {
+        let (code, ..) = setup.output_of(&[&["status"], arguments].concat());
+        assert_eq!(code, 64, "{arguments:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! `[metrics]`: where Prometheus finds them.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Config, SocketFile};
 
@@ -59,9 +59,17 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         Ok(address) if address.port() == 0 => {
             Err(format!("must have a port from 1 to 65535, such as \"{}\"", SocketAddr::new(address.ip(), 9641)))
         }
+        Ok(address) if nobody_has(address.ip()) => {
+            Err(format!("{} is no address that a machine has; write one such as {EXAMPLE}", address.ip()))
+        }
         Ok(address) => Ok(address),
         Err(_) => Err(what_is_wrong(text)),
     }
+}
+
+/// Whether it is that of several machines.
+fn nobody_has(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn what_is_wrong(text: &str) -> String {
@@ -76,6 +84,12 @@ fn what_is_wrong(text: &str) -> String {
     }
     let written = |address: SocketAddr| format!("\"{text}\" must be an IP address and a port: write \"{address}\"");
     let local = |port: u16| SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port);
+    // "::1:9641" is an address of IPv6 alone, too, but nobody means that.
+    if let Some((ip, port)) = text.rsplit_once(':')
+        && let (Ok(ip), Ok(port @ 1..)) = (ip.parse::<Ipv6Addr>(), port.parse::<u16>())
+    {
+        return written(SocketAddr::new(ip.into(), port));
+    }
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
         return written(SocketAddr::new(ip, 9641));
     }
@@ -119,7 +133,7 @@ mod tests {
             ("127.0.0.1", "write \"127.0.0.1:9641\""),
             ("::1", "write \"[::1]:9641\""),
             ("[::1]", "write \"[::1]:9641\""),
-            ("::1:9641", "write \"[::1:9641]:9641\""),
+            ("::1:9641", "write \"[::1]:9641\""),
             ("fe80::1:x", "such as \"127.0.0.1:9641\""),
             (":9641", "write \"127.0.0.1:9641\" for this machine alone, or \"0.0.0.0:9641\""),
             ("9641", "write \"127.0.0.1:9641\" for this machine alone"),

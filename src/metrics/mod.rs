@@ -6,6 +6,7 @@ mod answer;
 mod tcp;
 
 use std::convert::Infallible;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ const MAX_HEADERS: usize = 64;
 /// What the metrics are at the moment.
 pub(crate) type Exposition = Rc<dyn Fn() -> String>;
 
-/// Serves clients of a Unix socket, for ever. Dropping this future disconnects them.
-pub(crate) async fn serve_unix(listener: Rc<Listener>, exposition: Exposition) {
+/// Serves clients of the Unix socket at `path`, for ever. Dropping this future disconnects them.
+pub(crate) async fn serve_unix(path: PathBuf, listener: Rc<Listener>, exposition: Exposition) {
+    log::info!(GATEWIRE_EVENT = "metrics"; "the metrics are at unix:{}", path.display());
     let handle = |stream: Stream| {
         let exposition = Rc::clone(&exposition);
         async move {

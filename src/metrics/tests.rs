@@ -139,7 +139,7 @@ async fn a_unix_socket_answers_too() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("metrics.sock");
     let listener = Rc::new(Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap());
-    let _server = spawn_local(serve_unix(listener, exposition().0));
+    let _server = spawn_local(serve_unix(path.clone(), listener, exposition().0));
     let asked = spawn_blocking(move || {
         let mut client = std::os::unix::net::UnixStream::connect(path).unwrap();
         client.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

@@ -16,7 +16,7 @@ pub(crate) enum SocketError {
     )]
     Served { path: PathBuf },
     #[error(
-        "the socket {path} can't be made: {what} is there, which is left as it is. Change `socket` to a path of its own, such as one \
+        "the socket {path} can't be made: {what} is there, which is left as it is. Give this socket a path of its own, such as one \
          in /run/gatewire"
     )]
     NotASocket { path: PathBuf, what: String },

@@ -186,7 +186,9 @@ class Sender {
     }
 
     #hear(line) {
-        if (line.result === undefined && line.error === undefined) {
+        // The status socket answers the question, too, and says what it is.
+        const isStatus = !this.#isReady && String(line.detail).includes('this is the status socket');
+        if (isStatus || (line.result === undefined && line.error === undefined)) {
             this.#connection.giveUp('it gives messages or a status');
         } else if (!this.#isReady) {
             this.#hearGreeting();

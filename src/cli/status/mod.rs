@@ -27,7 +27,7 @@ use crate::time;
 pub(super) use words::clock;
 
 /// The longest document that is read, in bytes: many times what a daemon writes.
-const MAX_DOCUMENT: u64 = 16 << 20;
+const MAX_DOCUMENT: usize = 16 << 20;
 
 /// How long what was silent may take to answer when it is spoken to.
 const SECOND_ANSWER: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ pub(super) struct StatusArguments {
     prometheus: bool,
 
     /// Write them to this file, for the textfile collector of the node exporter
-    #[arg(long, value_name = "FILE", requires = "prometheus")]
+    #[arg(long, value_name = "FILE", requires = "prometheus", conflicts_with_all = ["json", "follow"])]
     output: Option<PathBuf>,
 
     /// Print a line of JSON now and at each change of the link, until it is interrupted
@@ -189,10 +189,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Unreachable> {
     let mut text = Vec::new();
     // So the daemon needn't wait for what may be asked. One that has closed the connection has mostly said why.
     let _ = (&stream).write_all(b"{}\n");
-    let bounded = stream.set_read_timeout(Some(PATIENCE));
-    match bounded.and_then(|()| (&stream).take(MAX_DOCUMENT).read_to_end(&mut text)) {
-        Ok(0) => Err(Unreachable::Absent { path: path.to_owned() }),
-        Ok(_) => Ok(text),
+    match read_to_end(&stream, &mut text, PATIENCE) {
+        Ok(()) if text.is_empty() => Err(Unreachable::Absent { path: path.to_owned() }),
+        Ok(()) => Ok(text),
         // It has closed without reading what we sent: what it said before that counts.
         Err(error) if error.kind() == ErrorKind::ConnectionReset && !text.is_empty() => Ok(text),
         Err(error) if is_timeout(&error) && is_of_another_kind(stream, &text) => {
@@ -200,6 +199,26 @@ fn read(path: &Path) -> Result<Vec<u8>, Unreachable> {
         }
         Err(error) => Err(Unreachable::new(path, error)),
     }
+}
+
+/// All that comes in this time, as far as a document may be long: what never stops talking is no status socket.
+fn read_to_end(mut stream: &UnixStream, text: &mut Vec<u8>, within: Duration) -> io::Result<()> {
+    let until = time::now() + within;
+    let mut piece = [0; 16 * 1024];
+    while text.len() < MAX_DOCUMENT {
+        let left = until.saturating_duration_since(time::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => text.extend_from_slice(&piece[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -210,10 +229,9 @@ fn is_timeout(error: &io::Error) -> bool {
 /// listen.
 fn is_of_another_kind(mut stream: UnixStream, text: &[u8]) -> bool {
     let mut answer = text.to_owned();
-    let asked = stream.set_read_timeout(Some(SECOND_ANSWER)).and_then(|()| stream.write_all(b"{}\n"));
-    let asked = asked.and_then(|()| stream.shutdown(Shutdown::Write));
+    let asked = stream.write_all(b"{}\n").and_then(|()| stream.shutdown(Shutdown::Write));
     // What came before a time-out is there all the same.
-    let _ = asked.and_then(|()| stream.take(MAX_DOCUMENT).read_to_end(&mut answer));
+    let _ = asked.and_then(|()| read_to_end(&stream, &mut answer, SECOND_ANSWER));
     let lines = answer.split(|byte| *byte == b'\n');
     lines.into_iter().any(|line| line.starts_with(b"{\"error\":\"bad_line\""))
 }

@@ -39,6 +39,10 @@ fn what_is_wrong_is_told_with_what_to_write() {
     for (text, said) in [
         ("", "`metrics.listen`: is missing; it is written like `listen = \"127.0.0.1:9641\"`"),
         ("listen = 9641", "`metrics.listen`: must be a string"),
+        ("listen = \"::1:9641\"", "must be an IP address and a port: write \"[::1]:9641\""),
+        ("listen = \"::1\"", "must be an IP address and a port: write \"[::1]:9641\""),
+        ("listen = \"224.0.0.1:9641\"", "224.0.0.1 is no address that a machine has"),
+        ("listen = \"255.255.255.255:9641\"", "255.255.255.255 is no address that a machine has"),
         (
             "listen = \"localhost:9641\"",
             "`metrics.listen`: \"localhost:9641\" must be an IP address and a port: write \"127.0.0.1:9641\"",

@@ -67,8 +67,8 @@ impl Served {
         let serve: Serve = Box::new(move |listener| Box::pin(status_socket::serve(listener, told)));
         wanted.insert(Server::Status, (path(&config.status.socket), serve));
         if let Some(socket) = config.metrics.as_ref().and_then(Metrics::socket) {
-            let exposition = exposition(document);
-            let serve: Serve = Box::new(move |listener| Box::pin(metrics::serve_unix(listener, exposition)));
+            let (exposition, at) = (exposition(document), path(socket));
+            let serve: Serve = Box::new(move |listener| Box::pin(metrics::serve_unix(at, listener, exposition)));
             wanted.insert(Server::Metrics, (path(socket), serve));
         }
         wanted
