@@ -36,6 +36,8 @@ SYSTEMD := mmdebstrap systemd-container
 ARCHITECTURE := $(shell dpkg --print-architecture 2>/dev/null)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)-1
 FUZZ_SECONDS ?= 60
+# Most tests wait for somebody else most of their time.
+TEST_THREADS ?= $(shell echo $$(( 3 * $$(nproc) )))
 SEEDS ?= 1000
 # apt-get wants root; on a desktop that is what sudo is for.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -64,7 +66,7 @@ test: tools lint doc deny $(OTHERS) unit ## everything that must pass
 
 .PHONY: unit
 unit: tools $(OTHERS) ## the tests alone
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
 
 .PHONY: soak
 soak: tools ## gatewire killed at random moments for as long as you like (GATEWIRE_SOAK_KILLS=5000)
