@@ -18,6 +18,7 @@ use support::cloud::jobs::Status;
 use support::cloud::service::{Kind, Mood};
 use support::daemon::{Gatewire, Setup};
 use support::softhsm::{PIN, SOFTHSM, Token};
+use support::tpm::Tpm;
 use support::{eventually, patiently};
 
 const THING: &str = "gateway-9001";
@@ -240,30 +241,43 @@ fn killed_while_the_new_certificate_is_refused_it_tries_that_again() {
     gatewire.stop();
 }
 
+/// It is provisioned and rotated with a key that stays where it is, which this URI names.
+fn keeps_its_key(fleet: &Fleet, uri: &str, environment: &[(&'static str, String)]) {
+    let setup = fleet.setup("9001", REST).edit("[tls]\n", &format!("[tls]\nkey_file = \"{uri}\"\n"));
+    let setup = environment.iter().fold(setup, |setup, (name, value)| setup.env(name, value));
+    let (code, out, said) = setup.output("provision");
+    assert!(code == 0 && out.contains("key: the key is in a token") && !out.contains(PIN), "{out}{said}");
+    let old = in_force(&setup);
+    let gatewire = setup.connect();
+    fleet.rotate("rotate", THING);
+    fleet.wait_for("rotate", Status::Succeeded);
+    is_settled(fleet, &setup, &gatewire);
+    assert_ne!(in_force(&setup), old);
+    assert!(!state(&setup, "identity/private.pem.key").exists());
+    assert!(!gatewire.log().join("\n").contains(PIN));
+    gatewire.stop();
+    // A line that is gone by mistake doesn't cost the identity.
+    let before = in_force(&setup);
+    let setup = setup.edit(&format!("key_file = \"{uri}\"\n"), "");
+    let (code, _, said) = setup.output("run");
+    assert!(code == 78 && said.contains("is in a token, and tls.key_file doesn't name it"), "{said}");
+    assert_eq!(in_force(&setup), before);
+}
+
 #[test]
 fn a_key_in_a_token_gets_each_certificate_and_leaves_the_token_for_none() {
     for object in ["ec", "rsa"] {
         let (fleet, token) = (Fleet::start(), Token::new());
-        let uri = token.uri(object, Path::new(SOFTHSM));
-        let setup = fleet.setup("9001", REST).edit("[tls]\n", &format!("[tls]\nkey_file = \"{uri}\"\n"));
-        let setup = setup.env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
-        let (code, out, said) = setup.output("provision");
-        assert!(code == 0 && out.contains("key: the key is in a token") && !out.contains(PIN), "{out}{said}");
-        let old = in_force(&setup);
-        let gatewire = setup.connect();
-        fleet.rotate("rotate", THING);
-        fleet.wait_for("rotate", Status::Succeeded);
-        is_settled(&fleet, &setup, &gatewire);
-        assert_ne!(in_force(&setup), old);
-        assert!(!state(&setup, "identity/private.pem.key").exists());
-        assert!(!gatewire.log().join("\n").contains(PIN));
-        gatewire.stop();
-        // A line that is gone by mistake doesn't cost the identity.
-        let before = in_force(&setup);
-        let setup = setup.edit(&format!("key_file = \"{uri}\"\n"), "");
-        let (code, _, said) = setup.output("run");
-        assert!(code == 78 && said.contains("is in a token, and tls.key_file doesn't name it"), "{said}");
-        assert_eq!(in_force(&setup), before);
+        let configuration = token.path("softhsm2.conf").display().to_string();
+        keeps_its_key(&fleet, &token.uri(object, Path::new(SOFTHSM)), &[("SOFTHSM2_CONF", configuration)]);
+    }
+}
+
+#[test]
+fn a_key_that_was_made_in_a_tpm_gets_each_certificate_and_stays_there() {
+    let tpm = Tpm::new();
+    for object in ["ec", "rsa"] {
+        keeps_its_key(&Fleet::start(), &tpm.uri(object), &tpm.environment());
     }
 }
 

@@ -53,7 +53,8 @@ impl Tpm {
         self.directory.path().join(name)
     }
 
-    fn environment(&self) -> [(&'static str, String); 2] {
+    /// What the module has to know: where the TPM is, and its store.
+    pub fn environment(&self) -> [(&'static str, String); 2] {
         let socket = format!("swtpm:path={}", self.path("tpm.sock").display());
         [("TPM2_PKCS11_TCTI", socket), ("TPM2_PKCS11_STORE", self.path("store").display().to_string())]
     }
@@ -84,12 +85,15 @@ impl Tpm {
         openssl(&["x509", "-new", "-subj", "/CN=thing-1", "-days", "30"], &files);
     }
 
+    /// The URI of a key.
+    pub fn uri(&self, object: &str) -> String {
+        let (module, pin) = (module(), self.path("pin"));
+        format!("pkcs11:token=gw;object={object}?module-path={}&pin-source=file:{}", module.display(), pin.display())
+    }
+
     /// The configuration with the key that has this name here, and its certificate.
     pub fn give(&self, setup: Setup, object: &str) -> Setup {
-        let (module, pin) = (module(), self.path("pin"));
-        let (module, pin) = (module.display(), pin.display());
-        let uri = format!("pkcs11:token=gw;object={object}?module-path={module}&pin-source=file:{pin}");
-        let setup = setup.edit(&CERTIFICATES.path("private.pem.key").display().to_string(), &uri);
+        let setup = setup.edit(&CERTIFICATES.path("private.pem.key").display().to_string(), &self.uri(object));
         let setup = setup.credential("certificate.pem.crt", &self.path(&format!("{object}.crt")));
         let [socket, store] = self.environment();
         setup.env(socket.0, socket.1).env(store.0, store.1).env("STATE_DIRECTORY", self.path("state"))
