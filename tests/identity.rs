@@ -15,6 +15,7 @@ use support::cloud::front::{Attempt, Refusal, Stage, Who};
 use support::cloud::service::{Kind, Mood};
 use support::daemon::{Gatewire, Setup};
 use support::eventually;
+use support::preload::preload;
 
 /// What holds the name of the thing, and beside it what doesn't.
 const REST: &str = r#"
@@ -246,6 +247,40 @@ fn a_damaged_identity_is_made_anew_by_the_claim_and_without_one_it_is_78() {
         let is_new = |attempt: &&Attempt| attempt.certificate != first.id && attempt.certificate != fleet.claim.id;
         attempts.iter().filter(is_new).find(|attempt| attempt.stage == Stage::Connected).map(drop)
     });
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+/// A Pi has no clock that goes on without power: until a time service has set it, no certificate seems valid yet.
+#[test]
+fn in_1970_it_says_that_the_clock_is_wrong_and_once_that_is_set_goes_on_where_it_was() {
+    let fleet = Fleet::start();
+    let setup = preload(fleet.setup("7", REST), "tests/support/clock.c");
+    let unset = setup.directory.path().join("unset");
+    let setup = setup.env("CLOCK_UNSET", unset.clone());
+    let words = ["the server's certificate is valid from", "this machine's clock says 1970-"];
+    let names_the_clock = |said: &str| words.iter().all(|word| said.contains(word)) && said.contains("timedatectl");
+    fs::write(&unset, "").unwrap();
+    let (code, _, said) = setup.output("provision");
+    assert!(code == 1 && names_the_clock(&said), "{code} {said}");
+    let gatewire = setup.start();
+    let line = gatewire.wait_for("the server's certificate is valid from");
+    assert!(names_the_clock(&line), "{line}");
+    assert_eq!(gatewire.stop().0, 0);
+    assert!(fleet.cloud.requests(Kind::CreateCertificate).is_empty());
+
+    fs::remove_file(&unset).unwrap();
+    let gatewire = setup.connect();
+    let first = fleet.wait_for_identity("gateway-7");
+    assert_eq!(gatewire.stop().0, 0);
+
+    // With an identity it is the same for the link: nothing of it is given up.
+    fs::write(&unset, "").unwrap();
+    let gatewire = setup.start();
+    let line = gatewire.wait_for("the server's certificate is valid from");
+    assert!(names_the_clock(&line), "{line}");
+    fs::remove_file(&unset).unwrap();
+    gatewire.wait_for("connected to");
+    assert_eq!(fleet.wait_for_identity("gateway-7").id, first.id);
     assert_eq!(gatewire.stop().0, 0);
 }
 
