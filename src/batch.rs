@@ -6,16 +6,20 @@
 pub(crate) mod fuzzing;
 
 use std::borrow::Cow;
+use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde::de::IgnoredAny;
 use thiserror::Error;
 
-use crate::config;
+use crate::config::{self, Encoding};
 use crate::json::half_pair;
 use crate::limits::MAX_PAYLOAD;
-use crate::message::exactly;
+use crate::message::{Properties, exactly};
 
 /// Bytes of `[` and `]`.
 const BRACKETS: usize = 2;
@@ -98,20 +102,42 @@ impl Batch {
         self.json.len()
     }
 
-    /// The array, if it isn't empty. The batch is empty again.
+    /// The array in the form in which it is sent, if it isn't empty. The batch is empty again.
     pub(crate) fn take(&mut self) -> Option<Bytes> {
         self.due = None;
         self.len = 0;
         let mut json = std::mem::take(&mut self.json);
         (!json.is_empty()).then(|| {
             json.push(b']');
-            exactly(json)
+            match self.config.encoding {
+                Encoding::None => exactly(json),
+                Encoding::Gzip => exactly(gzip(&json)),
+            }
         })
     }
+
+    /// The properties that an array is sent with that would have these: they say what it is, if it isn't JSON.
+    pub(crate) fn properties(&self, others: Option<Arc<Properties>>) -> Option<Arc<Properties>> {
+        match self.config.encoding {
+            Encoding::None => others,
+            Encoding::Gzip => Some(Arc::new(Properties {
+                content_type: Some("application/gzip".to_owned()),
+                ..others.map(Arc::unwrap_or_clone).unwrap_or_default()
+            })),
+        }
+    }
+}
+
+/// A file of gzip with this in it: without a name or a time, so that the same array always is the same bytes.
+fn gzip(json: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let written = encoder.write_all(json).and_then(|()| encoder.finish());
+    written.expect("a Vec takes everything")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -121,7 +147,7 @@ mod tests {
     const WITHIN: Duration = Duration::from_secs(10);
 
     fn batch(max: usize) -> Batch {
-        Batch::new(config::Batch { max, within: WITHIN })
+        Batch::new(config::Batch { max, within: WITHIN, encoding: Encoding::None })
     }
 
     fn push(batch: &mut Batch, payload: &str, now: Instant) {
@@ -159,9 +185,44 @@ mod tests {
         assert_eq!(batch.due(), None);
     }
 
+    #[test]
+    fn gzip_is_what_gzip_reads_and_says_what_it_is() {
+        let mut batch = Batch::new(config::Batch { max: 1000, within: WITHIN, encoding: Encoding::Gzip });
+        for n in 0..100 {
+            push(&mut batch, &format!(r#"{{"celsius":21.{n},"at":"2026-01-01T00:00:00Z"}}"#), Instant::now());
+        }
+        let len = batch.bytes() + 1;
+        let packed = batch.take().unwrap();
+        let mut json = String::new();
+        flate2::read::GzDecoder::new(&packed[..]).read_to_string(&mut json).unwrap();
+        assert!(json.starts_with(r#"[{"celsius":21.0,"#) && json.ends_with("}]"), "{json}");
+        assert!(json.len() == len && packed.len() * 10 < len, "{len} bytes took {}", packed.len());
+        assert_eq!(batch.take(), None);
+        let hops = Properties { user_properties: vec![("hops".to_owned(), "1".to_owned())], ..Properties::default() };
+        let properties = batch.properties(Some(Arc::new(hops))).unwrap();
+        assert_eq!(
+            (properties.content_type.as_deref(), properties.user_properties.len()),
+            (Some("application/gzip"), 1)
+        );
+    }
+
     proptest! {
         // Large ones take their time.
         #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Text has at most seven bits of chance in a byte, so that even an array of the greatest length gets shorter.
+        #[test]
+        fn what_is_packed_is_never_too_large(text in r"[\x20-\x7e]{20000,30000}") {
+            let mut batch = Batch::new(config::Batch { max: 1000, within: WITHIN, encoding: Encoding::Gzip });
+            let element = Element::new(text.as_bytes()).unwrap();
+            while batch.has_room_for(&element) {
+                batch.push(&element, Instant::now());
+            }
+            prop_assert!(batch.take().unwrap().len() <= MAX_PAYLOAD);
+            batch.push(&element, Instant::now());
+            let len = batch.bytes();
+            prop_assert!(batch.take().unwrap().len() < len);
+        }
 
         #[test]
         fn an_array_never_gets_too_large_and_loses_nothing(lens in prop::collection::vec(1..MAX_PAYLOAD, 1..20), max in 1..6usize) {

@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::io::Read as _;
+
 use serde_json::json;
 use support::daemon::Setup;
 use support::mosquitto::Mosquitto;
@@ -45,4 +47,29 @@ fn properties_that_cannot_be_sent_are_refused_with_the_reason() {
         assert!(answer["detail"].as_str().unwrap().contains("protocol = \"5\""), "{answer}");
     }
     assert_eq!(client.ask(r#"{"topic":"up/x","payload":1}"#), json!({"result": "delivered"}));
+}
+
+/// With 3.1.1 a message can't say what it is; what it is says gzip itself.
+#[test]
+fn a_batch_is_packed_by_gzip_and_says_so_where_it_can() {
+    for (protocol, content_type) in [("5", "application/gzip"), ("3.1.1", "")] {
+        let broker = Mosquitto::start();
+        let subscriber = broker.subscribe_with("up/#", &["-V", "5"], "%C %x");
+        let batch = format!("{INGEST}batch = {{ max = 2, within = \"1h\", encoding = \"gzip\" }}\n");
+        let gatewire = Setup::new(broker.port, &batch).speaking(protocol).connect();
+        let mut client = gatewire.client("publish.sock");
+        client.send(r#"{"topic":"up/x","payload":{"celsius":21.5}}"#);
+        assert_eq!(client.ask(r#"{"topic":"up/x","payload":"warm"}"#), json!({"result": "delivered"}));
+        let line = subscriber.next();
+        let (said, hex) = line.split_once(' ').unwrap();
+        assert_eq!(said, content_type, "MQTT {protocol}");
+        let bytes: Vec<u8> = hex
+            .as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect();
+        let mut array = String::new();
+        flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut array).unwrap();
+        assert_eq!(array, r#"[{"celsius":21.5},"warm"]"#);
+    }
 }

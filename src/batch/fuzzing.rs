@@ -12,7 +12,7 @@ use crate::limits::MAX_PAYLOAD;
 pub fn batch(input: &[u8]) {
     let Some((&max, input)) = input.split_first() else { return };
     let (max, now) = (usize::from(max) + 1, Instant::now());
-    let mut batch = Batch::new(config::Batch { max, within: Duration::from_secs(1) });
+    let mut batch = Batch::new(config::Batch { max, within: Duration::from_secs(1), encoding: config::Encoding::None });
     let (mut taken, mut arrays) = (0, Vec::new());
     for payload in input.split(|byte| *byte == b'\n') {
         match Element::new(payload) {

@@ -13,7 +13,7 @@ use crate::bridge::cause::Cause;
 use crate::bridge::mosquitto::{self, Line};
 use crate::bridge::rules::{self, Route};
 use crate::bridge::why;
-use crate::config::{Bridge, Environment, Up};
+use crate::config::{Bridge, Encoding, Environment, Up};
 use crate::duration::written;
 use crate::mapping::{Mapping, Ways};
 use crate::message::{Topic, TopicError};
@@ -161,9 +161,10 @@ fn what_else(rule: &Up) -> Vec<String> {
     }
     if let Some(batch) = rule.batch {
         lines.push(format!(
-            "batch: in JSON arrays of up to {}, the first waits at most {}",
+            "batch: in JSON arrays of up to {}, the first waits at most {}{}",
             batch.max,
-            written(batch.within)
+            written(batch.within),
+            if batch.encoding == Encoding::Gzip { "; packed by gzip" } else { "" }
         ));
     }
     lines.push(match rule.retain {

@@ -286,7 +286,7 @@ const BELOW: [(&str, &[&str]); 10] = [
     ("will", &["topic", "payload", "qos", "retain"]),
     ("birth", &["topic", "payload", "qos", "retain"]),
     ("keep", &["messages", "bytes", "when_full"]),
-    ("batch", &["max", "within"]),
+    ("batch", &["encoding", "max", "within"]),
     ("download", &["hosts", "max_size", "ca_file"]),
     ("tls", &["ca_file", "cert_file", "key_file"]),
     ("up", &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"]),

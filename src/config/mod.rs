@@ -292,6 +292,17 @@ pub(crate) struct Batch {
     pub(crate) max: usize,
     /// How long the first may wait for the others.
     pub(crate) within: Duration,
+    pub(crate) encoding: Encoding,
+}
+
+/// `batch.encoding`: in which form an array is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Encoding {
+    /// As it is: JSON.
+    #[default]
+    None,
+    /// As a file of gzip (RFC 1952), which says with MQTT 5 what it is: `application/gzip`.
+    Gzip,
 }
 
 /// A `[[forward]]`: messages from IoT Core to a local socket.

@@ -1,6 +1,7 @@
 //! One scheduled publication: what is due, what is read for it, what became of it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use super::trouble::{LastError, Trouble, Troubles};
 use crate::batch::{Batch, Element};
 use crate::config;
 use crate::count::count;
-use crate::message::{Outbound, exactly};
+use crate::message::{Outbound, Properties, exactly};
 use crate::outbox::Refusal;
 use crate::template::Tick;
 use crate::template::Value;
@@ -214,7 +215,7 @@ impl Publication {
             return self.add(&payload, now, &submit);
         }
         self.count += 1;
-        self.submit(exactly(payload), now.wall, submit)
+        self.submit(exactly(payload), None, now.wall, submit)
     }
 
     /// Adds a payload to the batch, which is sent when it is full.
@@ -252,19 +253,22 @@ impl Publication {
         now: Timestamp,
         submit: impl Fn(Outbound) -> Result<(), Refusal>,
     ) -> Result<Done, Trouble> {
-        let Some(array) = self.batch.as_mut().and_then(Batch::take) else { return Ok(Done::Waits) };
+        let Some(batch) = &mut self.batch else { return Ok(Done::Waits) };
+        let Some(array) = batch.take() else { return Ok(Done::Waits) };
+        let properties = batch.properties(None);
         // What nobody has got doesn't count as published.
-        self.submit(array, now, submit).inspect_err(|_| self.published = None)
+        self.submit(array, properties, now, submit).inspect_err(|_| self.published = None)
     }
 
     fn submit(
         &mut self,
         payload: Bytes,
+        properties: Option<Arc<Properties>>,
         now: Timestamp,
         submit: impl Fn(Outbound) -> Result<(), Refusal>,
     ) -> Result<Done, Trouble> {
         let config::Publish { topic, qos, retain, .. } = &self.config;
-        submit(Outbound { topic: topic.clone(), payload, qos: *qos, retain: *retain, properties: None })?;
+        submit(Outbound { topic: topic.clone(), payload, qos: *qos, retain: *retain, properties })?;
         self.last_published = Some(to_milliseconds(now));
         Ok(Done::Submitted)
     }

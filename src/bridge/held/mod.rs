@@ -231,7 +231,8 @@ impl Held {
         let first = places.first().and_then(|place| self.entries.get(place));
         let (Some(payload), Some(first)) = (payload, first) else { return };
         let all = places.iter().filter_map(|place| self.entries.get(place)?.message.properties.as_ref());
-        let message = Outbound { payload, properties: carry::of_several(all), ..first.message.clone() };
+        let message =
+            Outbound { payload, properties: array.properties(carry::of_several(all)), ..first.message.clone() };
         self.out(message, places);
     }
 

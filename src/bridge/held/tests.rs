@@ -19,7 +19,11 @@ fn rule(every: Option<u64>, on_change: bool, batch: Option<(usize, u64)>) -> con
         retain: false,
         every: every.map(Duration::from_secs),
         on_change,
-        batch: batch.map(|(max, within)| config::Batch { max, within: Duration::from_secs(within) }),
+        batch: batch.map(|(max, within)| config::Batch {
+            max,
+            within: Duration::from_secs(within),
+            encoding: config::Encoding::None,
+        }),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::document::{Node, Value};
 use crate::config::doubt;
 use crate::config::section::Section;
 use crate::config::values::{DAY, HOUR, MS, SECOND, boolean, duration, integer, qos, string, strings, word};
-use crate::config::{Batch, Metric, OnChange, Publish, Source, When};
+use crate::config::{Batch, Encoding, Metric, OnChange, Publish, Source, When};
 use crate::count::count;
 use crate::cron::Cron;
 use crate::filesystem::resolved;
@@ -196,8 +196,10 @@ pub(in crate::config) fn batch(section: &Section<'_>) -> Option<Batch> {
     let section = section.section("batch");
     let max = section.get_or("max", 50, integer(1..=1000));
     let within = section.get_or("within", 10 * SECOND, duration(10 * MS..=DAY));
+    let encodings = word(&[("none", Encoding::None), ("gzip", Encoding::Gzip)]);
+    let encoding = section.get_or("encoding", Encoding::None, encodings);
     section.finish();
-    Some(Batch { max: usize::try_from(max).unwrap_or(usize::MAX), within })
+    Some(Batch { max: usize::try_from(max).unwrap_or(usize::MAX), within, encoding })
 }
 
 /// `every`, or `cron` with `timezone`.

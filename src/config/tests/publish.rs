@@ -191,12 +191,15 @@ fn a_source_reads_the_value_and_only_one_can() {
     let found = read_one(&publish("command = [\"vcgencmd\", \"measure_temp\"]\nbatch = { max = 5 }"));
     let argv = vec!["vcgencmd".to_owned(), "measure_temp".to_owned()];
     assert_eq!(found.source, Some(Source::Command { argv, timeout: Duration::from_secs(10) }));
-    assert_eq!((found.on_change, found.batch), (None, Some(Batch { max: 5, within: Duration::from_secs(10) })));
+    assert_eq!(
+        (found.on_change, found.batch),
+        (None, Some(Batch { max: 5, within: Duration::from_secs(10), encoding: Encoding::None }))
+    );
     let without = publish("metrics = [\"uptime\", \"cpu\"]\nbatch = {}").replace("payload = \"x\"\n", "");
     let found = read_one(&without);
     assert_eq!(found.source, Some(Source::Metrics(vec![Metric::Uptime, Metric::Cpu])));
     assert_eq!(found.payload, crate::template::Template::bare_value(), "the value itself");
-    assert_eq!(found.batch, Some(Batch { max: 50, within: Duration::from_secs(10) }));
+    assert_eq!(found.batch, Some(Batch { max: 50, within: Duration::from_secs(10), encoding: Encoding::None }));
     assert_eq!(
         errors(&publish("command = [\"x\"]\nfile = \"/x\"\nmetrics = [\"cpu\"]")),
         [
@@ -218,8 +221,12 @@ fn a_source_reads_the_value_and_only_one_can() {
 #[test]
 fn an_ingest_may_have_batches() {
     let ingest = "[[ingest]]\nname = \"i\"\nsocket = \"/x\"\ntopics = [\"a\"]\n";
-    let (config, _) = load(&format!("{CONNECTION}{ingest}batch = {{ max = 9, within = \"500ms\" }}\n"), &[]).unwrap();
-    assert_eq!(config.ingest[0].batch, Some(Batch { max: 9, within: Duration::from_millis(500) }));
+    let text = format!("{CONNECTION}{ingest}batch = {{ max = 9, within = \"500ms\", encoding = \"gzip\" }}\n");
+    let (config, _) = load(&text, &[]).unwrap();
+    let expected = Batch { max: 9, within: Duration::from_millis(500), encoding: Encoding::Gzip };
+    assert_eq!(config.ingest[0].batch, Some(expected));
+    let found = errors(&format!("{ingest}batch = {{ encoding = \"zip\" }}\n"));
+    assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: `ingest.batch.encoding`: "), "{found:?}");
     assert_eq!(load(&format!("{CONNECTION}{ingest}"), &[]).unwrap().0.ingest[0].batch, None);
     let found = errors(&format!("{ingest}batch = {{ within = 5 }}\n"));
     assert!(found.len() == 1 && found[0].starts_with("gatewire.toml:9: `ingest.batch.within`: must be a duration"));

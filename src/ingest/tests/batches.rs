@@ -8,7 +8,7 @@ use crate::message::Sequence;
 const LONG: Duration = Duration::from_secs(3600);
 
 fn batch(max: usize, within: Duration) -> Served {
-    Served::with(Some(config::Batch { max, within }))
+    Served::with(Some(config::Batch { max, within, encoding: config::Encoding::None }))
 }
 
 /// What the link does first: takes the next message, with its topic and payload.

@@ -156,7 +156,7 @@ fn only_what_has_moved_is_published() {
 
 #[test]
 fn a_value_that_nobody_took_is_tried_again_although_it_has_not_moved() {
-    for batch in [None, Some(config::Batch { max: 1, within: SECOND })] {
+    for batch in [None, Some(config::Batch { max: 1, within: SECOND, encoding: config::Encoding::None })] {
         let mut world = World::new(|config| {
             config.on_change = Some(OnChange { min_change: None });
             config.batch = batch;
@@ -173,7 +173,7 @@ fn a_value_that_nobody_took_is_tried_again_although_it_has_not_moved() {
 
 #[test]
 fn values_of_a_batch_go_out_together_when_it_is_full_or_its_time_has_come() {
-    let batch = config::Batch { max: 3, within: Duration::from_millis(2500) };
+    let batch = config::Batch { max: 3, within: Duration::from_millis(2500), encoding: config::Encoding::None };
     let mut world = World::new(|config| config.batch = Some(batch));
     for text in ["1", "2", "a b"] {
         world.tick_with(text);
@@ -194,7 +194,7 @@ fn values_of_a_batch_go_out_together_when_it_is_full_or_its_time_has_come() {
 
 #[test]
 fn the_last_values_of_a_batch_go_out_though_nothing_is_due_any_more() {
-    let batch = config::Batch { max: 3, within: 10 * SECOND };
+    let batch = config::Batch { max: 3, within: 10 * SECOND, encoding: config::Encoding::None };
     let mut world = World::new(|config| (config.batch, config.count) = (Some(batch), Some(1)));
     world.tick_with("1");
     assert_eq!(world.entry.wake().mono, Some(world.now.mono + 10 * SECOND));
@@ -205,7 +205,9 @@ fn the_last_values_of_a_batch_go_out_though_nothing_is_due_any_more() {
 
 #[test]
 fn what_is_wrong_is_said_once_until_it_changes() {
-    let mut world = World::new(|config| config.batch = Some(config::Batch { max: 2, within: 60 * SECOND }));
+    let mut world = World::new(|config| {
+        config.batch = Some(config::Batch { max: 2, within: 60 * SECOND, encoding: config::Encoding::None })
+    });
     let fails = |world: &mut World| {
         let due = world.tick().unwrap();
         world.reads(due, Err(failure()));
