@@ -7,8 +7,10 @@ mod support;
 use std::time::Duration;
 
 use rumqttc::mqttbytes::v4::{Packet, UnsubAck};
+use serde_json::json;
 use support::daemon::{Gatewire, Setup};
 use support::eventually;
+use support::mosquitto::Mosquitto;
 use support::scripted::{Broker, Peer};
 
 fn setup(broker: &Broker, filters: &str) -> Setup {
@@ -86,4 +88,43 @@ fn another_client_id_has_another_session() {
     drop(gatewire);
     let _gatewire = setup.again().edit("client_id = \"thing-1\"", "client_id = \"thing-2\"").start();
     assert_eq!(paths(&mut broker.connected(true)), ["a"]);
+}
+
+#[test]
+fn a_reader_gets_what_it_asks_for_within_allow_and_for_as_long_as_it_is_there() {
+    let broker = Mosquitto::start();
+    let forward = "[[forward]]\nname = \"f\"\nallow = [\"gateways/{{client_id}}/#\"]\nsocket = \"DIR/f.sock\"\n";
+    let setup = Setup::new(broker.port, forward);
+    let gatewire = setup.connect();
+    let mut reader = gatewire.client("f.sock");
+    for (line, code) in [
+        (r#"{"subscribe":["gateways/{{client_id}}/x","gateways/other/x"]}"#, "filter_not_allowed"),
+        (r##"{"subscribe":["#"]}"##, "filter_not_allowed"),
+        (r##"{"subscribe":["gateways/#/x"]}"##, "bad_filter"),
+        (r#"{"subscribe":"gateways/thing-1/x"}"#, "bad_line"),
+    ] {
+        let answer = reader.ask(line);
+        assert!(answer["error"] == code && answer["detail"].is_string(), "{line}: {answer}");
+    }
+    reader.send(r#"{"subscribe":["gateways/{{client_id}}/x","gateways/thing-1/+/set"]}"#);
+    broker.wait_for("Sending SUBACK to thing-1");
+    assert_eq!(gatewire.status()["forward"][0]["subscribed"], json!(["gateways/thing-1/+/set", "gateways/thing-1/x"]));
+    broker.publish("gateways/thing-1/y", b"nobody wants it");
+    broker.publish("gateways/thing-1/x", b"1");
+    broker.publish("gateways/thing-1/lamp/set", b"2");
+    assert_eq!(
+        ["1", "2"],
+        [reader.json(), reader.json()].map(|message| message["payload"].as_str().unwrap().to_owned())[..]
+    );
+
+    // It is given up, and what comes in the moments before that waits for who comes again.
+    drop(reader);
+    eventually("the reader is gone", || (gatewire.status()["forward"][0]["readers"] == 0).then_some(()));
+    broker.publish("gateways/thing-1/x", b"3");
+    eventually("it waits", || (gatewire.status()["forward"][0]["waiting"] == 1).then_some(()));
+    broker.wait_for("Sending UNSUBACK to thing-1");
+    assert_eq!(gatewire.status()["forward"][0]["subscribed"], json!([]));
+    let mut reader = gatewire.client("f.sock");
+    assert_eq!(reader.json()["payload"], "3");
+    assert_eq!(gatewire.stop().0, 0);
 }

@@ -78,7 +78,7 @@ pub(super) const SECTIONS: [&Known; 16] = [
     &Known {
         name: "forward",
         is_array: true,
-        keys: &["name", "filters", "qos", "socket", "mode", "group", "format", "ack", "keep"],
+        keys: &["name", "filters", "allow", "qos", "socket", "mode", "group", "format", "ack", "keep"],
     },
     &Known { name: "ingest", is_array: true, keys: &["name", "socket", "topics", "mode", "group", "batch"] },
     &BRIDGE,

@@ -3,6 +3,8 @@
 //! [`read()`] turns files into a [`Config`] or into a report of everything that is wrong with them. What a [`Config`] holds is
 //! valid: nothing behind it checks again.
 
+mod allow;
+mod batch;
 mod bridge;
 mod broker;
 mod document;
@@ -42,6 +44,8 @@ use crate::secret::Secret;
 use crate::services::{Names, Service};
 use crate::template::Template;
 
+pub(crate) use allow::Allow;
+pub(crate) use batch::{Batch, Encoding};
 pub(crate) use bridge::{Bridge, Broker, BrokerLogin, BrokerTls, Down, Up};
 pub(crate) use broker::is_broker;
 pub(crate) use doubt::about_topic;
@@ -82,6 +86,8 @@ pub(crate) struct Config {
     /// `None`: nobody listens.
     pub(crate) metrics: Option<Metrics>,
     pub(crate) log: Log,
+    /// How many filters readers may ask for beside those of the configuration, by `connection.max_subscriptions`.
+    pub(crate) spare_subscriptions: usize,
     pub(crate) places: Places,
     unnamed: Unnamed,
 }
@@ -285,31 +291,13 @@ pub(crate) struct OnChange {
     pub(crate) min_change: Option<f64>,
 }
 
-/// `batch`: several messages in one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Batch {
-    /// The most elements of an array.
-    pub(crate) max: usize,
-    /// How long the first may wait for the others.
-    pub(crate) within: Duration,
-    pub(crate) encoding: Encoding,
-}
-
-/// `batch.encoding`: in which form an array is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Encoding {
-    /// As it is: JSON.
-    #[default]
-    None,
-    /// As a file of gzip (RFC 1952), which says with MQTT 5 what it is: `application/gzip`.
-    Gzip,
-}
-
 /// A `[[forward]]`: messages from IoT Core to a local socket.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Forward {
     pub(crate) name: String,
     pub(crate) filters: Vec<TopicFilter>,
+    /// `None`: readers can't ask for more.
+    pub(crate) allow: Option<Allow>,
     pub(crate) qos: Qos,
     pub(crate) socket: SocketFile,
     pub(crate) format: Format,

@@ -169,6 +169,7 @@ fn build_with(
         status,
         metrics: metrics.clone(),
         log,
+        spare_subscriptions: reader.spare_subscriptions(),
         places: places.clone(),
         unnamed: Unnamed::default(),
     });

@@ -228,6 +228,15 @@ impl<'a> Section<'a> {
         read(self.require(key, example, Ok)?, &self.complaints(key))
     }
 
+    /// Likewise, for a key that need not be there.
+    pub(super) fn get_parts<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&'a Node, &Complaints<'_>) -> Option<T>,
+    ) -> Option<T> {
+        read(self.node(key)?, &self.complaints(key))
+    }
+
     /// For a value of several parts, each of which is complained about by itself.
     pub(super) fn complaints(&self, key: &str) -> Complaints<'a> {
         Complaints { key: self.full(key), report: self.report }

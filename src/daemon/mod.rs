@@ -8,6 +8,7 @@ mod rotation;
 mod served;
 mod start;
 mod stop;
+mod subscriptions;
 mod supervisor;
 mod watch;
 
@@ -165,6 +166,7 @@ pub(crate) async fn serve<M: Machine>(
             }
         })
     };
+    supervisor.spawn("what readers subscribe to", subscriptions::follow(Rc::clone(&parts)));
     let link = Rc::clone(&parts.link);
     let link = supervisor.spawn("the link", async move { link.run().await });
 

@@ -168,7 +168,7 @@ async fn apply(parts: &Rc<Parts<impl Network>>, readings: &Readings) -> Result<(
         connection: config.connection.clone(),
         tls,
         credentials,
-        filters: config.filters(),
+        filters: parts.served.filters(config),
     });
     parts.is_provisioned.set(config.provisioning.is_some());
     parts.identity.apply(readings, &parts.link.network, &parts.served.supervisor);

@@ -21,7 +21,7 @@ use crate::bridge;
 use crate::config::{Config, SocketFile};
 use crate::executions::Executions;
 use crate::executions::programs::Programs;
-use crate::forward::{Acks, Forward, Recipient};
+use crate::forward::{Acks, Forward, Recipient, Requests};
 use crate::inbox::Inbox;
 use crate::ingest::Ingest;
 use crate::link::state::LinkState;
@@ -88,6 +88,8 @@ pub(super) struct Served {
     metrics: RefCell<Option<(SocketAddr, JoinHandle<()>)>>,
     line_memory: Rc<SharedMemory>,
     inherited: Inherited,
+    /// What readers ask to be subscribed to.
+    pub(super) requests: Rc<Requests>,
     listeners: RefCell<Listeners>,
     serving: RefCell<BTreeMap<Server, Serving>>,
     /// In force.
@@ -151,6 +153,7 @@ impl Served {
             bridges: Bridges::default(),
             link,
             metrics: RefCell::default(),
+            requests: Rc::default(),
             line_memory: Rc::default(),
             inherited,
             listeners: RefCell::default(),
@@ -224,9 +227,15 @@ impl Served {
         Ok(listeners)
     }
 
+    /// The configuration in force.
+    pub(super) fn in_force(&self) -> Option<Rc<Config>> {
+        self.config.borrow().clone()
+    }
+
     /// Makes everything as the configuration says. `document` is what the status socket answers.
     pub(super) async fn apply(&self, config: &Config, prepared: Prepared, document: Rc<dyn Fn() -> Vec<u8>>) {
         let Prepared { listeners, mut places } = prepared;
+        self.requests.set_room(config.spare_subscriptions);
         self.apply_forwards(config, &mut places);
         self.bridges.apply(config, &mut places, self);
         self.apply_executions(config, &document).await;

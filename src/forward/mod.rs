@@ -7,11 +7,13 @@
 pub(crate) use reader::fuzzing;
 
 mod acks;
+mod asking;
 mod keep;
 mod line;
 mod queue;
 mod reader;
 mod recipient;
+mod requested;
 mod text;
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -36,6 +38,8 @@ pub(crate) use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
 use reader::Reader;
 pub(crate) use recipient::Recipient;
+use requested::Requested;
+pub(crate) use requested::Requests;
 
 /// A `[[forward]]`: its queue, and the tasks that write from it.
 #[derive(Debug)]
@@ -43,6 +47,8 @@ pub(crate) struct Forward {
     name: String,
     config: RefCell<Rc<config::Forward>>,
     queue: RefCell<Queue>,
+    requested: RefCell<Requested>,
+    requests: Rc<Requests>,
     acks: Rc<Acks>,
     /// There may be something to write for a client that had been written all.
     changed: Notify,
@@ -63,6 +69,8 @@ pub(crate) struct ForwardStatus {
     pub(crate) socket: String,
     /// What is written for a message. A daemon that doesn't say it doesn't know observers by name, either.
     pub(crate) format: &'static str,
+    /// Filters that its readers have asked for, beside those of the configuration.
+    pub(crate) subscribed: Vec<String>,
     pub(crate) readers: u32,
     pub(crate) observers: usize,
     /// Messages that wait for a reader, or for a reader's acknowledgement.
@@ -100,14 +108,23 @@ impl Forward {
         spill_after: Duration,
         acks: Rc<Acks>,
         place: QueueState,
+        requests: Rc<Requests>,
     ) -> Rc<Forward> {
         let keep = Keep::new(&config.keep, place);
-        Forward::with(config, spill_after, acks, keep)
+        Forward::with(config, spill_after, acks, keep, requests)
     }
 
-    fn with(config: config::Forward, spill_after: Duration, acks: Rc<Acks>, keep: Keep) -> Rc<Forward> {
+    fn with(
+        config: config::Forward,
+        spill_after: Duration,
+        acks: Rc<Acks>,
+        keep: Keep,
+        requests: Rc<Requests>,
+    ) -> Rc<Forward> {
         Rc::new(Forward {
             queue: RefCell::new(Queue::new(&config, spill_after, keep)),
+            requested: RefCell::default(),
+            requests,
             name: config.name.clone(),
             config: RefCell::new(Rc::new(config)),
             acks,
@@ -124,7 +141,7 @@ impl Forward {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn in_memory(config: config::Forward, acks: Rc<Acks>) -> Rc<Forward> {
         let keep = Keep::new(&config.keep, QueueState { generation: 1, ..QueueState::default() });
-        Forward::with(config, Duration::from_secs(1), acks, keep)
+        Forward::with(config, Duration::from_secs(1), acks, keep, Rc::default())
     }
 
     #[cfg(test)]
@@ -180,9 +197,19 @@ impl Forward {
 
     /// What a client may say, for one that said something else.
     fn what_it_takes(&self) -> &'static str {
-        match self.config().ack {
-            config::Ack::Written => "this socket takes only {\"observe\":true}: its forward has ack = \"written\"",
-            config::Ack::Reader => "this socket takes only {\"observe\":true} and {\"ack\":ID}",
+        let config = self.config();
+        match (config.ack, &config.allow) {
+            (config::Ack::Written, None) => {
+                "this socket takes only {\"observe\":true}: its forward has ack = \"written\""
+            }
+            (config::Ack::Reader, None) => "this socket takes only {\"observe\":true} and {\"ack\":ID}",
+            (config::Ack::Written, Some(_)) => {
+                "this socket takes only {\"observe\":true}, {\"subscribe\":[FILTERS]} and {\"unsubscribe\":[FILTERS]}: its forward \
+                 has ack = \"written\""
+            }
+            (config::Ack::Reader, Some(_)) => {
+                "this socket takes only {\"observe\":true}, {\"ack\":ID}, {\"subscribe\":[FILTERS]} and {\"unsubscribe\":[FILTERS]}"
+            }
         }
     }
 
@@ -197,6 +224,7 @@ impl Forward {
     /// Goes on as another configuration says. What waits stays; readers are disconnected only if what they are written, or how
     /// they acknowledge it, changes.
     pub(crate) fn reconfigure(&self, config: config::Forward, spill_after: Duration) {
+        self.requested.borrow_mut().reconfigure(&config, &self.requests);
         self.change(|queue, now| queue.reconfigure(&config, spill_after, now));
         *self.config.borrow_mut() = Rc::new(config);
         self.cut.notify_waiters();
@@ -210,6 +238,7 @@ impl Forward {
             name: self.name.clone(),
             socket: self.config().socket.path.display().to_string(),
             format: self.config().format.as_str(),
+            subscribed: self.requested.borrow().filters().map(|filter| filter.as_str().to_owned()).collect(),
             readers: queue.readers(),
             observers: queue.observers(),
             waiting: keep.len(),
@@ -299,6 +328,7 @@ impl Forward {
 impl Recipient for Forward {
     fn wants(&self, topic: &Topic) -> bool {
         self.config.borrow().filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
+            || self.requested.borrow().matches(topic)
     }
 
     fn deliver(&self, id: u64, message: &Inbound, token: Option<AckToken>) {

@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 
 use super::Forward;
 use super::queue::{ClientId, Due, Queue, Role};
+use super::requested::Denied;
 use crate::config::Ack;
 use crate::socket::{Line, Lines, Stream, append_string};
 use crate::time;
@@ -40,6 +41,10 @@ enum Word {
     Observe(bool),
     /// It has done what is to be done with the message of this id.
     Ack(u64),
+    /// It wants what matches these filters, too, within the forward's `allow`.
+    Subscribe(Vec<String>),
+    /// It doesn't want these any more.
+    Unsubscribe(Vec<String>),
 }
 
 /// A client and its connection. Dropping it gives what it wasn't written back to the queue.
@@ -217,15 +222,17 @@ impl Reader {
             && let Some(line) = self.lines.next()
         {
             let heard = match line {
-                Line::Text(text) => serde_json::from_str(text).map_err(|_| what_is_wrong(&self.forward, text)),
-                Line::TooLong => Err("the line is longer than 4 KiB"),
-                Line::NotUtf8 => Err("the line isn't UTF-8"),
+                Line::Text(text) => {
+                    serde_json::from_str(text).map_err(|_| bad_line(what_is_wrong(&self.forward, text)))
+                }
+                Line::TooLong => Err(bad_line("the line is longer than 4 KiB")),
+                Line::NotUtf8 => Err(bad_line("the line isn't UTF-8")),
             };
             const { assert!(MAX_LINE == 4 * 1024) };
             let is_first = !std::mem::replace(&mut self.has_spoken, true);
-            let Err(detail) = heard.and_then(|word| self.heed(word, is_first)) else { continue };
-            self.answers.extend_from_slice(b"{\"error\":\"bad_line\",\"detail\":");
-            append_string(&mut self.answers, detail);
+            let Err(Denied { code, detail }) = heard.and_then(|word| self.heed(word, is_first)) else { continue };
+            self.answers.extend_from_slice(format!("{{\"error\":\"{code}\",\"detail\":").as_bytes());
+            append_string(&mut self.answers, &detail);
             self.answers.extend_from_slice(b"}\n");
             self.confirm_reader();
         }
@@ -236,28 +243,51 @@ impl Reader {
     }
 
     /// Does what a client has said, or returns why not.
-    fn heed(&mut self, word: Word, is_first: bool) -> Result<(), &'static str> {
+    fn heed(&mut self, word: Word, is_first: bool) -> Result<(), Denied> {
         match word {
-            Word::Observe(true) if is_first => match self.decide(|queue, id, now| queue.observe(id, now)) {
+            Word::Subscribe(_) | Word::Unsubscribe(_) if self.role() == Some(Role::Observer) => {
+                Err(bad_line("an observer can't subscribe: it sees what the readers of this socket get"))
+            }
+            Word::Subscribe(filters) => {
+                self.confirm_reader();
+                self.forward.subscribe(self.id, &filters)
+            }
+            Word::Unsubscribe(filters) => {
+                self.confirm_reader();
+                self.forward.unsubscribe(self.id, &filters)
+            }
+            Word::Observe(observes) => self.heed_observe(observes, is_first).map_err(bad_line),
+            Word::Ack(id) => self.heed_ack(id).map_err(bad_line),
+        }
+    }
+
+    fn heed_observe(&mut self, observes: bool, is_first: bool) -> Result<(), &'static str> {
+        match observes {
+            true if is_first => match self.decide(|queue, id, now| queue.observe(id, now)) {
                 true => Ok(()),
                 false => Err(
                     "{\"observe\":true} comes too late: this client was given 1 MiB before it sent anything, and is a reader",
                 ),
             },
-            Word::Observe(false) if is_first && self.role() != Some(Role::Observer) => {
+            false if is_first && self.role() != Some(Role::Observer) => {
                 self.confirm_reader();
                 Ok(())
             }
-            Word::Observe(_) => Err("{\"observe\":true} must be the first line; this client stays what it is"),
-            Word::Ack(_) if self.forward.config().ack == Ack::Written => Err(self.forward.what_it_takes()),
-            Word::Ack(_) if self.role() == Some(Role::Observer) => Err("an observer can't acknowledge messages"),
-            Word::Ack(id) => {
-                self.confirm_reader();
-                match self.forward.change(|queue, now| queue.acknowledge(id, now)) {
-                    true => Ok(()),
-                    false => Err("no message of this id was given to a reader of this socket"),
-                }
-            }
+            _ => Err("{\"observe\":true} must be the first line; this client stays what it is"),
+        }
+    }
+
+    fn heed_ack(&mut self, id: u64) -> Result<(), &'static str> {
+        if self.forward.config().ack == Ack::Written {
+            return Err(self.forward.what_it_takes());
+        }
+        if self.role() == Some(Role::Observer) {
+            return Err("an observer can't acknowledge messages");
+        }
+        self.confirm_reader();
+        match self.forward.change(|queue, now| queue.acknowledge(id, now)) {
+            true => Ok(()),
+            false => Err("no message of this id was given to a reader of this socket"),
         }
     }
 
@@ -291,9 +321,14 @@ impl Drop for Reader {
         if self.forward.queue.borrow().is_between_lines(self.id) {
             self.stream.say_why();
         }
+        self.forward.leave(self.id);
         self.forward.change(|queue, now| queue.detach(self.id, now));
         self.forward.changed.notify_waiters();
     }
+}
+
+fn bad_line(detail: &str) -> Denied {
+    Denied { code: "bad_line", detail: detail.to_owned() }
 }
 
 /// What is wrong with a line that nobody knows.

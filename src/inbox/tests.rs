@@ -11,6 +11,7 @@ fn forward(filter: &str, acks: &Rc<Acks>) -> Rc<Forward> {
     let config = crate::config::Forward {
         name: filter.to_owned(),
         filters: vec![TopicFilter::new(filter).unwrap()],
+        allow: None,
         qos: Qos::AtLeastOnce,
         socket: SocketFile { path: "unused".into(), mode: 0o660, group: None },
         format: Format::Json,

@@ -82,6 +82,14 @@ impl<N: Network> Link<N> {
         self.changed.announce();
     }
 
+    /// It is subscribed to these from now on.
+    pub(crate) fn subscribe_to(&self, filters: BTreeMap<TopicFilter, Qos>) {
+        let setup = self.setup();
+        if setup.filters != filters {
+            self.reconfigure(Setup { filters, ..(*setup).clone() });
+        }
+    }
+
     /// It connects with these credentials from now on, which were read from the files of `tls`.
     pub(crate) fn connect_with(&self, tls: config::Tls, credentials: Credentials) {
         let setup = self.setup();

@@ -137,6 +137,14 @@ pub(crate) fn of(config: &Config, ingest_retain: IngestRetain) -> Vec<Need> {
             }
         }
     }
+    for (forward, allow) in config.forward.iter().filter_map(|forward| Some((forward, forward.allow.as_ref()?))) {
+        let source = format!("readers of forward \"{}\"", forward.name);
+        // Whatever they ask for within it.
+        for topics in allow.filters.iter().flat_map(received) {
+            needs.topics(Purpose::SubscribeForward, topics.clone(), &source);
+            needs.topics(Purpose::ReceiveForward, topics, &source);
+        }
+    }
     for bridge in &config.bridge {
         let source = format!("bridge \"{}\"", bridge.name);
         for rule in &bridge.up {

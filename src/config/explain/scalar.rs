@@ -33,7 +33,7 @@ const NEEDED: [&str; 8] = ["endpoint", "client_id", "name", "topic", "payload", 
 const BOOLEANS: [&str; 6] = ["retain", "at_start", "on_change", "split", "rerun", "report_output"];
 
 /// Keys that take an array of strings.
-const LISTS: [&str; 7] = ["filters", "topics", "command", "metrics", "except", "run", "hosts"];
+const LISTS: [&str; 8] = ["allow", "filters", "topics", "command", "metrics", "except", "run", "hosts"];
 
 /// What is wrong with the bare `token`, which isn't empty, as the value of `key`; `None` if nothing is.
 pub(super) fn bare(token: &str, key: &str) -> Option<Mended> {

@@ -11,7 +11,7 @@ use crate::config::document::{Node, Value};
 use crate::config::doubt;
 use crate::config::section::{Complaints, Section};
 use crate::config::values::{MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
-use crate::config::{Ack, Format, Forward, Ingest, Keep, Publish, WhenFull};
+use crate::config::{Ack, Allow, Format, Forward, Ingest, Keep, Publish, WhenFull};
 use crate::count::count;
 use crate::message::{Qos, Topic, TopicError, TopicFilter};
 use crate::template::{Fixed, fill};
@@ -70,9 +70,14 @@ impl<'a> Reader<'a> {
     }
 
     fn forward(&self, section: Section<'a>, name: String) -> Option<Forward> {
-        let filters = section.require_parts("filters", "[\"test/topic\"]", |node, complaints| {
-            self.filters(node, &["$aws/", "$share/"], complaints)
-        });
+        let read = |node: &Node, complaints: &Complaints<'_>| self.filters(node, &["$aws/", "$share/"], complaints);
+        let allow = section.get_parts("allow", read);
+        let filters = match (section.node("filters"), &allow) {
+            // Readers say what they want.
+            (None, Some(_)) => Some(Vec::new()),
+            _ => section.require_parts("filters", "[\"test/topic\"]", read),
+        };
+        let allow = allow.map(|filters| Allow { filters, fixed: self.fixed.clone() });
         let socket = self.socket(&section, None);
         let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
@@ -91,7 +96,7 @@ impl<'a> Reader<'a> {
         }
         let keep = keep(section.section("keep"));
         section.finish();
-        Some(Forward { name, filters: filters?, qos, socket: socket?, format, ack, keep })
+        Some(Forward { name, filters: filters?, allow, qos, socket: socket?, format, ack, keep })
     }
 
     /// Names the forward or bridge with which all filters together get too many; `key` holds its own.
@@ -130,6 +135,13 @@ impl<'a> Reader<'a> {
         wanted.extend(more);
         let after = all(&wanted);
         (before <= self.max_subscriptions && after > self.max_subscriptions).then_some(after)
+    }
+
+    /// How many more filters there may be than all forwards, bridges and services have.
+    pub(in crate::config) fn spare_subscriptions(&self) -> usize {
+        let wanted = self.wanted.borrow();
+        let used = wanted.iter().map(|wanted| &wanted.filter).collect::<BTreeSet<_>>().len();
+        self.max_subscriptions.saturating_sub(used)
     }
 
     fn ingest(&self, section: Section<'a>, name: String) -> Option<Ingest> {

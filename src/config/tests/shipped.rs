@@ -77,6 +77,7 @@ fn the_shipped_comments_show_the_defaults() {
         "proxy",
         "will",
         "birth",
+        "allow",
     ];
     let uncommented: String = real
         .lines()

@@ -42,7 +42,8 @@ impl Served {
     }
 
     fn new_forward(&self, config: &config::Forward, spill_after: Duration, place: QueueState) -> Rc<Forward> {
-        let forward = Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place);
+        let forward =
+            Forward::new(config.clone(), spill_after, Rc::clone(&self.acks), place, Rc::clone(&self.requests));
         let keeper = Rc::clone(&forward).keep(Rc::clone(&self.store));
         let keeper = self.supervisor.spawn("what keeps messages on the disk", keeper);
         self.keepers.borrow_mut().insert(config.name.clone(), keeper.abort_handle());
@@ -51,6 +52,7 @@ impl Served {
 
     /// A forward isn't configured any more: what waits for its readers stays on the disk.
     fn let_go(&self, forward: Rc<Forward>) {
+        forward.give_up_requests();
         self.leaving.borrow_mut().push(Rc::downgrade(&forward));
         let keeper = self.keepers.borrow_mut().remove(forward.name());
         let store = Rc::clone(&self.store);

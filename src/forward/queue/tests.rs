@@ -53,6 +53,7 @@ impl Bench {
         let config = config::Forward {
             name: "messages".into(),
             filters: Vec::new(),
+            allow: None,
             qos: Qos::AtLeastOnce,
             socket: SocketFile { path: "unused".into(), mode: 0o660, group: None },
             format: Format::Payload,

@@ -61,6 +61,7 @@ fn forward(ack: config::Ack) -> Rc<Forward> {
     let config = config::Forward {
         name: "f".to_owned(),
         filters: TopicFilter::new("#").into_iter().collect(),
+        allow: None,
         qos: Qos::AtLeastOnce,
         socket: config::SocketFile { path: "f.sock".into(), mode: 0o660, group: None },
         format: config::Format::Json,

@@ -26,6 +26,7 @@ impl Served {
         let config = config::Forward {
             name: "messages".into(),
             filters: vec![TopicFilter::new("#").unwrap()],
+            allow: None,
             qos: Qos::AtLeastOnce,
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             format: Format::Json,
@@ -36,7 +37,7 @@ impl Served {
         let acks = Rc::default();
         let store =
             Store::open(&directory.path().join("gatewire.db"), &["messages"], &crate::store::Thread).await.unwrap();
-        let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), store.place("messages").await);
+        let forward = Forward::new(config, SPILL_AFTER, Rc::clone(&acks), store.place("messages").await, Rc::default());
         let task = tokio::task::spawn_local(Rc::clone(&forward).serve(listener));
         let keeper = tokio::task::spawn_local(Rc::clone(&forward).keep(Rc::clone(&store)));
         let inbox = Inbox::new(vec![Rc::clone(&forward) as Rc<dyn Recipient>], acks, true, 0);

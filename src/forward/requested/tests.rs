@@ -1,0 +1,118 @@
+use super::*;
+use crate::config::{Ack, Allow, Format, Keep, SocketFile, WhenFull};
+use crate::forward::Keep as Kept;
+use crate::forward::queue::Queue;
+use crate::message::Qos;
+use crate::store::QueueState;
+use crate::template::Fixed;
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::new(text).unwrap()
+}
+
+fn forward(allow: &[&str]) -> config::Forward {
+    let fixed = Fixed { client_id: "gw".to_owned(), thing: "gw".to_owned(), hostname: "pi".to_owned() };
+    config::Forward {
+        name: "f".to_owned(),
+        filters: Vec::new(),
+        allow: (!allow.is_empty()).then(|| Allow { filters: allow.iter().map(|text| filter(text)).collect(), fixed }),
+        qos: Qos::AtLeastOnce,
+        socket: SocketFile { path: "f.sock".into(), mode: 0o660, group: None },
+        format: Format::Json,
+        ack: Ack::Written,
+        keep: Keep { messages: 10, bytes: 1000, when_full: WhenFull::DropOldest },
+    }
+}
+
+/// Two clients of a forward that allows `gateways/gw/#`, and room for so many filters.
+struct Bench {
+    requested: Requested,
+    requests: Requests,
+    forward: config::Forward,
+    clients: [ClientId; 2],
+    now: Instant,
+}
+
+impl Bench {
+    fn new(room: usize) -> Bench {
+        let (forward, now) = (forward(&["gateways/gw/#"]), Instant::now());
+        let mut queue = Queue::new(&forward, Duration::ZERO, Kept::new(&forward.keep, QueueState::default()));
+        let clients = [queue.attach(false, now), queue.attach(false, now)];
+        let requests = Requests::default();
+        requests.set_room(room);
+        Bench { requested: Requested::default(), requests, forward, clients, now }
+    }
+
+    fn subscribe(&mut self, client: usize, texts: &[&str]) -> Result<(), &'static str> {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        let asked = self.requested.subscribe(self.clients[client], &texts, &self.forward, &self.requests);
+        asked.map_err(|denied| denied.code)
+    }
+
+    fn filters(&self) -> Vec<&str> {
+        self.requested.filters().map(TopicFilter::as_str).collect()
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.requested.expire(&self.requests, self.now);
+    }
+}
+
+#[test]
+fn what_is_within_allow_is_subscribed_to_and_else_nothing_of_the_line() {
+    let mut bench = Bench::new(10);
+    assert_eq!(bench.subscribe(0, &["gateways/{{client_id}}/x", "gateways/gw/+/y"]), Ok(()));
+    for (texts, code) in [
+        (["gateways/gw/z", "gateways/other/x"], "filter_not_allowed"),
+        (["gateways/gw/z", "gateways/+/x"], "filter_not_allowed"),
+        (["gateways/gw/z", "#"], "filter_not_allowed"),
+        (["gateways/gw/z", "gateways/gw"], "filter_not_allowed"),
+        (["gateways/gw/z", "$share/g/gateways/gw/x"], "filter_not_allowed"),
+        (["gateways/gw/z", "gateways/gw/#/x"], "bad_filter"),
+        (["gateways/gw/z", "gateways/{{count}}"], "bad_filter"),
+        (["gateways/gw/z", ""], "bad_filter"),
+    ] {
+        assert_eq!(bench.subscribe(0, &texts), Err(code), "{texts:?}");
+    }
+    assert_eq!(bench.filters(), ["gateways/gw/+/y", "gateways/gw/x"]);
+    assert!(bench.requested.matches(&Topic::new("gateways/gw/a/y").unwrap()));
+    assert!(!bench.requested.matches(&Topic::new("gateways/gw/z").unwrap()));
+    bench.forward = forward(&[]);
+    assert_eq!(bench.subscribe(0, &["gateways/gw/z"]), Err("filter_not_allowed"));
+}
+
+#[test]
+fn a_filter_lasts_as_long_as_anybody_wants_it_and_a_moment_longer() {
+    let mut bench = Bench::new(10);
+    bench.subscribe(0, &["gateways/gw/x", "gateways/gw/y"]).unwrap();
+    bench.subscribe(1, &["gateways/gw/x"]).unwrap();
+    assert!(bench.requested.leave(bench.clients[0], bench.now));
+    bench.pass(LINGERS);
+    assert_eq!(bench.filters(), ["gateways/gw/x"]);
+    let texts = ["gateways/{{client_id}}/x".to_owned()];
+    bench.requested.unsubscribe(bench.clients[1], &texts, &bench.forward, bench.now).unwrap();
+    assert_eq!(bench.requested.next(), Some(bench.now + LINGERS));
+    bench.pass(LINGERS - Duration::from_millis(1));
+    // Whoever comes back within it has missed nothing.
+    bench.subscribe(0, &["gateways/gw/x"]).unwrap();
+    bench.pass(Duration::from_secs(3600));
+    assert_eq!(bench.filters(), ["gateways/gw/x"]);
+    assert!(!bench.requested.leave(bench.clients[1], bench.now), "it wanted none any more");
+}
+
+#[test]
+fn there_are_no_more_than_there_is_room_for_and_what_is_given_up_makes_room() {
+    let mut bench = Bench::new(2);
+    bench.subscribe(0, &["gateways/gw/1", "gateways/gw/2"]).unwrap();
+    assert_eq!(bench.subscribe(1, &["gateways/gw/1", "gateways/gw/3"]), Err("too_many_filters"));
+    assert_eq!(bench.subscribe(1, &["gateways/gw/1"]), Ok(()), "it is there");
+    bench.requested.leave(bench.clients[0], bench.now);
+    bench.pass(LINGERS);
+    assert_eq!(bench.subscribe(1, &["gateways/gw/3"]), Ok(()));
+    bench.forward = forward(&["gateways/gw/3"]);
+    bench.requested.reconfigure(&bench.forward, &bench.requests);
+    assert_eq!((bench.filters(), bench.requests.taken.get()), (vec!["gateways/gw/3"], 1));
+    bench.requested.clear(&bench.requests);
+    assert_eq!((bench.filters(), bench.requests.taken.get()), (vec![], 0));
+}
