@@ -62,6 +62,7 @@ pub(crate) mod filesystem;
 pub(crate) mod forward;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub(crate) mod home_assistant;
 pub(crate) mod http;
 pub(crate) mod identity;
 pub(crate) mod inbox;

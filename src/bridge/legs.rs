@@ -7,7 +7,6 @@ use super::cause::Cause;
 use super::local::Legs;
 use super::rules::{self, Route};
 use super::{Bridge, carry, why};
-use crate::config;
 use crate::forward::Acks;
 use crate::limits::MAX_PAYLOAD;
 use crate::mapping::Direction;
@@ -118,7 +117,7 @@ impl Legs for Bridge {
     type Waiting<'a> = Fresh<'a>;
 
     fn filters(&self) -> BTreeMap<TopicFilter, Qos> {
-        self.rules.borrow().up.iter().map(|rule| (rule.from.clone(), Qos::AtLeastOnce)).collect()
+        self.rules.borrow().filters()
     }
 
     fn link_up(&self, _session_present: bool) {
@@ -138,8 +137,7 @@ impl Legs for Bridge {
         let carried = self.carried(&message);
         let rule = carried.as_ref().and_then(|(index, _)| self.up.borrow().get(*index).cloned());
         let (Some((index, outcome)), Some(rule)) = (carried, rule) else {
-            let is_asked_for = |rule: &config::Up| rule.from.matches(&message.topic);
-            if !self.rules.borrow().up.iter().any(is_asked_for) {
+            if !self.rules.borrow().filters().keys().any(|filter| filter.matches(&message.topic)) {
                 self.came_unasked(&message.topic);
             }
             return token.into_iter().for_each(|token| self.done(token));

@@ -16,8 +16,12 @@ pub(crate) enum Route {
     Nowhere,
 }
 
-/// Where a message of the local broker goes: the first rule whose `from` matches and whose `except` doesn't.
+/// Where a message of the local broker goes: the first rule whose `from` matches and whose `except` doesn't. What gatewire itself
+/// announces there stays: a broker with MQTT 3.1.1 sends it back, and any sends what it retains for a new subscription.
 pub(crate) fn up(bridge: &config::Bridge, topic: &Topic) -> Route {
+    if bridge.announced.contains(topic) {
+        return Route::Nowhere;
+    }
     routed(bridge.up.iter().map(Up::mapping), topic, |rule, made| for_iot_core(made, rule.to))
 }
 
@@ -82,6 +86,17 @@ mod tests {
         assert_eq!(up(&bridge, &topic("zigbee2mqtt/bridge/devices/1")), Route::Nowhere);
         assert_eq!(up(&bridge, &topic("door/status")), to(2, "door/status"));
         assert_eq!(up(&bridge, &topic("$SYS/status")), Route::Nowhere);
+    }
+
+    #[test]
+    fn what_gatewire_itself_announces_stays_here_whatever_a_rule_says() {
+        let mut bridge = bridge(vec![up_rule("homeassistant/#", "", "g/"), up_rule("#", "", "")], vec![]);
+        bridge.announced = vec![topic("homeassistant/sensor/gatewire/waiting/config")];
+        assert_eq!(up(&bridge, &topic("homeassistant/sensor/gatewire/waiting/config")), Route::Nowhere);
+        assert_eq!(
+            up(&bridge, &topic("homeassistant/sensor/lamp/config")),
+            to(0, "g/homeassistant/sensor/lamp/config")
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) fn bridge(up: Vec<Up>, down: Vec<Down>) -> Bridge {
         client_id: "gatewire-thing".to_owned(),
         protocol: Protocol::Mqtt5,
         status_topic: None,
+        discovery: None,
+        announced: Vec::new(),
         up,
         down,
     }

@@ -130,6 +130,9 @@ fn answer(bridges: &[Bridge], topic: &Topic) -> (Vec<String>, Exit) {
                     let why = why_left(cause, way);
                     taken.push(format!("{}: {topic} is left out ({cause}): {why}", by(index)));
                 }
+                Route::Nowhere if way == "up" && bridge.announced.contains(topic) => not_taken.push(format!(
+                    "{name}: {way}: {topic} is gatewire's own, by `discovery`; such topics are never carried to IoT Core"
+                )),
                 Route::Nowhere => not_taken.push(format!("{name}: {way}: {}", why_not(&rules, topic))),
             }
         }

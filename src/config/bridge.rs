@@ -1,12 +1,14 @@
 //! `[[bridge]]`: topics carried between a broker on this gateway and IoT Core.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Batch, Keep};
+use crate::home_assistant::{self, Device, Entity};
 use crate::mapping::{Mapping, Ways};
-use crate::message::{Topic, TopicFilter};
+use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::Protocol;
 
 /// A `[[bridge]]`.
@@ -22,7 +24,12 @@ pub(crate) struct Bridge {
     pub(crate) client_id: String,
     pub(crate) protocol: Protocol,
     /// Where the local broker is told, retained, of the link to IoT Core.
+    /// With `discovery` there always is one.
     pub(crate) status_topic: Option<Topic>,
+    /// `discovery = "homeassistant"`: as what gatewire announces itself there.
+    pub(crate) discovery: Option<Device>,
+    /// What this bridge or another one announces at this broker: no rule takes it.
+    pub(crate) announced: Vec<Topic>,
     /// In the order in which they are tried.
     pub(crate) up: Vec<Up>,
     pub(crate) down: Vec<Down>,
@@ -109,6 +116,20 @@ impl Bridge {
         let password = self.login.as_ref().and_then(|login| login.password_file.as_deref());
         files.extend(password.map(|file| ("password_file", file)));
         files
+    }
+
+    /// What it subscribes to at the local broker.
+    pub(crate) fn filters(&self) -> BTreeMap<TopicFilter, Qos> {
+        let of_discovery = self.discovery.is_some().then(home_assistant::status_filter);
+        self.up.iter().map(|rule| rule.from.clone()).chain(of_discovery).map(|from| (from, Qos::AtLeastOnce)).collect()
+    }
+
+    /// Where `discovery` has it publish.
+    pub(crate) fn announces(&self) -> Vec<Topic> {
+        let Some(device) = &self.discovery else { return Vec::new() };
+        let configs = Entity::ALL.map(|entity| device.config_topic(entity));
+        let states = [Entity::Waiting, Entity::Certificate].map(|entity| device.state_topic(entity));
+        configs.into_iter().chain(states).chain(self.status_topic.clone()).collect()
     }
 
     /// Its rules.

@@ -124,6 +124,7 @@ const BRIDGE: Known = Known {
         "client_id",
         "protocol",
         "status_topic",
+        "discovery",
         "up",
         "down",
     ],

@@ -26,6 +26,7 @@ use tokio::time::{Instant, Interval};
 use tokio_stream::{Stream, StreamExt as _};
 
 use crate::blocking::NoThread;
+use crate::bridge::local::{Figures, Upstream};
 use crate::client::Reconfigured;
 use crate::identity::Platform;
 use crate::journal;
@@ -138,7 +139,7 @@ pub(crate) async fn serve<M: Machine>(
     let served = Served::new(config, state, store, Rc::clone(&stop), inherited, machine.programs());
     let parts = Rc::new(assemble(readings, &notifier, (Rc::new(machine.network()), machine.platform()), served));
     let Served { outbox, inbox, store, supervisor, .. } = &parts.served;
-    parts.served.bridges.reach(machine.brokers(), parts.link.state.changes(), store);
+    parts.served.bridges.reach(machine.brokers(), parts.upstream(), store);
     let prepared = tokio::select! {
         biased;
         signal = end(&mut signals) => {
@@ -291,6 +292,19 @@ impl<N: Network> Parts<N> {
         // The socket is one of the parts: a strong reference would keep them all.
         let parts = Rc::downgrade(self);
         Rc::new(move || parts.upgrade().map_or_else(Vec::new, |parts| parts.status().to_json()))
+    }
+
+    /// What local brokers are told.
+    fn upstream(self: &Rc<Self>) -> Upstream {
+        let parts = Rc::downgrade(self);
+        let figures = move || {
+            let parts = parts.upgrade();
+            parts.map_or_else(Figures::default, |parts| Figures {
+                waiting: parts.served.outbox.status().waiting,
+                certificate_days: parts.link.credentials().and_then(|own| own.validity().days_left(time::wall())),
+            })
+        };
+        Upstream { link: self.link.state.changes(), figures: Rc::new(figures) }
     }
 
     fn status(&self) -> Status {

@@ -1,26 +1,28 @@
 //! The way to a local broker once, step by step: what `gatewire check --connect` does.
 //!
 //! As a client of its own, with a clean session, so that neither a running daemon nor what the broker keeps for it notices. Nothing
-//! is published or acknowledged.
+//! is acknowledged, and nothing published, but for `discovery`: two empty messages that aren't retained, on topics of their own, which
+//! Home Assistant ignores.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{timeout, timeout_at};
 
 use super::error::{Cause, LocalError, Phase};
-use super::said::refused_filter;
+use super::said::{discovery_refused, refused_filter};
 use super::{explain, options, password};
 use crate::client::{CLOSE_TIME, Outcome, StepReport};
 use crate::config;
-use crate::message::{Qos, TopicFilter, needed};
-use crate::mqtt::Options;
+use crate::home_assistant::Device;
+use crate::message::{Outbound, Qos, TopicFilter, needed};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::End;
 use crate::mqtt::session::dialogue::{Dialogue, Reply};
+use crate::mqtt::{Options, Protocol};
 use crate::net::credentials::load_for_broker;
 use crate::net::{BrokerStream, Brokers as _, MachineBrokers, Reach as _, Reached};
 use crate::time;
@@ -75,7 +77,10 @@ async fn steps(config: &config::Bridge, report: StepReport<'_>) -> Result<bool, 
         "MQTT {}: accepted as `{client_id}`, the client id of this check",
         config.protocol.as_str()
     )));
-    let passed = talk.subscribe_to_all(config, report).await;
+    let mut passed = talk.subscribe_to_all(config, report).await;
+    if let (Ok(passed), Some(device)) = (&mut passed, &config.discovery) {
+        *passed &= talk.announce(config, device, report).await?;
+    }
     talk.close().await;
     passed
 }
@@ -90,7 +95,7 @@ struct Talk {
 impl Talk {
     /// As the daemon does: what another filter covers isn't asked for, unless that one is refused.
     async fn subscribe_to_all(&mut self, config: &config::Bridge, report: StepReport<'_>) -> Result<bool, LocalError> {
-        let filters = config.up.iter().map(|rule| (rule.from.clone(), Qos::AtLeastOnce)).collect();
+        let filters = config.filters();
         let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
         loop {
             let next = needed(&filters, |filter| refused.contains(filter)).find(|(filter, _)| !asked.contains(*filter));
@@ -111,6 +116,54 @@ impl Talk {
             report(Outcome::Note(GRANTS_ALL.to_owned()));
         }
         Ok(refused.is_empty())
+    }
+
+    /// Whether the broker takes what `discovery` publishes, as far as it says so.
+    async fn announce(
+        &mut self,
+        config: &config::Bridge,
+        device: &Device,
+        report: StepReport<'_>,
+    ) -> Result<bool, LocalError> {
+        let [configs, states] = device.published();
+        if config.protocol == Protocol::Mqtt311 {
+            report(Outcome::Note(format!(
+                "in MQTT 3.1.1 a broker doesn't say whether it takes what is published: for `discovery` it must take `{configs}` and \
+                 `{states}`"
+            )));
+            return Ok(true);
+        }
+        for topic in device.trials() {
+            let shown = topic.to_string();
+            let message =
+                Outbound { topic, payload: Bytes::new(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+            let refused = match self.dialogue.refuses(&message, time::now()) {
+                Some(rejection) => Some(rejection.to_string()),
+                None => self.publish(&message, &shown).await?.err().map(|reason| format!("reason code {reason}")),
+            };
+            let Some(why) = refused else {
+                report(Outcome::Passed(format!("PUBLISH: `{shown}` accepted, as `discovery` needs it")));
+                continue;
+            };
+            report(Outcome::Failed(discovery_refused(config, device, &shown, &why)));
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// What the broker says of a message.
+    async fn publish(&mut self, message: &Outbound, topic: &str) -> Result<Result<(), Reason>, LocalError> {
+        let began = time::now();
+        self.dialogue.publish(message, began);
+        let phase = || Phase::Connected { last_sent: vec![format!("PUBLISH to `{topic}`")] };
+        let puback = self.reply(|reply| match reply {
+            Reply::Published(answer) => Some(answer),
+            _ => None,
+        });
+        match timeout(ACK_TIMEOUT, puback).await {
+            Ok(answer) => answer.map_err(|cause| explain(cause, phase(), began)),
+            Err(_) => Err(LocalError::Session(End::NoPubAck(message.topic.clone(), ACK_TIMEOUT), phase())),
+        }
     }
 
     /// What the broker grants for one filter. Only that filter is unanswered, so that there is one suspect if it closes.

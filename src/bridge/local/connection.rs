@@ -8,29 +8,29 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use super::announcements::Announcements;
 use super::error::Cause;
+use super::fresh::Fresh;
 use super::judging::MessageRefused;
-use super::status_topic::StatusTopic;
 use super::{BACKOFF, Ended, Lasting, Legs, Local};
 use crate::client::{Exchange, SessionMemory};
 use crate::config;
-use crate::message::{AckToken, Outbound, Qos, Sequence};
-use crate::mqtt::isolation::Rank;
-use crate::mqtt::session::{Answer, Event, NextSend, Session, Waiting};
+use crate::message::{AckToken, Qos, Sequence};
+use crate::mqtt::session::{Answer, Event, NextSend, Session};
 use crate::net::{Brokers, Transport as _};
 use crate::time::{self, Timer};
 
 /// After so much from the broker others have their turn.
 const TURN: usize = 128 * 1024;
 
-/// After the order to stop: for what is in flight, and for the status topic.
+/// After the order to stop: for what is in flight, and for what gatewire itself publishes.
 const DRAIN_TIME: Duration = Duration::from_millis(400);
 
 /// A connection and what only lives as long as it does.
 pub(super) struct Connection<'a, N: Brokers, L> {
     local: &'a Local<N, L>,
     session: &'a mut Session,
-    status: &'a mut StatusTopic,
+    announcements: &'a mut Announcements,
     config: &'a mut Rc<config::Bridge>,
     memory: &'a Rc<SessionMemory>,
     exchange: Exchange<N::Stream>,
@@ -75,11 +75,11 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
         stream: N::Stream,
         connack_deadline: Instant,
     ) -> Connection<'a, N, L> {
-        let Lasting { session, status, config, memory, short, .. } = lasting;
+        let Lasting { session, announcements, config, memory, short, .. } = lasting;
         Connection {
             local,
             session,
-            status,
+            announcements,
             config,
             memory,
             exchange: Exchange::new(stream),
@@ -135,7 +135,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             let (may_publish, stopping) = (self.session.can_publish(), self.drain_deadline.is_some());
             let is_connected = self.session.is_connected();
             let is_others_turn = std::mem::take(&mut self.is_others_turn);
-            let status = &mut *self.status;
+            let announcements = &mut *self.announcements;
             let mut moving = Moving {
                 may_read: full_until.is_none(),
                 session: &mut *self.session,
@@ -149,7 +149,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 // First what is cheap to look at: what comes of it is written in the next turn.
                 () = local.legs.acks().ready() => {}
                 () = local.legs.something_waits(), if may_publish && !stopping => {}
-                () = status.changed(), if is_connected => {}
+                () = announcements.changed(), if is_connected => {}
                 () = local.legs.has_room(), if full_until.is_some() => {}
                 moved = poll_fn(|cx| moving.poll(cx)), if !is_others_turn => match moved.map_err(Cause::Io)? {
                     Moved::Read => self.received()?,
@@ -169,10 +169,16 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                             self.say_goodbye().await;
                             return Ok(Ended::Reconfigured);
                         }
+                        self.announcements.leave();
                         self.end(Ended::Reconfigured);
                     }
                 }
-                () = local.stop.requested(), if !stopping => self.end(Ended::Stopped),
+                () = local.stop.requested(), if !stopping => {
+                    if local.is_removed.get() {
+                        self.announcements.leave();
+                    }
+                    self.end(Ended::Stopped);
+                }
                 () = timer.fired() => {}
                 () = std::future::ready(()), if is_others_turn => {}
             }
@@ -201,15 +207,16 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             }
             self.session.handle_timeout(now).map_err(Cause::Session)?;
         }
+        self.announcements.advance(now);
         if self.stays_at.take_if(|at| *at <= now).is_some() {
             self.local.has_stayed(self.config, self.short);
         }
         Ok(())
     }
 
-    /// The connection is to end: what is in flight and the status topic have a moment, nothing else is sent.
+    /// The connection is to end: what is in flight and what gatewire itself publishes have a moment, nothing else is sent.
     fn end(&mut self, ended: Ended) {
-        self.status.stop();
+        self.announcements.stop();
         self.drain_deadline = Some(time::now() + DRAIN_TIME);
         self.ended = ended;
     }
@@ -217,27 +224,33 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
     /// Whether it is to end and nothing is left to wait for.
     fn is_drained(&self, now: Instant) -> bool {
         let is_done =
-            || !self.session.is_connected() || (self.status.waiting().is_none() && !self.session.is_waiting());
+            || !self.session.is_connected() || (self.announcements.waiting().is_none() && !self.session.is_waiting());
         self.drain_deadline.is_some_and(|deadline| now >= deadline || is_done())
     }
 
     /// The next instant at which there is something to do without anything happening.
     fn wake_at(&self) -> Option<Instant> {
-        let deadlines = [self.connack_deadline, self.drain_deadline, self.stays_at, self.session.timeout()];
+        let deadlines = [
+            self.connack_deadline,
+            self.drain_deadline,
+            self.stays_at,
+            self.session.timeout(),
+            self.announcements.due_at(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
-    /// Gives the session what it may send now: first what has to go again, then the status topic, then what waits.
+    /// Gives the session what it may send now: first what has to go again, then what gatewire itself publishes, then what waits.
     fn fill(&mut self, now: Instant) {
         loop {
             let has_room = self.session.has_room();
             let legs = if self.drain_deadline.is_none() { Some(self.local.legs.waiting()) } else { None };
-            let mut waiting = Fresh { status: self.status.waiting(), legs };
+            let mut waiting = Fresh { own: self.announcements.waiting(), legs };
             match self.session.next_send(&mut waiting, has_room, now) {
                 NextSend::Wait => return,
                 NextSend::Resend(_) => self.session.resend(now),
                 NextSend::Fresh(None) => {
-                    if let Some((sequence, message)) = self.status.take() {
+                    if let Some((sequence, message)) = self.announcements.take() {
                         self.session.publish(sequence, message, now);
                     }
                 }
@@ -282,17 +295,25 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 self.connected_at = Some(now);
                 let is_said = local.connected(config, session_present, self.short);
                 self.stays_at = (!is_said).then(|| now + BACKOFF.stable_after);
-                self.status.connected();
+                self.announcements.connected(now);
             }
-            Event::Message(message, token) => local.legs.arrived(message, token, now),
+            Event::Message(message, token) => {
+                self.announcements.heard(&message.topic, &message.payload, now);
+                local.legs.arrived(message, token, now);
+            }
             Event::TooLarge(topic, size) => local.legs.too_large(&topic, size),
             Event::Unreadable(topic, why) => local.legs.unreadable(topic.as_str(), &why.to_string()),
             Event::PropertiesLeftOut(topic) => local.said.properties_left_out(config, &topic),
-            Event::Delivered(sequence) if StatusTopic::is_own(sequence) => {}
+            Event::Delivered(sequence) if Announcements::is_own(sequence) => {}
             Event::Delivered(sequence) => local.legs.delivered(sequence),
             Event::Expired(sequence) => local.legs.expired(sequence),
             Event::Rejected(sequence, message, rejection) | Event::Doubtful(sequence, message, rejection) => {
-                local.rejected(config, self.status, (sequence, &message.topic), &MessageRefused::from(&rejection));
+                local.rejected(
+                    config,
+                    self.announcements,
+                    (sequence, &message.topic),
+                    &MessageRefused::from(&rejection),
+                );
             }
             Event::Guilty(condition, reason) => local.legs.guilty(&condition, &reason.to_string()),
             Event::Overdue(topic, count) => local.said.overdue(config, &topic, count),
@@ -368,30 +389,5 @@ impl<S: crate::net::Transport> Moving<'_, S> {
                 Poll::Ready(Ok(Moved::Read))
             }
         }
-    }
-}
-
-/// What waits: the status topic first, then what the legs have.
-struct Fresh<W> {
-    status: Option<Outbound>,
-    legs: Option<W>,
-}
-
-impl<W: Waiting<Found = (Sequence, usize)>> Waiting for Fresh<W> {
-    /// `None`: the status topic.
-    type Found = Option<Sequence>;
-
-    fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<Option<Sequence>> {
-        if self.status.as_ref().is_some_and(|status| admits(status, false)) {
-            return Some(None);
-        }
-        self.legs.as_mut()?.first(admits).map(|(sequence, _)| Some(sequence))
-    }
-
-    fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<Option<Sequence>> {
-        if self.status.as_ref().is_some_and(|status| rank(status, 0).is_some()) {
-            return Some(None);
-        }
-        self.legs.as_mut()?.least(rank).map(|(sequence, _)| Some(sequence))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::announcements::Announcements;
 use super::error::{LocalError, Phase};
-use super::status_topic::StatusTopic;
 use super::{Lasting, Legs, Local};
 use crate::config;
-use crate::message::{Sequence, Topic};
+use crate::message::{Outbound, Sequence, Topic};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::ReasonCode;
@@ -73,19 +73,21 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         if let Some((sequence, message)) = refused {
             let is_too_large = reason.is_some_and(|reason| reason.code == ReasonCode::PACKET_TOO_LARGE);
             let refusal = MessageRefused { is_too_large, why: ends.clone() };
-            self.rejected(&lasting.config, &mut lasting.status, (sequence, &message.topic), &refusal);
+            self.rejected(&lasting.config, &mut lasting.announcements, (sequence, &message.topic), &refusal);
         }
         for sequence in returned {
-            match StatusTopic::is_own(sequence) {
-                true => lasting.status.put_back(),
+            match Announcements::is_own(sequence) {
+                true => lasting.announcements.put_back(),
                 false => self.legs.returned(sequence),
             }
         }
         match guilty {
             Some(Guilty::Publish(condition)) => {
-                let own = lasting.status.waiting().filter(|own| condition.matches(&own.traits()));
-                if own.is_some_and(|own| lasting.status.refuse(&own.topic)) {
-                    self.said.status_refused(&lasting.config, &ends);
+                let own = |own: &Outbound| condition.matches(&own.traits());
+                while let Some(own) = lasting.announcements.waiting().filter(own) {
+                    if lasting.announcements.refuse(&own.topic) {
+                        self.said.announcement_refused(&lasting.config, &own.topic, &ends);
+                    }
                 }
                 self.legs.guilty(&condition, &ends);
             }
@@ -101,14 +103,14 @@ impl<N: Brokers, L: Legs> Local<N, L> {
     pub(super) fn rejected(
         &self,
         config: &config::Bridge,
-        status: &mut StatusTopic,
+        announcements: &mut Announcements,
         (sequence, topic): (Sequence, &Topic),
         refusal: &MessageRefused,
     ) {
-        if !StatusTopic::is_own(sequence) {
+        if !Announcements::is_own(sequence) {
             self.legs.rejected(sequence, topic, refusal.is_too_large, &refusal.why);
-        } else if status.refuse(topic) {
-            self.said.status_refused(config, &refusal.why);
+        } else if announcements.refuse(topic) {
+            self.said.announcement_refused(config, topic, &refusal.why);
         }
     }
 }

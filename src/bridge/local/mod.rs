@@ -1,30 +1,30 @@
 //! The connection to the local broker: connects, keeps it, says why it ended, waits, and connects again, for ever.
 //!
 //! As the link to IoT Core, with the same session and none of what is AWS's: [`connection`] moves bytes and messages for as long as
-//! one connection lasts, [`error`] explains its end to people, [`status_topic`] tells the local broker of the link to IoT Core.
+//! one connection lasts, [`error`] explains its end to people, [`announcements`] tells the local broker of the link to IoT Core.
 
 mod advice;
+mod announcements;
 mod check;
 mod connection;
 mod error;
+mod fresh;
 mod judging;
 mod legs;
 mod options;
 mod password;
 mod reload;
+mod retained;
 mod said;
 mod state;
-mod status_topic;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
-use crate::client::{Backoff, Before, Failure, Reconfigured, Say, SessionMemory, State, Telling};
+use crate::client::{Backoff, Before, Failure, Reconfigured, Say, SessionMemory, Telling};
 use crate::config;
 use crate::count::count;
 use crate::duration::{told, written};
@@ -35,6 +35,8 @@ use crate::net::{Brokers, Reach};
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::time;
+use announcements::Announcements;
+pub(crate) use announcements::{Figures, Upstream};
 pub(crate) use check::check;
 use connection::Connection;
 use error::{Cause, LocalError, Phase};
@@ -42,7 +44,6 @@ pub(crate) use legs::Legs;
 pub(crate) use reload::unusable_files;
 use said::Said;
 pub(crate) use state::{LocalState, LocalStatus};
-use status_topic::StatusTopic;
 
 /// How long to wait between attempts.
 const BACKOFF: config::Backoff = config::Backoff {
@@ -61,9 +62,10 @@ pub(crate) struct Local<N, L> {
     config: RefCell<Rc<config::Bridge>>,
     changed: Reconfigured,
     state: Rc<LocalState>,
-    /// What the link to IoT Core does.
-    link: watch::Receiver<State>,
+    upstream: Upstream,
     stop: Rc<Stop>,
+    /// It stops because the bridge isn't configured any more.
+    is_removed: Cell<bool>,
     store: Rc<Store>,
     said: Said,
 }
@@ -75,7 +77,7 @@ struct Lasting<C> {
     memory: Rc<SessionMemory>,
     backoff: Backoff,
     telling: Telling,
-    status: StatusTopic,
+    announcements: Announcements,
     /// What all of this was made for.
     config: Rc<config::Bridge>,
     /// How the last connection ended, if the broker may have ended it for something that was sent. Should it not even listen
@@ -99,12 +101,12 @@ enum Ended {
 }
 
 impl<N: Brokers, L: Legs> Local<N, L> {
-    /// For a bridge of this configuration; `link` says what the link to IoT Core does. `stop` is its own.
+    /// For a bridge of this configuration, whose broker is told of `upstream`. `stop` is its own.
     pub(crate) fn new(
         network: N,
         legs: Rc<L>,
         config: &config::Bridge,
-        link: watch::Receiver<State>,
+        upstream: Upstream,
         stop: Rc<Stop>,
         store: Rc<Store>,
     ) -> Local<N, L> {
@@ -114,8 +116,9 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             state: Rc::new(LocalState::new(config)),
             config: RefCell::new(Rc::new(config.clone())),
             changed: Reconfigured::default(),
-            link,
+            upstream,
             stop,
+            is_removed: Cell::new(false),
             store,
             said: Said::default(),
         }
@@ -133,6 +136,11 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         self.changed.announce();
     }
 
+    /// The bridge isn't configured any more. To be said before its `stop`.
+    pub(crate) fn remove(&self) {
+        self.is_removed.set(true);
+    }
+
     fn config(&self) -> Rc<config::Bridge> {
         Rc::clone(&self.config.borrow())
     }
@@ -148,7 +156,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             memory,
             backoff: Backoff::new(&BACKOFF),
             telling: Telling::default(),
-            status: StatusTopic::new(&config, self.link.clone()),
+            announcements: Announcements::new(&config, self.upstream.clone()),
             config,
             unjudged: None,
             closes: 0,

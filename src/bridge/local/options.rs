@@ -7,7 +7,7 @@ use crate::limits::{MAX_IN_FLIGHT, MAX_SESSION_EXPIRY};
 use crate::mqtt::{Login, Options, Subscribing};
 use crate::net::{BrokerOptions, Endpoint, Place};
 
-use super::status_topic;
+use super::announcements;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,7 +24,7 @@ pub(super) fn of(config: &config::Bridge, login: Option<Login>) -> Options {
         keep_alive: KEEP_ALIVE,
         ack_timeout: ACK_TIMEOUT,
         max_in_flight: MAX_IN_FLIGHT,
-        will: status_topic::will(config),
+        will: announcements::will(config),
         birth: None,
         login,
         subscribing: Subscribing {

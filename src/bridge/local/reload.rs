@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::announcements::Announcements;
 use super::error::{LocalError, for_broker};
-use super::status_topic::StatusTopic;
 use super::{Lasting, Legs, Local, options, password};
 use crate::client::SessionMemory;
 use crate::config;
@@ -16,7 +16,12 @@ use crate::time;
 
 /// Whether a connection that was made for one does for the other: what differs are rules.
 fn is_same_connection(one: &config::Bridge, other: &config::Bridge) -> bool {
-    let bare = |bridge: &config::Bridge| config::Bridge { up: Vec::new(), down: Vec::new(), ..bridge.clone() };
+    let bare = |bridge: &config::Bridge| config::Bridge {
+        up: Vec::new(),
+        down: Vec::new(),
+        announced: Vec::new(),
+        ..bridge.clone()
+    };
     bare(one) == bare(other)
 }
 
@@ -49,8 +54,8 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         }
         self.said.forget();
         match config.broker == lasting.config.broker {
-            true => lasting.status.moves_to(config.status_topic.clone()),
-            false => lasting.status = StatusTopic::new(&config, self.link.clone()),
+            true => lasting.announcements.reconfigured(&config),
+            false => lasting.announcements = Announcements::new(&config, self.upstream.clone()),
         }
         let another = match is_same_session(&lasting.config, &config) {
             true => None,

@@ -1,6 +1,6 @@
 //! What is said about single filters and topics: not again and again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use crate::client::{Before, Failure, OtherSession, Say, Telling};
 use crate::config;
 use crate::count::count_that;
 use crate::duration::told;
+use crate::home_assistant::{self, Device};
 use crate::journal;
 use crate::limits::MAX_PROPERTIES;
 use crate::message::{Qos, Topic, TopicFilter};
@@ -32,6 +33,8 @@ pub(super) struct Said {
     settled: RefCell<BTreeSet<TopicFilter>>,
     /// What messages were said to go without.
     reduced: RefCell<BTreeSet<Reduced>>,
+    /// Whether it was said that the broker refuses what `discovery` publishes.
+    discovery_refused: Cell<bool>,
 }
 
 impl Said {
@@ -39,6 +42,7 @@ impl Said {
     pub(super) fn forget(&self) {
         self.refused.borrow_mut().clear();
         self.reduced.borrow_mut().clear();
+        self.discovery_refused.set(false);
     }
 
     fn say(&self, kind: String) -> Say {
@@ -62,8 +66,8 @@ impl Said {
                 log::error!(
                     GATEWIRE_EVENT = "bridge_subscribe_refused", GATEWIRE_BRIDGE = config.name.as_str(),
                     GATEWIRE_FILTER = filter.as_str();
-                    "bridge {}: {message}: nothing goes up for it, the other filters work; it is retried in an hour. {advice}",
-                    config.name
+                    "bridge {}: {message}: {}, the other filters work; it is retried in an hour. {advice}",
+                    config.name, what_is_missed(config, filter)
                 );
             }
             Answer::Downgraded | Answer::Refused(_) => {}
@@ -75,8 +79,9 @@ impl Said {
         log::error!(
             GATEWIRE_EVENT = "bridge_subscribe_refused", GATEWIRE_BRIDGE = config.name.as_str(),
             GATEWIRE_FILTER = filter.as_str();
-            "bridge {}: the broker {} doesn't accept the filter `{filter}`: {ends}. It is left out: nothing goes up for it, and the \
-             other filters stay subscribed; it is tried again in an hour. The broker's log has the reason", config.name, config.broker
+            "bridge {}: the broker {} doesn't accept the filter `{filter}`: {ends}. It is left out: {}, and the other filters stay \
+             subscribed; it is tried again in an hour. The broker's log has the reason", config.name, config.broker,
+            what_is_missed(config, filter)
         );
     }
 
@@ -102,15 +107,26 @@ impl Said {
         *self.settled.borrow_mut() = standing;
     }
 
-    /// The broker doesn't take what is published on `status_topic`.
-    pub(super) fn status_refused(&self, config: &config::Bridge, why: &str) {
-        let Some(topic) = &config.status_topic else { return };
-        log::error!(
-            GATEWIRE_EVENT = "bridge_status_refused", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
-            "bridge {}: the broker {} doesn't take the status on `{topic}`: {why}. Everything else goes on. Let gatewire's user publish there, \
-             retained (mosquitto: `topic write {topic}` in its ACL file, and `retain_available true`), or remove status_topic",
-            config.name, config.broker
-        );
+    /// The broker doesn't take what gatewire itself publishes on `topic`. Of `discovery` that is said once, not for each of its topics.
+    pub(super) fn announcement_refused(&self, config: &config::Bridge, topic: &Topic, why: &str) {
+        let (name, broker) = (config.name.as_str(), &config.broker);
+        if Some(topic) == config.status_topic.as_ref() {
+            let key = if config.discovery.is_some() { "discovery and status_topic" } else { "status_topic" };
+            log::error!(
+                GATEWIRE_EVENT = "bridge_status_refused", GATEWIRE_BRIDGE = name, GATEWIRE_TOPIC = topic.as_str();
+                "bridge {name}: the broker {broker} doesn't take the status on `{topic}`: {why}. Everything else goes on. Let gatewire's user \
+                 publish there, retained (mosquitto: `topic write {topic}` in its ACL file, and `retain_available true`), or remove {key}"
+            );
+            return;
+        }
+        let Some(device) = &config.discovery else { return };
+        if !self.discovery_refused.replace(true) {
+            let Failure { message, advice, .. } = discovery_refused(config, device, topic.as_str(), why);
+            log::error!(
+                GATEWIRE_EVENT = "bridge_discovery_refused", GATEWIRE_BRIDGE = name, GATEWIRE_TOPIC = topic.as_str();
+                "bridge {name}: {message}. Everything else goes on. {advice}"
+            );
+        }
     }
 
     /// Messages go to the broker without something that its CONNACK rules out (MQTT 5).
@@ -197,6 +213,20 @@ impl Said {
     }
 }
 
+/// The broker doesn't take what `discovery` publishes.
+pub(super) fn discovery_refused(config: &config::Bridge, device: &Device, topic: &str, why: &str) -> Failure {
+    let message = format!(
+        "the broker {} doesn't take what `discovery` tells Home Assistant, the first of it on `{topic}`: {why}",
+        config.broker
+    );
+    let [configs, states] = device.published();
+    let advice = format!(
+        "Let gatewire's user publish there, retained (mosquitto: `topic write {configs}` and `topic write {states}` in its ACL file, \
+         and `retain_available true`), or remove `discovery`."
+    );
+    Failure { code: "bridge_discovery_refused", message, advice }
+}
+
 /// A filter that the broker doesn't subscribe us to.
 pub(super) fn refused_filter(config: &config::Bridge, filter: &TopicFilter, reason: &Reason) -> Failure {
     let code = match config.protocol {
@@ -205,6 +235,21 @@ pub(super) fn refused_filter(config: &config::Bridge, filter: &TopicFilter, reas
     };
     let message = format!("the broker {} refused to subscribe us to `{filter}`{code}", config.broker);
     Failure { code: "bridge_subscribe_refused", message, advice: filter_advice(config, filter, reason) }
+}
+
+/// What doesn't happen without a filter.
+fn what_is_missed(config: &config::Bridge, filter: &TopicFilter) -> &'static str {
+    match is_of_discovery(config, filter) {
+        true => "gatewire doesn't hear when Home Assistant starts, and tells it only what is retained",
+        false => "nothing goes up for it",
+    }
+}
+
+/// Whether `discovery` needs it, and no rule.
+fn is_of_discovery(config: &config::Bridge, filter: &TopicFilter) -> bool {
+    config.discovery.is_some()
+        && *filter == home_assistant::status_filter()
+        && !config.up.iter().any(|rule| rule.from == *filter)
 }
 
 /// What to do about a filter that the broker refuses.
@@ -223,6 +268,9 @@ fn filter_advice(config: &config::Bridge, filter: &TopicFilter, reason: &Reason)
                      before the first `user`, then `systemctl reload mosquitto`)."
                 ),
             }
+        }
+        _ if is_of_discovery(config, filter) => {
+            "It is for `discovery`: remove that, or see the broker's log.".to_owned()
         }
         _ => "Change `from` of its [[bridge.up]].".to_owned(),
     }

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Du
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
-use super::{Legs, Local};
+use super::{Figures, Legs, Local, Upstream};
 use crate::client::State;
 use crate::config::{self, Broker};
 use crate::forward::Acks;
@@ -41,6 +41,8 @@ pub(super) fn bridge() -> config::Bridge {
         client_id: "gatewire-thing-1".to_owned(),
         protocol: Protocol::Mqtt311,
         status_topic: None,
+        discovery: None,
+        announced: Vec::new(),
         up: Vec::new(),
         down: Vec::new(),
     }
@@ -224,8 +226,9 @@ impl Bench {
         let (broker, legs, stop) = (Fake::default(), Rc::new(Held::default()), Rc::new(Stop::default()));
         legs.want(filters);
         let link = watch::Sender::new(State::Connecting);
-        let (to_link, to_stop) = (link.subscribe(), Rc::clone(&stop));
-        let local = Rc::new(Local::new(broker.clone(), Rc::clone(&legs), config, to_link, to_stop, store));
+        let to_stop = Rc::clone(&stop);
+        let upstream = Upstream { link: link.subscribe(), figures: Rc::new(Figures::default) };
+        let local = Rc::new(Local::new(broker.clone(), Rc::clone(&legs), config, upstream, to_stop, store));
         let running = Rc::clone(&local);
         spawn_local(async move { running.run().await });
         Bench { broker, legs, local, link, stop }

@@ -133,6 +133,12 @@ fn what_else_is_wrong_with_a_bridge_is_told_at_its_line() {
         ("client_id = \"{{count}}\"", "only be used in a payload"),
         ("protocol = \"3.1\"", "did you mean \"3.1.1\"?"),
         ("status_topic = \"a/#\"", "can't be published to: `#` is a wildcard"),
+        (
+            "discovery = \"hass\"",
+            "`bridge.discovery`: \"hass\" isn't one of \"homeassistant\"; did you mean \"homeassistant\"?",
+        ),
+        ("discovery = \"openhab\"", "`bridge.discovery`: \"openhab\" isn't one of \"homeassistant\""),
+        ("discovery = true", "`bridge.discovery`: must be \"homeassistant\", with the quotes"),
         ("status_topic = \"$SYS/x\"", "begins with `$`, which is for the broker itself"),
         ("tls = true", "`bridge.tls`: must be a table, such as { ca_file = \"/etc/gatewire/house-ca.pem\" }"),
         ("tls = {}", "`bridge.tls.ca_file`: is missing"),
@@ -327,4 +333,30 @@ fn filters_of_bridges_count_as_subscriptions_and_are_told_where_they_overlap() {
             ),
         "{found:#?}"
     );
+}
+
+#[test]
+fn what_discovery_announces_goes_up_by_no_bridge_at_the_same_broker() {
+    let rules = "protocol = \"3.1.1\"\n[[bridge.up]]\nfrom = \"#\"\n";
+    let other = |port| {
+        format!(
+            "[[bridge]]\nname = \"n{port}\"\nbroker = \"localhost:{port}\"\nclient_id = \"other\"\n[[bridge.up]]\nfrom = \"#\"\nto = \"x/\"\n"
+        )
+    };
+    let (bridges, warnings) =
+        bridges(&format!("{HOUSE}discovery = \"homeassistant\"\n{rules}{}{}", other(1883), other(1884)));
+    assert_eq!(warnings, [""; 0]);
+    let [house, neighbour, elsewhere] = &bridges[..] else { panic!("{bridges:?}") };
+    assert_eq!(house.status_topic.as_ref().unwrap().as_str(), "gatewire/gatewire-thing-1/link");
+    assert_eq!(house.announces().len(), 6);
+    assert_eq!(
+        (&house.announced, &neighbour.announced, &elsewhere.announced),
+        (&house.announces(), &house.announces(), &vec![])
+    );
+    let filters: Vec<String> = house.filters().keys().map(|filter| filter.to_string()).collect();
+    assert_eq!(filters, ["#", "homeassistant/status"]);
+    let named = format!("{HOUSE}discovery = \"homeassistant\"\nstatus_topic = \"house/cloud\"\n{rules}");
+    let (config, warnings) = load(&format!("{CONNECTION}{named}"), &[]).unwrap();
+    assert_eq!((warnings.len(), config.bridge[0].status_topic.as_ref().unwrap().as_str()), (0, "house/cloud"));
+    assert!(config.bridge[0].announced.iter().any(|topic| topic.as_str() == "house/cloud"));
 }

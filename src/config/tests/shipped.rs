@@ -110,6 +110,7 @@ fn the_shipped_bridge_is_right_once_its_signs_are_taken_away_and_shows_the_defau
         "username",
         "password_file",
         "status_topic",
+        "discovery",
         "from",
         "strip",
         "to",

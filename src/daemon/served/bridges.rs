@@ -6,14 +6,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use tokio::time::timeout;
 
 use super::Served;
-use crate::bridge::local::{Local, LocalStatus};
+use crate::bridge::local::{Local, LocalStatus, Upstream};
 use crate::bridge::{self, Bridge, BridgeStatus, Changes, Left, Surroundings};
-use crate::client::State;
 use crate::config::{self, Config};
 use crate::net::Brokers;
 use crate::stop::Stop;
@@ -42,6 +40,8 @@ type Connect = Box<dyn Fn(&Rc<Bridge>, &config::Bridge, &Rc<Stop>) -> Rc<dyn Loc
 trait LocalConnection {
     fn reconfigure(&self, config: &config::Bridge);
 
+    fn remove(&self);
+
     fn status(&self) -> LocalStatus;
 
     fn run(self: Rc<Self>) -> Pin<Box<dyn Future<Output = ()>>>;
@@ -50,6 +50,10 @@ trait LocalConnection {
 impl<N: Brokers> LocalConnection for Local<N, Bridge> {
     fn reconfigure(&self, config: &config::Bridge) {
         self.reconfigure(config);
+    }
+
+    fn remove(&self) {
+        self.remove();
     }
 
     fn status(&self) -> LocalStatus {
@@ -72,17 +76,12 @@ struct Running {
 }
 
 impl Bridges {
-    /// Local brokers are reached through `brokers`, and told what the `link` does. To be called before [`Bridges::apply`].
-    pub(in crate::daemon) fn reach<N: Brokers + Clone>(
-        &self,
-        brokers: N,
-        link: watch::Receiver<State>,
-        store: &Rc<Store>,
-    ) {
+    /// Local brokers are reached through `brokers`, and told of `upstream`. To be called before [`Bridges::apply`].
+    pub(in crate::daemon) fn reach<N: Brokers + Clone>(&self, brokers: N, upstream: Upstream, store: &Rc<Store>) {
         let store = Rc::clone(store);
         let connect: Connect = Box::new(move |bridge, config, stop| {
-            let (bridge, link, stop, store) = (Rc::clone(bridge), link.clone(), Rc::clone(stop), Rc::clone(&store));
-            Rc::new(Local::new(brokers.clone(), bridge, config, link, stop, store))
+            let (bridge, stop, store) = (Rc::clone(bridge), Rc::clone(stop), Rc::clone(&store));
+            Rc::new(Local::new(brokers.clone(), bridge, config, upstream.clone(), stop, store))
         });
         let _ = self.connect.set(connect);
     }
@@ -184,7 +183,8 @@ impl Bridges {
 
     /// A bridge isn't configured any more: what its broker has been given may still be acknowledged, and what waits stays on the disk.
     fn let_go(&self, running: Running, served: &Served) {
-        let Running { bridge, stop, connected, tasks, .. } = running;
+        let Running { bridge, connection, stop, connected, tasks } = running;
+        connection.remove();
         stop.request();
         tasks.iter().for_each(AbortHandle::abort);
         bridge.stop();

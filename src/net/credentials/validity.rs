@@ -32,6 +32,12 @@ impl Validity {
         Validity { not_before: timestamp(validity.not_before), not_after: timestamp(validity.not_after) }
     }
 
+    /// Whole days until its end at `now`, below 0 after it; `None` before its beginning: then it's the clock that is wrong.
+    pub(crate) fn days_left(self, now: Timestamp) -> Option<i64> {
+        let left = self.not_after.as_second() - now.as_second();
+        (now >= self.not_before).then(|| left.div_euclid(24 * 3600))
+    }
+
     /// How the certificate is outside its validity at `now`; `None` if it isn't.
     pub(crate) fn outside(self, now: SystemTime) -> Option<Outside> {
         let Validity { not_before, not_after } = self;

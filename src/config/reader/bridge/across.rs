@@ -3,12 +3,22 @@
 use super::{Placed, Reader};
 use crate::config::broker::is_same;
 use crate::config::places::Place;
-use crate::config::{Bridge, Down, Up};
+use crate::config::{Bridge, Broker, Down, Up};
 use crate::mapping::Mapping;
 use crate::mapping::image::Pattern;
 use crate::mapping::loops::{Rule, Step, loops};
-use crate::message::TopicFilter;
+use crate::message::{Topic, TopicFilter};
 use crate::mqtt::Protocol;
+
+/// What one bridge announces mustn't go up by another one at the same broker, either.
+pub(super) fn share_what_is_announced(bridges: &mut [Placed]) {
+    let all: Vec<(Broker, Vec<Topic>)> =
+        bridges.iter().map(|Placed { bridge, .. }| (bridge.broker.clone(), bridge.announces())).collect();
+    for Placed { bridge, .. } in bridges {
+        let here = all.iter().filter(|(broker, _)| is_same(broker, &bridge.broker));
+        bridge.announced = here.flat_map(|(_, topics)| topics.clone()).collect();
+    }
+}
 
 impl Reader<'_> {
     pub(super) fn check_bridges(&self, bridges: &[Placed]) {
@@ -73,7 +83,8 @@ impl Reader<'_> {
                 );
                 self.report.warning(place, &text);
             }
-            if let Some(topic) = bridge.status_topic.as_ref().filter(|topic| up.mapping().takes(topic)) {
+            let goes_up = |topic: &&Topic| up.mapping().takes(topic) && !bridge.announced.contains(topic);
+            if let Some(topic) = bridge.status_topic.as_ref().filter(goes_up) {
                 let text = format!(
                     "`bridge.up.from`: with `protocol = \"3.1.1\"` what gatewire publishes on `status_topic`, \"{topic}\", goes up, too; \
                      leave it out, `except = [\"{topic}\"]`"

@@ -12,9 +12,13 @@ use crate::config::section::Section;
 use crate::config::values::{string, word};
 use crate::config::{Bridge, Broker, BrokerLogin, BrokerTls, Down, Up, doubt};
 use crate::exposure;
+use crate::home_assistant::{Device, Entity};
 use crate::message::{MAX_MQTT_TEXT, Topic, check_characters};
 use crate::mqtt::Protocol;
 use crate::template::fill;
+
+/// Who may be told of gatewire over the local broker.
+const DISCOVERY: &[(&str, ())] = &[("homeassistant", ())];
 
 /// What MQTT over TLS listens on, by IANA's list.
 const TLS_PORT: u16 = 8883;
@@ -29,8 +33,9 @@ struct Placed {
 
 impl<'a> Reader<'a> {
     pub(in crate::config) fn bridges(&self) -> Vec<Bridge> {
-        let bridges: Vec<Placed> =
+        let mut bridges: Vec<Placed> =
             self.named("bridge").into_iter().filter_map(|(section, name)| self.bridge(section, name)).collect();
+        across::share_what_is_announced(&mut bridges);
         self.check_bridges(&bridges);
         bridges.into_iter().map(|placed| placed.bridge).collect()
     }
@@ -59,6 +64,8 @@ impl<'a> Reader<'a> {
         let protocol = section.get_or("protocol", Protocol::Mqtt5, word(PROTOCOLS));
         let status_topic = section.get("status_topic", |node| self.status_topic(node));
         let is_status_wrong = status_topic.is_none() && section.node("status_topic").is_some();
+        let discovery = section.get("discovery", discovery);
+        let is_discovery_wrong = discovery.is_none() && section.node("discovery").is_some();
         let (ups, downs) = (section.tables("up"), section.tables("down"));
         let is_without = |key| section.node(key).is_none();
         if is_without("up") && is_without("down") && !section.has_key_of_rule() {
@@ -76,6 +83,9 @@ impl<'a> Reader<'a> {
         section.finish();
         let (up, down) =
             (up.into_iter().collect::<Option<Vec<Up>>>()?, down.into_iter().collect::<Option<Vec<Down>>>()?);
+        let client_id = client_id?;
+        let discovery = discovery.map(|()| Device::new(&client_id));
+        let own_topic = discovery.as_ref().map(|device| device.state_topic(Entity::Link));
         let bridge = Bridge {
             name,
             broker: broker?,
@@ -84,13 +94,20 @@ impl<'a> Reader<'a> {
                 None => None,
             },
             login: login?,
-            client_id: client_id?,
+            client_id,
             protocol,
-            status_topic,
+            status_topic: status_topic.or(own_topic),
+            discovery,
+            announced: Vec::new(),
             up,
             down,
         };
-        (!is_status_wrong).then_some(Placed { bridge, client_id: id_place, up: up_places, down: down_places })
+        (!is_status_wrong && !is_discovery_wrong).then_some(Placed {
+            bridge,
+            client_id: id_place,
+            up: up_places,
+            down: down_places,
+        })
     }
 
     /// `None` if anything is wrong with it, which is reported.
@@ -207,6 +224,15 @@ impl<'a> Reader<'a> {
                 "\"{topic}\" begins with `$`, which is for the broker itself; write another topic, such as \"gatewire/link\""
             )),
             false => Ok(topic),
+        }
+    }
+}
+
+fn discovery(node: &Node) -> Result<(), String> {
+    match &node.value {
+        Value::String(_) => word(DISCOVERY)(node),
+        _ => {
+            Err("must be \"homeassistant\", with the quotes; leave it out if gatewire isn't to be announced".to_owned())
         }
     }
 }
