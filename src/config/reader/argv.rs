@@ -3,6 +3,7 @@
 use crate::actions::shell_words;
 use crate::config::document::{Node, Value};
 use crate::config::explain::quoted;
+use crate::config::redact::holds_a_key;
 use crate::config::values::{string, strings};
 
 /// The most bytes of a word that Linux passes to a program, without the NUL at its end (`MAX_ARG_STRLEN`).
@@ -55,6 +56,10 @@ fn in_one_string(line: &str, first: First) -> String {
     let mut words = shell_words(line);
     if words.is_empty() {
         return "must not be empty; it is an array of strings, the program and its arguments".to_owned();
+    }
+    // A key in a file of PEM is one no more once its words stand by themselves.
+    if holds_a_key(line) {
+        return "must be an array of strings, the program and its arguments, because no shell splits it".to_owned();
     }
     let is_for_shell = line.contains(['|', ';', '&', '>', '<', '`']) || line.contains("$(");
     if is_for_shell {
