@@ -291,3 +291,42 @@ fn what_is_not_mqtt_5_ends_the_connection_and_not_the_daemon() {
     gatewire.wait_for("topic alias");
     assert_eq!(gatewire.count("internal error"), 0, "{:?}", gatewire.log());
 }
+
+/// A number stands for a topic on one connection, and never on the next; what is sent again says where it goes.
+#[test]
+fn topics_are_numbers_where_the_server_takes_that_and_never_when_sent_again() {
+    let broker = Broker::start();
+    let lines = format!("topic_alias = true\n{SHORT_ACKS}");
+    let gatewire = Setup::with_connection(broker.port, &lines, INGEST).start();
+    let sent = |publish: rumqttc::v5::mqttbytes::v5::Publish| {
+        let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+        (topic, publish.properties.and_then(|properties| properties.topic_alias))
+    };
+    let named = |topic: &str, alias| (topic.to_owned(), alias);
+    // At most one alias.
+    let mut peer = broker.connected_5(false, &[0x22, 0, 1]);
+    let mut client = gatewire.client("publish.sock");
+    let mut publish = |topics: &[&str]| {
+        topics.iter().for_each(|topic| client.send(&format!("{{\"topic\":\"{topic}\",\"payload\":1}}")))
+    };
+    publish(&["long/topic", "long/topic", "other/topic"]);
+    assert_eq!(sent(peer.publish()), named("long/topic", Some(1)));
+    assert_eq!(sent(peer.publish()), named("", Some(1)));
+    assert_eq!(sent(peer.publish()), named("other/topic", None));
+    peer.close();
+
+    let mut peer = broker.connected_5(true, &[0x22, 0, 1]);
+    for topic in ["long/topic", "long/topic", "other/topic"] {
+        let publish = peer.publish();
+        assert!(publish.dup);
+        peer.puback(publish.pkid, 0);
+        assert_eq!(sent(publish), named(topic, None));
+    }
+    publish(&["other/topic", "other/topic"]);
+    assert_eq!([sent(peer.publish()), sent(peer.publish())], [named("other/topic", Some(1)), named("", Some(1))]);
+    peer.close();
+
+    // A server that takes none.
+    let mut peer = broker.connected_5(false, &[]);
+    assert_eq!([sent(peer.publish()), sent(peer.publish())], [named("other/topic", None), named("other/topic", None)]);
+}

@@ -73,3 +73,17 @@ fn a_batch_is_packed_by_gzip_and_says_so_where_it_can() {
         assert_eq!(array, r#"[{"celsius":21.5},"warm"]"#);
     }
 }
+
+#[test]
+fn a_real_broker_finds_the_topics_of_numbers() {
+    let broker = Mosquitto::start();
+    let subscriber = broker.subscribe_with("up/#", &["-V", "5"], "%t %p");
+    let gatewire = Setup::with_connection(broker.port, "topic_alias = true\n", INGEST).connect();
+    let mut client = gatewire.client("publish.sock");
+    // More topics than mosquitto has numbers for (10), each of them again and again.
+    for n in 0..60 {
+        let line = format!("{{\"topic\":\"up/topic/{}\",\"payload\":{n}}}", n * n % 13);
+        assert_eq!(client.ask(&line), json!({"result": "delivered"}));
+        assert_eq!(subscriber.next(), format!("up/topic/{} {n}", n * n % 13));
+    }
+}

@@ -34,6 +34,7 @@ pub(super) const SECTIONS: [&Known; 16] = [
             "proxy",
             "will",
             "birth",
+            "topic_alias",
         ],
     },
     &Known { name: "tls", is_array: false, keys: &["ca_file", "cert_file", "key_file"] },

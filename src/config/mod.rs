@@ -158,6 +158,8 @@ pub(crate) struct Connection {
     pub(crate) will: Option<Will>,
     /// What is published on each connection before anything else.
     pub(crate) birth: Option<Outbound>,
+    /// Topics go to IoT Core as numbers, after the first time on each connection.
+    pub(crate) topic_alias: bool,
 }
 
 /// `connection.backoff`: how long to wait between attempts to connect.

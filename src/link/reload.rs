@@ -67,6 +67,7 @@ pub(crate) fn options(connection: &config::Connection) -> Options {
         will: connection.will.clone(),
         birth: connection.birth.clone(),
         login: None,
+        topic_alias: connection.topic_alias,
         subscribing: Subscribing::default(),
         drops_unfit: false,
         refusals_are_final: false,

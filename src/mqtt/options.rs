@@ -91,6 +91,8 @@ pub(crate) struct Options {
     /// What is published on each connection before anything else.
     pub(crate) birth: Option<Outbound>,
     pub(crate) login: Option<Login>,
+    /// Topics go as numbers where the server takes that (MQTT 5, 3.3.2.3.4).
+    pub(crate) topic_alias: bool,
     pub(crate) subscribing: Subscribing,
     /// What comes and can't be taken, because it is larger than [`MAX_PACKET`](crate::limits::MAX_PACKET) or breaks the rules of
     /// MQTT, is acknowledged, dropped and told: for a server whose other clients nobody holds to our bounds. If not, CONNECT

@@ -28,6 +28,8 @@ pub(super) struct ServerLimits {
     pub(super) keep_alive: Option<Duration>,
     /// Instead of the one we asked for.
     pub(super) session_expiry: Option<Duration>,
+    /// How many topics the server takes as numbers.
+    pub(super) topic_aliases: u16,
     /// The server gave us a client id, although we have one.
     pub(super) renamed: bool,
 }

@@ -42,6 +42,7 @@ impl<S: Transport> ClaimConnection<S> {
             keep_alive: KEEP_ALIVE,
             will: None,
             birth: None,
+            topic_alias: false,
             ..setup.connection.clone()
         };
         let credentials = credentials_of(platform, Stage::Connect, setup.provisioning.claim(&setup.tls)).await?;

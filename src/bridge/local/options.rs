@@ -36,6 +36,7 @@ pub(super) fn of(config: &config::Bridge, login: Option<Login>) -> Options {
         },
         drops_unfit: true,
         refusals_are_final: true,
+        topic_alias: false,
         waits_for_room: true,
     }
 }

@@ -90,7 +90,12 @@ impl<'a> Reader<'a> {
             proxy: section.get("proxy", proxy),
             will: section.optional_section("will").and_then(|section| self.will(section)),
             birth: section.optional_section("birth").and_then(|section| self.birth(section)),
+            topic_alias: section.get_or("topic_alias", false, boolean),
         };
+        if connection.topic_alias && connection.protocol == Protocol::Mqtt311 {
+            section
+                .warning("topic_alias", "MQTT 3.1.1 has no topic aliases: remove this line, or `protocol = \"3.1.1\"`");
+        }
         let has_password =
             |proxy: &Proxy| proxy.login.as_ref().is_some_and(|login| !login.password.expose().is_empty());
         let file = section.place("proxy").file;

@@ -23,7 +23,7 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         (
             "zzzz = 1",
             5,
-            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, birth, client_id, connect_timeout, endpoint, keep_alive, max_subscriptions, port, protocol, proxy, rate_limit, session_expiry, thing, will",
+            "`connection.zzzz`: unknown key; there are ack_timeout, backoff, birth, client_id, connect_timeout, endpoint, keep_alive, max_subscriptions, port, protocol, proxy, rate_limit, session_expiry, thing, topic_alias, will",
         ),
         ("\"a\\nb\" = 1", 5, "`connection.a\\nb`: unknown key"),
         ("tls = 5\n[log]\nlevel = 5", 5, "`connection.tls`: unknown key"),

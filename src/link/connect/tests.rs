@@ -63,6 +63,7 @@ fn connection(host: &str, port: u16, connect_timeout: Duration) -> config::Conne
         proxy: None,
         will: None,
         birth: None,
+        topic_alias: false,
     }
 }
 

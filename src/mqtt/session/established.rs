@@ -46,6 +46,7 @@ impl Session {
             self.is_kept_for_limits = false;
             self.events.push_back(Event::LimitsRelaxed);
         }
+        self.wire.established(&limits);
         self.limits = limits;
         self.publish_birth(now);
         self.leave_out();

@@ -74,6 +74,7 @@ pub(crate) fn options(protocol: Protocol) -> Options {
         drops_unfit: false,
         refusals_are_final: false,
         waits_for_room: false,
+        topic_alias: false,
     }
 }
 

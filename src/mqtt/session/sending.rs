@@ -53,12 +53,12 @@ impl Session {
         }
         match message.qos {
             Qos::AtMostOnce => {
-                self.wire.publish(&message, 0, false, now, &mut self.output);
+                self.wire.publish_first(&message, 0, now, &mut self.output);
                 self.isolation.wrote(message.traits(), now);
             }
             Qos::AtLeastOnce => {
                 let id = self.allocate();
-                self.wire.publish(&message, id, false, now, &mut self.output);
+                self.wire.publish_first(&message, id, now, &mut self.output);
                 let (sent, timeout) = (self.just_put(now), self.ack_timeout());
                 self.in_flight.push(sequence, message, id, sent, timeout);
             }

@@ -1,5 +1,6 @@
 //! Packets to bytes and back, on rumqttc's codecs of both protocol versions. The session sees only what they share.
 
+mod aliases;
 mod frame;
 mod publish;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4::{Packet, PubAck, PubComp, PubRec};
 use thiserror::Error;
 
+use aliases::{ALIAS_BYTES, Aliases, Sent};
 pub(super) use frame::PacketKind;
 use frame::{Frame, PUBLISH, variable_integer};
 use publish::Passing;
@@ -138,6 +140,11 @@ pub(super) struct Wire {
     passing: Option<Passing>,
     /// How many connections a PUBLISH has ended that is [`Unreadable`].
     unreadable: u8,
+    /// Topics may be sent as numbers.
+    uses_aliases: bool,
+    aliases: Aliases,
+    /// Bytes of a whole packet that the server takes.
+    max_packet: usize,
 }
 
 /// MQTT wants a connection ended that brings an [`Unreadable`] message. The server sends it again on the next, and so on for ever:
@@ -147,7 +154,15 @@ const MAX_UNREADABLE: u8 = 2;
 impl Wire {
     pub(super) fn new(options: &Options) -> Wire {
         let unreadable = if options.drops_unfit { MAX_UNREADABLE } else { 0 };
-        Wire { protocol: options.protocol, subscribing: options.subscribing, passing: None, unreadable }
+        Wire {
+            protocol: options.protocol,
+            subscribing: options.subscribing,
+            passing: None,
+            unreadable,
+            uses_aliases: options.topic_alias,
+            aliases: Aliases::default(),
+            max_packet: MAX_PACKET,
+        }
     }
 
     /// For who leaves messages to others: none of them is its business.
@@ -158,6 +173,13 @@ impl Wire {
     /// Another connection begins.
     pub(super) fn restart(&mut self) {
         self.passing = None;
+        self.aliases.begin(0);
+    }
+
+    /// The server takes what comes now within these limits.
+    pub(super) fn established(&mut self, limits: &ServerLimits) {
+        self.aliases.begin(if self.uses_aliases { limits.topic_aliases } else { 0 });
+        self.max_packet = limits.max_packet.map_or(MAX_PACKET, |max| max.min(MAX_PACKET));
     }
 
     /// Whether a packet that is larger than we take is on its way past: what the server has said after it comes later.
@@ -250,6 +272,25 @@ impl Wire {
         match self.protocol {
             Protocol::Mqtt311 => v4::publish(message, id, dup, output),
             Protocol::Mqtt5 => v5::publish(message, id, dup, now, output),
+        }
+    }
+
+    /// Likewise, for the first time: with MQTT 5 the topic goes as a number, where that is wanted and the server takes it.
+    pub(super) fn publish_first(
+        &mut self,
+        message: &Outbound,
+        id: PacketIdentifier,
+        now: Instant,
+        output: &mut BytesMut,
+    ) {
+        // With its alias it might be too large, by these bytes.
+        let has_room = || v5::size(message, now) + ALIAS_BYTES <= self.max_packet;
+        match self.protocol {
+            Protocol::Mqtt5 if self.aliases.are_used() && has_room() => {
+                let sent = self.aliases.send(&message.topic);
+                v5::publish_as(message, id, sent, now, output);
+            }
+            _ => self.publish(message, id, false, now, output),
         }
     }
 

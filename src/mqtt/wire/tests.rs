@@ -82,6 +82,7 @@ fn the_terms_of_a_connack_are_read() {
     let properties = [
         &[0x11, 0, 0, 0, 60][..],
         &[0x21, 0, 5],
+        &[0x22, 0, 8],
         &[0x24, 0],
         &[0x25, 0],
         &[0x27, 0, 0, 4, 0],
@@ -105,6 +106,7 @@ fn the_terms_of_a_connack_are_read() {
         no_identifiers: true,
         keep_alive: Some(Duration::from_secs(30)),
         session_expiry: Some(Duration::from_secs(60)),
+        topic_aliases: 8,
         renamed: true,
     };
     assert_eq!(limits, expected);

@@ -9,7 +9,7 @@ use rumqttc::v5::mqttbytes::v5::{
 };
 use rumqttc::v5::mqttbytes::{Error, QoS};
 
-use super::{Frame, Malformed, Opening, PacketIdentifier, Received, ServerLimits, checked};
+use super::{Frame, Malformed, Opening, PacketIdentifier, Received, Sent, ServerLimits, checked};
 use crate::limits::{MAX_IN_FLIGHT, MAX_PACKET};
 use crate::message::{Outbound, Qos, TopicFilter};
 use crate::mqtt::options::Subscribing;
@@ -109,6 +109,7 @@ fn limits(properties: ConnAckProperties) -> ServerLimits {
         no_identifiers: properties.subscription_identifiers_available == Some(0),
         keep_alive: properties.server_keep_alive.map(|keep_alive| seconds(keep_alive.into())),
         session_expiry: properties.session_expiry_interval.map(seconds),
+        topic_aliases: properties.topic_alias_max.unwrap_or(0),
         renamed: properties.assigned_client_identifier.is_some(),
     }
 }
@@ -167,15 +168,42 @@ pub(super) fn connect(opening: &Opening<'_>, output: &mut BytesMut) {
 }
 
 pub(super) fn publish(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant, output: &mut BytesMut) {
-    encode(&packet(message, id, dup, now), output);
+    encode(&Packet::Publish(packet(message, id, dup, now)), output);
+}
+
+/// For the first time, with its topic so.
+pub(super) fn publish_as(message: &Outbound, id: PacketIdentifier, sent: Sent, now: Instant, output: &mut BytesMut) {
+    let mut publish = packet(message, id, false, now);
+    let alias = match sent {
+        Sent::Plain => None,
+        Sent::Named(alias) => Some(alias),
+        Sent::Alias(alias) => {
+            publish.topic = Bytes::new();
+            Some(alias)
+        }
+    };
+    if alias.is_some() {
+        let none = PublishProperties {
+            payload_format_indicator: None,
+            message_expiry_interval: None,
+            topic_alias: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: Vec::new(),
+            subscription_identifiers: Vec::new(),
+            content_type: None,
+        };
+        publish.properties.get_or_insert(none).topic_alias = alias;
+    }
+    encode(&Packet::Publish(publish), output);
 }
 
 /// Bytes that a message takes as a packet.
 pub(super) fn size(message: &Outbound, now: Instant) -> usize {
-    packet(message, 1, false, now).size()
+    Packet::Publish(packet(message, 1, false, now)).size()
 }
 
-fn packet(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant) -> Packet {
+fn packet(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant) -> Publish {
     let properties = message.properties.as_ref().map(|properties| PublishProperties {
         payload_format_indicator: properties.payload_format_indicator,
         message_expiry_interval: properties.expiry_left(now),
@@ -186,7 +214,7 @@ fn packet(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant) -> 
         subscription_identifiers: Vec::new(),
         content_type: properties.content_type.clone(),
     });
-    Packet::Publish(Publish {
+    Publish {
         dup,
         qos: qos(message.qos),
         retain: message.retain,
@@ -194,7 +222,7 @@ fn packet(message: &Outbound, id: PacketIdentifier, dup: bool, now: Instant) -> 
         pkid: id,
         payload: message.payload.clone(),
         properties,
-    })
+    }
 }
 
 pub(super) fn subscribe(

@@ -36,6 +36,7 @@ fn options(protocol: Protocol) -> Options {
         subscribing: Subscribing::default(),
         drops_unfit: false,
         refusals_are_final: false,
+        topic_alias: false,
         waits_for_room: false,
     }
 }

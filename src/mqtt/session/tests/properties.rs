@@ -84,6 +84,7 @@ impl World {
             subscribing: Subscribing::default(),
             drops_unfit: false,
             refusals_are_final: false,
+            topic_alias: false,
             waits_for_room: false,
         };
         let options = if is_local { local(options) } else { options };

@@ -104,6 +104,7 @@ impl World {
             subscribing: Subscribing::default(),
             drops_unfit: false,
             refusals_are_final: false,
+            topic_alias: false,
             waits_for_room: false,
         };
         let wanted = (0..FILTERS).map(|i| (filter(i), Qos::AtLeastOnce)).collect();
