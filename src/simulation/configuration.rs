@@ -21,6 +21,7 @@ pub(super) fn configuration(
     let keep = "keep = { messages = 1000000, bytes = \"1 GiB\" }";
     let protocol = if is_mqtt5 { "5" } else { "3.1.1" };
     let (keep_alive, spill_after) = (if number == 1 { "90s" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
+    let topic_alias = is_mqtt5 && number != 1;
     let rate = if number == 4 { "rate_limit = { messages_per_second = 20 }" } else { "" };
     let max_size = if number == 5 { "512 MiB" } else { "1 GiB" };
     let third = match number {
@@ -50,6 +51,7 @@ endpoint = "broker.example"
 client_id = "{client_id}"
 protocol = "{protocol}"
 keep_alive = "{keep_alive}"
+topic_alias = {topic_alias}
 session_expiry = "1h"
 {rate}
 [tls]

@@ -60,7 +60,7 @@ impl Broker {
                 end = end.or(Some(code));
             }
         };
-        ends(publish.alias, "with a topic alias", 0x94);
+        ends(publish.alias.is_some(), "with a topic alias", 0x94);
         ends(five && message.qos > announced.maximum_qos, "with a QoS above the Maximum QoS [MQTT-3.2.2-11]", 0x9b);
         ends(five && message.retain && !announced.retain, "retained, which isn't available [MQTT-3.2.2-14]", 0x9a);
         let most = announced.maximum_packet_size.filter(|_| five).map_or(usize::MAX, |most| most as usize);

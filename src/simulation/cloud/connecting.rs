@@ -1,5 +1,6 @@
 //! The beginning and the end of a connection.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::behaviour::happens;
@@ -129,6 +130,7 @@ impl Cloud {
             requests: Default::default(),
             packets_left: closes.after_packets.map(|(min, max)| self.random.u32(min..=max.max(min))),
             last_ack: now,
+            aliases: BTreeMap::new(),
             next_stored: now,
             pace: Pace::default(),
         };

@@ -44,6 +44,8 @@ pub(super) struct Established {
     pub(super) packets_left: Option<u32>,
     /// When the last acknowledgement is due: in order, the next comes no earlier.
     pub(super) last_ack: Instant,
+    /// The topics for which numbers stand.
+    pub(super) aliases: BTreeMap<u16, String>,
     /// When the next message may go that was stored.
     pub(super) next_stored: Instant,
     /// Of what isn't discarded.

@@ -29,7 +29,7 @@ use crate::simulation::server::say;
 pub(crate) use crate::simulation::server::{ConnectionId, Output};
 use crate::simulation::server::{
     KEEP_ALIVE_TIMEOUT, MALFORMED_PACKET, NOT_AUTHORIZED, PACKET_TOO_LARGE, PROTOCOL_ERROR, QUOTA_EXCEEDED,
-    SESSION_TAKEN_OVER, Server,
+    SESSION_TAKEN_OVER, Server, TOPIC_ALIAS_INVALID,
 };
 use behaviour::Behaviour;
 use connection::{Connection, Phase};

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::behaviour::{Refuses, happens};
 use super::message::{Origin, Taken};
 use super::timers::Action;
-use super::{Cloud, ConnectionId, NOT_AUTHORIZED, PACKET_TOO_LARGE, PROTOCOL_ERROR};
+use super::{Cloud, ConnectionId, NOT_AUTHORIZED, PACKET_TOO_LARGE, PROTOCOL_ERROR, TOPIC_ALIAS_INVALID};
 use crate::limits::{MAX_IN_FLIGHT, MAX_PAYLOAD, MAX_TOPIC_BYTES, MAX_TOPIC_SLASHES};
 use crate::mqtt::Protocol;
 use crate::simulation::server::heard::Publish;
@@ -13,7 +13,11 @@ use crate::simulation::server::judge::Where;
 use crate::simulation::server::say;
 
 impl Cloud {
-    pub(super) fn published(&mut self, id: ConnectionId, publish: Publish, now: Instant) {
+    pub(super) fn published(&mut self, id: ConnectionId, mut publish: Publish, now: Instant) {
+        if let Err(text) = self.find_topic(id, &mut publish) {
+            self.fault(id, text, now);
+            return self.close(id, Some(TOPIC_ALIAS_INVALID), now);
+        }
         let (faults, end) = self.judge_publish(id, &publish, now);
         for fault in faults {
             self.fault(id, &fault, now);
@@ -61,6 +65,25 @@ impl Cloud {
         self.route(message, Origin::Client, now);
     }
 
+    /// Puts the topic in place for which a number stands (MQTT 5, 3.3.2.3.4).
+    fn find_topic(&mut self, id: ConnectionId, publish: &mut Publish) -> Result<(), &'static str> {
+        let Some(alias) = publish.alias else { return Ok(()) };
+        let Some(established) = self.connections.get_mut(&id).and_then(|it| it.established()) else { return Ok(()) };
+        if alias == 0 || alias > established.announced.topic_alias_maximum {
+            return Err("PUBLISH with a topic alias that isn't allowed [MQTT-3.3.2-8, MQTT-3.3.2-9]");
+        }
+        if publish.dup {
+            return Err("PUBLISH sent again with a topic alias, which another connection doesn't know");
+        }
+        if !publish.message.topic.is_empty() {
+            established.aliases.insert(alias, publish.message.topic.clone());
+            return Ok(());
+        }
+        let topic = established.aliases.get(&alias).ok_or("PUBLISH with a topic alias that stands for nothing")?;
+        publish.message.topic.clone_from(topic);
+        Ok(())
+    }
+
     /// The rules that a PUBLISH breaks, and the reason code to close the connection with, if any of them is such.
     fn judge_publish(&mut self, id: ConnectionId, publish: &Publish, now: Instant) -> (Vec<String>, Option<u8>) {
         let expected = self.behaviour.expected;
@@ -86,7 +109,6 @@ impl Cloud {
         };
         let maximum = announced.maximum_packet_size.filter(|_| five).map_or(usize::MAX, |maximum| maximum as usize);
         ends(message.qos == 2, "with QoS 2, which IoT Core doesn't have", 0x9b);
-        ends(publish.alias, "with a topic alias", 0x94);
         ends(
             five && message.qos == 1 && announced.maximum_qos == 0,
             "with a QoS above the Maximum QoS [MQTT-3.2.2-11]",

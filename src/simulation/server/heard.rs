@@ -41,7 +41,8 @@ pub(in crate::simulation) struct Publish {
     pub(in crate::simulation) dup: bool,
     /// 0 with QoS 0.
     pub(in crate::simulation) id: u16,
-    pub(in crate::simulation) alias: bool,
+    /// With MQTT 5: the number that stands for its topic, which may be left out then.
+    pub(in crate::simulation) alias: Option<u16>,
     /// Bytes of the whole packet.
     pub(in crate::simulation) size: usize,
 }
@@ -182,8 +183,11 @@ fn publish(reader: &mut Reader<'_>, flags: u8, five: bool, size: usize) -> Resul
         true => reader.properties(&[0x01, 0x02, 0x23, 0x08, 0x09, USER_PROPERTY, 0x03])?,
         false => Vec::new(),
     };
-    let alias = carried.iter().any(|(identifier, _)| *identifier == 0x23);
-    if topic.is_empty() && !alias {
+    let alias = carried.iter().find_map(|(identifier, value)| match value {
+        PropertyValue::Number(alias) if *identifier == 0x23 => u16::try_from(*alias).ok(),
+        _ => None,
+    });
+    if topic.is_empty() && alias.is_none() {
         return Err("a PUBLISH without a topic [MQTT-4.7.3-1]".to_owned());
     }
     let properties = properties(carried);

@@ -86,6 +86,7 @@ pub(in crate::simulation) const PROTOCOL_ERROR: u8 = 0x82;
 pub(in crate::simulation) const NOT_AUTHORIZED: u8 = 0x87;
 pub(in crate::simulation) const KEEP_ALIVE_TIMEOUT: u8 = 0x8d;
 pub(in crate::simulation) const SESSION_TAKEN_OVER: u8 = 0x8e;
+pub(in crate::simulation) const TOPIC_ALIAS_INVALID: u8 = 0x94;
 pub(in crate::simulation) const PACKET_TOO_LARGE: u8 = 0x95;
 pub(in crate::simulation) const QUOTA_EXCEEDED: u8 = 0x97;
 
