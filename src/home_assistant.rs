@@ -89,7 +89,7 @@ impl Device {
                 "name": "IoT Core link",
                 "device_class": "connectivity",
                 "state_topic": status.as_str(),
-                "value_template": "{{ 'ON' if value_json.state == 'connected' else 'OFF' }}",
+                "value_template": "{{ 'ON' if value_json is defined and value_json.state == 'connected' else 'OFF' }}",
             }),
             Entity::Waiting => json!({
                 "name": "IoT Core waiting",
@@ -106,8 +106,10 @@ impl Device {
         };
         config["unique_id"] = Value::from(format!("{}_{}", self.node, entity.object()));
         config["availability_topic"] = Value::from(status.as_str());
-        config["availability_template"] =
-            Value::from("{{ 'offline' if value_json.state in ['gone', 'stopped'] else 'online' }}");
+        // There is no JSON when the topic is cleared.
+        config["availability_template"] = Value::from(
+            "{{ 'online' if value_json is defined and value_json.state not in ['gone', 'stopped'] else 'offline' }}",
+        );
         config["device"] = json!({
             "identifiers": [self.node],
             "name": self.name,

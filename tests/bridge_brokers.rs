@@ -48,6 +48,23 @@ fn aedes_is_bridged_both_ways_and_keeps_what_comes_while_gatewire_is_away() {
 }
 
 #[test]
+fn what_it_closes_the_connection_for_is_announced_no_more_and_the_bridge_goes_on() {
+    let (cloud, mut broker) = (Mosquitto::start(), Aedes::denying(&["homeassistant/"]));
+    let at_cloud = cloud.subscribe("gw/#");
+    let gatewire = setup(&cloud, &broker, "protocol = \"3.1.1\"\ndiscovery = \"homeassistant\"\n").connect();
+    // It takes some connections to be sure.
+    gatewire.wait_patiently("tells Home Assistant");
+    let line = gatewire.wait_for("tells Home Assistant");
+    assert!(line.contains("closes the connection on it"), "{line}");
+    gatewire.wait_for("subscribed to homeassistant/status, z2m/#");
+    broker.publish("z2m/door", b"open", &[]);
+    assert_eq!(at_cloud.next(), "gw/z2m/door open");
+    let status = broker.subscribe("gatewire/#");
+    assert_eq!(status.next(), "gatewire/gatewire-thing-1/link {\"state\":\"connected\"}");
+    assert_eq!(gatewire.count("tells Home Assistant"), 1);
+}
+
+#[test]
 fn that_it_does_not_know_mqtt_5_is_named() {
     let (cloud, broker) = (Mosquitto::start(), Aedes::start());
     let gatewire = setup(&cloud, &broker, "").connect();

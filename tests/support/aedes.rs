@@ -15,9 +15,15 @@ pub struct Aedes {
 
 impl Aedes {
     pub fn start() -> Aedes {
+        Aedes::denying(&[])
+    }
+
+    /// One that closes the connection of a client that publishes on a topic that begins so.
+    pub fn denying(topics: &[&str]) -> Aedes {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = program("node");
         command.arg(root.join("tests/support/aedes.js")).arg(root.join("target/aedes/node_modules/aedes"));
+        command.args(topics);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.next().expect("aedes doesn't start; `make test` installs it").unwrap();

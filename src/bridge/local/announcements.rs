@@ -1,18 +1,16 @@
 //! What gatewire itself publishes at the local broker, retained: on `status_topic` what the link to IoT Core does, and with `discovery`
 //! what Home Assistant shows.
 
-use std::fmt;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use super::retained::Retained;
+use super::upstream::{Figures, Upstream};
 use crate::client::State;
 use crate::config;
 use crate::home_assistant::{Device, Entity, has_started};
-use crate::message::{Outbound, Qos, Sequence, Topic};
+use crate::message::{Condition, Outbound, Qos, Sequence, Topic};
 use crate::mqtt::Will;
 
 /// Sequences from here on are of what is published there: no message of a bridge gets so far.
@@ -20,29 +18,6 @@ const FIRST: u64 = u64::MAX / 2;
 
 /// Numbers are looked at as often as this, and Home Assistant is told everything again at most as often, whatever it says.
 const INTERVAL: Duration = Duration::from_secs(5);
-
-/// Of the way to IoT Core: what local brokers are told.
-#[derive(Clone)]
-pub(crate) struct Upstream {
-    pub(crate) link: watch::Receiver<State>,
-    /// What they are at the moment.
-    pub(crate) figures: Rc<dyn Fn() -> Figures>,
-}
-
-/// Numbers that Home Assistant shows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Figures {
-    /// Messages that wait for IoT Core.
-    pub(crate) waiting: u64,
-    /// Whole days until the certificate ends, below 0 once it has; `None` without one, or by a clock before its beginning.
-    pub(crate) certificate_days: Option<i64>,
-}
-
-impl fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("link", &self.link).finish_non_exhaustive()
-    }
-}
 
 /// What is published, and what was.
 #[derive(Debug)]
@@ -96,6 +71,7 @@ impl Announcements {
     pub(super) fn reconfigured(&mut self, config: &config::Bridge) {
         let wanted: Vec<Topic> = config.announces().into_iter().chain(config.status_topic.clone()).collect();
         self.retained.leave_all_but(|topic| wanted.contains(topic));
+        self.retained.forgive();
         (self.status_topic, self.device) = (config.status_topic.clone(), config.discovery.clone());
     }
 
@@ -205,11 +181,32 @@ impl Announcements {
     pub(super) fn refuse(&mut self, topic: &Topic) -> bool {
         self.retained.refuse(topic)
     }
+
+    /// The broker closes the connection for what was published to `topic`. Whether there is something new to be said of that. With one
+    /// topic of `discovery` all of them are given up: finding the others out would cost a connection each.
+    pub(super) fn give_up(&mut self, topic: &Topic) -> bool {
+        let is_status = |topic: &Topic| Some(topic) == self.status_topic.as_ref();
+        self.retained.give_up(|other| is_status(other) == is_status(topic))
+    }
+
+    /// Likewise for what meets this: returns the topic of which there is something new to be said.
+    pub(super) fn give_up_those(&mut self, condition: &Condition) -> Option<Topic> {
+        let topic = self.retained.find(|own| condition.matches(&own.traits()))?;
+        self.give_up(&topic).then_some(topic)
+    }
+
+    /// A reload: what was refused is tried once more.
+    pub(super) fn forgive(&mut self) {
+        self.retained.forgive();
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::rc::Rc;
+
+    use tokio::sync::watch;
 
     use super::*;
     use crate::bridge::local::tests::bridge;
@@ -332,6 +329,25 @@ mod tests {
         bench.link.send_replace(State::Waiting);
         let mut bench = Bench::new(&bridge());
         assert_eq!(bench.connect(), [""; 0]);
+    }
+
+    #[test]
+    fn what_the_broker_closes_the_connection_for_is_not_said_again_before_a_reload() {
+        let config = announced();
+        let (mut bench, device) = (Bench::new(&config), Device::new(NODE));
+        bench.connect();
+        assert!(bench.announcements.give_up(&device.config_topic(Entity::Waiting)));
+        assert!(
+            !bench.announcements.give_up(&device.state_topic(Entity::Waiting)),
+            "all of discovery is given up at once"
+        );
+        bench.figures.set(Figures { waiting: 1, certificate_days: None });
+        assert_eq!(bench.connect(), [CONNECTING], "the status topic isn't part of it");
+        let status = device.state_topic(Entity::Link);
+        assert!(bench.announcements.give_up(&status) && !bench.announcements.give_up(&status));
+        assert_eq!(bench.connect(), [""; 0]);
+        bench.announcements.forgive();
+        assert_eq!(bench.said(), [LINK, WAITING, "gatewire/waiting 1", CONNECTING]);
     }
 
     #[test]

@@ -163,12 +163,13 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                     }
                 },
                 () = local.changed.announced(), if !stopping => {
-                    if !local.apply_to_connection(self.config, self.session) {
-                        // Who watches the topic at a broker that is left is told, as at a stop.
-                        if local.config().broker == self.config.broker {
-                            self.say_goodbye().await;
-                            return Ok(Ended::Reconfigured);
-                        }
+                    if local.apply_to_connection(self.config, self.session) {
+                        self.announcements.forgive();
+                    } else if local.config().broker == self.config.broker {
+                        self.say_goodbye().await;
+                        return Ok(Ended::Reconfigured);
+                    } else {
+                        // Who watches the topics at a broker that is left is told, as at a stop.
                         self.announcements.leave();
                         self.end(Ended::Reconfigured);
                     }

@@ -6,7 +6,7 @@ use super::announcements::Announcements;
 use super::error::{LocalError, Phase};
 use super::{Lasting, Legs, Local};
 use crate::config;
-use crate::message::{Outbound, Sequence, Topic};
+use crate::message::{Sequence, Topic};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{Ground, Guilty};
 use crate::mqtt::reason::ReasonCode;
@@ -72,8 +72,13 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         };
         if let Some((sequence, message)) = refused {
             let is_too_large = reason.is_some_and(|reason| reason.code == ReasonCode::PACKET_TOO_LARGE);
-            let refusal = MessageRefused { is_too_large, why: ends.clone() };
-            self.rejected(&lasting.config, &mut lasting.announcements, (sequence, &message.topic), &refusal);
+            match Announcements::is_own(sequence) {
+                true if lasting.announcements.give_up(&message.topic) => {
+                    self.said.announcement_refused(&lasting.config, &message.topic, &ends);
+                }
+                true => {}
+                false => self.legs.rejected(sequence, &message.topic, is_too_large, &ends),
+            }
         }
         for sequence in returned {
             match Announcements::is_own(sequence) {
@@ -83,11 +88,8 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         }
         match guilty {
             Some(Guilty::Publish(condition)) => {
-                let own = |own: &Outbound| condition.matches(&own.traits());
-                while let Some(own) = lasting.announcements.waiting().filter(own) {
-                    if lasting.announcements.refuse(&own.topic) {
-                        self.said.announcement_refused(&lasting.config, &own.topic, &ends);
-                    }
+                if let Some(topic) = lasting.announcements.give_up_those(&condition) {
+                    self.said.announcement_refused(&lasting.config, &topic, &ends);
                 }
                 self.legs.guilty(&condition, &ends);
             }

@@ -19,6 +19,7 @@ mod said;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upstream;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -36,7 +37,6 @@ use crate::stop::Stop;
 use crate::store::Store;
 use crate::time;
 use announcements::Announcements;
-pub(crate) use announcements::{Figures, Upstream};
 pub(crate) use check::check;
 use connection::Connection;
 use error::{Cause, LocalError, Phase};
@@ -44,6 +44,7 @@ pub(crate) use legs::Legs;
 pub(crate) use reload::unusable_files;
 use said::Said;
 pub(crate) use state::{LocalState, LocalStatus};
+pub(crate) use upstream::{Figures, Upstream};
 
 /// How long to wait between attempts.
 const BACKOFF: config::Backoff = config::Backoff {

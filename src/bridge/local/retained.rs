@@ -14,8 +14,29 @@ struct Kept {
     /// Empty: nothing is to be retained there any more.
     payload: Bytes,
     is_due: bool,
-    /// The broker doesn't take it, until another connection or configuration.
-    is_refused: bool,
+    refused: Refused,
+}
+
+/// Whether the broker doesn't take it, and for how long that counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    No,
+    /// It has said so: until another connection.
+    Here,
+    /// It closes the connection for it: until a reload.
+    Everywhere,
+}
+
+impl Kept {
+    fn message(&self) -> Outbound {
+        // An empty retained message takes the place of none (`MQTT-3.3.1-6`).
+        let (topic, payload) = (self.topic.clone(), self.payload.clone());
+        Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: true, properties: None }
+    }
+
+    fn may_go(&self) -> bool {
+        self.is_due && self.refused == Refused::No
+    }
 }
 
 impl Retained {
@@ -24,14 +45,14 @@ impl Retained {
         match self.0.iter_mut().find(|kept| kept.topic == *topic) {
             Some(kept) if kept.payload == payload => {}
             Some(kept) => (kept.payload, kept.is_due) = (payload, true),
-            None => self.0.push(Kept { topic: topic.clone(), payload, is_due: true, is_refused: false }),
+            None => self.0.push(Kept { topic: topic.clone(), payload, is_due: true, refused: Refused::No }),
         }
     }
 
     /// Nothing is to be retained any more on the other topics.
     pub(super) fn leave_all_but(&mut self, is_wanted: impl Fn(&Topic) -> bool) {
         for kept in self.0.iter_mut().filter(|kept| !is_wanted(&kept.topic)) {
-            (kept.payload, kept.is_due, kept.is_refused) = (Bytes::new(), true, false);
+            (kept.payload, kept.is_due, kept.refused) = (Bytes::new(), true, Refused::No);
         }
         self.0.sort_by_key(|kept| !kept.payload.is_empty());
     }
@@ -39,7 +60,17 @@ impl Retained {
     /// The broker may know nothing of it, or of another thing that it retains there: everything is due.
     pub(super) fn begin_anew(&mut self) {
         for kept in &mut self.0 {
-            (kept.is_due, kept.is_refused) = (true, false);
+            kept.is_due = true;
+            if kept.refused == Refused::Here {
+                kept.refused = Refused::No;
+            }
+        }
+    }
+
+    /// After a reload the broker may take what it has refused.
+    pub(super) fn forgive(&mut self) {
+        for kept in self.0.iter_mut().filter(|kept| kept.refused != Refused::No) {
+            (kept.is_due, kept.refused) = (true, Refused::No);
         }
     }
 
@@ -50,10 +81,7 @@ impl Retained {
 
     /// What is to be published.
     pub(super) fn waiting(&self) -> Option<Outbound> {
-        let Kept { topic, payload, .. } = self.0.iter().find(|kept| kept.is_due && !kept.is_refused)?;
-        // An empty retained message takes the place of none (`MQTT-3.3.1-6`).
-        let (topic, payload) = (topic.clone(), payload.clone());
-        Some(Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: true, properties: None })
+        self.0.iter().find(|kept| kept.may_go()).map(Kept::message)
     }
 
     /// Gives it out.
@@ -71,8 +99,26 @@ impl Retained {
     /// The broker doesn't take what was published to `topic`. Whether there is something new to be said of that.
     pub(super) fn refuse(&mut self, topic: &Topic) -> bool {
         self.0.retain(|kept| kept.topic != *topic || !kept.payload.is_empty());
-        let kept = self.0.iter_mut().find(|kept| kept.topic == *topic);
-        kept.is_some_and(|kept| !std::mem::replace(&mut kept.is_refused, true))
+        let kept = self.0.iter_mut().find(|kept| kept.topic == *topic && kept.refused == Refused::No);
+        kept.map(|kept| kept.refused = Refused::Here).is_some()
+    }
+
+    /// The topic of a message that isn't known to be refused, and is as `is_meant` says.
+    pub(super) fn find(&self, is_meant: impl Fn(&Outbound) -> bool) -> Option<Topic> {
+        let mut open = self.0.iter().filter(|kept| kept.refused != Refused::Everywhere);
+        open.find(|kept| is_meant(&kept.message())).map(|kept| kept.topic.clone())
+    }
+
+    /// The broker closes the connection for what is published on these topics, or would. Whether there is something new to be said of
+    /// that.
+    pub(super) fn give_up(&mut self, is_meant: impl Fn(&Topic) -> bool) -> bool {
+        self.0.retain(|kept| !(is_meant(&kept.topic) && kept.payload.is_empty()));
+        let mut is_new = false;
+        for kept in self.0.iter_mut().filter(|kept| is_meant(&kept.topic)) {
+            is_new |= kept.refused == Refused::No;
+            kept.refused = Refused::Everywhere;
+        }
+        is_new
     }
 }
 
@@ -123,6 +169,19 @@ mod tests {
         retained.leave_all_but(|_| false);
         retained.set(&topic("a"), Bytes::from_static(b"again"));
         assert_eq!(taken(&mut retained), ["a again"]);
+    }
+
+    #[test]
+    fn what_the_broker_closes_the_connection_for_stays_back_until_a_reload() {
+        let mut retained = kept(&[("a", "1"), ("b", "2")]);
+        let is_a = |message: &Outbound| message.topic.as_str() == "a";
+        assert_eq!(retained.find(is_a), Some(topic("a")));
+        assert!(retained.give_up(|topic| topic.as_str() == "a") && !retained.give_up(|topic| topic.as_str() == "a"));
+        assert_eq!(retained.find(is_a), None);
+        retained.begin_anew();
+        assert_eq!(taken(&mut retained), ["b 2"], "on another connection, too");
+        retained.forgive();
+        assert_eq!(taken(&mut retained), ["a 1"]);
     }
 
     #[test]
