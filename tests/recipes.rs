@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -241,6 +241,64 @@ fn a_message_for_home_assistant_waits_until_it_is_taken() {
     asked("RUNNING");
     assert_eq!(payload(serve(&server, "")), "three");
     all_done(&gatewire);
+}
+
+/// The `n`th command of docs/collectors.md between these marks, as it stands there, but for where programs and sockets are.
+fn collectors_command(gatewire: &Gatewire, from: &str, to: &str, n: usize) -> Command {
+    let page = fs::read_to_string(recipe("../collectors.md")).unwrap();
+    let rest = page.split(from).nth(n).unwrap_or_else(|| panic!("no {n}th {from:?}"));
+    let command = rest.split(to).next().unwrap().replace("thing-gateway-01", "thing-1");
+    let words: Vec<String> = match command.starts_with('[') {
+        true => {
+            serde_json::from_str(&command.replace("/run/gatewire", gatewire.directory().to_str().unwrap())).unwrap()
+        }
+        false => command.split(' ').map(str::to_owned).collect(),
+    };
+    if words[0].trim_start_matches("/usr/bin/") != "gatewire" {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        return command;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+    command.arg("--config").arg(gatewire.path("gatewire.toml")).args(&words[1..]);
+    command
+}
+
+#[test]
+fn what_collectors_run_reads_the_link_and_messages_and_publishes() {
+    let broker = Mosquitto::start();
+    let arrived = broker.subscribe("gateways/thing-1/#");
+    let sockets = "[[forward]]\nname = \"all\"\nfilters = [\"down/#\"]\nsocket = \"DIR/messages.sock\"\n\
+                   [[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"gateways/#\"]\n";
+    let gatewire = Setup::new(broker.port, sockets).connect();
+    broker.wait_for("Sending SUBACK to thing-1");
+    let first_line = |mut command: Command| {
+        let mut program = Program(command.process_group(0).stdout(Stdio::piped()).spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(program.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    // Telegraf: the link, messages, a batch.
+    let of_telegraf = |n| collectors_command(&gatewire, "\n  command = ", "\n", n);
+    assert_eq!(first_line(of_telegraf(1))["link"]["state"], "connected");
+    broker.publish("down/telegraf", b"21.5");
+    let message = first_line(of_telegraf(2));
+    assert_eq!((&message["topic"], &message["payload"]), (&json!("down/telegraf"), &json!("21.5")));
+    let publish = |mut command: Command, input: &str| {
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{input}");
+    };
+    publish(of_telegraf(3), "{\"metrics\":[\n{},{}]}");
+    assert_eq!(arrived.next(), "gateways/thing-1/telegraf {\"metrics\":[");
+    assert_eq!(arrived.next(), "{},{}]}");
+    // vector and Fluent Bit.
+    broker.publish("down/vector", b"on");
+    assert_eq!(first_line(collectors_command(&gatewire, "\n    command: ", "\n", 1))["topic"], "down/vector");
+    publish(collectors_command(&gatewire, "-p format=json_lines | ", "\n", 1), "{\"cpu\":1}\n{\"cpu\":2}\n");
+    for n in 1..=2 {
+        assert_eq!(arrived.next(), format!("gateways/thing-1/fluent-bit {{\"cpu\":{n}}}"));
+    }
 }
 
 #[test]
