@@ -72,7 +72,7 @@ fn with_a_message_in_flight_a_silent_network_is_noticed_within_a_keep_alive() {
 }
 
 /// A wait that nobody would sit through: what comes sooner comes because the kernel said so.
-const PATIENT: &str = "backoff = { min = \"1m\", max = \"2m\" }\n";
+const PATIENT: &str = "backoff = { first = \"0s\", min = \"1m\", max = \"2m\" }\n";
 
 #[test]
 fn an_address_that_is_replaced_is_noticed_at_once() {

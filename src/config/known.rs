@@ -283,7 +283,7 @@ fn in_table(section: &str, key: &str) -> Option<String> {
 
 /// The keys of tables that are the value of a key.
 const BELOW: [(&str, &[&str]); 10] = [
-    ("backoff", &["min", "max", "stable_after"]),
+    ("backoff", &["first", "min", "max", "stable_after"]),
     ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
     ("will", &["topic", "payload", "qos", "retain"]),
     ("birth", &["topic", "payload", "qos", "retain"]),

@@ -165,6 +165,8 @@ pub(crate) struct Connection {
 /// `connection.backoff`: how long to wait between attempts to connect.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Backoff {
+    /// The longest wait after a connection that was stable, and once the network is back.
+    pub(crate) first: Duration,
     pub(crate) min: Duration,
     pub(crate) max: Duration,
     /// The link must have been up this long before the next wait starts from `min` again.

@@ -13,7 +13,7 @@ mod history;
 mod holding;
 mod identified;
 mod opening;
-mod pace;
+pub(crate) mod pace;
 mod refusals;
 mod reload;
 mod said;
@@ -228,10 +228,7 @@ impl<N: Network> Link<N> {
         let now = time::now();
         let backoff = match error {
             // There is another address already, or one comes soon.
-            LinkError::AddressLost { .. } => {
-                lasting.backoff.restart();
-                Duration::ZERO
-            }
+            LinkError::AddressLost { .. } => lasting.backoff.anew(fastrand::f64()),
             _ => lasting.backoff.next_wait(now, fastrand::f64()),
         };
         let wait = backoff.max(lasting.connects.wait(now));
@@ -251,10 +248,16 @@ impl<N: Network> Link<N> {
         let is_refusal = matches!(before, Before::Down) && !error.is_of_the_network();
         self.state.failed(failure, is_refusal, after(wait));
         let Lasting { backoff, connects, .. } = lasting;
+        let until = now + wait;
         let waited = async {
             tokio::select! {
                 biased;
-                () = self.network.came(), if error.is_of_the_network() => backoff.restart(),
+                () = self.network.came(), if error.is_of_the_network() => {
+                    // It may have come for a whole fleet.
+                    let wait = backoff.anew(fastrand::f64()).min(until.saturating_duration_since(time::now()));
+                    self.state.waits_until(after(wait));
+                    tokio::time::sleep(wait).await;
+                }
                 () = tokio::time::sleep(wait) => {}
             }
         };

@@ -222,6 +222,11 @@ impl LinkState {
         self.current.borrow_mut().last_error = Some(LastError { failure, at: now().into() });
     }
 
+    /// The next attempt comes sooner than was said.
+    pub(super) fn waits_until(&self, next_attempt: Timestamp) {
+        self.change(State::Waiting, None, Some(next_attempt.into()));
+    }
+
     /// There is nothing to connect with yet.
     pub(super) fn unidentified(&self) {
         self.change(State::Waiting, None, None);

@@ -46,8 +46,9 @@ use said::Said;
 pub(crate) use state::{LocalState, LocalStatus};
 pub(crate) use upstream::{Figures, Upstream};
 
-/// How long to wait between attempts.
+/// How long to wait between attempts. `connection.backoff` is for IoT Core alone: no fleet shares the broker on a gateway.
 const BACKOFF: config::Backoff = config::Backoff {
+    first: Duration::from_secs(1),
     min: Duration::from_secs(1),
     max: Duration::from_secs(30),
     stable_after: Duration::from_secs(30),

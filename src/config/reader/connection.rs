@@ -229,14 +229,17 @@ impl<'a> Reader<'a> {
 }
 
 fn backoff(section: Section<'_>) -> Backoff {
+    let max = section.get_or("max", 2 * MINUTE, duration(10 * MS..=HOUR));
     let backoff = Backoff {
+        first: section.get_or("first", SECOND.min(max), duration(Duration::ZERO..=HOUR)),
         min: section.get_or("min", SECOND, duration(10 * MS..=HOUR)),
-        max: section.get_or("max", 2 * MINUTE, duration(10 * MS..=HOUR)),
+        max,
         stable_after: section.get_or("stable_after", MINUTE, duration(Duration::ZERO..=DAY)),
     };
-    if backoff.min > backoff.max {
-        let text = format!("{} is longer than `max`, {}", written(backoff.min), written(backoff.max));
-        section.error("min", &text);
+    for (key, wait) in [("first", backoff.first), ("min", backoff.min)] {
+        if wait > backoff.max {
+            section.error(key, &format!("{} is longer than `max`, {}", written(wait), written(backoff.max)));
+        }
     }
     section.finish();
     backoff

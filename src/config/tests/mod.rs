@@ -83,6 +83,7 @@ fn left_out_keys_have_the_defaults_of_the_documentation() {
     let connection = config.connection;
     assert_eq!((connection.port, connection.keep_alive), (8883, Duration::from_secs(60)));
     assert_eq!(connection.backoff.max, Duration::from_secs(120));
+    assert_eq!(connection.backoff.first, Duration::from_secs(1));
     assert_eq!((connection.rate_limit.messages_per_second, connection.rate_limit.bytes_per_second), (100, 512 * 1024));
     assert_eq!(config.tls.key_file.path().unwrap(), Path::new("/etc/gatewire/certs/private.pem.key"));
     assert_eq!(config.status.socket.path, Path::new("/run/gatewire/status.sock"));
@@ -133,6 +134,13 @@ fn what_is_needed_is_asked_for() {
 fn a_short_keep_alive_is_a_warning() {
     let (_, warnings) = load(&format!("{CONNECTION}keep_alive = \"5s\""), &[]).unwrap();
     assert_eq!(warnings, ["gatewire.toml:5: warning: `connection.keep_alive`: IoT Core counts less than 30s as 30s"]);
+}
+
+#[test]
+fn a_max_that_is_shorter_than_the_default_of_first_is_one_for_that_too() {
+    let backoff = "backoff = { min = \"10ms\", max = \"20ms\" }\n";
+    let (config, _) = load(&format!("{CONNECTION}{backoff}"), &[]).unwrap();
+    assert_eq!(config.connection.backoff.first, Duration::from_millis(20));
 }
 
 #[test]

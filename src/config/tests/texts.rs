@@ -12,6 +12,12 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
         ("keep_alive = 60", 5, "must be a duration with its unit in quotes, such as \"60s\""),
         ("session_expiry = \"8d\"", 5, "\"8d\" is out of range, it must be from 0s to 7d"),
         ("backoff = { min = \"5m\", max = \"1m\" }", 5, "`connection.backoff.min`: 5m is longer than `max`, 1m"),
+        ("backoff = { first = \"5m\" }", 5, "`connection.backoff.first`: 5m is longer than `max`, 2m"),
+        (
+            "backoff = { first = \"2h\" }",
+            5,
+            "`connection.backoff.first`: \"2h\" is out of range, it must be from 0s to 1h",
+        ),
         ("backoff = { max = \"500ms\" }", 5, "`connection.backoff.min`: 1s is longer than `max`, 500ms"),
         (
             "backoff = 5",

@@ -58,7 +58,12 @@ fn connection(host: &str, port: u16, connect_timeout: Duration) -> config::Conne
         keep_alive: Duration::from_secs(30),
         connect_timeout,
         ack_timeout: Duration::from_secs(10),
-        backoff: config::Backoff { min: Duration::ZERO, max: Duration::ZERO, stable_after: Duration::ZERO },
+        backoff: config::Backoff {
+            first: Duration::ZERO,
+            min: Duration::ZERO,
+            max: Duration::ZERO,
+            stable_after: Duration::ZERO,
+        },
         rate_limit: config::RateLimit { messages_per_second: 1, bytes_per_second: 1, burst: 1, connects_per_second: 1 },
         proxy: None,
         will: None,
