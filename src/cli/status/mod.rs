@@ -3,6 +3,8 @@
 mod follow;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod history;
+mod said;
 mod table;
 mod textfile;
 mod words;

@@ -1,19 +1,20 @@
 //! The status as a page for people. Pure: it is given the time.
 
 mod bridges;
-mod history;
 mod identity;
 mod services;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::words::{bytes, causes, clock, relative, span, wrapped};
+use super::history;
+use super::said::{self, Words};
+use super::words::{bytes, causes, relative, span, total, waits, wrapped};
 use crate::cli::output::{Style, StyledText, Tone};
 use crate::count::{count, count_that};
 use crate::printable::printable;
 use crate::status::document::{
-    Certificate, Document, Drain, FilterRefusedDocument, ForwardDocument, Held, IngestDocument, LinkDocument,
-    LinkPhase, OutboxDocument, Publish, Quarantined, Store,
+    Certificate, Document, Drain, ForwardDocument, IngestDocument, LinkDocument, LinkPhase, OutboxDocument, Publish,
+    Store,
 };
 use crate::time::Rfc3339;
 
@@ -23,12 +24,9 @@ const INDENT: usize = 13;
 /// The width that long texts are wrapped to.
 const WIDTH: usize = 100;
 
-/// A certificate that ends within so many days is worth a colour: time enough to renew it.
-const SOON_DAYS: i64 = 30;
-
 /// The page.
 pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> StyledText {
-    let mut page = Page { text: StyledText::default(), now, style };
+    let mut page = Page { text: StyledText::default(), now, words: Words { now, has_times: true }, style };
     page.head(document);
     page.link(&document.link);
     page.last_error(&document.link);
@@ -49,6 +47,7 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Styled
 struct Page {
     text: StyledText,
     now: Timestamp,
+    words: Words,
     style: Style,
 }
 
@@ -73,13 +72,12 @@ impl Page {
         self.entry("", tone, value);
     }
 
-    /// `for 3m 2s, since 2026-01-31 12:00:00 UTC`
     fn since(&self, at: Rfc3339) -> String {
-        format!("for {}, since {}", span(self.now.duration_since(*at)), clock(at))
+        self.words.since(at)
     }
 
     fn ago(&self, at: Option<Rfc3339>) -> String {
-        at.map_or_else(|| "never".to_owned(), |at| relative(at, self.now))
+        self.words.ago(at)
     }
 
     fn head(&mut self, document: &Document) {
@@ -95,44 +93,17 @@ impl Page {
     }
 
     fn link(&mut self, link: &LinkDocument) {
-        let since = |at: Option<Rfc3339>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-        let (tone, state) = match link.state {
-            LinkPhase::Connected => {
-                let session = match link.session_present {
-                    Some(true) => "; the session was resumed",
-                    Some(false) => "; a new session",
-                    None => "",
-                };
-                (Tone::Good, format!("connected {}{session}", since(link.since).trim_start()))
-            }
-            LinkPhase::Connecting => {
-                (Tone::Doubtful, format!("not connected{}; connecting now", since(link.disconnected_since)))
-            }
-            // Who it is is left out as long as that isn't known.
-            LinkPhase::Waiting if link.client_id.is_empty() => {
-                (Tone::Bad, format!("not connected{}; it waits for an identity", since(link.disconnected_since)))
-            }
-            LinkPhase::Waiting => {
-                let next = link
-                    .next_attempt
-                    .map_or_else(String::new, |at| format!("; next attempt {}", relative(at, self.now)));
-                (Tone::Bad, format!("not connected{}{next}", since(link.disconnected_since)))
-            }
-            LinkPhase::Stopped => {
-                (Tone::Bad, format!("not connected{}; gatewire is stopping", since(link.disconnected_since)))
-            }
-            LinkPhase::Unknown => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
-        };
+        let (tone, state) = self.words.link(link);
         self.entry("link", Some(tone), &state);
         let proxy = link.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy {proxy}"));
         let LinkDocument { endpoint, port, client_id, protocol, .. } = link;
         let client_id = if client_id.is_empty() { String::new() } else { format!(" as {client_id}") };
         self.more(None, &format!("{endpoint}:{port}{proxy}{client_id}, MQTT {protocol}"));
-        self.history(&link.history);
-        for FilterRefusedDocument { filter, since, reason, missing } in &link.filters_refused {
-            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-            let lacks = lacks(missing.as_deref());
-            self.more(Some(Tone::Bad), &format!("not subscribed to {filter}{since}: {reason}{lacks}"));
+        if let Some(summary) = history::summary(&link.history, self.now) {
+            self.more(None, &summary);
+        }
+        for refused in &link.filters_refused {
+            self.more(Some(Tone::Bad), &self.words.filter_refused(refused));
         }
     }
 
@@ -140,7 +111,7 @@ impl Page {
         let Some(error) = &link.last_error else { return };
         // While it is connected, it is history.
         let tone = if link.state == LinkPhase::Connected { Tone::Aside } else { Tone::Bad };
-        self.entry("last error", Some(tone), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
+        self.entry("last error", Some(tone), &format!("{}: {}", self.ago(error.at), said::error(error)));
         if link.state != LinkPhase::Connected {
             self.more(None, &error.advice);
         }
@@ -191,16 +162,8 @@ impl Page {
         if let Some(dropped) = causes(&outbox.dropped) {
             self.more(Some(Tone::Bad), &format!("dropped: {dropped}"));
         }
-        if let Some(Held { cause, since, reason, advice, next_attempt }) = &outbox.held {
-            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-            let (what, then) = match cause.as_str() {
-                "throttled" => ("IoT Core takes no more messages for now", "They are sent again"),
-                "unanswered" => ("IoT Core doesn't acknowledge messages", "They are sent again"),
-                "subscribing" => ("messages wait for the answer to a SUBSCRIBE", "They follow"),
-                _ => ("IoT Core refuses everything", "One is tried"),
-            };
-            let then = next_attempt.map_or_else(String::new, |at| format!(" {then} {}.", relative(at, self.now)));
-            self.more(Some(Tone::Bad), &format!("{what}{since}: {reason}. Messages wait.{then} {advice}"));
+        if let Some(held) = &outbox.held {
+            self.more(Some(Tone::Bad), &self.words.held(held));
         }
         if outbox.quarantined > 0 {
             let text = format!(
@@ -211,14 +174,7 @@ impl Page {
             self.more(Some(Tone::Bad), &text);
         }
         for quarantined in &outbox.quarantine {
-            let Quarantined { topic, retain, qos, min_size, examples, since, messages, reason, missing } = quarantined;
-            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-            let (retained, lacks) = (if *retain { ", retained" } else { "" }, lacks(missing.as_deref()));
-            let qos = qos.map_or_else(String::new, |qos| format!(", QoS {qos}"));
-            let size = min_size.map_or_else(String::new, |min| format!(", {} or more", count(min, "byte")));
-            let examples = if examples.is_empty() { String::new() } else { format!(" (as {})", examples.join(", ")) };
-            let which = format!("{topic}{retained}{qos}{size}{examples}");
-            self.more(Some(Tone::Bad), &format!("{which}: {messages}{since}: {reason}{lacks}"));
+            self.more(Some(Tone::Bad), &self.words.quarantined(quarantined));
         }
     }
 
@@ -268,17 +224,9 @@ impl Page {
     }
 
     fn certificate(&mut self, certificate: &Certificate) {
-        let Some(end) = certificate.not_after else { return };
-        let left = end.duration_since(self.now);
-        let (tone, text) = if left.is_negative() {
-            (Some(Tone::Bad), format!("expired {}, at {}: IoT Core refuses it", relative(end, self.now), clock(end)))
-        } else if certificate.not_before.is_some_and(|start| *start > self.now) {
-            (Some(Tone::Bad), "not valid yet: is this machine's clock set? (`timedatectl`)".to_owned())
-        } else {
-            let soon = left.as_hours() < SOON_DAYS * 24;
-            (soon.then_some(Tone::Doubtful), format!("expires {}, at {}", relative(end, self.now), clock(end)))
-        };
-        self.entry("certificate", tone, &text);
+        if let Some((tone, text)) = self.words.certificate(certificate) {
+            self.entry("certificate", tone, &text);
+        }
     }
 
     fn publishes(&mut self, publishes: &[Publish]) {
@@ -379,19 +327,4 @@ impl Page {
             }
         }
     }
-}
-
-/// All of them: whatever a document says, there is a number to show.
-fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
-    counts.into_iter().fold(0, u64::saturating_add)
-}
-
-/// `1 message waits`, `2 messages wait`
-fn waits(n: u64) -> String {
-    count_that(n, "message", "waits", "wait")
-}
-
-/// What the certificate's policy has to allow, to be put behind a reason.
-fn lacks(missing: Option<&str>) -> String {
-    missing.map_or_else(String::new, |missing| format!("; the policy lacks {missing}"))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::count::count_that;
 use crate::time::Rfc3339;
 
 /// A duration with its two largest units: `3d 4h`, `12m 3s`, `0s`.
@@ -47,6 +48,16 @@ pub(super) fn causes(counts: &BTreeMap<String, u64>) -> Option<String> {
     let shown: Vec<String> =
         counts.iter().filter(|(_, n)| **n > 0).map(|(cause, n)| format!("{n} {}", cause.replace('_', " "))).collect();
     (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+/// All of them: whatever a document says, there is a number to show.
+pub(super) fn total(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
+/// `1 message waits`, `2 messages wait`
+pub(super) fn waits(n: u64) -> String {
+    count_that(n, "message", "waits", "wait")
 }
 
 /// `text` in lines of at most `width` characters, unless a word is longer.

@@ -2,9 +2,9 @@
 
 use super::{Page, TableRow};
 use crate::cli::output::Tone;
+use crate::cli::status::said;
 use crate::cli::status::words::causes;
-use crate::status::document::{BridgeDocument, FilterRefusedDocument, LinkPhase, RuleDocument};
-use crate::time::Rfc3339;
+use crate::status::document::{BridgeDocument, LinkPhase, RuleDocument};
 
 impl Page {
     pub(super) fn bridges(&mut self, bridges: &[BridgeDocument]) {
@@ -19,24 +19,16 @@ impl Page {
 
     /// Its connection to the local broker.
     fn bridge(&mut self, bridge: &BridgeDocument) {
-        let since = |at: Option<Rfc3339>| at.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-        let (tone, state) = match bridge.state {
-            LinkPhase::Connected => (Tone::Good, format!("connected to {}{}", bridge.broker, since(bridge.since))),
-            LinkPhase::Connecting => (Tone::Doubtful, format!("not connected to {}; connecting now", bridge.broker)),
-            LinkPhase::Waiting => (Tone::Bad, format!("not connected to {}{}", bridge.broker, since(bridge.since))),
-            LinkPhase::Stopped => (Tone::Bad, format!("not connected to {}; gatewire is stopping", bridge.broker)),
-            LinkPhase::Unknown => (Tone::Doubtful, "in a state that this version doesn't know".to_owned()),
-        };
+        let (tone, state) = self.words.bridge(bridge);
         self.entry("bridge", Some(tone), &format!("{}: {state}", bridge.name));
         if bridge.state != LinkPhase::Connected
             && let Some(error) = &bridge.last_error
         {
-            self.more(Some(Tone::Bad), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
+            self.more(Some(Tone::Bad), &format!("{}: {}", self.ago(error.at), said::error(error)));
             self.more(None, &error.advice);
         }
-        for FilterRefusedDocument { filter, since, reason, .. } in &bridge.filters_refused {
-            let since = since.map_or_else(String::new, |at| format!(" {}", self.since(at)));
-            self.more(Some(Tone::Bad), &format!("not subscribed to {filter}{since}: {reason}"));
+        for refused in &bridge.filters_refused {
+            self.more(Some(Tone::Bad), &self.words.filter_refused(refused));
         }
     }
 }

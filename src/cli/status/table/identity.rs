@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Page;
 use crate::cli::output::Tone;
+use crate::cli::status::said;
 use crate::cli::status::words::relative;
 use crate::status::document::IdentityDocument;
 
@@ -26,7 +27,7 @@ impl Page {
             self.more(None, &format!("configuration {}", Value::Object(configuration.clone())));
         }
         if let Some(error) = last_error {
-            self.more(Some(Tone::Bad), &format!("{}: {} ({})", self.ago(error.at), error.message, error.code));
+            self.more(Some(Tone::Bad), &format!("{}: {}", self.ago(error.at), said::error(error)));
             self.more(None, &error.advice);
         }
     }
