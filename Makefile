@@ -12,7 +12,7 @@ BINARY := target/release/gatewire
 # What building, the demo and the tests need from Debian; cargo fetches crates over HTTPS.
 BUILDING := gcc libc6-dev ca-certificates
 DEMO := $(BUILDING) mosquitto mosquitto-clients socat openssl python3
-PACKAGES := $(DEMO) python3-venv tinyproxy-bin apache2-bin iproute2 jq nodejs groff curl systemd
+PACKAGES := $(DEMO) python3-venv tinyproxy-bin apache2-bin iproute2 jq nodejs groff curl systemd tmux
 # Keys in tokens: SoftHSM, and a TPM in software.
 PACKAGES += softhsm2 opensc swtpm libtpm2-pkcs11-1
 # A Node.js that isn't Debian's may have brought it.

@@ -20,6 +20,7 @@ pub mod socket;
 pub mod softhsm;
 pub mod strict;
 pub mod tinyproxy;
+pub mod tmux;
 pub mod tpm;
 
 use std::ffi::OsStr;

@@ -7,6 +7,7 @@ mod history;
 mod said;
 mod table;
 mod textfile;
+mod watch;
 mod words;
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -39,8 +40,12 @@ Show what the running daemon is doing: whether it is connected, and if not why a
 when; what waits; when each schedule last published; when the certificate expires.
 
 It asks the socket of [status] in the configuration. The daemon answers in any state of the
-link and the outbox. If it doesn't answer, --prometheus prints `gatewire_up 0`. With --output
-FILE that is written to a file, which is replaced as a whole: for Prometheus' node exporter.";
+link and the outbox. With --watch it is asked each second, and the terminal shows the link and
+its last hour, messages a second, what waits and what is wrong; `q` ends it. It waits for a
+daemon that doesn't answer, and shows less where the terminal is small.
+
+If the daemon doesn't answer, --prometheus prints `gatewire_up 0`. With --output FILE that is
+written to a file, which is replaced as a whole: for Prometheus' node exporter.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -49,12 +54,13 @@ Examples:
   gatewire status --prometheus
   gatewire status --prometheus --output /run/gatewire-textfile/gatewire.prom
   gatewire status --follow | jq --unbuffered -r .link.state
-  watch -n 1 gatewire status
+  gatewire status --watch
+  ssh -t pi@gateway gatewire status --watch
 
-Exit codes: 0 the daemon has answered, connected or not, --output FILE is written, or
---follow was interrupted or nothing reads it any more; 64 usage; 69 the daemon can't be
-reached, or has stopped while it was followed; 70 FILE can't be written; 78 configuration
-unusable.";
+Exit codes: 0 the daemon has answered, connected or not, --output FILE is written, --watch was
+ended, or --follow was interrupted or nothing reads it any more; 64 usage, or no terminal for
+--watch; 69 the daemon can't be reached, or has stopped while it was followed; 70 FILE can't
+be written; 78 configuration unusable.";
 
 /// The command line of `gatewire status`.
 #[derive(Debug, Args)]
@@ -75,6 +81,10 @@ pub(super) struct StatusArguments {
     #[arg(long, conflicts_with_all = ["json", "prometheus"])]
     follow: bool,
 
+    /// Show it on the whole terminal, anew each second, until `q` is pressed
+    #[arg(long, conflicts_with_all = ["json", "prometheus", "follow"])]
+    watch: bool,
+
     /// Ask this socket; the configuration isn't read
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -83,10 +93,11 @@ pub(super) struct StatusArguments {
 /// The answer goes to standard output, all else to standard error.
 #[inline(never)]
 pub(super) fn run(config: &Path, arguments: &StatusArguments) -> Exit {
-    let done = match (&arguments.output, arguments.follow) {
-        (Some(output), _) => write(config, arguments, output),
-        (None, true) => at_the_socket(config, arguments, follow::follow),
-        (None, false) => ask(config, arguments).and_then(|answer| show(answer, arguments)),
+    let done = match &arguments.output {
+        Some(output) => write(config, arguments, output),
+        None if arguments.follow => at_the_socket(config, arguments, follow::follow),
+        None if arguments.watch => watch(config, arguments),
+        None => ask(config, arguments).and_then(|answer| show(answer, arguments)),
     };
     done.map_or_else(Failure::end, |()| Exit::Done)
 }
@@ -124,10 +135,7 @@ fn at_the_socket<T>(
     arguments: &StatusArguments,
     ask: impl Fn(&Path) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let (path, problem) = match &arguments.socket {
-        Some(path) => (path.clone(), None),
-        None => inputs::status_socket(config)?,
-    };
+    let (path, problem) = socket(config, arguments)?;
     match (ask(&path), problem) {
         (answer, None) => answer,
         (Err(_), Some(problem)) => Err(problem),
@@ -136,6 +144,20 @@ fn at_the_socket<T>(
             Ok(answer)
         }
     }
+}
+
+/// Where the daemon answers, and what is wrong with a configuration that says so and can't be used.
+fn socket(config: &Path, arguments: &StatusArguments) -> Result<(PathBuf, Option<Failure>), Failure> {
+    match &arguments.socket {
+        Some(path) => Ok((path.clone(), None)),
+        None => inputs::status_socket(config),
+    }
+}
+
+/// Whatever is wrong is shown there, as long as it is known whom to ask.
+fn watch(config: &Path, arguments: &StatusArguments) -> Result<(), Failure> {
+    let (path, problem) = socket(config, arguments)?;
+    watch::watch(&path, problem.map(Failure::into_lines).unwrap_or_default())
 }
 
 fn show((text, document): (Vec<u8>, Document), arguments: &StatusArguments) -> Result<(), Failure> {

@@ -1,0 +1,128 @@
+//! What happens while the view is shown: each source has a thread, and tells the one that draws.
+
+use std::io::{self, Read as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+
+use super::terminal::give_back_modes;
+use crate::cli::Exit;
+use crate::cli::status::fetch;
+use crate::status::document::Document;
+
+/// How long a terminal may take for the last that is written to it.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(super) enum Event {
+    /// The daemon's answer, or why there is none.
+    Answer(Result<Box<Document>, String>),
+    Resized,
+    Suspend,
+    /// It was stopped, and goes on.
+    Continued,
+    End,
+    /// A thread has panicked, and has said so.
+    Broken,
+}
+
+/// Runs one of them.
+pub(super) fn spawn(events: &Sender<Event>, source: impl FnOnce(&Sender<Event>) + Send + 'static) {
+    let events = events.clone();
+    std::thread::spawn(move || {
+        if catch_unwind(AssertUnwindSafe(|| source(&events))).is_err() {
+            let _ = events.send(Event::Broken);
+        }
+    });
+}
+
+/// Asks the daemon at `path` once for each of `asks`: so it has no more than one question of ours.
+pub(super) fn answers(path: PathBuf, asks: Receiver<()>) -> impl FnOnce(&Sender<Event>) {
+    move |events| {
+        for () in asks {
+            let answer = fetch(&path).map(|(_, document)| Box::new(document)).map_err(|error| error.to_string());
+            if events.send(Event::Answer(answer)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Keys, until the terminal has gone.
+pub(super) fn keys(events: &Sender<Event>) {
+    let mut pressed = [0; 64];
+    loop {
+        let event = match io::stdin().read(&mut pressed) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => None,
+            Ok(0) | Err(_) => Some(Event::End),
+            Ok(n) => meaning(&pressed[..n]),
+        };
+        let is_end = matches!(event, Some(Event::End));
+        if event.is_some_and(|event| events.send(event).is_err()) || is_end {
+            return;
+        }
+    }
+}
+
+/// What keys that were pressed at once mean. An escape alone is one; with something behind it it is another key.
+fn meaning(pressed: &[u8]) -> Option<Event> {
+    match pressed {
+        [0x1B] => Some(Event::End),
+        [0x1B, ..] => None,
+        keys if keys.iter().any(|key| b"qQ\x03".contains(key)) => Some(Event::End),
+        keys if keys.contains(&0x1A) => Some(Event::Suspend),
+        // Ctrl-L
+        keys if keys.contains(&0x0C) => Some(Event::Resized),
+        _ => None,
+    }
+}
+
+/// Those that `signals` takes.
+pub(super) fn blocked_signals() -> nix::Result<SigSet> {
+    use Signal::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
+    let signals: SigSet = [SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH].into_iter().collect();
+    signals.thread_block()?;
+    Ok(signals)
+}
+
+/// Signals, until one ends it. If the view hasn't ended soon after that, the terminal takes nothing: then this ends the program.
+pub(super) fn signals(signals: SigSet, ended: Receiver<()>) -> impl FnOnce(&Sender<Event>) {
+    move |events| {
+        loop {
+            let event = match signals.wait() {
+                Ok(Signal::SIGWINCH) => Event::Resized,
+                Ok(Signal::SIGTSTP) => Event::Suspend,
+                Ok(Signal::SIGCONT) => Event::Continued,
+                Ok(_) => break,
+                Err(_) => continue,
+            };
+            if events.send(event).is_err() {
+                return;
+            }
+        }
+        let _ = events.send(Event::End);
+        if ended.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
+            give_back_modes();
+            std::process::exit(Exit::Done as i32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q_escape_and_ctrl_c_end_it_and_no_other_key_does() {
+        let ends = |keys: &[u8]| matches!(meaning(keys), Some(Event::End));
+        for keys in [&b"q"[..], b"Q", b"\x03", b"\x1b", b"xq"] {
+            assert!(ends(keys), "{keys:?}");
+        }
+        // Arrows, function keys, a paste in brackets.
+        for keys in [&b"\x1b[A"[..], b"\x1bOQ", b"\x1b[200~quit\x1b[201~", b"x", b" ", b"\r", b"\x04"] {
+            assert!(!ends(keys), "{keys:?}");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! `gatewire status --watch` in a real terminal.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Uid;
+use serde_json::{Value, json};
+use support::daemon::{Gatewire, Setup};
+use support::mosquitto::Mosquitto;
+use support::socket::Client;
+use support::tmux::Terminal;
+use support::{closed_port, eventually, patiently, settled};
+
+/// Ten messages a second, which come back to a reader.
+const TRAFFIC: &str = "[[publish]]\nname = \"fast\"\ntopic = \"test/fast\"\nevery = \"100ms\"\npayload = \"x\"\n\
+    [[publish]]\nname = \"hello\"\ntopic = \"test/topic\"\nevery = \"1h\"\npayload = \"x\"\n\
+    [[forward]]\nname = \"messages\"\nfilters = [\"test/fast\"]\nsocket = \"DIR/messages.sock\"\n\
+    [[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"up/#\"]\n";
+
+const WATCH: &[&str] = &["status", "--watch"];
+
+/// A daemon whose link is up, with traffic, and the reader.
+fn in_service(broker: &Mosquitto) -> (Setup, Gatewire, Client) {
+    let setup = Setup::new(broker.port, TRAFFIC);
+    let gatewire = setup.connect();
+    let reader = gatewire.client("messages.sock");
+    (setup, gatewire, reader)
+}
+
+/// The number behind `label` and in front of `/s`.
+fn rate(screen: &str, label: &str) -> Option<f64> {
+    let line = screen.lines().find(|line| line.starts_with(label))?;
+    line[label.len()..].trim_start().split_once("/s")?.0.parse().ok()
+}
+
+/// Waits until the shell has the terminal again, as it was.
+fn given_back(terminal: &Terminal, modes: &str) {
+    terminal.wait_for_prompt();
+    assert_eq!(terminal.is_taken(), (false, true));
+    assert_eq!(terminal.modes(), modes);
+    assert!(!terminal.screen().contains("last hour"), "{}", terminal.screen());
+}
+
+#[test]
+fn traffic_is_seen_at_each_size_and_q_gives_the_terminal_back() {
+    let broker = Mosquitto::start();
+    let (setup, _gatewire, _reader) = in_service(&broker);
+    let terminal = Terminal::start((80, 24));
+    let modes = terminal.modes();
+    terminal.run("", &setup.command(), WATCH);
+    let screen = terminal.wait_for("rates of both ways", |screen| {
+        let [out, back] = ["out", "in"].map(|label| rate(screen, label).unwrap_or_default());
+        out > 1.0 && back > 1.0
+    });
+    assert_eq!(terminal.is_taken(), (true, false));
+    let title = format!("gatewire {}, up for ", env!("CARGO_PKG_VERSION"));
+    for start in
+        [&title, "link         connected for ", "last hour ", "outbox ", "PUBLISH ", "fast ", "FORWARD ", "INGEST "]
+    {
+        assert!(screen.lines().any(|line| line.starts_with(start)), "no {start:?} in\n{screen}");
+    }
+    assert!(screen.contains("▁") || screen.contains("█"), "{screen}");
+    terminal.resize(40, 10);
+    let screen = terminal.wait_for("less", |screen| {
+        screen.lines().all(|line| line.chars().count() <= 40)
+            && screen.contains("TROUBLE")
+            && !screen.contains("INGEST")
+    });
+    assert!(screen.lines().any(|line| line.starts_with("link ")), "{screen}");
+    terminal.resize(200, 60);
+    terminal.wait_for("more", |screen| screen.contains("thing-1 at localhost:") && screen.contains("peak "));
+    terminal.resize(1, 1);
+    terminal.resize(13, 2);
+    terminal.wait_for("hardly anything", |screen| screen.starts_with("gatewire"));
+    terminal.resize(80, 24);
+    terminal.wait_for_text("TROUBLE");
+    terminal.press("q");
+    given_back(&terminal, &modes);
+}
+
+#[test]
+fn it_stays_without_a_daemon_and_finds_the_one_that_comes() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, TRAFFIC);
+    let terminal = Terminal::start((80, 24));
+    terminal.run("", &setup.command(), WATCH);
+    let screen = terminal.wait_for_text("It is asked again each second.");
+    assert!(screen.contains("gatewire isn't running") && screen.contains("`sudo journalctl -u"), "{screen}");
+    let gatewire = setup.connect();
+    terminal.wait_for_text("link         connected for ");
+    gatewire.kill();
+    let screen = terminal.wait_for_text("It is asked again each second.");
+    assert!(screen.contains("gatewire stopped answering"), "{screen}");
+    let _gatewire = setup.again().connect();
+    let screen = terminal.wait_for_text("link         connected for ");
+    assert!(screen.contains(&format!("gatewire {} answers", env!("CARGO_PKG_VERSION"))), "{screen}");
+    assert!(screen.contains("gatewire stopped answering"), "{screen}");
+    terminal.press("Escape");
+    terminal.wait_for_prompt();
+}
+
+#[test]
+fn an_outage_is_told_with_what_to_do() {
+    let mut broker = Mosquitto::start();
+    let (setup, _gatewire, _reader) = in_service(&broker);
+    let terminal = Terminal::start((100, 30));
+    terminal.run("", &setup.command(), WATCH);
+    terminal.wait_for_text("link         connected for ");
+    broker.kill();
+    let screen = terminal.wait_for("the outage", |screen| {
+        screen.contains("link         not connected for ") && screen.contains("now          link: ")
+    });
+    assert!(screen.contains("TROUBLE"), "{screen}");
+    terminal.wait_for("what waits", |screen| screen.contains(" wait, the oldest for "));
+}
+
+#[test]
+fn it_works_without_colours_and_without_utf8() {
+    let broker = Mosquitto::start();
+    let (setup, _gatewire, _reader) = in_service(&broker);
+    let terminal = Terminal::start((80, 24));
+    for (variables, has_colours, is_ascii) in
+        [("", true, false), ("NO_COLOR=1", false, false), ("LC_ALL=C", true, true)]
+    {
+        terminal.run(variables, &setup.command(), WATCH);
+        let screen = terminal.wait_for_text("link         connected for ");
+        assert_eq!(screen.is_ascii(), is_ascii, "{variables} {screen}");
+        assert_eq!(terminal.coloured().contains('\u{1b}'), has_colours, "{variables} {:?}", terminal.coloured());
+        terminal.press("q");
+        terminal.wait_for_prompt();
+    }
+}
+
+#[test]
+fn where_nothing_can_be_drawn_it_names_what_can_be_done() {
+    let setup = Setup::new(closed_port(), TRAFFIC);
+    let (code, out, err) = setup.output_of(WATCH);
+    assert_eq!((code, out.as_str()), (64, ""), "{err}");
+    assert!(
+        err.contains("needs a terminal, and standard output is none") && err.contains("`gatewire status --follow`")
+    );
+    let terminal = Terminal::start((100, 24));
+    for (variables, why) in [("TERM=dumb", "TERM is dumb"), ("-u TERM", "or not set")] {
+        terminal.run(variables, &setup.command(), WATCH);
+        let screen = terminal.wait_for_text("gatewire status --follow");
+        assert!(screen.contains(why), "{screen}");
+        terminal.wait_for_prompt();
+    }
+}
+
+#[test]
+fn whatever_ends_it_gives_the_terminal_back() {
+    let setup = Setup::new(closed_port(), TRAFFIC);
+    let terminal = Terminal::start((80, 24));
+    let modes = terminal.modes();
+    let run = || {
+        terminal.run("", &setup.command(), WATCH);
+        terminal.wait_for_text("It is asked again each second.");
+    };
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+        run();
+        kill(terminal.foreground(), signal).unwrap();
+        given_back(&terminal, &modes);
+    }
+    run();
+    terminal.press("C-c");
+    given_back(&terminal, &modes);
+    // The shell goes on, and so does the view.
+    run();
+    terminal.press("C-z");
+    given_back(&terminal, &modes);
+    terminal.enter("clear; fg");
+    terminal.wait_for_text("It is asked again each second.");
+    assert_eq!(terminal.is_taken(), (true, false));
+    terminal.press("q");
+    given_back(&terminal, &modes);
+}
+
+/// A connection that is lost, and one that hangs: nothing is left behind.
+#[test]
+fn it_ends_with_its_terminal() {
+    let setup = Setup::new(closed_port(), TRAFFIC);
+    let has_ended = |pid: nix::unistd::Pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.is_empty() || stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
+    };
+    for is_lost in [true, false] {
+        let terminal = Terminal::start((80, 24));
+        terminal.run("", &setup.command(), WATCH);
+        terminal.wait_for_text("It is asked again each second.");
+        let pid = terminal.foreground();
+        if is_lost {
+            terminal.ask(&["kill-session", "-t", "test"]);
+        } else {
+            terminal.signal(Signal::SIGSTOP);
+            // It draws all of it again and again, until the terminal takes no more.
+            settled("the bytes that it has written", || {
+                kill(pid, Signal::SIGWINCH).unwrap();
+                fs::read_to_string(format!("/proc/{pid}/io")).unwrap().lines().nth(1).map(str::to_owned)
+            });
+            kill(pid, Signal::SIGTERM).unwrap();
+        }
+        patiently("its end", || has_ended(pid).then_some(()));
+    }
+}
+
+#[test]
+fn a_socket_that_is_not_for_us_is_told_as_everywhere() {
+    let setup = Setup::new(closed_port(), TRAFFIC);
+    let gatewire = setup.start();
+    gatewire.client("status.sock");
+    let socket = gatewire.path("status.sock");
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
+    let terminal = Terminal::start((80, 24));
+    let mut command = Command::new("setpriv");
+    // Root without its capabilities is a user like others.
+    command.args(Uid::effective().is_root().then_some("--bounding-set=-all"));
+    command.arg("--").arg(env!("CARGO_BIN_EXE_gatewire"));
+    terminal.run("", &command, &["status", "--watch", "--socket", socket.to_str().unwrap()]);
+    terminal.wait_for("why", |screen| screen.replace('\n', " ").contains("prefix the command with `sudo -u"));
+    terminal.press("q");
+    terminal.wait_for_prompt();
+}
+
+/// In the place of a daemon: it answers with what it is told to, or not at all.
+struct Daemon {
+    answer: Arc<Mutex<Option<String>>>,
+    asked: Arc<AtomicUsize>,
+    /// The most that were connected at once.
+    most: Arc<AtomicUsize>,
+}
+
+impl Daemon {
+    fn start(socket: &Path) -> Daemon {
+        let listener = UnixListener::bind(socket).unwrap();
+        let daemon = Daemon { answer: Arc::default(), asked: Arc::default(), most: Arc::default() };
+        let (answer, asked, most) = (Arc::clone(&daemon.answer), Arc::clone(&daemon.asked), Arc::clone(&daemon.most));
+        let connected = Arc::new(AtomicUsize::new(0));
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let now = connected.fetch_add(1, Ordering::SeqCst) + 1;
+                most.fetch_max(now, Ordering::SeqCst);
+                asked.fetch_add(1, Ordering::SeqCst);
+                let (answer, connected) = (answer.lock().unwrap().clone(), Arc::clone(&connected));
+                std::thread::spawn(move || {
+                    let mut client = BufReader::new(client);
+                    let _ = client.read_line(&mut String::new());
+                    match answer {
+                        Some(answer) => drop(client.get_mut().write_all(answer.as_bytes())),
+                        // Until it has gone.
+                        None => drop(client.read_line(&mut String::new())),
+                    }
+                    connected.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+        });
+        daemon
+    }
+
+    fn answers(&self, answer: impl ToString) {
+        *self.answer.lock().unwrap() = Some(answer.to_string());
+    }
+}
+
+#[test]
+fn daemons_of_other_versions_and_what_is_none_are_shown_as_far_as_they_are_understood() {
+    let terminal = Terminal::start((80, 24));
+    let socket = terminal.path("status.sock");
+    let daemon = Daemon::start(&socket);
+    let setup = Setup::new(closed_port(), "");
+    terminal.run("", &setup.command(), &["status", "--watch", "--socket", socket.to_str().unwrap()]);
+    terminal.wait_for_text("gatewire is asked");
+    let began = Instant::now();
+    daemon.answers(json!({"version": "9.0.0", "link": {"state": "dreaming", "mood": 7}, "weather": []}));
+    terminal.wait_for_text("link         in a state that this version doesn't know");
+    daemon.answers("what?");
+    terminal.wait_for_text("isn't answered by gatewire, or by another version of it");
+    daemon.answers(json!({"version": "9.1.0", "outbox": 7}));
+    terminal.wait_for_text("not a status document");
+    daemon.answers(
+        json!({"version": "9.2.0", "link": {"state": "connected", "last_error": {"message": "\u{1b}[2J\u{9b}x"}}}),
+    );
+    let screen = terminal.wait_for_text("gatewire 9.2.0 answers");
+    assert!(screen.contains("link: \\u001b[2J\\u009bx"), "{screen}");
+    // One that hangs isn't asked again until it is given up.
+    *daemon.answer.lock().unwrap() = None;
+    terminal.wait_for_text("no answer for ");
+    terminal.wait_for_text("doesn't answer at ");
+    let asked = daemon.asked.load(Ordering::SeqCst);
+    assert_eq!(daemon.most.load(Ordering::SeqCst), 1, "never twice at once");
+    assert!(asked as u64 <= began.elapsed().as_secs() + 8, "{asked} in {:?}", began.elapsed());
+}
+
+/// What the picture in the README is made of, by packaging/watch-picture: GATEWIRE_WATCH_PICTURE=FILE takes a minute, in which the curves
+/// get as long as the terminal is wide.
+#[test]
+fn the_picture_of_the_readme_is_what_it_looks_like() {
+    let file = std::env::var_os("GATEWIRE_WATCH_PICTURE");
+    let seconds = if file.is_some() { 68 } else { 3 };
+    let terminal = Terminal::start((84, 41));
+    let socket = terminal.path("status.sock");
+    let daemon = Daemon::start(&socket);
+    let began = Timestamp::now();
+    daemon.answers(house(began, 0));
+    let setup = Setup::new(closed_port(), "");
+    terminal.run("", &setup.command(), &["status", "--watch", "--socket", socket.to_str().unwrap()]);
+    terminal.wait_for_text("link         connected for ");
+    for second in 1..seconds {
+        let before = daemon.asked.load(Ordering::SeqCst);
+        daemon.answers(house(began, second));
+        eventually("the next question", || (daemon.asked.load(Ordering::SeqCst) > before).then_some(()));
+    }
+    let screen = terminal.wait_for("all of it", |screen| rate(screen, "out").is_some_and(|rate| rate > 0.0));
+    for text in ["zigbee", "TROUBLE", "no connection for 4m (keep_alive_lost)", "fetch-model-12"] {
+        assert!(screen.contains(text), "no {text:?} in\n{screen}");
+    }
+    if let Some(file) = file {
+        fs::write(file, terminal.coloured()).unwrap();
+    }
+}
+
+/// A gateway in service, so many seconds after the first look.
+fn house(began: Timestamp, second: u64) -> Value {
+    let now = Timestamp::now();
+    let ago = |seconds: i64| (now - SignedDuration::from_secs(seconds)).to_string();
+    let wave = |at: u64| 9.0 + 6.0 * (at as f64 / 7.0).sin() + if at % 23 < 4 { 8.0 } else { 0.0 };
+    let sum = |share: f64| (0..second).map(|at| (wave(at) * share) as u64).sum::<u64>();
+    let span = |begin: i64, end: i64, state: &str, cause: Value| {
+        let (length, is_up) = ((begin - end) as f64, state == "connected");
+        json!({"since": ago(begin), "state": state, "seconds": length, "connected_seconds": if is_up { length } else { 0.0 },
+               "longest_gap_seconds": if is_up { 0.0 } else { length }, "cause": cause})
+    };
+    json!({
+        "version": env!("CARGO_PKG_VERSION"), "started": (began - SignedDuration::from_hours(220)).to_string(), "memory": {"resident": 5_452_595, "peak": 6_291_456},
+        "clock": {"synchronised": true},
+        "link": {
+            "state": "connected", "since": ago(1320), "session_present": true, "endpoint": "a1b2c3.iot.eu-west-1.amazonaws.com",
+            "port": 8883, "client_id": "gw-attic", "protocol": "5",
+            "last_error": {"code": "keep_alive_lost", "message": "the server hasn't answered for 30 s", "advice": "", "at": ago(1560)},
+            "history": [
+                span(86_400, 2400, "connected", Value::Null), span(2400, 2370, "disconnected", json!("closed_by_server")),
+                span(2370, 1560, "connected", Value::Null), span(1560, 1320, "disconnected", json!("keep_alive_lost")),
+                span(1320, 0, "connected", Value::Null),
+            ],
+        },
+        "outbox": {"waiting": 3, "in_flight": 2, "bytes": 1830, "oldest": ago(1), "stored": 0, "accepted": 9000, "delivered": 8997},
+        "counters": {"attempts": 4, "connections": 3, "published": 4000 + sum(1.0), "received": 900 + sum(0.3)},
+        "publish": [
+            {"name": "temperature", "topic": "gw/attic/temperature", "count": 8211, "last_published": ago(4), "next_run": ago(-26)},
+            {"name": "uptime", "topic": "gw/attic/uptime", "count": 137, "last_published": ago(1210), "next_run": ago(-590)},
+            {"name": "humidity", "topic": "gw/attic/humidity", "count": 31, "failed": 2, "failing": true, "last_published": ago(640),
+             "next_run": ago(-20), "last_error": {"message": "/run/humidity: no such file", "at": ago(40)}},
+        ],
+        "forward": [{"name": "commands", "readers": 1, "waiting": 0, "written": 912}],
+        "ingest": [{"name": "publish", "clients": 2, "accepted": 4200}],
+        "bridge": [{"name": "zigbee", "broker": "127.0.0.1:1883", "state": "connected", "since": ago(200_000),
+                    "up": [{"from": "zigbee2mqtt/+", "delivered": 70_121 + sum(0.5)}], "down": [{"from": "set/#", "delivered": 388}]}],
+        "services": {"jobs": {"state": "ready", "since": ago(1318)}},
+        "executions": [{"at": ago(7300), "kind": "job", "id": "fetch-model-12", "execution": 1, "action": "fetch-model", "status": "SUCCEEDED"}],
+        "certificate": {"not_before": ago(20_000_000), "not_after": ago(-20_000_000)},
+    })
+}
