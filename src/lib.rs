@@ -51,6 +51,7 @@ pub(crate) mod certificate;
 pub mod cli;
 mod client;
 pub(crate) mod config;
+pub(crate) mod cost;
 pub(crate) mod count;
 pub(crate) mod cron;
 pub(crate) mod daemon;

@@ -11,9 +11,9 @@ pub(crate) mod fuzzing;
 use std::fmt;
 
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::civil::DateTime;
+use jiff::civil::{DateTime, Time};
 use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
 /// A pattern of five fields, or of six with seconds in front, and the zone of its clock.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Cron {
     }
 
     /// The first of its times after `time`; `None` at the end of the calendar.
-    pub(super) fn after(&self, time: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn after(&self, time: Timestamp) -> Option<Timestamp> {
         if self.goes_by_real_time() {
             let shown = time.to_zoned(self.zone.clone());
             return Some(self.pattern.find_next_occurrence(&shown, false).ok()?.timestamp());
@@ -92,6 +92,23 @@ impl Cron {
         u64::saturating_sub(due, 1)
     }
 
+    /// How many times it has in the 365 days after `time`: days that have any, each with as many. What a zone does to its clocks
+    /// isn't counted.
+    pub(crate) fn in_a_year(&self, time: Timestamp) -> u64 {
+        let fields = &self.pattern.pattern;
+        let a_day = [&fields.hours, &fields.minutes, &fields.seconds].map(|field| field.values().len() as u64);
+        let mut shown = self.zone.to_datetime(time).date().to_datetime(Time::midnight());
+        let end = shown.saturating_add(365.days());
+        let mut days = 0;
+        while let Ok(next) = self.pattern.find_next_occurrence(&shown, true)
+            && next < end
+        {
+            shown = next.date().saturating_add(1.day()).to_datetime(Time::midnight());
+            days += 1;
+        }
+        days * a_day.iter().product::<u64>()
+    }
+
     /// Any hour will do.
     fn goes_by_real_time(&self) -> bool {
         self.pattern.pattern.hours.values().len() == 24
@@ -121,7 +138,6 @@ impl fmt::Display for Cron {
 mod tests {
     use std::collections::BTreeSet;
 
-    use jiff::ToSpan as _;
     use proptest::prelude::*;
     use proptest::sample::select;
 
@@ -181,6 +197,32 @@ mod tests {
         assert!(error("*").starts_with("it has 1 field, "));
         assert_eq!(error("0 0 30 2 *"), "there is no such day");
         assert!(Cron::new("0 0 29 2 *", TimeZone::UTC).is_ok());
+    }
+
+    #[test]
+    fn a_year_has_as_many_times_as_there_are_one_by_one() {
+        let from = "2025-12-31T23:00:00Z".parse::<Timestamp>().unwrap();
+        for (pattern, expected) in [
+            ("0 3 * * *", 365),
+            ("*/5 * * * *", 105_120),
+            ("* * * * * *", 31_536_000),
+            ("30 8-17 * * 1-5", 2610),
+            ("0 0 1 * *", 12),
+            ("0 0 29 2 *", 0),
+            ("*/20 30 6 L * *", 36),
+        ] {
+            let cron = cron(pattern, "Europe/Berlin");
+            assert_eq!(cron.in_a_year(from), expected, "{pattern}");
+            if expected < 3000 {
+                let (mut time, mut counted) = (from - SignedDuration::from_secs(1), 0);
+                while let Some(next) =
+                    cron.after(time).filter(|next| *next < from + SignedDuration::from_hours(365 * 24))
+                {
+                    (time, counted) = (next, counted + 1);
+                }
+                assert_eq!(counted, expected, "{pattern}");
+            }
+        }
     }
 
     #[test]

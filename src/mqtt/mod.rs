@@ -16,7 +16,7 @@ mod wire;
 
 pub(crate) use options::{Login, Options, Protocol, Subscribing, Will};
 pub(crate) use rejection::Rejection;
-pub(crate) use wire::Malformed;
+pub(crate) use wire::{Malformed, publish_size};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing {

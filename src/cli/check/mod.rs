@@ -2,6 +2,7 @@
 
 mod actions;
 mod connect;
+mod cost;
 mod daemon;
 mod eyes;
 mod preparations;
@@ -32,7 +33,8 @@ problem at once. Nothing is changed. Run as root, it checks as the user gatewire
 there is one, because the service runs as that user. For the configuration that the
 systemd unit uses, it tells what the unit's sandbox hides from the service or makes
 read-only, and the drop-in that allows it. A key in a token signs something, in a process
-of its own.
+of its own. It tells what the configuration costs in a month: messages, AWS's units of 5 KB,
+and bytes of MQTT and TLS, as far as that can be known.
 
 With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE for each
 filter. It prints a line for each step, and what to do about the first that fails. It
@@ -189,6 +191,9 @@ fn summary(config: &Config) -> Vec<String> {
     for action in config.actions.iter() {
         let user = if action.runs_as == RunsAs::Root { " as root" } else { "" };
         line("action", format!("{}: {}{user}", action.name, action.run.program));
+    }
+    for cost in cost::lines(config) {
+        line("cost", cost);
     }
     summary
 }

@@ -131,6 +131,16 @@ impl Opening<'_> {
     }
 }
 
+/// Bytes of a PUBLISH without properties, with so many bytes of topic and payload.
+pub(crate) fn publish_size(protocol: Protocol, qos: Qos, topic: usize, payload: usize) -> usize {
+    let identifier = if qos == Qos::AtLeastOnce { 2 } else { 0 };
+    let properties = if protocol == Protocol::Mqtt5 { 1 } else { 0 };
+    let rest = 2 + topic + identifier + properties + payload;
+    // The length of the rest has 7 bits a byte.
+    let length = (1..4).find(|bytes| rest < 1 << (7 * bytes)).unwrap_or(4);
+    1 + length + rest
+}
+
 /// Reads and writes packets of one version of MQTT.
 #[derive(Debug)]
 pub(super) struct Wire {
