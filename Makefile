@@ -76,6 +76,12 @@ soak: tools ## gatewire killed at random moments for as long as you like (GATEWI
 simulate: tools ## the whole daemon in virtual time, through more faults than years of service bring (SEEDS=1000)
 	GATEWIRE_SEEDS=$(SEEDS) $(CARGO) test --locked --profile simulate --lib simulation::tests::nothing -- --nocapture
 
+.PHONY: fleet
+fleet: tools target/picture/.done ## up to 100,000 gateways against the limits of an account: the figures of docs/fleet.md
+	GATEWIRE_FLEET=$(CURDIR)/target/fleet $(CARGO) test --locked --profile simulate --lib simulation::fleet::figures -- \
+	    --ignored --nocapture
+	target/picture/bin/python src/simulation/fleet/picture target/fleet docs/fleet.png
+
 .PHONY: planted
 planted: tools ## whether the simulation finds the faults that are planted in a copy of the sources (tests/simulation/planted/)
 	CARGO=$(CARGO) SEEDS=100 tests/simulation/plant
@@ -182,6 +188,12 @@ target/node-red-4/$(NODE_RED_4) target/node-red-3/$(NODE_RED_3): | tools
 
 target/aedes/$(AEDES): | tools
 	npm install --silent --no-save --omit=dev --prefix target/aedes aedes@$(AEDES)
+	touch $@
+
+# It draws; nothing else needs it.
+target/picture/.done: | tools
+	python3 -m venv target/picture
+	target/picture/bin/pip install --quiet --disable-pip-version-check matplotlib==3.10.7
 	touch $@
 
 # Debian's, unpacked: installed, they would be started.

@@ -7,24 +7,24 @@ use crate::limits::{MAX_PAYLOAD, MAX_TOPIC_BYTES};
 
 /// At most so many CONNECTs a second.
 #[derive(Debug)]
-pub(super) struct ConnectLimit {
+pub(crate) struct ConnectLimit {
     interval: Duration,
     next: Option<Instant>,
 }
 
 impl ConnectLimit {
-    pub(super) fn new(config: &config::RateLimit) -> ConnectLimit {
+    pub(crate) fn new(config: &config::RateLimit) -> ConnectLimit {
         ConnectLimit { interval: Duration::from_secs(1) / config.connects_per_second.max(1), next: None }
     }
 
     /// CONNECT is about to be said, or a connection that didn't last has ended: from there, too, AWS's device test counts the
     /// second that it wants to see.
-    pub(super) fn note(&mut self, now: Instant) {
+    pub(crate) fn note(&mut self, now: Instant) {
         self.next = Some(now + self.interval);
     }
 
     /// How long the next attempt to connect has to wait at least.
-    pub(super) fn wait(&self, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, now: Instant) -> Duration {
         self.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now))
     }
 }
@@ -36,7 +36,7 @@ impl ConnectLimit {
 /// bucket: what comes in beyond that is IoT Core's to discard and to send again. So out alone keeps to `rate × time + burst`,
 /// always; in and out together to `rate × time + 2 × burst`, while no more than half of the rate comes in.
 #[derive(Debug)]
-pub(super) struct Quota {
+pub(crate) struct Quota {
     messages: Bucket,
     bytes: Bucket,
 }
@@ -44,7 +44,7 @@ pub(super) struct Quota {
 impl Quota {
     /// Full buckets: `burst` messages may go at once, and bytes for a message of the largest size or a tenth of a second,
     /// whichever is more.
-    pub(super) fn new(config: &config::RateLimit, now: Instant) -> Quota {
+    pub(crate) fn new(config: &config::RateLimit, now: Instant) -> Quota {
         let bytes_at_once = (config.bytes_per_second / 10).max(MAX_PAYLOAD as u64 + MAX_TOPIC_BYTES as u64);
         Quota {
             messages: Bucket::new(u64::from(config.messages_per_second), u64::from(config.burst), now),
@@ -53,7 +53,7 @@ impl Quota {
     }
 
     /// Takes a message of so many bytes out of both buckets, or says when that will be possible if nothing comes in.
-    pub(super) fn try_take(&mut self, now: Instant, bytes: usize) -> Result<(), Instant> {
+    pub(crate) fn try_take(&mut self, now: Instant, bytes: usize) -> Result<(), Instant> {
         let bytes = bytes as u64;
         let at = self.messages.available_at(now, 1).max(self.bytes.available_at(now, bytes));
         if at > now {
@@ -65,7 +65,7 @@ impl Quota {
     }
 
     /// A message of so many bytes has gone out that asked nobody.
-    pub(super) fn note_sent(&mut self, now: Instant, bytes: usize) {
+    pub(crate) fn note_sent(&mut self, now: Instant, bytes: usize) {
         for (bucket, tokens) in [(&mut self.messages, 1), (&mut self.bytes, bytes as u64)] {
             bucket.refill(now);
             bucket.take(tokens);
@@ -73,7 +73,7 @@ impl Quota {
     }
 
     /// A message of so many bytes came in.
-    pub(super) fn note_received(&mut self, now: Instant, bytes: usize) {
+    pub(crate) fn note_received(&mut self, now: Instant, bytes: usize) {
         self.messages.owe(now, 1);
         self.bytes.owe(now, bytes as u64);
     }

@@ -51,7 +51,7 @@ pub(crate) use holds::{Change, Hold};
 use in_flight::InFlight;
 pub(crate) use next::{NextSend, Waiting};
 use patience::{Awaited, Patience, Progress};
-use sending::Throttle;
+pub(crate) use sending::Throttle;
 use subscriptions::Subscriptions;
 pub(crate) use subscriptions::{Answer, Remembered};
 use trials::Holding;

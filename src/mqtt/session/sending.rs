@@ -159,7 +159,7 @@ impl Session {
 
 /// The wait after "quota exceeded": from [`THROTTLE_MIN`], doubled each time, up to [`THROTTLE_MAX`], until a message passes.
 #[derive(Debug, Default)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     wait: Duration,
     until: Option<Instant>,
     /// What the server has said; `None`: a message has passed since.
@@ -171,7 +171,7 @@ const THROTTLE_MAX: Duration = Duration::from_secs(60);
 
 impl Throttle {
     /// How long to wait from now on. What was sent before the wait began may be refused in it: that is the same hit, `None`.
-    fn hit(&mut self, reason: Reason, now: Instant) -> Option<Duration> {
+    pub(crate) fn hit(&mut self, reason: Reason, now: Instant) -> Option<Duration> {
         self.reason = Some(reason);
         if self.until.is_some() {
             return None;
@@ -181,7 +181,7 @@ impl Throttle {
         Some(self.wait)
     }
 
-    pub(super) fn passed(&mut self) {
+    pub(crate) fn passed(&mut self) {
         self.wait = Duration::ZERO;
         self.reason = None;
     }
@@ -191,11 +191,11 @@ impl Throttle {
     }
 
     /// Until when nothing is sent.
-    pub(super) fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         self.until
     }
 
-    pub(super) fn look(&mut self, now: Instant) {
+    pub(crate) fn look(&mut self, now: Instant) {
         self.until = self.until.filter(|until| *until > now);
     }
 }
