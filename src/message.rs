@@ -254,6 +254,8 @@ pub(crate) struct Outbound {
     pub(crate) payload: Bytes,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+    /// It goes before everything that isn't and hasn't been sent.
+    pub(crate) urgent: bool,
     /// MQTT 5 only.
     pub(crate) properties: Option<Arc<Properties>>,
 }

@@ -194,7 +194,7 @@ fn outbound(message: &Inbound) -> Outbound {
         let age = Duration::try_from(time::wall().duration_since(received_at)).unwrap_or_default();
         Arc::make_mut(properties).count_on(time::now(), age);
     }
-    Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, properties }
+    Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, urgent: false, properties }
 }
 
 impl Kept for DownRule {

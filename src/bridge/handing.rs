@@ -79,7 +79,9 @@ impl Handing {
 /// All that wait.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: RefCell<VecDeque<Handing>>,
+    /// What is urgent, which goes first, and what isn't.
+    urgent: RefCell<VecDeque<Handing>>,
+    others: RefCell<VecDeque<Handing>>,
     qos_0: Cell<usize>,
     /// Since when more than [`FULL`] waits.
     full_since: Cell<Option<Instant>>,
@@ -98,9 +100,13 @@ impl Queue {
             }
             self.set_qos_0(bytes);
         }
-        self.waiting.borrow_mut().push_back(handing);
+        self.lane(handing.message.urgent).borrow_mut().push_back(handing);
         self.arrived.notify();
         Ok(())
+    }
+
+    fn lane(&self, urgent: bool) -> &RefCell<VecDeque<Handing>> {
+        if urgent { &self.urgent } else { &self.others }
     }
 
     fn set_qos_0(&self, bytes: usize) {
@@ -125,20 +131,19 @@ impl Queue {
 
     /// How many messages of a rule wait.
     pub(super) fn of(&self, rule: &Rc<dyn Origin>) -> u64 {
-        let waiting = self.waiting.borrow();
-        waiting
-            .iter()
-            .filter(|handing| Rc::ptr_eq(&handing.rule, rule))
-            .map(|handing| u64::from(handing.pending.parts()))
-            .sum()
+        let (urgent, others) = (self.urgent.borrow(), self.others.borrow());
+        let of_rule = urgent.iter().chain(&*others).filter(|handing| Rc::ptr_eq(&handing.rule, rule));
+        of_rule.map(|handing| u64::from(handing.pending.parts())).sum()
     }
 
     /// The connection to the broker is gone: what it sends again needn't wait here, too.
     pub(super) fn link_down(&self) {
-        // What it gives back may tell others, who mustn't find this borrowed.
-        let waiting = self.waiting.take();
-        let left = waiting.into_iter().filter(|handing| !handing.rule.comes_again(&handing.pending)).collect();
-        self.waiting.replace(left);
+        for lane in [&self.urgent, &self.others] {
+            // What it gives back may tell others, who mustn't find this borrowed.
+            let waiting = lane.take();
+            let left = waiting.into_iter().filter(|handing| !handing.rule.comes_again(&handing.pending)).collect();
+            lane.replace(left);
+        }
     }
 
     /// Hands messages over, until the daemon stops.
@@ -153,7 +158,7 @@ impl Queue {
                 }
             };
             let is_pressing = self.qos_0.get() > PRESSING && outbox.has_room();
-            if !is_pressing && !source.may_hand_over(Qos::AtLeastOnce) {
+            if !is_pressing && !source.may_hand_over(Qos::AtLeastOnce, message.urgent) {
                 source.rest(true);
                 tokio::select! {
                     biased;
@@ -164,12 +169,12 @@ impl Queue {
                 }
                 continue;
             }
-            let (size, parts) = (message.size(), pending.parts());
+            let (size, urgent, parts) = (message.size(), message.urgent, pending.parts());
             let id = rule.begin(pending.clone());
             let sender: Rc<dyn Sender> = Rc::clone(&rule) as _;
             match outbox.accept_from(&sender, id, message, parts) {
                 Ok(()) => {
-                    self.pop(&rule, &pending);
+                    self.pop(urgent, &rule, &pending);
                     source.handed_over(size);
                 }
                 Err(Refusal::OutboxFull | Refusal::NotConnected) => {
@@ -186,7 +191,7 @@ impl Queue {
                 Err(Refusal::ShuttingDown) => return drop(rule.withdraw(id)),
                 Err(refusal @ (Refusal::Rejected { .. } | Refusal::Expired)) => {
                     drop(rule.withdraw(id));
-                    self.pop(&rule, &pending);
+                    self.pop(urgent, &rule, &pending);
                     rule.refused(&pending, &refusal);
                 }
             }
@@ -194,14 +199,14 @@ impl Queue {
     }
 
     fn first(&self) -> Option<(Rc<dyn Origin>, Outbound, Pending)> {
-        let waiting = self.waiting.borrow();
-        let Handing { rule, message, pending } = waiting.front()?;
+        let (urgent, others) = (self.urgent.borrow(), self.others.borrow());
+        let Handing { rule, message, pending } = urgent.front().or_else(|| others.front())?;
         Some((Rc::clone(rule), message.clone(), pending.clone()))
     }
 
-    /// The first is somebody else's now. It may have gone with the connection.
-    fn pop(&self, rule: &Rc<dyn Origin>, pending: &Pending) {
-        let mut waiting = self.waiting.borrow_mut();
+    /// The first of a lane is somebody else's now. It may have gone with the connection.
+    fn pop(&self, urgent: bool, rule: &Rc<dyn Origin>, pending: &Pending) {
+        let mut waiting = self.lane(urgent).borrow_mut();
         let gone = waiting.pop_front_if(|first| Rc::ptr_eq(&first.rule, rule) && first.pending == *pending);
         if let Some(gone) = gone.filter(Handing::is_qos_0) {
             self.set_qos_0(self.qos_0.get().saturating_sub(gone.message.size()));

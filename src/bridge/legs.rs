@@ -34,10 +34,12 @@ impl Bridge {
             Ok(properties) => properties.filter(|_| self.has_properties.get()),
             Err(cause) => return Some((index, Err(cause))),
         };
-        let retain = message.retain && self.rules.borrow().up.get(index).is_some_and(|rule| rule.retain);
+        let (may_retain, urgent) =
+            self.rules.borrow().up.get(index).map_or((false, false), |rule| (rule.retain, rule.urgent));
+        let retain = message.retain && may_retain;
         // It may wait for long, and mustn't hold on to what it was received in.
         let Inbound { payload, properties, .. } = Inbound { properties, ..message.clone() }.detached();
-        Some((index, Ok(Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, properties })))
+        Some((index, Ok(Outbound { topic, payload, qos: Qos::AtLeastOnce, retain, urgent, properties })))
     }
 
     fn left_out(&self, index: usize, cause: Cause, topic: &Topic) {

@@ -32,6 +32,7 @@ pub(crate) fn up_rule(from: &str, strip: &str, to: &str) -> Up {
         to: to.to_owned(),
         except: Vec::new(),
         retain: false,
+        urgent: false,
         every: None,
         on_change: false,
         batch: None,

@@ -269,6 +269,22 @@ async fn the_time_that_a_sender_gave_counts_on_while_a_message_waits() {
     bench.comes("z/2", b"1").await;
 }
 
+#[tokio::test(flavor = "local")]
+async fn an_urgent_rule_overtakes_what_waits_for_the_outbox_and_in_it() {
+    let rules = vec![config::Up { urgent: true, ..up_rule("alarm", "", "") }, up_rule("#", "", "")];
+    let mut bench = Bench::new(&bridge(rules, Vec::new()), 1 << 20);
+    bench.outbox.set_rate(3);
+    bench.comes("a", b"1").await;
+    bench.comes("b", b"2").await;
+    for n in 0..6 {
+        bench.comes("c", &[n]).await;
+    }
+    assert!(bench.outbox.status().waiting < 8, "some wait for their turn");
+    bench.comes("alarm", b"!").await;
+    bench.comes("alarm", b"?").await;
+    assert_eq!(bench.delivers().await, ["alarm", "alarm", "a", "b", "c", "c", "c", "c", "c", "c"]);
+}
+
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_message_that_went_round_stops_at_the_fourth_bridge() {
     let mut bench = Bench::new(&bridge(vec![up_rule("z/#", "", "")], vec![]), 1 << 20);

@@ -81,6 +81,10 @@ pub(super) struct PublishArguments {
     #[arg(long)]
     retain: bool,
 
+    /// Send it before everything that isn't urgent and hasn't been sent
+    #[arg(long)]
+    urgent: bool,
+
     /// MQTT 5: how long the message is valid, such as 30s or 1h
     #[arg(long, value_name = "DURATION", value_parser = expiry)]
     expires_in: Option<String>,
@@ -151,6 +155,9 @@ struct Request<'a> {
     topic: &'a str,
     qos: u8,
     retain: bool,
+    /// Only where it is true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    urgent: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_in: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -341,6 +348,7 @@ impl Sender {
             topic: &self.message.topic,
             qos: self.message.qos,
             retain: self.message.retain,
+            urgent: self.message.urgent.then_some(true),
             expires_in: self.message.expires_in.as_deref(),
             properties: (properties != Properties::default()).then_some(&properties),
             payload: Payload::of(payload),

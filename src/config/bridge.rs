@@ -82,6 +82,8 @@ pub(crate) struct Up {
     pub(crate) except: Vec<TopicFilter>,
     /// Whether the retain flag is carried over.
     pub(crate) retain: bool,
+    /// Its messages go before everything that isn't urgent and hasn't been sent.
+    pub(crate) urgent: bool,
     /// Of each topic the newest, at most once in that time.
     pub(crate) every: Option<Duration>,
     /// Only payloads that differ from the topic's last.

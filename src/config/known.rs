@@ -74,6 +74,7 @@ pub(super) const SECTIONS: [&Known; 16] = [
             "batch",
             "qos",
             "retain",
+            "urgent",
         ],
     },
     &Known {
@@ -134,7 +135,7 @@ const BRIDGE: Known = Known {
 const BRIDGE_UP: Known = Known {
     name: "bridge.up",
     is_array: true,
-    keys: &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"],
+    keys: &["from", "strip", "to", "except", "retain", "urgent", "every", "on_change", "batch"],
 };
 
 const BRIDGE_DOWN: Known = Known { name: "bridge.down", is_array: true, keys: &["from", "strip", "to", "keep"] };
@@ -291,7 +292,7 @@ const BELOW: [(&str, &[&str]); 10] = [
     ("batch", &["encoding", "max", "within"]),
     ("download", &["hosts", "max_size", "ca_file"]),
     ("tls", &["ca_file", "cert_file", "key_file"]),
-    ("up", &["from", "strip", "to", "except", "retain", "every", "on_change", "batch"]),
+    ("up", &["from", "strip", "to", "except", "retain", "urgent", "every", "on_change", "batch"]),
     ("down", &["from", "strip", "to", "keep"]),
 ];
 

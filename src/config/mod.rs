@@ -232,6 +232,8 @@ pub(crate) struct Publish {
     pub(crate) batch: Option<Batch>,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
+    /// Its messages go before everything that isn't urgent and hasn't been sent.
+    pub(crate) urgent: bool,
 }
 
 /// When a publication is due.

@@ -128,8 +128,9 @@ impl Left<'_> {
     }
 
     /// So many messages for IoT Core should be stored, and so many couldn't be.
-    fn say_what_waits(&self, stored: u64, lost: usize, why: Option<String>) {
-        let found = self.found(QueueId::OUTBOX, stored);
+    fn say_what_waits(&self, stored: [(QueueId, u64); 2], lost: usize, why: Option<String>) {
+        let found: u64 = stored.iter().map(|(queue, stored)| self.found(*queue, *stored)).sum();
+        let stored: u64 = stored.iter().map(|(_, stored)| stored).sum();
         if found > 0 {
             log::info!(
                 GATEWIRE_EVENT = "stored", GATEWIRE_COUNT = found;

@@ -136,7 +136,8 @@ impl Batches {
         let Some(OpenBatch { mut batch, qos, retain, waiters }) = self.open.borrow_mut().remove(topic) else { return };
         self.bytes.set(self.bytes.get() - batch.bytes());
         let Some(payload) = batch.take() else { return };
-        let message = Outbound { topic: topic.clone(), payload, qos, retain, properties: batch.properties(None) };
+        let properties = batch.properties(None);
+        let message = Outbound { topic: topic.clone(), payload, qos, retain, urgent: false, properties };
         let tell = |outcome: &Outcome, waiters: Vec<oneshot::Sender<Outcome>>| {
             for waiter in waiters {
                 // One who has gone away doesn't mind.

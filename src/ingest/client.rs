@@ -163,7 +163,7 @@ fn hand_over(
     last_topic: &mut Option<LastTopic>,
 ) -> Handed {
     let accepted = match request {
-        Ok(request) if !source.may_hand_over(request.qos) => return Handed::NotYet,
+        Ok(request) if !source.may_hand_over(request.qos, request.urgent) => return Handed::NotYet,
         Ok(request) => {
             let bytes = request.topic.len() + request.payload.len();
             ingest.accept(request, last_topic).inspect(|_| source.handed_over(bytes))

@@ -24,7 +24,8 @@ const MAX_ID: usize = 4096;
 /// What a line looks like.
 const EXAMPLE: &str = "{\"topic\":\"a/b\",\"payload\":\"text\"}";
 
-const KEYS: [&str; 8] = ["topic", "payload", "payload_base64", "qos", "retain", "id", "properties", "expires_in"];
+const KEYS: [&str; 9] =
+    ["topic", "payload", "payload_base64", "qos", "retain", "id", "properties", "expires_in", "urgent"];
 
 /// Why a line isn't published. The text is the `detail` of the answer.
 #[derive(Debug, PartialEq, Error)]
@@ -153,6 +154,7 @@ pub(super) struct IngestRequest<'a> {
     pub(super) payload: Bytes,
     pub(super) qos: Qos,
     pub(super) retain: bool,
+    pub(super) urgent: bool,
     pub(super) properties: Option<Properties>,
 }
 
@@ -192,7 +194,7 @@ fn request(fields: Members<'_, { KEYS.len() }>) -> Result<IngestRequest<'_>, Rej
     if let Some(key) = fields.twice {
         return Err(Reject::Twice(key));
     }
-    let [topic, payload, payload_base64, qos, retain, _, properties, expires_in] =
+    let [topic, payload, payload_base64, qos, retain, _, properties, expires_in, urgent] =
         fields.values.map(|value| value.map(RawValue::get));
     let topic = string(topic.ok_or(Reject::Missing("topic"))?, "topic")?;
     let payload = match (payload, payload_base64) {
@@ -209,13 +211,18 @@ fn request(fields: Members<'_, { KEYS.len() }>) -> Result<IngestRequest<'_>, Rej
         Some("0") => Qos::AtMostOnce,
         Some(_) => return Err(Reject::BadQos),
     };
-    let retain = match retain {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Reject::WrongType("retain", "true or false")),
-    };
+    let (retain, urgent) = (boolean(retain, "retain")?, boolean(urgent, "urgent")?);
     let properties = properties_of(properties, expires_in, &payload)?;
-    Ok(IngestRequest { topic, payload, qos, retain, properties })
+    Ok(IngestRequest { topic, payload, qos, retain, urgent, properties })
+}
+
+/// False unless given.
+fn boolean(json: Option<&str>, key: &'static str) -> Result<bool, Reject> {
+    match json {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(Reject::WrongType(key, "true or false")),
+    }
 }
 
 /// What `properties` and `expires_in` come to; `None` if neither says anything.

@@ -174,7 +174,7 @@ impl Ingest {
             }
             _ => last_topic.insert(LastTopic { topic: self.check(&request.topic)?, checked_by }).topic.clone(),
         };
-        let IngestRequest { payload, qos, retain, properties, .. } = request;
+        let IngestRequest { payload, qos, retain, urgent, properties, .. } = request;
         if properties.is_some() && self.protocol.get() != Protocol::Mqtt5 {
             return Err(Reject::NeedsMqtt5);
         }
@@ -182,10 +182,11 @@ impl Ingest {
             properties.count_from(time::now());
             Arc::new(properties)
         });
-        let message = Outbound { topic, payload, qos, retain, properties };
+        let message = Outbound { topic, payload, qos, retain, urgent, properties };
         let outcome = match &self.batches {
-            Some(batches) => batches.add(message)?,
-            None => self.outbox.accept(message)?,
+            // What is urgent waits for no others.
+            Some(batches) if !urgent => batches.add(message)?,
+            _ => self.outbox.accept(message)?,
         };
         self.accepted.set(self.accepted.get() + 1);
         Ok(outcome)

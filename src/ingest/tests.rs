@@ -246,7 +246,7 @@ async fn who_waits_for_room_goes_on_when_the_link_is_lost_with_what_was_in_its_w
         drop(
             served
                 .outbox
-                .accept(Outbound { topic: topic.clone(), payload, qos, retain: false, properties: None })
+                .accept(Outbound { topic: topic.clone(), payload, qos, retain: false, urgent: false, properties: None })
                 .unwrap(),
         );
     }
@@ -292,7 +292,8 @@ async fn the_place_of_a_client_that_goes_is_free_whatever_it_was_waiting_for() {
     let full = |served: &Served| {
         while served.outbox.has_room() {
             let (payload, qos) = (bytes::Bytes::from(vec![b'x'; 100_000]), crate::message::Qos::AtMostOnce);
-            let message = Outbound { topic: topic.clone(), payload, qos, retain: false, properties: None };
+            let message =
+                Outbound { topic: topic.clone(), payload, qos, retain: false, urgent: false, properties: None };
             drop(served.outbox.accept(message).unwrap());
         }
     };

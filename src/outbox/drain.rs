@@ -30,6 +30,13 @@ pub(crate) struct DrainStatus {
     pub(crate) seconds_left: Option<u64>,
 }
 
+/// A message that is delivered or given up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Gone {
+    pub(super) sequence: Sequence,
+    pub(super) urgent: bool,
+}
+
 /// What has been drained.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Drained {
@@ -45,11 +52,12 @@ impl Drain {
 
     /// A message is delivered or given up, or something else has changed; `is_empty`: nothing waits any more. Returns what has
     /// been drained once the backlog is out.
-    pub(super) fn look(&mut self, gone: Option<Sequence>, is_empty: bool, now: Instant) -> Option<Drained> {
-        // They are taken in order: when a later one is gone, the backlog is out, but for a few in flight.
-        let is_later = gone.is_some_and(|sequence| sequence >= self.until);
+    pub(super) fn look(&mut self, gone: Option<Gone>, is_empty: bool, now: Instant) -> Option<Drained> {
+        let is_later = gone.is_some_and(|gone| gone.sequence >= self.until);
         self.delivered += u64::from(gone.is_some() && !is_later);
-        (is_later || is_empty || self.delivered >= self.messages)
+        // But for what is urgent they are taken in order: when a later one is gone, the backlog is out, but for a few in flight.
+        let is_behind = is_later && gone.is_some_and(|gone| !gone.urgent);
+        (is_behind || is_empty || self.delivered >= self.messages)
             .then(|| Drained { messages: self.delivered, took: now.duration_since(self.began) })
     }
 

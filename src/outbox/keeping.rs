@@ -8,6 +8,7 @@ use std::cell::{Cell, RefMut};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::ledger::Stored;
 use super::{Outbox, Outcome, Refusal, Waiter};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{Kept, keep};
@@ -88,23 +89,22 @@ impl Outbox {
         unconfirmed + self.quarantine.borrow_mut().unconfirmed()
     }
 
-    /// How many messages are on the disk, on their way to IoT Core.
-    pub(crate) fn stored(&self) -> u64 {
-        self.ledger.borrow().stored()
+    /// How many messages are on the disk, on their way to IoT Core, in each of their queues.
+    pub(crate) fn stored(&self) -> [(QueueId, u64); 2] {
+        self.ledger.borrow().stored_by_queue()
     }
 }
 
 impl Kept for Outbox {
     fn attach(&self, contents: &Contents) {
-        let totals = |queue| contents.totals(queue);
-        self.ledger.borrow_mut().attach(totals(QueueId::OUTBOX), contents.generation);
-        self.quarantine.borrow_mut().attach(totals(QueueId::QUARANTINE), contents.generation, time::now());
+        self.ledger.borrow_mut().attach(Stored::of(contents), contents.generation);
+        self.quarantine.borrow_mut().attach(contents.totals(QueueId::QUARANTINE), contents.generation, time::now());
     }
 
     fn queue(&self, queue: QueueId) -> RefMut<'_, dyn DiskQueue> {
         match queue {
             QueueId::QUARANTINE => self.quarantine.borrow_mut(),
-            _ => self.ledger.borrow_mut(),
+            _ => RefMut::map(self.ledger.borrow_mut(), |ledger| ledger.lane(queue) as _),
         }
     }
 
@@ -112,14 +112,15 @@ impl Kept for Outbox {
         self.expire();
         self.try_anew();
         self.turns.is_last_try.set(self.ledger.borrow().is_stopping());
+        let urgent = self.ledger.borrow().urgent_queue();
         match self.turns.ledger_first.take() && !self.quarantine.borrow().must_write_first() {
-            true => [QueueId::OUTBOX, QueueId::QUARANTINE],
-            false => [QueueId::QUARANTINE, QueueId::OUTBOX],
+            true => [urgent, QueueId::OUTBOX, QueueId::QUARANTINE],
+            false => [QueueId::QUARANTINE, urgent, QueueId::OUTBOX],
         }
     }
 
     fn readers(&self) -> impl IntoIterator<Item = QueueId> {
-        [QueueId::OUTBOX, QueueId::QUARANTINE]
+        [self.ledger.borrow().urgent_queue(), QueueId::OUTBOX, QueueId::QUARANTINE]
     }
 
     fn written(&self, queue: QueueId, outcome: &Result<(), Failure>) {
@@ -144,6 +145,7 @@ impl Kept for Outbox {
     }
 
     fn loaded(&self) {
+        self.ledger.borrow_mut().loaded();
         self.settle_dropped();
         self.expire();
         self.arrived.notify();
@@ -162,3 +164,6 @@ impl Kept for Outbox {
         self.closed.get()
     }
 }
+
+#[cfg(test)]
+mod tests;

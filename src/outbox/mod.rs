@@ -30,6 +30,8 @@ use crate::config;
 use crate::message::{Outbound, Qos};
 use crate::notify::LocalNotify;
 use crate::socket::Seldom;
+#[cfg(test)]
+use crate::store::Contents;
 use crate::store::keeper::Kept as _;
 use crate::store::reminder::Reminder;
 use crate::store::{Moment, QueueId, Store, Totals, accepted_now};
@@ -40,7 +42,7 @@ use drain::Drain;
 use dropping::Dropped;
 use keeping::Turns;
 use latency::Latency;
-use ledger::{Cause, Full, Ledger, LinkState};
+use ledger::{Cause, Full, Ledger, LinkState, Stored};
 pub(crate) use outcome::{Outcome, Refusal};
 use quarantine::Quarantine;
 use senders::Senders;
@@ -104,18 +106,18 @@ impl Outbox {
     pub(crate) fn new(config: &config::Outbox, limit: &config::RateLimit, store: &Store) -> Rc<Outbox> {
         let contents = store.contents();
         let contents = contents.borrow();
-        let [outbox, quarantine] = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| contents.totals(queue));
+        let (stored, quarantine) = (Stored::of(&contents), contents.totals(QueueId::QUARANTINE));
         // Places grow from one start to the next by the clock, too: what is deleted and comes to light when a damaged database
         // is read is never taken for another message.
         let by_clock = u64::try_from(time::wall().as_millisecond()).unwrap_or(0);
         let first = if contents.generation == 0 { QueueId::UNREAD + by_clock } else { by_clock };
-        Outbox::with(config, limit, [outbox, quarantine], contents.generation, first)
+        Outbox::with(config, limit, (stored, quarantine), contents.generation, first)
     }
 
     fn with(
         config: &config::Outbox,
         limit: &config::RateLimit,
-        [outbox, quarantine]: [Totals; 2],
+        (stored, quarantine): (Stored, Totals),
         generation: u64,
         first: u64,
     ) -> Rc<Outbox> {
@@ -123,7 +125,7 @@ impl Outbox {
         let quarantine = Quarantine::new(&bounds, quarantine, generation, first, time::now());
         Rc::new(Outbox {
             config: RefCell::new(config.clone()),
-            ledger: RefCell::new(Ledger::new(bounds, outbox, generation, first)),
+            ledger: RefCell::new(Ledger::new(bounds, stored, generation, first)),
             quarantine: RefCell::new(quarantine),
             recalled: Cell::new(false),
             gate: RefCell::new(Gate::new(limit)),
@@ -153,7 +155,7 @@ impl Outbox {
             burst: 1000,
             connects_per_second: 1,
         };
-        Outbox::with(config, &limit, [Totals::default(); 2], 0, 0)
+        Outbox::with(config, &limit, (Stored::of(&Contents::default()), Totals::default()), 0, 0)
     }
 
     /// Other bounds hold from now on.
@@ -226,7 +228,7 @@ impl Outbox {
 
     /// Whether there is room in memory.
     pub(crate) fn has_room(&self) -> bool {
-        self.ledger.borrow().has_room()
+        self.ledger.borrow().has_room(false)
     }
 
     /// There may be room again.
@@ -247,13 +249,13 @@ impl Outbox {
     }
 
     fn take_in(&self, message: Outbound, waiter: Option<Waiter>, by: By) -> Result<(), Refusal> {
-        let (size, now) = (message.size(), time::now());
+        let (size, urgent, now) = (message.size(), message.urgent, time::now());
         self.share_room();
         let mut ledger = self.ledger.borrow_mut();
         let accepted = ledger.accept(message, waiter, now, time::wall(), accepted_now());
         drop(ledger);
         accepted.map_err(|Full| Refusal::OutboxFull)?;
-        self.gate.borrow_mut().admission.accepted(by, size, source::now());
+        self.gate.borrow_mut().admission(urgent).accepted(by, size, source::now());
         add(&self.counters.accepted, 1);
         self.share_room();
         self.settle_dropped();

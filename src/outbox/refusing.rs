@@ -1,5 +1,6 @@
 //! Messages that IoT Core refuses, on their way to the quarantine and back.
 
+use super::drain::Gone;
 use super::ledger::{Cause, Entry};
 use super::quarantine::{Refused, Returning};
 use super::senders::Fate;
@@ -80,6 +81,7 @@ impl Outbox {
         let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
         self.senders.borrow_mut().left(sequence, Fate::Refused);
         let Entry { message, at, accepted, waiter, .. } = entry;
+        let gone = Gone { sequence, urgent: message.urgent };
         let why = self.why_not(&message).unwrap_or_else(|| reason.to_owned());
         let outcome = Outcome::Refused(Refusal::Rejected { reason: why });
         match waiter {
@@ -94,7 +96,7 @@ impl Outbox {
                 self.settle(waiter, &outcome);
             }
         }
-        self.after_removal(sequence, had_room, now);
+        self.after_removal(gone, had_room, now);
     }
 
     fn hold(&self, refused: Refused, was_stored: bool, reason: &str) {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::drain::Drain;
+use super::drain::{Drain, Gone};
 use super::senders::Fate;
 use super::status::HeldStatus;
 use super::{Outbox, Outcome, Refusal, source};
@@ -35,8 +35,8 @@ impl Outbox {
     pub(crate) fn take_at(&self, sequence: Sequence) -> Option<Outbound> {
         let taken = self.ledger.borrow_mut().take(sequence);
         if let Some(message) = &taken {
-            let is_last = self.ledger.borrow().waiting() == 0;
-            self.gate.borrow_mut().admission.taken(message.size(), is_last, source::now());
+            let is_last = self.ledger.borrow().waiting_like(message.urgent) == 0;
+            self.gate.borrow_mut().admission(message.urgent).taken(message.size(), is_last, source::now());
             self.let_in();
         }
         if self.ledger.borrow().needs_load() {
@@ -81,17 +81,18 @@ impl Outbox {
         if *outcome == Outcome::Delivered {
             self.latency.delivered(entry.accepted, time::since_boot());
         }
+        let gone = Gone { sequence, urgent: entry.message.urgent };
         self.settle(entry.waiter, outcome);
-        self.after_removal(sequence, had_room, now);
+        self.after_removal(gone, had_room, now);
     }
 
     /// A message has left the ledger.
-    pub(super) fn after_removal(&self, sequence: Sequence, had_room: bool, now: Instant) {
+    pub(super) fn after_removal(&self, gone: Gone, had_room: bool, now: Instant) {
         if !had_room {
             self.ease();
         }
         self.tell_keeper(now);
-        self.look_at_drain(Some(sequence), now);
+        self.look_at_drain(Some(gone), now);
     }
 
     /// Whether a backlog is worth a line: not while none of it is sent, nor each time that the link comes back for a moment.
@@ -108,7 +109,7 @@ impl Outbox {
     }
 
     /// Says when the backlog is out.
-    pub(super) fn look_at_drain(&self, gone: Option<Sequence>, now: Instant) {
+    pub(super) fn look_at_drain(&self, gone: Option<Gone>, now: Instant) {
         let is_empty = self.ledger.borrow().is_empty();
         let mut drain = self.drain.borrow_mut();
         if let Some(drained) = drain.as_mut().and_then(|drain| drain.look(gone, is_empty, now)) {
@@ -137,7 +138,7 @@ impl Outbox {
         }
         drop(ledger);
         *self.drain.borrow_mut() = drain;
-        self.gate.borrow_mut().admission.restart(source::now());
+        self.gate.borrow_mut().change_link(|link| link.restart(source::now()));
         self.let_in();
         self.connected.notify();
     }

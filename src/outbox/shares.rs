@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::message::Qos;
+
 /// Where a source is in the tree: socket, user, process, connection.
 pub(super) type Path = [u64; 4];
 
@@ -16,6 +18,30 @@ pub(super) enum Need {
     Any,
     /// Room for a QoS 0 message, which only memory can hold.
     Memory,
+    /// Likewise for what is urgent: who waits for that has only others before it who do, too.
+    Urgent,
+    UrgentMemory,
+}
+
+impl Need {
+    pub(super) const ALL: [Need; 4] = [Need::Any, Need::Memory, Need::Urgent, Need::UrgentMemory];
+
+    pub(super) fn of(qos: Qos, urgent: bool) -> Need {
+        match (urgent, qos) {
+            (false, Qos::AtLeastOnce) => Need::Any,
+            (false, Qos::AtMostOnce) => Need::Memory,
+            (true, Qos::AtLeastOnce) => Need::Urgent,
+            (true, Qos::AtMostOnce) => Need::UrgentMemory,
+        }
+    }
+
+    pub(super) fn is_urgent(self) -> bool {
+        matches!(self, Need::Urgent | Need::UrgentMemory)
+    }
+
+    pub(super) fn is_memory(self) -> bool {
+        matches!(self, Need::Memory | Need::UrgentMemory)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -28,7 +54,7 @@ struct Node {
     /// has nobody's whole round before it.
     served: u64,
     /// How many of the sources below wait, by need.
-    waiting: [usize; 2],
+    waiting: [usize; Need::ALL.len()],
     children: BTreeMap<u64, Node>,
 }
 
@@ -41,7 +67,7 @@ pub(super) struct Shares {
 
 impl Node {
     fn waits(&self, is_open: impl Fn(Need) -> bool) -> bool {
-        (self.waiting[0] > 0 && is_open(Need::Any)) || (self.waiting[1] > 0 && is_open(Need::Memory))
+        Need::ALL.into_iter().any(|need| self.waiting[need as usize] > 0 && is_open(need))
     }
 }
 
@@ -99,7 +125,12 @@ impl Shares {
     }
 
     pub(super) fn is_anybody_waiting(&self) -> bool {
-        self.root.waiting != [0, 0]
+        self.root.waits(|_| true)
+    }
+
+    /// Whether anybody waits to hand over what is urgent, or what isn't.
+    pub(super) fn is_line(&self, urgent: bool) -> bool {
+        self.root.waits(|need| need.is_urgent() == urgent)
     }
 
     /// The connection of the source whose turn it is, of those for whose need there is room.

@@ -22,7 +22,8 @@ const TYPICAL: usize = 512;
 /// Who waits to hand a message over, and how much may.
 #[derive(Debug)]
 pub(super) struct Gate {
-    pub(super) admission: Admission,
+    /// Of what isn't urgent, and of what is: neither has to wait for the other here.
+    admissions: [Admission; 2],
     shares: Shares,
     /// Of those who wait, by their connection.
     wakers: BTreeMap<u64, Waker>,
@@ -31,7 +32,7 @@ pub(super) struct Gate {
 
 /// For which needs there is room, by their number.
 #[derive(Debug, Clone, Copy)]
-struct Open([bool; 2]);
+struct Open([bool; Need::ALL.len()]);
 
 impl Open {
     fn is_for(self, need: Need) -> bool {
@@ -39,9 +40,13 @@ impl Open {
     }
 }
 
+/// Whether the link has room for what isn't urgent, and for what is.
+type LinkRoom = [bool; 2];
+
 impl Gate {
     pub(super) fn new(limit: &config::RateLimit) -> Gate {
-        Gate { admission: Admission::new(limit, now()), shares: Shares::default(), wakers: BTreeMap::new(), next_id: 0 }
+        let admissions = [(); 2].map(|()| Admission::new(limit, now()));
+        Gate { admissions, shares: Shares::default(), wakers: BTreeMap::new(), next_id: 0 }
     }
 
     fn id(&mut self) -> u64 {
@@ -49,18 +54,39 @@ impl Gate {
         self.next_id
     }
 
+    /// How much of what is `urgent`, or of what isn't, may wait for the link.
+    pub(super) fn admission(&mut self, urgent: bool) -> &mut Admission {
+        &mut self.admissions[usize::from(urgent)]
+    }
+
+    /// What a message of so many bytes takes of the link's time, in ns.
+    fn cost(&self, bytes: usize) -> u64 {
+        self.admissions[0].cost(bytes)
+    }
+
     /// Something about the link has changed, and with it what a message takes of it.
-    pub(super) fn change_link(&mut self, change: impl FnOnce(&mut Admission)) {
-        let before = self.admission.cost(TYPICAL);
-        change(&mut self.admission);
-        self.shares.rescale(before, self.admission.cost(TYPICAL));
+    pub(super) fn change_link(&mut self, change: impl Fn(&mut Admission)) {
+        let before = self.cost(TYPICAL);
+        self.admissions.iter_mut().for_each(change);
+        self.shares.rescale(before, self.cost(TYPICAL));
+    }
+
+    fn link_room(&self, now: Instant) -> LinkRoom {
+        [0, 1].map(|lane: usize| self.admissions[lane].has_room(now))
+    }
+
+    /// Whose turn it is of those who wait with something urgent, or with something that isn't.
+    fn first(&self, urgent: bool, open: Open) -> Option<u64> {
+        self.shares.first(|need| need.is_urgent() == urgent && open.is_for(need))
     }
 
     fn wake_first(&mut self, open: Open) {
-        if let Some(id) = self.shares.first(|need| open.is_for(need))
-            && let Some(waker) = self.wakers.remove(&id)
-        {
-            waker.wake();
+        for urgent in [true, false] {
+            if let Some(id) = self.first(urgent, open)
+                && let Some(waker) = self.wakers.remove(&id)
+            {
+                waker.wake();
+            }
         }
     }
 }
@@ -99,14 +125,21 @@ impl Outbox {
         Source { outbox: Rc::clone(self), path, waits: Cell::new(None) }
     }
 
-    fn open(&self, has_link_room: bool) -> Open {
+    fn open(&self, link_room: LinkRoom) -> Open {
         let ledger = self.ledger.borrow();
-        let is_open = self.closed.get() || (ledger.has_room() && has_link_room);
-        Open([is_open, is_open && (self.closed.get() || ledger.has_room_for_qos_0())])
+        Open(Need::ALL.map(|need| {
+            let has_room = link_room[usize::from(need.is_urgent())]
+                && ledger.has_room(need.is_urgent())
+                && (!need.is_memory() || ledger.has_room_for_qos_0());
+            self.closed.get() || has_room
+        }))
     }
 
-    fn is_link_open(&self, now: Instant) -> bool {
-        self.ledger.borrow().link() != LinkState::Up || self.gate.borrow().admission.has_room(now)
+    fn link_room(&self, now: Instant) -> LinkRoom {
+        match self.ledger.borrow().link() {
+            LinkState::Up => self.gate.borrow().link_room(now),
+            LinkState::Coming | LinkState::Down => [true; 2],
+        }
     }
 
     /// There may be room: whose turn it is is told.
@@ -115,7 +148,7 @@ impl Outbox {
             return;
         }
         let now = now();
-        let open = self.open(self.is_link_open(now));
+        let open = self.open(self.link_room(now));
         self.gate.borrow_mut().wake_first(open);
     }
 
@@ -127,7 +160,7 @@ impl Outbox {
     /// Whoever is first now may have to wait for something else than the one before.
     fn pass_on(&self) {
         if self.gate.borrow().shares.is_anybody_waiting() {
-            let open = self.open(true);
+            let open = self.open([true; 2]);
             self.gate.borrow_mut().wake_first(open);
         }
     }
@@ -135,26 +168,26 @@ impl Outbox {
 
 impl Source {
     /// Whether it is its turn to hand a message over. If not, [`Source::turn`] tells when to ask again.
-    pub(crate) fn may_hand_over(&self, qos: Qos) -> bool {
+    pub(crate) fn may_hand_over(&self, qos: Qos, urgent: bool) -> bool {
         if self.outbox.closed.get() {
             self.leave();
             return true;
         }
-        let need = if qos == Qos::AtMostOnce { Need::Memory } else { Need::Any };
+        let need = Need::of(qos, urgent);
         if self.waits.get().is_some_and(|waits| waits != need) {
             self.leave();
         }
         let now = now();
-        let open = self.outbox.open(self.outbox.is_link_open(now));
+        let open = self.outbox.open(self.outbox.link_room(now));
         let mut gate = self.outbox.gate.borrow_mut();
-        if open.is_for(need) && !gate.shares.is_anybody_waiting() {
+        if open.is_for(need) && !gate.shares.is_line(urgent) {
             return true;
         }
         if self.waits.get().is_none() {
             gate.shares.wait(&self.path, need);
             self.waits.set(Some(need));
         }
-        let is_first = gate.shares.first(|need| open.is_for(need)) == Some(self.id());
+        let is_first = gate.first(urgent, open) == Some(self.id());
         drop(gate);
         if is_first {
             self.leave();
@@ -165,7 +198,7 @@ impl Source {
     /// It has handed over a message of so many bytes.
     pub(crate) fn handed_over(&self, bytes: usize) {
         let mut gate = self.outbox.gate.borrow_mut();
-        let cost = gate.admission.cost(bytes);
+        let cost = gate.cost(bytes);
         gate.shares.charge(&self.path, cost);
     }
 
@@ -198,13 +231,13 @@ impl Source {
 
     /// When a stalled link lets it in, if it is first.
     fn opens_at(&self) -> Option<Instant> {
-        let now = now();
-        if self.outbox.is_link_open(now) {
+        let lane = usize::from(self.waits.get()?.is_urgent());
+        if self.outbox.link_room(now())[lane] {
             return None;
         }
-        let open = self.outbox.open(true);
+        let open = self.outbox.open([true; 2]);
         let gate = self.outbox.gate.borrow();
-        (gate.shares.first(|need| open.is_for(need)) == Some(self.id())).then(|| gate.admission.opens_at())
+        (gate.first(lane == 1, open) == Some(self.id())).then(|| gate.admissions[lane].opens_at())
     }
 
     fn id(&self) -> u64 {

@@ -30,6 +30,8 @@ pub(crate) struct HeldStatus {
 pub(crate) struct OutboxStatus {
     /// Messages not yet handed to the link.
     pub(crate) waiting: u64,
+    /// Of these, what is urgent.
+    pub(crate) urgent: u64,
     /// QoS 1 messages handed to the link and not yet acknowledged.
     pub(crate) in_flight: usize,
     /// Topics and payloads of both.
@@ -59,6 +61,7 @@ impl Outbox {
         let (ledger, quarantine) = (self.ledger.borrow(), self.quarantine.borrow());
         OutboxStatus {
             waiting: ledger.waiting(),
+            urgent: ledger.waiting_like(true),
             in_flight: ledger.in_flight(),
             bytes: ledger.bytes(),
             oldest: ledger.oldest().map(Rfc3339),

@@ -83,6 +83,7 @@ impl<S: Transport> ClaimConnection<S> {
             payload: request.payload.clone().into(),
             qos: Qos::AtLeastOnce,
             retain: false,
+            urgent: false,
             properties: None,
         };
         let asked = self.talk.ask(&message, &request.answers(), ANSWER).await;

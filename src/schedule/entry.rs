@@ -267,8 +267,9 @@ impl Publication {
         now: Timestamp,
         submit: impl Fn(Outbound) -> Result<(), Refusal>,
     ) -> Result<Done, Trouble> {
-        let config::Publish { topic, qos, retain, .. } = &self.config;
-        submit(Outbound { topic: topic.clone(), payload, qos: *qos, retain: *retain, properties })?;
+        let config::Publish { topic, qos, retain, urgent, .. } = &self.config;
+        let (topic, qos, retain, urgent) = (topic.clone(), *qos, *retain, *urgent);
+        submit(Outbound { topic, payload, qos, retain, urgent, properties })?;
         self.last_published = Some(to_milliseconds(now));
         Ok(Done::Submitted)
     }

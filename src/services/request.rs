@@ -120,6 +120,7 @@ impl Request {
             payload: Bytes::from(Value::Object(body).to_string()),
             qos: Qos::AtLeastOnce,
             retain: false,
+            urgent: false,
             properties: None,
         }
     }

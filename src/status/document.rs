@@ -158,6 +158,7 @@ pub(crate) struct LinkError {
 #[serde(default)]
 pub(crate) struct OutboxDocument {
     pub(crate) waiting: u64,
+    pub(crate) urgent: u64,
     pub(crate) in_flight: u64,
     pub(crate) bytes: u64,
     pub(crate) oldest: Option<Rfc3339>,

@@ -209,6 +209,7 @@ impl Metrics {
     fn outbox(&mut self, document: &Document) {
         let outbox = &document.outbox;
         self.one("outbox_waiting_messages", Gauge, "Messages not yet handed to the link.", outbox.waiting);
+        self.one("outbox_urgent_messages", Gauge, "How many of these are urgent.", outbox.urgent);
         let help = "QoS 1 messages handed to the link and not yet acknowledged.";
         self.one("outbox_in_flight_messages", Gauge, help, outbox.in_flight);
         self.one("outbox_bytes", Gauge, "Bytes of their topics and payloads.", outbox.bytes);

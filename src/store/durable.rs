@@ -126,7 +126,7 @@ pub(crate) struct Durable<T> {
     /// The last write failed.
     failing: bool,
     /// There may be something that has to be on the disk at once.
-    urgent: bool,
+    hurried: bool,
     /// No message in memory is due on the disk before this.
     spill_check: Option<Instant>,
     /// When to remove what is finished.
@@ -159,7 +159,7 @@ impl<T: Lasting> Durable<T> {
             generation,
             stopping: false,
             failing: false,
-            urgent: false,
+            hurried: false,
             spill_check: None,
             flush_at: None,
             written_at: None,
@@ -171,6 +171,11 @@ impl<T: Lasting> Durable<T> {
         self.queue
     }
 
+    /// In the database it has another number than was thought.
+    pub(crate) fn set_queue(&mut self, queue: QueueId) {
+        self.queue = queue;
+    }
+
     /// A message is here, or has to be on the disk sooner than it had. None is due before `at`.
     pub(crate) fn expect(&mut self, at: Instant) {
         self.spill_check = Some(self.spill_check.map_or(at, |check| check.min(at)));
@@ -178,7 +183,7 @@ impl<T: Lasting> Durable<T> {
 
     /// There may be something that has to be on the disk at once.
     pub(crate) fn hurry(&mut self) {
-        self.urgent = true;
+        self.hurried = true;
     }
 
     /// Something is finished.
@@ -210,7 +215,7 @@ impl<T: Lasting> Durable<T> {
     /// Everything is to be on the disk, and off it what is finished.
     pub(crate) fn stop(&mut self) {
         self.stopping = true;
-        self.urgent = true;
+        self.hurried = true;
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -229,13 +234,13 @@ impl<T: Lasting> Durable<T> {
 
     /// Whether there is something to write or read before [`Durable::timeout`].
     pub(crate) fn needs_keeper(&self) -> bool {
-        self.urgent || self.backlog.finished() >= FLUSH_AT
+        self.hurried || self.backlog.finished() >= FLUSH_AT
     }
 
     /// What to write now of the messages: what is due, or said to be wanted `at_once`.
     fn begin_batch(&mut self, now: Instant, at_once: fn(&T) -> bool) -> Option<Batch> {
         let flush = self.stopping || self.flush_at.is_some_and(|at| at <= now) || self.backlog.finished() >= FLUSH_AT;
-        let look = self.urgent || self.spill_check.is_some_and(|at| at <= now);
+        let look = self.hurried || self.spill_check.is_some_and(|at| at <= now);
         if !flush && !look {
             return None;
         }
@@ -243,7 +248,7 @@ impl<T: Lasting> Durable<T> {
         let wanted = |item: &T| item.due().is_some_and(|due| stopping || due <= now || at_once(item));
         let batch = self.backlog.begin_write(flush, wanted, |seq, item| item.to_row(seq));
         if look && batch.as_ref().is_none_or(|batch| batch.insert.is_empty()) {
-            self.urgent = false;
+            self.hurried = false;
             self.spill_check = self.backlog.unstored().filter_map(Lasting::due).min().filter(|due| *due > now);
         }
         if batch.is_some() {
@@ -255,7 +260,7 @@ impl<T: Lasting> Durable<T> {
     /// The write has ended. Returns who waited for what is on the disk now.
     fn end_batch(&mut self, successful: bool, now: Instant) -> Vec<T::Waiter> {
         self.failing = !successful;
-        self.urgent = true;
+        self.hurried = true;
         let mut waiters = Vec::new();
         self.written_at = Some(now);
         self.backlog.end_write(successful, |item| waiters.extend(item.take_waiter()));
@@ -270,7 +275,7 @@ impl<T: Lasting> Durable<T> {
         }
         self.backlog.reattach(stored, self.generation == 0);
         self.generation = generation;
-        self.urgent = true;
+        self.hurried = true;
         true
     }
 

@@ -129,6 +129,12 @@ impl Contents {
     pub(crate) fn totals(&self, queue: QueueId) -> Totals {
         self.queues.iter().find(|(id, ..)| *id == queue).map_or_else(Totals::default, |(_, _, totals)| *totals)
     }
+
+    /// The queue of what is urgent of the outbox. Its number is known once the database is open.
+    pub(crate) fn urgent(&self) -> (QueueId, Totals) {
+        let known = self.queues.iter().find(|(_, name, _)| name == QueueId::URGENT);
+        known.map_or_else(|| (QueueId::likely_urgent(), Totals::default()), |(id, _, totals)| (*id, *totals))
+    }
 }
 
 /// What the next start finds of what is stored.
@@ -174,7 +180,7 @@ impl Store {
         let (pending, moved_aside, restored) = Default::default();
         let task = Task {
             path: path.to_owned(),
-            forwards: forwards.iter().map(|name| (*name).to_owned()).collect(),
+            forwards: forwards.iter().chain([&QueueId::URGENT]).map(|name| (*name).to_owned()).collect(),
             jobs: receiver,
             opened,
             publish,

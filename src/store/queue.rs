@@ -10,6 +10,10 @@ impl QueueId {
     /// What waits for IoT Core.
     pub(crate) const OUTBOX: QueueId = QueueId(0);
 
+    /// The name of the queue of what is urgent and waits for IoT Core. It has a number as the forwards' queues have, as every other number
+    /// may be one of theirs in a database of before. No forward may have a control character in its name.
+    pub(crate) const URGENT: &str = "outbox\turgent";
+
     /// The bits of a key that say the place in the queue.
     const SEQ_BITS: u32 = 53;
 
@@ -46,6 +50,11 @@ impl QueueId {
         let others = QueueId::COUNT - 2;
         let start = (crc32fast::hash(name.as_bytes()) % u32::from(others)) as u16;
         (0..others).map(|i| QueueId(1 + (start + i) % others)).find(|queue| !is_taken(*queue))
+    }
+
+    /// The number that [`QueueId::URGENT`] has, unless a forward had it before.
+    pub(crate) fn likely_urgent() -> QueueId {
+        QueueId::for_name(QueueId::URGENT, |_| false).unwrap_or(QueueId::OUTBOX)
     }
 
     /// The name of the note up to which place messages of a queue may have been given to readers.

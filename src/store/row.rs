@@ -25,6 +25,8 @@ pub(crate) struct Row {
     pub(crate) retain: bool,
     /// The server had marked it as sent before (DUP), or it was given to a reader before.
     pub(crate) duplicate: bool,
+    /// On its way to IoT Core it goes before what isn't.
+    pub(crate) urgent: bool,
     /// MQTT 5 only.
     pub(crate) properties: Option<Arc<Properties>>,
 }
@@ -39,11 +41,11 @@ impl Row {
     /// The message, on its way to IoT Core again; its `expires_in` goes on counting from the acceptance, as far as its time is
     /// certain.
     pub(crate) fn into_outbound(self, now: Instant, moment: &Moment) -> (Outbound, Timestamp, Accepted) {
-        let Row { at, accepted, topic, payload, qos, retain, mut properties, .. } = self;
+        let Row { at, accepted, topic, payload, qos, retain, urgent, mut properties, .. } = self;
         if let Some(properties) = &mut properties {
             Arc::make_mut(properties).count_on(now, moment.age(accepted));
         }
-        (Outbound { topic, payload, qos, retain, properties }, at, accepted)
+        (Outbound { topic, payload, qos, retain, urgent, properties }, at, accepted)
     }
 
     /// The properties as they are written: in the JSON of the socket lines; nothing where there are none.
@@ -54,7 +56,7 @@ impl Row {
     }
 
     pub(super) fn flags(&self) -> u8 {
-        self.qos.level() | u8::from(self.retain) << 1 | u8::from(self.duplicate) << 2
+        self.qos.level() | u8::from(self.retain) << 1 | u8::from(self.duplicate) << 2 | u8::from(self.urgent) << 3
     }
 
     /// The content's checksum. SQLite has none of its own: a page of a payload that has turned to garbage reads as well as
@@ -111,6 +113,7 @@ impl Columns<'_> {
             qos: if self.flags & 1 == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce },
             retain: self.flags & 2 != 0,
             duplicate: self.flags & 4 != 0,
+            urgent: self.flags & 8 != 0,
             properties: match self.properties {
                 [] => None,
                 json => Some(Arc::new(serde_json::from_slice(json).ok()?)),

@@ -41,7 +41,7 @@ pub(super) struct Disk {
     is_writing: bool,
     is_stopping: bool,
     /// What somebody waits for is to be there at once.
-    urgent: bool,
+    hurried: bool,
     /// What was there has to be there again.
     lost: bool,
     /// Nothing has to be there before.
@@ -65,7 +65,7 @@ impl Disk {
             is_loading: false,
             is_writing: false,
             is_stopping: false,
-            urgent: false,
+            hurried: false,
             lost: false,
             due: None,
             finished: BTreeSet::new(),
@@ -122,6 +122,7 @@ impl Entry {
             qos: Qos::AtLeastOnce,
             retain: message.retain,
             duplicate: false,
+            urgent: message.urgent,
             properties: message.properties,
         }
     }
@@ -144,7 +145,7 @@ impl Held {
     pub(super) fn hurry_if_many_wait(&mut self) {
         let newest = self.entries.values().rev().take(4 * MANY);
         if newest.filter(|entry| entry.is_awaited() && !entry.is_out).count() >= MANY {
-            self.disk.urgent = true;
+            self.disk.hurried = true;
         }
     }
 
@@ -196,17 +197,17 @@ impl Held {
     pub(crate) fn needs_keeper(&self, now: Instant) -> bool {
         let disk = &self.disk;
         let has_to_read = disk.unread.is_some() && !disk.is_loading;
-        has_to_read || disk.urgent || disk.lost || disk.is_stopping || disk.flushes(now)
+        has_to_read || disk.hurried || disk.lost || disk.is_stopping || disk.flushes(now)
     }
 
     /// What has to be written now: all that somebody waits for as soon as one of them can't wait any more. One write for many wears
     /// the card less.
     fn rows_to_write(&mut self, now: Instant) -> Vec<Row> {
         let disk = &mut self.disk;
-        let is_due = disk.urgent || disk.is_stopping || disk.due.is_some_and(|due| due <= now);
+        let is_due = disk.hurried || disk.is_stopping || disk.due.is_some_and(|due| due <= now);
         let (mut rows, mut bytes, mut next_due) = (Vec::new(), 0, None::<Instant>);
         let is_wanted = |entry: &Entry| (is_due && entry.is_awaited()) || (disk.lost && entry.disk == OnDisk::Maybe);
-        if is_due && !disk.is_stopping && !disk.urgent {
+        if is_due && !disk.is_stopping && !disk.hurried {
             // What was due may have gone meanwhile.
             let first = self.entries.values().filter(|entry| entry.is_awaited()).map(|entry| entry.due).min();
             if first.is_none_or(|first| first > now) {
@@ -225,7 +226,7 @@ impl Held {
             entry.disk = OnDisk::Writing;
         }
         if next_due.is_none() {
-            (disk.urgent, disk.lost) = (false, false);
+            (disk.hurried, disk.lost) = (false, false);
         }
         if is_due {
             disk.due = next_due;
@@ -259,7 +260,7 @@ impl DiskQueue for Held {
         if !successful {
             disk.finished.extend(removed);
             disk.flush_at = Some(now);
-            disk.urgent = true;
+            disk.hurried = true;
         }
         for entry in self.entries.values_mut().filter(|entry| entry.disk == OnDisk::Writing) {
             entry.disk = if successful { OnDisk::Yes } else { OnDisk::Maybe };

@@ -17,6 +17,7 @@ fn rule(every: Option<u64>, on_change: bool, batch: Option<(usize, u64)>) -> con
         to: String::new(),
         except: Vec::new(),
         retain: false,
+        urgent: false,
         every: every.map(Duration::from_secs),
         on_change,
         batch: batch.map(|(max, within)| config::Batch {
@@ -29,7 +30,14 @@ fn rule(every: Option<u64>, on_change: bool, batch: Option<(usize, u64)>) -> con
 
 fn message(topic: &str, payload: &str) -> Outbound {
     let payload = Bytes::copy_from_slice(payload.as_bytes());
-    Outbound { topic: Topic::new(topic).unwrap(), payload, qos: Qos::AtLeastOnce, retain: false, properties: None }
+    Outbound {
+        topic: Topic::new(topic).unwrap(),
+        payload,
+        qos: Qos::AtLeastOnce,
+        retain: false,
+        urgent: false,
+        properties: None,
+    }
 }
 
 /// A rule, its disk, and a clock.

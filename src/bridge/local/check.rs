@@ -135,8 +135,14 @@ impl Talk {
         }
         for topic in device.trials() {
             let shown = topic.to_string();
-            let message =
-                Outbound { topic, payload: Bytes::new(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+            let message = Outbound {
+                topic,
+                payload: Bytes::new(),
+                qos: Qos::AtLeastOnce,
+                retain: false,
+                urgent: false,
+                properties: None,
+            };
             let refused = match self.dialogue.refuses(&message, time::now()) {
                 Some(rejection) => Some(rejection.to_string()),
                 None => self.publish(&message, &shown).await?.err().map(|reason| format!("reason code {reason}")),

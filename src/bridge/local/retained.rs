@@ -31,7 +31,7 @@ impl Kept {
     fn message(&self) -> Outbound {
         // An empty retained message takes the place of none (`MQTT-3.3.1-6`).
         let (topic, payload) = (self.topic.clone(), self.payload.clone());
-        Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: true, properties: None }
+        Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: true, urgent: false, properties: None }
     }
 
     fn may_go(&self) -> bool {

@@ -102,7 +102,8 @@ fn up(topic: &Topic<'_>, line: &Line, retain: bool, problems: &mut Problems) -> 
     // IoT Core retains nothing there.
     let retain = retain && !topic.remote.starts_with("$aws/");
     let (strip, to) = (topic.local.to_owned(), topic.remote.to_owned());
-    let rule = Up { from, strip, to, except: Vec::new(), retain, every: None, on_change: false, batch: None };
+    let (urgent, every, on_change, batch) = (false, None, false, None);
+    let rule = Up { from, strip, to, except: Vec::new(), retain, urgent, every, on_change, batch };
     let is_possible = rule.mapping().images().iter().any(|image| image.is_ever(|topic| for_iot_core(topic, &rule.to)));
     if !is_possible {
         let shown = rule.mapping().images().last().map(Pattern::shown).unwrap_or_default();

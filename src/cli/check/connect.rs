@@ -160,14 +160,22 @@ fn publications(config: &Config) -> Vec<Publication> {
         let payload = publish.payload.constant().unwrap_or_default();
         let payload = Bytes::copy_from_slice(payload.as_bytes());
         let Publish { name, topic, qos, retain, .. } = publish;
-        let message = Outbound { topic: topic.clone(), payload, qos: *qos, retain: *retain, properties: None };
+        let message =
+            Outbound { topic: topic.clone(), payload, qos: *qos, retain: *retain, urgent: false, properties: None };
         Publication { by: format!("publish {name}, on {topic}"), message }
     });
     let lines = config.ingest.iter().filter_map(|ingest| {
         // What a filter matches isn't shorter than this by much.
         let topics = ingest.topics.iter().map(|filter| filter.as_str().replace(['+', '#'], "x"));
         let topic = Topic::new(topics.min_by_key(String::len)?.as_str()).ok()?;
-        let message = Outbound { topic, payload: Bytes::new(), qos: Qos::AtLeastOnce, retain: false, properties: None };
+        let message = Outbound {
+            topic,
+            payload: Bytes::new(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            urgent: false,
+            properties: None,
+        };
         Some(Publication { by: format!("ingest {}, lines without `qos` (QoS 1)", ingest.name), message })
     });
     scheduled.chain(lines).collect()

@@ -140,8 +140,9 @@ impl Page {
         let waits = match (outbox.waiting, outbox.in_flight) {
             (0, 0) => "nothing waits for IoT Core".to_owned(),
             (waiting, in_flight) => format!(
-                "{} for IoT Core, {in_flight} in flight: {}, {} on the disk{oldest}",
+                "{} for IoT Core{}, {in_flight} in flight: {}, {} on the disk{oldest}",
                 waits(waiting),
+                if outbox.urgent > 0 { format!(", {} of them urgent", outbox.urgent) } else { String::new() },
                 bytes(outbox.bytes),
                 outbox.stored
             ),

@@ -30,7 +30,7 @@ fn outage() -> Value {
             "endpoint": "x.example", "port": 8883, "client_id": "thing-1", "protocol": "5", "filters_refused": [],
         },
         "outbox": {
-            "waiting": 12, "in_flight": 3, "bytes": 2048, "oldest": "2026-01-31T11:48:00Z", "stored": 15,
+            "waiting": 12, "urgent": 2, "in_flight": 3, "bytes": 2048, "oldest": "2026-01-31T11:48:00Z", "stored": 15,
             "dropped": {"full": 2, "expired": 0, "not_connected": 1}, "quarantined": 1,
             "quarantine": [{"topic": "secret", "retain": false, "since": "2026-01-31T11:59:00Z", "messages": 1,
                             "reason": "the server closes the connection", "missing": "iot:Publish on topic/secret"}],
@@ -79,8 +79,8 @@ last error   20s ago: looking up x.example in DNS: no name server gave an answer
              See whether the network is up (`ip route`, `resolvectl status`); gatewire tries again
              by itself, for ever.
 traffic      325 out, 2 of them re-sent, 40 in; 3 connections in 17 attempts, 2 reconnects
-outbox       12 messages wait for IoT Core, 3 in flight: 2.0 KiB, 15 on the disk, the oldest for
-             12m, since 2026-01-31 11:48:00 UTC
+outbox       12 messages wait for IoT Core, 2 of them urgent, 3 in flight: 2.0 KiB, 15 on the disk,
+             the oldest for 12m, since 2026-01-31 11:48:00 UTC
              the backlog goes out: 150 of 600 are delivered, about 1m 15s left
              340 accepted, 320 delivered, 3 sent with QoS 0
              dropped: 2 full, 1 not connected
@@ -254,6 +254,7 @@ fn metrics_have_a_head_a_unit_and_escaped_labels() {
     for expected in [
         "# HELP gatewire_link_up Whether there is a connection to IoT Core.\n# TYPE gatewire_link_up gauge\ngatewire_link_up 0\n",
         "gatewire_link_info{endpoint=\"x.example\",client_id=\"a\\\"b\\\\c\\nd\",protocol=\"5\"} 1\n",
+        "gatewire_outbox_urgent_messages 2\n",
         "gatewire_outbox_dropped_total{cause=\"full\"} 2\n",
         "gatewire_outbox_oldest_timestamp_seconds 1769860080\n",
         "gatewire_outbox_drain_left_messages 450\n",

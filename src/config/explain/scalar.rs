@@ -30,7 +30,8 @@ const NUMBERS: [&str; 11] = [
 const NEEDED: [&str; 8] = ["endpoint", "client_id", "name", "topic", "payload", "socket", "filters", "topics"];
 
 /// Keys that take true or false.
-const BOOLEANS: [&str; 7] = ["retain", "topic_alias", "at_start", "on_change", "split", "rerun", "report_output"];
+const BOOLEANS: [&str; 8] =
+    ["retain", "topic_alias", "urgent", "at_start", "on_change", "split", "rerun", "report_output"];
 
 /// Keys that take an array of strings.
 const LISTS: [&str; 8] = ["allow", "filters", "topics", "command", "metrics", "except", "run", "hosts"];

@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
             section.error("retain", "IoT Core retains nothing under `$aws/`; leave it out");
         }
         section.finish();
-        Some(Outbound { topic: topic?, payload: payload?, qos, retain, properties: None })
+        Some(Outbound { topic: topic?, payload: payload?, qos, retain, urgent: false, properties: None })
     }
 
     /// `payload` of what is the same on each connection: a will, which has at most `max` bytes.

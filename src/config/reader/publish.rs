@@ -45,9 +45,24 @@ impl<'a> Reader<'a> {
         if retain && topic.as_ref().is_some_and(|topic| topic.as_str().starts_with("$aws/")) {
             section.error("retain", "IoT Core retains nothing under `$aws/`; leave it out");
         }
+        let urgent = urgent(&section);
         section.finish();
         let (topic, when, payload, source) = (topic?, when?, payload?, source.read()?);
-        Some(Publish { name, topic, when, count, jitter, at_start, source, payload, on_change, batch, qos, retain })
+        Some(Publish {
+            name,
+            topic,
+            when,
+            count,
+            jitter,
+            at_start,
+            source,
+            payload,
+            on_change,
+            batch,
+            qos,
+            retain,
+            urgent,
+        })
     }
 
     fn published_file(&self, node: &Node) -> Result<PathBuf, String> {
@@ -188,6 +203,15 @@ fn positive(node: &Node) -> Result<f64, String> {
         number if number > 0.0 && number.is_finite() => Ok(number),
         number => Err(format!("{number} is out of range, it must be above 0")),
     }
+}
+
+/// `urgent`, which has no `batch` beside it.
+pub(in crate::config) fn urgent(section: &Section<'_>) -> bool {
+    let urgent = section.get_or("urgent", false, boolean);
+    if urgent && section.node("batch").is_some() {
+        section.error("urgent", "can't stand beside `batch`, which holds messages back; delete one of the two");
+    }
+    urgent
 }
 
 /// `batch`, if it is there.

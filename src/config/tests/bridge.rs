@@ -34,6 +34,7 @@ fn a_bridge_is_read_with_its_placeholders_and_defaults() {
         (up.from.as_str(), up.strip.as_str(), up.to.as_str()),
         ("zigbee2mqtt/+", "zigbee2mqtt/", "gateways/thing-1/z2m/")
     );
+    assert!(!up.urgent);
     assert_eq!((up.except.len(), up.retain, up.every, up.on_change, up.batch), (0, false, None, false, None));
     let down = &bridge.down[0];
     assert_eq!(
@@ -210,6 +211,7 @@ fn a_wrong_rule_is_told_at_its_line() {
             "[[bridge.up]]\nfrom = \"a\"\nto = \"$aws/rules/r/\"\nretain = true",
             "IoT Core retains nothing under `$aws/`",
         ),
+        ("[[bridge.up]]\nfrom = \"a\"\nurgent = true\nbatch = {}", "`bridge.up.urgent`: can't stand beside `batch`"),
         ("[[bridge.down]]\nfrom = \"1/2/3/4/5/6/7/8/9\"", "it has 8 slashes, IoT Core takes at most 7"),
         ("[[bridge.down]]\nfrom = \"a/#\"\nto = \"$SYS/\"", "begins with `$SYS`, which is for the broker itself"),
         ("[[bridge.down]]\nfrom = \"a\"\nretain = true", "`bridge.down.retain`: unknown key"),

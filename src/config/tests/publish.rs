@@ -104,6 +104,8 @@ fn an_error_in_a_publication_says_what_is_wrong() {
         ("timeout = \"5s\"", "`publish.timeout`: is for `command`, which isn't there"),
         ("on_change = true", "`publish.on_change`: needs something to read: `file`, `command` or `metrics`"),
         ("min_change = 1", "`publish.min_change`: is for `on_change = true`, which isn't there"),
+        ("urgent = 1", "`publish.urgent`: must be true, not 1"),
+        ("urgent = true\nbatch = {}", "`publish.urgent`: can't stand beside `batch`, which holds messages back"),
         ("batch = { max = 0 }", "`publish.batch.max`: 0 is out of range, it must be from 1 to 1000"),
         ("batch = { whithin = \"1s\" }", "`publish.batch.whithin`: unknown key; did you mean `within`?"),
         ("batch = 5", "must be a table, such as { max = 50, within = \"10s\" }"),
@@ -191,6 +193,7 @@ fn a_source_reads_the_value_and_only_one_can() {
     let found = read_one(&publish("command = [\"vcgencmd\", \"measure_temp\"]\nbatch = { max = 5 }"));
     let argv = vec!["vcgencmd".to_owned(), "measure_temp".to_owned()];
     assert_eq!(found.source, Some(Source::Command { argv, timeout: Duration::from_secs(10) }));
+    assert!(!found.urgent && read_one(&publish("urgent = true")).urgent);
     assert_eq!(
         (found.on_change, found.batch),
         (None, Some(Batch { max: 5, within: Duration::from_secs(10), encoding: Encoding::None }))

@@ -43,7 +43,7 @@ impl Lasting for Kept {
         let duplicate = duplicate || self.given || self.exposed;
         // How old it is decides nothing.
         let accepted = Accepted::Earlier(None);
-        Row { seq, at: received_at, accepted, topic, payload, qos, retain, duplicate, properties }
+        Row { seq, at: received_at, accepted, topic, payload, qos, retain, duplicate, urgent: false, properties }
     }
 
     fn take_waiter(&mut self) -> Option<AckToken> {

@@ -18,7 +18,8 @@ fn a_line_is_taken_as_the_design_shows_it() {
 
     let (id, request) = parse(r#"{"topic":"a","payload":""}"#);
     let request = request.unwrap();
-    assert_eq!((id, request.qos, request.retain), (None, Qos::AtLeastOnce, false));
+    assert_eq!((id, request.qos, request.retain, request.urgent), (None, Qos::AtLeastOnce, false, false));
+    assert!(parse(r#"{"topic":"a","payload":"","urgent":true}"#).1.unwrap().urgent);
 }
 
 #[test]
@@ -97,6 +98,8 @@ fn every_fault_is_named() {
         (r#"{"topic":"a","payload":1,"qos":2}"#, "`qos` must be 0 or 1"),
         (r#"{"topic":"a","payload":1,"qos":"1"}"#, "`qos` must be 0 or 1"),
         (r#"{"topic":"a","payload":1,"retain":1}"#, "`retain` must be true or false"),
+        (r#"{"topic":"a","payload":1,"urgent":"true"}"#, "`urgent` must be true or false"),
+        (r#"{"topic":"a","payload":1,"urgent":true,"urgent":false}"#, "`urgent` is given twice"),
         (r#"{"topic":"a","payload":1,"topic":"b"}"#, "`topic` is given twice"),
         (r#"{"topic":"a","paylod":1}"#, "unknown key `paylod`; the nearest is `payload`"),
         (r#"{"topic":"a","message":1}"#, "unknown key `message`; the nearest is `payload`"),

@@ -140,3 +140,23 @@ async fn what_waits_in_batches_is_bounded_however_many_topics_there_are() {
     assert!(served.outbox.status().waiting >= 300 - 5, "{:?}", served.outbox.status());
     served.task.abort();
 }
+
+#[tokio::test(flavor = "local")]
+async fn an_urgent_line_waits_in_no_batch_and_sends_none_early() {
+    let served = batch(2, LONG);
+    let mut client = served.connect().await;
+    send(&mut client, "{\"topic\":\"g/1\",\"payload\":\"1\",\"id\":1}\n").await;
+    send(&mut client, "{\"topic\":\"g/1\",\"payload\":\"alarm\",\"id\":2,\"urgent\":true}\n").await;
+    let (sequence, message) = take(&served).await;
+    assert_eq!(message, "g/1 1 alarm");
+    assert_eq!(served.outbox.status().waiting, 0);
+    served.outbox.delivered(sequence);
+    send(&mut client, "{\"topic\":\"g/1\",\"payload\":\"3\",\"id\":3}\n").await;
+    let (sequence, message) = take(&served).await;
+    assert_eq!(message, "g/1 1 [1,3]");
+    served.outbox.delivered(sequence);
+    for id in 1..=3 {
+        assert_eq!(answer(&mut client).await, json!({"id": id, "result": "delivered"}));
+    }
+    served.task.abort();
+}

@@ -235,6 +235,7 @@ mod tests {
             payload: Bytes::from_static(b"?"),
             qos: Qos::AtLeastOnce,
             retain: false,
+            urgent: false,
             properties: None,
         };
         for (protocol, answer, puback) in [

@@ -180,7 +180,14 @@ impl<'a> Play<'a> {
         let Ok(topic) = Topic::new("a/b") else { return };
         if self.session.can_publish() {
             self.accepted += 1;
-            let message = Outbound { topic, payload: Bytes::from_static(b"x"), qos, retain: false, properties: None };
+            let message = Outbound {
+                topic,
+                payload: Bytes::from_static(b"x"),
+                qos,
+                retain: false,
+                urgent: false,
+                properties: None,
+            };
             self.session.publish(Sequence::new(self.accepted), message, self.now);
         }
     }

@@ -167,7 +167,8 @@ impl InFlight {
     }
 
     /// A connection is established: all goes again, in order. With the server's session present what was sent in it is a duplicate with
-    /// its old packet identifier (`MQTT-4.4.0-1`), without it the server has never seen them, and their order is that of acceptance.
+    /// its old packet identifier (`MQTT-4.4.0-1`), without it the server has never seen them, and their order is that of acceptance,
+    /// of what is urgent first.
     pub(super) fn restart(&mut self, session_present: bool) {
         for entry in &mut self.entries {
             entry.sent = None;
@@ -175,7 +176,7 @@ impl InFlight {
             entry.dup = entry.is_known;
         }
         if !session_present {
-            self.entries.make_contiguous().sort_by_key(|entry| entry.sequence);
+            self.entries.make_contiguous().sort_by_key(|entry| (!entry.message.urgent, entry.sequence));
         }
         self.unsent = self.entries.len();
         self.check_at = None;

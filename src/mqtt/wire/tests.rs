@@ -302,7 +302,8 @@ fn a_publish_is_as_large_as_is_said() {
                 [0, 1, 96, 97, 98, 99, 100, 101, 102, 103, 16_354, 16_355, 16_356, 16_357, 16_358, 16_359, 131_072]
             {
                 let (payload, mut output) = (Bytes::from(vec![b'x'; len]), BytesMut::new());
-                let message = Outbound { topic: topic.clone(), payload, qos, retain: false, properties: None };
+                let message =
+                    Outbound { topic: topic.clone(), payload, qos, retain: false, urgent: false, properties: None };
                 Wire::new(&options(protocol)).publish(&message, 1, false, Instant::now(), &mut output);
                 assert_eq!(
                     publish_size(protocol, qos, topic.as_str().len(), len),

@@ -33,8 +33,19 @@ impl<W> Lasting for Entry<W> {
     }
 
     fn to_row(&self, seq: u64) -> Row {
-        let Outbound { topic, payload, qos, retain, properties } = self.message.clone();
-        Row { seq, at: self.at, accepted: self.accepted, topic, payload, qos, retain, duplicate: false, properties }
+        let Outbound { topic, payload, qos, retain, urgent, properties } = self.message.clone();
+        Row {
+            seq,
+            at: self.at,
+            accepted: self.accepted,
+            topic,
+            payload,
+            qos,
+            retain,
+            duplicate: false,
+            urgent,
+            properties,
+        }
     }
 
     fn take_waiter(&mut self) -> Option<W> {

@@ -12,7 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn message(size: usize, qos: Qos) -> Outbound {
     let topic = Topic::new("t").unwrap();
-    Outbound { topic, payload: Bytes::from(vec![b'x'; size - 1]), qos, retain: false, properties: None }
+    Outbound { topic, payload: Bytes::from(vec![b'x'; size - 1]), qos, retain: false, urgent: false, properties: None }
 }
 
 fn qos1(size: usize) -> Outbound {
@@ -25,7 +25,7 @@ fn bounds(max_size: u64, when_full: WhenFull) -> Bounds {
 
 /// A ledger with room for exactly `n` messages of 100 bytes.
 fn with_room_for(n: u64, when_full: WhenFull) -> Ledger<u32> {
-    Ledger::new(bounds(n * 100, when_full), Totals::default(), 1, 0)
+    Ledger::new(bounds(n * 100, when_full), nothing_stored(), 1, 0)
 }
 
 fn accept_at(ledger: &mut Ledger<u32>, message: Outbound, waiter: u32, now: Instant) -> Result<(), Full> {
@@ -44,13 +44,18 @@ fn moment(since_boot: Duration) -> Moment {
     Moment { since_boot, synchronised: None }
 }
 
+fn nothing_stored() -> Stored {
+    Stored::of(&Contents::default())
+}
+
+/// Of what isn't urgent.
 fn next_write(ledger: &mut Ledger<u32>, now: Instant) -> Option<Write> {
-    ledger.next_write(now)
+    ledger.lane(QueueId::OUTBOX).next_write(now)
 }
 
 /// Who waited for what is on the disk now.
 fn write_ended(ledger: &mut Ledger<u32>, successful: bool, now: Instant) -> Vec<u32> {
-    ledger.write_ended(successful, now);
+    ledger.lane(QueueId::OUTBOX).write_ended(successful, now);
     ledger.take_stored()
 }
 
@@ -196,7 +201,7 @@ fn delivered_rows_are_removed_together() {
     ledger.link_down();
     (0..300).for_each(|waiter| accept(&mut ledger, waiter).unwrap());
     while next_write(&mut ledger, now).is_some() {
-        ledger.write_ended(true, now);
+        ledger.lane(QueueId::OUTBOX).write_ended(true, now);
     }
     ledger.link_up();
     let taken = take_all(&mut ledger);
@@ -206,7 +211,7 @@ fn delivered_rows_are_removed_together() {
         assert_eq!(write.is_some(), n as u64 + 1 == FLUSH_AT, "after {n}");
         if let Some(write) = write {
             assert_eq!(write.delete, [0..=255]);
-            ledger.write_ended(true, now);
+            ledger.lane(QueueId::OUTBOX).write_ended(true, now);
         }
     }
     assert!(next_write(&mut ledger, now + FLUSH_AFTER / 2).is_none());
@@ -223,7 +228,7 @@ fn a_disk_that_fails_drops_nothing_and_is_tried_again() {
     next_write(&mut ledger, now).unwrap();
     assert_eq!(write_ended(&mut ledger, false, now), [0u32; 0]);
     assert_eq!(accept(&mut ledger, 3), Err(Full), "nothing gives way while the disk fails");
-    assert!(ledger.has_room(), "who asks is told so, and needn't wait");
+    assert!(ledger.has_room(false), "who asks is told so, and needn't wait");
     let write = next_write(&mut ledger, now).unwrap();
     assert_eq!((write.insert.len(), write.delete.len()), (3, 3), "a row that is there after all is replaced");
     assert_eq!(write_ended(&mut ledger, true, now), [0, 1, 2]);
@@ -233,16 +238,16 @@ fn a_disk_that_fails_drops_nothing_and_is_tried_again() {
 
 #[test]
 fn memory_is_bounded_when_nothing_can_be_written() {
-    let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), Totals::default(), 1, 0);
+    let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), nothing_stored(), 1, 0);
     let accepted =
         (0..).take_while(|waiter| accept_at(&mut ledger, qos1(1000), *waiter, Instant::now()).is_ok()).count();
     assert_eq!(accepted as u64, MEMORY / (1000 + ENTRY_OVERHEAD));
-    assert!(!ledger.has_room());
+    assert!(!ledger.has_room(false));
 }
 
 #[test]
 fn large_messages_in_flight_are_bounded_by_their_size() {
-    let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), Totals::default(), 1, 0);
+    let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), nothing_stored(), 1, 0);
     (0..40).for_each(|waiter| accept_at(&mut ledger, qos1(128 * 1024), waiter, Instant::now()).unwrap());
     let in_flight = std::iter::from_fn(|| take(&mut ledger)).count();
     assert_eq!(in_flight as u64, MAX_IN_FLIGHT_BYTES / (128 * 1024 + ENTRY_OVERHEAD));
@@ -277,7 +282,7 @@ fn what_is_in_flight_for_longer_than_it_may_wait_keeps_nobody_awake() {
     accept_at(&mut ledger, qos1(100), 0, start).unwrap();
     ledger.expire(start, &moment(Duration::ZERO));
     assert!(next_write(&mut ledger, start + HOUR).is_some());
-    ledger.write_ended(true, start + HOUR);
+    ledger.lane(QueueId::OUTBOX).write_ended(true, start + HOUR);
     assert!(next_write(&mut ledger, start + HOUR).is_none());
     assert_eq!(ledger.timeout(), Some(start + 7 * 24 * HOUR));
     take(&mut ledger);
@@ -292,7 +297,7 @@ fn what_is_in_flight_for_longer_than_it_may_wait_keeps_nobody_awake() {
 #[test]
 fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
     const SECONDS: u64 = 24 * 3600;
-    let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), Totals::default(), 1, 0);
+    let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), nothing_stored(), 1, 0);
     let mut rows: std::collections::BTreeMap<u64, Row> = std::collections::BTreeMap::new();
     let start = Instant::now();
     ledger.link_down();
@@ -300,7 +305,7 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
         if let Some(write) = next_write(ledger, now) {
             write.delete.into_iter().flatten().for_each(|seq| assert!(rows.remove(&seq).is_some()));
             rows.extend(write.insert.into_iter().map(|row| (row.seq, row)));
-            ledger.write_ended(true, now);
+            ledger.lane(QueueId::OUTBOX).write_ended(true, now);
         }
     };
     for second in 0..SECONDS {
@@ -308,18 +313,18 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
         let accepted = Accepted::ThisBoot(second * 1000);
         ledger.accept(qos1(200), None, now, Timestamp::UNIX_EPOCH, accepted).unwrap();
         write(&mut ledger, &mut rows, now);
-        assert!(ledger.backlog.memory() < 2 << 20);
+        assert!(ledger.lanes.memory() < 2 << 20);
     }
     assert_eq!(ledger.waiting(), SECONDS);
     ledger.link_up();
     let (mut next, now) = (0, start + Duration::from_secs(SECONDS));
     while !ledger.is_empty() {
-        if let Some(load) = ledger.next_load() {
+        if let Some(load) = ledger.lane(QueueId::OUTBOX).next_load() {
             let first = load.after.map_or(0, |after| after + 1);
             let page: Vec<Row> =
                 rows.range(first..=load.until).take(load.max_rows).map(|(_, row)| row.clone()).collect();
             let complete = page.last().is_none_or(|last| last.seq == load.until);
-            ledger.load_ended(Some(Page { rows: page, complete }), now, &moment(Duration::ZERO));
+            ledger.lane(QueueId::OUTBOX).load_ended(Some(Page { rows: page, complete }), now, &moment(Duration::ZERO));
         }
         for sequence in take_all(&mut ledger) {
             assert_eq!(sequence, Sequence::new(next));
@@ -327,7 +332,7 @@ fn a_day_of_outage_stays_in_bounds_and_goes_out_in_order() {
             ledger.remove(sequence, now);
         }
         write(&mut ledger, &mut rows, now);
-        assert!(ledger.backlog.memory() < MEMORY / 2);
+        assert!(ledger.lanes.memory() < MEMORY / 2);
     }
     assert_eq!((next, ledger.missing()), (SECONDS, 0));
     write(&mut ledger, &mut rows, now + FLUSH_AFTER);
@@ -347,3 +352,5 @@ fn the_time_of_a_message_goes_on_counting_on_the_disk() {
     assert!(loaded(HOUR).has_expired(start));
     assert!(loaded(HOUR * 2).has_expired(start));
 }
+
+mod lanes;

@@ -41,9 +41,9 @@ impl Lasting for Held {
     }
 
     fn to_row(&self, seq: u64) -> Row {
-        let Refused { message: Outbound { topic, payload, qos, retain, properties }, at, accepted } =
+        let Refused { message: Outbound { topic, payload, qos, retain, urgent, properties }, at, accepted } =
             self.refused.clone();
-        Row { seq, at, accepted, topic, payload, qos, retain, duplicate: false, properties }
+        Row { seq, at, accepted, topic, payload, qos, retain, duplicate: false, urgent, properties }
     }
 
     fn take_waiter(&mut self) -> Option<Infallible> {

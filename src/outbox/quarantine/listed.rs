@@ -27,7 +27,7 @@ pub(super) struct Listed {
     /// The note on the disk says something else.
     is_note_old: bool,
     /// It should be written soon for that.
-    is_note_urgent: bool,
+    is_note_pressing: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -208,7 +208,7 @@ impl Listed {
         let is_new = !std::mem::replace(&mut about.is_set_aside, true);
         if is_new {
             (about.reason, about.missing) = (reason.to_owned(), missing);
-            self.is_note_urgent = true;
+            self.is_note_pressing = true;
         }
         is_new
     }
@@ -243,7 +243,7 @@ impl Listed {
     pub(super) fn release(&mut self) -> Vec<Condition> {
         self.since = None;
         self.is_note_old = true;
-        self.is_note_urgent = true;
+        self.is_note_pressing = true;
         let entries = std::mem::take(&mut self.entries);
         self.before = entries.iter().map(|about| (about.condition.clone(), about.since)).collect();
         entries.into_iter().filter(|about| about.is_set_aside).map(|about| about.condition).collect()
@@ -293,8 +293,8 @@ impl Listed {
         self.is_note_old
     }
 
-    pub(super) fn is_note_urgent(&self) -> bool {
-        self.is_note_urgent
+    pub(super) fn is_note_pressing(&self) -> bool {
+        self.is_note_pressing
     }
 
     /// The note, if it isn't on the disk already. It is being written.
@@ -302,7 +302,7 @@ impl Listed {
         if !std::mem::take(&mut self.is_note_old) {
             return None;
         }
-        self.is_note_urgent = false;
+        self.is_note_pressing = false;
         let note = Note { since: self.since.map(Rfc3339), targets: self.entries.iter().map(Noted::from).collect() };
         // Strings and numbers: nothing in it can fail to be written.
         Some((NOTE, serde_json::to_string(&note).unwrap_or_default()))
@@ -311,7 +311,7 @@ impl Listed {
     /// It may not have been written.
     pub(super) fn note_failed(&mut self) {
         self.is_note_old = true;
-        self.is_note_urgent = true;
+        self.is_note_pressing = true;
     }
 }
 

@@ -296,7 +296,7 @@ impl Quarantine {
     }
 
     pub(super) fn needs_keeper(&self) -> bool {
-        self.needs_load() || self.listed.is_note_urgent() || self.backlog.needs_keeper()
+        self.needs_load() || self.listed.is_note_pressing() || self.backlog.needs_keeper()
     }
 
     /// Whether something has to be written here before it may leave its old place.
@@ -347,7 +347,7 @@ impl DiskRules for Quarantine {
 
     /// It goes with what is written anyway, or alone when the topics have changed.
     fn begin_note(&mut self, alone: bool) -> Option<Note> {
-        let is_due = self.listed.is_note_urgent() || (self.backlog.is_stopping() && self.listed.is_note_old());
+        let is_due = self.listed.is_note_pressing() || (self.backlog.is_stopping() && self.listed.is_note_old());
         if alone && !is_due {
             return None;
         }

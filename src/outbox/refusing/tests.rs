@@ -8,17 +8,19 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::Outbox;
+use super::super::ledger::Stored;
 use super::*;
 use crate::config::{self, WhenFull};
 use crate::message::{Sequence, Topic, TopicPattern};
 use crate::store::keeper;
-use crate::store::{Failure, Page, QueueId, Row, Totals, Write};
+use crate::store::{Contents, Failure, Page, QueueId, Row, Totals, Write};
 
 const TOPICS: usize = 3;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Accept(usize),
+    /// Urgent or not.
+    Accept(usize, bool),
     /// What the outbox wants written next is, or fails.
     Write(bool),
     Load,
@@ -35,7 +37,7 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (0..TOPICS).prop_map(Step::Accept),
+        6 => (0..TOPICS, prop::bool::weighted(0.3)).prop_map(|(n, urgent)| Step::Accept(n, urgent)),
         8 => prop::bool::weighted(0.9).prop_map(Step::Write),
         4 => Just(Step::Load),
         4 => (1..4usize).prop_map(Step::Take),
@@ -71,7 +73,7 @@ fn topic(n: usize) -> Topic {
 impl World {
     fn new() -> World {
         let world = World {
-            outbox: outbox([Totals::default(); 2], 1),
+            outbox: outbox((Stored::of(&Contents::default()), Totals::default()), 1),
             disk: BTreeMap::new(),
             in_flight: Vec::new(),
             accepted: 0,
@@ -86,11 +88,11 @@ impl World {
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Accept(n) => {
+            Step::Accept(n, urgent) => {
                 self.accepted += 1;
                 let payload = Bytes::from(self.accepted.to_string());
                 let (topic, qos) = (topic(n), Qos::AtLeastOnce);
-                let message = Outbound { topic, payload, qos, retain: false, properties: None };
+                let message = Outbound { topic, payload, qos, retain: false, urgent, properties: None };
                 self.outbox.submit(message).unwrap();
             }
             Step::Write(successful) => self.write(successful),
@@ -123,8 +125,9 @@ impl World {
             Step::Release => self.outbox.release_quarantine(),
             Step::Kill => {
                 self.generation += 1;
-                let totals = [QueueId::OUTBOX, QueueId::QUARANTINE].map(|queue| self.totals(queue));
-                self.outbox = outbox(totals, self.generation);
+                let urgent = QueueId::likely_urgent();
+                let stored = Stored { urgent: (urgent, self.totals(urgent)), others: self.totals(QueueId::OUTBOX) };
+                self.outbox = outbox((stored, self.totals(QueueId::QUARANTINE)), self.generation);
                 self.outbox.link_up();
                 self.in_flight.clear();
             }
@@ -191,7 +194,7 @@ impl World {
     }
 }
 
-fn outbox(totals: [Totals; 2], generation: u64) -> Rc<Outbox> {
+fn outbox(stored: (Stored, Totals), generation: u64) -> Rc<Outbox> {
     let config = config::Outbox {
         path: "unused".into(),
         max_size: 1 << 20,
@@ -205,7 +208,7 @@ fn outbox(totals: [Totals; 2], generation: u64) -> Rc<Outbox> {
         burst: 1000,
         connects_per_second: 1,
     };
-    Outbox::with(&config, &limit, totals, generation, generation * 1_000_000)
+    Outbox::with(&config, &limit, stored, generation, generation * 1_000_000)
 }
 
 proptest! {

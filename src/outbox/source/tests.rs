@@ -16,17 +16,22 @@ fn outbox(messages_per_second: u32) -> Rc<Outbox> {
         spill_after: Duration::from_secs(1),
     });
     let limit = config::RateLimit { messages_per_second, bytes_per_second: 1 << 30, burst: 10, connects_per_second: 1 };
-    outbox.gate.borrow_mut().admission.set_limit(&limit);
+    outbox.gate.borrow_mut().change_link(|link| link.set_limit(&limit));
     outbox.link_up();
     outbox
 }
 
 fn hand_over(source: &Source, qos: Qos) -> bool {
     let topic = Topic::new(&format!("t/{}", source.id())).unwrap();
-    let may = source.may_hand_over(qos);
+    let may = source.may_hand_over(qos, false);
     if may {
         let payload = Bytes::from_static(b"1");
-        drop(source.outbox.accept(Outbound { topic, payload, qos, retain: false, properties: None }).unwrap());
+        drop(
+            source
+                .outbox
+                .accept(Outbound { topic, payload, qos, retain: false, urgent: false, properties: None })
+                .unwrap(),
+        );
         source.handed_over(10);
     }
     may
@@ -56,7 +61,10 @@ async fn at_its_bound_a_source_waits_until_the_link_takes_something_and_then_it_
     second.rest(false);
     tokio::join!(waits(&first), async { drop(outbox.take()) });
     let third = outbox.source(1, Peer::default());
-    assert!(!hand_over(&first, Qos::AtLeastOnce) || !third.may_hand_over(Qos::AtLeastOnce), "there is room for one");
+    assert!(
+        !hand_over(&first, Qos::AtLeastOnce) || !third.may_hand_over(Qos::AtLeastOnce, false),
+        "there is room for one"
+    );
     drop(third);
     outbox.take();
     assert!(hand_over(&first, Qos::AtLeastOnce));
@@ -93,9 +101,9 @@ async fn at_the_end_nobody_waits() {
     let outbox = outbox(100);
     let (one, other) = (outbox.source(1, Peer::default()), outbox.source(1, Peer::default()));
     flood(&one, Qos::AtLeastOnce);
-    assert!(!other.may_hand_over(Qos::AtLeastOnce));
+    assert!(!other.may_hand_over(Qos::AtLeastOnce, false));
     tokio::join!(one.turn(), other.turn(), async { outbox.close() });
-    assert!(one.may_hand_over(Qos::AtLeastOnce) && other.may_hand_over(Qos::AtMostOnce));
+    assert!(one.may_hand_over(Qos::AtLeastOnce, false) && other.may_hand_over(Qos::AtMostOnce, false));
 }
 
 proptest::proptest! {
@@ -119,7 +127,7 @@ proptest::proptest! {
                 let waited = turn - std::mem::replace(&mut served[n as usize], turn);
                 proptest::prop_assert!(waited <= 2 * sources + 1, "{n} of {sources} waited for {waited} turns");
                 gate.shares.leave(&path(n), Need::Any);
-                let cost = gate.admission.cost(430);
+                let cost = gate.cost(430);
                 gate.shares.charge(&path(n), cost);
                 gate.shares.wait(&path(n), Need::Any);
             }
@@ -127,4 +135,33 @@ proptest::proptest! {
             proptest::prop_assert!(longest <= Some(2 * sources + 1), "somebody of {sources} waits for {longest:?} turns");
         }
     }
+}
+
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn what_is_urgent_waits_for_no_turn_of_what_is_not_and_has_as_much_room_itself() {
+    let outbox = outbox(100);
+    let (flooding, alarming) = (outbox.source(1, Peer::default()), outbox.source(1, Peer::default()));
+    assert_eq!(flood(&flooding, Qos::AtLeastOnce), 100);
+    let alarm = || {
+        let may = alarming.may_hand_over(Qos::AtLeastOnce, true);
+        if may {
+            let (topic, payload) = (Topic::new("alarm").unwrap(), Bytes::from_static(b"1"));
+            let (qos, retain, urgent) = (Qos::AtLeastOnce, false, true);
+            drop(outbox.accept(Outbound { topic, payload, qos, retain, urgent, properties: None }).unwrap());
+            alarming.handed_over(10);
+        }
+        may
+    };
+    assert_eq!(std::iter::from_fn(|| alarm().then_some(())).count(), 100);
+    // Each line goes on by itself: the link takes what is urgent first, and that lets in what is.
+    let waits = async |source: &Source| tokio::time::timeout(Duration::from_millis(100), source.turn()).await;
+    let (_, message) = outbox.take().unwrap();
+    assert!(message.urgent);
+    assert!(!hand_over(&flooding, Qos::AtLeastOnce));
+    assert!(alarm() && !alarm());
+    let (alarmed, flooded) = tokio::join!(waits(&alarming), async {
+        drop(outbox.take());
+        waits(&flooding).await
+    });
+    assert!(alarmed.is_ok() && flooded.is_err());
 }

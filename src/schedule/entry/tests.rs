@@ -34,6 +34,7 @@ impl World {
             batch: None,
             qos: Qos::AtLeastOnce,
             retain: false,
+            urgent: false,
         };
         change(&mut config);
         let now = Now { mono: Instant::now(), wall: "2026-01-31T12:00:00Z".parse().unwrap(), since_boot: SECOND };

@@ -47,7 +47,13 @@ impl Database {
         }
         let mut known = self.queues()?;
         let is_missing = |queue: &QueueId| !known.iter().any(|(known, ..)| known == queue);
-        let missing: Vec<_> = QueueId::built_in().into_iter().filter(|(queue, _)| is_missing(queue)).collect();
+        let mut missing: Vec<_> = QueueId::built_in().into_iter().filter(|(queue, _)| is_missing(queue)).collect();
+        // The outbox has it from the first message that was urgent on.
+        if !known.iter().any(|(_, name, _)| name == QueueId::URGENT)
+            && let Some(queue) = QueueId::for_name(QueueId::URGENT, |queue| !is_missing(&queue))
+        {
+            missing.push((queue, QueueId::URGENT.to_owned()));
+        }
         self.add_queues(missing.clone());
         known.extend(missing.into_iter().map(|(queue, name)| (queue, name, Totals::default())));
         let last: BTreeMap<QueueId, Option<u64>> =

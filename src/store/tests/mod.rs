@@ -26,6 +26,7 @@ fn row(seq: u64, size: usize) -> Row {
         qos: Qos::AtLeastOnce,
         retain: seq.is_multiple_of(2),
         duplicate: seq.is_multiple_of(3),
+        urgent: seq.is_multiple_of(5),
         properties: seq.is_multiple_of(4).then(|| Arc::new(properties(seq))),
     }
 }
@@ -170,6 +171,40 @@ fn of_two_notes_written_at_once_a_loss_of_power_leaves_both_or_none() {
         wait(store.close());
     }
     assert!(found.is_sorted() && found.first() == Some(&false) && found.last() == Some(&true), "{found:?}");
+}
+
+/// In a database of a version that knew nothing urgent any number may be a forward's.
+#[test]
+fn what_is_urgent_gets_a_queue_in_a_database_of_before_and_takes_none_away() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.db");
+    let likely = QueueId::likely_urgent();
+    let names = (0..).map(|n| format!("forward {n}"));
+    let name = names.into_iter().find(|name| QueueId::for_name(name, |_| false) == Some(likely)).unwrap();
+    let open = || wait(Store::open(&path, &[&name], &Thread)).unwrap();
+    let store = open();
+    let outbox = [row(1, 10), row(2, 10)];
+    wait(store.write(change(Vec::new(), outbox.to_vec()))).unwrap();
+    wait(store.close());
+    let before = rusqlite::Connection::open(&path).unwrap();
+    before.execute("DELETE FROM queue WHERE name <> 'outbox' AND name <> 'quarantine'", []).unwrap();
+    before.execute("INSERT INTO queue VALUES (?1, ?2, 0, 0)", rusqlite::params![likely.number(), name]).unwrap();
+    before.close().unwrap();
+    for run in 0..2 {
+        let store = open();
+        let (forward, (urgent, totals)) = (wait(store.place(&name)).queue, store.contents().borrow().urgent());
+        assert_eq!((forward, totals.messages), (likely, run));
+        assert!(urgent != likely && !urgent.is_built_in());
+        for queue in [forward, urgent] {
+            wait(store.write(Write { queue, ..change(Vec::new(), vec![row(10 + run, 10)]) })).unwrap();
+        }
+        wait(store.close());
+    }
+    let store = open();
+    let places =
+        |queue| wait(store.load(everything(queue))).unwrap().rows.iter().map(|row| row.seq).collect::<Vec<_>>();
+    let urgent = store.contents().borrow().urgent().0;
+    assert_eq!([QueueId::OUTBOX, likely, urgent].map(places), [vec![1, 2], vec![10, 11], vec![10, 11]]);
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn row(seq: u64) -> Row {
         qos: Qos::AtLeastOnce,
         retain: false,
         duplicate: false,
+        urgent: false,
         properties: None,
     }
 }

@@ -1,6 +1,6 @@
 //! `[[bridge.up]]` and `[[bridge.down]]`: what is taken, and what becomes of its topic.
 
-use super::super::publish::batch;
+use super::super::publish::{batch, urgent};
 use super::super::tables::keep;
 use super::Reader;
 use crate::config::document::{Node, Value};
@@ -22,6 +22,7 @@ impl<'a> Reader<'a> {
         let mapped = self.mapped(&section, from, Direction::Up);
         let except = self.except(&section);
         let retain = section.get_or("retain", false, boolean);
+        let urgent = urgent(&section);
         let every = section.get("every", duration(100 * MS..=DAY));
         let is_every_wrong = every.is_none() && section.node("every").is_some();
         let on_change = section.get_or("on_change", false, boolean);
@@ -34,7 +35,7 @@ impl<'a> Reader<'a> {
         }
         section.finish();
         let ((from, strip, to), except) = (mapped?, except?);
-        (!is_every_wrong).then_some(Up { from, strip, to, except, retain, every, on_change, batch })
+        (!is_every_wrong).then_some(Up { from, strip, to, except, retain, urgent, every, on_change, batch })
     }
 
     /// `None` if anything is wrong with it, which is reported. `bridge` is the name of its bridge.

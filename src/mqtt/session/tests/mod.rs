@@ -51,6 +51,7 @@ fn outbound(payload: &str) -> Outbound {
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         qos: Qos::AtLeastOnce,
         retain: false,
+        urgent: false,
         properties: None,
     }
 }

@@ -166,6 +166,7 @@ impl World {
                 payload,
                 qos: Qos::AtLeastOnce,
                 retain: false,
+                urgent: false,
                 properties: None,
             };
             self.session.publish(Sequence::new(n), message, self.now);

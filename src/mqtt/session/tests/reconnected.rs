@@ -99,3 +99,19 @@ fn after_the_first_connection_with_another_server_what_is_sent_again_is_a_duplic
         }
     }
 }
+
+#[test]
+fn what_was_in_flight_goes_again_in_its_old_order_and_in_a_new_session_what_is_urgent_first() {
+    let mut bench = Bench::connected(Protocol::Mqtt5, filters(0), false);
+    bench.publish("a");
+    let alarm = Outbound { urgent: true, ..outbound("alarm") };
+    assert!(bench.session.publish(Sequence::new(1000), alarm, bench.now));
+    bench.publish("b");
+    bench.publishes();
+    bench.reconnect(true);
+    bench.resend_all();
+    assert_eq!(bench.publishes(), [triple("a", 1, true), triple("alarm", 2, true), triple("b", 3, true)]);
+    bench.reconnect(false);
+    bench.resend_all();
+    assert_eq!(bench.publishes(), [triple("alarm", 2, false), triple("a", 1, false), triple("b", 3, false)]);
+}

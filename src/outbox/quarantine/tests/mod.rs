@@ -26,7 +26,7 @@ fn on(topic: &str, retained_only: bool) -> Condition {
 fn refused(topic: &str, payload: &str) -> Refused {
     let topic = Topic::new(topic).unwrap();
     let payload = Bytes::copy_from_slice(payload.as_bytes());
-    let message = Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: false, properties: None };
+    let message = Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: false, urgent: false, properties: None };
     Refused { message, at: clock(0), accepted: Accepted::ThisBoot(0) }
 }
 

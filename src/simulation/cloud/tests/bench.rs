@@ -100,6 +100,7 @@ pub(super) fn outbound(topic: &str, payload: &str, qos: Qos) -> Outbound {
         payload: Bytes::copy_from_slice(payload.as_bytes()),
         qos,
         retain: false,
+        urgent: false,
         properties: None,
     }
 }

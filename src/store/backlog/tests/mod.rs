@@ -30,6 +30,7 @@ fn to_row(seq: u64, message: &Message) -> Row {
         qos: Qos::AtLeastOnce,
         retain: false,
         duplicate: false,
+        urgent: false,
         properties: None,
     }
 }

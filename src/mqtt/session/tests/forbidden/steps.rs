@@ -59,7 +59,14 @@ impl Forbids {
         if sort == SORTS {
             // Nothing like the others.
             let payload = Bytes::from(format!("{n} "));
-            return Outbound { topic: Topic::new("good").unwrap(), payload, qos, retain: false, properties: None };
+            return Outbound {
+                topic: Topic::new("good").unwrap(),
+                payload,
+                qos,
+                retain: false,
+                urgent: false,
+                properties: None,
+            };
         }
         let (topic, retain, padding) = match self {
             Forbids::Topics(_) | Forbids::Qos0 => (format!("t/{sort}"), false, 1),
@@ -69,7 +76,7 @@ impl Forbids {
             Forbids::Size => (format!("t/{half}"), false, if is_last { 6000 } else { 1 }),
         };
         let payload = Bytes::from(format!("{n} {:x>padding$}", ""));
-        Outbound { topic: Topic::new(&topic).unwrap(), payload, qos, retain, properties: None }
+        Outbound { topic: Topic::new(&topic).unwrap(), payload, qos, retain, urgent: false, properties: None }
     }
 
     pub(super) fn refuses(&self, traits: &Traits) -> bool {

@@ -1,0 +1,99 @@
+//! What is urgent, and what isn't.
+
+use super::*;
+
+/// Accepts `waiter`, which is urgent or not.
+fn accept_in(ledger: &mut Ledger<u32>, urgent: bool, waiter: u32) -> Result<(), Full> {
+    accept_at(ledger, Outbound { urgent, ..qos1(100) }, waiter, Instant::now())
+}
+
+/// Who waits for what the link takes next, to the last.
+fn taken(ledger: &mut Ledger<u32>) -> Vec<u32> {
+    let sequences = take_all(ledger);
+    sequences.into_iter().filter_map(|sequence| ledger.waiter(sequence).copied()).collect()
+}
+
+#[test]
+fn what_is_urgent_leaves_first_and_each_lane_in_its_order() {
+    let mut ledger = with_room_for(10, WhenFull::DropOldest);
+    for (waiter, urgent) in [(0, false), (1, false), (2, true), (3, false), (4, true)] {
+        accept_in(&mut ledger, urgent, waiter).unwrap();
+    }
+    assert_eq!((ledger.waiting(), ledger.waiting_like(true)), (5, 2));
+    let (first, _) = take(&mut ledger).unwrap();
+    accept_in(&mut ledger, true, 5).unwrap();
+    // Sent before, and to be sent again: at its old place.
+    ledger.put_back(first);
+    assert_eq!(taken(&mut ledger), [2, 4, 5, 0, 1, 3]);
+    assert_eq!((ledger.waiting(), ledger.in_flight()), (0, 6));
+}
+
+#[test]
+fn a_full_outbox_drops_what_is_urgent_last_and_only_for_what_is() {
+    let mut ledger = with_room_for(4, WhenFull::DropOldest);
+    for (waiter, urgent) in [(0, true), (1, true), (2, false), (3, false)] {
+        accept_in(&mut ledger, urgent, waiter).unwrap();
+    }
+    accept_in(&mut ledger, true, 4).unwrap();
+    accept_in(&mut ledger, false, 5).unwrap();
+    accept_in(&mut ledger, true, 6).unwrap();
+    let full = |waiter| (Cause::Full, Some(waiter));
+    assert_eq!(dropped(&mut ledger), [2, 3, 5].map(full));
+    assert_eq!(accept_in(&mut ledger, false, 7), Err(Full), "nothing that isn't urgent is left to give way");
+    accept_in(&mut ledger, true, 8).unwrap();
+    assert_eq!(dropped(&mut ledger), [full(0)]);
+    assert_eq!(taken(&mut ledger), [1, 4, 6, 8]);
+}
+
+#[test]
+fn reject_new_counts_both_lanes() {
+    let mut ledger = with_room_for(2, WhenFull::RejectNew);
+    accept_in(&mut ledger, false, 0).unwrap();
+    accept_in(&mut ledger, true, 1).unwrap();
+    assert_eq!([false, true].map(|urgent| accept_in(&mut ledger, urgent, 2)), [Err(Full), Err(Full)]);
+}
+
+#[test]
+fn both_lanes_expire_and_a_lost_link_gives_up_qos_0_of_both() {
+    let mut ledger = with_room_for(10, WhenFull::DropOldest);
+    let start = Instant::now();
+    ledger.link_up();
+    for (waiter, urgent) in [(0, false), (1, true)] {
+        accept_in(&mut ledger, urgent, waiter).unwrap();
+        let gone = Outbound { urgent, ..message(100, Qos::AtMostOnce) };
+        accept_at(&mut ledger, gone, waiter + 10, start).unwrap();
+    }
+    ledger.link_down();
+    let mut gone = dropped(&mut ledger);
+    gone.sort_by_key(|(_, waiter)| *waiter);
+    assert_eq!(gone, [10, 11].map(|waiter| (Cause::NotConnected, Some(waiter))));
+    let week = HOUR * 24 * 7;
+    ledger.expire(start + week, &moment(week));
+    assert_eq!(dropped(&mut ledger), [1, 0].map(|waiter| (Cause::Expired, Some(waiter))));
+    assert!(ledger.is_empty());
+}
+
+#[test]
+fn each_lane_has_a_queue_of_its_own_on_the_disk_and_places_never_meet() {
+    let mut ledger = with_room_for(10, WhenFull::DropOldest);
+    let now = Instant::now();
+    ledger.link_down();
+    for waiter in 0..4 {
+        accept_in(&mut ledger, waiter % 2 == 1, waiter).unwrap();
+    }
+    let queues = [ledger.urgent_queue(), QueueId::OUTBOX];
+    assert_ne!(queues[0], queues[1]);
+    let places = queues.map(|queue| {
+        let write = ledger.lane(queue).next_write(now).unwrap();
+        ledger.lane(queue).write_ended(true, now);
+        assert!(write.insert.iter().all(|row| row.urgent == (queue != QueueId::OUTBOX)));
+        write.insert.iter().map(|row| row.seq).collect::<Vec<_>>()
+    });
+    assert_eq!(places, [vec![1, 3], vec![0, 2]]);
+    assert_eq!((ledger.take_stored(), ledger.stored()), (vec![1, 3, 0, 2], 4));
+    // The next start finds both, and goes on behind them.
+    let totals = |last| Totals { messages: 2, bytes: 200, first: Some(0), last: Some(last) };
+    let stored = Stored { urgent: (queues[0], totals(3)), others: totals(2) };
+    let ledger: Ledger<u32> = Ledger::new(bounds(1000, WhenFull::DropOldest), stored, 1, 0);
+    assert_eq!((ledger.waiting(), ledger.waiting_like(true), ledger.next_sequence()), (4, 2, Sequence::new(4)));
+}
