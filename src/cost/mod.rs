@@ -7,7 +7,7 @@
 mod tests;
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -18,6 +18,7 @@ use crate::cron::Cron;
 use crate::message::Qos;
 use crate::mqtt::{Protocol, publish_size};
 use crate::template::{RenderError, Tick, Value};
+use crate::time;
 
 /// A month: a twelfth of a year of 365 days, which is 730 hours.
 const MONTH: Duration = Duration::from_secs(730 * 3600);
@@ -218,7 +219,7 @@ impl Message {
 /// How many elements like `payload` a batch has when it is full, and its bytes.
 fn full(config: config::Batch, payload: &[u8]) -> Result<(usize, usize), NotBatchable> {
     let element = Element::new(payload)?;
-    let (mut batch, mut elements, now) = (Batch::new(config), 0, Instant::now());
+    let (mut batch, mut elements, now) = (Batch::new(config), 0, time::now());
     while elements < config.max && batch.has_room_for(&element) {
         batch.push(&element, now);
         elements += 1;
