@@ -1,11 +1,11 @@
-//! From local programs to IoT Core: what was answered `delivered` or `stored` arrives, and in order.
+//! From local programs to IoT Core: what was answered `delivered` or `stored` arrives, and in order: what is urgent in its own.
 
 use std::thread::sleep;
 
 use fastrand::Rng;
 
 use crate::cloud::Cloud;
-use crate::producer::{Produced, Producer, parse_topic};
+use crate::producer::{Produced, Producer, is_urgent, parse_topic};
 use crate::run::{Run, milliseconds};
 use crate::support::daemon::{Gatewire, Setup};
 use crate::support::device::Version;
@@ -64,8 +64,14 @@ fn conclude(run: &Run, produced: &[Produced; PRODUCERS], arrived: &[String]) {
     }
     let mut duplicates = 0;
     for (name, (produced, arrived)) in produced.iter().zip(&numbers).enumerate() {
-        duplicates += run.judge(&format!("producer {name}"), &produced.promised, arrived);
         assert!(arrived.iter().all(|number| *number < produced.sent), "what nobody has sent");
+        // What is urgent overtakes the rest; each of the two has its order.
+        for (lane, urgent) in [("urgent", true), ("others", false)] {
+            let of_lane =
+                |numbers: &[u64]| numbers.iter().copied().filter(|n| is_urgent(*n) == urgent).collect::<Vec<_>>();
+            let (promised, arrived) = (of_lane(&produced.promised), of_lane(arrived));
+            duplicates += run.judge(&format!("producer {name}, {lane}"), &promised, &arrived);
+        }
     }
     let sum = |count: fn(&Produced) -> usize| produced.iter().map(count).sum::<usize>();
     let (sent, promised) = (sum(|produced| produced.sent as usize), sum(|produced| produced.promised.len()));

@@ -90,7 +90,10 @@ impl Produced {
             self.sent += 1;
             unanswered.push_back(number);
             let payload = payload(number);
-            text += &format!("{{\"topic\":\"up/{name}/{number}\",\"payload\":\"{payload}\",\"id\":{number}}}\n");
+            let urgent = is_urgent(number);
+            text += &format!(
+                "{{\"topic\":\"up/{name}/{number}\",\"payload\":\"{payload}\",\"id\":{number},\"urgent\":{urgent}}}\n"
+            );
         }
         text
     }
@@ -128,6 +131,11 @@ pub(crate) fn payload(number: u64) -> String {
         _ => 20,
     };
     format!("{number} {}", "x".repeat(length))
+}
+
+/// Whether the message of this number is urgent: one of six, large ones and small.
+pub(crate) fn is_urgent(number: u64) -> bool {
+    number % 6 == 2
 }
 
 /// The producer and the number in a topic.
