@@ -134,8 +134,9 @@ impl<'a> Conversation<'a> {
     /// The next line, and its number.
     pub(super) fn line(&self, what: &Publishes) -> (u64, Vec<u8>) {
         let number = self.local.judge.number();
-        self.local.judge.sends(number, self.number, (&what.topic, what.qos));
-        (number, line(number, what))
+        let urgent = is_urgent(number);
+        self.local.judge.sends(number, self.number, (&what.topic, what.qos, urgent));
+        (number, line(number, urgent, what))
     }
 
     pub(super) async fn say(&mut self, line: &[u8], what: Option<u64>) -> io::Result<()> {
@@ -264,9 +265,15 @@ async fn converse(
     Ok(())
 }
 
-fn line(number: u64, what: &Publishes) -> Vec<u8> {
+/// Whether the line of this number is urgent: one of nine.
+fn is_urgent(number: u64) -> bool {
+    number % 9 == 4
+}
+
+fn line(number: u64, urgent: bool, what: &Publishes) -> Vec<u8> {
     let filler = "x".repeat(what.size);
     let Publishes { topic, qos, .. } = what;
-    format!("{{\"topic\":\"{topic}\",\"payload\":\"{{\\\"n\\\":{number},\\\"x\\\":\\\"{filler}\\\"}}\",\"qos\":{qos},\"id\":{number}}}\n")
-        .into_bytes()
+    let urgent = if urgent { ",\"urgent\":true" } else { "" };
+    let payload = format!("{{\\\"n\\\":{number},\\\"x\\\":\\\"{filler}\\\"}}");
+    format!("{{\"topic\":\"{topic}\",\"payload\":\"{payload}\",\"qos\":{qos},\"id\":{number}{urgent}}}\n").into_bytes()
 }

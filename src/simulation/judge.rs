@@ -6,6 +6,7 @@ mod bridge;
 mod fairness;
 mod identity;
 mod observers;
+mod order;
 mod readers;
 
 use std::cell::{Cell, RefCell};
@@ -40,7 +41,10 @@ pub(super) struct SentLine {
     pub(super) connection: u64,
     pub(super) topic: String,
     pub(super) qos: u8,
+    pub(super) urgent: bool,
     pub(super) answer: Option<String>,
+    /// The number of the last line that had been sent when it was answered.
+    pub(super) answered_after: u64,
 }
 
 /// Everything that was seen outside the daemon.
@@ -124,8 +128,10 @@ impl Judge {
     }
 
     /// A program sends a line.
-    pub(super) fn sends(&self, number: u64, connection: u64, (topic, qos): (&str, u8)) {
-        self.lines.borrow_mut().insert(number, SentLine { connection, topic: topic.to_owned(), qos, answer: None });
+    pub(super) fn sends(&self, number: u64, connection: u64, (topic, qos, urgent): (&str, u8, bool)) {
+        let topic = topic.to_owned();
+        let line = SentLine { connection, topic, qos, urgent, answer: None, answered_after: 0 };
+        self.lines.borrow_mut().insert(number, line);
     }
 
     /// Whether the cloud has it.
@@ -142,6 +148,7 @@ impl Judge {
         let Some(line) = lines.get_mut(&number) else {
             return self.violated(format!("an answer to {number}, which nobody has sent: {answer}"));
         };
+        line.answered_after = self.next_number.get();
         if let Some(before) = line.answer.replace(answer.to_owned()) {
             self.violated(format!("line {number} was answered twice: {before}, {answer}"));
         }
@@ -212,23 +219,6 @@ impl Judge {
                         "{number} was given as new {as_new} times to readers of {forward}, and came {sent} times"
                     ));
                 }
-            }
-        }
-    }
-
-    /// What a client has sent first of a topic has to come first, where nothing was refused.
-    pub(super) fn order(&self, cloud: &Cloud) {
-        let mut last: BTreeMap<(u64, &str), u64> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        let lines = self.lines.borrow();
-        for number in cloud.taken().iter().filter_map(number_of) {
-            let Some(line) = lines.get(&number).filter(|line| line.qos == 1) else { continue };
-            if !seen.insert(number) {
-                continue;
-            }
-            let before = last.insert((line.connection, &line.topic), number).unwrap_or(0);
-            if before > number {
-                self.violated(format!("{number} to {} came after {before}, which was sent later", line.topic));
             }
         }
     }

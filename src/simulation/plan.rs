@@ -127,6 +127,11 @@ impl Plan {
         !self.kinds.wild && !self.kinds.closes && self.refusals().next().is_none()
     }
 
+    /// Whether the disk does nothing but what it should.
+    pub(super) fn keeps_the_disk(&self) -> bool {
+        !self.events.iter().any(|event| matches!(event.what, What::Disk(..)))
+    }
+
     /// Whether a message to this topic may be held to be refused by itself. Where everything is refused, no topic is; but where
     /// connections end for no reason nobody can tell.
     pub(super) fn may_refuse(&self, topic: &str) -> bool {

@@ -253,6 +253,10 @@ impl World {
             self.judge.at_the_end(cloud, plan, &FORWARDS, &quarantine);
             if plan.refuses_nothing() {
                 self.judge.order(cloud);
+                // Of a disk that can't be read or is slow what is urgent may come late.
+                if plan.keeps_the_disk() {
+                    self.judge.urgent_first(cloud);
+                }
             }
             self.judge.identity_at_the_end(cloud);
             self.judge.actions_at_the_end(cloud, &self.programs.runs(), plan.is_mqtt5);
