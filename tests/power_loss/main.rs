@@ -141,6 +141,7 @@ fn start(files: &Files, promised: &BTreeSet<String>) {
     let (up, down): (BTreeSet<String>, BTreeSet<String>) =
         promised.iter().cloned().partition(|topic| topic.starts_with("up/"));
     link.take_all(&up);
+    workload::assert_in_order(&link.arrived);
     let mut reader = Client::connect(&gatewire.path("down.sock"));
     let mut read = BTreeSet::new();
     while !read.is_superset(&down) {

@@ -32,6 +32,8 @@ pub(crate) struct Link<'a> {
     offered: BTreeMap<u16, String>,
     /// Messages of the daemon that have one.
     acknowledged: BTreeSet<String>,
+    /// All that came from it, in that order.
+    pub(crate) arrived: Vec<String>,
     next_id: u16,
 }
 
@@ -40,15 +42,18 @@ impl<'a> Link<'a> {
         let mut peer = broker.connected(false);
         let subscribe = peer.subscribe();
         peer.grant(&subscribe);
-        let (unacknowledged, offered, acknowledged) = Default::default();
-        Link { peer, recording, unacknowledged, offered, acknowledged, next_id: 1 }
+        let (unacknowledged, offered, acknowledged, arrived) = Default::default();
+        Link { peer, recording, unacknowledged, offered, acknowledged, arrived, next_id: 1 }
     }
 
     /// Takes what the daemon sends until that is enough.
     fn until(&mut self, enough: impl Fn(&Link) -> bool) {
         while !enough(self) {
             match self.peer.next() {
-                Some(Packet::Publish(publish)) => self.unacknowledged.push((publish.pkid, publish.topic)),
+                Some(Packet::Publish(publish)) => {
+                    self.arrived.push(publish.topic.clone());
+                    self.unacknowledged.push((publish.pkid, publish.topic));
+                }
                 Some(Packet::PubAck(ack)) => {
                     let topic = self.offered.remove(&ack.pkid).expect("a PUBACK for what isn't open");
                     self.recording.inspect(|recording| recording.note_puback(&topic));
@@ -101,6 +106,21 @@ impl<'a> Link<'a> {
     }
 }
 
+/// Whether the message of this number is urgent: one of four.
+fn is_urgent(number: usize) -> bool {
+    number % 4 == 1
+}
+
+/// Fails if messages of the daemon, by their topics, have come in another order than that in which they were handed in, but for those
+/// that came before, and urgent ones between the others.
+pub(crate) fn assert_in_order(topics: &[String]) {
+    let mut seen = BTreeSet::new();
+    let numbers = topics.iter().filter(|topic| seen.insert(*topic));
+    let numbers: Vec<usize> = numbers.map(|topic| topic.strip_prefix("up/").unwrap().parse().unwrap()).collect();
+    let (urgent, others): (Vec<usize>, Vec<usize>) = numbers.into_iter().partition(|number| is_urgent(*number));
+    assert!(urgent.is_sorted() && others.is_sorted(), "{urgent:?} {others:?}");
+}
+
 /// A local program that hands in messages, numbered one after the other.
 struct Producer {
     next: usize,
@@ -114,7 +134,8 @@ impl Producer {
         let number = self.next;
         self.next += 1;
         let payload = "x".repeat(self.rng.usize(0..max_bytes));
-        format!("{{\"topic\":\"up/{number}\",\"payload\":\"{payload}\",\"id\":{number}}}")
+        let urgent = is_urgent(number);
+        format!("{{\"topic\":\"up/{number}\",\"payload\":\"{payload}\",\"id\":{number},\"urgent\":{urgent}}}")
     }
 
     /// Hands in messages, so many at a time, and takes the answers.
