@@ -6,6 +6,7 @@ mod support;
 
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::Packet;
+use serde_json::json;
 use support::daemon::Setup;
 use support::eventually;
 use support::mosquitto::Mosquitto;
@@ -78,7 +79,28 @@ fn a_forbidden_birth_is_left_out_and_everything_else_arrives() {
         assert!(client.json()["error"].is_null());
         eventually("the message", || (server.arrived("t") == ["a"]).then_some(()));
         assert_eq!(server.closes(), 3, "{protocol}");
-        assert_eq!(gatewire.status()["outbox"]["quarantined"], 0);
+        let status = gatewire.status();
+        assert_eq!(status["outbox"]["quarantined"], 0);
+        let refused = &status["link"]["birth_refused"];
+        assert_eq!(
+            (&refused["topic"], &refused["left_out"]),
+            (&json!("gateways/thing-1/link"), &json!(true)),
+            "{refused}"
+        );
+        let (_, page, _) = setup.output("status");
+        let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("the birth to gateways/thing-1/link is refused for "), "{page}");
+        assert!(
+            words.contains(
+                "; the policy lacks iot:Publish and iot:RetainPublish on topic/gateways/thing-1/link; it is left out"
+            ),
+            "{page}"
+        );
+        // Another one isn't refused.
+        let _setup = setup.edit("gateways/{{client_id}}/link", "gateways/{{client_id}}/here");
+        gatewire.signal("HUP");
+        eventually("the birth", || (server.arrived("gateways/thing-1/here") == ["{\"link\":\"up\"}"]).then_some(()));
+        assert!(gatewire.status()["link"]["birth_refused"].is_null(), "{protocol}");
     }
 }
 

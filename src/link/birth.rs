@@ -2,6 +2,8 @@
 
 use super::Link;
 use super::refusals::{may_be_the_policy, remedy, terms_remedy};
+use super::state::BirthRefused;
+use crate::journal;
 use crate::message::Target;
 use crate::mqtt::Rejection;
 use crate::mqtt::reason::ReasonCode;
@@ -11,33 +13,49 @@ use crate::net::Network;
 impl<N: Network> Link<N> {
     /// The server has ended a few connections in a row for it: `how`.
     pub(super) fn birth_left_out(&self, how: &str, code: Option<ReasonCode>) {
-        let remedy = self.birth_remedy(code);
-        self.say_birth_refused(how, "It is left out for an hour, and everything else is sent", &remedy);
+        let consequence = "It is left out for an hour, and everything else is sent";
+        let missing = self.birth_lacks(code);
+        let remedy = remedy(missing.as_deref(), code);
+        self.say_birth_refused(how, consequence, &remedy);
+        self.show_birth_refused(how, missing, true);
     }
 
     /// The server doesn't take it, and that is all.
     pub(super) fn birth_refused(&self, refusal: &Refusal) {
-        let (is_sent, remedy) = match refusal {
-            Refusal::Refuses(Rejection::PubAck(reason)) => (true, self.birth_remedy(Some(reason.code))),
-            Refusal::Refuses(rejection) => (false, terms_remedy(rejection).trim_end_matches('.').to_owned()),
-            Refusal::Ends(reason) => (true, self.birth_remedy(reason.as_ref().map(|reason| reason.code))),
+        let code = match refusal {
+            Refusal::Refuses(Rejection::PubAck(reason)) => Some(Some(reason.code)),
+            Refusal::Ends(reason) => Some(reason.as_ref().map(|reason| reason.code)),
+            Refusal::Refuses(_) => None,
         };
-        let consequence = match is_sent {
-            true => "It is sent on each connection all the same",
-            false => "It isn't sent as long as that is so, and everything else is",
+        let missing = code.and_then(|code| self.birth_lacks(code));
+        let (consequence, remedy) = match (code, refusal) {
+            (None, Refusal::Refuses(rejection)) => (
+                "It isn't sent as long as that is so, and everything else is",
+                terms_remedy(rejection).trim_end_matches('.').to_owned(),
+            ),
+            _ => ("It is sent on each connection all the same", remedy(missing.as_deref(), code.flatten())),
         };
         self.say_birth_refused(&refusal.to_string(), consequence, &remedy);
+        self.show_birth_refused(&refusal.to_string(), missing, false);
     }
 
     pub(super) fn birth_taken(&self) {
+        self.state.birth_not_refused();
         log::info!(GATEWIRE_EVENT = "birth_taken"; "IoT Core takes the birth (connection.birth) again");
     }
 
-    fn birth_remedy(&self, code: Option<ReasonCode>) -> String {
+    /// What the policy has to allow, if it may be for that.
+    fn birth_lacks(&self, code: Option<ReasonCode>) -> Option<String> {
         let setup = self.setup();
-        let birth = setup.connection.birth.as_ref().filter(|_| may_be_the_policy(code));
-        let missing = birth.map(|birth| Target { topic: birth.topic.clone(), retain: birth.retain }.needs());
-        remedy(missing.as_deref(), code)
+        let birth = setup.connection.birth.as_ref().filter(|_| may_be_the_policy(code))?;
+        Some(Target { topic: birth.topic.clone(), retain: birth.retain }.needs())
+    }
+
+    fn show_birth_refused(&self, how: &str, missing: Option<String>, left_out: bool) {
+        let setup = self.setup();
+        let Some(birth) = &setup.connection.birth else { return };
+        let (topic, since) = (birth.topic.to_string(), journal::now().into());
+        self.state.birth_refused(BirthRefused { topic, since, reason: how.to_owned(), missing, left_out });
     }
 
     fn say_birth_refused(&self, how: &str, consequence: &str, remedy: &str) {

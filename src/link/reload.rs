@@ -169,6 +169,9 @@ impl<N: Network> Link<N> {
         if let Some(credentials) = &setup.credentials {
             lasting.connector = LinkConnector::new(&*self.network, new, credentials);
         }
+        if old.birth != new.birth || another.is_some() {
+            self.state.birth_not_refused();
+        }
         lasting.session.reconfigure(options(new), another);
         lasting.session.want(setup.filters.clone(), time::now());
         lasting.setup = setup;

@@ -34,6 +34,7 @@ pub(crate) struct LinkState {
     connections: Cell<u64>,
     attempts: Cell<u64>,
     filters_refused: RefCell<Vec<FilterRefused>>,
+    birth_refused: RefCell<Option<BirthRefused>>,
 }
 
 /// An attempt to connect.
@@ -102,6 +103,8 @@ pub(crate) struct LinkStatus {
     fixed: Fixed,
     /// Filters that aren't asked for at the moment because the server refuses them.
     filters_refused: Vec<FilterRefused>,
+    /// That the server refuses the birth (`connection.birth`), as long as it hasn't taken it.
+    birth_refused: Option<BirthRefused>,
     /// Left out for those who follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<Vec<SpanStatus>>,
@@ -117,6 +120,19 @@ pub(crate) struct FilterRefused {
     reason: String,
     /// What the certificate's policy has to allow, if it is for that.
     missing: Option<String>,
+}
+
+/// The `link.birth_refused` of the status document.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BirthRefused {
+    pub(super) topic: String,
+    pub(super) since: Rfc3339,
+    /// What the server does, or says.
+    pub(super) reason: String,
+    /// What the certificate's policy has to allow, if it may be for that.
+    pub(super) missing: Option<String>,
+    /// Whether it is left out for an hour at a time; else it is sent on each connection, or not as long as a CONNACK rules it out.
+    pub(super) left_out: bool,
 }
 
 fn as_text<S: Serializer>(filter: &TopicFilter, serializer: S) -> Result<S::Ok, S::Error> {
@@ -161,6 +177,7 @@ impl LinkState {
             connections: Cell::new(0),
             attempts: Cell::new(0),
             filters_refused: RefCell::default(),
+            birth_refused: RefCell::default(),
         }
     }
 
@@ -245,6 +262,19 @@ impl LinkState {
         refused.sort_by(|one, other| one.filter.cmp(&other.filter));
     }
 
+    /// The server refuses the birth. Since when is kept.
+    pub(super) fn birth_refused(&self, refused: BirthRefused) {
+        let mut known = self.birth_refused.borrow_mut();
+        let since =
+            known.as_ref().filter(|known| known.topic == refused.topic).map_or(refused.since, |known| known.since);
+        *known = Some(BirthRefused { since, ..refused });
+    }
+
+    /// The server takes it, or it is another one.
+    pub(super) fn birth_not_refused(&self) {
+        self.birth_refused.replace(None);
+    }
+
     /// Forgets those that aren't any more.
     pub(super) fn keep_refused(&self, is_refused: impl Fn(&TopicFilter) -> bool) {
         self.filters_refused.borrow_mut().retain(|refused| is_refused(&refused.filter));
@@ -269,6 +299,7 @@ impl LinkState {
             current: self.current.borrow().clone(),
             fixed: self.fixed.borrow().clone(),
             filters_refused: self.filters_refused.borrow().clone(),
+            birth_refused: self.birth_refused.borrow().clone(),
             history: None,
         }
     }

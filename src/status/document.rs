@@ -108,7 +108,19 @@ pub(crate) struct LinkDocument {
     pub(crate) client_id: String,
     pub(crate) protocol: String,
     pub(crate) filters_refused: Vec<FilterRefusedDocument>,
+    pub(crate) birth_refused: Option<BirthRefusedDocument>,
     pub(crate) history: Vec<SpanDocument>,
+}
+
+/// That IoT Core refuses what gatewire publishes on each connection.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BirthRefusedDocument {
+    pub(crate) topic: String,
+    pub(crate) since: Option<Rfc3339>,
+    pub(crate) reason: String,
+    pub(crate) missing: Option<String>,
+    pub(crate) left_out: bool,
 }
 
 /// A time of the last 24 hours.

@@ -6,8 +6,8 @@ use super::words::{clock, relative, span};
 use crate::cli::output::Tone;
 use crate::count::count;
 use crate::status::document::{
-    BridgeDocument, Certificate, FilterRefusedDocument, Held, LinkDocument, LinkError, LinkPhase, Quarantined,
-    ServiceDocument,
+    BirthRefusedDocument, BridgeDocument, Certificate, FilterRefusedDocument, Held, LinkDocument, LinkError, LinkPhase,
+    Quarantined, ServiceDocument,
 };
 use crate::time::Rfc3339;
 
@@ -94,6 +94,13 @@ impl Words {
     pub(super) fn filter_refused(self, refused: &FilterRefusedDocument) -> String {
         let FilterRefusedDocument { filter, since, reason, missing } = refused;
         format!("not subscribed to {filter}{}: {reason}{}", self.then_since(*since), lacks(missing.as_deref()))
+    }
+
+    pub(super) fn birth_refused(self, refused: &BirthRefusedDocument) -> String {
+        let BirthRefusedDocument { topic, since, reason, missing, left_out } = refused;
+        let (since, lacks) = (self.then_since(*since), lacks(missing.as_deref()));
+        let left_out = if *left_out { "; it is left out for an hour at a time" } else { "" };
+        format!("the birth to {topic} is refused{since}: {reason}{lacks}{left_out}")
     }
 
     /// Why messages wait though there is a connection.

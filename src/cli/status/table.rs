@@ -105,6 +105,9 @@ impl Page {
         for refused in &link.filters_refused {
             self.more(Some(Tone::Bad), &self.words.filter_refused(refused));
         }
+        if let Some(refused) = &link.birth_refused {
+            self.more(Some(Tone::Bad), &self.words.birth_refused(refused));
+        }
     }
 
     fn last_error(&mut self, link: &LinkDocument) {

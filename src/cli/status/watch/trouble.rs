@@ -83,6 +83,9 @@ impl Found {
         for refused in &link.filters_refused {
             self.now(self.words.filter_refused(refused));
         }
+        if let Some(refused) = &link.birth_refused {
+            self.now(self.words.birth_refused(refused));
+        }
         // What is now is told above.
         let over = if is_up { link.history.len() } else { link.history.len().saturating_sub(1) };
         for span in &link.history[..over] {
