@@ -156,13 +156,13 @@ impl Announcements {
     }
 
     /// What is to be published.
-    pub(super) fn waiting(&self) -> Option<Outbound> {
-        self.retained.waiting()
+    pub(super) fn waiting(&self) -> Vec<Outbound> {
+        self.retained.waiting().collect()
     }
 
-    /// Gives it out.
-    pub(super) fn take(&mut self) -> Option<(Sequence, Outbound)> {
-        let message = self.retained.take()?;
+    /// Gives out what waits for a topic.
+    pub(super) fn take(&mut self, topic: &Topic) -> Option<(Sequence, Outbound)> {
+        let message = self.retained.take(topic)?;
         self.next += 1;
         Some((Sequence::new(self.next), message))
     }
@@ -242,7 +242,8 @@ mod tests {
         }
 
         fn said(&mut self) -> Vec<String> {
-            let taken = std::iter::from_fn(|| self.announcements.take());
+            let waiting = self.announcements.waiting();
+            let taken = waiting.iter().filter_map(|own| self.announcements.take(&own.topic));
             let shown = taken.map(|(sequence, Outbound { topic, payload, retain, .. })| {
                 assert!(retain && Announcements::is_own(sequence));
                 let payload = String::from_utf8(payload.to_vec()).unwrap();

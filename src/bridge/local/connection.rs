@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::announcements::Announcements;
 use super::error::Cause;
-use super::fresh::Fresh;
+use super::fresh::{Found, Fresh};
 use super::judging::MessageRefused;
 use super::{BACKOFF, Ended, Lasting, Legs, Local};
 use crate::client::{Exchange, SessionMemory};
@@ -225,7 +225,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
     /// Whether it is to end and nothing is left to wait for.
     fn is_drained(&self, now: Instant) -> bool {
         let is_done =
-            || !self.session.is_connected() || (self.announcements.waiting().is_none() && !self.session.is_waiting());
+            || !self.session.is_connected() || (self.announcements.waiting().is_empty() && !self.session.is_waiting());
         self.drain_deadline.is_some_and(|deadline| now >= deadline || is_done())
     }
 
@@ -250,12 +250,12 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             match self.session.next_send(&mut waiting, has_room, now) {
                 NextSend::Wait => return,
                 NextSend::Resend(_) => self.session.resend(now),
-                NextSend::Fresh(None) => {
-                    if let Some((sequence, message)) = self.announcements.take() {
+                NextSend::Fresh(Found::Own(topic)) => {
+                    if let Some((sequence, message)) = self.announcements.take(&topic) {
                         self.session.publish(sequence, message, now);
                     }
                 }
-                NextSend::Fresh(Some(sequence)) => {
+                NextSend::Fresh(Found::Legs(sequence)) => {
                     let Some(mut message) = self.local.legs.take(sequence) else { return };
                     if let Some(reduced) = self.session.reduce(&mut message) {
                         self.local.said.reduced(self.config, reduced);

@@ -1,30 +1,37 @@
 //! What is sent next at the local broker.
 
-use crate::message::{Outbound, Sequence};
+use crate::message::{Outbound, Sequence, Topic};
 use crate::mqtt::isolation::Rank;
 use crate::mqtt::session::Waiting;
 
 /// What waits: what gatewire itself publishes first, then what the legs have.
 pub(super) struct Fresh<W> {
-    pub(super) own: Option<Outbound>,
+    pub(super) own: Vec<Outbound>,
     pub(super) legs: Option<W>,
 }
 
-impl<W: Waiting<Found = (Sequence, usize)>> Waiting for Fresh<W> {
-    /// `None`: it is gatewire's own.
-    type Found = Option<Sequence>;
+/// One of that.
+pub(super) enum Found {
+    /// Of gatewire itself, on this topic.
+    Own(Topic),
+    Legs(Sequence),
+}
 
-    fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<Option<Sequence>> {
-        if self.own.as_ref().is_some_and(|own| admits(own, false)) {
-            return Some(None);
+impl<W: Waiting<Found = (Sequence, usize)>> Waiting for Fresh<W> {
+    type Found = Found;
+
+    fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<Found> {
+        if let Some(own) = self.own.iter().find(|own| admits(own, false)) {
+            return Some(Found::Own(own.topic.clone()));
         }
-        self.legs.as_mut()?.first(admits).map(|(sequence, _)| Some(sequence))
+        self.legs.as_mut()?.first(admits).map(|(sequence, _)| Found::Legs(sequence))
     }
 
-    fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<Option<Sequence>> {
-        if self.own.as_ref().is_some_and(|own| rank(own, 0).is_some()) {
-            return Some(None);
+    fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<Found> {
+        let ranked = (0..).zip(&self.own).filter_map(|(place, own)| Some((rank(own, place)?, own)));
+        if let Some((_, own)) = ranked.min_by(|(one, _), (other, _)| one.cmp(other)) {
+            return Some(Found::Own(own.topic.clone()));
         }
-        self.legs.as_mut()?.least(rank).map(|(sequence, _)| Some(sequence))
+        self.legs.as_mut()?.least(rank).map(|(sequence, _)| Found::Legs(sequence))
     }
 }

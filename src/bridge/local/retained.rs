@@ -80,18 +80,18 @@ impl Retained {
     }
 
     /// What is to be published.
-    pub(super) fn waiting(&self) -> Option<Outbound> {
-        self.0.iter().find(|kept| kept.may_go()).map(Kept::message)
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Outbound> {
+        self.0.iter().filter(|kept| kept.may_go()).map(Kept::message)
     }
 
-    /// Gives it out.
-    pub(super) fn take(&mut self) -> Option<Outbound> {
-        let message = self.waiting()?;
+    /// Gives out what waits for this topic.
+    pub(super) fn take(&mut self, topic: &Topic) -> Option<Outbound> {
+        let index = self.0.iter().position(|kept| kept.topic == *topic && kept.may_go())?;
+        let kept = self.0.get_mut(index)?;
+        kept.is_due = false;
+        let message = kept.message();
         if message.payload.is_empty() {
-            self.0.retain(|kept| kept.topic != message.topic);
-        }
-        if let Some(kept) = self.0.iter_mut().find(|kept| kept.topic == message.topic) {
-            kept.is_due = false;
+            self.0.remove(index);
         }
         Some(message)
     }
@@ -137,8 +137,9 @@ mod tests {
     }
 
     fn taken(retained: &mut Retained) -> Vec<String> {
-        let message = std::iter::from_fn(|| retained.take());
-        message
+        let topics: Vec<Topic> = retained.waiting().map(|message| message.topic).collect();
+        let messages = topics.iter().filter_map(|topic| retained.take(topic));
+        messages
             .map(|Outbound { topic, payload, .. }| format!("{topic} {}", String::from_utf8_lossy(&payload)))
             .collect()
     }
@@ -148,7 +149,7 @@ mod tests {
         let mut retained = kept(&[("a", "1"), ("b", "2")]);
         assert_eq!(taken(&mut retained), ["a 1", "b 2"]);
         retained.set(&topic("a"), Bytes::from_static(b"1"));
-        assert_eq!(retained.waiting(), None);
+        assert!(retained.waiting().next().is_none());
         retained.set(&topic("b"), Bytes::from_static(b"3"));
         retained.set(&topic("b"), Bytes::from_static(b"4"));
         assert_eq!(taken(&mut retained), ["b 4"], "what is overtaken isn't published");
