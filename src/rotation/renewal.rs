@@ -17,12 +17,13 @@ pub(crate) fn is_due(not_after: Timestamp, renew_before: Duration, wall: Timesta
 }
 
 /// From when on the next renewal may begin, by the clock that nobody sets, if the last began then by the one on the wall. What seems
-/// to lie ahead says nothing but that the clock was set: then a day is waited for.
+/// to lie ahead doesn't count: the clock was ahead then, and how long ago that was nobody knows.
 pub(super) fn allowed_at(renewed_at: Option<Timestamp>, now: Now) -> Instant {
     let Some(renewed_at) = renewed_at else { return now.at };
-    let since = now.wall.duration_since(renewed_at);
-    let since = Duration::try_from(since).unwrap_or(Duration::ZERO);
-    now.at + PERIOD.saturating_sub(since)
+    match Duration::try_from(now.wall.duration_since(renewed_at)) {
+        Ok(since) => now.at + PERIOD.saturating_sub(since),
+        Err(_) => now.at,
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_the_clock_shows_the_next_comes_a_day_after_the_last() {
+    fn the_next_comes_a_day_after_the_last_and_one_that_is_noted_in_the_future_doesnt_count() {
         let (at, wall) = (Instant::now(), "2027-02-28T12:00:00Z".parse::<Timestamp>().unwrap());
         let now = Now { at, wall };
         let hours = |hours: i64| wall.checked_add(SignedDuration::from_hours(hours)).unwrap();
@@ -53,6 +54,7 @@ mod tests {
         assert_eq!(allowed_at(Some(hours(-25)), now), at);
         assert_eq!(allowed_at(Some(hours(-23)), now), at + PERIOD / 24);
         assert_eq!(allowed_at(Some(wall), now), at + PERIOD);
-        assert_eq!(allowed_at(Some(hours(9000)), now), at + PERIOD);
+        assert_eq!(allowed_at(Some(hours(1)), now), at);
+        assert_eq!(allowed_at(Some(hours(9000)), now), at);
     }
 }
