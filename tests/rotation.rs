@@ -299,11 +299,15 @@ fn a_token_that_is_away_is_named_and_provisioning_goes_on_once_it_is_back() {
 #[test]
 fn with_files_put_there_by_hand_the_job_is_rejected_with_the_reason() {
     let (broker, cloud) = support::cloud::Cloud::start();
-    let gatewire = Setup::new(broker.port, "[jobs]\n").connect();
-    cloud.create_job("rotate", json!({"operation": "ROTATE_CERTIFICATE"}));
-    let done = cloud.wait_for("rotate", Status::Rejected);
-    assert!(done.details["reason"].contains("put there by hand"), "{done:?}");
-    gatewire.stop();
+    // Nor is it offered to a program.
+    for jobs in ["[jobs]\n", "[jobs]\nsocket = \"DIR/jobs.sock\"\n"] {
+        let gatewire = Setup::new(broker.port, jobs).connect();
+        let job = format!("rotate-{}", jobs.len());
+        cloud.create_job(&job, json!({"operation": "ROTATE_CERTIFICATE"}));
+        let done = cloud.wait_for(&job, Status::Rejected);
+        assert!(done.details["reason"].contains("put there by hand"), "{done:?}");
+        gatewire.stop();
+    }
 }
 
 /// Each request makes a certificate at AWS: it isn't sent again, not on another connection either.

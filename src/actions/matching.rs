@@ -62,6 +62,11 @@ impl<'j> Call<'j> {
         Ok(Call { at, name, arguments, url: input.get("url"), sha256: input.get("sha256"), user })
     }
 
+    /// Whether it is for gatewire and nobody else, with an identity that gatewire hasn't made itself too.
+    pub(super) fn is_rotation(&self) -> bool {
+        matches!(self.name, Name::Operation(ROTATE))
+    }
+
     pub(super) fn of_command(input: &At<'j>, user: Option<(At<'j>, &'j str)>) -> Result<Call<'j>, Fault> {
         let at = input.get("command");
         let mut words = words(at.word()?).into_iter();
