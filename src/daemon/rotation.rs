@@ -11,7 +11,7 @@ use super::machine::Readings;
 use super::served::Served;
 use crate::link::Link;
 use crate::net::Network;
-use crate::rotation::{Means, Rotations, Settings};
+use crate::rotation::{Means, Rotations, Settings, When};
 
 /// See the module.
 pub(super) struct OwnRotation {
@@ -30,7 +30,10 @@ impl OwnRotation {
             store: Rc::clone(&served.store),
             orders: Rc::clone(&served.executions.rotations),
             link: Rc::clone(&link.state),
-            switch: Box::new(move |Means { tls, credentials }| of_link.connect_with(tls, credentials)),
+            switch: Box::new(move |Means { tls, credentials }, when| match when {
+                When::AtOnce => of_link.connect_with(tls, credentials),
+                When::AtNextAttempt => of_link.connect_later_with(tls, credentials),
+            }),
             state: Rc::clone(&identity.state),
             is_trial: Rc::clone(&is_trial),
         };

@@ -97,6 +97,12 @@ impl<N: Network> Link<N> {
         self.reconfigure(Setup { tls, credentials: Some(credentials), ..(*setup).clone() });
     }
 
+    /// Likewise, at its next attempt: a wait between two of them isn't cut short.
+    pub(crate) fn connect_later_with(&self, tls: config::Tls, credentials: Credentials) {
+        let setup = Setup { tls, credentials: Some(credentials), ..(*self.setup()).clone() };
+        *self.setup.borrow_mut() = Rc::new(setup);
+    }
+
     /// What it connects with now.
     pub(crate) fn means(&self) -> (config::Tls, Option<Credentials>) {
         let setup = self.setup();

@@ -125,8 +125,10 @@ pub(crate) enum Effect {
     Ask(Question),
     /// What was asked isn't of interest any more.
     Withdraw,
-    /// The link is to connect with this one.
+    /// The link is to connect with this one, at once.
     Use(Which),
+    /// Likewise, when it makes its next attempt anyway.
+    UseAtNextAttempt(Which),
     /// It is over.
     Over(Ended),
 }

@@ -35,6 +35,7 @@ const CANCELLED: &str = "cancelled";
 /// | [`still_wanted`](Machine::still_wanted) | AWS says of the job that is under way that it is |
 /// | [`is_due`](Machine::is_due) | the present certificate is to be renewed |
 /// | [`connected`](Machine::connected), [`lost`](Machine::lost), [`refused`](Machine::refused) | CONNACK has come on a connection with this identity; it has ended, or couldn't be made; AWS doesn't let this identity in |
+/// | [`unreadable`](Machine::unreadable) | the files of this identity can't be used at the moment |
 /// | [`answered`](Machine::answered), [`stored`](Machine::stored) | what [`Effect`]s ask for |
 /// | [`handle_timeout`](Machine::handle_timeout) | the instant of [`timeout`](Machine::timeout) is there |
 ///
@@ -225,9 +226,7 @@ impl Machine {
         self.connected = None;
         match (&mut self.state, which) {
             (State::Trying { fault, .. }, Which::Next) => *fault = Some(why.to_owned()),
-            (State::GoingBack(way), which) => way.refused(which, now.at),
-            (State::Spare { .. }, Which::Current) => self.state = State::GoingBack(WayBack::doubted(why, now.at)),
-            _ => {}
+            _ => self.refused_on_the_way_back(which, why, now),
         }
     }
 

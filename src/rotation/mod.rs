@@ -35,4 +35,4 @@ use effect::{Answered, Found};
 use effect::{Cause, Effect, Ended, Fault, Note, Now, Question, Stage, Step};
 use machine::Machine;
 pub(crate) use orders::Orders;
-pub(crate) use task::{Means, Rotations, Settings};
+pub(crate) use task::{Means, Rotations, Settings, When};

@@ -39,6 +39,15 @@ pub(crate) struct Means {
     pub(crate) credentials: Credentials,
 }
 
+/// When the link is to connect with other means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// The connection that there is ends.
+    AtOnce,
+    /// When it makes its next attempt anyway.
+    AtNextAttempt,
+}
+
 /// What others give: see [`Rotations::run`].
 pub(crate) struct Rotations {
     pub(crate) services: Rc<ThingServices>,
@@ -46,7 +55,7 @@ pub(crate) struct Rotations {
     pub(crate) orders: Rc<Orders>,
     pub(crate) link: Rc<LinkState>,
     /// Has the link connect with this from now on.
-    pub(crate) switch: Box<dyn Fn(Means)>,
+    pub(crate) switch: Box<dyn Fn(Means, When)>,
     pub(crate) state: Rc<IdentityState>,
     /// What it connects with is the new identity, which isn't in force yet.
     pub(crate) is_trial: Rc<Cell<bool>>,
@@ -73,6 +82,7 @@ struct Task<'a> {
     working: Option<Working>,
     /// The files with which the link is to connect.
     reading: Option<(Which, config::Tls, Reading)>,
+    when: When,
     /// When they are read again.
     read_again_at: Option<(Which, Instant)>,
     /// When the certificate in force ends.
@@ -135,6 +145,7 @@ impl<'a> Task<'a> {
             asked: None,
             working: None,
             reading: None,
+            when: When::AtOnce,
             read_again_at: None,
             ends: credentials.validity().not_after,
             current: Arc::clone(credentials.certificate_id()),
@@ -178,7 +189,7 @@ impl<'a> Task<'a> {
     fn look_at_the_certificate(&mut self) {
         let now = Rotations::now();
         if let Some((which, _)) = self.read_again_at.take_if(|(_, at)| *at <= now.at) {
-            self.connect_with(which);
+            self.connect_with(which, self.when);
         }
         if self.look_at > now.at {
             return;
@@ -191,13 +202,14 @@ impl<'a> Task<'a> {
     }
 
     /// The link is to connect with this identity, once its files are read.
-    fn connect_with(&mut self, which: Which) {
+    fn connect_with(&mut self, which: Which, when: When) {
         let tls = match which {
             Which::Current => self.settings.tls.clone(),
             Which::Next => self.files.making.tls(&self.settings.tls),
         };
         self.read_again_at = None;
         let platform = Arc::clone(self.files.making.directory().platform());
+        self.when = when;
         self.reading = Some((which, tls.clone(), disk::reading(platform, tls)));
     }
 
@@ -209,7 +221,7 @@ impl<'a> Task<'a> {
                 said::unreadable(&why);
                 let now = Rotations::now();
                 self.read_again_at = Some((which, now.at + READ_AGAIN));
-                return self.machine.refused(which, &why, now);
+                return self.machine.unreadable(which, &why, now);
             }
         };
         let id = Arc::clone(credentials.certificate_id());
@@ -218,7 +230,7 @@ impl<'a> Task<'a> {
             Which::Next => self.next = Some(id),
         }
         self.around.is_trial.set(which == Which::Next);
-        (self.around.switch)(Means { tls, credentials });
+        (self.around.switch)(Means { tls, credentials }, self.when);
     }
 
     fn look_at_the_link(&mut self) {
@@ -308,7 +320,8 @@ impl<'a> Task<'a> {
         match effect {
             Effect::Ask(question) => self.ask(question),
             Effect::Withdraw => self.withdraw(),
-            Effect::Use(which) => self.connect_with(which),
+            Effect::Use(which) => self.connect_with(which, When::AtOnce),
+            Effect::UseAtNextAttempt(which) => self.connect_with(which, When::AtNextAttempt),
             Effect::Over(ended) => self.over(ended),
             stores => self.store(stores),
         }

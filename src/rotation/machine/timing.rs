@@ -49,10 +49,7 @@ impl Machine {
                 *again_at = None;
                 self.put_in_force();
             }
-            State::GoingBack(way) if overdue(way.switch_at()) => {
-                let which = way.switch(now.at);
-                self.effects.push_back(Effect::Use(which));
-            }
+            State::GoingBack(way) if overdue(way.switch_at()) => self.switch(now),
             State::Spare { until } if overdue(*until) => self.discard(),
             _ => {}
         }

@@ -6,59 +6,47 @@ use super::{ASK_AGAIN, KEPT, Machine, PATIENCE, State};
 use crate::identity::Which;
 use crate::rotation::effect::{Cause, Effect, Ended, Now, Question, Stage};
 
-/// On the way back: one that is refused makes way for the other after so long, doubled each time.
-const FIRST_SWITCH: Duration = Duration::from_secs(5);
-const MAX_SWITCH: Duration = Duration::from_secs(300);
+/// On the way back: one whose files can't be used makes way for the other after so long.
+const UNREADABLE: Duration = Duration::from_secs(30);
 
 /// An identity that can't be put in the place of the old one is put there again after so long, doubled each time.
 const SWAP_AGAIN: Duration = Duration::from_secs(30);
 const MAX_SWAP_AGAIN: Duration = Duration::from_secs(600);
 
-/// Which of the two AWS lets in isn't known: first the old one is tried, then the new one, and so on until one has connected.
+/// Which of the two AWS lets in isn't known: first the old one is tried, then the new one, and so on until one has connected. Each
+/// refusal is the other's turn, and the link waits between attempts as ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WayBack {
     why: String,
     using: Which,
-    /// When the other is tried.
+    /// When the other is tried, whatever comes of this one.
     switch_at: Instant,
-    /// How long one that is refused is tried on.
-    wait: Duration,
-    is_refused: bool,
+    /// There was a switch, and so what connects is none of before this.
+    has_switched: bool,
 }
 
 impl WayBack {
     fn new(why: String, now: Instant) -> WayBack {
-        WayBack { why, using: Which::Current, switch_at: now + PATIENCE, wait: FIRST_SWITCH, is_refused: false }
-    }
-
-    /// The old one is refused though it had connected.
-    pub(super) fn doubted(why: &str, now: Instant) -> WayBack {
-        let mut way = WayBack::new(why.to_owned(), now);
-        way.refused(Which::Current, now);
-        way
+        WayBack { why, using: Which::Current, switch_at: now + PATIENCE, has_switched: false }
     }
 
     pub(super) fn switch_at(&self) -> Instant {
         self.switch_at
     }
 
-    pub(super) fn refused(&mut self, which: Which, now: Instant) {
-        if which == self.using && !self.is_refused {
-            self.is_refused = true;
-            self.switch_at = self.switch_at.min(now + self.wait);
+    fn unreadable(&mut self, which: Which, now: Instant) {
+        if which == self.using {
+            self.switch_at = self.switch_at.min(now + UNREADABLE);
         }
     }
 
     /// The other is tried from now on; which that is.
-    pub(super) fn switch(&mut self, now: Instant) -> Which {
-        if self.is_refused {
-            self.wait = (self.wait * 2).min(MAX_SWITCH);
-        }
+    fn switch(&mut self, now: Instant) -> Which {
         self.using = match self.using {
             Which::Current => Which::Next,
             Which::Next => Which::Current,
         };
-        (self.is_refused, self.switch_at) = (false, now + PATIENCE);
+        (self.has_switched, self.switch_at) = (true, now + PATIENCE);
         self.using
     }
 }
@@ -129,11 +117,46 @@ impl Machine {
         self.effects.push_back(Effect::Use(Which::Current));
     }
 
+    /// AWS lets none in of the two, or what is tried gets nowhere: it is the other's turn.
+    pub(super) fn switch(&mut self, now: Now) {
+        if let State::GoingBack(way) = &mut self.state {
+            let which = way.switch(now.at);
+            self.effects.push_back(Effect::UseAtNextAttempt(which));
+        }
+    }
+
+    /// One is refused on the way back, or the old one though it had connected.
+    pub(super) fn refused_on_the_way_back(&mut self, which: Which, why: &str, now: Now) {
+        if matches!(self.state, State::Spare { .. }) && which == Which::Current {
+            self.state = State::GoingBack(WayBack::new(why.to_owned(), now.at));
+        }
+        if matches!(&self.state, State::GoingBack(way) if way.using == which) {
+            self.switch(now);
+        }
+    }
+
+    /// The files of one can't be used at the moment. That isn't AWS's word, and comes without an attempt.
+    pub(crate) fn unreadable(&mut self, which: Which, why: &str, now: Now) {
+        match (&mut self.state, which) {
+            (State::Trying { fault, .. }, Which::Next) => *fault = Some(why.to_owned()),
+            (State::GoingBack(way), which) => way.unreadable(which, now.at),
+            _ => {}
+        }
+    }
+
     /// One of the two has connected: that one counts.
     pub(super) fn came_back(&mut self, which: Which, now: Now) {
         let State::GoingBack(way) = &self.state else { return };
+        let was_tried_late = which != way.using;
         match which {
-            _ if which != way.using => {}
+            // The connection of before the way back.
+            _ if was_tried_late && !way.has_switched => return,
+            // An attempt was under way when it was the other's turn.
+            Which::Current if was_tried_late => self.effects.push_back(Effect::Use(Which::Current)),
+            _ => {}
+        }
+        let State::GoingBack(way) = &self.state else { return };
+        match which {
             Which::Next => self.swap(),
             Which::Current if self.was_told() => self.keep_or_discard(now),
             Which::Current => {

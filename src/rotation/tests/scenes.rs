@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::world::{MINUTE, Mood, World};
+use crate::identity::Which;
 use crate::rotation::{Cause, Question, Step};
 
 /// A machine that is connected.
@@ -102,11 +103,49 @@ fn a_commit_that_is_never_answered_ends_with_whichever_is_let_in() {
     world.write();
     assert_eq!(result(&world), None);
     world.connect();
-    world.pass(Duration::from_secs(5));
     world.connect();
     world.write();
     world.write();
     assert_eq!((world.current(), result(&world)), (2, Some(None)));
+}
+
+#[test]
+fn on_the_way_back_each_attempt_is_made_with_the_other_certificate() {
+    let mut world = committing();
+    let both = std::mem::take(&mut world.aws.lets_in);
+    world.answer(Mood::Refuses);
+    world.write();
+    world.cut();
+    let used: Vec<u32> = std::iter::repeat_with(|| {
+        let used = world.using();
+        world.connect();
+        used
+    })
+    .take(6)
+    .collect();
+    assert_eq!(used, [1, 2, 1, 2, 1, 2]);
+    world.aws.lets_in = both;
+    world.connect();
+    assert!(world.is_connected());
+    world.all_is_well();
+    assert_eq!((world.current(), result(&world)), (1, Some(Some("no"))));
+}
+
+#[test]
+fn an_attempt_that_was_under_way_at_the_others_turn_counts() {
+    let mut world = committing();
+    let both = std::mem::take(&mut world.aws.lets_in);
+    world.answer(Mood::Refuses);
+    world.write();
+    world.cut();
+    world.connect();
+    assert_eq!(world.using(), 2);
+    // The files of the new one were read too late for the attempt.
+    let now = world.now();
+    world.aws.lets_in = both;
+    world.machine.connected(Which::Current, now);
+    world.all_is_well();
+    assert_eq!((world.current(), world.using()), (1, 1));
 }
 
 #[test]
@@ -120,7 +159,6 @@ fn a_commit_that_aws_does_after_the_way_back_makes_the_new_one_count() {
     world.do_commit_late();
     world.connect();
     assert_eq!(world.step(), Some(Step::GoBack));
-    world.pass(Duration::from_secs(5));
     world.connect();
     world.write();
     assert_eq!(world.current(), 2);

@@ -129,6 +129,11 @@ impl World {
         self.disk.next.as_ref().and_then(|next| next.certificate)
     }
 
+    /// The certificate of the next attempt.
+    pub(super) fn using(&self) -> u32 {
+        self.using.1
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.connected.is_some()
     }
@@ -152,7 +157,7 @@ impl World {
                     self.asked = Some(question);
                 }
                 Effect::Withdraw => self.asked = None,
-                Effect::Use(which) => self.use_one(which),
+                Effect::Use(which) | Effect::UseAtNextAttempt(which) => self.use_one(which),
                 Effect::Over(ended) => self.over(ended),
                 stores => {
                     assert!(self.pending.is_none(), "{stores:?} while {:?} waits", self.pending);
@@ -213,7 +218,7 @@ impl World {
             }
             Effect::Discard => *next = None,
             Effect::Record(note) => self.disk.note = note,
-            Effect::Ask(_) | Effect::Withdraw | Effect::Use(_) | Effect::Over(_) => unreachable!("not the disk's"),
+            other => unreachable!("{other:?} isn't the disk's"),
         }
     }
 
