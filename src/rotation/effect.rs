@@ -54,6 +54,14 @@ pub(crate) struct Ended {
     pub(crate) failed: Option<String>,
 }
 
+/// How long new certificates have been tried for this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tried {
+    pub(crate) cause: Cause,
+    /// Noted before it passes, and so never too little, however often the daemon is ended.
+    pub(crate) seconds: u64,
+}
+
 /// What has to be known after a restart, when there is no new identity any more.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Note {
@@ -63,6 +71,8 @@ pub(crate) struct Note {
     /// When the last renewal began, by the clock on the wall.
     #[serde(default)]
     pub(crate) renewed_at: Option<Rfc3339>,
+    #[serde(default)]
+    pub(crate) tried: Option<Tried>,
 }
 
 /// What is asked of AWS. Asked again until there is an answer, or it is withdrawn; but for [`Question::CreateFromCsr`], which makes a
@@ -121,6 +131,8 @@ pub(crate) enum Effect {
     Discard,
     /// This is to be noted in the database. Answered by `stored`.
     Record(Note),
+    /// Likewise, whenever it can be. Not answered.
+    Note(Note),
     /// Answered by [`Machine::answered`](super::Machine::answered), unless it is withdrawn before.
     Ask(Question),
     /// What was asked isn't of interest any more.

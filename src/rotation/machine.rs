@@ -15,6 +15,9 @@ use way_back::WayBack;
 /// How long AWS may take for a certificate, the new one to connect, and AWS for the commit.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// A trial's time is noted so much ahead.
+const NOTED_AHEAD: Duration = Duration::from_secs(30);
+
 /// What has come and can't be used is asked for again after so long, then after twice that: each time may be another certificate at
 /// AWS, and so there are six at most in the time that there is.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -86,6 +89,8 @@ enum State {
     /// The new identity is to connect.
     Trying {
         until: Instant,
+        /// When it is to be noted that it is tried on.
+        note_at: Instant,
         fault: Option<String>,
     },
     /// It has connected; the job is to be wanted still.
@@ -346,7 +351,7 @@ impl Machine {
         if self.renewal_is_due && is_allowed {
             self.renewal_is_due = false;
             self.cause = Some(Cause::Renewal);
-            self.note.renewed_at = Some(now.wall.into());
+            (self.note.renewed_at, self.note.tried) = (Some(now.wall.into()), None);
             self.state = State::Beginning;
             self.effects.push_back(Effect::Record(self.note.clone()));
         }

@@ -323,6 +323,7 @@ impl<'a> Task<'a> {
             Effect::Use(which) => self.connect_with(which, When::AtOnce),
             Effect::UseAtNextAttempt(which) => self.connect_with(which, When::AtNextAttempt),
             Effect::Over(ended) => self.over(ended),
+            Effect::Note(note) => self.note(note),
             stores => self.store(stores),
         }
     }

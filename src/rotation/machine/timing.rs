@@ -12,7 +12,8 @@ impl Machine {
     pub(crate) fn timeout(&self) -> Option<Instant> {
         let of_state = match &self.state {
             State::Asking { until, again_at, .. } => Some(again_at.map_or(*until, |again| again.min(*until))),
-            State::Spare { until } | State::Trying { until, .. } | State::Confirming { until } => Some(*until),
+            State::Spare { until } | State::Confirming { until } => Some(*until),
+            State::Trying { until, note_at, .. } => Some((*until).min(*note_at)),
             State::Swapping { again_at, .. } => *again_at,
             State::GoingBack(way) => Some(way.switch_at()),
             _ => None,
@@ -37,10 +38,11 @@ impl Machine {
                 *again_at = None;
                 self.effects.push_back(Effect::Ask(question.clone()));
             }
-            State::Trying { until, fault } if overdue(*until) => {
+            State::Trying { until, fault, .. } if overdue(*until) => {
                 let why = fault.take().map_or_else(String::new, |why| format!(": {why}"));
                 self.give_up(format!("the new certificate didn't connect within {}{why}", written(PATIENCE)));
             }
+            State::Trying { note_at, .. } if overdue(*note_at) => self.note_the_trial(now),
             State::Confirming { until } if overdue(*until) => {
                 let why = format!("AWS didn't say within {} that the job is still IN_PROGRESS", written(PATIENCE));
                 self.give_up(why);

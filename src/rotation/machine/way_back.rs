@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ASK_AGAIN, KEPT, Machine, PATIENCE, State};
+use super::{ASK_AGAIN, KEPT, Machine, NOTED_AHEAD, PATIENCE, State};
+use crate::duration::written;
 use crate::identity::Which;
-use crate::rotation::effect::{Cause, Effect, Ended, Now, Question, Stage};
+use crate::rotation::effect::{Cause, Effect, Ended, Now, Question, Stage, Tried};
 
 /// On the way back: one whose files can't be used makes way for the other after so long.
 const UNREADABLE: Duration = Duration::from_secs(30);
@@ -58,11 +59,31 @@ impl Machine {
         self.effects.push_back(Effect::Ask(question));
     }
 
-    /// The new identity has all that it needs.
+    /// The new identity has all that it needs. Its time goes on where an earlier life of the daemon has left it, whatever the clock on
+    /// the wall has done.
     pub(super) fn try_it(&mut self, now: Now) {
+        let left = PATIENCE.saturating_sub(self.tried());
+        if left.is_zero() {
+            return self.give_up(format!("the new certificate didn't connect within {}", written(PATIENCE)));
+        }
         self.connected = None;
-        self.state = State::Trying { until: now.at + PATIENCE, fault: None };
+        self.state = State::Trying { until: now.at + left, note_at: now.at, fault: None };
+        self.note_the_trial(now);
         self.effects.push_back(Effect::Use(Which::Next));
+    }
+
+    fn tried(&self) -> Duration {
+        let tried = self.note.tried.as_ref().filter(|tried| Some(&tried.cause) == self.cause.as_ref());
+        tried.map_or(Duration::ZERO, |tried| Duration::from_secs(tried.seconds))
+    }
+
+    /// The time that comes is noted as if it were over.
+    pub(super) fn note_the_trial(&mut self, now: Now) {
+        let tried = (self.tried() + NOTED_AHEAD).min(PATIENCE);
+        let State::Trying { note_at, .. } = &mut self.state else { return };
+        *note_at = now.at + NOTED_AHEAD;
+        self.note.tried = self.cause.clone().map(|cause| Tried { cause, seconds: tried.as_secs() });
+        self.effects.push_back(Effect::Note(self.note.clone()));
     }
 
     /// It hasn't come as far as the trial: nothing has changed.

@@ -151,6 +151,16 @@ impl Task<'_> {
         });
     }
 
+    /// Nobody waits for it.
+    pub(super) fn note(&self, note: Note) {
+        let store = Rc::clone(&self.around.store);
+        tokio::task::spawn_local(async move {
+            if let Err(why) = write(&store, ROTATION, &note).await {
+                said::disk(&why);
+            }
+        });
+    }
+
     /// The disk has done what it was asked for.
     pub(super) fn done(&mut self, done: Done) {
         self.working = None;

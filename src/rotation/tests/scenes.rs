@@ -84,6 +84,27 @@ fn a_new_certificate_that_is_refused_for_ten_minutes_makes_way_for_the_old_one()
 }
 
 #[test]
+fn the_ten_minutes_of_a_trial_go_on_over_restarts_whatever_the_clock_shows() {
+    for (seconds, expected) in [(100, 5), (5, 20)] {
+        let mut world = in_its_trial();
+        world.revoke_next();
+        let mut lives = 0;
+        while world.step() == Some(Step::Trial) {
+            world.connect();
+            world.pass(Duration::from_secs(seconds));
+            let hours = if lives % 2 == 0 { 9000 } else { -9000 };
+            world.wall = world.wall.checked_add(jiff::SignedDuration::from_hours(hours)).unwrap();
+            world.kill(true);
+            lives += 1;
+        }
+        assert_eq!((world.step(), lives), (Some(Step::GoBack), expected), "of {seconds} s each");
+        world.all_is_well();
+        assert!(matches!(result(&world), Some(Some(why)) if why.contains("didn't connect within 10m")), "{world:#?}");
+        assert_eq!(world.current(), 1);
+    }
+}
+
+#[test]
 fn a_commit_that_is_never_answered_ends_with_whichever_is_let_in() {
     // It wasn't done.
     let mut world = committing();
@@ -117,7 +138,7 @@ fn on_the_way_back_each_attempt_is_made_with_the_other_certificate() {
     world.write();
     world.cut();
     let used: Vec<u32> = std::iter::repeat_with(|| {
-        let used = world.using();
+        let used = world.using.1;
         world.connect();
         used
     })
@@ -139,13 +160,13 @@ fn an_attempt_that_was_under_way_at_the_others_turn_counts() {
     world.write();
     world.cut();
     world.connect();
-    assert_eq!(world.using(), 2);
+    assert_eq!(world.using.1, 2);
     // The files of the new one were read too late for the attempt.
     let now = world.now();
     world.aws.lets_in = both;
     world.machine.connected(Which::Current, now);
     world.all_is_well();
-    assert_eq!((world.current(), world.using()), (1, 1));
+    assert_eq!((world.current(), world.using.1), (1, 1));
 }
 
 #[test]

@@ -74,7 +74,7 @@ pub(super) struct World {
     pub(super) disk_is_full: bool,
     pub(super) aws: Aws,
     /// The identity that the link is to connect with, with what its files held when they were read.
-    using: (Which, Certificate),
+    pub(super) using: (Which, Certificate),
     pub(super) connected: Option<Certificate>,
     asked: Option<Question>,
     /// The disk works on this.
@@ -129,11 +129,6 @@ impl World {
         self.disk.next.as_ref().and_then(|next| next.certificate)
     }
 
-    /// The certificate of the next attempt.
-    pub(super) fn using(&self) -> u32 {
-        self.using.1
-    }
-
     pub(super) fn is_connected(&self) -> bool {
         self.connected.is_some()
     }
@@ -159,6 +154,8 @@ impl World {
                 Effect::Withdraw => self.asked = None,
                 Effect::Use(which) | Effect::UseAtNextAttempt(which) => self.use_one(which),
                 Effect::Over(ended) => self.over(ended),
+                Effect::Note(note) if !self.disk_is_full => self.disk.note = note,
+                Effect::Note(_) => {}
                 stores => {
                     assert!(self.pending.is_none(), "{stores:?} while {:?} waits", self.pending);
                     self.pending = Some(stores);
