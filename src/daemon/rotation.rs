@@ -59,6 +59,9 @@ impl OwnRotation {
             task.abort();
         }
         self.is_trial.set(false);
+        if settings.is_none() {
+            self.rotations.end(readings.config.provisioning.is_none());
+        }
         let (Some(settings), Some(credentials), Some(of_thing)) =
             (settings, readings.credentials.clone(), readings.identity.clone())
         else {

@@ -63,6 +63,15 @@ impl Orders {
         self.came.notify();
     }
 
+    /// No task takes them any more: the job that waits is told why, and returned.
+    pub(super) fn end(&self, why: &str) -> Option<Job> {
+        self.orders.borrow_mut().clear();
+        let (job, tell) = self.waiting.take()?;
+        // It may have been cancelled meanwhile.
+        let _ = tell.send(Err(why.to_owned()));
+        Some(job)
+    }
+
     pub(super) async fn came(&self) {
         self.came.notified().await;
     }
@@ -78,5 +87,19 @@ impl Orders {
             // It may have been cancelled meanwhile.
             let _ = tell.send(result);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_job_that_waits_is_told_why_nobody_rotates_any_more() {
+        let orders = Orders::default();
+        let job = Job { job: "rotate".to_owned(), number: 1 };
+        let (result, ended) = tokio::join!(orders.wanted(job.clone()), async { orders.end("it is gone") });
+        assert_eq!((result, ended), (Err("it is gone".to_owned()), Some(job)));
+        assert_eq!((orders.next(), orders.end("again")), (None, None));
     }
 }

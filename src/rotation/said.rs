@@ -60,6 +60,19 @@ pub(super) fn over(ended: &Ended, state: &IdentityState) {
     state.rests();
 }
 
+/// Why nothing is rotated without `[provisioning]`.
+pub(super) const BY_HAND: &str = "[provisioning] was taken out of the configuration meanwhile, and gatewire only rotates certificates \
+                                  that it has got itself";
+
+/// A job waits for a rotation, and the configuration doesn't have gatewire make its identity any more.
+pub(super) fn by_hand(job: &Job) {
+    let Job { job, number } = job;
+    log::warn!(
+        GATEWIRE_EVENT = "rotation_failed";
+        "the certificate wasn't rotated for job {job}, execution {number}: {BY_HAND}. The job fails with this reason"
+    );
+}
+
 /// An answer that can't be used; it is asked again.
 pub(super) fn unusable(what: &str) {
     log::warn!(

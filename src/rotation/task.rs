@@ -113,6 +113,15 @@ impl Rotations {
         task.go_on().await;
     }
 
+    /// Nothing is rotated any more: what is asked is given up. `is_by_hand`: nor will it be, and a job that waits fails.
+    pub(crate) fn end(&self, is_by_hand: bool) {
+        self.services.ask().withdraw_all(Asker::Rotation);
+        self.services.configure(Asker::Rotation, [].into());
+        if let Some(job) = is_by_hand.then(|| self.orders.end(said::BY_HAND)).flatten() {
+            said::by_hand(&job);
+        }
+    }
+
     fn now() -> Now {
         Now { at: time::now(), wall: time::wall() }
     }
