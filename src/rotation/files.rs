@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::effect::{Cause, Found, Stage};
-use crate::identity::{self, Identity, KeyPlace, Progress, Signer, certificate_of};
-use crate::provisioning::{self, Making};
+use crate::identity::{self, DiskError, Identity, KeyPlace, Progress, Signer, certificate_of};
+use crate::provisioning::{self, Making, Trouble};
 use crate::services::jobs::Identity as Job;
 use crate::time;
 
@@ -33,7 +33,7 @@ pub(super) type Left = (Option<Found>, Option<Progress>);
 impl Files {
     /// What an earlier life of the daemon has left of a rotation. What is of no use is removed.
     pub(super) fn left(&self) -> Result<Left, String> {
-        let progress = self.making.progress().map_err(|error| error.to_string())?;
+        let progress = self.making.progress().map_err(|error| of_disk(&error))?;
         let found = progress.as_ref().and_then(found);
         if found.is_none() {
             self.discard()?;
@@ -77,7 +77,7 @@ impl Files {
     }
 
     pub(super) fn discard(&self) -> Result<(), String> {
-        self.making.directory().discard_next().map_err(|error| error.to_string())
+        self.making.directory().discard_next().map_err(|error| of_disk(&error))
     }
 }
 
@@ -86,8 +86,15 @@ fn common_name(thing: &str) -> String {
     if thing.len() <= 64 { thing.to_owned() } else { "gatewire".to_owned() }
 }
 
-fn in_words(trouble: provisioning::Trouble) -> String {
-    trouble.message.trim_end_matches('.').to_owned()
+/// With what to do: that depends on what it is, the disk or the token.
+fn in_words(trouble: Trouble) -> String {
+    let Trouble { message, advice, .. } = trouble;
+    let words = if advice.is_empty() { message } else { format!("{}. {advice}", message.trim_end_matches('.')) };
+    words.trim_end_matches('.').to_owned()
+}
+
+fn of_disk(error: &DiskError) -> String {
+    in_words(Trouble::of_disk(provisioning::Stage::Key, error))
 }
 
 /// How far a rotation is by its notes.
@@ -115,5 +122,19 @@ pub(super) fn note(progress: &mut Progress, stage: &Stage) {
         Stage::GivenUp { why, committing } => {
             (progress.given_up, progress.committing) = (Some(why.clone()), *committing);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::KeyError;
+
+    #[test]
+    fn what_goes_wrong_is_said_with_its_own_advice() {
+        let of_key = Trouble::of_key(&KeyError::Unreadable);
+        assert!(!in_words(of_key.clone()).ends_with('.'));
+        let of_token = Trouble { message: "it refuses the PIN".to_owned(), advice: "Mend it.".to_owned(), ..of_key };
+        assert_eq!(in_words(of_token), "it refuses the PIN. Mend it");
     }
 }

@@ -81,13 +81,19 @@ pub(super) fn unusable(what: &str) {
     );
 }
 
-/// The disk hasn't done what was asked.
+/// The disk, or the token, hasn't done what was asked. `what` says what to do, too.
 pub(super) fn disk(what: &str) {
     log::error!(
         GATEWIRE_EVENT = "rotation";
-        "rotation of the certificate: {what}. No identity is lost by that; look at the space and the owner of the state directory, and at \
-         the kernel's log (`dmesg`)"
+        "rotation of the certificate: {what}"
     );
+}
+
+/// What the database says, in words for [`disk`].
+pub(super) fn of_database(failure: &impl std::fmt::Display) -> String {
+    format!(
+        "{failure}. No identity is lost by that; look at the space and the owner of the state directory, and at the kernel's log (`dmesg`)"
+    )
 }
 
 /// The files of an identity can't be used.

@@ -59,8 +59,9 @@ pub(super) async fn left(files: &Files) -> Left {
 
 /// What is noted in the store, and for which job the identity in force was made.
 pub(super) async fn notes(store: &Store, identity: &Identity) -> (Note, Option<Job>) {
-    let read =
-        async |name| store.note_in_time(name, |failure| said::disk(&failure.to_string())).await.unwrap_or_default();
+    let read = async |name| {
+        store.note_in_time(name, |failure| said::disk(&said::of_database(&failure))).await.unwrap_or_default()
+    };
     // One that can't be read is as good as none.
     let note: Note = serde_json::from_str(&read(ROTATION).await).unwrap_or_default();
     let made: Option<Made> = serde_json::from_str(&read(ROTATED).await).ok();
@@ -218,5 +219,5 @@ async fn note_made(store: &Store, cause: Cause, progress: &Progress) {
 async fn write(store: &Store, name: &'static str, note: &impl Serialize) -> Result<(), String> {
     // Texts and numbers: nothing in it can fail to be written.
     let text = serde_json::to_string(note).unwrap_or_default();
-    store.write(Write::of_notes(vec![(name.into(), text)])).await.map_err(|failure| failure.to_string())
+    store.write(Write::of_notes(vec![(name.into(), text)])).await.map_err(|failure| said::of_database(&failure))
 }
