@@ -59,7 +59,8 @@ fn wait_for(gatewire: &Gatewire, state: &str) -> serde_json::Value {
 /// Does what a line of advice says, without sudo.
 fn follow(advice: &str) {
     let command = advice.split("`sudo ").nth(1).and_then(|rest| rest.split('`').next()).expect(advice);
-    let done = std::process::Command::new("sh").args(["-c", command]).status().unwrap();
+    let command = command.replace("&& sudo ", "&& ");
+    let done = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
     assert!(done.success(), "{command}");
 }
 
@@ -103,6 +104,51 @@ fn what_is_in_the_way_of_the_identity_is_found_by_check_and_its_advice_works_as_
     follow(&line);
     wait_for(&gatewire, "ready");
     gatewire.stop();
+}
+
+#[test]
+fn a_state_directory_that_was_moved_to_another_disk_is_used_through_its_link() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", "");
+    let at = |name: &str| setup.directory.path().join(name);
+    std::os::unix::fs::symlink(at("disk"), at("link")).unwrap();
+    let setup = setup.again().env("STATE_DIRECTORY", at("link"));
+    // The disk isn't mounted.
+    for command in ["check", "provision"] {
+        let (code, _, stderr) = setup.output(command);
+        assert!(code == 1 && stderr.contains("no directory is there: mount the disk"), "{command}: {code} {stderr}");
+    }
+    fs::create_dir(at("disk")).unwrap();
+    for command in ["check", "provision", "check"] {
+        let (code, _, stderr) = setup.output(command);
+        assert_eq!(code, 0, "{command}: {stderr}");
+    }
+    assert!(at("disk/identity/thing.json").is_file() && at("link").is_symlink());
+    let gatewire = setup.connect();
+    assert_eq!(gatewire.status()["identity"]["thing"], "gateway-7");
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn an_identity_behind_a_link_is_put_in_its_place_as_the_advice_says_and_never_lost() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", "");
+    assert_eq!(setup.output("provision").0, 0);
+    let first = fs::read(identity(&setup, "thing.json")).unwrap();
+    fs::create_dir(setup.directory.path().join("disk")).unwrap();
+    for name in ["", "private.pem.key", "thing.json"] {
+        let (own, moved) = (identity(&setup, name), setup.directory.path().join("disk/it's moved"));
+        let own = PathBuf::from(own.to_str().unwrap().trim_end_matches('/'));
+        fs::rename(&own, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &own).unwrap();
+        let (code, _, stderr) = setup.output("run");
+        assert!(code == 78 && stderr.contains("What it leads to is of the identity: `sudo rm "), "{name}: {stderr}");
+        follow(&stderr);
+        assert!(!own.is_symlink() && own.exists() && !moved.exists(), "{name}");
+    }
+    let gatewire = setup.connect();
+    assert_eq!(fs::read(identity(&setup, "thing.json")).unwrap(), first);
+    assert_eq!(gatewire.stop().0, 0);
 }
 
 #[test]

@@ -56,10 +56,13 @@ impl Environment {
         }
     }
 
-    /// Where gatewire keeps what it makes: the first directory that systemd names, or that of the package.
+    /// Where gatewire keeps what it makes: the first directory that systemd names, or that of the package. One that was moved to
+    /// another disk, with a link in its old place, is what the link leads to.
     pub(crate) fn state(&self) -> PathBuf {
         let named = self.state_directory.as_deref().and_then(|named| named.split(':').next());
-        named.filter(|directory| !directory.is_empty()).map_or_else(|| "/var/lib/gatewire".into(), PathBuf::from)
+        let named =
+            named.filter(|directory| !directory.is_empty()).map_or_else(|| "/var/lib/gatewire".into(), PathBuf::from);
+        std::fs::canonicalize(&named).unwrap_or(named)
     }
 
     /// Where the identity lies that is in force.

@@ -17,6 +17,9 @@ impl Directory {
     /// # Errors
     /// The first thing that the disk wouldn't do.
     pub(crate) fn probe(&self) -> Result<(), DiskError> {
+        if self.state.is_symlink() && !self.state.is_dir() {
+            return Err(directory::failed("opening", &self.state, &ErrorKind::NotFound.into()));
+        }
         let lock = self.state.join(directory::LOCK);
         Lock::probe(&lock).map_err(|error| directory::failed("locking", &lock, &error))?;
         for name in NAMES.iter().filter(|name| **name != directory::LOCK) {
@@ -33,6 +36,16 @@ impl Directory {
     }
 }
 
+/// A name in the state directory for what isn't gatewire's: one that nothing has.
+fn aside(state: &Path, path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut names = (1_u32..).map(|n| match n {
+        1 => state.join(format!("{name}.aside")),
+        n => state.join(format!("{name}.aside.{n}")),
+    });
+    names.find(|aside| fs::symlink_metadata(aside).is_err()).expect("a directory has fewer names than numbers")
+}
+
 fn may_change(path: &Path) -> Result<(), DiskError> {
     let allowed = access(path, AccessFlags::W_OK | AccessFlags::X_OK);
     allowed.map_err(|errno| directory::failed("writing", path, &io::Error::from(errno)))
@@ -43,8 +56,12 @@ impl DiskError {
     pub(crate) fn advice(&self) -> String {
         let state = self.state();
         if let Some(what) = self.something_else() {
-            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-            let aside = state.join(format!("{name}.aside"));
+            if let Ok(to) = fs::read_link(&self.path)
+                && let Some(advice) = self.advice_on_link(&state, &to)
+            {
+                return advice;
+            }
+            let aside = aside(&state, &self.path);
             return format!(
                 "{} is {what}, and gatewire's own {} belongs there: `sudo mv -T {} {}` puts it aside.",
                 self.path.display(),
@@ -70,6 +87,30 @@ impl DiskError {
             "Look at the space (`df -h {}`), at the owner there and at the kernel's log (`dmesg`).",
             quoted(present)
         )
+    }
+
+    /// What to do about a symbolic link, `None` if nothing is lost with it: an identity may be where it leads.
+    fn advice_on_link(&self, state: &Path, to: &Path) -> Option<String> {
+        let link = self.path.display();
+        if self.path == *state {
+            return Some(format!(
+                "{link} is a symbolic link to {}, and no directory is there: mount the disk that it is on, and try again.",
+                to.display()
+            ));
+        }
+        let keeps = |name: &str| [directory::CURRENT, directory::NEXT, directory::PREVIOUS].contains(&name);
+        let is_kept = self.path.strip_prefix(state).ok()?.iter().next()?.to_str().is_some_and(keeps);
+        let what = if self.is_directory() { "directory" } else { "file" };
+        let found = fs::canonicalize(&self.path).ok();
+        let found = found.filter(|found| if self.is_directory() { found.is_dir() } else { found.is_file() });
+        let (true, Some(found)) = (is_kept, found) else { return None };
+        Some(format!(
+            "{link} is a symbolic link, and gatewire's own {what} belongs there. What it leads to is of the identity: `sudo rm {} && \
+             sudo mv -T {} {}` puts it in its place.",
+            quoted(&self.path),
+            quoted(&found),
+            quoted(&self.path)
+        ))
     }
 
     /// The state directory.
