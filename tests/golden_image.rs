@@ -245,7 +245,7 @@ fn a_link_in_the_image_leads_to_nothing_of_the_machine_that_runs() {
         symlink(here.path(), image.path(name)).unwrap();
         let (code, _, errors) = image.prepare();
         assert_eq!(code, 1, "{name}");
-        assert!(errors.contains("leads out of it"), "{errors}");
+        assert!(errors.contains("which isn't in the image: mount there what belongs there"), "{errors}");
         assert_eq!(fs::read_to_string(here.path().join(inside)).unwrap(), "of this machine");
     }
     let (image, here) = (Image::new(), TempDir::new().unwrap());
@@ -256,6 +256,67 @@ fn a_link_in_the_image_leads_to_nothing_of_the_machine_that_runs() {
     assert_eq!(image.prepare().0, 0);
     assert_eq!(fs::read_to_string(&of_here).unwrap(), "of this machine");
     assert!(!image.path("etc/machine-id").is_symlink());
+}
+
+#[test]
+fn a_link_is_followed_within_the_image_and_what_one_device_has_there_is_found_and_removed() {
+    if !is_root() {
+        return;
+    }
+    let image = Image::new();
+    for (link, to, target) in [
+        ("var/lib/gatewire", "/data/gatewire", "data/gatewire"),
+        ("etc/ssh", "../data/ssh", "data/ssh"),
+        ("home", "/../data/home", "data/home"),
+    ] {
+        fs::create_dir_all(image.path("data")).unwrap();
+        match image.path(link).exists() {
+            true => fs::rename(image.path(link), image.path(target)).unwrap(),
+            false => fs::create_dir(image.path(target)).unwrap(),
+        }
+        symlink(to, image.path(link)).unwrap();
+    }
+    image.write("data/home/pi/.bash_history", "typed");
+    image.write("data/seed", "one device's");
+    fs::remove_file(image.path("var/lib/systemd/random-seed")).unwrap();
+    symlink("/data/seed", image.path("var/lib/systemd/random-seed")).unwrap();
+    symlink("/dev/null", image.path("data/home/.bash_history")).unwrap();
+    let of_one_device = [
+        "data/gatewire/identity/private.pem.key",
+        "data/gatewire/gatewire.db",
+        "data/ssh/ssh_host_ed25519_key",
+        "data/home/pi/.bash_history",
+        "data/seed",
+    ];
+    let (code, said, _) = image.run(&["--check", "ROOT"]);
+    assert_eq!(code, 1, "{said}");
+    for name in of_one_device {
+        let names = |line: &str| format!("/{name}").starts_with(line.split(": ").next().unwrap());
+        assert!(said.lines().any(names), "{name}: {said}");
+    }
+    let (code, said, errors) = image.prepare();
+    assert_eq!((code, errors.as_str()), (0, ""), "{said}");
+    for name in of_one_device {
+        assert!(!image.path(name).exists(), "{name}");
+    }
+    assert!(image.path("var/lib/gatewire").is_symlink() && image.path("data/gatewire").is_dir());
+
+    // Whether a directory somewhere else may be removed isn't known.
+    image.write("data/shared/private.pem.key", "one device's");
+    symlink("/data/shared", image.path("data/gatewire/identity")).unwrap();
+    let (code, _, errors) = image.prepare();
+    assert!(
+        code == 1 && errors.contains("/data/gatewire/identity of the image is a link to the directory"),
+        "{errors}"
+    );
+    assert!(image.path("data/shared/private.pem.key").exists());
+    fs::remove_file(image.path("data/gatewire/identity")).unwrap();
+    symlink("b", image.path("data/a")).unwrap();
+    symlink("a", image.path("data/b")).unwrap();
+    fs::remove_dir_all(image.path("var/log")).unwrap();
+    symlink("/data/a", image.path("var/log")).unwrap();
+    let (code, _, errors) = image.run(&["--check", "ROOT"]);
+    assert!(code == 1 && errors.contains("lead in a circle"), "{errors}");
 }
 
 #[test]
