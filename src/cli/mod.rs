@@ -9,6 +9,7 @@ pub(crate) mod fuzzing;
 mod inputs;
 mod jobs;
 mod output;
+mod owner_of_state;
 mod policy;
 mod provision;
 mod publish;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::Exit;
 use super::inputs::{self, Inputs, Means, Problems};
 use super::output::{self, Failure};
+use super::owner_of_state::become_owner;
 use crate::config::{Config, Environment, Provisioning};
 use crate::identity::{Directory, Found, Identity, this_machine};
 use crate::net::MachineNetwork;
@@ -18,7 +19,8 @@ line for each step, and why a step failed. It makes one attempt, which goes on w
 last one, or the daemon's, has ended; what has been done is kept.
 
 `gatewire run` does the same by itself, again and again. With an identity there is nothing to
-do, and this says whose it is.";
+do, and this says whose it is. Run as root, it goes on as the user whom the state directory
+belongs to, who must be able to read the configuration and the claim.";
 
 pub(super) const AFTER_HELP: &str = "\
 Examples:
@@ -39,6 +41,7 @@ pub(super) fn run(config: &Path) -> Exit {
 }
 
 fn provision(path: &Path) -> Result<Identity, Failure> {
+    become_owner(&Environment::of_service().state())?;
     let refuse = |Problems { warnings, errors, .. }| Failure::of_lines([warnings, errors].concat(), Exit::Config);
     let Inputs { config, means, warnings } = inputs::read(path, &Environment::of_service()).map_err(refuse)?;
     warnings.iter().for_each(|warning| output::tell(warning));
