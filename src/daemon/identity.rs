@@ -191,7 +191,8 @@ impl OwnIdentity {
                 }
                 Some(Ok(None)) => {
                     let message = format!("another process holds {}", path.join("identity.lock").display());
-                    let advice = "`gatewire provision` runs: the daemon goes on when that has ended.";
+                    let advice = "Another daemon with this state directory runs, or `gatewire provision`: `pgrep -af gatewire` shows \
+                         both. It goes on when that has ended.";
                     ("locked", message, advice.to_owned())
                 }
                 Some(Err(error)) => ("disk", error.to_string(), error.advice()),
