@@ -89,7 +89,8 @@ fn elsewhere(config: &Config, identity: &Identity, directory: &Path) -> Option<S
     let remove = format!("sudo rm -r {}", quoted(directory));
     match (identity.key, config.tls.key_file.token()) {
         (KeyPlace::Token, None) => Some(format!(
-            "the key of this gateway's identity is in a token, and tls.key_file doesn't name it: write its URI there again. To have              another identity made, with its key in a file: `{remove}`"
+            "the key of this gateway's identity is in a token, and tls.key_file doesn't name it: write its URI there again. To have \
+             another identity made, with its key in a file: `{remove}`"
         )),
         (KeyPlace::File, Some(_)) => Some(format!(
             "{}the key of this gateway's identity is in a file, and tls.key_file names one in a token: remove that line. To have \
