@@ -102,7 +102,7 @@ impl Trouble {
         Trouble {
             stage: Stage::Key,
             blame: Blame::Here,
-            code: "key".to_owned(),
+            code: fault.code().to_owned(),
             message: fault.to_string(),
             advice: fault.advice(),
         }
