@@ -243,6 +243,13 @@ fn what_aws_refuses_is_said_with_its_words_everywhere_and_tried_again() {
     assert!(metrics.contains("gatewire_identity_last_error_timestamp_seconds{code=\"AccessDenied\"}"), "{metrics}");
     let (code, page, _) = setup.output("status");
     assert!(code == 0 && page.contains("this one was stolen"), "{page}");
+
+    // Who has mended it needn't wait.
+    fleet.cloud.with(|aws| aws.provisioning.template("gateways").hook.clear());
+    let asked = fleet.cloud.requests(Kind::RegisterThing).len();
+    gatewire.signal("HUP");
+    wait_for(&gatewire, "ready");
+    assert_eq!(fleet.cloud.requests(Kind::RegisterThing).len(), asked + 1);
     assert_eq!(gatewire.stop().0, 0);
 }
 

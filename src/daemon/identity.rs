@@ -5,10 +5,10 @@
 
 mod told;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{AbortHandle, spawn_local};
 
@@ -20,6 +20,7 @@ use crate::net::Network;
 use crate::notify::LocalNotify;
 use crate::provisioning::{News, Provisioner, Setup, Undeleted, delete_claim};
 use crate::systemd::Notifier;
+use crate::time;
 use told::{Refused, Told};
 
 /// How often it is looked whether another process has let go of the lock, and whether the disk works again.
@@ -27,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// How long until it is tried again to put an identity to use.
 const USE_AGAIN: Duration = Duration::from_secs(60);
+
+/// How often, at most, a reload has it tried at once to get an identity.
+const AT_ONCE: Duration = Duration::from_secs(30);
 
 /// What is done before anything is asked for.
 const FILES: &str = "files";
@@ -43,6 +47,8 @@ pub(super) struct OwnIdentity {
     holds: LocalNotify,
     /// What is being done, and for what.
     working: RefCell<Option<(Wanted, AbortHandle)>>,
+    /// When a reload last had it tried at once.
+    at_once: Cell<Option<Instant>>,
 }
 
 /// What a task is for.
@@ -65,6 +71,7 @@ impl OwnIdentity {
             held: RefCell::default(),
             holds: LocalNotify::default(),
             working: RefCell::default(),
+            at_once: Cell::new(None),
         }
     }
 
@@ -92,7 +99,8 @@ impl OwnIdentity {
         });
     }
 
-    /// Does what the configuration says. What is being done goes on, unless something of it is another.
+    /// Does what the configuration says. What is being done goes on, unless something of it is another; what waits for its next
+    /// attempt is tried at once, for who reloads has mended something.
     pub(super) fn apply<N: Network>(
         self: &Rc<Self>,
         readings: &Readings,
@@ -106,13 +114,16 @@ impl OwnIdentity {
             provisioning: setup.provisioning.clone(),
             has_identity: readings.identity.is_some(),
         });
-        if self.working.borrow().as_ref().map(|(working, _)| working) == wanted.as_ref() {
+        let is_the_same = self.working.borrow().as_ref().map(|(working, _)| working) == wanted.as_ref();
+        if is_the_same && !self.may_try_at_once(readings) {
             return;
         }
         if let Some((_, task)) = self.working.take() {
             task.abort();
         }
-        self.state.found(readings.identity.as_ref());
+        if !is_the_same {
+            self.state.found(readings.identity.as_ref());
+        }
         let (Some(setup), Some(wanted)) = (setup, wanted) else {
             self.held.take();
             return;
@@ -120,6 +131,17 @@ impl OwnIdentity {
         let work = Rc::clone(self).work(setup, readings.identity.is_some(), Rc::clone(network));
         let task = supervisor.spawn("what makes the identity", work);
         *self.working.borrow_mut() = Some((wanted, task.abort_handle()));
+    }
+
+    /// Whether an attempt that is yet to come may be made now.
+    fn may_try_at_once(&self, readings: &Readings) -> bool {
+        let now = time::now();
+        let is_soon = self.at_once.get().is_some_and(|last| now.saturating_duration_since(last) < AT_ONCE);
+        let may = readings.identity.is_none() && self.state.waits() && !is_soon;
+        if may {
+            self.at_once.set(Some(now));
+        }
+        may
     }
 
     /// Ends when it is aborted.

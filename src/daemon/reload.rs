@@ -120,10 +120,6 @@ pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, cause: Cause, answer
     let problems = match answer {
         Ok(readings) => match apply(parts, &readings).await {
             Ok(()) => {
-                // Who has mended the token, and not the file of its PIN, asks for this. Aside, as the disk may hang.
-                if readings.config.tls.key_file.token().is_some() {
-                    drop(blocking::begin("pin", forget_refused_pin));
-                }
                 say(&parts.reloads, cause, readings);
                 return Ok(());
             }
@@ -170,6 +166,18 @@ async fn apply(parts: &Rc<Parts<impl Network>>, readings: &Readings) -> Result<(
         credentials,
         filters: parts.served.filters(config),
     });
+    // Who has mended the token, and not the file of its PIN, asks for this. Aside, as the disk may hang.
+    if config.tls.key_file.token().is_some() {
+        let (forgotten, done) = oneshot::channel();
+        let forget = move || {
+            forget_refused_pin();
+            let _ = forgotten.send(());
+        };
+        if blocking::begin("pin", forget).is_ok() {
+            // What is tried at once below is to find it forgotten.
+            let _ = tokio::time::timeout(PATIENCE, done).await;
+        }
+    }
     parts.is_provisioned.set(config.provisioning.is_some());
     parts.identity.apply(readings, &parts.link.network, &parts.served.supervisor);
     parts.rotation.apply(readings, &parts.identity, &parts.served);

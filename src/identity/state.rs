@@ -94,6 +94,11 @@ impl IdentityState {
         status.last_error = Some(error);
     }
 
+    /// Whether the next attempt is yet to come.
+    pub(crate) fn waits(&self) -> bool {
+        self.0.borrow().next_attempt.is_some()
+    }
+
     /// `not_after` is when the certificate in force expires.
     pub(crate) fn status(&self, not_after: Option<Timestamp>) -> IdentityStatus {
         IdentityStatus { not_after: not_after.map(Into::into), ..self.0.borrow().clone() }
