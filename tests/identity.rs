@@ -303,6 +303,20 @@ fn a_damaged_identity_is_made_anew_by_the_claim_and_without_one_it_is_78() {
     assert_eq!(gatewire.stop().0, 0);
 }
 
+#[test]
+fn an_identity_with_a_name_that_no_thing_can_have_is_damaged() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", "[jobs]\n");
+    assert_eq!(setup.output("provision").0, 0);
+    let named = fs::read_to_string(identity(&setup, "thing.json")).unwrap().replace("gateway-7", "../../x");
+    fs::write(identity(&setup, "thing.json"), named).unwrap();
+    let (code, _, errors) = setup.output("check");
+    assert!(
+        code == 0 && errors.contains("thing.json: no thing can have the name in it. gatewire gets a new"),
+        "{errors}"
+    );
+}
+
 /// A Pi has no clock that goes on without power: until a time service has set it, no certificate seems valid yet.
 #[test]
 fn in_1970_it_says_that_the_clock_is_wrong_and_once_that_is_set_goes_on_where_it_was() {

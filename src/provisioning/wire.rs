@@ -6,14 +6,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::trouble::{Blame, Stage, Trouble};
-use crate::identity::{Signer, certificate_of, certificates_alone};
+use crate::identity::{Signer, certificate_of, certificates_alone, is_thing};
 use crate::limits::{MAX_PARAMETERS, MAX_PAYLOAD};
 use crate::printable::printable;
 use crate::secret::Secret;
 pub(crate) use crate::services::provisioning_topics as topics;
-
-/// A thing's name: 1 to 128 of `[a-zA-Z0-9:_-]`, which is also what a client id may be.
-const MAX_THING: usize = 128;
 
 /// The longest token, in bytes as JSON: AWS's have a few hundred, and all of a request has to fit into a message.
 const MAX_TOKEN: usize = MAX_PAYLOAD - MAX_PARAMETERS - 1024;
@@ -133,11 +130,6 @@ pub(crate) fn registered(answer: &Answer) -> Result<Registered, Trouble> {
         });
     }
     Ok(Registered { thing, configuration: device_configuration.unwrap_or_default() })
-}
-
-fn is_thing(name: &str) -> bool {
-    (1..=MAX_THING).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":_-".contains(&byte))
 }
 
 fn accepted<'a, T: Deserialize<'a>>(stage: Stage, answer: &'a Answer) -> Result<T, Trouble> {
