@@ -80,13 +80,12 @@ impl Gate {
         self.shares.first(|need| need.is_urgent() == urgent && open.is_for(need))
     }
 
-    fn wake_first(&mut self, open: Open) {
-        for urgent in [true, false] {
-            if let Some(id) = self.first(urgent, open)
-                && let Some(waker) = self.wakers.remove(&id)
-            {
-                waker.wake();
-            }
+    /// Of what is urgent, or of what isn't.
+    fn wake_first(&mut self, urgent: bool, open: Open) {
+        if let Some(id) = self.first(urgent, open)
+            && let Some(waker) = self.wakers.remove(&id)
+        {
+            waker.wake();
         }
     }
 }
@@ -97,6 +96,8 @@ pub(crate) struct Source {
     outbox: Rc<Outbox>,
     path: Path,
     waits: Cell<Option<Need>>,
+    /// Since it rested it has asked to hand over what isn't urgent, and what is, or has left the line of those who do.
+    asked: Cell<[bool; 2]>,
 }
 
 impl Outbox {
@@ -122,7 +123,7 @@ impl Outbox {
     pub(crate) fn source(self: &Rc<Self>, socket: u64, peer: Peer) -> Source {
         let id = self.gate.borrow_mut().id();
         let path = [socket, peer.uid.into(), peer.pid.unsigned_abs().into(), id];
-        Source { outbox: Rc::clone(self), path, waits: Cell::new(None) }
+        Source { outbox: Rc::clone(self), path, waits: Cell::new(None), asked: Cell::default() }
     }
 
     fn open(&self, link_room: LinkRoom) -> Open {
@@ -149,7 +150,8 @@ impl Outbox {
         }
         let now = now();
         let open = self.open(self.link_room(now));
-        self.gate.borrow_mut().wake_first(open);
+        let mut gate = self.gate.borrow_mut();
+        [true, false].into_iter().for_each(|urgent| gate.wake_first(urgent, open));
     }
 
     /// Everybody is told: nothing is waited for any more.
@@ -157,11 +159,14 @@ impl Outbox {
         std::mem::take(&mut self.gate.borrow_mut().wakers).into_values().for_each(Waker::wake);
     }
 
-    /// Whoever is first now may have to wait for something else than the one before.
-    fn pass_on(&self) {
+    /// Whoever is first in one of the `lines` now may have to wait for something else than the one before. Not in the other: the first of
+    /// both would wake each other for ever where neither has room.
+    fn pass_on(&self, lines: [bool; 2]) {
         if self.gate.borrow().shares.is_anybody_waiting() {
             let open = self.open([true; 2]);
-            self.gate.borrow_mut().wake_first(open);
+            let mut gate = self.gate.borrow_mut();
+            let lines = [true, false].into_iter().filter(|urgent| lines[usize::from(*urgent)]);
+            lines.for_each(|urgent| gate.wake_first(urgent, open));
         }
     }
 }
@@ -174,6 +179,7 @@ impl Source {
             return true;
         }
         let need = Need::of(qos, urgent);
+        self.has_asked(need);
         if self.waits.get().is_some_and(|waits| waits != need) {
             self.leave();
         }
@@ -207,7 +213,13 @@ impl Source {
         if !waits {
             self.leave();
         }
-        self.outbox.pass_on();
+        self.outbox.pass_on(self.asked.take());
+    }
+
+    fn has_asked(&self, need: Need) {
+        let mut asked = self.asked.get();
+        asked[usize::from(need.is_urgent())] = true;
+        self.asked.set(asked);
     }
 
     /// Completes when it may be its turn.
@@ -246,6 +258,7 @@ impl Source {
 
     fn leave(&self) {
         if let Some(need) = self.waits.take() {
+            self.has_asked(need);
             let mut gate = self.outbox.gate.borrow_mut();
             gate.shares.leave(&self.path, need);
             gate.wakers.remove(&self.id());
@@ -257,7 +270,7 @@ impl Drop for Source {
     fn drop(&mut self) {
         self.leave();
         self.outbox.gate.borrow_mut().shares.remove(&self.path);
-        self.outbox.pass_on();
+        self.outbox.pass_on([true; 2]);
     }
 }
 

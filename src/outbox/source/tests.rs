@@ -22,16 +22,15 @@ fn outbox(messages_per_second: u32) -> Rc<Outbox> {
 }
 
 fn hand_over(source: &Source, qos: Qos) -> bool {
+    hand_over_as(source, qos, false)
+}
+
+fn hand_over_as(source: &Source, qos: Qos, urgent: bool) -> bool {
     let topic = Topic::new(&format!("t/{}", source.id())).unwrap();
-    let may = source.may_hand_over(qos, false);
+    let may = source.may_hand_over(qos, urgent);
     if may {
         let payload = Bytes::from_static(b"1");
-        drop(
-            source
-                .outbox
-                .accept(Outbound { topic, payload, qos, retain: false, urgent: false, properties: None })
-                .unwrap(),
-        );
+        drop(source.outbox.accept(Outbound { topic, payload, qos, retain: false, urgent, properties: None }).unwrap());
         source.handed_over(10);
     }
     may
@@ -164,4 +163,25 @@ async fn what_is_urgent_waits_for_no_turn_of_what_is_not_and_has_as_much_room_it
         waits(&flooding).await
     });
     assert!(alarmed.is_ok() && flooded.is_err());
+}
+
+/// The link takes nothing, and lets some in from time to time all the same: who waits with what is urgent and who waits with what isn't leave each other alone.
+#[tokio::test(flavor = "local", start_paused = true)]
+async fn where_neither_has_room_the_first_of_both_lines_rest() {
+    let outbox = outbox(100);
+    let (plain, urgent) = (outbox.source(1, Peer::default()), outbox.source(1, Peer::default()));
+    let looks = Cell::new(0);
+    let client = async |source: &Source, is_urgent: bool| {
+        loop {
+            while hand_over_as(source, Qos::AtLeastOnce, is_urgent) {}
+            source.rest(true);
+            looks.set(looks.get() + 1);
+            // A hundred times a second each is how often they are let in.
+            assert!(looks.get() < 1000, "it spins");
+            source.turn().await;
+        }
+    };
+    let both = async { tokio::join!(client(&plain, false), client(&urgent, true)) };
+    let over = tokio::time::timeout(Duration::from_secs(3), both).await;
+    assert!(over.is_err());
 }
