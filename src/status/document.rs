@@ -303,6 +303,7 @@ pub(crate) struct ForwardDocument {
     /// Not said by version 0.1.0.
     #[serde(default)]
     pub(crate) format: Option<String>,
+    pub(crate) subscribed: Vec<String>,
     pub(crate) readers: u64,
     pub(crate) observers: u64,
     pub(crate) waiting: u64,

@@ -267,7 +267,10 @@ impl Page {
             let dropped = causes(&forward.dropped).map(|dropped| format!("dropped: {dropped}"));
             let slow = (forward.disconnected_slow > 0)
                 .then(|| format!("{} disconnected for not reading", count(forward.disconnected_slow, "reader")));
-            let below: Vec<String> = dropped.into_iter().chain(slow).collect();
+            let asked = (!forward.subscribed.is_empty())
+                .then(|| format!("its readers ask for {} too", forward.subscribed.join(", ")));
+            let tone = if dropped.is_some() || slow.is_some() { Tone::Bad } else { Tone::Aside };
+            let below: Vec<String> = dropped.into_iter().chain(slow).chain(asked).collect();
             TableRow {
                 cells: vec![
                     forward.name.clone(),
@@ -281,7 +284,7 @@ impl Page {
                     forward.written.to_string(),
                     forward.socket.clone(),
                 ],
-                below: (!below.is_empty()).then(|| (Tone::Bad, below.join("; "))),
+                below: (!below.is_empty()).then(|| (tone, below.join("; "))),
             }
         };
         let heads =
