@@ -72,7 +72,7 @@ impl<'a> Work<'a> {
             turn: Turn::default(),
             under_way: None,
             offered: None,
-            writer: Writer::new(&executions.store),
+            writer: Writer::new(executions),
             connected_at: None,
             said: said::Said::default(),
         };
@@ -327,12 +327,10 @@ impl<'a> Work<'a> {
 
     /// A program at `jobs.sock` has said something.
     fn heard(&mut self, said: Said) {
-        if self.offered.as_ref() == Some(said.identity()) {
-            self.note_offered(said.identity());
-        }
         let (now, mut requests) = (time::now(), self.executions.services.ask());
         let Some(jobs) = self.jobs.as_mut().filter(|_| self.offered.as_ref() == Some(said.identity())) else { return };
         match said {
+            Said::Wanted(identity) => self.note_offered(identity),
             Said::Progress(_, details) => jobs.progress(details, &mut requests, now),
             Said::Ended(_, outcome) => {
                 self.offered = None;
@@ -349,6 +347,7 @@ impl<'a> Work<'a> {
             match (record, &mut self.jobs, &mut self.commands) {
                 (Record::Jobs(id), Some(jobs), _) => jobs.recorded(id, written.is_done, &mut requests, now),
                 (Record::Commands(id), _, Some(commands)) => commands.recorded(id, written.is_done, &mut requests, now),
+                (Record::Offered(identity), ..) if written.is_done => self.executions.socket.noted(&identity),
                 _ => {}
             }
         }

@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::{Executions, notes};
 use crate::services::{commands, jobs};
-use crate::store::{Failure, Store, Write};
+use crate::store::{Failure, Write};
 
 /// Notes by their names.
 type Notes = BTreeMap<&'static str, String>;
@@ -17,10 +18,12 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// Whose journal it is that is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
     Jobs(jobs::RecordId),
     Commands(commands::RecordId),
+    /// That a reader of `jobs.sock` may have this one.
+    Offered(jobs::Identity),
 }
 
 /// What has become of records.
@@ -52,12 +55,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(store: &Rc<Store>) -> Writer {
-        let store = Rc::clone(store);
-        Writer::with(move |notes| {
-            let notes = notes.into_iter().map(|(name, text)| (name.into(), text)).collect();
-            let store = Rc::clone(&store);
-            Box::pin(async move { store.write(Write::of_notes(notes)).await })
+    pub(super) fn new(executions: &Rc<Executions>) -> Writer {
+        let executions = Rc::clone(executions);
+        Writer::with(move |mut notes| {
+            let executions = Rc::clone(&executions);
+            Box::pin(async move {
+                // An action notes its own position meanwhile, which isn't to be written over with what was known before.
+                if let Some(text) = notes.get_mut(notes::POSITIONS) {
+                    *text = executions.positions.borrow().text();
+                }
+                let notes = notes.into_iter().map(|(name, text)| (name.into(), text)).collect();
+                executions.store.write(Write::of_notes(notes)).await
+            })
         })
     }
 

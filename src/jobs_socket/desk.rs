@@ -1,6 +1,6 @@
 //! Which reader has which job, what it is owed, and what it has said. Pure: no I/O, and the time is told.
 //!
-//! One job is offered at a time. It is at the reader that has been connected longest; when that goes, or sends nothing more, it is
+//! One job is offered at a time. Once there is a reader for it, it is noted on the disk that one may have it, and then it is at the reader that has been connected longest; when that goes, or sends nothing more, it is
 //! at the next, and without any it waits. What a reader says counts only of the job that it has.
 
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ struct Client {
 struct Offered {
     offer: Offer,
     reader: Option<ClientId>,
+    /// It was said that there is a reader for it.
+    is_wanted: bool,
 }
 
 /// See the module.
@@ -62,13 +64,17 @@ impl Desk {
     /// A job is to be done; another that was offered before is cancelled. The same stays where it is.
     pub(super) fn offer(&mut self, offer: Offer, now: Instant) {
         if self.offered_now() == Some(&offer.identity) {
+            // Whoever offers it again may not have heard that it is wanted.
+            if let Some(offered) = &mut self.offered {
+                offered.is_wanted = false;
+            }
             return;
         }
         if let Some(before) = self.offered.as_ref().map(|offered| offered.offer.identity.clone()) {
             self.cancel(&before, now);
         }
         (self.progress, self.told_at, self.ended) = (None, None, None);
-        self.offered = Some(Offered { offer, reader: None });
+        self.offered = Some(Offered { offer, reader: None, is_wanted: false });
         self.assign(now);
     }
 
@@ -76,6 +82,16 @@ impl Desk {
     pub(super) fn offered_now(&self) -> Option<&Identity> {
         let offered = self.offered.as_ref().map(|offered| &offered.offer.identity);
         offered.or_else(|| self.ended.as_ref().map(Said::identity))
+    }
+
+    /// It is on the disk that a reader may have it. Returns whether one may have got it.
+    pub(super) fn noted(&mut self, identity: &Identity, now: Instant) -> bool {
+        let Some(offered) = self.offered.as_mut().filter(|offered| offered.offer.identity == *identity) else {
+            return false;
+        };
+        offered.offer.is_noted = true;
+        self.assign(now);
+        true
     }
 
     /// Nobody wants a job any more: its reader is told, and nothing is told of it. `false`: it isn't offered, or has its result.
@@ -124,7 +140,8 @@ impl Desk {
 
     /// Gives the job that no reader has to the one that has been connected longest.
     fn assign(&mut self, now: Instant) {
-        let Some(offered) = self.offered.as_mut().filter(|offered| offered.reader.is_none()) else { return };
+        let is_free = |offered: &&mut Offered| offered.offer.is_noted && offered.reader.is_none();
+        let Some(offered) = self.offered.as_mut().filter(is_free) else { return };
         let Some(id) = self.clients.iter().find(|client| client.is_reader).map(|client| client.id) else { return };
         offered.reader = Some(id);
         let line = line::offered(&offered.offer);
@@ -166,7 +183,12 @@ impl Desk {
         if let Some(ended) = self.ended.take() {
             return Some(ended);
         }
-        let identity = self.offered.as_ref()?.offer.identity.clone();
+        let has_reader = self.readers() > 0;
+        let offered = self.offered.as_mut()?;
+        let identity = offered.offer.identity.clone();
+        if has_reader && !offered.offer.is_noted && !std::mem::replace(&mut offered.is_wanted, true) {
+            return Some(Said::Wanted(identity));
+        }
         self.progress_at().filter(|at| at.is_none_or(|at| at <= now))?;
         let details = self.progress.take()?;
         self.told_at = Some(now);

@@ -18,7 +18,8 @@ pub fn jobs_lines(input: &[u8]) {
     let identity = |number| Identity { job: "j".to_owned(), number };
     let mut number = 1;
     let offer = |desk: &mut Desk, number| {
-        desk.offer(Offer { identity: identity(number), document: "{\"a\":\n1}".to_owned(), deadline: None }, now);
+        let document = "{\"a\":\n1}".to_owned();
+        desk.offer(Offer { identity: identity(number), document, deadline: None, is_noted: true }, now);
     };
     offer(&mut desk, number);
     let mut written = Vec::new();
@@ -43,6 +44,7 @@ pub fn jobs_lines(input: &[u8]) {
                     offer(&mut desk, number);
                 }
                 Some(Said::Progress(of, _)) => assert_eq!(of, identity(number)),
+                Some(Said::Wanted(_)) => panic!("it is noted already"),
                 None => {}
             }
             assert!(desk.has_job(reader), "nothing but a result takes the job from it");

@@ -41,11 +41,15 @@ pub(crate) struct Offer {
     pub(crate) document: String,
     /// When AWS calls it timed out, as far as that is known.
     pub(crate) deadline: Option<Rfc3339>,
+    /// It is on the disk that a reader may have it. Until then none is given it.
+    pub(crate) is_noted: bool,
 }
 
 /// What is said of the job that is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
+    /// There is a reader for it: that is to be noted on the disk, and answered by [`noted`](JobsSocket::noted).
+    Wanted(Identity),
     /// How far it is; at most once a second, the newest.
     Progress(Identity, Details),
     /// What it has come to: it isn't offered any more.
@@ -56,7 +60,7 @@ impl Said {
     /// The execution that it is said of.
     pub(crate) fn identity(&self) -> &Identity {
         match self {
-            Said::Progress(identity, _) | Said::Ended(identity, _) => identity,
+            Said::Wanted(identity) | Said::Progress(identity, _) | Said::Ended(identity, _) => identity,
         }
     }
 }
@@ -79,13 +83,18 @@ impl JobsSocket {
         socket::serve((listener, For::Messages), Rc::default(), handle).await;
     }
 
-    /// A job is to be done: it goes to a reader, and waits while there is none. Another that was offered before is cancelled; the same
+    /// A job is to be done: it goes to a reader once it is noted, and waits while there is none. Another that was offered before is cancelled; the same
     /// stays with the reader that has it.
     pub(crate) fn offer(&self, offer: Offer) {
         self.change(|desk, now| {
             desk.offer(offer, now);
             true
         });
+    }
+
+    /// It is on the disk that a reader may have it.
+    pub(crate) fn noted(&self, identity: &Identity) {
+        self.change(|desk, now| desk.noted(identity, now));
     }
 
     /// Nobody wants it any more: its reader is told so, and nothing more is said of it. What the reader still does isn't waited for.

@@ -24,6 +24,7 @@ impl Reader {
     pub(super) fn new(socket: Rc<JobsSocket>, listener: Rc<Listener>, stream: Stream) -> Reader {
         let is_observer = stream.is_observer();
         let id = socket.desk.borrow_mut().connected(is_observer, time::now());
+        socket.said.notify();
         Reader { socket, listener, id, stream, lines: Lines::up_to(MAX_LINE), reading: true }
     }
 

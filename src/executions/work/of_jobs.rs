@@ -136,14 +136,10 @@ impl Work<'_> {
                 // It holds up no command: nobody knows how long its reader takes.
                 self.turn.free();
                 self.offered = Some(execution.identity.clone());
-                let has_reader = self.executions.socket.readers() > 0;
-                if has_reader {
-                    self.note_offered(&execution.identity);
-                }
-                said::job_offered(&execution.identity, has_reader);
+                said::job_offered(&execution.identity, self.executions.socket.readers() > 0);
                 let jobs::Execution { identity, document, times_out_at, .. } = execution;
                 let deadline = times_out_at.and_then(|at| jiff::Timestamp::from_second(at).ok()).map(Into::into);
-                self.executions.socket.offer(Offer { identity, document, deadline });
+                self.executions.socket.offer(Offer { identity, document, deadline, is_noted: noted.is_some() });
             }
             Decision::Reject(why) | Decision::Fail(why) if noted.is_none() => {
                 self.turn.free();
@@ -157,16 +153,13 @@ impl Work<'_> {
         }
     }
 
-    /// A program at `jobs.sock` may get it from now on: should an action take it after a restart, that isn't begun beside it.
-    pub(super) fn note_offered(&mut self, Identity { job, number }: &Identity) {
-        if self.noted_of(job, *number).is_some() {
-            return;
-        }
-        let Ok(execution) = self.executions.execution(job, *number) else { return };
+    /// A program at `jobs.sock` gets it once this is on the disk: should an action take it after a restart, that isn't begun beside it.
+    pub(super) fn note_offered(&mut self, identity: Identity) {
+        let Ok(execution) = self.executions.execution(&identity.job, identity.number) else { return };
         let life = Life { boot: self.executions.programs.boot_id(), process: self.executions.process };
         let position = Position { execution: execution.to_string(), step: 0, stage: Stage::Offered, life, begun: 0 };
         self.executions.positions.borrow_mut().note(position);
         let text = self.executions.positions.borrow().text();
-        self.writer.put(notes::POSITIONS, text, None);
+        self.writer.put(notes::POSITIONS, text, Some(Record::Offered(identity)));
     }
 }

@@ -20,6 +20,7 @@ fn offer(job: &str, number: i64) -> Offer {
         identity: identity(job, number),
         document: "{\"do\": [ \"a b\" ],\n\"n\": 1.50}".to_owned(),
         deadline: None,
+        is_noted: true,
     }
 }
 
@@ -93,6 +94,27 @@ fn a_job_waits_without_a_reader_and_a_reader_that_goes_leaves_it_to_the_next() {
     assert_eq!(desk.next_said(now), None);
     assert_eq!(answered(&mut desk, third, r#"{"job":"j","result":"succeeded"}"#, now), None);
     assert!(matches!(desk.next_said(now), Some(Said::Ended(..))));
+}
+
+#[test]
+fn no_reader_is_given_a_job_before_that_is_noted() {
+    let (mut desk, now) = (Desk::default(), Instant::now());
+    let unnoted = || Offer { is_noted: false, ..offer("j", 1) };
+    desk.offer(unnoted(), now);
+    desk.connected(true, now);
+    assert_eq!(desk.next_said(now), None, "it waits for a reader");
+    let first = desk.connected(false, now);
+    assert_eq!(desk.next_said(now), Some(Said::Wanted(identity("j", 1))));
+    let second = desk.connected(false, now);
+    assert_eq!(desk.next_said(now), None, "it is said once");
+    desk.offer(unnoted(), now);
+    assert_eq!(desk.next_said(now), Some(Said::Wanted(identity("j", 1))), "and again to whoever offers it again");
+    assert_eq!(error(answered(&mut desk, first, r#"{"job":"j","result":"succeeded"}"#, now)).0, "not_yours");
+    assert!(!desk.gone(first, now) && !desk.noted(&identity("j", 2), now));
+    assert!(desk.unwritten(second).is_empty());
+    assert!(desk.noted(&identity("j", 1), now));
+    assert_eq!(taken(&mut desk, second, now)[0]["job"], "j");
+    assert_eq!(desk.next_said(now), None);
 }
 
 #[test]

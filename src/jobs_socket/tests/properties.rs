@@ -180,6 +180,7 @@ impl World {
             Step::Tell => match self.desk.next_said(now) {
                 Some(Said::Ended(identity, _)) => assert_eq!(self.untold.take(), Some(identity)),
                 Some(Said::Progress(identity, _)) => assert_eq!(self.offered, Some(identity)),
+                Some(Said::Wanted(_)) => panic!("it was noted when it was offered"),
                 None => assert_eq!(self.untold, None),
             },
         }
