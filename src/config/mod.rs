@@ -39,7 +39,7 @@ use crate::actions::Actions;
 use crate::certificate::Whose;
 use crate::cron::Cron;
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
-use crate::mqtt::{Protocol, Will};
+use crate::mqtt::{KeepAlive, Protocol, Will};
 use crate::secret::Secret;
 use crate::services::{Names, Service};
 use crate::template::Template;
@@ -147,7 +147,7 @@ pub(crate) struct Connection {
     pub(crate) protocol: Protocol,
     /// How long the server keeps subscriptions and queued messages; zero asks for a clean session.
     pub(crate) session_expiry: Duration,
-    pub(crate) keep_alive: Duration,
+    pub(crate) keep_alive: KeepAlive,
     /// From the start of DNS to CONNACK.
     pub(crate) connect_timeout: Duration,
     /// For PUBACK and SUBACK, before they count as missing.

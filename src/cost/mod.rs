@@ -16,7 +16,8 @@ use crate::config::{self, Publish, When};
 use crate::count::count;
 use crate::cron::Cron;
 use crate::message::Qos;
-use crate::mqtt::{Protocol, publish_size};
+use crate::mqtt::session::FIRST_SILENCE;
+use crate::mqtt::{KeepAlive, Protocol, publish_size};
 use crate::template::{RenderError, Tick, Value};
 use crate::time;
 
@@ -98,9 +99,14 @@ impl Row {
 
     /// What keeping the connection alive comes to.
     pub(crate) fn keep_alive(connection: &config::Connection) -> Row {
-        let pings = u64::try_from(MONTH.as_nanos() / connection.keep_alive.as_nanos().max(1)).unwrap_or(u64::MAX);
+        // Nobody knows what the network will bear.
+        let (interval, name) = match connection.keep_alive {
+            KeepAlive::Fixed(interval) => (interval, "keep alive"),
+            KeepAlive::UpTo(_) => (FIRST_SILENCE, "keep alive, where the network bears no longer silence than 60s"),
+        };
+        let pings = u64::try_from(MONTH.as_nanos() / interval.as_nanos().max(1)).unwrap_or(u64::MAX);
         let traffic = Traffic { units: 0, sent: pings * record(PING), received: pings * record(PING) };
-        Row { name: "keep alive".to_owned(), messages: 0, is_at_most: true, traffic: Ok(traffic) }
+        Row { name: name.to_owned(), messages: 0, is_at_most: true, traffic: Ok(traffic) }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::actions::{Download, Url, Wanted};
 use crate::blocking;
 use crate::config;
 use crate::net::credentials::{WebTrust, load_for_web};
-use crate::net::{Connect as _, Endpoint, Network, Options};
+use crate::net::{self, Connect as _, Endpoint, Network, Options};
 
 /// So often a server may send on to another place.
 const MAX_REDIRECTS: u32 = 5;
@@ -231,6 +231,7 @@ impl<N: Network> Run<'_, N> {
             proxy: self.settings.proxy.cloned(),
             connect_timeout: self.settings.connect_timeout,
             keep_alive: KEEP_ALIVE,
+            probe_after: net::PROBE_AFTER,
             tls,
             verifier,
             token: None,

@@ -4,12 +4,14 @@
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::diagnosis::{Identity, LinkError, Peer};
 use crate::config;
 use crate::message::Target;
+use crate::mqtt::KeepAlive;
 use crate::net::credentials::Credentials;
 use crate::net::{self, Connect, Connector, Endpoint, Network, Step};
 
@@ -76,10 +78,19 @@ fn way(connection: &config::Connection, credentials: &Credentials) -> net::Optio
         endpoint: Endpoint::from(connection),
         proxy: connection.proxy.clone(),
         connect_timeout: connection.connect_timeout,
-        keep_alive: connection.keep_alive,
+        keep_alive: connection.keep_alive.longest(),
+        probe_after: probe_after(connection.keep_alive),
         tls: credentials.client_config(connection.port),
         verifier: Arc::clone(credentials.verifier()),
         token: credentials.token().cloned(),
+    }
+}
+
+/// A probe would keep a NAT from forgetting, so that nothing could be found out of it.
+fn probe_after(keep_alive: KeepAlive) -> Duration {
+    match keep_alive {
+        KeepAlive::Fixed(_) => net::PROBE_AFTER,
+        KeepAlive::UpTo(longest) => longest + net::PROBE_AFTER,
     }
 }
 

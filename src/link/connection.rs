@@ -117,6 +117,9 @@ impl<'a, N: Network> Connection<'a, N> {
     /// to say it to), or the connection ends; a server that has broken the rules of MQTT is told so.
     pub(super) async fn run(&mut self) -> Result<Ended, Cause> {
         let ended = self.serve().await;
+        if ended.is_err() {
+            self.session.broke(time::now());
+        }
         if let Err(Cause::Session(end)) = &ended
             && self.session.say_why(end)
         {
@@ -321,6 +324,7 @@ impl<'a, N: Network> Connection<'a, N> {
             Event::BirthTaken => self.link.birth_taken(),
             Event::LimitsRelaxed => self.link.outbox.release_quarantine(),
             Event::Guilty(condition, reason) => self.link.guilty(condition, &reason),
+            Event::Silence(found) => self.link.bears_silence(&found),
             Event::Overdue(topic, count) => self.link.overdue(&topic, count),
             Event::SubscribeOverdue(filter) => self.link.subscribe_overdue(&filter),
             Event::Throttled(topic, wait) => self.link.throttled(&topic, wait),

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use super::Link;
 use super::diagnosis::NO_PUBACK;
 use crate::client::{Before, Say, Telling};
-use crate::duration::written;
+use crate::duration::{told, written};
 use crate::journal;
 use crate::limits::{MAX_PACKET, MAX_PAYLOAD, MAX_PROPERTIES};
 use crate::message::{Topic, TopicFilter};
 use crate::mqtt::Malformed;
+use crate::mqtt::session::Found;
 use crate::net::Network;
 use crate::time;
 
@@ -62,6 +63,20 @@ impl Named {
 }
 
 impl<N: Network> Link<N> {
+    /// How long the network bears silence (`keep_alive = "auto"`).
+    pub(super) fn bears_silence(&self, found: &Found) {
+        let is_less = self.state.bears_silence(found);
+        let interval = told(found.interval);
+        match found.forgotten_after.filter(|_| is_less) {
+            Some(after) => log::info!(
+                "after {} without a packet nothing came through, though the network is there: something on the way, such as a carrier's NAT, \
+                 has forgotten the connection. From now on a PINGREQ is sent after {interval} (keep_alive = \"auto\")",
+                told(after)
+            ),
+            None => log::debug!("a PINGREQ is sent after {interval} without a packet"),
+        }
+    }
+
     /// Messages have had no PUBACK in time and are sent again (MQTT 3.1.1).
     pub(super) fn overdue(&self, topic: &Topic, count: usize) {
         let what = match count {

@@ -12,7 +12,7 @@ use crate::client::{Failure, LastError, State};
 use crate::config;
 use crate::journal::now;
 use crate::message::TopicFilter;
-use crate::mqtt::session::SessionCounters;
+use crate::mqtt::session::{Found, SessionCounters};
 use crate::net::Endpoint;
 use crate::time::{self, Rfc3339};
 
@@ -35,6 +35,7 @@ pub(crate) struct LinkState {
     attempts: Cell<u64>,
     filters_refused: RefCell<Vec<FilterRefused>>,
     birth_refused: RefCell<Option<BirthRefused>>,
+    keep_alive: Cell<Option<KeepAliveFound>>,
 }
 
 /// An attempt to connect.
@@ -105,6 +106,8 @@ pub(crate) struct LinkStatus {
     filters_refused: Vec<FilterRefused>,
     /// That the server refuses the birth (`connection.birth`), as long as it hasn't taken it.
     birth_refused: Option<BirthRefused>,
+    /// What was found, if it is found by trying (`keep_alive = "auto"`).
+    keep_alive: Option<KeepAliveFound>,
     /// Left out for those who follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<Vec<SpanStatus>>,
@@ -133,6 +136,15 @@ pub(crate) struct BirthRefused {
     pub(super) missing: Option<String>,
     /// Whether it is left out for an hour at a time; else it is sent on each connection, or not as long as a CONNACK rules it out.
     pub(super) left_out: bool,
+}
+
+/// The `link.keep_alive` of the status document.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct KeepAliveFound {
+    /// Seconds without a packet, after which a PINGREQ is sent.
+    interval: u64,
+    /// Seconds without a packet, after which the network had forgotten the connection; `None`: that wasn't seen yet.
+    forgotten_after: Option<u64>,
 }
 
 fn as_text<S: Serializer>(filter: &TopicFilter, serializer: S) -> Result<S::Ok, S::Error> {
@@ -178,6 +190,7 @@ impl LinkState {
             attempts: Cell::new(0),
             filters_refused: RefCell::default(),
             birth_refused: RefCell::default(),
+            keep_alive: Cell::default(),
         }
     }
 
@@ -280,7 +293,19 @@ impl LinkState {
         self.filters_refused.borrow_mut().retain(|refused| is_refused(&refused.filter));
     }
 
+    /// How long the network bears silence. Whether it has borne less than was known.
+    pub(super) fn bears_silence(&self, found: &Found) -> bool {
+        let forgotten_after = found.forgotten_after.map(|after| after.as_secs());
+        let known =
+            self.keep_alive.replace(Some(KeepAliveFound { interval: found.interval.as_secs(), forgotten_after }));
+        let known = known.and_then(|known| known.forgotten_after);
+        forgotten_after.is_some_and(|after| known.is_none_or(|known| after < known))
+    }
+
     pub(super) fn reconfigured(&self, connection: &config::Connection) {
+        if !connection.keep_alive.is_adaptive() {
+            self.keep_alive.set(None);
+        }
         *self.fixed.borrow_mut() = Fixed::new(connection);
     }
 
@@ -300,6 +325,7 @@ impl LinkState {
             fixed: self.fixed.borrow().clone(),
             filters_refused: self.filters_refused.borrow().clone(),
             birth_refused: self.birth_refused.borrow().clone(),
+            keep_alive: self.keep_alive.get(),
             history: None,
         }
     }

@@ -14,7 +14,7 @@ pub(crate) mod server_limits;
 pub(crate) mod session;
 mod wire;
 
-pub(crate) use options::{Login, Options, Protocol, Subscribing, Will};
+pub(crate) use options::{KeepAlive, Login, Options, Protocol, Subscribing, Will};
 pub(crate) use rejection::Rejection;
 pub(crate) use wire::{Malformed, publish_size};
 

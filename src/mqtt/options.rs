@@ -73,6 +73,30 @@ impl Default for Subscribing {
     }
 }
 
+/// How long nothing may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeepAlive {
+    /// At least 1 s; fractions of a second are cut off, MQTT has none.
+    Fixed(Duration),
+    /// As long as the network lets an idle connection live, which is found by trying, and never longer than this. The server is
+    /// told this.
+    UpTo(Duration),
+}
+
+impl KeepAlive {
+    /// What the server is told.
+    pub(crate) fn longest(self) -> Duration {
+        match self {
+            KeepAlive::Fixed(time) | KeepAlive::UpTo(time) => time,
+        }
+    }
+
+    /// Whether it is found by trying.
+    pub(crate) fn is_adaptive(self) -> bool {
+        matches!(self, KeepAlive::UpTo(_))
+    }
+}
+
 /// What a session is to ask of its server, and how patient it is.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -81,8 +105,7 @@ pub(crate) struct Options {
     /// How long the server is asked to keep the session; zero: as long as the connection. MQTT 3.1.1 can't say more than
     /// whether it is zero.
     pub(crate) session_expiry: Duration,
-    /// At least 1 s; fractions of a second are cut off, MQTT has none.
-    pub(crate) keep_alive: Duration,
+    pub(crate) keep_alive: KeepAlive,
     /// For PUBACK and SUBACK, before the packet is sent again (MQTT 3.1.1) or the connection given up (MQTT 5).
     pub(crate) ack_timeout: Duration,
     /// QoS 1 publications without PUBACK.

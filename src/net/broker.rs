@@ -36,7 +36,7 @@ pub(crate) struct BrokerOptions {
     pub(crate) tls: Option<BrokerCredentials>,
     /// For all steps together, and the broker's first answer.
     pub(crate) connect_timeout: Duration,
-    /// After so long without data, TCP asks whether the other end is still there.
+    /// How long what was sent may stay unacknowledged by TCP, if that isn't very long.
     pub(crate) keep_alive: Duration,
 }
 
@@ -155,7 +155,7 @@ impl BrokerConnector {
             let (endpoint, took) = (endpoint.clone(), start.elapsed());
             ConnectError::Tcp { endpoint, attempts, took }
         })?;
-        tcp::tune(&won.connection, self.options.keep_alive);
+        tcp::tune(&won.connection, self.options.keep_alive, tcp::PROBE_AFTER);
         progress(Step::TcpConnected { address: won.address, lost: won.lost, took: start.elapsed() });
         let Some(tls) = &self.options.tls else { return Ok(BrokerStream::Tcp(won.connection)) };
         let route = Route { endpoint, address: won.address, proxy: None };

@@ -79,8 +79,10 @@ pub(crate) struct Options {
     pub(crate) proxy: Option<config::Proxy>,
     /// For all steps together, and the server's first answer.
     pub(crate) connect_timeout: Duration,
-    /// After so long without data, TCP asks whether the other end is still there.
+    /// How long what was sent may stay unacknowledged by TCP, if that isn't very long.
     pub(crate) keep_alive: Duration,
+    /// After so long without data, TCP asks whether the other end is still there.
+    pub(crate) probe_after: Duration,
     pub(crate) tls: Arc<ClientConfig>,
     /// The one in `tls`, which has seen the server's certificate.
     pub(crate) verifier: Arc<Verifier>,
@@ -98,6 +100,7 @@ pub(crate) struct Connector {
     token: Option<Arc<Uri>>,
     connect_timeout: Duration,
     keep_alive: Duration,
+    probe_after: Duration,
     resolver: Resolver,
 }
 
@@ -112,6 +115,7 @@ impl Connector {
             endpoint: options.endpoint,
             connect_timeout: options.connect_timeout,
             keep_alive: options.keep_alive,
+            probe_after: options.probe_after,
             resolver: Resolver::default(),
         }
     }
@@ -192,7 +196,7 @@ impl Connector {
         let start = Instant::now();
         match race::run(addresses, Share::Tcp.of(deadline - start), tcp::connect).await {
             Ok(won) => {
-                tcp::tune(&won.connection, self.keep_alive);
+                tcp::tune(&won.connection, self.keep_alive, self.probe_after);
                 progress(Step::TcpConnected { address: won.address, lost: won.lost, took: start.elapsed() });
                 Ok((won.connection, won.address))
             }

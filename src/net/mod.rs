@@ -22,6 +22,7 @@ pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
 pub(crate) use endpoint::{Endpoint, Route};
 pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};
 pub(crate) use network::{Connect, MachineNetwork, Network, Transport};
+pub(crate) use tcp::PROBE_AFTER;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 /// Silence before the kernel probes the other end. MQTT's own keep alive is mostly quicker; this is for a process that is
 /// stopped or hangs, and for a long keep alive behind a NAT that forgets after some minutes.
-const PROBE_AFTER: Duration = Duration::from_secs(150);
+pub(crate) const PROBE_AFTER: Duration = Duration::from_secs(150);
 const PROBE_INTERVAL: Duration = Duration::from_secs(15);
 const PROBES: u32 = 4;
 
@@ -25,10 +25,10 @@ pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Sets the options of a connection. That data stays unacknowledged by TCP for a keep alive ends it, sooner than MQTT would
-/// notice at one and a half.
-pub(super) fn tune(stream: &TcpStream, keep_alive: Duration) {
+/// notice at one and a half. After a silence of `probe_after` the kernel probes the other end.
+pub(super) fn tune(stream: &TcpStream, keep_alive: Duration, probe_after: Duration) {
     let socket = SockRef::from(stream);
-    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_INTERVAL).with_retries(PROBES);
+    let probes = TcpKeepalive::new().with_time(probe_after).with_interval(PROBE_INTERVAL).with_retries(PROBES);
     let results = [
         // Packets are put together before they are written: waiting for more would only delay them.
         ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
@@ -67,11 +67,11 @@ mod tests {
     async fn the_socket_notices_a_dead_network() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = connect(listener.local_addr().unwrap()).await.unwrap();
-        tune(&stream, Duration::from_secs(30));
+        tune(&stream, Duration::from_secs(30), PROBE_AFTER);
         let socket = socket2::SockRef::from(&stream);
         assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(30)));
-        tune(&stream, Duration::from_secs(1200));
+        tune(&stream, Duration::from_secs(1200), PROBE_AFTER);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_secs(60)));
     }
 }

@@ -12,6 +12,7 @@ use crate::link::connect::LinkConnector;
 use crate::link::options;
 use crate::link::talk::{Asked, Talk};
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
+use crate::mqtt::KeepAlive;
 use crate::net::credentials::CredentialsProblems;
 use crate::net::{Network, Transport};
 
@@ -39,7 +40,7 @@ impl<S: Transport> ClaimConnection<S> {
         let connection = config::Connection {
             client_id: told.client_id.clone(),
             session_expiry: Duration::ZERO,
-            keep_alive: KEEP_ALIVE,
+            keep_alive: KeepAlive::Fixed(KEEP_ALIVE),
             will: None,
             birth: None,
             topic_alias: false,

@@ -20,7 +20,7 @@ pub(super) fn configuration(
     let tls = &files.tls;
     let keep = "keep = { messages = 1000000, bytes = \"1 GiB\" }";
     let protocol = if is_mqtt5 { "5" } else { "3.1.1" };
-    let (keep_alive, spill_after) = (if number == 1 { "90s" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
+    let (keep_alive, spill_after) = (if number == 1 { "auto" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
     let topic_alias = is_mqtt5 && number != 1;
     let rate = if number == 4 { "rate_limit = { messages_per_second = 20 }" } else { "" };
     let max_size = if number == 5 { "512 MiB" } else { "1 GiB" };

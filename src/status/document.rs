@@ -109,7 +109,16 @@ pub(crate) struct LinkDocument {
     pub(crate) protocol: String,
     pub(crate) filters_refused: Vec<FilterRefusedDocument>,
     pub(crate) birth_refused: Option<BirthRefusedDocument>,
+    pub(crate) keep_alive: Option<KeepAliveDocument>,
     pub(crate) history: Vec<SpanDocument>,
+}
+
+/// After how many seconds of silence a PINGREQ is sent, found by trying, and after how many the network forgets a connection.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct KeepAliveDocument {
+    pub(crate) interval: u64,
+    pub(crate) forgotten_after: Option<u64>,
 }
 
 /// That IoT Core refuses what gatewire publishes on each connection.

@@ -335,8 +335,12 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 let memory = Rc::clone(self.memory);
                 tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });
             }
-            // It has no birth.
-            Event::LimitsRelaxed | Event::BirthSent(_) | Event::BirthRefused(_) | Event::BirthTaken => {}
+            // It has no birth, and a fixed keep alive.
+            Event::LimitsRelaxed
+            | Event::BirthSent(_)
+            | Event::BirthRefused(_)
+            | Event::BirthTaken
+            | Event::Silence(_) => {}
         }
     }
 

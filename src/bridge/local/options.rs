@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::{self, Broker};
 use crate::limits::{MAX_IN_FLIGHT, MAX_SESSION_EXPIRY};
-use crate::mqtt::{Login, Options, Subscribing};
+use crate::mqtt::{KeepAlive, Login, Options, Subscribing};
 use crate::net::{BrokerOptions, Endpoint, Place};
 
 use super::announcements;
@@ -21,7 +21,7 @@ pub(super) fn of(config: &config::Bridge, login: Option<Login>) -> Options {
         protocol: config.protocol,
         client_id: config.client_id.clone(),
         session_expiry: MAX_SESSION_EXPIRY,
-        keep_alive: KEEP_ALIVE,
+        keep_alive: KeepAlive::Fixed(KEEP_ALIVE),
         ack_timeout: ACK_TIMEOUT,
         max_in_flight: MAX_IN_FLIGHT,
         will: announcements::will(config),

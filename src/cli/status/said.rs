@@ -1,13 +1,16 @@
 //! How states and troubles are told, on the page and in the view. Pure: it is given the time.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::words::{clock, relative, span};
 use crate::cli::output::Tone;
 use crate::count::count;
+use crate::duration::written;
 use crate::status::document::{
-    BirthRefusedDocument, BridgeDocument, Certificate, FilterRefusedDocument, Held, LinkDocument, LinkError, LinkPhase,
-    Quarantined, ServiceDocument,
+    BirthRefusedDocument, BridgeDocument, Certificate, FilterRefusedDocument, Held, KeepAliveDocument, LinkDocument,
+    LinkError, LinkPhase, Quarantined, ServiceDocument,
 };
 use crate::time::Rfc3339;
 
@@ -151,4 +154,13 @@ pub(super) fn error(error: &LinkError) -> String {
 /// What the certificate's policy has to allow, to be put behind a reason.
 fn lacks(missing: Option<&str>) -> String {
     missing.map_or_else(String::new, |missing| format!("; the policy lacks {missing}"))
+}
+
+/// What `keep_alive = "auto"` has found.
+pub(super) fn keep_alive(found: &KeepAliveDocument) -> String {
+    let interval = written(Duration::from_secs(found.interval));
+    let forgotten = found.forgotten_after.map(|after| {
+        format!("; after {} the network has forgotten the connection", written(Duration::from_secs(after)))
+    });
+    format!("keep alive: a PINGREQ after {interval} of silence{}", forgotten.unwrap_or_default())
 }

@@ -102,6 +102,9 @@ impl Page {
         if let Some(summary) = history::summary(&link.history, self.now) {
             self.more(None, &summary);
         }
+        if let Some(found) = &link.keep_alive {
+            self.more(None, &said::keep_alive(found));
+        }
         for refused in &link.filters_refused {
             self.more(Some(Tone::Bad), &self.words.filter_refused(refused));
         }

@@ -22,7 +22,7 @@ use crate::limits::{
     MAX_SUBSCRIPTIONS, MAX_WILL_PAYLOAD, MESSAGES_PER_SECOND, MIN_KEEP_ALIVE, may_be_thing,
 };
 use crate::message::{Outbound, Qos, check_characters};
-use crate::mqtt::{Protocol, Will};
+use crate::mqtt::{KeepAlive, Protocol, Will};
 use crate::template::{Fixed, fill_client_id};
 
 /// The words of `protocol`.
@@ -30,6 +30,14 @@ pub(super) const PROTOCOLS: &[(&str, Protocol)] = &[("5", Protocol::Mqtt5), ("3.
 
 /// How the topic of a will or a birth is written.
 const LINK_TOPIC: &str = "\"gateways/{{client_id}}/link\"";
+
+/// A duration, or `"auto"`.
+fn keep_alive(node: &Node) -> Result<KeepAlive, String> {
+    if string(node).is_ok_and(|text| text == "auto") {
+        return Ok(KeepAlive::UpTo(MAX_KEEP_ALIVE));
+    }
+    duration(5 * SECOND..=MAX_KEEP_ALIVE)(node).map(KeepAlive::Fixed)
+}
 
 impl<'a> Reader<'a> {
     /// `None` if there is no endpoint or client id, which is reported.
@@ -67,8 +75,8 @@ impl<'a> Reader<'a> {
         if self.is_iot_core && port != 8883 && port != 443 {
             section.warning("port", "IoT Core speaks MQTT with certificates on 8883 and 443 alone");
         }
-        let keep_alive = section.get_or("keep_alive", MINUTE, duration(5 * SECOND..=MAX_KEEP_ALIVE));
-        if keep_alive < MIN_KEEP_ALIVE {
+        let keep_alive = section.get_or("keep_alive", KeepAlive::Fixed(MINUTE), keep_alive);
+        if keep_alive.longest() < MIN_KEEP_ALIVE {
             section.warning("keep_alive", "IoT Core counts less than 30s as 30s");
         }
         let subscriptions = integer(1..=i64::from(u32::MAX));

@@ -85,7 +85,8 @@ proptest! {
         prop_assert!(warnings.is_empty());
         let connection = config.connection;
         prop_assert_eq!((connection.port, connection.client_id), (port, client_id));
-        prop_assert_eq!((connection.keep_alive, connection.session_expiry), (keep_alive.1, session_expiry.1));
+        prop_assert_eq!((connection.keep_alive, connection.session_expiry),
+            (KeepAlive::Fixed(keep_alive.1), session_expiry.1));
         prop_assert_eq!((connection.ack_timeout, config.log.level), (ack_timeout.1, level.1));
         prop_assert_eq!(config.outbox.max_size, size << 20);
     }

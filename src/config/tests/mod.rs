@@ -81,7 +81,7 @@ fn left_out_keys_have_the_defaults_of_the_documentation() {
     let (config, warnings) = load(CONNECTION, &[]).unwrap();
     assert_eq!(warnings, [""; 0]);
     let connection = config.connection;
-    assert_eq!((connection.port, connection.keep_alive), (8883, Duration::from_secs(60)));
+    assert_eq!((connection.port, connection.keep_alive), (8883, KeepAlive::Fixed(Duration::from_secs(60))));
     assert_eq!(connection.backoff.max, Duration::from_secs(120));
     assert_eq!(connection.backoff.first, Duration::from_secs(1));
     assert_eq!((connection.rate_limit.messages_per_second, connection.rate_limit.bytes_per_second), (100, 512 * 1024));
@@ -128,6 +128,12 @@ fn what_is_needed_is_asked_for() {
         found.iter().any(|error| error.starts_with("gatewire.toml:1: `connection.endpoint`: is missing")),
         "{found:#?}"
     );
+}
+
+#[test]
+fn a_keep_alive_may_be_found_by_trying() {
+    let (config, warnings) = load(&format!("{CONNECTION}keep_alive = \"auto\""), &[]).unwrap();
+    assert_eq!((config.connection.keep_alive, warnings), (KeepAlive::UpTo(Duration::from_secs(1200)), vec![]));
 }
 
 #[test]

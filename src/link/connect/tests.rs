@@ -55,7 +55,7 @@ fn connection(host: &str, port: u16, connect_timeout: Duration) -> config::Conne
         thing: "thing-1".to_owned(),
         is_named: true,
         session_expiry: Duration::ZERO,
-        keep_alive: Duration::from_secs(30),
+        keep_alive: KeepAlive::Fixed(Duration::from_secs(30)),
         connect_timeout,
         ack_timeout: Duration::from_secs(10),
         backoff: config::Backoff {

@@ -23,7 +23,7 @@ impl Session {
             ));
         }
         let keep_alive = limits.keep_alive.filter(|keep_alive| !keep_alive.is_zero());
-        self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive);
+        self.keep_alive = keep_alive.unwrap_or(self.options.keep_alive.longest());
         let is_mqtt_5 = self.options.protocol == Protocol::Mqtt5;
         self.subscriptions.restart(session_present, is_mqtt_5 && !limits.no_identifiers);
         if is_mqtt_5 && self.options.subscribing.each_connection {
@@ -42,6 +42,10 @@ impl Session {
         self.has_acked = false;
         let session_expiry = limits.session_expiry.filter(|expiry| *expiry != self.options.session_expiry);
         self.events.push_back(Event::Connected { session_present, session_expiry });
+        if let Some(silence) = &mut self.silence {
+            silence.connected(now);
+            self.events.push_back(Event::Silence(silence.known()));
+        }
         if self.is_kept_for_limits && limits.allow_more_than(&self.limits) {
             self.is_kept_for_limits = false;
             self.events.push_back(Event::LimitsRelaxed);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::silence::Found;
 use super::subscriptions::Answer;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::AckToken;
@@ -57,6 +58,8 @@ pub(crate) enum Event {
     /// The server has refused a message to this topic for now: it is sent again, and nothing until so much time has passed
     /// (MQTT 5, quota exceeded).
     Throttled(Topic, Duration),
+    /// How long the network bears silence, as far as that is known (`KeepAlive::UpTo`).
+    Silence(Found),
     /// The server's answer to one filter.
     Subscription(TopicFilter, Answer),
     /// Nothing is being asked: the server's session holds these filters, with the QoS that was asked for.

@@ -13,7 +13,7 @@ use crate::limits::MAX_PACKET;
 use crate::message::AckToken;
 use crate::message::Sequence;
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
-use crate::mqtt::{Protocol, Subscribing};
+use crate::mqtt::{KeepAlive, Protocol, Subscribing};
 
 const MAX_IN_FLIGHT: usize = 4;
 
@@ -64,7 +64,7 @@ pub(crate) fn options(protocol: Protocol) -> Options {
         protocol,
         client_id: "thing-1".to_owned(),
         session_expiry: Duration::from_secs(3600),
-        keep_alive: Duration::from_secs(60),
+        keep_alive: KeepAlive::Fixed(Duration::from_secs(60)),
         ack_timeout: Duration::from_secs(10),
         max_in_flight: MAX_IN_FLIGHT,
         will: None,

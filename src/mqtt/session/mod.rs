@@ -14,6 +14,7 @@ mod asking;
 mod birth;
 mod copies;
 pub(crate) mod dialogue;
+mod ending;
 mod established;
 mod event;
 #[cfg(any(test, fuzzing))]
@@ -24,6 +25,7 @@ mod next;
 mod patience;
 mod receiving;
 mod sending;
+mod silence;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -39,7 +41,7 @@ use jiff::Timestamp;
 use crate::message::{Qos, Sequence, TopicFilter};
 use crate::mqtt::isolation::Isolation;
 use crate::mqtt::server_limits::ServerLimits;
-use crate::mqtt::wire::{Opening, PacketIdentifier, Received, Wire};
+use crate::mqtt::wire::{PacketIdentifier, Received, Wire};
 use crate::mqtt::{Options, Protocol};
 use acks::Owed;
 use arriving::Arriving;
@@ -52,6 +54,8 @@ use in_flight::InFlight;
 pub(crate) use next::{NextSend, Waiting};
 use patience::{Awaited, Patience, Progress};
 pub(crate) use sending::Throttle;
+use silence::Silence;
+pub(crate) use silence::{FIRST as FIRST_SILENCE, Found};
 use subscriptions::Subscriptions;
 pub(crate) use subscriptions::{Answer, Remembered};
 use trials::Holding;
@@ -132,6 +136,8 @@ pub(crate) struct Session {
     is_kept_for_limits: bool,
     /// What counts on this connection: ours, or the server's if it wants another.
     keep_alive: Duration,
+    /// What is known of the network, if PINGREQs are as rare as that allows.
+    silence: Option<Silence>,
     /// What is in flight was sent in the session of another client id, protocol or server.
     is_another: bool,
     /// The last connection was established, and it will be told later how it ended.
@@ -162,7 +168,8 @@ impl Session {
     pub(crate) fn new(options: Options, filters: BTreeMap<TopicFilter, Qos>, remembered: Remembered) -> Session {
         Session {
             wire: Wire::new(&options),
-            keep_alive: options.keep_alive,
+            keep_alive: options.keep_alive.longest(),
+            silence: Silence::of(options.keep_alive),
             subscriptions: Subscriptions::new(filters, remembered, options.subscribing.max),
             options,
             state: State::Disconnected,
@@ -202,7 +209,10 @@ impl Session {
     pub(crate) fn reconfigure(&mut self, options: Options, another: Option<Remembered>) {
         self.wire = Wire::new(&options);
         self.subscriptions.bound(options.subscribing.max);
-        self.keep_alive = options.keep_alive;
+        self.keep_alive = options.keep_alive.longest();
+        if options.keep_alive != self.options.keep_alive || another.is_some() {
+            self.silence = Silence::of(options.keep_alive);
+        }
         if options.birth != self.options.birth || another.is_some() {
             self.birth = Birth::default();
         }
@@ -220,46 +230,6 @@ impl Session {
     /// How long to wait for acknowledgements from now on.
     pub(crate) fn set_ack_timeout(&mut self, ack_timeout: Duration) {
         self.options.ack_timeout = ack_timeout;
-    }
-
-    /// A transport is open: says CONNECT on it.
-    pub(crate) fn connect(&mut self) {
-        self.connection_lost();
-        self.wire.restart();
-        self.is_answer_bad = false;
-        self.state = State::Connecting;
-        self.wire.connect(&Opening::of(&self.options), &mut self.output);
-    }
-
-    /// The connection is gone, however that came. What was in flight waits for the next one.
-    pub(crate) fn connection_lost(&mut self) {
-        self.state = State::Disconnected;
-        self.output.clear();
-        self.events.clear();
-        self.owed.connection_lost();
-        self.birth.connection_lost();
-        self.congested_since = None;
-        self.arriving = None;
-        self.overrun = None;
-        self.held_until = None;
-        self.is_unanswered = false;
-        self.is_unjudged = false;
-    }
-
-    /// Likewise, where it is told only later how it ended: [`Session::closed_by_server`] or [`Session::ended_otherwise`], before the
-    /// next [`Session::connect`].
-    pub(crate) fn connection_lost_unjudged(&mut self) {
-        let was_established = !matches!(self.state, State::Disconnected | State::Connecting);
-        self.connection_lost();
-        self.is_unjudged = was_established;
-    }
-
-    /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
-    pub(crate) fn disconnect(&mut self) {
-        if matches!(self.state, State::Connected(_)) {
-            self.wire.disconnect(&mut self.output);
-        }
-        self.state = State::Disconnecting;
     }
 
     /// Bytes to be written to the transport: whoever writes some takes them off the front and calls [`Session::wrote`].
@@ -294,13 +264,6 @@ impl Session {
             Protocol::Mqtt5 => self.overrun.is_some(),
         };
         may_wait && self.is_connected() && self.owed.is_full()
-    }
-
-    /// Tells the server, as far as MQTT 5 wants that, why the connection ends. Whether there is anything to be told.
-    pub(crate) fn say_why(&mut self, end: &End) -> bool {
-        let Some(reason) = end.reason().filter(|_| self.is_connected()) else { return false };
-        self.wire.disconnect_for(reason, &mut self.output);
-        true
     }
 
     fn packet(&mut self, packet: Received, now: Instant, clock: Timestamp) -> Result<(), End> {

@@ -25,9 +25,7 @@ fn digest_of(head: &Head, content: &[u8]) -> Digest {
 impl Session {
     /// Takes whole packets from the front of `input` and leaves what is incomplete.
     pub(crate) fn receive(&mut self, input: &mut BytesMut, now: Instant, clock: Timestamp) -> Result<(), End> {
-        if let State::Connected(liveness) = &mut self.state {
-            liveness.last_received = now;
-        }
+        self.heard(now);
         let was_passing = self.wire.is_passing();
         let was_blocked = self.options.waits_for_room && self.congested_since.is_some();
         let mut went_on = false;
@@ -58,6 +56,17 @@ impl Session {
             (true, _) => Some(now),
         };
         Ok(())
+    }
+
+    /// Something has come.
+    fn heard(&mut self, now: Instant) {
+        let State::Connected(liveness) = &mut self.state else { return };
+        let before = liveness.silence(now);
+        liveness.last_received = now;
+        if let Some(silence) = &mut self.silence {
+            silence.received_after(before);
+            self.tell_found(now);
+        }
     }
 
     /// Whether a packet of this kind, which breaks the rules, may answer a message or a filter of ours.

@@ -8,12 +8,18 @@ use super::{Liveness, Session, State};
 use crate::mqtt::Protocol;
 use crate::mqtt::wire::Request;
 
+/// Where silence may be long, an answer that doesn't come isn't to be waited for as long as that.
+const MAX_PING_TIMEOUT: Duration = Duration::from_secs(30);
+
 impl Session {
     /// So many bytes of the output have been written.
     pub(crate) fn wrote(&mut self, bytes: usize, now: Instant) {
         let before = self.progress.written();
         self.progress.wrote(bytes);
         if let State::Connected(liveness) = &mut self.state {
+            if let Some(silence) = &mut self.silence {
+                silence.sent_after(liveness.silence(now));
+            }
             liveness.last_sent = now;
         }
         self.moved(before, now);
@@ -105,9 +111,26 @@ impl Session {
     /// reason enough to ask), or its answer overdue.
     fn liveness_deadline(&self, liveness: &Liveness) -> Instant {
         match liveness.ping_sent {
-            Some(ping) => ping.since() + self.keep_alive / 2,
-            None => liveness.last_sent.min(liveness.last_received) + self.keep_alive,
+            Some(ping) => ping.since() + self.ping_timeout(),
+            None => {
+                let first = liveness.last_sent.min(liveness.last_received) + self.keep_alive;
+                // What goes one way alone keeps a NAT from forgetting, too.
+                let silent_since = liveness.last_sent.max(liveness.last_received);
+                self.silence.as_ref().map_or(first, |silence| first.min(silent_since + silence.interval()))
+            }
         }
+    }
+
+    /// How long to wait for a PINGRESP.
+    fn ping_timeout(&self) -> Duration {
+        let half = self.keep_alive / 2;
+        if self.silence.is_some() { half.min(MAX_PING_TIMEOUT) } else { half }
+    }
+
+    /// Tells how long the network bears silence, if more is known.
+    pub(super) fn tell_found(&mut self, now: Instant) {
+        let found = self.silence.as_mut().and_then(|silence| silence.found(now));
+        self.events.extend(found.map(Event::Silence));
     }
 
     /// Does what is due by now.
@@ -133,7 +156,7 @@ impl Session {
         if is_ping_due || now >= self.liveness_deadline(liveness) {
             if liveness.ping_sent.is_some() {
                 self.acquit(now);
-                return Err(End::NoPingResp(self.keep_alive / 2));
+                return Err(End::NoPingResp(self.ping_timeout()));
             }
             self.ping(now);
         }

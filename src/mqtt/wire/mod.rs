@@ -118,7 +118,7 @@ pub(super) struct Opening<'a> {
 impl Opening<'_> {
     /// What it says of these `options`.
     pub(super) fn of(options: &Options) -> Opening<'_> {
-        let keep_alive = u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX);
+        let keep_alive = u16::try_from(options.keep_alive.longest().as_secs()).unwrap_or(u16::MAX);
         let Options { client_id, session_expiry, will, login, drops_unfit, .. } = options;
         Opening {
             client_id,

@@ -11,6 +11,7 @@ mod patience;
 mod properties;
 mod reconnected;
 mod server;
+mod silence;
 mod subscribing;
 mod suspects;
 
@@ -18,7 +19,7 @@ use super::*;
 use crate::message::Sequence;
 use crate::message::{Outbound, Topic};
 use crate::mqtt::reason::Reason;
-use crate::mqtt::{Malformed, Rejection, Subscribing};
+use crate::mqtt::{KeepAlive, Malformed, Rejection, Subscribing};
 use bytes::Bytes;
 use server::{BOTH, Heard, Say, hear};
 
@@ -27,7 +28,7 @@ fn options(protocol: Protocol) -> Options {
         protocol,
         client_id: "thing-1".to_owned(),
         session_expiry: Duration::from_secs(3600),
-        keep_alive: Duration::from_secs(60),
+        keep_alive: KeepAlive::Fixed(Duration::from_secs(60)),
         ack_timeout: Duration::from_secs(10),
         max_in_flight: 3,
         will: None,

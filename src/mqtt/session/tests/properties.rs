@@ -13,7 +13,7 @@ use super::{Event, Options, Session};
 use crate::message::Sequence;
 use crate::message::{Outbound, Qos, Topic};
 use crate::mqtt::session::fuzzing::local;
-use crate::mqtt::{Protocol, Subscribing};
+use crate::mqtt::{KeepAlive, Protocol, Subscribing};
 
 const WINDOW: usize = 5;
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,7 +75,7 @@ impl World {
             protocol,
             client_id: "thing-1".to_owned(),
             session_expiry: Duration::from_secs(3600),
-            keep_alive: Duration::from_secs(1200),
+            keep_alive: KeepAlive::Fixed(Duration::from_secs(1200)),
             ack_timeout: ACK_TIMEOUT,
             max_in_flight: WINDOW,
             will: None,

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::bench::{BOTH, Bench, downlink, filters, outbound};
 use crate::message::{Outbound, Properties, Qos, Topic, TopicFilter};
-use crate::mqtt::{Protocol, Will};
+use crate::mqtt::{KeepAlive, Protocol, Will};
 use crate::simulation::cloud::behaviour::{Behaviour, Delay};
 use crate::simulation::cloud::message::Downlink;
 
@@ -25,7 +25,7 @@ fn play(seed: u64) {
     let mut bench = Bench::new(protocol, &FILTERS[..random.usize(..=5)], first, seed);
     bench.options(|options| {
         options.session_expiry = Duration::from_secs([0, 30, 3600, 3600][random.usize(..4)]);
-        options.keep_alive = Duration::from_secs(random.u64(5..120));
+        options.keep_alive = KeepAlive::Fixed(Duration::from_secs(random.u64(5..120)));
         options.ack_timeout = Duration::from_secs(random.u64(2..20));
         options.max_in_flight = random.usize(1..=100);
         let topic = Topic::new("up/will").unwrap();

@@ -12,7 +12,7 @@ use crate::message::{Condition, Outbound, Qos, Topic, TopicFilter, Traits};
 use crate::mqtt::isolation::{Guilty, Rank, Suspect};
 use crate::mqtt::session::tests::server::{Heard, Say, hear};
 use crate::mqtt::session::{Event, NextSend, Remembered, Session, Waiting};
-use crate::mqtt::{Options, Protocol, Subscribing};
+use crate::mqtt::{KeepAlive, Options, Protocol, Subscribing};
 
 pub(super) const FILTERS: usize = 10;
 
@@ -95,7 +95,7 @@ impl World {
             protocol,
             client_id: "thing-1".to_owned(),
             session_expiry: Duration::from_secs(3600),
-            keep_alive: Duration::from_secs(1200),
+            keep_alive: KeepAlive::Fixed(Duration::from_secs(1200)),
             ack_timeout: Duration::from_secs(600),
             max_in_flight: 5,
             will: None,
