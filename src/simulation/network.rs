@@ -91,11 +91,22 @@ struct Wire {
     closes_at: Option<Instant>,
     /// The daemon has let go of it.
     is_dropped: bool,
+    /// When something went either way last.
+    moved_at: Option<Instant>,
+    /// A NAT has forgotten it: nothing arrives any more, and nobody is told.
+    is_forgotten: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
 impl Wire {
+    /// Something goes either way, over a NAT that forgets what nothing goes over.
+    fn moves(&mut self, now: Instant, forgets_after: Option<Duration>) {
+        let before = self.moved_at.replace(now);
+        let is_forgotten = before.zip(forgets_after).is_some_and(|(before, after)| now - before >= after);
+        self.is_forgotten |= is_forgotten;
+    }
+
     fn wake(&mut self) {
         self.reader.take().into_iter().chain(self.writer.take()).for_each(Waker::wake);
     }
@@ -104,6 +115,8 @@ impl Wire {
 struct NetworkState<S> {
     server: S,
     weather: Weather,
+    /// After so long without a packet a connection is forgotten on the way.
+    forgets_after: Option<Duration>,
     rng: Rng,
     wires: BTreeMap<ConnectionId, Wire>,
     /// The next connection is another process's.
@@ -158,6 +171,7 @@ impl<S: Server> SimulatedNetwork<S> {
         let state = NetworkState {
             server,
             weather: Weather::default(),
+            forgets_after: None,
             rng: Rng::with_seed(seed),
             wires: BTreeMap::new(),
             is_anew: false,
@@ -203,6 +217,11 @@ impl<S: Server> SimulatedNetwork<S> {
     pub(crate) fn set_weather(&self, weather: Weather) {
         self.state.borrow_mut().weather = weather;
         self.changed.notify_one();
+    }
+
+    /// What nothing goes over for so long is forgotten from now on.
+    pub(crate) fn forgets_after(&self, time: Option<Duration>) {
+        self.state.borrow_mut().forgets_after = time;
     }
 
     pub(crate) fn weather(&self) -> Weather {
@@ -252,28 +271,30 @@ impl<S: Server> SimulatedNetwork<S> {
         let now = time::now();
         for (id, wire) in &mut state.wires {
             while !state.weather.is_silent
+                && !wire.is_forgotten
                 && let Some(piece) = wire.up.arrived(now)
             {
                 state.server.receive(*id, &piece, now);
                 wire.writer.take().into_iter().for_each(Waker::wake);
             }
-            if wire.is_dropped && wire.up.pieces.is_empty() {
+            if wire.is_dropped && wire.up.pieces.is_empty() && !wire.is_forgotten {
                 state.server.lost(*id, now);
             }
         }
-        state.wires.retain(|_, wire| !(wire.is_dropped && wire.up.pieces.is_empty()));
+        state.wires.retain(|_, wire| !(wire.is_dropped && (wire.up.pieces.is_empty() || wire.is_forgotten)));
         state.server.handle_timeout(now);
         while let Some((id, output)) = state.server.next_output() {
             let Some(wire) = state.wires.get_mut(&id) else { continue };
             let (least, most) = state.weather.latency;
             let arrives = now + least + (most - least).mul_f64(state.rng.f64());
+            wire.moves(now, state.forgets_after);
             match output {
                 Output::Bytes(bytes) => wire.down.send(bytes, arrives),
                 Output::Close => wire.closes_at = Some(wire.down.last.map_or(arrives, |last| last.max(arrives))),
             }
         }
         let is_silent = state.weather.is_silent;
-        for wire in state.wires.values_mut().filter(|_| !is_silent) {
+        for wire in state.wires.values_mut().filter(|wire| !is_silent && !wire.is_forgotten) {
             while let Some(piece) = wire.down.arrived(now) {
                 wire.readable.extend(piece);
                 wire.reader.take().into_iter().for_each(Waker::wake);
@@ -287,7 +308,7 @@ impl<S: Server> SimulatedNetwork<S> {
             let closes = wire.closes_at.filter(|_| wire.ended.is_none());
             [wire.up.next(), wire.down.next(), closes].into_iter().flatten().min()
         };
-        let of_wires = state.wires.values().filter(|_| !is_silent).filter_map(of_wire).min();
+        let of_wires = state.wires.values().filter(|wire| !is_silent && !wire.is_forgotten).filter_map(of_wire).min();
         of_wires.into_iter().chain(state.server.timeout()).min()
     }
 }

@@ -78,6 +78,7 @@ impl<S: Server> AsyncRead for SimulatedStream<S> {
 impl<S: Server> AsyncWrite for SimulatedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let now = time::now();
+        let forgets_after = self.network.state.borrow().forgets_after;
         let polled = self.with(Poll::Ready(Err(reset())), |wire, rng, weather| {
             if wire.ended.is_some() {
                 return Poll::Ready(Err(reset()));
@@ -87,6 +88,7 @@ impl<S: Server> AsyncWrite for SimulatedStream<S> {
                 wire.writer = Some(cx.waker().clone());
                 return Poll::Pending;
             }
+            wire.moves(now, forgets_after);
             let most = room.min(bytes.len());
             let n = if rng.u8(..8) == 0 { rng.usize(1..=most) } else { most };
             let (least, greatest) = weather.latency;

@@ -29,6 +29,7 @@ impl World {
         self.judge.note("calm".to_owned());
         self.changes.iter().for_each(|count| count.set(count.get() + 1));
         self.network.set_weather(Weather::default());
+        self.network.forgets_after(None);
         self.mend_the_cloud();
         self.disk_behaves(&simulated::Behaviour::default());
         self.calm_identity();
