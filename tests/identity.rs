@@ -107,6 +107,23 @@ fn what_is_in_the_way_of_the_identity_is_found_by_check_and_its_advice_works_as_
 }
 
 #[test]
+fn garbage_beside_an_identity_is_named_and_the_daemon_connects_with_that() {
+    let fleet = Fleet::start();
+    let setup = fleet.setup("7", "");
+    assert_eq!(setup.output("provision").0, 0);
+    fs::write(setup.directory.path().join("state/identity.next"), "garbage").unwrap();
+    let (code, _, stderr) = setup.output("check");
+    assert!(code == 1 && stderr.contains("identity.next is a file, and gatewire's own directory belongs"), "{stderr}");
+    let gatewire = setup.connect();
+    follow(&gatewire.wait_for("identity.next is a file, and gatewire's own directory belongs there"));
+    eventually("nothing is in the way", || {
+        Some(gatewire.status()["identity"].clone()).filter(|identity| identity["next_attempt"].is_null())
+    });
+    assert_eq!(gatewire.stop().0, 0);
+    assert_eq!(setup.output("check").0, 0);
+}
+
+#[test]
 fn a_state_directory_that_was_moved_to_another_disk_is_used_through_its_link() {
     let fleet = Fleet::start();
     let setup = fleet.setup("7", "");

@@ -208,6 +208,10 @@ impl OwnIdentity {
             let (code, message, advice) = match opened {
                 Some(Ok(Some(held))) => {
                     *self.held.borrow_mut() = Some(held);
+                    if has_identity {
+                        // Nothing is in the way any more.
+                        self.state.rests();
+                    }
                     self.holds.notify();
                     continue;
                 }

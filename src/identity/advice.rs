@@ -82,11 +82,26 @@ impl DiskError {
                 None => format!("What lies there must be readable and writable by its owner: {list} shows it."),
             };
         }
+        if self.kind == ErrorKind::FileTooLarge {
+            let aside = aside(&state, &self.path);
+            return format!(
+                "No file of gatewire's own is that large: `sudo mv -T {} {}` puts it aside.",
+                quoted(&self.path),
+                quoted(&aside)
+            );
+        }
         let present = self.path.ancestors().find(|above| above.is_dir()).unwrap_or(&state);
         format!(
             "Look at the space (`df -h {}`), at the owner there and at the kernel's log (`dmesg`).",
             quoted(present)
         )
+    }
+
+    /// Whether something is there that gatewire doesn't make: of another kind than what belongs there, or larger than any of that.
+    pub(super) fn is_of_something_else(&self) -> bool {
+        // `Other`: what the disk says of FIFOs, links and devices. The system's own errors have none of these kinds.
+        let kinds = [ErrorKind::NotADirectory, ErrorKind::IsADirectory, ErrorKind::FileTooLarge, ErrorKind::Other];
+        kinds.contains(&self.kind)
     }
 
     /// What to do about a symbolic link, `None` if nothing is lost with it: an identity may be where it leads.

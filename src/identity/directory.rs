@@ -74,16 +74,21 @@ impl Directory {
     /// # Errors
     /// The disk can't be read: whether there is an identity isn't known.
     pub(crate) fn current(&self) -> Result<Found, DiskError> {
-        // The next one counts as soon as that is decided; and between two names there is none of this name, though there is an identity.
-        for (name, must_be_whole) in [(NEXT, true), (CURRENT, false), (PREVIOUS, false)] {
-            let found = self.found(name)?;
-            match found {
-                Found::Nothing => {}
-                Found::Damaged(_) if must_be_whole => {}
-                found => return Ok(found),
-            }
+        // The next one counts as soon as that is decided.
+        let foreign = match self.found(NEXT) {
+            Ok(next @ Found::Identity(_)) => return Ok(next),
+            Ok(Found::Nothing | Found::Damaged(_)) => None,
+            // Nothing of gatewire's: no reason to do without an identity that is whole.
+            Err(error) if error.is_of_something_else() => Some(error),
+            Err(error) => return Err(error),
+        };
+        match (self.found(CURRENT)?, foreign) {
+            (current @ Found::Identity(_), _) => Ok(current),
+            (_, Some(error)) => Err(error),
+            // Between two names there is none of this name, though there is an identity.
+            (Found::Nothing, None) => self.found(PREVIOUS),
+            (damaged, None) => Ok(damaged),
         }
-        Ok(Found::Nothing)
     }
 
     /// What is being made, and how far it has come. Something that was begun and can't be read counts as nothing.

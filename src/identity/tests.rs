@@ -305,3 +305,43 @@ fn what_is_damaged_is_said_and_what_is_no_file_is_not_followed() {
     assert_eq!(directory.next().unwrap(), Some(progress(Step::CreateCertificate)));
     assert_eq!(directory.next_key().unwrap(), Some(key("two")));
 }
+
+#[test]
+fn garbage_in_the_place_of_the_next_identity_gives_way_to_one_that_is_whole() {
+    let (_keep, state) = real();
+    let (directory, _lock) = Directory::open(&state, &this_machine()).unwrap().unwrap();
+    for (_, operation) in &OPERATIONS[..=FIRST] {
+        operation(&directory).unwrap();
+    }
+    let next = state.join("identity.next");
+    let fifo = |path: PathBuf| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let within = |name: &str, make: &dyn Fn(PathBuf)| {
+        std::fs::create_dir(&next).unwrap();
+        let thing = serde_json::to_vec(&identity("two")).unwrap();
+        std::fs::write(next.join("thing.json"), thing).unwrap();
+        let _ = std::fs::remove_file(next.join(name));
+        make(next.join(name));
+    };
+    let large = |path: PathBuf| std::fs::write(path, vec![b'x'; 9 << 20]).unwrap();
+    let garbage: [(&str, &dyn Fn()); 6] = [
+        ("is a file", &|| std::fs::write(&next, "x").unwrap()),
+        ("is a symbolic link", &|| std::os::unix::fs::symlink("/nowhere", &next).unwrap()),
+        ("is a FIFO", &|| fifo(next.clone())),
+        ("is a directory", &|| within("thing.json", &|path| std::fs::create_dir(path).unwrap())),
+        ("is a FIFO", &|| within("certificate.pem.crt", &fifo)),
+        ("No file of gatewire's own is that large", &|| within("certificate.pem.crt", &large)),
+    ];
+    for (what, make) in garbage {
+        make();
+        assert_eq!(in_force(&directory).as_deref(), Some("one"), "{what}");
+        let error = directory.recover().unwrap_err();
+        assert!(error.advice().contains(what) && error.advice().contains("sudo mv -T "), "{what}: {}", error.advice());
+        // Without one that is whole it isn't known.
+        let thing = state.join("identity/thing.json");
+        let json = std::fs::read(&thing).unwrap();
+        std::fs::write(&thing, "{").unwrap();
+        assert_eq!(directory.current().unwrap_err(), error);
+        std::fs::write(&thing, json).unwrap();
+        std::fs::remove_file(&next).or_else(|_| std::fs::remove_dir_all(&next)).unwrap();
+    }
+}
