@@ -57,7 +57,10 @@ pub(crate) const MAX_PROPERTIES: usize = 8 * 1024;
 /// The largest MQTT packet we accept: the largest payload, the longest topic and room for headers and properties.
 pub(crate) const MAX_PACKET: usize = MAX_PAYLOAD + 16 * 1024;
 
-/// Whether AWS takes `name` as the name of a thing.
+/// The longest name of a thing (AWS IoT API reference, CreateThing).
+pub(crate) const MAX_THING: usize = 128;
+
+/// Whether a thing can have this name: 1 to 128 characters of a-z, A-Z, 0-9, `:`, `_` and `-` (as above).
 pub(crate) fn may_be_thing(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
+    (1..=MAX_THING).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":_-".contains(&b))
 }

@@ -31,6 +31,8 @@ pub(crate) struct Provisioning {
     pub(crate) claim_after: ClaimAfter,
     /// How long before its certificate expires a gateway asks for a new one. `None`: it doesn't.
     pub(crate) renew_before: Option<Duration>,
+    /// What a name may have at most that AWS gives the thing. `None`: it is given, or any does.
+    pub(super) longest_name: Option<LongestName>,
     /// `connection.client_id` as it is written, and the host name that may stand in it.
     pub(super) client_id: (String, String),
 }
@@ -39,8 +41,14 @@ impl Provisioning {
     /// The client id once AWS has given the thing this name.
     ///
     /// # Errors
-    /// It is no client id, in words that follow the name.
+    /// It is no client id, or nothing that the configuration can be used with, in words that follow the name.
     pub(crate) fn client_id_of(&self, thing: &str) -> Result<String, String> {
+        if let Some(LongestName { length, fault }) = self.longest_name.as_ref().filter(|name| name.length < thing.len()) {
+            return Err(format!(
+                "has {} characters, and with more than {length} the configuration can't be used: {fault}",
+                thing.len()
+            ));
+        }
         let (text, hostname) = &self.client_id;
         let fixed = Fixed { client_id: String::new(), thing: thing.to_owned(), hostname: hostname.clone() };
         let client_id = fill_client_id(text, &fixed).map_err(|error| error.to_string())?;
@@ -61,6 +69,15 @@ impl Provisioning {
             whose: certificate::Whose::Claim,
         }
     }
+}
+
+/// How long the name of the thing may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LongestName {
+    /// In characters.
+    pub(super) length: usize,
+    /// What is wrong with the configuration if it has one more, and where.
+    pub(super) fault: String,
 }
 
 /// What AWS is told of this machine. Everything is filled in.

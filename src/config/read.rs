@@ -124,8 +124,15 @@ fn build(root: &Table, files: &[PathBuf], environment: &Environment, report: &Re
     let thing = (environment.thing)(&environment.state());
     let mut built = build_with(thing.as_deref().or(Some(STAND_INS[0])), root, files, environment, report);
     if let (Some(config), None) = (&mut built.config, thing) {
-        let other = build_with(Some(STAND_INS[1]), root, files, environment, &Report::default());
-        config.note_unnamed(other.config.as_ref());
+        let with = |thing: &str, report: &Report| build_with(Some(thing), root, files, environment, report);
+        config.note_unnamed(with(STAND_INS[1], &Report::default()).config.as_ref());
+        if report.error_count() == 0 {
+            config.note_longest_name(|thing| {
+                let report = Report::default();
+                with(thing, &report);
+                report.finish().0
+            });
+        }
     }
     built
 }

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::provisioning::LongestName;
+use super::report::Remark;
 use super::{Bridge, Config, Publish};
+use crate::limits::MAX_THING;
 use crate::message::TopicFilter;
 
 /// The name that stands in, and another that is as long: what differs with them depends on it.
@@ -32,6 +35,23 @@ impl Config {
             ingest.topics.retain(|topic: &TopicFilter| topics.contains(topic));
             ingest.awaits_name = ingest.topics.len() < before;
         }
+    }
+
+    /// Notes how long the name of the thing may be; `errors` are those of the configuration with this name. They come of its length alone,
+    /// as all that it may hold may stand anywhere.
+    pub(super) fn note_longest_name(&mut self, errors: impl Fn(&str) -> Vec<Remark>) {
+        let Some(provisioning) = &mut self.provisioning else { return };
+        let first_of = |length| errors(&"x".repeat(length)).into_iter().next();
+        let Some(mut fault) = first_of(MAX_THING) else { return };
+        let (mut fits, mut is_too_long) = (STAND_INS[0].len(), MAX_THING);
+        while is_too_long - fits > 1 {
+            let length = usize::midpoint(fits, is_too_long);
+            match first_of(length) {
+                Some(found) => (is_too_long, fault) = (length, found),
+                None => fits = length,
+            }
+        }
+        provisioning.longest_name = Some(LongestName { length: fits, fault: fault.to_string() });
     }
 
     /// The scheduled publications that can be published: while AWS is yet to say the name of the thing, not those that hold it.

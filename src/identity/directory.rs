@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::disk::Disk;
-use super::{DiskError, Found, Identity, KeyPlace, Lock, Paths, Platform, Progress, Which, is_thing};
+use super::{DiskError, Found, Identity, KeyPlace, Lock, Paths, Platform, Progress, Which};
+use crate::limits::may_be_thing;
 use crate::secret::Secret;
 
 pub(super) const CERTIFICATE: &str = "certificate.pem.crt";
@@ -208,7 +209,7 @@ impl Directory {
         let Ok(identity) = serde_json::from_slice::<Identity>(&json) else {
             return damaged(IDENTITY, "it isn't what gatewire has written");
         };
-        if !is_thing(&identity.thing) {
+        if !may_be_thing(&identity.thing) {
             return damaged(IDENTITY, "no thing can have the name in it");
         }
         let needed = [Some(CERTIFICATE), (identity.key == KeyPlace::File).then_some(KEY)];

@@ -60,11 +60,6 @@ pub(crate) const NAMES: [&str; 6] = [
     directory::LOCK,
 ];
 
-/// Whether a thing can have this name: 1 to 128 characters of a-z, A-Z, 0-9, `:`, `_` and `-` (AWS IoT API reference, CreateThing).
-pub(crate) fn is_thing(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":_-".contains(&byte))
-}
-
 /// Who this gateway is to IoT Core: what `thing.json` holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {

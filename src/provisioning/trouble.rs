@@ -125,7 +125,7 @@ impl Trouble {
             blame: Blame::Answer,
             code: "thing_name".to_owned(),
             message: format!("the thing's name `{thing}` {said}"),
-            advice: "Change ThingName in the template, or connection.client_id.".to_owned(),
+            advice: "Change ThingName in the template, or that key of the configuration.".to_owned(),
         }
     }
 

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::trouble::{Blame, Stage, Trouble};
-use crate::identity::{Signer, certificate_of, certificates_alone, is_thing};
-use crate::limits::{MAX_PARAMETERS, MAX_PAYLOAD};
+use crate::identity::{Signer, certificate_of, certificates_alone};
+use crate::limits::{MAX_PARAMETERS, MAX_PAYLOAD, may_be_thing};
 use crate::printable::printable;
 use crate::secret::Secret;
 pub(crate) use crate::services::provisioning_topics as topics;
@@ -118,7 +118,7 @@ pub(crate) fn registered(answer: &Answer) -> Result<Registered, Trouble> {
         device_configuration: Option<Map<String, Value>>,
     }
     let Accepted { thing_name: thing, device_configuration } = accepted(STAGE, answer)?;
-    if !is_thing(&thing) {
+    if !may_be_thing(&thing) {
         return Err(Trouble {
             stage: STAGE,
             blame: Blame::Answer,

@@ -78,6 +78,7 @@ impl<'a> Reader<'a> {
             told: told?,
             key,
             claim_after,
+            longest_name: None,
             client_id: (self.written_client_id.clone(), self.environment.hostname.clone()),
             renew_before: Some(renew_before).filter(|before| !before.is_zero()),
         })

@@ -38,6 +38,7 @@ fn left_out_keys_have_the_defaults_of_the_documentation() {
             key: KeyKind::EcP256,
             claim_after: ClaimAfter::Keep,
             renew_before: Some(Duration::from_secs(30 * 24 * 3600)),
+            longest_name: None,
             client_id: ("{{thing}}".to_owned(), "pi4".to_owned()),
         }
     );
@@ -251,5 +252,24 @@ fn the_client_id_of_a_thing_is_what_the_configuration_makes_of_it() {
     assert_eq!(of("{{thing}}-{{hostname}}", "gw-7").unwrap(), "gw-7-pi4");
     assert_eq!(of("fixed", "gw-7").unwrap(), "fixed");
     assert_eq!(of("{{thing}}", &"x".repeat(128)).unwrap().len(), 128);
-    assert!(of("{{thing}}-{{hostname}}", &"x".repeat(128)).unwrap_err().contains("a client id of 132 bytes"));
+    let fault = of("{{thing}}-{{hostname}}", &"x".repeat(124)).unwrap_err();
+    assert!(fault.starts_with("has 124 characters, and with more than 123 the"), "{fault}");
+    assert!(fault.ends_with("gatewire.toml:3: `connection.client_id`: is 129 bytes long, IoT Core takes at most 128"), "{fault}");
+}
+
+#[test]
+fn a_name_with_which_the_configuration_cant_be_used_is_refused_before_it_is_put_in_force() {
+    let publish = |topic: &str| format!("[[publish]]\nname = \"a\"\ntopic = \"{topic}\"\nevery = \"1d\"\npayload = \"x\"\n");
+    let forward = "[[forward]]\nname = \"b\"\nsocket = \"/run/gatewire/b.sock\"\nfilters = [\"{{thing}}/{{thing}}/x\"]\n";
+    let rest = publish(&format!("{}/{{{{thing}}}}", "t".repeat(195)));
+    let with = |thing: &str| provisioning(&format!("{rest}{forward}")).client_id_of(thing);
+    assert_eq!(with(&"g".repeat(60)).unwrap().len(), 60);
+    let fault = with(&"g".repeat(61)).unwrap_err();
+    assert!(fault.starts_with("has 61 characters, and with more than 60 the configuration can't be used: "), "{fault}");
+    assert!(fault.contains("gatewire.toml:11: `publish.topic`: "), "{fault}");
+    // What a start refuses with that name.
+    let directory = files(format!("{}{PROVISIONING}{rest}", connection()).as_bytes(), &[]);
+    let environment = Environment { thing: |_| Some("g".repeat(61)), ..environment() };
+    let refused = read(&directory.path().join("gatewire.toml"), &environment).unwrap_err().errors[0].to_string();
+    assert_eq!(refused.rsplit_once("gatewire.toml").unwrap().1, fault.rsplit_once("gatewire.toml").unwrap().1);
 }
