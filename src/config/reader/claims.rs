@@ -105,6 +105,13 @@ impl<'a> Reader<'a> {
         true
     }
 
+    /// What a file is for beside its own keys: as the first of the others describes it.
+    pub(super) fn also_for(&self, file: &Path, own: &[String]) -> Option<String> {
+        let path = resolved(file);
+        let claims = self.claims.borrow();
+        claims.iter().find(|claim| claim.path == path && !own.contains(&claim.key)).map(Claim::described)
+    }
+
     /// Where gatewire keeps what it makes itself, if the path is there and for anything else.
     fn own_place(&self, claim: &Claim) -> Option<PathBuf> {
         self.root.get("provisioning")?;

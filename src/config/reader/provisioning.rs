@@ -91,6 +91,25 @@ impl<'a> Reader<'a> {
         self.claim(section, key, &file, Use::File).then_some(file)
     }
 
+    /// What is deleted with the claim may be for nothing else. Once all files are known that the configuration names.
+    pub(in crate::config) fn check_deleted(&self, provisioning: Option<&Provisioning>) {
+        let Some(provisioning) = provisioning.filter(|known| known.claim_after == ClaimAfter::Delete) else { return };
+        let section = Section::of(self.root, "provisioning", self.report);
+        let files =
+            [("claim_cert_file", &provisioning.claim_cert_file), ("claim_key_file", &provisioning.claim_key_file)];
+        let own = files.map(|(key, _)| section.full(key));
+        for (key, file) in files {
+            if let Some(other) = self.also_for(file, &own) {
+                let text = format!(
+                    "{} is {other}, too, and `claim_after = \"delete\"` deletes it once there is an identity; name a copy of the file \
+                     here, or write `claim_after = \"keep\"`",
+                    file.display()
+                );
+                section.error(key, &text);
+            }
+        }
+    }
+
     fn claim_client_id(&self, section: &Section<'a>) -> Option<ClaimClientId> {
         let read = |text: &str| {
             let filled = self.of_machine(text)?;

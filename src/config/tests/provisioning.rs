@@ -273,3 +273,29 @@ fn a_name_with_which_the_configuration_cant_be_used_is_refused_before_it_is_put_
     let refused = read(&directory.path().join("gatewire.toml"), &environment).unwrap_err().errors[0].to_string();
     assert_eq!(refused.rsplit_once("gatewire.toml").unwrap().1, fault.rsplit_once("gatewire.toml").unwrap().1);
 }
+
+#[test]
+fn a_file_that_is_for_something_else_too_isnt_deleted_with_the_claim() {
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink("/c/cert", &link).unwrap();
+    let ca = |file: &str| format!("[tls]\nca_file = \"{file}\"\n");
+    let published =
+        "[[publish]]\nname = \"a\"\ntopic = \"t\"\nevery = \"1d\"\nfile = \"/c/key\"\n".to_owned();
+    for (rest, line, key, file) in [
+        (ca("/c/cert"), 7, "claim_cert_file", "/c/cert is the file of `tls.ca_file` at gatewire.toml:11"),
+        (ca(link.to_str().unwrap()), 7, "claim_cert_file", "/c/cert is the file of `tls.ca_file` at gatewire.toml:11"),
+        (published, 8, "claim_key_file", "/c/key is the file of `publish.file` at gatewire.toml:14"),
+    ] {
+        let refused = wrong(&format!("claim_after = \"delete\"\n{rest}"));
+        let text = format!(
+            "gatewire.toml:{line}: `provisioning.{key}`: {file}, too, and `claim_after = \"delete\"` deletes it once there is an \
+             identity; name a copy of the file here, or write `claim_after = \"keep\"`"
+        );
+        assert_eq!(refused, [text]);
+        provisioning(&rest);
+    }
+    // Certificate and key in one file are the claim.
+    let one = PROVISIONING.replace("/c/key", "/c/cert");
+    load(&format!("{}{one}claim_after = \"delete\"\n", connection()), &[]).unwrap();
+}
