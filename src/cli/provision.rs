@@ -45,6 +45,7 @@ fn provision(path: &Path) -> Result<Identity, Failure> {
     let refuse = |Problems { warnings, errors, .. }| Failure::of_lines([warnings, errors].concat(), Exit::Config);
     let Inputs { config, means, warnings } = inputs::read(path, &Environment::of_service()).map_err(refuse)?;
     warnings.iter().for_each(|warning| output::tell(warning));
+    means.credentials().warnings().iter().for_each(|warning| output::tell(&format!("warning: {warning}")));
     let Some(setup) = Setup::of(&config) else {
         let line =
             "there is no [provisioning] in the configuration: the certificate and key of [tls] are put there by hand";

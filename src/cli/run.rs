@@ -44,10 +44,13 @@ pub(super) fn run(path: &Path) -> Exit {
 /// What the daemon works with.
 pub(crate) fn readings(path: &Path, environment: &Environment, platform: &Arc<dyn Platform>) -> ReloadAnswer {
     match inputs::read_on(path, environment, platform) {
-        Ok(Inputs { config, means, warnings }) => {
+        Ok(Inputs { config, means, mut warnings }) => {
             let (credentials, identity) = match means {
                 Means::Own(credentials, identity) => (Some(credentials), identity),
-                Means::Claim(_) => (None, None),
+                Means::Claim(claim) => {
+                    warnings.extend(claim.warnings().iter().map(|warning| format!("warning: {warning}")));
+                    (None, None)
+                }
             };
             Ok(Readings { config, credentials, identity, warnings })
         }

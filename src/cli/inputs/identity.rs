@@ -45,6 +45,9 @@ pub(super) fn read(
             let anew =
                 about.map(|about| format!("warning: {about}. gatewire gets a new one by the claim of [provisioning]"));
             warnings.extend(anew);
+            // The token's PIN is used before there is a certificate of the key.
+            let exposed = credentials::exposed_pin(&config.tls.key_file);
+            warnings.extend(exposed.map(|exposed| format!("warning: {exposed}")));
             Ok(Means::Claim(credentials))
         }
         Err(problems) => {

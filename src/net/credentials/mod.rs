@@ -47,7 +47,7 @@ pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
 pub(crate) use server::Descent;
 use server::MAX_NAMED;
 pub(crate) use server::{ServerCertificate, Verifier};
-pub(crate) use validity::{Outside, Validity, Warning};
+pub(crate) use validity::{Outside, Validity, Warning, exposed_pin};
 pub(crate) use web::{WebProblem, WebTrust, load_for_web};
 
 /// The port on which IoT Core tells MQTT from HTTPS by ALPN, and the name it wants there.

@@ -12,7 +12,7 @@ use x509_parser::time::ASN1Time;
 
 use super::problems::Role;
 use crate::certificate::Whose;
-use crate::config;
+use crate::config::{self, KeyFile};
 use crate::count::count;
 use crate::exposure::{self, Who};
 
@@ -99,8 +99,7 @@ pub(super) fn exposures(
         }
     }
     let warnings = exposed.into_iter().filter_map(|(role, file, mode)| exposure(&tls.whose, role, file, mode));
-    let pin_file = tls.key_file.token().and_then(|uri| uri.pin_file.as_deref());
-    warnings.chain(pin_file.and_then(exposed_pin)).collect()
+    warnings.chain(exposed_pin(&tls.key_file)).collect()
 }
 
 /// A warning if somebody but the owner may read the private key in a file.
@@ -110,7 +109,8 @@ fn exposure(whose: &Whose, role: Role, file: &Path, mode: u32) -> Option<Warning
 }
 
 /// A warning if somebody but the owner may read the file of a token's PIN. One that isn't there is told when it is needed.
-fn exposed_pin(file: &Path) -> Option<Warning> {
+pub(crate) fn exposed_pin(key_file: &KeyFile) -> Option<Warning> {
+    let file = key_file.token()?.pin_file.as_deref()?;
     let mode = fs::metadata(file).ok()?.mode() & 0o7777;
     let who = exposure::readers(mode).filter(|who| *who == Who::All || !exposure::is_credential(file))?;
     Some(Warning::PinReadableByOthers { path: file.to_owned(), mode, who })
