@@ -297,6 +297,28 @@ fn a_token_that_is_away_is_named_and_provisioning_goes_on_once_it_is_back() {
 }
 
 #[test]
+fn a_refused_pin_is_tried_again_when_provision_is_run_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (fleet, token) = (Fleet::start(), Token::new());
+    let uri = token.uri("ec", Path::new(SOFTHSM));
+    let setup = fleet.setup("9001", REST).edit("[tls]\n", &format!("[tls]\nkey_file = \"{uri}\"\n"));
+    let setup = setup.env("SOFTHSM2_CONF", token.path("softhsm2.conf"));
+    token.write_pin("27182818");
+    std::fs::set_permissions(token.path("pin"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    for again in ["the token refused the PIN in", "the token refused the PIN in"] {
+        let (code, _, said) = setup.output("provision");
+        assert!(code == 1 && said.contains(again) && said.contains("running this again makes it try again"), "{said}");
+        assert!(said.contains("warning: the file of the token's PIN") && !said.contains("systemctl reload"), "{said}");
+    }
+    let (code, _, said) = setup.output("check");
+    assert!(code == 1 && said.contains("warning: the file of the token's PIN"), "{said}");
+    // The file was right, and the token's was another.
+    token.change_pin("27182818");
+    let (code, out, said) = setup.output("provision");
+    assert!(code == 0 && out.contains(THING), "{out}{said}");
+}
+
+#[test]
 fn with_files_put_there_by_hand_the_job_is_rejected_with_the_reason() {
     let (broker, cloud) = support::cloud::Cloud::start();
     // Nor is it offered to a program.

@@ -10,13 +10,15 @@ use super::owner_of_state::become_owner;
 use crate::config::{Config, Environment, Provisioning};
 use crate::identity::{Directory, Found, Identity, this_machine};
 use crate::net::MachineNetwork;
+use crate::pkcs11::{RELOAD, forget_refused_pin};
 use crate::provisioning::{News, Provisioner, Setup, delete_claim};
 use crate::store;
 
 pub(super) const LONG_ABOUT: &str = "\
 Get this gateway's identity from AWS IoT by the claim of [provisioning], in the foreground: a
 line for each step, and why a step failed. It makes one attempt, which goes on where the
-last one, or the daemon's, has ended; what has been done is kept.
+last one, or the daemon's, has ended; what has been done is kept. It tries a PIN that the
+token has refused before, which the daemon doesn't.
 
 `gatewire run` does the same by itself, again and again. With an identity there is nothing to
 do, and this says whose it is. Run as root, it goes on as the user whom the state directory
@@ -61,6 +63,10 @@ fn provision(path: &Path) -> Result<Identity, Failure> {
     let Some((directory, _lock)) = opened else {
         return beside(&config, &provisioning);
     };
+    // Whoever runs this wants it to be tried.
+    if config.tls.key_file.token().is_some() {
+        forget_refused_pin();
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
     let runtime =
         runtime.map_err(|error| Failure::new(format!("the runtime can't be started: {error}"), Exit::Internal))?;
@@ -81,7 +87,9 @@ async fn attempt(setup: Setup, directory: Directory) -> Result<Identity, Failure
     };
     provisioner.attempt(&mut tell).await.map_err(|trouble| {
         let goes_on = "what has been done is kept: run this again, or `gatewire run`, which tries again by itself";
-        Failure::new(trouble.to_string(), Exit::No).and(goes_on)
+        // No daemon has anything to do with it.
+        let said = trouble.to_string().replace(RELOAD, "running this again");
+        Failure::new(said, Exit::No).and(goes_on)
     })
 }
 

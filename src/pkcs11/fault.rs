@@ -90,6 +90,9 @@ pub(crate) enum Fault {
     WrongSignature,
 }
 
+/// What has the daemon try again what it doesn't try again by itself; the subject of a sentence.
+pub(crate) const RELOAD: &str = "`systemctl reload gatewire`";
+
 /// So many names are shown.
 const MAX_NAMED: usize = 4;
 
@@ -292,10 +295,10 @@ impl TokenFault {
             Fault::PinFile(_) => format!("Write the PIN alone into {pin_file}, in one line."),
             Fault::PinRefused(_) | Fault::PinRefusedBefore => format!(
                 "Write the right PIN into {pin_file}: gatewire tries it then. If it is right and the token's was wrong, \
-                 `systemctl reload gatewire` makes it try again."
+                 {RELOAD} makes it try again."
             ),
             Fault::PinUnfinished => format!(
-                "Try it by hand, {}; if that works, `systemctl reload gatewire` makes gatewire try it again, as does another PIN in {pin_file}.",
+                "Try it by hand, {}; if that works, {RELOAD} makes gatewire try it again, as does another PIN in {pin_file}.",
                 list("--login --test")
             ),
             Fault::PinUnnoted { directory, .. } => {
@@ -305,14 +308,13 @@ impl TokenFault {
                      (`df -h {directory}`, `ls -ld {directory}`), and at the kernel's log (`dmesg`)."
                 )
             }
-            Fault::PinLocked => {
-                "Whoever has the token's SO PIN sets a new PIN (for a TPM: `tpm2_ptool initpin`); write \
-                                 that into the file of the PIN and `systemctl reload gatewire`."
-                    .to_owned()
-            }
+            Fault::PinLocked => format!(
+                "Whoever has the token's SO PIN sets a new PIN (for a TPM: `tpm2_ptool initpin`); write that into the file of the PIN, and \
+                 {RELOAD} makes gatewire try it."
+            ),
             Fault::PinLastTry => format!(
-                "Try the right PIN by hand, {}, which makes the token count anew; or `systemctl reload gatewire` if the one \
-                 in the file is right.",
+                "Try the right PIN by hand, {}, which makes the token count anew; or, if the one in the file is right, {RELOAD} makes \
+                 gatewire try that.",
                 list("--login --test")
             ),
             Fault::PinUnset => format!("Set one: {}.", list("--login --login-type so --init-pin")),

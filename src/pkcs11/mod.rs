@@ -20,7 +20,7 @@ mod uri;
 mod wire;
 mod words;
 
-pub(crate) use fault::TokenFault;
+pub(crate) use fault::{RELOAD, TokenFault};
 pub(crate) use key::{TlsKey, TokenKey};
 pub(crate) use refused::forget_refused_pin;
 pub(crate) use signer::run as run_signer;

@@ -66,6 +66,13 @@ impl Token {
         std::fs::set_permissions(self.path("pin"), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
+    /// The token has another PIN from now on.
+    pub fn change_pin(&self, pin: &str) {
+        let mut command = Command::new("pkcs11-tool");
+        command.args(["--module", SOFTHSM, "--token-label", "gw", "--login", "--pin", PIN, "--change-pin", "--new-pin", pin]);
+        run(command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")));
+    }
+
     /// The URI of a key through this module.
     pub fn uri(&self, object: &str, module: &Path) -> String {
         let (module, pin) = (module.display(), self.path("pin"));
