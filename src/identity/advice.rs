@@ -28,12 +28,26 @@ impl Directory {
             }
             let own = self.state.join(name);
             for file in self.try_to("listing", &own, |disk| disk.list(&own))? {
-                self.read(&own.join(file))?;
+                let path = own.join(&file);
+                match is_removed(name, &file) {
+                    false => self.read(&path).map(drop)?,
+                    true if path.is_dir() && !path.is_symlink() => {
+                        return Err(directory::failed("removing", &path, &ErrorKind::IsADirectory.into()));
+                    }
+                    true => {}
+                }
             }
             may_change(&own)?;
         }
         if self.state.exists() { may_change(&self.state) } else { Ok(()) }
     }
+}
+
+/// Whether a file is removed without a look at what it holds ([`Directory::recover`]).
+fn is_removed(name: &str, file: &str) -> bool {
+    [directory::MAKING, directory::DISCARDED].contains(&name)
+        || file.ends_with(directory::UNFINISHED)
+        || (name, file) == (directory::CURRENT, directory::PROGRESS)
 }
 
 /// A name in the state directory for what isn't gatewire's: one that nothing has.

@@ -345,3 +345,22 @@ fn garbage_in_the_place_of_the_next_identity_gives_way_to_one_that_is_whole() {
         std::fs::remove_file(&next).or_else(|_| std::fs::remove_dir_all(&next)).unwrap();
     }
 }
+
+#[test]
+fn what_is_removed_unread_is_in_nobodys_way_unless_it_is_a_directory() {
+    let (_keep, state) = real();
+    let fifo = |path: PathBuf| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let places = ["identity.making/key", "identity.discarded/key", "identity.next/progress.json.unfinished", "identity/progress.json"];
+    for place in places {
+        std::fs::create_dir_all(state.join(place).parent().unwrap()).unwrap();
+        fifo(state.join(place));
+    }
+    let looking = Directory::at(&state, &this_machine());
+    looking.probe().unwrap();
+    let (directory, _lock) = Directory::open(&state, &this_machine()).unwrap().unwrap();
+    assert!(places.iter().all(|place| !state.join(place).exists()));
+    std::fs::create_dir_all(state.join("identity.making/x")).unwrap();
+    let error = looking.probe().unwrap_err();
+    assert_eq!(error.advice(), directory.recover().unwrap_err().advice());
+    assert!(error.advice().contains("is a directory, and gatewire's own file belongs there: `sudo mv -T "), "{error}");
+}

@@ -241,7 +241,11 @@ impl TokenFault {
                                      docs/keys.md says where modules are."
                     .to_owned()
             }
-            Fault::ModuleUnreadable(_) | Fault::ModuleUnloadable(_) => format!(
+            Fault::ModuleUnreadable(_) => format!(
+                "`module-path` in tls.key_file must name the library itself, which the user of gatewire may read: `ls -lL {module}` shows \
+                 what is there."
+            ),
+            Fault::ModuleUnloadable(_) => format!(
                 "`ldd {module}` says which libraries it lacks; it must be for this machine, and the user of gatewire must \
                  be allowed to read it."
             ),
