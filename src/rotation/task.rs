@@ -1,5 +1,6 @@
 //! The task that does what the machine says: on the disk in threads, and at AWS over the link.
 
+mod aws;
 mod disk;
 
 use std::cell::Cell;
@@ -10,17 +11,16 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::asking::Asking;
 use super::files::{Csr, Files};
 use super::orders::Order;
 use super::renewal;
-use super::{Cause, Effect, Ended, Fault, Machine, Now, Orders, Question, Step, said};
+use super::{Cause, Effect, Ended, Machine, Now, Orders, Question, Step, said};
 use crate::config::{self, Provisioning};
 use crate::identity::{Directory, Identity, IdentityState, Phase, Progress, Which};
 use crate::link::state::{Attempt, Came, LinkState};
 use crate::net::credentials::Credentials;
 use crate::provisioning::{KeySource, Making};
-use crate::services::{Asker, Event, Names, RequestId};
+use crate::services::{Asker, RequestId};
 use crate::store::Store;
 use crate::thing_services::ThingServices;
 use crate::time;
@@ -287,44 +287,6 @@ impl<'a> Task<'a> {
         self.tell_step();
     }
 
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Delayed(id, None, _) => self.unanswered(Some(id), "no answer has come"),
-            Event::Ready(_) | Event::Delayed(..) => {}
-            Event::Refused(service, why) => {
-                if self.asked.take_if(|(_, question)| Asking::service(question) == service).is_some() {
-                    let text = format!("IoT Core refuses it: {why}");
-                    self.machine.answered(Err(Fault { text, is_final: true }), Rotations::now());
-                }
-            }
-            Event::Answered(id, answer) => {
-                let Some((_, question)) = self.asked.take_if(|(asked, _)| *asked == id) else { return };
-                let key = self.csr.as_ref().map(|csr| &*csr.key);
-                let answered = self.asking().answered(&question, answer, key);
-                if let Err(Fault { text, is_final: false }) = &answered {
-                    said::unusable(text);
-                }
-                self.machine.answered(answered, Rotations::now());
-            }
-        }
-    }
-
-    /// Each CreateCertificateFromCsr makes a certificate at AWS, whether its answer comes or not: it isn't sent a second time. `id`: of
-    /// which it is known; else it is looked whether it was sent at all.
-    fn unanswered(&mut self, id: Option<RequestId>, why: &str) {
-        let Some((asked, Question::CreateFromCsr)) = self.asked else { return };
-        let was_sent = match id {
-            Some(id) => id == asked,
-            None => !self.around.services.requests().is_unsent(asked),
-        };
-        if was_sent {
-            self.asked = None;
-            let text =
-                format!("CreateCertificateFromCsr: {why}, and it makes a certificate each time that it is asked");
-            self.machine.answered(Err(Fault { text, is_final: true }), Rotations::now());
-        }
-    }
-
     fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Ask(question) => self.ask(question),
@@ -335,35 +297,6 @@ impl<'a> Task<'a> {
             Effect::Note(note) => self.note(note),
             stores => self.store(stores),
         }
-    }
-
-    fn ask(&mut self, question: Question) {
-        let service = Asking::service(&question);
-        let names = Names { thing: &self.files.thing, template: &self.settings.provisioning.template };
-        // It stays subscribed to until it isn't asked any more.
-        let filters = service.filters(names).unwrap_or_default();
-        let csr = self.csr.as_ref().map_or("", |csr| &csr.pem);
-        let request = self.asking().request(&question, csr);
-        self.around.services.configure(Asker::Rotation, [(service, filters)].into());
-        let id = request.map(|request| self.around.services.ask().ask(request));
-        match id {
-            Ok(Some(id)) => self.asked = Some((id, question)),
-            Ok(None) => {
-                let text = "too much is asked of AWS at once".to_owned();
-                self.machine.answered(Err(Fault { text, is_final: true }), Rotations::now());
-            }
-            Err(fault) => self.machine.answered(Err(fault), Rotations::now()),
-        }
-    }
-
-    fn withdraw(&mut self) {
-        self.asked = None;
-        self.around.services.ask().withdraw_all(Asker::Rotation);
-        self.around.services.configure(Asker::Rotation, [].into());
-    }
-
-    fn asking(&self) -> Asking<'_> {
-        Asking { thing: &self.files.thing, provisioning: &self.settings.provisioning }
     }
 
     fn over(&mut self, ended: Ended) {
