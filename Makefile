@@ -161,6 +161,10 @@ bench: tools build ## memory, CPU, latency, wake-ups and disk writes, beside the
 	python3 benches/run $(BINARY) target/floor/release/floor
 	python3 benches/bridge $(BINARY) 5000
 
+.PHONY: bytes
+bytes: tools build ## what gateways of four kinds send and receive in a day, by default and with what makes it less
+	python3 benches/bytes $(BINARY)
+
 .PHONY: tools
 tools: # what the tests and the demo need: Debian packages, and Rust
 	@missing=(); for package in $(PACKAGES); do \

@@ -193,6 +193,10 @@ path = "{self.path('db')}"
 max_size = "1 GiB"
 {self.more}
 """)
+        return self.run()
+
+    def run(self):
+        """Starts the daemon: the seconds until it is connected."""
         start = time.monotonic()
         self.daemon = subprocess.Popen([self.binary, "--config", self.path("toml"), "run"], stderr=subprocess.PIPE, text=True)
         for line in self.daemon.stderr:
