@@ -75,6 +75,7 @@ pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod mapping;
 mod message;
+mod meter;
 pub(crate) mod metrics;
 pub(crate) mod mqtt;
 pub(crate) mod net;

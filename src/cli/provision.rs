@@ -79,7 +79,7 @@ fn provision(path: &Path) -> Result<Identity, Failure> {
 }
 
 async fn attempt(setup: Setup, directory: Directory) -> Result<Identity, Failure> {
-    let provisioner = Provisioner::new(Rc::new(MachineNetwork::new()), setup, directory);
+    let provisioner = Provisioner::new(Rc::new(MachineNetwork::new(&Rc::default())), setup, directory);
     let mut tell = |news: News<'_>| {
         if let News::Done(stage, line) = news {
             output::say(&format!("{stage}: {line}"));

@@ -14,7 +14,7 @@ pub(super) struct Known {
 }
 
 /// All of them. A test holds them against what the reader takes.
-pub(super) const SECTIONS: [&Known; 16] = [
+pub(super) const SECTIONS: [&Known; 17] = [
     &Known {
         name: "connection",
         is_array: false,
@@ -92,6 +92,7 @@ pub(super) const SECTIONS: [&Known; 16] = [
     &Known { name: "outbox", is_array: false, keys: &["path", "max_size", "max_age", "when_full", "spill_after"] },
     &Known { name: "status", is_array: false, keys: &["socket", "mode", "group"] },
     &Known { name: "metrics", is_array: false, keys: &["listen", "mode", "group"] },
+    &Known { name: "meter", is_array: false, keys: &[] },
     &Known { name: "log", is_array: false, keys: &["level"] },
 ];
 

@@ -14,6 +14,7 @@ mod environment;
 mod explain;
 mod key_file;
 mod known;
+mod meter;
 mod metrics;
 mod places;
 mod provisioning;
@@ -54,6 +55,7 @@ pub(crate) use key_file::KeyFile;
 #[cfg(test)]
 pub(crate) use known::is_key_of;
 pub(crate) use known::meant;
+pub(crate) use meter::Meter;
 pub(crate) use metrics::{Listen, Metrics};
 pub(crate) use places::Places;
 pub(crate) use provisioning::{ClaimAfter, NoValue, Provisioning};
@@ -85,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) status: Status,
     /// `None`: nobody listens.
     pub(crate) metrics: Option<Metrics>,
+    /// `None`: nothing is counted.
+    pub(crate) meter: Option<Meter>,
     pub(crate) log: Log,
     /// How many filters readers may ask for beside those of the configuration, by `connection.max_subscriptions`.
     pub(crate) spare_subscriptions: usize,

@@ -153,7 +153,7 @@ fn build_with(
     let provisioning = reader.provisioning();
     let (tls, outbox, log) = (reader.tls(), reader.outbox(), reader.log());
     let (publish, forward, ingest, status) = (reader.publishes(), reader.forwards(), reader.ingests(), reader.status());
-    let metrics = reader.metrics();
+    let (metrics, meter) = (reader.metrics(), reader.meter());
     let bridge = reader.bridges();
     let (jobs, commands, actions) = (reader.jobs(), reader.commands(), reader.actions());
     reader.check_services(&actions, provisioning.as_ref());
@@ -176,6 +176,7 @@ fn build_with(
         outbox,
         status,
         metrics: metrics.clone(),
+        meter: meter.clone(),
         log,
         spare_subscriptions: reader.spare_subscriptions(),
         places: places.clone(),

@@ -261,7 +261,7 @@ fn record(bytes: u64) -> u64 {
 }
 
 /// As data plans are sold, a million bytes each.
-fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     match bytes {
         0..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         _ => format!("{:.1} MB", bytes as f64 / 1e6),

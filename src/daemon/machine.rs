@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::executions::programs::{MachinePrograms, Programs};
 use crate::identity::{self, Identity, Platform};
 use crate::net::credentials::Credentials;
-use crate::net::{Brokers, MachineBrokers, MachineNetwork, Network};
+use crate::net::{Brokers, MachineBrokers, MachineNetwork, Network, Usage};
 use crate::store::{Disk, Thread};
 
 /// What was read, or what is wrong.
@@ -72,11 +72,13 @@ pub(crate) trait Machine: 'static {
 pub(super) struct ThisMachine {
     disk: Thread,
     read: Arc<Read>,
+    /// What is carried over the network.
+    usage: Rc<Usage>,
 }
 
 impl ThisMachine {
     pub(super) fn new(read: &Arc<Read>) -> ThisMachine {
-        ThisMachine { disk: Thread, read: Arc::clone(read) }
+        ThisMachine { disk: Thread, read: Arc::clone(read), usage: Rc::default() }
     }
 }
 
@@ -86,7 +88,7 @@ impl Machine for ThisMachine {
     type Disk = Thread;
 
     fn network(&self) -> MachineNetwork {
-        MachineNetwork::new()
+        MachineNetwork::new(&self.usage)
     }
 
     fn brokers(&self) -> MachineBrokers {
@@ -94,7 +96,7 @@ impl Machine for ThisMachine {
     }
 
     fn programs(&self) -> Rc<dyn Programs> {
-        Rc::new(MachinePrograms::default())
+        Rc::new(MachinePrograms::new(&self.usage))
     }
 
     fn disk(&self) -> &Thread {

@@ -168,6 +168,9 @@ pub(crate) async fn serve<M: Machine>(
         })
     };
     supervisor.spawn("what readers subscribe to", subscriptions::follow(Rc::clone(&parts)));
+    parts.link.meter.recall_in_time(store).await;
+    let (kept, store) = (Rc::clone(&parts.link), Rc::clone(store));
+    supervisor.spawn("the meter", async move { kept.meter.keep(&store, &*kept.network).await });
     let link = Rc::clone(&parts.link);
     let link = supervisor.spawn("the link", async move { link.run().await });
 
@@ -203,6 +206,7 @@ fn assemble<N: Network>(
         outbox: Rc::clone(&served.outbox),
         inbox: Rc::clone(&served.inbox),
         services: Rc::clone(&served.services),
+        meter: Rc::default(),
         notifier: Rc::clone(notifier),
         state: Rc::clone(&served.link),
         stop: Rc::clone(&served.stop),
@@ -211,6 +215,7 @@ fn assemble<N: Network>(
         refused_credentials: RefCell::default(),
         said: SaidOnce::default(),
     };
+    link.meter.configure(config, &*link.network);
     let (link, identity) = (Rc::new(link), Rc::new(OwnIdentity::new(notifier, platform)));
     Parts {
         started: journal::now(),
@@ -325,6 +330,7 @@ impl<N: Network> Parts<N> {
             store: store.status(),
             inbox: inbox.status(),
             counters: self.link.state.counters(),
+            meter: self.link.meter.status(&*self.link.network),
             publish: self.schedule.status(),
             forward: self.served.forwards().iter().map(|forward| forward.status()).collect(),
             ingest: self.served.ingests().iter().map(|ingest| ingest.status()).collect(),

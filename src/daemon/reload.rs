@@ -156,6 +156,11 @@ async fn apply(parts: &Rc<Parts<impl Network>>, readings: &Readings) -> Result<(
     parts.served.outbox.reconfigure(&config.outbox, &config.connection.rate_limit);
     parts.served.outbox.release_quarantine();
     parts.schedule.reconfigure(&config.publications());
+    if config.meter.is_none() {
+        // What was counted isn't lost, should it be configured again.
+        parts.link.meter.save(&parts.served.store, &*parts.link.network).await;
+    }
+    parts.link.meter.configure(config, &*parts.link.network);
     let (tls, credentials) = match parts.rotation.goes_on_with_trial(readings) {
         true => parts.link.means(),
         false => (config.tls.clone(), credentials.clone()),

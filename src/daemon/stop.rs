@@ -46,6 +46,8 @@ pub(super) async fn stop(
     // What they were waiting for is known by now, but for what waits in rules: once that is stored, the brokers are told so, too.
     let _ = timeout_at(until, store.while_it_works(served.bridges.store())).await;
     let _ = timeout_at(until, store.while_it_works(served.executions_stored())).await;
+    let (meter, network) = (&parts.link.meter, &*parts.link.network);
+    let _ = timeout_at(until, store.while_it_works(meter.save(store, network))).await;
     served.bridges.disconnect().await;
     let left = Left { path: &parts.path, kept: last_look(store, until).await };
     left.say_what_waits(outbox.stored(), outbox.abandon(), store.trouble());

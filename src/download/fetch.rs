@@ -19,7 +19,7 @@ use crate::actions::{Download, Url, Wanted};
 use crate::blocking;
 use crate::config;
 use crate::net::credentials::{WebTrust, load_for_web};
-use crate::net::{self, Connect as _, Endpoint, Network, Options};
+use crate::net::{self, Connect as _, Endpoint, Network, Options, Purpose};
 
 /// So often a server may send on to another place.
 const MAX_REDIRECTS: u32 = 5;
@@ -227,6 +227,7 @@ impl<N: Network> Run<'_, N> {
     async fn ask(&mut self, url: &Url, ask: Ask) -> Result<Answer<N::Stream>, Fault> {
         let WebTrust { tls, verifier } = self.trust().await?;
         let mut connector = self.network.connector(Options {
+            purpose: Purpose::Download,
             endpoint: Endpoint { host: Arc::clone(url.host()), port: url.port() },
             proxy: self.settings.proxy.cloned(),
             connect_timeout: self.settings.connect_timeout,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::actions::leftover::Ending;
@@ -11,7 +12,7 @@ use crate::actions::{Download, Ended, ExecutionId, Invocation, RunsAs, Wanted};
 use crate::blocking;
 use crate::config::Proxy;
 use crate::download::{self, Order, Patience, Progress};
-use crate::net::MachineNetwork;
+use crate::net::{MachineNetwork, Usage};
 
 /// A file that is to be fetched, and how.
 #[derive(Debug)]
@@ -57,10 +58,18 @@ pub(crate) trait Programs {
 }
 
 /// Those of this machine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct MachinePrograms {
     ending: Ending,
     root: Root,
+    /// Where the bytes of downloads are counted.
+    usage: Rc<Usage>,
+}
+
+impl MachinePrograms {
+    pub(crate) fn new(usage: &Rc<Usage>) -> MachinePrograms {
+        MachinePrograms { ending: Ending::default(), root: Root::default(), usage: Rc::clone(usage) }
+    }
 }
 
 impl Programs for MachinePrograms {
@@ -97,7 +106,7 @@ impl Programs for MachinePrograms {
             let settings =
                 download::Settings { directory, proxy, connect_timeout, deadline, patience: Patience::USUAL };
             let mut tell = |how_far: Progress<'_>| progress(how_far.to_string());
-            let network = MachineNetwork::new();
+            let network = MachineNetwork::new(&self.usage);
             download::fetch(&network, order, settings, &mut tell).await.map_err(|error| error.to_string())
         })
     }

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::config;
 use crate::message::Target;
 use crate::mqtt::KeepAlive;
 use crate::net::credentials::Credentials;
-use crate::net::{self, Connect, Connector, Endpoint, Network, Step};
+use crate::net::{self, Connect, Connector, Endpoint, Network, Purpose, Step};
 
 /// A TLS connection on which CONNECT is to be sent.
 #[derive(Debug)]
@@ -34,19 +35,24 @@ pub(crate) struct LinkConnector<C> {
 impl LinkConnector<Connector> {
     /// The same through this machine's network, whose addresses nobody watches.
     pub(crate) fn once(connection: &config::Connection, credentials: &Credentials) -> LinkConnector<Connector> {
-        let connector = Connector::new(way(connection, credentials));
+        let connector = Connector::new(way(connection, credentials, Purpose::Link), &Rc::default());
         LinkConnector { connector, identity: identity(connection, credentials) }
     }
 }
 
 impl<C: Connect> LinkConnector<C> {
     /// For the server and client id of `connection`, through `network`; made anew when configuration or credentials change.
-    pub(crate) fn new<N>(network: &N, connection: &config::Connection, credentials: &Credentials) -> LinkConnector<C>
+    pub(crate) fn new<N>(
+        network: &N,
+        connection: &config::Connection,
+        credentials: &Credentials,
+        purpose: Purpose,
+    ) -> LinkConnector<C>
     where
         N: Network<Connector = C>,
     {
         LinkConnector {
-            connector: network.connector(way(connection, credentials)),
+            connector: network.connector(way(connection, credentials, purpose)),
             identity: identity(connection, credentials),
         }
     }
@@ -73,8 +79,9 @@ impl<C: Connect> LinkConnector<C> {
     }
 }
 
-fn way(connection: &config::Connection, credentials: &Credentials) -> net::Options {
+fn way(connection: &config::Connection, credentials: &Credentials, purpose: Purpose) -> net::Options {
     net::Options {
+        purpose,
         endpoint: Endpoint::from(connection),
         proxy: connection.proxy.clone(),
         connect_timeout: connection.connect_timeout,

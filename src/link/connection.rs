@@ -125,15 +125,18 @@ impl<'a, N: Network> Connection<'a, N> {
         {
             self.exchange.hang_up(self.session).await;
         }
+        self.link.meter.ended(&*self.link.network, self.session);
         ended
     }
 
     async fn serve(&mut self) -> Result<Ended, Cause> {
+        self.session.label_by(self.link.meter.labels());
         self.session.connect();
         let mut timer = Timer::default();
         let local = self.exchange.stream().local_address();
         loop {
             let now = time::now();
+            self.link.meter.look(&*self.link.network, self.session);
             self.keep_time(now)?;
             if self.is_drained(now) {
                 self.say_goodbye().await;
@@ -181,6 +184,7 @@ impl<'a, N: Network> Connection<'a, N> {
                         self.say_goodbye().await;
                         return Ok(Ended::Reconfigured);
                     }
+                    self.session.label_by(self.link.meter.labels());
                 }
                 gone = lost(&*link.network, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {

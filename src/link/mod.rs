@@ -38,11 +38,12 @@ use crate::inbox::Inbox;
 use crate::journal;
 use crate::limits::MAX_PACKET;
 use crate::message::TopicFilter;
+use crate::meter::Meter;
 use crate::mqtt::Malformed;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::{End, Session};
 use crate::net::credentials::Fingerprint;
-use crate::net::{Endpoint, Network};
+use crate::net::{Endpoint, Network, Purpose};
 use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::store::Store;
@@ -72,6 +73,7 @@ pub(crate) struct Link<N> {
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) inbox: Rc<Inbox>,
     pub(crate) services: Rc<ThingServices>,
+    pub(crate) meter: Rc<Meter>,
     pub(crate) notifier: Rc<Notifier>,
     pub(crate) state: Rc<LinkState>,
     pub(crate) stop: Rc<Stop>,
@@ -115,7 +117,7 @@ impl<N: Network> Link<N> {
         let remembered = self.recall(&setup).await;
         let connection = &setup.connection;
         let mut lasting = Lasting {
-            connector: LinkConnector::new(&*self.network, connection, credentials),
+            connector: LinkConnector::new(&*self.network, connection, credentials, Purpose::Link),
             session: Session::new(reload::options(connection), setup.filters.clone(), remembered),
             quota: Quota::new(&connection.rate_limit, time::now()),
             backoff: Backoff::new(&connection.backoff),

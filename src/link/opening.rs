@@ -35,6 +35,8 @@ impl<N: Network> Link<N> {
                 memory.doubt().await;
             }
         };
-        tokio::join!(biased; connecting, doubting).0
+        let opened = tokio::join!(biased; connecting, doubting).0;
+        self.meter.opened(&*self.network);
+        opened
     }
 }

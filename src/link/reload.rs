@@ -12,7 +12,7 @@ use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::session::Remembered;
 use crate::mqtt::{Options, Subscribing};
-use crate::net::Network;
+use crate::net::{Network, Purpose};
 use crate::net::credentials::{self, Credentials, Fingerprint};
 use crate::time;
 
@@ -173,7 +173,7 @@ impl<N: Network> Link<N> {
             false => Some(self.recall(&setup).await),
         };
         if let Some(credentials) = &setup.credentials {
-            lasting.connector = LinkConnector::new(&*self.network, new, credentials);
+            lasting.connector = LinkConnector::new(&*self.network, new, credentials, Purpose::Link);
         }
         if old.birth != new.birth || another.is_some() {
             self.state.birth_not_refused();

@@ -165,15 +165,16 @@ impl Pattern {
         }
     }
 
-    #[cfg(test)]
+    /// Whether `topic` is one of them.
     pub(crate) fn matches(&self, topic: &Topic) -> bool {
-        let names: Vec<&str> = topic.as_str().split('/').collect();
-        let fits = names.len() == self.levels.len() || self.is_open && names.len() > self.levels.len();
-        let is = |(level, name): (&Level, &&str)| match level.is_open {
-            true => name.starts_with(&level.text),
-            false => **name == level.text,
+        let mut names = topic.as_str().split('/');
+        let mut is = |level: &Level| match (names.next(), level.is_open) {
+            (Some(name), true) => name.starts_with(&level.text),
+            (Some(name), false) => name == level.text,
+            (None, _) => false,
         };
-        fits && !(self.is_without_dollar && topic.as_str().starts_with('$')) && self.levels.iter().zip(&names).all(is)
+        let fits = self.levels.iter().all(&mut is) && (self.is_open || names.next().is_none());
+        fits && !(self.is_without_dollar && topic.as_str().starts_with('$'))
     }
 }
 

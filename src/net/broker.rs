@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
 
 use super::connector::{Share, Step, With, secure};
+use super::counted::Counted;
 use super::credentials::BrokerCredentials;
 use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
@@ -160,7 +161,8 @@ impl BrokerConnector {
         let Some(tls) = &self.options.tls else { return Ok(BrokerStream::Tcp(won.connection)) };
         let route = Route { endpoint, address: won.address, proxy: None };
         let with = With { tls: tls.client_config(), verifier: tls.verifier(), token: None };
-        let stream = secure(with, won.connection, name, &route, deadline, progress).await?;
+        let tcp = Counted::new(won.connection, None);
+        let stream = secure(with, tcp, name, &route, deadline, progress).await?;
         Ok(BrokerStream::Tls(Box::new(stream)))
     }
 

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::counted::{Counted, Purpose, Usage};
 use super::credentials::Verifier;
 use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
@@ -58,7 +60,7 @@ pub(crate) enum Step {
 }
 
 /// TLS over TCP.
-pub(crate) type Stream = TlsStream<TcpStream>;
+pub(crate) type Stream = TlsStream<Counted>;
 
 /// How much may be encrypted and not written yet, in bytes. As with what the kernel hasn't sent, nobody sees it.
 pub(super) const MAX_ENCRYPTED: usize = 4 * 1024;
@@ -75,6 +77,8 @@ pub(crate) struct Connection<S> {
 /// Which server is connected to, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
+    /// What it is counted for.
+    pub(crate) purpose: Purpose,
     pub(crate) endpoint: Endpoint,
     pub(crate) proxy: Option<config::Proxy>,
     /// For all steps together, and the server's first answer.
@@ -102,11 +106,13 @@ pub(crate) struct Connector {
     keep_alive: Duration,
     probe_after: Duration,
     resolver: Resolver,
+    /// Where its bytes are counted, and for what.
+    usage: (Rc<Usage>, Purpose),
 }
 
 impl Connector {
-    /// For the server of `options`; made anew when configuration or credentials change.
-    pub(crate) fn new(options: Options) -> Connector {
+    /// For the server of `options`; made anew when configuration or credentials change. `usage` counts its bytes.
+    pub(crate) fn new(options: Options, usage: &Rc<Usage>) -> Connector {
         Connector {
             tls: options.tls,
             verifier: options.verifier,
@@ -117,6 +123,7 @@ impl Connector {
             keep_alive: options.keep_alive,
             probe_after: options.probe_after,
             resolver: Resolver::default(),
+            usage: (Rc::clone(usage), options.purpose),
         }
     }
 
@@ -136,7 +143,8 @@ impl Connector {
             return Err(ConnectError::InvalidHost(Arc::clone(&self.endpoint.host)));
         };
         let addresses = self.resolve(deadline, progress).await?;
-        let (mut tcp, address) = self.race(addresses, deadline, progress).await?;
+        let (tcp, address) = self.race(addresses, deadline, progress).await?;
+        let mut tcp = Counted::new(tcp, Some(self.usage.clone()));
         self.tunnel(&mut tcp, deadline, progress).await?;
         let proxy = self.proxy.as_ref().map(|proxy| proxy.endpoint.clone());
         let route = Route { endpoint: self.endpoint.clone(), address, proxy };
@@ -207,7 +215,7 @@ impl Connector {
     /// Has the proxy connect to the server, if there is one.
     async fn tunnel(
         &self,
-        tcp: &mut TcpStream,
+        tcp: &mut Counted,
         deadline: Instant,
         progress: &mut dyn FnMut(Step),
     ) -> Result<(), ConnectError> {
@@ -235,7 +243,7 @@ pub(super) struct With<'a> {
 }
 
 impl With<'_> {
-    async fn handshake(self, tcp: TcpStream, name: ServerName<'static>, is_signing: &Cell<bool>) -> io::Result<Stream> {
+    async fn handshake(self, tcp: Counted, name: ServerName<'static>, is_signing: &Cell<bool>) -> io::Result<Stream> {
         let connector = TlsConnector::from(Arc::clone(self.tls));
         if self.token.is_none() {
             return connector.connect(name, tcp).await;
@@ -256,7 +264,7 @@ impl With<'_> {
 /// TLS on an open connection: rustls's handshake, and who is at the other end if that fails.
 pub(super) async fn secure(
     with: With<'_>,
-    tcp: TcpStream,
+    tcp: Counted,
     name: ServerName<'static>,
     route: &Route,
     deadline: Instant,

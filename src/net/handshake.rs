@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection};
-use tokio::net::TcpStream;
 
+use super::counted::Counted;
 use crate::blocking;
 
 /// Makes the handshake over `tcp`. `is_processing` is set while the thread is at work. May be dropped at any point: the thread then
@@ -19,7 +19,7 @@ use crate::blocking;
 /// # Errors
 /// As tokio-rustls has them: the system's, or rustls' own inside of one.
 pub(super) async fn over(
-    tcp: &TcpStream,
+    tcp: &Counted,
     tls: &Arc<ClientConfig>,
     name: ServerName<'static>,
     is_processing: &Cell<bool>,
@@ -27,13 +27,13 @@ pub(super) async fn over(
     let mut connection = ClientConnection::new(Arc::clone(tls), name).map_err(io::Error::other)?;
     loop {
         while connection.wants_write() {
-            tcp.writable().await?;
+            tcp.tcp().writable().await?;
             once_ready(connection.write_tls(&mut Ready(tcp)))?;
         }
         if !connection.is_handshaking() {
             return Ok(connection);
         }
-        tcp.readable().await?;
+        tcp.tcp().readable().await?;
         match once_ready(connection.read_tls(&mut Ready(tcp)))? {
             Some(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "tls handshake eof")),
             Some(_) => {}
@@ -70,7 +70,7 @@ async fn processed(mut connection: ClientConnection) -> io::Result<(ClientConnec
 }
 
 /// What the connection takes or gives without waiting.
-struct Ready<'a>(&'a TcpStream);
+struct Ready<'a>(&'a Counted);
 
 impl io::Read for Ready<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

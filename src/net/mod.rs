@@ -4,6 +4,7 @@
 mod addresses;
 mod broker;
 mod connector;
+mod counted;
 pub(crate) mod credentials;
 mod dns;
 mod endpoint;
@@ -19,6 +20,7 @@ pub(crate) mod tests;
 
 pub(crate) use broker::{BrokerOptions, BrokerStream, Brokers, MachineBrokers, Place, Reach, ReachError, Reached};
 pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
+pub(crate) use counted::{Carried, Purpose, Usage};
 pub(crate) use endpoint::{Endpoint, Route};
 pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};
 pub(crate) use network::{Connect, MachineNetwork, Network, Transport};

@@ -1,11 +1,13 @@
 //! What connections are made through: the network of this machine, or in a simulation one that loses and delays as it is told.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::addresses::Addresses;
 use super::connector::{Connection, Connector, MAX_ENCRYPTED, Options, Step, Stream};
+use super::counted::{Carried, Purpose, Usage};
 use super::endpoint::Endpoint;
 use super::error::ConnectError;
 use super::{send_queue, tcp};
@@ -17,6 +19,9 @@ pub(crate) trait Network: 'static {
 
     /// What connects to the server of `options`.
     fn connector(&self, options: Options) -> Self::Connector;
+
+    /// What was carried for this since the start, as TCP's payload.
+    fn carried(&self, purpose: Purpose) -> Carried;
 
     /// Waits until `local` isn't an address of this machine any more. May be dropped at any point.
     async fn lost(&self, local: SocketAddr);
@@ -65,12 +70,13 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Unpin {
 #[derive(Debug)]
 pub(crate) struct MachineNetwork {
     addresses: Addresses,
+    usage: Rc<Usage>,
 }
 
 impl MachineNetwork {
-    /// Must be called inside a tokio runtime.
-    pub(crate) fn new() -> MachineNetwork {
-        MachineNetwork { addresses: Addresses::watch() }
+    /// What is carried is counted in `usage`. Must be called inside a tokio runtime.
+    pub(crate) fn new(usage: &Rc<Usage>) -> MachineNetwork {
+        MachineNetwork { addresses: Addresses::watch(), usage: Rc::clone(usage) }
     }
 }
 
@@ -79,7 +85,11 @@ impl Network for MachineNetwork {
     type Connector = Connector;
 
     fn connector(&self, options: Options) -> Connector {
-        Connector::new(options)
+        Connector::new(options, &self.usage)
+    }
+
+    fn carried(&self, purpose: Purpose) -> Carried {
+        self.usage.of(purpose)
     }
 
     async fn lost(&self, local: SocketAddr) {
@@ -105,11 +115,11 @@ impl Connect for Connector {
 
 impl Transport for Stream {
     fn local_address(&self) -> Option<SocketAddr> {
-        self.get_ref().0.local_addr().ok()
+        self.get_ref().0.tcp().local_addr().ok()
     }
 
     fn not_arrived(&self, is_flushed: bool) -> Option<usize> {
-        match send_queue::unacknowledged(self.get_ref().0)? {
+        match send_queue::unacknowledged(self.get_ref().0.tcp())? {
             0 if is_flushed => Some(0),
             // So much may not have left the stream itself, or have arrived without the end of its TLS record.
             bytes => Some(bytes + MAX_ENCRYPTED),
@@ -117,15 +127,15 @@ impl Transport for Stream {
     }
 
     fn under_way(&self, is_flushed: bool) -> Option<usize> {
-        let bytes = send_queue::unacknowledged(self.get_ref().0)?;
+        let bytes = send_queue::unacknowledged(self.get_ref().0.tcp())?;
         Some(if is_flushed { bytes } else { bytes + MAX_ENCRYPTED })
     }
 
     fn acknowledge_at_once(&self) {
-        tcp::acknowledge_at_once(self.get_ref().0);
+        tcp::acknowledge_at_once(self.get_ref().0.tcp());
     }
 
     fn abandon(&self) {
-        tcp::abandon(self.get_ref().0);
+        tcp::abandon(self.get_ref().0.tcp());
     }
 }

@@ -7,8 +7,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use base64::Engine as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::endpoint::Endpoint;
 use super::error::{ConnectError, ProxyFault};
@@ -45,7 +44,7 @@ impl Proxy {
     }
 
     /// Has the proxy at the other end of `tcp` connect to `endpoint`. What follows on `tcp` is between us and that.
-    pub(super) async fn tunnel(&self, tcp: &mut TcpStream, endpoint: &Endpoint) -> Result<(), ProxyFault> {
+    pub(super) async fn tunnel(&self, tcp: &mut (impl AsyncRead + AsyncWrite + Unpin), endpoint: &Endpoint) -> Result<(), ProxyFault> {
         tcp.write_all(self.request(endpoint).as_bytes()).await.map_err(|error| ProxyFault::from_io(&error))?;
         let mut answer = Vec::new();
         loop {

@@ -14,7 +14,7 @@ use crate::link::talk::{Asked, Talk};
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
 use crate::mqtt::KeepAlive;
 use crate::net::credentials::CredentialsProblems;
-use crate::net::{Network, Transport};
+use crate::net::{Network, Purpose, Transport};
 
 /// How long an answer may take.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -50,7 +50,8 @@ impl<S: Transport> ClaimConnection<S> {
         let credentials = credentials.map_err(|problems| unusable(&problems))?;
         let of_link = |error| Trouble::of_link(Stage::Connect, &error, &told.client_id);
         let opened =
-            LinkConnector::new(network, &connection, &credentials).connect(&mut |_| {}).await.map_err(of_link)?;
+            LinkConnector::new(network, &connection, &credentials, Purpose::Identity).connect(&mut |_| {}).await;
+        let opened = opened.map_err(of_link)?;
         let deadline = opened.deadline;
         let mut talk = Talk::asking(opened, &options(&connection));
         talk.connected(deadline).await.map_err(of_link)?;

@@ -12,7 +12,7 @@ use crate::link::connect::LinkConnector;
 use crate::link::diagnosis::LinkError;
 use crate::link::options;
 use crate::link::talk::Talk;
-use crate::net::Network;
+use crate::net::{Network, Purpose};
 use crate::net::credentials::Credentials;
 
 /// IoT Core takes one CONNECT a second of a client.
@@ -51,7 +51,7 @@ async fn once<N: Network>(
     connection: &config::Connection,
     credentials: &Credentials,
 ) -> Result<bool, LinkError> {
-    let opened = LinkConnector::new(network, connection, credentials).connect(&mut |_| {}).await?;
+    let opened = LinkConnector::new(network, connection, credentials, Purpose::Identity).connect(&mut |_| {}).await?;
     let deadline = opened.deadline;
     let mut talk = Talk::asking(opened, &options(connection));
     let is_present = talk.connected(deadline).await?;

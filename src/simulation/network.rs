@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::cloud::Cloud;
 use super::server::{ConnectionId, Output, Server};
+use crate::net::Usage;
 use crate::time;
 pub(crate) use stream::SimulatedStream;
 
@@ -121,6 +122,8 @@ struct NetworkState<S> {
     wires: BTreeMap<ConnectionId, Wire>,
     /// The next connection is another process's.
     is_anew: bool,
+    /// What the daemon's connections have carried, but for TLS.
+    usage: Usage,
     /// How often a connection was made, and how often it was tried.
     connections: u64,
     attempts: u64,
@@ -175,6 +178,7 @@ impl<S: Server> SimulatedNetwork<S> {
             rng: Rng::with_seed(seed),
             wires: BTreeMap::new(),
             is_anew: false,
+            usage: Usage::default(),
             connections: 0,
             attempts: 0,
         };

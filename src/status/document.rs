@@ -21,6 +21,8 @@ pub(crate) struct Document {
     pub(crate) store: Store,
     pub(crate) inbox: Inbox,
     pub(crate) counters: CountersDocument,
+    /// `None` without `[meter]`.
+    pub(crate) meter: Option<MeterDocument>,
     pub(crate) publish: Vec<Publish>,
     pub(crate) forward: Vec<ForwardDocument>,
     pub(crate) ingest: Vec<IngestDocument>,
@@ -83,6 +85,24 @@ pub(crate) struct ExecutionDocument {
 pub(crate) struct ClockDocument {
     /// `None` where gatewire may not ask the kernel.
     pub(crate) synchronised: Option<bool>,
+}
+
+/// Bytes to and from the network, in UTC's hour, day and month.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MeterDocument {
+    pub(crate) hour: CarriedDocument,
+    pub(crate) day: CarriedDocument,
+    pub(crate) month: CarriedDocument,
+    pub(crate) causes: BTreeMap<String, CarriedDocument>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct CarriedDocument {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) forecast: Option<u64>,
 }
 
 /// Bytes.

@@ -19,6 +19,7 @@ use crate::identity::IdentityStatus;
 use crate::inbox::InboxStatus;
 use crate::ingest::IngestStatus;
 use crate::link::state::{LinkCounters, LinkStatus};
+use crate::meter::MeterStatus;
 use crate::outbox::OutboxStatus;
 use crate::schedule::PublishStatus;
 use crate::services::history::Entry;
@@ -38,6 +39,9 @@ pub(crate) struct Status {
     pub(crate) store: StoreStatus,
     pub(crate) inbox: InboxStatus,
     pub(crate) counters: LinkCounters,
+    /// `None` without `[meter]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) meter: Option<MeterStatus>,
     pub(crate) publish: Vec<PublishStatus>,
     pub(crate) forward: Vec<ForwardStatus>,
     pub(crate) ingest: Vec<IngestStatus>,

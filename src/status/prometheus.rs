@@ -6,6 +6,7 @@
 mod bridges;
 mod executions;
 mod identity;
+mod meter;
 mod services;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub(crate) fn exposition(document: &Document) -> String {
     metrics.up(true);
     metrics.process(document);
     metrics.link(document);
+    metrics.meter(document.meter.as_ref());
     metrics.outbox(document);
     metrics.inbox(document);
     metrics.publishes(&document.publish);

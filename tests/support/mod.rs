@@ -14,6 +14,7 @@ pub mod mosquitto;
 pub mod network;
 pub mod preload;
 pub mod prometheus;
+pub mod relay;
 pub mod scripted;
 pub mod scripted5;
 pub mod socket;

@@ -2,6 +2,7 @@
 
 mod bridges;
 mod identity;
+pub(super) mod meter;
 mod services;
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,6 +32,7 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Styled
     page.link(&document.link);
     page.last_error(&document.link);
     page.traffic(document);
+    page.meter(document.meter.as_ref());
     page.outbox(&document.outbox);
     page.inbox(document);
     page.store(&document.store);

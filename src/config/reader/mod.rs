@@ -6,6 +6,7 @@ mod bridge;
 mod claims;
 mod connection;
 mod copies;
+mod meter;
 mod metrics;
 pub(super) mod paths;
 mod payload;

@@ -85,8 +85,8 @@ fn connector_within(connect_timeout: Duration, host: &str, port: u16, files: &Fi
 fn connector_as_for_443(port: u16, files: &Files) -> LinkConnector<Connector> {
     let credentials = credentials::load(&files.tls, SystemTime::now()).unwrap();
     let connection = connection("localhost", port, MINUTE);
-    let way = net::Options { tls: credentials.client_config(443), ..way(&connection, &credentials) };
-    LinkConnector { connector: Connector::new(way), identity: identity(&connection, &credentials) }
+    let way = net::Options { tls: credentials.client_config(443), ..way(&connection, &credentials, Purpose::Link) };
+    LinkConnector { connector: Connector::new(way, &Rc::default()), identity: identity(&connection, &credentials) }
 }
 
 /// What a server saw of a client.

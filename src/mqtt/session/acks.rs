@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::traffic::Label;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::AckToken;
 use crate::mqtt::wire::PacketIdentifier;
@@ -64,6 +65,8 @@ struct PendingAck {
     /// It came with DUP: the server had sent it on an earlier connection.
     is_resent: bool,
     done: bool,
+    /// What its PUBACK is for.
+    label: Label,
 }
 
 /// What to do with a message that came in.
@@ -149,8 +152,21 @@ impl Owed {
         }
         self.next_token += 1;
         let token = AckToken::new(self.next_token);
-        self.queue.push_back(PendingAck { id: Some(id), token, digest, is_exactly_once, is_resent, done: false });
+        let label = Label::default();
+        self.queue.push_back(PendingAck { id: Some(id), token, digest, is_exactly_once, is_resent, done: false, label });
         Arrival::New { token, again: self.is_expected(id, digest) }
+    }
+
+    /// What the message received last is for.
+    pub(super) fn label_last(&mut self, label: Label) {
+        if let Some(entry) = self.queue.back_mut() {
+            entry.label = label;
+        }
+    }
+
+    /// What the acknowledgement is for that comes next.
+    pub(super) fn label_of_next(&self) -> Label {
+        self.queue.iter().find(|entry| entry.id.is_some()).map_or(Label::default(), |entry| entry.label)
     }
 
     /// The server sends again in the order of the first time, with the same packet identifiers, before anything new

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::event::{End, Event};
-use super::{Session, violation};
+use super::{Label, Session, violation};
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::wire::{PacketIdentifier, Request};
@@ -52,7 +52,9 @@ impl Session {
 
     pub(super) fn send_request(&mut self, request: Request, now: Instant) {
         let id = self.allocate();
+        let before = self.output.len();
         self.wire.request(id, &request, &mut self.output);
+        self.put(Label::SUBSCRIBE, before);
         let sent = self.just_put(now);
         self.subscriptions.requested(id, request, sent);
     }

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Refusal};
-use super::{Liveness, Session, State};
+use super::{Label, Liveness, Session, State};
 use crate::message::Qos;
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::Suspect;
@@ -106,7 +106,9 @@ impl Session {
         }
         let has_ack = birth.qos == Qos::AtLeastOnce;
         let id = if has_ack { self.allocate() } else { 0 };
+        let before = self.output.len();
         self.wire.publish(&birth, id, false, now, &mut self.output);
+        self.put(Label::CONNECTION, before);
         self.counters.published += 1;
         self.events.push_back(Event::BirthSent(birth.size()));
         let has_room = self.window() > usize::from(has_ack);
@@ -167,7 +169,9 @@ impl Session {
 
     /// Says PINGREQ.
     pub(super) fn ping(&mut self, now: Instant) {
+        let before = self.output.len();
         self.wire.pingreq(&mut self.output);
+        self.put(Label::KEEP_ALIVE, before);
         self.isolation.pinged(now);
         let ping = self.just_put(now);
         if let State::Connected(Liveness { ping_sent, .. }) = &mut self.state {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{End, Liveness, Session, State};
+use super::{End, Label, Liveness, Session, State};
 use crate::mqtt::wire::Opening;
 
 impl Liveness {
@@ -20,6 +20,7 @@ impl Session {
         self.is_answer_bad = false;
         self.state = State::Connecting;
         self.wire.connect(&Opening::of(&self.options), &mut self.output);
+        self.put(Label::CONNECTION, 0);
     }
 
     /// The connection has ended, and not by us: what is concluded of the network depends on when. To be told before
@@ -41,6 +42,7 @@ impl Session {
 
     fn clear(&mut self) {
         self.state = State::Disconnected;
+        self.forget_traffic();
         self.output.clear();
         self.events.clear();
         self.owed.connection_lost();
@@ -64,7 +66,9 @@ impl Session {
     /// Says goodbye; nothing is sent after it. Before CONNACK there is nobody to say it to.
     pub(crate) fn disconnect(&mut self) {
         if matches!(self.state, State::Connected(_)) {
+            let before = self.output.len();
             self.wire.disconnect(&mut self.output);
+            self.put(Label::CONNECTION, before);
         }
         self.state = State::Disconnecting;
     }
@@ -72,7 +76,9 @@ impl Session {
     /// Tells the server, as far as MQTT 5 wants that, why the connection ends. Whether there is anything to be told.
     pub(crate) fn say_why(&mut self, end: &End) -> bool {
         let Some(reason) = end.reason().filter(|_| self.is_connected()) else { return false };
+        let before = self.output.len();
         self.wire.disconnect_for(reason, &mut self.output);
+        self.put(Label::CONNECTION, before);
         true
     }
 }

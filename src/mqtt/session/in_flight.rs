@@ -50,6 +50,11 @@ impl InFlight {
         self.entries.iter().any(|entry| entry.id == id)
     }
 
+    /// Of the message with this identifier.
+    pub(super) fn topic_of(&self, id: PacketIdentifier) -> Option<&Topic> {
+        self.entries.iter().find(|entry| entry.id == id).map(|entry| &entry.message.topic)
+    }
+
     pub(super) fn contains(&self, sequence: Sequence) -> bool {
         self.entries.iter().any(|entry| entry.sequence == sequence)
     }

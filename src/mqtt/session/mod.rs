@@ -30,6 +30,7 @@ mod subscriptions;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod traffic;
 mod trials;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -58,6 +59,7 @@ use silence::Silence;
 pub(crate) use silence::{FIRST as FIRST_SILENCE, Found};
 use subscriptions::Subscriptions;
 pub(crate) use subscriptions::{Answer, Remembered};
+pub(crate) use traffic::{Label, Labels, Traffic};
 use trials::Holding;
 pub(crate) use trials::Verdict;
 
@@ -142,6 +144,8 @@ pub(crate) struct Session {
     is_another: bool,
     /// The last connection was established, and it will be told later how it ended.
     is_unjudged: bool,
+    /// What bytes are for, if that is noted.
+    traffic: Option<Traffic>,
 }
 
 #[derive(Debug)]
@@ -201,6 +205,7 @@ impl Session {
             is_kept_for_limits: false,
             is_another: false,
             is_unjudged: false,
+            traffic: None,
         }
     }
 
@@ -297,7 +302,9 @@ impl Session {
             (State::Connected(_), Received::Unreadable(publish)) => self.unreadable(publish)?,
             (State::Connected(_), Received::PubRel(id)) => {
                 self.owed.released(id);
+                let before = self.output.len();
                 self.wire.pubcomp(id, &mut self.output);
+                self.put(Label::CONNECTION, before);
             }
             // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
             (State::Disconnecting | State::Disconnected, _) => {}

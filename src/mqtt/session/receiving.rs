@@ -81,10 +81,10 @@ impl Session {
 
     /// Takes a whole packet; whether there was one.
     fn receive_one(&mut self, input: &mut BytesMut, now: Instant, clock: Timestamp) -> Result<bool, End> {
-        let held = self.overrun.take();
-        let Some(packet) = held.map_or_else(|| self.wire.decode(input), |packet| Ok(Some(packet)))? else {
-            return Ok(false);
-        };
+        let (held, before) = (self.overrun.take(), input.len());
+        let packet = held.map_or_else(|| self.wire.decode(input), |packet| Ok(Some(packet)))?;
+        self.note_taken(before - input.len(), packet.as_ref());
+        let Some(packet) = packet else { return Ok(false) };
         match self.room_for(&packet) {
             Room::Enough => self.packet(packet, now, clock)?,
             Room::Exceeded if !self.options.waits_for_room => return Err(End::TooMany(None)),
@@ -171,10 +171,15 @@ impl Session {
             return Ok(None);
         }
         match self.owed.receive(head.id, digest_of(head, content), head.is_exactly_once, is_resent) {
-            Arrival::New { token, again } => Ok(Some((token, again))),
+            Arrival::New { token, again } => {
+                self.owed.label_last(self.label_of_received(&head.topic));
+                Ok(Some((token, again)))
+            }
             Arrival::Repeated => Ok(None),
             Arrival::Unheard => {
+                let before = self.output.len();
                 self.wire.pubrec(head.id, &mut self.output);
+                self.put(self.label_of_received(&head.topic), before);
                 Ok(None)
             }
             // Nothing is looked at when there is no room for it.
@@ -210,13 +215,14 @@ impl Session {
     /// A message from the server is taken care of. Its PUBACK goes out once all that came before it are, too.
     pub(crate) fn acknowledge(&mut self, token: AckToken) {
         self.owed.done(token);
-        while matches!(self.state, State::Connected(_))
-            && let Some(ack) = self.owed.next(self.place())
-        {
+        while matches!(self.state, State::Connected(_)) {
+            let (label, before) = (self.owed.label_of_next(), self.output.len());
+            let Some(ack) = self.owed.next(self.place()) else { break };
             match ack {
                 Ack::PubAck(id) => self.wire.puback(id, &mut self.output),
                 Ack::PubRec(id) => self.wire.pubrec(id, &mut self.output),
             }
+            self.put(label, before);
         }
     }
 }

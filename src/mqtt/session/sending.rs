@@ -51,14 +51,17 @@ impl Session {
         if !self.isolation.is_idle() && self.isolation.is_alone(&Suspect::Publish(message.traits())) {
             self.isolation.began_trial(now);
         }
+        let before = self.output.len();
         match message.qos {
             Qos::AtMostOnce => {
                 self.wire.publish_first(&message, 0, now, &mut self.output);
+                self.put_message(&message.topic, before);
                 self.isolation.wrote(message.traits(), now);
             }
             Qos::AtLeastOnce => {
                 let id = self.allocate();
                 self.wire.publish_first(&message, id, now, &mut self.output);
+                self.put_message(&message.topic, before);
                 let (sent, timeout) = (self.just_put(now), self.ack_timeout());
                 self.in_flight.push(sequence, message, id, sent, timeout);
             }
@@ -124,7 +127,9 @@ impl Session {
             return;
         }
         if let Some((message, id, dup)) = self.in_flight.resend() {
+            let (before, topic) = (self.output.len(), message.topic.clone());
             self.wire.publish(message, id, dup, now, &mut self.output);
+            self.put_message(&topic, before);
             let (sent, timeout) = (self.just_put(now), self.ack_timeout());
             self.in_flight.resent(sent, timeout);
             self.counters.published += 1;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{End, Event};
 use super::patience::{Awaited, BURDEN};
-use super::{Liveness, Session, State};
+use super::{Label, Liveness, Session, State};
 use crate::mqtt::Protocol;
 use crate::mqtt::wire::Request;
 
@@ -190,7 +190,9 @@ impl Session {
         liveness.ping_sent = None;
         if now >= liveness.last_sent + self.keep_alive {
             liveness.last_sent = now;
+            let before = self.output.len();
             self.wire.pingreq(&mut self.output);
+            self.put(Label::KEEP_ALIVE, before);
         }
     }
 
@@ -199,12 +201,14 @@ impl Session {
         if self.subscriptions.deadline(self.options.ack_timeout).is_some_and(|deadline| deadline <= now) {
             self.acquit(now);
         }
+        let before = self.output.len();
         for pending in self.subscriptions.overdue(now, self.options.ack_timeout) {
             self.wire.request(pending.id, &pending.request, &mut self.output);
             if let Request::Subscribe(filters, _) = &pending.request {
                 self.events.extend(filters.first().map(|(filter, _)| Event::SubscribeOverdue(filter.clone())));
             }
         }
+        self.put(Label::SUBSCRIBE, before);
         if self.in_flight.check_at().is_some_and(|check_at| check_at <= now) {
             let ack_timeout = self.ack_timeout();
             let first = self.in_flight.overdue(now, ack_timeout).cloned();

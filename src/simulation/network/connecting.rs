@@ -13,8 +13,8 @@ use super::{Seen, SimulatedNetwork, SimulatedStream, Way, Wire};
 use crate::certificate::id_of;
 use crate::net::credentials::BrokerCredentials;
 use crate::net::{
-    self, Attempt, BrokerOptions, Brokers, Connect, ConnectError, DnsFault, Endpoint, Network, Options, Place, Reach,
-    ReachError, Reached, Route, Step,
+    self, Attempt, BrokerOptions, Brokers, Carried, Connect, ConnectError, DnsFault, Endpoint, Network, Options, Place,
+    Purpose, Reach, ReachError, Reached, Route, Step,
 };
 use crate::simulation::broker::Broker;
 use crate::simulation::cloud::Cloud;
@@ -27,6 +27,10 @@ impl Network for SimulatedNetwork {
 
     fn connector(&self, options: Options) -> SimulatedConnector {
         SimulatedConnector { network: self.clone(), options }
+    }
+
+    fn carried(&self, purpose: Purpose) -> Carried {
+        self.state.borrow().usage.of(purpose)
     }
 
     async fn lost(&self, _: SocketAddr) {
@@ -59,7 +63,7 @@ impl Connect for SimulatedConnector {
         _: &mut dyn FnMut(Step),
     ) -> Result<net::Connection<SimulatedStream<Cloud>>, ConnectError> {
         let Options { connect_timeout, endpoint, .. } = &self.options;
-        let (stream, deadline) = self.network.connect(endpoint, *connect_timeout).await?;
+        let (stream, deadline) = self.network.connect(endpoint, *connect_timeout, Some(self.options.purpose)).await?;
         if let Some(shown) = shown(&self.options.tls) {
             let id = id_of(&shown.cert[0]);
             self.network.sees(Seen::Certificate(&id, shown.keys_match().is_ok()));
@@ -101,7 +105,7 @@ impl Reach for BrokerConnector {
             Place::Tcp(endpoint) => endpoint.clone(),
             Place::Unix(path) => Endpoint { host: path.to_string_lossy().as_ref().into(), port: 0 },
         };
-        let (stream, deadline) = self.network.connect(&endpoint, self.options.connect_timeout).await?;
+        let (stream, deadline) = self.network.connect(&endpoint, self.options.connect_timeout, None).await?;
         Ok(Reached { stream, deadline })
     }
 }
@@ -112,6 +116,7 @@ impl<S: Server> SimulatedNetwork<S> {
         &self,
         endpoint: &Endpoint,
         within: Duration,
+        purpose: Option<Purpose>,
     ) -> Result<(SimulatedStream<S>, tokio::time::Instant), ConnectError> {
         let begun = tokio::time::Instant::now();
         let deadline = begun + within;
@@ -142,7 +147,7 @@ impl<S: Server> SimulatedNetwork<S> {
         }
         let id = state.server.accept(time::now());
         state.wires.insert(id, Wire::default());
-        let stream = SimulatedStream::new(self, id);
+        let stream = SimulatedStream::new(self, id, purpose);
         self.changed.notify_one();
         Ok((stream, deadline))
     }

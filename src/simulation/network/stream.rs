@@ -10,7 +10,7 @@ use fastrand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Ended, Seen, SimulatedNetwork, Way, Weather, Wire};
-use crate::net::Transport;
+use crate::net::{Purpose, Transport, Usage};
 use crate::simulation::server::{ConnectionId, Server};
 use crate::time;
 
@@ -24,15 +24,23 @@ const LOCAL: ([u8; 4], u16) = ([198, 51, 100, 1], 40000);
 pub(crate) struct SimulatedStream<S: Server> {
     network: SimulatedNetwork<S>,
     id: ConnectionId,
+    /// What its bytes are counted for, if they are.
+    purpose: Option<Purpose>,
 }
 
 impl<S: Server> SimulatedStream<S> {
-    pub(super) fn new(network: &SimulatedNetwork<S>, id: ConnectionId) -> SimulatedStream<S> {
-        SimulatedStream { network: network.clone(), id }
+    pub(super) fn new(network: &SimulatedNetwork<S>, id: ConnectionId, purpose: Option<Purpose>) -> SimulatedStream<S> {
+        SimulatedStream { network: network.clone(), id, purpose }
     }
 
     pub(super) fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    fn count(&self, count: impl FnOnce(&Usage, Purpose)) {
+        if let Some(purpose) = self.purpose {
+            count(&self.network.state.borrow().usage, purpose);
+        }
     }
 
     fn with<T>(&self, otherwise: T, work: impl FnOnce(&mut Wire, &mut Rng, &Weather) -> T) -> T {
@@ -55,7 +63,8 @@ fn reset() -> io::Error {
 
 impl<S: Server> AsyncRead for SimulatedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.with(Poll::Ready(Err(reset())), |wire, rng, _| {
+        let before = buffer.filled().len();
+        let polled = self.with(Poll::Ready(Err(reset())), |wire, rng, _| {
             if !wire.readable.is_empty() {
                 // A read gives any part of what is there.
                 let most = wire.readable.len().min(buffer.remaining());
@@ -71,7 +80,10 @@ impl<S: Server> AsyncRead for SimulatedStream<S> {
                     Poll::Pending
                 }
             }
-        })
+        });
+        let read = buffer.filled().len() - before;
+        self.count(|usage, purpose| usage.received(purpose, read));
+        polled
     }
 }
 
@@ -99,6 +111,7 @@ impl<S: Server> AsyncWrite for SimulatedStream<S> {
             Poll::Ready(Ok(n))
         });
         if let Poll::Ready(Ok(n)) = polled {
+            self.count(|usage, purpose| usage.sent(purpose, n));
             self.network.sees(Seen::Written(&bytes[..n]));
         }
         self.network.changed.notify_one();

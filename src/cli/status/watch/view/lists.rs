@@ -3,12 +3,20 @@
 use super::table::TableRow;
 use super::{View, rank};
 use crate::cli::output::Tone;
+use crate::cli::status::table::meter::period;
 use crate::cli::status::words::{relative, total};
 use crate::status::document::{
-    BridgeDocument, Document, ExecutionDocument, ForwardDocument, IngestDocument, LinkPhase, Publish, RuleDocument,
+    BridgeDocument, Document, ExecutionDocument, ForwardDocument, IngestDocument, LinkPhase, MeterDocument, Publish,
+    RuleDocument,
 };
 
 impl View {
+    pub(super) fn meter(&mut self, meter: Option<&MeterDocument>) {
+        let Some(meter) = meter else { return };
+        let text = format!("{}; {}", period("today (UTC)", &meter.day), period("this month", &meter.month));
+        self.entry(rank::MORE, "meter", None, &text);
+    }
+
     pub(super) fn lists(&mut self, document: &Document) {
         self.publishes(&document.publish);
         self.forwards(&document.forward);

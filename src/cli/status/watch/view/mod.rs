@@ -173,6 +173,7 @@ impl View {
         self.curves(model);
         self.outbox(&document.outbox);
         self.inbox(document);
+        self.meter(document.meter.as_ref());
         self.lists(document);
         self.troubles(trouble::of(model, document, self.words));
     }

@@ -1,0 +1,198 @@
+//! What holds of the counts whatever the clock does.
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+
+use super::account::Account;
+use super::causes::Causes;
+use super::note;
+use super::periods::{KEPT, Periods, Unit};
+use crate::config::{self, Environment};
+use crate::message::Topic;
+use crate::mqtt::session::{Label, Labels as _};
+use crate::net::Carried;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn config(rest: &str) -> config::Config {
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("gatewire.toml");
+    let connection = "[connection]\nendpoint = \"localhost\"\nclient_id = \"g\"\n[meter]\n";
+    std::fs::write(&path, format!("{connection}{rest}")).unwrap();
+    config::read(&path, &Environment::of_service()).unwrap().config
+}
+
+fn causes() -> Causes {
+    Causes::new(&config(""))
+}
+
+fn sent(bytes: u64) -> Carried {
+    Carried { sent: bytes, received: 0 }
+}
+
+/// Bytes of this hour, day and month.
+fn totals(account: &Account) -> [u64; 3] {
+    [&account.hour, &account.day, &account.month].map(|periods| periods.now().total())
+}
+
+#[test]
+fn hours_days_and_months_are_those_of_utc() {
+    let mut account = Account::default();
+    for (wall, expected) in [
+        ("2026-01-31T22:59:59Z", [1, 1, 1]),
+        ("2026-01-31T23:00:00Z", [1, 2, 2]),
+        ("2026-01-31T23:59:59.999Z", [2, 3, 3]),
+        ("2026-02-01T00:00:00Z", [1, 1, 1]),
+        ("2026-02-28T23:59:59Z", [1, 1, 2]),
+        ("2026-03-01T00:00:00Z", [1, 1, 1]),
+    ] {
+        account.add(Label(3), sent(1), at(wall));
+        assert_eq!(totals(&account), expected, "{wall}");
+    }
+}
+
+#[test]
+fn a_clock_that_was_in_1970_and_becomes_right_loses_nothing() {
+    let mut account = Account::default();
+    account.add(Label(3), sent(5), at("1970-01-01T00:00:07Z"));
+    assert_eq!(totals(&account), [5; 3]);
+    account.add(Label(3), sent(1), at("2026-11-20T10:00:00Z"));
+    assert_eq!(totals(&account), [6; 3]);
+    // A restart, with the battery of the clock still empty.
+    let (text, causes) = (note::text(&account, &causes()), causes());
+    let mut again = Account::default();
+    again.add(Label(3), sent(2), at("1970-01-01T00:00:07Z"));
+    note::recall(&text, &mut again, &causes);
+    assert_eq!(totals(&again), [8; 3]);
+    again.add(Label(3), sent(1), at("2026-11-20T10:30:00Z"));
+    assert_eq!(totals(&again), [9; 3]);
+    // The month has passed while it was off.
+    let mut later = Account::default();
+    note::recall(&text, &mut later, &causes);
+    later.add(Label(3), sent(1), at("2026-12-01T00:00:00Z"));
+    assert_eq!(totals(&later), [1; 3]);
+}
+
+#[test]
+fn a_clock_that_goes_to_and_fro_begins_no_month_anew() {
+    let mut account = Account::default();
+    account.add(Label(3), sent(40), at("2026-11-20T10:00:00Z"));
+    for _ in 0..3 {
+        account.add(Label(3), sent(1), at("2036-01-01T00:00:00Z"));
+        account.add(Label(3), sent(1), at("2026-11-20T10:00:01Z"));
+    }
+    assert_eq!(totals(&account)[2], 43);
+    // Each start has the clock at the day that the image was made, and then the right one.
+    let (text, causes) = (note::text(&account, &causes()), causes());
+    let mut again = Account::default();
+    again.add(Label(3), sent(1), at("2026-03-01T00:00:00Z"));
+    note::recall(&text, &mut again, &causes);
+    again.add(Label(3), sent(1), at("2026-11-20T11:00:00Z"));
+    assert_eq!(totals(&again)[2], 44);
+}
+
+#[test]
+fn a_forecast_goes_on_as_it_was_and_waits_for_a_twentieth() {
+    let mut account = Account::default();
+    account.add(Label(3), sent(0), at("2026-10-31T23:59:59Z"));
+    account.add(Label(3), sent(1), at("2026-10-31T23:59:59Z"));
+    account.add(Label(3), sent(300), at("2026-11-01T00:00:00Z"));
+    let month = |wall: &str| account.month.now().forecast(at(wall));
+    assert_eq!(month("2026-11-02T11:59:00Z"), None);
+    assert_eq!(month("2026-11-02T12:00:00Z"), Some(6000));
+    assert_eq!(month("2026-11-16T00:00:00Z"), Some(600));
+    assert_eq!(month("2026-11-30T23:59:59Z"), Some(300));
+    assert_eq!([month("2026-12-01T00:00:00Z"), month("2026-10-31T00:00:00Z")], [None, None]);
+    // Counted from the 16th on only: what was before isn't known.
+    let mut account = Account::default();
+    account.add(Label(3), sent(100), at("2026-11-16T00:00:00Z"));
+    assert_eq!(account.month.now().forecast(at("2026-11-21T00:00:00Z")), Some(300));
+}
+
+#[test]
+fn a_message_belongs_to_who_publishes_to_its_topic() {
+    let causes = Causes::new(&config(
+        "[[publish]]\nname = \"hello\"\ntopic = \"g/hello\"\nevery = \"1m\"\npayload = \"x\"\n\
+         [[publish]]\nname = \"again\"\ntopic = \"g/hello\"\nevery = \"1h\"\npayload = \"x\"\n\
+         [[bridge]]\nname = \"house\"\nbroker = \"127.0.0.1:1883\"\n\
+         [[bridge.up]]\nfrom = \"z/+\"\nstrip = \"z/\"\nto = \"g/z-\"\n\
+         [[bridge.down]]\nfrom = \"g/set/#\"\nstrip = \"g/set/\"\nto = \"z/\"\n",
+    ));
+    let sent = |topic: &str| causes.name(causes.sent(&Topic::received(topic)));
+    assert_eq!(
+        ["g/hello", "g/z-lamp", "g/z-lamp/x", "$aws/things/g/jobs/start-next", "$aws/rules/r/g/z-lamp"].map(sent),
+        ["publish hello", "bridge", "ingest", "services", "ingest"]
+    );
+    let received = |topic: &str| causes.name(causes.received(&Topic::received(topic)));
+    assert_eq!(["g/set/lamp", "g/other", "$aws/things/g/jobs/notify"].map(received), ["bridge", "forward", "services"]);
+    // What isn't configured any more keeps its bytes.
+    let hello = causes.sent(&Topic::received("g/hello"));
+    causes.configure(&config(""));
+    assert_eq!((causes.name(hello), sent("g/hello")), ("publish hello".to_owned(), "ingest".to_owned()));
+}
+
+/// Where a clock of a gateway may stand: unset, right, a little or far off.
+fn any_wall() -> impl Strategy<Value = Timestamp> {
+    let from = at("2026-11-29T00:00:00Z").as_second();
+    prop_oneof![
+        6 => (0..4 * 86_400_i64).prop_map(move |after| from + after),
+        1 => (0..600_i64).prop_map(|after| after),
+        1 => Just(at("2036-01-01T00:00:00Z").as_second()),
+    ]
+    .prop_map(|second| Timestamp::from_second(second).unwrap())
+}
+
+fn of_all(periods: &Periods) -> u64 {
+    periods.all().iter().map(super::periods::Period::total).sum()
+}
+
+proptest! {
+    #[test]
+    fn sums_are_equal_and_restarts_lose_only_what_was_not_noted(
+        steps in proptest::collection::vec((any_wall(), 0..12_u16, 0..1000_u64, 0..1000_u64, 0..8_u8), 1..120)
+    ) {
+        let (mut account, causes, mut before) = (Account::default(), causes(), 0);
+        for (wall, label, sent, received, event) in steps {
+            let known: Vec<_> = account.month.all().to_vec();
+            account.add(Label(label), Carried { sent, received }, wall);
+            before += sent + received;
+            let month = account.month.now();
+            let by_cause = month.by_cause.iter().fold((0, 0), |sum, of| (sum.0 + of.sent, sum.1 + of.received));
+            prop_assert_eq!(by_cause, (month.carried.sent, month.carried.received));
+            prop_assert!(account.month.all().len() <= KEPT);
+            if sent + received > 0 && wall.as_second() > 86_400 {
+                prop_assert_eq!(month.span, Unit::Month.span(wall));
+                // It goes on from what was counted in it, or before the clock was set.
+                let earlier = known.iter().find(|period| period.span == month.span).map_or(0, |period| period.total());
+                let unset = known.iter().find(|period| period.span.is_none()).map_or(0, |period| period.total());
+                prop_assert_eq!(month.total(), earlier + unset + sent + received);
+            }
+            // The months that these clocks show are three, which are all remembered.
+            prop_assert_eq!(of_all(&account.month), before);
+            if event == 0 {
+                let is_set = account.month.now().span.is_some();
+                let text = note::text(&account, &causes);
+                account = Account::default();
+                note::recall(&text, &mut account, &causes);
+                before = if is_set { before } else { 0 };
+                prop_assert_eq!(of_all(&account.month), before);
+            }
+        }
+    }
+
+    #[test]
+    fn a_forecast_is_no_less_than_what_was_carried_and_no_more_than_twenty_times_that(
+        bytes in 0..u64::MAX / 64, since in 0..2_592_000_i64, passed in 0..2_592_000_i64
+    ) {
+        let start = at("2026-11-01T00:00:00Z");
+        let mut account = Account::default();
+        account.add(Label(3), sent(bytes), start + SignedDuration::from_secs(since));
+        let wall = start + SignedDuration::from_secs(passed);
+        match account.month.now().forecast(wall) {
+            None => prop_assert!(bytes == 0 || passed < since + 2_592_000 / 20),
+            Some(forecast) => prop_assert!(forecast >= bytes && forecast <= bytes.saturating_mul(20) + 20, "{}", forecast),
+        }
+    }
+}

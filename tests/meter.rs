@@ -1,0 +1,113 @@
+//! `[meter]`: what it counts beside a relay that counts, too, and what is left of it after a restart.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::daemon::{Gatewire, Setup};
+use support::eventually;
+use support::mosquitto::Mosquitto;
+use support::relay::Relay;
+
+const TABLES: &str = "[meter]\n\
+    [[publish]]\nname = \"hello\"\ntopic = \"test/hello\"\nevery = \"20ms\"\ncount = 50\npayload = \"{{timestamp}}\"\n\
+    [[forward]]\nname = \"messages\"\nfilters = [\"down/#\"]\nsocket = \"DIR/messages.sock\"\n\
+    [[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"up/#\"]\n";
+
+/// Bytes sent and received in a period of the status document.
+fn carried(of: &Value) -> [u64; 2] {
+    ["sent", "received"].map(|way| of[way].as_u64().unwrap())
+}
+
+/// What all causes together have.
+fn of_causes(meter: &Value) -> [u64; 2] {
+    let causes = meter["causes"].as_object().unwrap().values().map(carried);
+    causes.fold([0, 0], |sum, cause| [sum[0] + cause[0], sum[1] + cause[1]])
+}
+
+/// Within 2 % of what the relay has counted, once both stand still.
+fn agrees(gatewire: &Gatewire, relay: &Relay) -> Value {
+    eventually("the meter to agree with the relay", || {
+        let (before, meter) = (relay.carried(), gatewire.status()["meter"].clone());
+        let own = carried(&meter["month"]);
+        let is_near = (0..2).all(|way| own[way].abs_diff(before[way]) * 50 <= before[way]);
+        assert_eq!(of_causes(&meter), own, "{meter}");
+        (is_near && relay.carried() == before).then_some(meter)
+    })
+}
+
+fn is_within_2_percent(protocol: &str) {
+    let broker = Mosquitto::start();
+    let relay = Relay::to(broker.port);
+    let gatewire = Setup::new(relay.port, TABLES).speaking(protocol).connect();
+    eventually("the publications", || (gatewire.status()["outbox"]["delivered"] == 50).then_some(()));
+    let meter = agrees(&gatewire, &relay);
+    let of = |cause: &str| carried(&meter["causes"][cause]);
+    // PUBLISH, and PUBACK.
+    let [sent, received] = of("publish hello");
+    assert!(sent > 50 * (12 + 24 + 22) && received >= 50 * (4 + 22), "{meter}");
+    // TLS with both certificates.
+    assert!(of("handshake")[0] > 500 && of("handshake")[1] > 500 && of("subscribe")[0] > 20, "{meter}");
+    // Both ways, small and large, and another connection.
+    let mut client = gatewire.client("publish.sock");
+    for size in [10, 100_000] {
+        let answer = client.ask(&json!({"topic": "up/x", "payload": "x".repeat(size)}).to_string());
+        assert_eq!(answer["result"], "delivered");
+    }
+    let reader = gatewire.client("messages.sock");
+    relay.cut();
+    gatewire.wait_for_nth("connected to", 2);
+    broker.publish("down/x", "y".repeat(100_000).as_bytes());
+    eventually("the message", || (gatewire.status()["inbox"]["received"] == 1).then_some(()));
+    let meter = agrees(&gatewire, &relay);
+    let of = |cause: &str| carried(&meter["causes"][cause]);
+    assert!(of("ingest")[0] > 100_000 && of("ingest")[1] < 2_000, "{meter}");
+    assert!(of("forward")[1] > 100_000 && of("forward")[0] < 2_000, "{meter}");
+    assert_eq!(carried(&meter["day"]), carried(&meter["month"]), "it has just begun: {meter}");
+    drop(reader);
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn what_it_counts_is_within_2_percent_of_what_a_relay_counts() {
+    ["5", "3.1.1"].into_iter().for_each(is_within_2_percent);
+}
+
+#[test]
+fn its_counts_survive_a_restart() {
+    let broker = Mosquitto::start();
+    let relay = Relay::to(broker.port);
+    let setup = Setup::new(relay.port, TABLES);
+    let gatewire = setup.connect();
+    eventually("the publications", || (gatewire.status()["outbox"]["delivered"] == 50).then_some(()));
+    let before = agrees(&gatewire, &relay);
+    assert_eq!(gatewire.stop().0, 0);
+    let setup = setup.edit("count = 50", "count = 1");
+    let gatewire = setup.connect();
+    let after = agrees(&gatewire, &relay);
+    let hello = |meter: &Value| carried(&meter["causes"]["publish hello"])[0];
+    assert!(hello(&after) >= hello(&before) && carried(&after["month"])[0] > carried(&before["month"])[0], "{after}");
+    gatewire.kill();
+    // What was counted since the last note is lost, and nothing else.
+    let gatewire = setup.connect();
+    let meter = gatewire.status()["meter"].clone();
+    assert!(hello(&meter) >= hello(&before), "{meter}");
+    assert_eq!(gatewire.stop().0, 0);
+}
+
+#[test]
+fn without_its_section_there_is_none() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, "[log]\nlevel = \"info\"\n");
+    let gatewire = setup.connect();
+    assert_eq!(gatewire.status().get("meter"), None);
+    // A reload turns it on, on the connection that there is, and off again.
+    let setup = setup.edit("[log]", "[meter]\n[log]");
+    gatewire.signal("HUP");
+    eventually("a meter", || gatewire.status().get("meter").cloned());
+    let _setup = setup.edit("[meter]\n", "");
+    gatewire.signal("HUP");
+    eventually("no meter", || gatewire.status().get("meter").is_none().then_some(()));
+    assert_eq!(gatewire.stop().0, 0);
+}
