@@ -31,7 +31,7 @@ use crate::client::Reconfigured;
 use crate::identity::Platform;
 use crate::journal;
 use crate::link::state::{Fixed, LinkState};
-use crate::link::{Link, SaidOnce, Setup};
+use crate::link::{Link, Requested, SaidOnce, Setup};
 use crate::net::Network;
 use crate::net::credentials::Validity;
 use crate::schedule::Schedule;
@@ -203,6 +203,7 @@ fn assemble<N: Network>(
         network,
         setup: RefCell::new(Rc::new(setup)),
         changed: Reconfigured::default(),
+        requested: Requested::default(),
         outbox: Rc::clone(&served.outbox),
         inbox: Rc::clone(&served.inbox),
         services: Rc::clone(&served.services),

@@ -169,8 +169,9 @@ async fn apply(parts: &Rc<Parts<impl Network>>, readings: &Readings) -> Result<(
         connection: config.connection.clone(),
         tls,
         credentials,
-        filters: parts.served.filters(config),
+        filters: config.filters(),
     });
+    parts.link.subscribe_to(parts.served.filters(config));
     // Who has mended the token, and not the file of its PIN, asks for this. Aside, as the disk may hang.
     if config.tls.key_file.token().is_some() {
         let (forgotten, done) = oneshot::channel();

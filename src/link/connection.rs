@@ -186,6 +186,7 @@ impl<'a, N: Network> Connection<'a, N> {
                     }
                     self.session.label_by(self.link.meter.labels());
                 }
+                () = link.requested.changed.announced(), if !stopping => link.apply_requests(self.session),
                 gone = lost(&*link.network, local) => return Err(Cause::AddressLost(gone)),
                 () = link.stop.requested(), if !stopping => {
                     self.drain_deadline = Some(time::now() + DRAIN_TIME);

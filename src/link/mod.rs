@@ -54,7 +54,7 @@ use connect::LinkConnector;
 use connection::{Cause, Connection};
 use diagnosis::{Closes, FilterRefused, LinkError, Peer, Phase, Sent, each_once};
 use pace::{ConnectLimit, Quota};
-pub(crate) use reload::{Setup, options};
+pub(crate) use reload::{Requested, Setup, options};
 pub(crate) use said::SaidOnce;
 use state::LinkState;
 
@@ -70,6 +70,8 @@ pub(crate) struct Link<N> {
     pub(crate) setup: RefCell<Rc<Setup>>,
     /// [`Link::setup`] has changed, and isn't applied yet.
     pub(crate) changed: Reconfigured,
+    /// Not of [`Link::setup`]: no wait for the next attempt ends for it, and no connection.
+    pub(crate) requested: Requested,
     pub(crate) outbox: Rc<Outbox>,
     pub(crate) inbox: Rc<Inbox>,
     pub(crate) services: Rc<ThingServices>,

@@ -1,12 +1,13 @@
 //! What of the link can change while the daemon runs: configuration and credentials.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::connect::LinkConnector;
 use super::pace::{ConnectLimit, Quota};
 use super::{Lasting, Link};
-use crate::client::{Backoff, SessionMemory};
+use crate::client::{Backoff, Reconfigured, SessionMemory};
 use crate::config;
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{Qos, TopicFilter};
@@ -23,8 +24,16 @@ pub(crate) struct Setup {
     pub(crate) tls: config::Tls,
     /// `None`: gatewire is yet to get its identity, and until then there is no connection.
     pub(crate) credentials: Option<Credentials>,
-    /// What the session is to be subscribed to.
+    /// What the session is to be subscribed to, whatever readers ask for.
     pub(crate) filters: BTreeMap<TopicFilter, Qos>,
+}
+
+/// What readers ask for beside that, or with a higher QoS. It changes as often as they like.
+#[derive(Debug, Default)]
+pub(crate) struct Requested {
+    filters: RefCell<BTreeMap<TopicFilter, Qos>>,
+    /// It isn't applied yet.
+    pub(super) changed: Reconfigured,
 }
 
 impl Setup {
@@ -83,12 +92,21 @@ impl<N: Network> Link<N> {
         self.changed.announce();
     }
 
-    /// It is subscribed to these from now on.
+    /// It is subscribed to these from now on. Those that the configuration hasn't are what readers ask for.
     pub(crate) fn subscribe_to(&self, filters: BTreeMap<TopicFilter, Qos>) {
         let setup = self.setup();
-        if setup.filters != filters {
-            self.reconfigure(Setup { filters, ..(*setup).clone() });
+        let is_requested = |filter: &TopicFilter, qos: Qos| setup.filters.get(filter).is_none_or(|own| *own < qos);
+        let requested = filters.into_iter().filter(|(filter, qos)| is_requested(filter, *qos)).collect();
+        if *self.requested.filters.borrow() != requested {
+            *self.requested.filters.borrow_mut() = requested;
+            self.requested.changed.announce();
         }
+    }
+
+    /// Has the session ask for what readers want now.
+    pub(super) fn apply_requests(&self, session: &mut super::Session) {
+        self.requested.changed.taken_up();
+        session.want_requested(self.requested.filters.borrow().clone(), time::now());
     }
 
     /// It connects with these credentials from now on, which were read from the files of `tls`.
@@ -156,7 +174,7 @@ impl<N: Network> Link<N> {
         let setup = self.setup();
         self.changed.taken_up();
         if Rc::ptr_eq(&setup, &lasting.setup) {
-            return;
+            return self.apply_requests(&mut lasting.session);
         }
         let (old, new) = (&lasting.setup.connection, &setup.connection);
         if old.backoff != new.backoff {
@@ -180,6 +198,7 @@ impl<N: Network> Link<N> {
         }
         lasting.session.reconfigure(options(new), another);
         lasting.session.want(setup.filters.clone(), time::now());
+        self.apply_requests(&mut lasting.session);
         lasting.setup = setup;
     }
 

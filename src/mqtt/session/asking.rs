@@ -39,6 +39,16 @@ impl Session {
         }
     }
 
+    /// What others ask for, beside those, from now on: it may change as often as they like. What the server has refused isn't asked for
+    /// again for that, and no message waits.
+    pub(crate) fn want_requested(&mut self, filters: BTreeMap<TopicFilter, Qos>, now: Instant) {
+        self.subscriptions.want_requested(filters);
+        if self.is_connected() {
+            self.leave_out();
+            self.request(now);
+        }
+    }
+
     /// The server may have gone back to an older state of its session: on the next connection what stands is asked for again.
     pub(crate) fn doubt_subscriptions(&mut self) {
         self.subscriptions.doubt();

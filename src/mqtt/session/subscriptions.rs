@@ -1,6 +1,7 @@
 //! What we are subscribed to, what we want to be, and what is on its way between the two.
 
 mod plan;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use super::patience::Awaited;
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::wire::{PacketIdentifier, Request};
+use wishes::{Turn, Wishes};
 
 /// A filter that the server refused is asked for again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
@@ -30,8 +32,8 @@ pub(super) struct Subscriptions {
     /// The most that one session may hold.
     max: usize,
     wanted: BTreeMap<TopicFilter, Qos>,
-    /// Of those, the ones that are asked for last, each group in packets of its own: the server may close the connection for them.
-    last: Last,
+    /// By whom.
+    wishes: Wishes,
     /// In the server's session, with the QoS that was asked for.
     standing: BTreeMap<TopicFilter, Qos>,
     /// In the server's session or not, nobody knows.
@@ -56,29 +58,6 @@ struct Identifiers {
     last: u32,
 }
 
-/// Filters that are wanted beside others, in groups.
-#[derive(Debug, Default)]
-struct Last {
-    /// What is wanted otherwise: a filter that is in a group, too, belongs to these.
-    first: BTreeMap<TopicFilter, Qos>,
-    groups: Vec<Vec<TopicFilter>>,
-}
-
-impl Last {
-    /// The place of the group of a filter, if it has one.
-    fn group_of(&self, filter: &TopicFilter) -> Option<usize> {
-        let place = || self.groups.iter().position(|group| group.contains(filter));
-        if self.first.contains_key(filter) { None } else { place() }
-    }
-
-    /// All that is wanted.
-    fn with_first(&self) -> BTreeMap<TopicFilter, Qos> {
-        let of_groups = self.groups.iter().flatten().map(|filter| (filter.clone(), Qos::AtLeastOnce));
-        // The first win: they may want another QoS.
-        of_groups.chain(self.first.clone()).collect()
-    }
-}
-
 /// For how long a filter isn't asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
@@ -93,6 +72,8 @@ pub(super) struct Pending {
     pub(super) id: PacketIdentifier,
     pub(super) request: Request,
     sent: Awaited,
+    /// It was sent again (MQTT 3.1.1).
+    is_overdue: bool,
 }
 
 /// What the server said about one filter.
@@ -108,7 +89,7 @@ impl Subscriptions {
     pub(super) fn new(wanted: BTreeMap<TopicFilter, Qos>, remembered: Remembered, max: usize) -> Subscriptions {
         let mut subscriptions = Subscriptions {
             max,
-            last: Last { first: wanted.clone(), groups: Vec::new() },
+            wishes: Wishes { first: wanted.clone(), ..Wishes::default() },
             wanted,
             standing: BTreeMap::new(),
             doubtful: BTreeSet::new(),
@@ -172,8 +153,8 @@ impl Subscriptions {
 
     /// Other filters are wanted from now on. What was refused is asked for once more.
     pub(super) fn want(&mut self, wanted: BTreeMap<TopicFilter, Qos>) {
-        self.last.first = wanted;
-        self.wanted = self.last.with_first();
+        self.wishes.first = wanted;
+        self.wanted = self.wishes.all();
         self.downgraded.clear();
         self.refused.retain(|_, refused| *refused == Refused::OnThisConnection);
     }
@@ -181,14 +162,20 @@ impl Subscriptions {
     /// These are wanted beside the others from now on, with QoS 1. What was refused of the others stays refused; what is wanted anew
     /// is asked for.
     pub(super) fn want_last(&mut self, groups: Vec<Vec<TopicFilter>>) {
-        let old = std::mem::replace(&mut self.last.groups, groups);
+        let old = std::mem::replace(&mut self.wishes.groups, groups);
         let is_new = |filter: &TopicFilter| !old.iter().any(|group| group.contains(filter));
-        for filter in self.last.groups.iter().flatten().filter(|filter| is_new(filter)) {
-            if !self.last.first.contains_key(filter) && self.refused.get(filter) != Some(&Refused::OnThisConnection) {
+        for filter in self.wishes.groups.iter().flatten().filter(|filter| is_new(filter)) {
+            if !self.wishes.first.contains_key(filter) && self.refused.get(filter) != Some(&Refused::OnThisConnection) {
                 self.refused.remove(filter);
             }
         }
-        self.wanted = self.last.with_first();
+        self.wanted = self.wishes.all();
+    }
+
+    /// These are wanted beside the others from now on. What was refused stays refused.
+    pub(super) fn want_requested(&mut self, requested: BTreeMap<TopicFilter, Qos>) {
+        self.wishes.requested = requested;
+        self.wanted = self.wishes.all();
     }
 
     fn asked(&self) -> BTreeSet<&TopicFilter> {
@@ -199,7 +186,7 @@ impl Subscriptions {
         if let Request::Subscribe(_, Some(identifier)) = request {
             self.identifiers.last = self.identifiers.last.max(identifier);
         }
-        self.pending.push(Pending { id, request, sent });
+        self.pending.push(Pending { id, request, sent, is_overdue: false });
     }
 
     /// What ends at `place` has been written or answered ([`Awaited::moved`]).
@@ -324,13 +311,11 @@ impl Subscriptions {
         !self.pending.is_empty()
     }
 
-    /// Whether a SUBSCRIBE is without answer that isn't of a group which is asked for last.
+    /// Whether a SUBSCRIBE is without answer for a filter that is asked for first and that the session doesn't hold yet.
     pub(super) fn is_subscribing(&self) -> bool {
-        let is_first = |request: &Request| match request {
-            Request::Subscribe(filters, _) => filters.iter().any(|(filter, _)| self.last.group_of(filter).is_none()),
-            Request::Unsubscribe(_) => false,
-        };
-        self.pending.iter().any(|pending| is_first(&pending.request))
+        let is_new =
+            |filter: &TopicFilter| self.wishes.turn_of(filter) == Turn::First && !self.standing.contains_key(filter);
+        self.unanswered().any(is_new)
     }
 
     /// When the first request without answer is overdue.
@@ -353,6 +338,7 @@ impl Subscriptions {
     pub(super) fn overdue(&mut self, now: Instant, ack_timeout: Duration) -> impl Iterator<Item = &Pending> {
         self.pending.iter_mut().filter(move |pending| pending.sent.since() + ack_timeout <= now).map(move |pending| {
             pending.sent = Awaited::new(pending.sent.end(), now);
+            pending.is_overdue = true;
             &*pending
         })
     }

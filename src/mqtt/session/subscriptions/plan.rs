@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Subscriptions;
+use super::{Pending, Subscriptions, Turn};
 use crate::limits::MAX_FILTERS_PER_SUBSCRIBE;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::mqtt::wire::Request;
@@ -20,13 +20,12 @@ impl Subscriptions {
         }
         let missing: Vec<(&TopicFilter, Qos)> =
             missing.into_iter().filter(|(filter, _)| !tried_alone(filter)).collect();
-        // The least, which is that of filters without a group.
-        let group = missing.iter().map(|(filter, _)| self.last.group_of(filter)).min()?;
-        if group.is_some() && !self.pending.is_empty() {
+        let turn = missing.iter().map(|(filter, _)| self.wishes.turn_of(filter)).min()?;
+        if turn != Turn::First && self.waits_for_suback() {
             return None;
         }
         let mut first: Vec<(TopicFilter, Qos)> = Vec::new();
-        for (filter, qos) in missing.into_iter().filter(|(filter, _)| self.last.group_of(filter) == group) {
+        for (filter, qos) in missing.into_iter().filter(|(filter, _)| self.wishes.turn_of(filter) == turn) {
             // A packet has one identifier for all its filters.
             if self.needs_identifier(filter) && first.is_empty() {
                 return Some(self.subscribe_with_identifier(filter, qos));
@@ -38,13 +37,20 @@ impl Subscriptions {
         (!first.is_empty()).then_some(Request::Subscribe(first, None))
     }
 
+    /// Whether a SUBSCRIBE is on its way that isn't overdue. An UNSUBSCRIBE doesn't count: readers that come and go may have one on its
+    /// way all the time.
+    fn waits_for_suback(&self) -> bool {
+        let is_subscribe = |pending: &Pending| matches!(pending.request, Request::Subscribe(..));
+        self.pending.iter().any(|pending| is_subscribe(pending) && !pending.is_overdue)
+    }
+
     /// What to ask for next in a packet with one filter.
     pub(in crate::mqtt::session) fn next_request_alone(
         &self,
         tried_alone: impl Fn(&TopicFilter) -> bool,
     ) -> Option<Request> {
         let suspects = self.missing(&tried_alone).filter(|(filter, _)| tried_alone(filter));
-        let (filter, qos) = suspects.min_by_key(|(filter, _)| self.last.group_of(filter))?;
+        let (filter, qos) = suspects.min_by_key(|(filter, _)| self.wishes.turn_of(filter))?;
         Some(match self.needs_identifier(filter) {
             true => self.subscribe_with_identifier(filter, qos),
             false => Request::Subscribe(vec![(filter.clone(), qos)], None),
