@@ -158,7 +158,8 @@ impl<'a, N: Network> Connection<'a, N> {
             }
             self.link.state.count(self.session.counters());
             timer.set(self.wake_at(), now);
-            let may_publish = self.session.can_publish() && self.quota_until.is_none() && self.is_not_behind();
+            let can_publish = self.session.can_publish() || self.session.can_publish_urgent();
+            let may_publish = can_publish && self.quota_until.is_none() && self.is_not_behind();
             let link = self.link;
             let stopping = self.drain_deadline.is_some();
             let is_others_turn = std::mem::take(&mut self.is_others_turn);

@@ -15,7 +15,8 @@ use crate::outbox::HeldStatus;
 use crate::time;
 
 /// What to do where a SUBSCRIBE isn't answered yet.
-const SUBSCRIBING: &str = "Nothing, unless it lasts: after connection.ack_timeout they are sent all the same.";
+const SUBSCRIBING: &str =
+    "Do nothing: they are sent once it has, and after connection.ack_timeout in any case. What is urgent doesn't wait.";
 
 impl<N: Network> Link<N> {
     /// Says once what holds messages back, and that it does no longer.

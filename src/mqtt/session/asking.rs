@@ -10,10 +10,11 @@ use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::wire::{PacketIdentifier, Request};
 
 impl Session {
-    /// Filters are asked for: nothing is published before they are answered, or `ack_timeout` is over.
+    /// Filters are asked for that the session doesn't hold: nothing but what is urgent is published before they are answered, or
+    /// `ack_timeout` is over since the first of them was asked for.
     pub(super) fn hold(&mut self, now: Instant) {
         if self.subscriptions.is_subscribing() {
-            self.held_until = Some(now + self.options.ack_timeout);
+            self.held_until.get_or_insert(now + self.options.ack_timeout);
         }
     }
 

@@ -16,7 +16,7 @@ pub(crate) enum Hold {
     Throttled(Reason),
     /// The server doesn't acknowledge messages in time; they are sent again (MQTT 3.1.1).
     Unanswered,
-    /// The server hasn't answered a SUBSCRIBE.
+    /// The server hasn't answered a SUBSCRIBE: what isn't urgent waits.
     Subscribing,
 }
 

@@ -194,6 +194,11 @@ impl InFlight {
             .map(|entry| (&entry.message, entry.dup))
     }
 
+    /// Whether an urgent message has to be sent again.
+    pub(super) fn has_unsent_urgent(&self) -> bool {
+        self.unsent > 0 && self.entries.iter().any(|entry| entry.sent.is_none() && entry.message.urgent)
+    }
+
     /// Forgets the message to send again next.
     pub(super) fn give_up_next(&mut self) -> Option<(Sequence, Traits)> {
         let index = self.entries.iter().position(|entry| entry.sent.is_none())?;

@@ -107,7 +107,7 @@ pub(crate) struct Session {
     requests_held: bool,
     /// The server has answered something on this connection, after CONNECT.
     has_answered: bool,
-    /// Publications wait until then for the SUBACKs of filters that are new: the answer to a request would be lost.
+    /// Publications that aren't urgent wait until then for the SUBACKs of filters that are new: the answer to a request would be lost.
     held_until: Option<Instant>,
     /// It has acknowledged a message on this connection.
     has_acked: bool,

@@ -51,7 +51,7 @@ impl Session {
             return NextSend::Resend(size);
         }
         if !self.can_publish() {
-            return NextSend::Wait;
+            return self.look_for_urgent(waiting, now);
         }
         if self.is_way_free(now)
             && let Some(found) = waiting.first(|message, has_client| self.admits(message, has_client, now))
@@ -66,6 +66,15 @@ impl Session {
         }
         self.no_candidate(now);
         let found = waiting.first(|message, has_client| self.admits(message, has_client, now));
+        found.map_or(NextSend::Wait, NextSend::Fresh)
+    }
+
+    /// What needn't wait for filters to be answered: an alarm is no request.
+    fn look_for_urgent<W: Waiting>(&mut self, waiting: &mut W, now: Instant) -> NextSend<W::Found> {
+        if !self.can_publish_urgent() || !self.is_way_free(now) {
+            return NextSend::Wait;
+        }
+        let found = waiting.first(|message, has_client| message.urgent && self.admits(message, has_client, now));
         found.map_or(NextSend::Wait, NextSend::Fresh)
     }
 }

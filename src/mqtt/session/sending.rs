@@ -16,12 +16,11 @@ use crate::mqtt::wire::{PacketIdentifier, Wire};
 const OUTPUT_HIGH_WATER: usize = 16 * 1024;
 
 impl Session {
-    /// Whether there is room to send a message, be it again or for the first time.
+    /// Whether there is room to send a message, be it again or for the first time; while filters are awaited, one that is urgent.
     pub(crate) fn has_room(&self) -> bool {
         self.is_connected()
             && self.output.len() < OUTPUT_HIGH_WATER
             && self.throttle.until().is_none()
-            && self.held_until.is_none()
             && !self.birth.is_alone()
     }
 
@@ -34,7 +33,19 @@ impl Session {
 
     /// Whether a new message may be sent: what has to be sent again goes first.
     pub(crate) fn can_publish(&self) -> bool {
-        self.has_room() && self.in_flight.len() < self.window() && self.in_flight.next_unsent().is_none()
+        self.held_until.is_none()
+            && self.has_room()
+            && self.in_flight.len() < self.window()
+            && self.in_flight.next_unsent().is_none()
+    }
+
+    /// Whether others wait for filters to be answered, and a new message that is urgent may be sent. What is urgent and has to be sent
+    /// again goes before it.
+    pub(crate) fn can_publish_urgent(&self) -> bool {
+        self.held_until.is_some()
+            && self.has_room()
+            && self.in_flight.len() < self.window()
+            && !self.in_flight.has_unsent_urgent()
     }
 
     /// Sends a message for the first time, which [`Session::next_send`] has named. `false`: it isn't sent, an event says why.
@@ -106,9 +117,13 @@ impl Session {
         self.go_on(now);
     }
 
-    /// Bytes of the message that has to be sent again next, once the server's window has room for it and it is admitted.
+    /// Bytes of the message that has to be sent again next, once the server's window has room for it, it is admitted and nothing
+    /// holds it back.
     pub(super) fn next_resend_size(&mut self, now: Instant) -> Option<usize> {
         let (message, _) = self.in_flight.next_unsent()?;
+        if self.held_until.is_some() && !message.urgent {
+            return None;
+        }
         let (size, traits) = (message.size(), message.traits());
         (self.in_flight.on_the_wire() < self.window() && self.admits_again(traits, now)).then_some(size)
     }

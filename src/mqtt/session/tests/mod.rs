@@ -10,6 +10,7 @@ mod overlapping;
 mod patience;
 mod properties;
 mod reconnected;
+mod requested;
 mod server;
 mod silence;
 mod subscribing;

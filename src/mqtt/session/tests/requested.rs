@@ -1,0 +1,182 @@
+//! Filters that readers ask for, as often as they like: that is no load of anybody else's.
+
+use super::*;
+
+fn filter(text: &str) -> TopicFilter {
+    TopicFilter::new(text).unwrap()
+}
+
+fn requested(texts: &[&str]) -> BTreeMap<TopicFilter, Qos> {
+    texts.iter().map(|text| (filter(text), Qos::AtLeastOnce)).collect()
+}
+
+fn subscribe(id: u16, filters: &[&str]) -> Heard {
+    Heard::Subscribe { id, filters: filters.iter().map(|text| (*text).to_owned()).collect() }
+}
+
+fn unsubscribe(id: u16, filters: &[&str]) -> Heard {
+    Heard::Unsubscribe { id, filters: filters.iter().map(|text| (*text).to_owned()).collect() }
+}
+
+/// Subscribed to f/00, as configured.
+fn with_configured(protocol: Protocol) -> Bench {
+    let mut bench = Bench::connected(protocol, filters(1), false);
+    assert_eq!(bench.sent(), [subscribe(1, &["f/00"])]);
+    bench.receive(suback(1, &[1])).unwrap();
+    bench
+}
+
+impl Bench {
+    fn request(&mut self, texts: &[&str]) {
+        self.session.want_requested(requested(texts), self.now);
+    }
+}
+
+#[test]
+fn no_message_waits_for_them_however_often_they_change() {
+    for protocol in BOTH {
+        let mut bench = with_configured(protocol);
+        for n in 0..100_u32 {
+            bench.request(&[format!("r/{n}").as_str()]);
+            assert!(bench.session.can_publish(), "{n}");
+            // Nothing is answered for a while.
+            if n % 9 == 8 {
+                for packet in bench.sent() {
+                    match packet {
+                        Heard::Subscribe { id, filters } => {
+                            bench.receive(suback(id, &vec![1; filters.len()])).unwrap();
+                        }
+                        Heard::Unsubscribe { id, filters } => bench.receive(Say::UnsubAck(id, filters.len())).unwrap(),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+            bench.pass(Duration::from_millis(900)).unwrap();
+        }
+        // Nor in a new session, once those of the configuration are answered.
+        bench.request(&["r/1", "r/2"]);
+        bench.reconnect(false);
+        let sent = bench.sent();
+        let [Heard::Subscribe { id, filters }] = &sent[..] else { panic!("{sent:?}") };
+        assert_eq!(filters[..], ["f/00"]);
+        assert!(!bench.session.can_publish());
+        bench.receive(suback(*id, &[1])).unwrap();
+        assert!(matches!(&bench.sent()[..], [Heard::Subscribe { filters, .. }] if filters[..] == ["r/1", "r/2"]));
+        assert!(bench.session.can_publish());
+    }
+}
+
+#[test]
+fn one_subscribe_for_them_is_on_its_way_at_a_time() {
+    for protocol in BOTH {
+        let mut bench = with_configured(protocol);
+        bench.request(&["r/1"]);
+        assert_eq!(bench.sent(), [subscribe(2, &["r/1"])]);
+        bench.request(&["r/1", "r/2"]);
+        bench.request(&["r/1", "r/2", "r/3"]);
+        assert_eq!(bench.sent(), []);
+        bench.receive(suback(2, &[1])).unwrap();
+        assert_eq!(bench.sent(), [subscribe(3, &["r/2", "r/3"])]);
+        // Those of the configuration don't wait for that.
+        bench.session.want(filters(2), bench.now);
+        assert_eq!(bench.sent(), [subscribe(4, &["f/01"])]);
+    }
+}
+
+#[test]
+fn one_that_is_configured_too_is_as_those_and_has_the_higher_qos() {
+    for protocol in BOTH {
+        let mut bench = with_configured(protocol);
+        let at_most_once: BTreeMap<TopicFilter, Qos> = [(filter("f/00"), Qos::AtMostOnce)].into();
+        bench.session.want(at_most_once, bench.now);
+        assert_eq!(bench.sent(), [subscribe(2, &["f/00"])]);
+        assert!(bench.session.can_publish(), "it stands, with another QoS");
+        bench.receive(suback(2, &[0])).unwrap();
+        bench.request(&["f/00"]);
+        assert_eq!(bench.sent(), [subscribe(3, &["f/00"])]);
+        assert!(bench.session.can_publish());
+        bench.receive(suback(3, &[1])).unwrap();
+        bench.reconnect(false);
+        assert!(!bench.session.can_publish(), "it doesn't stand");
+    }
+}
+
+#[test]
+fn what_was_refused_is_not_asked_for_again_because_others_change() {
+    for protocol in BOTH {
+        let mut bench = with_configured(protocol);
+        bench.request(&["r/bad"]);
+        bench.sent();
+        bench.receive(suback(2, &[0x80])).unwrap();
+        bench.request(&["r/1", "r/bad"]);
+        assert_eq!(bench.sent(), [subscribe(3, &["r/1"])]);
+        bench.receive(suback(3, &[1])).unwrap();
+        bench.request(&["r/bad"]);
+        assert_eq!(bench.sent(), [unsubscribe(4, &["r/1"])]);
+        bench.receive(Say::UnsubAck(4, 1)).unwrap();
+        // A reload is another matter.
+        bench.session.want(filters(1), bench.now);
+        assert_eq!(bench.sent(), [subscribe(5, &["r/bad"])]);
+    }
+}
+
+/// Messages that wait, of which some are urgent.
+struct Urgent<'a>(&'a [bool]);
+
+impl Waiting for Urgent<'_> {
+    type Found = usize;
+
+    fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<usize> {
+        self.0.iter().position(|urgent| admits(&Outbound { urgent: *urgent, ..outbound("x") }, false))
+    }
+
+    fn least(&mut self, _: impl Fn(&Outbound, u32) -> Option<crate::mqtt::isolation::Rank>) -> Option<usize> {
+        None
+    }
+}
+
+#[test]
+fn what_is_urgent_does_not_wait_for_filters_of_the_configuration_either() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(1), false);
+        let now = bench.now;
+        assert_eq!(bench.session.next_send(&mut Urgent(&[false]), true, now), NextSend::Wait);
+        assert!(bench.session.can_publish_urgent());
+        assert_eq!(bench.session.next_send(&mut Urgent(&[false, true]), true, now), NextSend::Fresh(1));
+        bench.sent();
+        bench.receive(suback(1, &[1])).unwrap();
+        assert!(!bench.session.can_publish_urgent(), "nor is it alone any more");
+        assert_eq!(bench.session.next_send(&mut Urgent(&[false, true]), true, now), NextSend::Fresh(0));
+    }
+}
+
+#[test]
+fn in_a_new_session_what_is_urgent_and_was_in_flight_goes_before_what_is_new() {
+    for protocol in BOTH {
+        let mut bench = with_configured(protocol);
+        for (number, urgent) in [(1, false), (2, true)] {
+            let message = Outbound { urgent, ..outbound(if urgent { "urgent" } else { "normal" }) };
+            bench.session.publish(Sequence::new(number), message, bench.now);
+        }
+        bench.reconnect(false);
+        bench.sent();
+        let (size, now) = (outbound("urgent").size(), bench.now);
+        assert_eq!(bench.session.next_send(&mut Urgent(&[true]), true, now), NextSend::Resend(size));
+        assert!(!bench.session.can_publish_urgent());
+        bench.session.resend(now);
+        assert_eq!(bench.session.next_send(&mut Urgent(&[true]), true, now), NextSend::Fresh(0), "before the other");
+        assert_eq!(bench.session.next_send(&mut Urgent(&[false]), true, now), NextSend::Wait);
+    }
+}
+
+#[test]
+fn messages_wait_no_longer_because_there_are_more_new_filters() {
+    let mut bench = Bench::connected(Protocol::Mqtt311, filters(1), false);
+    for n in 2..=10 {
+        bench.pass(Duration::from_secs(1)).unwrap();
+        bench.session.want(filters(n), bench.now);
+        assert!(!bench.session.can_publish());
+    }
+    bench.pass(Duration::from_secs(1)).unwrap();
+    assert!(bench.session.can_publish(), "ack_timeout after the first");
+}
