@@ -128,3 +128,40 @@ fn a_reader_gets_what_it_asks_for_within_allow_and_for_as_long_as_it_is_there() 
     assert_eq!(reader.json()["payload"], "3");
     assert_eq!(gatewire.stop().0, 0);
 }
+
+#[test]
+fn what_comes_while_the_daemon_is_restarted_waits_for_the_reader_that_had_asked_for_it() {
+    let broker = Mosquitto::start();
+    let forward = "[[forward]]\nname = \"f\"\nallow = [\"gateways/{{client_id}}/#\"]\nack = \"reader\"\n\
+                   socket = \"DIR/f.sock\"\n[[forward]]\nname = \"own\"\nfilters = [\"gateways/thing-1/own\"]\nsocket = \"DIR/own.sock\"\n";
+    let setup = Setup::new(broker.port, forward);
+    let gatewire = setup.connect();
+    let mut reader = gatewire.client("f.sock");
+    reader.send(r#"{"subscribe":["gateways/{{client_id}}/x"]}"#);
+    let database = gatewire.path("gatewire.db-wal");
+    let is_noted = || String::from_utf8_lossy(&std::fs::read(&database).unwrap()).contains("\"gateways/thing-1/x\":1");
+    eventually("the note", || is_noted().then_some(()));
+    gatewire.kill();
+    drop(reader);
+    for payload in ["1", "2"] {
+        broker.publish("gateways/thing-1/x", payload.as_bytes());
+        broker.publish("gateways/thing-1/own", payload.as_bytes());
+    }
+
+    let gatewire = setup.again().connect();
+    eventually("they wait", || (gatewire.status()["forward"][0]["waiting"] == 2).then_some(()));
+    assert_eq!(gatewire.status()["forward"][0]["subscribed"], json!(["gateways/thing-1/x"]));
+    // Nobody comes back in time, and it is given up.
+    broker.wait_for("Sending UNSUBACK to thing-1");
+    assert_eq!(gatewire.status()["inbox"]["unmatched"], 0);
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.again().connect();
+    let mut reader = gatewire.client("f.sock");
+    for payload in ["1", "2"] {
+        let message = reader.json();
+        assert_eq!((&message["topic"], &message["payload"]), (&json!("gateways/thing-1/x"), &json!(payload)));
+        reader.send(&format!("{{\"ack\":{}}}", message["id"]));
+    }
+    eventually("none waits", || (gatewire.status()["forward"][0]["waiting"] == 0).then_some(()));
+    assert_eq!(gatewire.stop().0, 0);
+}

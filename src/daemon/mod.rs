@@ -151,6 +151,7 @@ pub(crate) async fn serve<M: Machine>(
         }
     };
     parts.served.apply(config, prepared, parts.document()).await;
+    subscriptions::resume(&parts, config).await;
     parts.identity.apply(readings, &parts.link.network, supervisor);
     parts.rotation.apply(readings, &parts.identity, &parts.served);
     announce::announce(config, parts.served.outbox.status().waiting);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Parts;
 use super::served::Served;
+use crate::client::{SessionMemory, State};
 use crate::config::Config;
 use crate::message::{Qos, TopicFilter};
 use crate::net::Network;
@@ -26,11 +27,36 @@ impl Served {
     }
 }
 
+/// What readers had asked for before the daemon was restarted, and the server's session still holds by what is noted of it, counts as
+/// if they had just left: what the server has kept for it meanwhile waits for them. Not what the configuration has, too: whether a
+/// reader had asked for that isn't noted.
+pub(super) async fn resume<N: Network>(parts: &Parts<N>, config: &Config) {
+    if !config.connection.is_named || config.forward.iter().all(|forward| forward.allow.is_none()) {
+        return;
+    }
+    let (served, own) = (&parts.served, config.filters());
+    let Some(memory) = SessionMemory::of_link(&config.connection, &served.store) else { return };
+    let noted: Vec<TopicFilter> =
+        memory.recall().await.filters.into_keys().filter(|filter| !own.contains_key(filter)).collect();
+    served.requests.resume(&config.forward, &noted, time::now());
+    parts.link.subscribe_to(served.filters(config));
+}
+
 /// Has the link subscribe to what readers ask for, for ever.
 pub(super) async fn follow<N: Network>(parts: Rc<Parts<N>>) {
-    let served = &parts.served;
+    let Served { requests, link, .. } = &parts.served;
+    let mut link = link.changes();
+    link.mark_changed();
     loop {
-        let expires = served.forwards().iter().filter_map(|forward| forward.expires()).min();
+        if link.has_changed().unwrap_or_default() {
+            let is_up = *link.borrow_and_update() == State::Connected;
+            requests.link_changed(is_up, time::now());
+        }
+        requests.expire(time::now());
+        if let Some(config) = parts.served.in_force() {
+            parts.link.subscribe_to(parts.served.filters(&config));
+        }
+        let expires = requests.expires();
         let expired = async {
             match expires {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -39,13 +65,10 @@ pub(super) async fn follow<N: Network>(parts: Rc<Parts<N>>) {
         };
         tokio::select! {
             biased;
-            () = served.requests.changed() => tokio::time::sleep(GATHERS).await,
+            // For `has_changed`.
+            Ok(()) = link.changed() => link.mark_changed(),
+            () = requests.changed() => tokio::time::sleep(GATHERS).await,
             () = expired => {}
-        }
-        let now = time::now();
-        served.forwards().iter().for_each(|forward| forward.expire(now));
-        if let Some(config) = served.in_force() {
-            parts.link.subscribe_to(served.filters(&config));
         }
     }
 }

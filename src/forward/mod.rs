@@ -34,12 +34,11 @@ use crate::store::reminder::Reminder;
 use crate::store::{Contents, Failure, QueueId, QueueState, Settling, Store};
 use crate::time;
 pub(crate) use acks::Acks;
+pub(crate) use asking::Requests;
 pub(crate) use keep::Keep;
 use queue::{Cause, Cut, Queue, Role};
 use reader::Reader;
 pub(crate) use recipient::Recipient;
-use requested::Requested;
-pub(crate) use requested::Requests;
 
 /// A `[[forward]]`: its queue, and the tasks that write from it.
 #[derive(Debug)]
@@ -47,7 +46,6 @@ pub(crate) struct Forward {
     name: String,
     config: RefCell<Rc<config::Forward>>,
     queue: RefCell<Queue>,
-    requested: RefCell<Requested>,
     requests: Rc<Requests>,
     acks: Rc<Acks>,
     /// There may be something to write for a client that had been written all.
@@ -123,7 +121,6 @@ impl Forward {
     ) -> Rc<Forward> {
         Rc::new(Forward {
             queue: RefCell::new(Queue::new(&config, spill_after, keep)),
-            requested: RefCell::default(),
             requests,
             name: config.name.clone(),
             config: RefCell::new(Rc::new(config)),
@@ -224,7 +221,7 @@ impl Forward {
     /// Goes on as another configuration says. What waits stays; readers are disconnected only if what they are written, or how
     /// they acknowledge it, changes.
     pub(crate) fn reconfigure(&self, config: config::Forward, spill_after: Duration) {
-        self.requested.borrow_mut().reconfigure(&config, &self.requests);
+        self.requests.reconfigure(&config);
         self.change(|queue, now| queue.reconfigure(&config, spill_after, now));
         *self.config.borrow_mut() = Rc::new(config);
         self.cut.notify_waiters();
@@ -238,7 +235,7 @@ impl Forward {
             name: self.name.clone(),
             socket: self.config().socket.path.display().to_string(),
             format: self.config().format.as_str(),
-            subscribed: self.requested.borrow().filters().map(|filter| filter.as_str().to_owned()).collect(),
+            subscribed: self.requests.filters(&self.name).iter().map(ToString::to_string).collect(),
             readers: queue.readers(),
             observers: queue.observers(),
             waiting: keep.len(),
@@ -328,7 +325,7 @@ impl Forward {
 impl Recipient for Forward {
     fn wants(&self, topic: &Topic) -> bool {
         self.config.borrow().filters.iter().any(|filter: &TopicFilter| filter.matches(topic))
-            || self.requested.borrow().matches(topic)
+            || self.requests.matches(&self.name, topic)
     }
 
     fn deliver(&self, id: u64, message: &Inbound, token: Option<AckToken>) {

@@ -24,10 +24,9 @@ fn forward(allow: &[&str]) -> config::Forward {
     }
 }
 
-/// Two clients of a forward that allows `gateways/gw/#`, and room for so many filters.
+/// Two clients of a forward that allows `gateways/gw/#`, and room for so many filters. The link is up.
 struct Bench {
     requested: Requested,
-    requests: Requests,
     forward: config::Forward,
     clients: [ClientId; 2],
     now: Instant,
@@ -38,24 +37,33 @@ impl Bench {
         let (forward, now) = (forward(&["gateways/gw/#"]), Instant::now());
         let mut queue = Queue::new(&forward, Duration::ZERO, Kept::new(&forward.keep, QueueState::default()));
         let clients = [queue.attach(false, now), queue.attach(false, now)];
-        let requests = Requests::default();
-        requests.set_room(room);
-        Bench { requested: Requested::default(), requests, forward, clients, now }
+        let mut requested = Requested::default();
+        requested.set_room(room);
+        requested.link_changed(true, now);
+        Bench { requested, forward, clients, now }
     }
 
     fn subscribe(&mut self, client: usize, texts: &[&str]) -> Result<(), &'static str> {
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        let asked = self.requested.subscribe(self.clients[client], &texts, &self.forward, &self.requests);
+        let asked = self.requested.subscribe(self.clients[client], &texts, &self.forward);
         asked.map_err(|denied| denied.code)
     }
 
+    fn leave(&mut self, client: usize) -> bool {
+        self.requested.leave("f", self.clients[client], self.now)
+    }
+
     fn filters(&self) -> Vec<&str> {
-        self.requested.filters().map(TopicFilter::as_str).collect()
+        self.requested.filters("f").map(TopicFilter::as_str).collect()
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.requested.expire(&self.requests, self.now);
+        self.requested.expire(self.now);
+    }
+
+    fn link(&mut self, is_up: bool) {
+        self.requested.link_changed(is_up, self.now);
     }
 }
 
@@ -76,8 +84,8 @@ fn what_is_within_allow_is_subscribed_to_and_else_nothing_of_the_line() {
         assert_eq!(bench.subscribe(0, &texts), Err(code), "{texts:?}");
     }
     assert_eq!(bench.filters(), ["gateways/gw/+/y", "gateways/gw/x"]);
-    assert!(bench.requested.matches(&Topic::new("gateways/gw/a/y").unwrap()));
-    assert!(!bench.requested.matches(&Topic::new("gateways/gw/z").unwrap()));
+    assert!(bench.requested.matches("f", &Topic::new("gateways/gw/a/y").unwrap()));
+    assert!(!bench.requested.matches("f", &Topic::new("gateways/gw/z").unwrap()));
     bench.forward = forward(&[]);
     assert_eq!(bench.subscribe(0, &["gateways/gw/z"]), Err("filter_not_allowed"));
 }
@@ -87,7 +95,7 @@ fn a_filter_lasts_as_long_as_anybody_wants_it_and_a_moment_longer() {
     let mut bench = Bench::new(10);
     bench.subscribe(0, &["gateways/gw/x", "gateways/gw/y"]).unwrap();
     bench.subscribe(1, &["gateways/gw/x"]).unwrap();
-    assert!(bench.requested.leave(bench.clients[0], bench.now));
+    assert!(bench.leave(0));
     bench.pass(LINGERS);
     assert_eq!(bench.filters(), ["gateways/gw/x"]);
     let texts = ["gateways/{{client_id}}/x".to_owned()];
@@ -98,7 +106,7 @@ fn a_filter_lasts_as_long_as_anybody_wants_it_and_a_moment_longer() {
     bench.subscribe(0, &["gateways/gw/x"]).unwrap();
     bench.pass(Duration::from_secs(3600));
     assert_eq!(bench.filters(), ["gateways/gw/x"]);
-    assert!(!bench.requested.leave(bench.clients[1], bench.now), "it wanted none any more");
+    assert!(!bench.leave(1), "it wanted none any more");
 }
 
 #[test]
@@ -107,12 +115,50 @@ fn there_are_no_more_than_there_is_room_for_and_what_is_given_up_makes_room() {
     bench.subscribe(0, &["gateways/gw/1", "gateways/gw/2"]).unwrap();
     assert_eq!(bench.subscribe(1, &["gateways/gw/1", "gateways/gw/3"]), Err("too_many_filters"));
     assert_eq!(bench.subscribe(1, &["gateways/gw/1"]), Ok(()), "it is there");
-    bench.requested.leave(bench.clients[0], bench.now);
+    bench.leave(0);
     bench.pass(LINGERS);
     assert_eq!(bench.subscribe(1, &["gateways/gw/3"]), Ok(()));
     bench.forward = forward(&["gateways/gw/3"]);
-    bench.requested.reconfigure(&bench.forward, &bench.requests);
-    assert_eq!((bench.filters(), bench.requests.taken.get()), (vec!["gateways/gw/3"], 1));
-    bench.requested.clear(&bench.requests);
-    assert_eq!((bench.filters(), bench.requests.taken.get()), (vec![], 0));
+    bench.requested.reconfigure(&bench.forward);
+    assert_eq!((bench.filters(), bench.requested.taken()), (vec!["gateways/gw/3"], 1));
+    bench.requested.clear("f");
+    assert_eq!((bench.filters(), bench.requested.taken()), (vec![], 0));
+}
+
+#[test]
+fn what_the_server_holds_for_a_reader_that_has_gone_has_a_connection_long_enough_to_come() {
+    let mut bench = Bench::new(10);
+    bench.subscribe(0, &["gateways/gw/x"]).unwrap();
+    bench.link(false);
+    bench.leave(0);
+    bench.pass(Duration::from_secs(3600));
+    assert_eq!((bench.filters(), bench.requested.next()), (vec!["gateways/gw/x"], None));
+    // What was never subscribed to has nothing to come.
+    bench.subscribe(0, &["gateways/gw/y"]).unwrap();
+    bench.leave(0);
+    assert_eq!(bench.requested.next(), Some(bench.now + LINGERS));
+    bench.pass(LINGERS);
+    assert_eq!(bench.filters(), ["gateways/gw/x"]);
+    bench.link(true);
+    assert_eq!(bench.requested.next(), Some(bench.now + LINGERS));
+    bench.pass(LINGERS - Duration::from_millis(1));
+    assert_eq!(bench.filters(), ["gateways/gw/x"]);
+    bench.pass(Duration::from_millis(1));
+    assert!(bench.filters().is_empty());
+}
+
+#[test]
+fn what_was_asked_for_before_a_restart_is_wanted_as_long_as_its_reader_has_to_come_back() {
+    let mut bench = Bench::new(2);
+    bench.link(false);
+    let noted = ["$aws/things/gw/x", "gateways/gw/x", "gateways/gw/y", "gateways/gw/z", "other"].map(filter);
+    let (allowing, other) = (bench.forward.clone(), config::Forward { name: "g".to_owned(), ..forward(&[]) });
+    bench.requested.resume(&[other, allowing], &noted, bench.now);
+    assert_eq!(bench.filters(), ["gateways/gw/x", "gateways/gw/y"], "no more than there is room for");
+    assert_eq!(bench.requested.filters("g").count(), 0);
+    bench.pass(Duration::from_secs(60));
+    bench.link(true);
+    bench.subscribe(0, &["gateways/gw/y"]).unwrap();
+    bench.pass(LINGERS);
+    assert_eq!(bench.filters(), ["gateways/gw/y"]);
 }
