@@ -259,6 +259,31 @@ fn what_waits_at_the_broker_for_a_rule_that_was_removed_is_named() {
 }
 
 #[test]
+fn what_was_asked_for_with_the_other_protocol_is_taken_back() {
+    let rules = |protocol: &str, from: &str| {
+        format!("protocol = \"{protocol}\"\n[[bridge.up]]\nfrom = \"{from}\"\nto = \"d/\"\n")
+    };
+    let bench = Bench::new(&rules("5", "#"));
+    let cloud = bench.cloud.subscribe("d/#");
+    let gatewire = bench.start();
+    let again = bench.setup.again().edit(&rules("5", "#"), &rules("3.1.1", "dev/#"));
+    gatewire.signal("HUP");
+    let unsubacks = || bench.local.log().matches("Sending UNSUBACK").count();
+    eventually("the first filter to be taken back", || (unsubacks() >= 1).then_some(()));
+    let again = again.edit(&rules("3.1.1", "dev/#"), &rules("5", "dev/+"));
+    // The same over a restart.
+    assert_eq!(gatewire.stop().0, 0);
+    let before = unsubacks();
+    let gatewire = again.connect();
+    eventually("the second filter to be taken back", || (unsubacks() > before).then_some(()));
+    bench.local.publish("dev/x", b"1");
+    assert_eq!(cloud.next(), "d/dev/x 1");
+    bench.local.publish("dev/x", b"2");
+    assert_eq!(cloud.next(), "d/dev/x 2", "and nothing twice");
+    assert_eq!(gatewire.count("aren't fetched"), 0);
+}
+
+#[test]
 fn where_iot_core_refuses_everything_all_waits() {
     for protocol in ["3.1.1", "5"] {
         let topics: Vec<String> = (0..5).map(|n| format!("gw/z2m/{n}")).collect();

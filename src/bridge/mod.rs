@@ -223,7 +223,8 @@ impl Bridge {
             log::warn!(
                 GATEWIRE_EVENT = "bridge_unasked", GATEWIRE_BRIDGE = self.name.as_str(), GATEWIRE_TOPIC = topic.as_str();
                 "bridge {}: the broker has sent a message on `{topic}`, which `from` of no rule matches: its session still had a \
-                 subscription of an earlier configuration. It goes nowhere. Logged at most once a minute", self.name
+                 subscription of an earlier configuration. It goes nowhere. If such messages go on, another `client_id` for the bridge \
+                 begins without them. Logged at most once a minute", self.name
             );
         }
     }

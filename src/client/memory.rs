@@ -6,7 +6,7 @@
 //! remembered is marked as doubtful, and afterwards, when all filters stand, as sure again.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -37,7 +37,15 @@ pub(crate) struct SessionMemory {
     noted: RefCell<Option<SessionNote>>,
     /// What it said, if that was of another session.
     other: RefCell<Option<OtherSession>>,
+    /// Whether the server's session may be one that the note calls another: only brokers that are no IoT Core keep one session for
+    /// both versions of MQTT, or have several addresses.
+    may_be_same: bool,
+    /// On the disk the note is still of another session, which this one may be.
+    is_of_other: Cell<bool>,
 }
+
+/// So many filters of other sessions are remembered.
+const MAX_ELSEWHERE: usize = 1024;
 
 /// A session that was held before this one, and isn't any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +68,9 @@ struct SessionNote {
     /// Those that some filters have in the session.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     subscription_identifiers: BTreeMap<String, u32>,
+    /// What was held with other values of `protocol`, `broker` or `client_id`, and may be held still.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    elsewhere: BTreeSet<String>,
 }
 
 impl SessionMemory {
@@ -72,6 +83,8 @@ impl SessionMemory {
             blank,
             noted: RefCell::default(),
             other: RefCell::default(),
+            may_be_same: false,
+            is_of_other: Cell::default(),
         })
     }
 
@@ -84,31 +97,44 @@ impl SessionMemory {
             blank,
             noted: RefCell::default(),
             other: RefCell::default(),
+            may_be_same: true,
+            is_of_other: Cell::default(),
         }
     }
 
-    /// What an earlier process has noted of this session.
+    /// What is noted of this session. For a bridge also what is noted of the others that it had: which of them the broker takes for
+    /// the same, its CONNACK doesn't say.
     pub(crate) async fn recall(&self) -> Remembered {
         let text = tokio::time::timeout(PATIENCE, self.store.note(self.name.clone())).await;
         let text = text.ok().and_then(Result::ok).flatten();
-        let note = text.as_ref().and_then(|text| SessionNote::read(text, &self.blank));
-        if note.is_none() {
-            *self.other.borrow_mut() = text.and_then(|text| SessionNote::other(&text));
-        }
+        let note: Option<SessionNote> = text.and_then(|text| serde_json::from_str(&text).ok());
+        let (note, other) = match note {
+            Some(note) if note.is_of(&self.blank) => (Some(note), None),
+            other => (None, other),
+        };
+        *self.other.borrow_mut() = other.as_ref().and_then(SessionNote::session);
+        let other = other.filter(|_| self.may_be_same);
+        self.is_of_other.set(other.is_some());
+        let note = note.or_else(|| Some(other?.of_other(&self.blank)));
         let remembered = note.as_ref().map(SessionNote::remembered).unwrap_or_default();
         *self.noted.borrow_mut() = note;
         remembered
     }
 
-    /// The session that the note was of, if it is another; told once.
-    pub(crate) fn other(&self) -> Option<OtherSession> {
-        self.other.take()
+    /// The session that the note was of, if it is another and so; told once.
+    pub(crate) fn other_if(&self, is_so: impl FnOnce(&OtherSession) -> bool) -> Option<OtherSession> {
+        self.other.borrow_mut().take_if(|other| is_so(other))
+    }
+
+    /// Whether the note is still that of another session, so that it has to be doubted whatever is asked for again.
+    pub(crate) fn is_of_other(&self) -> bool {
+        self.is_of_other.get()
     }
 
     /// A CONNECT is to be sent: it may make all of it untrue.
     pub(crate) async fn doubt(&self) {
         let doubtful = match &*self.noted.borrow() {
-            Some(note) if note.sure => SessionNote { sure: false, ..note.clone() },
+            Some(note) if note.sure || self.is_of_other() => SessionNote { sure: false, ..note.clone() },
             _ => return,
         };
         // If the disk doesn't take it, waiting won't mend that.
@@ -124,7 +150,8 @@ impl SessionMemory {
         }
         let subscription_identifiers =
             identifiers.into_iter().map(|(filter, identifier)| (filter.to_string(), identifier)).collect();
-        let note = SessionNote { sure: true, filters, subscription_identifiers, ..self.blank.clone() };
+        let elsewhere = self.noted.borrow().as_ref().map(|note| note.elsewhere.clone()).unwrap_or_default();
+        let note = SessionNote { sure: true, filters, subscription_identifiers, elsewhere, ..self.blank.clone() };
         if self.noted.borrow().as_ref() != Some(&note) {
             self.write(note).await;
         }
@@ -134,9 +161,12 @@ impl SessionMemory {
         // A map of strings: nothing in it can fail to be written.
         let Ok(text) = serde_json::to_string(&note) else { return };
         *self.noted.borrow_mut() = Some(note);
+        self.is_of_other.set(false);
         if self.store.write(Write::of_notes(vec![(self.name.clone(), text)])).await.is_err() {
             // What it says now, nobody knows; the next time it is written whatever it says.
-            *self.noted.borrow_mut() = None;
+            if let Some(note) = &mut *self.noted.borrow_mut() {
+                note.sure = false;
+            }
         }
     }
 }
@@ -161,21 +191,36 @@ impl SessionNote {
             sure: false,
             filters: BTreeMap::new(),
             subscription_identifiers: BTreeMap::new(),
+            elsewhere: BTreeSet::new(),
         }
     }
 
     /// A note in another form is another version's, and one about another session says nothing of this: as good as none.
     fn read(text: &str, blank: &SessionNote) -> Option<SessionNote> {
         let note: SessionNote = serde_json::from_str(text).ok()?;
-        let SessionNote { endpoint, client_id, protocol, .. } = &note;
-        let is_of_it = [endpoint, client_id, protocol] == [&blank.endpoint, &blank.client_id, &blank.protocol];
-        is_of_it.then_some(note)
+        note.is_of(blank).then_some(note)
     }
 
-    /// Which session a note is of, if that was subscribed to anything.
-    fn other(text: &str) -> Option<OtherSession> {
-        let SessionNote { endpoint, client_id, protocol, filters, .. } = serde_json::from_str(text).ok()?;
-        (!filters.is_empty()).then_some(OtherSession { endpoint, client_id, protocol })
+    fn is_of(&self, blank: &SessionNote) -> bool {
+        let SessionNote { endpoint, client_id, protocol, .. } = self;
+        [endpoint, client_id, protocol] == [&blank.endpoint, &blank.client_id, &blank.protocol]
+    }
+
+    /// Which session it is of, if that was subscribed to anything.
+    fn session(&self) -> Option<OtherSession> {
+        let SessionNote { endpoint, client_id, protocol, .. } = self.clone();
+        (!self.filters.is_empty()).then_some(OtherSession { endpoint, client_id, protocol })
+    }
+
+    /// What it says of a session that may be the one it is of, or one before: each filter may be there or not.
+    fn of_other(self, blank: &SessionNote) -> SessionNote {
+        let qos = Qos::AtLeastOnce.level();
+        let mut elsewhere: BTreeSet<String> = self.filters.keys().cloned().chain(self.elsewhere).collect();
+        while elsewhere.len() > MAX_ELSEWHERE {
+            elsewhere.pop_last();
+        }
+        let filters = elsewhere.iter().map(|filter| (filter.clone(), qos)).collect();
+        SessionNote { filters, subscription_identifiers: self.subscription_identifiers, elsewhere, ..blank.clone() }
     }
 
     fn remembered(&self) -> Remembered {

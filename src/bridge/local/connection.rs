@@ -294,6 +294,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             Event::Connected { session_present, .. } => {
                 self.connack_deadline = None;
                 self.connected_at = Some(now);
+                local.look_for_left(config, self.memory, session_present);
                 let is_said = local.connected(config, session_present, self.short);
                 self.stays_at = (!is_said).then(|| now + BACKOFF.stable_after);
                 self.announcements.connected(now);

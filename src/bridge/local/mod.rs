@@ -195,7 +195,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
             Err(interrupted) => return Ok(interrupted),
         };
         self.judge(lasting);
-        if lasting.config.protocol == Protocol::Mqtt311 {
+        if lasting.config.protocol == Protocol::Mqtt311 || lasting.memory.is_of_other() {
             // With MQTT 5 all filters are asked for again in any case.
             lasting.memory.doubt().await;
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::announcements::Announcements;
 use super::error::{LocalError, for_broker};
 use super::{Lasting, Legs, Local, options, password};
-use crate::client::SessionMemory;
+use crate::client::{OtherSession, SessionMemory};
 use crate::config;
 use crate::mqtt::session::{Remembered, Session};
 use crate::net::credentials::load_for_broker;
@@ -72,13 +72,23 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         lasting.config = config;
     }
 
-    /// What is noted of the session. One that is left may still have messages: that is said.
+    /// What is noted of the session. One that is left may still have messages: that is said, unless the broker may take this one
+    /// for the same.
     pub(super) async fn recall(&self, config: &config::Bridge, memory: &SessionMemory) -> Remembered {
         let remembered = memory.recall().await;
-        if let Some(left) = memory.other() {
+        let is_left =
+            |left: &OtherSession| (&left.endpoint, &left.client_id) != (&config.broker.to_string(), &config.client_id);
+        if let Some(left) = memory.other_if(is_left) {
             self.said.session_left(config, &left);
         }
         remembered
+    }
+
+    /// CONNACK has come. A broker that begins a new session for another version of MQTT has the old one still.
+    pub(super) fn look_for_left(&self, config: &config::Bridge, memory: &SessionMemory, session_present: bool) {
+        if let Some(left) = memory.other_if(|_| true).filter(|_| !session_present) {
+            self.said.session_left(config, &left);
+        }
     }
 
     /// Before each attempt: reads password and certificates, which may have changed.

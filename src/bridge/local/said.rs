@@ -153,8 +153,9 @@ impl Said {
         let OtherSession { endpoint, client_id, protocol } = left;
         log::warn!(
             GATEWIRE_EVENT = "bridge_session_left", GATEWIRE_BRIDGE = config.name.as_str(), GATEWIRE_CLIENT_ID = client_id.as_str();
-            "bridge {}: until now it connected to {endpoint} as `{client_id}` with MQTT {protocol}. Messages that wait for that session \
-             there aren't fetched: to have them, set `broker`, `client_id` and `protocol` back until nothing waits", config.name
+            "bridge {}: until now it connected to {endpoint} as `{client_id}` with MQTT {protocol}. If the broker {} has another session \
+             for what is set now, messages that wait for the old one aren't fetched: to have them, set `broker`, `client_id` and \
+             `protocol` back until nothing waits", config.name, config.broker
         );
     }
 
