@@ -24,6 +24,9 @@ use crate::message::{Properties, exactly};
 /// Bytes of `[` and `]`.
 const BRACKETS: usize = 2;
 
+/// The content type of an array that is packed.
+pub(crate) const GZIP_TYPE: &str = "application/gzip";
+
 /// Why a payload can't be in a batch. The text follows the name of what has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum NotBatchable {
@@ -121,7 +124,7 @@ impl Batch {
         match self.config.encoding {
             Encoding::None => others,
             Encoding::Gzip => Some(Arc::new(Properties {
-                content_type: Some("application/gzip".to_owned()),
+                content_type: Some(GZIP_TYPE.to_owned()),
                 ..others.map(Arc::unwrap_or_clone).unwrap_or_default()
             })),
         }

@@ -4,7 +4,12 @@ use std::fmt::Display;
 
 /// `1 message`, `2 messages`.
 pub(crate) fn count<N: Copy + Display + PartialEq + From<u8>>(n: N, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == N::from(1) { "" } else { "s" })
+    format!("{n} {}", self::noun(n, noun))
+}
+
+/// `message` for one, else `messages`.
+pub(crate) fn noun<N: Copy + PartialEq + From<u8>>(n: N, noun: &str) -> String {
+    format!("{noun}{}", if n == N::from(1) { "" } else { "s" })
 }
 
 /// With a verb that agrees: `1 message waits`, `2 messages wait`.

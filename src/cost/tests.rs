@@ -15,14 +15,30 @@ fn config(rest: &str) -> Config {
 }
 
 fn row(keys: &str, reads: Reads) -> Row {
-    let text = format!("[[publish]]\nname = \"p\"\ntopic = \"gateways/thing-1/t\"\n{keys}\n");
-    Row::publish(&config(&text).publish[0], &reads, Protocol::Mqtt5, FROM.parse().unwrap())
+    row_on("gateways/thing-1/t", keys, reads, false)
+}
+
+fn row_on(topic: &str, keys: &str, reads: Reads, by_alias: bool) -> Row {
+    let text = format!("[[publish]]\nname = \"p\"\ntopic = \"{topic}\"\n{keys}\n");
+    let written = Written { protocol: Protocol::Mqtt5, by_alias };
+    Row::publish(&config(&text).publish[0], &reads, written, FROM.parse().unwrap())
+}
+
+/// The lines for a whole configuration, whose publications read nothing.
+fn lines(rest: &str) -> Vec<String> {
+    let config = config(rest);
+    let publish: Vec<_> = config.publish.iter().map(|publish| (publish.clone(), Reads::Nothing)).collect();
+    Cost::new(&config, &publish, FROM.parse().unwrap()).lines()
+}
+
+fn schedule(name: &str, topic: &str, keys: &str) -> String {
+    format!("[[publish]]\nname = \"{name}\"\ntopic = \"{topic}\"\n{keys}\n")
 }
 
 /// Messages, units and bytes sent and received.
 fn numbers(keys: &str, reads: Reads) -> (u64, u64, u64, u64) {
     let row = row(keys, reads);
-    let Traffic { units, sent, received } = row.traffic.unwrap();
+    let Traffic { units, sent, received, .. } = row.traffic.unwrap();
     (row.messages, units, sent, received)
 }
 
@@ -46,7 +62,7 @@ fn schedules_are_counted_over_a_month() {
     let messages = |keys: &str| row(&format!("{keys}\npayload = \"x\""), Reads::Nothing).messages;
     assert_eq!(messages("every = \"90s\"\njitter = \"80s\""), 29_200);
     assert_eq!(messages("every = \"30s\"\ncount = 5"), 5);
-    assert_eq!(messages("every = \"366d\""), 0);
+    assert_eq!(messages("every = \"366d\""), 1);
     assert_eq!(messages("cron = \"0 3 * * *\""), 30);
     assert_eq!(messages("cron = \"*/5 * * * *\""), 8760);
     assert_eq!(messages("cron = \"0 8-17 * * 1-5\""), 218);
@@ -93,6 +109,10 @@ fn what_is_not_known_is_said() {
     let said = |keys: &str, reads| row(keys, reads).to_string();
     let command = "every = \"1h\"\ncommand = [\"true\"]";
     assert_eq!(said(command, Reads::Unknown("why")), "p: 730 messages, bytes unknown: why");
+    assert_eq!(
+        said("every = \"365d\"\npayload = \"x\"", Reads::Nothing),
+        "p: at most 1 message, 1 unit of 5 KB, 48 bytes sent, 26 bytes received"
+    );
     let batch = format!("{command}\nbatch = {{ max = 2 }}");
     assert_eq!(said(&batch, Reads::Unknown("why")), "p: at most 730 messages, bytes unknown: why");
     assert_eq!(
@@ -101,11 +121,103 @@ fn what_is_not_known_is_said() {
     );
     assert!(said("every = \"1h\"\nfile = \"/nowhere\"", file(0)).ends_with("bytes unknown: its file is empty"));
     let field = said("every = \"1h\"\nfile = \"/nowhere\"\npayload = \"{{value.t}}\"", file(3));
-    assert!(field.ends_with("bytes unknown: what its file holds doesn't go into its payload"), "{field}");
+    assert!(field.ends_with("bytes unknown: its payload can't be made of what its file holds now"), "{field}");
 }
 
 #[test]
-fn everything_is_summed_up() {
+fn with_aliases_a_topic_is_counted_once_and_then_its_number() {
+    let keys = "every = \"1m\"\npayload = \"on\"";
+    let sent = |by_alias| row_on("gateways/thing-1/t", keys, Reads::Nothing, by_alias).traffic.unwrap().sent;
+    assert_eq!(sent(false), 43_800 * 49);
+    // 3 of alias for 18 of topic; AWS meters the topic all the same.
+    assert_eq!(sent(true), 43_800 * (49 + 3 - 18) + 18);
+    let topics = |n: usize, head: &str| {
+        let publish: String = (0..n).map(|n| schedule(&format!("p{n}"), &format!("t/{n}"), keys)).collect();
+        lines(&format!("{head}\n{publish}"))
+    };
+    let said = |lines: Vec<String>| lines.iter().find(|line| line.starts_with("topic_alias")).cloned();
+    assert_eq!(
+        said(topics(8, "topic_alias = true")).unwrap(),
+        "topic_alias: each topic counted once in full, as IoT Core takes 8 aliases a connection"
+    );
+    assert_eq!(
+        said(topics(9, "topic_alias = true")).unwrap(),
+        "topic_alias: not counted, as there are more topics than the 8 aliases that IoT Core takes"
+    );
+    assert_eq!(said(topics(1, "")), None);
+    assert_eq!(said(topics(1, "topic_alias = true\nprotocol = \"3.1.1\"")), None);
+}
+
+#[test]
+fn what_is_packed_is_counted_as_it_differs_from_one_publication_to_the_next() {
+    let batch = "batch = { max = 50, within = \"1h\", encoding = \"gzip\" }";
+    let payload = |payload: &str| row(&format!("every = \"1m\"\n{payload}\n{batch}"), Reads::Nothing);
+    let sent = |row: &Row| row.traffic.clone().unwrap().sent / row.messages;
+    let same = payload("payload = { t = \"2026-01-01T00:00:00.000Z\", n = 43800 }");
+    let each = payload("payload = { t = \"{{timestamp}}\", n = \"{{count}}\" }");
+    assert_eq!((same.messages, each.messages), (876, 876));
+    // 19 of the content type, beside what a message without a payload has.
+    let least = 47 + 19;
+    assert!((least + 40..least + 110).contains(&sent(&same)), "{}", sent(&same));
+    assert!((least + 220..least + 600).contains(&sent(&each)), "{}", sent(&each));
+    assert!(!same.is_at_least && !each.is_at_least);
+    let of_file = row(&format!("every = \"1m\"\nfile = \"/nowhere\"\n{batch}"), file(100));
+    assert!(of_file.to_string().starts_with("p: 876 messages, at least 876 units of 5 KB, "), "{of_file}");
+    let moved = row(&format!("every = \"1m\"\nfile = \"/nowhere\"\non_change = true\n{batch}"), file(100));
+    assert!(
+        moved.to_string().ends_with("bytes unknown: how well gzip packs its values depends on how they change"),
+        "{moved}"
+    );
+}
+
+#[test]
+fn basic_ingest_has_no_units_and_is_named() {
+    let rule = row_on("$aws/rules/store/t", "every = \"1h\"\npayload = \"on\"", Reads::Nothing, false);
+    assert_eq!(
+        rule.to_string(),
+        "p: 730 messages by Basic Ingest (no messaging charge), 35.8 kB sent, 19.0 kB received"
+    );
+    let keys = "every = \"1h\"\npayload = \"on\"";
+    let both = schedule("a", "$aws/rules/store/t", keys) + &schedule("b", "t", keys);
+    let sum = "in a month, connected for all of its 43,800 minutes: 730 messages, 730 more messages by Basic Ingest, 730 units of 5 KB, ";
+    assert!(lines(&both)[0].starts_with(sum), "{}", lines(&both)[0]);
+}
+
+#[test]
+fn schedules_that_rate_limit_does_not_let_through_are_told_with_its_key() {
+    let beyond = |head: &str, keys: &[&str]| {
+        let publish: String = keys.iter().enumerate().map(|(n, keys)| schedule(&format!("p{n}"), "t", keys)).collect();
+        let config = config(&format!("{head}\n{publish}"));
+        let publish: Vec<_> = config.publish.iter().map(|publish| (publish.clone(), Reads::Nothing)).collect();
+        Cost::new(&config, &publish, FROM.parse().unwrap()).beyond(&config.connection.rate_limit)
+    };
+    let hundred = "every = \"10ms\"\npayload = \"x\"";
+    assert_eq!(beyond("", &[hundred]), [""; 0]);
+    assert_eq!(
+        beyond("", &[hundred, hundred]),
+        [
+            "`connection.rate_limit.messages_per_second`: schedules publish 200 messages a second, and 100 are let through: the outbox \
+          fills up. Publish less often, or use `batch`; a higher limit is of use only where the server takes more (IoT Core takes \
+          100 a second from a connection)"
+        ]
+    );
+    let batch = "every = \"10ms\"\npayload = \"x\"\nbatch = { within = \"1s\" }";
+    assert_eq!(beyond("", &[hundred, batch])[0].split(" messages").next().unwrap().rsplit(' ').next(), Some("102"));
+    // What may be fewer isn't held against anybody.
+    let maybe = "every = \"10ms\"\ncommand = [\"true\"]\non_change = true";
+    assert_eq!(beyond("", &[hundred, maybe]), [""; 0]);
+    let large = format!("every = \"100ms\"\npayload = \"{}\"", "x".repeat(100_000));
+    let said = beyond("", &[&large]);
+    assert!(
+        said[0].starts_with(
+            "`connection.rate_limit.bytes_per_second`: schedules publish 1.0 MB a second, and 524.3 kB are"
+        ),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn the_sum_says_what_it_leaves_out() {
     let config = config(
         "keep_alive = \"2m\"\n[[publish]]\nname = \"a\"\ntopic = \"t\"\nevery = \"1h\"\npayload = \"x\"\n\
          [[publish]]\nname = \"b\"\ntopic = \"t\"\nevery = \"1h\"\ncommand = [\"true\"]\n\
@@ -116,12 +228,16 @@ fn everything_is_summed_up() {
     assert_eq!(
         Cost::new(&config, &publish, FROM.parse().unwrap()).lines(),
         [
-            "in a month, connected for all of its 43800 minutes: 1460 messages, 730 units of 5 KB, 548.2 kB sent, 544.6 kB received; \
-             AWS's prices differ by region",
+            "in a month, connected for all of its 43,800 minutes: at least 1,460 messages, 730 units of 5 KB, 548.2 kB sent, \
+             544.6 kB received, and what isn't counted (below); AWS's prices differ by region",
             "a: 730 messages, 730 units of 5 KB, 22.6 kB sent, 19.0 kB received",
             "b: 730 messages, bytes unknown: why",
             "keep alive: at most 525.6 kB sent, 525.6 kB received",
+            "not counted, as it isn't known: units and bytes of b",
             "not counted, as it depends on others: ingest i, jobs",
         ]
     );
+    let first = |keys: &str| lines(&schedule("a", "t", keys)).remove(0);
+    assert!(first("every = \"1h\"\npayload = \"x\"").contains(" minutes: 730 messages, "));
+    assert!(first("every = \"365d\"\npayload = \"x\"").contains(" minutes: at most 1 message, "));
 }

@@ -16,7 +16,7 @@ mod wire;
 
 pub(crate) use options::{KeepAlive, Login, Options, Protocol, Subscribing, Will};
 pub(crate) use rejection::Rejection;
-pub(crate) use wire::{Malformed, publish_size};
+pub(crate) use wire::{ALIAS_BYTES, Malformed, PROPERTY_OF_TEXT, publish_size};
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing {

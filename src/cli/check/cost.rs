@@ -7,14 +7,14 @@ use crate::limits::MAX_PAYLOAD;
 use crate::regular;
 use crate::template::Value;
 
-/// For people, a line each.
-pub(super) fn lines(config: &Config) -> Vec<String> {
+/// See the module.
+pub(super) fn of(config: &Config) -> Cost {
     let with_what_it_reads = |publish| {
         let reads = reads(&publish);
         (publish, reads)
     };
     let publish: Vec<(Publish, Reads)> = config.publications().into_iter().map(with_what_it_reads).collect();
-    Cost::new(config, &publish, journal::now()).lines()
+    Cost::new(config, &publish, journal::now())
 }
 
 /// A file is looked into; a command isn't run, as it may do anything.
@@ -25,7 +25,7 @@ fn reads(publish: &Publish) -> Reads {
             Ok(bytes) => Reads::Value(Value::text(bytes)),
             Err(_) => Reads::Unknown("its file can't be read"),
         },
-        Some(Source::Command { .. }) => Reads::Unknown("they depend on what its command prints"),
-        Some(Source::Metrics(_)) => Reads::Unknown("they depend on what its metrics are"),
+        Some(Source::Command { .. }) => Reads::Unknown("its command isn't run to see what it prints"),
+        Some(Source::Metrics(_)) => Reads::Unknown("its metrics have other values each time"),
     }
 }

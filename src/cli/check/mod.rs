@@ -20,6 +20,7 @@ use super::inputs;
 use super::output::{say, tell};
 use crate::actions::RunsAs;
 use crate::config::{self, Config, Environment, Listen};
+use crate::cost::Cost;
 use crate::count::count;
 use crate::net::Endpoint;
 use crate::systemd;
@@ -114,7 +115,9 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     if let Some(exit) = found.exit_code() {
         return exit;
     }
-    summary(&inputs.config).iter().chain(token.iter().flatten()).for_each(|line| say(line));
+    let cost = cost::of(&inputs.config);
+    cost.beyond(&inputs.config.connection.rate_limit).iter().for_each(|line| tell(&format!("warning: {line}")));
+    summary(&inputs.config, &cost).iter().chain(token.iter().flatten()).for_each(|line| say(line));
     // What only systemd sets: the service has it.
     let by_hand = config::read(path, &Environment::of_process()).err();
     for error in by_hand.iter().flat_map(|found| &found.errors) {
@@ -142,7 +145,7 @@ fn configured(path: &Path) -> Exit {
     Exit::No
 }
 
-fn summary(config: &Config) -> Vec<String> {
+fn summary(config: &Config, cost: &Cost) -> Vec<String> {
     let connection = &config.connection;
     let mut summary = vec!["configuration and credentials can be used".to_owned()];
     let mut line = |kind: &str, text: String| summary.push(format!("  {kind:<8} {text}"));
@@ -192,8 +195,8 @@ fn summary(config: &Config) -> Vec<String> {
         let user = if action.runs_as == RunsAs::Root { " as root" } else { "" };
         line("action", format!("{}: {}{user}", action.name, action.run.program));
     }
-    for cost in cost::lines(config) {
-        line("cost", cost);
+    for line_of_cost in cost.lines() {
+        line("cost", line_of_cost);
     }
     summary
 }

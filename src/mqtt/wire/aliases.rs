@@ -12,7 +12,7 @@ const SEEN: usize = 32;
 
 /// A packet with a topic and its alias is longer by so many bytes than one without alias; one with the alias alone is shorter than it
 /// by the topic.
-pub(super) const ALIAS_BYTES: usize = 3;
+pub(crate) const ALIAS_BYTES: usize = 3;
 
 /// How a topic is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::mqttbytes::v4::{Packet, PubAck, PubComp, PubRec};
 use thiserror::Error;
 
-use aliases::{ALIAS_BYTES, Aliases, Sent};
+pub(crate) use aliases::ALIAS_BYTES;
+use aliases::{Aliases, Sent};
 pub(super) use frame::PacketKind;
 use frame::{Frame, PUBLISH, variable_integer};
 use publish::Passing;
@@ -131,10 +132,13 @@ impl Opening<'_> {
     }
 }
 
-/// Bytes of a PUBLISH without properties, with so many bytes of topic and payload.
-pub(crate) fn publish_size(protocol: Protocol, qos: Qos, topic: usize, payload: usize) -> usize {
+/// Bytes of identifier and length that a property has beside its text, such as a content type.
+pub(crate) const PROPERTY_OF_TEXT: usize = 1 + 2;
+
+/// Bytes of a PUBLISH with so many bytes of topic, properties (less than 128; MQTT 3.1.1 has none) and payload.
+pub(crate) fn publish_size(protocol: Protocol, qos: Qos, topic: usize, properties: usize, payload: usize) -> usize {
     let identifier = if qos == Qos::AtLeastOnce { 2 } else { 0 };
-    let properties = if protocol == Protocol::Mqtt5 { 1 } else { 0 };
+    let properties = if protocol == Protocol::Mqtt5 { 1 + properties } else { 0 };
     let rest = 2 + topic + identifier + properties + payload;
     // The length of the rest has 7 bits a byte.
     let length = (1..4).find(|bytes| rest < 1 << (7 * bytes)).unwrap_or(4);

@@ -306,11 +306,39 @@ fn a_publish_is_as_large_as_is_said() {
                     Outbound { topic: topic.clone(), payload, qos, retain: false, urgent: false, properties: None };
                 Wire::new(&options(protocol)).publish(&message, 1, false, Instant::now(), &mut output);
                 assert_eq!(
-                    publish_size(protocol, qos, topic.as_str().len(), len),
+                    publish_size(protocol, qos, topic.as_str().len(), 0, len),
                     output.len(),
                     "{protocol:?} {qos:?} {len}"
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_publish_by_alias_and_one_with_a_content_type_are_as_large_as_is_said() {
+    let topic = Topic::new("gateways/thing-1/hello").unwrap();
+    let content_type = "application/gzip";
+    for len in [0, 100, 200] {
+        let (payload, now) = (Bytes::from(vec![b'x'; len]), Instant::now());
+        let mut message = Outbound {
+            topic: topic.clone(),
+            payload,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            urgent: false,
+            properties: None,
+        };
+        let size = |message: &Outbound, sent| {
+            let mut output = BytesMut::new();
+            v5::publish_as(message, 1, sent, now, &mut output);
+            output.len()
+        };
+        let said = |topic, properties| publish_size(Protocol::Mqtt5, Qos::AtLeastOnce, topic, properties, len);
+        assert_eq!(size(&message, Sent::Named(1)), said(topic.as_str().len(), ALIAS_BYTES));
+        assert_eq!(size(&message, Sent::Alias(1)), said(0, ALIAS_BYTES));
+        let properties = Properties { content_type: Some(content_type.to_owned()), ..Properties::default() };
+        message.properties = Some(std::sync::Arc::new(properties));
+        assert_eq!(size(&message, Sent::Plain), said(topic.as_str().len(), PROPERTY_OF_TEXT + content_type.len()));
     }
 }

@@ -1,7 +1,7 @@
 //! What the network has carried, on the page.
 
 use super::Page;
-use crate::cost::megabytes;
+use crate::cost;
 use crate::status::document::{CarriedDocument, MeterDocument};
 
 /// So many causes are named, those with the most bytes.
@@ -23,8 +23,8 @@ impl Page {
 /// `this month: 4.1 MB sent, 2.2 MB received, 12.6 MB by its end`
 pub(in crate::cli::status) fn period(name: &str, carried: &CarriedDocument) -> String {
     let CarriedDocument { sent, received, forecast } = carried;
-    let forecast = forecast.map_or_else(String::new, |bytes| format!(", {} by its end", megabytes(bytes)));
-    format!("{name}: {} sent, {} received{forecast}", megabytes(*sent), megabytes(*received))
+    let forecast = forecast.map_or_else(String::new, |bytes| format!(", {} by its end", cost::bytes(bytes)));
+    format!("{name}: {} sent, {} received{forecast}", cost::bytes(*sent), cost::bytes(*received))
 }
 
 /// What most of the month's were for.
@@ -32,7 +32,7 @@ fn causes(meter: &MeterDocument) -> Option<String> {
     let total = |carried: &CarriedDocument| carried.sent.saturating_add(carried.received);
     let mut causes: Vec<(&String, u64)> = meter.causes.iter().map(|(name, carried)| (name, total(carried))).collect();
     causes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    let shown = causes.iter().take(MOST).map(|(name, bytes)| format!("{} {}", name.replace('_', " "), megabytes(*bytes)));
+    let shown = causes.iter().take(MOST).map(|(name, bytes)| format!("{} {}", name.replace('_', " "), cost::bytes(*bytes)));
     let shown = shown.collect::<Vec<_>>().join(", ");
     (!causes.is_empty()).then(|| format!("of the month: {shown}{}", if causes.len() > MOST { ", .." } else { "" }))
 }

@@ -118,7 +118,7 @@ impl Gateway {
             told.push(news.to_string());
             progress(news);
         };
-        fetch(&MachineNetwork::new(&Rc::default()), order, settings, &mut tell).await
+        fetch(&MachineNetwork::new(&std::rc::Rc::default()), order, settings, &mut tell).await
     }
 
     /// Why it fails, of which nothing may be left and nothing secret be said.
