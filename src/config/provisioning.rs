@@ -43,7 +43,8 @@ impl Provisioning {
     /// # Errors
     /// It is no client id, or nothing that the configuration can be used with, in words that follow the name.
     pub(crate) fn client_id_of(&self, thing: &str) -> Result<String, String> {
-        if let Some(LongestName { length, fault }) = self.longest_name.as_ref().filter(|name| name.length < thing.len()) {
+        if let Some(LongestName { length, fault }) = self.longest_name.as_ref().filter(|name| name.length < thing.len())
+        {
             return Err(format!(
                 "has {} characters, and with more than {length} the configuration can't be used: {fault}",
                 thing.len()

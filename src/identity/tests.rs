@@ -350,7 +350,12 @@ fn garbage_in_the_place_of_the_next_identity_gives_way_to_one_that_is_whole() {
 fn what_is_removed_unread_is_in_nobodys_way_unless_it_is_a_directory() {
     let (_keep, state) = real();
     let fifo = |path: PathBuf| nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let places = ["identity.making/key", "identity.discarded/key", "identity.next/progress.json.unfinished", "identity/progress.json"];
+    let places = [
+        "identity.making/key",
+        "identity.discarded/key",
+        "identity.next/progress.json.unfinished",
+        "identity/progress.json",
+    ];
     for place in places {
         std::fs::create_dir_all(state.join(place).parent().unwrap()).unwrap();
         fifo(state.join(place));

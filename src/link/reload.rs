@@ -13,8 +13,8 @@ use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::session::Remembered;
 use crate::mqtt::{Options, Subscribing};
-use crate::net::{Network, Purpose};
 use crate::net::credentials::{self, Credentials, Fingerprint};
+use crate::net::{Network, Purpose};
 use crate::time;
 
 /// What the link is made for.

@@ -22,7 +22,8 @@ const BRIDGE: Label = Label(5);
 const SERVICES: Label = Label(6);
 
 /// How the topics of AWS's services begin; below `$aws/rules/` are those of Basic Ingest, which are anybody's.
-const SERVICE_TOPICS: [&str; 4] = ["$aws/things/", "$aws/commands/", "$aws/provisioning-templates/", "$aws/certificates/"];
+const SERVICE_TOPICS: [&str; 4] =
+    ["$aws/things/", "$aws/commands/", "$aws/provisioning-templates/", "$aws/certificates/"];
 
 /// See the module.
 #[derive(Debug)]
@@ -53,9 +54,10 @@ impl Causes {
     pub(super) fn configure(&self, config: &Config) {
         let publications = config.publications();
         // Of several with one topic the first one has its messages.
-        let publish = publications.iter().rev().map(|publish| {
-            (publish.topic.clone(), self.label(&format!("publish {}", publish.name)))
-        });
+        let publish = publications
+            .iter()
+            .rev()
+            .map(|publish| (publish.topic.clone(), self.label(&format!("publish {}", publish.name))));
         let publish = publish.collect();
         let bridges = || config.bridges();
         let up = bridges().flat_map(|bridge| &bridge.up).flat_map(|rule| Up::mapping(rule).images()).collect();

@@ -55,10 +55,7 @@ struct Seen {
 /// What was carried since `before`, which becomes `now`.
 fn since(before: &mut Carried, now: Carried) -> Carried {
     let last = std::mem::replace(before, now);
-    Carried {
-        sent: now.sent.saturating_sub(last.sent),
-        received: now.received.saturating_sub(last.received),
-    }
+    Carried { sent: now.sent.saturating_sub(last.sent), received: now.received.saturating_sub(last.received) }
 }
 
 impl Meter {
@@ -137,8 +134,7 @@ impl Meter {
             false => traffic.received.share(carried.received, &mut received),
         };
         // It is looked at again once it is known what it was for.
-        running.seen.link =
-            Carried { sent: now.sent - left_to_send, received: now.received - left_to_receive };
+        running.seen.link = Carried { sent: now.sent - left_to_send, received: now.received - left_to_receive };
     }
 
     /// Counts what isn't the link's.

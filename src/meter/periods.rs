@@ -78,10 +78,7 @@ pub(super) struct Period {
 }
 
 pub(super) fn plus(one: Carried, other: Carried) -> Carried {
-    Carried {
-        sent: one.sent.saturating_add(other.sent),
-        received: one.received.saturating_add(other.received),
-    }
+    Carried { sent: one.sent.saturating_add(other.sent), received: one.received.saturating_add(other.received) }
 }
 
 impl Period {
@@ -168,7 +165,8 @@ impl Periods {
             Some(known) => self.kept.remove(known),
             None => {
                 // Of the first one the beginning wasn't counted.
-                let follows = self.kept.iter().any(|before| before.span.is_some_and(|before| before.start < span.start));
+                let follows =
+                    self.kept.iter().any(|before| before.span.is_some_and(|before| before.start < span.start));
                 Period { span: Some(span), since: Some(if follows { span.start } else { wall }), ..Period::default() }
             }
         };

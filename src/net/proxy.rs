@@ -44,7 +44,11 @@ impl Proxy {
     }
 
     /// Has the proxy at the other end of `tcp` connect to `endpoint`. What follows on `tcp` is between us and that.
-    pub(super) async fn tunnel(&self, tcp: &mut (impl AsyncRead + AsyncWrite + Unpin), endpoint: &Endpoint) -> Result<(), ProxyFault> {
+    pub(super) async fn tunnel(
+        &self,
+        tcp: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        endpoint: &Endpoint,
+    ) -> Result<(), ProxyFault> {
         tcp.write_all(self.request(endpoint).as_bytes()).await.map_err(|error| ProxyFault::from_io(&error))?;
         let mut answer = Vec::new();
         loop {

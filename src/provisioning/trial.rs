@@ -12,8 +12,8 @@ use crate::link::connect::LinkConnector;
 use crate::link::diagnosis::LinkError;
 use crate::link::options;
 use crate::link::talk::Talk;
-use crate::net::{Network, Purpose};
 use crate::net::credentials::Credentials;
+use crate::net::{Network, Purpose};
 
 /// IoT Core takes one CONNECT a second of a client.
 const BETWEEN_CONNECTS: Duration = Duration::from_millis(1500);

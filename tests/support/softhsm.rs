@@ -69,7 +69,18 @@ impl Token {
     /// The token has another PIN from now on.
     pub fn change_pin(&self, pin: &str) {
         let mut command = Command::new("pkcs11-tool");
-        command.args(["--module", SOFTHSM, "--token-label", "gw", "--login", "--pin", PIN, "--change-pin", "--new-pin", pin]);
+        command.args([
+            "--module",
+            SOFTHSM,
+            "--token-label",
+            "gw",
+            "--login",
+            "--pin",
+            PIN,
+            "--change-pin",
+            "--new-pin",
+            pin,
+        ]);
         run(command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")));
     }
 

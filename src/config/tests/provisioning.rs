@@ -254,13 +254,18 @@ fn the_client_id_of_a_thing_is_what_the_configuration_makes_of_it() {
     assert_eq!(of("{{thing}}", &"x".repeat(128)).unwrap().len(), 128);
     let fault = of("{{thing}}-{{hostname}}", &"x".repeat(124)).unwrap_err();
     assert!(fault.starts_with("has 124 characters, and with more than 123 the"), "{fault}");
-    assert!(fault.ends_with("gatewire.toml:3: `connection.client_id`: is 129 bytes long, IoT Core takes at most 128"), "{fault}");
+    assert!(
+        fault.ends_with("gatewire.toml:3: `connection.client_id`: is 129 bytes long, IoT Core takes at most 128"),
+        "{fault}"
+    );
 }
 
 #[test]
 fn a_name_with_which_the_configuration_cant_be_used_is_refused_before_it_is_put_in_force() {
-    let publish = |topic: &str| format!("[[publish]]\nname = \"a\"\ntopic = \"{topic}\"\nevery = \"1d\"\npayload = \"x\"\n");
-    let forward = "[[forward]]\nname = \"b\"\nsocket = \"/run/gatewire/b.sock\"\nfilters = [\"{{thing}}/{{thing}}/x\"]\n";
+    let publish =
+        |topic: &str| format!("[[publish]]\nname = \"a\"\ntopic = \"{topic}\"\nevery = \"1d\"\npayload = \"x\"\n");
+    let forward =
+        "[[forward]]\nname = \"b\"\nsocket = \"/run/gatewire/b.sock\"\nfilters = [\"{{thing}}/{{thing}}/x\"]\n";
     let rest = publish(&format!("{}/{{{{thing}}}}", "t".repeat(195)));
     let with = |thing: &str| provisioning(&format!("{rest}{forward}")).client_id_of(thing);
     assert_eq!(with(&"g".repeat(60)).unwrap().len(), 60);
@@ -280,8 +285,7 @@ fn a_file_that_is_for_something_else_too_isnt_deleted_with_the_claim() {
     let link = directory.path().join("link");
     std::os::unix::fs::symlink("/c/cert", &link).unwrap();
     let ca = |file: &str| format!("[tls]\nca_file = \"{file}\"\n");
-    let published =
-        "[[publish]]\nname = \"a\"\ntopic = \"t\"\nevery = \"1d\"\nfile = \"/c/key\"\n".to_owned();
+    let published = "[[publish]]\nname = \"a\"\ntopic = \"t\"\nevery = \"1d\"\nfile = \"/c/key\"\n".to_owned();
     for (rest, line, key, file) in [
         (ca("/c/cert"), 7, "claim_cert_file", "/c/cert is the file of `tls.ca_file` at gatewire.toml:11"),
         (ca(link.to_str().unwrap()), 7, "claim_cert_file", "/c/cert is the file of `tls.ca_file` at gatewire.toml:11"),

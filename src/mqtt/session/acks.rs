@@ -153,7 +153,15 @@ impl Owed {
         self.next_token += 1;
         let token = AckToken::new(self.next_token);
         let label = Label::default();
-        self.queue.push_back(PendingAck { id: Some(id), token, digest, is_exactly_once, is_resent, done: false, label });
+        self.queue.push_back(PendingAck {
+            id: Some(id),
+            token,
+            digest,
+            is_exactly_once,
+            is_resent,
+            done: false,
+            label,
+        });
         Arrival::New { token, again: self.is_expected(id, digest) }
     }
 

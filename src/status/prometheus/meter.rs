@@ -15,7 +15,11 @@ impl Metrics {
             }
         }
         if periods.iter().any(|(_, carried)| carried.forecast.is_some()) {
-            self.family("meter_forecast_bytes", Gauge, "Bytes both ways by the end of the period, if it goes on like this.");
+            self.family(
+                "meter_forecast_bytes",
+                Gauge,
+                "Bytes both ways by the end of the period, if it goes on like this.",
+            );
             for (period, carried) in periods {
                 if let Some(bytes) = carried.forecast {
                     self.sample("meter_forecast_bytes", &[("period", period)], bytes as f64);

@@ -32,7 +32,8 @@ fn causes(meter: &MeterDocument) -> Option<String> {
     let total = |carried: &CarriedDocument| carried.sent.saturating_add(carried.received);
     let mut causes: Vec<(&String, u64)> = meter.causes.iter().map(|(name, carried)| (name, total(carried))).collect();
     causes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    let shown = causes.iter().take(MOST).map(|(name, bytes)| format!("{} {}", name.replace('_', " "), cost::bytes(*bytes)));
+    let shown =
+        causes.iter().take(MOST).map(|(name, bytes)| format!("{} {}", name.replace('_', " "), cost::bytes(*bytes)));
     let shown = shown.collect::<Vec<_>>().join(", ");
     (!causes.is_empty()).then(|| format!("of the month: {shown}{}", if causes.len() > MOST { ", .." } else { "" }))
 }
