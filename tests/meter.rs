@@ -111,3 +111,58 @@ fn without_its_section_there_is_none() {
     eventually("no meter", || gatewire.status().get("meter").is_none().then_some(()));
     assert_eq!(gatewire.stop().0, 0);
 }
+
+fn with_budget(month: &str, then: &str) -> String {
+    TABLES.replace("[meter]\n", &format!("[meter]\nbudget = {{ month = \"{month}\", then = \"{then}\" }}\n"))
+}
+
+#[test]
+fn a_budget_is_said_once_whatever_is_restarted() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, &with_budget("1 KiB", "warn")).keep_log("log");
+    let gatewire = setup.connect();
+    gatewire.wait_for("the month's budget of 1.0 kB is used up. All goes on as before");
+    let status = gatewire.status();
+    assert_eq!((&status["meter"]["budget"]["state"], &status["outbox"]["held"]), (&json!("past"), &Value::Null));
+    gatewire.kill();
+    let gatewire = setup.connect();
+    eventually("the publications", || (gatewire.status()["outbox"]["delivered"] == 50).then_some(()));
+    assert_eq!(gatewire.status()["meter"]["budget"]["state"], "past");
+    assert_eq!(gatewire.stop().0, 0);
+    let log = std::fs::read_to_string(setup.directory.path().join("log")).unwrap();
+    assert_eq!(log.matches("is used up").count(), 1, "{log}");
+}
+
+#[test]
+fn past_the_budget_only_what_is_urgent_goes_until_there_is_a_larger_one() {
+    let broker = Mosquitto::start();
+    let tables = with_budget("60 kB", "urgent-only").replace("count = 50", "count = 1");
+    let setup = Setup::new(broker.port, &tables);
+    let gatewire = setup.connect();
+    let mut client = gatewire.client("publish.sock");
+    let mut ask = |line: Value| client.ask(&line.to_string());
+    assert_eq!(ask(json!({"topic": "up/x", "payload": "x".repeat(100_000)}))["result"], "delivered");
+    gatewire.wait_for("the month's budget of 60.0 kB is used up. Only what is urgent is published from now on");
+    assert_eq!(ask(json!({"topic": "up/1", "payload": "1"}))["result"], "stored");
+    assert_eq!(ask(json!({"topic": "up/2", "payload": "2", "urgent": true}))["result"], "delivered");
+    assert_eq!(ask(json!({"topic": "up/3", "payload": "3", "qos": 0}))["error"], "not_connected");
+    let status = gatewire.status();
+    assert_eq!((&status["outbox"]["held"]["cause"], &status["outbox"]["waiting"]), (&json!("budget"), &json!(1)));
+    let (_, page, _) = setup.output_of(&["status"]);
+    assert!(page.contains("only what is urgent is sent"), "{page}");
+    // Also after a restart, from the first message on.
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.connect();
+    let mut client = gatewire.client("publish.sock");
+    assert_eq!(client.ask(&json!({"topic": "up/4", "payload": "4"}).to_string())["result"], "stored");
+    let setup = setup.edit("60 kB", "1 GB");
+    gatewire.signal("HUP");
+    gatewire.wait_for("what waited because it isn't urgent is sent now");
+    eventually("what waited", || (gatewire.status()["outbox"]["waiting"] == 0).then_some(()));
+    let received = broker.received("thing-1");
+    let received: Vec<&str> = received.iter().map(String::as_str).filter(|topic| topic.starts_with("up/")).collect();
+    assert_eq!(received, ["up/x", "up/2", "up/1", "up/4"]);
+    assert_eq!(gatewire.status()["outbox"]["held"], Value::Null);
+    assert_eq!(gatewire.stop().0, 0);
+    drop(setup);
+}

@@ -92,7 +92,7 @@ pub(super) const SECTIONS: [&Known; 17] = [
     &Known { name: "outbox", is_array: false, keys: &["path", "max_size", "max_age", "when_full", "spill_after"] },
     &Known { name: "status", is_array: false, keys: &["socket", "mode", "group"] },
     &Known { name: "metrics", is_array: false, keys: &["listen", "mode", "group"] },
-    &Known { name: "meter", is_array: false, keys: &[] },
+    &Known { name: "meter", is_array: false, keys: &["budget"] },
     &Known { name: "log", is_array: false, keys: &["level"] },
 ];
 
@@ -178,8 +178,8 @@ pub(super) fn is_key(name: &str) -> bool {
 
 /// The header of a table that is the value of `key`: `[connection.backoff]`, or several. `None` for what is no table.
 pub(super) fn header_below(key: &str) -> Option<String> {
-    const TABLES: [&str; 9] =
-        ["backoff", "rate_limit", "will", "birth", "parameters", "payload", "keep", "batch", "download"];
+    const TABLES: [&str; 10] =
+        ["backoff", "rate_limit", "will", "birth", "parameters", "payload", "keep", "batch", "download", "budget"];
     let homes = SECTIONS.iter().filter(|known| TABLES.contains(&key) && known.keys.contains(&key));
     let headers: Vec<String> = homes.map(|known| format!("`[{}.{key}]`", known.name)).collect();
     (!headers.is_empty()).then(|| headers.join(" or "))
@@ -284,7 +284,8 @@ fn in_table(section: &str, key: &str) -> Option<String> {
 }
 
 /// The keys of tables that are the value of a key.
-const BELOW: [(&str, &[&str]); 10] = [
+const BELOW: [(&str, &[&str]); 11] = [
+    ("budget", &["month", "warn_at", "then"]),
     ("backoff", &["first", "min", "max", "stable_after"]),
     ("rate_limit", &["messages_per_second", "bytes_per_second", "burst", "connects_per_second"]),
     ("will", &["topic", "payload", "qos", "retain"]),

@@ -2,4 +2,36 @@
 
 /// `[meter]`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Meter {}
+pub(crate) struct Meter {
+    /// `None`: it may be as much as it is.
+    pub(crate) budget: Option<Budget>,
+}
+
+/// `meter.budget`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Budget {
+    /// Bytes a month, both ways together.
+    pub(crate) month: u64,
+    /// Percent of them that are said.
+    pub(crate) warn_at: u8,
+    pub(crate) then: Then,
+}
+
+/// `meter.budget.then`: what happens past it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// It is said.
+    Warn,
+    /// And only what is urgent is published, until the next month.
+    UrgentOnly,
+}
+
+impl Then {
+    /// As the configuration has it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Then::Warn => "warn",
+            Then::UrgentOnly => "urgent-only",
+        }
+    }
+}

@@ -55,7 +55,7 @@ pub(crate) use key_file::KeyFile;
 #[cfg(test)]
 pub(crate) use known::is_key_of;
 pub(crate) use known::meant;
-pub(crate) use meter::Meter;
+pub(crate) use meter::{Budget, Meter, Then};
 pub(crate) use metrics::{Listen, Metrics};
 pub(crate) use places::Places;
 pub(crate) use provisioning::{ClaimAfter, NoValue, Provisioning};

@@ -57,6 +57,11 @@ impl Places {
         named.place.rsplit_once(':').map(|(file, _)| file.into())
     }
 
+    /// Where `meter.budget` stands, which names no file, with the key.
+    pub(crate) fn of_budget(&self) -> String {
+        self.with_key("budget", Path::new(""))
+    }
+
     /// Likewise with the key, for one of [`Config::sockets`](super::Config::sockets).
     pub(crate) fn of_socket(&self, path: &Path) -> String {
         let place = self.with_key("socket", path);

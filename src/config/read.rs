@@ -158,6 +158,7 @@ fn build_with(
     let (jobs, commands, actions) = (reader.jobs(), reader.commands(), reader.actions());
     reader.check_services(&actions, provisioning.as_ref());
     reader.check_deleted(provisioning.as_ref());
+    reader.check_budget(meter.as_ref(), &publish, &bridge, &ingest);
     if let Some(connection) = &connection {
         reader.warn_of_copies(connection.protocol);
     }

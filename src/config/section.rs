@@ -38,6 +38,7 @@ fn example(key: &str) -> &'static str {
         "keep" => "{ messages = 10000, bytes = \"16 MiB\" }",
         "tls" => "{ ca_file = \"/etc/gatewire/house-ca.pem\" }",
         "batch" => "{ max = 50, within = \"10s\" }",
+        "budget" => "{ month = \"50 MB\" }",
         "download" => "{ hosts = [\"*.s3.eu-west-1.amazonaws.com\"], max_size = \"200 MiB\" }",
         _ => "{ ... }",
     }

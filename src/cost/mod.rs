@@ -188,6 +188,8 @@ pub(crate) struct Cost {
     pub(crate) unknown: Vec<String>,
     /// What is assumed of `connection.topic_alias`, for people.
     aliases: Option<String>,
+    /// What a month may carry, both ways together, in bytes.
+    pub(crate) budget: Option<u64>,
 }
 
 impl Cost {
@@ -211,7 +213,8 @@ impl Cost {
                 "topic_alias: not counted, as there are more topics than the {ALIASES} aliases that IoT Core takes"
             ),
         });
-        Cost { rows, unknown, aliases }
+        let budget = config.meter.as_ref().and_then(|meter| meter.budget).map(|budget| budget.month);
+        Cost { rows, unknown, aliases, budget }
     }
 
     /// What is known of it, together; of the messages those that AWS bills.
@@ -229,6 +232,31 @@ impl Cost {
         })
     }
 
+    /// How much of the budget is known to be used.
+    fn of_budget(&self) -> Option<String> {
+        let budget = self.budget?;
+        let known = self.both_ways();
+        let percent = u128::from(known) * 100 / u128::from(budget.max(1));
+        Some(format!("{} of the month's budget of {}, {percent} %", bytes(known), bytes(budget)))
+    }
+
+    /// What is known of it, both ways.
+    fn both_ways(&self) -> u64 {
+        let (_, traffic) = self.known();
+        traffic.sent.saturating_add(traffic.received)
+    }
+
+    /// What is wrong with the budget: what is known doesn't fit.
+    pub(crate) fn excess(&self) -> Option<String> {
+        let budget = self.budget.filter(|budget| self.both_ways() > *budget)?;
+        Some(format!(
+            "the month's budget of {} isn't enough: {} are known to be carried in a month, and TLS handshakes and what isn't known come \
+             on top. Publish less often, use `batch` or a longer `keep_alive`, or raise the budget",
+            bytes(budget),
+            bytes(self.both_ways())
+        ))
+    }
+
     /// For people: a line with the sum, and one for each cause.
     pub(crate) fn lines(&self) -> Vec<String> {
         let without_bytes: Vec<&str> =
@@ -239,6 +267,7 @@ impl Cost {
         if !without_bytes.is_empty() {
             lines.push(format!("not counted, as it isn't known: units and bytes of {}", without_bytes.join(", ")));
         }
+        lines.extend(self.of_budget());
         if !self.unknown.is_empty() {
             lines.push(format!("not counted, as it depends on others: {}", self.unknown.join(", ")));
         }

@@ -241,3 +241,16 @@ fn the_sum_says_what_it_leaves_out() {
     assert!(first("every = \"1h\"\npayload = \"x\"").contains(" minutes: 730 messages, "));
     assert!(first("every = \"365d\"\npayload = \"x\"").contains(" minutes: at most 1 message, "));
 }
+
+#[test]
+fn a_budget_is_compared_to_what_is_known() {
+    let cost = |month: &str| {
+        let config = config(&format!("keep_alive = \"2m\"\n[meter]\nbudget = {{ month = \"{month}\" }}\n"));
+        Cost::new(&config, &[], FROM.parse().unwrap())
+    };
+    // Pings alone: 525.6 kB each way.
+    assert!(cost("2 MB").lines().contains(&"1.1 MB of the month's budget of 2.0 MB, 52 %".to_owned()));
+    assert_eq!(cost("2 MB").excess(), None);
+    let excess = cost("1 MB").excess().unwrap();
+    assert!(excess.starts_with("the month's budget of 1.0 MB isn't enough: 1.1 MB are known"), "{excess}");
+}

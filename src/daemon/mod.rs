@@ -169,9 +169,10 @@ pub(crate) async fn serve<M: Machine>(
         })
     };
     supervisor.spawn("what readers subscribe to", subscriptions::follow(Rc::clone(&parts)));
-    parts.link.meter.recall_in_time(store).await;
-    let (kept, store) = (Rc::clone(&parts.link), Rc::clone(store));
-    supervisor.spawn("the meter", async move { kept.meter.keep(&store, &*kept.network).await });
+    let (kept, waiting, store) = (Rc::clone(&parts.link), Rc::clone(outbox), Rc::clone(store));
+    let hold = move |why| waiting.hold_what_is_not_urgent(why);
+    parts.link.meter.recall_in_time(&store, &*kept.network, &hold).await;
+    supervisor.spawn("the meter", async move { kept.meter.keep(&store, &*kept.network, &hold).await });
     let link = Rc::clone(&parts.link);
     let link = supervisor.spawn("the link", async move { link.run().await });
 

@@ -20,7 +20,7 @@ const fn kind(event: &'static str, errors: &'static [&'static str], message_id: 
 }
 
 /// The first that fits counts.
-const KINDS: [EventKind; 39] = [
+const KINDS: [EventKind; 41] = [
     kind("link_up", &[], "6f2efc9e30324b9ab158c658536b8eac"),
     kind("link_down", &["dns_"], "ad733b0ebffe428e8393fbf9179c8961"),
     kind("link_down", &["tcp_"], "f5c34f417e634b32b3ffdbbff526bb4d"),
@@ -76,6 +76,8 @@ const KINDS: [EventKind; 39] = [
     kind("provisioning_refused", &[], "e16cfe0c1fdf4f3c9a2debd47794244a"),
     kind("rotation_failed", &[], "0aef5018ddcd4a1d9a73ad08090b944f"),
     kind("messages_dropped", &[], "84d58137ae5840b7b0d77286eba5a5f4"),
+    kind("budget_near", &[], "a24b9827945742589f57ac4ca7c761c9"),
+    kind("budget_past", &[], "7b7d6ab1a2bd4c6dbb251edabe9f4adf"),
     kind("store_failing", &[], "5feb3f91e60042c79917ee601fca2019"),
     kind("bridge_left_out", &[], "03bb46082c954e0db18189af48f9b1cb"),
     kind("bridge_up", &[], "3eaf0e2fd48f4d68ae52ecb8267261c6"),

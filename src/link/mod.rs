@@ -1,8 +1,7 @@
 //! The one connection to IoT Core: connects, keeps it, says why it ended, waits, and connects again, for ever.
 //!
 //! The MQTT session ([`crate::mqtt`]) decides what is said, [`pace`] when, and [`throughput`] how much of it the network takes;
-//! [`connect`] opens the way by [`crate::net`];
-//! [`connection`] moves bytes for as long as one connection lasts; [`diagnosis`] explains its end to people.
+//! [`connect`] opens the way, [`connection`] moves bytes as long as a connection lasts; [`diagnosis`] explains its end to people.
 
 mod birth;
 pub(crate) mod check;

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
+use super::level::Level;
 use super::periods::{Periods, Unit, plus};
+use crate::config::Budget;
 use crate::mqtt::session::Label;
 use crate::net::Carried;
 
@@ -53,6 +55,16 @@ impl Account {
             self.turn_to(wall);
             self.count(label, carried);
         }
+    }
+
+    /// Where the month stands now, and whether that is to be said: once for each level. A larger budget has it said again.
+    pub(super) fn judge(&mut self, budget: Option<Budget>) -> (Level, bool) {
+        let month = self.month.now_mut();
+        let level = budget.map_or(Level::Within, |budget| Level::of(budget, month.total()));
+        let is_news = level > month.said;
+        month.said = level;
+        self.is_unsaved |= is_news;
+        (level, is_news)
     }
 
     pub(super) fn is_unsaved(&self) -> bool {

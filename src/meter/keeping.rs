@@ -1,7 +1,8 @@
 //! The counts on the disk: one small note in the store, once an hour if something was counted, and at the end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::judging::Hold;
 use super::{Meter, note};
 use crate::net::Network;
 use crate::store::{Store, Write};
@@ -10,13 +11,18 @@ use crate::time;
 /// How often they are written at most. What was counted since is lost with the power.
 const INTERVAL: Duration = Duration::from_secs(3600);
 
+/// The end of a month isn't looked for more often.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The disk isn't waited for longer than this before the link begins.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Meter {
     /// Counts in what an earlier process has noted, unless the disk takes too long for that: then it is done later.
-    pub(crate) async fn recall_in_time(&self, store: &Store) {
-        let _ = tokio::time::timeout(PATIENCE, self.recall(store)).await;
+    pub(crate) async fn recall_in_time(&self, store: &Store, network: &impl Network, hold: Hold<'_>) {
+        if tokio::time::timeout(PATIENCE, self.recall(store)).await.is_ok() {
+            self.judge(store, network, hold).await;
+        }
     }
 
     async fn recall(&self, store: &Store) {
@@ -31,23 +37,31 @@ impl Meter {
         }
     }
 
-    /// Keeps them for ever. Without `[meter]` it waits for nothing but that.
-    pub(crate) async fn keep(&self, store: &Store, network: &impl Network) {
+    /// Keeps them for ever, and the month's budget. Without `[meter]` it waits for nothing but that.
+    pub(crate) async fn keep(&self, store: &Store, network: &impl Network, hold: Hold<'_>) {
         let mut due = time::now() + INTERVAL;
         loop {
+            self.recall(store).await;
+            self.judge(store, network, hold).await;
             let is_on = self.running.borrow().is_some();
-            let is_due = async {
-                self.recall(store).await;
-                tokio::time::sleep_until(due.into()).await;
-            };
             tokio::select! {
                 biased;
                 () = self.changed.notified() => continue,
-                () = is_due, if is_on => {}
+                () = tokio::time::sleep_until(self.wake_at(due).into()), if is_on => {}
             }
-            self.save(store, network).await;
-            due = time::now() + INTERVAL;
+            if time::now() >= due {
+                self.save(store, network).await;
+                due = time::now() + INTERVAL;
+            }
         }
+    }
+
+    /// When the counts are due, or what waits for the next month may go.
+    fn wake_at(&self, due: Instant) -> Instant {
+        let left = self.waits_until().map(|until| until.duration_since(time::wall()));
+        let left = left.and_then(|left| Duration::try_from(left).ok());
+        // A clock that is set back by a little is looked at again.
+        left.map_or(due, |left| due.min(time::now() + left.max(SOON)))
     }
 
     /// Writes what isn't on the disk yet. Nothing, as long as it isn't known what is there.

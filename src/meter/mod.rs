@@ -5,7 +5,9 @@
 
 mod account;
 mod causes;
+mod judging;
 mod keeping;
+mod level;
 mod note;
 mod periods;
 mod status;
@@ -17,23 +19,26 @@ use std::rc::Rc;
 
 use jiff::Timestamp;
 
-use crate::config::Config;
+use crate::config::{Budget, Config};
 use crate::mqtt::session::{Label, Labels, Session};
 use crate::net::{Carried, Network, Purpose};
 use crate::notify::LocalNotify;
 use crate::time;
 use account::Account;
 use causes::Causes;
+use level::Level;
 pub(crate) use status::MeterStatus;
 
-/// The meter as the daemon's parts see it.
+/// The meter as the daemon's parts see it. Its counts are never ahead of what was carried, and by less than a packet behind it.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     running: RefCell<Option<Running>>,
-    /// It was configured, or isn't any more.
+    /// There is something to look at: it was configured or isn't any more, or the budget is used further.
     changed: LocalNotify,
     /// What an earlier process has noted is counted in, or can't be.
     is_recalled: Cell<bool>,
+    /// Past this budget what isn't urgent is held back.
+    held: Cell<Option<Budget>>,
 }
 
 /// While it is configured.
@@ -43,6 +48,9 @@ struct Running {
     causes: Rc<Causes>,
     /// What was carried of each purpose when it was looked last.
     seen: Seen,
+    budget: Option<Budget>,
+    /// Where the month stood when it was judged last.
+    level: Level,
 }
 
 #[derive(Debug, Default)]
@@ -63,20 +71,24 @@ impl Meter {
     pub(crate) fn configure(&self, config: &Config, network: &impl Network) {
         let mut running = self.running.borrow_mut();
         let was_on = running.is_some();
-        match (config.meter.is_some(), &mut *running) {
-            (false, _) => {
+        match (&config.meter, &mut *running) {
+            (None, _) => {
                 *running = None;
                 self.is_recalled.set(false);
             }
-            (true, Some(running)) => running.causes.configure(config),
-            (true, empty) => {
+            (Some(meter), Some(running)) => {
+                running.causes.configure(config);
+                running.budget = meter.budget;
+            }
+            (Some(meter), empty) => {
                 let seen = Seen {
                     link: network.carried(Purpose::Link),
                     identity: network.carried(Purpose::Identity),
                     download: network.carried(Purpose::Download),
                 };
                 let causes = Rc::new(Causes::new(config));
-                *empty = Some(Running { account: Account::default(), causes, seen });
+                let (account, level, budget) = (Account::default(), Level::default(), meter.budget);
+                *empty = Some(Running { account, causes, seen, budget, level });
             }
         }
         if was_on || running.is_some() {
@@ -95,6 +107,7 @@ impl Meter {
         let Some(running) = &mut *self.running.borrow_mut() else { return };
         let carried = since(&mut running.seen.link, network.carried(Purpose::Link));
         running.account.add(Label::CONNECTION, carried, time::wall());
+        self.look_at_budget(running);
     }
 
     /// Counts what has been carried on the link's connection since the last time.
@@ -135,6 +148,15 @@ impl Meter {
         };
         // It is looked at again once it is known what it was for.
         running.seen.link = Carried { sent: now.sent - left_to_send, received: now.received - left_to_receive };
+        self.look_at_budget(running);
+    }
+
+    /// Has it judged where the month stands, if that is elsewhere than before.
+    fn look_at_budget(&self, running: &Running) {
+        let of = |budget| Level::of(budget, running.account.month.now().total());
+        if running.budget.is_some_and(|budget| of(budget) != running.level) {
+            self.changed.notify();
+        }
     }
 
     /// Counts what isn't the link's.
@@ -144,6 +166,7 @@ impl Meter {
         let download = since(&mut running.seen.download, network.carried(Purpose::Download));
         running.account.add(Causes::IDENTITY, identity, wall);
         running.account.add(Causes::DOWNLOAD, download, wall);
+        self.look_at_budget(running);
     }
 
     /// The `meter` of the status document; `None`: it isn't configured.
@@ -151,8 +174,8 @@ impl Meter {
         let wall = time::wall();
         self.collect(network, wall);
         let mut running = self.running.borrow_mut();
-        let Running { account, causes, .. } = running.as_mut()?;
+        let Running { account, causes, budget, .. } = running.as_mut()?;
         account.turn_to(wall);
-        Some(status::of(account, causes, wall))
+        Some(status::of(account, causes, *budget, wall))
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::Account;
 use super::causes::Causes;
+use super::level::Level;
 use super::periods::{Period, Periods};
 use crate::mqtt::session::Label;
 use crate::net::Carried;
@@ -32,6 +33,14 @@ struct PeriodNote {
     /// Bytes sent and received.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     causes: BTreeMap<String, (u64, u64)>,
+    /// What was said of the budget: the number of its level.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    said: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(n: &u8) -> bool {
+    *n == 0
 }
 
 /// What is to be noted.
@@ -50,6 +59,7 @@ fn written(period: &Period, causes: &Causes) -> Option<PeriodNote> {
         since: period.since?.into(),
         sent,
         received,
+        said: period.said as u8,
         causes: by_cause.map(|(label, Carried { sent, received })| (causes.name(label), (*sent, *received))).collect(),
     })
 }
@@ -67,6 +77,7 @@ pub(super) fn recall(text: &str, account: &mut Account, causes: &Causes) {
                 since: Some(*noted.since),
                 carried: Carried { sent: noted.sent, received: noted.received },
                 by_cause: Vec::new(),
+                said: Level::ALL.get(usize::from(noted.said)).copied().unwrap_or_default(),
             };
             for (name, (sent, received)) in noted.causes {
                 *period.cause(causes.label(&name)) = Carried { sent, received };

@@ -7,8 +7,9 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, ToSpan as _};
+use jiff::{Timestamp, ToSpan as _};
 
+use super::level::Level;
 use crate::mqtt::session::Label;
 use crate::net::Carried;
 
@@ -75,6 +76,8 @@ pub(super) struct Period {
     pub(super) carried: Carried,
     /// By label; of months alone.
     pub(super) by_cause: Vec<Carried>,
+    /// What was said of the budget; of months alone.
+    pub(super) said: Level,
 }
 
 pub(super) fn plus(one: Carried, other: Carried) -> Carried {
@@ -101,6 +104,7 @@ impl Period {
             let own = self.cause(label);
             *own = plus(*own, *carried);
         }
+        self.said = self.said.max(other.said);
         self.since = match (self.since, other.since) {
             (Some(own), Some(others)) => Some(own.min(others)),
             (own, others) => own.or(others),
@@ -200,10 +204,5 @@ impl Periods {
             now.since = Some(span.start);
         }
         self.kept.truncate(KEPT);
-    }
-
-    /// How long until the one that is counted in now has passed.
-    pub(super) fn left(&self, wall: Timestamp) -> Option<SignedDuration> {
-        Some(self.now().span?.end.duration_since(wall))
     }
 }

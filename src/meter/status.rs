@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::account::Account;
 use super::causes::Causes;
+use super::level::{Level, used_percent};
 use super::periods::Periods;
+use crate::config::Budget;
 use crate::mqtt::session::Label;
 use crate::net::Carried;
 
@@ -19,6 +21,21 @@ pub(crate) struct MeterStatus {
     month: PeriodStatus,
     /// What those of the month were for.
     causes: BTreeMap<String, CauseStatus>,
+    /// Left out unless there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<BudgetStatus>,
+}
+
+/// `meter.budget` of the status document.
+#[derive(Debug, Serialize)]
+struct BudgetStatus {
+    /// Bytes a month.
+    month: u64,
+    used_percent: u64,
+    warn_at: u8,
+    then: &'static str,
+    /// `within`, `near` (from `warn_at` on), or `past`.
+    state: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,7 +52,13 @@ struct CauseStatus {
     received: u64,
 }
 
-pub(super) fn of(account: &Account, causes: &Causes, wall: Timestamp) -> MeterStatus {
+pub(super) fn of(account: &Account, causes: &Causes, budget: Option<Budget>, wall: Timestamp) -> MeterStatus {
+    let budget = budget.map(|budget| {
+        let bytes = account.month.now().total();
+        let Budget { month, warn_at, then } = budget;
+        let state = Level::of(budget, bytes).as_str();
+        BudgetStatus { month, used_percent: used_percent(budget, bytes), warn_at, then: then.as_str(), state }
+    });
     let period = |periods: &Periods| {
         let Carried { sent, received } = periods.now().carried;
         PeriodStatus { sent, received, forecast: periods.now().forecast(wall) }
@@ -50,5 +73,6 @@ pub(super) fn of(account: &Account, causes: &Causes, wall: Timestamp) -> MeterSt
         day: period(&account.day),
         month: period(&account.month),
         causes: causes.collect(),
+        budget,
     }
 }

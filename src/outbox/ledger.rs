@@ -60,6 +60,8 @@ pub(super) struct Ledger<W> {
     beside: (u64, u64),
     next: u64,
     link: LinkState,
+    /// What isn't urgent waits, whatever the link is like.
+    holds_others: bool,
     /// Memory of QoS 0 messages that wait.
     qos_0: u64,
     /// Messages given up since the last [`Ledger::take_dropped`].
@@ -88,6 +90,7 @@ impl<W> Ledger<W> {
             beside: (0, 0),
             next: last.map_or(first, |last| first.max(last + 1)),
             link: LinkState::Coming,
+            holds_others: false,
             qos_0: 0,
             dropped: Vec::new(),
         }
@@ -136,8 +139,9 @@ impl<W> Ledger<W> {
         if self.lanes.is_memory_short() {
             self.lanes.hurry();
         }
+        let link = self.link_for(message.urgent);
         let lane = &mut self.lanes.lane_mut(message.urgent).backlog;
-        if self.link == LinkState::Down && waiter.is_some() {
+        if link == LinkState::Down && waiter.is_some() {
             lane.hurry();
         }
         lane.expect(due);
@@ -199,18 +203,19 @@ impl<W> Ledger<W> {
     /// The first message that is `wanted`, which is told where it is, of the next [`LOOKAHEAD`] of each lane: its place, and
     /// bytes of topic and payload. `None` also if as much is in flight as may be.
     pub(super) fn find(&self, mut wanted: impl FnMut(&Entry<W>, At) -> bool) -> Option<(Sequence, usize)> {
-        let (seq, entry, _) = self.lanes.head().find(|(_, entry, at)| wanted(entry, *at))?;
+        let (seq, entry, _) = self.lanes.head(self.holds_others).find(|(_, entry, at)| wanted(entry, *at))?;
         self.fits_in_flight(entry).then(|| (Sequence::new(seq), entry.message.size()))
     }
 
     /// Likewise, the one of the lowest rank, or an older one of the same kind. Without a rank it isn't looked for.
     pub(super) fn find_least<R: Ord>(&self, rank: impl Fn(&Entry<W>, u32) -> Option<R>) -> Option<(Sequence, usize)> {
-        let head = (0..).zip(self.lanes.head());
+        let head = (0..).zip(self.lanes.head(self.holds_others));
         let ranked = head.filter_map(|(place, (seq, entry, _))| Some((rank(entry, place)?, seq, entry)));
         let (_, _, least) = ranked.min_by(|one, other| one.0.cmp(&other.0))?;
         let kind = |entry: &Entry<W>| (entry.message.topic.clone(), entry.message.retain, entry.message.qos);
         let kind_of_least = kind(least);
-        let (seq, entry, _) = self.lanes.visible().find(|(_, entry, _)| kind(entry) == kind_of_least)?;
+        let (seq, entry, _) =
+            self.lanes.visible(self.holds_others).find(|(_, entry, _)| kind(entry) == kind_of_least)?;
         self.fits_in_flight(entry).then(|| (Sequence::new(seq), entry.message.size()))
     }
 
@@ -258,8 +263,9 @@ impl<W> Ledger<W> {
         self.lanes.finish(sequence.get(), now)
     }
 
-    pub(crate) fn link(&self) -> LinkState {
-        self.link
+    /// What the link is for what is urgent, or for what isn't: down, where that is held back.
+    pub(crate) fn link_for(&self, urgent: bool) -> LinkState {
+        if self.holds_others && !urgent { LinkState::Down } else { self.link }
     }
 
     pub(crate) fn link_up(&mut self) {
@@ -270,11 +276,24 @@ impl<W> Ledger<W> {
     /// them again. What a client waits for is to be on the disk.
     pub(crate) fn link_down(&mut self) {
         self.link = LinkState::Down;
+        [true, false].into_iter().for_each(|urgent| self.cut_off(urgent));
         self.qos_0 = 0;
-        for lane in self.lanes.all_mut() {
-            lane.backlog.hurry();
-            let gone = lane.backlog.forget_where(|entry| !entry.is_kept());
-            self.dropped.extend(gone.into_iter().map(|entry| (Cause::NotConnected, entry.waiter)));
+    }
+
+    /// What isn't urgent waits from now on as if there were no connection, or no longer.
+    pub(crate) fn hold_others(&mut self, holds: bool) {
+        if std::mem::replace(&mut self.holds_others, holds) != holds && holds {
+            self.cut_off(false);
+        }
+    }
+
+    /// A lane has no connection.
+    fn cut_off(&mut self, urgent: bool) {
+        let backlog = &mut self.lanes.lane_mut(urgent).backlog;
+        backlog.hurry();
+        for entry in backlog.forget_where(|entry| !entry.is_kept()) {
+            self.no_longer_waits(&entry.message);
+            self.dropped.push((Cause::NotConnected, entry.waiter));
         }
     }
 

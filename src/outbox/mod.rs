@@ -84,6 +84,8 @@ pub(crate) struct Outbox {
     drops: Seldom,
     drops_said: Cell<Dropped>,
     held: RefCell<Option<HeldStatus>>,
+    /// What isn't urgent waits, whatever the link takes: why.
+    held_back: RefCell<Option<HeldStatus>>,
     /// The backlog of which it was said last that it goes out, and isn't out: how many messages, and when that was.
     backlog_said: Cell<Option<(u64, Instant)>>,
 }
@@ -142,6 +144,7 @@ impl Outbox {
             drops: Seldom::default(),
             drops_said: Cell::default(),
             held: RefCell::default(),
+            held_back: RefCell::default(),
             backlog_said: Cell::default(),
         })
     }
@@ -173,7 +176,7 @@ impl Outbox {
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
     /// taken only while the link is up: somebody waits for the answer.
     pub(crate) fn accept(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Refusal> {
-        self.admit(&message, self.ledger.borrow().link() == LinkState::Up)?;
+        self.admit(&message, self.ledger.borrow().link_for(message.urgent) == LinkState::Up)?;
         self.is_not_refused(&message)?;
         let (waiter, outcome) = oneshot::channel();
         self.take_in(message, Some(Waiter::Client(waiter)), By::Client)?;
@@ -189,7 +192,7 @@ impl Outbox {
         message: Outbound,
         parts: u16,
     ) -> Result<(), Refusal> {
-        self.admit(&message, self.ledger.borrow().link() == LinkState::Up)?;
+        self.admit(&message, self.ledger.borrow().link_for(message.urgent) == LinkState::Up)?;
         self.is_not_refused(&message)?;
         let place = self.ledger.borrow().next_sequence().get();
         self.senders.borrow_mut().note(place, sender, parts);
@@ -213,7 +216,7 @@ impl Outbox {
     /// Takes a message whose outcome nobody waits for. QoS 0 is taken before the first attempt to connect has ended, too:
     /// what is scheduled for the start isn't lost to the milliseconds that connecting takes.
     pub(crate) fn submit(&self, message: Outbound) -> Result<(), Refusal> {
-        self.admit(&message, self.ledger.borrow().link() != LinkState::Down)?;
+        self.admit(&message, self.ledger.borrow().link_for(message.urgent) != LinkState::Down)?;
         let refused = self.is_not_refused(&message);
         match refused {
             Err(refusal) if message.qos == Qos::AtMostOnce => Err(refusal),

@@ -101,7 +101,7 @@ impl Outbox {
         let is_known = self.backlog_said.get().is_some_and(|(messages, at)| {
             drain.messages() < messages.saturating_mul(2) && now.saturating_duration_since(at) < SAY_AGAIN
         });
-        let is_news = self.held.borrow().is_none() && !is_known;
+        let is_news = self.held().is_none() && !is_known;
         if is_news {
             self.backlog_said.set(Some((drain.messages(), now)));
         }
@@ -163,8 +163,19 @@ impl Outbox {
         *self.held.borrow_mut() = held;
     }
 
+    /// What holds messages back; of several, what holds all of them.
     pub(crate) fn held(&self) -> Option<HeldStatus> {
-        self.held.borrow().clone()
+        self.held.borrow().clone().or_else(|| self.held_back.borrow().clone())
+    }
+
+    /// What isn't urgent waits from now on as if there were no link, for this reason; or no longer.
+    pub(crate) fn hold_what_is_not_urgent(&self, why: Option<HeldStatus>) {
+        self.ledger.borrow_mut().hold_others(why.is_some());
+        *self.held_back.borrow_mut() = why;
+        self.settle_dropped();
+        self.let_in();
+        self.reminder.now();
+        self.arrived.notify();
     }
 
     /// When the server is asked again.

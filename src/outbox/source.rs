@@ -137,10 +137,9 @@ impl Outbox {
     }
 
     fn link_room(&self, now: Instant) -> LinkRoom {
-        match self.ledger.borrow().link() {
-            LinkState::Up => self.gate.borrow().link_room(now),
-            LinkState::Coming | LinkState::Down => [true; 2],
-        }
+        let (room, ledger) = (self.gate.borrow().link_room(now), self.ledger.borrow());
+        // What doesn't go to the link needs no room there.
+        [false, true].map(|urgent| ledger.link_for(urgent) != LinkState::Up || room[usize::from(urgent)])
     }
 
     /// There may be room: whose turn it is is told.

@@ -11,11 +11,11 @@ use super::quarantine::QuarantineStatus;
 
 use crate::time;
 
-/// `outbox.held` of the status document: nothing is sent, but for a trial now and then, because the server refuses everything.
+/// `outbox.held` of the status document: why messages wait though there is a connection.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct HeldStatus {
     /// `refused`: the server refuses everything; `throttled`: it takes no more for now; `unanswered`: it doesn't acknowledge messages;
-    /// `subscribing`: it hasn't answered a SUBSCRIBE.
+    /// `subscribing`: it hasn't answered a SUBSCRIBE; `budget`: what isn't urgent waits, the month's is used up.
     pub(crate) cause: &'static str,
     pub(crate) since: Rfc3339,
     /// What the server does on a message, or doesn't.
@@ -67,7 +67,7 @@ impl Outbox {
             oldest: ledger.oldest().map(Rfc3339),
             stored: ledger.stored(),
             dropped: self.dropped(),
-            held: self.held.borrow().clone(),
+            held: self.held(),
             quarantined: quarantine.len(),
             quarantine: quarantine.status(),
             accepted: self.counters.accepted.get(),
@@ -79,7 +79,7 @@ impl Outbox {
                 .drain
                 .borrow()
                 .as_ref()
-                .filter(|_| self.held.borrow().is_none())
+                .filter(|_| self.held().is_none())
                 .map(|drain| drain.status(time::now())),
         }
     }

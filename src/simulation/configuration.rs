@@ -23,6 +23,7 @@ pub(super) fn configuration(
     let (keep_alive, spill_after) = (if number == 1 { "auto" } else { "60s" }, if number == 2 { "5s" } else { "1s" });
     let topic_alias = is_mqtt5 && number != 1;
     let rate = if number == 4 { "rate_limit = { messages_per_second = 20 }" } else { "" };
+    let meter = if number % 2 == 1 { "[meter]\nbudget = { month = \"1 MB\" }" } else { "" };
     let max_size = if number == 5 { "512 MiB" } else { "1 GiB" };
     let third = match number {
         3 => format!(
@@ -85,6 +86,7 @@ max_size = "{max_size}"
 max_age = "365d"
 [status]
 socket = "{}"
+{meter}
 {bridge}
 {actions}
 "#,

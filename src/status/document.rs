@@ -95,6 +95,16 @@ pub(crate) struct MeterDocument {
     pub(crate) day: CarriedDocument,
     pub(crate) month: CarriedDocument,
     pub(crate) causes: BTreeMap<String, CarriedDocument>,
+    pub(crate) budget: Option<BudgetDocument>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BudgetDocument {
+    pub(crate) month: u64,
+    pub(crate) used_percent: u64,
+    pub(crate) then: String,
+    pub(crate) state: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -117,6 +117,9 @@ pub(super) fn run(path: &Path, arguments: &CheckArguments) -> Exit {
     }
     let cost = cost::of(&inputs.config);
     cost.beyond(&inputs.config.connection.rate_limit).iter().for_each(|line| tell(&format!("warning: {line}")));
+    if let Some(excess) = cost.excess() {
+        tell(&format!("warning: {}{excess}", inputs.config.places.of_budget()));
+    }
     summary(&inputs.config, &cost).iter().chain(token.iter().flatten()).for_each(|line| say(line));
     // What only systemd sets: the service has it.
     let by_hand = config::read(path, &Environment::of_process()).err();

@@ -113,6 +113,7 @@ impl Words {
         let (what, then) = match cause.as_str() {
             "throttled" => ("IoT Core takes no more messages for now", "They are sent again"),
             "unanswered" => ("IoT Core doesn't acknowledge messages", "They are sent again"),
+            "budget" => ("only what is urgent is sent", "The rest follows"),
             "subscribing" => ("messages wait for the answer to a SUBSCRIBE", "They follow"),
             _ => ("IoT Core refuses everything", "One is tried"),
         };

@@ -179,6 +179,34 @@ fn an_identity_that_is_yet_to_come_says_where_it_is_and_why() {
 }
 
 #[test]
+fn the_meter_says_what_was_carried_what_will_be_and_what_of_the_budget_is_left() {
+    let mut document = outage();
+    assert!(!page(document.clone()).contains("meter"), "who doesn't count isn't told of it");
+    document["meter"] = json!({
+        "hour": {"sent": 8100, "received": 4200, "forecast": null},
+        "day": {"sent": 240_300, "received": 121_000, "forecast": 591_400},
+        "month": {"sent": 4_100_000, "received": 2_200_000, "forecast": 12_600_000},
+        "causes": {"keep_alive": {"sent": 600_000, "received": 600_000}, "publish hello": {"sent": 3_500_000, "received": 1_600_000}},
+        "budget": {"month": 5_000_000, "used_percent": 126, "warn_at": 80, "then": "urgent-only", "state": "past"},
+    });
+    let found = page(document.clone());
+    assert_eq!(line(&found, "meter"), "meter        this hour: 8.1 kB sent, 4.2 kB received");
+    assert_eq!(line(&found, "this month"), "             this month: 4.1 MB sent, 2.2 MB received, 12.6 MB by its end");
+    assert_eq!(line(&found, "of the month"), "             of the month: publish hello 5.1 MB, keep alive 1.2 MB");
+    assert!(found.contains("126 % of the month's budget of 5.0 MB are used; only what is urgent is sent"), "{found}");
+    let metrics = prometheus::exposition(&serde_json::from_value(document).unwrap());
+    for sample in [
+        "gatewire_meter_bytes{period=\"day\",direction=\"received\"} 121000\n",
+        "gatewire_meter_forecast_bytes{period=\"month\"} 12600000\n",
+        "gatewire_meter_month_bytes_total{cause=\"keep_alive\",direction=\"sent\"} 600000\n",
+        "gatewire_meter_budget_used_ratio 1.26\n",
+        "gatewire_meter_budget_state{state=\"past\"} 1\n",
+    ] {
+        assert!(metrics.contains(sample), "{metrics}");
+    }
+}
+
+#[test]
 fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
     let mut document = outage();
     document["link"]["state"] = json!("connected");

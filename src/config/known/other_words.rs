@@ -189,6 +189,7 @@ pub(super) const OTHER_SECTIONS: &[(&str, &[&str])] = &[
             "retry",
         ],
     ),
+    ("meter", &["metering", "usage", "quota"]),
     (
         "tls",
         &[
@@ -316,6 +317,8 @@ pub(super) const OTHER_SECTIONS: &[(&str, &[&str])] = &[
 /// Words that other programs have for those of a key.
 pub(super) const OTHER_WORDS: &[(&str, &str)] = &[
     ("warning", "warn"),
+    ("urgent", "urgent-only"),
+    ("only-urgent", "urgent-only"),
     ("trace", "debug"),
     ("verbose", "debug"),
     ("critical", "error"),

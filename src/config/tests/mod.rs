@@ -12,6 +12,7 @@ mod action;
 mod advice;
 mod bridge;
 mod generated;
+mod meter;
 mod metrics;
 mod misconfigurations;
 mod provisioning;

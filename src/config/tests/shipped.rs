@@ -78,6 +78,7 @@ fn the_shipped_comments_show_the_defaults() {
         "will",
         "birth",
         "allow",
+        "budget",
     ];
     let uncommented: String = real
         .lines()
@@ -207,7 +208,7 @@ fn keys() -> Vec<(String, String)> {
     let text = "connection.zzzz = 1\nconnection.backoff.zzzz = 1\nconnection.rate_limit.zzzz = 1\nconnection.will.zzzz = 1\nconnection.birth.zzzz = 1\ntls.zzzz = 1\nprovisioning.zzzz = 1\n\
                 publish = [{ zzzz = 1, batch = { zzzz = 1 } }]\nforward = [{ zzzz = 1, keep = { zzzz = 1 } }]\ningest = [{ zzzz = 1, batch = { zzzz = 1 } }]\n\
                 bridge = [{ zzzz = 1, tls = { zzzz = 1 }, up = [{ zzzz = 1, batch = { zzzz = 1 } }], down = [{ zzzz = 1, keep = { zzzz = 1 } }] }]\n\
-                jobs.zzzz = 1\ncommands.zzzz = 1\naction = [{ zzzz = 1, download = { zzzz = 1 } }]\noutbox.zzzz = 1\nstatus.zzzz = 1\nmetrics.zzzz = 1\nlog.zzzz = 1\n";
+                jobs.zzzz = 1\ncommands.zzzz = 1\naction = [{ zzzz = 1, download = { zzzz = 1 } }]\noutbox.zzzz = 1\nstatus.zzzz = 1\nmetrics.zzzz = 1\nmeter.zzzz = 1\nmeter.budget.zzzz = 1\nlog.zzzz = 1\n";
     let mut keys = Vec::new();
     for error in load(text, &[]).unwrap_err() {
         let Some((place, names)) = error.split_once(".zzzz`: unknown key; there ") else { continue };

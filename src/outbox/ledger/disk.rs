@@ -16,7 +16,7 @@ impl<W> Ledger<W> {
 
     /// Whether something waits that isn't known to be on the disk.
     pub(in crate::outbox) fn has_waiting_unconfirmed(&self) -> bool {
-        self.lanes.has_waiting_unconfirmed()
+        self.lanes.has_waiting_unconfirmed(self.holds_others)
     }
 
     /// Everything is to be on the disk.
@@ -40,7 +40,8 @@ impl<W> Ledger<W> {
 
     /// The lane of a queue, as the disk asks for it.
     pub(in crate::outbox) fn lane(&mut self, queue: QueueId) -> &mut Lane<W> {
-        self.lanes.of_queue(queue, self.link)
+        let link = self.link_for(queue != QueueId::OUTBOX);
+        self.lanes.of_queue(queue, link)
     }
 
     /// The queue of what is urgent; that of the rest is [`QueueId::OUTBOX`].

@@ -60,14 +60,19 @@ impl<W> Lanes<W> {
         self.lane_mut(urgent)
     }
 
+    /// The lanes that go to the link: all, or `only_urgent`.
+    fn open(&self, only_urgent: bool) -> impl Iterator<Item = &Lane<W>> {
+        self.all().into_iter().take(if only_urgent { 1 } else { 2 })
+    }
+
     /// Messages that can be taken, in the order in which they go: the next [`LOOKAHEAD`] of each lane.
-    pub(super) fn head(&self) -> impl Iterator<Item = (u64, &Entry<W>, At)> {
-        self.all().into_iter().flat_map(|lane| lane.backlog.visible().take(LOOKAHEAD))
+    pub(super) fn head(&self, only_urgent: bool) -> impl Iterator<Item = (u64, &Entry<W>, At)> {
+        self.open(only_urgent).flat_map(|lane| lane.backlog.visible().take(LOOKAHEAD))
     }
 
     /// All messages that can be taken, in that order.
-    pub(super) fn visible(&self) -> impl Iterator<Item = (u64, &Entry<W>, At)> {
-        self.all().into_iter().flat_map(|lane| lane.backlog.visible())
+    pub(super) fn visible(&self, only_urgent: bool) -> impl Iterator<Item = (u64, &Entry<W>, At)> {
+        self.open(only_urgent).flat_map(|lane| lane.backlog.visible())
     }
 
     pub(super) fn take_at(&mut self, seq: u64) -> Option<&Entry<W>> {
@@ -168,8 +173,8 @@ impl<W> Lanes<W> {
         self.any(|lane| lane.backlog.is_failing())
     }
 
-    pub(super) fn has_waiting_unconfirmed(&self) -> bool {
-        self.any(|lane| lane.backlog.has_waiting_unconfirmed())
+    pub(super) fn has_waiting_unconfirmed(&self, only_urgent: bool) -> bool {
+        self.open(only_urgent).any(|lane| lane.backlog.has_waiting_unconfirmed())
     }
 
     pub(super) fn needs_keeper(&self) -> bool {

@@ -141,7 +141,7 @@ fn a_lost_link_gives_up_qos_0_and_keeps_qos_1() {
     let gone = [0, 2, 4].map(|waiter| (Cause::NotConnected, Some(waiter)));
     assert_eq!(dropped(&mut ledger), gone);
     assert_eq!((ledger.in_flight(), ledger.waiting(), ledger.bytes()), (1, 2, 300));
-    assert_eq!(ledger.link(), LinkState::Down);
+    assert_eq!(ledger.link_for(true), LinkState::Down);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What the network has carried, as metrics.
 
 use super::{Counter, Gauge, Metrics};
-use crate::status::document::{CarriedDocument, MeterDocument};
+use crate::status::document::{BudgetDocument, CarriedDocument, MeterDocument};
 
 impl Metrics {
     pub(super) fn meter(&mut self, meter: Option<&MeterDocument>) {
@@ -24,6 +24,16 @@ impl Metrics {
                 if let Some(bytes) = carried.forecast {
                     self.sample("meter_forecast_bytes", &[("period", period)], bytes as f64);
                 }
+            }
+        }
+        if let Some(BudgetDocument { month, state, .. }) = &meter.budget {
+            self.one("meter_budget_bytes", Gauge, "What a month may carry, both ways together.", *month);
+            let used = meter.month.sent.saturating_add(meter.month.received) as f64 / (*month).max(1) as f64;
+            self.family("meter_budget_used_ratio", Gauge, "The part of it that is used; more than 1 past it.");
+            self.sample("meter_budget_used_ratio", &[], used);
+            self.family("meter_budget_state", Gauge, "1 for where the month stands, 0 for the others.");
+            for name in ["within", "near", "past"] {
+                self.sample("meter_budget_state", &[("state", name)], f64::from(u8::from(state == name)));
             }
         }
         if !meter.causes.is_empty() {

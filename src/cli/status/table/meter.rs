@@ -1,8 +1,9 @@
 //! What the network has carried, on the page.
 
 use super::Page;
+use crate::cli::output::Tone;
 use crate::cost;
-use crate::status::document::{CarriedDocument, MeterDocument};
+use crate::status::document::{BudgetDocument, CarriedDocument, MeterDocument};
 
 /// So many causes are named, those with the most bytes.
 const MOST: usize = 8;
@@ -13,6 +14,9 @@ impl Page {
         let periods = [("this hour", &meter.hour), ("today (UTC)", &meter.day), ("this month", &meter.month)];
         for (i, (name, carried)) in periods.into_iter().enumerate() {
             self.entry(if i == 0 { "meter" } else { "" }, None, &period(name, carried));
+        }
+        if let Some((tone, text)) = meter.budget.as_ref().map(budget) {
+            self.more(tone, &text);
         }
         if let Some(causes) = causes(meter) {
             self.more(None, &causes);
@@ -25,6 +29,18 @@ pub(in crate::cli::status) fn period(name: &str, carried: &CarriedDocument) -> S
     let CarriedDocument { sent, received, forecast } = carried;
     let forecast = forecast.map_or_else(String::new, |bytes| format!(", {} by its end", cost::bytes(bytes)));
     format!("{name}: {} sent, {} received{forecast}", cost::bytes(*sent), cost::bytes(*received))
+}
+
+/// `82 % of the month's budget of 50.0 MB are used`
+pub(in crate::cli::status) fn budget(budget: &BudgetDocument) -> (Option<Tone>, String) {
+    let BudgetDocument { month, used_percent, then, state } = budget;
+    let (tone, after) = match (state.as_str(), then.as_str()) {
+        ("past", "urgent-only") => (Some(Tone::Bad), "; only what is urgent is sent until the next month"),
+        ("past", _) => (Some(Tone::Bad), ""),
+        ("near", _) => (Some(Tone::Doubtful), ""),
+        _ => (None, ""),
+    };
+    (tone, format!("{used_percent} % of the month's budget of {} are used{after}", cost::bytes(*month)))
 }
 
 /// What most of the month's were for.

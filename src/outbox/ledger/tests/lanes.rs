@@ -97,3 +97,29 @@ fn each_lane_has_a_queue_of_its_own_on_the_disk_and_places_never_meet() {
     let ledger: Ledger<u32> = Ledger::new(bounds(1000, WhenFull::DropOldest), stored, 1, 0);
     assert_eq!((ledger.waiting(), ledger.waiting_like(true), ledger.next_sequence()), (4, 2, Sequence::new(4)));
 }
+
+#[test]
+fn held_back_what_is_not_urgent_waits_as_without_a_link() {
+    let mut ledger = with_room_for(10, WhenFull::DropOldest);
+    let now = Instant::now();
+    ledger.link_up();
+    accept_in(&mut ledger, false, 0).unwrap();
+    accept_at(&mut ledger, message(100, Qos::AtMostOnce), 10, now).unwrap();
+    ledger.hold_others(true);
+    assert_eq!(dropped(&mut ledger), [(Cause::NotConnected, Some(10))]);
+    assert_eq!([false, true].map(|urgent| ledger.link_for(urgent)), [LinkState::Down, LinkState::Up]);
+    for (waiter, urgent) in [(1, false), (2, true)] {
+        accept_in(&mut ledger, urgent, waiter).unwrap();
+    }
+    assert_eq!(taken(&mut ledger), [2]);
+    assert_eq!(ledger.find_least(|_, place| Some(place)), None, "nor alone");
+    // A stop doesn't wait for what can't go.
+    assert!(!ledger.has_waiting_unconfirmed());
+    // Who waits for an answer gets one from the disk.
+    let write = ledger.lane(QueueId::OUTBOX).next_write(now).unwrap();
+    assert_eq!(write.insert.iter().map(|row| row.seq).collect::<Vec<_>>(), [0, 2]);
+    ledger.lane(QueueId::OUTBOX).write_ended(true, now);
+    assert_eq!(ledger.take_stored(), [0, 1]);
+    ledger.hold_others(false);
+    assert_eq!((take_all(&mut ledger).len(), ledger.link_for(false)), (2, LinkState::Up));
+}

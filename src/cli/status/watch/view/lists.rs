@@ -3,7 +3,7 @@
 use super::table::TableRow;
 use super::{View, rank};
 use crate::cli::output::Tone;
-use crate::cli::status::table::meter::period;
+use crate::cli::status::table::meter::{budget, period};
 use crate::cli::status::words::{relative, total};
 use crate::status::document::{
     BridgeDocument, Document, ExecutionDocument, ForwardDocument, IngestDocument, LinkPhase, MeterDocument, Publish,
@@ -15,6 +15,9 @@ impl View {
         let Some(meter) = meter else { return };
         let text = format!("{}; {}", period("today (UTC)", &meter.day), period("this month", &meter.month));
         self.entry(rank::MORE, "meter", None, &text);
+        if let Some((tone, text)) = meter.budget.as_ref().map(budget) {
+            self.entry(rank::MORE, "", tone, &text);
+        }
     }
 
     pub(super) fn lists(&mut self, document: &Document) {
