@@ -34,13 +34,8 @@ struct PeriodNote {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     causes: BTreeMap<String, (u64, u64)>,
     /// What was said of the budget: the number of its level.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     said: u8,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
-fn is_zero(n: &u8) -> bool {
-    *n == 0
 }
 
 /// What is to be noted.
