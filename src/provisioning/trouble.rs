@@ -125,7 +125,8 @@ impl Trouble {
             blame: Blame::Answer,
             code: "thing_name".to_owned(),
             message: format!("the thing's name `{thing}` {said}"),
-            advice: "Change ThingName in the template, or that key of the configuration.".to_owned(),
+            advice: "Change ThingName in the template, or have the configuration make something shorter of it."
+                .to_owned(),
         }
     }
 
