@@ -348,8 +348,12 @@ fn a_renewal_without_an_answer_is_asked_for_once_in_a_day() {
     let gatewire = setup.connect();
     gatewire.wait_for("CreateCertificateFromCsr: no answer has come");
     gatewire.stop();
-    // The next day is noted.
+    // The next day is noted, and what there was of this one.
     let gatewire = setup.connect();
+    let last_error = || Some(gatewire.status()["identity"]["last_error"].clone());
+    let failed = eventually("why it failed is known", || last_error().filter(|error| !error.is_null()));
+    assert_eq!((&failed["code"], &failed["advice"]), (&json!("rotation"), &json!("It is tried again in a day.")));
+    assert!(failed["message"].as_str().unwrap().contains("no answer has come"), "{failed}");
     fleet.rotate("rotate", THING);
     fleet.wait_for("rotate", Status::Succeeded);
     assert_eq!(fleet.cloud.requests(Kind::CreateCertificate).len(), 2, "by the claim, and once to renew it");

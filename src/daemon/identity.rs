@@ -122,7 +122,7 @@ impl OwnIdentity {
             task.abort();
         }
         if !is_the_same {
-            self.state.found(readings.identity.as_ref());
+            self.state.found_again(readings.identity.as_ref());
         }
         let (Some(setup), Some(wanted)) = (setup, wanted) else {
             self.held.take();

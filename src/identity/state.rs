@@ -69,6 +69,17 @@ impl IdentityState {
         };
     }
 
+    /// Likewise, once the configuration was read anew. What was said of the same identity, and of what is done with it, stays so.
+    pub(crate) fn found_again(&self, identity: Option<&Identity>) {
+        let is_known = identity.is_some_and(|identity| {
+            let status = self.0.borrow();
+            status.thing.as_ref() == Some(&identity.thing) && status.configuration == identity.configuration
+        });
+        if !is_known {
+            self.found(identity);
+        }
+    }
+
     /// A step towards another one has begun.
     pub(crate) fn goes_on(&self, state: Phase, step: &'static str) {
         let mut status = self.0.borrow_mut();
@@ -139,7 +150,8 @@ mod tests {
 
         let configuration = json!({"room": "7"}).as_object().unwrap().clone();
         let (thing, certificate_id) = ("gw-7".to_owned(), "id".to_owned());
-        state.found(Some(&Identity { thing, configuration, certificate_id, key: KeyPlace::File }));
+        let identity = Identity { thing, configuration, certificate_id, key: KeyPlace::File };
+        state.found(Some(&identity));
         assert_eq!(
             document(&state),
             json!({"state": "ready", "step": null, "thing": "gw-7", "configuration": {"room": "7"}, "not_after": null,
@@ -147,5 +159,13 @@ mod tests {
         );
         state.goes_on(Phase::Rotating, "trial");
         assert_eq!(document(&state)["thing"], "gw-7", "it is in force all the same");
+        let (before, mut identity) = (document(&state), identity);
+        state.found_again(Some(&identity));
+        assert_eq!(document(&state), before, "a reload changes nothing of that");
+        identity.thing = "gw-8".to_owned();
+        state.found_again(Some(&identity));
+        assert_eq!((&document(&state)["thing"], &document(&state)["state"]), (&json!("gw-8"), &json!("ready")));
+        state.found_again(None);
+        assert_eq!(document(&state)["state"], "none");
     }
 }

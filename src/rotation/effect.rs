@@ -54,6 +54,15 @@ pub(crate) struct Ended {
     pub(crate) failed: Option<String>,
 }
 
+/// Why the last rotation has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) cause: Cause,
+    pub(crate) why: String,
+    /// By the clock on the wall.
+    pub(crate) at: Rfc3339,
+}
+
 /// How long new certificates have been tried for this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tried {
@@ -73,6 +82,9 @@ pub(crate) struct Note {
     pub(crate) renewed_at: Option<Rfc3339>,
     #[serde(default)]
     pub(crate) tried: Option<Tried>,
+    /// `None`: none has failed, or one has succeeded since.
+    #[serde(default)]
+    pub(crate) failed: Option<Failed>,
 }
 
 /// What is asked of AWS. Asked again until there is an answer, or it is withdrawn; but for [`Question::CreateFromCsr`], which makes a

@@ -176,7 +176,7 @@ impl Machine {
     }
 
     /// The job doesn't want it any more. Once a commit may have been sent it goes on all the same.
-    pub(crate) fn unwanted(&mut self, job: &Job) {
+    pub(crate) fn unwanted(&mut self, job: &Job, now: Now) {
         self.pending.take_if(|pending| pending == job);
         if !matches!(&self.cause, Some(Cause::Job(own)) if own == job) {
             return;
@@ -185,7 +185,7 @@ impl Machine {
         self.is_cancelled = true;
         match &self.state {
             State::Asking { question, .. } if !matches!(question, Question::Commit(_)) => {
-                self.fail(CANCELLED.to_owned())
+                self.fail(CANCELLED.to_owned(), now)
             }
             State::Trying { .. } | State::Confirming { .. } if !self.committing => self.give_up(CANCELLED.to_owned()),
             _ => {}
@@ -259,7 +259,7 @@ impl Machine {
                 (*fault, *again_at, *wait) = (Some(found.text), Some(now.at + *wait), *wait * 2);
             }
             (Err(found), Question::Commit(_)) => self.give_up(found.text),
-            (Err(found), _) => self.fail(found.text),
+            (Err(found), _) => self.fail(found.text, now),
         }
     }
 
@@ -272,10 +272,10 @@ impl Machine {
                 Err(why) => self.ended(Some(why), false, now),
             },
             State::Preparing | State::Storing(Next::Register { .. } | Next::Try) if self.is_cancelled => {
-                self.fail(CANCELLED.to_owned());
+                self.fail(CANCELLED.to_owned(), now);
             }
             State::Preparing => match (result, self.cause.clone()) {
-                (Err(why), _) => self.fail(why),
+                (Err(why), _) => self.fail(why, now),
                 (Ok(()), Some(Cause::Job(job))) => self.ask(Question::Create(job), now),
                 (Ok(()), _) => {
                     self.renewal_allowed_at = now.at + renewal::PERIOD;
@@ -291,7 +291,7 @@ impl Machine {
                 }
             },
             State::Storing(next) => match (result, next) {
-                (Err(why), _) => self.fail(why),
+                (Err(why), _) => self.fail(why, now),
                 (Ok(()), Next::Register { token }) => self.ask(Question::Register { token }, now),
                 (Ok(()), _) => self.try_it(now),
             },

@@ -1,6 +1,6 @@
 //! What is said of rotations in the journal and the status document.
 
-use super::{Cause, Ended, Step};
+use super::{Cause, Ended, Failed, Step};
 use crate::identity::{IdentityError, IdentityState, Phase};
 use crate::journal;
 use crate::services::jobs::Identity as Job;
@@ -41,20 +41,25 @@ pub(super) fn over(ended: &Ended, state: &IdentityState) {
         );
         return;
     };
-    let again = match ended.cause {
-        Cause::Job(_) => "The job fails with this reason",
-        Cause::Renewal => "It is tried again in a day",
-    };
     log::warn!(
         GATEWIRE_EVENT = "rotation_failed";
-        "the certificate wasn't rotated {}: {failed}. The old one stays in force. {again}", why(&ended.cause)
+        "the certificate wasn't rotated {}: {failed}. The old one stays in force. {}", why(&ended.cause), again(&ended.cause)
     );
-    let error = IdentityError {
-        code: "rotation".to_owned(),
-        message: failed.clone(),
-        advice: format!("{again}."),
-        at: journal::now().into(),
-    };
+    self::failed(Failed { cause: ended.cause.clone(), why: failed.clone(), at: journal::now().into() }, state);
+}
+
+/// What becomes of it after a failure.
+fn again(cause: &Cause) -> &'static str {
+    match cause {
+        Cause::Job(_) => "The job fails with this reason",
+        Cause::Renewal => "It is tried again in a day",
+    }
+}
+
+/// Why the last one failed, for the status document: it may have been in an earlier life of the daemon.
+pub(super) fn failed(failed: Failed, state: &IdentityState) {
+    let Failed { cause, why, at } = failed;
+    let error = IdentityError { code: "rotation".to_owned(), message: why, advice: format!("{}.", again(&cause)), at };
     state.failed(Phase::Ready, "rotation", error, None);
     // Nothing is being done any more.
     state.rests();

@@ -138,6 +138,11 @@ impl<'a> Task<'a> {
         let (found, progress) = disk::left(&files).await;
         let (note, made_for) = disk::notes(&around.store, &identity).await;
         let now = Rotations::now();
+        // What an earlier task has said isn't so any more.
+        around.state.found(Some(&identity));
+        if let Some(failed) = note.failed.clone() {
+            said::failed(failed, &around.state);
+        }
         let machine = Machine::new(found, note, made_for, now);
         // Of an earlier task, with another configuration.
         around.services.configure(Asker::Rotation, [].into());
@@ -266,7 +271,7 @@ impl<'a> Task<'a> {
         while let Some(order) = self.around.orders.next() {
             match order {
                 Order::Wanted(job) => self.machine.wanted(job, Rotations::now()),
-                Order::Unwanted(job) => self.machine.unwanted(&job),
+                Order::Unwanted(job) => self.machine.unwanted(&job, Rotations::now()),
                 Order::StillWanted(job) => self.machine.still_wanted(&job),
             }
         }

@@ -31,7 +31,7 @@ impl Machine {
                 let why = unanswered(question, fault.as_deref());
                 match question {
                     Question::Commit(_) => self.give_up(why),
-                    _ => self.fail(why),
+                    _ => self.fail(why, now),
                 }
             }
             State::Asking { question, again_at, .. } if again_at.is_some_and(overdue) => {

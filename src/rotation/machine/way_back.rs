@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{ASK_AGAIN, KEPT, Machine, NOTED_AHEAD, PATIENCE, State};
 use crate::duration::written;
 use crate::identity::Which;
-use crate::rotation::effect::{Cause, Effect, Ended, Now, Question, Stage, Tried};
+use crate::rotation::effect::{Cause, Effect, Ended, Failed, Now, Question, Stage, Tried};
 
 /// On the way back: one whose files can't be used makes way for the other after so long.
 const UNREADABLE: Duration = Duration::from_secs(30);
@@ -87,9 +87,9 @@ impl Machine {
     }
 
     /// It hasn't come as far as the trial: nothing has changed.
-    pub(super) fn fail(&mut self, why: String) {
+    pub(super) fn fail(&mut self, why: String, now: Now) {
         self.withdraw();
-        self.end(Some(why), false);
+        self.end(Some(why), false, now);
     }
 
     /// What was asked may have no answer yet.
@@ -121,7 +121,7 @@ impl Machine {
         self.connected = self.connected.map(|_| Which::Current);
         // A certificate that has just been made needs no other.
         self.renewal_is_due = false;
-        self.end(None, false);
+        self.end(None, false, now);
     }
 
     /// The new identity has had its trial, and isn't to count.
@@ -182,7 +182,7 @@ impl Machine {
             Which::Current if self.was_told() => self.keep_or_discard(now),
             Which::Current => {
                 let why = way.why.clone();
-                self.end(Some(why), self.committing);
+                self.end(Some(why), self.committing, now);
             }
         }
     }
@@ -193,8 +193,10 @@ impl Machine {
         ended.is_some_and(|ended| Some(&ended.cause) == self.cause.as_ref() && ended.failed.is_some())
     }
 
-    /// It is over. A job may ask for that once more.
-    fn end(&mut self, failed: Option<String>, keeps: bool) {
+    /// It is over. A job may ask for that once more, and people.
+    fn end(&mut self, failed: Option<String>, keeps: bool, now: Now) {
+        let of_this = |why| Some(Failed { cause: self.cause.clone()?, why, at: now.wall.into() });
+        self.note.failed = failed.clone().and_then(of_this);
         self.state = State::Ending { failed: failed.clone(), keeps };
         if let Some(cause @ Cause::Job(_)) = self.cause.clone() {
             self.note.ended = Some(Ended { cause, failed });

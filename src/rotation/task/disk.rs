@@ -22,6 +22,15 @@ const ROTATION: &str = "rotation";
 /// That of [`Made`].
 const ROTATED: &str = "rotated";
 
+/// What is noted of rotations, and the certificate that was in force then.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Noted {
+    #[serde(flatten)]
+    note: Note,
+    #[serde(default)]
+    certificate: String,
+}
+
 /// For which job the certificate was made that is put in force: noted before that is done.
 #[derive(Debug, Serialize, Deserialize)]
 struct Made {
@@ -63,7 +72,9 @@ pub(super) async fn notes(store: &Store, identity: &Identity) -> (Note, Option<J
         store.note_in_time(name, |failure| said::disk(&said::of_database(&failure))).await.unwrap_or_default()
     };
     // One that can't be read is as good as none.
-    let note: Note = serde_json::from_str(&read(ROTATION).await).unwrap_or_default();
+    let Noted { mut note, certificate } = serde_json::from_str(&read(ROTATION).await).unwrap_or_default();
+    // That another identity wasn't rotated says nothing of this one.
+    note.failed.take_if(|_| certificate != identity.certificate_id);
     let made: Option<Made> = serde_json::from_str(&read(ROTATED).await).ok();
     let made = made.filter(|made| made.certificate == identity.certificate_id);
     (note, made.and_then(|made| made.job))
@@ -144,8 +155,8 @@ impl Task<'_> {
                 })
             }
             Effect::Record(note) => {
-                let store = Rc::clone(&self.around.store);
-                Box::pin(async move { Done::Recorded(write(&store, ROTATION, &note).await) })
+                let (store, noted) = (Rc::clone(&self.around.store), self.noted(note));
+                Box::pin(async move { Done::Recorded(write(&store, ROTATION, &noted).await) })
             }
             // The others aren't the disk's.
             _ => Box::pin(async move { Done::Discarded(on_disk(&files, Files::discard).await) }),
@@ -154,12 +165,16 @@ impl Task<'_> {
 
     /// Nobody waits for it.
     pub(super) fn note(&self, note: Note) {
-        let store = Rc::clone(&self.around.store);
+        let (store, noted) = (Rc::clone(&self.around.store), self.noted(note));
         tokio::task::spawn_local(async move {
-            if let Err(why) = write(&store, ROTATION, &note).await {
+            if let Err(why) = write(&store, ROTATION, &noted).await {
                 said::disk(&why);
             }
         });
+    }
+
+    fn noted(&self, note: Note) -> Noted {
+        Noted { note, certificate: self.current.to_string() }
     }
 
     /// The disk has done what it was asked for.

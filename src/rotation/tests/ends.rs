@@ -1,8 +1,9 @@
-//! How it goes on in the end.
+//! What AWS does of itself, and how it goes on in the end.
 
 use std::time::Duration;
 
 use super::world::{Mood, World};
+use crate::rotation::Step;
 
 impl World {
     /// From now on all is well, for as long as it takes.
@@ -31,5 +32,17 @@ impl World {
         let next = self.next().expect("it is kept");
         self.aws.lets_in.retain(|certificate| *certificate == next);
         self.cut();
+    }
+
+    /// AWS lets the new certificate in no more, unless it lets the old one in no more, or the new one is being put in its place.
+    pub(super) fn revoke_next(&mut self) {
+        let (current, next) = (self.current(), self.next());
+        let may = self.step() != Some(Step::PutInForce) && self.aws.lets_in.contains(&current);
+        if let Some(next) = next.filter(|_| may) {
+            self.aws.lets_in.remove(&next);
+            if self.connected == Some(next) {
+                self.cut();
+            }
+        }
     }
 }

@@ -253,15 +253,20 @@ fn a_renewal_that_fails_is_tried_again_a_day_later_also_after_a_restart() {
     world.write();
     world.write();
     assert_eq!((world.step(), world.current()), (None, 1));
+    let failed_at = world.wall;
     for hours in [0, 11, 12] {
         world.pass(hours * 60 * MINUTE);
         world.kill(true);
         world.connect();
         world.renew();
         assert_eq!(world.step(), None, "after {hours} more hours");
+        let failed = world.failed().expect("why it failed is noted");
+        assert_eq!((&failed.cause, failed.why.as_str(), failed.at.0), (&Cause::Renewal, "no", failed_at));
     }
     world.pass(60 * MINUTE);
     assert_eq!(world.step(), Some(Step::CreateCertificate), "what is due waits for its day");
+    world.all_is_well();
+    assert_eq!((world.current(), world.failed()), (2, None), "one has succeeded since");
 }
 
 #[test]

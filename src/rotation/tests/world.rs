@@ -7,7 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Map;
 
 use crate::identity::Which;
-use crate::rotation::{Answered, Cause, Effect, Ended, Fault, Found, Machine, Note, Now, Question, Stage, Step};
+use crate::rotation::{
+    Answered, Cause, Effect, Ended, Failed, Fault, Found, Machine, Note, Now, Question, Stage, Step,
+};
 use crate::services::jobs::Identity as Job;
 
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -127,6 +129,11 @@ impl World {
 
     pub(super) fn next(&self) -> Option<u32> {
         self.disk.next.as_ref().and_then(|next| next.certificate)
+    }
+
+    /// Why the last one failed, as it is noted.
+    pub(super) fn failed(&self) -> Option<&Failed> {
+        self.disk.note.failed.as_ref()
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -266,7 +273,7 @@ impl World {
         }
         let now = self.now();
         match wanted.is_cancelled {
-            true => self.machine.unwanted(&wanted.job),
+            true => self.machine.unwanted(&wanted.job, now),
             false => {
                 // Once after a restart, and then on each new connection.
                 match std::mem::replace(&mut self.job_is_known, true) {
@@ -352,18 +359,6 @@ impl World {
     fn finish_commits(&mut self) {
         if let Some(committed) = self.aws.late.pop() {
             self.aws.lets_in.retain(|certificate| *certificate == committed);
-        }
-    }
-
-    /// AWS lets the new certificate in no more, unless it lets the old one in no more, or the new one is being put in its place.
-    pub(super) fn revoke_next(&mut self) {
-        let (current, next) = (self.current(), self.next());
-        let may = self.step() != Some(Step::PutInForce) && self.aws.lets_in.contains(&current);
-        if let Some(next) = next.filter(|_| may) {
-            self.aws.lets_in.remove(&next);
-            if self.connected == Some(next) {
-                self.cut();
-            }
         }
     }
 
