@@ -252,13 +252,8 @@ fn the_client_id_of_a_thing_is_what_the_configuration_makes_of_it() {
     assert_eq!(of("{{thing}}-{{hostname}}", "gw-7").unwrap(), "gw-7-pi4");
     assert_eq!(of("fixed", "gw-7").unwrap(), "fixed");
     assert_eq!(of("{{thing}}", &"x".repeat(128)).unwrap().len(), 128);
-<<<<<<< ours
-    let fault = of("{{thing}}-{{hostname}}", &"x".repeat(124)).unwrap_err();
-    assert!(fault.starts_with("has 124 characters, and with more than 123 the"), "{fault}");
-=======
     let fault = of("{{thing}}-{{hostname}}", &"x".repeat(125)).unwrap_err();
     assert!(fault.starts_with("has 125 characters, and with more than 124 the"), "{fault}");
->>>>>>> theirs
     assert!(
         fault.ends_with("gatewire.toml:3: `connection.client_id`: is 129 bytes long, IoT Core takes at most 128"),
         "{fault}"
