@@ -44,9 +44,9 @@ fn is_within_2_percent(protocol: &str) {
     eventually("the publications", || (gatewire.status()["outbox"]["delivered"] == 50).then_some(()));
     let meter = agrees(&gatewire, &relay);
     let of = |cause: &str| carried(&meter["causes"][cause]);
-    // PUBLISH, and PUBACK.
+    // Topic and payload, and PUBACK; several may go in one record of TLS.
     let [sent, received] = of("publish hello");
-    assert!(sent > 50 * (12 + 24 + 22) && received >= 50 * (4 + 22), "{meter}");
+    assert!(sent > 50 * (10 + 24) && received >= 50 * 4, "{meter}");
     // TLS with both certificates.
     assert!(of("handshake")[0] > 500 && of("handshake")[1] > 500 && of("subscribe")[0] > 10, "{meter}");
     // Both ways, small and large, and another connection.
@@ -64,7 +64,6 @@ fn is_within_2_percent(protocol: &str) {
     let of = |cause: &str| carried(&meter["causes"][cause]);
     assert!(of("ingest")[0] > 100_000 && of("ingest")[1] < 2_000, "{meter}");
     assert!(of("forward")[1] > 100_000 && of("forward")[0] < 2_000, "{meter}");
-    assert_eq!(carried(&meter["day"]), carried(&meter["month"]), "it has just begun: {meter}");
     drop(reader);
     assert_eq!(gatewire.stop().0, 0);
 }

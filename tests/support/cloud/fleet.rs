@@ -20,6 +20,7 @@
 //! A policy stands before mosquitto: a claim may do what provisioning needs and has a client id `claim-..`; a device's client id begins
 //! with its thing's name. What it forbids is a violation, of which who drops the cloud is told.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -56,7 +57,9 @@ impl Fleet {
         let claim = cloud.with(|aws| aws.certificates.issue(None));
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("claim.pem.crt"), &claim.certificate).unwrap();
-        std::fs::write(directory.path().join("claim.pem.key"), &claim.key).unwrap();
+        let key = directory.path().join("claim.pem.key");
+        std::fs::write(&key, &claim.key).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         Fleet { port: front.port, _front: front, cloud, broker, directory, claim }
     }
 
