@@ -338,7 +338,7 @@ impl<'a, N: Network> Connection<'a, N> {
             Event::Settled(standing, identifiers) => {
                 let is_in_flight = |sequence| self.session.has_in_flight(sequence);
                 self.link.services.settled(standing.keys(), is_in_flight);
-                self.link.state.keep_refused(|filter| self.session.is_refused(filter));
+                self.link.note_refused(self.session, now);
                 if let Some(memory) = self.link.memory() {
                     tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });
                 }

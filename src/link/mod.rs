@@ -15,6 +15,7 @@ mod opening;
 pub(crate) mod pace;
 mod refusals;
 mod reload;
+mod requests;
 mod said;
 pub(crate) mod state;
 pub(crate) mod talk;

@@ -169,13 +169,16 @@ impl<N: Network> Link<N> {
             _ if is_answer_bad => None,
             LinkError::Unanswered { sent: Sent::Subscribe(filter), waited, .. } => {
                 self.suback_is_missing(filter, *waited);
+                if let Some(paused) = lasting.session.suback_missing(filter, time::now()) {
+                    self.requests_paused(&paused);
+                }
                 return lasting.session.ended_otherwise();
             }
             _ => return lasting.session.ended_otherwise(),
         };
         let is_for_form = reason.is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
         let verdict = lasting.session.closed_by_server(is_for_form, time::now());
-        let Verdict { guilty, refused, returned, of_a_trial, birth_left_out } = verdict;
+        let Verdict { guilty, refused, returned, of_a_trial, birth_left_out, paused } = verdict;
         if let Some(reason) = reason {
             lasting.session.ended_because(reason.clone());
         }
@@ -216,6 +219,7 @@ impl<N: Network> Link<N> {
             Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE"), code),
             None => {}
         }
+        paused.iter().for_each(|paused| self.requests_paused(paused));
     }
 
     /// A filter is refused. Whether it is a service's, which is switched off then, and that is said.

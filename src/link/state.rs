@@ -123,6 +123,9 @@ pub(crate) struct FilterRefused {
     reason: String,
     /// What the certificate's policy has to allow, if it is for that.
     missing: Option<String>,
+    /// If not, it isn't shown; who asks for it again finds since when.
+    #[serde(skip)]
+    is_wanted: bool,
 }
 
 /// The `link.birth_refused` of the status document.
@@ -271,7 +274,7 @@ impl LinkState {
         let mut refused = self.filters_refused.borrow_mut();
         let known = refused.iter().position(|known| known.filter == *filter).map(|index| refused.remove(index));
         let since = known.map_or(at.into(), |known| known.since);
-        refused.push(FilterRefused { filter: filter.clone(), since, reason, missing });
+        refused.push(FilterRefused { filter: filter.clone(), since, reason, missing, is_wanted: true });
         refused.sort_by(|one, other| one.filter.cmp(&other.filter));
     }
 
@@ -288,9 +291,13 @@ impl LinkState {
         self.birth_refused.replace(None);
     }
 
-    /// Forgets those that aren't any more.
-    pub(super) fn keep_refused(&self, is_refused: impl Fn(&TopicFilter) -> bool) {
-        self.filters_refused.borrow_mut().retain(|refused| is_refused(&refused.filter));
+    /// Forgets those that aren't any more. Of one that is, `refusal` says whether it is wanted.
+    pub(super) fn keep_refused(&self, refusal: impl Fn(&TopicFilter) -> Option<bool>) {
+        self.filters_refused.borrow_mut().retain_mut(|refused| {
+            let known = refusal(&refused.filter);
+            refused.is_wanted = known.unwrap_or_default();
+            known.is_some()
+        });
     }
 
     /// How long the network bears silence. Whether it has borne less than was known.
@@ -323,7 +330,13 @@ impl LinkState {
         LinkStatus {
             current: self.current.borrow().clone(),
             fixed: self.fixed.borrow().clone(),
-            filters_refused: self.filters_refused.borrow().clone(),
+            filters_refused: self
+                .filters_refused
+                .borrow()
+                .iter()
+                .filter(|refused| refused.is_wanted)
+                .cloned()
+                .collect(),
             birth_refused: self.birth_refused.borrow().clone(),
             keep_alive: self.keep_alive.get(),
             history: None,

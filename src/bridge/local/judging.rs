@@ -58,7 +58,7 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         };
         let is_for_form = reason.as_ref().is_some_and(|reason| Ground::of(reason.code) == Ground::Message);
         let verdict = lasting.session.closed_by_server(is_for_form, time::now());
-        let Verdict { guilty, refused, returned, of_a_trial, birth_left_out: _ } = verdict;
+        let Verdict { guilty, refused, returned, of_a_trial, birth_left_out: _, paused: _ } = verdict;
         if guilty.is_some() {
             // What the closes so far were for is known.
             lasting.backoff.restart();

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::{CAREFUL_FOR, Guilty, Isolation, Key, Shown, Suspect};
+use crate::message::TopicFilter;
 
 /// A close for another reason is forgotten after so long.
 pub(super) const DOUBT_FOR: Duration = Duration::from_secs(3600);
@@ -72,11 +73,13 @@ impl Closes {
 impl Isolation {
     /// The server has closed the connection while it hadn't answered these, beside the QoS 0 messages.
     ///
-    /// `is_for_form`: it has said that the form of a message is the reason, which is reason enough where one was alone.
+    /// `is_for_form`: it has said that the form of a message is the reason, which is reason enough where one was alone. So is any
+    /// reason for a filter that `is_requested` by readers: they may ask for the next bad one as soon as this is found.
     pub(crate) fn closed(
         &mut self,
         unanswered: impl Iterator<Item = Suspect>,
         is_for_form: bool,
+        is_requested: impl Fn(&TopicFilter) -> bool,
         now: Instant,
     ) -> Shown {
         self.forget(now);
@@ -106,7 +109,11 @@ impl Isolation {
         }
         if let Some(trial) = trial {
             shown.of_a_trial = true;
-            shown.guilty = self.trial_failed(&trial, is_for_form, now);
+            let enough = match &trial {
+                Suspect::Subscribe(filter) if is_requested(filter) => 1 + self.closes.doubts(),
+                _ => self.enough(),
+            };
+            shown.guilty = self.trial_failed(&trial, is_for_form, enough, now);
         }
         self.forget(now);
         shown
@@ -114,8 +121,8 @@ impl Isolation {
 
     /// What was tried alone has closed the connection. It is guilty after enough of that in a row; at once if it was before, or
     /// with others.
-    fn trial_failed(&mut self, trial: &Suspect, is_for_form: bool, now: Instant) -> Option<Guilty> {
-        let (is_sound, enough) = (self.has_taken || is_for_form, self.enough());
+    fn trial_failed(&mut self, trial: &Suspect, is_for_form: bool, enough: u32, now: Instant) -> Option<Guilty> {
+        let is_sound = self.has_taken || is_for_form;
         let record = self.record(trial, now);
         record.tries += 1;
         record.alone += u32::from(is_sound || matches!(trial, Suspect::Subscribe(_)));

@@ -15,7 +15,7 @@ fn suspect(name: &str) -> Suspect {
 fn close(isolation: &mut Isolation, taken: &[&str], unanswered: &[Traits], now: Instant) -> Option<String> {
     isolation.restart(now);
     taken.iter().for_each(|name| assert!(isolation.took(&on(name), now).is_empty()));
-    let shown = isolation.closed(unanswered.iter().cloned().map(Suspect::Publish), false, now);
+    let shown = isolation.closed(unanswered.iter().cloned().map(Suspect::Publish), false, |_| false, now);
     shown.guilty.map(|guilty| match guilty {
         Guilty::Publish(condition) => condition.to_string(),
         Guilty::Subscribe(filter) => panic!("{filter}"),

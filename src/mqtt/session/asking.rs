@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::event::{End, Event};
-use super::{Label, Session, violation};
+use super::{Label, Session, State, violation};
 use crate::message::{Qos, TopicFilter};
+use crate::mqtt::Protocol;
 use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::wire::{PacketIdentifier, Request};
 
@@ -48,6 +49,27 @@ impl Session {
             self.leave_out();
             self.request(now);
         }
+    }
+
+    /// The answer to what readers ask for is late, and the connection will end for that (MQTT 5): whether the server is there then shows
+    /// whether it was for the filter.
+    pub(super) fn ask_for_life(&mut self, now: Instant) {
+        let State::Connected(liveness) = &self.state else { return };
+        let is_asked = self.options.protocol == Protocol::Mqtt5 && liveness.ping_sent.is_none();
+        if is_asked && !self.subscriptions.only_requested().is_empty() {
+            self.ping(now);
+        }
+    }
+
+    /// Whether the server has refused a filter lately, and whether it is wanted.
+    pub(crate) fn refusal(&self, filter: &TopicFilter) -> Option<bool> {
+        let is_refused = self.subscriptions.is_refused(filter);
+        (is_refused || self.subscriptions.was_refused(filter)).then_some(is_refused)
+    }
+
+    /// The filters that aren't asked for because connections have ended for those that readers have asked for, and until when.
+    pub(crate) fn put_off(&self) -> Option<(Vec<TopicFilter>, Instant)> {
+        self.subscriptions.put_off()
     }
 
     /// The server may have gone back to an older state of its session: on the next connection what stands is asked for again.

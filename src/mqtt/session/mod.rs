@@ -58,7 +58,7 @@ pub(crate) use sending::Throttle;
 use silence::Silence;
 pub(crate) use silence::{FIRST as FIRST_SILENCE, Found};
 use subscriptions::Subscriptions;
-pub(crate) use subscriptions::{Answer, Remembered};
+pub(crate) use subscriptions::{Answer, Paused, Remembered};
 pub(crate) use traffic::{Label, Labels, Traffic};
 use trials::Holding;
 pub(crate) use trials::Verdict;
@@ -310,11 +310,6 @@ impl Session {
             (State::Disconnecting | State::Disconnected, _) => {}
         }
         Ok(())
-    }
-
-    /// Whether a filter isn't asked for because the server refuses it.
-    pub(crate) fn is_refused(&self, filter: &TopicFilter) -> bool {
-        self.subscriptions.is_refused(filter)
     }
 
     /// Messages received and not yet acknowledged.

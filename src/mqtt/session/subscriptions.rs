@@ -1,6 +1,8 @@
 //! What we are subscribed to, what we want to be, and what is on its way between the two.
 
 mod plan;
+mod refusals;
+mod requested;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::patience::Awaited;
 use crate::message::{Qos, TopicFilter};
-use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::reason::Reason;
 use crate::mqtt::wire::{PacketIdentifier, Request};
+use refusals::{ASK_AGAIN, Refused};
+pub(crate) use requested::Paused;
 use wishes::{Turn, Wishes};
-
-/// A filter that the server refused is asked for again after this long.
-const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What is known of the server's session from an earlier process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,14 +57,6 @@ struct Identifiers {
     /// Those of filters in the server's session.
     standing: BTreeMap<TopicFilter, u32>,
     last: u32,
-}
-
-/// For how long a filter isn't asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refused {
-    /// This server says that it can't.
-    OnThisConnection,
-    Until(Instant),
 }
 
 /// A SUBSCRIBE or UNSUBSCRIBE without answer.
@@ -117,6 +110,7 @@ impl Subscriptions {
     pub(super) fn begin_another(&mut self, remembered: Remembered) {
         self.forget();
         self.refused.clear();
+        self.wishes.requested.begin_anew();
         self.pending.clear();
         self.identifiers.last = remembered.identifiers.values().copied().max().unwrap_or(0);
         self.identifiers.standing = remembered.identifiers;
@@ -157,6 +151,7 @@ impl Subscriptions {
         self.wanted = self.wishes.all();
         self.downgraded.clear();
         self.refused.retain(|_, refused| *refused == Refused::OnThisConnection);
+        self.wishes.requested.begin_anew();
     }
 
     /// These are wanted beside the others from now on, with QoS 1. What was refused of the others stays refused; what is wanted anew
@@ -172,10 +167,11 @@ impl Subscriptions {
         self.wanted = self.wishes.all();
     }
 
-    /// These are wanted beside the others from now on. What was refused stays refused.
+    /// These are wanted beside the others from now on. What was refused stays refused, wanted meanwhile or not.
     pub(super) fn want_requested(&mut self, requested: BTreeMap<TopicFilter, Qos>) {
-        self.wishes.requested = requested;
+        self.wishes.requested.want(requested);
         self.wanted = self.wishes.all();
+        self.bound_refusals();
     }
 
     fn asked(&self) -> BTreeSet<&TopicFilter> {
@@ -223,6 +219,7 @@ impl Subscriptions {
             self.identifiers.standing.remove(&filter);
             match granted {
                 Ok(qos) => {
+                    self.wishes.requested.granted(&filter);
                     self.standing.insert(filter.clone(), wanted);
                     self.identifiers.standing.extend(identifier.map(|identifier| (filter.clone(), identifier)));
                     match qos < wanted {
@@ -273,34 +270,6 @@ impl Subscriptions {
         Some(taken)
     }
 
-    /// Leaves out, on this connection, the filters for which `refusal` has a reason; returns those that aren't in the server's
-    /// session, and weren't left out before, with it.
-    pub(super) fn leave_out(
-        &mut self,
-        refusal: impl Fn(&TopicFilter) -> Option<ReasonCode>,
-    ) -> Vec<(TopicFilter, Answer)> {
-        let unavailable = self.wanted.keys().filter_map(|filter| Some((filter.clone(), refusal(filter)?)));
-        let (standing, missing): (Vec<_>, Vec<_>) =
-            unavailable.partition(|(filter, _)| self.standing.contains_key(filter));
-        self.unavailable = standing.into_iter().map(|(filter, _)| filter).collect();
-        let is_new = |filter: &TopicFilter| self.refused.get(filter) != Some(&Refused::OnThisConnection);
-        let refused: Vec<_> = missing.into_iter().filter(|(filter, _)| is_new(filter)).collect();
-        self.refused.extend(refused.iter().map(|(filter, _)| (filter.clone(), Refused::OnThisConnection)));
-        refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
-    }
-
-    /// The server closes the connection on this filter.
-    pub(super) fn refuse(&mut self, filter: TopicFilter, now: Instant) {
-        self.standing.remove(&filter);
-        self.identifiers.standing.remove(&filter);
-        self.refused.insert(filter, Refused::Until(now + ASK_AGAIN));
-    }
-
-    /// Whether a filter isn't asked for because the server refuses it.
-    pub(super) fn is_refused(&self, filter: &TopicFilter) -> bool {
-        self.refused.contains_key(filter) && self.wanted.contains_key(filter)
-    }
-
     /// Nothing is being asked: the filters that stand, with the QoS that was asked for.
     pub(super) fn settled(&self) -> Option<&BTreeMap<TopicFilter, Qos>> {
         self.pending.is_empty().then_some(&self.standing)
@@ -321,17 +290,6 @@ impl Subscriptions {
     /// When the first request without answer is overdue.
     pub(super) fn deadline(&self, ack_timeout: Duration) -> Option<Instant> {
         self.pending.iter().map(|pending| pending.sent.since() + ack_timeout).min()
-    }
-
-    /// When a filter that was refused is to be asked for again.
-    pub(super) fn ask_again_at(&self) -> Option<Instant> {
-        let until = |refused: &Refused| if let Refused::Until(until) = refused { Some(*until) } else { None };
-        self.refused.values().filter_map(until).min()
-    }
-
-    /// Forgets the refusals whose time is over.
-    pub(super) fn ask_again(&mut self, now: Instant) {
-        self.refused.retain(|_, refused| !matches!(refused, Refused::Until(until) if *until <= now));
     }
 
     /// The requests that are overdue, to be sent again with the same packet identifier.

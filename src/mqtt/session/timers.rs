@@ -137,6 +137,7 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
         if self.progress.look_at.is_some_and(|at| at <= now) {
             self.progress.look_at = Some(now + self.ack_timeout() / 2);
+            self.ask_for_life(now);
         }
         if self.is_blocked() {
             self.show_life(now);

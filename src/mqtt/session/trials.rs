@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::event::{Event, Refusal};
-use super::{Session, State};
+use super::{Paused, Session, State};
 use crate::message::{Condition, Outbound, Sequence, TopicFilter, Traits};
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::{self, Ground, Guilty, Rank, Suspect};
@@ -28,6 +28,8 @@ pub(crate) struct Verdict {
     pub(crate) of_a_trial: bool,
     /// The birth is left out from now on, for an hour.
     pub(crate) birth_left_out: bool,
+    /// It has ended for a filter that readers ask for, as others before.
+    pub(crate) paused: Option<Paused>,
 }
 
 /// That nothing is sent because the server refuses everything.
@@ -199,7 +201,9 @@ impl Session {
             return Verdict { of_a_trial: true, birth_left_out, ..Verdict::default() };
         }
         let unanswered: Vec<Suspect> = self.unanswered().filter(|_| is_established).collect();
-        let shown = self.isolation.closed(unanswered.into_iter(), is_for_form, now);
+        let requested = if is_established { self.subscriptions.only_requested() } else { Vec::new() };
+        let is_requested = |filter: &TopicFilter| self.subscriptions.is_requested(filter);
+        let shown = self.isolation.closed(unanswered.into_iter(), is_for_form, is_requested, now);
         let mut verdict = Verdict { guilty: shown.guilty, of_a_trial: shown.of_a_trial, ..Verdict::default() };
         self.holding.refusal = Some(Refusal::Ends(None));
         match &verdict.guilty {
@@ -209,6 +213,10 @@ impl Session {
                 verdict.guilty = None;
             }
             _ => {}
+        }
+        let is_other = matches!(verdict.guilty, Some(Guilty::Publish(_))) || verdict.refused.is_some();
+        if !requested.is_empty() && !is_other {
+            verdict.paused = self.subscriptions.ended_for(&requested, verdict.guilty.is_some(), now);
         }
         let isolation = &self.isolation;
         let condition = match &verdict.guilty {
@@ -230,6 +238,15 @@ impl Session {
         }
         let tried: Vec<Suspect> = self.unanswered().filter(|suspect| self.isolation.is_alone(suspect)).collect();
         tried.iter().for_each(|suspect| self.isolation.spare(suspect, now));
+    }
+
+    /// The connection was given up because no SUBACK came for this filter. If the server has said something meanwhile, and readers have
+    /// asked for it, that counts as an end for it.
+    pub(crate) fn suback_missing(&mut self, filter: &TopicFilter, now: Instant) -> Option<Paused> {
+        let State::Connected(liveness) = &self.state else { return None };
+        let is_alive = now.saturating_duration_since(liveness.last_received) < self.options.ack_timeout;
+        (is_alive && self.subscriptions.is_requested(filter))
+            .then(|| self.subscriptions.ended_for(std::slice::from_ref(filter), false, now))?
     }
 
     /// There was no connection, or it has ended in another way.

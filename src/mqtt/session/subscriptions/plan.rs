@@ -24,8 +24,14 @@ impl Subscriptions {
         if turn != Turn::First && self.waits_for_suback() {
             return None;
         }
+        let mut missing: Vec<(&TopicFilter, Qos)> =
+            missing.into_iter().filter(|(filter, _)| self.wishes.turn_of(filter) == turn).collect();
+        if turn == Turn::Requested && self.wishes.requested.is_careful() {
+            missing.sort_by_key(|(filter, _)| self.wishes.requested.rank(filter));
+            missing.truncate(1);
+        }
         let mut first: Vec<(TopicFilter, Qos)> = Vec::new();
-        for (filter, qos) in missing.into_iter().filter(|(filter, _)| self.wishes.turn_of(filter) == turn) {
+        for (filter, qos) in missing {
             // A packet has one identifier for all its filters.
             if self.needs_identifier(filter) && first.is_empty() {
                 return Some(self.subscribe_with_identifier(filter, qos));
@@ -50,7 +56,8 @@ impl Subscriptions {
         tried_alone: impl Fn(&TopicFilter) -> bool,
     ) -> Option<Request> {
         let suspects = self.missing(&tried_alone).filter(|(filter, _)| tried_alone(filter));
-        let (filter, qos) = suspects.min_by_key(|(filter, _)| self.wishes.turn_of(filter))?;
+        let (filter, qos) =
+            suspects.min_by_key(|(filter, _)| (self.wishes.turn_of(filter), self.wishes.requested.rank(filter)))?;
         Some(match self.needs_identifier(filter) {
             true => self.subscribe_with_identifier(filter, qos),
             false => Request::Subscribe(vec![(filter.clone(), qos)], None),
@@ -126,10 +133,13 @@ impl Subscriptions {
         self.wanted.iter().map(|(filter, qos)| (filter, *qos)).filter(move |(filter, _)| {
             let lacks = !self.stands(filter)
                 || (self.needs_identifier(filter) && !self.identifiers.standing.contains_key(*filter));
-            let will_stand =
-                |other: &TopicFilter| self.stands(other) || !(self.refused.contains_key(other) || tried_alone(other));
+            let will_stand = |other: &TopicFilter| {
+                self.stands(other)
+                    || !(self.refused.contains_key(other) || self.is_put_off(other) || tried_alone(other))
+            };
             lacks
                 && !self.refused.contains_key(*filter)
+                && !self.is_put_off(filter)
                 && !self.unavailable.contains(*filter)
                 && !asked.contains(filter)
                 && !self.is_covered(filter, will_stand)

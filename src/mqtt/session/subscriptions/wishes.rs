@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::requested::Requested;
 use crate::message::{Qos, TopicFilter};
 
 /// Filters that are wanted for different reasons.
@@ -12,7 +13,7 @@ pub(super) struct Wishes {
     /// Each is asked for in packets of its own: the server may close the connection for them.
     pub(super) groups: Vec<Vec<TopicFilter>>,
     /// What others ask for, as often as they like.
-    pub(super) requested: BTreeMap<TopicFilter, Qos>,
+    pub(super) requested: Requested,
 }
 
 /// When a filter is asked for: the least first.
@@ -33,7 +34,7 @@ impl Wishes {
         }
         match self.groups.iter().position(|group| group.contains(filter)) {
             Some(place) => Turn::Group(place),
-            None if self.requested.contains_key(filter) => Turn::Requested,
+            None if self.requested.contains(filter) => Turn::Requested,
             // It isn't wanted any more.
             None => Turn::First,
         }
@@ -44,9 +45,9 @@ impl Wishes {
         let of_groups = self.groups.iter().flatten().map(|filter| (filter.clone(), Qos::AtLeastOnce));
         // The first win over groups: they may want another QoS.
         let mut all: BTreeMap<TopicFilter, Qos> = of_groups.chain(self.first.clone()).collect();
-        for (filter, qos) in &self.requested {
-            let highest = all.entry(filter.clone()).or_insert(*qos);
-            *highest = (*highest).max(*qos);
+        for (filter, qos) in self.requested.filters() {
+            let highest = all.entry(filter.clone()).or_insert(qos);
+            *highest = qos.max(*highest);
         }
         all
     }

@@ -180,3 +180,133 @@ fn messages_wait_no_longer_because_there_are_more_new_filters() {
     bench.pass(Duration::from_secs(1)).unwrap();
     assert!(bench.session.can_publish(), "ack_timeout after the first");
 }
+
+/// What a server does on a SUBSCRIBE of a bad filter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Does {
+    Close,
+    Nothing,
+}
+
+/// A server that does this on filters below `bad/`, and answers all else.
+struct Server {
+    bench: Bench,
+    does: Does,
+    /// When connections have ended.
+    ends: Vec<Instant>,
+    published: usize,
+    paused: usize,
+}
+
+impl Server {
+    fn new(protocol: Protocol, does: Does) -> Server {
+        Server { bench: with_configured(protocol), does, ends: Vec::new(), published: 0, paused: 0 }
+    }
+
+    /// Lets a second pass, in which a message is sent if it may.
+    fn second(&mut self) {
+        let mut is_closed = false;
+        let bench = &mut self.bench;
+        if bench.session.can_publish() && bench.session.is_way_free(bench.now) {
+            bench.publish("m");
+            self.published += 1;
+        }
+        for packet in bench.sent() {
+            match packet {
+                Heard::Subscribe { filters, .. } if filters.iter().any(|filter| filter.starts_with("bad/")) => {
+                    is_closed = self.does == Does::Close;
+                }
+                Heard::Subscribe { id, filters } => bench.receive(suback(id, &vec![1; filters.len()])).unwrap(),
+                Heard::Unsubscribe { id, filters } => bench.receive(Say::UnsubAck(id, filters.len())).unwrap(),
+                Heard::PingReq => bench.receive(Say::PingResp).unwrap(),
+                Heard::Publish { id, .. } => bench.receive(Say::PubAck(id)).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+        let ended = bench.pass(Duration::from_secs(1));
+        let verdict = match ended {
+            Ok(()) if is_closed => bench.session.closed_by_server(false, bench.now),
+            Ok(()) => return,
+            Err(End::NoSubAck(filter, _)) => {
+                let paused = bench.session.suback_missing(&filter, bench.now);
+                bench.session.ended_otherwise();
+                Verdict { paused, ..Verdict::default() }
+            }
+            Err(other) => panic!("{other:?}"),
+        };
+        self.ends.push(bench.now);
+        self.paused += usize::from(verdict.paused.is_some());
+        bench.reconnect(true);
+        bench.resend_all();
+    }
+
+    fn is_subscribed(&self, text: &str) -> bool {
+        self.bench.session.subscriptions.settled().is_some_and(|standing| standing.contains_key(&filter(text)))
+    }
+}
+
+#[test]
+fn readers_that_ask_for_ever_new_bad_filters_cost_a_handful_of_connections_an_hour() {
+    for (protocol, does) in [(BOTH[0], Does::Close), (BOTH[1], Does::Close), (Protocol::Mqtt5, Does::Nothing)] {
+        let mut server = Server::new(protocol, does);
+        for n in 0..2 * 3600 {
+            let last = format!("bad/{n}");
+            server.bench.request(&["good", &last]);
+            server.second();
+        }
+        let start = server.ends[0];
+        let first = server.ends.iter().filter(|end| **end < start + Duration::from_secs(3600)).count();
+        assert!(first <= 8 && server.ends.len() <= 16, "{protocol:?} {does:?}: {first}, {}", server.ends.len());
+        assert!(server.paused > 2 && server.published > 6800, "{protocol:?} {does:?}: {} sent", server.published);
+        assert!(server.is_subscribed("good"));
+    }
+}
+
+#[test]
+fn one_bad_filter_of_a_reader_costs_three_connections_and_others_are_granted_meanwhile() {
+    for protocol in BOTH {
+        let mut server = Server::new(protocol, Does::Close);
+        server.bench.request(&["a", "bad/x", "c"]);
+        for _ in 0..20 {
+            server.second();
+        }
+        assert_eq!((server.ends.len(), server.paused), (3, 0), "{protocol:?}");
+        assert!(server.is_subscribed("a") && server.is_subscribed("c"));
+        assert_eq!(server.bench.session.refusal(&filter("bad/x")), Some(true));
+        // Who asks for other filters, or for this one again, doesn't have it asked for.
+        for texts in [&["a", "bad/x", "d"][..], &["d"], &["bad/x", "e"]] {
+            server.bench.request(texts);
+            server.second();
+            server.second();
+        }
+        assert!(server.is_subscribed("e"));
+        assert_eq!(server.ends.len(), 3);
+        // In an hour it is, once.
+        for _ in 0..3700 {
+            server.second();
+        }
+        assert_eq!(server.ends.len(), 4);
+    }
+}
+
+#[test]
+fn what_is_put_off_is_told_and_asked_for_when_the_configuration_is_read_again() {
+    let mut server = Server::new(Protocol::Mqtt311, Does::Close);
+    for n in 0..4 {
+        server.bench.request(&[&format!("bad/{n}")]);
+        server.second();
+    }
+    assert_eq!((server.ends.len(), server.paused), (3, 1));
+    server.bench.request(&["good"]);
+    server.second();
+    let (put_off, until) = server.bench.session.put_off().unwrap();
+    assert_eq!((put_off, server.bench.session.refusal(&filter("good"))), (vec![filter("good")], Some(true)));
+    assert!(until > server.bench.now && server.bench.session.timeout().unwrap() <= until);
+    // What was subscribed to is asked for in a new session all the same, if it is the configuration's.
+    server.bench.reconnect(false);
+    assert_eq!(server.bench.sent(), [subscribe(6, &["f/00"])]);
+    server.bench.session.want(filters(1), server.bench.now);
+    server.bench.receive(suback(6, &[1])).unwrap();
+    assert!(matches!(&server.bench.sent()[..], [Heard::Subscribe { filters, .. }] if filters[..] == ["good"]));
+    assert_eq!(server.bench.session.put_off(), None);
+}

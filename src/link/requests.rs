@@ -1,0 +1,36 @@
+//! What is said of filters that readers ask for and the server has ended connections for, and of those that are refused.
+
+use std::time::Instant;
+
+use super::diagnosis::Sent;
+use super::{Link, after};
+use crate::count::count;
+use crate::duration::told;
+use crate::journal;
+use crate::mqtt::session::{Paused, Session};
+use crate::net::Network;
+
+impl<N: Network> Link<N> {
+    /// Connections have ended for filters that readers ask for: for a while none is asked for.
+    pub(super) fn requests_paused(&self, Paused { filter, ends, wait }: &Paused) {
+        log::error!(
+            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str(), GATEWIRE_COUNT = *ends;
+            "{} within an hour ended while a filter was asked for that a reader wants, the last on `{filter}`. For {} no filter of a \
+             reader is asked for that isn't subscribed to; everything else goes on. Add {} and iot:Receive on its topics to the \
+             certificate's policy, or have no program ask for it: `allow` of the [[forward]] says what programs may ask for",
+            count(*ends as u64, "connection"), told(*wait), Sent::Subscribe(filter.clone()).needs()
+        );
+    }
+
+    /// It is known how the subscriptions stand: which filters are refused, for the status.
+    pub(super) fn note_refused(&self, session: &Session, now: Instant) {
+        self.state.keep_refused(|filter| session.refusal(filter));
+        let Some((filters, until)) = session.put_off() else { return };
+        let until = after(until.saturating_duration_since(now)).strftime("%H:%M:%S UTC");
+        for filter in filters {
+            let reason =
+                format!("not asked for before {until}: connections have ended on filters that readers ask for");
+            self.state.filter_refused(&filter, reason, None, journal::now());
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What isn't asked for: filters that the server refuses, and those for which connections have ended.
+
+use std::time::{Duration, Instant};
+
+use super::{Answer, Paused, Subscriptions, Turn};
+use crate::message::TopicFilter;
+use crate::mqtt::reason::{Reason, ReasonCode};
+
+/// A filter that the server refused is asked for again after this long.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// The most refusals that are remembered of filters that nobody wants any more: who gives one back and asks for it again gets the
+/// same answer.
+const MAX_UNWANTED: usize = 256;
+
+/// For how long a filter isn't asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// This server says that it can't.
+    OnThisConnection,
+    Until(Instant),
+}
+
+impl Refused {
+    /// Until when, if that isn't the end of the connection.
+    fn until(self) -> Option<Instant> {
+        match self {
+            Refused::OnThisConnection => None,
+            Refused::Until(until) => Some(until),
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Leaves out, on this connection, the filters for which `refusal` has a reason; returns those that aren't in the server's
+    /// session, and weren't left out before, with it.
+    pub(in crate::mqtt::session) fn leave_out(
+        &mut self,
+        refusal: impl Fn(&TopicFilter) -> Option<ReasonCode>,
+    ) -> Vec<(TopicFilter, Answer)> {
+        let unavailable = self.wanted.keys().filter_map(|filter| Some((filter.clone(), refusal(filter)?)));
+        let (standing, missing): (Vec<_>, Vec<_>) =
+            unavailable.partition(|(filter, _)| self.standing.contains_key(filter));
+        self.unavailable = standing.into_iter().map(|(filter, _)| filter).collect();
+        let is_new = |filter: &TopicFilter| self.refused.get(filter) != Some(&Refused::OnThisConnection);
+        let refused: Vec<_> = missing.into_iter().filter(|(filter, _)| is_new(filter)).collect();
+        self.refused.extend(refused.iter().map(|(filter, _)| (filter.clone(), Refused::OnThisConnection)));
+        refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
+    }
+
+    /// The server closes the connection on this filter.
+    pub(in crate::mqtt::session) fn refuse(&mut self, filter: TopicFilter, now: Instant) {
+        self.standing.remove(&filter);
+        self.identifiers.standing.remove(&filter);
+        self.refused.insert(filter, Refused::Until(now + ASK_AGAIN));
+    }
+
+    /// Whether a filter isn't asked for because the server refuses it, or has ended connections for others like it.
+    pub(in crate::mqtt::session) fn is_refused(&self, filter: &TopicFilter) -> bool {
+        self.wanted.contains_key(filter) && (self.refused.contains_key(filter) || self.is_put_off(filter))
+    }
+
+    /// Whether the server has refused a filter lately, though it may not be wanted any more.
+    pub(in crate::mqtt::session) fn was_refused(&self, filter: &TopicFilter) -> bool {
+        self.refused.contains_key(filter)
+    }
+
+    /// A filter that readers want is put off.
+    pub(in crate::mqtt::session) fn is_put_off(&self, filter: &TopicFilter) -> bool {
+        self.wishes.turn_of(filter) == Turn::Requested && self.wishes.requested.is_put_off(filter)
+    }
+
+    /// The filters that are put off now, and until when.
+    pub(in crate::mqtt::session) fn put_off(&self) -> Option<(Vec<TopicFilter>, Instant)> {
+        let until = self.wishes.requested.paused_until()?;
+        let waits = |filter: &&TopicFilter| self.is_put_off(filter) && !self.standing.contains_key(*filter);
+        Some((self.wanted.keys().filter(waits).cloned().collect(), until))
+    }
+
+    /// Whether nobody but readers wants this filter.
+    pub(in crate::mqtt::session) fn is_requested(&self, filter: &TopicFilter) -> bool {
+        self.wishes.turn_of(filter) == Turn::Requested
+    }
+
+    /// The filters that are without answer, if only readers want them.
+    pub(in crate::mqtt::session) fn only_requested(&self) -> Vec<TopicFilter> {
+        match self.unanswered().all(|filter| self.is_requested(filter)) {
+            true => self.unanswered().cloned().collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// See [`Requested::ended`](super::requested::Requested::ended).
+    pub(in crate::mqtt::session) fn ended_for(
+        &mut self,
+        requested: &[TopicFilter],
+        is_found: bool,
+        now: Instant,
+    ) -> Option<Paused> {
+        self.wishes.requested.ended(requested, is_found, now)
+    }
+
+    /// Forgets refusals of what nobody wants any more, the oldest first, if there are too many.
+    pub(super) fn bound_refusals(&mut self) {
+        let unwanted = self.refused.iter().filter(|(filter, _)| !self.wanted.contains_key(*filter));
+        let mut unwanted: Vec<(Option<Instant>, TopicFilter)> =
+            unwanted.map(|(filter, refused)| (refused.until(), filter.clone())).collect();
+        unwanted.sort();
+        let too_many = unwanted.len().saturating_sub(MAX_UNWANTED);
+        for (_, filter) in unwanted.iter().take(too_many) {
+            self.refused.remove(filter);
+        }
+    }
+
+    /// When a filter that was refused or put off is to be asked for again.
+    pub(in crate::mqtt::session) fn ask_again_at(&self) -> Option<Instant> {
+        self.refused.values().filter_map(|refused| refused.until()).chain(self.wishes.requested.paused_until()).min()
+    }
+
+    /// Forgets the refusals whose time is over.
+    pub(in crate::mqtt::session) fn ask_again(&mut self, now: Instant) {
+        self.wishes.requested.look(now);
+        self.refused.retain(|_, refused| !matches!(refused, Refused::Until(until) if *until <= now));
+    }
+}
