@@ -165,3 +165,28 @@ fn what_comes_while_the_daemon_is_restarted_waits_for_the_reader_that_had_asked_
     eventually("none waits", || (gatewire.status()["forward"][0]["waiting"] == 0).then_some(()));
     assert_eq!(gatewire.stop().0, 0);
 }
+
+#[test]
+fn a_reload_that_allows_less_tells_the_reader_and_another_gives_back_what_it_had() {
+    let broker = Mosquitto::start();
+    let forward = "[[forward]]\nname = \"f\"\nallow = [\"gateways/{{client_id}}/#\"]\nsocket = \"DIR/f.sock\"\n";
+    let setup = Setup::new(broker.port, forward);
+    let gatewire = setup.connect();
+    let mut reader = gatewire.client("f.sock");
+    reader.send(r#"{"subscribe":["gateways/{{client_id}}/x"]}"#);
+    broker.wait_for("Sending SUBACK to thing-1");
+    let setup = setup.edit("/#\"]", "/y\"]");
+    gatewire.signal("HUP");
+    let told = reader.json();
+    assert!(told["error"] == "filter_not_allowed" && told["detail"].as_str().unwrap().contains("gateways/thing-1/x"));
+    gatewire.wait_for("`allow` doesn't cover any more what its readers have asked for: `gateways/thing-1/x`");
+    broker.wait_for("Sending UNSUBACK to thing-1");
+    assert_eq!(gatewire.status()["forward"][0]["subscribed"], json!([]));
+    let _setup = setup.edit("/y\"]", "/#\"]");
+    gatewire.signal("HUP");
+    gatewire.wait_for("subscribed to again: `gateways/thing-1/x`");
+    eventually("it is", || broker.log().matches("Sending SUBACK to thing-1").nth(1).map(drop));
+    broker.publish("gateways/thing-1/x", b"1");
+    assert_eq!(reader.json()["payload"], "1");
+    assert_eq!(gatewire.stop().0, 0);
+}

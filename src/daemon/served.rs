@@ -235,7 +235,8 @@ impl Served {
     /// Makes everything as the configuration says. `document` is what the status socket answers.
     pub(super) async fn apply(&self, config: &Config, prepared: Prepared, document: Rc<dyn Fn() -> Vec<u8>>) {
         let Prepared { listeners, mut places } = prepared;
-        self.requests.set_room(config.spare_subscriptions);
+        // Before the forwards, which then have their readers told.
+        self.requests.configure(config.spare_subscriptions, &config.forward);
         self.apply_forwards(config, &mut places);
         self.bridges.apply(config, &mut places, self);
         self.apply_executions(config, &document).await;

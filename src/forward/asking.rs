@@ -7,10 +7,13 @@ use tokio::sync::Notify;
 
 use super::Forward;
 use super::queue::ClientId;
-use super::requested::{Denied, Requested};
+use super::requested::{Change, Denied, Notice, Requested};
 use crate::config;
 use crate::message::{Qos, Topic, TopicFilter};
 use crate::time;
+
+/// So many filters a line in the journal names.
+const MOST_SHOWN: usize = 5;
 
 /// What the forwards of a daemon share: what their readers ask for, and who is told that this has changed.
 #[derive(Debug, Default)]
@@ -20,9 +23,9 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    /// Readers may ask for so many filters from now on. What is subscribed to stays, even if that is more.
-    pub(crate) fn set_room(&self, room: usize) {
-        self.requested.borrow_mut().set_room(room);
+    /// Goes on with this configuration, in which readers may ask for `room` filters beside those that it has.
+    pub(crate) fn configure(&self, room: usize, forwards: &[config::Forward]) {
+        self.requested.borrow_mut().configure(room, forwards).iter().for_each(log);
     }
 
     /// Completes when there are other filters than at the last call.
@@ -49,11 +52,6 @@ impl Requests {
     /// When to call [`Requests::expire`].
     pub(crate) fn expires(&self) -> Option<Instant> {
         self.requested.borrow().next()
-    }
-
-    /// Goes on with another configuration of a forward.
-    pub(super) fn reconfigure(&self, forward: &config::Forward) {
-        self.requested.borrow_mut().reconfigure(forward);
     }
 
     /// Whether readers of a forward want messages on this topic.
@@ -88,14 +86,40 @@ impl Forward {
         }
     }
 
-    /// It isn't configured any more: nothing is subscribed to for it.
-    pub(crate) fn give_up_requests(&self) {
-        self.requests.requested.borrow_mut().clear(&self.name);
+    /// What a client has to be told, once.
+    pub(super) fn take_told(&self, client: ClientId) -> Vec<Denied> {
+        self.requests.requested.borrow_mut().take_told(&self.name, client)
     }
 
     /// What its readers have asked for.
     pub(crate) fn requested(&self) -> Vec<(TopicFilter, Qos)> {
         let qos = self.config().qos;
         self.requests.filters(&self.name).into_iter().map(|filter| (filter, qos)).collect()
+    }
+}
+
+fn log(notice: &Notice) {
+    let Notice { forward, change, filters } = notice;
+    let shown: Vec<String> = filters.iter().take(MOST_SHOWN).map(|filter| format!("`{}`", filter.as_str())).collect();
+    let more = match filters.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let shown = format!("{}{more}", shown.join(", "));
+    match change {
+        Change::NotAllowed => log::warn!(
+            GATEWIRE_EVENT = "filters_given_up", GATEWIRE_FORWARD = forward.as_str();
+            "forward {forward}: `allow` doesn't cover any more what its readers have asked for: {shown}. They are told. Who stays \
+            connected gets it again once `allow` covers it"
+        ),
+        Change::NoRoom => log::warn!(
+            GATEWIRE_EVENT = "filters_given_up", GATEWIRE_FORWARD = forward.as_str();
+            "forward {forward}: connection.max_subscriptions has no room any more for all that its readers have asked for, and the \
+            newest are given up: {shown}. They are told. Who stays connected gets it again when a reload makes room"
+        ),
+        Change::Back => log::info!(
+            GATEWIRE_EVENT = "filters_back", GATEWIRE_FORWARD = forward.as_str();
+            "forward {forward}: what its readers have asked for is subscribed to again: {shown}"
+        ),
     }
 }

@@ -221,7 +221,6 @@ impl Forward {
     /// Goes on as another configuration says. What waits stays; readers are disconnected only if what they are written, or how
     /// they acknowledge it, changes.
     pub(crate) fn reconfigure(&self, config: config::Forward, spill_after: Duration) {
-        self.requests.reconfigure(&config);
         self.change(|queue, now| queue.reconfigure(&config, spill_after, now));
         *self.config.borrow_mut() = Rc::new(config);
         self.cut.notify_waiters();

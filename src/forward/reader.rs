@@ -53,7 +53,7 @@ pub(super) struct Reader {
     id: ClientId,
     stream: Stream,
     lines: Lines,
-    /// To bad lines; written between two messages.
+    /// To bad lines, and what else it has to be told; written between two messages.
     answers: Vec<u8>,
     /// It may still send something.
     reading: bool,
@@ -218,6 +218,7 @@ impl Reader {
     /// Looks at the lines that have come. A client that has said something else than that it is an observer, or can't say
     /// anything any more, is a reader. Returns whether lines are left, to be looked at when the answers are written.
     fn answer(&mut self) -> bool {
+        self.forward.take_told(self.id).iter().for_each(|denied| self.deny(denied));
         while self.answers.len() < MAX_ANSWERS
             && let Some(line) = self.lines.next()
         {
@@ -230,16 +231,21 @@ impl Reader {
             };
             const { assert!(MAX_LINE == 4 * 1024) };
             let is_first = !std::mem::replace(&mut self.has_spoken, true);
-            let Err(Denied { code, detail }) = heard.and_then(|word| self.heed(word, is_first)) else { continue };
-            self.answers.extend_from_slice(format!("{{\"error\":\"{code}\",\"detail\":").as_bytes());
-            append_string(&mut self.answers, &detail);
-            self.answers.extend_from_slice(b"}\n");
-            self.confirm_reader();
+            if let Err(denied) = heard.and_then(|word| self.heed(word, is_first)) {
+                self.deny(&denied);
+                self.confirm_reader();
+            }
         }
         if !self.reading {
             self.confirm_reader();
         }
         self.answers.len() >= MAX_ANSWERS
+    }
+
+    fn deny(&mut self, denied: &Denied) {
+        self.answers.extend_from_slice(format!("{{\"error\":\"{}\",\"detail\":", denied.code).as_bytes());
+        append_string(&mut self.answers, &denied.detail);
+        self.answers.extend_from_slice(b"}\n");
     }
 
     /// Does what a client has said, or returns why not.

@@ -1,16 +1,18 @@
 //! Filters that readers of the forwards have asked for, beside those of the configuration. Pure: no I/O, no clock.
 
 mod allowed;
+mod reload;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::queue::ClientId;
 use crate::config;
-use crate::count::count;
 use crate::message::{Topic, TopicFilter};
 pub(super) use allowed::Denied;
 use allowed::{allowed, is_allowed, read};
+pub(super) use reload::{Change, Notice};
 
 /// How long a filter stays subscribed to after the last reader that wants it: one that is started anew within this misses nothing.
 const LINGERS: Duration = Duration::from_secs(5);
@@ -22,6 +24,8 @@ pub(super) struct Requested {
     room: usize,
     /// By the name of the forward.
     forwards: BTreeMap<String, Asked>,
+    /// How many were asked for so far.
+    number: u64,
     /// Since when the link is up; `None`: it isn't.
     up_since: Option<Instant>,
 }
@@ -29,7 +33,11 @@ pub(super) struct Requested {
 /// What those of one forward ask for.
 #[derive(Debug, Default)]
 struct Asked {
+    /// They may: the configuration has `allow`.
+    has_allow: bool,
     filters: BTreeMap<TopicFilter, Wanted>,
+    /// What readers have to be told of theirs.
+    told: BTreeMap<ClientId, Vec<Denied>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,19 +47,22 @@ struct Wanted {
     left: Option<Instant>,
     /// The server's session may hold it, and messages for it.
     may_stand: bool,
+    /// Greater than that of a filter that was asked for before.
+    number: u64,
+    /// Why it isn't subscribed to. Its readers know, and there are some.
+    lacks: Option<Lack>,
+}
+
+/// What a filter has lost by a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lack {
+    /// `allow` covers it.
+    Allow,
+    /// `connection.max_subscriptions` has room for it.
+    Room,
 }
 
 impl Requested {
-    /// There is room for so many from now on. What is subscribed to stays, even if that is more.
-    pub(super) fn set_room(&mut self, room: usize) {
-        self.room = room;
-    }
-
-    /// Those that are requested, each forward's by itself.
-    fn taken(&self) -> usize {
-        self.forwards.values().map(|asked| asked.filters.len()).sum()
-    }
-
     /// A client asks for filters, all of them or none.
     ///
     /// # Errors
@@ -62,24 +73,16 @@ impl Requested {
         texts: &[String],
         forward: &config::Forward,
     ) -> Result<(), Denied> {
-        let filters = allowed(texts, forward)?;
-        let known = self.forwards.get(&forward.name);
-        let is_new = |filter: &&TopicFilter| known.is_none_or(|asked| !asked.filters.contains_key(*filter));
-        let (new, taken) = (filters.iter().filter(is_new).count(), self.taken());
-        if taken + new > self.room {
-            return Err(Denied {
-                code: "too_many_filters",
-                detail: format!(
-                    "readers may ask for {} together, beside those of the configuration, and {} taken; \
-                     connection.max_subscriptions is the bound of all",
-                    count(self.room, "filter"),
-                    if taken == 1 { "1 is".to_owned() } else { format!("{taken} are") },
-                ),
-            });
-        }
+        let filters: BTreeSet<TopicFilter> = allowed(texts, forward)?.into_iter().collect();
+        self.make_room(&forward.name, &filters)?;
         let (is_up, asked) = (self.up_since.is_some(), self.forwards.entry(forward.name.clone()).or_default());
         for filter in filters {
-            let wanted = asked.filters.entry(filter).or_default();
+            self.number += 1;
+            let new = Wanted { number: self.number, ..Wanted::default() };
+            let wanted = asked.filters.entry(filter).or_insert(new);
+            if wanted.lacks.take().is_some() {
+                wanted.number = self.number;
+            }
             wanted.readers.insert(client);
             wanted.left = None;
             wanted.may_stand |= is_up;
@@ -108,6 +111,7 @@ impl Requested {
     /// A client has gone. Returns whether it wanted any.
     pub(super) fn leave(&mut self, forward: &str, client: ClientId, now: Instant) -> bool {
         let Some(asked) = self.forwards.get_mut(forward) else { return false };
+        asked.told.remove(&client);
         let theirs = asked.filters.iter().filter(|(_, wanted)| wanted.readers.contains(&client));
         let theirs: Vec<TopicFilter> = theirs.map(|(filter, _)| filter.clone()).collect();
         theirs.iter().for_each(|filter| asked.withdraw(client, filter, now));
@@ -119,8 +123,9 @@ impl Requested {
     pub(super) fn resume(&mut self, forwards: &[config::Forward], noted: &[TopicFilter], now: Instant) {
         for forward in forwards {
             for filter in noted.iter().filter(|filter| is_allowed(filter, forward)) {
-                if self.taken() < self.room {
-                    let wanted = Wanted { readers: BTreeSet::new(), left: Some(now), may_stand: true };
+                if self.has_room(&forward.name, 1) {
+                    self.number += 1;
+                    let wanted = Wanted { left: Some(now), may_stand: true, number: self.number, ..Wanted::default() };
                     let asked = self.forwards.entry(forward.name.clone()).or_default();
                     asked.filters.entry(filter.clone()).or_insert(wanted);
                 }
@@ -152,21 +157,15 @@ impl Requested {
         all.filter_map(|wanted| wanted.expires(wanted.left?, self.up_since)).min()
     }
 
-    /// Gives up what isn't allowed any more.
-    pub(super) fn reconfigure(&mut self, forward: &config::Forward) {
-        if let Some(asked) = self.forwards.get_mut(&forward.name) {
-            asked.filters.retain(|filter, _| is_allowed(filter, forward));
-        }
+    /// What a client has to be told, once.
+    pub(super) fn take_told(&mut self, forward: &str, client: ClientId) -> Vec<Denied> {
+        self.forwards.get_mut(forward).and_then(|asked| asked.told.remove(&client)).unwrap_or_default()
     }
 
-    /// Gives up all of a forward.
-    pub(super) fn clear(&mut self, forward: &str) {
-        self.forwards.remove(forward);
-    }
-
-    /// What the readers of a forward have asked for.
+    /// What is subscribed to for the readers of a forward.
     pub(super) fn filters(&self, forward: &str) -> impl Iterator<Item = &TopicFilter> {
-        self.forwards.get(forward).into_iter().flat_map(|asked| asked.filters.keys())
+        let asked = self.forwards.get(forward).into_iter();
+        asked.flat_map(Asked::subscribed).map(|(filter, _)| filter)
     }
 
     pub(super) fn matches(&self, forward: &str, topic: &Topic) -> bool {
@@ -175,10 +174,19 @@ impl Requested {
 }
 
 impl Asked {
+    /// What is subscribed to.
+    fn subscribed(&self) -> impl Iterator<Item = (&TopicFilter, &Wanted)> {
+        self.filters.iter().filter(|(_, wanted)| wanted.lacks.is_none())
+    }
+
     fn withdraw(&mut self, client: ClientId, filter: &TopicFilter, now: Instant) {
         let Some(wanted) = self.filters.get_mut(filter) else { return };
-        if wanted.readers.remove(&client) && wanted.readers.is_empty() {
-            wanted.left = Some(now);
+        if !wanted.readers.remove(&client) || !wanted.readers.is_empty() {
+            return;
+        }
+        match wanted.lacks {
+            None => wanted.left = Some(now),
+            Some(_) => drop(self.filters.remove(filter)),
         }
     }
 }

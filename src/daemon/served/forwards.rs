@@ -52,7 +52,6 @@ impl Served {
 
     /// A forward isn't configured any more: what waits for its readers stays on the disk.
     fn let_go(&self, forward: Rc<Forward>) {
-        forward.give_up_requests();
         self.leaving.borrow_mut().push(Rc::downgrade(&forward));
         let keeper = self.keepers.borrow_mut().remove(forward.name());
         let store = Rc::clone(&self.store);

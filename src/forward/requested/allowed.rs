@@ -30,24 +30,30 @@ pub(super) fn read(text: &str, forward: &config::Forward) -> Result<TopicFilter,
     TopicFilter::new(&filled).map_err(|error| bad(error.to_string()))
 }
 
+/// That a filter isn't allowed.
+pub(super) fn not_allowed(filter: &TopicFilter, forward: &config::Forward) -> Denied {
+    let Some(allow) = &forward.allow else { return no_allow(forward) };
+    let list: Vec<String> = allow.filters.iter().map(|filter| format!("`{}`", filter.as_str())).collect();
+    let detail = format!("`{}` isn't within `allow` of the forward: {}", filter.as_str(), list.join(", "));
+    Denied { code: "filter_not_allowed", detail }
+}
+
+fn no_allow(forward: &config::Forward) -> Denied {
+    let detail = format!("the forward {} has no `allow` in its configuration: readers can't subscribe", forward.name);
+    Denied { code: "filter_not_allowed", detail }
+}
+
 /// The filters of `texts`.
 ///
 /// # Errors
 /// One isn't a filter, or isn't allowed.
 pub(super) fn allowed(texts: &[String], forward: &config::Forward) -> Result<Vec<TopicFilter>, Denied> {
-    let not_allowed = |detail: String| Denied { code: "filter_not_allowed", detail };
-    let Some(allow) = &forward.allow else {
-        let detail =
-            format!("the forward {} has no `allow` in its configuration: readers can't subscribe", forward.name);
-        return Err(not_allowed(detail));
-    };
+    if forward.allow.is_none() {
+        return Err(no_allow(forward));
+    }
     let checked = |text: &String| {
         let filter = read(text, forward)?;
-        if is_allowed(&filter, forward) {
-            return Ok(filter);
-        }
-        let list: Vec<String> = allow.filters.iter().map(|filter| format!("`{}`", filter.as_str())).collect();
-        Err(not_allowed(format!("`{}` isn't within `allow` of the forward: {}", filter.as_str(), list.join(", "))))
+        if is_allowed(&filter, forward) { Ok(filter) } else { Err(not_allowed(&filter, forward)) }
     };
     texts.iter().map(checked).collect()
 }
