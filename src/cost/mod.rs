@@ -318,15 +318,17 @@ impl Cost {
             (false, false) => "",
         };
         let by_rule: u64 = self.rows.iter().filter(|row| row.is_basic_ingest).map(|row| row.messages).sum();
-        let by_rule = match by_rule {
-            0 => String::new(),
-            more => format!("{} by Basic Ingest, ", counted(more, "more message")),
+        let messages = match (messages, by_rule) {
+            (0, 0) => String::new(),
+            (messages, 0) => format!("{}, ", counted(messages, "message")),
+            (messages, more) => {
+                format!("{}, besides {} by Basic Ingest, ", counted(messages, "message"), grouped(more))
+            }
         };
         let rest = if lacks { ", and what isn't counted (below)" } else { "" };
         let minutes = grouped(MONTH.as_secs() / 60);
         format!(
-            "in a month, connected for all of its {minutes} minutes: {bound}{}, {by_rule}{traffic}{rest}; AWS's prices differ by region",
-            counted(messages, "message")
+            "in a month, connected for all of its {minutes} minutes: {bound}{messages}{traffic}{rest}; AWS's prices differ by region"
         )
     }
 }

@@ -179,7 +179,7 @@ fn basic_ingest_has_no_units_and_is_named() {
     );
     let keys = "every = \"1h\"\npayload = \"on\"";
     let both = schedule("a", "$aws/rules/store/t", keys) + &schedule("b", "t", keys);
-    let sum = "in a month, connected for all of its 43,800 minutes: 730 messages, 730 more messages by Basic Ingest, 730 units of 5 KB, ";
+    let sum = "in a month, connected for all of its 43,800 minutes: 730 messages, besides 730 by Basic Ingest, 730 units of 5 KB, ";
     assert!(lines(&both)[0].starts_with(sum), "{}", lines(&both)[0]);
 }
 
@@ -237,6 +237,7 @@ fn the_sum_says_what_it_leaves_out() {
             "not counted, as it depends on others: ingest i, jobs",
         ]
     );
+    assert!(lines("")[0].contains(" minutes: 1.1 MB sent, "), "{}", lines("")[0]);
     let first = |keys: &str| lines(&schedule("a", "t", keys)).remove(0);
     assert!(first("every = \"1h\"\npayload = \"x\"").contains(" minutes: 730 messages, "));
     assert!(first("every = \"365d\"\npayload = \"x\"").contains(" minutes: at most 1 message, "));
