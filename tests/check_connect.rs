@@ -49,8 +49,13 @@ struct Play {
 
 impl Play {
     fn start(protocol: &str) -> Play {
+        Play::with(protocol, "")
+    }
+
+    /// With more keys of the forward.
+    fn with(protocol: &str, keys: &str) -> Play {
         let broker = Broker::start();
-        let setup = setup(broker.port, protocol);
+        let setup = Setup::with_connection(broker.port, QUICK, &format!("{FORWARD}{keys}")).speaking(protocol);
         Play { running: std::thread::spawn(move || check(&setup)), broker, five: protocol == "5" }
     }
 
@@ -89,6 +94,16 @@ impl Play {
         match self.five {
             true => peer.raw(&[0x90, 4, high, low, 0, code]),
             false => peer.raw(&[0x90, 3, high, low, code]),
+        }
+    }
+
+    /// The next packet must give this filter back.
+    fn unsubscribe(&self, peer: &mut Peer, filter: &str) {
+        let packet = packet(peer).unwrap();
+        assert_eq!((packet[0], packet.ends_with(filter.as_bytes())), (0xa2, true), "{packet:x?}");
+        match self.five {
+            true => peer.raw(&[0xb0, 4, packet[2], packet[3], 0, 0]),
+            false => peer.raw(&[0xb0, 2, packet[2], packet[3]]),
         }
     }
 
@@ -327,6 +342,67 @@ fn a_refused_filter_is_named_with_the_statement_it_needs_and_the_others_are_aske
             ],
         );
     }
+}
+
+#[test]
+fn what_readers_may_ask_for_is_tried_and_given_back_and_what_the_policy_lacks_is_named() {
+    for protocol in BOTH {
+        // The first is covered by a filter that is asked for anyway.
+        let play = Play::with(protocol, "allow = [\"a/x/#\", \"gw/+/in/#\", \"gw/1/out\"]\n");
+        let mut peer = play.connected(false);
+        for filter in ["a/#", "b"] {
+            let id = play.subscribe(&mut peer, filter);
+            play.suback(&mut peer, id, 1);
+        }
+        let id = play.subscribe(&mut peer, "gw/+/in/#");
+        play.suback(&mut peer, id, if play.five { 0x87 } else { 0x80 });
+        let id = play.subscribe(&mut peer, "gw/1/out");
+        play.suback(&mut peer, id, 1);
+        play.unsubscribe(&mut peer, "gw/1/out");
+        farewell(&mut peer);
+        play.end_of_session();
+        let (code, said) = play.said();
+        assert_eq!(code, 1, "{said}");
+        holds(
+            &said,
+            &[
+                "failed   the server refused to subscribe us to `gw/+/in/#`",
+                ", within which readers of forward f may ask for filters (`allow`)\n",
+                "The policy lacks iot:Subscribe on topicfilter/gw/*/in/* and iot:Receive on topic/gw/*/in/*",
+                "ok       SUBSCRIBE: `gw/1/out` granted with QoS 1, for readers of forward f\n",
+            ],
+        );
+    }
+}
+
+#[test]
+fn where_the_server_hangs_up_on_what_readers_may_ask_for_the_policy_is_named() {
+    let play = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n");
+    let mut peer = play.connected(true);
+    for filter in ["a/#", "b"] {
+        let id = play.subscribe(&mut peer, filter);
+        play.suback(&mut peer, id, 1);
+    }
+    farewell(&mut peer);
+    let (code, said) = play.said();
+    // Nothing is given back in a session that may be somebody else's.
+    assert_eq!(code, 0, "{said}");
+    holds(&said, &["note     `gw/1/#`, which forward f lets its readers ask for, isn't tried"]);
+    let play = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n");
+    let mut peer = play.connected(false);
+    for filter in ["a/#", "b"] {
+        let id = play.subscribe(&mut peer, filter);
+        play.suback(&mut peer, id, 1);
+    }
+    play.subscribe(&mut peer, "gw/1/#");
+    peer.close();
+    play.end_of_session();
+    let (code, said) = play.said();
+    assert_eq!(code, 1, "{said}");
+    holds(
+        &said,
+        &["note     readers of forward f may ask for what is within `gw/1/#`", "topicfilter/gw/1/*", "failed "],
+    );
 }
 
 #[test]

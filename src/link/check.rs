@@ -22,6 +22,7 @@ use crate::config;
 use crate::duration::written;
 use crate::message::{Outbound, Qos, TopicFilter, needed};
 use crate::mqtt::Options;
+use crate::mqtt::reason::Reason;
 use crate::net::credentials::Credentials;
 use crate::net::{Connector, Endpoint, Stream};
 use crate::time;
@@ -41,13 +42,30 @@ pub(crate) struct Publication {
     pub(crate) message: Outbound,
 }
 
+/// What the daemon would subscribe to.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) configured: BTreeMap<TopicFilter, Qos>,
+    /// Within what readers may ask for more.
+    pub(crate) allowed: Vec<Allowed>,
+    /// What it would subscribe to after that, for services: the server may close the connection on these.
+    pub(crate) of_services: BTreeMap<TopicFilter, Qos>,
+}
+
+/// A filter of `forward.allow`.
+#[derive(Debug, Clone)]
+pub(crate) struct Allowed {
+    /// The name of the forward.
+    pub(crate) forward: String,
+    pub(crate) filter: TopicFilter,
+    pub(crate) qos: Qos,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Check {
     config: config::Connection,
-    filters: BTreeMap<TopicFilter, Qos>,
-    /// What it would subscribe to after that, for services: the server may close the connection on these.
-    of_services: BTreeMap<TopicFilter, Qos>,
+    wanted: Wanted,
     /// What the daemon would publish.
     publications: Vec<Publication>,
     /// Those that a session which the server has kept may hold, if that is known.
@@ -55,6 +73,8 @@ pub(crate) struct Check {
     connector: LinkConnector<Connector>,
     connects: ConnectLimit,
     has_begun_session: bool,
+    /// The server has kept one from before.
+    has_session: bool,
     /// Whose certificate it connects with.
     whose: Whose,
     /// The connection on which CONNECT was sent, until DISCONNECT is.
@@ -62,24 +82,23 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// `filters` is what the daemon would subscribe to, and then `of_services`; `standing` what its session may hold, if it has noted
-    /// that.
+    /// `standing` is what the daemon's session may hold, if it has noted that.
     pub(crate) fn new(
         config: &config::Connection,
         credentials: &Credentials,
-        (filters, of_services): (BTreeMap<TopicFilter, Qos>, BTreeMap<TopicFilter, Qos>),
+        wanted: Wanted,
         publications: Vec<Publication>,
         standing: Option<BTreeSet<TopicFilter>>,
     ) -> Check {
         Check {
             config: config.clone(),
-            filters,
-            of_services,
+            wanted,
             publications,
             standing,
             connector: LinkConnector::once(config, credentials),
             connects: ConnectLimit::new(&config.rate_limit),
             has_begun_session: false,
+            has_session: false,
             whose: credentials.whose().clone(),
             talk: None,
         }
@@ -111,9 +130,12 @@ impl Check {
         self.connect(report).await?;
         let (mut passed, mut granted_anew) = (self.is_allowed(report), Vec::new());
         let ack_timeout = self.config.ack_timeout;
-        for filters in [self.filters.clone(), self.of_services.clone()] {
-            passed &= self.subscribe(&filters, &mut granted_anew, report).await?;
+        let Wanted { configured, allowed, of_services } = std::mem::take(&mut self.wanted);
+        passed &= self.subscribe(&configured, &mut granted_anew, report).await?;
+        for allowed in each_needed(&allowed, &configured) {
+            passed &= self.subscribe_as_a_reader(allowed, report).await?;
         }
+        passed &= self.subscribe(&of_services, &mut granted_anew, report).await?;
         for filter in &granted_anew {
             let Some(talk) = &mut self.talk else { break };
             talk.unsubscribe(filter, ack_timeout).await?;
@@ -142,15 +164,59 @@ impl Check {
                 }
                 Err(reason) => {
                     refused.insert(filter.clone());
-                    let protocol = self.config.protocol;
-                    let is_iot_core = Endpoint::from(&self.config).is_iot_core();
-                    let whose = self.whose.clone();
-                    let refused = FilterRefused { protocol, filter, reason, is_iot_core, whose };
-                    report(Outcome::Failed(Failure::from(&refused)));
+                    report(Outcome::Failed(self.refused(filter, reason)));
                 }
             }
         }
         Ok(refused.is_empty())
+    }
+
+    /// Subscribes to all that readers may ask for within `allowed`, and gives it back at once. Whether it is granted.
+    async fn subscribe_as_a_reader(&mut self, allowed: &Allowed, report: StepReport<'_>) -> Result<bool, LinkError> {
+        let Allowed { forward, filter, qos } = allowed;
+        // In a session of somebody else it might be theirs.
+        if !self.has_begun_session && self.has_session && self.standing.is_none() {
+            report(Outcome::Note(format!("`{filter}`, which forward {forward} lets its readers ask for, isn't tried")));
+            return Ok(true);
+        }
+        let Some(talk) = &mut self.talk else { return Ok(true) };
+        let resources = filter.as_str().replace(['+', '#'], "*");
+        let needs = format!("iot:Subscribe on topicfilter/{resources} and iot:Receive on topic/{resources}");
+        let answer = talk.subscribe(filter, *qos, self.config.ack_timeout).await;
+        let answer = answer.inspect_err(|_| {
+            report(Outcome::Note(format!(
+                "readers of forward {forward} may ask for what is within `{filter}`: at AWS the policy needs {needs}"
+            )));
+        });
+        match answer? {
+            Ok(granted) => {
+                let granted = subscribed(filter, *qos, granted);
+                report(Outcome::Passed(format!("{granted}, for readers of forward {forward}")));
+                if !self.standing.as_ref().is_some_and(|standing| standing.contains(filter))
+                    && let Some(talk) = &mut self.talk
+                {
+                    talk.unsubscribe(filter, self.config.ack_timeout).await?;
+                }
+                Ok(true)
+            }
+            Err(reason) => {
+                let mut failure = self.refused(filter.clone(), reason);
+                failure
+                    .message
+                    .push_str(&format!(", within which readers of forward {forward} may ask for filters (`allow`)"));
+                failure.advice = format!(
+                    "The policy lacks {needs}: add what `gatewire policy` prints, or let `allow` cover only what the policy does."
+                );
+                report(Outcome::Failed(failure));
+                Ok(false)
+            }
+        }
+    }
+
+    fn refused(&self, filter: TopicFilter, reason: Reason) -> Failure {
+        let (protocol, whose) = (self.config.protocol, self.whose.clone());
+        let is_iot_core = Endpoint::from(&self.config).is_iot_core();
+        Failure::from(&FilterRefused { protocol, filter, reason, is_iot_core, whose })
     }
 
     /// Whether the CONNACK allows what is configured.
@@ -234,6 +300,7 @@ impl Check {
         )));
         let session_present = self.begin(connection, expiry).await?;
         self.has_begun_session = !session_present && !expiry.is_zero();
+        self.has_session = session_present;
         let session = match (session_present, expiry.is_zero()) {
             (true, _) => "its session was kept, and stays",
             (false, true) => "a clean session",
@@ -265,6 +332,21 @@ fn failed(error: &LinkError) -> Outcome {
         _ => {}
     }
     Outcome::Failed(failure)
+}
+
+/// Of what readers may ask for each filter that neither the configuration nor another of them covers.
+fn each_needed<'a>(
+    allowed: &'a [Allowed],
+    configured: &BTreeMap<TopicFilter, Qos>,
+) -> impl Iterator<Item = &'a Allowed> {
+    let covers = |filter: &TopicFilter, other: &TopicFilter| filter == other || filter.covers(other);
+    allowed.iter().enumerate().filter_map(move |(index, one)| {
+        let by_earlier = allowed[..index].iter().any(|other| covers(&other.filter, &one.filter));
+        let by_later =
+            allowed[index + 1..].iter().any(|other| other.filter != one.filter && covers(&other.filter, &one.filter));
+        let is_configured = configured.keys().any(|filter| covers(filter, &one.filter));
+        (!by_earlier && !by_later && !is_configured).then_some(one)
+    })
 }
 
 fn subscribed(filter: &TopicFilter, asked: Qos, granted: Qos) -> String {

@@ -15,7 +15,7 @@ use crate::cli::inputs::{Inputs, Means};
 use crate::cli::output;
 use crate::client::{Failure, Outcome, noted_at};
 use crate::config::{self, Config, Publish};
-use crate::link::check::{Check, Publication};
+use crate::link::check::{Allowed, Check, Publication, Wanted};
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
 use crate::net::credentials::Credentials;
 use crate::provisioning::wire;
@@ -96,8 +96,8 @@ async fn go(inputs: &Inputs, until: Until) -> Option<bool> {
     let services = config.services().into_iter().chain(at_times);
     let services = services.filter_map(|service| service.filters(config.names()).ok());
     let of_services = services.flatten().map(|filter| (filter, Qos::AtLeastOnce)).collect();
-    let filters = (config.filters(), of_services);
-    let mut check = Check::new(&config.connection, credentials, filters, publications(config), standing);
+    let wanted = Wanted { configured: config.filters(), allowed: allowed(config), of_services };
+    let mut check = Check::new(&config.connection, credentials, wanted, publications(config), standing);
     if until == Until::Tls {
         return Some(check.tls(&mut report).await);
     }
@@ -137,8 +137,8 @@ async fn with_claim(config: &Config, claim: &Credentials, until: Until) -> Optio
         ..config.connection.clone()
     };
     say("note", "there is no identity yet: this connects with the claim, and asks for nothing");
-    let filters = filters_of_claim(&provisioning.template);
-    let mut check = Check::new(&connection, claim, (BTreeMap::new(), filters), Vec::new(), None);
+    let wanted = Wanted { of_services: filters_of_claim(&provisioning.template), ..Wanted::default() };
+    let mut check = Check::new(&connection, claim, wanted, Vec::new(), None);
     if until == Until::Tls {
         return Some(check.tls(&mut report).await);
     }
@@ -152,6 +152,18 @@ async fn with_claim(config: &Config, claim: &Credentials, until: Until) -> Optio
 fn filters_of_claim(template: &str) -> BTreeMap<TopicFilter, Qos> {
     let filters = wire::filters(template).into_iter();
     filters.filter_map(|filter| Some((TopicFilter::new(&filter).ok()?, Qos::AtLeastOnce))).collect()
+}
+
+/// What readers may ask for, as long as there is room for a filter.
+fn allowed(config: &Config) -> Vec<Allowed> {
+    let forwards = config.forward.iter().filter(|_| config.spare_subscriptions > 0);
+    let allowed = forwards.flat_map(|forward| {
+        let filters = forward.allow.iter().flat_map(|allow| &allow.filters);
+        let of =
+            |filter: &TopicFilter| Allowed { forward: forward.name.clone(), filter: filter.clone(), qos: forward.qos };
+        filters.map(of).collect::<Vec<_>>()
+    });
+    allowed.collect()
 }
 
 /// A message of each publication and each ingest socket, as small as it may be.

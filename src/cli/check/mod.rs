@@ -38,7 +38,7 @@ of its own. It tells what the configuration costs in a month: messages, AWS's un
 and bytes of MQTT and TLS, as far as that can be known.
 
 With --connect, go on to IoT Core: DNS, TCP, TLS, MQTT CONNECT and a SUBSCRIBE for each
-filter. It prints a line for each step, and what to do about the first that fails. It
+filter, those of `allow` too, which it gives back at once. It prints a line for each step, and what to do about the first that fails. It
 connects as the configured client, with the daemon's own CONNECT; another device that is
 connected with this client id is disconnected by that. It acknowledges no messages, leaves
 the session as it was, and sends DISCONNECT, so that its will isn't published. If a daemon
