@@ -82,7 +82,7 @@ pub(super) const SECTIONS: [&Known; 17] = [
         is_array: true,
         keys: &["name", "filters", "allow", "qos", "socket", "mode", "group", "format", "ack", "keep"],
     },
-    &Known { name: "ingest", is_array: true, keys: &["name", "socket", "topics", "mode", "group", "batch"] },
+    &Known { name: "ingest", is_array: true, keys: &["name", "socket", "topics", "urgent", "mode", "group", "batch"] },
     &BRIDGE,
     &BRIDGE_UP,
     &BRIDGE_DOWN,

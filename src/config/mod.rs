@@ -370,6 +370,8 @@ pub(crate) struct Ingest {
     pub(crate) topics: Vec<TopicFilter>,
     /// More of them are known once AWS has said the name of the thing.
     pub(crate) awaits_name: bool,
+    /// Whether lines may go before what isn't urgent; if not, those that ask for it are taken like the others.
+    pub(crate) urgent: bool,
     pub(crate) batch: Option<Batch>,
 }
 

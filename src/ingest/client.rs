@@ -162,7 +162,7 @@ fn hand_over(
     request: Result<IngestRequest<'_>, Reject>,
     last_topic: &mut Option<LastTopic>,
 ) -> Handed {
-    let accepted = match request {
+    let accepted = match request.map(|request| ingest.within_bounds(request)) {
         Ok(request) if !source.may_hand_over(request.qos, request.urgent) => return Handed::NotYet,
         Ok(request) => {
             let bytes = request.topic.len() + request.payload.len();

@@ -102,13 +102,14 @@ impl Ingest {
         })
     }
 
-    /// Whether it can go on as this configuration says, with its clients: only the topics may be others.
+    /// Whether it can go on as this configuration says, with its clients: only what they may ask for may change.
     pub(crate) fn can_become(&self, config: &config::Ingest) -> bool {
         let present = self.config.borrow();
         *config
             == config::Ingest {
                 topics: config.topics.clone(),
                 awaits_name: config.awaits_name,
+                urgent: config.urgent,
                 socket: config.socket.clone(),
                 ..(**present).clone()
             }
@@ -156,6 +157,12 @@ impl Ingest {
             accepted: self.accepted.get(),
             refused: self.refused.borrow().clone(),
         }
+    }
+
+    /// What is asked for, as far as the configuration lets clients of this socket ask for it.
+    fn within_bounds<'a>(&self, request: IngestRequest<'a>) -> IngestRequest<'a> {
+        let urgent = request.urgent && self.config.borrow().urgent;
+        IngestRequest { urgent, ..request }
     }
 
     /// Hands a message to the outbox, or adds it to a batch. `last_topic` is the one its client used last, which needn't be checked again.

@@ -44,6 +44,7 @@ impl Served {
             socket: SocketFile { path: path.clone(), mode: 0o660, group: None },
             awaits_name: false,
             topics: vec![TopicFilter::new("g/#").unwrap()],
+            urgent: true,
             batch,
         };
         let listener = Rc::new(Listener::bind(&config.socket).unwrap());
@@ -131,6 +132,35 @@ async fn every_fault_has_its_code_and_the_connection_stays() {
 }
 
 #[tokio::test(flavor = "local")]
+async fn where_a_socket_has_no_urgent_lines_they_go_in_their_turn() {
+    let served = Served::start();
+    let config = |urgent| config::Ingest {
+        name: "publish".into(),
+        socket: SocketFile { path: served.path.clone(), mode: 0o660, group: None },
+        topics: vec![TopicFilter::new("g/#").unwrap()],
+        awaits_name: false,
+        urgent,
+        batch: None,
+    };
+    let two = "{\"topic\":\"g/1\",\"payload\":1}\n{\"topic\":\"g/1\",\"payload\":2,\"urgent\":true}\n";
+    let mut client = served.connect().await;
+    for (urgent, order) in [(true, ["2", "1"]), (false, ["1", "2"])] {
+        assert!(served.ingest.can_become(&config(urgent)), "its clients stay");
+        served.ingest.reconfigure(config(urgent), Protocol::Mqtt5);
+        let accepted = served.ingest.status().accepted;
+        send(&mut client, two).await;
+        while served.ingest.status().accepted < accepted + 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!([served.deliver().await, served.deliver().await], order);
+        for _ in order {
+            assert_eq!(answer(&mut client).await["result"], "delivered");
+        }
+    }
+    served.task.abort();
+}
+
+#[tokio::test(flavor = "local")]
 async fn what_the_name_of_the_thing_may_allow_is_told_from_what_is_not_allowed_until_that_is_known() {
     let served = Served::start();
     let config = |topic: &str, awaits_name| config::Ingest {
@@ -138,6 +168,7 @@ async fn what_the_name_of_the_thing_may_allow_is_told_from_what_is_not_allowed_u
         socket: SocketFile { path: served.path.clone(), mode: 0o660, group: None },
         topics: vec![TopicFilter::new(topic).unwrap()],
         awaits_name,
+        urgent: true,
         batch: None,
     };
     served.ingest.reconfigure(config("plain/#", true), Protocol::Mqtt5);

@@ -10,7 +10,7 @@ use super::publish::batch;
 use crate::config::document::{Node, Value};
 use crate::config::doubt;
 use crate::config::section::{Complaints, Section};
-use crate::config::values::{MIB, WHEN_FULL, integer, name, qos, size, string, strings, word};
+use crate::config::values::{MIB, WHEN_FULL, boolean, integer, name, qos, size, string, strings, word};
 use crate::config::{Ack, Allow, Format, Forward, Ingest, Keep, Publish, WhenFull};
 use crate::count::count;
 use crate::message::{Qos, Topic, TopicError, TopicFilter};
@@ -153,8 +153,9 @@ impl<'a> Reader<'a> {
             shared.inspect(|topic| complaints.at(node, format!("\"{topic}\" can be subscribed to, not published to")));
             shared.is_none().then_some(topics)
         });
+        let urgent = section.get_or("urgent", true, boolean);
         section.finish();
-        Some(Ingest { name, socket: socket?, topics: topics?, awaits_name: false, batch })
+        Some(Ingest { name, socket: socket?, topics: topics?, awaits_name: false, urgent, batch })
     }
 
     pub(in crate::config) fn topic(&self, node: &Node) -> Result<Topic, String> {

@@ -177,6 +177,7 @@ fn placeholders_and_directories_are_filled_in() {
     assert_eq!(config.connection.client_id, "thing-pi4");
     assert_eq!(config.publish[0].topic.as_str(), "g/thing-pi4");
     assert_eq!(config.ingest[0].topics[0].as_str(), "g/thing-pi4/#");
+    assert!(config.ingest[0].urgent);
     assert_eq!(config.ingest[0].socket.path, Path::new("/run/a/i.sock"));
     // What follows can't lead out of the directory.
     let (config, _) = load(&text.replace("Y/i.sock", "Y//etc/i.sock"), &[]).unwrap();
