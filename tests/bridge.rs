@@ -74,7 +74,7 @@ fn topics_are_carried_both_ways() {
     assert_eq!(cloud.next(), "gw/thing-1/set/lamp/set {\"state\":\"OFF\"}");
     assert_eq!(cloud.next(), "gw/thing-1/z2m/door open");
     let up = delivered(&gatewire, "up", 0, 2);
-    assert_eq!(up["from"], "z2m/#");
+    assert_eq!((&up["from"], &up["urgent"]), (&json!("z2m/#"), &json!(false)));
     assert_eq!(
         [&up["received"], &up["accepted"], &up["delivered"], &up["waiting"]],
         [&json!(2), &json!(2), &json!(2), &json!(0)]

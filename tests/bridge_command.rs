@@ -296,3 +296,16 @@ fn before_there_is_an_identity_its_name_is_a_placeholder() {
     let (code, said) = says("{{thing}}/set/lamp");
     assert!(code == Some(0) && said.contains("{{thing}}/set/lamp becomes set/lamp at the local broker\n"), "{said}");
 }
+
+#[test]
+fn an_urgent_rule_is_told() {
+    let directory = configured(
+        "[[bridge]]\nname = \"house\"\nbroker = \"localhost\"\n[[bridge.up]]\nfrom = \"alarm/#\"\nurgent = true\n",
+    );
+    assert_eq!(
+        gatewire(directory.path(), &["bridge", "alarm/door"]).1,
+        "house: up, by rule 1 from alarm/#: alarm/door becomes alarm/door at IoT Core\n  \
+         urgent: before everything that isn't urgent and hasn't been sent\n  \
+         retain: what is retained here isn't retained at IoT Core\n"
+    );
+}

@@ -73,7 +73,7 @@ fn a_good_configuration_is_summed_up_and_exits_0() {
     let files = Files::new(&format!(
         "{CONNECTION}{TLS}[[publish]]\nname = \"hello\"\ntopic = \"test/topic\"\nevery = \"90s\"\npayload = \"x\"\n\
          [[forward]]\nname = \"messages\"\nfilters = [\"a/#\", \"b\"]\nsocket = \"/run/messages.sock\"\n\
-         [[bridge]]\nname = \"house\"\nbroker = \"127.0.0.1:1883\"\n[[bridge.up]]\nfrom = \"z/#\"\n[[bridge.up]]\nfrom = \"tele/#\"\n\
+         [[bridge]]\nname = \"house\"\nbroker = \"127.0.0.1:1883\"\n[[bridge.up]]\nfrom = \"z/#\"\nurgent = true\n[[bridge.up]]\nfrom = \"tele/#\"\n\
          [[bridge.down]]\nfrom = \"set/#\"\n"
     ));
     files.write(
@@ -90,7 +90,7 @@ fn a_good_configuration_is_summed_up_and_exits_0() {
             "  publish  hello: on test/topic every 1m 30s",
             "  forward  messages: a/#, b to /run/messages.sock",
             "  ingest   up: /run/up.sock to thing-1/+",
-            "  bridge   house: gatewire-thing-1 at 127.0.0.1:1883, 2 rules up, 1 rule down",
+            "  bridge   house: gatewire-thing-1 at 127.0.0.1:1883, 2 rules up (1 urgent), 1 rule down",
             "  cost     in a month, connected for all of its 43,800 minutes: at least 29,200 messages, 29,200 units of 5 KB, \
              2.2 MB sent, 1.8 MB received, and what isn't counted (below); AWS's prices differ by region",
             "  cost     hello: 29,200 messages, 29,200 units of 5 KB, 1.1 MB sent, 759.2 kB received",

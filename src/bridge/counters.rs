@@ -20,6 +20,9 @@ pub(super) struct Counters {
 #[derive(Debug, Serialize)]
 pub(crate) struct RuleStatus {
     pub(super) from: String,
+    /// Whether its messages go before what isn't urgent; only of `up`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) urgent: Option<bool>,
     /// Messages that the rule takes.
     pub(super) received: u64,
     /// Those of them that go on: of `every` and `on_change` once that is certain.
@@ -52,7 +55,7 @@ impl Counters {
     pub(super) fn status(&self, from: String, waiting: u64) -> RuleStatus {
         let dropped = self.dropped.borrow().iter().map(|(cause, n)| (cause.as_str(), *n)).collect();
         let (received, accepted, delivered) = (self.received.get(), self.accepted.get(), self.delivered.get());
-        RuleStatus { from, received, accepted, delivered, waiting, dropped }
+        RuleStatus { from, urgent: None, received, accepted, delivered, waiting, dropped }
     }
 }
 

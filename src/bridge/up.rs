@@ -189,7 +189,9 @@ impl UpRule {
             .sum();
         let here = self.held.as_ref().map_or(in_hand, |held| held.borrow().len().saturating_sub(handed));
         let waiting = self.tally.waiting() + here;
-        let mut status = self.counters.status(self.config.borrow().from.to_string(), waiting);
+        let config = self.config.borrow();
+        let mut status = self.counters.status(config.from.to_string(), waiting);
+        status.urgent = Some(config.urgent);
         status.delivered += self.tally.delivered();
         status.add_dropped(Cause::Refused, self.tally.refused());
         status.add_dropped(Cause::Expired, self.tally.expired());

@@ -156,6 +156,9 @@ fn why_left(cause: Cause, way: &str) -> &'static str {
 /// What a rule upwards does beside the topic.
 fn what_else(rule: &Up) -> Vec<String> {
     let mut lines = Vec::new();
+    if rule.urgent {
+        lines.push("urgent: before everything that isn't urgent and hasn't been sent".to_owned());
+    }
     if let Some(every) = rule.every {
         lines.push(format!("every: only the newest message of the topic, at most once in {}", written(every)));
     }

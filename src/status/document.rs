@@ -383,6 +383,7 @@ pub(crate) struct BridgeDocument {
 #[serde(default)]
 pub(crate) struct RuleDocument {
     pub(crate) from: String,
+    pub(crate) urgent: bool,
     pub(crate) received: u64,
     pub(crate) accepted: u64,
     pub(crate) delivered: u64,

@@ -172,7 +172,8 @@ fn summary(config: &Config, cost: &Cost) -> Vec<String> {
         None => {}
     }
     for publish in &config.publications() {
-        line("publish", format!("{}: on {} {}", publish.name, publish.topic, publish.when));
+        let urgent = if publish.urgent { ", urgent" } else { "" };
+        line("publish", format!("{}: on {} {}{urgent}", publish.name, publish.topic, publish.when));
     }
     for forward in &config.forward {
         let filters: Vec<&str> = forward.filters.iter().map(|filter| filter.as_str()).collect();
@@ -184,7 +185,11 @@ fn summary(config: &Config, cost: &Cost) -> Vec<String> {
     }
     for bridge in config.bridges() {
         let rules = |n: usize, way: &str| format!("{} {way}", count(n as u64, "rule"));
-        let (up, down) = (rules(bridge.up.len(), "up"), rules(bridge.down.len(), "down"));
+        let urgent = match bridge.up.iter().filter(|up| up.urgent).count() {
+            0 => String::new(),
+            n => format!(" ({n} urgent)"),
+        };
+        let (up, down) = (rules(bridge.up.len(), "up") + &urgent, rules(bridge.down.len(), "down"));
         line("bridge", format!("{}: {} at {}, {up}, {down}", bridge.name, bridge.client_id, bridge.broker));
     }
     let waits = config.waiting();

@@ -312,3 +312,16 @@ fn what_never_stops_talking_is_given_up() {
     drop(ours);
     talks.join().unwrap();
 }
+
+#[test]
+fn an_urgent_rule_of_a_bridge_is_marked() {
+    let mut document = outage();
+    document["bridge"] = json!([{"name": "house", "broker": "localhost:1883", "state": "connected",
+        "up": [{"from": "alarm/#", "urgent": true}, {"from": "dev/#", "urgent": false}], "down": [{"from": "set/#"}]}]);
+    let page = page(document);
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("house ")).collect();
+    assert!(
+        rows[0].ends_with("  alarm/# (urgent)") && rows[1].ends_with("  dev/#") && rows[2].ends_with("  set/#"),
+        "{page}"
+    );
+}

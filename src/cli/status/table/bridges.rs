@@ -43,7 +43,7 @@ fn rows(bridge: &BridgeDocument) -> impl Iterator<Item = TableRow> {
                 rule.accepted.to_string(),
                 rule.delivered.to_string(),
                 rule.waiting.to_string(),
-                rule.from.clone(),
+                format!("{}{}", rule.from, if rule.urgent { " (urgent)" } else { "" }),
             ],
             below: causes(&rule.dropped).map(|dropped| (Tone::Doubtful, format!("dropped: {dropped}"))),
         };
