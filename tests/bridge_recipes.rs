@@ -168,3 +168,15 @@ fn what_mosquitto_bridged_is_bridged_by_the_translation() {
         &[("gateways/gw/set/kitchen off", "zigbee2mqtt/kitchen off"), ("alarm/hall/reset now", "alarm/hall/reset now")],
     );
 }
+
+#[test]
+fn alarms() {
+    Bench::of_recipe("Alarms").carries(
+        &[
+            ("dev/alarm/door open", "gateways/thing-1/dev/alarm/door open 0"),
+            ("dev/lamp on", "gateways/thing-1/dev/lamp on 0"),
+        ],
+        &[],
+        &[],
+    );
+}
