@@ -63,6 +63,8 @@ pub(in crate::config) struct Reader<'a> {
     pub(in crate::config) key_file: Option<PathBuf>,
     /// The filters of all forwards, bridges and services so far.
     pub(in crate::config) wanted: RefCell<Vec<Wanted>>,
+    /// What readers may ask for more.
+    pub(in crate::config) allowed: RefCell<Vec<Wanted>>,
     /// How many of them there may be.
     pub(in crate::config) max_subscriptions: usize,
 }
@@ -73,7 +75,8 @@ impl<'a> Reader<'a> {
         let client_id = "client".to_owned();
         let fixed = Fixed { thing: client_id.clone(), client_id, hostname: environment.hostname.clone() };
         let max_subscriptions = MAX_SUBSCRIPTIONS as usize;
-        let (claims, wanted, places) = (RefCell::default(), RefCell::default(), RefCell::default());
+        let (claims, wanted, allowed, places) =
+            (RefCell::default(), RefCell::default(), RefCell::default(), RefCell::default());
         let (client_id_place, is_iot_core, key_file) = (None, false, None);
         Reader {
             root,
@@ -88,6 +91,7 @@ impl<'a> Reader<'a> {
             places,
             key_file,
             wanted,
+            allowed,
             max_subscriptions,
         }
     }

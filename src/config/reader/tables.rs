@@ -82,6 +82,13 @@ impl<'a> Reader<'a> {
         let ack = section.get_or("ack", Ack::Written, word(&[("written", Ack::Written), ("reader", Ack::Reader)]));
         let qos = section.get_or("qos", Qos::AtLeastOnce, qos);
         self.count_subscriptions(&section, "filters", &name, filters.as_deref().unwrap_or_default(), qos);
+        self.allowed.borrow_mut().extend(allow.iter().flat_map(|allow| &allow.filters).map(|filter| Wanted {
+            key: section.full("allow"),
+            name: name.clone(),
+            filter: filter.clone(),
+            qos,
+            place: section.place("allow"),
+        }));
         let formats = word(&[("json", Format::Json), ("payload", Format::Payload), ("netstring", Format::Netstring)]);
         let format = section.get_or("format", Format::Json, formats);
         if ack == Ack::Reader && format != Format::Json {

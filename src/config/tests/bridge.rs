@@ -338,6 +338,35 @@ fn filters_of_bridges_count_as_subscriptions_and_are_told_where_they_overlap() {
 }
 
 #[test]
+fn what_readers_may_ask_for_beside_other_filters_is_warned_of() {
+    let forward =
+        |name: &str, keys: &str| format!("[[forward]]\nname = \"{name}\"\nsocket = \"/run/{name}.sock\"\n{keys}\n");
+    let of = |protocol: &str, one: &str, other: &str| {
+        let text = format!("protocol = \"{protocol}\"\n{}{}", forward("a", one), forward("b", other));
+        warnings(&text)
+    };
+    let found = of("3.1.1", "filters = [\"x/a\"]", "qos = 0\nallow = [\"y/#\", \"x/#\"]");
+    assert!(
+        found.len() == 1
+            && found[0].contains(
+                "`forward.allow`: readers of \"b\" may ask for filters that have topics in common with \"x/a\" of \"a\": a message \
+                 there may come twice, to both, as a server may send one for each of them"
+            ),
+        "{found:#?}"
+    );
+    assert_eq!(of("5", "filters = [\"x/+\"]", "allow = [\"x/#\", \"x/+\"]").len(), 1, "x/a/# beside x/+");
+    // One of the two takes the other's place.
+    for (one, other) in [
+        ("filters = [\"x/a\"]", "allow = [\"x/#\"]"),
+        ("filters = [\"x/#\"]", "qos = 0\nallow = [\"x/a/#\"]"),
+        ("filters = [\"x/#\"]", "allow = [\"x/#\"]"),
+        ("filters = [\"y/#\"]", "allow = [\"x/#\"]"),
+    ] {
+        assert_eq!(of("3.1.1", one, other), [""; 0], "{one} {other}");
+    }
+}
+
+#[test]
 fn what_discovery_announces_goes_up_by_no_bridge_at_the_same_broker() {
     let rules = "protocol = \"3.1.1\"\n[[bridge.up]]\nfrom = \"#\"\n";
     let other = |port| {
