@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use support::daemon::{Gatewire, Setup};
 use support::eventually;
-use support::scripted::Broker;
+use support::scripted::{Broker, Peer};
 use support::socket::Client;
 
 const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
@@ -290,6 +290,31 @@ fn what_is_not_mqtt_5_ends_the_connection_and_not_the_daemon() {
     broker.connected_5(false, &[]).subscribe();
     gatewire.wait_for("topic alias");
     assert_eq!(gatewire.count("internal error"), 0, "{:?}", gatewire.log());
+}
+
+#[test]
+fn a_reload_begins_and_ends_topic_aliases_on_the_connection_that_is_there() {
+    let broker = Broker::start();
+    let setup = Setup::with_connection(broker.port, "topic_alias = false", INGEST);
+    let gatewire = setup.start();
+    let mut peer = broker.connected_5(false, &[0x22, 0, 1]);
+    let mut client = gatewire.client("publish.sock");
+    let mut sent = |peer: &mut Peer| {
+        client.send("{\"topic\":\"long/topic\",\"payload\":1}");
+        let publish = peer.publish();
+        (publish.topic.len(), publish.properties.and_then(|properties| properties.topic_alias))
+    };
+    assert_eq!(sent(&mut peer), (10, None));
+    let reload = |n| {
+        gatewire.signal("HUP");
+        gatewire.wait_for_nth("the configuration is read again", n);
+    };
+    let setup = setup.edit("topic_alias = false", "topic_alias = true");
+    reload(1);
+    assert_eq!([sent(&mut peer), sent(&mut peer)], [(10, Some(1)), (0, Some(1))]);
+    let _setup = setup.edit("topic_alias = true", "topic_alias = false");
+    reload(2);
+    assert_eq!(sent(&mut peer), (10, None));
 }
 
 /// A number stands for a topic on one connection, and never on the next; what is sent again says where it goes.

@@ -45,6 +45,7 @@ impl Setup {
             rate_limit: new.connection.rate_limit.clone(),
             ack_timeout: new.connection.ack_timeout,
             connect_timeout: new.connection.connect_timeout,
+            topic_alias: new.connection.topic_alias,
             ..self.connection.clone()
         };
         let are_same = match (&self.credentials, &new.credentials) {
@@ -156,6 +157,7 @@ impl<N: Network> Link<N> {
         let now = time::now();
         self.changed.taken_up();
         session.set_ack_timeout(setup.connection.ack_timeout);
+        session.use_topic_aliases(setup.connection.topic_alias);
         session.want(setup.filters.clone(), now);
         if made_for.connection.rate_limit != setup.connection.rate_limit {
             *quota = Quota::new(&setup.connection.rate_limit, now);

@@ -76,7 +76,7 @@ pub(crate) use trials::Verdict;
 /// | [`handle_timeout`](Session::handle_timeout) | the instant of [`timeout`](Session::timeout) is there |
 /// | [`publish`](Session::publish), [`resend`](Session::resend) | what [`next_send`](Session::next_send) has named |
 /// | [`acknowledge`](Session::acknowledge) | a message that came is done |
-/// | [`want`](Session::want), [`want_last`](Session::want_last), [`want_requested`](Session::want_requested), [`reconfigure`](Session::reconfigure), [`set_ack_timeout`](Session::set_ack_timeout) | other filters, at any time; another server or identity, between two connections |
+/// | [`want`](Session::want), [`want_last`](Session::want_last), [`want_requested`](Session::want_requested), [`reconfigure`](Session::reconfigure), [`set_ack_timeout`](Session::set_ack_timeout), [`use_topic_aliases`](Session::use_topic_aliases) | other filters, at any time; another server or identity, between two connections |
 /// | [`disconnect`](Session::disconnect), [`say_why`](Session::say_why) | goodbye: nothing may be sent after it |
 /// | [`closed_by_server`](Session::closed_by_server), [`ended_otherwise`](Session::ended_otherwise) | how the connection ended, for the isolation of what the server refuses; once, before the next `connect` |
 ///
@@ -235,6 +235,12 @@ impl Session {
     /// How long to wait for acknowledgements from now on.
     pub(crate) fn set_ack_timeout(&mut self, ack_timeout: Duration) {
         self.options.ack_timeout = ack_timeout;
+    }
+
+    /// Whether topics may be sent as numbers from now on.
+    pub(crate) fn use_topic_aliases(&mut self, topic_alias: bool) {
+        self.options.topic_alias = topic_alias;
+        self.wire.use_aliases(topic_alias);
     }
 
     /// Bytes to be written to the transport: whoever writes some takes them off the front and calls [`Session::wrote`].

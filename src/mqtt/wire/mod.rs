@@ -156,6 +156,8 @@ pub(super) struct Wire {
     unreadable: u8,
     /// Topics may be sent as numbers.
     uses_aliases: bool,
+    /// So many the server takes on this connection.
+    aliases_taken: u16,
     aliases: Aliases,
     /// Bytes of a whole packet that the server takes.
     max_packet: usize,
@@ -174,6 +176,7 @@ impl Wire {
             passing: None,
             unreadable,
             uses_aliases: options.topic_alias,
+            aliases_taken: 0,
             aliases: Aliases::default(),
             max_packet: MAX_PACKET,
         }
@@ -187,12 +190,27 @@ impl Wire {
     /// Another connection begins.
     pub(super) fn restart(&mut self) {
         self.passing = None;
+        self.aliases_taken = 0;
         self.aliases.begin(0);
+    }
+
+    /// Whether topics may be sent as numbers from now on, on this connection too.
+    pub(super) fn use_aliases(&mut self, uses_aliases: bool) {
+        if self.uses_aliases != uses_aliases {
+            self.uses_aliases = uses_aliases;
+            self.begin_aliases();
+        }
+    }
+
+    /// What the server knows by a number already gets another meaning only with its topic.
+    fn begin_aliases(&mut self) {
+        self.aliases.begin(if self.uses_aliases { self.aliases_taken } else { 0 });
     }
 
     /// The server takes what comes now within these limits.
     pub(super) fn established(&mut self, limits: &ServerLimits) {
-        self.aliases.begin(if self.uses_aliases { limits.topic_aliases } else { 0 });
+        self.aliases_taken = limits.topic_aliases;
+        self.begin_aliases();
         self.max_packet = limits.max_packet.map_or(MAX_PACKET, |max| max.min(MAX_PACKET));
     }
 

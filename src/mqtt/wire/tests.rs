@@ -342,3 +342,32 @@ fn a_publish_by_alias_and_one_with_a_content_type_are_as_large_as_is_said() {
         assert_eq!(size(&message, Sent::Plain), said(topic.as_str().len(), PROPERTY_OF_TEXT + content_type.len()));
     }
 }
+
+#[test]
+fn aliases_begin_and_end_on_a_connection_that_stays() {
+    let mut wire = Wire::new(&options(Protocol::Mqtt5));
+    let (topic, payload) = (Topic::new("gateways/thing-1/hello").unwrap(), Bytes::new());
+    let message = Outbound { topic, payload, qos: Qos::AtLeastOnce, retain: false, urgent: false, properties: None };
+    let size = |wire: &mut Wire| {
+        let mut output = BytesMut::new();
+        wire.publish_first(&message, 1, Instant::now(), &mut output);
+        output.len()
+    };
+    let [plain, named, by_alias] = [(22, 0), (22, ALIAS_BYTES), (0, ALIAS_BYTES)]
+        .map(|(topic, properties)| publish_size(Protocol::Mqtt5, Qos::AtLeastOnce, topic, properties, 0));
+    wire.established(&ServerLimits { topic_aliases: 2, ..ServerLimits::default() });
+    assert_eq!(size(&mut wire), plain);
+    wire.use_aliases(true);
+    assert_eq!([size(&mut wire), size(&mut wire)], [named, by_alias]);
+    // A reload that changes nothing takes nothing away.
+    wire.use_aliases(true);
+    assert_eq!(size(&mut wire), by_alias);
+    wire.use_aliases(false);
+    assert_eq!(size(&mut wire), plain);
+    wire.use_aliases(true);
+    assert_eq!(size(&mut wire), named, "the server may know it by its number or not: it is told again");
+    wire.restart();
+    wire.use_aliases(false);
+    wire.use_aliases(true);
+    assert_eq!(size(&mut wire), plain, "what the server takes isn't known yet");
+}
