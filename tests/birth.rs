@@ -33,6 +33,59 @@ fn birth_and_will_say_whether_the_gateway_is_there() {
     }
 }
 
+/// docs/recipes.md: what the drop-in does before systemd sends SIGTERM.
+#[test]
+fn a_clean_stop_is_told_by_the_command_of_the_recipe() {
+    let broker = Mosquitto::start();
+    let setup = Setup::with_connection(broker.port, &format!("{BIRTH}{WILL}"), INGEST);
+    let gatewire = setup.connect();
+    broker.wait_for("Received PUBLISH from thing-1");
+    let page = include_str!("../docs/recipes.md");
+    let line = page.split_once("ExecStop=-/usr/bin/gatewire ").unwrap().1.lines().next().unwrap();
+    let line = line.replace("thing-gateway-01", "thing-1");
+    let (code, _, said) = setup.output_of(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(gatewire.stop().0, 0);
+    assert_eq!(broker.subscribe_with("gateways/#", &[], "%t %p %r").next(), "gateways/thing-1/link stopped 1");
+    let _gatewire = setup.again().connect();
+    let seen = || broker.subscribe_with("gateways/#", &[], "%p").next();
+    eventually("the birth", || (seen() == "{\"link\":\"up\"}").then_some(()));
+}
+
+/// A server that answers with a reason, or not at all; what is mended, a reload tries on the same connection.
+#[test]
+fn one_that_is_not_taken_is_told_and_a_reload_tries_it_again() {
+    let broker = Broker::start();
+    let setup = Setup::with_connection(broker.port, &format!("{BIRTH}ack_timeout = \"300ms\"\n{QUICK}"), "");
+    let gatewire = setup.start();
+    let mut peer = broker.connected_5(false, &[]);
+    let birth = peer.publish();
+    gatewire.wait_for("no PUBACK has come within 0.3 s");
+    let refused = || gatewire.status()["link"]["birth_refused"].clone();
+    assert!(refused()["advice"].as_str().unwrap().contains("`systemctl restart gatewire`"), "{}", refused());
+    peer.puback(birth.pkid, 0);
+    gatewire.wait_for("IoT Core takes the birth (connection.birth) again");
+    assert!(refused().is_null());
+    peer.close();
+    let mut peer = broker.connected_5(false, &[]);
+    let birth = peer.publish();
+    peer.puback(birth.pkid, 0x80);
+    let line = gatewire.wait_for("it may be that the certificate's policy lacks");
+    assert!(line.contains("`systemctl reload gatewire` tries it again at once"), "{line}");
+    assert!(refused()["missing"].is_null(), "nobody knows: {}", refused());
+    let (_, metrics, _) = setup.output_of(&["status", "--prometheus"]);
+    assert!(metrics.contains("\ngatewire_link_birth_refused 1\n"), "{metrics}");
+    gatewire.signal("HUP");
+    let birth = peer.publish();
+    assert_eq!(&birth.payload[..], br#"{"link":"up"}"#);
+    peer.puback(birth.pkid, 0x97);
+    gatewire.wait_for("a limit of the account was passed");
+    gatewire.signal("HUP");
+    let birth = peer.publish();
+    peer.puback(birth.pkid, 0);
+    eventually("the birth to be taken", || refused().is_null().then_some(()));
+}
+
 #[test]
 fn it_comes_first_on_each_connection_before_what_is_sent_again() {
     let broker = Broker::start();
@@ -73,7 +126,7 @@ fn a_forbidden_birth_is_left_out_and_everything_else_arrives() {
         let gatewire = setup.start();
         let mut client = gatewire.client("publish.sock");
         client.send("{\"topic\":\"t\",\"payload\":\"a\"}");
-        let line = gatewire.wait_for("IoT Core refuses the birth");
+        let line = gatewire.wait_for("IoT Core doesn't take the birth");
         assert!(line.contains("iot:Publish and iot:RetainPublish on topic/gateways/thing-1/link"), "{line}");
         // There was no link for a moment.
         assert!(client.json()["error"].is_null());
@@ -89,7 +142,8 @@ fn a_forbidden_birth_is_left_out_and_everything_else_arrives() {
         );
         let (_, page, _) = setup.output("status");
         let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(words.contains("the birth to gateways/thing-1/link is refused for "), "{page}");
+        assert!(words.contains("the birth to gateways/thing-1/link isn't taken for "), "{page}");
+        assert!(words.contains("; `systemctl reload gatewire` tries it again at once"), "{page}");
         assert!(
             words.contains(
                 "; the policy lacks iot:Publish and iot:RetainPublish on topic/gateways/thing-1/link; it is left out"

@@ -327,6 +327,7 @@ impl<'a, N: Network> Connection<'a, N> {
             }
             Event::BirthSent(size) => self.quota.note_sent(now, size),
             Event::BirthRefused(refusal) => self.link.birth_refused(&refusal),
+            Event::BirthUnanswered(waited) => self.link.birth_unanswered(waited),
             Event::BirthTaken => self.link.birth_taken(),
             Event::LimitsRelaxed => self.link.outbox.release_quarantine(),
             Event::Guilty(condition, reason) => self.link.guilty(condition, &reason),

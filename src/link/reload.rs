@@ -159,6 +159,7 @@ impl<N: Network> Link<N> {
         session.set_ack_timeout(setup.connection.ack_timeout);
         session.use_topic_aliases(setup.connection.topic_alias);
         session.want(setup.filters.clone(), now);
+        session.try_birth_again(now);
         if made_for.connection.rate_limit != setup.connection.rate_limit {
             *quota = Quota::new(&setup.connection.rate_limit, now);
         }
@@ -201,6 +202,7 @@ impl<N: Network> Link<N> {
         lasting.session.reconfigure(options(new), another);
         lasting.session.want(setup.filters.clone(), time::now());
         self.apply_requests(&mut lasting.session);
+        lasting.session.try_birth_again(time::now());
         lasting.setup = setup;
     }
 

@@ -135,8 +135,10 @@ pub(crate) struct BirthRefused {
     pub(super) since: Rfc3339,
     /// What the server does, or says.
     pub(super) reason: String,
-    /// What the certificate's policy has to allow, if it may be for that.
+    /// What the certificate's policy has to allow, if it is for that.
     pub(super) missing: Option<String>,
+    /// What to do.
+    pub(super) advice: String,
     /// Whether it is left out for an hour at a time; else it is sent on each connection, or not as long as a CONNACK rules it out.
     pub(super) left_out: bool,
 }
@@ -278,7 +280,7 @@ impl LinkState {
         refused.sort_by(|one, other| one.filter.cmp(&other.filter));
     }
 
-    /// The server refuses the birth. Since when is kept.
+    /// The server doesn't take the birth. Since when is kept.
     pub(super) fn birth_refused(&self, refused: BirthRefused) {
         let mut known = self.birth_refused.borrow_mut();
         let since =

@@ -159,6 +159,7 @@ pub(crate) struct BirthRefusedDocument {
     pub(crate) since: Option<Rfc3339>,
     pub(crate) reason: String,
     pub(crate) missing: Option<String>,
+    pub(crate) advice: String,
     pub(crate) left_out: bool,
 }
 

@@ -193,6 +193,8 @@ impl Metrics {
         }
         let refused = link.filters_refused.len() as u64;
         self.one("link_filters_refused", Gauge, "Filters that IoT Core refused on this connection.", refused);
+        let birth_refused = link.birth_refused.is_some().into();
+        self.one("link_birth_refused", Gauge, "Whether IoT Core doesn't take the birth.", birth_refused);
         self.one("link_attempts_total", Counter, "Attempts to connect.", counters.attempts);
         self.one("link_connections_total", Counter, "Attempts that got as far as CONNACK.", counters.connections);
         let reconnects = counters.connections.saturating_sub(1);

@@ -340,6 +340,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             Event::LimitsRelaxed
             | Event::BirthSent(_)
             | Event::BirthRefused(_)
+            | Event::BirthUnanswered(_)
             | Event::BirthTaken
             | Event::Silence(_) => {}
         }

@@ -159,6 +159,19 @@ fn summary(config: &Config, cost: &Cost) -> Vec<String> {
         false => "whom AWS says: there is no identity yet".to_owned(),
     };
     line("link", format!("{}:{}{through} as {whom}", connection.endpoint, connection.port));
+    let retained = |retain| if retain { ", retained" } else { "" };
+    if let Some(will) = &connection.will {
+        line("will", format!("to {}{}", will.topic, retained(will.retain)));
+    }
+    if let Some(birth) = &connection.birth {
+        let stays = match birth.retain {
+            true => {
+                ": `systemctl stop` leaves it there; docs/recipes.md, Whether a gateway is there, has a drop-in that replaces it"
+            }
+            false => "",
+        };
+        line("birth", format!("to {}{}{stays}", birth.topic, retained(birth.retain)));
+    }
     if let Some(provisioning) = &config.provisioning {
         let identity = match connection.is_named {
             true => format!("the thing {}, in {}", connection.thing, provisioning.state.display()),

@@ -100,10 +100,10 @@ impl Words {
     }
 
     pub(super) fn birth_refused(self, refused: &BirthRefusedDocument) -> String {
-        let BirthRefusedDocument { topic, since, reason, missing, left_out } = refused;
+        let BirthRefusedDocument { topic, since, reason, missing, advice, left_out } = refused;
         let (since, lacks) = (self.then_since(*since), lacks(missing.as_deref()));
         let left_out = if *left_out { "; it is left out for an hour at a time" } else { "" };
-        format!("the birth to {topic} is refused{since}: {reason}{lacks}{left_out}")
+        format!("the birth to {topic} isn't taken{since}: {reason}{lacks}{left_out}. {}", advice.trim_end_matches('.'))
     }
 
     /// Why messages wait though there is a connection.

@@ -100,6 +100,18 @@ impl<'a> Reader<'a> {
             birth: section.optional_section("birth").and_then(|section| self.birth(section)),
             topic_alias: section.get_or("topic_alias", false, boolean),
         };
+        let will = connection.will.as_ref().filter(|will| will.retain).map(|will| &will.topic);
+        let retained = connection.birth.as_ref().filter(|birth| birth.retain);
+        if let Some(birth) = retained.filter(|birth| will != Some(&birth.topic)) {
+            section.warning(
+                "birth",
+                &format!(
+                    "is retained, and nothing replaces it: whoever asks for {} sees it even when the gateway is long gone. Have \
+                     `connection.will` publish to the same topic, with `retain = true`",
+                    birth.topic
+                ),
+            );
+        }
         if connection.topic_alias && connection.protocol == Protocol::Mqtt311 {
             section
                 .warning("topic_alias", "MQTT 3.1.1 has no topic aliases: remove this line, or `protocol = \"3.1.1\"`");

@@ -110,6 +110,26 @@ fn an_error_says_what_is_wrong_and_what_is_right() {
 }
 
 #[test]
+fn a_retained_birth_that_no_will_replaces_is_doubted() {
+    let warnings = |will: &str| {
+        let birth = "birth = { topic = \"link\", payload = \"up\", retain = true }\n";
+        load(&format!("{CONNECTION}{birth}{will}"), &[]).unwrap().1
+    };
+    for will in [
+        "",
+        "will = { topic = \"link\", payload = \"x\" }\n",
+        "will = { topic = \"l\", payload = \"x\", retain = true }\n",
+    ] {
+        let said = warnings(will);
+        assert!(
+            said.len() == 1 && said[0].contains("`connection.birth`: is retained, and nothing replaces it"),
+            "{said:?}"
+        );
+    }
+    assert_eq!(warnings("will = { topic = \"link\", payload = \"x\", retain = true }\n"), [""; 0]);
+}
+
+#[test]
 fn an_error_in_a_birth_says_what_is_wrong() {
     let long = "x".repeat(131_073);
     for (birth, text) in [

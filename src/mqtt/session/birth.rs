@@ -11,7 +11,7 @@ use super::{Label, Liveness, Session, State};
 use crate::message::Qos;
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::Suspect;
-use crate::mqtt::reason::{Reason, ReasonCode};
+use crate::mqtt::reason::Reason;
 use crate::mqtt::wire::{PacketIdentifier, Wire};
 
 /// How long everything else waits for the answer to one that wasn't taken yet.
@@ -35,8 +35,16 @@ pub(super) struct Birth {
     /// Connections in a row that were closed while it was alone.
     closes: u32,
     left_out_until: Option<Instant>,
-    /// That the server refuses it was told, and it was not taken since.
-    is_refusal_told: bool,
+    /// When its PUBACK is late.
+    late_at: Option<Instant>,
+    /// Its PUBACK is late.
+    is_late: bool,
+    /// It is to be sent once more on this connection, as soon as the server's window has room.
+    is_due_again: bool,
+    /// The server hasn't taken it since it was sent last, and that is known.
+    is_refused: bool,
+    /// Which was told.
+    is_told: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,13 +74,21 @@ impl Birth {
         self.out == Some(Out::AtLeastOnce(id))
     }
 
-    /// How much of the server's window it takes.
-    pub(super) fn in_window(&self) -> usize {
-        usize::from(matches!(self.out, Some(Out::AtLeastOnce(_))))
+    /// What it leaves of the server's window. A server that takes one at a time gets the next once the PUBACK of this one is late: it
+    /// must have lost it.
+    pub(super) fn rest_of(&self, window: usize) -> usize {
+        let taken = usize::from(matches!(self.out, Some(Out::AtLeastOnce(_))));
+        window.saturating_sub(taken).max(usize::from(self.is_late))
+    }
+
+    /// When it is to be told that no PUBACK has come.
+    pub(super) fn late_at(&self) -> Option<Instant> {
+        self.late_at
     }
 
     pub(super) fn connection_lost(&mut self) {
-        (self.out, self.alone_until) = (None, None);
+        (self.out, self.alone_until, self.late_at) = (None, None, None);
+        (self.is_late, self.is_due_again) = (false, false);
     }
 
     /// The server has closed the connection. Whether that was for this, and whether it is left out now.
@@ -88,7 +104,7 @@ impl Birth {
         if is_enough {
             self.closes = ENOUGH - 1;
             self.left_out_until = Some(now + LEFT_OUT_FOR);
-            self.is_refusal_told = true;
+            (self.is_refused, self.is_told) = (true, true);
         }
         Some(is_enough)
     }
@@ -102,7 +118,7 @@ impl Session {
             return;
         }
         if let Some(rejection) = self.limits.rejection(&birth, || Wire::size(&birth, now)) {
-            return self.birth_refused(Refusal::Refuses(rejection));
+            return self.birth_refused(Event::BirthRefused(Refusal::Refuses(rejection)));
         }
         let has_ack = birth.qos == Qos::AtLeastOnce;
         let id = if has_ack { self.allocate() } else { 0 };
@@ -113,6 +129,7 @@ impl Session {
         self.events.push_back(Event::BirthSent(birth.size()));
         let has_room = self.window() > usize::from(has_ack);
         self.birth.out = Some(if has_ack { Out::AtLeastOnce(id) } else { Out::AtMostOnce });
+        self.birth.late_at = has_ack.then(|| now + self.options.ack_timeout);
         if self.birth.is_harmless && has_room {
             return;
         }
@@ -128,13 +145,40 @@ impl Session {
         if !reason.is_failure() {
             return self.birth_taken(now);
         }
-        self.birth.out = None;
+        (self.birth.out, self.birth.late_at, self.birth.is_late) = (None, None, false);
         (self.birth.is_harmless, self.birth.closes) = (true, 0);
-        // One that came at a bad time isn't refused.
-        if reason.code != ReasonCode::QUOTA_EXCEEDED {
-            self.birth_refused(Refusal::Refuses(Rejection::PubAck(reason)));
-        }
+        self.birth_refused(Event::BirthRefused(Refusal::Refuses(Rejection::PubAck(reason))));
         self.go_on_after_birth(now);
+    }
+
+    /// No PUBACK has come in time. It may still come.
+    pub(super) fn look_at_birth(&mut self, now: Instant) {
+        if self.birth.alone_until.is_some_and(|until| until <= now) {
+            self.go_on_after_birth(now);
+        }
+        if self.birth.late_at.take_if(|at| *at <= now).is_some() {
+            self.birth.is_late = true;
+            self.birth_refused(Event::BirthUnanswered(self.options.ack_timeout));
+        }
+    }
+
+    /// It is tried again if the server hasn't taken it, at once where there is a connection, and what comes of it is told again.
+    pub(crate) fn try_birth_again(&mut self, now: Instant) {
+        if !self.birth.is_refused {
+            return;
+        }
+        self.birth.left_out_until = None;
+        self.birth.is_told = false;
+        self.birth.is_due_again = self.is_connected() && !self.birth.is_out();
+        self.send_birth_again(now);
+    }
+
+    /// Sends it, if that is due and there is room in the server's window.
+    pub(super) fn send_birth_again(&mut self, now: Instant) {
+        if self.birth.is_due_again && self.in_flight.on_the_wire() < self.window() {
+            self.birth.is_due_again = false;
+            self.publish_birth(now);
+        }
     }
 
     /// The server has answered something that was sent behind it.
@@ -145,7 +189,7 @@ impl Session {
     }
 
     fn birth_taken(&mut self, now: Instant) {
-        let was_refused = self.birth.is_refusal_told;
+        let was_refused = self.birth.is_refused;
         self.birth = Birth { is_harmless: true, alone_until: self.birth.alone_until, ..Birth::default() };
         if was_refused {
             self.events.push_back(Event::BirthTaken);
@@ -153,9 +197,10 @@ impl Session {
         self.go_on_after_birth(now);
     }
 
-    fn birth_refused(&mut self, refusal: Refusal) {
-        if !std::mem::replace(&mut self.birth.is_refusal_told, true) {
-            self.events.push_back(Event::BirthRefused(refusal));
+    fn birth_refused(&mut self, how: Event) {
+        self.birth.is_refused = true;
+        if !std::mem::replace(&mut self.birth.is_told, true) {
+            self.events.push_back(how);
         }
     }
 

@@ -45,6 +45,8 @@ pub(crate) enum Event {
     BirthSent(usize),
     /// The server doesn't take the birth, and does nothing else for it.
     BirthRefused(Refusal),
+    /// The server hasn't acknowledged the birth for so long.
+    BirthUnanswered(Duration),
     /// The server takes the birth again.
     BirthTaken,
     /// The CONNACK allows more than the one before, which has kept messages from being sent.

@@ -27,8 +27,7 @@ impl Session {
     /// How many QoS 1 publications may be without PUBACK: our bound, or the server's if that is lower (`MQTT-3.3.4-7`).
     pub(super) fn window(&self) -> usize {
         let window = self.options.max_in_flight.min(self.limits.receive_maximum.unwrap_or(usize::MAX));
-        // A server that takes one at a time, and never answers, gets the next all the same.
-        window.saturating_sub(self.birth.in_window()).max(1)
+        self.birth.rest_of(window)
     }
 
     /// Whether a new message may be sent: what has to be sent again goes first.
@@ -114,6 +113,7 @@ impl Session {
             self.events.extend(guilty.into_iter().map(|(condition, reason)| Event::Guilty(condition, reason)));
             self.events.push_back(Event::Delivered(sequence));
         }
+        self.send_birth_again(now);
         self.go_on(now);
     }
 

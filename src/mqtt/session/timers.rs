@@ -104,6 +104,7 @@ impl Session {
         or(self.throttle.until());
         or(self.held_until);
         or(self.birth.alone_until());
+        or(self.birth.late_at());
         Some(first)
     }
 
@@ -161,9 +162,7 @@ impl Session {
             }
             self.ping(now);
         }
-        if self.birth.alone_until().is_some_and(|until| until <= now) {
-            self.go_on_after_birth(now);
-        }
+        self.look_at_birth(now);
         self.throttle.look(now);
         self.held_until = self.held_until.filter(|until| *until > now);
         self.isolation.looked(now);

@@ -71,13 +71,18 @@ fn it_comes_before_what_is_sent_again_and_is_not_sent_again_itself() {
             bench.resend_all();
             assert_eq!(bench.publishes(), [triple("up", birth, false), triple("a", 2, true)]);
         }
-        // No PUBACK comes for the last one, however long that is.
+        // No PUBACK comes for the last one, however long that is: that is told once.
         bench.receive(Say::PubAck(2)).unwrap();
+        events(&mut bench);
         for _ in 0..20 {
             bench.pass(Duration::from_secs(5)).unwrap();
             assert_eq!(bench.publishes(), []);
             bench.receive(Say::PingResp).unwrap();
         }
+        let timeout = bench.session.options.ack_timeout;
+        assert_eq!(events(&mut bench), [Event::BirthUnanswered(timeout)]);
+        bench.receive(Say::PubAck(4)).unwrap();
+        assert_eq!(events(&mut bench), [Event::BirthTaken], "late, but taken");
     }
 }
 
@@ -169,6 +174,49 @@ fn one_that_the_connack_rules_out_is_not_sent() {
     assert!(matches!(told[1..], [Event::BirthRefused(Refusal::Refuses(Rejection::NoRetain))]), "{told:?}");
 }
 
+#[test]
+fn one_that_is_refused_is_tried_again_on_the_same_connection_when_that_is_asked_for() {
+    let mut bench = born(Protocol::Mqtt5, Qos::AtLeastOnce, 0);
+    bench.reconnect(false);
+    assert_eq!(bench.publishes(), [triple("up", 1, false)]);
+    bench.receive_bytes(&[0x40, 3, 0, 1, 0x97]).unwrap();
+    let is_quota = |event: &Event| matches!(event, Event::BirthRefused(Refusal::Refuses(Rejection::PubAck(reason))) if reason.code == ReasonCode::QUOTA_EXCEEDED);
+    assert!(events(&mut bench).iter().any(is_quota));
+    // The window is full: it comes once there is room.
+    bench.publish("a");
+    bench.publish("b");
+    bench.publish("c");
+    bench.sent();
+    bench.session.try_birth_again(bench.now);
+    assert_eq!(bench.publishes(), []);
+    bench.receive(Say::PubAck(2)).unwrap();
+    assert_eq!(bench.publishes(), [triple("up", 5, false)]);
+    bench.receive_bytes(&[0x40, 3, 0, 5, 0x97]).unwrap();
+    assert!(events(&mut bench).iter().any(is_quota), "whoever asks is told");
+    bench.session.try_birth_again(bench.now);
+    assert_eq!(bench.publishes(), [triple("up", 6, false)]);
+    bench.receive(Say::PubAck(6)).unwrap();
+    assert_eq!(events(&mut bench).last(), Some(&Event::BirthTaken));
+    bench.session.try_birth_again(bench.now);
+    assert_eq!(bench.publishes(), [], "one that was taken isn't sent again");
+}
+
+#[test]
+fn one_that_was_left_out_is_tried_when_that_is_asked_for() {
+    for protocol in BOTH {
+        let mut bench = born(protocol, Qos::AtLeastOnce, 0);
+        for is_left_out in [false, false, true] {
+            assert_eq!(closes(&mut bench).1, is_left_out);
+        }
+        bench.session.try_birth_again(bench.now);
+        let (sent, left_out) = closes(&mut bench);
+        assert!(left_out && sent.iter().any(|heard| matches!(heard, Heard::Publish { .. })));
+        bench.reconnect(false);
+        bench.session.try_birth_again(bench.now);
+        assert!(matches!(&bench.publishes()[..], [(payload, _, false)] if payload == "up"));
+    }
+}
+
 /// With a Receive Maximum of 1 nothing may be sent beside it.
 #[test]
 fn it_takes_its_place_of_the_servers_window() {
@@ -178,6 +226,15 @@ fn it_takes_its_place_of_the_servers_window() {
     bench.receive_bytes(&[0x20, 6, 0, 0, 3, 0x21, 0, 1]).unwrap();
     assert_eq!(bench.publishes(), [triple("up", 2, false)]);
     assert!(!bench.session.can_publish());
+    bench.pass(Duration::from_secs(2)).unwrap();
+    assert!(!bench.session.can_publish(), "its place is taken for as long as a PUBACK may come");
     bench.receive(Say::PubAck(2)).unwrap();
     assert!(bench.session.can_publish());
+
+    bench.session.connect();
+    bench.sent();
+    bench.receive_bytes(&[0x20, 6, 0, 0, 3, 0x21, 0, 1]).unwrap();
+    let timeout = bench.session.options.ack_timeout;
+    bench.pass(timeout).unwrap();
+    assert!(bench.session.can_publish(), "a server that has lost it doesn't stop everything");
 }
