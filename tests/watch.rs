@@ -127,6 +127,40 @@ fn an_outage_is_told_with_what_to_do() {
     terminal.wait_for("what waits", |screen| screen.contains(" wait, the oldest for "));
 }
 
+/// The configuration is read as it changes: its faults come and go, a reload that is refused is told, and a socket that moves is found.
+#[test]
+fn the_configuration_is_watched_too() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, "");
+    let gatewire = setup.connect();
+    let terminal = Terminal::start((140, 40));
+    let absent = setup.directory.path().join("nofile");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatewire"));
+    command.arg("--config").arg(&absent);
+    terminal.run("", &command, WATCH);
+    terminal.wait_for_text("there is no such file");
+    terminal.wait_for_prompt();
+    terminal.run("", &setup.command(), WATCH);
+    terminal.wait_for_text("link         connected for ");
+    let setup = setup.again().edit("[connection]\n", "[connection]\nzzz = 1\n");
+    terminal.wait_for_text("`connection.zzz`: unknown key");
+    gatewire.signal("HUP");
+    terminal.wait_for_text("was refused, and gatewire goes on with the configuration that it had");
+    assert!(gatewire.status()["reload_refused"]["errors"][0].as_str().unwrap().contains("zzz"));
+    let (_, page, _) = setup.output("status");
+    assert!(page.contains("reload") && page.contains("was refused"), "{page}");
+    let setup = setup.again().edit("[connection]\nzzz = 1\n", "[connection]\n");
+    terminal.wait_for("the fault to go from the file", |screen| !screen.contains("unknown key; there are"));
+    gatewire.signal("HUP");
+    terminal.wait_for("the refusal to go", |screen| !screen.contains("was refused"));
+    let _setup = setup.edit("status.sock", "moved.sock");
+    gatewire.signal("HUP");
+    gatewire.wait_for("the configuration is read again");
+    terminal.wait_for_text("link         connected for ");
+    terminal.press("q");
+    terminal.wait_for_prompt();
+}
+
 #[test]
 fn it_works_without_colours_and_without_utf8() {
     let broker = Mosquitto::start();

@@ -328,6 +328,7 @@ impl<N: Network> Parts<N> {
             started: self.started.into(),
             memory: memory::status(),
             clock: ClockStatus { synchronised: time::is_synchronised().ok() },
+            reload_refused: self.reloads.refused(),
             link: self.link.state.status(),
             outbox: outbox.status(),
             store: store.status(),

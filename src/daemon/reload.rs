@@ -14,10 +14,12 @@ use super::Parts;
 use super::machine::{Machine, Readings, ReloadAnswer, ReloadRefused};
 use crate::blocking::{self, NoThread};
 use crate::config::Config;
+use crate::journal;
 use crate::link::Setup;
 use crate::net::Network;
 use crate::net::credentials::{Credentials, Fingerprint};
 use crate::pkcs11::forget_refused_pin;
+use crate::status::ReloadRefusedStatus;
 use crate::time;
 use told::Told;
 
@@ -101,9 +103,23 @@ impl ReadConfiguration {
     }
 }
 
+/// So many errors of a reload are kept for the status; the journal has them all.
+const SHOWN: usize = 20;
+
 /// What was said of reloads.
 #[derive(Debug, Default)]
-pub(super) struct Said(RefCell<Told<Outcome>>);
+pub(super) struct Said {
+    told: RefCell<Told<Outcome>>,
+    /// That the last one was refused.
+    refused: RefCell<Option<ReloadRefusedStatus>>,
+}
+
+impl Said {
+    /// For the status document.
+    pub(super) fn refused(&self) -> Option<ReloadRefusedStatus> {
+        self.refused.borrow().clone()
+    }
+}
 
 /// What a reload came to.
 #[derive(Debug, PartialEq)]
@@ -120,6 +136,7 @@ pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, cause: Cause, answer
     let problems = match answer {
         Ok(readings) => match apply(parts, &readings).await {
             Ok(()) => {
+                parts.reloads.refused.take();
                 say(&parts.reloads, cause, readings);
                 return Ok(());
             }
@@ -127,8 +144,10 @@ pub(super) async fn reload(parts: &Rc<Parts<impl Network>>, cause: Cause, answer
         },
         Err(refused) => refused.errors,
     };
+    let errors = problems.iter().take(SHOWN).cloned().collect();
+    parts.reloads.refused.replace(Some(ReloadRefusedStatus { at: journal::now().into(), errors }));
     let refused = Err(problems.join("; "));
-    let Some(left_out) = parts.reloads.0.borrow_mut().note(Outcome::Refused(problems.clone()), time::now()) else {
+    let Some(left_out) = parts.reloads.told.borrow_mut().note(Outcome::Refused(problems.clone()), time::now()) else {
         return refused;
     };
     for problem in &problems {
@@ -211,7 +230,7 @@ fn say(said: &Said, cause: Cause, readings: Readings) {
     let counts = counts(&config);
     let outcome =
         Outcome::InForce(Box::new((config, credentials.map(|credentials| credentials.fingerprint().clone()))), all);
-    let Some(left_out) = said.0.borrow_mut().note(outcome, time::now()) else { return };
+    let Some(left_out) = said.told.borrow_mut().note(outcome, time::now()) else { return };
     warn(credentials, &warnings);
     log::info!(
         GATEWIRE_EVENT = "reloaded";

@@ -16,6 +16,7 @@ pub(crate) struct Document {
     pub(crate) started: Option<Rfc3339>,
     pub(crate) memory: Option<MemoryDocument>,
     pub(crate) clock: ClockDocument,
+    pub(crate) reload_refused: Option<ReloadRefusedDocument>,
     pub(crate) link: LinkDocument,
     pub(crate) outbox: OutboxDocument,
     pub(crate) store: Store,
@@ -34,6 +35,14 @@ pub(crate) struct Document {
     /// `None` without `[provisioning]`.
     pub(crate) identity: Option<IdentityDocument>,
     pub(crate) certificate: Certificate,
+}
+
+/// That the last reload was refused.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReloadRefusedDocument {
+    pub(crate) at: Option<Rfc3339>,
+    pub(crate) errors: Vec<String>,
 }
 
 /// What gatewire knows of the identity that it makes itself.

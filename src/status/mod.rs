@@ -34,6 +34,9 @@ pub(crate) struct Status {
     pub(crate) started: Rfc3339,
     pub(crate) memory: Option<MemoryStatus>,
     pub(crate) clock: ClockStatus,
+    /// Left out unless the last reload was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reload_refused: Option<ReloadRefusedStatus>,
     pub(crate) link: LinkStatus,
     pub(crate) outbox: OutboxStatus,
     pub(crate) store: StoreStatus,
@@ -57,6 +60,14 @@ pub(crate) struct Status {
     /// `None` as long as gatewire is yet to get one. A reader that takes no `null` is served, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<CertificateStatus>,
+}
+
+/// The `reload_refused` of the status document: what is in force is the configuration of before.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ReloadRefusedStatus {
+    pub(crate) at: Rfc3339,
+    /// What is wrong, a line each.
+    pub(crate) errors: Vec<String>,
 }
 
 /// The `clock` of the status document.

@@ -156,8 +156,10 @@ fn socket(config: &Path, arguments: &StatusArguments) -> Result<(PathBuf, Option
 
 /// Whatever is wrong is shown there, as long as it is known whom to ask.
 fn watch(config: &Path, arguments: &StatusArguments) -> Result<(), Failure> {
-    let (path, problem) = socket(config, arguments)?;
-    watch::watch(&path, problem.map(Failure::into_lines).unwrap_or_default())
+    watch::watch(match &arguments.socket {
+        Some(path) => watch::Whom::at(path),
+        None => watch::Whom::of(config)?,
+    })
 }
 
 fn show((text, document): (Vec<u8>, Document), arguments: &StatusArguments) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ use crate::count::count;
 use crate::duration::written;
 use crate::status::document::{
     BirthRefusedDocument, BridgeDocument, Certificate, FilterRefusedDocument, Held, KeepAliveDocument, LinkDocument,
-    LinkError, LinkPhase, Quarantined, ServiceDocument,
+    LinkError, LinkPhase, Quarantined, ReloadRefusedDocument, ServiceDocument,
 };
 use crate::time::Rfc3339;
 
@@ -97,6 +97,18 @@ impl Words {
     pub(super) fn filter_refused(self, refused: &FilterRefusedDocument) -> String {
         let FilterRefusedDocument { filter, since, reason, missing } = refused;
         format!("not subscribed to {filter}{}: {reason}{}", self.then_since(*since), lacks(missing.as_deref()))
+    }
+
+    /// That the last reload was refused, but for the errors that are `known`.
+    pub(super) fn reload_refused(self, refused: &ReloadRefusedDocument, known: &[String]) -> String {
+        let ReloadRefusedDocument { at, errors } = refused;
+        let at = at.map(|at| format!(" {}", relative(at, self.now))).unwrap_or_default();
+        let errors: Vec<&str> = errors.iter().filter(|error| !known.contains(error)).map(String::as_str).collect();
+        let errors = if errors.is_empty() { String::new() } else { format!(": {}", errors.join("; ")) };
+        format!(
+            "the reload{at} was refused, and gatewire goes on with the configuration that it had{errors}. Mend it, then \
+             `systemctl reload gatewire`"
+        )
     }
 
     pub(super) fn birth_refused(self, refused: &BirthRefusedDocument) -> String {

@@ -92,6 +92,9 @@ impl Page {
         }
         self.text.line(StyledText::plain(&head));
         self.text.line(StyledText::default());
+        if let Some(refused) = &document.reload_refused {
+            self.entry("reload", Some(Tone::Bad), &self.words.reload_refused(refused, &[]));
+        }
     }
 
     fn link(&mut self, link: &LinkDocument) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use ratatui::text::Span;
 
 use crate::count::count_that;
 use crate::time::Rfc3339;
@@ -60,12 +61,17 @@ pub(super) fn waits(n: u64) -> String {
     count_that(n, "message", "waits", "wait")
 }
 
-/// `text` in lines of at most `width` characters, unless a word is longer.
+/// How many columns of a terminal `text` takes: some characters take two, and some none.
+pub(super) fn columns_of(text: &str) -> usize {
+    Span::raw(text).width()
+}
+
+/// `text` in lines of at most `width` columns, unless a word is wider.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
     for word in text.split_whitespace() {
-        let length = word.chars().count();
+        let length = columns_of(word);
         if used > 0 && used + 1 + length > width {
             lines.push(String::new());
             used = 0;
@@ -115,5 +121,6 @@ mod tests {
     fn long_texts_are_wrapped_between_words() {
         assert_eq!(wrapped("a bb ccc dddd  eeeeeeee f", 6), ["a bb", "ccc", "dddd", "eeeeeeee", "f"]);
         assert_eq!(wrapped("", 6), [""]);
+        assert_eq!(wrapped("家庭 温度 a", 6), ["家庭", "温度 a"]);
     }
 }

@@ -2,12 +2,12 @@
 
 use std::io::{self, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
+use super::Whom;
 use super::terminal::give_back_modes;
 use crate::cli::Exit;
 use crate::cli::status::fetch;
@@ -17,8 +17,8 @@ use crate::status::document::Document;
 const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) enum Event {
-    /// The daemon's answer, or why there is none.
-    Answer(Result<Box<Document>, String>),
+    /// The daemon's answer, or why there is none; and what is wrong with the configuration, a line each.
+    Answer(Result<Box<Document>, String>, Vec<String>),
     Resized,
     Suspend,
     /// It was stopped, and goes on.
@@ -38,12 +38,13 @@ pub(super) fn spawn(events: &Sender<Event>, source: impl FnOnce(&Sender<Event>) 
     });
 }
 
-/// Asks the daemon at `path` once for each of `asks`: so it has no more than one question of ours.
-pub(super) fn answers(path: PathBuf, asks: Receiver<()>) -> impl FnOnce(&Sender<Event>) {
+/// Asks the daemon once for each of `asks`: so it has no more than one question of ours.
+pub(super) fn answers(mut whom: Whom, asks: Receiver<()>) -> impl FnOnce(&Sender<Event>) {
     move |events| {
         for () in asks {
-            let answer = fetch(&path).map(|(_, document)| Box::new(document)).map_err(|error| error.to_string());
-            if events.send(Event::Answer(answer)).is_err() {
+            let (path, notes) = whom.look();
+            let answer = fetch(path).map(|(_, document)| Box::new(document)).map_err(|error| error.to_string());
+            if events.send(Event::Answer(answer, notes.to_owned())).is_err() {
                 return;
             }
         }

@@ -34,7 +34,7 @@ pub(super) fn drawn(model: &Model, now: Moment, look: Look, (width, height): (u1
 pub(crate) fn view(read: impl Fn() -> Option<Document>) {
     let moment = |wall, seconds| Moment { wall, boot: Duration::from_secs(seconds) };
     let times = [moment(Timestamp::UNIX_EPOCH, 1), moment(Timestamp::MAX, 3), moment(Timestamp::MIN, 2)];
-    let mut model = Model::new(Vec::new(), times[0]);
+    let mut model = Model::new(times[0]);
     for (now, size) in times.into_iter().zip([(80, 24), (33, 9), (7, 2)]) {
         if let Some(document) = read() {
             model.learn(Ok(document), now);

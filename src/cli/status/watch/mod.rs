@@ -15,14 +15,15 @@ mod tallies;
 mod terminal;
 mod trouble;
 mod view;
+mod whom;
 
-use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use self::events::{Event, answers, blocked_signals, keys, signals, spawn};
 use self::model::{Model, Moment};
 use self::terminal::{Screen, lack};
+pub(super) use self::whom::Whom;
 use super::super::Exit;
 use super::super::output::Failure;
 use crate::time;
@@ -30,8 +31,8 @@ use crate::time;
 /// How often the daemon is asked.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Shows what the daemon at `path` is doing until somebody ends it. `notes`: what is wrong with the configuration.
-pub(super) fn watch(path: &Path, notes: Vec<String>) -> Result<(), Failure> {
+/// Shows what the daemon is doing until somebody ends it.
+pub(super) fn watch(whom: Whom) -> Result<(), Failure> {
     if let Some(lack) = lack() {
         let text = format!(
             "gatewire status --watch needs a terminal, and {lack}: `gatewire status --follow` prints a line at each change of the \
@@ -47,10 +48,10 @@ pub(super) fn watch(path: &Path, notes: Vec<String>) -> Result<(), Failure> {
     let (asks, asked) = channel();
     // Dropped at the end, and not before the terminal is given back.
     let (_ending, ended) = channel();
-    spawn(&events, answers(path.to_owned(), asked));
+    spawn(&events, answers(whom, asked));
     spawn(&events, keys);
     spawn(&events, signals(blocked, ended));
-    let mut shown = Shown { model: Model::new(notes, now()), asks, is_asked: false, next: time::now() };
+    let mut shown = Shown { model: Model::new(now()), asks, is_asked: false, next: time::now() };
     let done = loop {
         match happened.recv_timeout(shown.next.saturating_duration_since(time::now())) {
             Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => break Ok(()),
@@ -91,8 +92,9 @@ impl Shown {
 
     fn happened(&mut self, event: Event, screen: &mut Screen) -> std::io::Result<()> {
         match event {
-            Event::Answer(answer) => {
+            Event::Answer(answer, notes) => {
                 self.is_asked = false;
+                self.model.notes = notes;
                 self.model.learn(answer.map(|document| *document), now());
                 Ok(())
             }

@@ -44,14 +44,14 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(notes: Vec<String>, now: Moment) -> Model {
+    pub(super) fn new(now: Moment) -> Model {
         Model {
             known: Known::Nothing,
             at: now,
             rates: Rates::default(),
             tallies: Tallies::default(),
             seen: VecDeque::new(),
-            notes,
+            notes: Vec::new(),
         }
     }
 

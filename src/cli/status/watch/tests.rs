@@ -86,7 +86,7 @@ fn house() -> Value {
 
 /// It sends 3 messages a second and 2 more each time, and receives one, for so many seconds.
 fn watched(document: &Value, seconds: i64) -> Model {
-    let (mut model, mut document, mut sent) = (Model::new(Vec::new(), at(0)), document.clone(), 325);
+    let (mut model, mut document, mut sent) = (Model::new(at(0)), document.clone(), 325);
     for second in 0..seconds {
         sent += 3 + 2 * second;
         document["counters"]["published"] = json!(sent);
@@ -182,7 +182,7 @@ fn without_colours_and_in_ascii_the_words_and_signs_are_the_same() {
 
 #[test]
 fn without_a_daemon_it_says_so_and_what_happened_since_once_it_is_back() {
-    let mut model = Model::new(Vec::new(), at(0));
+    let mut model = Model::new(at(0));
     let said = |model: &Model, now| screen(model, now, LOOK, (80, 24)).join("\n");
     assert!(said(&model, at(0)).contains("gatewire is asked"));
     let reason = "gatewire isn't running: `systemctl status gatewire` shows its state";
@@ -212,10 +212,49 @@ fn an_answer_that_is_late_is_said_to_be() {
 
 #[test]
 fn what_is_wrong_with_the_configuration_is_shown() {
-    let mut model = Model::new(vec!["/etc/gatewire/gatewire.toml:7: `x`: unknown key".to_owned()], at(0));
+    let mut model = Model::new(at(0));
+    let said = |model: &Model| screen(model, at(9), LOOK, (80, 24)).join("\n");
+    let fault = "/etc/gatewire/gatewire.toml:7: `x`: unknown key";
+    model.notes = vec![fault.to_owned()];
+    for answer in [Err("gatewire isn't running".to_owned()), Ok(read(&json!({"version": "0.3.0"})))] {
+        model.learn(answer, at(0));
+        assert!(said(&model).contains(&format!("now          {fault}")), "{}", said(&model));
+    }
+    let refused =
+        json!({"version": "0.3.0", "reload_refused": {"at": "2026-01-31T12:00:02Z", "errors": [fault, "y: z"]}});
+    model.learn(Ok(read(&refused)), at(0));
+    let lines = said(&model);
+    assert!(lines.contains("now          the reload 7s ago was refused") && lines.contains("y: z"), "{lines}");
+    assert_eq!(lines.matches(fault).count(), 1, "{lines}");
+    model.notes.clear();
     model.learn(Ok(read(&json!({"version": "0.3.0"}))), at(0));
-    let lines = screen(&model, at(0), LOOK, (80, 24)).join("\n");
-    assert!(lines.contains("now          /etc/gatewire/gatewire.toml:7: `x`: unknown key"), "{lines}");
+    assert!(!said(&model).contains("now "), "what is mended isn't wrong any more");
+}
+
+/// A path without blanks, of characters that are two columns wide, and what follows it.
+#[test]
+fn text_is_wrapped_by_columns_and_nothing_of_it_is_lost() {
+    let mut document = house();
+    document["link"]["filters_refused"] = json!([]);
+    let message = format!("/work/{} isn't there: a file", "家庭温度".repeat(20));
+    document["publish"][0] =
+        json!({"name": "p", "failing": true, "last_error": {"message": message, "at": "2026-01-31T12:00:00Z"}});
+    let model = watched(&document, 1);
+    for width in [40, 61, 80, 119, 120, 121] {
+        let buffer = drawn(&model, at(1), LOOK, (width, 100));
+        let mut text = String::new();
+        for y in 0..100 {
+            let mut x = 0;
+            while x < width {
+                let symbol = buffer[(x, y)].symbol();
+                text.push_str(symbol);
+                x += u16::try_from(ratatui::text::Span::raw(symbol).width().max(1)).unwrap();
+            }
+        }
+        let text: String = text.split_whitespace().collect();
+        let wanted: String = message.split_whitespace().collect();
+        assert!(text.contains(&wanted), "{width}: {text}");
+    }
 }
 
 /// Something that no daemon of this version says.
@@ -266,7 +305,7 @@ proptest! {
     #[test]
     fn no_document_time_or_size_is_too_much(seed in any::<u64>()) {
         let mut random = Rng::with_seed(seed);
-        let mut model = Model::new(Vec::new(), at(0));
+        let mut model = Model::new(at(0));
         let house = house();
         for _ in 0..random.u8(1..6) {
             let magnitude = random.u8(..64);

@@ -36,6 +36,9 @@ pub(super) enum When {
 pub(super) fn of(model: &Model, document: &Document, words: Words) -> Vec<Trouble> {
     let mut found = Found { troubles: Vec::new(), words };
     model.notes.iter().for_each(|note| found.now(note.clone()));
+    if let Some(refused) = &document.reload_refused {
+        found.now(words.reload_refused(refused, &model.notes));
+    }
     found.link(document);
     found.messages(document);
     found.parts(document);

@@ -18,7 +18,7 @@ use super::trouble::{self, Trouble, When};
 use crate::cli::output::Tone;
 use crate::cli::status::history;
 use crate::cli::status::said::Words;
-use crate::cli::status::words::{bytes, relative, span, total, waits, wrapped};
+use crate::cli::status::words::{bytes, columns_of, relative, span, total, waits, wrapped};
 use crate::printable::printable;
 use crate::status::document::{Document, Drain, LinkDocument, OutboxDocument};
 
@@ -83,7 +83,12 @@ fn put(buffer: &mut Buffer, (x, y): (u16, u16), line: &Line<'_>, look: Look) {
     let width = buffer.area.right().saturating_sub(x);
     buffer.set_line(x, y, line, width);
     if line.width() > usize::from(width) && width > 0 {
-        buffer.set_string(x + width - 1, y, look.glyphs.cut(), look.style(Tone::Aside));
+        let last = x + width - 1;
+        // The mark would be the second half of a character that is two columns wide.
+        if width > 1 && columns_of(buffer[(last - 1, y)].symbol()) > 1 {
+            buffer[(last - 1, y)].set_symbol(" ");
+        }
+        buffer.set_string(last, y, look.glyphs.cut(), look.style(Tone::Aside));
     }
 }
 
@@ -105,6 +110,23 @@ fn draw_curve(model: &Model, (label, way): (&str, Way), look: Look, (area, buffe
     let curve = Sparkline::default().data(data).max(highest).bar_set(look.glyphs.bars());
     let curve = curve.absent_value_symbol(" ").direction(RenderDirection::RightToLeft).style(look.style(Tone::Name));
     curve.render(Rect { x: area.x + label_width, width: area.width - label_width, ..area }, buffer);
+}
+
+/// `text` in lines of at most `width` columns. A word that is wider is broken: what is cut off is lost, as nobody scrolls here.
+fn broken(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for mut line in wrapped(text, width) {
+        while columns_of(&line) > width {
+            let ends = line.char_indices().map(|(at, _)| at).skip(1);
+            // At least one character, however narrow it is.
+            let fits = ends.take_while(|end| columns_of(&line[..*end]) <= width).last();
+            let Some(end) = fits.or_else(|| line.char_indices().nth(1).map(|(at, _)| at)) else { break };
+            let rest = line.split_off(end);
+            lines.push(std::mem::replace(&mut line, rest));
+        }
+        lines.push(line);
+    }
+    lines
 }
 
 fn indent(width: usize) -> usize {
@@ -136,7 +158,7 @@ impl View {
     /// No daemon answers.
     fn without(&mut self, model: &Model, (tone, reason): (Option<Tone>, &str)) {
         self.title("gatewire status", None);
-        for line in wrapped(&printable(reason), self.width.max(1)) {
+        for line in broken(&printable(reason), self.width.max(1)) {
             let line = self.rows.span(tone, &line);
             self.rows.line(rank::LINK, vec![line]);
         }
@@ -150,8 +172,10 @@ impl View {
             self.curves(model);
         }
         let seen = model.seen.iter().rev();
-        let troubles = seen.map(|(at, text)| Trouble { when: When::At(*at), tone: Tone::Aside, text: text.clone() });
-        let troubles: Vec<Trouble> = troubles.collect();
+        let seen = seen.map(|(at, text)| Trouble { when: When::At(*at), tone: Tone::Aside, text: text.clone() });
+        let notes = model.notes.iter();
+        let notes = notes.map(|text| Trouble { when: When::Now, tone: Tone::Bad, text: text.clone() });
+        let troubles: Vec<Trouble> = notes.chain(seen).collect();
         if !troubles.is_empty() {
             self.troubles(troubles);
         }
@@ -197,7 +221,7 @@ impl View {
     fn entry(&mut self, rank: usize, name: &str, tone: Option<Tone>, value: &str) {
         let indent = indent(self.width);
         let room = self.width.saturating_sub(indent).max(1);
-        for (i, part) in wrapped(&printable(value), room).iter().enumerate() {
+        for (i, part) in broken(&printable(value), room).iter().enumerate() {
             let (rank, name) = if i == 0 { (rank, name) } else { (rank.max(rank::REST), "") };
             let name = self.rows.span(Some(Tone::Heading), &format!("{name:<indent$}"));
             let part = self.rows.span(tone, part);
@@ -299,7 +323,7 @@ impl View {
                 When::At(at) => relative(at.into(), self.now.wall),
                 When::Earlier => "earlier".to_owned(),
             };
-            for (i, part) in wrapped(&printable(&text), self.width.saturating_sub(indent).max(1)).iter().enumerate() {
+            for (i, part) in broken(&printable(&text), self.width.saturating_sub(indent).max(1)).iter().enumerate() {
                 let when = if i == 0 { when.as_str() } else { "" };
                 let when = self.rows.span(None, &format!("{when:<indent$}"));
                 // The first three matter as much as anything.
