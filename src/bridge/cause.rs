@@ -30,6 +30,21 @@ pub(crate) enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub(crate) const ALL: [Cause; 11] = [
+        Cause::TooLarge,
+        Cause::TopicTooLong,
+        Cause::TooManySlashes,
+        Cause::BadTopic,
+        Cause::ReservedTopic,
+        Cause::Hops,
+        Cause::Refused,
+        Cause::KeepFull,
+        Cause::Superseded,
+        Cause::Unchanged,
+        Cause::Expired,
+    ];
+
     /// As it is written in the status document, in metrics and in the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -130,7 +130,22 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    pub(super) fn as_str(self) -> &'static str {
+    /// All of them.
+    pub(crate) const ALL: [Code; 11] = [
+        Code::BadLine,
+        Code::BadTopic,
+        Code::TopicNotAllowed,
+        Code::NoIdentity,
+        Code::TooLarge,
+        Code::BadQos,
+        Code::OutboxFull,
+        Code::NotConnected,
+        Code::Rejected,
+        Code::Expired,
+        Code::ShuttingDown,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Code::BadLine => "bad_line",
             Code::BadTopic => "bad_topic",

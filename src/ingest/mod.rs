@@ -28,7 +28,8 @@ use crate::stop::Stop;
 use crate::time;
 use batches::Batches;
 use client::Client;
-use line::{Code, IngestRequest, Reject, shorten};
+pub(crate) use line::Code;
+use line::{IngestRequest, Reject, shorten};
 
 /// An `[[ingest]]`: checks what its clients send, and hands it to the outbox.
 #[derive(Debug)]

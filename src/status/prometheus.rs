@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::document::{Delivery, Document, ForwardDocument, IngestDocument, LinkPhase, Publish};
+use crate::ingest::Code;
 use crate::printable::printable;
 use crate::time::Rfc3339;
 
@@ -108,22 +109,25 @@ impl Metrics {
         }
     }
 
-    /// Likewise, each with several counts.
+    /// Likewise, each with several counts, by what is `known` to be counted and by what else there is.
     fn each_by<T>(
         &mut self,
         of: Of<'_, T>,
         name: &str,
         help: &str,
-        by: &str,
+        (by, known): (&str, &[&str]),
         counts: fn(&T) -> &BTreeMap<String, u64>,
     ) {
-        if of.items.iter().all(|item| counts(item).is_empty()) {
+        if known.is_empty() && of.items.iter().all(|item| counts(item).is_empty()) || of.items.is_empty() {
             return;
         }
         self.family(name, Counter, help);
         for item in of.items {
-            for (cause, n) in counts(item) {
-                self.sample(name, &[(of.label, (of.name)(item)), (by, cause)], *n as f64);
+            let counts = counts(item);
+            // A counter that begins with 1 shows no increase.
+            let zero = known.iter().filter(|cause| !counts.contains_key(**cause)).map(|cause| (*cause, 0));
+            for (cause, n) in zero.chain(counts.iter().map(|(cause, n)| (cause.as_str(), *n))) {
+                self.sample(name, &[(of.label, (of.name)(item)), (by, cause)], n as f64);
             }
         }
     }
@@ -305,7 +309,7 @@ impl Metrics {
         self.each(of, "forward_oldest_timestamp_seconds", Gauge, help, |f| f.oldest.map(seconds));
         self.each(of, "forward_written_total", Counter, "Messages written to a reader.", |f| Some(f.written as f64));
         let help = "Messages dropped before a reader got them, by cause.";
-        self.each_by(of, "forward_dropped_total", help, "cause", |forward| &forward.dropped);
+        self.each_by(of, "forward_dropped_total", help, ("cause", &[]), |forward| &forward.dropped);
         let help = "Clients disconnected because they didn't read.";
         self.each(of, "forward_disconnected_total", Counter, help, |f| Some(f.disconnected_slow as f64));
     }
@@ -315,7 +319,8 @@ impl Metrics {
         self.each(of, "ingest_clients", Gauge, "Connected clients.", |i| Some(i.clients as f64));
         self.each(of, "ingest_accepted_total", Counter, "Messages accepted from clients.", |i| Some(i.accepted as f64));
         let help = "Lines answered with an error at once, by its code.";
-        self.each_by(of, "ingest_refused_total", help, "code", |ingest| &ingest.refused);
+        let codes = Code::ALL.map(Code::as_str);
+        self.each_by(of, "ingest_refused_total", help, ("code", &codes), |ingest| &ingest.refused);
     }
 }
 
@@ -339,8 +344,51 @@ fn seconds(at: Rfc3339) -> f64 {
 }
 
 /// A label's value: backslash, quote and newline are escaped, and what isn't shown as itself is written out: the format has no
-/// escapes for it.
+/// escapes for it. So that no other value becomes the same, backslashes are doubled beside what is written out, or looks like it.
 fn escaped(value: &str) -> String {
-    let lines = value.split('\n').map(|line| printable(line).replace('\\', "\\\\").replace('"', "\\\""));
+    let written_out = |line: &str| match line.contains("\\u") || printable(line) != line {
+        true => printable(&line.replace('\\', "\\\\")).into_owned(),
+        false => line.to_owned(),
+    };
+    let lines = value.split('\n').map(|line| written_out(line).replace('\\', "\\\\").replace('"', "\\\""));
     lines.collect::<Vec<_>>().join("\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_names_are_two_labels() {
+        let names = ["a\u{202e}", "a\\u202e", "a\\\\u202e", "a\\\u{202e}", "a\\b", "a\\\\b", "a\nb", "a\\nb"];
+        let labels: std::collections::BTreeSet<String> = names.into_iter().map(escaped).collect();
+        assert_eq!(labels.len(), names.len(), "{labels:?}");
+        assert_eq!(escaped("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
+
+    /// What is dropped for the first time is an increase, and a rule in front of others changes no series.
+    #[test]
+    fn counters_are_there_from_the_start_and_know_no_number_of_a_rule() {
+        let exposition = |up: serde_json::Value| {
+            let bridge = serde_json::json!([{"name": "house", "up": up, "down": []}]);
+            let ingest = serde_json::json!([{"name": "p", "refused": {"bad_line": 2}}]);
+            let document = serde_json::json!({"version": "x", "bridge": bridge, "ingest": ingest});
+            exposition(&serde_json::from_value(document).unwrap())
+        };
+        let dev = serde_json::json!({"from": "dev/#", "received": 7, "dropped": {"too_large": 5}});
+        let before = exposition(serde_json::json!([dev]));
+        for sample in [
+            "bridge_received_total{bridge=\"house\",way=\"up\",from=\"dev/#\"} 7",
+            "bridge_dropped_total{bridge=\"house\",way=\"up\",from=\"dev/#\",cause=\"too_large\"} 5",
+            "bridge_dropped_total{bridge=\"house\",way=\"up\",from=\"dev/#\",cause=\"hops\"} 0",
+            "ingest_refused_total{ingest=\"p\",code=\"bad_line\"} 2",
+            "ingest_refused_total{ingest=\"p\",code=\"outbox_full\"} 0",
+        ] {
+            assert!(before.contains(&format!("\ngatewire_{sample}\n")), "{sample}: {before}");
+        }
+        let after = exposition(serde_json::json!([{"from": "a"}, dev, {"from": "dev/#", "received": 1}]));
+        assert!(after.contains("bridge_received_total{bridge=\"house\",way=\"up\",from=\"dev/#\"} 8\n"), "{after}");
+        let of_dev = |text: &str| text.lines().filter(|line| line.contains("\"dev/#\"")).count();
+        assert_eq!(of_dev(&before), of_dev(&after));
+    }
 }

@@ -1,15 +1,45 @@
 //! The bridges as metrics.
 
+use std::collections::BTreeMap;
+
 use super::MetricKind::{self, Counter, Gauge};
 use super::{Metrics, Of, seconds};
+use crate::bridge::cause::Cause;
 use crate::status::document::{BridgeDocument, LinkPhase, RuleDocument};
 
-/// A rule of a bridge, which way it is, and its number among those: two may have the same `from`.
-type Rule<'a> = (&'a BridgeDocument, &'static str, String, &'a RuleDocument);
+/// The rules of a bridge that have one `from`, one way, as one: a number would be another's once a rule is put in front of others.
+struct Rules<'a> {
+    labels: [(&'a str, &'a str); 3],
+    received: u64,
+    accepted: u64,
+    delivered: u64,
+    waiting: u64,
+    /// By cause; those that nothing was dropped for, too, as a counter that begins with 1 shows no increase.
+    dropped: BTreeMap<&'a str, u64>,
+}
 
-/// What tells it from all others.
-fn labels<'a>((bridge, way, number, rule): &'a Rule<'_>) -> [(&'a str, &'a str); 4] {
-    [("bridge", &bridge.name), ("way", way), ("rule", number), ("from", &rule.from)]
+impl<'a> Rules<'a> {
+    fn new(bridge: &'a str, way: &'a str, from: &'a str) -> Rules<'a> {
+        Rules {
+            labels: [("bridge", bridge), ("way", way), ("from", from)],
+            received: 0,
+            accepted: 0,
+            delivered: 0,
+            waiting: 0,
+            dropped: Cause::ALL.iter().map(|cause| (cause.as_str(), 0)).collect(),
+        }
+    }
+
+    fn add(&mut self, rule: &'a RuleDocument) {
+        let add = |sum: &mut u64, n: u64| *sum = sum.saturating_add(n);
+        add(&mut self.received, rule.received);
+        add(&mut self.accepted, rule.accepted);
+        add(&mut self.delivered, rule.delivered);
+        add(&mut self.waiting, rule.waiting);
+        for (cause, n) in &rule.dropped {
+            add(self.dropped.entry(cause).or_default(), *n);
+        }
+    }
 }
 
 impl Metrics {
@@ -23,39 +53,46 @@ impl Metrics {
         self.each(of, "bridge_since_timestamp_seconds", Gauge, help, |bridge| bridge.since.map(seconds));
         let help = "Filters that the local broker refuses.";
         self.each(of, "bridge_filters_refused", Gauge, help, |bridge| Some(bridge.filters_refused.len() as f64));
-        let all: Vec<Rule<'_>> = items.iter().flat_map(rules_of).collect();
-        let help = "Messages that a rule takes.";
-        self.rules(&all, "bridge_received_total", Counter, help, |rule| rule.received);
+        let all: Vec<Rules<'_>> = items.iter().flat_map(rules_of).collect();
+        let help = "Messages that rules with this `from` take.";
+        self.rules(&all, "bridge_received_total", Counter, help, |rules| rules.received);
         let help = "Received messages that go to the other side.";
-        self.rules(&all, "bridge_accepted_total", Counter, help, |rule| rule.accepted);
+        self.rules(&all, "bridge_accepted_total", Counter, help, |rules| rules.accepted);
         let help = "Messages that the other side has acknowledged.";
-        self.rules(&all, "bridge_delivered_total", Counter, help, |rule| rule.delivered);
+        self.rules(&all, "bridge_delivered_total", Counter, help, |rules| rules.delivered);
         let help = "Messages neither delivered nor dropped yet.";
-        self.rules(&all, "bridge_waiting_messages", Gauge, help, |rule| rule.waiting);
-        if all.iter().all(|(.., rule)| rule.dropped.is_empty()) {
+        self.rules(&all, "bridge_waiting_messages", Gauge, help, |rules| rules.waiting);
+        if all.is_empty() {
             return;
         }
         self.family("bridge_dropped_total", Counter, "Messages that don't go to the other side, by cause.");
-        for rule in &all {
-            for (cause, n) in &rule.3.dropped {
-                let labels: Vec<(&str, &str)> = labels(rule).into_iter().chain([("cause", cause.as_str())]).collect();
+        for Rules { labels, dropped, .. } in &all {
+            for (cause, n) in dropped {
+                let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("cause", *cause)]).collect();
                 self.sample("bridge_dropped_total", &labels, *n as f64);
             }
         }
     }
 
-    fn rules(&mut self, rules: &[Rule<'_>], name: &str, kind: MetricKind, help: &str, value: fn(&RuleDocument) -> u64) {
-        if rules.is_empty() {
+    fn rules(&mut self, all: &[Rules<'_>], name: &str, kind: MetricKind, help: &str, value: fn(&Rules<'_>) -> u64) {
+        if all.is_empty() {
             return;
         }
         self.family(name, kind, help);
-        for rule in rules {
-            self.sample(name, &labels(rule), value(rule.3) as f64);
+        for rules in all {
+            self.sample(name, &rules.labels, value(rules) as f64);
         }
     }
 }
 
-fn rules_of(bridge: &BridgeDocument) -> impl Iterator<Item = Rule<'_>> {
-    let up = (1..).zip(&bridge.up).map(move |(number, rule)| (bridge, "up", u64::to_string(&number), rule));
-    up.chain((1..).zip(&bridge.down).map(move |(number, rule)| (bridge, "down", u64::to_string(&number), rule)))
+fn rules_of(bridge: &BridgeDocument) -> impl Iterator<Item = Rules<'_>> {
+    let mut sums = BTreeMap::new();
+    let ways = [(false, "up", &bridge.up), (true, "down", &bridge.down)];
+    for (order, way, rules) in ways {
+        for rule in rules {
+            let sum = sums.entry((order, &rule.from)).or_insert_with(|| Rules::new(&bridge.name, way, &rule.from));
+            sum.add(rule);
+        }
+    }
+    sums.into_values()
 }
