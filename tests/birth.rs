@@ -69,7 +69,13 @@ fn one_that_is_not_taken_is_told_and_a_reload_tries_it_again() {
     peer.close();
     let mut peer = broker.connected_5(false, &[]);
     let birth = peer.publish();
+    let mut follower = gatewire.client("status.sock");
+    follower.send("{\"follow\":true}");
+    let line = follower.json();
+    assert_eq!((&line["link"]["state"], &line["link"]["birth_refused"]), (&json!("connected"), &json!(null)), "{line}");
     peer.puback(birth.pkid, 0x80);
+    let line = follower.json();
+    assert!(line["link"]["birth_refused"]["reason"].is_string(), "who follows is told at once: {line}");
     let line = gatewire.wait_for("it may be that the certificate's policy lacks");
     assert!(line.contains("`systemctl reload gatewire` tries it again at once"), "{line}");
     assert!(refused()["missing"].is_null(), "nobody knows: {}", refused());

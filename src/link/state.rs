@@ -129,7 +129,7 @@ pub(crate) struct FilterRefused {
 }
 
 /// The `link.birth_refused` of the status document.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct BirthRefused {
     pub(super) topic: String,
     pub(super) since: Rfc3339,
@@ -275,9 +275,17 @@ impl LinkState {
     pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: String, missing: Option<String>, at: Timestamp) {
         let mut refused = self.filters_refused.borrow_mut();
         let known = refused.iter().position(|known| known.filter == *filter).map(|index| refused.remove(index));
+        let is_new = known.as_ref().is_none_or(|known| (&known.reason, &known.missing) != (&reason, &missing));
         let since = known.map_or(at.into(), |known| known.since);
         refused.push(FilterRefused { filter: filter.clone(), since, reason, missing, is_wanted: true });
         refused.sort_by(|one, other| one.filter.cmp(&other.filter));
+        drop(refused);
+        self.tell_if(is_new);
+    }
+
+    /// Tells those who follow it of something that isn't its state.
+    fn tell_if(&self, has_changed: bool) {
+        self.changes.send_if_modified(|_| has_changed);
     }
 
     /// The server doesn't take the birth. Since when is kept.
@@ -285,21 +293,31 @@ impl LinkState {
         let mut known = self.birth_refused.borrow_mut();
         let since =
             known.as_ref().filter(|known| known.topic == refused.topic).map_or(refused.since, |known| known.since);
-        *known = Some(BirthRefused { since, ..refused });
+        let refused = BirthRefused { since, ..refused };
+        let is_new = known.as_ref() != Some(&refused);
+        *known = Some(refused);
+        drop(known);
+        self.tell_if(is_new);
     }
 
     /// The server takes it, or it is another one.
     pub(super) fn birth_not_refused(&self) {
-        self.birth_refused.replace(None);
+        let was_refused = self.birth_refused.take().is_some();
+        self.tell_if(was_refused);
     }
 
     /// Forgets those that aren't any more. Of one that is, `refusal` says whether it is wanted.
     pub(super) fn keep_refused(&self, refusal: impl Fn(&TopicFilter) -> Option<bool>) {
-        self.filters_refused.borrow_mut().retain_mut(|refused| {
+        let mut refused = self.filters_refused.borrow_mut();
+        let before = refused.len();
+        refused.retain_mut(|refused| {
             let known = refusal(&refused.filter);
             refused.is_wanted = known.unwrap_or_default();
             known.is_some()
         });
+        let is_less = refused.len() < before;
+        drop(refused);
+        self.tell_if(is_less);
     }
 
     /// How long the network bears silence. Whether it has borne less than was known.
