@@ -101,9 +101,16 @@ fn a_port_that_another_program_has_keeps_gatewire_from_nothing_else() {
     let gatewire = setup.start();
     let line = gatewire.wait_for("no metrics are served (metrics.listen)");
     assert!(line.contains(&format!("127.0.0.1:{port} is in use by another program: `sudo ss -ltnp")), "{line}");
-    assert_eq!(gatewire.status()["link"]["state"].as_str().map(|_| ()), Some(()));
+    let metrics = gatewire.status()["metrics"].clone();
+    assert_eq!(metrics["listen"], format!("127.0.0.1:{port}"));
+    assert!(metrics["error"].as_str().unwrap().contains("is in use by another program"), "{metrics}");
+    let (_, page, _) = setup.output("status");
+    assert!(page.contains("not served: "), "{page}");
+    let (code, _, said) = setup.output("check");
+    assert!(code == 1 && said.contains("is in use by another program"), "a daemon that runs doesn't have it: {said}");
     drop(other);
     assert!(scrape(port).contains("gatewire_up 1"), "10 s later it is tried again");
+    assert!(gatewire.status()["metrics"]["error"].is_null());
     // Its own port is no fault while it runs.
     let (code, out, said) = setup.output("check");
     assert!(code == 0 && out.contains(&format!("metrics  at http://127.0.0.1:{port}/metrics")), "{code} {out} {said}");

@@ -343,6 +343,7 @@ impl<N: Network> Parts<N> {
             executions: self.served.executions.history(),
             identity: self.is_provisioned.get().then(|| self.identity.state.status(not_after)),
             certificate,
+            metrics: self.served.metrics_status(),
         }
     }
 }

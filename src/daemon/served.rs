@@ -8,7 +8,6 @@ mod serving;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -85,7 +84,7 @@ pub(super) struct Served {
     /// For those who follow it.
     pub(super) link: Rc<LinkState>,
     /// What serves the metrics at a TCP port.
-    metrics: RefCell<Option<(SocketAddr, JoinHandle<()>)>>,
+    metrics: RefCell<Option<metrics::ServedMetrics>>,
     line_memory: Rc<SharedMemory>,
     inherited: Inherited,
     /// What readers ask to be subscribed to.

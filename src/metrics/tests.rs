@@ -1,6 +1,6 @@
 //! Real clients on loopback.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
@@ -35,7 +35,7 @@ fn exposition() -> (Exposition, Rc<Cell<u32>>) {
 
 async fn bench() -> Bench {
     let (address, (exposition, scrapes)) = (free(), exposition());
-    let server = spawn_local(serve_tcp(address, exposition));
+    let server = spawn_local(serve_tcp(address, exposition, Rc::default()));
     tokio::task::yield_now().await;
     Bench { address, server, scrapes }
 }
@@ -99,6 +99,31 @@ async fn silent_clients_keep_nobody_out() {
     drop(silent);
 }
 
+/// One address connects and says nothing, again and again; a scrape from another that takes its time is left alone.
+#[tokio::test(flavor = "local")]
+async fn nobody_pays_for_what_another_address_holds() {
+    let bench = bench().await;
+    let from = |address: &str| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&format!("{address}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.connect(&bench.address.into()).unwrap();
+        TcpStream::from(socket)
+    };
+    let mut slow = from("127.0.0.5");
+    slow.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
+    let silent: Vec<TcpStream> = (0..3 * MAX_CLIENTS).map(|_| from("127.0.0.9")).collect();
+    // Each of them is let in, or has taken another's place, by the time that this is answered.
+    assert!(ask(bench.address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.ends_with("ok\n"));
+    let answer = spawn_blocking(move || {
+        slow.write_all(b"Host: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    assert!(answer.await.unwrap().ends_with("ok\n"));
+    drop(silent);
+}
+
 #[tokio::test(flavor = "local", start_paused = true)]
 async fn a_request_that_is_not_complete_is_given_up_after_ten_seconds() {
     let (client, server) = tokio::io::duplex(1024);
@@ -120,12 +145,15 @@ async fn a_port_that_another_has_is_taken_once_it_is_free() {
     let address = other.local_addr().unwrap();
     assert!(matches!(probe(address, false), Err(error) if error.to_string().contains("is in use by another program")));
     assert_eq!(probe(address, true), Ok(()), "it may be the daemon's own");
-    let _server = spawn_local(serve_tcp(address, exposition().0));
+    let fault: Rc<RefCell<Option<String>>> = Rc::default();
+    let _server = spawn_local(serve_tcp(address, exposition().0, Rc::clone(&fault)));
     tokio::task::yield_now().await;
+    assert!(fault.borrow().as_ref().is_some_and(|fault| fault.contains("is in use by another program")), "{fault:?}");
     drop(other);
     // Of the paused clock.
     tokio::time::sleep_until(tokio::time::Instant::now() + Duration::from_secs(11)).await;
     assert!(probe(address, false).is_err(), "gatewire has it");
+    assert_eq!(*fault.borrow(), None);
 }
 
 #[tokio::test(flavor = "local")]

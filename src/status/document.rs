@@ -35,6 +35,16 @@ pub(crate) struct Document {
     /// `None` without `[provisioning]`.
     pub(crate) identity: Option<IdentityDocument>,
     pub(crate) certificate: Certificate,
+    /// `None` unless they are served at a TCP port.
+    pub(crate) metrics: Option<MetricsDocument>,
+}
+
+/// Where the metrics are served.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct MetricsDocument {
+    pub(crate) listen: String,
+    pub(crate) error: Option<String>,
 }
 
 /// That the last reload was refused.

@@ -60,6 +60,18 @@ pub(crate) struct Status {
     /// `None` as long as gatewire is yet to get one. A reader that takes no `null` is served, too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<CertificateStatus>,
+    /// Left out unless they are served at a TCP port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<MetricsStatus>,
+}
+
+/// The `metrics` of the status document.
+#[derive(Debug, Serialize)]
+pub(crate) struct MetricsStatus {
+    /// Address and port.
+    pub(crate) listen: String,
+    /// Why nobody listens there, as long as that is so.
+    pub(crate) error: Option<String>,
 }
 
 /// The `reload_refused` of the status document: what is in force is the configuration of before.

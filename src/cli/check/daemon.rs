@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind, Read as _};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -54,6 +55,13 @@ pub(super) fn beside(config: &Config) -> Option<Beside> {
     let runs = matches!(status(&config.status.socket.path), Ok(Some(_)))
         || matches!(store::is_held(&config.outbox.path), Ok(true));
     runs.then(|| process(config))
+}
+
+/// Whether the daemon that runs serves its metrics at `address`; `None` if it can't be asked.
+pub(super) fn serves_metrics_at(config: &Config, address: SocketAddr) -> Option<bool> {
+    let status = status(&config.status.socket.path).ok().flatten()?;
+    let metrics = &status["metrics"];
+    Some(metrics["listen"] == address.to_string() && metrics["error"].is_null())
 }
 
 /// Why `run` with this configuration, which is in `file`, wouldn't get the store: a gatewire with another one holds it. That of this

@@ -65,8 +65,10 @@ pub(super) fn walk(config: &Config, daemon: Option<Beside>) -> Finding {
         });
         found.refused.extend(fault.map(|error| format!("{}{error}", config.places.of_socket(&socket.path))));
     }
+    // Of a daemon that runs and isn't heard, the port may be its own.
+    let is_own = |address| super::daemon::serves_metrics_at(config, address).unwrap_or(is_held);
     if let Some(address) = config.metrics.as_ref().and_then(Metrics::address)
-        && let Err(error) = metrics::probe(address, is_held)
+        && let Err(error) = metrics::probe(address, is_own(address))
     {
         found.hindered.push(format!("`metrics.listen`: {error}"));
     }

@@ -38,6 +38,9 @@ pub(super) fn table(document: &Document, now: Timestamp, style: Style) -> Styled
     page.store(&document.store);
     page.identity(document.identity.as_ref());
     page.certificate(&document.certificate);
+    if let Some(error) = document.metrics.as_ref().and_then(|metrics| metrics.error.as_ref()) {
+        page.entry("metrics", Some(Tone::Bad), &format!("not served: {error}"));
+    }
     page.publishes(&document.publish);
     page.forwards(&document.forward);
     page.ingests(&document.ingest);

@@ -152,6 +152,9 @@ impl Found {
                 self.now(format!("{name}: {reason}"));
             }
         }
+        if let Some(error) = document.metrics.as_ref().and_then(|metrics| metrics.error.as_ref()) {
+            self.now(format!("metrics: {error}"));
+        }
         if document.clock.synchronised == Some(false) {
             let text = "clock: no time service keeps it right (`timedatectl`)";
             self.add(When::Now, Tone::Doubtful, text.to_owned());
