@@ -184,10 +184,10 @@ fn where_nothing_can_be_drawn_it_names_what_can_be_done() {
     let (code, out, err) = setup.output_of(WATCH);
     assert_eq!((code, out.as_str()), (64, ""), "{err}");
     assert!(
-        err.contains("needs a terminal, and standard output is none") && err.contains("`gatewire status --follow`")
+        err.contains("needs a terminal, and standard output isn't one") && err.contains("`gatewire status --follow`")
     );
     let terminal = Terminal::start((100, 24));
-    for (variables, why) in [("TERM=dumb", "TERM is dumb"), ("-u TERM", "or not set")] {
+    for (variables, why) in [("TERM=dumb", "TERM is dumb"), ("TERM=", "or not set"), ("-u TERM", "or not set")] {
         terminal.run(variables, &setup.command(), WATCH);
         let screen = terminal.wait_for_text("gatewire status --follow");
         assert!(screen.contains(why), "{screen}");
@@ -204,7 +204,7 @@ fn whatever_ends_it_gives_the_terminal_back() {
         terminal.run("", &setup.command(), WATCH);
         terminal.wait_for_text("It is asked again each second.");
     };
-    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1] {
         run();
         kill(terminal.foreground(), signal).unwrap();
         given_back(&terminal, &modes);

@@ -309,15 +309,16 @@ impl LinkState {
     /// Forgets those that aren't any more. Of one that is, `refusal` says whether it is wanted.
     pub(super) fn keep_refused(&self, refusal: impl Fn(&TopicFilter) -> Option<bool>) {
         let mut refused = self.filters_refused.borrow_mut();
-        let before = refused.len();
+        let shown = |refused: &[FilterRefused]| refused.iter().filter(|refused| refused.is_wanted).count();
+        let before = shown(&refused);
         refused.retain_mut(|refused| {
             let known = refusal(&refused.filter);
             refused.is_wanted = known.unwrap_or_default();
             known.is_some()
         });
-        let is_less = refused.len() < before;
+        let has_changed = shown(&refused) != before;
         drop(refused);
-        self.tell_if(is_less);
+        self.tell_if(has_changed);
     }
 
     /// How long the network bears silence. Whether it has borne less than was known.

@@ -38,13 +38,13 @@ pub(crate) fn each_failure_is_told_under_the_node(version: Version) {
     node_red.deploy("nodes");
     patiently("an observer", || (gatewire.status()["forward"][0]["observers"] == 1).then_some(()));
     broker.publish("test/topic", b"2");
-    node_red.wait_for_status("gw-out", "not the socket of a [[ingest]]");
+    node_red.wait_for_status("gw-out", "not the socket of an [[ingest]]");
     patiently("both wait", || (gatewire.status()["forward"][0]["waiting"] == 2).then_some(()));
     node_red.node("gw-in")["socket"] = json!(directory.join("status.sock"));
     node_red.node("gw-out")["socket"] = json!(directory.join("status.sock"));
     node_red.deploy("nodes");
     node_red.wait_for_status("gw-in", "not the socket of a [[forward]]");
-    node_red.wait_for_status("gw-out", "not the socket of a [[ingest]]");
+    node_red.wait_for_status("gw-out", "not the socket of an [[ingest]]");
     assert_eq!(gatewire.status()["ingest"][0]["refused"], json!({}));
     // Corrected.
     node_red.node("gw-in")["socket"] = json!(messages);

@@ -124,10 +124,13 @@ function whyNot(code, path, known = {}) {
 /** A node's socket is that of something else: nothing is tried again until it is deployed anew. */
 function wrongSocket(path, wanted, found) {
     const shown = printable(path);
+    const isIngest = wanted === '[[ingest]]';
+    const one = `${isIngest ? 'an' : 'a'} ${wanted}`;
     return {
-        short: `not the socket of a ${wanted}`,
-        long: `${shown} isn't the socket of a ${wanted} of gatewire with \`format = "json"\`: ${printable(found)}. Correct the path in `
-            + 'the node, or gatewire\'s configuration, and deploy',
+        short: `not the socket of ${one}`,
+        // An ingest has one format only.
+        long: `${shown} isn't the socket of ${one} of gatewire${isIngest ? '' : ' with `format = "json"`'}: ${printable(found)}. Correct `
+            + 'the path in the node, or gatewire\'s configuration, and deploy',
     };
 }
 

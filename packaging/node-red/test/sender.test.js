@@ -113,7 +113,7 @@ test('nothing is sent to what is no ingest socket', async (t) => {
     node.receive({ topic: 'a', payload: 'mine' });
     const client = await server.clients.next();
     client.say({ id: 1, topic: 'x', payload: 'yours' });
-    await node.statuses.until(({ text }) => text === 'not the socket of a [[ingest]], 1 message waiting');
+    await node.statuses.until(({ text }) => text === 'not the socket of an [[ingest]], 1 message waiting');
     await client.closed;
     assert.deepEqual(await client.lines.next(), { observe: true });
     assert.equal(client.lines.length, 0);

@@ -200,6 +200,9 @@ fn understood(text: &[u8], path: &Path) -> Result<Document, Unreachable> {
     if let Some(refusal) = refusal(&value, path) {
         return Err(refusal);
     }
+    if !value.is_object() {
+        return Err(strange("not a status document: not an object".to_owned()));
+    }
     serde_json::from_value(value).map_err(|error| strange(format!("not a status document: {error}")))
 }
 

@@ -65,6 +65,9 @@ fn fill(new: &Path, text: &str) -> io::Result<()> {
 
 fn explain(path: &Path, error: &io::Error) -> String {
     let shown = path.display();
+    // What a link points to is what can't be written, and its directory what may not be there.
+    let pointed = fs::read_link(path).ok().map(|target| path.parent().unwrap_or(Path::new("")).join(target));
+    let path = pointed.as_deref().unwrap_or(path);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let directory = owner::quoted(directory);
     match error.kind() {
@@ -84,7 +87,13 @@ fn explain(path: &Path, error: &io::Error) -> String {
             )
         }
         ErrorKind::ReadOnlyFilesystem => {
-            format!("{shown} can't be written: {error}. In a unit, ReadWritePaths={directory} allows it")
+            format!(
+                "{shown} can't be written: {error}. In a unit, ReadWritePaths= with the whole path of {directory} allows it; elsewhere \
+                 see `dmesg`: a failing card is made read-only"
+            )
+        }
+        _ if error.raw_os_error() == Some(nix::libc::ELOOP) => {
+            format!("{shown} can't be written: its links lead in a circle")
         }
         _ => format!("{shown} can't be written: {error}; see `dmesg` for errors of the disk"),
     }
@@ -134,17 +143,19 @@ mod tests {
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("directory")).unwrap();
         symlink("/dev/null", at("device")).unwrap();
+        symlink("nowhere/x", at("dangling")).unwrap();
         fs::write(at("file"), "").unwrap();
         for (name, said) in [
             ("none/gatewire.prom", "there is no directory"),
             ("file/gatewire.prom", "there is no directory"),
             ("directory", "isn't a file"),
             ("device", "isn't a file"),
+            ("dangling", "nowhere"),
         ] {
             let failure = write(&at(name), "x").unwrap_err().into_lines();
             assert!(failure[0].contains(said) && failure[0].contains(name), "{failure:?}");
         }
-        assert_eq!(names(directory.path()), ["device", "directory", "file"]);
+        assert_eq!(names(directory.path()), ["dangling", "device", "directory", "file"]);
         assert_eq!(names(&at("directory")), [""; 0]);
     }
 }

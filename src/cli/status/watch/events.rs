@@ -82,8 +82,9 @@ fn meaning(pressed: &[u8]) -> Option<Event> {
 
 /// Those that `signals` takes.
 pub(super) fn blocked_signals() -> nix::Result<SigSet> {
-    use Signal::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH};
-    let signals: SigSet = [SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGWINCH].into_iter().collect();
+    use Signal::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH};
+    let ends = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+    let signals: SigSet = [SIGCONT, SIGTSTP, SIGWINCH].into_iter().chain(ends).collect();
     signals.thread_block()?;
     Ok(signals)
 }

@@ -30,10 +30,11 @@ static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Why nothing can be drawn, if so.
 pub(super) fn lack() -> Option<&'static str> {
-    let is_dumb = std::env::var("TERM").is_ok_and(|name| name == "dumb") || std::env::var_os("TERM").is_none();
+    let is_dumb = std::env::var("TERM")
+        .map_or_else(|_| std::env::var_os("TERM").is_none(), |name| ["dumb", ""].contains(&&*name));
     match () {
-        () if !io::stdout().is_terminal() => Some("standard output is none"),
-        () if !io::stdin().is_terminal() => Some("standard input is none, from which `q` would be read"),
+        () if !io::stdout().is_terminal() => Some("standard output isn't one"),
+        () if !io::stdin().is_terminal() => Some("standard input isn't one, from which `q` would be read"),
         () if is_dumb => Some("this one can't be drawn on (TERM is dumb, or not set)"),
         () => None,
     }
