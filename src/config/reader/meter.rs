@@ -44,7 +44,7 @@ impl Reader<'_> {
             Section::of(self.root, "meter", self.report).warning(
                 "budget",
                 "nothing here is urgent, so that past the budget nothing at all is published until the next month. Write `urgent = true` \
-                 below a [[publish]] or [[bridge.up]] that has to go all the same, or `then = \"warn\"`",
+                 below a [[publish]] or [[bridge.up]] that has to go all the same, or choose \"warn\"",
             );
         }
     }
