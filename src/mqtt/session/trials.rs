@@ -245,8 +245,8 @@ impl Session {
     pub(crate) fn suback_missing(&mut self, filter: &TopicFilter, now: Instant) -> Option<Paused> {
         let State::Connected(liveness) = &self.state else { return None };
         let is_alive = now.saturating_duration_since(liveness.last_received) < self.options.ack_timeout;
-        (is_alive && self.subscriptions.is_requested(filter))
-            .then(|| self.subscriptions.ended_for(std::slice::from_ref(filter), false, now))?
+        let requested = self.subscriptions.only_requested();
+        (is_alive && requested.contains(filter)).then(|| self.subscriptions.ended_for(&requested, false, now))?
     }
 
     /// There was no connection, or it has ended in another way.

@@ -65,10 +65,6 @@ impl Requested {
         self.wishes.iter().map(|(filter, wish)| (filter, wish.qos))
     }
 
-    pub(super) fn contains(&self, filter: &TopicFilter) -> bool {
-        self.wishes.contains_key(filter)
-    }
-
     /// Which of them is asked for first: the least. What may be bad is asked for after what isn't known to be.
     pub(super) fn rank(&self, filter: &TopicFilter) -> (u32, u64) {
         self.wishes.get(filter).map_or((0, 0), |wish| (wish.ends, wish.number))

@@ -32,12 +32,8 @@ impl Wishes {
         if self.first.contains_key(filter) {
             return Turn::First;
         }
-        match self.groups.iter().position(|group| group.contains(filter)) {
-            Some(place) => Turn::Group(place),
-            None if self.requested.contains(filter) => Turn::Requested,
-            // It isn't wanted any more.
-            None => Turn::First,
-        }
+        // One that isn't wanted any more, and is yet to be answered, was a reader's, who has changed its mind.
+        self.groups.iter().position(|group| group.contains(filter)).map_or(Turn::Requested, Turn::Group)
     }
 
     /// All that is wanted.
