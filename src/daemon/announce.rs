@@ -104,8 +104,8 @@ fn publish(publish: &Publish) -> String {
 
 /// Without its filters as long as they may hold the name of the thing and AWS is yet to say it.
 fn forward(forward: &Forward, is_named: bool) -> String {
-    let filters = if is_named { format!("{} ", listed(&forward.filters)) } else { String::new() };
-    format!("{}: {filters}to {}", forward.name, forward.socket.path.display())
+    let wants = if is_named { format!("{} ", forward.wants()) } else { String::new() };
+    format!("{}: {wants}to {}", forward.name, forward.socket.path.display())
 }
 
 fn bridge(bridge: &Bridge) -> String {

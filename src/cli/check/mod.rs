@@ -189,8 +189,7 @@ fn summary(config: &Config, cost: &Cost) -> Vec<String> {
         line("publish", format!("{}: on {} {}{urgent}", publish.name, publish.topic, publish.when));
     }
     for forward in &config.forward {
-        let filters: Vec<&str> = forward.filters.iter().map(|filter| filter.as_str()).collect();
-        line("forward", format!("{}: {} to {}", forward.name, filters.join(", "), forward.socket.path.display()));
+        line("forward", format!("{}: {} to {}", forward.name, forward.wants(), forward.socket.path.display()));
     }
     for ingest in &config.ingest {
         let topics: Vec<&str> = ingest.topics.iter().map(|topic| topic.as_str()).collect();

@@ -71,8 +71,13 @@ impl<'a> Reader<'a> {
 
     fn forward(&self, section: Section<'a>, name: String) -> Option<Forward> {
         let read = |node: &Node, complaints: &Complaints<'_>| self.filters(node, &["$aws/", "$share/"], complaints);
-        let allow = section.get_parts("allow", read);
-        let filters = match (section.node("filters"), &allow) {
+        let allow = section.get_parts("allow", |node, complaints| {
+            let filters = read(node, complaints)?;
+            let shared = filters.iter().find(|filter| filter.as_str().starts_with("$share/"));
+            shared.inspect(|filter| complaints.at(node, shared_in_allow(filter.as_str())));
+            shared.is_none().then_some(filters)
+        });
+        let filters = match (section.node("filters"), section.node("allow")) {
             // Readers say what they want.
             (None, Some(_)) => Some(Vec::new()),
             _ => section.require_parts("filters", "[\"test/topic\"]", read),
@@ -267,6 +272,15 @@ impl<'a> Reader<'a> {
         };
         read().map_err(|text| complaints.at(item, text)).ok()
     }
+}
+
+/// Why `allow` takes no shared subscription.
+fn shared_in_allow(text: &str) -> String {
+    let own = text.splitn(3, '/').nth(2).unwrap_or_default();
+    format!(
+        "\"{text}\" is a shared subscription, for which a reader can't ask. Write the filter by itself, \"{own}\"; with \
+         `ack = \"reader\"` the readers of a forward share its messages"
+    )
 }
 
 pub(super) fn keep(section: Section<'_>) -> Keep {

@@ -275,3 +275,31 @@ fn credentials_can_be_checked_although_something_else_is_wrong() {
     assert_eq!(tls("[tls]\nkey_file = \"here\"\n"), None);
     assert_eq!(tls("[tls\nkey_file = \"/here/key\"\n"), None);
 }
+
+#[test]
+fn a_wrong_allow_is_told_once_and_filters_need_not_be_there_beside_it() {
+    let forward = |rest: &str| {
+        load(&format!("{CONNECTION}[[forward]]\nname = \"f\"\nsocket = \"/s\"\n{rest}\n"), &[])
+            .map(|(config, _)| config.forward[0].wants())
+    };
+    for (allow, wrong) in [
+        ("\"x/#\"", "must be an array"),
+        ("[1]", "must be"),
+        ("[\"\"]", "isn't a topic filter"),
+        ("[\"a/#/b\"]", "isn't a topic filter"),
+        (
+            "[\"$share/g/q/#\"]",
+            "is a shared subscription, for which a reader can't ask. Write the filter by itself, \"q/#\"",
+        ),
+    ] {
+        let found = forward(&format!("allow = {allow}")).unwrap_err();
+        assert!(found.len() == 1 && found[0].contains("`forward.allow`: ") && found[0].contains(wrong), "{found:#?}");
+    }
+    let asked = "what readers ask for (allow g/thing-1/#, x)";
+    assert_eq!(forward("allow = [\"g/{{client_id}}/#\", \"x\"]").unwrap(), asked);
+    assert_eq!(
+        forward("allow = [\"g/{{client_id}}/#\", \"x\"]\nfilters = [\"a\", \"b\"]").unwrap(),
+        format!("a, b, and {asked}")
+    );
+    assert!(forward("").unwrap_err()[0].contains("`forward.filters`: is missing"));
+}
