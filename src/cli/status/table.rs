@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::history;
 use super::said::{self, Words};
-use super::words::{bytes, causes, relative, span, total, waits, wrapped};
+use super::words::{bytes, causes, nothing_waits, relative, span, total, waits, wrapped};
 use crate::cli::output::{Style, StyledText, Tone};
 use crate::count::{count, count_that};
 use crate::printable::printable;
@@ -152,7 +152,7 @@ impl Page {
     fn outbox(&mut self, outbox: &OutboxDocument) {
         let oldest = outbox.oldest.map_or_else(String::new, |at| format!(", the oldest {}", self.since(at)));
         let waits = match (outbox.waiting, outbox.in_flight) {
-            (0, 0) => "nothing waits for IoT Core".to_owned(),
+            (0, 0) => nothing_waits(outbox.held.is_some()).to_owned(),
             (waiting, in_flight) => format!(
                 "{} for IoT Core{}, {in_flight} in flight: {}, {} on the disk{oldest}",
                 waits(waiting),

@@ -230,6 +230,19 @@ fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
 }
 
 #[test]
+fn an_outbox_that_is_held_isnt_said_to_have_nothing_that_waits() {
+    let mut document = outage();
+    document["outbox"] =
+        json!({"held": {"cause": "subscribing", "since": "2026-01-31T11:59:58Z", "reason": "r", "advice": "a"}});
+    let page = page(document);
+    assert!(
+        page.contains("messages wait for the answer to a SUBSCRIBE") && !page.contains("nothing waits for IoT"),
+        "{page}"
+    );
+    assert_eq!(line(&page, "outbox"), "outbox       empty; what programs send now waits with them");
+}
+
+#[test]
 fn the_certificate_says_when_it_ends_and_when_that_is_urgent() {
     let certificate = |not_before: &str, not_after: &str| {
         let document = json!({"certificate": {"not_before": not_before, "not_after": not_after}});

@@ -8,6 +8,11 @@ use ratatui::text::Span;
 use crate::count::count_that;
 use crate::time::Rfc3339;
 
+/// Of an outbox with nothing in it; while messages are held, those of programs may still be with these.
+pub(super) fn nothing_waits(is_held: bool) -> &'static str {
+    if is_held { "empty; what programs send now waits with them" } else { "nothing waits for IoT Core" }
+}
+
 /// A duration with its two largest units: `3d 4h`, `12m 3s`, `0s`.
 pub(super) fn span(duration: SignedDuration) -> String {
     let seconds = duration.unsigned_abs().as_secs();

@@ -18,7 +18,7 @@ use super::trouble::{self, Trouble, When};
 use crate::cli::output::Tone;
 use crate::cli::status::history;
 use crate::cli::status::said::Words;
-use crate::cli::status::words::{bytes, columns_of, relative, span, total, waits, wrapped};
+use crate::cli::status::words::{bytes, columns_of, nothing_waits, relative, span, total, waits, wrapped};
 use crate::printable::printable;
 use crate::status::document::{Document, Drain, LinkDocument, OutboxDocument};
 
@@ -280,7 +280,7 @@ impl View {
     fn outbox(&mut self, outbox: &OutboxDocument) {
         let OutboxDocument { waiting, in_flight, stored, quarantined, .. } = outbox;
         if (*waiting, *in_flight) == (0, 0) {
-            self.entry(rank::OUTBOX, "outbox", None, "nothing waits for IoT Core");
+            self.entry(rank::OUTBOX, "outbox", None, nothing_waits(outbox.held.is_some()));
         } else {
             let oldest = outbox.oldest.map_or_else(String::new, |at| format!(", the oldest {}", self.words.since(at)));
             let size = bytes(outbox.bytes);
