@@ -15,6 +15,7 @@ mod reader;
 mod recipient;
 mod requested;
 mod text;
+mod word;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::rc::Rc;

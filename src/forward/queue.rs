@@ -30,7 +30,7 @@ use clients::Client;
 pub(super) use clients::{ClientId, Due, Role};
 use given::Given;
 use patience::HOLD;
-pub(super) use patience::{Cause, Cut};
+pub(super) use patience::{Cause, Cut, MAX_WAIT};
 use presumed::Presumed;
 
 /// The most one client may leave unwritten, in bytes (docs/sockets.md).

@@ -3,19 +3,15 @@
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 
-use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
 use super::Forward;
-use super::queue::{ClientId, Due, Queue, Role};
+use super::queue::{ClientId, Due, MAX_WAIT, Queue, Role};
 use super::requested::Denied;
-use crate::config::Ack;
+use super::word::Word;
 use crate::socket::{Line, Lines, Stream, append_string};
 use crate::time;
 
@@ -33,20 +29,6 @@ const MAX_ANSWERS: usize = 16 * 1024;
 /// The longest line that a client may send, in bytes: what it may say needs less than a hundred.
 const MAX_LINE: usize = 4 * 1024;
 
-/// The lines that a client may send.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-enum Word {
-    /// What it is: only as its first line.
-    Observe(bool),
-    /// It has done what is to be done with the message of this id.
-    Ack(u64),
-    /// It wants what matches these filters, too, within the forward's `allow`.
-    Subscribe(Vec<String>),
-    /// It doesn't want these any more.
-    Unsubscribe(Vec<String>),
-}
-
 /// A client and its connection. Dropping it gives what it wasn't written back to the queue.
 pub(super) struct Reader {
     forward: Rc<Forward>,
@@ -55,6 +37,8 @@ pub(super) struct Reader {
     lines: Lines,
     /// To bad lines, and what else it has to be told; written between two messages.
     answers: Vec<u8>,
+    /// While some are unwritten: since when the client has read nothing.
+    unread_since: Option<Instant>,
     /// It may still send something.
     reading: bool,
     /// It has sent a line.
@@ -82,6 +66,7 @@ impl Reader {
             stream,
             lines: Lines::up_to(MAX_LINE),
             answers: Vec::new(),
+            unread_since: None,
             reading: true,
             has_spoken: false,
         }
@@ -185,6 +170,8 @@ impl Reader {
             let queue = self.forward.queue.borrow();
             (queue.timeout(self.id), queue.holds_back(self.id))
         };
+        let unread_until = self.unread_since.map(|since| since + MAX_WAIT);
+        let timeout = [timeout, unread_until].into_iter().flatten().min();
         let may_read = self.reading && self.answers.len() < MAX_ANSWERS;
         tokio::select! {
             biased;
@@ -192,7 +179,12 @@ impl Reader {
             () = self.forward.cut.notified() => Ok(()),
             ready = self.stream.readable(), if may_read => ready.and_then(|()| self.read()),
             () = until(timeout), if timeout.is_some() => {
-                self.forward.change(|queue, now| queue.handle_timeout(self.id, now));
+                self.forward.change(|queue, now| {
+                    queue.handle_timeout(self.id, now);
+                    if unread_until.is_some_and(|until| now >= until) {
+                        queue.cut_for_answers(self.id, self.answers.len(), now);
+                    }
+                });
                 Ok(())
             }
             // A line that comes now is due on the disk long before this client is given up.
@@ -223,9 +215,7 @@ impl Reader {
             && let Some(line) = self.lines.next()
         {
             let heard = match line {
-                Line::Text(text) => {
-                    serde_json::from_str(text).map_err(|_| bad_line(what_is_wrong(&self.forward, text)))
-                }
+                Line::Text(text) => Word::of(text, &self.forward).map_err(|wrong| bad_line(&wrong)),
                 Line::TooLong => Err(bad_line("the line is longer than 4 KiB")),
                 Line::NotUtf8 => Err(bad_line("the line isn't UTF-8")),
             };
@@ -246,6 +236,7 @@ impl Reader {
         self.answers.extend_from_slice(format!("{{\"error\":\"{}\",\"detail\":", denied.code).as_bytes());
         append_string(&mut self.answers, &denied.detail);
         self.answers.extend_from_slice(b"}\n");
+        self.unread_since.get_or_insert_with(time::now);
     }
 
     /// Does what a client has said, or returns why not.
@@ -284,9 +275,6 @@ impl Reader {
     }
 
     fn heed_ack(&mut self, id: u64) -> Result<(), &'static str> {
-        if self.forward.config().ack == Ack::Written {
-            return Err(self.forward.what_it_takes());
-        }
         if self.role() == Some(Role::Observer) {
             return Err("an observer can't acknowledge messages");
         }
@@ -297,13 +285,22 @@ impl Reader {
         }
     }
 
+    /// The socket has taken something.
+    fn note_read(&mut self) {
+        self.unread_since = (!self.answers.is_empty()).then(time::now);
+    }
+
     /// Writes what is due, as much in one write as there is.
     fn write(&mut self) -> io::Result<Wrote> {
         let mut written = 0;
         while written < TURN {
-            if !self.answers.is_empty() && self.forward.queue.borrow().is_between_lines(self.id) {
+            if !self.answers.is_empty()
+                && self.role().is_some()
+                && self.forward.queue.borrow().is_between_lines(self.id)
+            {
                 let Some(n) = self.stream.try_write(&[IoSlice::new(&self.answers)])? else { return Ok(Wrote::Blocked) };
                 self.answers.drain(..n);
+                self.note_read();
                 written += n;
                 continue;
             }
@@ -316,6 +313,7 @@ impl Reader {
             drop(queue);
             let Some(n) = n else { return Ok(Wrote::Blocked) };
             written += n;
+            self.note_read();
             self.forward.change(|queue, now| queue.wrote(self.id, n, now));
         }
         Ok(Wrote::Enough)
@@ -335,16 +333,6 @@ impl Drop for Reader {
 
 fn bad_line(detail: &str) -> Denied {
     Denied { code: "bad_line", detail: detail.to_owned() }
-}
-
-/// What is wrong with a line that nobody knows.
-fn what_is_wrong(forward: &Forward, text: &str) -> &'static str {
-    let is_ack = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(text)
-        .is_ok_and(|object| object.len() == 1 && object.contains_key("ack"));
-    match is_ack && forward.config().ack == Ack::Reader {
-        true => "`ack` must be the `id` of a message as it came: a whole number without quotes",
-        false => forward.what_it_takes(),
-    }
 }
 
 async fn until(deadline: Option<Instant>) {

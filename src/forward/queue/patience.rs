@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Client, ClientId, Line, MAX_HELD, MAX_UNWRITTEN, Queue, Role};
 
 /// The longest a line may stay unwritten (docs/sockets.md).
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(10);
+pub(in crate::forward) const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// The longest a reader that doesn't take its line delays the acknowledgement. IoT Core sends nothing more while 100 are
 /// missing, so without a bound one slow reader would stop all of them, of all forwards.
@@ -67,6 +67,13 @@ impl Queue {
         self.cut_where(Cause::TooSlow, now, |queue, client| {
             client.id == id && queue.patience_ends(client).is_some_and(|end| now >= end)
         });
+    }
+
+    /// Cuts a client that has left answers to its own lines unread for [`MAX_WAIT`], so many bytes of them.
+    pub(in crate::forward) fn cut_for_answers(&mut self, id: ClientId, answers: usize, now: Instant) {
+        let before = self.cut.len();
+        self.cut_where(Cause::TooSlow, now, |_, client| client.id == id);
+        self.cut.iter_mut().skip(before).for_each(|cut| cut.unwritten += answers as u64);
     }
 
     /// When a client that takes nothing is cut: of the lines it waits for the first counts, while it drains the last write.

@@ -144,3 +144,15 @@ fn a_reader_that_works_through_a_long_backlog_is_not_cut_for_what_comes_meanwhil
     assert_eq!(bench.write_all(observer), (11..=210).collect::<Vec<_>>());
     assert_eq!(bench.done.len(), 210);
 }
+
+#[test]
+fn a_client_that_leaves_answers_unread_is_cut_and_no_other() {
+    let mut bench = Bench::new(10, 10_000);
+    let (deaf, other) = (bench.attach(Role::Reader), bench.attach(Role::Reader));
+    bench.arrive(5);
+    bench.queue.cut_for_answers(deaf, 100, bench.now);
+    assert_eq!(bench.queue.take_cut(), [Cut { id: deaf, role: Role::Reader, cause: Cause::TooSlow, unwritten: 106 }]);
+    bench.queue.cut_for_answers(deaf, 100, bench.now);
+    assert!(bench.queue.take_cut().is_empty(), "it is gone");
+    assert_eq!((bench.queue.due(deaf), bench.queue.role(other)), (Due::Close, Some(Role::Reader)));
+}
