@@ -342,7 +342,9 @@ fn what_readers_may_ask_for_beside_other_filters_is_warned_of() {
     let forward =
         |name: &str, keys: &str| format!("[[forward]]\nname = \"{name}\"\nsocket = \"/run/{name}.sock\"\n{keys}\n");
     let of = |protocol: &str, one: &str, other: &str| {
-        bridges(&format!("protocol = \"{protocol}\"\n{}{}", forward("a", one), forward("b", other))).1
+        let connection = CONNECTION.replace("3.1.1", protocol);
+        let text = format!("{connection}{}{}", forward("a", one), forward("b", other));
+        load(&text, &[]).unwrap().1
     };
     let found = of("3.1.1", "filters = [\"x/a\"]", "qos = 0\nallow = [\"y/#\", \"x/#\"]");
     assert!(
