@@ -300,7 +300,7 @@ fn before_there_is_an_identity_its_name_is_a_placeholder() {
 #[test]
 fn an_urgent_rule_is_told() {
     let directory = configured(
-        "[[bridge]]\nname = \"house\"\nbroker = \"localhost\"\n[[bridge.up]]\nfrom = \"alarm/#\"\nurgent = true\n",
+        "[[bridge]]\nname = \"house\"\nbroker = \"localhost:1883\"\n[[bridge.up]]\nfrom = \"alarm/#\"\nurgent = true\n",
     );
     assert_eq!(
         gatewire(directory.path(), &["bridge", "alarm/door"]).1,
