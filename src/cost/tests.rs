@@ -152,7 +152,7 @@ fn with_aliases_a_topic_is_counted_once_and_then_its_number() {
 fn what_is_packed_is_counted_as_it_differs_from_one_publication_to_the_next() {
     let batch = "batch = { max = 50, within = \"1h\", encoding = \"gzip\" }";
     let payload = |payload: &str| row(&format!("every = \"1m\"\n{payload}\n{batch}"), Reads::Nothing);
-    let sent = |row: &Row| row.traffic.clone().unwrap().sent / row.messages;
+    let sent = |row: &Row| row.traffic.unwrap().sent / row.messages;
     let same = payload("payload = { t = \"2026-01-01T00:00:00.000Z\", n = 43800 }");
     let each = payload("payload = { t = \"{{timestamp}}\", n = \"{{count}}\" }");
     assert_eq!((same.messages, each.messages), (876, 876));
