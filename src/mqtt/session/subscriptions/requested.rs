@@ -65,9 +65,10 @@ impl Requested {
         self.wishes.iter().map(|(filter, wish)| (filter, wish.qos))
     }
 
-    /// Which of them is asked for first: the least. What may be bad is asked for after what isn't known to be.
+    /// Which of them is asked for first: the least. What may be bad is asked for after what isn't known to be; one end may have been for
+    /// another, and doesn't put it behind whatever is new.
     pub(super) fn rank(&self, filter: &TopicFilter) -> (u32, u64) {
-        self.wishes.get(filter).map_or((0, 0), |wish| (wish.ends, wish.number))
+        self.wishes.get(filter).map_or((0, 0), |wish| (wish.ends.saturating_sub(1), wish.number))
     }
 
     pub(super) fn granted(&mut self, filter: &TopicFilter) {

@@ -47,6 +47,7 @@ fn no_message_waits_for_them_however_often_they_change() {
                             bench.receive(suback(id, &vec![1; filters.len()])).unwrap();
                         }
                         Heard::Unsubscribe { id, filters } => bench.receive(Say::UnsubAck(id, filters.len())).unwrap(),
+                        Heard::PingReq => bench.receive(Say::PingResp).unwrap(),
                         other => panic!("{other:?}"),
                     }
                 }
