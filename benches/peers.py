@@ -310,6 +310,14 @@ run = ["/bin/true"]
             return json.loads(s.makefile().read())["services"].values()
 
 
+class Glance(Gatewire):
+    """With a listener for Prometheus, and bytes counted."""
+
+    def __init__(self, broker, protocol):
+        super().__init__(broker, protocol)
+        self.more = f'[metrics]\nlisten = "unix:{self.path("metrics.sock")}"\n[meter]\n'
+
+
 class Floor(Peer):
     binary = "floor"
 
