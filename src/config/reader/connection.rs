@@ -33,10 +33,14 @@ const LINK_TOPIC: &str = "\"gateways/{{client_id}}/link\"";
 
 /// A duration, or `"auto"`.
 fn keep_alive(node: &Node) -> Result<KeepAlive, String> {
-    if string(node).is_ok_and(|text| text == "auto") {
+    let text = string(node).unwrap_or_default();
+    if text == "auto" {
         return Ok(KeepAlive::UpTo(MAX_KEEP_ALIVE));
     }
-    duration(5 * SECOND..=MAX_KEEP_ALIVE)(node).map(KeepAlive::Fixed)
+    let is_word = !text.is_empty() && text.chars().all(char::is_alphabetic);
+    duration(5 * SECOND..=MAX_KEEP_ALIVE)(node)
+        .map(KeepAlive::Fixed)
+        .map_err(|error| if is_word { format!("{error}, nor \"auto\"") } else { error })
 }
 
 impl<'a> Reader<'a> {

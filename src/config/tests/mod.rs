@@ -135,6 +135,8 @@ fn what_is_needed_is_asked_for() {
 fn a_keep_alive_may_be_found_by_trying() {
     let (config, warnings) = load(&format!("{CONNECTION}keep_alive = \"auto\""), &[]).unwrap();
     assert_eq!((config.connection.keep_alive, warnings), (KeepAlive::UpTo(Duration::from_secs(1200)), vec![]));
+    let errors = load(&format!("{CONNECTION}keep_alive = \"auot\""), &[]).unwrap_err();
+    assert!(errors.len() == 1 && errors[0].ends_with("\"7d\", nor \"auto\""), "{errors:?}");
 }
 
 #[test]
