@@ -82,7 +82,8 @@ fn conclude(run: &Run, produced: &[Produced; PRODUCERS], arrived: &[String]) {
         promised - stored,
         sent - promised - shutting_down
     ));
-    assert!(stored > 0, "nothing was at stake");
+    // On a busy machine each life may be too short to store anything; `delivered` is a promise, too.
+    assert!(promised > 0, "nothing was at stake");
 }
 
 #[test]
