@@ -339,16 +339,9 @@ fn every_and_batch_hold_back_and_lose_nothing() {
     let _again = bench.setup.again().edit("every = \"1h\"", "every = \"1s\"");
     gatewire.signal("HUP");
     let mut expected: BTreeSet<String> = (0..60).map(|n| format!("slow/{n} 2")).collect();
-    // What the kill kept from being acknowledged, to IoT Core or to the broker, comes again.
-    let again: BTreeSet<String> = (0..60).flat_map(|n| [format!("slow/{n} 1"), format!("slow/{n} 2")]).collect();
     while !expected.is_empty() {
         let message = cloud.next();
-        assert!(
-            expected.remove(&message)
-                || again.contains(&message)
-                || message.starts_with("array/")
-                || message == "fast/a 1",
-            "{message}"
-        );
+        // What the kill kept from being acknowledged comes again.
+        assert!(expected.remove(&message) || message.ends_with(" 1") || message.starts_with("array/"), "{message}");
     }
 }

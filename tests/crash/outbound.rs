@@ -82,8 +82,7 @@ fn conclude(run: &Run, produced: &[Produced; PRODUCERS], arrived: &[String]) {
         promised - stored,
         sent - promised - shutting_down
     ));
-    // On a busy machine each life may be too short to store anything; `delivered` is a promise, too.
-    assert!(promised > 0, "nothing was at stake");
+    assert!(stored > 0, "nothing was at stake");
 }
 
 #[test]

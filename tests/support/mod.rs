@@ -35,7 +35,7 @@ use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// How long anything may take that should happen at once; a machine under load takes its time.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory with certificates from `certs/make-dev-certs`.
 pub struct Certificates {
