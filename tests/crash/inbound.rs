@@ -171,7 +171,8 @@ fn inbound(share: usize, acknowledges: bool, version: Version) {
     let reader = Reader { socket, status, acknowledges, rng, seen: Arc::clone(&seen) };
     let reader = std::thread::spawn(move || reader.run());
     let feeder = Feeder::start(mosquitto.publisher("down/x"), run.rng(2));
-    let gatewire = run.kill_again_and_again(|_, gatewire| gatewire.kill_if_alive());
+    let is_at_stake = || !acknowledges || seen.lock().unwrap().deaths > 0;
+    let gatewire = run.kill_again_and_again(is_at_stake, |_, gatewire| gatewire.kill_if_alive());
     let published = feeder.finish();
     // A loss shows when nothing comes any more.
     let start = Instant::now();

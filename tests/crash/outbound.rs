@@ -42,8 +42,9 @@ fn outbound(
     let run = Run::new(format!("{name}, MQTT {}", version.name()), share, setup);
     let cloud = cloud.start(run.rng(1));
     let start = |name: usize| Producer::start(run.path("up.sock"), name, run.rng(2 + name as u64));
-    let producers = std::array::from_fn::<_, PRODUCERS, _>(start);
-    let gatewire = run.kill_again_and_again(end);
+    let producers: [Producer; PRODUCERS] = std::array::from_fn(start);
+    // Lives are short: it takes many until one meets an outage that is longer than spill_after.
+    let gatewire = run.kill_again_and_again(|| producers.iter().any(Producer::has_stored), end);
     cloud.calm_down();
     let produced = producers.map(Producer::finish);
     let outbox = patiently("an empty outbox", || {
@@ -82,7 +83,6 @@ fn conclude(run: &Run, produced: &[Produced; PRODUCERS], arrived: &[String]) {
         promised - stored,
         sent - promised - shutting_down
     ));
-    assert!(stored > 0, "nothing was at stake");
 }
 
 #[test]

@@ -20,6 +20,7 @@ const WINDOW: usize = 64;
 pub(crate) struct Producer {
     thread: JoinHandle<Produced>,
     enough: Arc<AtomicBool>,
+    has_stored: Arc<AtomicBool>,
 }
 
 /// What a producer has seen. Its lines are numbered from 0 in the order in which it wrote them; none is written twice.
@@ -30,6 +31,7 @@ pub(crate) struct Produced {
     pub(crate) promised: Vec<u64>,
     pub(crate) stored: usize,
     pub(crate) shutting_down: usize,
+    has_stored: Arc<AtomicBool>,
 }
 
 impl Producer {
@@ -37,8 +39,9 @@ impl Producer {
     pub(crate) fn start(socket: PathBuf, name: usize, mut rng: Rng) -> Producer {
         let enough = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&enough);
+        let has_stored = Arc::<AtomicBool>::default();
+        let mut produced = Produced { has_stored: Arc::clone(&has_stored), ..Produced::default() };
         let thread = std::thread::spawn(move || {
-            let mut produced = Produced::default();
             while !told.load(Ordering::Relaxed) {
                 match UnixStream::connect(&socket) {
                     Ok(stream) => produced.publish(stream, name, &mut rng, &told),
@@ -47,7 +50,12 @@ impl Producer {
             }
             produced
         });
-        Producer { thread, enough }
+        Producer { thread, enough, has_stored }
+    }
+
+    /// Whether it was answered `stored`.
+    pub(crate) fn has_stored(&self) -> bool {
+        self.has_stored.load(Ordering::Relaxed)
     }
 
     /// Takes the last answers.
@@ -106,6 +114,7 @@ impl Produced {
             (Some("stored"), None) => {
                 self.promised.push(number);
                 self.stored += 1;
+                self.has_stored.store(true, Ordering::Relaxed);
             }
             (None, Some("shutting_down")) => self.shutting_down += 1,
             _ => panic!("{answer}"),

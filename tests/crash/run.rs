@@ -44,12 +44,17 @@ impl Run {
         self.setup.directory.path().join(name)
     }
 
-    /// Starts gatewire, lets it live for a while and ends it, as often as this run has to: `end` says whether SIGKILL was
-    /// what ended it. Returns it once more started.
-    pub(crate) fn kill_again_and_again(&self, end: impl Fn(&mut Rng, Gatewire) -> bool) -> Gatewire {
+    /// Starts gatewire, lets it live for a while and ends it, as often as this run has to, and then until something
+    /// `is_at_stake`, but not without an end: `end` says whether SIGKILL was what ended it. Returns it once more started.
+    pub(crate) fn kill_again_and_again(
+        &self,
+        is_at_stake: impl Fn() -> bool,
+        end: impl Fn(&mut Rng, Gatewire) -> bool,
+    ) -> Gatewire {
         let rng = &mut self.rng(0);
         let mut killed = 0;
-        while killed < self.kills {
+        while killed < self.kills || !is_at_stake() {
+            assert!(killed < self.kills + KILLS, "nothing was at stake");
             let gatewire = self.setup.start();
             sleep(lifetime(rng));
             killed += usize::from(end(rng, gatewire));
