@@ -39,7 +39,13 @@ impl Commands {
     /// A request is tried again later: it has been refused for now, or, if not, hasn't been answered in time.
     pub(crate) fn delayed(&mut self, id: RequestId, is_refused: bool, requests: &mut Requests, now: Instant) {
         let Some((execution, told)) = self.telling(id) else { return };
-        let Some(open) = self.open.get_mut(&execution).filter(|_| !is_refused) else { return };
+        let Some(open) = self.open.get_mut(&execution) else { return };
+        if told == Told::Result {
+            self.effects.extend(open.release());
+        }
+        if is_refused {
+            return;
+        }
         match told {
             Told::InProgress => open.stray += 1,
             Told::Result => open.is_told = true,
@@ -74,6 +80,7 @@ impl Commands {
             open.telling = request.map(|request| (request, Told::Result));
             if request.is_none() {
                 open.again_at = Some(now + LATER);
+                self.effects.extend(open.release());
             }
         }
     }
@@ -91,6 +98,7 @@ impl Commands {
             // This is no answer to IN_PROGRESS, with which nothing goes.
             Answer::Rejected(rejection) if rejection.code != "InvalidStateTransition" => {
                 open.not_as_it_is(now);
+                self.effects.extend(open.release());
                 self.trouble(of_result(execution, outcome.status.as_str()), rejection);
                 self.tell(execution, requests, now);
             }
@@ -103,6 +111,7 @@ impl Commands {
             Answer::Rejected(rejection) => self.over(execution, Fate::Moot(rejection.code), requests),
             Answer::NotTaken(why) => {
                 open.again_at = Some(now + LATER);
+                self.effects.extend(open.release());
                 self.trouble(of_result(execution, outcome.status.as_str()), not_taken(why));
             }
         }

@@ -88,7 +88,7 @@ impl Reason {
 
 /// The reason codes that come from here; actions have others.
 const INTERRUPTED: &str = "INTERRUPTED";
-pub(super) const NOT_RECORDED: &str = "NOT_RECORDED";
+const NOT_RECORDED: &str = "NOT_RECORDED";
 pub(super) const TOO_MANY: &str = "TOO_MANY";
 const TOO_OLD: &str = "TOO_OLD";
 pub(super) const UNSUPPORTED_FORMAT: &str = "UNSUPPORTED_FORMAT";
@@ -119,6 +119,11 @@ impl Outcome {
 
     pub(super) fn timed_out(reason: Reason) -> Outcome {
         Outcome { status: Status::TimedOut, reason: Some(reason), details: Details::default() }
+    }
+
+    /// The disk doesn't take it.
+    pub(super) fn not_recorded(description: &str) -> Outcome {
+        Outcome::failed(Reason::new(NOT_RECORDED, description), Details::default())
     }
 
     pub(super) fn too_old() -> Outcome {

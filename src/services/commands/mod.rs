@@ -40,11 +40,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::jobs::Details;
 use super::{Request, RequestId, Requests, Service};
 pub(crate) use effect::{Effect, Fate, RecordId, Unanswered};
 pub(crate) use execution::{Execution, Outcome, Reason};
-use execution::{MAX_TIME, NOT_RECORDED, WAITED_TOO_LONG};
+use execution::{MAX_TIME, WAITED_TOO_LONG};
 pub(crate) use journal::{Entry, Journal, Stage};
 use open::{Open, Phase, Told};
 
@@ -242,19 +241,21 @@ impl Commands {
     }
 
     /// A journal is on the disk, and with it all before it. Or, with `is_done` false, it can't be written now, and it, or the newest
-    /// there is then, is tried again and again: meanwhile nothing begins, but results are told all the same.
+    /// there is then, is tried again and again: meanwhile nothing begins, but results are told all the same. IoT Core has a PUBACK of
+    /// what isn't on the disk once its result is accepted, or doesn't seem to be for now: others wait behind that PUBACK.
     pub(crate) fn recorded(&mut self, id: RecordId, is_done: bool, requests: &mut Requests, now: Instant) {
         self.see(now);
         let ids: Vec<String> = self.open.keys().cloned().collect();
         for execution in ids {
             let Some(open) = self.open.get_mut(&execution) else { continue };
-            if open.awaited.is_some_and(|awaited| awaited <= id) {
-                // If it isn't on the disk, it won't be begun in this life; and not in another, as it won't come again.
-                open.awaited = None;
-                let tokens = std::mem::take(&mut open.tokens);
-                self.effects.extend(tokens.into_iter().map(Effect::Release));
+            if is_done && open.awaited.is_some_and(|awaited| awaited <= id) {
+                self.effects.extend(open.release());
             }
             match &mut open.phase {
+                // Its PUBACK would hold up all others until it is its turn.
+                Phase::Waiting(_) if !is_done && open.awaited.is_some_and(|awaited| awaited <= id) => {
+                    self.end_unrecorded(&execution, "it can't be noted on the disk that it has come", requests, now);
+                }
                 // The disk has taken its time.
                 Phase::Beginning(_, record) if *record <= id && is_done && open.begin_by < now => {
                     self.begins_too_late(&execution);
@@ -266,8 +267,7 @@ impl Commands {
                     self.effects.push_back(Effect::Begin(begun));
                 }
                 Phase::Beginning(_, record) if *record <= id => {
-                    let reason = Reason::new(NOT_RECORDED, "it can't be noted on the disk that it is begun");
-                    self.end(&execution, Outcome::failed(reason, Details::default()));
+                    self.end_unrecorded(&execution, "it can't be noted on the disk that it is begun", requests, now);
                     self.effects.push_back(Effect::PassTurn(execution));
                 }
                 Phase::Result(_, awaited) if awaited.is_some_and(|awaited| awaited <= id) => {
@@ -307,10 +307,20 @@ impl Commands {
         }
     }
 
+    /// The disk doesn't take it, nor would it take this result: that is told at once.
+    fn end_unrecorded(&mut self, id: &str, why: &str, requests: &mut Requests, now: Instant) {
+        let outcome = Outcome::not_recorded(why);
+        self.end(id, outcome.clone());
+        if let Some(open) = self.open.get_mut(id) {
+            open.phase = Phase::Result(outcome, None);
+        }
+        self.tell(id, requests, now);
+    }
+
     fn over(&mut self, id: &str, fate: Fate, requests: &mut Requests) {
-        let Some(open) = self.open.remove(id) else { return };
+        let Some(mut open) = self.open.remove(id) else { return };
         open.telling.into_iter().for_each(|(request, _)| requests.withdraw(request));
-        self.effects.extend(open.tokens.into_iter().map(Effect::Release));
+        self.effects.extend(open.release());
         self.journal.set_stage(id, Stage::Over);
         self.record();
         self.effects.push_back(Effect::Over(id.to_owned(), fate));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::effect::RecordId;
+use super::effect::{Effect, RecordId};
 use super::execution::Outcome;
 use crate::message::AckToken;
 use crate::services::RequestId;
@@ -17,7 +17,7 @@ pub(super) struct Open {
     pub(super) ends_at: Instant,
     /// AWS can't want a result any more.
     pub(super) forget_at: Instant,
-    /// Of its requests, until a journal with it is on the disk: that one.
+    /// Of its requests, until a journal with it is on the disk: that one. Where the disk doesn't take it, until its result is told.
     pub(super) tokens: Vec<AckToken>,
     pub(super) awaited: Option<RecordId>,
     /// What is told, without answer.
@@ -68,6 +68,12 @@ impl Open {
             again_at: None,
             is_bare: false,
         }
+    }
+
+    /// IoT Core may have its PUBACKs.
+    pub(super) fn release(&mut self) -> impl Iterator<Item = Effect> + use<> {
+        self.awaited = None;
+        std::mem::take(&mut self.tokens).into_iter().map(Effect::Release)
     }
 
     pub(super) fn timeout(&self) -> Option<Instant> {

@@ -215,10 +215,26 @@ fn without_a_disk_nothing_is_begun() {
     world.create(LISTED, None);
     world.bring(0);
     world.written(false);
+    assert_eq!(world.unacknowledged.len(), 1, "killed now, it wouldn't be answered if it didn't come again");
     talk(&mut world);
     assert_eq!((world.begun.len(), world.unacknowledged.len()), (0, 0));
     world.calm();
     is_said(&world, "FAILED", "NOT_RECORDED");
+}
+
+#[test]
+fn without_a_disk_nothing_waits_for_its_turn_and_holds_up_what_comes_behind() {
+    let mut world = running(LISTED);
+    world.create(LISTED, None);
+    world.bring(0);
+    world.written(false);
+    assert_eq!(world.unacknowledged.len(), 1);
+    talk(&mut world);
+    assert_eq!((world.action.is_some(), world.unacknowledged.len()), (true, 0));
+    assert_eq!(world.cloud.command("command-2").status, "FAILED");
+    world.end_action(Status::Succeeded);
+    world.calm();
+    assert_eq!(world.begun.len(), 1);
 }
 
 #[test]

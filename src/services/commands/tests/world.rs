@@ -48,6 +48,8 @@ pub(super) struct World {
     outcomes: BTreeMap<String, Vec<Status>>,
     pub(super) over: BTreeMap<String, Fate>,
     pub(super) troubles: usize,
+    /// Of requests that are tried again later.
+    delays: usize,
     pub(super) dropped: Vec<Unanswered>,
     /// The next release is of one that isn't answered.
     is_dropping: bool,
@@ -93,6 +95,7 @@ impl World {
             outcomes: BTreeMap::new(),
             over: BTreeMap::new(),
             troubles: 0,
+            delays: 0,
             dropped: Vec::new(),
             is_dropping: false,
             is_unwritable: false,
@@ -254,6 +257,7 @@ impl World {
                         assert!(self.commands.answered(id, answer, &mut self.requests, self.now));
                     }
                     Event::Delayed(id, rejection, _) => {
+                        self.delays += 1;
                         self.commands.delayed(id, rejection.is_some(), &mut self.requests, self.now);
                     }
                     Event::Refused(..) => {}
@@ -289,7 +293,12 @@ impl World {
                 let Some(id) = self.tokens.remove(&token) else { return };
                 let is_on_disk = self.disk.entries().any(|entry| entry.execution == id);
                 let is_dropped = std::mem::take(&mut self.is_dropping);
-                assert!(is_on_disk || self.is_unwritable || is_dropped, "{id} isn't on the disk");
+                let is_answered = || {
+                    let command = self.cloud.command(&id);
+                    let is_late = command.expires_at.is_some_and(|at| at <= self.now);
+                    command.is_over || command.is_deleted || is_late || self.delays + self.troubles > 0
+                };
+                assert!(is_on_disk || (self.is_unwritable && is_answered()) || is_dropped, "{id} isn't on the disk");
                 self.unacknowledged.retain(|other| *other != id);
             }
             Effect::Begin(execution) => {
