@@ -167,6 +167,38 @@ fn what_comes_while_the_daemon_is_restarted_waits_for_the_reader_that_had_asked_
 }
 
 #[test]
+fn a_reader_that_asks_for_something_else_all_the_time_does_not_wear_the_card() {
+    let broker = Mosquitto::start();
+    let forward = "[[forward]]\nname = \"f\"\nallow = [\"gateways/{{client_id}}/#\"]\nsocket = \"DIR/f.sock\"\n";
+    let setup = Setup::new(broker.port, forward);
+    let gatewire = setup.connect();
+    let mut reader = gatewire.client("f.sock");
+    let size = || std::fs::metadata(gatewire.path("gatewire.db-wal")).unwrap().len();
+    let mut ask = |n: usize| {
+        let before = n.wrapping_sub(1);
+        reader.send(&format!(r#"{{"unsubscribe":["gateways/thing-1/{before}"]}}"#));
+        reader.send(&format!(r#"{{"subscribe":["gateways/thing-1/{n}"]}}"#));
+        let filter = format!("gateways/thing-1/{n}");
+        eventually("the filter", || broker.log().contains(&format!("\t{filter} (QoS 1)")).then_some(()));
+    };
+    ask(1);
+    eventually("the first is noted at once", || {
+        let log = std::fs::read(gatewire.path("gatewire.db-wal")).unwrap();
+        String::from_utf8_lossy(&log).contains("\"gateways/thing-1/1\":1").then_some(())
+    });
+    let before = size();
+    (2..60).for_each(&mut ask);
+    // Once for each it would be three times as much.
+    let written = size() - before;
+    assert!(written < 300_000, "{written} bytes");
+    // A stop notes what stands: the next life goes on with it.
+    assert_eq!(gatewire.stop().0, 0);
+    let gatewire = setup.again().connect();
+    let subscribed = gatewire.status()["forward"][0]["subscribed"].as_array().unwrap().clone();
+    assert!(subscribed.contains(&json!("gateways/thing-1/59")), "{subscribed:?}");
+}
+
+#[test]
 fn a_reload_that_allows_less_tells_the_reader_and_another_gives_back_what_it_had() {
     let broker = Mosquitto::start();
     let forward = "[[forward]]\nname = \"f\"\nallow = [\"gateways/{{client_id}}/#\"]\nsocket = \"DIR/f.sock\"\n";

@@ -5,6 +5,8 @@
 //! session and forgotten all without our having noted that, if the daemon is killed just then; so before each CONNECT what is
 //! remembered is marked as doubtful, and afterwards, when all filters stand, as sure again.
 
+mod note;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,13 +14,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::config;
 use crate::message::{Qos, TopicFilter};
-use crate::mqtt::Protocol;
 use crate::mqtt::session::Remembered;
 use crate::store::{self, Store, Write};
+use crate::time;
+use note::{Due, Pace, SessionNote, Standing};
 
 /// The name of the note about the session with IoT Core.
 const LINK: &str = "filters";
@@ -35,6 +36,13 @@ pub(crate) struct SessionMemory {
     blank: SessionNote,
     /// What it says on the disk, as far as is known.
     noted: RefCell<Option<SessionNote>>,
+    /// What the session holds, as far as is known.
+    standing: RefCell<Option<Standing>>,
+    /// When it may be written only for what readers ask for, and whether it is to be.
+    for_readers: RefCell<Pace>,
+    waits: Cell<bool>,
+    /// It is another's turn to write.
+    is_over: Cell<bool>,
     /// What it said, if that was of another session.
     other: RefCell<Option<OtherSession>>,
     /// Whether the server's session may be one that the note calls another: only brokers that are no IoT Core keep one session for
@@ -44,9 +52,6 @@ pub(crate) struct SessionMemory {
     is_of_other: Cell<bool>,
 }
 
-/// So many filters of other sessions are remembered.
-const MAX_ELSEWHERE: usize = 1024;
-
 /// A session that was held before this one, and isn't any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OtherSession {
@@ -54,23 +59,6 @@ pub(crate) struct OtherSession {
     pub(crate) client_id: String,
     /// The version of MQTT.
     pub(crate) protocol: String,
-}
-
-/// As it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct SessionNote {
-    endpoint: String,
-    client_id: String,
-    /// The sessions of MQTT 3.1.1 and MQTT 5 don't interchange.
-    protocol: String,
-    sure: bool,
-    filters: BTreeMap<String, u8>,
-    /// Those that some filters have in the session.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    subscription_identifiers: BTreeMap<String, u32>,
-    /// What was held with other values of `protocol`, `broker` or `client_id`, and may be held still.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    elsewhere: BTreeSet<String>,
 }
 
 impl SessionMemory {
@@ -82,6 +70,10 @@ impl SessionMemory {
             name: LINK.into(),
             blank,
             noted: RefCell::default(),
+            standing: RefCell::default(),
+            for_readers: RefCell::default(),
+            waits: Cell::default(),
+            is_over: Cell::default(),
             other: RefCell::default(),
             may_be_same: false,
             is_of_other: Cell::default(),
@@ -96,6 +88,10 @@ impl SessionMemory {
             name: format!("{LINK} of bridge {}", config.name).into(),
             blank,
             noted: RefCell::default(),
+            standing: RefCell::default(),
+            for_readers: RefCell::default(),
+            waits: Cell::default(),
+            is_over: Cell::default(),
             other: RefCell::default(),
             may_be_same: true,
             is_of_other: Cell::default(),
@@ -133,28 +129,80 @@ impl SessionMemory {
 
     /// A CONNECT is to be sent: it may make all of it untrue.
     pub(crate) async fn doubt(&self) {
-        let doubtful = match &*self.noted.borrow() {
-            Some(note) if note.sure || self.is_of_other() => SessionNote { sure: false, ..note.clone() },
+        let is_due = |note: &&SessionNote| note.sure || self.is_of_other();
+        let doubtful = match (&*self.noted.borrow(), &*self.standing.borrow()) {
+            (Some(note), Some(standing)) if is_due(&note) => note.with(standing).unsure(),
+            (Some(note), None) if is_due(&note) => note.clone().unsure(),
             _ => return,
         };
         // If the disk doesn't take it, waiting won't mend that.
         let _ = tokio::time::timeout(PATIENCE, self.write(doubtful)).await;
     }
 
-    /// The session holds these filters, and no others.
-    pub(crate) async fn remember(&self, standing: BTreeMap<TopicFilter, Qos>, identifiers: BTreeMap<TopicFilter, u32>) {
-        let filters: BTreeMap<String, u8> =
-            standing.into_iter().map(|(filter, qos)| (filter.to_string(), qos.level())).collect();
-        if filters.is_empty() && self.noted.borrow().is_none() {
+    /// The session holds these filters, and no others. Of those, readers have asked for the `requested`, and the configuration for what
+    /// is its `own`, as far as that stands.
+    pub(crate) async fn remember(
+        &self,
+        standing: (BTreeMap<TopicFilter, Qos>, BTreeMap<TopicFilter, u32>),
+        requested: impl Fn(&TopicFilter) -> bool,
+        own: impl Iterator<Item = &TopicFilter>,
+    ) {
+        if standing.0.is_empty() && self.noted.borrow().is_none() {
             return;
         }
-        let subscription_identifiers =
-            identifiers.into_iter().map(|(filter, identifier)| (filter.to_string(), identifier)).collect();
-        let elsewhere = self.noted.borrow().as_ref().map(|note| note.elsewhere.clone()).unwrap_or_default();
-        let note = SessionNote { sure: true, filters, subscription_identifiers, elsewhere, ..self.blank.clone() };
-        if self.noted.borrow().as_ref() != Some(&note) {
-            self.write(note).await;
+        *self.standing.borrow_mut() = Some(Standing::new(&self.blank, standing, requested, own));
+        match self.due() {
+            Due::Never => {}
+            Due::Now => self.note().await,
+            Due::Later => self.note_for_readers().await,
         }
+    }
+
+    fn due(&self) -> Due {
+        let standing = self.standing.borrow();
+        standing.as_ref().map_or(Due::Never, |standing| standing.due(self.noted.borrow().as_ref()))
+    }
+
+    async fn note(&self) {
+        let note = match (&*self.noted.borrow(), &*self.standing.borrow()) {
+            (_, None) => return,
+            (Some(noted), Some(standing)) => noted.with(standing),
+            (None, Some(standing)) => self.blank.with(standing),
+        };
+        self.write(note).await;
+    }
+
+    async fn note_for_readers(&self) {
+        if self.waits.replace(true) {
+            return;
+        }
+        let at = self.for_readers.borrow_mut().not_before(time::now());
+        if let Some(at) = at {
+            tokio::time::sleep_until(at.into()).await;
+        }
+        self.waits.set(false);
+        // What is due at once, because there is another connection, isn't for this to write: nothing is sure of it yet.
+        if !self.is_over.get() && self.due() == Due::Later {
+            self.for_readers.borrow_mut().written(time::now());
+            self.note().await;
+        }
+    }
+
+    /// The daemon stops: if the note is sure, it says all that the session holds.
+    pub(crate) async fn end(&self) {
+        self.is_over.set(true);
+        let exact = match (&*self.noted.borrow(), &*self.standing.borrow()) {
+            (Some(noted), Some(standing)) if noted.sure => noted.with_exactly(standing),
+            _ => return,
+        };
+        if self.noted.borrow().as_ref() != Some(&exact) {
+            let _ = tokio::time::timeout(PATIENCE, self.write(exact)).await;
+        }
+    }
+
+    /// It is another session from now on: nothing more is written of this.
+    pub(crate) fn give_up(&self) {
+        self.is_over.set(true);
     }
 
     async fn write(&self, note: SessionNote) {
@@ -176,60 +224,4 @@ impl SessionMemory {
 pub(crate) fn noted_at(path: &Path, config: &config::Connection) -> Option<BTreeSet<TopicFilter>> {
     let note = SessionNote::read(&store::note_at(path, LINK).ok()??, &SessionNote::of_link(config))?;
     Some(note.remembered().filters.into_keys().collect())
-}
-
-impl SessionNote {
-    fn of_link(config: &config::Connection) -> SessionNote {
-        SessionNote::blank(config.endpoint.clone(), &config.client_id, config.protocol)
-    }
-
-    fn blank(endpoint: String, client_id: &str, protocol: Protocol) -> SessionNote {
-        SessionNote {
-            endpoint,
-            client_id: client_id.to_owned(),
-            protocol: protocol.as_str().to_owned(),
-            sure: false,
-            filters: BTreeMap::new(),
-            subscription_identifiers: BTreeMap::new(),
-            elsewhere: BTreeSet::new(),
-        }
-    }
-
-    /// A note in another form is another version's, and one about another session says nothing of this: as good as none.
-    fn read(text: &str, blank: &SessionNote) -> Option<SessionNote> {
-        let note: SessionNote = serde_json::from_str(text).ok()?;
-        note.is_of(blank).then_some(note)
-    }
-
-    fn is_of(&self, blank: &SessionNote) -> bool {
-        let SessionNote { endpoint, client_id, protocol, .. } = self;
-        [endpoint, client_id, protocol] == [&blank.endpoint, &blank.client_id, &blank.protocol]
-    }
-
-    /// Which session it is of, if that was subscribed to anything.
-    fn session(&self) -> Option<OtherSession> {
-        let SessionNote { endpoint, client_id, protocol, .. } = self.clone();
-        (!self.filters.is_empty()).then_some(OtherSession { endpoint, client_id, protocol })
-    }
-
-    /// What it says of a session that may be the one it is of, or one before: each filter may be there or not.
-    fn of_other(self, blank: &SessionNote) -> SessionNote {
-        let qos = Qos::AtLeastOnce.level();
-        let mut elsewhere: BTreeSet<String> = self.filters.keys().cloned().chain(self.elsewhere).collect();
-        while elsewhere.len() > MAX_ELSEWHERE {
-            elsewhere.pop_last();
-        }
-        let filters = elsewhere.iter().map(|filter| (filter.clone(), qos)).collect();
-        SessionNote { filters, subscription_identifiers: self.subscription_identifiers, elsewhere, ..blank.clone() }
-    }
-
-    fn remembered(&self) -> Remembered {
-        let filters = self
-            .filters
-            .iter()
-            .filter_map(|(filter, qos)| Some((TopicFilter::noted(filter), Qos::try_from(i64::from(*qos)).ok()?)));
-        let identifiers =
-            self.subscription_identifiers.iter().map(|(filter, identifier)| (TopicFilter::noted(filter), *identifier));
-        Remembered { filters: filters.collect(), identifiers: identifiers.collect(), sure: self.sure }
-    }
 }

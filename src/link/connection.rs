@@ -340,9 +340,7 @@ impl<'a, N: Network> Connection<'a, N> {
                 let is_in_flight = |sequence| self.session.has_in_flight(sequence);
                 self.link.services.settled(standing.keys(), is_in_flight);
                 self.link.note_refused(self.session, now);
-                if let Some(memory) = self.link.memory() {
-                    tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });
-                }
+                self.link.remember(standing, identifiers);
             }
             Event::Subscription(filter, Answer::Granted) => {
                 log::debug!("subscribed to {filter}");

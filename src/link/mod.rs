@@ -37,13 +37,11 @@ use crate::duration::{told, written};
 use crate::inbox::Inbox;
 use crate::journal;
 use crate::limits::MAX_PACKET;
-use crate::message::TopicFilter;
 use crate::meter::Meter;
 use crate::mqtt::Malformed;
-use crate::mqtt::reason::Reason;
 use crate::mqtt::session::{End, Session};
 use crate::net::credentials::Fingerprint;
-use crate::net::{Endpoint, Network, Purpose};
+use crate::net::{Network, Purpose};
 use crate::outbox::Outbox;
 use crate::stop::Stop;
 use crate::store::Store;
@@ -52,7 +50,7 @@ use crate::thing_services::ThingServices;
 use crate::time;
 use connect::LinkConnector;
 use connection::{Cause, Connection};
-use diagnosis::{Closes, FilterRefused, LinkError, Peer, Phase, Sent, each_once};
+use diagnosis::{Closes, LinkError, Peer, Phase, Sent, each_once};
 use pace::{ConnectLimit, Quota};
 pub(crate) use reload::{Requested, Setup, options};
 pub(crate) use said::SaidOnce;
@@ -146,6 +144,10 @@ impl<N: Network> Link<N> {
                 Ok(Ended::Reconfigured | Ended::OtherLimits) => self.wait_for_the_limit(&lasting.connects).await,
                 Err(error) => self.wait(&error, &mut lasting).await,
             }
+        }
+        // What is asked and not answered may have happened or not: the note isn't sure of it, and stays.
+        if let Some(memory) = self.memory().filter(|_| !lasting.session.is_asking()) {
+            memory.end().await;
         }
         self.state.stopped();
     }
@@ -293,27 +295,6 @@ impl<N: Network> Link<N> {
                 () = until(deadline) => self.notifier.alive(time::now()),
             }
         }
-    }
-
-    fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
-        let (said, missing) = refusals::suback_failure(filter, reason);
-        if self.service_refused(filter, &said, missing.as_deref()) {
-            return;
-        }
-        let setup = self.setup();
-        let refused = FilterRefused {
-            protocol: setup.connection.protocol,
-            filter: filter.clone(),
-            reason: reason.clone(),
-            is_iot_core: Endpoint::from(&setup.connection).is_iot_core(),
-            whose: setup.tls.whose.clone(),
-        };
-        self.state.filter_refused(&refused.filter, said, missing, journal::now());
-        log::error!(
-            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
-            "{refused}: no messages arrive for it, the other filters work; it is retried in an hour. {}",
-            refused.advice()
-        );
     }
 }
 

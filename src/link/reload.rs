@@ -133,8 +133,22 @@ impl<N: Network> Link<N> {
         self.setup.borrow().credentials.clone()
     }
 
+    /// The session holds these filters, and no others: notes that, as far as it has to be noted now.
+    pub(super) fn remember(&self, standing: BTreeMap<TopicFilter, Qos>, identifiers: BTreeMap<TopicFilter, u32>) {
+        let Some(memory) = self.memory() else { return };
+        let (setup, requested) = (self.setup(), self.requested.filters.borrow().clone());
+        tokio::task::spawn_local(async move {
+            let own = &setup.filters;
+            let is_requested = |filter: &TopicFilter| requested.contains_key(filter) && !own.contains_key(filter);
+            memory.remember((standing, identifiers), is_requested, own.keys()).await;
+        });
+    }
+
     /// Opens the note about the session, and reads it.
     pub(super) async fn recall(&self, setup: &Setup) -> Remembered {
+        if let Some(memory) = self.memory() {
+            memory.give_up();
+        }
         let memory = SessionMemory::of_link(&setup.connection, &self.store).map(Rc::new);
         self.memory.borrow_mut().clone_from(&memory);
         match memory {

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use super::diagnosis::Sent;
-use super::{Link, after};
+use super::diagnosis::{FilterRefused, Sent};
+use super::{Link, after, refusals};
 use crate::count::count;
 use crate::duration::told;
 use crate::journal;
+use crate::message::TopicFilter;
+use crate::mqtt::reason::Reason;
 use crate::mqtt::session::{Paused, Session};
-use crate::net::Network;
+use crate::net::{Endpoint, Network};
 
 impl<N: Network> Link<N> {
     /// Connections have ended for filters that readers ask for: for a while none is asked for.
@@ -32,5 +34,27 @@ impl<N: Network> Link<N> {
                 format!("not asked for before {until}: connections have ended on filters that readers ask for");
             self.state.filter_refused(&filter, reason, None, journal::now());
         }
+    }
+
+    /// SUBACK has a failure, or the CONNACK rules the filter out.
+    pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
+        let (said, missing) = refusals::suback_failure(filter, reason);
+        if self.service_refused(filter, &said, missing.as_deref()) {
+            return;
+        }
+        let setup = self.setup();
+        let refused = FilterRefused {
+            protocol: setup.connection.protocol,
+            filter: filter.clone(),
+            reason: reason.clone(),
+            is_iot_core: Endpoint::from(&setup.connection).is_iot_core(),
+            whose: setup.tls.whose.clone(),
+        };
+        self.state.filter_refused(&refused.filter, said, missing, journal::now());
+        log::error!(
+            GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
+            "{refused}: no messages arrive for it, the other filters work; it is retried in an hour. {}",
+            refused.advice()
+        );
     }
 }

@@ -334,7 +334,9 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 local.state.keep_refused(|filter| !standing.keys().any(|standing| standing.as_str() == filter));
                 local.said.settled(config, &standing);
                 let memory = Rc::clone(self.memory);
-                tokio::task::spawn_local(async move { memory.remember(standing, identifiers).await });
+                tokio::task::spawn_local(async move {
+                    memory.remember((standing, identifiers), |_| false, [].iter()).await
+                });
             }
             // It has no birth, and a fixed keep alive.
             Event::LimitsRelaxed

@@ -67,6 +67,11 @@ impl Session {
         (is_refused || self.subscriptions.was_refused(filter)).then_some(is_refused)
     }
 
+    /// Whether a SUBSCRIBE or UNSUBSCRIBE is without answer, be it of the connection that has ended.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.subscriptions.is_asking()
+    }
+
     /// The filters that aren't asked for because connections have ended for those that readers have asked for, and until when.
     pub(crate) fn put_off(&self) -> Option<(Vec<TopicFilter>, Instant)> {
         self.subscriptions.put_off()

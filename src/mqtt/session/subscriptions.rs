@@ -23,7 +23,9 @@ pub(crate) struct Remembered {
     pub(crate) filters: BTreeMap<TopicFilter, Qos>,
     /// The subscription identifiers that some of them have.
     pub(crate) identifiers: BTreeMap<TopicFilter, u32>,
-    /// Nothing can have changed since. If not, each of them may be there or not.
+    /// Of those, the ones that it may hold or not.
+    pub(crate) doubtful: BTreeSet<TopicFilter>,
+    /// Nothing else can have changed since. If not, each of them may be there or not.
     pub(crate) sure: bool,
 }
 
@@ -114,10 +116,10 @@ impl Subscriptions {
         self.pending.clear();
         self.identifiers.last = remembered.identifiers.values().copied().max().unwrap_or(0);
         self.identifiers.standing = remembered.identifiers;
-        match remembered.sure {
-            true => self.standing = remembered.filters,
-            false => self.doubtful.extend(remembered.filters.into_keys()),
-        }
+        let is_doubtful = |filter: &TopicFilter| !remembered.sure || remembered.doubtful.contains(filter);
+        let (doubtful, standing) = remembered.filters.into_iter().partition(|(filter, _)| is_doubtful(filter));
+        self.standing = standing;
+        self.doubtful.extend(BTreeMap::into_keys(doubtful));
     }
 
     /// The server's session holds nothing.

@@ -174,7 +174,7 @@ impl Bench {
                 Event::Expired(sequence) => _ = self.expired.insert(number(sequence)),
                 Event::Subscription(filter, answer) => self.answers.push((filter, answer)),
                 Event::Settled(filters, identifiers) => {
-                    self.remembered = Remembered { filters, identifiers, sure: true };
+                    self.remembered = Remembered { filters, identifiers, sure: true, ..Remembered::default() };
                 }
                 Event::Overdue(..) | Event::SubscribeOverdue(_) | Event::Throttled(..) | Event::LimitsRelaxed => {}
                 other => panic!("{other:?}"),
