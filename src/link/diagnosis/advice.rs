@@ -42,7 +42,7 @@ impl LinkError {
             LinkError::Disconnected { peer, reason, last_sent } => disconnected::advice(peer, reason.code, last_sent),
             LinkError::Unanswered { .. } => NO_PUBACK.to_owned(),
             LinkError::KeepAliveLost { .. } => "The network on the way is down or drops packets, or a NAT router forgot the \
-                connection. If this repeats, lower connection.keep_alive."
+                connection. If this repeats, lower connection.keep_alive; with \"auto\", gatewire does that itself."
                 .to_owned(),
             LinkError::PacketUnfinished { .. } => "The network on the way loses packets or is too slow for such a packet, or the \
                 server has a defect. IoT Core sends none over 128 KiB; limit another broker to payloads of 128 KiB."

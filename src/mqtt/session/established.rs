@@ -44,7 +44,7 @@ impl Session {
         self.events.push_back(Event::Connected { session_present, session_expiry });
         if let Some(silence) = &mut self.silence {
             silence.connected(now);
-            self.events.push_back(Event::Silence(silence.known()));
+            self.events.push_back(Event::Silence(silence.known().up_to(self.keep_alive)));
         }
         if self.is_kept_for_limits && limits.allow_more_than(&self.limits) {
             self.is_kept_for_limits = false;

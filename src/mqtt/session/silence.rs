@@ -7,7 +7,9 @@
 //!
 //! A connection may also end for another reason just then. So a silence only counts as too long if the next attempt to connect
 //! succeeds, as it does where only the connection was forgotten; and it is tried once more after [`DOUBT`] before it is believed for
-//! [`BELIEF`]. If what has been borne before isn't any more, twice in a row, the network is another one.
+//! [`BELIEF`]. If what has been borne before isn't any more, the network may be another one, and all begins anew below that: where it
+//! was an accident, that costs a few packets. No network forgets as fast as [`HARDLY`]: if that isn't borne, it is the server that
+//! doesn't answer, of which nothing is learned.
 //!
 //! What is known lasts as long as the session, over connections; a daemon that starts begins anew.
 
@@ -16,7 +18,10 @@ use std::time::{Duration, Instant};
 use crate::mqtt::KeepAlive;
 
 /// Nothing is concluded from a shorter silence, and none shorter is ever tried.
-const SHORTEST: Duration = Duration::from_secs(10);
+const SHORTEST: Duration = Duration::from_secs(25);
+
+/// If a shorter one isn't borne, it isn't for the silence.
+const HARDLY: Duration = Duration::from_secs(30);
 
 /// The first that is tried.
 pub(crate) const FIRST: Duration = Duration::from_secs(60);
@@ -40,8 +45,8 @@ pub(super) struct Silence {
     tried: Option<Duration>,
     /// The connection has ended before anything came.
     lost: Option<Duration>,
-    /// One that should have been borne wasn't, once.
-    missed: Option<Duration>,
+    /// Until then nothing is learned.
+    idle_until: Option<Instant>,
     /// After how long a silence something has to be sent.
     interval: Duration,
 }
@@ -62,6 +67,13 @@ pub(crate) struct Found {
     pub(crate) forgotten_after: Option<Duration>,
 }
 
+impl Found {
+    /// The server may want a PINGREQ sooner (Server Keep Alive of MQTT 5).
+    pub(super) fn up_to(self, keep_alive: Duration) -> Found {
+        Found { interval: self.interval.min(keep_alive), ..self }
+    }
+}
+
 impl Silence {
     /// `None` where it isn't found by trying.
     pub(super) fn of(keep_alive: KeepAlive) -> Option<Silence> {
@@ -76,7 +88,7 @@ impl Silence {
             forgotten: None,
             tried: None,
             lost: None,
-            missed: None,
+            idle_until: None,
             interval: FIRST.min(longest),
         }
     }
@@ -90,6 +102,7 @@ impl Silence {
         let interval = match self.forgotten {
             None => self.borne * 2,
             Some(forgotten) if forgotten.again_at <= now => forgotten.after,
+            Some(Forgotten { after, .. }) if after > self.borne * 4 => self.borne * 2,
             Some(Forgotten { after, .. }) if after > self.borne * 3 / 2 => self.borne + (after - self.borne) / 2,
             // Timers and networks aren't that exact.
             Some(_) => self.borne - self.borne / 16,
@@ -112,7 +125,6 @@ impl Silence {
         }
         self.borne = self.borne.max(silence).min(self.longest);
         self.forgotten = self.forgotten.filter(|forgotten| forgotten.after > silence);
-        self.missed = self.missed.filter(|missed| *missed > silence);
     }
 
     /// An established connection has ended, and not by us, when nothing had gone over it for so long: some networks close what they
@@ -129,26 +141,24 @@ impl Silence {
     /// The next connection is established.
     pub(super) fn connected(&mut self, now: Instant) {
         self.tried = None;
-        if let Some(silence) = self.lost.take() {
+        let is_idle = self.idle_until.is_some_and(|until| now < until);
+        if let Some(silence) = self.lost.take().filter(|_| !is_idle) {
             self.was_too_long(silence, now);
         }
         self.interval = self.next_interval(now);
     }
 
     fn was_too_long(&mut self, silence: Duration, now: Instant) {
-        if silence > self.borne {
-            return self.forget_after(silence, now);
+        if silence < HARDLY {
+            *self = Silence { idle_until: Some(now + DOUBT), ..Silence::new(self.longest) };
+            return;
         }
-        let Some(missed) = self.missed.replace(silence) else { return };
-        let silence = silence.min(missed);
-        self.missed = None;
-        self.borne = (silence / 2).max(SHORTEST);
-        self.forgotten = None;
-        self.forget_after(silence, now);
-    }
-
-    fn forget_after(&mut self, silence: Duration, now: Instant) {
-        let again_at = now + if self.forgotten.is_some() { BELIEF } else { DOUBT };
+        if silence <= self.borne {
+            (self.borne, self.forgotten) = (FIRST / 2, None);
+        }
+        // The same once more, after it was doubted: now it is believed.
+        let is_again = self.forgotten.is_some_and(|forgotten| silence >= forgotten.after);
+        let again_at = now + if is_again { BELIEF } else { DOUBT };
         let after = self.forgotten.map_or(silence, |forgotten| forgotten.after.min(silence));
         self.forgotten = Some(Forgotten { after, again_at });
     }

@@ -113,12 +113,14 @@ impl Session {
     fn liveness_deadline(&self, liveness: &Liveness) -> Instant {
         match liveness.ping_sent {
             Some(ping) => ping.since() + self.ping_timeout(),
-            None => {
-                let first = liveness.last_sent.min(liveness.last_received) + self.keep_alive;
-                // What goes one way alone keeps a NAT from forgetting, too.
-                let silent_since = liveness.last_sent.max(liveness.last_received);
-                self.silence.as_ref().map_or(first, |silence| first.min(silent_since + silence.interval()))
-            }
+            None => match &self.silence {
+                None => liveness.last_sent.min(liveness.last_received) + self.keep_alive,
+                // What comes keeps a NAT from forgetting, too. What is sent and not answered, as QoS 0, doesn't say that it arrives.
+                Some(silence) => {
+                    let asked_at = liveness.last_received + silence.interval();
+                    asked_at.min(liveness.last_sent + self.keep_alive)
+                }
+            },
         }
     }
 
@@ -131,7 +133,7 @@ impl Session {
     /// Tells how long the network bears silence, if more is known.
     pub(super) fn tell_found(&mut self, now: Instant) {
         let found = self.silence.as_mut().and_then(|silence| silence.found(now));
-        self.events.extend(found.map(Event::Silence));
+        self.events.extend(found.map(|found| Event::Silence(found.up_to(self.keep_alive))));
     }
 
     /// Does what is due by now.
@@ -216,10 +218,18 @@ impl Session {
                 self.patience.was_too_short(self.in_flight.size_on_the_wire());
                 self.acquit(now);
                 self.is_unanswered = true;
+                self.ask_whether_it_is_there(now);
             }
             let count = self.in_flight.mark_overdue(now, ack_timeout);
             self.events.extend(first.map(|topic| Event::Overdue(topic, count)));
             self.go_on(now);
+        }
+    }
+
+    /// With `keep_alive = "auto"` the next PINGREQ may be far away, and each copy of a message would put it off.
+    fn ask_whether_it_is_there(&mut self, now: Instant) {
+        if self.silence.is_some() && matches!(self.state, State::Connected(Liveness { ping_sent: None, .. })) {
+            self.ping(now);
         }
     }
 

@@ -119,14 +119,70 @@ fn one_loss_by_accident_is_doubted_after_an_hour() {
 }
 
 #[test]
-fn another_network_that_forgets_sooner_is_noticed_with_the_second_loss() {
-    let mut behind = Behind::new(Duration::from_secs(1000));
+fn another_network_that_forgets_sooner_is_noticed_with_the_first_loss() {
+    for (before, after) in [(1000, 100), (10_000, 70), (10_000, 35)] {
+        let mut behind = Behind::new(Duration::from_secs(before));
+        behind.settle();
+        behind.forgets_after = Duration::from_secs(after);
+        let (lost, since) = (behind.lost, behind.now);
+        while behind.lost == lost || behind.silence.interval() >= behind.forgets_after {
+            behind.ping();
+        }
+        assert!(behind.lost - lost <= 4, "{}", behind.lost - lost);
+        let took = behind.now - since;
+        assert!(took < Duration::from_secs(30 * 60), "what the server sends is late for {took:?}");
+        behind.settle();
+        assert!(behind.silence.interval() < behind.forgets_after);
+    }
+}
+
+#[test]
+fn one_loss_by_accident_after_much_silence_costs_a_few_packets() {
+    let mut behind = Behind::new(Duration::MAX);
     behind.settle();
-    behind.forgets_after = Duration::from_secs(100);
-    let lost = behind.lost;
+    behind.silence.sent_after(LONGEST);
+    behind.lose();
+    let sent = behind.sent;
+    while behind.silence.interval() < LONGEST / 2 {
+        behind.ping();
+    }
+    assert!(behind.sent - sent <= 5, "{}", behind.sent - sent);
     behind.settle();
-    let interval = behind.silence.interval();
-    assert!(interval < Duration::from_secs(100) && behind.lost - lost < 10, "{interval:?} {}", behind.lost - lost);
+    assert_eq!((behind.silence.interval(), behind.lost), (LONGEST, 1));
+}
+
+#[test]
+fn a_search_of_several_losses_is_doubted_after_an_hour_too() {
+    for forgets_after in [70, 130] {
+        let mut behind = Behind::new(Duration::from_secs(forgets_after));
+        while behind.lost < 2 {
+            behind.ping();
+        }
+        behind.forgets_after = Duration::MAX;
+        let until = behind.now + Duration::from_secs(2 * 3600);
+        while behind.now < until {
+            behind.ping();
+        }
+        assert!(behind.silence.interval() > Duration::from_secs(600), "{:?}", behind.silence.interval());
+    }
+}
+
+#[test]
+fn a_server_that_answers_no_pingreq_is_no_network_that_forgets() {
+    let mut behind = Behind::new(Duration::from_secs(1));
+    let mut shortest = Duration::MAX;
+    for _ in 0..100 {
+        behind.ping();
+        shortest = shortest.min(behind.silence.interval());
+    }
+    assert!(shortest >= Duration::from_secs(25), "{shortest:?}");
+    let passed = behind.now;
+    (0..20).for_each(|_| behind.ping());
+    assert!(behind.now - passed >= 20 * Duration::from_secs(80), "most of the time it is asked as seldom as at first");
+    // It answers again.
+    behind.forgets_after = Duration::MAX;
+    behind.settle();
+    assert_eq!(behind.silence.interval(), LONGEST);
 }
 
 #[test]
@@ -195,6 +251,38 @@ fn pingreqs_become_rarer_until_the_network_forgets_the_connection() {
 }
 
 #[test]
+fn what_is_sent_and_not_answered_does_not_put_off_the_question() {
+    for protocol in BOTH {
+        let mut bench = adaptive(protocol);
+        // The network bears two minutes.
+        bench.pass(Duration::from_secs(60)).unwrap();
+        assert_eq!(bench.sent(), [Heard::PingReq]);
+        bench.receive(Say::PingResp).unwrap();
+        let asked = (1..10).find(|_| {
+            bench.pass(Duration::from_secs(30)).unwrap();
+            let is_asked = bench.sent().contains(&Heard::PingReq);
+            bench.accepted += 1;
+            let message = Outbound { qos: Qos::AtMostOnce, ..outbound("x") };
+            bench.session.publish(Sequence::new(bench.accepted), message, bench.now);
+            bench.sent();
+            is_asked
+        });
+        assert_eq!(asked, Some(4), "nothing has come for as long as nothing was known to arrive");
+    }
+}
+
+#[test]
+fn a_message_without_puback_asks_whether_the_server_is_there() {
+    let mut bench = adaptive(Protocol::Mqtt311);
+    bench.publish("x");
+    bench.sent();
+    bench.pass(options(Protocol::Mqtt311).ack_timeout).unwrap();
+    let sent = bench.sent();
+    assert!(sent.contains(&Heard::PingReq), "{sent:?}");
+    assert_eq!(bench.pass(Duration::from_secs(30)), Err(End::NoPingResp(Duration::from_secs(30))));
+}
+
+#[test]
 fn an_attempt_that_fails_in_between_says_that_it_was_an_outage() {
     for protocol in BOTH {
         let mut bench = adaptive(protocol);
@@ -230,7 +318,7 @@ proptest! {
     /// Whatever is sent meanwhile: it settles on what the network bears, and has needed few connections for that.
     #[test]
     fn it_settles_on_what_any_network_bears(
-        forgets_after in 12_u64..3000,
+        forgets_after in 31_u64..3000,
         others in prop::collection::vec(1_u64..1500, 0..60),
     ) {
         let forgets_after = Duration::from_secs(forgets_after);
