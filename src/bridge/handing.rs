@@ -177,7 +177,7 @@ impl Queue {
                     self.pop(urgent, &rule, &pending);
                     source.handed_over(size);
                 }
-                Err(Refusal::OutboxFull | Refusal::NotConnected) => {
+                Err(Refusal::OutboxFull | Refusal::ReservedForUrgent | Refusal::NotConnected) => {
                     drop(rule.withdraw(id));
                     source.rest(false);
                     tokio::select! {

@@ -98,7 +98,7 @@ impl Reject {
             Reject::NoIdentity(_) => Code::NoIdentity,
             Reject::TooLarge(_) | Reject::TooLargeForBatch => Code::TooLarge,
             Reject::BadQos => Code::BadQos,
-            Reject::Refused(Refusal::OutboxFull) => Code::OutboxFull,
+            Reject::Refused(Refusal::OutboxFull | Refusal::ReservedForUrgent) => Code::OutboxFull,
             Reject::Refused(Refusal::NotConnected) => Code::NotConnected,
             Reject::Refused(Refusal::ShuttingDown) => Code::ShuttingDown,
             Reject::Refused(Refusal::Rejected { .. }) => Code::Rejected,

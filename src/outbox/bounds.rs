@@ -18,6 +18,11 @@ pub(crate) const MAX_IN_FLIGHT_BYTES: u64 = 2 * 1024 * 1024;
 /// `max_size` however small they are.
 const LEAST: u64 = 48;
 
+/// While the month's budget holds back what isn't urgent, that may have seven eighths of the room: the rest is for what is urgent.
+pub(super) fn without_reserve(room: u64) -> u64 {
+    room - room / 8
+}
+
 /// `[outbox]`, without its path.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounds {
@@ -36,6 +41,11 @@ impl Bounds {
 
     /// Whether so many messages with so many bytes are more than there may be.
     pub(crate) fn is_over(&self, bytes: u64, messages: u64) -> bool {
-        bytes > self.max_size || messages.saturating_mul(LEAST) > self.max_size
+        bytes.max(messages.saturating_mul(LEAST)) > self.max_size
+    }
+
+    /// Likewise, where a part is kept for others.
+    pub(super) fn is_in_reserve(&self, bytes: u64, messages: u64) -> bool {
+        bytes.max(messages.saturating_mul(LEAST)) > without_reserve(self.max_size)
     }
 }

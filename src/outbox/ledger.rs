@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MAX_QOS_0_BYTES, MEMORY};
+use super::bounds::{Bounds, MAX_IN_FLIGHT_BYTES, MAX_QOS_0_BYTES, MEMORY, without_reserve};
 use crate::config::WhenFull;
 use crate::message::{Outbound, Qos, Sequence};
 use crate::store::backlog::{At, ENTRY_OVERHEAD, Item};
@@ -125,10 +125,11 @@ impl<W> Ledger<W> {
         accepted: Accepted,
     ) -> Result<(), Full> {
         let size = message.size() as u64;
-        if self.lanes.memory() + size + ENTRY_OVERHEAD > MEMORY {
+        let memory = if self.keeps_reserve(message.urgent) { without_reserve(MEMORY) } else { MEMORY };
+        if self.lanes.memory() + size + ENTRY_OVERHEAD > memory {
             return Err(Full);
         }
-        if self.is_over_with(size, 1) {
+        if self.is_over_with(size, 1, message.urgent) {
             let (bytes, messages) = self.unmovable(message.urgent);
             let no_way = self.bounds.is_over(bytes + size, messages + 1);
             if self.bounds.when_full == WhenFull::RejectNew || self.lanes.is_failing() || no_way {
@@ -175,14 +176,25 @@ impl<W> Ledger<W> {
     }
 
     /// Whether the bounds are passed with so many bytes and messages more. With `drop-oldest` the quarantine gives way first.
-    fn is_over_with(&self, bytes: u64, messages: u64) -> bool {
+    fn is_over_with(&self, bytes: u64, messages: u64, urgent: bool) -> bool {
         let beside = if self.bounds.when_full == WhenFull::RejectNew { self.beside } else { (0, 0) };
-        self.bounds.is_over(self.lanes.bytes() + bytes + beside.0, self.count() + messages + beside.1)
+        let (bytes, messages) = (self.lanes.bytes() + bytes + beside.0, self.count() + messages + beside.1);
+        match self.keeps_reserve(urgent) {
+            true => self.bounds.is_in_reserve(bytes, messages),
+            false => self.bounds.is_over(bytes, messages),
+        }
+    }
+
+    /// Whether a part of the room isn't for a message of this kind: what is held back for weeks doesn't give way to what is urgent, which
+    /// would find no room for as long.
+    pub(super) fn keeps_reserve(&self, urgent: bool) -> bool {
+        let nothing_gives_way = self.bounds.when_full == WhenFull::RejectNew || self.lanes.is_failing();
+        self.holds_others && !urgent && nothing_gives_way
     }
 
     /// Whether `reject-new` has room for so many bytes more.
-    pub(super) fn has_room_by_rule(&self, bytes: u64) -> bool {
-        self.bounds.when_full == WhenFull::DropOldest || !self.is_over_with(bytes, 1)
+    pub(super) fn has_room_by_rule(&self, bytes: u64, urgent: bool) -> bool {
+        self.bounds.when_full == WhenFull::DropOldest || !self.is_over_with(bytes, 1, urgent)
     }
 
     /// The quarantine holds so many bytes and messages.

@@ -220,7 +220,9 @@ impl Outbox {
         let refused = self.is_not_refused(&message);
         match refused {
             Err(refusal) if message.qos == Qos::AtMostOnce => Err(refusal),
-            Err(_) if !self.ledger.borrow().has_room_by_rule(message.size() as u64) => Err(Refusal::OutboxFull),
+            Err(_) if !self.ledger.borrow().has_room_by_rule(message.size() as u64, message.urgent) => {
+                Err(self.why_full(message.urgent))
+            }
             Err(_) => {
                 self.quarantine_at_once(message);
                 Ok(())
@@ -257,7 +259,7 @@ impl Outbox {
         let mut ledger = self.ledger.borrow_mut();
         let accepted = ledger.accept(message, waiter, now, time::wall(), accepted_now());
         drop(ledger);
-        accepted.map_err(|Full| Refusal::OutboxFull)?;
+        accepted.map_err(|Full| self.why_full(urgent))?;
         self.gate.borrow_mut().admission(urgent).accepted(by, size, source::now());
         add(&self.counters.accepted, 1);
         self.share_room();
@@ -265,6 +267,14 @@ impl Outbox {
         self.arrived.notify();
         self.tell_keeper(now);
         Ok(())
+    }
+
+    /// Why there is no room for a message of this kind.
+    fn why_full(&self, urgent: bool) -> Refusal {
+        match self.ledger.borrow().keeps_reserve(urgent) {
+            true => Refusal::ReservedForUrgent,
+            false => Refusal::OutboxFull,
+        }
     }
 
     /// The keeper knows when the first message is due; it has to be told of what comes before that.

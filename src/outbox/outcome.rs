@@ -23,6 +23,11 @@ pub(crate) enum Refusal {
         can't be written; see `gatewire status`"
     )]
     OutboxFull,
+    #[error(
+        "the outbox is full for what isn't urgent, which waits because the month's budget is used up: the last eighth of [outbox] \
+        max_size, and of memory while the disk can't be written, is kept for what is urgent; see `gatewire status`"
+    )]
+    ReservedForUrgent,
     #[error("it has expired: it waited for IoT Core for longer than its `expires_in`, or [outbox] max_age")]
     Expired,
     #[error("the link is down, and a QoS 0 message isn't kept; send it with QoS 1 to have it kept")]

@@ -123,3 +123,43 @@ fn held_back_what_is_not_urgent_waits_as_without_a_link() {
     ledger.hold_others(false);
     assert_eq!((take_all(&mut ledger).len(), ledger.link_for(false)), (2, LinkState::Up));
 }
+
+#[test]
+fn while_others_are_held_back_an_eighth_of_the_room_is_kept_for_what_is_urgent() {
+    let fill = |ledger: &mut Ledger<u32>, urgent| (0..100).take_while(|n| accept_in(ledger, urgent, *n).is_ok()).count();
+    let mut ledger = with_room_for(16, WhenFull::RejectNew);
+    ledger.link_up();
+    ledger.hold_others(true);
+    assert_eq!([false, true].map(|urgent| fill(&mut ledger, urgent)), [14, 2]);
+    assert!(ledger.keeps_reserve(false) && !ledger.keeps_reserve(true));
+    assert!(!ledger.has_room_by_rule(100, false) && !ledger.has_room_by_rule(100, true));
+    // Small ones are counted, too.
+    let mut ledger = Ledger::<u32>::new(bounds(48 * 16, WhenFull::RejectNew), nothing_stored(), 1, 0);
+    ledger.hold_others(true);
+    let small = |urgent| Outbound { urgent, ..qos1(2) };
+    let mut fill_small = |urgent| (0..100).take_while(|n| accept_at(&mut ledger, small(urgent), *n, Instant::now()).is_ok()).count();
+    assert_eq!([false, true].map(&mut fill_small), [14, 2]);
+    // Without, all of it is for everybody, as it is where the oldest gives way.
+    let mut ledger = with_room_for(16, WhenFull::RejectNew);
+    ledger.hold_others(true);
+    ledger.hold_others(false);
+    assert_eq!(fill(&mut ledger, false), 16);
+    let mut ledger = with_room_for(16, WhenFull::DropOldest);
+    ledger.hold_others(true);
+    assert_eq!([fill(&mut ledger, false), dropped(&mut ledger).len()], [100, 84]);
+    assert_eq!([fill(&mut ledger, true), dropped(&mut ledger).len()], [100, 100]);
+}
+
+#[test]
+fn an_eighth_of_the_memory_is_kept_for_what_is_urgent_while_the_disk_takes_nothing() {
+    let mut ledger: Ledger<u32> = Ledger::new(bounds(1 << 40, WhenFull::DropOldest), nothing_stored(), 1, 0);
+    let now = Instant::now();
+    ledger.hold_others(true);
+    accept_in(&mut ledger, false, 0).unwrap();
+    ledger.lane(QueueId::OUTBOX).next_write(now).unwrap();
+    assert_eq!(write_ended(&mut ledger, false, now), [0; 0]);
+    let of_32_kib = |urgent| Outbound { urgent, ..qos1(32 * 1024) };
+    let mut fill = |urgent| (0..1000).take_while(|n| accept_at(&mut ledger, of_32_kib(urgent), *n, now).is_ok()).count();
+    let (others, urgent) = (fill(false), fill(true));
+    assert!((220..=224).contains(&others) && (30..=33).contains(&urgent), "{others} {urgent}");
+}
