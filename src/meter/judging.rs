@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Meter;
+use super::hold::Held;
 use super::level::Level;
 use crate::config::{Budget, Then};
 use crate::cost;
@@ -24,8 +25,7 @@ struct News {
     budget: Budget,
     used: u64,
     forecast: Option<u64>,
-    /// When the month ends.
-    until: Option<Timestamp>,
+    held: Option<Held>,
 }
 
 impl Meter {
@@ -49,16 +49,15 @@ impl Meter {
             running.account.turn_to(wall);
             let (level, is_news) = running.account.judge(Some(budget));
             running.level = level;
+            held = Held::of(&running.account.month, running.budget, running.delay, wall);
             let month = running.account.month.now();
-            let until = month.span.map(|span| span.end);
             let (used, forecast) = (month.total(), month.forecast(wall));
-            news = is_news.then_some(News { level, budget, used, forecast, until });
-            held = (level == Level::Past && budget.then == Then::UrgentOnly).then_some((budget, until));
+            news = is_news.then_some(News { level, budget, used, forecast, held });
         }
         drop(running);
-        let before = self.held.replace(held.map(|(budget, _)| budget));
-        if before != held.map(|(budget, _)| budget) {
-            hold(held.map(|(budget, until)| held_back(budget, until)));
+        let before = self.held.replace(held);
+        if before != held {
+            hold(held.map(held_back));
         }
         if before.is_some() && held.is_none() {
             log::info!(
@@ -69,14 +68,13 @@ impl Meter {
         news
     }
 
-    /// When the month ends, while something waits for that.
+    /// Until when something is held back.
     pub(super) fn waits_until(&self) -> Option<Timestamp> {
-        self.held.get()?;
-        self.running.borrow().as_ref()?.account.month.now().span.map(|span| span.end)
+        self.held.get()?.until
     }
 }
 
-fn held_back(budget: Budget, until: Option<Timestamp>) -> HeldStatus {
+fn held_back(Held { budget, until }: Held) -> HeldStatus {
     HeldStatus {
         cause: "budget",
         since: journal::now().into(),
@@ -108,7 +106,8 @@ impl News {
         match self.budget.then {
             Then::Warn => "All goes on as before".to_owned(),
             Then::UrgentOnly => {
-                let until = self.until.map_or_else(|| "for the next month".to_owned(), |at| format!("until {at:.0}"));
+                let until = self.held.and_then(|held| held.until);
+                let until = until.map_or_else(|| "for the next month".to_owned(), |at| format!("until {at:.0}"));
                 format!("Only what is urgent is published from now on; the rest waits {until}. {LARGER}")
                     .trim_end_matches('.')
                     .to_owned()

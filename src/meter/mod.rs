@@ -1,10 +1,11 @@
 //! The meter: bytes to and from the network, by hour, day and month, and by what they were for.
 //!
-//! [`periods`] and [`account`] count (pure), [`causes`] knows whose a topic is (pure), [`note`] is how the counts are kept; this file
-//! gives them to the link, and `keeping` has them written. Without `[meter]` there is none of it.
+//! [`periods`] and [`account`] count (pure), [`causes`] knows whose a topic is (pure), [`hold`] decides what waits (pure), [`note`] is
+//! how the counts are kept; this file gives them to the link, and `keeping` has them written. Without `[meter]` there is none of it.
 
 mod account;
 mod causes;
+mod hold;
 mod judging;
 mod keeping;
 mod level;
@@ -17,7 +18,7 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Budget, Config};
 use crate::mqtt::session::{Label, Labels, Session};
@@ -26,6 +27,7 @@ use crate::notify::LocalNotify;
 use crate::time;
 use account::Account;
 use causes::Causes;
+use hold::Held;
 use level::Level;
 pub(crate) use status::MeterStatus;
 
@@ -37,8 +39,8 @@ pub(crate) struct Meter {
     changed: LocalNotify,
     /// What an earlier process has noted is counted in, or can't be.
     is_recalled: Cell<bool>,
-    /// Past this budget what isn't urgent is held back.
-    held: Cell<Option<Budget>>,
+    /// What isn't urgent is held back.
+    held: Cell<Option<Held>>,
 }
 
 /// While it is configured.
@@ -49,6 +51,8 @@ struct Running {
     /// What was carried of each purpose when it was looked last.
     seen: Seen,
     budget: Option<Budget>,
+    /// How long after the month what is held back goes out.
+    delay: SignedDuration,
     /// Where the month stood when it was judged last.
     level: Level,
 }
@@ -71,6 +75,7 @@ impl Meter {
     pub(crate) fn configure(&self, config: &Config, network: &impl Network) {
         let mut running = self.running.borrow_mut();
         let was_on = running.is_some();
+        let delay = hold::delay(&config.connection.client_id);
         match (&config.meter, &mut *running) {
             (None, _) => {
                 *running = None;
@@ -78,7 +83,7 @@ impl Meter {
             }
             (Some(meter), Some(running)) => {
                 running.causes.configure(config);
-                running.budget = meter.budget;
+                (running.budget, running.delay) = (meter.budget, delay);
             }
             (Some(meter), empty) => {
                 let seen = Seen {
@@ -88,7 +93,7 @@ impl Meter {
                 };
                 let causes = Rc::new(Causes::new(config));
                 let (account, level, budget) = (Account::default(), Level::default(), meter.budget);
-                *empty = Some(Running { account, causes, seen, budget, level });
+                *empty = Some(Running { account, causes, seen, budget, delay, level });
             }
         }
         if was_on || running.is_some() {

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::account::Account;
 use super::causes::Causes;
+use super::hold::{Held, delay};
 use super::level::Level;
 use super::note;
 use super::periods::{KEPT, Periods, Unit};
@@ -161,6 +162,53 @@ fn each_level_of_the_budget_is_said_once_a_month_across_restarts() {
     assert_eq!(account.judge(None), (Level::Within, false));
 }
 
+/// What isn't urgent waits until then, past 1000 bytes a month, in a gateway whose moment is 17 min after the month.
+fn held(account: &mut Account, wall: &str) -> Option<Option<Timestamp>> {
+    let (wall, budget) = (at(wall), Budget { month: 1000, warn_at: 80, then: Then::UrgentOnly });
+    account.turn_to(wall);
+    let held = Held::of(&account.month, Some(budget), SignedDuration::from_mins(17), wall);
+    let warned = Budget { then: Then::Warn, ..budget };
+    assert_eq!(Held::of(&account.month, Some(warned), SignedDuration::ZERO, wall), None);
+    held.map(|held| held.until)
+}
+
+#[test]
+fn what_waits_for_the_next_month_goes_at_a_moment_of_its_own_in_its_first_hour() {
+    let (mut account, causes) = (Account::default(), causes());
+    let until = Some(Some(at("2026-12-01T00:17:00Z")));
+    account.add(Label(3), sent(999), at("2026-11-20T10:00:00Z"));
+    assert_eq!(held(&mut account, "2026-11-20T10:00:00Z"), None);
+    account.add(Label(3), sent(1), at("2026-11-20T10:00:00Z"));
+    for wall in ["2026-11-20T10:00:00Z", "2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z", "2026-12-01T00:16:59Z"] {
+        assert_eq!(held(&mut account, wall), until, "{wall}");
+    }
+    // A restart meanwhile, also one that comes after the turn.
+    for noted_at in ["2026-11-30T23:00:00Z", "2026-12-01T00:05:00Z"] {
+        let mut noted = account.clone();
+        noted.turn_to(at(noted_at));
+        let mut again = Account::default();
+        note::recall(&note::text(&noted, &causes), &mut again, &causes);
+        assert_eq!(held(&mut again, "2026-12-01T00:10:00Z"), until);
+        assert_eq!(held(&mut again, "2026-12-01T00:17:00Z"), None);
+    }
+    assert_eq!(held(&mut account, "2026-12-01T00:17:00Z"), None);
+    // A month later, or with a clock that lost its time, nothing waits for what was before.
+    assert_eq!(held(&mut account, "2027-01-01T00:01:00Z"), None);
+    account.add(Label(3), sent(1000), at("2027-01-01T00:01:00Z"));
+    assert_eq!(held(&mut account, "1970-01-01T00:00:00Z"), Some(Some(at("2027-02-01T00:17:00Z"))));
+}
+
+#[test]
+fn the_moments_of_a_fleet_are_spread_over_the_hour() {
+    let mut by_minute = [0; 60];
+    for n in 0..6000 {
+        let after = delay(&format!("gateway-{n:05}")).as_secs();
+        by_minute[usize::try_from(after / 60).unwrap()] += 1;
+    }
+    assert!(by_minute.iter().all(|gateways| (60..=140).contains(gateways)), "{by_minute:?}");
+    assert_eq!(delay("gw1"), delay("gw1"));
+}
+
 /// Where a clock of a gateway may stand: unset, right, a little or far off.
 fn any_wall() -> impl Strategy<Value = Timestamp> {
     let from = at("2026-11-29T00:00:00Z").as_second();
@@ -206,6 +254,26 @@ proptest! {
                 note::recall(&text, &mut account, &causes);
                 before = if is_set { before } else { 0 };
                 prop_assert_eq!(of_all(&account.month), before);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_urgent_is_held_past_the_budget_and_at_most_an_hour_after_the_month(
+        carried in proptest::collection::vec((any_wall(), 0..700_u64), 1..20), client in "[a-z]{1,8}"
+    ) {
+        let (mut account, delay) = (Account::default(), delay(&client));
+        let budget = Budget { month: 1000, warn_at: 80, then: Then::UrgentOnly };
+        for (wall, bytes) in carried {
+            account.turn_to(wall);
+            account.count(Label(3), sent(bytes));
+            let (months, is_past) = (&account.month, account.month.now().total() >= 1000);
+            let held = Held::of(months, Some(budget), delay, wall);
+            prop_assert!(held.is_some() || !is_past);
+            if let (Some(Held { until: Some(until), .. }), Some(now)) = (held, months.now().span) {
+                let turn = if is_past { now.end } else { now.start };
+                prop_assert_eq!(until, turn + delay);
+                prop_assert!(until < turn + SignedDuration::from_hours(1));
             }
         }
     }

@@ -1,0 +1,41 @@
+//! Whether what isn't urgent is held back, and until when. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::level::Level;
+use super::periods::{Periods, Span};
+use crate::config::{Budget, Then};
+
+/// After the month each gateway holds for so long at most, in ms, until a moment of its own: a fleet whose budgets were all used up
+/// would send what waited in the same second, more than an account takes.
+const SPREAD: u32 = 3_600_000;
+
+/// What isn't urgent waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) budget: Budget,
+    /// `None` as long as the clock wasn't set.
+    pub(super) until: Option<Timestamp>,
+}
+
+/// How long after the month what waits goes out, for this client: always the same.
+pub(super) fn delay(client_id: &str) -> SignedDuration {
+    SignedDuration::from_millis((crc32fast::hash(client_id.as_bytes()) % SPREAD).into())
+}
+
+impl Held {
+    /// While `then` says so: in a month whose budget is used up, and `delay` longer, also for a process that has begun since.
+    pub(super) fn of(months: &Periods, budget: Option<Budget>, delay: SignedDuration, wall: Timestamp) -> Option<Held> {
+        let budget = budget.filter(|budget| budget.then == Then::UrgentOnly)?;
+        let is_past = |bytes| Level::of(budget, bytes) == Level::Past;
+        let until = |span: Span| span.end.checked_add(delay).ok();
+        let now = months.now();
+        if is_past(now.total()) {
+            return Some(Held { budget, until: now.span.and_then(until) });
+        }
+        let begun = now.span?.start;
+        let before = months.all().iter().find(|month| month.span.is_some_and(|span| span.end == begun))?;
+        let until = until(before.span?)?;
+        (is_past(before.total()) && begun <= wall && wall < until).then_some(Held { budget, until: Some(until) })
+    }
+}
