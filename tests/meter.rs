@@ -144,7 +144,9 @@ fn past_the_budget_only_what_is_urgent_goes_until_there_is_a_larger_one() {
     gatewire.wait_for("the month's budget of 60.0 kB is used up. Only what is urgent is published from now on");
     assert_eq!(ask(json!({"topic": "up/1", "payload": "1"}))["result"], "stored");
     assert_eq!(ask(json!({"topic": "up/2", "payload": "2", "urgent": true}))["result"], "delivered");
-    assert_eq!(ask(json!({"topic": "up/3", "payload": "3", "qos": 0}))["error"], "not_connected");
+    let refused = ask(json!({"topic": "up/3", "payload": "3", "qos": 0}));
+    assert_eq!(refused["error"], "not_connected");
+    assert!(refused["detail"].as_str().unwrap().starts_with("the month's budget is used up"), "{refused}");
     let status = gatewire.status();
     assert_eq!((&status["outbox"]["held"]["cause"], &status["outbox"]["waiting"]), (&json!("budget"), &json!(1)));
     let (_, page, _) = setup.output_of(&["status"]);

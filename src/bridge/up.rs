@@ -259,9 +259,11 @@ impl Origin for UpRule {
         let cause = match refusal {
             Refusal::Rejected { .. } => Cause::Refused,
             Refusal::Expired => Cause::Expired,
-            Refusal::OutboxFull | Refusal::ReservedForUrgent | Refusal::NotConnected | Refusal::ShuttingDown => {
-                Cause::KeepFull
-            }
+            Refusal::OutboxFull
+            | Refusal::ReservedForUrgent
+            | Refusal::NotConnected
+            | Refusal::PastBudget
+            | Refusal::ShuttingDown => Cause::KeepFull,
         };
         (0..pending.parts()).for_each(|_| self.counters.dropped(cause));
         self.finish(pending, Some(refusal));

@@ -99,7 +99,7 @@ impl Reject {
             Reject::TooLarge(_) | Reject::TooLargeForBatch => Code::TooLarge,
             Reject::BadQos => Code::BadQos,
             Reject::Refused(Refusal::OutboxFull | Refusal::ReservedForUrgent) => Code::OutboxFull,
-            Reject::Refused(Refusal::NotConnected) => Code::NotConnected,
+            Reject::Refused(Refusal::NotConnected | Refusal::PastBudget) => Code::NotConnected,
             Reject::Refused(Refusal::ShuttingDown) => Code::ShuttingDown,
             Reject::Refused(Refusal::Rejected { .. }) => Code::Rejected,
             Reject::Refused(Refusal::Expired) => Code::Expired,
@@ -120,7 +120,7 @@ pub(crate) enum Code {
     TooLarge,
     BadQos,
     OutboxFull,
-    /// A QoS 0 message while the link is down.
+    /// A QoS 0 message while the link is down, or past the budget and not urgent.
     NotConnected,
     /// IoT Core refused it.
     Rejected,

@@ -14,7 +14,7 @@ pub(crate) struct Dropped {
     pub(crate) full: u64,
     /// They had waited for `max_age`, or for their own `expires_in`.
     pub(crate) expired: u64,
-    /// QoS 0 while the link was down.
+    /// QoS 0 while the link was down, or past the budget.
     pub(crate) not_connected: u64,
     /// IoT Core refused them, and who sent them was told; or they had QoS 0.
     pub(crate) rejected: u64,
@@ -22,6 +22,17 @@ pub(crate) struct Dropped {
     pub(crate) quarantine_full: u64,
     /// A damaged database took them with it.
     pub(crate) damaged: u64,
+}
+
+impl From<Cause> for Refusal {
+    fn from(cause: Cause) -> Refusal {
+        match cause {
+            Cause::Full => Refusal::OutboxFull,
+            Cause::Expired => Refusal::Expired,
+            Cause::NotConnected => Refusal::NotConnected,
+            Cause::HeldBack => Refusal::PastBudget,
+        }
+    }
 }
 
 impl Outbox {
@@ -34,12 +45,7 @@ impl Outbox {
         }
         for (cause, waiter) in dropped {
             self.count_dropped(cause);
-            let refusal = match cause {
-                Cause::Full => Refusal::OutboxFull,
-                Cause::Expired => Refusal::Expired,
-                Cause::NotConnected => Refusal::NotConnected,
-            };
-            self.settle(waiter, &Outcome::Refused(refusal));
+            self.settle(waiter, &Outcome::Refused(cause.into()));
         }
         self.say_dropped();
     }

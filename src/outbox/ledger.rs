@@ -77,6 +77,8 @@ pub(crate) enum Cause {
     Expired,
     /// QoS 0, and the connection ended.
     NotConnected,
+    /// QoS 0, and what isn't urgent is held back.
+    HeldBack,
 }
 
 impl<W> Ledger<W> {
@@ -288,24 +290,30 @@ impl<W> Ledger<W> {
     /// them again. What a client waits for is to be on the disk.
     pub(crate) fn link_down(&mut self) {
         self.link = LinkState::Down;
-        [true, false].into_iter().for_each(|urgent| self.cut_off(urgent));
+        [true, false].into_iter().for_each(|urgent| self.cut_off(urgent, Cause::NotConnected));
         self.qos_0 = 0;
     }
 
     /// What isn't urgent waits from now on as if there were no connection, or no longer.
     pub(crate) fn hold_others(&mut self, holds: bool) {
         if std::mem::replace(&mut self.holds_others, holds) != holds && holds {
-            self.cut_off(false);
+            self.cut_off(false, Cause::HeldBack);
         }
     }
 
+    /// Why QoS 0 isn't taken now.
+    pub(crate) fn why_not_qos_0(&self, urgent: bool) -> Cause {
+        let is_held_back = self.holds_others && !urgent && self.link != LinkState::Down;
+        if is_held_back { Cause::HeldBack } else { Cause::NotConnected }
+    }
+
     /// A lane has no connection.
-    fn cut_off(&mut self, urgent: bool) {
+    fn cut_off(&mut self, urgent: bool, why: Cause) {
         let backlog = &mut self.lanes.lane_mut(urgent).backlog;
         backlog.hurry();
         for entry in backlog.forget_where(|entry| !entry.is_kept()) {
             self.no_longer_waits(&entry.message);
-            self.dropped.push((Cause::NotConnected, entry.waiter));
+            self.dropped.push((why, entry.waiter));
         }
     }
 

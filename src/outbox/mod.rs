@@ -247,8 +247,9 @@ impl Outbox {
             return Err(Refusal::ShuttingDown);
         }
         if message.qos == Qos::AtMostOnce && !takes_qos_0 {
-            self.count_dropped(Cause::NotConnected);
-            return Err(Refusal::NotConnected);
+            let why = self.ledger.borrow().why_not_qos_0(message.urgent);
+            self.count_dropped(why);
+            return Err(why.into());
         }
         Ok(())
     }
@@ -304,7 +305,7 @@ impl Outbox {
         match cause {
             Cause::Full => dropped.full += 1,
             Cause::Expired => dropped.expired += 1,
-            Cause::NotConnected => dropped.not_connected += 1,
+            Cause::NotConnected | Cause::HeldBack => dropped.not_connected += 1,
         }
         self.counters.dropped.set(dropped);
     }

@@ -32,6 +32,11 @@ pub(crate) enum Refusal {
     Expired,
     #[error("the link is down, and a QoS 0 message isn't kept; send it with QoS 1 to have it kept")]
     NotConnected,
+    #[error(
+        "the month's budget is used up, and a QoS 0 message isn't kept: send it as urgent if it has to go now, or with QoS 1 to have it \
+        wait for the next month"
+    )]
+    PastBudget,
     #[error("gatewire is shutting down; send it again when it is back")]
     ShuttingDown,
     #[error("IoT Core refuses it: {reason}")]

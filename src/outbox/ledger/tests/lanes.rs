@@ -106,7 +106,8 @@ fn held_back_what_is_not_urgent_waits_as_without_a_link() {
     accept_in(&mut ledger, false, 0).unwrap();
     accept_at(&mut ledger, message(100, Qos::AtMostOnce), 10, now).unwrap();
     ledger.hold_others(true);
-    assert_eq!(dropped(&mut ledger), [(Cause::NotConnected, Some(10))]);
+    assert_eq!(dropped(&mut ledger), [(Cause::HeldBack, Some(10))]);
+    assert_eq!([false, true].map(|urgent| ledger.why_not_qos_0(urgent)), [Cause::HeldBack, Cause::NotConnected]);
     assert_eq!([false, true].map(|urgent| ledger.link_for(urgent)), [LinkState::Down, LinkState::Up]);
     for (waiter, urgent) in [(1, false), (2, true)] {
         accept_in(&mut ledger, urgent, waiter).unwrap();
