@@ -1,10 +1,13 @@
 //! Whether what isn't urgent is held back, and until when. Pure.
 
+use std::fmt;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::level::Level;
 use super::periods::{Periods, Span};
 use crate::config::{Budget, Then};
+use crate::cost;
 
 /// After the month each gateway holds for so long at most, in ms, until a moment of its own: a fleet whose budgets were all used up
 /// would send what waited in the same second, more than an account takes.
@@ -37,5 +40,35 @@ impl Held {
         let before = months.all().iter().find(|month| month.span.is_some_and(|span| span.end == begun))?;
         let until = until(before.span?)?;
         (is_past(before.total()) && begun <= wall && wall < until).then_some(Held { budget, until: Some(until) })
+    }
+    /// Why it waits no longer, with this budget.
+    pub(super) fn lifted(self, budget: Option<Budget>) -> Lifted {
+        match budget {
+            None => Lifted::Removed,
+            Some(Budget { then: Then::Warn, .. }) => Lifted::OnlyWarns,
+            Some(Budget { month, .. }) if month > self.budget.month => Lifted::Larger(month),
+            Some(_) => Lifted::AnotherMonth,
+        }
+    }
+}
+
+/// Why what waited may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lifted {
+    AnotherMonth,
+    /// To so many bytes.
+    Larger(u64),
+    OnlyWarns,
+    Removed,
+}
+
+impl fmt::Display for Lifted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lifted::AnotherMonth => f.write_str("another month has begun"),
+            Lifted::Larger(month) => write!(f, "the month's budget is {} now and isn't used up", cost::bytes(*month)),
+            Lifted::OnlyWarns => f.write_str("the month's budget only warns now"),
+            Lifted::Removed => f.write_str("the month has no budget any more"),
+        }
     }
 }

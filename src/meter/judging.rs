@@ -42,8 +42,9 @@ impl Meter {
         let mut running = self.running.borrow_mut();
         let mut news = None;
         let mut held = None;
+        let budget = running.as_ref().and_then(|running| running.budget);
         if let Some(running) = &mut *running
-            && let Some(budget) = running.budget
+            && let Some(budget) = budget
         {
             let wall = time::wall();
             running.account.turn_to(wall);
@@ -59,10 +60,10 @@ impl Meter {
         if before != held {
             hold(held.map(held_back));
         }
-        if before.is_some() && held.is_none() {
+        if let (Some(before), None) = (before, held) {
+            let why = before.lifted(budget);
             log::info!(
-                GATEWIRE_EVENT = "budget_lifted";
-                "the month's budget isn't used up any more: what waited because it isn't urgent is sent now"
+                GATEWIRE_EVENT = "budget_lifted"; "{why}: what waited because it isn't urgent is sent now"
             );
         }
         news

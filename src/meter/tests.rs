@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::account::Account;
 use super::causes::Causes;
-use super::hold::{Held, delay};
+use super::hold::{Held, Lifted, delay};
 use super::level::Level;
 use super::note;
 use super::periods::{KEPT, Periods, Unit};
@@ -196,6 +196,18 @@ fn what_waits_for_the_next_month_goes_at_a_moment_of_its_own_in_its_first_hour()
     assert_eq!(held(&mut account, "2027-01-01T00:01:00Z"), None);
     account.add(Label(3), sent(1000), at("2027-01-01T00:01:00Z"));
     assert_eq!(held(&mut account, "1970-01-01T00:00:00Z"), Some(Some(at("2027-02-01T00:17:00Z"))));
+}
+
+#[test]
+fn what_lifts_a_hold_is_called_by_its_name() {
+    let budget = Budget { month: 1000, warn_at: 80, then: Then::UrgentOnly };
+    let held = Held { budget, until: None };
+    let lifted = |budget| held.lifted(budget).to_string();
+    assert_eq!(held.lifted(Some(budget)), Lifted::AnotherMonth);
+    assert_eq!(lifted(Some(Budget { month: 2000, ..budget })), "the month's budget is 2.0 kB now and isn't used up");
+    let warns = Budget { month: 2000, then: Then::Warn, ..budget };
+    assert_eq!(lifted(Some(warns)), "the month's budget only warns now");
+    assert_eq!(lifted(None), "the month has no budget any more");
 }
 
 #[test]
