@@ -5,8 +5,9 @@ use jiff::Timestamp;
 use super::Meter;
 use super::hold::Held;
 use super::level::Level;
-use crate::config::{Budget, Then};
+use crate::config::Budget;
 use crate::cost;
+use crate::count::count;
 use crate::journal;
 use crate::net::Network;
 use crate::outbox::HeldStatus;
@@ -16,16 +17,22 @@ use crate::time::{self, Rfc3339};
 /// What to do where the budget is used up.
 const LARGER: &str = "A larger budget in [meter] and a reload send it at once.";
 
-/// Holds back what isn't urgent, for as long as there is a reason.
-pub(crate) type Hold<'a> = &'a dyn Fn(Option<HeldStatus>);
+/// Holds back what isn't urgent, for as long as there is a reason. How many messages that are.
+pub(crate) type Hold<'a> = &'a dyn Fn(Option<HeldStatus>) -> u64;
 
 /// What is to be said, with the numbers.
 struct News {
     level: Level,
+    /// It wasn't said in this month.
+    is_new: bool,
+    /// It is the first time in this process that something is held back, or it wasn't a moment ago.
+    holds_anew: bool,
     budget: Budget,
     used: u64,
     forecast: Option<u64>,
     held: Option<Held>,
+    /// So many messages wait.
+    waiting: u64,
 }
 
 impl Meter {
@@ -37,36 +44,34 @@ impl Meter {
         }
     }
 
-    /// Likewise, but for what is said.
+    /// Likewise, but for what is said. That something is held back is news once for each process.
     fn judged(&self, hold: Hold<'_>) -> Option<News> {
         let mut running = self.running.borrow_mut();
-        let mut news = None;
-        let mut held = None;
         let budget = running.as_ref().and_then(|running| running.budget);
+        let (mut news, mut held) = (None, None);
         if let Some(running) = &mut *running
             && let Some(budget) = budget
         {
             let wall = time::wall();
             running.account.turn_to(wall);
-            let (level, is_news) = running.account.judge(Some(budget));
+            let (level, is_new) = running.account.judge(Some(budget));
             running.level = level;
             held = Held::of(&running.account.month, running.budget, running.delay, wall);
             let month = running.account.month.now();
             let (used, forecast) = (month.total(), month.forecast(wall));
-            news = is_news.then_some(News { level, budget, used, forecast, held });
+            let holds_anew = held.is_some() && self.held.get().is_none();
+            news = Some(News { level, is_new, holds_anew, budget, used, forecast, held, waiting: 0 });
         }
         drop(running);
         let before = self.held.replace(held);
-        if before != held {
-            hold(held.map(held_back));
-        }
+        let waiting = if before == held { 0 } else { hold(news.as_ref().and_then(News::held_back)) };
         if let (Some(before), None) = (before, held) {
             let why = before.lifted(budget);
             log::info!(
                 GATEWIRE_EVENT = "budget_lifted"; "{why}: what waited because it isn't urgent is sent now"
             );
         }
-        news
+        news.filter(|news| news.is_new || news.holds_anew).map(|news| News { waiting, ..news })
     }
 
     /// Until when something is held back.
@@ -75,44 +80,53 @@ impl Meter {
     }
 }
 
-fn held_back(Held { budget, until }: Held) -> HeldStatus {
-    HeldStatus {
-        cause: "budget",
-        since: journal::now().into(),
-        reason: format!("the month's budget of {} is used up", cost::bytes(budget.month)),
-        advice: LARGER.to_owned(),
-        next_attempt: until.map(Rfc3339),
-    }
-}
-
 impl News {
+    fn held_back(&self) -> Option<HeldStatus> {
+        let Held { until, .. } = self.held?;
+        Some(HeldStatus {
+            cause: "budget",
+            since: journal::now().into(),
+            reason: self.reason(),
+            advice: LARGER.to_owned(),
+            next_attempt: until.map(Rfc3339),
+        })
+    }
+
     fn say(&self) {
-        let News { budget, used, .. } = self;
-        let (of, used) = (cost::bytes(budget.month), cost::bytes(*used));
-        match self.level {
-            Level::Within => {}
-            Level::Near => log::warn!(
+        if self.is_new && self.level == Level::Near {
+            log::warn!(
                 GATEWIRE_EVENT = "budget_near";
-                "the network has carried {used} of the month's budget of {of}{}. What they were for: `gatewire status`",
+                "the network has carried {} of the month's budget of {}{}. What they were for: `gatewire status`",
+                cost::bytes(self.used), cost::bytes(self.budget.month),
                 self.forecast.map_or_else(String::new, |bytes| format!("; it will be {} by its end if it goes on so", cost::bytes(bytes)))
-            ),
-            Level::Past => log::warn!(
+            );
+        }
+        if self.is_new && self.level == Level::Past || self.holds_anew {
+            log::warn!(
                 GATEWIRE_EVENT = "budget_past";
-                "the month's budget of {of} is used up. {}. What it was used for: `gatewire status`", self.consequence()
-            ),
+                "{}. {}. What it was used for: `gatewire status`", self.reason(), self.consequence()
+            );
+        }
+    }
+
+    fn reason(&self) -> String {
+        let of = cost::bytes(self.budget.month);
+        match self.level {
+            Level::Past => format!("the month's budget of {of} is used up"),
+            // What it held back hasn't gone out yet.
+            Level::Within | Level::Near => format!("last month's budget of {of} was used up"),
         }
     }
 
     fn consequence(&self) -> String {
-        match self.budget.then {
-            Then::Warn => "All goes on as before".to_owned(),
-            Then::UrgentOnly => {
-                let until = self.held.and_then(|held| held.until);
-                let until = until.map_or_else(|| "for the next month".to_owned(), |at| format!("until {at:.0}"));
-                format!("Only what is urgent is published from now on; the rest waits {until}. {LARGER}")
-                    .trim_end_matches('.')
-                    .to_owned()
-            }
-        }
+        let Some(Held { until, .. }) = self.held else { return "All goes on as before".to_owned() };
+        let until = until.map_or_else(|| "for the next month".to_owned(), |at| format!("until {at:.0}"));
+        let waiting = match self.waiting {
+            0 => String::new(),
+            n => format!(" ({} so far)", count(n, "message")),
+        };
+        format!("Only what is urgent is published from now on; the rest waits {until}{waiting}. {LARGER}")
+            .trim_end_matches('.')
+            .to_owned()
     }
 }

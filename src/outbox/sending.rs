@@ -168,14 +168,15 @@ impl Outbox {
         self.held.borrow().clone().or_else(|| self.held_back.borrow().clone())
     }
 
-    /// What isn't urgent waits from now on as if there were no link, for this reason; or no longer.
-    pub(crate) fn hold_what_is_not_urgent(&self, why: Option<HeldStatus>) {
+    /// What isn't urgent waits from now on as if there were no link, for this reason; or no longer. How many messages that are.
+    pub(crate) fn hold_what_is_not_urgent(&self, why: Option<HeldStatus>) -> u64 {
         self.ledger.borrow_mut().hold_others(why.is_some());
         *self.held_back.borrow_mut() = why;
         self.settle_dropped();
         self.let_in();
         self.reminder.now();
         self.arrived.notify();
+        self.ledger.borrow().waiting_like(false)
     }
 
     /// When the server is asked again.
