@@ -1,5 +1,7 @@
 //! `[meter]`: what is carried over the network is counted.
 
+use std::time::Duration;
+
 /// `[meter]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Meter {
@@ -15,6 +17,14 @@ pub(crate) struct Budget {
     /// Percent of them that are said.
     pub(crate) warn_at: u8,
     pub(crate) then: Then,
+}
+
+impl Budget {
+    /// What waits for the next month is sent in its first hour.
+    pub(crate) const SENT_WITHIN: Duration = Duration::from_secs(3600);
+
+    /// No message waits for longer than this for that.
+    pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(31 * 86_400 + 3600);
 }
 
 /// `meter.budget.then`: what happens past it.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::config::{self, Publish, When};
+use crate::duration;
 use crate::message::Qos;
 use crate::mqtt::session::FIRST_SILENCE;
 use crate::mqtt::{ALIAS_BYTES, KeepAlive, Protocol, publish_size};
@@ -190,6 +191,8 @@ pub(crate) struct Cost {
     aliases: Option<String>,
     /// What a month may carry, both ways together, in bytes.
     pub(crate) budget: Option<u64>,
+    /// What becomes of what waits for the next month, for people, where not all of it lives to see that.
+    loss: Option<String>,
 }
 
 impl Cost {
@@ -213,8 +216,16 @@ impl Cost {
                 "topic_alias: not counted, as there are more topics than the {ALIASES} aliases that IoT Core takes"
             ),
         });
-        let budget = config.meter.as_ref().and_then(|meter| meter.budget).map(|budget| budget.month);
-        Cost { rows, unknown, aliases, budget }
+        let budget = config.meter.as_ref().and_then(|meter| meter.budget);
+        let max_age = config.outbox.max_age;
+        let holds = budget.is_some_and(|budget| budget.then == config::Then::UrgentOnly);
+        let loss = (holds && max_age < config::Budget::LONGEST_WAIT).then(|| {
+            format!(
+                "past the budget what isn't urgent waits for the next month, and is dropped after [outbox] max_age ({})",
+                duration::written(max_age)
+            )
+        });
+        Cost { rows, unknown, aliases, budget: budget.map(|budget| budget.month), loss }
     }
 
     /// What is known of it, together; of the messages those that AWS bills.
@@ -268,6 +279,7 @@ impl Cost {
             lines.push(format!("not counted, as it isn't known: units and bytes of {}", without_bytes.join(", ")));
         }
         lines.extend(self.of_budget());
+        lines.extend(self.loss.clone());
         if !self.unknown.is_empty() {
             lines.push(format!("not counted, as it depends on others: {}", self.unknown.join(", ")));
         }

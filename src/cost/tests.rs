@@ -255,3 +255,16 @@ fn a_budget_is_compared_to_what_is_known() {
     let excess = cost("1 MB").excess().unwrap();
     assert!(excess.starts_with("the month's budget of 1.0 MB isn't enough: 1.1 MB are known"), "{excess}");
 }
+
+#[test]
+fn what_the_budget_holds_for_longer_than_it_may_wait_is_told() {
+    let said = |then: &str, max_age: &str| {
+        let text = format!("[meter]\nbudget = {{ month = \"2 MB\", then = \"{then}\" }}\n[outbox]\nmax_age = \"{max_age}\"\n");
+        lines(&text).into_iter().find(|line| line.starts_with("past the budget"))
+    };
+    assert_eq!(
+        said("urgent-only", "7d").unwrap(),
+        "past the budget what isn't urgent waits for the next month, and is dropped after [outbox] max_age (7d)"
+    );
+    assert_eq!([said("warn", "7d"), said("urgent-only", "32d")], [None, None]);
+}

@@ -1,6 +1,7 @@
 //! Whether what isn't urgent is held back, and until when. Pure.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -8,10 +9,7 @@ use super::level::Level;
 use super::periods::{Periods, Span};
 use crate::config::{Budget, Then};
 use crate::cost;
-
-/// After the month each gateway holds for so long at most, in ms, until a moment of its own: a fleet whose budgets were all used up
-/// would send what waited in the same second, more than an account takes.
-const SPREAD: u32 = 3_600_000;
+use crate::duration::written;
 
 /// What isn't urgent waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +19,11 @@ pub(super) struct Held {
     pub(super) until: Option<Timestamp>,
 }
 
-/// How long after the month what waits goes out, for this client: always the same.
+/// How long after the month what waits goes out, for this client: always the same, and another one for each. A fleet whose budgets were
+/// all used up would send what waited in the same second, more than an account takes.
 pub(super) fn delay(client_id: &str) -> SignedDuration {
-    SignedDuration::from_millis((crc32fast::hash(client_id.as_bytes()) % SPREAD).into())
+    let within = Budget::SENT_WITHIN.as_millis();
+    SignedDuration::from_millis((u128::from(crc32fast::hash(client_id.as_bytes())) % within) as i64)
 }
 
 impl Held {
@@ -41,6 +41,12 @@ impl Held {
         let until = until(before.span?)?;
         (is_past(before.total()) && begun <= wall && wall < until).then_some(Held { budget, until: Some(until) })
     }
+    /// For people: what becomes of what is accepted now and doesn't live to see that, if it may be so.
+    pub(super) fn loss(self, max_age: Duration, wall: Timestamp) -> Option<String> {
+        let left = self.until.map_or(Budget::LONGEST_WAIT, |until| until.duration_since(wall).try_into().unwrap_or_default());
+        (max_age < left).then(|| format!("What has waited for [outbox] max_age ({}) by then is dropped", written(max_age)))
+    }
+
     /// Why it waits no longer, with this budget.
     pub(super) fn lifted(self, budget: Option<Budget>) -> Lifted {
         match budget {

@@ -31,6 +31,8 @@ struct News {
     used: u64,
     forecast: Option<u64>,
     held: Option<Held>,
+    /// Of what is held back some may be dropped before: how.
+    loss: Option<String>,
     /// So many messages wait.
     waiting: u64,
 }
@@ -59,8 +61,9 @@ impl Meter {
             held = Held::of(&running.account.month, running.budget, running.delay, wall);
             let month = running.account.month.now();
             let (used, forecast) = (month.total(), month.forecast(wall));
+            let loss = held.and_then(|held| held.loss(running.max_age, wall));
             let holds_anew = held.is_some() && self.held.get().is_none();
-            news = Some(News { level, is_new, holds_anew, budget, used, forecast, held, waiting: 0 });
+            news = Some(News { level, is_new, holds_anew, budget, used, forecast, held, loss, waiting: 0 });
         }
         drop(running);
         let before = self.held.replace(held);
@@ -87,7 +90,7 @@ impl News {
             cause: "budget",
             since: journal::now().into(),
             reason: self.reason(),
-            advice: LARGER.to_owned(),
+            advice: self.advice(),
             next_attempt: until.map(Rfc3339),
         })
     }
@@ -118,6 +121,10 @@ impl News {
         }
     }
 
+    fn advice(&self) -> String {
+        self.loss.as_ref().map_or_else(|| LARGER.to_owned(), |loss| format!("{loss}. {LARGER}"))
+    }
+
     fn consequence(&self) -> String {
         let Some(Held { until, .. }) = self.held else { return "All goes on as before".to_owned() };
         let until = until.map_or_else(|| "for the next month".to_owned(), |at| format!("until {at:.0}"));
@@ -125,7 +132,7 @@ impl News {
             0 => String::new(),
             n => format!(" ({} so far)", count(n, "message")),
         };
-        format!("Only what is urgent is published from now on; the rest waits {until}{waiting}. {LARGER}")
+        format!("Only what is urgent is published from now on; the rest waits {until}{waiting}. {}", self.advice())
             .trim_end_matches('.')
             .to_owned()
     }

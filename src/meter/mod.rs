@@ -17,6 +17,7 @@ mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -53,6 +54,8 @@ struct Running {
     budget: Option<Budget>,
     /// How long after the month what is held back goes out.
     delay: SignedDuration,
+    /// What waits for longer is dropped.
+    max_age: Duration,
     /// Where the month stood when it was judged last.
     level: Level,
 }
@@ -75,7 +78,7 @@ impl Meter {
     pub(crate) fn configure(&self, config: &Config, network: &impl Network) {
         let mut running = self.running.borrow_mut();
         let was_on = running.is_some();
-        let delay = hold::delay(&config.connection.client_id);
+        let (delay, max_age) = (hold::delay(&config.connection.client_id), config.outbox.max_age);
         match (&config.meter, &mut *running) {
             (None, _) => {
                 *running = None;
@@ -83,7 +86,7 @@ impl Meter {
             }
             (Some(meter), Some(running)) => {
                 running.causes.configure(config);
-                (running.budget, running.delay) = (meter.budget, delay);
+                (running.budget, running.delay, running.max_age) = (meter.budget, delay, max_age);
             }
             (Some(meter), empty) => {
                 let seen = Seen {
@@ -93,7 +96,7 @@ impl Meter {
                 };
                 let causes = Rc::new(Causes::new(config));
                 let (account, level, budget) = (Account::default(), Level::default(), meter.budget);
-                *empty = Some(Running { account, causes, seen, budget, delay, level });
+                *empty = Some(Running { account, causes, seen, budget, delay, max_age, level });
             }
         }
         if was_on || running.is_some() {
