@@ -1,4 +1,4 @@
-//! The counts on the disk: one small note in the store, once an hour if something was counted, and at the end.
+//! The counts on the disk: one small note in the store, soon after the start, once an hour if something was counted, and at the end.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,29 @@ use crate::time;
 
 /// How often they are written at most. What was counted since is lost with the power.
 const INTERVAL: Duration = Duration::from_secs(3600);
+
+/// When they are written first: a gateway that is never powered for an hour counts, too.
+const FIRST: Duration = Duration::from_secs(300);
+
+/// When the counts are written next. Pure.
+#[derive(Debug)]
+pub(super) struct Due(Instant);
+
+impl Due {
+    /// For a daemon that starts now.
+    pub(super) fn from_start(now: Instant) -> Due {
+        Due(now + FIRST)
+    }
+
+    /// Whether it is time, which it is only once.
+    pub(super) fn is_now(&mut self, now: Instant) -> bool {
+        let is_now = now >= self.0;
+        if is_now {
+            self.0 = now + INTERVAL;
+        }
+        is_now
+    }
+}
 
 /// The end of a month isn't looked for more often.
 const SOON: Duration = Duration::from_secs(1);
@@ -39,7 +62,7 @@ impl Meter {
 
     /// Keeps them for ever, and the month's budget. Without `[meter]` it waits for nothing but that.
     pub(crate) async fn keep(&self, store: &Store, network: &impl Network, hold: Hold<'_>) {
-        let mut due = time::now() + INTERVAL;
+        let mut due = Due::from_start(time::now());
         loop {
             self.recall(store).await;
             self.judge(store, network, hold).await;
@@ -47,21 +70,20 @@ impl Meter {
             tokio::select! {
                 biased;
                 () = self.changed.notified() => continue,
-                () = tokio::time::sleep_until(self.wake_at(due).into()), if is_on => {}
+                () = tokio::time::sleep_until(self.wake_at(&due).into()), if is_on => {}
             }
-            if time::now() >= due {
+            if due.is_now(time::now()) {
                 self.save(store, network).await;
-                due = time::now() + INTERVAL;
             }
         }
     }
 
     /// When the counts are due, or what waits for the next month may go.
-    fn wake_at(&self, due: Instant) -> Instant {
+    fn wake_at(&self, due: &Due) -> Instant {
         let left = self.waits_until().map(|until| until.duration_since(time::wall()));
         let left = left.and_then(|left| Duration::try_from(left).ok());
         // A clock that is set back by a little is looked at again.
-        left.map_or(due, |left| due.min(time::now() + left.max(SOON)))
+        left.map_or(due.0, |left| due.0.min(time::now() + left.max(SOON)))
     }
 
     /// Writes what isn't on the disk yet. Nothing, as long as it isn't known what is there.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::account::Account;
 use super::causes::Causes;
 use super::hold::{Held, Lifted, delay};
+use super::keeping::Due;
 use super::level::Level;
 use super::note;
 use super::periods::{KEPT, Periods, Unit};
@@ -219,6 +220,14 @@ fn what_is_dropped_before_it_may_go_is_told() {
     assert_eq!(loss(until, days(7)).unwrap(), "What has waited for [outbox] max_age (7d) by then is dropped");
     assert_eq!([loss(until, days(12)), loss(Some("2026-11-19T00:00:00Z"), days(7)), loss(None, days(32))], [None, None, None]);
     assert!(loss(until, days(11)).is_some() && loss(None, days(31)).is_some());
+}
+
+#[test]
+fn counts_are_noted_five_minutes_after_a_start_and_then_hourly() {
+    let start = std::time::Instant::now();
+    let mut due = Due::from_start(start);
+    let noted = (0..200).filter(|minute| due.is_now(start + std::time::Duration::from_secs(minute * 60)));
+    assert_eq!(noted.collect::<Vec<_>>(), [5, 65, 125, 185]);
 }
 
 #[test]
