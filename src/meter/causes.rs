@@ -13,13 +13,17 @@ use crate::message::{Topic, TopicFilter};
 use crate::mqtt::session::{Label, Labels};
 
 /// What has a label whatever is configured. The first three are the session's.
-const FIXED: [&str; 9] =
-    ["handshake", "keep_alive", "subscribe", "ingest", "forward", "bridge", "services", "identity", "download"];
+const FIXED: [&str; 10] =
+    ["handshake", "keep_alive", "subscribe", "ingest", "forward", "bridge", "services", "identity", "download", "other"];
+
+/// So many causes have a name. Each reload may bring others, and those before have had their bytes; what comes then is [`OTHER`]'s.
+pub(super) const MOST: usize = 256;
 
 const INGEST: Label = Label(3);
 const FORWARD: Label = Label(4);
 const BRIDGE: Label = Label(5);
 const SERVICES: Label = Label(6);
+const OTHER: Label = Label(9);
 
 /// How the topics of AWS's services begin; below `$aws/rules/` are those of Basic Ingest, which are anybody's.
 const SERVICE_TOPICS: [&str; 4] =
@@ -66,15 +70,17 @@ impl Causes {
         (table.publish, table.up, table.down) = (publish, up, down);
     }
 
-    /// The label of this name, which is known from now on. If there are more than labels, it is counted as ingest.
+    /// The label of this name, which is known from now on, unless there are too many.
     pub(super) fn label(&self, name: &str) -> Label {
         let names = &mut self.0.borrow_mut().names;
         let known = names.iter().position(|known| known == name).unwrap_or(names.len());
-        let Ok(label) = u16::try_from(known) else { return INGEST };
+        if known >= MOST {
+            return OTHER;
+        }
         if known == names.len() {
             names.push(name.to_owned());
         }
-        Label(label)
+        Label(known as u16)
     }
 
     pub(super) fn name(&self, label: Label) -> String {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::account::Account;
 use super::causes::Causes;
 use super::level::Level;
-use super::periods::{Period, Periods};
+use super::periods::{Period, Periods, plus};
 use crate::mqtt::session::Label;
 use crate::net::Carried;
 use crate::time::Rfc3339;
@@ -75,7 +75,9 @@ pub(super) fn recall(text: &str, account: &mut Account, causes: &Causes) {
                 said: Level::ALL.get(usize::from(noted.said)).copied().unwrap_or_default(),
             };
             for (name, (sent, received)) in noted.causes {
-                *period.cause(causes.label(&name)) = Carried { sent, received };
+                let cause = period.cause(causes.label(&name));
+                // Several may have become one.
+                *cause = plus(*cause, Carried { sent, received });
             }
             period
         });

@@ -1,10 +1,12 @@
 //! What holds of the counts whatever the clock does.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 use super::account::Account;
-use super::causes::Causes;
+use super::causes::{Causes, MOST};
 use super::hold::{Held, Lifted, delay};
 use super::keeping::Due;
 use super::level::Level;
@@ -228,6 +230,30 @@ fn counts_are_noted_five_minutes_after_a_start_and_then_hourly() {
     let mut due = Due::from_start(start);
     let noted = (0..200).filter(|minute| due.is_now(start + std::time::Duration::from_secs(minute * 60)));
     assert_eq!(noted.collect::<Vec<_>>(), [5, 65, 125, 185]);
+}
+
+#[test]
+fn however_often_schedules_are_renamed_the_causes_are_bounded_and_lose_no_byte() {
+    let (mut account, causes, wall) = (Account::default(), causes(), at("2026-11-20T10:00:00Z"));
+    for n in 0..1000 {
+        account.add(causes.label(&format!("publish p{n}")), sent(1), wall);
+    }
+    let named = |causes: &Causes, account: &Account| {
+        let month = account.month.now();
+        let names = (0..).map(Label).zip(&month.by_cause).filter(|(_, carried)| carried.sent > 0);
+        names.map(|(label, carried)| (causes.name(label), carried.sent)).collect::<BTreeMap<_, _>>()
+    };
+    let before = named(&causes, &account);
+    // All but the other nine, which had nothing.
+    assert_eq!((before.len(), before["other"], before["publish p0"]), (MOST - 9, 1000 - (MOST as u64 - 10), 1));
+    // A restart with other schedules keeps the sum.
+    let (mut again, after) = (Account::default(), super::tests::causes());
+    for n in 0..200 {
+        after.label(&format!("publish q{n}"));
+    }
+    note::recall(&note::text(&account, &causes), &mut again, &after);
+    let after = named(&after, &again);
+    assert_eq!((after.values().sum::<u64>(), after.len()), (1000, MOST - 200 - 9));
 }
 
 #[test]
