@@ -1,8 +1,10 @@
 //! `[metrics]`: `GET /metrics` for Prometheus and `GET /healthz`, at a TCP port or a Unix socket.
 //!
-//! Each connection is good for one request and 10 s, and there are few at a time: whoever can reach it costs little.
+//! Each connection is good for one request and 10 s, there are few at a time, and what they are answered is made anew only so often:
+//! whoever can reach it costs little.
 
 mod answer;
+mod kept;
 mod tcp;
 
 use std::convert::Infallible;
@@ -20,6 +22,7 @@ use tokio::net::UnixStream;
 use crate::http::Adapter;
 use crate::socket::{self, For, Listener, Stream};
 use answer::answer;
+pub(crate) use kept::Kept;
 pub(crate) use tcp::{probe, serve_tcp};
 
 /// How long a request may take, from the connection to the last byte of its answer.

@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 
 use super::Served;
 use crate::config::{Config, Metrics};
-use crate::metrics::{Exposition, serve_tcp};
+use crate::metrics::{Exposition, Kept, serve_tcp};
 use crate::status::{MetricsStatus, prometheus};
+use crate::time;
 
 /// What serves them at a TCP port.
 #[derive(Debug)]
@@ -20,10 +21,18 @@ pub(super) struct ServedMetrics {
     fault: Rc<RefCell<Option<String>>>,
 }
 
-/// The metrics of what the status socket answers.
+/// The metrics of what the status socket answers, or has answered a moment ago.
 pub(super) fn exposition(document: &Rc<dyn Fn() -> Vec<u8>>) -> Exposition {
-    let document = Rc::clone(document);
-    Rc::new(move || prometheus::of_json(&document()))
+    let (document, kept) = (Rc::clone(document), RefCell::new(Kept::default()));
+    Rc::new(move || {
+        let began = time::now();
+        if let Some(text) = kept.borrow().get(began) {
+            return text.to_owned();
+        }
+        let text = prometheus::of_json(&document());
+        kept.borrow_mut().put(text.clone(), began, time::now());
+        text
+    })
 }
 
 impl Served {
