@@ -36,9 +36,10 @@ impl LinkError {
                 other_version(peer)
             ),
             LinkError::ClosedByServer { peer, last_sent } => closed(peer, last_sent),
-            LinkError::TakenOver { peer, .. } => {
-                format!("Most likely {}", two_devices(peer, "another client connects"))
-            }
+            LinkError::TakenOver { peer, .. } => format!(
+                "Most likely {} If the server was restarted as often, that was it.",
+                two_devices(peer, "another client connects")
+            ),
             LinkError::Disconnected { peer, reason, last_sent } => disconnected::advice(peer, reason.code, last_sent),
             LinkError::Unanswered { .. } => NO_PUBACK.to_owned(),
             LinkError::KeepAliveLost { .. } => "The network on the way is down or drops packets, or a NAT router forgot the \

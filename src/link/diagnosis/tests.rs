@@ -331,6 +331,22 @@ fn connections_that_are_closed_soon_and_for_no_visible_reason_mean_a_second_devi
     );
 }
 
+/// A server that was stopped and started as often has closed the connections for that.
+#[test]
+fn a_server_that_is_restarted_is_no_second_device() {
+    let closed = || LinkError::closed(&peer_at("broker.lan"), Phase::Connected { last_sent: Vec::new() });
+    let refused = || tcp(8883, &[Some(ErrorKind::ConnectionRefused)]);
+    let mut closes = Closes::default();
+    for _ in 0..5 {
+        let error = closes.ended(closed(), Some(10 * SECOND));
+        assert_eq!(error.code(), "closed_by_server");
+        assert_eq!(closes.ended(refused(), None).code(), "tcp_refused");
+    }
+    // It may be back before anybody asks.
+    let told = Closes { in_a_row: 2 }.ended(closed(), Some(10 * SECOND));
+    check(&told, "client_id_taken_over", "3 times in a row", "If the server was restarted as often, that was it.");
+}
+
 #[test]
 fn a_topic_cannot_forge_a_line() {
     let last_sent = vec![Sent::Publish(Topic::received("a\nERROR b"))];
