@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::time::Rfc3339;
+
 /// A failure that goes on is explained in full again after this long.
 const EXPLAIN_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -22,7 +24,7 @@ struct ToldFailure {
     explained: Instant,
     /// In the present row of failures.
     times: u32,
-    since: Timestamp,
+    since: Rfc3339,
 }
 
 /// What was before a failure.
@@ -32,6 +34,8 @@ pub(crate) enum Before {
     Down,
     /// The link had come, for a short time.
     Up,
+    /// Likewise, and it was said that it had.
+    UpAndSaid,
     /// The link had been well for long: a new row begins.
     Stable,
 }
@@ -52,12 +56,12 @@ pub(crate) struct Repeats {
     /// At least 1.
     pub(crate) times: u32,
     /// When the first was.
-    pub(crate) since: Timestamp,
+    pub(crate) since: Rfc3339,
 }
 
 impl Telling {
-    /// A failure of this kind has happened at `now`, which is `clock` for people. The end of a link that was well is a change, of
-    /// which at least something is said. Of one that doesn't come, or goes as soon as it has come, each failure that doubles their
+    /// A failure of this kind has happened at `now`, which is `clock` for people. The end of a link that was well, or of which it
+    /// was said that it had come, is a change, of which at least something is said. Of one that doesn't come, or goes as soon as it has come, each failure that doubles their
     /// number is; and one is explained each hour.
     pub(crate) fn failed(&mut self, kind: &str, before: Before, now: Instant, clock: Timestamp) -> Say {
         if before == Before::Stable {
@@ -71,16 +75,16 @@ impl Telling {
             let oldest = self.0.iter().min_by_key(|(_, known)| known.explained).map(|(key, _)| *key);
             oldest.map(|key| self.0.remove(&key));
         }
-        let known = self.0.entry(key).or_insert(ToldFailure { explained: now, times: 0, since: clock });
+        let known = self.0.entry(key).or_insert(ToldFailure { explained: now, times: 0, since: clock.into() });
         if known.times == 0 {
-            known.since = clock;
+            known.since = clock.into();
         }
         known.times = known.times.saturating_add(1);
         let row = Repeats { times: known.times, since: known.since };
         if is_new || now.duration_since(known.explained) >= EXPLAIN_AGAIN {
             known.explained = now;
             Say::InFull(row)
-        } else if before == Before::Stable || known.times.is_power_of_two() {
+        } else if matches!(before, Before::Stable | Before::UpAndSaid) || known.times.is_power_of_two() {
             Say::Briefly(row)
         } else {
             Say::Nothing
@@ -105,7 +109,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn row(times: u32, since: i64) -> Repeats {
-        Repeats { times, since: Timestamp::from_second(since).unwrap() }
+        Repeats { times, since: Timestamp::from_second(since).unwrap().into() }
     }
 
     #[test]
@@ -161,6 +165,14 @@ mod tests {
         let said = (0..100).filter(|i| say(*i) != Say::Nothing).count();
         assert_eq!(said, 7, "of the first, and of 2, 4, ... 64");
         assert_eq!(row(1, 0).to_string(), "");
-        assert_eq!(row(3, 60).to_string(), ", 3 times since 1970-01-01T00:01:00Z");
+        assert_eq!(row(3, 60).to_string(), ", 3 times since 1970-01-01T00:01:00.000Z");
+    }
+    #[test]
+    fn where_it_was_said_that_the_link_has_come_it_is_said_that_it_has_gone() {
+        let (mut telling, now) = (Telling::default(), Instant::now());
+        let mut say = |before| telling.failed("closed", before, now, Timestamp::UNIX_EPOCH);
+        assert_eq!(say(Before::Stable), Say::InFull(row(1, 0)));
+        assert_eq!([2, 3].map(|_| say(Before::UpAndSaid)), [2, 3].map(|times| Say::Briefly(row(times, 0))));
+        assert_eq!([say(Before::Up), say(Before::Up)], [Say::Briefly(row(4, 0)), Say::Nothing]);
     }
 }

@@ -242,12 +242,13 @@ impl<N: Network> Link<N> {
         self.notifier.status(&format!("not connected: {}; next attempt {}", failure.message, When(wait)));
         let before = match self.said.lasted.take() {
             Some(lasted) if lasted >= self.setup().connection.backoff.stable_after => Before::Stable,
+            Some(_) if self.said.short.get() < SHORT => Before::UpAndSaid,
             Some(_) => Before::Up,
             None => Before::Down,
         };
         match before {
             Before::Stable => self.said.short.set(0),
-            Before::Up => self.said.short.set(self.said.short.get().saturating_add(1)),
+            Before::Up | Before::UpAndSaid => self.said.short.set(self.said.short.get().saturating_add(1)),
             Before::Down => {}
         }
         report(&failure, wait, lasting.telling.failed(&error.kind(), before, now, journal::now()));

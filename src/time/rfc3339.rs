@@ -1,5 +1,6 @@
 //! A point in time as JSON has it.
 
+use std::fmt;
 use std::ops::Deref;
 
 use jiff::Timestamp;
@@ -18,6 +19,13 @@ impl Rfc3339 {
     pub(crate) fn print(self, out: &mut Vec<u8>) {
         // Writing to a `Vec` can't fail.
         let _ = PRINTER.print_timestamp(&self.0, out);
+    }
+}
+
+impl fmt::Display for Rfc3339 {
+    /// As JSON has it: for lines of the journal, whose times are looked for in the status.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&PRINTER.timestamp_to_string(&self.0))
     }
 }
 
@@ -59,6 +67,7 @@ mod tests {
         assert_eq!(text(2_000), "1970-01-01T00:00:02.000Z");
         let texts: Vec<_> = (0..3_000).map(|ms| text(ms).as_str().unwrap().to_owned()).collect();
         assert!(texts.is_sorted());
+        assert_eq!(Rfc3339(Timestamp::from_millisecond(3_010).unwrap()).to_string(), "1970-01-01T00:00:03.010Z");
         let read: Rfc3339 = serde_json::from_value(text(1_650)).unwrap();
         assert_eq!(read.as_millisecond(), 1_650);
         assert!(serde_json::from_str::<Rfc3339>("\"yesterday\"").is_err());

@@ -246,12 +246,13 @@ impl<N: Brokers, L: Legs> Local<N, L> {
         let wait = lasting.backoff.next_wait(now, fastrand::f64());
         let before = match lasting.lasted.take() {
             Some(lasted) if lasted >= BACKOFF.stable_after => Before::Stable,
+            Some(_) if lasting.short < SHORT => Before::UpAndSaid,
             Some(_) => Before::Up,
             None => Before::Down,
         };
         match before {
             Before::Stable => lasting.short = 0,
-            Before::Up => lasting.short = lasting.short.saturating_add(1),
+            Before::Up | Before::UpAndSaid => lasting.short = lasting.short.saturating_add(1),
             Before::Down => {}
         }
         let failure = error.failure(&lasting.config);
