@@ -158,4 +158,12 @@ mod tests {
         assert_eq!(names(directory.path()), ["dangling", "device", "directory", "file"]);
         assert_eq!(names(&at("directory")), [""; 0]);
     }
+    #[test]
+    fn the_journal_has_why_the_unit_wrote_no_metrics() {
+        let unit = include_str!("../../../packaging/systemd/gatewire-textfile.service");
+        let level = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("info");
+        // What a program says has the level info unless the unit says another.
+        assert_eq!(level("SyslogLevel="), level("LogLevelMax="));
+        assert!(unit.contains("\nLogRateLimitBurst="), "that isn't told every 15 s");
+    }
 }
