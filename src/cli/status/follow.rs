@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -14,6 +15,8 @@ use super::super::Exit;
 use super::super::client::{PATIENCE, Unreachable, connect};
 use super::super::output::{Failure, StyledText, pass_on, unwritable};
 use super::refusal;
+use crate::printable::printable;
+use crate::time;
 
 const FOLLOW: &[u8] = b"{\"follow\":true}\n";
 
@@ -76,6 +79,17 @@ struct Following<'a> {
     rest: Vec<u8>,
     /// Nothing has come yet.
     is_new: bool,
+    /// Until when the first line must be there, which comes at once.
+    until: Instant,
+}
+
+/// What a line is.
+#[derive(Debug, PartialEq, Eq)]
+enum Said {
+    /// To be printed: harmless, and as JSON the same.
+    Line(String),
+    /// The document of a daemon of this version.
+    Document(String),
 }
 
 impl Following<'_> {
@@ -86,7 +100,7 @@ impl Following<'_> {
             Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(Unreachable::new(path, error)),
             _ => {}
         }
-        Ok(Following { path, stream, rest: Vec::new(), is_new: true })
+        Ok(Following { path, stream, rest: Vec::new(), is_new: true, until: time::now() + PATIENCE })
     }
 
     /// Waits until something happens, and does what there is to do.
@@ -97,17 +111,13 @@ impl Following<'_> {
             PollFd::new(stdout.as_fd(), PollFlags::empty()),
             PollFd::new(self.stream.as_fd(), PollFlags::POLLIN),
         ];
-        // The first line comes at once.
-        let limit = match self.is_new {
-            true => PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX),
-            false => PollTimeout::NONE,
-        };
+        let patience = self.patience(time::now())?;
+        let limit = patience.map_or(PollTimeout::NONE, |left| PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
         match poll(&mut watched, limit) {
             Err(nix::errno::Errno::EINTR) => return Ok(Step::GoOn),
             Err(errno) => {
                 return Err(Failure::new(format!("waiting for what gatewire says: {errno}"), Exit::Internal));
             }
-            Ok(0) => return Err(Unreachable::Silent { path: self.path.to_owned() }.into()),
             Ok(_) => {}
         }
         let [has_signal, is_unread, has_come] = watched.map(|fd| fd.any().unwrap_or(true));
@@ -133,38 +143,94 @@ impl Following<'_> {
                 false => Ok(Step::GoOn),
             };
         };
-        if self.is_new
-            && let Some(other) = self.look_at_the_first()?
-        {
-            return Ok(other);
+        let complete: Vec<u8> = self.rest.drain(..=end).collect();
+        for line in complete.split_inclusive(|byte| *byte == b'\n') {
+            match said(line, self.is_new, self.path)? {
+                Said::Document(version) => return Ok(Step::Document(version)),
+                Said::Line(line) => match pass_on(line.as_bytes(), StyledText::plain) {
+                    Ok(()) => self.is_new = false,
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(Step::Enough),
+                    Err(error) => return Err(unwritable(&error)),
+                },
+            }
         }
-        self.is_new = false;
-        let written = pass_on(&self.rest[..=end], StyledText::plain);
-        self.rest.drain(..=end);
-        match written {
-            Ok(()) => Ok(Step::GoOn),
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Step::Enough),
-            Err(error) => Err(unwritable(&error)),
-        }
+        Ok(Step::GoOn)
     }
 
-    /// Whether what has come first is something else than the line that was asked for.
-    fn look_at_the_first(&self) -> Result<Option<Step>, Failure> {
-        let line = self.rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let value: Value = serde_json::from_slice(line).map_err(|error| self.strange(&format!("not JSON: {error}")))?;
-        if let Some(refusal) = refusal(&value, self.path) {
-            return Err(refusal.into());
-        }
-        if let Some(version) = value.get("version") {
-            return Ok(Some(Step::Document(version.as_str().unwrap_or("unknown").to_owned())));
-        }
-        match value.get("link").is_some() {
-            true => Ok(None),
-            false => Err(Unreachable::Other { path: self.path.to_owned(), wanted: "[status]" }.into()),
+    /// How long something may take to come. `None`: as long as it likes.
+    fn patience(&self, now: Instant) -> Result<Option<Duration>, Unreachable> {
+        let left = self.until.saturating_duration_since(now);
+        match (self.is_new, left.is_zero()) {
+            (true, true) => Err(Unreachable::Silent { path: self.path.to_owned() }),
+            (true, false) => Ok(Some(left)),
+            (false, _) => Ok(None),
         }
     }
 
     fn strange(&self, detail: &str) -> Failure {
         Unreachable::Strange { path: self.path.to_owned(), detail: detail.to_owned() }.into()
+    }
+}
+
+/// What `line` of the daemon at `path` is; the first shows whether it is one that can be followed.
+fn said(line: &[u8], is_first: bool, path: &Path) -> Result<Said, Unreachable> {
+    let strange = |detail: String| Unreachable::Strange { path: path.to_owned(), detail };
+    let text = std::str::from_utf8(line).map_err(|error| strange(format!("not UTF-8: {error}")))?;
+    let value: Value = serde_json::from_str(text).map_err(|error| strange(format!("not JSON: {error}")))?;
+    if let Some(refusal) = refusal(&value, path) {
+        return Err(refusal);
+    }
+    match (is_first, value.get("version"), value.get("link")) {
+        (true, Some(version), _) => Ok(Said::Document(version.as_str().unwrap_or("unknown").to_owned())),
+        (true, None, None) => Err(Unreachable::Other { path: path.to_owned(), wanted: "[status]" }),
+        (false, _, None) => Err(strange("a line that has no `link`".to_owned())),
+        (_, _, Some(_)) => Ok(Said::Line(format!("{}\n", printable(text.trim_end())))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_looked_at_and_made_harmless() {
+        let path = Path::new("/run/x.sock");
+        let line = "{\"link\":{\"message\":\"\u{9b}2J\u{202e}\u{7f}Gr\u{fc}n\"}}\r\n";
+        let harmless = "{\"link\":{\"message\":\"\\u009b2J\\u202e\\u007fGr\u{fc}n\"}}\n".to_owned();
+        for is_first in [true, false] {
+            assert_eq!(said(line.as_bytes(), is_first, path).unwrap(), Said::Line(harmless.clone()));
+        }
+        for (line, words) in [
+            (&b"\x1b[2J\n"[..], "not JSON"),
+            (b"{\"link\":\"\xff\"}\n", "not UTF-8"),
+            (b"{\"link\":\"\x1b[2J\"}\n", "not JSON"),
+            (b"[]\n", "no `link`"),
+            (b"{\"error\":\"shutting_down\",\"detail\":\"why\"}\n", "why"),
+        ] {
+            let error = said(line, false, path).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!(said(b"{\"version\":\"0.1.0\"}\n", true, path).unwrap(), Said::Document("0.1.0".to_owned()));
+        let other = said(b"[]\n", true, path).unwrap_err().to_string();
+        assert!(other.contains("isn't that of") || other.contains("not that of [status]"), "{other}");
+    }
+
+    #[test]
+    fn a_first_line_that_trickles_has_as_long_as_one_that_does_not_come() {
+        let (stream, mut daemon) = UnixStream::pair().unwrap();
+        let now = time::now();
+        let path = Path::new("/run/x.sock");
+        let mut following = Following { path, stream, rest: Vec::new(), is_new: true, until: now + PATIENCE };
+        let second = Duration::from_secs(1);
+        for n in 0..4 {
+            daemon.write_all(b"{").unwrap();
+            assert_eq!(following.read().ok().unwrap(), Step::GoOn);
+            assert_eq!(following.patience(now + n * second).unwrap(), Some(PATIENCE - n * second));
+        }
+        let late = following.patience(now + PATIENCE).unwrap_err().to_string();
+        assert!(late.contains("doesn't answer"), "{late}");
+        // The next may take their time.
+        following.is_new = false;
+        assert_eq!(following.patience(now + 10 * PATIENCE).unwrap(), None);
     }
 }

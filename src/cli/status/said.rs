@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::words::{clock, relative, span};
+use super::words::{clock, due, lasting, relative};
 use crate::cli::output::Tone;
 use crate::count::count;
 use crate::duration::written;
@@ -31,7 +31,7 @@ pub(super) struct Words {
 impl Words {
     /// `for 3m 2s, since 2026-01-31 12:00:00 UTC`, or the beginning of it.
     pub(super) fn since(self, at: Rfc3339) -> String {
-        let length = format!("for {}", span(self.now.duration_since(*at)));
+        let length = format!("for {}", lasting(self.now.duration_since(*at)));
         if self.has_times { format!("{length}, since {}", clock(at)) } else { length }
     }
 
@@ -61,7 +61,7 @@ impl Words {
                 (Tone::Bad, format!("{without}; it waits for an identity"))
             }
             LinkPhase::Waiting => {
-                let next = link.next_attempt.map(|at| format!("; next attempt {}", relative(at, self.now)));
+                let next = link.next_attempt.map(|at| format!("; next attempt {}", due(at, self.now)));
                 (Tone::Bad, format!("{without}{}", next.unwrap_or_default()))
             }
             LinkPhase::Stopped => (Tone::Bad, format!("{without}; gatewire is stopping")),
@@ -129,7 +129,7 @@ impl Words {
             "subscribing" => ("messages wait for the answer to a SUBSCRIBE", "They follow"),
             _ => ("IoT Core refuses everything", "One is tried"),
         };
-        let then = next_attempt.map_or_else(String::new, |at| format!(" {then} {}.", relative(at, self.now)));
+        let then = next_attempt.map_or_else(String::new, |at| format!(" {then} {}.", due(at, self.now)));
         format!("{what}{since}: {reason}. Messages wait.{then} {advice}")
     }
 

@@ -66,6 +66,17 @@ fn outage() -> Value {
 }
 
 #[test]
+fn what_is_due_is_now_and_what_has_just_begun_has_no_length_yet() {
+    let mut document = outage();
+    let now = json!("2026-01-31T12:00:00Z");
+    let link = document["link"].as_object_mut().unwrap();
+    link.extend([("disconnected_since".to_owned(), now.clone()), ("next_attempt".to_owned(), now)]);
+    let found = page(document);
+    let line = "link         not connected for less than 1s, since 2026-01-31 12:00:00 UTC; next attempt now\n";
+    assert!(found.contains(line), "{found}");
+}
+
+#[test]
 fn the_page_answers_what_an_operator_asks() {
     assert_eq!(
         page(outage()),

@@ -32,6 +32,16 @@ pub(super) fn relative(at: Rfc3339, now: Timestamp) -> String {
     }
 }
 
+/// In how long something is to happen that does as soon as it is due: `in 55s`, `now`.
+pub(super) fn due(at: Rfc3339, now: Timestamp) -> String {
+    if *at > now { relative(at, now) } else { "now".to_owned() }
+}
+
+/// How long something has been so: `12m 3s`, `less than 1s`.
+pub(super) fn lasting(duration: SignedDuration) -> String {
+    if duration.unsigned_abs().as_secs() == 0 { "less than 1s".to_owned() } else { span(duration) }
+}
+
 /// A time, to the second.
 pub(crate) fn clock(at: Rfc3339) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
@@ -110,6 +120,12 @@ mod tests {
         let at = |ms| relative(Rfc3339(Timestamp::from_millisecond(ms).unwrap()), now);
         assert_eq!([9_001, 9_000, 10_000, 10_001, 11_000].map(at), ["0s ago", "1s ago", "0s ago", "in 1s", "in 1s"]);
         assert_eq!(clock(now.into()), "1970-01-01 00:00:10 UTC");
+        let due = |ms| due(Rfc3339(Timestamp::from_millisecond(ms).unwrap()), now);
+        assert_eq!([9_001, 10_000, 10_001, 12_000].map(due), ["now", "now", "in 1s", "in 2s"]);
+        assert_eq!(
+            [0, 999, 1000].map(|ms| lasting(SignedDuration::from_millis(ms))),
+            ["less than 1s", "less than 1s", "1s"]
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Page;
 use crate::cli::output::Tone;
 use crate::cli::status::said;
-use crate::cli::status::words::relative;
+use crate::cli::status::words::due;
 use crate::status::document::IdentityDocument;
 
 impl Page {
@@ -14,7 +14,7 @@ impl Page {
         let IdentityDocument { state, step, thing, configuration, next_attempt, last_error, .. } = identity;
         let named = thing.as_ref().map_or_else(String::new, |thing| format!("the thing {thing}"));
         let at = step.as_ref().map_or_else(String::new, |step| format!(", at {step}"));
-        let next = next_attempt.map_or_else(String::new, |at| format!("; next attempt {}", relative(at, self.now)));
+        let next = next_attempt.map_or_else(String::new, |at| format!("; next attempt {}", due(at, self.now)));
         let (tone, text) = match state.as_str() {
             "ready" => (Tone::Good, named),
             "rotating" => (Tone::Good, format!("{named}; another certificate is asked for{at}{next}")),
