@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 // The reader of the document is the binary's: here it is asked what it passes over.
-#[path = "../src/status/document.rs"]
-#[allow(dead_code, reason = "what the page makes of it is the binary's business")]
+#[path = "../src/status/document/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "what the page makes of it is the binary's business")]
 mod document;
 mod support;
 #[path = "../src/time/rfc3339.rs"]

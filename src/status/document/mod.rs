@@ -3,11 +3,19 @@
 //! It may come from a daemon of another version, such as while a new one is installed and the old one still runs: what isn't
 //! known is passed over, what is missing is left empty.
 
+mod link;
+mod outbox;
+
 use std::collections::BTreeMap;
 
-use crate::time::Rfc3339;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::time::Rfc3339;
+pub(crate) use link::{
+    BirthRefusedDocument, FilterRefusedDocument, KeepAliveDocument, LinkDocument, LinkError, LinkPhase, SpanDocument,
+};
+pub(crate) use outbox::{Delivery, Drain, Held, OutboxDocument, Quarantined};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -140,162 +148,6 @@ pub(crate) struct CarriedDocument {
 pub(crate) struct MemoryDocument {
     pub(crate) resident: u64,
     pub(crate) peak: u64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct LinkDocument {
-    pub(crate) state: LinkPhase,
-    pub(crate) since: Option<Rfc3339>,
-    pub(crate) disconnected_since: Option<Rfc3339>,
-    pub(crate) session_present: Option<bool>,
-    pub(crate) next_attempt: Option<Rfc3339>,
-    pub(crate) last_error: Option<LinkError>,
-    pub(crate) endpoint: String,
-    pub(crate) port: u16,
-    pub(crate) proxy: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) protocol: String,
-    pub(crate) filters_refused: Vec<FilterRefusedDocument>,
-    pub(crate) birth_refused: Option<BirthRefusedDocument>,
-    pub(crate) keep_alive: Option<KeepAliveDocument>,
-    pub(crate) history: Vec<SpanDocument>,
-}
-
-/// After how many seconds of silence a PINGREQ is sent, found by trying, and after how many the network forgets a connection.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct KeepAliveDocument {
-    pub(crate) interval: u64,
-    pub(crate) forgotten_after: Option<u64>,
-}
-
-/// That IoT Core refuses what gatewire publishes on each connection.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct BirthRefusedDocument {
-    pub(crate) topic: String,
-    pub(crate) since: Option<Rfc3339>,
-    pub(crate) reason: String,
-    pub(crate) missing: Option<String>,
-    pub(crate) advice: String,
-    pub(crate) left_out: bool,
-}
-
-/// A time of the last 24 hours.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct SpanDocument {
-    pub(crate) since: Option<Rfc3339>,
-    pub(crate) state: String,
-    pub(crate) seconds: f64,
-    pub(crate) connected_seconds: f64,
-    pub(crate) longest_gap_seconds: f64,
-    pub(crate) cause: Option<String>,
-}
-
-/// A filter that gatewire isn't subscribed to.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct FilterRefusedDocument {
-    pub(crate) filter: String,
-    pub(crate) since: Option<Rfc3339>,
-    pub(crate) reason: String,
-    pub(crate) missing: Option<String>,
-}
-
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LinkPhase {
-    Connected,
-    Connecting,
-    Waiting,
-    Stopped,
-    #[default]
-    #[serde(other)]
-    Unknown,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct LinkError {
-    pub(crate) code: String,
-    pub(crate) message: String,
-    pub(crate) advice: String,
-    pub(crate) at: Option<Rfc3339>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct OutboxDocument {
-    pub(crate) waiting: u64,
-    pub(crate) urgent: u64,
-    pub(crate) in_flight: u64,
-    pub(crate) bytes: u64,
-    pub(crate) oldest: Option<Rfc3339>,
-    pub(crate) stored: u64,
-    pub(crate) dropped: BTreeMap<String, u64>,
-    pub(crate) held: Option<Held>,
-    pub(crate) quarantined: u64,
-    pub(crate) quarantine: Vec<Quarantined>,
-    pub(crate) accepted: u64,
-    pub(crate) delivered: u64,
-    pub(crate) sent: u64,
-    /// Not said by version 0.2.0.
-    pub(crate) delivery: Option<Delivery>,
-    pub(crate) drain: Option<Drain>,
-}
-
-/// How long messages took from acceptance to PUBACK.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Delivery {
-    pub(crate) count: u64,
-    pub(crate) seconds: f64,
-    pub(crate) buckets: Vec<Bucket>,
-}
-
-/// Those that took at most `le` seconds.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Bucket {
-    pub(crate) le: f64,
-    pub(crate) count: u64,
-}
-
-/// What holds messages back though there is a connection.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Held {
-    pub(crate) cause: String,
-    pub(crate) since: Option<Rfc3339>,
-    pub(crate) reason: String,
-    pub(crate) advice: String,
-    pub(crate) next_attempt: Option<Rfc3339>,
-}
-
-/// A topic, or a group of topics, whose messages are set aside.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Quarantined {
-    pub(crate) topic: String,
-    pub(crate) retain: bool,
-    pub(crate) qos: Option<u8>,
-    pub(crate) min_size: Option<u64>,
-    pub(crate) examples: Vec<String>,
-    pub(crate) since: Option<Rfc3339>,
-    pub(crate) messages: u64,
-    pub(crate) reason: String,
-    pub(crate) missing: Option<String>,
-}
-
-/// The backlog of an outage, on its way out.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Drain {
-    pub(crate) messages: u64,
-    pub(crate) delivered: u64,
-    pub(crate) seconds_left: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
