@@ -1,13 +1,15 @@
 //! The one connection to IoT Core: connects, keeps it, says why it ended, waits, and connects again, for ever.
 //!
 //! The MQTT session ([`crate::mqtt`]) decides what is said, [`pace`] when, and [`throughput`] how much of it the network takes;
-//! [`connect`] opens the way, [`connection`] moves bytes as long as a connection lasts; [`diagnosis`] explains its end to people.
+//! [`connect`] opens the way, [`connection`] moves bytes as long as a connection lasts; [`mod@explain`] finds why it ended, and
+//! [`diagnosis`] says so to people.
 
 mod birth;
 pub(crate) mod check;
 pub(crate) mod connect;
 mod connection;
 pub(crate) mod diagnosis;
+mod explain;
 mod history;
 mod holding;
 mod identified;
@@ -36,10 +38,8 @@ use crate::count::count;
 use crate::duration::{told, written};
 use crate::inbox::Inbox;
 use crate::journal;
-use crate::limits::MAX_PACKET;
 use crate::meter::Meter;
-use crate::mqtt::Malformed;
-use crate::mqtt::session::{End, Session};
+use crate::mqtt::session::Session;
 use crate::net::credentials::Fingerprint;
 use crate::net::{Network, Purpose};
 use crate::outbox::Outbox;
@@ -49,15 +49,13 @@ use crate::systemd::Notifier;
 use crate::thing_services::ThingServices;
 use crate::time;
 use connect::LinkConnector;
-use connection::{Cause, Connection};
-use diagnosis::{Closes, LinkError, Peer, Phase, Sent, each_once};
+use connection::Connection;
+use diagnosis::{Closes, LinkError};
+use explain::{explain, phase};
 use pace::{ConnectLimit, Quota};
 pub(crate) use reload::{Requested, Setup, options};
 pub(crate) use said::SaidOnce;
 use state::LinkState;
-
-/// How many of the packets sent last are named when the server closes the connection.
-const SUSPECTS: usize = 5;
 
 /// After so many connections in a row that have ended soon the next has a line only once it has lasted for `stable_after`.
 const SHORT: u32 = 3;
@@ -325,49 +323,6 @@ fn report(failure: &Failure, wait: Duration, say: Say) {
         ),
         Say::Nothing => log::debug!("{message}; next attempt {}", When(wait)),
     }
-}
-
-/// What a connection's end means, with all that is known about it. `phase` is how far it had come.
-fn explain(cause: Cause, peer: &Arc<Peer>, began: Instant, phase: Phase) -> LinkError {
-    let peer = Arc::clone(peer);
-    let end = match cause {
-        Cause::Closed => return LinkError::closed(&peer, phase),
-        Cause::Io(error) => return LinkError::from_io(&error, &peer, phase),
-        Cause::AddressLost(address) => return LinkError::AddressLost { peer, address },
-        Cause::NoConnAck => return LinkError::ConnackTimeout { peer, waited: time::since(began) },
-        Cause::Session(end) => end,
-    };
-    match end {
-        End::Refused(reason) => LinkError::ConnackRefused { peer, reason },
-        End::Disconnected(reason) => LinkError::Disconnected { peer, reason, last_sent: phase.last_sent() },
-        End::Unfinished { come, size, waited } => LinkError::PacketUnfinished { peer, come, size, waited },
-        End::NoPingResp(waited) => LinkError::KeepAliveLost { peer, waited },
-        End::NoPubAck(topic, waited) => LinkError::Unanswered { peer, sent: Sent::Publish(topic), waited },
-        End::NoUnsubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Unsubscribe(filter), waited },
-        End::NoSubAck(filter, waited) => LinkError::Unanswered { peer, sent: Sent::Subscribe(filter), waited },
-        End::Malformed(Malformed::TooLarge(size)) => LinkError::PacketTooLarge { peer, size, limit: MAX_PACKET },
-        End::Malformed(Malformed::Invalid(detail)) => {
-            LinkError::MalformedPacket { peer, detail, is_connected: matches!(phase, Phase::Connected { .. }) }
-        }
-        End::Violation(detail) => LinkError::ProtocolViolation { peer, detail },
-        end @ (End::TopicAlias | End::TooMany(_) | End::Malformed(Malformed::Wildcard(_))) => {
-            LinkError::ProtocolViolation { peer, detail: format!("the server sent {end}") }
-        }
-    }
-}
-
-fn phase(session: &Session) -> Phase {
-    match session.is_connected() {
-        true => Phase::Connected { last_sent: suspects(session) },
-        false => Phase::AwaitingConnack,
-    }
-}
-
-/// What the server may have closed the connection for, the last sent last.
-fn suspects(session: &Session) -> Vec<Sent> {
-    let sent: Vec<Sent> = session.last_sent(time::now()).map(Sent::from).collect();
-    let mut suspects = each_once(sent.into_iter());
-    suspects.split_off(suspects.len().saturating_sub(SUSPECTS))
 }
 
 async fn until(deadline: Option<Instant>) {

@@ -14,7 +14,7 @@ use crate::client::CLOSE_TIME;
 use crate::link::connect::Opened;
 use crate::link::connection::Cause;
 use crate::link::diagnosis::{LinkError, Peer, Phase, Sent};
-use crate::link::explain;
+use crate::link::explain::explain;
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::dialogue::{Dialogue, Reply};
