@@ -4,6 +4,7 @@
 //! Each run tries other worlds; `PROPTEST_CASES` says how many. The seed of one that fails is printed, kept in
 //! `proptest-regressions` and tried again in each run.
 
+mod queue;
 mod steps;
 mod world;
 

@@ -6,25 +6,19 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use jiff::Timestamp;
 
+use super::queue::{Kind, Queue, kind};
 use super::steps::{Forbids, Step};
 use crate::message::Sequence;
-use crate::message::{Condition, Outbound, Qos, Topic, TopicFilter, Traits};
-use crate::mqtt::isolation::{Guilty, Rank, Suspect};
+use crate::message::{Condition, Outbound, Qos, TopicFilter, Traits};
+use crate::mqtt::isolation::{Guilty, Suspect};
 use crate::mqtt::session::tests::server::{Heard, Say, hear};
-use crate::mqtt::session::{Event, NextSend, Remembered, Session, Waiting};
+use crate::mqtt::session::{Event, NextSend, Remembered, Session};
 use crate::mqtt::{KeepAlive, Options, Protocol, Subscribing};
 
 pub(super) const FILTERS: usize = 10;
 
 /// What is refused without a break of the network is so on this many pieces of evidence at least.
 const EVIDENCE: u32 = 3;
-
-/// What the session tells apart: with whether it is over 1 KiB.
-type Kind = (Topic, bool, Qos, bool);
-
-fn kind(traits: &Traits) -> Kind {
-    (traits.topic.clone(), traits.retain, traits.qos, traits.size > 1024)
-}
 
 pub(super) struct World {
     protocol: Protocol,
@@ -67,26 +61,6 @@ pub(super) struct World {
 
 fn filter(i: usize) -> TopicFilter {
     TopicFilter::new(&format!("f/{i:02}")).unwrap()
-}
-
-/// What waits, as the session may look through it.
-struct Queue<'a> {
-    waiting: &'a BTreeSet<u64>,
-    messages: &'a BTreeMap<u64, (Outbound, Traits, Instant)>,
-}
-
-impl Waiting for Queue<'_> {
-    type Found = u64;
-
-    fn first(&mut self, mut admits: impl FnMut(&Outbound, bool) -> bool) -> Option<u64> {
-        self.waiting.iter().find(|n| admits(&self.messages[n].0, false)).copied()
-    }
-
-    fn least(&mut self, rank: impl Fn(&Outbound, u32) -> Option<Rank>) -> Option<u64> {
-        let ranked = (0..).zip(self.waiting).filter_map(|(place, n)| Some((rank(&self.messages[n].0, place)?, *n)));
-        let (_, least) = ranked.min()?;
-        self.waiting.iter().find(|n| kind(&self.messages[n].1) == kind(&self.messages[&least].1)).copied()
-    }
 }
 
 impl World {
