@@ -16,6 +16,8 @@ mod refusing;
 mod senders;
 mod sending;
 mod shares;
+#[cfg(test)]
+mod simulated;
 mod source;
 mod status;
 mod waiter;

@@ -1,18 +1,16 @@
 //! Both lanes of the outbox against a model of two lists, with a disk and a process that is killed at any moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::Outbox;
-use super::super::ledger::Stored;
-use crate::config::{self, WhenFull};
+use super::super::simulated::{Disk, number};
+use crate::config::WhenFull;
 use crate::message::{Outbound, Qos, Sequence, Topic};
-use crate::store::keeper;
-use crate::store::{Contents, Failure, Page, QueueId, Row, Totals, Write};
+use crate::store::QueueId;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -45,34 +43,25 @@ fn step() -> impl Strategy<Value = Step> {
 
 struct World {
     outbox: Rc<Outbox>,
-    disk: BTreeMap<(QueueId, u64), Row>,
+    disk: Disk,
     /// What waits, by its number: what isn't urgent, and what is.
     lanes: [BTreeSet<u64>; 2],
     /// Where a message is found by its number, and which lane it is in.
     in_flight: Vec<(Sequence, u64, bool)>,
     accepted: u64,
     delivered: BTreeSet<u64>,
-    stored: BTreeSet<u64>,
-    generation: u64,
-}
-
-fn number(payload: &[u8]) -> u64 {
-    let text = std::str::from_utf8(payload).unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
 }
 
 impl World {
     fn new() -> World {
-        let stored = (Stored::of(&Contents::default()), Totals::default());
+        let mut disk = Disk::new(1 << 30, WhenFull::RejectNew);
         World {
-            outbox: outbox(stored, 1),
-            disk: BTreeMap::new(),
+            outbox: disk.start(),
+            disk,
             lanes: Default::default(),
             in_flight: Vec::new(),
             accepted: 0,
             delivered: BTreeSet::new(),
-            stored: BTreeSet::new(),
-            generation: 1,
         }
     }
 
@@ -128,81 +117,19 @@ impl World {
     }
 
     fn write(&mut self, successful: bool) -> bool {
-        let Some(Write { queue, delete, insert, .. }) = keeper::begin_write(&*self.outbox) else { return false };
-        if !successful {
-            keeper::end_write(&*self.outbox, queue, &Err(Failure::Gone));
-            return true;
-        }
-        for range in delete {
-            self.disk.retain(|(other, seq), _| *other != queue || !range.contains(seq));
-        }
-        for row in insert {
-            self.stored.insert(number(&row.payload));
-            assert!(self.disk.insert((queue, row.seq), row).is_none(), "a place was taken");
-        }
-        keeper::end_write(&*self.outbox, queue, &Ok(()));
-        true
+        self.disk.write(&self.outbox, successful)
     }
 
     fn load(&mut self) -> bool {
-        let Some(load) = keeper::begin_load(&*self.outbox) else { return false };
-        let first = load.after.map_or(0, |after| after + 1);
-        let mut rows = self.disk.range((load.queue, first)..=(load.queue, load.until)).map(|(_, row)| row.clone());
-        let (mut page, mut bytes) = (Vec::new(), 0);
-        while bytes < load.max_bytes
-            && let Some(row) = rows.next()
-        {
-            bytes += row.size();
-            page.push(row);
-        }
-        let complete = rows.next().is_none();
-        keeper::end_load(&*self.outbox, load.queue, Ok(Page { rows: page, complete }));
-        true
+        self.disk.load(&self.outbox)
     }
 
-    /// Another process finds what is on the disk, and no more: what was delivered, too, if it is still there.
     fn kill(&mut self) {
-        self.generation += 1;
-        let urgent = QueueId::likely_urgent();
-        let stored = Stored { urgent: (urgent, self.totals(urgent)), others: self.totals(QueueId::OUTBOX) };
-        self.outbox = outbox((stored, Totals::default()), self.generation);
+        self.outbox = self.disk.start();
         self.in_flight.clear();
-        self.lanes = [QueueId::OUTBOX, urgent].map(|queue| {
-            let of_queue = self.disk.iter().filter(|((other, _), _)| *other == queue);
-            of_queue.map(|(_, row)| number(&row.payload)).collect()
-        });
-        let found: BTreeSet<u64> = self.lanes.iter().flatten().copied().collect();
-        assert!(self.stored.iter().all(|n| self.delivered.contains(n) || found.contains(n)), "something is lost");
+        self.lanes = [QueueId::OUTBOX, QueueId::likely_urgent()].map(|queue| self.disk.numbers_of(queue));
+        self.disk.assert_nothing_is_lost(&self.delivered);
     }
-
-    fn totals(&self, queue: QueueId) -> Totals {
-        let of_queue = || self.disk.iter().filter(|((other, _), _)| *other == queue);
-        Totals {
-            messages: of_queue().count() as u64,
-            bytes: of_queue().map(|(_, row)| row.size()).sum(),
-            first: of_queue().map(|((_, seq), _)| *seq).min(),
-            last: of_queue().map(|((_, seq), _)| *seq).max(),
-        }
-    }
-}
-
-fn outbox(stored: (Stored, Totals), generation: u64) -> Rc<Outbox> {
-    let config = config::Outbox {
-        path: "unused".into(),
-        max_size: 1 << 30,
-        max_age: Duration::from_secs(7 * 24 * 3600),
-        when_full: WhenFull::RejectNew,
-        spill_after: Duration::ZERO,
-    };
-    let limit = config::RateLimit {
-        messages_per_second: 1_000_000,
-        bytes_per_second: 1 << 30,
-        burst: 1000,
-        connects_per_second: 1,
-    };
-    let outbox = Outbox::with(&config, &limit, stored, generation, generation * 1_000_000);
-    outbox.link_up();
-    outbox
 }
 
 proptest! {
@@ -221,7 +148,7 @@ proptest! {
             world.step(Step::Take(10));
             (0..10).for_each(|_| world.step(Step::Deliver(0)));
         }
-        prop_assert!(world.stored.is_subset(&world.delivered));
+        prop_assert!(world.disk.stored.is_subset(&world.delivered));
     }
 }
 

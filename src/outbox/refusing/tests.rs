@@ -1,19 +1,16 @@
 //! Messages on their way between the outbox, the quarantine and the disk, with a process that is killed at any moment.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::super::Outbox;
-use super::super::ledger::Stored;
+use super::super::simulated::{Disk, number};
 use super::*;
-use crate::config::{self, WhenFull};
+use crate::config::WhenFull;
 use crate::message::{Sequence, Topic, TopicPattern};
-use crate::store::keeper;
-use crate::store::{Contents, Failure, Page, QueueId, Row, Totals, Write};
 
 const TOPICS: usize = 3;
 
@@ -53,17 +50,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 struct World {
     outbox: Rc<Outbox>,
-    disk: BTreeMap<(QueueId, u64), Row>,
+    disk: Disk,
     in_flight: Vec<(Sequence, u64)>,
     accepted: u64,
     delivered: BTreeSet<u64>,
-    /// Written once: not to be lost by anything.
-    stored: BTreeSet<u64>,
-    generation: u64,
-}
-
-fn number(payload: &[u8]) -> u64 {
-    std::str::from_utf8(payload).unwrap().parse().unwrap()
 }
 
 fn topic(n: usize) -> Topic {
@@ -72,18 +62,8 @@ fn topic(n: usize) -> Topic {
 
 impl World {
     fn new() -> World {
-        let world = World {
-            outbox: outbox((Stored::of(&Contents::default()), Totals::default()), 1),
-            disk: BTreeMap::new(),
-            in_flight: Vec::new(),
-            accepted: 0,
-            delivered: BTreeSet::new(),
-            stored: BTreeSet::new(),
-            generation: 1,
-        };
-        world.outbox.link_up();
-        world.check();
-        world
+        let mut disk = Disk::new(1 << 20, WhenFull::DropOldest);
+        World { outbox: disk.start(), disk, in_flight: Vec::new(), accepted: 0, delivered: BTreeSet::new() }
     }
 
     fn step(&mut self, step: Step) {
@@ -95,8 +75,8 @@ impl World {
                 let message = Outbound { topic, payload, qos, retain: false, urgent, properties: None };
                 self.outbox.submit(message).unwrap();
             }
-            Step::Write(successful) => self.write(successful),
-            Step::Load => self.load(),
+            Step::Write(successful) => drop(self.disk.write(&self.outbox, successful)),
+            Step::Load => drop(self.disk.load(&self.outbox)),
             Step::Take(n) => self.take(n),
             Step::Deliver(index) => {
                 if let Some((sequence, n)) = self.pick(index) {
@@ -124,15 +104,11 @@ impl World {
             }
             Step::Release => self.outbox.release_quarantine(),
             Step::Kill => {
-                self.generation += 1;
-                let urgent = QueueId::likely_urgent();
-                let stored = Stored { urgent: (urgent, self.totals(urgent)), others: self.totals(QueueId::OUTBOX) };
-                self.outbox = outbox((stored, self.totals(QueueId::QUARANTINE)), self.generation);
-                self.outbox.link_up();
+                self.outbox = self.disk.start();
                 self.in_flight.clear();
             }
         }
-        self.check();
+        self.disk.assert_nothing_is_lost(&self.delivered);
     }
 
     fn pick(&mut self, index: usize) -> Option<(Sequence, u64)> {
@@ -153,62 +129,6 @@ impl World {
             self.in_flight.push((sequence, number(&message.payload)));
         }
     }
-
-    fn write(&mut self, successful: bool) {
-        let Some(Write { queue, delete, insert, .. }) = keeper::begin_write(&*self.outbox) else { return };
-        if !successful {
-            return keeper::end_write(&*self.outbox, queue, &Err(Failure::Gone));
-        }
-        for range in delete {
-            self.disk.retain(|(other, seq), _| *other != queue || !range.contains(seq));
-        }
-        for row in insert {
-            self.stored.insert(number(&row.payload));
-            assert!(self.disk.insert((queue, row.seq), row).is_none(), "a place was taken");
-        }
-        keeper::end_write(&*self.outbox, queue, &Ok(()));
-    }
-
-    fn load(&mut self) {
-        let Some(load) = keeper::begin_load(&*self.outbox) else { return };
-        let first = load.after.map_or(0, |after| after + 1);
-        let rows = self.disk.range((load.queue, first)..=(load.queue, load.until)).map(|(_, row)| row.clone());
-        keeper::end_load(&*self.outbox, load.queue, Ok(Page { rows: rows.collect(), complete: true }));
-    }
-
-    fn totals(&self, queue: QueueId) -> Totals {
-        let of_queue = || self.disk.iter().filter(|((other, _), _)| *other == queue);
-        Totals {
-            messages: of_queue().count() as u64,
-            bytes: of_queue().map(|(_, row)| row.size()).sum(),
-            first: of_queue().map(|((_, seq), _)| *seq).min(),
-            last: of_queue().map(|((_, seq), _)| *seq).max(),
-        }
-    }
-
-    fn check(&self) {
-        let on_disk: BTreeSet<u64> = self.disk.values().map(|row| number(&row.payload)).collect();
-        let lost: Vec<&u64> =
-            self.stored.iter().filter(|n| !self.delivered.contains(n) && !on_disk.contains(n)).collect();
-        assert!(lost.is_empty(), "on no disk any more: {lost:?}");
-    }
-}
-
-fn outbox(stored: (Stored, Totals), generation: u64) -> Rc<Outbox> {
-    let config = config::Outbox {
-        path: "unused".into(),
-        max_size: 1 << 20,
-        max_age: Duration::from_secs(7 * 24 * 3600),
-        when_full: WhenFull::DropOldest,
-        spill_after: Duration::ZERO,
-    };
-    let limit = config::RateLimit {
-        messages_per_second: 1_000_000,
-        bytes_per_second: 1 << 30,
-        burst: 1000,
-        connects_per_second: 1,
-    };
-    Outbox::with(&config, &limit, stored, generation, generation * 1_000_000)
 }
 
 proptest! {
@@ -231,7 +151,7 @@ proptest! {
                 world.step(step);
             }
         }
-        prop_assert!(world.stored.is_subset(&world.delivered));
+        prop_assert!(world.disk.stored.is_subset(&world.delivered));
         prop_assert_eq!(world.outbox.status().quarantined, 0);
     }
 }
