@@ -117,6 +117,20 @@ impl Play {
     fn said(self) -> (i32, String) {
         self.running.join().unwrap()
     }
+
+    /// The connection finds a session there, holds the filters of the forward in it, and leaves it as it is; what is said, which is
+    /// that all is well.
+    fn said_of_a_session_of_somebody_else(self) -> String {
+        let mut peer = self.connected(true);
+        for filter in ["a/#", "b"] {
+            let id = self.subscribe(&mut peer, filter);
+            self.suback(&mut peer, id, 1);
+        }
+        farewell(&mut peer);
+        let (code, said) = self.said();
+        assert_eq!(code, 0, "{said}");
+        said
+    }
 }
 
 /// The next packet as it is, all shorter than 128 bytes; `None` at the end.
@@ -192,15 +206,7 @@ fn the_will_goes_with_the_connect_and_is_not_published() {
 
 #[test]
 fn a_session_of_somebody_else_is_pointed_out() {
-    let play = Play::start("5");
-    let mut peer = play.connected(true);
-    for filter in ["a/#", "b"] {
-        let id = play.subscribe(&mut peer, filter);
-        play.suback(&mut peer, id, 1);
-    }
-    farewell(&mut peer);
-    let (code, said) = play.said();
-    assert_eq!(code, 0, "{said}");
+    let said = Play::start("5").said_of_a_session_of_somebody_else();
     holds(&said, &["note     the session of `thing-1` isn't from gatewire on this machine"]);
 }
 
@@ -377,16 +383,8 @@ fn what_readers_may_ask_for_is_tried_and_given_back_and_what_the_policy_lacks_is
 
 #[test]
 fn where_the_server_hangs_up_on_what_readers_may_ask_for_the_policy_is_named() {
-    let play = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n");
-    let mut peer = play.connected(true);
-    for filter in ["a/#", "b"] {
-        let id = play.subscribe(&mut peer, filter);
-        play.suback(&mut peer, id, 1);
-    }
-    farewell(&mut peer);
-    let (code, said) = play.said();
     // Nothing is given back in a session that may be somebody else's.
-    assert_eq!(code, 0, "{said}");
+    let said = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n").said_of_a_session_of_somebody_else();
     holds(&said, &["note     `gw/1/#`, which forward f lets its readers ask for, isn't tried"]);
     let play = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n");
     let mut peer = play.connected(false);
