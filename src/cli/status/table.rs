@@ -2,6 +2,7 @@
 
 mod bridges;
 mod identity;
+pub(super) mod ingests;
 pub(super) mod meter;
 mod services;
 
@@ -14,8 +15,7 @@ use crate::cli::output::{Style, StyledText, Tone};
 use crate::count::{count, count_that};
 use crate::printable::printable;
 use crate::status::document::{
-    Certificate, Document, Drain, ForwardDocument, IngestDocument, LinkDocument, LinkPhase, OutboxDocument, Publish,
-    Store,
+    Certificate, Document, Drain, ForwardDocument, LinkDocument, LinkPhase, OutboxDocument, Publish, Store,
 };
 use crate::time::Rfc3339;
 
@@ -302,21 +302,6 @@ impl Page {
             ["FORWARD", "READERS", "OBSERVERS", "WAITING", "STORED", "UNACKED", "SIZE", "OLDEST", "WRITTEN", "SOCKET"];
         let rows: Vec<TableRow> = forwards.iter().map(row).collect();
         self.rows(&heads, &rows);
-    }
-
-    fn ingests(&mut self, ingests: &[IngestDocument]) {
-        let row = |ingest: &IngestDocument| TableRow {
-            cells: vec![
-                ingest.name.clone(),
-                ingest.clients.to_string(),
-                ingest.accepted.to_string(),
-                total(ingest.refused.values().copied()).to_string(),
-                ingest.socket.clone(),
-            ],
-            below: causes(&ingest.refused).map(|refused| (Tone::Bad, format!("refused: {refused}"))),
-        };
-        let rows: Vec<TableRow> = ingests.iter().map(row).collect();
-        self.rows(&["INGEST", "CLIENTS", "ACCEPTED", "REFUSED", "SOCKET"], &rows);
     }
 
     /// A table with its heads, columns as wide as they need to be; nothing if there are no rows.

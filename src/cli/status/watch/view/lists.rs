@@ -3,6 +3,7 @@
 use super::table::TableRow;
 use super::{View, rank};
 use crate::cli::output::Tone;
+use crate::cli::status::table::ingests;
 use crate::cli::status::table::meter::{budget, period};
 use crate::cli::status::words::{relative, total};
 use crate::status::document::{
@@ -72,17 +73,9 @@ impl View {
     }
 
     fn ingests(&mut self, ingests: &[IngestDocument]) {
-        let row = |ingest: &IngestDocument| TableRow {
-            cells: vec![
-                ingest.name.clone(),
-                ingest.clients.to_string(),
-                ingest.accepted.to_string(),
-                total(ingest.refused.values().copied()).to_string(),
-            ],
-            tone: None,
-        };
+        let row = |ingest: &IngestDocument| TableRow { cells: ingests::cells(ingest).into(), tone: None };
         let rows = ingests.iter().map(row).collect();
-        self.table(rank::LIST + 1, &["INGEST", "CLIENTS", "ACCEPTED", "REFUSED"], rows);
+        self.table(rank::LIST + 1, &ingests::HEADS, rows);
     }
 
     fn bridges(&mut self, bridges: &[BridgeDocument]) {
