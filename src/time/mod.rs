@@ -8,6 +8,7 @@ mod rfc3339;
 #[cfg(test)]
 pub(crate) mod simulated;
 mod timer;
+mod timer_fd;
 mod wall_timer;
 
 use std::io;

@@ -5,15 +5,13 @@
 //! that would only save a wake-up now and then.
 
 use std::future::poll_fn;
-use std::io;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tokio::io::Interest;
+use nix::sys::timerfd::{ClockId, Expiration, TimerSetTimeFlags};
 use tokio::io::unix::AsyncFd;
 
+use super::timer_fd::{self, WatchedTimer};
 use crate::time;
 
 /// Putting it off by less than this, or so soon again, happens with every packet. Then it ends the wait too early instead.
@@ -34,29 +32,17 @@ pub(crate) struct Timer {
 enum Kernel {
     #[default]
     NotAsked,
-    Timer(AsyncFd<Fd>),
+    Timer(AsyncFd<WatchedTimer>),
     /// It gives none, as too many files are open or time isn't the kernel's. tokio's is as good.
     GivesNone,
 }
 
-#[derive(Debug)]
-struct Fd(TimerFd);
-
-impl AsRawFd for Fd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
-}
-
 impl Kernel {
-    fn timer() -> io::Result<AsyncFd<Fd>> {
-        register(TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?)
-    }
-
     /// `None`: it is stopped.
     fn set(&mut self, wait: Option<Duration>) {
         if let Kernel::NotAsked = self {
-            let timer = time::has_kernel_timers().then(Kernel::timer).and_then(Result::ok);
+            let timer =
+                time::has_kernel_timers().then(|| timer_fd::timer(ClockId::CLOCK_MONOTONIC)).and_then(Result::ok);
             *self = timer.map_or(Kernel::GivesNone, Kernel::Timer);
         }
         let Kernel::Timer(timer) = self else { return };
@@ -109,13 +95,6 @@ impl Timer {
         }
         self.set_to = None;
     }
-}
-
-/// The function is deprecated because a type may lie about its file descriptor, in favour of one that is `unsafe`, which this
-/// crate forbids. A [`TimerFd`] owns its own until it is dropped, and nothing here exchanges it.
-#[expect(deprecated, reason = "sound for a TimerFd; what replaces it is unsafe")]
-fn register(timer: TimerFd) -> io::Result<AsyncFd<Fd>> {
-    AsyncFd::with_interest(Fd(timer), Interest::READABLE)
 }
 
 #[cfg(test)]

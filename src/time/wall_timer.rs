@@ -5,29 +5,20 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
 
 use jiff::Timestamp;
 use nix::errno::Errno;
 use nix::libc::time_t;
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use tokio::io::Interest;
+use nix::sys::timerfd::{ClockId, Expiration, TimerSetTimeFlags};
 use tokio::io::unix::AsyncFd;
+
+use super::timer_fd::{self, WatchedTimer};
 
 /// A timer, made when it is needed first: most schedules don't need it.
 #[derive(Debug, Default)]
 pub(crate) struct WallTimer {
-    timer: Option<AsyncFd<Fd>>,
-}
-
-#[derive(Debug)]
-struct Fd(TimerFd);
-
-impl AsRawFd for Fd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+    timer: Option<AsyncFd<WatchedTimer>>,
 }
 
 impl WallTimer {
@@ -38,9 +29,7 @@ impl WallTimer {
     pub(crate) fn arm(&mut self, time: Timestamp) -> io::Result<()> {
         let timer = match self.timer.take() {
             Some(timer) => timer,
-            None => {
-                register(TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?)?
-            }
+            None => timer_fd::timer(ClockId::CLOCK_REALTIME)?,
         };
         // Zero would disarm it. What a time_t of 32 bits can't say is waited for until its end, and then looked at again.
         let seconds = time_t::try_from(time.as_second().max(1)).unwrap_or(time_t::MAX);
@@ -65,13 +54,6 @@ impl WallTimer {
             }
         }
     }
-}
-
-/// The function is deprecated because a type may lie about its file descriptor, in favour of one that is `unsafe`, which this
-/// crate forbids. A [`TimerFd`] owns its own until it is dropped, and nothing here exchanges it.
-#[expect(deprecated, reason = "sound for a TimerFd; what replaces it is unsafe")]
-fn register(timer: TimerFd) -> io::Result<AsyncFd<Fd>> {
-    AsyncFd::with_interest(Fd(timer), Interest::READABLE)
 }
 
 #[cfg(test)]
