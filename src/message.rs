@@ -276,6 +276,11 @@ impl Target {
 }
 
 impl Outbound {
+    /// As small as it may be, with QoS 1: to see whether the server takes a message there.
+    pub(crate) fn trial(topic: Topic) -> Outbound {
+        Outbound { topic, payload: Bytes::new(), qos: Qos::AtLeastOnce, retain: false, urgent: false, properties: None }
+    }
+
     /// Bytes of topic, payload and properties: what the bounds of the outbox count.
     pub(crate) fn size(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| properties.memory());

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{timeout, timeout_at};
 
@@ -135,14 +135,7 @@ impl Talk {
         }
         for topic in device.trials() {
             let shown = topic.to_string();
-            let message = Outbound {
-                topic,
-                payload: Bytes::new(),
-                qos: Qos::AtLeastOnce,
-                retain: false,
-                urgent: false,
-                properties: None,
-            };
+            let message = Outbound::trial(topic);
             let refused = match self.dialogue.refuses(&message, time::now()) {
                 Some(rejection) => Some(rejection.to_string()),
                 None => self.publish(&message, &shown).await?.err().map(|reason| format!("reason code {reason}")),

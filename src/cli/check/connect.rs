@@ -180,14 +180,7 @@ fn publications(config: &Config) -> Vec<Publication> {
         // What a filter matches isn't shorter than this by much.
         let topics = ingest.topics.iter().map(|filter| filter.as_str().replace(['+', '#'], "x"));
         let topic = Topic::new(topics.min_by_key(String::len)?.as_str()).ok()?;
-        let message = Outbound {
-            topic,
-            payload: Bytes::new(),
-            qos: Qos::AtLeastOnce,
-            retain: false,
-            urgent: false,
-            properties: None,
-        };
+        let message = Outbound::trial(topic);
         Some(Publication { by: format!("ingest {}, lines without `qos` (QoS 1)", ingest.name), message })
     });
     scheduled.chain(lines).collect()
