@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -21,7 +21,7 @@ const MAX_LAST_WORD: usize = 4 << 20;
 
 /// After DISCONNECT: for the server to close. Closing first, with bytes unread, would reset the connection and could take
 /// the DISCONNECT with it.
-pub(crate) const CLOSE_TIME: Duration = Duration::from_millis(500);
+const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// A transport, what has come on it, and what was written.
 #[derive(Debug)]
@@ -38,6 +38,21 @@ pub(crate) struct Wrote {
     pub(crate) bytes: usize,
     /// The transport takes no more for now.
     pub(crate) is_blocked: bool,
+}
+
+/// What has come of moving bytes between a transport and a session.
+#[derive(Debug)]
+pub(crate) enum Moved {
+    Read,
+    /// All output, some of it QoS 0 publications.
+    Written,
+    /// So much output that there is room for more publications, or that it has to be looked how much of it has arrived: nothing
+    /// else may happen that would see to that.
+    Room,
+    /// The server has closed its side.
+    End,
+    /// It can't be written to any more.
+    Failed(io::Error),
 }
 
 impl<S: Transport> Exchange<S> {
@@ -96,6 +111,16 @@ impl<S: Transport> Exchange<S> {
         Ok(is_flushed)
     }
 
+    /// Tells a session that waits for an answer how much of what was written hasn't arrived: it may be the uplink that takes its
+    /// time.
+    pub(crate) fn tell_not_arrived(&self, session: &mut Session, now: Instant) {
+        if session.is_waiting()
+            && let Some(bytes) = self.stream.not_arrived(self.is_flushed())
+        {
+            session.not_arrived(bytes, now);
+        }
+    }
+
     /// Reads what has come, unless the session looks at nothing more; 0 is the end.
     pub(crate) fn read(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if session.is_congested() {
@@ -122,17 +147,24 @@ impl<S: Transport> Exchange<S> {
 
     /// Writes what is left to say, lets the server close, and closes. That the other side is quicker is no failure.
     pub(crate) async fn hang_up(&mut self, session: &mut Session) {
-        let output = session.output().split();
-        let goodbye = async {
-            self.stream.write_all(&output).await?;
-            self.stream.shutdown().await?;
-            while self.stream.read_buf(&mut self.input).await? > 0 {
-                self.input.clear();
-            }
-            io::Result::Ok(())
-        };
-        if let Ok(Err(error)) = tokio::time::timeout(CLOSE_TIME, goodbye).await {
+        if let Err(error) = hang_up(&mut self.stream, &session.output().split(), &mut self.input).await {
             log::debug!("while disconnecting: {error}");
         }
     }
+}
+
+/// Writes what is left to say and lets the server close; one that doesn't isn't waited for.
+///
+/// # Errors
+/// The transport's: the server may have been quicker.
+pub(crate) async fn hang_up(stream: &mut impl Transport, output: &[u8], input: &mut BytesMut) -> io::Result<()> {
+    let goodbye = async {
+        stream.write_all(output).await?;
+        stream.shutdown().await?;
+        while stream.read_buf(input).await? > 0 {
+            input.clear();
+        }
+        Ok(())
+    };
+    tokio::time::timeout(CLOSE_TIME, goodbye).await.unwrap_or(Ok(()))
 }

@@ -7,11 +7,13 @@ mod outcome;
 mod reconfigured;
 mod state;
 mod telling;
+mod turns;
 
 pub(crate) use backoff::Backoff;
-pub(crate) use exchange::{CLOSE_TIME, Exchange};
+pub(crate) use exchange::{Exchange, Moved, hang_up};
 pub(crate) use memory::{OtherSession, SessionMemory, noted_at};
 pub(crate) use outcome::{Outcome, StepReport};
 pub(crate) use reconfigured::Reconfigured;
 pub(crate) use state::{Failure, LastError, State};
 pub(crate) use telling::{Before, Say, Telling};
+pub(crate) use turns::Turns;

@@ -15,7 +15,7 @@ use super::pace::Quota;
 use super::reload::Setup;
 use super::throughput::Throughput;
 use super::{Ended, Lasting, Link};
-use crate::client::Exchange;
+use crate::client::{Exchange, Moved, Turns};
 use crate::limits::MAX_IN_FLIGHT;
 use crate::message::{AckToken, Sequence};
 use crate::mqtt::Rejection;
@@ -23,10 +23,6 @@ use crate::mqtt::session::{Answer, End, Event, Session};
 use crate::net::{Network, Transport};
 use crate::time;
 use crate::time::Timer;
-use moving::Moved;
-
-/// After so much from the server the readers get their turn to write it: they are owed no more than 1 MiB at a time.
-const TURN: usize = 128 * 1024;
 
 /// After SIGTERM: for what is in flight and what waits.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
@@ -74,10 +70,7 @@ pub(super) struct Connection<'a, N: Network> {
     acks: Vec<AckToken>,
     /// What was read isn't all looked at ([`Session::is_congested`]).
     was_congested: bool,
-    /// Bytes read since others had their turn.
-    since_turn: usize,
-    /// A server that never stops sending mustn't keep us from hearing anything else: that a stop is requested, for one.
-    is_others_turn: bool,
+    turns: Turns,
 }
 
 impl<'a, N: Network> Connection<'a, N> {
@@ -103,8 +96,7 @@ impl<'a, N: Network> Connection<'a, N> {
             throughput: Throughput::new(time::now()),
             acks: Vec::new(),
             was_congested: false,
-            since_turn: 0,
-            is_others_turn: false,
+            turns: Turns::default(),
         }
     }
 
@@ -162,7 +154,7 @@ impl<'a, N: Network> Connection<'a, N> {
             let may_publish = can_publish && self.quota_until.is_none() && self.is_not_behind();
             let link = self.link;
             let stopping = self.drain_deadline.is_some();
-            let is_others_turn = std::mem::take(&mut self.is_others_turn);
+            let is_others_turn = self.turns.take_others();
             tokio::select! {
                 biased;
                 // First what is cheap to look at: what comes of it is written in the next turn.
@@ -199,11 +191,7 @@ impl<'a, N: Network> Connection<'a, N> {
             if self.was_congested && !self.session.is_congested() {
                 self.received()?;
             }
-            if self.since_turn > TURN {
-                self.since_turn = 0;
-                self.is_others_turn = true;
-                tokio::task::yield_now().await;
-            }
+            self.turns.give().await;
         }
     }
 
@@ -213,12 +201,7 @@ impl<'a, N: Network> Connection<'a, N> {
             return Err(Cause::NoConnAck);
         }
         if self.session.timeout().is_some_and(|timeout| now >= timeout) {
-            // It may be the uplink that takes its time.
-            if self.session.is_waiting()
-                && let Some(bytes) = self.exchange.stream().not_arrived(self.exchange.is_flushed())
-            {
-                self.session.not_arrived(bytes, now);
-            }
+            self.exchange.tell_not_arrived(self.session, now);
             self.session.handle_timeout(now).map_err(|end| {
                 if self.session.is_burdened() {
                     self.exchange.stream().abandon();

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::error::Elapsed;
 use tokio::time::{timeout, timeout_at};
 
-use crate::client::CLOSE_TIME;
+use crate::client::hang_up;
 use crate::link::connect::Opened;
 use crate::link::connection::Cause;
 use crate::link::diagnosis::{LinkError, Peer, Phase, Sent};
@@ -177,15 +177,7 @@ impl<S: Transport> Talk<S> {
     /// Says DISCONNECT and lets the server close.
     pub(crate) async fn close(mut self) {
         self.dialogue.disconnect();
-        let goodbye = async {
-            self.write().await?;
-            self.stream.shutdown().await?;
-            while self.stream.read_buf(&mut self.input).await? > 0 {
-                self.input.clear();
-            }
-            io::Result::Ok(())
-        };
-        // The server has closed first, or doesn't: nothing more is wanted of it.
-        let _ = timeout(CLOSE_TIME, goodbye).await;
+        // The server may have closed first: nothing more is wanted of it.
+        let _ = hang_up(&mut self.stream, &self.dialogue.output().split(), &mut self.input).await;
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::{timeout, timeout_at};
 use super::error::{Cause, LocalError, Phase};
 use super::said::{discovery_refused, refused_filter};
 use super::{explain, options, password};
-use crate::client::{CLOSE_TIME, Outcome, StepReport};
+use crate::client::{Outcome, StepReport, hang_up};
 use crate::config;
 use crate::home_assistant::Device;
 use crate::message::{Outbound, Qos, TopicFilter, needed};
@@ -210,16 +210,7 @@ impl Talk {
     /// Says DISCONNECT and lets the broker close.
     async fn close(mut self) {
         self.dialogue.disconnect();
-        let output = self.dialogue.output().split();
-        let goodbye = async {
-            self.stream.write_all(&output).await?;
-            self.stream.shutdown().await?;
-            while self.stream.read_buf(&mut self.input).await? > 0 {
-                self.input.clear();
-            }
-            io::Result::Ok(())
-        };
         // There is nothing to lose.
-        let _ = timeout(CLOSE_TIME, goodbye).await;
+        let _ = hang_up(&mut self.stream, &self.dialogue.output().split(), &mut self.input).await;
     }
 }

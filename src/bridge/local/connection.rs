@@ -13,15 +13,12 @@ use super::error::Cause;
 use super::fresh::{Found, Fresh};
 use super::judging::MessageRefused;
 use super::{BACKOFF, Ended, Lasting, Legs, Local};
-use crate::client::{Exchange, SessionMemory};
+use crate::client::{Exchange, Moved, SessionMemory, Turns};
 use crate::config;
 use crate::message::{AckToken, Qos, Sequence};
 use crate::mqtt::session::{Answer, Event, NextSend, Session};
-use crate::net::{Brokers, Transport as _};
+use crate::net::{Brokers, Transport};
 use crate::time::{self, Timer};
-
-/// After so much from the broker others have their turn.
-const TURN: usize = 128 * 1024;
 
 /// After the order to stop: for what is in flight, and for what gatewire itself publishes.
 const DRAIN_TIME: Duration = Duration::from_millis(400);
@@ -49,23 +46,7 @@ pub(super) struct Connection<'a, N: Brokers, L> {
     acks: Vec<AckToken>,
     /// What was read isn't all looked at ([`Session::is_congested`]).
     was_congested: bool,
-    /// Bytes read since others had their turn.
-    since_turn: usize,
-    /// A broker that never stops sending mustn't keep us from hearing anything else.
-    is_others_turn: bool,
-}
-
-/// What [`Moving::poll`] has done.
-enum Moved {
-    Read,
-    /// All output, some of it QoS 0 publications.
-    Written,
-    /// So much output that there is room for more publications.
-    Room,
-    /// The broker has closed its side.
-    End,
-    /// It can't be written to any more.
-    Failed(io::Error),
+    turns: Turns,
 }
 
 impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
@@ -92,8 +73,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             ended: Ended::Stopped,
             acks: Vec::new(),
             was_congested: false,
-            since_turn: 0,
-            is_others_turn: false,
+            turns: Turns::default(),
         }
     }
 
@@ -134,7 +114,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             let local = self.local;
             let (may_publish, stopping) = (self.session.can_publish(), self.drain_deadline.is_some());
             let is_connected = self.session.is_connected();
-            let is_others_turn = std::mem::take(&mut self.is_others_turn);
+            let is_others_turn = self.turns.take_others();
             let announcements = &mut *self.announcements;
             let mut moving = Moving {
                 may_read: full_until.is_none(),
@@ -142,7 +122,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
                 exchange: &mut self.exchange,
                 is_connected,
                 has_unwritten: !self.unwritten.is_empty(),
-                read: &mut self.since_turn,
+                turns: &mut self.turns,
             };
             tokio::select! {
                 biased;
@@ -187,11 +167,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             if self.was_congested && !self.session.is_congested() {
                 self.received()?;
             }
-            if self.since_turn > TURN {
-                self.since_turn = 0;
-                self.is_others_turn = true;
-                tokio::task::yield_now().await;
-            }
+            self.turns.give().await;
         }
     }
 
@@ -201,11 +177,7 @@ impl<'a, N: Brokers, L: Legs> Connection<'a, N, L> {
             return Err(Cause::NoConnAck);
         }
         if self.session.timeout().is_some_and(|timeout| now >= timeout) {
-            if self.session.is_waiting()
-                && let Some(bytes) = self.exchange.stream().not_arrived(self.exchange.is_flushed())
-            {
-                self.session.not_arrived(bytes, now);
-            }
+            self.exchange.tell_not_arrived(self.session, now);
             self.session.handle_timeout(now).map_err(Cause::Session)?;
         }
         self.announcements.advance(now);
@@ -370,10 +342,10 @@ struct Moving<'a, S> {
     is_connected: bool,
     has_unwritten: bool,
     may_read: bool,
-    read: &'a mut usize,
+    turns: &'a mut Turns,
 }
 
-impl<S: crate::net::Transport> Moving<'_, S> {
+impl<S: Transport> Moving<'_, S> {
     /// Writes what the session has, reads what has come. Ready when there is something to look at.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Moved>> {
         let had_room = self.session.has_room();
@@ -394,7 +366,7 @@ impl<S: crate::net::Transport> Moving<'_, S> {
         match ready!(read)? {
             0 => Poll::Ready(Ok(Moved::End)),
             n => {
-                *self.read += n;
+                self.turns.read(n);
                 Poll::Ready(Ok(Moved::Read))
             }
         }

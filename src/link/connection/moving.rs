@@ -4,23 +4,9 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::Connection;
+use crate::client::Moved;
 use crate::net::{Network, Transport as _};
 use crate::time;
-
-/// What [`Connection::poll_io`] has done.
-#[derive(Debug)]
-pub(super) enum Moved {
-    Read,
-    /// All output, some of it QoS 0 publications.
-    Written,
-    /// So much output that there is room for more publications, or that it has to be looked how much of it has arrived: nothing
-    /// else may happen that would see to that.
-    Room,
-    /// The server has closed its side.
-    End,
-    /// It can't be written to any more.
-    Failed(io::Error),
-}
 
 impl<N: Network> Connection<'_, N> {
     /// Writes what the session has, reads what has come. Ready when there is something to look at.
@@ -38,7 +24,7 @@ impl<N: Network> Connection<'_, N> {
         match ready!(read)? {
             0 => Poll::Ready(Ok(Moved::End)),
             n => {
-                self.since_turn += n;
+                self.turns.read(n);
                 Poll::Ready(Ok(Moved::Read))
             }
         }
