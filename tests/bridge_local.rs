@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "bridge_local/closing.rs"]
+mod closing;
 mod support;
+#[path = "bridge_local/tls.rs"]
+mod tls;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -134,80 +138,6 @@ fn a_unix_socket_is_as_good_and_one_that_is_missing_or_left_behind_is_named() {
     );
     local.restart();
     gatewire.wait_for_nth("bridge house: connected to ", 2);
-}
-
-#[test]
-fn tls_wants_the_right_ca_and_a_port_that_speaks_it() {
-    let tls = |name: &str| CERTIFICATES.path(name).display().to_string();
-    let options = format!(
-        "listener {{}} 127.0.0.1\nallow_anonymous true\ncafile {}\ncertfile {}\nkeyfile {}\n",
-        tls("AmazonRootCA1.pem"),
-        tls("server.crt"),
-        tls("server.key")
-    );
-    let port = support::free_port();
-    let local =
-        LocalBroker::with_options(&format!("allow_anonymous true\n{}", options.replace("{}", &port.to_string())));
-    let with_ca = |ca: &str| format!("tls = {{ ca_file = \"{ca}\" }}");
-    let right = with_ca(&tls("AmazonRootCA1.pem"));
-    setup(&format!("localhost:{port}"), &right).start().wait_for("bridge house: connected to ");
-    let gatewire = setup(&format!("localhost:{port}"), &with_ca("DIR/ca.pem"));
-    let other = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-subj",
-            "/CN=other",
-            "-keyout",
-            "/dev/null",
-            "-out",
-        ])
-        .arg(gatewire.start().path("ca.pem"))
-        .output();
-    assert!(other.unwrap().status.success());
-    let gatewire = gatewire.start();
-    says(&failure(&gatewire, "broker_tls_untrusted"), &["ca_file", "the broker's certificate was signed"]);
-    let gatewire = setup(&format!("localhost:{port}"), &with_ca("DIR/none.pem")).start();
-    let line = failure(&gatewire, "broker_tls_files");
-    says(
-        &line,
-        &["none.pem", "there is no such file", "the CA certificate with which the broker's certificate was signed"],
-    );
-    assert!(!line.contains("amazon"), "{line}");
-    // A port without TLS, and the reverse.
-    let gatewire = setup(&format!("localhost:{}", local.port), &right).start();
-    says(&failure(&gatewire, "broker_tls_not_spoken"), &["doesn't speak TLS"]);
-    let gatewire = setup(&at(port), "").start();
-    eventually("that port speaks TLS", || {
-        gatewire.log().into_iter().find(|line| line.contains("bridge house: ") && line.contains("TLS"))
-    });
-}
-
-#[test]
-fn a_broker_that_wants_a_client_certificate_gets_it_or_says_so() {
-    let path = |name: &str| CERTIFICATES.path(name).display().to_string();
-    let port = support::free_port();
-    let _local = LocalBroker::with_options(&format!(
-        "allow_anonymous true\nlistener {port} 127.0.0.1\nallow_anonymous true\nrequire_certificate true\ncafile {}\ncertfile {}\n\
-         keyfile {}\n",
-        path("AmazonRootCA1.pem"),
-        path("server.crt"),
-        path("server.key")
-    ));
-    let ca = path("AmazonRootCA1.pem");
-    let gatewire = setup(&format!("localhost:{port}"), &format!("tls = {{ ca_file = \"{ca}\" }}")).start();
-    says(
-        &failure(&gatewire, "broker_tls_refused"),
-        &["requires a client certificate", "tls.cert_file and tls.key_file"],
-    );
-    let (cert, key) = (path("certificate.pem.crt"), path("private.pem.key"));
-    let tls = format!("tls = {{ ca_file = \"{ca}\", cert_file = \"{cert}\", key_file = \"{key}\" }}");
-    setup(&format!("localhost:{port}"), &tls).start().wait_for("bridge house: connected to ");
 }
 
 #[test]
@@ -396,80 +326,4 @@ fn check_goes_the_way_to_the_local_broker_and_a_running_daemon_does_not_notice()
     says(&output, &["  failed   bridge house: connecting to the broker 127.0.0.1:", "nothing listens there"]);
     let (code, output, _) = setup.output_of(&["check", "--connect", "--tls-only"]);
     assert!(code == 0 && !output.contains("bridge house: "), "{output}");
-}
-
-/// A packet of MQTT 3.1.1: its first byte and what follows its length.
-fn packet(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
-    let mut byte = [0];
-    stream.read_exact(&mut byte).ok()?;
-    let (first, mut length, mut shift) = (byte[0], 0, 0);
-    loop {
-        stream.read_exact(&mut byte).ok()?;
-        length |= usize::from(byte[0] & 0x7f) << shift;
-        shift += 7;
-        if byte[0] & 0x80 == 0 {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).ok()?;
-    Some((first, body))
-}
-
-/// A broker of MQTT 3.1.1 that keeps sessions and closes the connection on a PUBLISH to `.../bad`.
-fn closing_on_bad() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        let mut is_known = 0;
-        for mut stream in listener.incoming().map_while(Result::ok) {
-            while let Some((first, body)) = packet(&mut stream) {
-                let answer = match first >> 4 {
-                    1 => vec![0x20, 2, std::mem::replace(&mut is_known, 1), 0],
-                    3 => {
-                        let length = usize::from(u16::from_be_bytes([body[0], body[1]]));
-                        let (topic, rest) = body[2..].split_at(length);
-                        if topic.ends_with(b"/bad") {
-                            break;
-                        }
-                        vec![0x40, 2, rest[0], rest[1]]
-                    }
-                    8 => vec![0x90, 3, body[0], body[1], 1],
-                    12 => vec![0xd0, 0],
-                    _ => continue,
-                };
-                if stream.write_all(&answer).is_err() {
-                    break;
-                }
-            }
-        }
-    });
-    port
-}
-
-#[test]
-fn what_closes_the_connection_alone_is_left_out_and_the_rest_arrives() {
-    let cloud = Mosquitto::start();
-    let rules = "protocol = \"3.1.1\"\n[[bridge.down]]\nfrom = \"down/#\"\nto = \"local/\"\n";
-    let broker = at(closing_on_bad());
-    let setup = Setup::new(cloud.port, &format!("[[bridge]]\nname = \"house\"\nbroker = \"{broker}\"\n{rules}"));
-    let gatewire = setup.start();
-    gatewire.wait_for("bridge house: connected to ");
-    gatewire.wait_for("connected to localhost");
-    cloud.wait_for("Sending SUBACK to thing-1");
-    for n in 0..5 {
-        cloud.publish(&format!("down/{n}"), b"x");
-        cloud.publish("down/bad", b"x");
-    }
-    let rule = || gatewire.status()["bridge"][0]["down"][0].clone();
-    support::patiently("all but the bad ones", || (rule()["delivered"] == json!(5)).then_some(()));
-    // Only beside messages that the broker takes it is clear that it doesn't refuse everything.
-    support::patiently("the bad ones", || {
-        cloud.publish("down/good", b"x");
-        (rule()["dropped"] == json!({"refused": 5})).then_some(())
-    });
-    cloud.publish("down/last", b"x");
-    support::patiently("the good ones", || (rule()["waiting"] == json!(0)).then_some(()));
-    assert_eq!(rule()["dropped"], json!({"refused": 5}));
-    gatewire.wait_for("the local broker doesn't accept it");
 }

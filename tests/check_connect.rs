@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "check_connect/filters.rs"]
+mod filters;
+#[path = "check_connect/sessions.rs"]
+mod sessions;
 mod support;
 
 use std::process::Child;
@@ -205,12 +209,6 @@ fn the_will_goes_with_the_connect_and_is_not_published() {
 }
 
 #[test]
-fn a_session_of_somebody_else_is_pointed_out() {
-    let said = Play::start("5").said_of_a_session_of_somebody_else();
-    holds(&said, &["note     the session of `thing-1` isn't from gatewire on this machine"]);
-}
-
-#[test]
 fn a_running_daemon_that_lacks_a_filter_is_not_all_well() {
     let broker = Broker::start();
     let setup = setup(broker.port, "3.1.1");
@@ -225,51 +223,6 @@ fn a_running_daemon_that_lacks_a_filter_is_not_all_well() {
     let (code, said) = check(&setup);
     assert_eq!(code, 1, "{said}");
     holds(&said, &["failed   the server refuses the filter `b`: ", "iot:Subscribe on topicfilter/b"]);
-}
-
-#[test]
-fn a_session_that_the_server_keeps_stays_with_its_messages() {
-    for protocol in BOTH {
-        let broker = Mosquitto::start();
-        let setup = setup(broker.port, protocol);
-        let gatewire = setup.connect();
-        broker.wait_for("Sending SUBACK to thing-1");
-        assert_eq!(gatewire.stop().0, 0);
-        for payload in ["1", "2", "3"] {
-            broker.publish("a/x", payload.as_bytes());
-        }
-        for _ in 0..2 {
-            let (code, said) = check(&setup);
-            assert_eq!(code, 0, "{said}");
-            holds(&said, &["its session was kept, and stays", "SUBSCRIBE: `a/#`", "SUBSCRIBE: `b`"]);
-            assert!(!said.contains("session: the one"), "{said}");
-        }
-        let gatewire = setup.start();
-        gatewire.wait_for("its session was kept");
-        let mut reader = gatewire.client("f.sock");
-        assert_eq!([(); 3].map(|()| reader.payload()), ["1", "2", "3"]);
-    }
-}
-
-#[test]
-fn a_kept_session_holds_no_filter_afterwards_that_it_did_not_hold_before() {
-    for protocol in BOTH {
-        let broker = Mosquitto::start();
-        let setup = setup(broker.port, protocol);
-        let gatewire = setup.connect();
-        // What isn't granted when the daemon stops isn't noted.
-        broker.wait_for("Sending SUBACK to thing-1");
-        assert_eq!(gatewire.stop().0, 0);
-        let setup = setup.edit("\"b\"", "\"b\", \"new/f\"");
-        let (code, said) = check(&setup);
-        assert_eq!(code, 0, "{said}");
-        holds(&said, &["its session was kept, and stays", "SUBSCRIBE: `new/f`"]);
-        // Its log may come later than its answer.
-        broker.wait_for("Sending UNSUBACK to thing-1");
-        let log = broker.log();
-        let log = &log[log.find("Received UNSUBSCRIBE from thing-1").unwrap()..];
-        assert!(log.contains("new/f") && !log.contains("\ta/#") && !log.contains("\tb"), "{log}");
-    }
 }
 
 #[test]
@@ -305,174 +258,6 @@ fn a_daemon_that_cannot_be_asked_is_not_disturbed() {
     holds(&said, &["failed", "a gatewire may be running", "it holds the store", "--tls-only"]);
     assert_eq!(std::fs::metadata(gatewire.path("status.sock")).map(|_| ()).ok(), Some(()));
     assert_eq!(broker.log().matches("New client connected").count(), 1);
-}
-
-#[test]
-fn filters_are_asked_for_one_at_a_time_and_messages_are_left_for_the_daemon() {
-    for protocol in BOTH {
-        let play = Play::start(protocol);
-        let mut peer = play.connected(true);
-        let id = play.subscribe(&mut peer, "a/#");
-        let message: &[u8] = if play.five { &[0x32, 6, 0, 1, b't', 0, 9, 0] } else { &[0x32, 5, 0, 1, b't', 0, 9] };
-        peer.raw(message);
-        play.suback(&mut peer, id, 1);
-        let id = play.subscribe(&mut peer, "b");
-        play.suback(&mut peer, id, 0);
-        farewell(&mut peer);
-        let (code, said) = play.said();
-        assert_eq!(code, 0, "{said}");
-        holds(&said, &["`a/#` granted with QoS 1\n", "`b` granted with QoS 0, not 1: messages for it may be lost"]);
-    }
-}
-
-#[test]
-fn a_refused_filter_is_named_with_the_statement_it_needs_and_the_others_are_asked_for() {
-    for protocol in BOTH {
-        let play = Play::start(protocol);
-        let mut peer = play.connected(false);
-        let id = play.subscribe(&mut peer, "a/#");
-        play.suback(&mut peer, id, if play.five { 0x87 } else { 0x80 });
-        let id = play.subscribe(&mut peer, "b");
-        play.suback(&mut peer, id, 1);
-        farewell(&mut peer);
-        play.end_of_session();
-        let (code, said) = play.said();
-        assert_eq!(code, 1, "{said}");
-        holds(
-            &said,
-            &[
-                "failed   the server refused to subscribe us to `a/#`",
-                "iot:Subscribe on topicfilter/a/#",
-                "ok       SUBSCRIBE: `b`",
-                "ok       session: ",
-            ],
-        );
-    }
-}
-
-#[test]
-fn what_readers_may_ask_for_is_tried_and_given_back_and_what_the_policy_lacks_is_named() {
-    for protocol in BOTH {
-        // The first is covered by a filter that is asked for anyway.
-        let play = Play::with(protocol, "allow = [\"a/x/#\", \"gw/+/in/#\", \"gw/1/out\"]\n");
-        let mut peer = play.connected(false);
-        for filter in ["a/#", "b"] {
-            let id = play.subscribe(&mut peer, filter);
-            play.suback(&mut peer, id, 1);
-        }
-        let id = play.subscribe(&mut peer, "gw/+/in/#");
-        play.suback(&mut peer, id, if play.five { 0x87 } else { 0x80 });
-        let id = play.subscribe(&mut peer, "gw/1/out");
-        play.suback(&mut peer, id, 1);
-        play.unsubscribe(&mut peer, "gw/1/out");
-        farewell(&mut peer);
-        play.end_of_session();
-        let (code, said) = play.said();
-        assert_eq!(code, 1, "{said}");
-        holds(
-            &said,
-            &[
-                "failed   the server refused to subscribe us to `gw/+/in/#`",
-                ", within which readers of forward f may ask for filters (`allow`)\n",
-                "The policy lacks iot:Subscribe on topicfilter/gw/*/in/* and iot:Receive on topic/gw/*/in/*",
-                "ok       SUBSCRIBE: `gw/1/out` granted with QoS 1, for readers of forward f\n",
-            ],
-        );
-    }
-}
-
-#[test]
-fn where_the_server_hangs_up_on_what_readers_may_ask_for_the_policy_is_named() {
-    // Nothing is given back in a session that may be somebody else's.
-    let said = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n").said_of_a_session_of_somebody_else();
-    holds(&said, &["note     `gw/1/#`, which forward f lets its readers ask for, isn't tried"]);
-    let play = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n");
-    let mut peer = play.connected(false);
-    for filter in ["a/#", "b"] {
-        let id = play.subscribe(&mut peer, filter);
-        play.suback(&mut peer, id, 1);
-    }
-    play.subscribe(&mut peer, "gw/1/#");
-    peer.close();
-    play.end_of_session();
-    let (code, said) = play.said();
-    assert_eq!(code, 1, "{said}");
-    holds(
-        &said,
-        &["note     readers of forward f may ask for what is within `gw/1/#`", "topicfilter/gw/1/*", "failed "],
-    );
-}
-
-#[test]
-fn a_subscribe_without_an_answer_promises_nothing_that_a_check_does_not_do() {
-    for protocol in BOTH {
-        let play = Play::start(protocol);
-        let mut peer = play.connected(true);
-        play.subscribe(&mut peer, "a/#");
-        farewell(&mut peer);
-        let (code, said) = play.said();
-        assert_eq!(code, 1, "{said}");
-        holds(
-            &said,
-            &[
-                "failed ",
-                "the SUBSCRIBE to `a/#` within 1000 ms",
-                "Run the check again; if this repeats, raise connection.ack_timeout",
-            ],
-        );
-        assert!(!said.contains("sent again"), "{said}");
-    }
-}
-
-#[test]
-fn a_filter_on_which_the_server_hangs_up_is_the_only_suspect() {
-    for protocol in BOTH {
-        let play = Play::start(protocol);
-        let mut peer = play.connected(false);
-        let id = play.subscribe(&mut peer, "a/#");
-        play.suback(&mut peer, id, 1);
-        play.subscribe(&mut peer, "b");
-        peer.close();
-        play.end_of_session();
-        let (code, said) = play.said();
-        assert_eq!(code, 1, "{said}");
-        holds(&said, &["ok       SUBSCRIBE: `a/#`", "failed ", "sent last: SUBSCRIBE to `b`\n", "topicfilter/b;"]);
-    }
-}
-
-#[test]
-fn an_interrupted_check_ends_its_session_all_the_same() {
-    let broker = Broker::start();
-    let setup = setup(broker.port, "3.1.1");
-    let child = setup.spawn(&["check", "--connect"]);
-    let pid = child.id();
-    let play = Play { running: std::thread::spawn(move || said(child)), broker, five: false };
-    let mut peer = play.connected(false);
-    play.subscribe(&mut peer, "a/#");
-    assert!(std::process::Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
-    farewell(&mut peer);
-    play.end_of_session();
-    let (code, said) = play.said();
-    assert_eq!(code, 1, "{said}");
-    holds(&said, &["failed   interrupted", "ok       session: "]);
-}
-
-fn said(child: Child) -> (i32, String) {
-    let output = child.wait_with_output().unwrap();
-    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
-}
-
-#[test]
-fn a_session_that_cannot_be_ended_is_said() {
-    let play = Play::start("3.1.1");
-    let peer = play.connected(false);
-    peer.close();
-    for _ in 0..3 {
-        play.accept(true).close();
-    }
-    let (code, said) = play.said();
-    assert_eq!(code, 1, "{said}");
-    holds(&said, &["failed   ", "failed   ending the session that this check began: ", "start it after that"]);
 }
 
 #[test]

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "jobs/cancelled.rs"]
+mod cancelled;
+#[path = "jobs/killed.rs"]
+mod killed;
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
@@ -210,52 +214,6 @@ fn aws_is_told_how_long_an_action_may_take() {
 }
 
 #[test]
-fn what_is_cancelled_before_it_begins_never_does() {
-    let (broker, cloud) = Cloud::start();
-    cloud.create_job("job-1", operation("go"));
-    cloud.create_job("job-2", operation("go"));
-    assert!(cloud.cancel("job-1", false));
-    let gatewire = setup(broker.port, &[Action { name: "go", keys: "", script: "" }]).connect();
-    cloud.wait_for("job-2", Status::Succeeded);
-    assert_eq!(begun(gatewire.directory()).len(), 1);
-    assert_eq!(cloud.execution("job-1").status, Status::Canceled);
-}
-
-#[test]
-fn what_is_cancelled_deleted_or_timed_out_in_the_middle_is_ended_and_the_next_job_runs() {
-    for end in ["cancel", "delete", "time out"] {
-        let next = Action { name: "next", keys: "", script: "" };
-        let (_broker, cloud, gatewire) = start(&[WAITING, next]);
-        cloud.create_job("job-1", operation("wait"));
-        let process = waiting(gatewire.directory());
-        cloud.create_job("job-2", operation("next"));
-        match end {
-            "cancel" => assert!(cloud.cancel("job-1", true)),
-            "delete" => cloud.delete("job-1"),
-            _ => cloud.time_out("job-1"),
-        }
-        cloud.wait_for("job-2", Status::Succeeded);
-        is_gone(&process);
-        assert_eq!(begun(gatewire.directory()), ["wait", "next"], "{end}");
-        if end != "delete" {
-            let status = if end == "cancel" { Status::Canceled } else { Status::TimedOut };
-            assert_eq!(cloud.execution("job-1").status, status);
-        }
-    }
-}
-
-#[test]
-fn what_is_cancelled_afterwards_stays_as_it_ended() {
-    let (_broker, cloud, _gatewire) = start(&[Action { name: "go", keys: "", script: "" }]);
-    cloud.create_job("job-1", operation("go"));
-    cloud.wait_for("job-1", Status::Succeeded);
-    assert!(!cloud.cancel("job-1", true));
-    cloud.delete("job-1");
-    cloud.create_job("job-2", operation("go"));
-    cloud.wait_for("job-2", Status::Succeeded);
-}
-
-#[test]
 fn a_job_that_is_delivered_again_and_again_runs_once() {
     let (_broker, cloud, gatewire) = start(&[WAITING]);
     cloud.treat(Kind::StartNext, &[Mood::Repeats, Mood::Repeats]);
@@ -323,85 +281,6 @@ fn a_result_waits_for_the_link() {
 }
 
 #[test]
-fn what_was_cancelled_without_a_link_is_ended_once_there_is_one() {
-    let (mut broker, cloud, gatewire) = start(&[WAITING]);
-    cloud.create_job("job-1", operation("wait"));
-    let process = waiting(gatewire.directory());
-    broker.kill();
-    assert!(cloud.cancel("job-1", true));
-    broker.restart();
-    is_gone(&process);
-    assert_eq!(cloud.execution("job-1").status, Status::Canceled);
-}
-
-#[test]
-fn what_a_killed_daemon_left_is_ended_and_told_as_interrupted() {
-    let (broker, cloud) = Cloud::start();
-    let setup = setup(broker.port, &[WAITING]);
-    let gatewire = setup.connect();
-    cloud.create_job("job-1", operation("wait"));
-    let process = waiting(gatewire.directory());
-    gatewire.kill();
-    let gatewire = setup.connect();
-    let execution = cloud.wait_for("job-1", Status::Failed);
-    assert!(!runs(&process), "it is ended before anything is told");
-    assert!(detail(&execution, "reason").contains("interrupted"), "{:?}", execution.details);
-    assert_eq!(begun(gatewire.directory()), ["wait"]);
-}
-
-#[test]
-fn what_may_run_again_does_after_the_daemon_was_killed() {
-    let (broker, cloud) = Cloud::start();
-    let setup = setup(broker.port, &[Action { name: "wait", keys: "rerun = true", script: WAITS }]);
-    let gatewire = setup.connect();
-    cloud.create_job("job-1", operation("wait"));
-    let process = waiting(gatewire.directory());
-    gatewire.kill();
-    let_go(setup.directory.path());
-    let gatewire = setup.connect();
-    cloud.wait_for("job-1", Status::Succeeded);
-    is_gone(&process);
-    assert_eq!(begun(gatewire.directory()), ["wait", "wait"]);
-}
-
-#[test]
-fn what_was_cancelled_while_there_was_no_daemon_doesnt_run_again() {
-    let (broker, cloud) = Cloud::start();
-    let setup = setup(broker.port, &[Action { name: "wait", keys: "rerun = true", script: WAITS }]);
-    let gatewire = setup.connect();
-    cloud.create_job("job-1", operation("wait"));
-    waiting(gatewire.directory());
-    gatewire.kill();
-    assert!(cloud.cancel("job-1", true));
-    let_go(setup.directory.path());
-    let gatewire = setup.connect();
-    cloud.create_job("job-2", operation("wait"));
-    cloud.wait_for("job-2", Status::Succeeded);
-    assert_eq!(begun(gatewire.directory()), ["wait", "wait"], "once for each job");
-    assert_eq!(cloud.execution("job-1").status, Status::Canceled);
-}
-
-#[test]
-fn a_result_that_wasnt_told_is_told_by_the_next_daemon() {
-    let (mut broker, cloud) = Cloud::start();
-    let setup = setup(broker.port, &[WAITING]);
-    let gatewire = setup.connect();
-    cloud.create_job("job-1", operation("wait"));
-    let process = waiting(gatewire.directory());
-    broker.kill();
-    let_go(setup.directory.path());
-    is_gone(&process);
-    // What it has noted by then counts.
-    let size = || std::fs::metadata(setup.directory.path().join("gatewire.db-wal")).map_or(0, |file| file.len());
-    settled("the notes", size);
-    gatewire.kill();
-    broker.restart();
-    let gatewire = setup.connect();
-    cloud.wait_for("job-1", Status::Succeeded);
-    assert_eq!(begun(gatewire.directory()), ["wait"]);
-}
-
-#[test]
 fn ten_megabytes_of_output_hold_up_nothing() {
     let script =
         "head -c 10000000 /dev/zero | tr '\\0' e >&2; head -c 10000000 /dev/zero | tr '\\0' o; echo last; echo end >&2";
@@ -445,57 +324,6 @@ fn without_jobs_nothing_of_them_is_subscribed_to() {
     let mut subscriptions = log.lines().filter(|line| line.contains(" thing-1 1 $aws/"));
     assert_eq!(subscriptions.next(), None, "{log}");
     assert_eq!(cloud.execution("job-1").status, Status::Queued);
-}
-
-#[test]
-fn what_was_begun_is_not_begun_again_by_a_daemon_without_its_database() {
-    let (broker, cloud) = Cloud::start();
-    let setup = setup(broker.port, &[WAITING]);
-    let gatewire = setup.connect();
-    cloud.create_job("job-1", operation("wait"));
-    waiting(gatewire.directory());
-    let directory = gatewire.directory().to_owned();
-    gatewire.kill();
-    for entry in std::fs::read_dir(&directory).unwrap().map(Result::unwrap) {
-        if entry.file_name().to_string_lossy().starts_with("gatewire.db") {
-            std::fs::remove_file(entry.path()).unwrap();
-        }
-    }
-    let gatewire = setup.connect();
-    let execution = cloud.wait_for("job-1", Status::Failed);
-    assert!(detail(&execution, "reason").contains("database"), "{:?}", execution.details);
-    assert_eq!(begun(gatewire.directory()), ["wait"]);
-    let_go(&directory);
-}
-
-#[test]
-fn until_the_database_can_be_read_nothing_is_begun_and_nothing_told() {
-    let (broker, cloud) = Cloud::start();
-    let setup = setup(broker.port, &[WAITING]);
-    let gatewire = setup.connect();
-    cloud.create_job("job-1", operation("wait"));
-    let process = waiting(gatewire.directory());
-    gatewire.kill();
-    let directory = setup.directory.path();
-    let database = rusqlite::Connection::open(directory.join("gatewire.db")).unwrap();
-    let lock = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; CREATE TABLE in_the_way (x); COMMIT; BEGIN EXCLUSIVE; DROP TABLE in_the_way";
-    database.execute_batch(lock).unwrap();
-    let gatewire = setup.connect();
-    gatewire.wait_for("no job or command is begun until the database can be read");
-    cloud.create_job("job-2", operation("wait"));
-    assert_eq!(cloud.execution("job-1").status, Status::InProgress);
-    assert!(runs(&process) && begun(directory) == ["wait"]);
-    let jobs = gatewire.status()["services"]["jobs"].clone();
-    assert_eq!(jobs["state"], "waiting");
-    assert!(jobs["reason"].as_str().unwrap().starts_with("the database can't be read: "), "{jobs}");
-    database.execute_batch("COMMIT").unwrap();
-    drop(database);
-    let execution = cloud.wait_for("job-1", Status::Failed);
-    assert!(detail(&execution, "reason").contains("interrupted"), "{:?}", execution.details);
-    is_gone(&process);
-    let_go(directory);
-    cloud.wait_for("job-2", Status::Succeeded);
-    assert_eq!(begun(gatewire.directory()), ["wait", "wait"]);
 }
 
 #[test]
