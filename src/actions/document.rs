@@ -10,7 +10,7 @@
 
 use super::json::{At, Json, parse};
 use super::matching::{Call, Found, found, matched};
-use super::plan::{Fault, Plan, Step, Unplanned};
+use super::plan::{DocumentFault, Plan, Step, Unplanned};
 use super::{Actions, ROTATE, shown};
 
 /// The largest document, in bytes.
@@ -29,7 +29,7 @@ const VERSION: &str = "1.0";
 pub(crate) fn plan(document: &str, actions: &Actions) -> Result<Plan, Unplanned> {
     if document.len() > MAX_DOCUMENT {
         let text = format!("the document is {} bytes long, at most {MAX_DOCUMENT} are taken", document.len());
-        return Err(Unplanned::Rejected(Fault { path: String::new(), text }));
+        return Err(Unplanned::Rejected(DocumentFault { path: String::new(), text }));
     }
     let json = parse(document).map_err(Unplanned::Rejected)?;
     let described = described(&json)?;
@@ -53,7 +53,7 @@ pub(crate) fn plan(document: &str, actions: &Actions) -> Result<Plan, Unplanned>
             is_final: described.is_final,
         })
     });
-    let steps = steps.collect::<Result<Vec<Step>, Fault>>().map_err(Unplanned::Rejected)?;
+    let steps = steps.collect::<Result<Vec<Step>, DocumentFault>>().map_err(Unplanned::Rejected)?;
     Ok(Plan { steps })
 }
 
@@ -84,7 +84,7 @@ struct Described<'j> {
 fn described(json: &Json) -> Result<Vec<Described<'_>>, Unplanned> {
     let Json::Object(_) = json else {
         let text = format!("no action takes a document that is {}, not an object", json.kind());
-        return Err(Unplanned::NoAction(Fault { path: String::new(), text }));
+        return Err(Unplanned::NoAction(DocumentFault { path: String::new(), text }));
     };
     let root = At::root(json);
     let (operation, steps, version) = (root.get("operation"), root.get("steps"), root.get("version"));
@@ -100,7 +100,7 @@ fn described(json: &Json) -> Result<Vec<Described<'_>>, Unplanned> {
     .map_err(Unplanned::Rejected)
 }
 
-fn check_version(version: &At<'_>) -> Result<(), Fault> {
+fn check_version(version: &At<'_>) -> Result<(), DocumentFault> {
     match version.text()? {
         VERSION => Ok(()),
         other => {
@@ -109,7 +109,7 @@ fn check_version(version: &At<'_>) -> Result<(), Fault> {
     }
 }
 
-fn flat<'j>(root: &At<'j>) -> Result<Described<'j>, Fault> {
+fn flat<'j>(root: &At<'j>) -> Result<Described<'j>, DocumentFault> {
     if root.get("steps").is_there() {
         return Err(root.get("steps").fault("it can't stand beside `operation`"));
     }
@@ -127,7 +127,7 @@ fn flat<'j>(root: &At<'j>) -> Result<Described<'j>, Fault> {
     })
 }
 
-fn with_steps<'j>(root: &At<'j>) -> Result<Vec<Described<'j>>, Fault> {
+fn with_steps<'j>(root: &At<'j>) -> Result<Vec<Described<'j>>, DocumentFault> {
     check_version(&root.get("version"))?;
     check_conditions(root)?;
     let shows_stdout = root.get("includeStdOut").flag()?;
@@ -148,7 +148,7 @@ fn with_steps<'j>(root: &At<'j>) -> Result<Vec<Described<'j>>, Fault> {
 }
 
 /// They say on which machines a job is to be done, so what is ignored of them might be done on a wrong one.
-fn check_conditions(root: &At<'_>) -> Result<(), Fault> {
+fn check_conditions(root: &At<'_>) -> Result<(), DocumentFault> {
     let conditions = root.get("conditions");
     match conditions.optional(At::items)?.unwrap_or_default().is_empty() {
         true => Ok(()),
@@ -156,7 +156,7 @@ fn check_conditions(root: &At<'_>) -> Result<(), Fault> {
     }
 }
 
-fn step<'j>(action: &At<'j>, shows_stdout: bool, is_final: bool) -> Result<Described<'j>, Fault> {
+fn step<'j>(action: &At<'j>, shows_stdout: bool, is_final: bool) -> Result<Described<'j>, DocumentFault> {
     let name = action.get("name").word()?;
     let (kind, input) = (action.get("type"), action.get("input"));
     let user = action.get("runAsUser");

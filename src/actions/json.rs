@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::plan::Fault;
+use super::plan::DocumentFault;
 use super::shown;
 
 /// The deepest that arrays and objects may lie in each other: AWS's documents have 6 levels.
@@ -40,7 +40,7 @@ impl Json {
 
 /// # Errors
 /// The text isn't JSON, a key is there twice in an object (programs differ in which of the two counts), or it is nested too deeply.
-pub(super) fn parse(text: &str) -> Result<Json, Fault> {
+pub(super) fn parse(text: &str) -> Result<Json, DocumentFault> {
     let path = RefCell::default();
     let mut reader = serde_json::Deserializer::from_str(text);
     let parsed = Seed { path: &path, depth: 0 }.deserialize(&mut reader);
@@ -52,8 +52,8 @@ pub(super) fn parse(text: &str) -> Result<Json, Fault> {
         // What is ours says by its path where it stands.
         let said = said.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&said);
         match is_ours {
-            true => Fault { path: path.take(), text: said.to_owned() },
-            false => Fault {
+            true => DocumentFault { path: path.take(), text: said.to_owned() },
+            false => DocumentFault {
                 path: String::new(),
                 text: format!("it isn't JSON: {}, in line {line}, column {column}", shown(said)),
             },
@@ -186,11 +186,11 @@ impl<'j> At<'j> {
         self.json.is_some()
     }
 
-    pub(super) fn fault(&self, text: impl Into<String>) -> Fault {
-        Fault { path: self.path.clone(), text: text.into() }
+    pub(super) fn fault(&self, text: impl Into<String>) -> DocumentFault {
+        DocumentFault { path: self.path.clone(), text: text.into() }
     }
 
-    fn wrong(&self, expected: &str) -> Fault {
+    fn wrong(&self, expected: &str) -> DocumentFault {
         match self.json {
             None => self.fault("it is missing"),
             Some(json) => self.fault(format!("it must be {expected}, not {}", json.kind())),
@@ -198,7 +198,7 @@ impl<'j> At<'j> {
     }
 
     /// An object that must be there.
-    pub(super) fn object(self) -> Result<At<'j>, Fault> {
+    pub(super) fn object(self) -> Result<At<'j>, DocumentFault> {
         match self.json {
             Some(Json::Object(_)) => Ok(self),
             _ => Err(self.wrong("an object")),
@@ -206,7 +206,7 @@ impl<'j> At<'j> {
     }
 
     /// The items of an array that must be there.
-    pub(super) fn items(&self) -> Result<Vec<At<'j>>, Fault> {
+    pub(super) fn items(&self) -> Result<Vec<At<'j>>, DocumentFault> {
         match self.json {
             Some(Json::Array(items)) => {
                 let at = |(number, json)| At { path: format!("{}[{number}]", self.path), json: Some(json) };
@@ -217,7 +217,7 @@ impl<'j> At<'j> {
     }
 
     /// A string that must be there; it may be empty.
-    pub(super) fn text(&self) -> Result<&'j str, Fault> {
+    pub(super) fn text(&self) -> Result<&'j str, DocumentFault> {
         match self.json {
             Some(Json::Text(text)) => Ok(text),
             _ => Err(self.wrong("a string")),
@@ -225,7 +225,7 @@ impl<'j> At<'j> {
     }
 
     /// Likewise, and not empty.
-    pub(super) fn word(&self) -> Result<&'j str, Fault> {
+    pub(super) fn word(&self) -> Result<&'j str, DocumentFault> {
         match self.text()? {
             "" => Err(self.fault("it must not be empty")),
             text => Ok(text),
@@ -233,12 +233,15 @@ impl<'j> At<'j> {
     }
 
     /// What `read` makes of it, if it is there.
-    pub(super) fn optional<T>(&self, read: impl FnOnce(&Self) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+    pub(super) fn optional<T>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, DocumentFault>,
+    ) -> Result<Option<T>, DocumentFault> {
         self.is_there().then(|| read(self)).transpose()
     }
 
     /// A boolean, or its name in a string; false if it isn't there.
-    pub(super) fn flag(&self) -> Result<bool, Fault> {
+    pub(super) fn flag(&self) -> Result<bool, DocumentFault> {
         match self.json {
             None => Ok(false),
             Some(Json::Boolean(flag)) => Ok(*flag),
@@ -252,7 +255,7 @@ impl<'j> At<'j> {
     }
 
     /// A whole number from 0 on, if it is there.
-    pub(super) fn number(&self) -> Result<Option<u32>, Fault> {
+    pub(super) fn number(&self) -> Result<Option<u32>, DocumentFault> {
         match self.json {
             None => Ok(None),
             Some(Json::Number(Some(number))) => Ok(Some(u32::try_from(*number).unwrap_or(u32::MAX))),

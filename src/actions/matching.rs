@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::json::At;
-use super::plan::{Fault, Wanted, Work};
+use super::plan::{DocumentFault, Wanted, Work};
 use super::{Action, Actions, Download, Invocation, ROTATE, RunsAs, Url, shown};
 
 /// What a step asks for.
@@ -44,21 +44,26 @@ pub(super) enum Found<'a> {
 
 impl<'j> Call<'j> {
     /// The flat form: all of it stands in `root`.
-    pub(super) fn of_operation(at: At<'j>, name: &'j str, root: &At<'j>) -> Result<Call<'j>, Fault> {
+    pub(super) fn of_operation(at: At<'j>, name: &'j str, root: &At<'j>) -> Result<Call<'j>, DocumentFault> {
         Call::of(at, Name::Operation(name), root, None)
     }
 
-    pub(super) fn of_handler(input: &At<'j>, user: Option<(At<'j>, &'j str)>) -> Result<Call<'j>, Fault> {
+    pub(super) fn of_handler(input: &At<'j>, user: Option<(At<'j>, &'j str)>) -> Result<Call<'j>, DocumentFault> {
         let at = input.get("handler");
         let name = Name::Handler(at.word()?);
         Call::of(at, name, input, user)
     }
 
-    fn of(at: At<'j>, name: Name<'j>, input: &At<'j>, user: Option<(At<'j>, &'j str)>) -> Result<Call<'j>, Fault> {
+    fn of(
+        at: At<'j>,
+        name: Name<'j>,
+        input: &At<'j>,
+        user: Option<(At<'j>, &'j str)>,
+    ) -> Result<Call<'j>, DocumentFault> {
         let args = input.get("args");
         let argument = |at: &At<'j>| Ok(Argument { text: at.text()?.into(), path: at.path.clone() });
         let arguments = args.optional(At::items)?.unwrap_or_default();
-        let arguments = arguments.iter().map(argument).collect::<Result<Vec<_>, Fault>>()?;
+        let arguments = arguments.iter().map(argument).collect::<Result<Vec<_>, DocumentFault>>()?;
         Ok(Call { at, name, arguments, url: input.get("url"), sha256: input.get("sha256"), user })
     }
 
@@ -67,7 +72,7 @@ impl<'j> Call<'j> {
         matches!(self.name, Name::Operation(ROTATE))
     }
 
-    pub(super) fn of_command(input: &At<'j>, user: Option<(At<'j>, &'j str)>) -> Result<Call<'j>, Fault> {
+    pub(super) fn of_command(input: &At<'j>, user: Option<(At<'j>, &'j str)>) -> Result<Call<'j>, DocumentFault> {
         let at = input.get("command");
         let mut words = words(at.word()?).into_iter();
         let name = Name::Command(words.next().unwrap_or_default());
@@ -99,7 +104,7 @@ fn words(command: &str) -> Vec<String> {
 ///
 /// # Errors
 /// Nothing does.
-pub(super) fn found<'a>(call: &Call<'_>, actions: &'a Actions) -> Result<Found<'a>, Fault> {
+pub(super) fn found<'a>(call: &Call<'_>, actions: &'a Actions) -> Result<Found<'a>, DocumentFault> {
     let (name, action) = match &call.name {
         Name::Operation(name) => (*name, actions.named(name).or_else(|| actions.of_handler(name))),
         Name::Handler(name) => (*name, actions.of_handler(name)),
@@ -123,7 +128,7 @@ pub(super) fn found<'a>(call: &Call<'_>, actions: &'a Actions) -> Result<Found<'
 ///
 /// # Errors
 /// It asks for another user, for arguments that the action doesn't take, or for a file that it may not have.
-pub(super) fn matched(call: &Call<'_>, found: Found<'_>) -> Result<Work, Fault> {
+pub(super) fn matched(call: &Call<'_>, found: Found<'_>) -> Result<Work, DocumentFault> {
     let users: &[&str] = match &found {
         Found::Action(action) if action.runs_as == RunsAs::Root => &["root"],
         _ => &["gatewire"],
@@ -136,7 +141,10 @@ pub(super) fn matched(call: &Call<'_>, found: Found<'_>) -> Result<Work, Fault> 
         Found::Action(action) => action,
         built_in => {
             if let Some(first) = call.arguments.first() {
-                return Err(Fault { path: first.path.clone(), text: "this operation takes no arguments".to_owned() });
+                return Err(DocumentFault {
+                    path: first.path.clone(),
+                    text: "this operation takes no arguments".to_owned(),
+                });
             }
             return Ok(match built_in {
                 Found::Reload => Work::Reload,
@@ -157,7 +165,7 @@ pub(super) fn matched(call: &Call<'_>, found: Found<'_>) -> Result<Work, Fault> 
     };
     let invocation = Invocation::new(action, arguments.iter().map(|argument| &*argument.text)).map_err(|refused| {
         let path = arguments.get(refused.argument).map_or_else(String::new, |argument| argument.path.clone());
-        Fault { path, text: refused.text }
+        DocumentFault { path, text: refused.text }
     })?;
     Ok(Work::Run { invocation, download })
 }
@@ -166,7 +174,7 @@ pub(super) fn matched(call: &Call<'_>, found: Found<'_>) -> Result<Work, Fault> 
 ///
 /// Without `url` it is as for AWS's `download-file.sh`: the first argument is the URL. Its SHA-256 is `sha256`, or stands behind the URL
 /// as `#sha256=...`, or is the last argument. What else there is are the arguments of the action.
-fn wanted(call: &Call<'_>, download: &Download, arguments: &mut Vec<&Argument<'_>>) -> Result<Wanted, Fault> {
+fn wanted(call: &Call<'_>, download: &Download, arguments: &mut Vec<&Argument<'_>>) -> Result<Wanted, DocumentFault> {
     let is_of_aws = !call.url.is_there();
     let (text, path) = match is_of_aws {
         false => (call.url.word()?, call.url.path.clone()),
@@ -177,7 +185,7 @@ fn wanted(call: &Call<'_>, download: &Download, arguments: &mut Vec<&Argument<'_
         }
     };
     let url = Url::parse(text).and_then(|url| url.allowed(&download.hosts));
-    let url = url.map_err(|why| Fault { path: path.clone(), text: why.to_string() })?;
+    let url = url.map_err(|why| DocumentFault { path: path.clone(), text: why.to_string() })?;
     let fragment = text.split_once('#').map_or("", |(_, fragment)| fragment);
     let last = arguments.last().and_then(|argument| sha256(&argument.text));
     let sha256 = match (fragment.strip_prefix("sha256="), last.filter(|_| is_of_aws)) {
@@ -185,8 +193,10 @@ fn wanted(call: &Call<'_>, download: &Download, arguments: &mut Vec<&Argument<'_
             let sum = call.sha256.word()?;
             sha256(sum).ok_or_else(|| call.sha256.fault("it must have 64 hexadecimal digits"))?
         }
-        (Some(sum), _) => sha256(sum)
-            .ok_or_else(|| Fault { path, text: "behind `#sha256=` there must be 64 hexadecimal digits".to_owned() })?,
+        (Some(sum), _) => sha256(sum).ok_or_else(|| DocumentFault {
+            path,
+            text: "behind `#sha256=` there must be 64 hexadecimal digits".to_owned(),
+        })?,
         (None, Some(sum)) => {
             arguments.pop();
             sum

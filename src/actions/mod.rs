@@ -1,8 +1,8 @@
 //! Jobs and commands name actions, `[[action]]` tables of the configuration: nothing else is run for them.
 //!
-//! A job document becomes a [`Plan`] of [`Step`]s, or a [`Fault`](plan::Fault). No program, no shell and no user comes from a document: it names an
-//! action and gives it arguments, and an [`Invocation`] can only be made of arguments that the action takes. [`process`] runs what that
-//! comes to, and [`leftover`] ends it.
+//! A job document becomes a [`Plan`] of [`Step`]s, or a [`DocumentFault`](plan::DocumentFault). No program, no shell and no user comes
+//! from a document: it names an action and gives it arguments, and an [`Invocation`] can only be made of arguments that the action
+//! takes. [`process`] runs what that comes to, and [`leftover`] ends it.
 
 mod action;
 mod document;

@@ -51,21 +51,21 @@ pub(crate) struct Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Unplanned {
     /// The document names nothing that an action or what is built in takes: somebody else may know it (`jobs.sock`).
-    NoAction(Fault),
+    NoAction(DocumentFault),
     /// Something is wrong with it.
-    Rejected(Fault),
+    Rejected(DocumentFault),
 }
 
 /// What is wrong with a document, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct DocumentFault {
     /// `steps[2].action.input.args[0]`; empty: the document as a whole.
     pub(crate) path: String,
     /// A sentence without a full stop, safe to show.
     pub(crate) text: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for DocumentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.path.as_str() {
             "" => write!(f, "{}", self.text),

@@ -23,12 +23,12 @@ const MAX_UNKNOWN_NAMES: u32 = 3;
 pub(crate) struct DownloadError {
     /// The URL without its query, which may be secret.
     pub(crate) from: String,
-    pub(crate) fault: Fault,
+    pub(crate) fault: DownloadFault,
 }
 
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(crate) enum Fault {
+pub(crate) enum DownloadFault {
     #[error("{0}")]
     Url(UrlFault),
     #[error("{}", Connecting(.0))]
@@ -86,21 +86,24 @@ pub(crate) enum Fault {
         "it wasn't done in time{}{}. Raise the action's timeout if this connection needs longer",
         Received { received: *received, total: *total }, LastTrouble(last)
     )]
-    TimedOut { received: u64, total: Option<u64>, last: Option<Box<Fault>> },
+    TimedOut { received: u64, total: Option<u64>, last: Option<Box<DownloadFault>> },
 }
 
-impl Fault {
+impl DownloadFault {
     /// What a status that ends a request means.
-    pub(super) fn status(head: &Head) -> Fault {
-        Fault::Status { status: head.status, code: None, retry_after: head.retry_after }
+    pub(super) fn status(head: &Head) -> DownloadFault {
+        DownloadFault::Status { status: head.status, code: None, retry_after: head.retry_after }
     }
 
     /// Whether trying again may help, after it has failed `failures` times in a row.
     pub(super) fn is_temporary(&self, failures: u32) -> bool {
         match self {
-            Fault::Connect(error) => is_temporary(error, failures),
-            Fault::Silent(_) | Fault::Lost(_) | Fault::TooLong(_) | Fault::NoThread(_) => true,
-            Fault::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
+            DownloadFault::Connect(error) => is_temporary(error, failures),
+            DownloadFault::Silent(_)
+            | DownloadFault::Lost(_)
+            | DownloadFault::TooLong(_)
+            | DownloadFault::NoThread(_) => true,
+            DownloadFault::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             _ => false,
         }
     }
@@ -108,7 +111,7 @@ impl Fault {
     /// How long the server wants to be left alone.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Fault::Status { retry_after, .. } => *retry_after,
+            DownloadFault::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -241,7 +244,7 @@ impl fmt::Display for Received {
     }
 }
 
-struct LastTrouble<'a>(&'a Option<Box<Fault>>);
+struct LastTrouble<'a>(&'a Option<Box<DownloadFault>>);
 
 impl fmt::Display for LastTrouble<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

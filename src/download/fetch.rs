@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::digest::Sha256;
-use super::fault::{Bytes, DownloadError, Fault};
+use super::fault::{Bytes, DownloadError, DownloadFault};
 use super::http::{self, Answer};
 use super::part::{PIECE, Part};
 use super::place::Place;
@@ -57,7 +57,7 @@ pub(crate) enum Progress<'a> {
     /// Told at each tenth; of a file whose size isn't known, at each tenth of what it may have.
     Received { bytes: u64, total: Option<u64> },
     /// It is tried again after `wait`.
-    Waiting { fault: &'a Fault, wait: Duration },
+    Waiting { fault: &'a DownloadFault, wait: Duration },
 }
 
 /// `40% of 12 MiB`
@@ -93,7 +93,7 @@ pub(crate) async fn fetch<N: Network>(
 ) -> Result<PathBuf, DownloadError> {
     let from = order.wanted.url.to_string();
     let url = order.wanted.url.clone().allowed(&order.download.hosts);
-    let url = url.map_err(|fault| DownloadError { from: from.clone(), fault: Fault::Url(fault) })?;
+    let url = url.map_err(|fault| DownloadError { from: from.clone(), fault: DownloadFault::Url(fault) })?;
     let place = Place::new(settings.directory, order.execution, order.step);
     let mut run = Run {
         network,
@@ -140,11 +140,11 @@ struct Run<'a, N: Network> {
     part: Option<Part>,
     reached: Reached,
     /// The last failure after which it was tried again.
-    last: Option<Fault>,
+    last: Option<DownloadFault>,
 }
 
 impl<N: Network> Run<'_, N> {
-    async fn until_whole(&mut self) -> Result<(), Fault> {
+    async fn until_whole(&mut self) -> Result<(), DownloadFault> {
         let (mut failures, mut may_begin_anew) = (0, true);
         loop {
             let before = self.reached.bytes;
@@ -170,13 +170,13 @@ impl<N: Network> Run<'_, N> {
         }
     }
 
-    fn timed_out(&mut self) -> Fault {
+    fn timed_out(&mut self) -> DownloadFault {
         let Reached { bytes, total, .. } = self.reached;
-        Fault::TimedOut { received: bytes, total, last: self.last.take().map(Box::new) }
+        DownloadFault::TimedOut { received: bytes, total, last: self.last.take().map(Box::new) }
     }
 
     /// Whether what is there, all of it, is what the document wants. If it isn't, it may be worth another try from the beginning.
-    async fn judge(&mut self, is_encoded: bool, may_begin_anew: &mut bool) -> Result<bool, Fault> {
+    async fn judge(&mut self, is_encoded: bool, may_begin_anew: &mut bool) -> Result<bool, DownloadFault> {
         let wanted = self.wanted;
         if self.part().await?.sum() == wanted {
             return self.with_part(|part| part.finish()).await.map(|()| true);
@@ -186,11 +186,11 @@ impl<N: Network> Run<'_, N> {
             self.with_part(|part| part.begin_anew(Known::default())).await?;
             return Ok(false);
         }
-        Err(Fault::Mismatch { wanted, found: part.sum(), is_encoded })
+        Err(DownloadFault::Mismatch { wanted, found: part.sum(), is_encoded })
     }
 
     /// Asks once, following where the server sends on to, and writes what comes. Whether the server says that it is compressed.
-    async fn attempt(&mut self) -> Result<bool, Fault> {
+    async fn attempt(&mut self) -> Result<bool, DownloadFault> {
         let max = self.download.max_size;
         let part = self.part().await?;
         let mut ask = part.held().ask(max);
@@ -211,20 +211,22 @@ impl<N: Network> Run<'_, N> {
                 }
                 Next::Complete => return Ok(false),
                 Next::AskForAll => ask = Ask::Whole,
-                Next::Elsewhere(_) if redirects == MAX_REDIRECTS => return Err(Fault::TooManyRedirects(MAX_REDIRECTS)),
+                Next::Elsewhere(_) if redirects == MAX_REDIRECTS => {
+                    return Err(DownloadFault::TooManyRedirects(MAX_REDIRECTS));
+                }
                 Next::Elsewhere(location) => {
                     redirects += 1;
                     url = elsewhere(&url, &location, self.download)?;
                 }
-                Next::Failed(Fault::Status { status, retry_after, .. }) => {
-                    return Err(Fault::Status { status, retry_after, code: answer.code().await });
+                Next::Failed(DownloadFault::Status { status, retry_after, .. }) => {
+                    return Err(DownloadFault::Status { status, retry_after, code: answer.code().await });
                 }
                 Next::Failed(fault) => return Err(fault),
             }
         }
     }
 
-    async fn ask(&mut self, url: &Url, ask: Ask) -> Result<Answer<N::Stream>, Fault> {
+    async fn ask(&mut self, url: &Url, ask: Ask) -> Result<Answer<N::Stream>, DownloadFault> {
         let WebTrust { tls, verifier } = self.trust().await?;
         let mut connector = self.network.connector(Options {
             purpose: Purpose::Download,
@@ -237,25 +239,26 @@ impl<N: Network> Run<'_, N> {
             verifier,
             token: None,
         });
-        let connection = connector.connect(&mut |_| {}).await.map_err(|error| Fault::Connect(Box::new(error)))?;
+        let connection =
+            connector.connect(&mut |_| {}).await.map_err(|error| DownloadFault::Connect(Box::new(error)))?;
         let silence = self.settings.patience.silence;
         http::ask(connection.stream, url, ask, self.part().await?.held().known, silence).await
     }
 
     /// Whom to trust; read for the first attempt, and gone with the download.
-    async fn trust(&mut self) -> Result<WebTrust, Fault> {
+    async fn trust(&mut self) -> Result<WebTrust, DownloadFault> {
         if let Some(trust) = &self.trust {
             return Ok(trust.clone());
         }
         let ca_file = self.download.ca_file.clone();
         let trust = aside(move || load_for_web(ca_file.as_deref()))
             .await?
-            .map_err(|problem| Fault::Trust(Box::new(problem)))?;
+            .map_err(|problem| DownloadFault::Trust(Box::new(problem)))?;
         Ok(self.trust.insert(trust).clone())
     }
 
     /// Writes what comes, in pieces.
-    async fn receive<S>(&mut self, answer: &mut Answer<S>) -> Result<(), Fault>
+    async fn receive<S>(&mut self, answer: &mut Answer<S>) -> Result<(), DownloadFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -266,11 +269,11 @@ impl<N: Network> Run<'_, N> {
                 piece.extend_from_slice(bytes);
                 let length = self.reached.bytes.saturating_add(piece.len() as u64);
                 if length > self.download.max_size {
-                    return Err(Fault::TooLarge { size: None, max: self.download.max_size });
+                    return Err(DownloadFault::TooLarge { size: None, max: self.download.max_size });
                 }
                 if let Some(total) = self.reached.total.filter(|total| length > *total) {
                     self.with_part(|part| part.begin_anew(Known::default())).await?;
-                    return Err(Fault::TooLong(total));
+                    return Err(DownloadFault::TooLong(total));
                 }
                 if piece.len() < PIECE {
                     continue;
@@ -289,18 +292,18 @@ impl<N: Network> Run<'_, N> {
             }
         }
         match self.reached.total.filter(|total| self.reached.bytes < *total) {
-            Some(_) => Err(Fault::Lost("the other end ended its answer early".to_owned())),
+            Some(_) => Err(DownloadFault::Lost("the other end ended its answer early".to_owned())),
             None => Ok(()),
         }
     }
 
     /// The part that is on the disk, read if it isn't known yet.
-    async fn part(&mut self) -> Result<&Part, Fault> {
+    async fn part(&mut self) -> Result<&Part, DownloadFault> {
         let part = self.take_part().await?;
         Ok(self.part.insert(part))
     }
 
-    async fn take_part(&mut self) -> Result<Part, Fault> {
+    async fn take_part(&mut self) -> Result<Part, DownloadFault> {
         if let Some(part) = self.part.take() {
             return Ok(part);
         }
@@ -313,8 +316,8 @@ impl<N: Network> Run<'_, N> {
     /// Does with the part what may block.
     async fn with_part(
         &mut self,
-        work: impl FnOnce(&mut Part) -> Result<(), Fault> + Send + 'static,
-    ) -> Result<(), Fault> {
+        work: impl FnOnce(&mut Part) -> Result<(), DownloadFault> + Send + 'static,
+    ) -> Result<(), DownloadFault> {
         let mut part = self.take_part().await?;
         let done = aside(move || {
             let outcome = work(&mut part);
@@ -340,16 +343,16 @@ impl<N: Network> Run<'_, N> {
 }
 
 /// Where a server sends on to, if that is allowed.
-fn elsewhere(from: &Url, location: &str, download: &Download) -> Result<Url, Fault> {
-    let to = from.join(location).map_err(|fault| Fault::Redirect { to: None, fault })?;
+fn elsewhere(from: &Url, location: &str, download: &Download) -> Result<Url, DownloadFault> {
+    let to = from.join(location).map_err(|fault| DownloadFault::Redirect { to: None, fault })?;
     let shown = to.to_string();
-    to.allowed(&download.hosts).map_err(|fault| Fault::Redirect { to: Some(shown), fault })
+    to.allowed(&download.hosts).map_err(|fault| DownloadFault::Redirect { to: Some(shown), fault })
 }
 
 /// Does what may block on a thread of its own.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    let task = blocking::begin("download", work).map_err(|error| Fault::NoThread(error.to_string()))?;
-    task.await.map_err(|error| Fault::NoThread(format!("the thread failed ({error})")))
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DownloadFault> {
+    let task = blocking::begin("download", work).map_err(|error| DownloadFault::NoThread(error.to_string()))?;
+    task.await.map_err(|error| DownloadFault::NoThread(format!("the thread failed ({error})")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 
-use super::fault::Fault;
+use super::fault::DownloadFault;
 use super::head::Head;
 use super::resume::{Ask, Held, Known, Next, next};
 use crate::actions::{HostPattern, Url};
@@ -50,7 +50,9 @@ pub fn download(input: &[u8]) {
         Next::Anew(new) => assert!(head.status == 200 && new.total.is_none_or(|total| total <= MAX)),
         Next::Complete | Next::AskForAll => assert!(matches!(ask, Ask::From(_))),
         Next::Elsewhere(location) => elsewhere(&url, &location),
-        Next::Failed(fault) => assert!(is_line(&fault.to_string()) && fault != Fault::Silent(Default::default())),
+        Next::Failed(fault) => {
+            assert!(is_line(&fault.to_string()) && fault != DownloadFault::Silent(Default::default()))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use memchr::memmem;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::fault::Fault;
+use super::fault::DownloadFault;
 use super::head::Head;
 use super::resume::{Ask, Known};
 use crate::actions::Url;
@@ -38,17 +38,23 @@ pub(super) struct Answer<S: AsyncRead + AsyncWrite + Unpin> {
 }
 
 /// Asks for `url`. `silence` is how long to wait for the head, and later for each piece of the body.
-pub(super) async fn ask<S>(stream: S, url: &Url, ask: Ask, known: &Known, silence: Duration) -> Result<Answer<S>, Fault>
+pub(super) async fn ask<S>(
+    stream: S,
+    url: &Url,
+    ask: Ask,
+    known: &Known,
+    silence: Duration,
+) -> Result<Answer<S>, DownloadFault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let request = request(url, ask, known).map_err(|error| Fault::NotHttp(error.to_string()))?;
+    let request = request(url, ask, known).map_err(|error| DownloadFault::NotHttp(error.to_string()))?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_BUFFER);
     let (mut sender, connection) = builder.handshake(Adapter::new(stream)).await.map_err(|error| fault(&error))?;
     let mut wire = Wire { connection, is_over: false };
     let response = timeout(silence, wire.beside(sender.send_request(request))).await;
-    let response = response.map_err(|_| Fault::Silent(silence))?.map_err(|error| fault(&error))?;
+    let response = response.map_err(|_| DownloadFault::Silent(silence))?.map_err(|error| fault(&error))?;
     let (parts, body) = response.into_parts();
     let head = Head::of(parts.status.as_u16(), &parts.headers, body.size_hint().exact(), time::wall());
     Ok(Answer { head, body, wire, silence })
@@ -72,11 +78,11 @@ fn request(url: &Url, ask: Ask, known: &Known) -> hyper::http::Result<Request<St
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Answer<S> {
     /// The next piece of the body, as it comes; `None`: that was all. May be dropped at any point.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, DownloadFault> {
         loop {
             let body = &mut self.body;
             let frame = self.wire.beside(poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)));
-            match timeout(self.silence, frame).await.map_err(|_| Fault::Silent(self.silence))? {
+            match timeout(self.silence, frame).await.map_err(|_| DownloadFault::Silent(self.silence))? {
                 None => return Ok(None),
                 Some(Err(error)) => return Err(fault(&error)),
                 // What isn't data are trailers.
@@ -135,18 +141,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 /// What an error of hyper's comes to.
-fn fault(error: &hyper::Error) -> Fault {
+fn fault(error: &hyper::Error) -> DownloadFault {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
     if error.is_parse() {
-        return Fault::NotHttp(printable(&error.to_string()).into_owned());
+        return DownloadFault::NotHttp(printable(&error.to_string()).into_owned());
     }
     let closed = cause.downcast_ref::<io::Error>().is_some_and(|error| is_close(error.kind()));
     match closed || error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        true => Fault::Lost("the other end closed it".to_owned()),
-        false => Fault::Lost(printable(&cause.to_string()).into_owned()),
+        true => DownloadFault::Lost("the other end closed it".to_owned()),
+        false => DownloadFault::Lost(printable(&cause.to_string()).into_owned()),
     }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 
 use super::digest::{Sha256, Summing};
-use super::fault::Fault;
+use super::fault::DownloadFault;
 use super::place::{self, Place};
 use super::resume::{Held, Known};
 use crate::regular;
@@ -47,7 +47,7 @@ pub(super) struct Part {
 
 impl Part {
     /// What is there from an earlier life, or nothing yet. It is read, so that its sum is known.
-    pub(super) fn open(place: &Place, wanted: Sha256, max: u64) -> Result<Part, Fault> {
+    pub(super) fn open(place: &Place, wanted: Sha256, max: u64) -> Result<Part, DownloadFault> {
         let on = |path: &Path| {
             let path = path.to_owned();
             move |error: io::Error| disk(&path, &error)
@@ -106,7 +106,7 @@ impl Part {
     }
 
     /// What comes next is put behind what is there.
-    pub(super) fn go_on(&mut self, known: Known) -> Result<(), Fault> {
+    pub(super) fn go_on(&mut self, known: Known) -> Result<(), DownloadFault> {
         self.is_pieced = true;
         if known != self.known {
             self.set_known(known)?;
@@ -115,7 +115,7 @@ impl Part {
     }
 
     /// Forgets what is there: what comes next is put in its place.
-    pub(super) fn begin_anew(&mut self, known: Known) -> Result<(), Fault> {
+    pub(super) fn begin_anew(&mut self, known: Known) -> Result<(), DownloadFault> {
         self.back_to(0)?;
         self.length = 0;
         self.summing = Summing::new();
@@ -125,7 +125,7 @@ impl Part {
         self.look_for_room(self.known.total.unwrap_or(0))
     }
 
-    fn set_known(&mut self, known: Known) -> Result<(), Fault> {
+    fn set_known(&mut self, known: Known) -> Result<(), DownloadFault> {
         self.known = known;
         let note = Note { sha256: self.wanted.to_string(), known: self.known.clone() };
         let write = || {
@@ -136,7 +136,7 @@ impl Part {
         write().map_err(|error| disk(&self.place.note(), &error))
     }
 
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), DownloadFault> {
         self.look_for_room(bytes.len() as u64)?;
         if let Err(error) = self.file.write_all(bytes) {
             // A part of it may be there, and the sum doesn't know of it.
@@ -148,30 +148,30 @@ impl Part {
         Ok(())
     }
 
-    fn back_to(&mut self, length: u64) -> Result<(), Fault> {
+    fn back_to(&mut self, length: u64) -> Result<(), DownloadFault> {
         let back = self.file.set_len(length).and_then(|()| self.file.seek(SeekFrom::Start(length)));
         back.map(drop).map_err(|error| self.fault(&error))
     }
 
     /// Once it is whole and right: it outlives a power cut.
-    pub(super) fn finish(&self) -> Result<(), Fault> {
+    pub(super) fn finish(&self) -> Result<(), DownloadFault> {
         self.file.sync_all().map_err(|error| self.fault(&error))
     }
 
     /// Before `needed` bytes more are written.
     #[allow(clippy::useless_conversion, reason = "on 32-bit architectures these counts have 32 bits")]
-    fn look_for_room(&self, needed: u64) -> Result<(), Fault> {
+    fn look_for_room(&self, needed: u64) -> Result<(), DownloadFault> {
         let Ok(found) = fstatvfs(&self.file) else { return Ok(()) };
         let block = u64::from(found.fragment_size());
         let (size, free) = (u64::from(found.blocks()), u64::from(found.blocks_available()));
         let (size, free) = (size.saturating_mul(block), free.saturating_mul(block));
         room(size, free, needed).map_err(|reserve| {
             let directory = self.place.directory().to_owned();
-            Fault::NoRoom { directory, needed, free, reserve }
+            DownloadFault::NoRoom { directory, needed, free, reserve }
         })
     }
 
-    fn fault(&self, error: &io::Error) -> Fault {
+    fn fault(&self, error: &io::Error) -> DownloadFault {
         disk(&self.place.file(), error)
     }
 }
@@ -211,7 +211,7 @@ fn room(size: u64, free: u64, needed: u64) -> Result<(), u64> {
 }
 
 /// What a person does about an error of the disk.
-fn disk(path: &Path, error: &io::Error) -> Fault {
+fn disk(path: &Path, error: &io::Error) -> DownloadFault {
     let advice = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some (`df -h`, `journalctl --vacuum-size=50M`)",
         ErrorKind::ReadOnlyFilesystem => "see `dmesg` for why: a card that fails is often mounted so",
@@ -221,7 +221,7 @@ fn disk(path: &Path, error: &io::Error) -> Fault {
         }
         _ => "see `dmesg` for errors of the device",
     };
-    Fault::Disk { path: path.to_owned(), detail: Arc::from(format!("{error}; {advice}")) }
+    DownloadFault::Disk { path: path.to_owned(), detail: Arc::from(format!("{error}; {advice}")) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::Fault;
+use super::fault::DownloadFault;
 use super::head::{Head, Validator};
 
 /// What a server has said of the file of which a part is on the disk.
@@ -61,7 +61,7 @@ pub(super) enum Next {
     AskForAll,
     /// To another place, as the server writes it.
     Elsewhere(String),
-    Failed(Fault),
+    Failed(DownloadFault),
 }
 
 /// What to do with an answer to `ask`.
@@ -73,14 +73,14 @@ pub(super) fn next(head: &Head, ask: Ask, held: Held<'_>, max: u64) -> Next {
         (206, Ask::From(length)) => rest(head, length, held.known, max),
         (301 | 302 | 303 | 307 | 308, _) => match &head.location {
             Some(location) => Next::Elsewhere(location.clone()),
-            None => Next::Failed(Fault::NoLocation { status: head.status }),
+            None => Next::Failed(DownloadFault::NoLocation { status: head.status }),
         },
         // There is nothing after what was asked for: it is all, or the file is a shorter one now.
         (416, Ask::From(length)) => match head.range.map(|range| range.total) {
             Some(Some(total)) if total == length && head.may_be(&held.known.validator) => Next::Complete,
             _ => Next::AskForAll,
         },
-        _ => Next::Failed(Fault::status(head)),
+        _ => Next::Failed(DownloadFault::status(head)),
     }
 }
 
@@ -102,9 +102,9 @@ fn rest(head: &Head, length: u64, known: &Known, max: u64) -> Next {
     }
 }
 
-fn bounded(size: Option<u64>, max: u64) -> Result<(), Fault> {
+fn bounded(size: Option<u64>, max: u64) -> Result<(), DownloadFault> {
     match size {
-        Some(size) if size > max => Err(Fault::TooLarge { size: Some(size), max }),
+        Some(size) if size > max => Err(DownloadFault::TooLarge { size: Some(size), max }),
         _ => Ok(()),
     }
 }

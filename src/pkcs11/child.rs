@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::fault::Fault;
+use super::fault::Pkcs11Fault;
 use super::step::Step;
 use super::wire::{self, Answer, Done, MAX_FRAME, Request};
 use crate::time;
@@ -33,7 +33,7 @@ pub(super) const OWN: &str = "/proc/self/exe";
 
 /// What a signer came to.
 pub(super) struct Outcome {
-    pub(super) answer: Result<Done, Fault>,
+    pub(super) answer: Result<Done, Pkcs11Fault>,
     /// The end of what was written to standard error: the module's words, which may hold anything.
     pub(super) written: Vec<u8>,
 }
@@ -46,19 +46,19 @@ pub(super) fn ask(program: &Path, request: &Request, limit: Duration) -> Outcome
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return Outcome { answer: Err(Fault::NotStarted(error.to_string())), written: Vec::new() },
+        Err(error) => return Outcome { answer: Err(Pkcs11Fault::NotStarted(error.to_string())), written: Vec::new() },
     };
     let id = Pid::from_raw(child.id().cast_signed());
     let mut listening = Listening { step: Step::Start, heard: Vec::new(), written: Vec::new() };
     let answer = match send(&mut child, request).and_then(|()| listening.until_answered(&mut child, start + limit)) {
         Ok(Heard::Answer(answer)) => answer,
         Ok(Heard::Nothing) => match ended(id, FAREWELL) {
-            Some(status) => Err(Fault::Crashed(listening.step, described(status))),
-            None => Err(Fault::Garbled),
+            Some(status) => Err(Pkcs11Fault::Crashed(listening.step, described(status))),
+            None => Err(Pkcs11Fault::Garbled),
         },
-        Ok(Heard::TooLate) => Err(Fault::Hung(listening.step, limit.as_secs())),
-        Ok(Heard::Garbage) => Err(Fault::Garbled),
-        Err(error) => Err(Fault::NotStarted(error.to_string())),
+        Ok(Heard::TooLate) => Err(Pkcs11Fault::Hung(listening.step, limit.as_secs())),
+        Ok(Heard::Garbage) => Err(Pkcs11Fault::Garbled),
+        Err(error) => Err(Pkcs11Fault::NotStarted(error.to_string())),
     };
     if answer.is_ok() {
         ended(id, FAREWELL);
@@ -80,7 +80,7 @@ fn send(child: &mut Child, request: &Request) -> io::Result<()> {
 }
 
 enum Heard {
-    Answer(Result<Done, Fault>),
+    Answer(Result<Done, Pkcs11Fault>),
     /// The end, without an answer.
     Nothing,
     TooLate,
@@ -231,10 +231,10 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_told_with_how_far_it_came() {
         for (script, expected) in [
-            ("cat STEP; kill -SEGV $$", Fault::Crashed(Step::Login, "signal SIGSEGV".to_owned())),
-            ("exit 3", Fault::Crashed(Step::Start, "exit code 3".to_owned())),
-            ("cat STEP; echo hello", Fault::Garbled),
-            ("head -c 100000 /dev/zero", Fault::Garbled),
+            ("cat STEP; kill -SEGV $$", Pkcs11Fault::Crashed(Step::Login, "signal SIGSEGV".to_owned())),
+            ("exit 3", Pkcs11Fault::Crashed(Step::Start, "exit code 3".to_owned())),
+            ("cat STEP; echo hello", Pkcs11Fault::Garbled),
+            ("head -c 100000 /dev/zero", Pkcs11Fault::Garbled),
         ] {
             let found = outcome(script);
             assert_eq!(found.answer, Err(expected), "{script}");
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(words.written, b"why\n");
         let uri = Uri::parse("pkcs11:?module-path=/m.so", |path| Ok(path.into())).unwrap();
         let none = ask(Path::new("/nonexistent"), &Request::of(&uri, None), LIMIT);
-        assert!(matches!(none.answer, Err(Fault::NotStarted(_))));
+        assert!(matches!(none.answer, Err(Pkcs11Fault::NotStarted(_))));
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
         let fifo_name = fifo.display().to_string();
         let reader = std::thread::spawn(move || fs::read(fifo).unwrap());
         let found = outcome(&format!("exec 3>{fifo_name}; cat STEP; sleep 1000 & sleep 1000"));
-        assert_eq!(found.answer, Err(Fault::Hung(Step::Login, 2)));
+        assert_eq!(found.answer, Err(Pkcs11Fault::Hung(Step::Login, 2)));
         assert!(time::since(start) < Duration::from_secs(60));
         assert_eq!(reader.join().unwrap(), b"");
     }

@@ -11,7 +11,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::fault::{Fault, TokenFault};
+use super::fault::{Pkcs11Fault, TokenFault};
 use super::uri::Uri;
 use super::wire::{Done, Found, Hash, Padding, Request, Sign};
 use super::{child, refused, words};
@@ -65,11 +65,11 @@ fn ask(uri: &Arc<Uri>, sign: Option<Sign>) -> Result<Done, TokenFault> {
             }
             Ok(done)
         }
-        Err(Fault::PinRefused(mark)) => {
+        Err(Pkcs11Fault::PinRefused(mark)) => {
             if let Some(mark) = mark {
                 refused::note_refused(uri, mark);
             }
-            Err(failed(Fault::PinRefused(None), &[]))
+            Err(failed(Pkcs11Fault::PinRefused(None), &[]))
         }
         Err(fault) => Err(failed(fault, &outcome.written)),
     }
@@ -108,9 +108,9 @@ impl TokenKey {
     pub(crate) fn find(uri: &Arc<Uri>) -> Result<TokenKey, TokenFault> {
         let fault = |fault| TokenFault { uri: Arc::clone(uri), fault, module_said: String::new() };
         let done = ask(uri, None)?;
-        let unable = || fault(Fault::Unable("tell the public key of this private key".to_owned()));
+        let unable = || fault(Pkcs11Fault::Unable("tell the public key of this private key".to_owned()));
         let public_key = done.public_key.ok_or_else(unable)?;
-        TokenKey::of(Arc::clone(uri), &public_key).map_err(|kind| fault(Fault::KindOfKey(kind)))
+        TokenKey::of(Arc::clone(uri), &public_key).map_err(|kind| fault(Pkcs11Fault::KindOfKey(kind)))
     }
 
     /// Where the key is.
@@ -166,8 +166,8 @@ impl TokenKey {
             return Ok((done, signature));
         }
         let fault = match done.public_key.as_ref().is_some_and(|found| *found == self.public_key) {
-            true => Fault::WrongSignature,
-            false => Fault::OtherKey,
+            true => Pkcs11Fault::WrongSignature,
+            false => Pkcs11Fault::OtherKey,
         };
         Err(TokenFault { uri: Arc::clone(&self.uri), fault, module_said: String::new() })
     }

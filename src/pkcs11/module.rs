@@ -13,7 +13,7 @@ use cryptoki::types::{AuthPin, Ulong};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::der;
-use super::fault::Fault;
+use super::fault::Pkcs11Fault;
 use super::padding;
 use super::step::Step;
 use super::uri::{self, Library};
@@ -21,11 +21,11 @@ use super::wire::{Hash, Padding, Request, Sign};
 use crate::secret::Secret;
 
 /// A failed step in the words of the fault.
-fn failed(step: Step) -> impl Fn(Error) -> Fault {
+fn failed(step: Step) -> impl Fn(Error) -> Pkcs11Fault {
     move |error| match error {
-        Error::Pkcs11(RvError::TokenNotPresent | RvError::DeviceRemoved, _) => Fault::Gone(step),
-        Error::Pkcs11(error, _) => Fault::Failed(step, code(error)),
-        other => Fault::Failed(step, other.to_string()),
+        Error::Pkcs11(RvError::TokenNotPresent | RvError::DeviceRemoved, _) => Pkcs11Fault::Gone(step),
+        Error::Pkcs11(error, _) => Pkcs11Fault::Failed(step, code(error)),
+        other => Pkcs11Fault::Failed(step, other.to_string()),
     }
 }
 
@@ -55,11 +55,11 @@ pub(super) struct Module {
 
 impl Module {
     /// Loads and initializes the library at `path`, of which `wanted` must be true.
-    pub(super) fn load(path: &Path, wanted: &Library, tell: &mut dyn FnMut(Step)) -> Result<Module, Fault> {
+    pub(super) fn load(path: &Path, wanted: &Library, tell: &mut dyn FnMut(Step)) -> Result<Module, Pkcs11Fault> {
         tell(Step::Load);
         let pkcs11 = Pkcs11::new(path).map_err(|error| match error {
-            Error::LibraryLoading(error) => Fault::ModuleUnloadable(error.to_string()),
-            Error::MissingSymbol(_) => Fault::NoModule,
+            Error::LibraryLoading(error) => Pkcs11Fault::ModuleUnloadable(error.to_string()),
+            Error::MissingSymbol(_) => Pkcs11Fault::NoModule,
             other => failed(Step::Load)(other),
         })?;
         tell(Step::Initialize);
@@ -69,12 +69,12 @@ impl Module {
         let name = name_of(&info);
         match fits_library(wanted, &info) {
             true => Ok(Module { pkcs11, name }),
-            false => Err(Fault::OtherModule(name)),
+            false => Err(Pkcs11Fault::OtherModule(name)),
         }
     }
 
     /// The one token of the request.
-    pub(super) fn token(&self, request: &Request) -> Result<(Slot, TokenInfo), Fault> {
+    pub(super) fn token(&self, request: &Request) -> Result<(Slot, TokenInfo), Pkcs11Fault> {
         let failed = failed(Step::FindToken);
         let (mut fitting, mut there) = (Vec::new(), Vec::new());
         for slot in self.pkcs11.get_slots_with_token().map_err(&failed)? {
@@ -90,9 +90,9 @@ impl Module {
             }
         }
         match fitting.len() {
-            0 => Err(Fault::NoToken(there)),
-            1 => fitting.pop().map(|(slot, info, _)| (slot, info)).ok_or(Fault::NoToken(Vec::new())),
-            _ => Err(Fault::SeveralTokens(fitting.into_iter().map(|(_, _, name)| name).collect())),
+            0 => Err(Pkcs11Fault::NoToken(there)),
+            1 => fitting.pop().map(|(slot, info, _)| (slot, info)).ok_or(Pkcs11Fault::NoToken(Vec::new())),
+            _ => Err(Pkcs11Fault::SeveralTokens(fitting.into_iter().map(|(_, _, name)| name).collect())),
         }
     }
 
@@ -107,7 +107,7 @@ impl Module {
         fits(&wanted.description, info.slot_description()) && fits(&wanted.manufacturer, info.manufacturer_id())
     }
 
-    pub(super) fn open(&self, slot: Slot) -> Result<Session, Fault> {
+    pub(super) fn open(&self, slot: Slot) -> Result<Session, Pkcs11Fault> {
         self.pkcs11.open_ro_session(slot).map_err(failed(Step::Open))
     }
 
@@ -119,15 +119,15 @@ impl Module {
 }
 
 /// Logs in. A PIN that the token takes is no fault, nor is a session that is logged in already.
-pub(super) fn login(session: &Session, pin: &Secret<String>) -> Result<(), Fault> {
+pub(super) fn login(session: &Session, pin: &Secret<String>) -> Result<(), Pkcs11Fault> {
     match session.login(UserType::User, Some(&AuthPin::from(pin.expose().clone()))) {
         Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
         Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
-            Err(Fault::PinRefused(None))
+            Err(Pkcs11Fault::PinRefused(None))
         }
-        Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(Fault::PinLocked),
-        Err(Error::Pkcs11(RvError::PinExpired, _)) => Err(Fault::PinExpired),
-        Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => Err(Fault::PinUnset),
+        Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(Pkcs11Fault::PinLocked),
+        Err(Error::Pkcs11(RvError::PinExpired, _)) => Err(Pkcs11Fault::PinExpired),
+        Err(Error::Pkcs11(RvError::UserPinNotInitialized, _)) => Err(Pkcs11Fault::PinUnset),
         Err(other) => Err(failed(Step::Login)(other)),
     }
 }
@@ -150,7 +150,11 @@ enum Kind {
 
 impl<'a> PrivateKey<'a> {
     /// The one private key that is `wanted`.
-    pub(super) fn find(session: &'a Session, wanted: &uri::Key, is_logged_in: bool) -> Result<PrivateKey<'a>, Fault> {
+    pub(super) fn find(
+        session: &'a Session,
+        wanted: &uri::Key,
+        is_logged_in: bool,
+    ) -> Result<PrivateKey<'a>, Pkcs11Fault> {
         let failed = failed(Step::FindKey);
         let class = || Attribute::Class(ObjectClass::PRIVATE_KEY);
         let mut template = vec![class()];
@@ -166,19 +170,19 @@ impl<'a> PrivateKey<'a> {
             (Some(handle), true) => handle,
             (Some(handle), false) => {
                 found.push(handle);
-                return Err(Fault::SeveralKeys(names(found)));
+                return Err(Pkcs11Fault::SeveralKeys(names(found)));
             }
             (None, _) => {
                 let there = session.find_objects(&[class()]).map_err(&failed)?;
-                return Err(Fault::NoKey { there: names(there), is_logged_in });
+                return Err(Pkcs11Fault::NoKey { there: names(there), is_logged_in });
             }
         };
         let (name, id) = describe(session, handle);
         let kind = match session.get_attributes(handle, &[AttributeType::KeyType]).map_err(&failed)?.first() {
             Some(Attribute::KeyType(KeyType::RSA)) => Kind::Rsa,
             Some(Attribute::KeyType(KeyType::EC)) => Kind::Ec,
-            Some(Attribute::KeyType(other)) => return Err(Fault::KindOfKey(other.to_string())),
-            _ => return Err(Fault::KindOfKey("of an unknown kind".to_owned())),
+            Some(Attribute::KeyType(other)) => return Err(Pkcs11Fault::KindOfKey(other.to_string())),
+            _ => return Err(Pkcs11Fault::KindOfKey("of an unknown kind".to_owned())),
         };
         Ok(PrivateKey { session, handle, kind, name, id })
     }
@@ -210,19 +214,19 @@ impl<'a> PrivateKey<'a> {
     }
 
     /// A signature as TLS has it.
-    pub(super) fn sign(&self, sign: &Sign, is_logged_in: bool) -> Result<Vec<u8>, Fault> {
+    pub(super) fn sign(&self, sign: &Sign, is_logged_in: bool) -> Result<Vec<u8>, Pkcs11Fault> {
         self.signature(sign).map_err(|fault| match fault {
-            Fault::Failed(Step::Sign, code) if code == NOT_LOGGED_IN => match is_logged_in {
-                true => {
-                    Fault::KindOfKey("a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE)".to_owned())
-                }
-                false => Fault::PinNeeded,
+            Pkcs11Fault::Failed(Step::Sign, code) if code == NOT_LOGGED_IN => match is_logged_in {
+                true => Pkcs11Fault::KindOfKey(
+                    "a key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE)".to_owned(),
+                ),
+                false => Pkcs11Fault::PinNeeded,
             },
             other => other,
         })
     }
 
-    fn signature(&self, sign: &Sign) -> Result<Vec<u8>, Fault> {
+    fn signature(&self, sign: &Sign) -> Result<Vec<u8>, Pkcs11Fault> {
         match (sign.padding, self.kind) {
             (Padding::Ecdsa, Kind::Ec) => {
                 let raw = self.run(&Mechanism::Ecdsa, &sign.digest, "ECDSA (CKM_ECDSA)")?;
@@ -233,16 +237,16 @@ impl<'a> PrivateKey<'a> {
                 self.run(&Mechanism::RsaPkcs, &info, "RSA (CKM_RSA_PKCS)")
             }
             (Padding::Pss, Kind::Rsa) => match self.run(&pss(sign.hash), &sign.digest, "RSA-PSS (CKM_RSA_PKCS_PSS)") {
-                Err(unable @ Fault::Unable(_)) => self.padded_here(sign, unable),
+                Err(unable @ Pkcs11Fault::Unable(_)) => self.padded_here(sign, unable),
                 done => done,
             },
             // The daemon asks for what the certificate's key signs with.
-            _ => Err(Fault::OtherKey),
+            _ => Err(Pkcs11Fault::OtherKey),
         }
     }
 
     /// RSA-PSS of a token that only knows plain RSA; `unable` is what it said.
-    fn padded_here(&self, sign: &Sign, unable: Fault) -> Result<Vec<u8>, Fault> {
+    fn padded_here(&self, sign: &Sign, unable: Pkcs11Fault) -> Result<Vec<u8>, Pkcs11Fault> {
         let attributes = self.session.get_attributes(self.handle, &[AttributeType::Modulus]).ok();
         let Some(Attribute::Modulus(modulus)) = attributes.and_then(|mut found| found.pop()) else {
             return Err(unable);
@@ -256,18 +260,18 @@ impl<'a> PrivateKey<'a> {
         }
         let Some(padded) = padding::pss(sign.hash, &sign.digest, &salt, bits) else { return Err(unable) };
         self.run(&Mechanism::RsaX509, &padded, "RSA (CKM_RSA_X_509)").map_err(|fault| match fault {
-            Fault::Unable(_) => unable,
+            Pkcs11Fault::Unable(_) => unable,
             other => other,
         })
     }
 
-    fn run(&self, mechanism: &Mechanism<'_>, data: &[u8], what: &str) -> Result<Vec<u8>, Fault> {
+    fn run(&self, mechanism: &Mechanism<'_>, data: &[u8], what: &str) -> Result<Vec<u8>, Pkcs11Fault> {
         self.session.sign(mechanism, self.handle, data).map_err(|error| match error {
             Error::Pkcs11(RvError::MechanismInvalid | RvError::MechanismParamInvalid, _) => {
-                Fault::Unable(what.to_owned())
+                Pkcs11Fault::Unable(what.to_owned())
             }
             Error::Pkcs11(RvError::KeyFunctionNotPermitted, _) => {
-                Fault::KindOfKey("a key that may not sign (CKA_SIGN)".to_owned())
+                Pkcs11Fault::KindOfKey("a key that may not sign (CKA_SIGN)".to_owned())
             }
             other => failed(Step::Sign)(other),
         })

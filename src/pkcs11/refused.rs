@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::fault::Fault;
+use super::fault::Pkcs11Fault;
 use super::mark::PinMark;
 use super::uri::Uri;
 use crate::owner;
@@ -122,10 +122,10 @@ impl Notes {
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn allow(&self, pin: &Secret<String>) -> Result<(), Fault> {
+    pub(super) fn allow(&self, pin: &Secret<String>) -> Result<(), Pkcs11Fault> {
         match () {
-            () if self.noted(REFUSED, pin).is_some() => Err(Fault::PinRefusedBefore),
-            () if self.noted(TRIED_AGAIN, pin).is_some() => Err(Fault::PinUnfinished),
+            () if self.noted(REFUSED, pin).is_some() => Err(Pkcs11Fault::PinRefusedBefore),
+            () if self.noted(TRIED_AGAIN, pin).is_some() => Err(Pkcs11Fault::PinUnfinished),
             () => Ok(()),
         }
     }
@@ -134,8 +134,8 @@ impl Notes {
     ///
     /// # Errors
     /// It can't be noted: the PIN isn't to be tried.
-    pub(super) fn begin(&self, pin: &Secret<String>) -> Result<Try<'_>, Fault> {
-        let unnoted = |why: String| Fault::PinUnnoted { directory: self.directory.clone(), why };
+    pub(super) fn begin(&self, pin: &Secret<String>) -> Result<Try<'_>, Pkcs11Fault> {
+        let unnoted = |why: String| Pkcs11Fault::PinUnnoted { directory: self.directory.clone(), why };
         for (before, name) in [(TRIED, TRIED_AGAIN), (ACCEPTED, TRIED)] {
             let Some(mark) = self.noted(before, pin) else { continue };
             self.rename(before, name).map_err(|error| unnoted(error.to_string()))?;
@@ -239,7 +239,7 @@ mod tests {
         let (ours, wrong, right) = (notes("ours"), pin("1234"), pin("5678"));
         ours.allow(&wrong).unwrap();
         ours.begin(&wrong).unwrap().refused();
-        assert_eq!(ours.allow(&wrong), Err(Fault::PinRefusedBefore));
+        assert_eq!(ours.allow(&wrong), Err(Pkcs11Fault::PinRefusedBefore));
         assert_eq!(notes("other").allow(&wrong), Ok(()), "of another token nothing is known");
         assert!(!fs::read_to_string(directory.path().join(REFUSED)).unwrap().contains("1234"));
         // Cut off in the middle, twice, whatever it was before.
@@ -252,7 +252,7 @@ mod tests {
                 ours.allow(&right).unwrap();
                 let _cut_off = ours.begin(&right).unwrap();
             }
-            assert_eq!(ours.allow(&right), Err(Fault::PinUnfinished), "{was_taken}");
+            assert_eq!(ours.allow(&right), Err(Pkcs11Fault::PinUnfinished), "{was_taken}");
         }
         assert_eq!(ours.allow(&pin("9")), Ok(()));
     }
@@ -285,7 +285,7 @@ mod tests {
     fn what_cant_be_noted_isnt_tried() {
         let directory = tempfile::tempdir().unwrap();
         let ours = Notes { directory: directory.path().join("none"), uri: uri("ours").to_string() };
-        assert!(matches!(ours.begin(&pin("1234")), Err(Fault::PinUnnoted { .. })));
+        assert!(matches!(ours.begin(&pin("1234")), Err(Pkcs11Fault::PinUnnoted { .. })));
         fs::create_dir(&ours.directory).unwrap();
         fs::write(ours.directory.join(TRIED), "{").unwrap();
         assert_eq!(ours.begin(&pin("1234")).unwrap().name, TRIED);

@@ -14,7 +14,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{alarm, dup2_stdout};
 
-use super::fault::Fault;
+use super::fault::Pkcs11Fault;
 use super::mark::PinMark;
 use super::module::{self, Module, PrivateKey};
 use super::step::Step;
@@ -86,8 +86,8 @@ fn work(request: &Request, tell: &mut dyn FnMut(&Answer) -> io::Result<()>) -> i
     });
     // Without a login a token shows and uses what it likes.
     let done = done.map_err(|fault| match fault {
-        Fault::NoKey { is_logged_in: false, .. } if info.login_required() && request.pin_file.is_none() => {
-            Fault::PinNeeded
+        Pkcs11Fault::NoKey { is_logged_in: false, .. } if info.login_required() && request.pin_file.is_none() => {
+            Pkcs11Fault::PinNeeded
         }
         other => other,
     });
@@ -98,14 +98,14 @@ fn work(request: &Request, tell: &mut dyn FnMut(&Answer) -> io::Result<()>) -> i
 }
 
 /// Why the file of a module can't be loaded, in better words than the dynamic linker has.
-fn readable(module: &Path) -> Result<(), Fault> {
+fn readable(module: &Path) -> Result<(), Pkcs11Fault> {
     if cfg!(target_feature = "crt-static") {
-        return Err(Fault::Static);
+        return Err(Pkcs11Fault::Static);
     }
     match regular::open(module) {
         Ok(_) => Ok(()),
-        Err(Unread::Io(error)) if error.kind() == io::ErrorKind::NotFound => Err(Fault::ModuleMissing),
-        Err(error) => Err(Fault::ModuleUnreadable(io::Error::from(error).to_string())),
+        Err(Unread::Io(error)) if error.kind() == io::ErrorKind::NotFound => Err(Pkcs11Fault::ModuleMissing),
+        Err(error) => Err(Pkcs11Fault::ModuleUnreadable(io::Error::from(error).to_string())),
     }
 }
 
@@ -115,29 +115,29 @@ fn logged_in(
     info: &TokenInfo,
     session: &cryptoki::session::Session,
     at: &mut dyn FnMut(Step),
-) -> Result<Option<PinMark>, Fault> {
+) -> Result<Option<PinMark>, Pkcs11Fault> {
     let Some(file) = &request.pin_file else {
         return Ok(None);
     };
     let pin = pin(file)?;
     let is = |mark: &Option<PinMark>| mark.as_ref().is_some_and(|mark| mark.is_of(&pin));
     if is(&request.refused) {
-        return Err(Fault::PinRefusedBefore);
+        return Err(Pkcs11Fault::PinRefusedBefore);
     }
     request.notes.allow(&pin)?;
     if info.user_pin_locked() {
-        return Err(Fault::PinLocked);
+        return Err(Pkcs11Fault::PinLocked);
     }
     let is_known = is(&request.accepted);
     if info.user_pin_final_try() && !is_known {
-        return Err(Fault::PinLastTry);
+        return Err(Pkcs11Fault::PinLastTry);
     }
     // Before the token counts it: if this process is killed now, the next one knows.
     let tried = request.notes.begin(&pin)?;
     at(Step::Login);
     match module::login(session, &pin) {
         Ok(()) => Ok(Some(tried.accepted())),
-        Err(Fault::PinRefused(_)) => Err(Fault::PinRefused(Some(tried.refused()))),
+        Err(Pkcs11Fault::PinRefused(_)) => Err(Pkcs11Fault::PinRefused(Some(tried.refused()))),
         Err(other) => {
             tried.untold();
             Err(other)
@@ -146,19 +146,19 @@ fn logged_in(
 }
 
 /// The PIN in a file: its first and only line.
-fn pin(file: &Path) -> Result<Secret<String>, Fault> {
+fn pin(file: &Path) -> Result<Secret<String>, Pkcs11Fault> {
     let bytes = regular::read(file, MAX_PIN as u64 + 2).map_err(|error| match error {
-        Unread::Io(error) if error.kind() == io::ErrorKind::NotFound => Fault::PinFileMissing,
-        Unread::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Fault::PinFileDenied,
-        Unread::TooLarge => Fault::PinFile(format!("it is longer than {MAX_PIN} characters")),
-        other => Fault::PinFile(io::Error::from(other).to_string()),
+        Unread::Io(error) if error.kind() == io::ErrorKind::NotFound => Pkcs11Fault::PinFileMissing,
+        Unread::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => Pkcs11Fault::PinFileDenied,
+        Unread::TooLarge => Pkcs11Fault::PinFile(format!("it is longer than {MAX_PIN} characters")),
+        other => Pkcs11Fault::PinFile(io::Error::from(other).to_string()),
     })?;
-    let text = String::from_utf8(bytes).map_err(|_| Fault::PinFile("it isn't UTF-8".to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| Pkcs11Fault::PinFile("it isn't UTF-8".to_owned()))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     match line.strip_suffix('\r').unwrap_or(line) {
-        "" => Err(Fault::PinFile("it is empty".to_owned())),
+        "" => Err(Pkcs11Fault::PinFile("it is empty".to_owned())),
         pin if pin.contains(char::is_control) => {
-            Err(Fault::PinFile("it holds more than one line, or a control character".to_owned()))
+            Err(Pkcs11Fault::PinFile("it holds more than one line, or a control character".to_owned()))
         }
         pin => Ok(Secret::new(pin.to_owned())),
     }
@@ -186,17 +186,17 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             match (pin(&file), expected) {
                 (Ok(pin), Ok(expected)) => assert_eq!(pin.expose(), expected),
-                (Err(Fault::PinFile(why)), Err(expected)) => assert!(why.contains(expected), "{why}"),
+                (Err(Pkcs11Fault::PinFile(why)), Err(expected)) => assert!(why.contains(expected), "{why}"),
                 (found, expected) => panic!("{found:?} {expected:?}"),
             }
         }
-        assert_eq!(pin(&directory.path().join("none")).unwrap_err(), Fault::PinFileMissing);
-        assert!(matches!(pin(directory.path()), Err(Fault::PinFile(_))));
+        assert_eq!(pin(&directory.path().join("none")).unwrap_err(), Pkcs11Fault::PinFileMissing);
+        assert!(matches!(pin(directory.path()), Err(Pkcs11Fault::PinFile(_))));
     }
 
     #[test]
     fn what_is_no_library_is_told_before_it_is_loaded() {
-        assert_eq!(readable(Path::new("/nonexistent/module.so")), Err(Fault::ModuleMissing));
-        assert!(matches!(readable(Path::new("/")), Err(Fault::ModuleUnreadable(_))));
+        assert_eq!(readable(Path::new("/nonexistent/module.so")), Err(Pkcs11Fault::ModuleMissing));
+        assert!(matches!(readable(Path::new("/")), Err(Pkcs11Fault::ModuleUnreadable(_))));
     }
 }

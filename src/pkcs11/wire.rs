@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::fault::Fault;
+use super::fault::Pkcs11Fault;
 use super::mark::PinMark;
 use super::refused::Notes;
 use super::step::Step;
@@ -70,7 +70,7 @@ pub(super) enum Answer {
     /// What it is about to do.
     At(Step),
     Done(Box<Done>),
-    Failed(Fault),
+    Failed(Pkcs11Fault),
 }
 
 /// The key was found, and has signed if that was asked.
@@ -145,7 +145,7 @@ mod tests {
     fn what_goes_in_comes_out_however_it_is_cut() {
         let found = Found { token: "ü\n".to_owned(), ..Found::default() };
         let done = Done { found, public_key: Some(vec![0, 255]), signature: None, accepted: None };
-        let answers = [Answer::At(Step::Login), Answer::Done(Box::new(done)), Answer::Failed(Fault::PinLocked)];
+        let answers = [Answer::At(Step::Login), Answer::Done(Box::new(done)), Answer::Failed(Pkcs11Fault::PinLocked)];
         let bytes: Vec<u8> = answers.iter().flat_map(frame).collect();
         for cut in 0..bytes.len() {
             let (mut there, mut found) = (bytes[..cut].to_vec(), Vec::new());
@@ -174,7 +174,7 @@ mod tests {
     fn no_bytes_panic() {
         let seed = fastrand::u64(..);
         let mut random = fastrand::Rng::with_seed(seed);
-        let whole = frame(&Answer::Failed(Fault::PinLocked));
+        let whole = frame(&Answer::Failed(Pkcs11Fault::PinLocked));
         for _ in 0..20_000 {
             let mut bytes = whole.clone();
             for _ in 0..random.usize(1..4) {

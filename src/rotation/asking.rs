@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::effect::{Answered, Fault, Question};
+use super::effect::{Answered, NoAnswer, Question};
 use crate::config::Provisioning;
 use crate::identity::{Signer, certificates_alone};
 use crate::json;
@@ -35,7 +35,7 @@ impl Asking<'_> {
     ///
     /// # Errors
     /// Why it can't be asked.
-    pub(super) fn request(self, question: &Question, csr: &str) -> Result<Request, Fault> {
+    pub(super) fn request(self, question: &Question, csr: &str) -> Result<Request, NoAnswer> {
         let service = Asking::service(question);
         let of_rotator = |what: &str, members: &[(&str, &str)]| {
             let body = members.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
@@ -60,7 +60,12 @@ impl Asking<'_> {
     }
 
     /// `key` is that of the request for a certificate, if one was made in this life of the daemon.
-    pub(super) fn answered(self, question: &Question, answer: Answer, key: Option<&Signer>) -> Result<Answered, Fault> {
+    pub(super) fn answered(
+        self,
+        question: &Question,
+        answer: Answer,
+        key: Option<&Signer>,
+    ) -> Result<Answered, NoAnswer> {
         let payload = match answer {
             Answer::Accepted(payload) => payload,
             Answer::Rejected(rejection) => return Err(rejected(question, &rejection)),
@@ -104,7 +109,7 @@ fn certificate(payload: &Bytes) -> Option<String> {
     json::string(member).map(|pem| pem.into_owned())
 }
 
-fn rejected(question: &Question, rejection: &Rejection) -> Fault {
+fn rejected(question: &Question, rejection: &Rejection) -> NoAnswer {
     let what = match question {
         Question::Create(_) => "the certificate rotator rejects the request for a certificate",
         Question::Commit(_) => "the certificate rotator rejects the commit",
@@ -117,10 +122,10 @@ fn rejected(question: &Question, rejection: &Rejection) -> Fault {
     fault(&format!("{what}: {}", &words[..end]), true)
 }
 
-fn said(trouble: &Trouble) -> Fault {
+fn said(trouble: &Trouble) -> NoAnswer {
     fault(trouble.message.trim_end_matches('.'), true)
 }
 
-fn fault(text: &str, is_final: bool) -> Fault {
-    Fault { text: text.to_owned(), is_final }
+fn fault(text: &str, is_final: bool) -> NoAnswer {
+    NoAnswer { text: text.to_owned(), is_final }
 }

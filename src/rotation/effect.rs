@@ -118,7 +118,7 @@ pub(crate) enum Answered {
 
 /// Why there is no answer that could be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct NoAnswer {
     /// Safe to show.
     pub(crate) text: String,
     /// Asking again wouldn't change it.

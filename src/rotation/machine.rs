@@ -6,7 +6,7 @@ mod way_back;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::effect::{Answered, Cause, Effect, Ended, Fault, Found, Note, Now, Question, Stage, Step};
+use super::effect::{Answered, Cause, Effect, Ended, Found, NoAnswer, Note, Now, Question, Stage, Step};
 use super::renewal;
 use crate::identity::Which;
 use crate::services::jobs::Identity as Job;
@@ -236,7 +236,7 @@ impl Machine {
     }
 
     /// The end of what was [asked](Effect::Ask) last.
-    pub(crate) fn answered(&mut self, answer: Result<Answered, Fault>, now: Now) {
+    pub(crate) fn answered(&mut self, answer: Result<Answered, NoAnswer>, now: Now) {
         let State::Asking { question, again_at, wait, fault, .. } = &mut self.state else { return };
         match (answer, &question) {
             (Ok(Answered::Certificate { pem, token }), Question::CreateFromCsr | Question::Create(_)) => {

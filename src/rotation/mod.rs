@@ -32,7 +32,7 @@ mod tests;
 
 #[cfg(test)]
 use effect::{Answered, Found};
-use effect::{Cause, Effect, Ended, Failed, Fault, Note, Now, Question, Stage, Step};
+use effect::{Cause, Effect, Ended, Failed, NoAnswer, Note, Now, Question, Stage, Step};
 use machine::Machine;
 pub(crate) use orders::Orders;
 pub(crate) use task::{Means, Rotations, Settings, When};

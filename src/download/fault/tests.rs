@@ -7,25 +7,25 @@ fn endpoint() -> Endpoint {
     Endpoint { host: "b.s3.amazonaws.com".into(), port: 443 }
 }
 
-fn status(status: u16, code: Option<&str>) -> Fault {
-    Fault::Status { status, code: code.map(str::to_owned), retry_after: None }
+fn status(status: u16, code: Option<&str>) -> DownloadFault {
+    DownloadFault::Status { status, code: code.map(str::to_owned), retry_after: None }
 }
 
-fn connect(error: ConnectError) -> Fault {
-    Fault::Connect(Box::new(error))
+fn connect(error: ConnectError) -> DownloadFault {
+    DownloadFault::Connect(Box::new(error))
 }
 
-fn tls(fault: TlsFault) -> Fault {
+fn tls(fault: TlsFault) -> DownloadFault {
     let address = SocketAddr::from(([192, 0, 2, 1], 443));
     connect(ConnectError::Tls { route: Route { endpoint: endpoint(), address, proxy: None }, fault })
 }
 
-fn proxy(fault: ProxyFault) -> Fault {
+fn proxy(fault: ProxyFault) -> DownloadFault {
     let proxy = Endpoint { host: "proxy".into(), port: 3128 };
     connect(ConnectError::Proxy { proxy, endpoint: endpoint(), fault, took: Duration::ZERO })
 }
 
-fn dns(fault: DnsFault) -> Fault {
+fn dns(fault: DnsFault) -> DownloadFault {
     connect(ConnectError::Dns { endpoint: endpoint(), fault, took: Duration::ZERO })
 }
 
@@ -38,9 +38,9 @@ fn what_may_pass_is_tried_again_and_what_stays_is_not() {
         status(429, None),
         status(500, None),
         status(503, Some("SlowDown")),
-        Fault::Silent(Duration::ZERO),
-        Fault::Lost(String::new()),
-        Fault::NoThread(String::new()),
+        DownloadFault::Silent(Duration::ZERO),
+        DownloadFault::Lost(String::new()),
+        DownloadFault::NoThread(String::new()),
         dns(DnsFault::Temporary),
         dns(DnsFault::Timeout),
         connect(ConnectError::Tcp { endpoint: endpoint(), attempts, took: Duration::ZERO }),
@@ -56,10 +56,10 @@ fn what_may_pass_is_tried_again_and_what_stays_is_not() {
         status(403, None),
         status(404, None),
         status(416, None),
-        Fault::NotHttp(String::new()),
-        Fault::TooManyRedirects(5),
-        Fault::TooLarge { size: None, max: 1 },
-        Fault::Disk { path: "/x".into(), detail: "x".into() },
+        DownloadFault::NotHttp(String::new()),
+        DownloadFault::TooManyRedirects(5),
+        DownloadFault::TooLarge { size: None, max: 1 },
+        DownloadFault::Disk { path: "/x".into(), detail: "x".into() },
         connect(ConnectError::InvalidHost("x".into())),
         tls(TlsFault::UnknownIssuer { certificate: None }),
         tls(TlsFault::NotTls(String::new())),
@@ -95,14 +95,21 @@ fn each_failure_is_said_in_words_for_a_person() {
             "reaching b.s3.amazonaws.com:443 through the proxy proxy:3128 of connection.proxy: it answered 403 \"Filtered\". Ask the \
              administrator of the proxy to let it through",
         ),
-        (Fault::TooLarge { size: Some(3 << 20), max: 2 << 20 }, "it has 3 MiB, more than download.max_size = 2 MiB"),
         (
-            Fault::NoRoom { directory: "/d".into(), needed: 200 << 20, free: 100 << 20, reserve: 64 << 20 },
+            DownloadFault::TooLarge { size: Some(3 << 20), max: 2 << 20 },
+            "it has 3 MiB, more than download.max_size = 2 MiB",
+        ),
+        (
+            DownloadFault::NoRoom { directory: "/d".into(), needed: 200 << 20, free: 100 << 20, reserve: 64 << 20 },
             "there isn't room for it in /d: 200 MiB are needed and 100 MiB free, and 64 MiB are left for everything else. Free some \
              (`df -h`, `journalctl --vacuum-size=50M`), or move the state directory",
         ),
         (
-            Fault::TimedOut { received: 1536, total: Some(1 << 20), last: Some(Box::new(Fault::Lost("x".to_owned()))) },
+            DownloadFault::TimedOut {
+                received: 1536,
+                total: Some(1 << 20),
+                last: Some(Box::new(DownloadFault::Lost("x".to_owned()))),
+            },
             "it wasn't done in time: 1.5 KiB of 1 MiB came; at last: the connection broke (x). Raise the action's timeout if this \
              connection needs longer",
         ),

@@ -84,7 +84,7 @@ fn nothing_behind_what_is_there_is_the_end_or_another_file() {
 
 #[test]
 fn what_is_too_large_is_refused_before_a_byte_of_it() {
-    let large = |size| Next::Failed(Fault::TooLarge { size: Some(size), max: MAX });
+    let large = |size| Next::Failed(DownloadFault::TooLarge { size: Some(size), max: MAX });
     let all = Head { status: 200, length: Some(MAX + 1), ..Head::default() };
     assert_eq!(after_40(&all, &Known::default()), large(MAX + 1));
     assert_eq!(after_40(&rest_of("a", Some(MAX + 1)), &Known::default()), large(MAX + 1));
@@ -97,12 +97,12 @@ fn an_answer_to_another_question_is_a_failure() {
     let held = Held { length: 0, known: &Known::default() };
     for status in [100, 204, 206, 300, 304, 400, 403, 404, 416, 500, 999] {
         let head = Head { status, ..Head::default() };
-        assert_eq!(next(&head, Ask::Whole, held, MAX), Next::Failed(Fault::status(&head)), "{status}");
+        assert_eq!(next(&head, Ask::Whole, held, MAX), Next::Failed(DownloadFault::status(&head)), "{status}");
     }
     let moved = Head { status: 302, location: Some("/x".to_owned()), ..Head::default() };
     assert_eq!(next(&moved, Ask::Whole, held, MAX), Next::Elsewhere("/x".to_owned()));
     let nowhere = Head { location: None, ..moved };
-    assert_eq!(next(&nowhere, Ask::Whole, held, MAX), Next::Failed(Fault::NoLocation { status: 302 }));
+    assert_eq!(next(&nowhere, Ask::Whole, held, MAX), Next::Failed(DownloadFault::NoLocation { status: 302 }));
 }
 
 fn heads() -> impl Strategy<Value = Head> {

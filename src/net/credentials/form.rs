@@ -7,7 +7,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::der;
-use super::problems::{Damage, Fault, Holds, Layout};
+use super::problems::{Damage, FileFault, Holds, Layout};
 use crate::secret::Secret;
 
 /// Base64 as openssl writes it, with padding or without.
@@ -44,7 +44,7 @@ const END: &[u8] = b"-----END ";
 ///
 /// # Errors
 /// The first thing that is wrong with its form.
-pub(super) fn sections(text: &[u8]) -> Result<Vec<Section>, Fault> {
+pub(super) fn sections(text: &[u8]) -> Result<Vec<Section>, FileFault> {
     let mut sections = Vec::new();
     let mut open: Option<OpenSection> = None;
     for (index, line) in lines(text).enumerate() {
@@ -52,17 +52,17 @@ pub(super) fn sections(text: &[u8]) -> Result<Vec<Section>, Fault> {
         match (marker(line)?, &mut open) {
             (None, Some(section)) => section.add(line, number)?,
             (None, None) => {}
-            (Some(Marker::Begin(_)), Some(_)) => return Err(Fault::Damaged(Damage::NoEnd)),
+            (Some(Marker::Begin(_)), Some(_)) => return Err(FileFault::Damaged(Damage::NoEnd)),
             (Some(Marker::Begin(name)), open @ None) => *open = Some(OpenSection::new(name)),
-            (Some(Marker::End(_)), None) => return Err(Fault::Damaged(Damage::NoBegin)),
+            (Some(Marker::End(_)), None) => return Err(FileFault::Damaged(Damage::NoBegin)),
             (Some(Marker::End(name)), Some(section)) if name != section.name => {
-                return Err(Fault::Damaged(Damage::OtherEnd));
+                return Err(FileFault::Damaged(Damage::OtherEnd));
             }
             (Some(Marker::End(_)), open) => sections.extend(open.take().map(OpenSection::close).transpose()?),
         }
     }
     if open.is_some() {
-        return Err(Fault::Damaged(Damage::NoEnd));
+        return Err(FileFault::Damaged(Damage::NoEnd));
     }
     Ok(sections)
 }
@@ -111,7 +111,7 @@ enum Marker<'a> {
 }
 
 /// `line` as the begin or the end of a section; `None` if it is neither.
-fn marker(line: &[u8]) -> Result<Option<Marker<'_>>, Fault> {
+fn marker(line: &[u8]) -> Result<Option<Marker<'_>>, FileFault> {
     let text = line.trim_ascii();
     if text.starts_with(b"#") || !has_marker(text) {
         return Ok(None);
@@ -121,7 +121,7 @@ fn marker(line: &[u8]) -> Result<Option<Marker<'_>>, Fault> {
         name.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || *byte == b' ').then_some(name)
     };
     match (name(BEGIN), name(END)) {
-        (Some(_), _) | (_, Some(_)) if line[0].is_ascii_whitespace() => Err(Fault::Layout(Layout::Indented)),
+        (Some(_), _) | (_, Some(_)) if line[0].is_ascii_whitespace() => Err(FileFault::Layout(Layout::Indented)),
         (Some(name), _) => Ok(Some(Marker::Begin(name))),
         (_, Some(name)) => Ok(Some(Marker::End(name))),
         (None, None) => Err(crowded(text)),
@@ -129,24 +129,24 @@ fn marker(line: &[u8]) -> Result<Option<Marker<'_>>, Fault> {
 }
 
 /// What is wrong with a line that holds more than a begin or an end, or less.
-fn crowded(text: &[u8]) -> Fault {
+fn crowded(text: &[u8]) -> FileFault {
     let is_dashes_alone = |start: &[u8]| {
         let Some(rest) = text.strip_prefix(start).map(<[u8]>::trim_ascii_end) else { return false };
         let name = rest.iter().rposition(|byte| *byte != b'-').map_or(rest, |end| &rest[..=end]);
         name.len() <= 30 && name.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ')
     };
     if holds(text, b"\\n") || holds(text, b"\\r") {
-        return Fault::Layout(Layout::Escaped);
+        return FileFault::Layout(Layout::Escaped);
     }
     if text.iter().any(|byte| b"\"'`,;>|".contains(byte)) {
-        return Fault::Layout(Layout::Quoted);
+        return FileFault::Layout(Layout::Quoted);
     }
     if is_dashes_alone(b"-----BEGIN") || is_dashes_alone(b"-----END") {
-        return Fault::Damaged(Damage::Dashes);
+        return FileFault::Damaged(Damage::Dashes);
     }
     let is_spaced = text.windows(6).any(|window| window == b"----- " || window == b" -----")
         || text.windows(6).any(|window| window == b"-----\t" || window == b"\t-----");
-    Fault::Layout(if is_spaced { Layout::Spaces } else { Layout::Glued })
+    FileFault::Layout(if is_spaced { Layout::Spaces } else { Layout::Glued })
 }
 
 /// A section whose end hasn't come yet.
@@ -162,7 +162,7 @@ impl<'a> OpenSection<'a> {
     }
 
     /// One more line of it, the `number`th of the file.
-    fn add(&mut self, line: &[u8], number: usize) -> Result<(), Fault> {
+    fn add(&mut self, line: &[u8], number: usize) -> Result<(), FileFault> {
         // Of openssl's own way to encrypt (RFC 1421).
         if line.starts_with(b"Proc-Type:") || line.starts_with(b"DEK-Info:") {
             self.is_encrypted = true;
@@ -173,15 +173,15 @@ impl<'a> OpenSection<'a> {
             match byte {
                 b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' | b'=' => self.base64.expose_mut().push(byte),
                 _ if known == Label::Unknown || self.is_encrypted => {}
-                b'\\' => return Err(Fault::Layout(Layout::Escaped)),
-                b'"' | b'\'' | b',' | b'`' | b'>' | b'|' => return Err(Fault::Layout(Layout::Quoted)),
-                _ => return Err(Fault::Damaged(Damage::NotBase64 { line: number })),
+                b'\\' => return Err(FileFault::Layout(Layout::Escaped)),
+                b'"' | b'\'' | b',' | b'`' | b'>' | b'|' => return Err(FileFault::Layout(Layout::Quoted)),
+                _ => return Err(FileFault::Damaged(Damage::NotBase64 { line: number })),
             }
         }
         Ok(())
     }
 
-    fn close(self) -> Result<Section, Fault> {
+    fn close(self) -> Result<Section, FileFault> {
         let (label, name) = (label(self.name), known(self.name));
         let section = |label, der| Ok(Section { label, name, der: Secret::new(der) });
         if self.is_encrypted {
@@ -192,14 +192,14 @@ impl<'a> OpenSection<'a> {
             return section(label, BASE64.decode(base64).unwrap_or_default());
         }
         if base64.is_empty() {
-            return Err(Fault::Damaged(Damage::Nothing));
+            return Err(FileFault::Damaged(Damage::Nothing));
         }
-        let decoded = BASE64.decode(base64).map_err(|_| Fault::Damaged(Damage::Incomplete))?;
+        let decoded = BASE64.decode(base64).map_err(|_| FileFault::Damaged(Damage::Incomplete))?;
         match der::whole(&decoded) {
             der::Whole::Yes => section(label, decoded),
-            der::Whole::TooShort => Err(Fault::Damaged(Damage::Incomplete)),
-            der::Whole::TooLong => Err(Fault::Damaged(Damage::TooLong)),
-            der::Whole::NotDer => Err(Fault::Damaged(Damage::NotDer)),
+            der::Whole::TooShort => Err(FileFault::Damaged(Damage::Incomplete)),
+            der::Whole::TooLong => Err(FileFault::Damaged(Damage::TooLong)),
+            der::Whole::NotDer => Err(FileFault::Damaged(Damage::NotDer)),
         }
     }
 }

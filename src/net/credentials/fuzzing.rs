@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Fault, Problem, Role, ServerCertificate, Subject, Validity, authorities_of, chain_of, der, key, pem};
+use super::{FileFault, Problem, Role, ServerCertificate, Subject, Validity, authorities_of, chain_of, der, key, pem};
 use crate::policy::certificate::variables;
 use crate::policy::context;
 use crate::printable::printable;
@@ -34,7 +34,7 @@ pub fn pem(file: &[u8]) {
             Role::Key => key::of(contents).map(drop),
         });
         if let Err(fault) = outcome {
-            assert!(!matches!(fault, Fault::Missing { .. } | Fault::Denied(_) | Fault::Io(_)), "{fault:?}");
+            assert!(!matches!(fault, FileFault::Missing { .. } | FileFault::Denied(_) | FileFault::Io(_)), "{fault:?}");
             let told = Problem::File { role, path: path.to_owned(), fault }.to_string();
             assert!(is_line(&told), "{told:?}");
             assert!(!secrets.iter().any(|secret| told.contains(secret)), "{told:?}");

@@ -3,7 +3,7 @@
 
 use super::der::{self, Content};
 use super::form::{Label, Section};
-use super::problems::{Actual, Fault, Holds, Mislabelled};
+use super::problems::{Actual, FileFault, Holds, Mislabelled};
 
 /// What a section holds, whatever it is called.
 fn actual(der: &[u8]) -> Option<Actual> {
@@ -26,15 +26,15 @@ fn actual(der: &[u8]) -> Option<Actual> {
 ///
 /// # Errors
 /// That, or a key that is encrypted, and called one that isn't.
-pub(super) fn check(sections: &[Section]) -> Result<(), Fault> {
+pub(super) fn check(sections: &[Section]) -> Result<(), FileFault> {
     let is_usable = |section: &Section| matches!(section.label, Label::Certificate | Label::Key);
     let has_usable = sections.iter().any(is_usable);
     let is_alone = sections.len() == 1;
     for section in sections.iter().filter(|section| is_usable(section) || !has_usable) {
         let Some(holds) = actual(section.der.expose()) else { continue };
         let is_right = match (section.label, holds) {
-            (Label::Key, Actual::EncryptedKey) if is_alone => return Err(Fault::Holds(Holds::EncryptedKey)),
-            (Label::Key, Actual::EncryptedKey) => return Err(Fault::HoldsAmong(Holds::EncryptedKey)),
+            (Label::Key, Actual::EncryptedKey) if is_alone => return Err(FileFault::Holds(Holds::EncryptedKey)),
+            (Label::Key, Actual::EncryptedKey) => return Err(FileFault::HoldsAmong(Holds::EncryptedKey)),
             (Label::Other(Holds::TrustedCertificate), Actual::Certificate) => true,
             (Label::Other(Holds::Request), Actual::Request) => true,
             (Label::Other(Holds::PublicKey), Actual::PublicKey) => true,
@@ -42,7 +42,7 @@ pub(super) fn check(sections: &[Section]) -> Result<(), Fault> {
             _ => holds.label() == section.name,
         };
         if !is_right {
-            return Err(Fault::Mislabelled(Mislabelled { label: section.name, holds, is_alone }));
+            return Err(FileFault::Mislabelled(Mislabelled { label: section.name, holds, is_alone }));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::problems::{
-    Actual, Damage, Denied, Der, Encoding, Fault, Foreign, Holds, Layout, Mislabelled, Role, Unsupported,
+    Actual, Damage, Denied, Der, Encoding, FileFault, Foreign, Holds, Layout, Mislabelled, Role, Unsupported,
 };
 use crate::exposure;
 use crate::owner::quoted;
@@ -75,34 +75,36 @@ impl Role {
     }
 }
 
-impl Fault {
+impl FileFault {
     pub(super) fn explain(&self, role: Role, path: &Path, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (wanted, fetch, put, elsewhere) = (role.wanted(), role.fetch(path), role.put(), role.elsewhere());
         match self {
-            Fault::Missing { directory: None } => write!(f, "there is no such file. {fetch}"),
-            Fault::Missing { directory: Some(dir) } => {
+            FileFault::Missing { directory: None } => write!(f, "there is no such file. {fetch}"),
+            FileFault::Missing { directory: Some(dir) } => {
                 write!(f, "there is no directory {}. Create it and put {wanted} there", dir.display())
             }
-            Fault::Denied(denied) => denied.explain(role, path, f),
-            Fault::NotForToken(kind) => write!(
+            FileFault::Denied(denied) => denied.explain(role, path, f),
+            FileFault::NotForToken(kind) => write!(
                 f,
                 "is for {kind}. {SIZES}: make a key of one of these kinds in the token, and a certificate for it"
             ),
-            Fault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
-            Fault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
-            Fault::Empty => write!(f, "is empty. {fetch}"),
-            Fault::TooLarge { limit } => {
+            FileFault::Directory => write!(f, "is a directory. Name the file in it that holds {wanted}"),
+            FileFault::NotRegular => write!(f, "is a device, socket or FIFO. Name a file that holds {wanted}"),
+            FileFault::Empty => write!(f, "is empty. {fetch}"),
+            FileFault::TooLarge { limit } => {
                 write!(f, "is larger than {} MiB, and no certificate or key is. {elsewhere}", limit >> 20)
             }
-            Fault::Io(ErrorKind::NotADirectory) => {
+            FileFault::Io(ErrorKind::NotADirectory) => {
                 write!(f, "a part of this path is a file, not a directory. Write the right path: that of {wanted}")
             }
             // The kind itself has no stable name yet.
-            Fault::Io(kind) if kind.to_string().starts_with("filesystem loop") => {
+            FileFault::Io(kind) if kind.to_string().starts_with("filesystem loop") => {
                 write!(f, "is a symbolic link that leads back to itself. {put}")
             }
-            Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
-            Fault::Utf16(encoding) => {
+            FileFault::Io(kind) => {
+                write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again")
+            }
+            FileFault::Utf16(encoding) => {
                 let name = match encoding {
                     Encoding::Utf16 => "UTF-16",
                     Encoding::Utf16Le => "UTF-16LE",
@@ -111,32 +113,32 @@ impl Fault {
                 let command = in_place(&format!("iconv -f {name} -t ASCII {}", quoted(path)), path);
                 write!(f, "is text in {name}, as Windows PowerShell writes it, and PEM is ASCII. Convert it: {command}")
             }
-            Fault::Der(der) => der.explain(role, path, f),
-            Fault::BareBase64(der) => der.explain_base64(role, path, f),
-            Fault::Layout(layout) => layout.explain(path, f),
-            Fault::Damaged(damage) => {
+            FileFault::Der(der) => der.explain(role, path, f),
+            FileFault::BareBase64(der) => der.explain_base64(role, path, f),
+            FileFault::Layout(layout) => layout.explain(path, f),
+            FileFault::Damaged(damage) => {
                 write!(f, "is damaged: {damage}. ")?;
                 match (damage, role) {
                     (Damage::Dashes, _) => write!(f, "Mend these lines, or copy the file again, whole: {wanted}"),
                     _ => write!(f, "Copy it again, whole. {put}"),
                 }
             }
-            Fault::Foreign(foreign) => foreign.explain(role, path, f),
-            Fault::Holds(holds) => holds.explain(role, path, f),
-            Fault::Mislabelled(mislabelled) => mislabelled.explain(role, path, f),
-            Fault::BadCertificate { number } => {
+            FileFault::Foreign(foreign) => foreign.explain(role, path, f),
+            FileFault::Holds(holds) => holds.explain(role, path, f),
+            FileFault::Mislabelled(mislabelled) => mislabelled.explain(role, path, f),
+            FileFault::BadCertificate { number } => {
                 write!(f, "certificate {number} in it is damaged, or isn't one. Copy it again, whole. {put}")
             }
-            Fault::NotAuthority { subject } => write!(
+            FileFault::NotAuthority { subject } => write!(
                 f,
                 "holds no CA certificate, but that of {subject}; tls.ca_file and tls.cert_file may be swapped. {elsewhere}"
             ),
-            Fault::SeveralKeys(count) => write!(
+            FileFault::SeveralKeys(count) => write!(
                 f,
                 "holds {count} private keys. Leave only the one that was made with the certificate in tls.cert_file"
             ),
-            Fault::HoldsAmong(holds) => holds.explain_among(role, path, f),
-            Fault::UnsupportedKey(unsupported) => unsupported.explain(path, f),
+            FileFault::HoldsAmong(holds) => holds.explain_among(role, path, f),
+            FileFault::UnsupportedKey(unsupported) => unsupported.explain(path, f),
         }
     }
 }

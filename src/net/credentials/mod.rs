@@ -42,7 +42,7 @@ use crate::pkcs11::{TokenKey, Uri};
 pub(crate) use broker::{BrokerCredentials, load_for_broker};
 pub(crate) use fingerprint::Fingerprint;
 use problems::Subject;
-pub(crate) use problems::{CredentialsProblems, Fault, Problem, Role};
+pub(crate) use problems::{CredentialsProblems, FileFault, Problem, Role};
 #[cfg(test)]
 pub(crate) use server::Descent;
 use server::MAX_NAMED;
@@ -239,13 +239,13 @@ pub(crate) fn load(tls: &config::Tls, now: SystemTime) -> Result<Credentials, Cr
 /// What is wrong with the file.
 pub(crate) fn certificate(path: &Path) -> Result<CertificateDer<'static>, CredentialsProblems> {
     let first = |chain: Chain| chain.certificates.into_iter().next();
-    chain(path).map_or_else(Err, |chain| first(chain).ok_or(Fault::Empty)).map_err(|fault| {
+    chain(path).map_or_else(Err, |chain| first(chain).ok_or(FileFault::Empty)).map_err(|fault| {
         CredentialsProblems(vec![Problem::File { role: Role::Certificate, path: path.to_owned(), fault }])
     })
 }
 
 /// The value, or `None` and the fault added to `problems`.
-fn noted<T>(role: Role, path: &Path, result: Result<T, Fault>, problems: &mut Vec<Problem>) -> Option<T> {
+fn noted<T>(role: Role, path: &Path, result: Result<T, FileFault>, problems: &mut Vec<Problem>) -> Option<T> {
     result.map_err(|fault| problems.push(Problem::File { role, path: path.to_owned(), fault })).ok()
 }
 
@@ -258,14 +258,14 @@ struct Authorities {
     is_pure: bool,
 }
 
-fn authorities(path: &Path) -> Result<Authorities, Fault> {
+fn authorities(path: &Path) -> Result<Authorities, FileFault> {
     let contents = pem::read(path)?;
     let (key_mode, sections) = (contents.key_mode(), contents.sections);
     let roots = authorities_of(contents)?;
     Ok(Authorities { is_pure: roots.len() == sections, roots, key_mode })
 }
 
-fn authorities_of(contents: pem::Contents) -> Result<RootCertStore, Fault> {
+fn authorities_of(contents: pem::Contents) -> Result<RootCertStore, FileFault> {
     if contents.certificates.is_empty() {
         return Err(contents.instead_of_certificates());
     }
@@ -275,11 +275,11 @@ fn authorities_of(contents: pem::Contents) -> Result<RootCertStore, Fault> {
         let fault = match parsed(index, &der) {
             Err(fault) => fault,
             Ok(certificate) if !may_be_authority(&certificate) => {
-                Fault::NotAuthority { subject: Subject::of(&certificate) }
+                FileFault::NotAuthority { subject: Subject::of(&certificate) }
             }
             Ok(_) => match roots.add(der) {
                 Ok(()) => continue,
-                Err(_) => Fault::BadCertificate { number: index + 1 },
+                Err(_) => FileFault::BadCertificate { number: index + 1 },
             },
         };
         unusable.get_or_insert(fault);
@@ -306,11 +306,11 @@ struct Chain {
     key_mode: Option<u32>,
 }
 
-fn chain(path: &Path) -> Result<Chain, Fault> {
+fn chain(path: &Path) -> Result<Chain, FileFault> {
     chain_of(pem::read(path)?)
 }
 
-fn chain_of(mut contents: pem::Contents) -> Result<Chain, Fault> {
+fn chain_of(mut contents: pem::Contents) -> Result<Chain, FileFault> {
     let key_mode = contents.key_mode();
     let certificates = std::mem::take(&mut contents.certificates);
     let Some((own, issuers)) = certificates.split_first() else {
@@ -323,11 +323,11 @@ fn chain_of(mut contents: pem::Contents) -> Result<Chain, Fault> {
     Ok(Chain { certificates, validity, key_mode })
 }
 
-fn parsed<'a>(index: usize, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Fault> {
+fn parsed<'a>(index: usize, der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, FileFault> {
     match parse_x509_certificate(der) {
         Ok(([], certificate)) => Ok(certificate),
         // What the parser says of it is for programmers, and nobody has promised what it holds.
-        Ok(_) | Err(_) => Err(Fault::BadCertificate { number: index + 1 }),
+        Ok(_) | Err(_) => Err(FileFault::BadCertificate { number: index + 1 }),
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum Problem {
     File {
         role: Role,
         path: PathBuf,
-        fault: Fault,
+        fault: FileFault,
     },
     KeyMismatch {
         cert_file: PathBuf,
@@ -86,7 +86,7 @@ impl Role {
 
 /// What is wrong with one file. Nothing here has room for what the file holds, so that no message can.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum FileFault {
     Missing {
         /// The highest directory on the way to it that is missing too.
         directory: Option<PathBuf>,

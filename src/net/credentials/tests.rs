@@ -27,7 +27,7 @@ fn problems(files: &Files) -> Vec<Problem> {
 
 /// The fault of the only problem, after checking that its text holds `hint`.
 #[track_caller]
-fn only_fault(files: &Files, hint: &str) -> (Role, Fault) {
+fn only_fault(files: &Files, hint: &str) -> (Role, FileFault) {
     let mut problems = problems(files);
     let problem = problems.pop().unwrap();
     assert_eq!(problems, [], "only one problem was expected");
@@ -111,9 +111,9 @@ fn every_problem_is_reported_at_once() {
     assert_eq!(
         found,
         [
-            (Role::Ca, Fault::Missing { directory: None }),
-            (Role::Certificate, Fault::Foreign(Foreign::Text)),
-            (Role::Key, Fault::Empty)
+            (Role::Ca, FileFault::Missing { directory: None }),
+            (Role::Certificate, FileFault::Foreign(Foreign::Text)),
+            (Role::Key, FileFault::Empty)
         ]
     );
     let text = load(&files.tls, at(0)).unwrap_err().to_string();
@@ -125,7 +125,7 @@ fn a_missing_directory_is_named() {
     let mut files = good();
     let missing = files.dir().join("certs");
     files.tls.ca_file = missing.join("deep/ca.pem");
-    let expected = (Role::Ca, Fault::Missing { directory: Some(missing) });
+    let expected = (Role::Ca, FileFault::Missing { directory: Some(missing) });
     assert_eq!(only_fault(&files, "there is no directory"), expected);
 }
 
@@ -133,11 +133,11 @@ fn a_missing_directory_is_named() {
 fn directories_devices_and_huge_files_are_refused() {
     let mut files = good();
     files.tls.ca_file = files.dir().to_owned();
-    assert_eq!(only_fault(&files, "is a directory"), (Role::Ca, Fault::Directory));
+    assert_eq!(only_fault(&files, "is a directory"), (Role::Ca, FileFault::Directory));
     files.tls.ca_file = "/dev/zero".into();
-    assert_eq!(only_fault(&files, "is a device"), (Role::Ca, Fault::NotRegular));
+    assert_eq!(only_fault(&files, "is a device"), (Role::Ca, FileFault::NotRegular));
     files.tls.ca_file = files.write("ca.pem", vec![b'\n'; 1024 * 1024 + 1]);
-    assert!(matches!(only_fault(&files, "larger than 1 MiB"), (Role::Ca, Fault::TooLarge { .. })));
+    assert!(matches!(only_fault(&files, "larger than 1 MiB"), (Role::Ca, FileFault::TooLarge { .. })));
 }
 
 /// Reads as another user: root may read everything.
@@ -156,7 +156,7 @@ fn a_file_that_may_not_be_read_is_told_with_the_command_that_helps() {
         set_mode(path, mode);
     }
     let (role, fault) = as_nobody(|| only_fault(&files, &format!("chmod 0600 {}", files.key().display())));
-    let Fault::Denied(denied) = fault else { panic!("{fault:?}") };
+    let FileFault::Denied(denied) = fault else { panic!("{fault:?}") };
     assert_eq!((role, denied.directory, denied.mode), (Role::Key, None, 0));
 
     set_mode(files.dir(), 0o000);
@@ -215,7 +215,7 @@ fn what_is_neither_certificate_nor_plain_key_is_named() {
                 Role::Ca | Role::Certificate => tls.cert_file = path(name),
             }
             let problems = load(&tls, at(0)).unwrap_err();
-            assert_eq!(problems.0, [Problem::File { role, path: path(name), fault: Fault::Holds(holds) }]);
+            assert_eq!(problems.0, [Problem::File { role, path: path(name), fault: FileFault::Holds(holds) }]);
             assert!(problems.to_string().contains(hint), "{problems}");
         }
     };
@@ -236,10 +236,10 @@ fn binary_files_are_told_how_to_convert() {
     openssl(&files, "genrsa -out rsa.pem 2048");
     openssl(&files, "rsa -in rsa.pem -outform der -out rsa.der");
     for (name, expected, hint) in [
-        ("device.p12", Fault::Der(Der::Pkcs12), "openssl pkcs12 -nocerts -nodes -in"),
-        ("key.der", Fault::Der(Der::Key), "openssl pkey -inform der"),
-        ("rsa.der", Fault::Der(Der::Key), "openssl pkey -inform der"),
-        ("cert.der", Fault::Der(Der::Certificate), "holds a certificate, not a key"),
+        ("device.p12", FileFault::Der(Der::Pkcs12), "openssl pkcs12 -nocerts -nodes -in"),
+        ("key.der", FileFault::Der(Der::Key), "openssl pkey -inform der"),
+        ("rsa.der", FileFault::Der(Der::Key), "openssl pkey -inform der"),
+        ("cert.der", FileFault::Der(Der::Certificate), "holds a certificate, not a key"),
     ] {
         fs::copy(files.dir().join(name), files.key()).unwrap();
         assert_eq!(only_fault(&files, hint), (Role::Key, expected));
@@ -252,7 +252,7 @@ fn keys_that_cannot_be_used_are_refused_with_their_kind() {
     let device = authority.issue_with(&[], ALWAYS, &rcgen::PKCS_ED25519);
     let files = Files::new(&authority.pem(), &device.certificate, &device.key);
     let (_, fault) = only_fault(&files, "RSA of 2048 to 4096 bits");
-    assert_eq!(fault, Fault::UnsupportedKey(Unsupported::Kind("an Ed25519 key")));
+    assert_eq!(fault, FileFault::UnsupportedKey(Unsupported::Kind("an Ed25519 key")));
 
     for (make, expected) in [
         ("genrsa -out key.pem 1024", 1024),
@@ -261,7 +261,7 @@ fn keys_that_cannot_be_used_are_refused_with_their_kind() {
     ] {
         openssl(&files, make);
         let (role, fault) = only_fault(&files, &format!("holds an RSA key of {expected} bits"));
-        assert_eq!((role, fault), (Role::Key, Fault::UnsupportedKey(Unsupported::RsaSize { bits: expected })));
+        assert_eq!((role, fault), (Role::Key, FileFault::UnsupportedKey(Unsupported::RsaSize { bits: expected })));
     }
 }
 
@@ -273,7 +273,7 @@ fn several_keys_are_refused_but_a_certificate_beside_the_key_is_not() {
     let files = Files::new(&authority.pem(), &both, &both);
     loaded(&files);
     files.write("key.pem", both + &authority.issue(&[], ALWAYS).key);
-    assert_eq!(only_fault(&files, "2 private keys"), (Role::Key, Fault::SeveralKeys(2)));
+    assert_eq!(only_fault(&files, "2 private keys"), (Role::Key, FileFault::SeveralKeys(2)));
 }
 
 #[test]
@@ -283,15 +283,15 @@ fn a_truncated_or_garbled_file_is_called_damaged() {
     files.write("cert.pem", &whole[..whole.len() / 2]);
     assert!(matches!(
         only_fault(&files, "the line -----END ...----- is missing"),
-        (Role::Certificate, Fault::Damaged(_))
+        (Role::Certificate, FileFault::Damaged(_))
     ));
     files.write("cert.pem", whole.replacen('M', "*", 1));
-    assert!(matches!(only_fault(&files, "line 2 holds characters"), (Role::Certificate, Fault::Damaged(_))));
+    assert!(matches!(only_fault(&files, "line 2 holds characters"), (Role::Certificate, FileFault::Damaged(_))));
     files.write("cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-    assert_eq!(only_fault(&files, "no certificate or key").1, Fault::Damaged(Damage::NotDer));
+    assert_eq!(only_fault(&files, "no certificate or key").1, FileFault::Damaged(Damage::NotDer));
     let sequence = "-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n";
     files.write("cert.pem", sequence);
-    assert_eq!(only_fault(&files, "certificate 1").1, Fault::BadCertificate { number: 1 });
+    assert_eq!(only_fault(&files, "certificate 1").1, FileFault::BadCertificate { number: 1 });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
-use super::{Fault, Verifier, authorities, client_config};
+use super::{FileFault, Verifier, authorities, client_config};
 use crate::owner::quoted;
 use crate::regular;
 
@@ -34,7 +34,7 @@ pub(crate) struct WebTrust {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum WebProblem {
     /// `download.ca_file` can't be used.
-    CaFile { path: PathBuf, fault: Box<Fault> },
+    CaFile { path: PathBuf, fault: Box<FileFault> },
     /// The machine has no store, and there is no `download.ca_file`.
     NoStore,
 }
@@ -87,8 +87,8 @@ impl fmt::Display for WebProblem {
         };
         write!(f, "download.ca_file {}: ", path.display())?;
         match &**fault {
-            Fault::Missing { .. } => f.write_str("there is no such file. Put the CA of the server there, in PEM"),
-            Fault::Denied(denied) => write!(
+            FileFault::Missing { .. } => f.write_str("there is no such file. Put the CA of the server there, in PEM"),
+            FileFault::Denied(denied) => write!(
                 f,
                 "the user {} may not read it (mode {:04o}). Copy it to where gatewire may, such as /etc/gatewire/certs, or \
                  `sudo chmod a+r {}`",
@@ -96,11 +96,13 @@ impl fmt::Display for WebProblem {
                 denied.mode,
                 quoted(path)
             ),
-            Fault::Directory | Fault::NotRegular => {
+            FileFault::Directory | FileFault::NotRegular => {
                 f.write_str("it isn't a file. Name the file that holds the CA of the server")
             }
-            Fault::Io(kind) => write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again"),
-            Fault::NotAuthority { subject } => {
+            FileFault::Io(kind) => {
+                write!(f, "reading it failed: {kind}. Check the disk (dmesg) or copy the file again")
+            }
+            FileFault::NotAuthority { subject } => {
                 write!(
                     f,
                     "it holds no CA certificate, but that of {subject}. Name the file of the CA that has signed that"

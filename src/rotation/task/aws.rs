@@ -2,7 +2,7 @@
 
 use super::Task;
 use crate::rotation::asking::Asking;
-use crate::rotation::{Fault, Question, Rotations, said};
+use crate::rotation::{NoAnswer, Question, Rotations, said};
 use crate::services::{Asker, Event, Names, RequestId};
 
 impl Task<'_> {
@@ -19,7 +19,7 @@ impl Task<'_> {
             Ok(Some(id)) => self.asked = Some((id, question)),
             Ok(None) => {
                 let text = "too much is asked of AWS at once".to_owned();
-                self.machine.answered(Err(Fault { text, is_final: true }), Rotations::now());
+                self.machine.answered(Err(NoAnswer { text, is_final: true }), Rotations::now());
             }
             Err(fault) => self.machine.answered(Err(fault), Rotations::now()),
         }
@@ -42,14 +42,14 @@ impl Task<'_> {
             Event::Refused(service, why) => {
                 if self.asked.take_if(|(_, question)| Asking::service(question) == service).is_some() {
                     let text = format!("IoT Core refuses it: {why}");
-                    self.machine.answered(Err(Fault { text, is_final: true }), Rotations::now());
+                    self.machine.answered(Err(NoAnswer { text, is_final: true }), Rotations::now());
                 }
             }
             Event::Answered(id, answer) => {
                 let Some((_, question)) = self.asked.take_if(|(asked, _)| *asked == id) else { return };
                 let key = self.csr.as_ref().map(|csr| &*csr.key);
                 let answered = self.asking().answered(&question, answer, key);
-                if let Err(Fault { text, is_final: false }) = &answered {
+                if let Err(NoAnswer { text, is_final: false }) = &answered {
                     said::unusable(text);
                 }
                 self.machine.answered(answered, Rotations::now());
@@ -69,7 +69,7 @@ impl Task<'_> {
             self.asked = None;
             let text =
                 format!("CreateCertificateFromCsr: {why}, and it makes a certificate each time that it is asked");
-            self.machine.answered(Err(Fault { text, is_final: true }), Rotations::now());
+            self.machine.answered(Err(NoAnswer { text, is_final: true }), Rotations::now());
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Map;
 
 use crate::identity::Which;
 use crate::rotation::{
-    Answered, Cause, Effect, Ended, Failed, Fault, Found, Machine, Note, Now, Question, Stage, Step,
+    Answered, Cause, Effect, Ended, Failed, Found, Machine, NoAnswer, Note, Now, Question, Stage, Step,
 };
 use crate::services::jobs::Identity as Job;
 
@@ -319,10 +319,10 @@ impl World {
         let answer = match mood {
             Mood::Answers => answered.map(Ok),
             Mood::Forgets | Mood::Ignores => None,
-            Mood::Refuses => Some(Err(Fault { text: "no".to_owned(), is_final: true })),
-            Mood::Garbage => Some(Err(Fault { text: "it is no JSON".to_owned(), is_final: false })),
+            Mood::Refuses => Some(Err(NoAnswer { text: "no".to_owned(), is_final: true })),
+            Mood::Garbage => Some(Err(NoAnswer { text: "it is no JSON".to_owned(), is_final: false })),
             // The key doesn't fit.
-            Mood::Stale => Some(Err(Fault { text: "it is for another key".to_owned(), is_final: false })),
+            Mood::Stale => Some(Err(NoAnswer { text: "it is for another key".to_owned(), is_final: false })),
         };
         let Some(answer) = answer else { return };
         self.asked = None;
