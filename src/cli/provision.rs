@@ -8,7 +8,7 @@ use super::inputs::{self, Inputs, Means, Problems};
 use super::output::{self, Failure};
 use super::owner_of_state::become_owner;
 use crate::config::{Config, Environment, Provisioning};
-use crate::identity::{Directory, Found, Identity, this_machine};
+use crate::identity::{Directory, FoundIdentity, Identity, this_machine};
 use crate::net::MachineNetwork;
 use crate::pkcs11::{RELOAD, forget_refused_pin};
 use crate::provisioning::{News, Provisioner, Setup, delete_claim};
@@ -95,7 +95,7 @@ async fn attempt(setup: Setup, directory: Directory) -> Result<Identity, Failure
 
 /// Another process has the files. It may have been quicker.
 fn beside(config: &Config, provisioning: &Provisioning) -> Result<Identity, Failure> {
-    if let Ok(Found::Identity(identity)) = Directory::at(&provisioning.state, &this_machine()).current() {
+    if let Ok(FoundIdentity::Identity(identity)) = Directory::at(&provisioning.state, &this_machine()).current() {
         return Ok(identity);
     }
     if matches!(store::is_held(&config.outbox.path), Ok(false)) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, gethostname};
 
-use crate::identity::{Directory, Found, this_machine};
+use crate::identity::{Directory, FoundIdentity, this_machine};
 use crate::template::Machine;
 
 /// What a configuration may refer to.
@@ -45,7 +45,7 @@ impl Environment {
                 Directory::at(state, &this_machine())
                     .current()
                     .ok()
-                    .and_then(Found::usable)
+                    .and_then(FoundIdentity::usable)
                     .map(|identity| identity.thing)
             },
             credentials_directory: std::env::var("CREDENTIALS_DIRECTORY").ok(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::disk::Disk;
-use super::{DiskError, Found, Identity, KeyPlace, Lock, Paths, Platform, Progress, Which};
+use super::{DiskError, FoundIdentity, Identity, KeyPlace, Lock, Paths, Platform, Progress, Which};
 use crate::limits::may_be_thing;
 use crate::secret::Secret;
 
@@ -74,20 +74,20 @@ impl Directory {
     ///
     /// # Errors
     /// The disk can't be read: whether there is an identity isn't known.
-    pub(crate) fn current(&self) -> Result<Found, DiskError> {
+    pub(crate) fn current(&self) -> Result<FoundIdentity, DiskError> {
         // The next one counts as soon as that is decided.
         let foreign = match self.found(NEXT) {
-            Ok(next @ Found::Identity(_)) => return Ok(next),
-            Ok(Found::Nothing | Found::Damaged(_)) => None,
+            Ok(next @ FoundIdentity::Identity(_)) => return Ok(next),
+            Ok(FoundIdentity::Nothing | FoundIdentity::Damaged(_)) => None,
             // Nothing of gatewire's: no reason to do without an identity that is whole.
             Err(error) if error.is_of_something_else() => Some(error),
             Err(error) => return Err(error),
         };
         match (self.found(CURRENT)?, foreign) {
-            (current @ Found::Identity(_), _) => Ok(current),
+            (current @ FoundIdentity::Identity(_), _) => Ok(current),
             (_, Some(error)) => Err(error),
             // Between two names there is none of this name, though there is an identity.
-            (Found::Nothing, None) => self.found(PREVIOUS),
+            (FoundIdentity::Nothing, None) => self.found(PREVIOUS),
             (damaged, None) => Ok(damaged),
         }
     }
@@ -177,7 +177,7 @@ impl Directory {
     /// What the disk didn't do. Either of the two is in force then; to do it again, or [`Directory::open`], ends it.
     pub(crate) fn put_in_force(&self, identity: &Identity) -> Result<(), DiskError> {
         // Done before, as far as it is known here.
-        if self.found(CURRENT)? == Found::Identity(identity.clone()) && !self.has(NEXT)? {
+        if self.found(CURRENT)? == FoundIdentity::Identity(identity.clone()) && !self.has(NEXT)? {
             return self.recover();
         }
         self.write(&self.state.join(NEXT), IDENTITY, &json(identity))?;
@@ -199,12 +199,12 @@ impl Directory {
     }
 
     /// What is found under this name.
-    pub(super) fn found(&self, name: &str) -> Result<Found, DiskError> {
+    pub(super) fn found(&self, name: &str) -> Result<FoundIdentity, DiskError> {
         let at = |file: &str| self.state.join(name).join(file);
         if !self.has(name)? {
-            return Ok(Found::Nothing);
+            return Ok(FoundIdentity::Nothing);
         }
-        let damaged = |file: &str, what: &str| Ok(Found::Damaged(format!("{}: {what}", at(file).display())));
+        let damaged = |file: &str, what: &str| Ok(FoundIdentity::Damaged(format!("{}: {what}", at(file).display())));
         let Some(json) = self.read(&at(IDENTITY))? else { return damaged(IDENTITY, "it is missing") };
         let Ok(identity) = serde_json::from_slice::<Identity>(&json) else {
             return damaged(IDENTITY, "it isn't what gatewire has written");
@@ -220,7 +220,7 @@ impl Directory {
                 Some(_) => {}
             }
         }
-        Ok(Found::Identity(identity))
+        Ok(FoundIdentity::Identity(identity))
     }
 
     pub(super) fn has(&self, name: &str) -> Result<bool, DiskError> {

@@ -102,7 +102,7 @@ pub(crate) struct Paths {
 
 /// What was found of the identity in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum FoundIdentity {
     /// There is none.
     Nothing,
     Identity(Identity),
@@ -110,12 +110,12 @@ pub(crate) enum Found {
     Damaged(String),
 }
 
-impl Found {
+impl FoundIdentity {
     /// The identity, if it can be used.
     pub(crate) fn usable(self) -> Option<Identity> {
         match self {
-            Found::Identity(identity) => Some(identity),
-            Found::Nothing | Found::Damaged(_) => None,
+            FoundIdentity::Identity(identity) => Some(identity),
+            FoundIdentity::Nothing | FoundIdentity::Damaged(_) => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a crash has left half done, ended.
 
 use super::directory::{CURRENT, DISCARDED, Directory, MAKING, NEXT, PREVIOUS, PROGRESS, UNFINISHED};
-use super::{DiskError, Found};
+use super::{DiskError, FoundIdentity};
 
 impl Directory {
     /// Does what is left to do, the same from wherever it was cut off.
@@ -13,7 +13,7 @@ impl Directory {
         for name in [MAKING, DISCARDED] {
             self.remove(&self.state.join(name))?;
         }
-        let is_usable = |found| matches!(found, Found::Identity(_));
+        let is_usable = |found| matches!(found, FoundIdentity::Identity(_));
         let is_decided = is_usable(self.found(NEXT)?);
         let (current, next, previous) = (self.state.join(CURRENT), self.state.join(NEXT), self.state.join(PREVIOUS));
         if is_decided {

@@ -54,9 +54,9 @@ const SECOND: usize = 11;
 /// The name of the thing of the identity in force. What belongs to it is whole.
 fn in_force(directory: &Directory) -> Option<String> {
     let identity = match directory.current().unwrap() {
-        Found::Nothing => return None,
-        Found::Identity(found) => found,
-        Found::Damaged(what) => panic!("{what}"),
+        FoundIdentity::Nothing => return None,
+        FoundIdentity::Identity(found) => found,
+        FoundIdentity::Damaged(what) => panic!("{what}"),
     };
     let thing = identity.thing.clone();
     assert_eq!(identity, self::identity(&thing));
@@ -238,7 +238,7 @@ fn the_real_disk_does_the_same_and_nobody_else_may_look() {
     use std::os::unix::fs::PermissionsExt as _;
     let (_keep, state) = real();
     let (directory, lock) = Directory::open(&state, &this_machine()).unwrap().unwrap();
-    assert_eq!(directory.current().unwrap(), Found::Nothing);
+    assert_eq!(directory.current().unwrap(), FoundIdentity::Nothing);
     for (last, (name, operation)) in OPERATIONS.iter().enumerate() {
         operation(&directory).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(vec![in_force(&directory).as_deref()], allowed(last, true), "{name}");
@@ -279,7 +279,7 @@ fn what_is_damaged_is_said_and_what_is_no_file_is_not_followed() {
         let found = directory.current().unwrap();
         std::fs::write(file(name), before).unwrap();
         match found {
-            Found::Damaged(what) => what.replace(state.to_str().unwrap(), ""),
+            FoundIdentity::Damaged(what) => what.replace(state.to_str().unwrap(), ""),
             other => panic!("{other:?}"),
         }
     };
@@ -293,7 +293,7 @@ fn what_is_damaged_is_said_and_what_is_no_file_is_not_followed() {
     std::fs::remove_file(file("private.pem.key")).unwrap();
     let token = Identity { key: KeyPlace::Token, ..identity("one") };
     std::fs::write(file("thing.json"), serde_json::to_vec(&token).unwrap()).unwrap();
-    assert_eq!(directory.current().unwrap(), Found::Identity(token));
+    assert_eq!(directory.current().unwrap(), FoundIdentity::Identity(token));
     std::fs::remove_file(file("thing.json")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", file("thing.json")).unwrap();
     assert!(directory.current().unwrap_err().to_string().contains("a symbolic link"));

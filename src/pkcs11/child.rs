@@ -197,7 +197,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::super::uri::Uri;
-    use super::super::wire::Found;
+    use super::super::wire::TokenNames;
     use super::*;
 
     /// What becomes of a signer that is this script of the shell. `ANSWER` in it is a file with a good answer.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn done() -> Done {
-        let found = Found { key: "k".to_owned(), ..Found::default() };
+        let found = TokenNames { key: "k".to_owned(), ..TokenNames::default() };
         Done { found, public_key: None, signature: Some(vec![1]), accepted: None }
     }
 

@@ -13,7 +13,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::fault::{Pkcs11Fault, TokenFault};
 use super::uri::Uri;
-use super::wire::{Done, Found, Hash, Padding, Request, Sign};
+use super::wire::{Done, Hash, Padding, Request, Sign, TokenNames};
 use super::{child, refused, words};
 
 /// What kind of key it is: those that both IoT Core and tokens have.
@@ -127,7 +127,7 @@ impl TokenKey {
     ///
     /// # Errors
     /// Why it doesn't sign.
-    pub(crate) fn try_out(&self) -> Result<Found, TokenFault> {
+    pub(crate) fn try_out(&self) -> Result<TokenNames, TokenFault> {
         let scheme = self.schemes()[0];
         self.done(scheme, b"gatewire").map(|(done, _)| done.found)
     }

@@ -18,7 +18,7 @@ use super::fault::Pkcs11Fault;
 use super::mark::PinMark;
 use super::module::{self, Module, PrivateKey};
 use super::step::Step;
-use super::wire::{self, Answer, Done, Found, MAX_FRAME, Request};
+use super::wire::{self, Answer, Done, MAX_FRAME, Request, TokenNames};
 use crate::regular::{self, Unread};
 use crate::secret::Secret;
 
@@ -73,7 +73,7 @@ fn work(request: &Request, tell: &mut dyn FnMut(&Answer) -> io::Result<()>) -> i
     let done = logged_in(request, &info, &session, &mut at).and_then(|accepted| {
         at(Step::FindKey);
         let key = PrivateKey::find(&session, &request.key, accepted.is_some())?;
-        let found = Found { library: module.name.clone(), token: info.label().to_owned(), key: key.name.clone() };
+        let found = TokenNames { library: module.name.clone(), token: info.label().to_owned(), key: key.name.clone() };
         let public_key = key.public_key();
         let signature = match &request.sign {
             Some(sign) => {

@@ -76,7 +76,7 @@ pub(super) enum Answer {
 /// The key was found, and has signed if that was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Done {
-    pub(super) found: Found,
+    pub(super) found: TokenNames,
     /// SubjectPublicKeyInfo of RFC 5280 in DER, as far as the token tells.
     pub(super) public_key: Option<Vec<u8>>,
     /// As TLS has it.
@@ -87,7 +87,7 @@ pub(super) struct Done {
 
 /// What module, token and key call themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct TokenNames {
     pub(crate) library: String,
     pub(crate) token: String,
     pub(crate) key: String,
@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out_however_it_is_cut() {
-        let found = Found { token: "ü\n".to_owned(), ..Found::default() };
+        let found = TokenNames { token: "ü\n".to_owned(), ..TokenNames::default() };
         let done = Done { found, public_key: Some(vec![0, 255]), signature: None, accepted: None };
         let answers = [Answer::At(Step::Login), Answer::Done(Box::new(done)), Answer::Failed(Pkcs11Fault::PinLocked)];
         let bytes: Vec<u8> = answers.iter().flat_map(frame).collect();

@@ -16,7 +16,7 @@ use super::trouble::{Stage, Trouble};
 use super::waits::Waits;
 use super::wire::{Request, created, registered};
 use crate::config;
-use crate::identity::{Directory, DiskError, Found, Identity, Platform};
+use crate::identity::{Directory, DiskError, FoundIdentity, Identity, Platform};
 use crate::net::{Network, Transport};
 use crate::time;
 
@@ -127,8 +127,10 @@ impl<N: Network> Provisioner<N> {
             let tls = self.setup.tls.clone();
             let found = self.on_disk(Stage::Key, move |making| -> Result<_, DiskError> {
                 match making.directory().current()? {
-                    Found::Identity(identity) if making.is_usable(&tls) => Ok(Err(identity)),
-                    Found::Identity(_) | Found::Nothing | Found::Damaged(_) => Ok(Ok(making.progress()?)),
+                    FoundIdentity::Identity(identity) if making.is_usable(&tls) => Ok(Err(identity)),
+                    FoundIdentity::Identity(_) | FoundIdentity::Nothing | FoundIdentity::Damaged(_) => {
+                        Ok(Ok(making.progress()?))
+                    }
                 }
             });
             let trouble = match found.await {

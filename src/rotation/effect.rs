@@ -41,7 +41,7 @@ pub(crate) enum Stage {
 
 /// What an earlier life of the daemon has left of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct UnfinishedRotation {
     pub(crate) cause: Cause,
     pub(crate) stage: Stage,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::effect::{Cause, Found, Stage};
+use super::effect::{Cause, Stage, UnfinishedRotation};
 use crate::identity::{self, DiskError, Identity, KeyPlace, Progress, Signer, certificate_of};
 use crate::provisioning::{self, Making, Trouble};
 use crate::services::jobs::Identity as Job;
@@ -28,7 +28,7 @@ pub(super) struct Files {
 }
 
 /// What was found, and how far it says that it is.
-pub(super) type Left = (Option<Found>, Option<Progress>);
+pub(super) type Left = (Option<UnfinishedRotation>, Option<Progress>);
 
 impl Files {
     /// What an earlier life of the daemon has left of a rotation. What is of no use is removed.
@@ -98,7 +98,7 @@ fn of_disk(error: &DiskError) -> String {
 }
 
 /// How far a rotation is by its notes.
-fn found(progress: &Progress) -> Option<Found> {
+fn found(progress: &Progress) -> Option<UnfinishedRotation> {
     let cause = match &progress.cause {
         identity::Cause::Claim => return None,
         identity::Cause::Renewal => Cause::Renewal,
@@ -110,7 +110,7 @@ fn found(progress: &Progress) -> Option<Found> {
         (identity::Step::Trial | identity::Step::Commit, None) if progress.committing => Stage::Committing,
         (identity::Step::Trial | identity::Step::Commit, None) => Stage::Trial,
     };
-    Some(Found { cause, stage })
+    Some(UnfinishedRotation { cause, stage })
 }
 
 /// Notes how far it is.

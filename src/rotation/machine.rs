@@ -6,7 +6,7 @@ mod way_back;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::effect::{Answered, Cause, Effect, Ended, Found, NoAnswer, Note, Now, Question, Stage, Step};
+use super::effect::{Answered, Cause, Effect, Ended, NoAnswer, Note, Now, Question, Stage, Step, UnfinishedRotation};
 use super::renewal;
 use crate::identity::Which;
 use crate::services::jobs::Identity as Job;
@@ -124,7 +124,7 @@ enum Next {
 
 impl Machine {
     /// With what an earlier life of the daemon has left: `found` of a new identity, `made_for` of the one in force.
-    pub(crate) fn new(found: Option<Found>, note: Note, made_for: Option<Job>, now: Now) -> Machine {
+    pub(crate) fn new(found: Option<UnfinishedRotation>, note: Note, made_for: Option<Job>, now: Now) -> Machine {
         let mut machine = Machine {
             state: State::Idle,
             cause: None,
@@ -147,7 +147,7 @@ impl Machine {
         machine
     }
 
-    fn take_up(&mut self, Found { cause, stage }: Found, now: Now) {
+    fn take_up(&mut self, UnfinishedRotation { cause, stage }: UnfinishedRotation, now: Now) {
         self.cause = Some(cause);
         self.committing = matches!(&stage, Stage::Committing | Stage::GivenUp { committing: true, .. });
         match stage {

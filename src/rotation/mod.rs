@@ -31,7 +31,7 @@ mod task;
 mod tests;
 
 #[cfg(test)]
-use effect::{Answered, Found};
+use effect::{Answered, UnfinishedRotation};
 use effect::{Cause, Effect, Ended, Failed, NoAnswer, Note, Now, Question, Stage, Step};
 use machine::Machine;
 pub(crate) use orders::Orders;

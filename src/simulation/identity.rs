@@ -17,7 +17,8 @@ use x509_parser::prelude::FromDer as _;
 use crate::blocking::NoThread;
 use crate::identity::simulated::{Cut, Fault, SimulatedDisk};
 use crate::identity::{
-    self, Directory, Disk, Found, Identity, KeyError, KeyKind, Platform, Progress, Signer, Work, certificate_of, parse,
+    self, Directory, Disk, FoundIdentity, Identity, KeyError, KeyKind, Platform, Progress, Signer, Work,
+    certificate_of, parse,
 };
 use crate::net::tests::pki::set_mode;
 use crate::secret::Secret;
@@ -155,7 +156,7 @@ impl SimulatedPlatform {
         let of = |disk: SimulatedDisk| {
             disk.restart();
             let found = Directory::on(&self.directory, Arc::new(disk)).current();
-            found.ok().and_then(Found::usable)
+            found.ok().and_then(FoundIdentity::usable)
         };
         let kept = self.disk.copy();
         kept.power_loss(None);

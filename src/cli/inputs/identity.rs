@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Means;
 use crate::config::{Config, Environment, Provisioning};
-use crate::identity::{Directory, Found, Identity, KeyPlace, Platform};
+use crate::identity::{Directory, FoundIdentity, Identity, KeyPlace, Platform};
 use crate::net::credentials::{self, Credentials, CredentialsProblems};
 use crate::owner::quoted;
 use crate::time;
@@ -21,9 +21,9 @@ pub(super) fn read(
 ) -> Result<Means, Vec<String>> {
     let state = environment.state();
     let damaged = match Directory::at(&state, platform).current() {
-        Ok(Found::Nothing) => None,
-        Ok(Found::Damaged(what)) => Some(what),
-        Ok(Found::Identity(identity)) => match elsewhere(config, &identity, &environment.identity()) {
+        Ok(FoundIdentity::Nothing) => None,
+        Ok(FoundIdentity::Damaged(what)) => Some(what),
+        Ok(FoundIdentity::Identity(identity)) => match elsewhere(config, &identity, &environment.identity()) {
             Some(line) => return Err(vec![line]),
             None => match own(config, &state, &identity, platform) {
                 Ok(credentials) => return Ok(Means::Own(credentials, Some(identity))),

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::cloud::{Cloud, trouble};
 use crate::identity::simulated::{Cut, Fault, SimulatedDisk};
 use crate::identity::{
-    Cause, Directory, Found, Identity, KeyKind, KeyPlace, Ownership, Progress, Step, Which, certificate_of, parse,
+    Cause, Directory, FoundIdentity, Identity, KeyKind, KeyPlace, Ownership, Progress, Step, Which, certificate_of,
+    parse,
 };
 use crate::provisioning::machine::{Action, Machine, Outcome};
 use crate::provisioning::trouble::{Blame, Stage, Trouble};
@@ -77,7 +78,7 @@ impl World {
             return None;
         }
         self.examine();
-        if let Found::Identity(identity) = making.directory().current().unwrap() {
+        if let FoundIdentity::Identity(identity) = making.directory().current().unwrap() {
             return Some(identity);
         }
         let mut machine = Machine::new(KeyPlace::File, making.progress().ok()?);
@@ -154,9 +155,9 @@ impl World {
     fn examine(&mut self) {
         let directory = self.directory();
         let found = match directory.current().unwrap() {
-            Found::Nothing => None,
-            Found::Identity(identity) => Some(identity),
-            Found::Damaged(what) => panic!("{what}"),
+            FoundIdentity::Nothing => None,
+            FoundIdentity::Identity(identity) => Some(identity),
+            FoundIdentity::Damaged(what) => panic!("{what}"),
         };
         let Some(identity) = found else {
             assert_eq!(self.in_force, None, "an identity is lost");
@@ -176,7 +177,7 @@ impl World {
     fn examine_files(&self) {
         let directory = self.directory();
         directory.recover().unwrap();
-        let Found::Identity(identity) = directory.current().unwrap() else { panic!("no identity") };
+        let FoundIdentity::Identity(identity) = directory.current().unwrap() else { panic!("no identity") };
         let paths = directory.paths(Which::Current);
         let text = |path: &Path| String::from_utf8(directory.read(path).unwrap().unwrap()).unwrap();
         let key = parse(&Secret::new(text(&paths.key))).unwrap();

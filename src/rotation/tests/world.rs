@@ -8,7 +8,7 @@ use serde_json::Map;
 
 use crate::identity::Which;
 use crate::rotation::{
-    Answered, Cause, Effect, Ended, Failed, Found, Machine, NoAnswer, Note, Now, Question, Stage, Step,
+    Answered, Cause, Effect, Ended, Failed, Machine, NoAnswer, Note, Now, Question, Stage, Step, UnfinishedRotation,
 };
 use crate::services::jobs::Identity as Job;
 
@@ -232,7 +232,11 @@ impl World {
         if let Some(effect) = self.pending.take().filter(|_| is_done && !self.disk_is_full) {
             self.perform(effect);
         }
-        let found = self.disk.next.as_ref().map(|made| Found { cause: made.cause.clone(), stage: made.stage.clone() });
+        let found = self
+            .disk
+            .next
+            .as_ref()
+            .map(|made| UnfinishedRotation { cause: made.cause.clone(), stage: made.stage.clone() });
         (self.asked, self.connected, self.using) = (None, None, (Which::Current, self.disk.current));
         self.job_is_known = false;
         self.machine = Machine::new(found, self.disk.note.clone(), self.disk.made_for.clone(), self.now());
