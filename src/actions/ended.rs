@@ -13,7 +13,7 @@ const MAX_TOLD: usize = 1024;
 
 /// How it has ended, and the last that it wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Ended {
+pub(crate) struct ProgramEnd {
     pub(crate) how: How,
     /// At most 1024 characters each, the last; raw, as the program wrote them.
     pub(crate) stdout: String,
@@ -37,14 +37,14 @@ pub(crate) enum How {
     Lost(String),
 }
 
-impl Ended {
+impl ProgramEnd {
     /// Without having written anything.
-    pub(crate) fn silently(how: How) -> Ended {
-        Ended { how, stdout: String::new(), stderr: String::new(), stderr_lines: 0 }
+    pub(crate) fn silently(how: How) -> ProgramEnd {
+        ProgramEnd { how, stdout: String::new(), stderr: String::new(), stderr_lines: 0 }
     }
 
-    pub(super) fn with(how: How, stdout: &Ends, stderr: &Ends) -> Ended {
-        Ended { how, stdout: told(&stdout.text()), stderr: told(&stderr.text()), stderr_lines: stderr.lines() }
+    pub(super) fn with(how: How, stdout: &Ends, stderr: &Ends) -> ProgramEnd {
+        ProgramEnd { how, stdout: told(&stdout.text()), stderr: told(&stderr.text()), stderr_lines: stderr.lines() }
     }
 
     pub(crate) fn is_success(&self) -> bool {

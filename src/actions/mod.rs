@@ -33,7 +33,7 @@ pub(crate) const ROTATE: &str = "ROTATE_CERTIFICATE";
 
 pub(crate) use action::{Action, Actions, Done, Download, Run, RunsAs, Word};
 pub(crate) use document::{asked_for, plan};
-pub(crate) use ended::{Ended, How};
+pub(crate) use ended::{How, ProgramEnd};
 pub(crate) use execution::{BadExecutionId, ExecutionId};
 pub(crate) use hosts::HostPattern;
 pub(crate) use invocation::Invocation;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use super::position::{GoOn, Life, MAX_BEGUN, Position, Stage, go_on};
-use super::{Action, Done, Ended, ExecutionId, How, Invocation, Plan, ROTATE, Step, Wanted, Work};
+use super::{Action, Done, ExecutionId, How, Invocation, Plan, ProgramEnd, ROTATE, Step, Wanted, Work};
 use crate::duration::written;
 use crate::services::jobs::CERTIFICATE_ROTATOR;
 
@@ -20,7 +20,7 @@ pub(crate) trait Host {
     fn tell(&self, told: Told);
 
     /// Runs the program of an action; it is ended when the execution is cancelled.
-    fn run(&self, invocation: &Invocation, download: Option<&Path>) -> impl Future<Output = Ended>;
+    fn run(&self, invocation: &Invocation, download: Option<&Path>) -> impl Future<Output = ProgramEnd>;
 
     /// Fetches a file for an action: its path, or why it can't be had.
     fn fetch(
@@ -204,7 +204,7 @@ fn begun(noted: Option<&Position>, step: usize) -> u32 {
     noted.filter(|noted| noted.step == step).map_or(0, |noted| noted.begun.max(1))
 }
 
-fn told(step: &Step, invocation: &Invocation, ended: &Ended) -> Told {
+fn told(step: &Step, invocation: &Invocation, ended: &ProgramEnd) -> Told {
     let mut told = Told::new();
     match &ended.how {
         How::Exit(code) => told.push((EXIT_CODE, code.to_string())),
@@ -231,7 +231,7 @@ fn told(step: &Step, invocation: &Invocation, ended: &Ended) -> Told {
     told
 }
 
-fn has_too_many_lines(step: &Step, ended: &Ended) -> bool {
+fn has_too_many_lines(step: &Step, ended: &ProgramEnd) -> bool {
     step.allowed_stderr_lines.is_some_and(|allowed| ended.stderr_lines > u64::from(allowed))
 }
 

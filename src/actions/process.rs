@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::ended::MAX_KEPT;
 use super::leftover::Ending;
-use super::{Ended, ExecutionId, How};
+use super::{ExecutionId, How, ProgramEnd};
 use crate::program::{self, Ends, Group, environment};
 
 /// For what stands in the pipes when the program has ended. Something that it has left running may hold them open.
@@ -38,16 +38,16 @@ pub(crate) struct Program<'a> {
 
 /// Runs it until it ends, its time is over, or `cancelled` completes: then everything that belongs to it gets SIGTERM, and after 10 s
 /// SIGKILL. Nothing is started if `cancelled` has completed before. Dropping this future kills the process group at once.
-pub(crate) async fn run(program: Program<'_>, cancelled: impl Future<Output = ()>) -> Ended {
+pub(crate) async fn run(program: Program<'_>, cancelled: impl Future<Output = ()>) -> ProgramEnd {
     let mut cancelled = std::pin::pin!(cancelled);
     tokio::select! {
         biased;
-        () = &mut cancelled => return Ended::silently(How::Cancelled),
+        () = &mut cancelled => return ProgramEnd::silently(How::Cancelled),
         () = std::future::ready(()) => {}
     }
     match Running::start(program) {
         Ok(mut running) => running.until_the_end(cancelled, &Ending::default()).await,
-        Err(why) => Ended::silently(How::NotStarted(why)),
+        Err(why) => ProgramEnd::silently(How::NotStarted(why)),
     }
 }
 
@@ -75,7 +75,7 @@ impl Running {
     }
 
     /// As [`run`]. To be called once.
-    pub(crate) async fn until_the_end(&mut self, cancelled: impl Future<Output = ()>, ending: &Ending) -> Ended {
+    pub(crate) async fn until_the_end(&mut self, cancelled: impl Future<Output = ()>, ending: &Ending) -> ProgramEnd {
         let Running { execution, timeout: limit, group, child, streams } = self;
         let end = async {
             let why = tokio::select! {
@@ -105,7 +105,7 @@ impl Running {
             () = streams.read() => How::Lost("internal error: nobody waits for it".to_owned()),
         };
         let _ = timeout(LAST_WORDS, streams.read_to_end()).await;
-        Ended::with(how, &streams.out, &streams.err)
+        ProgramEnd::with(how, &streams.out, &streams.err)
     }
 }
 

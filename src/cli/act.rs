@@ -28,7 +28,7 @@ use super::output;
 use crate::actions::leftover::Ending;
 use crate::actions::process::{Program, Running};
 use crate::actions::root::wire::{Answer, Request, RunRequest};
-use crate::actions::{Done, Ended, ExecutionId, How};
+use crate::actions::{Done, ExecutionId, How, ProgramEnd};
 use crate::journal;
 use crate::owner;
 use crate::printable::printable;
@@ -144,7 +144,7 @@ async fn turn(asked: &mut Asked, lock: &Path) -> Option<Turn> {
     match asked.turn(lock).await {
         Some(Ok(turn)) => return Some(turn),
         Some(Err(error)) => refuse(asked, &format!("{} can't be locked: {error}", lock.display())).await,
-        None => asked.answer(&Answer::Ended(Ended::silently(How::Cancelled))).await,
+        None => asked.answer(&Answer::Ended(ProgramEnd::silently(How::Cancelled))).await,
     }
     None
 }
@@ -185,7 +185,7 @@ async fn act(asked: &mut Asked, request: &RunRequest, peer: u32, path: &Path, lo
 }
 
 /// Until the program has ended by itself or by who asked for it; `None`: this process is to end before.
-async fn until_the_end(asked: &mut Asked, running: &mut Running, done: Done) -> Option<Ended> {
+async fn until_the_end(asked: &mut Asked, running: &mut Running, done: Done) -> Option<ProgramEnd> {
     let ending = Ending::default();
     let (cancel, cancelled) = oneshot::channel::<()>();
     let mut ended = pin!(running.until_the_end(async { drop(cancelled.await) }, &ending));

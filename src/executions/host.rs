@@ -10,7 +10,7 @@ use super::programs::Fetching;
 use super::{Executions, notes};
 use crate::actions::performing::{ACTION, Host, Performed, Performing, Told};
 use crate::actions::position::{Life, Position};
-use crate::actions::{Ended, ExecutionId, How, Invocation, Plan, Wanted};
+use crate::actions::{ExecutionId, How, Invocation, Plan, ProgramEnd, Wanted};
 use crate::services::jobs::Identity;
 use crate::socket::Seldom;
 use crate::store::Write;
@@ -76,12 +76,12 @@ impl Host for Running {
         self.executions.services.has_news();
     }
 
-    async fn run(&self, invocation: &Invocation, download: Option<&Path>) -> Ended {
+    async fn run(&self, invocation: &Invocation, download: Option<&Path>) -> ProgramEnd {
         // The configuration may have been read again since the plan was made.
         let action = invocation.action();
         if self.executions.settings().actions.named(&action.name) != Some(action) {
             let why = "the configuration has been changed since the job began, and doesn't allow it as it was";
-            return Ended::silently(How::NotStarted(why.to_owned()));
+            return ProgramEnd::silently(How::NotStarted(why.to_owned()));
         }
         let cancelled = Box::pin(self.cancelled());
         self.executions.programs.run(invocation, download, &self.execution, cancelled).await

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::actions::leftover::Ending;
 use crate::actions::process::{self, Program};
 use crate::actions::root::Root;
-use crate::actions::{Download, Ended, ExecutionId, Invocation, RunsAs, Wanted};
+use crate::actions::{Download, ExecutionId, Invocation, ProgramEnd, RunsAs, Wanted};
 use crate::blocking;
 use crate::config::Proxy;
 use crate::download::{self, Order, Patience, Progress};
@@ -45,7 +45,7 @@ pub(crate) trait Programs {
         download: Option<&'a Path>,
         execution: &'a ExecutionId,
         cancelled: Local<'a, ()>,
-    ) -> Local<'a, Ended>;
+    ) -> Local<'a, ProgramEnd>;
 
     /// Fetches a file, telling how much of it is there: its path, or why it can't be had.
     fn fetch<'a>(&'a self, file: Fetching<'a>, progress: &'a dyn Fn(String)) -> Local<'a, Result<PathBuf, String>>;
@@ -84,7 +84,7 @@ impl Programs for MachinePrograms {
         download: Option<&'a Path>,
         execution: &'a ExecutionId,
         cancelled: Local<'a, ()>,
-    ) -> Local<'a, Ended> {
+    ) -> Local<'a, ProgramEnd> {
         Box::pin(async move {
             match invocation.action().runs_as {
                 RunsAs::Root => self.root.run(invocation, execution, download, cancelled).await,

@@ -48,7 +48,7 @@ pub(crate) struct UnfinishedRotation {
 
 /// What a rotation has come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Ended {
+pub(crate) struct RotationEnd {
     pub(crate) cause: Cause,
     /// Why the new certificate isn't in force; `None`: it is.
     pub(crate) failed: Option<String>,
@@ -76,7 +76,7 @@ pub(crate) struct Tried {
 pub(crate) struct Note {
     /// The last that has ended.
     #[serde(default)]
-    pub(crate) ended: Option<Ended>,
+    pub(crate) ended: Option<RotationEnd>,
     /// When the last renewal began, by the clock on the wall.
     #[serde(default)]
     pub(crate) renewed_at: Option<Rfc3339>,
@@ -154,7 +154,7 @@ pub(crate) enum Effect {
     /// Likewise, when it makes its next attempt anyway.
     UseAtNextAttempt(Which),
     /// It is over.
-    Over(Ended),
+    Over(RotationEnd),
 }
 
 /// How far a rotation is, for people.

@@ -6,7 +6,9 @@ mod way_back;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::effect::{Answered, Cause, Effect, Ended, NoAnswer, Note, Now, Question, Stage, Step, UnfinishedRotation};
+use super::effect::{
+    Answered, Cause, Effect, NoAnswer, Note, Now, Question, RotationEnd, Stage, Step, UnfinishedRotation,
+};
 use super::renewal;
 use crate::identity::Which;
 use crate::services::jobs::Identity as Job;
@@ -139,7 +141,7 @@ impl Machine {
         };
         if let Some(cause) = made_for.map(Cause::Job) {
             // What was noted of it may not have come to the disk.
-            machine.note.ended = Some(Ended { cause, failed: None });
+            machine.note.ended = Some(RotationEnd { cause, failed: None });
         }
         if let Some(found) = found {
             machine.take_up(found, now);

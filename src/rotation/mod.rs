@@ -32,7 +32,7 @@ mod tests;
 
 #[cfg(test)]
 use effect::{Answered, UnfinishedRotation};
-use effect::{Cause, Effect, Ended, Failed, NoAnswer, Note, Now, Question, Stage, Step};
+use effect::{Cause, Effect, Failed, NoAnswer, Note, Now, Question, RotationEnd, Stage, Step};
 use machine::Machine;
 pub(crate) use orders::Orders;
 pub(crate) use task::{Means, Rotations, Settings, When};

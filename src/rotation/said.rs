@@ -1,6 +1,6 @@
 //! What is said of rotations in the journal and the status document.
 
-use super::{Cause, Ended, Failed, Step};
+use super::{Cause, Failed, RotationEnd, Step};
 use crate::identity::{IdentityError, IdentityState, Phase};
 use crate::journal;
 use crate::services::jobs::Identity as Job;
@@ -33,7 +33,7 @@ pub(super) fn step(step: Step, cause: Option<&Cause>) {
 }
 
 /// It is over.
-pub(super) fn over(ended: &Ended, state: &IdentityState) {
+pub(super) fn over(ended: &RotationEnd, state: &IdentityState) {
     let Some(failed) = &ended.failed else {
         log::info!(
             GATEWIRE_EVENT = "rotated";

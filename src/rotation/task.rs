@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::files::{Csr, Files};
 use super::orders::Order;
 use super::renewal;
-use super::{Cause, Effect, Ended, Machine, Now, Orders, Question, Step, said};
+use super::{Cause, Effect, Machine, Now, Orders, Question, RotationEnd, Step, said};
 use crate::config::{self, Provisioning};
 use crate::identity::{Directory, Identity, IdentityState, Phase, Progress, Which};
 use crate::link::state::{Attempt, Came, LinkState};
@@ -304,11 +304,11 @@ impl<'a> Task<'a> {
         }
     }
 
-    fn over(&mut self, ended: Ended) {
+    fn over(&mut self, ended: RotationEnd) {
         self.withdraw();
         self.csr = None;
         said::over(&ended, &self.around.state);
-        if let Ended { cause: Cause::Job(job), failed } = ended {
+        if let RotationEnd { cause: Cause::Job(job), failed } = ended {
             self.around.orders.over(&job, failed.map_or(Ok(()), Err));
         }
     }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::judge::Judge;
-use crate::actions::{Ended, ExecutionId, How, Invocation};
+use crate::actions::{ExecutionId, How, Invocation, ProgramEnd};
 use crate::executions::programs::{Fetching, Local, Programs};
 use crate::time;
 pub(super) use fate::Fate;
@@ -197,11 +197,11 @@ impl Programs for OfProcess {
         _: Option<&'a Path>,
         execution: &'a ExecutionId,
         mut cancelled: Local<'a, ()>,
-    ) -> Local<'a, Ended> {
+    ) -> Local<'a, ProgramEnd> {
         Box::pin(async move {
             tokio::select! {
                 biased;
-                () = &mut cancelled => return Ended::silently(How::Cancelled),
+                () = &mut cancelled => return ProgramEnd::silently(How::Cancelled),
                 () = std::future::ready(()) => {}
             }
             let action = invocation.action();
@@ -228,7 +228,7 @@ impl Programs for OfProcess {
                 sleep(if fate.is_stubborn { GRACE } else { MOMENT }).await;
                 waited.ended(None);
             }
-            Ended::silently(how)
+            ProgramEnd::silently(how)
         })
     }
 

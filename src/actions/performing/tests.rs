@@ -13,7 +13,7 @@ use crate::time;
 struct Scripted {
     life: Life,
     /// How the programs end, in their order; one for which there is none runs until it is cancelled.
-    ends: RefCell<VecDeque<Ended>>,
+    ends: RefCell<VecDeque<ProgramEnd>>,
     /// What was begun and noted, in their order.
     happened: RefCell<Vec<String>>,
     /// What was noted last.
@@ -24,7 +24,7 @@ struct Scripted {
 }
 
 impl Scripted {
-    fn new(ends: impl IntoIterator<Item = Ended>) -> Scripted {
+    fn new(ends: impl IntoIterator<Item = ProgramEnd>) -> Scripted {
         Scripted {
             life: life("boot", 1),
             ends: RefCell::new(ends.into_iter().collect()),
@@ -66,14 +66,14 @@ impl Host for Scripted {
         self.happens(format!("tell {}", told[1].1));
     }
 
-    async fn run(&self, invocation: &Invocation, _: Option<&Path>) -> Ended {
+    async fn run(&self, invocation: &Invocation, _: Option<&Path>) -> ProgramEnd {
         self.happens(format!("run {}", invocation.action().name));
         let ended = self.ends.borrow_mut().pop_front();
         match ended {
             Some(ended) => ended,
             None => {
                 self.cancelled().await;
-                Ended::silently(How::Cancelled)
+                ProgramEnd::silently(How::Cancelled)
             }
         }
     }
@@ -108,8 +108,13 @@ fn life(boot: &str, process: u64) -> Life {
     Life { boot: boot.to_owned(), process }
 }
 
-fn exit(code: i32) -> Ended {
-    Ended { stdout: "out".to_owned(), stderr: "err".to_owned(), stderr_lines: 3, ..Ended::silently(How::Exit(code)) }
+fn exit(code: i32) -> ProgramEnd {
+    ProgramEnd {
+        stdout: "out".to_owned(),
+        stderr: "err".to_owned(),
+        stderr_lines: 3,
+        ..ProgramEnd::silently(How::Exit(code))
+    }
 }
 
 fn step(name: &str, change: impl FnOnce(&mut Action)) -> Step {

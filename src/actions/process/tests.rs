@@ -20,21 +20,21 @@ fn impatient() -> Ending {
     Ending { grace: Duration::from_millis(50), ..Ending::default() }
 }
 
-async fn run_with(program: Program<'_>, cancelled: impl Future<Output = ()>, ending: &Ending) -> Ended {
+async fn run_with(program: Program<'_>, cancelled: impl Future<Output = ()>, ending: &Ending) -> ProgramEnd {
     Running::start(program).unwrap().until_the_end(cancelled, ending).await
 }
 
 /// Runs it to its end, for the execution of this test.
-async fn run_words(test: &str, words: &[&str]) -> Ended {
+async fn run_words(test: &str, words: &[&str]) -> ProgramEnd {
     run(Program { argv: &argv(words), execution: &execution(test), timeout: LONG }, pending()).await
 }
 
-async fn shell(test: &str, script: &str) -> Ended {
+async fn shell(test: &str, script: &str) -> ProgramEnd {
     run_words(test, &["sh", "-c", script]).await
 }
 
 /// Runs a script until it has made a file called `ready` in the directory that it finds in `$1`.
-async fn until_ready(test: &str, directory: &TempDir, script: &str, ending: &Ending) -> Ended {
+async fn until_ready(test: &str, directory: &TempDir, script: &str, ending: &Ending) -> ProgramEnd {
     let place = directory.path().to_str().unwrap();
     let argv = argv(&["sh", "-c", script, "sh", place]);
     let ready = directory.path().join("ready");
@@ -45,10 +45,10 @@ async fn until_ready(test: &str, directory: &TempDir, script: &str, ending: &End
 #[tokio::test(flavor = "local")]
 async fn arguments_arrive_as_they_are_and_both_streams_are_told() {
     let ended = run_words("arguments", &["printf", "%s|", "$HOME; *", "", "two words"]).await;
-    assert_eq!(ended, Ended { stdout: "$HOME; *||two words|".to_owned(), ..Ended::silently(How::Exit(0)) });
+    assert_eq!(ended, ProgramEnd { stdout: "$HOME; *||two words|".to_owned(), ..ProgramEnd::silently(How::Exit(0)) });
     assert!(ended.is_success());
     let ended = shell("arguments", "cat; pwd; echo one >&2; printf two >&2; exit 3").await;
-    let expected = Ended { how: How::Exit(3), stdout: "/\n".into(), stderr: "one\ntwo".into(), stderr_lines: 2 };
+    let expected = ProgramEnd { how: How::Exit(3), stdout: "/\n".into(), stderr: "one\ntwo".into(), stderr_lines: 2 };
     assert_eq!(ended, expected);
     assert_eq!(shell("arguments", "kill -SEGV $$").await.how, How::Signal(11));
     assert_eq!(How::Signal(11).to_string(), "was ended by signal SIGSEGV");
@@ -171,7 +171,7 @@ async fn what_is_cancelled_before_is_not_started() {
     let file = directory.path().join("file");
     let argv = argv(&["touch", file.to_str().unwrap()]);
     let program = Program { argv: &argv, execution: &execution("before"), timeout: LONG };
-    assert_eq!(run(program, ready(())).await, Ended::silently(How::Cancelled));
+    assert_eq!(run(program, ready(())).await, ProgramEnd::silently(How::Cancelled));
     assert!(!file.exists());
 }
 

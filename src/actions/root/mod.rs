@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::StreamExt as _;
 use tokio_util::codec::{FramedRead, LinesCodec};
 
-use super::{Done, Ended, ExecutionId, How, Invocation};
+use super::{Done, ExecutionId, How, Invocation, ProgramEnd};
 use crate::owner;
 use wire::{Answer, MAX_LINE, Request, RunRequest};
 
@@ -77,7 +77,7 @@ impl Root {
         execution: &ExecutionId,
         download: Option<&Path>,
         cancelled: impl Future<Output = ()>,
-    ) -> Ended {
+    ) -> ProgramEnd {
         let request = Request::Run(RunRequest {
             action: invocation.action().name.clone(),
             arguments: invocation.arguments().to_vec(),
@@ -86,7 +86,7 @@ impl Root {
         });
         let mut conversation = match self.ask(&request).await {
             Ok(conversation) => conversation,
-            Err(why) => return Ended::silently(How::NotStarted(why)),
+            Err(why) => return ProgramEnd::silently(How::NotStarted(why)),
         };
         let limit = invocation.action().timeout;
         let mut ended = conversation.until_the_end(limit, cancelled).await;
@@ -163,7 +163,7 @@ impl Conversation {
     }
 
     /// `limit` is what the action may take.
-    async fn until_the_end(&mut self, limit: Duration, cancelled: impl Future<Output = ()>) -> Ended {
+    async fn until_the_end(&mut self, limit: Duration, cancelled: impl Future<Output = ()>) -> ProgramEnd {
         let mut cancelled = std::pin::pin!(cancelled);
         let mut deadline = Instant::now() + UNTIL_HEARD;
         let mut was_cancelled = false;
@@ -184,11 +184,11 @@ impl Conversation {
                 Ok(Answer::Started) if !was_cancelled => deadline = Instant::now() + limit + SLACK,
                 Ok(Answer::Waiting | Answer::Started) => {}
                 Ok(Answer::Ended(ended)) => return ended,
-                Ok(Answer::Refused(why)) => return Ended::silently(How::NotStarted(why)),
+                Ok(Answer::Refused(why)) => return ProgramEnd::silently(How::NotStarted(why)),
                 Ok(Answer::Gone) => {
-                    return Ended::silently(How::Lost("gatewire act answers another question".to_owned()));
+                    return ProgramEnd::silently(How::Lost("gatewire act answers another question".to_owned()));
                 }
-                Err(silence) => return Ended::silently(How::Lost(silence.to_string())),
+                Err(silence) => return ProgramEnd::silently(How::Lost(silence.to_string())),
             }
         }
     }

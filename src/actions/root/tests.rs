@@ -91,10 +91,10 @@ async fn the_helper_is_asked_by_name_and_its_answer_is_the_end() {
     };
     let asking = async {
         let ended = root.run(&invocation, &execution, Some(Path::new("/f")), pending()).await;
-        let expected = Ended { stderr: "no".to_owned(), stderr_lines: 1, ..Ended::silently(How::Exit(4)) };
+        let expected = ProgramEnd { stderr: "no".to_owned(), stderr_lines: 1, ..ProgramEnd::silently(How::Exit(4)) };
         assert_eq!(ended, expected);
         let ended = root.run(&invocation, &execution, None, pending()).await;
-        assert_eq!(ended, Ended::silently(How::NotStarted("it isn't listed".to_owned())));
+        assert_eq!(ended, ProgramEnd::silently(How::NotStarted("it isn't listed".to_owned())));
     };
     tokio::join!(answering, asking);
 }
@@ -113,7 +113,7 @@ async fn what_is_cancelled_is_ended_by_the_helper() {
     };
     let asking = async {
         let ended = root.run(&invocation, &execution, None, async { drop(cancelled.await) }).await;
-        assert_eq!(ended, Ended { stdout: "bye".to_owned(), ..Ended::silently(How::Cancelled) });
+        assert_eq!(ended, ProgramEnd { stdout: "bye".to_owned(), ..ProgramEnd::silently(How::Cancelled) });
     };
     tokio::join!(answering, asking);
 }

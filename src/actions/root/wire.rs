@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::actions::{BadExecutionId, Ended, ExecutionId, How};
+use crate::actions::{BadExecutionId, ExecutionId, How, ProgramEnd};
 
 /// The longest line, in bytes without its newline.
 pub(crate) const MAX_LINE: usize = 64 * 1024;
@@ -116,7 +116,7 @@ pub(crate) enum Answer {
     /// The program has been started.
     Started,
     /// The last answer to a request to run something.
-    Ended(Ended),
+    Ended(ProgramEnd),
     /// Nothing is left of the execution.
     Gone,
     /// The last answer to a request that can't be fulfilled.
@@ -170,7 +170,12 @@ impl Answer {
             AnswerLine { lost: Some(why), .. } => How::Lost(why),
             _ => return None,
         };
-        Some(Answer::Ended(Ended { how, stdout: line.stdout, stderr: line.stderr, stderr_lines: line.stderr_lines }))
+        Some(Answer::Ended(ProgramEnd {
+            how,
+            stdout: line.stdout,
+            stderr: line.stderr,
+            stderr_lines: line.stderr_lines,
+        }))
     }
 
     /// With its newline.
@@ -258,7 +263,7 @@ mod tests {
     #[test]
     fn an_answer_reads_back() {
         let ended =
-            |how| Answer::Ended(Ended { how, stdout: "o\n\u{1b}".into(), stderr: "é".into(), stderr_lines: 3 });
+            |how| Answer::Ended(ProgramEnd { how, stdout: "o\n\u{1b}".into(), stderr: "é".into(), stderr_lines: 3 });
         for answer in [
             Answer::Waiting,
             Answer::Started,
@@ -273,8 +278,8 @@ mod tests {
         ] {
             assert_eq!(Answer::read(answer.line().trim_end()), Some(answer));
         }
-        assert_eq!(Answer::Ended(Ended::silently(How::Exit(0))).line(), "{\"exit_code\":0}\n");
-        let not_started = Answer::Ended(Ended::silently(How::NotStarted("why".to_owned())));
+        assert_eq!(Answer::Ended(ProgramEnd::silently(How::Exit(0))).line(), "{\"exit_code\":0}\n");
+        let not_started = Answer::Ended(ProgramEnd::silently(How::NotStarted("why".to_owned())));
         assert_eq!(Answer::read(not_started.line().trim_end()), Some(Answer::Refused("why".to_owned())));
         for line in ["", "{}", "[1]", "{\"exit_code\":\"0\"}"] {
             assert_eq!(Answer::read(line), None, "{line}");
@@ -282,7 +287,7 @@ mod tests {
         // What a later version adds is passed over.
         assert_eq!(Answer::read("{\"started\":true,\"pid\":1}"), Some(Answer::Started));
         let longest =
-            Ended { how: How::Exit(0), stdout: "\0".repeat(1024), stderr: "\0".repeat(1024), stderr_lines: 1 };
+            ProgramEnd { how: How::Exit(0), stdout: "\0".repeat(1024), stderr: "\0".repeat(1024), stderr_lines: 1 };
         assert!(Answer::Ended(longest).line().len() < MAX_LINE);
     }
 }

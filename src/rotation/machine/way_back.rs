@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{ASK_AGAIN, KEPT, Machine, NOTED_AHEAD, PATIENCE, State};
 use crate::duration::written;
 use crate::identity::Which;
-use crate::rotation::effect::{Cause, Effect, Ended, Failed, Now, Question, Stage, Tried};
+use crate::rotation::effect::{Cause, Effect, Failed, Now, Question, RotationEnd, Stage, Tried};
 
 /// On the way back: one whose files can't be used makes way for the other after so long.
 const UNREADABLE: Duration = Duration::from_secs(30);
@@ -199,7 +199,7 @@ impl Machine {
         self.note.failed = failed.clone().and_then(of_this);
         self.state = State::Ending { failed: failed.clone(), keeps };
         if let Some(cause @ Cause::Job(_)) = self.cause.clone() {
-            self.note.ended = Some(Ended { cause, failed });
+            self.note.ended = Some(RotationEnd { cause, failed });
         }
         self.effects.push_back(Effect::Record(self.note.clone()));
     }
@@ -208,7 +208,7 @@ impl Machine {
     pub(super) fn ended(&mut self, failed: Option<String>, keeps: bool, now: Now) {
         let has_failed = failed.is_some();
         if let Some(cause) = self.cause.clone() {
-            self.effects.push_back(Effect::Over(Ended { cause, failed }));
+            self.effects.push_back(Effect::Over(RotationEnd { cause, failed }));
         }
         match has_failed {
             true if keeps => self.keep_or_discard(now),

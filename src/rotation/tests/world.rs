@@ -8,7 +8,8 @@ use serde_json::Map;
 
 use crate::identity::Which;
 use crate::rotation::{
-    Answered, Cause, Effect, Ended, Failed, Machine, NoAnswer, Note, Now, Question, Stage, Step, UnfinishedRotation,
+    Answered, Cause, Effect, Failed, Machine, NoAnswer, Note, Now, Question, RotationEnd, Stage, Step,
+    UnfinishedRotation,
 };
 use crate::services::jobs::Identity as Job;
 
@@ -60,7 +61,7 @@ pub(super) struct Aws {
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
     pub(super) job: Job,
-    pub(super) result: Option<Ended>,
+    pub(super) result: Option<RotationEnd>,
     /// AWS has cancelled it.
     pub(super) is_cancelled: bool,
 }
@@ -87,7 +88,7 @@ pub(super) struct World {
     jobs: i64,
     /// When certificates were asked for by renewals, by the clock that nobody sets.
     pub(super) renewals: Vec<Instant>,
-    pub(super) overs: Vec<Ended>,
+    pub(super) overs: Vec<RotationEnd>,
 }
 
 impl World {
@@ -180,7 +181,7 @@ impl World {
         self.using = (which, certificate);
     }
 
-    fn over(&mut self, ended: Ended) {
+    fn over(&mut self, ended: RotationEnd) {
         if let Some(wanted) = self.job.as_mut().filter(|wanted| ended.cause == Cause::Job(wanted.job.clone())) {
             wanted.result.get_or_insert_with(|| ended.clone());
         }
