@@ -13,7 +13,7 @@ use super::held::{Held, Ready};
 use crate::config;
 use crate::mapping::Direction;
 use crate::message::{AckToken, Inbound, Outbound, Topic};
-use crate::outbox::{Outcome, Refusal, Sender, Tally};
+use crate::outbox::{MessageOutcome, Refusal, Sender, Tally};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::Kept;
 use crate::store::reminder::Reminder;
@@ -271,14 +271,14 @@ impl Origin for UpRule {
 }
 
 impl Sender for UpRule {
-    fn settled(&self, id: u64, outcome: &Outcome) {
+    fn settled(&self, id: u64, outcome: &MessageOutcome) {
         let pending = match outcome {
             // The broker sends it again.
-            Outcome::Refused(Refusal::ShuttingDown) => return drop(self.withdraw(id)),
+            MessageOutcome::Refused(Refusal::ShuttingDown) => return drop(self.withdraw(id)),
             _ => self.withdraw(id),
         };
         if let Some(pending) = pending {
-            let refused = if let Outcome::Refused(refusal) = outcome { Some(refusal) } else { None };
+            let refused = if let MessageOutcome::Refused(refusal) = outcome { Some(refusal) } else { None };
             self.finish(&pending, refused);
         }
     }

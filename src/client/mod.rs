@@ -12,7 +12,7 @@ mod turns;
 pub(crate) use backoff::Backoff;
 pub(crate) use exchange::{Exchange, Moved, hang_up};
 pub(crate) use memory::{OtherSession, SessionMemory, noted_at};
-pub(crate) use outcome::{Outcome, StepReport};
+pub(crate) use outcome::{StepOutcome, StepReport};
 pub(crate) use reconfigured::Reconfigured;
 pub(crate) use state::{Failure, LastError, State};
 pub(crate) use telling::{Before, Say, Telling};

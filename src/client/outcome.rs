@@ -4,7 +4,7 @@ use super::Failure;
 
 /// What became of a step.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub(crate) enum StepOutcome {
     /// What was found, in one line.
     Passed(String),
     /// Something to know, in one line, that isn't a failure.
@@ -13,4 +13,4 @@ pub(crate) enum Outcome {
 }
 
 /// Takes the outcome of each step as it comes.
-pub(crate) type StepReport<'a> = &'a mut dyn FnMut(Outcome);
+pub(crate) type StepReport<'a> = &'a mut dyn FnMut(StepOutcome);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::line::Reject;
-use crate::outbox::{Outcome, Refusal};
+use crate::outbox::{MessageOutcome, Refusal};
 use crate::socket::append_string;
 
 /// The most lines of a client without an answer.
@@ -29,7 +29,7 @@ enum Owed {
     /// The `id` as it came: JSON text.
     Waiting {
         id: Option<Box<str>>,
-        outcome: oneshot::Receiver<Outcome>,
+        outcome: oneshot::Receiver<MessageOutcome>,
     },
     Known(Box<[u8]>),
 }
@@ -86,7 +86,7 @@ impl Answers {
     }
 
     /// The answer to a line comes when the outcome is known.
-    pub(super) fn wait_for(&mut self, id: Option<&str>, outcome: oneshot::Receiver<Outcome>) {
+    pub(super) fn wait_for(&mut self, id: Option<&str>, outcome: oneshot::Receiver<MessageOutcome>) {
         self.owe(Owed::Waiting { id: id.map(Into::into), outcome });
     }
 
@@ -159,12 +159,12 @@ fn append(out: &mut Vec<u8>, id: Option<&str>, result: Result<&str, &Reject>) {
     }
 }
 
-fn result_of(outcome: Result<Outcome, oneshot::error::RecvError>) -> Result<&'static str, Reject> {
+fn result_of(outcome: Result<MessageOutcome, oneshot::error::RecvError>) -> Result<&'static str, Reject> {
     match outcome {
-        Ok(Outcome::Delivered) => Ok("delivered"),
-        Ok(Outcome::Stored) => Ok("stored"),
-        Ok(Outcome::Sent) => Ok("sent"),
-        Ok(Outcome::Refused(refusal)) => Err(refusal.into()),
+        Ok(MessageOutcome::Delivered) => Ok("delivered"),
+        Ok(MessageOutcome::Stored) => Ok("stored"),
+        Ok(MessageOutcome::Sent) => Ok("sent"),
+        Ok(MessageOutcome::Refused(refusal)) => Err(refusal.into()),
         // The outbox is gone, and with it the message.
         Err(_) => Err(Refusal::ShuttingDown.into()),
     }

@@ -15,7 +15,7 @@ use super::line::Reject;
 use crate::batch::{Batch, Element, NotBatchable};
 use crate::config;
 use crate::message::{Outbound, Qos, Topic};
-use crate::outbox::{Outbox, Outcome, Refusal};
+use crate::outbox::{MessageOutcome, Outbox, Refusal};
 use crate::time;
 
 /// The most topics that have a batch at a time.
@@ -42,7 +42,7 @@ struct OpenBatch {
     qos: Qos,
     retain: bool,
     /// Whoever waits for what becomes of it.
-    waiters: Vec<oneshot::Sender<Outcome>>,
+    waiters: Vec<oneshot::Sender<MessageOutcome>>,
 }
 
 impl Batches {
@@ -52,7 +52,7 @@ impl Batches {
 
     /// Adds a message to the batch of its topic; the receiver gets what became of the batch. What can't be part of an array
     /// (bytes, properties) is sent by itself, after what waits before it.
-    pub(super) fn add(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Reject> {
+    pub(super) fn add(&self, message: Outbound) -> Result<oneshot::Receiver<MessageOutcome>, Reject> {
         let element = match Element::new(&message.payload) {
             Ok(element) if message.properties.is_none() => element,
             Err(NotBatchable::TooLarge) if message.properties.is_none() => return Err(Reject::TooLargeForBatch),
@@ -138,17 +138,17 @@ impl Batches {
         let Some(payload) = batch.take() else { return };
         let properties = batch.properties(None);
         let message = Outbound { topic: topic.clone(), payload, qos, retain, urgent: false, properties };
-        let tell = |outcome: &Outcome, waiters: Vec<oneshot::Sender<Outcome>>| {
+        let tell = |outcome: &MessageOutcome, waiters: Vec<oneshot::Sender<MessageOutcome>>| {
             for waiter in waiters {
                 // One who has gone away doesn't mind.
                 let _ = waiter.send(outcome.clone());
             }
         };
         match self.outbox.accept(message) {
-            Err(refusal) => tell(&Outcome::Refused(refusal), waiters),
+            Err(refusal) => tell(&MessageOutcome::Refused(refusal), waiters),
             Ok(outcome) => {
                 spawn_local(async move {
-                    let gone = Outcome::Refused(Refusal::ShuttingDown);
+                    let gone = MessageOutcome::Refused(Refusal::ShuttingDown);
                     tell(&outcome.await.unwrap_or(gone), waiters);
                 });
             }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::answers::Answers;
 use super::line::{IngestRequest, Reject, parse};
-use crate::outbox::Outcome;
+use crate::outbox::MessageOutcome;
 use crate::socket::{Line, Lines, READ_CHUNK, SMALL};
 
 /// A client that takes no answer for so long, though some wait for it, is disconnected.
@@ -38,7 +38,7 @@ pub(super) trait Socket {
 
 /// What has become of a line.
 pub(super) enum Handed {
-    Accepted(oneshot::Receiver<Outcome>),
+    Accepted(oneshot::Receiver<MessageOutcome>),
     Refused(Reject),
     /// It isn't its turn: it is to be offered again.
     NotYet,

@@ -22,7 +22,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::config;
 use crate::message::{Outbound, Topic};
 use crate::mqtt::Protocol;
-use crate::outbox::{Outbox, Outcome, Refusal};
+use crate::outbox::{MessageOutcome, Outbox, Refusal};
 use crate::socket::{self, For, LineMemory, Listener, Seldom, SharedMemory};
 use crate::stop::Stop;
 use crate::time;
@@ -171,7 +171,7 @@ impl Ingest {
         &self,
         request: IngestRequest<'_>,
         last_topic: &mut Option<LastTopic>,
-    ) -> Result<oneshot::Receiver<Outcome>, Reject> {
+    ) -> Result<oneshot::Receiver<MessageOutcome>, Reject> {
         if self.stop.is_requested() {
             return Err(Refusal::ShuttingDown.into());
         }

@@ -17,7 +17,7 @@ use super::refusals::terms_remedy;
 use super::reload::options;
 use super::talk::Talk;
 use crate::certificate::Whose;
-use crate::client::{Failure, Outcome, StepReport};
+use crate::client::{Failure, StepOutcome, StepReport};
 use crate::config;
 use crate::duration::written;
 use crate::message::{Outbound, Qos, TopicFilter, needed};
@@ -159,12 +159,12 @@ impl Check {
             let Some(talk) = &mut self.talk else { break };
             match talk.subscribe(&filter, qos, self.config.ack_timeout).await? {
                 Ok(granted) => {
-                    report(Outcome::Passed(subscribed(&filter, qos, granted)));
+                    report(StepOutcome::Passed(subscribed(&filter, qos, granted)));
                     granted_anew.extend(Some(filter).filter(|filter| self.is_new(filter)));
                 }
                 Err(reason) => {
                     refused.insert(filter.clone());
-                    report(Outcome::Failed(self.refused(filter, reason)));
+                    report(StepOutcome::Failed(self.refused(filter, reason)));
                 }
             }
         }
@@ -176,7 +176,9 @@ impl Check {
         let Allowed { forward, filter, qos } = allowed;
         // In a session of somebody else it might be theirs.
         if !self.has_begun_session && self.has_session && self.standing.is_none() {
-            report(Outcome::Note(format!("`{filter}`, which forward {forward} lets its readers ask for, isn't tried")));
+            report(StepOutcome::Note(format!(
+                "`{filter}`, which forward {forward} lets its readers ask for, isn't tried"
+            )));
             return Ok(true);
         }
         let Some(talk) = &mut self.talk else { return Ok(true) };
@@ -184,14 +186,14 @@ impl Check {
         let needs = format!("iot:Subscribe on topicfilter/{resources} and iot:Receive on topic/{resources}");
         let answer = talk.subscribe(filter, *qos, self.config.ack_timeout).await;
         let answer = answer.inspect_err(|_| {
-            report(Outcome::Note(format!(
+            report(StepOutcome::Note(format!(
                 "readers of forward {forward} may ask for what is within `{filter}`: at AWS the policy needs {needs}"
             )));
         });
         match answer? {
             Ok(granted) => {
                 let granted = subscribed(filter, *qos, granted);
-                report(Outcome::Passed(format!("{granted}, for readers of forward {forward}")));
+                report(StepOutcome::Passed(format!("{granted}, for readers of forward {forward}")));
                 if !self.standing.as_ref().is_some_and(|standing| standing.contains(filter))
                     && let Some(talk) = &mut self.talk
                 {
@@ -207,7 +209,7 @@ impl Check {
                 failure.advice = format!(
                     "The policy lacks {needs}: add what `gatewire policy` prints, or let `allow` cover only what the policy does."
                 );
-                report(Outcome::Failed(failure));
+                report(StepOutcome::Failed(failure));
                 Ok(false)
             }
         }
@@ -226,7 +228,7 @@ impl Check {
         for Publication { by, message } in &self.publications {
             let Some(rejection) = talk.dialogue.refuses(message, time::now()) else { continue };
             is_allowed = false;
-            report(Outcome::Failed(Failure {
+            report(StepOutcome::Failed(Failure {
                 code: "not_allowed",
                 message: format!("{by}: the server doesn't accept its messages: {rejection}"),
                 advice: terms_remedy(&rejection).to_owned(),
@@ -252,11 +254,11 @@ impl Check {
         loop {
             match self.clean_session().await {
                 Ok(()) => {
-                    report(Outcome::Passed("session: the one that this check began is ended again".to_owned()));
+                    report(StepOutcome::Passed("session: the one that this check began is ended again".to_owned()));
                     return true;
                 }
                 Err(error) if attempts == ATTEMPTS_TO_END => {
-                    report(Outcome::Failed(left_behind(&error, self.config.session_expiry)));
+                    report(StepOutcome::Failed(left_behind(&error, self.config.session_expiry)));
                     return false;
                 }
                 Err(_) => attempts += 1,
@@ -286,7 +288,7 @@ impl Check {
     async fn open(&mut self, report: StepReport<'_>) -> Result<Opened<Stream>, LinkError> {
         sleep(self.connects.wait(time::now())).await;
         self.connects.note(time::now());
-        self.connector.connect(&mut |step| report(Outcome::Passed(step.to_string()))).await
+        self.connector.connect(&mut |step| report(StepOutcome::Passed(step.to_string()))).await
     }
 
     async fn connect(&mut self, report: StepReport<'_>) -> Result<(), LinkError> {
@@ -294,7 +296,7 @@ impl Check {
         let began = time::now();
         let expiry = self.config.session_expiry;
         let client_id = self.config.client_id.clone();
-        report(Outcome::Note(format!(
+        report(StepOutcome::Note(format!(
             "MQTT: another device that is connected as `{client_id}` is disconnected by this; a client id is for one device \
             alone"
         )));
@@ -309,12 +311,12 @@ impl Check {
         let version = self.config.protocol.as_str();
         let will =
             self.config.will.as_ref().map_or_else(String::new, |will| format!(", with its will on {}", will.topic));
-        report(Outcome::Passed(format!(
+        report(StepOutcome::Passed(format!(
             "MQTT {version}: accepted as `{client_id}`{will}; {session} ({})",
             Shown(time::since(began))
         )));
         if session_present && self.standing.is_none() {
-            report(Outcome::Note(format!(
+            report(StepOutcome::Note(format!(
                 "the session of `{client_id}` isn't from gatewire on this machine, according to its database: look for another \
                 device or a test client with this client id"
             )));
@@ -323,7 +325,7 @@ impl Check {
     }
 }
 
-fn failed(error: &LinkError) -> Outcome {
+fn failed(error: &LinkError) -> StepOutcome {
     let mut failure = Failure::from(error);
     match error {
         // Unlike the daemon, a check does nothing again.
@@ -331,7 +333,7 @@ fn failed(error: &LinkError) -> Outcome {
         LinkError::AddressLost { .. } => CHANGED_NETWORK.clone_into(&mut failure.advice),
         _ => {}
     }
-    Outcome::Failed(failure)
+    StepOutcome::Failed(failure)
 }
 
 /// Of what readers may ask for each filter that neither the configuration nor another of them covers.

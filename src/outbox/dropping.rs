@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::ledger::Cause;
-use super::{Outbox, Outcome, Refusal};
+use super::{MessageOutcome, Outbox, Refusal};
 
 use crate::time;
 
@@ -45,7 +45,7 @@ impl Outbox {
         }
         for (cause, waiter) in dropped {
             self.count_dropped(cause);
-            self.settle(waiter, &Outcome::Refused(cause.into()));
+            self.settle(waiter, &MessageOutcome::Refused(cause.into()));
         }
         self.say_dropped();
     }

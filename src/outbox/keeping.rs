@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::ledger::Stored;
-use super::{Outbox, Outcome, Refusal, Waiter};
+use super::{MessageOutcome, Outbox, Refusal, Waiter};
 use crate::store::durable::DiskQueue;
 use crate::store::keeper::{Kept, keep};
 use crate::store::reminder::Reminder;
@@ -84,7 +84,7 @@ impl Outbox {
         for waiter in waiters {
             // It lies in the quarantine, too.
             unconfirmed -= usize::from(matches!(waiter, Waiter::Quarantine(_)));
-            self.settle(Some(waiter), &Outcome::Refused(Refusal::ShuttingDown));
+            self.settle(Some(waiter), &MessageOutcome::Refused(Refusal::ShuttingDown));
         }
         unconfirmed + self.quarantine.borrow_mut().unconfirmed()
     }
@@ -135,7 +135,7 @@ impl Kept for Outbox {
             self.arrived.notify();
         } else {
             let stored = self.ledger.borrow_mut().take_stored();
-            stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &Outcome::Stored));
+            stored.into_iter().for_each(|waiter| self.settle(Some(waiter), &MessageOutcome::Stored));
             if self.closed.get() {
                 // There may be nothing left to send.
                 self.arrived.notify();

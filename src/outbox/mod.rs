@@ -1,6 +1,6 @@
 //! What waits for IoT Core: every message that a schedule or a local client has handed over, until the link has delivered it.
 //!
-//! The decisions are in [`ledger`]; this file gives them to the tasks: who accepted a message may wait for its [`Outcome`],
+//! The decisions are in [`ledger`]; this file gives them to the tasks: who accepted a message may wait for its [`MessageOutcome`],
 //! the link is woken when there is something to send, and the store is given what has to outlive the daemon.
 
 mod admission;
@@ -45,7 +45,7 @@ use dropping::Dropped;
 use keeping::Turns;
 use latency::Latency;
 use ledger::{Cause, Full, Ledger, LinkState, Stored};
-pub(crate) use outcome::{Outcome, Refusal};
+pub(crate) use outcome::{MessageOutcome, Refusal};
 use quarantine::Quarantine;
 use senders::Senders;
 pub(crate) use senders::{Sender, Tally};
@@ -177,7 +177,7 @@ impl Outbox {
 
     /// Takes a message; the receiver gets what became of it. Dropping the receiver doesn't take the message back. QoS 0 is
     /// taken only while the link is up: somebody waits for the answer.
-    pub(crate) fn accept(&self, message: Outbound) -> Result<oneshot::Receiver<Outcome>, Refusal> {
+    pub(crate) fn accept(&self, message: Outbound) -> Result<oneshot::Receiver<MessageOutcome>, Refusal> {
         self.admit(&message, self.ledger.borrow().link_for(message.urgent) == LinkState::Up)?;
         self.is_not_refused(&message)?;
         let (waiter, outcome) = oneshot::channel();
@@ -290,14 +290,14 @@ impl Outbox {
         }
     }
 
-    fn count(&self, outcome: &Outcome) {
+    fn count(&self, outcome: &MessageOutcome) {
         let mut dropped = self.counters.dropped.get();
         match outcome {
-            Outcome::Delivered => add(&self.counters.delivered, 1),
-            Outcome::Sent => add(&self.counters.sent, 1),
-            Outcome::Refused(Refusal::Rejected { .. }) => dropped.rejected += 1,
-            Outcome::Refused(Refusal::Expired) => dropped.expired += 1,
-            Outcome::Stored | Outcome::Refused(_) => {}
+            MessageOutcome::Delivered => add(&self.counters.delivered, 1),
+            MessageOutcome::Sent => add(&self.counters.sent, 1),
+            MessageOutcome::Refused(Refusal::Rejected { .. }) => dropped.rejected += 1,
+            MessageOutcome::Refused(Refusal::Expired) => dropped.expired += 1,
+            MessageOutcome::Stored | MessageOutcome::Refused(_) => {}
         }
         self.counters.dropped.set(dropped);
     }
@@ -349,12 +349,12 @@ impl Outbox {
     }
 
     /// Tells who waits. One who has gone away doesn't mind.
-    fn settle(&self, waiter: Option<Waiter>, outcome: &Outcome) {
+    fn settle(&self, waiter: Option<Waiter>, outcome: &MessageOutcome) {
         match waiter {
             Some(Waiter::Client(client)) => drop(client.send(outcome.clone())),
             Some(Waiter::Sender(sender, id)) => sender.settled(id, outcome),
             // Until it is safe or has ended it stays in the quarantine, also when the daemon stops.
-            Some(Waiter::Quarantine(_)) if *outcome == Outcome::Refused(Refusal::ShuttingDown) => {}
+            Some(Waiter::Quarantine(_)) if *outcome == MessageOutcome::Refused(Refusal::ShuttingDown) => {}
             Some(Waiter::Quarantine(place)) => self.quarantine.borrow_mut().finish(place, time::now()),
             None => {}
         }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 /// What became of an accepted message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum MessageOutcome {
     /// QoS 1: IoT Core has acknowledged it.
     Delivered,
     /// QoS 1: it is on the disk, synced, and goes to IoT Core from there.

@@ -4,7 +4,7 @@ use super::drain::Gone;
 use super::ledger::{Cause, Entry};
 use super::quarantine::{Refused, Returning};
 use super::senders::Fate;
-use super::{Outbox, Outcome, Refusal, Waiter};
+use super::{MessageOutcome, Outbox, Refusal, Waiter};
 use crate::count::count;
 use crate::message::{Condition, Outbound, Qos, Sequence};
 use crate::store::{Moment, accepted_now};
@@ -83,7 +83,7 @@ impl Outbox {
         let Entry { message, at, accepted, waiter, .. } = entry;
         let gone = Gone { sequence, urgent: message.urgent };
         let why = self.why_not(&message).unwrap_or_else(|| reason.to_owned());
-        let outcome = Outcome::Refused(Refusal::Rejected { reason: why });
+        let outcome = MessageOutcome::Refused(Refusal::Rejected { reason: why });
         match waiter {
             Some(waiter) if waiter.is_client() => {
                 self.count(&outcome);

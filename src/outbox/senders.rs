@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use super::Outcome;
+use super::MessageOutcome;
 use crate::message::Sequence;
 
 /// One that hands messages over by itself, such as a rule of a bridge.
 pub(crate) trait Sender: fmt::Debug {
     /// What became of the message that it calls `id`: once, as soon as it is safe or given up. It mustn't hand over another meanwhile.
-    fn settled(&self, id: u64, outcome: &Outcome);
+    fn settled(&self, id: u64, outcome: &MessageOutcome);
 
     fn tally(&self) -> &Tally;
 }
@@ -165,7 +165,7 @@ mod tests {
     struct Rule(Tally);
 
     impl Sender for Rule {
-        fn settled(&self, _: u64, _: &Outcome) {}
+        fn settled(&self, _: u64, _: &MessageOutcome) {}
 
         fn tally(&self) -> &Tally {
             &self.0

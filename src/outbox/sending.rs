@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::drain::{Drain, Gone};
 use super::senders::Fate;
 use super::status::HeldStatus;
-use super::{Outbox, Outcome, Refusal, source};
+use super::{MessageOutcome, Outbox, Refusal, source};
 use crate::count::{count, count_that};
 use crate::message::{Outbound, Sequence};
 use crate::time;
@@ -54,31 +54,31 @@ impl Outbox {
 
     /// IoT Core has acknowledged a QoS 1 message.
     pub(crate) fn delivered(&self, sequence: Sequence) {
-        self.finish(sequence, &Outcome::Delivered);
+        self.finish(sequence, &MessageOutcome::Delivered);
     }
 
     /// A QoS 0 message has been written to the link.
     pub(crate) fn sent(&self, sequence: Sequence) {
-        self.finish(sequence, &Outcome::Sent);
+        self.finish(sequence, &MessageOutcome::Sent);
     }
 
     /// The time of a message had passed before it could be sent.
     pub(crate) fn expired(&self, sequence: Sequence) {
-        self.finish(sequence, &Outcome::Refused(Refusal::Expired));
+        self.finish(sequence, &MessageOutcome::Refused(Refusal::Expired));
     }
 
-    fn finish(&self, sequence: Sequence, outcome: &Outcome) {
+    fn finish(&self, sequence: Sequence, outcome: &MessageOutcome) {
         let had_room = self.has_room();
         let now = time::now();
         let Some(entry) = self.ledger.borrow_mut().remove(sequence, now) else { return };
         let fate = match outcome {
-            Outcome::Refused(Refusal::Expired) => Fate::Expired,
-            Outcome::Refused(_) => Fate::Dropped,
-            Outcome::Delivered | Outcome::Stored | Outcome::Sent => Fate::Delivered,
+            MessageOutcome::Refused(Refusal::Expired) => Fate::Expired,
+            MessageOutcome::Refused(_) => Fate::Dropped,
+            MessageOutcome::Delivered | MessageOutcome::Stored | MessageOutcome::Sent => Fate::Delivered,
         };
         self.senders.borrow_mut().left(sequence, fate);
         self.count(outcome);
-        if *outcome == Outcome::Delivered {
+        if *outcome == MessageOutcome::Delivered {
             self.latency.delivered(entry.accepted, time::since_boot());
         }
         let gone = Gone { sequence, urgent: entry.message.urgent };

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use tokio::sync::oneshot;
 
-use super::outcome::Outcome;
+use super::outcome::MessageOutcome;
 use super::quarantine::Place;
 use super::senders::Sender;
 
 /// Who has to be told what became of a message.
 #[derive(Debug)]
 pub(super) enum Waiter {
-    Client(oneshot::Sender<Outcome>),
+    Client(oneshot::Sender<MessageOutcome>),
     /// It calls the message by this number.
     Sender(Rc<dyn Sender>, u64),
     /// It was refused before and is tried anew; until then it lies in the quarantine.

@@ -32,21 +32,23 @@ const KEPT: usize = 4096;
 pub(super) const OWN: &str = "/proc/self/exe";
 
 /// What a signer came to.
-pub(super) struct Outcome {
+pub(super) struct SignerOutcome {
     pub(super) answer: Result<Done, Pkcs11Fault>,
     /// The end of what was written to standard error: the module's words, which may hold anything.
     pub(super) written: Vec<u8>,
 }
 
 /// Has a new `program`, this one but for tests, answer the request. Blocks for [`LIMIT`] and [`FAREWELL`] at most.
-pub(super) fn ask(program: &Path, request: &Request, limit: Duration) -> Outcome {
+pub(super) fn ask(program: &Path, request: &Request, limit: Duration) -> SignerOutcome {
     let start = time::now();
     let mut command = Command::new(program);
     command.arg0("gatewire").arg("signer").process_group(0);
     let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match spawned {
         Ok(child) => child,
-        Err(error) => return Outcome { answer: Err(Pkcs11Fault::NotStarted(error.to_string())), written: Vec::new() },
+        Err(error) => {
+            return SignerOutcome { answer: Err(Pkcs11Fault::NotStarted(error.to_string())), written: Vec::new() };
+        }
     };
     let id = Pid::from_raw(child.id().cast_signed());
     let mut listening = Listening { step: Step::Start, heard: Vec::new(), written: Vec::new() };
@@ -66,7 +68,7 @@ pub(super) fn ask(program: &Path, request: &Request, limit: Duration) -> Outcome
     // With whatever it has started; it may be gone, which is as well.
     let _ = killpg(id, Signal::SIGKILL);
     let _ = child.wait();
-    Outcome { answer, written: listening.written }
+    SignerOutcome { answer, written: listening.written }
 }
 
 /// The request fits into the pipe: this never waits.
@@ -201,7 +203,7 @@ mod tests {
     use super::*;
 
     /// What becomes of a signer that is this script of the shell. `ANSWER` in it is a file with a good answer.
-    fn outcome(script: &str) -> Outcome {
+    fn outcome(script: &str) -> SignerOutcome {
         let directory = tempfile::tempdir().unwrap();
         let (program, answer) = (directory.path().join("signer"), directory.path().join("answer"));
         fs::write(&answer, wire::frame(&Answer::Done(Box::new(done())))).unwrap();

@@ -48,7 +48,7 @@ pub(crate) enum Action {
 
 /// What came of it.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ActionOutcome {
     /// There is nothing to tell: it is begun, connected, saved, in force; the new certificate was accepted.
     Done,
     Created(Created),
@@ -159,18 +159,18 @@ impl Machine {
     }
 
     /// What came of `action`. `random` is uniform in `[0, 1)`.
-    pub(crate) fn came(&mut self, action: Action, outcome: Outcome, now: Instant, wall: Timestamp, random: f64) {
+    pub(crate) fn came(&mut self, action: Action, outcome: ActionOutcome, now: Instant, wall: Timestamp, random: f64) {
         match (action, outcome) {
-            (action, Outcome::Failed(trouble)) => {
+            (action, ActionOutcome::Failed(trouble)) => {
                 self.has_save_failed = matches!(action, Action::Save(..));
                 self.failed(&trouble, now, random);
             }
-            (Action::Begin(progress), Outcome::Done) => {
+            (Action::Begin(progress), ActionOutcome::Done) => {
                 (self.unsaved, self.token_since, self.refused_since, self.is_accepted) = (None, None, None, false);
                 self.progress = Some(progress);
             }
-            (Action::Connect, Outcome::Done) => self.is_connected = true,
-            (Action::CreateCertificate, Outcome::Created(created)) => {
+            (Action::Connect, ActionOutcome::Done) => self.is_connected = true,
+            (Action::CreateCertificate, ActionOutcome::Created(created)) => {
                 self.token_since = Some(now);
                 self.advance(Some(created.certificate), |progress| {
                     progress.step = Step::RegisterThing;
@@ -178,17 +178,17 @@ impl Machine {
                     progress.certificate_id = Some(created.certificate_id);
                 });
             }
-            (Action::RegisterThing(_), Outcome::Registered(registered)) => self.advance(None, |progress| {
+            (Action::RegisterThing(_), ActionOutcome::Registered(registered)) => self.advance(None, |progress| {
                 progress.step = Step::Trial;
                 progress.ownership = None;
                 progress.thing = Some(registered.thing);
                 progress.configuration = registered.configuration;
             }),
-            (Action::Save(progress, _), Outcome::Done) if self.progress.as_ref() == Some(&progress) => {
+            (Action::Save(progress, _), ActionOutcome::Done) if self.progress.as_ref() == Some(&progress) => {
                 self.unsaved = None
             }
-            (Action::Try(_), Outcome::Done) => self.is_accepted = true,
-            (Action::PutInForce(identity), Outcome::Done) => self.ready = Some(identity),
+            (Action::Try(_), ActionOutcome::Done) => self.is_accepted = true,
+            (Action::PutInForce(identity), ActionOutcome::Done) => self.ready = Some(identity),
             // To wait, to be ready and to have saved what has changed since say nothing.
             _ => {}
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::claim::ClaimConnection;
-use super::machine::{Action, Machine, Outcome};
+use super::machine::{Action, ActionOutcome, Machine};
 use super::making::Making;
 use super::setup::Setup;
 use super::threads::in_thread;
@@ -107,7 +107,7 @@ impl<N: Network> Provisioner<N> {
             let outcome = self.act(&action, machine.stage(), &mut claim, tell).await;
             let failed = outcome.as_ref().err().cloned();
             let (now, wall, random) = (time::now(), time::wall(), self.rng.borrow_mut().f64());
-            machine.came(action, outcome.unwrap_or_else(Outcome::Failed), now, wall, random);
+            machine.came(action, outcome.unwrap_or_else(ActionOutcome::Failed), now, wall, random);
             if let Some(trouble) = failed {
                 close(&mut claim).await;
                 // Nothing of this is lost when it is given up here.
@@ -154,7 +154,7 @@ impl<N: Network> Provisioner<N> {
         stage: Stage,
         claim: &mut Option<ClaimConnection<N::Stream>>,
         tell: Tell<'_>,
-    ) -> Result<Outcome, Trouble> {
+    ) -> Result<ActionOutcome, Trouble> {
         let setup = &self.setup;
         match action {
             Action::Begin(progress) => {
@@ -179,7 +179,7 @@ impl<N: Network> Provisioner<N> {
                 let registered = registered(&answer).map_err(|trouble| trouble.without(token.expose()))?;
                 self.client_id_of(&registered.thing).map_err(|said| Trouble::of_client_id(&registered.thing, &said))?;
                 tell(News::Done(stage, &format!("the thing is `{}`", registered.thing)));
-                return Ok(Outcome::Registered(registered));
+                return Ok(ActionOutcome::Registered(registered));
             }
             Action::Try(thing) => {
                 close(claim).await;
@@ -194,15 +194,15 @@ impl<N: Network> Provisioner<N> {
             }
             Action::Wait(_) | Action::Ready(_) => {}
         }
-        Ok(Outcome::Done)
+        Ok(ActionOutcome::Done)
     }
 
-    async fn create(&self, claim: &mut ClaimConnection<N::Stream>, tell: Tell<'_>) -> Result<Outcome, Trouble> {
+    async fn create(&self, claim: &mut ClaimConnection<N::Stream>, tell: Tell<'_>) -> Result<ActionOutcome, Trouble> {
         let name = common_name(claim.client_id()).to_owned();
         let (csr, key) = self.on_disk(Stage::Key, move |making| making.request(&name)).await??;
         let created = created(&claim.ask(&Request::create(&csr)).await?, &*key)?;
         tell(News::Done(Stage::CreateCertificate, &format!("the certificate is {}", created.certificate_id)));
-        Ok(Outcome::Created(created))
+        Ok(ActionOutcome::Created(created))
     }
 
     /// What the machine wants on the disk before it waits. If that fails, it is tried again after the wait.
@@ -213,7 +213,7 @@ impl<N: Network> Provisioner<N> {
             let stage = machine.stage();
             let save = move |making: &Making| making.save(stage, &progress, certificate.as_deref());
             let saved = self.on_disk(stage, save).await.and_then(|saved| saved);
-            machine.came(action, saved.map_or_else(Outcome::Failed, |()| Outcome::Done), now, wall, random);
+            machine.came(action, saved.map_or_else(ActionOutcome::Failed, |()| ActionOutcome::Done), now, wall, random);
         }
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{timeout, timeout_at};
 use super::error::{Cause, LocalError, Phase};
 use super::said::{discovery_refused, refused_filter};
 use super::{explain, options, password};
-use crate::client::{Outcome, StepReport, hang_up};
+use crate::client::{StepOutcome, StepReport, hang_up};
 use crate::config;
 use crate::home_assistant::Device;
 use crate::message::{Outbound, Qos, TopicFilter, needed};
@@ -38,18 +38,18 @@ const GRANTS_ALL: &str =
 pub(crate) async fn check(config: &config::Bridge, report: StepReport<'_>) -> bool {
     let mut named = |outcome| {
         report(match outcome {
-            Outcome::Passed(line) => Outcome::Passed(format!("bridge {}: {line}", config.name)),
-            Outcome::Note(line) => Outcome::Note(format!("bridge {}: {line}", config.name)),
-            Outcome::Failed(mut failure) => {
+            StepOutcome::Passed(line) => StepOutcome::Passed(format!("bridge {}: {line}", config.name)),
+            StepOutcome::Note(line) => StepOutcome::Note(format!("bridge {}: {line}", config.name)),
+            StepOutcome::Failed(mut failure) => {
                 failure.message = format!("bridge {}: {}", config.name, failure.message);
-                Outcome::Failed(failure)
+                StepOutcome::Failed(failure)
             }
         });
     };
     match steps(config, &mut named).await {
         Ok(passed) => passed,
         Err(error) => {
-            named(Outcome::Failed(error.failure(config)));
+            named(StepOutcome::Failed(error.failure(config)));
             false
         }
     }
@@ -60,7 +60,7 @@ async fn steps(config: &config::Bridge, report: StepReport<'_>) -> Result<bool, 
     let tls = config.tls.as_ref().map(load_for_broker).transpose().map_err(LocalError::Credentials)?;
     let mut connector = MachineBrokers.connector(options::way(config));
     connector.set_tls(tls);
-    let reached = connector.reach(&mut |step| report(Outcome::Passed(step.to_string()))).await;
+    let reached = connector.reach(&mut |step| report(StepOutcome::Passed(step.to_string()))).await;
     let Reached { stream, deadline } = reached.map_err(LocalError::Reach)?;
     let client_id = format!("{}-check-{}", config.client_id, std::process::id());
     let options = Options {
@@ -73,7 +73,7 @@ async fn steps(config: &config::Bridge, report: StepReport<'_>) -> Result<bool, 
     let (began, connack) = (time::now(), talk.reply(|reply| matches!(reply, Reply::Connected { .. }).then_some(())));
     let connected = timeout_at(deadline, connack).await.unwrap_or(Err(Cause::NoConnAck));
     connected.map_err(|cause| explain(cause, Phase::AwaitingConnack, began))?;
-    report(Outcome::Passed(format!(
+    report(StepOutcome::Passed(format!(
         "MQTT {}: accepted as `{client_id}`, the client id of this check",
         config.protocol.as_str()
     )));
@@ -102,18 +102,20 @@ impl Talk {
             let Some((filter, qos)) = next.map(|(filter, qos)| (filter.clone(), qos)) else { break };
             asked.insert(filter.clone());
             match self.subscribe(&filter, qos).await? {
-                Ok(Qos::AtLeastOnce) => report(Outcome::Passed(format!("SUBSCRIBE: `{filter}` granted with QoS 1"))),
-                Ok(Qos::AtMostOnce) => report(Outcome::Passed(format!(
+                Ok(Qos::AtLeastOnce) => {
+                    report(StepOutcome::Passed(format!("SUBSCRIBE: `{filter}` granted with QoS 1")))
+                }
+                Ok(Qos::AtMostOnce) => report(StepOutcome::Passed(format!(
                     "SUBSCRIBE: `{filter}` granted with QoS 0, not 1: messages for it may be lost while gatewire is away"
                 ))),
                 Err(reason) => {
-                    report(Outcome::Failed(refused_filter(config, &filter, &reason)));
+                    report(StepOutcome::Failed(refused_filter(config, &filter, &reason)));
                     refused.insert(filter);
                 }
             }
         }
         if asked.len() > refused.len() {
-            report(Outcome::Note(GRANTS_ALL.to_owned()));
+            report(StepOutcome::Note(GRANTS_ALL.to_owned()));
         }
         Ok(refused.is_empty())
     }
@@ -127,7 +129,7 @@ impl Talk {
     ) -> Result<bool, LocalError> {
         let [configs, states] = device.published();
         if config.protocol == Protocol::Mqtt311 {
-            report(Outcome::Note(format!(
+            report(StepOutcome::Note(format!(
                 "in MQTT 3.1.1 a broker doesn't say whether it takes what is published: for `discovery` it must take `{configs}` and \
                  `{states}`"
             )));
@@ -141,10 +143,10 @@ impl Talk {
                 None => self.publish(&message, &shown).await?.err().map(|reason| format!("reason code {reason}")),
             };
             let Some(why) = refused else {
-                report(Outcome::Passed(format!("PUBLISH: `{shown}` accepted, as `discovery` needs it")));
+                report(StepOutcome::Passed(format!("PUBLISH: `{shown}` accepted, as `discovery` needs it")));
                 continue;
             };
-            report(Outcome::Failed(discovery_refused(config, device, &shown, &why)));
+            report(StepOutcome::Failed(discovery_refused(config, device, &shown, &why)));
             return Ok(false);
         }
         Ok(true)

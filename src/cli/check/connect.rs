@@ -13,7 +13,7 @@ use crate::bridge::local;
 use crate::cli::Exit;
 use crate::cli::inputs::{Inputs, Means};
 use crate::cli::output;
-use crate::client::{Failure, Outcome, noted_at};
+use crate::client::{Failure, StepOutcome, noted_at};
 use crate::config::{self, Config, Publish};
 use crate::link::check::{Allowed, Check, Publication, Wanted};
 use crate::message::{Outbound, Qos, Topic, TopicFilter};
@@ -201,11 +201,11 @@ async fn unless_interrupted(work: impl Future<Output = bool>) -> Option<bool> {
     }
 }
 
-fn report(outcome: Outcome) {
+fn report(outcome: StepOutcome) {
     match outcome {
-        Outcome::Passed(line) => say("ok", &line),
-        Outcome::Note(line) => say("note", &line),
-        Outcome::Failed(Failure { message, advice, .. }) => failed(&message, &advice),
+        StepOutcome::Passed(line) => say("ok", &line),
+        StepOutcome::Note(line) => say("note", &line),
+        StepOutcome::Failed(Failure { message, advice, .. }) => failed(&message, &advice),
     }
 }
 

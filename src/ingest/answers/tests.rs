@@ -16,9 +16,9 @@ fn answers_come_in_the_order_of_the_lines() {
     answers.wait_for(Some("\"a7\""), first_outcome);
     answers.wait_for(None, second_outcome);
     answers.reject(Some("17"), &Reject::BadTopic(String::new(), TopicError::Empty));
-    second.send(Outcome::Sent).unwrap();
+    second.send(MessageOutcome::Sent).unwrap();
     assert_eq!(ready(&mut answers), "");
-    first.send(Outcome::Delivered).unwrap();
+    first.send(MessageOutcome::Delivered).unwrap();
     assert_eq!(
         ready(&mut answers),
         "{\"id\":\"a7\",\"result\":\"delivered\"}\n{\"result\":\"sent\"}\n\
@@ -33,7 +33,7 @@ fn what_is_given_up_is_said_with_its_code() {
     for refusal in [Some(Refusal::OutboxFull), Some(Refusal::NotConnected), Some(Refusal::ShuttingDown), None] {
         let (sender, outcome) = oneshot::channel();
         answers.wait_for(None, outcome);
-        refusal.map(|refusal| sender.send(Outcome::Refused(refusal)));
+        refusal.map(|refusal| sender.send(MessageOutcome::Refused(refusal)));
     }
     let text = ready(&mut answers);
     let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::ingest::conversation::{Conversation, ConversationEnd, Handed, Memory, Next, Socket};
 use crate::ingest::line::parse;
-use crate::outbox::Outcome;
+use crate::outbox::MessageOutcome;
 use crate::socket::{MAX_LINE, READ_CHUNK, SMALL};
 
 /// More turns than this without anything happening outside: it spins.
@@ -84,7 +84,7 @@ pub(in crate::ingest) struct Bench {
     script: VecDeque<u8>,
     sent: Vec<u8>,
     received: Vec<u8>,
-    waiting: VecDeque<oneshot::Sender<Outcome>>,
+    waiting: VecDeque<oneshot::Sender<MessageOutcome>>,
     accepted: usize,
     outbox_is_full: bool,
     memory: Memory,
@@ -132,7 +132,7 @@ impl Bench {
             }
             Step::Deliver(n) => {
                 let n = n.min(self.waiting.len());
-                self.waiting.drain(..n).for_each(|waiting| drop(waiting.send(Outcome::Delivered)));
+                self.waiting.drain(..n).for_each(|waiting| drop(waiting.send(MessageOutcome::Delivered)));
             }
             Step::TurnOutbox => self.outbox_is_full ^= true,
             Step::TurnMemory => self.memory.is_contended ^= true,

@@ -12,7 +12,7 @@ use crate::identity::{
     Cause, Directory, FoundIdentity, Identity, KeyKind, KeyPlace, Ownership, Progress, Step, Which, certificate_of,
     parse,
 };
-use crate::provisioning::machine::{Action, Machine, Outcome};
+use crate::provisioning::machine::{Action, ActionOutcome, Machine};
 use crate::provisioning::trouble::{Blame, Stage, Trouble};
 use crate::provisioning::wire::{created, registered};
 use crate::provisioning::{KeySource, Making};
@@ -105,12 +105,18 @@ impl World {
             self.disk.set(Fault::Nothing);
             self.examine();
             let random = self.rng.f64();
-            machine.came(action, outcome.unwrap_or_else(Outcome::Failed), self.now, self.wall, random);
+            machine.came(action, outcome.unwrap_or_else(ActionOutcome::Failed), self.now, self.wall, random);
         }
         None
     }
 
-    fn act(&mut self, making: &Making, action: &Action, stage: Stage, life: &mut Life) -> Result<Outcome, Trouble> {
+    fn act(
+        &mut self,
+        making: &Making,
+        action: &Action,
+        stage: Stage,
+        life: &mut Life,
+    ) -> Result<ActionOutcome, Trouble> {
         let slow = Duration::from_millis(self.rng.u64(1..31_000));
         match action {
             Action::Begin(progress) => making.begin(progress)?,
@@ -129,12 +135,12 @@ impl World {
                 assert!(csr.contains("CERTIFICATE REQUEST"));
                 let answer = self.cloud.create(&*key, self.now);
                 self.pass(slow);
-                return Ok(Outcome::Created(created(&answer?, &*key)?));
+                return Ok(ActionOutcome::Created(created(&answer?, &*key)?));
             }
             Action::RegisterThing(token) => {
                 let answer = self.cloud.register(token.expose(), self.now);
                 self.pass(slow);
-                return Ok(Outcome::Registered(registered(&answer?)?));
+                return Ok(ActionOutcome::Registered(registered(&answer?)?));
             }
             Action::Try(thing) => {
                 self.pass(slow);
@@ -148,7 +154,7 @@ impl World {
             }
             Action::Ready(_) => unreachable!(),
         }
-        Ok(Outcome::Done)
+        Ok(ActionOutcome::Done)
     }
 
     /// What must hold at any moment at which a process is alive.
@@ -231,10 +237,10 @@ fn at(step: Step) -> (Machine, Instant, Timestamp) {
 
 fn fail(machine: &mut Machine, stage: Stage, blame: Blame, now: Instant, wall: Timestamp) -> Duration {
     let action = machine.next(now, wall);
-    machine.came(action, Outcome::Failed(trouble(stage, blame)), now, wall, 1.0);
+    machine.came(action, ActionOutcome::Failed(trouble(stage, blame)), now, wall, 1.0);
     loop {
         match machine.next(now, wall) {
-            action @ Action::Save(..) => machine.came(action, Outcome::Done, now, wall, 1.0),
+            action @ Action::Save(..) => machine.came(action, ActionOutcome::Done, now, wall, 1.0),
             Action::Wait(until) => return until - now,
             other => panic!("{other:?}"),
         }
@@ -287,7 +293,7 @@ fn whoever_kills_it_between_two_refusals_does_not_keep_it_from_beginning_anew() 
             Some(progress) => Machine::new(KeyPlace::File, Some(progress)),
         };
         let action = machine.next(now, wall);
-        machine.came(action, Outcome::Failed(trouble(Stage::Trial, Blame::Server)), now, wall, 0.0);
+        machine.came(action, ActionOutcome::Failed(trouble(Stage::Trial, Blame::Server)), now, wall, 0.0);
         match machine.next(now + 2 * LEAST_WAIT, wall) {
             Action::Save(saved, None) => progress = Some(saved),
             Action::Begin(_) if life == 40 => break,
@@ -299,15 +305,15 @@ fn whoever_kills_it_between_two_refusals_does_not_keep_it_from_beginning_anew() 
 #[test]
 fn after_a_refused_thing_another_certificate_is_asked_for() {
     let (mut machine, now, wall) = at(Step::RegisterThing);
-    machine.came(Action::Connect, Outcome::Done, now, wall, 1.0);
+    machine.came(Action::Connect, ActionOutcome::Done, now, wall, 1.0);
     assert!(matches!(machine.next(now, wall), Action::RegisterThing(_)));
     let wait = fail(&mut machine, Stage::RegisterThing, Blame::Answer, now, wall);
     assert_eq!((wait.as_secs(), machine.stage()), (60, Stage::Connect));
     // But not after one that wasn't answered.
     let (mut machine, now, wall) = at(Step::RegisterThing);
-    machine.came(Action::Connect, Outcome::Done, now, wall, 1.0);
+    machine.came(Action::Connect, ActionOutcome::Done, now, wall, 1.0);
     let wait = fail(&mut machine, Stage::RegisterThing, Blame::Server, now, wall);
-    machine.came(Action::Connect, Outcome::Done, now + wait, wall, 1.0);
+    machine.came(Action::Connect, ActionOutcome::Done, now + wait, wall, 1.0);
     assert!(matches!(machine.next(now + wait, wall), Action::RegisterThing(_)));
 }
 
