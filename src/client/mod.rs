@@ -14,6 +14,6 @@ pub(crate) use exchange::{Exchange, Moved, hang_up};
 pub(crate) use memory::{OtherSession, SessionMemory, noted_at};
 pub(crate) use outcome::{StepOutcome, StepReport};
 pub(crate) use reconfigured::Reconfigured;
-pub(crate) use state::{Failure, LastError, State};
+pub(crate) use state::{ConnectionState, Failure, LastError};
 pub(crate) use telling::{Before, Say, Telling};
 pub(crate) use turns::Turns;

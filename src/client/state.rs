@@ -7,7 +7,7 @@ use crate::time::Rfc3339;
 /// `link.state` of the status document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum ConnectionState {
     /// CONNACK has come.
     Connected,
     /// From DNS to CONNACK.

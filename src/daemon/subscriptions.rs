@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Parts;
 use super::served::Served;
-use crate::client::{SessionMemory, State};
+use crate::client::{ConnectionState, SessionMemory};
 use crate::config::Config;
 use crate::message::{Qos, TopicFilter};
 use crate::net::Network;
@@ -49,7 +49,7 @@ pub(super) async fn follow<N: Network>(parts: Rc<Parts<N>>) {
     link.mark_changed();
     loop {
         if link.has_changed().unwrap_or_default() {
-            let is_up = *link.borrow_and_update() == State::Connected;
+            let is_up = *link.borrow_and_update() == ConnectionState::Connected;
             requests.link_changed(is_up, time::now());
         }
         requests.expire(time::now());

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
-use crate::client::{Failure, LastError, State};
+use crate::client::{ConnectionState, Failure, LastError};
 use crate::config;
 use crate::journal::now;
 use crate::message::TopicFilter;
@@ -24,7 +24,7 @@ pub(crate) struct LinkState {
     fixed: RefCell<Fixed>,
     current: RefCell<Current>,
     /// Tells those who follow it.
-    changes: watch::Sender<State>,
+    changes: watch::Sender<ConnectionState>,
     /// With which certificate the last attempt was made, and what has come of it.
     attempt: watch::Sender<Attempt>,
     /// When the last connection ended, or the daemon started: by a clock that nobody sets.
@@ -86,7 +86,7 @@ impl Fixed {
 
 #[derive(Debug, Clone, Serialize)]
 struct Current {
-    state: State,
+    state: ConnectionState,
     since: Rfc3339,
     /// Since when there has been no connection; `None` while there is one.
     disconnected_since: Option<Rfc3339>,
@@ -176,7 +176,7 @@ impl LinkState {
     pub(crate) fn new(fixed: Fixed) -> LinkState {
         let start = Rfc3339(now());
         let current = Current {
-            state: State::Connecting,
+            state: ConnectionState::Connecting,
             since: start,
             disconnected_since: Some(start),
             session_present: None,
@@ -186,7 +186,7 @@ impl LinkState {
         LinkState {
             fixed: RefCell::new(fixed),
             current: RefCell::new(current),
-            changes: watch::Sender::new(State::Connecting),
+            changes: watch::Sender::new(ConnectionState::Connecting),
             attempt: watch::Sender::new(Attempt { certificate: "".into(), came: Came::Nothing }),
             down_since: Cell::new(time::now()),
             history: RefCell::new(History::new(time::since_boot())),
@@ -199,13 +199,13 @@ impl LinkState {
         }
     }
 
-    fn change(&self, state: State, session_present: Option<bool>, next_attempt: Option<Rfc3339>) {
+    fn change(&self, state: ConnectionState, session_present: Option<bool>, next_attempt: Option<Rfc3339>) {
         let mut current = self.current.borrow_mut();
         if current.state != state {
             let at = Rfc3339(now());
             match (current.state, state) {
-                (_, State::Connected) => current.disconnected_since = None,
-                (State::Connected, _) => {
+                (_, ConnectionState::Connected) => current.disconnected_since = None,
+                (ConnectionState::Connected, _) => {
                     current.disconnected_since = Some(at);
                     self.down_since.set(time::now());
                 }
@@ -213,7 +213,7 @@ impl LinkState {
             }
             current.state = state;
             current.since = at;
-            self.history.borrow_mut().changed(state == State::Connected, time::since_boot());
+            self.history.borrow_mut().changed(state == ConnectionState::Connected, time::since_boot());
             self.changes.send_replace(state);
         }
         current.session_present = session_present;
@@ -223,19 +223,19 @@ impl LinkState {
     pub(super) fn connecting(&self, certificate: &Arc<str>) {
         self.attempt.send_replace(Attempt { certificate: Arc::clone(certificate), came: Came::Nothing });
         self.attempts.set(self.attempts.get() + 1);
-        self.change(State::Connecting, None, None);
+        self.change(ConnectionState::Connecting, None, None);
     }
 
     /// CONNACK has come; returns how long there was no connection.
     pub(super) fn connected(&self, session_present: bool) -> Duration {
         self.connections.set(self.connections.get() + 1);
         self.attempt.send_modify(|attempt| attempt.came = Came::Connected);
-        self.change(State::Connected, Some(session_present), None);
+        self.change(ConnectionState::Connected, Some(session_present), None);
         time::since(self.down_since.get())
     }
 
     /// What the link is doing, now and whenever that changes.
-    pub(crate) fn changes(&self) -> watch::Receiver<State> {
+    pub(crate) fn changes(&self) -> watch::Receiver<ConnectionState> {
         self.changes.subscribe()
     }
 
@@ -245,30 +245,30 @@ impl LinkState {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.current.borrow().state == State::Connected
+        self.current.borrow().state == ConnectionState::Connected
     }
 
     /// `is_refusal`: the server was there and hasn't let us in.
     pub(super) fn failed(&self, failure: Failure, is_refusal: bool, next_attempt: Timestamp) {
         let came = if is_refusal { Came::Refused(failure.message.clone()) } else { Came::Lost };
         self.attempt.send_modify(|attempt| attempt.came = came);
-        self.change(State::Waiting, None, Some(next_attempt.into()));
+        self.change(ConnectionState::Waiting, None, Some(next_attempt.into()));
         self.history.borrow_mut().failed(failure.code);
         self.current.borrow_mut().last_error = Some(LastError { failure, at: now().into() });
     }
 
     /// The next attempt comes sooner than was said.
     pub(super) fn waits_until(&self, next_attempt: Timestamp) {
-        self.change(State::Waiting, None, Some(next_attempt.into()));
+        self.change(ConnectionState::Waiting, None, Some(next_attempt.into()));
     }
 
     /// There is nothing to connect with yet.
     pub(super) fn unidentified(&self) {
-        self.change(State::Waiting, None, None);
+        self.change(ConnectionState::Waiting, None, None);
     }
 
     pub(super) fn stopped(&self) {
-        self.change(State::Stopped, None, None);
+        self.change(ConnectionState::Stopped, None, None);
     }
 
     /// The server refuses a filter: `reason` says how, `missing` what the policy has to allow.

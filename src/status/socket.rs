@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::asked::{Asked, MAX_LINE, bad_line};
-use crate::client::State;
+use crate::client::ConnectionState;
 use crate::socket::{self, For, Lines, Listener, Stream};
 
 /// A client that says nothing for so long, and doesn't end its side of the connection, wants the document: it may not know that
@@ -25,7 +25,7 @@ pub(crate) struct Told {
     /// For those who follow: what the link is doing.
     pub(crate) line: Rc<dyn Fn() -> Vec<u8>>,
     /// When that changes.
-    pub(crate) changes: watch::Receiver<State>,
+    pub(crate) changes: watch::Receiver<ConnectionState>,
 }
 
 /// Serves clients, for ever. Dropping this future disconnects them.
@@ -169,7 +169,7 @@ mod tests {
         _directory: tempfile::TempDir,
         path: PathBuf,
         server: tokio::task::JoinHandle<()>,
-        changes: watch::Sender<State>,
+        changes: watch::Sender<ConnectionState>,
         /// How many lines were made.
         made: Rc<Cell<usize>>,
     }
@@ -178,7 +178,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("status.sock");
         let listener = Rc::new(Listener::bind(&SocketFile { path: path.clone(), mode: 0o660, group: None }).unwrap());
-        let (changes, made) = (watch::Sender::new(State::Connecting), Rc::new(Cell::new(0)));
+        let (changes, made) = (watch::Sender::new(ConnectionState::Connecting), Rc::new(Cell::new(0)));
         let line = {
             let made = Rc::clone(&made);
             move || {
@@ -264,10 +264,10 @@ mod tests {
             }
             let (client, line) = next(client).await;
             assert_eq!(line, "1");
-            bench.changes.send_replace(State::Connected);
+            bench.changes.send_replace(ConnectionState::Connected);
             let (client, line) = next(client).await;
             assert_eq!(line, "2");
-            bench.changes.send_replace(State::Waiting);
+            bench.changes.send_replace(ConnectionState::Waiting);
             assert_eq!(next(client).await.1, "3");
         }
     }
@@ -288,7 +288,7 @@ mod tests {
         };
         at_last(1).await;
         for _ in 0..100 {
-            bench.changes.send_replace(State::Connected);
+            bench.changes.send_replace(ConnectionState::Connected);
             tokio::task::yield_now().await;
         }
         assert_eq!(bench.made.get(), 1);

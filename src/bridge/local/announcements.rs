@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::retained::Retained;
 use super::upstream::{Figures, Upstream};
-use crate::client::State;
+use crate::client::ConnectionState;
 use crate::config;
 use crate::home_assistant::{Device, Entity, has_started};
 use crate::message::{Condition, Outbound, Qos, Sequence, Topic};
@@ -43,12 +43,12 @@ pub(super) fn will(config: &config::Bridge) -> Option<Will> {
     Some(Will { topic, payload: Bytes::from_static(b"{\"state\":\"gone\"}"), qos: Qos::AtLeastOnce, retain: true })
 }
 
-fn payload(state: State) -> Bytes {
+fn payload(state: ConnectionState) -> Bytes {
     Bytes::from_static(match state {
-        State::Connected => b"{\"state\":\"connected\"}",
-        State::Connecting => b"{\"state\":\"connecting\"}",
-        State::Waiting => b"{\"state\":\"waiting\"}",
-        State::Stopped => b"{\"state\":\"stopped\"}",
+        ConnectionState::Connected => b"{\"state\":\"connected\"}",
+        ConnectionState::Connecting => b"{\"state\":\"connecting\"}",
+        ConnectionState::Waiting => b"{\"state\":\"waiting\"}",
+        ConnectionState::Stopped => b"{\"state\":\"stopped\"}",
     })
 }
 
@@ -101,7 +101,7 @@ impl Announcements {
     }
 
     fn tell_link(&mut self) {
-        let state = if self.is_last { State::Stopped } else { *self.upstream.link.borrow_and_update() };
+        let state = if self.is_last { ConnectionState::Stopped } else { *self.upstream.link.borrow_and_update() };
         if let Some(topic) = &self.status_topic {
             self.retained.set(topic, payload(state));
         }
@@ -214,7 +214,7 @@ mod tests {
     const NODE: &str = "gatewire-thing-1";
 
     struct Bench {
-        link: watch::Sender<State>,
+        link: watch::Sender<ConnectionState>,
         figures: Rc<Cell<Figures>>,
         announcements: Announcements,
         now: Instant,
@@ -228,7 +228,7 @@ mod tests {
 
     impl Bench {
         fn new(config: &config::Bridge) -> Bench {
-            let (link, figures) = (watch::Sender::new(State::Connecting), Rc::<Cell<Figures>>::default());
+            let (link, figures) = (watch::Sender::new(ConnectionState::Connecting), Rc::<Cell<Figures>>::default());
             let read = Rc::clone(&figures);
             let upstream = Upstream { link: link.subscribe(), figures: Rc::new(move || read.get()) };
             Bench { link, figures, announcements: Announcements::new(config, upstream), now: Instant::now() }
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(bench.connect(), [CONNECTING]);
         bench.hears("homeassistant/status", b"online");
         assert_eq!((bench.announcements.due_at(), bench.after(60)), (None, vec![]));
-        bench.link.send_replace(State::Waiting);
+        bench.link.send_replace(ConnectionState::Waiting);
         let mut bench = Bench::new(&bridge());
         assert_eq!(bench.connect(), [""; 0]);
     }

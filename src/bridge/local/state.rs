@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::client::{Failure, LastError, State};
+use crate::client::{ConnectionState, Failure, LastError};
 use crate::config;
 use crate::journal::now;
 use crate::message::TopicFilter;
@@ -23,7 +23,7 @@ pub(crate) struct LocalState {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LocalStatus {
     name: String,
-    state: State,
+    state: ConnectionState,
     since: Rfc3339,
     last_error: Option<LastError>,
     /// Filters that the broker refuses, and how: nothing goes up for them.
@@ -42,7 +42,7 @@ impl LocalState {
     pub(super) fn new(config: &config::Bridge) -> LocalState {
         let current = LocalStatus {
             name: config.name.clone(),
-            state: State::Connecting,
+            state: ConnectionState::Connecting,
             since: now().into(),
             last_error: None,
             filters_refused: Vec::new(),
@@ -50,10 +50,10 @@ impl LocalState {
         LocalState { current: RefCell::new(current), down_since: Cell::new(time::now()) }
     }
 
-    fn change(&self, state: State) {
+    fn change(&self, state: ConnectionState) {
         let mut current = self.current.borrow_mut();
         if current.state != state {
-            if current.state == State::Connected {
+            if current.state == ConnectionState::Connected {
                 self.down_since.set(time::now());
             }
             current.state = state;
@@ -77,22 +77,22 @@ impl LocalState {
     }
 
     pub(super) fn connecting(&self) {
-        self.change(State::Connecting);
+        self.change(ConnectionState::Connecting);
     }
 
     /// CONNACK has come; returns how long there was no connection.
     pub(super) fn connected(&self) -> Duration {
-        self.change(State::Connected);
+        self.change(ConnectionState::Connected);
         time::since(self.down_since.get())
     }
 
     pub(super) fn failed(&self, failure: Failure) {
-        self.change(State::Waiting);
+        self.change(ConnectionState::Waiting);
         self.current.borrow_mut().last_error = Some(LastError { failure, at: now().into() });
     }
 
     pub(super) fn stopped(&self) {
-        self.change(State::Stopped);
+        self.change(ConnectionState::Stopped);
     }
 
     pub(crate) fn status(&self) -> LocalStatus {

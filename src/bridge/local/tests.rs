@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
 use super::{Figures, Legs, Local, Upstream};
-use crate::client::State;
+use crate::client::ConnectionState;
 use crate::config::{self, Broker};
 use crate::forward::Acks;
 use crate::message::{AckToken, Condition, Inbound, Outbound, Qos, Sequence, Topic, TopicFilter};
@@ -215,7 +215,7 @@ struct Bench {
     broker: Fake,
     legs: Rc<Held>,
     local: Rc<Local<Fake, Held>>,
-    link: watch::Sender<State>,
+    link: watch::Sender<ConnectionState>,
     stop: Rc<Stop>,
 }
 
@@ -225,7 +225,7 @@ impl Bench {
         let store = Store::open(Path::new("/gatewire.db"), &[], &SimulatedDisk::new(1)).await.ok().unwrap();
         let (broker, legs, stop) = (Fake::default(), Rc::new(Held::default()), Rc::new(Stop::default()));
         legs.want(filters);
-        let link = watch::Sender::new(State::Connecting);
+        let link = watch::Sender::new(ConnectionState::Connecting);
         let to_stop = Rc::clone(&stop);
         let upstream = Upstream { link: link.subscribe(), figures: Rc::new(Figures::default) };
         let local = Rc::new(Local::new(broker.clone(), Rc::clone(&legs), config, upstream, to_stop, store));
@@ -388,7 +388,7 @@ async fn the_status_topic_says_what_the_link_does_and_at_last_that_it_is_stopped
         server.say(&[0x40, 2, body[3], body[4]]).await;
     };
     said(&mut server, "connecting").await;
-    for (state, text) in [(State::Connected, "connected"), (State::Waiting, "waiting")] {
+    for (state, text) in [(ConnectionState::Connected, "connected"), (ConnectionState::Waiting, "waiting")] {
         bench.link.send_replace(state);
         said(&mut server, text).await;
     }

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use tokio::sync::watch;
 
-use crate::client::State;
+use crate::client::ConnectionState;
 
 /// See the module.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    pub(crate) link: watch::Receiver<State>,
+    pub(crate) link: watch::Receiver<ConnectionState>,
     /// What they are at the moment.
     pub(crate) figures: Rc<dyn Fn() -> Figures>,
 }
