@@ -19,7 +19,7 @@ use crate::duration;
 use crate::message::Qos;
 use crate::mqtt::session::FIRST_SILENCE;
 use crate::mqtt::{ALIAS_BYTES, KeepAlive, Protocol, publish_size};
-use crate::template::Value;
+use crate::template::SourceValue;
 use message::Message;
 pub(crate) use numbers::bytes;
 use numbers::{counted, grouped};
@@ -51,7 +51,7 @@ const BASIC_INGEST: &str = "$aws/rules/";
 pub(crate) enum Reads {
     Nothing,
     /// This is what it reads now.
-    Value(Value),
+    Value(SourceValue),
     /// Why that isn't known, for a sentence.
     Unknown(&'static str),
 }

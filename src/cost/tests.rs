@@ -43,7 +43,7 @@ fn numbers(keys: &str, reads: Reads) -> (u64, u64, u64, u64) {
 }
 
 fn file(len: usize) -> Reads {
-    Reads::Value(Value::text("x".repeat(len).into_bytes()))
+    Reads::Value(SourceValue::text("x".repeat(len).into_bytes()))
 }
 
 #[test]

@@ -15,8 +15,8 @@ use crate::config;
 use crate::count::count;
 use crate::message::{Outbound, Properties, exactly};
 use crate::outbox::Refusal;
+use crate::template::SourceValue;
 use crate::template::Tick;
-use crate::template::Value;
 use crate::time::Rfc3339;
 use crate::timestamp::to_milliseconds;
 
@@ -28,7 +28,7 @@ pub(super) struct Publication {
     source: Option<Rc<Source>>,
     run: Run,
     /// With `on_change`: the value that was published last.
-    published: Option<Value>,
+    published: Option<SourceValue>,
     batch: Option<Batch>,
     troubles: Troubles,
     /// Publications so far: the next one's `{{count}}` is one more.
@@ -179,7 +179,7 @@ impl Publication {
     }
 
     /// An empty value is none: a sensor that failed, or a file that is being written. Only a payload without it doesn't mind.
-    fn why_nothing(&self, value: &Value) -> Option<SourceError> {
+    fn why_nothing(&self, value: &SourceValue) -> Option<SourceError> {
         let is_missed = value.bytes().is_empty() && self.config.payload.takes_value();
         self.source.as_ref().filter(|_| is_missed)?.nothing()
     }
@@ -187,7 +187,7 @@ impl Publication {
     fn publish_if_moved(
         &mut self,
         due: Timestamp,
-        value: Value,
+        value: SourceValue,
         now: &Now,
         submit: impl Fn(Outbound) -> Result<(), Refusal>,
     ) -> Result<Done, Trouble> {
@@ -206,7 +206,7 @@ impl Publication {
     fn publish(
         &mut self,
         due: Timestamp,
-        value: Option<&Value>,
+        value: Option<&SourceValue>,
         now: &Now,
         submit: impl Fn(Outbound) -> Result<(), Refusal>,
     ) -> Result<Done, Trouble> {

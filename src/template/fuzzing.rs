@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
-use super::Value;
+use super::SourceValue;
 use super::{Fixed, MAX_PAYLOAD, Template, Tick, fill};
 
 /// `input` is a template and, behind the first line of it, a value: as text and, where it is JSON, as JSON.
@@ -12,7 +12,7 @@ pub fn template(input: &[u8]) {
     let (source, value) = (&input[..end], input.get(end + 1..).unwrap_or_default());
     let Ok(source) = std::str::from_utf8(source) else { return };
     let fixed = Fixed { client_id: "42".to_owned(), thing: "t".to_owned(), hostname: "a \"quoted\" host".to_owned() };
-    let value = Value::text(value.to_vec());
+    let value = SourceValue::text(value.to_vec());
     let value_len = value.bytes().len();
     let tick = Tick { count: u64::MAX, due: Timestamp::MIN, value: Some(&value) };
     if let Ok(filled) = fill(source, &fixed) {

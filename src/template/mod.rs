@@ -18,7 +18,7 @@ use crate::spelling;
 use crate::timestamp::to_milliseconds;
 pub(crate) use machine::{Machine, NAMES_OF_MACHINE, OfMachine, beginning, fill_of_machine};
 use pieces::pieces;
-pub(crate) use value::Value;
+pub(crate) use value::SourceValue;
 use value::plain;
 
 /// What `{{client_id}}`, `{{thing}}` and `{{hostname}}` stand for: known when the configuration is read.
@@ -37,7 +37,7 @@ pub(crate) struct Tick<'a> {
     /// When the publication was due; written to the millisecond.
     pub(crate) due: Timestamp,
     /// What the source has read, if there is one.
-    pub(crate) value: Option<&'a Value>,
+    pub(crate) value: Option<&'a SourceValue>,
 }
 
 /// Why a text with placeholders can't be used.
@@ -314,7 +314,7 @@ impl Template {
     }
 }
 
-fn render_value(value: &Value, field: &[String], stands: Stands, out: &mut Vec<u8>) -> Result<(), RenderError> {
+fn render_value(value: &SourceValue, field: &[String], stands: Stands, out: &mut Vec<u8>) -> Result<(), RenderError> {
     if field.is_empty() {
         match (stands, value.as_number()) {
             (Stands::InText, _) => out.extend_from_slice(value.bytes()),

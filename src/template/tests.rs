@@ -7,7 +7,7 @@ fn fixed() -> Fixed {
     Fixed { client_id: "thing-1".to_owned(), thing: "t-1".to_owned(), hostname: "pi\"4".to_owned() }
 }
 
-fn tick(value: Option<&Value>) -> Tick<'_> {
+fn tick(value: Option<&SourceValue>) -> Tick<'_> {
     Tick { count: 7, due: "2026-01-31T12:00:00.1239Z".parse().unwrap(), value }
 }
 
@@ -81,12 +81,12 @@ fn a_wrong_name_is_refused_with_the_nearest() {
     );
 }
 
-fn filled(template: &Template, value: Value) -> Result<String, RenderError> {
+fn filled(template: &Template, value: SourceValue) -> Result<String, RenderError> {
     template.render(&tick(Some(&value))).map(|out| String::from_utf8_lossy(&out).into_owned())
 }
 
-fn read(text: &str) -> Value {
-    Value::text(text.as_bytes().to_vec())
+fn read(text: &str) -> SourceValue {
+    SourceValue::text(text.as_bytes().to_vec())
 }
 
 #[test]
@@ -95,8 +95,11 @@ fn the_value_stands_in_a_text_as_it_is() {
     assert!(template.takes_value() && !Template::text("{{count}}", &fixed()).unwrap().takes_value());
     assert_eq!(filled(&template, read("48312\n")).unwrap(), "48312C [7]");
     let bare = Template::bare_value();
-    assert_eq!(bare.render(&tick(Some(&Value::text(vec![0xff, b'\n'])))).unwrap(), [0xff]);
-    assert_eq!(filled(&bare, Value::json(&json!({"cpu": {"percent": 1.5}}))).unwrap(), r#"{"cpu":{"percent":1.5}}"#);
+    assert_eq!(bare.render(&tick(Some(&SourceValue::text(vec![0xff, b'\n'])))).unwrap(), [0xff]);
+    assert_eq!(
+        filled(&bare, SourceValue::json(&json!({"cpu": {"percent": 1.5}}))).unwrap(),
+        r#"{"cpu":{"percent":1.5}}"#
+    );
     let template = Template::text("{{value.name}} {{value.temp}} {{value.on}}", &fixed()).unwrap();
     assert_eq!(filled(&template, read(r#"{"temp":21.5,"name":"\"k\"","on":[true]}"#)).unwrap(), "\"k\" 21.5 [true]");
 }
@@ -119,9 +122,9 @@ fn the_value_stands_in_json_as_a_number_if_it_is_one() {
         );
     }
     assert_eq!(filled(&template, read("true")).unwrap(), r#"{"v":"true","s":"true C","true":1}"#);
-    assert_eq!(filled(&template, Value::text(vec![0xff])), Err(RenderError::NotUtf8));
+    assert_eq!(filled(&template, SourceValue::text(vec![0xff])), Err(RenderError::NotUtf8));
     let alone = Template::json(&json!(["{{value}}"]), &fixed()).unwrap();
-    assert_eq!(filled(&alone, Value::json(&json!({"uptime": 5}))).unwrap(), r#"[{"uptime":5}]"#);
+    assert_eq!(filled(&alone, SourceValue::json(&json!({"uptime": 5}))).unwrap(), r#"[{"uptime":5}]"#);
 }
 
 #[test]
@@ -162,7 +165,7 @@ proptest! {
     #[test]
     fn whatever_is_read_json_stays_json(bytes in prop::collection::vec(any::<u8>(), 0..50), text in any::<String>()) {
         let template = Template::json(&json!({"a": "{{value}}", "b": "x{{value}}", "{{value}}": 1}), &fixed()).unwrap();
-        for value in [Value::text(bytes), Value::text(text.into_bytes())] {
+        for value in [SourceValue::text(bytes), SourceValue::text(text.into_bytes())] {
             if let Ok(out) = template.render(&tick(Some(&value))) {
                 prop_assert!(serde_json::from_slice::<Json>(&out).is_ok(), "{:?}", out);
             }

@@ -6,26 +6,26 @@ use crate::json;
 
 /// A value, as a file or a command has it, or made here.
 #[derive(Debug, Clone)]
-pub(crate) struct Value {
+pub(crate) struct SourceValue {
     bytes: Vec<u8>,
     made_as_json: bool,
 }
 
-impl Value {
+impl SourceValue {
     /// What a file holds or a command prints, without the newline at its end.
-    pub(crate) fn text(mut bytes: Vec<u8>) -> Value {
+    pub(crate) fn text(mut bytes: Vec<u8>) -> SourceValue {
         if bytes.ends_with(b"\n") {
             bytes.pop();
             if bytes.ends_with(b"\r") {
                 bytes.pop();
             }
         }
-        Value { bytes, made_as_json: false }
+        SourceValue { bytes, made_as_json: false }
     }
 
     /// A value of this machine.
-    pub(crate) fn json(json: &serde_json::Value) -> Value {
-        Value { bytes: json.to_string().into_bytes(), made_as_json: true }
+    pub(crate) fn json(json: &serde_json::Value) -> SourceValue {
+        SourceValue { bytes: json.to_string().into_bytes(), made_as_json: true }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -58,7 +58,7 @@ impl Value {
     }
 
     /// Whether it differs from `before`; numbers, also those within JSON, by at least `min_change`, if that is given.
-    pub(crate) fn has_moved(&self, before: &Value, min_change: Option<f64>) -> bool {
+    pub(crate) fn has_moved(&self, before: &SourceValue, min_change: Option<f64>) -> bool {
         match (before.as_json(), self.as_json()) {
             (Some(before), Some(now)) => json::differ(before, now, min_change),
             _ => self.bytes != before.bytes,
@@ -82,8 +82,8 @@ mod tests {
 
     use super::*;
 
-    fn text(text: &str) -> Value {
-        Value::text(text.as_bytes().to_vec())
+    fn text(text: &str) -> SourceValue {
+        SourceValue::text(text.as_bytes().to_vec())
     }
 
     #[test]
@@ -93,8 +93,8 @@ mod tests {
         {
             assert_eq!(text(read).as_str(), Some(value));
         }
-        assert_eq!(Value::text(vec![0xff, b'\n']).bytes(), [0xff]);
-        assert_eq!(Value::text(vec![0xff]).as_str(), None);
+        assert_eq!(SourceValue::text(vec![0xff, b'\n']).bytes(), [0xff]);
+        assert_eq!(SourceValue::text(vec![0xff]).as_str(), None);
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             let (mut now, mut sent) = (20.0, text("20"));
             for step in steps {
                 now += step;
-                let value = Value::json(&json!(now));
+                let value = SourceValue::json(&json!(now));
                 if value.has_moved(&sent, Some(min)) {
                     sent = value;
                 }

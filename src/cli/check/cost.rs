@@ -5,7 +5,7 @@ use crate::cost::{Cost, Reads};
 use crate::journal;
 use crate::limits::MAX_PAYLOAD;
 use crate::regular;
-use crate::template::Value;
+use crate::template::SourceValue;
 
 /// See the module.
 pub(super) fn of(config: &Config) -> Cost {
@@ -22,7 +22,7 @@ fn reads(publish: &Publish) -> Reads {
     match &publish.source {
         None => Reads::Nothing,
         Some(Source::File(path)) => match regular::read(path, MAX_PAYLOAD as u64 + 2) {
-            Ok(bytes) => Reads::Value(Value::text(bytes)),
+            Ok(bytes) => Reads::Value(SourceValue::text(bytes)),
             Err(_) => Reads::Unknown("its file can't be read"),
         },
         Some(Source::Command { .. }) => Reads::Unknown("its command isn't run to see what it prints"),

@@ -89,7 +89,7 @@ fn submit(outbox: &RefCell<Result<Vec<String>, Refusal>>, message: &Outbound) ->
 }
 
 fn reading(text: &str) -> Reading {
-    Reading { value: Value::text(text.as_bytes().to_vec()), lacks: None }
+    Reading { value: SourceValue::text(text.as_bytes().to_vec()), lacks: None }
 }
 
 fn failure() -> SourceError {

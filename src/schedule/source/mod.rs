@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::blocking::NoThread;
 use crate::config::{self, Metric};
-use crate::template::Value;
+use crate::template::SourceValue;
 use aside::Aside;
 use command::CommandError;
 use file::FileError;
@@ -37,7 +37,7 @@ enum SourceKind {
 /// What was read, and what of it couldn't be.
 #[derive(Debug)]
 pub(crate) struct Reading {
-    pub(crate) value: Value,
+    pub(crate) value: SourceValue,
     /// A metric that this machine doesn't have.
     pub(crate) lacks: Option<SourceError>,
 }
@@ -82,18 +82,18 @@ impl Source {
                 let file = path.clone();
                 let read = aside.run(move || file::read(&file)).await?;
                 let bytes = read.unwrap_or_else(|| Err(FileError::Slow(path.clone())))?;
-                Ok(Reading { value: Value::text(bytes), lacks: None })
+                Ok(Reading { value: SourceValue::text(bytes), lacks: None })
             }
             SourceKind::Command { argv, timeout } => {
                 let bytes = command::run(argv, *timeout).await?;
-                Ok(Reading { value: Value::text(bytes), lacks: None })
+                Ok(Reading { value: SourceValue::text(bytes), lacks: None })
             }
             SourceKind::Metrics { metrics, baseline, aside } => {
                 let (metrics, before) = (metrics.clone(), baseline.get());
                 let read = aside.run(move || Machine::default().read(&metrics, before)).await?;
                 let reading = read.ok_or(MetricError::Slow)?;
                 baseline.set(reading.cpu);
-                Ok(Reading { value: Value::json(&reading.value), lacks: reading.lacks.map(SourceError::from) })
+                Ok(Reading { value: SourceValue::json(&reading.value), lacks: reading.lacks.map(SourceError::from) })
             }
         }
     }
