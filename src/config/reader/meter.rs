@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::Reader;
+use crate::config::document::Value;
 use crate::config::section::Section;
-use crate::config::values::{KIB, MIB, integer, size, word};
+use crate::config::values::{KIB, MIB, integer, size, string, word};
 use crate::config::{Bridge, Budget, Ingest, Meter, Publish, Then};
 
 /// The words of `then`.
@@ -36,17 +37,42 @@ impl Reader<'_> {
         ingest: &[Ingest],
     ) {
         let Some(Budget { then: Then::UrgentOnly, .. }) = meter.and_then(|meter| meter.budget) else { return };
+        let section = Section::of(self.root, "meter", self.report);
         let is_any_urgent = publish.iter().any(|publish| publish.urgent)
             || bridge.iter().flat_map(|bridge| &bridge.up).any(|rule| rule.urgent)
             // Its lines say so themselves.
-            || !ingest.is_empty();
+            || ingest.iter().any(|ingest| ingest.urgent);
         if !is_any_urgent {
-            Section::of(self.root, "meter", self.report).warning(
+            section.warning(
                 "budget",
                 "nothing here is urgent, so that past the budget nothing at all is published until the next month. Write `urgent = true` \
-                 below a [[publish]] or [[bridge.up]] that has to go all the same, or choose \"warn\"",
+                 below a [[publish]], [[bridge.up]] or [[ingest]] that has to go all the same, or choose \"warn\"",
             );
         }
+        // Who has written `urgent = true` knows it.
+        let is_said = self.tables_with("ingest", "urgent");
+        let open = ingest.iter().filter(|ingest| ingest.urgent && !is_said.contains(&ingest.name.as_str()));
+        let open: Vec<&str> = open.map(|ingest| ingest.name.as_str()).collect();
+        if !open.is_empty() {
+            section.warning(
+                "budget",
+                &format!(
+                    "any program that writes to the [[ingest]] {} may say that its lines are urgent, and these go on past the budget \
+                     without a bound. Write `urgent = false` below it to have them wait, or `urgent = true` if that is as it should be",
+                    open.join(", ")
+                ),
+            );
+        }
+    }
+
+    /// The names of the tables of an array that have this key.
+    fn tables_with(&self, array: &str, key: &str) -> Vec<&str> {
+        let Some(Value::Array(tables)) = self.root.get(array).map(|entry| &entry.node.value) else { return Vec::new() };
+        let tables = tables.iter().filter_map(|node| match &node.value {
+            Value::Table(table) => table.get(key).and(table.get("name")),
+            _ => None,
+        });
+        tables.filter_map(|name| string(&name.node).ok()).collect()
     }
 }
 

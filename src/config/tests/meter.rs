@@ -27,8 +27,22 @@ fn a_budget_is_a_size_and_what_happens_past_it() {
 fn a_budget_that_would_stop_everything_is_warned_of() {
     let (_, warnings) = read("budget = { month = \"50 MB\", then = \"urgent-only\" }\n");
     assert!(warnings.len() == 1 && warnings[0].contains("nothing here is urgent"), "{warnings:?}");
+    let (_, warnings) = read(&with_ingest("urgent-only", "urgent = false"));
+    assert!(warnings.len() == 1 && warnings[0].contains("nothing here is urgent"), "{warnings:?}");
+}
+
+#[test]
+fn a_budget_that_any_program_may_pass_is_warned_of_unless_that_is_written() {
+    let (_, warnings) = read(&with_ingest("urgent-only", ""));
+    assert!(warnings.len() == 1 && warnings[0].contains("[[ingest]] i may say") && warnings[0].contains("`urgent = false`"), "{warnings:?}");
+    assert_eq!(read(&with_ingest("urgent-only", "urgent = true")).1, [""; 0]);
+    assert_eq!(read(&with_ingest("warn", "")).1, [""; 0]);
+    assert_eq!(read(&format!("{}{URGENT}", with_ingest("urgent-only", "urgent = false"))).1, [""; 0]);
+}
+
+fn with_ingest(then: &str, keys: &str) -> String {
     let ingest = "[[ingest]]\nname = \"i\"\nsocket = \"/run/gatewire/i.sock\"\ntopics = [\"t\"]\n";
-    assert_eq!(read(&format!("budget = {{ month = \"50 MB\", then = \"urgent-only\" }}\n{ingest}")).1, [""; 0]);
+    format!("budget = {{ month = \"50 MB\", then = \"{then}\" }}\n{ingest}{keys}\n")
 }
 
 #[test]
