@@ -166,7 +166,7 @@ fn not_a_duration(text: &str) -> String {
 }
 
 /// Units of sizes, in bytes.
-const UNITS: [(&str, u64); 8] = [
+const UNITS: [(&str, u64); 10] = [
     ("B", 1),
     ("kB", 1000),
     ("KB", 1000),
@@ -175,6 +175,8 @@ const UNITS: [(&str, u64); 8] = [
     ("MiB", 1 << 20),
     ("GB", 1_000_000_000),
     ("GiB", 1 << 30),
+    ("TB", 1_000_000_000_000),
+    ("TiB", 1 << 40),
 ];
 
 /// A size such as `"16 MiB"` within a range of bytes.
@@ -234,15 +236,20 @@ fn not_a_size(text: &str) -> String {
     }
     let meant = match unit.to_lowercase().as_str() {
         "" | "b" | "byte" | "bytes" => "B",
-        "k" | "kb" | "kib" => "KiB",
-        "m" | "mb" | "mib" => "MiB",
-        "g" | "gb" | "gib" => "GiB",
+        "k" | "kib" => "KiB",
+        "kb" => "kB",
+        "m" | "mib" => "MiB",
+        "mb" => "MB",
+        "g" | "gib" => "GiB",
+        "gb" => "GB",
+        "t" | "tib" => "TiB",
+        "tb" => "TB",
         unit if unit.starts_with(['.', ',']) => {
             return format!("\"{text}\": a size has no fraction; take the next smaller unit");
         }
         _ => {
             return format!(
-                "\"{text}\" isn't a size; its units are B, KiB, MiB and GiB (or kB, MB and GB), as in \"{number} MiB\""
+                "\"{text}\" isn't a size; its units are B, KiB, MiB and GiB (or kB, MB and GB), as in \"16 MiB\""
             );
         }
     };

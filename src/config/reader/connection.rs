@@ -34,8 +34,10 @@ const LINK_TOPIC: &str = "\"gateways/{{client_id}}/link\"";
 /// A duration, or `"auto"`.
 fn keep_alive(node: &Node) -> Result<KeepAlive, String> {
     let text = string(node).unwrap_or_default();
-    if text == "auto" {
-        return Ok(KeepAlive::UpTo(MAX_KEEP_ALIVE));
+    match text.trim() {
+        "auto" => return Ok(KeepAlive::UpTo(MAX_KEEP_ALIVE)),
+        other if other.eq_ignore_ascii_case("auto") => return Err(format!("\"{other}\" is written \"auto\"")),
+        _ => {}
     }
     let is_word = !text.is_empty() && text.chars().all(char::is_alphabetic);
     duration(5 * SECOND..=MAX_KEEP_ALIVE)(node)

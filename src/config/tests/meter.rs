@@ -50,6 +50,10 @@ fn what_is_wrong_is_told_with_what_to_write() {
     for (text, said) in [
         ("budget = { warn_at = 80 }", "`meter.budget.month`: is missing; it is written like `month = \"50 MB\"`"),
         ("budget = { month = \"0 MB\" }", "\"0 MB\" is out of range, it must be from \"1 KiB\" to \"1024 GiB\""),
+        ("budget = { month = \"50 mb\" }", "\"50 mb\" isn't a size; write \"50 MB\""),
+        ("budget = { month = \"50 gIb\" }", "\"50 gIb\" isn't a size; write \"50 GiB\""),
+        ("budget = { month = \"99999999999999 TB\" }", "is out of range, it must be from \"1 KiB\" to \"1024 GiB\""),
+        ("budget = { month = \"50 megs\" }", "isn't a size; its units are B, KiB, MiB and GiB (or kB, MB and GB), as in \"16 MiB\""),
         ("budget = { month = 50 }", "must be a size with its unit in quotes"),
         ("budget = { month = \"50 MB\", warn_at = 0 }", "0 is out of range, it must be from 1 to 100"),
         ("budget = { month = \"50 MB\", warn_at = 101 }", "101 is out of range, it must be from 1 to 100"),

@@ -135,6 +135,11 @@ fn what_is_needed_is_asked_for() {
 fn a_keep_alive_may_be_found_by_trying() {
     let (config, warnings) = load(&format!("{CONNECTION}keep_alive = \"auto\""), &[]).unwrap();
     assert_eq!((config.connection.keep_alive, warnings), (KeepAlive::UpTo(Duration::from_secs(1200)), vec![]));
+    // Blanks at the ends are no part of it, as they aren't of a duration.
+    let (config, _) = load(&format!("{CONNECTION}keep_alive = \" auto \""), &[]).unwrap();
+    assert_eq!(config.connection.keep_alive, KeepAlive::UpTo(Duration::from_secs(1200)));
+    let errors = load(&format!("{CONNECTION}keep_alive = \"AUTO\""), &[]).unwrap_err();
+    assert!(errors.len() == 1 && errors[0].ends_with("\"AUTO\" is written \"auto\""), "{errors:?}");
     let errors = load(&format!("{CONNECTION}keep_alive = \"auot\""), &[]).unwrap_err();
     assert!(errors.len() == 1 && errors[0].ends_with("\"7d\", nor \"auto\""), "{errors:?}");
 }
