@@ -84,6 +84,8 @@ fn metrics_at(port: u16) -> String {
     format!("[metrics]\nlisten = \"127.0.0.1:{port}\"\n")
 }
 
+const METERED: &str = "[meter]\nbudget = { month = \"1 GB\" }\n";
+
 fn house(broker: &Mosquitto, local: &LocalBroker, port: u16) -> Setup {
     let connection = "backoff = { min = \"100ms\", max = \"300ms\", stable_after = \"1m\" }\n\
         rate_limit = { messages_per_second = 20, burst = 1, connects_per_second = 100 }\n";
@@ -133,7 +135,7 @@ fn start() -> World {
     let reader = Client::connect(&house.path("messages.sock"));
 
     let (barns, cloud) = Cloud::start();
-    let setup = Setup::new(barns.port, &format!("[jobs]\n[commands]\n{}", metrics_at(ports[1])));
+    let setup = Setup::new(barns.port, &format!("{METERED}[jobs]\n[commands]\n{}", metrics_at(ports[1])));
     let barn = setup.connect();
     barns.wait_for("executions/+/response/+/json (QoS 1)");
     cloud.send_command("execution-1", &json!({"operation": "unknown"}), Some(60));

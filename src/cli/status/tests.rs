@@ -245,6 +245,12 @@ fn an_outbox_that_is_held_isnt_said_to_have_nothing_that_waits() {
     let mut document = outage();
     document["outbox"] =
         json!({"held": {"cause": "subscribing", "since": "2026-01-31T11:59:58Z", "reason": "r", "advice": "a"}});
+    let metrics = prometheus::exposition(&serde_json::from_value(document.clone()).unwrap());
+    assert!(
+        metrics.contains("gatewire_outbox_held{cause=\"subscribing\"} 1\n")
+            && metrics.contains("gatewire_outbox_held{cause=\"budget\"} 0\n"),
+        "{metrics}"
+    );
     let page = page(document);
     assert!(
         page.contains("messages wait for the answer to a SUBSCRIBE") && !page.contains("nothing waits for IoT"),
