@@ -99,6 +99,7 @@ in_both! {
     messages::payloads_and_properties_arrive_as_they_were,
     messages::five_thousand_messages_arrive_both_ways,
     messages::what_cannot_be_published_is_caught,
+    messages::what_is_urgent_overtakes_what_an_outage_has_left,
     away::what_is_sent_while_gatewire_is_away_waits,
     away::what_comes_while_node_red_is_away_waits,
     away::nothing_is_lost_when_gatewire_is_killed,

@@ -97,6 +97,7 @@ module.exports = (RED) => {
             topic: config.topic,
             qos: String(config.qos ?? ''),
             retain: String(config.retain ?? ''),
+            urgent: String(config.urgent ?? ''),
         };
         const { kept, items: before } = take(this.id);
         const sender = new Sender(this, settings, kept, before);

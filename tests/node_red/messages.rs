@@ -134,6 +134,39 @@ pub(crate) fn five_thousand_messages_arrive_both_ways(version: Version) {
     patiently("nothing unacknowledged", || (scene.gatewire.status()["forward"][0]["waiting"] == 0).then_some(()));
 }
 
+/// By `msg.urgent`, and by the node's own setting.
+pub(crate) fn what_is_urgent_overtakes_what_an_outage_has_left(version: Version) {
+    let mut scene = Scene::new(version);
+    let topic = |name: &str| format!("gateways/thing-1/{name}");
+    scene.broker.stop();
+    patiently("the outage", || (scene.gatewire.status()["link"]["state"] != "connected").then_some(()));
+    let stored = |scene: &Scene, messages: Value| {
+        let n = messages.as_array().unwrap().len();
+        scene.node_red.publish(messages);
+        for heard in scene.node_red.next("complete", n) {
+            assert_eq!(heard["gatewire"], json!({"result": "stored"}), "{}", scene.node_red.log());
+        }
+    };
+    stored(
+        &scene,
+        json!([
+            {"topic": topic("first"), "payload": 1},
+            {"topic": topic("alarm"), "payload": 2, "urgent": true},
+            {"topic": topic("last"), "payload": 3, "urgent": false},
+        ]),
+    );
+    assert_eq!(scene.gatewire.status()["outbox"]["urgent"], 1);
+    scene.node_red.node("gw-out")["urgent"] = json!("true");
+    scene.node_red.deploy("nodes");
+    scene.node_red.wait_until_connected();
+    stored(&scene, json!([{"topic": topic("of-node"), "payload": 4}]));
+    assert_eq!(scene.gatewire.status()["outbox"]["urgent"], 2);
+    // The oldest first, but what is urgent before.
+    scene.broker.restart();
+    let received = patiently("all four", || Some(scene.broker.received("thing-1")).filter(|all| all.len() == 4));
+    assert_eq!(received, ["alarm", "of-node", "first", "last"].map(topic));
+}
+
 pub(crate) fn what_cannot_be_published_is_caught(version: Version) {
     let scene = Scene::new(version);
     scene.node_red.publish(json!([

@@ -248,7 +248,7 @@ function expiryOf(interval) {
  * The line for an ingest socket that publishes a message, but for `id` and `expires_in`, which are known when it is sent.
  *
  * @param {object} msg
- * @param {{topic?: string, qos?: string, retain?: string}} settings of the node; they go before what the message says
+ * @param {{topic?: string, qos?: string, retain?: string, urgent?: string}} settings of the node; they go before what the message says
  * @returns {{members: string, expiry?: number}} members of a JSON object without its first brace, and in how many seconds the
  *     message expires
  * @throws {BadMessage}
@@ -263,13 +263,15 @@ function toLine(msg, settings) {
     if (msg.payload === undefined) {
         throw new BadMessage('bad_message', 'msg.payload is missing');
     }
-    const retain = settings.retain || msg.retain;
+    const isTrue = (value) => [true, 'true', 1].includes(value);
     let members;
     try {
         members = JSON.stringify({
             topic: wellFormed(topic),
             qos: qosOf(settings.qos || msg.qos),
-            retain: [true, 'true', 1].includes(retain),
+            retain: isTrue(settings.retain || msg.retain),
+            // Left out it means the same, also to a gatewire that doesn't know it.
+            urgent: isTrue(settings.urgent || msg.urgent) || undefined,
             properties: propertiesOf(isAnswer ? { ...msg, responseTopic: undefined } : msg),
             ...payloadMembers(msg.payload),
         }).slice(1);

@@ -13,8 +13,8 @@ const LATER = 10_000;
 /** How long messages wait before the status says so, in milliseconds: most have their answer by then. */
 const SLOW = 2000;
 
-/** How long gatewire may take for its first word, in milliseconds. */
-const SILENCE = 10_000;
+/** How long gatewire may take for its first word, in milliseconds. The socket of a forward never says one. */
+const SILENCE = 3000;
 
 /** How long a node that is closed waits for answers, in milliseconds: gatewire stores what isn't delivered in 1 s. */
 const FAREWELL = 3000;
@@ -54,7 +54,7 @@ class Sender {
 
     /**
      * @param {object} node of Node-RED
-     * @param {{socket: string, topic: string, qos: string, retain: string}} settings
+     * @param {{socket: string, topic: string, qos: string, retain: string, urgent: string}} settings
      * @param {Kept} kept where messages are while gatewire is away
      * @param {object[]} items what `close` of the node before it gave, or what is in `kept`
      */
@@ -169,8 +169,9 @@ class Sender {
     #greet() {
         this.#connection.write('{"observe":true}\n');
         this.#timers.silence = setTimeout(() => {
-            this.#problem = 'connected, but gatewire doesn\'t answer';
-            this.#node.warn(`${printable(this.#settings.socket)} doesn't answer: it is the socket of a [[forward]], or gatewire hangs`);
+            this.#problem = 'no answer: is it the socket of a [[forward]]?';
+            this.#node.warn(`${printable(this.#settings.socket)} doesn't answer: it is the socket of a [[forward]], and the node must name `
+                + 'that of an [[ingest]]; or gatewire hangs (`gatewire status`)');
             this.#show();
         }, SILENCE);
     }

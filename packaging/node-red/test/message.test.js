@@ -48,6 +48,9 @@ test('the node goes before the message, and nothing is QoS 1', () => {
     assert.deepEqual(line({ topic: 'a', payload: '', qos: 2, retain: 'true' }, { topic: '', qos: '', retain: '' }),
         { topic: 'a', qos: 1, retain: true, payload: '' });
     assert.deepEqual(line({ topic: 'a', payload: '', qos: 0 }), { topic: 'a', qos: 0, retain: false, payload: '' });
+    for (const [msg, own, urgent] of [[true, '', true], ['true', '', true], ['no', '', undefined], [undefined, 'true', true], [true, 'false', undefined]]) {
+        assert.equal(line({ topic: 'a', payload: '', urgent: msg }, { topic: '', qos: '', retain: '', urgent: own }).urgent, urgent);
+    }
     assert.equal(line({ topic: 'a', payload: '' }).qos, 1);
 });
 

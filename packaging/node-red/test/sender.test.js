@@ -44,6 +44,18 @@ test('a message is done when its answer has come', async (t) => {
     assert.deepEqual(failed.msg.gatewire, { error: 'topic_not_allowed', detail: 'not\nhere' });
 });
 
+test('a socket that says nothing is told, and that it may be a forward\'s', async (t) => {
+    const server = await Server.start(t);
+    const node = new FakeNode();
+    const sender = new Sender(node, { socket: server.path, topic: '', qos: '', retain: '', urgent: '' }, keptAt(server), []);
+    t.after(() => sender.close());
+    const client = await server.clients.next();
+    const { fill, text } = await node.statuses.until((status) => status.text !== 'connecting');
+    assert.deepEqual([fill, text], ['red', 'no answer: is it the socket of a [[forward]]?']);
+    client.say(GREETING);
+    await node.statuses.until((status) => status.text === 'connected');
+});
+
 test('what has no answer is sent again, and what gatewire is too busy or too young for', async (t) => {
     const { server, node, client } = await connected(t);
     for (const payload of ['0', '1', '2', '3']) {
