@@ -161,10 +161,22 @@ fn an_identity_behind_a_link_is_put_in_its_place_as_the_advice_says_and_never_lo
         fs::rename(&own, &moved).unwrap();
         std::os::unix::fs::symlink(&moved, &own).unwrap();
         let (code, _, stderr) = setup.output("run");
-        assert!(code == 78 && stderr.contains("What it leads to is of the identity: `sudo rm "), "{name}: {stderr}");
+        assert!(
+            code == 78 && stderr.contains("What it leads to looks like a part of the identity: `sudo rm "),
+            "{name}: {stderr}"
+        );
         follow(&stderr);
-        assert!(!own.is_symlink() && own.exists() && !moved.exists(), "{name}");
+        assert!(!own.is_symlink() && own.exists() && moved.exists(), "{name}");
+        fs::remove_dir_all(&moved).or_else(|_| fs::remove_file(&moved)).unwrap();
     }
+    // Nobody is told to put something else there, such as a file of root's.
+    let (own, foreign) = (identity(&setup, "thing.json"), setup.directory.path().join("disk/foreign"));
+    fs::write(&foreign, "root:*:1::::::\n").unwrap();
+    fs::rename(&own, own.with_extension("kept")).unwrap();
+    std::os::unix::fs::symlink(&foreign, &own).unwrap();
+    let (code, _, stderr) = setup.output("run");
+    assert!(code == 78 && stderr.contains("puts it aside") && !stderr.contains("disk/foreign"), "{stderr}");
+    fs::rename(own.with_extension("kept"), &own).unwrap();
     let gatewire = setup.connect();
     assert_eq!(fs::read(identity(&setup, "thing.json")).unwrap(), first);
     assert_eq!(gatewire.stop().0, 0);

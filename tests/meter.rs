@@ -160,7 +160,9 @@ fn past_the_budget_only_what_is_urgent_goes_until_there_is_a_larger_one() {
     assert_eq!(client.ask(&json!({"topic": "up/4", "payload": "4"}).to_string())["result"], "stored");
     let setup = setup.edit("60 kB", "1 GB");
     gatewire.signal("HUP");
-    gatewire.wait_for("the month's budget is 1.0 GB now and isn't used up: what waited because it isn't urgent is sent now");
+    gatewire.wait_for(
+        "the month's budget is 1.0 GB now and isn't used up: what waited because it isn't urgent is sent now",
+    );
     eventually("what waited", || (gatewire.status()["outbox"]["waiting"] == 0).then_some(()));
     let received = broker.received("thing-1");
     let received: Vec<&str> = received.iter().map(String::as_str).filter(|topic| topic.starts_with("up/")).collect();

@@ -177,12 +177,7 @@ impl Queue {
                     self.pop(urgent, &rule, &pending);
                     source.handed_over(size);
                 }
-                Err(
-                    Refusal::OutboxFull
-                    | Refusal::ReservedForUrgent
-                    | Refusal::NotConnected
-                    | Refusal::PastBudget,
-                ) => {
+                Err(Refusal::OutboxFull | Refusal::ReservedForUrgent | Refusal::NotConnected | Refusal::PastBudget) => {
                     drop(rule.withdraw(id));
                     source.rest(false);
                     tokio::select! {

@@ -259,7 +259,8 @@ fn a_budget_is_compared_to_what_is_known() {
 #[test]
 fn what_the_budget_holds_for_longer_than_it_may_wait_is_told() {
     let said = |then: &str, max_age: &str| {
-        let text = format!("[meter]\nbudget = {{ month = \"2 MB\", then = \"{then}\" }}\n[outbox]\nmax_age = \"{max_age}\"\n");
+        let text =
+            format!("[meter]\nbudget = {{ month = \"2 MB\", then = \"{then}\" }}\n[outbox]\nmax_age = \"{max_age}\"\n");
         lines(&text).into_iter().find(|line| line.starts_with("past the budget"))
     };
     assert_eq!(

@@ -1,13 +1,13 @@
 //! What to do where the disk doesn't do what it should.
 
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::{Directory, DiskError, Lock, NAMES, directory};
+use super::{Directory, DiskError, Identity, Lock, NAMES, directory};
 use crate::owner::{own_words, quoted};
 use crate::regular::Other;
 
@@ -63,6 +63,23 @@ fn aside(state: &Path, path: &Path) -> PathBuf {
 fn may_change(path: &Path) -> Result<(), DiskError> {
     let allowed = access(path, AccessFlags::W_OK | AccessFlags::X_OK);
     allowed.map_err(|errno| directory::failed("writing", path, &io::Error::from(errno)))
+}
+
+/// No file of an identity is larger.
+const MAX_TEXT: u64 = 1 << 16;
+
+/// Whether that may be what a link of ours is to lead to. Whoever runs as gatewire's user can make a link to anything, and root will do
+/// what is advised: so it has to be gatewire's, and to hold what an identity holds.
+fn is_of_identity(found: &Path, state: &Path) -> bool {
+    let owner = |path: &Path| fs::metadata(path).map(|metadata| metadata.uid()).ok();
+    let is_text = |path: &Path| {
+        let mut text = String::new();
+        let opened = fs::File::open(path).map(|file| file.take(MAX_TEXT).read_to_string(&mut text));
+        opened.is_ok_and(|read| read.is_ok())
+            && (text.contains("-----BEGIN ") || serde_json::from_str::<Identity>(&text).is_ok())
+    };
+    let is_ours = owner(found).is_some_and(|uid| Some(uid) == owner(state));
+    is_ours && if found.is_dir() { is_text(&found.join(directory::IDENTITY)) } else { is_text(found) }
 }
 
 impl DiskError {
@@ -132,10 +149,10 @@ impl DiskError {
         let what = if self.is_directory() { "directory" } else { "file" };
         let found = fs::canonicalize(&self.path).ok();
         let found = found.filter(|found| if self.is_directory() { found.is_dir() } else { found.is_file() });
-        let (true, Some(found)) = (is_kept, found) else { return None };
+        let (true, Some(found)) = (is_kept, found.filter(|found| is_of_identity(found, state))) else { return None };
         Some(format!(
-            "{link} is a symbolic link, and gatewire's own {what} belongs there. What it leads to is of the identity: `sudo rm {} && \
-             sudo mv -T {} {}` puts it in its place.",
+            "{link} is a symbolic link, and gatewire's own {what} belongs there. What it leads to looks like a part of the identity: \
+             `sudo rm {} && sudo cp -aT {} {}` puts a copy of it in its place.",
             quoted(&self.path),
             quoted(&found),
             quoted(&self.path)

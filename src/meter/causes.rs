@@ -13,8 +13,18 @@ use crate::message::{Topic, TopicFilter};
 use crate::mqtt::session::{Label, Labels};
 
 /// What has a label whatever is configured. The first three are the session's.
-const FIXED: [&str; 10] =
-    ["handshake", "keep_alive", "subscribe", "ingest", "forward", "bridge", "services", "identity", "download", "other"];
+const FIXED: [&str; 10] = [
+    "handshake",
+    "keep_alive",
+    "subscribe",
+    "ingest",
+    "forward",
+    "bridge",
+    "services",
+    "identity",
+    "download",
+    "other",
+];
 
 /// So many causes have a name. Each reload may bring others, and those before have had their bytes; what comes then is [`OTHER`]'s.
 pub(super) const MOST: usize = 256;

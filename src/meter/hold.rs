@@ -43,8 +43,10 @@ impl Held {
     }
     /// For people: what becomes of what is accepted now and doesn't live to see that, if it may be so.
     pub(super) fn loss(self, max_age: Duration, wall: Timestamp) -> Option<String> {
-        let left = self.until.map_or(Budget::LONGEST_WAIT, |until| until.duration_since(wall).try_into().unwrap_or_default());
-        (max_age < left).then(|| format!("What has waited for [outbox] max_age ({}) by then is dropped", written(max_age)))
+        let left =
+            self.until.map_or(Budget::LONGEST_WAIT, |until| until.duration_since(wall).try_into().unwrap_or_default());
+        (max_age < left)
+            .then(|| format!("What has waited for [outbox] max_age ({}) by then is dropped", written(max_age)))
     }
 
     /// Why it waits no longer, with this budget.

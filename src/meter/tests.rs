@@ -216,11 +216,15 @@ fn what_lifts_a_hold_is_called_by_its_name() {
 #[test]
 fn what_is_dropped_before_it_may_go_is_told() {
     let budget = Budget { month: 1000, warn_at: 80, then: Then::UrgentOnly };
-    let days = |days| std::time::Duration::from_secs(days * 86_400);
-    let loss = |until: Option<&str>, max_age| Held { budget, until: until.map(at) }.loss(max_age, at("2026-11-20T00:00:00Z"));
+    let days = |days: u64| std::time::Duration::from_secs(days * 86_400);
+    let loss =
+        |until: Option<&str>, max_age| Held { budget, until: until.map(at) }.loss(max_age, at("2026-11-20T00:00:00Z"));
     let until = Some("2026-12-01T00:17:00Z");
     assert_eq!(loss(until, days(7)).unwrap(), "What has waited for [outbox] max_age (7d) by then is dropped");
-    assert_eq!([loss(until, days(12)), loss(Some("2026-11-19T00:00:00Z"), days(7)), loss(None, days(32))], [None, None, None]);
+    assert_eq!(
+        [loss(until, days(12)), loss(Some("2026-11-19T00:00:00Z"), days(7)), loss(None, days(32))],
+        [None, None, None]
+    );
     assert!(loss(until, days(11)).is_some() && loss(None, days(31)).is_some());
 }
 

@@ -230,7 +230,11 @@ impl Metrics {
             "Messages set aside because IoT Core refuses them.",
             outbox.quarantined,
         );
-        self.family("outbox_held", Gauge, "1 for why messages wait though there is a connection, 0 for the other causes.");
+        self.family(
+            "outbox_held",
+            Gauge,
+            "1 for why messages wait though there is a connection, 0 for the other causes.",
+        );
         for cause in ["refused", "throttled", "unanswered", "subscribing", "budget"] {
             let is_it = outbox.held.as_ref().is_some_and(|held| held.cause == cause);
             self.sample("outbox_held", &[("cause", cause)], f64::from(u8::from(is_it)));

@@ -34,7 +34,10 @@ fn a_budget_that_would_stop_everything_is_warned_of() {
 #[test]
 fn a_budget_that_any_program_may_pass_is_warned_of_unless_that_is_written() {
     let (_, warnings) = read(&with_ingest("urgent-only", ""));
-    assert!(warnings.len() == 1 && warnings[0].contains("[[ingest]] i may say") && warnings[0].contains("`urgent = false`"), "{warnings:?}");
+    assert!(
+        warnings.len() == 1 && warnings[0].contains("[[ingest]] i may say") && warnings[0].contains("`urgent = false`"),
+        "{warnings:?}"
+    );
     assert_eq!(read(&with_ingest("urgent-only", "urgent = true")).1, [""; 0]);
     assert_eq!(read(&with_ingest("warn", "")).1, [""; 0]);
     assert_eq!(read(&format!("{}{URGENT}", with_ingest("urgent-only", "urgent = false"))).1, [""; 0]);
@@ -53,7 +56,10 @@ fn what_is_wrong_is_told_with_what_to_write() {
         ("budget = { month = \"50 mb\" }", "\"50 mb\" isn't a size; write \"50 MB\""),
         ("budget = { month = \"50 gIb\" }", "\"50 gIb\" isn't a size; write \"50 GiB\""),
         ("budget = { month = \"99999999999999 TB\" }", "is out of range, it must be from \"1 KiB\" to \"1024 GiB\""),
-        ("budget = { month = \"50 megs\" }", "isn't a size; its units are B, KiB, MiB and GiB (or kB, MB and GB), as in \"16 MiB\""),
+        (
+            "budget = { month = \"50 megs\" }",
+            "isn't a size; its units are B, KiB, MiB and GiB (or kB, MB and GB), as in \"16 MiB\"",
+        ),
         ("budget = { month = 50 }", "must be a size with its unit in quotes"),
         ("budget = { month = \"50 MB\", warn_at = 0 }", "0 is out of range, it must be from 1 to 100"),
         ("budget = { month = \"50 MB\", warn_at = 101 }", "101 is out of range, it must be from 1 to 100"),

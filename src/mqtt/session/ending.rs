@@ -31,6 +31,14 @@ impl Session {
         }
     }
 
+    /// When the server was last heard, on a connection that hasn't been [lost](Session::connection_lost) yet.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Connected(liveness) => Some(liveness.last_received),
+            _ => None,
+        }
+    }
+
     /// The connection is gone, however that came, or an attempt has failed. What was in flight waits for the next one.
     pub(crate) fn connection_lost(&mut self) {
         let was_connected = self.is_connected();

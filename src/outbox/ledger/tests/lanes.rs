@@ -127,7 +127,8 @@ fn held_back_what_is_not_urgent_waits_as_without_a_link() {
 
 #[test]
 fn while_others_are_held_back_an_eighth_of_the_room_is_kept_for_what_is_urgent() {
-    let fill = |ledger: &mut Ledger<u32>, urgent| (0..100).take_while(|n| accept_in(ledger, urgent, *n).is_ok()).count();
+    let fill =
+        |ledger: &mut Ledger<u32>, urgent| (0..100).take_while(|n| accept_in(ledger, urgent, *n).is_ok()).count();
     let mut ledger = with_room_for(16, WhenFull::RejectNew);
     ledger.link_up();
     ledger.hold_others(true);
@@ -138,7 +139,8 @@ fn while_others_are_held_back_an_eighth_of_the_room_is_kept_for_what_is_urgent()
     let mut ledger = Ledger::<u32>::new(bounds(48 * 16, WhenFull::RejectNew), nothing_stored(), 1, 0);
     ledger.hold_others(true);
     let small = |urgent| Outbound { urgent, ..qos1(2) };
-    let mut fill_small = |urgent| (0..100).take_while(|n| accept_at(&mut ledger, small(urgent), *n, Instant::now()).is_ok()).count();
+    let mut fill_small =
+        |urgent| (0..100).take_while(|n| accept_at(&mut ledger, small(urgent), *n, Instant::now()).is_ok()).count();
     assert_eq!([false, true].map(&mut fill_small), [14, 2]);
     // Without, all of it is for everybody, as it is where the oldest gives way.
     let mut ledger = with_room_for(16, WhenFull::RejectNew);
@@ -160,7 +162,8 @@ fn an_eighth_of_the_memory_is_kept_for_what_is_urgent_while_the_disk_takes_nothi
     ledger.lane(QueueId::OUTBOX).next_write(now).unwrap();
     assert_eq!(write_ended(&mut ledger, false, now), [0; 0]);
     let of_32_kib = |urgent| Outbound { urgent, ..qos1(32 * 1024) };
-    let mut fill = |urgent| (0..1000).take_while(|n| accept_at(&mut ledger, of_32_kib(urgent), *n, now).is_ok()).count();
+    let mut fill =
+        |urgent| (0..1000).take_while(|n| accept_at(&mut ledger, of_32_kib(urgent), *n, now).is_ok()).count();
     let (others, urgent) = (fill(false), fill(true));
     assert!((220..=224).contains(&others) && (30..=33).contains(&urgent), "{others} {urgent}");
 }
