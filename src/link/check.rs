@@ -24,7 +24,7 @@ use crate::message::{Outbound, Qos, TopicFilter, needed};
 use crate::mqtt::Options;
 use crate::mqtt::reason::Reason;
 use crate::net::credentials::Credentials;
-use crate::net::{Connector, Endpoint, Stream};
+use crate::net::{Connector, Endpoint, TlsTcpStream};
 use crate::time;
 
 /// How often it is tried to end the session that the check has begun.
@@ -78,7 +78,7 @@ pub(crate) struct Check {
     /// Whose certificate it connects with.
     whose: Whose,
     /// The connection on which CONNECT was sent, until DISCONNECT is.
-    talk: Option<Talk<Stream>>,
+    talk: Option<Talk<TlsTcpStream>>,
 }
 
 impl Check {
@@ -274,7 +274,7 @@ impl Check {
     }
 
     /// Says CONNECT; whether the server had the session.
-    async fn begin(&mut self, connection: Opened<Stream>, expiry: Duration) -> Result<bool, LinkError> {
+    async fn begin(&mut self, connection: Opened<TlsTcpStream>, expiry: Duration) -> Result<bool, LinkError> {
         let deadline = connection.deadline;
         let options = Options { session_expiry: expiry, ..options(&self.config) };
         let connected = self.talk.insert(Talk::new(connection, &options)).connected(deadline).await;
@@ -285,7 +285,7 @@ impl Check {
         connected
     }
 
-    async fn open(&mut self, report: StepReport<'_>) -> Result<Opened<Stream>, LinkError> {
+    async fn open(&mut self, report: StepReport<'_>) -> Result<Opened<TlsTcpStream>, LinkError> {
         sleep(self.connects.wait(time::now())).await;
         self.connects.note(time::now());
         self.connector.connect(&mut |step| report(StepOutcome::Passed(step.to_string()))).await

@@ -20,7 +20,7 @@ use super::dns::Resolver;
 use super::endpoint::{Endpoint, Route};
 use super::error::ConnectError;
 use super::network::Transport;
-use super::{Stream, race, send_queue, tcp};
+use super::{TlsTcpStream, race, send_queue, tcp};
 
 /// Where the broker listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,7 +189,7 @@ impl BrokerConnector {
 pub(crate) enum BrokerStream {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<Stream>),
+    Tls(Box<TlsTcpStream>),
 }
 
 impl AsyncRead for BrokerStream {

@@ -60,7 +60,7 @@ pub(crate) enum Step {
 }
 
 /// TLS over TCP.
-pub(crate) type Stream = TlsStream<Counted>;
+pub(crate) type TlsTcpStream = TlsStream<Counted>;
 
 /// How much may be encrypted and not written yet, in bytes. As with what the kernel hasn't sent, nobody sees it.
 pub(super) const MAX_ENCRYPTED: usize = 4 * 1024;
@@ -137,7 +137,10 @@ impl Connector {
     ///
     /// # Errors
     /// The step that failed: `InvalidHost`, `Dns`, `Tcp`, `Proxy`, `Tls`, or `Io` if the network broke during the handshake.
-    pub(crate) async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Connection<Stream>, ConnectError> {
+    pub(crate) async fn connect(
+        &mut self,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<Connection<TlsTcpStream>, ConnectError> {
         let deadline = Instant::now() + self.connect_timeout;
         let Ok(name) = ServerName::try_from(self.endpoint.host.to_string()) else {
             return Err(ConnectError::InvalidHost(Arc::clone(&self.endpoint.host)));
@@ -243,7 +246,12 @@ pub(super) struct With<'a> {
 }
 
 impl With<'_> {
-    async fn handshake(self, tcp: Counted, name: ServerName<'static>, is_signing: &Cell<bool>) -> io::Result<Stream> {
+    async fn handshake(
+        self,
+        tcp: Counted,
+        name: ServerName<'static>,
+        is_signing: &Cell<bool>,
+    ) -> io::Result<TlsTcpStream> {
         let connector = TlsConnector::from(Arc::clone(self.tls));
         if self.token.is_none() {
             return connector.connect(name, tcp).await;
@@ -269,7 +277,7 @@ pub(super) async fn secure(
     route: &Route,
     deadline: Instant,
     progress: &mut dyn FnMut(Step),
-) -> Result<Stream, ConnectError> {
+) -> Result<TlsTcpStream, ConnectError> {
     let start = Instant::now();
     let is_signing = Cell::new(false);
     let handshake = timeout(Share::Tls.of(deadline - start), with.handshake(tcp, name, &is_signing)).await;

@@ -19,7 +19,7 @@ mod tcp;
 pub(crate) mod tests;
 
 pub(crate) use broker::{BrokerOptions, BrokerStream, Brokers, MachineBrokers, Place, Reach, ReachError, Reached};
-pub(crate) use connector::{Connection, Connector, Options, Step, Stream};
+pub(crate) use connector::{Connection, Connector, Options, Step, TlsTcpStream};
 pub(crate) use counted::{Carried, Purpose, Usage};
 pub(crate) use endpoint::{Endpoint, Route};
 pub(crate) use error::{Attempt, ConnectError, DnsFault, ProxyFault, TlsFault, is_close, tls_fault};

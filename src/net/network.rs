@@ -6,7 +6,7 @@ use std::rc::Rc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::addresses::Addresses;
-use super::connector::{Connection, Connector, MAX_ENCRYPTED, Options, Step, Stream};
+use super::connector::{Connection, Connector, MAX_ENCRYPTED, Options, Step, TlsTcpStream};
 use super::counted::{Carried, Purpose, Usage};
 use super::endpoint::Endpoint;
 use super::error::ConnectError;
@@ -81,7 +81,7 @@ impl MachineNetwork {
 }
 
 impl Network for MachineNetwork {
-    type Stream = Stream;
+    type Stream = TlsTcpStream;
     type Connector = Connector;
 
     fn connector(&self, options: Options) -> Connector {
@@ -102,18 +102,18 @@ impl Network for MachineNetwork {
 }
 
 impl Connect for Connector {
-    type Stream = Stream;
+    type Stream = TlsTcpStream;
 
     fn endpoint(&self) -> &Endpoint {
         self.endpoint()
     }
 
-    async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Connection<Stream>, ConnectError> {
+    async fn connect(&mut self, progress: &mut dyn FnMut(Step)) -> Result<Connection<TlsTcpStream>, ConnectError> {
         self.connect(progress).await
     }
 }
 
-impl Transport for Stream {
+impl Transport for TlsTcpStream {
     fn local_address(&self) -> Option<SocketAddr> {
         self.get_ref().0.tcp().local_addr().ok()
     }
