@@ -3,7 +3,7 @@
 //! Anybody who reads may ask for a filter that the server ends the connection for, or never answers, and for another one the next
 //! moment. So it is the source that is held to a measure, not only the filter.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::message::{Qos, TopicFilter};
@@ -23,8 +23,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(3600);
 pub(super) struct Requested {
     wishes: BTreeMap<TopicFilter, Wish>,
     numbered: u64,
-    /// When connections have ended for them, the last last.
-    ends: VecDeque<Instant>,
+    /// Connections that have ended for them, the last last.
+    ends: VecDeque<End>,
     paused_until: Option<Instant>,
 }
 
@@ -35,8 +35,15 @@ struct Wish {
     number: u64,
     /// Connections that have ended while it was asked for.
     ends: u32,
-    /// The server has granted it, and no connection has ended for it since.
+    /// The server has granted it: a connection that ends for it now says nothing of what readers may ask for.
     was_granted: bool,
+}
+
+/// A connection that has ended while these were asked for, none of which the server had granted before, nor has since.
+#[derive(Debug)]
+struct End {
+    at: Instant,
+    suspects: BTreeSet<TopicFilter>,
 }
 
 /// That filters which readers ask for aren't asked for, for a while.
@@ -71,31 +78,45 @@ impl Requested {
         self.wishes.get(filter).map_or((0, 0), |wish| (wish.ends.saturating_sub(1), wish.number))
     }
 
+    /// The server has granted it: what has ended while only such were asked for ended for another reason, and so did the pause begin.
     pub(super) fn granted(&mut self, filter: &TopicFilter) {
         if let Some(wish) = self.wishes.get_mut(filter) {
             (wish.was_granted, wish.ends) = (true, 0);
+        }
+        let before = self.ends.len();
+        self.ends.iter_mut().for_each(|end| _ = end.suspects.remove(filter));
+        self.ends.retain(|end| !end.suspects.is_empty());
+        if self.ends.len() < before && self.ends.len() <= FREE {
+            self.paused_until = None;
         }
     }
 
     /// The connection has ended while these were asked for; `is_found`: it is known which of them that was for. Returns whether there is
     /// a pause now.
     pub(super) fn ended(&mut self, filters: &[TopicFilter], is_found: bool, now: Instant) -> Option<Paused> {
+        let mut suspects = BTreeSet::new();
         for filter in filters {
-            if let Some(wish) = self.wishes.get_mut(filter) {
-                (wish.was_granted, wish.ends) = (false, wish.ends + 1);
+            // A reader may have gone meanwhile.
+            let was_granted = self.wishes.get_mut(filter).is_some_and(|wish| {
+                wish.ends += 1;
+                wish.was_granted
+            });
+            if !was_granted {
+                suspects.insert(filter.clone());
             }
         }
         self.forget(now);
-        self.ends.push_back(now);
+        let suspect = suspects.first()?.clone();
+        self.ends.push_back(End { at: now, suspects });
         let beyond = self.ends.len().checked_sub(FREE + usize::from(is_found) + 1)?;
         let doubled = u32::try_from(beyond).ok().and_then(|beyond| 1_u32.checked_shl(beyond));
         let wait = doubled.and_then(|factor| PAUSE.checked_mul(factor)).map_or(MAX_PAUSE, |wait| wait.min(MAX_PAUSE));
         self.paused_until = Some(now + wait);
-        Some(Paused { filter: filters.first()?.clone(), ends: self.ends.len(), wait })
+        Some(Paused { filter: suspect, ends: self.ends.len(), wait })
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.ends.front().is_some_and(|at| *at + REMEMBERED <= now) {
+        while self.ends.front().is_some_and(|end| end.at + REMEMBERED <= now) {
             self.ends.pop_front();
         }
     }
@@ -156,6 +177,32 @@ mod tests {
                 assert!(hour <= 8, "{hour} within an hour");
             }
         }
+    }
+
+    #[test]
+    fn what_is_granted_has_ended_no_connection_and_ends_the_pause() {
+        let (mut requested, now) = (Requested::default(), Instant::now());
+        let replies = ["reply/0", "reply/1", "reply/2"].map(filter);
+        requested.want(replies.iter().map(|filter| (filter.clone(), Qos::AtLeastOnce)).collect());
+        // Each is under way when the network cuts the connection, and granted on the next one.
+        for reply in &replies {
+            assert_eq!(requested.ended(std::slice::from_ref(reply), false, now), None);
+            requested.granted(reply);
+        }
+        assert!(!requested.is_careful());
+        // The server closes on everything for a while: that is no fault of theirs.
+        for _ in 0..10 {
+            assert_eq!(requested.ended(&replies[..1], false, now), None);
+        }
+        let new = filter("new");
+        requested.want(replies.iter().chain([&new]).map(|filter| (filter.clone(), Qos::AtLeastOnce)).collect());
+        let paused: Vec<bool> =
+            (0..4).map(|_| requested.ended(std::slice::from_ref(&new), false, now).is_some()).collect();
+        assert_eq!(paused, [false, false, true, true]);
+        assert!(requested.is_put_off(&new) && !requested.is_put_off(&replies[0]));
+        // It was under way on the last of these connections.
+        requested.granted(&new);
+        assert!(!requested.is_put_off(&filter("other")) && requested.paused_until().is_none());
     }
 
     #[test]
