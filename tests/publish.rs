@@ -41,6 +41,21 @@ fn piped(setup: &Setup, arguments: &[&str], input: &[u8]) -> (i32, String, Strin
 }
 
 #[test]
+fn an_urgent_message_takes_a_socket_that_lets_it_be_so_and_says_where_there_is_none() {
+    let broker = Mosquitto::start();
+    let setup = Setup::new(broker.port, &INGESTS.replacen("name", "urgent = false\nname", 1));
+    let gatewire = setup.connect();
+    let accepted = |n: usize| gatewire.status()["ingest"][n]["accepted"].clone();
+    assert_eq!(publish(&setup, &["up/door/front", "x"]), done("delivered"));
+    assert_eq!((accepted(0), accepted(1)), (1.into(), 0.into()));
+    assert_eq!(publish(&setup, &["up/door/front", "x", "--urgent"]), done("delivered"));
+    assert_eq!((accepted(0), accepted(1)), (1.into(), 1.into()));
+    let (code, out, err) = publish(&setup, &["up/door/front", "x", "--urgent", "--ingest", "doors"]);
+    assert_eq!((code, &*out), (0, "delivered\n"));
+    assert!(err.contains("[[ingest]] doors has `urgent = false`: this goes like the other messages"), "{err}");
+}
+
+#[test]
 fn a_message_is_delivered_as_it_was_given() {
     let broker = Mosquitto::start();
     let subscriber = broker.subscribe_with("up/#", &[], "%t %q %r %x");

@@ -81,7 +81,7 @@ pub(super) struct PublishArguments {
     #[arg(long)]
     retain: bool,
 
-    /// Send it before everything that isn't urgent and hasn't been sent
+    /// Send it before everything that isn't urgent and hasn't been sent; takes an [[ingest]] that lets it
     #[arg(long)]
     urgent: bool,
 
@@ -209,7 +209,13 @@ fn publish(config: &Path, arguments: PublishArguments) -> Result<Exit, Failure> 
         Some(path) => path.clone(),
         None => {
             let config = inputs::of_daemon(config)?;
-            let ingest = ingest(&config, &arguments.topic, arguments.ingest.as_deref())?;
+            let ingest = ingest(&config, &arguments)?;
+            if arguments.urgent && !ingest.urgent {
+                tell(&format!(
+                    "warning: [[ingest]] {} has `urgent = false`: this goes like the other messages",
+                    ingest.name
+                ));
+            }
             patience = Patience::new(PATIENCE + ingest.batch.map_or(Duration::ZERO, |batch| batch.within));
             patience.status = Some(config.status.socket.path.clone());
             ingest.socket.path.clone()
@@ -230,8 +236,9 @@ fn publish(config: &Path, arguments: PublishArguments) -> Result<Exit, Failure> 
 }
 
 /// The ingest that takes messages for `topic`, or the one of this name.
-fn ingest<'a>(config: &'a Config, topic: &str, name: Option<&str>) -> Result<&'a Ingest, Failure> {
-    match name {
+fn ingest<'a>(config: &'a Config, arguments: &PublishArguments) -> Result<&'a Ingest, Failure> {
+    let topic = &arguments.topic;
+    match arguments.ingest.as_deref() {
         Some(name) => config.ingest.iter().find(|ingest| ingest.name == name).ok_or_else(|| {
             let names: Vec<&str> = config.ingest.iter().map(|ingest| ingest.name.as_str()).collect();
             let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -243,7 +250,9 @@ fn ingest<'a>(config: &'a Config, topic: &str, name: Option<&str>) -> Result<&'a
             let accepts = |ingest: &&Ingest| ingest.topics.iter().any(|filter| filter.matches(&checked));
             // Which topics those are the daemon may know, if anybody does.
             let awaits = || config.ingest.iter().find(|ingest| ingest.awaits_name);
-            config.ingest.iter().find(accepts).or_else(awaits).ok_or_else(|| {
+            let fits = |ingest: &&Ingest| accepts(ingest) && ingest.urgent;
+            let first = config.ingest.iter().find(|ingest| arguments.urgent && fits(ingest));
+            first.or_else(|| config.ingest.iter().find(accepts)).or_else(awaits).ok_or_else(|| {
                 let all = config.ingest.iter().flat_map(|ingest| &ingest.topics).map(|filter| filter.as_str());
                 let allowed = all.collect::<Vec<_>>().join(", ");
                 let allowed = if allowed.is_empty() { "there is none".to_owned() } else { allowed };

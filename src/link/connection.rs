@@ -329,7 +329,9 @@ impl<'a, N: Network> Connection<'a, N> {
                 log::debug!("subscribed to {filter}");
             }
             Event::Subscription(filter, Answer::Downgraded) => self.link.filter_downgraded(&filter),
-            Event::Subscription(filter, Answer::Refused(reason)) => self.link.filter_refused(&filter, &reason),
+            Event::Subscription(filter, Answer::Refused(reason)) => {
+                self.link.filter_refused(&filter, &reason, self.session.refused_until(&filter));
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use crate::message::TopicFilter;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::{Paused, Session};
 use crate::net::{Endpoint, Network};
+use crate::time;
 
 impl<N: Network> Link<N> {
     /// Connections have ended for filters that readers ask for: for a while none is asked for.
@@ -36,8 +37,8 @@ impl<N: Network> Link<N> {
         }
     }
 
-    /// SUBACK has a failure, or the CONNACK rules the filter out.
-    pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: &Reason) {
+    /// SUBACK has a failure, or the CONNACK rules the filter out. `until` when it isn't asked for; `None`: until the next connection.
+    pub(super) fn filter_refused(&self, filter: &TopicFilter, reason: &Reason, until: Option<Instant>) {
         let (said, missing) = refusals::suback_failure(filter, reason);
         if self.service_refused(filter, &said, missing.as_deref()) {
             return;
@@ -51,9 +52,13 @@ impl<N: Network> Link<N> {
             whose: setup.tls.whose.clone(),
         };
         self.state.filter_refused(&refused.filter, said, missing, journal::now());
+        let again = until.map_or_else(
+            || "on the next connection".to_owned(),
+            |until| format!("in {}", told(until.saturating_duration_since(time::now()))),
+        );
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
-            "{refused}: no messages arrive for it, the other filters work; it is retried in an hour. {}",
+            "{refused}: no messages arrive for it, the other filters work; it is retried {again}. {}",
             refused.advice()
         );
     }

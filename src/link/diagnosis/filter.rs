@@ -45,7 +45,9 @@ impl FilterRefused {
                 }
             }
             (Protocol::Mqtt5, ReasonCode::QUOTA_EXCEEDED) => {
-                "IoT Core accepts 50 filters per connection: combine some of them, or have the limit raised.".to_owned()
+                "IoT Core accepts 50 filters per connection, and so many new ones a second from all of an account: combine \
+                 some of them, or have the limit raised, if this stays."
+                    .to_owned()
             }
             (Protocol::Mqtt5, _) => {
                 "Change it in `filters` of its [[forward]], or in `from` of its [[bridge.down]].".to_owned()

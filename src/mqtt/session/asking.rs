@@ -67,6 +67,11 @@ impl Session {
         (is_refused || self.subscriptions.was_refused(filter)).then_some(is_refused)
     }
 
+    /// Until when a filter isn't asked for that the server has refused; `None`: until the next connection.
+    pub(crate) fn refused_until(&self, filter: &TopicFilter) -> Option<Instant> {
+        self.subscriptions.refused_until(filter)
+    }
+
     /// Whether a SUBSCRIBE or UNSUBSCRIBE is without answer, be it of the connection that has ended.
     pub(crate) fn is_asking(&self) -> bool {
         self.subscriptions.is_asking()

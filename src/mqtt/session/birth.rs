@@ -11,7 +11,7 @@ use super::{Label, Liveness, Session, State};
 use crate::message::Qos;
 use crate::mqtt::Rejection;
 use crate::mqtt::isolation::Suspect;
-use crate::mqtt::reason::Reason;
+use crate::mqtt::reason::{Reason, ReasonCode};
 use crate::mqtt::wire::{PacketIdentifier, Wire};
 
 /// How long everything else waits for the answer to one that wasn't taken yet.
@@ -43,8 +43,18 @@ pub(super) struct Birth {
     is_due_again: bool,
     /// The server hasn't taken it since it was sent last, and that is known.
     is_refused: bool,
-    /// Which was told.
-    is_told: bool,
+    /// What was told of that last.
+    told: Option<Told>,
+}
+
+/// That the server doesn't take the birth; it is told once as long as it is for the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    LeftOut,
+    Unanswered,
+    Refused(ReasonCode),
+    /// For what its CONNACK said.
+    Terms,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +114,7 @@ impl Birth {
         if is_enough {
             self.closes = ENOUGH - 1;
             self.left_out_until = Some(now + LEFT_OUT_FOR);
-            (self.is_refused, self.is_told) = (true, true);
+            (self.is_refused, self.told) = (true, Some(Told::LeftOut));
         }
         Some(is_enough)
     }
@@ -118,7 +128,7 @@ impl Session {
             return;
         }
         if let Some(rejection) = self.limits.rejection(&birth, || Wire::size(&birth, now)) {
-            return self.birth_refused(Event::BirthRefused(Refusal::Refuses(rejection)));
+            return self.birth_refused(Told::Terms, Event::BirthRefused(Refusal::Refuses(rejection)));
         }
         let has_ack = birth.qos == Qos::AtLeastOnce;
         let id = if has_ack { self.allocate() } else { 0 };
@@ -147,7 +157,8 @@ impl Session {
         }
         (self.birth.out, self.birth.late_at, self.birth.is_late) = (None, None, false);
         (self.birth.is_harmless, self.birth.closes) = (true, 0);
-        self.birth_refused(Event::BirthRefused(Refusal::Refuses(Rejection::PubAck(reason))));
+        let told = Told::Refused(reason.code);
+        self.birth_refused(told, Event::BirthRefused(Refusal::Refuses(Rejection::PubAck(reason))));
         self.go_on_after_birth(now);
     }
 
@@ -158,7 +169,7 @@ impl Session {
         }
         if self.birth.late_at.take_if(|at| *at <= now).is_some() {
             self.birth.is_late = true;
-            self.birth_refused(Event::BirthUnanswered(self.options.ack_timeout));
+            self.birth_refused(Told::Unanswered, Event::BirthUnanswered(self.options.ack_timeout));
         }
     }
 
@@ -168,7 +179,7 @@ impl Session {
             return;
         }
         self.birth.left_out_until = None;
-        self.birth.is_told = false;
+        self.birth.told = None;
         self.birth.is_due_again = self.is_connected() && !self.birth.is_out();
         self.send_birth_again(now);
     }
@@ -197,9 +208,9 @@ impl Session {
         self.go_on_after_birth(now);
     }
 
-    fn birth_refused(&mut self, how: Event) {
+    fn birth_refused(&mut self, told: Told, how: Event) {
         self.birth.is_refused = true;
-        if !std::mem::replace(&mut self.birth.is_told, true) {
+        if self.birth.told.replace(told) != Some(told) {
             self.events.push_back(how);
         }
     }

@@ -12,7 +12,7 @@ use super::patience::Awaited;
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::wire::{PacketIdentifier, Request};
-use refusals::{ASK_AGAIN, Refused};
+use refusals::Refused;
 pub(crate) use requested::Paused;
 use wishes::{Turn, Wishes};
 
@@ -44,6 +44,8 @@ pub(super) struct Subscriptions {
     /// Granted with QoS 0 instead of 1.
     downgraded: BTreeSet<TopicFilter>,
     refused: BTreeMap<TopicFilter, Refused>,
+    /// How often in a row there was no room for these.
+    throttled: BTreeMap<TopicFilter, u32>,
     /// In the server's session, and not to be asked for again on this connection: the server says that it can't.
     unavailable: BTreeSet<TopicFilter>,
     pending: Vec<Pending>,
@@ -90,6 +92,7 @@ impl Subscriptions {
             doubtful: BTreeSet::new(),
             downgraded: BTreeSet::new(),
             refused: BTreeMap::new(),
+            throttled: BTreeMap::new(),
             unavailable: BTreeSet::new(),
             pending: Vec::new(),
             identifiers: Identifiers::default(),
@@ -222,6 +225,7 @@ impl Subscriptions {
             match granted {
                 Ok(qos) => {
                     self.wishes.requested.granted(&filter);
+                    self.throttled.remove(&filter);
                     self.standing.insert(filter.clone(), wanted);
                     self.identifiers.standing.extend(identifier.map(|identifier| (filter.clone(), identifier)));
                     match qos < wanted {
@@ -237,7 +241,8 @@ impl Subscriptions {
                 }
                 Err(reason) => {
                     self.standing.remove(&filter);
-                    self.refused.insert(filter.clone(), Refused::Until(now + ASK_AGAIN));
+                    let wait = self.ask_again_after(&filter, reason.code);
+                    self.refused.insert(filter.clone(), Refused::Until(now + wait));
                     (filter, Answer::Refused(reason))
                 }
             }

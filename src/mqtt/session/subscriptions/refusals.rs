@@ -7,7 +7,10 @@ use crate::message::TopicFilter;
 use crate::mqtt::reason::{Reason, ReasonCode};
 
 /// A filter that the server refused is asked for again after this long.
-pub(super) const ASK_AGAIN: Duration = Duration::from_secs(3600);
+const ASK_AGAIN: Duration = Duration::from_secs(3600);
+
+/// One for which there was no room is asked for again sooner, later each time: an account takes so many a second, which passes.
+const ASK_SOON: Duration = Duration::from_secs(30);
 
 /// The most refusals that are remembered of filters that nobody wants any more: who gives one back and asks for it again gets the
 /// same answer.
@@ -46,6 +49,22 @@ impl Subscriptions {
         let refused: Vec<_> = missing.into_iter().filter(|(filter, _)| is_new(filter)).collect();
         self.refused.extend(refused.iter().map(|(filter, _)| (filter.clone(), Refused::OnThisConnection)));
         refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
+    }
+
+    /// After how long a filter is asked for again that was refused so.
+    pub(super) fn ask_again_after(&mut self, filter: &TopicFilter, code: ReasonCode) -> Duration {
+        if code != ReasonCode::QUOTA_EXCEEDED {
+            return ASK_AGAIN;
+        }
+        let times = self.throttled.entry(filter.clone()).or_default();
+        let doubled = 1_u32.checked_shl(*times).and_then(|factor| ASK_SOON.checked_mul(factor));
+        *times += 1;
+        doubled.map_or(ASK_AGAIN, |wait| wait.min(ASK_AGAIN))
+    }
+
+    /// Until when a filter isn't asked for that the server has refused; `None`: until the next connection.
+    pub(in crate::mqtt::session) fn refused_until(&self, filter: &TopicFilter) -> Option<Instant> {
+        self.refused.get(filter).and_then(|refused| refused.until())
     }
 
     /// The server closes the connection on this filter.
@@ -102,6 +121,7 @@ impl Subscriptions {
 
     /// Forgets refusals of what nobody wants any more, the oldest first, if there are too many.
     pub(super) fn bound_refusals(&mut self) {
+        self.throttled.retain(|filter, _| self.wanted.contains_key(filter) || self.refused.contains_key(filter));
         let unwanted = self.refused.iter().filter(|(filter, _)| !self.wanted.contains_key(*filter));
         let mut unwanted: Vec<(Option<Instant>, TopicFilter)> =
             unwanted.map(|(filter, refused)| (refused.until(), filter.clone())).collect();

@@ -162,6 +162,22 @@ fn one_that_is_answered_with_a_failure_is_told_once_and_sent_all_the_same() {
 }
 
 #[test]
+fn another_reason_is_told_and_takes_the_place_of_the_first() {
+    let mut bench = born(Protocol::Mqtt5, Qos::AtLeastOnce, 0);
+    let mut told = Vec::new();
+    for (id, code) in [(1, 0x97), (2, 0x97), (3, 0x87), (4, 0x87)] {
+        bench.reconnect(false);
+        bench.sent();
+        bench.receive_bytes(&[0x40, 3, 0, id, code]).unwrap();
+        told.extend(events(&mut bench).into_iter().filter_map(|event| match event {
+            Event::BirthRefused(Refusal::Refuses(Rejection::PubAck(reason))) => Some(reason.code.0),
+            _ => None,
+        }));
+    }
+    assert_eq!(told, [0x97, 0x87]);
+}
+
+#[test]
 fn one_that_the_connack_rules_out_is_not_sent() {
     let mut bench = born(Protocol::Mqtt5, Qos::AtLeastOnce, 0);
     bench.session.connect();

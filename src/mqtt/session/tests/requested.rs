@@ -121,6 +121,31 @@ fn what_was_refused_is_not_asked_for_again_because_others_change() {
     }
 }
 
+#[test]
+fn what_there_was_no_room_for_is_asked_for_soon_and_then_later_and_later() {
+    let mut bench = with_configured(Protocol::Mqtt5);
+    bench.request(&["r/1"]);
+    bench.sent();
+    bench.receive(suback(2, &[0x97])).unwrap();
+    for (id, seconds) in [(3, 30), (4, 60), (5, 120)] {
+        bench.pass(Duration::from_secs(seconds - 1)).unwrap();
+        assert!(!bench.sent().contains(&subscribe(id, &["r/1"])));
+        bench.pass(Duration::from_secs(1)).unwrap();
+        assert!(bench.sent().contains(&subscribe(id, &["r/1"])), "after {seconds} s");
+        bench.receive(Say::PingResp).unwrap();
+        bench.receive(suback(id, &[if id < 5 { 0x97 } else { 1 }])).unwrap();
+    }
+    // Granted, it begins anew.
+    bench.request(&[]);
+    bench.sent();
+    bench.receive(Say::UnsubAck(6, 1)).unwrap();
+    bench.request(&["r/1"]);
+    bench.sent();
+    bench.receive(suback(7, &[0x97])).unwrap();
+    bench.pass(Duration::from_secs(30)).unwrap();
+    assert!(bench.sent().contains(&subscribe(8, &["r/1"])));
+}
+
 /// Messages that wait, of which some are urgent.
 struct Urgent<'a>(&'a [bool]);
 
