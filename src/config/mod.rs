@@ -64,7 +64,7 @@ pub(crate) use read::fuzzing;
 pub(crate) use read::{actions, files, is_unconfigured, read, read_as_client};
 pub(crate) use redact::without_secrets;
 pub(crate) use services::{Commands, Jobs};
-pub(crate) use socket::SocketFile;
+pub(crate) use socket::{STATUS_SOCKET, SocketFile};
 use unnamed::Unnamed;
 
 /// A whole configuration, valid and with defaults filled in.

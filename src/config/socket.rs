@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Where `[status] socket` is unless the configuration says otherwise.
+pub(crate) const STATUS_SOCKET: &str = "/run/gatewire/status.sock";
+
 /// A Unix socket in the file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SocketFile {

@@ -9,7 +9,7 @@ use crate::duration::told;
 use crate::journal;
 use crate::message::TopicFilter;
 use crate::mqtt::reason::Reason;
-use crate::mqtt::session::{Paused, Session};
+use crate::mqtt::session::{Paused, PutOff, Session};
 use crate::net::{Endpoint, Network};
 use crate::time;
 
@@ -19,8 +19,8 @@ impl<N: Network> Link<N> {
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str(), GATEWIRE_COUNT = *ends;
             "{} within an hour ended while a filter was asked for that a reader wants, the last on `{filter}`. For {} no filter of a \
-             reader is asked for that isn't subscribed to; everything else goes on. Add {} and iot:Receive on its topics to the \
-             certificate's policy, or have no program ask for it: `allow` of the [[forward]] says what programs may ask for",
+             reader is asked for that wasn't granted before; everything else goes on. Perhaps the certificate's policy lacks {} and \
+             iot:Receive on its topics: add them, or have no program ask for it: `allow` of the [[forward]] says what programs may ask for",
             count(*ends as u64, "connection"), told(*wait), Sent::Subscribe(filter.clone()).needs()
         );
     }
@@ -28,12 +28,18 @@ impl<N: Network> Link<N> {
     /// It is known how the subscriptions stand: which filters are refused, for the status.
     pub(super) fn note_refused(&self, session: &Session, now: Instant) {
         self.state.keep_refused(|filter| session.refusal(filter));
-        let Some((filters, until)) = session.put_off() else { return };
+        let Some(PutOff { filters, until, suspects }) = session.put_off() else { return };
         let until = after(until.saturating_duration_since(now)).strftime("%H:%M:%S UTC");
+        let names: Vec<String> = suspects.iter().take(3).map(|filter| format!("`{filter}`")).collect();
+        let more = suspects.len().saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let reason = format!(
+            "not asked for before {until}: connections have ended while readers asked for {}{more}; perhaps the policy lacks \
+             iot:Subscribe for that",
+            names.join(", ")
+        );
         for filter in filters {
-            let reason =
-                format!("not asked for before {until}: connections have ended on filters that readers ask for");
-            self.state.filter_refused(&filter, reason, None, journal::now());
+            self.state.filter_refused(&filter, reason.clone(), None, journal::now());
         }
     }
 

@@ -17,6 +17,9 @@ use crate::time::Rfc3339;
 /// A certificate that ends within so many days is worth a colour: time enough to renew it.
 const SOON_DAYS: i64 = 30;
 
+/// So many lines at most for filters that are refused for one reason.
+const FEW: usize = 3;
+
 /// What there is no other word for.
 const UNKNOWN: &str = "in a state that this version doesn't know";
 
@@ -94,7 +97,28 @@ impl Words {
         (tone, format!("{state}{execution}"))
     }
 
-    pub(super) fn filter_refused(self, refused: &FilterRefusedDocument) -> String {
+    /// One for each, but for many that have one reason: other things are to be seen beside them.
+    pub(super) fn filters_refused(self, refused: &[FilterRefusedDocument]) -> Vec<String> {
+        let mut groups: Vec<(&str, Vec<&FilterRefusedDocument>)> = Vec::new();
+        for refused in refused {
+            match groups.iter_mut().find(|(reason, _)| *reason == refused.reason) {
+                Some((_, group)) => group.push(refused),
+                None => groups.push((&refused.reason, vec![refused])),
+            }
+        }
+        let mut lines = Vec::new();
+        for (reason, group) in groups {
+            let shown = if group.len() > FEW { FEW - 1 } else { group.len() };
+            lines.extend(group[..shown].iter().map(|refused| self.filter_refused(refused)));
+            if shown < group.len() {
+                let more = count((group.len() - shown) as u64, "more filter");
+                lines.push(format!("not subscribed to {more}: {reason}. `gatewire status --json` names them"));
+            }
+        }
+        lines
+    }
+
+    fn filter_refused(self, refused: &FilterRefusedDocument) -> String {
         let FilterRefusedDocument { filter, since, reason, missing } = refused;
         format!("not subscribed to {filter}{}: {reason}{}", self.then_since(*since), lacks(missing.as_deref()))
     }

@@ -113,11 +113,11 @@ impl Page {
         if let Some(found) = &link.keep_alive {
             self.more(None, &said::keep_alive(found));
         }
-        for refused in &link.filters_refused {
-            self.more(Some(Tone::Bad), &self.words.filter_refused(refused));
-        }
         if let Some(refused) = &link.birth_refused {
             self.more(Some(Tone::Bad), &self.words.birth_refused(refused));
+        }
+        for text in self.words.filters_refused(&link.filters_refused) {
+            self.more(Some(Tone::Bad), &text);
         }
     }
 

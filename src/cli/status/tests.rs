@@ -218,6 +218,22 @@ fn the_meter_says_what_was_carried_what_will_be_and_what_of_the_budget_is_left()
 }
 
 #[test]
+fn many_filters_that_are_refused_for_one_reason_leave_room_for_the_rest() {
+    let mut document = outage();
+    let refused = |filter: &str, reason: &str| json!({"filter": filter, "since": "2026-01-31T11:59:41Z", "reason": reason, "missing": null});
+    let mut filters: Vec<Value> =
+        (0..40).map(|n| refused(&format!("bad/{n}"), "not asked for before 12:05:00 UTC")).collect();
+    filters.push(refused("other", "0x8F"));
+    document["link"]["filters_refused"] = filters.into();
+    let page = page(document);
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(page.matches("not subscribed to").count(), 4, "{page}");
+    let more =
+        "not subscribed to 38 more filters: not asked for before 12:05:00 UTC. `gatewire status --json` names them";
+    assert!(page.contains(more) && page.contains("not subscribed to other"), "{page}");
+}
+
+#[test]
 fn a_link_that_is_up_says_since_when_and_keeps_its_last_error_short() {
     let mut document = outage();
     document["link"]["state"] = json!("connected");

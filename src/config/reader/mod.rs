@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
 
     pub(in crate::config) fn status(&self) -> Option<Status> {
         let section = Section::of(self.root, "status", self.report);
-        let socket = self.socket(&section, Some("/run/gatewire/status.sock"));
+        let socket = self.socket(&section, Some(super::STATUS_SOCKET));
         section.finish();
         Some(Status { socket: socket? })
     }

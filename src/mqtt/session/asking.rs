@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::event::{End, Event};
-use super::{Label, Session, State, violation};
+use super::{Label, PutOff, Session, State, violation};
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::Protocol;
 use crate::mqtt::reason::{Reason, ReasonCode};
@@ -77,8 +77,8 @@ impl Session {
         self.subscriptions.is_asking()
     }
 
-    /// The filters that aren't asked for because connections have ended for those that readers have asked for, and until when.
-    pub(crate) fn put_off(&self) -> Option<(Vec<TopicFilter>, Instant)> {
+    /// The filters that aren't asked for because connections have ended for those that readers have asked for.
+    pub(crate) fn put_off(&self) -> Option<PutOff> {
         self.subscriptions.put_off()
     }
 

@@ -58,7 +58,7 @@ pub(crate) use sending::Throttle;
 use silence::Silence;
 pub(crate) use silence::{FIRST as FIRST_SILENCE, Found};
 use subscriptions::Subscriptions;
-pub(crate) use subscriptions::{Answer, Paused, Remembered};
+pub(crate) use subscriptions::{Answer, Paused, PutOff, Remembered};
 pub(crate) use traffic::{Label, Labels, Traffic};
 use trials::Holding;
 pub(crate) use trials::Verdict;

@@ -12,6 +12,7 @@ use super::patience::Awaited;
 use crate::message::{Qos, TopicFilter};
 use crate::mqtt::reason::Reason;
 use crate::mqtt::wire::{PacketIdentifier, Request};
+pub(crate) use refusals::PutOff;
 use refusals::Refused;
 pub(crate) use requested::Paused;
 use wishes::{Turn, Wishes};

@@ -27,8 +27,8 @@ impl Page {
             self.more(Some(Tone::Bad), &format!("{}: {}", self.ago(error.at), said::error(error)));
             self.more(None, &error.advice);
         }
-        for refused in &bridge.filters_refused {
-            self.more(Some(Tone::Bad), &self.words.filter_refused(refused));
+        for text in self.words.filters_refused(&bridge.filters_refused) {
+            self.more(Some(Tone::Bad), &text);
         }
     }
 }

@@ -83,12 +83,10 @@ impl Found {
             Some(error) => self.now(format!("link: {}. {}", said::error(error), error.advice)),
             None => {}
         }
-        for refused in &link.filters_refused {
-            self.now(self.words.filter_refused(refused));
-        }
         if let Some(refused) = &link.birth_refused {
             self.now(self.words.birth_refused(refused));
         }
+        self.words.filters_refused(&link.filters_refused).into_iter().for_each(|text| self.now(text));
         // What is now is told above.
         let over = if is_up { link.history.len() } else { link.history.len().saturating_sub(1) };
         for span in &link.history[..over] {
@@ -143,8 +141,8 @@ impl Found {
                 Some(error) => self.now(format!("bridge {name}: {}. {}", said::error(error), error.advice)),
                 None => {}
             }
-            for refused in &bridge.filters_refused {
-                self.now(format!("bridge {name}: {}", self.words.filter_refused(refused)));
+            for text in self.words.filters_refused(&bridge.filters_refused) {
+                self.now(format!("bridge {name}: {text}"));
             }
         }
         for (name, service) in &document.services {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::inputs;
 use crate::cli::output::Failure;
-use crate::config;
+use crate::config::{self, STATUS_SOCKET};
 
 /// See the module.
 #[derive(Debug)]
@@ -49,6 +49,10 @@ impl Whom {
             if *before != now {
                 *before = now;
                 match Whom::of(config) {
+                    // The file that names it may be the one that can't be read.
+                    Ok(Whom { socket, notes, .. }) if !notes.is_empty() && socket == Path::new(STATUS_SOCKET) => {
+                        self.notes = notes;
+                    }
                     Ok(Whom { socket, notes, .. }) => (self.socket, self.notes) = (socket, notes),
                     Err(problem) => self.notes = problem.into_lines(),
                 }
@@ -97,6 +101,18 @@ mod tests {
         assert_eq!(whom.look().1.len(), 1);
         fs::remove_file(&drop_in).unwrap();
         assert_eq!(whom.look().1.len(), 0);
+        // The socket is named in a file that has a fault, or none.
+        fs::write(&config, GOOD).unwrap();
+        fs::write(&drop_in, "[status]\nsocket = \"/run/three.sock\"\n").unwrap();
+        assert_eq!(whom.look(), (Path::new("/run/three.sock"), &[][..]));
+        fs::write(&drop_in, "[status\nsocket = \"/run/three.sock\"\n").unwrap();
+        let (socket, notes) = whom.look();
+        assert!(socket == Path::new("/run/three.sock") && !notes.is_empty(), "{socket:?} {notes:?}");
+        fs::write(&config, "").unwrap();
+        assert_eq!(whom.look().0, Path::new("/run/three.sock"));
+        fs::remove_file(&drop_in).unwrap();
+        write("/run/two.sock", "");
+        assert_eq!(whom.look(), (Path::new("/run/two.sock"), &[][..]));
         fs::remove_file(&config).unwrap();
         let (socket, notes) = whom.look();
         assert_eq!(socket, Path::new("/run/two.sock"));

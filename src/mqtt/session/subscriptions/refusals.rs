@@ -1,5 +1,6 @@
 //! What isn't asked for: filters that the server refuses, and those for which connections have ended.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::{Answer, Paused, Subscriptions, Turn};
@@ -15,6 +16,15 @@ const ASK_SOON: Duration = Duration::from_secs(30);
 /// The most refusals that are remembered of filters that nobody wants any more: who gives one back and asks for it again gets the
 /// same answer.
 const MAX_UNWANTED: usize = 256;
+
+/// Filters that readers want and that aren't asked for, as connections have ended for others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PutOff {
+    pub(crate) filters: Vec<TopicFilter>,
+    pub(crate) until: Instant,
+    /// For which they have ended, as far as is known.
+    pub(crate) suspects: BTreeSet<TopicFilter>,
+}
 
 /// For how long a filter isn't asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +99,12 @@ impl Subscriptions {
         self.wishes.turn_of(filter) == Turn::Requested && self.wishes.requested.is_put_off(filter)
     }
 
-    /// The filters that are put off now, and until when.
-    pub(in crate::mqtt::session) fn put_off(&self) -> Option<(Vec<TopicFilter>, Instant)> {
-        let until = self.wishes.requested.paused_until()?;
+    /// What is put off now.
+    pub(in crate::mqtt::session) fn put_off(&self) -> Option<PutOff> {
+        let requested = &self.wishes.requested;
+        let (until, suspects) = (requested.paused_until()?, requested.suspects());
         let waits = |filter: &&TopicFilter| self.is_put_off(filter) && !self.standing.contains_key(*filter);
-        Some((self.wanted.keys().filter(waits).cloned().collect(), until))
+        Some(PutOff { filters: self.wanted.keys().filter(waits).cloned().collect(), until, suspects })
     }
 
     /// Whether nobody but readers wants this filter.

@@ -131,6 +131,11 @@ impl Requested {
         self.paused_until.is_some() && self.wishes.get(filter).is_some_and(|wish| !wish.was_granted)
     }
 
+    /// The filters for which connections have ended.
+    pub(super) fn suspects(&self) -> BTreeSet<TopicFilter> {
+        self.ends.iter().flat_map(|end| end.suspects.iter().cloned()).collect()
+    }
+
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }

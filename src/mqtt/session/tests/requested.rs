@@ -325,7 +325,8 @@ fn what_is_put_off_is_told_and_asked_for_when_the_configuration_is_read_again() 
     assert_eq!((server.ends.len(), server.paused), (3, 1));
     server.bench.request(&["good"]);
     server.second();
-    let (put_off, until) = server.bench.session.put_off().unwrap();
+    let PutOff { filters: put_off, until, suspects } = server.bench.session.put_off().unwrap();
+    assert!(!suspects.is_empty());
     assert_eq!((put_off, server.bench.session.refusal(&filter("good"))), (vec![filter("good")], Some(true)));
     assert!(until > server.bench.now && server.bench.session.timeout().unwrap() <= until);
     // What was subscribed to is asked for in a new session all the same, if it is the configuration's.
