@@ -41,6 +41,7 @@ impl Held {
         let until = until(before.span?)?;
         (is_past(before.total()) && begun <= wall && wall < until).then_some(Held { budget, until: Some(until) })
     }
+
     /// For people: what becomes of what is accepted now and doesn't live to see that, if it may be so.
     pub(super) fn loss(self, max_age: Duration, wall: Timestamp) -> Option<String> {
         let left =

@@ -118,6 +118,13 @@ impl<'a> Reader<'a> {
                 ),
             );
         }
+        if connection.keep_alive.is_adaptive() && connection.session_expiry.is_zero() {
+            section.warning(
+                "keep_alive",
+                "without a session (session_expiry = \"0s\") what IoT Core sends while a silence is tried that the network doesn't \
+                 bear is lost, QoS 1 too: give one of the two another value",
+            );
+        }
         if connection.topic_alias && connection.protocol == Protocol::Mqtt311 {
             section
                 .warning("topic_alias", "MQTT 3.1.1 has no topic aliases: remove this line, or `protocol = \"3.1.1\"`");

@@ -151,6 +151,14 @@ fn a_short_keep_alive_is_a_warning() {
 }
 
 #[test]
+fn a_keep_alive_that_is_found_by_trying_wants_a_session() {
+    let auto = format!("{CONNECTION}keep_alive = \"auto\"\nsession_expiry = ");
+    let (_, warnings) = load(&format!("{auto}\"0s\""), &[]).unwrap();
+    assert!(warnings.len() == 1 && warnings[0].contains("without a session (session_expiry = \"0s\")"), "{warnings:?}");
+    assert_eq!(load(&format!("{auto}\"1h\""), &[]).unwrap().1, [""; 0]);
+}
+
+#[test]
 fn a_max_that_is_shorter_than_the_default_of_first_is_one_for_that_too() {
     let backoff = "backoff = { min = \"10ms\", max = \"20ms\" }\n";
     let (config, _) = load(&format!("{CONNECTION}{backoff}"), &[]).unwrap();
