@@ -157,6 +157,7 @@ fn build_with(
     let bridge = reader.bridges();
     let (jobs, commands, actions) = (reader.jobs(), reader.commands(), reader.actions());
     reader.check_services(&actions, provisioning.as_ref());
+    reader.warn_of_room_for_readers();
     reader.check_deleted(provisioning.as_ref());
     reader.check_budget(meter.as_ref(), &publish, &bridge, &ingest);
     if let Some(connection) = &connection {

@@ -156,6 +156,20 @@ impl<'a> Reader<'a> {
         self.max_subscriptions.saturating_sub(used)
     }
 
+    /// Where readers may ask for filters and `connection.max_subscriptions` leaves no room for any.
+    pub(in crate::config) fn warn_of_room_for_readers(&self) {
+        let allowed = self.allowed.borrow();
+        let Some(reader) = allowed.first().filter(|_| self.spare_subscriptions() == 0) else { return };
+        self.report.warning(
+            &reader.place,
+            &format!(
+                "`{}`: readers of \"{}\" can have no filter of their own: connection.max_subscriptions allows {}, and this \
+                 configuration has as many; raise it, or have a wildcard cover several of them",
+                reader.key, reader.name, self.max_subscriptions
+            ),
+        );
+    }
+
     fn ingest(&self, section: Section<'a>, name: String) -> Option<Ingest> {
         let batch = batch(&section);
         let socket = self.socket(&section, None);

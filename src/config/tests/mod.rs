@@ -226,6 +226,20 @@ fn a_birth_has_its_placeholders_filled_in_and_defaults() {
 }
 
 #[test]
+fn readers_that_may_ask_for_what_there_is_no_room_for_are_warned_of() {
+    let warnings = |most: usize| {
+        let forward = "[[forward]]\nname = \"f\"\nfilters = [\"a\", \"b\"]\nallow = [\"x/#\"]\nsocket = \"/s\"\n";
+        load(&format!("{CONNECTION}max_subscriptions = {most}\n{forward}"), &[]).unwrap().1
+    };
+    let found = warnings(2);
+    assert!(
+        found.len() == 1 && found[0].contains("`forward.allow`: readers of \"f\" can have no filter of their own"),
+        "{found:?}"
+    );
+    assert_eq!(warnings(3), [""; 0]);
+}
+
+#[test]
 fn what_does_not_go_together_is_found() {
     let forward =
         |n: usize, filters: &str| format!("[[forward]]\nname = \"f{n}\"\nfilters = [{filters}]\nsocket = \"/s{n}\"\n");
