@@ -66,7 +66,11 @@ fn timeless(text: &str) -> Vec<String> {
         [.., b's', b','] => "AGO,".to_owned(),
         _ => word.to_owned(),
     };
-    text.trim_end().lines().map(|line| line.split(' ').map(word).collect::<Vec<_>>().join(" ")).collect()
+    text.trim_end()
+        .replace("less than 1s", "1s")
+        .lines()
+        .map(|line| line.split(' ').map(word).collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 /// What the quick start does on the gateway.
