@@ -118,8 +118,9 @@ impl Reader<'_> {
         if let Some(at) = self.observes_since {
             return judge.observers.got(forward, number, (self.since, at));
         }
-        // What waits isn't held back for a disk that doesn't take the note of what is given (docs/durability.md).
-        if !is_duplicate && self.local.disk.is_in_order_for(MENDED) {
+        // What waits isn't held back for a disk that doesn't take the note of what is given (docs/durability.md). A slow reader has lines
+        // that were written to it at any time of its connection.
+        if !is_duplicate && self.local.disk.is_in_order_for(MENDED.max(time::since(self.since))) {
             judge.received_as_new(forward, number, (self.connection, self.since));
         }
         if for_good {
