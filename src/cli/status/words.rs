@@ -22,12 +22,13 @@ pub(super) fn span(duration: SignedDuration) -> String {
     shown.map(|(_, (n, unit))| format!("{n}{unit}")).collect::<Vec<_>>().join(" ")
 }
 
-/// How long ago, or in how long: `5s ago`, `in 55s`.
+/// How long ago, or in how long: `5s ago`, `just now`, `in 55s`.
 pub(super) fn relative(at: Rfc3339, now: Timestamp) -> String {
     let passed = now.duration_since(*at);
     match passed.is_negative() {
         // A begun second counts: what is due in 0.9 s isn't due now.
         true => format!("in {}", span(passed - SignedDuration::from_millis(999))),
+        false if passed.as_secs() == 0 => "just now".to_owned(),
         false => format!("{} ago", span(passed)),
     }
 }
@@ -118,7 +119,10 @@ mod tests {
     fn times_are_told_from_now() {
         let now = Timestamp::from_millisecond(10_000).unwrap();
         let at = |ms| relative(Rfc3339(Timestamp::from_millisecond(ms).unwrap()), now);
-        assert_eq!([9_001, 9_000, 10_000, 10_001, 11_000].map(at), ["0s ago", "1s ago", "0s ago", "in 1s", "in 1s"]);
+        assert_eq!(
+            [9_001, 9_000, 10_000, 10_001, 11_000].map(at),
+            ["just now", "1s ago", "just now", "in 1s", "in 1s"]
+        );
         assert_eq!(clock(now.into()), "1970-01-01 00:00:10 UTC");
         let due = |ms| due(Rfc3339(Timestamp::from_millisecond(ms).unwrap()), now);
         assert_eq!([9_001, 10_000, 10_001, 12_000].map(due), ["now", "now", "in 1s", "in 2s"]);
