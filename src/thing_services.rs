@@ -23,8 +23,8 @@ pub(crate) struct Told {
 pub(crate) struct Connected {
     pub(crate) at: Instant,
     pub(crate) session_present: bool,
-    /// How long there was no connection before it.
-    pub(crate) away: Duration,
+    /// How long what the server sent can't have come: a connection is dead before that is seen.
+    pub(crate) unheard: Duration,
 }
 
 /// The services of AWS IoT that are configured, for the thing that this gateway is.
@@ -36,6 +36,8 @@ pub(crate) struct ThingServices {
     /// What isn't the answer to a request.
     told: RefCell<VecDeque<Told>>,
     connected: Cell<Option<Connected>>,
+    /// When the server was last heard on a connection that has ended.
+    heard_at: Cell<Option<Instant>>,
     acks: Rc<Acks>,
     /// The link has something to send, or other filters to ask for.
     for_link: LocalNotify,
@@ -54,6 +56,7 @@ impl ThingServices {
             configured: RefCell::default(),
             told: RefCell::default(),
             connected: Cell::new(None),
+            heard_at: Cell::new(None),
             acks,
             for_link: LocalNotify::default(),
             news: LocalNotify::default(),
@@ -84,6 +87,11 @@ impl ThingServices {
     /// How the present connection came about, if there is one.
     pub(crate) fn connection(&self) -> Option<Connected> {
         self.connected.get()
+    }
+
+    /// When the server was last heard on the connections that have ended, if there were any.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
+        self.heard_at.get()
     }
 
     /// What is asked, for the status document.
@@ -143,7 +151,13 @@ impl ThingServices {
 
     /// CONNACK has come, after so long without a connection.
     pub(crate) fn connected(&self, session_present: bool, away: Duration) {
-        self.connected.set(Some(Connected { at: time::now(), session_present, away }));
+        let unheard = self.heard_at.get().map_or(away, time::since).max(away);
+        self.connected.set(Some(Connected { at: time::now(), session_present, unheard }));
+    }
+
+    /// A connection has ended on which the server was heard until then: nothing that it sent since has come. `None`: it wasn't heard.
+    pub(crate) fn heard_until(&self, at: Option<Instant>) {
+        self.heard_at.set(at.or(self.heard_at.get()));
     }
 
     /// Nothing is being subscribed to: these filters stand. What the session has in flight from an earlier connection, it sends
@@ -169,6 +183,7 @@ impl ThingServices {
     pub(crate) fn connection_lost(&self) {
         self.connected.set(None);
         self.requests.borrow_mut().connection_lost(time::now());
+        self.has_news();
     }
 
     /// The first request that `admits` lets through, with its size.

@@ -9,6 +9,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_util::io::poll_read_buf;
 
+use crate::duration::written;
 use crate::mqtt::session::Session;
 use crate::net::Transport;
 use crate::time;
@@ -145,26 +146,29 @@ impl<S: Transport> Exchange<S> {
         error
     }
 
-    /// Writes what is left to say, lets the server close, and closes. That the other side is quicker is no failure.
+    /// Writes what is left to say, lets the server close, and closes. That the other side is quicker is no failure. The session is
+    /// told of a server that closes in order.
     pub(crate) async fn hang_up(&mut self, session: &mut Session) {
-        if let Err(error) = hang_up(&mut self.stream, &session.output().split(), &mut self.input).await {
-            log::debug!("while disconnecting: {error}");
+        match hang_up(&mut self.stream, &session.output().split(), &mut self.input).await {
+            Ok(true) => session.has_closed(time::now()),
+            Ok(false) => log::debug!("while disconnecting: the server hasn't closed within {}", written(CLOSE_TIME)),
+            Err(error) => log::debug!("while disconnecting: {error}"),
         }
     }
 }
 
-/// Writes what is left to say and lets the server close; one that doesn't isn't waited for.
+/// Writes what is left to say and lets the server close; one that doesn't isn't waited for. Whether it has.
 ///
 /// # Errors
 /// The transport's: the server may have been quicker.
-pub(crate) async fn hang_up(stream: &mut impl Transport, output: &[u8], input: &mut BytesMut) -> io::Result<()> {
+pub(crate) async fn hang_up(stream: &mut impl Transport, output: &[u8], input: &mut BytesMut) -> io::Result<bool> {
     let goodbye = async {
         stream.write_all(output).await?;
         stream.shutdown().await?;
         while stream.read_buf(input).await? > 0 {
             input.clear();
         }
-        Ok(())
+        Ok(true)
     };
-    tokio::time::timeout(CLOSE_TIME, goodbye).await.unwrap_or(Ok(()))
+    tokio::time::timeout(CLOSE_TIME, goodbye).await.unwrap_or(Ok(false))
 }

@@ -37,7 +37,7 @@ pub(super) async fn stop(
     served.ingests().iter().for_each(|ingest| ingest.flush());
     outbox.close();
     served.stop_forwards();
-    served.executions.stop();
+    served.executions.stop_with_the_link();
     served.stop.request();
     await_link(signals, link).await;
     // What the disk doesn't take in time is lost, and said so.

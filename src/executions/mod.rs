@@ -75,6 +75,8 @@ pub(crate) struct Executions {
     pub(crate) rotations: Rc<Orders>,
     /// One task waits for it.
     stop: RefCell<Rc<Stop>>,
+    /// The daemon stops.
+    link_stops: Cell<bool>,
     settings: RefCell<Rc<Settings>>,
     /// They were read again, and the task doesn't know yet.
     was_reloaded: Cell<bool>,
@@ -112,6 +114,7 @@ impl Executions {
             socket: Rc::default(),
             rotations: Rc::default(),
             stop: RefCell::default(),
+            link_stops: Cell::default(),
             settings: RefCell::default(),
             was_reloaded: Cell::default(),
             positions: RefCell::default(),
@@ -170,6 +173,17 @@ impl Executions {
     /// The daemon stops, or it is begun anew: [`run`](Executions::run) ends once what is known is on the disk.
     pub(crate) fn stop(&self) {
         self.stop.borrow().request();
+    }
+
+    /// Likewise, as the link stops, too: what that still hears counts.
+    pub(crate) fn stop_with_the_link(&self) {
+        self.link_stops.set(true);
+        self.stop();
+    }
+
+    /// Whether the link stays, or has stopped.
+    fn needs_no_link(&self) -> bool {
+        !self.link_stops.get() || self.services.connection().is_none()
     }
 
     /// Completes when an action wants the configuration to be read again.

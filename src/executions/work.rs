@@ -52,6 +52,8 @@ pub(super) struct Work<'a> {
     writer: Writer,
     /// When the connection came of which the services were told.
     connected_at: Option<Instant>,
+    /// Nothing is taken or begun any more.
+    is_stopping: bool,
     said: said::Said,
 }
 
@@ -74,6 +76,7 @@ impl<'a> Work<'a> {
             offered: None,
             writer: Writer::new(executions),
             connected_at: None,
+            is_stopping: false,
             said: said::Said::default(),
         };
         work.executions.positions.replace(positions);
@@ -95,27 +98,30 @@ impl<'a> Work<'a> {
 
     /// Until the daemon stops, and what is known is on the disk.
     pub(super) async fn go_on(&mut self) {
-        let (stop, mut stops) = (Rc::clone(&self.executions.stop.borrow()), false);
+        let (stop, mut is_noted) = (Rc::clone(&self.executions.stop.borrow()), false);
         loop {
             let now = time::now();
             self.do_what_is_due(now);
+            if self.is_stopping && !is_noted && self.executions.needs_no_link() {
+                is_noted = true;
+                if let (Some(commands), Some(at)) = (&mut self.commands, self.executions.services.heard_at()) {
+                    commands.stopping(at);
+                }
+            }
             self.pump(now);
-            if stops && self.writer.is_idle() {
+            if is_noted && self.writer.is_idle() {
                 return;
             }
             let timeout = self.timeout();
-            let Work { under_way, writer, executions, offered, commands, .. } = self;
+            let Work { under_way, writer, executions, offered, is_stopping, .. } = self;
             tokio::select! {
                 biased;
                 // What has just ended counts.
                 performed = performed(under_way) => self.ended(&performed),
-                () = stop.requested(), if !stops => {
-                    stops = true;
+                () = stop.requested(), if !*is_stopping => {
+                    *is_stopping = true;
                     // What goes on by design does so without us; the rest is ended with this.
                     *under_way = None;
-                    if let Some(commands) = commands {
-                        commands.stopping(time::now());
-                    }
                 }
                 result = writer.written() => self.written(&result),
                 // What is said before it is resumed waits for that.
@@ -156,7 +162,9 @@ impl<'a> Work<'a> {
                 self.event(event, now);
                 continue;
             }
-            if let Some(told) = self.executions.services.next_told() {
+            // What comes while the daemon stops isn't acknowledged: the next one gets it.
+            let told = if self.is_stopping { None } else { self.executions.services.next_told() };
+            if let Some(told) = told {
                 self.told(told, now);
                 continue;
             }
@@ -168,7 +176,8 @@ impl<'a> Work<'a> {
                 self.command_effect(effect, now);
                 continue;
             }
-            if let Some(waiting) = self.turn.next() {
+            let waiting = if self.is_stopping { None } else { self.turn.next() };
+            if let Some(waiting) = waiting {
                 self.take_turn(waiting, now);
                 continue;
             }
@@ -202,7 +211,7 @@ impl<'a> Work<'a> {
         let Some(connection) = connection.filter(|connection| Some(connection.at) != self.connected_at) else { return };
         self.connected_at = Some(connection.at);
         if let Some(commands) = &mut self.commands {
-            commands.connected(connection.session_present.then_some(connection.away), connection.at);
+            commands.connected(connection.session_present.then_some(connection.unheard), connection.at);
         }
     }
 
@@ -269,6 +278,10 @@ impl<'a> Work<'a> {
     }
 
     fn perform(&mut self, who: Who, id: &str, number: i64, plan: Plan, now: Instant) {
+        if self.is_stopping {
+            // It was noted as begun before the stop came: the next life resumes it, or says that it was interrupted.
+            return;
+        }
         let noted = self.noted_of(id, number);
         match self.executions.execution(id, number) {
             Ok(execution) => {

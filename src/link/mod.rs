@@ -173,8 +173,8 @@ impl<N: Network> Link<N> {
         lasting.connects.note(time::now());
         let mut connection = Connection::new(self, lasting, connected.stream, connected.deadline.into());
         let ended = connection.run().await;
-        let (connected_at, heard_at) = (connection.connected_at(), lasting.session.heard_at());
-        self.state.heard_until(heard_at);
+        let connected_at = connection.connected_at();
+        self.services.heard_until(lasting.session.heard_at());
         if let Some(connected_at) = connected_at {
             self.said.lasted.set(Some(time::since(connected_at)));
             lasting.backoff.link_up(connected_at);
@@ -190,8 +190,8 @@ impl<N: Network> Link<N> {
 
     /// CONNACK has come. Returns whether it was said: not each time if it is for a moment only ([`Link::has_stayed`]).
     fn connected(&self, session_present: bool, session_expiry: Option<Duration>) -> bool {
-        let (away, unheard) = self.state.connected(session_present);
-        self.services.connected(session_present, unheard);
+        let away = self.state.connected(session_present);
+        self.services.connected(session_present, away);
         let away = Duration::from_secs(away.as_secs());
         let setup = self.setup();
         let config::Connection { endpoint, client_id, session_expiry: asked, .. } = &setup.connection;

@@ -1,10 +1,11 @@
 //! What IoT Core refuses: said once, set aside, and the rest goes on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::diagnosis::{LinkError, Sent};
 use super::{Lasting, Link};
 use crate::client::{Before, Say};
+use crate::duration::told;
 use crate::journal;
 use crate::message::{Condition, Sequence, TopicFilter, TopicPattern, Traits};
 use crate::mqtt::Rejection;
@@ -216,7 +217,10 @@ impl<N: Network> Link<N> {
         }
         match guilty {
             Some(Guilty::Publish(condition)) => self.set_aside(condition, &ends("PUBLISH"), code),
-            Some(Guilty::Subscribe(filter)) => self.filter_left_out(filter, ends("SUBSCRIBE"), code),
+            Some(Guilty::Subscribe(filter)) => {
+                let until = lasting.session.refused_until(&filter);
+                self.filter_left_out(filter, ends("SUBSCRIBE"), code, until);
+            }
             None => {}
         }
         paused.iter().for_each(|paused| self.requests_paused(paused));
@@ -259,7 +263,7 @@ impl<N: Network> Link<N> {
         );
     }
 
-    fn filter_left_out(&self, filter: TopicFilter, reason: String, code: Option<ReasonCode>) {
+    fn filter_left_out(&self, filter: TopicFilter, reason: String, code: Option<ReasonCode>, until: Option<Instant>) {
         let missing = may_be_the_policy(code).then(|| Sent::Subscribe(filter.clone()).needs());
         if self.service_refused(&filter, &reason, missing.as_deref()) {
             return;
@@ -269,10 +273,18 @@ impl<N: Network> Link<N> {
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = filter.as_str();
             "IoT Core refuses the filter `{filter}`: {reason}. It is left out: no messages arrive for it, and the other filters stay \
-             subscribed. {remedy}; it is tried again in an hour"
+             subscribed. {remedy}; it is tried again {}", when(until)
         );
         self.state.filter_refused(&filter, reason, missing, journal::now());
     }
+}
+
+/// When a filter that was refused is asked for again: with when the session does, if it knows that.
+pub(super) fn when(until: Option<Instant>) -> String {
+    until.map_or_else(
+        || "on the next connection".to_owned(),
+        |until| format!("in {}", told(until.saturating_duration_since(time::now()))),
+    )
 }
 
 /// Whether a DISCONNECT with this code may be the answer to one of our packets (MQTT 5, 3.14.2.1): not when the server stops or

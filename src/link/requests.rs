@@ -11,7 +11,6 @@ use crate::message::TopicFilter;
 use crate::mqtt::reason::Reason;
 use crate::mqtt::session::{Paused, PutOff, Session};
 use crate::net::{Endpoint, Network};
-use crate::time;
 
 impl<N: Network> Link<N> {
     /// Connections have ended for filters that readers ask for: for a while none is asked for.
@@ -58,10 +57,7 @@ impl<N: Network> Link<N> {
             whose: setup.tls.whose.clone(),
         };
         self.state.filter_refused(&refused.filter, said, missing, journal::now());
-        let again = until.map_or_else(
-            || "on the next connection".to_owned(),
-            |until| format!("in {}", told(until.saturating_duration_since(time::now()))),
-        );
+        let again = refusals::when(until);
         log::error!(
             GATEWIRE_EVENT = "subscribe_refused", GATEWIRE_FILTER = refused.filter.as_str();
             "{refused}: no messages arrive for it, the other filters work; it is retried {again}. {}",

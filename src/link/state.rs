@@ -29,8 +29,6 @@ pub(crate) struct LinkState {
     attempt: watch::Sender<Attempt>,
     /// When the last connection ended, or the daemon started: by a clock that nobody sets.
     down_since: Cell<Instant>,
-    /// When the server was last heard on an earlier connection.
-    heard_at: Cell<Option<Instant>>,
     history: RefCell<History>,
     counters: Cell<SessionCounters>,
     connections: Cell<u64>,
@@ -191,7 +189,6 @@ impl LinkState {
             changes: watch::Sender::new(ConnectionState::Connecting),
             attempt: watch::Sender::new(Attempt { certificate: "".into(), came: Came::Nothing }),
             down_since: Cell::new(time::now()),
-            heard_at: Cell::default(),
             history: RefCell::new(History::new(time::since_boot())),
             counters: Cell::default(),
             connections: Cell::new(0),
@@ -229,19 +226,12 @@ impl LinkState {
         self.change(ConnectionState::Connecting, None, None);
     }
 
-    /// CONNACK has come; returns how long there was no connection, and how long what the server sent can't have come: a connection is
-    /// dead before that is seen.
-    pub(super) fn connected(&self, session_present: bool) -> (Duration, Duration) {
+    /// CONNACK has come; returns how long there was no connection.
+    pub(super) fn connected(&self, session_present: bool) -> Duration {
         self.connections.set(self.connections.get() + 1);
         self.attempt.send_modify(|attempt| attempt.came = Came::Connected);
         self.change(ConnectionState::Connected, Some(session_present), None);
-        let away = time::since(self.down_since.get());
-        (away, self.heard_at.take().map_or(away, time::since).max(away))
-    }
-
-    /// A connection has ended on which the server was heard until then: nothing that it sent since has come.
-    pub(super) fn heard_until(&self, at: Option<Instant>) {
-        self.heard_at.set(at.or(self.heard_at.get()));
+        time::since(self.down_since.get())
     }
 
     /// What the link is doing, now and whenever that changes.

@@ -18,6 +18,10 @@ pub(crate) const MAX_IN_FLIGHT_BYTES: u64 = 2 * 1024 * 1024;
 /// `max_size` however small they are.
 const LEAST: u64 = 48;
 
+fn room_of(bytes: u64, messages: u64) -> u64 {
+    bytes.max(messages.saturating_mul(LEAST))
+}
+
 /// While the month's budget holds back what isn't urgent, that may have seven eighths of the room: the rest is for what is urgent.
 pub(super) fn without_reserve(room: u64) -> u64 {
     room - room / 8
@@ -41,11 +45,26 @@ impl Bounds {
 
     /// Whether so many messages with so many bytes are more than there may be.
     pub(crate) fn is_over(&self, bytes: u64, messages: u64) -> bool {
-        bytes.max(messages.saturating_mul(LEAST)) > self.max_size
+        room_of(bytes, messages) > self.max_size
     }
 
     /// Likewise, where a part is kept for others.
     pub(super) fn is_in_reserve(&self, bytes: u64, messages: u64) -> bool {
-        bytes.max(messages.saturating_mul(LEAST)) > without_reserve(self.max_size)
+        room_of(bytes, messages) > without_reserve(self.max_size)
+    }
+
+    /// Likewise, for what a part is kept for: what the others took of that before it was kept doesn't count.
+    pub(super) fn is_reserve_over(&self, urgent: (u64, u64), others: (u64, u64)) -> bool {
+        let others = room_of(others.0, others.1).min(without_reserve(self.max_size));
+        room_of(urgent.0, urgent.1).saturating_add(others) > self.max_size
+    }
+
+    /// Whether some of so much has to be dropped. `reject-new` drops nothing for what found room only in the part kept for it.
+    pub(super) fn has_to_drop(&self, urgent: (u64, u64), all: (u64, u64)) -> bool {
+        let beside = match self.when_full {
+            WhenFull::RejectNew => room_of(urgent.0, urgent.1).min(self.max_size / 8),
+            WhenFull::DropOldest => 0,
+        };
+        room_of(all.0, all.1).saturating_sub(beside) > self.max_size
     }
 }

@@ -127,7 +127,15 @@ impl<W> Ledger<W> {
         accepted: Accepted,
     ) -> Result<(), Full> {
         let size = message.size() as u64;
-        let memory = if self.keeps_reserve(message.urgent) { without_reserve(MEMORY) } else { MEMORY };
+        let memory = match (self.keeps_reserve(), message.urgent) {
+            (false, _) => MEMORY,
+            (true, false) => without_reserve(MEMORY),
+            // What the others took of the reserve before it was kept doesn't count.
+            (true, true) => {
+                let others = self.lanes.memory() - self.lanes.urgent.backlog.memory();
+                MEMORY + others.saturating_sub(without_reserve(MEMORY))
+            }
+        };
         if self.lanes.memory() + size + ENTRY_OVERHEAD > memory {
             return Err(Full);
         }
@@ -169,7 +177,7 @@ impl<W> Ledger<W> {
 
     /// Evicts the oldest until the bounds are kept, what is urgent last. Those on the disk alone have to be loaded first.
     fn evict(&mut self) {
-        while self.bounds.is_over(self.lanes.bytes(), self.count())
+        while self.bounds.has_to_drop(self.urgent(), (self.lanes.bytes(), self.count()))
             && let Some(entry) = self.lanes.drop_first()
         {
             self.no_longer_waits(&entry.message);
@@ -180,18 +188,29 @@ impl<W> Ledger<W> {
     /// Whether the bounds are passed with so many bytes and messages more. With `drop-oldest` the quarantine gives way first.
     fn is_over_with(&self, bytes: u64, messages: u64, urgent: bool) -> bool {
         let beside = if self.bounds.when_full == WhenFull::RejectNew { self.beside } else { (0, 0) };
-        let (bytes, messages) = (self.lanes.bytes() + bytes + beside.0, self.count() + messages + beside.1);
-        match self.keeps_reserve(urgent) {
-            true => self.bounds.is_in_reserve(bytes, messages),
-            false => self.bounds.is_over(bytes, messages),
+        let all = (self.lanes.bytes() + beside.0, self.count() + beside.1);
+        match (self.keeps_reserve(), urgent) {
+            (false, _) => self.bounds.is_over(all.0 + bytes, all.1 + messages),
+            (true, false) => self.bounds.is_in_reserve(all.0 + bytes, all.1 + messages),
+            (true, true) => {
+                let held = self.urgent();
+                let others = (all.0.saturating_sub(held.0), all.1.saturating_sub(held.1));
+                self.bounds.is_reserve_over((held.0 + bytes, held.1 + messages), others)
+            }
         }
     }
 
-    /// Whether a part of the room isn't for a message of this kind: what is held back for weeks doesn't give way to what is urgent, which
-    /// would find no room for as long.
-    pub(super) fn keeps_reserve(&self, urgent: bool) -> bool {
+    /// Whether a part of the room is for what is urgent alone: what is held back for weeks doesn't give way to that, which would find no
+    /// room for as long.
+    pub(super) fn keeps_reserve(&self) -> bool {
         let nothing_gives_way = self.bounds.when_full == WhenFull::RejectNew || self.lanes.is_failing();
-        self.holds_others && !urgent && nothing_gives_way
+        self.holds_others && nothing_gives_way
+    }
+
+    /// Bytes and messages that are urgent.
+    fn urgent(&self) -> (u64, u64) {
+        let backlog = &self.lanes.urgent.backlog;
+        (backlog.bytes(), backlog.waiting() + backlog.taken() as u64)
     }
 
     /// Whether `reject-new` has room for so many bytes more.

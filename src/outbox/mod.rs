@@ -274,7 +274,7 @@ impl Outbox {
 
     /// Why there is no room for a message of this kind.
     fn why_full(&self, urgent: bool) -> Refusal {
-        match self.ledger.borrow().keeps_reserve(urgent) {
+        match self.ledger.borrow().keeps_reserve() && !urgent {
             true => Refusal::ReservedForUrgent,
             false => Refusal::OutboxFull,
         }

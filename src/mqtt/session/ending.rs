@@ -35,7 +35,15 @@ impl Session {
     pub(crate) fn heard_at(&self) -> Option<Instant> {
         match &self.state {
             State::Connected(liveness) => Some(liveness.last_received),
-            _ => None,
+            State::Disconnecting(heard_at) => *heard_at,
+            State::Disconnected | State::Connecting => None,
+        }
+    }
+
+    /// The server has closed the connection after our DISCONNECT: it was there until now.
+    pub(crate) fn has_closed(&mut self, now: Instant) {
+        if let State::Disconnecting(Some(heard_at)) = &mut self.state {
+            *heard_at = now;
         }
     }
 
@@ -78,7 +86,7 @@ impl Session {
             self.wire.disconnect(&mut self.output);
             self.put(Label::CONNECTION, before);
         }
-        self.state = State::Disconnecting;
+        self.state = State::Disconnecting(self.heard_at());
     }
 
     /// Tells the server, as far as MQTT 5 wants that, why the connection ends. Whether there is anything to be told.

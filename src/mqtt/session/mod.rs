@@ -154,8 +154,8 @@ enum State {
     /// CONNECT is out; nothing else may be sent before CONNACK.
     Connecting,
     Connected(Liveness),
-    /// DISCONNECT is out: nothing may follow it (`MQTT-3.14.4-2`).
-    Disconnecting,
+    /// DISCONNECT is out: nothing may follow it (`MQTT-3.14.4-2`). With when the server was last heard, after a CONNACK.
+    Disconnecting(Option<Instant>),
 }
 
 /// When something was last heard and said.
@@ -302,7 +302,9 @@ impl Session {
             (State::Connected(_), Received::UnsubAck(id)) => self.unsuback(id, now)?,
             (_, Received::TopicAlias) => return Err(End::TopicAlias),
             (_, Received::Unexpected(name)) => return Err(violation(&format!("the server sent {name}"))),
-            (State::Connected(_) | State::Disconnecting, Received::PubAck(id, reason)) => self.puback(id, reason, now),
+            (State::Connected(_) | State::Disconnecting(_), Received::PubAck(id, reason)) => {
+                self.puback(id, reason, now)
+            }
             (State::Connected(_), Received::Publish(publish)) => self.incoming(publish, now, clock)?,
             (State::Connected(_), Received::TooLarge(publish)) => self.too_large(publish)?,
             (State::Connected(_), Received::Unreadable(publish)) => self.unreadable(publish)?,
@@ -313,7 +315,7 @@ impl Session {
                 self.put(Label::CONNECTION, before);
             }
             // After DISCONNECT only acknowledgements matter; what else comes, the server sends again.
-            (State::Disconnecting | State::Disconnected, _) => {}
+            (State::Disconnecting(_) | State::Disconnected, _) => {}
         }
         Ok(())
     }

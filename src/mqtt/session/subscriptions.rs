@@ -45,8 +45,10 @@ pub(super) struct Subscriptions {
     /// Granted with QoS 0 instead of 1.
     downgraded: BTreeSet<TopicFilter>,
     refused: BTreeMap<TopicFilter, Refused>,
-    /// How often in a row there was no room for these.
-    throttled: BTreeMap<TopicFilter, u32>,
+    /// How often in a row these were refused for what may pass.
+    refused_times: BTreeMap<TopicFilter, u32>,
+    /// The server has granted these before, as far as is known.
+    granted: BTreeSet<TopicFilter>,
     /// In the server's session, and not to be asked for again on this connection: the server says that it can't.
     unavailable: BTreeSet<TopicFilter>,
     pending: Vec<Pending>,
@@ -93,7 +95,8 @@ impl Subscriptions {
             doubtful: BTreeSet::new(),
             downgraded: BTreeSet::new(),
             refused: BTreeMap::new(),
-            throttled: BTreeMap::new(),
+            refused_times: BTreeMap::new(),
+            granted: BTreeSet::new(),
             unavailable: BTreeSet::new(),
             pending: Vec::new(),
             identifiers: Identifiers::default(),
@@ -115,6 +118,7 @@ impl Subscriptions {
     /// From the next connection on it is another session, of which this is remembered.
     pub(super) fn begin_another(&mut self, remembered: Remembered) {
         self.forget();
+        self.granted = remembered.filters.keys().cloned().collect();
         self.refused.clear();
         self.wishes.requested.begin_anew();
         self.pending.clear();
@@ -155,6 +159,7 @@ impl Subscriptions {
     pub(super) fn want(&mut self, wanted: BTreeMap<TopicFilter, Qos>) {
         self.wishes.first = wanted;
         self.wanted = self.wishes.all();
+        self.granted.retain(|filter| self.wanted.contains_key(filter));
         self.downgraded.clear();
         self.refused.retain(|_, refused| *refused == Refused::OnThisConnection);
         self.wishes.requested.begin_anew();
@@ -226,7 +231,8 @@ impl Subscriptions {
             match granted {
                 Ok(qos) => {
                     self.wishes.requested.granted(&filter);
-                    self.throttled.remove(&filter);
+                    self.refused_times.remove(&filter);
+                    self.granted.insert(filter.clone());
                     self.standing.insert(filter.clone(), wanted);
                     self.identifiers.standing.extend(identifier.map(|identifier| (filter.clone(), identifier)));
                     match qos < wanted {
@@ -242,7 +248,7 @@ impl Subscriptions {
                 }
                 Err(reason) => {
                     self.standing.remove(&filter);
-                    let wait = self.ask_again_after(&filter, reason.code);
+                    let wait = self.ask_again_after(&filter, Some(reason.code));
                     self.refused.insert(filter.clone(), Refused::Until(now + wait));
                     (filter, Answer::Refused(reason))
                 }

@@ -15,7 +15,7 @@ pub(super) const MAX_ENTRIES: usize = 64;
 pub(crate) struct Journal {
     /// The oldest first.
     entries: VecDeque<Entry>,
-    /// When it was written, in seconds since 1970 by this machine's clock: until then there was a daemon.
+    /// When a daemon last noted that it heard the server, in seconds since 1970 by this machine's clock.
     #[serde(default)]
     pub(super) seen: i64,
 }

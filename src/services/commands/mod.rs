@@ -79,7 +79,7 @@ pub(crate) struct Commands {
     backlog: Option<Backlog>,
     /// When this life of the daemon began, and what the time was.
     began: (Instant, i64),
-    /// How long nobody has seen a daemon before it, until it is connected for the first time.
+    /// How long the server wasn't heard before that life, until it is connected for the first time.
     unseen: Option<Duration>,
     last_record: u64,
     effects: VecDeque<Effect>,
@@ -146,8 +146,8 @@ impl Commands {
         self.max_age = max_age;
     }
 
-    /// CONNACK. `was_down`: for how long there was no connection in this life of the daemon, if the server has kept the session
-    /// meanwhile. Before its first there was none for as long as no daemon was seen, either.
+    /// CONNACK. `was_down`: for how long nothing of the server's can have come in this life of the daemon, if it has kept the session
+    /// meanwhile. Before its first connection nothing came for as long as none was [seen](Journal), either.
     pub(crate) fn connected(&mut self, was_down: Option<Duration>, now: Instant) {
         let unseen = self.unseen.take();
         let age = |was_down: Duration| was_down.saturating_add(unseen.unwrap_or_default());
@@ -158,9 +158,10 @@ impl Commands {
         }
     }
 
-    /// The daemon is about to end: that is noted, so that the next life knows how long there was none.
-    pub(crate) fn stopping(&mut self, now: Instant) {
-        self.see(now);
+    /// The daemon is about to end, and the server was last heard then: that is noted, so that the next life knows how long nothing of
+    /// the server's can have come. One that has heard nothing leaves what an earlier life has noted.
+    pub(crate) fn stopping(&mut self, heard_at: Instant) {
+        self.see(heard_at);
         self.record();
     }
 

@@ -10,7 +10,8 @@ use crate::mqtt::reason::{Reason, ReasonCode};
 /// A filter that the server refused is asked for again after this long.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
-/// One for which there was no room is asked for again sooner, later each time: an account takes so many a second, which passes.
+/// Sooner, later each time, if that may pass: an account takes so many a second; and a policy is detached for a moment, or a server
+/// that starts closes whatever it is asked, where it has granted this filter before.
 const ASK_SOON: Duration = Duration::from_secs(30);
 
 /// The most refusals that are remembered of filters that nobody wants any more: who gives one back and asks for it again gets the
@@ -61,12 +62,12 @@ impl Subscriptions {
         refused.into_iter().map(|(filter, code)| (filter, Answer::Refused(Reason::new(code.0, None)))).collect()
     }
 
-    /// After how long a filter is asked for again that was refused so.
-    pub(super) fn ask_again_after(&mut self, filter: &TopicFilter, code: ReasonCode) -> Duration {
-        if code != ReasonCode::QUOTA_EXCEEDED {
+    /// After how long a filter is asked for again that was refused so. `None`: the server has closed the connection on it.
+    pub(super) fn ask_again_after(&mut self, filter: &TopicFilter, code: Option<ReasonCode>) -> Duration {
+        if code != Some(ReasonCode::QUOTA_EXCEEDED) && !self.granted.contains(filter) {
             return ASK_AGAIN;
         }
-        let times = self.throttled.entry(filter.clone()).or_default();
+        let times = self.refused_times.entry(filter.clone()).or_default();
         let doubled = 1_u32.checked_shl(*times).and_then(|factor| ASK_SOON.checked_mul(factor));
         *times += 1;
         doubled.map_or(ASK_AGAIN, |wait| wait.min(ASK_AGAIN))
@@ -81,7 +82,8 @@ impl Subscriptions {
     pub(in crate::mqtt::session) fn refuse(&mut self, filter: TopicFilter, now: Instant) {
         self.standing.remove(&filter);
         self.identifiers.standing.remove(&filter);
-        self.refused.insert(filter, Refused::Until(now + ASK_AGAIN));
+        let wait = self.ask_again_after(&filter, None);
+        self.refused.insert(filter, Refused::Until(now + wait));
     }
 
     /// Whether a filter isn't asked for because the server refuses it, or has ended connections for others like it.
@@ -132,7 +134,9 @@ impl Subscriptions {
 
     /// Forgets refusals of what nobody wants any more, the oldest first, if there are too many.
     pub(super) fn bound_refusals(&mut self) {
-        self.throttled.retain(|filter, _| self.wanted.contains_key(filter) || self.refused.contains_key(filter));
+        let is_of_use = |filter: &TopicFilter| self.wanted.contains_key(filter) || self.refused.contains_key(filter);
+        self.refused_times.retain(|filter, _| is_of_use(filter));
+        self.granted.retain(is_of_use);
         let unwanted = self.refused.iter().filter(|(filter, _)| !self.wanted.contains_key(*filter));
         let mut unwanted: Vec<(Option<Instant>, TopicFilter)> =
             unwanted.map(|(filter, refused)| (refused.until(), filter.clone())).collect();

@@ -113,6 +113,24 @@ fn until_guilty(bench: &mut Bench, forbidden: &TopicFilter) -> (usize, usize) {
 }
 
 #[test]
+fn connections_that_end_for_what_was_granted_before_leave_it_out_for_a_moment_only() {
+    for (protocol, was_granted, wait) in
+        BOTH.into_iter().flat_map(|protocol| [(protocol, true, 30), (protocol, false, 3600)])
+    {
+        let mut bench = Bench::connected(protocol, filters(1), false);
+        let filter = filters(1).into_keys().next().unwrap();
+        if was_granted {
+            bench.sent();
+            bench.receive(suback(1, &[1])).unwrap();
+            bench.reconnect(false);
+        }
+        until_guilty(&mut bench, &filter);
+        let until = bench.session.refused_until(&filter).unwrap();
+        assert_eq!(until, bench.now - Duration::from_secs(5) + Duration::from_secs(wait));
+    }
+}
+
+#[test]
 fn one_that_closes_the_connection_is_found_and_the_others_stay() {
     for protocol in BOTH {
         let mut bench = with(protocol, vec![group("w"), group("x")]);

@@ -361,7 +361,12 @@ fn nothing_follows_disconnect() {
         bench.receive(incoming("x", 7)).unwrap();
         let Some(Event::Message(_, Some(token))) = bench.event() else { panic!() };
         bench.publish("a");
+        let heard_at = bench.now;
+        bench.now += Duration::from_secs(7);
         bench.session.disconnect();
+        assert_eq!(bench.session.heard_at(), Some(heard_at), "so it may not have come to the server");
+        bench.session.has_closed(bench.now);
+        assert_eq!(bench.session.heard_at(), Some(bench.now));
         bench.session.acknowledge(token);
         assert!(!bench.session.can_publish());
         let sent = bench.sent();

@@ -146,6 +146,25 @@ fn what_there_was_no_room_for_is_asked_for_soon_and_then_later_and_later() {
     assert!(bench.sent().contains(&subscribe(8, &["r/1"])));
 }
 
+#[test]
+fn what_was_granted_before_is_asked_for_soon_too_whatever_is_refused() {
+    for protocol in BOTH {
+        let mut bench = Bench::connected(protocol, filters(1), false);
+        bench.sent();
+        bench.receive(suback(1, &[1])).unwrap();
+        let filter = filters(1).into_keys().next().unwrap();
+        // The policy is detached for a moment, and the session is gone.
+        bench.reconnect(false);
+        assert_eq!(bench.sent(), [subscribe(2, &[filter.as_str()])]);
+        bench.receive(suback(2, &[0x80])).unwrap();
+        assert_eq!(bench.session.refused_until(&filter), Some(bench.now + Duration::from_secs(30)));
+        bench.pass(Duration::from_secs(30)).unwrap();
+        assert!(bench.sent().contains(&subscribe(3, &[filter.as_str()])));
+        bench.receive(suback(3, &[0x80])).unwrap();
+        assert_eq!(bench.session.refused_until(&filter), Some(bench.now + Duration::from_secs(60)));
+    }
+}
+
 /// Messages that wait, of which some are urgent.
 struct Urgent<'a>(&'a [bool]);
 
