@@ -55,6 +55,12 @@ impl Setup {
         Setup::with_text(&format!("{head}{rest}"))
     }
 
+    /// What waits for its PUBACK isn't written to the disk for a minute, as long as there is a link: it is answered `delivered` or
+    /// `rejected`, however slow this machine is.
+    pub fn unspilled(self) -> Setup {
+        self.edit("[outbox]\n", "[outbox]\nspill_after = \"1m\"\n")
+    }
+
     /// With a version of MQTT that may not be the default.
     pub fn speaking(self, protocol: &str) -> Setup {
         self.edit("[connection]\n", &format!("[connection]\nprotocol = \"{protocol}\"\n"))
@@ -158,10 +164,11 @@ impl Setup {
         Gatewire { child, log, stderr: Some(write), writes_file, directory: Arc::clone(&self.directory) }
     }
 
-    /// Starts it and waits for its link.
+    /// Starts it and waits for its link, not only for that of a bridge.
     pub fn connect(&self) -> Gatewire {
         let gatewire = self.start();
-        gatewire.wait_for("connected to");
+        let is_of_link = |line: &str| line.contains("connected to") && !line.contains("bridge ");
+        gatewire.wait_for_line("the link", 1, is_of_link);
         gatewire
     }
 }
@@ -259,13 +266,17 @@ impl Gatewire {
 
     /// The `n`th such line, from 1.
     pub fn wait_for_nth(&self, text: &str, n: usize) -> String {
+        self.wait_for_line(text, n, |line| line.contains(text))
+    }
+
+    fn wait_for_line(&self, what: &str, n: usize, is_meant: impl Fn(&str) -> bool) -> String {
         let Log { lines, changed } = &*self.log;
         let guard = lines.lock().unwrap();
-        let found = |lines: &[String]| lines.iter().filter(|line| line.contains(text)).nth(n - 1).cloned();
+        let found = |lines: &[String]| lines.iter().filter(|line| is_meant(line)).nth(n - 1).cloned();
         let (guard, _) = changed.wait_timeout_while(guard, PATIENCE, |lines| found(&lines.read).is_none()).unwrap();
         let line = found(&guard.read);
         drop(guard);
-        line.unwrap_or_else(|| panic!("no {n}th line with {text:?}"))
+        line.unwrap_or_else(|| panic!("no {n}th line with {what:?}"))
     }
 
     /// All that it has written so far.
