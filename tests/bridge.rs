@@ -25,6 +25,8 @@ struct Bench {
     cloud: Mosquitto,
     local: LocalBroker,
     setup: Setup,
+    /// Whether something comes down.
+    subscribes: bool,
 }
 
 impl Bench {
@@ -35,13 +37,17 @@ impl Bench {
     fn with(local: LocalBroker, rules: &str) -> Bench {
         let cloud = Mosquitto::start();
         let setup = Setup::new(cloud.port, &bridge(local.port, rules));
-        Bench { cloud, local, setup }
+        Bench { cloud, local, setup, subscribes: rules.contains("[[bridge.down]]") }
     }
 
     fn start(&self) -> Gatewire {
         let gatewire = self.setup.connect();
         gatewire.wait_for("bridge house: connected to ");
         gatewire.wait_for("bridge house: subscribed to ");
+        if self.subscribes {
+            // Before that nothing that is published there is for it.
+            self.cloud.wait_for("Sending SUBACK to thing-1");
+        }
         gatewire
     }
 }
@@ -170,6 +176,8 @@ fn retained_messages_go_up_once_for_a_subscription() {
     bench.local.publish_with("z2m/lamp", b"ON", &["-q", "1", "-r"]);
     let gatewire = bench.start();
     assert_eq!(cloud.next(), "0 gw/thing-1/z2m/lamp ON", "without the flag, which only `retain` carries over");
+    // Until then it may come again because the local broker wasn't told that it is delivered.
+    delivered(&gatewire, "up", 0, 1);
     gatewire.stop();
     let gatewire = bench.start();
     bench.local.publish("z2m/door", b"open");
@@ -214,7 +222,9 @@ fn what_a_rule_holds_at_a_stop_is_stored_and_acknowledged() {
     let different: BTreeSet<&&str> = samples.iter().collect();
     assert_eq!(different.len(), samples.len(), "two rules with one filter are told apart: {metrics}");
     assert_eq!(gatewire.stop().0, 0);
-    assert_eq!(bench.local.log().matches("Received PUBACK from gatewire-thing-1").count(), 7);
+    // The broker may read them later.
+    let acknowledged = || bench.local.log().matches("Received PUBACK from gatewire-thing-1").count();
+    eventually("all to be acknowledged", || (acknowledged() == 7).then_some(()));
 }
 
 #[test]
@@ -276,6 +286,7 @@ fn what_was_asked_for_with_the_other_protocol_is_taken_back() {
     let before = unsubacks();
     let gatewire = again.connect();
     eventually("the second filter to be taken back", || (unsubacks() > before).then_some(()));
+    gatewire.wait_for("bridge house: subscribed to dev/+");
     bench.local.publish("dev/x", b"1");
     assert_eq!(cloud.next(), "d/dev/x 1");
     bench.local.publish("dev/x", b"2");
@@ -338,12 +349,14 @@ fn every_and_batch_hold_back_and_lose_nothing() {
     eventually("all to be acknowledged", || (acknowledged() == 125).then_some(()));
     gatewire.kill();
     let gatewire = bench.start();
-    // Of what waited, all is there again; with another time it goes at once.
+    // Of what waited, all is there again; with another time it goes at once. What IoT Core has acknowledged may come once more: the kill
+    // may have been quicker than the note of that.
+    let sent = |message: &str| message == "array/a [0,1,2]" || message.ends_with(" 1");
     let _again = bench.setup.again().edit("every = \"1h\"", "every = \"1s\"");
     gatewire.signal("HUP");
     let mut expected: BTreeSet<String> = (0..60).map(|n| format!("slow/{n} 2")).collect();
     while !expected.is_empty() {
         let message = cloud.next();
-        assert!(expected.remove(&message), "{message}");
+        assert!(expected.remove(&message) || sent(&message), "{message}");
     }
 }

@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use support::daemon::{Gatewire, Setup};
-use support::eventually;
 use support::local_broker::LocalBroker;
 use support::mosquitto::Mosquitto;
+use support::patiently;
 
 const ENDS: usize = 24;
 
@@ -106,7 +106,8 @@ fn nothing_that_is_safe_is_lost_and_order_is_kept_whatever_ends() {
     let (up, down) = (run.up, run.down);
     let up: Vec<String> = (0..up).map(|n| format!("gw/dev/{n}")).collect();
     let down: Vec<String> = (0..down).map(|n| format!("dev-set/{n}")).collect();
-    let came = eventually("everything on the other side", || {
+    // The local broker may have been away so often that half a minute passes until it is tried again.
+    let came = patiently("everything on the other side", || {
         let came = (firsts(run.cloud.received("thing-1")), firsts(run.local.received("gatewire-thing-1")));
         (came.0.len() >= up.len() && came.1.len() >= down.len()).then_some(came)
     });
