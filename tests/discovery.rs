@@ -89,8 +89,9 @@ fn home_assistant_sees_the_link_what_waits_and_that_gatewire_is_gone() {
     until(&watcher, &format!("{WAITING} 3"));
     cloud.restart();
     until(&watcher, &format!("{WAITING} 0"));
-    let found = retained(&local);
-    assert_eq!((found.len(), found[LINK].as_str()), (6, "{\"state\":\"connected\"}"));
+    let found = eventually("all six, and the link", || {
+        Some(retained(&local)).filter(|found| found.len() == 6 && found[LINK] == "{\"state\":\"connected\"}")
+    });
     let (code, out, err) = setup.output_of(&["check", "--connect"]);
     assert!(code == 0 && out.matches("accepted, as `discovery` needs it").count() == 2, "{code} {out}{err}");
     assert_eq!(retained(&local), found, "the check leaves nothing there");
@@ -147,6 +148,7 @@ fn what_is_announced_never_goes_to_iot_core() {
         let _again = setup.again().edit("\"homeassistant/#\"", "\"homeassistant/+/+/+/config\"");
         gatewire.signal("HUP");
         gatewire.wait_for("subscribed to homeassistant/+/+/+/config");
+        local.wait_for("Sending SUBACK to other");
         for topic in ["homeassistant/sensor/lamp/power/config", "gatewire/mine"] {
             local.publish(topic, b"{}");
             assert_eq!(arrived.next(), format!("gw/{topic} {{}}"), "MQTT {protocol}");
@@ -170,6 +172,7 @@ fn a_broker_that_does_not_let_gatewire_announce_is_named_once_and_carries_the_re
     let advice =
         ["`topic write homeassistant/+/gatewire-thing-1/+/config`", "`topic write gatewire/gatewire-thing-1/#`"];
     advice.iter().for_each(|words| assert!(line.contains(words), "{line}"));
+    local.wait_for("Sending SUBACK to gatewire-thing-1");
     local.publish("z2m/lamp", b"on");
     assert_eq!(arrived.next(), "gw/z2m/lamp on");
     assert_eq!(gatewire.count("tells Home Assistant"), 1);
