@@ -49,7 +49,7 @@ fn a_refused_filter_is_named_with_the_statement_it_needs_and_the_others_are_aske
 fn what_readers_may_ask_for_is_tried_and_given_back_and_what_the_policy_lacks_is_named() {
     for protocol in BOTH {
         // The first is covered by a filter that is asked for anyway.
-        let play = Play::with(protocol, "allow = [\"a/x/#\", \"gw/+/in/#\", \"gw/1/out\"]\n");
+        let play = Play::with(protocol, "", "allow = [\"a/x/#\", \"gw/+/in/#\", \"gw/1/out\"]\n");
         let mut peer = play.connected(false);
         for filter in ["a/#", "b"] {
             let id = play.subscribe(&mut peer, filter);
@@ -79,9 +79,9 @@ fn what_readers_may_ask_for_is_tried_and_given_back_and_what_the_policy_lacks_is
 #[test]
 fn where_the_server_hangs_up_on_what_readers_may_ask_for_the_policy_is_named() {
     // Nothing is given back in a session that may be somebody else's.
-    let said = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n").said_of_a_session_of_somebody_else();
+    let said = Play::with("3.1.1", "", "allow = [\"gw/1/#\"]\n").said_of_a_session_of_somebody_else();
     holds(&said, &["note     `gw/1/#`, which forward f lets its readers ask for, isn't tried"]);
-    let play = Play::with("3.1.1", "allow = [\"gw/1/#\"]\n");
+    let play = Play::with("3.1.1", "", "allow = [\"gw/1/#\"]\n");
     let mut peer = play.connected(false);
     for filter in ["a/#", "b"] {
         let id = play.subscribe(&mut peer, filter);
@@ -101,7 +101,7 @@ fn where_the_server_hangs_up_on_what_readers_may_ask_for_the_policy_is_named() {
 #[test]
 fn a_subscribe_without_an_answer_promises_nothing_that_a_check_does_not_do() {
     for protocol in BOTH {
-        let play = Play::start(protocol);
+        let play = Play::with(protocol, IMPATIENT, "");
         let mut peer = play.connected(true);
         play.subscribe(&mut peer, "a/#");
         farewell(&mut peer);

@@ -8,13 +8,20 @@ fn a_session_of_somebody_else_is_pointed_out() {
     holds(&said, &["note     the session of `thing-1` isn't from gatewire on this machine"]);
 }
 
+/// Until the daemon has heard that its filters are granted.
+fn wait_until_granted(broker: &Mosquitto, gatewire: &Gatewire) {
+    // Before the first SUBSCRIBE is answered it is said that messages wait for that, and for no longer.
+    broker.wait_for("Sending SUBACK to thing-1");
+    eventually("the SUBACK to be heard", || gatewire.status()["outbox"]["held"].is_null().then_some(()));
+}
+
 #[test]
 fn a_session_that_the_server_keeps_stays_with_its_messages() {
     for protocol in BOTH {
         let broker = Mosquitto::start();
         let setup = setup(broker.port, protocol);
         let gatewire = setup.connect();
-        broker.wait_for("Sending SUBACK to thing-1");
+        wait_until_granted(&broker, &gatewire);
         assert_eq!(gatewire.stop().0, 0);
         for payload in ["1", "2", "3"] {
             broker.publish("a/x", payload.as_bytes());
@@ -39,7 +46,7 @@ fn a_kept_session_holds_no_filter_afterwards_that_it_did_not_hold_before() {
         let setup = setup(broker.port, protocol);
         let gatewire = setup.connect();
         // What isn't granted when the daemon stops isn't noted.
-        broker.wait_for("Sending SUBACK to thing-1");
+        wait_until_granted(&broker, &gatewire);
         assert_eq!(gatewire.stop().0, 0);
         let setup = setup.edit("\"b\"", "\"b\", \"new/f\"");
         let (code, said) = check(&setup);
