@@ -64,14 +64,17 @@ fn said(cloud: &Cloud, execution: &str) -> Vec<(String, String)> {
 #[test]
 fn a_command_runs_its_action_and_its_result_is_in_the_cloud() {
     let (_broker, cloud, gatewire) = start("[commands]", "report_output = true", "echo done");
+    let sent = Instant::now();
     cloud.send_command("execution-1", &json!({"operation": "run", "args": ["a"]}), Some(60));
     let response = cloud.wait_for_command("execution-1", "SUCCEEDED");
+    let took = sent.elapsed();
     assert_eq!(
         (&response["result"]["action"]["s"], &response["result"]["exit_code"]["s"]),
         (&json!("run"), &json!("0"))
     );
     assert!(response["result"]["stdout"]["s"].as_str().unwrap().starts_with("done"), "{response}");
-    assert_eq!(said(&cloud, "execution-1").len(), 1, "it took less than 2 s");
+    let said = said(&cloud, "execution-1").len();
+    assert!(said == 1 || said == 2 && took >= Duration::from_secs(2), "{said} answers after {took:?}");
     assert_eq!(begun(gatewire.directory()), 1);
 }
 
@@ -127,7 +130,9 @@ fn a_command_that_comes_again_runs_once() {
         gatewire = setup.connect();
     }
     assert_eq!(begun(gatewire.directory()), 3);
-    assert_eq!(said(&cloud, "execution-1").len(), 1);
+    // A slow machine says first that it is in progress.
+    let results = said(&cloud, "execution-1").into_iter().filter(|(status, _)| status != "IN_PROGRESS");
+    assert_eq!(results.count(), 1);
 }
 
 #[test]
@@ -148,7 +153,7 @@ fn what_a_killed_daemon_left_is_told_as_interrupted() {
 #[test]
 fn what_waited_for_too_long_while_there_was_no_daemon_isnt_begun() {
     let (broker, cloud) = Cloud::start();
-    let setup = setup(broker.port, "[commands]\nmax_age = \"1s\"", "", "");
+    let setup = setup(broker.port, "[commands]\nmax_age = \"1m\"", "", "");
     let gatewire = setup.connect();
     broker.wait_for("executions/+/response/+/json (QoS 1)");
     cloud.send_command("execution-1", &run(), Some(600));
@@ -156,6 +161,8 @@ fn what_waited_for_too_long_while_there_was_no_daemon_isnt_begun() {
     let (code, _) = gatewire.stop();
     assert_eq!(code, 0);
     let stopped = Instant::now();
+    // The first one had to begin in its time, too.
+    let setup = setup.edit("max_age = \"1m\"", "max_age = \"1s\"");
     cloud.send_command("execution-2", &run(), Some(600));
     eventually("it waits for longer than max_age", || (stopped.elapsed() > Duration::from_secs(3)).then_some(()));
     let gatewire = setup.connect();
