@@ -18,5 +18,5 @@ const INGEST: &str = "[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.soc
 const FORWARD: &str = "[[forward]]\nname = \"f\"\nfilters = [\"commands/#\"]\nsocket = \"DIR/f.sock\"\n";
 
 /// Reconnects without the patience that IoT Core asks for.
-const QUICK: &str = "ack_timeout = \"1s\"\nbackoff = { min = \"100ms\", max = \"200ms\" }\n\
+const QUICK: &str = "ack_timeout = \"2s\"\nbackoff = { min = \"100ms\", max = \"200ms\" }\n\
     rate_limit = { connects_per_second = 100 }\n";

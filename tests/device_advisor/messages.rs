@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::daemon::Setup;
 use crate::support::device::{Published, Said, Version, both};
+use crate::support::eventually;
 use crate::support::scripted::Broker;
 use crate::{FORWARD, INGEST, QUICK};
 
@@ -104,7 +105,7 @@ fn mqtt_subscribe_retry_no_suback() {
         assert_eq!(again.1, first.1);
         assert!(version == Version::Mqtt5 || again.0 == first.0, "{again:?} {first:?}");
         device.suback(again.0, 1);
-        assert!(device.is_silent(Duration::from_millis(1300)));
+        assert!(device.is_silent(Duration::from_millis(2300)));
     });
 }
 
@@ -119,6 +120,7 @@ fn mqtt_persistent_session_happy_case() {
         let (id, _) = device.subscribe();
         device.suback(id, 1);
         assert!(device.is_silent(A_WHILE));
+        eventually("the SUBACK to be heard", || gatewire.status()["outbox"]["held"].is_null().then_some(()));
         device.hang_up();
         let mut device = broker.connected_device(version, true);
         // What was stored meanwhile.
