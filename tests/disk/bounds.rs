@@ -1,5 +1,7 @@
 //! What the limits of `[outbox]` drop, and what they don't.
 
+use std::time::Instant;
+
 use serde_json::{Value, json};
 
 use crate::backlog::filled;
@@ -18,6 +20,7 @@ fn outbox(port: u16, keys: &str) -> Setup {
 #[test]
 fn past_max_size_the_oldest_give_way_and_are_counted_and_said_once() {
     let (mut broker, gatewire) = cut_off(|port| outbox(port, "max_size = \"1 MiB\""));
+    let began = Instant::now();
     let answers = ask_all(&mut gatewire.client("up.sock"), 0..1000, 2000);
     assert!(answers.iter().all(|(_, verdict)| verdict == "stored"), "{answers:?}");
     let outbox = gatewire.status()["outbox"].clone();
@@ -26,7 +29,8 @@ fn past_max_size_the_oldest_give_way_and_are_counted_and_said_once() {
     assert!(outbox["bytes"].as_u64().unwrap() <= 1 << 20, "{outbox}");
     let size = std::fs::metadata(gatewire.path("gatewire.db")).unwrap().len();
     assert!(size < 9 << 18, "{size}: one of 2000 bytes takes a page of 4096");
-    assert_eq!(gatewire.count("messages dropped: "), 1, "at most once a minute");
+    let (said, most) = (gatewire.count("messages dropped: "), 1 + began.elapsed().as_secs() as usize / 60);
+    assert!((1..=most).contains(&said), "{said} times, and at most once a minute");
     broker.restart();
     wait_until_delivered(&gatewire);
     assert_eq!(arrived(&broker), (dropped..1000).collect::<Vec<_>>());
@@ -34,7 +38,8 @@ fn past_max_size_the_oldest_give_way_and_are_counted_and_said_once() {
 
 #[test]
 fn with_reject_new_what_is_stored_stays_and_what_comes_is_refused_until_there_is_room() {
-    let (mut broker, gatewire) = cut_off(|port| outbox(port, "max_size = \"1 MiB\"\nwhen_full = \"reject-new\""));
+    let (mut broker, gatewire) =
+        cut_off(|port| outbox(port, "max_size = \"1 MiB\"\nwhen_full = \"reject-new\"").unspilled());
     let mut client = gatewire.client("up.sock");
     let answers = ask_all(&mut client, 0..1000, 2000);
     let stored = answers.partition_point(|(_, verdict)| verdict == "stored");

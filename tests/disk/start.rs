@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::preload::preload;
 use crate::support::daemon::{Gatewire, Setup};
-use crate::support::eventually;
 use crate::support::mosquitto::Mosquitto;
+use crate::support::{eventually, settled};
 use crate::{INGEST, arrived, ask_all, cut_off, line, verdict, wait_until_delivered};
 
 /// Root may do everything; without these capabilities it may do what others may as the owner.
@@ -190,6 +190,7 @@ fn a_second_instance_is_refused_and_touches_nothing() {
     let setup = setup.edit(&port, &format!("port = {}\n", crate::support::closed_port()));
     let gatewire = setup.start();
     gatewire.wait_for("50 messages wait in it");
+    settled("the files of the first", || files(&setup));
     assert_refused(&setup, "gatewire.db: another gatewire uses it");
     assert_eq!(ask_all(&mut gatewire.client("up.sock"), [100], 10), [(100, "stored".to_owned())]);
     stopped(gatewire);
