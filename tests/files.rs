@@ -104,7 +104,7 @@ fn what_root_makes_in_the_directory_of_the_service_is_the_services() {
     }
     let gatewire = as_the_user(&setup).start();
     assert_eq!(gatewire.client("publish.sock").ask(LINE)["result"], "stored");
-    assert_eq!(gatewire.status()["outbox"]["stored"], 2);
+    eventually("both", || (gatewire.status()["outbox"]["stored"] == 2).then_some(()));
     assert_eq!(gatewire.stop().0, 0);
 }
 
