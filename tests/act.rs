@@ -7,7 +7,7 @@ mod ending;
 mod support;
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -147,6 +147,8 @@ impl Daemon {
         match self.lines.read_line(&mut line) {
             Ok(0) => Value::Null,
             Ok(_) => serde_json::from_str(&line).unwrap(),
+            // The kernel says so where something was left unread.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Value::Null,
             Err(error) => panic!("{error}"),
         }
     }

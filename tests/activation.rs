@@ -43,7 +43,7 @@ fn ask(client: &mut Client) -> String {
 #[test]
 fn who_connects_before_the_daemon_runs_is_served_when_it_does_and_the_sockets_outlive_it() {
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, &format!("{FORWARD}{INGEST}"));
+    let setup = Setup::new(broker.port, &format!("{FORWARD}{INGEST}")).unspilled();
     let [up, down] = ["up.sock", "down.sock"].map(|name| setup.directory.path().join(name));
     let sockets = [open(&up), open(&down)];
     let identity =
@@ -75,7 +75,7 @@ fn who_connects_before_the_daemon_runs_is_served_when_it_does_and_the_sockets_ou
 #[test]
 fn a_reload_lets_go_of_a_socket_and_takes_it_up_again() {
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, &format!("{FORWARD}{INGEST}"));
+    let setup = Setup::new(broker.port, &format!("{FORWARD}{INGEST}")).unspilled();
     let [up, other] = ["up.sock", "other.sock"].map(|name| setup.directory.path().join(name));
     let sockets = [open(&up), open(&other)];
     let setup = handing_over(setup, &[&sockets[0], &sockets[1]]);

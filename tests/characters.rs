@@ -109,7 +109,9 @@ fn a_reason_that_speaks_of_the_form_sets_the_message_aside_and_not_its_topic() {
         }
         let line = gatewire.wait_for("IoT Core refuses a message to `t`");
         assert!(line.contains("others to the same topic are sent") && !line.contains("iot:"), "{line}");
-        let listed = &gatewire.status()["outbox"]["quarantine"][0];
+        let listed = eventually("the quarantine", || {
+            Some(gatewire.status()["outbox"]["quarantine"][0].clone()).filter(|listed| !listed.is_null())
+        });
         assert_eq!((&listed["messages"], &listed["missing"]), (&1.into(), &serde_json::Value::Null));
     }
 }

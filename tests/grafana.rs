@@ -177,7 +177,7 @@ impl World {
 
         self.broker.kill();
         self.house.wait_for("next attempt in");
-        program.send("{\"topic\":\"up/old\",\"payload\":\"x\",\"expires_in\":\"1s\"}");
+        program.send("{\"topic\":\"up/old\",\"payload\":\"x\",\"expires_in\":\"3s\"}");
         (0..150).for_each(|_| program.send("{\"topic\":\"up/x\",\"payload\":\"x\"}"));
         (0..151).for_each(|_| assert_eq!(program.json()["result"], "stored"));
         let seen = "sum_over_time((gatewire_link_up{instance=\"house\"} == bool 0)[20s:1s]) >= 4";
