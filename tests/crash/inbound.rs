@@ -175,9 +175,13 @@ fn inbound(share: usize, acknowledges: bool, version: Version) {
     let gatewire = run.kill_again_and_again(is_at_stake, |_, gatewire| gatewire.kill_if_alive());
     let published = feeder.finish();
     // A loss shows when nothing comes any more.
-    let start = Instant::now();
-    while seen.lock().unwrap().done.len() < published as usize && start.elapsed() < PATIENCE {
+    let (mut done, mut last) = (0, Instant::now());
+    while done < published as usize && last.elapsed() < PATIENCE {
         sleep(Duration::from_millis(5));
+        let before = std::mem::replace(&mut done, seen.lock().unwrap().done.len());
+        if done > before {
+            last = Instant::now();
+        }
     }
     let Seen { read, done, deaths } = std::mem::take(&mut *seen.lock().unwrap());
     drop(seen);
