@@ -110,14 +110,8 @@ impl NodeRed {
         self.flow = flow;
     }
 
-    /// Starts it, for the first time or again. It can't choose a port itself: another process may take it in between, then it
-    /// is tried again.
+    /// Starts it, for the first time or again.
     pub(crate) fn run(&mut self) {
-        let (child, port) = (0..5).find_map(|_| self.try_to_run()).expect("Node-RED doesn't start");
-        (self.child, self.port) = (Some(child), port);
-    }
-
-    fn try_to_run(&self) -> Option<(Child, u16)> {
         let (directory, port) = (self.directory.path(), free_port());
         let root = path(self.version.0).join("node_modules");
         let script = root.join("node-red/red.js");
@@ -136,14 +130,13 @@ impl NodeRed {
         command.arg(script).args(["--port", &port.to_string(), "--userDir"]).arg(directory);
         command.arg("--settings").arg(directory.join("settings.js")).current_dir(directory).env("HOME", directory);
         let mut child = command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        let started = patiently("Node-RED", || {
-            let text = self.log();
-            if text[before..].contains("Started flows") && text[before..].contains("Server now running") {
-                return Some(true);
-            }
-            child.try_wait().unwrap().map(|_| false)
+        patiently("Node-RED", || {
+            let (text, ended) = (self.log(), child.try_wait().unwrap());
+            assert!(ended.is_none(), "Node-RED doesn't start, {ended:?}: {}", &text[before..]);
+            let is_said = |words: &str| text[before..].contains(words).then_some(());
+            is_said("Started flows").and_then(|()| is_said("Server now running"))
         });
-        started.then_some((child, port))
+        (self.child, self.port) = (Some(child), port);
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -1,7 +1,6 @@
 //! mosquitto as the broker beside the gateway: plain TCP, as devices reach it.
 
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Child, Command};
 
 use nix::sys::signal::{Signal, kill};
@@ -9,7 +8,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::mosquitto::{Publisher, Subscriber, publish, received, run, show_end};
-use super::{eventually, program};
+use super::{eventually, free_port, program};
 
 /// A mosquitto that keeps what it has, as Debian's does, but at once.
 pub struct LocalBroker {
@@ -25,22 +24,17 @@ impl LocalBroker {
 
     /// With these lines in its configuration, in which `DIR` is its directory.
     pub fn with_options(options: &str) -> LocalBroker {
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let directory = TempDir::new().unwrap();
-            let options = options.replace("DIR", &directory.path().display().to_string());
-            let text = format!(
-                "user root\nlistener {port} 127.0.0.1\npersistence true\npersistence_location {}/\n\
-                 autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 100000\nconnection_messages true\n\
-                 set_tcp_nodelay true\nlog_type all\n{options}\n",
-                directory.path().display()
-            );
-            fs::write(directory.path().join("mosquitto.conf"), text).unwrap();
-            if let Some(child) = run(directory.path(), port) {
-                return LocalBroker { child, port, directory };
-            }
-        }
-        panic!("mosquitto doesn't start");
+        let (port, directory) = (free_port(), TempDir::new().unwrap());
+        let options = options.replace("DIR", &directory.path().display().to_string());
+        let text = format!(
+            "user root\nlistener {port} 127.0.0.1\npersistence true\npersistence_location {}/\n\
+             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 100000\nconnection_messages true\n\
+             set_tcp_nodelay true\nlog_type all\n{options}\n",
+            directory.path().display()
+        );
+        fs::write(directory.path().join("mosquitto.conf"), text).unwrap();
+        let child = run(directory.path(), port);
+        LocalBroker { child, port, directory }
     }
 
     pub fn path(&self, name: &str) -> std::path::PathBuf {
@@ -61,8 +55,7 @@ impl LocalBroker {
 
     /// Starts it again on its port.
     pub fn restart(&mut self) {
-        let (path, port) = (self.directory.path(), self.port);
-        self.child = eventually("mosquitto to start again", || run(path, port));
+        self.child = run(self.directory.path(), self.port);
     }
 
     pub fn log(&self) -> String {

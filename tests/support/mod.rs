@@ -25,7 +25,7 @@ pub mod tmux;
 pub mod tpm;
 
 use std::ffi::OsStr;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -102,9 +102,21 @@ pub fn closed_port() -> u16 {
     port
 }
 
-/// A port that was free just now, for a program that can't be told to take any.
+/// A port for a program that can't be told to take any: nobody else gets it until the tests end.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    free_port_at(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// Likewise, at an address of this machine. It stays bound and nobody listens, so that the system gives it to no other who asks for any
+/// port, while a server that sets SO_REUSEADDR, as they all do, may have it, and have it again.
+pub fn free_port_at(address: IpAddr) -> u16 {
+    let address = SocketAddr::from((address, 0));
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    std::mem::forget(socket);
+    port
 }
 
 /// The certificates of the client `thing-1`, made once a test binary.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{IpAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::{CERTIFICATES, PATIENCE, eventually, program};
+use super::{CERTIFICATES, PATIENCE, eventually, free_port, program};
 
 pub struct Mosquitto {
     child: Child,
@@ -20,21 +20,16 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
-    /// On a free port. mosquitto can't choose one itself: another process may take it in between, then it is tried again.
+    /// On a free port, which stays its own while it is killed.
     pub fn start() -> Mosquitto {
         Mosquitto::with_options("")
     }
 
     pub fn with_options(options: &str) -> Mosquitto {
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let directory = TempDir::new().unwrap();
-            configure(directory.path(), &format!("{port} 127.0.0.1"), "server.crt", options);
-            if let Some(child) = run(directory.path(), port) {
-                return Mosquitto { child, port, directory };
-            }
-        }
-        panic!("mosquitto doesn't start");
+        let (port, directory) = (free_port(), TempDir::new().unwrap());
+        configure(directory.path(), &format!("{port} 127.0.0.1"), "server.crt", options);
+        let child = run(directory.path(), port);
+        Mosquitto { child, port, directory }
     }
 
     /// In a network of its own, at an address there, for which `certificate` is.
@@ -60,8 +55,7 @@ impl Mosquitto {
 
     /// Starts it again on its port after [`Mosquitto::kill`] or [`Mosquitto::stop`].
     pub fn restart(&mut self) {
-        let (path, port) = (self.directory.path(), self.port);
-        self.child = eventually("mosquitto to start again", || run(path, port));
+        self.child = run(self.directory.path(), self.port);
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -174,16 +168,15 @@ pub(super) fn show_end(whose: &str, log: &str) {
     }
 }
 
-/// A mosquitto with the configuration that lies in `directory`, once it listens; `None` if it ends: the port is taken.
-pub(super) fn run(directory: &Path, port: u16) -> Option<Child> {
+/// A mosquitto with the configuration that lies in `directory`, once it listens.
+pub(super) fn run(directory: &Path, port: u16) -> Child {
     let mut child = spawn(directory, &[]);
-    eventually("mosquitto to listen or end (`make test` installs it)", || {
-        if child.try_wait().unwrap().is_some() {
-            return Some(false);
-        }
-        TcpStream::connect(("127.0.0.1", port)).is_ok().then_some(true)
-    })
-    .then_some(child)
+    eventually("mosquitto to listen (`make test` installs it)", || {
+        let ended = child.try_wait().unwrap();
+        assert!(ended.is_none(), "{ended:?}: {}", fs::read_to_string(directory.join("log")).unwrap());
+        TcpStream::connect(("127.0.0.1", port)).ok()
+    });
+    child
 }
 
 impl Drop for Mosquitto {

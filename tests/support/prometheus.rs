@@ -14,7 +14,7 @@ pub fn debian(name: &str) -> PathBuf {
     path
 }
 
-/// A server on a port that was free, killed with the test.
+/// A server on a free port, killed with the test.
 pub struct Server {
     child: Child,
     pub port: u16,
@@ -23,22 +23,17 @@ pub struct Server {
 impl Server {
     /// `arguments` with PORT in them; `ready` is a path that is answered when it is.
     pub fn start(name: &str, directory: &Path, ready: &str, arguments: &[String]) -> Server {
-        let server = (0..5).find_map(|_| {
-            let port = free_port();
-            let log = File::create(directory.join(format!("{name}.log"))).unwrap();
-            let mut command = program(debian(name));
-            command.args(arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));
-            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir(directory).spawn();
-            let mut server = Server { child: child.unwrap(), port };
-            // Another process may have taken the port in between.
-            let ready = patiently(name, || match server.get(ready) {
-                Some(_) => Some(true),
-                None => server.child.try_wait().unwrap().map(|_| false),
-            });
-            ready.then_some(server)
+        let (port, log) = (free_port(), directory.join(format!("{name}.log")));
+        let mut command = program(debian(name));
+        command.args(arguments.iter().map(|argument| argument.replace("PORT", &port.to_string())));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).unwrap()).current_dir(directory);
+        let mut server = Server { child: command.spawn().unwrap(), port };
+        patiently(name, || {
+            let ended = server.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{name}: {ended:?}: {}", fs::read_to_string(&log).unwrap());
+            server.get(ready)
         });
-        let log = || fs::read_to_string(directory.join(format!("{name}.log"))).unwrap();
-        server.unwrap_or_else(|| panic!("{name} doesn't start: {}", log()))
+        server
     }
 
     /// A Prometheus with `prometheus.yml` of the directory.

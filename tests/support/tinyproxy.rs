@@ -1,13 +1,13 @@
 //! tinyproxy between the daemon and the broker.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use tempfile::TempDir;
 
-use super::{eventually, program};
+use super::{eventually, free_port_at, program};
 
 pub struct Tinyproxy {
     child: Child,
@@ -18,21 +18,15 @@ pub struct Tinyproxy {
 impl Tinyproxy {
     /// On a free port of `address`, with more lines of configuration.
     pub fn start(address: &str, options: &str) -> Tinyproxy {
-        for _ in 0..10 {
-            let port = TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port();
-            let directory = TempDir::new().unwrap();
-            let path = directory.path();
-            let log = path.join("log");
-            let config = format!(
-                "Port {port}\nListen {address}\nTimeout 600\nLogLevel Connect\nLogFile \"{}\"\n{options}\n",
-                log.display()
-            );
-            fs::write(path.join("conf"), config).unwrap();
-            if let Some(child) = run(path, address, port) {
-                return Tinyproxy { child, port, directory };
-            }
-        }
-        panic!("tinyproxy doesn't start");
+        let (port, directory) = (free_port_at(address.parse().unwrap()), TempDir::new().unwrap());
+        let log = directory.path().join("log");
+        let config = format!(
+            "Port {port}\nListen {address}\nTimeout 600\nLogLevel Connect\nLogFile \"{}\"\n{options}\n",
+            log.display()
+        );
+        fs::write(directory.path().join("conf"), config).unwrap();
+        let child = run(directory.path(), address, port);
+        Tinyproxy { child, port, directory }
     }
 
     pub fn log(&self) -> String {
@@ -40,7 +34,7 @@ impl Tinyproxy {
     }
 }
 
-fn run(directory: &Path, address: &str, port: u16) -> Option<Child> {
+fn run(directory: &Path, address: &str, port: u16) -> Child {
     let mut child = program("tinyproxy")
         .args(["-d", "-c"])
         .arg(directory.join("conf"))
@@ -48,13 +42,11 @@ fn run(directory: &Path, address: &str, port: u16) -> Option<Child> {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually("tinyproxy to listen or end (`make test` installs it)", || {
-        if child.try_wait().unwrap().is_some() {
-            return Some(false);
-        }
-        TcpStream::connect((address, port)).is_ok().then_some(true)
-    })
-    .then_some(child)
+    eventually("tinyproxy to listen (`make test` installs it)", || {
+        assert_eq!(child.try_wait().unwrap(), None, "tinyproxy has ended");
+        TcpStream::connect((address, port)).ok()
+    });
+    child
 }
 
 impl Drop for Tinyproxy {
