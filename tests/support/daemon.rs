@@ -364,6 +364,7 @@ impl Gatewire {
 
     pub fn status(&self) -> Value {
         let mut client = self.client("status.sock");
+        client.be_patient();
         // At once: a silent client is waited for.
         client.send("{}");
         let text = client.read_to_end();

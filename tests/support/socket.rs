@@ -88,6 +88,11 @@ impl Client {
         });
     }
 
+    /// Waits for long for what comes: a daemon that others keep busy takes its time on a machine under load.
+    pub fn be_patient(&mut self) {
+        self.stream.set_read_timeout(Some(6 * PATIENCE)).unwrap();
+    }
+
     pub fn shutdown_write(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }

@@ -39,6 +39,9 @@ use service::{Kind, Message, Mood, Service};
 /// The thing that the certificates of the tests are for.
 pub const THING: &str = "thing-1";
 
+/// How long anything may take: what was lost with a connection is asked for again after 15 s.
+const ASKED_AGAIN: Duration = PATIENCE.saturating_mul(2);
+
 /// Lines of mosquitto's configuration: where the cloud connects.
 const LISTENER: &str = "listener 0 DIR/cloud.sock\nallow_anonymous true\nrequire_certificate false\n\
     use_identity_as_username false\n";
@@ -99,7 +102,7 @@ impl Cloud {
     }
 
     fn until<T>(&self, what: &str, mut find: impl FnMut(&State) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ASKED_AGAIN;
         let mut state = self.state();
         loop {
             if let Some(found) = find(&state) {
@@ -234,7 +237,7 @@ impl Cloud {
 
     /// Is the server of a daemon that is connected to the scripted one, until the service is so that `find` finds something.
     pub fn talk<T>(&self, device: &mut Device, what: &str, mut find: impl FnMut(&Service) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ASKED_AGAIN;
         loop {
             self.deliver(device);
             if let Some(found) = find(&self.state().service) {
