@@ -86,6 +86,7 @@ fn an_idle_daemon_only_wakes_for_its_keep_alive() {
     let broker = Broker::start();
     let gatewire = Setup::new(broker.port, "[[ingest]]\nname = \"i\"\nsocket = \"DIR/i.sock\"\ntopics = [\"#\"]\n")
         .speaking("3.1.1")
+        .unspilled()
         .start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("i.sock");
@@ -93,10 +94,14 @@ fn an_idle_daemon_only_wakes_for_its_keep_alive() {
     let id = peer.publish().pkid;
     peer.puback(id);
     assert_eq!(client.json()["result"], "delivered");
-    let before = switches_at_rest(&gatewire, &mut peer);
-    // Nothing is due for a minute: any wake-up in this time is one too many.
-    assert!(peer.is_silent(Duration::from_secs(3)));
-    assert_eq!(switches(&gatewire), before);
+    // Nothing is due for a minute: any wake-up in this time is one too many. One may be for the disk, on a machine that is short of
+    // memory, or because another thread has waited for its turn.
+    let is_still = || {
+        let before = switches_at_rest(&gatewire, &mut peer);
+        assert!(peer.is_silent(Duration::from_secs(3)));
+        switches(&gatewire) == before
+    };
+    assert!(std::iter::repeat_with(is_still).take(4).any(|is_still| is_still));
 }
 
 #[test]
@@ -105,31 +110,46 @@ fn a_keep_alive_is_two_wake_ups_at_most() {
     let gatewire = Setup::with_connection(broker.port, "keep_alive = \"5s\"\n", "").speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     // PINGREQ is due, PINGRESP comes: on a busy machine before the daemon has gone to sleep again. One more may be for the disk, on
-    // a machine that is short of memory.
-    let wake_ups = (0..4).map(|_| {
+    // a machine that is short of memory, and others for the next, if this test stands still.
+    let mut wake_ups = (0..8).map(|_| {
         let before = switches_at_rest(&gatewire, &mut peer);
         assert_eq!(peer.next(), Some(Packet::PingReq));
         peer.send(&Packet::PingResp);
         switches_at_rest(&gatewire, &mut peer) - before
     });
-    let least = wake_ups.min().unwrap();
-    assert!((1..=2).contains(&least), "{least} wake-ups");
+    assert!(wake_ups.any(|n| (1..=2).contains(&n)));
+}
+
+/// A line of what the kernel says of the main thread.
+fn main_thread(gatewire: &Gatewire, key: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{}/task/{0}/status", gatewire.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
 }
 
 /// How often the main thread has gone to sleep.
 fn switches(gatewire: &Gatewire) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/task/{0}/status", gatewire.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap().to_owned();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    main_thread(gatewire, "voluntary_ctxt_switches").parse().unwrap()
 }
 
-/// It may still be on its way to sleep.
+/// Likewise, once it sleeps and goes on to: it may still be on its way to that, and wait for its turn on the processor.
 fn switches_at_rest(gatewire: &Gatewire, peer: &mut Peer) -> u64 {
-    let mut before = switches(gatewire);
-    while !peer.is_silent(Duration::from_millis(300)) || switches(gatewire) != before {
-        before = switches(gatewire);
+    let mut before = None;
+    for _ in 0..100 {
+        match peer.next_within(Duration::from_millis(300)) {
+            Err(()) => {}
+            Ok(Some(Packet::PingReq)) => peer.send(&Packet::PingResp),
+            Ok(other) => panic!("{other:?}"),
+        }
+        let now = (main_thread(gatewire, "State:") == "S").then(|| switches(gatewire));
+        if let Some(now) = now
+            && before == Some(now)
+        {
+            return now;
+        }
+        before = now;
     }
-    before
+    panic!("it never rests");
 }
 
 #[test]
