@@ -37,7 +37,7 @@ fn without_a_daemon_the_list_is_read_from_the_database() {
     let done = |text: &str| (0, text.to_owned(), String::new());
     assert_eq!(setup.output("jobs"), done(NOTHING), "there is no database yet");
     let gatewire = setup.start();
-    gatewire.wait_for("keeps a link");
+    gatewire.status();
     assert_eq!(setup.output("jobs"), done(NOTHING), "the daemon knows of none");
     assert_eq!(setup.output_of(&["jobs", "--json"]), done("{\"executions\":[]}\n"));
     assert_eq!(gatewire.status()["executions"], json!([]));
@@ -77,7 +77,7 @@ fn after_a_kill_the_list_is_what_was_written_last() {
 fn what_cannot_be_asked_is_said_with_what_to_do() {
     let setup = Setup::new(closed_port(), "");
     let gatewire = setup.start();
-    gatewire.wait_for("keeps a link");
+    gatewire.status();
     let database = setup.directory.path().join("gatewire.db").display().to_string();
     // As after an edit of the configuration.
     let moved = setup.again().edit("status.sock", "moved.sock");

@@ -60,8 +60,9 @@ fn a_result_that_wasnt_told_is_told_by_the_next_daemon() {
     let_go(setup.directory.path());
     is_gone(&process);
     // What it has noted by then counts.
-    let size = || std::fs::metadata(setup.directory.path().join("gatewire.db-wal")).map_or(0, |file| file.len());
-    settled("the notes", size);
+    let notes = || std::fs::read(setup.directory.path().join("gatewire.db-wal")).unwrap_or_default();
+    eventually("the result is noted", || String::from_utf8_lossy(&notes()).contains("SUCCEEDED").then_some(()));
+    settled("the notes", || notes().len());
     gatewire.kill();
     broker.restart();
     let gatewire = setup.connect();
@@ -107,8 +108,8 @@ fn until_the_database_can_be_read_nothing_is_begun_and_nothing_told() {
     cloud.create_job("job-2", operation("wait"));
     assert_eq!(cloud.execution("job-1").status, Status::InProgress);
     assert!(runs(&process) && begun(directory) == ["wait"]);
-    let jobs = gatewire.status()["services"]["jobs"].clone();
-    assert_eq!(jobs["state"], "waiting");
+    let jobs = || Some(gatewire.status()["services"]["jobs"].clone());
+    let jobs = eventually("the status", || jobs().filter(|jobs| jobs["state"] == "waiting"));
     assert!(jobs["reason"].as_str().unwrap().starts_with("the database can't be read: "), "{jobs}");
     database.execute_batch("COMMIT").unwrap();
     drop(database);
