@@ -5,7 +5,6 @@
 
 mod support;
 
-use std::collections::VecDeque;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -86,6 +85,7 @@ fn connects_are_a_second_apart() {
     let connects: Vec<Instant> = (0..3)
         .map(|_| {
             let mut peer = broker.accept();
+            // It counts from the end of TLS, which begins now.
             let at = Instant::now();
             peer.connect();
             peer.close();
@@ -93,7 +93,6 @@ fn connects_are_a_second_apart() {
         })
         .collect();
     for pair in connects.windows(2) {
-        // What the accepting takes may shorten what is measured.
         assert!(pair[1] - pair[0] > SECOND * 8 / 10, "{:?}", pair[1] - pair[0]);
     }
 }
@@ -104,25 +103,22 @@ fn no_second_sees_more_publications_than_iot_core_takes() {
     let gatewire = Setup::with_connection(broker.port, "", INGEST).speaking("3.1.1").start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
-    (0..250).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"qos\":0}}")));
+    // When one is read says only that it was sent before: that is early enough for a verdict, and never too late for one.
     let start = Instant::now();
-    let mut last = VecDeque::new();
-    for _ in 0..250 {
+    (0..250).for_each(|n| client.send(&format!("{{\"topic\":\"t\",\"payload\":{n},\"qos\":0}}")));
+    for n in 1..=250_u32 {
         peer.publish();
-        let now = Instant::now();
-        last.push_back(now);
-        last.retain(|at| now - *at < SECOND);
-        // A hundred, the burst, and what this machine's scheduling may have pushed together.
-        assert!(last.len() <= 100 + 10 + 15, "{}", last.len());
+        // A hundred a second, and the burst.
+        let most = 10 + start.elapsed().as_millis() / 10;
+        assert!(u128::from(n) <= most + 1, "{n} after {:?}", start.elapsed());
     }
-    assert!(start.elapsed() > SECOND * 2, "{:?}", start.elapsed());
 }
 
 #[test]
 fn a_payload_of_128_kib_goes_and_a_larger_one_is_refused_here() {
     const MOST: usize = 128 * 1024;
     let broker = Broker::start();
-    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").start();
+    let gatewire = Setup::new(broker.port, INGEST).speaking("3.1.1").unspilled().start();
     let mut peer = broker.connected(false);
     let mut client = gatewire.client("publish.sock");
     let line = |len: usize| format!("{{\"topic\":\"t\",\"payload\":\"{}\"}}", "x".repeat(len));
