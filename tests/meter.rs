@@ -40,7 +40,7 @@ fn agrees(gatewire: &Gatewire, relay: &Relay) -> Value {
 fn is_within_2_percent(protocol: &str) {
     let broker = Mosquitto::start();
     let relay = Relay::to(broker.port);
-    let gatewire = Setup::new(relay.port, TABLES).speaking(protocol).connect();
+    let gatewire = Setup::new(relay.port, TABLES).speaking(protocol).unspilled().connect();
     eventually("the publications", || (gatewire.status()["outbox"]["delivered"] == 50).then_some(()));
     let meter = agrees(&gatewire, &relay);
     let of = |cause: &str| carried(&meter["causes"][cause]);
@@ -141,7 +141,8 @@ fn a_budget_is_said_once_whatever_is_restarted() {
 fn past_the_budget_only_what_is_urgent_goes_until_there_is_a_larger_one() {
     let broker = Mosquitto::start();
     let tables = with_budget("60 kB", "urgent-only").replace("count = 50", "count = 1");
-    let setup = Setup::new(broker.port, &tables);
+    // Longer than a PUBACK takes, and not too long for what the budget holds.
+    let setup = Setup::new(broker.port, &tables).edit("[outbox]\n", "[outbox]\nspill_after = \"5s\"\n");
     let gatewire = setup.connect();
     let mut client = gatewire.client("publish.sock");
     let mut ask = |line: Value| client.ask(&line.to_string());

@@ -37,12 +37,17 @@ fn the_port_has_what_the_command_prints() {
     let setup = listening(&format!("127.0.0.1:{port}"));
     let gatewire = setup.start();
     gatewire.wait_for(&format!("the metrics are at http://127.0.0.1:{port}/metrics"));
+    // Some are there once it has failed to connect.
+    gatewire.wait_for("next attempt in");
     let names = |text: &str| -> Vec<String> {
         text.lines().filter(|line| line.starts_with("# TYPE ")).map(ToOwned::to_owned).collect()
     };
-    let (code, printed, _) = setup.output_of(&["status", "--prometheus"]);
-    let scraped = scrape(port);
-    assert_eq!((code, names(&printed)), (0, names(&scraped)));
+    // Others are there only while it waits for its next attempt.
+    let scraped = eventually("the same in both", || {
+        let (code, printed, _) = setup.output_of(&["status", "--prometheus"]);
+        assert_eq!(code, 0, "{printed}");
+        Some(scrape(port)).filter(|scraped| names(scraped) == names(&printed))
+    });
     assert!(scraped.contains("\ngatewire_up 1\n"), "{scraped}");
     // As a person asks, and what checks whether it lives.
     let health = |arguments: &[&str]| {
