@@ -27,6 +27,11 @@ const SOCKETS: &str = "[[forward]]\nname = \"messages\"\nfilters = [\"test/topic
     socket = \"DIR/messages.sock\"\nack = \"reader\"\n[[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\n\
     topics = [\"gateways/{{client_id}}/#\"]\n";
 
+/// What is published is `delivered`, however slow this machine is; what a reader hasn't acknowledged isn't kept from the broker for long.
+fn setup(port: u16) -> Setup {
+    Setup::new(port, SOCKETS).edit("[outbox]\n", "[outbox]\nspill_after = \"10s\"\n")
+}
+
 /// Everything, connected.
 struct Scene {
     // In this order they end.
@@ -39,7 +44,7 @@ struct Scene {
 impl Scene {
     fn new(version: Version) -> Scene {
         let broker = Mosquitto::start();
-        let setup = Setup::new(broker.port, SOCKETS);
+        let setup = setup(broker.port);
         let gatewire = setup.connect();
         broker.wait_for("Sending SUBACK to thing-1");
         let node_red = NodeRed::start(version, gatewire.directory());

@@ -104,7 +104,7 @@ fn outputs(scene: &mut Scene, bytes: &[u8]) {
     scene.node_red.skip();
     [bytes, b"text", b"{\"a\":1}"].into_iter().for_each(|payload| scene.broker.publish("test/topic", payload));
     assert_eq!(scene.node_red.next("message", 1)[0]["payload"], json!({"a": 1}));
-    let caught = scene.node_red.all("caught");
+    let caught = patiently("both", || Some(scene.node_red.all("caught")).filter(|all| all.len() == 2));
     let caught: Vec<&Value> = caught.iter().map(|caught| &caught["payload"]).collect();
     assert_eq!(caught, [&buffer(bytes), &buffer(b"text")]);
     // They don't come again.

@@ -8,7 +8,6 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::SOCKETS;
 use crate::program::{INSTALLED, NodeRed, Version, succeed};
 use crate::support::daemon::Setup;
 use crate::support::mosquitto::Mosquitto;
@@ -16,14 +15,14 @@ use crate::support::patiently;
 
 pub(crate) fn each_failure_is_told_under_the_node(version: Version) {
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, SOCKETS);
+    let setup = crate::setup(broker.port);
     let directory = setup.directory.path().to_owned();
     let mut node_red = NodeRed::start(version, &directory);
     for node in ["gw-in", "gw-out"] {
         let status = node_red.wait_for_status(node, "waiting for gatewire: there is no ");
         assert_eq!(status["fill"], "red");
     }
-    assert!(node_red.log().contains("`systemctl status gatewire`"), "{}", node_red.log());
+    patiently("the log", || node_red.log().contains("`systemctl status gatewire`").then_some(()));
     let gatewire = setup.connect();
     node_red.wait_until_connected();
     // Each at the socket of the other. What waits for a reader isn't taken from it.
@@ -82,7 +81,7 @@ fn other_forwards(setup: &Setup, node_red: &mut NodeRed) {
     node_red.wait_until_connected();
     publish(&gatewire, 3);
     node_red.wait_for_status("gw-in", "not the socket of a [[forward]]");
-    assert!(node_red.log().contains("it doesn't give JSON objects"), "{}", node_red.log());
+    patiently("the log", || node_red.log().contains("it doesn't give JSON objects").then_some(()));
 }
 
 /// A user who isn't in the group is told which, and how to join it.
