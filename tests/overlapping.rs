@@ -62,6 +62,8 @@ fn a_message_for_filters_with_topics_in_common_comes_once_a_forward_in_mqtt_5() 
         let filters = ["\"a/+/c\"", "\"a/b/#\"", "\"a/#\", \"other\"", "\"+/b/c\""];
         let setup = Setup::new(broker.port, &forwards(&filters, ""));
         let gatewire = setup.connect();
+        // The others are within the first.
+        ["a/#", "other", "+/b/c"].iter().for_each(|filter| broker.wait_for(&format!("thing-1 1 {filter}\n")));
         let mut clients = readers(&gatewire, 4);
         eventually("the readers", || (gatewire.status()["forward"][3]["readers"] == 1).then_some(()));
         each_gets_each_once(&broker, &mut clients, "a/b/c");
@@ -74,7 +76,8 @@ fn a_message_for_filters_with_topics_in_common_comes_once_a_forward_in_mqtt_5() 
         each_gets_each_once(&broker, &mut clients, "a/b/c");
         // Version 2.0 of mosquitto sends one for each identifier even where it is to send one.
         if copies == "true" {
-            assert_eq!(gatewire.status()["counters"]["copies"], 4);
+            // The last may come a moment after its message.
+            eventually("the copies", || (gatewire.status()["counters"]["copies"] == 4).then_some(()));
         }
     }
 }
