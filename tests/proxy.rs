@@ -14,13 +14,13 @@ use support::scripted::Broker;
 use support::tinyproxy::Tinyproxy;
 use support::{CERTIFICATES, PATIENCE, closed_port, eventually};
 
-const QUICK: &str = "connect_timeout = \"2s\"\nbackoff = { min = \"100ms\", max = \"200ms\" }\n\
+const QUICK: &str = "connect_timeout = \"5s\"\nbackoff = { min = \"100ms\", max = \"200ms\" }\n\
     rate_limit = { connects_per_second = 100 }\n";
 const REST: &str = "[log]\nlevel = \"debug\"\n\
     [[ingest]]\nname = \"publish\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"#\"]\n";
 
 fn through(proxy: &str, port: u16) -> Setup {
-    Setup::with_connection(port, &format!("{QUICK}proxy = \"{proxy}\"\n"), REST)
+    Setup::with_connection(port, &format!("{QUICK}proxy = \"{proxy}\"\n"), REST).unspilled()
 }
 
 /// Neither the log nor the status nor `check` shows the password, as it is or as it is sent.
