@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 
 use support::daemon::Setup;
 use support::mosquitto::Mosquitto;
-use support::{closed_port, eventually};
+use support::{closed_port, eventually, patiently};
 
 const INGESTS: &str = "[[ingest]]\nname = \"doors\"\nsocket = \"DIR/doors.sock\"\ntopics = [\"up/door/+\"]\n\
     [[ingest]]\nname = \"all\"\nsocket = \"DIR/all.sock\"\ntopics = [\"up/#\"]\n";
@@ -43,7 +43,7 @@ fn piped(setup: &Setup, arguments: &[&str], input: &[u8]) -> (i32, String, Strin
 #[test]
 fn an_urgent_message_takes_a_socket_that_lets_it_be_so_and_says_where_there_is_none() {
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, &INGESTS.replacen("name", "urgent = false\nname", 1));
+    let setup = Setup::new(broker.port, &INGESTS.replacen("name", "urgent = false\nname", 1)).unspilled();
     let gatewire = setup.connect();
     let accepted = |n: usize| gatewire.status()["ingest"][n]["accepted"].clone();
     assert_eq!(publish(&setup, &["up/door/front", "x"]), done("delivered"));
@@ -59,7 +59,7 @@ fn an_urgent_message_takes_a_socket_that_lets_it_be_so_and_says_where_there_is_n
 fn a_message_is_delivered_as_it_was_given() {
     let broker = Mosquitto::start();
     let subscriber = broker.subscribe_with("up/#", &[], "%t %q %r %x");
-    let setup = Setup::new(broker.port, INGESTS);
+    let setup = Setup::new(broker.port, INGESTS).unspilled();
     let gatewire = setup.connect();
     assert_eq!(publish(&setup, &["up/door/front", r#"{"open":true}"#]), done("delivered"));
     assert_eq!(subscriber.next(), "up/door/front 1 0 7b226f70656e223a747275657d");
@@ -95,7 +95,7 @@ fn a_message_is_delivered_as_it_was_given() {
 #[test]
 fn retain_and_properties_go_with_it() {
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, INGESTS);
+    let setup = Setup::new(broker.port, INGESTS).unspilled();
     let _gatewire = setup.connect();
     let options = "--retain --expires-in 1h --content-type text/plain --response-topic up/y --correlation-data abc \
         --user-property k=v --user-property k=w=x";
@@ -109,7 +109,7 @@ fn retain_and_properties_go_with_it() {
 fn lines_are_messages_in_their_order() {
     let broker = Mosquitto::start();
     let subscriber = broker.subscribe("up/#");
-    let setup = Setup::new(broker.port, INGESTS);
+    let setup = Setup::new(broker.port, INGESTS).unspilled();
     let _gatewire = setup.connect();
     // More than the daemon takes without an answer being read.
     let input: String = (0..3000).map(|n| format!("line {n}\n\n")).collect();
@@ -172,7 +172,7 @@ fn a_daemon_that_is_away_or_goes_away_is_told_apart_from_a_refusal() {
     assert!(err.contains("`systemctl status gatewire`"), "{err}");
 
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, INGESTS);
+    let setup = Setup::new(broker.port, INGESTS).unspilled();
     let gatewire = setup.connect();
     let mut child = spawn(&setup, &["up/x", "--lines"]);
     let mut stdin = child.stdin.take().unwrap();
@@ -196,7 +196,7 @@ fn clients_that_leave_their_answers_unread_take_nobodys_place() {
     for _ in 0..300 {
         gatewire.client("all.sock").write(&flood);
     }
-    eventually("the places to be free", || (gatewire.status()["ingest"][1]["clients"] == 0).then_some(()));
+    patiently("the places to be free", || (gatewire.status()["ingest"][1]["clients"] == 0).then_some(()));
     let mut client = gatewire.client("all.sock");
     client.write(&flood);
     client.shutdown_write();
