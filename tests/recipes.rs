@@ -212,7 +212,9 @@ fn a_message_for_home_assistant_waits_until_it_is_taken() {
         let message: Value = serde_json::from_slice(&body).unwrap();
         message["payload"].as_str().unwrap().to_owned()
     };
-    let waiting = |n: u64| assert_eq!(gatewire.status()["forward"][0]["waiting"], n);
+    let waiting = |n: u64| {
+        eventually("what waits", || (gatewire.status()["forward"][0]["waiting"] == n).then_some(()));
+    };
     let nothing = tempfile::tempdir().unwrap();
     let program = start(&gatewire, nothing.path());
     ["one", "two", "three"].into_iter().for_each(publish);

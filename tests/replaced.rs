@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use support::daemon::{Gatewire, Setup};
-use support::{closed_port, eventually};
+use support::{closed_port, eventually, takes_less_than};
 
 const INGEST: &str = "[[ingest]]\nname = \"in\"\ntopics = [\"a/#\"]\nsocket = \"DIR/publish.sock\"\n";
 
@@ -111,13 +111,16 @@ fn stored(setup: &Setup) -> u64 {
 #[test]
 fn it_is_moved_aside_at_once_and_everything_is_there_after_a_stop() {
     for foreign in &FOREIGN {
-        let (setup, gatewire) = with_something_in_the_place(foreign);
-        gatewire.signal("TERM");
-        gatewire.wait_for("3 messages wait for IoT Core on the disk, to be sent after the next start");
-        let (code, took) = gatewire.wait();
-        assert!(code == 0 && took < Duration::from_secs(3), "{}: {code}, {took:?}", foreign.what);
-        assert!((foreign.is_unharmed)(&aside(&setup)), "{}", foreign.what);
-        assert_eq!(stored(&setup), 3, "{}", foreign.what);
+        takes_less_than(Duration::from_secs(3), || {
+            let (setup, gatewire) = with_something_in_the_place(foreign);
+            gatewire.signal("TERM");
+            gatewire.wait_for("3 messages wait for IoT Core on the disk, to be sent after the next start");
+            let (code, took) = gatewire.wait();
+            assert_eq!(code, 0, "{}", foreign.what);
+            assert!((foreign.is_unharmed)(&aside(&setup)), "{}", foreign.what);
+            assert_eq!(stored(&setup), 3, "{}", foreign.what);
+            took
+        });
     }
 }
 

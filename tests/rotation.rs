@@ -346,7 +346,8 @@ fn a_renewal_without_an_answer_is_asked_for_once_in_a_day() {
     fleet.cloud.treat(Kind::CreateCertificate, &[Mood::Silent]);
     let old = in_force(&setup);
     let gatewire = setup.connect();
-    gatewire.wait_for("CreateCertificateFromCsr: no answer has come");
+    // One may take 15 s.
+    gatewire.wait_patiently("CreateCertificateFromCsr: no answer has come");
     gatewire.stop();
     // The next day is noted, and what there was of this one.
     let gatewire = setup.connect();

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::daemon::{Gatewire, Setup};
-use support::eventually;
 use support::mosquitto::{Mosquitto, Subscriber};
+use support::{eventually, takes_less_than};
 
 /// A publication on `v`, every 50 ms unless `rest` says otherwise.
 fn publish(rest: &str) -> String {
@@ -21,7 +21,7 @@ fn publish(rest: &str) -> String {
 
 fn start(broker: &Mosquitto, rest: &str) -> (Subscriber, Gatewire) {
     let subscriber = broker.subscribe("v");
-    (subscriber, Setup::new(broker.port, rest).connect())
+    (subscriber, Setup::new(broker.port, rest).unspilled().connect())
 }
 
 fn payload(subscriber: &Subscriber) -> String {
@@ -125,22 +125,24 @@ fn a_command_that_hangs_is_killed_with_its_children_and_never_runs_twice_at_a_ti
     gatewire.wait_for("took longer than its timeout of 500ms; it was killed with its children");
     wait_until_gone(&parent);
     wait_until_gone(&child);
-    let status = gatewire.status()["publish"][0].clone();
-    // It was due every 50 ms.
-    assert!(status["skipped"].as_u64().unwrap() >= 5, "{status}");
+    // It is due every 50 ms, also in the runs that follow.
+    eventually("some are left out", || (gatewire.status()["publish"][0]["skipped"].as_u64() >= Some(5)).then_some(()));
     assert_eq!(gatewire.count("the previous run is still reading its value"), 1);
     assert_eq!(gatewire.stop().0, 0);
 }
 
 #[test]
 fn the_end_of_the_daemon_is_the_end_of_what_it_runs() {
-    let broker = Mosquitto::start();
-    let hangs = "command = [\"sh\", \"-c\", 'echo $$ > $0; sleep 1000; true', \"DIR/pid\"]\ntimeout = \"1h\"";
-    let (_subscriber, gatewire) = start(&broker, &publish(hangs));
-    let pid = written(&gatewire.path("pid"));
-    let (code, took) = gatewire.stop();
-    assert!(code == 0 && took < Duration::from_secs(3), "{took:?}");
-    wait_until_gone(&pid);
+    takes_less_than(Duration::from_secs(3), || {
+        let broker = Mosquitto::start();
+        let hangs = "command = [\"sh\", \"-c\", 'echo $$ > $0; sleep 1000; true', \"DIR/pid\"]\ntimeout = \"1h\"";
+        let (_subscriber, gatewire) = start(&broker, &publish(hangs));
+        let pid = written(&gatewire.path("pid"));
+        let (code, took) = gatewire.stop();
+        assert_eq!(code, 0);
+        wait_until_gone(&pid);
+        took
+    });
 }
 
 #[test]
