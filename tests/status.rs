@@ -47,8 +47,11 @@ fn the_page_tells_link_waiting_schedules_and_certificate() {
     let broker = Mosquitto::start();
     let setup = Setup::new(broker.port, REST);
     let gatewire = setup.connect();
-    // Nobody reads what was published: it waits.
-    eventually("the message to come back", || (gatewire.status()["forward"][0]["waiting"] == 1).then_some(()));
+    // Nobody reads what was published: it waits. It may come back before its PUBACK does.
+    eventually("the message to come back", || {
+        let status = gatewire.status();
+        (status["forward"][0]["waiting"] == 1 && status["outbox"]["waiting"] == 0).then_some(())
+    });
     let page = status(&setup, &[]);
     assert!(page.starts_with(&format!("gatewire {}, up for ", env!("CARGO_PKG_VERSION"))), "{page}");
     assert!(line(&page, "gatewire").contains("memory ") && !page.contains('\u{1b}'), "{page}");
@@ -142,13 +145,13 @@ fn the_page_knows_every_key_of_the_document() {
     assert!(known(&status(&setup, &["--json"])).link.last_error.is_some());
     let went = Instant::now();
     let mut client = gatewire.client("publish.sock");
-    (0..200).for_each(|_| client.send("{\"topic\":\"up/x\",\"payload\":\"x\"}"));
-    (0..200).for_each(|_| assert_eq!(client.json()["result"], "stored"));
+    (0..600).for_each(|_| client.send("{\"topic\":\"up/x\",\"payload\":\"x\"}"));
+    (0..600).for_each(|_| assert_eq!(client.json()["result"], "stored"));
     eventually("an outage worth a word", || (went.elapsed() > Duration::from_secs(1)).then_some(()));
     broker.restart();
-    // Ten seconds' worth.
+    // Half a minute's worth.
     let drain = eventually("a backlog on its way out", || known(&status(&setup, &["--json"])).outbox.drain);
-    assert!(drain.messages >= 200 && drain.delivered < 200, "{drain:?}");
+    assert!(drain.messages >= 600 && drain.delivered < 600, "{drain:?}");
     let page = eventually("an estimate", || Some(status(&setup, &[])).filter(|page| page.contains(" left\n")));
     assert!(line(&page, "             the backlog goes out: ").contains(" are delivered, about "), "{page}");
     assert!(status(&setup, &["--prometheus"]).contains("\ngatewire_outbox_drain_left_seconds "));
@@ -250,7 +253,9 @@ fn without_a_daemon_it_says_where_to_look() {
     absent(&[], "");
     absent(&["--json"], "");
     // One that was killed leaves its socket.
-    setup.start().kill();
+    let gatewire = setup.start();
+    gatewire.status();
+    gatewire.kill();
     // A metric that is gone would fire no alert.
     absent(&["--prometheus"], "gatewire_up 0");
 }
@@ -299,7 +304,8 @@ fn without_permission_it_says_which_group_to_join() {
     let setup = Setup::new(closed_port(), "");
     let gatewire = setup.start();
     let socket = gatewire.path("status.sock");
-    eventually("the socket", || socket.exists().then_some(()));
+    // It has its mode and its group once it is answered.
+    gatewire.status();
     let is_root = Uid::effective().is_root();
     let denied = |mode, command: &[&str]| {
         fs::set_permissions(&socket, fs::Permissions::from_mode(mode)).unwrap();
@@ -333,6 +339,8 @@ fn without_permission_it_says_which_group_to_join() {
 fn a_store_that_another_gatewire_holds_is_told_and_that_of_its_own_daemon_is_not() {
     let setup = Setup::new(closed_port(), "");
     let gatewire = setup.start();
+    // It has its store by then.
+    gatewire.status();
     let (code, _, errors) = setup.output("check");
     assert_eq!(code, 0, "its own: {errors}");
     let own = format!("{}/status.sock", gatewire.directory().display());
