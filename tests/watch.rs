@@ -8,8 +8,10 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Uid;
 use serde_json::{Value, json};
@@ -258,7 +261,8 @@ fn it_ends_with_its_terminal() {
 fn a_socket_that_is_not_for_us_is_told_as_everywhere() {
     let setup = Setup::new(closed_port(), TRAFFIC);
     let gatewire = setup.start();
-    gatewire.client("status.sock");
+    // It has its mode once it is answered.
+    gatewire.status();
     let socket = gatewire.path("status.sock");
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
     let terminal = Terminal::start((80, 24));
@@ -270,6 +274,13 @@ fn a_socket_that_is_not_for_us_is_told_as_everywhere() {
     terminal.wait_for("why", |screen| screen.replace('\n', " ").contains("prefix the command with `sudo -u"));
     terminal.press("q");
     terminal.wait_for_prompt();
+}
+
+/// Whether a client hasn't closed its connection: the kernel knows, however late our threads are.
+fn is_there(client: &UnixStream) -> bool {
+    let mut polled = [PollFd::new(client.as_fd(), PollFlags::empty())];
+    poll(&mut polled, PollTimeout::ZERO).unwrap();
+    !polled[0].revents().unwrap().contains(PollFlags::POLLHUP)
 }
 
 /// In the place of a daemon: it answers with what it is told to, or not at all.
@@ -285,13 +296,14 @@ impl Daemon {
         let listener = UnixListener::bind(socket).unwrap();
         let daemon = Daemon { answer: Arc::default(), asked: Arc::default(), most: Arc::default() };
         let (answer, asked, most) = (Arc::clone(&daemon.answer), Arc::clone(&daemon.asked), Arc::clone(&daemon.most));
-        let connected = Arc::new(AtomicUsize::new(0));
         std::thread::spawn(move || {
+            let mut connected: Vec<UnixStream> = Vec::new();
             for client in listener.incoming().map_while(Result::ok) {
-                let now = connected.fetch_add(1, Ordering::SeqCst) + 1;
-                most.fetch_max(now, Ordering::SeqCst);
+                connected.retain(is_there);
+                connected.push(client.try_clone().unwrap());
+                most.fetch_max(connected.len(), Ordering::SeqCst);
                 asked.fetch_add(1, Ordering::SeqCst);
-                let (answer, connected) = (answer.lock().unwrap().clone(), Arc::clone(&connected));
+                let answer = answer.lock().unwrap().clone();
                 std::thread::spawn(move || {
                     let mut client = BufReader::new(client);
                     let _ = client.read_line(&mut String::new());
@@ -300,7 +312,7 @@ impl Daemon {
                         // Until it has gone.
                         None => drop(client.read_line(&mut String::new())),
                     }
-                    connected.fetch_sub(1, Ordering::SeqCst);
+                    let _ = client.get_mut().shutdown(Shutdown::Both);
                 });
             }
         });

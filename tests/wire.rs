@@ -123,13 +123,10 @@ fn messages_wait_for_the_first_reader_and_come_in_order() {
     let mut publisher = broker.publisher("test/topic");
     (0..60).for_each(|n| publisher.send(&n.to_string()));
     publisher.finish();
-    let status = eventually("all to be dropped or kept", || {
-        Some(gatewire.status()).filter(|status| status["inbox"]["received"] == 60)
+    eventually("all to be dropped or kept", || {
+        let forward = &gatewire.status()["forward"][0];
+        (forward["waiting"] == 50 && forward["dropped"]["keep_full"] == 10).then_some(())
     });
-    assert_eq!(
-        (&status["forward"][0]["waiting"], &status["forward"][0]["dropped"]["keep_full"]),
-        (&json!(50), &json!(10))
-    );
     gatewire.wait_for("no reader has come for its messages and `keep` is full");
     let mut reader = gatewire.client("messages.sock");
     for n in 10..60 {
@@ -170,7 +167,7 @@ fn a_line_is_answered_with_what_became_of_it() {
 fn lines_are_answered(protocol: &str) {
     let broker = Mosquitto::start();
     let subscriber = broker.subscribe("up/#");
-    let gatewire = Setup::new(broker.port, INGEST).speaking(protocol).connect();
+    let gatewire = Setup::new(broker.port, INGEST).speaking(protocol).unspilled().connect();
     let mut client = gatewire.client("publish.sock");
     let answer = client.ask(r#"{"topic":"up/door","payload":{"open":true},"qos":1,"retain":false,"id":"a7"}"#);
     assert_eq!(answer, json!({"id": "a7", "result": "delivered"}));
@@ -204,7 +201,7 @@ fn lines_are_answered(protocol: &str) {
 #[test]
 fn answers_come_in_the_order_of_the_lines_and_after_the_end_too() {
     let broker = Mosquitto::start();
-    let gatewire = Setup::new(broker.port, INGEST).connect();
+    let gatewire = Setup::new(broker.port, INGEST).unspilled().connect();
     let mut client = gatewire.client("publish.sock");
     let mut lines = String::new();
     for n in 0..3000 {
@@ -233,7 +230,7 @@ fn answers_come_in_the_order_of_the_lines_and_after_the_end_too() {
 #[test]
 fn qos_0_is_refused_while_the_link_is_down_and_qos_1_waits_for_it() {
     let mut broker = Mosquitto::start();
-    let gatewire = Setup::new(broker.port, INGEST).connect();
+    let gatewire = Setup::new(broker.port, INGEST).unspilled().connect();
     broker.kill();
     gatewire.wait_for("next attempt in");
     let mut client = gatewire.client("publish.sock");
@@ -261,7 +258,7 @@ fn nothing_is_lost_with(protocol: &str) {
     let mut broker = Mosquitto::with_options("persistence true\npersistence_location DIR/\n");
     // Slow enough that all kills come while there is work to do.
     let connection = "backoff = { min = \"100ms\", max = \"300ms\" }\n\
-        rate_limit = { messages_per_second = 1000, burst = 10, connects_per_second = 100 }\n";
+        rate_limit = { messages_per_second = 400, burst = 10, connects_per_second = 100 }\n";
     let rest = format!(
         "{INGEST}[[publish]]\nname = \"tick\"\ntopic = \"up/tick\"\nevery = \"20ms\"\ncount = 100\npayload = \"x\"\n"
     );
@@ -282,7 +279,7 @@ fn nothing_is_lost_with(protocol: &str) {
     });
     for _ in 0..4 {
         let before = gatewire.status()["outbox"]["delivered"].as_u64().unwrap();
-        let more = random.u64(1..300);
+        let more = random.u64(1..150);
         eventually("some deliveries", || {
             (gatewire.status()["outbox"]["delivered"].as_u64().unwrap() >= before + more).then_some(())
         });

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn two_hundred_clients_are_served_and_too_many_are_told_so() {
     let broker = Mosquitto::start();
-    let gatewire = Setup::new(broker.port, INGEST).connect();
+    let gatewire = Setup::new(broker.port, INGEST).unspilled().connect();
     let mut clients: Vec<Client> = (0..256).map(|_| gatewire.client("publish.sock")).collect();
     for client in &mut clients {
         assert_eq!(client.ask(r#"{"topic":"up/x","payload":1}"#)["result"], "delivered");
@@ -21,7 +21,7 @@ fn two_hundred_clients_are_served_and_too_many_are_told_so() {
 #[test]
 fn a_program_that_holds_all_places_of_a_socket_keeps_no_other_out() {
     let broker = Mosquitto::start();
-    let setup = Setup::new(broker.port, &format!("{FORWARD}{INGEST}"));
+    let setup = Setup::new(broker.port, &format!("{FORWARD}{INGEST}")).unspilled();
     let gatewire = setup.connect();
     // This process holds every place of every socket; what others try is another process.
     let line = r#"{"topic":"up/x","payload":1}"#;
