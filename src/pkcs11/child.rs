@@ -204,6 +204,10 @@ mod tests {
 
     /// What becomes of a signer that is this script of the shell. `ANSWER` in it is a file with a good answer.
     fn outcome(script: &str) -> SignerOutcome {
+        outcome_within(LIMIT, script)
+    }
+
+    fn outcome_within(limit: Duration, script: &str) -> SignerOutcome {
         let directory = tempfile::tempdir().unwrap();
         let (program, answer) = (directory.path().join("signer"), directory.path().join("answer"));
         fs::write(&answer, wire::frame(&Answer::Done(Box::new(done())))).unwrap();
@@ -213,7 +217,7 @@ mod tests {
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let uri = Uri::parse("pkcs11:?module-path=/m.so", |path| Ok(path.into())).unwrap();
-        ask(&program, &Request::of(&uri, None), Duration::from_secs(2))
+        ask(&program, &Request::of(&uri, None), limit)
     }
 
     fn done() -> Done {
@@ -257,8 +261,9 @@ mod tests {
         // Both hold the FIFO open: its reader gets an end once both are dead.
         let fifo_name = fifo.display().to_string();
         let reader = std::thread::spawn(move || fs::read(fifo).unwrap());
-        let found = outcome(&format!("exec 3>{fifo_name}; cat STEP; sleep 1000 & sleep 1000"));
-        assert_eq!(found.answer, Err(Pkcs11Fault::Hung(Step::Login, 2)));
+        let script = format!("exec 3>{fifo_name}; cat STEP; sleep 1000 & sleep 1000");
+        let found = outcome_within(Duration::from_secs(4), &script);
+        assert_eq!(found.answer, Err(Pkcs11Fault::Hung(Step::Login, 4)));
         assert!(time::since(start) < Duration::from_secs(60));
         assert_eq!(reader.join().unwrap(), b"");
     }

@@ -350,7 +350,10 @@ fn metrics_have_a_head_a_unit_and_escaped_labels() {
 #[test]
 fn what_never_stops_talking_is_given_up() {
     let (ours, mut other) = UnixStream::pair().unwrap();
-    let talks = std::thread::spawn(move || while other.write_all(b"{\"n\":1}\n").is_ok() {});
+    let mut talk = move || other.write_all(b"{\"n\":1}\n").is_ok();
+    // Something is there, however late its thread is.
+    assert!(talk());
+    let talks = std::thread::spawn(move || while talk() {});
     let mut text = Vec::new();
     // Some of it is read, and an end is found, by the time or by the length.
     let outcome = read_to_end(&ours, &mut text, Duration::from_millis(50));

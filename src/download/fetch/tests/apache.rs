@@ -59,10 +59,14 @@ impl Apache {
         format!("https://localhost:{}/{name}", self.port)
     }
 
-    /// Status and range of each request.
-    fn log(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
-        log.lines().map(str::to_owned).collect()
+    /// Waits for a request with such a status and range: it is logged after its answer, and one that was given up when that is noticed.
+    async fn logs(&self, is_it: impl Fn(&str) -> bool) {
+        let log = || fs::read_to_string(self.directory.path().join("access.log")).unwrap_or_default();
+        let begun = Instant::now();
+        while !log().lines().any(&is_it) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", log());
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
 
@@ -111,9 +115,7 @@ async fn apache_serves_the_rest_and_what_is_new() {
         apache.serve("model.bin", contents, day);
         let path = gateway.fetch().await.unwrap();
         assert!(fs::read(&path).unwrap() == **contents);
-        let log = apache.log();
-        let last = log.last().unwrap();
-        assert!(last.starts_with(expected) && last.contains("bytes=") && last.contains('"'), "{log:?}");
+        apache.logs(|line| line.starts_with(expected) && line.contains("bytes=") && line.contains('"')).await;
         super::super::super::clean(path.parent().unwrap(), None).unwrap();
     }
     gateway.url = apache.url("denied");
