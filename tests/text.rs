@@ -233,7 +233,7 @@ fn nobody_reading_the_log_holds_up_nothing() {
     let broker = Mosquitto::start();
     let noisy =
         "[log]\nlevel = \"debug\"\n[[ingest]]\nname = \"p\"\nsocket = \"DIR/publish.sock\"\ntopics = [\"a/#\"]\n";
-    let setup = Setup::new(broker.port, noisy);
+    let setup = Setup::new(broker.port, noisy).unspilled();
     let directory = Arc::clone(&setup.directory);
     let directory = directory.path();
     // On standard error, and in the place of the journal and of systemd.
