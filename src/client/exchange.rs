@@ -1,6 +1,6 @@
 //! Bytes between a transport and a session.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -157,18 +157,27 @@ impl<S: Transport> Exchange<S> {
     }
 }
 
-/// Writes what is left to say and lets the server close; one that doesn't isn't waited for. Whether it has.
+/// Writes what is left to say and lets the server close; one that doesn't isn't waited for. Whether it has, be it sooner.
 ///
 /// # Errors
-/// The transport's: the server may have been quicker.
+/// The transport's: the connection is broken.
 pub(crate) async fn hang_up(stream: &mut impl Transport, output: &[u8], input: &mut BytesMut) -> io::Result<bool> {
     let goodbye = async {
-        stream.write_all(output).await?;
-        stream.shutdown().await?;
-        while stream.read_buf(input).await? > 0 {
-            input.clear();
+        let written = async {
+            stream.write_all(output).await?;
+            stream.shutdown().await
+        };
+        // That the server was quicker is no failure, and is heard all the same.
+        let written = written.await;
+        loop {
+            match stream.read_buf(input).await {
+                Ok(0) => return Ok(true),
+                Ok(_) => input.clear(),
+                // Many close without TLS's close_notify. A network that swallows everything doesn't close at all.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(true),
+                Err(error) => return written.and(Err(error)),
+            }
         }
-        Ok(true)
     };
     tokio::time::timeout(CLOSE_TIME, goodbye).await.unwrap_or(Ok(false))
 }
