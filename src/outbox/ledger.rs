@@ -104,8 +104,7 @@ impl<W> Ledger<W> {
         self.evict();
     }
 
-    /// Whether memory has room for more. Without, whoever can wait should: the disk takes some soon.
-    /// What is urgent needn't wait as soon.
+    /// Whether memory has room for more. Without, whoever can wait should, what is urgent not as soon: the disk takes some.
     pub(crate) fn has_room(&self, urgent: bool) -> bool {
         let most = if urgent { MEMORY * 7 / 8 } else { MEMORY * 3 / 4 };
         self.lanes.is_failing() || self.lanes.memory() < most
